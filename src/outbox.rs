@@ -1,0 +1,351 @@
+//! The durable line between accepting and delivering: the port, and the words both sides share.
+//!
+//! An event is answered 2xx only after [`Outbox::append`] has returned, and `append` returns only after what it kept is
+//! on disk. From then on an entry is in exactly one [`State`]. Engines know no HTTP, no mapping and no policy.
+//!
+//! | state | who enters | who leaves | a crash there means |
+//! |---|---|---|---|
+//! | waiting | `append` | `settle` | it waits again after the restart; if it was in flight, it is sent again |
+//! | delivered | `settle`, once Imprint has every fact of it that nothing overtook | retention | nothing: it is final |
+//! | superseded | `settle`, in the transaction that delivers the newer facts | retention | nothing: it is final |
+//! | ignored | `append` (by mapping), `settle` (no such customer) | retention | nothing: it is final |
+//! | parked | `settle`, when a person must look | a person | it stays parked |
+//! | discarded | a person | retention | nothing: it is final |
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::event::{Attribute, Identity, SourceName, Version};
+use crate::fold::LaneVersions;
+use crate::imprint::{ImprintId, Update};
+use crate::time::Timestamp;
+
+/// What an operation of the port returns.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// An operation of the store failed; nothing it was asked to do has happened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The store's queue is full; a little later there is room again.
+    #[error("the store's queue is full")]
+    Busy,
+    /// The disk has no room.
+    #[error("the store's disk is full")]
+    Full,
+    /// The engine failed and takes no more work.
+    #[error("the store failed while it was {doing}")]
+    Failed {
+        /// What it was doing.
+        doing: &'static str,
+        /// Why.
+        source: std::sync::Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The engine has been closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// The number of an entry: the store's own sequence, in the order of arrival, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId(pub u64);
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The number of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub u64);
+
+/// Where an entry stands. The table above says how it gets from one to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// It waits to be sent, or is being sent.
+    Waiting,
+    /// Imprint has it.
+    Delivered,
+    /// Newer facts won.
+    Superseded,
+    /// There was nothing to send, or nobody to send it to.
+    Ignored,
+    /// A person must look.
+    Parked,
+    /// A person decided that it is not to be sent.
+    Discarded,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 6] = [
+        Self::Waiting,
+        Self::Delivered,
+        Self::Superseded,
+        Self::Ignored,
+        Self::Parked,
+        Self::Discarded,
+    ];
+
+    /// The word for it: in answers, metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Delivered => "delivered",
+            Self::Superseded => "superseded",
+            Self::Ignored => "ignored",
+            Self::Parked => "parked",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// Whether nothing more happens to it unless a person acts.
+    pub const fn is_settled(self) -> bool {
+        !matches!(self, Self::Waiting)
+    }
+}
+
+/// A keyed digest of an event's canonical content; tells a repetition from a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest(pub [u8; 16]);
+
+/// What becomes of an event on arrival.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arrival {
+    /// It waits in the lane of this customer.
+    Wait {
+        /// Whose lane.
+        customer: ImprintId,
+        /// The operator's epoch of the source.
+        epoch: u32,
+        /// The source's version; 0 where none is configured.
+        value: i64,
+        /// What to set.
+        update: Update,
+    },
+    /// There is nothing to send; only the receipt is kept.
+    Ignore,
+}
+
+/// One accepted event, as it is handed to the store.
+#[derive(Clone, PartialEq)]
+pub struct NewEntry {
+    /// What identifies it.
+    pub identity: Identity,
+    /// Its type.
+    pub event_type: Attribute,
+    /// The digest of its content.
+    pub digest: Digest,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// What becomes of it.
+    pub arrival: Arrival,
+    /// The event in its structured form, so that it can be mapped again.
+    pub event: Vec<u8>,
+}
+
+/// Never the event: it is personal data.
+impl fmt::Debug for NewEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEntry")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What `append` did with one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The entry that stands for the event: the new one, or the one that was there.
+    pub entry: EntryId,
+    /// Where it stands.
+    pub state: State,
+    /// Whether it was there before.
+    pub duplicate: bool,
+}
+
+/// What `append` did with a batch: all of it, or nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// Every entry is on disk, in the order given.
+    Kept(Vec<Kept>),
+    /// These (by place in the batch) repeat an identity with other content; nothing of the batch was kept.
+    Conflict(Vec<usize>),
+}
+
+/// One lane that is due, claimed for one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClaimedLane {
+    /// Which lane; it is claimed by nobody else until it is settled.
+    pub lane: LaneId,
+    /// Its customer.
+    pub customer: ImprintId,
+    /// What Imprint has of this customer, as far as we know.
+    pub versions: LaneVersions,
+    /// How many requests of this lane have failed since one was applied.
+    pub failures: u32,
+    /// Entries up to this number are sent one by one, because a request that carried several of them was rejected.
+    pub unfold_to: Option<EntryId>,
+    /// What waits, the newest arrivals if there are more than the engine's window.
+    pub waiting: Vec<WaitingEntry>,
+}
+
+/// One entry that waits in a claimed lane.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WaitingEntry {
+    /// Which entry.
+    pub entry: EntryId,
+    /// How new its facts are.
+    pub version: Version,
+    /// What it sets.
+    pub update: Update,
+}
+
+/// What `claim` found.
+#[derive(Clone, Debug, Default)]
+pub struct Claim {
+    /// The lanes claimed, the longest due first.
+    pub lanes: Vec<ClaimedLane>,
+    /// When the next lane that is not claimed falls due.
+    pub next_due: Option<Timestamp>,
+}
+
+/// Why an entry is parked, in a closed set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ParkReason {
+    /// Imprint will not take it.
+    Rejected,
+    /// It alone kept failing.
+    AttemptsExhausted,
+    /// Imprint does not know the customer, and the policy is to park.
+    UnknownCustomer,
+    /// What the store kept of it cannot be read.
+    Unreadable,
+}
+
+impl ParkReason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [
+        Self::Rejected,
+        Self::AttemptsExhausted,
+        Self::UnknownCustomer,
+        Self::Unreadable,
+    ];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::AttemptsExhausted => "attempts_exhausted",
+            Self::UnknownCustomer => "unknown_customer",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// How one entry of a claimed lane ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Imprint has it.
+    Delivered,
+    /// The facts of this entry won.
+    Superseded(EntryId),
+    /// There was nothing to send, or nobody to send it to.
+    Ignored,
+    /// A person must look.
+    Parked {
+        /// Why.
+        reason: ParkReason,
+        /// What Imprint said, without values: its `type` and `param`.
+        detail: Option<String>,
+    },
+}
+
+/// What one request, or the decision to make none, means for its lane. Written in one transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settlement {
+    /// Which lane; it is free again afterwards.
+    pub lane: LaneId,
+    /// The entries that end.
+    pub endings: Vec<(EntryId, Ending)>,
+    /// The entries an attempt is counted for.
+    pub attempted: Vec<EntryId>,
+    /// The lane's versions, where they moved.
+    pub versions: Option<LaneVersions>,
+    /// How many requests of this lane have failed since one was applied.
+    pub failures: u32,
+    /// Up to which entry the lane is sent one by one.
+    pub unfold_to: Option<EntryId>,
+    /// When the lane is due again, if anything is left in it.
+    pub due: Timestamp,
+    /// When this was decided.
+    pub at: Timestamp,
+}
+
+/// What may be told about an entry without telling what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Which entry.
+    pub entry: EntryId,
+    /// What identifies its event.
+    pub identity: Identity,
+    /// The type of its event.
+    pub event_type: Attribute,
+    /// Where it stands.
+    pub state: State,
+    /// How many requests have carried it.
+    pub attempts: u32,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// When it ended, if it did.
+    pub settled_at: Option<Timestamp>,
+    /// The id of the event whose facts won, where it was superseded.
+    pub superseded_by: Option<Attribute>,
+    /// Why it is parked, where it is.
+    pub parked: Option<(ParkReason, Option<String>)>,
+}
+
+/// Which event a receipt is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// The source it came through.
+    pub source: SourceName,
+    /// The CloudEvents `source`; `None` finds the newest with this id, whatever it is.
+    pub ce_source: Option<Attribute>,
+    /// The sender's id.
+    pub id: Attribute,
+}
+
+/// How much is in the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Entries that wait.
+    pub waiting: u64,
+    /// Entries that are parked.
+    pub parked: u64,
+    /// When the oldest waiting entry was accepted.
+    pub oldest: Option<Timestamp>,
+}
+
+/// The durable outbox.
+///
+/// Every operation is atomic and bounded. Dropping a future that an operation returned does not undo the operation.
+pub trait Outbox: Send + Sync + fmt::Debug {
+    /// Keeps a batch durably: all of it or nothing. Repetitions are recognised, within the batch too.
+    fn append(&self, batch: Vec<NewEntry>) -> Answer<'_, Appended>;
+    /// Claims up to `max` lanes that are due at `now`.
+    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claim>;
+    /// Records what came of a claimed lane and frees it.
+    fn settle(&self, settlement: Settlement) -> Answer<'_, ()>;
+    /// The receipt of an event, if there is one.
+    fn find(&self, lookup: Lookup) -> Answer<'_, Option<Receipt>>;
+    /// How much is in the store; kept by counting, never by scanning.
+    fn depth(&self) -> Answer<'_, Depth>;
+    /// The key under which contents are digested; made once, kept by the store.
+    fn digest_key(&self) -> [u8; 32];
+    /// Resolves once the entry is settled; at once if it is already.
+    fn settled(&self, entry: EntryId) -> Answer<'_, State>;
+    /// Resolves when a lane may have become due since the future was made.
+    fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
