@@ -1,12 +1,422 @@
 //! Folding: what one lane knows and what waits in it, made into one request.
+//!
+//! Pure. For each facet the newest version wins; what is older than what Imprint already has is not sent. Nothing here
+//! knows the store: an entry is named by its version's `arrival`, which is the entry's number.
+//!
+//! Invariants: a fact that is sent is the newest of its facet among all that waits and all that was delivered; an entry
+//! is over only when every facet it speaks of has been delivered at least as new.
 
 use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::Error as _;
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::Version;
-use crate::imprint::Leaf;
+use crate::imprint::{Facet, Leaf, Update};
 
-/// How new the facts are that Imprint has of one customer, leaf by leaf.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// How new the facts are that Imprint has of one customer, leaf by leaf. Outlives the entries that brought them.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneVersions {
-    delivered: BTreeMap<Leaf, Version>,
+    /// What a 2xx confirmed.
+    delivered: Versions,
+    /// What was sent without a sound answer; it may have been applied.
+    #[serde(default, skip_serializing_if = "Versions::is_empty")]
+    maybe: Versions,
+}
+
+impl LaneVersions {
+    /// Notes that every version in `fold` reached Imprint.
+    #[must_use]
+    pub fn delivered(mut self, fold: &Fold) -> Self {
+        for (leaf, version) in &fold.versions {
+            self.delivered.0.insert(leaf.clone(), *version);
+            self.maybe.0.remove(leaf);
+        }
+        self
+    }
+
+    /// Notes that every version in `fold` may have reached Imprint.
+    #[must_use]
+    pub fn maybe_applied(mut self, fold: &Fold) -> Self {
+        for (leaf, version) in &fold.versions {
+            self.maybe.0.insert(leaf.clone(), *version);
+        }
+        self
+    }
+
+    /// The newest delivered version of a facet.
+    fn of(&self, facet: Facet) -> Option<Version> {
+        self.delivered
+            .0
+            .iter()
+            .filter(|(leaf, _)| leaf.facet() == facet)
+            .map(|(_, version)| *version)
+            .max()
+    }
+}
+
+impl fmt::Debug for LaneVersions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaneVersions")
+            .field("delivered", &self.delivered.0)
+            .field("maybe", &self.maybe.0)
+            .finish()
+    }
+}
+
+/// A version a leaf, stored grouped: the leaves of one entry share one version.
+#[derive(Clone, Default, PartialEq)]
+struct Versions(BTreeMap<Leaf, Version>);
+
+impl Versions {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// One group as it is stored: epoch, value, arrival, and the paths of the leaves.
+type Group<P> = (u32, i64, u64, Vec<P>);
+
+impl Serialize for Versions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut groups: BTreeMap<Version, Vec<String>> = BTreeMap::new();
+        for (leaf, version) in &self.0 {
+            groups.entry(*version).or_default().push(leaf.to_string());
+        }
+        let mut seq = serializer.serialize_seq(Some(groups.len()))?;
+        for (version, leaves) in groups {
+            seq.serialize_element(&(version.epoch, version.value, version.arrival, leaves))?;
+        }
+        seq.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Versions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut versions = BTreeMap::new();
+        for (epoch, value, arrival, leaves) in Vec::<Group<String>>::deserialize(deserializer)? {
+            for path in leaves {
+                let leaf = Leaf::parse(&path)
+                    .ok_or_else(|| D::Error::custom("a leaf Imprint does not know"))?;
+                versions.insert(
+                    leaf,
+                    Version {
+                        epoch,
+                        value,
+                        arrival,
+                    },
+                );
+            }
+        }
+        Ok(Self(versions))
+    }
+}
+
+/// One entry that waits, as folding sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// How new its facts are; `arrival` is the entry's number.
+    pub version: Version,
+    /// Its facts.
+    pub update: &'a Update,
+}
+
+/// How many entries one request may carry. Beaten entries do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoldMax(pub usize);
+
+/// How an entry is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Imprint has at least one fact of it, and newer facts in place of the others.
+    Delivered,
+    /// Imprint has newer facts in place of all of it; the newest are of this entry.
+    Superseded(u64),
+    /// It stated nothing.
+    Empty,
+}
+
+/// One request's worth of a lane.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fold {
+    /// What to send. Its body is empty where every winning fact is a cleared one.
+    pub update: Update,
+    /// The entries (by number) that its facts come from.
+    pub carried: Vec<u64>,
+    /// The entries that are over once this request is delivered.
+    pub over: Vec<(u64, End)>,
+    /// The entries that are over already: Imprint has facts at least as new.
+    pub stale: Vec<(u64, End)>,
+    /// The versions that delivery of this request brings Imprint to.
+    versions: Vec<(Leaf, Version)>,
+}
+
+/// Folds what waits in a lane into one request of at most `max` entries.
+///
+/// If more entries than `max` have something to send, the oldest versions go first. An entry is over only when Imprint
+/// has facts at least as new for every facet it speaks of: if the entry that beat it parks instead, it comes back.
+pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax) -> Fold {
+    let winners = winners(lane, waiting);
+    let mut carried: Vec<Version> = winners.values().map(|winner| winner.version).collect();
+    carried.sort_unstable();
+    carried.dedup();
+    carried.truncate(max.0.max(1));
+
+    let mut fold = Fold {
+        carried: carried.iter().map(|version| version.arrival).collect(),
+        ..Fold::default()
+    };
+    for (facet, winner) in winners
+        .iter()
+        .filter(|(_, winner)| carried.contains(&winner.version))
+    {
+        for (leaf, fact) in winner
+            .update
+            .iter()
+            .filter(|(leaf, _)| leaf.facet() == *facet)
+        {
+            fold.update.insert(leaf.clone(), fact.clone());
+            fold.versions.push((leaf.clone(), winner.version));
+        }
+    }
+    let after = lane.clone().delivered(&fold);
+    for candidate in waiting {
+        if let Some(end) = end(lane, candidate) {
+            fold.stale.push((candidate.version.arrival, end));
+        } else if let Some(end) = end(&after, candidate) {
+            fold.over.push((candidate.version.arrival, end));
+        }
+    }
+    fold
+}
+
+/// The newest candidate of each facet, where it is newer than what Imprint has.
+fn winners<'a>(lane: &LaneVersions, waiting: &[Candidate<'a>]) -> BTreeMap<Facet, Candidate<'a>> {
+    let mut winners: BTreeMap<Facet, Candidate<'a>> = BTreeMap::new();
+    for candidate in waiting {
+        for facet in facets(candidate.update) {
+            let winner = winners.entry(facet).or_insert(*candidate);
+            if candidate.version > winner.version {
+                *winner = *candidate;
+            }
+        }
+    }
+    winners.retain(|facet, winner| {
+        lane.of(*facet)
+            .is_none_or(|delivered| winner.version > delivered)
+    });
+    winners
+}
+
+/// How a candidate is over if Imprint has these versions; `None` if it still has something to say.
+fn end(lane: &LaneVersions, candidate: &Candidate<'_>) -> Option<End> {
+    let mut newest = None;
+    let mut end = End::Empty;
+    for facet in facets(candidate.update) {
+        let delivered = lane
+            .of(facet)
+            .filter(|delivered| *delivered >= candidate.version)?;
+        if delivered == candidate.version {
+            end = End::Delivered;
+        }
+        newest = newest.max(Some(delivered));
+    }
+    match (end, newest) {
+        (End::Empty, Some(newest)) => Some(End::Superseded(newest.arrival)),
+        (end, _) => Some(end),
+    }
+}
+
+/// The facets an update speaks of, each once: leaves of a facet stand together.
+fn facets(update: &Update) -> impl Iterator<Item = Facet> + '_ {
+    let mut last = None;
+    update
+        .leaves()
+        .map(Leaf::facet)
+        .filter(move |facet| last.replace(*facet) != Some(*facet))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::imprint::Fact;
+
+    fn update(facts: &[(&str, &str)]) -> Update {
+        facts
+            .iter()
+            .map(|(path, value)| (Leaf::parse(path).unwrap(), Fact::from_value(json!(value))))
+            .collect()
+    }
+
+    fn version(value: i64, arrival: u64) -> Version {
+        Version {
+            epoch: 0,
+            value,
+            arrival,
+        }
+    }
+
+    fn fold_all(lane: &LaneVersions, waiting: &[(Version, Update)], max: usize) -> Fold {
+        let candidates: Vec<_> = waiting
+            .iter()
+            .map(|(version, update)| Candidate {
+                version: *version,
+                update,
+            })
+            .collect();
+        fold(lane, &candidates, FoldMax(max))
+    }
+
+    /// O03
+    #[test]
+    fn the_newest_version_wins_each_facet_whatever_the_order_of_arrival() {
+        let waiting = [
+            (version(3, 1), update(&[("email", "three")])),
+            (version(1, 2), update(&[("email", "one")])),
+            (version(2, 3), update(&[("email", "two"), ("phone", "two")])),
+        ];
+        let fold = fold_all(&LaneVersions::default(), &waiting, 100);
+        assert_eq!(
+            Value::Object(fold.update.body()),
+            json!({"email": "three", "phone": "two"})
+        );
+        assert_eq!(fold.carried, [3, 1]);
+        assert_eq!(
+            fold.over,
+            [
+                (1, End::Delivered),
+                (2, End::Superseded(1)),
+                (3, End::Delivered)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_imprint_already_has_newer_is_stale() {
+        let newer = [(version(5, 1), update(&[("email", "new"), ("city", "Reno")]))];
+        let lane =
+            LaneVersions::default().delivered(&fold_all(&LaneVersions::default(), &newer, 100));
+        let late = [(version(4, 2), update(&[("email", "old"), ("city", "Elko")]))];
+        let fold = fold_all(&lane, &late, 100);
+        assert!(fold.update.is_empty());
+        assert_eq!(
+            (fold.carried.len(), fold.stale),
+            (0, vec![(2, End::Superseded(1))])
+        );
+    }
+
+    #[test]
+    fn equal_versions_let_the_later_arrival_win() {
+        let waiting = [
+            (version(1, 1), update(&[("city", "a")])),
+            (version(1, 2), update(&[("city", "b")])),
+        ];
+        let fold = fold_all(&LaneVersions::default(), &waiting, 100);
+        assert_eq!(fold.over, [(1, End::Superseded(2)), (2, End::Delivered)]);
+    }
+
+    #[test]
+    fn a_bounded_fold_carries_the_oldest_first_and_settles_nobody_early() {
+        let waiting = [
+            (version(1, 1), update(&[("email", "old"), ("phone", "1")])),
+            (version(2, 2), update(&[("first_name", "beaten")])),
+            (version(3, 3), update(&[("email", "new")])),
+            (version(4, 4), update(&[("first_name", "new")])),
+        ];
+        let first = fold_all(&LaneVersions::default(), &waiting, 1);
+        assert_eq!(Value::Object(first.update.body()), json!({"phone": "1"}));
+        // Its e-mail may still be needed: the entry that beats it may park.
+        assert_eq!((&first.carried, &first.over), (&vec![1], &vec![]));
+        let all = fold_all(&LaneVersions::default(), &waiting, 3);
+        assert_eq!(all.carried, [1, 3, 4]);
+        assert_eq!(all.over.len(), 4);
+    }
+
+    #[test]
+    fn what_a_parked_winner_had_beaten_comes_back() {
+        let waiting = [
+            (version(1, 1), update(&[("email", "old"), ("phone", "1")])),
+            (version(2, 2), update(&[("email", "refused")])),
+        ];
+        let first = fold_all(&LaneVersions::default(), &waiting, 1);
+        let lane = LaneVersions::default().delivered(&first);
+        let again = fold_all(&lane, &waiting[..1], 1);
+        assert_eq!(Value::Object(again.update.body()), json!({"email": "old"}));
+        assert_eq!(again.over, [(1, End::Delivered)]);
+    }
+
+    #[test]
+    fn an_entry_that_states_nothing_is_over_at_once() {
+        let fold = fold_all(
+            &LaneVersions::default(),
+            &[(version(1, 1), Update::default())],
+            100,
+        );
+        assert_eq!(fold.stale, [(1, End::Empty)]);
+    }
+
+    #[test]
+    fn lane_versions_read_back_as_they_were() {
+        let waiting = [(
+            version(1, 1),
+            update(&[("email", "a"), ("city", "b"), ("metadata.k", "c")]),
+        )];
+        let fold = fold_all(&LaneVersions::default(), &waiting, 100);
+        let lane = LaneVersions::default()
+            .delivered(&fold)
+            .maybe_applied(&fold);
+        let kept = serde_json::to_string(&lane).unwrap();
+        assert_eq!(serde_json::from_str::<LaneVersions>(&kept).unwrap(), lane);
+    }
+
+    /// Every facet a history may touch, by one leaf each.
+    const LEAVES: [&str; 4] = ["email", "phone", "city", "metadata.k"];
+
+    proptest! {
+        /// V3: sent one fold at a time, whatever its bound, a history in any order leaves the newest facts of each facet.
+        #[test]
+        fn any_history_leaves_the_newest_facts(
+            history in prop::collection::vec((0_i64..5, 0_usize..16), 1..12),
+            max in 1_usize..5,
+            split in 0_usize..12,
+        ) {
+            let entries: Vec<(Version, Update)> = history.iter().zip(1_u64..).map(|((value, leaves), arrival)| {
+                let text = arrival.to_string();
+                let facts: Vec<_> = LEAVES.iter().enumerate()
+                    .filter(|(bit, _)| leaves & (1 << bit) != 0)
+                    .map(|(_, path)| (*path, text.as_str())).collect();
+                (version(*value, arrival), update(&facts))
+            }).collect();
+            let (early, late) = entries.split_at(split.min(entries.len()));
+            let mut imprint: BTreeMap<Leaf, Fact> = BTreeMap::new();
+            let mut lane = LaneVersions::default();
+            let mut waiting = early.to_vec();
+            let mut settled = 0;
+            for batch in [Vec::new(), late.to_vec()] {
+                waiting.extend(batch);
+                while !waiting.is_empty() {
+                    let fold = fold_all(&lane, &waiting, max);
+                    let over: Vec<u64> = fold.over.iter().chain(&fold.stale).map(|(entry, _)| *entry).collect();
+                    prop_assert!(!(over.is_empty() && fold.carried.is_empty()), "a fold makes progress");
+                    for (leaf, fact) in fold.update.iter() {
+                        imprint.insert(leaf.clone(), fact.clone());
+                    }
+                    lane = lane.delivered(&fold);
+                    settled += over.len();
+                    waiting.retain(|(version, _)| !over.contains(&version.arrival));
+                }
+            }
+            prop_assert_eq!(settled, entries.len());
+            for path in LEAVES {
+                let leaf = Leaf::parse(path).unwrap();
+                let newest = entries.iter().filter(|(_, update)| update.fact(&leaf).is_some()).max_by_key(|(version, _)| *version);
+                prop_assert_eq!(newest.and_then(|(_, update)| update.fact(&leaf)), imprint.get(&leaf));
+            }
+        }
+    }
 }
