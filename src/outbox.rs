@@ -15,11 +15,27 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use crate::event::{Attribute, Identity, SourceName, Version};
 use crate::fold::LaneVersions;
 use crate::imprint::{ImprintId, Update};
 use crate::time::Timestamp;
+
+mod memory;
+
+mod sqlite;
+mod waiters;
+
+pub use memory::MemoryOutbox;
+pub use sqlite::{OpenError, SqliteOutbox};
+
+/// How many entries of a lane are claimed at once, the newest arrivals first: enough to fold a hot customer into few
+/// requests, little enough that a claim of many lanes stays small in memory.
+pub const WAITING_WINDOW: usize = 1000;
+
+/// How far ahead a lane is ever due: the longest backoff, and the longest wait Imprint may ask for.
+pub const DUE_AHEAD_MAX: Duration = Duration::from_hours(1);
 
 /// What an operation of the port returns.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -33,13 +49,11 @@ pub enum Error {
     /// The disk has no room.
     #[error("the store's disk is full")]
     Full,
-    /// The engine failed and takes no more work.
+    /// The engine failed and takes no more work; the log has the reason.
     #[error("the store failed while it was {doing}")]
     Failed {
         /// What it was doing.
         doing: &'static str,
-        /// Why.
-        source: std::sync::Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The engine has been closed.
     #[error("the store is closed")]
@@ -179,16 +193,18 @@ pub enum Appended {
 pub struct ClaimedLane {
     /// Which lane; it is claimed by nobody else until it is settled.
     pub lane: LaneId,
-    /// Its customer.
-    pub customer: ImprintId,
+    /// Its customer; `None` if what the store kept of it cannot be read, and then `waiting` is empty.
+    pub customer: Option<ImprintId>,
     /// What Imprint has of this customer, as far as we know.
     pub versions: LaneVersions,
     /// How many requests of this lane have failed since one was applied.
     pub failures: u32,
     /// Entries up to this number are sent one by one, because a request that carried several of them was rejected.
     pub unfold_to: Option<EntryId>,
-    /// What waits, the newest arrivals if there are more than the engine's window.
+    /// What waits, the newest arrivals if there are more than [`WAITING_WINDOW`].
     pub waiting: Vec<WaitingEntry>,
+    /// Entries of which the store cannot read what it kept.
+    pub unreadable: Vec<EntryId>,
 }
 
 /// One entry that waits in a claimed lane.
@@ -260,6 +276,18 @@ pub enum Ending {
         /// What Imprint said, without values: its `type` and `param`.
         detail: Option<String>,
     },
+}
+
+impl Ending {
+    /// The state it leads to.
+    pub const fn state(&self) -> State {
+        match self {
+            Self::Delivered => State::Delivered,
+            Self::Superseded(_) => State::Superseded,
+            Self::Ignored => State::Ignored,
+            Self::Parked { .. } => State::Parked,
+        }
+    }
 }
 
 /// What one request, or the decision to make none, means for its lane. Written in one transaction.

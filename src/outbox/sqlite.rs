@@ -1,0 +1,190 @@
+//! The embedded engine: SQLite with `journal_mode=WAL` and `synchronous=FULL`, for one process.
+//!
+//! One thread owns the connection. Everything asked of it while a commit was under way shares the next one (group
+//! commit), so the price of `fdatasync` is paid once a group and not once an event. Which lanes are in flight is kept
+//! in that thread's memory: after a crash nothing is in flight, and what waits is sent again.
+
+use std::fmt;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::{Notify, oneshot, watch};
+
+use self::writer::{Command, Reply, Writer};
+use super::waiters::Waiters;
+use super::{
+    Answer, Appended, Claim, Depth, EntryId, Error, Lookup, NewEntry, Outbox, Receipt, Settlement,
+    State,
+};
+use crate::time::Timestamp;
+
+mod append;
+mod dispatch;
+mod lock;
+mod open;
+mod writer;
+
+pub use open::OpenError;
+
+/// An outbox in one SQLite file.
+pub struct SqliteOutbox {
+    /// `None` once it is closed. Held only while a command is put in, never across an await.
+    commands: Mutex<Option<Sender<Command>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    failed: watch::Receiver<bool>,
+    digest_key: [u8; 32],
+    intake_max: usize,
+    shared: Arc<Shared>,
+}
+
+/// What the thread and its callers share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Events handed over and not yet committed: what `intake_max` bounds.
+    intake: AtomicUsize,
+    waiters: Waiters,
+    woken: Notify,
+}
+
+impl fmt::Debug for SqliteOutbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteOutbox")
+            .field("intake", &self.shared.intake)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqliteOutbox {
+    /// Opens the store at `path`, or makes it, and starts its thread. At most `intake_max` events wait for a commit.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what to do about it: another process holds the store, or it is not one of ours.
+    pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
+        let lock = lock::acquire(path)?;
+        let (connection, digest_key) = open::connection(path, now)?;
+        let shared = Arc::new(Shared::default());
+        let mut writer = Writer::new(connection, Arc::clone(&shared))
+            .map_err(OpenError::sqlite("counting entries"))?;
+        let (commands, inbox): (_, Receiver<Command>) = channel();
+        let (failed_sender, failed) = watch::channel(false);
+        let run = move || {
+            writer.run(&inbox, &failed_sender);
+            drop(writer);
+            drop(lock);
+        };
+        let thread = std::thread::Builder::new()
+            .name("outbox".to_owned())
+            .spawn(run)
+            .map_err(OpenError::Thread)?;
+        Ok(Self {
+            commands: Mutex::new(Some(commands)),
+            thread: Mutex::new(Some(thread)),
+            failed,
+            digest_key,
+            intake_max,
+            shared,
+        })
+    }
+
+    /// Resolves when the engine has failed for good; then the process is to end, and a new one reads what is on disk.
+    pub async fn failed(&self) {
+        let mut failed = self.failed.clone();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            // The thread ended because it was asked to.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Finishes what it was given, writes the log back into the file, and lets go of it.
+    pub fn close(&self) {
+        drop(
+            self.commands
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's thread panicked");
+        }
+    }
+
+    /// Hands a command over and waits for its answer.
+    fn ask<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<'_, T> {
+        let (reply, answer) = oneshot::channel();
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = commands
+            .as_ref()
+            .is_some_and(|commands| commands.send(command(reply)).is_ok());
+        drop(commands);
+        Box::pin(async move {
+            if !sent {
+                return Err(Error::Closed);
+            }
+            answer.await.unwrap_or(Err(Error::Closed))
+        })
+    }
+}
+
+impl Outbox for SqliteOutbox {
+    fn append(&self, batch: Vec<NewEntry>) -> Answer<'_, Appended> {
+        let events = batch.len();
+        let before = self.shared.intake.fetch_add(events, Ordering::Relaxed);
+        if before.saturating_add(events) > self.intake_max {
+            self.shared.intake.fetch_sub(events, Ordering::Relaxed);
+            return Box::pin(std::future::ready(Err(Error::Busy)));
+        }
+        self.ask(|reply| Command::Append(batch, reply))
+    }
+
+    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claim> {
+        self.ask(|reply| Command::Claim { now, max, reply })
+    }
+
+    fn settle(&self, settlement: Settlement) -> Answer<'_, ()> {
+        self.ask(|reply| Command::Settle(Box::new(settlement), reply))
+    }
+
+    fn find(&self, lookup: Lookup) -> Answer<'_, Option<Receipt>> {
+        self.ask(|reply| Command::Find(lookup, reply))
+    }
+
+    fn depth(&self) -> Answer<'_, Depth> {
+        self.ask(Command::Depth)
+    }
+
+    fn digest_key(&self) -> [u8; 32] {
+        self.digest_key
+    }
+
+    fn settled(&self, entry: EntryId) -> Answer<'_, State> {
+        let waiter = self.shared.waiters.register(entry);
+        let asked = self.ask(|reply| Command::State(entry, reply));
+        Box::pin(async move {
+            match asked.await? {
+                Some(state) if state.is_settled() => Ok(state),
+                Some(_) | None => waiter.await.map_err(|_gone| Error::Closed),
+            }
+        })
+    }
+
+    fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.shared.woken.notified())
+    }
+}
+
+impl Drop for SqliteOutbox {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

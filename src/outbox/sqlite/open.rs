@@ -1,0 +1,239 @@
+//! Opening the store: never silently empty, never another program's file, never a newer layout than we know.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::lock::{FILE_MODE, beside};
+use crate::time::{self, Timestamp};
+
+/// Marks the file as ours, in SQLite's header; spells "Impr".
+const APPLICATION_ID: i32 = 0x496d_7072;
+
+/// The layout, step by step; a store remembers how many of the steps it has. A step is never changed, only followed.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+
+/// How much of the file SQLite keeps in memory, in KiB (negative, as SQLite wants it): the working set of the indexes
+/// with a million entries waiting, inside the 64 MiB the whole process is to need.
+const CACHE_KIB: i32 = -16_384;
+
+/// After how many pages (4 KiB) the log is written back into the file: rarer is faster, and 32 MiB of log is little.
+const CHECKPOINT_PAGES: i32 = 8_192;
+
+/// To what the log's file is cut after a burst, in bytes.
+const JOURNAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
+
+/// Prepared statements kept, a few more than there are.
+const STATEMENTS: usize = 48;
+
+/// The store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("the store {path} is locked by {holder}; one process at a time may use it")]
+    Locked {
+        /// Which store.
+        path: PathBuf,
+        /// Who holds it.
+        holder: String,
+    },
+    /// The lock file cannot be used.
+    #[error("the lock file {path} cannot be used")]
+    Lock {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is there and empty.
+    #[error(
+        "the store {0} is an empty file; restore it, or remove the file to start with an empty store"
+    )]
+    Empty(PathBuf),
+    /// The file is something else.
+    #[error("{0} is not a store of this program")]
+    Foreign(PathBuf),
+    /// A newer program has changed the layout.
+    #[error(
+        "the store has layout {found}, this program knows up to {known}; use the newer program"
+    )]
+    Newer {
+        /// The store's.
+        found: usize,
+        /// Ours.
+        known: usize,
+    },
+    /// A file beside the store cannot be read or written.
+    #[error("{path} cannot be used")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// SQLite says no.
+    #[error("the store failed while {doing}")]
+    Sqlite {
+        /// What we were doing.
+        doing: &'static str,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// There is no source of chance to make a digest key from.
+    #[error("no digest key could be made")]
+    Chance(#[source] getrandom::Error),
+    /// The store's thread cannot be started.
+    #[error("the store's thread could not be started")]
+    Thread(#[source] io::Error),
+}
+
+impl OpenError {
+    pub(super) fn sqlite(doing: &'static str) -> impl Fn(rusqlite::Error) -> Self {
+        move |source| Self::Sqlite { doing, source }
+    }
+}
+
+/// Opens the store, or makes it whole beside its place and moves it there, and gives its digest key.
+pub(super) fn connection(path: &Path, now: Timestamp) -> Result<(Connection, [u8; 32]), OpenError> {
+    let file = |source| OpenError::File {
+        path: path.to_owned(),
+        source,
+    };
+    if path.try_exists().map_err(file)? {
+        if path.metadata().map_err(file)?.len() == 0 {
+            return Err(OpenError::Empty(path.to_owned()));
+        }
+    } else {
+        create(path)?;
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(FILE_MODE)).map_err(file)?;
+    let mut connection = Connection::open(path).map_err(OpenError::sqlite("opening it"))?;
+    let id: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(|error| refusal(path, error))?;
+    if id != APPLICATION_ID {
+        return Err(OpenError::Foreign(path.to_owned()));
+    }
+    configure(&connection).map_err(|error| refusal(path, error))?;
+    migrate(&mut connection)?;
+    clamp_due(&connection, now).map_err(OpenError::sqlite("reading when lanes are due"))?;
+    let key = connection
+        .query_row(
+            "SELECT value FROM meta WHERE name = 'digest_key'",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(OpenError::sqlite("reading the digest key"))?;
+    Ok((connection, key))
+}
+
+/// Makes a store under another name and renames it: a crash on the way leaves no half of one.
+fn create(path: &Path) -> Result<(), OpenError> {
+    let draft = beside(path, "new");
+    let file = |source| OpenError::File {
+        path: draft.clone(),
+        source,
+    };
+    if draft.try_exists().map_err(file)? {
+        std::fs::remove_file(&draft).map_err(file)?;
+    }
+    let mut connection = Connection::open(&draft).map_err(OpenError::sqlite("making it"))?;
+    std::fs::set_permissions(&draft, Permissions::from_mode(FILE_MODE)).map_err(file)?;
+    configure(&connection).map_err(OpenError::sqlite("setting it up"))?;
+    connection
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .map_err(OpenError::sqlite("marking it as ours"))?;
+    migrate(&mut connection)?;
+    let mut key = [0; 32];
+    time::chance(&mut key).map_err(OpenError::Chance)?;
+    connection
+        .execute(
+            "INSERT INTO meta (name, value) VALUES ('digest_key', ?1)",
+            [key],
+        )
+        .map_err(OpenError::sqlite("keeping the digest key"))?;
+    connection
+        .close()
+        .map_err(|(_, source)| OpenError::Sqlite {
+            doing: "closing it",
+            source,
+        })?;
+    std::fs::rename(&draft, path).map_err(file)?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(file)
+}
+
+/// `synchronous=FULL` is the promise: a commit returns after the log is on disk. The exclusive locking mode keeps other
+/// programs out and the log's index in memory.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES_MAX)?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let doing = OpenError::sqlite("bringing its layout up to date");
+    let found: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(&doing)?;
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    if found > MIGRATIONS.len() {
+        return Err(OpenError::Newer {
+            found,
+            known: MIGRATIONS.len(),
+        });
+    }
+    let transaction = connection.transaction().map_err(&doing)?;
+    for step in MIGRATIONS.iter().skip(found) {
+        transaction.execute_batch(step).map_err(&doing)?;
+    }
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    transaction
+        .pragma_update(None, "user_version", known)
+        .map_err(&doing)?;
+    transaction.commit().map_err(&doing)
+}
+
+/// C01: the clock may have been set back since a retry was written down; no lane then waits longer than it should.
+fn clamp_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    let latest = now.after(crate::outbox::DUE_AHEAD_MAX).as_millis();
+    let far: Option<i64> = connection
+        .query_row(
+            "SELECT 1 FROM lane WHERE due_at > ?1 LIMIT 1",
+            [latest],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if far.is_some() {
+        connection.execute("UPDATE lane SET due_at = ?1 WHERE due_at > ?1", [latest])?;
+    }
+    Ok(())
+}
+
+/// What an error of SQLite on first touch says about the file.
+fn refusal(path: &Path, source: rusqlite::Error) -> OpenError {
+    match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign(path.to_owned()),
+        Some(rusqlite::ErrorCode::DatabaseBusy) => OpenError::Locked {
+            path: path.to_owned(),
+            holder: "another program".to_owned(),
+        },
+        Some(_) | None => OpenError::Sqlite {
+            doing: "setting it up",
+            source,
+        },
+    }
+}

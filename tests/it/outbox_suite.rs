@@ -1,0 +1,550 @@
+//! One suite for every engine of the outbox: what the port promises, whoever keeps it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use imprint_bridge::event::{Attribute, Identity, SourceName, Version};
+use imprint_bridge::fold::{Candidate, End, FoldMax, LaneVersions, fold};
+use imprint_bridge::imprint::{Fact, ImprintId, Leaf};
+use imprint_bridge::outbox::{
+    Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Error, Kept, Lookup,
+    MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Receipt, Settlement, SqliteOutbox,
+    State,
+};
+use imprint_bridge::time::Timestamp;
+use serde_json::json;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+/// A store of each engine; the folder is gone when the store is.
+fn engines() -> Vec<(&'static str, Arc<dyn Outbox>, Option<tempfile::TempDir>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = open(&folder.path().join("outbox.db")).unwrap();
+    vec![
+        ("memory", Arc::new(MemoryOutbox::default()), None),
+        ("sqlite", Arc::new(sqlite), Some(folder)),
+    ]
+}
+
+fn open(path: &Path) -> Result<SqliteOutbox, OpenError> {
+    SqliteOutbox::open(path, 1000, NOW)
+}
+
+fn identity(id: &str) -> Identity {
+    Identity {
+        source: SourceName::parse("crm").unwrap(),
+        ce_source: Some(Attribute::parse("/crm/us").unwrap()),
+        id: Attribute::parse(id).unwrap(),
+    }
+}
+
+fn entry(id: &str, customer: &str, value: i64) -> NewEntry {
+    let facts = [(
+        Leaf::parse("email").unwrap(),
+        Fact::from_value(json!(format!("{id}@example.com"))),
+    )];
+    NewEntry {
+        identity: identity(id),
+        event_type: Attribute::parse("customer.changed").unwrap(),
+        digest: Digest([7; 16]),
+        accepted_at: NOW,
+        arrival: Arrival::Wait {
+            customer: ImprintId::parse(customer).unwrap(),
+            epoch: 0,
+            value,
+            update: facts.into_iter().collect(),
+        },
+        event: b"{}".to_vec(),
+    }
+}
+
+async fn append(outbox: &dyn Outbox, entries: &[NewEntry]) -> Vec<Kept> {
+    match outbox.append(entries.to_vec()).await.unwrap() {
+        Appended::Kept(kept) => kept,
+        Appended::Conflict(places) => panic!("in conflict: {places:?}"),
+    }
+}
+
+async fn claim(outbox: &dyn Outbox, now: Timestamp) -> Claim {
+    outbox.claim(now, 10).await.unwrap()
+}
+
+/// Claims the one lane that is due.
+async fn claim_one(outbox: &dyn Outbox) -> ClaimedLane {
+    let mut claim = claim(outbox, NOW).await;
+    assert_eq!(claim.lanes.len(), 1);
+    claim.lanes.remove(0)
+}
+
+fn settlement(
+    claimed: &ClaimedLane,
+    endings: Vec<(EntryId, Ending)>,
+    due: Timestamp,
+) -> Settlement {
+    Settlement {
+        lane: claimed.lane,
+        attempted: claimed
+            .waiting
+            .iter()
+            .map(|waiting| waiting.entry)
+            .collect(),
+        endings,
+        versions: None,
+        failures: 0,
+        unfold_to: None,
+        due,
+        at: NOW,
+    }
+}
+
+fn all(claimed: &ClaimedLane, ending: &Ending) -> Vec<(EntryId, Ending)> {
+    claimed
+        .waiting
+        .iter()
+        .map(|waiting| (waiting.entry, ending.clone()))
+        .collect()
+}
+
+async fn receipt(outbox: &dyn Outbox, id: &str) -> Receipt {
+    let Identity { source, id, .. } = identity(id);
+    outbox
+        .find(Lookup {
+            source,
+            ce_source: None,
+            id,
+        })
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn what_is_kept_waits_until_it_is_settled() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let kept = append(outbox, &[entry("a", "CUST-1", 1)]).await;
+        assert_eq!(
+            (kept[0].state, kept[0].duplicate),
+            (State::Waiting, false),
+            "{engine}"
+        );
+        let depth = outbox.depth().await.unwrap();
+        assert_eq!((depth.waiting, depth.oldest), (1, Some(NOW)), "{engine}");
+        let claimed = claim_one(outbox).await;
+        assert_eq!(
+            claimed.customer.as_ref().map(ImprintId::as_str),
+            Some("CUST-1")
+        );
+        assert_eq!(
+            claimed.waiting[0].version,
+            Version {
+                epoch: 0,
+                value: 1,
+                arrival: kept[0].entry.0
+            }
+        );
+        outbox
+            .settle(settlement(&claimed, all(&claimed, &Ending::Delivered), NOW))
+            .await
+            .unwrap();
+        let receipt = receipt(outbox, "a").await;
+        assert_eq!(
+            (receipt.state, receipt.attempts, receipt.settled_at),
+            (State::Delivered, 1, Some(NOW)),
+            "{engine}"
+        );
+        assert_eq!(outbox.depth().await.unwrap().waiting, 0, "{engine}");
+        assert!(claim(outbox, NOW).await.lanes.is_empty(), "{engine}");
+    }
+}
+
+/// O01
+#[tokio::test]
+async fn a_repetition_is_the_entry_that_is_there() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let first = append(outbox, &[entry("a", "CUST-1", 1)]).await;
+        let again = append(
+            outbox,
+            &[
+                entry("a", "CUST-1", 1),
+                entry("b", "CUST-1", 2),
+                entry("b", "CUST-1", 2),
+            ],
+        )
+        .await;
+        assert_eq!(
+            again[0],
+            Kept {
+                duplicate: true,
+                ..first[0]
+            },
+            "{engine}"
+        );
+        assert_eq!(
+            (again[1].duplicate, again[2].duplicate),
+            (false, true),
+            "{engine}"
+        );
+        assert_eq!(again[1].entry, again[2].entry, "{engine}");
+        assert_eq!(outbox.depth().await.unwrap().waiting, 2, "{engine}");
+    }
+}
+
+/// O02
+#[tokio::test]
+async fn a_batch_with_a_conflict_is_not_kept_at_all() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[entry("a", "CUST-1", 1)]).await;
+        let other = |id: &str| NewEntry {
+            digest: Digest([8; 16]),
+            ..entry(id, "CUST-1", 1)
+        };
+        let batch = vec![
+            entry("b", "CUST-2", 1),
+            other("a"),
+            entry("c", "CUST-2", 1),
+            other("c"),
+        ];
+        assert_eq!(
+            outbox.append(batch).await.unwrap(),
+            Appended::Conflict(vec![1, 3]),
+            "{engine}"
+        );
+        assert_eq!(outbox.depth().await.unwrap().waiting, 1, "{engine}");
+    }
+}
+
+/// O15
+#[tokio::test]
+async fn the_same_id_of_another_source_is_another_event() {
+    for (engine, outbox, _folder) in engines() {
+        let mut other = entry("a", "CUST-1", 1);
+        other.identity.ce_source = Some(Attribute::parse("/crm/eu").unwrap());
+        other.digest = Digest([9; 16]);
+        let kept = append(outbox.as_ref(), &[entry("a", "CUST-1", 1), other]).await;
+        assert!(!kept[1].duplicate, "{engine}");
+    }
+}
+
+#[tokio::test]
+async fn a_lane_is_in_flight_once_and_keeps_what_arrives_meanwhile() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[entry("a", "CUST-1", 1), entry("z", "CUST-2", 1)]).await;
+        let claimed = outbox.claim(NOW, 1).await.unwrap();
+        assert_eq!(
+            (claimed.lanes.len(), claimed.next_due),
+            (1, Some(NOW)),
+            "{engine}"
+        );
+        append(outbox, &[entry("b", "CUST-1", 2)]).await;
+        let second = claim_one(outbox).await;
+        assert_eq!(second.customer.unwrap().as_str(), "CUST-2", "{engine}");
+        assert!(claim(outbox, NOW).await.lanes.is_empty(), "{engine}");
+        let first = &claimed.lanes[0];
+        outbox
+            .settle(settlement(first, all(first, &Ending::Delivered), NOW))
+            .await
+            .unwrap();
+        let again = claim_one(outbox).await;
+        assert_eq!(
+            (again.lane, again.waiting.len()),
+            (first.lane, 1),
+            "{engine}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn uuid_shaped_ids_share_a_lane_whatever_their_case() {
+    for (engine, outbox, _folder) in engines() {
+        let upper = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
+        append(
+            outbox.as_ref(),
+            &[entry("a", upper, 1), entry("b", &upper.to_lowercase(), 2)],
+        )
+        .await;
+        assert_eq!(
+            claim_one(outbox.as_ref()).await.waiting.len(),
+            2,
+            "{engine}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_lane_that_is_to_try_again_is_not_due_before() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[entry("a", "CUST-1", 1)]).await;
+        let claimed = claim_one(outbox).await;
+        let later = NOW.after(Duration::from_secs(5));
+        outbox
+            .settle(Settlement {
+                failures: 3,
+                ..settlement(&claimed, Vec::new(), later)
+            })
+            .await
+            .unwrap();
+        append(outbox, &[entry("b", "CUST-1", 2)]).await;
+        let early = claim(outbox, NOW).await;
+        assert_eq!(
+            (early.lanes.len(), early.next_due),
+            (0, Some(later)),
+            "{engine}"
+        );
+        let claimed = claim(outbox, later).await.lanes.remove(0);
+        assert_eq!(
+            (claimed.waiting.len(), claimed.failures),
+            (2, 3),
+            "{engine}"
+        );
+        assert_eq!(receipt(outbox, "a").await.attempts, 1, "{engine}");
+    }
+}
+
+#[tokio::test]
+async fn settling_twice_does_nothing_twice() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[entry("a", "CUST-1", 1)]).await;
+        let claimed = claim_one(outbox).await;
+        outbox
+            .settle(settlement(&claimed, all(&claimed, &Ending::Delivered), NOW))
+            .await
+            .unwrap();
+        outbox
+            .settle(settlement(&claimed, all(&claimed, &Ending::Ignored), NOW))
+            .await
+            .unwrap();
+        assert_eq!(
+            receipt(outbox, "a").await.state,
+            State::Delivered,
+            "{engine}"
+        );
+        assert_eq!(outbox.depth().await.unwrap().waiting, 0, "{engine}");
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_names_the_winner_and_the_reason() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let kept = append(
+            outbox,
+            &[
+                entry("new", "CUST-1", 3),
+                entry("old", "CUST-1", 2),
+                entry("bad", "CUST-1", 1),
+            ],
+        )
+        .await;
+        let claimed = claim_one(outbox).await;
+        let detail = Some("INVALID_REQUEST_ERROR: email".to_owned());
+        let parked = Ending::Parked {
+            reason: ParkReason::Rejected,
+            detail: detail.clone(),
+        };
+        let endings = vec![
+            (kept[0].entry, Ending::Delivered),
+            (kept[1].entry, Ending::Superseded(kept[0].entry)),
+            (kept[2].entry, parked),
+        ];
+        outbox
+            .settle(settlement(&claimed, endings, NOW))
+            .await
+            .unwrap();
+        let old = receipt(outbox, "old").await;
+        assert_eq!(
+            old.superseded_by.as_ref().map(Attribute::as_str),
+            Some("new"),
+            "{engine}"
+        );
+        let bad = receipt(outbox, "bad").await;
+        assert_eq!(
+            (bad.state, bad.parked),
+            (State::Parked, Some((ParkReason::Rejected, detail))),
+            "{engine}"
+        );
+        let depth = outbox.depth().await.unwrap();
+        assert_eq!((depth.waiting, depth.parked), (0, 1), "{engine}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_to_ignore_leaves_only_a_receipt() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let kept = append(
+            outbox,
+            &[NewEntry {
+                arrival: Arrival::Ignore,
+                ..entry("a", "CUST-1", 1)
+            }],
+        )
+        .await;
+        assert_eq!(kept[0].state, State::Ignored, "{engine}");
+        assert_eq!(receipt(outbox, "a").await.settled_at, Some(NOW), "{engine}");
+        assert!(claim(outbox, NOW).await.lanes.is_empty(), "{engine}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_an_entry_hears_when_it_is_settled() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let kept = append(outbox, &[entry("a", "CUST-1", 1)]).await;
+        let claimed = claim_one(outbox).await;
+        let waiting = outbox.settled(kept[0].entry);
+        outbox
+            .settle(settlement(&claimed, all(&claimed, &Ending::Delivered), NOW))
+            .await
+            .unwrap();
+        assert_eq!(waiting.await.unwrap(), State::Delivered, "{engine}");
+        assert_eq!(
+            outbox.settled(kept[0].entry).await.unwrap(),
+            State::Delivered,
+            "{engine}"
+        );
+    }
+}
+
+/// O16
+#[tokio::test]
+async fn an_append_wakes_who_armed_before_looking() {
+    for (_, outbox, _folder) in engines() {
+        let woken = outbox.woken();
+        append(outbox.as_ref(), &[entry("a", "CUST-1", 1)]).await;
+        woken.await;
+    }
+}
+
+/// Delivers `claimed` whole and returns the versions Imprint then has.
+fn delivered(claimed: &ClaimedLane) -> LaneVersions {
+    let candidates: Vec<Candidate<'_>> = claimed
+        .waiting
+        .iter()
+        .map(|waiting| Candidate {
+            version: waiting.version,
+            update: &waiting.update,
+        })
+        .collect();
+    claimed
+        .versions
+        .clone()
+        .delivered(&fold(&claimed.versions, &candidates, FoldMax(100)))
+}
+
+#[tokio::test]
+async fn lane_versions_outlive_the_entries_that_brought_them() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let kept = append(outbox, &[entry("a", "CUST-1", 5)]).await;
+        let claimed = claim_one(outbox).await;
+        let versions = Some(delivered(&claimed));
+        let done = Settlement {
+            versions,
+            ..settlement(&claimed, all(&claimed, &Ending::Delivered), NOW)
+        };
+        outbox.settle(done).await.unwrap();
+        append(outbox, &[entry("late", "CUST-1", 4)]).await;
+        let claimed = claim_one(outbox).await;
+        let late = Candidate {
+            version: claimed.waiting[0].version,
+            update: &claimed.waiting[0].update,
+        };
+        let fold = fold(&claimed.versions, &[late], FoldMax(100));
+        assert_eq!(
+            fold.stale,
+            [(late.version.arrival, End::Superseded(kept[0].entry.0))],
+            "{engine}"
+        );
+    }
+}
+
+/// P05, P06: what was in flight at the crash waits again.
+#[tokio::test]
+async fn a_reopened_store_has_what_was_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.db");
+    let store = open(&path).unwrap();
+    append(&store, &[entry("a", "CUST-1", 1), entry("b", "CUST-2", 1)]).await;
+    let claimed = claim(&store, NOW).await.lanes;
+    store
+        .settle(settlement(
+            &claimed[0],
+            all(&claimed[0], &Ending::Delivered),
+            NOW,
+        ))
+        .await
+        .unwrap();
+    let key = store.digest_key();
+    store.close();
+    assert!(matches!(
+        store.append(vec![entry("c", "CUST-1", 1)]).await,
+        Err(Error::Closed)
+    ));
+    let store = open(&path).unwrap();
+    assert_eq!(store.digest_key(), key);
+    assert_eq!(receipt(&store, "a").await.state, State::Delivered);
+    assert_eq!(claim_one(&store).await.customer.unwrap().as_str(), "CUST-2");
+}
+
+/// P22, D16
+#[test]
+fn a_second_process_is_told_who_holds_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.db");
+    let first = open(&path).unwrap();
+    let refused = open(&path).unwrap_err().to_string();
+    assert!(
+        refused.contains(&format!("locked by process {}", std::process::id())),
+        "{refused}"
+    );
+    drop(first);
+    open(&path).unwrap();
+}
+
+/// D13
+#[test]
+fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in [("empty", &b""[..]), ("text", b"not a database, and long enough for a header of 100 bytes or so, is it not? It is, by now, surely.")] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        assert!(matches!(open(&path), Err(OpenError::Empty(_) | OpenError::Foreign(_))), "{name}");
+        assert_eq!(std::fs::read(&path).unwrap(), content, "{name}");
+    }
+}
+
+/// I35 of the queue: more than it may hold is refused, not kept waiting.
+#[tokio::test]
+async fn a_full_queue_is_busy() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteOutbox::open(&folder.path().join("outbox.db"), 1, NOW).unwrap();
+    let two = vec![entry("a", "CUST-1", 1), entry("b", "CUST-1", 1)];
+    assert!(matches!(store.append(two).await, Err(Error::Busy)));
+    append(&store, &[entry("a", "CUST-1", 1)]).await;
+    append(&store, &[entry("b", "CUST-1", 1)]).await;
+}
+
+/// D18
+#[test]
+fn only_the_owner_reads_the_store() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.db");
+    let _store = open(&path).unwrap();
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(
+            file.metadata().unwrap().permissions().mode() & 0o077,
+            0,
+            "{:?}",
+            file.file_name()
+        );
+    }
+}
