@@ -142,9 +142,9 @@ pub enum Cause {
     Certificate,
     /// The deadline passed.
     Deadline,
-    /// The connection ended before the answer did.
+    /// The connection ended, or broke into nonsense, before a whole answer came.
     Disconnected,
-    /// The answer is not HTTP, or an interim (1xx) answer stood where the final one belongs.
+    /// An interim (1xx) answer stood where the final one belongs, or no request could be made of it.
     Protocol,
     /// The answer is longer than the cap.
     TooLong,

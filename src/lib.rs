@@ -27,8 +27,10 @@
 //! Several destinations, exactly-once delivery, scripting with IO, a home-made cluster, creating or deleting Imprint
 //! customers, storing what Imprint answers.
 
+pub mod dispatch;
 pub mod event;
 pub mod fold;
 pub mod imprint;
+pub mod metrics;
 pub mod outbox;
 pub mod time;

@@ -102,6 +102,15 @@ impl State {
         Self::Discarded,
     ];
 
+    /// The words for how an entry ends.
+    pub const ENDINGS: [&'static str; 5] = [
+        Self::Delivered.as_str(),
+        Self::Superseded.as_str(),
+        Self::Ignored.as_str(),
+        Self::Parked.as_str(),
+        Self::Discarded.as_str(),
+    ];
+
     /// The word for it: in answers, metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {

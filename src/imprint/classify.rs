@@ -1,1 +1,308 @@
-//! classify
+//! What an answer of Imprint means. Pure: status first, `type` as a hint (imprint-api.md §6); after this nobody looks at
+//! HTTP again.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Cause, ImprintId, Outcome, Rejection};
+use crate::time::Timestamp;
+
+/// The shortest wait Imprint can ask for: a shorter one is no wait.
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+/// The longest wait Imprint can ask for: a mistaken hint must not stop us for a day.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+/// What a `type` or `param` may be as long as; a longer one is no name.
+const NAME_CHARS_MAX: usize = 64;
+
+/// The parts of an answer that decide.
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "the body is personal data")]
+pub struct Reply<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The Retry-After headers, as they came.
+    pub retry_after: &'a [String],
+    /// The body, cut at the cap.
+    pub body: &'a [u8],
+}
+
+/// Says what came of an update of `customer`.
+pub fn classify(customer: &ImprintId, reply: Reply<'_>, wall: Timestamp) -> Outcome {
+    match reply.status {
+        200..=299 => applied(customer, reply.body),
+        300..=399 | 401 | 403 | 405 => Outcome::Denied(Cause::Status(reply.status)),
+        404 if complaint(reply.body).names_the_customer() => Outcome::NotFound,
+        404 => Outcome::Denied(Cause::Status(404)),
+        410 => Outcome::NotFound,
+        429 => Outcome::Throttled(hint(reply.retry_after, wall)),
+        503 => match hint(reply.retry_after, wall) {
+            Some(wait) => Outcome::Throttled(Some(wait)),
+            None => Outcome::Unavailable(Cause::Status(503)),
+        },
+        408 | 425 | 500..=599 => Outcome::Unavailable(Cause::Status(reply.status)),
+        400..=499 => {
+            let Complaint { kind, param } = complaint(reply.body);
+            Outcome::Rejected(Rejection {
+                status: reply.status,
+                kind,
+                param,
+            })
+        }
+        _ => Outcome::Unknown(Cause::Protocol),
+    }
+}
+
+/// A 2xx counts only with a JSON object about the customer that was asked for; nothing else of the body is looked at,
+/// because it carries what we must not keep (`ssn4`, `date_of_birth`).
+fn applied(customer: &ImprintId, body: &[u8]) -> Outcome {
+    #[derive(Deserialize)]
+    struct Customer<'a> {
+        #[serde(borrow)]
+        id: std::borrow::Cow<'a, str>,
+    }
+    // A derived struct also reads an array of its fields, and that is not an answer of Imprint's.
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    match serde_json::from_slice::<Customer<'_>>(body) {
+        _ if !is_object => Outcome::Unknown(Cause::Unreadable),
+        Ok(echo) if customer.is_same(&echo.id) => Outcome::Applied,
+        Ok(_) => Outcome::Unknown(Cause::WrongCustomer),
+        Err(_) => Outcome::Unknown(Cause::Unreadable),
+    }
+}
+
+/// The longest of the waits that the headers ask for, clamped; `None` if none of them can be read.
+fn hint(headers: &[String], wall: Timestamp) -> Option<Duration> {
+    let longest = headers
+        .iter()
+        .filter_map(|header| wait(header.trim(), wall))
+        .max()?;
+    Some(longest.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX))
+}
+
+/// Retry-After is a number of seconds or an HTTP-date (RFC 9110 §10.2.3).
+fn wait(header: &str, wall: Timestamp) -> Option<Duration> {
+    if !header.is_empty() && header.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(header.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs));
+    }
+    let date = jiff::fmt::rfc2822::parse(header).ok()?;
+    Some(Timestamp::from_millis(date.timestamp().as_millisecond()).since(wall))
+}
+
+/// What an error body names, in whichever of its shapes.
+#[derive(Default)]
+struct Complaint {
+    kind: Option<String>,
+    param: Option<String>,
+}
+
+impl Complaint {
+    fn names_the_customer(&self) -> bool {
+        self.kind
+            .as_deref()
+            .is_some_and(|kind| kind.contains("CUSTOMER") && kind.contains("NOT_FOUND"))
+    }
+}
+
+fn complaint(body: &[u8]) -> Complaint {
+    let Ok(Value::Object(flat)) = serde_json::from_slice(body) else {
+        return Complaint::default();
+    };
+    let nested = flat.get("error").and_then(Value::as_object);
+    let text = |key: &str| {
+        let value = nested
+            .and_then(|nested| nested.get(key))
+            .or_else(|| flat.get(key));
+        value.and_then(Value::as_str).and_then(name)
+    };
+    // The InvalidRequestError shape names the field at the head of each detail: "email: must be …".
+    let detail = flat
+        .get("details")
+        .and_then(|details| details.get(0))
+        .and_then(Value::as_str);
+    let field = detail
+        .and_then(|detail| detail.split_once(':'))
+        .and_then(|(field, _)| name(field));
+    Complaint {
+        kind: text("type"),
+        param: text("param").or(field),
+    }
+}
+
+/// Takes only what reads like the name of a type or a field, so that no value of a customer passes for one.
+fn name(raw: &str) -> Option<String> {
+    let named = (1..=NAME_CHARS_MAX).contains(&raw.len())
+        && raw.bytes().all(|b| {
+            b.is_ascii_alphabetic() || matches!(b, b'0'..=b'9' | b'_' | b'.' | b'[' | b']')
+        })
+        && raw.starts_with(|first: char| first.is_ascii_alphabetic());
+    named.then(|| raw.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CUSTOMER: &str = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
+    /// 2025-02-13T19:08:07Z, a Thursday.
+    const WALL: Timestamp = Timestamp::from_millis(1_739_473_687_000);
+
+    fn check(status: u16, retry_after: &[&str], body: &str) -> Outcome {
+        let retry_after: Vec<String> = retry_after
+            .iter()
+            .map(|&header| header.to_owned())
+            .collect();
+        let reply = Reply {
+            status,
+            retry_after: &retry_after,
+            body: body.as_bytes(),
+        };
+        classify(&ImprintId::parse(CUSTOMER).unwrap(), reply, WALL)
+    }
+
+    /// M01, M09, U16, U17, U18
+    #[test]
+    fn a_2xx_counts_only_with_the_customer_that_was_asked_for() {
+        let own = format!(r#"{{"id":"{}","ssn4":"1234"}}"#, CUSTOMER.to_lowercase());
+        assert_eq!(check(200, &[], &own), Outcome::Applied);
+        assert_eq!(check(202, &[], &own), Outcome::Applied);
+        assert_eq!(
+            check(200, &[], r#"{"id":"other"}"#),
+            Outcome::Unknown(Cause::WrongCustomer)
+        );
+        let unreadable = [
+            "",
+            "<html>",
+            "{}",
+            r#"{"id":1}"#,
+            r#"["BBB815E9-F654-438D-9AD3-3F7BB8136FC0"]"#,
+            r#"{"error":{"type":"X"}}"#,
+            r#"{"id":"#,
+            r#"{"data":[],"total":0}"#,
+        ];
+        for body in unreadable {
+            assert_eq!(
+                check(200, &[], body),
+                Outcome::Unknown(Cause::Unreadable),
+                "{body}"
+            );
+        }
+        assert_eq!(check(204, &[], ""), Outcome::Unknown(Cause::Unreadable));
+    }
+
+    /// U34, M08
+    #[test]
+    fn a_retry_after_is_honoured_or_clamped_and_garbage_is_ignored() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let digits = "9".repeat(400);
+        let table: [(&[&str], Option<Duration>); 12] = [
+            (&["5"], seconds(5)),
+            (&[" 5 "], seconds(5)),
+            (&["Thu, 13 Feb 2025 19:08:37 GMT"], seconds(30)),
+            (&["Thu, 13 Feb 2020 19:08:37 GMT"], seconds(1)),
+            (&["0"], seconds(1)),
+            (&["1000000000"], seconds(3600)),
+            (&[&digits], seconds(3600)),
+            (&["-1"], None),
+            (&["1e9"], None),
+            (&["soon"], None),
+            (&["", "x"], None),
+            (&["2", "7"], seconds(7)),
+        ];
+        for (headers, wait) in table {
+            assert_eq!(
+                check(429, headers, ""),
+                Outcome::Throttled(wait),
+                "{headers:?}"
+            );
+            let unavailable = Outcome::Unavailable(Cause::Status(503));
+            let expected = wait.map_or(unavailable, |wait| Outcome::Throttled(Some(wait)));
+            assert_eq!(check(503, headers, ""), expected, "{headers:?}");
+        }
+    }
+
+    /// U23–U35, M04, M05
+    #[test]
+    fn every_status_has_its_outcome() {
+        for status in [301, 302, 303, 307, 308, 401, 403, 405] {
+            assert_eq!(
+                check(status, &[], ""),
+                Outcome::Denied(Cause::Status(status))
+            );
+        }
+        for status in [408, 425, 500, 501, 502, 503, 504, 505, 599] {
+            assert_eq!(
+                check(status, &[], "<html>"),
+                Outcome::Unavailable(Cause::Status(status))
+            );
+        }
+        for status in [400, 402, 406, 407, 409, 412, 413, 415, 418, 422, 431, 451] {
+            let rejection = Rejection {
+                status,
+                kind: None,
+                param: None,
+            };
+            assert_eq!(check(status, &[], ""), Outcome::Rejected(rejection));
+        }
+        assert_eq!(check(410, &[], ""), Outcome::NotFound);
+        assert_eq!(check(103, &[], ""), Outcome::Unknown(Cause::Protocol));
+    }
+
+    #[test]
+    fn only_a_typed_404_says_that_the_customer_is_not_there() {
+        let flat = r#"{"type":"CUSTOMER_NOT_FOUND_ERROR","message":"…","param":"customer_id"}"#;
+        let nested = r#"{"error":{"type":"CUSTOMER_NOT_FOUND_ERROR"}}"#;
+        for body in [flat, nested] {
+            assert_eq!(check(404, &[], body), Outcome::NotFound);
+        }
+        for body in ["", "<html>404</html>", r#"{"error":"Not Found"}"#] {
+            assert_eq!(
+                check(404, &[], body),
+                Outcome::Denied(Cause::Status(404)),
+                "{body}"
+            );
+        }
+    }
+
+    /// M04, U44: names only, whichever shape they come in, and never a value.
+    #[test]
+    fn a_rejection_carries_imprints_names_and_no_value() {
+        let table = [
+            (
+                r#"{"error":{"type":"INVALID_REQUEST_ERROR","message":"m","param":"email"}}"#,
+                Some("INVALID_REQUEST_ERROR"),
+                Some("email"),
+            ),
+            (
+                r#"{"type":"BAD_REQUEST_ERROR","message":"m"}"#,
+                Some("BAD_REQUEST_ERROR"),
+                None,
+            ),
+            (
+                r#"{"error":"Bad Request","status":400,"details":["email: must be a well-formed email address"]}"#,
+                None,
+                Some("email"),
+            ),
+            (
+                r#"{"error":{"type":"jane@example.com is wrong","param":"+1 415 555 2671"}}"#,
+                None,
+                None,
+            ),
+            (r#"{"error":null}"#, None, None),
+            ("[]", None, None),
+        ];
+        for (body, kind, param) in table {
+            let rejection = Rejection {
+                status: 400,
+                kind: kind.map(str::to_owned),
+                param: param.map(str::to_owned),
+            };
+            assert_eq!(
+                check(400, &[], body),
+                Outcome::Rejected(rejection),
+                "{body}"
+            );
+        }
+    }
+}

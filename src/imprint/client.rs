@@ -1,1 +1,353 @@
-//! client
+//! The client: one update over HTTP/1.1, and what came of it.
+//!
+//! awc's habits that matter here: it follows redirects, its timeout ends at the response head, it never retries, and it
+//! hands a 1xx answer over as the final one and then uses the connection again. So redirects are off, one deadline
+//! covers the whole exchange, any error after the connection stood means "unknown", and after a 1xx the whole pool is
+//! given up before anything else can take a connection from it.
+
+use std::cell::RefCell;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use awc::error::{ConnectError, PayloadError, SendRequestError};
+use awc::http::header::{self, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::classify::{Reply, classify};
+use super::{Cause, Outcome, Partner, Request};
+use crate::time::Clock;
+
+/// What of an answer is read: a customer object is about 1 KiB, an endless one must end somewhere.
+const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+/// How long a connection may take to stand, TLS included.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a connection may idle: below the 60 s after which load balancers usually close theirs.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+/// How old a connection may get: a change of address (failover) is followed within this time.
+const LIFETIME_MAX: Duration = Duration::from_secs(75);
+/// The header that names the product where a partnership has several.
+const MERCHANT_KEY: &str = "x-imprint-merchant-key";
+
+/// How a key is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `Authorization: Bearer <key>`
+    Bearer,
+    /// `Authorization: Basic`, the key as user name and an empty password.
+    Basic,
+}
+
+/// The key and how it is shown; replaced while requests are under way.
+pub struct Credential {
+    scheme: Scheme,
+    merchant_key: Option<HeaderValue>,
+    /// Held only while a header is copied, never across an await.
+    authorization: RwLock<HeaderValue>,
+}
+
+/// A key cannot stand in a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a key is visible ASCII without spaces")]
+pub struct KeyError;
+
+impl Credential {
+    /// A credential from its secrets.
+    ///
+    /// # Errors
+    /// [`KeyError`] if one of them has characters that a header cannot carry.
+    pub fn new(
+        scheme: Scheme,
+        key: &SecretString,
+        merchant_key: Option<&SecretString>,
+    ) -> Result<Self, KeyError> {
+        let merchant_key = merchant_key
+            .map(|key| sensitive(key.expose_secret()))
+            .transpose()?;
+        Ok(Self {
+            scheme,
+            merchant_key,
+            authorization: RwLock::new(authorization(scheme, key)?),
+        })
+    }
+
+    /// Shows another key from now on; says whether it is another.
+    ///
+    /// # Errors
+    /// [`KeyError`], and the key stays as it was.
+    pub fn replace(&self, key: &SecretString) -> Result<Replaced, KeyError> {
+        let fresh = authorization(self.scheme, key)?;
+        let mut current = self
+            .authorization
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *current == fresh {
+            return Ok(Replaced::Same);
+        }
+        *current = fresh;
+        Ok(Replaced::Changed)
+    }
+
+    fn authorization(&self) -> HeaderValue {
+        self.authorization
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Whether a key that was read again is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// It is the one in use.
+    Same,
+    /// It is in use from now on.
+    Changed,
+}
+
+/// Never the key.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("scheme", &self.scheme)
+            .finish_non_exhaustive()
+    }
+}
+
+fn authorization(scheme: Scheme, key: &SecretString) -> Result<HeaderValue, KeyError> {
+    let key = key.expose_secret();
+    if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(KeyError);
+    }
+    match scheme {
+        Scheme::Bearer => sensitive(&format!("Bearer {key}")),
+        Scheme::Basic => sensitive(&format!("Basic {}", BASE64.encode(format!("{key}:")))),
+    }
+}
+
+fn sensitive(text: &str) -> Result<HeaderValue, KeyError> {
+    let mut value = HeaderValue::from_str(text).map_err(|_not_a_header| KeyError)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A client for one thread.
+pub struct Client {
+    base_url: String,
+    credential: Arc<Credential>,
+    tls: Arc<ClientConfig>,
+    clock: Clock,
+    /// Replaced whole after a 1xx; never borrowed across an await.
+    http: RefCell<awc::Client>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("base_url", &self.base_url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client of the API at `base_url`, which has neither a path nor a slash at its end.
+    pub fn new(
+        base_url: &str,
+        credential: Arc<Credential>,
+        tls: Arc<ClientConfig>,
+        clock: Clock,
+    ) -> Self {
+        let http = RefCell::new(connect(&tls));
+        Self {
+            base_url: base_url.to_owned(),
+            credential,
+            tls,
+            clock,
+            http,
+        }
+    }
+
+    async fn exchange(&self, request: &Request) -> Outcome {
+        let Ok(body) = serde_json::to_vec(&request.body) else {
+            return Outcome::Unknown(Cause::Protocol);
+        };
+        // One encoded path segment; the id's own alphabet needs no encoding, this is the second lock on the door.
+        let id = utf8_percent_encode(request.customer.as_str(), &SEGMENT);
+        let mut post = self
+            .http
+            .borrow()
+            .post(format!("{}/v2/customers/{id}", self.base_url))
+            .insert_header((header::AUTHORIZATION, self.credential.authorization()))
+            .insert_header((
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            ))
+            .insert_header((header::ACCEPT, HeaderValue::from_static("application/json")));
+        if let Some(key) = &self.credential.merchant_key {
+            post = post.insert_header((MERCHANT_KEY, key.clone()));
+        }
+        let mut response = match post.send_body(body).await {
+            Ok(response) => response,
+            Err(error) => return unanswered(&error),
+        };
+        if response.status().is_informational() {
+            self.http.replace(connect(&self.tls));
+            return Outcome::Unknown(Cause::Protocol);
+        }
+        let status = response.status().as_u16();
+        let retry_after: Vec<String> = response
+            .headers()
+            .get_all(header::RETRY_AFTER)
+            .filter_map(|value| value.to_str().ok().map(str::to_owned))
+            .collect();
+        match response.body().limit(RESPONSE_BYTES_MAX).await {
+            Ok(body) => {
+                let reply = Reply {
+                    status,
+                    retry_after: &retry_after,
+                    body: &body,
+                };
+                classify(&request.customer, reply, self.clock.wall())
+            }
+            // Without its body a 2xx proves nothing; any other status says enough by itself.
+            Err(error) if (200..300).contains(&status) => Outcome::Unknown(cut(&error)),
+            Err(_) => {
+                let reply = Reply {
+                    status,
+                    retry_after: &retry_after,
+                    body: &[],
+                };
+                classify(&request.customer, reply, self.clock.wall())
+            }
+        }
+    }
+}
+
+impl Partner for Client {
+    async fn deliver(&self, request: Request, deadline: Duration) -> Outcome {
+        match tokio::time::timeout(deadline, self.exchange(&request)).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Outcome::Unknown(Cause::Deadline),
+        }
+    }
+}
+
+/// What stands unencoded in a path segment: RFC 3986's unreserved characters but the dot.
+const SEGMENT: percent_encoding::AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+
+/// A fresh pool. It has no limit of its own: who calls bounds what is in flight, and so nobody ever waits inside it.
+fn connect(tls: &Arc<ClientConfig>) -> awc::Client {
+    let connector = awc::Connector::new()
+        .timeout(CONNECT_DEADLINE)
+        .handshake_timeout(CONNECT_DEADLINE)
+        .conn_keep_alive(IDLE_MAX)
+        .conn_lifetime(LIFETIME_MAX)
+        .limit(0)
+        .rustls_0_23(Arc::clone(tls));
+    awc::Client::builder()
+        .connector(connector)
+        .disable_redirects()
+        .disable_timeout()
+        .no_default_headers()
+        .add_default_header((
+            header::USER_AGENT,
+            concat!("imprint-bridge/", env!("CARGO_PKG_VERSION")),
+        ))
+        .finish()
+}
+
+/// TLS with the public roots, or with `roots` alone where the operator names them; HTTP/1.1 only.
+///
+/// # Errors
+/// The roots cannot be used.
+pub fn tls(roots: Option<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let public = || RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots.unwrap_or_else(public))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// What it means that no answer came. Only a connection that never stood proves that nothing was applied.
+fn unanswered(error: &SendRequestError) -> Outcome {
+    match error {
+        SendRequestError::Connect(
+            ConnectError::Resolver(_) | ConnectError::NoRecords | ConnectError::Unresolved,
+        ) => Outcome::Unavailable(Cause::Dns),
+        SendRequestError::Connect(ConnectError::Io(error)) => unconnected(error),
+        SendRequestError::Connect(ConnectError::Timeout) => Outcome::Unavailable(Cause::Connect),
+        SendRequestError::Timeout => Outcome::Unknown(Cause::Deadline),
+        SendRequestError::Connect(_)
+        | SendRequestError::Send(_)
+        | SendRequestError::Response(_) => Outcome::Unknown(Cause::Disconnected),
+        _ => Outcome::Unknown(Cause::Protocol),
+    }
+}
+
+fn unconnected(error: &io::Error) -> Outcome {
+    let inner = error.get_ref().and_then(|inner| {
+        let inner: &(dyn StdError + 'static) = inner;
+        inner.downcast_ref::<rustls::Error>()
+    });
+    match inner {
+        Some(rustls::Error::InvalidCertificate(_)) => Outcome::Denied(Cause::Certificate),
+        Some(_) => Outcome::Unavailable(Cause::Tls),
+        None => Outcome::Unavailable(Cause::Connect),
+    }
+}
+
+fn cut(error: &PayloadError) -> Cause {
+    match error {
+        PayloadError::Overflow => Cause::TooLong,
+        _ => Cause::Disconnected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> SecretString {
+        SecretString::from(text.to_owned())
+    }
+
+    #[test]
+    fn a_key_is_shown_as_its_scheme_says_and_never_printed() {
+        let bearer = Credential::new(Scheme::Bearer, &secret("k1"), None).unwrap();
+        assert_eq!(bearer.authorization(), "Bearer k1");
+        let basic = Credential::new(Scheme::Basic, &secret("k1"), Some(&secret("m1"))).unwrap();
+        assert_eq!(basic.authorization(), "Basic azE6");
+        assert_eq!(bearer.replace(&secret("k1")), Ok(Replaced::Same));
+        assert_eq!(bearer.replace(&secret("k2")), Ok(Replaced::Changed));
+        assert_eq!(bearer.authorization(), "Bearer k2");
+        for shown in [
+            format!("{bearer:?}"),
+            format!("{:?}", bearer.authorization()),
+            format!("{basic:?}"),
+        ] {
+            assert!(!shown.contains("k2") && !shown.contains("m1"), "{shown}");
+        }
+    }
+
+    /// K05
+    #[test]
+    fn a_key_that_no_header_can_carry_is_refused() {
+        for key in ["", "a b", "a\n", "\u{feff}a", "é"] {
+            assert!(
+                Credential::new(Scheme::Bearer, &secret(key), None).is_err(),
+                "{key:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Every metric, declared once, with its help beside it.
+//!
+//! Labels are `&'static str` wherever they are set: they come from closed sets of the program, never from input. This
+//! module knows no other of ours.
+
+use std::time::Duration;
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// The prefix of every name.
+const NAMESPACE: &str = "imprint_bridge";
+
+/// The closed sets of words that other modules own and that are shown before anything was counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    /// What the destination can be like; what it is like at first stands first.
+    pub conditions: &'static [&'static str],
+    /// How entries end.
+    pub endings: &'static [&'static str],
+}
+
+/// Everything that is counted, and the registry that shows it.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// What the accepting side counts.
+    pub ingress: Ingress,
+    /// What the delivering side counts.
+    pub dispatch: Dispatch,
+    store: Store,
+}
+
+/// What the accepting side counts.
+#[derive(Clone, Debug)]
+pub struct Ingress {
+    /// Events kept for the first time.
+    pub accepted: IntCounter,
+    /// Events that were there already.
+    pub duplicates: IntCounter,
+    /// Events refused, by problem.
+    pub refused: IntCounterVec,
+    /// Calls whose sender could not be authenticated, by reason.
+    pub unauthenticated: IntCounterVec,
+    /// How long accepting took, from the last byte of the body to the answer.
+    pub seconds: Histogram,
+}
+
+/// What the delivering side counts.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    conditions: &'static [&'static str],
+    attempts: IntCounterVec,
+    ended: IntCounterVec,
+    parked: IntCounterVec,
+    entries: Histogram,
+    seconds: HistogramVec,
+    in_flight: IntGauge,
+    destination: IntGaugeVec,
+    delivered_at: IntGauge,
+}
+
+#[derive(Clone, Debug)]
+struct Store {
+    waiting: IntGauge,
+    parked: IntGauge,
+    oldest: IntGauge,
+}
+
+impl Metrics {
+    /// Declares everything.
+    ///
+    /// # Errors
+    /// A name is used twice or is not a name.
+    pub fn new(words: Words) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let declare = Declare(&registry);
+        let metrics = Self {
+            ingress: Ingress {
+                accepted: declare.counter("accepted_total", "Events kept for the first time.")?,
+                duplicates: declare
+                    .counter("duplicates_total", "Events that had been kept before.")?,
+                refused: declare.counters(
+                    "refused_total",
+                    "Events refused, by problem.",
+                    "problem",
+                )?,
+                unauthenticated: declare.counters(
+                    "unauthenticated_total",
+                    "Calls whose sender could not be authenticated, by reason.",
+                    "reason",
+                )?,
+                seconds: declare.histogram(
+                    "accept_duration_seconds",
+                    "From the whole body to the answer.",
+                    LATENCIES,
+                )?,
+            },
+            dispatch: Dispatch {
+                conditions: words.conditions,
+                attempts: declare.counters(
+                    "attempts_total",
+                    "Requests to Imprint, by what came of them.",
+                    "outcome",
+                )?,
+                ended: declare.counters("ended_total", "Entries that ended, by how.", "state")?,
+                parked: declare.counters(
+                    "parked_total",
+                    "Entries that were parked, by why.",
+                    "reason",
+                )?,
+                entries: declare.histogram(
+                    "request_entries",
+                    "Entries one request carried.",
+                    ENTRIES,
+                )?,
+                seconds: declare.histograms(
+                    "request_duration_seconds",
+                    "From a request to what came of it.",
+                    "outcome",
+                    LATENCIES,
+                )?,
+                in_flight: declare.gauge("requests_in_flight", "Requests under way.")?,
+                destination: declare.gauges(
+                    "destination_state",
+                    "1 for what the destination is like now.",
+                    "state",
+                )?,
+                delivered_at: declare.gauge(
+                    "last_delivered_timestamp_seconds",
+                    "When an entry was last delivered; 0 for never.",
+                )?,
+            },
+            store: Store {
+                waiting: declare.gauge("waiting_entries", "Entries that wait to be delivered.")?,
+                parked: declare.gauge("parked_entries", "Entries that wait for a person.")?,
+                oldest: declare.gauge(
+                    "oldest_waiting_seconds",
+                    "How long the oldest waiting entry has waited; 0 if none waits.",
+                )?,
+            },
+            registry: registry.clone(),
+        };
+        // CPU, memory and file descriptors, under the names that every dashboard knows.
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        for state in words.endings {
+            metrics.dispatch.ended.with_label_values(&[*state]);
+        }
+        if let Some(first) = words.conditions.first() {
+            metrics.dispatch.condition(first);
+        }
+        Ok(metrics)
+    }
+
+    /// The page for Prometheus, in its text format.
+    pub fn page(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap_or_default()
+    }
+
+    /// Says how much is in the store. It is asked for when somebody looks, because the store keeps count anyway.
+    pub fn depth(&self, waiting: u64, parked: u64, oldest: Duration) {
+        self.store.waiting.set(whole(waiting));
+        self.store.parked.set(whole(parked));
+        self.store.oldest.set(whole(oldest.as_secs()));
+    }
+}
+
+impl Dispatch {
+    /// Counts a request and what came of it.
+    pub fn attempt(&self, outcome: &'static str, entries: usize, took: Duration) {
+        self.attempts.with_label_values(&[outcome]).inc();
+        self.seconds
+            .with_label_values(&[outcome])
+            .observe(took.as_secs_f64());
+        self.entries
+            .observe(f64::from(u32::try_from(entries).unwrap_or(u32::MAX)));
+    }
+
+    /// Counts the end of an entry.
+    pub fn ended(&self, state: &'static str) {
+        self.ended.with_label_values(&[state]).inc();
+    }
+
+    /// Counts an entry that was parked.
+    pub fn parked(&self, reason: &'static str) {
+        self.parked.with_label_values(&[reason]).inc();
+    }
+
+    /// Notes when an entry was last delivered, in seconds since the Unix epoch.
+    pub fn delivered_at(&self, seconds: i64) {
+        self.delivered_at.set(seconds);
+    }
+
+    /// Says what the destination is like.
+    pub fn condition(&self, condition: &'static str) {
+        for word in self.conditions {
+            self.destination
+                .with_label_values(&[*word])
+                .set(i64::from(*word == condition));
+        }
+    }
+
+    /// Says how many more (or, negative, fewer) requests are under way.
+    pub fn in_flight(&self, change: i64) {
+        self.in_flight.add(change);
+    }
+}
+
+/// From half a millisecond to half a minute.
+const LATENCIES: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+/// How many entries a request carries.
+const ENTRIES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
+
+/// Makes metrics that are registered.
+struct Declare<'a>(&'a Registry);
+
+impl Declare<'_> {
+    fn register<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: C,
+    ) -> prometheus::Result<C> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.register(IntCounter::with_opts(opts(name, help))?)
+    }
+
+    fn counters(&self, name: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {
+        self.register(IntCounterVec::new(opts(name, help), &[label])?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.register(IntGauge::with_opts(opts(name, help))?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, label: &str) -> prometheus::Result<IntGaugeVec> {
+        self.register(IntGaugeVec::new(opts(name, help), &[label])?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+        self.register(Histogram::with_opts(
+            HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec()),
+        )?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        buckets: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
+        self.register(HistogramVec::new(
+            HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec()),
+            &[label],
+        )?)
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace(NAMESPACE)
+}
+
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
