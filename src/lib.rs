@@ -27,6 +27,7 @@
 //! Several destinations, exactly-once delivery, scripting with IO, a home-made cluster, creating or deleting Imprint
 //! customers, storing what Imprint answers.
 
+pub mod config;
 pub mod dispatch;
 pub mod event;
 pub mod fold;

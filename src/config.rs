@@ -1,0 +1,422 @@
+//! Configuration: the only reader of files, of the environment and of secrets.
+//!
+//! What comes out is made of domain types: whoever has a [`Config`] has one that holds. Every fault is found at once,
+//! with the file or variable it stands in.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
+
+use self::reader::{Raw, Reader};
+use crate::dispatch::pace::Rate;
+use crate::imprint::client::Scheme;
+
+mod base_url;
+mod reader;
+pub mod secret;
+pub mod sources;
+
+pub use base_url::BaseUrl;
+pub use reader::Fault;
+
+/// The defaults, built in.
+const DEFAULT: &str = include_str!("../config/default.toml");
+/// What every variable starts with.
+const PREFIX: &str = "IMPRINT_BRIDGE";
+/// The longest any deadline may be set to: longer than this, nobody is there any more.
+const DEADLINE_MAX: Duration = Duration::from_secs(300);
+/// The shortest any deadline may be set to.
+const DEADLINE_MIN: Duration = Duration::from_millis(50);
+/// Kubernetes kills after 30 s unless told otherwise: lag and drain together stay below it.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(28);
+
+/// What the bridge is run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// A developer's machine.
+    Local,
+    /// Real customers.
+    Production,
+}
+
+/// Which of Imprint's environments the host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImprintEnvironment {
+    /// A stand-in on this machine.
+    Local,
+    /// Imprint's sandbox.
+    Sandbox,
+    /// Imprint's production.
+    Production,
+}
+
+/// What the configuration is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To run: secrets must be named and readable.
+    Serve,
+    /// To be looked over, perhaps on a machine without the secrets.
+    Check,
+}
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What the bridge is run for.
+    pub profile: Profile,
+    /// Where the sources are.
+    pub sources_dir: PathBuf,
+    /// Where their schemas are.
+    pub schemas_dir: PathBuf,
+    /// The listener for events.
+    pub ingress: Ingress,
+    /// The listener for health and metrics.
+    pub ops_listen: SocketAddr,
+    /// The store.
+    pub outbox: Outbox,
+    /// The destination.
+    pub imprint: Imprint,
+    /// How it is sent to.
+    pub dispatch: Dispatch,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// The listener for events; see `config/default.toml` for each.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    missing_docs,
+    reason = "config/default.toml is where they are described, once"
+)]
+pub struct Ingress {
+    pub listen: SocketAddr,
+    pub workers: usize,
+    pub body_bytes_max: usize,
+    pub body_deadline: Duration,
+    pub head_deadline: Duration,
+    pub keep_alive: Duration,
+    pub batch_max: usize,
+    pub connections_max: usize,
+    pub version_ahead_max: Duration,
+}
+
+/// The store; see `config/default.toml` for each.
+#[derive(Clone, Debug)]
+#[expect(
+    missing_docs,
+    reason = "config/default.toml is where they are described, once"
+)]
+pub struct Outbox {
+    pub path: PathBuf,
+    pub intake_max: usize,
+}
+
+/// The destination; see `config/default.toml` for each.
+#[derive(Clone, Debug)]
+#[expect(
+    missing_docs,
+    reason = "config/default.toml is where they are described, once"
+)]
+pub struct Imprint {
+    pub base_url: BaseUrl,
+    pub environment: ImprintEnvironment,
+    pub key_file: Option<PathBuf>,
+    pub merchant_key_file: Option<PathBuf>,
+    pub scheme: Scheme,
+    pub rate: Rate,
+    pub concurrency: usize,
+    pub deadline: Duration,
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How the destination is sent to; see `config/default.toml` for each.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    missing_docs,
+    reason = "config/default.toml is where they are described, once"
+)]
+pub struct Dispatch {
+    pub threads: usize,
+    pub fold_max: usize,
+}
+
+/// How the process ends; see `config/default.toml` for each.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    missing_docs,
+    reason = "config/default.toml is where they are described, once"
+)]
+pub struct Shutdown {
+    pub lag: Duration,
+    pub drain: Duration,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For a log collector.
+    Json,
+}
+
+/// What is logged; see `config/default.toml` for each.
+#[derive(Clone, Debug)]
+#[expect(
+    missing_docs,
+    reason = "config/default.toml is where they are described, once"
+)]
+pub struct Log {
+    pub format: LogFormat,
+    pub filter: String,
+}
+
+impl Config {
+    /// Reads the defaults, `files` in their order, and the environment.
+    ///
+    /// # Errors
+    /// Every fault there is.
+    pub fn read(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<Fault>> {
+        Self::from_layers(files, Environment::with_prefix(PREFIX), purpose)
+    }
+
+    fn from_layers(
+        files: &[PathBuf],
+        environment: Environment,
+        purpose: Purpose,
+    ) -> Result<Self, Vec<Fault>> {
+        let environment = environment
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(false);
+        let mut layers =
+            config::Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
+        for file in files {
+            layers = layers.add_source(File::from(file.as_path()).format(FileFormat::Toml));
+        }
+        let settings = layers
+            .add_source(environment)
+            .build()
+            .and_then(config::Config::try_deserialize::<Value>);
+        let settings = settings.map_err(|error| vec![unreadable("configuration", &error)])?;
+        let mut reader = Reader::new("", settings);
+        let config = Self::take(&mut reader, purpose);
+        let faults = reader.finish();
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            Some(_) | None => Err(faults),
+        }
+    }
+
+    /// Takes every section before it gives up on one, so that all faults are found.
+    fn take(reader: &mut Reader, purpose: Purpose) -> Option<Self> {
+        let profile = reader.take(&["profile"], |raw| {
+            raw.word(&[
+                ("local", Profile::Local),
+                ("production", Profile::Production),
+            ])
+        });
+        let sources_dir = reader.take(&["sources_dir"], path);
+        let schemas_dir = reader.take(&["schemas_dir"], path);
+        let ingress = take_ingress(reader);
+        let ops_listen = reader.take(&["ops", "listen"], listen);
+        let outbox = take_outbox(reader);
+        let imprint = take_imprint(reader, profile, purpose);
+        let threads = reader.take(&["dispatch", "threads"], |raw| raw.count(1, 64));
+        let fold_max = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, 1000));
+        let shutdown = take_shutdown(reader);
+        let format = reader.take(&["log", "format"], |raw| {
+            raw.word(&[("text", LogFormat::Text), ("json", LogFormat::Json)])
+        });
+        let filter = reader.take(&["log", "filter"], Raw::text);
+        Some(Self {
+            profile: profile?,
+            sources_dir: sources_dir?,
+            schemas_dir: schemas_dir?,
+            ingress: ingress?,
+            ops_listen: ops_listen?,
+            outbox: outbox?,
+            imprint: imprint?,
+            dispatch: Dispatch {
+                threads: threads?,
+                fold_max: fold_max?,
+            },
+            shutdown: shutdown?,
+            log: Log {
+                format: format?,
+                filter: filter?,
+            },
+        })
+    }
+}
+
+fn take_ingress(reader: &mut Reader) -> Option<Ingress> {
+    let mut take_duration =
+        |key, least, most| reader.take(&["ingress", key], |raw| raw.duration(least, most));
+    let body_deadline = take_duration("body_deadline", DEADLINE_MIN, DEADLINE_MAX);
+    let head_deadline = take_duration("head_deadline", DEADLINE_MIN, DEADLINE_MAX);
+    let keep_alive = take_duration(
+        "keep_alive",
+        Duration::from_secs(1),
+        Duration::from_hours(1),
+    );
+    let version_ahead_max = take_duration(
+        "version_ahead_max",
+        Duration::ZERO,
+        Duration::from_hours(24),
+    );
+    let mut take_count =
+        |key, least, most| reader.take(&["ingress", key], |raw| raw.count(least, most));
+    let workers = take_count("workers", 0, 256);
+    let body_bytes_max = take_count("body_bytes_max", 1024, 16 * 1024 * 1024);
+    let batch_max = take_count("batch_max", 1, 1000);
+    let connections_max = take_count("connections_max", 1, 1_000_000);
+    let listen = reader.take(&["ingress", "listen"], listen);
+    Some(Ingress {
+        listen: listen?,
+        workers: workers?,
+        body_bytes_max: body_bytes_max?,
+        body_deadline: body_deadline?,
+        head_deadline: head_deadline?,
+        keep_alive: keep_alive?,
+        batch_max: batch_max?,
+        connections_max: connections_max?,
+        version_ahead_max: version_ahead_max?,
+    })
+}
+
+fn take_outbox(reader: &mut Reader) -> Option<Outbox> {
+    let store = reader.take(&["outbox", "url"], |raw| {
+        let url = raw.text()?;
+        let path = url.strip_prefix("sqlite:").filter(|path| !path.is_empty());
+        // `sqlite:///var/x` and `sqlite:/var/x` name the same file.
+        let path = path.map(|path| path.strip_prefix("//").unwrap_or(path));
+        path.map(PathBuf::from)
+            .ok_or_else(|| "must be \"sqlite:PATH\"".to_owned())
+    });
+    let intake_max = reader.take(&["outbox", "intake_max"], |raw| raw.count(1, 1_000_000));
+    Some(Outbox {
+        path: store?,
+        intake_max: intake_max?,
+    })
+}
+
+fn take_imprint(
+    reader: &mut Reader,
+    profile: Option<Profile>,
+    purpose: Purpose,
+) -> Option<Imprint> {
+    let environment = reader.take(&["imprint", "environment"], |raw| {
+        raw.word(&[
+            ("local", ImprintEnvironment::Local),
+            ("sandbox", ImprintEnvironment::Sandbox),
+            ("production", ImprintEnvironment::Production),
+        ])
+    });
+    let host_allow = reader.take(&["imprint", "host_allow"], Raw::texts);
+    let base_url = reader.take(&["imprint", "base_url"], |raw| BaseUrl::parse(&raw.text()?));
+    if let (Some(profile), Some(environment), Some(host_allow), Some(base_url)) =
+        (profile, environment, &host_allow, &base_url)
+        && let Err(reason) = base_url.fits(profile, environment, host_allow)
+    {
+        reader.fault(&["imprint", "base_url"], reason);
+    }
+    let key_file = match purpose {
+        Purpose::Serve => reader
+            .take_optional(&["imprint", "key_file"], secret_file)
+            .or_else(|| {
+                reader.fault(
+                    &["imprint", "key_file"],
+                    "is required and names a readable file",
+                );
+                None
+            }),
+        Purpose::Check => reader.take_optional(&["imprint", "key_file"], path),
+    };
+    let read_file = if purpose == Purpose::Serve {
+        secret_file
+    } else {
+        path
+    };
+    let merchant_key_file = reader.take_optional(&["imprint", "merchant_key_file"], read_file);
+    let ca_file = reader.take_optional(&["imprint", "ca_file"], path);
+    let scheme = reader.take(&["imprint", "auth"], |raw| {
+        raw.word(&[("bearer", Scheme::Bearer), ("basic", Scheme::Basic)])
+    });
+    let rate = reader.take(&["imprint", "rate_per_second"], |raw| {
+        let rate = raw.number(0.0, 100_000.0)?;
+        Ok(if rate > 0.0 {
+            Rate::PerSecond(rate)
+        } else {
+            Rate::Unlimited
+        })
+    });
+    let concurrency = reader.take(&["imprint", "concurrency"], |raw| raw.count(1, 4096));
+    let deadline = reader.take(&["imprint", "deadline"], |raw| {
+        raw.duration(DEADLINE_MIN, DEADLINE_MAX)
+    });
+    Some(Imprint {
+        base_url: base_url?,
+        environment: environment?,
+        key_file,
+        merchant_key_file,
+        scheme: scheme?,
+        rate: rate?,
+        concurrency: concurrency?,
+        deadline: deadline?,
+        ca_file,
+    })
+}
+
+fn take_shutdown(reader: &mut Reader) -> Option<Shutdown> {
+    let lag = reader.take(&["shutdown", "lag"], |raw| {
+        raw.duration(Duration::ZERO, SHUTDOWN_MAX)
+    });
+    let drain = reader.take(&["shutdown", "drain"], |raw| {
+        raw.duration(Duration::ZERO, SHUTDOWN_MAX)
+    });
+    let shutdown = Shutdown {
+        lag: lag?,
+        drain: drain?,
+    };
+    if shutdown.lag + shutdown.drain > SHUTDOWN_MAX {
+        reader.fault(
+            &["shutdown"],
+            format!("lag and drain together must stay within {SHUTDOWN_MAX:?}"),
+        );
+    }
+    Some(shutdown)
+}
+
+fn path(raw: Raw) -> Result<PathBuf, String> {
+    raw.text().map(PathBuf::from)
+}
+
+fn listen(raw: Raw) -> Result<SocketAddr, String> {
+    raw.parsed("an address and a port, such as 127.0.0.1:8080")
+}
+
+fn secret_file(raw: Raw) -> Result<PathBuf, String> {
+    let path = path(raw)?;
+    secret::read(&path).map(|_secret| path)
+}
+
+/// The fault of a file that cannot be read at all.
+fn unreadable(origin: &str, error: &config::ConfigError) -> Fault {
+    Fault {
+        origin: origin.to_owned(),
+        key: "file".to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+/// Reads one TOML file by itself.
+fn read_file(path: &Path) -> Result<Value, Fault> {
+    let table = File::from(path).format(FileFormat::Toml).collect();
+    let table = table.map_err(|error| unreadable(&path.display().to_string(), &error))?;
+    Ok(Value::new(None, ValueKind::Table(table)))
+}

@@ -1,0 +1,205 @@
+//! The origin that the key is sent to: checked before anything is.
+
+use std::net::IpAddr;
+
+use super::{ImprintEnvironment, Profile};
+
+/// Imprint's documented hosts (imprint-api.md §5).
+const SANDBOX_HOST: &str = "dev.sbx.imprint.co";
+const PRODUCTION_HOST: &str = "dev.imprint.co";
+
+/// Scheme, host and port of Imprint's API; `https` unless it is this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    text: String,
+    host: String,
+}
+
+impl BaseUrl {
+    /// Takes an origin: a scheme, a host and perhaps a port, and nothing after it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(raw: &str) -> Result<Self, String> {
+        let (scheme, rest) = raw.split_once("://").ok_or("must start with https://")?;
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.contains('@') {
+            return Err("must not carry a user or a password".to_owned());
+        }
+        if authority.is_empty() || authority.contains(['/', '?', '#', '\\', ' ']) {
+            return Err(
+                "must be a scheme, a host and perhaps a port, without a path or a query".to_owned(),
+            );
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            Some(_) | None => (authority, None),
+        };
+        if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+            return Err("has a port that is none".to_owned());
+        }
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_ascii_lowercase();
+        let url = Self {
+            text: format!("{scheme}://{authority}"),
+            host,
+        };
+        match scheme {
+            "https" if url.is_loopback() || url.address().is_none() => Ok(url),
+            "https" => Err("must name a host, not an address".to_owned()),
+            "http" if url.is_loopback() => Ok(url),
+            "http" => Err("must be https; plain http is for this machine only".to_owned()),
+            _ => Err("must start with https://".to_owned()),
+        }
+    }
+
+    /// The origin as text, without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether host, environment and profile agree.
+    pub(super) fn fits(
+        &self,
+        profile: Profile,
+        environment: ImprintEnvironment,
+        allowed: &[String],
+    ) -> Result<(), String> {
+        let expected = match self.host.as_str() {
+            SANDBOX_HOST => Some((ImprintEnvironment::Sandbox, "sandbox")),
+            PRODUCTION_HOST => Some((ImprintEnvironment::Production, "production")),
+            _ => None,
+        };
+        match expected {
+            Some((expected, word)) if expected != environment => Err(format!(
+                "is Imprint's {word}, and imprint.environment says otherwise"
+            )),
+            Some(_) => Ok(()),
+            None if environment == ImprintEnvironment::Local && !self.is_loopback() => {
+                Err("is not this machine, and imprint.environment says \"local\"".to_owned())
+            }
+            None if profile == Profile::Production && !allowed.contains(&self.host) => {
+                Err(format!(
+                    "must be {SANDBOX_HOST}, {PRODUCTION_HOST} or a host in imprint.host_allow"
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.address().is_some_and(|address| address.is_loopback())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// K02
+    #[test]
+    fn only_a_plain_origin_is_taken() {
+        for good in [
+            "https://dev.sbx.imprint.co",
+            "https://dev.sbx.imprint.co/",
+            "http://127.0.0.1:9000",
+            "http://localhost:1",
+            "http://[::1]:80",
+        ] {
+            assert!(BaseUrl::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "dev.sbx.imprint.co",
+            "http://dev.sbx.imprint.co",
+            "https://user:pw@dev.sbx.imprint.co",
+            "https://dev.sbx.imprint.co/v2",
+            "https://dev.sbx.imprint.co?x=1",
+            "https://169.254.169.254",
+            "https://10.0.0.1:443",
+            "http://10.0.0.1",
+            "http://localhost.example.com",
+            "http://127.0.0.1:99999",
+            "ftp://127.0.0.1",
+            "https://",
+        ] {
+            assert!(BaseUrl::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// M11
+    #[test]
+    fn host_environment_and_profile_must_agree() {
+        use ImprintEnvironment as Env;
+        let table = [
+            (
+                "https://dev.sbx.imprint.co",
+                Profile::Production,
+                Env::Sandbox,
+                true,
+            ),
+            (
+                "https://dev.imprint.co",
+                Profile::Production,
+                Env::Production,
+                true,
+            ),
+            (
+                "https://dev.imprint.co",
+                Profile::Local,
+                Env::Sandbox,
+                false,
+            ),
+            (
+                "https://dev.sbx.imprint.co",
+                Profile::Local,
+                Env::Production,
+                false,
+            ),
+            (
+                "https://dev.sbx.imprint.co",
+                Profile::Local,
+                Env::Local,
+                false,
+            ),
+            ("http://127.0.0.1:1", Profile::Local, Env::Sandbox, true),
+            (
+                "http://127.0.0.1:1",
+                Profile::Production,
+                Env::Sandbox,
+                false,
+            ),
+            (
+                "https://proxy.example.com",
+                Profile::Production,
+                Env::Production,
+                true,
+            ),
+            (
+                "https://other.example.com",
+                Profile::Production,
+                Env::Production,
+                false,
+            ),
+            (
+                "https://other.example.com",
+                Profile::Local,
+                Env::Local,
+                false,
+            ),
+        ];
+        for (url, profile, environment, fits) in table {
+            let allowed = ["proxy.example.com".to_owned()];
+            let verdict = BaseUrl::parse(url)
+                .unwrap()
+                .fits(profile, environment, &allowed);
+            assert_eq!(verdict.is_ok(), fits, "{url} {profile:?} {environment:?}");
+        }
+    }
+}

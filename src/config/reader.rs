@@ -1,0 +1,315 @@
+//! Reads settings one by one and keeps every fault: a file with five mistakes is told of all five.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use config::{Value, ValueKind};
+
+/// One thing that is wrong with the configuration, and where.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    /// The file or the variable it stands in; empty where it stands nowhere.
+    pub origin: String,
+    /// The key.
+    pub key: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            origin,
+            key,
+            reason,
+        } = self;
+        if origin.is_empty() {
+            write!(f, "{key}: {reason}")
+        } else {
+            write!(f, "{origin}: {key}: {reason}")
+        }
+    }
+}
+
+/// Where a setting stands: its keys, outermost first.
+type Place = Vec<String>;
+
+/// Settings by their place. What is taken is gone; what is left at the end is unknown.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// What stands for settings that are nowhere.
+    origin: String,
+    values: BTreeMap<Place, Value>,
+    faults: Vec<Fault>,
+}
+
+impl Reader {
+    /// Reads the table at the root of `settings`.
+    pub(super) fn new(origin: &str, settings: Value) -> Self {
+        let mut values = BTreeMap::new();
+        flatten(Vec::new(), settings, &mut values);
+        Self {
+            origin: origin.to_owned(),
+            values,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Takes the setting at `place`, as `parse` reads it. A fault is kept, and gives `None`.
+    pub(super) fn take<T>(
+        &mut self,
+        place: &[&str],
+        parse: impl FnOnce(Raw) -> Result<T, String>,
+    ) -> Option<T> {
+        let Some(value) = self.remove(place) else {
+            self.fault(place, "is required");
+            return None;
+        };
+        let origin = value.origin().map(str::to_owned);
+        match parse(Raw(value)) {
+            Ok(parsed) => Some(parsed),
+            Err(reason) => {
+                self.faults.push(self.locate(place, origin, reason));
+                None
+            }
+        }
+    }
+
+    /// As [`Reader::take`], for a setting that may be absent or empty.
+    pub(super) fn take_optional<T>(
+        &mut self,
+        place: &[&str],
+        parse: impl FnOnce(Raw) -> Result<T, String>,
+    ) -> Option<T> {
+        let absent = self.values.get(&owned(place)).is_none_or(|value| {
+            matches!(&value.kind, ValueKind::Nil)
+                || matches!(&value.kind, ValueKind::String(text) if text.is_empty())
+        });
+        if absent {
+            self.remove(place);
+            return None;
+        }
+        self.take(place, parse)
+    }
+
+    /// The keys directly under `place`.
+    pub(super) fn keys(&self, place: &[&str]) -> BTreeSet<String> {
+        let place = owned(place);
+        let below = self.values.keys().filter(|key| key.starts_with(&place));
+        below
+            .filter_map(|key| key.get(place.len()))
+            .cloned()
+            .collect()
+    }
+
+    /// Takes every setting under `place`: the rest of its keys, joined by dots, and the setting.
+    pub(super) fn take_all(&mut self, place: &[&str]) -> BTreeMap<String, Raw> {
+        let place = owned(place);
+        let (inside, outside) = std::mem::take(&mut self.values)
+            .into_iter()
+            .partition(|(key, _)| key.starts_with(&place));
+        self.values = outside;
+        let inside: BTreeMap<Place, Value> = inside;
+        inside
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.get(place.len()..)?.join("."), Raw(value))))
+            .collect()
+    }
+
+    /// Adds a fault found elsewhere.
+    pub(super) fn fault(&mut self, place: &[&str], reason: impl Into<String>) {
+        let fault = self.locate(place, None, reason.into());
+        self.faults.push(fault);
+    }
+
+    /// Everything that is wrong, unknown settings included.
+    pub(super) fn finish(mut self) -> Vec<Fault> {
+        for (place, value) in std::mem::take(&mut self.values) {
+            let place: Vec<&str> = place.iter().map(String::as_str).collect();
+            let origin = value.origin().map(str::to_owned);
+            self.faults.push(self.locate(
+                &place,
+                origin,
+                "is not a key of this program".to_owned(),
+            ));
+        }
+        self.faults.sort();
+        self.faults
+    }
+
+    fn remove(&mut self, place: &[&str]) -> Option<Value> {
+        self.values.remove(&owned(place))
+    }
+
+    fn locate(&self, place: &[&str], origin: Option<String>, reason: String) -> Fault {
+        Fault {
+            origin: origin.unwrap_or_else(|| self.origin.clone()),
+            key: spell(place),
+            reason,
+        }
+    }
+}
+
+/// A setting as it was written.
+#[derive(Debug)]
+pub(super) struct Raw(Value);
+
+impl Raw {
+    /// A text.
+    pub(super) fn text(self) -> Result<String, String> {
+        match self.0.kind {
+            ValueKind::String(text) => Ok(text),
+            ValueKind::Nil
+            | ValueKind::Boolean(_)
+            | ValueKind::I64(_)
+            | ValueKind::I128(_)
+            | ValueKind::U64(_)
+            | ValueKind::U128(_)
+            | ValueKind::Float(_)
+            | ValueKind::Table(_)
+            | ValueKind::Array(_) => Err("must be a text".to_owned()),
+        }
+    }
+
+    /// Anything that is written as one word, such as an address.
+    pub(super) fn parsed<T: FromStr>(self, what: &str) -> Result<T, String> {
+        self.text()?
+            .trim()
+            .parse()
+            .map_err(|_unreadable| format!("must be {what}"))
+    }
+
+    /// A whole number from `least` to `most`.
+    pub(super) fn whole(self, least: u64, most: u64) -> Result<u64, String> {
+        let range = || format!("must be a whole number from {least} to {most}");
+        let number = self.0.into_uint().map_err(|_unreadable| range())?;
+        if (least..=most).contains(&number) {
+            Ok(number)
+        } else {
+            Err(range())
+        }
+    }
+
+    /// As [`Raw::whole`], for sizes and counts of this machine.
+    pub(super) fn count(self, least: u64, most: u64) -> Result<usize, String> {
+        usize::try_from(self.whole(least, most)?)
+            .map_err(|_large| "is too large for this machine".to_owned())
+    }
+
+    /// A number from `least` to `most`.
+    pub(super) fn number(self, least: f64, most: f64) -> Result<f64, String> {
+        let number = self
+            .0
+            .into_float()
+            .ok()
+            .filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| format!("must be a number from {least} to {most}"))
+    }
+
+    /// A duration such as `10s`; a bare number is seconds.
+    pub(super) fn duration(self, least: Duration, most: Duration) -> Result<Duration, String> {
+        let range = || format!("must be a duration such as \"10s\", from {least:?} to {most:?}");
+        let text = self.0.into_string().map_err(|_unreadable| range())?;
+        let seconds = text
+            .parse()
+            .ok()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let friendly = || {
+            text.parse::<jiff::SignedDuration>()
+                .ok()
+                .and_then(|span| Duration::try_from(span).ok())
+        };
+        let duration = seconds.or_else(friendly).ok_or_else(range)?;
+        if (least..=most).contains(&duration) {
+            Ok(duration)
+        } else {
+            Err(range())
+        }
+    }
+
+    /// A list of texts; from the environment, separated by commas.
+    pub(super) fn texts(self) -> Result<Vec<String>, String> {
+        match self.0.kind {
+            ValueKind::Array(values) => {
+                values.into_iter().map(|value| Self(value).text()).collect()
+            }
+            ValueKind::String(text) => Ok(text
+                .split(',')
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+                .collect()),
+            ValueKind::Nil
+            | ValueKind::Boolean(_)
+            | ValueKind::I64(_)
+            | ValueKind::I128(_)
+            | ValueKind::U64(_)
+            | ValueKind::U128(_)
+            | ValueKind::Float(_)
+            | ValueKind::Table(_) => Err("must be a list of texts".to_owned()),
+        }
+    }
+
+    /// One of the words.
+    pub(super) fn word<T: Copy>(self, words: &[(&str, T)]) -> Result<T, String> {
+        let text = self.text()?;
+        let found = words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, meaning)| *meaning);
+        found.ok_or_else(|| {
+            let words: Vec<String> = words
+                .iter()
+                .map(|(word, _)| format!("\"{word}\""))
+                .collect();
+            format!("must be {}", words.join(" or "))
+        })
+    }
+}
+
+fn flatten(place: Place, value: Value, values: &mut BTreeMap<Place, Value>) {
+    match value.kind {
+        ValueKind::Table(table) => {
+            for (key, value) in table {
+                let mut place = place.clone();
+                place.push(key);
+                flatten(place, value, values);
+            }
+        }
+        ValueKind::Nil
+        | ValueKind::Boolean(_)
+        | ValueKind::I64(_)
+        | ValueKind::I128(_)
+        | ValueKind::U64(_)
+        | ValueKind::U128(_)
+        | ValueKind::Float(_)
+        | ValueKind::String(_)
+        | ValueKind::Array(_) => {
+            values.insert(place, value);
+        }
+    }
+}
+
+fn owned(place: &[&str]) -> Place {
+    place.iter().map(|&key| key.to_owned()).collect()
+}
+
+/// A place as TOML spells it: keys with dots in quotes.
+fn spell(place: &[&str]) -> String {
+    let spelled: Vec<String> = place
+        .iter()
+        .map(|key| {
+            let bare = key
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+            if bare {
+                (*key).to_owned()
+            } else {
+                format!("\"{key}\"")
+            }
+        })
+        .collect();
+    spelled.join(".")
+}
