@@ -34,4 +34,5 @@ pub mod fold;
 pub mod imprint;
 pub mod metrics;
 pub mod outbox;
+pub mod schema;
 pub mod time;
