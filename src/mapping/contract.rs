@@ -1,0 +1,289 @@
+//! What Imprint takes in a field, and what the bridge needs of an event beside the fields.
+
+use serde_json::Value;
+
+use super::function::{Refusal, calendar};
+use super::plan::{Found, Reading, Refused, is_cleared};
+use super::{Domain, Fact, ImprintId, Leaf, LeafKind};
+
+/// The longest email address that mail can be sent to (RFC 5321).
+const EMAIL_BYTES_MAX: usize = 254;
+/// The most digits of a phone number in E.164.
+const PHONE_DIGITS_MAX: usize = 15;
+
+/// What the value of a leaf looks like.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    Text,
+    Email,
+    Phone,
+    Integer,
+    Open,
+}
+
+impl Form {
+    /// The form of a leaf.
+    pub(super) fn of(leaf: &Leaf) -> Self {
+        match leaf.kind() {
+            LeafKind::Integer => Self::Integer,
+            LeafKind::Open => Self::Open,
+            LeafKind::Text => match leaf.to_string().as_str() {
+                "email" | "customer_history.email" => Self::Email,
+                "phone" | "customer_history.phone" => Self::Phone,
+                _text => Self::Text,
+            },
+        }
+    }
+
+    /// The rule that a fault of this form names.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Email => "email",
+            Self::Phone => "phone",
+            Self::Integer => "integer",
+            Self::Open => "open",
+        }
+    }
+
+    fn refusal(self, value: &Value) -> Option<Refusal> {
+        if has_control(value) {
+            return Some(Refusal::new("The text has control characters in it."));
+        }
+        let (fits, detail) = match self {
+            Self::Text => (value.is_string(), "The value is not a text."),
+            Self::Email => (
+                value.as_str().is_some_and(is_email),
+                "The value is not an email address.",
+            ),
+            Self::Phone => (
+                value.as_str().is_some_and(is_e164),
+                "The value is not a phone number in E.164, + and digits; e164 would make it one.",
+            ),
+            Self::Integer => (
+                value.is_i64(),
+                "The value is not a whole number of 64 bits.",
+            ),
+            Self::Open => (true, ""),
+        };
+        (!fits).then(|| Refusal::new(detail))
+    }
+}
+
+/// What a reading states of a leaf of this form; nothing where the event says nothing.
+pub(super) fn fact(form: Form, reading: Reading<'_>) -> Result<Option<Fact>, Refused> {
+    let Found::There(value) = &reading.found else {
+        return Ok(None);
+    };
+    if is_cleared(value) {
+        return Ok(Some(Fact::Cleared));
+    }
+    if let Some(refusal) = form.refusal(value) {
+        return Err(reading.refused(form.name(), refusal));
+    }
+    match reading.found {
+        Found::There(value) => Ok(Some(Fact::from_value(value.into_owned()))),
+        Found::Absent => Ok(None),
+    }
+}
+
+/// The customer that a reading names.
+pub(super) fn imprint_id(reading: &Reading<'_>) -> Result<ImprintId, Refused> {
+    let refused = |detail: &str| reading.refused("imprint_id", Refusal::new(detail));
+    match &reading.found {
+        Found::Absent => Err(refused(
+            "The event does not say which customer it is about.",
+        )),
+        Found::There(value) if is_cleared(value) => Err(refused(
+            "The event does not say which customer it is about.",
+        )),
+        Found::There(value) => value
+            .as_str()
+            .and_then(|raw| ImprintId::parse(raw).ok())
+            .ok_or_else(|| {
+                refused("An Imprint id is a text of 1 to 64 of A-Z, a-z, 0-9, _ and -.")
+            }),
+    }
+}
+
+/// The version that a reading names: a whole number or the text of one, or the microseconds of an RFC 3339 moment.
+pub(super) fn version(domain: Domain, reading: &Reading<'_>) -> Result<i64, Refused> {
+    let refused = |detail: &str| reading.refused("version", Refusal::new(detail));
+    let value = match &reading.found {
+        Found::There(value) if !is_cleared(value) => value,
+        Found::There(_) | Found::Absent => {
+            return Err(refused(
+                "The event has no version, and cannot be put in order without.",
+            ));
+        }
+    };
+    match domain {
+        Domain::Sequence => value
+            .as_i64()
+            .or_else(|| value.as_str().and_then(whole))
+            .ok_or_else(|| refused("The version is not a whole number of 64 bits.")),
+        Domain::Time => value
+            .as_str()
+            .and_then(calendar::microseconds)
+            .ok_or_else(|| refused("The version is not an RFC 3339 moment.")),
+    }
+}
+
+fn whole(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_whole.then(|| text.parse().ok()).flatten()
+}
+
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.split_once('@') else {
+        return false;
+    };
+    text.len() <= EMAIL_BYTES_MAX
+        && !text.contains(char::is_whitespace)
+        && !local.is_empty()
+        && !domain.contains('@')
+        && domain.contains('.')
+        && domain.split('.').all(|label| !label.is_empty())
+}
+
+fn is_e164(text: &str) -> bool {
+    text.strip_prefix('+').is_some_and(|digits| {
+        (2..=PHONE_DIGITS_MAX).contains(&digits.len())
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && !digits.starts_with('0')
+    })
+}
+
+/// Whether a control character stands in a text, at any depth: none of Imprint's fields is more than one line.
+fn has_control(value: &Value) -> bool {
+    let in_text = |text: &str| text.chars().any(char::is_control);
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => in_text(text),
+        Value::Array(items) => items.iter().any(has_control),
+        Value::Object(object) => object
+            .iter()
+            .any(|(key, value)| in_text(key) || has_control(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::mapping::tests::Comes::{Absent, Cleared, Refused, To};
+    use crate::mapping::tests::{CANARY, check, mapping, rules};
+    use crate::mapping::{Mapping, VersionRule};
+
+    #[test]
+    fn a_leaf_takes_only_what_imprint_takes_there() {
+        for (target, good, bad) in [
+            ("first_name", json!("José"), json!(7)),
+            ("city", json!("St. John's"), json!({"a": CANARY})),
+            ("email", json!("a+b@mail.example.com"), json!("a@b")),
+            ("email", json!("a@b.c"), json!("a b@c.d")),
+            ("customer_history.email", json!("ä@b.de"), json!("a@b@c.d")),
+            ("email", json!("a@b.c"), json!("a@b..c")),
+            ("phone", json!("+14155552671"), json!("4155552671")),
+            (
+                "customer_history.phone",
+                json!("+442079460000"),
+                json!("+0123456"),
+            ),
+            ("phone", json!("+12"), json!("+1234567890123456")),
+            ("customer_history.transaction_count", json!(100), json!(1.5)),
+            (
+                "customer_history.transaction_count",
+                json!(-1),
+                json!("100"),
+            ),
+            (
+                "customer_history.ltv_amount",
+                json!(i64::MAX),
+                json!(u64::MAX),
+            ),
+            ("metadata.k", json!([1, {"a": "b"}]), json!(["a\u{0}"])),
+            ("first_name", json!("a"), json!("a\nb")),
+            ("metadata.k", json!(false), json!({"a\u{7}": 1})),
+        ] {
+            check(target, ".v", Some(good.clone()), &To(good));
+            let form = Form::of(&Leaf::parse(target).unwrap()).name();
+            check(target, ".v", Some(bad), &Refused(form, "/v"));
+            check(target, ".v", Some(json!(" \t")), &Cleared);
+            check(target, ".v", Some(Value::Null), &Cleared);
+            check(target, ".v", None, &Absent);
+        }
+    }
+
+    #[test]
+    fn a_version_is_a_sequence_or_a_moment_and_never_missing() {
+        let version = |domain: Domain, v: Value| {
+            let mut rules = rules(&[]);
+            rules.version = Some(VersionRule {
+                expression: ".v".to_owned(),
+                domain,
+            });
+            let mapping = Mapping::compile(&rules).unwrap();
+            assert_eq!(mapping.version_domain(), Some(domain));
+            mapping
+                .map(&json!({"id": "C1", "v": v}))
+                .map(|mapped| mapped.version)
+                .map_err(|faults| (faults[0].rule.clone(), faults[0].pointer.clone()))
+        };
+        let refused = || Err(("version".to_owned(), "/v".to_owned()));
+        for (v, expected) in [
+            (json!(17), Ok(17)),
+            (json!("17"), Ok(17)),
+            (json!(0), Ok(0)),
+            (json!("-3"), Ok(-3)),
+            (json!(i64::MAX.to_string()), Ok(i64::MAX)),
+            (json!(17.0), refused()),
+            (json!("+17"), refused()),
+            (json!("17.0"), refused()),
+            (json!("9223372036854775808"), refused()),
+            (json!(""), refused()),
+            (Value::Null, refused()),
+        ] {
+            assert_eq!(version(Domain::Sequence, v.clone()), expected, "{v}");
+        }
+        for (v, expected) in [
+            (json!("1970-01-01T00:00:01Z"), Ok(1_000_000)),
+            (json!("2025-02-13T19:08:07.000Z"), Ok(1_739_473_687_000_000)),
+            (
+                json!("2025-02-13t20:08:07.0000019+01:00"),
+                Ok(1_739_473_687_000_001),
+            ),
+            (json!("2025-02-13"), refused()),
+            (json!(1_739_473_687), refused()),
+        ] {
+            assert_eq!(version(Domain::Time, v.clone()), expected, "{v}");
+        }
+        assert_eq!(mapping(&[]).map(&json!({"id": "C1"})).unwrap().version, 0);
+        assert_eq!(mapping(&[]).version_domain(), None);
+    }
+
+    #[test]
+    fn an_event_without_a_sound_customer_is_refused() {
+        for event in [
+            json!({}),
+            json!({"id": null}),
+            json!({"id": ""}),
+            json!({"id": 7}),
+            json!({"id": "../x"}),
+        ] {
+            let faults = mapping(&[("email", ".email")]).map(&event).unwrap_err();
+            assert_eq!(faults.len(), 1);
+            let fault = &faults[0];
+            assert_eq!(
+                (
+                    fault.rule.as_str(),
+                    fault.pointer.as_str(),
+                    fault.location.as_str()
+                ),
+                ("imprint_id", "/id", "customer.imprint_id")
+            );
+        }
+    }
+}

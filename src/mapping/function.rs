@@ -1,0 +1,442 @@
+//! The functions of the mapping language, one table.
+//!
+//! All of them pass on what is absent, and make null of what is null or a blank text: a source that has no value has
+//! nothing to convert. A function never guesses; what could be read in two ways is refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rlibphonenumber::Region;
+use serde_json::Value;
+
+use super::plan::{Found, Plan, Reading, Refused, is_cleared};
+
+pub(super) mod calendar;
+pub(super) mod country;
+pub(super) mod language;
+pub(super) mod money;
+pub(super) mod phone;
+mod text;
+
+/// One table of the configuration: from what the source says to what Imprint is told.
+pub(super) type Table = BTreeMap<String, String>;
+
+/// What a function makes of its input.
+pub(super) type Answer = Result<Value, Refusal>;
+
+/// Why a function does not take its input; never with the input in it.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// One sentence.
+    pub(super) detail: String,
+    /// Which of two arguments is at fault.
+    argument: Argument,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Argument {
+    First,
+    Second,
+}
+
+impl Refusal {
+    /// The input, or the first of two arguments, is at fault.
+    pub(super) fn new(detail: impl Into<String>) -> Self {
+        Self {
+            detail: detail.into(),
+            argument: Argument::First,
+        }
+    }
+
+    /// The second of two arguments is at fault.
+    pub(super) fn of_second(detail: impl Into<String>) -> Self {
+        Self {
+            detail: detail.into(),
+            argument: Argument::Second,
+        }
+    }
+}
+
+/// A function as it can be written.
+#[derive(Debug)]
+pub(super) struct Signature {
+    pub(super) name: &'static str,
+    /// How it is written, for whoever wrote it otherwise.
+    pub(super) usage: &'static str,
+    pub(super) takes: Takes,
+}
+
+/// What a function takes in its parentheses.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Takes {
+    /// Nothing: it works on its input, a text.
+    Nothing(fn(&str) -> Answer),
+    /// The region whose numbers may be written without `+`, or nothing.
+    Region,
+    /// The name of a table.
+    Table,
+    /// Two expressions, read from its input.
+    Terms(fn(&Value, &Value) -> Answer),
+}
+
+const fn signature(name: &'static str, usage: &'static str, takes: Takes) -> Signature {
+    Signature { name, usage, takes }
+}
+
+/// Every function there is.
+pub(super) static FUNCTIONS: [Signature; 10] = [
+    signature("alpha3", "alpha3", Takes::Nothing(country::alpha3)),
+    signature("date", "date", Takes::Nothing(calendar::date)),
+    signature("e164", "e164 or e164(\"US\")", Takes::Region),
+    signature("language", "language", Takes::Nothing(language::language)),
+    signature("lookup", "lookup(\"table\")", Takes::Table),
+    signature("lower", "lower", Takes::Nothing(text::lower)),
+    signature(
+        "minor_units",
+        "minor_units(.amount; .currency)",
+        Takes::Terms(money::minor_units),
+    ),
+    signature(
+        "months_since",
+        "months_since(.date; .time)",
+        Takes::Terms(calendar::months_since),
+    ),
+    signature("trim", "trim", Takes::Nothing(text::trim)),
+    signature("upper", "upper", Takes::Nothing(text::upper)),
+];
+
+/// A function with all it needs but its input.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) name: &'static str,
+    pub(super) function: Function,
+}
+
+/// What is called.
+#[derive(Clone, Debug)]
+pub(super) enum Function {
+    Text(fn(&str) -> Answer),
+    Phone(Option<Region>),
+    Lookup(Arc<Table>),
+    Terms {
+        apply: fn(&Value, &Value) -> Answer,
+        terms: Box<(Plan, Plan)>,
+    },
+}
+
+impl Call {
+    /// Calls it on `input`.
+    pub(super) fn read<'a>(&'a self, input: &Reading<'a>) -> Result<Reading<'a>, Refused> {
+        match &self.function {
+            Function::Text(apply) => self.on_text(input, apply),
+            Function::Phone(region) => self.on_text(input, |text| phone::e164(text, *region)),
+            Function::Lookup(table) => self.on(input, |value| text::lookup(value, table)),
+            Function::Terms { apply, terms } => {
+                let (first, second) = (terms.0.read(input)?, terms.1.read(input)?);
+                self.on_terms(&first, &second, *apply)
+            }
+        }
+    }
+
+    fn on_text<'a>(
+        &self,
+        input: &Reading<'a>,
+        apply: impl Fn(&str) -> Answer,
+    ) -> Result<Reading<'a>, Refused> {
+        self.on(input, |value| match value {
+            Value::String(text) => apply(text),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => Err(Refusal::new("The value is not a text.")),
+        })
+    }
+
+    fn on<'a>(
+        &self,
+        input: &Reading<'a>,
+        apply: impl Fn(&Value) -> Answer,
+    ) -> Result<Reading<'a>, Refused> {
+        match &input.found {
+            Found::Absent => Ok(input.with(Found::Absent)),
+            Found::There(value) if is_cleared(value) => Ok(input.made(Value::Null)),
+            Found::There(value) => apply(value)
+                .map(|made| input.made(made))
+                .map_err(|refusal| input.refused(self.name, refusal)),
+        }
+    }
+
+    /// The first argument decides whether anything is said at all; once it is, the second cannot be missing, because
+    /// what it would have been cannot be guessed.
+    fn on_terms<'a>(
+        &self,
+        first: &Reading<'a>,
+        second: &Reading<'a>,
+        apply: fn(&Value, &Value) -> Answer,
+    ) -> Result<Reading<'a>, Refused> {
+        let Found::There(subject) = &first.found else {
+            return Ok(first.with(Found::Absent));
+        };
+        if is_cleared(subject) {
+            return Ok(first.made(Value::Null));
+        }
+        let other = match &second.found {
+            Found::There(other) if !is_cleared(other) => other,
+            Found::There(_) | Found::Absent => {
+                let refusal = Refusal::new("The second argument is absent or empty.");
+                return Err(second.refused(self.name, refusal));
+            }
+        };
+        apply(subject, other)
+            .map(|made| first.made(made))
+            .map_err(|refusal| match refusal.argument {
+                Argument::First => first.refused(self.name, refusal),
+                Argument::Second => second.refused(self.name, refusal),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::mapping::tests::Comes::{Absent, Cleared, Refused, To};
+    use crate::mapping::tests::{CANARY, Comes, check};
+
+    #[test]
+    fn every_function_passes_on_what_is_not_there() {
+        for known in &FUNCTIONS {
+            let expression = match known.takes {
+                Takes::Nothing(_) | Takes::Region => {
+                    format!(".v | {}", known.name)
+                }
+                Takes::Table => ".v | lookup(\"tiers\")".to_owned(),
+                Takes::Terms(_) if known.name == "minor_units" => {
+                    "minor_units(.v; \"USD\")".to_owned()
+                }
+                Takes::Terms(_) => format!("{}(.v; .at)", known.name),
+            };
+            check("metadata.k", &expression, None, &Absent);
+            check("metadata.k", &expression, Some(Value::Null), &Cleared);
+            check("metadata.k", &expression, Some(json!(" ")), &Cleared);
+            check(
+                "metadata.k",
+                &expression,
+                Some(json!([CANARY])),
+                &Refused(known.name, "/v"),
+            );
+        }
+    }
+
+    /// Checks one function on texts: what it makes of each, or `None` where it refuses.
+    fn check_texts(expression: &str, rule: &'static str, cases: &[(&str, Option<&str>)]) {
+        for (text, made) in cases {
+            let expected = made.map_or(Refused(rule, "/v"), |made| To(json!(made)));
+            check("metadata.k", expression, Some(json!(text)), &expected);
+        }
+    }
+
+    #[test]
+    fn phone_numbers_become_e164_and_are_never_guessed() {
+        let cases = [
+            ("(415) 555-2671", Some("+14155552671")),
+            ("415.555.2671", Some("+14155552671")),
+            ("4155552671", Some("+14155552671")),
+            ("1 415 555 2671", Some("+14155552671")),
+            (" +1 415-555-2671 ", Some("+14155552671")),
+            ("+44 20 7946 0000", Some("+442079460000")),
+            ("011 44 20 7946 0000", Some("+442079460000")),
+            ("555-2671", None),
+            ("(555) 555-2671", None),
+            ("415 555 2671 x5", None),
+            ("1-800-FLOWERS", None),
+            ("415 555 2671, 415 555 2672", None),
+            ("415 555 2671 / 415 555 2672", None),
+            ("+", None),
+            ("canary-7f3a", None),
+            ("٤١٥٥٥٥٢٦٧١", None),
+        ];
+        check_texts(".v | e164(\"US\")", "e164", &cases);
+        let cases = [
+            ("+1 (415) 555-2671", Some("+14155552671")),
+            ("4155552671", None),
+            ("00442079460000", None),
+            ("+999 123456", None),
+        ];
+        check_texts(".v | e164", "e164", &cases);
+        check_texts(
+            ".v | e164(\"GB\")",
+            "e164",
+            &[("020 7946 0000", Some("+442079460000"))],
+        );
+    }
+
+    #[test]
+    fn countries_become_alpha_3() {
+        let cases = [
+            ("US", Some("USA")),
+            ("usa", Some("USA")),
+            ("United States", Some("USA")),
+            ("United States of America", Some("USA")),
+            ("UK", Some("GBR")),
+            ("gb", Some("GBR")),
+            ("germany", Some("DEU")),
+            ("TÜRKIYE", Some("TUR")),
+            ("South Korea", Some("KOR")),
+            (" FR ", Some("FRA")),
+            ("Korea", None),
+            ("America", None),
+            ("XX", None),
+            ("840", None),
+            ("canary-7f3a", None),
+        ];
+        check_texts(".v | alpha3", "alpha3", &cases);
+    }
+
+    #[test]
+    fn language_tags_become_two_letters() {
+        let cases = [
+            ("en-US", Some("en")),
+            ("EN", Some("en")),
+            ("pt_BR", Some("pt")),
+            ("zh-Hant-TW", Some("zh")),
+            ("iw-IL", Some("he")),
+            ("eng", None),
+            ("fil", None),
+            ("xx", None),
+            ("English", None),
+            ("en-", None),
+            ("en US", None),
+            ("i-klingon", None),
+            ("canary-7f3a", None),
+        ];
+        check_texts(".v | language", "language", &cases);
+    }
+
+    #[test]
+    fn amounts_become_minor_units_without_rounding() {
+        let check = |amount: Value, currency: Value, expected: &Comes| {
+            let v = json!({"amount": amount, "currency": currency});
+            let expression = ".v | minor_units(.amount; .currency)";
+            check("customer_history.ltv_amount", expression, Some(v), expected);
+        };
+        let amount = |amount: Value, units: i64| check(amount, json!("USD"), &To(json!(units)));
+        let bad_amount = |amount: Value| {
+            check(amount, json!("USD"), &Refused("minor_units", "/v/amount"));
+        };
+        amount(json!("340.00"), 34000);
+        amount(json!("340"), 34000);
+        amount(json!("0.1"), 10);
+        amount(json!("1.1000"), 110);
+        amount(json!("-12.34"), -1234);
+        amount(json!("0"), 0);
+        amount(json!("92233720368547758.07"), i64::MAX);
+        amount(json!(340), 34000);
+        amount(json!(340.0), 34000);
+        amount(json!(0.29), 29);
+        amount(json!(1.1), 110);
+        amount(json!(1234567890123.45), 123_456_789_012_345);
+        bad_amount(json!("1.005"));
+        bad_amount(json!("1,234.00"));
+        bad_amount(json!("$5"));
+        bad_amount(json!("1e3"));
+        bad_amount(json!("+5"));
+        bad_amount(json!(".5"));
+        bad_amount(json!("5."));
+        bad_amount(json!("1_000"));
+        bad_amount(json!("٣"));
+        bad_amount(json!("92233720368547758.08"));
+        bad_amount(json!("99999999999999999999999999999999999"));
+        bad_amount(json!(1.005));
+        bad_amount(json!(1e-7));
+        bad_amount(json!(1e16));
+        bad_amount(json!(1e300));
+        bad_amount(json!(12345678901234.567));
+        bad_amount(json!(u64::MAX));
+        bad_amount(json!(true));
+        check(json!("340"), json!("JPY"), &To(json!(340)));
+        check(json!("1.234"), json!("KWD"), &To(json!(1234)));
+        check(
+            json!("340.5"),
+            json!("JPY"),
+            &Refused("minor_units", "/v/amount"),
+        );
+        for currency in [
+            json!("XXX"),
+            json!("usd"),
+            json!("XAU"),
+            json!(CANARY),
+            json!(7),
+            Value::Null,
+        ] {
+            check(json!("1"), currency, &Refused("minor_units", "/v/currency"));
+        }
+    }
+
+    #[test]
+    fn months_are_whole_and_counted_as_of_the_event() {
+        let months = |date: &str, at: &str, expected: &Comes| {
+            let expression = "months_since(.v.date; .v.at)";
+            let v = json!({"date": date, "at": at});
+            check(
+                "customer_history.account_tenure",
+                expression,
+                Some(v),
+                expected,
+            );
+        };
+        months("2024-01-10", "2025-02-13T19:08:07.000Z", &To(json!(13)));
+        months("2024-01-14", "2025-02-13T19:08:07Z", &To(json!(12)));
+        months("2025-02-13", "2025-02-13T00:00:00+05:30", &To(json!(0)));
+        months("2024-01-31", "2024-02-29T00:00:00Z", &To(json!(0)));
+        months("2024-01-31", "2024-03-01T00:00:00Z", &To(json!(1)));
+        months("2024-02-29", "2025-02-28T00:00:00Z", &To(json!(11)));
+        months("2024-01-10T23:59:59.5-08:00", "2024-02-10", &To(json!(1)));
+        for bad in [
+            "1/2/2025",
+            "2025-02-14",
+            "2025-02-30",
+            "20250213",
+            "2025-02-13 10:00:00Z",
+            "2025-02-13T10:00:00",
+            "2025-02-13T10:00Z",
+            "2025-02-13T10:00:00Z[UTC]",
+            "2025-02-13x",
+            "canary-7f3a",
+        ] {
+            let refused = Refused("months_since", "/v/date");
+            months(bad, "2025-02-13T19:08:07Z", &refused);
+        }
+        months("2025-02-13", "yesterday", &Refused("months_since", "/v/at"));
+        months("2025-02-13", "", &Refused("months_since", "/v/at"));
+    }
+
+    #[test]
+    fn texts_and_tables_are_taken_as_they_are() {
+        check_texts(".v | trim", "trim", &[(" a b ", Some("a b"))]);
+        check_texts(".v | upper", "upper", &[("straße", Some("STRASSE"))]);
+        check_texts(".v | lower", "lower", &[("ÄB", Some("äb"))]);
+        let cases = [
+            ("2024-01-10", Some("2024-01-10")),
+            ("2024-01-10T23:00:00-08:00", Some("2024-01-10")),
+            ("10.01.2024", None),
+        ];
+        check_texts(".v | date", "date", &cases);
+        let cases = [
+            ("Gold", Some("GOLD")),
+            ("gold", None),
+            ("canary-7f3a", None),
+        ];
+        check_texts(".v | lookup(\"tiers\")", "lookup", &cases);
+        let lookup = ".v | lookup(\"tiers\")";
+        check("metadata.k", lookup, Some(json!(3)), &To(json!("BRONZE")));
+        check(
+            "metadata.k",
+            lookup,
+            Some(json!(3.5)),
+            &Refused("lookup", "/v"),
+        );
+    }
+}

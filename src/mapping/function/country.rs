@@ -1,0 +1,82 @@
+//! Countries.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::{Answer, Refusal};
+
+/// The ISO 3166-1 alpha-3 code of a country, from its alpha-2 code, its alpha-3 code or its English name, in any case.
+pub(super) fn alpha3(text: &str) -> Answer {
+    NAMES
+        .get(text.trim().to_lowercase().as_str())
+        .map(|code| Value::from(*code))
+        .ok_or_else(|| {
+            Refusal::new(
+                "The text is neither an ISO 3166-1 code nor the English name of a country.",
+            )
+        })
+}
+
+/// Everything a country is called, in lower case.
+static NAMES: LazyLock<BTreeMap<String, &'static str>> = LazyLock::new(|| {
+    let mut names = BTreeMap::new();
+    for country in rust_iso3166::ALL {
+        for name in [country.alpha2, country.alpha3, country.name] {
+            names.insert(name.to_lowercase(), country.alpha3);
+        }
+    }
+    for (name, code) in ALIASES {
+        names.insert(name.to_owned(), code);
+    }
+    names
+});
+
+/// What people write and ISO does not; only names that mean one country to everyone.
+const ALIASES: [(&str, &str); 44] = [
+    ("aland islands", "ALA"),
+    ("bolivia", "BOL"),
+    ("british virgin islands", "VGB"),
+    ("brunei", "BRN"),
+    ("cape verde", "CPV"),
+    ("cote d'ivoire", "CIV"),
+    ("curacao", "CUW"),
+    ("czech republic", "CZE"),
+    ("democratic republic of the congo", "COD"),
+    ("falkland islands", "FLK"),
+    ("great britain", "GBR"),
+    ("iran", "IRN"),
+    ("ivory coast", "CIV"),
+    ("laos", "LAO"),
+    ("macau", "MAC"),
+    ("micronesia", "FSM"),
+    ("moldova", "MDA"),
+    ("netherlands", "NLD"),
+    ("north korea", "PRK"),
+    ("palestine", "PSE"),
+    ("republic of korea", "KOR"),
+    ("reunion", "REU"),
+    ("russia", "RUS"),
+    ("saint martin", "MAF"),
+    ("sint maarten", "SXM"),
+    ("south korea", "KOR"),
+    ("swaziland", "SWZ"),
+    ("syria", "SYR"),
+    ("taiwan", "TWN"),
+    ("tanzania", "TZA"),
+    ("the bahamas", "BHS"),
+    ("the netherlands", "NLD"),
+    ("turkey", "TUR"),
+    ("turkiye", "TUR"),
+    ("u.k.", "GBR"),
+    ("u.s.", "USA"),
+    ("u.s.a.", "USA"),
+    ("uk", "GBR"),
+    ("united kingdom", "GBR"),
+    ("united states", "USA"),
+    ("venezuela", "VEN"),
+    ("us virgin islands", "VIR"),
+    ("vatican city", "VAT"),
+    ("vietnam", "VNM"),
+];

@@ -1,0 +1,45 @@
+//! Languages.
+
+use serde_json::Value;
+
+use super::{Answer, Refusal};
+
+/// The longest language tag that BCP 47 asks anyone to take.
+const TAG_CHARS_MAX: usize = 35;
+
+/// The ISO 639-1 code, in lower case, of a BCP 47 language tag; `_` is taken for `-`, as in the names of locales.
+///
+/// A language that has no two-letter code is refused: its nearest relative would be a guess.
+pub(super) fn language(tag: &str) -> Answer {
+    let tag = tag.trim();
+    let mut subtags = tag.split(['-', '_']);
+    let primary = subtags.next().unwrap_or_default().to_ascii_lowercase();
+    let is_tag = tag.len() <= TAG_CHARS_MAX
+        && subtags.all(|subtag| {
+            (1..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric())
+        });
+    if !is_tag {
+        return Err(Refusal::new("The text is not a BCP 47 language tag."));
+    }
+    let code = RENAMED
+        .iter()
+        .find(|(old, _)| *old == primary)
+        .map_or(primary.as_str(), |(_, new)| new);
+    if code.len() == 2 && CODES.split_ascii_whitespace().any(|known| known == code) {
+        return Ok(Value::from(code));
+    }
+    Err(Refusal::new(
+        "The language has no two-letter code in ISO 639-1.",
+    ))
+}
+
+/// Codes that ISO 639-1 has withdrawn and some software still writes.
+const RENAMED: [(&str, &str); 3] = [("in", "id"), ("iw", "he"), ("ji", "yi")];
+
+/// All of ISO 639-1.
+const CODES: &str = "\
+    aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en eo \
+    es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv ka \
+    kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng \
+    nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su \
+    sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu";
