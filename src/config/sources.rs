@@ -1,1 +1,281 @@
-//! sources
+//! Sources: one file each, with its schemas and mapping compiled, and every fault of all of them found at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::reader::{Fault, Raw, Reader};
+use super::{Config, read_file};
+use crate::event::{Attribute, SourceName};
+use crate::mapping::{Domain, Mapping, RuleFault, Rules, VersionRule};
+use crate::schema::Schema;
+
+/// The longest schema; a larger file is something else.
+const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A system that sends events, as its file describes it.
+#[derive(Debug)]
+pub struct Source {
+    /// Its name: the file's, without its ending.
+    pub name: SourceName,
+    /// How it shows who it is.
+    pub auth: Auth,
+    /// Its event types.
+    pub kinds: BTreeMap<String, Kind>,
+    /// Event types that are taken and ignored.
+    pub ignored: BTreeSet<String>,
+    /// Origins that may ask for deliveries in the web hook handshake.
+    pub allowed_origins: Vec<String>,
+}
+
+/// How a source shows who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// It does not.
+    None,
+    /// By a token; any of those in the files will do.
+    Bearer(Vec<PathBuf>),
+    /// By a signature as Standard Webhooks describes it; any key of those in the files will do.
+    StandardWebhooks(Vec<PathBuf>),
+}
+
+impl Auth {
+    /// The word for it in a source's file.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bearer(_) => "bearer",
+            Self::StandardWebhooks(_) => "standard_webhooks",
+        }
+    }
+}
+
+/// One event type of a source.
+#[derive(Debug)]
+pub struct Kind {
+    /// What its events are held against.
+    pub schema: Schema,
+    /// How they are turned into updates.
+    pub mapping: Mapping,
+    /// Raised by the operator when the source restarts its counter.
+    pub epoch: u32,
+}
+
+/// Reads every `*.toml` in the folder of sources.
+///
+/// # Errors
+/// Every fault of every file.
+pub fn read(config: &Config) -> Result<Vec<Source>, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut sources = Vec::new();
+    let files = match files(&config.sources_dir) {
+        Ok(files) => files,
+        Err(reason) => return Err(vec![stray(&config.sources_dir, reason)]),
+    };
+    if files.is_empty() {
+        faults.push(stray(
+            &config.sources_dir,
+            "has no source: no file ends in .toml".to_owned(),
+        ));
+    }
+    for file in files {
+        match read_source(&file, &config.schemas_dir) {
+            Ok(source) => sources.push(source),
+            Err(found) => faults.extend(found),
+        }
+    }
+    if faults.is_empty() {
+        Ok(sources)
+    } else {
+        Err(faults)
+    }
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<Fault>> {
+    let stem = file
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    let name = SourceName::parse(stem).map_err(|error| vec![stray(file, error.to_string())])?;
+    let settings = read_file(file).map_err(|fault| vec![fault])?;
+    let mut reader = Reader::new(&file.display().to_string(), settings);
+    let auth = take_auth(&mut reader);
+    let tables = take_tables(&mut reader);
+    let ignored = reader
+        .take_optional(&["ignore"], Raw::texts)
+        .unwrap_or_default();
+    let allowed_origins = reader
+        .take_optional(&["allowed_origins"], Raw::texts)
+        .unwrap_or_default();
+    let mut kinds = BTreeMap::new();
+    for event_type in reader.keys(&["events"]) {
+        if let Some(kind) = take_kind(&mut reader, &event_type, &tables, schemas_dir) {
+            kinds.insert(event_type, kind);
+        }
+    }
+    if reader.keys(&["events"]).is_empty() && kinds.is_empty() && ignored.is_empty() {
+        reader.fault(&["events"], "names no event type");
+    }
+    let faults = reader.finish();
+    match auth {
+        Some(auth) if faults.is_empty() => Ok(Source {
+            name,
+            auth,
+            kinds,
+            ignored: ignored.into_iter().collect(),
+            allowed_origins,
+        }),
+        Some(_) | None => Err(faults),
+    }
+}
+
+fn take_auth(reader: &mut Reader) -> Option<Auth> {
+    type Make = fn(Vec<PathBuf>) -> Auth;
+    let words: [(&str, Option<(&str, Make)>); 3] = [
+        ("none", None),
+        ("bearer", Some(("token_files", Auth::Bearer))),
+        (
+            "standard_webhooks",
+            Some(("secret_files", Auth::StandardWebhooks)),
+        ),
+    ];
+    let kind = reader.take(&["auth", "kind"], |raw| raw.word(&words))?;
+    let Some((key, make)) = kind else {
+        return Some(Auth::None);
+    };
+    let files = reader.take(&["auth", key], |raw| {
+        let files = raw.texts()?;
+        if files.is_empty() {
+            Err("must name at least one file".to_owned())
+        } else {
+            Ok(files)
+        }
+    })?;
+    Some(make(files.into_iter().map(PathBuf::from).collect()))
+}
+
+fn take_tables(reader: &mut Reader) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut tables = BTreeMap::new();
+    for table in reader.keys(&["tables"]) {
+        let mut rows = BTreeMap::new();
+        for (key, value) in reader.take_all(&["tables", &table]) {
+            match value.text() {
+                Ok(value) => {
+                    rows.insert(key, value);
+                }
+                Err(reason) => reader.fault(&["tables", &table, &key], reason),
+            }
+        }
+        tables.insert(table, rows);
+    }
+    tables
+}
+
+fn take_kind(
+    reader: &mut Reader,
+    event_type: &str,
+    tables: &BTreeMap<String, BTreeMap<String, String>>,
+    schemas_dir: &Path,
+) -> Option<Kind> {
+    let at = |key: &'static str| ["events", event_type, key];
+    if let Err(error) = Attribute::parse(event_type) {
+        reader.fault(&["events", event_type], error.to_string());
+    }
+    let schema = reader.take(&at("schema"), |raw| read_schema(schemas_dir, &raw.text()?));
+    let domain = reader.take_optional(&at("version_domain"), |raw| {
+        raw.word(&[("sequence", Domain::Sequence), ("time", Domain::Time)])
+    });
+    let version = reader.take_optional(&at("version"), Raw::text);
+    let version = match (version, domain) {
+        (Some(expression), Some(domain)) => Some(VersionRule { expression, domain }),
+        (Some(_), None) => {
+            reader.fault(
+                &at("version_domain"),
+                "is required beside version: \"sequence\" or \"time\"",
+            );
+            None
+        }
+        (None, Some(_)) => {
+            reader.fault(&at("version"), "is required beside version_domain");
+            None
+        }
+        (None, None) => None,
+    };
+    let epoch = reader
+        .take_optional(&at("epoch"), |raw| raw.whole(0, u64::from(u32::MAX)))
+        .unwrap_or(0);
+    let imprint_id =
+        reader.take_optional(&["events", event_type, "customer", "imprint_id"], Raw::text);
+    let partner_id =
+        reader.take_optional(&["events", event_type, "customer", "partner_id"], Raw::text);
+    let mut update = BTreeMap::new();
+    for (target, expression) in reader.take_all(&at("update")) {
+        match expression.text() {
+            Ok(expression) => {
+                update.insert(target, expression);
+            }
+            Err(reason) => reader.fault(&["events", event_type, "update", &target], reason),
+        }
+    }
+    let rules = Rules {
+        imprint_id,
+        partner_id,
+        version,
+        update,
+        tables: tables.clone(),
+    };
+    let mapping = Mapping::compile(&rules)
+        .map_err(|faults| {
+            faults
+                .iter()
+                .for_each(|fault| reader.fault(&["events", event_type], say(fault)))
+        })
+        .ok();
+    Some(Kind {
+        schema: schema?,
+        mapping: mapping?,
+        epoch: u32::try_from(epoch).ok()?,
+    })
+}
+
+fn say(fault: &RuleFault) -> String {
+    fault.to_string()
+}
+
+fn read_schema(folder: &Path, name: &str) -> Result<Schema, String> {
+    let path = folder.join(name);
+    let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
+    if fs::metadata(&path).map_err(unreadable)?.len() > SCHEMA_BYTES_MAX {
+        return Err(format!(
+            "{} is longer than {SCHEMA_BYTES_MAX} bytes",
+            path.display()
+        ));
+    }
+    let content = fs::read(&path).map_err(unreadable)?;
+    let document: Value = serde_json::from_slice(&content)
+        .map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
+    Schema::compile(name, &document).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn stray(path: &Path, reason: String) -> Fault {
+    Fault {
+        origin: path.display().to_string(),
+        key: "file".to_owned(),
+        reason,
+    }
+}
