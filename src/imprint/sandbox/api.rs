@@ -1,0 +1,321 @@
+//! Imprint's side: from a call to the answer Imprint would give.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::Bytes;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+
+use crate::imprint::ImprintId;
+use crate::time::Timestamp;
+
+use super::Settings;
+use super::contract::{self, Search};
+use super::customers::{Customers, NotUpdated};
+use super::shapes::{Content, Reply, Shape, Words};
+
+/// The header that names the product.
+const MERCHANT_KEY: &str = "x-imprint-merchant-key";
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// *Update a customer.*
+    Update,
+    /// *Retrieve a customer.*
+    Retrieve,
+    /// *Search for customers*, by either method.
+    Search,
+    /// The management of keys.
+    Forbidden,
+    /// Nothing the sandbox stands in for.
+    #[default]
+    Unknown,
+}
+
+/// How a call says who it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Authorization {
+    /// The key, as Bearer.
+    Bearer,
+    /// The key, as the user name of Basic, with an empty password.
+    Basic,
+    /// Not at all.
+    #[default]
+    None,
+    /// With something else.
+    Wrong,
+}
+
+/// A call under `/v2`, read but not yet answered.
+#[derive(Default)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: String,
+    pub(super) operation: Operation,
+    pub(super) authorization: Authorization,
+    pub(super) merchant_key: Option<String>,
+    pub(super) is_json: bool,
+    pub(super) body: Bytes,
+    pub(super) customer: Option<String>,
+}
+
+impl Call {
+    pub(super) fn read(request: &HttpRequest, body: Bytes, settings: &Settings) -> Self {
+        let uri = request.uri();
+        let headers = request.headers();
+        let (operation, customer) = route(request.method(), uri.path());
+        Self {
+            method: request.method().clone(),
+            path: uri.path().to_owned(),
+            query: uri.query().unwrap_or_default().to_owned(),
+            operation,
+            authorization: authorization(headers, settings.key.expose_secret()),
+            merchant_key: text(headers, MERCHANT_KEY).map(str::to_owned),
+            is_json: text(headers, header::CONTENT_TYPE.as_str())
+                .is_some_and(|kind| kind.trim_start().starts_with("application/json")),
+            body,
+            customer: customer.map(str::to_owned),
+        }
+    }
+
+    fn is_let_in(&self, settings: &Settings) -> bool {
+        let has_key = match self.authorization {
+            Authorization::Bearer | Authorization::Basic => true,
+            Authorization::None | Authorization::Wrong => false,
+        };
+        has_key
+            && settings
+                .merchant_key
+                .as_ref()
+                .is_none_or(|wanted| self.merchant_key.as_deref() == Some(wanted.expose_secret()))
+    }
+}
+
+/// An empty id leads to *search*, as it would at many a router: that is one of the traps.
+fn route<'a>(method: &Method, path: &'a str) -> (Operation, Option<&'a str>) {
+    let segments: Vec<&str> = path.split('/').skip(2).collect();
+    let is_get = method == Method::GET;
+    let is_post = method == Method::POST;
+    match segments.as_slice() {
+        ["keys", ..] => (Operation::Forbidden, None),
+        ["customers"] | ["customers", ""] if is_get || is_post => (Operation::Search, None),
+        ["customers", id] if is_get => (Operation::Retrieve, Some(id)),
+        ["customers", id] if is_post => (Operation::Update, Some(id)),
+        _ => (Operation::Unknown, None),
+    }
+}
+
+fn authorization(headers: &HeaderMap, key: &str) -> Authorization {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Authorization::None;
+    };
+    let Some((scheme, credentials)) = value.to_str().ok().and_then(|text| text.split_once(' '))
+    else {
+        return Authorization::Wrong;
+    };
+    let is_user = || STANDARD.decode(credentials).ok() == Some(format!("{key}:").into_bytes());
+    if scheme.eq_ignore_ascii_case("bearer") && credentials == key {
+        Authorization::Bearer
+    } else if scheme.eq_ignore_ascii_case("basic") && is_user() {
+        Authorization::Basic
+    } else {
+        Authorization::Wrong
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// What Imprint says, and whether a customer was changed.
+pub(super) struct Answer {
+    pub(super) reply: Reply,
+    pub(super) applied: Applied,
+}
+
+/// Whether a call changed a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Applied {
+    Changed,
+    Nothing,
+}
+
+/// Answers as Imprint would.
+pub(super) fn answer(
+    call: &Call,
+    settings: &Settings,
+    customers: &mut Customers,
+    now: Timestamp,
+) -> Answer {
+    let refusal = Refusal { call, now };
+    if !call.is_let_in(settings) {
+        return unchanged(Reply::new(StatusCode::UNAUTHORIZED, Content::Nothing));
+    }
+    match call.operation {
+        Operation::Update => update(&refusal, settings, customers),
+        Operation::Retrieve => unchanged(
+            id(call)
+                .and_then(|id| customers.retrieve(&id))
+                .map_or_else(|| refusal.no_customer(), ok),
+        ),
+        Operation::Search => {
+            let search = if call.method == Method::GET {
+                Search::from_query(&call.query)
+            } else {
+                Search::from_body(&call.body)
+            };
+            unchanged(search.map_or_else(
+                |faults| refusal.invalid(faults),
+                |search| ok(customers.search(&search)),
+            ))
+        }
+        Operation::Forbidden | Operation::Unknown => unchanged(refusal.not_here()),
+    }
+}
+
+fn update(refusal: &Refusal<'_>, settings: &Settings, customers: &mut Customers) -> Answer {
+    let call = refusal.call;
+    let Some(id) = id(call) else {
+        return unchanged(refusal.no_customer());
+    };
+    if !call.is_json {
+        let fault = "content-type: must be application/json".to_owned();
+        return unchanged(refusal.invalid(vec![fault]));
+    }
+    let body = match contract::read_update(&call.body, settings.nulls) {
+        Ok(body) => body,
+        Err(faults) => return unchanged(refusal.invalid(faults)),
+    };
+    match customers.update(&id, body, settings.unseeded, refusal.now) {
+        Ok(customer) => Answer {
+            reply: ok(customer),
+            applied: Applied::Changed,
+        },
+        Err(NotUpdated::NotFound) => unchanged(refusal.no_customer()),
+        Err(NotUpdated::Full) => unchanged(refusal.full()),
+    }
+}
+
+fn id(call: &Call) -> Option<ImprintId> {
+    ImprintId::parse(call.customer.as_deref()?).ok()
+}
+
+fn ok(body: serde_json::Value) -> Reply {
+    Reply::new(StatusCode::OK, Content::Json(body))
+}
+
+fn unchanged(reply: Reply) -> Answer {
+    Answer {
+        reply,
+        applied: Applied::Nothing,
+    }
+}
+
+/// The errors Imprint documents, each in the shape it documents for it.
+struct Refusal<'a> {
+    call: &'a Call,
+    now: Timestamp,
+}
+
+impl Refusal<'_> {
+    fn no_customer(&self) -> Reply {
+        self.error(
+            Shape::Flat,
+            StatusCode::NOT_FOUND,
+            Some("CUSTOMER_NOT_FOUND_ERROR"),
+            vec!["Customer not found".to_owned()],
+        )
+    }
+
+    fn invalid(&self, faults: Vec<String>) -> Reply {
+        self.error(Shape::InvalidRequest, StatusCode::BAD_REQUEST, None, faults)
+    }
+
+    /// Imprint documents no answer for a path it does not know; this one names no type.
+    fn not_here(&self) -> Reply {
+        self.error(Shape::String, StatusCode::NOT_FOUND, None, Vec::new())
+    }
+
+    fn full(&self) -> Reply {
+        let message = "the sandbox has no room for another customer".to_owned();
+        self.error(
+            Shape::Envelope,
+            StatusCode::INSUFFICIENT_STORAGE,
+            None,
+            vec![message],
+        )
+    }
+
+    fn error(
+        &self,
+        shape: Shape,
+        status: StatusCode,
+        kind: Option<&str>,
+        details: Vec<String>,
+    ) -> Reply {
+        let words = Words {
+            status,
+            kind,
+            param: kind.map(|_| "customer_id"),
+            details,
+            path: &self.call.path,
+            now: self.now,
+        };
+        Reply::error(shape, &words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_and_a_method_name_an_operation() {
+        let get = Method::GET;
+        let post = Method::POST;
+        for (method, path, operation, customer) in [
+            (&post, "/v2/customers/a", Operation::Update, Some("a")),
+            (&get, "/v2/customers/a", Operation::Retrieve, Some("a")),
+            (&post, "/v2/customers/%2e", Operation::Update, Some("%2e")),
+            (&get, "/v2/customers", Operation::Search, None),
+            (&post, "/v2/customers/", Operation::Search, None),
+            (&post, "/v2/customers/a/link", Operation::Unknown, None),
+            (&Method::PUT, "/v2/customers/a", Operation::Unknown, None),
+            (&post, "/v2/customer_sessions", Operation::Unknown, None),
+            (&Method::DELETE, "/v2/keys", Operation::Forbidden, None),
+            (&post, "/v2/keys/x", Operation::Forbidden, None),
+            (&get, "/v2", Operation::Unknown, None),
+        ] {
+            assert_eq!(route(method, path), (operation, customer), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_bearer_or_a_user_name_without_a_password() {
+        for (sent, read) in [
+            (None, Authorization::None),
+            (Some("Bearer k"), Authorization::Bearer),
+            (Some("bearer k"), Authorization::Bearer),
+            (Some("Bearer K"), Authorization::Wrong),
+            (Some("Bearer k "), Authorization::Wrong),
+            (Some("k"), Authorization::Wrong),
+            (Some("Basic azo="), Authorization::Basic),
+            (Some("Basic aw=="), Authorization::Wrong),
+            (Some("Basic azpw"), Authorization::Wrong),
+            (Some("Basic !"), Authorization::Wrong),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(sent) = sent {
+                headers.insert(header::AUTHORIZATION, sent.parse().unwrap());
+            }
+            assert_eq!(authorization(&headers, "k"), read, "{sent:?}");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What Imprint's operations take: the body of *update*, the filter of *search*.
+//!
+//! The fields and their types are those of [`Leaf`]; a fault names the field and never the value.
+
+use actix_web::web;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::imprint::{ImprintId, Leaf, LeafKind};
+
+use super::Nulls;
+
+/// How many customers a search returns unless told otherwise (imprint-api.md §3).
+const LIMIT: usize = 10;
+/// The most customers a search returns; Imprint documents no maximum, an answer needs one.
+const LIMIT_MAX: usize = 100;
+/// The most digits of a phone number, by Imprint's pattern.
+const PHONE_DIGITS_MAX: usize = 15;
+
+/// Reads the body of *update*, or says everything that is wrong with it.
+pub(super) fn read_update(body: &[u8], nulls: Nulls) -> Result<Map<String, Value>, Vec<String>> {
+    let Ok(Value::Object(body)) = serde_json::from_slice(body) else {
+        return Err(vec!["body: must be a JSON object".to_owned()]);
+    };
+    let mut faults = Vec::new();
+    inspect("", &body, nulls, &mut faults);
+    if faults.is_empty() {
+        Ok(body)
+    } else {
+        Err(faults)
+    }
+}
+
+fn inspect(prefix: &str, object: &Map<String, Value>, nulls: Nulls, faults: &mut Vec<String>) {
+    for (key, value) in object {
+        let path = format!("{prefix}{key}");
+        let verdict = match (value, nulls) {
+            (Value::Null, Nulls::Clear) => Ok(()),
+            (Value::Null, Nulls::Refused) => Err("must not be null"),
+            (
+                Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Array(_)
+                | Value::Object(_),
+                Nulls::Clear | Nulls::Refused,
+            ) => inspect_field(&path, key, value, nulls, faults),
+        };
+        if let Err(fault) = verdict {
+            faults.push(format!("{path}: {fault}"));
+        }
+    }
+}
+
+fn inspect_field(
+    path: &str,
+    key: &str,
+    value: &Value,
+    nulls: Nulls,
+    faults: &mut Vec<String>,
+) -> Result<(), &'static str> {
+    match path {
+        "customer_history" | "customer_history.address" => {
+            let inner = value.as_object().ok_or("must be an object")?;
+            inspect(&format!("{path}."), inner, nulls, faults);
+            Ok(())
+        }
+        "metadata" => {
+            let inner = value.as_object().ok_or("must be an object")?;
+            let has_null = inner.values().any(Value::is_null);
+            if has_null && nulls == Nulls::Refused {
+                return Err("must not hold null");
+            }
+            Ok(())
+        }
+        _ => inspect_leaf(path, key, value),
+    }
+}
+
+fn inspect_leaf(path: &str, key: &str, value: &Value) -> Result<(), &'static str> {
+    // A dot inside a key is part of the name, and no field has one.
+    let leaf = Leaf::parse(path)
+        .filter(|_| !key.contains('.'))
+        .ok_or("is not a field of this request")?;
+    match leaf.kind() {
+        LeafKind::Text => inspect_text(path, value.as_str().ok_or("must be a text")?),
+        LeafKind::Integer if value.is_i64() || value.is_u64() => Ok(()),
+        LeafKind::Integer => Err("must be a whole number"),
+        LeafKind::Open => Ok(()),
+    }
+}
+
+fn inspect_text(path: &str, text: &str) -> Result<(), &'static str> {
+    match path {
+        "email" | "customer_history.email" if !is_email(text) => {
+            Err("must be a well-formed email address")
+        }
+        "phone" if !is_phone(text) => Err(r"must match ^\+?[1-9]\d{1,14}$"),
+        _ => Ok(()),
+    }
+}
+
+fn is_email(text: &str) -> bool {
+    text.split_once('@')
+        .is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains('@'))
+        && !text.contains(char::is_whitespace)
+}
+
+fn is_phone(text: &str) -> bool {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    (2..=PHONE_DIGITS_MAX).contains(&digits.len())
+        && digits.bytes().all(|digit| digit.is_ascii_digit())
+        && !digits.starts_with('0')
+}
+
+/// What *search* looks for; nothing at all is everyone.
+pub(super) struct Search {
+    pub(super) partner_customer_id: Option<String>,
+    pub(super) ssn: Option<String>,
+    pub(super) date_of_birth: Option<Value>,
+    pub(super) limit: usize,
+    pub(super) starting_after: Option<ImprintId>,
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    partner_customer_id: Option<String>,
+    ssn: Option<String>,
+    date_of_birth: Option<Value>,
+    limit: Option<usize>,
+    starting_after: Option<String>,
+}
+
+/// The query has no social security number and no birthday: Imprint does not want them in an address.
+#[derive(Deserialize)]
+struct FilterQuery {
+    partner_customer_id: Option<String>,
+    limit: Option<usize>,
+    starting_after: Option<String>,
+}
+
+impl Search {
+    pub(super) fn from_query(query: &str) -> Result<Self, Vec<String>> {
+        let query = web::Query::<FilterQuery>::from_query(query)
+            .map_err(|_fault| vec!["query: must be a search".to_owned()])?
+            .into_inner();
+        Self::read(Filter {
+            partner_customer_id: query.partner_customer_id,
+            ssn: None,
+            date_of_birth: None,
+            limit: query.limit,
+            starting_after: query.starting_after,
+        })
+    }
+
+    pub(super) fn from_body(body: &[u8]) -> Result<Self, Vec<String>> {
+        let filter = serde_json::from_slice(body)
+            .map_err(|_fault| vec!["body: must be a search".to_owned()])?;
+        Self::read(filter)
+    }
+
+    fn read(filter: Filter) -> Result<Self, Vec<String>> {
+        let limit = filter.limit.unwrap_or(LIMIT);
+        if limit == 0 {
+            return Err(vec!["limit: must be at least 1".to_owned()]);
+        }
+        let starting_after = present(filter.starting_after)
+            .map(|id| ImprintId::parse(&id))
+            .transpose()
+            .map_err(|fault| vec![format!("starting_after: {fault}")])?;
+        Ok(Self {
+            partner_customer_id: present(filter.partner_customer_id),
+            ssn: present(filter.ssn),
+            date_of_birth: filter.date_of_birth,
+            limit: limit.min(LIMIT_MAX),
+            starting_after,
+        })
+    }
+}
+
+/// A blank text filters nothing, as if it were not there: that is the trap this search sets.
+fn present(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_body_within_the_contract_is_taken() {
+        for body in [
+            json!({}),
+            json!({"email": "a@b", "phone": "+14155552671", "street_line2": ""}),
+            json!({"customer_history": {"address": {"country": "USA"}, "account_tenure": 13}}),
+            json!({"metadata": {"a.b": {"c": [1]}}}),
+        ] {
+            let read = read_update(body.to_string().as_bytes(), Nulls::Refused);
+            assert_eq!(read.map(Value::Object), Ok(body));
+        }
+    }
+
+    #[test]
+    fn a_body_outside_the_contract_is_refused_by_field_and_rule() {
+        for (body, fault) in [
+            ("", "body: must be a JSON object"),
+            ("[]", "body: must be a JSON object"),
+            (
+                r#"{"email": "nobody"}"#,
+                "email: must be a well-formed email address",
+            ),
+            (
+                r#"{"email": ""}"#,
+                "email: must be a well-formed email address",
+            ),
+            (
+                r#"{"customer_history": {"email": "a@"}}"#,
+                "customer_history.email: must be a well-formed email address",
+            ),
+            (
+                r#"{"phone": "0123"}"#,
+                r"phone: must match ^\+?[1-9]\d{1,14}$",
+            ),
+            (
+                r#"{"phone": "+1 415"}"#,
+                r"phone: must match ^\+?[1-9]\d{1,14}$",
+            ),
+            (r#"{"city": 5}"#, "city: must be a text"),
+            (r#"{"city": null}"#, "city: must not be null"),
+            (
+                r#"{"metadata": {"a": null}}"#,
+                "metadata: must not hold null",
+            ),
+            (r#"{"metadata": []}"#, "metadata: must be an object"),
+            (
+                r#"{"country": "USA"}"#,
+                "country: is not a field of this request",
+            ),
+            (
+                r#"{"customer_history.email": "a@b"}"#,
+                "customer_history.email: is not a field of this request",
+            ),
+            (
+                r#"{"customer_history": {"ltv_amount": 3.4}}"#,
+                "customer_history.ltv_amount: must be a whole number",
+            ),
+            (
+                r#"{"customer_history": {"address": "x"}}"#,
+                "customer_history.address: must be an object",
+            ),
+        ] {
+            assert_eq!(
+                read_update(body.as_bytes(), Nulls::Refused),
+                Err(vec![fault.to_owned()]),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_fault_of_a_body_is_named() {
+        let faults = read_update(br#"{"email": 1, "phone": "x", "ssn": ""}"#, Nulls::Refused);
+        assert_eq!(faults.unwrap_err().len(), 3);
+    }
+
+    #[test]
+    fn null_passes_where_it_clears() {
+        let body =
+            br#"{"city": null, "metadata": {"a": null}, "customer_history": {"email": null}}"#;
+        assert!(read_update(body, Nulls::Clear).is_ok());
+    }
+
+    #[test]
+    fn a_blank_filter_filters_nothing() {
+        for query in ["", "partner_customer_id=", "partner_customer_id=%20"] {
+            let search = Search::from_query(query).unwrap();
+            assert_eq!(search.partner_customer_id, None, "{query}");
+            assert_eq!(search.limit, LIMIT);
+        }
+    }
+
+    #[test]
+    fn a_search_that_cannot_be_read_is_refused() {
+        for query in ["limit=0", "limit=x", "limit=-1", "starting_after=a/b"] {
+            assert!(Search::from_query(query).is_err(), "{query}");
+        }
+        for body in ["", "[]", "{\"partner_customer_id\": 7}"] {
+            assert!(Search::from_body(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+}

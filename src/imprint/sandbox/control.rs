@@ -1,0 +1,102 @@
+//! The tester's side: the ledger, the customers, the counts and the faults over HTTP.
+
+use std::time::Duration;
+
+use actix_web::web::{Bytes, Data, Path, PayloadConfig, Query};
+use actix_web::{HttpResponse, Scope, web};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Error, Sandbox};
+
+/// The longest body of a tester: some ten thousand customers at once.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many calls of the ledger are returned unless told otherwise.
+const PAGE: usize = 1_000;
+/// The most calls of the ledger that are returned at once.
+const PAGE_MAX: usize = 10_000;
+
+/// The routes under `/sandbox`.
+pub(super) fn scope() -> Scope {
+    web::scope("/sandbox")
+        .app_data(PayloadConfig::new(BODY_BYTES_MAX))
+        .service(web::resource("/ledger").get(ledger).delete(clear_ledger))
+        .service(web::resource("/customers").post(seed))
+        .service(web::resource("/customers/{id}").get(customer))
+        .service(web::resource("/stats").get(stats))
+        .service(
+            web::resource("/faults")
+                .get(faults)
+                .post(inject)
+                .delete(clear_faults),
+        )
+        .service(web::resource("/outage").post(outage))
+}
+
+#[derive(Deserialize)]
+struct Window {
+    #[serde(default)]
+    after: u64,
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Outage {
+    for_ms: u64,
+}
+
+async fn ledger(sandbox: Data<Sandbox>, window: Query<Window>) -> HttpResponse {
+    let limit = window.limit.unwrap_or(PAGE).min(PAGE_MAX);
+    HttpResponse::Ok().json(sandbox.ledger(window.after, limit))
+}
+
+async fn clear_ledger(sandbox: Data<Sandbox>) -> HttpResponse {
+    sandbox.clear_ledger();
+    HttpResponse::NoContent().finish()
+}
+
+async fn customer(sandbox: Data<Sandbox>, id: Path<String>) -> HttpResponse {
+    sandbox.customer(&id).map_or_else(
+        || HttpResponse::NotFound().json(json!({"error": "no such customer"})),
+        |customer| HttpResponse::Ok().json(customer),
+    )
+}
+
+async fn seed(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
+    done(Sandbox::parse_seed(&body).and_then(|seeds| sandbox.seed(seeds)))
+}
+
+async fn stats(sandbox: Data<Sandbox>) -> HttpResponse {
+    HttpResponse::Ok().json(sandbox.stats())
+}
+
+async fn faults(sandbox: Data<Sandbox>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({"faults": sandbox.faults()}))
+}
+
+async fn inject(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
+    done(Sandbox::parse_rules(&body).and_then(|rules| sandbox.inject(rules)))
+}
+
+async fn clear_faults(sandbox: Data<Sandbox>) -> HttpResponse {
+    sandbox.clear_faults();
+    HttpResponse::NoContent().finish()
+}
+
+async fn outage(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
+    let outage: Result<Outage, Error> = serde_json::from_slice(&body).map_err(Error::Rule);
+    done(outage.map(|outage| sandbox.outage(Duration::from_millis(outage.for_ms))))
+}
+
+/// 204, or 400 with the whole chain of what is wrong: a tester is told everything.
+fn done(result: Result<(), Error>) -> HttpResponse {
+    match result {
+        Ok(()) => HttpResponse::NoContent().finish(),
+        Err(fault) => {
+            let source = std::error::Error::source(&fault)
+                .map(|source| format!(": {source}"))
+                .unwrap_or_default();
+            HttpResponse::BadRequest().json(json!({"error": format!("{fault}{source}")}))
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The customers, and what *update*, *retrieve* and *search* do with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::imprint::ImprintId;
+use crate::time::Timestamp;
+
+use super::contract::Search;
+use super::{Error, Unseeded};
+
+/// The most customers: about two gigabytes of them, more than any test needs.
+const CUSTOMERS_MAX: usize = 1_000_000;
+/// What is flat in a request and nested under `address` in an answer.
+const ADDRESS: [&str; 5] = [
+    "street_line1",
+    "street_line2",
+    "city",
+    "state",
+    "postal_code",
+];
+/// Imprint's Customer object, the id apart.
+const SHOWN: [&str; 13] = [
+    "email",
+    "phone",
+    "statuses",
+    "first_name",
+    "last_name",
+    "preferred_language",
+    "ssn4",
+    "date_of_birth",
+    "address",
+    "partner_customer_id",
+    "metadata",
+    "created_at",
+    "updated_at",
+];
+/// The fields of a customer that are objects.
+const OBJECTS: [&str; 5] = [
+    "statuses",
+    "date_of_birth",
+    "address",
+    "metadata",
+    "customer_history",
+];
+
+/// A customer to start with: Imprint's Customer object and, beside it, `customer_history`. Only `id` is required.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+pub struct Seeded {
+    id: ImprintId,
+    shown: Map<String, Value>,
+    history: Map<String, Value>,
+}
+
+/// Never the customer: it is personal data.
+impl fmt::Debug for Seeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seeded").finish_non_exhaustive()
+    }
+}
+
+impl TryFrom<Map<String, Value>> for Seeded {
+    type Error = String;
+
+    fn try_from(mut shown: Map<String, Value>) -> Result<Self, String> {
+        let Some(Value::String(id)) = shown.remove("id") else {
+            return Err("id: a text is required".to_owned());
+        };
+        let id = ImprintId::parse(&id).map_err(|fault| format!("id: {fault}"))?;
+        for (field, value) in &shown {
+            let known = SHOWN.contains(&field.as_str()) || field == "customer_history";
+            let fits = value.is_object() == OBJECTS.contains(&field.as_str())
+                && (value.is_object() || value.is_string());
+            if !known {
+                return Err(format!("{field}: not a field of a customer"));
+            }
+            if !fits {
+                return Err(format!("{field}: not of the type of that field"));
+            }
+        }
+        let history = object(shown.remove("customer_history"));
+        Ok(Self { id, shown, history })
+    }
+}
+
+struct Customer {
+    id: ImprintId,
+    shown: Map<String, Value>,
+    history: Map<String, Value>,
+    updates: u64,
+}
+
+impl Customer {
+    /// Birthday and social security number are always there, so that every answer carries what must never be kept.
+    fn new(seeded: Seeded, now: Timestamp) -> Self {
+        let Seeded {
+            id,
+            mut shown,
+            history,
+        } = seeded;
+        let now = Value::from(now.to_rfc3339());
+        for (field, value) in [
+            ("statuses", json!({"Sandbox Card": "OPEN"})),
+            ("ssn4", json!("6789")),
+            ("date_of_birth", json!({"year": 1987, "month": 6, "day": 5})),
+            ("metadata", json!({})),
+            ("created_at", now.clone()),
+            ("updated_at", now),
+        ] {
+            shown.entry(field).or_insert(value);
+        }
+        Self {
+            id,
+            shown,
+            history,
+            updates: 0,
+        }
+    }
+
+    fn merge(&mut self, body: Map<String, Value>, now: Timestamp) {
+        for (field, value) in body {
+            match field.as_str() {
+                "customer_history" if value.is_null() => self.history.clear(),
+                "customer_history" => merge_deep(&mut self.history, object(Some(value))),
+                "metadata" if !value.is_null() => within(&mut self.shown, "metadata", |metadata| {
+                    merge_keys(metadata, object(Some(value)));
+                }),
+                flat if ADDRESS.contains(&flat) => within(&mut self.shown, "address", |address| {
+                    set(address, field, value);
+                }),
+                _ => set(&mut self.shown, field, value),
+            }
+        }
+        self.shown
+            .insert("updated_at".to_owned(), now.to_rfc3339().into());
+        self.updates = self.updates.saturating_add(1);
+    }
+
+    /// Imprint's Customer object.
+    fn show(&self) -> Value {
+        let mut shown = self.shown.clone();
+        shown.insert("id".to_owned(), self.id.as_str().into());
+        Value::Object(shown)
+    }
+
+    fn text(&self, field: &str) -> Option<&str> {
+        self.shown.get(field).and_then(Value::as_str)
+    }
+
+    fn is_found_by(&self, search: &Search) -> bool {
+        let last_four = search.ssn.as_deref().map(last_four);
+        search
+            .partner_customer_id
+            .as_deref()
+            .is_none_or(|id| self.text("partner_customer_id") == Some(id))
+            && last_four.is_none_or(|ssn4| self.text("ssn4") == Some(ssn4.as_str()))
+            && search
+                .date_of_birth
+                .as_ref()
+                .is_none_or(|born| self.shown.get("date_of_birth") == Some(born))
+    }
+}
+
+/// Why an update changed nothing.
+pub(super) enum NotUpdated {
+    /// There is no such customer.
+    NotFound,
+    /// The customer would be made, but there is no room.
+    Full,
+}
+
+/// All customers, by id and by the partner's id.
+#[derive(Default)]
+pub(super) struct Customers {
+    by_id: BTreeMap<String, Customer>,
+    by_partner: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Customers {
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn seed(&mut self, seeded: Seeded, now: Timestamp) -> Result<(), Error> {
+        let key = seeded.id.canonical();
+        if self.by_id.len() >= CUSTOMERS_MAX && !self.by_id.contains_key(&key) {
+            return Err(Error::CustomersFull {
+                customers_max: CUSTOMERS_MAX,
+            });
+        }
+        let customer = Customer::new(seeded, now);
+        let partner = customer.text("partner_customer_id").map(str::to_owned);
+        let replaced = self.by_id.insert(key.clone(), customer);
+        let old_partner = replaced
+            .as_ref()
+            .and_then(|old| old.text("partner_customer_id"));
+        if let Some(keys) = old_partner.and_then(|id| self.by_partner.get_mut(id)) {
+            keys.remove(&key);
+        }
+        if let Some(id) = partner {
+            self.by_partner.entry(id).or_default().insert(key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn update(
+        &mut self,
+        id: &ImprintId,
+        body: Map<String, Value>,
+        unseeded: Unseeded,
+        now: Timestamp,
+    ) -> Result<Value, NotUpdated> {
+        let key = id.canonical();
+        if !self.by_id.contains_key(&key) {
+            match unseeded {
+                Unseeded::NotFound => return Err(NotUpdated::NotFound),
+                Unseeded::Made => {
+                    let made = Seeded {
+                        id: id.clone(),
+                        shown: Map::new(),
+                        history: Map::new(),
+                    };
+                    self.seed(made, now).map_err(|_full| NotUpdated::Full)?;
+                }
+            }
+        }
+        let customer = self.by_id.get_mut(&key).ok_or(NotUpdated::NotFound)?;
+        customer.merge(body, now);
+        Ok(customer.show())
+    }
+
+    pub(super) fn retrieve(&self, id: &ImprintId) -> Option<Value> {
+        self.by_id.get(&id.canonical()).map(Customer::show)
+    }
+
+    /// One page of those whom the search finds, by id; without a filter that is everyone.
+    pub(super) fn search(&self, search: &Search) -> Value {
+        let found: Vec<&Customer> = match &search.partner_customer_id {
+            Some(partner) => self
+                .by_partner
+                .get(partner)
+                .into_iter()
+                .flatten()
+                .filter_map(|key| self.by_id.get(key))
+                .filter(|customer| customer.is_found_by(search))
+                .collect(),
+            None => self
+                .by_id
+                .values()
+                .filter(|customer| customer.is_found_by(search))
+                .collect(),
+        };
+        let mut rest = found.iter().filter(|customer| {
+            search
+                .starting_after
+                .as_ref()
+                .is_none_or(|last| customer.id.canonical() > last.canonical())
+        });
+        let data: Vec<Value> = rest
+            .by_ref()
+            .take(search.limit)
+            .map(|customer| customer.show())
+            .collect();
+        json!({"data": data, "has_more": rest.next().is_some(), "total": found.len()})
+    }
+
+    pub(super) fn describe(&self, id: &str) -> Option<Value> {
+        let id = ImprintId::parse(id).ok()?;
+        let customer = self.by_id.get(&id.canonical())?;
+        Some(json!({
+            "customer": customer.show(),
+            "customer_history": customer.history,
+            "updates": customer.updates,
+        }))
+    }
+}
+
+fn last_four(ssn: &str) -> String {
+    let skipped = ssn.chars().count().saturating_sub(4);
+    ssn.chars().skip(skipped).collect()
+}
+
+fn object(value: Option<Value>) -> Map<String, Value> {
+    let Some(Value::Object(object)) = value else {
+        return Map::new();
+    };
+    object
+}
+
+/// Changes the object at `field`; if something else or nothing is there, it is an object from now on.
+fn within(
+    parent: &mut Map<String, Value>,
+    field: &str,
+    change: impl FnOnce(&mut Map<String, Value>),
+) {
+    let mut inner = object(parent.remove(field));
+    change(&mut inner);
+    parent.insert(field.to_owned(), Value::Object(inner));
+}
+
+fn merge_keys(into: &mut Map<String, Value>, from: Map<String, Value>) {
+    for (field, value) in from {
+        set(into, field, value);
+    }
+}
+
+fn merge_deep(into: &mut Map<String, Value>, from: Map<String, Value>) {
+    for (field, value) in from {
+        if value.is_object() {
+            within(into, &field, |inner| merge_deep(inner, object(Some(value))));
+        } else {
+            set(into, field, value);
+        }
+    }
+}
+
+/// Null clears; the contract let it pass only where it is to clear.
+fn set(object: &mut Map<String, Value>, field: String, value: Value) {
+    if value.is_null() {
+        object.remove(&field);
+    } else {
+        object.insert(field, value);
+    }
+}

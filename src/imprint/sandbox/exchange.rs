@@ -1,0 +1,241 @@
+//! One call under `/v2`, from its arrival to its answer or to what befalls it instead.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::web::{Bytes, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+
+use super::Sandbox;
+use super::action::{Action, After, StatusFault};
+use super::api::Call;
+use super::faults::DELAY_MAX;
+use super::shapes::{Content, Reply, Words};
+use super::wire::{Broken, Wire};
+
+/// The longest body that is read; an update of a customer is a thousandth of it.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// The pause in which the first half of a short body goes out before the connection ends.
+const HALFWAY: Duration = Duration::from_millis(20);
+/// What an endless body is filled with, and how much of it there is: far beyond any cap, and still an end.
+const FILLER: [u8; 16 * 1024] = [b'x'; 16 * 1024];
+const ENDLESS_BYTES: usize = 256 * 1024 * 1024;
+/// The customer of whom a reply with the wrong id speaks.
+const SOMEBODY_ELSE: &str = "00000000-0000-4000-8000-000000000000";
+
+/// Answers a call, or does to it what the faults in force say.
+pub(super) async fn serve(
+    request: HttpRequest,
+    payload: Payload,
+    sandbox: Data<Sandbox>,
+) -> HttpResponse {
+    if !is_imprints(request.uri().path()) {
+        return HttpResponse::NotFound().finish();
+    }
+    let read = match payload.to_bytes_limited(BODY_BYTES_MAX).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_broken)) => Err(StatusCode::BAD_REQUEST),
+        Err(_too_long) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+    };
+    let refused = read.as_ref().err().copied();
+    let call = Call::read(&request, read.unwrap_or_default(), &sandbox.0.settings);
+    let seq = sandbox.arrive(&call);
+    let mut exchange = Exchange {
+        sandbox: sandbox.as_ref().clone(),
+        seq,
+        call,
+        wire: request.conn_data::<Arc<Wire>>().cloned(),
+        fault: None,
+        is_closed: false,
+    };
+    if let Some(status) = refused {
+        return exchange.send(Reply::new(status, Content::Nothing));
+    }
+    let plan = sandbox.draw(&exchange.call);
+    exchange.fault = plan.label();
+    pause(sandbox.0.settings.latency.saturating_add(plan.delay_before)).await;
+    let strikes = plan.action.as_ref().map(Action::after);
+    let answer = match strikes {
+        Some(After::Arrival) => Reply::new(StatusCode::OK, Content::Nothing),
+        Some(After::Apply) | None => exchange.answer(),
+    };
+    pause(plan.delay_after).await;
+    match plan.action {
+        Some(action) => exchange.strike(action, answer).await,
+        None => exchange.send(answer),
+    }
+}
+
+fn is_imprints(path: &str) -> bool {
+    path.strip_prefix("/v2")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+async fn pause(span: Duration) {
+    if !span.is_zero() {
+        tokio::time::sleep(span.min(DELAY_MAX)).await;
+    }
+}
+
+/// A call that has arrived and has its line in the ledger; it is in flight until this is dropped.
+struct Exchange {
+    sandbox: Sandbox,
+    seq: u64,
+    call: Call,
+    wire: Option<Arc<Wire>>,
+    fault: Option<&'static str>,
+    is_closed: bool,
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.is_closed {
+            self.sandbox.close(self.seq, None, Some("client_gone"));
+        }
+        self.sandbox.leave();
+    }
+}
+
+impl Exchange {
+    fn answer(&self) -> Reply {
+        self.sandbox.answer(&self.call, self.seq)
+    }
+
+    fn close(&mut self, status: Option<StatusCode>) {
+        self.is_closed = true;
+        let status = status.map(|status| status.as_u16());
+        self.sandbox.close(self.seq, status, self.fault);
+    }
+
+    fn send(mut self, reply: Reply) -> HttpResponse {
+        self.close(Some(reply.status));
+        reply.into_response()
+    }
+
+    /// Does what the fault says; `answer` is what Imprint said if the call was let through to it, else empty.
+    async fn strike(mut self, action: Action, answer: Reply) -> HttpResponse {
+        match action {
+            Action::Status(fault) => {
+                let error = self.error(&fault);
+                self.send(error)
+            }
+            Action::Body { body, status, .. } => {
+                self.send(Reply::new(status.code(), Content::Verbatim(body)))
+            }
+            Action::Hang { .. } => {
+                self.close(None);
+                self.until_gone().await;
+                self.reset()
+            }
+            Action::Reset { .. } => self.reset(),
+            Action::Interim { interim, then_ms } => {
+                self.send_interim(interim.code());
+                pause(Duration::from_millis(then_ms)).await;
+                self.send(answer)
+            }
+            Action::StallBody { .. } => self.stall(answer),
+            Action::ShortBody { .. } => self.cut_short(answer),
+            Action::WrongId { .. } => self.send(about_somebody_else(answer)),
+            Action::EndlessBody { .. } => self.never_end(),
+            // Delays are in the plan beside the action; here there is nothing left to wait for.
+            Action::Latency { .. } => self.send(answer),
+        }
+    }
+
+    fn error(&self, fault: &StatusFault) -> Reply {
+        let words = Words {
+            status: fault.status.code(),
+            kind: fault.r#type.as_deref(),
+            param: fault.param.as_deref(),
+            details: fault.message.iter().cloned().collect(),
+            path: &self.call.path,
+            now: self.sandbox.0.clock.wall(),
+        };
+        let mut reply = Reply::error(fault.shape, &words);
+        for text in fault.retry_after.texts() {
+            reply.headers.push((header::RETRY_AFTER, text.value()));
+        }
+        if let Some(location) = &fault.location {
+            reply.headers.push((header::LOCATION, location.value()));
+        }
+        reply
+    }
+
+    fn send_interim(&self, status: u16) {
+        if let Some(Err(fault)) = self.wire.as_ref().map(|wire| wire.send_interim(status)) {
+            tracing::warn!(%fault, "the sandbox could not send an interim answer");
+        }
+    }
+
+    fn reset(mut self) -> HttpResponse {
+        self.close(None);
+        if let Some(Err(fault)) = self.wire.as_ref().map(|wire| wire.reset_at_close()) {
+            tracing::warn!(%fault, "the sandbox closes a connection that it should reset");
+        }
+        HttpResponse::Ok().body(Broken::at_once(self))
+    }
+
+    fn stall(mut self, answer: Reply) -> HttpResponse {
+        self.close(Some(answer.status));
+        let (kind, bytes) = answer.content.into_bytes();
+        let gone = self.until_gone();
+        HttpResponse::build(answer.status)
+            .insert_header((header::CONTENT_TYPE, kind))
+            .body(
+                Broken::at_once(self)
+                    .promising(bytes.len().max(1))
+                    .after(gone),
+            )
+    }
+
+    fn cut_short(mut self, answer: Reply) -> HttpResponse {
+        self.close(Some(answer.status));
+        let (kind, mut bytes) = answer.content.into_bytes();
+        let promised = bytes.len().max(1);
+        bytes.truncate(promised / 2);
+        HttpResponse::build(answer.status)
+            .insert_header((header::CONTENT_TYPE, kind))
+            .body(
+                Broken::at_once(self)
+                    .promising(promised)
+                    .with(bytes.into())
+                    .after(pause(HALFWAY)),
+            )
+    }
+
+    fn never_end(mut self) -> HttpResponse {
+        self.close(Some(StatusCode::OK));
+        let id = Value::from(self.call.customer.as_deref().unwrap_or(SOMEBODY_ELSE));
+        let start = format!(r#"{{"id":{id},"metadata":{{"filler":""#);
+        HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, "application/json"))
+            .body(
+                Broken::at_once(self)
+                    .with(start.into())
+                    .filled(Bytes::from_static(&FILLER), ENDLESS_BYTES),
+            )
+    }
+
+    fn until_gone(&self) -> impl Future<Output = ()> + use<> {
+        let wire = self.wire.clone();
+        async move {
+            if let Some(wire) = wire {
+                wire.until_gone().await;
+            }
+        }
+    }
+}
+
+/// The same answer under another id; one that names no customer stays as it is.
+fn about_somebody_else(mut answer: Reply) -> Reply {
+    if let Content::Json(Value::Object(body)) = &mut answer.content
+        && body.contains_key("id")
+    {
+        body.insert("id".to_owned(), json!(SOMEBODY_ELSE));
+    }
+    answer
+}

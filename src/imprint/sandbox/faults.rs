@@ -1,0 +1,384 @@
+//! Faults on request: which call meets which.
+//!
+//! A rule says whom it concerns and what happens to them. Rules are looked at in the order they were given; delays add
+//! up, and the first rule that does anything else ends the search. Chance is a seeded sequence, so that a run can be
+//! repeated as long as its calls arrive in the same order.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::imprint::ImprintId;
+use crate::time::Timestamp;
+
+use super::Error;
+use super::action::{Action, After, FinalStatus, StatusFault};
+use super::api::Call;
+
+/// The most rules: each is looked at for every call.
+const RULES_MAX: usize = 1_000;
+/// The longest delay of one call; longer than any deadline that is worth a test.
+pub(super) const DELAY_MAX: Duration = Duration::from_secs(600);
+
+/// Who meets which fault, how often and until when.
+///
+/// ```json
+/// {"customer": "ID", "method": "POST", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
+/// ```
+///
+/// Only `action` is required: without the others the rule concerns every call, always, until it is deleted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct Rule {
+    terms: Terms,
+    given: Value,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Terms {
+    customer: Option<String>,
+    method: Option<String>,
+    #[serde(default)]
+    rate: Rate,
+    times: Option<u64>,
+    for_ms: Option<u64>,
+    action: Action,
+}
+
+/// The share of the calls that a rule meets: 0 to 1.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "f64")]
+struct Rate(f64);
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+impl TryFrom<f64> for Rate {
+    type Error = &'static str;
+
+    fn try_from(rate: f64) -> Result<Self, &'static str> {
+        if (0.0..=1.0).contains(&rate) {
+            Ok(Self(rate))
+        } else {
+            Err("a rate is between 0 and 1")
+        }
+    }
+}
+
+impl TryFrom<Value> for Rule {
+    type Error = serde_json::Error;
+
+    fn try_from(given: Value) -> Result<Self, serde_json::Error> {
+        let terms = Terms::deserialize(&given)?;
+        Ok(Self { terms, given })
+    }
+}
+
+/// A rule in force.
+struct Standing {
+    rule: Rule,
+    ends_at: Option<Timestamp>,
+    times_left: Option<u64>,
+    fired: u64,
+}
+
+impl Standing {
+    fn new(rule: Rule, now: Timestamp) -> Self {
+        Self {
+            ends_at: rule
+                .terms
+                .for_ms
+                .map(|span| now.after(Duration::from_millis(span))),
+            times_left: rule.terms.times,
+            fired: 0,
+            rule,
+        }
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.times_left == Some(0) || self.ends_at.is_some_and(|end| end <= now)
+    }
+
+    fn concerns(&self, call: &Call) -> bool {
+        let terms = &self.rule.terms;
+        let meets_customer = terms.customer.as_deref().is_none_or(|wanted| {
+            call.customer.as_deref().is_some_and(|id| {
+                ImprintId::parse(id).map_or(id == wanted, |id| id.is_same(wanted))
+            })
+        });
+        let meets_method = terms
+            .method
+            .as_deref()
+            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(call.method.as_str()));
+        meets_customer && meets_method
+    }
+
+    fn fire(&mut self) {
+        self.fired = self.fired.saturating_add(1);
+        self.times_left = self.times_left.map(|left| left.saturating_sub(1));
+    }
+}
+
+/// What meets one call.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// How long it waits before anything is done for it.
+    pub(super) delay_before: Duration,
+    /// How long it waits for its answer when that is ready.
+    pub(super) delay_after: Duration,
+    /// What happens instead of, or to, its answer; never a delay.
+    pub(super) action: Option<Action>,
+}
+
+impl Plan {
+    /// The fault as the ledger names it.
+    pub(super) fn label(&self) -> Option<&'static str> {
+        let is_delayed = !(self.delay_before.is_zero() && self.delay_after.is_zero());
+        self.action
+            .as_ref()
+            .map(Action::label)
+            .or_else(|| is_delayed.then_some("latency"))
+    }
+}
+
+/// The rules in force, and the chance they draw from.
+pub(super) struct Faults {
+    standing: Vec<Standing>,
+    chance: Chance,
+}
+
+impl Faults {
+    pub(super) fn new(chance_seed: u64) -> Self {
+        Self {
+            standing: Vec::new(),
+            chance: Chance::new(chance_seed),
+        }
+    }
+
+    pub(super) fn add(&mut self, rules: Vec<Rule>, now: Timestamp) -> Result<(), Error> {
+        self.standing.retain(|standing| !standing.is_over(now));
+        if self.standing.len().saturating_add(rules.len()) > RULES_MAX {
+            return Err(Error::RulesFull {
+                rules_max: RULES_MAX,
+            });
+        }
+        let standing = rules.into_iter().map(|rule| Standing::new(rule, now));
+        self.standing.extend(standing);
+        Ok(())
+    }
+
+    /// Stands before every other rule. It takes no room from them: one more than the most is harmless.
+    pub(super) fn outage(&mut self, span: Duration, now: Timestamp) {
+        let for_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let rule = Rule {
+            terms: Terms {
+                customer: None,
+                method: None,
+                rate: Rate::default(),
+                times: None,
+                for_ms: Some(for_ms),
+                action: Action::Status(StatusFault::new(FinalStatus::UNAVAILABLE)),
+            },
+            given: json!({"for_ms": for_ms, "action": {"status": 503}}),
+        };
+        self.standing.retain(|standing| !standing.is_over(now));
+        self.standing.truncate(RULES_MAX);
+        self.standing.insert(0, Standing::new(rule, now));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.standing.clear();
+    }
+
+    /// What meets this call; rules that fired are counted, rules that are over leave.
+    pub(super) fn draw(&mut self, call: &Call, now: Timestamp) -> Plan {
+        self.standing.retain(|standing| !standing.is_over(now));
+        let mut plan = Plan::default();
+        for standing in &mut self.standing {
+            let Rate(rate) = standing.rule.terms.rate;
+            if !standing.concerns(call) || (rate < 1.0 && self.chance.draw() >= rate) {
+                continue;
+            }
+            standing.fire();
+            if let Action::Latency { latency_ms, after } = standing.rule.terms.action {
+                let delay = match after {
+                    After::Arrival => &mut plan.delay_before,
+                    After::Apply => &mut plan.delay_after,
+                };
+                *delay = delay.saturating_add(Duration::from_millis(latency_ms));
+            } else {
+                plan.action = Some(standing.rule.terms.action.clone());
+                break;
+            }
+        }
+        plan
+    }
+
+    /// The rules in force as they were given, and what has become of each.
+    pub(super) fn describe(&mut self, now: Timestamp) -> Value {
+        self.standing.retain(|standing| !standing.is_over(now));
+        self.standing
+            .iter()
+            .map(|standing| {
+                json!({
+                    "rule": standing.rule.given,
+                    "fired": standing.fired,
+                    "times_left": standing.times_left,
+                    "ends_at_ms": standing.ends_at.map(Timestamp::as_millis),
+                })
+            })
+            .collect()
+    }
+}
+
+/// A seeded sequence of numbers in `[0, 1)`: xorshift64*, enough for a share of calls and for nothing else.
+struct Chance(u64);
+
+impl Chance {
+    /// The sequence stands still at zero, so zero stands for one.
+    fn new(seed: u64) -> Self {
+        Self(seed.max(1))
+    }
+
+    fn draw(&mut self) -> f64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let mixed = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D);
+        let high = u32::try_from(mixed >> 32).unwrap_or(0);
+        f64::from(high) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::Method;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    fn faults(rules: Value) -> Faults {
+        let mut faults = Faults::new(7);
+        let rules: Vec<Rule> = serde_json::from_value(rules).unwrap();
+        faults.add(rules, NOW).unwrap();
+        faults
+    }
+
+    fn update(id: &str) -> Call {
+        Call {
+            method: Method::POST,
+            customer: Some(id.to_owned()),
+            ..Call::default()
+        }
+    }
+
+    fn label(faults: &mut Faults, call: &Call) -> Option<&'static str> {
+        faults.draw(call, NOW).label()
+    }
+
+    #[test]
+    fn a_rule_meets_those_it_names() {
+        let uuid = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
+        for (rule, id, met) in [
+            (json!({}), "a", true),
+            (json!({"customer": "a"}), "a", true),
+            (json!({"customer": "a"}), "b", false),
+            (json!({"customer": uuid.to_lowercase()}), uuid, true),
+            (json!({"method": "post"}), "a", true),
+            (json!({"method": "GET"}), "a", false),
+            (json!({"rate": 0}), "a", false),
+        ] {
+            let mut rule = rule;
+            rule["action"] = json!({"hang": true});
+            let drawn = label(&mut faults(json!([rule])), &update(id));
+            assert_eq!(drawn.is_some(), met, "{rule} {id}");
+        }
+        let mut named = faults(json!([{"customer": "a", "action": {"hang": true}}]));
+        assert_eq!(label(&mut named, &Call::default()), None);
+    }
+
+    #[test]
+    fn a_rule_ends_by_count_and_by_time() {
+        let mut counted = faults(json!([{"times": 2, "action": {"hang": true}}]));
+        let drawn: Vec<_> = (0..3).map(|_| label(&mut counted, &update("a"))).collect();
+        assert_eq!(drawn, [Some("hang"), Some("hang"), None]);
+        let mut timed = faults(json!([{"for_ms": 5, "action": {"hang": true}}]));
+        assert_eq!(label(&mut timed, &update("a")), Some("hang"));
+        let later = NOW.after(Duration::from_millis(5));
+        assert!(timed.draw(&update("a"), later).action.is_none());
+        assert_eq!(timed.describe(later), json!([]));
+    }
+
+    #[test]
+    fn delays_add_up_and_the_first_other_fault_ends_the_search() {
+        let mut faults = faults(json!([
+            {"action": {"latency_ms": 5}},
+            {"action": {"latency_ms": 7, "after": "apply"}},
+            {"action": {"latency_ms": 9}},
+            {"action": {"status": 500}},
+            {"action": {"reset": true}},
+        ]));
+        let plan = faults.draw(&update("a"), NOW);
+        assert_eq!(plan.delay_before, Duration::from_millis(14));
+        assert_eq!(plan.delay_after, Duration::from_millis(7));
+        assert_eq!(plan.label(), Some("status"));
+        assert_eq!(faults.describe(NOW)[4]["fired"], 0);
+    }
+
+    #[test]
+    fn the_same_seed_meets_the_same_calls_at_about_the_rate() {
+        let rules = json!([{"rate": 0.25, "action": {"hang": true}}]);
+        let draws = |mut faults: Faults| -> Vec<bool> {
+            (0..4_000)
+                .map(|_| label(&mut faults, &update("a")).is_some())
+                .collect()
+        };
+        let drawn = draws(faults(rules.clone()));
+        assert_eq!(drawn, draws(faults(rules)));
+        let met = drawn.iter().filter(|met| **met).count();
+        assert!((900..1_100).contains(&met), "{met}");
+    }
+
+    #[test]
+    fn an_outage_stands_before_every_rule() {
+        let mut faults = faults(json!([{"action": {"hang": true}}]));
+        faults.outage(Duration::from_millis(5), NOW);
+        assert_eq!(label(&mut faults, &update("a")), Some("status"));
+    }
+
+    #[test]
+    fn rules_beyond_the_bound_are_refused_together() {
+        let mut faults = faults(json!([]));
+        let rule: Rule = serde_json::from_value(json!({"action": {"hang": true}})).unwrap();
+        assert!(faults.add(vec![rule.clone(); RULES_MAX], NOW).is_ok());
+        assert!(matches!(
+            faults.add(vec![rule], NOW),
+            Err(Error::RulesFull { .. })
+        ));
+    }
+
+    #[test]
+    fn a_rule_that_says_something_else_is_refused() {
+        for rule in [
+            json!({}),
+            json!({"action": {}}),
+            json!({"action": {"hang": false}}),
+            json!({"action": {"hang": true, "reset": true}}),
+            json!({"action": {"hang": true}, "rat": 1}),
+            json!({"action": {"hang": true}, "rate": 1.5}),
+            json!({"action": {"status": 103}}),
+            json!({"action": {"status": 700}}),
+            json!({"action": {"interim": 200}}),
+            json!({"action": {"status": 503, "retry_after": "a\nb"}}),
+            json!({"action": {"status": 503, "shape": "xml"}}),
+        ] {
+            assert!(Rule::try_from(rule.clone()).is_err(), "{rule}");
+        }
+    }
+}

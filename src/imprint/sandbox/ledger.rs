@@ -1,0 +1,363 @@
+//! What was received: the ledger of calls and the counts.
+//!
+//! The ledger is bounded twice, by calls and by bytes of bodies; the oldest go first and are counted as dropped.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::time::Timestamp;
+
+use super::api::{Authorization, Call, Operation};
+
+/// The most of one body that is kept: any update of the bridge is far shorter.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The most of all bodies together, so that a hundred thousand calls cannot fill the machine.
+const BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// The window of the busiest second.
+const SECOND: Duration = Duration::from_secs(1);
+/// The most arrivals remembered to find the busiest second; it is reached only where a manual clock stands still.
+const ARRIVALS_MAX: usize = 1_000_000;
+
+/// One call under `/v2`.
+#[derive(Clone, Serialize)]
+pub struct Entry {
+    /// Its number, in order of arrival, from 1.
+    pub seq: u64,
+    /// When it arrived, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// The method.
+    pub method: String,
+    /// The path, as it was sent.
+    pub path: String,
+    /// The query, as it was sent.
+    pub query: String,
+    /// What it asked for.
+    pub operation: Operation,
+    /// How it said who it is.
+    pub authorization: Authorization,
+    /// Its `x-imprint-merchant-key`.
+    pub merchant_key: Option<String>,
+    /// Its body: JSON if it is that, else a text; null if there is none, `{"bytes": N}` if it is too long to keep.
+    pub body: Value,
+    /// The status it was answered with; null while it is in flight, and where no status was sent.
+    pub status: Option<u16>,
+    /// The fault that met it.
+    pub fault: Option<&'static str>,
+    /// The id in its path.
+    pub customer: Option<String>,
+    /// Whether it changed the customer.
+    pub applied: bool,
+}
+
+/// Never the body: it is personal data.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("seq", &self.seq)
+            .field("method", &self.method)
+            .field("operation", &self.operation)
+            .field("status", &self.status)
+            .field("fault", &self.fault)
+            .field("applied", &self.applied)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Some calls, in order.
+#[derive(Clone, Debug, Serialize)]
+pub struct Page {
+    /// The calls.
+    pub entries: Vec<Entry>,
+    /// What to ask for as `after` to get those that follow.
+    pub next: u64,
+    /// How many the ledger holds.
+    pub total: usize,
+    /// How many it had to forget for want of room.
+    pub dropped: u64,
+}
+
+/// The counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Calls under `/v2`.
+    pub requests: u64,
+    /// Updates that changed a customer.
+    pub applied: u64,
+    /// Calls for what the bridge must never ask.
+    pub forbidden: u64,
+    /// Calls that are being answered.
+    pub in_flight: u64,
+    /// The most there ever were at once.
+    pub in_flight_max: u64,
+    /// The most that arrived within any one second.
+    pub per_second_max: usize,
+    /// Customers held.
+    pub customers: usize,
+    /// Calls the ledger had to forget for want of room.
+    pub dropped: u64,
+}
+
+/// An entry whose body is not yet read.
+#[derive(Clone)]
+struct Record {
+    entry: Entry,
+    body: Arc<[u8]>,
+    body_bytes: usize,
+}
+
+/// What was copied out of the ledger, to be read when its lock is free again.
+pub(super) struct Records {
+    records: Vec<Record>,
+    total: usize,
+    dropped: u64,
+}
+
+impl Records {
+    pub(super) fn into_page(self, after: u64) -> Page {
+        let entries: Vec<Entry> = self.records.into_iter().map(Record::read).collect();
+        Page {
+            next: entries.last().map_or(after, |entry| entry.seq),
+            entries,
+            total: self.total,
+            dropped: self.dropped,
+        }
+    }
+}
+
+impl Record {
+    fn read(self) -> Entry {
+        let mut entry = self.entry;
+        entry.body = if self.body_bytes > self.body.len() {
+            json!({"bytes": self.body_bytes})
+        } else if self.body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&self.body)
+                .unwrap_or_else(|_| String::from_utf8_lossy(&self.body).into())
+        };
+        entry
+    }
+}
+
+/// The calls, the newest so many of them.
+pub(super) struct Ledger {
+    records: VecDeque<Record>,
+    entries_max: usize,
+    bodies_bytes: usize,
+    last_seq: u64,
+    dropped: u64,
+}
+
+impl Ledger {
+    pub(super) fn new(entries_max: usize) -> Self {
+        Self {
+            records: VecDeque::new(),
+            entries_max,
+            bodies_bytes: 0,
+            last_seq: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Writes down a call that has arrived, and returns its number.
+    pub(super) fn open(&mut self, call: &Call, now: Timestamp) -> u64 {
+        self.last_seq = self.last_seq.saturating_add(1);
+        let body: Arc<[u8]> = if call.body.len() > BODY_BYTES_MAX {
+            Arc::default()
+        } else {
+            Arc::from(call.body.as_ref())
+        };
+        self.bodies_bytes = self.bodies_bytes.saturating_add(body.len());
+        self.records.push_back(Record {
+            entry: Entry {
+                seq: self.last_seq,
+                at_ms: now.as_millis(),
+                method: call.method.to_string(),
+                path: call.path.clone(),
+                query: call.query.clone(),
+                operation: call.operation,
+                authorization: call.authorization,
+                merchant_key: call.merchant_key.clone(),
+                body: Value::Null,
+                status: None,
+                fault: None,
+                customer: call.customer.clone(),
+                applied: false,
+            },
+            body,
+            body_bytes: call.body.len(),
+        });
+        while self.records.len() > self.entries_max || self.bodies_bytes > BODIES_BYTES_MAX {
+            let Some(oldest) = self.records.pop_front() else {
+                break;
+            };
+            self.bodies_bytes = self.bodies_bytes.saturating_sub(oldest.body.len());
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        self.last_seq
+    }
+
+    pub(super) fn apply(&mut self, seq: u64) {
+        if let Some(record) = self.find(seq) {
+            record.entry.applied = true;
+        }
+    }
+
+    pub(super) fn close(&mut self, seq: u64, status: Option<u16>, fault: Option<&'static str>) {
+        if let Some(record) = self.find(seq) {
+            record.entry.status = status;
+            record.entry.fault = fault;
+        }
+    }
+
+    pub(super) fn page(&self, after: u64, limit: usize) -> Records {
+        let start = self
+            .records
+            .partition_point(|record| record.entry.seq <= after);
+        Records {
+            records: self
+                .records
+                .iter()
+                .skip(start)
+                .take(limit)
+                .cloned()
+                .collect(),
+            total: self.records.len(),
+            dropped: self.dropped,
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.bodies_bytes = 0;
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn find(&mut self, seq: u64) -> Option<&mut Record> {
+        let at = self
+            .records
+            .partition_point(|record| record.entry.seq < seq);
+        self.records
+            .get_mut(at)
+            .filter(|record| record.entry.seq == seq)
+    }
+}
+
+/// How much comes in.
+#[derive(Default)]
+pub(super) struct Traffic {
+    counts: Stats,
+    arrivals: VecDeque<Timestamp>,
+}
+
+impl Traffic {
+    pub(super) fn arrive(&mut self, operation: Operation, now: Timestamp) {
+        let counts = &mut self.counts;
+        counts.requests = counts.requests.saturating_add(1);
+        if operation == Operation::Forbidden {
+            counts.forbidden = counts.forbidden.saturating_add(1);
+        }
+        counts.in_flight = counts.in_flight.saturating_add(1);
+        counts.in_flight_max = counts.in_flight_max.max(counts.in_flight);
+        self.arrivals.push_back(now);
+        while self.arrivals.len() > ARRIVALS_MAX
+            || self
+                .arrivals
+                .front()
+                .is_some_and(|first| now.since(*first) >= SECOND)
+        {
+            self.arrivals.pop_front();
+        }
+        counts.per_second_max = counts.per_second_max.max(self.arrivals.len());
+    }
+
+    pub(super) fn apply(&mut self) {
+        self.counts.applied = self.counts.applied.saturating_add(1);
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.counts.in_flight = self.counts.in_flight.saturating_sub(1);
+    }
+
+    pub(super) fn stats(&self, customers: usize, dropped: u64) -> Stats {
+        Stats {
+            customers,
+            dropped,
+            ..self.counts
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(body: &[u8]) -> Call {
+        Call {
+            body: body.to_vec().into(),
+            ..Call::default()
+        }
+    }
+
+    #[test]
+    fn the_oldest_calls_go_first_and_are_counted() {
+        let mut ledger = Ledger::new(2);
+        for body in ["1", "2", "3"] {
+            ledger.open(&call(body.as_bytes()), Timestamp::default());
+        }
+        let page = ledger.page(0, 10).into_page(0);
+        assert_eq!((page.total, page.dropped, page.next), (2, 1, 3));
+        assert_eq!(page.entries[0].body, json!(2));
+        assert!(ledger.find(1).is_none());
+    }
+
+    #[test]
+    fn a_page_ends_where_the_next_begins() {
+        let mut ledger = Ledger::new(10);
+        for _ in 0..3 {
+            ledger.open(&call(b""), Timestamp::default());
+        }
+        let first = ledger.page(0, 2).into_page(0);
+        assert_eq!((first.entries.len(), first.next), (2, 2));
+        let second = ledger.page(first.next, 2).into_page(first.next);
+        assert_eq!((second.entries.len(), second.next), (1, 3));
+        assert_eq!(ledger.page(3, 2).into_page(3).next, 3);
+        ledger.clear();
+        assert_eq!(ledger.open(&call(b""), Timestamp::default()), 4);
+    }
+
+    #[test]
+    fn a_body_is_kept_as_json_as_text_or_as_its_length() {
+        let mut ledger = Ledger::new(10);
+        for (body, kept) in [
+            (b"{\"a\":1}".to_vec(), json!({"a": 1})),
+            (b"{\"a\":".to_vec(), json!("{\"a\":")),
+            (Vec::new(), Value::Null),
+            (vec![b'x'; BODY_BYTES_MAX + 1], json!({"bytes": 65_537})),
+        ] {
+            let seq = ledger.open(&call(&body), Timestamp::default());
+            let page = ledger.page(seq - 1, 1).into_page(0);
+            assert_eq!(page.entries[0].body, kept);
+        }
+    }
+
+    #[test]
+    fn the_busiest_second_is_any_second() {
+        let mut traffic = Traffic::default();
+        for at in [0, 600, 900, 1_400, 1_599, 3_000] {
+            traffic.arrive(Operation::Update, Timestamp::from_millis(at));
+        }
+        let stats = traffic.stats(0, 0);
+        assert_eq!((stats.per_second_max, stats.in_flight_max), (4, 6));
+        traffic.leave();
+        assert_eq!(traffic.stats(0, 0).in_flight, 5);
+    }
+}

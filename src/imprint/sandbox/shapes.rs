@@ -1,0 +1,164 @@
+//! The several shapes in which Imprint, or what stands before it, words an error (imprint-api.md §6).
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::time::Timestamp;
+
+/// How an error is worded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Shape {
+    /// `{"error": {"type", "message", "param"}}`, the guide's.
+    #[default]
+    Envelope,
+    /// `{"type", "message", "param"}`, that of the 404s.
+    Flat,
+    /// `{"path", "details", "error", "status", "timestamp"}`, that of the 400s.
+    InvalidRequest,
+    /// `{"error": "…"}`
+    String,
+    /// A page, as a gateway sends it.
+    Html,
+    /// No body at all.
+    Empty,
+}
+
+/// What an error says.
+pub(super) struct Words<'a> {
+    pub(super) status: StatusCode,
+    pub(super) kind: Option<&'a str>,
+    pub(super) param: Option<&'a str>,
+    pub(super) details: Vec<String>,
+    pub(super) path: &'a str,
+    pub(super) now: Timestamp,
+}
+
+/// An answer, before it is bytes.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) content: Content,
+}
+
+/// What an answer carries.
+pub(super) enum Content {
+    Json(Value),
+    Html(String),
+    Verbatim(String),
+    Nothing,
+}
+
+impl Reply {
+    pub(super) fn new(status: StatusCode, content: Content) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            content,
+        }
+    }
+
+    /// The error in that shape.
+    pub(super) fn error(shape: Shape, words: &Words<'_>) -> Self {
+        let status = words.status;
+        let reason = status.canonical_reason().unwrap_or("Error");
+        let message = words.details.first().map_or(reason, String::as_str);
+        let fallback = reason.to_uppercase().replace(' ', "_");
+        let kind = words.kind.unwrap_or(&fallback);
+        let mut flat = json!({"type": kind, "message": message});
+        if let (Some(param), Some(flat)) = (words.param, flat.as_object_mut()) {
+            flat.insert("param".to_owned(), param.into());
+        }
+        let content = match shape {
+            Shape::Envelope => Content::Json(json!({"error": flat})),
+            Shape::Flat => Content::Json(flat),
+            Shape::InvalidRequest => Content::Json(json!({
+                "path": words.path,
+                "details": words.details,
+                "error": reason,
+                "status": status.as_u16(),
+                "timestamp": words.now.to_rfc3339().replace('Z', "+00:00"),
+            })),
+            Shape::String => Content::Json(json!({"error": message})),
+            Shape::Html => Content::Html(format!(
+                "<html><head><title>{reason}</title></head><body><h1>{reason}</h1></body></html>\n"
+            )),
+            Shape::Empty => Content::Nothing,
+        };
+        Self::new(status, content)
+    }
+
+    /// The answer as actix sends it.
+    pub(super) fn into_response(self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        for header in self.headers {
+            response.append_header(header);
+        }
+        let (kind, bytes) = self.content.into_bytes();
+        if kind.is_empty() {
+            response.finish()
+        } else {
+            response
+                .insert_header((header::CONTENT_TYPE, kind))
+                .body(bytes)
+        }
+    }
+}
+
+impl Content {
+    /// As what it goes over the wire, and what goes there.
+    pub(super) fn into_bytes(self) -> (&'static str, Vec<u8>) {
+        match self {
+            Self::Json(value) => ("application/json", value.to_string().into_bytes()),
+            Self::Verbatim(text) => ("application/json", text.into_bytes()),
+            Self::Html(page) => ("text/html; charset=utf-8", page.into_bytes()),
+            Self::Nothing => ("", Vec::new()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_the_shape_that_was_asked_for() {
+        let words = Words {
+            status: StatusCode::BAD_REQUEST,
+            kind: Some("INVALID_REQUEST_ERROR"),
+            param: Some("email"),
+            details: vec!["email: no".to_owned()],
+            path: "/v2/customers/a",
+            now: Timestamp::from_millis(1_739_473_687_000),
+        };
+        for (shape, body) in [
+            (
+                Shape::Envelope,
+                r#"{"error":{"message":"email: no","param":"email","type":"INVALID_REQUEST_ERROR"}}"#,
+            ),
+            (
+                Shape::Flat,
+                r#"{"message":"email: no","param":"email","type":"INVALID_REQUEST_ERROR"}"#,
+            ),
+            (
+                Shape::InvalidRequest,
+                concat!(
+                    r#"{"details":["email: no"],"error":"Bad Request","path":"/v2/customers/a","#,
+                    r#""status":400,"timestamp":"2025-02-13T19:08:07.000+00:00"}"#
+                ),
+            ),
+            (Shape::String, r#"{"error":"email: no"}"#),
+            (
+                Shape::Html,
+                "<html><head><title>Bad Request</title></head><body><h1>Bad Request</h1></body></html>\n",
+            ),
+            (Shape::Empty, ""),
+        ] {
+            let (_, bytes) = Reply::error(shape, &words).content.into_bytes();
+            assert_eq!(String::from_utf8(bytes).unwrap(), body, "{shape:?}");
+        }
+    }
+}

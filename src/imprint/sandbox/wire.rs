@@ -1,0 +1,148 @@
+//! What actix cannot be told to do on the wire: an interim head, a reset, a body that breaks off.
+//!
+//! A second handle of each accepted socket is kept beside its connection. Bytes written through it go out at once,
+//! ahead of what actix sends; options set through it hold for both handles. Actix reads and closes the socket as
+//! always, and gives up a connection unflushed when the body of an answer fails, which is how a reset is brought about.
+
+use std::any::Any;
+use std::future::Future;
+use std::io::{self, ErrorKind, Write as _};
+use std::net;
+use std::os::fd::AsFd as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::Extensions;
+use actix_web::rt::net::TcpStream;
+use actix_web::web::Bytes;
+
+/// How often a client that is kept waiting is looked after.
+const LOOK: Duration = Duration::from_millis(50);
+/// The longest that a client is kept waiting; longer than any deadline that is worth a test.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// The second handle of a connection's socket.
+pub(super) struct Wire(net::TcpStream);
+
+/// Keeps the second handle of a connection, when it is accepted. Without one its faults come without their reset.
+pub(super) fn keep(io: &dyn Any, connection: &mut Extensions) {
+    let Some(stream) = io.downcast_ref::<TcpStream>() else {
+        return;
+    };
+    match stream.as_fd().try_clone_to_owned() {
+        Ok(socket) => {
+            connection.insert(Arc::new(Wire(net::TcpStream::from(socket))));
+        }
+        Err(fault) => tracing::warn!(%fault, "a connection of the sandbox has no second handle"),
+    }
+}
+
+impl Wire {
+    /// Sends an interim head at once.
+    pub(super) fn send_interim(&self, status: u16) -> io::Result<()> {
+        let head = format!("HTTP/1.1 {status} Interim\r\n\r\n");
+        (&self.0).write_all(head.as_bytes())
+    }
+
+    /// Lets the close of the connection be a reset: what is unsent is thrown away, and the peer gets RST.
+    pub(super) fn reset_at_close(&self) -> io::Result<()> {
+        TcpStream::from_std(self.0.try_clone()?)?.set_zero_linger()
+    }
+
+    /// Waits until the client has closed its side, or the longest wait is over.
+    pub(super) async fn until_gone(&self) {
+        let gone = async {
+            while self.has_client() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        // Either way the wait is over.
+        drop(tokio::time::timeout(WAIT_MAX, gone).await);
+    }
+
+    fn has_client(&self) -> bool {
+        match self.0.peek(&mut [0]) {
+            Ok(bytes) => bytes > 0,
+            Err(fault) => fault.kind() == ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// A body that breaks off: some bytes, filler, a wait, and then the connection ends.
+pub(super) struct Broken<K> {
+    size: BodySize,
+    first: Bytes,
+    filler: Bytes,
+    filler_bytes: usize,
+    wait: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    _kept: K,
+}
+
+impl<K> Broken<K> {
+    /// Breaks off before the first byte, that of the head included; `kept` is dropped when the connection is.
+    pub(super) fn at_once(kept: K) -> Self {
+        Self {
+            size: BodySize::Stream,
+            first: Bytes::new(),
+            filler: Bytes::new(),
+            filler_bytes: 0,
+            wait: None,
+            _kept: kept,
+        }
+    }
+
+    /// Promises this length; with no promise the body is sent in chunks.
+    pub(super) fn promising(mut self, bytes: usize) -> Self {
+        self.size = BodySize::Sized(u64::try_from(bytes).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Sends this first.
+    pub(super) fn with(mut self, first: Bytes) -> Self {
+        self.first = first;
+        self
+    }
+
+    /// Then sends `filler` over and over, so many bytes.
+    pub(super) fn filled(mut self, filler: Bytes, bytes: usize) -> Self {
+        self.filler = filler;
+        self.filler_bytes = bytes;
+        self
+    }
+
+    /// Waits before it breaks off, in which time what there is goes out.
+    pub(super) fn after(mut self, wait: impl Future<Output = ()> + 'static) -> Self {
+        self.wait = Some(Box::pin(wait));
+        self
+    }
+}
+
+impl<K: Unpin> MessageBody for Broken<K> {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        self.size
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, io::Error>>> {
+        let this = self.get_mut();
+        if !this.first.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut this.first))));
+        }
+        if this.filler_bytes > 0 && !this.filler.is_empty() {
+            this.filler_bytes = this.filler_bytes.saturating_sub(this.filler.len());
+            return Poll::Ready(Some(Ok(this.filler.clone())));
+        }
+        if let Some(wait) = &mut this.wait {
+            std::task::ready!(wait.as_mut().poll(cx));
+            this.wait = None;
+        }
+        Poll::Ready(Some(Err(ErrorKind::ConnectionAborted.into())))
+    }
+}
