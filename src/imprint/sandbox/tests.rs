@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::time::Timestamp;
 
+mod wire;
+
 const KEY: &str = "sandbox-key";
 const START: Timestamp = Timestamp::from_millis(1_739_473_687_000);
 
