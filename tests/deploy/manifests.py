@@ -1,0 +1,140 @@
+"""Reads what is to be checked: the manifests as kustomize renders them, and the files they have to agree with."""
+
+import copy
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "imprint-bridge"
+
+
+@dataclass
+class Deployment:
+    """All that the checks look at. A mutation changes a copy of it, never a file."""
+
+    manifests: list
+    base: list
+    config: dict
+    crm: dict
+    reference_crm: dict | None
+    defaults: dict | None
+    secrets: list
+    listed: list
+    dockerfile: str
+    cargo: dict
+    notes: list = field(default_factory=list)
+
+    def copy(self):
+        return copy.deepcopy(self)
+
+    def of_kind(self, kind):
+        return [m for m in self.manifests if m.get("kind") == kind]
+
+    def one(self, kind, name=NAME):
+        found = [m for m in self.of_kind(kind) if m["metadata"]["name"] == name]
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} {kind} named {name}, not one")
+        return found[0]
+
+    @property
+    def template(self):
+        return self.one("StatefulSet")["spec"]["template"]
+
+    @property
+    def pod(self):
+        return self.template["spec"]
+
+    @property
+    def containers(self):
+        return self.pod.get("initContainers", []) + self.pod["containers"]
+
+    @property
+    def container(self):
+        return next(c for c in self.pod["containers"] if c["name"] == NAME)
+
+    @property
+    def ports(self):
+        return {p["name"]: p["containerPort"] for p in self.container["ports"]}
+
+    @property
+    def mounts(self):
+        """Mount path to (mount, volume), where a claim template is a volume too."""
+        volumes = {v["name"]: v for v in self.pod.get("volumes", [])}
+        for claim in self.one("StatefulSet")["spec"].get("volumeClaimTemplates", []):
+            volumes[claim["metadata"]["name"]] = {"claim": claim}
+        return {m["mountPath"]: (m, volumes.get(m["name"], {})) for m in self.container.get("volumeMounts", [])}
+
+
+def load(renderer):
+    base = ROOT / "deploy/base"
+    defaults = toml(ROOT / "config/default.toml")
+    deployment = Deployment(
+        manifests=renderer(ROOT / "deploy/gateway"),
+        base=renderer(base),
+        config=toml(base / "config.toml"),
+        crm=toml(base / "crm.toml"),
+        reference_crm=toml(ROOT / "config/sources/crm.toml"),
+        defaults=defaults,
+        secrets=documents(base / "secret.example.yaml"),
+        listed=yaml.safe_load((base / "kustomization.yaml").read_text())["resources"],
+        dockerfile=(ROOT / "deploy/Dockerfile").read_text(),
+        cargo=toml(ROOT / "Cargo.toml"),
+    )
+    if defaults is None:
+        deployment.notes.append("config/default.toml is not there: 5 s of lag and 15 s of drain are taken for granted")
+    return deployment
+
+
+def renderers():
+    """Those that work here, best first: each a name and a function from a folder to its manifests."""
+    found = []
+    if shutil.which("kustomize"):
+        found.append(("kustomize", lambda folder: run("kustomize", "build", str(folder))))
+    if shutil.which("kubectl"):
+        found.append(("kubectl kustomize", lambda folder: run("kubectl", "kustomize", str(folder))))
+    found.append(("the built-in loader", gather))
+    return found
+
+
+def run(*command):
+    return [d for d in yaml.safe_load_all(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) if d]
+
+
+def gather(folder):
+    """What our kustomizations use of kustomize, and no more: resources, folders of resources, ConfigMaps from files.
+
+    A field it does not know is refused, because leaving it out would check something else than what is applied.
+    """
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    known = {"apiVersion", "kind", "resources", "configMapGenerator", "generatorOptions"}
+    if unknown := set(kustomization) - known:
+        raise ValueError(f"{folder}: the built-in loader does not know {sorted(unknown)}; install kustomize")
+    manifests = []
+    for resource in kustomization["resources"]:
+        path = (folder / resource).resolve()
+        manifests += gather(path) if path.is_dir() else documents(path)
+    for generated in kustomization.get("configMapGenerator", []):
+        manifests.append({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": generated["name"], "labels": kustomization["generatorOptions"]["labels"]},
+            "data": {Path(name).name: (folder / name).read_text() for name in generated["files"]},
+        })
+    return manifests
+
+
+def documents(path):
+    return [d for d in yaml.safe_load_all(path.read_text()) if d]
+
+
+def toml(path):
+    return tomllib.loads(path.read_text()) if path.exists() else None

@@ -1,0 +1,165 @@
+"""One spoilt deployment for each way to be wrong, with the rule that has to notice.
+
+A rule that nothing here breaks is itself a fault: it might hold of everything.
+"""
+
+import copy
+
+import policy as p
+
+MUTATIONS = []
+
+
+def spoils(rule, what):
+    def keep(function):
+        MUTATIONS.append((rule, what, function))
+        return function
+    return keep
+
+
+def each(rule, **cases):
+    """Short ones: what is wrong, and a function that does it."""
+    for what, function in cases.items():
+        MUTATIONS.append((rule, what.replace("_", " "), function))
+
+
+def context(d):
+    return d.container["securityContext"]
+
+
+def route(d):
+    return d.one("HTTPRoute")["spec"]
+
+
+def allow(d):
+    return d.one("NetworkPolicy")["spec"]
+
+
+def volume(d, name):
+    return next(v for v in d.pod["volumes"] if v["name"] == name)
+
+
+def mount(d, name):
+    return next(m for m in d.container["volumeMounts"] if m["name"] == name)
+
+
+each(p.schema_valid,
+     a_misspelt_field=lambda d: d.pod.update(terminationGracePeriodSecond=30),
+     a_number_as_text=lambda d: d.one("StatefulSet")["spec"].update(replicas="1"))
+each(p.route_shape,
+     an_older_version=lambda d: d.one("HTTPRoute").update(apiVersion="gateway.networking.k8s.io/v1beta1"),
+     a_redirect=lambda d: route(d)["rules"][0].update(filters=[{"type": "RequestRedirect"}]),
+     any_listener=lambda d: route(d)["parentRefs"][0].pop("sectionName"))
+each(p.route_paths,
+     everything=lambda d: route(d)["rules"][0].pop("matches"),
+     the_metrics=lambda d: route(d)["rules"][0]["matches"].append({"path": {"type": "Exact", "value": "/metrics"}}))
+each(p.services,
+     the_ops_port_on_the_public_service=lambda d: d.one("Service")["spec"]["ports"].append(
+         {"name": "ops", "port": 9090, "targetPort": "ops"}),
+     a_load_balancer=lambda d: d.one("Service")["spec"].update(type="LoadBalancer"))
+each(p.selectors,
+     a_service_of_something_else=lambda d: d.one("Service")["spec"].update(selector={"app": "other"}),
+     a_policy_for_something_else=lambda d: allow(d)["podSelector"].update(matchLabels={"app": "other"}),
+     a_renamed_pod=lambda d: d.template["metadata"]["labels"].update({"app.kubernetes.io/name": "other"}))
+each(p.labels,
+     no_labels=lambda d: d.one("ServiceAccount")["metadata"].pop("labels"),
+     a_namespace=lambda d: d.one("ServiceAccount")["metadata"].update(namespace="default"))
+each(p.one_writer,
+     two_replicas=lambda d: d.one("StatefulSet")["spec"].update(replicas=2),
+     a_service_with_an_address=lambda d: d.one("Service", "imprint-bridge-ops")["spec"].pop("clusterIP"))
+each(p.store_claim,
+     ReadWriteOnce=lambda d: d.one("StatefulSet")["spec"]["volumeClaimTemplates"][0]["spec"].update(
+         accessModes=["ReadWriteOnce"]),
+     a_volume_that_goes=lambda d: d.one("StatefulSet")["spec"]["persistentVolumeClaimRetentionPolicy"].update(
+         whenDeleted="Delete"))
+each(p.grace,
+     too_short=lambda d: d.pod.update(terminationGracePeriodSeconds=20),
+     a_longer_drain=lambda d: d.config.update(shutdown={"drain": "25s"}),
+     a_pre_stop=lambda d: d.container.update(lifecycle={"preStop": {"sleep": {"seconds": 5}}}))
+each(p.probes,
+     liveness_by_readiness=lambda d: d.container["livenessProbe"]["httpGet"].update(path="/readyz"),
+     the_public_port=lambda d: d.container["readinessProbe"]["httpGet"].update(port="ingress"),
+     no_startup_probe=lambda d: d.container.pop("startupProbe"))
+each(p.ports,
+     another_listener=lambda d: d.config["ops"].update(listen="0.0.0.0:9091"),
+     another_port_in_the_image=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("EXPOSE 8080 9090", "EXPOSE 80")))
+each(p.pod_restricted,
+     root=lambda d: d.pod["securityContext"].update(runAsUser=0),
+     no_seccomp=lambda d: d.pod["securityContext"].pop("seccompProfile"),
+     the_network_of_the_host=lambda d: d.pod.update(hostNetwork=True))
+each(p.container_restricted,
+     a_writable_root=lambda d: context(d).pop("readOnlyRootFilesystem"),
+     escalation=lambda d: context(d).update(allowPrivilegeEscalation=True),
+     a_capability=lambda d: context(d)["capabilities"].update(add=["NET_BIND_SERVICE"]),
+     an_init_container_without_limits=lambda d: d.pod.update(initContainers=[{"name": "init", "image": "x"}]))
+each(p.service_account,
+     a_token=lambda d: d.one("ServiceAccount").pop("automountServiceAccountToken"),
+     a_token_by_the_pod=lambda d: d.pod.update(automountServiceAccountToken=True))
+each(p.writable,
+     writable_secrets=lambda d: mount(d, "imprint-key").pop("readOnly"),
+     a_host_path=lambda d: d.pod["volumes"].append({"name": "host", "hostPath": {"path": "/"}}))
+each(p.no_sub_path,
+     a_sub_path=lambda d: mount(d, "imprint-key").update(subPath="key"))
+each(p.secrets,
+     a_key_in_the_environment=lambda d: d.container.update(
+         env=[{"name": "K", "valueFrom": {"secretKeyRef": {"name": "imprint-bridge-imprint", "key": "key"}}}]),
+     a_whole_secret_in_the_environment=lambda d: d.container.update(
+         envFrom=[{"secretRef": {"name": "imprint-bridge-imprint"}}]),
+     readable_for_all=lambda d: volume(d, "imprint-key")["secret"].pop("defaultMode"),
+     a_secret_among_the_resources=lambda d: d.listed.append("secret.example.yaml"),
+     a_real_value=lambda d: d.secrets[0]["stringData"].update(key="sk-something"))
+each(p.paths,
+     a_key_elsewhere=lambda d: d.config["imprint"].update(key_file="/run/secrets/other/key"),
+     a_store_elsewhere=lambda d: d.config["outbox"].update(url="sqlite:/tmp/outbox.db"),
+     sources_elsewhere=lambda d: d.config.update(sources_dir="/etc/other"),
+     hidden_schemas=lambda d: mount(d, "config").update(mountPath="/usr/share/imprint-bridge/schemas"))
+each(p.service_links,
+     service_links=lambda d: d.pod.pop("enableServiceLinks"))
+each(p.image,
+     latest=lambda d: d.container.update(image="imprint-bridge:latest"),
+     no_tag=lambda d: d.container.update(image="imprint-bridge"),
+     a_host=lambda d: d.container.update(image="host.example/imprint-bridge:0.1.0"))
+each(p.dockerfile,
+     root_in_the_image=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("USER 65532:65532", "USER 0:0")),
+     another_signal=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("STOPSIGNAL SIGTERM", "STOPSIGNAL SIGQUIT")),
+     a_base_of_a_host=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("=rust:", "=host.example/rust:")))
+each(p.resources,
+     no_memory_limit=lambda d: d.container["resources"]["limits"].pop("memory"))
+each(p.disruption,
+     no_eviction=lambda d: d.one("PodDisruptionBudget")["spec"].update(maxUnavailable=0))
+each(p.policies_deny,
+     egress_open=lambda d: allow(d).update(policyTypes=["Ingress"]),
+     no_policy=lambda d: setattr(d, "manifests", [m for m in d.manifests if m["kind"] != "NetworkPolicy"]))
+each(p.policies_ingress,
+     everyone=lambda d: allow(d)["ingress"][0].pop("from"),
+     the_gateway_to_ops=lambda d: allow(d)["ingress"][0]["ports"].append({"protocol": "TCP", "port": "ops"}),
+     every_namespace=lambda d: allow(d)["ingress"][1]["from"][0].update(namespaceSelector={}))
+each(p.policies_egress,
+     every_port=lambda d: allow(d)["egress"][1].pop("ports"),
+     every_peer=lambda d: allow(d)["egress"][1].pop("to"),
+     the_metadata_service=lambda d: allow(d)["egress"][1]["to"][0]["ipBlock"]["except"].remove("169.254.0.0/16"),
+     DNS_to_anyone=lambda d: allow(d)["egress"][0].pop("to"))
+each(p.configuration,
+     the_sandbox_called_production=lambda d: d.config["imprint"].update(base_url="https://dev.sbx.imprint.co"),
+     another_profile=lambda d: d.config.update(profile="local"))
+each(p.crm_signed,
+     nobody_signs=lambda d: d.crm.update(auth={"kind": "none"}),
+     no_secret=lambda d: d.crm["auth"].pop("secret_files"))
+each(p.gateway_adds_one,
+     a_patch=lambda d: d.one("Service")["spec"].update(sessionAffinity="ClientIP"))
+
+
+@spoils(p.route_backend, "the ops port")
+def routes_to_ops(d):
+    route(d)["rules"][0]["backendRefs"][0].update(name="imprint-bridge-ops", port=9090)
+
+
+@spoils(p.route_backend, "the ops port under the public number")
+def renumbered(d):
+    d.one("Service")["spec"]["ports"][0]["targetPort"] = "ops"
+
+
+@spoils(p.crm_mapping, "one expression")
+def mapped_otherwise(d):
+    d.reference_crm = d.reference_crm or copy.deepcopy(d.crm)
+    d.crm["events"]["customer.changed"]["update"]["email"] = ".data.customer.mail"
