@@ -1,0 +1,114 @@
+//! The second listener: health and metrics. Never routed by the gateway; administration will stand behind a token here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::http::header::{CacheControl, CacheDirective, ContentType};
+use actix_web::{HttpResponse, web};
+
+use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+use crate::time::Clock;
+
+/// How long a scrape waits for the store to say how much it has; the other figures are worth having without.
+const DEPTH_DEADLINE: Duration = Duration::from_secs(1);
+
+/// What the listener shows.
+#[derive(Debug)]
+pub struct Ops {
+    /// How far the process is.
+    pub health: Health,
+    /// What it counts.
+    pub metrics: Metrics,
+    /// Where it keeps what it has accepted.
+    pub outbox: Arc<dyn Outbox>,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// How far the process is: it only ever goes forward.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    ready: Arc<AtomicBool>,
+    draining: Arc<AtomicBool>,
+}
+
+/// A stage in the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Starting,
+    Ready,
+    Draining,
+}
+
+impl Health {
+    /// The store is open, the mappings are loaded, the listeners are bound.
+    pub fn ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// The process is about to end.
+    pub fn draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    fn stage(&self) -> Stage {
+        if self.draining.load(Ordering::Acquire) {
+            Stage::Draining
+        } else if self.ready.load(Ordering::Acquire) {
+            Stage::Ready
+        } else {
+            Stage::Starting
+        }
+    }
+}
+
+/// The routes of the listener.
+pub fn configure(config: &mut web::ServiceConfig, ops: web::Data<Ops>) {
+    config
+        .app_data(ops)
+        .route("/livez", web::get().to(livez))
+        .route("/readyz", web::get().to(readyz))
+        .route("/startupz", web::get().to(startupz))
+        .route("/metrics", web::get().to(metrics));
+}
+
+/// Alive is a local matter: that Imprint is down is no reason to restart.
+async fn livez() -> HttpResponse {
+    plain(HttpResponse::Ok(), "alive")
+}
+
+async fn readyz(ops: web::Data<Ops>) -> HttpResponse {
+    match ops.health.stage() {
+        Stage::Ready => plain(HttpResponse::Ok(), "ready"),
+        Stage::Starting => plain(HttpResponse::ServiceUnavailable(), "starting"),
+        Stage::Draining => plain(HttpResponse::ServiceUnavailable(), "draining"),
+    }
+}
+
+async fn startupz(ops: web::Data<Ops>) -> HttpResponse {
+    match ops.health.stage() {
+        Stage::Starting => plain(HttpResponse::ServiceUnavailable(), "starting"),
+        Stage::Ready | Stage::Draining => plain(HttpResponse::Ok(), "started"),
+    }
+}
+
+async fn metrics(ops: web::Data<Ops>) -> HttpResponse {
+    if let Ok(Ok(depth)) = tokio::time::timeout(DEPTH_DEADLINE, ops.outbox.depth()).await {
+        let waited = depth
+            .oldest
+            .map_or(Duration::ZERO, |oldest| ops.clock.now().since(oldest));
+        ops.metrics.depth(depth.waiting, depth.parked, waited);
+    }
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(ops.metrics.page())
+}
+
+fn plain(mut answer: actix_web::HttpResponseBuilder, word: &'static str) -> HttpResponse {
+    answer
+        .insert_header(CacheControl(vec![CacheDirective::NoStore]))
+        .content_type(ContentType::plaintext())
+        .body(format!("{word}\n"))
+}
