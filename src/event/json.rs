@@ -1,1 +1,444 @@
-//! Strict JSON.
+//! Strict JSON: bytes to a value, or the rule they break and where.
+//!
+//! Stricter than RFC 8259 asks, so that the source, a gateway and we cannot read one body in two ways: UTF-8 without
+//! a byte order mark, no key twice, no NUL, no lone surrogate, and a bound on depth, keys and strings. One pass, in
+//! time linear in the body; nothing of the body is ever in an error.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
+use serde_json::{Map, Number, Value};
+
+/// How many arrays and objects may lie in each other; the events we know need 5.
+pub const DEPTH_MAX: usize = 32;
+/// How many keys a body may have in all its objects together; a batch of 100 events of 60 fields has 6000.
+pub const KEYS_MAX: usize = 10_000;
+/// How long one string or key may be: CloudEvents asks for no event longer than this.
+pub const STRING_BYTES_MAX: usize = 64 * 1024;
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// A body is not JSON as we take it. Lines and columns count from 1, columns in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{rule} at line {line}, column {column}")]
+pub struct Error {
+    /// Which rule it breaks.
+    pub rule: Rule,
+    /// The line where that was seen.
+    pub line: usize,
+    /// The column where that was seen.
+    pub column: usize,
+}
+
+/// What a body must obey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// It is UTF-8.
+    Utf8,
+    /// It does not begin with a byte order mark.
+    ByteOrderMark,
+    /// There is something in it.
+    Empty,
+    /// It is JSON: also without lone surrogates, raw control characters and numbers out of range.
+    Syntax,
+    /// It is one value.
+    Trailing,
+    /// No object has a key twice, however the key is spelled.
+    DuplicateKey,
+    /// No string has a NUL in it: databases and logs end there.
+    Nul,
+    /// It is at most [`DEPTH_MAX`] deep.
+    Depth,
+    /// It has at most [`KEYS_MAX`] keys.
+    Keys,
+    /// Its strings and keys are at most [`STRING_BYTES_MAX`] long.
+    StringLength,
+}
+
+impl Rule {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Utf8 => "utf8",
+            Self::ByteOrderMark => "byte_order_mark",
+            Self::Empty => "empty",
+            Self::Syntax => "syntax",
+            Self::Trailing => "trailing",
+            Self::DuplicateKey => "duplicate_key",
+            Self::Nul => "nul",
+            Self::Depth => "depth",
+            Self::Keys => "keys",
+            Self::StringLength => "string_length",
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Utf8 => f.write_str("the body is not UTF-8"),
+            Self::ByteOrderMark => f.write_str("the body begins with a byte order mark"),
+            Self::Empty => f.write_str("the body is empty"),
+            Self::Syntax => f.write_str("the body is not JSON"),
+            Self::Trailing => f.write_str("something follows the JSON value"),
+            Self::DuplicateKey => f.write_str("an object has the same key twice"),
+            Self::Nul => f.write_str("a string has a NUL in it"),
+            Self::Depth => write!(f, "the body is nested deeper than {DEPTH_MAX}"),
+            Self::Keys => write!(f, "the body has more than {KEYS_MAX} keys"),
+            Self::StringLength => write!(f, "a string is longer than {STRING_BYTES_MAX} bytes"),
+        }
+    }
+}
+
+/// Reads one value.
+///
+/// # Errors
+/// The first rule the body breaks, and where.
+pub fn parse(body: &[u8]) -> Result<Value, Error> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| at(body, error.valid_up_to()).breaks(Rule::Utf8))?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return Err(at(body, 0).breaks(Rule::ByteOrderMark));
+    }
+    if body.trim_ascii().is_empty() {
+        return Err(at(body, 0).breaks(Rule::Empty));
+    }
+    let reading = Reading::default();
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = reading
+        .seed(0)
+        .deserialize(&mut deserializer)
+        .map_err(|error| place(&error).breaks(reading.broken.get().unwrap_or(Rule::Syntax)))?;
+    deserializer
+        .end()
+        .map_err(|error| place(&error).breaks(Rule::Trailing))?;
+    Ok(value)
+}
+
+// === where ===
+
+struct Place {
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    const fn breaks(self, rule: Rule) -> Error {
+        Error {
+            rule,
+            line: self.line,
+            column: self.column,
+        }
+    }
+}
+
+fn at(body: &[u8], offset: usize) -> Place {
+    let before = body.get(..offset).unwrap_or(body);
+    Place {
+        line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
+        column: 1 + before
+            .iter()
+            .rev()
+            .take_while(|byte| **byte != b'\n')
+            .count(),
+    }
+}
+
+fn place(error: &serde_json::Error) -> Place {
+    Place {
+        line: error.line(),
+        column: error.column(),
+    }
+}
+
+// === reading ===
+
+/// What is counted over the whole body, and which of our own rules ended the reading: serde's errors carry text only.
+#[derive(Default)]
+struct Reading {
+    keys: Cell<usize>,
+    broken: Cell<Option<Rule>>,
+}
+
+impl Reading {
+    const fn seed(&self, depth: usize) -> Seed<'_> {
+        Seed {
+            reading: self,
+            depth,
+        }
+    }
+
+    fn fail<E: de::Error>(&self, rule: Rule) -> E {
+        self.broken.set(Some(rule));
+        E::custom(rule.as_str())
+    }
+
+    fn text<E: de::Error>(&self, text: String) -> Result<String, E> {
+        if text.len() > STRING_BYTES_MAX {
+            Err(self.fail(Rule::StringLength))
+        } else if text.contains('\0') {
+            Err(self.fail(Rule::Nul))
+        } else {
+            Ok(text)
+        }
+    }
+
+    fn key<E: de::Error>(&self, key: String) -> Result<String, E> {
+        self.keys.set(self.keys.get() + 1);
+        if self.keys.get() > KEYS_MAX {
+            return Err(self.fail(Rule::Keys));
+        }
+        self.text(key)
+    }
+}
+
+/// Reads a value that lies `depth` containers deep.
+struct Seed<'a> {
+    reading: &'a Reading,
+    depth: usize,
+}
+
+impl<'a> Seed<'a> {
+    fn inside<E: de::Error>(&self) -> Result<usize, E> {
+        if self.depth < DEPTH_MAX {
+            Ok(self.depth + 1)
+        } else {
+            Err(self.reading.fail(Rule::Depth))
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| self.reading.fail(Rule::Syntax))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        self.visit_string(value.to_owned())
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
+        self.reading.text(value).map(Value::String)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let depth = self.inside()?;
+        let mut values = Vec::new();
+        while let Some(value) = items.next_element_seed(self.reading.seed(depth))? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let depth = self.inside()?;
+        let mut values = Map::new();
+        while let Some(key) = members.next_key::<String>()? {
+            let Entry::Vacant(slot) = values.entry(self.reading.key(key)?) else {
+                return Err(self.reading.fail(Rule::DuplicateKey));
+            };
+            slot.insert(members.next_value_seed(self.reading.seed(depth))?);
+        }
+        Ok(Value::Object(values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(body: impl AsRef<[u8]>, rule: Rule) {
+        let body = body.as_ref();
+        let shown = String::from_utf8_lossy(body.get(..40).unwrap_or(body)).into_owned();
+        let refused = parse(body).map_err(|error| error.rule);
+        assert_eq!(refused, Err(rule), "{shown}");
+    }
+
+    #[test]
+    fn one_value_of_any_kind_is_read() {
+        let body = r#" {"a":[1,-2,1.5,true,false,null,"x"],"b":{"\u0061":"\ud83d\ude00 é"}} "#;
+        let read = parse(body.as_bytes()).unwrap();
+        assert_eq!(
+            read,
+            json!({"a": [1, -2, 1.5, true, false, null, "x"], "b": {"a": "😀 é"}})
+        );
+        assert_eq!(parse(b"null").unwrap(), Value::Null);
+        assert_eq!(
+            parse(b"18446744073709551615").unwrap(),
+            json!(18_446_744_073_709_551_615_u64)
+        );
+    }
+
+    /// I05
+    #[test]
+    fn no_key_stands_twice_however_it_is_spelled() {
+        for body in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"x":[{"y":{"a":1,"b":2,"a":3}}]}"#,
+            r#"{"\ud83d\ude00":1,"😀":2}"#,
+            r#"{"":1,"":2}"#,
+        ] {
+            check(body, Rule::DuplicateKey);
+        }
+        assert!(parse(br#"{"a":{"a":1},"b":{"a":1}}"#).is_ok());
+    }
+
+    /// I07
+    #[test]
+    fn only_clean_utf_8_is_text() {
+        check(b"\"\xff\"", Rule::Utf8);
+        check(b"\"\xc0\xaf\"", Rule::Utf8);
+        check(b"\"\xed\xa0\x80\"", Rule::Utf8);
+        check(b"\xef\xbb\xbf{}", Rule::ByteOrderMark);
+        check(b"\xff\xfe{\0}\0", Rule::Utf8);
+        for lone in [
+            r#""\ud800""#,
+            r#""\udc00""#,
+            r#""\ud800x""#,
+            r#""\ud800\u0041""#,
+            r#"{"\udfff":1}"#,
+        ] {
+            check(lone, Rule::Syntax);
+        }
+    }
+
+    /// I08
+    #[test]
+    fn no_string_has_a_nul_or_a_raw_control_character() {
+        check(r#"{"a":"b\u0000c"}"#, Rule::Nul);
+        check(r#"{"a\u0000":1}"#, Rule::Nul);
+        check(b"\"a\0\"", Rule::Syntax);
+        check(b"\"a\n\"", Rule::Syntax);
+        assert_eq!(parse(br#""a\nb""#).unwrap(), json!("a\nb"));
+    }
+
+    /// I35
+    #[test]
+    fn an_empty_body_is_said_to_be_empty() {
+        check("", Rule::Empty);
+        check(" \r\n\t", Rule::Empty);
+    }
+
+    #[test]
+    fn what_is_not_one_json_value_is_refused() {
+        for body in [
+            "{",
+            "}",
+            "nul",
+            "{'a':1}",
+            "{\"a\":1,}",
+            "[1,]",
+            "NaN",
+            "Infinity",
+            "1e999",
+            "-",
+            "01",
+            "// x\n1",
+            "\"a",
+            "{\"a\"}",
+            "+1",
+            ".5",
+        ] {
+            check(body, Rule::Syntax);
+        }
+        for body in ["{}{}", "1 2", "{} x", "[]]", "null,"] {
+            check(body, Rule::Trailing);
+        }
+    }
+
+    /// I03, P19
+    #[test]
+    fn depth_is_bounded_before_it_costs_stack() {
+        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse(nested(DEPTH_MAX).as_bytes()).is_ok());
+        check(nested(DEPTH_MAX + 1), Rule::Depth);
+        check(nested(100_000), Rule::Depth);
+        check("{\"a\":".repeat(100_000), Rule::Depth);
+    }
+
+    /// I04
+    #[test]
+    fn keys_are_counted_over_the_whole_body() {
+        let object = |from: usize, keys: usize| {
+            let members: Vec<_> = (from..from + keys).map(|k| format!("\"{k}\":1")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        assert!(parse(object(0, KEYS_MAX).as_bytes()).is_ok());
+        check(object(0, KEYS_MAX + 1), Rule::Keys);
+        check(object(0, 100_000), Rule::Keys);
+        check(
+            format!("[{},{}]", object(0, 6_000), object(0, 6_000)),
+            Rule::Keys,
+        );
+    }
+
+    /// I26
+    #[test]
+    fn strings_and_keys_have_a_longest_length() {
+        let long = "x".repeat(STRING_BYTES_MAX);
+        assert!(parse(format!("{{\"{long}\":\"{long}\"}}").as_bytes()).is_ok());
+        check(format!("\"{long}x\""), Rule::StringLength);
+        check(format!("{{\"{long}x\":1}}"), Rule::StringLength);
+    }
+
+    #[test]
+    fn an_error_names_its_place_and_nothing_of_the_body() {
+        let error = parse(b"{\"a\": 1,\n \"secret\": 2,\n \"secret\": 3}").unwrap_err();
+        assert_eq!((error.rule, error.line), (Rule::DuplicateKey, 3));
+        assert!(!error.to_string().contains("secret"));
+        let error = parse(b"{\n  \"a\": \"\xff\"}").unwrap_err();
+        assert_eq!((error.line, error.column), (2, 9));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let read = parse(&body);
+            prop_assert!(read.is_err() || serde_json::from_slice::<Value>(&body).ok() == read.ok());
+        }
+
+        #[test]
+        fn what_serde_prints_is_read_back(keys in proptest::collection::btree_map("[a-z\"\\\\é]{0,8}", any::<i64>(), 0..20)) {
+            let value = serde_json::to_value(&keys).unwrap();
+            prop_assert_eq!(parse(value.to_string().as_bytes()), Ok(value));
+        }
+    }
+}
