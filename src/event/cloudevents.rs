@@ -1,1 +1,280 @@
-//! CloudEvents.
+//! CloudEvents 1.0.2 over HTTP: structured, batch and binary mode, all made into the structured form.
+//!
+//! Strict about what is used (id, source, type, specversion, time, how data is encoded); extension attributes stay in
+//! the envelope as they came, for the source's schema to judge. Knows header lines as pairs of name and value, and
+//! nothing else of HTTP.
+
+use serde_json::{Map, Value};
+
+use crate::event::{Attribute, ChangeEvent, Fault, Identity, SourceName, json};
+
+mod binary;
+mod rfc3339;
+
+/// Where a fault stands, for rules that are CloudEvents' own.
+const LOCATION: &str = "cloudevents";
+/// The same for rules of [`json`].
+const LOCATION_JSON: &str = "json";
+const ATTRIBUTE: &str = "This is 1 to 256 characters, none of them a control character.";
+const SPECVERSION: &str = "1.0";
+const DATA: &str = "data";
+
+/// How events lie in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The body is one event.
+    Structured,
+    /// The body is an array of events.
+    Batch,
+    /// The body is the data of one event; its attributes are in `ce-` headers.
+    Binary,
+}
+
+impl Mode {
+    /// The mode a request is in; `None` where its media type is none that events come in, or it is plain JSON and
+    /// nothing in the headers makes an event of it.
+    pub fn of(content_type: &str, headers: &[(&str, &[u8])]) -> Option<Self> {
+        let media_type = utf8_media_type(content_type)?;
+        match media_type.as_str() {
+            "application/cloudevents+json" => Some(Self::Structured),
+            "application/cloudevents-batch+json" => Some(Self::Batch),
+            other if is_json(other) && binary::has_attributes(headers) => Some(Self::Binary),
+            _ => None,
+        }
+    }
+}
+
+/// One request, as far as CloudEvents is concerned.
+#[derive(Clone, Copy)]
+pub struct Message<'a> {
+    /// How events lie in it.
+    pub mode: Mode,
+    /// Its header lines; names in any case.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// Its media type.
+    pub content_type: &'a str,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// Never headers or body: they are personal data.
+impl std::fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message")
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The events of a request in their order; for each that is none, what is wrong with it.
+pub type Decoded = Vec<Result<ChangeEvent, Vec<Fault>>>;
+
+/// Reads the events of `message`; a batch has at least one and at most `events_max`.
+///
+/// # Errors
+/// What is wrong with the request as a whole.
+pub fn decode(
+    source: &SourceName,
+    message: Message<'_>,
+    events_max: usize,
+) -> Result<Decoded, Vec<Fault>> {
+    match message.mode {
+        Mode::Structured => Ok(vec![structured(source, parse(message.body)?)]),
+        Mode::Batch => batch(source, parse(message.body)?, events_max),
+        Mode::Binary => {
+            let data = match message.body {
+                [] => None,
+                body => Some(parse(body)?),
+            };
+            let envelope = binary::envelope(message.headers, message.content_type, data);
+            Ok(vec![
+                envelope.and_then(|envelope| structured(source, envelope)),
+            ])
+        }
+    }
+}
+
+/// The fault as it reads from the whole batch, for the event at `index`.
+#[must_use]
+pub fn in_batch(index: usize, fault: Fault) -> Fault {
+    Fault {
+        pointer: format!("/{index}{}", fault.pointer),
+        ..fault
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Value, Vec<Fault>> {
+    json::parse(body).map_err(|error| {
+        vec![Fault {
+            pointer: String::new(),
+            rule: error.rule.as_str().to_owned(),
+            location: LOCATION_JSON.to_owned(),
+            detail: format!(
+                "At line {}, column {}: {}.",
+                error.line, error.column, error.rule
+            ),
+        }]
+    })
+}
+
+fn batch(source: &SourceName, body: Value, events_max: usize) -> Result<Decoded, Vec<Fault>> {
+    let Value::Array(events) = body else {
+        return Err(vec![fault("", "type", "A batch is an array of events.")]);
+    };
+    match events.len() {
+        0 => Err(vec![fault("", "batch_empty", "The batch has no event.")]),
+        len if len > events_max => {
+            let detail = format!("A batch has at most {events_max} events.");
+            Err(vec![fault("", "batch_size", &detail)])
+        }
+        _ => Ok(events
+            .into_iter()
+            .enumerate()
+            .map(|(index, event)| structured(source, event).map_err(|f| all_in_batch(index, f)))
+            .collect()),
+    }
+}
+
+fn all_in_batch(index: usize, faults: Vec<Fault>) -> Vec<Fault> {
+    let named = faults.into_iter().map(|fault| in_batch(index, fault));
+    named.collect()
+}
+
+fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<Fault>> {
+    let Value::Object(mut envelope) = event else {
+        return Err(vec![fault("", "type", "An event is an object.")]);
+    };
+    // "null" is how CloudEvents' JSON format spells "not set"; of data it is a value.
+    envelope.retain(|name, value| name == DATA || !value.is_null());
+    let mut attributes = Attributes {
+        envelope: &envelope,
+        faults: Vec::new(),
+    };
+    attributes.specversion();
+    let id = attributes.required("id");
+    let ce_source = attributes.required("source");
+    let event_type = attributes.required("type");
+    attributes.optional();
+    let faults = attributes.faults;
+    match (id, ce_source, event_type) {
+        (Some(id), Some(ce_source), Some(event_type)) if faults.is_empty() => Ok(ChangeEvent {
+            identity: Identity {
+                source: source.clone(),
+                ce_source: Some(ce_source),
+                id,
+            },
+            event_type,
+            envelope: Value::Object(envelope),
+        }),
+        _ => Err(faults),
+    }
+}
+
+/// The attributes of one event, and what is wrong with them so far.
+struct Attributes<'a> {
+    envelope: &'a Map<String, Value>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Attributes<'a> {
+    fn specversion(&mut self) {
+        match self.required_text("specversion") {
+            Some(SPECVERSION) | None => {}
+            Some(_) => self.fail("specversion", "specversion", "Only 1.0 is understood."),
+        }
+    }
+
+    fn required(&mut self, name: &'static str) -> Option<Attribute> {
+        let text = self.required_text(name)?;
+        match Attribute::parse(text) {
+            Ok(attribute) => Some(attribute),
+            Err(_other) => {
+                self.fail(name, "attribute", ATTRIBUTE);
+                None
+            }
+        }
+    }
+
+    fn optional(&mut self) {
+        if self
+            .text("time")
+            .is_some_and(|time| !rfc3339::is_time(time))
+        {
+            self.fail("time", "rfc3339", "A time is written as RFC 3339 has it.");
+        }
+        if self.text("subject").is_some_and(str::is_empty) {
+            self.fail(
+                "subject",
+                "attribute",
+                "A subject that is set is not empty.",
+            );
+        }
+        if self
+            .text("datacontenttype")
+            .is_some_and(|media_type| !is_json_text(media_type))
+        {
+            self.fail("datacontenttype", "media_type", "Data is JSON in UTF-8.");
+        }
+        if self.envelope.contains_key("data_base64") {
+            let detail = "Data is taken as JSON under `data`, not as bytes under `data_base64`.";
+            self.fail("data_base64", "data_base64", detail);
+        }
+    }
+
+    fn required_text(&mut self, name: &'static str) -> Option<&'a str> {
+        if !self.envelope.contains_key(name) {
+            self.fail(name, "required", "Every event has this attribute.");
+        }
+        self.text(name)
+    }
+
+    fn text(&mut self, name: &'static str) -> Option<&'a str> {
+        let value = self.envelope.get(name)?;
+        if !value.is_string() {
+            self.fail(name, "type", "This attribute is a string.");
+        }
+        value.as_str()
+    }
+
+    fn fail(&mut self, name: &str, rule: &str, detail: &str) {
+        self.faults.push(fault(&format!("/{name}"), rule, detail));
+    }
+}
+
+fn fault(pointer: &str, rule: &str, detail: &str) -> Fault {
+    Fault {
+        pointer: pointer.to_owned(),
+        rule: rule.to_owned(),
+        location: LOCATION.to_owned(),
+        detail: detail.to_owned(),
+    }
+}
+
+// === media types ===
+
+fn is_json_text(content_type: &str) -> bool {
+    utf8_media_type(content_type).is_some_and(|media_type| is_json(&media_type))
+}
+
+fn is_json(media_type: &str) -> bool {
+    let subtype = media_type.split_once('/').map(|(_, subtype)| subtype);
+    subtype.is_some_and(|subtype| {
+        subtype == "json" || (subtype.ends_with("+json") && !subtype.starts_with("cloudevents"))
+    })
+}
+
+/// The media type in lower case without its parameters; `None` where it names another charset than UTF-8.
+fn utf8_media_type(content_type: &str) -> Option<String> {
+    let mut parts = content_type.split(';');
+    let media_type = parts.next()?.trim().to_ascii_lowercase();
+    let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        Some(_) | None => true,
+    });
+    is_utf8.then_some(media_type)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! Binary mode: attributes in `ce-` headers, made into the envelope that structured mode would have carried.
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use super::{DATA, fault};
+use crate::event::Fault;
+
+/// What the name of a header begins with that carries an attribute.
+const PREFIX: &str = "ce-";
+const DATACONTENTTYPE: &str = "datacontenttype";
+/// What the request says otherwise, and a header must not say again.
+const RESERVED: [&str; 3] = [DATA, "data_base64", DATACONTENTTYPE];
+
+/// The structured form of an event in binary mode; `data` is `None` where the body is empty.
+pub(super) fn envelope(
+    headers: &[(&str, &[u8])],
+    content_type: &str,
+    data: Option<Value>,
+) -> Result<Value, Vec<Fault>> {
+    let mut envelope = Map::new();
+    let mut faults = Vec::new();
+    for (name, value) in headers {
+        let Some(name) = attribute_name(name) else {
+            continue;
+        };
+        match attribute(&name, value, &envelope) {
+            Ok(text) => drop(envelope.insert(name, Value::String(text))),
+            Err((rule, detail)) => faults.push(fault(&pointer(&name), rule, detail)),
+        }
+    }
+    envelope.insert(DATACONTENTTYPE.to_owned(), content_type.into());
+    envelope.extend(data.map(|data| (DATA.to_owned(), data)));
+    if faults.is_empty() {
+        Ok(Value::Object(envelope))
+    } else {
+        Err(faults)
+    }
+}
+
+/// Whether any header carries an attribute.
+pub(super) fn has_attributes(headers: &[(&str, &[u8])]) -> bool {
+    headers
+        .iter()
+        .any(|(name, _)| attribute_name(name).is_some())
+}
+
+/// The attribute that a header of this name carries, if it carries one.
+fn attribute_name(header: &str) -> Option<String> {
+    let name = header.to_ascii_lowercase();
+    name.strip_prefix(PREFIX).map(str::to_owned)
+}
+
+/// A header's name may have a `~`, which a JSON Pointer spells `~0`; it cannot have a `/`.
+fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0"))
+}
+
+fn attribute(
+    name: &str,
+    value: &[u8],
+    known: &Map<String, Value>,
+) -> Result<String, (&'static str, &'static str)> {
+    if RESERVED.contains(&name) {
+        return Err(("reserved", "The body and its content-type say this."));
+    }
+    if known.contains_key(name) {
+        return Err(("duplicate_key", "The header is there twice."));
+    }
+    text(value).ok_or(("utf8", "The header is not percent-encoded UTF-8."))
+}
+
+/// The text of a header: unquoted, then percent-decoded once, as the HTTP binding has it (3.1.3.2).
+fn text(value: &[u8]) -> Option<String> {
+    let raw = std::str::from_utf8(value).ok()?.trim();
+    let unquoted = unquote(raw);
+    let decoded = percent_decode_str(&unquoted).decode_utf8().ok()?;
+    (!decoded.contains('\0')).then(|| decoded.into_owned())
+}
+
+/// Older senders quote what has spaces, with backslashes before quotes.
+fn unquote(raw: &str) -> String {
+    let Some(inner) = raw
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    else {
+        return raw.to_owned();
+    };
+    let mut text = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => text.extend(characters.next()),
+            other => text.push(other),
+        }
+    }
+    text
+}

@@ -1,0 +1,341 @@
+use serde_json::json;
+
+use super::*;
+
+const EVENTS_MAX: usize = 3;
+
+fn source() -> SourceName {
+    SourceName::parse("crm").unwrap()
+}
+
+fn event() -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": "e-1",
+        "source": "/crm/us",
+        "type": "customer.changed",
+        "subject": "C1",
+        "time": "2025-02-13T19:08:07.000Z",
+        "datacontenttype": "application/json",
+        "traceparent": "00-01-02-03",
+        "data": {"customer": {"id": "C1"}},
+    })
+}
+
+fn with(name: &str, value: Value) -> Value {
+    let mut event = event();
+    event[name] = value;
+    event
+}
+
+fn without(name: &str) -> Value {
+    let mut event = event();
+    event.as_object_mut().unwrap().remove(name);
+    event
+}
+
+fn decode_body(mode: Mode, body: &[u8]) -> Result<Decoded, Vec<Fault>> {
+    let message = Message {
+        mode,
+        headers: &[],
+        content_type: "application/cloudevents+json",
+        body,
+    };
+    decode(&source(), message, EVENTS_MAX)
+}
+
+fn decode_binary(headers: &[(&str, &str)], body: &str) -> Result<ChangeEvent, Vec<Fault>> {
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_bytes()))
+        .collect();
+    let message = Message {
+        mode: Mode::Binary,
+        headers: &headers,
+        content_type: "application/json; charset=utf-8",
+        body: body.as_bytes(),
+    };
+    decode(&source(), message, EVENTS_MAX)?.remove(0)
+}
+
+fn places(faults: &[Fault]) -> Vec<(&str, &str)> {
+    faults
+        .iter()
+        .map(|fault| (fault.pointer.as_str(), fault.rule.as_str()))
+        .collect()
+}
+
+/// What is wrong with one structured event: pointers and rules.
+fn check(event: &Value, expected: &[(&str, &str)]) {
+    let decoded = decode_body(Mode::Structured, event.to_string().as_bytes())
+        .unwrap()
+        .remove(0);
+    let faults = decoded.err().unwrap_or_default();
+    assert_eq!(places(&faults), expected, "{event}");
+}
+
+#[test]
+fn the_mode_follows_from_the_media_type() {
+    const NONE: &[(&str, &[u8])] = &[("content-type", b"x")];
+    const SOME: &[(&str, &[u8])] = &[("CE-specversion", b"1.0")];
+    for (content_type, headers, expected) in [
+        ("application/cloudevents+json", NONE, Some(Mode::Structured)),
+        (
+            "Application/CloudEvents+JSON; charset=\"UTF-8\"",
+            SOME,
+            Some(Mode::Structured),
+        ),
+        (
+            "application/cloudevents-batch+json",
+            NONE,
+            Some(Mode::Batch),
+        ),
+        ("application/json", SOME, Some(Mode::Binary)),
+        ("application/vnd.crm.v1+json;v=1", SOME, Some(Mode::Binary)),
+        ("text/json", SOME, Some(Mode::Binary)),
+        ("application/json", NONE, None),
+        ("application/cloudevents+json; charset=utf-16", NONE, None),
+        (
+            "application/cloudevents+json; charset=iso-8859-1",
+            NONE,
+            None,
+        ),
+        ("application/cloudevents+xml", SOME, None),
+        ("application/cloudevents-other+json", SOME, None),
+        ("text/plain", SOME, None),
+        ("multipart/form-data; boundary=x", SOME, None),
+        ("application/x-www-form-urlencoded", SOME, None),
+        ("json", SOME, None),
+        ("", SOME, None),
+    ] {
+        assert_eq!(Mode::of(content_type, headers), expected, "{content_type}");
+    }
+}
+
+#[test]
+fn a_structured_event_keeps_its_whole_envelope() {
+    let decoded = decode_body(Mode::Structured, event().to_string().as_bytes())
+        .unwrap()
+        .remove(0);
+    let decoded = decoded.unwrap();
+    assert_eq!(decoded.identity.id.as_str(), "e-1");
+    assert_eq!(decoded.identity.ce_source.unwrap().as_str(), "/crm/us");
+    assert_eq!(decoded.event_type.as_str(), "customer.changed");
+    assert_eq!(decoded.envelope, event());
+}
+
+/// I29, I30
+#[test]
+fn every_fault_of_an_event_is_named_at_once() {
+    check(&event(), &[]);
+    for name in ["specversion", "id", "source", "type"] {
+        check(&without(name), &[(&format!("/{name}"), "required")]);
+        check(
+            &with(name, Value::Null),
+            &[(&format!("/{name}"), "required")],
+        );
+        check(&with(name, json!(1)), &[(&format!("/{name}"), "type")]);
+    }
+    for name in ["time", "subject", "datacontenttype"] {
+        check(&without(name), &[]);
+        check(&with(name, Value::Null), &[]);
+        check(&with(name, json!({})), &[(&format!("/{name}"), "type")]);
+    }
+    check(&without("data"), &[]);
+    check(
+        &with("specversion", json!("0.3")),
+        &[("/specversion", "specversion")],
+    );
+    check(&with("id", json!("")), &[("/id", "attribute")]);
+    check(&with("id", json!("a\nb")), &[("/id", "attribute")]);
+    check(
+        &with("type", json!("x".repeat(257))),
+        &[("/type", "attribute")],
+    );
+    check(&with("subject", json!("")), &[("/subject", "attribute")]);
+    check(
+        &with("datacontenttype", json!("text/xml")),
+        &[("/datacontenttype", "media_type")],
+    );
+    check(
+        &with("data_base64", json!("AA==")),
+        &[("/data_base64", "data_base64")],
+    );
+    check(
+        &json!({"id": 1, "time": "noon"}),
+        &[
+            ("/specversion", "required"),
+            ("/id", "type"),
+            ("/source", "required"),
+            ("/type", "required"),
+            ("/time", "rfc3339"),
+        ],
+    );
+    for other in [json!(null), json!([event()]), json!("x"), json!(1)] {
+        check(&other, &[("", "type")]);
+    }
+}
+
+#[test]
+fn an_attribute_that_is_null_is_not_set_but_data_may_be_null() {
+    let mut sent = with("traceparent", Value::Null);
+    sent["data"] = Value::Null;
+    let decoded = decode_body(Mode::Structured, sent.to_string().as_bytes())
+        .unwrap()
+        .remove(0);
+    let envelope = decoded.unwrap().envelope;
+    assert!(envelope.get("traceparent").is_none());
+    assert_eq!(envelope.get("data"), Some(&Value::Null));
+}
+
+#[test]
+fn a_time_is_rfc_3339_and_nothing_wider() {
+    for good in [
+        "2025-02-13T19:08:07Z",
+        "2025-02-13t19:08:07.123456789z",
+        "2025-02-13T19:08:07.5-08:00",
+        "2024-02-29T00:00:00+14:00",
+    ] {
+        check(&with("time", json!(good)), &[]);
+    }
+    for bad in [
+        "",
+        "2025-02-13",
+        "2025-02-13 19:08:07Z",
+        "2025-02-13T19:08Z",
+        "2025-02-13T19:08:07",
+        "2025-02-13T19:08:07.Z",
+        "2025-02-13T19:08:07+0100",
+        "2025-02-30T19:08:07Z",
+        "2025-02-13T25:08:07Z",
+        "2025-02-13T19:08:07Z[UTC]",
+        "20250213T190807Z",
+        "1739473687",
+        "2025-02-13T19:08:07,5Z",
+        "+002025-02-13T19:08:07Z",
+        "٢٠٢٥-02-13T19:08:07Z",
+    ] {
+        check(&with("time", json!(bad)), &[("/time", "rfc3339")]);
+    }
+}
+
+/// I35
+#[test]
+fn a_batch_names_the_event_that_is_at_fault() {
+    let body = json!([event(), without("id"), with("time", json!("noon"))]).to_string();
+    let decoded = decode_body(Mode::Batch, body.as_bytes()).unwrap();
+    let faults: Vec<_> = decoded
+        .into_iter()
+        .filter_map(Result::err)
+        .flatten()
+        .collect();
+    assert_eq!(
+        places(&faults),
+        [("/1/id", "required"), ("/2/time", "rfc3339")]
+    );
+    for (body, rule) in [
+        (json!([]), "batch_empty"),
+        (json!([1, 2, 3, 4]), "batch_size"),
+        (event(), "type"),
+        (json!(null), "type"),
+    ] {
+        let faults = decode_body(Mode::Batch, body.to_string().as_bytes()).unwrap_err();
+        assert_eq!(places(&faults), [("", rule)]);
+    }
+}
+
+/// I05, I35
+#[test]
+fn a_body_that_is_not_json_names_the_rule_and_the_place() {
+    for (body, rule) in [
+        ("", "empty"),
+        ("{", "syntax"),
+        (r#"{"id":1,"id":2}"#, "duplicate_key"),
+    ] {
+        let faults = decode_body(Mode::Structured, body.as_bytes()).unwrap_err();
+        assert_eq!(places(&faults), [("", rule)]);
+        assert_eq!(faults[0].location, "json");
+    }
+}
+
+const HEADERS: [(&str, &str); 5] = [
+    ("ce-specversion", "1.0"),
+    ("CE-Id", "e-1"),
+    ("ce-source", "/crm/us"),
+    ("ce-type", "customer.changed"),
+    ("x-other", "1"),
+];
+
+#[test]
+fn a_binary_event_becomes_the_structured_form() {
+    let headers = [
+        &HEADERS[..],
+        &[
+            ("ce-subject", "Euro%20%E2%82%AC"),
+            ("ce-note", "\"a \\\"b\\\"\""),
+        ],
+    ];
+    let decoded = decode_binary(&headers.concat(), r#"{"a":1}"#).unwrap();
+    assert_eq!(
+        decoded.envelope,
+        json!({
+            "specversion": "1.0", "id": "e-1", "source": "/crm/us", "type": "customer.changed",
+            "subject": "Euro €", "note": "a \"b\"",
+            "datacontenttype": "application/json; charset=utf-8", "data": {"a": 1},
+        })
+    );
+    assert!(
+        decode_binary(&HEADERS, "")
+            .unwrap()
+            .envelope
+            .get("data")
+            .is_none()
+    );
+}
+
+#[test]
+fn a_header_is_percent_decoded_once() {
+    for (sent, read) in [
+        ("%2541", "%41"),
+        ("a%2Fb", "a/b"),
+        ("100%", "100%"),
+        ("a%20b", "a b"),
+    ] {
+        let mut headers = HEADERS;
+        headers[1] = ("ce-id", sent);
+        assert_eq!(
+            decode_binary(&headers, "{}").unwrap().identity.id.as_str(),
+            read
+        );
+    }
+}
+
+#[test]
+fn a_header_that_could_be_read_in_two_ways_is_refused() {
+    for (name, value, pointer, rule) in [
+        ("ce-id", "e-2", "/id", "duplicate_key"),
+        ("ce-data", "x", "/data", "reserved"),
+        ("ce-data_base64", "x", "/data_base64", "reserved"),
+        (
+            "ce-datacontenttype",
+            "text/xml",
+            "/datacontenttype",
+            "reserved",
+        ),
+        ("ce-subject", "%FF", "/subject", "utf8"),
+        ("ce-subject", "a%00b", "/subject", "utf8"),
+        ("ce-a~b", "%FF", "/a~0b", "utf8"),
+        ("ce-time", "noon", "/time", "rfc3339"),
+    ] {
+        let headers = [&HEADERS[..], &[(name, value)]].concat();
+        let faults = decode_binary(&headers, "{}").unwrap_err();
+        assert_eq!(places(&faults), [(pointer, rule)]);
+    }
+    let faults = decode_binary(&HEADERS[..2], "{}").unwrap_err();
+    assert_eq!(
+        places(&faults),
+        [("/source", "required"), ("/type", "required")]
+    );
+    let faults = decode_binary(&HEADERS, "{").unwrap_err();
+    assert_eq!(places(&faults), [("", "syntax")]);
+}
