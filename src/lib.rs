@@ -32,6 +32,7 @@ pub mod dispatch;
 pub mod event;
 pub mod fold;
 pub mod imprint;
+pub mod ingress;
 pub mod mapping;
 pub mod metrics;
 pub mod ops;

@@ -1,0 +1,4 @@
+//! The door: events come in over HTTP.
+
+pub mod auth;
+mod header;

@@ -1,0 +1,252 @@
+//! Who may speak for a source: untrusted bytes become authentic bytes, or they become nothing.
+//!
+//! It stands before parsing and reads raw bytes, so that a body is never read that its source did not send. Secrets
+//! are compared in constant time; the one who asks hears the same whatever was wrong, and only a metric knows why.
+
+use std::fmt;
+
+use actix_web::http::header::HeaderMap;
+use actix_web::web::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+
+use crate::event::Attribute;
+use crate::ingress::header::{Line, only};
+use crate::time::Timestamp;
+
+mod webhooks;
+
+pub use webhooks::SigningKey;
+
+/// A shorter bearer token could be guessed.
+const TOKEN_BYTES_MIN: usize = 16;
+/// Both sides of a comparison of tokens go through this HMAC, so that neither length nor prefix can be timed.
+const TOKEN_LABEL: &[u8] = b"imprint-bridge bearer token";
+const BEARER: &str = "bearer";
+
+/// A secret is not what its kind of authentication asks for. Which one: its place in the list, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// There is none: verification is never off by accident.
+    #[error("there is no secret; authentication `none` must be spelled out")]
+    NoSecret,
+    /// A token is short, or cannot stand in a header.
+    #[error("token {0} is not 16 or more visible ASCII characters")]
+    Token(usize),
+    /// A signing secret is not one of Standard Webhooks.
+    #[error("secret {0} is not `whsec_` and 24 to 64 bytes in base64")]
+    SigningSecret(usize),
+}
+
+/// What came over the wire and nobody vouches for yet.
+#[derive(Clone)]
+pub struct Untrusted<T>(T);
+
+impl<T> Untrusted<T> {
+    /// Marks what came over the wire.
+    pub const fn new(inner: T) -> Self {
+        Self(inner)
+    }
+}
+
+/// Never the content: it is personal data.
+impl<T> fmt::Debug for Untrusted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Untrusted")
+    }
+}
+
+/// What the source has sent, as far as its authentication can tell.
+#[derive(Clone)]
+pub struct Authentic<T> {
+    content: T,
+    signed_id: Option<String>,
+}
+
+impl<T> Authentic<T> {
+    /// What was sent.
+    pub const fn content(&self) -> &T {
+        &self.content
+    }
+
+    /// Whether the signature, where there is one, is about the event with this id.
+    ///
+    /// Only asked where the id stands outside the signed bytes: in a header or in the path.
+    pub fn is_about(&self, id: &Attribute) -> bool {
+        self.signed_id
+            .as_ref()
+            .is_none_or(|signed| signed == id.as_str())
+    }
+}
+
+/// Never the content: it is personal data.
+impl<T> fmt::Debug for Authentic<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authentic")
+    }
+}
+
+/// Why a request is not authentic; a metric label, never told to the one who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A header is not there.
+    Missing,
+    /// A header is there and cannot be read.
+    Malformed,
+    /// It was signed too long ago, or by a clock that is ahead.
+    Stale,
+    /// No secret of ours made this.
+    Mismatch,
+}
+
+impl Why {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Stale => "stale",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
+/// How a source proves that a request is its own.
+#[derive(Clone)]
+pub struct Verifier(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    None,
+    Bearer(Vec<SecretString>),
+    StandardWebhooks(Vec<SigningKey>),
+}
+
+impl Verifier {
+    /// Believes everybody: for a source that nobody else can reach.
+    pub const fn none() -> Self {
+        Self(Kind::None)
+    }
+
+    /// Believes who knows one of these tokens, sent as `Authorization: Bearer …`.
+    ///
+    /// # Errors
+    /// There is no token, or one is too short or could not stand in a header.
+    pub fn bearer(tokens: &[SecretString]) -> Result<Self, Error> {
+        let parse = |(index, token): (usize, &SecretString)| {
+            let bytes = token.expose_secret().as_bytes();
+            let fits = bytes.len() >= TOKEN_BYTES_MIN && bytes.iter().all(u8::is_ascii_graphic);
+            fits.then(|| token.clone()).ok_or(Error::Token(index))
+        };
+        let tokens: Vec<_> = tokens
+            .iter()
+            .enumerate()
+            .map(parse)
+            .collect::<Result<_, _>>()?;
+        if tokens.is_empty() {
+            return Err(Error::NoSecret);
+        }
+        Ok(Self(Kind::Bearer(tokens)))
+    }
+
+    /// Believes who signs with one of these secrets as Standard Webhooks 1.0 has it (`v1`, HMAC-SHA256).
+    ///
+    /// # Errors
+    /// There is no secret, or one is not `whsec_` and 24 to 64 bytes in base64.
+    pub fn standard_webhooks(secrets: &[SecretString]) -> Result<Self, Error> {
+        let parse = |(index, secret)| SigningKey::parse(secret).ok_or(Error::SigningSecret(index));
+        let keys: Vec<_> = secrets
+            .iter()
+            .enumerate()
+            .map(parse)
+            .collect::<Result<_, _>>()?;
+        if keys.is_empty() {
+            return Err(Error::NoSecret);
+        }
+        Ok(Self(Kind::StandardWebhooks(keys)))
+    }
+
+    /// What a refusal names in `WWW-Authenticate`.
+    pub const fn challenge(&self) -> &'static str {
+        match self.0 {
+            Kind::None => "None",
+            Kind::Bearer(_) => "Bearer",
+            Kind::StandardWebhooks(_) => "StandardWebhooks",
+        }
+    }
+
+    /// Takes the body if the headers prove it at the time `wall`.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn verify(
+        &self,
+        headers: &HeaderMap,
+        body: Untrusted<Bytes>,
+        wall: Timestamp,
+    ) -> Result<Authentic<Bytes>, Why> {
+        let signed_id = match &self.0 {
+            Kind::None => None,
+            Kind::Bearer(tokens) => {
+                bearer(tokens, headers)?;
+                None
+            }
+            Kind::StandardWebhooks(keys) => Some(webhooks::verify(keys, headers, &body.0, wall)?),
+        };
+        Ok(Authentic {
+            content: body.0,
+            signed_id,
+        })
+    }
+}
+
+/// Never the secrets.
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Verifier").field(&self.challenge()).finish()
+    }
+}
+
+/// HMAC-SHA256 under a key of up to one block, which it fills with zeros as the algorithm has it.
+pub(super) fn hmac_sha256(key: &[u8; KEY_BYTES], parts: &[&[u8]]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new(key.into());
+    for part in parts {
+        mac.update(part);
+    }
+    mac
+}
+
+/// The block of SHA-256: an HMAC key of this size is used as it is.
+pub(super) const KEY_BYTES: usize = 64;
+
+fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Why> {
+    match only(headers, name) {
+        Line::Absent => Err(Why::Missing),
+        Line::Text("") | Line::Unreadable => Err(Why::Malformed),
+        Line::Text(text) => Ok(text),
+    }
+}
+
+fn bearer(tokens: &[SecretString], headers: &HeaderMap) -> Result<(), Why> {
+    let (scheme, presented) = required(headers, "authorization")?
+        .split_once(' ')
+        .ok_or(Why::Malformed)?;
+    if !scheme.eq_ignore_ascii_case(BEARER) {
+        return Err(Why::Malformed);
+    }
+    let presented = token_mac(presented.trim()).finalize().into_bytes();
+    // Every token is compared, whichever matches: which one is current cannot be timed.
+    let is_known = tokens.iter().fold(false, |is_known, token| {
+        let token = token_mac(token.expose_secret());
+        is_known | token.verify_slice(&presented).is_ok()
+    });
+    is_known.then_some(()).ok_or(Why::Mismatch)
+}
+
+fn token_mac(token: &str) -> Hmac<Sha256> {
+    hmac_sha256(&[0; KEY_BYTES], &[TOKEN_LABEL, token.as_bytes()])
+}
+
+#[cfg(test)]
+mod tests;

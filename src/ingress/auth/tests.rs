@@ -1,0 +1,281 @@
+use actix_web::http::header::{HeaderName, HeaderValue};
+
+use super::*;
+
+const NOW: i64 = 1_700_000_000;
+const BODY: &[u8] = br#"{"id":"e-1"}"#;
+const TOKENS: [&str; 2] = ["old-token-0123456789", "new-token-0123456789"];
+
+fn secret(fill: u8) -> SecretString {
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode([fill; 32]);
+    SecretString::from(format!("whsec_{encoded}"))
+}
+
+fn wall(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(seconds * 1000)
+}
+
+fn signed(fill: u8, id: &str, seconds: i64, body: &[u8]) -> Vec<(&'static str, String)> {
+    let key = SigningKey::parse(&secret(fill)).unwrap();
+    key.sign(id, wall(seconds), body).to_vec()
+}
+
+fn header_map(lines: &[(&'static str, String)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_str(value).unwrap(),
+        );
+    }
+    headers
+}
+
+fn verify(verifier: &Verifier, lines: &[(&'static str, String)], body: &[u8]) -> Result<(), Why> {
+    let body = Untrusted::new(Bytes::copy_from_slice(body));
+    verifier
+        .verify(&header_map(lines), body, wall(NOW))
+        .map(drop)
+}
+
+fn webhooks() -> Verifier {
+    Verifier::standard_webhooks(&[secret(1), secret(2)]).unwrap()
+}
+
+/// A header of a good request replaced by each of `values`.
+fn check_replaced(name: &str, values: &[&str], expected: Why) {
+    for value in values {
+        let mut lines = signed(1, "e-1", NOW, BODY);
+        let line = lines.iter_mut().find(|line| line.0 == name).unwrap();
+        (*value).clone_into(&mut line.1);
+        assert_eq!(
+            verify(&webhooks(), &lines, BODY),
+            Err(expected),
+            "{name}: {value}"
+        );
+    }
+}
+
+/// The example of the Standard Webhooks specification.
+#[test]
+fn the_signature_is_the_one_of_the_specification() {
+    let secret = SecretString::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let key = SigningKey::parse(&secret).unwrap();
+    let [_, _, (_, signature)] = key.sign(
+        "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        wall(1_614_265_330),
+        br#"{"test": 2432232314}"#,
+    );
+    assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+}
+
+/// S06
+#[test]
+fn any_current_key_passes_and_a_removed_one_does_not() {
+    for fill in [1, 2] {
+        assert_eq!(
+            verify(&webhooks(), &signed(fill, "e-1", NOW, BODY), BODY),
+            Ok(())
+        );
+    }
+    let removed = signed(3, "e-1", NOW, BODY);
+    assert_eq!(verify(&webhooks(), &removed, BODY), Err(Why::Mismatch));
+    let mut both = removed;
+    let current = signed(2, "e-1", NOW, BODY)[2].1.clone();
+    both[2].1 = format!("v1a,AAAA {} {current}", both[2].1);
+    assert_eq!(verify(&webhooks(), &both, BODY), Ok(()));
+}
+
+/// S01
+#[test]
+fn a_header_that_is_not_there_is_missing() {
+    for removed in 0..3 {
+        let mut lines = signed(1, "e-1", NOW, BODY);
+        lines.remove(removed);
+        assert_eq!(verify(&webhooks(), &lines, BODY), Err(Why::Missing));
+    }
+    assert_eq!(verify(&webhooks(), &[], BODY), Err(Why::Missing));
+}
+
+/// S02
+#[test]
+fn a_signature_that_cannot_be_read_or_is_not_ours_is_refused() {
+    let unreadable = [
+        "",
+        "v1",
+        "v1,",
+        "v1,???",
+        "v1,not base64",
+        "v2,AAAA",
+        "v1a,AAAA",
+        "AAAA",
+    ];
+    check_replaced("webhook-signature", &unreadable[..2], Why::Malformed);
+    check_replaced("webhook-signature", &unreadable[3..], Why::Malformed);
+    check_replaced(
+        "webhook-signature",
+        &["v1,", "v1,AAAA", "v1,AAAA v1,BBBB"],
+        Why::Mismatch,
+    );
+    let whole = signed(1, "e-1", NOW, BODY)[2].1.clone();
+    let truncated = whole.get(..whole.len() - 4).unwrap();
+    check_replaced("webhook-signature", &[truncated], Why::Mismatch);
+    let mut twice = signed(1, "e-1", NOW, BODY);
+    twice.push(("webhook-id", "e-1".to_owned()));
+    assert_eq!(verify(&webhooks(), &twice, BODY), Err(Why::Malformed));
+}
+
+/// S03, S08
+#[test]
+fn one_changed_bit_anywhere_is_refused() {
+    let lines = signed(1, "e-1", NOW, BODY);
+    for bit in 0..BODY.len() * 8 {
+        let mut body = BODY.to_vec();
+        body[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(verify(&webhooks(), &lines, &body), Err(Why::Mismatch));
+    }
+    check_replaced("webhook-id", &["e-2", "e-1 ", "E-1"], Why::Mismatch);
+    check_replaced(
+        "webhook-timestamp",
+        &[&(NOW + 1).to_string()],
+        Why::Mismatch,
+    );
+    assert_eq!(
+        verify(&webhooks(), &lines, br#"{ "id":"e-1"}"#),
+        Err(Why::Mismatch)
+    );
+}
+
+/// C04, C02, C03, S05
+#[test]
+fn a_signature_is_good_for_300_seconds_either_way() {
+    for (skew, expected) in [
+        (-301, Err(Why::Stale)),
+        (-300, Ok(())),
+        (-299, Ok(())),
+        (299, Ok(())),
+        (300, Ok(())),
+        (301, Err(Why::Stale)),
+        (-NOW, Err(Why::Stale)),
+        (315_360_000, Err(Why::Stale)),
+    ] {
+        let lines = signed(1, "e-1", NOW + skew, BODY);
+        assert_eq!(verify(&webhooks(), &lines, BODY), expected, "{skew}");
+    }
+    let unreadable = [
+        "",
+        "now",
+        "-1",
+        "+1700000000",
+        "1.7e9",
+        "1700000000.0",
+        "0x1",
+        &"9".repeat(400),
+    ];
+    check_replaced("webhook-timestamp", &unreadable, Why::Malformed);
+    check_replaced(
+        "webhook-timestamp",
+        &["9223372036854775807", "0"],
+        Why::Stale,
+    );
+}
+
+#[test]
+fn a_bearer_token_is_one_of_those_we_know() {
+    let verifier = Verifier::bearer(&TOKENS.map(SecretString::from)).unwrap();
+    let check = |line: &str, expected| {
+        let lines = [("authorization", line.to_owned())];
+        assert_eq!(verify(&verifier, &lines, BODY), expected, "{line}");
+    };
+    for token in TOKENS {
+        check(&format!("Bearer {token}"), Ok(()));
+        check(&format!("bearer {token}"), Ok(()));
+        check(&format!("Bearer {token}x"), Err(Why::Mismatch));
+        check(&format!("Basic {token}"), Err(Why::Malformed));
+    }
+    check("Bearer old-token", Err(Why::Mismatch));
+    check("Bearer ", Err(Why::Mismatch));
+    check("Bearer", Err(Why::Malformed));
+    check("", Err(Why::Malformed));
+    assert_eq!(verify(&verifier, &[], BODY), Err(Why::Missing));
+}
+
+/// S11
+#[test]
+fn a_secret_that_is_empty_or_short_is_refused_at_the_start() {
+    use base64::Engine as _;
+    let of_bytes = |len: usize| {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(vec![7; len]);
+        SecretString::from(format!("whsec_{encoded}"))
+    };
+    let webhooks =
+        |secret: SecretString| Verifier::standard_webhooks(&[of_bytes(24), secret]).map(drop);
+    for len in [24, 32, 64] {
+        assert_eq!(webhooks(of_bytes(len)), Ok(()), "{len}");
+    }
+    for len in [0, 23, 65] {
+        assert_eq!(
+            webhooks(of_bytes(len)),
+            Err(Error::SigningSecret(1)),
+            "{len}"
+        );
+    }
+    for text in [
+        "",
+        "whsec_",
+        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_???",
+    ] {
+        assert_eq!(
+            webhooks(SecretString::from(text)),
+            Err(Error::SigningSecret(1)),
+            "{text}"
+        );
+    }
+    for text in [
+        "",
+        "short",
+        "fifteen-chars-x",
+        "with a space in it",
+        "with-a-newline-in-it\n",
+    ] {
+        let tokens = [SecretString::from(text)];
+        assert_eq!(
+            Verifier::bearer(&tokens).map(drop),
+            Err(Error::Token(0)),
+            "{text}"
+        );
+    }
+    assert_eq!(Verifier::bearer(&[]).map(drop), Err(Error::NoSecret));
+    assert_eq!(
+        Verifier::standard_webhooks(&[]).map(drop),
+        Err(Error::NoSecret)
+    );
+}
+
+#[test]
+fn a_signature_is_about_the_id_it_names() {
+    let body = Untrusted::new(Bytes::from_static(BODY));
+    let lines = header_map(&signed(1, "e-1", NOW, BODY));
+    let authentic = webhooks().verify(&lines, body.clone(), wall(NOW)).unwrap();
+    assert!(authentic.is_about(&Attribute::parse("e-1").unwrap()));
+    assert!(!authentic.is_about(&Attribute::parse("e-2").unwrap()));
+    let unsigned = Verifier::none().verify(&lines, body, wall(NOW)).unwrap();
+    assert!(unsigned.is_about(&Attribute::parse("e-2").unwrap()));
+}
+
+/// V5
+#[test]
+fn nothing_that_is_printed_has_a_secret_in_it() {
+    let bearer = Verifier::bearer(&TOKENS.map(SecretString::from)).unwrap();
+    let body = Untrusted::new("body-canary");
+    let printed = format!(
+        "{bearer:?} {:?} {:?} {body:?}",
+        webhooks(),
+        SigningKey::parse(&secret(1))
+    );
+    assert!(
+        !printed.contains("token-") && !printed.contains("canary") && !printed.contains("AQEB")
+    );
+}

@@ -1,0 +1,134 @@
+//! Standard Webhooks 1.0, symmetric: `v1` signatures over `id.timestamp.body`.
+//!
+//! `v1a` (asymmetric) signatures are skipped, not refused: a sender may add them for others.
+
+use std::fmt;
+
+use actix_web::http::header::HeaderMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
+use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
+use sha2::Sha256;
+
+use super::{KEY_BYTES, Why, hmac_sha256, required};
+use crate::time::Timestamp;
+
+const ID: &str = "webhook-id";
+const TIMESTAMP: &str = "webhook-timestamp";
+const SIGNATURE: &str = "webhook-signature";
+const SECRET_PREFIX: &str = "whsec_";
+const SIGNATURE_PREFIX: &str = "v1,";
+/// The lengths of a secret that the specification allows.
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=KEY_BYTES;
+/// How far a signature's time may be from ours, either way; 300 is still taken.
+const TOLERANCE_SECONDS: u64 = 300;
+/// How many signatures are looked at: one a secret in rotation, and room to spare.
+const SIGNATURES_MAX: usize = 8;
+
+/// A secret that signs and verifies.
+#[derive(Clone)]
+pub struct SigningKey(SecretBox<Key>);
+
+#[derive(Clone)]
+struct Key([u8; KEY_BYTES]);
+
+impl secrecy::zeroize::Zeroize for Key {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl secrecy::CloneableSecret for Key {}
+
+impl SigningKey {
+    /// Takes `whsec_` and 24 to 64 bytes in base64.
+    pub fn parse(secret: &SecretString) -> Option<Self> {
+        let encoded = secret.expose_secret().strip_prefix(SECRET_PREFIX)?;
+        let decoded = SecretBox::new(Box::new(STANDARD.decode(encoded).ok()?));
+        let decoded = decoded.expose_secret();
+        if !SECRET_BYTES.contains(&decoded.len()) {
+            return None;
+        }
+        let mut key = SecretBox::new(Box::new(Key([0; KEY_BYTES])));
+        let bytes = key.expose_secret_mut().0.get_mut(..decoded.len())?;
+        bytes.copy_from_slice(decoded);
+        Some(Self(key))
+    }
+
+    /// The headers with which a sender signs `body` at `at`.
+    pub fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
+        let timestamp = seconds(at).to_string();
+        let mac = self.mac(id, &timestamp, body).finalize().into_bytes();
+        let signature = format!("{SIGNATURE_PREFIX}{}", STANDARD.encode(mac));
+        [
+            (ID, id.to_owned()),
+            (TIMESTAMP, timestamp),
+            (SIGNATURE, signature),
+        ]
+    }
+
+    fn mac(&self, id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
+        let key = &self.0.expose_secret().0;
+        hmac_sha256(
+            key,
+            &[id.as_bytes(), b".", timestamp.as_bytes(), b".", body],
+        )
+    }
+}
+
+/// Never the secret.
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey")
+    }
+}
+
+/// The signed id, if one of `keys` made one of the signatures.
+pub(super) fn verify(
+    keys: &[SigningKey],
+    headers: &HeaderMap,
+    body: &[u8],
+    wall: Timestamp,
+) -> Result<String, Why> {
+    let id = required(headers, ID)?;
+    let timestamp = required(headers, TIMESTAMP)?;
+    let signatures = signatures(required(headers, SIGNATURE)?);
+    if signatures.is_empty() {
+        return Err(Why::Malformed);
+    }
+    let signed_at = parse_seconds(timestamp).ok_or(Why::Malformed)?;
+    if signed_at.abs_diff(seconds(wall)) > TOLERANCE_SECONDS {
+        return Err(Why::Stale);
+    }
+    // Every pair is compared, whichever matches: which key is current cannot be timed.
+    let is_signed = keys.iter().fold(false, |is_signed, key| {
+        let mac = key.mac(id, timestamp, body);
+        is_signed | is_any(&mac, &signatures)
+    });
+    is_signed.then(|| id.to_owned()).ok_or(Why::Mismatch)
+}
+
+fn is_any(mac: &Hmac<Sha256>, signatures: &[Vec<u8>]) -> bool {
+    signatures.iter().fold(false, |is_any, signature| {
+        is_any | mac.clone().verify_slice(signature).is_ok()
+    })
+}
+
+fn signatures(line: &str) -> Vec<Vec<u8>> {
+    line.split(' ')
+        .filter_map(|signature| signature.strip_prefix(SIGNATURE_PREFIX))
+        .filter_map(|encoded| STANDARD.decode(encoded).ok())
+        .take(SIGNATURES_MAX)
+        .collect()
+}
+
+fn seconds(at: Timestamp) -> i64 {
+    at.as_millis().div_euclid(1000)
+}
+
+/// Digits only: what `i64` would read besides is not what the sender signed in every other reader's eyes.
+fn parse_seconds(text: &str) -> Option<i64> {
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_digits.then(|| text.parse().ok()).flatten()
+}
