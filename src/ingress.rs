@@ -2,3 +2,4 @@
 
 pub mod auth;
 mod header;
+pub mod refusal;
