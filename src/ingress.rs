@@ -1,5 +1,235 @@
-//! The door: events come in over HTTP.
+//! The door: bytes of a source come in, an answer goes out, and between them one durable, idempotent append.
+//!
+//! | call | answer |
+//! |---|---|
+//! | `POST /v1/sources/{source}/events` | 202 once the events are kept; with `Prefer: wait=N` 200 once they are settled |
+//! | `OPTIONS /v1/sources/{source}/events` | the CloudEvents web hook handshake |
+//! | `GET /v1/sources/{source}/events/{id}` | the receipt |
+//!
+//! A request goes through the stages in one order: source, media type, body, authenticity, decoding, schema, mapping,
+//! append. Each stage either passes it on or ends it with a [`Refusal`]. What is refused leaves no trace in the store,
+//! and a batch is refused or kept as a whole. Whether the sender is still there when the append returns makes no
+//! difference: it may repeat the request.
+//!
+//! Nothing here knows Imprint, dispatching, or which engine the store runs on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, web};
+use tokio::sync::watch;
+
+use crate::event::SourceName;
+use crate::mapping::Mapping;
+use crate::outbox::{self, Outbox};
+use crate::schema::Schema;
+use crate::time::Clock;
 
 pub mod auth;
-mod header;
 pub mod refusal;
+
+mod accept;
+mod body;
+mod counts;
+mod examine;
+mod handshake;
+mod header;
+mod receipt;
+mod wait;
+
+pub use counts::Counts;
+pub use refusal::Refusal;
+
+use auth::{Authentic, Untrusted, Verifier};
+
+/// The methods of the path that events are posted to.
+const EVENTS_ALLOW: &str = "OPTIONS, POST";
+/// The methods of the path of one event.
+const EVENT_ALLOW: &str = "GET";
+
+/// Everything the door needs; one for all workers.
+#[derive(Debug)]
+pub struct Ingress {
+    /// Who may send, by name.
+    pub sources: BTreeMap<SourceName, Source>,
+    /// Where events are kept.
+    pub outbox: Arc<dyn Outbox>,
+    /// The time.
+    pub clock: Clock,
+    /// How much is taken.
+    pub limits: Limits,
+    /// What is counted.
+    pub counts: Counts,
+    /// Turns true when the process begins to end: from then on nobody is kept waiting.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// A system that sends events.
+#[derive(Debug)]
+pub struct Source {
+    /// How it proves that a request is its own.
+    pub verifier: Verifier,
+    /// Its event types.
+    pub kinds: BTreeMap<String, EventKind>,
+    /// Event types that are acknowledged and kept as ignored, so that the source need not filter.
+    pub ignored: BTreeSet<String>,
+    /// The origins (DNS names) that the CloudEvents handshake grants.
+    pub allowed_origins: BTreeSet<String>,
+}
+
+/// What makes an update of the events of one type.
+pub struct EventKind {
+    /// What such an event must look like.
+    pub schema: Schema,
+    /// What is made of it.
+    pub mapping: Mapping,
+    /// Raised by the operator when the source restarts its counter.
+    pub epoch: u32,
+}
+
+/// Schemas and mappings are long; which type this is stands in the map around it.
+impl fmt::Debug for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventKind")
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much is taken from a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a body may be.
+    pub body_bytes_max: usize,
+    /// How long a body may take; the server's own deadline covers the head only.
+    pub body_time_max: Duration,
+    /// How many events a batch may have.
+    pub batch_events_max: usize,
+    /// How far a version that is a time may lie ahead of the wall clock: one wrong year would block a facet until then.
+    pub version_ahead_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 1024 * 1024,
+            body_time_max: Duration::from_secs(10),
+            batch_events_max: 100,
+            version_ahead_max: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Routes of the public listener, and a problem for every other path and method.
+pub fn configure(config: &mut web::ServiceConfig, ingress: web::Data<Ingress>) {
+    let events = web::resource("/v1/sources/{source}/events")
+        .route(web::post().to(post_events))
+        .route(web::method(Method::OPTIONS).to(options_events))
+        .default_service(web::to(other_events));
+    let event = web::resource("/v1/sources/{source}/events/{id}")
+        .route(web::get().to(get_event))
+        .default_service(web::to(other_event));
+    config
+        .app_data(ingress)
+        .service(events)
+        .service(event)
+        .default_service(web::to(elsewhere));
+}
+
+type Answer = Result<HttpResponse, Refusal>;
+
+async fn post_events(
+    request: HttpRequest,
+    payload: web::Payload,
+    ingress: web::Data<Ingress>,
+) -> Answer {
+    ingress.counted(accept::accept(&ingress, &request, payload).await)
+}
+
+async fn get_event(request: HttpRequest, ingress: web::Data<Ingress>) -> Answer {
+    ingress.counted(receipt::receipt(&ingress, &request).await)
+}
+
+async fn options_events(request: HttpRequest, ingress: web::Data<Ingress>) -> Answer {
+    let (_, source) = ingress.counted(ingress.source(&request))?;
+    Ok(handshake::handshake(source, request.headers()))
+}
+
+async fn other_events(ingress: web::Data<Ingress>) -> Answer {
+    let allow = EVENTS_ALLOW;
+    ingress.counted(Err(Refusal::MethodNotAllowed { allow }))
+}
+
+async fn other_event(ingress: web::Data<Ingress>) -> Answer {
+    let allow = EVENT_ALLOW;
+    ingress.counted(Err(Refusal::MethodNotAllowed { allow }))
+}
+
+async fn elsewhere(ingress: web::Data<Ingress>) -> Answer {
+    ingress.counted(Err(Refusal::NotFound))
+}
+
+/// The stages that more than one call goes through.
+impl Ingress {
+    fn source(&self, request: &HttpRequest) -> Result<(&SourceName, &Source), Refusal> {
+        request
+            .match_info()
+            .get("source")
+            .and_then(|name| SourceName::parse(name).ok())
+            .and_then(|name| self.sources.get_key_value(&name))
+            .ok_or(Refusal::UnknownSource)
+    }
+
+    fn verify(
+        &self,
+        source: &Source,
+        request: &HttpRequest,
+        body: Untrusted<Bytes>,
+    ) -> Result<Authentic<Bytes>, Refusal> {
+        source
+            .verifier
+            .verify(request.headers(), body, self.clock.wall())
+            .map_err(|why| self.unauthenticated(source, why))
+    }
+
+    fn unauthenticated(&self, source: &Source, why: auth::Why) -> Refusal {
+        self.counts.unauthenticated(why);
+        Refusal::Unauthenticated {
+            challenge: source.verifier.challenge(),
+        }
+    }
+
+    fn counted<T>(&self, answer: Result<T, Refusal>) -> Result<T, Refusal> {
+        answer.inspect_err(|refusal| self.counts.refused(refusal))
+    }
+}
+
+/// The refusal for a failure of the store. A full queue is no news: the refusal is counted, and the sender comes again.
+fn store_failed(error: &outbox::Error) -> Refusal {
+    let refusal = Refusal::from(error);
+    let cause: &(dyn std::error::Error + 'static) = error;
+    match error {
+        outbox::Error::Busy | outbox::Error::Closed => {
+            tracing::debug!(
+                cause,
+                refusal = refusal.word(),
+                "the store takes nothing now"
+            );
+        }
+        outbox::Error::Full | outbox::Error::Failed { .. } => {
+            tracing::error!(
+                cause,
+                refusal = refusal.word(),
+                "the store cannot take a request"
+            );
+        }
+    }
+    refusal
+}
+
+#[cfg(test)]
+mod tests;

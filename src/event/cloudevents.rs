@@ -94,13 +94,14 @@ pub fn decode(
     }
 }
 
-/// The fault as it reads from the whole batch, for the event at `index`.
+/// The faults of the event at `index` as they read from the whole batch.
 #[must_use]
-pub fn in_batch(index: usize, fault: Fault) -> Fault {
-    Fault {
+pub fn in_batch(index: usize, faults: Vec<Fault>) -> Vec<Fault> {
+    let named = faults.into_iter().map(|fault| Fault {
         pointer: format!("/{index}{}", fault.pointer),
         ..fault
-    }
+    });
+    named.collect()
 }
 
 fn parse(body: &[u8]) -> Result<Value, Vec<Fault>> {
@@ -130,14 +131,9 @@ fn batch(source: &SourceName, body: Value, events_max: usize) -> Result<Decoded,
         _ => Ok(events
             .into_iter()
             .enumerate()
-            .map(|(index, event)| structured(source, event).map_err(|f| all_in_batch(index, f)))
+            .map(|(index, event)| structured(source, event).map_err(|f| in_batch(index, f)))
             .collect()),
     }
-}
-
-fn all_in_batch(index: usize, faults: Vec<Fault>) -> Vec<Fault> {
-    let named = faults.into_iter().map(|fault| in_batch(index, fault));
-    named.collect()
 }
 
 fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<Fault>> {

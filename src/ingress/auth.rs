@@ -22,7 +22,7 @@ pub use webhooks::SigningKey;
 /// A shorter bearer token could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
 /// Both sides of a comparison of tokens go through this HMAC, so that neither length nor prefix can be timed.
-const TOKEN_LABEL: &[u8] = b"imprint-bridge bearer token";
+const TOKEN_LABEL: &[u8; 27] = b"imprint-bridge bearer token";
 const BEARER: &str = "bearer";
 
 /// A secret is not what its kind of authentication asks for. Which one: its place in the list, counted from 0.
@@ -208,17 +208,27 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// HMAC-SHA256 under a key of up to one block, which it fills with zeros as the algorithm has it.
-pub(super) fn hmac_sha256(key: &[u8; KEY_BYTES], parts: &[&[u8]]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new(key.into());
+/// HMAC-SHA256 under a key of at most one block, which is filled up with zeros as the algorithm has it.
+pub(super) fn hmac_sha256<const LEN: usize>(key: &[u8; LEN], parts: &[&[u8]]) -> Hmac<Sha256> {
+    const {
+        assert!(
+            LEN <= KEY_BYTES_MAX,
+            "a longer key would have to be hashed first"
+        );
+    };
+    let mut block = [0; KEY_BYTES_MAX];
+    for (slot, byte) in block.iter_mut().zip(key) {
+        *slot = *byte;
+    }
+    let mut mac = Hmac::<Sha256>::new(&block.into());
     for part in parts {
         mac.update(part);
     }
     mac
 }
 
-/// The block of SHA-256: an HMAC key of this size is used as it is.
-pub(super) const KEY_BYTES: usize = 64;
+/// The block of SHA-256.
+const KEY_BYTES_MAX: usize = 64;
 
 fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Why> {
     match only(headers, name) {
@@ -245,7 +255,7 @@ fn bearer(tokens: &[SecretString], headers: &HeaderMap) -> Result<(), Why> {
 }
 
 fn token_mac(token: &str) -> Hmac<Sha256> {
-    hmac_sha256(&[0; KEY_BYTES], &[TOKEN_LABEL, token.as_bytes()])
+    hmac_sha256(TOKEN_LABEL, &[token.as_bytes()])
 }
 
 #[cfg(test)]

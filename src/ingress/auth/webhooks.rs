@@ -11,7 +11,7 @@ use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
 use sha2::Sha256;
 
-use super::{KEY_BYTES, Why, hmac_sha256, required};
+use super::{KEY_BYTES_MAX, Why, hmac_sha256, required};
 use crate::time::Timestamp;
 
 const ID: &str = "webhook-id";
@@ -20,7 +20,7 @@ const SIGNATURE: &str = "webhook-signature";
 const SECRET_PREFIX: &str = "whsec_";
 const SIGNATURE_PREFIX: &str = "v1,";
 /// The lengths of a secret that the specification allows.
-const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=KEY_BYTES;
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=KEY_BYTES_MAX;
 /// How far a signature's time may be from ours, either way; 300 is still taken.
 const TOLERANCE_SECONDS: u64 = 300;
 /// How many signatures are looked at: one a secret in rotation, and room to spare.
@@ -31,7 +31,7 @@ const SIGNATURES_MAX: usize = 8;
 pub struct SigningKey(SecretBox<Key>);
 
 #[derive(Clone)]
-struct Key([u8; KEY_BYTES]);
+struct Key([u8; KEY_BYTES_MAX]);
 
 impl secrecy::zeroize::Zeroize for Key {
     fn zeroize(&mut self) {
@@ -50,7 +50,7 @@ impl SigningKey {
         if !SECRET_BYTES.contains(&decoded.len()) {
             return None;
         }
-        let mut key = SecretBox::new(Box::new(Key([0; KEY_BYTES])));
+        let mut key = SecretBox::new(Box::new(Key([0; KEY_BYTES_MAX])));
         let bytes = key.expose_secret_mut().0.get_mut(..decoded.len())?;
         bytes.copy_from_slice(decoded);
         Some(Self(key))

@@ -1,0 +1,61 @@
+//! Reading a body within bounds: so many bytes, so much time.
+
+use actix_web::error::PayloadError;
+use actix_web::http::header::HeaderMap;
+use actix_web::web::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+
+use crate::event::Fault;
+use crate::ingress::auth::Untrusted;
+use crate::ingress::header::only;
+use crate::ingress::{Limits, Refusal};
+
+/// Reads all of `payload`.
+pub(super) async fn collect(
+    headers: &HeaderMap,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    limits: &Limits,
+) -> Result<Untrusted<Bytes>, Refusal> {
+    let limit_bytes = limits.body_bytes_max;
+    let announced = only(headers, "content-length").text();
+    if announced.is_some_and(|length| {
+        length
+            .parse()
+            .is_ok_and(|length: u64| exceeds(length, limit_bytes))
+    }) {
+        return Err(Refusal::TooLarge { limit_bytes });
+    }
+    match tokio::time::timeout(limits.body_time_max, read(payload, limit_bytes)).await {
+        Ok(read) => read.map(Untrusted::new),
+        Err(_elapsed) => Err(Refusal::BodyTimeout),
+    }
+}
+
+fn exceeds(length: u64, limit_bytes: usize) -> bool {
+    usize::try_from(length).is_ok_and(|length| length > limit_bytes)
+}
+
+async fn read(
+    mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    limit_bytes: usize,
+) -> Result<Bytes, Refusal> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_broken| incomplete())?;
+        if body.len() + chunk.len() > limit_bytes {
+            return Err(Refusal::TooLarge { limit_bytes });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// The connection ended, or its framing broke, in the middle of the body; mostly nobody is there to read this.
+fn incomplete() -> Refusal {
+    Refusal::Malformed(vec![Fault {
+        pointer: String::new(),
+        rule: "incomplete".to_owned(),
+        location: "http".to_owned(),
+        detail: "The body broke off.".to_owned(),
+    }])
+}

@@ -1,0 +1,20 @@
+//! The handshake of the CloudEvents web hook specification: may this origin deliver here?
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{ALLOW, HeaderMap};
+
+use super::{EVENTS_ALLOW, Source, header};
+
+const REQUEST_ORIGIN: &str = "webhook-request-origin";
+const ALLOWED_ORIGIN: &str = "webhook-allowed-origin";
+
+/// Grants what the source's list grants, and says nothing of the others. A rate is never promised.
+pub(super) fn handshake(source: &Source, headers: &HeaderMap) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((ALLOW, EVENTS_ALLOW));
+    let origin = header::only(headers, REQUEST_ORIGIN).text();
+    if let Some(origin) = origin.filter(|origin| source.allowed_origins.contains(*origin)) {
+        response.insert_header((ALLOWED_ORIGIN, origin));
+    }
+    response.finish()
+}

@@ -1,0 +1,122 @@
+//! What became of an event: told to the source that sent it, without anything that was in it.
+//!
+//! The request proves itself as a POST would. With Standard Webhooks the signature is over an empty body, and
+//! `webhook-id` is the id asked about, so that a signature for one receipt opens no other.
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::{Bytes, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Attribute, Fault, SourceName};
+use crate::ingress::auth::{Untrusted, Why};
+use crate::ingress::{Ingress, Refusal, store_failed};
+use crate::outbox::{Lookup, ParkReason, Receipt};
+
+/// Answers with the receipt.
+pub(super) async fn receipt(
+    ingress: &Ingress,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let (name, source) = ingress.source(request)?;
+    let authentic = ingress.verify(source, request, Untrusted::new(Bytes::new()))?;
+    let lookup = lookup(name, request)?;
+    if !authentic.is_about(&lookup.id) {
+        return Err(ingress.unauthenticated(source, Why::Mismatch));
+    }
+    let found = ingress.outbox.find(lookup).await;
+    let receipt = found
+        .map_err(|error| store_failed(&error))?
+        .ok_or(Refusal::UnknownEvent)?;
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(Told::from(&receipt)))
+}
+
+fn lookup(source: &SourceName, request: &HttpRequest) -> Result<Lookup, Refusal> {
+    Ok(Lookup {
+        source: source.clone(),
+        ce_source: ce_source(request)?,
+        id: id(request).ok_or(Refusal::UnknownEvent)?,
+    })
+}
+
+/// The router has decoded all of the path but `%2F` and `%25`, so that decoding the rest is still decoding once.
+fn id(request: &HttpRequest) -> Option<Attribute> {
+    let raw = request.match_info().get("id")?;
+    let id = percent_decode_str(raw).decode_utf8().ok()?;
+    Attribute::parse(&id).ok()
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    ce_source: Option<String>,
+}
+
+fn ce_source(request: &HttpRequest) -> Result<Option<Attribute>, Refusal> {
+    let asked = Query::<Asked>::from_query(request.query_string())
+        .map_err(|_unreadable| unreadable("The query cannot be read."))?;
+    let parse = |raw: &String| {
+        Attribute::parse(raw).map_err(|_other| {
+            unreadable("A ce_source is 1 to 256 characters, none of them a control character.")
+        })
+    };
+    asked.ce_source.as_ref().map(parse).transpose()
+}
+
+fn unreadable(detail: &str) -> Refusal {
+    Refusal::Malformed(vec![Fault {
+        pointer: String::new(),
+        rule: "attribute".to_owned(),
+        location: "query/ce_source".to_owned(),
+        detail: detail.to_owned(),
+    }])
+}
+
+/// The receipt as it is told.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: &'a str,
+    source: &'a str,
+    ce_source: Option<&'a str>,
+    r#type: &'a str,
+    status: &'static str,
+    attempts: u32,
+    accepted_at: String,
+    settled_at: Option<String>,
+    superseded_by: Option<&'a str>,
+    parked: Option<Parked<'a>>,
+}
+
+#[derive(Serialize)]
+struct Parked<'a> {
+    reason: &'static str,
+    detail: Option<&'a str>,
+}
+
+impl<'a> From<&'a Receipt> for Told<'a> {
+    fn from(receipt: &'a Receipt) -> Self {
+        Self {
+            id: receipt.identity.id.as_str(),
+            source: receipt.identity.source.as_str(),
+            ce_source: receipt.identity.ce_source.as_ref().map(Attribute::as_str),
+            r#type: receipt.event_type.as_str(),
+            status: receipt.state.as_str(),
+            attempts: receipt.attempts,
+            accepted_at: receipt.accepted_at.to_rfc3339(),
+            settled_at: receipt.settled_at.map(|at| at.to_rfc3339()),
+            superseded_by: receipt.superseded_by.as_ref().map(Attribute::as_str),
+            parked: receipt.parked.as_ref().map(Parked::from),
+        }
+    }
+}
+
+impl<'a> From<&'a (ParkReason, Option<String>)> for Parked<'a> {
+    fn from((reason, detail): &'a (ParkReason, Option<String>)) -> Self {
+        Self {
+            reason: reason.as_str(),
+            detail: detail.as_deref(),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The door from the sender's side.
+
+mod accept;
+mod fake;
+mod limits;
+mod prefer;
+mod receipt;
+mod refuse;
+mod surface;
+
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::header::HeaderMap;
+use actix_web::test::{self, TestRequest};
+use actix_web::web::{Bytes, Data};
+use actix_web::{App, http};
+use futures_util::{Stream, StreamExt as _};
+use prometheus::{IntCounter, IntCounterVec, Opts};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::ingress::auth::SigningKey;
+use crate::mapping::{Domain, Rules, VersionRule};
+use crate::time::Timestamp;
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+const TOKEN: &str = "token-of-the-crm-0123";
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const STRUCTURED: (&str, &str) = ("content-type", "application/cloudevents+json");
+const BATCH: (&str, &str) = ("content-type", "application/cloudevents-batch+json");
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// One door with three sources: `open`, `bearer` and `signed`.
+struct Door {
+    outbox: Arc<fake::Fake>,
+    stop: watch::Sender<bool>,
+    ingress: Data<Ingress>,
+}
+
+/// What the sender sees.
+#[derive(Debug)]
+struct Reply {
+    status: u16,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Door {
+    fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
+        let outbox = Arc::new(fake::Fake::default());
+        let (stop, stopping) = watch::channel(false);
+        let secrets = [SecretString::from(SECRET)];
+        let tokens = [SecretString::from(TOKEN)];
+        let sources = [
+            ("open", Verifier::none()),
+            ("bearer", Verifier::bearer(&tokens).unwrap()),
+            ("signed", Verifier::standard_webhooks(&secrets).unwrap()),
+        ];
+        let ingress = Ingress {
+            sources: sources
+                .into_iter()
+                .map(|(name, verifier)| (SourceName::parse(name).unwrap(), source(verifier)))
+                .collect(),
+            outbox: Arc::<fake::Fake>::clone(&outbox),
+            clock: Clock::manual(NOW),
+            limits,
+            counts: counts(),
+            stopping,
+        };
+        Self {
+            outbox,
+            stop,
+            ingress: Data::new(ingress),
+        }
+    }
+
+    async fn send(&self, request: TestRequest) -> Reply {
+        self.serve(request, None).await
+    }
+
+    async fn send_stream(
+        &self,
+        request: TestRequest,
+        body: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
+    ) -> Reply {
+        let payload = Payload::Stream {
+            payload: body.boxed_local(),
+        };
+        self.serve(request, Some(payload)).await
+    }
+
+    async fn serve(&self, request: TestRequest, payload: Option<Payload>) -> Reply {
+        let ingress = Data::clone(&self.ingress);
+        let app = App::new().configure(|config| configure(config, ingress));
+        let app = test::init_service(app).await;
+        let mut request = request.to_request();
+        if let Some(payload) = payload {
+            (request, _) = request.replace_payload(payload);
+        }
+        let response = test::call_service(&app, request).await;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = test::read_body(response).await;
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        Reply {
+            status,
+            headers,
+            text,
+        }
+    }
+
+    /// Posts one event in structured mode to the open source.
+    async fn post(&self, event: &Value) -> Reply {
+        self.send(post("open", STRUCTURED, event)).await
+    }
+
+    fn kept(&self) -> usize {
+        self.outbox.entries().len()
+    }
+
+    fn refused(&self, word: &str) -> u64 {
+        let counter = self.ingress.counts.refused.with_label_values(&[word]);
+        counter.get()
+    }
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// A refusal: its status and type, and that it is a problem that repeats nothing.
+    #[track_caller]
+    fn is_problem(&self, status: u16, word: &str) {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
+        let expected = format!("urn:imprint-bridge:problem:{word}");
+        assert_eq!(self.json()["type"], expected, "{}", self.text);
+        assert!(!self.text.contains("canary"), "{}", self.text);
+    }
+
+    fn faults(&self) -> Vec<(String, String)> {
+        let faults = self.json()["faults"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        faults
+            .iter()
+            .map(|fault| (text(&fault["pointer"]), text(&fault["rule"])))
+            .collect()
+    }
+
+    fn statuses(&self) -> Vec<String> {
+        let accepted = self.json()["accepted"].as_array().cloned().unwrap();
+        let status = |event: &Value| event["status"].as_str().unwrap().to_owned();
+        accepted.iter().map(status).collect()
+    }
+}
+
+fn source(verifier: Verifier) -> Source {
+    let kind = |domain| EventKind {
+        schema: Schema::compile("customer", &schema()).unwrap(),
+        mapping: mapping(domain),
+        epoch: 2,
+    };
+    Source {
+        verifier,
+        kinds: [
+            ("customer.changed".to_owned(), kind(Domain::Sequence)),
+            ("customer.timed".to_owned(), kind(Domain::Time)),
+        ]
+        .into(),
+        ignored: ["customer.viewed".to_owned()].into(),
+        allowed_origins: ["crm.example.com".to_owned()].into(),
+    }
+}
+
+fn schema() -> Value {
+    let customer = json!({
+        "type": "object",
+        "required": ["email"],
+        "properties": {"email": {"type": ["string", "null"]}},
+    });
+    json!({
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "data": {"type": "object", "required": ["customer"], "properties": {"customer": customer}},
+        },
+    })
+}
+
+fn mapping(domain: Domain) -> Mapping {
+    let expression = match domain {
+        Domain::Sequence => ".data.customer.revision",
+        Domain::Time => ".data.customer.changed_at",
+    };
+    let rules = Rules {
+        imprint_id: Some(".data.customer.imprint_customer_id".to_owned()),
+        version: Some(VersionRule {
+            expression: expression.to_owned(),
+            domain,
+        }),
+        update: [("email".to_owned(), ".data.customer.email".to_owned())].into(),
+        ..Rules::default()
+    };
+    Mapping::compile(&rules).unwrap()
+}
+
+fn counts() -> Counts {
+    let counter = |name: &str| IntCounter::new(name, name).unwrap();
+    let counters =
+        |name: &str, label: &str| IntCounterVec::new(Opts::new(name, name), &[label]).unwrap();
+    Counts {
+        accepted: counter("accepted"),
+        ignored: counter("ignored"),
+        duplicates: counter("duplicates"),
+        refused: counters("refused", "reason"),
+        unauthenticated: counters("unauthenticated", "why"),
+    }
+}
+
+fn event(id: &str) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": id,
+        "source": "/crm/us",
+        "type": "customer.changed",
+        "data": {"customer": {"imprint_customer_id": "C-1", "revision": 7, "email": "canary@example.com"}},
+    })
+}
+
+/// An event in which what lies at `pointer`'s parent is given another member.
+fn event_with(id: &str, pointer: &str, value: Value) -> Value {
+    let mut event = event(id);
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    event.pointer_mut(parent).unwrap()[name] = value;
+    event
+}
+
+fn post(source: &str, content_type: (&'static str, &'static str), body: &Value) -> TestRequest {
+    TestRequest::post()
+        .uri(&format!("/v1/sources/{source}/events"))
+        .insert_header(content_type)
+        .set_payload(body.to_string())
+}
+
+fn binary(request: TestRequest, id: &str) -> TestRequest {
+    request
+        .insert_header(JSON)
+        .insert_header(("ce-specversion", "1.0"))
+        .insert_header(("ce-id", id))
+        .insert_header(("ce-source", "/crm/us"))
+        .insert_header(("ce-type", "customer.changed"))
+}
+
+fn signed(request: TestRequest, id: &str, body: &[u8]) -> TestRequest {
+    let key = SigningKey::parse(&SecretString::from(SECRET)).unwrap();
+    let headers = key.sign(id, NOW, body);
+    headers
+        .into_iter()
+        .fold(request, TestRequest::insert_header)
+}
+
+#[actix_web::test]
+async fn one_door_serves_all_workers() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Ingress>();
+}

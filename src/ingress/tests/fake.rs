@@ -1,0 +1,153 @@
+//! An outbox that keeps entries in a list, and fails when it is told to.
+
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard};
+
+use crate::event::Attribute;
+use crate::outbox::{
+    Answer, Appended, Arrival, Claim, Depth, EntryId, Error, Kept, Lookup, NewEntry, Outbox,
+    ParkReason, Receipt, Settlement, State,
+};
+use crate::time::Timestamp;
+
+#[derive(Debug, Default)]
+pub(super) struct Fake {
+    entries: Mutex<Vec<NewEntry>>,
+    /// What the next operations fail with.
+    pub(super) failure: Mutex<Option<Error>>,
+    /// What every entry ends as; nothing: none ever does.
+    pub(super) end: Mutex<Option<State>>,
+}
+
+impl Fake {
+    pub(super) fn entries(&self) -> MutexGuard<'_, Vec<NewEntry>> {
+        self.entries.lock().unwrap()
+    }
+
+    pub(super) fn fail(&self, error: Error) {
+        *self.failure.lock().unwrap() = Some(error);
+    }
+
+    pub(super) fn end(&self, state: State) {
+        *self.end.lock().unwrap() = Some(state);
+    }
+
+    fn failed(&self) -> Result<(), Error> {
+        self.failure.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+
+    fn keep(&self, batch: Vec<NewEntry>) -> Appended {
+        let mut entries = self.entries();
+        let conflicts: Vec<_> = (0..batch.len())
+            .filter(|index| {
+                let new = &batch[*index];
+                let earlier = entries.iter().chain(&batch[..*index]);
+                earlier
+                    .into_iter()
+                    .any(|old| old.identity == new.identity && old.digest != new.digest)
+            })
+            .collect();
+        if !conflicts.is_empty() {
+            return Appended::Conflict(conflicts);
+        }
+        Appended::Kept(
+            batch
+                .into_iter()
+                .map(|new| keep_one(&mut entries, new))
+                .collect(),
+        )
+    }
+
+    fn receipt(&self, lookup: &Lookup) -> Option<Receipt> {
+        let entries = self.entries();
+        let place = entries.iter().rposition(|entry| {
+            entry.identity.source == lookup.source
+                && entry.identity.id == lookup.id
+                && lookup
+                    .ce_source
+                    .as_ref()
+                    .is_none_or(|it| entry.identity.ce_source.as_ref() == Some(it))
+        })?;
+        let end = *self.end.lock().unwrap();
+        let entry = &entries[place];
+        Some(Receipt {
+            entry: entry_id(place),
+            identity: entry.identity.clone(),
+            event_type: entry.event_type.clone(),
+            state: end.unwrap_or_else(|| state(entry)),
+            attempts: u32::from(end.is_some()),
+            accepted_at: entry.accepted_at,
+            settled_at: end.map(|_| entry.accepted_at),
+            superseded_by: (end == Some(State::Superseded))
+                .then(|| Attribute::parse("winner").unwrap()),
+            parked: (end == Some(State::Parked))
+                .then(|| (ParkReason::Rejected, Some("email".to_owned()))),
+        })
+    }
+}
+
+fn keep_one(entries: &mut Vec<NewEntry>, new: NewEntry) -> Kept {
+    let found = entries.iter().position(|old| old.identity == new.identity);
+    let state = state(&new);
+    let place = found.unwrap_or(entries.len());
+    if found.is_none() {
+        entries.push(new);
+    }
+    Kept {
+        entry: entry_id(place),
+        state,
+        duplicate: found.is_some(),
+    }
+}
+
+fn entry_id(place: usize) -> EntryId {
+    EntryId(place.try_into().unwrap())
+}
+
+fn state(entry: &NewEntry) -> State {
+    match entry.arrival {
+        Arrival::Wait { .. } => State::Waiting,
+        Arrival::Ignore => State::Ignored,
+    }
+}
+
+impl Outbox for Fake {
+    fn append(&self, batch: Vec<NewEntry>) -> Answer<'_, Appended> {
+        Box::pin(async move { self.failed().map(|()| self.keep(batch)) })
+    }
+
+    fn claim(&self, _now: Timestamp, _max: usize) -> Answer<'_, Claim> {
+        panic!("the door claims nothing")
+    }
+
+    fn settle(&self, _settlement: Settlement) -> Answer<'_, ()> {
+        panic!("the door settles nothing")
+    }
+
+    fn find(&self, lookup: Lookup) -> Answer<'_, Option<Receipt>> {
+        Box::pin(async move { self.failed().map(|()| self.receipt(&lookup)) })
+    }
+
+    fn depth(&self) -> Answer<'_, Depth> {
+        panic!("the door does not look at the depth")
+    }
+
+    fn digest_key(&self) -> [u8; 32] {
+        [7; 32]
+    }
+
+    fn settled(&self, _entry: EntryId) -> Answer<'_, State> {
+        let end = *self.end.lock().unwrap();
+        Box::pin(async move {
+            match end {
+                Some(State::Waiting) => Err(Error::Closed),
+                Some(state) => Ok(state),
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        panic!("the door waits for no lane")
+    }
+}

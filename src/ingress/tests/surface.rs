@@ -1,0 +1,119 @@
+use super::*;
+use http::Method;
+
+const EVENTS: &str = "/v1/sources/open/events";
+const EVENT: &str = "/v1/sources/open/events/e-1";
+
+fn call(method: &str, path: &str) -> TestRequest {
+    TestRequest::with_uri(path).method(Method::from_bytes(method.as_bytes()).unwrap())
+}
+
+/// I16
+#[actix_web::test]
+async fn every_other_method_is_405_with_those_that_are_allowed() {
+    let door = Door::new();
+    for (path, allow, methods) in [
+        (
+            EVENTS,
+            "OPTIONS, POST",
+            ["GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE", "X"],
+        ),
+        (
+            EVENT,
+            "GET",
+            ["POST", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "X"],
+        ),
+    ] {
+        for method in methods {
+            let reply = door.send(call(method, path)).await;
+            assert_eq!(reply.status, 405, "{method} {path}");
+            assert_eq!(reply.header("allow"), Some(allow));
+        }
+    }
+    assert_eq!(door.refused("method_not_allowed"), 14);
+}
+
+/// I16: no trailing slash, no normalisation, never a 3xx.
+#[actix_web::test]
+async fn every_other_path_is_404() {
+    let door = Door::new();
+    for path in [
+        "/",
+        "/v1",
+        "/v1/",
+        "/v1/sources",
+        "/v1/sources/open",
+        "/v1/sources/open/",
+        "/v1/sources//events",
+        "/v1/sources/open/events/",
+        "//v1/sources/open/events",
+        "/v1/sources/open/events/e-1/",
+        "/V1/sources/open/events",
+        "/v1/sources/open/events/../events",
+        "/metrics",
+        "/v2/sources/open/events",
+    ] {
+        for method in ["GET", "POST", "OPTIONS"] {
+            let reply = door.send(call(method, path)).await;
+            reply.is_problem(404, "not_found");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_source_that_is_not_configured_is_unknown() {
+    let door = Door::new();
+    for name in [
+        "other",
+        "OPEN",
+        "open%20",
+        "..",
+        "%2e%2e",
+        "a%2Fb",
+        &"x".repeat(2000),
+    ] {
+        let reply = door.send(post(name, STRUCTURED, &event("e-1"))).await;
+        reply.is_problem(404, "unknown_source");
+        let reply = door
+            .send(call("OPTIONS", &format!("/v1/sources/{name}/events")))
+            .await;
+        reply.is_problem(404, "unknown_source");
+    }
+}
+
+#[actix_web::test]
+async fn the_handshake_grants_only_origins_on_the_list() {
+    let door = Door::new();
+    for (origin, granted) in [
+        (Some("crm.example.com"), Some("crm.example.com")),
+        (Some("evil.example.com"), None),
+        (Some("*"), None),
+        (Some(""), None),
+        (None, None),
+    ] {
+        let mut request = call("OPTIONS", EVENTS);
+        if let Some(origin) = origin {
+            request = request.insert_header(("webhook-request-origin", origin));
+        }
+        let reply = door.send(request).await;
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.header("allow"), Some("OPTIONS, POST"));
+        assert_eq!(reply.header("webhook-allowed-origin"), granted);
+        assert_eq!(reply.header("webhook-allowed-rate"), None);
+        assert_eq!(reply.text, "");
+    }
+}
+
+/// I33: nothing of what a stranger says about hosts and addresses comes back, and nobody learns what serves here.
+#[actix_web::test]
+async fn an_answer_says_nothing_of_the_server_or_of_forwarding_headers() {
+    let door = Door::new();
+    let request = post("open", STRUCTURED, &event("e-1"))
+        .insert_header(("x-forwarded-for", "canary"))
+        .insert_header(("x-forwarded-host", "canary"))
+        .insert_header(("x-request-id", "canary"));
+    let reply = door.send(request).await;
+    assert_eq!(reply.status, 202);
+    assert_eq!(reply.header("server"), None);
+    assert!(!format!("{:?}", reply.headers).contains("canary"));
+}

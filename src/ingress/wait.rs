@@ -1,0 +1,84 @@
+//! `Prefer: wait=N` (RFC 7240): a sender that would rather hear the end than come back for it.
+
+use std::time::Duration;
+
+use actix_web::http::header::HeaderMap;
+use futures_util::future::try_join_all;
+use tokio::sync::watch;
+
+use crate::ingress::Ingress;
+use crate::outbox::{Kept, State};
+
+/// How long anybody may be kept waiting; below the patience of common gateways.
+const SECONDS_MAX: u64 = 30;
+
+/// For how many seconds the sender would wait; what cannot be read or is out of bounds is no preference.
+pub(super) fn preferred(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get_all("prefer")
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .find_map(wait)
+        .and_then(|seconds| seconds.parse().ok())
+        .filter(|seconds| (1..=SECONDS_MAX).contains(seconds))
+}
+
+/// The value of the preference, if it is `wait`; the first one counts.
+fn wait(preference: &str) -> Option<&str> {
+    let (name, value) = preference.split(';').next()?.split_once('=')?;
+    let value = value.trim().trim_matches('"');
+    let is_wait = name.trim().eq_ignore_ascii_case("wait");
+    is_wait.then_some(value)
+}
+
+/// Where all of `kept` have ended; `None` once the seconds are over, or the process ends, or the store cannot tell.
+pub(super) async fn settled(ingress: &Ingress, kept: &[Kept], seconds: u64) -> Option<Vec<State>> {
+    let all = try_join_all(kept.iter().map(|kept| ingress.outbox.settled(kept.entry)));
+    tokio::select! {
+        states = tokio::time::timeout(Duration::from_secs(seconds), all) => states.ok()?.ok(),
+        () = stopped(ingress.stopping.clone()) => None,
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    if stopping.wait_for(|stopping| *stopping).await.is_err() {
+        // Nobody is left who could stop us.
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn only_a_wait_of_1_to_30_seconds_is_a_preference() {
+        for (lines, expected) in [
+            (vec!["wait=10"], Some(10)),
+            (vec!["respond-async, WAIT = \"1\"; x=y"], Some(1)),
+            (vec!["return=minimal", "wait=30"], Some(30)),
+            (vec!["wait=5", "wait=9"], Some(5)),
+            (vec!["wait=0"], None),
+            (vec!["wait=31"], None),
+            (vec!["wait=-1"], None),
+            (vec!["wait=1.5"], None),
+            (vec!["wait"], None),
+            (vec!["wait="], None),
+            (vec!["waiting=5"], None),
+            (vec!["wait=99999999999999999999"], None),
+            (vec![""], None),
+            (vec![], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in &lines {
+                headers.append(
+                    HeaderName::from_static("prefer"),
+                    HeaderValue::from_static(line),
+                );
+            }
+            assert_eq!(preferred(&headers), expected, "{lines:?}");
+        }
+    }
+}
