@@ -25,6 +25,7 @@ use tokio::sync::watch;
 
 use crate::event::SourceName;
 use crate::mapping::Mapping;
+use crate::metrics;
 use crate::outbox::{self, Outbox};
 use crate::schema::Schema;
 use crate::time::Clock;
@@ -41,7 +42,6 @@ mod header;
 mod receipt;
 mod wait;
 
-pub use counts::Counts;
 pub use refusal::Refusal;
 
 use auth::{Authentic, Untrusted, Verifier};
@@ -63,7 +63,7 @@ pub struct Ingress {
     /// How much is taken.
     pub limits: Limits,
     /// What is counted.
-    pub counts: Counts,
+    pub counts: metrics::Ingress,
     /// Turns true when the process begins to end: from then on nobody is kept waiting.
     pub stopping: watch::Receiver<bool>,
 }

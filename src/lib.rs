@@ -27,6 +27,8 @@
 //! Several destinations, exactly-once delivery, scripting with IO, a home-made cluster, creating or deleting Imprint
 //! customers, storing what Imprint answers.
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod event;

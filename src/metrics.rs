@@ -40,12 +40,12 @@ pub struct Ingress {
     pub accepted: IntCounter,
     /// Events that were there already.
     pub duplicates: IntCounter,
-    /// Events refused, by problem.
+    /// Events kept for the first time as ignored.
+    pub ignored: IntCounter,
+    /// Requests refused, by the word of the problem.
     pub refused: IntCounterVec,
-    /// Calls whose sender could not be authenticated, by reason.
+    /// Requests that were not authentic, by reason.
     pub unauthenticated: IntCounterVec,
-    /// How long accepting took, from the last byte of the body to the answer.
-    pub seconds: Histogram,
 }
 
 /// What the delivering side counts.
@@ -82,20 +82,19 @@ impl Metrics {
                 accepted: declare.counter("accepted_total", "Events kept for the first time.")?,
                 duplicates: declare
                     .counter("duplicates_total", "Events that had been kept before.")?,
+                ignored: declare.counter(
+                    "ignored_total",
+                    "Events kept for the first time as ignored.",
+                )?,
                 refused: declare.counters(
                     "refused_total",
-                    "Events refused, by problem.",
+                    "Requests refused, by problem.",
                     "problem",
                 )?,
                 unauthenticated: declare.counters(
                     "unauthenticated_total",
-                    "Calls whose sender could not be authenticated, by reason.",
+                    "Requests that were not authentic, by reason.",
                     "reason",
-                )?,
-                seconds: declare.histogram(
-                    "accept_duration_seconds",
-                    "From the whole body to the answer.",
-                    LATENCIES,
                 )?,
             },
             dispatch: Dispatch {

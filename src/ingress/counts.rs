@@ -1,29 +1,13 @@
 //! What is counted at the door.
 
-use std::fmt;
-
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::IntCounterVec;
 
 use crate::ingress::Refusal;
 use crate::ingress::auth::Why;
+use crate::metrics::Ingress;
 use crate::outbox::{Kept, State};
 
-/// The counters of the door. Declared, with their help texts, where all metrics are.
-#[derive(Clone)]
-pub struct Counts {
-    /// Events that were kept and had not been there before.
-    pub accepted: IntCounter,
-    /// Those of them that were kept as ignored.
-    pub ignored: IntCounter,
-    /// Events that had been there before with the same content.
-    pub duplicates: IntCounter,
-    /// Requests refused, by `reason`: [`Refusal::word`].
-    pub refused: IntCounterVec,
-    /// Requests that were not authentic, by `why`: [`Why::as_str`].
-    pub unauthenticated: IntCounterVec,
-}
-
-impl Counts {
+impl Ingress {
     pub(super) fn kept(&self, kept: &[Kept]) {
         for kept in kept {
             match (kept.duplicate, kept.state) {
@@ -50,12 +34,6 @@ impl Counts {
 
     pub(super) fn unauthenticated(&self, why: Why) {
         count(&self.unauthenticated, why.as_str());
-    }
-}
-
-impl fmt::Debug for Counts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Counts")
     }
 }
 

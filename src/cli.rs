@@ -1,0 +1,101 @@
+//! The command line: one file a command. Results go to standard output, everything else to standard error.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Fault, LogFormat, Purpose, sources};
+use crate::telemetry::{self, Format};
+
+mod check;
+mod sandbox;
+mod serve;
+
+/// The exit code of a command that did its work and found that something is wrong.
+const FOUND_FAULTS: u8 = 2;
+
+/// Brings customer changes from internal systems to Imprint: in order, folded, paced, and never lost.
+#[derive(Debug, Parser)]
+#[command(name = "imprint-bridge", version, about)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Takes events and delivers them, until it is told to stop.
+    Serve(Layers),
+    /// Says everything that is wrong with the configuration, the sources, their schemas and mappings.
+    Check(Layers),
+    /// Stands in for Imprint on this machine: the same operations, a ledger, and faults on request.
+    Sandbox(sandbox::Options),
+}
+
+/// Where settings come from.
+#[derive(Debug, Args)]
+struct Layers {
+    /// A file with settings that differ from the defaults; of several, later ones win. The environment
+    /// (`IMPRINT_BRIDGE__SECTION__KEY`) wins over files.
+    #[arg(long = "config", value_name = "FILE")]
+    config: Vec<PathBuf>,
+}
+
+/// Runs one command; the exit code says how it went.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let done = match arguments.command {
+        Command::Serve(layers) => serve::run(&layers),
+        Command::Check(layers) => Ok(check::run(&layers)),
+        Command::Sandbox(options) => sandbox::run(&options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            complain(telemetry::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A configuration that holds, and the sources it names; or every fault, told.
+fn read(layers: &Layers, purpose: Purpose) -> Result<(Config, Vec<sources::Source>), ExitCode> {
+    let read = Config::read(&layers.config, purpose);
+    read.and_then(|config| sources::read(&config).map(|sources| (config, sources)))
+        .map_err(|faults| tell(&faults))
+}
+
+fn tell(faults: &[Fault]) -> ExitCode {
+    for fault in faults {
+        complain(fault);
+    }
+    complain(format_args!(
+        "{} to mend",
+        if faults.len() == 1 {
+            "1 fault".to_owned()
+        } else {
+            format!("{} faults", faults.len())
+        }
+    ));
+    ExitCode::from(FOUND_FAULTS)
+}
+
+fn start_log(config: &Config) -> Result<(), telemetry::SetupError> {
+    let format = match config.log.format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    telemetry::start(format, &config.log.filter)
+}
+
+/// One line of result. If nobody reads it, nobody misses it.
+fn say(line: impl Display) {
+    let _unread: std::io::Result<()> = writeln!(std::io::stdout(), "{line}");
+}
+
+/// One line for whoever runs the command.
+fn complain(line: impl Display) {
+    let _unread: std::io::Result<()> = writeln!(std::io::stderr(), "{line}");
+}

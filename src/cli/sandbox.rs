@@ -1,0 +1,78 @@
+//! `sandbox`: a stand-in for Imprint on this machine.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use actix_web::rt::System;
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+
+use super::complain;
+use crate::config::secret;
+use crate::imprint::sandbox::{LEDGER_MAX, Sandbox, Settings, Unseeded};
+use crate::shutdown::Signals;
+use crate::telemetry::{self, Format};
+use crate::time::Clock;
+
+/// What the sandbox can be asked for.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Where it listens.
+    #[arg(long, default_value = "127.0.0.1:9400")]
+    listen: SocketAddr,
+    /// The file with the key it takes.
+    #[arg(long, value_name = "FILE")]
+    key_file: PathBuf,
+    /// The file with the merchant key it asks for.
+    #[arg(long, value_name = "FILE")]
+    merchant_key_file: Option<PathBuf>,
+    /// A JSON file with customers it knows from the start.
+    #[arg(long, value_name = "FILE")]
+    seed: Option<PathBuf>,
+    /// Answers 404 for customers that were not seeded, instead of making them.
+    #[arg(long)]
+    seeded_only: bool,
+    /// How long every answer takes, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    latency_ms: u64,
+    /// How many calls its ledger keeps.
+    #[arg(long, value_name = "N", default_value_t = LEDGER_MAX)]
+    ledger_max: usize,
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    telemetry::start(Format::Text, "info,actix_http=off")?;
+    let read = |file: &PathBuf| secret::read(file).map_err(|reason| anyhow!(reason));
+    let mut settings = Settings::new(options.listen, read(&options.key_file)?);
+    settings.merchant_key = options.merchant_key_file.as_ref().map(read).transpose()?;
+    settings.unseeded = if options.seeded_only {
+        Unseeded::NotFound
+    } else {
+        Unseeded::Made
+    };
+    settings.latency = Duration::from_millis(options.latency_ms);
+    settings.ledger_max = options.ledger_max;
+    if let Some(file) = &options.seed {
+        let seed = std::fs::read(file).with_context(|| file.display().to_string())?;
+        settings.seeds = Sandbox::parse_seed(&seed).with_context(|| file.display().to_string())?;
+    }
+    System::new().block_on(async {
+        let mut signals = Signals::listen()?;
+        let running = Sandbox::start(settings, Clock::machine())?;
+        complain(format_args!(
+            "the sandbox listens on http://{}",
+            running.address
+        ));
+        complain(format_args!(
+            "what it was sent: http://{}/sandbox/ledger",
+            running.address
+        ));
+        tokio::select! {
+            ended = running.server => ended?,
+            _ = signals.next() => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}

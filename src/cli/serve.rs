@@ -1,0 +1,24 @@
+//! `serve`: the bridge itself.
+
+use std::process::ExitCode;
+
+use actix_web::rt::System;
+
+use super::{Layers, read, start_log};
+use crate::app::App;
+use crate::config::Purpose;
+use crate::shutdown::Signals;
+
+pub(super) fn run(layers: &Layers) -> anyhow::Result<ExitCode> {
+    let (config, sources) = match read(layers, Purpose::Serve) {
+        Ok(read) => read,
+        Err(code) => return Ok(code),
+    };
+    start_log(&config)?;
+    System::new().block_on(async {
+        let mut signals = Signals::listen()?;
+        let app = App::start(config, sources)?;
+        app.run(async move { signals.next().await }).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
