@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::reader::{Fault, Raw, Reader};
 use super::{Config, read_file};
 use crate::event::{Attribute, SourceName};
-use crate::mapping::{Domain, Mapping, RuleFault, Rules, VersionRule};
+use crate::mapping::{Domain, Mapping, Rules, VersionRule};
 use crate::schema::Schema;
 
 /// The longest schema; a larger file is something else.
@@ -239,22 +239,17 @@ fn take_kind(
         update,
         tables: tables.clone(),
     };
-    let mapping = Mapping::compile(&rules)
-        .map_err(|faults| {
-            faults
-                .iter()
-                .for_each(|fault| reader.fault(&["events", event_type], say(fault)))
-        })
-        .ok();
+    let mapping = Mapping::compile(&rules).map(Some).unwrap_or_else(|faults| {
+        for fault in faults {
+            reader.fault(&["events", event_type], fault.to_string());
+        }
+        None
+    });
     Some(Kind {
         schema: schema?,
         mapping: mapping?,
         epoch: u32::try_from(epoch).ok()?,
     })
-}
-
-fn say(fault: &RuleFault) -> String {
-    fault.to_string()
 }
 
 fn read_schema(folder: &Path, name: &str) -> Result<Schema, String> {

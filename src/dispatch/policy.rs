@@ -2,6 +2,8 @@
 //!
 //! A fault of the destination ends no entry; a fault of one entry parks that entry only.
 
+use std::time::Duration;
+
 use super::backoff::backoff;
 use crate::fold::{End, Fold};
 use crate::imprint::{Outcome, Rejection};
@@ -76,80 +78,57 @@ pub fn settlement(
     now: Timestamp,
     jitter: f64,
 ) -> Settlement {
-    let failed = claimed.failures.saturating_add(1);
-    let attempted = || fold.carried.iter().copied().map(EntryId).collect();
-    let unchanged = Settlement {
+    let held = held(claimed, fold, now);
+    let tried = Settlement { attempted: fold.carried.iter().copied().map(EntryId).collect(), ..held.clone() };
+    match decision {
+        Decision::Deliver => delivered(claimed, fold, tried),
+        Decision::Ignore => Settlement { endings: ignored(claimed), failures: 0, ..tried },
+        Decision::Unfold => {
+            Settlement { unfold_to: fold.carried.iter().copied().max().map(EntryId), ..tried }
+        }
+        Decision::Park { detail } => parked(fold, detail, tried),
+        Decision::Again(applied) => again(claimed, fold, applied, backoff(claimed.failures.saturating_add(1), jitter), tried),
+        Decision::Hold => held,
+    }
+}
+
+/// The lane as it is, due at once; only what is over without any request is over.
+fn held(claimed: &ClaimedLane, fold: &Fold, now: Timestamp) -> Settlement {
+    let unreadable = Ending::Parked { reason: ParkReason::Unreadable, detail: None };
+    let unreadable = claimed.unreadable.iter().map(|entry| (*entry, unreadable.clone()));
+    Settlement {
         lane: claimed.lane,
-        endings: endings(&fold.stale),
+        endings: endings(&fold.stale).chain(unreadable).collect(),
         attempted: Vec::new(),
         versions: None,
         failures: claimed.failures,
         unfold_to: claimed.unfold_to,
         due: now,
         at: now,
+    }
+}
+
+fn delivered(claimed: &ClaimedLane, fold: &Fold, mut tried: Settlement) -> Settlement {
+    tried.endings.extend(endings(&fold.over));
+    Settlement { versions: Some(claimed.versions.clone().delivered(fold)), failures: 0, ..tried }
+}
+
+fn ignored(claimed: &ClaimedLane) -> Vec<(EntryId, Ending)> {
+    claimed.waiting.iter().map(|waiting| (waiting.entry, Ending::Ignored)).collect()
+}
+
+fn parked(fold: &Fold, detail: String, mut tried: Settlement) -> Settlement {
+    let parked = Ending::Parked { reason: ParkReason::Rejected, detail: Some(detail) };
+    tried.endings.extend(fold.carried.iter().map(|entry| (EntryId(*entry), parked.clone())));
+    Settlement { failures: 0, ..tried }
+}
+
+fn again(claimed: &ClaimedLane, fold: &Fold, applied: Applied, rest: Duration, tried: Settlement) -> Settlement {
+    let versions = match applied {
+        Applied::No => None,
+        Applied::Maybe => Some(claimed.versions.clone().maybe_applied(fold)),
     };
-    let mut settlement = match decision {
-        Decision::Deliver => Settlement {
-            endings: endings(fold.stale.iter().chain(&fold.over)),
-            attempted: attempted(),
-            versions: Some(claimed.versions.clone().delivered(fold)),
-            failures: 0,
-            ..unchanged
-        },
-        Decision::Ignore => Settlement {
-            endings: claimed
-                .waiting
-                .iter()
-                .map(|waiting| (waiting.entry, Ending::Ignored))
-                .collect(),
-            attempted: attempted(),
-            failures: 0,
-            ..unchanged
-        },
-        Decision::Unfold => Settlement {
-            attempted: attempted(),
-            unfold_to: fold.carried.iter().copied().max().map(EntryId),
-            ..unchanged
-        },
-        Decision::Park { detail } => {
-            let parked = Ending::Parked {
-                reason: ParkReason::Rejected,
-                detail: Some(detail),
-            };
-            let parked = fold
-                .carried
-                .iter()
-                .map(|entry| (EntryId(*entry), parked.clone()));
-            Settlement {
-                endings: endings(&fold.stale).into_iter().chain(parked).collect(),
-                attempted: attempted(),
-                failures: 0,
-                ..unchanged
-            }
-        }
-        Decision::Again(applied) => Settlement {
-            attempted: attempted(),
-            failures: failed,
-            due: now.after(backoff(failed, jitter)),
-            versions: match applied {
-                Applied::No => None,
-                Applied::Maybe => Some(claimed.versions.clone().maybe_applied(fold)),
-            },
-            ..unchanged
-        },
-        Decision::Hold => unchanged,
-    };
-    let unreadable = Ending::Parked {
-        reason: ParkReason::Unreadable,
-        detail: None,
-    };
-    settlement.endings.extend(
-        claimed
-            .unreadable
-            .iter()
-            .map(|entry| (*entry, unreadable.clone())),
-    );
-    settlement
+    Settlement { failures: claimed.failures.saturating_add(1), due: tried.at.after(rest), versions, ..tried }
 }
 
 /// A lane that had nothing to send: what is over is over, and clearing alone needs no request.
@@ -165,13 +144,13 @@ pub fn unsent(claimed: &ClaimedLane, fold: &Fold, now: Timestamp) -> Settlement 
     settlement
 }
 
-fn endings<'a>(ends: impl IntoIterator<Item = &'a (u64, End)>) -> Vec<(EntryId, Ending)> {
-    let ending = |end: End| match end {
-        End::Delivered => Ending::Delivered,
-        End::Superseded(winner) => Ending::Superseded(EntryId(winner)),
-        End::Empty => Ending::Ignored,
-    };
-    ends.into_iter()
-        .map(|(entry, end)| (EntryId(*entry), ending(*end)))
-        .collect()
+fn endings(ends: &[(u64, End)]) -> impl Iterator<Item = (EntryId, Ending)> + '_ {
+    ends.iter().map(|(entry, end)| {
+        let ending = match end {
+            End::Delivered => Ending::Delivered,
+            End::Superseded(winner) => Ending::Superseded(EntryId(*winner)),
+            End::Empty => Ending::Ignored,
+        };
+        (EntryId(*entry), ending)
+    })
 }

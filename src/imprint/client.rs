@@ -291,7 +291,13 @@ fn unanswered(error: &SendRequestError) -> Outcome {
         SendRequestError::Connect(_)
         | SendRequestError::Send(_)
         | SendRequestError::Response(_) => Outcome::Unknown(Cause::Disconnected),
-        _ => Outcome::Unknown(Cause::Protocol),
+        SendRequestError::Url(_)
+        | SendRequestError::Http(_)
+        | SendRequestError::H2(_)
+        | SendRequestError::TunnelNotSupported
+        | SendRequestError::Body(_)
+        | SendRequestError::Custom(..)
+        | _ => Outcome::Unknown(Cause::Protocol),
     }
 }
 
@@ -308,10 +314,7 @@ fn unconnected(error: &io::Error) -> Outcome {
 }
 
 fn cut(error: &PayloadError) -> Cause {
-    match error {
-        PayloadError::Overflow => Cause::TooLong,
-        _ => Cause::Disconnected,
-    }
+    if matches!(error, PayloadError::Overflow) { Cause::TooLong } else { Cause::Disconnected }
 }
 
 #[cfg(test)]

@@ -347,25 +347,27 @@ impl Serialize for Update {
 
 impl<'de> Deserialize<'de> for Update {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Facts;
-        impl<'de> Visitor<'de> for Facts {
-            type Value = Update;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of leaf path to value")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Update, A::Error> {
-                let mut update = Update::default();
-                while let Some((path, value)) = map.next_entry::<String, Value>()? {
-                    let leaf = Leaf::parse(&path)
-                        .ok_or_else(|| de::Error::custom("a leaf Imprint does not know"))?;
-                    update.insert(leaf, Fact::from_value(value));
-                }
-                Ok(update)
-            }
-        }
         deserializer.deserialize_map(Facts)
+    }
+}
+
+/// Reads an object of leaf path to value.
+struct Facts;
+
+impl<'de> Visitor<'de> for Facts {
+    type Value = Update;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of leaf path to value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Update, A::Error> {
+        let unknown = || de::Error::custom("a leaf Imprint does not know");
+        let mut update = Update::default();
+        while let Some((path, value)) = map.next_entry::<String, Value>()? {
+            update.insert(Leaf::parse(&path).ok_or_else(unknown)?, Fact::from_value(value));
+        }
+        Ok(update)
     }
 }
 

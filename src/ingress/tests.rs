@@ -221,17 +221,9 @@ fn mapping(domain: Domain) -> Mapping {
     Mapping::compile(&rules).unwrap()
 }
 
-fn counts() -> Counts {
-    let counter = |name: &str| IntCounter::new(name, name).unwrap();
-    let counters =
-        |name: &str, label: &str| IntCounterVec::new(Opts::new(name, name), &[label]).unwrap();
-    Counts {
-        accepted: counter("accepted"),
-        ignored: counter("ignored"),
-        duplicates: counter("duplicates"),
-        refused: counters("refused", "reason"),
-        unauthenticated: counters("unauthenticated", "why"),
-    }
+fn counts() -> metrics::Ingress {
+    let words = metrics::Words { conditions: &[], endings: &[] };
+    metrics::Metrics::new(words).unwrap().ingress
 }
 
 fn event(id: &str) -> Value {

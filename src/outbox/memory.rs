@@ -146,7 +146,7 @@ impl Tables {
                     .and_then(|entry| self.entries.get(entry));
                 let digest = *first
                     .entry(&new.identity)
-                    .or_insert(kept.map_or(new.digest, |kept| kept.digest));
+                    .or_insert_with(|| kept.map_or(new.digest, |kept| kept.digest));
                 digest != new.digest
             })
             .map(|(place, _)| place)

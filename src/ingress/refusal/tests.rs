@@ -119,7 +119,6 @@ async fn a_problem_lists_its_faults_up_to_a_limit() {
 fn every_failure_of_the_store_asks_the_sender_to_come_again() {
     let failed = outbox::Error::Failed {
         doing: "appending",
-        source: std::sync::Arc::new(std::io::Error::other("disk")),
     };
     for (error, refusal) in [
         (outbox::Error::Busy, Refusal::Busy),

@@ -68,9 +68,10 @@ fn lane_row(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
 }
 
 fn read_lane(connection: &Connection, row: LaneRow) -> rusqlite::Result<ClaimedLane> {
-    let versions = row.versions.map_or(Some(LaneVersions::default()), |kept| {
-        serde_json::from_slice(&kept).ok()
-    });
+    let versions = match row.versions {
+        Some(kept) => serde_json::from_slice(&kept).ok(),
+        None => Some(LaneVersions::default()),
+    };
     let customer = ImprintId::parse(&row.received);
     // What cannot be read is never guessed: without its versions a lane could send facts that are overtaken.
     let readable = versions.is_some() && customer.is_ok();

@@ -165,7 +165,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+        .unwrap_or_else(|| Path::new("."));
     std::fs::File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(file)
