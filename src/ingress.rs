@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use tokio::sync::watch;
 
 use crate::event::SourceName;
@@ -141,36 +141,43 @@ pub fn configure(config: &mut web::ServiceConfig, ingress: web::Data<Ingress>) {
 }
 
 type Answer = Result<HttpResponse, Refusal>;
+type Shared = web::Data<Ingress>;
 
 async fn post_events(
     request: HttpRequest,
+    mut payload: web::Payload,
+    ingress: Shared,
+) -> HttpResponse {
+    let answer = accept::accept(&ingress, &request, &mut payload).await;
+    ingress.answer(answer, payload)
+}
+
+async fn get_event(request: HttpRequest, payload: web::Payload, ingress: Shared) -> HttpResponse {
+    ingress.answer(receipt::receipt(&ingress, &request).await, payload)
+}
+
+async fn options_events(
+    request: HttpRequest,
     payload: web::Payload,
-    ingress: web::Data<Ingress>,
-) -> Answer {
-    ingress.counted(accept::accept(&ingress, &request, payload).await)
+    ingress: Shared,
+) -> HttpResponse {
+    let source = ingress.source(&request);
+    let answer = source.map(|(_, source)| handshake::handshake(source, request.headers()));
+    ingress.answer(answer, payload)
 }
 
-async fn get_event(request: HttpRequest, ingress: web::Data<Ingress>) -> Answer {
-    ingress.counted(receipt::receipt(&ingress, &request).await)
-}
-
-async fn options_events(request: HttpRequest, ingress: web::Data<Ingress>) -> Answer {
-    let (_, source) = ingress.counted(ingress.source(&request))?;
-    Ok(handshake::handshake(source, request.headers()))
-}
-
-async fn other_events(ingress: web::Data<Ingress>) -> Answer {
+async fn other_events(payload: web::Payload, ingress: Shared) -> HttpResponse {
     let allow = EVENTS_ALLOW;
-    ingress.counted(Err(Refusal::MethodNotAllowed { allow }))
+    ingress.answer(Err(Refusal::MethodNotAllowed { allow }), payload)
 }
 
-async fn other_event(ingress: web::Data<Ingress>) -> Answer {
+async fn other_event(payload: web::Payload, ingress: Shared) -> HttpResponse {
     let allow = EVENT_ALLOW;
-    ingress.counted(Err(Refusal::MethodNotAllowed { allow }))
+    ingress.answer(Err(Refusal::MethodNotAllowed { allow }), payload)
 }
 
-async fn elsewhere(ingress: web::Data<Ingress>) -> Answer {
-    ingress.counted(Err(Refusal::NotFound))
+async fn elsewhere(payload: web::Payload, ingress: Shared) -> HttpResponse {
+    ingress.answer(Err(Refusal::NotFound), payload)
 }
 
 /// The stages that more than one call goes through.
@@ -203,8 +210,13 @@ impl Ingress {
         }
     }
 
-    fn counted<T>(&self, answer: Result<T, Refusal>) -> Result<T, Refusal> {
-        answer.inspect_err(|refusal| self.counts.refused(refusal))
+    /// The last stage of every call.
+    fn answer(&self, answer: Answer, payload: web::Payload) -> HttpResponse {
+        let response = answer.unwrap_or_else(|refusal| {
+            self.counts.refused(&refusal);
+            refusal.error_response()
+        });
+        body::hold(response, payload)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::outbox::{Appended, Kept, NewEntry, State};
 pub(super) async fn accept(
     ingress: &Ingress,
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: &mut web::Payload,
 ) -> Result<HttpResponse, Refusal> {
     let (name, source) = ingress.source(request)?;
     let form = Form::of(request.headers())?;

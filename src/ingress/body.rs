@@ -1,8 +1,13 @@
-//! Reading a body within bounds: so many bytes, so much time.
+//! Reading a body within bounds: so many bytes, so much time; and not reading on when nobody wants it.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::error::PayloadError;
 use actix_web::http::header::HeaderMap;
-use actix_web::web::{Bytes, BytesMut};
+use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::{Stream, StreamExt as _};
 
 use crate::event::Fault;
@@ -13,7 +18,7 @@ use crate::ingress::{Limits, Refusal};
 /// Reads all of `payload`.
 pub(super) async fn collect(
     headers: &HeaderMap,
-    payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    payload: &mut Payload,
     limits: &Limits,
 ) -> Result<Untrusted<Bytes>, Refusal> {
     let limit_bytes = limits.body_bytes_max;
@@ -58,4 +63,33 @@ fn incomplete() -> Refusal {
         location: "http".to_owned(),
         detail: "The body broke off.".to_owned(),
     }])
+}
+
+/// The same answer, which keeps what is left of the request's body until it is sent.
+///
+/// The server drains a chunked body that nobody holds any more, however long it is. One that is still held when the
+/// answer is out ends the connection instead; a body that was read to its end changes nothing.
+pub(super) fn hold(response: HttpResponse, payload: Payload) -> HttpResponse {
+    response.map_body(|_, body| Held { body, payload }.boxed())
+}
+
+struct Held {
+    body: BoxBody,
+    #[expect(dead_code, reason = "it is there to be dropped with the answer")]
+    payload: Payload,
+}
+
+impl MessageBody for Held {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
 }

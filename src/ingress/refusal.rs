@@ -176,11 +176,6 @@ impl Refusal {
             | Self::Internal => &[],
         }
     }
-
-    /// Whether the body was left unread, so that the connection is of no more use.
-    const fn leaves_body(&self) -> bool {
-        matches!(self, Self::TooLarge { .. } | Self::BodyTimeout)
-    }
 }
 
 fn listed(faults: &[Fault]) -> String {
@@ -227,9 +222,6 @@ impl ResponseError for Refusal {
         }
         if let Self::Unauthenticated { challenge } = self {
             response.insert_header((header::WWW_AUTHENTICATE, *challenge));
-        }
-        if self.leaves_body() {
-            response.force_close();
         }
         response.json(Problem {
             r#type: format!("{TYPE_PREFIX}{}", row.word),

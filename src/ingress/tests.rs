@@ -10,7 +10,7 @@ mod surface;
 
 use std::sync::Arc;
 
-use actix_web::dev::Payload;
+use actix_web::dev::{Payload, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{self, TestRequest};
@@ -90,21 +90,11 @@ impl Door {
         request: TestRequest,
         body: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
     ) -> Reply {
-        let payload = Payload::Stream {
-            payload: body.boxed_local(),
-        };
-        self.serve(request, Some(payload)).await
+        self.serve(request, Some(stream_payload(body))).await
     }
 
     async fn serve(&self, request: TestRequest, payload: Option<Payload>) -> Reply {
-        let ingress = Data::clone(&self.ingress);
-        let app = App::new().configure(|config| configure(config, ingress));
-        let app = test::init_service(app).await;
-        let mut request = request.to_request();
-        if let Some(payload) = payload {
-            (request, _) = request.replace_payload(payload);
-        }
-        let response = test::call_service(&app, request).await;
+        let response = self.respond(request, payload).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = test::read_body(response).await;
         let text = String::from_utf8(body.to_vec()).unwrap();
@@ -113,6 +103,17 @@ impl Door {
             headers,
             text,
         }
+    }
+
+    async fn respond(&self, request: TestRequest, payload: Option<Payload>) -> ServiceResponse {
+        let ingress = Data::clone(&self.ingress);
+        let app = App::new().configure(|config| configure(config, ingress));
+        let app = test::init_service(app).await;
+        let mut request = request.to_request();
+        if let Some(payload) = payload {
+            (request, _) = request.replace_payload(payload);
+        }
+        test::call_service(&app, request).await
     }
 
     /// Posts one event in structured mode to the open source.
@@ -168,6 +169,12 @@ impl Reply {
         let accepted = self.json()["accepted"].as_array().cloned().unwrap();
         let status = |event: &Value| event["status"].as_str().unwrap().to_owned();
         accepted.iter().map(status).collect()
+    }
+}
+
+fn stream_payload(body: impl Stream<Item = Result<Bytes, PayloadError>> + 'static) -> Payload {
+    Payload::Stream {
+        payload: body.boxed_local(),
     }
 }
 

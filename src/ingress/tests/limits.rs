@@ -93,3 +93,26 @@ async fn an_answer_lists_a_hundred_faults_at_most() {
         "400 faults, the first 100 of them listed."
     );
 }
+
+/// I02, V7: the server would read an endless body to its end for us if we let go of it before the answer is out.
+#[actix_web::test]
+async fn an_unread_body_is_held_until_the_answer_is_sent() {
+    for (method, path) in [
+        ("POST", "/v1/sources/other/events"),
+        ("GET", "/v1"),
+        ("PUT", "/v1/sources/open/events"),
+    ] {
+        let held = Arc::new(());
+        let guard = Arc::clone(&held);
+        let unread = stream::poll_fn(move |_| {
+            let _held = &guard;
+            std::task::Poll::Pending
+        });
+        let door = Door::with(SMALL);
+        let request = TestRequest::with_uri(path).method(method.parse().unwrap());
+        let response = door.respond(request, Some(stream_payload(unread))).await;
+        assert_eq!(Arc::strong_count(&held), 2, "{path}");
+        drop(response);
+        assert_eq!(Arc::strong_count(&held), 1, "{path}");
+    }
+}
