@@ -10,15 +10,14 @@ use std::time::Duration;
 use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
 
 use self::reader::{Raw, Reader};
-use crate::dispatch::pace::Rate;
-use crate::imprint::client::Scheme;
-
 mod base_url;
+mod imprint;
 mod reader;
 pub mod secret;
 pub mod sources;
 
 pub use base_url::BaseUrl;
+pub use imprint::{Imprint, ImprintEnvironment};
 pub use reader::Fault;
 
 /// The defaults, built in.
@@ -38,17 +37,6 @@ pub enum Profile {
     /// A developer's machine.
     Local,
     /// Real customers.
-    Production,
-}
-
-/// Which of Imprint's environments the host is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImprintEnvironment {
-    /// A stand-in on this machine.
-    Local,
-    /// Imprint's sandbox.
-    Sandbox,
-    /// Imprint's production.
     Production,
 }
 
@@ -113,24 +101,6 @@ pub struct Ingress {
 pub struct Outbox {
     pub path: PathBuf,
     pub intake_max: usize,
-}
-
-/// The destination; see `config/default.toml` for each.
-#[derive(Clone, Debug)]
-#[expect(
-    missing_docs,
-    reason = "config/default.toml is where they are described, once"
-)]
-pub struct Imprint {
-    pub base_url: BaseUrl,
-    pub environment: ImprintEnvironment,
-    pub key_file: Option<PathBuf>,
-    pub merchant_key_file: Option<PathBuf>,
-    pub scheme: Scheme,
-    pub rate: Rate,
-    pub concurrency: usize,
-    pub deadline: Duration,
-    pub ca_file: Option<PathBuf>,
 }
 
 /// How the destination is sent to; see `config/default.toml` for each.
@@ -225,7 +195,7 @@ impl Config {
         let ingress = take_ingress(reader);
         let ops_listen = reader.take(&["ops", "listen"], listen);
         let outbox = take_outbox(reader);
-        let imprint = take_imprint(reader, profile, purpose);
+        let imprint = imprint::take(reader, profile, purpose);
         let threads = reader.take(&["dispatch", "threads"], |raw| raw.count(1, 64));
         let fold_max = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, 1000));
         let shutdown = take_shutdown(reader);
@@ -305,73 +275,6 @@ fn take_outbox(reader: &mut Reader) -> Option<Outbox> {
     })
 }
 
-fn take_imprint(
-    reader: &mut Reader,
-    profile: Option<Profile>,
-    purpose: Purpose,
-) -> Option<Imprint> {
-    let environment = reader.take(&["imprint", "environment"], |raw| {
-        raw.word(&[
-            ("local", ImprintEnvironment::Local),
-            ("sandbox", ImprintEnvironment::Sandbox),
-            ("production", ImprintEnvironment::Production),
-        ])
-    });
-    let host_allow = reader.take(&["imprint", "host_allow"], Raw::texts);
-    let base_url = reader.take(&["imprint", "base_url"], |raw| BaseUrl::parse(&raw.text()?));
-    if let (Some(profile), Some(environment), Some(host_allow), Some(base_url)) =
-        (profile, environment, &host_allow, &base_url)
-        && let Err(reason) = base_url.fits(profile, environment, host_allow)
-    {
-        reader.fault(&["imprint", "base_url"], reason);
-    }
-    let key_file = match purpose {
-        Purpose::Serve => reader
-            .take_optional(&["imprint", "key_file"], secret_file)
-            .or_else(|| {
-                reader.fault(
-                    &["imprint", "key_file"],
-                    "is required and names a readable file",
-                );
-                None
-            }),
-        Purpose::Check => reader.take_optional(&["imprint", "key_file"], path),
-    };
-    let read_file = if purpose == Purpose::Serve {
-        secret_file
-    } else {
-        path
-    };
-    let merchant_key_file = reader.take_optional(&["imprint", "merchant_key_file"], read_file);
-    let ca_file = reader.take_optional(&["imprint", "ca_file"], path);
-    let scheme = reader.take(&["imprint", "auth"], |raw| {
-        raw.word(&[("bearer", Scheme::Bearer), ("basic", Scheme::Basic)])
-    });
-    let rate = reader.take(&["imprint", "rate_per_second"], |raw| {
-        let rate = raw.number(0.0, 100_000.0)?;
-        Ok(if rate > 0.0 {
-            Rate::PerSecond(rate)
-        } else {
-            Rate::Unlimited
-        })
-    });
-    let concurrency = reader.take(&["imprint", "concurrency"], |raw| raw.count(1, 4096));
-    let deadline = reader.take(&["imprint", "deadline"], |raw| {
-        raw.duration(DEADLINE_MIN, DEADLINE_MAX)
-    });
-    Some(Imprint {
-        base_url: base_url?,
-        environment: environment?,
-        key_file,
-        merchant_key_file,
-        scheme: scheme?,
-        rate: rate?,
-        concurrency: concurrency?,
-        deadline: deadline?,
-        ca_file,
-    })
-}
-
 fn take_shutdown(reader: &mut Reader) -> Option<Shutdown> {
     let lag = reader.take(&["shutdown", "lag"], |raw| {
         raw.duration(Duration::ZERO, SHUTDOWN_MAX)
@@ -398,11 +301,6 @@ fn path(raw: Raw) -> Result<PathBuf, String> {
 
 fn listen(raw: Raw) -> Result<SocketAddr, String> {
     raw.parsed("an address and a port, such as 127.0.0.1:8080")
-}
-
-fn secret_file(raw: Raw) -> Result<PathBuf, String> {
-    let path = path(raw)?;
-    secret::read(&path).map(|_secret| path)
 }
 
 /// The fault of a file that cannot be read at all.

@@ -76,83 +76,19 @@ impl Metrics {
     /// A name is used twice or is not a name.
     pub fn new(words: Words) -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let declare = Declare(&registry);
-        let metrics = Self {
-            ingress: Ingress {
-                accepted: declare.counter("accepted_total", "Events kept for the first time.")?,
-                duplicates: declare
-                    .counter("duplicates_total", "Events that had been kept before.")?,
-                ignored: declare.counter(
-                    "ignored_total",
-                    "Events kept for the first time as ignored.",
-                )?,
-                refused: declare.counters(
-                    "refused_total",
-                    "Requests refused, by problem.",
-                    "problem",
-                )?,
-                unauthenticated: declare.counters(
-                    "unauthenticated_total",
-                    "Requests that were not authentic, by reason.",
-                    "reason",
-                )?,
-            },
-            dispatch: Dispatch {
-                conditions: words.conditions,
-                attempts: declare.counters(
-                    "attempts_total",
-                    "Requests to Imprint, by what came of them.",
-                    "outcome",
-                )?,
-                ended: declare.counters("ended_total", "Entries that ended, by how.", "state")?,
-                parked: declare.counters(
-                    "parked_total",
-                    "Entries that were parked, by why.",
-                    "reason",
-                )?,
-                entries: declare.histogram(
-                    "request_entries",
-                    "Entries one request carried.",
-                    ENTRIES,
-                )?,
-                seconds: declare.histograms(
-                    "request_duration_seconds",
-                    "From a request to what came of it.",
-                    "outcome",
-                    LATENCIES,
-                )?,
-                in_flight: declare.gauge("requests_in_flight", "Requests under way.")?,
-                destination: declare.gauges(
-                    "destination_state",
-                    "1 for what the destination is like now.",
-                    "state",
-                )?,
-                delivered_at: declare.gauge(
-                    "last_delivered_timestamp_seconds",
-                    "When an entry was last delivered; 0 for never.",
-                )?,
-            },
-            store: Store {
-                waiting: declare.gauge("waiting_entries", "Entries that wait to be delivered.")?,
-                parked: declare.gauge("parked_entries", "Entries that wait for a person.")?,
-                oldest: declare.gauge(
-                    "oldest_waiting_seconds",
-                    "How long the oldest waiting entry has waited; 0 if none waits.",
-                )?,
-            },
-            registry: registry.clone(),
-        };
         // CPU, memory and file descriptors, under the names that every dashboard knows.
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
-        for state in words.endings {
-            metrics.dispatch.ended.with_label_values(&[*state]);
-        }
-        if let Some(first) = words.conditions.first() {
-            metrics.dispatch.condition(first);
-        }
-        Ok(metrics)
+        let declare = Declare(&registry);
+        let (ingress, dispatch) = (Ingress::new(&declare)?, Dispatch::new(&declare, words)?);
+        let store = Store::new(&declare)?;
+        Ok(Self {
+            registry,
+            ingress,
+            dispatch,
+            store,
+        })
     }
 
     /// The page for Prometheus, in its text format.
@@ -170,7 +106,88 @@ impl Metrics {
     }
 }
 
+impl Ingress {
+    fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
+        Ok(Self {
+            accepted: declare.counter("accepted_total", "Events kept for the first time.")?,
+            duplicates: declare.counter("duplicates_total", "Events that had been kept before.")?,
+            ignored: declare.counter(
+                "ignored_total",
+                "Events kept for the first time as ignored.",
+            )?,
+            refused: declare.counters(
+                "refused_total",
+                "Requests refused, by problem.",
+                "problem",
+            )?,
+            unauthenticated: declare.counters(
+                "unauthenticated_total",
+                "Requests that were not authentic, by reason.",
+                "reason",
+            )?,
+        })
+    }
+}
+
+impl Store {
+    fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
+        Ok(Self {
+            waiting: declare.gauge("waiting_entries", "Entries that wait to be delivered.")?,
+            parked: declare.gauge("parked_entries", "Entries that wait for a person.")?,
+            oldest: declare.gauge(
+                "oldest_waiting_seconds",
+                "How long the oldest waiting entry has waited; 0 if none waits.",
+            )?,
+        })
+    }
+}
+
 impl Dispatch {
+    fn new(declare: &Declare<'_>, words: Words) -> prometheus::Result<Self> {
+        let dispatch = Self {
+            conditions: words.conditions,
+            attempts: declare.counters(
+                "attempts_total",
+                "Requests to Imprint, by what came of them.",
+                "outcome",
+            )?,
+            ended: declare.counters("ended_total", "Entries that ended, by how.", "state")?,
+            parked: declare.counters(
+                "parked_total",
+                "Entries that were parked, by why.",
+                "reason",
+            )?,
+            entries: declare.histogram(
+                "request_entries",
+                "Entries one request carried.",
+                ENTRIES,
+            )?,
+            seconds: declare.histograms(
+                "request_duration_seconds",
+                "From a request to what came of it.",
+                "outcome",
+                LATENCIES,
+            )?,
+            in_flight: declare.gauge("requests_in_flight", "Requests under way.")?,
+            destination: declare.gauges(
+                "destination_state",
+                "1 for what the destination is like now.",
+                "state",
+            )?,
+            delivered_at: declare.gauge(
+                "last_delivered_timestamp_seconds",
+                "When an entry was last delivered; 0 for never.",
+            )?,
+        };
+        for state in words.endings {
+            dispatch.ended.with_label_values(&[*state]);
+        }
+        if let Some(first) = words.conditions.first() {
+            dispatch.condition(first);
+        }
+        Ok(dispatch)
+    }
+
     /// Counts a request and what came of it.
     pub fn attempt(&self, outcome: &'static str, entries: usize, took: Duration) {
         self.attempts.with_label_values(&[outcome]).inc();

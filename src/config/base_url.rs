@@ -137,69 +137,33 @@ mod tests {
     #[test]
     fn host_environment_and_profile_must_agree() {
         use ImprintEnvironment as Env;
-        let table = [
-            (
-                "https://dev.sbx.imprint.co",
-                Profile::Production,
-                Env::Sandbox,
-                true,
-            ),
-            (
-                "https://dev.imprint.co",
-                Profile::Production,
-                Env::Production,
-                true,
-            ),
-            (
-                "https://dev.imprint.co",
-                Profile::Local,
-                Env::Sandbox,
-                false,
-            ),
-            (
-                "https://dev.sbx.imprint.co",
-                Profile::Local,
-                Env::Production,
-                false,
-            ),
-            (
-                "https://dev.sbx.imprint.co",
-                Profile::Local,
-                Env::Local,
-                false,
-            ),
-            ("http://127.0.0.1:1", Profile::Local, Env::Sandbox, true),
-            (
-                "http://127.0.0.1:1",
-                Profile::Production,
-                Env::Sandbox,
-                false,
-            ),
-            (
-                "https://proxy.example.com",
-                Profile::Production,
-                Env::Production,
-                true,
-            ),
-            (
-                "https://other.example.com",
-                Profile::Production,
-                Env::Production,
-                false,
-            ),
-            (
-                "https://other.example.com",
-                Profile::Local,
-                Env::Local,
-                false,
-            ),
-        ];
-        for (url, profile, environment, fits) in table {
+        let check = |url: &str, profile, environment, fits: bool| {
             let allowed = ["proxy.example.com".to_owned()];
             let verdict = BaseUrl::parse(url)
                 .unwrap()
                 .fits(profile, environment, &allowed);
             assert_eq!(verdict.is_ok(), fits, "{url} {profile:?} {environment:?}");
-        }
+        };
+        let (local, production) = (Profile::Local, Profile::Production);
+        check("https://dev.sbx.imprint.co", production, Env::Sandbox, true);
+        check("https://dev.imprint.co", production, Env::Production, true);
+        check("https://dev.imprint.co", local, Env::Sandbox, false);
+        check("https://dev.sbx.imprint.co", local, Env::Production, false);
+        check("https://dev.sbx.imprint.co", local, Env::Local, false);
+        check("http://127.0.0.1:1", local, Env::Sandbox, true);
+        check("http://127.0.0.1:1", production, Env::Sandbox, false);
+        check(
+            "https://proxy.example.com",
+            production,
+            Env::Production,
+            true,
+        );
+        check(
+            "https://other.example.com",
+            production,
+            Env::Production,
+            false,
+        );
+        check("https://other.example.com", local, Env::Local, false);
     }
 }

@@ -90,7 +90,11 @@ impl Condition {
 }
 
 fn throttled(streak: u32, outcome: &Outcome, now: Timestamp, jitter: f64) -> Condition {
-    let hint = if let Outcome::Throttled(hint) = outcome { *hint } else { None };
+    let hint = if let Outcome::Throttled(hint) = outcome {
+        *hint
+    } else {
+        None
+    };
     let wait = hint.unwrap_or_else(|| backoff(streak, jitter).max(THROTTLE_MIN));
     Condition::Throttled {
         until: now.after(wait),

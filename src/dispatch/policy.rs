@@ -79,23 +79,43 @@ pub fn settlement(
     jitter: f64,
 ) -> Settlement {
     let held = held(claimed, fold, now);
-    let tried = Settlement { attempted: fold.carried.iter().copied().map(EntryId).collect(), ..held.clone() };
+    let tried = Settlement {
+        attempted: fold.carried.iter().copied().map(EntryId).collect(),
+        ..held.clone()
+    };
     match decision {
         Decision::Deliver => delivered(claimed, fold, tried),
-        Decision::Ignore => Settlement { endings: ignored(claimed), failures: 0, ..tried },
-        Decision::Unfold => {
-            Settlement { unfold_to: fold.carried.iter().copied().max().map(EntryId), ..tried }
-        }
+        Decision::Ignore => Settlement {
+            endings: ignored(claimed),
+            failures: 0,
+            ..tried
+        },
+        Decision::Unfold => Settlement {
+            unfold_to: fold.carried.iter().copied().max().map(EntryId),
+            ..tried
+        },
         Decision::Park { detail } => parked(fold, detail, tried),
-        Decision::Again(applied) => again(claimed, fold, applied, backoff(claimed.failures.saturating_add(1), jitter), tried),
+        Decision::Again(applied) => again(
+            claimed,
+            fold,
+            applied,
+            backoff(claimed.failures.saturating_add(1), jitter),
+            tried,
+        ),
         Decision::Hold => held,
     }
 }
 
 /// The lane as it is, due at once; only what is over without any request is over.
 fn held(claimed: &ClaimedLane, fold: &Fold, now: Timestamp) -> Settlement {
-    let unreadable = Ending::Parked { reason: ParkReason::Unreadable, detail: None };
-    let unreadable = claimed.unreadable.iter().map(|entry| (*entry, unreadable.clone()));
+    let unreadable = Ending::Parked {
+        reason: ParkReason::Unreadable,
+        detail: None,
+    };
+    let unreadable = claimed
+        .unreadable
+        .iter()
+        .map(|entry| (*entry, unreadable.clone()));
     Settlement {
         lane: claimed.lane,
         endings: endings(&fold.stale).chain(unreadable).collect(),
@@ -110,25 +130,54 @@ fn held(claimed: &ClaimedLane, fold: &Fold, now: Timestamp) -> Settlement {
 
 fn delivered(claimed: &ClaimedLane, fold: &Fold, mut tried: Settlement) -> Settlement {
     tried.endings.extend(endings(&fold.over));
-    Settlement { versions: Some(claimed.versions.clone().delivered(fold)), failures: 0, ..tried }
+    Settlement {
+        versions: Some(claimed.versions.clone().delivered(fold)),
+        failures: 0,
+        ..tried
+    }
 }
 
 fn ignored(claimed: &ClaimedLane) -> Vec<(EntryId, Ending)> {
-    claimed.waiting.iter().map(|waiting| (waiting.entry, Ending::Ignored)).collect()
+    claimed
+        .waiting
+        .iter()
+        .map(|waiting| (waiting.entry, Ending::Ignored))
+        .collect()
 }
 
 fn parked(fold: &Fold, detail: String, mut tried: Settlement) -> Settlement {
-    let parked = Ending::Parked { reason: ParkReason::Rejected, detail: Some(detail) };
-    tried.endings.extend(fold.carried.iter().map(|entry| (EntryId(*entry), parked.clone())));
-    Settlement { failures: 0, ..tried }
+    let parked = Ending::Parked {
+        reason: ParkReason::Rejected,
+        detail: Some(detail),
+    };
+    tried.endings.extend(
+        fold.carried
+            .iter()
+            .map(|entry| (EntryId(*entry), parked.clone())),
+    );
+    Settlement {
+        failures: 0,
+        ..tried
+    }
 }
 
-fn again(claimed: &ClaimedLane, fold: &Fold, applied: Applied, rest: Duration, tried: Settlement) -> Settlement {
+fn again(
+    claimed: &ClaimedLane,
+    fold: &Fold,
+    applied: Applied,
+    rest: Duration,
+    tried: Settlement,
+) -> Settlement {
     let versions = match applied {
         Applied::No => None,
         Applied::Maybe => Some(claimed.versions.clone().maybe_applied(fold)),
     };
-    Settlement { failures: claimed.failures.saturating_add(1), due: tried.at.after(rest), versions, ..tried }
+    Settlement {
+        failures: claimed.failures.saturating_add(1),
+        due: tried.at.after(rest),
+        versions,
+        ..tried
+    }
 }
 
 /// A lane that had nothing to send: what is over is over, and clearing alone needs no request.

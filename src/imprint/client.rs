@@ -314,7 +314,11 @@ fn unconnected(error: &io::Error) -> Outcome {
 }
 
 fn cut(error: &PayloadError) -> Cause {
-    if matches!(error, PayloadError::Overflow) { Cause::TooLong } else { Cause::Disconnected }
+    if matches!(error, PayloadError::Overflow) {
+        Cause::TooLong
+    } else {
+        Cause::Disconnected
+    }
 }
 
 #[cfg(test)]

@@ -365,7 +365,10 @@ impl<'de> Visitor<'de> for Facts {
         let unknown = || de::Error::custom("a leaf Imprint does not know");
         let mut update = Update::default();
         while let Some((path, value)) = map.next_entry::<String, Value>()? {
-            update.insert(Leaf::parse(&path).ok_or_else(unknown)?, Fact::from_value(value));
+            update.insert(
+                Leaf::parse(&path).ok_or_else(unknown)?,
+                Fact::from_value(value),
+            );
         }
         Ok(update)
     }

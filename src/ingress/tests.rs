@@ -17,7 +17,6 @@ use actix_web::test::{self, TestRequest};
 use actix_web::web::{Bytes, Data};
 use actix_web::{App, http};
 use futures_util::{Stream, StreamExt as _};
-use prometheus::{IntCounter, IntCounterVec, Opts};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -229,7 +228,10 @@ fn mapping(domain: Domain) -> Mapping {
 }
 
 fn counts() -> metrics::Ingress {
-    let words = metrics::Words { conditions: &[], endings: &[] };
+    let words = metrics::Words {
+        conditions: &[],
+        endings: &[],
+    };
     metrics::Metrics::new(words).unwrap().ingress
 }
 

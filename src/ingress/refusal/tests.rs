@@ -117,9 +117,7 @@ async fn a_problem_lists_its_faults_up_to_a_limit() {
 /// D01, D05, D19
 #[test]
 fn every_failure_of_the_store_asks_the_sender_to_come_again() {
-    let failed = outbox::Error::Failed {
-        doing: "appending",
-    };
+    let failed = outbox::Error::Failed { doing: "appending" };
     for (error, refusal) in [
         (outbox::Error::Busy, Refusal::Busy),
         (outbox::Error::Full, Refusal::StoreFull),

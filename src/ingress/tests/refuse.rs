@@ -257,9 +257,7 @@ async fn only_forms_that_events_come_in_are_taken() {
 /// D01, D05, D06, D09, D19: never 2xx, and the sender comes again.
 #[actix_web::test]
 async fn a_store_that_cannot_keep_is_never_answered_2xx() {
-    let failed = || Error::Failed {
-        doing: "appending",
-    };
+    let failed = || Error::Failed { doing: "appending" };
     for (error, word, seconds) in [
         (Error::Busy, "busy", "1"),
         (Error::Full, "store_full", "30"),

@@ -1,0 +1,121 @@
+//! The two listeners, and the doors that sources come in by.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpServer, web};
+use anyhow::{Context as _, anyhow};
+use secrecy::SecretString;
+
+use crate::config::{self, Config, secret, sources};
+use crate::event::SourceName;
+use crate::ingress::auth::Verifier;
+use crate::ingress::{self, EventKind, Ingress, Limits, Source};
+use crate::ops::{self, Ops};
+
+/// The sources by name, each with its secrets read.
+pub(super) fn doors(sources: Vec<sources::Source>) -> anyhow::Result<BTreeMap<SourceName, Source>> {
+    sources
+        .into_iter()
+        .map(|source| Ok((source.name.clone(), door(source)?)))
+        .collect()
+}
+
+fn door(source: sources::Source) -> anyhow::Result<Source> {
+    let secrets = |files: &[PathBuf]| -> anyhow::Result<Vec<SecretString>> {
+        files
+            .iter()
+            .map(|file| secret::read(file).map_err(|reason| anyhow!(reason)))
+            .collect()
+    };
+    let verifier = match &source.auth {
+        sources::Auth::None => {
+            tracing::warn!(
+                source = source.name.as_str(),
+                "anybody may send as this source: it is not authenticated"
+            );
+            Ok(Verifier::none())
+        }
+        sources::Auth::Bearer(files) => Verifier::bearer(&secrets(files)?),
+        sources::Auth::StandardWebhooks(files) => Verifier::standard_webhooks(&secrets(files)?),
+    };
+    let kinds = source.kinds.into_iter().map(|(event_type, kind)| {
+        let sources::Kind {
+            schema,
+            mapping,
+            epoch,
+        } = kind;
+        (
+            event_type,
+            EventKind {
+                schema,
+                mapping,
+                epoch,
+            },
+        )
+    });
+    Ok(Source {
+        verifier: verifier.with_context(|| format!("the secrets of source {}", source.name))?,
+        kinds: kinds.collect(),
+        ignored: source.ignored,
+        allowed_origins: source.allowed_origins.into_iter().collect(),
+    })
+}
+
+/// How much is taken from a stranger.
+pub(super) const fn limits(settings: &config::Ingress) -> Limits {
+    Limits {
+        body_bytes_max: settings.body_bytes_max,
+        body_time_max: settings.body_deadline,
+        batch_events_max: settings.batch_max,
+        version_ahead_max: settings.version_ahead_max,
+    }
+}
+
+/// Binds the listener for events.
+pub(super) fn ingress(config: &Config, door: Ingress) -> anyhow::Result<(SocketAddr, Server)> {
+    let settings = &config.ingress;
+    let door = web::Data::new(door);
+    let server = HttpServer::new(move || {
+        let door = door.clone();
+        App::new().configure(move |config| ingress::configure(config, door))
+    })
+    .workers(if settings.workers == 0 {
+        cores()
+    } else {
+        settings.workers
+    })
+    .max_connections(settings.connections_max)
+    .client_request_timeout(settings.head_deadline)
+    .keep_alive(settings.keep_alive)
+    // The application's own deadline is the one that counts; this one only has to be no shorter.
+    .shutdown_timeout(config.shutdown.drain.as_secs().saturating_add(1))
+    .disable_signals()
+    .bind(settings.listen)
+    .with_context(|| format!("ingress.listen {}", settings.listen))?;
+    bound(server.addrs().first().copied(), server.run())
+}
+
+/// Binds the listener for health and metrics. It has a thread of its own, so that it answers while the others are busy.
+pub(super) fn ops(config: &Config, ops: Ops) -> anyhow::Result<(SocketAddr, Server)> {
+    let ops = web::Data::new(ops);
+    let server = HttpServer::new(move || {
+        let ops = ops.clone();
+        App::new().configure(move |config| ops::configure(config, ops))
+    })
+    .workers(1)
+    .disable_signals()
+    .bind(config.ops_listen)
+    .with_context(|| format!("ops.listen {}", config.ops_listen))?;
+    bound(server.addrs().first().copied(), server.run())
+}
+
+fn bound(address: Option<SocketAddr>, server: Server) -> anyhow::Result<(SocketAddr, Server)> {
+    Ok((address.context("no address was bound")?, server))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,150 @@
+//! The dispatch threads. Each has a runtime and a client of its own, because the client cannot leave its thread.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context as _, anyhow, bail};
+use futures_util::future::select_all;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::runtime;
+use tokio::sync::{oneshot, watch};
+use tokio::task::LocalSet;
+
+use crate::config::Config;
+use crate::dispatch::destination::Destination;
+use crate::dispatch::{Dispatcher, Limits};
+use crate::imprint::client::{self, Client, Credential};
+use crate::metrics;
+use crate::outbox::SqliteOutbox;
+use crate::telemetry::chain;
+use crate::time::Clock;
+
+/// What every thread gets a share of.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) outbox: Arc<SqliteOutbox>,
+    pub(super) destination: Arc<Destination>,
+    pub(super) clock: Clock,
+    pub(super) counts: metrics::Dispatch,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+/// The threads that send.
+pub(super) struct Senders(Vec<Sender>);
+
+/// One of them: how it ended, and the thread to wait for.
+struct Sender {
+    ended: oneshot::Receiver<anyhow::Result<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Senders {
+    /// Starts as many threads as the configuration says; they end when `parts.stopped` says so.
+    pub(super) fn start(
+        config: &Config,
+        credential: &Arc<Credential>,
+        parts: &Parts,
+    ) -> anyhow::Result<Self> {
+        let tls = client::tls(roots(config.imprint.ca_file.as_deref())?)?;
+        let limits = Limits {
+            concurrency: config.imprint.concurrency.div_ceil(config.dispatch.threads),
+            fold_max: config.dispatch.fold_max,
+            deadline: config.imprint.deadline,
+        };
+        let senders = (0..config.dispatch.threads).map(|number| {
+            let base_url = config.imprint.base_url.as_str().to_owned();
+            let (credential, tls, parts) =
+                (Arc::clone(credential), Arc::clone(&tls), parts.clone());
+            let (end, ended) = oneshot::channel();
+            let run = move || {
+                // If nobody waits any more, the process is ending for another reason.
+                let _unheard = end.send(send(&base_url, credential, tls, parts, limits));
+            };
+            let thread = thread::Builder::new()
+                .name(format!("dispatch-{number}"))
+                .spawn(run)?;
+            Ok(Sender {
+                ended,
+                thread: Some(thread),
+            })
+        });
+        Ok(Self(senders.collect::<anyhow::Result<_>>()?))
+    }
+
+    /// Resolves when one of the threads ends before it was asked to.
+    pub(super) async fn failed(&mut self) -> anyhow::Error {
+        let (ended, _, _) = select_all(self.0.iter_mut().map(|sender| &mut sender.ended)).await;
+        match ended {
+            Ok(Ok(())) => anyhow!("nobody asked it to"),
+            Ok(Err(error)) => error,
+            Err(_gone) => anyhow!("it panicked"),
+        }
+    }
+
+    /// Resolves when all threads have ended.
+    pub(super) async fn ended(&mut self) {
+        for sender in &mut self.0 {
+            if let Ok(Err(error)) = (&mut sender.ended).await {
+                tracing::error!(error = chain(error.as_ref()), "a dispatch thread failed");
+            }
+            if sender
+                .thread
+                .take()
+                .is_some_and(|thread| thread.join().is_err())
+            {
+                tracing::error!("a dispatch thread panicked");
+            }
+        }
+    }
+}
+
+/// What one thread does.
+fn send(
+    base_url: &str,
+    credential: Arc<Credential>,
+    tls: Arc<ClientConfig>,
+    parts: Parts,
+    limits: Limits,
+) -> anyhow::Result<()> {
+    let Parts {
+        outbox,
+        destination,
+        clock,
+        counts,
+        stopped,
+    } = parts;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let partner = Client::new(base_url, credential, tls, clock.clone());
+        let dispatcher = Dispatcher {
+            outbox,
+            partner,
+            destination,
+            limits,
+            clock,
+            counts,
+        };
+        Ok(dispatcher.run(stopped).await?)
+    })
+}
+
+/// The roots that the operator trusts instead of the public ones.
+fn roots(file: Option<&Path>) -> anyhow::Result<Option<RootCertStore>> {
+    let Some(file) = file else { return Ok(None) };
+    let unusable = || format!("imprint.ca_file {}", file.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).with_context(unusable)? {
+        roots
+            .add(certificate.with_context(unusable)?)
+            .with_context(unusable)?;
+    }
+    if roots.is_empty() {
+        bail!("{} has no certificate in it", unusable());
+    }
+    Ok(Some(roots))
+}

@@ -1,0 +1,111 @@
+//! The section on the destination.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::reader::{Raw, Reader};
+use super::{BaseUrl, DEADLINE_MAX, DEADLINE_MIN, Profile, Purpose, path, secret};
+use crate::dispatch::pace::Rate;
+use crate::imprint::client::Scheme;
+
+/// Which of Imprint's environments the host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImprintEnvironment {
+    /// A stand-in on this machine.
+    Local,
+    /// Imprint's sandbox.
+    Sandbox,
+    /// Imprint's production.
+    Production,
+}
+
+/// The destination; see `config/default.toml` for each.
+#[derive(Clone, Debug)]
+#[expect(
+    missing_docs,
+    reason = "config/default.toml is where they are described, once"
+)]
+pub struct Imprint {
+    pub base_url: BaseUrl,
+    pub environment: ImprintEnvironment,
+    pub key_file: Option<PathBuf>,
+    pub merchant_key_file: Option<PathBuf>,
+    pub scheme: Scheme,
+    pub rate: Rate,
+    pub concurrency: usize,
+    pub deadline: Duration,
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Takes the section, as far as it can be read.
+pub(super) fn take(
+    reader: &mut Reader,
+    profile: Option<Profile>,
+    purpose: Purpose,
+) -> Option<Imprint> {
+    let environment = reader.take(&["imprint", "environment"], |raw| {
+        raw.word(&[
+            ("local", ImprintEnvironment::Local),
+            ("sandbox", ImprintEnvironment::Sandbox),
+            ("production", ImprintEnvironment::Production),
+        ])
+    });
+    let host_allow = reader.take(&["imprint", "host_allow"], Raw::texts);
+    let base_url = reader.take(&["imprint", "base_url"], |raw| BaseUrl::parse(&raw.text()?));
+    if let (Some(profile), Some(environment), Some(host_allow), Some(base_url)) =
+        (profile, environment, &host_allow, &base_url)
+        && let Err(reason) = base_url.fits(profile, environment, host_allow)
+    {
+        reader.fault(&["imprint", "base_url"], reason);
+    }
+    let key_file = match purpose {
+        Purpose::Serve => reader
+            .take_optional(&["imprint", "key_file"], secret_file)
+            .or_else(|| {
+                reader.fault(
+                    &["imprint", "key_file"],
+                    "is required and names a readable file",
+                );
+                None
+            }),
+        Purpose::Check => reader.take_optional(&["imprint", "key_file"], path),
+    };
+    let read_file = if purpose == Purpose::Serve {
+        secret_file
+    } else {
+        path
+    };
+    let merchant_key_file = reader.take_optional(&["imprint", "merchant_key_file"], read_file);
+    let ca_file = reader.take_optional(&["imprint", "ca_file"], path);
+    let scheme = reader.take(&["imprint", "auth"], |raw| {
+        raw.word(&[("bearer", Scheme::Bearer), ("basic", Scheme::Basic)])
+    });
+    let rate = reader.take(&["imprint", "rate_per_second"], |raw| {
+        let rate = raw.number(0.0, 100_000.0)?;
+        Ok(if rate > 0.0 {
+            Rate::PerSecond(rate)
+        } else {
+            Rate::Unlimited
+        })
+    });
+    let concurrency = reader.take(&["imprint", "concurrency"], |raw| raw.count(1, 4096));
+    let deadline = reader.take(&["imprint", "deadline"], |raw| {
+        raw.duration(DEADLINE_MIN, DEADLINE_MAX)
+    });
+    Some(Imprint {
+        base_url: base_url?,
+        environment: environment?,
+        key_file,
+        merchant_key_file,
+        scheme: scheme?,
+        rate: rate?,
+        concurrency: concurrency?,
+        deadline: deadline?,
+        ca_file,
+    })
+}
+
+fn secret_file(raw: Raw) -> Result<PathBuf, String> {
+    let path = path(raw)?;
+    secret::read(&path).map(|_secret| path)
+}
