@@ -6,3 +6,4 @@
 )]
 
 mod outbox_suite;
+mod tidy;
