@@ -250,3 +250,17 @@ fn named_rooms(text: &str) -> Vec<String> {
         .filter(|named| !named.is_empty())
         .collect()
 }
+
+#[test]
+fn the_readme_lists_every_setting() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let defaults = fs::read_to_string(root().join("config/default.toml")).unwrap();
+    let mut section = String::new();
+    for line in defaults.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.replace(']', ".");
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            assert!(readme.contains(&format!("`{section}{key}`")), "{section}{key}");
+        }
+    }
+}
