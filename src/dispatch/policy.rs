@@ -85,11 +85,7 @@ pub fn settlement(
     };
     match decision {
         Decision::Deliver => delivered(claimed, fold, tried),
-        Decision::Ignore => Settlement {
-            endings: ignored(claimed),
-            failures: 0,
-            ..tried
-        },
+        Decision::Ignore => ignored(claimed, tried),
         Decision::Unfold => Settlement {
             unfold_to: fold.carried.iter().copied().max().map(EntryId),
             ..tried
@@ -137,12 +133,20 @@ fn delivered(claimed: &ClaimedLane, fold: &Fold, mut tried: Settlement) -> Settl
     }
 }
 
-fn ignored(claimed: &ClaimedLane) -> Vec<(EntryId, Ending)> {
-    claimed
+fn ignored(claimed: &ClaimedLane, mut tried: Settlement) -> Settlement {
+    let stale: Vec<EntryId> = tried.endings.iter().map(|(entry, _)| *entry).collect();
+    let rest = claimed
         .waiting
         .iter()
-        .map(|waiting| (waiting.entry, Ending::Ignored))
-        .collect()
+        .map(|waiting| waiting.entry)
+        .filter(|entry| !stale.contains(entry));
+    tried
+        .endings
+        .extend(rest.map(|entry| (entry, Ending::Ignored)));
+    Settlement {
+        failures: 0,
+        ..tried
+    }
 }
 
 fn parked(fold: &Fold, detail: String, mut tried: Settlement) -> Settlement {
@@ -202,4 +206,179 @@ fn endings(ends: &[(u64, End)]) -> impl Iterator<Item = (EntryId, Ending)> + '_ 
         };
         (EntryId(*entry), ending)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::Version;
+    use crate::fold::{Candidate, FoldMax, LaneVersions, fold};
+    use crate::imprint::{Cause, Fact, ImprintId, Leaf};
+    use crate::outbox::{LaneId, WaitingEntry};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn waiting(entry: u64, value: i64, path: &str) -> WaitingEntry {
+        let fact = (Leaf::parse(path).unwrap(), Fact::from_value(json!("x")));
+        let version = Version {
+            epoch: 0,
+            value,
+            arrival: entry,
+        };
+        WaitingEntry {
+            entry: EntryId(entry),
+            version,
+            update: [fact].into_iter().collect(),
+        }
+    }
+
+    /// A lane with two entries that ride together, 1 and 3, and one that 1 beats.
+    fn lane() -> (ClaimedLane, Fold) {
+        let claimed = ClaimedLane {
+            lane: LaneId(7),
+            customer: ImprintId::parse("CUST-1").ok(),
+            versions: LaneVersions::default(),
+            failures: 2,
+            unfold_to: None,
+            waiting: vec![
+                waiting(1, 5, "email"),
+                waiting(2, 4, "email"),
+                waiting(3, 6, "phone"),
+            ],
+            unreadable: vec![EntryId(9)],
+        };
+        let candidates: Vec<Candidate<'_>> = claimed
+            .waiting
+            .iter()
+            .map(|waiting| Candidate {
+                version: waiting.version,
+                update: &waiting.update,
+            })
+            .collect();
+        let fold = fold(&claimed.versions, &candidates, FoldMax(100));
+        (claimed, fold)
+    }
+
+    fn settle(decision: Decision) -> Settlement {
+        let (claimed, fold) = lane();
+        settlement(&claimed, &fold, decision, NOW, 0.5)
+    }
+
+    fn ended(settlement: &Settlement) -> Vec<(u64, &'static str)> {
+        settlement
+            .endings
+            .iter()
+            .map(|(entry, ending)| (entry.0, ending.state().as_str()))
+            .collect()
+    }
+
+    #[test]
+    fn every_outcome_has_its_decision() {
+        let rejection = Rejection {
+            status: 400,
+            kind: Some("BAD".to_owned()),
+            param: Some("email".to_owned()),
+        };
+        let cause = Cause::Status(500);
+        let table = [
+            (Outcome::Applied, 2, Decision::Deliver),
+            (Outcome::Throttled(None), 2, Decision::Hold),
+            (Outcome::Denied(cause), 2, Decision::Hold),
+            (Outcome::Unavailable(cause), 2, Decision::Again(Applied::No)),
+            (Outcome::Unknown(cause), 2, Decision::Again(Applied::Maybe)),
+            (Outcome::NotFound, 2, Decision::Ignore),
+            (Outcome::Rejected(rejection.clone()), 2, Decision::Unfold),
+            (
+                Outcome::Rejected(rejection),
+                1,
+                Decision::Park {
+                    detail: "status 400 BAD email".to_owned(),
+                },
+            ),
+        ];
+        for (outcome, carried, decision) in table {
+            assert_eq!(decide(&outcome, carried), decision, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_delivered_names_what_it_beat() {
+        let settlement = settle(Decision::Deliver);
+        let ended = ended(&settlement);
+        let expected = [
+            (9, "parked"),
+            (1, "delivered"),
+            (2, "superseded"),
+            (3, "delivered"),
+        ];
+        assert_eq!(ended, expected);
+        assert!(
+            settlement
+                .endings
+                .contains(&(EntryId(2), Ending::Superseded(EntryId(1))))
+        );
+        assert_eq!((settlement.failures, settlement.due), (0, NOW));
+        assert!(settlement.versions.is_some());
+    }
+
+    /// U25, U34, U35: no fault of the destination ends an entry, and only a failure of the lane is counted.
+    #[test]
+    fn a_fault_of_the_destination_ends_nothing() {
+        for (decision, attempted, failures) in [
+            (Decision::Hold, 0, 2),
+            (Decision::Again(Applied::No), 2, 3),
+            (Decision::Again(Applied::Maybe), 2, 3),
+            (Decision::Unfold, 2, 2),
+        ] {
+            let settlement = settle(decision.clone());
+            assert_eq!(ended(&settlement), [(9, "parked")], "{decision:?}");
+            assert_eq!(
+                (settlement.attempted.len(), settlement.failures),
+                (attempted, failures),
+                "{decision:?}"
+            );
+        }
+        assert_eq!(settle(Decision::Unfold).unfold_to, Some(EntryId(3)));
+        assert_eq!(
+            settle(Decision::Again(Applied::No)).due,
+            NOW.after(Duration::from_secs(2))
+        );
+        assert!(settle(Decision::Again(Applied::Maybe)).versions.is_some());
+    }
+
+    #[test]
+    fn a_customer_that_is_not_there_ends_the_lane_as_ignored() {
+        let settlement = settle(Decision::Ignore);
+        let words: BTreeSet<_> = ended(&settlement).into_iter().collect();
+        assert_eq!(
+            words,
+            [
+                (1, "ignored"),
+                (2, "ignored"),
+                (3, "ignored"),
+                (9, "parked")
+            ]
+            .into()
+        );
+    }
+
+    #[test]
+    fn clearing_alone_needs_no_request() {
+        let (claimed, fold) = lane();
+        let settlement = unsent(&claimed, &fold, NOW);
+        assert_eq!(
+            ended(&settlement),
+            [
+                (9, "parked"),
+                (1, "ignored"),
+                (2, "superseded"),
+                (3, "ignored")
+            ]
+        );
+        assert!(settlement.attempted.is_empty());
+    }
 }

@@ -260,7 +260,10 @@ fn the_readme_lists_every_setting() {
         if let Some(name) = line.strip_prefix('[') {
             section = name.replace(']', ".");
         } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
-            assert!(readme.contains(&format!("`{section}{key}`")), "{section}{key}");
+            assert!(
+                readme.contains(&format!("`{section}{key}`")),
+                "{section}{key}"
+            );
         }
     }
 }
