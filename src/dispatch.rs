@@ -91,6 +91,10 @@ impl<P: Partner + 'static> Dispatcher<P> {
             tokio::select! {
                 Some(landed) = flights.tasks.join_next_with_id(), if !flights.tasks.is_empty() => {
                     dispatcher.land(&mut flights, landed).await;
+                    // One look at the outbox serves all that have landed meanwhile.
+                    while let Some(landed) = flights.tasks.try_join_next_with_id() {
+                        dispatcher.land(&mut flights, landed).await;
+                    }
                 }
                 () = woken => {}
                 () = changed => {}

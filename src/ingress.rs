@@ -220,26 +220,15 @@ impl Ingress {
     }
 }
 
-/// The refusal for a failure of the store. A full queue is no news: the refusal is counted, and the sender comes again.
+/// The refusal for a failure of the store, which has said itself, once, what is wrong with it.
 fn store_failed(error: &outbox::Error) -> Refusal {
     let refusal = Refusal::from(error);
     let cause: &(dyn std::error::Error + 'static) = error;
-    match error {
-        outbox::Error::Busy | outbox::Error::Closed => {
-            tracing::debug!(
-                cause,
-                refusal = refusal.word(),
-                "the store takes nothing now"
-            );
-        }
-        outbox::Error::Full | outbox::Error::Failed { .. } => {
-            tracing::error!(
-                cause,
-                refusal = refusal.word(),
-                "the store cannot take a request"
-            );
-        }
-    }
+    tracing::debug!(
+        cause,
+        refusal = refusal.word(),
+        "the store did not take a request"
+    );
     refusal
 }
 

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, oneshot, watch};
 
+use self::room::Room;
 use self::writer::{Command, Reply, Writer};
 use super::waiters::Waiters;
 use super::{
@@ -26,6 +27,7 @@ mod append;
 mod dispatch;
 mod lock;
 mod open;
+mod room;
 mod writer;
 
 pub use open::OpenError;
@@ -67,7 +69,7 @@ impl SqliteOutbox {
         let lock = lock::acquire(path)?;
         let (connection, digest_key) = open::connection(path, now)?;
         let shared = Arc::new(Shared::default());
-        let mut writer = Writer::new(connection, Arc::clone(&shared))
+        let mut writer = Writer::new(connection, Room::beside(path), Arc::clone(&shared))
             .map_err(OpenError::sqlite("counting entries"))?;
         let (commands, inbox): (_, Receiver<Command>) = channel();
         let (failed_sender, failed) = watch::channel(false);

@@ -8,6 +8,7 @@ use std::sync::mpsc::Receiver;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
+use super::room::Room;
 use super::{Shared, append, dispatch};
 use crate::outbox::{
     Appended, Claim, Depth, EntryId, Error, LaneId, Lookup, NewEntry, Receipt, Settlement, State,
@@ -16,6 +17,11 @@ use crate::time::Timestamp;
 
 /// The most commands in one commit: enough to share the price of a sync, few enough that nobody waits long for it.
 const GROUP_COMMANDS_MAX: usize = 1024;
+
+/// The most bytes of events in one commit, one command over it aside: what [`room::RESERVE_BYTES`] has to hold.
+///
+/// [`room::RESERVE_BYTES`]: super::room::RESERVE_BYTES
+const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -43,23 +49,39 @@ pub(super) struct Counts {
 
 pub(super) struct Writer {
     connection: Connection,
+    room: Room,
+    has_room: bool,
     shared: Arc<Shared>,
     in_flight: HashSet<LaneId>,
     counts: Counts,
 }
 
+/// A batch to keep, and who asked.
+type Append = (Vec<NewEntry>, Reply<Appended>);
+/// A settlement to record, and who asked.
+type Settle = (Box<Settlement>, Reply<()>);
+
 /// The commands of one group, writes apart from reads: reads see what was committed, never what may be rolled back.
 #[derive(Default)]
 struct Group {
-    appends: Vec<(Vec<NewEntry>, Reply<Appended>)>,
-    settles: Vec<(Box<Settlement>, Reply<()>)>,
+    appends: Vec<Append>,
+    settles: Vec<Settle>,
     reads: Vec<Command>,
+    bytes: usize,
 }
 
 impl Group {
+    fn has_room(&self) -> bool {
+        let commands = self.appends.len() + self.settles.len() + self.reads.len();
+        commands < GROUP_COMMANDS_MAX && self.bytes < GROUP_BYTES_MAX
+    }
+
     fn put(&mut self, command: Command) {
         match command {
-            Command::Append(batch, reply) => self.appends.push((batch, reply)),
+            Command::Append(batch, reply) => {
+                self.bytes += batch.iter().map(|new| new.event.len()).sum::<usize>();
+                self.appends.push((batch, reply));
+            }
             Command::Settle(settlement, reply) => self.settles.push((settlement, reply)),
             Command::Claim { .. } | Command::Find(..) | Command::State(..) | Command::Depth(_) => {
                 self.reads.push(command);
@@ -77,7 +99,11 @@ struct Written {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, shared: Arc<Shared>) -> rusqlite::Result<Self> {
+    pub(super) fn new(
+        connection: Connection,
+        room: Room,
+        shared: Arc<Shared>,
+    ) -> rusqlite::Result<Self> {
         let count = |table: &str| {
             connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
                 row.get(0)
@@ -89,6 +115,8 @@ impl Writer {
         };
         Ok(Self {
             connection,
+            room,
+            has_room: true,
             shared,
             in_flight: HashSet::new(),
             counts,
@@ -100,8 +128,10 @@ impl Writer {
         while let Ok(first) = inbox.recv() {
             let mut group = Group::default();
             group.put(first);
-            for command in inbox.try_iter().take(GROUP_COMMANDS_MAX - 1) {
-                group.put(command);
+            while group.has_room()
+                && let Ok(next) = inbox.try_recv()
+            {
+                group.put(next);
             }
             if let Err(error) = self.serve(group) {
                 tracing::error!(error = %error, "the store failed; what is on disk is kept, the process is to end");
@@ -112,12 +142,12 @@ impl Writer {
     }
 
     /// Serves one group. An error is one the store cannot go on after.
-    fn serve(&mut self, mut group: Group) -> rusqlite::Result<()> {
+    fn serve(&mut self, group: Group) -> rusqlite::Result<()> {
         if !(group.appends.is_empty() && group.settles.is_empty()) {
             let events: usize = group.appends.iter().map(|(batch, _)| batch.len()).sum();
-            let outcome = self.write(&mut group);
+            let written = self.write(group.appends, group.settles);
             self.shared.intake.fetch_sub(events, Ordering::Relaxed);
-            outcome?;
+            written?;
         }
         for read in group.reads {
             self.read(read)?;
@@ -125,56 +155,50 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes a group's appends and settlements in one commit. On a full disk intake yields: the appends are refused and
-    /// the settlements, which free space, are tried once by themselves.
-    fn write(&mut self, group: &mut Group) -> rusqlite::Result<()> {
-        let appends = std::mem::take(&mut group.appends);
-        let settles = std::mem::take(&mut group.settles);
-        let (batches, replies): (Vec<_>, Vec<_>) = appends.into_iter().unzip();
-        match self.transact(&batches, &settles) {
-            Ok(written) => {
-                self.tell(replies, settles, written);
-                Ok(())
-            }
-            Err(error) if is_full(&error) => {
-                refuse(replies, &Error::Full);
-                match self.transact(&[], &settles) {
-                    Ok(written) => self.tell(Vec::new(), settles, written),
-                    Err(error) if is_full(&error) => {
-                        refuse(settles.into_iter().map(|(_, reply)| reply), &Error::Full);
-                    }
-                    Err(error) => {
-                        refuse(
-                            settles.into_iter().map(|(_, reply)| reply),
-                            &failure("settling"),
-                        );
-                        return Err(error);
-                    }
-                }
-                Ok(())
-            }
+    /// Writes a group's appends and settlements in one commit. On a full disk intake yields: the appends are refused, and
+    /// the settlements, which free space, are tried by themselves.
+    fn write(&mut self, mut appends: Vec<Append>, settles: Vec<Settle>) -> rusqlite::Result<()> {
+        let has_room = self.room.for_intake(&self.connection);
+        self.note(has_room);
+        if !has_room {
+            refuse(appends.drain(..), &Error::Full);
+        }
+        let mut written = self.transact(&appends, &settles);
+        if written.as_ref().is_err_and(is_full) {
+            self.note(false);
+            refuse(appends.drain(..), &Error::Full);
+            self.room.reclaim(&self.connection);
+            written = self.transact(&appends, &settles);
+        }
+        match written {
+            Ok(written) => self.tell(appends, settles, written),
+            Err(error) if is_full(&error) => refuse(settles, &Error::Full),
             Err(error) => {
-                refuse(replies, &failure("appending"));
-                refuse(
-                    settles.into_iter().map(|(_, reply)| reply),
-                    &failure("settling"),
-                );
-                Err(error)
+                refuse(appends, &Error::Failed { doing: "appending" });
+                refuse(settles, &Error::Failed { doing: "settling" });
+                return Err(error);
             }
         }
+        Ok(())
     }
 
-    fn transact(
-        &mut self,
-        batches: &[Vec<NewEntry>],
-        settles: &[(Box<Settlement>, Reply<()>)],
-    ) -> rusqlite::Result<Written> {
+    /// Says once that the disk is full, and once that it is not any more.
+    fn note(&mut self, has_room: bool) {
+        if self.has_room && !has_room {
+            tracing::error!("the store's disk is full: events are refused, deliveries go on");
+        } else if has_room && !self.has_room {
+            tracing::warn!("the store's disk has room again");
+        }
+        self.has_room = has_room;
+    }
+
+    fn transact(&mut self, appends: &[Append], settles: &[Settle]) -> rusqlite::Result<Written> {
         let transaction = self.connection.transaction()?;
         let mut written = Written {
             counts: self.counts,
             ..Written::default()
         };
-        for batch in batches {
+        for (batch, _) in appends {
             written
                 .appended
                 .push(append::append(&transaction, batch, &mut written.counts)?);
@@ -190,14 +214,9 @@ impl Writer {
         Ok(written)
     }
 
-    fn tell(
-        &mut self,
-        appends: Vec<Reply<Appended>>,
-        settles: Vec<(Box<Settlement>, Reply<()>)>,
-        written: Written,
-    ) {
+    fn tell(&mut self, appends: Vec<Append>, settles: Vec<Settle>, written: Written) {
         self.counts = written.counts;
-        for (reply, appended) in appends.into_iter().zip(written.appended) {
+        for ((_, reply), appended) in appends.into_iter().zip(written.appended) {
             // Whoever asked may have hung up; what was kept stays kept.
             let _unheard = reply.send(Ok(appended));
         }
@@ -239,15 +258,11 @@ impl Writer {
     }
 }
 
-fn refuse<T>(replies: impl IntoIterator<Item = Reply<T>>, error: &Error) {
-    for reply in replies {
+/// Tells those who asked for a write that it did not happen.
+fn refuse<W, T>(writes: impl IntoIterator<Item = (W, Reply<T>)>, error: &Error) {
+    for (_, reply) in writes {
         let _unheard = reply.send(Err(error.clone()));
     }
-}
-
-/// What the asker hears of a failure; the chain goes to the log, once, in [`Writer::run`].
-fn failure(doing: &'static str) -> Error {
-    Error::Failed { doing }
 }
 
 fn is_full(error: &rusqlite::Error) -> bool {
