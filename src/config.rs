@@ -168,11 +168,13 @@ impl Config {
         for file in files {
             layers = layers.add_source(File::from(file.as_path()).format(FileFormat::Toml));
         }
+        // `collect` and not `try_deserialize`: only what is collected still knows where it came from.
         let settings = layers
             .add_source(environment)
             .build()
-            .and_then(config::Config::try_deserialize::<Value>);
+            .and_then(|layers| layers.collect());
         let settings = settings.map_err(|error| vec![unreadable("configuration", &error)])?;
+        let settings = Value::new(None, ValueKind::Table(settings));
         let mut reader = Reader::new("", settings);
         let config = Self::take(&mut reader, purpose);
         let faults = reader.finish();
@@ -317,4 +319,108 @@ fn read_file(path: &Path) -> Result<Value, Fault> {
     let table = File::from(path).format(FileFormat::Toml).collect();
     let table = table.map_err(|error| unreadable(&path.display().to_string(), &error))?;
     Ok(Value::new(None, ValueKind::Table(table)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads the defaults with these variables and this file over them.
+    fn check(
+        file: &str,
+        variables: &[(&str, &str)],
+        purpose: Purpose,
+    ) -> Result<Config, Vec<String>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("overlay.toml");
+        std::fs::write(&path, file).unwrap();
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (format!("{PREFIX}__{name}"), (*value).to_owned()));
+        let environment = Environment::with_prefix(PREFIX).source(Some(variables.collect()));
+        let config = Config::from_layers(&[path], environment, purpose);
+        config.map_err(|faults| faults.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_defaults_hold() {
+        let config = check("", &[], Purpose::Check).unwrap();
+        assert_eq!(
+            (config.profile, config.dispatch.fold_max),
+            (Profile::Local, 100)
+        );
+        assert_eq!(
+            config.imprint.rate,
+            crate::dispatch::pace::Rate::PerSecond(20.0)
+        );
+        assert_eq!(config.outbox.path, PathBuf::from("outbox.db"));
+    }
+
+    #[test]
+    fn the_environment_wins_over_a_file_and_a_file_over_the_defaults() {
+        let file = "[imprint]\ndeadline = \"3s\"\nrate_per_second = 5\n";
+        let variables = [
+            ("IMPRINT__RATE_PER_SECOND", "0"),
+            ("INGRESS__LISTEN", "127.0.0.1:0"),
+            ("DISPATCH__MAX_FOLD", "1"),
+            ("IMPRINT__HOST_ALLOW", "a.example.com, b.example.com"),
+            ("OUTBOX__URL", "sqlite:///var/lib/outbox.db"),
+        ];
+        let config = check(file, &variables, Purpose::Check).unwrap();
+        assert_eq!(config.imprint.deadline, Duration::from_secs(3));
+        assert_eq!(config.imprint.rate, crate::dispatch::pace::Rate::Unlimited);
+        assert_eq!(
+            (config.ingress.listen.port(), config.dispatch.fold_max),
+            (0, 1)
+        );
+        assert_eq!(config.outbox.path, PathBuf::from("/var/lib/outbox.db"));
+    }
+
+    /// K01, K03, K04: all at once, each with the file or the variable it stands in.
+    #[test]
+    fn every_fault_is_told_with_its_place() {
+        let file = "profil = \"local\"\n[ingress]\nlisten = \"here\"\nbatch_max = 0\n[shutdown]\nlag = \"20s\"\ndrain = \"20s\"\n";
+        let variables = [
+            ("IMPRINT__CONCURRENCY", "many"),
+            ("IMPRINT__BASE_URL", "http://imprint.example.com"),
+            ("OPS__LISTN", "127.0.0.1:1"),
+        ];
+        let faults = check(file, &variables, Purpose::Serve).unwrap_err();
+        let expected = [
+            "imprint.key_file: is required",
+            "shutdown: lag and drain together must stay within",
+            "overlay.toml: ingress.batch_max: must be a whole number from 1 to 1000",
+            "overlay.toml: ingress.listen: must be an address and a port",
+            "overlay.toml: profil: is not a key of this program",
+            "the environment: imprint.base_url: must be https",
+            "the environment: imprint.concurrency: must be a whole number from 1 to 4096",
+            "the environment: ops.listn: is not a key of this program",
+        ];
+        assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+        for expected in expected {
+            assert!(
+                faults.iter().any(|fault| fault.contains(expected)),
+                "{expected} in {faults:#?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_duration_is_written_with_its_unit_or_in_seconds() {
+        let deadline = |text| {
+            check("", &[("IMPRINT__DEADLINE", text)], Purpose::Check).map(|c| c.imprint.deadline)
+        };
+        for (text, millis) in [
+            ("250ms", 250),
+            ("2s", 2000),
+            ("2", 2000),
+            ("0.5", 500),
+            ("1m", 60_000),
+        ] {
+            assert_eq!(deadline(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "soon", "-1s", "0", "1h", "1ms"] {
+            assert!(deadline(text).is_err(), "{text}");
+        }
+    }
 }
