@@ -18,6 +18,7 @@ use crate::fold::{Candidate, Fold, FoldMax, LaneVersions, fold};
 use crate::imprint::{Outcome, Partner, Request};
 use crate::metrics;
 use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Outbox, Settlement};
+use crate::planted::{self, CrashPoint, Planted};
 use crate::time::{Clock, Timestamp, jitter};
 
 pub mod backoff;
@@ -142,11 +143,13 @@ impl<P: Partner + 'static> Dispatcher<P> {
             self.settle(unsent(&claimed, &fold, self.clock.now())).await;
             return;
         };
+        planted::crash_point(CrashPoint::AfterClaimBeforeRequest);
         let started = self.clock.now();
         let outcome = self
             .partner
             .deliver(Request { customer, body }, self.limits.deadline)
             .await;
+        planted::crash_point(CrashPoint::AfterRequestBeforeSettle);
         let now = self.clock.now();
         self.counts
             .attempt(outcome.label(), fold.carried.len(), now.since(started));
@@ -156,7 +159,11 @@ impl<P: Partner + 'static> Dispatcher<P> {
         if before.as_str() != after.as_str() {
             tracing::warn!(from = before.as_str(), to = after.as_str(), outcome = outcome.label(), cause = %cause(&outcome), "the destination changed");
         }
-        let decision = decide(&outcome, fold.carried.len());
+        let decision = if planted::armed(Planted::ForgetInFlight) {
+            Decision::Deliver
+        } else {
+            decide(&outcome, fold.carried.len())
+        };
         tracing::debug!(
             lane.id = claimed.lane.0,
             outcome = outcome.label(),
@@ -194,6 +201,7 @@ impl<P: Partner + 'static> Dispatcher<P> {
                 Err(Error::Failed { .. } | Error::Closed) => return,
             }
         }
+        planted::crash_point(CrashPoint::AfterSettle);
         for (entry, ending) in &settlement.endings {
             self.counts.ended(ending.state().as_str());
             if *ending == Ending::Delivered {

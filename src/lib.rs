@@ -39,6 +39,7 @@ pub mod mapping;
 pub mod metrics;
 pub mod ops;
 pub mod outbox;
+mod planted;
 pub mod schema;
 pub mod shutdown;
 pub mod telemetry;

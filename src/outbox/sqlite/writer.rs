@@ -13,6 +13,7 @@ use super::{Shared, append, dispatch};
 use crate::outbox::{
     Appended, Claim, Depth, EntryId, Error, LaneId, Lookup, NewEntry, Receipt, Settlement, State,
 };
+use crate::planted::{self, CrashPoint, Planted};
 use crate::time::Timestamp;
 
 /// The most commands in one commit: enough to share the price of a sync, few enough that nobody waits long for it.
@@ -163,12 +164,12 @@ impl Writer {
         if !has_room {
             refuse(appends.drain(..), &Error::Full);
         }
-        let mut written = self.transact(&appends, &settles);
+        let mut written = self.transact(&mut appends, &settles);
         if written.as_ref().is_err_and(is_full) {
             self.note(false);
             refuse(appends.drain(..), &Error::Full);
             self.room.reclaim(&self.connection);
-            written = self.transact(&appends, &settles);
+            written = self.transact(&mut appends, &settles);
         }
         match written {
             Ok(written) => self.tell(appends, settles, written),
@@ -192,13 +193,18 @@ impl Writer {
         self.has_room = has_room;
     }
 
-    fn transact(&mut self, appends: &[Append], settles: &[Settle]) -> rusqlite::Result<Written> {
+    /// Does all of it in one transaction. The appends stay whole, unless the bug is planted that answers them too early.
+    fn transact(
+        &mut self,
+        appends: &mut Vec<Append>,
+        settles: &[Settle],
+    ) -> rusqlite::Result<Written> {
         let transaction = self.connection.transaction()?;
         let mut written = Written {
             counts: self.counts,
             ..Written::default()
         };
-        for (batch, _) in appends {
+        for (batch, _) in appends.iter() {
             written
                 .appended
                 .push(append::append(&transaction, batch, &mut written.counts)?);
@@ -210,16 +216,18 @@ impl Writer {
                 &mut written.counts,
             )?);
         }
+        if planted::armed(Planted::AnswerBeforeCommit) {
+            answer(appends.drain(..), written.appended.drain(..));
+        }
+        planted::crash_point(CrashPoint::BeforeCommit);
         transaction.commit()?;
+        planted::crash_point(CrashPoint::AfterCommitBeforeAnswer);
         Ok(written)
     }
 
     fn tell(&mut self, appends: Vec<Append>, settles: Vec<Settle>, written: Written) {
         self.counts = written.counts;
-        for ((_, reply), appended) in appends.into_iter().zip(written.appended) {
-            // Whoever asked may have hung up; what was kept stays kept.
-            let _unheard = reply.send(Ok(appended));
-        }
+        answer(appends, written.appended);
         for (settlement, reply) in settles {
             self.in_flight.remove(&settlement.lane);
             let _unheard = reply.send(Ok(()));
@@ -255,6 +263,14 @@ impl Writer {
             Command::Append(..) | Command::Settle(..) => {}
         }
         Ok(())
+    }
+}
+
+/// Tells those who asked for their batch to be kept what was done with it.
+fn answer(appends: impl IntoIterator<Item = Append>, appended: impl IntoIterator<Item = Appended>) {
+    for ((_, reply), appended) in appends.into_iter().zip(appended) {
+        // Whoever asked may have hung up; what was kept stays kept.
+        let _unheard = reply.send(Ok(appended));
     }
 }
 
