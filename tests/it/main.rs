@@ -5,5 +5,6 @@
     reason = "a test that meets the unexpected is to end there"
 )]
 
+mod kill;
 mod outbox_suite;
 mod tidy;

@@ -1,0 +1,72 @@
+//! The sandbox on a thread of this process: what it received is looked at directly and survives every kill.
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::rt::System;
+use imprint_bridge::imprint::sandbox::{Entry, Sandbox, Settings};
+use imprint_bridge::time::Clock;
+use serde_json::Value;
+
+/// More calls than the longest run makes: a ledger with a gap would prove nothing.
+const LEDGER_MAX: usize = 2_000_000;
+
+/// A sandbox that runs; ends with this value.
+pub(crate) struct Imprint {
+    pub(crate) address: SocketAddr,
+    pub(crate) sandbox: Sandbox,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Imprint {
+    /// Starts one that answers after `latency` and has these rules of faults.
+    pub(crate) fn start(latency: Duration, seed: u64, faults: &Value) -> Self {
+        let mut settings = Settings::new(([127, 0, 0, 1], 0).into(), "kill-key".into());
+        settings.latency = latency;
+        settings.chance_seed = seed;
+        settings.ledger_max = LEDGER_MAX;
+        let (tell, told) = mpsc::channel();
+        let serve = move || {
+            System::new().block_on(async {
+                let running = Sandbox::start(settings, Clock::machine()).unwrap();
+                tell.send((running.address, running.sandbox, running.handle))
+                    .unwrap();
+                running.server.await.unwrap();
+            });
+        };
+        let thread = std::thread::Builder::new()
+            .name("sandbox".to_owned())
+            .spawn(serve)
+            .unwrap();
+        let (address, sandbox, handle) = told.recv().unwrap();
+        let rules = Sandbox::parse_rules(faults.to_string().as_bytes()).unwrap();
+        sandbox.inject(rules).unwrap();
+        Self {
+            address,
+            sandbox,
+            handle,
+            thread: Some(thread),
+        }
+    }
+
+    /// Every call it received, in order of arrival.
+    pub(crate) fn calls(&self) -> Vec<Entry> {
+        let page = self.sandbox.ledger(0, usize::MAX);
+        assert_eq!(page.dropped, 0, "the ledger is too small for this run");
+        page.entries
+    }
+}
+
+impl Drop for Imprint {
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+        if let Some(thread) = self.thread.take() {
+            // A panic of that thread has been printed; here it would hide what the test found.
+            let _ended = thread.join();
+        }
+    }
+}
