@@ -7,4 +7,5 @@
 
 mod kill;
 mod outbox_suite;
+mod senders;
 mod tidy;

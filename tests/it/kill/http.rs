@@ -69,8 +69,8 @@ impl Client {
         request.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
         let request = [request.as_bytes(), body].concat();
         connection.get_mut().write_all(&request)?;
-        let answer = read(&mut connection)?;
-        self.connection = Some(connection);
+        let (answer, is_last) = read(&mut connection)?;
+        self.connection = (!is_last).then_some(connection);
         Ok(answer)
     }
 }
@@ -83,7 +83,8 @@ fn connect(server: SocketAddr) -> io::Result<BufReader<TcpStream>> {
     Ok(BufReader::new(stream))
 }
 
-fn read(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
+/// An answer, and whether the server closes the connection behind it.
+fn read(connection: &mut BufReader<TcpStream>) -> io::Result<(Answer, bool)> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let status = line(connection)?
         .split(' ')
@@ -91,19 +92,21 @@ fn read(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
         .and_then(|status| status.parse().ok())
         .ok_or_else(|| broken("no status"))?;
     let mut length = 0;
+    let mut is_last = false;
     loop {
         let line = line(connection)?;
         if line.is_empty() {
             break;
         }
         let (name, value) = line.split_once(':').ok_or_else(|| broken("no header"))?;
+        is_last |= name.eq_ignore_ascii_case("connection") && value.trim() == "close";
         if name.eq_ignore_ascii_case("content-length") {
             length = value.trim().parse().map_err(|_other| broken("no length"))?;
         }
     }
     let mut body = vec![0; length];
     connection.read_exact(&mut body)?;
-    Ok(Answer { status, body })
+    Ok((Answer { status, body }, is_last))
 }
 
 fn line(connection: &mut BufReader<TcpStream>) -> io::Result<String> {

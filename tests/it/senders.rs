@@ -1,0 +1,273 @@
+//! Those at the other ends that nobody here wrote: a sender made of the CloudEvents SDK, and Prometheus' own checker.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use imprint_bridge::imprint::sandbox::{Authorization, Entry};
+use imprint_bridge::time::Clock;
+use serde_json::{Value, json};
+
+use crate::kill::bridge::{Bridge, pause};
+use crate::kill::http::Client;
+use crate::kill::imprint::Imprint;
+
+const EVENTS: &str = "/v1/sources/crm/events";
+/// How long a delivery may take where nothing is in its way but one failure.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The labels that a page may have, and every value of each. What is not here came from outside, or is new.
+const LABELS: [(&str, &[&str]); 11] = [
+    ("refused_total/problem", &PROBLEMS),
+    (
+        "unauthenticated_total/reason",
+        &["missing", "malformed", "stale", "mismatch"],
+    ),
+    ("attempts_total/outcome", &OUTCOMES),
+    ("request_duration_seconds_bucket/outcome", &OUTCOMES),
+    ("request_duration_seconds_sum/outcome", &OUTCOMES),
+    ("request_duration_seconds_count/outcome", &OUTCOMES),
+    ("request_duration_seconds_bucket/le", &BUCKETS),
+    ("request_entries_bucket/le", &BUCKETS),
+    (
+        "ended_total/state",
+        &["delivered", "superseded", "ignored", "parked", "discarded"],
+    ),
+    (
+        "parked_total/reason",
+        &[
+            "rejected",
+            "attempts_exhausted",
+            "unknown_customer",
+            "unreadable",
+        ],
+    ),
+    (
+        "destination_state/state",
+        &["flowing", "throttled", "stopped"],
+    ),
+];
+const PROBLEMS: [&str; 18] = [
+    "malformed",
+    "unauthenticated",
+    "unknown_source",
+    "unknown_event",
+    "not_found",
+    "method_not_allowed",
+    "body_timeout",
+    "conflict",
+    "too_large",
+    "unsupported_media_type",
+    "unknown_event_type",
+    "invalid",
+    "unmappable",
+    "internal",
+    "busy",
+    "store_full",
+    "store_failed",
+    "stopping",
+];
+const OUTCOMES: [&str; 7] = [
+    "applied",
+    "throttled",
+    "unavailable",
+    "unknown",
+    "denied",
+    "not_found",
+    "rejected",
+];
+const BUCKETS: [&str; 20] = [
+    "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1",
+    "2.5", "2", "5", "10", "20", "30", "50", "100", "+Inf",
+];
+
+/// The SDK's messages are taken in both modes, and say the same in both.
+#[test]
+fn an_event_of_the_cloudevents_sdk_is_delivered_as_the_example_says() {
+    let expected = example("customer-changed.request.json");
+    for (mode, other) in [("structured", "binary"), ("binary", "structured")] {
+        let imprint = Imprint::start(Duration::ZERO, 1, &json!([]));
+        let bridge = Bridge::prepare(imprint.address);
+        let _life = bridge.start("").unwrap();
+
+        let id = "crm-evt-000017";
+        assert_eq!(sdk_send(&bridge, mode), taken(id, "waiting", false));
+        let calls = calls(&imprint, &bridge);
+        let call = calls.first().unwrap();
+        let told = json!({"method": call.method, "path": call.path, "body": call.body});
+        assert_eq!((told, calls.len()), (expected.clone(), 1), "{mode}");
+        assert_eq!(call.authorization, Authorization::Bearer);
+
+        assert_eq!(sdk_send(&bridge, other), taken(id, "delivered", true));
+        assert_eq!(imprint.calls().len(), 1, "{other} after {mode}");
+    }
+}
+
+fn taken(id: &str, status: &str, duplicate: bool) -> Value {
+    let accepted = json!([{"id": id, "status": status, "duplicate": duplicate}]);
+    json!({"status": 202, "body": {"accepted": accepted}})
+}
+
+fn sdk_send(bridge: &Bridge, mode: &str) -> Value {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(tool("PYTHON", "target/venv/bin/python"))
+        .arg(root.join("tests/it/senders/cloudevents_send.py"))
+        .arg(format!("http://{}{EVENTS}", bridge.ingress))
+        .arg(root.join("tests/examples/crm/customer-changed.event.json"))
+        .arg(mode)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{mode}: {said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// X54, K13: after all sorts of traffic the page is one that Prometheus takes without a remark.
+#[test]
+fn prometheus_has_nothing_to_remark_about_the_metrics() {
+    let page = page_after_traffic();
+    let mut check = Command::new(promtool())
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("promtool: {error}: run tests/run, it gets it"));
+    let mut input = check.stdin.take().unwrap();
+    input.write_all(page.as_bytes()).unwrap();
+    drop(input);
+    let output = check.wait_with_output().unwrap();
+    let remarks = [output.stdout, output.stderr].concat();
+    let remarks = String::from_utf8_lossy(&remarks);
+    assert!(output.status.success() && remarks.is_empty(), "{remarks}");
+}
+
+/// X54: whatever a stranger sends, no label repeats it.
+#[test]
+fn metric_labels_come_from_closed_sets() {
+    let allowed: BTreeMap<&str, &[&str]> = LABELS.into_iter().collect();
+    let page = page_after_traffic();
+    let mut seen = 0;
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let Some((name, labels)) = line.split_once('{') else {
+            continue;
+        };
+        let name = name.strip_prefix("imprint_bridge_").unwrap();
+        let (labels, _value) = labels.rsplit_once('}').unwrap();
+        for label in labels.split(',') {
+            let (label, value) = label.split_once('=').unwrap();
+            let place = format!("{name}/{label}");
+            let values = allowed.get(place.as_str());
+            let value = value.trim_matches('"');
+            assert!(
+                values.is_some_and(|values| values.contains(&value)),
+                "{place} is {value}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "the page has labels: {page}");
+}
+
+/// The page of a bridge that has met a bit of everything: a delivery, an outage, a customer that is refused, and
+/// strangers.
+fn page_after_traffic() -> String {
+    let faults = json!([
+        {"customer": "BBB815E9-F654-438D-9AD3-3F7BB8136FC0", "times": 1, "action": {"status": 503}},
+        {"customer": "canary-refused", "action": {"status": 422}},
+        {"customer": "canary-unknown", "action": {"status": 410}},
+    ]);
+    let imprint = Imprint::start(Duration::ZERO, 1, &faults);
+    let bridge = Bridge::prepare(imprint.address);
+    let _life = bridge.start("").unwrap();
+    let mut client = Client::new(bridge.ingress);
+    let event = example("customer-changed.event.json");
+    for (customer, id) in [
+        ("BBB815E9-F654-438D-9AD3-3F7BB8136FC0", "canary-1"),
+        ("canary-refused", "canary-2"),
+        ("canary-unknown", "canary-3"),
+        ("canary-unknown", "canary-3"),
+    ] {
+        let mut event = event.clone();
+        put(&mut event, "/id", id);
+        put(&mut event, "/data/customer/imprint_customer_id", customer);
+        assert_eq!(post(&mut client, EVENTS, &event.to_string()), 202);
+    }
+    for (path, body, status) in [
+        (EVENTS, "{canary", 400),
+        (
+            EVENTS,
+            r#"{"specversion":"1.0","id":"c","source":"/c","type":"canary"}"#,
+            422,
+        ),
+        ("/v1/sources/canary/events", "{}", 404),
+        ("/canary", "", 404),
+    ] {
+        assert_eq!(post(&mut client, path, body), status, "{path} {body}");
+    }
+    calls(&imprint, &bridge);
+    let page = bridge.metrics().unwrap();
+    assert!(!page.contains("canary"), "{page}");
+    assert!(
+        page.contains(r#"attempts_total{outcome="unavailable"} 1"#),
+        "{page}"
+    );
+    page
+}
+
+fn put(event: &mut Value, pointer: &str, text: &str) {
+    *event.pointer_mut(pointer).unwrap() = text.into();
+}
+
+fn post(client: &mut Client, path: &str, body: &str) -> u16 {
+    let answer = client.post(path, "application/cloudevents+json", body.as_bytes());
+    answer.unwrap().status
+}
+
+/// What Imprint received once nothing waits any more.
+fn calls(imprint: &Imprint, bridge: &Bridge) -> Vec<Entry> {
+    let clock = Clock::machine();
+    let deadline = clock.now().after(DELIVERED_WITHIN);
+    while waits(bridge) {
+        assert!(clock.now() < deadline, "{}", bridge.log_tail());
+        pause(Duration::from_millis(10));
+    }
+    imprint.calls()
+}
+
+fn waits(bridge: &Bridge) -> bool {
+    let page = bridge.metrics().unwrap();
+    !page.contains("\nimprint_bridge_waiting_entries 0\n")
+}
+
+fn example(name: &str) -> Value {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples/crm");
+    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A program that `tests/run` gets and names in the environment, or that it has put there before.
+fn tool(variable: &str, path: &str) -> PathBuf {
+    find(variable, path).unwrap_or_else(|| panic!("{path} is not there: run tests/run, it gets it"))
+}
+
+fn promtool() -> PathBuf {
+    let on_path = || {
+        let known = Command::new("promtool").arg("--version").output();
+        known.is_ok().then(|| PathBuf::from("promtool"))
+    };
+    let unpacked = "target/promtool/usr/bin/promtool";
+    find("PROMTOOL", unpacked)
+        .or_else(on_path)
+        .unwrap_or_else(|| panic!("promtool is not there: run tests/run, it gets it"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
+fn find(variable: &str, path: &str) -> Option<PathBuf> {
+    let named = std::env::var(variable).ok().map(PathBuf::from);
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    named.or_else(|| unpacked.exists().then_some(unpacked))
+}
