@@ -1,0 +1,307 @@
+#!/usr/bin/env python3
+"""Cuts the power under the bridge, again and again, and looks for what it had promised (R-PWR, D10, N2).
+
+A killed process loses nothing that it has written: the kernel still has it. Only a power cut shows whether an answer
+waited for the disk. So the store lies on an ext4 file system in a file, and EXT4_IOC_SHUTDOWN without a flush takes the
+file system away under the running program: what was not synced is gone, as it would be after a power cut. Then the
+file system is mounted again, the bridge is started again, and every event that was answered 202 has to be there.
+
+Answers heard after the cut began do not count: no machine gives any by then, but here the program still runs. And it
+may be told wrong: an fdatasync that was under way when the file system went away can return success for what is gone.
+That is the kernel's doing (6.18): a bare loop of pwrite and fdatasync on such a disk shows it too.
+
+A second pass plants the bug that commits do not wait for the disk, and has to find a loss: otherwise the first pass
+proves nothing. Needs root and loop devices, and the program built with its planted bugs:
+
+    cargo build --features planted && sudo tests/power/run.py [--cycles N]
+"""
+
+import argparse
+import fcntl
+import http.client
+import itertools
+import json
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = ROOT / "target/debug/imprint-bridge"
+
+# linux/fs/ext4/ext4.h: _IOR('X', 125, __u32), and go down without writing the journal back.
+EXT4_IOC_SHUTDOWN = 0x8004587D
+NO_LOG_FLUSH = 2
+
+IMAGE_BYTES = 256 * 1024 * 1024
+SENDERS = 4
+CUSTOMERS = 40
+READY_WITHIN = 10.0
+DRAINED_WITHIN = 60.0
+TEETH_CYCLES_MAX = 20
+EVENTS = "/v1/sources/crm/events"
+
+
+class Lost(Exception):
+    """What was answered 202 is not there."""
+
+
+class Disk:
+    """A file system that can lose its power."""
+
+    def __init__(self, folder: Path) -> None:
+        self.image = folder / "disk.img"
+        self.place = folder / "disk"
+        self.place.mkdir()
+        with self.image.open("wb") as image:
+            image.truncate(IMAGE_BYTES)
+        run("mkfs.ext4", "-q", "-F", str(self.image))
+        self.mount()
+
+    def mount(self) -> None:
+        run("mount", "-o", "loop", str(self.image), str(self.place))
+
+    def unmount(self) -> None:
+        run("umount", str(self.place))
+
+    def cut(self) -> None:
+        folder = os.open(self.place, os.O_RDONLY)
+        try:
+            fcntl.ioctl(folder, EXT4_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+        finally:
+            os.close(folder)
+
+
+class Bridge:
+    """The real program over many lives: one store, one address."""
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self.host = f"127.78.{os.getpid() % 250}.1"
+        self.ingress, self.ops, imprint = 28080, 28090, 28400
+        self.planted = ""
+        self.log = (folder / "log").open("ab")
+        (folder / "key").write_text("power-key\n")
+        self.config = folder / "bridge.toml"
+        self.config.write_text(f"""
+            sources_dir = "{ROOT}/config/sources"
+            schemas_dir = "{ROOT}/schemas"
+            [ingress]
+            listen = "{self.host}:{self.ingress}"
+            workers = 2
+            [ops]
+            listen = "{self.host}:{self.ops}"
+            [outbox]
+            url = "sqlite:{disk.place}/outbox.db"
+            [imprint]
+            base_url = "http://{self.host}:{imprint}"
+            environment = "local"
+            key_file = "{folder}/key"
+            rate_per_second = 0
+        """)
+        self.imprint = self.launch("sandbox", "--listen", f"{self.host}:{imprint}", "--key-file", f"{folder}/key")
+        self.process = None
+
+    def launch(self, *arguments: str) -> subprocess.Popen:
+        environment = {"IMPRINT_BRIDGE_PLANTED": self.planted}
+        return subprocess.Popen([PROGRAM, *arguments], env=environment, stdout=self.log, stderr=self.log)
+
+    def start(self) -> None:
+        self.process = self.launch("serve", "--config", str(self.config))
+        deadline = time.monotonic() + READY_WITHIN
+        while self.figure("/readyz") is None:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Lost(f"the bridge does not start on what is left; see {self.log.name}")
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+
+    def end(self) -> None:
+        self.kill()
+        self.imprint.kill()
+        self.imprint.wait()
+        self.log.close()
+
+    def figure(self, path: str) -> str | None:
+        """What the second listener says; None unless it says it with 200."""
+        connection = http.client.HTTPConnection(self.host, self.ops, timeout=2)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            return text if answer.status == 200 else None
+        except OSError:
+            return None
+        finally:
+            connection.close()
+
+    def drain(self) -> None:
+        deadline = time.monotonic() + DRAINED_WITHIN
+        while "\nimprint_bridge_waiting_entries 0\n" not in (self.figure("/metrics") or ""):
+            if time.monotonic() > deadline:
+                raise Lost(f"it does not drain; see {self.log.name}")
+            time.sleep(0.05)
+
+
+class Load:
+    """Senders that keep what they were promised."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+        self.promised: list[str] = []
+        self.numbers = itertools.count(1)
+        self.stopping = threading.Event()
+        self.threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        self.stopping.clear()
+        self.threads = [threading.Thread(target=self.send, daemon=True) for _ in range(SENDERS)]
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+
+    def send(self) -> None:
+        connection = http.client.HTTPConnection(self.bridge.host, self.bridge.ingress, timeout=2)
+        while not self.stopping.is_set():
+            number = next(self.numbers)
+            event = f"power-{number}"
+            try:
+                connection.request("POST", EVENTS, content(event, number), {"content-type": "application/cloudevents+json"})
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status == 202 and not self.stopping.is_set():
+                    self.promised.append(event)
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                time.sleep(0.005)
+        connection.close()
+
+
+def content(event: str, number: int) -> str:
+    customer = number % CUSTOMERS
+    return json.dumps({
+        "specversion": "1.0",
+        "id": event,
+        "source": "/crm/us",
+        "type": "customer.changed",
+        "time": "2025-02-13T19:08:07Z",
+        "data": {
+            "customer": {
+                "id": f"P-{customer}",
+                "imprint_customer_id": f"power-{customer}",
+                "revision": number,
+                "email": f"r{number}.c{customer}@example.com",
+            }
+        },
+    })
+
+
+def look_for(bridge: Bridge, events: list[str], states: set[str]) -> None:
+    """Every one of these has a receipt, in one of these states."""
+    connection = http.client.HTTPConnection(bridge.host, bridge.ingress, timeout=5)
+    missing = []
+    for event in events:
+        connection.request("GET", f"{EVENTS}/{event}")
+        answer = connection.getresponse()
+        receipt = json.load(answer)
+        if answer.status != 200 or receipt["status"] not in states:
+            missing.append(event)
+    connection.close()
+    if missing:
+        raise Lost(f"{len(missing)} of {len(events)} are lost, {missing[0]} first")
+
+
+def cut_again_and_again(folder: Path, cycles: int, planted: str, chance: random.Random) -> int:
+    """Returns how many events were promised over that many power cuts; raises Lost if one promise was broken."""
+    disk = Disk(folder)
+    bridge = Bridge(folder, disk)
+    load = Load(bridge)
+    try:
+        checked = 0
+        for cycle in range(1, cycles + 1):
+            # The first life is sound: what is to be lost is a promise, not the whole store.
+            bridge.planted = planted if cycle > 1 else ""
+            bridge.start()
+            look_for(bridge, load.promised[checked:], {"waiting", "delivered", "superseded"})
+            checked = len(load.promised)
+            load.start()
+            time.sleep(chance.uniform(0.005, 0.5))
+            load.stopping.set()
+            disk.cut()
+            load.stop()
+            bridge.kill()
+            disk.unmount()
+            disk.mount()
+            if cycle % 25 == 0:
+                print(f"    {cycle} power cuts, {len(load.promised)} events promised", flush=True)
+        bridge.start()
+        bridge.drain()
+        look_for(bridge, load.promised, {"delivered", "superseded"})
+        return len(load.promised)
+    finally:
+        load.stop()
+        bridge.end()
+        disk.unmount()
+
+
+def run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
+def demand_loop_mounts() -> None:
+    if os.geteuid() != 0:
+        sys.exit("power cuts need root: they mount a file system")
+    if not PROGRAM.exists():
+        sys.exit(f"{PROGRAM} is not there: cargo build --features planted")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            disk = Disk(Path(folder))
+            try:
+                disk.cut()
+            finally:
+                disk.unmount()
+        except OSError as error:
+            sys.exit(f"power cuts cannot be made on this machine, it mounts no ext4 from a file: {error}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Cuts the power under the bridge, and looks for what it had promised.")
+    parser.add_argument("--cycles", type=int, default=50, metavar="N", help="power cuts of the sound program")
+    parser.add_argument("--seed", type=int, default=None, help="where chance starts")
+    options = parser.parse_args()
+    demand_loop_mounts()
+    seed = random.randrange(1 << 32) if options.seed is None else options.seed
+    print(f"    seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="power-") as folder:
+        try:
+            promised = cut_again_and_again(Path(folder), options.cycles, "", random.Random(seed))
+        except Lost as loss:
+            sys.exit(f"    LOST: {loss}")
+    if promised < options.cycles:
+        sys.exit(f"    only {promised} events were promised: that proves nothing")
+    print(f"    {options.cycles} power cuts, {promised} events promised, 0 lost", flush=True)
+    with tempfile.TemporaryDirectory(prefix="power-teeth-") as folder:
+        try:
+            cut_again_and_again(Path(folder), TEETH_CYCLES_MAX, "synchronous_off", random.Random(seed))
+        except Lost as loss:
+            print(f"    planted, synchronous off: found out: {loss}")
+            return
+    sys.exit("    the planted bug was not found out: is the program built with --features planted?")
+
+
+if __name__ == "__main__":
+    main()
