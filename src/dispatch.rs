@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use self::destination::{Destination, Grant};
-use self::policy::{Applied, Decision, decide, settlement, unsent};
+use self::policy::{Applied, Decision, Rest, decide, settlement, unsent};
 use crate::fold::{Candidate, Fold, FoldMax, LaneVersions, fold};
 use crate::imprint::{Outcome, Partner, Request};
 use crate::metrics;
@@ -116,14 +116,13 @@ impl<P: Partner + 'static> Dispatcher<P> {
         if room == 0 {
             return Ok(now.after(POLL_EVERY));
         }
-        let granted = match self.destination.grant(room, now) {
-            Grant::Lanes(granted) => granted,
-            Grant::NotBefore(later) => return Ok(later),
-        };
-        let claim = self.outbox.claim(now, granted).await;
+        let granted = self.destination.grant(room, now);
+        if let Grant::NotBefore(later) = granted {
+            return Ok(later);
+        }
+        let claim = self.outbox.claim(now, granted.lanes()).await;
         let claimed = claim.as_ref().map_or(0, |claim| claim.lanes.len());
-        self.destination
-            .give_back(granted.saturating_sub(claimed), now);
+        self.destination.give_back(granted, claimed, now);
         let claim = claim?;
         for claimed in claim.lanes {
             let (lane, failures) = (claimed.lane, claimed.failures);
@@ -162,7 +161,7 @@ impl<P: Partner + 'static> Dispatcher<P> {
         let decision = if planted::armed(Planted::ForgetInFlight) {
             Decision::Deliver
         } else {
-            decide(&outcome, fold.carried.len())
+            decide(&outcome, fold.carried.len(), after)
         };
         tracing::debug!(
             lane.id = claimed.lane.0,
@@ -237,7 +236,7 @@ impl<P: Partner + 'static> Dispatcher<P> {
             let rest = settlement(
                 &claimed,
                 &Fold::default(),
-                Decision::Again(Applied::No),
+                Decision::Again(Applied::No, Rest::Backoff),
                 self.clock.now(),
                 jitter(),
             );

@@ -14,16 +14,30 @@ use crate::imprint::Outcome;
 use crate::time::Timestamp;
 
 /// How often one request tries whether a destination that refused us takes us again.
-const PROBE_EVERY: Duration = Duration::from_secs(30);
+const REFUSED_PROBE_EVERY: Duration = Duration::from_secs(30);
+/// How many requests in a row must fail before the destination counts as down: more than one bad customer makes, few
+/// enough that an outage costs little.
+const FAILURES_MAX: u32 = 10;
+/// When a destination that went down is tried first.
+const DOWN_PROBE_FIRST: Duration = Duration::from_secs(1);
+/// How often it is tried after that.
+const DOWN_PROBE_EVERY: Duration = Duration::from_secs(5);
 /// The shortest pause after a 429 without a hint.
 const THROTTLE_MIN: Duration = Duration::from_secs(1);
 
 /// What the destination is like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Everything that is due goes out.
-    #[default]
-    Flowing,
+    Flowing {
+        /// How many requests have failed in a row.
+        failures: u32,
+    },
+    /// It is down. Only a probe goes out, and what waits waits without being counted as failed.
+    Probing {
+        /// When.
+        probe_at: Timestamp,
+    },
     /// It asked us to wait.
     Throttled {
         /// Until when.
@@ -39,13 +53,17 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Every word for a condition.
-    pub const WORDS: [&'static str; 3] = ["flowing", "throttled", "stopped"];
+    /// Every word for a condition, the first one's first.
+    pub const WORDS: [&'static str; 4] = ["flowing", "probing", "throttled", "stopped"];
+
+    /// What it is like as long as nothing else is known.
+    pub const FIRST: Self = Self::Flowing { failures: 0 };
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Flowing => "flowing",
+            Self::Flowing { .. } => "flowing",
+            Self::Probing { .. } => "probing",
             Self::Throttled { .. } => "throttled",
             Self::Stopped { .. } => "stopped",
         }
@@ -54,52 +72,90 @@ impl Condition {
     /// What it is like after this outcome. What says nothing about the destination as a whole changes nothing.
     #[must_use]
     pub fn after(self, outcome: &Outcome, now: Timestamp, jitter: f64) -> Self {
-        match (self, outcome) {
-            (Self::Stopped { .. }, Outcome::Denied(_)) => self,
-            (_, Outcome::Denied(_)) => Self::Stopped {
-                probe_at: now.after(PROBE_EVERY),
+        match outcome {
+            Outcome::Applied | Outcome::NotFound | Outcome::Rejected(_) => self.answered(now),
+            Outcome::Unavailable(_) | Outcome::Unknown(_) => self.failed(now),
+            Outcome::Throttled(hint) => self.throttled(*hint, now, jitter),
+            Outcome::Denied(_) => match self {
+                Self::Stopped { .. } => self,
+                Self::Flowing { .. } | Self::Probing { .. } | Self::Throttled { .. } => {
+                    Self::Stopped {
+                        probe_at: now.after(REFUSED_PROBE_EVERY),
+                    }
+                }
             },
-            (Self::Stopped { .. }, Outcome::Throttled(_))
-            | (Self::Flowing, Outcome::Throttled(_)) => throttled(1, outcome, now, jitter),
-            (Self::Throttled { until, streak }, Outcome::Throttled(_)) => {
-                // Requests that were under way with the first one say the same once more.
-                let streak = if now < until {
-                    streak
-                } else {
-                    streak.saturating_add(1)
-                };
-                throttled(streak, outcome, now, jitter).max_until(until)
-            }
-            (_, Outcome::Applied | Outcome::NotFound | Outcome::Rejected(_)) => match self {
-                Self::Throttled { until, .. } if now < until => self,
-                Self::Throttled { .. } | Self::Stopped { .. } | Self::Flowing => Self::Flowing,
-            },
-            (_, Outcome::Unavailable(_) | Outcome::Unknown(_)) => self,
         }
     }
 
-    fn max_until(self, other: Timestamp) -> Self {
+    /// It took a request and had something to say about it. A wait that it asked for holds all the same.
+    fn answered(self, now: Timestamp) -> Self {
         match self {
-            Self::Throttled { until, streak } => Self::Throttled {
-                until: until.max(other),
-                streak,
-            },
-            Self::Flowing | Self::Stopped { .. } => self,
+            Self::Throttled { until, .. } if now < until => self,
+            Self::Flowing { .. }
+            | Self::Probing { .. }
+            | Self::Throttled { .. }
+            | Self::Stopped { .. } => Self::FIRST,
         }
+    }
+
+    fn failed(self, now: Timestamp) -> Self {
+        match self {
+            Self::Flowing { failures } if failures + 1 >= FAILURES_MAX => Self::Probing {
+                probe_at: now.after(DOWN_PROBE_FIRST),
+            },
+            Self::Flowing { failures } => Self::Flowing {
+                failures: failures + 1,
+            },
+            Self::Probing { .. } | Self::Throttled { .. } | Self::Stopped { .. } => self,
+        }
+    }
+
+    fn throttled(self, hint: Option<Duration>, now: Timestamp, jitter: f64) -> Self {
+        let (until, streak) = match self {
+            // Requests that were under way with the first one say the same once more.
+            Self::Throttled { until, streak } if now < until => (until, streak),
+            Self::Throttled { streak, .. } => (now, streak.saturating_add(1)),
+            Self::Flowing { .. } | Self::Probing { .. } | Self::Stopped { .. } => (now, 1),
+        };
+        let wait = hint.unwrap_or_else(|| backoff(streak, jitter).max(THROTTLE_MIN));
+        Self::Throttled {
+            until: until.max(now.after(wait)),
+            streak,
+        }
+    }
+
+    /// How many of `wanted` lanes it may be sent, or from when on any.
+    fn admits(self, wanted: usize, now: Timestamp) -> Grant {
+        match self {
+            Self::Flowing { .. } => Grant::Lanes(wanted),
+            Self::Throttled { until, .. } if now < until => Grant::NotBefore(until),
+            Self::Throttled { .. } => Grant::Lanes(wanted),
+            Self::Probing { probe_at } | Self::Stopped { probe_at } if now < probe_at => {
+                Grant::NotBefore(probe_at)
+            }
+            Self::Probing { .. } | Self::Stopped { .. } => Grant::Probe,
+        }
+    }
+
+    /// After a probe has gone out, the next one is due later; when there was nothing to probe with, it still is.
+    fn probed(&mut self, now: Timestamp, sent: Sent) {
+        let (probe_at, every) = match self {
+            Self::Probing { probe_at } => (probe_at, DOWN_PROBE_EVERY),
+            Self::Stopped { probe_at } => (probe_at, REFUSED_PROBE_EVERY),
+            Self::Flowing { .. } | Self::Throttled { .. } => return,
+        };
+        *probe_at = match sent {
+            Sent::Something => now.after(every),
+            Sent::Nothing => now,
+        };
     }
 }
 
-fn throttled(streak: u32, outcome: &Outcome, now: Timestamp, jitter: f64) -> Condition {
-    let hint = if let Outcome::Throttled(hint) = outcome {
-        *hint
-    } else {
-        None
-    };
-    let wait = hint.unwrap_or_else(|| backoff(streak, jitter).max(THROTTLE_MIN));
-    Condition::Throttled {
-        until: now.after(wait),
-        streak,
-    }
+/// Whether a leave to send was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Something,
+    Nothing,
 }
 
 /// How many lanes may be sent now, and when to ask again if it is none.
@@ -107,8 +163,21 @@ fn throttled(streak: u32, outcome: &Outcome, now: Timestamp, jitter: f64) -> Con
 pub enum Grant {
     /// So many, at least one. What is not used is to be given back.
     Lanes(usize),
+    /// One, to find out. If it is not used, it is to be given back.
+    Probe,
     /// None before this moment.
     NotBefore(Timestamp),
+}
+
+impl Grant {
+    /// How many lanes that is.
+    pub const fn lanes(self) -> usize {
+        match self {
+            Self::Lanes(lanes) => lanes,
+            Self::Probe => 1,
+            Self::NotBefore(_) => 0,
+        }
+    }
 }
 
 /// The destination, shared by all dispatch threads.
@@ -129,7 +198,7 @@ impl Destination {
     /// A destination that flows at this rate.
     pub fn new(rate: Rate, now: Timestamp) -> Self {
         let shared = Shared {
-            condition: Condition::Flowing,
+            condition: Condition::FIRST,
             pace: Pace::new(rate, now),
         };
         Self {
@@ -150,31 +219,29 @@ impl Destination {
     /// Asks for leave to send up to `wanted` lanes.
     pub fn grant(&self, wanted: usize, now: Timestamp) -> Grant {
         let mut shared = self.shared();
-        let wanted = match shared.condition {
-            Condition::Throttled { until, .. } if now < until => return Grant::NotBefore(until),
-            Condition::Stopped { probe_at } if now < probe_at => return Grant::NotBefore(probe_at),
-            Condition::Stopped { .. } => 1,
-            Condition::Throttled { .. } | Condition::Flowing => wanted,
-        };
-        match shared.pace.take(wanted, now) {
-            0 => Grant::NotBefore(shared.pace.next()),
-            granted => {
-                if let Condition::Stopped { probe_at } = &mut shared.condition {
-                    *probe_at = now.after(PROBE_EVERY);
-                }
-                Grant::Lanes(granted)
+        let admitted = shared.condition.admits(wanted, now);
+        let taken = shared.pace.take(admitted.lanes(), now);
+        match admitted {
+            Grant::NotBefore(_) => admitted,
+            Grant::Lanes(_) | Grant::Probe if taken == 0 => Grant::NotBefore(shared.pace.next()),
+            Grant::Lanes(_) => Grant::Lanes(taken),
+            Grant::Probe => {
+                shared.condition.probed(now, Sent::Something);
+                Grant::Probe
             }
         }
     }
 
-    /// Gives back what was granted and found nothing to send.
-    pub fn give_back(&self, unused: usize, now: Timestamp) {
+    /// Gives back what was granted and not used, because only so many lanes had something to send.
+    pub fn give_back(&self, granted: Grant, used: usize, now: Timestamp) {
+        let unused = granted.lanes().saturating_sub(used);
+        if unused == 0 {
+            return;
+        }
         let mut shared = self.shared();
         shared.pace.give_back(unused);
-        if let Condition::Stopped { probe_at } = &mut shared.condition
-            && unused > 0
-        {
-            *probe_at = now;
+        if granted == Grant::Probe {
+            shared.condition.probed(now, Sent::Nothing);
         }
     }
 
@@ -225,10 +292,10 @@ mod tests {
         destination.note(&denied, NOW, 0.5);
         destination.note(&denied, later(9), 0.5);
         assert_eq!(destination.grant(8, later(10)), Grant::NotBefore(later(30)));
-        assert_eq!(destination.grant(8, later(30)), Grant::Lanes(1));
+        assert_eq!(destination.grant(8, later(30)), Grant::Probe);
         assert_eq!(destination.grant(8, later(31)), Grant::NotBefore(later(60)));
         destination.probe_now(later(32));
-        assert_eq!(destination.grant(8, later(32)), Grant::Lanes(1));
+        assert_eq!(destination.grant(8, later(32)), Grant::Probe);
         destination.note(&Outcome::Applied, later(33), 0.5);
         assert_eq!(destination.grant(8, later(33)), Grant::Lanes(8));
     }
@@ -245,7 +312,7 @@ mod tests {
 
     #[test]
     fn without_a_hint_the_waits_grow() {
-        let mut condition = Condition::Flowing;
+        let mut condition = Condition::FIRST;
         let mut now = NOW;
         let mut waits = Vec::new();
         for _ in 0..4 {
@@ -259,16 +326,46 @@ mod tests {
         assert_eq!(waits, [1, 2, 4, 8]);
     }
 
+    /// U01, U35, N19, N20: an outage costs ten requests and a probe every 5 s, and the first success opens all lanes.
     #[test]
-    fn an_outage_is_no_reason_to_stop() {
-        for outcome in [
-            Outcome::Unavailable(Cause::Connect),
-            Outcome::Unknown(Cause::Deadline),
-        ] {
-            assert_eq!(
-                Condition::Flowing.after(&outcome, NOW, 0.5),
-                Condition::Flowing
-            );
+    fn a_destination_that_is_down_is_probed_until_it_answers() {
+        let destination = Destination::new(Rate::Unlimited, NOW);
+        for failed in 1..FAILURES_MAX {
+            destination.note(&Outcome::Unavailable(Cause::Connect), NOW, 0.5);
+            assert_eq!(destination.grant(8, NOW), Grant::Lanes(8), "{failed}");
         }
+        destination.note(&Outcome::Unknown(Cause::Deadline), NOW, 0.5);
+        assert_eq!(destination.grant(8, NOW), Grant::NotBefore(later(1)));
+        assert_eq!(destination.grant(8, later(1)), Grant::Probe);
+        destination.note(&Outcome::Unavailable(Cause::Connect), later(2), 0.5);
+        assert_eq!(destination.grant(8, later(3)), Grant::NotBefore(later(6)));
+        assert_eq!(destination.grant(8, later(6)), Grant::Probe);
+        destination.note(&Outcome::Applied, later(7), 0.5);
+        assert_eq!(destination.grant(8, later(7)), Grant::Lanes(8));
+    }
+
+    /// O06, V9: failures of one customer among successes of others are no outage.
+    #[test]
+    fn failures_among_successes_are_no_outage() {
+        let mut condition = Condition::FIRST;
+        for _ in 0..100 {
+            for outcome in [
+                Outcome::Unknown(Cause::Deadline),
+                Outcome::Unavailable(Cause::Status(500)),
+                Outcome::Applied,
+            ] {
+                condition = condition.after(&outcome, NOW, 0.5);
+                assert_eq!(condition.as_str(), "flowing");
+            }
+        }
+    }
+
+    #[test]
+    fn a_probe_that_found_nothing_to_send_stays_due() {
+        let destination = Destination::new(Rate::Unlimited, NOW);
+        destination.note(&Outcome::Denied(Cause::Status(401)), NOW, 0.5);
+        assert_eq!(destination.grant(8, later(30)), Grant::Probe);
+        destination.give_back(Grant::Probe, 0, later(30));
+        assert_eq!(destination.grant(8, later(31)), Grant::Probe);
     }
 }

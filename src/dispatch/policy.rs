@@ -2,10 +2,9 @@
 //!
 //! A fault of the destination ends no entry; a fault of one entry parks that entry only.
 
-use std::time::Duration;
-
 use super::backoff::backoff;
-use crate::fold::{End, Fold};
+use super::destination::Condition;
+use crate::fold::{End, Fold, LaneVersions};
 use crate::imprint::{Outcome, Rejection};
 use crate::outbox::{ClaimedLane, Ending, EntryId, ParkReason, Settlement};
 use crate::time::Timestamp;
@@ -24,8 +23,8 @@ pub enum Decision {
         /// What Imprint said, names only.
         detail: String,
     },
-    /// The lane has failed and rests.
-    Again(Applied),
+    /// The request failed: the lane is to be sent again, later or at once.
+    Again(Applied, Rest),
     /// The destination is at fault: the lane waits with all others, and nothing is counted.
     Hold,
 }
@@ -39,13 +38,26 @@ pub enum Applied {
     Maybe,
 }
 
-/// Decides by the outcome of a request that carried this many entries.
-pub fn decide(outcome: &Outcome, carried: usize) -> Decision {
+/// How long a lane that failed rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Longer with each failure: it may be the lane's own.
+    Backoff,
+    /// Not at all: the destination is down, and lets no lane through before it is back. Nothing is counted.
+    None,
+}
+
+/// Decides by the outcome of a request that carried this many entries, and by what the destination is like after it.
+pub fn decide(outcome: &Outcome, carried: usize, condition: Condition) -> Decision {
+    let rest = match condition {
+        Condition::Probing { .. } | Condition::Stopped { .. } => Rest::None,
+        Condition::Flowing { .. } | Condition::Throttled { .. } => Rest::Backoff,
+    };
     match outcome {
         Outcome::Applied => Decision::Deliver,
         Outcome::Throttled(_) | Outcome::Denied(_) => Decision::Hold,
-        Outcome::Unavailable(_) => Decision::Again(Applied::No),
-        Outcome::Unknown(_) => Decision::Again(Applied::Maybe),
+        Outcome::Unavailable(_) => Decision::Again(Applied::No, rest),
+        Outcome::Unknown(_) => Decision::Again(Applied::Maybe, rest),
         Outcome::NotFound => Decision::Ignore,
         Outcome::Rejected(_) if carried > 1 => Decision::Unfold,
         Outcome::Rejected(rejection) => Decision::Park {
@@ -91,13 +103,20 @@ pub fn settlement(
             ..tried
         },
         Decision::Park { detail } => parked(fold, detail, tried),
-        Decision::Again(applied) => again(
-            claimed,
-            fold,
-            applied,
-            backoff(claimed.failures.saturating_add(1), jitter),
-            tried,
-        ),
+        Decision::Again(applied, Rest::None) => Settlement {
+            versions: sent(claimed, fold, applied),
+            ..tried
+        },
+        Decision::Again(applied, Rest::Backoff) => {
+            let failures = claimed.failures.saturating_add(1);
+            let due = now.after(backoff(failures, jitter));
+            Settlement {
+                failures,
+                due,
+                versions: sent(claimed, fold, applied),
+                ..tried
+            }
+        }
         Decision::Hold => held,
     }
 }
@@ -165,22 +184,11 @@ fn parked(fold: &Fold, detail: String, mut tried: Settlement) -> Settlement {
     }
 }
 
-fn again(
-    claimed: &ClaimedLane,
-    fold: &Fold,
-    applied: Applied,
-    rest: Duration,
-    tried: Settlement,
-) -> Settlement {
-    let versions = match applied {
+/// What Imprint may have after a request that failed.
+fn sent(claimed: &ClaimedLane, fold: &Fold, applied: Applied) -> Option<LaneVersions> {
+    match applied {
         Applied::No => None,
         Applied::Maybe => Some(claimed.versions.clone().maybe_applied(fold)),
-    };
-    Settlement {
-        failures: claimed.failures.saturating_add(1),
-        due: tried.at.after(rest),
-        versions,
-        ..tried
     }
 }
 
@@ -211,12 +219,13 @@ fn endings(ends: &[(u64, End)]) -> impl Iterator<Item = (EntryId, Ending)> + '_ 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     use serde_json::json;
 
     use super::*;
     use crate::event::Version;
-    use crate::fold::{Candidate, FoldMax, LaneVersions, fold};
+    use crate::fold::{Candidate, FoldMax, fold};
     use crate::imprint::{Cause, Fact, ImprintId, Leaf};
     use crate::outbox::{LaneId, WaitingEntry};
 
@@ -288,8 +297,16 @@ mod tests {
             (Outcome::Applied, 2, Decision::Deliver),
             (Outcome::Throttled(None), 2, Decision::Hold),
             (Outcome::Denied(cause), 2, Decision::Hold),
-            (Outcome::Unavailable(cause), 2, Decision::Again(Applied::No)),
-            (Outcome::Unknown(cause), 2, Decision::Again(Applied::Maybe)),
+            (
+                Outcome::Unavailable(cause),
+                2,
+                Decision::Again(Applied::No, Rest::Backoff),
+            ),
+            (
+                Outcome::Unknown(cause),
+                2,
+                Decision::Again(Applied::Maybe, Rest::Backoff),
+            ),
             (Outcome::NotFound, 2, Decision::Ignore),
             (Outcome::Rejected(rejection.clone()), 2, Decision::Unfold),
             (
@@ -301,7 +318,11 @@ mod tests {
             ),
         ];
         for (outcome, carried, decision) in table {
-            assert_eq!(decide(&outcome, carried), decision, "{outcome:?}");
+            assert_eq!(
+                decide(&outcome, carried, Condition::FIRST),
+                decision,
+                "{outcome:?}"
+            );
         }
     }
 
@@ -330,8 +351,9 @@ mod tests {
     fn a_fault_of_the_destination_ends_nothing() {
         for (decision, attempted, failures) in [
             (Decision::Hold, 0, 2),
-            (Decision::Again(Applied::No), 2, 3),
-            (Decision::Again(Applied::Maybe), 2, 3),
+            (Decision::Again(Applied::No, Rest::Backoff), 2, 3),
+            (Decision::Again(Applied::Maybe, Rest::Backoff), 2, 3),
+            (Decision::Again(Applied::Maybe, Rest::None), 2, 2),
             (Decision::Unfold, 2, 2),
         ] {
             let settlement = settle(decision.clone());
@@ -344,10 +366,14 @@ mod tests {
         }
         assert_eq!(settle(Decision::Unfold).unfold_to, Some(EntryId(3)));
         assert_eq!(
-            settle(Decision::Again(Applied::No)).due,
+            settle(Decision::Again(Applied::No, Rest::Backoff)).due,
             NOW.after(Duration::from_secs(2))
         );
-        assert!(settle(Decision::Again(Applied::Maybe)).versions.is_some());
+        assert!(
+            settle(Decision::Again(Applied::Maybe, Rest::Backoff))
+                .versions
+                .is_some()
+        );
     }
 
     #[test]
