@@ -46,7 +46,7 @@ const LABELS: [(&str, &[&str]); 11] = [
     ),
     (
         "destination_state/state",
-        &["flowing", "throttled", "stopped"],
+        &["flowing", "probing", "throttled", "stopped"],
     ),
 ];
 const PROBLEMS: [&str; 18] = [
