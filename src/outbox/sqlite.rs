@@ -46,7 +46,7 @@ pub struct SqliteOutbox {
 /// What the thread and its callers share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Events handed over and not yet committed: what `intake_max` bounds.
+    /// Events handed over that the thread has not taken in hand: what `intake_max` bounds.
     intake: AtomicUsize,
     waiters: Waiters,
     woken: Notify,

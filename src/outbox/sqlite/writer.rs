@@ -146,9 +146,9 @@ impl Writer {
     fn serve(&mut self, group: Group) -> rusqlite::Result<()> {
         if !(group.appends.is_empty() && group.settles.is_empty()) {
             let events: usize = group.appends.iter().map(|(batch, _)| batch.len()).sum();
-            let written = self.write(group.appends, group.settles);
+            // Before anybody is answered: whoever has an answer finds the room that it left.
             self.shared.intake.fetch_sub(events, Ordering::Relaxed);
-            written?;
+            self.write(group.appends, group.settles)?;
         }
         for read in group.reads {
             self.read(read)?;
