@@ -59,15 +59,7 @@ pub(super) fn take(
         reader.fault(&["imprint", "base_url"], reason);
     }
     let key_file = match purpose {
-        Purpose::Serve => reader
-            .take_optional(&["imprint", "key_file"], secret_file)
-            .or_else(|| {
-                reader.fault(
-                    &["imprint", "key_file"],
-                    "is required and names a readable file",
-                );
-                None
-            }),
+        Purpose::Serve => reader.take(&["imprint", "key_file"], required_secret_file),
         Purpose::Check => reader.take_optional(&["imprint", "key_file"], path),
     };
     let read_file = if purpose == Purpose::Serve {
@@ -103,6 +95,14 @@ pub(super) fn take(
         deadline: deadline?,
         ca_file,
     })
+}
+
+fn required_secret_file(raw: Raw) -> Result<PathBuf, String> {
+    let path = path(raw)?;
+    if path.as_os_str().is_empty() {
+        return Err("is required and names a readable file".to_owned());
+    }
+    secret::read(&path).map(|_secret| path)
 }
 
 fn secret_file(raw: Raw) -> Result<PathBuf, String> {
