@@ -1,9 +1,10 @@
 //! The client: one update over HTTP/1.1, and what came of it.
 //!
 //! awc's habits that matter here: it follows redirects, its timeout ends at the response head, it never retries, and it
-//! hands a 1xx answer over as the final one and then uses the connection again. So redirects are off, one deadline
-//! covers the whole exchange, any error after the connection stood means "unknown", and after a 1xx the whole pool is
-//! given up before anything else can take a connection from it.
+//! hands a 1xx answer over as the final one and then uses the connection again; so it does with an answer that says
+//! neither how long it is nor that it is chunked, whose body may still be on its way. So redirects are off, one deadline
+//! covers the whole exchange, any error after the connection stood means "unknown", and after either of those two the
+//! whole pool is given up before anything else can take a connection from it.
 
 use std::cell::RefCell;
 use std::error::Error as StdError;
@@ -143,7 +144,7 @@ pub struct Client {
     credential: Arc<Credential>,
     tls: Arc<ClientConfig>,
     clock: Clock,
-    /// Replaced whole after a 1xx; never borrowed across an await.
+    /// Replaced whole when one of its connections may hold more than was read; never borrowed across an await.
     http: RefCell<awc::Client>,
 }
 
@@ -196,8 +197,11 @@ impl Client {
             Ok(response) => response,
             Err(error) => return unanswered(&error),
         };
-        if response.status().is_informational() {
+        let is_interim = response.status().is_informational();
+        if is_interim || !is_framed(response.headers()) {
             self.http.replace(connect(&self.tls));
+        }
+        if is_interim {
             return Outcome::Unknown(Cause::Protocol);
         }
         let status = response.status().as_u16();
@@ -236,6 +240,11 @@ impl Partner for Client {
             Err(_elapsed) => Outcome::Unknown(Cause::Deadline),
         }
     }
+}
+
+/// Whether an answer says where it ends; awc takes one that does not for empty.
+fn is_framed(headers: &header::HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// What stands unencoded in a path segment: RFC 3986's unreserved characters but the dot.
