@@ -1,11 +1,17 @@
 //! Everything that is seen from outside: the ports' suites, and the service through its front door.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test that meets the unexpected is to end there"
 )]
 
+mod flow;
 mod kill;
 mod outbox_suite;
 mod senders;
 mod tidy;
+
+mod http;
+mod support;

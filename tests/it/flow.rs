@@ -1,0 +1,490 @@
+//! From the door to Imprint, with everything real in between: what a sender posts, what the sandbox receives, and what
+//! the sender is told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use imprint_bridge::imprint::sandbox::{Authorization, Unseeded};
+use serde_json::{Value, json};
+
+use crate::http::Answer;
+use crate::support::{Event, KEY, TestApp};
+
+/// Longer than any test runs: it is over when the faults are cleared.
+const OUTAGE: Duration = Duration::from_hours(1);
+
+/// An event about a customer's email.
+fn email(id: &str, customer: &str, revision: u64) -> Event {
+    Event::new(id, customer, revision).email(&format!("{id}@example.com"))
+}
+
+/// The pointers and rules of the faults that an answer lists.
+fn faults(answer: &Answer) -> BTreeMap<String, String> {
+    let answer = answer.json();
+    let faults = answer["faults"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    faults
+        .map(|fault| (text(&fault["pointer"]), text(&fault["rule"])))
+        .collect()
+}
+
+// === what Imprint receives ===
+
+/// V2
+#[test]
+fn the_sample_event_becomes_the_sample_request_in_every_mode() {
+    let app = TestApp::start();
+    let sample = include_str!("../examples/crm/customer-changed.request.json");
+    let sample: Value = serde_json::from_str(sample).unwrap();
+    let revised = |id: &str, revision: u64| {
+        Event::sample()
+            .with("/id", json!(id))
+            .with("/data/customer/revision", json!(revision))
+    };
+    let binary = revised("in-binary-mode", 18);
+    let attributes = [
+        ("content-type", "application/json"),
+        ("ce-specversion", "1.0"),
+        ("ce-id", "in-binary-mode"),
+        ("ce-source", "/crm/us"),
+        ("ce-type", "customer.changed"),
+        ("ce-subject", "PARTNER_USER_456"),
+        ("ce-time", "2025-02-13T19:08:07.000Z"),
+    ];
+    type Post<'a> = Box<dyn Fn() -> Answer + 'a>;
+    let modes: [(&str, Post<'_>); 3] = [
+        ("crm-evt-000017", Box::new(|| app.post(&Event::sample()))),
+        (
+            "in-binary-mode",
+            Box::new(|| app.post_raw(&attributes, &binary.json()["data"].to_string())),
+        ),
+        (
+            "in-a-batch",
+            Box::new(|| app.post_batch(&[revised("in-a-batch", 19)])),
+        ),
+    ];
+    for (requests, (id, post)) in (1..).zip(modes) {
+        let answer = post();
+        assert_eq!(answer.status, 202, "{id}: {}", answer.body);
+        app.until(id, "delivered");
+        let calls = app.partner.calls();
+        assert_eq!(calls.len(), requests, "{id}");
+        let call = calls.last().unwrap();
+        assert_eq!(call.method, sample["method"], "{id}");
+        assert_eq!(call.path, sample["path"], "{id}");
+        assert_eq!(call.body, sample["body"], "{id}");
+        assert_eq!(call.query, "", "{id}");
+        assert_eq!(call.authorization, Authorization::Bearer, "{id}");
+        assert_eq!(call.merchant_key, None, "{id}");
+    }
+}
+
+/// O03: newest facts win, whatever order they come in.
+#[test]
+fn an_older_revision_never_overwrites_a_newer_one() {
+    let app = TestApp::start();
+    app.accept(&email("third", "late", 3));
+    app.until("third", "delivered");
+    app.accept(&email("first", "late", 1));
+    app.accept(&email("second", "late", 2));
+    let batch = [
+        email("b-third", "at-once", 3),
+        email("b-first", "at-once", 1),
+        email("b-second", "at-once", 2),
+    ];
+    assert_eq!(app.post_batch(&batch).status, 202);
+    app.until("b-third", "delivered");
+    for (older, newest) in [
+        ("first", "third"),
+        ("second", "third"),
+        ("b-first", "b-third"),
+        ("b-second", "b-third"),
+    ] {
+        let receipt = app.until(older, "superseded");
+        assert_eq!(receipt["superseded_by"], newest);
+    }
+    for (customer, newest) in [("late", "third"), ("at-once", "b-third")] {
+        let email = format!("{newest}@example.com");
+        assert_eq!(app.partner.email(customer), Some(email));
+        assert_eq!(app.partner.applied(customer).len(), 1);
+    }
+    assert_eq!(app.partner.calls().len(), 2);
+}
+
+/// O07, N18: what piles up in an outage is one request a customer.
+#[test]
+fn changes_that_pile_up_are_folded() {
+    let app = TestApp::start();
+    app.partner.sandbox.outage(OUTAGE);
+    let customers = ["c1", "c2", "c3"];
+    for revision in 1..=20 {
+        for customer in customers {
+            let id = format!("{customer}-{revision}");
+            let event = email(&id, customer, revision);
+            // Every other change is about something else too.
+            let event = match revision % 2 {
+                0 => event,
+                _ => event.with("/data/customer/language", json!("fr-CA")),
+            };
+            app.accept(&event);
+        }
+    }
+    app.partner.sandbox.clear_faults();
+    for customer in customers {
+        app.until(&format!("{customer}-20"), "delivered");
+        app.until(&format!("{customer}-19"), "delivered");
+        app.until(&format!("{customer}-18"), "superseded");
+        app.until(&format!("{customer}-1"), "superseded");
+        let applied = app.partner.applied(customer);
+        assert_eq!(applied.len(), 1, "{customer}");
+        assert_eq!(
+            applied[0].body["email"],
+            format!("{customer}-20@example.com")
+        );
+        assert_eq!(applied[0].body["preferred_language"], "fr");
+    }
+    assert_eq!(app.metric("waiting_entries"), Some(0.0));
+}
+
+// === what the sender is told ===
+
+/// I28, I29, S04, X10: everything that is wrong is said at once, and nothing of what was sent is said again.
+#[test]
+fn a_refusal_lists_every_fault_and_no_value() {
+    let app = TestApp::start();
+    let customer = "/data/customer";
+    let with =
+        |event: Event, name: &str, value: Value| event.with(&format!("{customer}/{name}"), value);
+    let misshapen = email("misshapen", "c1", 1);
+    let misshapen = with(misshapen, "revision", json!("canary-1"));
+    let misshapen = with(misshapen, "phone", json!(["canary-2"]));
+    let misshapen = with(misshapen, "member_since", json!("canary-3"));
+    let misshapen = with(misshapen, "lifetime_value", json!({"amount": "canary-4"}));
+    let misshapen = with(misshapen, "canary-5", json!("canary-6"));
+    let unmappable = email("unmappable", "c1/../canary", 1);
+    let unmappable = with(unmappable, "phone", json!("canary"));
+    let unmappable = with(unmappable, "loyalty", json!({"tier": "canary"}));
+    for (event, problem, expected) in [
+        (
+            misshapen,
+            "invalid",
+            vec![
+                ("/data/customer/lifetime_value/amount", "pattern"),
+                ("/data/customer/member_since", "format"),
+                ("/data/customer/phone", "type"),
+                ("/data/customer/revision", "type"),
+            ],
+        ),
+        (
+            unmappable,
+            "unmappable",
+            vec![
+                ("/data/customer/imprint_customer_id", "imprint_id"),
+                ("/data/customer/loyalty/tier", "lookup"),
+                ("/data/customer/phone", "e164"),
+            ],
+        ),
+    ] {
+        let answer = app.post(&event);
+        assert_eq!(answer.status, 422, "{}", answer.body);
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
+        let urn = format!("urn:imprint-bridge:problem:{problem}");
+        assert_eq!(answer.json()["type"], urn);
+        let listed = faults(&answer);
+        let listed: Vec<(&str, &str)> = listed
+            .iter()
+            .map(|(pointer, rule)| (pointer.as_str(), rule.as_str()))
+            .collect();
+        assert_eq!(listed, expected);
+        assert!(!format!("{answer:?}").contains("canary"), "{}", answer.body);
+    }
+    assert_eq!(app.metric("accepted_total"), Some(0.0));
+    assert_eq!(app.partner.calls().len(), 0);
+}
+
+/// O01, O02, S04
+#[test]
+fn a_repeated_event_is_kept_once_and_a_changed_one_is_a_conflict() {
+    let app = TestApp::start();
+    let event = email("once", "c1", 1);
+    let duplicate = |answer: &Answer| answer.json()["accepted"][0]["duplicate"] == true;
+    let first = app.post(&event);
+    assert_eq!((first.status, duplicate(&first)), (202, false));
+    app.until("once", "delivered");
+    // Trace headers and the order of keys are no part of what an event says.
+    let again = app.post(&event.clone().with("/traceparent", json!("00-1-2-03")));
+    assert_eq!((again.status, duplicate(&again)), (202, true));
+    assert_eq!(again.json()["accepted"][0]["status"], "delivered");
+    let changed = app.post(&event.email("other@example.com"));
+    assert_eq!(changed.status, 409, "{}", changed.body);
+    assert_eq!(
+        changed.json()["type"],
+        "urn:imprint-bridge:problem:conflict"
+    );
+    assert_eq!(app.partner.calls().len(), 1);
+    assert_eq!(app.receipt("once")["attempts"], 1);
+}
+
+#[test]
+fn a_sender_that_would_rather_wait_hears_the_end() {
+    let app = TestApp::setup().unseeded(Unseeded::NotFound).start();
+    let seed = r#"{"id": "cardholder"}"#;
+    let seed = imprint_bridge::imprint::sandbox::Sandbox::parse_seed(seed.as_bytes()).unwrap();
+    app.partner.sandbox.seed(seed).unwrap();
+    for (id, customer, end) in [
+        ("has-a-card", "cardholder", "delivered"),
+        ("has-none", "stranger", "ignored"),
+    ] {
+        let answer = app.post_with(&[("prefer", "wait=5")], &email(id, customer, 1));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.header("preference-applied"), Some("wait=5"));
+        let told = &answer.json()["accepted"][0];
+        assert_eq!((&told["id"], &told["status"]), (&json!(id), &json!(end)));
+    }
+}
+
+/// V10: nobody is kept waiting by a process that ends.
+#[test]
+fn a_sender_that_waits_is_let_go_when_the_bridge_stops() {
+    let mut app = TestApp::start();
+    app.partner.sandbox.outage(OUTAGE);
+    let ingress = app.ingress();
+    let sender = std::thread::Builder::new().spawn(move || {
+        let headers = [
+            ("content-type", "application/cloudevents+json"),
+            ("prefer", "wait=30"),
+        ];
+        let event = email("waits", "c1", 1).json().to_string();
+        crate::support::post(ingress, &headers, &event).unwrap()
+    });
+    app.wait_for("the event is tried", |app| !app.partner.calls().is_empty());
+    app.stop().unwrap();
+    let answer = sender.unwrap().join().unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    assert_eq!(answer.json()["accepted"][0]["status"], "waiting");
+    app.leaves_work();
+}
+
+// === what Imprint refuses ===
+
+/// O10 as decided in DESIGN.md: most customers of a CRM have no card.
+#[test]
+fn an_unknown_customer_is_ignored() {
+    let app = TestApp::setup().unseeded(Unseeded::NotFound).start();
+    app.accept(&email("no-card", "stranger", 1));
+    let receipt = app.until("no-card", "ignored");
+    assert_eq!(receipt["attempts"], 1);
+    assert_eq!(app.metric("parked_entries"), Some(0.0));
+    assert_eq!(
+        app.metric("destination_state{state=\"flowing\"}"),
+        Some(1.0)
+    );
+}
+
+/// U24, U44, O06, V9
+#[test]
+fn a_rejected_event_parks_and_the_lane_goes_on() {
+    let app = TestApp::start();
+    app.partner.inject(&json!({
+        "customer": "c1",
+        "times": 1,
+        "action": {"status": 400, "type": "INVALID_REQUEST_ERROR", "param": "email", "message": "canary@example.com is no email"},
+    }));
+    app.accept(&email("bad", "c1", 1));
+    let receipt = app.until("bad", "parked");
+    assert_eq!(
+        receipt["parked"],
+        json!({"reason": "rejected", "detail": "status 400 INVALID_REQUEST_ERROR email"})
+    );
+    app.accept(&email("good", "c1", 2));
+    app.until("good", "delivered");
+    assert_eq!(app.metric("parked_entries"), Some(1.0));
+    assert!(!app.ops_get("/metrics").body.contains("canary"));
+}
+
+/// U24: folded entries are sent one by one, in order, when the whole is refused.
+#[test]
+fn of_entries_that_travel_together_only_the_guilty_one_parks() {
+    let app = TestApp::start();
+    app.partner
+        .inject(&json!({"times": 2, "action": {"status": 422}}));
+    let field = |id: &str, revision: u64, name: &str, value: &str| {
+        Event::new(id, "c1", revision).with(&format!("/data/customer/{name}"), json!(value))
+    };
+    let batch = [
+        field("guilty", 1, "phone", "+14155552671"),
+        field("second", 2, "email", "second@example.com"),
+        field("third", 3, "language", "fr"),
+    ];
+    assert_eq!(app.post_batch(&batch).status, 202);
+    app.until("guilty", "parked");
+    app.until("second", "delivered");
+    app.until("third", "delivered");
+    let calls = app.partner.calls();
+    let bodies: Vec<usize> = calls
+        .iter()
+        .map(|call| call.body.as_object().unwrap().len())
+        .collect();
+    let has_phone = |body: &Value| body.get("phone").is_some();
+    assert!(has_phone(&calls[0].body) && has_phone(&calls[1].body));
+    assert!(calls[2..].iter().all(|call| !has_phone(&call.body)));
+    assert_eq!(calls.len(), 4, "{bodies:?}");
+}
+
+/// U25, U40, V8, V9: nothing is spent or parked, and the key's file is all that has to change.
+#[test]
+fn a_refused_key_stops_everything_until_there_is_another() {
+    let app = TestApp::setup().key("sk_test_canary_old").start();
+    app.accept(&email("first", "c1", 1));
+    app.wait_for("the destination is stopped", |app| {
+        app.metric("destination_state{state=\"stopped\"}") == Some(1.0)
+    });
+    for customer in ["c2", "c3", "c4"] {
+        app.accept(&email(customer, customer, 1));
+    }
+    let receipt = app.receipt("first");
+    assert_eq!(receipt["status"], "waiting");
+    assert_eq!(receipt["attempts"], 0);
+    assert_eq!(app.metric("waiting_entries"), Some(4.0));
+    assert_eq!(app.ops_get("/readyz").status, 200);
+    let calls = app.partner.calls();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].authorization, Authorization::Wrong);
+    app.files.write_key(KEY);
+    for id in ["first", "c2", "c3", "c4"] {
+        let receipt = app.until(id, "delivered");
+        assert_eq!(receipt["attempts"], 1, "{id}");
+    }
+    assert_eq!(app.partner.calls().len(), 5);
+    assert_eq!(app.metric("parked_entries"), Some(0.0));
+    assert_eq!(
+        app.metric("destination_state{state=\"flowing\"}"),
+        Some(1.0)
+    );
+}
+
+/// U34: a hint is for the whole destination and costs no attempt.
+#[test]
+fn a_throttled_destination_waits_as_it_is_told() {
+    let app = TestApp::start();
+    app.partner
+        .inject(&json!({"times": 1, "action": {"status": 429, "retry_after": "1"}}));
+    app.accept(&email("throttled", "c1", 1));
+    app.wait_for("it is throttled", |app| !app.partner.calls().is_empty());
+    app.accept(&email("another", "c2", 1));
+    assert_eq!(app.until("throttled", "delivered")["attempts"], 1);
+    assert_eq!(app.until("another", "delivered")["attempts"], 1);
+    let calls = app.partner.calls();
+    assert_eq!(calls.len(), 3);
+    assert_eq!(calls[0].status, Some(429));
+    for call in &calls[1..] {
+        // The ledger cuts off parts of milliseconds.
+        assert!(call.at_ms - calls[0].at_ms >= 999, "{calls:?}");
+    }
+}
+
+/// U13, U16, U18, U35, U37, U38, V4: what one bad answer costs is one more request.
+#[test]
+fn an_answer_that_proves_nothing_is_followed_by_another_request() {
+    let app = TestApp::setup()
+        .settings("[imprint]\ndeadline = \"500ms\"")
+        .start();
+    let actions = [
+        json!({"status": 503}),
+        json!({"status": 500, "after": "apply"}),
+        json!({"reset": true, "after": "apply"}),
+        json!({"hang": true, "after": "apply"}),
+        json!({"stall_body": true}),
+        json!({"short_body": true}),
+        json!({"endless_body": true}),
+        json!({"wrong_id": true}),
+        json!({"body": "<html>"}),
+        json!({"interim": 103, "then_ms": 30}),
+    ];
+    for (number, action) in actions.iter().enumerate() {
+        let customer = format!("c{number}");
+        app.partner
+            .inject(&json!({"customer": customer, "times": 1, "action": action}));
+        app.accept(&email(&customer, &customer, 1));
+    }
+    for (number, action) in actions.iter().enumerate() {
+        let customer = format!("c{number}");
+        let receipt = app.until(&customer, "delivered");
+        assert_eq!(receipt["attempts"], 2, "{action}");
+        let email = format!("{customer}@example.com");
+        assert_eq!(app.partner.email(&customer), Some(email), "{action}");
+    }
+    assert_eq!(app.partner.calls().len(), 2 * actions.len());
+}
+
+// === across processes ===
+
+/// P05, P14, V1, V10
+#[test]
+fn what_was_accepted_in_an_outage_is_delivered_after_a_restart() {
+    let mut app = TestApp::start();
+    app.partner.sandbox.outage(OUTAGE);
+    let ids: Vec<String> = (0..10).map(|number| format!("e{number}")).collect();
+    for id in &ids {
+        app.accept(&email(id, id, 1));
+    }
+    app.stop().unwrap();
+    assert_eq!(app.files.waiting(), 10);
+    app.partner.sandbox.clear_faults();
+    app.start_again();
+    let again = app.post(&email("e0", "e0", 1));
+    assert_eq!(again.json()["accepted"][0]["duplicate"], true);
+    for id in &ids {
+        app.until(id, "delivered");
+        assert_eq!(app.partner.applied(id).len(), 1);
+    }
+    // What the lane has is known after the restart too.
+    app.accept(&email("stale", "e0", 0));
+    app.until("stale", "superseded");
+}
+
+// === what operators see ===
+
+/// V5, X54, K11
+#[test]
+fn health_is_local_and_the_metrics_page_shows_nobody() {
+    let app = TestApp::start();
+    app.partner.sandbox.outage(OUTAGE);
+    app.accept(&Event::sample().email("canary@example.com"));
+    app.accept(&email("canary-id", "canary-customer", 1));
+    app.wait_for("it is ready", |app| app.ops_get("/readyz").status == 200);
+    for (path, word) in [
+        ("/livez", "alive\n"),
+        ("/readyz", "ready\n"),
+        ("/startupz", "started\n"),
+    ] {
+        let answer = app.ops_get(path);
+        assert_eq!((answer.status, answer.body.as_str()), (200, word));
+    }
+    app.partner.sandbox.clear_faults();
+    app.until("canary-id", "delivered");
+    app.until("crm-evt-000017", "delivered");
+    assert_eq!(app.metric("accepted_total"), Some(2.0));
+    assert_eq!(app.metric("ended_total{state=\"delivered\"}"), Some(2.0));
+    assert_eq!(app.metric("attempts_total{outcome=\"applied\"}"), Some(2.0));
+    assert_eq!(app.metric("oldest_waiting_seconds"), Some(0.0));
+    let page = app.ops_get("/metrics").body;
+    for secret in [
+        "canary",
+        KEY,
+        "4155552671",
+        "John",
+        "Main St",
+        "BBB815E9",
+        "PARTNER_USER",
+        "crm-evt",
+    ] {
+        assert!(!page.contains(secret), "{secret} is in {page}");
+    }
+    for path in ["/", "/v1/sources/crm/events", "/sandbox/ledger"] {
+        assert_eq!(app.ops_get(path).status, 404, "{path}");
+    }
+}

@@ -1,0 +1,112 @@
+//! A plain HTTP/1.1 client on a blocking socket: what senders and operators use, without any habits of its own.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use crate::support::PATIENCE;
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// One question on a connection of its own.
+pub(crate) fn ask(
+    address: SocketAddr,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Answer> {
+    Connection::open(address)?.ask(line, headers, body)
+}
+
+/// A connection that is kept.
+pub(crate) struct Connection(TcpStream);
+
+impl Connection {
+    pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self(stream))
+    }
+
+    /// Asks by a line such as `GET /livez`, and reads the whole answer.
+    pub(crate) fn ask(
+        &mut self,
+        line: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> io::Result<Answer> {
+        let headers: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let request = format!(
+            "{line} HTTP/1.1\r\nhost: bridge\r\n{headers}content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.0.write_all(request.as_bytes())?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> io::Result<Answer> {
+        let mut read = Vec::new();
+        let head_end = loop {
+            if let Some(at) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at;
+            }
+            self.more(&mut read)?;
+        };
+        let head = String::from_utf8_lossy(&read[..head_end]).into_owned();
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap_or_default();
+        let status = status.split(' ').nth(1).unwrap().parse().unwrap();
+        let headers: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        let mut answer = Answer {
+            status,
+            headers,
+            body: String::new(),
+        };
+        let length: usize = answer
+            .header("content-length")
+            .map_or(0, |length| length.parse().unwrap());
+        let mut body = read.split_off(head_end + 4);
+        while body.len() < length {
+            self.more(&mut body)?;
+        }
+        answer.body = String::from_utf8(body).unwrap();
+        Ok(answer)
+    }
+
+    fn more(&mut self, read: &mut Vec<u8>) -> io::Result<()> {
+        let mut bytes = [0; 4096];
+        let count = self.0.read(&mut bytes)?;
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        read.extend_from_slice(&bytes[..count]);
+        Ok(())
+    }
+}
