@@ -7,6 +7,7 @@
     reason = "a test that meets the unexpected is to end there"
 )]
 
+mod client;
 mod flow;
 mod kill;
 mod outbox_suite;
@@ -14,4 +15,5 @@ mod senders;
 mod tidy;
 
 mod http;
+mod raw_partner;
 mod support;

@@ -1,0 +1,535 @@
+//! The client against partners that do what no documentation promises, on the wire. Most of it is about awc's habits:
+//! what src/imprint/client.rs says of them is held here, so that an update of awc is noticed.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use imprint_bridge::imprint::client::{Client, Credential, Scheme, tls};
+use imprint_bridge::imprint::{Cause, ImprintId, Outcome, Partner as _, Rejection, Request};
+use imprint_bridge::time::Clock;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{RootCertStore, ServerConfig};
+use serde_json::json;
+
+use crate::raw_partner::{Accepted, RawPartner};
+use crate::support::{KEY, PATIENCE, block_on};
+
+/// Longer than any exchange takes that is to succeed.
+const DEADLINE: Duration = PATIENCE;
+/// For exchanges that are to run into it.
+const DEADLINE_SHORT: Duration = Duration::from_millis(300);
+/// A pause of a slow partner, far below any deadline.
+const DRIP: Duration = Duration::from_millis(20);
+
+fn client(origin: &str) -> Client {
+    client_with(origin, None)
+}
+
+fn client_with(origin: &str, roots: Option<RootCertStore>) -> Client {
+    let credential = Credential::new(Scheme::Bearer, &KEY.to_owned().into(), None).unwrap();
+    let tls = tls(roots).unwrap();
+    Client::new(origin, Arc::new(credential), tls, Clock::machine())
+}
+
+async fn deliver(client: &Client, customer: &str) -> Outcome {
+    deliver_within(client, customer, DEADLINE).await
+}
+
+async fn deliver_within(client: &Client, customer: &str, deadline: Duration) -> Outcome {
+    let body = json!({"city": "Reno"}).as_object().unwrap().clone();
+    let customer = ImprintId::parse(customer).unwrap();
+    client.deliver(Request { customer, body }, deadline).await
+}
+
+/// What a fresh client makes of it.
+fn outcome(partner: &RawPartner) -> Outcome {
+    block_on(async { deliver(&client(&partner.origin()), "c1").await })
+}
+
+/// What a fresh client makes of one scripted exchange, which is never tried twice.
+#[track_caller]
+fn check(what: &str, script: impl Fn(Accepted) + Send + Sync + 'static, expected: &Outcome) {
+    let partner = RawPartner::start(script);
+    assert_eq!(outcome(&partner), *expected, "{what}");
+    assert!(partner.connections() <= 1, "{what}");
+    assert!(partner.requests().len() <= 1, "{what}");
+}
+
+/// As [`check`], for a request that is read whole and answered with these bytes, after which the connection ends.
+#[track_caller]
+fn check_answer(answer: &str, expected: &Outcome) {
+    let sent = answer.to_owned();
+    let script = move |mut accepted: Accepted| {
+        accepted.request().unwrap();
+        // A client that has seen enough goes before the end.
+        drop(accepted.send(&sent));
+    };
+    check(&format!("{answer:.100}"), script, expected);
+}
+
+/// An answer with its length.
+fn answer(head: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn ok(customer: &str) -> String {
+    answer("200 OK", &json!({"id": customer}).to_string())
+}
+
+/// What Imprint answers to the request for the customer it is about.
+fn own(request: &str) -> String {
+    ok(customer_of(request))
+}
+
+fn customer_of(request: &str) -> &str {
+    let path = request.split(' ').nth(1).unwrap();
+    path.strip_prefix("/v2/customers/").unwrap()
+}
+
+fn rejected() -> Outcome {
+    Outcome::Rejected(Rejection {
+        status: 422,
+        kind: None,
+        param: None,
+    })
+}
+
+// === what goes out ===
+
+/// X23, M01, M02
+#[test]
+fn a_request_is_these_bytes_and_no_others() {
+    let partner = RawPartner::start(|mut accepted| accepted.serve(own));
+    let customer = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
+    let outcome = block_on(async { deliver(&client(&partner.origin()), customer).await });
+    assert_eq!(outcome, Outcome::Applied);
+    let request = partner.requests().remove(0);
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, r#"{"city":"Reno"}"#);
+    let (line, headers) = head.split_once("\r\n").unwrap();
+    assert_eq!(line, format!("POST /v2/customers/{customer} HTTP/1.1"));
+    let mut headers: Vec<&str> = headers.split("\r\n").collect();
+    headers.retain(|header| !header.starts_with("date: "));
+    headers.sort_unstable();
+    let expected = [
+        "accept-encoding: identity".to_owned(),
+        "accept: application/json".to_owned(),
+        format!("authorization: Bearer {KEY}"),
+        "content-length: 15".to_owned(),
+        "content-type: application/json".to_owned(),
+        format!("host: {}", partner.address),
+        concat!("user-agent: imprint-bridge/", env!("CARGO_PKG_VERSION")).to_owned(),
+    ];
+    assert_eq!(headers, expected);
+}
+
+// === one answer, one request ===
+
+/// When the real answer comes after an interim one.
+#[derive(Clone, Copy, Debug)]
+enum Late {
+    /// In the same breath.
+    AtOnce,
+    /// When the connection is used for the next request.
+    OnReuse,
+}
+
+/// awc takes a 1xx for the last answer, and an answer without a length for an empty one, and uses the connection again.
+/// The late answer here is made out to the next customer, so that nothing but the connection tells it from that
+/// customer's own.
+#[test]
+fn an_answer_that_comes_late_is_credited_to_nobody() {
+    let protocol = Outcome::Unknown(Cause::Protocol);
+    for (head, expected) in [
+        ("100 Continue", protocol.clone()),
+        ("101 Switching", protocol.clone()),
+        ("102 Processing", protocol.clone()),
+        ("103 Early Hints", protocol),
+        ("200 OK", Outcome::Unknown(Cause::Unreadable)),
+        ("503 Wait", Outcome::Unavailable(Cause::Status(503))),
+    ] {
+        check_late(head, Late::AtOnce, &expected);
+        check_late(head, Late::OnReuse, &expected);
+    }
+}
+
+fn check_late(head: &'static str, late: Late, expected: &Outcome) {
+    let partner = RawPartner::start(move |mut accepted| {
+        if accepted.number > 0 {
+            return accepted.serve(|_request| answer("422 No", ""));
+        }
+        accepted.request().unwrap();
+        let late = match late {
+            Late::AtOnce => ok("second"),
+            Late::OnReuse => String::new(),
+        };
+        let first = format!("HTTP/1.1 {head}\r\n\r\n{late}");
+        accepted.send(&first).unwrap();
+        accepted.serve(|_request| ok("second"));
+    });
+    block_on(async {
+        let client = client(&partner.origin());
+        assert_eq!(deliver(&client, "first").await, *expected, "{head}");
+        let second = deliver(&client, "second").await;
+        assert_eq!(second, rejected(), "{head} {late:?}");
+    });
+}
+
+#[test]
+fn requests_beside_an_interim_answer_get_their_own() {
+    let is_released = Arc::new(AtomicBool::new(false));
+    let released = Arc::clone(&is_released);
+    let partner = RawPartner::start(move |mut accepted| {
+        let Some(request) = accepted.request() else {
+            return;
+        };
+        accepted.until_requests(3);
+        if customer_of(&request) == "interim" {
+            accepted.send("HTTP/1.1 103 Early Hints\r\n\r\n").unwrap();
+            return accepted.serve(|_request| answer("422 Late", ""));
+        }
+        while customer_of(&request).starts_with("held") && !released.load(Ordering::SeqCst) {
+            assert!(!accepted.is_left_within(DRIP), "the client has gone");
+        }
+        accepted.send(&own(&request)).unwrap();
+        accepted.serve(own);
+    });
+    block_on(async {
+        let client = client(&partner.origin());
+        let interim = async {
+            let outcome = deliver(&client, "interim").await;
+            let next = deliver(&client, "next").await;
+            is_released.store(true, Ordering::SeqCst);
+            (outcome, next)
+        };
+        let (held_1, held_2, (interim, next)) = tokio::join!(
+            deliver(&client, "held-1"),
+            deliver(&client, "held-2"),
+            interim
+        );
+        assert_eq!(interim, Outcome::Unknown(Cause::Protocol));
+        assert_eq!(
+            [held_1, held_2, next],
+            [const { Outcome::Applied }; 3],
+            "each got its own"
+        );
+    });
+    assert_eq!(partner.requests().len(), 4);
+}
+
+/// U37
+#[test]
+fn an_answer_after_the_deadline_is_credited_to_nobody() {
+    let partner = RawPartner::start(|mut accepted| {
+        if accepted.number > 0 {
+            return accepted.serve(|_request| answer("422 No", ""));
+        }
+        accepted.request().unwrap();
+        accepted.serve(|_request| ok("second"));
+    });
+    block_on(async {
+        let client = client(&partner.origin());
+        let first = deliver_within(&client, "first", DEADLINE_SHORT).await;
+        assert_eq!(first, Outcome::Unknown(Cause::Deadline));
+        assert_eq!(deliver(&client, "second").await, rejected());
+    });
+}
+
+// === time ===
+
+/// U09, U10, U11: awc's own timeout ends at the head of the answer.
+#[test]
+fn the_deadline_covers_the_whole_exchange() {
+    let drip: fn(&mut Accepted, &str) = |accepted, bytes| {
+        while !accepted.is_left_within(DRIP) {
+            drop(accepted.send(bytes));
+        }
+    };
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n";
+    let table: [(&str, &str, Option<&str>); 5] = [
+        ("no answer", "", None),
+        ("half a head", head, None),
+        ("a head that drips", "HTTP/1.1 200 OK\r\nx: ", Some("x")),
+        (
+            "no body",
+            "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n",
+            None,
+        ),
+        (
+            "a body that drips",
+            "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n",
+            Some(" "),
+        ),
+    ];
+    for (what, first, then) in table {
+        let partner = RawPartner::start(move |mut accepted| {
+            accepted.request().unwrap();
+            accepted.send(first).unwrap();
+            match then {
+                Some(bytes) => drip(&mut accepted, bytes),
+                None => accepted.until_left(),
+            }
+        });
+        let clock = Clock::machine();
+        let start = clock.now();
+        let outcome = block_on(async {
+            deliver_within(&client(&partner.origin()), "c1", DEADLINE_SHORT).await
+        });
+        assert_eq!(outcome, Outcome::Unknown(Cause::Deadline), "{what}");
+        assert!(clock.now().since(start) < PATIENCE / 3, "{what}");
+    }
+}
+
+// === redirects ===
+
+/// U23, X21
+#[test]
+fn a_redirect_is_not_followed() {
+    let elsewhere = RawPartner::start(|mut accepted| accepted.serve(own));
+    for status in [301, 302, 303, 307, 308] {
+        for location in [
+            format!("http://{}/v2/customers/c1", elsewhere.address),
+            "/v2/customers/c2".to_owned(),
+        ] {
+            let head = format!("{status} Elsewhere\r\nlocation: {location}");
+            check_answer(&answer(&head, ""), &Outcome::Denied(Cause::Status(status)));
+        }
+    }
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+// === connections ===
+
+/// U01
+#[test]
+fn a_refused_connection_proves_that_nothing_was_applied() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let outcome = block_on(async { deliver(&client(&origin), "c1").await });
+    assert_eq!(outcome, Outcome::Unavailable(Cause::Connect));
+}
+
+/// U03, U13: awc says "connect" of some of these, and yet the request was sent.
+#[test]
+fn a_connection_that_ends_before_the_answer_leaves_the_outcome_unknown() {
+    let unknown = Outcome::Unknown(Cause::Disconnected);
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"id\":\"c1\"";
+    check("closed at once", drop, &unknown);
+    check(
+        "closed without an answer",
+        |mut accepted| drop(accepted.request().unwrap()),
+        &unknown,
+    );
+    check("reset", |accepted| accepted.reset(""), &unknown);
+    check(
+        "reset in the head",
+        |accepted| accepted.reset("HTTP/1.1 200"),
+        &unknown,
+    );
+    check(
+        "reset in the body",
+        move |accepted| accepted.reset(half),
+        &unknown,
+    );
+    check_answer("HTTP/1.1 200 OK\r\ncontent-le", &unknown);
+    // awc does not notice that a body is shorter than its length; what is left of a JSON object is none.
+    check_answer(half, &Outcome::Unknown(Cause::Unreadable));
+}
+
+/// U15: the peer has gone before the next request is written, and so nothing is sent twice.
+#[test]
+fn an_idle_connection_that_was_closed_costs_nothing() {
+    let (closed, is_closed) = tokio::sync::oneshot::channel();
+    let closed = std::sync::Mutex::new(Some(closed));
+    let partner = RawPartner::start(move |mut accepted| {
+        if accepted.number > 0 {
+            return accepted.serve(own);
+        }
+        let request = accepted.request().unwrap();
+        accepted.send(&own(&request)).unwrap();
+        drop(accepted);
+        closed.lock().unwrap().take().unwrap().send(()).unwrap();
+    });
+    block_on(async {
+        let client = client(&partner.origin());
+        assert_eq!(deliver(&client, "first").await, Outcome::Applied);
+        is_closed.await.unwrap();
+        // One turn of the runtime, in which it hears of it too.
+        tokio::task::yield_now().await;
+        assert_eq!(deliver(&client, "second").await, Outcome::Applied);
+    });
+    assert_eq!(partner.requests().len(), 2);
+}
+
+#[test]
+fn a_request_on_a_kept_connection_is_never_repeated() {
+    let partner = RawPartner::start(|mut accepted| {
+        let request = accepted.request().unwrap();
+        accepted.send(&own(&request)).unwrap();
+        drop(accepted.request());
+    });
+    block_on(async {
+        let client = client(&partner.origin());
+        assert_eq!(deliver(&client, "first").await, Outcome::Applied);
+        let second = deliver(&client, "second").await;
+        assert_eq!(second, Outcome::Unknown(Cause::Disconnected));
+    });
+    assert_eq!((partner.connections(), partner.requests().len()), (1, 2));
+}
+
+// === answers ===
+
+/// U16, U17, U18, M01, M09
+#[test]
+fn a_2xx_without_the_customer_is_no_proof() {
+    let unreadable = Outcome::Unknown(Cause::Unreadable);
+    for body in [
+        "",
+        "\0\u{1}garbage",
+        "<html>200 OK</html>",
+        r#"{"id":"c1""#,
+        r#"{"error":{"type":"INTERNAL","message":"no"}}"#,
+        r#"{"data":[{"id":"c1"}],"total":1}"#,
+        r#"["c1"]"#,
+    ] {
+        check_answer(&answer("200 OK", body), &unreadable);
+    }
+    check_answer("HTTP/1.1 204 No Content\r\n\r\n", &unreadable);
+    // To awc an answer that ends with its connection is empty, whatever RFC 9112 says.
+    let endless = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"id\":\"c1\"}";
+    check_answer(endless, &unreadable);
+    check_answer(&ok("c2"), &Outcome::Unknown(Cause::WrongCustomer));
+    check_answer(&ok("c1"), &Outcome::Applied);
+}
+
+/// U34, M08
+#[test]
+fn of_two_retry_afters_the_longer_counts() {
+    let head = "429 Slow\r\nretry-after: 2\r\nretry-after: 7";
+    let wait = Some(Duration::from_secs(7));
+    check_answer(&answer(head, ""), &Outcome::Throttled(wait));
+}
+
+/// U19: the partner counts what it gets rid of before the client goes; the kernel's buffers are part of it.
+#[test]
+fn an_endless_answer_is_cut() {
+    const SENT_MAX: usize = 64 * 1024 * 1024;
+    for head in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n{\"id\":\"c1\",\"x\":\"",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+    ] {
+        let script = move |mut accepted: Accepted| {
+            accepted.request().unwrap();
+            accepted.send(head).unwrap();
+            let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+            let mut sent = 0;
+            while accepted.send(&chunk).is_ok() {
+                sent += chunk.len();
+                assert!(sent < SENT_MAX, "the client takes all of it");
+            }
+        };
+        check(head, script, &Outcome::Unknown(Cause::TooLong));
+    }
+}
+
+/// U21
+#[test]
+fn a_head_without_measure_is_an_error_like_any_other() {
+    let many: String = (0..5000).map(|at| format!("x-{at}: y\r\n")).collect();
+    for headers in [format!("x: {}\r\n", "y".repeat(1024 * 1024)), many] {
+        let body = json!({"id": "c1"}).to_string();
+        let length = body.len();
+        check_answer(
+            &format!("HTTP/1.1 200 OK\r\n{headers}content-length: {length}\r\n\r\n{body}"),
+            &Outcome::Unknown(Cause::Disconnected),
+        );
+    }
+}
+
+/// U16: what is not even HTTP.
+#[test]
+fn an_answer_in_another_protocol_leaves_the_outcome_unknown() {
+    for answer in [
+        "SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        "HTTP/1.1 2xx OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: minus\r\n\r\n",
+        "\u{15}\u{3}\u{1}\0\u{2}\u{2}\n",
+    ] {
+        check_answer(answer, &Outcome::Unknown(Cause::Disconnected));
+    }
+}
+
+// === TLS ===
+
+fn certificate(pem: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
+}
+
+fn roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(include_str!("tls/ca.pem"))).unwrap();
+    roots
+}
+
+fn behind(certificate_pem: &str) -> RawPartner {
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate(certificate_pem)], key)
+        .unwrap();
+    RawPartner::start_tls(Arc::new(tls), |mut accepted| accepted.serve(own))
+}
+
+/// U07, X22: nothing of a request, and so no key, goes to a server that cannot show who it is.
+#[test]
+fn a_certificate_that_proves_nothing_stops_the_destination() {
+    let localhost = include_str!("tls/localhost.pem");
+    let denied = Outcome::Denied(Cause::Certificate);
+    for (what, certificate, roots, expected, requests) in [
+        ("trusted", localhost, Some(roots()), Outcome::Applied, 1),
+        ("of an unknown issuer", localhost, None, denied.clone(), 0),
+        (
+            "of another name",
+            include_str!("tls/elsewhere.pem"),
+            Some(roots()),
+            denied.clone(),
+            0,
+        ),
+        (
+            "expired",
+            include_str!("tls/expired.pem"),
+            Some(roots()),
+            denied,
+            0,
+        ),
+    ] {
+        let partner = behind(certificate);
+        let origin = format!("https://{}", partner.address);
+        let outcome = block_on(async { deliver(&client_with(&origin, roots), "c1").await });
+        assert_eq!(outcome, expected, "{what}");
+        assert_eq!(partner.requests().len(), requests, "{what}");
+    }
+}
+
+/// U08
+#[test]
+fn plain_http_where_tls_belongs_gets_no_request() {
+    let partner = RawPartner::start(|mut accepted| {
+        // What TLS says first is no request, so this reads until the client goes.
+        drop(accepted.send("HTTP/1.1 400 Bad Request\r\n\r\n"));
+        assert_eq!(accepted.request(), None);
+    });
+    let origin = format!("https://{}", partner.address);
+    let outcome = block_on(async { deliver(&client(&origin), "c1").await });
+    assert_eq!(outcome, Outcome::Unavailable(Cause::Tls));
+}

@@ -1,0 +1,213 @@
+//! A partner that does on the wire what no server would: each connection is a script.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::support::PATIENCE;
+
+/// How often a script looks at what happens elsewhere, while it waits for its client to go.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// What of a connection a script sees.
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
+
+/// A connection that was accepted, for its script.
+pub(crate) struct Accepted {
+    /// Which one it is, from 0.
+    pub(crate) number: usize,
+    socket: TcpStream,
+    stream: Box<dyn Stream>,
+    unread: Vec<u8>,
+    seen: Arc<Seen>,
+}
+
+/// What came in, on all connections.
+#[derive(Default)]
+struct Seen {
+    connections: Mutex<usize>,
+    requests: Mutex<Vec<String>>,
+}
+
+impl Accepted {
+    /// The next request, head and body; `None` if the connection ends before it is whole.
+    pub(crate) fn request(&mut self) -> Option<String> {
+        loop {
+            if let Some(length) = whole_request(&self.unread) {
+                let request: Vec<u8> = self.unread.drain(..length).collect();
+                let request = String::from_utf8(request).unwrap();
+                self.seen.requests.lock().unwrap().push(request.clone());
+                return Some(request);
+            }
+            let mut bytes = [0; 4096];
+            match self.stream.read(&mut bytes) {
+                Ok(0) | Err(_) => return None,
+                Ok(count) => self.unread.extend_from_slice(&bytes[..count]),
+            }
+        }
+    }
+
+    /// Sends this, if there is still somebody to take it.
+    pub(crate) fn send(&mut self, bytes: &str) -> io::Result<()> {
+        self.stream.write_all(bytes.as_bytes())?;
+        self.stream.flush()
+    }
+
+    /// Answers every request as `answer` says, until the connection ends.
+    pub(crate) fn serve(&mut self, answer: impl Fn(&str) -> String) {
+        while let Some(request) = self.request() {
+            if self.send(&answer(&request)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits so long for the client to go; says whether it has gone.
+    pub(crate) fn is_left_within(&self, span: Duration) -> bool {
+        self.socket.set_read_timeout(Some(span)).unwrap();
+        let peeked = self.socket.peek(&mut [0]);
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        match peeked {
+            Ok(count) => count == 0,
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
+    }
+
+    /// Waits until the client has gone.
+    pub(crate) fn until_left(&self) {
+        assert!(self.is_left_within(PATIENCE), "the client stays");
+    }
+
+    /// Waits until so many requests came in whole, on all connections.
+    pub(crate) fn until_requests(&self, count: usize) {
+        while self.seen.requests.lock().unwrap().len() < count {
+            assert!(!self.is_left_within(LOOK_EVERY), "the client has gone");
+        }
+    }
+
+    /// Takes one byte and leaves the rest: a close with bytes unread is a reset.
+    pub(crate) fn reset(mut self, after: &str) {
+        self.stream.read_exact(&mut [0]).unwrap();
+        self.send(after).unwrap();
+    }
+}
+
+/// How many of the bytes are the first request, if that is whole.
+fn whole_request(unread: &[u8]) -> Option<usize> {
+    let head_bytes = unread.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(&unread[..head_bytes]).into_owned();
+    let mut headers = head.split("\r\n").filter_map(|line| line.split_once(": "));
+    let body_bytes = headers
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .map_or(0, |(_, length)| length.parse().unwrap());
+    Some(head_bytes + body_bytes).filter(|bytes| *bytes <= unread.len())
+}
+
+/// A listener whose connections are scripts.
+pub(crate) struct RawPartner {
+    pub(crate) address: SocketAddr,
+    seen: Arc<Seen>,
+    is_stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RawPartner {
+    pub(crate) fn start(script: impl Fn(Accepted) + Send + Sync + 'static) -> Self {
+        Self::listen(None, script)
+    }
+
+    /// The same behind TLS.
+    pub(crate) fn start_tls(
+        tls: Arc<ServerConfig>,
+        script: impl Fn(Accepted) + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(Some(tls), script)
+    }
+
+    fn listen(
+        tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(Accepted) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Seen::default());
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let (stop, sees) = (Arc::clone(&is_stopping), Arc::clone(&seen));
+        let next = move |number| {
+            let (socket, _) = listener.accept().unwrap();
+            let is_last = stop.load(Ordering::SeqCst);
+            (!is_last).then(|| accepted(number, socket, tls.clone(), Arc::clone(&sees)))
+        };
+        let accept = move || {
+            std::thread::scope(|scope| {
+                let connections = (0..).map_while(next);
+                connections.for_each(|accepted| drop(scope.spawn(|| script(accepted()))));
+            });
+        };
+        let thread = std::thread::Builder::new().spawn(accept).unwrap();
+        Self {
+            address,
+            seen,
+            is_stopping,
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// How many connections it was offered.
+    pub(crate) fn connections(&self) -> usize {
+        *self.seen.connections.lock().unwrap()
+    }
+
+    /// The requests that came in whole, on all connections.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.seen.requests.lock().unwrap().clone()
+    }
+}
+
+/// The stream is made where it is used: not every stream can be sent.
+fn accepted(
+    number: usize,
+    socket: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    seen: Arc<Seen>,
+) -> impl FnOnce() -> Accepted + Send {
+    *seen.connections.lock().unwrap() += 1;
+    move || {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        let plain = socket.try_clone().unwrap();
+        let stream: Box<dyn Stream> = match tls {
+            Some(tls) => Box::new(StreamOwned::new(ServerConnection::new(tls).unwrap(), plain)),
+            None => Box::new(plain),
+        };
+        Accepted {
+            number,
+            socket,
+            stream,
+            unread: Vec::new(),
+            seen,
+        }
+    }
+}
+
+/// The clients are to be gone by now: a script that still waits for one is waited for.
+impl Drop for RawPartner {
+    fn drop(&mut self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(self.address));
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            ended.transpose().expect("a script panicked");
+        }
+    }
+}
