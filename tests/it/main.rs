@@ -12,6 +12,7 @@ mod flow;
 mod kill;
 mod outbox_suite;
 mod senders;
+mod stop;
 mod tidy;
 
 mod http;

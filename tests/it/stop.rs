@@ -1,0 +1,330 @@
+//! The real program: how it starts, refuses to start, and ends.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use imprint_bridge::time::Clock;
+use serde_json::{Value, json};
+
+use crate::http::{self, Connection};
+use crate::support::{Event, Files, KEY, POST_EVENTS, Partner, metric, post, receipt, wait_for};
+
+/// What a process has to end in after SIGTERM (N22).
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// The program, until it is dropped.
+struct Process {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    fn serve(files: &Files) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"));
+        command
+            .arg("serve")
+            .env("IMPRINT_BRIDGE__LOG__FORMAT", "json");
+        for file in files.settings() {
+            command.arg("--config").arg(file);
+        }
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (kept, log) = (Arc::clone(&lines), child.stderr.take().unwrap());
+        let read = move || {
+            for line in BufReader::new(log).lines() {
+                kept.lock().unwrap().push(line.unwrap());
+            }
+        };
+        let reader = std::thread::Builder::new().spawn(read).unwrap();
+        Self {
+            child,
+            lines,
+            reader: Some(reader),
+        }
+    }
+
+    /// Waits until it is ready, and says where events come in and where health is.
+    #[track_caller]
+    fn ready(&self) -> (SocketAddr, SocketAddr) {
+        wait_for("the process is ready", || {
+            let lines = self.lines.lock().unwrap();
+            let ready = lines
+                .iter()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+                .find(|line| line["message"] == "ready")?;
+            let address = |name| ready[name].as_str().unwrap().parse().unwrap();
+            Some((address("ingress"), address("ops")))
+        })
+    }
+
+    fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    fn end(&mut self) -> ExitStatus {
+        let status = wait_for("the process ends", || self.child.try_wait().unwrap());
+        self.reader
+            .take()
+            .map(JoinHandle::join)
+            .transpose()
+            .unwrap();
+        status
+    }
+
+    /// What it wrote to standard error, so far.
+    fn log(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            return;
+        }
+        let log = self.log();
+        assert!(!log.contains("panicked"), "{log}");
+        assert!(!log.contains("canary"), "the log tells: {log}");
+    }
+}
+
+fn stored(ingress: SocketAddr, id: &str) -> String {
+    let answer = receipt(ingress, id).unwrap();
+    assert_eq!(answer.status, 200, "{id}: {}", answer.body);
+    answer.json()["status"].as_str().unwrap().to_owned()
+}
+
+// === under load ===
+
+/// What one sender saw.
+#[derive(Default)]
+struct Sent {
+    /// What was answered 2xx: the id, and the revision a customer has by it.
+    accepted: Vec<String>,
+    newest: BTreeMap<String, u64>,
+    /// Answers that were neither 2xx nor none.
+    others: Vec<String>,
+}
+
+/// Sends one event after the other on one connection, and on another when that one ends, until there is none.
+fn send(ingress: SocketAddr, sender: usize, is_over: &AtomicBool) -> Sent {
+    let mut sent = Sent::default();
+    let headers = [("content-type", "application/cloudevents+json")];
+    let mut number = 0;
+    while !is_over.load(Ordering::SeqCst) {
+        let Ok(mut connection) = Connection::open(ingress) else {
+            break;
+        };
+        loop {
+            number += 1;
+            let customer = format!("canary-{sender}-{}", number % 20);
+            let id = format!("e-{sender}-{number}");
+            let event =
+                Event::new(&id, &customer, number).email(&format!("canary{number}@example.com"));
+            let Ok(answer) = connection.ask(POST_EVENTS, &headers, &event.json().to_string())
+            else {
+                break;
+            };
+            if answer.status == 202 {
+                sent.accepted.push(id);
+                sent.newest.insert(customer, number);
+            } else {
+                sent.others.push(answer.body);
+            }
+        }
+    }
+    sent
+}
+
+/// The revision that the sandbox has of a customer of [`send`].
+fn revision(partner: &Partner, customer: &str) -> u64 {
+    let email = partner.email(customer).unwrap();
+    let number = email.strip_prefix("canary").unwrap();
+    number
+        .strip_suffix("@example.com")
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// P14, P15, K18, N22, V1, V3, V5
+#[test]
+fn sigterm_under_load_loses_nothing() {
+    let partner = Partner::start(|settings| settings.latency = Duration::from_millis(20));
+    let settings = "[imprint]\nconcurrency = 2\n[shutdown]\nlag = 1\n[log]\nfilter = \"debug\"";
+    let files = Files::write(partner.address, KEY, settings);
+    let mut process = Process::serve(&files);
+    let (ingress, ops) = process.ready();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let senders: Vec<JoinHandle<Sent>> = (0..4)
+        .map(|sender| {
+            let is_over = Arc::clone(&is_over);
+            let run = move || send(ingress, sender, &is_over);
+            std::thread::Builder::new().spawn(run).unwrap()
+        })
+        .collect();
+    let page = || http::ask(ops, "GET /metrics", &[], "").unwrap().body;
+    wait_for("events are delivered under load", || {
+        metric(&page(), "ended_total{state=\"delivered\"}").filter(|delivered| *delivered > 50.0)
+    });
+    assert_eq!(http::ask(ops, "GET /readyz", &[], "").unwrap().status, 200);
+    let clock = Clock::machine();
+    let start = clock.now();
+    process.terminate();
+    wait_for("it is not ready", || {
+        let answer = http::ask(ops, "GET /readyz", &[], "").ok()?;
+        (answer.status == 503).then(|| assert_eq!(answer.body, "draining\n"))
+    });
+    // The load balancer has not heard of it yet.
+    let late = Event::new("late", "late", 1)
+        .email("late@example.com")
+        .json()
+        .to_string();
+    let headers = [("content-type", "application/cloudevents+json")];
+    assert_eq!(post(ingress, &headers, &late).unwrap().status, 202);
+    let status = process.end();
+    assert!(clock.now().since(start) < STOP_MAX, "{}", process.log());
+    assert_eq!(status.code(), Some(0), "{}", process.log());
+    is_over.store(true, Ordering::SeqCst);
+    let sent: Vec<Sent> = senders
+        .into_iter()
+        .map(|sender| sender.join().unwrap())
+        .collect();
+    for sent in &sent {
+        assert_eq!(sent.others, Vec::<String>::new());
+    }
+    check_kept(&files, &partner, sent);
+}
+
+/// Starts another process on the store, and sees that it delivers all that was accepted, the newest last.
+fn check_kept(files: &Files, partner: &Partner, sent: Vec<Sent>) {
+    let mut again = Process::serve(files);
+    let (ingress, ops) = again.ready();
+    wait_for("everything is delivered", || {
+        let page = http::ask(ops, "GET /metrics", &[], "").unwrap().body;
+        metric(&page, "waiting_entries").filter(|waiting| *waiting == 0.0)
+    });
+    assert_eq!(stored(ingress, "late"), "delivered");
+    for sent in sent {
+        for id in &sent.accepted {
+            let status = stored(ingress, id);
+            assert!(
+                ["delivered", "superseded"].contains(&status.as_str()),
+                "{id}: {status}"
+            );
+        }
+        for (customer, newest) in &sent.newest {
+            // An event whose answer was lost may have been kept all the same.
+            assert!(revision(partner, customer) >= *newest, "{customer}");
+        }
+    }
+    again.terminate();
+    assert_eq!(again.end().code(), Some(0), "{}", again.log());
+}
+
+/// P15, U11
+#[test]
+fn a_partner_that_hangs_does_not_keep_the_process() {
+    let partner = Partner::start(|_settings| {});
+    partner.inject(&json!({"action": {"hang": true}}));
+    let settings = "[imprint]\ndeadline = \"5m\"\n[shutdown]\ndrain = 1";
+    let files = Files::write(partner.address, KEY, settings);
+    let mut process = Process::serve(&files);
+    let (ingress, _) = process.ready();
+    let event = Event::new("hung", "c1", 1)
+        .email("canary@example.com")
+        .json()
+        .to_string();
+    let headers = [("content-type", "application/cloudevents+json")];
+    assert_eq!(post(ingress, &headers, &event).unwrap().status, 202);
+    wait_for("the request is under way", || {
+        (partner.sandbox.stats().in_flight == 1).then_some(())
+    });
+    let clock = Clock::machine();
+    let start = clock.now();
+    process.terminate();
+    let status = process.end();
+    assert!(clock.now().since(start) < STOP_MAX, "{}", process.log());
+    assert_eq!(status.code(), Some(0), "{}", process.log());
+    partner.sandbox.clear_faults();
+    let mut again = Process::serve(&files);
+    let (ingress, _) = again.ready();
+    wait_for("the event is delivered", || {
+        (stored(ingress, "hung") == "delivered").then_some(())
+    });
+    again.terminate();
+    assert_eq!(again.end().code(), Some(0), "{}", again.log());
+}
+
+// === what it refuses ===
+
+/// P22, D16, K09
+#[test]
+fn a_second_process_on_the_same_store_ends_and_says_why() {
+    let partner = Partner::start(|_settings| {});
+    let files = Files::write(partner.address, KEY, "");
+    let mut first = Process::serve(&files);
+    let (_, ops) = first.ready();
+    let mut second = Process::serve(&files);
+    let status = second.end();
+    assert_eq!(status.code(), Some(1), "{}", second.log());
+    let holder = format!("locked by process {}", first.child.id());
+    assert!(second.log().contains(&holder), "{}", second.log());
+    assert_eq!(http::ask(ops, "GET /readyz", &[], "").unwrap().status, 200);
+    first.terminate();
+    assert_eq!(first.end().code(), Some(0), "{}", first.log());
+}
+
+/// K01, K02, K03, K04: all of it at once, each with its place, and no secret.
+#[test]
+fn every_mistake_in_the_configuration_is_told_at_once() {
+    let mistakes = r#"
+        [ingress]
+        body_bytes_max = 0
+        prot = 8080
+        [imprint]
+        base_url = "http://canary.example.com"
+        key_file = "/nowhere/key"
+        rate_per_second = -1
+        [shutdown]
+        lag = 20
+        drain = 20
+    "#;
+    let partner = SocketAddr::from(([127, 0, 0, 1], 1));
+    let files = Files::write(partner, "canary canary", mistakes);
+    let mut process = Process::serve(&files);
+    assert_eq!(process.end().code(), Some(2), "{}", process.log());
+    let log = process.log();
+    // A file is named by its path from where the program was started.
+    for told in [
+        "more.toml: imprint.base_url: must be https",
+        "more.toml: imprint.key_file: /nowhere/key cannot be read",
+        "more.toml: imprint.rate_per_second: must be a number from 0",
+        "more.toml: ingress.body_bytes_max: must be a whole number from 1024",
+        "more.toml: ingress.prot: is not a key of this program",
+        "shutdown: lag and drain together",
+    ] {
+        let lines = log.lines().filter(|line| line.contains(told)).count();
+        assert_eq!(lines, 1, "{told} in {log}");
+    }
+    assert_eq!(log.lines().count(), 7, "{log}");
+    assert!(log.ends_with("6 faults to mend"), "{log}");
+}
