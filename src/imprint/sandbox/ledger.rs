@@ -86,6 +86,8 @@ pub struct Page {
 pub struct Stats {
     /// Calls under `/v2`.
     pub requests: u64,
+    /// Of these, updates asked for, whatever came of them.
+    pub updates: u64,
     /// Updates that changed a customer.
     pub applied: u64,
     /// Calls for what the bridge must never ask.
@@ -262,8 +264,10 @@ impl Traffic {
     pub(super) fn arrive(&mut self, operation: Operation, now: Timestamp) {
         let counts = &mut self.counts;
         counts.requests = counts.requests.saturating_add(1);
-        if operation == Operation::Forbidden {
-            counts.forbidden = counts.forbidden.saturating_add(1);
+        match operation {
+            Operation::Update => counts.updates = counts.updates.saturating_add(1),
+            Operation::Forbidden => counts.forbidden = counts.forbidden.saturating_add(1),
+            Operation::Retrieve | Operation::Search | Operation::Unknown => {}
         }
         counts.in_flight = counts.in_flight.saturating_add(1);
         counts.in_flight_max = counts.in_flight_max.max(counts.in_flight);
@@ -357,6 +361,7 @@ mod tests {
         }
         let stats = traffic.stats(0, 0);
         assert_eq!((stats.per_second_max, stats.in_flight_max), (4, 6));
+        assert_eq!(stats.updates, 6);
         traffic.leave();
         assert_eq!(traffic.stats(0, 0).in_flight, 5);
     }
