@@ -154,6 +154,16 @@ impl Config {
         Self::from_layers(files, Environment::with_prefix(PREFIX), purpose)
     }
 
+    /// Reads the defaults and `files`, and nothing of the environment: what the demo sends must not go to the host
+    /// that somebody's shell happens to name.
+    ///
+    /// # Errors
+    /// Every fault there is.
+    pub fn read_apart(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<Fault>> {
+        let nothing = Environment::default().source(Some(config::Map::new()));
+        Self::from_layers(files, nothing, purpose)
+    }
+
     fn from_layers(
         files: &[PathBuf],
         environment: Environment,
