@@ -11,11 +11,17 @@ use crate::config::{Config, Fault, LogFormat, Purpose, sources};
 use crate::telemetry::{self, Format};
 
 mod check;
+mod lanes;
 mod sandbox;
+mod send;
+mod sender;
 mod serve;
 
 /// The exit code of a command that did its work and found that something is wrong.
 const FOUND_FAULTS: u8 = 2;
+/// The slowest and the fastest that can be asked for, in events a second.
+const RATE_MIN: f64 = 0.01;
+const RATE_MAX: f64 = 1_000_000.0;
 
 /// Brings customer changes from internal systems to Imprint: in order, folded, paced, and never lost.
 #[derive(Debug, Parser)]
@@ -31,6 +37,8 @@ enum Command {
     Serve(Layers),
     /// Says everything that is wrong with the configuration, the sources, their schemas and mappings.
     Check(Layers),
+    /// Sends events from a file or from standard input to a bridge: signed, paced, in order.
+    Send(send::Options),
     /// Stands in for Imprint on this machine: the same operations, a ledger, and faults on request.
     Sandbox(sandbox::Options),
 }
@@ -49,6 +57,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         Command::Serve(layers) => serve::run(&layers),
         Command::Check(layers) => Ok(check::run(&layers)),
+        Command::Send(options) => send::run(&options),
         Command::Sandbox(options) => sandbox::run(&options),
     };
     match done {
@@ -88,6 +97,14 @@ fn start_log(config: &Config) -> Result<(), telemetry::SetupError> {
         LogFormat::Json => Format::Json,
     };
     telemetry::start(format, &config.log.filter)
+}
+
+/// A rate of events a second.
+fn parse_rate(raw: &str) -> Result<f64, String> {
+    raw.parse()
+        .ok()
+        .filter(|rate| (RATE_MIN..=RATE_MAX).contains(rate))
+        .ok_or_else(|| format!("a rate is a number from {RATE_MIN} to {RATE_MAX}"))
 }
 
 /// One line of result. If nobody reads it, nobody misses it.

@@ -73,7 +73,7 @@ fn applied(customer: &ImprintId, body: &[u8]) -> Outcome {
 }
 
 /// The longest of the waits that the headers ask for, clamped; `None` if none of them can be read.
-fn hint(headers: &[String], wall: Timestamp) -> Option<Duration> {
+pub(crate) fn hint(headers: &[String], wall: Timestamp) -> Option<Duration> {
     let longest = headers
         .iter()
         .filter_map(|header| wait(header.trim(), wall))

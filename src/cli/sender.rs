@@ -1,0 +1,260 @@
+//! Posts events to a bridge the way a good sender does: again and again while that may help, and not once more.
+//!
+//! To repeat is safe: the bridge knows an event by its id. Of the answers only what says nothing about a customer is
+//! kept: status, problem type, pointers and rules.
+
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use anyhow::anyhow;
+use awc::http::header::{self, HeaderValue};
+use awc::http::{StatusCode, Uri};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use self::answer::{Answer, Problem, Verdict, judge, rest};
+use crate::imprint::client;
+use crate::ingress::auth::SigningKey;
+use crate::time::{Clock, jitter};
+
+pub(super) mod answer;
+
+/// How long one exchange may take, from connecting to the last byte of the answer.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// What the last try before giving up is given at least.
+const DEADLINE_MIN: Duration = Duration::from_millis(200);
+/// What of an answer is read: a problem lists a hundred faults at the most, of some two hundred bytes each.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+const MEDIA_TYPE: &str = "application/cloudevents+json";
+
+/// How a sender proves who it is.
+pub(super) enum Proof {
+    /// It does not.
+    None,
+    /// By a bearer token.
+    Token(SecretString),
+    /// By a signature as Standard Webhooks describes it.
+    Signature(SigningKey),
+}
+
+/// How sending one event ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The bridge has it.
+    Accepted,
+    /// The bridge had it before.
+    Duplicate,
+    /// The bridge will not take it.
+    Refused(Problem),
+    /// Nobody took it in time.
+    GivenUp(Problem),
+    /// It cannot be sent, or what answers is no bridge.
+    Failed(Problem),
+}
+
+/// Sends to one source of one bridge, from one thread.
+pub(super) struct Sender {
+    http: awc::Client,
+    url: String,
+    proof: Proof,
+    clock: Clock,
+    give_up_after: Duration,
+}
+
+impl Sender {
+    /// A sender to the source's `url`, which ends in `/events`.
+    pub(super) fn new(
+        url: String,
+        proof: Proof,
+        clock: Clock,
+        give_up_after: Duration,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            http: http()?,
+            url,
+            proof,
+            clock,
+            give_up_after,
+        })
+    }
+
+    /// Sends one event until there is an answer for good, or for as long as was said.
+    pub(super) async fn send(&self, id: Option<&str>, body: Bytes) -> End {
+        let started = self.clock.now();
+        let mut tries = 0_u32;
+        loop {
+            let left = self
+                .give_up_after
+                .saturating_sub(self.clock.now().since(started));
+            tries = tries.saturating_add(1);
+            let deadline = left.clamp(DEADLINE_MIN, DEADLINE);
+            let verdict = self.exchange(id, body.clone(), deadline).await;
+            let (why, hint) = match verdict {
+                Verdict::Accepted => return End::Accepted,
+                Verdict::Duplicate => return End::Duplicate,
+                Verdict::Refused(problem) => return End::Refused(problem),
+                Verdict::Strange(problem) => return End::Failed(problem),
+                Verdict::Later { why, hint } => (why, hint),
+            };
+            let rest = rest(tries, hint, jitter());
+            if self.clock.now().after(rest).since(started) >= self.give_up_after {
+                return End::GivenUp(why);
+            }
+            tokio::time::sleep(rest).await;
+        }
+    }
+
+    async fn exchange(&self, id: Option<&str>, body: Bytes, deadline: Duration) -> Verdict {
+        let unanswered = |what: &str| Verdict::Later {
+            why: Problem::unanswered(what),
+            hint: None,
+        };
+        let post = match self.post(id, &body) {
+            Ok(post) => post,
+            Err(problem) => return Verdict::Strange(problem),
+        };
+        let exchange = async {
+            let mut response = post.send_body(body).await.ok()?;
+            let status = response.status().as_u16();
+            let retry_after: Vec<String> = response
+                .headers()
+                .get_all(header::RETRY_AFTER)
+                .filter_map(|value| value.to_str().ok().map(str::to_owned))
+                .collect();
+            // An answer whose body does not come is judged by its status alone.
+            let body = response.body().limit(ANSWER_BYTES_MAX).await.ok();
+            Some(judge(
+                &Answer {
+                    status,
+                    retry_after: &retry_after,
+                    body: body.as_deref(),
+                },
+                self.clock.wall(),
+            ))
+        };
+        match tokio::time::timeout(deadline, exchange).await {
+            Ok(Some(verdict)) => verdict,
+            Ok(None) => unanswered("the bridge cannot be reached"),
+            Err(_elapsed) => unanswered("the bridge did not answer in time"),
+        }
+    }
+
+    fn post(&self, id: Option<&str>, body: &[u8]) -> Result<awc::ClientRequest, Problem> {
+        let post = self
+            .http
+            .post(self.url.as_str())
+            .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)));
+        match &self.proof {
+            Proof::None => Ok(post),
+            Proof::Token(token) => {
+                let token = format!("Bearer {}", token.expose_secret());
+                let mut value = HeaderValue::from_str(&token)
+                    .map_err(|_unfit| Problem::unsendable("the token cannot stand in a header"))?;
+                value.set_sensitive(true);
+                Ok(post.insert_header((header::AUTHORIZATION, value)))
+            }
+            Proof::Signature(key) => {
+                let unfit = || {
+                    Problem::unsendable("it has no id that could stand in the header webhook-id")
+                };
+                let id = id.filter(|id| is_header(id)).ok_or_else(unfit)?;
+                let signature = key.sign(id, self.clock.wall(), body);
+                Ok(signature
+                    .into_iter()
+                    .fold(post, awc::ClientRequest::insert_header))
+            }
+        }
+    }
+}
+
+/// The URL that events of a source are posted to, at a bridge that is named by its origin and perhaps a path.
+pub(super) fn events_url(base: &str, source: &str) -> Result<String, String> {
+    let uri: Uri = base.parse().map_err(|_unreadable| "is no URL".to_owned())?;
+    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+    if !is_http || uri.host().is_none_or(str::is_empty) {
+        return Err("must start with http:// or https:// and name a host".to_owned());
+    }
+    if uri.query().is_some() || base.contains(['@', '#']) {
+        return Err("must have no user, query or fragment".to_owned());
+    }
+    let base = base.trim_end_matches('/');
+    Ok(format!("{base}/v1/sources/{source}/events"))
+}
+
+/// Reads what stands at a URL; anything but a 200 in time is an error.
+pub(super) async fn fetch(
+    http: &awc::Client,
+    url: &str,
+    limit_bytes: usize,
+) -> anyhow::Result<Bytes> {
+    let exchange = async {
+        let mut response = http
+            .get(url)
+            .send()
+            .await
+            .map_err(|error| anyhow!("{url}: {error}"))?;
+        if response.status() != StatusCode::OK {
+            return Err(anyhow!("{url}: {}", response.status()));
+        }
+        let body = response.body().limit(limit_bytes).await;
+        body.map_err(|error| anyhow!("{url}: {error}"))
+    };
+    tokio::time::timeout(DEADLINE, exchange)
+        .await
+        .map_err(|_elapsed| anyhow!("{url}: no answer in time"))?
+}
+
+/// A client that does what it is told and nothing more: no redirects, no proxy, deadlines by the caller.
+pub(super) fn http() -> anyhow::Result<awc::Client> {
+    let connector = awc::Connector::new()
+        .timeout(DEADLINE)
+        .handshake_timeout(DEADLINE)
+        .limit(0)
+        .rustls_0_23(client::tls(None)?);
+    Ok(awc::Client::builder()
+        .connector(connector)
+        .disable_redirects()
+        .disable_timeout()
+        .no_default_headers()
+        .add_default_header((
+            header::USER_AGENT,
+            concat!("imprint-bridge/", env!("CARGO_PKG_VERSION")),
+        ))
+        .finish())
+}
+
+fn is_header(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_an_origin_and_perhaps_a_path() {
+        for (base, expected) in [
+            (
+                "http://127.0.0.1:8080",
+                Some("http://127.0.0.1:8080/v1/sources/crm/events"),
+            ),
+            (
+                "http://127.0.0.1:8080/",
+                Some("http://127.0.0.1:8080/v1/sources/crm/events"),
+            ),
+            (
+                "https://gw.example/bridge/",
+                Some("https://gw.example/bridge/v1/sources/crm/events"),
+            ),
+            ("127.0.0.1:8080", None),
+            ("ftp://host", None),
+            ("http://", None),
+            ("http://user@host", None),
+            ("http://host?x=1", None),
+        ] {
+            assert_eq!(events_url(base, "crm").ok().as_deref(), expected, "{base}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What an answer of the bridge means for the event that was sent. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::imprint::classify::hint;
+use crate::time::Timestamp;
+
+/// The ceiling of the rest after the first try; it doubles with each further one.
+const REST_FIRST: Duration = Duration::from_millis(200);
+/// The longest rest that nobody asked for.
+const REST_MAX: Duration = Duration::from_secs(5);
+/// The shortest rest: never spin.
+const REST_MIN: Duration = Duration::from_millis(20);
+/// How many faults of a problem are told; the rest is counted.
+const FAULTS_MAX: usize = 5;
+
+/// What came back.
+#[derive(Debug)]
+pub(in crate::cli) struct Answer<'a> {
+    pub(in crate::cli) status: u16,
+    /// Every Retry-After.
+    pub(in crate::cli) retry_after: &'a [String],
+    /// The body; `None` if it did not come whole.
+    pub(in crate::cli) body: Option<&'a [u8]>,
+}
+
+/// What it means.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Verdict {
+    /// It is kept.
+    Accepted,
+    /// It had been kept before.
+    Duplicate,
+    /// It will never be taken.
+    Refused(Problem),
+    /// This is no answer of a bridge.
+    Strange(Problem),
+    /// It is worth another try.
+    Later {
+        /// What was wrong with this one.
+        why: Problem,
+        /// How long to wait, if that was said.
+        hint: Option<Duration>,
+    },
+}
+
+/// Why an event was not taken, without anything that was in it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::cli) struct Problem {
+    status: Option<u16>,
+    kind: String,
+    faults: Vec<Fault>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Fault {
+    pointer: String,
+    rule: String,
+}
+
+impl Problem {
+    /// No answer came.
+    pub(in crate::cli) fn unanswered(what: &str) -> Self {
+        Self {
+            kind: what.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// It cannot even be sent.
+    pub(in crate::cli) fn unsendable(what: &str) -> Self {
+        Self::unanswered(what)
+    }
+
+    fn read(status: u16, body: Option<&[u8]>) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Body {
+            r#type: String,
+            faults: Vec<Fault>,
+        }
+        let mut body: Body = body
+            .and_then(|body| serde_json::from_slice(body).ok())
+            .unwrap_or_default();
+        // One mistake breaks a rule once for every field that is made of it; it is told once.
+        let mut told = Vec::new();
+        body.faults.retain(|fault| {
+            let is_news = !told.contains(fault);
+            if is_news {
+                told.push(fault.clone());
+            }
+            is_news
+        });
+        Self {
+            status: Some(status),
+            kind: body.r#type,
+            faults: body.faults,
+        }
+    }
+
+    /// The last word of its type, such as `unmappable`.
+    #[cfg(test)]
+    pub(in crate::cli) fn word(&self) -> &str {
+        self.kind.rsplit(':').next().unwrap_or_default()
+    }
+}
+
+/// `422 urn:imprint-bridge:problem:unmappable: /data/customer/email (email)`
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.status.map(|status| status.to_string());
+        let kind = Some(plain(&self.kind)).filter(|kind| !kind.is_empty());
+        let head: Vec<String> = status.into_iter().chain(kind).collect();
+        f.write_str(&head.join(" "))?;
+        for (number, fault) in self.faults.iter().take(FAULTS_MAX).enumerate() {
+            let before = if number == 0 { ": " } else { ", " };
+            let pointer = match plain(&fault.pointer) {
+                pointer if pointer.is_empty() => "the event".to_owned(),
+                pointer => pointer,
+            };
+            write!(f, "{before}{pointer} ({})", plain(&fault.rule))?;
+        }
+        match self.faults.len().saturating_sub(FAULTS_MAX) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// Text from elsewhere, without what would move the cursor of a terminal.
+pub(in crate::cli) fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Says what an answer means.
+pub(in crate::cli) fn judge(answer: &Answer<'_>, wall: Timestamp) -> Verdict {
+    let problem = || Problem::read(answer.status, answer.body);
+    match answer.status {
+        200..=299 => match answer.body.map(kept) {
+            // The answer broke off behind its head; the next one tells whether the event is there.
+            None => Verdict::Later {
+                why: Problem::unanswered("the answer broke off"),
+                hint: None,
+            },
+            Some(Some(Kept { duplicate: false })) => Verdict::Accepted,
+            Some(Some(Kept { duplicate: true })) => Verdict::Duplicate,
+            Some(None) => Verdict::Strange(strange(answer.status)),
+        },
+        408 | 429 | 500..=599 => Verdict::Later {
+            why: problem(),
+            hint: hint(answer.retry_after, wall),
+        },
+        400..=499 => Verdict::Refused(problem()),
+        _ => Verdict::Strange(strange(answer.status)),
+    }
+}
+
+fn strange(status: u16) -> Problem {
+    Problem {
+        status: Some(status),
+        kind: "is no answer of a bridge".to_owned(),
+        faults: Vec::new(),
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Kept {
+    duplicate: bool,
+}
+
+/// The one event that an answer says is kept.
+fn kept(body: &[u8]) -> Option<Kept> {
+    #[derive(Deserialize)]
+    struct Body {
+        accepted: [Kept; 1],
+    }
+    let body: Body = serde_json::from_slice(body).ok()?;
+    let [kept] = body.accepted;
+    Some(kept)
+}
+
+/// The rest before the next try: what was asked for, or else exponential with full jitter. `jitter` is in `[0, 1)`.
+pub(in crate::cli) fn rest(tries: u32, hint: Option<Duration>, jitter: f64) -> Duration {
+    let doublings = tries.saturating_sub(1).min(16);
+    let ceiling = REST_FIRST.saturating_mul(1 << doublings).min(REST_MAX);
+    let own = ceiling.mul_f64(jitter.clamp(0.0, 1.0)).max(REST_MIN);
+    hint.map_or(own, |hint| hint.saturating_add(own.min(REST_FIRST)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(status: u16, retry_after: &str, body: &str) -> Verdict {
+        let retry_after = [retry_after.to_owned()];
+        let answer = Answer {
+            status,
+            retry_after: &retry_after,
+            body: Some(body.as_bytes()),
+        };
+        judge(&answer, Timestamp::default())
+    }
+
+    #[test]
+    fn only_a_bridge_can_say_that_an_event_is_kept() {
+        let kept = r#"{"accepted":[{"id":"a","status":"waiting","duplicate":false}]}"#;
+        assert_eq!(verdict(202, "", kept), Verdict::Accepted);
+        let again = r#"{"accepted":[{"id":"a","status":"delivered","duplicate":true}]}"#;
+        assert_eq!(verdict(202, "", again), Verdict::Duplicate);
+        for (status, body) in [
+            (200, "<html>welcome</html>"),
+            (202, r#"{"accepted":[]}"#),
+            (204, ""),
+            (301, ""),
+            (103, ""),
+        ] {
+            assert!(
+                matches!(verdict(status, "", body), Verdict::Strange(_)),
+                "{status}"
+            );
+        }
+        let cut = Answer {
+            status: 202,
+            retry_after: &[],
+            body: None,
+        };
+        assert!(matches!(
+            judge(&cut, Timestamp::default()),
+            Verdict::Later { .. }
+        ));
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_what_will_not_is_final() {
+        for status in [408, 429, 500, 502, 503, 504, 599] {
+            assert!(
+                matches!(verdict(status, "", ""), Verdict::Later { hint: None, .. }),
+                "{status}"
+            );
+        }
+        for status in [400, 401, 403, 404, 405, 409, 413, 415, 422] {
+            assert!(
+                matches!(verdict(status, "", ""), Verdict::Refused(_)),
+                "{status}"
+            );
+        }
+        let Verdict::Later { hint, .. } = verdict(503, "7", "") else {
+            panic!("503 is for later")
+        };
+        assert_eq!(hint, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_problem_is_told_by_pointer_and_rule_alone() {
+        let body = r#"{"type":"urn:imprint-bridge:problem:invalid","title":"t","detail":"secret",
+            "faults":[{"pointer":"/data/customer/email","rule":"email","detail":"secret"},{"pointer":"","rule":"a\u001b[2J"},
+            {"pointer":"/3"},{"pointer":"/4"},{"pointer":"/4"},{"pointer":"/5"},{"pointer":"/6"}]}"#;
+        let Verdict::Refused(problem) = verdict(422, "", body) else {
+            panic!("422 is final")
+        };
+        assert_eq!(problem.word(), "invalid");
+        assert_eq!(
+            problem.to_string(),
+            "422 urn:imprint-bridge:problem:invalid: /data/customer/email (email), the event (a\u{fffd}[2J), /3 (), /4 (), /5 () and 1 more"
+        );
+        assert_eq!(Problem::read(404, Some(b"<html>")).to_string(), "404");
+    }
+
+    #[test]
+    fn rests_grow_are_bounded_and_follow_the_hint() {
+        for tries in 0..100 {
+            for jitter in [0.0, 0.5, 0.999] {
+                let rest = rest(tries, None, jitter);
+                assert!((REST_MIN..=REST_MAX).contains(&rest));
+                assert!(rest <= super::rest(tries + 1, None, jitter));
+            }
+        }
+        let asked = Duration::from_secs(30);
+        assert!(rest(1, Some(asked), 0.9) >= asked);
+    }
+}
