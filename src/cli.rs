@@ -11,6 +11,7 @@ use crate::config::{Config, Fault, LogFormat, Purpose, sources};
 use crate::telemetry::{self, Format};
 
 mod check;
+mod demo;
 mod lanes;
 mod sandbox;
 mod send;
@@ -41,6 +42,8 @@ enum Command {
     Send(send::Options),
     /// Stands in for Imprint on this machine: the same operations, a ledger, and faults on request.
     Sandbox(sandbox::Options),
+    /// Plays all of it on this machine: a stand-in for Imprint, the bridge, and a stream of made-up changes.
+    Demo(demo::Options),
 }
 
 /// Where settings come from.
@@ -59,6 +62,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Check(layers) => Ok(check::run(&layers)),
         Command::Send(options) => send::run(&options),
         Command::Sandbox(options) => sandbox::run(&options),
+        Command::Demo(options) => demo::run(&options),
     };
     match done {
         Ok(code) => code,

@@ -1,0 +1,199 @@
+//! What is going on, read off the bridge's own metrics as anybody could, and shown on standard error.
+
+use std::cell::{Cell, RefCell};
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::stage::Stage;
+use crate::cli::complain;
+use crate::cli::sender::fetch;
+use crate::dispatch::destination::Condition;
+use crate::time::{Clock, Timestamp};
+
+/// The longest page of metrics.
+const PAGE_BYTES_MAX: usize = 1024 * 1024;
+/// How often a terminal shows news.
+const TERMINAL_EVERY: Duration = Duration::from_millis(200);
+/// How often a log shows news.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// Some figures of a page of metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Reading {
+    pub(super) accepted: f64,
+    pub(super) delivered: f64,
+    pub(super) waiting: f64,
+    /// What the bridge thinks of Imprint.
+    pub(super) destination: &'static str,
+}
+
+impl Reading {
+    fn of(page: &str) -> Self {
+        Self {
+            accepted: figure(page, "imprint_bridge_accepted_total"),
+            delivered: figure(page, "imprint_bridge_ended_total{state=\"delivered\"}"),
+            waiting: figure(page, "imprint_bridge_waiting_entries"),
+            destination: destination(page),
+        }
+    }
+}
+
+/// The value of one series; 0 if it is not there.
+fn figure(page: &str, series: &str) -> f64 {
+    page.lines()
+        .filter_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+        .next()
+        .unwrap_or_default()
+}
+
+fn destination(page: &str) -> &'static str {
+    let is_current = |word: &&str| {
+        let series = format!("imprint_bridge_destination_state{{state=\"{word}\"}}");
+        figure(page, &series) > 0.0
+    };
+    Condition::WORDS
+        .into_iter()
+        .find(is_current)
+        .unwrap_or_default()
+}
+
+/// Reads and shows.
+pub(super) struct Meter<'a> {
+    http: awc::Client,
+    metrics_url: String,
+    stage: &'a Stage,
+    clock: Clock,
+    bar: ProgressBar,
+    before: Cell<Option<(Timestamp, Reading)>>,
+    rates: RefCell<String>,
+}
+
+impl<'a> Meter<'a> {
+    pub(super) fn new(
+        http: awc::Client,
+        metrics_url: String,
+        stage: &'a Stage,
+        clock: Clock,
+        events: u64,
+    ) -> Self {
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::with_draw_target(Some(events), ProgressDrawTarget::stderr())
+        } else {
+            ProgressBar::hidden()
+        };
+        if let Ok(style) = ProgressStyle::with_template("{bar:16} {wide_msg}") {
+            bar.set_style(style);
+        }
+        Self {
+            http,
+            metrics_url,
+            stage,
+            clock,
+            bar,
+            before: Cell::default(),
+            rates: RefCell::new("getting going".to_owned()),
+        }
+    }
+
+    /// Reads the metrics now.
+    pub(super) async fn read(&self) -> anyhow::Result<Reading> {
+        let page = fetch(&self.http, &self.metrics_url, PAGE_BYTES_MAX).await?;
+        Ok(Reading::of(std::str::from_utf8(&page)?))
+    }
+
+    /// Shows what is going on, until it is dropped or the metrics cannot be read.
+    pub(super) async fn show(&self, answered: impl Fn() -> u64) -> anyhow::Error {
+        let every = if self.bar.is_hidden() {
+            LOG_EVERY
+        } else {
+            TERMINAL_EVERY
+        };
+        loop {
+            tokio::time::sleep(every).await;
+            let reading = match self.read().await {
+                Ok(reading) => reading,
+                Err(error) => return error,
+            };
+            let line = self.line(answered(), reading);
+            if self.bar.is_hidden() {
+                complain(line);
+            } else {
+                self.bar.set_position(answered());
+                self.bar.set_message(line);
+            }
+        }
+    }
+
+    /// Says something beside the figures.
+    pub(super) fn say(&self, line: &str) {
+        self.bar.suspend(|| complain(line));
+    }
+
+    fn line(&self, answered: u64, reading: Reading) -> String {
+        self.measure(self.clock.now(), reading);
+        let requests = self.stage.sandbox.stats().updates;
+        let Reading {
+            waiting,
+            destination,
+            ..
+        } = reading;
+        let rates = self.rates.borrow();
+        format!(
+            "{answered} sent  {rates}  {waiting} waiting  {requests} requests  destination {destination}"
+        )
+    }
+
+    /// Works out the rates anew about once a second: over less they only flicker.
+    fn measure(&self, now: Timestamp, reading: Reading) {
+        let Some((at, before)) = self.before.get() else {
+            self.before.set(Some((now, Reading::default())));
+            return;
+        };
+        let span = now.since(at);
+        if span + TERMINAL_EVERY >= LOG_EVERY {
+            let rate = |from: f64, to: f64| ((to - from) / span.as_secs_f64()).max(0.0);
+            *self.rates.borrow_mut() = format!(
+                "{:.0} accepted/s  {:.0} delivered/s",
+                rate(before.accepted, reading.accepted),
+                rate(before.delivered, reading.delivered)
+            );
+            self.before.set(Some((now, reading)));
+        }
+    }
+}
+
+/// Leaves the terminal as it was.
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_by_their_whole_name() {
+        let page = "# HELP imprint_bridge_accepted_total Events.\n\
+            imprint_bridge_accepted_total 17\n\
+            imprint_bridge_ended_total{state=\"delivered\"} 9\n\
+            imprint_bridge_ended_total{state=\"superseded\"} 4\n\
+            imprint_bridge_destination_state{state=\"flowing\"} 0\n\
+            imprint_bridge_destination_state{state=\"throttled\"} 1\n\
+            imprint_bridge_waiting_entries 4\n";
+        let expected = Reading {
+            accepted: 17.0,
+            delivered: 9.0,
+            waiting: 4.0,
+            destination: "throttled",
+        };
+        assert_eq!(Reading::of(page), expected);
+        assert_eq!(
+            Reading::of("imprint_bridge_accepted_totals 1"),
+            Reading::default()
+        );
+    }
+}

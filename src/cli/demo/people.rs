@@ -1,0 +1,337 @@
+//! Made-up customers: what the CRM knows of each, how that changes, and what Imprint is to know in the end.
+//!
+//! What Imprint is to know is worked out here from the customer alone, and not by the mapping: two ways to one result,
+//! so that the demo proves something. E-mail hosts and telephone numbers are such that nobody is ever written to or
+//! called.
+
+use serde_json::{Map, Value, json};
+
+use super::chance::Chance;
+use super::tables::{
+    COUNTRIES, FIRST_NAMES, LANGUAGES, LAST_NAMES, MAIL_HOSTS, PLACES, Place, STREETS, TIERS,
+};
+
+/// A day of the calendar.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Day {
+    pub(super) year: u64,
+    pub(super) month: u64,
+    pub(super) day: u64,
+}
+
+impl Day {
+    /// Whole months from this day to a later one.
+    fn months_to(self, later: Self) -> u64 {
+        let months = |day: Self| day.year.saturating_mul(12).saturating_add(day.month);
+        let unfinished = u64::from(later.day < self.day);
+        months(later)
+            .saturating_sub(months(self))
+            .saturating_sub(unfinished)
+    }
+}
+
+/// A telephone number without +1, and how somebody typed it.
+#[derive(Clone, Copy, Debug)]
+struct Phone {
+    area: &'static str,
+    line: u64,
+    style: u64,
+}
+
+impl Phone {
+    /// All numbers lie in exchange 555, where nobody is reached; 555-1212 would be directory assistance.
+    fn draw(area: &'static str, chance: &mut Chance) -> Self {
+        let line = if chance.happens(500) {
+            100 + chance.below(100)
+        } else {
+            2_000 + chance.below(8_000)
+        };
+        Self {
+            area,
+            line,
+            style: chance.below(7),
+        }
+    }
+
+    fn typed(self) -> String {
+        let Self { area, line, style } = self;
+        match style {
+            0 => format!("({area}) 555-{line:04}"),
+            1 => format!("{area}-555-{line:04}"),
+            2 => format!("{area}.555.{line:04}"),
+            3 => format!("+1 {area} 555 {line:04}"),
+            4 => format!("{area}555{line:04}"),
+            5 => format!("1-{area}-555-{line:04}"),
+            _six => format!("+1{area}555{line:04}"),
+        }
+    }
+
+    fn e164(self) -> String {
+        format!("+1{}555{:04}", self.area, self.line)
+    }
+}
+
+/// A customer as the CRM has it.
+#[derive(Clone, Debug)]
+pub(super) struct Customer {
+    pub(super) partner_id: String,
+    pub(super) imprint_id: String,
+    pub(super) revision: u64,
+    number: u64,
+    first_name: &'static str,
+    last_name: &'static str,
+    mail_host: &'static str,
+    phone: Phone,
+    language: (&'static str, &'static str),
+    street: String,
+    flat: Option<String>,
+    place: Place,
+    country: &'static str,
+    member_since: Day,
+    spent_cents: u64,
+}
+
+impl Customer {
+    pub(super) fn draw(number: u64, chance: &mut Chance) -> Self {
+        let place = chance.pick(&PLACES);
+        Self {
+            partner_id: format!("CRM-{number:06}"),
+            imprint_id: uuid(chance),
+            revision: 0,
+            number,
+            first_name: chance.pick(&FIRST_NAMES),
+            last_name: chance.pick(&LAST_NAMES),
+            mail_host: chance.pick(&MAIL_HOSTS),
+            phone: Phone::draw(place.area, chance),
+            language: chance.pick(&LANGUAGES),
+            street: street(chance),
+            flat: chance.happens(400).then(|| flat(chance)),
+            place,
+            country: chance.pick(&COUNTRIES),
+            member_since: Day {
+                year: 2016 + chance.below(9),
+                month: 1 + chance.below(12),
+                day: 1 + chance.below(28),
+            },
+            spent_cents: chance.below(250_000),
+        }
+    }
+
+    /// Something in the customer's life changes, most often that they bought something.
+    pub(super) fn change(&mut self, chance: &mut Chance) {
+        self.revision = self.revision.saturating_add(1);
+        match chance.below(10) {
+            0 => self.mail_host = chance.pick(&MAIL_HOSTS),
+            1 => self.phone = Phone::draw(self.place.area, chance),
+            2 => self.last_name = chance.pick(&LAST_NAMES),
+            3 => self.language = chance.pick(&LANGUAGES),
+            4 | 5 => self.move_house(chance),
+            _bought => {
+                let cents = match chance.below(3) {
+                    0 => 100 * (1 + chance.below(200)),
+                    _uneven => 499 + chance.below(40_000),
+                };
+                self.spent_cents = self.spent_cents.saturating_add(cents);
+            }
+        }
+    }
+
+    /// Who had a flat moves into another: Imprint cannot be told that there is none any more.
+    fn move_house(&mut self, chance: &mut Chance) {
+        self.place = chance.pick(&PLACES);
+        self.street = street(chance);
+        if self.flat.is_some() {
+            self.flat = Some(flat(chance));
+        }
+    }
+
+    /// What the CRM sends about the customer.
+    pub(super) fn data(&self) -> Value {
+        let mut address = json!({
+            "line1": self.street,
+            "city": self.place.city,
+            "state": self.place.state,
+            "postal_code": self.place.postal_code,
+            "country": self.country,
+        });
+        if let (Some(address), Some(flat)) = (address.as_object_mut(), &self.flat) {
+            address.insert("line2".to_owned(), json!(flat));
+        }
+        let Day { year, month, day } = self.member_since;
+        let (dollars, cents) = (self.spent_cents / 100, self.spent_cents % 100);
+        let amount = match cents {
+            0 => dollars.to_string(),
+            cents => format!("{dollars}.{cents:02}"),
+        };
+        json!({"customer": {
+            "id": self.partner_id,
+            "imprint_customer_id": self.imprint_id,
+            "revision": self.revision,
+            "email": self.email(),
+            "phone": self.phone.typed(),
+            "name": {"first": self.first_name, "last": self.last_name},
+            "language": self.language.0,
+            "address": address,
+            "member_since": format!("{year}-{month:02}-{day:02}"),
+            "lifetime_value": {"amount": amount, "currency": "USD"},
+            "loyalty": {"tier": self.tier().1},
+        }})
+    }
+
+    /// What Imprint is to know once it has been told of today's customer, in the sandbox's form.
+    pub(super) fn facts(&self, today: Day) -> Facts {
+        let mut address = Map::new();
+        let lines = [
+            ("street_line1", Some(self.street.as_str())),
+            ("street_line2", self.flat.as_deref()),
+            ("city", Some(self.place.city)),
+            ("state", Some(self.place.state)),
+            ("postal_code", Some(self.place.postal_code)),
+        ];
+        for (field, line) in lines {
+            if let Some(line) = line {
+                address.insert(field.to_owned(), json!(line));
+            }
+        }
+        let customer = json!({
+            "email": self.email(),
+            "phone": self.phone.e164(),
+            "first_name": self.first_name,
+            "last_name": self.last_name,
+            "preferred_language": self.language.1,
+            "address": address,
+            "metadata": {"preferred_language": self.language.1},
+        });
+        address.insert("country".to_owned(), json!("USA"));
+        let history = json!({
+            "email": self.email(),
+            "phone": self.phone.e164(),
+            "first_name": self.first_name,
+            "last_name": self.last_name,
+            "preferred_language": self.language.1,
+            "address": address,
+            "account_tenure": self.member_since.months_to(today),
+            "ltv_amount": self.spent_cents,
+            "ltv_currency": "USD",
+            "loyalty_tier": self.tier().2,
+        });
+        Facts { customer, history }
+    }
+
+    fn email(&self) -> String {
+        let (first, last) = (plain(self.first_name), plain(self.last_name));
+        format!("{first}.{last}{}@{}", self.number, self.mail_host)
+    }
+
+    fn tier(&self) -> (u64, &'static str, &'static str) {
+        let dollars = self.spent_cents / 100;
+        let reached = TIERS.iter().find(|(from, _, _)| dollars >= *from);
+        reached.copied().unwrap_or_default()
+    }
+}
+
+/// What Imprint is to know of a customer.
+#[derive(Clone, PartialEq)]
+pub(super) struct Facts {
+    customer: Value,
+    history: Value,
+}
+
+impl Facts {
+    /// The fields in which the sandbox's customer differs, by name.
+    pub(super) fn differences(&self, found: &Value) -> Vec<String> {
+        [
+            ("customer", &self.customer),
+            ("customer_history", &self.history),
+        ]
+        .into_iter()
+        .flat_map(|(part, expected)| {
+            let fields = expected.as_object().into_iter().flatten();
+            fields.map(move |(field, value)| (part, field, value))
+        })
+        .filter(|(part, field, value)| {
+            found.get(*part).and_then(|part| part.get(field.as_str())) != Some(*value)
+        })
+        .map(|(part, field, _)| format!("{part}.{field}"))
+        .collect()
+    }
+}
+
+fn street(chance: &mut Chance) -> String {
+    format!("{} {}", 1 + chance.below(2_400), chance.pick(&STREETS))
+}
+
+fn flat(chance: &mut Chance) -> String {
+    let kind = chance.pick(&["Apt", "Apt", "Unit", "#"]);
+    format!(
+        "{kind} {}{}",
+        1 + chance.below(24),
+        chance.pick(&["", "A", "B", "C"])
+    )
+}
+
+/// The shape of a UUID of version 4, as Imprint's ids have it.
+fn uuid(chance: &mut Chance) -> String {
+    let (high, low) = (chance.bits(), chance.bits());
+    format!(
+        "{:08X}-{:04X}-4{:03X}-{:04X}-{:012X}",
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xfff,
+        0x8000 | ((low >> 48) & 0x3fff),
+        low & 0xffff_ffff_ffff
+    )
+}
+
+/// A name as it stands in an e-mail address: small plain letters.
+fn plain(name: &str) -> String {
+    name.chars()
+        .filter_map(|c| match c {
+            'á' => Some('a'),
+            'é' | 'ë' => Some('e'),
+            'í' => Some('i'),
+            'ó' => Some('o'),
+            'ú' => Some('u'),
+            c if c.is_ascii_alphabetic() => Some(c.to_ascii_lowercase()),
+            _apostrophe => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_months_count() {
+        let day = |year, month, day| Day { year, month, day };
+        for (from, to, months) in [
+            (day(2024, 1, 10), day(2025, 2, 13), 13),
+            (day(2024, 1, 14), day(2025, 2, 13), 12),
+            (day(2025, 2, 13), day(2025, 2, 13), 0),
+            (day(2024, 12, 28), day(2025, 1, 1), 0),
+        ] {
+            assert_eq!(from.months_to(to), months);
+        }
+    }
+
+    #[test]
+    fn what_differs_is_told_by_field_alone() {
+        let customer = Customer::draw(1, &mut Chance::new(1));
+        let facts = customer.facts(Day {
+            year: 2025,
+            month: 9,
+            day: 1,
+        });
+        let mut found =
+            json!({"customer": facts.customer, "customer_history": facts.history, "updates": 1});
+        assert!(facts.differences(&found).is_empty());
+        found["customer"]["email"] = json!("else@example.com");
+        found["customer_history"]["address"]["city"] = json!("Elsewhere");
+        assert_eq!(
+            facts.differences(&found),
+            ["customer.email", "customer_history.address"]
+        );
+        assert_eq!(facts.differences(&json!({})).len(), 17);
+    }
+}
