@@ -115,6 +115,9 @@ impl App {
     /// # Errors
     /// Something ended that should not have; what was accepted is on disk.
     pub async fn run(mut self, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
+        if self.config.profile == config::Profile::Production {
+            tracing::warn!("what waits is stored unsealed: keep the store on an encrypted volume");
+        }
         self.health.ready();
         tracing::info!(ingress = %self.ingress, ops = %self.ops, "ready");
         let why = tokio::select! {

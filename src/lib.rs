@@ -20,7 +20,7 @@
 //! # Words that are not used
 //!
 //! *Message*, *job* and *record* (it is an event before the durable line and an entry behind it), *dead letter* (it is
-//! parked), *queue* for a lane, *target* or *upstream* (it is the destination, or Imprint).
+//! parked), *queue* for a lane, *upstream* (it is the destination, or Imprint).
 //!
 //! # Absent on purpose
 //!
