@@ -8,6 +8,7 @@
 )]
 
 mod client;
+mod commands;
 mod flow;
 mod kill;
 mod outbox_suite;
