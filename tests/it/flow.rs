@@ -488,3 +488,39 @@ fn health_is_local_and_the_metrics_page_shows_nobody() {
         assert_eq!(app.ops_get(path).status, 404, "{path}");
     }
 }
+
+/// V3, V9: a lane is in flight once, whichever of several threads took it.
+#[test]
+fn several_dispatch_threads_keep_each_customer_in_order() {
+    let app = TestApp::setup()
+        .settings("[dispatch]\nthreads = 3\nmax_fold = 1\n[imprint]\nconcurrency = 9")
+        .start();
+    app.partner.inject(&json!([{"action": {"latency_ms": 3}}]));
+    let customers = || (0..8).map(|number| format!("T-{number}"));
+    for revision in 1..=6 {
+        for customer in customers() {
+            app.accept(&email(
+                &format!("{customer}-{revision}"),
+                &customer,
+                revision,
+            ));
+        }
+    }
+    for customer in customers() {
+        app.until(&format!("{customer}-6"), "delivered");
+        let sent: Vec<String> = app
+            .partner
+            .applied(&customer)
+            .iter()
+            .map(|call| call.body["email"].to_string())
+            .collect();
+        assert!(sent.is_sorted() && !sent.is_empty(), "{sent:?}");
+    }
+    app.wait_for("nothing waits", |app| {
+        app.metric("waiting_entries") == Some(0.0)
+    });
+    assert!(
+        app.partner.sandbox.stats().in_flight_max > 1,
+        "they do work side by side"
+    );
+}
