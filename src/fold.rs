@@ -1,10 +1,14 @@
 //! Folding: what one lane knows and what waits in it, made into one request.
 //!
-//! Pure. For each facet the newest version wins; what is older than what Imprint already has is not sent. Nothing here
+//! Pure. For each leaf the newest version wins; what is older than what Imprint already has is not sent. Nothing here
 //! knows the store: an entry is named by its version's `arrival`, which is the entry's number.
 //!
-//! Invariants: a fact that is sent is the newest of its facet among all that waits and all that was delivered; an entry
-//! is over only when every facet it speaks of has been delivered at least as new.
+//! Folding never changes what Imprint ends up with: it is what sending every update by itself, in the order of versions,
+//! would have come to. That is why it goes by leaf. An event may leave fields out ("leave alone"), and an older event
+//! that states them must not lose them to a newer one that does not.
+//!
+//! Invariants: a fact that is sent is the newest of its leaf among all that waits and all that was delivered; an entry
+//! is over only when every leaf it speaks of has been delivered at least as new.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +18,7 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::Version;
-use crate::imprint::{Facet, Leaf, Update};
+use crate::imprint::{Fact, Leaf, Update};
 
 /// How new the facts are that Imprint has of one customer, leaf by leaf. Outlives the entries that brought them.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -46,14 +50,9 @@ impl LaneVersions {
         self
     }
 
-    /// The newest delivered version of a facet.
-    fn of(&self, facet: Facet) -> Option<Version> {
-        self.delivered
-            .0
-            .iter()
-            .filter(|(leaf, _)| leaf.facet() == facet)
-            .map(|(_, version)| *version)
-            .max()
+    /// The version of a leaf that was delivered.
+    fn of(&self, leaf: &Leaf) -> Option<Version> {
+        self.delivered.0.get(leaf).copied()
     }
 }
 
@@ -156,10 +155,10 @@ pub struct Fold {
 /// Folds what waits in a lane into one request of at most `max` entries.
 ///
 /// If more entries than `max` have something to send, the oldest versions go first. An entry is over only when Imprint
-/// has facts at least as new for every facet it speaks of: if the entry that beat it parks instead, it comes back.
+/// has facts at least as new for every leaf it speaks of: if the entry that beat it parks instead, it comes back.
 pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax) -> Fold {
     let winners = winners(lane, waiting);
-    let mut carried: Vec<Version> = winners.values().map(|winner| winner.version).collect();
+    let mut carried: Vec<Version> = winners.values().map(|(version, _)| *version).collect();
     carried.sort_unstable();
     carried.dedup();
     carried.truncate(max.0.max(1));
@@ -168,17 +167,10 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax) -> Fol
         carried: carried.iter().map(|version| version.arrival).collect(),
         ..Fold::default()
     };
-    for (facet, winner) in winners
-        .iter()
-        .filter(|(_, winner)| carried.contains(&winner.version))
-    {
-        for (leaf, fact) in winner
-            .update
-            .iter()
-            .filter(|(leaf, _)| leaf.facet() == *facet)
-        {
+    for (leaf, (version, fact)) in winners {
+        if carried.contains(&version) {
             fold.update.insert(leaf.clone(), fact.clone());
-            fold.versions.push((leaf.clone(), winner.version));
+            fold.versions.push((leaf.clone(), version));
         }
     }
     let after = lane.clone().delivered(&fold);
@@ -192,21 +184,21 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax) -> Fol
     fold
 }
 
-/// The newest candidate of each facet, where it is newer than what Imprint has.
-fn winners<'a>(lane: &LaneVersions, waiting: &[Candidate<'a>]) -> BTreeMap<Facet, Candidate<'a>> {
-    let mut winners: BTreeMap<Facet, Candidate<'a>> = BTreeMap::new();
+/// The newest fact of each leaf, where it is newer than what Imprint has.
+fn winners<'a>(
+    lane: &LaneVersions,
+    waiting: &[Candidate<'a>],
+) -> BTreeMap<&'a Leaf, (Version, &'a Fact)> {
+    let mut winners: BTreeMap<&Leaf, (Version, &Fact)> = BTreeMap::new();
     for candidate in waiting {
-        for facet in facets(candidate.update) {
-            let winner = winners.entry(facet).or_insert(*candidate);
-            if candidate.version > winner.version {
-                *winner = *candidate;
+        for (leaf, fact) in candidate.update.iter() {
+            let winner = winners.entry(leaf).or_insert((candidate.version, fact));
+            if candidate.version > winner.0 {
+                *winner = (candidate.version, fact);
             }
         }
     }
-    winners.retain(|facet, winner| {
-        lane.of(*facet)
-            .is_none_or(|delivered| winner.version > delivered)
-    });
+    winners.retain(|leaf, (version, _)| lane.of(leaf).is_none_or(|delivered| *version > delivered));
     winners
 }
 
@@ -214,9 +206,9 @@ fn winners<'a>(lane: &LaneVersions, waiting: &[Candidate<'a>]) -> BTreeMap<Facet
 fn end(lane: &LaneVersions, candidate: &Candidate<'_>) -> Option<End> {
     let mut newest = None;
     let mut end = End::Empty;
-    for facet in facets(candidate.update) {
+    for leaf in candidate.update.leaves() {
         let delivered = lane
-            .of(facet)
+            .of(leaf)
             .filter(|delivered| *delivered >= candidate.version)?;
         if delivered == candidate.version {
             end = End::Delivered;
@@ -229,22 +221,12 @@ fn end(lane: &LaneVersions, candidate: &Candidate<'_>) -> Option<End> {
     }
 }
 
-/// The facets an update speaks of, each once: leaves of a facet stand together.
-fn facets(update: &Update) -> impl Iterator<Item = Facet> + '_ {
-    let mut last = None;
-    update
-        .leaves()
-        .map(Leaf::facet)
-        .filter(move |facet| last.replace(*facet) != Some(*facet))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::imprint::Fact;
 
     fn update(facts: &[(&str, &str)]) -> Update {
         facts
@@ -274,7 +256,7 @@ mod tests {
 
     /// O03
     #[test]
-    fn the_newest_version_wins_each_facet_whatever_the_order_of_arrival() {
+    fn the_newest_version_wins_each_leaf_whatever_the_order_of_arrival() {
         let waiting = [
             (version(3, 1), update(&[("email", "three")])),
             (version(1, 2), update(&[("email", "one")])),
@@ -308,6 +290,26 @@ mod tests {
             (fold.carried.len(), fold.stale),
             (0, vec![(2, End::Superseded(1))])
         );
+    }
+
+    /// An event that leaves a field out says nothing about it.
+    #[test]
+    fn a_newer_event_beats_only_what_it_speaks_of() {
+        let waiting = [
+            (
+                version(2, 1),
+                update(&[
+                    ("city", "Reno"),
+                    ("street_line1", "1 New St"),
+                    ("postal_code", "89501"),
+                ]),
+            ),
+            (version(3, 2), update(&[("postal_code", "89502")])),
+        ];
+        let fold = fold_all(&LaneVersions::default(), &waiting, 100);
+        let sent = json!({"city": "Reno", "street_line1": "1 New St", "postal_code": "89502"});
+        assert_eq!(Value::Object(fold.update.body()), sent);
+        assert_eq!(fold.over, [(1, End::Delivered), (2, End::Delivered)]);
     }
 
     #[test]
@@ -374,8 +376,8 @@ mod tests {
         assert_eq!(serde_json::from_str::<LaneVersions>(&kept).unwrap(), lane);
     }
 
-    /// Every facet a history may touch, by one leaf each.
-    const LEAVES: [&str; 4] = ["email", "phone", "city", "metadata.k"];
+    /// What a history may touch: leaves of different facets and of one.
+    const LEAVES: [&str; 4] = ["email", "street_line2", "city", "metadata.k"];
 
     proptest! {
         /// V3: sent one fold at a time, whatever its bound, a history in any order leaves the newest facts of each facet.

@@ -64,16 +64,6 @@ impl Event {
     pub(crate) fn first_name(self) -> String {
         format!("First {}", self.revision)
     }
-
-    fn history(self) -> Value {
-        let mut history = json!({"email": self.email()});
-        if self.speaks_of_name()
-            && let Some(history) = history.as_object_mut()
-        {
-            history.insert("first_name".to_owned(), self.first_name().into());
-        }
-        history
-    }
 }
 
 /// Imprint's id of a customer.
@@ -82,7 +72,7 @@ pub(crate) fn imprint_id(customer: usize) -> String {
 }
 
 /// The events that the facts of a request came from.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Carried {
     pub(crate) email: Option<Event>,
     pub(crate) first_name: Option<Event>,
@@ -92,17 +82,25 @@ impl Carried {
     /// Reads a request about a customer; `None` for a body that no events of this customer come to.
     pub(crate) fn read(customer: usize, body: &Map<String, Value>) -> Option<Self> {
         let mut carried = Self::default();
-        let mut history = None;
-        for (field, value) in body {
-            match field.as_str() {
-                "email" => carried.email = Some(of_email(customer, value.as_str()?)?),
-                "first_name" => carried.first_name = Some(of_name(customer, value.as_str()?)?),
-                "customer_history" => history = Some(of_history(customer, value)?),
-                _ => return None,
-            }
+        let mut history = Self::default();
+        let is_history = |(field, _): &(&String, &Value)| *field == "customer_history";
+        for (field, value) in body.iter().filter(|entry| !is_history(entry)) {
+            carried.take(customer, field, value)?;
         }
-        // Every event speaks of both, so that both have the same newest.
-        (history == carried.email).then_some(carried)
+        for (field, value) in body.get("customer_history")?.as_object()? {
+            history.take(customer, field, value)?;
+        }
+        // An event that speaks of a fact speaks of it in both places, so that both have the same newest.
+        (history == carried).then_some(carried)
+    }
+
+    fn take(&mut self, customer: usize, field: &str, value: &Value) -> Option<()> {
+        match field {
+            "email" => self.email = Some(of_email(customer, value.as_str()?)?),
+            "first_name" => self.first_name = Some(of_name(customer, value.as_str()?)?),
+            _ => return None,
+        }
+        Some(())
     }
 
     pub(crate) fn events(self) -> impl Iterator<Item = Event> {
@@ -114,11 +112,6 @@ fn of_email(customer: usize, email: &str) -> Option<Event> {
     let revision = email.strip_prefix('r')?.split('.').next()?.parse().ok()?;
     let event = Event { customer, revision };
     (event.email() == email).then_some(event)
-}
-
-fn of_history(customer: usize, history: &Value) -> Option<Event> {
-    let event = of_email(customer, history.get("email")?.as_str()?)?;
-    (event.history() == *history).then_some(event)
 }
 
 fn of_name(customer: usize, name: &str) -> Option<Event> {
