@@ -6,15 +6,17 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Cause, ImprintId, Outcome, Rejection};
+use super::{Cause, ImprintId, Leaf, Outcome, Rejection};
 use crate::time::Timestamp;
 
 /// The shortest wait Imprint can ask for: a shorter one is no wait.
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 /// The longest wait Imprint can ask for: a mistaken hint must not stop us for a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
-/// What a `type` or `param` may be as long as; a longer one is no name.
+/// The longest `type`; a longer one is none.
 const NAME_CHARS_MAX: usize = 64;
+/// The fields outside the update that Imprint may name.
+const PARAMETERS: [&str; 4] = ["customer_id", "partner_customer_id", "metadata", "address"];
 
 /// The parts of an answer that decide.
 #[derive(Clone, Copy)]
@@ -32,15 +34,17 @@ pub struct Reply<'a> {
 pub fn classify(customer: &ImprintId, reply: Reply<'_>, wall: Timestamp) -> Outcome {
     match reply.status {
         200..=299 => applied(customer, reply.body),
-        300..=399 | 401 | 403 | 405 => Outcome::Denied(Cause::Status(reply.status)),
+        300..=399 | 401 => Outcome::Denied(Cause::Status(reply.status)),
         404 if complaint(reply.body).names_the_customer() => Outcome::NotFound,
-        404 => Outcome::Denied(Cause::Status(404)),
         410 => Outcome::NotFound,
         429 => Outcome::Throttled(hint(reply.retry_after, wall)),
         503 => match hint(reply.retry_after, wall) {
             Some(wait) => Outcome::Throttled(Some(wait)),
             None => Outcome::Unavailable(Cause::Status(503)),
         },
+        // One customer or everyone? A single answer does not say (imprint-api.md §0). The lane rests; if it is everyone,
+        // ten in a row make the destination count as down, and nothing is lost or parked either way.
+        403..=405 => Outcome::Unavailable(Cause::Status(reply.status)),
         408 | 425 | 500..=599 => Outcome::Unavailable(Cause::Status(reply.status)),
         400..=499 => {
             let Complaint { kind, param } = complaint(reply.body);
@@ -114,7 +118,7 @@ fn complaint(body: &[u8]) -> Complaint {
         let value = nested
             .and_then(|nested| nested.get(key))
             .or_else(|| flat.get(key));
-        value.and_then(Value::as_str).and_then(name)
+        value.and_then(Value::as_str)
     };
     // The InvalidRequestError shape names the field at the head of each detail: "email: must be …".
     let detail = flat
@@ -123,21 +127,30 @@ fn complaint(body: &[u8]) -> Complaint {
         .and_then(Value::as_str);
     let field = detail
         .and_then(|detail| detail.split_once(':'))
-        .and_then(|(field, _)| name(field));
+        .map(|(field, _)| field);
     Complaint {
-        kind: text("type"),
-        param: text("param").or(field),
+        kind: text("type").and_then(kind),
+        param: text("param").or(field).and_then(param),
     }
 }
 
-/// Takes only what reads like the name of a type or a field, so that no value of a customer passes for one.
-fn name(raw: &str) -> Option<String> {
-    let named = (1..=NAME_CHARS_MAX).contains(&raw.len())
-        && raw.bytes().all(|b| {
-            b.is_ascii_alphabetic() || matches!(b, b'0'..=b'9' | b'_' | b'.' | b'[' | b']')
-        })
-        && raw.starts_with(|first: char| first.is_ascii_alphabetic());
-    named.then(|| raw.to_owned())
+/// Takes what is spelled like one of Imprint's types, `CUSTOMER_NOT_FOUND_ERROR`, in whichever case.
+fn kind(raw: &str) -> Option<String> {
+    let spelled = raw.to_ascii_uppercase().replace('-', "_");
+    let fits = spelled.len() <= NAME_CHARS_MAX
+        && spelled.contains('_')
+        && spelled.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    fits.then_some(spelled)
+}
+
+/// Takes the name of a field that we know, or of an object of such fields: what else a partner puts there may be a value.
+fn param(raw: &str) -> Option<String> {
+    let holds = |path: &str| {
+        path.strip_prefix(raw)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    let known = PARAMETERS.contains(&raw) || Leaf::paths().any(|path| path == raw || holds(path));
+    known.then(|| raw.to_owned())
 }
 
 #[cfg(test)]
@@ -225,13 +238,13 @@ mod tests {
     /// U23–U35, M04, M05
     #[test]
     fn every_status_has_its_outcome() {
-        for status in [301, 302, 303, 307, 308, 401, 403, 405] {
+        for status in [301, 302, 303, 307, 308, 401] {
             assert_eq!(
                 check(status, &[], ""),
                 Outcome::Denied(Cause::Status(status))
             );
         }
-        for status in [408, 425, 500, 501, 502, 503, 504, 505, 599] {
+        for status in [403, 404, 405, 408, 425, 500, 501, 502, 503, 504, 505, 599] {
             assert_eq!(
                 check(status, &[], "<html>"),
                 Outcome::Unavailable(Cause::Status(status))
@@ -253,13 +266,14 @@ mod tests {
     fn only_a_typed_404_says_that_the_customer_is_not_there() {
         let flat = r#"{"type":"CUSTOMER_NOT_FOUND_ERROR","message":"…","param":"customer_id"}"#;
         let nested = r#"{"error":{"type":"CUSTOMER_NOT_FOUND_ERROR"}}"#;
-        for body in [flat, nested] {
+        let lower = r#"{"type":"customer-not-found"}"#;
+        for body in [flat, nested, lower] {
             assert_eq!(check(404, &[], body), Outcome::NotFound);
         }
         for body in ["", "<html>404</html>", r#"{"error":"Not Found"}"#] {
             assert_eq!(
                 check(404, &[], body),
-                Outcome::Denied(Cause::Status(404)),
+                Outcome::Unavailable(Cause::Status(404)),
                 "{body}"
             );
         }
@@ -288,6 +302,16 @@ mod tests {
                 r#"{"error":{"type":"jane@example.com is wrong","param":"+1 415 555 2671"}}"#,
                 None,
                 None,
+            ),
+            (
+                r#"{"type":"Jane","details":["JaneDoe: is not a valid first name"]}"#,
+                None,
+                None,
+            ),
+            (
+                r#"{"error":{"type":"INVALID","param":"customer_history.address"}}"#,
+                None,
+                Some("customer_history.address"),
             ),
             (r#"{"error":null}"#, None, None),
             ("[]", None, None),
