@@ -8,6 +8,9 @@ use super::{BaseUrl, DEADLINE_MAX, DEADLINE_MIN, Profile, Purpose, path, secret}
 use crate::dispatch::pace::Rate;
 use crate::imprint::client::Scheme;
 
+/// The slowest rate: one request in a quarter of an hour is no rate any more.
+const RATE_MIN: f64 = 0.001;
+
 /// Which of Imprint's environments the host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImprintEnvironment {
@@ -74,6 +77,9 @@ pub(super) fn take(
     });
     let rate = reader.take(&["imprint", "rate_per_second"], |raw| {
         let rate = raw.number(0.0, 100_000.0)?;
+        if rate > 0.0 && rate < RATE_MIN {
+            return Err(format!("must be 0 or at least {RATE_MIN}"));
+        }
         Ok(if rate > 0.0 {
             Rate::PerSecond(rate)
         } else {

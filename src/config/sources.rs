@@ -1,6 +1,7 @@
 //! Sources: one file each, with its schemas and mapping compiled, and every fault of all of them found at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use serde_json::Value;
 use super::reader::{Fault, Raw, Reader};
 use super::{Config, read_file};
 use crate::event::{Attribute, SourceName};
+use crate::imprint::Leaf;
 use crate::mapping::{Domain, Mapping, Rules, VersionRule};
 use crate::schema::Schema;
 
@@ -86,11 +88,59 @@ pub fn read(config: &Config) -> Result<Vec<Source>, Vec<Fault>> {
             Err(found) => faults.extend(found),
         }
     }
+    faults.extend(unordered(&sources));
     if faults.is_empty() {
         Ok(sources)
     } else {
         Err(faults)
     }
+}
+
+/// What orders the facts of an event type. A sequence is its source's own; times are everybody's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order<'a> {
+    Sequence(&'a SourceName),
+    Time,
+    Arrival,
+}
+
+impl fmt::Display for Order<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sequence(source) => write!(f, "a sequence of {source}"),
+            Self::Time => f.write_str("time"),
+            Self::Arrival => f.write_str("arrival"),
+        }
+    }
+}
+
+/// Fields that two event types order differently: which fact is the newer one could not be said.
+fn unordered(sources: &[Source]) -> Vec<Fault> {
+    let mut orders: BTreeMap<&Leaf, (Order<'_>, String)> = BTreeMap::new();
+    let mut faults = Vec::new();
+    let kinds = sources
+        .iter()
+        .flat_map(|source| source.kinds.iter().map(move |kind| (&source.name, kind)));
+    for (source, (event_type, kind)) in kinds {
+        let order = match kind.mapping.version_domain() {
+            Some(Domain::Sequence) => Order::Sequence(source),
+            Some(Domain::Time) => Order::Time,
+            None => Order::Arrival,
+        };
+        let key = format!("{source} events.\"{event_type}\"");
+        let clash = kind.mapping.targets().find_map(|leaf| {
+            let (first, place) = orders.entry(leaf).or_insert_with(|| (order, key.clone()));
+            let reason =
+                || format!("orders {leaf} by {order}, and {place} by {first}: one order for both");
+            (*first != order).then(reason)
+        });
+        faults.extend(clash.map(|reason| Fault {
+            origin: "sources".to_owned(),
+            key,
+            reason,
+        }));
+    }
+    faults
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
@@ -272,5 +322,69 @@ fn stray(path: &Path, reason: String) -> Fault {
         origin: path.display().to_string(),
         key: "file".to_owned(),
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: &str = "{}";
+
+    /// A source with one event type that maps one field, ordered by `version`.
+    fn source(folder: &Path, name: &str, version: &str, target: &str) -> Source {
+        let file = folder.join(format!("{name}.toml"));
+        let text = format!(
+            "[auth]\nkind = \"none\"\n[events.changed]\nschema = \"any.json\"\n{version}\n\
+             customer.imprint_id = \".data.id\"\n[events.changed.update]\n{target} = \".data.x\"\n"
+        );
+        fs::write(&file, text).unwrap();
+        fs::write(folder.join("any.json"), SCHEMA).unwrap();
+        read_source(&file, folder).unwrap()
+    }
+
+    #[test]
+    fn one_field_has_one_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let sequence = "version = \".data.n\"\nversion_domain = \"sequence\"";
+        let time = "version = \".time\"\nversion_domain = \"time\"";
+        let table = [
+            (("a", sequence, "email"), ("b", sequence, "email"), false),
+            (("a", sequence, "email"), ("b", sequence, "phone"), true),
+            (("a", time, "email"), ("b", time, "email"), true),
+            (("a", time, "email"), ("b", sequence, "email"), false),
+            (("a", "", "metadata.k"), ("b", "", "metadata.k"), true),
+            (("a", "", "metadata.k"), ("b", time, "metadata.k"), false),
+        ];
+        for (one, other, fits) in table {
+            let sources = [one, other]
+                .map(|(name, version, target)| source(folder.path(), name, version, target));
+            assert_eq!(unordered(&sources).is_empty(), fits, "{one:?} {other:?}");
+        }
+    }
+
+    /// K01, K03: every fault of a file, each with its key.
+    #[test]
+    fn every_fault_of_a_source_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("crm.toml");
+        let text = "[auth]\nkind = \"signed\"\n[events.\"a.b\"]\nschema = \"none.json\"\nversion = \".n\"\n\
+                    [events.\"a.b\".update]\ncountry = \".x\"\nemail = \"range(9)\"\n";
+        fs::write(&file, text).unwrap();
+        let faults = read_source(&file, folder.path()).unwrap_err();
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        for expected in [
+            "auth.kind: must be",
+            "events.\"a.b\".schema",
+            "version_domain: is required",
+            "country",
+            "range",
+            "customer.imprint_id",
+        ] {
+            assert!(
+                told.iter().any(|fault| fault.contains(expected)),
+                "{expected} in {told:#?}"
+            );
+        }
     }
 }
