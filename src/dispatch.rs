@@ -17,7 +17,7 @@ use self::policy::{Applied, Decision, Rest, decide, settlement, unsent};
 use crate::fold::{Candidate, Fold, FoldMax, LaneVersions, fold};
 use crate::imprint::{Outcome, Partner, Request};
 use crate::metrics;
-use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Outbox, Settlement};
+use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Outbox, Pick, Settlement};
 use crate::planted::{self, CrashPoint, Planted};
 use crate::time::{Clock, Timestamp, jitter};
 
@@ -120,7 +120,12 @@ impl<P: Partner + 'static> Dispatcher<P> {
         if let Grant::NotBefore(later) = granted {
             return Ok(later);
         }
-        let claim = self.outbox.claim(now, granted.lanes()).await;
+        let pick = if granted == Grant::Probe {
+            Pick::LeastFailed
+        } else {
+            Pick::LongestDue
+        };
+        let claim = self.outbox.claim(now, granted.lanes(), pick).await;
         let claimed = claim.as_ref().map_or(0, |claim| claim.lanes.len());
         self.destination.give_back(granted, claimed, now);
         let claim = claim?;

@@ -25,14 +25,22 @@ use crate::time::Timestamp;
 mod memory;
 
 mod sqlite;
+mod state;
 mod waiters;
 
 pub use memory::MemoryOutbox;
 pub use sqlite::{OpenError, SqliteOutbox};
+pub use state::{ParkReason, State};
 
 /// How many entries of a lane are claimed at once, the newest arrivals first: enough to fold a hot customer into few
 /// requests, little enough that a claim of many lanes stays small in memory.
 pub const WAITING_WINDOW: usize = 1000;
+
+/// Among how many lanes the least failed is looked for.
+pub const PROBE_WINDOW: usize = 256;
+
+/// How much of what waits in one lane is claimed at once, in bytes: with the lanes in flight, what claims hold in memory.
+pub const CLAIM_BYTES_MAX: usize = 256 * 1024;
 
 /// How far ahead a lane is ever due: the longest backoff, and the longest wait Imprint may ask for.
 pub const DUE_AHEAD_MAX: Duration = Duration::from_hours(1);
@@ -73,61 +81,6 @@ impl fmt::Display for EntryId {
 /// The number of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId(pub u64);
-
-/// Where an entry stands. The table above says how it gets from one to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// It waits to be sent, or is being sent.
-    Waiting,
-    /// Imprint has it.
-    Delivered,
-    /// Newer facts won.
-    Superseded,
-    /// There was nothing to send, or nobody to send it to.
-    Ignored,
-    /// A person must look.
-    Parked,
-    /// A person decided that it is not to be sent.
-    Discarded,
-}
-
-impl State {
-    /// Every state.
-    pub const ALL: [Self; 6] = [
-        Self::Waiting,
-        Self::Delivered,
-        Self::Superseded,
-        Self::Ignored,
-        Self::Parked,
-        Self::Discarded,
-    ];
-
-    /// The words for how an entry ends.
-    pub const ENDINGS: [&'static str; 5] = [
-        Self::Delivered.as_str(),
-        Self::Superseded.as_str(),
-        Self::Ignored.as_str(),
-        Self::Parked.as_str(),
-        Self::Discarded.as_str(),
-    ];
-
-    /// The word for it: in answers, metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Delivered => "delivered",
-            Self::Superseded => "superseded",
-            Self::Ignored => "ignored",
-            Self::Parked => "parked",
-            Self::Discarded => "discarded",
-        }
-    }
-
-    /// Whether nothing more happens to it unless a person acts.
-    pub const fn is_settled(self) -> bool {
-        !matches!(self, Self::Waiting)
-    }
-}
 
 /// A keyed digest of an event's canonical content; tells a repetition from a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,6 +180,16 @@ pub struct WaitingEntry {
     pub update: Update,
 }
 
+/// Which of the lanes that are due are claimed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// The longest due.
+    LongestDue,
+    /// Those that have failed least, among the [`PROBE_WINDOW`] longest due: to find out whether a destination is back, a
+    /// lane is asked that does not always fail.
+    LeastFailed,
+}
+
 /// What `claim` found.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {
@@ -234,39 +197,6 @@ pub struct Claim {
     pub lanes: Vec<ClaimedLane>,
     /// When the next lane that is not claimed falls due.
     pub next_due: Option<Timestamp>,
-}
-
-/// Why an entry is parked, in a closed set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ParkReason {
-    /// Imprint will not take it.
-    Rejected,
-    /// It alone kept failing.
-    AttemptsExhausted,
-    /// Imprint does not know the customer, and the policy is to park.
-    UnknownCustomer,
-    /// What the store kept of it cannot be read.
-    Unreadable,
-}
-
-impl ParkReason {
-    /// Every reason.
-    pub const ALL: [Self; 4] = [
-        Self::Rejected,
-        Self::AttemptsExhausted,
-        Self::UnknownCustomer,
-        Self::Unreadable,
-    ];
-
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Rejected => "rejected",
-            Self::AttemptsExhausted => "attempts_exhausted",
-            Self::UnknownCustomer => "unknown_customer",
-            Self::Unreadable => "unreadable",
-        }
-    }
 }
 
 /// How one entry of a claimed lane ends.
@@ -372,7 +302,7 @@ pub trait Outbox: Send + Sync + fmt::Debug {
     /// Keeps a batch durably: all of it or nothing. Repetitions are recognised, within the batch too.
     fn append(&self, batch: Vec<NewEntry>) -> Answer<'_, Appended>;
     /// Claims up to `max` lanes that are due at `now`.
-    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claim>;
+    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> Answer<'_, Claim>;
     /// Records what came of a claimed lane and frees it.
     fn settle(&self, settlement: Settlement) -> Answer<'_, ()>;
     /// The receipt of an event, if there is one.

@@ -106,6 +106,8 @@ impl Condition {
             Self::Flowing { failures } => Self::Flowing {
                 failures: failures + 1,
             },
+            // The wait it asked for is over, so this is news.
+            Self::Throttled { until, .. } if now >= until => Self::Flowing { failures: 1 },
             Self::Probing { .. } | Self::Throttled { .. } | Self::Stopped { .. } => self,
         }
     }
@@ -115,7 +117,9 @@ impl Condition {
             // Requests that were under way with the first one say the same once more.
             Self::Throttled { until, streak } if now < until => (until, streak),
             Self::Throttled { streak, .. } => (now, streak.saturating_add(1)),
-            Self::Flowing { .. } | Self::Probing { .. } | Self::Stopped { .. } => (now, 1),
+            // A key that is refused is worse news than a full street.
+            Self::Stopped { .. } => return self,
+            Self::Flowing { .. } | Self::Probing { .. } => (now, 1),
         };
         let wait = hint.unwrap_or_else(|| backoff(streak, jitter).max(THROTTLE_MIN));
         Self::Throttled {
@@ -358,6 +362,17 @@ mod tests {
                 assert_eq!(condition.as_str(), "flowing");
             }
         }
+    }
+
+    /// U34, U35: an outage after a 429 is an outage.
+    #[test]
+    fn a_wait_that_is_over_hides_no_outage() {
+        let mut condition =
+            Condition::FIRST.after(&Outcome::Throttled(Some(Duration::from_secs(1))), NOW, 0.5);
+        for _ in 0..FAILURES_MAX {
+            condition = condition.after(&Outcome::Unavailable(Cause::Status(500)), later(2), 0.5);
+        }
+        assert_eq!(condition.as_str(), "probing");
     }
 
     #[test]

@@ -2,12 +2,17 @@
 //!
 //! A fault of the destination ends no entry; a fault of one entry parks that entry only.
 
+use std::time::Duration;
+
 use super::backoff::backoff;
 use super::destination::Condition;
 use crate::fold::{End, Fold, LaneVersions};
 use crate::imprint::{Outcome, Rejection};
-use crate::outbox::{ClaimedLane, Ending, EntryId, ParkReason, Settlement};
+use crate::outbox::{ClaimedLane, DUE_AHEAD_MAX, Ending, EntryId, ParkReason, Settlement};
 use crate::time::Timestamp;
+
+/// How long a lane rests at most that failed while the destination was down.
+pub const DOWN_REST_MAX: Duration = Duration::from_secs(5);
 
 /// What becomes of a lane after one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,14 +48,14 @@ pub enum Applied {
 pub enum Rest {
     /// Longer with each failure: it may be the lane's own.
     Backoff,
-    /// Not at all: the destination is down, and lets no lane through before it is back. Nothing is counted.
-    None,
+    /// As long, and [`DOWN_REST_MAX`] at most: the destination is down, and when it is back nobody is to sleep on.
+    Short,
 }
 
 /// Decides by the outcome of a request that carried this many entries, and by what the destination is like after it.
 pub fn decide(outcome: &Outcome, carried: usize, condition: Condition) -> Decision {
     let rest = match condition {
-        Condition::Probing { .. } | Condition::Stopped { .. } => Rest::None,
+        Condition::Probing { .. } | Condition::Stopped { .. } => Rest::Short,
         Condition::Flowing { .. } | Condition::Throttled { .. } => Rest::Backoff,
     };
     match outcome {
@@ -103,13 +108,13 @@ pub fn settlement(
             ..tried
         },
         Decision::Park { detail } => parked(fold, detail, tried),
-        Decision::Again(applied, Rest::None) => Settlement {
-            versions: sent(claimed, fold, applied),
-            ..tried
-        },
-        Decision::Again(applied, Rest::Backoff) => {
+        Decision::Again(applied, rest) => {
             let failures = claimed.failures.saturating_add(1);
-            let due = now.after(backoff(failures, jitter));
+            let longest = match rest {
+                Rest::Backoff => DUE_AHEAD_MAX,
+                Rest::Short => DOWN_REST_MAX,
+            };
+            let due = now.after(backoff(failures, jitter).min(longest));
             Settlement {
                 failures,
                 due,
@@ -219,7 +224,6 @@ fn endings(ends: &[(u64, End)]) -> impl Iterator<Item = (EntryId, Ending)> + '_ 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     use serde_json::json;
 
@@ -353,7 +357,7 @@ mod tests {
             (Decision::Hold, 0, 2),
             (Decision::Again(Applied::No, Rest::Backoff), 2, 3),
             (Decision::Again(Applied::Maybe, Rest::Backoff), 2, 3),
-            (Decision::Again(Applied::Maybe, Rest::None), 2, 2),
+            (Decision::Again(Applied::Maybe, Rest::Short), 2, 3),
             (Decision::Unfold, 2, 2),
         ] {
             let settlement = settle(decision.clone());

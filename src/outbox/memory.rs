@@ -12,7 +12,8 @@ use tokio::sync::Notify;
 use super::waiters::Waiters;
 use super::{
     Answer, Appended, Arrival, Claim, ClaimedLane, Depth, Digest, Ending, EntryId, Error, Kept,
-    LaneId, Lookup, NewEntry, Outbox, Receipt, Settlement, State, WAITING_WINDOW, WaitingEntry,
+    LaneId, Lookup, NewEntry, Outbox, PROBE_WINDOW, Pick, Receipt, Settlement, State,
+    WAITING_WINDOW, WaitingEntry,
 };
 use crate::event::{Identity, Version};
 use crate::fold::LaneVersions;
@@ -66,8 +67,8 @@ impl Outbox for MemoryOutbox {
         Box::pin(ready(Ok(appended)))
     }
 
-    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claim> {
-        Box::pin(ready(Ok(self.tables().claim(now, max))))
+    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> Answer<'_, Claim> {
+        Box::pin(ready(Ok(self.tables().claim(now, max, pick))))
     }
 
     fn settle(&self, settlement: Settlement) -> Answer<'_, ()> {
@@ -237,24 +238,27 @@ impl Tables {
         })
     }
 
-    fn claim(&mut self, now: Timestamp, max: usize) -> Claim {
-        let mut due: Vec<(Timestamp, LaneId)> = self
+    fn claim(&mut self, now: Timestamp, max: usize, pick: Pick) -> Claim {
+        let mut due: Vec<(Timestamp, LaneId, u32)> = self
             .lanes
             .iter()
             .filter(|(lane, _)| !self.in_flight.contains(*lane))
-            .filter_map(|(lane, row)| row.due.map(|due| (due, *lane)))
+            .filter_map(|(lane, row)| row.due.map(|due| (due, *lane, row.failures)))
             .collect();
         due.sort_unstable();
-        let ready = due
-            .iter()
-            .take(max)
-            .take_while(|(due, _)| *due <= now)
-            .count();
-        let next_due = due.get(ready).map(|(due, _)| *due);
+        let later = due.split_off(due.partition_point(|(due, _, _)| *due <= now));
+        if pick == Pick::LeastFailed {
+            due.truncate(PROBE_WINDOW);
+            due.sort_by_key(|(_, _, failures)| *failures);
+        }
+        let next_due = due
+            .get(max)
+            .or_else(|| later.first())
+            .map(|(due, _, _)| *due);
         let lanes = due
             .into_iter()
-            .take(ready)
-            .filter_map(|(_, lane)| self.claim_one(lane))
+            .take(max)
+            .filter_map(|(_, lane, _)| self.claim_one(lane))
             .collect();
         Claim { lanes, next_due }
     }

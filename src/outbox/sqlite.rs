@@ -18,8 +18,8 @@ use self::room::Room;
 use self::writer::{Command, Reply, Writer};
 use super::waiters::Waiters;
 use super::{
-    Answer, Appended, Claim, Depth, EntryId, Error, Lookup, NewEntry, Outbox, Receipt, Settlement,
-    State,
+    Answer, Appended, Claim, Depth, EntryId, Error, Lookup, NewEntry, Outbox, Pick, Receipt,
+    Settlement, State,
 };
 use crate::time::Timestamp;
 
@@ -149,8 +149,13 @@ impl Outbox for SqliteOutbox {
         self.ask(|reply| Command::Append(batch, reply))
     }
 
-    fn claim(&self, now: Timestamp, max: usize) -> Answer<'_, Claim> {
-        self.ask(|reply| Command::Claim { now, max, reply })
+    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> Answer<'_, Claim> {
+        self.ask(|reply| Command::Claim {
+            now,
+            max,
+            pick,
+            reply,
+        })
     }
 
     fn settle(&self, settlement: Settlement) -> Answer<'_, ()> {

@@ -9,7 +9,7 @@ use imprint_bridge::fold::{Candidate, End, FoldMax, LaneVersions, fold};
 use imprint_bridge::imprint::{Fact, ImprintId, Leaf};
 use imprint_bridge::outbox::{
     Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Error, Kept, Lookup,
-    MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Receipt, Settlement, SqliteOutbox,
+    MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Receipt, Settlement, SqliteOutbox,
     State,
 };
 use imprint_bridge::time::Timestamp;
@@ -67,7 +67,7 @@ async fn append(outbox: &dyn Outbox, entries: &[NewEntry]) -> Vec<Kept> {
 }
 
 async fn claim(outbox: &dyn Outbox, now: Timestamp) -> Claim {
-    outbox.claim(now, 10).await.unwrap()
+    outbox.claim(now, 10, Pick::LongestDue).await.unwrap()
 }
 
 /// Claims the one lane that is due.
@@ -159,6 +159,36 @@ async fn what_is_kept_waits_until_it_is_settled() {
     }
 }
 
+/// V9: whether a destination is back is not asked of a lane that always fails.
+#[tokio::test]
+async fn a_probe_takes_the_lane_that_has_failed_least() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[entry("a", "CUST-1", 1)]).await;
+        let failed = claim_one(outbox).await;
+        outbox
+            .settle(Settlement {
+                failures: 1,
+                ..settlement(&failed, Vec::new(), NOW)
+            })
+            .await
+            .unwrap();
+        append(outbox, &[entry("b", "CUST-2", 1)]).await;
+        let probe = outbox.claim(NOW, 1, Pick::LeastFailed).await.unwrap();
+        assert_eq!(
+            (probe.lanes[0].failures, probe.next_due),
+            (0, Some(NOW)),
+            "{engine}"
+        );
+        let rest = outbox.claim(NOW, 1, Pick::LeastFailed).await.unwrap();
+        assert_eq!(
+            (rest.lanes[0].failures, rest.next_due),
+            (1, None),
+            "{engine}"
+        );
+    }
+}
+
 /// O01
 #[tokio::test]
 async fn a_repetition_is_the_entry_that_is_there() {
@@ -234,7 +264,7 @@ async fn a_lane_is_in_flight_once_and_keeps_what_arrives_meanwhile() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         append(outbox, &[entry("a", "CUST-1", 1), entry("z", "CUST-2", 1)]).await;
-        let claimed = outbox.claim(NOW, 1).await.unwrap();
+        let claimed = outbox.claim(NOW, 1, Pick::LongestDue).await.unwrap();
         assert_eq!(
             (claimed.lanes.len(), claimed.next_due),
             (1, Some(NOW)),

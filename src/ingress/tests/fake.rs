@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use crate::event::Attribute;
 use crate::outbox::{
     Answer, Appended, Arrival, Claim, Depth, EntryId, Error, Kept, Lookup, NewEntry, Outbox,
-    ParkReason, Receipt, Settlement, State,
+    ParkReason, Pick, Receipt, Settlement, State,
 };
 use crate::time::Timestamp;
 
@@ -116,7 +116,7 @@ impl Outbox for Fake {
         Box::pin(async move { self.failed().map(|()| self.keep(batch)) })
     }
 
-    fn claim(&self, _now: Timestamp, _max: usize) -> Answer<'_, Claim> {
+    fn claim(&self, _now: Timestamp, _max: usize, _pick: Pick) -> Answer<'_, Claim> {
         panic!("the door claims nothing")
     }
 

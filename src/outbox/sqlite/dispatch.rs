@@ -10,7 +10,8 @@ use crate::event::Version;
 use crate::fold::LaneVersions;
 use crate::imprint::{ImprintId, Update};
 use crate::outbox::{
-    Claim, ClaimedLane, Ending, EntryId, LaneId, Settlement, State, WAITING_WINDOW, WaitingEntry,
+    CLAIM_BYTES_MAX, Claim, ClaimedLane, Ending, EntryId, LaneId, PROBE_WINDOW, Pick, Settlement,
+    State, WAITING_WINDOW, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -29,10 +30,14 @@ pub(super) fn claim(
     connection: &Connection,
     in_flight: &HashSet<LaneId>,
     now: Timestamp,
-    max: usize,
+    (max, pick): (usize, Pick),
 ) -> rusqlite::Result<Claim> {
+    let window = match pick {
+        Pick::LongestDue => max,
+        Pick::LeastFailed => max.max(PROBE_WINDOW),
+    };
     // Lanes in flight are still due: skipping all of them costs that many rows at most.
-    let limit = max.saturating_add(in_flight.len()).saturating_add(1);
+    let limit = window.saturating_add(in_flight.len()).saturating_add(1);
     let mut free = connection
         .prepare_cached(
             "SELECT id, received, due_at, failures, unfold_to, versions FROM lane
@@ -40,15 +45,14 @@ pub(super) fn claim(
         )?
         .query_map([limit], lane_row)?
         .filter(|row| !row.as_ref().is_ok_and(|row| in_flight.contains(&row.lane)))
-        .take(max.saturating_add(1))
+        .take(window.saturating_add(1))
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    let due = free
-        .iter()
-        .take(max)
-        .take_while(|row| row.due <= now)
-        .count();
-    let next_due = free.get(due).map(|row| row.due);
-    free.truncate(due);
+    let later = free.split_off(free.partition_point(|row| row.due <= now));
+    if pick == Pick::LeastFailed {
+        free.sort_by_key(|row| row.failures);
+    }
+    let next_due = free.get(max).or_else(|| later.first()).map(|row| row.due);
+    free.truncate(max);
     let lanes = free
         .into_iter()
         .map(|row| read_lane(connection, row))
@@ -80,7 +84,11 @@ fn read_lane(connection: &Connection, row: LaneRow) -> rusqlite::Result<ClaimedL
     let mut statement = connection
         .prepare_cached("SELECT entry, epoch, value, facts FROM waiting WHERE lane = ?1 ORDER BY entry DESC LIMIT ?2")?;
     let mut rows = statement.query(params![row.lane.0, WAITING_WINDOW])?;
-    while let Some(row) = rows.next()? {
+    let mut bytes = 0;
+    while bytes < CLAIM_BYTES_MAX
+        && let Some(row) = rows.next()?
+    {
+        bytes += row.get_ref(3)?.as_blob()?.len();
         let entry = EntryId(row.get(0)?);
         let version = Version {
             epoch: row.get(1)?,

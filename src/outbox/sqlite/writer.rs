@@ -11,7 +11,8 @@ use tokio::sync::{oneshot, watch};
 use super::room::Room;
 use super::{Shared, append, dispatch};
 use crate::outbox::{
-    Appended, Claim, Depth, EntryId, Error, LaneId, Lookup, NewEntry, Receipt, Settlement, State,
+    Appended, Claim, Depth, EntryId, Error, LaneId, Lookup, NewEntry, Pick, Receipt, Settlement,
+    State,
 };
 use crate::planted::{self, CrashPoint, Planted};
 use crate::time::Timestamp;
@@ -34,6 +35,7 @@ pub(super) enum Command {
     Claim {
         now: Timestamp,
         max: usize,
+        pick: Pick,
         reply: Reply<Claim>,
     },
     Find(Lookup, Reply<Option<Receipt>>),
@@ -238,8 +240,13 @@ impl Writer {
 
     fn read(&mut self, read: Command) -> rusqlite::Result<()> {
         match read {
-            Command::Claim { now, max, reply } => {
-                let claim = dispatch::claim(&self.connection, &self.in_flight, now, max)?;
+            Command::Claim {
+                now,
+                max,
+                pick,
+                reply,
+            } => {
+                let claim = dispatch::claim(&self.connection, &self.in_flight, now, (max, pick))?;
                 let lanes: Vec<LaneId> = claim.lanes.iter().map(|claimed| claimed.lane).collect();
                 if reply.send(Ok(claim)).is_ok() {
                     self.in_flight.extend(lanes);
