@@ -19,7 +19,7 @@ use crate::imprint::{Outcome, Partner, Request};
 use crate::metrics;
 use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Outbox, Pick, Settlement};
 use crate::planted::{self, CrashPoint, Planted};
-use crate::time::{Clock, Timestamp, jitter};
+use crate::time::{Clock, Timestamp, dice, jitter};
 
 pub mod backoff;
 pub mod destination;
@@ -120,10 +120,9 @@ impl<P: Partner + 'static> Dispatcher<P> {
         if let Grant::NotBefore(later) = granted {
             return Ok(later);
         }
-        let pick = if granted == Grant::Probe {
-            Pick::LeastFailed
-        } else {
-            Pick::LongestDue
+        let pick = match granted {
+            Grant::Probe => Pick::LeastFailed(dice()),
+            Grant::Lanes(_) | Grant::NotBefore(_) => Pick::LongestDue,
         };
         let claim = self.outbox.claim(now, granted.lanes(), pick).await;
         let claimed = claim.as_ref().map_or(0, |claim| claim.lanes.len());

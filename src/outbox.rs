@@ -185,9 +185,28 @@ pub struct WaitingEntry {
 pub enum Pick {
     /// The longest due.
     LongestDue,
-    /// Those that have failed least, among the [`PROBE_WINDOW`] longest due: to find out whether a destination is back, a
-    /// lane is asked that does not always fail.
-    LeastFailed,
+    /// One of those that have failed least, among the [`PROBE_WINDOW`] longest due; which one, this number decides. To find
+    /// out whether a destination is back, a lane is asked that does not always fail, and not the same one each time.
+    LeastFailed(u32),
+}
+
+impl Pick {
+    /// Puts the lanes that are due in the order in which they are claimed.
+    fn sort<T>(self, due: &mut [T], failures: impl Fn(&T) -> u32) {
+        let Self::LeastFailed(chance) = self else {
+            return;
+        };
+        due.sort_by_key(&failures);
+        let fewest = due.first().map(&failures);
+        let equals = due.partition_point(|lane| Some(failures(lane)) == fewest);
+        let chosen = usize::try_from(chance)
+            .unwrap_or_default()
+            .checked_rem(equals)
+            .unwrap_or_default();
+        if let Some(equals) = due.get_mut(..=chosen) {
+            equals.rotate_right(1);
+        }
+    }
 }
 
 /// What `claim` found.

@@ -100,12 +100,17 @@ impl Clock {
     }
 }
 
-/// A number in `[0, 1)` from the system's source of chance; 0.5 if it has none to give.
+/// A number in `[0, 1)` from the system's source of chance; about a half if it has none to give.
 pub fn jitter() -> f64 {
+    f64::from(dice()) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// Any number from the system's source of chance; the one in the middle if it has none to give.
+pub fn dice() -> u32 {
     let mut bytes = [0_u8; 4];
     match chance(&mut bytes) {
-        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0),
-        Err(_) => 0.5,
+        Ok(()) => u32::from_le_bytes(bytes),
+        Err(_) => u32::MAX / 2,
     }
 }
 

@@ -247,10 +247,10 @@ impl Tables {
             .collect();
         due.sort_unstable();
         let later = due.split_off(due.partition_point(|(due, _, _)| *due <= now));
-        if pick == Pick::LeastFailed {
+        if pick != Pick::LongestDue {
             due.truncate(PROBE_WINDOW);
-            due.sort_by_key(|(_, _, failures)| *failures);
         }
+        pick.sort(&mut due, |(_, _, failures)| *failures);
         let next_due = due
             .get(max)
             .or_else(|| later.first())

@@ -174,13 +174,13 @@ async fn a_probe_takes_the_lane_that_has_failed_least() {
             .await
             .unwrap();
         append(outbox, &[entry("b", "CUST-2", 1)]).await;
-        let probe = outbox.claim(NOW, 1, Pick::LeastFailed).await.unwrap();
+        let probe = outbox.claim(NOW, 1, Pick::LeastFailed(5)).await.unwrap();
         assert_eq!(
             (probe.lanes[0].failures, probe.next_due),
             (0, Some(NOW)),
             "{engine}"
         );
-        let rest = outbox.claim(NOW, 1, Pick::LeastFailed).await.unwrap();
+        let rest = outbox.claim(NOW, 1, Pick::LeastFailed(5)).await.unwrap();
         assert_eq!(
             (rest.lanes[0].failures, rest.next_due),
             (1, None),

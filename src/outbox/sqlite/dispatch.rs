@@ -34,7 +34,7 @@ pub(super) fn claim(
 ) -> rusqlite::Result<Claim> {
     let window = match pick {
         Pick::LongestDue => max,
-        Pick::LeastFailed => max.max(PROBE_WINDOW),
+        Pick::LeastFailed(_) => max.max(PROBE_WINDOW),
     };
     // Lanes in flight are still due: skipping all of them costs that many rows at most.
     let limit = window.saturating_add(in_flight.len()).saturating_add(1);
@@ -48,9 +48,7 @@ pub(super) fn claim(
         .take(window.saturating_add(1))
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let later = free.split_off(free.partition_point(|row| row.due <= now));
-    if pick == Pick::LeastFailed {
-        free.sort_by_key(|row| row.failures);
-    }
+    pick.sort(&mut free, |row| row.failures);
     let next_due = free.get(max).or_else(|| later.first()).map(|row| row.due);
     free.truncate(max);
     let lanes = free
