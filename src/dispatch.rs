@@ -14,7 +14,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use self::destination::{Destination, Grant};
 use self::policy::{Applied, Decision, Rest, decide, settlement, unsent};
-use crate::fold::{Candidate, Fold, FoldMax, LaneVersions, fold};
+use crate::fold::{Fold, FoldMax, LaneVersions, fold};
 use crate::imprint::{Outcome, Partner, Request};
 use crate::metrics;
 use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Outbox, Pick, Settlement};
@@ -179,19 +179,11 @@ impl<P: Partner + 'static> Dispatcher<P> {
     }
 
     fn fold(&self, claimed: &ClaimedLane) -> Fold {
-        let candidates: Vec<Candidate<'_>> = claimed
-            .waiting
-            .iter()
-            .map(|waiting| Candidate {
-                version: waiting.version,
-                update: &waiting.update,
-            })
-            .collect();
         let unfolding = claimed
             .unfold_to
             .is_some_and(|to| claimed.waiting.iter().any(|waiting| waiting.entry <= to));
         let max = if unfolding { 1 } else { self.limits.fold_max };
-        fold(&claimed.versions, &candidates, FoldMax(max))
+        fold(&claimed.versions, &claimed.candidates(), FoldMax(max))
     }
 
     /// Records a settlement, for as long as the store has no room for it: until it has, the lane is not sent again.

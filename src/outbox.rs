@@ -18,7 +18,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::event::{Attribute, Identity, SourceName, Version};
-use crate::fold::LaneVersions;
+use crate::fold::{Candidate, LaneVersions};
 use crate::imprint::{ImprintId, Update};
 use crate::time::Timestamp;
 
@@ -167,6 +167,19 @@ pub struct ClaimedLane {
     pub waiting: Vec<WaitingEntry>,
     /// Entries of which the store cannot read what it kept.
     pub unreadable: Vec<EntryId>,
+}
+
+impl ClaimedLane {
+    /// What waits, as folding sees it.
+    pub fn candidates(&self) -> Vec<Candidate<'_>> {
+        self.waiting
+            .iter()
+            .map(|waiting| Candidate {
+                version: waiting.version,
+                update: &waiting.update,
+            })
+            .collect()
+    }
 }
 
 /// One entry that waits in a claimed lane.

@@ -159,17 +159,10 @@ pub(super) struct Raw(Value);
 impl Raw {
     /// A text.
     pub(super) fn text(self) -> Result<String, String> {
-        match self.0.kind {
-            ValueKind::String(text) => Ok(text),
-            ValueKind::Nil
-            | ValueKind::Boolean(_)
-            | ValueKind::I64(_)
-            | ValueKind::I128(_)
-            | ValueKind::U64(_)
-            | ValueKind::U128(_)
-            | ValueKind::Float(_)
-            | ValueKind::Table(_)
-            | ValueKind::Array(_) => Err("must be a text".to_owned()),
+        if let ValueKind::String(text) = self.0.kind {
+            Ok(text)
+        } else {
+            Err("must be a text".to_owned())
         }
     }
 
@@ -231,25 +224,18 @@ impl Raw {
 
     /// A list of texts; from the environment, separated by commas.
     pub(super) fn texts(self) -> Result<Vec<String>, String> {
-        match self.0.kind {
-            ValueKind::Array(values) => {
-                values.into_iter().map(|value| Self(value).text()).collect()
-            }
-            ValueKind::String(text) => Ok(text
-                .split(',')
-                .map(str::trim)
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned)
-                .collect()),
-            ValueKind::Nil
-            | ValueKind::Boolean(_)
-            | ValueKind::I64(_)
-            | ValueKind::I128(_)
-            | ValueKind::U64(_)
-            | ValueKind::U128(_)
-            | ValueKind::Float(_)
-            | ValueKind::Table(_) => Err("must be a list of texts".to_owned()),
+        if let ValueKind::Array(values) = self.0.kind {
+            return values.into_iter().map(|value| Self(value).text()).collect();
         }
+        let text = self
+            .text()
+            .map_err(|_not_a_text| "must be a list of texts".to_owned())?;
+        Ok(text
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+            .collect())
     }
 
     /// One of the words.
@@ -270,25 +256,14 @@ impl Raw {
 }
 
 fn flatten(place: Place, value: Value, values: &mut BTreeMap<Place, Value>) {
-    match value.kind {
-        ValueKind::Table(table) => {
-            for (key, value) in table {
-                let mut place = place.clone();
-                place.push(key);
-                flatten(place, value, values);
-            }
-        }
-        ValueKind::Nil
-        | ValueKind::Boolean(_)
-        | ValueKind::I64(_)
-        | ValueKind::I128(_)
-        | ValueKind::U64(_)
-        | ValueKind::U128(_)
-        | ValueKind::Float(_)
-        | ValueKind::String(_)
-        | ValueKind::Array(_) => {
-            values.insert(place, value);
-        }
+    let ValueKind::Table(table) = value.kind else {
+        values.insert(place, value);
+        return;
+    };
+    for (key, value) in table {
+        let mut place = place.clone();
+        place.push(key);
+        flatten(place, value, values);
     }
 }
 

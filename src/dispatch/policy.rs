@@ -229,7 +229,7 @@ mod tests {
 
     use super::*;
     use crate::event::Version;
-    use crate::fold::{Candidate, FoldMax, fold};
+    use crate::fold::{FoldMax, fold};
     use crate::imprint::{Cause, Fact, ImprintId, Leaf};
     use crate::outbox::{LaneId, WaitingEntry};
 
@@ -264,15 +264,7 @@ mod tests {
             ],
             unreadable: vec![EntryId(9)],
         };
-        let candidates: Vec<Candidate<'_>> = claimed
-            .waiting
-            .iter()
-            .map(|waiting| Candidate {
-                version: waiting.version,
-                update: &waiting.update,
-            })
-            .collect();
-        let fold = fold(&claimed.versions, &candidates, FoldMax(100));
+        let fold = fold(&claimed.versions, &claimed.candidates(), FoldMax(100));
         (claimed, fold)
     }
 

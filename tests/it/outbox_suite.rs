@@ -454,18 +454,11 @@ async fn an_append_wakes_who_armed_before_looking() {
 
 /// Delivers `claimed` whole and returns the versions Imprint then has.
 fn delivered(claimed: &ClaimedLane) -> LaneVersions {
-    let candidates: Vec<Candidate<'_>> = claimed
-        .waiting
-        .iter()
-        .map(|waiting| Candidate {
-            version: waiting.version,
-            update: &waiting.update,
-        })
-        .collect();
-    claimed
-        .versions
-        .clone()
-        .delivered(&fold(&claimed.versions, &candidates, FoldMax(100)))
+    claimed.versions.clone().delivered(&fold(
+        &claimed.versions,
+        &claimed.candidates(),
+        FoldMax(100),
+    ))
 }
 
 #[tokio::test]
