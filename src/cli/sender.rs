@@ -205,21 +205,7 @@ pub(super) async fn fetch(
 
 /// A client that does what it is told and nothing more: no redirects, no proxy, deadlines by the caller.
 pub(super) fn http() -> anyhow::Result<awc::Client> {
-    let connector = awc::Connector::new()
-        .timeout(DEADLINE)
-        .handshake_timeout(DEADLINE)
-        .limit(0)
-        .rustls_0_23(client::tls(None)?);
-    Ok(awc::Client::builder()
-        .connector(connector)
-        .disable_redirects()
-        .disable_timeout()
-        .no_default_headers()
-        .add_default_header((
-            header::USER_AGENT,
-            concat!("imprint-bridge/", env!("CARGO_PKG_VERSION")),
-        ))
-        .finish())
+    Ok(client::pool(&client::tls(None)?))
 }
 
 fn is_header(text: &str) -> bool {

@@ -164,7 +164,7 @@ impl Client {
         tls: Arc<ClientConfig>,
         clock: Clock,
     ) -> Self {
-        let http = RefCell::new(connect(&tls));
+        let http = RefCell::new(pool(&tls));
         Self {
             base_url: base_url.to_owned(),
             credential,
@@ -199,7 +199,7 @@ impl Client {
         };
         let is_interim = response.status().is_informational();
         if is_interim || !is_framed(response.headers()) {
-            self.http.replace(connect(&self.tls));
+            self.http.replace(pool(&self.tls));
         }
         if is_interim {
             return Outcome::Unknown(Cause::Protocol);
@@ -251,7 +251,7 @@ fn is_framed(headers: &header::HeaderMap) -> bool {
 const SEGMENT: percent_encoding::AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
 /// A fresh pool. It has no limit of its own: who calls bounds what is in flight, and so nobody ever waits inside it.
-fn connect(tls: &Arc<ClientConfig>) -> awc::Client {
+pub fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
     let connector = awc::Connector::new()
         .timeout(CONNECT_DEADLINE)
         .handshake_timeout(CONNECT_DEADLINE)
