@@ -57,7 +57,8 @@ impl Room {
     pub(super) fn reclaim(&self, connection: &Connection) {
         let written_back = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = written_back {
-            tracing::warn!(error = %error, log = %self.log.display(), "the store's log could not be written back");
+            // That the disk is full is said elsewhere, once; this happens again with every try.
+            tracing::debug!(error = %error, log = %self.log.display(), "the store's log could not be written back");
         }
     }
 
