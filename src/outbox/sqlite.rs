@@ -32,6 +32,9 @@ mod writer;
 
 pub use open::OpenError;
 
+/// The most bytes of events that wait for a commit: a slow disk is to cost the senders time and not us memory.
+const INTAKE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// An outbox in one SQLite file.
 pub struct SqliteOutbox {
     /// `None` once it is closed. Held only while a command is put in, never across an await.
@@ -48,8 +51,23 @@ pub struct SqliteOutbox {
 struct Shared {
     /// Events handed over that the thread has not taken in hand: what `intake_max` bounds.
     intake: AtomicUsize,
+    /// Their bytes: what [`INTAKE_BYTES_MAX`] bounds.
+    intake_bytes: AtomicUsize,
     waiters: Waiters,
     woken: Notify,
+}
+
+impl Shared {
+    /// Gives back the room of events that do not wait any more.
+    fn taken(&self, events: usize, bytes: usize) {
+        self.intake.fetch_sub(events, Ordering::Relaxed);
+        self.intake_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// How much a batch takes in memory while it waits, as far as its sender decides it.
+fn bytes(batch: &[NewEntry]) -> usize {
+    batch.iter().map(|new| new.event.len()).sum()
 }
 
 impl fmt::Debug for SqliteOutbox {
@@ -140,10 +158,19 @@ impl SqliteOutbox {
 
 impl Outbox for SqliteOutbox {
     fn append(&self, batch: Vec<NewEntry>) -> Answer<'_, Appended> {
-        let events = batch.len();
-        let before = self.shared.intake.fetch_add(events, Ordering::Relaxed);
-        if before.saturating_add(events) > self.intake_max {
-            self.shared.intake.fetch_sub(events, Ordering::Relaxed);
+        let (events, bytes) = (batch.len(), bytes(&batch));
+        let waiting = self
+            .shared
+            .intake
+            .fetch_add(events, Ordering::Relaxed)
+            .saturating_add(events);
+        let waiting_bytes = self
+            .shared
+            .intake_bytes
+            .fetch_add(bytes, Ordering::Relaxed)
+            .saturating_add(bytes);
+        if waiting > self.intake_max || waiting_bytes > INTAKE_BYTES_MAX {
+            self.shared.taken(events, bytes);
             return Box::pin(std::future::ready(Err(Error::Busy)));
         }
         self.ask(|reply| Command::Append(batch, reply))

@@ -554,6 +554,19 @@ async fn a_full_queue_is_busy() {
     append(&store, &[entry("b", "CUST-1", 1)]).await;
 }
 
+/// V7: what waits for a slow disk is bounded in bytes too.
+#[tokio::test]
+async fn a_queue_is_full_of_bytes_before_it_is_full_of_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("outbox.db")).unwrap();
+    let large = NewEntry {
+        event: vec![b' '; 65 * 1024 * 1024],
+        ..entry("a", "CUST-1", 1)
+    };
+    assert!(matches!(store.append(vec![large]).await, Err(Error::Busy)));
+    append(&store, &[entry("b", "CUST-1", 1)]).await;
+}
+
 /// D18
 #[test]
 fn only_the_owner_reads_the_store() {

@@ -2,14 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
 use super::room::Room;
-use super::{Shared, append, dispatch};
+use super::{Shared, append, bytes, dispatch};
 use crate::outbox::{
     Appended, Claim, Depth, EntryId, Error, LaneId, Lookup, NewEntry, Pick, Receipt, Settlement,
     State,
@@ -82,7 +81,7 @@ impl Group {
     fn put(&mut self, command: Command) {
         match command {
             Command::Append(batch, reply) => {
-                self.bytes += batch.iter().map(|new| new.event.len()).sum::<usize>();
+                self.bytes += bytes(&batch);
                 self.appends.push((batch, reply));
             }
             Command::Settle(settlement, reply) => self.settles.push((settlement, reply)),
@@ -149,7 +148,7 @@ impl Writer {
         if !(group.appends.is_empty() && group.settles.is_empty()) {
             let events: usize = group.appends.iter().map(|(batch, _)| batch.len()).sum();
             // Before anybody is answered: whoever has an answer finds the room that it left.
-            self.shared.intake.fetch_sub(events, Ordering::Relaxed);
+            self.shared.taken(events, group.bytes);
             self.write(group.appends, group.settles)?;
         }
         for read in group.reads {
