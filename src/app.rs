@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use self::key::KeyFile;
 use self::senders::Senders;
 use crate::config::{self, Config, sources};
-use crate::dispatch::destination::{Condition, Destination};
+use crate::dispatch::condition::Condition;
+use crate::dispatch::destination::Destination;
 use crate::ingress::Ingress;
 use crate::metrics::{Metrics, Words};
 use crate::ops::{Health, Ops};
@@ -73,7 +74,7 @@ impl App {
             sources: listeners::doors(sources)?,
             outbox: store(),
             clock: clock.clone(),
-            limits: listeners::limits(&config.ingress),
+            limits: listeners::limits(&config),
             counts: metrics.ingress.clone(),
             stopping: stopped.clone(),
         };

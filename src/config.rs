@@ -11,12 +11,14 @@ use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
 
 use self::reader::{Raw, Reader};
 mod base_url;
+mod dispatch;
 mod imprint;
 mod reader;
 pub mod secret;
 pub mod sources;
 
 pub use base_url::BaseUrl;
+pub use dispatch::Dispatch;
 pub use imprint::{Imprint, ImprintEnvironment};
 pub use reader::Fault;
 
@@ -101,17 +103,6 @@ pub struct Ingress {
 pub struct Outbox {
     pub path: PathBuf,
     pub intake_max: usize,
-}
-
-/// How the destination is sent to; see `config/default.toml` for each.
-#[derive(Clone, Copy, Debug)]
-#[expect(
-    missing_docs,
-    reason = "config/default.toml is where they are described, once"
-)]
-pub struct Dispatch {
-    pub threads: usize,
-    pub fold_max: usize,
 }
 
 /// How the process ends; see `config/default.toml` for each.
@@ -208,8 +199,8 @@ impl Config {
         let ops_listen = reader.take(&["ops", "listen"], listen);
         let outbox = take_outbox(reader);
         let imprint = imprint::take(reader, profile, purpose);
-        let threads = reader.take(&["dispatch", "threads"], |raw| raw.count(1, 64));
-        let fold_max = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, 1000));
+        let clearing = imprint.as_ref().map(|imprint| imprint.clearing);
+        let dispatch = dispatch::take(reader, clearing);
         let shutdown = take_shutdown(reader);
         let format = reader.take(&["log", "format"], |raw| {
             raw.word(&[("text", LogFormat::Text), ("json", LogFormat::Json)])
@@ -223,10 +214,7 @@ impl Config {
             ops_listen: ops_listen?,
             outbox: outbox?,
             imprint: imprint?,
-            dispatch: Dispatch {
-                threads: threads?,
-                fold_max: fold_max?,
-            },
+            dispatch: dispatch?,
             shutdown: shutdown?,
             log: Log {
                 format: format?,
@@ -356,7 +344,7 @@ mod tests {
     fn the_defaults_hold() {
         let config = check("", &[], Purpose::Check).unwrap();
         assert_eq!(
-            (config.profile, config.dispatch.fold_max),
+            (config.profile, config.dispatch.rules.fold_max),
             (Profile::Local, 100)
         );
         assert_eq!(
@@ -380,7 +368,7 @@ mod tests {
         assert_eq!(config.imprint.deadline, Duration::from_secs(3));
         assert_eq!(config.imprint.rate, crate::dispatch::pace::Rate::Unlimited);
         assert_eq!(
-            (config.ingress.listen.port(), config.dispatch.fold_max),
+            (config.ingress.listen.port(), config.dispatch.rules.fold_max),
             (0, 1)
         );
         assert_eq!(config.outbox.path, PathBuf::from("/var/lib/outbox.db"));

@@ -12,19 +12,29 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use self::destination::{Destination, Grant};
-use self::policy::{Applied, Decision, Rest, decide, settlement, unsent};
-use crate::fold::{Fold, FoldMax, LaneVersions, fold};
-use crate::imprint::{Outcome, Partner, Request};
+use self::condition::{Fault, Grant};
+use self::destination::{Destination, Extra, View};
+use self::flight::{Answer, Ask, Conclusion, Flight, Step, news};
+use self::policy::{Applied, Attempt, Decision, Rest, decide};
+use self::rules::Rules;
+use self::settle::settlement;
+use crate::imprint::{Echo, Outcome, Partner};
 use crate::metrics;
-use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Outbox, Pick, Settlement};
+use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Outbox, Pick, Settlement, Trials};
 use crate::planted::{self, CrashPoint, Planted};
 use crate::time::{Clock, Timestamp, dice, jitter};
 
 pub mod backoff;
+pub mod condition;
 pub mod destination;
+pub mod flight;
 pub mod pace;
 pub mod policy;
+pub mod rules;
+pub mod settle;
+
+#[cfg(test)]
+mod tests;
 
 /// How often the outbox is looked at although nothing said that there is something: the fallback for a lost wake-up.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -36,10 +46,10 @@ const STORE_REST: Duration = Duration::from_millis(200);
 pub struct Limits {
     /// Requests in flight at once, of this dispatcher.
     pub concurrency: usize,
-    /// Entries one request may carry.
-    pub fold_max: usize,
     /// How long one request may take.
     pub deadline: Duration,
+    /// What the operator decided.
+    pub rules: Rules,
 }
 
 /// What a dispatcher works with.
@@ -68,7 +78,7 @@ pub struct Failed(#[source] Error);
 #[derive(Default)]
 struct Flights {
     tasks: JoinSet<()>,
-    lanes: HashMap<Id, (LaneId, u32)>,
+    lanes: HashMap<Id, (LaneId, Trials)>,
 }
 
 impl<P: Partner + 'static> Dispatcher<P> {
@@ -129,9 +139,9 @@ impl<P: Partner + 'static> Dispatcher<P> {
         self.destination.give_back(granted, claimed, now);
         let claim = claim?;
         for claimed in claim.lanes {
-            let (lane, failures) = (claimed.lane, claimed.failures);
+            let (lane, trials) = (claimed.lane, claimed.trials);
             let task = flights.tasks.spawn_local(Rc::clone(&self).carry(claimed));
-            flights.lanes.insert(task.id(), (lane, failures));
+            flights.lanes.insert(task.id(), (lane, trials));
             self.counts.in_flight(1);
         }
         Ok(claim.next_due.unwrap_or_else(|| now.after(POLL_EVERY)))
@@ -139,51 +149,121 @@ impl<P: Partner + 'static> Dispatcher<P> {
 
     /// Carries one lane from its claim to its settlement.
     async fn carry(self: Rc<Self>, claimed: ClaimedLane) {
-        let fold = self.fold(&claimed);
-        let body = fold.update.body();
-        let request = claimed.customer.clone().filter(|_| !body.is_empty());
-        let Some(customer) = request else {
-            self.settle(unsent(&claimed, &fold, self.clock.now())).await;
-            return;
-        };
+        let rules = &self.limits.rules;
+        let (mut flight, mut step) = Flight::start(claimed, rules, self.clock.now());
         planted::crash_point(CrashPoint::AfterClaimBeforeRequest);
-        let started = self.clock.now();
-        let outcome = self
-            .partner
-            .deliver(Request { customer, body }, self.limits.deadline)
-            .await;
-        planted::crash_point(CrashPoint::AfterRequestBeforeSettle);
-        let now = self.clock.now();
-        self.counts
-            .attempt(outcome.label(), fold.carried.len(), now.since(started));
-        let before = self.destination.condition();
-        let after = self.destination.note(&outcome, now, jitter());
-        self.counts.condition(after.as_str());
-        if before.as_str() != after.as_str() {
-            tracing::warn!(from = before.as_str(), to = after.as_str(), outcome = outcome.label(), cause = %cause(&outcome), "the destination changed");
-        }
-        let decision = if planted::armed(Planted::ForgetInFlight) {
-            Decision::Deliver
-        } else {
-            decide(&outcome, fold.carried.len(), after)
+        let mut asked = 0;
+        let conclusion = loop {
+            match step {
+                Step::Conclude(conclusion) => break conclusion,
+                Step::Ask(Ask::Search(_))
+                    if asked == 0
+                        && let Err(later) = self.first_search() =>
+                {
+                    break Conclusion::Postponed(later);
+                }
+                Step::Ask(ask) => {
+                    let answer = self.ask(ask, &flight, asked).await;
+                    step = flight.hear(answer, self.clock.now());
+                    asked += 1;
+                }
+            }
         };
-        tracing::debug!(
-            lane.id = claimed.lane.0,
-            outcome = outcome.label(),
-            cause = %cause(&outcome),
-            entries = fold.carried.len(),
-            "a request came back"
-        );
-        self.settle(settlement(&claimed, &fold, decision, now, jitter()))
+        planted::crash_point(CrashPoint::AfterRequestBeforeSettle);
+        let (now, jitter) = (self.clock.now(), jitter());
+        let view = self.learn(&flight, &conclusion, (now, jitter));
+        let decision = if planted::armed(Planted::ForgetInFlight) {
+            Decision::Deliver(Echo::default())
+        } else {
+            decide(&flight, conclusion, view, rules)
+        };
+        if let Decision::Deliver(echo) = &decision {
+            self.counts.asserted(flight.fold.asserted);
+            self.counts.ties(flight.fold.ties);
+            for facet in &echo.differs {
+                self.counts.echo_differs(facet.as_str());
+            }
+        }
+        self.settle(settlement(&flight, decision, rules, (now, jitter)))
             .await;
     }
 
-    fn fold(&self, claimed: &ClaimedLane) -> Fold {
-        let unfolding = claimed
-            .unfold_to
-            .is_some_and(|to| claimed.waiting.iter().any(|waiting| waiting.entry <= to));
-        let max = if unfolding { 1 } else { self.limits.fold_max };
-        fold(&claimed.versions, &claimed.candidates(), FoldMax(max))
+    /// Asks Imprint one thing. What does not follow from a claim itself needs leave of its own.
+    async fn ask(&self, ask: Ask, flight: &Flight, asked: usize) -> Answer {
+        let deadline = self.limits.deadline;
+        match &ask {
+            Ask::Update(_) | Ask::Search(_) if asked == 0 => {}
+            Ask::Update(_) | Ask::Retrieve(_) => self.leave(Extra::Question).await,
+            Ask::Search(_) => self.leave(Extra::Search).await,
+        }
+        let started = self.clock.now();
+        let took = || self.clock.now().since(started);
+        match ask {
+            Ask::Update(request) => {
+                let outcome = self.partner.deliver(request, deadline).await;
+                let entries = flight.fold.carried.len();
+                self.counts.attempt(outcome.label(), entries, took());
+                Answer::Outcome(outcome)
+            }
+            Ask::Retrieve(customer) => {
+                let found = self.partner.retrieve(customer, deadline).await;
+                self.counts.lookup(found.label());
+                Answer::Found(found)
+            }
+            Ask::Search(partner) => {
+                let found = self.partner.search(partner, deadline).await;
+                self.counts.lookup(found.label());
+                Answer::Found(found)
+            }
+        }
+    }
+
+    /// A search that begins a flight does not wait for leave where it stands: its place is for those who have theirs.
+    fn first_search(&self) -> Result<(), Timestamp> {
+        let now = self.clock.now();
+        self.destination.give_back(Grant::Lanes(1), 0, now);
+        self.destination.extra(Extra::Search, now)
+    }
+
+    /// Waits until one more request may be made.
+    async fn leave(&self, extra: Extra) {
+        while let Err(later) = self.destination.extra(extra, self.clock.now()) {
+            tokio::time::sleep(later.since(self.clock.now())).await;
+        }
+    }
+
+    /// Tells the destination what came of a flight, and the log.
+    fn learn(
+        &self,
+        flight: &Flight,
+        conclusion: &Conclusion,
+        (now, jitter): (Timestamp, f64),
+    ) -> View {
+        let claimed = &flight.claimed;
+        let Some(news) = news(conclusion, flight.learned.as_ref()) else {
+            return View {
+                condition: self.destination.condition(),
+                fault: Fault::OfAnyone,
+            };
+        };
+        let before = self.destination.condition();
+        let view = self
+            .destination
+            .note(claimed.lane, claimed.trials, news, (now, jitter));
+        let after = view.condition.as_str();
+        self.counts.condition(after);
+        let (word, cause) = told(conclusion);
+        if before.as_str() != after {
+            tracing::warn!(from = before.as_str(), to = after, outcome = word, cause = %cause, "the destination changed");
+        }
+        tracing::debug!(
+            lane.id = claimed.lane.0,
+            outcome = word,
+            cause = %cause,
+            entries = flight.fold.carried.len(),
+            "a request came back"
+        );
+        view
     }
 
     /// Records a settlement, for as long as the store has no room for it: until it has, the lane is not sent again.
@@ -218,37 +298,43 @@ impl<P: Partner + 'static> Dispatcher<P> {
     async fn land(&self, flights: &mut Flights, landed: Result<(Id, ()), JoinError>) {
         let id = landed.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
         let lane = flights.lanes.remove(&id);
-        if let (Err(_), Some((lane, failures))) = (&landed, lane) {
+        if let (Err(_), Some((lane, trials))) = (&landed, lane) {
             tracing::error!(lane.id = lane.0, "carrying a lane panicked");
-            let claimed = ClaimedLane {
-                lane,
-                customer: None,
-                versions: LaneVersions::default(),
-                failures,
-                unfold_to: None,
-                waiting: Vec::new(),
-                unreadable: Vec::new(),
-            };
-            let rest = settlement(
-                &claimed,
-                &Fold::default(),
-                Decision::Again(Applied::No, Rest::Backoff),
+            let (flight, _) = Flight::start(
+                ClaimedLane::empty(lane, trials),
+                &self.limits.rules,
                 self.clock.now(),
-                jitter(),
             );
-            self.settle(rest).await;
+            let again = Decision::Again {
+                applied: Applied::No,
+                rest: Rest::Backoff,
+                attempt: Attempt::Free,
+            };
+            let now = (self.clock.now(), jitter());
+            self.settle(settlement(&flight, again, &self.limits.rules, now))
+                .await;
         }
         self.counts.in_flight(-1);
     }
 }
 
-/// Why, for the log.
-fn cause(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Unavailable(cause) | Outcome::Unknown(cause) | Outcome::Denied(cause) => {
-            cause.to_string()
-        }
+/// What a flight came to, and why, for the log.
+fn told(conclusion: &Conclusion) -> (&'static str, String) {
+    let outcome = match conclusion {
+        Conclusion::Updated(outcome) => outcome,
+        Conclusion::Nothing | Conclusion::Postponed(_) => return ("nothing", String::new()),
+        Conclusion::NotCleared(_) => return ("not_cleared", String::new()),
+        Conclusion::Is(_) => return ("found", String::new()),
+        Conclusion::Nobody => return ("nobody", String::new()),
+        Conclusion::Several => return ("several", String::new()),
+    };
+    let cause = match outcome {
+        Outcome::Unavailable(cause)
+        | Outcome::Unknown(cause)
+        | Outcome::Unclear(cause)
+        | Outcome::Denied(cause) => cause.to_string(),
         Outcome::Rejected(rejection) => format!("status_{}", rejection.status),
-        Outcome::Throttled(_) | Outcome::NotFound | Outcome::Applied => String::new(),
-    }
+        Outcome::Throttled(_) | Outcome::NotFound | Outcome::Applied(_) => String::new(),
+    };
+    (outcome.label(), cause)
 }

@@ -146,6 +146,17 @@ pub struct Version {
     pub arrival: u64,
 }
 
+impl Version {
+    /// Whether the source gave both the same place in the order, so that only their arrival decides. Where no version is
+    /// configured it always does, and that is no tie.
+    pub fn ties(self, other: Self) -> bool {
+        let is_versioned = self.value != 0 || self.epoch != 0;
+        is_versioned
+            && self.arrival != other.arrival
+            && (self.epoch, self.value) == (other.epoch, other.value)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,110 +8,18 @@
 //! that states them must not lose them to a newer one that does not.
 //!
 //! Invariants: a fact that is sent is the newest of its leaf among all that waits and all that was delivered; an entry
-//! is over only when every leaf it speaks of has been delivered at least as new.
+//! is over only when every leaf it speaks of has been delivered at least as new. A fact that was delivered while an older
+//! request might still land is asserted once more when that cannot be any longer ([`LaneVersions`]).
 
 use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::de::Error as _;
-use serde::ser::SerializeSeq;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::Version;
 use crate::imprint::{Fact, Leaf, Update};
+use crate::time::Timestamp;
 
-/// How new the facts are that Imprint has of one customer, leaf by leaf. Outlives the entries that brought them.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct LaneVersions {
-    /// What a 2xx confirmed.
-    delivered: Versions,
-    /// What was sent without a sound answer; it may have been applied.
-    #[serde(default, skip_serializing_if = "Versions::is_empty")]
-    maybe: Versions,
-}
+mod versions;
 
-impl LaneVersions {
-    /// Notes that every version in `fold` reached Imprint.
-    #[must_use]
-    pub fn delivered(mut self, fold: &Fold) -> Self {
-        for (leaf, version) in &fold.versions {
-            self.delivered.0.insert(leaf.clone(), *version);
-            self.maybe.0.remove(leaf);
-        }
-        self
-    }
-
-    /// Notes that every version in `fold` may have reached Imprint.
-    #[must_use]
-    pub fn maybe_applied(mut self, fold: &Fold) -> Self {
-        for (leaf, version) in &fold.versions {
-            self.maybe.0.insert(leaf.clone(), *version);
-        }
-        self
-    }
-
-    /// The version of a leaf that was delivered.
-    fn of(&self, leaf: &Leaf) -> Option<Version> {
-        self.delivered.0.get(leaf).copied()
-    }
-}
-
-impl fmt::Debug for LaneVersions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LaneVersions")
-            .field("delivered", &self.delivered.0)
-            .field("maybe", &self.maybe.0)
-            .finish()
-    }
-}
-
-/// A version a leaf, stored grouped: the leaves of one entry share one version.
-#[derive(Clone, Default, PartialEq)]
-struct Versions(BTreeMap<Leaf, Version>);
-
-impl Versions {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// One group as it is stored: epoch, value, arrival, and the paths of the leaves.
-type Group<P> = (u32, i64, u64, Vec<P>);
-
-impl Serialize for Versions {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut groups: BTreeMap<Version, Vec<String>> = BTreeMap::new();
-        for (leaf, version) in &self.0 {
-            groups.entry(*version).or_default().push(leaf.to_string());
-        }
-        let mut seq = serializer.serialize_seq(Some(groups.len()))?;
-        for (version, leaves) in groups {
-            seq.serialize_element(&(version.epoch, version.value, version.arrival, leaves))?;
-        }
-        seq.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Versions {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut versions = BTreeMap::new();
-        for (epoch, value, arrival, leaves) in Vec::<Group<String>>::deserialize(deserializer)? {
-            for path in leaves {
-                let leaf = Leaf::parse(&path)
-                    .ok_or_else(|| D::Error::custom("a leaf Imprint does not know"))?;
-                versions.insert(
-                    leaf,
-                    Version {
-                        epoch,
-                        value,
-                        arrival,
-                    },
-                );
-            }
-        }
-        Ok(Self(versions))
-    }
-}
+pub use versions::LaneVersions;
 
 /// One entry that waits, as folding sees it.
 #[derive(Clone, Copy, Debug)]
@@ -148,16 +56,34 @@ pub struct Fold {
     pub over: Vec<(u64, End)>,
     /// The entries that are over already: Imprint has facts at least as new.
     pub stale: Vec<(u64, End)>,
+    /// How many facts Imprint has been given already and is given once more, because an older request may have landed
+    /// after them.
+    pub asserted: usize,
+    /// How many entries have the version of another one and say something else; the later arrival wins.
+    pub ties: usize,
     /// The versions that delivery of this request brings Imprint to.
     versions: Vec<(Leaf, Version)>,
+    /// Whether delivery of this request ends the doubt about earlier ones.
+    ends_doubt: bool,
+}
+
+impl Fold {
+    /// The entries that its facts of these leaves come from.
+    pub fn brought_by(&self, leaves: &[Leaf]) -> Vec<u64> {
+        self.versions
+            .iter()
+            .filter(|(leaf, _)| leaves.contains(leaf))
+            .map(|(_, version)| version.arrival)
+            .collect()
+    }
 }
 
 /// Folds what waits in a lane into one request of at most `max` entries.
 ///
 /// If more entries than `max` have something to send, the oldest versions go first. An entry is over only when Imprint
 /// has facts at least as new for every leaf it speaks of: if the entry that beat it parks instead, it comes back.
-pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax) -> Fold {
-    let winners = winners(lane, waiting);
+pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax, now: Timestamp) -> Fold {
+    let (winners, ties) = winners(lane, waiting);
     let mut carried: Vec<Version> = winners.values().map(|(version, _)| *version).collect();
     carried.sort_unstable();
     carried.dedup();
@@ -165,12 +91,21 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax) -> Fol
 
     let mut fold = Fold {
         carried: carried.iter().map(|version| version.arrival).collect(),
+        ties,
+        ends_doubt: lane.doubt_is_over(now),
         ..Fold::default()
     };
     for (leaf, (version, fact)) in winners {
         if carried.contains(&version) {
             fold.update.insert(leaf.clone(), fact.clone());
             fold.versions.push((leaf.clone(), version));
+        }
+    }
+    for (leaf, version, fact) in lane.to_assert(now) {
+        if fold.update.fact(leaf).is_none() {
+            fold.update.insert(leaf.clone(), fact.clone());
+            fold.versions.push((leaf.clone(), version));
+            fold.asserted += 1;
         }
     }
     let after = lane.clone().delivered(&fold);
@@ -184,22 +119,30 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax) -> Fol
     fold
 }
 
-/// The newest fact of each leaf, where it is newer than what Imprint has.
+/// A fact, and how new it is.
+type Winner<'a> = (Version, &'a Fact);
+
+/// The newest fact of each leaf, where it is newer than what Imprint has, and how many entries tie with another.
 fn winners<'a>(
     lane: &LaneVersions,
     waiting: &[Candidate<'a>],
-) -> BTreeMap<&'a Leaf, (Version, &'a Fact)> {
-    let mut winners: BTreeMap<&Leaf, (Version, &Fact)> = BTreeMap::new();
+) -> (BTreeMap<&'a Leaf, Winner<'a>>, usize) {
+    let mut winners: BTreeMap<&Leaf, Winner<'_>> = BTreeMap::new();
+    let mut ties = 0;
     for candidate in waiting {
+        let mut is_tie = false;
         for (leaf, fact) in candidate.update.iter() {
+            is_tie |= lane.of(leaf).is_some_and(|had| candidate.version.ties(had));
             let winner = winners.entry(leaf).or_insert((candidate.version, fact));
+            is_tie |= candidate.version.ties(winner.0) && fact != winner.1;
             if candidate.version > winner.0 {
                 *winner = (candidate.version, fact);
             }
         }
+        ties += usize::from(is_tie);
     }
     winners.retain(|leaf, (version, _)| lane.of(leaf).is_none_or(|delivered| *version > delivered));
-    winners
+    (winners, ties)
 }
 
 /// How a candidate is over if Imprint has these versions; `None` if it still has something to say.
@@ -227,6 +170,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::imprint::clearing::Clearing;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
     fn update(facts: &[(&str, &str)]) -> Update {
         facts
@@ -251,7 +197,7 @@ mod tests {
                 update,
             })
             .collect();
-        fold(lane, &candidates, FoldMax(max))
+        fold(lane, &candidates, FoldMax(max), NOW)
     }
 
     /// O03
@@ -264,7 +210,7 @@ mod tests {
         ];
         let fold = fold_all(&LaneVersions::default(), &waiting, 100);
         assert_eq!(
-            Value::Object(fold.update.body()),
+            Value::Object(fold.update.body(Clearing::default())),
             json!({"email": "three", "phone": "two"})
         );
         assert_eq!(fold.carried, [3, 1]);
@@ -308,7 +254,7 @@ mod tests {
         ];
         let fold = fold_all(&LaneVersions::default(), &waiting, 100);
         let sent = json!({"city": "Reno", "street_line1": "1 New St", "postal_code": "89502"});
-        assert_eq!(Value::Object(fold.update.body()), sent);
+        assert_eq!(Value::Object(fold.update.body(Clearing::default())), sent);
         assert_eq!(fold.over, [(1, End::Delivered), (2, End::Delivered)]);
     }
 
@@ -331,7 +277,10 @@ mod tests {
             (version(4, 4), update(&[("first_name", "new")])),
         ];
         let first = fold_all(&LaneVersions::default(), &waiting, 1);
-        assert_eq!(Value::Object(first.update.body()), json!({"phone": "1"}));
+        assert_eq!(
+            Value::Object(first.update.body(Clearing::default())),
+            json!({"phone": "1"})
+        );
         // Its e-mail may still be needed: the entry that beats it may park.
         assert_eq!((&first.carried, &first.over), (&vec![1], &vec![]));
         let all = fold_all(&LaneVersions::default(), &waiting, 3);
@@ -348,7 +297,10 @@ mod tests {
         let first = fold_all(&LaneVersions::default(), &waiting, 1);
         let lane = LaneVersions::default().delivered(&first);
         let again = fold_all(&lane, &waiting[..1], 1);
-        assert_eq!(Value::Object(again.update.body()), json!({"email": "old"}));
+        assert_eq!(
+            Value::Object(again.update.body(Clearing::default())),
+            json!({"email": "old"})
+        );
         assert_eq!(again.over, [(1, End::Delivered)]);
     }
 
@@ -360,20 +312,6 @@ mod tests {
             100,
         );
         assert_eq!(fold.stale, [(1, End::Empty)]);
-    }
-
-    #[test]
-    fn lane_versions_read_back_as_they_were() {
-        let waiting = [(
-            version(1, 1),
-            update(&[("email", "a"), ("city", "b"), ("metadata.k", "c")]),
-        )];
-        let fold = fold_all(&LaneVersions::default(), &waiting, 100);
-        let lane = LaneVersions::default()
-            .delivered(&fold)
-            .maybe_applied(&fold);
-        let kept = serde_json::to_string(&lane).unwrap();
-        assert_eq!(serde_json::from_str::<LaneVersions>(&kept).unwrap(), lane);
     }
 
     /// What a history may touch: leaves of different facets and of one.

@@ -1,7 +1,7 @@
 //! The partner: what can be asked of it, what came of asking, and the port through which it is asked.
 //!
-//! The port names one operation of Imprint by type, *update*; *retrieve* and *search* stand beside it when identity
-//! needs them. Nothing else of Imprint's API can be spelled here, because the same key can also delete keys.
+//! The port names three operations of Imprint by type: *update*, *retrieve* and *search*. Nothing else of Imprint's API
+//! can be spelled here, because the same key can also delete keys.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,11 +9,16 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 pub mod classify;
+pub mod clearing;
 pub mod client;
+mod echo;
+mod leaf;
+mod lookup;
 pub mod sandbox;
 pub mod update;
 
-pub use update::{Facet, Fact, Leaf, LeafKind, Update};
+pub use leaf::{Facet, Leaf, LeafKind};
+pub use update::{Fact, Update};
 
 /// The longest Imprint id.
 const IMPRINT_ID_CHARS_MAX: usize = 64;
@@ -76,6 +81,77 @@ impl ImprintId {
     }
 }
 
+/// The longest of the partner's own ids.
+const PARTNER_ID_CHARS_MAX: usize = 256;
+
+/// A text is not an id of the partner's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a partner's id is 1 to 256 characters, without control characters or white space around it"
+)]
+pub struct PartnerIdError;
+
+/// The partner's own id of a customer: opaque, and never blank, because a search with a blank filter lists everybody.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartnerId(String);
+
+impl PartnerId {
+    /// Takes 1 to 256 characters, none of them a control character, without white space around them.
+    ///
+    /// # Errors
+    /// [`PartnerIdError`] for anything else.
+    pub fn parse(raw: &str) -> Result<Self, PartnerIdError> {
+        let fits = !raw.is_empty()
+            && raw.trim() == raw
+            && raw.chars().count() <= PARTNER_ID_CHARS_MAX
+            && !raw.chars().any(char::is_control);
+        if fits {
+            Ok(Self(raw.to_owned()))
+        } else {
+            Err(PartnerIdError)
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How an event names its customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Customer {
+    /// By Imprint's id.
+    Imprint(ImprintId),
+    /// By the partner's own.
+    Partner(PartnerId),
+    /// By both.
+    Pair {
+        /// Imprint's id.
+        imprint: ImprintId,
+        /// The partner's own.
+        partner: PartnerId,
+    },
+}
+
+impl Customer {
+    /// Imprint's id, where it is named.
+    pub const fn imprint(&self) -> Option<&ImprintId> {
+        match self {
+            Self::Imprint(imprint) | Self::Pair { imprint, .. } => Some(imprint),
+            Self::Partner(_) => None,
+        }
+    }
+
+    /// The partner's own id, where it is named.
+    pub const fn partner(&self) -> Option<&PartnerId> {
+        match self {
+            Self::Partner(partner) | Self::Pair { partner, .. } => Some(partner),
+            Self::Imprint(_) => None,
+        }
+    }
+}
+
 /// One request: set these fields on this customer.
 #[derive(Clone, PartialEq)]
 pub struct Request {
@@ -83,6 +159,8 @@ pub struct Request {
     pub customer: ImprintId,
     /// The body; never empty.
     pub body: Map<String, Value>,
+    /// The lines of the address that are cleared by leaving them out; the echo says whether that was enough.
+    pub cleared: Vec<Leaf>,
 }
 
 /// Never the body: it is personal data.
@@ -98,7 +176,7 @@ impl fmt::Debug for Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// 2xx and a JSON object whose `id` is the one asked for: Imprint has it.
-    Applied,
+    Applied(Echo),
     /// 429, or 503 with a Retry-After: the whole destination is to wait this long; `None` where no hint was usable.
     Throttled(Option<Duration>),
     /// Nothing was applied, for a reason that passes: no connection, 408, 425, 5xx.
@@ -108,6 +186,8 @@ pub enum Outcome {
     /// Imprint, or something in front of it, does not take our word: 401, 403, any 3xx, a certificate fault, or an
     /// operation that is not there. No event is at fault.
     Denied(Cause),
+    /// 403, 405 or an untyped 404: everybody is refused, or this customer alone. A retrieve of the same id tells.
+    Unclear(Cause),
     /// The customer does not exist.
     NotFound,
     /// This request is at fault.
@@ -118,14 +198,60 @@ impl Outcome {
     /// The label under which it is counted.
     pub const fn label(&self) -> &'static str {
         match self {
-            Self::Applied => "applied",
+            Self::Applied(_) => "applied",
             Self::Throttled(_) => "throttled",
             Self::Unavailable(_) => "unavailable",
             Self::Unknown(_) => "unknown",
             Self::Denied(_) => "denied",
+            Self::Unclear(_) => "unclear",
             Self::NotFound => "not_found",
             Self::Rejected(_) => "rejected",
         }
+    }
+}
+
+/// What of the echoed customer is kept: never a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Echo {
+    /// The facets that are echoed otherwise than they were sent.
+    pub differs: Vec<Facet>,
+    /// The lines that were cleared and are still there.
+    pub standing: Vec<Leaf>,
+    /// The partner's id of the customer.
+    pub partner: Option<PartnerId>,
+}
+
+/// What a retrieve or a search came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// This customer.
+    One(ImprintId),
+    /// Nobody.
+    None,
+    /// Different customers.
+    Several,
+    /// No sound answer, for this reason.
+    Not(Outcome),
+}
+
+impl Found {
+    /// The label under which it is counted.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::One(_) => "one",
+            Self::None => "none",
+            Self::Several => "several",
+            Self::Not(outcome) => outcome.label(),
+        }
+    }
+}
+
+/// What a refused update means once the same customer has been retrieved.
+pub fn told_apart(cause: Cause, found: Found) -> Outcome {
+    match found {
+        Found::One(_) | Found::Several | Found::Not(Outcome::Denied(_)) => Outcome::Denied(cause),
+        Found::None => Outcome::NotFound,
+        Found::Not(outcome) => outcome,
     }
 }
 
@@ -154,6 +280,13 @@ pub enum Cause {
     WrongCustomer,
     /// The status is this one.
     Status(u16),
+}
+
+impl Cause {
+    /// Whether the operation was refused, and not our key.
+    pub const fn is_forbidden(self) -> bool {
+        matches!(self, Self::Status(403..=405))
+    }
 }
 
 impl fmt::Display for Cause {
@@ -189,6 +322,12 @@ pub struct Rejection {
 pub trait Partner {
     /// Asks Imprint to take `request` and says what came of it, at the latest when `deadline` has passed.
     fn deliver(&self, request: Request, deadline: Duration) -> impl Future<Output = Outcome>;
+
+    /// Asks whether a customer is there.
+    fn retrieve(&self, customer: ImprintId, deadline: Duration) -> impl Future<Output = Found>;
+
+    /// Asks which customer somebody is.
+    fn search(&self, partner: PartnerId, deadline: Duration) -> impl Future<Output = Found>;
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use tokio::sync::watch;
 
 use crate::event::SourceName;
-use crate::mapping::Mapping;
+use crate::mapping::{ForeignAddress, Mapping};
 use crate::metrics;
 use crate::outbox::{self, Outbox};
 use crate::schema::Schema;
@@ -111,6 +111,8 @@ pub struct Limits {
     pub batch_events_max: usize,
     /// How far a version that is a time may lie ahead of the wall clock: one wrong year would block a facet until then.
     pub version_ahead_max: Duration,
+    /// What becomes of an address outside the USA.
+    pub foreign_address: ForeignAddress,
 }
 
 impl Default for Limits {
@@ -120,6 +122,7 @@ impl Default for Limits {
             body_time_max: Duration::from_secs(10),
             batch_events_max: 100,
             version_ahead_max: Duration::from_mins(5),
+            foreign_address: ForeignAddress::Park,
         }
     }
 }

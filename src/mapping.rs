@@ -29,7 +29,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::event::Fault;
-use crate::imprint::{Fact, ImprintId, Leaf, LeafKind, Update};
+use crate::imprint::{Customer, Fact, ImprintId, Leaf, LeafKind, PartnerId, Update};
 
 mod contract;
 mod function;
@@ -55,7 +55,7 @@ const VERSION: &str = "version";
 pub struct Rules {
     /// Where Imprint's id of the customer stands.
     pub imprint_id: Option<String>,
-    /// Where the sender's own id of the customer stands; checked, and not read until customers are found by it.
+    /// Where the sender's own id of the customer stands. One of the two is enough.
     pub partner_id: Option<String>,
     /// What puts the events of one customer in order; without it, they are in the order of their arrival.
     pub version: Option<VersionRule>,
@@ -63,6 +63,15 @@ pub struct Rules {
     pub update: BTreeMap<String, String>,
     /// The tables that `lookup` reads, by name.
     pub tables: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// What becomes of an address that is known to be outside the USA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForeignAddress {
+    /// The event is parked.
+    Park,
+    /// The rest of the event is sent.
+    Skip,
 }
 
 /// What puts the events of one customer in order.
@@ -103,7 +112,7 @@ pub struct RuleFault {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mapped {
     /// The customer.
-    pub customer: ImprintId,
+    pub customer: Customer,
     /// What puts it in order among the customer's events; 0 where the rules name no version.
     pub version: i64,
     /// What to tell Imprint.
@@ -113,7 +122,8 @@ pub struct Mapped {
 /// The compiled rules of one event type.
 #[derive(Clone, Debug)]
 pub struct Mapping {
-    customer: Plan,
+    imprint_id: Option<Plan>,
+    partner_id: Option<Plan>,
     version: Option<(Domain, Plan)>,
     lines: Vec<Line>,
 }
@@ -132,16 +142,15 @@ impl Mapping {
     /// Everything that is wrong with them.
     pub fn compile(rules: &Rules) -> Result<Self, Vec<RuleFault>> {
         let mut compiling = Compiling::new(&rules.tables);
-        let customer = match &rules.imprint_id {
-            Some(expression) => compiling.plan(IMPRINT_ID, expression),
-            None => compiling.fault(
-                IMPRINT_ID,
-                "",
-                "an event must say which customer it is about",
-            ),
+        let mut id = |name, rule: &Option<String>| {
+            let expression = rule.as_ref()?;
+            compiling.plan(name, expression)
         };
-        if let Some(expression) = &rules.partner_id {
-            compiling.plan(PARTNER_ID, expression);
+        let imprint_id = id(IMPRINT_ID, &rules.imprint_id);
+        let partner_id = id(PARTNER_ID, &rules.partner_id);
+        if rules.imprint_id.is_none() && rules.partner_id.is_none() {
+            let reason = "an event must say which customer it is about";
+            compiling.fault::<Plan>(IMPRINT_ID, "", reason);
         }
         let version = rules.version.as_ref().and_then(|rule| {
             let plan = compiling.plan(VERSION, &rule.expression)?;
@@ -152,13 +161,15 @@ impl Mapping {
             .iter()
             .filter_map(|(target, expression)| compiling.line(target, expression))
             .collect();
-        match customer {
-            Some(customer) if compiling.faults.is_empty() => Ok(Self {
-                customer,
+        if compiling.faults.is_empty() {
+            Ok(Self {
+                imprint_id,
+                partner_id,
                 version,
                 lines,
-            }),
-            Some(_) | None => Err(compiling.faults),
+            })
+        } else {
+            Err(compiling.faults)
         }
     }
 
@@ -169,11 +180,7 @@ impl Mapping {
     pub fn map(&self, envelope: &Value) -> Result<Mapped, Vec<Fault>> {
         let input = Reading::whole(envelope);
         let mut faults = Vec::new();
-        let customer = self
-            .customer
-            .read(&input)
-            .and_then(|reading| contract::imprint_id(&reading));
-        let customer = noted(&mut faults, &IMPRINT_ID, customer);
+        let customer = self.customer(&input, &mut faults);
         let version = match &self.version {
             None => Ok(0),
             Some((domain, plan)) => plan
@@ -198,6 +205,35 @@ impl Mapping {
                 update,
             }),
             (Some(_) | None, Some(_) | None) => Err(faults),
+        }
+    }
+
+    /// Whom an event is about: an id that it leaves empty is none, as long as there is the other one.
+    fn customer(&self, input: &Reading<'_>, faults: &mut Vec<Fault>) -> Option<Customer> {
+        let mut asked = None;
+        let mut imprint = None;
+        let mut partner = None;
+        for (name, plan) in [
+            (IMPRINT_ID, &self.imprint_id),
+            (PARTNER_ID, &self.partner_id),
+        ] {
+            let Some(plan) = plan else { continue };
+            let reading = noted(faults, &name, plan.read(input))?;
+            if name == IMPRINT_ID {
+                imprint = noted(faults, &name, contract::imprint_id(&reading))?;
+            } else {
+                partner = noted(faults, &name, contract::partner_id(&reading))?;
+            }
+            asked.get_or_insert((name, reading));
+        }
+        match (imprint, partner, asked) {
+            (Some(imprint), Some(partner), _) => Some(Customer::Pair { imprint, partner }),
+            (Some(imprint), None, _) => Some(Customer::Imprint(imprint)),
+            (None, Some(partner), _) => Some(Customer::Partner(partner)),
+            (None, None, Some((name, reading))) => {
+                noted(faults, &name, Err(contract::nobody(&reading)))
+            }
+            (None, None, None) => None,
         }
     }
 
@@ -289,6 +325,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::imprint::clearing::Clearing;
 
     /// Stands wherever the sender's words stand; no fault may say it.
     pub(super) const CANARY: &str = "canary-7f3a";
@@ -364,7 +401,10 @@ mod tests {
                 assert!(!format!("{faults:?}").contains(CANARY), "{faults:?}");
             }
             (Ok(mapped), Refused(..)) => {
-                panic!("{expression} of {event}: {:?}", mapped.update.body());
+                panic!(
+                    "{expression} of {event}: {:?}",
+                    mapped.update.body(Clearing::default())
+                );
             }
             (Err(faults), Absent | Cleared | To(_)) => {
                 panic!("{expression} of {event}: {faults:?}")
@@ -382,7 +422,7 @@ mod tests {
         .map(&json!({"v": CANARY}))
         .unwrap_err();
         let rules: Vec<_> = faults.iter().map(|fault| fault.rule.as_str()).collect();
-        assert_eq!(rules, ["imprint_id", "email", "e164"]);
+        assert_eq!(rules, ["customer", "email", "e164"]);
     }
 
     // === The example source ===
@@ -442,10 +482,16 @@ mod tests {
         ));
         let mapping = Mapping::compile(&crm()).unwrap();
         let mapped = mapping.map(&event).unwrap();
-        assert_eq!(Value::Object(mapped.update.body()), request["body"]);
+        assert_eq!(
+            Value::Object(mapped.update.body(Clearing::default())),
+            request["body"]
+        );
         assert_eq!(
             request["path"],
-            format!("/v2/customers/{}", mapped.customer.as_str())
+            format!(
+                "/v2/customers/{}",
+                mapped.customer.imprint().unwrap().as_str()
+            )
         );
         assert_eq!(mapped.version, 17);
         assert_eq!(mapping.targets().count(), 26);

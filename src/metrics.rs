@@ -60,6 +60,10 @@ pub struct Dispatch {
     in_flight: IntGauge,
     destination: IntGaugeVec,
     delivered_at: IntGauge,
+    lookups: IntCounterVec,
+    asserted: IntCounter,
+    ties: IntCounter,
+    echo_mismatches: IntCounterVec,
 }
 
 #[derive(Clone, Debug)]
@@ -178,6 +182,24 @@ impl Dispatch {
                 "last_delivered_timestamp_seconds",
                 "When an entry was last delivered; 0 for never.",
             )?,
+            lookups: declare.counters(
+                "lookups_total",
+                "Searches and retrieves, by what came of them.",
+                "outcome",
+            )?,
+            asserted: declare.counter(
+                "asserted_total",
+                "Facts sent once more, because an older request may have landed after them.",
+            )?,
+            ties: declare.counter(
+                "version_ties_total",
+                "Entries with the version of another one and other facts.",
+            )?,
+            echo_mismatches: declare.counters(
+                "echo_mismatch_total",
+                "Facets that Imprint echoed otherwise than they were sent.",
+                "facet",
+            )?,
         };
         for state in words.endings {
             dispatch.ended.with_label_values(&[*state]);
@@ -196,6 +218,27 @@ impl Dispatch {
             .observe(took.as_secs_f64());
         self.entries
             .observe(f64::from(u32::try_from(entries).unwrap_or(u32::MAX)));
+    }
+
+    /// Counts a search or a retrieve and what came of it.
+    pub fn lookup(&self, outcome: &'static str) {
+        self.lookups.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts facts that were sent once more.
+    pub fn asserted(&self, facts: usize) {
+        self.asserted
+            .inc_by(u64::try_from(facts).unwrap_or(u64::MAX));
+    }
+
+    /// Counts entries that tied with another.
+    pub fn ties(&self, entries: usize) {
+        self.ties.inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a facet that was echoed otherwise than it was sent.
+    pub fn echo_differs(&self, facet: &'static str) {
+        self.echo_mismatches.with_label_values(&[facet]).inc();
     }
 
     /// Counts the end of an entry.

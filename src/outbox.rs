@@ -17,17 +17,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::event::{Attribute, Identity, SourceName, Version};
-use crate::fold::{Candidate, LaneVersions};
-use crate::imprint::{ImprintId, Update};
+use crate::event::{Attribute, Identity, SourceName};
+use crate::imprint::{Customer, Update};
 use crate::time::Timestamp;
 
+mod lane;
 mod memory;
-
 mod sqlite;
 mod state;
 mod waiters;
 
+pub use lane::{ClaimedLane, Ending, LaneKey, Moved, Pair, Settlement, Trials, WaitingEntry};
 pub use memory::MemoryOutbox;
 pub use sqlite::{OpenError, SqliteOutbox};
 pub use state::{ParkReason, State};
@@ -41,6 +41,10 @@ pub const PROBE_WINDOW: usize = 256;
 
 /// How much of what waits in one lane is claimed at once, in bytes: with the lanes in flight, what claims hold in memory.
 pub const CLAIM_BYTES_MAX: usize = 256 * 1024;
+
+/// The most lanes in flight at once, whatever is configured: among so many lanes are those that a process which did not
+/// end in order may have had in flight.
+pub const IN_FLIGHT_MAX: usize = 4096;
 
 /// How far ahead a lane is ever due: the longest backoff, and the longest wait Imprint may ask for.
 pub const DUE_AHEAD_MAX: Duration = Duration::from_hours(1);
@@ -69,7 +73,7 @@ pub enum Error {
 }
 
 /// The number of an entry: the store's own sequence, in the order of arrival, never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId(pub u64);
 
 impl fmt::Display for EntryId {
@@ -89,19 +93,35 @@ pub struct Digest(pub [u8; 16]);
 /// What becomes of an event on arrival.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Arrival {
-    /// It waits in the lane of this customer.
-    Wait {
-        /// Whose lane.
-        customer: ImprintId,
-        /// The operator's epoch of the source.
-        epoch: u32,
-        /// The source's version; 0 where none is configured.
-        value: i64,
-        /// What to set.
-        update: Update,
-    },
+    /// It waits in the lane of its customer.
+    Wait(Stated),
+    /// A person must look before anything of it is sent.
+    Park(Stated, ParkReason),
     /// There is nothing to send; only the receipt is kept.
     Ignore,
+}
+
+/// What an event states of a customer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stated {
+    /// Whom it is about.
+    pub customer: Customer,
+    /// The operator's epoch of the source.
+    pub epoch: u32,
+    /// The source's version; 0 where none is configured.
+    pub value: i64,
+    /// What to set.
+    pub update: Update,
+}
+
+/// Who goes first where not everybody can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// What happens now.
+    #[default]
+    Live,
+    /// What is sent again, or late: behind everything live.
+    Low,
 }
 
 /// One accepted event, as it is handed to the store.
@@ -117,6 +137,8 @@ pub struct NewEntry {
     pub accepted_at: Timestamp,
     /// What becomes of it.
     pub arrival: Arrival,
+    /// Who goes before it.
+    pub priority: Priority,
     /// The event in its structured form, so that it can be mapped again.
     pub event: Vec<u8>,
 }
@@ -148,49 +170,6 @@ pub enum Appended {
     Kept(Vec<Kept>),
     /// These (by place in the batch) repeat an identity with other content; nothing of the batch was kept.
     Conflict(Vec<usize>),
-}
-
-/// One lane that is due, claimed for one request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClaimedLane {
-    /// Which lane; it is claimed by nobody else until it is settled.
-    pub lane: LaneId,
-    /// Its customer; `None` if what the store kept of it cannot be read, and then `waiting` is empty.
-    pub customer: Option<ImprintId>,
-    /// What Imprint has of this customer, as far as we know.
-    pub versions: LaneVersions,
-    /// How many requests of this lane have failed since one was applied.
-    pub failures: u32,
-    /// Entries up to this number are sent one by one, because a request that carried several of them was rejected.
-    pub unfold_to: Option<EntryId>,
-    /// What waits, the newest arrivals if there are more than [`WAITING_WINDOW`].
-    pub waiting: Vec<WaitingEntry>,
-    /// Entries of which the store cannot read what it kept.
-    pub unreadable: Vec<EntryId>,
-}
-
-impl ClaimedLane {
-    /// What waits, as folding sees it.
-    pub fn candidates(&self) -> Vec<Candidate<'_>> {
-        self.waiting
-            .iter()
-            .map(|waiting| Candidate {
-                version: waiting.version,
-                update: &waiting.update,
-            })
-            .collect()
-    }
-}
-
-/// One entry that waits in a claimed lane.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WaitingEntry {
-    /// Which entry.
-    pub entry: EntryId,
-    /// How new its facts are.
-    pub version: Version,
-    /// What it sets.
-    pub update: Update,
 }
 
 /// Which of the lanes that are due are claimed first.
@@ -229,57 +208,6 @@ pub struct Claim {
     pub lanes: Vec<ClaimedLane>,
     /// When the next lane that is not claimed falls due.
     pub next_due: Option<Timestamp>,
-}
-
-/// How one entry of a claimed lane ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Imprint has it.
-    Delivered,
-    /// The facts of this entry won.
-    Superseded(EntryId),
-    /// There was nothing to send, or nobody to send it to.
-    Ignored,
-    /// A person must look.
-    Parked {
-        /// Why.
-        reason: ParkReason,
-        /// What Imprint said, without values: its `type` and `param`.
-        detail: Option<String>,
-    },
-}
-
-impl Ending {
-    /// The state it leads to.
-    pub const fn state(&self) -> State {
-        match self {
-            Self::Delivered => State::Delivered,
-            Self::Superseded(_) => State::Superseded,
-            Self::Ignored => State::Ignored,
-            Self::Parked { .. } => State::Parked,
-        }
-    }
-}
-
-/// What one request, or the decision to make none, means for its lane. Written in one transaction.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settlement {
-    /// Which lane; it is free again afterwards.
-    pub lane: LaneId,
-    /// The entries that end.
-    pub endings: Vec<(EntryId, Ending)>,
-    /// The entries an attempt is counted for.
-    pub attempted: Vec<EntryId>,
-    /// The lane's versions, where they moved.
-    pub versions: Option<LaneVersions>,
-    /// How many requests of this lane have failed since one was applied.
-    pub failures: u32,
-    /// Up to which entry the lane is sent one by one.
-    pub unfold_to: Option<EntryId>,
-    /// When the lane is due again, if anything is left in it.
-    pub due: Timestamp,
-    /// When this was decided.
-    pub at: Timestamp,
 }
 
 /// What may be told about an entry without telling what is in it.

@@ -9,7 +9,7 @@ use actix_web::{App, HttpServer, web};
 use anyhow::{Context as _, anyhow};
 use secrecy::SecretString;
 
-use crate::config::{self, Config, secret, sources};
+use crate::config::{Config, secret, sources};
 use crate::event::SourceName;
 use crate::ingress::auth::Verifier;
 use crate::ingress::{self, EventKind, Ingress, Limits, Source};
@@ -65,12 +65,14 @@ fn door(source: sources::Source) -> anyhow::Result<Source> {
 }
 
 /// How much is taken from a stranger.
-pub(super) const fn limits(settings: &config::Ingress) -> Limits {
+pub(super) const fn limits(config: &Config) -> Limits {
+    let settings = &config.ingress;
     Limits {
         body_bytes_max: settings.body_bytes_max,
         body_time_max: settings.body_deadline,
         batch_events_max: settings.batch_max,
         version_ahead_max: settings.version_ahead_max,
+        foreign_address: config.imprint.foreign_address,
     }
 }
 

@@ -51,8 +51,8 @@ impl Senders {
         let tls = client::tls(roots(config.imprint.ca_file.as_deref())?)?;
         let limits = Limits {
             concurrency: config.imprint.concurrency.div_ceil(config.dispatch.threads),
-            fold_max: config.dispatch.fold_max,
             deadline: config.imprint.deadline,
+            rules: config.dispatch.rules,
         };
         let senders = (0..config.dispatch.threads).map(|number| {
             let base_url = config.imprint.base_url.as_str().to_owned();

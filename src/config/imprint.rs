@@ -6,7 +6,10 @@ use std::time::Duration;
 use super::reader::{Raw, Reader};
 use super::{BaseUrl, DEADLINE_MAX, DEADLINE_MIN, Profile, Purpose, path, secret};
 use crate::dispatch::pace::Rate;
+use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::imprint::client::Scheme;
+use crate::mapping::ForeignAddress;
+use crate::outbox::IN_FLIGHT_MAX;
 
 /// The slowest rate: one request in a quarter of an hour is no rate any more.
 const RATE_MIN: f64 = 0.001;
@@ -38,6 +41,8 @@ pub struct Imprint {
     pub concurrency: usize,
     pub deadline: Duration,
     pub ca_file: Option<PathBuf>,
+    pub clearing: Clearing,
+    pub foreign_address: ForeignAddress,
 }
 
 /// Takes the section, as far as it can be read.
@@ -75,20 +80,19 @@ pub(super) fn take(
     let scheme = reader.take(&["imprint", "auth"], |raw| {
         raw.word(&[("bearer", Scheme::Bearer), ("basic", Scheme::Basic)])
     });
-    let rate = reader.take(&["imprint", "rate_per_second"], |raw| {
-        let rate = raw.number(0.0, 100_000.0)?;
-        if rate > 0.0 && rate < RATE_MIN {
-            return Err(format!("must be 0 or at least {RATE_MIN}"));
-        }
-        Ok(if rate > 0.0 {
-            Rate::PerSecond(rate)
-        } else {
-            Rate::Unlimited
-        })
+    let rate = reader.take(&["imprint", "rate_per_second"], parse_rate);
+    let concurrency = reader.take(&["imprint", "concurrency"], |raw| {
+        raw.count(1, u64::try_from(IN_FLIGHT_MAX).unwrap_or(u64::MAX))
     });
-    let concurrency = reader.take(&["imprint", "concurrency"], |raw| raw.count(1, 4096));
     let deadline = reader.take(&["imprint", "deadline"], |raw| {
         raw.duration(DEADLINE_MIN, DEADLINE_MAX)
+    });
+    let clearing = take_clearing(reader);
+    let foreign_address = reader.take(&["imprint", "foreign_address"], |raw| {
+        raw.word(&[
+            ("park", ForeignAddress::Park),
+            ("skip", ForeignAddress::Skip),
+        ])
     });
     Some(Imprint {
         base_url: base_url?,
@@ -100,6 +104,41 @@ pub(super) fn take(
         concurrency: concurrency?,
         deadline: deadline?,
         ca_file,
+        clearing: clearing?,
+        foreign_address: foreign_address?,
+    })
+}
+
+fn parse_rate(raw: Raw) -> Result<Rate, String> {
+    let rate = raw.number(0.0, 100_000.0)?;
+    if rate > 0.0 && rate < RATE_MIN {
+        return Err(format!("must be 0 or at least {RATE_MIN}"));
+    }
+    Ok(if rate > 0.0 {
+        Rate::PerSecond(rate)
+    } else {
+        Rate::Unlimited
+    })
+}
+
+fn take_clearing(reader: &mut Reader) -> Option<Clearing> {
+    let fields = reader.take(&["imprint", "clearing"], |raw| {
+        raw.word(&[
+            ("omit", FieldClearing::Omit),
+            ("null", FieldClearing::Null),
+            ("empty", FieldClearing::Empty),
+        ])
+    });
+    let address = reader.take(&["imprint", "address_clearing"], |raw| {
+        raw.word(&[
+            ("verify", AddressClearing::Verify),
+            ("empty", AddressClearing::Empty),
+            ("omit", AddressClearing::Omit),
+        ])
+    });
+    Some(Clearing {
+        fields: fields?,
+        address: address?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Whether anything may be sent at all: the destination as all dispatch threads see it.
 //!
-//! The conditions are pure values; [`Destination`] shares one of them, and the pace, between threads.
+//! What it is like is a pure value ([`Condition`]); [`Destination`] shares one of them, the pace, and what was applied
+//! last between threads.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,180 +9,65 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use super::backoff::backoff;
+use super::condition::{Condition, Fault, Grant, News};
 use super::pace::{Pace, Rate};
-use crate::imprint::Outcome;
+use crate::outbox::{LaneId, Trials};
 use crate::time::Timestamp;
 
-/// How often one request tries whether a destination that refused us takes us again.
-const REFUSED_PROBE_EVERY: Duration = Duration::from_secs(30);
-/// How many requests in a row must fail before the destination counts as down: more than one bad customer makes, few
-/// enough that an outage costs little.
-const FAILURES_MAX: u32 = 10;
-/// When a destination that went down is tried first.
-const DOWN_PROBE_FIRST: Duration = Duration::from_secs(1);
-/// How often it is tried after that.
-const DOWN_PROBE_EVERY: Duration = Duration::from_secs(5);
-/// The shortest pause after a 429 without a hint.
-const THROTTLE_MIN: Duration = Duration::from_secs(1);
+/// The part of the rate that searches may take.
+const SEARCH_SHARE: f64 = 0.2;
+/// For how long an applied request speaks for the destination where a lane has not failed before.
+const EVIDENCE_FRESH_MILLIS: i64 = 10_000;
+/// How often it is asked whether a pause is over, although nobody said so.
+const PAUSE_LOOK: Duration = Duration::from_secs(10);
 
-/// What the destination is like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// Everything that is due goes out.
-    Flowing {
-        /// How many requests have failed in a row.
-        failures: u32,
-    },
-    /// It is down. Only a probe goes out, and what waits waits without being counted as failed.
-    Probing {
-        /// When.
-        probe_at: Timestamp,
-    },
-    /// It asked us to wait.
-    Throttled {
-        /// Until when.
-        until: Timestamp,
-        /// How many times in a row it asked without saying how long.
-        streak: u32,
-    },
-    /// It refuses our key or the operation. Only a probe goes out.
-    Stopped {
-        /// When.
-        probe_at: Timestamp,
-    },
+/// What the operator wants of the destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything that is due is sent.
+    #[default]
+    Open,
+    /// Nothing is sent.
+    Paused,
+    /// Everything is done but the request itself.
+    Shadow,
 }
 
-impl Condition {
-    /// Every word for a condition, the first one's first.
-    pub const WORDS: [&'static str; 4] = ["flowing", "probing", "throttled", "stopped"];
-
-    /// What it is like as long as nothing else is known.
-    pub const FIRST: Self = Self::Flowing { failures: 0 };
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Paused, Self::Shadow];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Flowing { .. } => "flowing",
-            Self::Probing { .. } => "probing",
-            Self::Throttled { .. } => "throttled",
-            Self::Stopped { .. } => "stopped",
+            Self::Open => "open",
+            Self::Paused => "paused",
+            Self::Shadow => "shadow",
         }
     }
 
-    /// What it is like after this outcome. What says nothing about the destination as a whole changes nothing.
-    #[must_use]
-    pub fn after(self, outcome: &Outcome, now: Timestamp, jitter: f64) -> Self {
-        match outcome {
-            Outcome::Applied | Outcome::NotFound | Outcome::Rejected(_) => self.answered(now),
-            Outcome::Unavailable(_) | Outcome::Unknown(_) => self.failed(now),
-            Outcome::Throttled(hint) => self.throttled(*hint, now, jitter),
-            Outcome::Denied(_) => match self {
-                Self::Stopped { .. } => self,
-                Self::Flowing { .. } | Self::Probing { .. } | Self::Throttled { .. } => {
-                    Self::Stopped {
-                        probe_at: now.after(REFUSED_PROBE_EVERY),
-                    }
-                }
-            },
-        }
-    }
-
-    /// It took a request and had something to say about it. A wait that it asked for holds all the same.
-    fn answered(self, now: Timestamp) -> Self {
-        match self {
-            Self::Throttled { until, .. } if now < until => self,
-            Self::Flowing { .. }
-            | Self::Probing { .. }
-            | Self::Throttled { .. }
-            | Self::Stopped { .. } => Self::FIRST,
-        }
-    }
-
-    fn failed(self, now: Timestamp) -> Self {
-        match self {
-            Self::Flowing { failures } if failures + 1 >= FAILURES_MAX => Self::Probing {
-                probe_at: now.after(DOWN_PROBE_FIRST),
-            },
-            Self::Flowing { failures } => Self::Flowing {
-                failures: failures + 1,
-            },
-            // The wait it asked for is over, so this is news.
-            Self::Throttled { until, .. } if now >= until => Self::Flowing { failures: 1 },
-            Self::Probing { .. } | Self::Throttled { .. } | Self::Stopped { .. } => self,
-        }
-    }
-
-    fn throttled(self, hint: Option<Duration>, now: Timestamp, jitter: f64) -> Self {
-        let (until, streak) = match self {
-            // Requests that were under way with the first one say the same once more.
-            Self::Throttled { until, streak } if now < until => (until, streak),
-            Self::Throttled { streak, .. } => (now, streak.saturating_add(1)),
-            // A key that is refused is worse news than a full street.
-            Self::Stopped { .. } => return self,
-            Self::Flowing { .. } | Self::Probing { .. } => (now, 1),
-        };
-        let wait = hint.unwrap_or_else(|| backoff(streak, jitter).max(THROTTLE_MIN));
-        Self::Throttled {
-            until: until.max(now.after(wait)),
-            streak,
-        }
-    }
-
-    /// How many of `wanted` lanes it may be sent, or from when on any.
-    fn admits(self, wanted: usize, now: Timestamp) -> Grant {
-        match self {
-            Self::Flowing { .. } => Grant::Lanes(wanted),
-            Self::Throttled { until, .. } if now < until => Grant::NotBefore(until),
-            Self::Throttled { .. } => Grant::Lanes(wanted),
-            Self::Probing { probe_at } | Self::Stopped { probe_at } if now < probe_at => {
-                Grant::NotBefore(probe_at)
-            }
-            Self::Probing { .. } | Self::Stopped { .. } => Grant::Probe,
-        }
-    }
-
-    /// After a probe has gone out, the next one is due later; when there was nothing to probe with, it still is.
-    fn probed(&mut self, now: Timestamp, sent: Sent) {
-        let (probe_at, every) = match self {
-            Self::Probing { probe_at } => (probe_at, DOWN_PROBE_EVERY),
-            Self::Stopped { probe_at } => (probe_at, REFUSED_PROBE_EVERY),
-            Self::Flowing { .. } | Self::Throttled { .. } => return,
-        };
-        *probe_at = match sent {
-            Sent::Something => now.after(every),
-            Sent::Nothing => now,
-        };
+    /// The mode of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == word)
     }
 }
 
-/// Whether a leave to send was used.
+/// What a request means for its lane, seen beside all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
-    Something,
-    Nothing,
+pub struct View {
+    /// What the destination is like after it.
+    pub condition: Condition,
+    /// Whose fault it can be if it failed.
+    pub fault: Fault,
 }
 
-/// How many lanes may be sent now, and when to ask again if it is none.
+/// A request beside the ones that follow from what waits: to find out what an answer means, or who somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grant {
-    /// So many, at least one. What is not used is to be given back.
-    Lanes(usize),
-    /// One, to find out. If it is not used, it is to be given back.
-    Probe,
-    /// None before this moment.
-    NotBefore(Timestamp),
-}
-
-impl Grant {
-    /// How many lanes that is.
-    pub const fn lanes(self) -> usize {
-        match self {
-            Self::Lanes(lanes) => lanes,
-            Self::Probe => 1,
-            Self::NotBefore(_) => 0,
-        }
-    }
+pub enum Extra {
+    /// Something about a customer whose id is known.
+    Question,
+    /// Who somebody is; such requests get a share of the rate only.
+    Search,
 }
 
 /// The destination, shared by all dispatch threads.
@@ -194,16 +80,45 @@ pub struct Destination {
 
 #[derive(Debug)]
 struct Shared {
+    mode: Mode,
     condition: Condition,
     pace: Pace,
+    searches: Pace,
+    applied: Applied,
+}
+
+/// The lanes that requests were last applied of: the last one, and the last one of another lane.
+#[derive(Clone, Copy, Debug, Default)]
+struct Applied {
+    last: Option<(LaneId, Timestamp)>,
+    other: Option<(LaneId, Timestamp)>,
+}
+
+impl Applied {
+    fn note(&mut self, lane: LaneId, now: Timestamp) {
+        if self.last.is_some_and(|(last, _)| last != lane) {
+            self.other = self.last;
+        }
+        self.last = Some((lane, now));
+    }
+
+    /// When a request of another lane than this one was last applied.
+    fn beside(&self, lane: LaneId) -> Option<Timestamp> {
+        let of_another = |applied: &(LaneId, Timestamp)| applied.0 != lane;
+        let newest_first = [self.last, self.other].into_iter().flatten();
+        newest_first.filter(of_another).map(|(_, at)| at).next()
+    }
 }
 
 impl Destination {
     /// A destination that flows at this rate.
     pub fn new(rate: Rate, now: Timestamp) -> Self {
         let shared = Shared {
+            mode: Mode::Open,
             condition: Condition::FIRST,
             pace: Pace::new(rate, now),
+            searches: Pace::new(rate.share(SEARCH_SHARE), now),
+            applied: Applied::default(),
         };
         Self {
             shared: Mutex::new(shared),
@@ -220,17 +135,39 @@ impl Destination {
         self.shared().condition
     }
 
+    /// What the operator wants of it.
+    pub fn mode(&self) -> Mode {
+        self.shared().mode
+    }
+
+    /// Does as the operator says.
+    pub fn set_mode(&self, mode: Mode) {
+        self.shared().mode = mode;
+        self.changed.notify_waiters();
+    }
+
+    /// Goes on with a wait that it asked for before this process was there.
+    pub fn wait_until(&self, until: Timestamp) {
+        self.shared().condition = Condition::Throttled { until, streak: 1 };
+    }
+
     /// Asks for leave to send up to `wanted` lanes.
     pub fn grant(&self, wanted: usize, now: Timestamp) -> Grant {
         let mut shared = self.shared();
-        let admitted = shared.condition.admits(wanted, now);
+        let admitted = match shared.mode {
+            Mode::Open | Mode::Shadow => shared.condition.admits(wanted, now),
+            Mode::Paused => Grant::NotBefore(now.after(PAUSE_LOOK)),
+        };
         let taken = shared.pace.take(admitted.lanes(), now);
         match admitted {
             Grant::NotBefore(_) => admitted,
             Grant::Lanes(_) | Grant::Probe if taken == 0 => Grant::NotBefore(shared.pace.next()),
-            Grant::Lanes(_) => Grant::Lanes(taken),
+            Grant::Lanes(_) => {
+                shared.condition.granted(taken);
+                Grant::Lanes(taken)
+            }
             Grant::Probe => {
-                shared.condition.probed(now, Sent::Something);
+                shared.condition.probed(now);
                 Grant::Probe
             }
         }
@@ -244,22 +181,62 @@ impl Destination {
         }
         let mut shared = self.shared();
         shared.pace.give_back(unused);
-        if granted == Grant::Probe {
-            shared.condition.probed(now, Sent::Nothing);
+        match granted {
+            Grant::Probe => shared.condition.unprobed(now),
+            Grant::Lanes(_) => shared.condition.given_back(unused),
+            Grant::NotBefore(_) => {}
         }
     }
 
-    /// Learns from an outcome; says what it is like now.
-    pub fn note(&self, outcome: &Outcome, now: Timestamp, jitter: f64) -> Condition {
+    /// Asks for leave to make one more request, or says when to ask again.
+    ///
+    /// # Errors
+    /// The moment before which there is no use in asking again.
+    pub fn extra(&self, extra: Extra, now: Timestamp) -> Result<(), Timestamp> {
         let mut shared = self.shared();
+        if extra == Extra::Search && shared.searches.take(1, now) == 0 {
+            return Err(shared.searches.next());
+        }
+        if shared.pace.take(1, now) == 1 {
+            return Ok(());
+        }
+        if extra == Extra::Search {
+            shared.searches.give_back(1);
+        }
+        Err(shared.pace.next())
+    }
+
+    /// Learns what came of a request of a lane; says what that means for the lane.
+    pub fn note(
+        &self,
+        lane: LaneId,
+        trials: Trials,
+        news: News,
+        (now, jitter): (Timestamp, f64),
+    ) -> View {
+        let mut shared = self.shared();
+        let lately = now.as_millis().saturating_sub(EVIDENCE_FRESH_MILLIS);
+        let lately = Timestamp::from_millis(lately);
+        let since = trials.tried_at.unwrap_or(lately);
+        let others_applied = shared.applied.beside(lane).is_some_and(|at| at >= since);
         let before = shared.condition;
-        shared.condition = before.after(outcome, now, jitter);
-        let after = shared.condition;
+        let fault = match before {
+            Condition::Flowing { .. } if others_applied => Fault::OfTheLane,
+            Condition::Flowing { .. }
+            | Condition::Throttled { .. }
+            | Condition::Probing { .. }
+            | Condition::Stopped { .. } => Fault::OfAnyone,
+        };
+        shared.condition = before.after(news, fault, now, jitter);
+        if news == News::Applied {
+            shared.applied.note(lane, now);
+        }
+        let condition = shared.condition;
         drop(shared);
-        if before != after {
+        if before != condition {
             self.changed.notify_waiters();
         }
-        after
+        View { condition, fault }
     }
 
     /// Tries at once whether it takes us again, because the key is another one.
@@ -279,7 +256,6 @@ impl Destination {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imprint::Cause;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -287,100 +263,86 @@ mod tests {
         NOW.after(Duration::from_secs(seconds))
     }
 
+    fn unlimited() -> Destination {
+        Destination::new(Rate::Unlimited, NOW)
+    }
+
+    fn note(destination: &Destination, lane: u64, news: News, now: Timestamp) -> View {
+        destination.note(LaneId(lane), Trials::default(), news, (now, 0.5))
+    }
+
     /// U25: one probe every 30 s, and at once when the key changes.
     #[test]
     fn a_refused_key_lets_one_probe_through_every_thirty_seconds() {
-        let destination = Destination::new(Rate::Unlimited, NOW);
+        let destination = unlimited();
         assert_eq!(destination.grant(8, NOW), Grant::Lanes(8));
-        let denied = Outcome::Denied(Cause::Status(401));
-        destination.note(&denied, NOW, 0.5);
-        destination.note(&denied, later(9), 0.5);
+        note(&destination, 1, News::Refused, NOW);
+        note(&destination, 2, News::Refused, later(9));
         assert_eq!(destination.grant(8, later(10)), Grant::NotBefore(later(30)));
         assert_eq!(destination.grant(8, later(30)), Grant::Probe);
         assert_eq!(destination.grant(8, later(31)), Grant::NotBefore(later(60)));
         destination.probe_now(later(32));
         assert_eq!(destination.grant(8, later(32)), Grant::Probe);
-        destination.note(&Outcome::Applied, later(33), 0.5);
-        assert_eq!(destination.grant(8, later(33)), Grant::Lanes(8));
-    }
-
-    /// U34: the whole destination waits.
-    #[test]
-    fn a_throttled_destination_waits_for_its_hint() {
-        let destination = Destination::new(Rate::Unlimited, NOW);
-        destination.note(&Outcome::Throttled(Some(Duration::from_secs(5))), NOW, 0.5);
-        destination.note(&Outcome::Applied, later(1), 0.5);
-        assert_eq!(destination.grant(8, later(1)), Grant::NotBefore(later(5)));
-        assert_eq!(destination.grant(8, later(5)), Grant::Lanes(8));
-    }
-
-    #[test]
-    fn without_a_hint_the_waits_grow() {
-        let mut condition = Condition::FIRST;
-        let mut now = NOW;
-        let mut waits = Vec::new();
-        for _ in 0..4 {
-            condition = condition.after(&Outcome::Throttled(None), now, 1.0);
-            let Condition::Throttled { until, .. } = condition else {
-                panic!("it is throttled")
-            };
-            waits.push(until.since(now).as_secs());
-            now = until;
-        }
-        assert_eq!(waits, [1, 2, 4, 8]);
-    }
-
-    /// U01, U35, N19, N20: an outage costs ten requests and a probe every 5 s, and the first success opens all lanes.
-    #[test]
-    fn a_destination_that_is_down_is_probed_until_it_answers() {
-        let destination = Destination::new(Rate::Unlimited, NOW);
-        for failed in 1..FAILURES_MAX {
-            destination.note(&Outcome::Unavailable(Cause::Connect), NOW, 0.5);
-            assert_eq!(destination.grant(8, NOW), Grant::Lanes(8), "{failed}");
-        }
-        destination.note(&Outcome::Unknown(Cause::Deadline), NOW, 0.5);
-        assert_eq!(destination.grant(8, NOW), Grant::NotBefore(later(1)));
-        assert_eq!(destination.grant(8, later(1)), Grant::Probe);
-        destination.note(&Outcome::Unavailable(Cause::Connect), later(2), 0.5);
-        assert_eq!(destination.grant(8, later(3)), Grant::NotBefore(later(6)));
-        assert_eq!(destination.grant(8, later(6)), Grant::Probe);
-        destination.note(&Outcome::Applied, later(7), 0.5);
-        assert_eq!(destination.grant(8, later(7)), Grant::Lanes(8));
-    }
-
-    /// O06, V9: failures of one customer among successes of others are no outage.
-    #[test]
-    fn failures_among_successes_are_no_outage() {
-        let mut condition = Condition::FIRST;
-        for _ in 0..100 {
-            for outcome in [
-                Outcome::Unknown(Cause::Deadline),
-                Outcome::Unavailable(Cause::Status(500)),
-                Outcome::Applied,
-            ] {
-                condition = condition.after(&outcome, NOW, 0.5);
-                assert_eq!(condition.as_str(), "flowing");
-            }
-        }
-    }
-
-    /// U34, U35: an outage after a 429 is an outage.
-    #[test]
-    fn a_wait_that_is_over_hides_no_outage() {
-        let mut condition =
-            Condition::FIRST.after(&Outcome::Throttled(Some(Duration::from_secs(1))), NOW, 0.5);
-        for _ in 0..FAILURES_MAX {
-            condition = condition.after(&Outcome::Unavailable(Cause::Status(500)), later(2), 0.5);
-        }
-        assert_eq!(condition.as_str(), "probing");
+        note(&destination, 1, News::Applied, later(33));
+        assert_eq!(destination.grant(8, later(33)), Grant::Lanes(2));
     }
 
     #[test]
     fn a_probe_that_found_nothing_to_send_stays_due() {
-        let destination = Destination::new(Rate::Unlimited, NOW);
-        destination.note(&Outcome::Denied(Cause::Status(401)), NOW, 0.5);
+        let destination = unlimited();
+        note(&destination, 1, News::Refused, NOW);
         assert_eq!(destination.grant(8, later(30)), Grant::Probe);
         destination.give_back(Grant::Probe, 0, later(30));
         assert_eq!(destination.grant(8, later(31)), Grant::Probe);
+    }
+
+    /// O06, V9: what is a lane's own fault is seen by what becomes of the others.
+    #[test]
+    fn a_failure_is_a_lanes_own_if_another_one_was_served_since_its_last() {
+        let destination = unlimited();
+        let failed = |lane: u64, tried_at, now| {
+            let trials = Trials {
+                tried_at,
+                ..Trials::default()
+            };
+            let view = destination.note(LaneId(lane), trials, News::Failed, (now, 0.5));
+            view.fault
+        };
+        assert_eq!(failed(1, None, NOW), Fault::OfAnyone);
+        note(&destination, 1, News::Applied, later(1));
+        assert_eq!(failed(1, Some(NOW), later(2)), Fault::OfAnyone, "its own");
+        note(&destination, 2, News::Applied, later(3));
+        assert_eq!(failed(1, Some(later(2)), later(4)), Fault::OfTheLane);
+        assert_eq!(failed(1, Some(later(4)), later(5)), Fault::OfAnyone);
+        assert_eq!(failed(2, Some(NOW), later(6)), Fault::OfTheLane);
+        assert_eq!(failed(3, None, later(7)), Fault::OfTheLane);
+        assert_eq!(failed(3, None, later(60)), Fault::OfAnyone, "long ago");
+    }
+
+    #[test]
+    fn a_paused_destination_gets_nothing_until_it_is_resumed() {
+        let destination = unlimited();
+        destination.set_mode(Mode::Paused);
+        assert_eq!(destination.grant(8, NOW).lanes(), 0);
+        destination.set_mode(Mode::Open);
+        assert_eq!(destination.grant(8, NOW).lanes(), 8);
+        for mode in Mode::ALL {
+            assert_eq!(Mode::parse(mode.as_str()), Some(mode));
+        }
+    }
+
+    /// N18: searches and questions count, and searches get a fifth.
+    #[test]
+    fn extra_requests_take_from_the_same_rate() {
+        let destination = Destination::new(Rate::PerSecond(10.0), NOW);
+        let mut searches = 0;
+        for tenth in 0..600_u64 {
+            let now = NOW.after(Duration::from_millis(tenth * 100));
+            searches += u64::from(destination.extra(Extra::Search, now).is_ok());
+        }
+        assert!((110..=122).contains(&searches), "{searches} in a minute");
+        let minute = later(60);
+        assert_eq!(destination.grant(100, minute).lanes(), 1);
+        assert!(destination.extra(Extra::Question, minute).is_err());
     }
 }

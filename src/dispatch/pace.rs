@@ -18,6 +18,17 @@ pub enum Rate {
     PerSecond(f64),
 }
 
+impl Rate {
+    /// This part of it.
+    #[must_use]
+    pub fn share(self, part: f64) -> Self {
+        match self {
+            Self::Unlimited => Self::Unlimited,
+            Self::PerSecond(rate) => Self::PerSecond(rate * part),
+        }
+    }
+}
+
 /// The bucket.
 #[derive(Clone, Debug)]
 pub struct Pace {

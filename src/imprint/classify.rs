@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Cause, ImprintId, Leaf, Outcome, Rejection};
+use super::echo::applied;
+use super::{Cause, Leaf, Outcome, Rejection, Request};
 use crate::time::Timestamp;
 
 /// The shortest wait Imprint can ask for: a shorter one is no wait.
@@ -30,10 +30,10 @@ pub struct Reply<'a> {
     pub body: &'a [u8],
 }
 
-/// Says what came of an update of `customer`.
-pub fn classify(customer: &ImprintId, reply: Reply<'_>, wall: Timestamp) -> Outcome {
+/// Says what came of an update.
+pub fn classify(request: &Request, reply: Reply<'_>, wall: Timestamp) -> Outcome {
     match reply.status {
-        200..=299 => applied(customer, reply.body),
+        200..=299 => applied(request, reply.body),
         300..=399 | 401 => Outcome::Denied(Cause::Status(reply.status)),
         404 if complaint(reply.body).names_the_customer() => Outcome::NotFound,
         410 => Outcome::NotFound,
@@ -42,9 +42,8 @@ pub fn classify(customer: &ImprintId, reply: Reply<'_>, wall: Timestamp) -> Outc
             Some(wait) => Outcome::Throttled(Some(wait)),
             None => Outcome::Unavailable(Cause::Status(503)),
         },
-        // One customer or everyone? A single answer does not say (imprint-api.md §0). The lane rests; if it is everyone,
-        // ten in a row make the destination count as down, and nothing is lost or parked either way.
-        403..=405 => Outcome::Unavailable(Cause::Status(reply.status)),
+        // One customer or everybody? The answer does not say (imprint-api.md §0).
+        403..=405 => Outcome::Unclear(Cause::Status(reply.status)),
         408 | 425 | 500..=599 => Outcome::Unavailable(Cause::Status(reply.status)),
         400..=499 => {
             let Complaint { kind, param } = complaint(reply.body);
@@ -55,24 +54,6 @@ pub fn classify(customer: &ImprintId, reply: Reply<'_>, wall: Timestamp) -> Outc
             })
         }
         _ => Outcome::Unknown(Cause::Protocol),
-    }
-}
-
-/// A 2xx counts only with a JSON object about the customer that was asked for; nothing else of the body is looked at,
-/// because it carries what we must not keep (`ssn4`, `date_of_birth`).
-fn applied(customer: &ImprintId, body: &[u8]) -> Outcome {
-    #[derive(Deserialize)]
-    struct Customer<'a> {
-        #[serde(borrow)]
-        id: std::borrow::Cow<'a, str>,
-    }
-    // A derived struct also reads an array of its fields, and that is not an answer of Imprint's.
-    let is_object = body.trim_ascii_start().first() == Some(&b'{');
-    match serde_json::from_slice::<Customer<'_>>(body) {
-        _ if !is_object => Outcome::Unknown(Cause::Unreadable),
-        Ok(echo) if customer.is_same(&echo.id) => Outcome::Applied,
-        Ok(_) => Outcome::Unknown(Cause::WrongCustomer),
-        Err(_) => Outcome::Unknown(Cause::Unreadable),
     }
 }
 
@@ -155,6 +136,7 @@ fn param(raw: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Echo, ImprintId};
     use super::*;
 
     const CUSTOMER: &str = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
@@ -171,15 +153,21 @@ mod tests {
             retry_after: &retry_after,
             body: body.as_bytes(),
         };
-        classify(&ImprintId::parse(CUSTOMER).unwrap(), reply, WALL)
+        let request = Request {
+            customer: ImprintId::parse(CUSTOMER).unwrap(),
+            body: serde_json::Map::new(),
+            cleared: Vec::new(),
+        };
+        classify(&request, reply, WALL)
     }
 
     /// M01, M09, U16, U17, U18
     #[test]
     fn a_2xx_counts_only_with_the_customer_that_was_asked_for() {
         let own = format!(r#"{{"id":"{}","ssn4":"1234"}}"#, CUSTOMER.to_lowercase());
-        assert_eq!(check(200, &[], &own), Outcome::Applied);
-        assert_eq!(check(202, &[], &own), Outcome::Applied);
+        let applied = Outcome::Applied(Echo::default());
+        assert_eq!(check(200, &[], &own), applied);
+        assert_eq!(check(202, &[], &own), applied);
         assert_eq!(
             check(200, &[], r#"{"id":"other"}"#),
             Outcome::Unknown(Cause::WrongCustomer)
@@ -244,7 +232,11 @@ mod tests {
                 Outcome::Denied(Cause::Status(status))
             );
         }
-        for status in [403, 404, 405, 408, 425, 500, 501, 502, 503, 504, 505, 599] {
+        for status in [403, 404, 405] {
+            let unclear = Outcome::Unclear(Cause::Status(status));
+            assert_eq!(check(status, &[], "<html>"), unclear);
+        }
+        for status in [408, 425, 500, 501, 502, 503, 504, 505, 599] {
             assert_eq!(
                 check(status, &[], "<html>"),
                 Outcome::Unavailable(Cause::Status(status))
@@ -273,7 +265,7 @@ mod tests {
         for body in ["", "<html>404</html>", r#"{"error":"Not Found"}"#] {
             assert_eq!(
                 check(404, &[], body),
-                Outcome::Unavailable(Cause::Status(404)),
+                Outcome::Unclear(Cause::Status(404)),
                 "{body}"
             );
         }

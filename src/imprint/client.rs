@@ -1,4 +1,4 @@
-//! The client: one update over HTTP/1.1, and what came of it.
+//! The client: one update, retrieve or search over HTTP/1.1, and what came of it.
 //!
 //! awc's habits that matter here: it follows redirects, its timeout ends at the response head, it never retries, and it
 //! hands a 1xx answer over as the final one and then uses the connection again; so it does with an answer that says
@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use awc::error::{ConnectError, PayloadError, SendRequestError};
+use awc::http::Method;
 use awc::http::header::{self, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -22,7 +23,8 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::classify::{Reply, classify};
-use super::{Cause, Outcome, Partner, Request};
+use super::lookup::{retrieved, searched};
+use super::{Cause, Found, ImprintId, Outcome, Partner, PartnerId, Request};
 use crate::time::Clock;
 
 /// What of an answer is read: a customer object is about 1 KiB, an endless one must end somewhere.
@@ -33,6 +35,10 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const IDLE_MAX: Duration = Duration::from_secs(15);
 /// How old a connection may get: a change of address (failover) is followed within this time.
 const LIFETIME_MAX: Duration = Duration::from_secs(75);
+/// How many hits of a search are looked at: one is right, two are too many.
+const HITS_MAX: usize = 10;
+/// What is sent, and what is wanted.
+const JSON: &str = "application/json";
 /// The header that names the product where a partnership has several.
 const MERCHANT_KEY: &str = "x-imprint-merchant-key";
 
@@ -174,70 +180,112 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, request: &Request) -> Outcome {
-        let Ok(body) = serde_json::to_vec(&request.body) else {
-            return Outcome::Unknown(Cause::Protocol);
-        };
-        // One encoded path segment; the id's own alphabet needs no encoding, this is the second lock on the door.
-        let id = utf8_percent_encode(request.customer.as_str(), &SEGMENT);
-        let mut post = self
+    /// Asks for leave of nobody: sends one request and hears its answer, or says why there is none.
+    async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Heard, Outcome> {
+        let mut request = self
             .http
             .borrow()
-            .post(format!("{}/v2/customers/{id}", self.base_url))
+            .request(method, format!("{}/v2/customers{path}", self.base_url))
             .insert_header((header::AUTHORIZATION, self.credential.authorization()))
-            .insert_header((
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json"),
-            ))
-            .insert_header((header::ACCEPT, HeaderValue::from_static("application/json")));
-        if let Some(key) = &self.credential.merchant_key {
-            post = post.insert_header((MERCHANT_KEY, key.clone()));
+            .insert_header((header::ACCEPT, HeaderValue::from_static(JSON)));
+        if !body.is_empty() {
+            request = request.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(JSON)));
         }
-        let mut response = match post.send_body(body).await {
-            Ok(response) => response,
-            Err(error) => return unanswered(&error),
-        };
+        if let Some(key) = &self.credential.merchant_key {
+            request = request.insert_header((MERCHANT_KEY, key.clone()));
+        }
+        let sent = request.send_body(body).await;
+        let mut response = sent.map_err(|error| unanswered(&error))?;
         let is_interim = response.status().is_informational();
         if is_interim || !is_framed(response.headers()) {
             self.http.replace(pool(&self.tls));
         }
         if is_interim {
-            return Outcome::Unknown(Cause::Protocol);
+            return Err(Outcome::Unknown(Cause::Protocol));
         }
         let status = response.status().as_u16();
-        let retry_after: Vec<String> = response
+        let retry_after = response
             .headers()
             .get_all(header::RETRY_AFTER)
             .filter_map(|value| value.to_str().ok().map(str::to_owned))
             .collect();
-        match response.body().limit(RESPONSE_BYTES_MAX).await {
-            Ok(body) => {
-                let reply = Reply {
-                    status,
-                    retry_after: &retry_after,
-                    body: &body,
-                };
-                classify(&request.customer, reply, self.clock.wall())
-            }
+        let body = match response.body().limit(RESPONSE_BYTES_MAX).await {
+            Ok(body) => body.to_vec(),
             // Without its body a 2xx proves nothing; any other status says enough by itself.
-            Err(error) if (200..300).contains(&status) => Outcome::Unknown(cut(&error)),
-            Err(_) => {
-                let reply = Reply {
-                    status,
-                    retry_after: &retry_after,
-                    body: &[],
-                };
-                classify(&request.customer, reply, self.clock.wall())
+            Err(error) if (200..300).contains(&status) => {
+                return Err(Outcome::Unknown(cut(&error)));
             }
+            Err(_) => Vec::new(),
+        };
+        Ok(Heard {
+            status,
+            retry_after,
+            body,
+        })
+    }
+
+    async fn update(&self, request: &Request) -> Outcome {
+        let Ok(body) = serde_json::to_vec(&request.body) else {
+            return Outcome::Unknown(Cause::Protocol);
+        };
+        match self
+            .exchange(Method::POST, &segment(&request.customer), body)
+            .await
+        {
+            Ok(heard) => classify(request, heard.reply(), self.clock.wall()),
+            Err(outcome) => outcome,
+        }
+    }
+}
+
+/// The path of one customer: one encoded segment. The id's own alphabet needs no encoding, this is the second lock on the
+/// door.
+fn segment(customer: &ImprintId) -> String {
+    format!("/{}", utf8_percent_encode(customer.as_str(), &SEGMENT))
+}
+
+/// An answer, as far as it is looked at.
+struct Heard {
+    status: u16,
+    retry_after: Vec<String>,
+    body: Vec<u8>,
+}
+
+impl Heard {
+    fn reply(&self) -> Reply<'_> {
+        Reply {
+            status: self.status,
+            retry_after: &self.retry_after,
+            body: &self.body,
         }
     }
 }
 
 impl Partner for Client {
     async fn deliver(&self, request: Request, deadline: Duration) -> Outcome {
-        match tokio::time::timeout(deadline, self.exchange(&request)).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Outcome::Unknown(Cause::Deadline),
+        let update = self.update(&request);
+        let in_time = tokio::time::timeout(deadline, update).await;
+        in_time.unwrap_or(Outcome::Unknown(Cause::Deadline))
+    }
+
+    async fn retrieve(&self, customer: ImprintId, deadline: Duration) -> Found {
+        let path = segment(&customer);
+        let asked = self.exchange(Method::GET, &path, Vec::new());
+        match tokio::time::timeout(deadline, asked).await {
+            Ok(Ok(heard)) => retrieved(&customer, heard.reply(), self.clock.wall()),
+            Ok(Err(outcome)) => Found::Not(outcome),
+            Err(_elapsed) => Found::Not(Outcome::Unavailable(Cause::Deadline)),
+        }
+    }
+
+    async fn search(&self, partner: PartnerId, deadline: Duration) -> Found {
+        let filter = utf8_percent_encode(partner.as_str(), &SEGMENT);
+        let query = format!("?partner_customer_id={filter}&limit={HITS_MAX}");
+        let asked = self.exchange(Method::GET, &query, Vec::new());
+        match tokio::time::timeout(deadline, asked).await {
+            Ok(Ok(heard)) => searched(&partner, heard.reply(), self.clock.wall()),
+            Ok(Err(outcome)) => Found::Not(outcome),
+            Err(_elapsed) => Found::Not(Outcome::Unavailable(Cause::Deadline)),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The fields to set on one Imprint customer, leaf by leaf.
 //!
-//! The table of leaves is Imprint's update request as `schemas/imprint/update-request.schema.json` has it; a leaf that
-//! is not in the table cannot be named, so nothing that Imprint does not know can be sent.
+//! A leaf that Imprint does not know cannot be named, so nothing that it does not know can be sent.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,227 +10,13 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-/// The prefix of the leaves that carry the open `metadata` object, one leaf a key.
-const METADATA: &str = "metadata";
+use super::clearing::Clearing;
+use super::leaf::{Facet, Leaf};
 
-/// What a leaf holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeafKind {
-    /// A text.
-    Text,
-    /// A whole number.
-    Integer,
-    /// Any JSON value but null.
-    Open,
-}
-
-/// The leaves that move together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Facet {
-    /// `email`
-    Email,
-    /// `phone`
-    Phone,
-    /// `first_name`
-    FirstName,
-    /// `last_name`
-    LastName,
-    /// `preferred_language`
-    PreferredLanguage,
-    /// The five flat address fields.
-    Address,
-    /// Everything under `customer_history`.
-    CustomerHistory,
-    /// Everything under `metadata`.
-    Metadata,
-}
-
-struct Known {
-    path: &'static str,
-    kind: LeafKind,
-    facet: Facet,
-}
-
-const fn known(path: &'static str, kind: LeafKind, facet: Facet) -> Known {
-    Known { path, kind, facet }
-}
-
-/// Every leaf but those of `metadata`; leaves of one object stand together, which is what [`Update::body`] relies on.
-static LEAVES: [Known; 27] = [
-    known("email", LeafKind::Text, Facet::Email),
-    known("phone", LeafKind::Text, Facet::Phone),
-    known("first_name", LeafKind::Text, Facet::FirstName),
-    known("last_name", LeafKind::Text, Facet::LastName),
-    known(
-        "preferred_language",
-        LeafKind::Text,
-        Facet::PreferredLanguage,
-    ),
-    known("street_line1", LeafKind::Text, Facet::Address),
-    known("street_line2", LeafKind::Text, Facet::Address),
-    known("city", LeafKind::Text, Facet::Address),
-    known("state", LeafKind::Text, Facet::Address),
-    known("postal_code", LeafKind::Text, Facet::Address),
-    known(
-        "customer_history.email",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.phone",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.first_name",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.last_name",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.preferred_language",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.address.street_line1",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.address.street_line2",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.address.city",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.address.state",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.address.postal_code",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.address.country",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.account_tenure",
-        LeafKind::Integer,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.ltv_amount",
-        LeafKind::Integer,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.ltv_currency",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.loyalty_tier",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.account_created_at",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.transaction_count",
-        LeafKind::Integer,
-        Facet::CustomerHistory,
-    ),
-];
-
-/// One field of Imprint's update request, named by its dotted path.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Leaf(Place);
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Place {
-    /// An index into [`LEAVES`].
-    Known(u8),
-    /// A key of `metadata`.
-    Metadata(Box<str>),
-}
-
-impl Leaf {
-    /// The leaf at a dotted path such as `customer_history.address.city` or `metadata.segment`; `None` where Imprint's
-    /// update request has no such field.
-    pub fn parse(path: &str) -> Option<Self> {
-        if let Some(index) = LEAVES.iter().position(|known| known.path == path) {
-            return u8::try_from(index)
-                .ok()
-                .map(|index| Self(Place::Known(index)));
-        }
-        let key = path.strip_prefix(METADATA)?.strip_prefix('.')?;
-        (!key.is_empty()).then(|| Self(Place::Metadata(key.into())))
-    }
-
-    /// Every path that [`Leaf::parse`] takes, `metadata.*` aside.
-    pub fn paths() -> impl Iterator<Item = &'static str> {
-        LEAVES.iter().map(|known| known.path)
-    }
-
-    /// What it holds.
-    pub fn kind(&self) -> LeafKind {
-        self.known().map_or(LeafKind::Open, |known| known.kind)
-    }
-
-    /// The facet it belongs to.
-    pub fn facet(&self) -> Facet {
-        self.known().map_or(Facet::Metadata, |known| known.facet)
-    }
-
-    fn known(&self) -> Option<&'static Known> {
-        match &self.0 {
-            Place::Known(index) => LEAVES.get(usize::from(*index)),
-            Place::Metadata(_) => None,
-        }
-    }
-
-    /// The keys that lead to it, outermost first. A metadata key is one key, whatever it contains.
-    fn keys(&self) -> Vec<&str> {
-        match &self.0 {
-            Place::Known(_) => self
-                .known()
-                .map(|known| known.path.split('.').collect())
-                .unwrap_or_default(),
-            Place::Metadata(key) => vec![METADATA, key],
-        }
-    }
-}
-
-impl fmt::Display for Leaf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.0, self.known()) {
-            (Place::Metadata(key), _) => write!(f, "{METADATA}.{key}"),
-            (Place::Known(_), known) => f.write_str(known.map_or("", |known| known.path)),
-        }
-    }
-}
-
-impl fmt::Debug for Leaf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+/// Where the country of the customer's address stands; the flat address has none.
+const COUNTRY: &str = "customer_history.address.country";
+/// The country that the flat address is in.
+const HOME: &str = "USA";
 
 /// What a source says of one leaf. A leaf it says nothing of is not in the update at all.
 #[derive(Clone, PartialEq)]
@@ -295,16 +80,44 @@ impl Update {
         self.0.is_empty()
     }
 
-    /// Imprint's request body: the facts that are set, nested as Imprint nests them. A cleared leaf is left out,
-    /// because Imprint documents neither null nor the empty text (imprint-api.md §1).
-    pub fn body(&self) -> Map<String, Value> {
+    /// Imprint's request body: the facts, nested as Imprint nests them.
+    pub fn body(&self, clearing: Clearing) -> Map<String, Value> {
         let mut body = Map::new();
         for (leaf, fact) in &self.0 {
-            if let Fact::Set(value) = fact {
-                place(&mut body, &leaf.keys(), value);
+            match (fact, clearing.value(leaf)) {
+                (Fact::Set(value), _) => place(&mut body, &leaf.keys(), value),
+                (Fact::Cleared, Some(value)) => place(&mut body, &leaf.keys(), &value),
+                (Fact::Cleared, None) => {}
             }
         }
         body
+    }
+
+    /// The lines of the address that are cleared.
+    pub fn cleared_lines(&self) -> Vec<Leaf> {
+        let is_cleared_line = |(leaf, fact): &(&Leaf, &Fact)| {
+            leaf.facet() == Facet::Address && **fact == Fact::Cleared
+        };
+        let lines = self.iter().filter(is_cleared_line);
+        lines.map(|(leaf, _)| leaf.clone()).collect()
+    }
+
+    /// Whether it sets an address that is known to be outside the USA, which Imprint's flat address cannot say.
+    pub fn is_foreign(&self) -> bool {
+        let country = Leaf::parse(COUNTRY).and_then(|leaf| self.0.get(&leaf));
+        let is_abroad =
+            matches!(country, Some(Fact::Set(Value::String(country))) if country != HOME);
+        is_abroad
+            && self
+                .iter()
+                .any(|(leaf, fact)| leaf.facet() == Facet::Address && *fact != Fact::Cleared)
+    }
+
+    /// The same without the flat address.
+    #[must_use]
+    pub fn without_address(mut self) -> Self {
+        self.0.retain(|leaf, _| leaf.facet() != Facet::Address);
+        self
     }
 }
 
@@ -378,6 +191,7 @@ impl<'de> Visitor<'de> for Facts {
 mod tests {
     use serde_json::json;
 
+    use super::super::clearing::{AddressClearing, FieldClearing};
     use super::*;
 
     fn update(facts: &[(&str, Value)]) -> Update {
@@ -385,6 +199,64 @@ mod tests {
             .iter()
             .map(|(path, value)| (Leaf::parse(path).unwrap(), Fact::from_value(value.clone())))
             .collect()
+    }
+
+    #[test]
+    fn a_cleared_leaf_is_sent_as_the_operator_says() {
+        let update = update(&[
+            ("email", Value::Null),
+            ("street_line2", Value::Null),
+            ("customer_history.account_tenure", Value::Null),
+            ("metadata.k", Value::Null),
+        ]);
+        let table = [
+            (FieldClearing::Omit, AddressClearing::Verify, json!({})),
+            (FieldClearing::Omit, AddressClearing::Omit, json!({})),
+            (
+                FieldClearing::Omit,
+                AddressClearing::Empty,
+                json!({"street_line2": ""}),
+            ),
+            (
+                FieldClearing::Empty,
+                AddressClearing::Omit,
+                json!({"email": ""}),
+            ),
+            (
+                FieldClearing::Null,
+                AddressClearing::Omit,
+                json!({"email": null, "customer_history": {"account_tenure": null}, "metadata": {"k": null}}),
+            ),
+        ];
+        for (fields, address, body) in table {
+            let clearing = Clearing { fields, address };
+            assert_eq!(Value::Object(update.body(clearing)), body, "{clearing:?}");
+        }
+        assert_eq!(
+            update.cleared_lines(),
+            [Leaf::parse("street_line2").unwrap()]
+        );
+    }
+
+    #[test]
+    fn an_address_abroad_is_foreign_where_it_is_set() {
+        let table = [
+            (
+                &[("city", json!("Paris")), (COUNTRY, json!("FRA"))][..],
+                true,
+            ),
+            (&[("city", json!("Reno")), (COUNTRY, json!("USA"))], false),
+            (&[("city", json!("Reno"))], false),
+            (
+                &[(COUNTRY, json!("FRA")), ("email", json!("a@example.com"))],
+                false,
+            ),
+            (&[("city", Value::Null), (COUNTRY, json!("FRA"))], false),
+        ];
+        for (facts, is_foreign) in table {
+            assert_eq!(update(facts).is_foreign(), is_foreign, "{facts:?}");
+            assert!(!update(facts).without_address().is_foreign());
+        }
     }
 
     #[test]
@@ -397,7 +269,7 @@ mod tests {
             ("email", json!("a@example.com")),
         ]);
         assert_eq!(
-            Value::Object(update.body()),
+            Value::Object(update.body(Clearing::default())),
             json!({
                 "email": "a@example.com",
                 "customer_history": {"address": {"city": "Reno"}, "account_tenure": 13},
@@ -415,55 +287,5 @@ mod tests {
         ]);
         let kept = serde_json::to_string(&update).unwrap();
         assert_eq!(serde_json::from_str::<Update>(&kept).unwrap(), update);
-    }
-
-    #[test]
-    fn a_leaf_is_one_of_imprints_fields_or_a_metadata_key() {
-        for path in Leaf::paths().chain(["metadata.k"]) {
-            assert_eq!(
-                Leaf::parse(path).map(|leaf| leaf.to_string()).as_deref(),
-                Some(path)
-            );
-        }
-        for path in [
-            "",
-            "country",
-            "ssn",
-            "metadata",
-            "metadata.",
-            "customer_history",
-            "Email",
-        ] {
-            assert_eq!(Leaf::parse(path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn the_table_agrees_with_imprints_schema() {
-        let schema: Value = serde_json::from_str(include_str!(
-            "../../schemas/imprint/update-request.schema.json"
-        ))
-        .unwrap();
-        let mut documented = Vec::new();
-        collect(&schema, &schema["properties"], "", &mut documented);
-        let mut known: Vec<String> = Leaf::paths().map(str::to_owned).collect();
-        documented.sort();
-        known.sort();
-        assert_eq!(known, documented);
-    }
-
-    fn collect(schema: &Value, properties: &Value, prefix: &str, paths: &mut Vec<String>) {
-        for (name, property) in properties.as_object().unwrap() {
-            let path = format!("{prefix}{name}");
-            let property = match property["$ref"].as_str() {
-                Some(reference) => schema.pointer(reference.trim_start_matches('#')).unwrap(),
-                None => property,
-            };
-            match property.get("properties") {
-                Some(inner) => collect(schema, inner, &format!("{path}."), paths),
-                None if path == METADATA => {}
-                None => paths.push(path),
-            }
-        }
     }
 }

@@ -10,7 +10,10 @@ use crate::ingress::auth::{Authentic, Why};
 use crate::ingress::examine::Examination;
 use crate::ingress::header::{Line, only};
 use crate::ingress::{Ingress, Refusal, Source, body, store_failed, wait};
-use crate::outbox::{Appended, Kept, NewEntry, State};
+use crate::outbox::{Appended, Kept, NewEntry, Priority, State};
+
+/// The urgency of what nobody waits for, in a Priority header.
+const BACKGROUND: &str = "u=7";
 
 /// Keeps the events of a request, and says so.
 pub(super) async fn accept(
@@ -25,7 +28,8 @@ pub(super) async fn accept(
     let events = form.decode(name, body.content(), ingress.limits.batch_events_max)?;
     form.bind(&body, &events)
         .map_err(|why| ingress.unauthenticated(source, why))?;
-    let entries = examination(ingress, source, form.mode).entries(events)?;
+    let priority = priority(request.headers());
+    let entries = examination(ingress, source, (form.mode, priority)).entries(events)?;
     let ids: Vec<_> = entries
         .iter()
         .map(|entry| entry.identity.id.clone())
@@ -92,12 +96,27 @@ impl<'a> Form<'a> {
     }
 }
 
-fn examination<'a>(ingress: &Ingress, source: &'a Source, mode: Mode) -> Examination<'a> {
+/// What is sent with the lowest urgency of RFC 9218, "background", goes behind everything live.
+fn priority(headers: &HeaderMap) -> Priority {
+    let is_background = |text: &str| text.split(',').any(|part| part.trim() == BACKGROUND);
+    match only(headers, "priority").text() {
+        Some(text) if is_background(text) => Priority::Low,
+        Some(_) | None => Priority::Live,
+    }
+}
+
+fn examination<'a>(
+    ingress: &Ingress,
+    source: &'a Source,
+    (mode, priority): (Mode, Priority),
+) -> Examination<'a> {
     Examination {
         source,
         mode,
         accepted_at: ingress.clock.now(),
         newest: ingress.clock.wall().after(ingress.limits.version_ahead_max),
+        foreign_address: ingress.limits.foreign_address,
+        priority,
         digest_key: ingress.outbox.digest_key(),
     }
 }

@@ -9,8 +9,8 @@ use crate::event::cloudevents::{self, Mode};
 use crate::event::{ChangeEvent, Fault};
 use crate::ingress::auth::hmac_sha256;
 use crate::ingress::{EventKind, Refusal, Source};
-use crate::mapping::Domain;
-use crate::outbox::{Arrival, Digest, NewEntry};
+use crate::mapping::{Domain, ForeignAddress};
+use crate::outbox::{Arrival, Digest, NewEntry, ParkReason, Priority, Stated};
 use crate::time::Timestamp;
 
 /// What events are held against.
@@ -23,6 +23,10 @@ pub(super) struct Examination<'a> {
     pub(super) accepted_at: Timestamp,
     /// The newest moment that a version may name.
     pub(super) newest: Timestamp,
+    /// What becomes of an address outside the USA.
+    pub(super) foreign_address: ForeignAddress,
+    /// Who goes before them.
+    pub(super) priority: Priority,
     /// The key under which contents are digested.
     pub(super) digest_key: [u8; 32],
 }
@@ -76,6 +80,7 @@ impl Examination<'_> {
             arrival: self.arrival(&event)?,
             digest: self.digest(&event),
             accepted_at: self.accepted_at,
+            priority: self.priority,
             event: event.envelope.to_string().into_bytes(),
             event_type: event.event_type,
             identity: event.identity,
@@ -108,11 +113,21 @@ impl Examination<'_> {
         if mapped.update.is_empty() {
             return Ok(Arrival::Ignore);
         }
-        Ok(Arrival::Wait {
+        let (update, foreign) = match self.foreign_address {
+            _ if !mapped.update.is_foreign() => (mapped.update, false),
+            ForeignAddress::Park => (mapped.update, true),
+            ForeignAddress::Skip => (mapped.update.without_address(), false),
+        };
+        let stated = Stated {
             customer: mapped.customer,
             epoch: kind.epoch,
             value: mapped.version,
-            update: mapped.update,
+            update,
+        };
+        Ok(if foreign {
+            Arrival::Park(stated, ParkReason::ForeignAddress)
+        } else {
+            Arrival::Wait(stated)
         })
     }
 

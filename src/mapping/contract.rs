@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::function::{Refusal, calendar};
 use super::plan::{Found, Reading, Refused, is_cleared};
-use super::{Domain, Fact, ImprintId, Leaf, LeafKind};
+use super::{Domain, Fact, ImprintId, Leaf, LeafKind, PartnerId};
 
 /// The longest email address that mail can be sent to (RFC 5321).
 const EMAIL_BYTES_MAX: usize = 254;
@@ -87,22 +87,42 @@ pub(super) fn fact(form: Form, reading: Reading<'_>) -> Result<Option<Fact>, Ref
     }
 }
 
-/// The customer that a reading names.
-pub(super) fn imprint_id(reading: &Reading<'_>) -> Result<ImprintId, Refused> {
-    let refused = |detail: &str| reading.refused("imprint_id", Refusal::new(detail));
+/// Imprint's id of the customer, if a reading names one.
+pub(super) fn imprint_id(reading: &Reading<'_>) -> Result<Option<ImprintId>, Refused> {
+    let Some(value) = named(reading) else {
+        return Ok(None);
+    };
+    let id = value.as_str().and_then(|raw| ImprintId::parse(raw).ok());
+    let refusal = Refusal::new("An Imprint id is a text of 1 to 64 of A-Z, a-z, 0-9, _ and -.");
+    id.map(Some)
+        .ok_or_else(|| reading.refused("imprint_id", refusal))
+}
+
+/// The partner's own id of the customer, if a reading names one: a text, or a whole number as a CRM counts its rows.
+pub(super) fn partner_id(reading: &Reading<'_>) -> Result<Option<PartnerId>, Refused> {
+    let Some(value) = named(reading) else {
+        return Ok(None);
+    };
+    let number = value.as_i64().map(|number| number.to_string());
+    let id = value.as_str().or(number.as_deref());
+    let id = id.and_then(|raw| PartnerId::parse(raw).ok());
+    let refusal = Refusal::new(
+        "A partner's id is a text of 1 to 256 characters, without control characters or white space around it.",
+    );
+    id.map(Some)
+        .ok_or_else(|| reading.refused("partner_id", refusal))
+}
+
+/// That an event says of nobody whom it is about.
+pub(super) fn nobody(reading: &Reading<'_>) -> Refused {
+    let refusal = Refusal::new("The event does not say which customer it is about.");
+    reading.refused("customer", refusal)
+}
+
+fn named<'a>(reading: &'a Reading<'_>) -> Option<&'a Value> {
     match &reading.found {
-        Found::Absent => Err(refused(
-            "The event does not say which customer it is about.",
-        )),
-        Found::There(value) if is_cleared(value) => Err(refused(
-            "The event does not say which customer it is about.",
-        )),
-        Found::There(value) => value
-            .as_str()
-            .and_then(|raw| ImprintId::parse(raw).ok())
-            .ok_or_else(|| {
-                refused("An Imprint id is a text of 1 to 64 of A-Z, a-z, 0-9, _ and -.")
-            }),
+        Found::There(value) if !is_cleared(value) => Some(value),
+        Found::There(_) | Found::Absent => None,
     }
 }
 
@@ -175,7 +195,7 @@ mod tests {
     use super::*;
     use crate::mapping::tests::Comes::{Absent, Cleared, Refused, To};
     use crate::mapping::tests::{CANARY, check, mapping, rules};
-    use crate::mapping::{Mapping, VersionRule};
+    use crate::mapping::{Mapping, Rules, VersionRule};
 
     #[test]
     fn a_leaf_takes_only_what_imprint_takes_there() {
@@ -266,12 +286,12 @@ mod tests {
 
     #[test]
     fn an_event_without_a_sound_customer_is_refused() {
-        for event in [
-            json!({}),
-            json!({"id": null}),
-            json!({"id": ""}),
-            json!({"id": 7}),
-            json!({"id": "../x"}),
+        for (event, rule) in [
+            (json!({}), "customer"),
+            (json!({"id": null}), "customer"),
+            (json!({"id": ""}), "customer"),
+            (json!({"id": 7}), "imprint_id"),
+            (json!({"id": "../x"}), "imprint_id"),
         ] {
             let faults = mapping(&[("email", ".email")]).map(&event).unwrap_err();
             assert_eq!(faults.len(), 1);
@@ -282,8 +302,63 @@ mod tests {
                     fault.pointer.as_str(),
                     fault.location.as_str()
                 ),
-                ("imprint_id", "/id", "customer.imprint_id")
+                (rule, "/id", "customer.imprint_id")
             );
         }
+    }
+
+    #[test]
+    fn a_customer_goes_by_whichever_id_there_is() {
+        let both = Rules {
+            partner_id: Some(".own".to_owned()),
+            ..rules(&[])
+        };
+        let own = Rules {
+            imprint_id: None,
+            ..both.clone()
+        };
+        let table = [
+            (
+                &both,
+                json!({"id": "C1", "own": "P 1"}),
+                Some((Some("C1"), Some("P 1"))),
+            ),
+            (
+                &both,
+                json!({"id": null, "own": 17}),
+                Some((None, Some("17"))),
+            ),
+            (
+                &both,
+                json!({"id": "C1", "own": " "}),
+                Some((Some("C1"), None)),
+            ),
+            (&both, json!({"id": "", "own": ""}), None),
+            (&both, json!({"id": "C1", "own": " P1"}), None),
+            (
+                &own,
+                json!({"id": "C1", "own": "P1"}),
+                Some((None, Some("P1"))),
+            ),
+            (&own, json!({"id": "C1"}), None),
+        ];
+        for (rules, event, expected) in table {
+            let mapped = Mapping::compile(rules).unwrap().map(&event);
+            let customer = mapped.as_ref().ok().map(|mapped| &mapped.customer);
+            let ids = customer.map(|customer| {
+                let imprint = customer.imprint().map(ImprintId::as_str);
+                (imprint, customer.partner().map(PartnerId::as_str))
+            });
+            assert_eq!(ids, expected, "{event}");
+        }
+        let neither = Rules {
+            imprint_id: None,
+            ..rules(&[])
+        };
+        let faults = Mapping::compile(&neither).unwrap_err();
+        assert_eq!(
+            faults[0].reason,
+            "an event must say which customer it is about"
+        );
     }
 }

@@ -24,10 +24,12 @@ use super::{
 use crate::time::Timestamp;
 
 mod append;
-mod dispatch;
+mod claim;
 mod lock;
 mod open;
+mod pair;
 mod room;
+mod settle;
 mod writer;
 
 pub use open::OpenError;
@@ -85,9 +87,9 @@ impl SqliteOutbox {
     /// [`OpenError`] says what to do about it: another process holds the store, or it is not one of ours.
     pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
         let lock = lock::acquire(path)?;
-        let (connection, digest_key) = open::connection(path, now)?;
+        let (connection, digest_key, flights) = open::connection(path, now)?;
         let shared = Arc::new(Shared::default());
-        let mut writer = Writer::new(connection, Room::beside(path), Arc::clone(&shared))
+        let mut writer = Writer::new(connection, flights, Room::beside(path), Arc::clone(&shared))
             .map_err(OpenError::sqlite("counting entries"))?;
         let (commands, inbox): (_, Receiver<Command>) = channel();
         let (failed_sender, failed) = watch::channel(false);

@@ -66,15 +66,27 @@ pub enum ParkReason {
     UnknownCustomer,
     /// What the store kept of it cannot be read.
     Unreadable,
+    /// It names a pair of ids that Imprint contradicts: its facts could reach another cardholder.
+    IdentityConflict,
+    /// Imprint knows several customers by the partner's id.
+    AmbiguousCustomer,
+    /// Its address is outside the USA, and Imprint's has no country.
+    ForeignAddress,
+    /// It clears a line of the address, and Imprint keeps the line.
+    NotCleared,
 }
 
 impl ParkReason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 8] = [
         Self::Rejected,
         Self::AttemptsExhausted,
         Self::UnknownCustomer,
         Self::Unreadable,
+        Self::IdentityConflict,
+        Self::AmbiguousCustomer,
+        Self::ForeignAddress,
+        Self::NotCleared,
     ];
 
     /// The word for it.
@@ -84,6 +96,10 @@ impl ParkReason {
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::UnknownCustomer => "unknown_customer",
             Self::Unreadable => "unreadable",
+            Self::IdentityConflict => "identity_conflict",
+            Self::AmbiguousCustomer => "ambiguous_customer",
+            Self::ForeignAddress => "foreign_address",
+            Self::NotCleared => "not_cleared",
         }
     }
 }

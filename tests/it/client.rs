@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use imprint_bridge::imprint::client::{Client, Credential, Scheme, tls};
-use imprint_bridge::imprint::{Cause, ImprintId, Outcome, Partner as _, Rejection, Request};
+use imprint_bridge::imprint::{Cause, Echo, ImprintId, Outcome, Partner as _, Rejection, Request};
 use imprint_bridge::time::Clock;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -34,6 +34,11 @@ fn client_with(origin: &str, roots: Option<RootCertStore>) -> Client {
     Client::new(origin, Arc::new(credential), tls, Clock::machine())
 }
 
+/// An update that was taken, and echoed without anything to remark.
+fn applied() -> Outcome {
+    Outcome::Applied(Echo::default())
+}
+
 async fn deliver(client: &Client, customer: &str) -> Outcome {
     deliver_within(client, customer, DEADLINE).await
 }
@@ -41,7 +46,12 @@ async fn deliver(client: &Client, customer: &str) -> Outcome {
 async fn deliver_within(client: &Client, customer: &str, deadline: Duration) -> Outcome {
     let body = json!({"city": "Reno"}).as_object().unwrap().clone();
     let customer = ImprintId::parse(customer).unwrap();
-    client.deliver(Request { customer, body }, deadline).await
+    let request = Request {
+        customer,
+        body,
+        cleared: Vec::new(),
+    };
+    client.deliver(request, deadline).await
 }
 
 /// What a fresh client makes of it.
@@ -108,7 +118,7 @@ fn a_request_is_these_bytes_and_no_others() {
     let partner = RawPartner::start(|mut accepted| accepted.serve(own));
     let customer = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
     let outcome = block_on(async { deliver(&client(&partner.origin()), customer).await });
-    assert_eq!(outcome, Outcome::Applied);
+    assert_eq!(outcome, applied());
     let request = partner.requests().remove(0);
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     assert_eq!(body, r#"{"city":"Reno"}"#);
@@ -216,7 +226,7 @@ fn requests_beside_an_interim_answer_get_their_own() {
         assert_eq!(interim, Outcome::Unknown(Cause::Protocol));
         assert_eq!(
             [held_1, held_2, next],
-            [const { Outcome::Applied }; 3],
+            [applied(), applied(), applied()],
             "each got its own"
         );
     });
@@ -359,11 +369,11 @@ fn an_idle_connection_that_was_closed_costs_nothing() {
     });
     block_on(async {
         let client = client(&partner.origin());
-        assert_eq!(deliver(&client, "first").await, Outcome::Applied);
+        assert_eq!(deliver(&client, "first").await, applied());
         is_closed.await.unwrap();
         // One turn of the runtime, in which it hears of it too.
         tokio::task::yield_now().await;
-        assert_eq!(deliver(&client, "second").await, Outcome::Applied);
+        assert_eq!(deliver(&client, "second").await, applied());
     });
     assert_eq!(partner.requests().len(), 2);
 }
@@ -377,7 +387,7 @@ fn a_request_on_a_kept_connection_is_never_repeated() {
     });
     block_on(async {
         let client = client(&partner.origin());
-        assert_eq!(deliver(&client, "first").await, Outcome::Applied);
+        assert_eq!(deliver(&client, "first").await, applied());
         let second = deliver(&client, "second").await;
         assert_eq!(second, Outcome::Unknown(Cause::Disconnected));
     });
@@ -406,7 +416,7 @@ fn a_2xx_without_the_customer_is_no_proof() {
     let endless = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"id\":\"c1\"}";
     check_answer(endless, &unreadable);
     check_answer(&ok("c2"), &Outcome::Unknown(Cause::WrongCustomer));
-    check_answer(&ok("c1"), &Outcome::Applied);
+    check_answer(&ok("c1"), &applied());
 }
 
 /// U34, M08
@@ -496,7 +506,7 @@ fn a_certificate_that_proves_nothing_stops_the_destination() {
     let localhost = include_str!("tls/localhost.pem");
     let denied = Outcome::Denied(Cause::Certificate);
     for (what, certificate, roots, expected, requests) in [
-        ("trusted", localhost, Some(roots()), Outcome::Applied, 1),
+        ("trusted", localhost, Some(roots()), applied(), 1),
         ("of an unknown issuer", localhost, None, denied.clone(), 0),
         (
             "of another name",

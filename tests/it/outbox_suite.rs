@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use imprint_bridge::event::{Attribute, Identity, SourceName, Version};
 use imprint_bridge::fold::{Candidate, End, FoldMax, LaneVersions, fold};
-use imprint_bridge::imprint::{Fact, ImprintId, Leaf};
+use imprint_bridge::imprint::{Customer, Fact, ImprintId, Leaf};
 use imprint_bridge::outbox::{
-    Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Error, Kept, Lookup,
-    MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Receipt, Settlement, SqliteOutbox,
-    State,
+    Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Error, Kept, LaneKey, Lookup,
+    MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt, Settlement,
+    SqliteOutbox, State, Stated, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
@@ -49,12 +49,13 @@ fn entry(id: &str, customer: &str, value: i64) -> NewEntry {
         event_type: Attribute::parse("customer.changed").unwrap(),
         digest: Digest([7; 16]),
         accepted_at: NOW,
-        arrival: Arrival::Wait {
-            customer: ImprintId::parse(customer).unwrap(),
+        arrival: Arrival::Wait(Stated {
+            customer: Customer::Imprint(ImprintId::parse(customer).unwrap()),
             epoch: 0,
             value,
             update: facts.into_iter().collect(),
-        },
+        }),
+        priority: Priority::Live,
         event: b"{}".to_vec(),
     }
 }
@@ -90,12 +91,26 @@ fn settlement(
             .map(|waiting| waiting.entry)
             .collect(),
         endings,
+        moved: None,
+        learned: None,
         versions: None,
-        failures: 0,
+        trials: Trials::default(),
         unfold_to: None,
         due,
+        assert_at: None,
         at: NOW,
     }
+}
+
+fn after_failures(failures: u32) -> Trials {
+    Trials {
+        failures,
+        ..Trials::default()
+    }
+}
+
+fn key(customer: &str) -> Option<LaneKey> {
+    ImprintId::parse(customer).ok().map(LaneKey::Imprint)
 }
 
 fn all(claimed: &ClaimedLane, ending: &Ending) -> Vec<(EntryId, Ending)> {
@@ -132,10 +147,7 @@ async fn what_is_kept_waits_until_it_is_settled() {
         let depth = outbox.depth().await.unwrap();
         assert_eq!((depth.waiting, depth.oldest), (1, Some(NOW)), "{engine}");
         let claimed = claim_one(outbox).await;
-        assert_eq!(
-            claimed.customer.as_ref().map(ImprintId::as_str),
-            Some("CUST-1")
-        );
+        assert_eq!(claimed.key, key("CUST-1"),);
         assert_eq!(
             claimed.waiting[0].version,
             Version {
@@ -168,7 +180,7 @@ async fn a_probe_takes_the_lane_that_has_failed_least() {
         let failed = claim_one(outbox).await;
         outbox
             .settle(Settlement {
-                failures: 1,
+                trials: after_failures(1),
                 ..settlement(&failed, Vec::new(), NOW)
             })
             .await
@@ -176,13 +188,13 @@ async fn a_probe_takes_the_lane_that_has_failed_least() {
         append(outbox, &[entry("b", "CUST-2", 1)]).await;
         let probe = outbox.claim(NOW, 1, Pick::LeastFailed(5)).await.unwrap();
         assert_eq!(
-            (probe.lanes[0].failures, probe.next_due),
+            (probe.lanes[0].trials.failures, probe.next_due),
             (0, Some(NOW)),
             "{engine}"
         );
         let rest = outbox.claim(NOW, 1, Pick::LeastFailed(5)).await.unwrap();
         assert_eq!(
-            (rest.lanes[0].failures, rest.next_due),
+            (rest.lanes[0].trials.failures, rest.next_due),
             (1, None),
             "{engine}"
         );
@@ -272,7 +284,7 @@ async fn a_lane_is_in_flight_once_and_keeps_what_arrives_meanwhile() {
         );
         append(outbox, &[entry("b", "CUST-1", 2)]).await;
         let second = claim_one(outbox).await;
-        assert_eq!(second.customer.unwrap().as_str(), "CUST-2", "{engine}");
+        assert_eq!(second.key, key("CUST-2"), "{engine}");
         assert!(claim(outbox, NOW).await.lanes.is_empty(), "{engine}");
         let first = &claimed.lanes[0];
         outbox
@@ -314,7 +326,7 @@ async fn a_lane_that_is_to_try_again_is_not_due_before() {
         let later = NOW.after(Duration::from_secs(5));
         outbox
             .settle(Settlement {
-                failures: 3,
+                trials: after_failures(3),
                 ..settlement(&claimed, Vec::new(), later)
             })
             .await
@@ -328,7 +340,7 @@ async fn a_lane_that_is_to_try_again_is_not_due_before() {
         );
         let claimed = claim(outbox, later).await.lanes.remove(0);
         assert_eq!(
-            (claimed.waiting.len(), claimed.failures),
+            (claimed.waiting.len(), claimed.trials.failures),
             (2, 3),
             "{engine}"
         );
@@ -458,6 +470,7 @@ fn delivered(claimed: &ClaimedLane) -> LaneVersions {
         &claimed.versions,
         &claimed.candidates(),
         FoldMax(100),
+        NOW,
     ))
 }
 
@@ -479,7 +492,7 @@ async fn lane_versions_outlive_the_entries_that_brought_them() {
             version: claimed.waiting[0].version,
             update: &claimed.waiting[0].update,
         };
-        let fold = fold(&claimed.versions, &[late], FoldMax(100));
+        let fold = fold(&claimed.versions, &[late], FoldMax(100), NOW);
         assert_eq!(
             fold.stale,
             [(late.version.arrival, End::Superseded(kept[0].entry.0))],
@@ -504,16 +517,16 @@ async fn a_reopened_store_has_what_was_kept() {
         ))
         .await
         .unwrap();
-    let key = store.digest_key();
+    let digest_key = store.digest_key();
     store.close();
     assert!(matches!(
         store.append(vec![entry("c", "CUST-1", 1)]).await,
         Err(Error::Closed)
     ));
     let store = open(&path).unwrap();
-    assert_eq!(store.digest_key(), key);
+    assert_eq!(store.digest_key(), digest_key);
     assert_eq!(receipt(&store, "a").await.state, State::Delivered);
-    assert_eq!(claim_one(&store).await.customer.unwrap().as_str(), "CUST-2");
+    assert_eq!(claim_one(&store).await.key, key("CUST-2"));
 }
 
 /// P22, D16

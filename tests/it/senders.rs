@@ -19,7 +19,7 @@ const EVENTS: &str = "/v1/sources/crm/events";
 const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The labels that a page may have, and every value of each. What is not here came from outside, or is new.
-const LABELS: [(&str, &[&str]); 11] = [
+const LABELS: [(&str, &[&str]); 13] = [
     ("refused_total/problem", &PROBLEMS),
     (
         "unauthenticated_total/reason",
@@ -42,6 +42,23 @@ const LABELS: [(&str, &[&str]); 11] = [
             "attempts_exhausted",
             "unknown_customer",
             "unreadable",
+            "identity_conflict",
+            "ambiguous_customer",
+            "foreign_address",
+            "not_cleared",
+        ],
+    ),
+    ("lookups_total/outcome", &LOOKUPS),
+    (
+        "echo_mismatch_total/facet",
+        &[
+            "email",
+            "phone",
+            "first_name",
+            "last_name",
+            "preferred_language",
+            "address",
+            "metadata",
         ],
     ),
     (
@@ -69,12 +86,22 @@ const PROBLEMS: [&str; 18] = [
     "store_failed",
     "stopping",
 ];
-const OUTCOMES: [&str; 7] = [
+const LOOKUPS: [&str; 7] = [
+    "one",
+    "none",
+    "several",
+    "throttled",
+    "unavailable",
+    "unknown",
+    "denied",
+];
+const OUTCOMES: [&str; 8] = [
     "applied",
     "throttled",
     "unavailable",
     "unknown",
     "denied",
+    "unclear",
     "not_found",
     "rejected",
 ];

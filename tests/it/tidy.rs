@@ -18,7 +18,7 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("schema", &["event"]),
     ("mapping", &["event", "imprint"]),
     ("imprint", &["time"]),
-    ("fold", &["event", "imprint"]),
+    ("fold", &["event", "imprint", "time"]),
     ("outbox", &["event", "fold", "imprint", "planted", "time"]),
     (
         "ingress",
@@ -31,22 +31,30 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("ops", &["metrics", "outbox", "time"]),
     (
         "config",
-        &["dispatch", "event", "imprint", "mapping", "schema"],
+        &[
+            "dispatch", "event", "imprint", "mapping", "outbox", "schema",
+        ],
     ),
 ];
 
 /// Rooms that decide and never wait.
-const PURE: [&str; 10] = [
+const PURE: [&str; 16] = [
     "event.rs",
     "event/",
     "schema.rs",
     "mapping.rs",
     "mapping/",
     "fold.rs",
+    "fold/",
     "dispatch/backoff.rs",
+    "dispatch/condition.rs",
+    "dispatch/flight.rs",
     "dispatch/pace.rs",
     "dispatch/policy.rs",
+    "dispatch/settle.rs",
     "imprint/classify.rs",
+    "imprint/echo.rs",
+    "imprint/lookup.rs",
 ];
 
 /// A crate, and the places that may name it.

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::stage::Stage;
 use crate::cli::complain;
 use crate::cli::sender::fetch;
-use crate::dispatch::destination::Condition;
+use crate::dispatch::condition::Condition;
 use crate::time::{Clock, Timestamp};
 
 /// The longest page of metrics.

@@ -301,6 +301,7 @@ mod tests {
     use crate::config::sources::Source;
     use crate::event::SourceName;
     use crate::event::cloudevents::{self, Message, Mode};
+    use crate::imprint::clearing::Clearing;
     use crate::mapping::Mapped;
 
     fn map(source: &Source, letter: &Letter) -> Option<Mapped> {
@@ -320,7 +321,7 @@ mod tests {
 
     /// The sandbox's customer after one update.
     fn told(mapped: &Mapped) -> Value {
-        let mut body = mapped.update.body();
+        let mut body = mapped.update.body(Clearing::default());
         let history = body.remove("customer_history").unwrap();
         let mut address = serde_json::Map::new();
         for field in [
@@ -347,7 +348,13 @@ mod tests {
             let (Some(mapped), Some(claim)) = (mapped, &letter.claim) else {
                 continue;
             };
-            assert!(mapped.customer.is_same(&claim.imprint_id));
+            assert!(
+                mapped
+                    .customer
+                    .imprint()
+                    .unwrap()
+                    .is_same(&claim.imprint_id)
+            );
             assert_eq!(u64::try_from(mapped.version).unwrap(), claim.revision);
             let differences = claim.facts.differences(&told(&mapped));
             assert!(differences.is_empty(), "{} {differences:?}", letter.id);

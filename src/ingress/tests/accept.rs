@@ -2,7 +2,7 @@ use futures_util::future::join_all;
 
 use super::*;
 use crate::imprint::{Fact, Leaf};
-use crate::outbox::{Arrival, Digest};
+use crate::outbox::{Arrival, Digest, Stated};
 
 #[actix_web::test]
 async fn an_event_is_kept_and_answered_202() {
@@ -24,16 +24,17 @@ async fn an_event_is_kept_and_answered_202() {
         serde_json::from_slice::<Value>(&entry.event).unwrap(),
         event("e-1")
     );
-    let Arrival::Wait {
+    let Arrival::Wait(Stated {
         customer,
         epoch,
         value,
         update,
-    } = &entry.arrival
+    }) = &entry.arrival
     else {
         panic!("it waits");
     };
-    assert_eq!((customer.as_str(), *epoch, *value), ("C-1", 2, 7));
+    let customer = customer.imprint().unwrap().as_str();
+    assert_eq!((customer, *epoch, *value), ("C-1", 2, 7));
     let email = Fact::Set(json!("canary@example.com"));
     assert_eq!(update.fact(&Leaf::parse("email").unwrap()), Some(&email));
     assert_eq!(door.ingress.counts.accepted.get(), 1);

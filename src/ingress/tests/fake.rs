@@ -106,7 +106,8 @@ fn entry_id(place: usize) -> EntryId {
 
 fn state(entry: &NewEntry) -> State {
     match entry.arrival {
-        Arrival::Wait { .. } => State::Waiting,
+        Arrival::Wait(_) => State::Waiting,
+        Arrival::Park(..) => State::Parked,
         Arrival::Ignore => State::Ignored,
     }
 }

@@ -6,6 +6,7 @@ const SMALL: Limits = Limits {
     body_bytes_max: 1000,
     body_time_max: Duration::from_millis(20),
     batch_events_max: 2,
+    foreign_address: ForeignAddress::Park,
     version_ahead_max: Duration::ZERO,
 };
 

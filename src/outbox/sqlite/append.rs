@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::claim::{IMPRINT, PARTNER, low};
 use super::writer::Counts;
 use crate::event::{Attribute, Identity};
-use crate::imprint::ImprintId;
+use crate::imprint::{Customer, PartnerId};
 use crate::outbox::{
-    Appended, Arrival, Digest, EntryId, Kept, Lookup, NewEntry, ParkReason, Receipt, State,
+    Appended, Arrival, Digest, EntryId, Kept, LaneKey, Lookup, NewEntry, ParkReason, Priority,
+    Receipt, State, Stated,
 };
 use crate::time::Timestamp;
 
@@ -77,14 +79,16 @@ fn lookup(connection: &Connection, identity: &Identity) -> rusqlite::Result<Opti
 }
 
 fn keep(connection: &Connection, new: &NewEntry, counts: &mut Counts) -> rusqlite::Result<Kept> {
-    let (state, lane, settled_at) = match &new.arrival {
-        Arrival::Ignore => (State::Ignored, None, Some(new.accepted_at.as_millis())),
-        Arrival::Wait { customer, .. } => (
-            State::Waiting,
-            Some(enter_lane(connection, customer, new.accepted_at)?),
-            None,
-        ),
+    let now = new.accepted_at;
+    let (state, lane) = match &new.arrival {
+        Arrival::Ignore => (State::Ignored, None),
+        Arrival::Park(stated, _) => (State::Parked, Some(lane(connection, &key(stated), now)?)),
+        Arrival::Wait(stated) => {
+            let lane = enter_lane(connection, &key(stated), new.priority, now)?;
+            (State::Waiting, Some(lane))
+        }
     };
+    let settled_at = state.is_settled().then_some(now.as_millis());
     connection
         .prepare_cached(
             "INSERT INTO entry (source, ce_source, event_id, event_type, digest, lane, accepted_at, state, settled_at)
@@ -102,20 +106,7 @@ fn keep(connection: &Connection, new: &NewEntry, counts: &mut Counts) -> rusqlit
             settled_at,
         ])?;
     let entry = connection.last_insert_rowid();
-    if let Arrival::Wait {
-        epoch,
-        value,
-        update,
-        ..
-    } = &new.arrival
-    {
-        let facts = serde_json::to_vec(update)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        connection
-            .prepare_cached("INSERT INTO waiting (entry, lane, epoch, value, facts, event) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-            .execute(params![entry, lane, epoch, value, facts, new.event])?;
-        counts.waiting += 1;
-    }
+    keep_payload(connection, (entry, lane), new, counts)?;
     Ok(Kept {
         entry: EntryId(entry.unsigned_abs()),
         state,
@@ -123,22 +114,122 @@ fn keep(connection: &Connection, new: &NewEntry, counts: &mut Counts) -> rusqlit
     })
 }
 
-/// The customer's lane, made if there is none; due now unless it is due already.
-fn enter_lane(
+/// Keeps what an event states, as long as it is not over.
+fn keep_payload(
     connection: &Connection,
-    customer: &ImprintId,
+    (entry, lane): (i64, Option<i64>),
+    new: &NewEntry,
+    counts: &mut Counts,
+) -> rusqlite::Result<()> {
+    let now = new.accepted_at;
+    match &new.arrival {
+        Arrival::Ignore => {}
+        Arrival::Wait(stated) => {
+            let row = Payload::new(stated)?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO waiting (entry, lane, epoch, value, facts, event, partner, stated, accepted_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                )?
+                .execute(params![
+                    entry, lane, stated.epoch, stated.value, row.facts, new.event, row.partner, row.is_stated,
+                    now.as_millis(),
+                ])?;
+            counts.waiting += 1;
+        }
+        Arrival::Park(stated, reason) => {
+            let row = Payload::new(stated)?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO parked (entry, lane, epoch, value, facts, event, partner, stated, accepted_at, reason)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                )?
+                .execute(params![
+                    entry, lane, stated.epoch, stated.value, row.facts, new.event, row.partner, row.is_stated,
+                    now.as_millis(), reason_code(*reason),
+                ])?;
+            counts.parked += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Whose lane an event goes to: Imprint's id is what it can be sent to.
+fn key(stated: &Stated) -> LaneKey {
+    match &stated.customer {
+        Customer::Imprint(imprint) | Customer::Pair { imprint, .. } => {
+            LaneKey::Imprint(imprint.clone())
+        }
+        Customer::Partner(partner) => LaneKey::Partner(partner.clone()),
+    }
+}
+
+/// The lane of `key`, made if there is none, in which something waits from now on: due now, unless it rests.
+pub(super) fn enter_lane(
+    connection: &Connection,
+    key: &LaneKey,
+    priority: Priority,
     now: Timestamp,
 ) -> rusqlite::Result<i64> {
+    let (kind, canonical, received) = spelled(key);
     connection
         .prepare_cached(
-            "INSERT INTO lane (kind, customer, received, due_at) VALUES (0, ?1, ?2, ?3)
-             ON CONFLICT (kind, customer) DO UPDATE SET due_at = coalesce(due_at, excluded.due_at)
+            "INSERT INTO lane (kind, customer, received, due_at, low) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (kind, customer) DO UPDATE SET
+                 low = CASE WHEN idle OR due_at IS NULL THEN excluded.low ELSE min(low, excluded.low) END,
+                 due_at = CASE WHEN idle OR due_at IS NULL THEN excluded.due_at ELSE due_at END,
+                 idle = 0
              RETURNING id",
         )?
         .query_row(
-            params![customer.canonical(), customer.as_str(), now.as_millis()],
+            params![kind, canonical, received, now.as_millis(), low(priority)],
             |row| row.get(0),
         )
+}
+
+/// The lane of `key`, made if there is none; nothing waits in it because of this.
+fn lane(connection: &Connection, key: &LaneKey, now: Timestamp) -> rusqlite::Result<i64> {
+    let (kind, canonical, _) = spelled(key);
+    let found = connection
+        .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer = ?2")?
+        .query_row(params![kind, canonical], |row| row.get(0))
+        .optional()?;
+    if let Some(lane) = found {
+        return Ok(lane);
+    }
+    let lane = enter_lane(connection, key, Priority::Low, now)?;
+    connection.execute(
+        "UPDATE lane SET due_at = NULL, idle = 1 WHERE id = ?1",
+        [lane],
+    )?;
+    Ok(lane)
+}
+
+/// The kind of a lane, the spelling that finds it, and the one that was received.
+fn spelled(key: &LaneKey) -> (i64, String, &str) {
+    match key {
+        LaneKey::Imprint(imprint) => (IMPRINT, imprint.canonical(), imprint.as_str()),
+        LaneKey::Partner(partner) => (PARTNER, partner.as_str().to_owned(), partner.as_str()),
+    }
+}
+
+/// What is kept of an event as long as it is not over.
+struct Payload<'a> {
+    facts: Vec<u8>,
+    partner: Option<&'a str>,
+    is_stated: bool,
+}
+
+impl<'a> Payload<'a> {
+    fn new(stated: &'a Stated) -> rusqlite::Result<Self> {
+        let facts = serde_json::to_vec(&stated.update)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        Ok(Self {
+            facts,
+            partner: stated.customer.partner().map(PartnerId::as_str),
+            is_stated: stated.customer.imprint().is_some(),
+        })
+    }
 }
 
 /// Where an entry stands.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::claim::Flights;
 use super::lock::{FILE_MODE, beside};
+use crate::outbox::{EntryId, IN_FLIGHT_MAX, LaneId};
 use crate::planted::{self, Planted};
 use crate::time::{self, Timestamp};
 
@@ -15,7 +17,10 @@ use crate::time::{self, Timestamp};
 const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The layout, step by step; a store remembers how many of the steps it has. A step is never changed, only followed.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/3.sql"),
+];
 
 /// How much of the file SQLite keeps in memory, in KiB (negative, as SQLite wants it): the working set of the indexes
 /// with a million entries waiting, inside the 64 MiB the whole process is to need.
@@ -98,7 +103,10 @@ impl OpenError {
 }
 
 /// Opens the store, or makes it whole beside its place and moves it there, and gives its digest key.
-pub(super) fn connection(path: &Path, now: Timestamp) -> Result<(Connection, [u8; 32]), OpenError> {
+pub(super) fn connection(
+    path: &Path,
+    now: Timestamp,
+) -> Result<(Connection, [u8; 32], Flights), OpenError> {
     let file = |source| OpenError::File {
         path: path.to_owned(),
         source,
@@ -128,7 +136,46 @@ pub(super) fn connection(path: &Path, now: Timestamp) -> Result<(Connection, [u8
             |row| row.get(0),
         )
         .map_err(OpenError::sqlite("reading the digest key"))?;
-    Ok((connection, key))
+    let flights = flights(&connection).map_err(OpenError::sqlite("reading how it was left"))?;
+    Ok((connection, key, flights))
+}
+
+/// What the process before this one may have had in flight, if it did not end in order. Lanes are claimed in the order in
+/// which they are due, so they are among the first.
+fn flights(connection: &Connection) -> rusqlite::Result<Flights> {
+    let was_left_in_order: Option<bool> = connection
+        .query_row("SELECT value FROM meta WHERE name = 'clean'", [], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES ('clean', 0) ON CONFLICT (name) DO UPDATE SET value = 0",
+        [],
+    )?;
+    if was_left_in_order == Some(true) {
+        return Ok(Flights::default());
+    }
+    let doubted = connection
+        .prepare(
+            "SELECT id FROM (SELECT id FROM lane WHERE low = 0 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?1)
+             UNION ALL
+             SELECT id FROM (SELECT id FROM lane WHERE low = 1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?1)",
+        )?
+        .query_map([IN_FLIGHT_MAX], |row| row.get(0).map(LaneId))?
+        .collect::<rusqlite::Result<_>>()?;
+    let sent_to = connection.query_row("SELECT coalesce(max(id), 0) FROM entry", [], |row| {
+        row.get(0).map(EntryId)
+    })?;
+    Ok(Flights {
+        doubted,
+        sent_to,
+        ..Flights::default()
+    })
+}
+
+/// Notes that nothing is in flight; only the last thing that a process does may be this.
+pub(super) fn leave_in_order(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'", [])
 }
 
 /// Makes a store under another name and renames it: a crash on the way leaves no half of one.

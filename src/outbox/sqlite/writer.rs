@@ -1,14 +1,14 @@
 //! The thread that owns the connection: takes what has come in, commits it as one group, then answers.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
+use super::claim::{self, Flights};
 use super::room::Room;
-use super::{Shared, append, bytes, dispatch};
+use super::{Shared, append, bytes, open, settle};
 use crate::outbox::{
     Appended, Claim, Depth, EntryId, Error, LaneId, Lookup, NewEntry, Pick, Receipt, Settlement,
     State,
@@ -54,7 +54,7 @@ pub(super) struct Writer {
     room: Room,
     has_room: bool,
     shared: Arc<Shared>,
-    in_flight: HashSet<LaneId>,
+    flights: Flights,
     counts: Counts,
 }
 
@@ -103,6 +103,7 @@ struct Written {
 impl Writer {
     pub(super) fn new(
         connection: Connection,
+        flights: Flights,
         room: Room,
         shared: Arc<Shared>,
     ) -> rusqlite::Result<Self> {
@@ -120,7 +121,7 @@ impl Writer {
             room,
             has_room: true,
             shared,
-            in_flight: HashSet::new(),
+            flights,
             counts,
         })
     }
@@ -140,6 +141,11 @@ impl Writer {
                 failed.send_replace(true);
                 return;
             }
+        }
+        if self.flights.lanes.is_empty()
+            && let Err(error) = open::leave_in_order(&self.connection)
+        {
+            tracing::warn!(error = %error, "the store was not left in order; the next start asserts more than it had to");
         }
     }
 
@@ -211,7 +217,7 @@ impl Writer {
                 .push(append::append(&transaction, batch, &mut written.counts)?);
         }
         for (settlement, _) in settles {
-            written.settled.extend(dispatch::settle(
+            written.settled.extend(settle::settle(
                 &transaction,
                 settlement,
                 &mut written.counts,
@@ -230,7 +236,8 @@ impl Writer {
         self.counts = written.counts;
         answer(appends, written.appended);
         for (settlement, reply) in settles {
-            self.in_flight.remove(&settlement.lane);
+            self.flights.lanes.remove(&settlement.lane);
+            self.flights.doubted.remove(&settlement.lane);
             let _unheard = reply.send(Ok(()));
         }
         self.shared.waiters.settle(&written.settled);
@@ -245,10 +252,10 @@ impl Writer {
                 pick,
                 reply,
             } => {
-                let claim = dispatch::claim(&self.connection, &self.in_flight, now, (max, pick))?;
+                let claim = claim::claim(&self.connection, &self.flights, now, (max, pick))?;
                 let lanes: Vec<LaneId> = claim.lanes.iter().map(|claimed| claimed.lane).collect();
                 if reply.send(Ok(claim)).is_ok() {
-                    self.in_flight.extend(lanes);
+                    self.flights.lanes.extend(lanes);
                 }
             }
             Command::Find(lookup, reply) => {
@@ -258,7 +265,7 @@ impl Writer {
                 let _unheard = reply.send(Ok(append::state(&self.connection, entry)?));
             }
             Command::Depth(reply) => {
-                let oldest = dispatch::oldest(&self.connection)?;
+                let oldest = settle::oldest(&self.connection)?;
                 let Counts { waiting, parked } = self.counts;
                 let _unheard = reply.send(Ok(Depth {
                     waiting,

@@ -1,0 +1,353 @@
+//! What is asked of Imprint about one claimed lane, step by step, until it is known what to make of it. Pure.
+//!
+//! Mostly that is one update. A lane that is known by the partner's id is looked up first; a refusal that may concern
+//! everybody or one customer only is told apart by a retrieve; a customer who is gone is looked up once more; and a line
+//! of the address that Imprint kept although it was cleared is sent once more as the empty text.
+
+use serde_json::{Map, Value};
+
+use super::condition::News;
+use super::rules::Rules;
+use crate::fold::{Fold, FoldMax, fold};
+use crate::imprint::clearing::AddressClearing;
+use crate::imprint::{
+    Cause, Customer, Echo, Found, ImprintId, Leaf, Outcome, PartnerId, Request, told_apart,
+};
+use crate::outbox::{ClaimedLane, EntryId, LaneKey, Pair, WaitingEntry};
+use crate::time::Timestamp;
+
+/// One claimed lane under way.
+#[derive(Debug)]
+pub struct Flight {
+    /// The lane, as it was claimed.
+    pub claimed: ClaimedLane,
+    /// What of it is sent.
+    pub fold: Fold,
+    /// The entries whose ids Imprint contradicts.
+    pub conflicts: Vec<EntryId>,
+    /// What Imprint said of a partner's id on the way.
+    pub learned: Option<Pair>,
+    /// What has been asked last.
+    asked: Asked,
+}
+
+/// What has been asked last.
+#[derive(Debug)]
+enum Asked {
+    Nothing,
+    Update,
+    /// Whether the customer is there, after this refusal.
+    Retrieve(Cause),
+    /// Who somebody is; `None` is nobody yet, else the customer who is gone.
+    Search(PartnerId, Option<ImprintId>),
+    /// That a line be emptied, after everything else was applied with this echo.
+    Insist(Echo),
+}
+
+/// What is to be asked next, or what it all comes to.
+#[derive(Debug)]
+pub enum Step {
+    /// Ask this.
+    Ask(Ask),
+    /// This is known.
+    Conclude(Conclusion),
+}
+
+/// One question to Imprint.
+#[derive(Debug)]
+pub enum Ask {
+    /// To take facts.
+    Update(Request),
+    /// Whether a customer is there.
+    Retrieve(ImprintId),
+    /// Who somebody is.
+    Search(PartnerId),
+}
+
+/// What Imprint said to it.
+#[derive(Debug)]
+pub enum Answer {
+    /// To an update.
+    Outcome(Outcome),
+    /// To a retrieve or a search.
+    Found(Found),
+}
+
+/// What it all comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// There was nothing to ask.
+    Nothing,
+    /// There is no leave to search before this moment.
+    Postponed(Timestamp),
+    /// The update came to this.
+    Updated(Outcome),
+    /// It was applied, but these cleared lines stay.
+    NotCleared(Vec<Leaf>),
+    /// Those who are known by the partner's id are this customer.
+    Is(ImprintId),
+    /// They are nobody whom Imprint knows.
+    Nobody,
+    /// They are several.
+    Several,
+}
+
+impl Flight {
+    /// Takes a claimed lane and says what to do first.
+    pub fn start(mut claimed: ClaimedLane, rules: &Rules, now: Timestamp) -> (Self, Step) {
+        doubt(&mut claimed, rules, now);
+        let conflicts = conflicts(&claimed, rules, now);
+        let candidates: Vec<_> = claimed
+            .waiting
+            .iter()
+            .filter(|waiting| !conflicts.contains(&waiting.entry))
+            .map(WaitingEntry::candidate)
+            .collect();
+        let fold = match claimed.key {
+            Some(LaneKey::Imprint(_)) => {
+                fold(&claimed.versions, &candidates, max(&claimed, rules), now)
+            }
+            Some(LaneKey::Partner(_)) | None => Fold::default(),
+        };
+        let mut flight = Self {
+            claimed,
+            fold,
+            conflicts,
+            learned: None,
+            asked: Asked::Nothing,
+        };
+        let step = flight.first(rules, now);
+        (flight, step)
+    }
+
+    fn first(&mut self, rules: &Rules, now: Timestamp) -> Step {
+        match self.claimed.key.clone() {
+            None => Step::Conclude(Conclusion::Nothing),
+            Some(LaneKey::Partner(partner)) => self.who_is(partner, rules, now),
+            Some(LaneKey::Imprint(customer)) => {
+                let body = self.fold.update.body(rules.clearing);
+                if body.is_empty() {
+                    return Step::Conclude(Conclusion::Nothing);
+                }
+                let cleared = match rules.clearing.address {
+                    AddressClearing::Verify => self.fold.update.cleared_lines(),
+                    AddressClearing::Empty | AddressClearing::Omit => Vec::new(),
+                };
+                self.asked = Asked::Update;
+                Step::Ask(Ask::Update(Request {
+                    customer,
+                    body,
+                    cleared,
+                }))
+            }
+        }
+    }
+
+    fn who_is(&mut self, partner: PartnerId, rules: &Rules, now: Timestamp) -> Step {
+        let known = self.claimed.known.iter();
+        let known = known
+            .filter(|pair| pair.partner == partner)
+            .find(|pair| is_believed(pair, rules, now));
+        match known {
+            _ if self.claimed.waiting.is_empty() => Step::Conclude(Conclusion::Nothing),
+            Some(Pair {
+                imprint: Some(imprint),
+                ..
+            }) => Step::Conclude(Conclusion::Is(imprint.clone())),
+            Some(Pair { imprint: None, .. }) => Step::Conclude(Conclusion::Nobody),
+            None => self.search(partner, None),
+        }
+    }
+
+    fn search(&mut self, partner: PartnerId, gone: Option<ImprintId>) -> Step {
+        self.asked = Asked::Search(partner.clone(), gone);
+        Step::Ask(Ask::Search(partner))
+    }
+
+    /// Hears an answer and says what to do next.
+    pub fn hear(&mut self, answer: Answer, now: Timestamp) -> Step {
+        match (std::mem::replace(&mut self.asked, Asked::Nothing), answer) {
+            (Asked::Update, Answer::Outcome(outcome)) => self.updated(outcome),
+            (Asked::Insist(echo), Answer::Outcome(outcome)) => insisted(echo, outcome),
+            (Asked::Retrieve(cause), Answer::Found(found)) => {
+                self.updated(told_apart(cause, found))
+            }
+            (Asked::Search(partner, gone), Answer::Found(found)) => {
+                self.found(partner, gone.as_ref(), found, now)
+            }
+            // Nobody asks one thing and hears another; if it were so, it would be as if no answer had come.
+            (_, Answer::Outcome(_) | Answer::Found(_)) => {
+                Step::Conclude(Conclusion::Updated(Outcome::Unknown(Cause::Protocol)))
+            }
+        }
+    }
+
+    fn updated(&mut self, outcome: Outcome) -> Step {
+        match (outcome, self.customer()) {
+            (Outcome::Unclear(cause), Some(customer)) => {
+                self.asked = Asked::Retrieve(cause);
+                Step::Ask(Ask::Retrieve(customer))
+            }
+            (Outcome::NotFound, Some(customer)) => match self.named_by_partner() {
+                Some(partner) => self.search(partner, Some(customer)),
+                None => Step::Conclude(Conclusion::Updated(Outcome::NotFound)),
+            },
+            (Outcome::Applied(echo), Some(customer)) if !echo.standing.is_empty() => {
+                let body = echo.standing.iter().map(|leaf| {
+                    let line = leaf.to_string();
+                    (line, Value::String(String::new()))
+                });
+                let request = Request {
+                    customer,
+                    body: body.collect::<Map<_, _>>(),
+                    cleared: echo.standing.clone(),
+                };
+                self.asked = Asked::Insist(echo);
+                Step::Ask(Ask::Update(request))
+            }
+            (outcome, _) => Step::Conclude(Conclusion::Updated(outcome)),
+        }
+    }
+
+    fn found(
+        &mut self,
+        partner: PartnerId,
+        gone: Option<&ImprintId>,
+        found: Found,
+        now: Timestamp,
+    ) -> Step {
+        let imprint = match found {
+            Found::One(imprint) => Some(imprint),
+            Found::None => None,
+            Found::Several => return Step::Conclude(Conclusion::Several),
+            Found::Not(outcome) => return Step::Conclude(Conclusion::Updated(outcome)),
+        };
+        self.learned = Some(Pair {
+            partner,
+            imprint: imprint.clone(),
+            confirmed_at: now,
+        });
+        let is_gone = |imprint: &ImprintId| gone.is_some_and(|gone| gone.is_same(imprint.as_str()));
+        Step::Conclude(match imprint {
+            Some(imprint) if is_gone(&imprint) => Conclusion::Updated(Outcome::NotFound),
+            Some(imprint) => Conclusion::Is(imprint),
+            None => Conclusion::Nobody,
+        })
+    }
+
+    /// Imprint's id of the lane's customer.
+    pub fn imprint(&self) -> Option<&ImprintId> {
+        match &self.claimed.key {
+            Some(LaneKey::Imprint(imprint)) => Some(imprint),
+            Some(LaneKey::Partner(_)) | None => None,
+        }
+    }
+
+    fn customer(&self) -> Option<ImprintId> {
+        self.imprint().cloned()
+    }
+
+    /// The partner's id that brought entries into this lane that did not name Imprint's.
+    fn named_by_partner(&self) -> Option<PartnerId> {
+        self.claimed
+            .waiting
+            .iter()
+            .find_map(|waiting| match &waiting.customer {
+                Customer::Partner(partner) => Some(partner.clone()),
+                Customer::Imprint(_) | Customer::Pair { .. } => None,
+            })
+    }
+}
+
+/// What a conclusion says about the destination; `None` where nothing was asked.
+pub fn news(conclusion: &Conclusion, learned: Option<&Pair>) -> Option<News> {
+    Some(match conclusion {
+        Conclusion::Nothing | Conclusion::Postponed(_) => return None,
+        // Believed from before, and not asked.
+        Conclusion::Is(_) | Conclusion::Nobody if learned.is_none() => return None,
+        Conclusion::Is(_) | Conclusion::Nobody | Conclusion::Several => News::Answered,
+        Conclusion::NotCleared(_) | Conclusion::Updated(Outcome::Applied(_)) => News::Applied,
+        Conclusion::Updated(Outcome::NotFound | Outcome::Rejected(_)) => News::Answered,
+        Conclusion::Updated(
+            Outcome::Unavailable(_) | Outcome::Unknown(_) | Outcome::Unclear(_),
+        ) => News::Failed,
+        Conclusion::Updated(Outcome::Throttled(hint)) => News::Throttled(*hint),
+        Conclusion::Updated(Outcome::Denied(Cause::Status(403..=405))) => News::Forbidden,
+        Conclusion::Updated(Outcome::Denied(_)) => News::Refused,
+    })
+}
+
+/// An emptied line is the only thing still open: what was applied stays applied.
+fn insisted(first: Echo, outcome: Outcome) -> Step {
+    Step::Conclude(match outcome {
+        Outcome::Applied(echo) if echo.standing.is_empty() => {
+            Conclusion::Updated(Outcome::Applied(first))
+        }
+        Outcome::Applied(echo) => Conclusion::NotCleared(echo.standing),
+        Outcome::Rejected(_) => Conclusion::NotCleared(first.standing),
+        // It is all sent again, and asked for again.
+        outcome @ (Outcome::Throttled(_)
+        | Outcome::Unavailable(_)
+        | Outcome::Unknown(_)
+        | Outcome::Unclear(_)
+        | Outcome::Denied(_)
+        | Outcome::NotFound) => Conclusion::Updated(outcome),
+    })
+}
+
+/// What a process before this one may have sent is in doubt.
+fn doubt(claimed: &mut ClaimedLane, rules: &Rules, now: Timestamp) {
+    let Some(to) = claimed.perhaps_sent_to else {
+        return;
+    };
+    let sent: Vec<_> = claimed
+        .waiting
+        .iter()
+        .filter(|waiting| waiting.entry <= to)
+        .map(WaitingEntry::candidate)
+        .collect();
+    claimed.versions =
+        std::mem::take(&mut claimed.versions).perhaps_sent(&sent, now.after(rules.assert_after));
+}
+
+/// How many entries the next request of a lane may carry.
+fn max(claimed: &ClaimedLane, rules: &Rules) -> FoldMax {
+    let is_unfolding = claimed
+        .unfold_to
+        .is_some_and(|to| claimed.waiting.iter().any(|waiting| waiting.entry <= to));
+    FoldMax(if is_unfolding { 1 } else { rules.fold_max })
+}
+
+/// Whether what was said of a partner's id still holds.
+fn is_believed(pair: &Pair, rules: &Rules, now: Timestamp) -> bool {
+    let ttl = match pair.imprint {
+        Some(_) => rules.pair_ttl,
+        None => rules.unknown_ttl,
+    };
+    now.since(pair.confirmed_at) < ttl
+}
+
+/// The entries that name two ids of which Imprint has said that they are not the same customer's. One wrong row of a CRM
+/// must not send somebody's facts to another cardholder.
+fn conflicts(claimed: &ClaimedLane, rules: &Rules, now: Timestamp) -> Vec<EntryId> {
+    let trusted: Vec<(&PartnerId, &ImprintId)> = claimed
+        .known
+        .iter()
+        .filter(|pair| is_believed(pair, rules, now))
+        .filter_map(|pair| Some((&pair.partner, pair.imprint.as_ref()?)))
+        .collect();
+    let contradicts = |waiting: &&WaitingEntry| {
+        let Customer::Pair { imprint, partner } = &waiting.customer else {
+            return false;
+        };
+        trusted.iter().any(|(trusted_partner, trusted_imprint)| {
+            (*trusted_partner == partner) != trusted_imprint.is_same(imprint.as_str())
+        })
+    };
+    claimed
+        .waiting
+        .iter()
+        .filter(contradicts)
+        .map(|waiting| waiting.entry)
+        .collect()
+}

@@ -1,0 +1,643 @@
+//! What is asked about a lane, and what becomes of it: flights flown by hand, without a store or a network.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::condition::{Condition, Fault, News};
+use super::destination::View;
+use super::flight::{Answer, Ask, Conclusion, Flight, Step, news};
+use super::policy::{Applied, Attempt, Decision, Rest, decide};
+use super::rules::{Rules, UnknownCustomer};
+use super::settle::settlement;
+use crate::event::Version;
+use crate::fold::LaneVersions;
+use crate::imprint::clearing::{AddressClearing, Clearing};
+use crate::imprint::{
+    Cause, Customer, Echo, Fact, Found, ImprintId, Leaf, Outcome, PartnerId, Rejection,
+};
+use crate::outbox::{
+    ClaimedLane, EntryId, LaneId, LaneKey, Pair, ParkReason, Settlement, Trials, WaitingEntry,
+};
+use crate::time::Timestamp;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+
+const RULES: Rules = Rules {
+    fold_max: 100,
+    attempts_max: 12,
+    assert_after: Duration::from_secs(60),
+    clearing: Clearing {
+        fields: crate::imprint::clearing::FieldClearing::Omit,
+        address: AddressClearing::Verify,
+    },
+    unknown: UnknownCustomer::Ignore,
+    wait_max: Duration::from_hours(24),
+    pair_ttl: Duration::from_hours(24),
+    unknown_ttl: Duration::from_mins(15),
+};
+
+fn imprint(id: &str) -> ImprintId {
+    ImprintId::parse(id).unwrap()
+}
+
+fn partner(id: &str) -> PartnerId {
+    PartnerId::parse(id).unwrap()
+}
+
+fn named(imprint_id: Option<&str>, partner_id: Option<&str>) -> Customer {
+    match (imprint_id, partner_id) {
+        (Some(id), None) => Customer::Imprint(imprint(id)),
+        (None, Some(id)) => Customer::Partner(partner(id)),
+        (Some(id), Some(other)) => Customer::Pair {
+            imprint: imprint(id),
+            partner: partner(other),
+        },
+        (None, None) => panic!("an event names somebody"),
+    }
+}
+
+fn waiting(entry: u64, value: i64, path: &str) -> WaitingEntry {
+    let fact = (Leaf::parse(path).unwrap(), Fact::from_value(json!("x")));
+    WaitingEntry {
+        entry: EntryId(entry),
+        version: Version {
+            epoch: 0,
+            value,
+            arrival: entry,
+        },
+        update: [fact].into_iter().collect(),
+        customer: named(Some("CUST-1"), None),
+        accepted_at: NOW,
+    }
+}
+
+/// A lane with two entries that ride together, 1 and 3, one that 1 beats, and one that cannot be read.
+fn lane() -> ClaimedLane {
+    ClaimedLane {
+        key: Some(LaneKey::Imprint(imprint("CUST-1"))),
+        trials: Trials {
+            failures: 2,
+            spent: 0,
+            tried_at: Some(NOW),
+        },
+        waiting: vec![
+            waiting(1, 5, "email"),
+            waiting(2, 4, "email"),
+            waiting(3, 6, "phone"),
+        ],
+        unreadable: vec![EntryId(9)],
+        ..ClaimedLane::empty(LaneId(7), Trials::default())
+    }
+}
+
+/// A lane with one entry, whose event names its customer like this.
+fn lane_of(key: LaneKey, customer: Customer) -> ClaimedLane {
+    ClaimedLane {
+        key: Some(key),
+        waiting: vec![WaitingEntry {
+            customer,
+            ..waiting(1, 5, "email")
+        }],
+        ..ClaimedLane::empty(LaneId(7), Trials::default())
+    }
+}
+
+/// Flies a lane on these answers; says what was asked, and what it comes to.
+fn fly(
+    claimed: ClaimedLane,
+    rules: &Rules,
+    answers: Vec<Answer>,
+) -> (Flight, Vec<String>, Conclusion) {
+    let (mut flight, mut step) = Flight::start(claimed, rules, NOW);
+    let mut asked = Vec::new();
+    let mut answers = answers.into_iter();
+    loop {
+        match step {
+            Step::Conclude(conclusion) => {
+                assert!(answers.next().is_none(), "nobody asked");
+                return (flight, asked, conclusion);
+            }
+            Step::Ask(ask) => {
+                asked.push(match ask {
+                    Ask::Update(request) => format!("update {}", Value::Object(request.body)),
+                    Ask::Retrieve(customer) => format!("retrieve {}", customer.as_str()),
+                    Ask::Search(partner) => format!("search {}", partner.as_str()),
+                });
+                step = flight.hear(answers.next().expect("an answer"), NOW);
+            }
+        }
+    }
+}
+
+const fn view(fault: Fault) -> View {
+    View {
+        condition: Condition::FIRST,
+        fault,
+    }
+}
+
+/// What becomes of a lane whose update had this outcome.
+fn settle(claimed: ClaimedLane, outcome: Outcome, fault: Fault) -> (Decision, Settlement) {
+    let (flight, _, conclusion) = fly(claimed, &RULES, vec![Answer::Outcome(outcome)]);
+    conclude(&flight, conclusion, fault, &RULES)
+}
+
+fn conclude(
+    flight: &Flight,
+    conclusion: Conclusion,
+    fault: Fault,
+    rules: &Rules,
+) -> (Decision, Settlement) {
+    let decision = decide(flight, conclusion, view(fault), rules);
+    let settlement = settlement(flight, decision.clone(), rules, (NOW, 0.5));
+    (decision, settlement)
+}
+
+fn ended(settlement: &Settlement) -> Vec<(u64, &'static str)> {
+    settlement
+        .endings
+        .iter()
+        .map(|(entry, ending)| (entry.0, ending.state().as_str()))
+        .collect()
+}
+
+fn rejection() -> Outcome {
+    Outcome::Rejected(Rejection {
+        status: 400,
+        kind: Some("BAD_REQUEST".to_owned()),
+        param: Some("email".to_owned()),
+    })
+}
+
+// === outcome and decision ===
+
+const fn again(applied: Applied, attempt: Attempt) -> Decision {
+    Decision::Again {
+        applied,
+        rest: Rest::Backoff,
+        attempt,
+    }
+}
+
+#[test]
+fn every_outcome_has_its_decision() {
+    use Fault::{OfAnyone, OfTheLane};
+    let cause = Cause::Status(500);
+    let key = || Outcome::Denied(Cause::Status(401));
+    let forbidden = || Outcome::Denied(Cause::Status(403));
+    let throttled = || Outcome::Throttled(None);
+    let (unavailable, unknown) = (|| Outcome::Unavailable(cause), || Outcome::Unknown(cause));
+    let echo = Echo::default;
+    let table = [
+        (
+            Outcome::Applied(echo()),
+            OfAnyone,
+            Decision::Deliver(echo()),
+        ),
+        (throttled(), OfAnyone, Decision::Hold(Rest::None)),
+        (throttled(), OfTheLane, Decision::Hold(Rest::Backoff)),
+        (key(), OfAnyone, Decision::Hold(Rest::None)),
+        (key(), OfTheLane, Decision::Hold(Rest::None)),
+        (forbidden(), OfAnyone, Decision::Hold(Rest::None)),
+        (forbidden(), OfTheLane, again(Applied::No, Attempt::Spent)),
+        (unavailable(), OfAnyone, again(Applied::No, Attempt::Free)),
+        (unavailable(), OfTheLane, again(Applied::No, Attempt::Spent)),
+        (unknown(), OfAnyone, again(Applied::Maybe, Attempt::Free)),
+        (unknown(), OfTheLane, again(Applied::Maybe, Attempt::Spent)),
+        (Outcome::NotFound, OfAnyone, Decision::Absent),
+        (rejection(), OfAnyone, Decision::Unfold),
+    ];
+    for (outcome, fault, decision) in table {
+        let decided = settle(lane(), outcome.clone(), fault).0;
+        assert_eq!(decided, decision, "{outcome:?}");
+    }
+}
+
+#[test]
+fn one_entry_that_is_rejected_is_parked_with_imprints_words() {
+    let alone = ClaimedLane {
+        waiting: vec![waiting(1, 5, "email")],
+        ..lane()
+    };
+    let parked = Decision::Park {
+        reason: ParkReason::Rejected,
+        detail: Some("status 400 BAD_REQUEST email".to_owned()),
+    };
+    assert_eq!(settle(alone, rejection(), Fault::OfAnyone).0, parked);
+}
+
+#[test]
+fn what_is_delivered_names_what_it_beat() {
+    let (_, settlement) = settle(lane(), Outcome::Applied(Echo::default()), Fault::OfAnyone);
+    assert_eq!(
+        ended(&settlement),
+        [
+            (9, "parked"),
+            (1, "delivered"),
+            (2, "superseded"),
+            (3, "delivered")
+        ]
+    );
+    assert_eq!(
+        (settlement.trials, settlement.due),
+        (Trials::default(), NOW)
+    );
+    assert!(settlement.versions.is_some());
+}
+
+/// U25, U34, U35: no fault of the destination ends an entry, and only a failure of the lane itself is an attempt spent.
+#[test]
+fn a_fault_of_the_destination_ends_nothing() {
+    let cause = Cause::Status(503);
+    let table = [
+        (Outcome::Throttled(None), Fault::OfAnyone, (0, 2, 0)),
+        (Outcome::Throttled(None), Fault::OfTheLane, (0, 3, 0)),
+        (
+            Outcome::Denied(Cause::Status(401)),
+            Fault::OfTheLane,
+            (0, 2, 0),
+        ),
+        (Outcome::Unavailable(cause), Fault::OfAnyone, (2, 3, 0)),
+        (Outcome::Unavailable(cause), Fault::OfTheLane, (2, 3, 1)),
+        (Outcome::Unknown(cause), Fault::OfTheLane, (2, 3, 1)),
+    ];
+    for (outcome, fault, expected) in table {
+        let (_, settlement) = settle(lane(), outcome.clone(), fault);
+        let Trials {
+            failures, spent, ..
+        } = settlement.trials;
+        assert_eq!(ended(&settlement), [(9, "parked")], "{outcome:?}");
+        assert_eq!(
+            (settlement.attempted.len(), failures, spent),
+            expected,
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn the_first_failure_of_a_lane_is_never_held_against_it() {
+    let fresh = ClaimedLane {
+        trials: Trials::default(),
+        ..lane()
+    };
+    let (_, settlement) = settle(
+        fresh,
+        Outcome::Unavailable(Cause::Connect),
+        Fault::OfTheLane,
+    );
+    assert_eq!(
+        (settlement.trials.failures, settlement.trials.spent),
+        (1, 0)
+    );
+}
+
+/// O06: what alone keeps failing while others are served is parked, but only what is at fault.
+#[test]
+fn an_entry_that_alone_keeps_failing_is_parked_after_its_attempts() {
+    let tried = |waiting| ClaimedLane {
+        trials: Trials {
+            failures: 20,
+            spent: 11,
+            tried_at: Some(NOW),
+        },
+        waiting,
+        ..lane()
+    };
+    let failed = || Outcome::Unavailable(Cause::Status(500));
+    let two = vec![waiting(1, 5, "email"), waiting(3, 6, "phone")];
+    let (decision, settlement) = settle(tried(two.clone()), failed(), Fault::OfTheLane);
+    assert_eq!(decision, Decision::Unfold);
+    assert_eq!(
+        (settlement.unfold_to, settlement.trials.spent),
+        (Some(EntryId(3)), 0)
+    );
+    let (_, settlement) = settle(tried(two[..1].to_vec()), failed(), Fault::OfTheLane);
+    assert_eq!(ended(&settlement), [(9, "parked"), (1, "parked")]);
+    let (_, settlement) = settle(tried(two[..1].to_vec()), failed(), Fault::OfAnyone);
+    assert_eq!(
+        ended(&settlement),
+        [(9, "parked")],
+        "an outage spends nothing"
+    );
+}
+
+#[test]
+fn clearing_alone_needs_no_request() {
+    let mut claimed = lane();
+    for entry in &mut claimed.waiting {
+        let leaf = entry.update.leaves().next().unwrap().clone();
+        entry.update.insert(leaf, Fact::Cleared);
+    }
+    let (flight, asked, conclusion) = fly(claimed, &RULES, vec![]);
+    let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    assert_eq!(asked.len(), 0);
+    assert_eq!(
+        ended(&settlement),
+        [
+            (9, "parked"),
+            (1, "ignored"),
+            (2, "superseded"),
+            (3, "ignored")
+        ]
+    );
+    assert!(settlement.attempted.is_empty());
+}
+
+// === late requests ===
+
+/// U37, P07: what may land late is remembered, whoever sent it.
+#[test]
+fn an_unknown_outcome_is_asserted_once_more_when_something_newer_was_delivered() {
+    let first = ClaimedLane {
+        waiting: vec![waiting(1, 5, "email")],
+        ..lane()
+    };
+    let (_, unknown) = settle(first, Outcome::Unknown(Cause::Deadline), Fault::OfAnyone);
+    assert_eq!(unknown.assert_at, None);
+    let second = ClaimedLane {
+        versions: unknown.versions.unwrap(),
+        waiting: vec![waiting(1, 5, "email"), waiting(4, 7, "email")],
+        ..lane()
+    };
+    let (_, delivered) = settle(second, Outcome::Applied(Echo::default()), Fault::OfAnyone);
+    let until = NOW.after(RULES.assert_after);
+    assert_eq!(delivered.assert_at, Some(until));
+    let idle = ClaimedLane {
+        versions: delivered.versions.unwrap(),
+        waiting: Vec::new(),
+        ..lane()
+    };
+    let (mut flight, step) = Flight::start(idle, &RULES, until);
+    assert!(matches!(step, Step::Ask(Ask::Update(_))));
+    let answer = Answer::Outcome(Outcome::Applied(Echo::default()));
+    let Step::Conclude(conclusion) = flight.hear(answer, until) else {
+        panic!("nothing more is asked")
+    };
+    let (_, asserted) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    assert_eq!((flight.fold.asserted, asserted.assert_at), (1, None));
+}
+
+/// P07, V3
+#[test]
+fn what_a_process_before_may_have_sent_is_remembered_even_while_nothing_can_be_sent() {
+    let claimed = ClaimedLane {
+        perhaps_sent_to: Some(EntryId(2)),
+        ..lane()
+    };
+    let (_, held) = settle(claimed.clone(), Outcome::Throttled(None), Fault::OfAnyone);
+    assert_ne!(held.versions, None);
+    assert_ne!(held.versions, Some(LaneVersions::default()));
+    let (_, delivered) = settle(claimed, Outcome::Applied(Echo::default()), Fault::OfAnyone);
+    assert_eq!(delivered.assert_at, Some(NOW.after(RULES.assert_after)));
+}
+
+// === refusals told apart ===
+
+/// M05, U26, U27
+#[test]
+fn a_refused_update_is_told_apart_by_a_retrieve() {
+    let cause = Cause::Status(403);
+    let table = [
+        (
+            Found::One(imprint("CUST-1")),
+            Outcome::Denied(cause),
+            News::Forbidden,
+        ),
+        (
+            Found::Not(Outcome::Denied(Cause::Status(401))),
+            Outcome::Denied(cause),
+            News::Forbidden,
+        ),
+        (Found::None, Outcome::NotFound, News::Answered),
+        (
+            Found::Not(Outcome::Unavailable(Cause::Connect)),
+            Outcome::Unavailable(Cause::Connect),
+            News::Failed,
+        ),
+    ];
+    for (found, outcome, expected) in table {
+        let answers = vec![
+            Answer::Outcome(Outcome::Unclear(cause)),
+            Answer::Found(found.clone()),
+        ];
+        let (_, asked, conclusion) = fly(lane(), &RULES, answers);
+        assert_eq!(asked[1..], ["retrieve CUST-1"]);
+        assert_eq!(news(&conclusion, None), Some(expected), "{found:?}");
+        assert_eq!(conclusion, Conclusion::Updated(outcome));
+    }
+}
+
+// === clearing ===
+
+fn clearing_lane() -> ClaimedLane {
+    let mut claimed = lane();
+    claimed.unreadable.clear();
+    let line = Leaf::parse("street_line2").unwrap();
+    claimed.waiting[2].update.insert(line, Fact::Cleared);
+    claimed
+}
+
+fn still_there() -> Echo {
+    Echo {
+        standing: vec![Leaf::parse("street_line2").unwrap()],
+        ..Echo::default()
+    }
+}
+
+/// A forgotten "Apt 4B" is a wrong letterbox.
+#[test]
+fn a_cleared_line_that_stays_is_emptied_and_parked_if_it_stays_then() {
+    let applied = |echo| Answer::Outcome(Outcome::Applied(echo));
+    let answers = vec![applied(still_there()), applied(Echo::default())];
+    let (flight, asked, conclusion) = fly(clearing_lane(), &RULES, answers);
+    assert_eq!(asked[1], r#"update {"street_line2":""}"#);
+    let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    assert_eq!(
+        ended(&settlement),
+        [(1, "delivered"), (2, "superseded"), (3, "delivered")]
+    );
+    for last in [Outcome::Applied(still_there()), rejection()] {
+        let answers = vec![applied(still_there()), Answer::Outcome(last)];
+        let (flight, _, conclusion) = fly(clearing_lane(), &RULES, answers);
+        let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+        assert_eq!(
+            ended(&settlement),
+            [(1, "delivered"), (2, "superseded"), (3, "parked")]
+        );
+    }
+    let answers = vec![
+        applied(still_there()),
+        Answer::Outcome(Outcome::Unknown(Cause::Deadline)),
+    ];
+    let (flight, _, conclusion) = fly(clearing_lane(), &RULES, answers);
+    let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    assert_eq!(ended(&settlement), [], "it is all sent again");
+}
+
+// === identity ===
+
+fn pair(partner_id: &str, imprint_id: Option<&str>) -> Pair {
+    Pair {
+        partner: partner(partner_id),
+        imprint: imprint_id.map(imprint),
+        confirmed_at: NOW,
+    }
+}
+
+fn partner_lane(known: Vec<Pair>) -> ClaimedLane {
+    let customer = named(None, Some("P-1"));
+    ClaimedLane {
+        known,
+        ..lane_of(LaneKey::Partner(partner("P-1")), customer)
+    }
+}
+
+#[test]
+fn a_partner_lane_moves_once_it_is_known_whose_it_is() {
+    let found = vec![Answer::Found(Found::One(imprint("CUST-2")))];
+    for (known, answers) in [(vec![], found), (vec![pair("P-1", Some("CUST-2"))], vec![])] {
+        let has_asked = !answers.is_empty();
+        let (flight, asked, conclusion) = fly(partner_lane(known), &RULES, answers);
+        assert_eq!(asked.len(), usize::from(has_asked));
+        assert_eq!(conclusion, Conclusion::Is(imprint("CUST-2")));
+        let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+        let moved = settlement.moved.unwrap();
+        assert_eq!(
+            (moved.to, moved.entries),
+            (imprint("CUST-2"), vec![EntryId(1)])
+        );
+        assert_eq!(settlement.learned.is_some(), has_asked);
+        assert!(settlement.endings.is_empty());
+    }
+}
+
+#[test]
+fn what_was_said_of_an_id_is_believed_for_a_while() {
+    let long_ago = Timestamp::from_millis(NOW.as_millis() - 24 * 3_600_000);
+    let old = Pair {
+        confirmed_at: long_ago,
+        ..pair("P-1", Some("CUST-2"))
+    };
+    let (_, asked, _) = fly(
+        partner_lane(vec![old]),
+        &RULES,
+        vec![Answer::Found(Found::None)],
+    );
+    assert_eq!(asked, ["search P-1"]);
+    let (_, asked, conclusion) = fly(partner_lane(vec![pair("P-1", None)]), &RULES, vec![]);
+    assert_eq!((asked.len(), conclusion), (0, Conclusion::Nobody));
+}
+
+#[test]
+fn somebody_whom_imprint_does_not_know_is_treated_as_the_policy_says() {
+    let too_old = Timestamp::from_millis(NOW.as_millis() - 25 * 3_600_000);
+    let table = [
+        (UnknownCustomer::Ignore, NOW, vec![(1, "ignored")]),
+        (UnknownCustomer::Park, NOW, vec![(1, "parked")]),
+        (UnknownCustomer::Wait, NOW, vec![]),
+        (UnknownCustomer::Wait, too_old, vec![(1, "ignored")]),
+    ];
+    for (unknown, accepted_at, expected) in table {
+        let rules = Rules { unknown, ..RULES };
+        let mut claimed = partner_lane(vec![]);
+        claimed.waiting[0].accepted_at = accepted_at;
+        let (flight, _, conclusion) = fly(claimed, &rules, vec![Answer::Found(Found::None)]);
+        let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &rules);
+        assert_eq!(ended(&settlement), expected, "{unknown:?}");
+        assert_eq!(settlement.learned, Some(pair("P-1", None)));
+        if unknown == UnknownCustomer::Wait {
+            assert_eq!(settlement.due, NOW.after(RULES.unknown_ttl));
+        }
+    }
+}
+
+#[test]
+fn somebody_who_is_several_is_parked() {
+    let (flight, _, conclusion) = fly(
+        partner_lane(vec![]),
+        &RULES,
+        vec![Answer::Found(Found::Several)],
+    );
+    let (decision, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    assert_eq!(decision, Decision::ParkAll(ParkReason::AmbiguousCustomer));
+    assert_eq!(ended(&settlement), [(1, "parked")]);
+}
+
+/// M13: who is gone is looked up once more, if only the partner's id was named.
+#[test]
+fn a_customer_who_is_gone_is_looked_up_once_more() {
+    let lane = |customer| lane_of(LaneKey::Imprint(imprint("CUST-1")), customer);
+    let gone = || Answer::Outcome(Outcome::NotFound);
+    let stated = named(Some("CUST-1"), Some("P-1"));
+    let (_, asked, conclusion) = fly(lane(stated), &RULES, vec![gone()]);
+    assert_eq!(
+        (asked.len(), conclusion),
+        (1, Conclusion::Updated(Outcome::NotFound))
+    );
+    let table = [
+        (
+            Found::One(imprint("CUST-2")),
+            Conclusion::Is(imprint("CUST-2")),
+        ),
+        (
+            Found::One(imprint("CUST-1")),
+            Conclusion::Updated(Outcome::NotFound),
+        ),
+        (Found::None, Conclusion::Nobody),
+    ];
+    for (found, expected) in table {
+        let answers = vec![gone(), Answer::Found(found)];
+        let (_, asked, conclusion) = fly(lane(named(None, Some("P-1"))), &RULES, answers);
+        assert_eq!((asked[1].as_str(), conclusion), ("search P-1", expected));
+    }
+}
+
+#[test]
+fn an_event_that_contradicts_what_imprint_said_is_parked() {
+    let table = [
+        (pair("P-1", Some("CUST-1")), "delivered"),
+        (pair("P-1", Some("CUST-2")), "parked"),
+        (pair("P-2", Some("CUST-1")), "parked"),
+        (pair("P-2", Some("CUST-2")), "delivered"),
+        (pair("P-1", None), "delivered"),
+    ];
+    for (known, expected) in table {
+        let claimed = ClaimedLane {
+            known: vec![known.clone()],
+            ..lane_of(
+                LaneKey::Imprint(imprint("CUST-1")),
+                named(Some("CUST-1"), Some("P-1")),
+            )
+        };
+        let answers = match expected {
+            "delivered" => vec![Answer::Outcome(Outcome::Applied(Echo::default()))],
+            _ => vec![],
+        };
+        let (flight, _, conclusion) = fly(claimed, &RULES, answers);
+        let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+        assert_eq!(ended(&settlement), [(1, expected)], "{known:?}");
+    }
+}
+
+#[test]
+fn an_echo_confirms_a_pair_where_somebody_goes_by_one() {
+    let echo = Outcome::Applied(Echo {
+        partner: Some(partner("P-1")),
+        ..Echo::default()
+    });
+    let lane = |customer| lane_of(LaneKey::Imprint(imprint("CUST-1")), customer);
+    let learned = |claimed| settle(claimed, echo.clone(), Fault::OfAnyone).1.learned;
+    let both = named(Some("CUST-1"), Some("P-1"));
+    assert_eq!(
+        learned(lane(both.clone())),
+        Some(pair("P-1", Some("CUST-1")))
+    );
+    assert_eq!(learned(lane(named(Some("CUST-1"), None))), None);
+    let known = ClaimedLane {
+        known: vec![pair("P-1", Some("CUST-1"))],
+        ..lane(both)
+    };
+    assert_eq!(learned(known), None);
+}

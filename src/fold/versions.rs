@@ -1,0 +1,316 @@
+//! What a lane remembers of its customer when its entries are gone: how new Imprint's facts are, and what is in doubt.
+//!
+//! A request that was sent and never soundly answered may land late, after newer facts have been delivered, and undo
+//! them. Imprint offers nothing to prevent that. So a lane remembers what may still land, and for how long; facts that
+//! are delivered meanwhile are kept and asserted once more when that time is over. A request that lands even later
+//! than that cannot be excluded.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::Error as _;
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Candidate, Fold};
+use crate::event::Version;
+use crate::imprint::{Fact, Leaf, Update};
+use crate::time::Timestamp;
+
+/// How new the facts are that Imprint has of one customer, leaf by leaf. Outlives the entries that brought them.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LaneVersions {
+    /// What a 2xx confirmed.
+    delivered: Versions,
+    /// What was sent without a sound answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    doubt: Option<Doubt>,
+}
+
+/// Requests that may still land, and what they would undo.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Doubt {
+    /// Until when they may, in milliseconds.
+    until: i64,
+    /// The oldest version of each leaf that may.
+    sent: Versions,
+    /// Newer facts that were delivered meanwhile.
+    facts: Update,
+}
+
+impl LaneVersions {
+    /// Notes that every version in `fold` reached Imprint.
+    #[must_use]
+    pub fn delivered(mut self, fold: &Fold) -> Self {
+        if fold.ends_doubt {
+            self.doubt = None;
+        }
+        for (leaf, version) in &fold.versions {
+            self.delivered.0.insert(leaf.clone(), *version);
+            let older_may_land = |doubt: &&mut Doubt| {
+                let sent = doubt.sent.0.get(leaf);
+                sent.is_some_and(|sent| sent < version)
+            };
+            if let Some(doubt) = self.doubt.as_mut().filter(older_may_land)
+                && let Some(fact) = fold.update.fact(leaf)
+            {
+                doubt.facts.insert(leaf.clone(), fact.clone());
+            }
+        }
+        self
+    }
+
+    /// Notes that every version in `fold` may have reached Imprint, or may until `until`.
+    #[must_use]
+    pub fn maybe_applied(self, fold: &Fold, until: Timestamp) -> Self {
+        let sent = fold.versions.iter().map(|(leaf, version)| (leaf, *version));
+        self.doubted(sent, until)
+    }
+
+    /// Notes that these may have been sent by a process that did not live to hear of it.
+    #[must_use]
+    pub fn perhaps_sent(self, candidates: &[Candidate<'_>], until: Timestamp) -> Self {
+        let sent = candidates.iter().flat_map(|candidate| {
+            let leaves = candidate.update.leaves();
+            leaves.map(|leaf| (leaf, candidate.version))
+        });
+        self.doubted(sent, until)
+    }
+
+    fn doubted<'a>(
+        mut self,
+        sent: impl Iterator<Item = (&'a Leaf, Version)>,
+        until: Timestamp,
+    ) -> Self {
+        let mut sent = sent.peekable();
+        if sent.peek().is_none() {
+            return self;
+        }
+        let doubt = self.doubt.get_or_insert_with(|| Doubt {
+            until: until.as_millis(),
+            sent: Versions::default(),
+            facts: Update::default(),
+        });
+        doubt.until = doubt.until.max(until.as_millis());
+        for (leaf, version) in sent {
+            let oldest = doubt.sent.0.entry(leaf.clone()).or_insert(version);
+            *oldest = version.min(*oldest);
+        }
+        self
+    }
+
+    /// When facts are to be asserted once more, if any are.
+    pub fn assert_at(&self) -> Option<Timestamp> {
+        let doubt = self.doubt.as_ref()?;
+        (!doubt.facts.is_empty()).then(|| Timestamp::from_millis(doubt.until))
+    }
+
+    /// Whether nothing can land any more that was in doubt.
+    pub(super) fn doubt_is_over(&self, now: Timestamp) -> bool {
+        self.doubt
+            .as_ref()
+            .is_some_and(|doubt| doubt.until <= now.as_millis())
+    }
+
+    /// The facts that are to be asserted once more now.
+    pub(super) fn to_assert(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&Leaf, Version, &Fact)> {
+        let over = self.doubt.as_ref().filter(|_| self.doubt_is_over(now));
+        over.into_iter()
+            .flat_map(|doubt| doubt.facts.iter())
+            .filter_map(|(leaf, fact)| Some((leaf, self.of(leaf)?, fact)))
+    }
+
+    /// The version of a leaf that was delivered.
+    pub(super) fn of(&self, leaf: &Leaf) -> Option<Version> {
+        self.delivered.0.get(leaf).copied()
+    }
+}
+
+impl fmt::Debug for LaneVersions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaneVersions")
+            .field("delivered", &self.delivered)
+            .field("doubt", &self.doubt)
+            .finish()
+    }
+}
+
+/// A version a leaf, stored grouped: the leaves of one entry share one version.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Versions(BTreeMap<Leaf, Version>);
+
+/// One group as it is stored: epoch, value, arrival, and the paths of the leaves.
+type Group<P> = (u32, i64, u64, Vec<P>);
+
+impl Serialize for Versions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut groups: BTreeMap<Version, Vec<String>> = BTreeMap::new();
+        for (leaf, version) in &self.0 {
+            groups.entry(*version).or_default().push(leaf.to_string());
+        }
+        let mut seq = serializer.serialize_seq(Some(groups.len()))?;
+        for (version, leaves) in groups {
+            seq.serialize_element(&(version.epoch, version.value, version.arrival, leaves))?;
+        }
+        seq.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Versions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut versions = BTreeMap::new();
+        for (epoch, value, arrival, leaves) in Vec::<Group<String>>::deserialize(deserializer)? {
+            for path in leaves {
+                let leaf = Leaf::parse(&path)
+                    .ok_or_else(|| D::Error::custom("a leaf Imprint does not know"))?;
+                versions.insert(
+                    leaf,
+                    Version {
+                        epoch,
+                        value,
+                        arrival,
+                    },
+                );
+            }
+        }
+        Ok(Self(versions))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::super::{FoldMax, fold};
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+    const UNTIL: Timestamp = Timestamp::from_millis(1_060_000);
+
+    fn entry(value: i64, arrival: u64, facts: &[(&str, &str)]) -> (Version, Update) {
+        let facts = facts
+            .iter()
+            .map(|(path, value)| (Leaf::parse(path).unwrap(), Fact::from_value(json!(value))));
+        let version = Version {
+            epoch: 0,
+            value,
+            arrival,
+        };
+        (version, facts.collect())
+    }
+
+    fn fold_at(lane: &LaneVersions, waiting: &[(Version, Update)], now: Timestamp) -> Fold {
+        let candidates: Vec<_> = waiting
+            .iter()
+            .map(|(version, update)| Candidate {
+                version: *version,
+                update,
+            })
+            .collect();
+        fold(lane, &candidates, FoldMax(100), now)
+    }
+
+    fn sent(fold: &Fold) -> Value {
+        fold.update
+            .iter()
+            .map(|(leaf, fact)| match fact {
+                Fact::Set(value) => (leaf.to_string(), value.clone()),
+                Fact::Cleared => (leaf.to_string(), Value::Null),
+            })
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+
+    /// A lane to which the first entry was sent without an answer, and the second one was delivered.
+    fn overtaken() -> LaneVersions {
+        let old = [entry(1, 1, &[("email", "old"), ("city", "Elko")])];
+        let lane = LaneVersions::default();
+        let unanswered = fold_at(&lane, &old, NOW);
+        let lane = lane.maybe_applied(&unanswered, UNTIL);
+        let both = [old[0].clone(), entry(2, 2, &[("email", "new")])];
+        let answered = fold_at(&lane, &both, NOW);
+        lane.delivered(&answered)
+    }
+
+    /// U37, V3: the late request would put the old e-mail back; the city it carries is still the newest.
+    #[test]
+    fn what_an_unanswered_request_may_undo_is_asserted_once_more() {
+        let lane = overtaken();
+        assert_eq!(lane.assert_at(), Some(UNTIL));
+        assert_eq!(sent(&fold_at(&lane, &[], NOW)), json!({}));
+        let again = fold_at(&lane, &[], UNTIL);
+        assert_eq!((sent(&again), again.asserted), (json!({"email": "new"}), 1));
+        let lane = lane.delivered(&again);
+        assert_eq!(lane.assert_at(), None);
+        assert_eq!(sent(&fold_at(&lane, &[], UNTIL)), json!({}));
+    }
+
+    #[test]
+    fn an_answer_to_the_same_facts_leaves_nothing_to_assert() {
+        let entries = [entry(1, 1, &[("email", "a")])];
+        let lane = LaneVersions::default();
+        let fold = fold_at(&lane, &entries, NOW);
+        let lane = lane.maybe_applied(&fold, UNTIL).delivered(&fold);
+        assert_eq!(lane.assert_at(), None);
+        // Until it cannot land any more, something newer may still have to be asserted.
+        let newer = [entry(2, 2, &[("email", "b")])];
+        let lane = lane.clone().delivered(&fold_at(&lane, &newer, NOW));
+        assert_eq!(lane.assert_at(), Some(UNTIL));
+    }
+
+    #[test]
+    fn an_assertion_carries_what_is_newer_meanwhile() {
+        let lane = overtaken();
+        let newer = [entry(3, 3, &[("email", "newest")])];
+        let fold = fold_at(&lane, &newer, UNTIL);
+        assert_eq!(
+            (sent(&fold), fold.asserted),
+            (json!({"email": "newest"}), 0)
+        );
+        assert_eq!(lane.delivered(&fold).assert_at(), None);
+    }
+
+    #[test]
+    fn an_assertion_without_an_answer_is_made_again() {
+        let later = UNTIL.after(Duration::from_secs(60));
+        let lane = overtaken();
+        let unanswered = fold_at(&lane, &[], UNTIL);
+        let lane = lane.maybe_applied(&unanswered, later);
+        assert_eq!(lane.assert_at(), Some(later));
+        assert_eq!(sent(&fold_at(&lane, &[], later)), json!({"email": "new"}));
+    }
+
+    /// P07: nobody knows which of them the process before had sent.
+    #[test]
+    fn what_a_process_before_may_have_sent_is_in_doubt() {
+        let waiting = [
+            entry(1, 1, &[("email", "a")]),
+            entry(2, 2, &[("email", "b")]),
+        ];
+        let candidates: Vec<_> = waiting
+            .iter()
+            .map(|(version, update)| Candidate {
+                version: *version,
+                update,
+            })
+            .collect();
+        let lane = LaneVersions::default().perhaps_sent(&candidates, UNTIL);
+        let fold = fold_at(&lane, &waiting, NOW);
+        assert_eq!(lane.delivered(&fold).assert_at(), Some(UNTIL));
+        let alone = LaneVersions::default().perhaps_sent(&candidates[..1], UNTIL);
+        let fold = fold_at(&alone, &waiting[..1], NOW);
+        assert_eq!(alone.delivered(&fold).assert_at(), None);
+    }
+
+    #[test]
+    fn lane_versions_read_back_as_they_were() {
+        let lane = overtaken();
+        let kept = serde_json::to_string(&lane).unwrap();
+        assert_eq!(serde_json::from_str::<LaneVersions>(&kept).unwrap(), lane);
+    }
+}

@@ -1,0 +1,353 @@
+//! What the reference engine keeps, and how each operation changes it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::event::{Identity, Version};
+use crate::fold::LaneVersions;
+use crate::imprint::{Customer, PartnerId};
+use crate::outbox::{
+    Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Kept, LaneId, LaneKey, Moved,
+    NewEntry, PROBE_WINDOW, Pair, Pick, Priority, Receipt, Settlement, State, Stated, Trials,
+    WAITING_WINDOW, WaitingEntry,
+};
+use crate::time::Timestamp;
+
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) entries: BTreeMap<EntryId, Entry>,
+    identities: HashMap<Identity, EntryId>,
+    lanes: BTreeMap<LaneId, Lane>,
+    keys: HashMap<String, LaneId>,
+    in_flight: HashSet<LaneId>,
+    pairs: BTreeMap<PartnerId, Pair>,
+    doubted: HashSet<LaneId>,
+    sent_to: EntryId,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) receipt: Receipt,
+    digest: Digest,
+}
+
+#[derive(Debug)]
+struct Lane {
+    key: LaneKey,
+    due: Option<Timestamp>,
+    priority: Priority,
+    versions: LaneVersions,
+    trials: Trials,
+    unfold_to: Option<EntryId>,
+    waiting: BTreeMap<EntryId, WaitingEntry>,
+    parked: BTreeMap<EntryId, WaitingEntry>,
+}
+
+impl Lane {
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Takes one more entry that waits.
+    fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
+        if self.is_idle() {
+            self.due = Some(now);
+            self.priority = priority;
+        }
+        self.priority = self.priority.min(priority);
+        self.waiting.insert(entry.entry, entry);
+    }
+}
+
+impl Tables {
+    /// Forgets what was in flight, and remembers that something may have been.
+    pub(super) fn crash(&mut self) {
+        let due = self.lanes.iter().filter(|(_, lane)| lane.due.is_some());
+        self.doubted = due.map(|(lane, _)| *lane).collect();
+        let last = self.entries.last_key_value();
+        self.sent_to = last.map(|(last, _)| *last).unwrap_or_default();
+        self.in_flight.clear();
+    }
+
+    pub(super) fn append(&mut self, batch: Vec<NewEntry>) -> Appended {
+        let mut first: HashMap<&Identity, Digest> = HashMap::new();
+        let conflicts: Vec<usize> = batch
+            .iter()
+            .enumerate()
+            .filter(|(_, new)| {
+                let kept = self
+                    .identities
+                    .get(&new.identity)
+                    .and_then(|entry| self.entries.get(entry));
+                let digest = *first
+                    .entry(&new.identity)
+                    .or_insert_with(|| kept.map_or(new.digest, |kept| kept.digest));
+                digest != new.digest
+            })
+            .map(|(place, _)| place)
+            .collect();
+        if conflicts.is_empty() {
+            Appended::Kept(batch.into_iter().map(|new| self.keep(new)).collect())
+        } else {
+            Appended::Conflict(conflicts)
+        }
+    }
+
+    fn keep(&mut self, new: NewEntry) -> Kept {
+        if let Some(entry) = self.identities.get(&new.identity) {
+            let state = self
+                .entries
+                .get(entry)
+                .map_or(State::Waiting, |entry| entry.receipt.state);
+            return Kept {
+                entry: *entry,
+                state,
+                duplicate: true,
+            };
+        }
+        let entry = EntryId(
+            self.entries
+                .last_key_value()
+                .map_or(1, |(last, _)| last.0 + 1),
+        );
+        let mut parked = None;
+        let state = match new.arrival {
+            Arrival::Ignore => State::Ignored,
+            Arrival::Park(stated, reason) => {
+                parked = Some((reason, None));
+                let (_, row) = self.lane(&stated.customer);
+                row.parked
+                    .insert(entry, waiting(entry, stated, new.accepted_at));
+                State::Parked
+            }
+            Arrival::Wait(stated) => {
+                let (_, row) = self.lane(&stated.customer);
+                let waiting = waiting(entry, stated, new.accepted_at);
+                row.enter(waiting, new.priority, new.accepted_at);
+                State::Waiting
+            }
+        };
+        self.identities.insert(new.identity.clone(), entry);
+        let receipt = Receipt {
+            entry,
+            identity: new.identity,
+            event_type: new.event_type,
+            state,
+            attempts: 0,
+            accepted_at: new.accepted_at,
+            settled_at: state.is_settled().then_some(new.accepted_at),
+            superseded_by: None,
+            parked,
+        };
+        self.entries.insert(
+            entry,
+            Entry {
+                receipt,
+                digest: new.digest,
+            },
+        );
+        Kept {
+            entry,
+            state,
+            duplicate: false,
+        }
+    }
+
+    /// The lane that an event about `customer` goes to.
+    fn lane(&mut self, customer: &Customer) -> (LaneId, &mut Lane) {
+        let key = match customer {
+            Customer::Imprint(imprint) | Customer::Pair { imprint, .. } => {
+                LaneKey::Imprint(imprint.clone())
+            }
+            Customer::Partner(partner) => LaneKey::Partner(partner.clone()),
+        };
+        self.lane_of(key)
+    }
+
+    fn lane_of(&mut self, key: LaneKey) -> (LaneId, &mut Lane) {
+        let next = LaneId(
+            self.lanes
+                .last_key_value()
+                .map_or(1, |(last, _)| last.0 + 1),
+        );
+        let spelled = match &key {
+            LaneKey::Imprint(imprint) => format!("imprint {}", imprint.canonical()),
+            LaneKey::Partner(partner) => format!("partner {}", partner.as_str()),
+        };
+        let lane = *self.keys.entry(spelled).or_insert(next);
+        let row = self.lanes.entry(lane).or_insert_with(|| Lane {
+            key,
+            due: None,
+            priority: Priority::Live,
+            versions: LaneVersions::default(),
+            trials: Trials::default(),
+            unfold_to: None,
+            waiting: BTreeMap::new(),
+            parked: BTreeMap::new(),
+        });
+        (lane, row)
+    }
+
+    pub(super) fn claim(&mut self, now: Timestamp, max: usize, pick: Pick) -> Claim {
+        let mut claim = Claim::default();
+        for priority in [Priority::Live, Priority::Low] {
+            let room = max.saturating_sub(claim.lanes.len());
+            let (lanes, next_due) = self.due(priority, now, room, pick);
+            claim.next_due = claim.next_due.into_iter().chain(next_due).min();
+            let lanes = lanes.into_iter().filter_map(|lane| self.claim_one(lane));
+            claim.lanes.extend(lanes);
+        }
+        claim
+    }
+
+    /// The lanes of one priority that are to be claimed, and when the next one is due.
+    fn due(
+        &self,
+        priority: Priority,
+        now: Timestamp,
+        max: usize,
+        pick: Pick,
+    ) -> (Vec<LaneId>, Option<Timestamp>) {
+        let mut due: Vec<(Timestamp, LaneId, u32)> = self
+            .lanes
+            .iter()
+            .filter(|(lane, row)| row.priority == priority && !self.in_flight.contains(*lane))
+            .filter_map(|(lane, row)| row.due.map(|due| (due, *lane, row.trials.failures)))
+            .collect();
+        due.sort_unstable();
+        let later = due.split_off(due.partition_point(|(due, _, _)| *due <= now));
+        if pick != Pick::LongestDue {
+            due.truncate(PROBE_WINDOW);
+        }
+        pick.sort(&mut due, |(_, _, failures)| *failures);
+        let next_due = due
+            .get(max)
+            .or_else(|| later.first())
+            .map(|(due, _, _)| *due);
+        due.truncate(max);
+        (due.into_iter().map(|(_, lane, _)| lane).collect(), next_due)
+    }
+
+    fn claim_one(&mut self, lane: LaneId) -> Option<ClaimedLane> {
+        let row = self.lanes.get(&lane)?;
+        self.in_flight.insert(lane);
+        let waiting = row.waiting.values().rev().take(WAITING_WINDOW);
+        let waiting: Vec<WaitingEntry> = waiting.cloned().collect();
+        let is_named = |pair: &&Pair| {
+            let by_imprint = match (&row.key, &pair.imprint) {
+                (LaneKey::Imprint(imprint), Some(other)) => imprint.is_same(other.as_str()),
+                (LaneKey::Imprint(_) | LaneKey::Partner(_), _) => false,
+            };
+            by_imprint
+                || waiting
+                    .iter()
+                    .any(|waiting| waiting.customer.partner() == Some(&pair.partner))
+        };
+        Some(ClaimedLane {
+            lane,
+            key: Some(row.key.clone()),
+            versions: row.versions.clone(),
+            trials: row.trials,
+            unfold_to: row.unfold_to,
+            perhaps_sent_to: self.doubted.contains(&lane).then_some(self.sent_to),
+            known: self.pairs.values().filter(is_named).cloned().collect(),
+            waiting,
+            unreadable: Vec::new(),
+        })
+    }
+
+    pub(super) fn settle(&mut self, settlement: Settlement) -> Vec<(EntryId, State)> {
+        self.in_flight.remove(&settlement.lane);
+        self.doubted.remove(&settlement.lane);
+        for entry in &settlement.attempted {
+            if let Some(entry) = self.entries.get_mut(entry) {
+                entry.receipt.attempts += 1;
+            }
+        }
+        let mut settled = Vec::new();
+        for (entry, ending) in &settlement.endings {
+            settled.extend(self.end(&settlement, *entry, ending));
+        }
+        if let Some(pair) = settlement.learned {
+            self.pairs.insert(pair.partner.clone(), pair);
+        }
+        if let Some(moved) = settlement.moved {
+            self.go_on(settlement.lane, moved, settlement.at);
+        }
+        let Some(lane) = self.lanes.get_mut(&settlement.lane) else {
+            return settled;
+        };
+        if let Some(versions) = settlement.versions {
+            lane.versions = versions;
+        }
+        lane.trials = settlement.trials;
+        lane.unfold_to = settlement.unfold_to;
+        lane.due = if lane.is_idle() {
+            settlement.assert_at
+        } else {
+            Some(settlement.due)
+        };
+        settled
+    }
+
+    /// Ends one entry, unless it has ended before.
+    fn end(
+        &mut self,
+        settlement: &Settlement,
+        entry: EntryId,
+        ending: &Ending,
+    ) -> Option<(EntryId, State)> {
+        let lane = self.lanes.get_mut(&settlement.lane)?;
+        let waiting = lane.waiting.remove(&entry)?;
+        let mut parked = None;
+        let mut superseded_by = None;
+        match ending {
+            Ending::Superseded(winner) => {
+                let winner = self.entries.get(winner);
+                superseded_by = winner.map(|winner| winner.receipt.identity.id.clone());
+            }
+            Ending::Parked { reason, detail } => {
+                lane.parked.insert(entry, waiting);
+                parked = Some((*reason, detail.clone()));
+            }
+            Ending::Delivered | Ending::Ignored => {}
+        }
+        let row = &mut self.entries.get_mut(&entry)?.receipt;
+        row.state = ending.state();
+        row.settled_at = Some(settlement.at);
+        row.superseded_by = superseded_by;
+        row.parked = parked;
+        Some((entry, row.state))
+    }
+
+    /// Lets entries go on in the lane of the customer that they turned out to be about.
+    fn go_on(&mut self, from: LaneId, moved: Moved, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(&from) else {
+            return;
+        };
+        let priority = lane.priority;
+        let entries: Vec<WaitingEntry> = moved
+            .entries
+            .iter()
+            .filter_map(|entry| lane.waiting.remove(entry))
+            .collect();
+        let (_, to) = self.lane_of(LaneKey::Imprint(moved.to));
+        for entry in entries {
+            to.enter(entry, priority, now);
+        }
+    }
+}
+
+/// An entry that waits from now on.
+fn waiting(entry: EntryId, stated: Stated, accepted_at: Timestamp) -> WaitingEntry {
+    WaitingEntry {
+        entry,
+        version: Version {
+            epoch: stated.epoch,
+            value: stated.value,
+            arrival: entry.0,
+        },
+        update: stated.update,
+        customer: stated.customer,
+        accepted_at,
+    }
+}

@@ -1,0 +1,246 @@
+//! The SQL of claiming lanes.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, Row, params};
+
+use super::pair;
+use crate::event::Version;
+use crate::fold::LaneVersions;
+use crate::imprint::{Customer, ImprintId, PartnerId, Update};
+use crate::outbox::{
+    CLAIM_BYTES_MAX, Claim, ClaimedLane, EntryId, LaneId, LaneKey, PROBE_WINDOW, Pair, Pick,
+    Priority, Trials, WAITING_WINDOW, WaitingEntry,
+};
+use crate::time::Timestamp;
+
+/// The number of the kind of lane that is known by Imprint's id.
+pub(super) const IMPRINT: i64 = 0;
+/// The number of the kind that is known by the partner's.
+pub(super) const PARTNER: i64 = 1;
+
+/// Lanes that are not free, or not free of doubt.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    /// Those that are claimed.
+    pub(super) lanes: HashSet<LaneId>,
+    /// Those that a process before this one may have had in flight.
+    pub(super) doubted: HashSet<LaneId>,
+    /// The last entry that process can have sent.
+    pub(super) sent_to: EntryId,
+}
+
+/// A lane's row, before what waits in it is read.
+struct LaneRow {
+    lane: LaneId,
+    kind: i64,
+    received: String,
+    due: Timestamp,
+    trials: Trials,
+    unfold_to: Option<u64>,
+    versions: Option<Vec<u8>>,
+}
+
+/// Claims up to `max` lanes that are due and not in flight, those with something live in them first.
+pub(super) fn claim(
+    connection: &Connection,
+    flights: &Flights,
+    now: Timestamp,
+    (max, pick): (usize, Pick),
+) -> rusqlite::Result<Claim> {
+    let mut claim = Claim::default();
+    for priority in [Priority::Live, Priority::Low] {
+        let room = max.saturating_sub(claim.lanes.len());
+        let (rows, next_due) = due(connection, flights, (priority, now), (room, pick))?;
+        claim.next_due = claim.next_due.into_iter().chain(next_due).min();
+        for row in rows {
+            claim.lanes.push(read_lane(connection, row, flights)?);
+        }
+    }
+    Ok(claim)
+}
+
+/// The lanes of one priority that are to be claimed, and when the next one is due.
+fn due(
+    connection: &Connection,
+    flights: &Flights,
+    (priority, now): (Priority, Timestamp),
+    (max, pick): (usize, Pick),
+) -> rusqlite::Result<(Vec<LaneRow>, Option<Timestamp>)> {
+    let window = match pick {
+        Pick::LongestDue => max,
+        Pick::LeastFailed(_) => max.max(PROBE_WINDOW),
+    };
+    // Lanes in flight are still due: skipping all of them costs that many rows at most.
+    let limit = window.saturating_add(flights.lanes.len()).saturating_add(1);
+    let mut free = connection
+        .prepare_cached(
+            "SELECT id, kind, received, due_at, failures, spent, tried_at, unfold_to, versions FROM lane
+             WHERE low = ?1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2",
+        )?
+        .query_map(params![low(priority), limit], lane_row)?
+        .filter(|row| {
+            !row.as_ref()
+                .is_ok_and(|row| flights.lanes.contains(&row.lane))
+        })
+        .take(window.saturating_add(1))
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let later = free.split_off(free.partition_point(|row| row.due <= now));
+    pick.sort(&mut free, |row| row.trials.failures);
+    let next_due = free.get(max).or_else(|| later.first()).map(|row| row.due);
+    free.truncate(max);
+    Ok((free, next_due))
+}
+
+/// The number a priority is stored as.
+pub(super) const fn low(priority: Priority) -> i64 {
+    match priority {
+        Priority::Live => 0,
+        Priority::Low => 1,
+    }
+}
+
+fn lane_row(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
+    Ok(LaneRow {
+        lane: LaneId(row.get(0)?),
+        kind: row.get(1)?,
+        received: row.get(2)?,
+        due: Timestamp::from_millis(row.get(3)?),
+        trials: Trials {
+            failures: row.get(4)?,
+            spent: row.get(5)?,
+            tried_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
+        },
+        unfold_to: row.get(7)?,
+        versions: row.get(8)?,
+    })
+}
+
+fn read_lane(
+    connection: &Connection,
+    row: LaneRow,
+    flights: &Flights,
+) -> rusqlite::Result<ClaimedLane> {
+    let versions = match row.versions {
+        Some(kept) => serde_json::from_slice(&kept).ok(),
+        None => Some(LaneVersions::default()),
+    };
+    // What cannot be read is never guessed: without its versions a lane could send facts that are overtaken.
+    let key = versions
+        .is_some()
+        .then(|| key(row.kind, &row.received))
+        .flatten();
+    let (waiting, unreadable) = waiting(connection, row.lane, key.as_ref())?;
+    let known = key
+        .as_ref()
+        .map_or(Ok(Vec::new()), |key| known(connection, key, &waiting))?;
+    Ok(ClaimedLane {
+        lane: row.lane,
+        key,
+        versions: versions.unwrap_or_default(),
+        trials: row.trials,
+        unfold_to: row.unfold_to.map(EntryId),
+        perhaps_sent_to: flights
+            .doubted
+            .contains(&row.lane)
+            .then_some(flights.sent_to),
+        waiting,
+        known,
+        unreadable,
+    })
+}
+
+fn key(kind: i64, received: &str) -> Option<LaneKey> {
+    match kind {
+        IMPRINT => ImprintId::parse(received).ok().map(LaneKey::Imprint),
+        PARTNER => PartnerId::parse(received).ok().map(LaneKey::Partner),
+        _ => None,
+    }
+}
+
+/// What waits in a lane, and what of it cannot be read.
+fn waiting(
+    connection: &Connection,
+    lane: LaneId,
+    key: Option<&LaneKey>,
+) -> rusqlite::Result<(Vec<WaitingEntry>, Vec<EntryId>)> {
+    let (mut waiting, mut unreadable) = (Vec::new(), Vec::new());
+    let mut statement = connection.prepare_cached(
+        "SELECT entry, epoch, value, facts, partner, stated, accepted_at FROM waiting
+         WHERE lane = ?1 ORDER BY entry DESC LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![lane.0, WAITING_WINDOW])?;
+    let mut bytes = 0;
+    while bytes < CLAIM_BYTES_MAX
+        && let Some(row) = rows.next()?
+    {
+        bytes += row.get_ref(3)?.as_blob()?.len();
+        match entry(row, key)? {
+            Ok(entry) => waiting.push(entry),
+            Err(entry) => unreadable.push(entry),
+        }
+    }
+    Ok((waiting, unreadable))
+}
+
+/// One entry, or its number if what was kept of it cannot be read.
+fn entry(row: &Row<'_>, key: Option<&LaneKey>) -> rusqlite::Result<Result<WaitingEntry, EntryId>> {
+    let entry = EntryId(row.get(0)?);
+    let version = Version {
+        epoch: row.get(1)?,
+        value: row.get(2)?,
+        arrival: entry.0,
+    };
+    let update = serde_json::from_slice::<Update>(row.get_ref(3)?.as_blob()?).ok();
+    let partner: Option<String> = row.get(4)?;
+    let customer = key.and_then(|key| customer(key, partner.as_deref(), row.get(5).ok()?));
+    let accepted_at = Timestamp::from_millis(row.get(6)?);
+    Ok(match (update, customer) {
+        (Some(update), Some(customer)) => Ok(WaitingEntry {
+            entry,
+            version,
+            update,
+            customer,
+            accepted_at,
+        }),
+        (_, _) => Err(entry),
+    })
+}
+
+/// Whom an event named, by the lane it is in and what is kept of it.
+fn customer(key: &LaneKey, partner: Option<&str>, is_stated: bool) -> Option<Customer> {
+    let partner = partner.map(PartnerId::parse).transpose().ok()?;
+    match (key, partner) {
+        (LaneKey::Imprint(imprint), None) => Some(Customer::Imprint(imprint.clone())),
+        (LaneKey::Imprint(imprint), Some(partner)) if is_stated => Some(Customer::Pair {
+            imprint: imprint.clone(),
+            partner,
+        }),
+        (LaneKey::Imprint(_) | LaneKey::Partner(_), Some(partner)) => {
+            Some(Customer::Partner(partner))
+        }
+        (LaneKey::Partner(_), None) => None,
+    }
+}
+
+/// What is known of the ids that are named in a lane.
+fn known(
+    connection: &Connection,
+    key: &LaneKey,
+    waiting: &[WaitingEntry],
+) -> rusqlite::Result<Vec<Pair>> {
+    let mut partners: Vec<&PartnerId> = waiting
+        .iter()
+        .filter_map(|waiting| waiting.customer.partner())
+        .collect();
+    partners.sort_unstable();
+    partners.dedup();
+    let mut known = Vec::new();
+    for partner in &partners {
+        known.extend(pair::of_partner(connection, partner)?);
+    }
+    if let (LaneKey::Imprint(imprint), false) = (key, partners.is_empty()) {
+        known.extend(pair::of_imprint(connection, imprint)?);
+    }
+    Ok(known)
+}
