@@ -31,10 +31,10 @@
 //! | `DELETE /sandbox/faults` | ends them all |
 //! | `POST /sandbox/outage` `{"for_ms": N}` | 503 without Retry-After to every call, for so long |
 //!
-//! A rule of faults says whom it concerns, how often and until when, and one action:
+//! A rule of faults says whom it concerns (`body_has` is a JSON Pointer), how often and until when, and one action:
 //!
 //! ```json
-//! {"customer": "ID", "method": "POST", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
+//! {"customer": "ID", "method": "POST", "body_has": "/email", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
 //! ```
 //!
 //! | action | what the caller meets |
@@ -43,6 +43,7 @@
 //! | `{"body": "…", "status": 200}` | that text, labelled as JSON |
 //! | `{"latency_ms": 200}` | the answer, later |
 //! | `{"hang": true}` | no answer |
+//! | `{"lands_after_ms": 1500}` | no answer; the update is made that much later, whoever is still there |
 //! | `{"reset": true}` | a TCP reset before the first byte |
 //! | `{"endless_body": true}` | a 200 that does not end |
 //! | `{"interim": 103, "then_ms": 30}` | a 1xx head, then the answer |

@@ -9,6 +9,7 @@
 
 mod client;
 mod commands;
+mod delivery;
 mod flow;
 mod kill;
 mod outbox_suite;

@@ -39,6 +39,11 @@ pub(super) enum Action {
         #[serde(default)]
         after: After,
     },
+    /// `{"lands_after_ms": 1500}`: no answer, and so much later the update is made, whoever is still there.
+    LandsLate {
+        /// How much later.
+        lands_after_ms: u64,
+    },
     /// `{"reset": true}`: the connection is reset before the first byte of an answer.
     Reset {
         #[serde(rename = "reset")]
@@ -90,6 +95,7 @@ impl Action {
             | Self::Hang { after, .. }
             | Self::Reset { after, .. }
             | Self::EndlessBody { after, .. } => *after,
+            Self::LandsLate { .. } => After::Arrival,
             Self::Interim { .. }
             | Self::StallBody { .. }
             | Self::ShortBody { .. }
@@ -104,6 +110,7 @@ impl Action {
             Self::Status(_) => "status",
             Self::Latency { .. } => "latency",
             Self::Hang { .. } => "hang",
+            Self::LandsLate { .. } => "lands_late",
             Self::Reset { .. } => "reset",
             Self::Interim { .. } => "interim",
             Self::StallBody { .. } => "stall_body",

@@ -131,6 +131,9 @@ impl Exchange {
                 self.until_gone().await;
                 self.reset()
             }
+            Action::LandsLate { lands_after_ms } => {
+                self.land_after(Duration::from_millis(lands_after_ms)).await
+            }
             Action::Reset { .. } => self.reset(),
             Action::Interim { interim, then_ms } => {
                 self.send_interim(interim.code());
@@ -144,6 +147,18 @@ impl Exchange {
             // Delays are in the plan beside the action; here there is nothing left to wait for.
             Action::Latency { .. } => self.send(answer),
         }
+    }
+
+    /// What is under way at Imprint lands, whether or not the client is still there to hear of it.
+    async fn land_after(mut self, span: Duration) -> HttpResponse {
+        let gone = self.until_gone();
+        self.close(None);
+        actix_web::rt::spawn(async move {
+            pause(span).await;
+            self.answer();
+        });
+        gone.await;
+        HttpResponse::Ok().finish()
     }
 
     fn error(&self, fault: &StatusFault) -> Reply {

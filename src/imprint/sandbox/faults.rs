@@ -24,7 +24,7 @@ pub(super) const DELAY_MAX: Duration = Duration::from_secs(600);
 /// Who meets which fault, how often and until when.
 ///
 /// ```json
-/// {"customer": "ID", "method": "POST", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
+/// {"customer": "ID", "method": "POST", "body_has": "/email", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
 /// ```
 ///
 /// Only `action` is required: without the others the rule concerns every call, always, until it is deleted.
@@ -40,6 +40,8 @@ pub struct Rule {
 struct Terms {
     customer: Option<String>,
     method: Option<String>,
+    /// A JSON Pointer: only what has something there in its body.
+    body_has: Option<String>,
     #[serde(default)]
     rate: Rate,
     times: Option<u64>,
@@ -115,7 +117,11 @@ impl Standing {
             .method
             .as_deref()
             .is_none_or(|wanted| wanted.eq_ignore_ascii_case(call.method.as_str()));
-        meets_customer && meets_method
+        let meets_body = terms.body_has.as_deref().is_none_or(|pointer| {
+            let body = serde_json::from_slice::<Value>(&call.body).unwrap_or_default();
+            body.pointer(pointer).is_some()
+        });
+        meets_customer && meets_method && meets_body
     }
 
     fn fire(&mut self) {
@@ -179,6 +185,7 @@ impl Faults {
             terms: Terms {
                 customer: None,
                 method: None,
+                body_has: None,
                 rate: Rate::default(),
                 times: None,
                 for_ms: Some(for_ms),

@@ -1,0 +1,466 @@
+//! What an operator trusts: the newest facts win whatever happens on the way, and nobody suffers for another's fault.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use imprint_bridge::imprint::sandbox::{Entry, Operation, Sandbox, Unseeded};
+use serde_json::{Value, json};
+
+use crate::http;
+use crate::support::{Event, KEY, TestApp};
+
+/// Longer than any test runs.
+const OUTAGE: Duration = Duration::from_hours(1);
+
+fn email(id: &str, customer: &str, revision: u64) -> Event {
+    Event::new(id, customer, revision).email(&format!("{id}@example.com"))
+}
+
+/// An event that names its customer by the CRM's own id only.
+fn by_partner(id: &str, partner: &str, revision: u64) -> Event {
+    let event = email(id, "unused", revision);
+    let event = event.with("/data/customer/id", json!(partner));
+    event.with("/data/customer/imprint_customer_id", Value::Null)
+}
+
+fn seed(app: &TestApp, customer: &Value) {
+    let seed = Sandbox::parse_seed(customer.to_string().as_bytes()).unwrap();
+    app.partner.sandbox.seed(seed).unwrap();
+}
+
+fn calls(app: &TestApp, operation: Operation) -> Vec<Entry> {
+    let mut calls = app.partner.calls();
+    calls.retain(|call| call.operation == operation);
+    calls
+}
+
+fn parked(receipt: &Value) -> &str {
+    receipt["parked"]["reason"].as_str().unwrap()
+}
+
+// === late requests ===
+
+/// U37, U46, V3: a request that timed out lands after newer facts were delivered; they are sent once more.
+#[test]
+fn a_late_request_does_not_have_the_last_word() {
+    let settings = "[imprint]\ndeadline = \"200ms\"\n[dispatch]\nassert_after = \"4s\"";
+    let app = TestApp::setup().settings(settings).start();
+    app.partner
+        .inject(&json!({"customer": "c1", "times": 1, "action": {"lands_after_ms": 2500}}));
+    app.accept(&email("old", "c1", 1));
+    app.wait_for("the old request has timed out", |app| {
+        app.metric("attempts_total{outcome=\"unknown\"}") == Some(1.0)
+    });
+    app.accept(&email("new", "c1", 2));
+    app.until("new", "delivered");
+    app.wait_for("the old request has landed", |app| {
+        app.partner.email("c1").as_deref() == Some("old@example.com")
+    });
+    app.wait_for("the new facts are there again", |app| {
+        app.partner.email("c1").as_deref() == Some("new@example.com")
+    });
+    app.wait_for("it is counted", |app| {
+        app.metric("asserted_total") == Some(2.0)
+    });
+    assert_eq!(app.metric("waiting_entries"), Some(0.0));
+}
+
+// === folding ===
+
+/// O07, N18: a hundred changes of each of a hundred customers are a hundred requests.
+#[test]
+fn ten_thousand_changes_that_piled_up_are_a_request_a_customer() {
+    let app = TestApp::start();
+    app.partner.sandbox.outage(OUTAGE);
+    for revision in 1..=100 {
+        let batch: Vec<Event> = (0..100)
+            .map(|customer| {
+                let id = format!("{customer}-{revision}");
+                Event::sample()
+                    .with("/id", json!(id))
+                    .with("/data/customer/id", json!(format!("P-{customer}")))
+                    .with(
+                        "/data/customer/imprint_customer_id",
+                        json!(format!("C-{customer}")),
+                    )
+                    .with("/data/customer/revision", json!(revision))
+                    .email(&format!("{id}@example.com"))
+            })
+            .collect();
+        assert_eq!(app.post_batch(&batch).status, 202);
+    }
+    app.partner.sandbox.clear_faults();
+    let last_outage_call = app.partner.calls().last().map_or(0, |call| call.seq);
+    for customer in 0..100 {
+        app.until(&format!("{customer}-100"), "delivered");
+        app.until(&format!("{customer}-1"), "superseded");
+        let newest = format!("{customer}-100@example.com");
+        assert_eq!(app.partner.email(&format!("C-{customer}")), Some(newest));
+    }
+    let calls = app.partner.calls();
+    let after = calls
+        .iter()
+        .filter(|call| call.seq > last_outage_call)
+        .count();
+    // One of each, and one more of each that was in flight when the outage ended.
+    assert!(after <= 100 + 64, "{after} requests");
+    assert_eq!(app.metric("waiting_entries"), Some(0.0));
+}
+
+/// U24: of fifty entries that state different things one is refused; the other forty-nine are delivered.
+#[test]
+fn of_fifty_entries_in_one_request_only_the_guilty_one_parks() {
+    let settings = "sources_dir = \"tests/it/sources\"\nschemas_dir = \"tests/it/sources\"";
+    let app = TestApp::setup().settings(settings).start();
+    app.partner.inject(&json!({
+        "body_has": "/metadata/m17",
+        "action": {"status": 400, "type": "INVALID_REQUEST_ERROR", "param": "metadata"},
+    }));
+    let event = |at: u64| {
+        json!({
+            "specversion": "1.0", "id": format!("w-{at}"), "source": "/wide", "type": "wide",
+            "data": {"customer": "c1", "revision": at + 1, format!("m{at:02}"): "x"},
+        })
+    };
+    let batch = Value::Array((0..50).map(event).collect());
+    let headers = [("content-type", "application/cloudevents-batch+json")];
+    let line = "POST /v1/sources/wide/events";
+    let answer = http::ask(app.ingress(), line, &headers, &batch.to_string()).unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let receipt = |at: u64| {
+        let line = format!("GET /v1/sources/wide/events/w-{at}");
+        http::ask(app.ingress(), &line, &[], "").unwrap().json()
+    };
+    app.wait_for("all have ended", |app| {
+        app.metric("waiting_entries") == Some(0.0)
+    });
+    for at in 0..50 {
+        let status = if at == 17 { "parked" } else { "delivered" };
+        assert_eq!(receipt(at)["status"], status, "{at}");
+    }
+    let detail = "status 400 INVALID_REQUEST_ERROR metadata";
+    assert_eq!(receipt(17)["parked"]["detail"], detail);
+}
+
+// === outcomes ===
+
+/// O06, V9: what alone keeps failing is parked; outages spend nothing.
+#[test]
+fn an_entry_that_alone_keeps_failing_is_parked() {
+    let app = TestApp::setup()
+        .settings("[dispatch]\nattempts_max = 1")
+        .start();
+    app.partner
+        .inject(&json!({"customer": "c1", "action": {"status": 500}}));
+    app.accept(&email("poison", "c1", 1));
+    let revision = Cell::new(0);
+    app.wait_for("it is parked while others are delivered", |app| {
+        revision.set(revision.get() + 1);
+        let revision = revision.get();
+        app.accept(&email(&format!("other-{revision}"), "c2", revision));
+        app.receipt("poison")["status"] == "parked"
+    });
+    let receipt = app.receipt("poison");
+    assert_eq!(
+        receipt["parked"],
+        json!({"reason": "attempts_exhausted", "detail": "status_500"})
+    );
+    app.until(&format!("other-{}", revision.get()), "delivered");
+}
+
+/// M05: an operation that is refused to everybody stops the destination, parks nothing, and spends nothing.
+#[test]
+fn an_operation_that_is_not_enabled_stops_the_destination() {
+    let mut app = TestApp::start();
+    seed(&app, &json!([{"id": "c1"}, {"id": "c2"}]));
+    app.partner
+        .inject(&json!({"method": "POST", "action": {"status": 403}}));
+    app.accept(&email("a", "c1", 1));
+    app.accept(&email("b", "c2", 1));
+    app.wait_for("it is stopped", |app| {
+        app.metric("destination_state{state=\"stopped\"}") == Some(1.0)
+    });
+    assert!(calls(&app, Operation::Retrieve).len() >= 2);
+    for id in ["a", "b"] {
+        let receipt = app.receipt(id);
+        assert_eq!(
+            (&receipt["status"], &receipt["attempts"]),
+            (&json!("waiting"), &json!(0))
+        );
+    }
+    app.leaves_work();
+}
+
+/// U26, V9: one customer who is refused stops nobody.
+#[test]
+fn one_customer_who_is_refused_stops_nobody() {
+    let mut app = TestApp::start();
+    seed(&app, &json!([{"id": "c1"}]));
+    app.partner
+        .inject(&json!({"customer": "c1", "method": "POST", "action": {"status": 403}}));
+    app.accept(&email("refused", "c1", 1));
+    for revision in 1..=20 {
+        let id = format!("other-{revision}");
+        app.accept(&email(&id, "c2", revision));
+        app.until(&id, "delivered");
+    }
+    assert_eq!(
+        app.metric("destination_state{state=\"stopped\"}"),
+        Some(0.0)
+    );
+    assert_eq!(app.receipt("refused")["status"], "waiting");
+    app.leaves_work();
+}
+
+/// U27: an untyped 404 means "not there" where a retrieve says so too.
+#[test]
+fn an_untyped_404_is_believed_when_a_retrieve_says_it_too() {
+    let app = TestApp::start();
+    app.partner
+        .inject(&json!({"customer": "gone", "action": {"status": 404, "shape": "html"}}));
+    app.accept(&email("e", "gone", 1));
+    app.until("e", "ignored");
+    assert_eq!(calls(&app, Operation::Retrieve).len(), 1);
+}
+
+// === identity ===
+
+#[test]
+fn a_customer_known_by_the_partners_id_is_looked_up_once() {
+    let app = TestApp::setup().unseeded(Unseeded::NotFound).start();
+    seed(
+        &app,
+        &json!({"id": "CUST-1", "partner_customer_id": "P 1/ä"}),
+    );
+    for revision in 1..=3 {
+        let id = format!("e-{revision}");
+        app.accept(&by_partner(&id, "P 1/ä", revision));
+        app.until(&id, "delivered");
+    }
+    assert_eq!(
+        app.partner.email("CUST-1").as_deref(),
+        Some("e-3@example.com")
+    );
+    let searches = calls(&app, Operation::Search);
+    assert_eq!(searches.len(), 1);
+    assert_eq!(searches[0].method, "GET");
+    assert_eq!(app.metric("lookups_total{outcome=\"one\"}"), Some(1.0));
+}
+
+/// M11 of imprint-api.md: most customers of a CRM have no card, and that is asked once in a while and not every time.
+#[test]
+fn somebody_unknown_is_ignored_and_the_no_is_remembered() {
+    let app = TestApp::setup().unseeded(Unseeded::NotFound).start();
+    for revision in 1..=3 {
+        let id = format!("e-{revision}");
+        app.accept(&by_partner(&id, "P-1", revision));
+        app.until(&id, "ignored");
+    }
+    assert_eq!(calls(&app, Operation::Search).len(), 1);
+    assert_eq!(calls(&app, Operation::Update).len(), 0);
+}
+
+/// O10: the wait ends by itself when the customer appears, with the newest facts.
+#[test]
+fn facts_wait_for_their_customer_to_appear() {
+    let settings = "[identity]\nunknown_customer = \"wait\"\nunknown_ttl = \"200ms\"";
+    let app = TestApp::setup()
+        .settings(settings)
+        .unseeded(Unseeded::NotFound)
+        .start();
+    app.accept(&by_partner("first", "P-1", 1));
+    app.accept(&by_partner("second", "P-1", 2));
+    app.accept(&email("stated", "CUST-2", 1));
+    app.wait_for("it was looked for twice", |app| {
+        calls(app, Operation::Search).len() >= 2 && calls(app, Operation::Update).len() >= 2
+    });
+    seed(
+        &app,
+        &json!([{"id": "CUST-1", "partner_customer_id": "P-1"}, {"id": "CUST-2"}]),
+    );
+    app.until("second", "delivered");
+    app.until("first", "superseded");
+    app.until("stated", "delivered");
+    assert_eq!(
+        app.partner.email("CUST-1").as_deref(),
+        Some("second@example.com")
+    );
+}
+
+/// M12
+#[test]
+fn somebody_who_is_two_customers_is_parked() {
+    let app = TestApp::setup().unseeded(Unseeded::NotFound).start();
+    seed(
+        &app,
+        &json!([{"id": "A", "partner_customer_id": "P-1"}, {"id": "B", "partner_customer_id": "P-1"}]),
+    );
+    app.accept(&by_partner("e", "P-1", 1));
+    assert_eq!(parked(&app.until("e", "parked")), "ambiguous_customer");
+    assert_eq!(calls(&app, Operation::Update).len(), 0);
+}
+
+/// One wrong row of a CRM must not send somebody's facts to another cardholder.
+#[test]
+fn a_pair_that_imprint_contradicts_is_parked() {
+    let app = TestApp::start();
+    seed(
+        &app,
+        &json!([{"id": "A", "partner_customer_id": "P-A"}, {"id": "B", "partner_customer_id": "P-B"}]),
+    );
+    app.accept(&email("right", "A", 1));
+    app.until("right", "delivered");
+    app.accept(&by_partner("known", "P-B", 1));
+    app.until("known", "delivered");
+    for (id, imprint, partner) in [("wrong-imprint", "A", "P-B"), ("wrong-partner", "B", "P-A")] {
+        let event = email(id, imprint, 9).with("/data/customer/id", json!(partner));
+        app.accept(&event);
+        assert_eq!(
+            parked(&app.until(id, "parked")),
+            "identity_conflict",
+            "{id}"
+        );
+    }
+    assert_eq!(app.partner.email("A").as_deref(), Some("right@example.com"));
+    assert_eq!(app.partner.email("B").as_deref(), Some("known@example.com"));
+}
+
+/// M13
+#[test]
+fn a_customer_who_was_linked_anew_is_found_again() {
+    let app = TestApp::setup().unseeded(Unseeded::NotFound).start();
+    seed(&app, &json!({"id": "OLD", "partner_customer_id": "P-1"}));
+    app.accept(&by_partner("before", "P-1", 1));
+    app.until("before", "delivered");
+    seed(
+        &app,
+        &json!([{"id": "OLD", "partner_customer_id": "P-2"}, {"id": "NEW", "partner_customer_id": "P-1"}]),
+    );
+    app.partner.inject(&json!({
+        "customer": "OLD", "method": "POST",
+        "action": {"status": 404, "shape": "flat", "type": "CUSTOMER_NOT_FOUND_ERROR"},
+    }));
+    app.accept(&by_partner("after", "P-1", 2));
+    app.until("after", "delivered");
+    assert_eq!(
+        app.partner.email("NEW").as_deref(),
+        Some("after@example.com")
+    );
+}
+
+// === clearing and addresses ===
+
+/// A forgotten "Apt 4B" is a wrong letterbox.
+#[test]
+fn a_cleared_line_of_the_address_is_emptied_if_leaving_it_out_does_not() {
+    let app = TestApp::start();
+    let address = |id: &str, revision: u64, line2: Value| {
+        let address = json!({"line1": "1 Main St", "line2": line2, "city": "Reno", "state": "NV", "postal_code": "89501"});
+        Event::new(id, "c1", revision).with("/data/customer/address", address)
+    };
+    app.accept(&address("moved-in", 1, json!("Apt 4B")));
+    app.until("moved-in", "delivered");
+    app.accept(&address("moved", 2, Value::Null));
+    app.until("moved", "delivered");
+    let bodies: Vec<Value> = app
+        .partner
+        .applied("c1")
+        .into_iter()
+        .map(|call| call.body)
+        .collect();
+    assert_eq!(bodies[1].get("street_line2"), None);
+    assert_eq!(bodies[2], json!({"street_line2": ""}));
+    let customer = app.partner.sandbox.customer("c1").unwrap();
+    assert_ne!(customer["customer"]["address"]["street_line2"], "Apt 4B");
+}
+
+/// Imprint's address has no country: one abroad would be taken for one at home.
+#[test]
+fn an_address_abroad_parks_or_is_left_out() {
+    let abroad = |id: &str| {
+        let address =
+            json!({"line1": "1 Rue X", "city": "Paris", "postal_code": "75001", "country": "FR"});
+        email(id, "c1", 1).with("/data/customer/address", address)
+    };
+    let app = TestApp::start();
+    let answer = app.post(&abroad("e"));
+    assert_eq!(answer.json()["accepted"][0]["status"], "parked");
+    assert_eq!(parked(&app.receipt("e")), "foreign_address");
+    assert_eq!(app.partner.calls().len(), 0);
+    let app = TestApp::setup()
+        .settings("[imprint]\nforeign_address = \"skip\"")
+        .start();
+    app.accept(&abroad("e"));
+    app.until("e", "delivered");
+    let body = &app.partner.applied("c1")[0].body;
+    assert_eq!(
+        (body.get("city"), &body["email"]),
+        (None, &json!("e@example.com"))
+    );
+}
+
+// === isolation ===
+
+/// The key is refused and replaced: nothing parks, nothing is spent, and no more than the probe goes out.
+#[test]
+fn a_refused_key_costs_nothing_and_a_new_one_is_tried_at_once() {
+    let app = TestApp::setup().key("sk_wrong").start();
+    for customer in 0..20 {
+        app.accept(&email(&format!("e-{customer}"), &format!("c{customer}"), 1));
+    }
+    app.wait_for("it is stopped", |app| {
+        app.metric("destination_state{state=\"stopped\"}") == Some(1.0)
+    });
+    let refused = app.partner.calls().len();
+    assert!(refused <= 20, "at most what was in flight: {refused}");
+    app.files.write_key(KEY);
+    for customer in 0..20 {
+        let receipt = app.until(&format!("e-{customer}"), "delivered");
+        assert_eq!(receipt["attempts"], 1, "{customer}");
+    }
+    assert_eq!(app.metric("parked_entries"), Some(0.0));
+}
+
+/// What is sent with the lowest urgency goes behind what is live.
+#[test]
+fn a_backfill_goes_behind_live_traffic() {
+    let app = TestApp::setup()
+        .settings("[imprint]\nrate_per_second = 40\nconcurrency = 1")
+        .start();
+    app.partner.sandbox.outage(OUTAGE);
+    let low = [("priority", "u=7")];
+    for customer in 0..10 {
+        let event = email(&format!("old-{customer}"), &format!("b{customer}"), 1);
+        assert_eq!(app.post_with(&low, &event).status, 202);
+    }
+    for customer in 0..10 {
+        app.accept(&email(
+            &format!("live-{customer}"),
+            &format!("l{customer}"),
+            1,
+        ));
+    }
+    app.wait_for("it is down", |app| {
+        app.metric("destination_state{state=\"probing\"}") == Some(1.0)
+    });
+    app.partner.sandbox.clear_faults();
+    for customer in 0..10 {
+        app.until(&format!("old-{customer}"), "delivered");
+    }
+    let mut calls = calls(&app, Operation::Update);
+    calls.retain(|call| call.applied);
+    let is_live = |call: &Entry| {
+        call.customer
+            .as_deref()
+            .is_some_and(|id| id.starts_with('l'))
+    };
+    let last_live = calls.iter().rposition(is_live).unwrap();
+    let before = calls[..last_live]
+        .iter()
+        .filter(|call| !is_live(call))
+        .count();
+    assert!(
+        before <= 2,
+        "{before} of the backfill went before the last live one"
+    );
+}
