@@ -150,6 +150,10 @@ impl Exchange {
     }
 
     /// What is under way at Imprint lands, whether or not the client is still there to hear of it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is under way and has no owner any more is the fault that this plays"
+    )]
     async fn land_after(mut self, span: Duration) -> HttpResponse {
         let gone = self.until_gone();
         self.close(None);
