@@ -18,12 +18,12 @@ use self::key::KeyFile;
 use self::senders::Senders;
 use crate::config::{self, Config, sources};
 use crate::dispatch::condition::Condition;
-use crate::dispatch::destination::Destination;
+use crate::dispatch::destination::{Destination, Mode};
 use crate::ingress::Ingress;
 use crate::metrics::{Metrics, Words};
 use crate::ops::{Health, Ops};
-use crate::outbox::{SqliteOutbox, State};
-use crate::time::Clock;
+use crate::outbox::{DUE_AHEAD_MAX, Note, Outbox as _, SqliteOutbox, State};
+use crate::time::{Clock, Timestamp};
 
 mod key;
 mod listeners;
@@ -88,6 +88,7 @@ impl App {
         let (ingress, ingress_server) = listeners::ingress(&config, door)?;
         let (ops, ops_server) = listeners::ops(&config, ops)?;
         let destination = Arc::new(Destination::new(config.imprint.rate, clock.now()));
+        recall(&outbox, &destination, clock.now());
         let key = KeyFile::read(&config.imprint, Arc::clone(&destination), clock.clone())?;
         let parts = senders::Parts {
             outbox: store(),
@@ -149,5 +150,20 @@ impl App {
         self.outbox.close();
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Goes on with what the operator wanted of the destination, and with a wait that it asked for.
+fn recall(outbox: &SqliteOutbox, destination: &Destination, now: Timestamp) {
+    let mode = outbox.noted(Note::Mode);
+    let mode = mode.and_then(|word| Mode::parse(&word)).unwrap_or_default();
+    destination.set_mode(mode);
+    let until = outbox.noted(Note::Wait).and_then(|text| text.parse().ok());
+    if let Some(until) = until
+        .map(Timestamp::from_millis)
+        .filter(|until| *until > now)
+    {
+        // The clock may have been set back since: no wait is longer than Imprint may ask for.
+        destination.wait_until(until.min(now.after(DUE_AHEAD_MAX)));
     }
 }

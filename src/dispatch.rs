@@ -12,15 +12,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use self::condition::{Fault, Grant};
-use self::destination::{Destination, Extra, View};
+use self::condition::{Condition, Fault, Grant};
+use self::destination::{Destination, Extra, Mode, View};
 use self::flight::{Answer, Ask, Conclusion, Flight, Step, news};
 use self::policy::{Applied, Attempt, Decision, Rest, decide};
 use self::rules::Rules;
 use self::settle::settlement;
 use crate::imprint::{Echo, Outcome, Partner};
 use crate::metrics;
-use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Outbox, Pick, Settlement, Trials};
+use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Note, Outbox, Pick, Settlement, Trials};
 use crate::planted::{self, CrashPoint, Planted};
 use crate::time::{Clock, Timestamp, dice, jitter};
 
@@ -38,6 +38,8 @@ mod tests;
 
 /// How often the outbox is looked at although nothing said that there is something: the fallback for a lost wake-up.
 const POLL_EVERY: Duration = Duration::from_secs(1);
+/// How long a lane rests whose request was made in shadow only; then it is looked at again, for what is newer.
+const SHADOW_REST: Duration = Duration::from_secs(60);
 /// How long to rest when the store did not take a claim or a settlement.
 const STORE_REST: Duration = Duration::from_millis(200);
 
@@ -156,6 +158,11 @@ impl<P: Partner + 'static> Dispatcher<P> {
         let conclusion = loop {
             match step {
                 Step::Conclude(conclusion) => break conclusion,
+                Step::Ask(ask) if self.destination.mode() == Mode::Shadow => {
+                    let now = self.clock.now();
+                    self.destination.shadowed(flight.claimed.lane, &ask, now);
+                    break Conclusion::Postponed(now.after(SHADOW_REST));
+                }
                 Step::Ask(Ask::Search(_))
                     if asked == 0
                         && let Err(later) = self.first_search() =>
@@ -171,7 +178,9 @@ impl<P: Partner + 'static> Dispatcher<P> {
         };
         planted::crash_point(CrashPoint::AfterRequestBeforeSettle);
         let (now, jitter) = (self.clock.now(), jitter());
+        let before = self.destination.condition();
         let view = self.learn(&flight, &conclusion, (now, jitter));
+        self.remember(before, view.condition, now).await;
         let decision = if planted::armed(Planted::ForgetInFlight) {
             Decision::Deliver(Echo::default())
         } else {
@@ -229,6 +238,24 @@ impl<P: Partner + 'static> Dispatcher<P> {
     async fn leave(&self, extra: Extra) {
         while let Err(later) = self.destination.extra(extra, self.clock.now()) {
             tokio::time::sleep(later.since(self.clock.now())).await;
+        }
+    }
+
+    /// Keeps what a restart must know, and wakes who rested while the destination was down.
+    async fn remember(&self, before: Condition, after: Condition, now: Timestamp) {
+        let done = match (before, after) {
+            (_, Condition::Throttled { until, .. }) if before != after => {
+                let until = until.as_millis().to_string();
+                self.outbox.note(Note::Wait, until).await
+            }
+            (Condition::Probing { .. } | Condition::Stopped { .. }, Condition::Flowing { .. }) => {
+                self.outbox.release(now).await
+            }
+            (_, _) => Ok(()),
+        };
+        if let Err(error) = done {
+            // It costs a wait that is cut short by a restart, or a rest of some seconds.
+            tracing::warn!(error = %error, "the store did not take a change of the destination");
         }
     }
 

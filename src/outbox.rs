@@ -21,12 +21,14 @@ use crate::event::{Attribute, Identity, SourceName};
 use crate::imprint::{Customer, Update};
 use crate::time::Timestamp;
 
+mod desk;
 mod lane;
 mod memory;
 mod sqlite;
 mod state;
 mod waiters;
 
+pub use desk::{Act, Found, Inspection, LOOK_MAX, Listed, Listing, Recorded, Replay};
 pub use lane::{ClaimedLane, Ending, LaneKey, Moved, Pair, Settlement, Trials, WaitingEntry};
 pub use memory::MemoryOutbox;
 pub use sqlite::{OpenError, SqliteOutbox};
@@ -255,6 +257,28 @@ pub struct Depth {
     pub oldest: Option<Timestamp>,
 }
 
+/// Something small that is to outlive the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    /// What the operator wants of the destination.
+    Mode,
+    /// Until when the destination asked us to wait.
+    Wait,
+}
+
+impl Note {
+    /// Every note.
+    pub const ALL: [Self; 2] = [Self::Mode, Self::Wait];
+
+    /// The name it is kept under.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Mode => "destination_mode",
+            Self::Wait => "destination_wait",
+        }
+    }
+}
+
 /// The durable outbox.
 ///
 /// Every operation is atomic and bounded. Dropping a future that an operation returned does not undo the operation.
@@ -265,8 +289,27 @@ pub trait Outbox: Send + Sync + fmt::Debug {
     fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> Answer<'_, Claim>;
     /// Records what came of a claimed lane and frees it.
     fn settle(&self, settlement: Settlement) -> Answer<'_, ()>;
+    /// Makes every lane due in which something waits: what made them rest is over.
+    fn release(&self, now: Timestamp) -> Answer<'_, ()>;
+    /// Keeps a note, in place of the one that was there.
+    fn note(&self, note: Note, text: String) -> Answer<'_, ()>;
+    /// The note that was there when the store was opened.
+    fn noted(&self, note: Note) -> Option<String>;
     /// The receipt of an event, if there is one.
     fn find(&self, lookup: Lookup) -> Answer<'_, Option<Receipt>>;
+    /// The entries that are looked for; bounded, and says where to look on.
+    fn list(&self, listing: Listing) -> Answer<'_, Found>;
+    /// Everything that is kept of an entry.
+    fn inspect(&self, entry: EntryId) -> Answer<'_, Option<Inspection>>;
+    /// Lets parked entries wait again, behind what is live, and records who did it. Says which moved: those that are not
+    /// parked any more stay as they are.
+    fn replay(&self, replays: Vec<Replay>, act: Act) -> Answer<'_, Vec<EntryId>>;
+    /// Ends parked entries for good, and records who did it. Says which.
+    fn discard(&self, entries: Vec<EntryId>, act: Act) -> Answer<'_, Vec<EntryId>>;
+    /// Records what somebody did beside that.
+    fn record(&self, act: Act) -> Answer<'_, ()>;
+    /// At most `max` lines of the record after the one numbered `after`.
+    fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>>;
     /// How much is in the store; kept by counting, never by scanning.
     fn depth(&self) -> Answer<'_, Depth>;
     /// The key under which contents are digested; made once, kept by the store.

@@ -3,13 +3,17 @@
 //! What it is like is a pure value ([`Condition`]); [`Destination`] shares one of them, the pace, and what was applied
 //! last between threads.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::condition::{Condition, Fault, Grant, News};
+use super::flight::Ask;
 use super::pace::{Pace, Rate};
 use crate::outbox::{LaneId, Trials};
 use crate::time::Timestamp;
@@ -20,6 +24,9 @@ const SEARCH_SHARE: f64 = 0.2;
 const EVIDENCE_FRESH_MILLIS: i64 = 10_000;
 /// How often it is asked whether a pause is over, although nobody said so.
 const PAUSE_LOOK: Duration = Duration::from_secs(10);
+
+/// How many lanes' requests are kept that were made in shadow only: enough to compare, and a bound.
+const SHADOWS_MAX: usize = 1000;
 
 /// What the operator wants of the destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,9 +85,33 @@ pub struct Destination {
     changed: Notify,
 }
 
+/// A request that would have been made.
+#[derive(Clone, PartialEq)]
+pub struct Shadowed {
+    /// When.
+    pub at: Timestamp,
+    /// Whom it is about, by whichever id.
+    pub customer: String,
+    /// What it is.
+    pub operation: &'static str,
+    /// Its body.
+    pub body: Map<String, Value>,
+}
+
+/// Never the body: it is personal data.
+impl fmt::Debug for Shadowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shadowed")
+            .field("operation", &self.operation)
+            .finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     mode: Mode,
+    /// The last request of each lane that was made in shadow only.
+    shadows: BTreeMap<LaneId, Shadowed>,
     condition: Condition,
     pace: Pace,
     searches: Pace,
@@ -115,6 +146,7 @@ impl Destination {
     pub fn new(rate: Rate, now: Timestamp) -> Self {
         let shared = Shared {
             mode: Mode::Open,
+            shadows: BTreeMap::new(),
             condition: Condition::FIRST,
             pace: Pace::new(rate, now),
             searches: Pace::new(rate.share(SEARCH_SHARE), now),
@@ -142,8 +174,38 @@ impl Destination {
 
     /// Does as the operator says.
     pub fn set_mode(&self, mode: Mode) {
-        self.shared().mode = mode;
+        let mut shared = self.shared();
+        shared.mode = mode;
+        if mode != Mode::Shadow {
+            shared.shadows.clear();
+        }
+        drop(shared);
         self.changed.notify_waiters();
+    }
+
+    /// Notes a request that would have been made.
+    pub(super) fn shadowed(&self, lane: LaneId, ask: &Ask, at: Timestamp) {
+        let (customer, operation, body) = match ask {
+            Ask::Update(request) => (request.customer.as_str(), "update", request.body.clone()),
+            Ask::Retrieve(customer) => (customer.as_str(), "retrieve", Map::new()),
+            Ask::Search(partner) => (partner.as_str(), "search", Map::new()),
+        };
+        let mut shared = self.shared();
+        if shared.shadows.len() >= SHADOWS_MAX && !shared.shadows.contains_key(&lane) {
+            shared.shadows.pop_first();
+        }
+        let shadowed = Shadowed {
+            at,
+            customer: customer.to_owned(),
+            operation,
+            body,
+        };
+        shared.shadows.insert(lane, shadowed);
+    }
+
+    /// The requests that would have been made: the last one of each lane, up to a bound.
+    pub fn shadows(&self) -> Vec<Shadowed> {
+        self.shared().shadows.values().cloned().collect()
     }
 
     /// Goes on with a wait that it asked for before this process was there.

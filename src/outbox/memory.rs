@@ -11,11 +11,12 @@ use tokio::sync::Notify;
 use self::tables::Tables;
 use super::waiters::Waiters;
 use super::{
-    Answer, Appended, Claim, Depth, EntryId, Error, Lookup, NewEntry, Outbox, Pick, Receipt,
-    Settlement, State,
+    Act, Answer, Appended, Claim, Depth, EntryId, Error, Found, Inspection, Listing, Lookup,
+    NewEntry, Note, Outbox, Pick, Receipt, Recorded, Replay, Settlement, State,
 };
 use crate::time::Timestamp;
 
+mod desk;
 mod tables;
 
 /// An outbox in memory.
@@ -56,6 +57,21 @@ impl Outbox for MemoryOutbox {
         Box::pin(ready(Ok(())))
     }
 
+    fn release(&self, now: Timestamp) -> Answer<'_, ()> {
+        self.tables().release(now);
+        self.woken.notify_waiters();
+        Box::pin(ready(Ok(())))
+    }
+
+    fn note(&self, note: Note, text: String) -> Answer<'_, ()> {
+        self.tables().notes.insert(note, text);
+        Box::pin(ready(Ok(())))
+    }
+
+    fn noted(&self, note: Note) -> Option<String> {
+        self.tables().notes.get(&note).cloned()
+    }
+
     fn find(&self, lookup: Lookup) -> Answer<'_, Option<Receipt>> {
         let tables = self.tables();
         let found = tables
@@ -70,6 +86,35 @@ impl Outbox for MemoryOutbox {
                         || receipt.identity.ce_source == lookup.ce_source)
             });
         Box::pin(ready(Ok(found.cloned())))
+    }
+
+    fn list(&self, listing: Listing) -> Answer<'_, Found> {
+        Box::pin(ready(Ok(self.tables().list(&listing))))
+    }
+
+    fn inspect(&self, entry: EntryId) -> Answer<'_, Option<Inspection>> {
+        Box::pin(ready(Ok(self.tables().inspect(entry))))
+    }
+
+    fn replay(&self, replays: Vec<Replay>, act: Act) -> Answer<'_, Vec<EntryId>> {
+        let moved = self.tables().replay(replays, act);
+        self.woken.notify_waiters();
+        Box::pin(ready(Ok(moved)))
+    }
+
+    fn discard(&self, entries: Vec<EntryId>, act: Act) -> Answer<'_, Vec<EntryId>> {
+        Box::pin(ready(Ok(self.tables().discard(entries, act))))
+    }
+
+    fn record(&self, act: Act) -> Answer<'_, ()> {
+        self.tables().record(act, 0);
+        Box::pin(ready(Ok(())))
+    }
+
+    fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>> {
+        let tables = self.tables();
+        let lines = tables.acts.iter().filter(|line| line.number > after);
+        Box::pin(ready(Ok(lines.take(max).cloned().collect())))
     }
 
     fn depth(&self) -> Answer<'_, Depth> {

@@ -4,6 +4,7 @@
 //! commit), so the price of `fdatasync` is paid once a group and not once an event. Which lanes are in flight is kept
 //! in that thread's memory: after a crash nothing is in flight, and what waits is sent again.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::pin::Pin;
@@ -18,16 +19,20 @@ use self::room::Room;
 use self::writer::{Command, Reply, Writer};
 use super::waiters::Waiters;
 use super::{
-    Answer, Appended, Claim, Depth, EntryId, Error, Lookup, NewEntry, Outbox, Pick, Receipt,
-    Settlement, State,
+    Act, Answer, Appended, Claim, Depth, EntryId, Error, Found, Inspection, Listing, Lookup,
+    NewEntry, Note, Outbox, Pick, Receipt, Recorded, Replay, Settlement, State,
 };
 use crate::time::Timestamp;
 
+mod act;
 mod append;
 mod claim;
+mod desk;
 mod lock;
+mod note;
 mod open;
 mod pair;
+mod receipt;
 mod room;
 mod settle;
 mod writer;
@@ -43,9 +48,15 @@ pub struct SqliteOutbox {
     commands: Mutex<Option<Sender<Command>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     failed: watch::Receiver<bool>,
-    digest_key: [u8; 32],
+    opened: Opened,
     intake_max: usize,
     shared: Arc<Shared>,
+}
+
+/// What was found in the store when it was opened.
+struct Opened {
+    digest_key: [u8; 32],
+    notes: BTreeMap<Note, String>,
 }
 
 /// What the thread and its callers share.
@@ -87,7 +98,7 @@ impl SqliteOutbox {
     /// [`OpenError`] says what to do about it: another process holds the store, or it is not one of ours.
     pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
         let lock = lock::acquire(path)?;
-        let (connection, digest_key, flights) = open::connection(path, now)?;
+        let (connection, opened, flights) = open::connection(path, now)?;
         let shared = Arc::new(Shared::default());
         let mut writer = Writer::new(connection, flights, Room::beside(path), Arc::clone(&shared))
             .map_err(OpenError::sqlite("counting entries"))?;
@@ -106,7 +117,7 @@ impl SqliteOutbox {
             commands: Mutex::new(Some(commands)),
             thread: Mutex::new(Some(thread)),
             failed,
-            digest_key,
+            opened,
             intake_max,
             shared,
         })
@@ -191,6 +202,18 @@ impl Outbox for SqliteOutbox {
         self.ask(|reply| Command::Settle(Box::new(settlement), reply))
     }
 
+    fn release(&self, now: Timestamp) -> Answer<'_, ()> {
+        self.ask(|reply| Command::Release(now, reply))
+    }
+
+    fn note(&self, note: Note, text: String) -> Answer<'_, ()> {
+        self.ask(|reply| Command::Note(note, text, reply))
+    }
+
+    fn noted(&self, note: Note) -> Option<String> {
+        self.opened.notes.get(&note).cloned()
+    }
+
     fn find(&self, lookup: Lookup) -> Answer<'_, Option<Receipt>> {
         self.ask(|reply| Command::Find(lookup, reply))
     }
@@ -199,8 +222,32 @@ impl Outbox for SqliteOutbox {
         self.ask(Command::Depth)
     }
 
+    fn list(&self, listing: Listing) -> Answer<'_, Found> {
+        self.ask(|reply| Command::List(Box::new(listing), reply))
+    }
+
+    fn inspect(&self, entry: EntryId) -> Answer<'_, Option<Inspection>> {
+        self.ask(|reply| Command::Inspect(entry, reply))
+    }
+
+    fn replay(&self, replays: Vec<Replay>, act: Act) -> Answer<'_, Vec<EntryId>> {
+        self.ask(|reply| Command::Replay(replays, Box::new(act), reply))
+    }
+
+    fn discard(&self, entries: Vec<EntryId>, act: Act) -> Answer<'_, Vec<EntryId>> {
+        self.ask(|reply| Command::Discard(entries, Box::new(act), reply))
+    }
+
+    fn record(&self, act: Act) -> Answer<'_, ()> {
+        self.ask(|reply| Command::Record(Box::new(act), reply))
+    }
+
+    fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>> {
+        self.ask(|reply| Command::Acts(after, max, reply))
+    }
+
     fn digest_key(&self) -> [u8; 32] {
-        self.digest_key
+        self.opened.digest_key
     }
 
     fn settled(&self, entry: EntryId) -> Answer<'_, State> {

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::event::Attribute;
 use crate::outbox::{
-    Answer, Appended, Arrival, Claim, Depth, EntryId, Error, Kept, Lookup, NewEntry, Outbox,
-    ParkReason, Pick, Receipt, Settlement, State,
+    Act, Answer, Appended, Arrival, Claim, Depth, EntryId, Error, Found, Inspection, Kept, Listing,
+    Lookup, NewEntry, Note, Outbox, ParkReason, Pick, Receipt, Recorded, Replay, Settlement, State,
 };
 use crate::time::Timestamp;
 
@@ -123,6 +123,42 @@ impl Outbox for Fake {
 
     fn settle(&self, _settlement: Settlement) -> Answer<'_, ()> {
         panic!("the door settles nothing")
+    }
+
+    fn list(&self, _listing: Listing) -> Answer<'_, Found> {
+        Box::pin(std::future::ready(Ok(Found::default())))
+    }
+
+    fn inspect(&self, _entry: EntryId) -> Answer<'_, Option<Inspection>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn replay(&self, _replays: Vec<Replay>, _act: Act) -> Answer<'_, Vec<EntryId>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn discard(&self, _entries: Vec<EntryId>, _act: Act) -> Answer<'_, Vec<EntryId>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn record(&self, _act: Act) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn acts(&self, _after: u64, _max: usize) -> Answer<'_, Vec<Recorded>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn release(&self, _now: Timestamp) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn note(&self, _note: Note, _text: String) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn noted(&self, _note: Note) -> Option<String> {
+        None
     }
 
     fn find(&self, lookup: Lookup) -> Answer<'_, Option<Receipt>> {

@@ -7,8 +7,8 @@ use crate::fold::LaneVersions;
 use crate::imprint::{Customer, PartnerId};
 use crate::outbox::{
     Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Kept, LaneId, LaneKey, Moved,
-    NewEntry, PROBE_WINDOW, Pair, Pick, Priority, Receipt, Settlement, State, Stated, Trials,
-    WAITING_WINDOW, WaitingEntry,
+    NewEntry, Note, PROBE_WINDOW, Pair, Pick, Priority, Receipt, Recorded, Settlement, State,
+    Stated, Trials, WAITING_WINDOW, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -16,10 +16,12 @@ use crate::time::Timestamp;
 pub(super) struct Tables {
     pub(super) entries: BTreeMap<EntryId, Entry>,
     identities: HashMap<Identity, EntryId>,
-    lanes: BTreeMap<LaneId, Lane>,
+    pub(super) lanes: BTreeMap<LaneId, Lane>,
     keys: HashMap<String, LaneId>,
     in_flight: HashSet<LaneId>,
     pairs: BTreeMap<PartnerId, Pair>,
+    pub(super) notes: BTreeMap<Note, String>,
+    pub(super) acts: Vec<Recorded>,
     doubted: HashSet<LaneId>,
     sent_to: EntryId,
 }
@@ -28,18 +30,20 @@ pub(super) struct Tables {
 pub(super) struct Entry {
     pub(super) receipt: Receipt,
     digest: Digest,
+    pub(super) event: Vec<u8>,
+    pub(super) lane: Option<LaneId>,
 }
 
 #[derive(Debug)]
-struct Lane {
-    key: LaneKey,
+pub(super) struct Lane {
+    pub(super) key: LaneKey,
     due: Option<Timestamp>,
     priority: Priority,
-    versions: LaneVersions,
-    trials: Trials,
+    pub(super) versions: LaneVersions,
+    pub(super) trials: Trials,
     unfold_to: Option<EntryId>,
-    waiting: BTreeMap<EntryId, WaitingEntry>,
-    parked: BTreeMap<EntryId, WaitingEntry>,
+    pub(super) waiting: BTreeMap<EntryId, WaitingEntry>,
+    pub(super) parked: BTreeMap<EntryId, WaitingEntry>,
 }
 
 impl Lane {
@@ -48,7 +52,7 @@ impl Lane {
     }
 
     /// Takes one more entry that waits.
-    fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
+    pub(super) fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
         if self.is_idle() {
             self.due = Some(now);
             self.priority = priority;
@@ -59,6 +63,13 @@ impl Lane {
 }
 
 impl Tables {
+    /// Makes every lane due in which something waits.
+    pub(super) fn release(&mut self, now: Timestamp) {
+        for lane in self.lanes.values_mut().filter(|lane| !lane.is_idle()) {
+            lane.due = lane.due.map(|due| due.min(now));
+        }
+    }
+
     /// Forgets what was in flight, and remembers that something may have been.
     pub(super) fn crash(&mut self) {
         let due = self.lanes.iter().filter(|(_, lane)| lane.due.is_some());
@@ -110,17 +121,20 @@ impl Tables {
                 .map_or(1, |(last, _)| last.0 + 1),
         );
         let mut parked = None;
+        let mut home = None;
         let state = match new.arrival {
             Arrival::Ignore => State::Ignored,
             Arrival::Park(stated, reason) => {
                 parked = Some((reason, None));
-                let (_, row) = self.lane(&stated.customer);
+                let (lane, row) = self.lane(&stated.customer);
+                home = Some(lane);
                 row.parked
                     .insert(entry, waiting(entry, stated, new.accepted_at));
                 State::Parked
             }
             Arrival::Wait(stated) => {
-                let (_, row) = self.lane(&stated.customer);
+                let (lane, row) = self.lane(&stated.customer);
+                home = Some(lane);
                 let waiting = waiting(entry, stated, new.accepted_at);
                 row.enter(waiting, new.priority, new.accepted_at);
                 State::Waiting
@@ -143,6 +157,8 @@ impl Tables {
             Entry {
                 receipt,
                 digest: new.digest,
+                event: new.event,
+                lane: home,
             },
         );
         Kept {
@@ -153,7 +169,7 @@ impl Tables {
     }
 
     /// The lane that an event about `customer` goes to.
-    fn lane(&mut self, customer: &Customer) -> (LaneId, &mut Lane) {
+    pub(super) fn lane(&mut self, customer: &Customer) -> (LaneId, &mut Lane) {
         let key = match customer {
             Customer::Imprint(imprint) | Customer::Pair { imprint, .. } => {
                 LaneKey::Imprint(imprint.clone())
@@ -163,7 +179,7 @@ impl Tables {
         self.lane_of(key)
     }
 
-    fn lane_of(&mut self, key: LaneKey) -> (LaneId, &mut Lane) {
+    pub(super) fn lane_of(&mut self, key: LaneKey) -> (LaneId, &mut Lane) {
         let next = LaneId(
             self.lanes
                 .last_key_value()
@@ -330,9 +346,14 @@ impl Tables {
             .iter()
             .filter_map(|entry| lane.waiting.remove(entry))
             .collect();
-        let (_, to) = self.lane_of(LaneKey::Imprint(moved.to));
+        let (home, to) = self.lane_of(LaneKey::Imprint(moved.to));
+        for entry in &entries {
+            to.enter(entry.clone(), priority, now);
+        }
         for entry in entries {
-            to.enter(entry, priority, now);
+            if let Some(row) = self.entries.get_mut(&entry.entry) {
+                row.lane = Some(home);
+            }
         }
     }
 }

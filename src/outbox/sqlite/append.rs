@@ -9,8 +9,8 @@ use super::writer::Counts;
 use crate::event::{Attribute, Identity};
 use crate::imprint::{Customer, PartnerId};
 use crate::outbox::{
-    Appended, Arrival, Digest, EntryId, Kept, LaneKey, Lookup, NewEntry, ParkReason, Priority,
-    Receipt, State, Stated,
+    Appended, Arrival, Digest, EntryId, Kept, LaneKey, NewEntry, ParkReason, Priority, State,
+    Stated,
 };
 use crate::time::Timestamp;
 
@@ -155,7 +155,7 @@ fn keep_payload(
 }
 
 /// Whose lane an event goes to: Imprint's id is what it can be sent to.
-fn key(stated: &Stated) -> LaneKey {
+pub(super) fn key(stated: &Stated) -> LaneKey {
     match &stated.customer {
         Customer::Imprint(imprint) | Customer::Pair { imprint, .. } => {
             LaneKey::Imprint(imprint.clone())
@@ -232,66 +232,6 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Where an entry stands.
-pub(super) fn state(connection: &Connection, entry: EntryId) -> rusqlite::Result<Option<State>> {
-    connection
-        .prepare_cached("SELECT state FROM entry WHERE id = ?1")?
-        .query_row([entry.0], |row| state_at(row, 0))
-        .optional()
-}
-
-/// The receipt of an event; the newest where several sources of one CRM use the same id.
-pub(super) fn find(connection: &Connection, lookup: &Lookup) -> rusqlite::Result<Option<Receipt>> {
-    connection
-        .prepare_cached(
-            "SELECT e.id, e.ce_source, e.event_type, e.state, e.attempts, e.accepted_at, e.settled_at, w.event_id,
-                    p.reason, p.detail
-             FROM entry e LEFT JOIN entry w ON w.id = e.superseded_by LEFT JOIN parked p ON p.entry = e.id
-             WHERE e.source = ?1 AND e.event_id = ?2 AND (?3 IS NULL OR e.ce_source = ?3)
-             ORDER BY e.id DESC LIMIT 1",
-        )?
-        .query_row(
-            params![lookup.source.as_str(), lookup.id.as_str(), lookup.ce_source.as_ref().map(Attribute::as_str)],
-            |row| receipt(row, lookup),
-        )
-        .optional()
-}
-
-fn receipt(row: &Row<'_>, lookup: &Lookup) -> rusqlite::Result<Receipt> {
-    let reason: Option<i64> = row.get(8)?;
-    Ok(Receipt {
-        entry: EntryId(row.get(0)?),
-        identity: Identity {
-            source: lookup.source.clone(),
-            ce_source: Attribute::parse(&row.get::<_, String>(1)?).ok(),
-            id: lookup.id.clone(),
-        },
-        event_type: attribute(row, 2)?,
-        state: state_at(row, 3)?,
-        attempts: row.get(4)?,
-        accepted_at: Timestamp::from_millis(row.get(5)?),
-        settled_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
-        superseded_by: row
-            .get::<_, Option<String>>(7)?
-            .and_then(|id| Attribute::parse(&id).ok()),
-        parked: match reason {
-            Some(reason) => Some((reason_of(reason)?, row.get(9)?)),
-            None => None,
-        },
-    })
-}
-
-fn attribute(row: &Row<'_>, column: usize) -> rusqlite::Result<Attribute> {
-    let raw: String = row.get(column)?;
-    Attribute::parse(&raw).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(
-            column,
-            rusqlite::types::Type::Text,
-            Box::new(error),
-        )
-    })
-}
-
 fn ce_source(identity: &Identity) -> &str {
     identity.ce_source.as_ref().map_or("", Attribute::as_str)
 }
@@ -304,7 +244,7 @@ pub(super) fn code(state: State) -> usize {
         .unwrap_or_default()
 }
 
-fn state_at(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
+pub(super) fn state_at(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     let code: usize = row.get(column)?;
     State::ALL
         .get(code)
@@ -321,12 +261,4 @@ pub(super) fn reason_code(reason: ParkReason) -> usize {
         .iter()
         .position(|other| *other == reason)
         .unwrap_or_default()
-}
-
-fn reason_of(code: i64) -> rusqlite::Result<ParkReason> {
-    let reason = usize::try_from(code)
-        .ok()
-        .and_then(|place| ParkReason::ALL.get(place))
-        .copied();
-    reason.ok_or(rusqlite::Error::IntegralValueOutOfRange(8, code))
 }

@@ -128,7 +128,7 @@ fn read_lane(
     // What cannot be read is never guessed: without its versions a lane could send facts that are overtaken.
     let key = versions
         .is_some()
-        .then(|| key(row.kind, &row.received))
+        .then(|| lane_key(row.kind, &row.received))
         .flatten();
     let (waiting, unreadable) = waiting(connection, row.lane, key.as_ref())?;
     let known = key
@@ -150,7 +150,8 @@ fn read_lane(
     })
 }
 
-fn key(kind: i64, received: &str) -> Option<LaneKey> {
+/// Whose lane it is, by what is kept of it.
+pub(super) fn lane_key(kind: i64, received: &str) -> Option<LaneKey> {
     match kind {
         IMPRINT => ImprintId::parse(received).ok().map(LaneKey::Imprint),
         PARTNER => PartnerId::parse(received).ok().map(LaneKey::Partner),
@@ -159,7 +160,7 @@ fn key(kind: i64, received: &str) -> Option<LaneKey> {
 }
 
 /// What waits in a lane, and what of it cannot be read.
-fn waiting(
+pub(super) fn waiting(
     connection: &Connection,
     lane: LaneId,
     key: Option<&LaneKey>,

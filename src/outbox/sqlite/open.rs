@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::claim::Flights;
 use super::lock::{FILE_MODE, beside};
+use super::{Opened, note};
 use crate::outbox::{EntryId, IN_FLIGHT_MAX, LaneId};
 use crate::planted::{self, Planted};
 use crate::time::{self, Timestamp};
@@ -17,8 +18,9 @@ use crate::time::{self, Timestamp};
 const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The layout, step by step; a store remembers how many of the steps it has. A step is never changed, only followed.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
 ];
 
@@ -33,7 +35,7 @@ const CHECKPOINT_PAGES: i32 = 8_192;
 const JOURNAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
 
 /// Prepared statements kept, a few more than there are.
-const STATEMENTS: usize = 48;
+const STATEMENTS: usize = 96;
 
 /// The store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +108,7 @@ impl OpenError {
 pub(super) fn connection(
     path: &Path,
     now: Timestamp,
-) -> Result<(Connection, [u8; 32], Flights), OpenError> {
+) -> Result<(Connection, Opened, Flights), OpenError> {
     let file = |source| OpenError::File {
         path: path.to_owned(),
         source,
@@ -137,7 +139,11 @@ pub(super) fn connection(
         )
         .map_err(OpenError::sqlite("reading the digest key"))?;
     let flights = flights(&connection).map_err(OpenError::sqlite("reading how it was left"))?;
-    Ok((connection, key, flights))
+    let opened = Opened {
+        digest_key: key,
+        notes: note::all(&connection).map_err(OpenError::sqlite("reading notes"))?,
+    };
+    Ok((connection, opened, flights))
 }
 
 /// What the process before this one may have had in flight, if it did not end in order. Lanes are claimed in the order in

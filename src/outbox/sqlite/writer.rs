@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::{oneshot, watch};
 
 use super::claim::{self, Flights};
 use super::room::Room;
-use super::{Shared, append, bytes, open, settle};
+use super::{Shared, act, append, bytes, desk, note, open, receipt, settle};
 use crate::outbox::{
-    Appended, Claim, Depth, EntryId, Error, LaneId, Lookup, NewEntry, Pick, Receipt, Settlement,
-    State,
+    Act, Appended, Claim, Depth, EntryId, Error, Found, Inspection, LaneId, Listing, Lookup,
+    NewEntry, Note, Pick, Receipt, Recorded, Replay, Settlement, State,
 };
 use crate::planted::{self, CrashPoint, Planted};
 use crate::time::Timestamp;
@@ -37,7 +37,15 @@ pub(super) enum Command {
         pick: Pick,
         reply: Reply<Claim>,
     },
+    Release(Timestamp, Reply<()>),
+    Note(Note, String, Reply<()>),
     Find(Lookup, Reply<Option<Receipt>>),
+    List(Box<Listing>, Reply<Found>),
+    Inspect(EntryId, Reply<Option<Inspection>>),
+    Replay(Vec<Replay>, Box<Act>, Reply<Vec<EntryId>>),
+    Discard(Vec<EntryId>, Box<Act>, Reply<Vec<EntryId>>),
+    Record(Box<Act>, Reply<()>),
+    Acts(u64, usize, Reply<Vec<Recorded>>),
     State(EntryId, Reply<Option<State>>),
     Depth(Reply<Depth>),
 }
@@ -85,9 +93,19 @@ impl Group {
                 self.appends.push((batch, reply));
             }
             Command::Settle(settlement, reply) => self.settles.push((settlement, reply)),
-            Command::Claim { .. } | Command::Find(..) | Command::State(..) | Command::Depth(_) => {
-                self.reads.push(command);
-            }
+            // Those that write among these are a person's, and each is a transaction of its own.
+            Command::Claim { .. }
+            | Command::Release(..)
+            | Command::Note(..)
+            | Command::Find(..)
+            | Command::List(..)
+            | Command::Inspect(..)
+            | Command::Replay(..)
+            | Command::Discard(..)
+            | Command::Record(..)
+            | Command::Acts(..)
+            | Command::State(..)
+            | Command::Depth(_) => self.reads.push(command),
         }
     }
 }
@@ -259,10 +277,10 @@ impl Writer {
                 }
             }
             Command::Find(lookup, reply) => {
-                let _unheard = reply.send(Ok(append::find(&self.connection, &lookup)?));
+                let _unheard = reply.send(Ok(receipt::find(&self.connection, &lookup)?));
             }
             Command::State(entry, reply) => {
-                let _unheard = reply.send(Ok(append::state(&self.connection, entry)?));
+                let _unheard = reply.send(Ok(receipt::state(&self.connection, entry)?));
             }
             Command::Depth(reply) => {
                 let oldest = settle::oldest(&self.connection)?;
@@ -273,10 +291,74 @@ impl Writer {
                     oldest,
                 }));
             }
-            Command::Append(..) | Command::Settle(..) => {}
+            Command::List(listing, reply) => {
+                let _unheard = reply.send(Ok(desk::list(&self.connection, &listing)?));
+            }
+            Command::Inspect(entry, reply) => {
+                let _unheard = reply.send(Ok(desk::inspect(&self.connection, entry)?));
+            }
+            Command::Acts(after, max, reply) => {
+                let _unheard = reply.send(Ok(act::read(&self.connection, after, max)?));
+            }
+            rest @ (Command::Append(..)
+            | Command::Settle(..)
+            | Command::Release(..)
+            | Command::Note(..)
+            | Command::Replay(..)
+            | Command::Discard(..)
+            | Command::Record(..)) => self.act(rest)?,
         }
         Ok(())
     }
+
+    /// Does what a person asked for, each in a transaction of its own. A full disk refuses it.
+    fn act(&mut self, command: Command) -> rusqlite::Result<()> {
+        let mut counts = self.counts;
+        let transaction = self.connection.transaction()?;
+        let written = match command {
+            Command::Replay(replays, act, reply) => {
+                let done = desk::replay(&transaction, &replays, &act, &mut counts);
+                finish(transaction, done, reply)?
+            }
+            Command::Discard(entries, act, reply) => {
+                let done = desk::discard(&transaction, &entries, &act, &mut counts);
+                finish(transaction, done, reply)?
+            }
+            Command::Record(act, reply) => {
+                let done = act::record(&transaction, &act, 0);
+                finish(transaction, done, reply)?
+            }
+            Command::Release(now, reply) => {
+                let done = note::release(&transaction, now);
+                finish(transaction, done, reply)?
+            }
+            Command::Note(note, text, reply) => {
+                let done = note::keep(&transaction, note, &text);
+                finish(transaction, done, reply)?
+            }
+            Command::Append(..)
+            | Command::Settle(..)
+            | Command::Claim { .. }
+            | Command::Find(..)
+            | Command::List(..)
+            | Command::Inspect(..)
+            | Command::Acts(..)
+            | Command::State(..)
+            | Command::Depth(_) => Finished::Not,
+        };
+        if written == Finished::Committed {
+            self.counts = counts;
+            self.shared.woken.notify_waiters();
+        }
+        Ok(())
+    }
+}
+
+/// Whether what a person asked for was done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Finished {
+    Committed,
+    Not,
 }
 
 /// Tells those who asked for their batch to be kept what was done with it.
@@ -292,6 +374,21 @@ fn refuse<W, T>(writes: impl IntoIterator<Item = (W, Reply<T>)>, error: &Error) 
     for (_, reply) in writes {
         let _unheard = reply.send(Err(error.clone()));
     }
+}
+
+/// Commits what was done and tells who asked; where the disk was full, nothing was done.
+fn finish<T>(
+    transaction: Transaction<'_>,
+    done: rusqlite::Result<T>,
+    reply: Reply<T>,
+) -> rusqlite::Result<Finished> {
+    let (answer, finished) = match done.and_then(|done| transaction.commit().map(|()| done)) {
+        Ok(done) => (Ok(done), Finished::Committed),
+        Err(error) if is_full(&error) => (Err(Error::Full), Finished::Not),
+        Err(error) => return Err(error),
+    };
+    let _unheard = reply.send(answer);
+    Ok(finished)
 }
 
 fn is_full(error: &rusqlite::Error) -> bool {

@@ -1,0 +1,126 @@
+//! What a person does with entries, in the reference engine.
+
+use super::tables::Tables;
+use crate::fold::LaneVersions;
+use crate::outbox::{
+    Act, EntryId, Found, Inspection, LOOK_MAX, Listed, Listing, Priority, Recorded, Replay, State,
+    Trials, WAITING_WINDOW,
+};
+
+impl Tables {
+    pub(super) fn list(&self, listing: &Listing) -> Found {
+        let mut found = Found::default();
+        let later = self.entries.range(EntryId(listing.after.0 + 1)..);
+        for (looked_at, (entry, _)) in later.enumerate() {
+            if found.entries.len() >= listing.max || looked_at >= LOOK_MAX {
+                return found;
+            }
+            found.next = Some(*entry);
+            found
+                .entries
+                .extend(self.listed(*entry).filter(|listed| listing.takes(listed)));
+        }
+        found.next = None;
+        found
+    }
+
+    fn listed(&self, entry: EntryId) -> Option<Listed> {
+        let row = self.entries.get(&entry)?;
+        let lane = row.lane.and_then(|lane| self.lanes.get(&lane));
+        Some(Listed {
+            receipt: row.receipt.clone(),
+            customer: lane.map(|lane| lane.key.clone()),
+        })
+    }
+
+    pub(super) fn inspect(&self, entry: EntryId) -> Option<Inspection> {
+        let listed = self.listed(entry)?;
+        let row = self.entries.get(&entry)?;
+        let lane = row.lane.and_then(|lane| self.lanes.get(&lane));
+        let kept = lane.and_then(|lane| lane.waiting.get(&entry).or(lane.parked.get(&entry)));
+        let Some((lane, kept)) = lane.zip(kept) else {
+            return Some(Inspection {
+                listed,
+                facts: None,
+                event: None,
+                versions: LaneVersions::default(),
+                waiting: Vec::new(),
+            });
+        };
+        let waiting = lane.waiting.values().rev().take(WAITING_WINDOW);
+        Some(Inspection {
+            listed,
+            facts: Some((kept.version, kept.update.clone())),
+            event: Some(row.event.clone()),
+            versions: lane.versions.clone(),
+            waiting: waiting.cloned().collect(),
+        })
+    }
+
+    pub(super) fn replay(&mut self, replays: Vec<Replay>, act: Act) -> Vec<EntryId> {
+        let now = act.at;
+        let moved: Vec<EntryId> = replays
+            .into_iter()
+            .filter_map(|replay| {
+                let row = self.entries.get(&replay.entry)?;
+                let lane = row.lane?;
+                let mut kept = self.lanes.get_mut(&lane)?.parked.remove(&replay.entry)?;
+                let key = self.lanes.get(&lane)?.key.clone();
+                let (lane, to) = match replay.stated {
+                    Some(stated) => {
+                        kept.version.epoch = stated.epoch;
+                        kept.version.value = stated.value;
+                        kept.update = stated.update;
+                        kept.customer = stated.customer;
+                        self.lane(&kept.customer)
+                    }
+                    None => self.lane_of(key),
+                };
+                to.enter(kept, Priority::Low, now);
+                to.trials = Trials::default();
+                let row = self.entries.get_mut(&replay.entry)?;
+                row.lane = Some(lane);
+                row.receipt.state = State::Waiting;
+                row.receipt.settled_at = None;
+                row.receipt.parked = None;
+                Some(replay.entry)
+            })
+            .collect();
+        self.record(act, moved.len());
+        moved
+    }
+
+    pub(super) fn discard(&mut self, entries: Vec<EntryId>, act: Act) -> Vec<EntryId> {
+        let at = act.at;
+        let gone: Vec<EntryId> = entries
+            .into_iter()
+            .filter(|entry| {
+                let lane = self.entries.get(entry).and_then(|row| row.lane);
+                let lane = lane.and_then(|lane| self.lanes.get_mut(&lane));
+                let is_gone = lane.is_some_and(|lane| lane.parked.remove(entry).is_some());
+                if is_gone && let Some(row) = self.entries.get_mut(entry) {
+                    row.receipt.state = State::Discarded;
+                    row.receipt.settled_at = Some(at);
+                    row.receipt.parked = None;
+                }
+                is_gone
+            })
+            .collect();
+        self.record(act, gone.len());
+        gone
+    }
+
+    pub(super) fn record(&mut self, act: Act, entries: usize) {
+        let number = self.acts.last().map_or(1, |last| last.number + 1);
+        self.acts.push(Recorded {
+            number,
+            who: act.who,
+            what: act.what.to_owned(),
+            on: act.on,
+            entries,
+            reason: act.reason,
+            at: act.at,
+            is_sound: true,
+        });
+    }
+}

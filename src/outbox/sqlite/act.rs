@@ -1,0 +1,104 @@
+//! The SQL of the record of what people did.
+//!
+//! Each line carries a SHA-256 over the hash of the line before it and its own fields: a line that is changed or taken
+//! out breaks the chain (FAULTS X52).
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use sha2::{Digest as _, Sha256};
+
+use crate::outbox::{Act, Recorded};
+use crate::time::Timestamp;
+
+/// Writes a line at the end of the record.
+pub(super) fn record(connection: &Connection, act: &Act, entries: usize) -> rusqlite::Result<()> {
+    let before: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT hash FROM act ORDER BY number DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    let hash = hash(&before.unwrap_or_default(), act, entries);
+    connection
+        .prepare_cached(
+            "INSERT INTO act (at, who, what, on_what, entries, reason, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![act.at.as_millis(), act.who, act.what, act.on, entries, act.reason, hash])?;
+    Ok(())
+}
+
+/// At most `max` lines after the one numbered `after`.
+pub(super) fn read(
+    connection: &Connection,
+    after: u64,
+    max: usize,
+) -> rusqlite::Result<Vec<Recorded>> {
+    let mut before: Vec<u8> = connection
+        .prepare_cached("SELECT hash FROM act WHERE number <= ?1 ORDER BY number DESC LIMIT 1")?
+        .query_row([after], |row| row.get(0))
+        .optional()?
+        .unwrap_or_default();
+    let mut statement = connection.prepare_cached(
+        "SELECT number, at, who, what, on_what, entries, reason, hash FROM act
+         WHERE number > ?1 ORDER BY number LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![after, max])?;
+    let mut lines = Vec::new();
+    let mut number_before = after;
+    while let Some(row) = rows.next()? {
+        let kept: Vec<u8> = row.get(7)?;
+        let mut line = line(row)?;
+        // Numbers have no gaps: what is not there was taken out.
+        let follows = line.number == number_before + 1;
+        line.is_sound = follows && kept == chained(&before, &line);
+        number_before = line.number;
+        before = kept;
+        lines.push(line);
+    }
+    Ok(lines)
+}
+
+fn line(row: &Row<'_>) -> rusqlite::Result<Recorded> {
+    Ok(Recorded {
+        number: row.get(0)?,
+        at: Timestamp::from_millis(row.get(1)?),
+        who: row.get(2)?,
+        what: row.get(3)?,
+        on: row.get(4)?,
+        entries: row.get(5)?,
+        reason: row.get(6)?,
+        is_sound: false,
+    })
+}
+
+fn hash(before: &[u8], act: &Act, entries: usize) -> Vec<u8> {
+    chained(
+        before,
+        &Recorded {
+            number: 0,
+            who: act.who.clone(),
+            what: act.what.to_owned(),
+            on: act.on.clone(),
+            entries,
+            reason: act.reason.clone(),
+            at: act.at,
+            is_sound: false,
+        },
+    )
+}
+
+fn chained(before: &[u8], line: &Recorded) -> Vec<u8> {
+    let mut hasher = Sha256::new();
+    hasher.update(before);
+    let fields = [
+        line.at.as_millis().to_string(),
+        line.who.clone(),
+        line.what.clone(),
+        line.on.clone(),
+        line.entries.to_string(),
+        line.reason.clone().unwrap_or_default(),
+    ];
+    for field in fields {
+        // The length first: so no two lines of fields read alike.
+        hasher.update(field.len().to_le_bytes());
+        hasher.update(field);
+    }
+    hasher.finalize().to_vec()
+}
