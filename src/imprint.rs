@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+mod answer;
 pub mod classify;
 pub mod clearing;
 pub mod client;

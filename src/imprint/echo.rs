@@ -1,13 +1,17 @@
 //! What Imprint echoes after an update, held against what was sent. Pure.
 //!
 //! The echo carries what we must not keep (`ssn4`, `date_of_birth`), so only the fields that are compared are read, and
-//! nothing but names leaves this module.
+//! nothing but names leaves this module. Every answer comes through here: a field that was not sent is stepped over and
+//! never taken apart, and one of an unexpected kind spoils nothing but itself.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::answer::{object, text};
 use super::{Cause, Echo, Facet, Leaf, Outcome, PartnerId, Request};
 
 /// The part of a customer that is compared.
@@ -15,93 +19,55 @@ use super::{Cause, Echo, Facet, Leaf, Outcome, PartnerId, Request};
 struct Customer<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
-    #[serde(borrow, default)]
-    email: Text<'a>,
-    #[serde(borrow, default)]
-    phone: Text<'a>,
-    #[serde(borrow, default)]
-    first_name: Text<'a>,
-    #[serde(borrow, default)]
-    last_name: Text<'a>,
-    #[serde(borrow, default)]
-    preferred_language: Text<'a>,
-    #[serde(borrow, default)]
-    partner_customer_id: Text<'a>,
-    #[serde(borrow, default)]
-    address: Option<Address<'a>>,
-    #[serde(default)]
-    metadata: Option<Map<String, Value>>,
+    #[serde(borrow)]
+    email: Option<&'a RawValue>,
+    #[serde(borrow)]
+    phone: Option<&'a RawValue>,
+    #[serde(borrow)]
+    first_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    last_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    preferred_language: Option<&'a RawValue>,
+    #[serde(borrow)]
+    partner_customer_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    address: Option<&'a RawValue>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
 }
 
-#[derive(Default, Deserialize)]
-struct Address<'a> {
-    #[serde(borrow, default)]
-    street_line1: Text<'a>,
-    #[serde(borrow, default)]
-    street_line2: Text<'a>,
-    #[serde(borrow, default)]
-    city: Text<'a>,
-    #[serde(borrow, default)]
-    state: Text<'a>,
-    #[serde(borrow, default)]
-    postal_code: Text<'a>,
-}
-
-/// A text, or nothing: what else a partner puts there is not compared, and is no reason to doubt the rest.
-#[derive(Default)]
-struct Text<'a>(Option<Cow<'a, str>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either<'a> {
-            Text(#[serde(borrow)] Cow<'a, str>),
-            Other(serde::de::IgnoredAny),
-        }
-        Ok(match Either::deserialize(deserializer)? {
-            Either::Text(text) => Self(Some(text)),
-            Either::Other(_) => Self(None),
-        })
-    }
-}
+/// An object whose members are not looked into.
+type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 /// A 2xx counts only with a JSON object about the customer that was asked for.
 pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
-    // A derived struct also reads an array of its fields, and that is not an answer of Imprint's.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Outcome::Unknown(Cause::Unreadable);
-    }
-    let Ok(customer) = serde_json::from_slice::<Customer<'_>>(body) else {
+    let Some(customer) = object::<Customer<'_>>(body) else {
         return Outcome::Unknown(Cause::Unreadable);
     };
     if !request.customer.is_same(&customer.id) {
         return Outcome::Unknown(Cause::WrongCustomer);
     }
-    let shows = |leaf: &&Leaf| {
-        let line = customer.line(&leaf.to_string());
-        line.is_some_and(|text| !text.trim().is_empty())
-    };
+    let address = customer.address.and_then(members);
+    let stands = |leaf: &&Leaf| !is_empty(line(address.as_ref(), &leaf.to_string()));
     Outcome::Applied(Echo {
-        differs: customer.differs(&request.body),
-        standing: request.cleared.iter().filter(shows).cloned().collect(),
+        differs: customer.differs(&request.body, address.as_ref()),
+        standing: request.cleared.iter().filter(stands).cloned().collect(),
         partner: customer
             .partner_customer_id
-            .0
-            .as_deref()
-            .and_then(|raw| PartnerId::parse(raw).ok()),
+            .and_then(text)
+            .and_then(|raw| PartnerId::parse(&raw).ok()),
     })
 }
 
-impl Customer<'_> {
+impl<'a> Customer<'a> {
     /// The facets that were sent and are echoed otherwise. What is not echoed at all is no difference.
-    fn differs(&self, sent: &Map<String, Value>) -> Vec<Facet> {
+    fn differs(&self, sent: &Map<String, Value>, address: Option<&Members<'a>>) -> Vec<Facet> {
         let mut differs = Vec::new();
         for (field, value) in sent {
-            let is_same = match (value, self.field(field)) {
-                (Value::String(sent), Some(echoed)) => sent == echoed,
-                (Value::Object(sent), None) if field == "metadata" => self.has_metadata(sent),
-                (_, _) => true,
+            let is_same = match (value, field.as_str()) {
+                (Value::Object(sent), "metadata") => self.has_metadata(sent),
+                (_, field) => agrees(value, self.field(field, address)),
             };
             let facet = Leaf::parse(field).map_or(Facet::Metadata, |leaf| leaf.facet());
             if !is_same && !differs.contains(&facet) {
@@ -112,37 +78,55 @@ impl Customer<'_> {
     }
 
     fn has_metadata(&self, sent: &Map<String, Value>) -> bool {
-        self.metadata.as_ref().is_none_or(|echoed| {
-            sent.iter()
-                .all(|(key, value)| echoed.get(key).is_none_or(|echoed| echoed == value))
-        })
+        let Some(echoed) = self.metadata.and_then(members) else {
+            return true;
+        };
+        sent.iter()
+            .all(|(key, value)| agrees(value, echoed.get(key.as_str()).copied()))
     }
 
-    fn field(&self, field: &str) -> Option<&str> {
-        let text = match field {
-            "email" => &self.email,
-            "phone" => &self.phone,
-            "first_name" => &self.first_name,
-            "last_name" => &self.last_name,
-            "preferred_language" => &self.preferred_language,
-            _ => return self.line(field),
-        };
-        text.0.as_deref()
+    fn field(&self, field: &str, address: Option<&Members<'a>>) -> Option<&'a RawValue> {
+        match field {
+            "email" => self.email,
+            "phone" => self.phone,
+            "first_name" => self.first_name,
+            "last_name" => self.last_name,
+            "preferred_language" => self.preferred_language,
+            // It is not echoed.
+            "customer_history" => None,
+            _ => line(address, field),
+        }
     }
+}
 
-    /// A line of the address: flat in what is sent, nested in what is echoed.
-    fn line(&self, field: &str) -> Option<&str> {
-        let address = self.address.as_ref()?;
-        let text = match field {
-            "street_line1" => &address.street_line1,
-            "street_line2" => &address.street_line2,
-            "city" => &address.city,
-            "state" => &address.state,
-            "postal_code" => &address.postal_code,
-            _ => return None,
-        };
-        text.0.as_deref()
+/// The members of an object; what is none is not compared, and is no reason to doubt the rest.
+fn members(raw: &RawValue) -> Option<Members<'_>> {
+    object(raw.get().as_bytes())
+}
+
+/// A line of the address: flat in what is sent, nested in what is echoed.
+fn line<'a>(address: Option<&Members<'a>>, field: &str) -> Option<&'a RawValue> {
+    address?.get(field).copied()
+}
+
+/// Whether a leaf is echoed as it was sent, or not at all. One that was sent to be cleared is to be empty.
+fn agrees(sent: &Value, echoed: Option<&RawValue>) -> bool {
+    let Some(raw) = echoed else { return true };
+    match sent {
+        Value::Null => is_empty(echoed),
+        Value::String(sent) if sent.is_empty() => is_empty(echoed),
+        Value::String(sent) => text(raw).is_none_or(|echoed| echoed == *sent),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            serde_json::from_str::<Value>(raw.get()).is_ok_and(|echoed| echoed == *sent)
+        }
     }
+}
+
+/// Whether nothing stands there: no value, null, or a text of nothing but white space.
+fn is_empty(echoed: Option<&RawValue>) -> bool {
+    echoed.is_none_or(|raw| {
+        raw.get() == "null" || text(raw).is_some_and(|text| text.trim().is_empty())
+    })
 }
 
 #[cfg(test)]
@@ -152,12 +136,16 @@ mod tests {
     use super::super::ImprintId;
     use super::*;
 
-    fn check(sent: &Value, echoed: &Value) -> Echo {
-        let request = Request {
+    fn request(sent: &Value) -> Request {
+        Request {
             customer: ImprintId::parse("CUST-1").unwrap(),
             body: sent.as_object().unwrap().clone(),
             cleared: vec![Leaf::parse("street_line2").unwrap()],
-        };
+        }
+    }
+
+    fn check(sent: &Value, echoed: &Value) -> Echo {
+        let request = request(sent);
         let Outcome::Applied(echo) = applied(&request, echoed.to_string().as_bytes()) else {
             panic!("{echoed} was not taken for an echo")
         };
@@ -192,6 +180,62 @@ mod tests {
             (
                 json!({"id": "CUST-1", "metadata": null, "address": null}),
                 vec![],
+            ),
+        ];
+        for (echoed, differs) in table {
+            assert_eq!(check(&sent, &echoed).differs, differs, "{echoed}");
+        }
+    }
+
+    /// U17: what is applied is applied, whatever one field of the echo looks like.
+    #[test]
+    fn a_field_of_another_kind_spoils_nothing_but_itself() {
+        let sent = json!({"email": "a@example.com", "city": "Reno", "metadata": {"tier": "GOLD"}});
+        for shown in [
+            json!({"address": "1 Main St, Reno"}),
+            json!({"address": ["1 Main St", "", "Elko", "NV", "1"]}),
+            json!({"address": 7}),
+            json!({"address": {"city": ["Elko"]}}),
+            json!({"metadata": "GOLD"}),
+            json!({"metadata": ["GOLD"]}),
+            json!({"email": {"value": "a@example.com"}}),
+            json!({"email": ["b@example.com"]}),
+            json!({"partner_customer_id": 17}),
+        ] {
+            let mut echoed = shown.clone();
+            echoed["id"] = json!("CUST-1");
+            assert_eq!(check(&sent, &echoed), Echo::default(), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_compared_as_what_it_says() {
+        let sent = json!({"first_name": "José \"Pepe\"", "metadata": {"a": [1, {"b": "é"}]}});
+        let escaped = r#"{"id":"CUST-1","first_name":"Jos\u00e9 \"Pepe\"","metadata":{"a": [1, {"b":"\u00e9"}]}}"#;
+        let echoed = serde_json::from_str(escaped).unwrap();
+        assert_eq!(check(&sent, &echoed), Echo::default());
+        let request = request(&sent);
+        let outcome = applied(&request, escaped.as_bytes());
+        assert_eq!(outcome, Outcome::Applied(Echo::default()));
+    }
+
+    /// M16: a null or an empty text that Imprint ignored is seen.
+    #[test]
+    fn what_was_sent_to_be_cleared_differs_while_it_is_still_there() {
+        let sent = json!({"email": null, "phone": "", "metadata": {"tier": null}});
+        let table = [
+            (json!({"id": "CUST-1"}), vec![]),
+            (
+                json!({"id": "CUST-1", "email": null, "phone": "", "metadata": {"tier": null}}),
+                vec![],
+            ),
+            (
+                json!({"id": "CUST-1", "email": " ", "metadata": {}}),
+                vec![],
+            ),
+            (
+                json!({"id": "CUST-1", "email": "a@example.com", "phone": "+1", "metadata": {"tier": "GOLD"}}),
+                vec![Facet::Email, Facet::Metadata, Facet::Phone],
             ),
         ];
         for (echoed, differs) in table {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use super::answer::object;
 use super::classify::{Reply, hint};
 use super::{Cause, Found, ImprintId, Outcome, PartnerId};
 use crate::time::Timestamp;
@@ -83,14 +84,6 @@ fn unfound(reply: Reply<'_>, wall: Timestamp) -> Outcome {
         (0..=199, _) => Outcome::Unknown(Cause::Protocol),
         (_, _) => Outcome::Unavailable(cause),
     }
-}
-
-/// A JSON object; a derived struct would also read an array of its fields.
-fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    let is_object = body.trim_ascii_start().first() == Some(&b'{');
-    is_object
-        .then(|| serde_json::from_slice(body).ok())
-        .flatten()
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ const EDGES: [(&str, &[&str]); 15] = [
 ];
 
 /// Rooms that decide and never wait.
-const PURE: [&str; 16] = [
+const PURE: [&str; 17] = [
     "event.rs",
     "event/",
     "schema.rs",
@@ -52,6 +52,7 @@ const PURE: [&str; 16] = [
     "dispatch/pace.rs",
     "dispatch/policy.rs",
     "dispatch/settle.rs",
+    "imprint/answer.rs",
     "imprint/classify.rs",
     "imprint/echo.rs",
     "imprint/lookup.rs",
