@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::answer::object;
+use super::answer::{object, text};
 use super::classify::{Reply, hint};
 use super::{Cause, Found, ImprintId, Outcome, PartnerId};
 use crate::time::Timestamp;
@@ -27,50 +28,75 @@ pub(super) fn retrieved(customer: &ImprintId, reply: Reply<'_>, wall: Timestamp)
     }
 }
 
-/// Says what came of a search for `partner`. Every hit is held against what was asked: a filter that Imprint does not
-/// take lists everybody (imprint-api.md §3, §9.1).
+/// Says what came of a search for `partner`.
 pub(super) fn searched(partner: &PartnerId, reply: Reply<'_>, wall: Timestamp) -> Found {
-    #[derive(Deserialize)]
-    struct Page<'a> {
-        #[serde(borrow)]
-        data: Vec<Hit<'a>>,
-        #[serde(default)]
-        has_more: bool,
+    match reply.status {
+        200..=299 => object::<Page<'_>>(reply.body)
+            .and_then(|page| page.found(partner))
+            .unwrap_or(Found::Not(Outcome::Unknown(Cause::Unreadable))),
+        _ => Found::Not(unfound(reply, wall)),
     }
-    #[derive(Deserialize)]
-    struct Hit<'a> {
-        #[serde(borrow)]
-        id: Cow<'a, str>,
-        #[serde(borrow, default)]
-        partner_customer_id: Option<Cow<'a, str>>,
-    }
-    let unreadable = Found::Not(Outcome::Unknown(Cause::Unreadable));
-    if !(200..=299).contains(&reply.status) {
-        return Found::Not(unfound(reply, wall));
-    }
-    let Some(page) = object::<Page<'_>>(reply.body) else {
-        return unreadable;
-    };
-    let mut found: Vec<ImprintId> = Vec::new();
-    let mut others = page.has_more;
-    for hit in &page.data {
-        if hit.partner_customer_id.as_deref() != Some(partner.as_str()) {
-            others = true;
-            continue;
-        }
-        let Ok(imprint) = ImprintId::parse(&hit.id) else {
-            return unreadable;
+}
+
+/// What a search answers. Imprint promises none of the three fields.
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    data: Option<Vec<Hit<'a>>>,
+    #[serde(default)]
+    has_more: bool,
+    total: Option<u64>,
+}
+
+/// What of a hit is looked at: one that is not the one that was asked for may look as it likes.
+#[derive(Deserialize)]
+struct Hit<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    partner_customer_id: Option<&'a RawValue>,
+}
+
+impl Page<'_> {
+    /// Whom it finds; `None` where it cannot be believed.
+    ///
+    /// Every hit is held against what was asked, because the match may be fuzzy, and a filter that Imprint does not take
+    /// lists everybody (imprint-api.md §3, §9.1). Others beside the right one hide nobody, but others alone say that
+    /// the filter was not taken, and what is not on the page may be a second one.
+    fn found(&self, partner: &PartnerId) -> Option<Found> {
+        let hits = match &self.data {
+            Some(hits) => hits.as_slice(),
+            // An empty list is null in some languages.
+            None if self.total == Some(0) => &[],
+            None => return None,
         };
-        if !found.iter().any(|known| known.is_same(&hit.id)) {
-            found.push(imprint);
+        let own: Vec<ImprintId> = hits
+            .iter()
+            .filter(|hit| hit.names(partner))
+            .map(Hit::id)
+            .collect::<Option<_>>()?;
+        match own.split_first() {
+            Some((first, rest)) if rest.iter().any(|id| !first.is_same(id.as_str())) => {
+                Some(Found::Several)
+            }
+            Some((first, _)) if !self.has_more => Some(Found::One(first.clone())),
+            None if hits.is_empty() && !self.has_more => Some(Found::None),
+            Some(_) | None => None,
         }
     }
-    match (found.pop(), found.is_empty(), others) {
-        (Some(_), false, _) => Found::Several,
-        // Somebody else among the hits, or a page that is not the last one, may hide a second one.
-        (_, _, true) => unreadable,
-        (Some(imprint), true, false) => Found::One(imprint),
-        (None, _, false) => Found::None,
+}
+
+impl Hit<'_> {
+    fn names(&self, partner: &PartnerId) -> bool {
+        self.partner_customer_id
+            .and_then(text)
+            .is_some_and(|id| id == partner.as_str())
+    }
+
+    fn id(&self) -> Option<ImprintId> {
+        self.id
+            .and_then(text)
+            .and_then(|id| ImprintId::parse(&id).ok())
     }
 }
 
@@ -89,6 +115,8 @@ fn unfound(reply: Reply<'_>, wall: Timestamp) -> Outcome {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use serde_json::json;
 
     use super::*;
 
@@ -114,44 +142,87 @@ mod tests {
         )
     }
 
+    const UNREADABLE: Found = Found::Not(Outcome::Unknown(Cause::Unreadable));
+
     /// M12
     #[test]
     fn only_a_hit_that_equals_what_was_asked_is_one() {
-        let unreadable = Found::Not(Outcome::Unknown(Cause::Unreadable));
+        let own = |id: &str| json!({"id": id, "partner_customer_id": "P-1"});
+        let other = json!({"id": "B", "partner_customer_id": "p-1"});
+        let odd = json!({"id": 7, "partner_customer_id": 17});
+        let upper = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
+        let one = || Found::One(id("A"));
         let table = [
-            (r#"{"data":[],"has_more":false,"total":0}"#, Found::None),
+            (json!([]), Found::None),
+            (json!([own("A")]), one()),
+            (json!([own("A"), own("A")]), one()),
             (
-                r#"{"data":[{"id":"A","partner_customer_id":"P-1"}]}"#,
-                Found::One(id("A")),
+                json!([own(upper), own(&upper.to_lowercase())]),
+                Found::One(id(upper)),
             ),
-            (
-                r#"{"data":[{"id":"A","partner_customer_id":"P-1"},{"id":"A","partner_customer_id":"P-1"}]}"#,
-                Found::One(id("A")),
-            ),
-            (
-                r#"{"data":[{"id":"A","partner_customer_id":"P-1"},{"id":"B","partner_customer_id":"P-1"}],"has_more":true}"#,
-                Found::Several,
-            ),
-            (
-                r#"{"data":[{"id":"A","partner_customer_id":"P-2"}]}"#,
-                unreadable.clone(),
-            ),
-            (r#"{"data":[{"id":"A"}]}"#, unreadable.clone()),
-            (
-                r#"{"data":[{"id":"A","partner_customer_id":"P-1"},{"id":"B","partner_customer_id":"p-1"}]}"#,
-                unreadable.clone(),
-            ),
-            (r#"{"data":[],"has_more":true}"#, unreadable.clone()),
-            (
-                r#"{"data":[{"id":"A/link","partner_customer_id":"P-1"}]}"#,
-                unreadable.clone(),
-            ),
-            ("[]", unreadable.clone()),
-            ("{}", unreadable),
+            (json!([own("A"), own("B")]), Found::Several),
+            // Others beside it: the match is fuzzy, or everybody is listed. Nobody is hidden.
+            (json!([other, odd, {}, own("A")]), one()),
+            // Others alone: the filter was not taken.
+            (json!([other]), UNREADABLE),
+            (json!([odd]), UNREADABLE),
+            (json!([{"id": "A"}]), UNREADABLE),
+            (json!([{"partner_customer_id": "P-1"}]), UNREADABLE),
+            (json!([own("A/link")]), UNREADABLE),
+            (json!([own("A"), own("../keys")]), UNREADABLE),
         ];
-        for (body, found) in table {
-            assert_eq!(search(200, body), found, "{body}");
+        for (data, found) in table {
+            let page = json!({"data": data, "has_more": false});
+            assert_eq!(search(200, &page.to_string()), found, "{page}");
+            let page = json!({"data": data, "has_more": true});
+            let perhaps = match found {
+                Found::Several => Found::Several,
+                Found::One(_) | Found::None | Found::Not(_) => UNREADABLE,
+            };
+            assert_eq!(search(200, &page.to_string()), perhaps, "{page}");
         }
+    }
+
+    /// U16, U17, U18
+    #[test]
+    fn an_answer_that_is_no_page_says_nothing() {
+        for body in [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            "[[],false,0]",
+            r#"{"id":"A","partner_customer_id":"P-1"}"#,
+            r#"{"error":{"type":"X"}}"#,
+            r#"{"data":{}}"#,
+            r#"{"data":null}"#,
+            r#"{"data":null,"total":1}"#,
+            r#"{"data":[null]}"#,
+            r#"{"data":[],"has_more":"no"}"#,
+            r#"{"data":["#,
+        ] {
+            assert_eq!(search(200, body), UNREADABLE, "{body}");
+        }
+        for body in [
+            r#"{"data":[]}"#,
+            r#"{"data":null,"has_more":false,"total":0}"#,
+        ] {
+            assert_eq!(search(200, body), Found::None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_search_that_is_refused_finds_nobody_and_does_not_say_so() {
+        for status in [400, 404, 408, 410, 500, 503] {
+            let unavailable = Outcome::Unavailable(Cause::Status(status));
+            assert_eq!(search(status, "{}"), Found::Not(unavailable));
+        }
+        for status in [302, 401, 403] {
+            let denied = Outcome::Denied(Cause::Status(status));
+            assert_eq!(search(status, "{}"), Found::Not(denied));
+        }
+        let throttled = Outcome::Throttled(None);
+        assert_eq!(search(429, ""), Found::Not(throttled));
     }
 
     #[test]
