@@ -17,6 +17,8 @@ use serde_json::json;
 use crate::raw_partner::{Accepted, RawPartner};
 use crate::support::{KEY, PATIENCE, block_on};
 
+mod look_ups;
+
 /// Longer than any exchange takes that is to succeed.
 const DEADLINE: Duration = PATIENCE;
 /// For exchanges that are to run into it.

@@ -1,0 +1,308 @@
+//! The two look-ups on the wire: what goes out, what an answer is taken for, and that they share the pool's rules.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use imprint_bridge::imprint::client::Client;
+use imprint_bridge::imprint::sandbox::Sandbox;
+use imprint_bridge::imprint::{
+    Cause, Found, ImprintId, Outcome, Partner as _, PartnerId, told_apart,
+};
+use serde_json::{Value, json};
+
+use super::{DEADLINE, DEADLINE_SHORT, answer, client, deliver, ok, rejected};
+use crate::raw_partner::{Accepted, RawPartner};
+use crate::support::{KEY, Partner, block_on};
+
+/// Which look-up.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Retrieve,
+    Search,
+}
+
+const BOTH: [Asked; 2] = [Asked::Retrieve, Asked::Search];
+
+/// Looks "c1" up.
+async fn look_up(client: &Client, asked: Asked, deadline: Duration) -> Found {
+    match asked {
+        Asked::Retrieve => {
+            let customer = ImprintId::parse("c1").unwrap();
+            client.retrieve(customer, deadline).await
+        }
+        Asked::Search => search(client, "c1", deadline).await,
+    }
+}
+
+async fn search(client: &Client, partner: &str, deadline: Duration) -> Found {
+    let partner = PartnerId::parse(partner).unwrap();
+    client.search(partner, deadline).await
+}
+
+fn one(customer: &str) -> Found {
+    Found::One(ImprintId::parse(customer).unwrap())
+}
+
+fn unknown(cause: Cause) -> Found {
+    Found::Not(Outcome::Unknown(cause))
+}
+
+fn page(hits: &Value) -> String {
+    let page = json!({"data": hits, "has_more": false, "total": 0});
+    answer("200 OK", &page.to_string())
+}
+
+/// What a fresh client makes of one scripted exchange, which is never tried twice.
+#[track_caller]
+fn check(
+    asked: Asked,
+    what: &str,
+    script: impl Fn(Accepted) + Send + Sync + 'static,
+    expected: &Found,
+) {
+    let partner = RawPartner::start(script);
+    let found = block_on(async { look_up(&client(&partner.origin()), asked, DEADLINE).await });
+    assert_eq!(found, *expected, "{asked:?} {what}");
+    assert!(partner.connections() <= 1, "{asked:?} {what}");
+    assert!(partner.requests().len() <= 1, "{asked:?} {what}");
+}
+
+/// As [`check`], for a request that is read whole and answered with these bytes, after which the connection ends.
+#[track_caller]
+fn check_answer(asked: Asked, answer: &str, expected: &Found) {
+    let sent = answer.to_owned();
+    let script = move |mut accepted: Accepted| {
+        accepted.request().unwrap();
+        // A client that has seen enough goes before the end.
+        drop(accepted.send(&sent));
+    };
+    check(asked, &format!("{answer:.100}"), script, expected);
+}
+
+// === what goes out ===
+
+/// X23, M01, M02, M10
+#[test]
+fn a_look_up_is_these_bytes_and_no_others() {
+    for (asked, target) in [
+        (Asked::Retrieve, "/v2/customers/c1"),
+        (
+            Asked::Search,
+            "/v2/customers?partner_customer_id=c1&limit=10",
+        ),
+    ] {
+        let partner = RawPartner::start(|mut accepted| accepted.serve(|_request| ok("c1")));
+        block_on(async { look_up(&client(&partner.origin()), asked, DEADLINE).await });
+        let request = partner.requests().remove(0);
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, "");
+        let (line, headers) = head.split_once("\r\n").unwrap();
+        assert_eq!(line, format!("GET {target} HTTP/1.1"));
+        let mut headers: Vec<&str> = headers.split("\r\n").collect();
+        headers.retain(|header| !header.starts_with("date: "));
+        headers.sort_unstable();
+        let expected = [
+            "accept-encoding: identity".to_owned(),
+            "accept: application/json".to_owned(),
+            format!("authorization: Bearer {KEY}"),
+            // awc says so of every request without a body.
+            "content-length: 0".to_owned(),
+            format!("host: {}", partner.address),
+            concat!("user-agent: imprint-bridge/", env!("CARGO_PKG_VERSION")).to_owned(),
+        ];
+        assert_eq!(headers, expected, "{asked:?}");
+    }
+}
+
+/// M01, M02, M10, M12: whatever the id is, it is the value of one filter, and the filter is never blank.
+#[test]
+fn a_partner_id_stays_inside_its_filter() {
+    let partner = RawPartner::start(|mut accepted| accepted.serve(|_request| page(&json!([]))));
+    let ids = [
+        "4711",
+        "a&limit=1000",
+        "a&partner_customer_id=",
+        "../../v2/keys",
+        "c1/link",
+        "?a=b#c",
+        "%20",
+        "a b+c",
+        "jane@example.com",
+        "\u{200b}",
+        "客戶",
+        &"\u{10ffff}".repeat(256),
+    ];
+    block_on(async {
+        let client = client(&partner.origin());
+        for id in ids {
+            assert_eq!(search(&client, id, DEADLINE).await, Found::None, "{id}");
+        }
+    });
+    let requests = partner.requests();
+    assert_eq!(requests.len(), ids.len());
+    for (request, id) in requests.iter().zip(ids) {
+        let target = request.split(' ').nth(1).unwrap();
+        let filter = target
+            .strip_prefix("/v2/customers?partner_customer_id=")
+            .and_then(|rest| rest.strip_suffix("&limit=10"))
+            .unwrap_or_else(|| panic!("{target}"));
+        let is_one = |c: char| c.is_ascii_alphanumeric() || "-_%".contains(c);
+        assert!(!filter.is_empty() && filter.chars().all(is_one), "{target}");
+        let decoded = percent_encoding::percent_decode_str(filter);
+        assert_eq!(decoded.decode_utf8().unwrap(), id);
+    }
+}
+
+// === one answer, one request ===
+
+/// What awc does with a 1xx and with an answer without a length would credit the late answer to the next customer.
+#[test]
+fn an_answer_that_comes_late_to_a_look_up_is_credited_to_nobody() {
+    let down = Outcome::Unavailable(Cause::Status(503));
+    for (head, expected) in [
+        ("103 Early Hints", unknown(Cause::Protocol)),
+        ("200 OK", unknown(Cause::Unreadable)),
+        ("503 Wait", Found::Not(down)),
+    ] {
+        for asked in BOTH {
+            check_late(asked, head, &expected);
+        }
+    }
+}
+
+#[track_caller]
+fn check_late(asked: Asked, head: &'static str, expected: &Found) {
+    let partner = RawPartner::start(move |mut accepted| {
+        if accepted.number > 0 {
+            return accepted.serve(|_request| answer("422 No", ""));
+        }
+        accepted.request().unwrap();
+        let late = ok("second");
+        let first = format!("HTTP/1.1 {head}\r\n\r\n{late}");
+        accepted.send(&first).unwrap();
+        accepted.serve(|_request| ok("second"));
+    });
+    block_on(async {
+        let client = client(&partner.origin());
+        let found = look_up(&client, asked, DEADLINE).await;
+        assert_eq!(found, *expected, "{asked:?} {head}");
+        let second = deliver(&client, "second").await;
+        assert_eq!(second, rejected(), "{asked:?} {head}");
+    });
+}
+
+/// U37
+#[test]
+fn an_answer_after_the_deadline_of_a_look_up_is_credited_to_nobody() {
+    for asked in BOTH {
+        let partner = RawPartner::start(|mut accepted| {
+            if accepted.number > 0 {
+                return accepted.serve(|_request| answer("422 No", ""));
+            }
+            accepted.request().unwrap();
+            accepted.serve(|_request| ok("second"));
+        });
+        block_on(async {
+            let client = client(&partner.origin());
+            let found = look_up(&client, asked, DEADLINE_SHORT).await;
+            let late = Found::Not(Outcome::Unavailable(Cause::Deadline));
+            assert_eq!(found, late, "{asked:?}");
+            assert_eq!(deliver(&client, "second").await, rejected(), "{asked:?}");
+        });
+    }
+}
+
+#[test]
+fn look_ups_and_updates_share_their_connections() {
+    let partner = RawPartner::start(|mut accepted| accepted.serve(|_request| ok("c1")));
+    block_on(async {
+        let client = client(&partner.origin());
+        assert_eq!(look_up(&client, Asked::Retrieve, DEADLINE).await, one("c1"));
+        assert_eq!(deliver(&client, "c1").await, super::applied());
+        look_up(&client, Asked::Search, DEADLINE).await;
+    });
+    assert_eq!((partner.connections(), partner.requests().len()), (1, 3));
+}
+
+// === failures ===
+
+/// U01, U03, U13, U16, U19, U23
+#[test]
+fn a_look_up_without_an_answer_says_why() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let refusing = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    for asked in BOTH {
+        let found = block_on(async { look_up(&client(&refusing), asked, DEADLINE).await });
+        let expected = Found::Not(Outcome::Unavailable(Cause::Connect));
+        assert_eq!(found, expected, "{asked:?}");
+        check(asked, "closed at once", drop, &unknown(Cause::Disconnected));
+        check(
+            asked,
+            "reset in the body",
+            |accepted| accepted.reset("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"),
+            &unknown(Cause::Disconnected),
+        );
+        let long = "x".repeat(70_000);
+        let long = answer("200 OK", &json!({"id": "c1", "x": long}).to_string());
+        check_answer(asked, &long, &unknown(Cause::TooLong));
+        let away = answer("307 Elsewhere\r\nlocation: /v2/customers/c2", "");
+        let denied = Found::Not(Outcome::Denied(Cause::Status(307)));
+        check_answer(asked, &away, &denied);
+    }
+}
+
+// === the sandbox ===
+
+/// M12, M13: the stand-in answers look-ups as Imprint documents them, and the client understands it.
+#[test]
+fn the_sandbox_finds_one_none_or_several() {
+    let sandbox = Partner::start(|_settings| {});
+    let upper = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
+    let seed = json!([
+        {"id": upper, "partner_customer_id": "a b&c=ü"},
+        {"id": "c2", "partner_customer_id": "twice"},
+        {"id": "c3", "partner_customer_id": "twice"},
+        {"id": "c4"},
+    ]);
+    let seeds = Sandbox::parse_seed(seed.to_string().as_bytes()).unwrap();
+    sandbox.sandbox.seed(seeds).unwrap();
+    block_on(async {
+        let client = client(&format!("http://{}", sandbox.address));
+        for (partner, expected) in [
+            ("a b&c=ü", one(upper)),
+            ("a b&c=", Found::None),
+            ("twice", Found::Several),
+            ("c4", Found::None),
+        ] {
+            let found = search(&client, partner, DEADLINE).await;
+            assert_eq!(found, expected, "{partner}");
+        }
+        for (customer, expected) in [(upper, one(upper)), ("c4", one("c4")), ("c5", Found::None)] {
+            let customer = ImprintId::parse(customer).unwrap();
+            let found = client.retrieve(customer.clone(), DEADLINE).await;
+            assert_eq!(found, expected, "{customer:?}");
+        }
+    });
+}
+
+/// M05: an update that is refused for everyone, and one whose customer is not there.
+#[test]
+fn a_retrieve_explains_an_update_that_was_refused() {
+    let sandbox = Partner::start(|_settings| {});
+    let seed = json!([{"id": "c1"}]);
+    let seeds = Sandbox::parse_seed(seed.to_string().as_bytes()).unwrap();
+    sandbox.sandbox.seed(seeds).unwrap();
+    sandbox.inject(&json!([{"method": "POST", "action": {"status": 404, "shape": "html"}}]));
+    block_on(async {
+        let client = client(&format!("http://{}", sandbox.address));
+        let cause = Cause::Status(404);
+        for (customer, expected) in [("c1", Outcome::Denied(cause)), ("c2", Outcome::NotFound)] {
+            let outcome = deliver(&client, customer).await;
+            assert_eq!(outcome, Outcome::Unclear(cause), "{customer}");
+            let id = ImprintId::parse(customer).unwrap();
+            let found = client.retrieve(id, DEADLINE).await;
+            assert_eq!(told_apart(cause, found), expected, "{customer}");
+        }
+    });
+}
