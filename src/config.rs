@@ -322,6 +322,8 @@ fn read_file(path: &Path) -> Result<Value, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
+    use crate::mapping::ForeignAddress;
 
     /// Reads the defaults with these variables and this file over them.
     fn check(
@@ -352,6 +354,54 @@ mod tests {
             crate::dispatch::pace::Rate::PerSecond(20.0)
         );
         assert_eq!(config.outbox.path, PathBuf::from("outbox.db"));
+    }
+
+    #[test]
+    fn what_clears_a_field_and_what_becomes_of_an_address_abroad_are_words() {
+        let words = |fields: &str, address: &str, foreign: &str| {
+            let variables = [
+                ("IMPRINT__CLEARING", fields),
+                ("IMPRINT__ADDRESS_CLEARING", address),
+                ("IMPRINT__FOREIGN_ADDRESS", foreign),
+            ];
+            check("", &variables, Purpose::Check)
+        };
+        let plain = check("", &[], Purpose::Check).unwrap();
+        assert_eq!(plain.imprint.clearing, Clearing::default());
+        assert_eq!(plain.imprint.foreign_address, ForeignAddress::Park);
+        for (fields, address, clearing) in [
+            (
+                "null",
+                "empty",
+                Clearing {
+                    fields: FieldClearing::Null,
+                    address: AddressClearing::Empty,
+                },
+            ),
+            (
+                "empty",
+                "omit",
+                Clearing {
+                    fields: FieldClearing::Empty,
+                    address: AddressClearing::Omit,
+                },
+            ),
+        ] {
+            let config = words(fields, address, "skip").unwrap();
+            assert_eq!(config.imprint.clearing, clearing);
+            assert_eq!(config.dispatch.rules.clearing, clearing);
+            assert_eq!(config.imprint.foreign_address, ForeignAddress::Skip);
+        }
+        let faults = words("verify", "null", "send").unwrap_err();
+        let keys = ["clearing", "address_clearing", "foreign_address"];
+        assert_eq!(faults.len(), keys.len(), "{faults:?}");
+        for key in keys {
+            let name = format!("imprint.{key}");
+            assert!(
+                faults.iter().any(|fault| fault.contains(&name)),
+                "{faults:?}"
+            );
+        }
     }
 
     #[test]

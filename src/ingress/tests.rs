@@ -221,7 +221,18 @@ fn mapping(domain: Domain) -> Mapping {
             expression: expression.to_owned(),
             domain,
         }),
-        update: [("email".to_owned(), ".data.customer.email".to_owned())].into(),
+        partner_id: Some(".data.customer.id".to_owned()),
+        update: [
+            ("email", ".data.customer.email"),
+            ("city", ".data.customer.city"),
+            ("customer_history.address.city", ".data.customer.city"),
+            (
+                "customer_history.address.country",
+                ".data.customer.country | alpha3",
+            ),
+        ]
+        .map(|(field, expression)| (field.to_owned(), expression.to_owned()))
+        .into(),
         ..Rules::default()
     };
     Mapping::compile(&rules).unwrap()

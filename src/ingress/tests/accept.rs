@@ -1,8 +1,8 @@
 use futures_util::future::join_all;
 
 use super::*;
-use crate::imprint::{Fact, Leaf};
-use crate::outbox::{Arrival, Digest, Stated};
+use crate::imprint::{Customer, Fact, ImprintId, Leaf, PartnerId};
+use crate::outbox::{Arrival, Digest, ParkReason, Stated};
 
 #[actix_web::test]
 async fn an_event_is_kept_and_answered_202() {
@@ -38,6 +38,88 @@ async fn an_event_is_kept_and_answered_202() {
     let email = Fact::Set(json!("canary@example.com"));
     assert_eq!(update.fact(&Leaf::parse("email").unwrap()), Some(&email));
     assert_eq!(door.ingress.counts.accepted.get(), 1);
+}
+
+/// An event about a customer with these fields beside the usual ones.
+fn event_of(id: &str, fields: &Value) -> Value {
+    let mut event = event(id);
+    let customer = event["data"]["customer"].as_object_mut().unwrap();
+    customer.extend(fields.as_object().unwrap().clone());
+    event
+}
+
+#[actix_web::test]
+async fn an_event_goes_by_whichever_id_it_has() {
+    let imprint = || ImprintId::parse("C-1").unwrap();
+    let partner = || PartnerId::parse("P 17").unwrap();
+    for (ids, expected) in [
+        (json!({}), Customer::Imprint(imprint())),
+        (json!({"id": " "}), Customer::Imprint(imprint())),
+        (
+            json!({"id": "P 17"}),
+            Customer::Pair {
+                imprint: imprint(),
+                partner: partner(),
+            },
+        ),
+        (
+            json!({"id": "P 17", "imprint_customer_id": null}),
+            Customer::Partner(partner()),
+        ),
+    ] {
+        let door = Door::new();
+        assert_eq!(door.post(&event_of("e-1", &ids)).await.status, 202, "{ids}");
+        let entries = door.outbox.entries();
+        let Arrival::Wait(stated) = &entries.first().unwrap().arrival else {
+            panic!("it waits");
+        };
+        assert_eq!(stated.customer, expected, "{ids}");
+    }
+    let door = Door::new();
+    for ids in [
+        json!({"imprint_customer_id": null}),
+        json!({"id": "canary\u{7}"}),
+        json!({"id": "P 17", "imprint_customer_id": "canary/.."}),
+    ] {
+        let reply = door.post(&event_of("e-1", &ids)).await;
+        reply.is_problem(422, "unmappable");
+    }
+    assert_eq!(door.kept(), 0);
+}
+
+/// What becomes of an arrival, and the leaves that it states.
+fn told(arrival: &Arrival) -> (&'static str, String) {
+    let (word, stated) = match arrival {
+        Arrival::Wait(stated) => ("wait", stated),
+        Arrival::Park(stated, ParkReason::ForeignAddress) => ("park", stated),
+        Arrival::Park(..) | Arrival::Ignore => panic!("{arrival:?}"),
+    };
+    let mut leaves: Vec<_> = stated.update.leaves().map(Leaf::to_string).collect();
+    leaves.sort_unstable();
+    (word, leaves.join(" "))
+}
+
+#[actix_web::test]
+async fn an_address_abroad_is_parked_or_skipped_and_one_in_the_usa_goes_on() {
+    let whole = "city customer_history.address.city customer_history.address.country email";
+    let rest = "customer_history.address.city customer_history.address.country email";
+    for (policy, country, word, leaves) in [
+        (ForeignAddress::Park, json!("US"), "wait", whole),
+        (ForeignAddress::Park, json!("France"), "park", whole),
+        (ForeignAddress::Skip, json!("US"), "wait", whole),
+        (ForeignAddress::Skip, json!("FR"), "wait", rest),
+        (ForeignAddress::Park, json!(null), "wait", whole),
+    ] {
+        let door = Door::with(Limits {
+            foreign_address: policy,
+            ..Limits::default()
+        });
+        let fields = json!({"city": "Paris", "country": country});
+        assert_eq!(door.post(&event_of("e-1", &fields)).await.status, 202);
+        let entries = door.outbox.entries();
+        let told = told(&entries.first().unwrap().arrival);
+        assert_eq!(told, (word, leaves.to_owned()), "{policy:?} {country}");
+    }
 }
 
 /// Every source takes every mode, if the request is its own.
