@@ -19,9 +19,10 @@ use self::senders::Senders;
 use crate::config::{self, Config, sources};
 use crate::dispatch::condition::Condition;
 use crate::dispatch::destination::{Destination, Mode};
+use crate::fold::FoldMax;
 use crate::ingress::Ingress;
 use crate::metrics::{Metrics, Words};
-use crate::ops::{Health, Ops};
+use crate::ops::{Admin, Health, Ops};
 use crate::outbox::{DUE_AHEAD_MAX, Note, Outbox as _, SqliteOutbox, State};
 use crate::time::{Clock, Timestamp};
 
@@ -70,8 +71,20 @@ impl App {
         })?;
         let store = || Arc::<SqliteOutbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
+        let destination = Arc::new(Destination::new(config.imprint.rate, clock.now()));
+        recall(&outbox, &destination, clock.now());
+        let sources = Arc::new(listeners::doors(sources)?);
+        let admin = Admin {
+            operators: listeners::operators(&config),
+            outbox: store(),
+            destination: Arc::clone(&destination),
+            map_again: listeners::map_again(&config, &sources),
+            fold_max: FoldMax(config.dispatch.rules.fold_max),
+            clock: clock.clone(),
+            counts: metrics.admin.clone(),
+        };
         let door = Ingress {
-            sources: listeners::doors(sources)?,
+            sources,
             outbox: store(),
             clock: clock.clone(),
             limits: listeners::limits(&config),
@@ -86,9 +99,7 @@ impl App {
             clock: clock.clone(),
         };
         let (ingress, ingress_server) = listeners::ingress(&config, door)?;
-        let (ops, ops_server) = listeners::ops(&config, ops)?;
-        let destination = Arc::new(Destination::new(config.imprint.rate, clock.now()));
-        recall(&outbox, &destination, clock.now());
+        let (ops, ops_server) = listeners::ops(&config, ops, admin)?;
         let key = KeyFile::read(&config.imprint, Arc::clone(&destination), clock.clone())?;
         let parts = senders::Parts {
             outbox: store(),

@@ -62,8 +62,10 @@ pub struct Config {
     pub schemas_dir: PathBuf,
     /// The listener for events.
     pub ingress: Ingress,
-    /// The listener for health and metrics.
+    /// The listener for health, metrics and administration.
     pub ops_listen: SocketAddr,
+    /// The files of the operators' tokens.
+    pub operators: Vec<PathBuf>,
     /// The store.
     pub outbox: Outbox,
     /// The destination.
@@ -197,6 +199,10 @@ impl Config {
         let schemas_dir = reader.take(&["schemas_dir"], path);
         let ingress = take_ingress(reader);
         let ops_listen = reader.take(&["ops", "listen"], listen);
+        let operators = reader.take(&["ops", "token_files"], |raw| {
+            let files = raw.texts()?.into_iter().map(PathBuf::from);
+            Ok(files.collect::<Vec<_>>())
+        });
         let outbox = take_outbox(reader);
         let imprint = imprint::take(reader, profile, purpose);
         let clearing = imprint.as_ref().map(|imprint| imprint.clearing);
@@ -212,6 +218,7 @@ impl Config {
             schemas_dir: schemas_dir?,
             ingress: ingress?,
             ops_listen: ops_listen?,
+            operators: operators?,
             outbox: outbox?,
             imprint: imprint?,
             dispatch: dispatch?,

@@ -42,6 +42,7 @@ mod header;
 mod receipt;
 mod wait;
 
+pub use examine::map_again;
 pub use refusal::Refusal;
 
 use auth::{Authentic, Untrusted, Verifier};
@@ -55,7 +56,7 @@ const EVENT_ALLOW: &str = "GET";
 #[derive(Debug)]
 pub struct Ingress {
     /// Who may send, by name.
-    pub sources: BTreeMap<SourceName, Source>,
+    pub sources: Arc<BTreeMap<SourceName, Source>>,
     /// Where events are kept.
     pub outbox: Arc<dyn Outbox>,
     /// The time.

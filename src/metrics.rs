@@ -30,6 +30,8 @@ pub struct Metrics {
     pub ingress: Ingress,
     /// What the delivering side counts.
     pub dispatch: Dispatch,
+    /// What administration counts.
+    pub admin: Admin,
     store: Store,
 }
 
@@ -46,6 +48,29 @@ pub struct Ingress {
     pub refused: IntCounterVec,
     /// Requests that were not authentic, by reason.
     pub unauthenticated: IntCounterVec,
+}
+
+/// What administration counts.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    denied: IntCounterVec,
+}
+
+impl Admin {
+    fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
+        Ok(Self {
+            denied: declare.counters(
+                "admin_denied_total",
+                "Requests for administration that were not an operator's, by reason.",
+                "reason",
+            )?,
+        })
+    }
+
+    /// Counts somebody who is no operator.
+    pub fn denied(&self, reason: &'static str) {
+        self.denied.with_label_values(&[reason]).inc();
+    }
 }
 
 /// What the delivering side counts.
@@ -86,11 +111,12 @@ impl Metrics {
         ))?;
         let declare = Declare(&registry);
         let (ingress, dispatch) = (Ingress::new(&declare)?, Dispatch::new(&declare, words)?);
-        let store = Store::new(&declare)?;
+        let (admin, store) = (Admin::new(&declare)?, Store::new(&declare)?);
         Ok(Self {
             registry,
             ingress,
             dispatch,
+            admin,
             store,
         })
     }

@@ -1,4 +1,4 @@
-//! The second listener: health and metrics. Never routed by the gateway; administration will stand behind a token here.
+//! The second listener: health, metrics, and administration behind a token. Never routed by the gateway.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +7,12 @@ use std::time::Duration;
 use actix_web::http::header::{CacheControl, CacheDirective, ContentType};
 use actix_web::{HttpResponse, web};
 
+pub use self::admin::Admin;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::time::Clock;
+
+pub mod admin;
 
 /// How long a scrape waits for the store to say how much it has; the other figures are worth having without.
 const DEPTH_DEADLINE: Duration = Duration::from_secs(1);
@@ -65,7 +68,12 @@ impl Health {
 }
 
 /// The routes of the listener.
-pub fn configure(config: &mut web::ServiceConfig, ops: web::Data<Ops>) {
+pub fn configure(
+    config: &mut web::ServiceConfig,
+    ops: web::Data<Ops>,
+    administration: web::Data<Admin>,
+) {
+    admin::configure(config, administration);
     config
         .app_data(ops)
         .route("/livez", web::get().to(livez))

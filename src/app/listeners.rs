@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
@@ -13,7 +14,8 @@ use crate::config::{Config, secret, sources};
 use crate::event::SourceName;
 use crate::ingress::auth::Verifier;
 use crate::ingress::{self, EventKind, Ingress, Limits, Source};
-use crate::ops::{self, Ops};
+use crate::ops::admin::{MapAgain, Operators};
+use crate::ops::{self, Admin, Ops};
 
 /// The sources by name, each with its secrets read.
 pub(super) fn doors(sources: Vec<sources::Source>) -> anyhow::Result<BTreeMap<SourceName, Source>> {
@@ -64,6 +66,25 @@ fn door(source: sources::Source) -> anyhow::Result<Source> {
     })
 }
 
+/// Those who may administer, by the files of their tokens.
+pub(super) fn operators(config: &Config) -> Operators {
+    let read = |file: &PathBuf| {
+        let token = secret::read(file);
+        token
+            .inspect_err(|reason| tracing::warn!(reason, "an operator's token cannot be read"))
+            .ok()
+    };
+    Operators::new(config.operators.clone(), Arc::new(read))
+}
+
+/// Maps events that were kept by the sources of today.
+pub(super) fn map_again(config: &Config, sources: &Arc<BTreeMap<SourceName, Source>>) -> MapAgain {
+    let (sources, foreign_address) = (Arc::clone(sources), config.imprint.foreign_address);
+    Arc::new(move |source, event_type, event| {
+        ingress::map_again(&sources, foreign_address, (source, event_type), event)
+    })
+}
+
 /// How much is taken from a stranger.
 pub(super) const fn limits(config: &Config) -> Limits {
     let settings = &config.ingress;
@@ -101,11 +122,11 @@ pub(super) fn ingress(config: &Config, door: Ingress) -> anyhow::Result<(SocketA
 }
 
 /// Binds the listener for health and metrics. It has a thread of its own, so that it answers while the others are busy.
-pub(super) fn ops(config: &Config, ops: Ops) -> anyhow::Result<(SocketAddr, Server)> {
-    let ops = web::Data::new(ops);
+pub(super) fn ops(config: &Config, ops: Ops, admin: Admin) -> anyhow::Result<(SocketAddr, Server)> {
+    let (ops, admin) = (web::Data::new(ops), web::Data::new(admin));
     let server = HttpServer::new(move || {
-        let ops = ops.clone();
-        App::new().configure(move |config| ops::configure(config, ops))
+        let (ops, admin) = (ops.clone(), admin.clone());
+        App::new().configure(move |config| ops::configure(config, ops, admin))
     })
     .workers(1)
     .disable_signals()

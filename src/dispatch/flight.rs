@@ -126,13 +126,23 @@ impl Flight {
             Some(LaneKey::Partner(partner)) => self.who_is(partner, rules, now),
             Some(LaneKey::Imprint(customer)) => {
                 let body = self.fold.update.body(rules.clearing);
-                if body.is_empty() {
-                    return Step::Conclude(Conclusion::Nothing);
-                }
                 let cleared = match rules.clearing.address {
                     AddressClearing::Verify => self.fold.update.cleared_lines(),
                     AddressClearing::Empty | AddressClearing::Omit => Vec::new(),
                 };
+                // Where nothing else is sent, nothing is echoed either: the lines are emptied at once.
+                if body.is_empty() && !cleared.is_empty() {
+                    return self.insist(
+                        customer,
+                        Echo {
+                            standing: cleared,
+                            ..Echo::default()
+                        },
+                    );
+                }
+                if body.is_empty() {
+                    return Step::Conclude(Conclusion::Nothing);
+                }
                 self.asked = Asked::Update;
                 Step::Ask(Ask::Update(Request {
                     customer,
@@ -193,20 +203,25 @@ impl Flight {
                 None => Step::Conclude(Conclusion::Updated(Outcome::NotFound)),
             },
             (Outcome::Applied(echo), Some(customer)) if !echo.standing.is_empty() => {
-                let body = echo.standing.iter().map(|leaf| {
-                    let line = leaf.to_string();
-                    (line, Value::String(String::new()))
-                });
-                let request = Request {
-                    customer,
-                    body: body.collect::<Map<_, _>>(),
-                    cleared: echo.standing.clone(),
-                };
-                self.asked = Asked::Insist(echo);
-                Step::Ask(Ask::Update(request))
+                self.insist(customer, echo)
             }
             (outcome, _) => Step::Conclude(Conclusion::Updated(outcome)),
         }
+    }
+
+    /// Asks that the lines that were cleared and still stand be emptied.
+    fn insist(&mut self, customer: ImprintId, echo: Echo) -> Step {
+        let body = echo.standing.iter().map(|leaf| {
+            let line = leaf.to_string();
+            (line, Value::String(String::new()))
+        });
+        let request = Request {
+            customer,
+            body: body.collect::<Map<_, _>>(),
+            cleared: echo.standing.clone(),
+        };
+        self.asked = Asked::Insist(echo);
+        Step::Ask(Ask::Update(request))
     }
 
     fn found(

@@ -476,6 +476,31 @@ fn a_cleared_line_that_stays_is_emptied_and_parked_if_it_stays_then() {
     assert_eq!(ended(&settlement), [], "it is all sent again");
 }
 
+/// What only clears lines of the address would not be echoed if it were left out.
+#[test]
+fn lines_that_are_all_there_is_to_clear_are_emptied_at_once() {
+    let line = (Leaf::parse("street_line2").unwrap(), Fact::Cleared);
+    let claimed = || {
+        let mut claimed = lane();
+        claimed.unreadable.clear();
+        claimed.waiting = vec![WaitingEntry {
+            update: [line.clone()].into_iter().collect(),
+            ..waiting(1, 5, "email")
+        }];
+        claimed
+    };
+    for (outcome, expected) in [
+        (Outcome::Applied(Echo::default()), "delivered"),
+        (Outcome::Applied(still_there()), "parked"),
+        (rejection(), "parked"),
+    ] {
+        let (flight, asked, conclusion) = fly(claimed(), &RULES, vec![Answer::Outcome(outcome)]);
+        assert_eq!(asked, [r#"update {"street_line2":""}"#]);
+        let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+        assert_eq!(ended(&settlement), [(1, expected)]);
+    }
+}
+
 // === identity ===
 
 fn pair(partner_id: &str, imprint_id: Option<&str>) -> Pair {

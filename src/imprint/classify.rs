@@ -90,6 +90,11 @@ impl Complaint {
     }
 }
 
+/// Whether an error body says that there is no such customer.
+pub(super) fn names_the_customer(body: &[u8]) -> bool {
+    complaint(body).names_the_customer()
+}
+
 fn complaint(body: &[u8]) -> Complaint {
     let Ok(Value::Object(flat)) = serde_json::from_slice(body) else {
         return Complaint::default();

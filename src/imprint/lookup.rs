@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::answer::{object, text};
-use super::classify::{Reply, hint};
+use super::classify::{Reply, hint, names_the_customer};
 use super::{Cause, Found, ImprintId, Outcome, PartnerId};
 use crate::time::Timestamp;
 
@@ -34,6 +34,8 @@ pub(super) fn searched(partner: &PartnerId, reply: Reply<'_>, wall: Timestamp) -
         200..=299 => object::<Page<'_>>(reply.body)
             .and_then(|page| page.found(partner))
             .unwrap_or(Found::Not(Outcome::Unknown(Cause::Unreadable))),
+        // One of Imprint's ways to say "nobody" (imprint-api.md §6); a bare 404 may be a wrong address.
+        404 if names_the_customer(reply.body) => Found::None,
         _ => Found::Not(unfound(reply, wall)),
     }
 }

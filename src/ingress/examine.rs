@@ -2,11 +2,13 @@
 //!
 //! All events of a request are examined, and all that is wrong with all of them is said at once.
 
+use std::collections::BTreeMap;
+
 use hmac::Mac as _;
 use serde_json::Value;
 
 use crate::event::cloudevents::{self, Mode};
-use crate::event::{ChangeEvent, Fault};
+use crate::event::{Attribute, ChangeEvent, Fault, SourceName};
 use crate::ingress::auth::hmac_sha256;
 use crate::ingress::{EventKind, Refusal, Source};
 use crate::mapping::{Domain, ForeignAddress};
@@ -165,6 +167,57 @@ impl Examination<'_> {
             Mode::Structured | Mode::Binary => faulty,
         }
     }
+}
+
+/// Maps an event that was kept by the schema and the mapping of today, so that it can be sent after both were mended.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn map_again(
+    sources: &BTreeMap<SourceName, Source>,
+    foreign_address: ForeignAddress,
+    (source, event_type): (&SourceName, &Attribute),
+    event: &[u8],
+) -> Result<Stated, Vec<Fault>> {
+    let fault = |rule: &str, detail: &str| {
+        vec![Fault {
+            pointer: String::new(),
+            rule: rule.to_owned(),
+            location: "events".to_owned(),
+            detail: detail.to_owned(),
+        }]
+    };
+    let kind = sources
+        .get(source)
+        .and_then(|source| source.kinds.get(event_type.as_str()))
+        .ok_or_else(|| {
+            fault(
+                "unknown_event_type",
+                "The source has no such event type today.",
+            )
+        })?;
+    let envelope: Value = serde_json::from_slice(event)
+        .map_err(|_unreadable| fault("unreadable", "What was kept of the event cannot be read."))?;
+    let faults = kind.schema.faults(&envelope);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let mapped = kind.mapping.map(&envelope)?;
+    let update = match foreign_address {
+        _ if !mapped.update.is_foreign() => mapped.update,
+        ForeignAddress::Skip => mapped.update.without_address(),
+        ForeignAddress::Park => {
+            let detail =
+                "The address is outside the USA; imprint.foreign_address = \"skip\" leaves it out.";
+            return Err(fault("foreign_address", detail));
+        }
+    };
+    Ok(Stated {
+        customer: mapped.customer,
+        epoch: kind.epoch,
+        value: mapped.version,
+        update,
+    })
 }
 
 /// The faults of the class that decides stand first: they are the ones the answer is about.

@@ -63,10 +63,12 @@ impl Door {
             ("signed", Verifier::standard_webhooks(&secrets).unwrap()),
         ];
         let ingress = Ingress {
-            sources: sources
-                .into_iter()
-                .map(|(name, verifier)| (SourceName::parse(name).unwrap(), source(verifier)))
-                .collect(),
+            sources: Arc::new(
+                sources
+                    .into_iter()
+                    .map(|(name, verifier)| (SourceName::parse(name).unwrap(), source(verifier)))
+                    .collect(),
+            ),
             outbox: Arc::<fake::Fake>::clone(&outbox),
             clock: Clock::manual(NOW),
             limits,

@@ -10,6 +10,7 @@
 mod client;
 mod commands;
 mod delivery;
+mod desk;
 mod flow;
 mod kill;
 mod outbox_suite;

@@ -19,7 +19,7 @@ const EVENTS: &str = "/v1/sources/crm/events";
 const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The labels that a page may have, and every value of each. What is not here came from outside, or is new.
-const LABELS: [(&str, &[&str]); 13] = [
+const LABELS: [(&str, &[&str]); 14] = [
     ("refused_total/problem", &PROBLEMS),
     (
         "unauthenticated_total/reason",
@@ -49,6 +49,10 @@ const LABELS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("lookups_total/outcome", &LOOKUPS),
+    (
+        "admin_denied_total/reason",
+        &["disabled", "missing", "mismatch"],
+    ),
     (
         "echo_mismatch_total/facet",
         &[

@@ -212,7 +212,22 @@ impl Files {
 
     /// The files of settings, in their order.
     pub(crate) fn settings(&self) -> Vec<PathBuf> {
-        vec![self.path("bridge.toml"), self.path("more.toml")]
+        let files = ["bridge.toml", "more.toml", "operator.toml"];
+        let files = files.into_iter().map(|name| self.path(name));
+        files.filter(|path| path.exists()).collect()
+    }
+
+    /// Puts other settings in the place of those that a test had.
+    pub(crate) fn write_more(&self, more: &str) {
+        std::fs::write(self.path("more.toml"), more).unwrap();
+    }
+
+    /// Makes somebody an operator.
+    fn write_operator(&self, name: &str, token: &str) {
+        std::fs::write(self.path(name), token).unwrap();
+        let file = self.path(name);
+        let settings = format!("[ops]\ntoken_files = [\"{}\"]", file.display());
+        std::fs::write(self.path("operator.toml"), settings).unwrap();
     }
 
     pub(crate) fn store(&self) -> PathBuf {
@@ -255,6 +270,7 @@ pub(crate) struct Setup {
     unseeded: Unseeded,
     key: &'static str,
     settings: &'static str,
+    operator: Option<(&'static str, &'static str)>,
 }
 
 impl Setup {
@@ -268,6 +284,12 @@ impl Setup {
         Self { key, ..self }
     }
 
+    /// An operator by this name and with this token.
+    pub(crate) fn operator(self, name: &'static str, token: &'static str) -> Self {
+        let operator = Some((name, token));
+        Self { operator, ..self }
+    }
+
     /// Settings, as TOML, that differ from those of all tests.
     pub(crate) fn settings(self, settings: &'static str) -> Self {
         Self { settings, ..self }
@@ -276,6 +298,9 @@ impl Setup {
     pub(crate) fn start(self) -> TestApp {
         let partner = Partner::start(|settings| settings.unseeded = self.unseeded);
         let files = Files::write(partner.address, self.key, self.settings);
+        if let Some((name, token)) = self.operator {
+            files.write_operator(name, token);
+        }
         let bridge = Some(Bridge::start(&files));
         TestApp {
             bridge,
@@ -304,6 +329,7 @@ impl TestApp {
             unseeded: Unseeded::Made,
             key: KEY,
             settings: "",
+            operator: None,
         }
     }
 
@@ -381,6 +407,11 @@ impl TestApp {
     /// Where events come in.
     pub(crate) fn ingress(&self) -> SocketAddr {
         self.bridge().ingress
+    }
+
+    /// Where health, metrics and administration are.
+    pub(crate) fn ops(&self) -> SocketAddr {
+        self.bridge().ops
     }
 
     fn bridge(&self) -> &Bridge {

@@ -28,7 +28,12 @@ const EDGES: [(&str, &[&str]); 15] = [
         "dispatch",
         &["fold", "imprint", "metrics", "outbox", "planted", "time"],
     ),
-    ("ops", &["metrics", "outbox", "time"]),
+    (
+        "ops",
+        &[
+            "dispatch", "event", "fold", "imprint", "metrics", "outbox", "time",
+        ],
+    ),
     (
         "config",
         &[

@@ -255,7 +255,9 @@ impl Flaw {
         match self {
             Self::Broken => json!("1.0"),
             Self::NoEmail => json!("somebody(at)example.com"),
-            Self::NoCustomer => json!({"id": "CRM-000000", "revision": 1}),
+            Self::NoCustomer => {
+                json!({"id": "CRM-000000", "imprint_customer_id": "", "revision": "none"})
+            }
             Self::NoTier => json!("Diamond"),
             Self::NoPhone => json!("ask at reception"),
             Self::NoNumber => json!("the next one"),

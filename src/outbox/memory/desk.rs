@@ -1,6 +1,6 @@
 //! What a person does with entries, in the reference engine.
 
-use super::tables::Tables;
+use super::tables::{Lane, Tables};
 use crate::fold::LaneVersions;
 use crate::outbox::{
     Act, EntryId, Found, Inspection, LOOK_MAX, Listed, Listing, Priority, Recorded, Replay, State,
@@ -37,7 +37,13 @@ impl Tables {
         let listed = self.listed(entry)?;
         let row = self.entries.get(&entry)?;
         let lane = row.lane.and_then(|lane| self.lanes.get(&lane));
-        let kept = lane.and_then(|lane| lane.waiting.get(&entry).or(lane.parked.get(&entry)));
+        let of = |lane: &'_ Lane| {
+            lane.waiting
+                .get(&entry)
+                .or_else(|| lane.parked.get(&entry))
+                .cloned()
+        };
+        let kept = lane.and_then(of);
         let Some((lane, kept)) = lane.zip(kept) else {
             return Some(Inspection {
                 listed,
@@ -50,7 +56,7 @@ impl Tables {
         let waiting = lane.waiting.values().rev().take(WAITING_WINDOW);
         Some(Inspection {
             listed,
-            facts: Some((kept.version, kept.update.clone())),
+            facts: Some((kept.version, kept.update)),
             event: Some(row.event.clone()),
             versions: lane.versions.clone(),
             waiting: waiting.cloned().collect(),

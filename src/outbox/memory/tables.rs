@@ -7,8 +7,8 @@ use crate::fold::LaneVersions;
 use crate::imprint::{Customer, PartnerId};
 use crate::outbox::{
     Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Kept, LaneId, LaneKey, Moved,
-    NewEntry, Note, PROBE_WINDOW, Pair, Pick, Priority, Receipt, Recorded, Settlement, State,
-    Stated, Trials, WAITING_WINDOW, WaitingEntry,
+    NewEntry, Note, PROBE_WINDOW, Pair, ParkReason, Pick, Priority, Receipt, Recorded, Settlement,
+    State, Stated, Trials, WAITING_WINDOW, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -61,6 +61,9 @@ impl Lane {
         self.waiting.insert(entry.entry, entry);
     }
 }
+
+/// Where an entry stands on arrival, why it is parked if it is, and in which lane it is.
+type Arrived = (State, Option<(ParkReason, Option<String>)>, Option<LaneId>);
 
 impl Tables {
     /// Makes every lane due in which something waits.
@@ -120,26 +123,8 @@ impl Tables {
                 .last_key_value()
                 .map_or(1, |(last, _)| last.0 + 1),
         );
-        let mut parked = None;
-        let mut home = None;
-        let state = match new.arrival {
-            Arrival::Ignore => State::Ignored,
-            Arrival::Park(stated, reason) => {
-                parked = Some((reason, None));
-                let (lane, row) = self.lane(&stated.customer);
-                home = Some(lane);
-                row.parked
-                    .insert(entry, waiting(entry, stated, new.accepted_at));
-                State::Parked
-            }
-            Arrival::Wait(stated) => {
-                let (lane, row) = self.lane(&stated.customer);
-                home = Some(lane);
-                let waiting = waiting(entry, stated, new.accepted_at);
-                row.enter(waiting, new.priority, new.accepted_at);
-                State::Waiting
-            }
-        };
+        let place = (new.priority, new.accepted_at);
+        let (state, parked, home) = self.arrive(entry, new.arrival, place);
         self.identities.insert(new.identity.clone(), entry);
         let receipt = Receipt {
             entry,
@@ -165,6 +150,28 @@ impl Tables {
             entry,
             state,
             duplicate: false,
+        }
+    }
+
+    /// Puts a new entry where it belongs.
+    fn arrive(
+        &mut self,
+        entry: EntryId,
+        arrival: Arrival,
+        (priority, now): (Priority, Timestamp),
+    ) -> Arrived {
+        match arrival {
+            Arrival::Ignore => (State::Ignored, None, None),
+            Arrival::Park(stated, reason) => {
+                let (lane, row) = self.lane(&stated.customer);
+                row.parked.insert(entry, waiting(entry, stated, now));
+                (State::Parked, Some((reason, None)), Some(lane))
+            }
+            Arrival::Wait(stated) => {
+                let (lane, row) = self.lane(&stated.customer);
+                row.enter(waiting(entry, stated, now), priority, now);
+                (State::Waiting, None, Some(lane))
+            }
         }
     }
 

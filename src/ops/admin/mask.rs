@@ -1,0 +1,68 @@
+//! Facts as they are shown: what they are, and only if asked for what they say.
+
+use serde_json::{Map, Value, json};
+
+use crate::imprint::{Fact, Update};
+
+/// Whether values are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Show {
+    /// Their kind and length only.
+    Masked,
+    /// As they are.
+    Revealed,
+}
+
+impl Show {
+    /// The facts of an update, by field.
+    pub(super) fn facts(self, update: &Update) -> Value {
+        let facts = update.iter().map(|(leaf, fact)| {
+            let shown = match fact {
+                Fact::Set(value) => self.value(value),
+                Fact::Cleared => json!("(cleared)"),
+            };
+            (leaf.to_string(), shown)
+        });
+        Value::Object(facts.collect())
+    }
+
+    /// A value, with whatever is in it.
+    pub(super) fn value(self, value: &Value) -> Value {
+        match (self, value) {
+            (Self::Revealed, value) => value.clone(),
+            (Self::Masked, Value::Object(members)) => self.object(members),
+            (Self::Masked, Value::Array(items)) => {
+                Value::Array(items.iter().map(|item| self.value(item)).collect())
+            }
+            (Self::Masked, Value::String(text)) => {
+                json!(format!("••• (text of {})", text.chars().count()))
+            }
+            (Self::Masked, Value::Number(_)) => json!("••• (number)"),
+            (Self::Masked, Value::Bool(_)) => json!("••• (true or false)"),
+            (Self::Masked, Value::Null) => Value::Null,
+        }
+    }
+
+    /// An object; its keys are names and are shown.
+    pub(super) fn object(self, members: &Map<String, Value>) -> Value {
+        let members = members
+            .iter()
+            .map(|(key, value)| (key.clone(), self.value(value)));
+        Value::Object(members.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_shows_what_a_value_is_and_not_what_it_says() {
+        let value =
+            json!({"email": "canary@example.com", "n": 7, "list": [true, null, {"k": "canary"}]});
+        let masked = Show::Masked.value(&value);
+        assert_eq!(masked["email"], "••• (text of 18)");
+        assert!(!masked.to_string().contains("canary"));
+        assert_eq!(Show::Revealed.value(&value), value);
+    }
+}

@@ -1,0 +1,107 @@
+//! What a replay would send, before anybody does it. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::mask::Show;
+use crate::event::Version;
+use crate::fold::{Candidate, End, FoldMax, fold};
+use crate::imprint::Update;
+use crate::outbox::{Inspection, LaneKey, Replay};
+use crate::time::Timestamp;
+
+/// What would be sent, and what would not be any more.
+pub(super) struct Preview {
+    /// One for each lane, values masked.
+    pub(super) requests: Vec<Value>,
+    /// The entries of which everything has been overtaken.
+    pub(super) stale: Vec<u64>,
+}
+
+/// Folds what would be replayed with what waits beside it, as delivery will.
+pub(super) fn preview(
+    inspections: &[Inspection],
+    replays: &[Replay],
+    max: FoldMax,
+    now: Timestamp,
+) -> Preview {
+    let mut lanes: BTreeMap<String, Vec<(&Inspection, Version, &Update)>> = BTreeMap::new();
+    for replay in replays {
+        let inspection = inspections
+            .iter()
+            .find(|inspection| inspection.listed.receipt.entry == replay.entry);
+        if let Some(inspection) = inspection
+            && let Some((version, update)) = stated(inspection, replay)
+        {
+            let whose = whose(inspection, replay);
+            lanes
+                .entry(whose)
+                .or_default()
+                .push((inspection, version, update));
+        }
+    }
+    let (mut requests, mut stale) = (Vec::new(), Vec::new());
+    for (customer, replayed) in lanes {
+        let Some((first, ..)) = replayed.first() else {
+            continue;
+        };
+        let waiting = first.waiting.iter().map(|waiting| waiting.candidate());
+        let again = replayed.iter().map(|(_, version, update)| Candidate {
+            version: *version,
+            update,
+        });
+        let candidates: Vec<_> = waiting.chain(again).collect();
+        let fold = fold(&first.versions, &candidates, max, now);
+        let is_ours = |entry: &u64| {
+            replayed
+                .iter()
+                .any(|(_, version, _)| version.arrival == *entry)
+        };
+        let over = fold.stale.iter().filter(|(entry, _)| is_ours(entry));
+        stale.extend(over.map(|(entry, _)| *entry));
+        let beaten = fold
+            .over
+            .iter()
+            .filter(|(entry, end)| is_ours(entry) && matches!(end, End::Superseded(_)));
+        requests.push(json!({
+            "customer": customer,
+            "entries": fold.carried,
+            "beaten": beaten.map(|(entry, _)| *entry).collect::<Vec<_>>(),
+            "facts": Show::Masked.facts(&fold.update),
+        }));
+    }
+    stale.sort_unstable();
+    Preview { requests, stale }
+}
+
+/// What an entry would state, and how new that is.
+fn stated<'a>(inspection: &'a Inspection, replay: &'a Replay) -> Option<(Version, &'a Update)> {
+    match (&replay.stated, &inspection.facts) {
+        (Some(stated), _) => {
+            let version = Version {
+                epoch: stated.epoch,
+                value: stated.value,
+                arrival: replay.entry.0,
+            };
+            Some((version, &stated.update))
+        }
+        (None, Some((version, update))) => Some((*version, update)),
+        (None, None) => None,
+    }
+}
+
+fn whose(inspection: &Inspection, replay: &Replay) -> String {
+    if let Some(stated) = &replay.stated {
+        let imprint = stated.customer.imprint().map(|imprint| imprint.canonical());
+        let partner = stated.customer.partner().map(|partner| partner.as_str());
+        return imprint
+            .or_else(|| partner.map(str::to_owned))
+            .unwrap_or_default();
+    }
+    match &inspection.listed.customer {
+        Some(LaneKey::Imprint(imprint)) => imprint.canonical(),
+        Some(LaneKey::Partner(partner)) => partner.as_str().to_owned(),
+        None => String::new(),
+    }
+}
