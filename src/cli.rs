@@ -12,6 +12,7 @@ use crate::telemetry::{self, Format};
 
 mod check;
 mod demo;
+mod desk;
 mod lanes;
 mod sandbox;
 mod send;
@@ -40,6 +41,20 @@ enum Command {
     Check(Layers),
     /// Sends events from a file or from standard input to a bridge: signed, paced, in order.
     Send(send::Options),
+    /// Lists entries of a running bridge by where they stand.
+    Events(desk::Events),
+    /// Lists entries that wait for a person.
+    Parked(desk::Parked),
+    /// Shows one entry, values masked unless asked for.
+    Show(desk::Show),
+    /// Lets parked entries wait again, behind what is live.
+    Replay(desk::Replay),
+    /// Ends parked entries for good.
+    Discard(desk::Act),
+    /// Shows the record of what operators did.
+    Audit(desk::Audit),
+    /// Shows how the destination is; opens it, pauses it, or puts it in shadow.
+    Destination(desk::Destination),
     /// Stands in for Imprint on this machine: the same operations, a ledger, and faults on request.
     Sandbox(sandbox::Options),
     /// Plays all of it on this machine: a stand-in for Imprint, the bridge, and a stream of made-up changes.
@@ -61,6 +76,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Serve(layers) => serve::run(&layers),
         Command::Check(layers) => Ok(check::run(&layers)),
         Command::Send(options) => send::run(&options),
+        Command::Events(options) => desk::events(&options),
+        Command::Parked(options) => desk::parked(&options),
+        Command::Show(options) => desk::show(&options),
+        Command::Replay(options) => desk::replay(&options),
+        Command::Discard(options) => desk::discard(&options),
+        Command::Audit(options) => desk::audit(&options),
+        Command::Destination(options) => desk::destination(&options),
         Command::Sandbox(options) => sandbox::run(&options),
         Command::Demo(options) => demo::run(&options),
     };

@@ -70,6 +70,9 @@ pub(super) struct Options {
     /// The file with the token to show.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Goes behind everything live at the bridge: for backfills.
+    #[arg(long)]
+    low_priority: bool,
     /// How long one event is tried before the whole run is given up.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     give_up_after: Duration,
@@ -94,7 +97,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     System::new().block_on(async {
         let clock = Clock::machine();
         let run = Rc::new(Run {
-            sender: Sender::new(url, proof, clock.clone(), options.give_up_after)?,
+            sender: Sender::new(url, proof, clock.clone(), options.give_up_after)?
+                .behind_live(options.low_priority),
             bar: Bar::new(input.length_bytes, options.quiet),
             tally: Cell::default(),
             given_up: Cell::default(),

@@ -58,6 +58,7 @@ pub(super) struct Sender {
     proof: Proof,
     clock: Clock,
     give_up_after: Duration,
+    urgency: Option<HeaderValue>,
 }
 
 impl Sender {
@@ -74,7 +75,14 @@ impl Sender {
             proof,
             clock,
             give_up_after,
+            urgency: None,
         })
+    }
+
+    /// The same; what it sends goes behind everything live (the urgency "background" of RFC 9218), if so.
+    pub(super) fn behind_live(self, is_behind: bool) -> Self {
+        let urgency = is_behind.then(|| HeaderValue::from_static("u=7"));
+        Self { urgency, ..self }
     }
 
     /// Sends one event until there is an answer for good, or for as long as was said.
@@ -143,6 +151,10 @@ impl Sender {
             .http
             .post(self.url.as_str())
             .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)));
+        let post = match &self.urgency {
+            Some(urgency) => post.insert_header(("priority", urgency.clone())),
+            None => post,
+        };
         match &self.proof {
             Proof::None => Ok(post),
             Proof::Token(token) => {

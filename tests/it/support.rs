@@ -222,6 +222,11 @@ impl Files {
         std::fs::write(self.path("more.toml"), more).unwrap();
     }
 
+    /// The file of an operator's token.
+    pub(crate) fn operator(&self, name: &str) -> PathBuf {
+        self.path(name)
+    }
+
     /// Makes somebody an operator.
     fn write_operator(&self, name: &str, token: &str) {
         std::fs::write(self.path(name), token).unwrap();

@@ -1,0 +1,204 @@
+//! Answers of the administration as lines for people. Pure.
+
+use serde_json::Value;
+
+/// The member of an object; null where there is none.
+pub(super) fn at<'a>(object: &'a Value, name: &str) -> &'a Value {
+    object.get(name).unwrap_or(&Value::Null)
+}
+
+/// The text of a value; a dash where there is none.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+/// Rows under a head, each column as wide as its widest cell.
+fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |row: &Vec<String>| {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn list<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    at(answer, name).as_array().into_iter().flatten()
+}
+
+/// Entries, one a line.
+pub(super) fn entries(answer: &Value) -> Vec<String> {
+    let head = [
+        "ENTRY", "ID", "TYPE", "STATUS", "CUSTOMER", "ATTEMPTS", "ACCEPTED", "WHY",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(list(answer, "entries").map(|entry| {
+        let customer = [at(entry, "imprint_id"), at(entry, "partner_id")];
+        let customer = customer.into_iter().find(|id| !id.is_null());
+        let parked = at(entry, "parked");
+        let why = match (at(parked, "reason").as_str(), at(parked, "detail").as_str()) {
+            (Some(reason), Some(detail)) => format!("{reason}: {detail}"),
+            (Some(reason), None) => reason.to_owned(),
+            (None, _) => text(at(entry, "superseded_by")),
+        };
+        vec![
+            text(at(entry, "entry")),
+            text(at(entry, "id")),
+            text(at(entry, "type")),
+            text(at(entry, "status")),
+            text(customer.unwrap_or(&Value::Null)),
+            text(at(entry, "attempts")),
+            text(at(entry, "accepted_at")),
+            why,
+        ]
+    }));
+    if rows.len() == 1 {
+        return vec!["none".to_owned()];
+    }
+    aligned(&rows)
+}
+
+/// An object, a member a line; objects in it are indented.
+pub(super) fn entry(answer: &Value) -> Vec<String> {
+    let Some(members) = answer.as_object() else {
+        return vec![text(answer)];
+    };
+    let mut lines = Vec::new();
+    for (name, value) in members {
+        match value {
+            Value::Object(_) => {
+                lines.push(format!("{name}:"));
+                lines.extend(entry(value).into_iter().map(|line| format!("  {line}")));
+            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => lines.push(format!("{name}: {}", text(value))),
+        }
+    }
+    lines
+}
+
+/// What an act did, or would do.
+pub(super) fn done(answer: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, sentence) in [
+        ("replayed", "wait again"),
+        ("discarded", "are discarded"),
+        ("would_discard", "would be discarded"),
+    ] {
+        if let Some(numbers) = at(answer, name).as_array() {
+            lines.push(format!("{} {sentence}", numbers.len()));
+        }
+    }
+    if let Some(number) = at(answer, "would_replay").as_u64() {
+        lines.push(format!("{number} would wait again"));
+    }
+    for request in list(answer, "requests") {
+        let fields = at(request, "facts")
+            .as_object()
+            .map_or(0, serde_json::Map::len);
+        lines.push(format!(
+            "  {}: {fields} fields of {}",
+            text(at(request, "customer")),
+            text(at(request, "entries"))
+        ));
+    }
+    let stale = list(answer, "stale").count();
+    if stale > 0 {
+        lines.push(format!(
+            "{stale} would send nothing, because newer facts were delivered: {}",
+            text(at(answer, "stale"))
+        ));
+    }
+    for refused in list(answer, "unmappable") {
+        lines.push(format!(
+            "{} cannot be mapped again:",
+            text(at(refused, "entry"))
+        ));
+        lines.extend(list(refused, "faults").map(|fault| {
+            let place = text(at(fault, "pointer"));
+            format!(
+                "  {place} {} {}",
+                text(at(fault, "rule")),
+                text(at(fault, "detail"))
+            )
+        }));
+    }
+    if at(answer, "more") == true {
+        lines.push("there are more; run it again".to_owned());
+    }
+    lines
+}
+
+/// The record, one act a line.
+pub(super) fn acts(answer: &Value) -> Vec<String> {
+    let head = [
+        "NUMBER", "AT", "WHO", "WHAT", "ENTRIES", "ON", "REASON", "SOUND",
+    ];
+    let columns = [
+        "number", "at", "who", "what", "entries", "on", "reason", "sound",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(list(answer, "acts").map(|act| columns.map(|name| text(at(act, name))).to_vec()));
+    aligned(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn entries_stand_in_columns() {
+        let answer = json!({"entries": [
+            {"entry": 7, "id": "a", "type": "t", "status": "parked", "imprint_id": "C", "attempts": 1,
+             "accepted_at": "now", "parked": {"reason": "rejected", "detail": "status 400"}},
+            {"entry": 12, "id": "longer", "type": "t", "status": "waiting", "partner_id": "P", "attempts": 0, "accepted_at": "now"},
+        ]});
+        assert_eq!(
+            entries(&answer),
+            [
+                "ENTRY  ID      TYPE  STATUS   CUSTOMER  ATTEMPTS  ACCEPTED  WHY",
+                "7      a       t     parked   C         1         now       rejected: status 400",
+                "12     longer  t     waiting  P         0         now       -",
+            ]
+        );
+        assert_eq!(entries(&json!({"entries": []})), ["none"]);
+    }
+
+    #[test]
+    fn what_would_be_done_is_said_request_by_request() {
+        let answer = json!({
+            "would_replay": 2, "more": true, "stale": [3],
+            "requests": [{"customer": "C", "entries": [4], "facts": {"email": "•••"}}],
+            "unmappable": [{"entry": 5, "faults": [{"pointer": "/a", "rule": "e164", "detail": "No."}]}],
+        });
+        assert_eq!(
+            done(&answer),
+            [
+                "2 would wait again",
+                "  C: 1 fields of [4]",
+                "1 would send nothing, because newer facts were delivered: [3]",
+                "5 cannot be mapped again:",
+                "  /a e164 No.",
+                "there are more; run it again",
+            ]
+        );
+    }
+}
