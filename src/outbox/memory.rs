@@ -31,7 +31,12 @@ pub struct MemoryOutbox {
 impl MemoryOutbox {
     /// What a crash leaves: everything that was kept, and no memory of what was in flight.
     pub fn crash(&self) {
-        self.tables().crash();
+        self.restart(false);
+    }
+
+    /// What another process finds; where this one did not end in order, something may have been in flight.
+    pub fn restart(&self, in_order: bool) {
+        self.tables().restart(in_order);
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {

@@ -337,6 +337,6 @@ fn seed() -> u64 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
-fn is_full() -> bool {
+pub(crate) fn is_full() -> bool {
     std::env::var("IMPRINT_BRIDGE_TEST_FULL").is_ok()
 }

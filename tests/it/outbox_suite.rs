@@ -15,6 +15,8 @@ use imprint_bridge::outbox::{
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
 
+mod model;
+
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
 /// A store of each engine; the folder is gone when the store is.

@@ -74,8 +74,11 @@ impl Tables {
     }
 
     /// Forgets what was in flight, and remembers that something may have been.
-    pub(super) fn crash(&mut self) {
-        let due = self.lanes.iter().filter(|(_, lane)| lane.due.is_some());
+    pub(super) fn restart(&mut self, in_order: bool) {
+        let due = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.due.is_some() && !in_order);
         self.doubted = due.map(|(lane, _)| *lane).collect();
         let last = self.entries.last_key_value();
         self.sent_to = last.map(|(last, _)| *last).unwrap_or_default();
@@ -293,7 +296,7 @@ impl Tables {
         if let Some(pair) = settlement.learned {
             self.pairs.insert(pair.partner.clone(), pair);
         }
-        if let Some(moved) = settlement.moved {
+        if let Some(moved) = settlement.moved.filter(|moved| !moved.entries.is_empty()) {
             self.go_on(settlement.lane, moved, settlement.at);
         }
         let Some(lane) = self.lanes.get_mut(&settlement.lane) else {

@@ -242,6 +242,8 @@ fn known(
     }
     if let (LaneKey::Imprint(imprint), false) = (key, partners.is_empty()) {
         known.extend(pair::of_imprint(connection, imprint)?);
+        known.sort_unstable_by(|one: &Pair, other: &Pair| one.partner.cmp(&other.partner));
+        known.dedup();
     }
     Ok(known)
 }

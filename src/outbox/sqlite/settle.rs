@@ -30,7 +30,11 @@ pub(super) fn settle(
     if let Some(pair) = &settlement.learned {
         pair::learn(connection, pair)?;
     }
-    if let Some(moved) = &settlement.moved {
+    if let Some(moved) = settlement
+        .moved
+        .as_ref()
+        .filter(|moved| !moved.entries.is_empty())
+    {
         go_on(connection, settlement, moved)?;
     }
     let versions = settlement
