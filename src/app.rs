@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::key::KeyFile;
+use self::retention::Retention;
 use self::senders::Senders;
 use crate::config::{self, Config, sources};
 use crate::dispatch::condition::Condition;
@@ -28,6 +29,7 @@ use crate::time::{Clock, Timestamp};
 
 mod key;
 mod listeners;
+mod retention;
 mod senders;
 
 /// The bridge, bound and about to run.
@@ -41,6 +43,7 @@ pub struct App {
     outbox: Arc<SqliteOutbox>,
     health: Health,
     senders: Senders,
+    retention: Retention,
     stopping: watch::Sender<bool>,
     ingress_server: Server,
     ops_server: Server,
@@ -62,9 +65,7 @@ impl App {
     /// What is missing or taken.
     pub fn start(config: Config, sources: Vec<sources::Source>) -> anyhow::Result<Self> {
         let clock = Clock::machine();
-        let config::Outbox { path, intake_max } = &config.outbox;
-        let outbox = SqliteOutbox::open(path, *intake_max, clock.now());
-        let outbox = Arc::new(outbox.with_context(|| format!("outbox.url {}", path.display()))?);
+        let outbox = open(&config.outbox, clock.now())?;
         let metrics = Metrics::new(Words {
             conditions: &Condition::WORDS,
             endings: &State::ENDINGS,
@@ -101,6 +102,7 @@ impl App {
         let (ingress, ingress_server) = listeners::ingress(&config, door)?;
         let (ops, ops_server) = listeners::ops(&config, ops, admin)?;
         let key = KeyFile::read(&config.imprint, Arc::clone(&destination), clock.clone())?;
+        let retention = Retention::new(store(), &config.outbox, clock.clone());
         let parts = senders::Parts {
             outbox: store(),
             destination,
@@ -117,6 +119,7 @@ impl App {
             outbox,
             health,
             senders,
+            retention,
             stopping,
             ingress_server,
             ops_server,
@@ -137,6 +140,7 @@ impl App {
             why = stop => why,
             () = self.outbox.failed() => bail!("the store failed"),
             error = self.senders.failed() => return Err(error.context("a dispatch thread ended")),
+            () = self.retention.run() => bail!("nothing is forgotten any more"),
             () = self.key.watch() => bail!("the key is not watched any more"),
             ended = &mut self.ingress_server => return Err(anyhow!("the ingress listener ended: {ended:?}")),
             ended = &mut self.ops_server => return Err(anyhow!("the ops listener ended: {ended:?}")),
@@ -162,6 +166,13 @@ impl App {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+fn open(settings: &config::Outbox, now: Timestamp) -> anyhow::Result<Arc<SqliteOutbox>> {
+    let path = &settings.path;
+    let outbox = SqliteOutbox::open(path, settings.intake_max, now);
+    let outbox = outbox.with_context(|| format!("outbox.url {}", path.display()))?;
+    Ok(Arc::new(outbox))
 }
 
 /// Goes on with what the operator wanted of the destination, and with a wait that it asked for.

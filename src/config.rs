@@ -13,6 +13,7 @@ use self::reader::{Raw, Reader};
 mod base_url;
 mod dispatch;
 mod imprint;
+mod operators;
 mod reader;
 pub mod secret;
 pub mod sources;
@@ -20,6 +21,7 @@ pub mod sources;
 pub use base_url::BaseUrl;
 pub use dispatch::Dispatch;
 pub use imprint::{Imprint, ImprintEnvironment};
+pub use operators::Operator;
 pub use reader::Fault;
 
 /// The defaults, built in.
@@ -30,6 +32,10 @@ const PREFIX: &str = "IMPRINT_BRIDGE";
 const DEADLINE_MAX: Duration = Duration::from_secs(300);
 /// The shortest any deadline may be set to.
 const DEADLINE_MIN: Duration = Duration::from_millis(50);
+/// What ended is remembered for a minute at least, so that a sender who repeats at once is recognised.
+const RETAIN_MIN: Duration = Duration::from_mins(1);
+/// Ten years; nobody has to remember longer.
+const RETAIN_MAX: Duration = Duration::from_hours(24 * 3660);
 /// Kubernetes kills after 30 s unless told otherwise: lag and drain together stay below it.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(28);
 
@@ -64,8 +70,8 @@ pub struct Config {
     pub ingress: Ingress,
     /// The listener for health, metrics and administration.
     pub ops_listen: SocketAddr,
-    /// The files of the operators' tokens.
-    pub operators: Vec<PathBuf>,
+    /// Who may administrate.
+    pub operators: Vec<Operator>,
     /// The store.
     pub outbox: Outbox,
     /// The destination.
@@ -105,6 +111,7 @@ pub struct Ingress {
 pub struct Outbox {
     pub path: PathBuf,
     pub intake_max: usize,
+    pub retain_receipt: Duration,
 }
 
 /// How the process ends; see `config/default.toml` for each.
@@ -199,10 +206,7 @@ impl Config {
         let schemas_dir = reader.take(&["schemas_dir"], path);
         let ingress = take_ingress(reader);
         let ops_listen = reader.take(&["ops", "listen"], listen);
-        let operators = reader.take(&["ops", "token_files"], |raw| {
-            let files = raw.texts()?.into_iter().map(PathBuf::from);
-            Ok(files.collect::<Vec<_>>())
-        });
+        let operators = operators::take(reader, purpose);
         let outbox = take_outbox(reader);
         let imprint = imprint::take(reader, profile, purpose);
         let clearing = imprint.as_ref().map(|imprint| imprint.clearing);
@@ -276,9 +280,13 @@ fn take_outbox(reader: &mut Reader) -> Option<Outbox> {
             .ok_or_else(|| "must be \"sqlite:PATH\"".to_owned())
     });
     let intake_max = reader.take(&["outbox", "intake_max"], |raw| raw.count(1, 1_000_000));
+    let retain_receipt = reader.take(&["outbox", "retain_receipt"], |raw| {
+        raw.duration(RETAIN_MIN, RETAIN_MAX)
+    });
     Some(Outbox {
         path: store?,
         intake_max: intake_max?,
+        retain_receipt: retain_receipt?,
     })
 }
 

@@ -14,7 +14,7 @@ use crate::config::{Config, secret, sources};
 use crate::event::SourceName;
 use crate::ingress::auth::Verifier;
 use crate::ingress::{self, EventKind, Ingress, Limits, Source};
-use crate::ops::admin::{MapAgain, Operators};
+use crate::ops::admin::{MapAgain, Operators, ReadToken};
 use crate::ops::{self, Admin, Ops};
 
 /// The sources by name, each with its secrets read.
@@ -68,13 +68,18 @@ fn door(source: sources::Source) -> anyhow::Result<Source> {
 
 /// Those who may administer, by the files of their tokens.
 pub(super) fn operators(config: &Config) -> Operators {
-    let read = |file: &PathBuf| {
-        let token = secret::read(file);
-        token
-            .inspect_err(|reason| tracing::warn!(reason, "an operator's token cannot be read"))
-            .ok()
-    };
-    Operators::new(config.operators.clone(), Arc::new(read))
+    let operators = config.operators.iter().cloned().map(|operator| {
+        let name = operator.name.clone();
+        let read = move || {
+            let token = operator.token();
+            token
+                .inspect_err(|reason| tracing::warn!(reason, "an operator's token cannot be read"))
+                .ok()
+        };
+        let read: ReadToken = Box::new(read);
+        (name, read)
+    });
+    Operators::new(operators.collect())
 }
 
 /// Maps events that were kept by the sources of today.

@@ -116,6 +116,10 @@ impl Outbox for MemoryOutbox {
         Box::pin(ready(Ok(())))
     }
 
+    fn retire(&self, from: EntryId, before: Timestamp) -> Answer<'_, Option<EntryId>> {
+        Box::pin(ready(Ok(self.tables().retire(from, before))))
+    }
+
     fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>> {
         let tables = self.tables();
         let lines = tables.acts.iter().filter(|line| line.number > after);

@@ -33,6 +33,7 @@ mod note;
 mod open;
 mod pair;
 mod receipt;
+mod retire;
 mod room;
 mod settle;
 mod writer;
@@ -240,6 +241,10 @@ impl Outbox for SqliteOutbox {
 
     fn record(&self, act: Act) -> Answer<'_, ()> {
         self.ask(|reply| Command::Record(Box::new(act), reply))
+    }
+
+    fn retire(&self, from: EntryId, before: Timestamp) -> Answer<'_, Option<EntryId>> {
+        self.ask(|reply| Command::Retire(from, before, reply))
     }
 
     fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>> {

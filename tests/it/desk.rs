@@ -6,7 +6,7 @@ use crate::http::{self, Answer};
 use crate::support::{Event, TestApp, wait_for};
 
 /// The operator's token, in a file called `alice` in the test's own folder.
-const TOKEN: &str = "op-canary-token";
+const TOKEN: &str = "op-canary-token-1";
 
 /// A bridge with one operator.
 struct Desk(TestApp);

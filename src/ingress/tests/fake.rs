@@ -149,6 +149,10 @@ impl Outbox for Fake {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
+    fn retire(&self, _from: EntryId, _before: Timestamp) -> Answer<'_, Option<EntryId>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     fn release(&self, _now: Timestamp) -> Answer<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
     }

@@ -1,20 +1,14 @@
-//! Operators and their tokens: one file each, named after whoever holds the token.
-
-use std::path::PathBuf;
-use std::sync::Arc;
+//! Operators and their tokens.
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
-/// Reads the token in a file; what is wrong with it is its own to log.
-pub type ReadToken = Arc<dyn Fn(&PathBuf) -> Option<SecretString> + Send + Sync>;
+/// Reads an operator's token; what is wrong with it is its own to log.
+pub type ReadToken = Box<dyn Fn() -> Option<SecretString> + Send + Sync>;
 
 /// Those who may administer.
-pub struct Operators {
-    files: Vec<PathBuf>,
-    read: ReadToken,
-}
+pub struct Operators(Vec<(String, ReadToken)>);
 
 /// Why somebody is not one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,22 +23,21 @@ pub(super) enum Denied {
 
 impl std::fmt::Debug for Operators {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Operators")
-            .field("files", &self.files.len())
-            .finish_non_exhaustive()
+        let names = self.0.iter().map(|(name, _)| name);
+        f.debug_list().entries(names).finish()
     }
 }
 
 impl Operators {
-    /// Those whose tokens are in these files. They are read for each request, so that a token that was taken away opens
-    /// nothing any more.
-    pub const fn new(files: Vec<PathBuf>, read: ReadToken) -> Self {
-        Self { files, read }
+    /// Those with these names and tokens. Tokens are read for each request, so that one that was taken away opens nothing
+    /// any more.
+    pub const fn new(operators: Vec<(String, ReadToken)>) -> Self {
+        Self(operators)
     }
 
     /// The name of the operator whose token is shown.
     pub(super) fn recognise(&self, headers: &HeaderMap) -> Result<String, Denied> {
-        if self.files.is_empty() {
+        if self.0.is_empty() {
             return Err(Denied::Disabled);
         }
         let shown = headers
@@ -55,13 +48,10 @@ impl Operators {
         let shown = Sha256::digest(shown);
         let mut found = None;
         // All are compared, and by their digests: how long it takes says nothing about any token.
-        for file in &self.files {
-            let Some(token) = (self.read)(file) else {
-                continue;
-            };
-            if Sha256::digest(token.expose_secret()) == shown {
-                let name = file.file_stem().and_then(|stem| stem.to_str());
-                found = Some(name.unwrap_or("operator").to_owned());
+        for (name, read) in &self.0 {
+            let token = read().map(|token| Sha256::digest(token.expose_secret()));
+            if token == Some(shown) {
+                found = Some(name.clone());
             }
         }
         found.ok_or(Denied::Mismatch)

@@ -3,9 +3,10 @@
 use super::tables::{Lane, Tables};
 use crate::fold::LaneVersions;
 use crate::outbox::{
-    Act, EntryId, Found, Inspection, LOOK_MAX, Listed, Listing, Priority, Recorded, Replay, State,
-    Trials, WAITING_WINDOW,
+    Act, EntryId, Found, Inspection, LOOK_MAX, Listed, Listing, Priority, Receipt, Recorded,
+    Replay, State, Trials, WAITING_WINDOW,
 };
+use crate::time::Timestamp;
 
 impl Tables {
     pub(super) fn list(&self, listing: &Listing) -> Found {
@@ -114,6 +115,24 @@ impl Tables {
             .collect();
         self.record(act, gone.len());
         gone
+    }
+
+    pub(super) fn retire(&mut self, from: EntryId, before: Timestamp) -> Option<EntryId> {
+        let last = self.entries.range(from..).take(LOOK_MAX).last();
+        let Some(last) = last.map(|(entry, _)| *entry) else {
+            self.pairs.retain(|_, pair| pair.confirmed_at >= before);
+            return None;
+        };
+        let is_old = |entry: &EntryId, receipt: &Receipt| {
+            let is_over = receipt.state != State::Parked && receipt.state.is_settled();
+            let is_past = receipt.settled_at.is_some_and(|at| at < before);
+            (from..=last).contains(entry) && is_over && is_past
+        };
+        self.entries
+            .retain(|entry, row| !is_old(entry, &row.receipt));
+        self.identities
+            .retain(|_, entry| self.entries.contains_key(entry));
+        Some(EntryId(last.0 + 1))
     }
 
     pub(super) fn record(&mut self, act: Act, entries: usize) {

@@ -15,15 +15,17 @@ use crate::time::Timestamp;
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) entries: BTreeMap<EntryId, Entry>,
-    identities: HashMap<Identity, EntryId>,
+    pub(super) identities: HashMap<Identity, EntryId>,
     pub(super) lanes: BTreeMap<LaneId, Lane>,
     keys: HashMap<String, LaneId>,
     in_flight: HashSet<LaneId>,
-    pairs: BTreeMap<PartnerId, Pair>,
+    pub(super) pairs: BTreeMap<PartnerId, Pair>,
     pub(super) notes: BTreeMap<Note, String>,
     pub(super) acts: Vec<Recorded>,
     doubted: HashSet<LaneId>,
     sent_to: EntryId,
+    /// The last number that was given: none is ever given again.
+    last: EntryId,
 }
 
 #[derive(Debug)]
@@ -80,8 +82,7 @@ impl Tables {
             .iter()
             .filter(|(_, lane)| lane.due.is_some() && !in_order);
         self.doubted = due.map(|(lane, _)| *lane).collect();
-        let last = self.entries.last_key_value();
-        self.sent_to = last.map(|(last, _)| *last).unwrap_or_default();
+        self.sent_to = self.last;
         self.in_flight.clear();
     }
 
@@ -121,11 +122,8 @@ impl Tables {
                 duplicate: true,
             };
         }
-        let entry = EntryId(
-            self.entries
-                .last_key_value()
-                .map_or(1, |(last, _)| last.0 + 1),
-        );
+        self.last = EntryId(self.last.0 + 1);
+        let entry = self.last;
         let place = (new.priority, new.accepted_at);
         let (state, parked, home) = self.arrive(entry, new.arrival, place);
         self.identities.insert(new.identity.clone(), entry);

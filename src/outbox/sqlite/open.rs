@@ -169,9 +169,11 @@ fn flights(connection: &Connection) -> rusqlite::Result<Flights> {
         )?
         .query_map([IN_FLIGHT_MAX], |row| row.get(0).map(LaneId))?
         .collect::<rusqlite::Result<_>>()?;
-    let sent_to = connection.query_row("SELECT coalesce(max(id), 0) FROM entry", [], |row| {
-        row.get(0).map(EntryId)
-    })?;
+    let sent_to = connection.query_row(
+        "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'entry'",
+        [],
+        |row| row.get(0).map(EntryId),
+    )?;
     Ok(Flights {
         doubted,
         sent_to,

@@ -3,18 +3,22 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use rusqlite::{Connection, ErrorCode, Transaction};
+use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use super::claim::{self, Flights};
 use super::room::Room;
-use super::{Shared, act, append, bytes, desk, note, open, receipt, settle};
+use super::{Shared, act, append, bytes, desk, note, open, receipt, retire, settle};
 use crate::outbox::{
     Act, Appended, Claim, Depth, EntryId, Error, Found, Inspection, LaneId, Listing, Lookup,
     NewEntry, Note, Pick, Receipt, Recorded, Replay, Settlement, State,
 };
 use crate::planted::{self, CrashPoint, Planted};
 use crate::time::Timestamp;
+
+mod reply;
+
+use reply::{Finished, answer, finish, is_full, refuse};
 
 /// The most commands in one commit: enough to share the price of a sync, few enough that nobody waits long for it.
 const GROUP_COMMANDS_MAX: usize = 1024;
@@ -45,6 +49,7 @@ pub(super) enum Command {
     Replay(Vec<Replay>, Box<Act>, Reply<Vec<EntryId>>),
     Discard(Vec<EntryId>, Box<Act>, Reply<Vec<EntryId>>),
     Record(Box<Act>, Reply<()>),
+    Retire(EntryId, Timestamp, Reply<Option<EntryId>>),
     Acts(u64, usize, Reply<Vec<Recorded>>),
     State(EntryId, Reply<Option<State>>),
     Depth(Reply<Depth>),
@@ -103,6 +108,7 @@ impl Group {
             | Command::Replay(..)
             | Command::Discard(..)
             | Command::Record(..)
+            | Command::Retire(..)
             | Command::Acts(..)
             | Command::State(..)
             | Command::Depth(_) => self.reads.push(command),
@@ -306,7 +312,8 @@ impl Writer {
             | Command::Note(..)
             | Command::Replay(..)
             | Command::Discard(..)
-            | Command::Record(..)) => self.act(rest)?,
+            | Command::Record(..)
+            | Command::Retire(..)) => self.act(rest)?,
         }
         Ok(())
     }
@@ -326,6 +333,10 @@ impl Writer {
             }
             Command::Record(act, reply) => {
                 let done = act::record(&transaction, &act, 0);
+                finish(transaction, done, reply)?
+            }
+            Command::Retire(from, before, reply) => {
+                let done = retire::retire(&transaction, from, before);
                 finish(transaction, done, reply)?
             }
             Command::Release(now, reply) => {
@@ -352,45 +363,4 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-/// Whether what a person asked for was done.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Finished {
-    Committed,
-    Not,
-}
-
-/// Tells those who asked for their batch to be kept what was done with it.
-fn answer(appends: impl IntoIterator<Item = Append>, appended: impl IntoIterator<Item = Appended>) {
-    for ((_, reply), appended) in appends.into_iter().zip(appended) {
-        // Whoever asked may have hung up; what was kept stays kept.
-        let _unheard = reply.send(Ok(appended));
-    }
-}
-
-/// Tells those who asked for a write that it did not happen.
-fn refuse<W, T>(writes: impl IntoIterator<Item = (W, Reply<T>)>, error: &Error) {
-    for (_, reply) in writes {
-        let _unheard = reply.send(Err(error.clone()));
-    }
-}
-
-/// Commits what was done and tells who asked; where the disk was full, nothing was done.
-fn finish<T>(
-    transaction: Transaction<'_>,
-    done: rusqlite::Result<T>,
-    reply: Reply<T>,
-) -> rusqlite::Result<Finished> {
-    let (answer, finished) = match done.and_then(|done| transaction.commit().map(|()| done)) {
-        Ok(done) => (Ok(done), Finished::Committed),
-        Err(error) if is_full(&error) => (Err(Error::Full), Finished::Not),
-        Err(error) => return Err(error),
-    };
-    let _unheard = reply.send(answer);
-    Ok(finished)
-}
-
-fn is_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }

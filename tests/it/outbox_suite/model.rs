@@ -32,6 +32,7 @@ enum Op {
     Replay(Vec<u64>, bool),
     Discard(Vec<u64>),
     Release,
+    Retire(u64),
     List(u8, u64, usize),
     Pass(u64),
     /// Ends the process and starts another.
@@ -86,6 +87,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (numbers(), any::<bool>()).prop_map(|(entries, other)| Op::Replay(entries, other)),
         1 => numbers().prop_map(Op::Discard),
         1 => Just(Op::Release),
+        1 => (0..10_u64).prop_map(Op::Retire),
         1 => (0..6_u8, 0..40_u64, 1..5_usize).prop_map(|(state, after, max)| Op::List(state, after, max)),
         2 => (0..120_u64).prop_map(Op::Pass),
         1 => Just(Op::Restart),
@@ -273,6 +275,12 @@ impl Engine {
                     "{:?}",
                     now_or_soon(outbox.discard(entries, act("discard", now))).unwrap()
                 )
+            }
+            Op::Retire(from) => {
+                let minute_ago = Timestamp::from_millis(now.as_millis() - 60_000);
+                let next = now_or_soon(outbox.retire(EntryId(*from), minute_ago)).unwrap();
+                let last = now_or_soon(outbox.retire(next.unwrap_or_default(), minute_ago));
+                format!("{next:?} {last:?}")
             }
             Op::Release => format!("{:?}", now_or_soon(outbox.release(now))),
             Op::List(state, after, max) => {

@@ -1,0 +1,103 @@
+//! Who may administrate: a file with a token for each.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::reader::Reader;
+use super::{Purpose, secret};
+
+/// The longest name: it stands in every row of the audit trail.
+const NAME_CHARS_MAX: usize = 64;
+/// A shorter token could be guessed.
+const TOKEN_BYTES_MIN: usize = 16;
+
+/// One who may administrate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// The name of the file, without its ending.
+    pub name: String,
+    /// The file with the token.
+    pub token_file: PathBuf,
+}
+
+/// Takes `ops.token_files`.
+pub(super) fn take(reader: &mut Reader, purpose: Purpose) -> Option<Vec<Operator>> {
+    reader.take(&["ops", "token_files"], |raw| {
+        let files = raw.texts()?.into_iter().filter(|file| !file.is_empty());
+        let operators = files
+            .map(|file| operator(PathBuf::from(file), purpose))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut names = BTreeSet::new();
+        match operators.iter().find(|one| !names.insert(&one.name)) {
+            Some(twice) => Err(format!("names {} twice", twice.name)),
+            None => Ok(operators),
+        }
+    })
+}
+
+fn operator(token_file: PathBuf, purpose: Purpose) -> Result<Operator, String> {
+    let name = token_file.file_stem().and_then(|name| name.to_str());
+    let name = name.filter(|name| {
+        name.len() <= NAME_CHARS_MAX && name.bytes().all(|byte| byte.is_ascii_graphic())
+    });
+    let Some(name) = name.map(str::to_owned) else {
+        return Err(format!(
+            "{} has a name that is not 1 to {NAME_CHARS_MAX} visible ASCII characters",
+            token_file.display()
+        ));
+    };
+    let operator = Operator { name, token_file };
+    if purpose == Purpose::Serve {
+        operator.token()?;
+    }
+    Ok(operator)
+}
+
+impl Operator {
+    /// Reads the token.
+    ///
+    /// # Errors
+    /// What is wrong with the file, without what is in it.
+    pub fn token(&self) -> Result<SecretString, String> {
+        let token = secret::read(&self.token_file)?;
+        if token.expose_secret().len() < TOKEN_BYTES_MIN {
+            return Err(format!(
+                "{} is shorter than {TOKEN_BYTES_MIN} bytes",
+                self.token_file.display()
+            ));
+        }
+        Ok(token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_and_a_token_make_an_operator() {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, content, fits) in [
+            ("ann.token", "0123456789abcdef", true),
+            ("bob", "0123456789abcdef\n", true),
+            ("short", "0123456789abcde", false),
+            ("two words", "0123456789abcdef", false),
+            ("absent", "", false),
+        ] {
+            let path = folder.path().join(file);
+            if !content.is_empty() {
+                std::fs::write(&path, content).unwrap();
+            }
+            let found = operator(path, Purpose::Serve);
+            assert_eq!(found.is_ok(), fits, "{file}: {found:?}");
+            if let Err(reason) = found {
+                assert!(!reason.contains("0123"), "{reason}");
+            }
+        }
+        let path = folder.path().join("absent.token");
+        let named = operator(path, Purpose::Check).unwrap();
+        assert_eq!(named.name, "absent");
+    }
+}
