@@ -23,6 +23,7 @@ use crate::dispatch::destination::{Destination, Mode};
 use crate::fold::FoldMax;
 use crate::ingress::Ingress;
 use crate::metrics::{Metrics, Words};
+use crate::ops::admin::Backup;
 use crate::ops::{Admin, Health, Ops};
 use crate::outbox::{DUE_AHEAD_MAX, Note, Outbox as _, SqliteOutbox, State};
 use crate::time::{Clock, Timestamp};
@@ -80,6 +81,7 @@ impl App {
             outbox: store(),
             destination: Arc::clone(&destination),
             map_again: listeners::map_again(&config, &sources),
+            backup: backup(&outbox),
             fold_max: FoldMax(config.dispatch.rules.fold_max),
             clock: clock.clone(),
             counts: metrics.admin.clone(),
@@ -93,12 +95,7 @@ impl App {
             stopping: stopped.clone(),
         };
         let health = Health::default();
-        let ops = Ops {
-            health: health.clone(),
-            metrics: metrics.clone(),
-            outbox: store(),
-            clock: clock.clone(),
-        };
+        let ops = Ops::new(health.clone(), metrics.clone(), store(), clock.clone());
         let (ingress, ingress_server) = listeners::ingress(&config, door)?;
         let (ops, ops_server) = listeners::ops(&config, ops, admin)?;
         let key = KeyFile::read(&config.imprint, Arc::clone(&destination), clock.clone())?;
@@ -173,6 +170,14 @@ fn open(settings: &config::Outbox, now: Timestamp) -> anyhow::Result<Arc<SqliteO
     let outbox = SqliteOutbox::open(path, settings.intake_max, now);
     let outbox = outbox.with_context(|| format!("outbox.url {}", path.display()))?;
     Ok(Arc::new(outbox))
+}
+
+fn backup(outbox: &Arc<SqliteOutbox>) -> Backup {
+    let outbox = Arc::clone(outbox);
+    Arc::new(move |name| {
+        let outbox = Arc::clone(&outbox);
+        Box::pin(async move { outbox.backup(&name).await })
+    })
 }
 
 /// Goes on with what the operator wanted of the destination, and with a wait that it asked for.

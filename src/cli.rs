@@ -18,6 +18,7 @@ mod sandbox;
 mod send;
 mod sender;
 mod serve;
+mod store;
 
 /// The exit code of a command that did its work and found that something is wrong.
 const FOUND_FAULTS: u8 = 2;
@@ -55,6 +56,9 @@ enum Command {
     Audit(desk::Audit),
     /// Shows how the destination is; opens it, pauses it, or puts it in shadow.
     Destination(desk::Destination),
+    /// Copies of the store: made, looked over, put in its place.
+    #[command(subcommand)]
+    Store(store::Store),
     /// Stands in for Imprint on this machine: the same operations, a ledger, and faults on request.
     Sandbox(sandbox::Options),
     /// Plays all of it on this machine: a stand-in for Imprint, the bridge, and a stream of made-up changes.
@@ -83,6 +87,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Discard(options) => desk::discard(&options),
         Command::Audit(options) => desk::audit(&options),
         Command::Destination(options) => desk::destination(&options),
+        Command::Store(command) => store::run(&command),
         Command::Sandbox(options) => sandbox::run(&options),
         Command::Demo(options) => demo::run(&options),
     };

@@ -20,14 +20,22 @@ const DEPTH_DEADLINE: Duration = Duration::from_secs(1);
 /// What the listener shows.
 #[derive(Debug)]
 pub struct Ops {
-    /// How far the process is.
-    pub health: Health,
-    /// What it counts.
-    pub metrics: Metrics,
-    /// Where it keeps what it has accepted.
-    pub outbox: Arc<dyn Outbox>,
-    /// What time it is.
-    pub clock: Clock,
+    health: Health,
+    metrics: Metrics,
+    outbox: Arc<dyn Outbox>,
+    clock: Clock,
+}
+
+impl Ops {
+    /// Shows how far the process is, what it counts, and how much it keeps.
+    pub fn new(health: Health, metrics: Metrics, outbox: Arc<dyn Outbox>, clock: Clock) -> Self {
+        Self {
+            health,
+            metrics,
+            outbox,
+            clock,
+        }
+    }
 }
 
 /// How far the process is: it only ever goes forward.

@@ -31,7 +31,7 @@ mod waiters;
 pub use desk::{Act, Found, Inspection, LOOK_MAX, Listed, Listing, Recorded, Replay};
 pub use lane::{ClaimedLane, Ending, LaneKey, Moved, Pair, Settlement, Trials, WaitingEntry};
 pub use memory::MemoryOutbox;
-pub use sqlite::{OpenError, SqliteOutbox};
+pub use sqlite::{Looked, OpenError, SqliteOutbox, look_over, restore};
 pub use state::{ParkReason, State};
 
 /// How many entries of a lane are claimed at once, the newest arrivals first: enough to fold a hot customer into few

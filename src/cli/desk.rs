@@ -19,7 +19,7 @@ use super::{FOUND_FAULTS, complain, say};
 use crate::config::secret;
 use crate::telemetry::{self, Format};
 
-mod table;
+pub(super) mod table;
 
 /// How long one answer may take: a replay of many is one transaction.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -298,7 +298,12 @@ impl Act {
 
 impl Bridge {
     /// Asks the bridge; an answer that is no 200 is an error in its own words.
-    fn ask(&self, method: &Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    pub(super) fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
         telemetry::start(Format::Text, "warn")?;
         let token = secret::read(&self.token_file).map_err(|reason| anyhow!(reason))?;
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
@@ -324,7 +329,7 @@ impl Bridge {
         })
     }
 
-    fn show(&self, answer: &Value, table: impl Fn(&Value) -> Vec<String>) {
+    pub(super) fn show(&self, answer: &Value, table: impl Fn(&Value) -> Vec<String>) {
         if self.json {
             say(answer);
         } else {

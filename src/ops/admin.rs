@@ -8,10 +8,13 @@
 //! | `POST /admin/v1/entries/discard` | ends parked entries for good; `reason` is required |
 //! | `GET /admin/v1/audit?after=&limit=` | the record of what people did |
 //! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | how the destination is, and what is wanted of it: `open`, `paused`, `shadow` |
+//! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store into a new file of that name beside it |
 //! | `GET /admin/v1/shadow` | the requests that would have been made, values masked |
 //!
 //! Every act is recorded with the name of its token, in the transaction that does it. Answers are not to be stored.
 
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -30,6 +33,7 @@ mod destination;
 mod entries;
 mod mask;
 mod preview;
+mod store;
 mod token;
 mod wanted;
 
@@ -45,6 +49,13 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 pub type MapAgain =
     Arc<dyn Fn(&SourceName, &Attribute, &[u8]) -> Result<Stated, Vec<Fault>> + Send + Sync>;
 
+/// Copies the store into a file of this name beside it, and says where that is.
+pub type Backup = Arc<
+    dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<PathBuf, outbox::Error>> + Send>>
+        + Send
+        + Sync,
+>;
+
 /// What administration needs.
 pub struct Admin {
     /// Who may.
@@ -55,6 +66,8 @@ pub struct Admin {
     pub destination: Arc<Destination>,
     /// How an event is mapped today.
     pub map_again: MapAgain,
+    /// How the store is copied.
+    pub backup: Backup,
     /// How many entries a request may carry: a preview folds as delivery will.
     pub fold_max: FoldMax,
     /// What time it is.
@@ -171,6 +184,11 @@ pub fn configure(config: &mut web::ServiceConfig, admin: Shared) {
         .service(
             web::resource("/audit")
                 .get(entries::audit)
+                .default_service(web::to(other)),
+        )
+        .service(
+            web::resource("/store/backup")
+                .post(store::backup)
                 .default_service(web::to(other)),
         )
         .service(

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -27,6 +27,7 @@ use crate::time::Timestamp;
 mod act;
 mod append;
 mod claim;
+mod copy;
 mod desk;
 mod lock;
 mod note;
@@ -38,6 +39,7 @@ mod room;
 mod settle;
 mod writer;
 
+pub use copy::{Looked, look_over, restore};
 pub use open::OpenError;
 
 /// The most bytes of events that wait for a commit: a slow disk is to cost the senders time and not us memory.
@@ -48,6 +50,7 @@ pub struct SqliteOutbox {
     /// `None` once it is closed. Held only while a command is put in, never across an await.
     commands: Mutex<Option<Sender<Command>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    path: PathBuf,
     failed: watch::Receiver<bool>,
     opened: Opened,
     intake_max: usize,
@@ -117,6 +120,7 @@ impl SqliteOutbox {
         Ok(Self {
             commands: Mutex::new(Some(commands)),
             thread: Mutex::new(Some(thread)),
+            path: path.to_owned(),
             failed,
             opened,
             intake_max,
@@ -131,6 +135,12 @@ impl SqliteOutbox {
             // The thread ended because it was asked to.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Copies the store into a new file of this name beside it, and says where that is. Meanwhile nothing else is done.
+    pub fn backup(&self, name: &str) -> Answer<'_, PathBuf> {
+        let to = self.path.with_file_name(name);
+        self.ask(|reply| Command::Backup(to, reply))
     }
 
     /// Finishes what it was given, writes the log back into the file, and lets go of it.

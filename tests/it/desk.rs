@@ -351,8 +351,9 @@ impl Desk {
         let token = self.0.files.operator("alice");
         let token = token.to_str().unwrap();
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
-            .args([command, "--ops", &ops, "--token-file", token])
+            .arg(command)
             .args(arguments)
+            .args(["--ops", &ops, "--token-file", token])
             .output()
             .unwrap();
         Said {
@@ -433,4 +434,58 @@ fn an_operator_discards_and_pauses_from_the_command_line() {
         let told = |line: &str| line.contains(what) && line.contains(word);
         assert!(said.out.lines().any(told), "{}", said.out);
     }
+}
+
+/// D15: a copy is made while the bridge runs, is whole, and what waited in it is delivered after it was put back.
+#[test]
+fn a_copy_of_the_store_is_made_looked_over_and_put_back() {
+    let mut desk = Desk::start("");
+    desk.post("/destination", &json!({"mode": "paused"}));
+    desk.0.accept(&email("in-the-copy", "c1", 1));
+    let said = desk.run("store", &["backup", "copy.db"]);
+    assert_eq!(said.code, 0, "{}", said.complaint);
+    assert_eq!(
+        desk.run("store", &["backup", "copy.db"]).code,
+        1,
+        "it is there already"
+    );
+    assert_eq!(
+        desk.run("store", &["backup", "../copy.db"]).code,
+        1,
+        "beside the store only"
+    );
+    desk.0.accept(&email("after-it", "c1", 2));
+    desk.0.stop().unwrap();
+    let copy = desk.0.files.beside_the_store("copy.db");
+    let copy = copy.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            complaint,
+        )
+    };
+    let (code, out, complaint) = run(&["store", "verify", copy]);
+    assert_eq!(code, Some(0), "{complaint}");
+    assert!(
+        out.starts_with("1 entries, 1 waiting, 0 parked, 2 acts on record"),
+        "{out}"
+    );
+    let mut arguments = vec!["store".to_owned(), "restore".to_owned(), copy.to_owned()];
+    for file in desk.0.files.settings() {
+        arguments.extend(["--config".to_owned(), file.to_str().unwrap().to_owned()]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (code, _, complaint) = run(&arguments);
+    assert_eq!(code, Some(0), "{complaint}");
+    desk.0.start_again();
+    desk.post("/destination", &json!({"mode": "open"}));
+    desk.0.until("in-the-copy", "delivered");
+    desk.0.accept(&email("after-it", "c1", 2));
+    desk.0.until("after-it", "delivered");
 }

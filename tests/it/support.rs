@@ -222,6 +222,11 @@ impl Files {
         std::fs::write(self.path("more.toml"), more).unwrap();
     }
 
+    /// A file in the folder of the store.
+    pub(crate) fn beside_the_store(&self, name: &str) -> PathBuf {
+        self.path(name)
+    }
+
     /// The file of an operator's token.
     pub(crate) fn operator(&self, name: &str) -> PathBuf {
         self.path(name)

@@ -72,7 +72,7 @@ pub(super) fn entries(answer: &Value) -> Vec<String> {
 }
 
 /// An object, a member a line; objects in it are indented.
-pub(super) fn entry(answer: &Value) -> Vec<String> {
+pub(in crate::cli) fn entry(answer: &Value) -> Vec<String> {
     let Some(members) = answer.as_object() else {
         return vec![text(answer)];
     };

@@ -90,6 +90,14 @@ pub enum OpenError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// A copy has faults.
+    #[error("{path} is not whole: {fault}")]
+    NotWhole {
+        /// Which copy.
+        path: PathBuf,
+        /// The first fault.
+        fault: String,
+    },
     /// There is no source of chance to make a digest key from.
     #[error("no digest key could be made")]
     Chance(#[source] getrandom::Error),
@@ -122,12 +130,7 @@ pub(super) fn connection(
     }
     std::fs::set_permissions(path, Permissions::from_mode(FILE_MODE)).map_err(file)?;
     let mut connection = Connection::open(path).map_err(OpenError::sqlite("opening it"))?;
-    let id: i32 = connection
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(|error| refusal(path, error))?;
-    if id != APPLICATION_ID {
-        return Err(OpenError::Foreign(path.to_owned()));
-    }
+    check_identity(path, &connection)?;
     configure(&connection).map_err(|error| refusal(path, error))?;
     migrate(&mut connection)?;
     clamp_due(&connection, now).map_err(OpenError::sqlite("reading when lanes are due"))?;
@@ -218,13 +221,28 @@ fn create(path: &Path) -> Result<(), OpenError> {
             source,
         })?;
     std::fs::rename(&draft, path).map_err(file)?;
+    sync_folder(path).map_err(file)
+}
+
+/// Has the folder of a file remember its name.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."));
-    std::fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(file)
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all())
+}
+
+/// Whether a file is a store of ours.
+pub(super) fn check_identity(path: &Path, connection: &Connection) -> Result<(), OpenError> {
+    let id: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(|error| refusal(path, error))?;
+    if id == APPLICATION_ID {
+        Ok(())
+    } else {
+        Err(OpenError::Foreign(path.to_owned()))
+    }
 }
 
 /// `synchronous=FULL` is the promise: a commit returns after the log is on disk. The exclusive locking mode keeps other

@@ -1,5 +1,6 @@
 //! The thread that owns the connection: takes what has come in, commits it as one group, then answers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -8,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::claim::{self, Flights};
 use super::room::Room;
-use super::{Shared, act, append, bytes, desk, note, open, receipt, retire, settle};
+use super::{Shared, act, append, bytes, copy, desk, note, open, receipt, retire, settle};
 use crate::outbox::{
     Act, Appended, Claim, Depth, EntryId, Error, Found, Inspection, LaneId, Listing, Lookup,
     NewEntry, Note, Pick, Receipt, Recorded, Replay, Settlement, State,
@@ -51,6 +52,7 @@ pub(super) enum Command {
     Record(Box<Act>, Reply<()>),
     Retire(EntryId, Timestamp, Reply<Option<EntryId>>),
     Acts(u64, usize, Reply<Vec<Recorded>>),
+    Backup(PathBuf, Reply<PathBuf>),
     State(EntryId, Reply<Option<State>>),
     Depth(Reply<Depth>),
 }
@@ -110,6 +112,7 @@ impl Group {
             | Command::Record(..)
             | Command::Retire(..)
             | Command::Acts(..)
+            | Command::Backup(..)
             | Command::State(..)
             | Command::Depth(_) => self.reads.push(command),
         }
@@ -303,6 +306,14 @@ impl Writer {
             Command::Inspect(entry, reply) => {
                 let _unheard = reply.send(Ok(desk::inspect(&self.connection, entry)?));
             }
+            Command::Backup(to, reply) => {
+                let copied = copy::backup(&self.connection, &to).map(|()| to);
+                if let Err(error) = &copied {
+                    tracing::warn!(error = %error, "the store could not be copied");
+                }
+                let _unheard =
+                    reply.send(copied.map_err(|_told| Error::Failed { doing: "copying" }));
+            }
             Command::Acts(after, max, reply) => {
                 let _unheard = reply.send(Ok(act::read(&self.connection, after, max)?));
             }
@@ -354,6 +365,7 @@ impl Writer {
             | Command::List(..)
             | Command::Inspect(..)
             | Command::Acts(..)
+            | Command::Backup(..)
             | Command::State(..)
             | Command::Depth(_) => Finished::Not,
         };

@@ -289,9 +289,8 @@ impl Engine {
                     ..Listing::of(State::ALL[usize::from(*state)], *max)
                 };
                 let found = now_or_soon(outbox.list(listing)).unwrap();
-                // How far a look went is the engine's own affair, as long as it says where to go on.
-                let is_more = found.next.is_some() && found.entries.len() == *max;
-                format!("{:?} {is_more}", found.entries)
+                // How far a look goes is the engine's own affair, as long as it says where to go on.
+                format!("{:?}", found.entries)
             }
             Op::Pass(_) => String::new(),
             Op::Restart => {
