@@ -19,8 +19,8 @@
 //!
 //! # Words that are not used
 //!
-//! *Message*, *job* and *record* (it is an event before the durable line and an entry behind it), *dead letter* (it is
-//! parked), *queue* for a lane, *upstream* (it is the destination, or Imprint).
+//! *Message* and *job* (it is an event before the durable line and an entry behind it; the *record* is what operators
+//! did), *dead letter* (it is parked), *queue* for a lane, *upstream* (it is the destination, or Imprint).
 //!
 //! # Absent on purpose
 //!

@@ -15,7 +15,7 @@ use tokio::sync::futures::Notified;
 use super::condition::{Condition, Fault, Grant, News};
 use super::flight::Ask;
 use super::pace::{Pace, Rate};
-use crate::outbox::{LaneId, Trials};
+use crate::outbox::{DUE_AHEAD_MAX, LaneId, Trials};
 use crate::time::Timestamp;
 
 /// The part of the rate that searches may take.
@@ -115,6 +115,8 @@ struct Shared {
     condition: Condition,
     pace: Pace,
     searches: Pace,
+    /// When the last of those who wait for a search has its turn.
+    last_turn: Timestamp,
     applied: Applied,
 }
 
@@ -150,6 +152,7 @@ impl Destination {
             condition: Condition::FIRST,
             pace: Pace::new(rate, now),
             searches: Pace::new(rate.share(SEARCH_SHARE), now),
+            last_turn: now,
             applied: Applied::default(),
         };
         Self {
@@ -257,7 +260,10 @@ impl Destination {
     pub fn extra(&self, extra: Extra, now: Timestamp) -> Result<(), Timestamp> {
         let mut shared = self.shared();
         if extra == Extra::Search && shared.searches.take(1, now) == 0 {
-            return Err(shared.searches.next());
+            // Each is told another moment: if all came back for the next search, all but one would come in vain.
+            let turn = shared.last_turn.max(now).after(shared.searches.interval());
+            shared.last_turn = turn.min(now.after(DUE_AHEAD_MAX));
+            return Err(shared.last_turn);
         }
         if shared.pace.take(1, now) == 1 {
             return Ok(());
@@ -404,7 +410,16 @@ mod tests {
         }
         assert!((110..=122).contains(&searches), "{searches} in a minute");
         let minute = later(60);
-        assert_eq!(destination.grant(100, minute).lanes(), 1);
-        assert!(destination.extra(Extra::Question, minute).is_err());
+        // V9: who has to wait is told when it is their turn, and not to come back for the next one.
+        let turns = (0..4).filter_map(|_| destination.extra(Extra::Search, minute).err());
+        let turns: Vec<u128> = turns.map(|turn| turn.since(minute).as_millis()).collect();
+        assert!(turns.len() >= 3, "{turns:?}");
+        assert!(
+            turns.windows(2).all(|pair| pair[1] >= pair[0] + 500),
+            "{turns:?}"
+        );
+        let second = later(61);
+        assert_eq!(destination.grant(100, second).lanes(), 1);
+        assert!(destination.extra(Extra::Question, second).is_err());
     }
 }

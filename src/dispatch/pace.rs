@@ -69,6 +69,14 @@ impl Pace {
         }
     }
 
+    /// How long it takes until there is one more token.
+    pub fn interval(&self) -> Duration {
+        match self.rate {
+            Rate::Unlimited => Duration::ZERO,
+            Rate::PerSecond(rate) => Duration::from_secs_f64(1.0 / rate),
+        }
+    }
+
     /// When the next token is there.
     pub fn next(&self) -> Timestamp {
         match self.rate {

@@ -13,9 +13,6 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
-/// Over how long lanes are spread that were not looked up because others were.
-const POSTPONED_SPREAD: Duration = Duration::from_secs(2);
-
 /// Writes a decision down for the store. `jitter` is a number in `[0, 1)`.
 pub fn settlement(
     flight: &Flight,
@@ -60,11 +57,7 @@ pub fn settlement(
                 }
             }
         }
-        Decision::Postpone(later) => Settlement {
-            // Not all at the same moment.
-            due: later.after(POSTPONED_SPREAD.mul_f64(jitter)),
-            ..held
-        },
+        Decision::Postpone(later) => Settlement { due: later, ..held },
         Decision::Hold(rest) => {
             let trials = match rest {
                 Rest::None | Rest::Short => flight.claimed.trials,

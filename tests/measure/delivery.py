@@ -247,8 +247,8 @@ def pile(program, _):
     world.drained()
     calls = world.calls()[before:]
     say("10,000 changes of 100 customers: requests when it is back", len(calls))
-    say("  delivered; superseded", "; ".join(
-        f"{world.metric(f'ended_total{{state=\"{state}\"}}'):.0f}" for state in ("delivered", "superseded")))
+    ended = [world.metric('ended_total{state="%s"}' % state) for state in ("delivered", "superseded")]
+    say("  delivered; superseded", "; ".join(f"{number:.0f}" for number in ended))
     world.end()
 
 
