@@ -110,6 +110,7 @@ each(p.secrets,
      a_real_value=lambda d: d.secrets[0]["stringData"].update(key="sk-something"))
 each(p.paths,
      a_key_elsewhere=lambda d: d.config["imprint"].update(key_file="/run/secrets/other/key"),
+     a_token_of_nobody=lambda d: d.config["ops"].update(token_files=["/run/secrets/imprint-bridge/operators/eve"]),
      a_store_elsewhere=lambda d: d.config["outbox"].update(url="sqlite:/tmp/outbox.db"),
      sources_elsewhere=lambda d: d.config.update(sources_dir="/etc/other"),
      hidden_schemas=lambda d: mount(d, "config").update(mountPath="/usr/share/imprint-bridge/schemas"))

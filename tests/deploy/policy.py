@@ -252,7 +252,8 @@ def secrets(d):
 @rule("every path of the configuration is mounted")
 def paths(d):
     examples = {s["metadata"]["name"]: s["stringData"] for s in d.secrets}
-    for path in [d.config["imprint"]["key_file"], *d.crm["auth"].get("secret_files", [])]:
+    tokens = d.config["ops"].get("token_files", [])
+    for path in [d.config["imprint"]["key_file"], *d.crm["auth"].get("secret_files", []), *tokens]:
         path = PurePosixPath(path)
         _, volume = d.mounts.get(str(path.parent), ({}, {}))
         secret = volume.get("secret", {}).get("secretName")
