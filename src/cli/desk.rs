@@ -51,7 +51,7 @@ pub(super) struct Filter {
     r#type: Option<String>,
     /// Why they are parked.
     #[arg(long)]
-    reason_parked: Option<String>,
+    parked_for: Option<String>,
     /// The id of their customer: Imprint's, or the partner's own where that is all there is.
     #[arg(long)]
     customer: Option<String>,
@@ -243,7 +243,7 @@ impl Filter {
         let texts = [
             ("source", &self.source),
             ("type", &self.r#type),
-            ("reason", &self.reason_parked),
+            ("reason", &self.parked_for),
             ("customer", &self.customer),
             ("before", &self.before),
             ("since", &self.since),

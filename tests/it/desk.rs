@@ -369,7 +369,7 @@ impl Desk {
 fn an_operator_looks_and_replays_from_the_command_line() {
     let desk = Desk::start("");
     let entry = desk.park(&email("bad", "c1", 1), "c1").to_string();
-    let said = desk.run("parked", &["--reason-parked", "rejected"]);
+    let said = desk.run("parked", &["--parked-for", "rejected"]);
     assert_eq!(
         (said.code, said.out.lines().count()),
         (0, 2),

@@ -15,6 +15,7 @@ use imprint_bridge::outbox::{
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
 
+mod layout;
 mod model;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -525,7 +526,7 @@ async fn a_reopened_store_has_what_was_kept() {
         store.append(vec![entry("c", "CUST-1", 1)]).await,
         Err(Error::Closed)
     ));
-    let store = open(&path).unwrap();
+    let store = layout::reopen(&path);
     assert_eq!(store.digest_key(), digest_key);
     assert_eq!(receipt(&store, "a").await.state, State::Delivered);
     assert_eq!(claim_one(&store).await.key, key("CUST-2"));
@@ -543,7 +544,7 @@ fn a_second_process_is_told_who_holds_the_store() {
         "{refused}"
     );
     drop(first);
-    open(&path).unwrap();
+    drop(layout::reopen(&path));
 }
 
 /// D13

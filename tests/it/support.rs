@@ -257,11 +257,15 @@ impl Files {
 
     /// How many entries wait in the store; nobody else may have it open.
     pub(crate) fn waiting(&self) -> u64 {
-        // A process that another test has just started holds all that was open here until it has become itself.
+        block_on(self.until_free().depth()).unwrap().waiting
+    }
+
+    /// Opens the store as soon as nobody has it: a process that another test has just started holds all that was open here
+    /// until it has become itself.
+    fn until_free(&self) -> SqliteOutbox {
         let now = Clock::machine().now();
         let open = || SqliteOutbox::open(&self.store(), 1, now).ok();
-        let store = wait_for("the store is free", open);
-        block_on(store.depth()).unwrap().waiting
+        wait_for("the store is free", open)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -414,6 +418,7 @@ impl TestApp {
 
     /// Starts another bridge on the same files, after [`TestApp::stop`].
     pub(crate) fn start_again(&mut self) {
+        self.files.until_free();
         self.bridge = Some(Bridge::start(&self.files));
     }
 

@@ -175,7 +175,7 @@ pub(super) fn waiting(
     while bytes < CLAIM_BYTES_MAX
         && let Some(row) = rows.next()?
     {
-        bytes += row.get_ref(3)?.as_blob()?.len();
+        bytes += row.get_ref(3)?.as_bytes().map_or(0, <[u8]>::len);
         match entry(row, key)? {
             Ok(entry) => waiting.push(entry),
             Err(entry) => unreadable.push(entry),
@@ -192,7 +192,8 @@ fn entry(row: &Row<'_>, key: Option<&LaneKey>) -> rusqlite::Result<Result<Waitin
         value: row.get(2)?,
         arrival: entry.0,
     };
-    let update = serde_json::from_slice::<Update>(row.get_ref(3)?.as_blob()?).ok();
+    let facts = row.get_ref(3)?.as_bytes().unwrap_or_default();
+    let update = serde_json::from_slice::<Update>(facts).ok();
     let partner: Option<String> = row.get(4)?;
     let customer = key.and_then(|key| customer(key, partner.as_deref(), row.get(5).ok()?));
     let accepted_at = Timestamp::from_millis(row.get(6)?);

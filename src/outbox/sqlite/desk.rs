@@ -98,7 +98,7 @@ fn payload(entry: EntryId) -> impl FnOnce(&Row<'_>) -> rusqlite::Result<Payload>
             value: row.get(2)?,
             arrival: entry.0,
         };
-        let update = serde_json::from_slice(row.get_ref(3)?.as_blob()?).ok();
+        let update = serde_json::from_slice(row.get_ref(3)?.as_bytes().unwrap_or_default()).ok();
         let facts = update.map(|update| (version, update));
         Ok((LaneId(row.get(0)?), facts, row.get(4)?))
     }

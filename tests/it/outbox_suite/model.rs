@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::kill::is_full;
+use crate::support::wait_for;
 
 /// Something that is asked of an engine.
 #[derive(Clone, Debug)]
@@ -388,7 +389,9 @@ fn sqlite(folder: &tempfile::TempDir, start: Timestamp) -> Engine {
     let restart = move |old: Arc<dyn Outbox>, _in_order, now| -> Arc<dyn Outbox> {
         // What is in flight when the last one lets go decides whether it was left in order.
         drop(old);
-        Arc::new(SqliteOutbox::open(&path, 1000, now).unwrap())
+        // A command that another test is starting may still hold the lock.
+        let open = || SqliteOutbox::open(&path, 1000, now).ok();
+        Arc::new(wait_for("the store is free", open))
     };
     Engine {
         outbox,

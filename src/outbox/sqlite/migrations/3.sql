@@ -9,3 +9,5 @@ CREATE TABLE act (
     reason  TEXT,
     hash    BLOB NOT NULL
 );
+CREATE TRIGGER act_is_not_changed BEFORE UPDATE ON act BEGIN SELECT raise(ABORT, 'the record is not changed'); END;
+CREATE TRIGGER act_is_not_removed BEFORE DELETE ON act BEGIN SELECT raise(ABORT, 'the record is not changed'); END;
