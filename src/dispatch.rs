@@ -142,7 +142,9 @@ impl<P: Partner + 'static> Dispatcher<P> {
         let claim = claim?;
         for claimed in claim.lanes {
             let (lane, trials) = (claimed.lane, claimed.trials);
-            let task = flights.tasks.spawn_local(Rc::clone(&self).carry(claimed));
+            let task = flights
+                .tasks
+                .spawn_local(Rc::clone(&self).carry(claimed, granted.of_one()));
             flights.lanes.insert(task.id(), (lane, trials));
             self.counts.in_flight(1);
         }
@@ -150,22 +152,28 @@ impl<P: Partner + 'static> Dispatcher<P> {
     }
 
     /// Carries one lane from its claim to its settlement.
-    async fn carry(self: Rc<Self>, claimed: ClaimedLane) {
+    async fn carry(self: Rc<Self>, claimed: ClaimedLane, place: Grant) {
         let rules = &self.limits.rules;
         let (mut flight, mut step) = Flight::start(claimed, rules, self.clock.now());
         planted::crash_point(CrashPoint::AfterClaimBeforeRequest);
         let mut asked = 0;
         let conclusion = loop {
             match step {
+                Step::Conclude(conclusion) if asked == 0 => {
+                    self.destination.give_back(place, 0, self.clock.now());
+                    break conclusion;
+                }
                 Step::Conclude(conclusion) => break conclusion,
                 Step::Ask(ask) if self.destination.mode() == Mode::Shadow => {
                     let now = self.clock.now();
                     self.destination.shadowed(flight.claimed.lane, &ask, now);
                     break Conclusion::Postponed(now.after(SHADOW_REST));
                 }
+                // It does not wait for leave where it stands: its place is for those who have theirs.
                 Step::Ask(Ask::Search(_))
                     if asked == 0
-                        && let Err(later) = self.first_search() =>
+                        && let Err(later) =
+                            self.destination.search_instead(place, self.clock.now()) =>
                 {
                     break Conclusion::Postponed(later);
                 }
@@ -225,13 +233,6 @@ impl<P: Partner + 'static> Dispatcher<P> {
                 Answer::Found(found)
             }
         }
-    }
-
-    /// A search that begins a flight does not wait for leave where it stands: its place is for those who have theirs.
-    fn first_search(&self) -> Result<(), Timestamp> {
-        let now = self.clock.now();
-        self.destination.give_back(Grant::Lanes(1), 0, now);
-        self.destination.extra(Extra::Search, now)
     }
 
     /// Waits until one more request may be made.

@@ -316,6 +316,15 @@ impl Grant {
             Self::NotBefore(_) => 0,
         }
     }
+
+    /// What of it each of its lanes has.
+    #[must_use]
+    pub const fn of_one(self) -> Self {
+        match self {
+            Self::Lanes(_) => Self::Lanes(1),
+            Self::Probe | Self::NotBefore(_) => self,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -143,6 +143,21 @@ impl Applied {
     }
 }
 
+impl Shared {
+    /// Without it a ramp would run dry, and with no answer to come nothing would ever be sent again.
+    fn give_back(&mut self, granted: Grant, unused: usize, now: Timestamp) {
+        if unused == 0 {
+            return;
+        }
+        self.pace.give_back(unused);
+        match granted {
+            Grant::Probe => self.condition.unprobed(now),
+            Grant::Lanes(_) => self.condition.given_back(unused),
+            Grant::NotBefore(_) => {}
+        }
+    }
+}
+
 impl Destination {
     /// A destination that flows at this rate.
     pub fn new(rate: Rate, now: Timestamp) -> Self {
@@ -204,6 +219,8 @@ impl Destination {
             body,
         };
         shared.shadows.insert(lane, shadowed);
+        // No answer will come that lets others follow.
+        shared.condition.given_back(1);
     }
 
     /// The requests that would have been made: the last one of each lane, up to a bound.
@@ -238,19 +255,23 @@ impl Destination {
         }
     }
 
-    /// Gives back what was granted and not used, because only so many lanes had something to send.
+    /// Gives back what was granted and not used: fewer lanes had something to send, or a lane had nothing to ask.
     pub fn give_back(&self, granted: Grant, used: usize, now: Timestamp) {
         let unused = granted.lanes().saturating_sub(used);
-        if unused == 0 {
-            return;
-        }
+        self.shared().give_back(granted, unused, now);
+    }
+
+    /// Lets a search have the place that was granted to its lane, or takes the place back and says when to ask again.
+    ///
+    /// # Errors
+    /// The moment before which there is no use in asking again.
+    pub fn search_instead(&self, place: Grant, now: Timestamp) -> Result<(), Timestamp> {
         let mut shared = self.shared();
-        shared.pace.give_back(unused);
-        match granted {
-            Grant::Probe => shared.condition.unprobed(now),
-            Grant::Lanes(_) => shared.condition.given_back(unused),
-            Grant::NotBefore(_) => {}
+        if shared.searches.take(1, now) == 1 {
+            return Ok(());
         }
+        shared.give_back(place, 1, now);
+        Err(shared.searches.next())
     }
 
     /// Asks for leave to make one more request, or says when to ask again.
@@ -385,6 +406,36 @@ mod tests {
         assert_eq!(failed(2, Some(NOW), later(6)), Fault::OfTheLane);
         assert_eq!(failed(3, None, later(7)), Fault::OfTheLane);
         assert_eq!(failed(3, None, later(60)), Fault::OfAnyone, "long ago");
+    }
+
+    /// Seed 70 of the simulation: lanes that turn out to have nothing to ask used up the ramp, and all stood still for ever.
+    #[test]
+    fn what_had_nothing_to_ask_leaves_the_ramp_and_the_probe_to_others() {
+        let destination = Destination::new(Rate::PerSecond(1.0), NOW);
+        note(&destination, 1, News::Refused, NOW);
+        let probe = destination.grant(8, later(30));
+        assert_eq!(probe, Grant::Probe);
+        destination.give_back(probe.of_one(), 0, later(30));
+        assert_eq!(destination.grant(8, later(30)), Grant::Probe, "still due");
+        note(&destination, 1, News::Applied, later(31));
+        for second in 31..40 {
+            let granted = destination.grant(8, later(second));
+            assert_eq!(granted, Grant::Lanes(1), "in second {second}");
+            destination.give_back(granted.of_one(), 0, later(second));
+        }
+    }
+
+    #[test]
+    fn a_search_takes_the_place_of_its_lane_or_leaves_it() {
+        let destination = Destination::new(Rate::PerSecond(10.0), NOW);
+        assert_eq!(destination.grant(8, NOW), Grant::Lanes(1));
+        assert_eq!(destination.search_instead(Grant::Lanes(1), NOW), Ok(()));
+        assert_eq!(destination.grant(8, NOW).lanes(), 0);
+        let soon = NOW.after(Duration::from_millis(100));
+        assert_eq!(destination.grant(8, soon), Grant::Lanes(1));
+        let again = destination.search_instead(Grant::Lanes(1), soon);
+        assert_eq!(again, Err(NOW.after(Duration::from_millis(501))));
+        assert_eq!(destination.grant(8, soon), Grant::Lanes(1));
     }
 
     #[test]
