@@ -167,6 +167,7 @@ impl<P: Partner + 'static> Dispatcher<P> {
                 Step::Ask(ask) if self.destination.mode() == Mode::Shadow => {
                     let now = self.clock.now();
                     self.destination.shadowed(flight.claimed.lane, &ask, now);
+                    self.destination.give_back(place, 0, now);
                     break Conclusion::Postponed(now.after(SHADOW_REST));
                 }
                 // It does not wait for leave where it stands: its place is for those who have theirs.
