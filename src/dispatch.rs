@@ -356,6 +356,7 @@ fn told(conclusion: &Conclusion) -> (&'static str, String) {
         Conclusion::Is(_) => return ("found", String::new()),
         Conclusion::Nobody => return ("nobody", String::new()),
         Conclusion::Several => return ("several", String::new()),
+        Conclusion::MayNotSearch(cause) => return ("may_not_search", cause.to_string()),
     };
     let cause = match outcome {
         Outcome::Unavailable(cause)

@@ -90,6 +90,8 @@ pub enum Conclusion {
     Nobody,
     /// They are several.
     Several,
+    /// We may not ask who they are.
+    MayNotSearch(Cause),
 }
 
 impl Flight {
@@ -235,6 +237,9 @@ impl Flight {
             Found::One(imprint) => Some(imprint),
             Found::None => None,
             Found::Several => return Step::Conclude(Conclusion::Several),
+            Found::Not(Outcome::Denied(cause)) if cause.is_forbidden() => {
+                return Step::Conclude(Conclusion::MayNotSearch(cause));
+            }
             Found::Not(outcome) => return Step::Conclude(Conclusion::Updated(outcome)),
         };
         self.learned = Some(Pair {
@@ -280,7 +285,11 @@ pub fn news(conclusion: &Conclusion, learned: Option<&Pair>) -> Option<News> {
         Conclusion::Nothing | Conclusion::Postponed(_) => return None,
         // Believed from before, and not asked.
         Conclusion::Is(_) | Conclusion::Nobody if learned.is_none() => return None,
-        Conclusion::Is(_) | Conclusion::Nobody | Conclusion::Several => News::Answered,
+        // That a key may not search says nothing about updates.
+        Conclusion::Is(_)
+        | Conclusion::Nobody
+        | Conclusion::Several
+        | Conclusion::MayNotSearch(_) => News::Answered,
         Conclusion::NotCleared(_) | Conclusion::Updated(Outcome::Applied(_)) => News::Applied,
         Conclusion::Updated(Outcome::NotFound | Outcome::Rejected(_)) => News::Answered,
         Conclusion::Updated(

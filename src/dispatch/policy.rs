@@ -91,6 +91,9 @@ pub fn decide(flight: &Flight, conclusion: Conclusion, view: View, rules: &Rules
         Conclusion::Is(imprint) => return Decision::Move(imprint),
         Conclusion::Nobody => return Decision::Absent,
         Conclusion::Several => return Decision::ParkAll(ParkReason::AmbiguousCustomer),
+        Conclusion::MayNotSearch(cause) => {
+            return again(flight, Applied::No, view, rules, cause.to_string());
+        }
         Conclusion::NotCleared(lines) => return Decision::DeliverBut(lines),
         Conclusion::Updated(outcome) => outcome,
     };

@@ -20,6 +20,20 @@ pub fn settlement(
     rules: &Rules,
     (now, jitter): (Timestamp, f64),
 ) -> Settlement {
+    let settlement = decided(flight, decision, rules, (now, jitter));
+    // Facts that are to be asserted rest as long as anything else that failed.
+    Settlement {
+        assert_at: settlement.assert_at.map(|at| at.max(settlement.due)),
+        ..settlement
+    }
+}
+
+fn decided(
+    flight: &Flight,
+    decision: Decision,
+    rules: &Rules,
+    (now, jitter): (Timestamp, f64),
+) -> Settlement {
     let held = held(flight, now);
     let tried = Settlement {
         attempted: flight.fold.carried.iter().copied().map(EntryId).collect(),
@@ -37,9 +51,11 @@ pub fn settlement(
             unfold_to: flight.fold.carried.iter().copied().max().map(EntryId),
             ..tried
         },
-        Decision::Park { reason, detail } => parked(flight, reason, detail, tried),
-        Decision::ParkAll(reason) => all(flight, &park(reason), tried),
-        Decision::Absent => absent(flight, rules, tried),
+        Decision::Park { reason, detail } => {
+            parked(flight, reason, detail, resigned(flight, tried))
+        }
+        Decision::ParkAll(reason) => all(flight, &park(reason), resigned(flight, tried)),
+        Decision::Absent => absent(flight, rules, resigned(flight, tried)),
         Decision::Move(imprint) => moved(flight, imprint, held),
         Decision::Again {
             applied,
@@ -72,6 +88,19 @@ pub fn settlement(
                 ..held
             }
         }
+    }
+}
+
+/// Where all that was sent were facts that are asserted once more, and Imprint will not have them, that is the end of it:
+/// they were delivered, and nobody is left to park.
+fn resigned(flight: &Flight, tried: Settlement) -> Settlement {
+    if !flight.fold.carried.is_empty() || flight.fold.asserted == 0 {
+        return tried;
+    }
+    Settlement {
+        versions: Some(flight.claimed.versions.clone().resigned()),
+        assert_at: None,
+        ..tried
     }
 }
 
@@ -224,8 +253,13 @@ fn absent(flight: &Flight, rules: &Rules, tried: Settlement) -> Settlement {
 
 /// What did not name Imprint's id goes on with the customer it turned out to be about.
 fn moved(flight: &Flight, to: ImprintId, held: Settlement) -> Settlement {
+    let searched = flight.learned.as_ref().map(|pair| &pair.partner);
+    let is_who_was_found = |waiting: &&WaitingEntry| match &waiting.customer {
+        Customer::Partner(partner) => searched.is_none_or(|searched| searched == partner),
+        Customer::Imprint(_) | Customer::Pair { .. } => false,
+    };
     let entries = left(flight, &held)
-        .filter(|waiting| matches!(waiting.customer, Customer::Partner(_)))
+        .filter(is_who_was_found)
         .map(|waiting| waiting.entry)
         .collect();
     Settlement {

@@ -393,6 +393,49 @@ fn what_a_process_before_may_have_sent_is_remembered_even_while_nothing_can_be_s
     assert_eq!(delivered.assert_at, Some(NOW.after(RULES.assert_after)));
 }
 
+/// An assertion that fails rests like anything that fails, and one that Imprint will not have is given up.
+#[test]
+fn an_assertion_that_fails_neither_spins_nor_lasts_for_ever() {
+    let until = NOW.after(RULES.assert_after);
+    let doubted = {
+        let first = ClaimedLane {
+            waiting: vec![waiting(1, 5, "email")],
+            ..lane()
+        };
+        let (_, unknown) = settle(first, Outcome::Unknown(Cause::Deadline), Fault::OfAnyone);
+        let second = ClaimedLane {
+            versions: unknown.versions.unwrap(),
+            waiting: vec![waiting(4, 7, "email")],
+            ..lane()
+        };
+        let applied = Outcome::Applied(Echo::default());
+        settle(second, applied, Fault::OfAnyone).1.versions.unwrap()
+    };
+    let assert_with = |outcome: Outcome| {
+        let idle = ClaimedLane {
+            versions: doubted.clone(),
+            waiting: Vec::new(),
+            unreadable: Vec::new(),
+            ..lane()
+        };
+        let (mut flight, _) = Flight::start(idle, &RULES, until);
+        let Step::Conclude(conclusion) = flight.hear(Answer::Outcome(outcome), until) else {
+            panic!("nothing more is asked")
+        };
+        let decision = decide(&flight, conclusion, view(Fault::OfAnyone), &RULES);
+        settlement(&flight, decision, &RULES, (until, 0.5))
+    };
+    let unavailable = assert_with(Outcome::Unavailable(Cause::Connect));
+    assert_eq!(unavailable.assert_at, Some(unavailable.due));
+    assert!(unavailable.due > until);
+    for given_up in [rejection(), Outcome::NotFound] {
+        let settlement = assert_with(given_up);
+        assert_eq!(settlement.assert_at, None);
+        assert_eq!(settlement.versions.unwrap().assert_at(), None);
+        assert!(settlement.endings.is_empty());
+    }
+}
+
 // === refusals told apart ===
 
 /// M05, U26, U27
@@ -617,6 +660,42 @@ fn a_customer_who_is_gone_is_looked_up_once_more() {
         let (_, asked, conclusion) = fly(lane(named(None, Some("P-1"))), &RULES, answers);
         assert_eq!((asked[1].as_str(), conclusion), ("search P-1", expected));
     }
+}
+
+/// Who was found is moved, and nobody else who is in the same lane.
+#[test]
+fn only_those_who_were_found_move_on() {
+    let mut claimed = lane_of(
+        LaneKey::Imprint(imprint("CUST-1")),
+        named(None, Some("P-1")),
+    );
+    for (entry, customer) in [
+        (2, named(None, Some("P-2"))),
+        (3, named(Some("CUST-1"), Some("P-1"))),
+    ] {
+        claimed.waiting.push(WaitingEntry {
+            customer,
+            ..waiting(entry, 5, "phone")
+        });
+    }
+    let answers = vec![
+        Answer::Outcome(Outcome::NotFound),
+        Answer::Found(Found::One(imprint("CUST-2"))),
+    ];
+    let (flight, _, conclusion) = fly(claimed, &RULES, answers);
+    let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    assert_eq!(settlement.moved.unwrap().entries, [EntryId(1)]);
+}
+
+/// A key that may not search stops nobody who can be sent to.
+#[test]
+fn that_we_may_not_search_says_nothing_of_the_destination() {
+    let denied = Found::Not(Outcome::Denied(Cause::Status(403)));
+    let (flight, _, conclusion) = fly(partner_lane(vec![]), &RULES, vec![Answer::Found(denied)]);
+    assert_eq!(news(&conclusion, None), Some(News::Answered));
+    let (decision, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    assert_eq!(decision, again(Applied::No, Attempt::Free));
+    assert!(settlement.due > NOW && settlement.endings.is_empty());
 }
 
 #[test]

@@ -99,6 +99,13 @@ impl LaneVersions {
         self
     }
 
+    /// Forgets what is in doubt: nothing can be done about it any more.
+    #[must_use]
+    pub fn resigned(mut self) -> Self {
+        self.doubt = None;
+        self
+    }
+
     /// When facts are to be asserted once more, if any are.
     pub fn assert_at(&self) -> Option<Timestamp> {
         let doubt = self.doubt.as_ref()?;
