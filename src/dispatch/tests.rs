@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::condition::{Condition, Fault, News};
-use super::destination::View;
+use super::destination::{Destination, View};
 use super::flight::{Answer, Ask, Conclusion, Flight, Step, news};
+use super::pace::Rate;
 use super::policy::{Applied, Attempt, Decision, Rest, decide};
 use super::rules::{Rules, UnknownCustomer};
 use super::settle::settlement;
@@ -433,6 +434,54 @@ fn an_assertion_that_fails_neither_spins_nor_lasts_for_ever() {
         assert_eq!(settlement.assert_at, None);
         assert_eq!(settlement.versions.unwrap().assert_at(), None);
         assert!(settlement.endings.is_empty());
+    }
+}
+
+/// N25, U11, U43: whatever the destination does to everybody for an hour, nothing parks and no attempt is spent.
+#[test]
+fn an_hour_of_trouble_for_everybody_parks_nothing() {
+    let troubles: [fn() -> Outcome; 4] = [
+        || Outcome::Unknown(Cause::Deadline),
+        || Outcome::Unavailable(Cause::Status(503)),
+        || Outcome::Throttled(Some(Duration::from_secs(1))),
+        || Outcome::Denied(Cause::Status(401)),
+    ];
+    for trouble in troubles {
+        let destination = Destination::new(Rate::PerSecond(50.0), NOW);
+        let mut lanes: Vec<(Timestamp, Trials)> = vec![(NOW, Trials::default()); 200];
+        let mut requests = 0;
+        for tenth in 0..36_000 {
+            let now = NOW.after(Duration::from_millis(tenth * 100));
+            let due = lanes.iter().position(|(due, _)| *due <= now);
+            let Some(number) = due.filter(|_| destination.grant(1, now).lanes() == 1) else {
+                continue;
+            };
+            requests += 1;
+            let id = LaneId(u64::try_from(number).unwrap());
+            let claimed = ClaimedLane {
+                lane: id,
+                trials: lanes[number].1,
+                waiting: vec![waiting(1, 5, "email")],
+                ..lane()
+            };
+            let (flight, _, conclusion) = fly(claimed, &RULES, vec![Answer::Outcome(trouble())]);
+            let news = news(&conclusion, None).unwrap();
+            let view = destination.note(id, flight.claimed.trials, news, (now, 0.5));
+            let decision = decide(&flight, conclusion, view, &RULES);
+            let settlement = settlement(&flight, decision, &RULES, (now, 0.5));
+            assert_eq!(settlement.trials.spent, 0, "{:?}", trouble());
+            assert_eq!(
+                ended(&settlement),
+                [(9, "parked")],
+                "only what cannot be read"
+            );
+            lanes[number] = (settlement.due, settlement.trials);
+        }
+        assert!(
+            requests < 3700,
+            "{requests} requests that were {:?}",
+            trouble()
+        );
     }
 }
 
