@@ -171,11 +171,7 @@ impl<P: Partner + 'static> Dispatcher<P> {
                     break Conclusion::Postponed(now.after(SHADOW_REST));
                 }
                 // It does not wait for leave where it stands: its place is for those who have theirs.
-                Step::Ask(Ask::Search(_))
-                    if asked == 0
-                        && let Err(later) =
-                            self.destination.search_instead(place, self.clock.now()) =>
-                {
+                Step::Ask(Ask::Search(_)) if let Err(later) = self.may_search(place, asked) => {
                     break Conclusion::Postponed(later);
                 }
                 Step::Ask(ask) => {
@@ -210,9 +206,9 @@ impl<P: Partner + 'static> Dispatcher<P> {
     async fn ask(&self, ask: Ask, flight: &Flight, asked: usize) -> Answer {
         let deadline = self.limits.deadline;
         match &ask {
-            Ask::Update(_) | Ask::Search(_) if asked == 0 => {}
-            Ask::Update(_) | Ask::Retrieve(_) => self.leave(Extra::Question).await,
-            Ask::Search(_) => self.leave(Extra::Search).await,
+            Ask::Update(_) if asked == 0 => {}
+            Ask::Update(_) | Ask::Retrieve(_) => self.leave().await,
+            Ask::Search(_) => {}
         }
         let started = self.clock.now();
         let took = || self.clock.now().since(started);
@@ -237,9 +233,19 @@ impl<P: Partner + 'static> Dispatcher<P> {
     }
 
     /// Waits until one more request may be made.
-    async fn leave(&self, extra: Extra) {
-        while let Err(later) = self.destination.extra(extra, self.clock.now()) {
+    async fn leave(&self) {
+        while let Err(later) = self.destination.extra(Extra::Question, self.clock.now()) {
             tokio::time::sleep(later.since(self.clock.now())).await;
+        }
+    }
+
+    /// Whether a search may be made now, or from when on: the first one of a flight takes the place of its lane.
+    fn may_search(&self, place: Grant, asked: usize) -> Result<(), Timestamp> {
+        let now = self.clock.now();
+        if asked == 0 {
+            self.destination.search_instead(place, now)
+        } else {
+            self.destination.extra(Extra::Search, now)
         }
     }
 

@@ -144,6 +144,17 @@ impl Applied {
 }
 
 impl Shared {
+    /// Takes leave for a search, or says when it is their turn who ask for it. Each is told another moment: if all came
+    /// back for the next search, all but one would come in vain.
+    fn search(&mut self, now: Timestamp) -> Result<(), Timestamp> {
+        if self.searches.take(1, now) == 1 {
+            return Ok(());
+        }
+        let turn = self.last_turn.max(now).after(self.searches.interval());
+        self.last_turn = turn.min(now.after(DUE_AHEAD_MAX));
+        Err(self.last_turn)
+    }
+
     /// Without it a ramp would run dry, and with no answer to come nothing would ever be sent again.
     fn give_back(&mut self, granted: Grant, unused: usize, now: Timestamp) {
         if unused == 0 {
@@ -267,11 +278,11 @@ impl Destination {
     /// The moment before which there is no use in asking again.
     pub fn search_instead(&self, place: Grant, now: Timestamp) -> Result<(), Timestamp> {
         let mut shared = self.shared();
-        if shared.searches.take(1, now) == 1 {
-            return Ok(());
+        let searched = shared.search(now);
+        if searched.is_err() {
+            shared.give_back(place, 1, now);
         }
-        shared.give_back(place, 1, now);
-        Err(shared.searches.next())
+        searched
     }
 
     /// Asks for leave to make one more request, or says when to ask again.
@@ -280,11 +291,8 @@ impl Destination {
     /// The moment before which there is no use in asking again.
     pub fn extra(&self, extra: Extra, now: Timestamp) -> Result<(), Timestamp> {
         let mut shared = self.shared();
-        if extra == Extra::Search && shared.searches.take(1, now) == 0 {
-            // Each is told another moment: if all came back for the next search, all but one would come in vain.
-            let turn = shared.last_turn.max(now).after(shared.searches.interval());
-            shared.last_turn = turn.min(now.after(DUE_AHEAD_MAX));
-            return Err(shared.last_turn);
+        if extra == Extra::Search {
+            shared.search(now)?;
         }
         if shared.pace.take(1, now) == 1 {
             return Ok(());
