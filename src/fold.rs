@@ -76,6 +76,14 @@ impl Fold {
             .map(|(_, version)| version.arrival)
             .collect()
     }
+
+    /// The same as if it had not spoken of these leaves.
+    #[must_use]
+    pub fn without(&self, leaves: &[Leaf]) -> Self {
+        let mut rest = self.clone();
+        rest.versions.retain(|(leaf, _)| !leaves.contains(leaf));
+        rest
+    }
 }
 
 /// Folds what waits in a lane into one request of at most `max` entries.

@@ -46,7 +46,7 @@ fn decided(
             learned: confirmed(flight, echo, rules, now),
             ..delivered(flight, tried)
         },
-        Decision::DeliverBut(lines) => delivered_but(flight, &lines, delivered(flight, tried)),
+        Decision::DeliverBut(lines) => delivered_but(flight, &lines, tried),
         Decision::Unfold => Settlement {
             unfold_to: flight.fold.carried.iter().copied().max().map(EntryId),
             ..tried
@@ -180,15 +180,26 @@ fn delivered(flight: &Flight, mut tried: Settlement) -> Settlement {
     }
 }
 
-/// Parks, out of what was delivered, the entries that cleared these lines.
-fn delivered_but(flight: &Flight, lines: &[Leaf], mut delivered: Settlement) -> Settlement {
-    let cleared_by = flight.fold.brought_by(lines);
-    for (entry, ending) in &mut delivered.endings {
-        if cleared_by.contains(&entry.0) {
-            *ending = park(ParkReason::NotCleared);
-        }
+/// Parks, out of what was delivered, the entries that cleared these lines. The lines themselves were not delivered:
+/// whoever takes such an entry up again has them cleared once more.
+fn delivered_but(flight: &Flight, lines: &[Leaf], tried: Settlement) -> Settlement {
+    let mut delivered = delivered(flight, tried);
+    let mut cleared_by = flight.fold.brought_by(lines);
+    // What is only asserted once more has ended before.
+    cleared_by.retain(|entry| flight.fold.carried.contains(entry));
+    for entry in cleared_by.into_iter().map(EntryId) {
+        delivered.endings.retain(|(other, _)| *other != entry);
+        delivered
+            .endings
+            .push((entry, park(ParkReason::NotCleared)));
     }
-    delivered
+    let versions = flight.claimed.versions.clone();
+    let versions = versions.delivered(&flight.fold.without(lines));
+    Settlement {
+        assert_at: versions.assert_at(),
+        versions: Some(versions),
+        ..delivered
+    }
 }
 
 fn parked(

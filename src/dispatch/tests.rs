@@ -568,6 +568,35 @@ fn a_cleared_line_that_stays_is_emptied_and_parked_if_it_stays_then() {
     assert_eq!(ended(&settlement), [], "it is all sent again");
 }
 
+/// Seed 138 of the simulation: taken up again, it was said to be delivered, and the line stood.
+#[test]
+fn a_line_that_stayed_is_emptied_once_more_when_its_entry_is_taken_up_again() {
+    let applied = Answer::Outcome(Outcome::Applied(still_there()));
+    let answers = vec![applied, Answer::Outcome(rejection())];
+    let (flight, _, conclusion) = fly(clearing_lane(), &RULES, answers);
+    let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    let mut again = clearing_lane();
+    again.versions = settlement.versions.unwrap();
+    again.waiting.drain(..2);
+    let applied = Answer::Outcome(Outcome::Applied(Echo::default()));
+    let (_, asked, _) = fly(again, &RULES, vec![applied]);
+    assert_eq!(asked, [r#"update {"street_line2":""}"#]);
+}
+
+/// An entry that is not over yet is parked all the same: else it would be sent, and refused, for ever.
+#[test]
+fn what_cleared_a_line_that_stays_is_parked_even_if_it_has_more_to_say() {
+    let mut claimed = clearing_lane();
+    let newer = waiting(4, 7, "phone");
+    claimed.waiting.push(newer);
+    claimed.waiting.drain(..2);
+    claimed.unfold_to = Some(EntryId(4));
+    let (flight, _, conclusion) = fly(claimed, &RULES, vec![Answer::Outcome(rejection())]);
+    assert_eq!(flight.fold.over, []);
+    let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    assert_eq!(ended(&settlement), [(3, "parked")]);
+}
+
 /// What only clears lines of the address would not be echoed if it were left out.
 #[test]
 fn lines_that_are_all_there_is_to_clear_are_emptied_at_once() {
