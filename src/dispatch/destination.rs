@@ -442,7 +442,7 @@ mod tests {
         let soon = NOW.after(Duration::from_millis(100));
         assert_eq!(destination.grant(8, soon), Grant::Lanes(1));
         let again = destination.search_instead(Grant::Lanes(1), soon);
-        assert_eq!(again, Err(NOW.after(Duration::from_millis(501))));
+        assert_eq!(again, Err(soon.after(Duration::from_millis(500))));
         assert_eq!(destination.grant(8, soon), Grant::Lanes(1));
     }
 
