@@ -20,7 +20,9 @@ use self::rules::Rules;
 use self::settle::settlement;
 use crate::imprint::{Echo, Outcome, Partner};
 use crate::metrics;
-use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Note, Outbox, Pick, Settlement, Trials};
+use crate::outbox::{
+    ClaimedLane, DUE_AHEAD_MAX, Ending, Error, LaneId, Note, Outbox, Pick, Settlement, Trials,
+};
 use crate::planted::{self, CrashPoint, Planted};
 use crate::time::{Clock, Timestamp, dice, jitter};
 
@@ -100,7 +102,10 @@ impl<P: Partner + 'static> Dispatcher<P> {
                 Err(error @ (Error::Failed { .. } | Error::Closed)) => return Err(Failed(error)),
                 Err(Error::Busy | Error::Full) => dispatcher.clock.now().after(STORE_REST),
             };
-            let pause = look_again.since(dispatcher.clock.now()).min(POLL_EVERY);
+            let mut pause = look_again.since(dispatcher.clock.now()).min(POLL_EVERY);
+            if planted::armed(Planted::LoseWakeUps) {
+                pause = DUE_AHEAD_MAX;
+            }
             tokio::select! {
                 Some(landed) = flights.tasks.join_next_with_id(), if !flights.tasks.is_empty() => {
                     dispatcher.land(&mut flights, landed).await;
@@ -314,6 +319,9 @@ impl<P: Partner + 'static> Dispatcher<P> {
         planted::crash_point(CrashPoint::AfterSettle);
         for (entry, ending) in &settlement.endings {
             self.counts.ended(ending.state().as_str());
+            if planted::armed(Planted::SettleTwice) {
+                self.counts.ended(ending.state().as_str());
+            }
             if *ending == Ending::Delivered {
                 self.counts.delivered_at(settlement.at.as_millis() / 1000);
             }

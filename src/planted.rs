@@ -14,6 +14,58 @@ pub(crate) enum Planted {
     ForgetInFlight,
     /// A commit does not wait for the disk. Only a power cut shows it: what a killed process wrote, the kernel keeps.
     SynchronousOff,
+    /// The newest of several entries is marked delivered and not sent.
+    DropNewest,
+    /// A lane that is in flight is claimed once more.
+    JumpTheLane,
+    /// What a refused key brings back is parked.
+    DeniedParks,
+    /// The client goes where it is sent.
+    FollowRedirects,
+    /// What was appended wakes nobody, and nobody looks by himself.
+    LoseWakeUps,
+    /// A settlement is counted twice.
+    SettleTwice,
+    /// What may land late is not remembered.
+    ForgetDoubt,
+    /// What Imprint says about waiting is not heard.
+    IgnoreRetryAfter,
+    /// Every failure is held against the entry.
+    SpendInOutages,
+    /// What is beaten has ended before the winner is delivered.
+    SupersedeEarly,
+    /// An echo about somebody else counts.
+    AnyCustomerWillDo,
+    /// A hit of a search is not held against what was asked.
+    AnyHitWillDo,
+    /// The key is not read again.
+    KeepTheKey,
+    /// A replay is newer than everything.
+    ReplayStale,
+}
+
+#[cfg(feature = "planted")]
+impl Planted {
+    /// Every bug, by the word that orders it.
+    const WORDS: [(&'static str, Self); 17] = [
+        ("answer_before_commit", Self::AnswerBeforeCommit),
+        ("forget_in_flight", Self::ForgetInFlight),
+        ("synchronous_off", Self::SynchronousOff),
+        ("drop_newest", Self::DropNewest),
+        ("jump_the_lane", Self::JumpTheLane),
+        ("denied_parks", Self::DeniedParks),
+        ("follow_redirects", Self::FollowRedirects),
+        ("lose_wake_ups", Self::LoseWakeUps),
+        ("settle_twice", Self::SettleTwice),
+        ("forget_doubt", Self::ForgetDoubt),
+        ("ignore_retry_after", Self::IgnoreRetryAfter),
+        ("spend_in_outages", Self::SpendInOutages),
+        ("supersede_early", Self::SupersedeEarly),
+        ("any_customer_will_do", Self::AnyCustomerWillDo),
+        ("any_hit_will_do", Self::AnyHitWillDo),
+        ("keep_the_key", Self::KeepTheKey),
+        ("replay_stale", Self::ReplayStale),
+    ];
 }
 
 /// A place where the process can be made to end, as if it were killed there.
@@ -108,14 +160,16 @@ mod live {
         fn take(&mut self, order: &str) -> Option<()> {
             let words: Vec<&str> = order.split(':').collect();
             match words.as_slice() {
-                ["answer_before_commit"] => self.bugs.push(Planted::AnswerBeforeCommit),
-                ["forget_in_flight"] => self.bugs.push(Planted::ForgetInFlight),
-                ["synchronous_off"] => self.bugs.push(Planted::SynchronousOff),
                 ["crash", point, hit] => {
                     self.crash = Some(Crash {
                         point: named(point)?,
                         hits_left: AtomicU32::new(hit.parse().ok().filter(|hit| *hit > 0)?),
                     });
+                }
+                [word] => {
+                    let mut words = Planted::WORDS.iter();
+                    let (_, bug) = words.find(|(other, _)| other == word)?;
+                    self.bugs.push(*bug);
                 }
                 _ => return None,
             }

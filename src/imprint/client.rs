@@ -25,6 +25,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::classify::{Reply, classify};
 use super::lookup::{retrieved, searched};
 use super::{Cause, Found, ImprintId, Outcome, Partner, PartnerId, Request};
+use crate::planted::{self, Planted};
 use crate::time::Clock;
 
 /// What of an answer is read: a customer object is about 1 KiB, an endless one must end somewhere.
@@ -307,9 +308,13 @@ pub fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
         .conn_lifetime(LIFETIME_MAX)
         .limit(0)
         .rustls_0_23(Arc::clone(tls));
-    awc::Client::builder()
-        .connector(connector)
-        .disable_redirects()
+    let builder = awc::Client::builder().connector(connector);
+    let builder = if planted::armed(Planted::FollowRedirects) {
+        builder
+    } else {
+        builder.disable_redirects()
+    };
+    builder
         .disable_timeout()
         .no_default_headers()
         .add_default_header((

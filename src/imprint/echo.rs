@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::answer::{object, text};
 use super::{Cause, Echo, Facet, Leaf, Outcome, PartnerId, Request};
+use crate::planted::{self, Planted};
 
 /// The part of a customer that is compared.
 #[derive(Deserialize)]
@@ -45,7 +46,8 @@ pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
     let Some(customer) = object::<Customer<'_>>(body) else {
         return Outcome::Unknown(Cause::Unreadable);
     };
-    if !request.customer.is_same(&customer.id) {
+    let is_same = request.customer.is_same(&customer.id);
+    if !is_same && !planted::armed(Planted::AnyCustomerWillDo) {
         return Outcome::Unknown(Cause::WrongCustomer);
     }
     let address = customer.address.and_then(members);

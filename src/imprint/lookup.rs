@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::answer::{object, text};
 use super::classify::{Reply, hint, names_the_customer};
 use super::{Cause, Found, ImprintId, Outcome, PartnerId};
+use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
 /// Says what came of a retrieve of `customer`.
@@ -90,9 +91,8 @@ impl Page<'_> {
 
 impl Hit<'_> {
     fn names(&self, partner: &PartnerId) -> bool {
-        self.partner_customer_id
-            .and_then(text)
-            .is_some_and(|id| id == partner.as_str())
+        let own = self.partner_customer_id.and_then(text);
+        own.is_some_and(|id| id == partner.as_str()) || planted::armed(Planted::AnyHitWillDo)
     }
 
     fn id(&self) -> Option<ImprintId> {

@@ -14,10 +14,13 @@ mod desk;
 mod flow;
 mod kill;
 mod outbox_suite;
+#[cfg(feature = "planted")]
+mod planted;
 mod senders;
 mod stop;
 mod tidy;
 
 mod http;
+mod process;
 mod raw_partner;
 mod support;

@@ -1,110 +1,21 @@
 //! The real program: how it starts, refuses to start, and ends.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use imprint_bridge::time::Clock;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::http::{self, Connection};
+use crate::process::Process;
 use crate::support::{Event, Files, KEY, POST_EVENTS, Partner, metric, post, receipt, wait_for};
 
 /// What a process has to end in after SIGTERM (N22).
 const STOP_MAX: Duration = Duration::from_secs(10);
-
-/// The program, until it is dropped.
-struct Process {
-    child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
-    reader: Option<JoinHandle<()>>,
-}
-
-impl Process {
-    fn serve(files: &Files) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"));
-        command
-            .arg("serve")
-            .env("IMPRINT_BRIDGE__LOG__FORMAT", "json");
-        for file in files.settings() {
-            command.arg("--config").arg(file);
-        }
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let (kept, log) = (Arc::clone(&lines), child.stderr.take().unwrap());
-        let read = move || {
-            for line in BufReader::new(log).lines() {
-                kept.lock().unwrap().push(line.unwrap());
-            }
-        };
-        let reader = std::thread::Builder::new().spawn(read).unwrap();
-        Self {
-            child,
-            lines,
-            reader: Some(reader),
-        }
-    }
-
-    /// Waits until it is ready, and says where events come in and where health is.
-    #[track_caller]
-    fn ready(&self) -> (SocketAddr, SocketAddr) {
-        wait_for("the process is ready", || {
-            let lines = self.lines.lock().unwrap();
-            let ready = lines
-                .iter()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-                .find(|line| line["message"] == "ready")?;
-            let address = |name| ready[name].as_str().unwrap().parse().unwrap();
-            Some((address("ingress"), address("ops")))
-        })
-    }
-
-    fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &kill])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-
-    /// Waits for its end.
-    #[track_caller]
-    fn end(&mut self) -> ExitStatus {
-        let status = wait_for("the process ends", || self.child.try_wait().unwrap());
-        self.reader
-            .take()
-            .map(JoinHandle::join)
-            .transpose()
-            .unwrap();
-        status
-    }
-
-    /// What it wrote to standard error, so far.
-    fn log(&self) -> String {
-        self.lines.lock().unwrap().join("\n")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-        if std::thread::panicking() {
-            return;
-        }
-        let log = self.log();
-        assert!(!log.contains("panicked"), "{log}");
-        assert!(!log.contains("canary"), "the log tells: {log}");
-    }
-}
 
 fn stored(ingress: SocketAddr, id: &str) -> String {
     let answer = receipt(ingress, id).unwrap();

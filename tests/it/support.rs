@@ -233,7 +233,7 @@ impl Files {
     }
 
     /// Makes somebody an operator.
-    fn write_operator(&self, name: &str, token: &str) {
+    pub(crate) fn write_operator(&self, name: &str, token: &str) {
         std::fs::write(self.path(name), token).unwrap();
         let file = self.path(name);
         let settings = format!("[ops]\ntoken_files = [\"{}\"]", file.display());

@@ -17,8 +17,8 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("planted", &[]),
     ("schema", &["event"]),
     ("mapping", &["event", "imprint"]),
-    ("imprint", &["time"]),
-    ("fold", &["event", "imprint", "time"]),
+    ("imprint", &["planted", "time"]),
+    ("fold", &["event", "imprint", "planted", "time"]),
     ("outbox", &["event", "fold", "imprint", "planted", "time"]),
     (
         "ingress",

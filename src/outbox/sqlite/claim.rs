@@ -12,6 +12,7 @@ use crate::outbox::{
     CLAIM_BYTES_MAX, Claim, ClaimedLane, EntryId, LaneId, LaneKey, PROBE_WINDOW, Pair, Pick,
     Priority, Trials, WAITING_WINDOW, WaitingEntry,
 };
+use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
 /// The number of the kind of lane that is known by Imprint's id.
@@ -80,8 +81,8 @@ fn due(
         )?
         .query_map(params![low(priority), limit], lane_row)?
         .filter(|row| {
-            !row.as_ref()
-                .is_ok_and(|row| flights.lanes.contains(&row.lane))
+            let is_in_flight = |row: &LaneRow| flights.lanes.contains(&row.lane);
+            !row.as_ref().is_ok_and(is_in_flight) || planted::armed(Planted::JumpTheLane)
         })
         .take(window.saturating_add(1))
         .collect::<rusqlite::Result<Vec<_>>>()?;

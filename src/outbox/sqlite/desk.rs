@@ -13,6 +13,7 @@ use crate::imprint::{PartnerId, Update};
 use crate::outbox::{
     Act, EntryId, Found, Inspection, LOOK_MAX, LaneId, Listing, Priority, Replay, State,
 };
+use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
 /// Looks for entries.
@@ -178,6 +179,12 @@ fn replay_one(connection: &Connection, replay: &Replay, now: Timestamp) -> rusql
                 stated.customer.partner().map(PartnerId::as_str),
                 stated.customer.imprint().is_some(),
             ])?;
+    }
+    if planted::armed(Planted::ReplayStale) {
+        connection.execute(
+            "UPDATE waiting SET epoch = 9 WHERE entry = ?1",
+            [replay.entry.0],
+        )?;
     }
     connection
         .prepare_cached("DELETE FROM parked WHERE entry = ?1")?

@@ -1,0 +1,105 @@
+//! The real program as a process of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+
+use crate::support::{Files, wait_for};
+
+/// The program, until it is dropped.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    pub(crate) fn serve(files: &Files) -> Self {
+        Self::with(files, "")
+    }
+
+    /// The program with a bug planted in it.
+    pub(crate) fn with(files: &Files, planted: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"));
+        command
+            .arg("serve")
+            .env("IMPRINT_BRIDGE__LOG__FORMAT", "json")
+            .env("IMPRINT_BRIDGE_PLANTED", planted);
+        for file in files.settings() {
+            command.arg("--config").arg(file);
+        }
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (kept, log) = (Arc::clone(&lines), child.stderr.take().unwrap());
+        let read = move || {
+            for line in BufReader::new(log).lines() {
+                kept.lock().unwrap().push(line.unwrap());
+            }
+        };
+        let reader = std::thread::Builder::new().spawn(read).unwrap();
+        Self {
+            child,
+            lines,
+            reader: Some(reader),
+        }
+    }
+
+    /// Waits until it is ready, and says where events come in and where health is.
+    #[track_caller]
+    pub(crate) fn ready(&self) -> (SocketAddr, SocketAddr) {
+        wait_for("the process is ready", || {
+            let lines = self.lines.lock().unwrap();
+            let ready = lines
+                .iter()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+                .find(|line| line["message"] == "ready")?;
+            let address = |name| ready[name].as_str().unwrap().parse().unwrap();
+            Some((address("ingress"), address("ops")))
+        })
+    }
+
+    pub(crate) fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        let status = wait_for("the process ends", || self.child.try_wait().unwrap());
+        self.reader
+            .take()
+            .map(JoinHandle::join)
+            .transpose()
+            .unwrap();
+        status
+    }
+
+    /// What it wrote to standard error, so far.
+    pub(crate) fn log(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            return;
+        }
+        let log = self.log();
+        assert!(!log.contains("panicked"), "{log}");
+        assert!(!log.contains("canary"), "the log tells: {log}");
+    }
+}
