@@ -52,7 +52,7 @@ pub struct ClaimedLane {
     pub unfold_to: Option<EntryId>,
     /// Entries up to this number may have been sent by a process before this one.
     pub perhaps_sent_to: Option<EntryId>,
-    /// What waits, the newest arrivals if there are more than [`WAITING_WINDOW`].
+    /// What waits, the newest arrivals if there are more than [`WAITING_WINDOW`](super::WAITING_WINDOW).
     pub waiting: Vec<WaitingEntry>,
     /// What Imprint has said of the partner's ids that are named here.
     pub known: Vec<Pair>,
