@@ -70,7 +70,12 @@ impl LaneVersions {
 
     /// Notes that these may have been sent by a process that did not live to hear of it.
     #[must_use]
-    pub fn perhaps_sent(self, candidates: &[Candidate<'_>], until: Timestamp) -> Self {
+    pub fn perhaps_sent(mut self, candidates: &[Candidate<'_>], until: Timestamp) -> Self {
+        // So may an assertion have been; if it lands late, it undoes what is delivered from now on.
+        let asserts = |doubt: &&mut Doubt| !doubt.facts.is_empty();
+        if let Some(doubt) = self.doubt.as_mut().filter(asserts) {
+            doubt.until = doubt.until.max(until.as_millis());
+        }
         let sent = candidates.iter().flat_map(|candidate| {
             let leaves = candidate.update.leaves();
             leaves.map(|leaf| (leaf, candidate.version))
@@ -291,6 +296,19 @@ mod tests {
         let lane = lane.maybe_applied(&unanswered, later);
         assert_eq!(lane.assert_at(), Some(later));
         assert_eq!(sent(&fold_at(&lane, &[], later)), json!({"email": "new"}));
+    }
+
+    /// P07; seed 25195 of the simulation: the assertion landed after what was delivered next.
+    #[test]
+    fn an_assertion_that_a_process_before_may_have_sent_is_in_doubt() {
+        let later = UNTIL.after(Duration::from_secs(60));
+        let lane = overtaken().perhaps_sent(&[], later);
+        assert_eq!(lane.assert_at(), Some(later));
+        let newer = [entry(3, 3, &[("email", "newest")])];
+        let lane = lane.clone().delivered(&fold_at(&lane, &newer, UNTIL));
+        assert_eq!(lane.assert_at(), Some(later));
+        let again = fold_at(&lane, &[], later);
+        assert_eq!(sent(&again), json!({"email": "newest"}));
     }
 
     /// P07: nobody knows which of them the process before had sent.
