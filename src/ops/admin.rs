@@ -226,6 +226,11 @@ impl Admin {
             Err(token::Denied::Mismatch) => ("mismatch", Problem::Unauthenticated),
         };
         self.counts.denied(word);
+        tracing::warn!(
+            reason = word,
+            method = request.method().as_str(),
+            "somebody who is no operator was turned away"
+        );
         Err(problem)
     }
 }
