@@ -17,6 +17,7 @@ mod outbox_suite;
 #[cfg(feature = "planted")]
 mod planted;
 mod senders;
+mod simulation;
 mod stop;
 mod tidy;
 

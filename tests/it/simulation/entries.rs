@@ -1,0 +1,70 @@
+//! Events of a plan, as the outbox is given them.
+
+use imprint_bridge::event::{Attribute, Identity, SourceName};
+use imprint_bridge::imprint::{Fact, Leaf};
+use imprint_bridge::outbox::{
+    Arrival, Digest, EntryId, Kept, Lookup, NewEntry, Priority, State, Stated as States,
+};
+use imprint_bridge::time::Timestamp;
+
+use super::imprint::value;
+use super::plan::{LEAVES, Plan, Stated};
+
+pub(super) fn new(plan: &Plan, event: usize, now: Timestamp) -> NewEntry {
+    let planned = &plan.events[event];
+    let facts = planned.facts.iter().map(|(leaf, stated)| {
+        let fact = match stated {
+            Stated::Cleared => Fact::Cleared,
+            Stated::Set => Fact::Set(value(*leaf, event)),
+        };
+        (Leaf::parse(LEAVES[*leaf]).unwrap(), fact)
+    });
+    NewEntry {
+        identity: identity(event),
+        event_type: Attribute::parse("customer.changed").unwrap(),
+        digest: Digest([7; 16]),
+        accepted_at: now,
+        arrival: Arrival::Wait(States {
+            customer: planned.customer.clone(),
+            epoch: planned.epoch,
+            value: planned.value,
+            update: facts.collect(),
+        }),
+        priority: if planned.is_low {
+            Priority::Low
+        } else {
+            Priority::Live
+        },
+        event: Vec::new(),
+    }
+}
+
+pub(super) fn lookup(event: usize) -> Lookup {
+    let Identity {
+        source,
+        ce_source,
+        id,
+    } = identity(event);
+    Lookup {
+        source,
+        ce_source,
+        id,
+    }
+}
+
+/// What a bridge would say of an entry that it has not kept.
+pub(super) const fn kept_unseen() -> Kept {
+    Kept {
+        entry: EntryId(u64::MAX),
+        state: State::Waiting,
+        duplicate: false,
+    }
+}
+
+fn identity(event: usize) -> Identity {
+    Identity {
+        source: SourceName::parse("crm").unwrap(),
+        ce_source: None,
+        id: Attribute::parse(&format!("e-{event}")).unwrap(),
+    }
+}

@@ -1,0 +1,213 @@
+//! The judge of manners: how fast Imprint is asked, and whether it is left alone when it asks for that.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use imprint_bridge::dispatch::pace::Rate;
+use imprint_bridge::imprint::{Cause, Outcome};
+use imprint_bridge::outbox::LaneId;
+
+use super::oracle::{Law, Violation, violation};
+use super::plan::{Plan, millis};
+
+const SECOND: i64 = 1_000;
+/// How often a destination that refuses us is tried.
+const REFUSED_EVERY: i64 = 30 * SECOND;
+/// How often one that is down is tried.
+const DOWN_EVERY: i64 = 5 * SECOND;
+/// How many failures in a row make it down.
+const FAILURES: usize = 10;
+
+/// Whether a request is the first of its flight; those that follow from its answer may go out after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    First,
+    Later,
+}
+
+/// What one process has asked, and what it has been told.
+#[derive(Debug)]
+pub(super) struct Manners {
+    rate: Rate,
+    in_flight_max: usize,
+    in_flight: BTreeSet<LaneId>,
+    last_second: VecDeque<i64>,
+    /// When the first request of a flight last left.
+    last: i64,
+    /// Whether our key has been refused.
+    is_refused: bool,
+    failures: usize,
+    wait_until: i64,
+    /// Whether the operation has been refused: worse news than a wait that was asked for.
+    forbidden: bool,
+    is_paused: bool,
+    /// When a request of each lane was last applied, and when one last failed.
+    applied: BTreeMap<LaneId, i64>,
+    failed: BTreeMap<LaneId, i64>,
+    /// Until when a lane rests whose request failed.
+    rests: BTreeMap<LaneId, i64>,
+}
+
+impl Manners {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            rate: plan.rate,
+            in_flight_max: plan.concurrency * plan.dispatchers,
+            in_flight: BTreeSet::new(),
+            last_second: VecDeque::new(),
+            last: i64::MIN / 2,
+            is_refused: false,
+            failures: 0,
+            wait_until: i64::MIN,
+            forbidden: false,
+            is_paused: false,
+            applied: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            rests: BTreeMap::new(),
+        }
+    }
+
+    /// Another process takes over. Whether it must keep to a wait depends on whether the clock is the same.
+    pub(super) fn restarted(&mut self, is_same_clock: bool) {
+        self.in_flight.clear();
+        self.last_second.clear();
+        self.is_refused = false;
+        self.failures = 0;
+        if !is_same_clock {
+            self.wait_until = i64::MIN;
+            self.rests.clear();
+        }
+    }
+
+    /// The process ended before it could keep a wait that was asked for.
+    pub(super) const fn forgets(&mut self) {
+        self.wait_until = i64::MIN;
+    }
+
+    pub(super) const fn paused(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+    }
+
+    pub(super) fn sent(&mut self, lane: LaneId, turn: Turn, now: i64) -> Result<(), Violation> {
+        self.keeps_pace(now)?;
+        if !self.in_flight.insert(lane) {
+            let what = format!("lane {} has two requests in flight", lane.0);
+            return violation(Law::OneInFlight, what);
+        }
+        if self.in_flight.len() > self.in_flight_max {
+            let what = format!("{} requests in flight", self.in_flight.len());
+            return violation(Law::OneInFlight, what);
+        }
+        if turn == Turn::Later {
+            return Ok(());
+        }
+        let since = now - self.last;
+        self.last = now;
+        let disturbed = if self.is_paused {
+            "it is paused"
+        } else if now < self.wait_until {
+            "it asked for a wait"
+        } else if self.is_refused && since < REFUSED_EVERY {
+            "it refuses the key"
+        } else if self.rests.get(&lane).is_some_and(|until| now < *until) {
+            "the lane rests"
+        } else if self.failures >= FAILURES + 2 * self.in_flight_max && since < DOWN_EVERY {
+            "it is down"
+        } else {
+            return Ok(());
+        };
+        violation(
+            Law::LeftAlone,
+            format!("asked at {now} although {disturbed}"),
+        )
+    }
+
+    fn keeps_pace(&mut self, now: i64) -> Result<(), Violation> {
+        let Rate::PerSecond(rate) = self.rate else {
+            return Ok(());
+        };
+        self.last_second.push_back(now);
+        self.last_second.retain(|at| *at > now - SECOND);
+        let sent = f64::from(u32::try_from(self.last_second.len()).unwrap_or(u32::MAX));
+        if sent > (rate + (rate * 0.1).max(1.0)).ceil() {
+            return violation(
+                Law::Pace,
+                format!("{sent} requests in the second before {now}"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Something came that says nothing of the destination.
+    pub(super) fn answered(&mut self, lane: LaneId) {
+        self.in_flight.remove(&lane);
+    }
+
+    /// An answer came, or the deadline; `None` is a look-up that found what there is.
+    pub(super) fn heard(&mut self, lane: LaneId, outcome: Option<&Outcome>, now: i64) {
+        self.in_flight.remove(&lane);
+        match outcome {
+            None | Some(Outcome::Applied(_) | Outcome::NotFound | Outcome::Rejected(_)) => {
+                self.failures = 0;
+                self.is_refused = false;
+                self.forbidden = false;
+            }
+            Some(Outcome::Throttled(hint)) => {
+                self.failures = 0;
+                let wait = hint.unwrap_or(Duration::from_secs(1));
+                if !self.is_refused && !self.forbidden {
+                    self.wait_until = self.wait_until.max(now + millis(wait));
+                }
+            }
+            Some(Outcome::Unavailable(_) | Outcome::Unknown(_)) => self.failures += 1,
+            Some(Outcome::Denied(Cause::Status(401))) => {
+                self.failures = 0;
+                self.is_refused = true;
+                self.wait_until = i64::MIN;
+            }
+            Some(Outcome::Denied(_) | Outcome::Unclear(_)) => {
+                self.failures = 0;
+                self.forbidden = true;
+                self.wait_until = i64::MIN;
+            }
+        }
+    }
+
+    /// Something made lanes due that rested: what made them rest is over, or there is something new in them.
+    pub(super) fn released(&mut self) {
+        self.rests.clear();
+    }
+
+    /// A flight failed, and its lane rests.
+    pub(super) fn rests(&mut self, lane: LaneId, until: i64) {
+        self.rests.insert(lane, until);
+    }
+
+    /// A flight is settled; an attempt is spent only where another customer was served since the lane last failed.
+    pub(super) fn settled(
+        &mut self,
+        lane: LaneId,
+        is_applied: bool,
+        (spent, failed): (bool, bool),
+        now: i64,
+    ) -> Result<(), Violation> {
+        let since = self.failed.get(&lane).copied();
+        let serves = |(other, at): (&LaneId, &i64)| {
+            *other != lane && since.is_some_and(|since| *at >= since)
+        };
+        if spent && !self.applied.iter().any(serves) {
+            let what = format!(
+                "lane {} is blamed, and nobody was served since {since:?}",
+                lane.0
+            );
+            return violation(Law::Isolated, what);
+        }
+        if is_applied {
+            self.applied.insert(lane, now);
+        }
+        if failed {
+            self.failed.insert(lane, now);
+        }
+        Ok(())
+    }
+}

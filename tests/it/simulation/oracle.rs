@@ -1,0 +1,518 @@
+//! The judge of facts: what was accepted, what was sent, what Imprint was told, and how each entry ended.
+//!
+//! It keeps its own ledger and knows nothing of folds, lanes or retries; only what must be true of what they do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use imprint_bridge::dispatch::flight::Conclusion;
+use imprint_bridge::event::Version;
+use imprint_bridge::imprint::Outcome;
+use imprint_bridge::imprint::clearing::{AddressClearing, FieldClearing};
+use imprint_bridge::outbox::{
+    Depth, Ending, EntryId, Kept, ParkReason, Receipt, Settlement, State,
+};
+
+use super::imprint::{Imprint, Said, is_line, named};
+use super::plan::{Clears, Event, LEAVES, Plan, Stated};
+
+/// What must never be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Law {
+    /// V1: every accepted event is in exactly one state, and that is true.
+    NoLoss,
+    /// V2: what is sent is what accepted events of that customer say.
+    NoInvention,
+    /// V3: the newest of each fact is what Imprint holds in the end, and nothing older is sent after it.
+    Order,
+    /// V4: nothing is sent again without a reason.
+    Repeats,
+    /// V8: when the last fault is over, everything drains.
+    Live,
+    /// V9: nobody waits for the fault of another customer, and nothing parks for the fault of another.
+    Isolated,
+    /// V10: what is counted is what there is.
+    Truthful,
+    /// One request of a customer in flight.
+    OneInFlight,
+    /// No second sees more requests than the rate and its burst.
+    Pace,
+    /// A destination that is down, refuses us, or asked us to wait, is left alone.
+    LeftAlone,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Violation {
+    pub(super) law: Law,
+    pub(super) what: String,
+}
+
+pub(super) fn violation<T>(law: Law, what: String) -> Result<T, Violation> {
+    Err(Violation { law, what })
+}
+
+/// One leaf of one customer.
+type Place = (usize, usize);
+
+/// The ledger.
+#[derive(Debug)]
+pub(super) struct Oracle<'p> {
+    plan: &'p Plan,
+    /// By place in the plan.
+    kept: BTreeMap<usize, Line>,
+    by_entry: BTreeMap<EntryId, usize>,
+    pub(super) waiting: u64,
+    parked: u64,
+    /// The newest version that was settled as delivered.
+    confirmed: BTreeMap<Place, Version>,
+    /// The events whose fact has reached Imprint.
+    landed: BTreeMap<Place, BTreeSet<usize>>,
+    /// How often the fact of an event was sent, and how many of those came to nothing.
+    sends: BTreeMap<(Place, usize), (u32, u32)>,
+    /// How often it was in doubt what a customer's request did; each allows that facts are asserted once more.
+    doubts: BTreeMap<usize, u32>,
+    crashes: u32,
+}
+
+/// An accepted event.
+#[derive(Clone, Debug)]
+struct Line {
+    entry: EntryId,
+    version: Version,
+    state: State,
+    reason: Option<ParkReason>,
+    accepted_at: i64,
+    /// The customer whose facts it changes, once that is known.
+    person: Option<usize>,
+}
+
+impl<'p> Oracle<'p> {
+    pub(super) fn new(plan: &'p Plan) -> Self {
+        Self {
+            plan,
+            kept: BTreeMap::new(),
+            by_entry: BTreeMap::new(),
+            waiting: 0,
+            parked: 0,
+            confirmed: BTreeMap::new(),
+            landed: BTreeMap::new(),
+            sends: BTreeMap::new(),
+            doubts: BTreeMap::new(),
+            crashes: 0,
+        }
+    }
+
+    /// An event was answered 2xx.
+    pub(super) fn accepted(&mut self, event: usize, kept: Kept, now: i64) -> Result<(), Violation> {
+        let stated = &self.plan.events[event];
+        if let Some(line) = self.kept.get(&event) {
+            if !kept.duplicate || kept.entry != line.entry || kept.state != line.state {
+                let what = format!("event {event} was {line:?} and is kept as {kept:?}");
+                return violation(Law::NoLoss, what);
+            }
+            return Ok(());
+        }
+        if kept.duplicate || kept.state != State::Waiting {
+            return violation(Law::NoLoss, format!("event {event} is new, and {kept:?}"));
+        }
+        let version = Version {
+            epoch: stated.epoch,
+            value: stated.value,
+            arrival: kept.entry.0,
+        };
+        let line = Line {
+            entry: kept.entry,
+            version,
+            state: State::Waiting,
+            reason: None,
+            accepted_at: now,
+            person: named(self.plan, &stated.customer),
+        };
+        self.kept.insert(event, line);
+        self.by_entry.insert(kept.entry, event);
+        self.waiting += 1;
+        Ok(())
+    }
+
+    fn version(&self, event: usize) -> Option<Version> {
+        self.kept.get(&event).map(|line| line.version)
+    }
+
+    /// The events that wait for this customer when a lane is claimed, newest first of each leaf.
+    pub(super) fn newest_waiting(&self, person: usize) -> BTreeMap<usize, Version> {
+        let mut newest: BTreeMap<usize, Version> = BTreeMap::new();
+        for (event, line) in &self.kept {
+            let event = &self.plan.events[*event];
+            // What contradicts itself may be held back.
+            if line.state != State::Waiting || line.person != Some(person) || event.is_false_pair {
+                continue;
+            }
+            for (leaf, _) in &event.facts {
+                let newest = newest.entry(*leaf).or_insert(line.version);
+                *newest = line.version.max(*newest);
+            }
+        }
+        newest
+    }
+
+    /// An update leaves for a customer; `newest` is what waited when its lane was claimed.
+    pub(super) fn sent(
+        &mut self,
+        person: usize,
+        said: &[(usize, Said)],
+        newest: Option<&BTreeMap<usize, Version>>,
+    ) -> Result<(), Violation> {
+        for (leaf, said) in said {
+            let place = (person, *leaf);
+            let Said::Of(event) = said else {
+                self.is_cleared(place)?;
+                continue;
+            };
+            let version = self.original(place, *event)?;
+            let confirmed = self.confirmed.get(&place).copied();
+            if confirmed.is_some_and(|confirmed| version < confirmed) {
+                let what = format!("event {event} sent after {confirmed:?} at {place:?}");
+                return violation(Law::Order, what);
+            }
+            let newer = newest.and_then(|newest| newest.get(leaf));
+            if newer.is_some_and(|newer| version < *newer) && confirmed != Some(version) {
+                let what = format!("event {event} sent while {newer:?} waits at {place:?}");
+                return violation(Law::Order, what);
+            }
+            self.sends.entry((place, *event)).or_default().0 += 1;
+        }
+        Ok(())
+    }
+
+    /// V2: the event that a fact is of has been accepted, says it, and says it of this customer.
+    fn original(&self, (person, leaf): Place, event: usize) -> Result<Version, Violation> {
+        let version = self.version(event);
+        let says_it = |event: &Event| event.facts.contains(&(leaf, Stated::Set));
+        let is_of = self.kept.get(&event).map(|line| line.person) == Some(Some(person));
+        match (version, self.plan.events.get(event)) {
+            (Some(version), Some(original)) if says_it(original) && is_of => Ok(version),
+            _ => violation(
+                Law::NoInvention,
+                format!(
+                    "customer {person} is told {} of event {event}",
+                    LEAVES[leaf]
+                ),
+            ),
+        }
+    }
+
+    fn is_cleared(&self, (person, leaf): Place) -> Result<(), Violation> {
+        let mut kept = self.kept.iter();
+        let is_said = kept.any(|(event, line)| {
+            let facts = &self.plan.events[*event].facts;
+            line.person == Some(person) && facts.contains(&(leaf, Stated::Cleared))
+        });
+        if is_said {
+            return Ok(());
+        }
+        let what = format!("customer {person}: nobody cleared {}", LEAVES[leaf]);
+        violation(Law::NoInvention, what)
+    }
+
+    /// An update arrived and was done.
+    pub(super) fn landed(&mut self, person: usize, said: &[(usize, Said)]) {
+        for (leaf, said) in said {
+            if let Said::Of(event) = said {
+                let landed = self.landed.entry((person, *leaf)).or_default();
+                landed.insert(*event);
+            }
+        }
+    }
+
+    /// A flight that sent these facts is settled.
+    pub(super) fn settled(
+        &mut self,
+        settlement: &Settlement,
+        conclusion: &Conclusion,
+        (person, said): (Option<usize>, &[(usize, Said)]),
+    ) -> Result<(), Violation> {
+        self.concluded(conclusion, person, said);
+        for (entry, ending) in &settlement.endings {
+            self.ended(*entry, ending)?;
+        }
+        if let Some(moved) = &settlement.moved {
+            let to = super::imprint::person(self.plan, &moved.to);
+            let whose = |entry| self.by_entry.get(entry).copied();
+            for event in moved.entries.iter().filter_map(whose) {
+                self.kept.entry(event).and_modify(|line| line.person = to);
+            }
+        }
+        Ok(())
+    }
+
+    /// What came of the facts that were sent.
+    fn concluded(
+        &mut self,
+        conclusion: &Conclusion,
+        person: Option<usize>,
+        said: &[(usize, Said)],
+    ) {
+        let Some(person) = person else { return };
+        let is_applied = matches!(
+            conclusion,
+            Conclusion::Updated(Outcome::Applied(_)) | Conclusion::NotCleared(_)
+        );
+        if let Conclusion::Updated(Outcome::Unknown(_)) = conclusion {
+            *self.doubts.entry(person).or_default() += 1;
+        }
+        for (leaf, said) in said {
+            let Said::Of(event) = said else { continue };
+            let place = (person, *leaf);
+            if !is_applied {
+                self.sends.entry((place, *event)).or_default().1 += 1;
+            } else if let Some(version) = self.version(*event) {
+                let confirmed = self.confirmed.entry(place).or_insert(version);
+                *confirmed = version.max(*confirmed);
+            }
+        }
+    }
+
+    /// A process died with these facts on their way.
+    pub(super) fn orphaned(&mut self, person: usize, said: &[(usize, Said)]) {
+        for (leaf, said) in said {
+            if let Said::Of(event) = said {
+                self.sends.entry(((person, *leaf), *event)).or_default().1 += 1;
+            }
+        }
+    }
+
+    pub(super) const fn crashed(&mut self) {
+        self.crashes += 1;
+    }
+
+    fn ended(&mut self, entry: EntryId, ending: &Ending) -> Result<(), Violation> {
+        let event = self.by_entry.get(&entry).copied();
+        let Some((event, line)) = event.and_then(|event| Some((event, self.kept.get(&event)?)))
+        else {
+            let what = format!("entry {entry} ends and was never accepted");
+            return violation(Law::NoLoss, what);
+        };
+        if line.state != State::Waiting {
+            let what = format!(
+                "event {event} is {:?} and ends again: {ending:?}",
+                line.state
+            );
+            return violation(Law::NoLoss, what);
+        }
+        self.is_true(event, line, ending)?;
+        let line = self.kept.get_mut(&event).expect("it was there");
+        line.state = ending.state();
+        self.waiting -= 1;
+        if let Ending::Parked { reason, .. } = ending {
+            line.reason = Some(*reason);
+            self.parked += 1;
+        }
+        Ok(())
+    }
+
+    /// V1: how an entry is said to have ended is how it ended.
+    fn is_true(&self, event: usize, line: &Line, ending: &Ending) -> Result<(), Violation> {
+        let stated = &self.plan.events[event];
+        let is_true = match ending {
+            Ending::Delivered => stated.facts.iter().all(|(leaf, _)| self.has(line, *leaf)),
+            Ending::Superseded(winner) => {
+                let winner = self.by_entry.get(winner);
+                let winner = winner.and_then(|winner| self.kept.get(winner));
+                winner.is_some_and(|winner| {
+                    winner.version > line.version && winner.person == line.person
+                }) && stated.facts.iter().all(|(leaf, _)| self.has(line, *leaf))
+            }
+            Ending::Ignored => {
+                let mut facts = stated.facts.iter();
+                let says_nothing =
+                    facts.all(|(leaf, s)| *s == Stated::Cleared || self.has(line, *leaf));
+                says_nothing || self.plan.people[stated.person].known_from != Some(0)
+            }
+            Ending::Parked { reason, .. } => self.deserves(event, *reason),
+        };
+        if is_true {
+            return Ok(());
+        }
+        let law = match ending {
+            Ending::Parked { .. } => Law::Isolated,
+            Ending::Delivered | Ending::Superseded(_) | Ending::Ignored => Law::NoLoss,
+        };
+        violation(law, format!("event {event} is not {ending:?}: {stated:?}"))
+    }
+
+    /// Whether Imprint has been given a fact at least as new; of a cleared one nobody can see it.
+    fn has(&self, line: &Line, leaf: usize) -> bool {
+        let Some(person) = line.person else {
+            return false;
+        };
+        let is_as_new = |event: &usize| self.version(*event) >= Some(line.version);
+        let landed = self.landed.get(&(person, leaf));
+        let is_cleared = |(event, other): (&usize, &Line)| {
+            let facts = &self.plan.events[*event].facts;
+            other.version >= line.version
+                && other.person == Some(person)
+                && facts.contains(&(leaf, Stated::Cleared))
+        };
+        landed.is_some_and(|landed| landed.iter().any(is_as_new))
+            || self.kept.iter().any(is_cleared)
+    }
+
+    /// Whether an entry parks for its own fault.
+    fn deserves(&self, event: usize, reason: ParkReason) -> bool {
+        let stated = &self.plan.events[event];
+        let person = &self.plan.people[stated.person];
+        match reason {
+            ParkReason::Rejected => {
+                let empties =
+                    |(leaf, stated): &(usize, Stated)| *stated == Stated::Cleared && is_line(*leaf);
+                let is_refused = person.clears == Clears::Refuses;
+                stated.poison.is_some() || (is_refused && stated.facts.iter().any(empties))
+            }
+            ParkReason::IdentityConflict => stated.is_false_pair,
+            ParkReason::AmbiguousCustomer => person.is_twin,
+            ParkReason::UnknownCustomer => person.known_from != Some(0),
+            ParkReason::NotCleared => stated.facts.iter().any(|(_, s)| *s == Stated::Cleared),
+            // Whether others were served meanwhile is held elsewhere.
+            ParkReason::AttemptsExhausted => true,
+            ParkReason::Unreadable | ParkReason::ForeignAddress => false,
+        }
+    }
+
+    /// A person took these up again, or gave them up.
+    pub(super) fn desked(&mut self, entries: &[EntryId], state: State) -> Result<(), Violation> {
+        for entry in entries {
+            let event = self.by_entry.get(entry).copied().unwrap_or(usize::MAX);
+            let line = self.kept.get_mut(&event);
+            let Some(line) = line.filter(|line| line.state == State::Parked) else {
+                let what = format!("entry {entry} was not parked and becomes {state:?}");
+                return violation(Law::NoLoss, what);
+            };
+            line.state = state;
+            self.parked -= 1;
+            self.waiting += u64::from(state == State::Waiting);
+        }
+        Ok(())
+    }
+
+    /// V10, after every step.
+    pub(super) fn counted(&self, depth: Depth) -> Result<(), Violation> {
+        if (depth.waiting, depth.parked) == (self.waiting, self.parked) {
+            return Ok(());
+        }
+        let own = (self.waiting, self.parked);
+        violation(Law::Truthful, format!("{depth:?} counted, {own:?} there"))
+    }
+
+    /// V9: how long an entry has waited, if it is not the victim's.
+    pub(super) fn is_isolated(&self, entry: EntryId, now: i64) -> Result<(), Violation> {
+        let event = self.by_entry.get(&entry).copied();
+        let Some((event, line)) = event.and_then(|event| Some((event, self.kept.get(&event)?)))
+        else {
+            return Ok(());
+        };
+        let waited = now - line.accepted_at;
+        let is_others = self.plan.victim != Some(self.plan.events[event].person);
+        if self.plan.is_isolated && is_others && waited > self.plan.isolation() {
+            let what = format!("event {event} waited {waited} ms for another customer");
+            return violation(Law::Isolated, what);
+        }
+        Ok(())
+    }
+
+    /// In the end.
+    pub(super) fn judge(
+        &self,
+        imprint: &Imprint,
+        receipt: impl Fn(usize) -> Option<Receipt>,
+    ) -> Result<(), Violation> {
+        for (event, line) in &self.kept {
+            let receipt = receipt(*event);
+            let state = receipt.as_ref().map(|receipt| receipt.state);
+            if state != Some(line.state) || line.state == State::Waiting {
+                let what = format!("event {event} is {state:?}, and should be {:?}", line.state);
+                return violation(Law::NoLoss, what);
+            }
+        }
+        for person in 0..self.plan.people.len() {
+            for leaf in 0..LEAVES.len() {
+                self.is_newest(imprint, (person, leaf))?;
+            }
+        }
+        for ((place, event), (sent, failed)) in &self.sends {
+            let doubts = self.doubts.get(&place.0).copied().unwrap_or(0) + self.crashes;
+            if *sent > 1 + failed + doubts {
+                let what = format!(
+                    "event {event} was sent {sent} times to {place:?}: {failed} failed, {doubts} doubts"
+                );
+                return violation(Law::Repeats, what);
+            }
+        }
+        Ok(())
+    }
+
+    /// V3: Imprint holds the newest fact among those that are not parked; a parked one may have arrived all the same.
+    fn is_newest(&self, imprint: &Imprint, place: Place) -> Result<(), Violation> {
+        let (person, leaf) = place;
+        let held = imprint.holds(person, leaf);
+        let stated = |event: &usize| {
+            let facts = &self.plan.events[*event].facts;
+            let fact = facts.iter().find(|(other, _)| *other == leaf);
+            fact.map(|(_, stated)| *stated)
+        };
+        let speaks = |(event, line): &(&usize, &Line)| {
+            line.person == Some(person) && stated(event).is_some()
+        };
+        let is_over = |(event, line): &(&usize, &Line)| match line.state {
+            State::Delivered | State::Superseded => true,
+            State::Ignored => stated(event) == Some(Stated::Cleared),
+            State::Waiting | State::Parked | State::Discarded => false,
+        };
+        let all: Vec<(&usize, &Line)> = self.kept.iter().filter(speaks).collect();
+        let over = all.iter().filter(|line| is_over(line));
+        let newest = over.max_by_key(|(_, line)| line.version);
+        let is_newer = |line: &Line| newest.is_none_or(|(_, newest)| line.version > newest.version);
+        // What was set aside, and may have been done before.
+        let aside = all.iter().filter(|line| !is_over(line) && is_newer(line.1));
+        let aside: Vec<usize> = aside.map(|(event, _)| **event).collect();
+        let was_done = aside.iter().any(|event| match stated(event) {
+            Some(Stated::Set) => held == Some(*event),
+            Some(Stated::Cleared) | None => true,
+        });
+        let is_right = match newest {
+            None => held.is_none(),
+            Some((event, line)) => match stated(event) {
+                Some(Stated::Cleared) if self.is_emptied(place) && line.state != State::Ignored => {
+                    held.is_none()
+                }
+                Some(Stated::Cleared) => true,
+                Some(Stated::Set) | None => held == Some(**event),
+            },
+        };
+        if is_right || was_done {
+            return Ok(());
+        }
+        let newest = newest.map(|(event, line)| (event, line.version));
+        violation(
+            Law::Order,
+            format!(
+                "customer {person} has {} of {held:?}, the newest is {newest:?}",
+                LEAVES[leaf]
+            ),
+        )
+    }
+
+    /// Whether a cleared leaf is told to Imprint, and Imprint does as it is told.
+    fn is_emptied(&self, (person, leaf): Place) -> bool {
+        let clearing = self.plan.rules.clearing;
+        let obeys = self.plan.people[person].clears != Clears::Keeps;
+        match (LEAVES[leaf], clearing.address) {
+            (_, AddressClearing::Empty) if is_line(leaf) => obeys,
+            (_, AddressClearing::Verify) if is_line(leaf) => obeys,
+            (_, AddressClearing::Omit) if is_line(leaf) => false,
+            // No number and nothing open can be said to be empty.
+            ("customer_history.account_tenure" | "metadata.k" | "metadata.l", _) => {
+                clearing.fields == FieldClearing::Null
+            }
+            (_, _) => clearing.fields != FieldClearing::Omit,
+        }
+    }
+}

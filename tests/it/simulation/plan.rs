@@ -1,0 +1,464 @@
+//! What a seed decides before anything happens: who the customers are, what is said of them, and what goes wrong when.
+
+use std::time::Duration;
+
+use imprint_bridge::dispatch::pace::Rate;
+use imprint_bridge::dispatch::rules::{Rules, UnknownCustomer};
+use imprint_bridge::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
+use imprint_bridge::imprint::{Customer, ImprintId, PartnerId};
+
+use super::chance::Chance;
+
+/// The leaves that events speak of: of every kind and of most facets.
+pub(super) const LEAVES: [&str; 9] = [
+    "email",
+    "phone",
+    "street_line1",
+    "street_line2",
+    "city",
+    "customer_history.account_tenure",
+    "customer_history.address.city",
+    "metadata.k",
+    "metadata.l",
+];
+/// How long after it was sent a request lands at the latest. With what the clock is set forward this stays below
+/// [`ASSERT_AFTER`]: what lands later than the operator allows for cannot be made good.
+pub(super) const LATE_MAX: i64 = 35_000;
+const FORWARD_MAX: i64 = 20_000;
+const BACKWARD_MAX: i64 = 300_000;
+const ASSERT_AFTER: Duration = Duration::from_secs(60);
+const SECOND: i64 = 1_000;
+const HOUR: i64 = 3_600 * SECOND;
+
+/// Everything a seed decides.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) rules: Rules,
+    pub(super) rate: Rate,
+    pub(super) deadline: Duration,
+    pub(super) dispatchers: usize,
+    pub(super) concurrency: usize,
+    pub(super) people: Vec<Person>,
+    pub(super) events: Vec<Event>,
+    /// Events that are sent once more, by place, and when.
+    pub(super) repeats: Vec<(i64, usize)>,
+    pub(super) phases: Vec<Phase>,
+    pub(super) crashes: Vec<Crash>,
+    /// In a thousand steps between a claim and what follows its settlement, how many are the process's last.
+    pub(super) crash_per_mille: i64,
+    /// When the process stands still, and for how long.
+    pub(super) freezes: Vec<(i64, i64)>,
+    /// When the operator pauses, and until when.
+    pub(super) pauses: Vec<(i64, i64)>,
+    /// When the operator takes up what is parked, and what they do with it.
+    pub(super) desk: Vec<(i64, Desk)>,
+    /// When the last fault is over.
+    pub(super) healed: i64,
+    /// Whose fault everything is, where one customer is all that goes wrong.
+    pub(super) victim: Option<usize>,
+    pub(super) is_isolated: bool,
+}
+
+/// A customer, as Imprint knows them.
+#[derive(Clone, Debug)]
+pub(super) struct Person {
+    pub(super) imprint: ImprintId,
+    pub(super) partner: Option<PartnerId>,
+    /// From when on Imprint knows them; `None` is never.
+    pub(super) known_from: Option<i64>,
+    /// Whether Imprint knows somebody else by the same partner's id.
+    pub(super) is_twin: bool,
+    pub(super) clears: Clears,
+}
+
+/// What Imprint does with a line of the address that is to be emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clears {
+    Obeys,
+    Keeps,
+    Refuses,
+}
+
+/// One event. Every value that it sets names it, so that a request tells which events it is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub(super) at: i64,
+    pub(super) person: usize,
+    pub(super) customer: Customer,
+    /// Whether it names a pair of ids that are not one customer's.
+    pub(super) is_false_pair: bool,
+    pub(super) epoch: u32,
+    pub(super) value: i64,
+    /// Leaves by their place in [`LEAVES`].
+    pub(super) facts: Vec<(usize, Stated)>,
+    pub(super) is_low: bool,
+    /// The leaf whose value Imprint will never take.
+    pub(super) poison: Option<usize>,
+}
+
+/// What an event states of a leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stated {
+    Set,
+    Cleared,
+}
+
+/// What goes wrong for a while.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Phase {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) fault: Fault,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// So many requests in a thousand fail, each in its own way.
+    Flaky(i64),
+    /// Nothing is there, or everything vanishes.
+    Outage(Silence),
+    /// Everybody is asked to wait.
+    Throttled(&'static str),
+    /// Our key is refused.
+    KeyRefused,
+    /// The operation is refused, whoever it is about.
+    AllForbidden,
+    /// One customer's requests are never answered.
+    Hanging(usize),
+    /// One customer's requests always fail.
+    Failing(usize),
+    /// One customer's updates are refused.
+    Forbidden(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    Refuses,
+    Says503,
+    Swallows,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crash {
+    pub(super) at: i64,
+    /// How long nobody is there.
+    pub(super) down: i64,
+    /// By how much the clock has been set when the next process reads it.
+    pub(super) jump: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Desk {
+    Replay,
+    Discard,
+}
+
+impl Plan {
+    pub(super) fn of(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let chance = &mut chance;
+        let span = chance.between(10, 400) * SECOND;
+        let is_isolated = chance.happens(150);
+        let people = people(chance, span, is_isolated);
+        let events = events(chance, &people, span);
+        let repeats = (0..chance.between(0, 6))
+            .map(|_| {
+                let which = chance.between(0, i64::try_from(events.len()).unwrap());
+                let which = usize::try_from(which).unwrap();
+                (events[which].at + chance.between(0, span), which)
+            })
+            .collect();
+        let victim = is_isolated.then_some(0);
+        let mut plan = Self {
+            rules: rules(chance),
+            rate: chance.pick(&[
+                Rate::Unlimited,
+                Rate::PerSecond(5.0),
+                Rate::PerSecond(20.0),
+                Rate::PerSecond(60.0),
+            ]),
+            deadline: Duration::from_secs(chance.pick(&[2, 10, 30])),
+            dispatchers: chance.pick(&[1, 1, 2]),
+            concurrency: chance.pick(&[1, 2, 4, 16]),
+            phases: phases(chance, span, (people.len(), victim)),
+            people,
+            events,
+            repeats,
+            crashes: Vec::new(),
+            crash_per_mille: 0,
+            freezes: Vec::new(),
+            pauses: Vec::new(),
+            desk: Vec::new(),
+            healed: span,
+            victim,
+            is_isolated,
+        };
+        if !is_isolated {
+            plan.disturb(chance, span);
+        }
+        plan.healed = plan.last();
+        plan
+    }
+
+    /// What happens to the process and around it.
+    fn disturb(&mut self, chance: &mut Chance, span: i64) {
+        let mut forward = FORWARD_MAX;
+        let mut backward = BACKWARD_MAX;
+        for _ in 0..chance.pick(&[0, 0, 1, 2, 5]) {
+            let jump = match chance.between(0, 5) {
+                0 => chance.between(0, forward + 1),
+                1 => -chance.between(0, backward + 1),
+                _ => 0,
+            };
+            forward -= jump.max(0);
+            backward -= (-jump).max(0);
+            self.crashes.push(Crash {
+                at: chance.between(0, span),
+                down: chance.pick(&[0, 100, 3_000, 40_000]),
+                jump,
+            });
+        }
+        self.crash_per_mille = chance.pick(&[0, 0, 0, 20, 100]);
+        if chance.happens(200) {
+            let standing = chance.pick(&[500, 20_000, 90_000]);
+            self.freezes.push((chance.between(0, span), standing));
+        }
+        if chance.happens(150) {
+            let from = chance.between(0, span);
+            self.pauses.push((from, from + chance.between(0, 60_000)));
+        }
+        for _ in 0..chance.pick(&[0, 0, 1, 3]) {
+            let what = chance.pick(&[Desk::Replay, Desk::Replay, Desk::Discard]);
+            let at = chance.between(0, span + span / 2);
+            self.desk.push((at, what));
+        }
+    }
+
+    /// When the last thing happens that is planned.
+    fn last(&self) -> i64 {
+        let events = self.events.iter().map(|event| event.at);
+        let repeats = self.repeats.iter().map(|(at, _)| *at);
+        let phases = self.phases.iter().map(|phase| phase.to);
+        let crashes = self.crashes.iter().map(|crash| crash.at + crash.down);
+        let freezes = self.freezes.iter().map(|(at, standing)| at + standing);
+        let pauses = self.pauses.iter().map(|(_, to)| *to);
+        let desk = self.desk.iter().map(|(at, _)| *at);
+        let people = self.people.iter().filter_map(|person| person.known_from);
+        let ends = events.chain(repeats).chain(phases).chain(crashes);
+        let ends = ends.chain(freezes).chain(pauses).chain(desk).chain(people);
+        ends.max().unwrap_or(0)
+    }
+
+    /// What goes wrong at this moment.
+    pub(super) fn fault(&self, at: i64) -> Option<Fault> {
+        let phase = self
+            .phases
+            .iter()
+            .find(|phase| (phase.from..phase.to).contains(&at));
+        phase.map(|phase| phase.fault)
+    }
+
+    /// V8: until when everything has drained. Where lanes have backed off, or Imprint asked for it, an hour is in it.
+    pub(super) fn drained_by(&self) -> i64 {
+        let backs_off = |phase: &Phase| match phase.fault {
+            Fault::Flaky(_)
+            | Fault::Hanging(_)
+            | Fault::Failing(_)
+            | Fault::Forbidden(_)
+            | Fault::Throttled(_) => true,
+            Fault::Outage(_) | Fault::KeyRefused | Fault::AllForbidden => false,
+        };
+        // Whether the destination is down, a process that is often ended does not live to see.
+        let lives = self.crashes.is_empty() && self.crash_per_mille == 0;
+        let backoff = if !lives || self.phases.iter().any(backs_off) {
+            2 * HOUR
+        } else {
+            600 * SECOND
+        };
+        let jumps: i64 = self.crashes.iter().map(|crash| (-crash.jump).max(0)).sum();
+        let waits = match self.rules.unknown {
+            UnknownCustomer::Wait => millis(self.rules.wait_max + self.rules.unknown_ttl),
+            UnknownCustomer::Ignore | UnknownCustomer::Park => 0,
+        };
+        self.healed + backoff + jumps + waits + 3 * millis(ASSERT_AFTER)
+    }
+
+    /// V9: within which time everybody else is served while one customer is at fault.
+    pub(super) fn isolation(&self) -> i64 {
+        40 * SECOND + 3 * millis(self.deadline)
+    }
+}
+
+fn rules(chance: &mut Chance) -> Rules {
+    Rules {
+        fold_max: chance.pick(&[1, 2, 100]),
+        attempts_max: chance.pick(&[3, 12]),
+        assert_after: ASSERT_AFTER,
+        clearing: Clearing {
+            fields: chance.pick(&[
+                FieldClearing::Omit,
+                FieldClearing::Null,
+                FieldClearing::Empty,
+            ]),
+            address: chance.pick(&[
+                AddressClearing::Verify,
+                AddressClearing::Empty,
+                AddressClearing::Omit,
+            ]),
+        },
+        unknown: chance.pick(&[
+            UnknownCustomer::Ignore,
+            UnknownCustomer::Wait,
+            UnknownCustomer::Park,
+        ]),
+        wait_max: Duration::from_mins(10),
+        pair_ttl: chance.pick(&[Duration::from_mins(1), Duration::from_hours(24)]),
+        unknown_ttl: chance.pick(&[Duration::from_secs(30), Duration::from_mins(5)]),
+    }
+}
+
+fn people(chance: &mut Chance, span: i64, is_isolated: bool) -> Vec<Person> {
+    (0..chance.between(3, 9))
+        .map(|number| {
+            let is_plain = is_isolated || chance.happens(600);
+            let known_from = match chance.between(0, 4) {
+                _ if is_plain => Some(0),
+                0 => None,
+                1 => Some(chance.between(0, span)),
+                _ => Some(0),
+            };
+            let id = if chance.happens(300) {
+                format!("BBB815E9-F654-438D-9AD3-{number:012X}")
+            } else {
+                format!("CUST-{number}")
+            };
+            let partner = PartnerId::parse(&format!("P {number}")).unwrap();
+            Person {
+                imprint: ImprintId::parse(&id).unwrap(),
+                partner: chance.happens(600).then_some(partner),
+                known_from,
+                is_twin: !is_plain && chance.happens(150),
+                clears: chance.pick(&[
+                    Clears::Obeys,
+                    Clears::Obeys,
+                    Clears::Keeps,
+                    Clears::Refuses,
+                ]),
+            }
+        })
+        .collect()
+}
+
+fn events(chance: &mut Chance, people: &[Person], span: i64) -> Vec<Event> {
+    let count = chance.between(10, 60);
+    let is_versioned = chance.happens(750);
+    let poisons = chance.pick(&[0, 0, 40]);
+    (1..=count)
+        .map(|number| {
+            let person = usize::try_from(chance.between(0, i64::try_from(people.len()).unwrap()));
+            let person = person.unwrap();
+            let (customer, is_false_pair) = named(chance, people, person);
+            let mut facts: Vec<(usize, Stated)> = Vec::new();
+            for leaf in 0..LEAVES.len() {
+                match chance.between(0, 10) {
+                    0..3 => facts.push((leaf, Stated::Set)),
+                    3 if chance.happens(400) => facts.push((leaf, Stated::Cleared)),
+                    _ => {}
+                }
+            }
+            let poison = facts.iter().find(|(_, stated)| *stated == Stated::Set);
+            Event {
+                at: chance.between(0, span),
+                person,
+                customer,
+                is_false_pair,
+                epoch: u32::from(is_versioned && number > count / 2 && chance.happens(100)),
+                // Out of order by some places, and now and then the same twice.
+                value: if is_versioned {
+                    1 + chance.between(number / 2, number / 2 + 8)
+                } else {
+                    0
+                },
+                poison: poison
+                    .map(|(leaf, _)| *leaf)
+                    .filter(|_| chance.happens(poisons)),
+                facts,
+                is_low: chance.happens(150),
+            }
+        })
+        .collect()
+}
+
+/// How an event names its customer, and whether what it says is false.
+fn named(chance: &mut Chance, people: &[Person], person: usize) -> (Customer, bool) {
+    let of = &people[person];
+    let mut imprint = of.imprint.clone();
+    if imprint.canonical() != imprint.as_str() && chance.happens(500) {
+        imprint = ImprintId::parse(&imprint.canonical()).unwrap();
+    }
+    let Some(partner) = of.partner.clone() else {
+        return (Customer::Imprint(imprint), false);
+    };
+    let others = people.iter().enumerate();
+    let other = others
+        .filter(|(place, _)| *place != person)
+        .find_map(|(_, other)| other.partner.clone());
+    match (chance.between(0, 20), other) {
+        (0..8, _) => (Customer::Partner(partner), false),
+        (8..13, _) => (Customer::Pair { imprint, partner }, false),
+        (13, Some(partner)) => (Customer::Pair { imprint, partner }, true),
+        _ => (Customer::Imprint(imprint), false),
+    }
+}
+
+fn phases(chance: &mut Chance, span: i64, (people, victim): (usize, Option<usize>)) -> Vec<Phase> {
+    let mut at = 0;
+    let mut phases = Vec::new();
+    while at < span && phases.len() < 5 {
+        let from = at + chance.between(0, span / 2);
+        let to = from + chance.between(0, span / 2);
+        let one = usize::try_from(chance.between(0, i64::try_from(people).unwrap())).unwrap();
+        let fault = match victim {
+            Some(victim) => chance.pick(&[Fault::Hanging(victim), Fault::Failing(victim)]),
+            None => fault(chance, one),
+        };
+        phases.push(Phase { from, to, fault });
+        at = to;
+    }
+    phases
+}
+
+fn fault(chance: &mut Chance, one: usize) -> Fault {
+    let silence = chance.pick(&[Silence::Refuses, Silence::Says503, Silence::Swallows]);
+    // Absurd ones too: a century, the past, nonsense, none at all.
+    let hint = chance.pick(&[
+        "",
+        "3",
+        "40",
+        "0",
+        "99999999999999999999",
+        "3155760000",
+        "-1",
+        "soon",
+        "Thu, 13 Feb 2225 19:08:07 GMT",
+        "Thu, 13 Feb 1975 19:08:07 GMT",
+    ]);
+    let per_mille = chance.pick(&[100, 400, 900]);
+    chance.pick(&[
+        Fault::Flaky(per_mille),
+        Fault::Flaky(per_mille),
+        Fault::Flaky(per_mille),
+        Fault::Outage(silence),
+        Fault::Outage(silence),
+        Fault::Throttled(hint),
+        Fault::KeyRefused,
+        Fault::AllForbidden,
+        Fault::Hanging(one),
+        Fault::Failing(one),
+        Fault::Forbidden(one),
+    ])
+}
+
+pub(super) fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
