@@ -29,6 +29,8 @@ pub enum News {
     Applied,
     /// It answered, and had something to say about one customer.
     Answered,
+    /// It answered, and that says nothing about updates.
+    Aside,
     /// It was not there, or said that it cannot just now.
     Failed,
     /// It asks for a pause; of this length, if it said so.
@@ -127,6 +129,7 @@ impl Condition {
     pub fn after(self, news: News, fault: Fault, now: Timestamp, jitter: f64) -> Self {
         match (news, fault) {
             (News::Applied | News::Answered, _) => self.answered(now),
+            (News::Aside, _) => self.aside(),
             (News::Failed, _) | (News::Forbidden, Fault::OfTheLane) => self.failed(now),
             (News::Throttled(hint), _) => self.throttled(hint, now, jitter),
             (News::Refused, _) => self.stopped(now),
@@ -151,6 +154,12 @@ impl Condition {
                 },
             },
         }
+    }
+
+    /// Only the place is free again that was taken.
+    fn aside(mut self) -> Self {
+        self.given_back(1);
+        self
     }
 
     fn failed(self, now: Timestamp) -> Self {

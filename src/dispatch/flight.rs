@@ -285,11 +285,8 @@ pub fn news(conclusion: &Conclusion, learned: Option<&Pair>) -> Option<News> {
         Conclusion::Nothing | Conclusion::Postponed(_) => return None,
         // Believed from before, and not asked.
         Conclusion::Is(_) | Conclusion::Nobody if learned.is_none() => return None,
-        // That a key may not search says nothing about updates.
-        Conclusion::Is(_)
-        | Conclusion::Nobody
-        | Conclusion::Several
-        | Conclusion::MayNotSearch(_) => News::Answered,
+        Conclusion::MayNotSearch(_) => News::Aside,
+        Conclusion::Is(_) | Conclusion::Nobody | Conclusion::Several => News::Answered,
         Conclusion::NotCleared(_) | Conclusion::Updated(Outcome::Applied(_)) => News::Applied,
         Conclusion::Updated(Outcome::NotFound | Outcome::Rejected(_)) => News::Answered,
         Conclusion::Updated(

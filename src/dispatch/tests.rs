@@ -770,7 +770,10 @@ fn only_those_who_were_found_move_on() {
 fn that_we_may_not_search_says_nothing_of_the_destination() {
     let denied = Found::Not(Outcome::Denied(Cause::Status(403)));
     let (flight, _, conclusion) = fly(partner_lane(vec![]), &RULES, vec![Answer::Found(denied)]);
-    assert_eq!(news(&conclusion, None), Some(News::Answered));
+    assert_eq!(news(&conclusion, None), Some(News::Aside));
+    let stopped = Condition::Stopped { probe_at: NOW };
+    let after = stopped.after(News::Aside, Fault::OfAnyone, NOW, 0.5);
+    assert_eq!(after, stopped, "nor of a key that is refused");
     let (decision, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
     assert_eq!(decision, again(Applied::No, Attempt::Free));
     assert!(settlement.due > NOW && settlement.endings.is_empty());
