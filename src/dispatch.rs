@@ -14,7 +14,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use self::condition::{Condition, Fault, Grant};
 use self::destination::{Destination, Extra, Mode, View};
-use self::flight::{Answer, Ask, Conclusion, Flight, Step, news};
+use self::flight::{Answer, Ask, Conclusion, Flight, Step};
 use self::policy::{Applied, Attempt, Decision, Rest, decide};
 use self::rules::Rules;
 use self::settle::settlement;
@@ -280,7 +280,7 @@ impl<P: Partner + 'static> Dispatcher<P> {
         (now, jitter): (Timestamp, f64),
     ) -> View {
         let claimed = &flight.claimed;
-        let Some(news) = news(conclusion, flight.learned.as_ref()) else {
+        let Some(news) = flight.news(conclusion) else {
             return View {
                 condition: self.destination.condition(),
                 fault: Fault::OfAnyone,

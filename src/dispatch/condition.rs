@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::backoff::backoff;
+use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
 /// How often one request tries whether a destination that refused us takes us again.
@@ -14,6 +15,8 @@ const FAILURES_MAX: u32 = 10;
 const PROBE_FIRST: Duration = Duration::from_secs(1);
 /// How often it is tried after that.
 const DOWN_PROBE_EVERY: Duration = Duration::from_secs(5);
+/// How often in a row one customer alone is refused until that counts for everybody.
+const REFUSALS_MAX: u32 = 3;
 /// The shortest pause after a 429 without a hint.
 const THROTTLE_MIN: Duration = Duration::from_secs(1);
 /// How many lanes go out at first when a destination is back. Each answer lets two more follow, so that their number
@@ -37,8 +40,8 @@ pub enum News {
     Throttled(Option<Duration>),
     /// It refuses our key, sends us elsewhere, or is not who it should be.
     Refused,
-    /// It knows the customer and refuses the operation.
-    Forbidden,
+    /// It knows the customer of this lane and refuses the operation.
+    Forbidden(LaneId),
 }
 
 /// Whose fault it can be that a request failed.
@@ -100,8 +103,8 @@ pub enum Condition {
 pub enum Doubt {
     /// Whether it is there again.
     IsItBack,
-    /// Whether it refuses everybody or one customer only.
-    IsItEverybody,
+    /// Whether it refuses everybody or one customer only: this lane, so many times in a row.
+    IsItEverybody(LaneId, u32),
 }
 
 impl Condition {
@@ -130,10 +133,10 @@ impl Condition {
         match (news, fault) {
             (News::Applied | News::Answered, _) => self.answered(now),
             (News::Aside, _) => self.aside(),
-            (News::Failed, _) | (News::Forbidden, Fault::OfTheLane) => self.failed(now),
+            (News::Failed, _) | (News::Forbidden(_), Fault::OfTheLane) => self.failed(now),
             (News::Throttled(hint), _) => self.throttled(hint, now, jitter),
             (News::Refused, _) => self.stopped(now),
-            (News::Forbidden, Fault::OfAnyone) => self.forbidden(now),
+            (News::Forbidden(lane), Fault::OfAnyone) => self.forbidden(lane, now),
         }
     }
 
@@ -195,18 +198,27 @@ impl Condition {
         }
     }
 
-    /// One customer proves nothing; the second one that is refused in a row does.
-    fn forbidden(self, now: Timestamp) -> Self {
-        match self {
+    /// One customer proves nothing; the second one that is refused in a row does, and so does one again and again where
+    /// there is nobody else.
+    fn forbidden(self, lane: LaneId, now: Timestamp) -> Self {
+        let times = match self {
+            Self::Stopped { .. } => return self,
             Self::Probing {
-                doubt: Doubt::IsItEverybody,
+                doubt: Doubt::IsItEverybody(other, _),
                 ..
-            } => self.stopped(now),
-            Self::Flowing { .. } | Self::Probing { .. } | Self::Throttled { .. } => Self::Probing {
-                probe_at: now.after(PROBE_FIRST),
-                doubt: Doubt::IsItEverybody,
-            },
-            Self::Stopped { .. } => self,
+            } if other != lane => return self.stopped(now),
+            Self::Probing {
+                doubt: Doubt::IsItEverybody(_, times),
+                ..
+            } => times + 1,
+            Self::Flowing { .. } | Self::Probing { .. } | Self::Throttled { .. } => 1,
+        };
+        if times >= REFUSALS_MAX {
+            return self.stopped(now);
+        }
+        Self::Probing {
+            probe_at: now.after(PROBE_FIRST),
+            doubt: Doubt::IsItEverybody(lane, times),
         }
     }
 
@@ -450,15 +462,24 @@ mod tests {
     /// U26, M05: one customer who is refused stops nobody; a second one does, and then it is as with a refused key.
     #[test]
     fn a_forbidden_operation_stops_the_destination_once_a_second_customer_has_seen_it() {
-        let once = after(&[(0, News::Forbidden)]);
+        let refused = |lane| News::Forbidden(LaneId(lane));
+        let once = after(&[(0, refused(1))]);
         assert_eq!(once.admits(8, NOW), Grant::NotBefore(later(1)));
         assert_eq!(once.admits(8, later(1)), Grant::Probe);
         let served = once.after(News::Applied, Fault::OfAnyone, later(1), 0.5);
         assert_eq!(served.as_str(), "flowing");
-        let twice = once.after(News::Forbidden, Fault::OfAnyone, later(1), 0.5);
-        assert_eq!(twice.admits(8, later(2)), Grant::NotBefore(later(31)));
-        assert_eq!(twice.as_str(), "stopped");
-        let own = Condition::FIRST.after(News::Forbidden, Fault::OfTheLane, NOW, 0.5);
+        let another = once.after(refused(2), Fault::OfAnyone, later(1), 0.5);
+        assert_eq!(another.admits(8, later(2)), Grant::NotBefore(later(31)));
+        assert_eq!(another.as_str(), "stopped");
+        let twice = once.after(refused(1), Fault::OfAnyone, later(1), 0.5);
+        assert_eq!(
+            twice.admits(8, later(2)),
+            Grant::Probe,
+            "it may be that one's own"
+        );
+        let thrice = twice.after(refused(1), Fault::OfAnyone, later(2), 0.5);
+        assert_eq!(thrice.as_str(), "stopped", "there is nobody else");
+        let own = Condition::FIRST.after(refused(1), Fault::OfTheLane, NOW, 0.5);
         assert_eq!(own.admits(8, NOW), Grant::Lanes(8));
     }
 }

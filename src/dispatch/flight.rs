@@ -255,6 +255,27 @@ impl Flight {
         })
     }
 
+    /// What a conclusion says about the destination; `None` where nothing was asked.
+    pub fn news(&self, conclusion: &Conclusion) -> Option<News> {
+        Some(match conclusion {
+            Conclusion::Nothing | Conclusion::Postponed(_) => return None,
+            // Believed from before, and not asked.
+            Conclusion::Is(_) | Conclusion::Nobody if self.learned.is_none() => return None,
+            Conclusion::MayNotSearch(_) => News::Aside,
+            Conclusion::Is(_) | Conclusion::Nobody | Conclusion::Several => News::Answered,
+            Conclusion::NotCleared(_) | Conclusion::Updated(Outcome::Applied(_)) => News::Applied,
+            Conclusion::Updated(Outcome::NotFound | Outcome::Rejected(_)) => News::Answered,
+            Conclusion::Updated(
+                Outcome::Unavailable(_) | Outcome::Unknown(_) | Outcome::Unclear(_),
+            ) => News::Failed,
+            Conclusion::Updated(Outcome::Throttled(hint)) => News::Throttled(*hint),
+            Conclusion::Updated(Outcome::Denied(Cause::Status(403..=405))) => {
+                News::Forbidden(self.claimed.lane)
+            }
+            Conclusion::Updated(Outcome::Denied(_)) => News::Refused,
+        })
+    }
+
     /// Imprint's id of the lane's customer.
     pub fn imprint(&self) -> Option<&ImprintId> {
         match &self.claimed.key {
@@ -277,25 +298,6 @@ impl Flight {
                 Customer::Imprint(_) | Customer::Pair { .. } => None,
             })
     }
-}
-
-/// What a conclusion says about the destination; `None` where nothing was asked.
-pub fn news(conclusion: &Conclusion, learned: Option<&Pair>) -> Option<News> {
-    Some(match conclusion {
-        Conclusion::Nothing | Conclusion::Postponed(_) => return None,
-        // Believed from before, and not asked.
-        Conclusion::Is(_) | Conclusion::Nobody if learned.is_none() => return None,
-        Conclusion::MayNotSearch(_) => News::Aside,
-        Conclusion::Is(_) | Conclusion::Nobody | Conclusion::Several => News::Answered,
-        Conclusion::NotCleared(_) | Conclusion::Updated(Outcome::Applied(_)) => News::Applied,
-        Conclusion::Updated(Outcome::NotFound | Outcome::Rejected(_)) => News::Answered,
-        Conclusion::Updated(
-            Outcome::Unavailable(_) | Outcome::Unknown(_) | Outcome::Unclear(_),
-        ) => News::Failed,
-        Conclusion::Updated(Outcome::Throttled(hint)) => News::Throttled(*hint),
-        Conclusion::Updated(Outcome::Denied(Cause::Status(403..=405))) => News::Forbidden,
-        Conclusion::Updated(Outcome::Denied(_)) => News::Refused,
-    })
 }
 
 /// An emptied line is the only thing still open: what was applied stays applied.

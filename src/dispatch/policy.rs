@@ -117,6 +117,8 @@ pub fn decide(flight: &Flight, conclusion: Conclusion, view: View, rules: &Rules
             reason: ParkReason::Rejected,
             detail: Some(cause.to_string()),
         },
+        // Whether it is everybody is asked of somebody else first.
+        Outcome::Denied(cause) if cause.is_forbidden() => Decision::Hold(Rest::Short),
         Outcome::Denied(_) => Decision::Hold(Rest::None),
         Outcome::Unavailable(cause) | Outcome::Unclear(cause) => {
             again(flight, Applied::No, view, rules, cause.to_string())

@@ -77,8 +77,8 @@ fn decided(
         Decision::Postpone(later) => Settlement { due: later, ..held },
         Decision::Hold(rest) => {
             let trials = match rest {
-                Rest::None | Rest::Short => flight.claimed.trials,
-                Rest::Backoff => failed(flight.claimed.trials, Attempt::Free, now),
+                Rest::None => flight.claimed.trials,
+                Rest::Short | Rest::Backoff => failed(flight.claimed.trials, Attempt::Free, now),
             };
             Settlement {
                 due: now.after(rested(rest, trials.failures, jitter)),

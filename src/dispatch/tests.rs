@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::condition::{Condition, Fault, News};
 use super::destination::{Destination, View};
-use super::flight::{Answer, Ask, Conclusion, Flight, Step, news};
+use super::flight::{Answer, Ask, Conclusion, Flight, Step};
 use super::pace::Rate;
 use super::policy::{Applied, Attempt, Decision, Rest, decide};
 use super::rules::{Rules, UnknownCustomer};
@@ -200,7 +200,7 @@ fn every_outcome_has_its_decision() {
         (throttled(), OfTheLane, Decision::Hold(Rest::Backoff)),
         (key(), OfAnyone, Decision::Hold(Rest::None)),
         (key(), OfTheLane, Decision::Hold(Rest::None)),
-        (forbidden(), OfAnyone, Decision::Hold(Rest::None)),
+        (forbidden(), OfAnyone, Decision::Hold(Rest::Short)),
         (forbidden(), OfTheLane, again(Applied::No, Attempt::Spent)),
         (unavailable(), OfAnyone, again(Applied::No, Attempt::Free)),
         (unavailable(), OfTheLane, again(Applied::No, Attempt::Spent)),
@@ -465,7 +465,7 @@ fn an_hour_of_trouble_for_everybody_parks_nothing() {
                 ..lane()
             };
             let (flight, _, conclusion) = fly(claimed, &RULES, vec![Answer::Outcome(trouble())]);
-            let news = news(&conclusion, None).unwrap();
+            let news = flight.news(&conclusion).unwrap();
             let view = destination.note(id, flight.claimed.trials, news, (now, 0.5));
             let decision = decide(&flight, conclusion, view, &RULES);
             let settlement = settlement(&flight, decision, &RULES, (now, 0.5));
@@ -495,12 +495,12 @@ fn a_refused_update_is_told_apart_by_a_retrieve() {
         (
             Found::One(imprint("CUST-1")),
             Outcome::Denied(cause),
-            News::Forbidden,
+            News::Forbidden(LaneId(7)),
         ),
         (
             Found::Not(Outcome::Denied(Cause::Status(401))),
             Outcome::Denied(cause),
-            News::Forbidden,
+            News::Forbidden(LaneId(7)),
         ),
         (Found::None, Outcome::NotFound, News::Answered),
         (
@@ -514,9 +514,9 @@ fn a_refused_update_is_told_apart_by_a_retrieve() {
             Answer::Outcome(Outcome::Unclear(cause)),
             Answer::Found(found.clone()),
         ];
-        let (_, asked, conclusion) = fly(lane(), &RULES, answers);
+        let (flight, asked, conclusion) = fly(lane(), &RULES, answers);
         assert_eq!(asked[1..], ["retrieve CUST-1"]);
-        assert_eq!(news(&conclusion, None), Some(expected), "{found:?}");
+        assert_eq!(flight.news(&conclusion), Some(expected), "{found:?}");
         assert_eq!(conclusion, Conclusion::Updated(outcome));
     }
 }
@@ -770,7 +770,7 @@ fn only_those_who_were_found_move_on() {
 fn that_we_may_not_search_says_nothing_of_the_destination() {
     let denied = Found::Not(Outcome::Denied(Cause::Status(403)));
     let (flight, _, conclusion) = fly(partner_lane(vec![]), &RULES, vec![Answer::Found(denied)]);
-    assert_eq!(news(&conclusion, None), Some(News::Aside));
+    assert_eq!(flight.news(&conclusion), Some(News::Aside));
     let stopped = Condition::Stopped { probe_at: NOW };
     let after = stopped.after(News::Aside, Fault::OfAnyone, NOW, 0.5);
     assert_eq!(after, stopped, "nor of a key that is refused");

@@ -9,7 +9,7 @@ use std::fmt;
 use futures_util::FutureExt;
 use imprint_bridge::dispatch::condition::{Condition, Fault, Grant};
 use imprint_bridge::dispatch::destination::{Destination, Extra, Mode, View};
-use imprint_bridge::dispatch::flight::{Answer as Heard, Ask, Conclusion, Flight, Step, news};
+use imprint_bridge::dispatch::flight::{Answer as Heard, Ask, Conclusion, Flight, Step};
 use imprint_bridge::dispatch::policy::decide;
 use imprint_bridge::dispatch::settle::settlement;
 use imprint_bridge::event::Version;
@@ -712,7 +712,7 @@ impl<'p> World<'p> {
         let flight = &carried.flight;
         let before = life.destination.condition();
         let (lane, trials) = (flight.claimed.lane, flight.claimed.trials);
-        let news = self.bug.told(news(conclusion, flight.learned.as_ref()));
+        let news = self.bug.told(flight.news(conclusion));
         let view = match news {
             Some(news) => life.destination.note(lane, trials, news, (now, jitter)),
             None => self.nothing_learned(),
