@@ -5,12 +5,12 @@
 //!
 //! | state | who enters | who leaves | a crash there means |
 //! |---|---|---|---|
-//! | waiting | `append` | `settle` | it waits again after the restart; if it was in flight, it is sent again |
+//! | waiting | `append`, `replay` | `settle` | it waits again after the restart; if it was in flight, it is sent again |
 //! | delivered | `settle`, once Imprint has every fact of it that nothing overtook | retention | nothing: it is final |
 //! | superseded | `settle`, in the transaction that delivers the newer facts | retention | nothing: it is final |
 //! | ignored | `append` (by mapping), `settle` (no such customer) | retention | nothing: it is final |
-//! | parked | `settle`, when a person must look | a person | it stays parked |
-//! | discarded | a person | retention | nothing: it is final |
+//! | parked | `settle` or `append`, when a person must look | `replay`, `discard` | it stays parked |
+//! | discarded | `discard` | retention | nothing: it is final |
 
 use std::fmt;
 use std::future::Future;
