@@ -163,100 +163,104 @@ mod teeth {
     use super::*;
 
     /// A bug that is put in is found among the first seeds, and by the law that it breaks.
-    fn is_found(bug: Bug, laws: &[Law]) {
-        let found = (0..SEEDS_FOR_BUGS).filter_map(|seed| run(seed, bug).err());
-        let mut found = found.map(|violation| violation.law).collect::<Vec<_>>();
-        found.dedup();
-        assert!(laws.iter().all(|law| found.contains(law)), "{found:?}");
+    fn is_found(bug: Bug, law: Law) {
+        let mut found = Vec::new();
+        for seed in 0..SEEDS_FOR_BUGS {
+            found.extend(run(seed, bug).err().map(|violation| violation.law));
+            if found.contains(&law) {
+                return;
+            }
+        }
+        panic!("{bug:?} is not found by {law:?}, but {found:?}");
     }
 
     #[test]
     fn a_fold_that_forgets_what_imprint_has_is_found() {
-        is_found(Bug::ForgetsVersions, &[Law::Order]);
+        is_found(Bug::ForgetsVersions, Law::Order);
     }
 
     #[test]
     fn a_fold_that_drops_the_newest_is_found() {
-        is_found(Bug::DropsTheNewest, &[Law::Order]);
+        is_found(Bug::DropsTheNewest, Law::Order);
     }
 
     #[test]
     fn a_failure_that_is_taken_for_delivery_is_found() {
-        is_found(Bug::TakesFailureForDelivery, &[Law::NoLoss]);
+        is_found(Bug::TakesFailureForDelivery, Law::NoLoss);
     }
 
     #[test]
     fn a_lost_assertion_is_found() {
-        is_found(Bug::LosesAssertion, &[Law::Order]);
+        is_found(Bug::LosesAssertion, Law::Order);
     }
 
     #[test]
     fn an_unknown_outcome_that_is_forgotten_is_found() {
-        is_found(Bug::ForgetsDoubt, &[Law::Order]);
+        is_found(Bug::ForgetsDoubt, Law::Order);
     }
 
     #[test]
     fn a_crash_that_is_forgotten_is_found() {
-        is_found(Bug::ForgetsCrash, &[Law::Order]);
+        is_found(Bug::ForgetsCrash, Law::Order);
     }
 
     #[test]
     fn a_refused_key_that_parks_is_found() {
-        is_found(Bug::ParksWhatWasDenied, &[Law::Isolated]);
+        is_found(Bug::ParksWhatWasDenied, Law::Isolated);
     }
 
     #[test]
     fn what_is_settled_twice_is_found() {
-        is_found(Bug::SettlesTwice, &[Law::NoLoss]);
+        is_found(Bug::SettlesTwice, Law::NoLoss);
     }
 
     #[test]
     fn a_lane_that_is_sent_twice_at_once_is_found() {
-        is_found(Bug::FreesEarly, &[Law::OneInFlight]);
+        is_found(Bug::FreesEarly, Law::OneInFlight);
     }
 
     #[test]
     fn requests_beyond_the_rate_are_found() {
-        is_found(Bug::IgnoresPace, &[Law::Pace]);
+        is_found(Bug::IgnoresPace, Law::Pace);
     }
 
     #[test]
     fn a_destination_that_is_told_nothing_is_found() {
-        is_found(Bug::TellsNobody, &[Law::LeftAlone]);
+        is_found(Bug::TellsNobody, Law::LeftAlone);
     }
 
     #[test]
     fn an_answer_before_it_is_kept_is_found() {
-        is_found(Bug::AnswersBeforeKeeping, &[Law::Truthful]);
+        is_found(Bug::AnswersBeforeKeeping, Law::Truthful);
     }
 
     #[test]
     fn facts_of_another_customer_are_found() {
-        is_found(Bug::AsksAboutAnother, &[Law::NoInvention]);
+        is_found(Bug::AsksAboutAnother, Law::NoInvention);
     }
 
     #[test]
     fn a_lane_that_is_blamed_for_an_outage_is_found() {
-        is_found(Bug::BlamesTheLane, &[Law::Isolated]);
+        is_found(Bug::BlamesTheLane, Law::Isolated);
     }
 
     #[test]
     fn a_lane_that_rests_too_long_is_found() {
-        is_found(Bug::RestsForADay, &[Law::Live]);
+        is_found(Bug::RestsForADay, Law::Live);
     }
 
     #[test]
     fn what_is_delivered_again_and_again_is_found() {
-        is_found(Bug::RepeatsWhatWasDelivered, &[Law::Live]);
+        is_found(Bug::RepeatsWhatWasDelivered, Law::Live);
     }
 
     #[test]
     fn one_customer_who_stops_all_is_found() {
-        is_found(Bug::OneStopsAll, &[Law::Isolated]);
+        is_found(Bug::OneStopsAll, Law::Isolated);
     }
 
     #[test]
     fn a_place_that_is_not_given_back_is_found() {
-        is_found(Bug::KeepsItsPlace, &[Law::Live]);
+        is_found(Bug::KeepsItsPlace, Law::Live);
     }
 }

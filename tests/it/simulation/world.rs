@@ -33,7 +33,7 @@ const EPOCH: i64 = 1_700_000_000_000;
 /// How many of the last steps are told.
 const TOLD_MAX: usize = 60;
 /// How many steps a story has at the most; one that has more goes round in circles.
-const STEPS_MAX: u64 = 50_000;
+const STEPS_MAX: u64 = 20_000;
 
 /// What is to happen.
 #[derive(Clone, Copy, Debug)]
