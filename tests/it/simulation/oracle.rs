@@ -503,10 +503,12 @@ impl<'p> Oracle<'p> {
     /// Whether a cleared leaf is told to Imprint, and Imprint does as it is told.
     fn is_emptied(&self, (person, leaf): Place) -> bool {
         let clearing = self.plan.rules.clearing;
-        let obeys = self.plan.people[person].clears != Clears::Keeps;
+        let clears = self.plan.people[person].clears;
         match (LEAVES[leaf], clearing.address) {
-            (_, AddressClearing::Empty) if is_line(leaf) => obeys,
-            (_, AddressClearing::Verify) if is_line(leaf) => obeys,
+            (_, AddressClearing::Empty) if is_line(leaf) => clears != Clears::Keeps,
+            // Where the clearing itself is done, and a late request undoes it, it is asserted; if that is refused, there
+            // is no entry left to park.
+            (_, AddressClearing::Verify) if is_line(leaf) => clears == Clears::Obeys,
             (_, AddressClearing::Omit) if is_line(leaf) => false,
             // No number and nothing open can be said to be empty.
             ("customer_history.account_tenure" | "metadata.k" | "metadata.l", _) => {
