@@ -343,6 +343,8 @@ impl<P: Partner + 'static> Dispatcher<P> {
         let lane = flights.lanes.remove(&id);
         if let (Err(_), Some((lane, trials))) = (&landed, lane) {
             tracing::error!(lane.id = lane.0, "carrying a lane panicked");
+            self.destination
+                .give_back(Grant::Lanes(1), 0, self.clock.now());
             let (flight, _) = Flight::start(
                 ClaimedLane::empty(lane, trials),
                 &self.limits.rules,

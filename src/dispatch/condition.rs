@@ -15,7 +15,7 @@ const FAILURES_MAX: u32 = 10;
 const PROBE_FIRST: Duration = Duration::from_secs(1);
 /// How often it is tried after that.
 const DOWN_PROBE_EVERY: Duration = Duration::from_secs(5);
-/// How often in a row one customer alone is refused until that counts for everybody.
+/// How often in a row one customer alone is refused until that is reported as if it were everybody.
 const REFUSALS_MAX: u32 = 3;
 /// The shortest pause after a 429 without a hint.
 const THROTTLE_MIN: Duration = Duration::from_secs(1);
@@ -121,6 +121,10 @@ impl Condition {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Flowing { .. } => "flowing",
+            Self::Probing {
+                doubt: Doubt::IsItEverybody(_, REFUSALS_MAX..),
+                ..
+            } => "stopped",
             Self::Probing { .. } => "probing",
             Self::Throttled { .. } => "throttled",
             Self::Stopped { .. } => "stopped",
@@ -198,8 +202,9 @@ impl Condition {
         }
     }
 
-    /// One customer proves nothing; the second one that is refused in a row does, and so does one again and again where
-    /// there is nobody else.
+    /// One customer proves nothing; the second one that is refused in a row does. Where there is nobody else, one who is
+    /// refused again and again is reported as if it were everybody, and asked as often as one that is down: the next
+    /// customer who comes may be served.
     fn forbidden(self, lane: LaneId, now: Timestamp) -> Self {
         let times = match self {
             Self::Stopped { .. } => return self,
@@ -213,11 +218,13 @@ impl Condition {
             } => times + 1,
             Self::Flowing { .. } | Self::Probing { .. } | Self::Throttled { .. } => 1,
         };
-        if times >= REFUSALS_MAX {
-            return self.stopped(now);
-        }
+        let rest = if times < REFUSALS_MAX {
+            PROBE_FIRST
+        } else {
+            DOWN_PROBE_EVERY
+        };
         Self::Probing {
-            probe_at: now.after(PROBE_FIRST),
+            probe_at: now.after(rest),
             doubt: Doubt::IsItEverybody(lane, times),
         }
     }
@@ -479,6 +486,11 @@ mod tests {
         );
         let thrice = twice.after(refused(1), Fault::OfAnyone, later(2), 0.5);
         assert_eq!(thrice.as_str(), "stopped", "there is nobody else");
+        assert_eq!(
+            thrice.admits(8, later(7)),
+            Grant::Probe,
+            "but there may be soon"
+        );
         let own = Condition::FIRST.after(refused(1), Fault::OfTheLane, NOW, 0.5);
         assert_eq!(own.admits(8, NOW), Grant::Lanes(8));
     }

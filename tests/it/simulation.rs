@@ -46,6 +46,8 @@ const REGRESSIONS: &[u64] = &[
     40,
     // Lanes that had nothing to ask used up the ramp after an outage, and nobody was ever sent to again.
     70,
+    // One customer who was refused, and nobody beside, stopped whoever came next; a backfill was never asked as a probe.
+    108,
     // A line of the address that was not cleared counted as delivered when its entry was taken up again.
     138,
     // An assertion that was under way when the process ended was not doubted, and landed after newer facts.

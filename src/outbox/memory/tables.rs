@@ -64,6 +64,9 @@ impl Lane {
     }
 }
 
+/// When a lane is due, which one it is, and how often it has failed.
+type Due = (Timestamp, LaneId, u32);
+
 /// Where an entry stands on arrival, why it is parked if it is, and in which lane it is.
 type Arrived = (State, Option<(ParkReason, Option<String>)>, Option<LaneId>);
 
@@ -213,13 +216,28 @@ impl Tables {
 
     pub(super) fn claim(&mut self, now: Timestamp, max: usize, pick: Pick) -> Claim {
         let mut claim = Claim::default();
+        let mut all = Vec::new();
         for priority in [Priority::Live, Priority::Low] {
-            let room = max.saturating_sub(claim.lanes.len());
-            let (lanes, next_due) = self.due(priority, now, room, pick);
+            let room = match pick {
+                Pick::LongestDue => max.saturating_sub(all.len()),
+                // To find out whether the destination is back any lane will do, whatever is in it.
+                Pick::LeastFailed(_) => PROBE_WINDOW,
+            };
+            let (due, next_due) = self.due(priority, now, room, pick);
             claim.next_due = claim.next_due.into_iter().chain(next_due).min();
-            let lanes = lanes.into_iter().filter_map(|lane| self.claim_one(lane));
-            claim.lanes.extend(lanes);
+            all.extend(due);
         }
+        if pick != Pick::LongestDue {
+            all.sort_unstable();
+            pick.sort(&mut all, |(_, _, failures)| *failures);
+            let rest = all.split_off(max.min(all.len()));
+            let rest = rest.into_iter().map(|(due, _, _)| due);
+            claim.next_due = claim.next_due.into_iter().chain(rest).min();
+        }
+        let lanes = all
+            .into_iter()
+            .filter_map(|(_, lane, _)| self.claim_one(lane));
+        claim.lanes.extend(lanes);
         claim
     }
 
@@ -230,8 +248,8 @@ impl Tables {
         now: Timestamp,
         max: usize,
         pick: Pick,
-    ) -> (Vec<LaneId>, Option<Timestamp>) {
-        let mut due: Vec<(Timestamp, LaneId, u32)> = self
+    ) -> (Vec<Due>, Option<Timestamp>) {
+        let mut due: Vec<Due> = self
             .lanes
             .iter()
             .filter(|(lane, row)| row.priority == priority && !self.in_flight.contains(*lane))
@@ -248,7 +266,7 @@ impl Tables {
             .or_else(|| later.first())
             .map(|(due, _, _)| *due);
         due.truncate(max);
-        (due.into_iter().map(|(_, lane, _)| lane).collect(), next_due)
+        (due, next_due)
     }
 
     fn claim_one(&mut self, lane: LaneId) -> Option<ClaimedLane> {

@@ -49,6 +49,9 @@ pub(super) fn claim(
     now: Timestamp,
     (max, pick): (usize, Pick),
 ) -> rusqlite::Result<Claim> {
+    if matches!(pick, Pick::LeastFailed(_)) {
+        return probe(connection, flights, now, (max, pick));
+    }
     let mut claim = Claim::default();
     for priority in [Priority::Live, Priority::Low] {
         let room = max.saturating_sub(claim.lanes.len());
@@ -57,6 +60,34 @@ pub(super) fn claim(
         for row in rows {
             claim.lanes.push(read_lane(connection, row, flights)?);
         }
+    }
+    Ok(claim)
+}
+
+/// Claims what is to find out whether the destination is back: who failed least, whatever is in the lane.
+fn probe(
+    connection: &Connection,
+    flights: &Flights,
+    now: Timestamp,
+    (max, pick): (usize, Pick),
+) -> rusqlite::Result<Claim> {
+    let mut claim = Claim::default();
+    let mut rows = Vec::new();
+    for priority in [Priority::Live, Priority::Low] {
+        let (due, next_due) = due(connection, flights, (priority, now), (PROBE_WINDOW, pick))?;
+        claim.next_due = claim.next_due.into_iter().chain(next_due).min();
+        rows.extend(due);
+    }
+    rows.sort_unstable_by_key(|row: &LaneRow| (row.due, row.lane));
+    pick.sort(&mut rows, |row| row.trials.failures);
+    let rest = rows.split_off(max.min(rows.len()));
+    claim.next_due = claim
+        .next_due
+        .into_iter()
+        .chain(rest.iter().map(|row| row.due))
+        .min();
+    for row in rows {
+        claim.lanes.push(read_lane(connection, row, flights)?);
     }
     Ok(claim)
 }

@@ -419,9 +419,11 @@ fn phases(chance: &mut Chance, span: i64, (people, victim): (usize, Option<usize
         let to = from + chance.between(0, span / 2);
         let one = usize::try_from(chance.between(0, i64::try_from(people).unwrap())).unwrap();
         let fault = match victim {
-            // Not [`Fault::Forbidden`]: one customer who is refused twice in a row still counts as everybody, and everybody
-            // then waits for a probe (seeds 108 and 1252 show it where it is added here).
-            Some(victim) => chance.pick(&[Fault::Hanging(victim), Fault::Failing(victim)]),
+            Some(victim) => chance.pick(&[
+                Fault::Hanging(victim),
+                Fault::Failing(victim),
+                Fault::Forbidden(victim),
+            ]),
             None => fault(chance, one),
         };
         phases.push(Phase { from, to, fault });
