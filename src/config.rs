@@ -112,6 +112,7 @@ pub struct Outbox {
     pub path: PathBuf,
     pub intake_max: usize,
     pub retain_receipt: Duration,
+    pub retain_parked: Duration,
 }
 
 /// How the process ends; see `config/default.toml` for each.
@@ -280,13 +281,14 @@ fn take_outbox(reader: &mut Reader) -> Option<Outbox> {
             .ok_or_else(|| "must be \"sqlite:PATH\"".to_owned())
     });
     let intake_max = reader.take(&["outbox", "intake_max"], |raw| raw.count(1, 1_000_000));
-    let retain_receipt = reader.take(&["outbox", "retain_receipt"], |raw| {
-        raw.duration(RETAIN_MIN, RETAIN_MAX)
-    });
+    let mut retain =
+        |key| reader.take(&["outbox", key], |raw| raw.duration(RETAIN_MIN, RETAIN_MAX));
+    let (retain_receipt, retain_parked) = (retain("retain_receipt"), retain("retain_parked"));
     Some(Outbox {
         path: store?,
         intake_max: intake_max?,
         retain_receipt: retain_receipt?,
+        retain_parked: retain_parked?,
     })
 }
 

@@ -1,22 +1,25 @@
-//! Forgetting: receipts that are older than the operator wants to keep them.
+//! Forgetting: receipts, and what was parked, older than the operator wants to keep them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
-use crate::outbox::{EntryId, Error, Outbox};
+use crate::outbox::{Act, EntryId, Error, Listed, Listing, Outbox, State};
 use crate::time::{Clock, Timestamp};
 
 /// How often the whole store is gone through.
 const EVERY: Duration = Duration::from_hours(1);
 /// How long everybody else may use the store between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How many parked entries are discarded at once.
+const DISCARDED_MAX: usize = 500;
 
 /// What is forgotten, and when.
 pub(super) struct Retention {
     outbox: Arc<dyn Outbox>,
     clock: Clock,
     receipts: Duration,
+    parked: Duration,
 }
 
 impl Retention {
@@ -25,28 +28,149 @@ impl Retention {
             outbox,
             clock,
             receipts: settings.retain_receipt,
+            parked: settings.retain_parked,
         }
     }
 
     /// Never ends.
     pub(super) async fn run(&self) {
         loop {
-            if let Err(error) = self.go_through().await {
-                tracing::warn!(error = %error, "old receipts were not forgotten; it is tried again");
+            let done = self.discard().await;
+            let done = match done {
+                Ok(()) => self.forget().await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                tracing::warn!(error = %error, "what is old was not forgotten; it is tried again");
             }
             tokio::time::sleep(EVERY).await;
         }
     }
 
-    async fn go_through(&self) -> Result<(), Error> {
-        let kept = i64::try_from(self.receipts.as_millis()).unwrap_or(i64::MAX);
-        let before = self.clock.now().as_millis().saturating_sub(kept);
-        let before = Timestamp::from_millis(before);
+    fn before(&self, kept: Duration) -> Timestamp {
+        let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(kept))
+    }
+
+    /// Discards what nobody has looked at for so long; that is on record too.
+    async fn discard(&self) -> Result<(), Error> {
+        let before = self.before(self.parked);
+        // What was parked before a moment was accepted before it, too.
+        let is_old = |listed: &&Listed| listed.receipt.settled_at.is_some_and(|at| at < before);
+        let mut listing = Listing {
+            before: Some(before),
+            ..Listing::of(State::Parked, DISCARDED_MAX)
+        };
+        loop {
+            let found = self.outbox.list(listing.clone()).await?;
+            let entries: Vec<EntryId> = found
+                .entries
+                .iter()
+                .filter(is_old)
+                .map(|listed| listed.receipt.entry)
+                .collect();
+            if !entries.is_empty() {
+                let numbers: Vec<String> = entries.iter().map(EntryId::to_string).collect();
+                tracing::warn!(
+                    entries = entries.len(),
+                    "what was parked too long is discarded"
+                );
+                let act = Act {
+                    who: "retention".to_owned(),
+                    what: "discard",
+                    on: numbers.join(" "),
+                    reason: Some("parked for longer than outbox.retain_parked".to_owned()),
+                    at: self.clock.now(),
+                };
+                self.outbox.discard(entries, act).await?;
+            }
+            let Some(next) = found.next else {
+                return Ok(());
+            };
+            listing.after = next;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn forget(&self) -> Result<(), Error> {
+        let before = self.before(self.receipts);
         let mut from = EntryId::default();
         while let Some(next) = self.outbox.retire(from, before).await? {
             from = next;
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Attribute, Identity, SourceName};
+    use crate::imprint::{Customer, ImprintId, Update};
+    use crate::outbox::{
+        Arrival, Digest, Lookup, MemoryOutbox, NewEntry, ParkReason, Priority, Stated,
+    };
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn parked(id: &str, at: Timestamp) -> NewEntry {
+        let stated = Stated {
+            customer: Customer::Imprint(ImprintId::parse("CUST-1").unwrap()),
+            epoch: 0,
+            value: 1,
+            update: Update::default(),
+        };
+        NewEntry {
+            identity: Identity {
+                source: SourceName::parse("crm").unwrap(),
+                ce_source: None,
+                id: Attribute::parse(id).unwrap(),
+            },
+            event_type: Attribute::parse("customer.changed").unwrap(),
+            digest: Digest([0; 16]),
+            accepted_at: at,
+            arrival: Arrival::Park(stated, ParkReason::ForeignAddress),
+            priority: Priority::Live,
+            event: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_parked_too_long_is_discarded_and_then_forgotten() {
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000_000));
+        let outbox: Arc<dyn Outbox> = Arc::new(MemoryOutbox::default());
+        let retention = Retention {
+            outbox: Arc::clone(&outbox),
+            clock: clock.clone(),
+            receipts: DAY * 30,
+            parked: DAY * 90,
+        };
+        let state = || async {
+            let lookup = Lookup {
+                source: SourceName::parse("crm").unwrap(),
+                ce_source: None,
+                id: Attribute::parse("old").unwrap(),
+            };
+            let found = outbox.find(lookup).await.unwrap();
+            found.map(|receipt| receipt.state)
+        };
+        outbox
+            .append(vec![parked("old", clock.now())])
+            .await
+            .unwrap();
+        for (days, expected) in [
+            (89, Some(State::Parked)),
+            (2, Some(State::Discarded)),
+            (29, Some(State::Discarded)),
+            (2, None),
+        ] {
+            clock.advance(DAY * days);
+            retention.discard().await.unwrap();
+            retention.forget().await.unwrap();
+            assert_eq!(state().await, expected, "{days} days later");
+        }
+        let acts = outbox.acts(0, 10).await.unwrap();
+        assert_eq!((acts.len(), acts[0].who.as_str()), (1, "retention"));
     }
 }
