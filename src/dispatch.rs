@@ -169,6 +169,9 @@ impl<P: Partner + 'static> Dispatcher<P> {
                     break conclusion;
                 }
                 Step::Conclude(conclusion) => break conclusion,
+                Step::Ask(_) if asked == 0 && self.withdrew(place) => {
+                    break Conclusion::Postponed(self.clock.now());
+                }
                 Step::Ask(ask) if self.destination.mode() == Mode::Shadow => {
                     let now = self.clock.now();
                     self.destination.shadowed(flight.claimed.lane, &ask, now);
@@ -205,6 +208,16 @@ impl<P: Partner + 'static> Dispatcher<P> {
         }
         self.settle(settlement(&flight, decision, rules, (now, jitter)))
             .await;
+    }
+
+    /// Whether the place of a flight that has asked nothing yet was withdrawn; it is given back then.
+    fn withdrew(&self, place: Grant) -> bool {
+        let now = self.clock.now();
+        let withdrew = self.destination.is_withdrawn(place, now);
+        if withdrew {
+            self.destination.give_back(place, 0, now);
+        }
+        withdrew
     }
 
     /// Asks Imprint one thing. What does not follow from a claim itself needs leave of its own.

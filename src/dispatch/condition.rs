@@ -266,6 +266,15 @@ impl Condition {
         }
     }
 
+    /// Whether lanes may go out that were granted before it was known to be like this.
+    pub(super) fn lets_go(self, now: Timestamp) -> bool {
+        match self {
+            Self::Flowing { .. } => true,
+            Self::Throttled { until, .. } => now >= until,
+            Self::Probing { .. } | Self::Stopped { .. } => false,
+        }
+    }
+
     /// So many lanes go out.
     pub(super) fn granted(&mut self, lanes: usize) {
         if let Self::Flowing {

@@ -266,6 +266,17 @@ impl Destination {
         }
     }
 
+    /// Whether a place that was granted counts no more: while its lane was claimed, the destination came to refuse
+    /// everybody, or the operator to want nothing sent.
+    pub fn is_withdrawn(&self, place: Grant, now: Timestamp) -> bool {
+        let shared = self.shared();
+        match place {
+            _ if shared.mode == Mode::Paused => true,
+            Grant::Lanes(_) => !shared.condition.lets_go(now),
+            Grant::Probe | Grant::NotBefore(_) => false,
+        }
+    }
+
     /// Gives back what was granted and not used: fewer lanes had something to send, or a lane had nothing to ask.
     pub fn give_back(&self, granted: Grant, used: usize, now: Timestamp) {
         let unused = granted.lanes().saturating_sub(used);
@@ -456,6 +467,26 @@ mod tests {
         for mode in Mode::ALL {
             assert_eq!(Mode::parse(mode.as_str()), Some(mode));
         }
+    }
+
+    /// V8: lanes that were being claimed while the key was found refused do not go out after all.
+    #[test]
+    fn what_was_granted_before_it_stopped_is_withdrawn() {
+        let destination = unlimited();
+        let place = destination.grant(8, NOW).of_one();
+        assert!(!destination.is_withdrawn(place, NOW));
+        note(&destination, 1, News::Refused, NOW);
+        assert!(destination.is_withdrawn(place, NOW));
+        let probe = destination.grant(8, later(30));
+        assert!(!destination.is_withdrawn(probe, later(30)), "a probe goes");
+        note(&destination, 1, News::Applied, later(31));
+        assert!(!destination.is_withdrawn(place, later(31)));
+        destination.set_mode(Mode::Paused);
+        assert!(destination.is_withdrawn(place, later(31)));
+        destination.set_mode(Mode::Open);
+        note(&destination, 1, News::Throttled(None), later(32));
+        assert!(destination.is_withdrawn(place, later(32)));
+        assert!(!destination.is_withdrawn(place, later(40)), "it is over");
     }
 
     /// N18: searches and questions count, and searches get a fifth.
