@@ -28,10 +28,13 @@ use crate::ops::{Admin, Health, Ops};
 use crate::outbox::{DUE_AHEAD_MAX, Note, Outbox as _, SqliteOutbox, State};
 use crate::time::{Clock, Timestamp};
 
+mod doors;
 mod key;
 mod listeners;
 mod retention;
 mod senders;
+
+pub(crate) use self::doors::{terms, unlocked};
 
 /// The bridge, bound and about to run.
 pub struct App {
@@ -75,12 +78,13 @@ impl App {
         let (stopping, stopped) = watch::channel(false);
         let destination = Arc::new(Destination::new(config.imprint.rate, clock.now()));
         recall(&outbox, &destination, clock.now());
-        let sources = Arc::new(listeners::doors(sources)?);
+        let sources = Arc::new(doors::open(sources)?);
         let admin = Admin {
             operators: listeners::operators(&config),
             outbox: store(),
             destination: Arc::clone(&destination),
-            map_again: listeners::map_again(&config, &sources),
+            map_again: doors::map_again(&config, &sources),
+            explain: doors::explain(&config, &sources, &clock),
             backup: backup(&outbox),
             fold_max: FoldMax(config.dispatch.rules.fold_max),
             clock: clock.clone(),

@@ -13,6 +13,8 @@ use crate::telemetry::{self, Format};
 mod check;
 mod demo;
 mod desk;
+mod examples;
+mod explain;
 mod lanes;
 mod sandbox;
 mod send;
@@ -38,8 +40,10 @@ pub struct Arguments {
 enum Command {
     /// Takes events and delivers them, until it is told to stop.
     Serve(Layers),
-    /// Says everything that is wrong with the configuration, the sources, their schemas and mappings.
-    Check(Layers),
+    /// Says everything that is wrong with the configuration, the sources, their schemas, mappings and examples.
+    Check(check::Options),
+    /// Says what an event comes to and why, expression by expression; keeps and sends nothing.
+    Explain(explain::Options),
     /// Sends events from a file or from standard input to a bridge: signed, paced, in order.
     Send(send::Options),
     /// Lists entries of a running bridge by where they stand.
@@ -78,7 +82,8 @@ struct Layers {
 pub fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         Command::Serve(layers) => serve::run(&layers),
-        Command::Check(layers) => Ok(check::run(&layers)),
+        Command::Check(options) => Ok(check::run(&options)),
+        Command::Explain(options) => explain::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Events(options) => desk::events(&options),
         Command::Parked(options) => desk::parked(&options),

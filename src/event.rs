@@ -8,6 +8,9 @@ use serde_json::Value;
 
 pub mod cloudevents;
 pub mod json;
+mod show;
+
+pub use show::Show;
 
 /// The longest name of a source.
 const SOURCE_NAME_CHARS_MAX: usize = 64;

@@ -11,7 +11,7 @@
 //! and a batch is refused or kept as a whole. Whether the sender is still there when the append returns makes no
 //! difference: it may repeat the request.
 //!
-//! Nothing here knows Imprint, dispatching, or which engine the store runs on.
+//! Nothing here sends to Imprint, or knows of dispatching or which engine the store runs on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,10 +21,11 @@ use std::time::Duration;
 use actix_web::http::Method;
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::event::SourceName;
-use crate::mapping::{ForeignAddress, Mapping};
+use crate::mapping::{ForeignAddress, Frame, Mapping};
 use crate::metrics;
 use crate::outbox::{self, Outbox};
 use crate::schema::Schema;
@@ -37,12 +38,15 @@ mod accept;
 mod body;
 mod counts;
 mod examine;
+mod explain;
+mod form;
 mod handshake;
 mod header;
 mod receipt;
 mod wait;
 
 pub use examine::map_again;
+pub use explain::{Fresh, Terms, explain, explain_kept, views};
 pub use refusal::Refusal;
 
 use auth::{Authentic, Untrusted, Verifier};
@@ -74,6 +78,8 @@ pub struct Ingress {
 pub struct Source {
     /// How it proves that a request is its own.
     pub verifier: Verifier,
+    /// How its bodies are read, if they are plain JSON and no CloudEvents.
+    pub frame: Option<Frame>,
     /// Its event types.
     pub kinds: BTreeMap<String, EventKind>,
     /// Event types that are acknowledged and kept as ignored, so that the source need not filter.
@@ -88,8 +94,21 @@ pub struct EventKind {
     pub schema: Schema,
     /// What is made of it.
     pub mapping: Mapping,
+    /// Whether both read the data alone, because the data is all that the source sent.
+    pub is_plain: bool,
     /// Raised by the operator when the source restarts its counter.
     pub epoch: u32,
+}
+
+impl EventKind {
+    /// The part of an event that schema and mapping read.
+    fn view<'e>(&self, envelope: &'e Value) -> &'e Value {
+        if self.is_plain {
+            envelope.get("data").unwrap_or(&Value::Null)
+        } else {
+            envelope
+        }
+    }
 }
 
 /// Schemas and mappings are long; which type this is stands in the map around it.

@@ -12,57 +12,101 @@
 //! - `a // b`: `b` where `a` is absent, null or false, as in jq, but a fault in `a` stays a fault.
 //! - `"text"`, `7`, `true`, `false`, `null`: constants.
 //! - `{a: .x, b}`: an object, without its absent members.
+//! - `"\(.first) \(.last)"`: a text with parts. Where a part is absent, all of it is; null is refused.
+//! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. As in jq, everything but
+//!   null and false is true; what is absent is not.
 //! - Functions: `e164`, `alpha3`, `language`, `minor_units`, `months_since`, `lookup`, `trim`, `upper`, `lower`, `date`.
+//!
+//!
+//! All that runs on a compiled plan. More of jq runs on jaq, fifty times slower and behind a fence: `.[]`, `.[0:5]`,
+//! `[…]`, `as $x`, `<` and its like, `+`, `-`, `*` (whole numbers), `?`, `try … catch …`, `select`, `map`, `first`,
+//! `any`, `join` and others; a term that is refused says them all. There, too, absent is not null. An expression has one
+//! result; where it has none, it is absent.
 //!
 //! # What always holds
 //!
 //! - A field whose expression is absent is left alone; null, or a text without anything but white space, clears it.
 //! - What would have to be guessed is refused.
 //! - Nothing but the fields of the table can leave; nothing in a fault is a value of the event.
-//! - Reading an event takes as many steps as the expressions have terms; there are no loops.
+//! - Reading an event ends: the plan takes as many steps as the expressions have terms, and jaq gets a number of steps.
 //!
 //! Nothing here knows schemas, the store or HTTP, nor what time it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::event::Fault;
-use crate::imprint::{Customer, Fact, ImprintId, Leaf, LeafKind, PartnerId, Update};
+use crate::imprint::{Customer, Facet, Fact, ImprintId, Leaf, LeafKind, PartnerId, Update};
 
+mod compile;
 mod contract;
+mod explain;
+mod frame;
 mod function;
+mod jq;
 mod lower;
+mod plain;
 mod plan;
+mod reading;
 mod syntax;
+mod truth;
 
+pub use explain::{Explained, Explanation, Said, Slow};
+pub use frame::{Frame, FrameRules, Framed};
+
+use compile::Compiling;
 use contract::Form;
 use function::Table;
-use plan::{Plan, Reading, Refused};
+use plan::Plan;
+use reading::{Reading, Refused, Step};
+use truth::is_true;
 
 type Tables = BTreeMap<String, Arc<Table>>;
 
+/// The name of the rule that says which events are mapped at all.
+const WHEN: &str = "when";
 /// The name of the rule that finds the customer, and of its fault.
 const IMPRINT_ID: &str = "customer.imprint_id";
 /// The name of the rule that finds the sender's own id of the customer.
 const PARTNER_ID: &str = "customer.partner_id";
 /// The name of the rule that puts events in order.
 const VERSION: &str = "version";
+/// The name of the rule that finds the country of the flat address.
+const COUNTRY: &str = "address.country";
+/// The names of the rules that find what a change is a change of.
+const BEFORE: &str = "only_changed.before";
+const AFTER: &str = "only_changed.after";
 
 /// How the events of one type are mapped, as the configuration says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
+    /// Which events are mapped: those of which this is true. The others say nothing, and are not at fault.
+    pub when: Option<String>,
     /// Where Imprint's id of the customer stands.
     pub imprint_id: Option<String>,
     /// Where the sender's own id of the customer stands. One of the two is enough.
     pub partner_id: Option<String>,
     /// What puts the events of one customer in order; without it, they are in the order of their arrival.
     pub version: Option<VersionRule>,
+    /// The country of the flat address, where `customer_history.address.country` does not say it.
+    pub country: Option<String>,
+    /// Where the customer stands as it was and as it is, for events that carry both.
+    pub only_changed: Option<ImageRules>,
     /// An expression for each of Imprint's fields, by the field's path.
     pub update: BTreeMap<String, String>,
     /// The tables that `lookup` reads, by name.
     pub tables: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// Where the two images of a customer stand in an event that carries both: only facets that differ are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageRules {
+    /// The customer as it was; absent or null where it is new, and everything is sent.
+    pub before: String,
+    /// The customer as it is, a plain path: the fields are read from here.
+    pub after: String,
 }
 
 /// What becomes of an address that is known to be outside the USA.
@@ -96,7 +140,7 @@ pub enum Domain {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{target}: {reason} (line {line}, column {column} of `{expression}`)")]
 pub struct RuleFault {
-    /// The field, or `version`, `customer.imprint_id` or `customer.partner_id`.
+    /// The field, or the name of the rule, such as `version` or `customer.imprint_id`.
     pub target: String,
     /// Its expression.
     pub expression: String,
@@ -117,22 +161,42 @@ pub struct Mapped {
     pub version: i64,
     /// What to tell Imprint.
     pub update: Update,
+    /// Whether it sets a flat address that is known to be outside the USA, which Imprint cannot be told.
+    pub is_abroad: bool,
 }
 
 /// The compiled rules of one event type.
 #[derive(Clone, Debug)]
 pub struct Mapping {
-    imprint_id: Option<Plan>,
-    partner_id: Option<Plan>,
-    version: Option<(Domain, Plan)>,
+    when: Option<Rule>,
+    imprint_id: Option<Rule>,
+    partner_id: Option<Rule>,
+    version: Option<(Domain, Rule)>,
+    country: Option<Rule>,
+    images: Option<Images>,
     lines: Vec<Line>,
+}
+
+/// A compiled expression, and what it is for.
+#[derive(Clone, Debug)]
+struct Rule {
+    target: String,
+    expression: String,
+    plan: Plan,
+}
+
+#[derive(Clone, Debug)]
+struct Images {
+    before: Rule,
+    after: Rule,
+    after_path: Vec<Step>,
 }
 
 #[derive(Clone, Debug)]
 struct Line {
     leaf: Leaf,
     form: Form,
-    plan: Plan,
+    rule: Rule,
 }
 
 impl Mapping {
@@ -141,71 +205,98 @@ impl Mapping {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn compile(rules: &Rules) -> Result<Self, Vec<RuleFault>> {
-        let mut compiling = Compiling::new(&rules.tables);
-        let mut id = |name, rule: &Option<String>| {
-            let expression = rule.as_ref()?;
-            compiling.plan(name, expression)
-        };
-        let imprint_id = id(IMPRINT_ID, &rules.imprint_id);
-        let partner_id = id(PARTNER_ID, &rules.partner_id);
-        if rules.imprint_id.is_none() && rules.partner_id.is_none() {
-            let reason = "an event must say which customer it is about";
-            compiling.fault::<Plan>(IMPRINT_ID, "", reason);
-        }
-        let version = rules.version.as_ref().and_then(|rule| {
-            let plan = compiling.plan(VERSION, &rule.expression)?;
-            Some((rule.domain, plan))
-        });
-        let lines = rules
-            .update
-            .iter()
-            .filter_map(|(target, expression)| compiling.line(target, expression))
-            .collect();
-        if compiling.faults.is_empty() {
-            Ok(Self {
-                imprint_id,
-                partner_id,
-                version,
-                lines,
-            })
-        } else {
-            Err(compiling.faults)
-        }
+        Compiling::new(&rules.tables).mapping(rules)
     }
 
-    /// Reads an event, given whole in CloudEvents' structured form.
+    /// Reads an event; nothing where the rules leave it out.
     ///
     /// # Errors
     /// Every rule that the event cannot be read by.
-    pub fn map(&self, envelope: &Value) -> Result<Mapped, Vec<Fault>> {
-        let input = Reading::whole(envelope);
+    pub fn map(&self, event: &Value) -> Result<Option<Mapped>, Vec<Fault>> {
+        self.map_from(&Reading::whole(event))
+    }
+
+    fn map_from(&self, input: &Reading<'_>) -> Result<Option<Mapped>, Vec<Fault>> {
         let mut faults = Vec::new();
-        let customer = self.customer(&input, &mut faults);
+        if let Some(when) = &self.when {
+            match noted(&mut faults, &WHEN, when.plan.read(input)) {
+                Some(reading) if is_true(reading.value()) => {}
+                Some(_false) => return Ok(None),
+                None => return Err(faults),
+            }
+        }
+        let customer = self.customer(input, &mut faults);
         let version = match &self.version {
             None => Ok(0),
-            Some((domain, plan)) => plan
-                .read(&input)
+            Some((domain, rule)) => rule
+                .plan
+                .read(input)
                 .and_then(|reading| contract::version(*domain, &reading)),
         };
         let version = noted(&mut faults, &VERSION, version);
+        let country = self.country.as_ref().map(|rule| {
+            let reading = rule.plan.read(input);
+            reading.and_then(|reading| contract::is_abroad(&reading))
+        });
+        let country = noted(&mut faults, &COUNTRY, country.transpose());
+        let update = self.changed(self.update(input, &mut faults), input, &mut faults);
+        match (customer, version, country) {
+            (Some(customer), Some(version), Some(country)) if faults.is_empty() => {
+                let is_abroad = match country.flatten() {
+                    Some(is_abroad) => is_abroad && update.sets_address(),
+                    None => update.is_foreign(),
+                };
+                Ok(Some(Mapped {
+                    customer,
+                    version,
+                    update,
+                    is_abroad,
+                }))
+            }
+            (_, _, _) => Err(faults),
+        }
+    }
+
+    fn update(&self, input: &Reading<'_>, faults: &mut Vec<Fault>) -> Update {
         let mut update = Update::default();
         for line in &self.lines {
             let fact = line
+                .rule
                 .plan
-                .read(&input)
+                .read(input)
                 .and_then(|reading| contract::fact(line.form, reading));
-            if let Some(Some(fact)) = noted(&mut faults, &line.leaf, fact) {
+            if let Some(Some(fact)) = noted(faults, &line.leaf, fact) {
                 update.insert(line.leaf.clone(), fact);
             }
         }
-        match (customer, version) {
-            (Some(customer), Some(version)) if faults.is_empty() => Ok(Mapped {
-                customer,
-                version,
-                update,
-            }),
-            (Some(_) | None, Some(_) | None) => Err(faults),
-        }
+        update
+    }
+
+    /// What of an update is news, where the event says what the customer was before. A facet goes whole or not at all;
+    /// a field that cannot be read from the older image was another one.
+    fn changed(&self, update: Update, input: &Reading<'_>, faults: &mut Vec<Fault>) -> Update {
+        let Some(images) = &self.images else {
+            return update;
+        };
+        let before = noted(faults, &BEFORE, images.before.plan.read(input));
+        let before = before.and_then(|reading| reading.value().cloned());
+        let Some(before) = before.filter(|before| !before.is_null()) else {
+            return update;
+        };
+        let mut event = input.value().cloned().unwrap_or_default();
+        reading::put(&mut event, &images.after_path, before);
+        let older = self.update(&Reading::whole(&event), &mut Vec::new());
+        let is_new = |leaf: &Leaf| update.fact(leaf) != older.fact(leaf);
+        let facets: BTreeSet<Facet> = self
+            .targets()
+            .filter(|leaf| is_new(leaf))
+            .map(Leaf::facet)
+            .collect();
+        let news = update
+            .iter()
+            .filter(|(leaf, _)| facets.contains(&leaf.facet()));
+        news.map(|(leaf, fact)| (leaf.clone(), fact.clone()))
+            .collect()
     }
 
     /// Whom an event is about: an id that it leaves empty is none, as long as there is the other one.
@@ -213,12 +304,12 @@ impl Mapping {
         let mut asked = None;
         let mut imprint = None;
         let mut partner = None;
-        for (name, plan) in [
+        for (name, rule) in [
             (IMPRINT_ID, &self.imprint_id),
             (PARTNER_ID, &self.partner_id),
         ] {
-            let Some(plan) = plan else { continue };
-            let reading = noted(faults, &name, plan.read(input))?;
+            let Some(rule) = rule else { continue };
+            let reading = noted(faults, &name, rule.plan.read(input))?;
             if name == IMPRINT_ID {
                 imprint = noted(faults, &name, contract::imprint_id(&reading))?;
             } else {
@@ -255,68 +346,8 @@ fn noted<T>(
     result: Result<T, Refused>,
 ) -> Option<T> {
     result
-        .map_err(|refused| {
-            faults.push(Fault {
-                pointer: refused.pointer,
-                rule: refused.rule.to_owned(),
-                location: location.to_string(),
-                detail: refused.detail,
-            });
-        })
+        .map_err(|refused| faults.push(refused.into_fault(location)))
         .ok()
-}
-
-struct Compiling {
-    tables: Tables,
-    faults: Vec<RuleFault>,
-}
-
-impl Compiling {
-    fn new(tables: &BTreeMap<String, Table>) -> Self {
-        let tables = tables
-            .iter()
-            .map(|(name, table)| (name.clone(), Arc::new(table.clone())))
-            .collect();
-        Self {
-            tables,
-            faults: Vec::new(),
-        }
-    }
-
-    fn line(&mut self, target: &str, expression: &str) -> Option<Line> {
-        let plan = self.plan(target, expression);
-        let Some(leaf) = Leaf::parse(target) else {
-            return self.fault(target, expression, "Imprint's update has no such field");
-        };
-        let form = Form::of(&leaf);
-        plan.map(|plan| Line { leaf, form, plan })
-    }
-
-    fn plan(&mut self, target: &str, expression: &str) -> Option<Plan> {
-        let flaws = match lower::lower(expression, &self.tables) {
-            Ok(plan) => return Some(plan),
-            Err(flaws) => flaws,
-        };
-        self.faults.extend(flaws.into_iter().map(|flaw| RuleFault {
-            target: target.to_owned(),
-            expression: expression.to_owned(),
-            line: flaw.position.line,
-            column: flaw.position.column,
-            reason: flaw.reason,
-        }));
-        None
-    }
-
-    fn fault<T>(&mut self, target: &str, expression: &str, reason: &str) -> Option<T> {
-        self.faults.push(RuleFault {
-            target: target.to_owned(),
-            expression: expression.to_owned(),
-            line: 1,
-            column: 1,
-            reason: reason.to_owned(),
-        });
-        None
-    }
 }
 
 #[cfg(test)]
@@ -373,7 +404,8 @@ mod tests {
             object.insert("v".to_owned(), v);
         }
         let leaf = Leaf::parse(target).unwrap();
-        match (mapping(&[(target, expression)]).map(&event), expected) {
+        let mapped = mapping(&[(target, expression)]).map(&event);
+        match (mapped.map(Option::unwrap), expected) {
             (Ok(mapped), Absent) => assert!(mapped.update.is_empty(), "{expression} of {event}"),
             (Ok(mapped), Cleared) => {
                 assert_eq!(
@@ -469,19 +501,20 @@ mod tests {
             }),
             update,
             tables: serde_json::from_value(source["tables"].clone()).unwrap(),
+            ..Rules::default()
         }
     }
 
     #[test]
     fn the_example_event_comes_to_the_example_request() {
         let event = read(include_str!(
-            "../tests/examples/crm/customer-changed.event.json"
+            "../config/sources/crm/customer-changed.event.json"
         ));
         let request = read(include_str!(
-            "../tests/examples/crm/customer-changed.request.json"
+            "../config/sources/crm/customer-changed.request.json"
         ));
         let mapping = Mapping::compile(&crm()).unwrap();
-        let mapped = mapping.map(&event).unwrap();
+        let mapped = mapping.map(&event).unwrap().unwrap();
         assert_eq!(
             Value::Object(mapped.update.body(Clearing::default())),
             request["body"]
@@ -549,7 +582,7 @@ mod tests {
     /// An event of the example's shape, each of its leaves replaced or taken away at random.
     fn any_customer() -> impl Strategy<Value = Value> {
         let event = read(include_str!(
-            "../tests/examples/crm/customer-changed.event.json"
+            "../config/sources/crm/customer-changed.event.json"
         ));
         let fields: Vec<String> = event["data"]["customer"]
             .as_object()
@@ -579,7 +612,7 @@ mod tests {
         #[test]
         fn a_mapping_never_invents_a_field(event in any_customer()) {
             let mapping = Mapping::compile(&crm()).unwrap();
-            if let Ok(mapped) = mapping.map(&event) {
+            if let Ok(Some(mapped)) = mapping.map(&event) {
                 for leaf in mapped.update.leaves() {
                     prop_assert!(mapping.targets().any(|target| target == leaf));
                 }
@@ -610,7 +643,7 @@ mod tests {
             let event = json!({"data": {"customer": {
                 "imprint_customer_id": "C1", "revision": 1, "other": other,
             }}});
-            let mapped = Mapping::compile(&crm()).unwrap().map(&event).unwrap();
+            let mapped = Mapping::compile(&crm()).unwrap().map(&event).unwrap().unwrap();
             prop_assert!(mapped.update.is_empty());
         }
     }

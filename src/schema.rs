@@ -9,6 +9,8 @@
 //!
 //! Nothing here knows the mapping, the store or HTTP.
 
+use std::collections::BTreeSet;
+
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
@@ -17,6 +19,8 @@ use crate::event::Fault;
 
 /// The most faults named of one event: enough for a developer to go on with, and a cap on what one bad event costs.
 const FAULTS_MAX: usize = 100;
+/// How deep the places of a schema are listed; one that refers to itself has no end.
+const LEAF_DEPTH_MAX: usize = 16;
 /// The longest limit quoted from a schema; an `enum` can have hundreds of members.
 const LIMIT_CHARS_MAX: usize = 200;
 
@@ -87,6 +91,56 @@ impl Schema {
             .take(FAULTS_MAX)
             .map(|error| self.fault(&error))
             .collect()
+    }
+
+    /// The places that it describes and that have no places inside, as JSON Pointers; `*` stands for every item.
+    pub fn leaves(&self) -> Vec<String> {
+        let mut leaves = BTreeSet::new();
+        self.note_leaves(&self.document, "", LEAF_DEPTH_MAX, &mut leaves);
+        leaves.into_iter().collect()
+    }
+
+    fn note_leaves(
+        &self,
+        schema: &Value,
+        place: &str,
+        depth: usize,
+        leaves: &mut BTreeSet<String>,
+    ) {
+        let Some(depth) = depth.checked_sub(1) else {
+            return;
+        };
+        let inner = [
+            schema
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|reference| self.document.pointer(reference.strip_prefix('#')?)),
+            schema.get("then"),
+            schema.get("else"),
+        ];
+        let lists =
+            ["allOf", "anyOf", "oneOf"].map(|key| schema.get(key).and_then(Value::as_array));
+        let same_place = inner.into_iter().flatten();
+        for inner in same_place.chain(lists.into_iter().flatten().flatten()) {
+            self.note_leaves(inner, place, depth, leaves);
+        }
+        let properties = schema.get("properties").and_then(Value::as_object);
+        for (name, property) in properties.into_iter().flatten() {
+            let name = name.replace('~', "~0").replace('/', "~1");
+            self.note_place(property, &format!("{place}/{name}"), depth, leaves);
+        }
+        if let Some(items) = schema.get("items") {
+            self.note_place(items, &format!("{place}/*"), depth, leaves);
+        }
+    }
+
+    fn note_place(&self, schema: &Value, place: &str, depth: usize, leaves: &mut BTreeSet<String>) {
+        let mut inside = BTreeSet::new();
+        self.note_leaves(schema, place, depth, &mut inside);
+        if inside.is_empty() {
+            inside.insert(place.to_owned());
+        }
+        leaves.append(&mut inside);
     }
 
     fn fault(&self, error: &ValidationError<'_>) -> Fault {
@@ -391,7 +445,7 @@ mod tests {
         let document: Value =
             serde_json::from_str(include_str!("../schemas/crm/customer-changed.v1.json")).unwrap();
         let event: Value = serde_json::from_str(include_str!(
-            "../tests/examples/crm/customer-changed.event.json"
+            "../config/sources/crm/customer-changed.event.json"
         ))
         .unwrap();
         check(&document, &event, &[]);

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// For how long work is run to find out what it costs.
+const COST_SPAN: Duration = Duration::from_millis(20);
+
 /// A moment, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -104,6 +107,18 @@ impl Clock {
             now.fetch_add(millis(span), Ordering::SeqCst);
         }
     }
+}
+
+/// How long one run of `work` takes on average: as many runs as fit into a moment.
+#[expect(clippy::disallowed_methods, reason = "this module reads the clock")]
+pub fn cost(mut work: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    let mut runs = 0_u32;
+    while start.elapsed() < COST_SPAN || runs == 0 {
+        work();
+        runs = runs.saturating_add(1);
+    }
+    start.elapsed() / runs.max(1)
 }
 
 /// A number in `[0, 1)` from the system's source of chance; about a half if it has none to give.

@@ -1,70 +1,15 @@
-//! The two listeners, and the doors that sources come in by.
+//! The two listeners.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
-use anyhow::{Context as _, anyhow};
-use secrecy::SecretString;
+use anyhow::Context as _;
 
-use crate::config::{Config, secret, sources};
-use crate::event::SourceName;
-use crate::ingress::auth::Verifier;
-use crate::ingress::{self, EventKind, Ingress, Limits, Source};
-use crate::ops::admin::{MapAgain, Operators, ReadToken};
+use crate::config::Config;
+use crate::ingress::{self, Ingress, Limits};
+use crate::ops::admin::{Operators, ReadToken};
 use crate::ops::{self, Admin, Ops};
-
-/// The sources by name, each with its secrets read.
-pub(super) fn doors(sources: Vec<sources::Source>) -> anyhow::Result<BTreeMap<SourceName, Source>> {
-    sources
-        .into_iter()
-        .map(|source| Ok((source.name.clone(), door(source)?)))
-        .collect()
-}
-
-fn door(source: sources::Source) -> anyhow::Result<Source> {
-    let secrets = |files: &[PathBuf]| -> anyhow::Result<Vec<SecretString>> {
-        files
-            .iter()
-            .map(|file| secret::read(file).map_err(|reason| anyhow!(reason)))
-            .collect()
-    };
-    let verifier = match &source.auth {
-        sources::Auth::None => {
-            tracing::warn!(
-                source = source.name.as_str(),
-                "anybody may send as this source: it is not authenticated"
-            );
-            Ok(Verifier::none())
-        }
-        sources::Auth::Bearer(files) => Verifier::bearer(&secrets(files)?),
-        sources::Auth::StandardWebhooks(files) => Verifier::standard_webhooks(&secrets(files)?),
-    };
-    let kinds = source.kinds.into_iter().map(|(event_type, kind)| {
-        let sources::Kind {
-            schema,
-            mapping,
-            epoch,
-        } = kind;
-        (
-            event_type,
-            EventKind {
-                schema,
-                mapping,
-                epoch,
-            },
-        )
-    });
-    Ok(Source {
-        verifier: verifier.with_context(|| format!("the secrets of source {}", source.name))?,
-        kinds: kinds.collect(),
-        ignored: source.ignored,
-        allowed_origins: source.allowed_origins.into_iter().collect(),
-    })
-}
 
 /// Those who may administer, by the files of their tokens.
 pub(super) fn operators(config: &Config) -> Operators {
@@ -80,14 +25,6 @@ pub(super) fn operators(config: &Config) -> Operators {
         (name, read)
     });
     Operators::new(operators.collect())
-}
-
-/// Maps events that were kept by the sources of today.
-pub(super) fn map_again(config: &Config, sources: &Arc<BTreeMap<SourceName, Source>>) -> MapAgain {
-    let (sources, foreign_address) = (Arc::clone(sources), config.imprint.foreign_address);
-    Arc::new(move |source, event_type, event| {
-        ingress::map_again(&sources, foreign_address, (source, event_type), event)
-    })
 }
 
 /// How much is taken from a stranger.

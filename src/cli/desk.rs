@@ -40,6 +40,17 @@ pub(super) struct Bridge {
     json: bool,
 }
 
+impl Bridge {
+    /// The bridge at this address, asked with this token.
+    pub(super) const fn new(ops: String, token_file: PathBuf, json: bool) -> Self {
+        Self {
+            ops,
+            token_file,
+            json,
+        }
+    }
+}
+
 /// Which entries.
 #[derive(Debug, Args)]
 pub(super) struct Filter {

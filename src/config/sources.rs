@@ -5,17 +5,14 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::reader::{Fault, Raw, Reader};
 use super::{Config, read_file};
-use crate::event::{Attribute, SourceName};
+use crate::event::SourceName;
 use crate::imprint::Leaf;
-use crate::mapping::{Domain, Mapping, Rules, VersionRule};
+use crate::mapping::{Domain, Frame, Mapping};
 use crate::schema::Schema;
 
-/// The longest schema; a larger file is something else.
-const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
+mod rules;
 
 /// A system that sends events, as its file describes it.
 #[derive(Debug)]
@@ -24,6 +21,8 @@ pub struct Source {
     pub name: SourceName,
     /// How it shows who it is.
     pub auth: Auth,
+    /// How its bodies are read, if they are plain JSON and no CloudEvents.
+    pub frame: Option<Frame>,
     /// Its event types.
     pub kinds: BTreeMap<String, Kind>,
     /// Event types that are taken and ignored.
@@ -165,7 +164,8 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<Fault>> {
     let settings = read_file(file).map_err(|fault| vec![fault])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
     let auth = take_auth(&mut reader);
-    let tables = take_tables(&mut reader);
+    let tables = rules::tables(&mut reader);
+    let frame = rules::frame(&mut reader, &tables);
     let ignored = reader
         .take_optional(&["ignore"], Raw::texts)
         .unwrap_or_default();
@@ -174,7 +174,7 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<Fault>> {
         .unwrap_or_default();
     let mut kinds = BTreeMap::new();
     for event_type in reader.keys(&["events"]) {
-        if let Some(kind) = take_kind(&mut reader, &event_type, &tables, schemas_dir) {
+        if let Some(kind) = rules::kind(&mut reader, &event_type, &tables, schemas_dir) {
             kinds.insert(event_type, kind);
         }
     }
@@ -186,6 +186,7 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<Fault>> {
         Some(auth) if faults.is_empty() => Ok(Source {
             name,
             auth,
+            frame,
             kinds,
             ignored: ignored.into_iter().collect(),
             allowed_origins,
@@ -217,104 +218,6 @@ fn take_auth(reader: &mut Reader) -> Option<Auth> {
         }
     })?;
     Some(make(files.into_iter().map(PathBuf::from).collect()))
-}
-
-fn take_tables(reader: &mut Reader) -> BTreeMap<String, BTreeMap<String, String>> {
-    let mut tables = BTreeMap::new();
-    for table in reader.keys(&["tables"]) {
-        let mut rows = BTreeMap::new();
-        for (key, value) in reader.take_all(&["tables", &table]) {
-            match value.text() {
-                Ok(value) => {
-                    rows.insert(key, value);
-                }
-                Err(reason) => reader.fault(&["tables", &table, &key], reason),
-            }
-        }
-        tables.insert(table, rows);
-    }
-    tables
-}
-
-fn take_kind(
-    reader: &mut Reader,
-    event_type: &str,
-    tables: &BTreeMap<String, BTreeMap<String, String>>,
-    schemas_dir: &Path,
-) -> Option<Kind> {
-    let at = |key: &'static str| ["events", event_type, key];
-    if let Err(error) = Attribute::parse(event_type) {
-        reader.fault(&["events", event_type], error.to_string());
-    }
-    let schema = reader.take(&at("schema"), |raw| read_schema(schemas_dir, &raw.text()?));
-    let domain = reader.take_optional(&at("version_domain"), |raw| {
-        raw.word(&[("sequence", Domain::Sequence), ("time", Domain::Time)])
-    });
-    let version = reader.take_optional(&at("version"), Raw::text);
-    let version = match (version, domain) {
-        (Some(expression), Some(domain)) => Some(VersionRule { expression, domain }),
-        (Some(_), None) => {
-            reader.fault(
-                &at("version_domain"),
-                "is required beside version: \"sequence\" or \"time\"",
-            );
-            None
-        }
-        (None, Some(_)) => {
-            reader.fault(&at("version"), "is required beside version_domain");
-            None
-        }
-        (None, None) => None,
-    };
-    let epoch = reader
-        .take_optional(&at("epoch"), |raw| raw.whole(0, u64::from(u32::MAX)))
-        .unwrap_or(0);
-    let imprint_id =
-        reader.take_optional(&["events", event_type, "customer", "imprint_id"], Raw::text);
-    let partner_id =
-        reader.take_optional(&["events", event_type, "customer", "partner_id"], Raw::text);
-    let mut update = BTreeMap::new();
-    for (target, expression) in reader.take_all(&at("update")) {
-        match expression.text() {
-            Ok(expression) => {
-                update.insert(target, expression);
-            }
-            Err(reason) => reader.fault(&["events", event_type, "update", &target], reason),
-        }
-    }
-    let rules = Rules {
-        imprint_id,
-        partner_id,
-        version,
-        update,
-        tables: tables.clone(),
-    };
-    let mapping = Mapping::compile(&rules).map(Some).unwrap_or_else(|faults| {
-        for fault in faults {
-            reader.fault(&["events", event_type], fault.to_string());
-        }
-        None
-    });
-    Some(Kind {
-        schema: schema?,
-        mapping: mapping?,
-        epoch: u32::try_from(epoch).ok()?,
-    })
-}
-
-fn read_schema(folder: &Path, name: &str) -> Result<Schema, String> {
-    let path = folder.join(name);
-    let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
-    if fs::metadata(&path).map_err(unreadable)?.len() > SCHEMA_BYTES_MAX {
-        return Err(format!(
-            "{} is longer than {SCHEMA_BYTES_MAX} bytes",
-            path.display()
-        ));
-    }
-    let content = fs::read(&path).map_err(unreadable)?;
-    let document: Value = serde_json::from_slice(&content)
-        .map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
-    Schema::compile(name, &document).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn stray(path: &Path, reason: String) -> Fault {

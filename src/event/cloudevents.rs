@@ -104,7 +104,24 @@ pub fn in_batch(index: usize, faults: Vec<Fault>) -> Vec<Fault> {
     named.collect()
 }
 
-fn parse(body: &[u8]) -> Result<Value, Vec<Fault>> {
+/// Whether a media type is JSON that is none of the types of CloudEvents, in UTF-8.
+pub fn is_plain_json(content_type: &str) -> bool {
+    is_json_text(content_type)
+}
+
+/// One event out of its structured form.
+///
+/// # Errors
+/// All that is wrong with its attributes.
+pub fn event(source: &SourceName, envelope: Value) -> Result<ChangeEvent, Vec<Fault>> {
+    structured(source, envelope)
+}
+
+/// Reads JSON as every body is read: no duplicate keys, no surprises.
+///
+/// # Errors
+/// The one thing that ends the reading.
+pub fn parse(body: &[u8]) -> Result<Value, Vec<Fault>> {
     json::parse(body).map_err(|error| {
         vec![Fault {
             pointer: String::new(),

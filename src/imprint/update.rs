@@ -107,10 +107,14 @@ impl Update {
         let country = Leaf::parse(COUNTRY).and_then(|leaf| self.0.get(&leaf));
         let is_abroad =
             matches!(country, Some(Fact::Set(Value::String(country))) if country != HOME);
-        is_abroad
-            && self
-                .iter()
-                .any(|(leaf, fact)| leaf.facet() == Facet::Address && *fact != Fact::Cleared)
+        is_abroad && self.sets_address()
+    }
+
+    /// Whether it sets a line of the flat address.
+    pub fn sets_address(&self) -> bool {
+        let sets =
+            |(leaf, fact): (&Leaf, &Fact)| leaf.facet() == Facet::Address && *fact != Fact::Cleared;
+        self.iter().any(sets)
     }
 
     /// The same without the flat address.

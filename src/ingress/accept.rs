@@ -1,14 +1,13 @@
 //! Accepting events. The only effect is one idempotent append, so it is right whether or not the sender hears of it.
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use crate::event::cloudevents::{self, Decoded, Message, Mode};
-use crate::event::{Attribute, Fault, SourceName};
-use crate::ingress::auth::{Authentic, Why};
-use crate::ingress::examine::Examination;
-use crate::ingress::header::{Line, only};
+use crate::event::{Attribute, Fault};
+use crate::ingress::examine::{Entering, Examination};
+use crate::ingress::form::Form;
+use crate::ingress::header::only;
 use crate::ingress::{Ingress, Refusal, Source, body, store_failed, wait};
 use crate::outbox::{Appended, Kept, NewEntry, Priority, State};
 
@@ -22,78 +21,25 @@ pub(super) async fn accept(
     payload: &mut web::Payload,
 ) -> Result<HttpResponse, Refusal> {
     let (name, source) = ingress.source(request)?;
-    let form = Form::of(request.headers())?;
+    let form = Form::of(source, request.headers())?;
     let body = body::collect(request.headers(), payload, &ingress.limits).await?;
     let body = ingress.verify(source, request, body)?;
     let events = form.decode(name, body.content(), ingress.limits.batch_events_max)?;
     form.bind(&body, &events)
         .map_err(|why| ingress.unauthenticated(source, why))?;
     let priority = priority(request.headers());
-    let entries = examination(ingress, source, (form.mode, priority)).entries(events)?;
+    let entering = Entering {
+        accepted_at: ingress.clock.now(),
+        priority,
+        digest_key: ingress.outbox.digest_key(),
+    };
+    let entries = examination(ingress, source, form.is_batch()).entries(events, &entering)?;
     let ids: Vec<_> = entries
         .iter()
         .map(|entry| entry.identity.id.clone())
         .collect();
-    let kept = append(ingress, form.mode, entries).await?;
+    let kept = append(ingress, form.is_batch(), entries).await?;
     Ok(answer(ingress, request.headers(), &ids, &kept).await)
-}
-
-/// How events lie in a request, as its head says.
-struct Form<'a> {
-    mode: Mode,
-    content_type: &'a str,
-    headers: Vec<(&'a str, &'a [u8])>,
-}
-
-impl<'a> Form<'a> {
-    fn of(headers: &'a HeaderMap) -> Result<Self, Refusal> {
-        let is_plain = match only(headers, CONTENT_ENCODING.as_str()) {
-            Line::Absent => true,
-            Line::Text(encoding) => encoding.eq_ignore_ascii_case("identity"),
-            Line::Unreadable => false,
-        };
-        let content_type = only(headers, CONTENT_TYPE.as_str())
-            .text()
-            .filter(|_| is_plain)
-            .ok_or(Refusal::UnsupportedMediaType)?;
-        let headers: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
-        let mode = Mode::of(content_type, &headers).ok_or(Refusal::UnsupportedMediaType)?;
-        Ok(Self {
-            mode,
-            content_type,
-            headers,
-        })
-    }
-
-    fn decode(
-        &self,
-        source: &SourceName,
-        body: &[u8],
-        events_max: usize,
-    ) -> Result<Decoded, Refusal> {
-        let message = Message {
-            mode: self.mode,
-            headers: &self.headers,
-            content_type: self.content_type,
-            body,
-        };
-        cloudevents::decode(source, message, events_max).map_err(Refusal::Malformed)
-    }
-
-    /// In binary mode the id is a header, which no signature covers: it must be the id that is signed.
-    fn bind<T>(&self, authentic: &Authentic<T>, events: &Decoded) -> Result<(), Why> {
-        let is_bound = match self.mode {
-            Mode::Structured | Mode::Batch => true,
-            Mode::Binary => events
-                .iter()
-                .flatten()
-                .all(|event| authentic.is_about(&event.identity.id)),
-        };
-        is_bound.then_some(()).ok_or(Why::Mismatch)
-    }
 }
 
 /// What is sent with the lowest urgency of RFC 9218, "background", goes behind everything live.
@@ -105,28 +51,24 @@ fn priority(headers: &HeaderMap) -> Priority {
     }
 }
 
-fn examination<'a>(
-    ingress: &Ingress,
-    source: &'a Source,
-    (mode, priority): (Mode, Priority),
-) -> Examination<'a> {
+fn examination<'a>(ingress: &Ingress, source: &'a Source, is_batch: bool) -> Examination<'a> {
     Examination {
         source,
-        mode,
-        accepted_at: ingress.clock.now(),
+        is_batch,
         newest: ingress.clock.wall().after(ingress.limits.version_ahead_max),
         foreign_address: ingress.limits.foreign_address,
-        priority,
-        digest_key: ingress.outbox.digest_key(),
     }
 }
 
 async fn append(
     ingress: &Ingress,
-    mode: Mode,
+    is_batch: bool,
     entries: Vec<NewEntry>,
 ) -> Result<Vec<Kept>, Refusal> {
     let sent = entries.len();
+    if sent == 0 {
+        return Ok(Vec::new());
+    }
     let appended = ingress.outbox.append(entries).await;
     match appended.map_err(|error| store_failed(&error))? {
         Appended::Kept(kept) if kept.len() == sent => {
@@ -134,15 +76,16 @@ async fn append(
             Ok(kept)
         }
         Appended::Kept(_) => Err(Refusal::Internal),
-        Appended::Conflict(indexes) => Err(Refusal::Conflict(conflicts(mode, &indexes))),
+        Appended::Conflict(indexes) => Err(Refusal::Conflict(conflicts(is_batch, &indexes))),
     }
 }
 
-fn conflicts(mode: Mode, indexes: &[usize]) -> Vec<Fault> {
+fn conflicts(is_batch: bool, indexes: &[usize]) -> Vec<Fault> {
     let conflict = |index: &usize| Fault {
-        pointer: match mode {
-            Mode::Batch => format!("/{index}"),
-            Mode::Structured | Mode::Binary => String::new(),
+        pointer: if is_batch {
+            format!("/{index}")
+        } else {
+            String::new()
         },
         rule: "conflict".to_owned(),
         location: "identity".to_owned(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use hmac::Mac as _;
 use serde_json::Value;
 
-use crate::event::cloudevents::{self, Mode};
+use crate::event::cloudevents;
 use crate::event::{Attribute, ChangeEvent, Fault, SourceName};
 use crate::ingress::auth::hmac_sha256;
 use crate::ingress::{EventKind, Refusal, Source};
@@ -19,19 +19,26 @@ use crate::time::Timestamp;
 pub(super) struct Examination<'a> {
     /// Whose they are.
     pub(super) source: &'a Source,
-    /// How they lay in the request: faults of a batch name the event.
-    pub(super) mode: Mode,
-    /// When they are accepted, if they are.
-    pub(super) accepted_at: Timestamp,
+    /// Whether there can be several: faults name the event then.
+    pub(super) is_batch: bool,
     /// The newest moment that a version may name.
     pub(super) newest: Timestamp,
     /// What becomes of an address outside the USA.
     pub(super) foreign_address: ForeignAddress,
+}
+
+/// What the entries of a request have in common.
+pub(super) struct Entering {
+    /// When they are accepted, if they are.
+    pub(super) accepted_at: Timestamp,
     /// Who goes before them.
     pub(super) priority: Priority,
     /// The key under which contents are digested.
     pub(super) digest_key: [u8; 32],
 }
+
+/// What becomes of one event.
+pub(super) type Examined = Result<Arrival, Refusal>;
 
 /// What kind of fault an event has. The first one that any event of a request has decides what the answer is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +55,17 @@ struct Faulty {
     faults: Vec<Fault>,
 }
 
+impl Faulty {
+    fn into_refusal(self) -> Refusal {
+        match self.class {
+            Class::Malformed => Refusal::Malformed(self.faults),
+            Class::UnknownEventType => Refusal::UnknownEventType(self.faults),
+            Class::Invalid => Refusal::Invalid(self.faults),
+            Class::Unmappable => Refusal::Unmappable(self.faults),
+        }
+    }
+}
+
 impl Class {
     const fn of(self, faults: Vec<Fault>) -> Faulty {
         Faulty {
@@ -59,34 +77,44 @@ impl Class {
 
 impl Examination<'_> {
     /// Makes an entry of every event, or says everything that is wrong.
-    pub(super) fn entries(&self, events: cloudevents::Decoded) -> Result<Vec<NewEntry>, Refusal> {
+    pub(super) fn entries(
+        &self,
+        events: cloudevents::Decoded,
+        entering: &Entering,
+    ) -> Result<Vec<NewEntry>, Refusal> {
         let mut entries = Vec::with_capacity(events.len());
         let mut faulty = Vec::new();
         for (index, event) in events.into_iter().enumerate() {
-            let entry = event
-                .map_err(|faults| Class::Malformed.of(faults))
-                .and_then(|event| {
-                    self.entry(event)
-                        .map_err(|faulty| self.named(index, faulty))
-                });
-            match entry {
-                Ok(entry) => entries.push(entry),
+            match self.event(index, event) {
+                Ok((event, arrival)) => entries.push(entering.entry(event, arrival)),
                 Err(event) => faulty.push(event),
             }
         }
         refusal(faulty).map_or(Ok(entries), Err)
     }
 
-    fn entry(&self, event: ChangeEvent) -> Result<NewEntry, Faulty> {
-        Ok(NewEntry {
-            arrival: self.arrival(&event)?,
-            digest: self.digest(&event),
-            accepted_at: self.accepted_at,
-            priority: self.priority,
-            event: event.envelope.to_string().into_bytes(),
-            event_type: event.event_type,
-            identity: event.identity,
-        })
+    /// What becomes of one event.
+    pub(super) fn examined(
+        &self,
+        index: usize,
+        event: Result<ChangeEvent, Vec<Fault>>,
+    ) -> Examined {
+        match self.event(index, event) {
+            Ok((_, arrival)) => Ok(arrival),
+            Err(faulty) => Err(faulty.into_refusal()),
+        }
+    }
+
+    fn event(
+        &self,
+        index: usize,
+        event: Result<ChangeEvent, Vec<Fault>>,
+    ) -> Result<(ChangeEvent, Arrival), Faulty> {
+        let event = event.map_err(|faults| Class::Malformed.of(faults))?;
+        let arrival = self
+            .arrival(&event)
+            .map_err(|faulty| self.named(index, faulty))?;
+        Ok((event, arrival))
     }
 
     fn arrival(&self, event: &ChangeEvent) -> Result<Arrival, Faulty> {
@@ -101,35 +129,19 @@ impl Examination<'_> {
     }
 
     fn mapped(&self, kind: &EventKind, envelope: &Value) -> Result<Arrival, Faulty> {
-        let faults = kind.schema.faults(envelope);
-        if !faults.is_empty() {
-            return Err(Class::Invalid.of(faults));
-        }
-        let mapped = kind
-            .mapping
-            .map(envelope)
-            .map_err(|faults| Class::Unmappable.of(faults))?;
-        if self.is_ahead(kind, mapped.version) {
+        let Some((stated, is_abroad)) = stated(kind, envelope)? else {
+            return Ok(Arrival::Ignore);
+        };
+        if self.is_ahead(kind, stated.value) {
             return Err(Class::Unmappable.of(vec![version_ahead()]));
         }
-        if mapped.update.is_empty() {
-            return Ok(Arrival::Ignore);
-        }
-        let (update, foreign) = match self.foreign_address {
-            _ if !mapped.update.is_foreign() => (mapped.update, false),
-            ForeignAddress::Park => (mapped.update, true),
-            ForeignAddress::Skip => (mapped.update.without_address(), false),
-        };
-        let stated = Stated {
-            customer: mapped.customer,
-            epoch: kind.epoch,
-            value: mapped.version,
-            update,
-        };
-        Ok(if foreign {
-            Arrival::Park(stated, ParkReason::ForeignAddress)
-        } else {
-            Arrival::Wait(stated)
+        Ok(match self.foreign_address {
+            _ if !is_abroad => Arrival::Wait(stated),
+            ForeignAddress::Park => Arrival::Park(stated, ParkReason::ForeignAddress),
+            ForeignAddress::Skip => match without_address(stated) {
+                stated if stated.update.is_empty() => Arrival::Ignore,
+                stated => Arrival::Wait(stated),
+            },
         })
     }
 
@@ -138,6 +150,30 @@ impl Examination<'_> {
         match kind.mapping.version_domain() {
             Some(Domain::Time) => version > self.newest.as_millis().saturating_mul(1000),
             Some(Domain::Sequence) | None => false,
+        }
+    }
+
+    fn named(&self, index: usize, faulty: Faulty) -> Faulty {
+        if !self.is_batch {
+            return faulty;
+        }
+        Faulty {
+            faults: cloudevents::in_batch(index, faulty.faults),
+            ..faulty
+        }
+    }
+}
+
+impl Entering {
+    fn entry(&self, event: ChangeEvent, arrival: Arrival) -> NewEntry {
+        NewEntry {
+            arrival,
+            digest: self.digest(&event),
+            accepted_at: self.accepted_at,
+            priority: self.priority,
+            event: event.envelope.to_string().into_bytes(),
+            event_type: event.event_type,
+            identity: event.identity,
         }
     }
 
@@ -157,15 +193,37 @@ impl Examination<'_> {
         }
         Digest(digest)
     }
+}
 
-    fn named(&self, index: usize, faulty: Faulty) -> Faulty {
-        match self.mode {
-            Mode::Batch => Faulty {
-                faults: cloudevents::in_batch(index, faulty.faults),
-                ..faulty
-            },
-            Mode::Structured | Mode::Binary => faulty,
-        }
+/// What an event states by the schema and the mapping of its type, and whether its address is known to be abroad;
+/// nothing where the mapping leaves it out or finds nothing to say.
+fn stated(kind: &EventKind, envelope: &Value) -> Result<Option<(Stated, bool)>, Faulty> {
+    let event = kind.view(envelope);
+    let faults = kind.schema.faults(event);
+    if !faults.is_empty() {
+        return Err(Class::Invalid.of(faults));
+    }
+    let mapped = kind
+        .mapping
+        .map(event)
+        .map_err(|faults| Class::Unmappable.of(faults))?;
+    Ok(mapped
+        .filter(|mapped| !mapped.update.is_empty())
+        .map(|mapped| {
+            let stated = Stated {
+                customer: mapped.customer,
+                epoch: kind.epoch,
+                value: mapped.version,
+                update: mapped.update,
+            };
+            (stated, mapped.is_abroad)
+        }))
+}
+
+fn without_address(stated: Stated) -> Stated {
+    Stated {
+        update: stated.update.without_address(),
+        ..stated
     }
 }
 
@@ -198,26 +256,20 @@ pub fn map_again(
         })?;
     let envelope: Value = serde_json::from_slice(event)
         .map_err(|_unreadable| fault("unreadable", "What was kept of the event cannot be read."))?;
-    let faults = kind.schema.faults(&envelope);
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let mapped = kind.mapping.map(&envelope)?;
-    let update = match foreign_address {
-        _ if !mapped.update.is_foreign() => mapped.update,
-        ForeignAddress::Skip => mapped.update.without_address(),
+    let stated = stated(kind, &envelope).map_err(|faulty| faulty.faults)?;
+    let (stated, is_abroad) = stated.ok_or_else(|| {
+        let detail = "By the mapping of today, the event has nothing to say.";
+        fault("ignored", detail)
+    })?;
+    match foreign_address {
+        _ if !is_abroad => Ok(stated),
+        ForeignAddress::Skip => Ok(without_address(stated)),
         ForeignAddress::Park => {
             let detail =
                 "The address is outside the USA; imprint.foreign_address = \"skip\" leaves it out.";
-            return Err(fault("foreign_address", detail));
+            Err(fault("foreign_address", detail))
         }
-    };
-    Ok(Stated {
-        customer: mapped.customer,
-        epoch: kind.epoch,
-        value: mapped.version,
-        update,
-    })
+    }
 }
 
 /// The faults of the class that decides stand first: they are the ones the answer is about.
@@ -225,12 +277,7 @@ fn refusal(mut faulty: Vec<Faulty>) -> Option<Refusal> {
     faulty.sort_by_key(|event| event.class);
     let class = faulty.first()?.class;
     let faults = faulty.into_iter().flat_map(|event| event.faults).collect();
-    Some(match class {
-        Class::Malformed => Refusal::Malformed(faults),
-        Class::UnknownEventType => Refusal::UnknownEventType(faults),
-        Class::Invalid => Refusal::Invalid(faults),
-        Class::Unmappable => Refusal::Unmappable(faults),
-    })
+    Some(class.of(faults).into_refusal())
 }
 
 fn unknown_event_type() -> Fault {

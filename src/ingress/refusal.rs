@@ -154,7 +154,8 @@ impl Refusal {
         text.to_owned()
     }
 
-    fn faults(&self) -> &[Fault] {
+    /// What is wrong with the events of the request, if it is them.
+    pub fn faults(&self) -> &[Fault] {
         match self {
             Self::Malformed(faults)
             | Self::Conflict(faults)

@@ -184,9 +184,11 @@ fn source(verifier: Verifier) -> Source {
         schema: Schema::compile("customer", &schema()).unwrap(),
         mapping: mapping(domain),
         epoch: 2,
+        is_plain: false,
     };
     Source {
         verifier,
+        frame: None,
         kinds: [
             ("customer.changed".to_owned(), kind(Domain::Sequence)),
             ("customer.timed".to_owned(), kind(Domain::Time)),

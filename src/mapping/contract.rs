@@ -3,11 +3,15 @@
 use serde_json::Value;
 
 use super::function::{Refusal, calendar};
-use super::plan::{Found, Reading, Refused, is_cleared};
+use super::plan::Plan;
+use super::reading::{Found, Reading, Refused};
+use super::truth::is_cleared;
 use super::{Domain, Fact, ImprintId, Leaf, LeafKind, PartnerId};
 
 /// The longest email address that mail can be sent to (RFC 5321).
 const EMAIL_BYTES_MAX: usize = 254;
+/// The country that the flat address is in.
+const HOME: &str = "USA";
 /// The most digits of a phone number in E.164.
 const PHONE_DIGITS_MAX: usize = 15;
 
@@ -17,6 +21,10 @@ pub(super) enum Form {
     Text,
     Email,
     Phone,
+    Language,
+    Country,
+    Currency,
+    Moment,
     Integer,
     Open,
 }
@@ -30,6 +38,10 @@ impl Form {
             LeafKind::Text => match leaf.to_string().as_str() {
                 "email" | "customer_history.email" => Self::Email,
                 "phone" | "customer_history.phone" => Self::Phone,
+                "preferred_language" | "customer_history.preferred_language" => Self::Language,
+                "customer_history.address.country" => Self::Country,
+                "customer_history.ltv_currency" => Self::Currency,
+                "customer_history.account_created_at" => Self::Moment,
                 _text => Self::Text,
             },
         }
@@ -41,6 +53,10 @@ impl Form {
             Self::Text => "text",
             Self::Email => "email",
             Self::Phone => "phone",
+            Self::Language => "language",
+            Self::Country => "country",
+            Self::Currency => "currency",
+            Self::Moment => "moment",
             Self::Integer => "integer",
             Self::Open => "open",
         }
@@ -59,6 +75,22 @@ impl Form {
             Self::Phone => (
                 value.as_str().is_some_and(is_e164),
                 "The value is not a phone number in E.164, + and digits; e164 would make it one.",
+            ),
+            Self::Language => (
+                value.as_str().is_some_and(is_language),
+                "The value is not a language code of two letters; language would make it one.",
+            ),
+            Self::Country => (
+                value.as_str().is_some_and(is_country),
+                "The value is not a country code of three letters; alpha3 would make it one.",
+            ),
+            Self::Currency => (
+                value.as_str().is_some_and(is_currency),
+                "The value is not a currency code of three letters.",
+            ),
+            Self::Moment => (
+                value.as_str().and_then(calendar::microseconds).is_some(),
+                "The value is not an RFC 3339 moment.",
             ),
             Self::Integer => (
                 value.is_i64(),
@@ -84,6 +116,27 @@ pub(super) fn fact(form: Form, reading: Reading<'_>) -> Result<Option<Fact>, Ref
     match reading.found {
         Found::There(value) => Ok(Some(Fact::from_value(value.into_owned()))),
         Found::Absent => Ok(None),
+    }
+}
+
+/// The constants that an expression can come to and a leaf of this form does not take.
+pub(super) fn wrong_constants(form: Form, plan: &Plan) -> Vec<Refusal> {
+    let wrong = |value: Value| {
+        (!is_cleared(&value))
+            .then(|| form.refusal(&value))
+            .flatten()
+    };
+    plan.constants().into_iter().filter_map(wrong).collect()
+}
+
+/// Whether the country that a reading names is another one than the USA; nothing where it names none.
+pub(super) fn is_abroad(reading: &Reading<'_>) -> Result<Option<bool>, Refused> {
+    let Some(value) = named(reading) else {
+        return Ok(None);
+    };
+    match Form::Country.refusal(value) {
+        Some(refusal) => Err(reading.refused(Form::Country.name(), refusal)),
+        None => Ok(Some(value != HOME)),
     }
 }
 
@@ -153,6 +206,19 @@ fn whole(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
     is_whole.then(|| text.parse().ok()).flatten()
+}
+
+fn is_language(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_lowercase())
+}
+
+fn is_country(text: &str) -> bool {
+    let is_upper = text.bytes().all(|byte| byte.is_ascii_uppercase());
+    is_upper && rust_iso3166::from_alpha3(text).is_some()
+}
+
+fn is_currency(text: &str) -> bool {
+    iso_currency::Currency::from_code(text).is_some()
 }
 
 fn is_email(text: &str) -> bool {
@@ -249,7 +315,7 @@ mod tests {
             assert_eq!(mapping.version_domain(), Some(domain));
             mapping
                 .map(&json!({"id": "C1", "v": v}))
-                .map(|mapped| mapped.version)
+                .map(|mapped| mapped.unwrap().version)
                 .map_err(|faults| (faults[0].rule.clone(), faults[0].pointer.clone()))
         };
         let refused = || Err(("version".to_owned(), "/v".to_owned()));
@@ -280,7 +346,14 @@ mod tests {
         ] {
             assert_eq!(version(Domain::Time, v.clone()), expected, "{v}");
         }
-        assert_eq!(mapping(&[]).map(&json!({"id": "C1"})).unwrap().version, 0);
+        assert_eq!(
+            mapping(&[])
+                .map(&json!({"id": "C1"}))
+                .unwrap()
+                .unwrap()
+                .version,
+            0
+        );
         assert_eq!(mapping(&[]).version_domain(), None);
     }
 
@@ -344,7 +417,10 @@ mod tests {
         ];
         for (rules, event, expected) in table {
             let mapped = Mapping::compile(rules).unwrap().map(&event);
-            let customer = mapped.as_ref().ok().map(|mapped| &mapped.customer);
+            let customer = mapped
+                .as_ref()
+                .ok()
+                .map(|mapped| &mapped.as_ref().unwrap().customer);
             let ids = customer.map(|customer| {
                 let imprint = customer.imprint().map(ImprintId::as_str);
                 (imprint, customer.partner().map(PartnerId::as_str))

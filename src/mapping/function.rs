@@ -9,7 +9,9 @@ use std::sync::Arc;
 use rlibphonenumber::Region;
 use serde_json::Value;
 
-use super::plan::{Found, Plan, Reading, Refused, is_cleared};
+use super::plan::Plan;
+use super::reading::{Found, Reading, Refused};
+use super::truth::is_cleared;
 
 pub(super) mod calendar;
 pub(super) mod country;
@@ -125,6 +127,22 @@ pub(super) enum Function {
 }
 
 impl Call {
+    /// The two expressions it takes, if it does.
+    pub(super) fn terms(&self) -> Option<&(Plan, Plan)> {
+        match &self.function {
+            Function::Terms { terms, .. } => Some(terms),
+            Function::Text(_) | Function::Phone(_) | Function::Lookup(_) => None,
+        }
+    }
+
+    /// The constants that it can come to.
+    pub(super) fn constants(&self) -> Vec<Value> {
+        match &self.function {
+            Function::Lookup(table) => table.values().map(|to| Value::from(to.as_str())).collect(),
+            Function::Text(_) | Function::Phone(_) | Function::Terms { .. } => Vec::new(),
+        }
+    }
+
     /// Calls it on `input`.
     pub(super) fn read<'a>(&'a self, input: &Reading<'a>) -> Result<Reading<'a>, Refused> {
         match &self.function {
@@ -169,7 +187,7 @@ impl Call {
 
     /// The first argument decides whether anything is said at all; once it is, the second cannot be missing, because
     /// what it would have been cannot be guessed.
-    fn on_terms<'a>(
+    pub(super) fn on_terms<'a>(
         &self,
         first: &Reading<'a>,
         second: &Reading<'a>,

@@ -2,19 +2,16 @@
 //!
 //! A plan is a tree without loops, so reading ends after as many steps as the expression has. Values are borrowed from
 //! the event until something new has to be made of them.
-//!
-//! What is read is *absent*, null or a value, and the first two are kept apart all the way: absent means that the event
-//! says nothing, null that the source has no value any more. Every reading remembers which place of the event it came
-//! from, for faults and explanations.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::function::{Call, Refusal};
-
-static NULL: Value = Value::Null;
+use super::function::Call;
+use super::jq::Program;
+use super::reading::{Found, Reading, Refused, Step, pointer};
+use super::truth::{is_true, part, same};
 
 /// A compiled expression.
 #[derive(Clone, Debug)]
@@ -34,42 +31,24 @@ pub(super) enum Plan {
     Object(Vec<(String, Self)>),
     /// A function.
     Call(Call),
-}
-
-/// One step of a path.
-#[derive(Clone, Debug)]
-pub(super) enum Step {
-    /// Into a member of an object.
-    Key(String),
-    /// Into an item of an array.
-    Index(usize),
-}
-
-/// What a plan found.
-#[derive(Clone)]
-pub(super) enum Found<'a> {
-    /// The event says nothing.
-    Absent,
-    /// The event says this; null is "no value any more".
-    There(Cow<'a, Value>),
-}
-
-/// What a plan found, and the way to the place in the event where it did.
-#[derive(Clone)]
-pub(super) struct Reading<'a> {
-    pub(super) found: Found<'a>,
-    origin: Vec<&'a Step>,
-}
-
-/// An event cannot be read as the expression asks.
-#[derive(Debug)]
-pub(super) struct Refused {
-    /// `path`, or the name of the function.
-    pub(super) rule: &'static str,
-    /// The place in the event, as a JSON Pointer.
-    pub(super) pointer: String,
-    /// Why, without any value.
-    pub(super) detail: String,
+    /// `if a then b elif c then d else e end`
+    Choice(Vec<(Self, Self)>, Box<Self>),
+    /// `a == b`, or `a != b` where `wanted` is false.
+    Same {
+        sides: Box<(Self, Self)>,
+        wanted: bool,
+    },
+    /// `a or b`, or `a and b`: the first side is the answer if it is `decisive`.
+    Logic {
+        sides: Box<(Self, Self)>,
+        decisive: bool,
+    },
+    /// `not`
+    Not,
+    /// `"a \\(.b)"`: absent where a part is absent, because half a text would be an invention.
+    Text(Vec<Self>),
+    /// Whatever else jq can say.
+    Jq(Arc<Program>),
 }
 
 impl Plan {
@@ -83,26 +62,206 @@ impl Plan {
             Self::Literal(value) => Ok(input.with(Found::There(Cow::Borrowed(value)))),
             Self::Object(members) => object(members, input),
             Self::Call(call) => call.read(input),
+            Self::Choice(branches, otherwise) => choice(branches, otherwise, input),
+            Self::Same { sides, wanted } => {
+                let (left, right) = (sides.0.read(input)?, sides.1.read(input)?);
+                let answer = same(left.value(), right.value()) == *wanted;
+                Ok(input.made(Value::Bool(answer)))
+            }
+            Self::Logic { sides, decisive } => {
+                let mut answer = is_true(sides.0.read(input)?.value());
+                if answer != *decisive {
+                    answer = is_true(sides.1.read(input)?.value());
+                }
+                Ok(input.made(Value::Bool(answer)))
+            }
+            Self::Not => Ok(input.made(Value::Bool(!is_true(input.value())))),
+            Self::Text(parts) => text(parts, input),
+            Self::Jq(program) => program.run(input),
         }
     }
+}
+
+impl Plan {
+    /// Whether some of it runs on jaq.
+    pub(super) fn is_slow(&self) -> bool {
+        match self {
+            Self::Input | Self::Literal(_) | Self::Not => false,
+            Self::Jq(_) => true,
+            Self::Path(from, _) => from.is_slow(),
+            Self::Pipe(one, other) | Self::Otherwise(one, other) => {
+                one.is_slow() || other.is_slow()
+            }
+            Self::Object(members) => members.iter().any(|(_, member)| member.is_slow()),
+            Self::Call(call) => call
+                .terms()
+                .is_some_and(|(one, other)| one.is_slow() || other.is_slow()),
+            Self::Choice(branches, otherwise) => {
+                let mut plans = branches
+                    .iter()
+                    .flat_map(|(condition, result)| [condition, result]);
+                otherwise.is_slow() || plans.any(Self::is_slow)
+            }
+            Self::Same { sides, .. } | Self::Logic { sides, .. } => {
+                sides.0.is_slow() || sides.1.is_slow()
+            }
+            Self::Text(parts) => parts.iter().any(Self::is_slow),
+        }
+    }
+
+    /// The constants that it can come to.
+    pub(super) fn constants(&self) -> Vec<Value> {
+        match self {
+            Self::Literal(value) => vec![value.clone()],
+            Self::Pipe(_, then) => then.constants(),
+            Self::Otherwise(first, other) => [first.constants(), other.constants()].concat(),
+            Self::Choice(branches, otherwise) => {
+                let results = branches.iter().flat_map(|(_, result)| result.constants());
+                results.chain(otherwise.constants()).collect()
+            }
+            Self::Call(call) => call.constants(),
+            Self::Input
+            | Self::Path(..)
+            | Self::Object(_)
+            | Self::Same { .. }
+            | Self::Logic { .. }
+            | Self::Not
+            | Self::Text(_)
+            | Self::Jq(_) => Vec::new(),
+        }
+    }
+
+    /// Notes the places that it reads in every event.
+    pub(super) fn places(&self, places: &mut Vec<String>) {
+        self.places_from(&[Vec::new()], places);
+    }
+
+    /// Notes the places, and says where its own result can come from.
+    fn places_from(&self, from: &[Vec<Step>], places: &mut Vec<String>) -> Vec<Vec<Step>> {
+        match self {
+            Self::Input => from.to_vec(),
+            Self::Path(inner, steps) => {
+                let from = inner.places_from(from, places);
+                let on = |way: Vec<Step>| [way, steps.clone()].concat();
+                let ways: Vec<_> = from.into_iter().map(on).collect();
+                places.extend(ways.iter().map(|way| pointer(way.iter())));
+                ways
+            }
+            Self::Pipe(first, then) => {
+                let from = first.places_from(from, places);
+                then.places_from(&from, places)
+            }
+            Self::Otherwise(first, other) => {
+                let first = first.places_from(from, places);
+                [first, other.places_from(from, places)].concat()
+            }
+            Self::Choice(branches, otherwise) => {
+                let mut ways = otherwise.places_from(from, places);
+                for (condition, result) in branches {
+                    condition.places_from(from, places);
+                    ways.extend(result.places_from(from, places));
+                }
+                ways
+            }
+            Self::Call(call) => {
+                if let Some((one, other)) = call.terms() {
+                    one.places_from(from, places);
+                    other.places_from(from, places);
+                }
+                Vec::new()
+            }
+            Self::Same { sides, .. } | Self::Logic { sides, .. } => {
+                sides.0.places_from(from, places);
+                sides.1.places_from(from, places);
+                Vec::new()
+            }
+            Self::Object(members) => {
+                for (_, member) in members {
+                    member.places_from(from, places);
+                }
+                Vec::new()
+            }
+            Self::Text(parts) => {
+                for part in parts {
+                    part.places_from(from, places);
+                }
+                Vec::new()
+            }
+            Self::Literal(_) | Self::Not | Self::Jq(_) => Vec::new(),
+        }
+    }
+
+    /// How often at most what it reads stands in what it makes: objects and texts can say a thing twice, and one after
+    /// the other they double it.
+    pub(super) fn copies(&self) -> usize {
+        match self {
+            Self::Input
+            | Self::Literal(_)
+            | Self::Call(_)
+            | Self::Same { .. }
+            | Self::Logic { .. }
+            | Self::Not
+            | Self::Jq(_) => 1,
+            Self::Path(from, _) => from.copies(),
+            Self::Pipe(first, then) => first.copies().saturating_mul(then.copies()),
+            Self::Otherwise(first, other) => first.copies().max(other.copies()),
+            Self::Object(members) => {
+                let copies = members.iter().map(|(_, member)| member.copies());
+                copies.fold(0, usize::saturating_add).max(1)
+            }
+            Self::Choice(branches, otherwise) => {
+                let results = branches.iter().map(|(_, result)| result.copies());
+                results.fold(otherwise.copies(), usize::max)
+            }
+            Self::Text(parts) => {
+                let copies = parts.iter().map(Self::copies);
+                copies.fold(0, usize::saturating_add).max(1)
+            }
+        }
+    }
+}
+
+fn choice<'a>(
+    branches: &'a [(Plan, Plan)],
+    otherwise: &'a Plan,
+    input: &Reading<'a>,
+) -> Result<Reading<'a>, Refused> {
+    for (condition, result) in branches {
+        if is_true(condition.read(input)?.value()) {
+            return result.read(input);
+        }
+    }
+    otherwise.read(input)
+}
+
+fn text<'a>(parts: &'a [Plan], input: &Reading<'a>) -> Result<Reading<'a>, Refused> {
+    let mut text = Some(String::new());
+    for plan in parts {
+        let reading = plan.read(input)?;
+        let Some(value) = reading.value() else {
+            text = None;
+            continue;
+        };
+        match (part(value), &mut text) {
+            (Ok(part), Some(text)) => text.push_str(&part),
+            (Ok(_part), None) => {}
+            (Err(refusal), _) => return Err(reading.refused("text", refusal)),
+        }
+    }
+    let found = text.map_or(Found::Absent, |text| {
+        Found::There(Cow::Owned(Value::String(text)))
+    });
+    Ok(input.with(found))
 }
 
 fn otherwise<'a>(
     first: Reading<'a>,
     other: impl FnOnce() -> Result<Reading<'a>, Refused>,
 ) -> Result<Reading<'a>, Refused> {
-    let was_null = match &first.found {
-        Found::There(value) => match value.as_ref() {
-            Value::Null => true,
-            Value::Bool(false) => false,
-            Value::Bool(true)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_)
-            | Value::Object(_) => return Ok(first),
-        },
-        Found::Absent => false,
-    };
+    if is_true(first.value()) {
+        return Ok(first);
+    }
+    let was_null = first.value().is_some_and(Value::is_null);
     let other = other()?;
     match &other.found {
         Found::Absent if was_null => Ok(first),
@@ -124,98 +283,6 @@ fn object<'a>(members: &'a [(String, Plan)], input: &Reading<'a>) -> Result<Read
         return Ok(input.with(Found::Absent));
     }
     Ok(input.made(Value::Object(object)))
-}
-
-impl<'a> Reading<'a> {
-    /// The event itself.
-    pub(super) fn whole(event: &'a Value) -> Self {
-        Self {
-            found: Found::There(Cow::Borrowed(event)),
-            origin: Vec::new(),
-        }
-    }
-
-    /// Something else that comes from the same place.
-    pub(super) fn with(&self, found: Found<'a>) -> Self {
-        Self {
-            found,
-            origin: self.origin.clone(),
-        }
-    }
-
-    /// A new value that comes from the same place.
-    pub(super) fn made(&self, value: Value) -> Self {
-        self.with(Found::There(Cow::Owned(value)))
-    }
-
-    /// The place in the event, as a JSON Pointer.
-    pub(super) fn pointer(&self) -> String {
-        let mut pointer = String::new();
-        for step in &self.origin {
-            pointer.push('/');
-            match step {
-                Step::Key(key) => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
-                // Writing to a `String` cannot fail.
-                Step::Index(index) => write!(pointer, "{index}").unwrap_or_default(),
-            }
-        }
-        pointer
-    }
-
-    /// A refusal of this reading.
-    pub(super) fn refused(&self, rule: &'static str, refusal: Refusal) -> Refused {
-        Refused {
-            rule,
-            pointer: self.pointer(),
-            detail: refusal.detail,
-        }
-    }
-
-    /// Goes down a path. Through absent it stays absent, through null it stays null, and through anything that is
-    /// neither an object nor an array, as the step asks, there is no way.
-    fn walk(mut self, steps: &'a [Step]) -> Result<Self, Refused> {
-        for step in steps {
-            let next = match &self.found {
-                Found::Absent => Ok(Found::Absent),
-                Found::There(Cow::Borrowed(value)) => step
-                    .of(value)
-                    .map(|inner| inner.map_or(Found::Absent, |v| Found::There(Cow::Borrowed(v)))),
-                Found::There(Cow::Owned(value)) => step.of(value).map(|inner| {
-                    inner.map_or(Found::Absent, |v| Found::There(Cow::Owned(v.clone())))
-                }),
-            };
-            self.found = next.map_err(|refusal| self.refused("path", refusal))?;
-            self.origin.push(step);
-        }
-        Ok(self)
-    }
-}
-
-impl Step {
-    fn of<'v>(&self, value: &'v Value) -> Result<Option<&'v Value>, Refusal> {
-        match (self, value) {
-            (Self::Key(_) | Self::Index(_), Value::Null) => Ok(Some(&NULL)),
-            (Self::Key(key), Value::Object(object)) => Ok(object.get(key)),
-            (Self::Index(index), Value::Array(items)) => Ok(items.get(*index)),
-            (
-                Self::Key(_),
-                Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
-            ) => Err(Refusal::new("The path goes on, and here is no object.")),
-            (
-                Self::Index(_),
-                Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_),
-            ) => Err(Refusal::new("The path goes on, and here is no array.")),
-        }
-    }
-}
-
-/// Whether a value says that there is none: null, or a text without anything but white space.
-pub(super) fn is_cleared(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.trim().is_empty(),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => false,
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 //! | `GET /admin/v1/entries/{number}?reveal=true` | shows one; values only if asked for, and that is recorded first |
 //! | `POST /admin/v1/entries/replay` | lets parked entries wait again: `{"ids": […]}` or `{"filter": {…}}`, `map_again`, `preview`, `reason` |
 //! | `POST /admin/v1/entries/discard` | ends parked entries for good; `reason` is required |
+//! | `GET /admin/v1/entries/{number}/explain?reveal=true` | what its event comes to today, expression by expression, and what of it is stale |
+//! | `POST /admin/v1/explain?source=&reveal=true` | the same for the body of a request, of which nothing is kept |
 //! | `GET /admin/v1/audit?after=&limit=` | the record of what people did |
 //! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | how the destination is, and what is wanted of it: `open`, `paused`, `shadow` |
 //! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store into a new file of that name beside it |
@@ -23,15 +25,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
 use crate::dispatch::destination::Destination;
-use crate::event::{Attribute, Fault, SourceName};
+use crate::event::{Attribute, Fault, Identity, Show, SourceName};
 use crate::fold::FoldMax;
+use crate::imprint::Leaf;
 use crate::metrics;
 use crate::outbox::{self, Outbox, Stated};
 use crate::time::Clock;
 
 mod destination;
 mod entries;
-mod mask;
+mod explain;
+mod facts;
 mod preview;
 mod store;
 mod token;
@@ -48,6 +52,24 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Maps an event that was kept by the mapping of today.
 pub type MapAgain =
     Arc<dyn Fn(&SourceName, &Attribute, &[u8]) -> Result<Stated, Vec<Fault>> + Send + Sync>;
+
+/// Explains a body as it would be posted to a source; nothing if there is no such source.
+pub type ExplainBody = Arc<dyn Fn(&SourceName, &[u8], Show) -> Option<Value> + Send + Sync>;
+
+/// Says which fields of what is stated Imprint has nothing newer of.
+pub type Fresh<'a> = &'a dyn Fn(&Stated) -> Vec<Leaf>;
+
+/// Explains an event that was kept, by its identity and type; nothing if its source is not there any more.
+pub type ExplainKept =
+    Arc<dyn Fn((&Identity, &Attribute), &[u8], Show, Fresh<'_>) -> Option<Value> + Send + Sync>;
+
+/// How events are explained.
+pub struct Explain {
+    /// Those that are at hand.
+    pub body: ExplainBody,
+    /// Those in the store.
+    pub kept: ExplainKept,
+}
 
 /// Copies the store into a file of this name beside it, and says where that is.
 pub type Backup = Arc<
@@ -66,6 +88,8 @@ pub struct Admin {
     pub destination: Arc<Destination>,
     /// How an event is mapped today.
     pub map_again: MapAgain,
+    /// How an event is explained.
+    pub explain: Explain,
     /// How the store is copied.
     pub backup: Backup,
     /// How many entries a request may carry: a preview folds as delivery will.
@@ -74,6 +98,12 @@ pub struct Admin {
     pub clock: Clock,
     /// What is counted.
     pub counts: metrics::Admin,
+}
+
+impl std::fmt::Debug for Explain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Explain")
+    }
 }
 
 impl std::fmt::Debug for Admin {
@@ -179,6 +209,16 @@ pub fn configure(config: &mut web::ServiceConfig, admin: Shared) {
         .service(
             web::resource("/entries/{number}")
                 .get(entries::show)
+                .default_service(web::to(other)),
+        )
+        .service(
+            web::resource("/entries/{number}/explain")
+                .get(explain::entry)
+                .default_service(web::to(other)),
+        )
+        .service(
+            web::resource("/explain")
+                .post(explain::body)
                 .default_service(web::to(other)),
         )
         .service(

@@ -34,7 +34,7 @@ fn faults(answer: &Answer) -> BTreeMap<String, String> {
 #[test]
 fn the_sample_event_becomes_the_sample_request_in_every_mode() {
     let app = TestApp::start();
-    let sample = include_str!("../examples/crm/customer-changed.request.json");
+    let sample = include_str!("../../config/sources/crm/customer-changed.request.json");
     let sample: Value = serde_json::from_str(sample).unwrap();
     let revised = |id: &str, revision: u64| {
         Event::sample()

@@ -146,7 +146,7 @@ fn sdk_send(bridge: &Bridge, mode: &str) -> Value {
     let output = Command::new(tool("PYTHON", "target/venv/bin/python"))
         .arg(root.join("tests/it/senders/cloudevents_send.py"))
         .arg(format!("http://{}{EVENTS}", bridge.ingress))
-        .arg(root.join("tests/examples/crm/customer-changed.event.json"))
+        .arg(root.join("config/sources/crm/customer-changed.event.json"))
         .arg(mode)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
@@ -275,7 +275,7 @@ fn waits(bridge: &Bridge) -> bool {
 }
 
 fn example(name: &str) -> Value {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples/crm");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/sources/crm");
     let text = std::fs::read_to_string(folder.join(name)).unwrap();
     serde_json::from_str(&text).unwrap()
 }

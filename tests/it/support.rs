@@ -79,9 +79,9 @@ impl Event {
         }))
     }
 
-    /// The event of `tests/examples`.
+    /// The example event of the source that ships.
     pub(crate) fn sample() -> Self {
-        let sample = include_str!("../examples/crm/customer-changed.event.json");
+        let sample = include_str!("../../config/sources/crm/customer-changed.event.json");
         Self(serde_json::from_str(sample).unwrap())
     }
 

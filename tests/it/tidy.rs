@@ -22,7 +22,9 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("outbox", &["event", "fold", "imprint", "planted", "time"]),
     (
         "ingress",
-        &["event", "mapping", "metrics", "outbox", "schema", "time"],
+        &[
+            "event", "imprint", "mapping", "metrics", "outbox", "schema", "time",
+        ],
     ),
     (
         "dispatch",

@@ -231,7 +231,7 @@ def key(program, options):
 def pile(program, _):
     world = World(program)
     world.outage(3600)
-    with open(f"{ROOT}/tests/examples/crm/customer-changed.event.json") as file:
+    with open(f"{ROOT}/config/sources/crm/customer-changed.event.json") as file:
         sample = json.load(file)
     for revision in range(1, 101):
         batch = []

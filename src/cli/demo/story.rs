@@ -319,6 +319,7 @@ mod tests {
         let fits = kind.schema.faults(&event.envelope).is_empty();
         fits.then(|| kind.mapping.map(&event.envelope).ok())
             .flatten()
+            .flatten()
     }
 
     /// The sandbox's customer after one update.

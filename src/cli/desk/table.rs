@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 /// The member of an object; null where there is none.
-pub(super) fn at<'a>(object: &'a Value, name: &str) -> &'a Value {
+pub(in crate::cli) fn at<'a>(object: &'a Value, name: &str) -> &'a Value {
     object.get(name).unwrap_or(&Value::Null)
 }
 
 /// The text of a value; a dash where there is none.
-fn text(value: &Value) -> String {
+pub(in crate::cli) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -17,7 +17,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Rows under a head, each column as wide as its widest cell.
-fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+pub(in crate::cli) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {
         widths.resize(widths.len().max(row.len()), 0);
@@ -35,7 +35,10 @@ fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-fn list<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+pub(in crate::cli) fn list<'a>(
+    answer: &'a Value,
+    name: &str,
+) -> impl Iterator<Item = &'a Value> + use<'a> {
     at(answer, name).as_array().into_iter().flatten()
 }
 

@@ -5,11 +5,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::mask::Show;
 use super::wanted::{malformed, parse};
 use super::{Admin, Problem, Shared, answer};
 use crate::dispatch::condition::Condition;
 use crate::dispatch::destination::Mode;
+use crate::event::Show;
 use crate::outbox::{Act, Note};
 
 /// `GET /admin/v1/destination`

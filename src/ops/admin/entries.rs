@@ -5,11 +5,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::mask::Show;
+use super::facts::facts;
 use super::preview::preview;
 use super::wanted::{ACT_MAX, Act, Filter, malformed, query};
 use super::{Admin, Operator, Problem, Shared, answer};
-use crate::event::{Attribute, Fault};
+use crate::event::{Attribute, Fault, Show};
 use crate::imprint::{ImprintId, PartnerId};
 use crate::outbox::{self, EntryId, Inspection, LaneKey, Listed, Replay, State};
 
@@ -53,6 +53,12 @@ async fn listed(admin: &Admin, request: &HttpRequest) -> Result<Value, Problem> 
     Ok(json!({"entries": entries, "next": found.next.map(|next| next.0)}))
 }
 
+/// The entry of a path.
+pub(super) fn entry_number(number: &str) -> Result<EntryId, Problem> {
+    let number = number.parse().map(EntryId);
+    number.map_err(|_no_number| Problem::UnknownEntry)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
@@ -63,10 +69,7 @@ struct Asked {
 async fn shown(admin: &Admin, request: &HttpRequest, number: &str) -> Result<Value, Problem> {
     let operator = admin.operator(request)?;
     let asked: Asked = query(request.query_string())?;
-    let entry = number
-        .parse()
-        .map(EntryId)
-        .map_err(|_no_number| Problem::UnknownEntry)?;
+    let entry = entry_number(number)?;
     let show = if asked.reveal {
         Show::Revealed
     } else {
@@ -86,7 +89,7 @@ async fn shown(admin: &Admin, request: &HttpRequest, number: &str) -> Result<Val
         let place =
             json!({"epoch": version.epoch, "value": version.value, "arrival": version.arrival});
         object.insert("version".to_owned(), place);
-        object.insert("facts".to_owned(), show.facts(update));
+        object.insert("facts".to_owned(), facts(show, update));
         let event = inspection
             .event
             .as_deref()
@@ -216,7 +219,7 @@ fn mapped_again(admin: &Admin, wanted: &Act, inspections: &[Inspection]) -> (Vec
     (replays, refused)
 }
 
-fn act(
+pub(super) fn act(
     admin: &Admin,
     operator: &Operator,
     what: &'static str,

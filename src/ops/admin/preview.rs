@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::mask::Show;
-use crate::event::Version;
+use super::facts::facts;
+use crate::event::{Show, Version};
 use crate::fold::{Candidate, End, FoldMax, fold};
 use crate::imprint::Update;
 use crate::outbox::{Inspection, LaneKey, Replay};
@@ -68,7 +68,7 @@ pub(super) fn preview(
             "customer": customer,
             "entries": fold.carried,
             "beaten": beaten.map(|(entry, _)| *entry).collect::<Vec<_>>(),
-            "facts": Show::Masked.facts(&fold.update),
+            "facts": facts(Show::Masked, &fold.update),
         }));
     }
     stale.sort_unstable();

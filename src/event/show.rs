@@ -1,12 +1,10 @@
-//! Facts as they are shown: what they are, and only if asked for what they say.
+//! Values as people are shown them: what they are, and only if asked for what they say.
 
 use serde_json::{Map, Value, json};
 
-use crate::imprint::{Fact, Update};
-
 /// Whether values are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Show {
+pub enum Show {
     /// Their kind and length only.
     Masked,
     /// As they are.
@@ -14,20 +12,9 @@ pub(super) enum Show {
 }
 
 impl Show {
-    /// The facts of an update, by field.
-    pub(super) fn facts(self, update: &Update) -> Value {
-        let facts = update.iter().map(|(leaf, fact)| {
-            let shown = match fact {
-                Fact::Set(value) => self.value(value),
-                Fact::Cleared => json!("(cleared)"),
-            };
-            (leaf.to_string(), shown)
-        });
-        Value::Object(facts.collect())
-    }
-
     /// A value, with whatever is in it.
-    pub(super) fn value(self, value: &Value) -> Value {
+    #[must_use]
+    pub fn value(self, value: &Value) -> Value {
         match (self, value) {
             (Self::Revealed, value) => value.clone(),
             (Self::Masked, Value::Object(members)) => self.object(members),
@@ -44,7 +31,8 @@ impl Show {
     }
 
     /// An object; its keys are names and are shown.
-    pub(super) fn object(self, members: &Map<String, Value>) -> Value {
+    #[must_use]
+    pub fn object(self, members: &Map<String, Value>) -> Value {
         let members = members
             .iter()
             .map(|(key, value)| (key.clone(), self.value(value)));

@@ -1,0 +1,123 @@
+//! The doors that sources come in by, and what can be asked of them without going in.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use secrecy::SecretString;
+
+use crate::config::{Config, secret, sources};
+use crate::event::{Show, SourceName};
+use crate::ingress::auth::Verifier;
+use crate::ingress::{self, EventKind, Source, Terms};
+use crate::ops::admin::{Explain, MapAgain};
+use crate::time::Clock;
+
+/// The sources by name, each with its secrets read.
+pub(super) fn open(sources: Vec<sources::Source>) -> anyhow::Result<BTreeMap<SourceName, Source>> {
+    sources
+        .into_iter()
+        .map(|source| Ok((source.name.clone(), door(source)?)))
+        .collect()
+}
+
+fn door(source: sources::Source) -> anyhow::Result<Source> {
+    let secrets = |files: &[PathBuf]| -> anyhow::Result<Vec<SecretString>> {
+        files
+            .iter()
+            .map(|file| secret::read(file).map_err(|reason| anyhow!(reason)))
+            .collect()
+    };
+    let verifier = match &source.auth {
+        sources::Auth::None => {
+            tracing::warn!(
+                source = source.name.as_str(),
+                "anybody may send as this source: it is not authenticated"
+            );
+            Ok(Verifier::none())
+        }
+        sources::Auth::Bearer(files) => Verifier::bearer(&secrets(files)?),
+        sources::Auth::StandardWebhooks(files) => Verifier::standard_webhooks(&secrets(files)?),
+    };
+    let verifier = verifier.with_context(|| format!("the secrets of source {}", source.name))?;
+    Ok(behind(verifier, source))
+}
+
+/// The sources by name, for whoever looks at events and takes none: anybody could come in.
+pub(crate) fn unlocked(sources: Vec<sources::Source>) -> BTreeMap<SourceName, Source> {
+    sources
+        .into_iter()
+        .map(|source| (source.name.clone(), behind(Verifier::none(), source)))
+        .collect()
+}
+
+fn behind(verifier: Verifier, source: sources::Source) -> Source {
+    let is_plain = source.frame.is_some();
+    let kinds = source.kinds.into_iter().map(|(event_type, kind)| {
+        let sources::Kind {
+            schema,
+            mapping,
+            epoch,
+        } = kind;
+        let kind = EventKind {
+            schema,
+            mapping,
+            epoch,
+            is_plain,
+        };
+        (event_type, kind)
+    });
+    Source {
+        verifier,
+        frame: source.frame,
+        kinds: kinds.collect(),
+        ignored: source.ignored,
+        allowed_origins: source.allowed_origins.into_iter().collect(),
+    }
+}
+
+/// Maps events that were kept by the sources of today.
+pub(super) fn map_again(config: &Config, sources: &Arc<BTreeMap<SourceName, Source>>) -> MapAgain {
+    let (sources, foreign_address) = (Arc::clone(sources), config.imprint.foreign_address);
+    Arc::new(move |source, event_type, event| {
+        ingress::map_again(&sources, foreign_address, (source, event_type), event)
+    })
+}
+
+/// Explains events by the sources of today.
+pub(super) fn explain(
+    config: &Config,
+    sources: &Arc<BTreeMap<SourceName, Source>>,
+    clock: &Clock,
+) -> Explain {
+    let terms = terms(config, clock);
+    let (bodies, kept) = (Arc::clone(sources), Arc::clone(sources));
+    let of_kept = terms.clone();
+    Explain {
+        body: Arc::new(move |name, body, show| {
+            let source = bodies.get(name)?;
+            Some(ingress::explain(name, source, terms(show), body))
+        }),
+        kept: Arc::new(move |event_type, event, show, fresh| {
+            ingress::explain_kept(&kept, event_type, of_kept(show), event, Some(fresh))
+        }),
+    }
+}
+
+/// What explanations need to know of the settings.
+pub(crate) fn terms(
+    config: &Config,
+    clock: &Clock,
+) -> impl Fn(Show) -> Terms + Clone + Send + Sync + 'static {
+    let (foreign_address, clearing) = (config.imprint.foreign_address, config.imprint.clearing);
+    let (events_max, ahead) = (config.ingress.batch_max, config.ingress.version_ahead_max);
+    let clock = clock.clone();
+    move |show| Terms {
+        foreign_address,
+        clearing,
+        events_max,
+        newest: clock.wall().after(ahead),
+        show,
+    }
+}

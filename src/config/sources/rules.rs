@@ -1,0 +1,186 @@
+//! What a source's file says of its bodies and its event types.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::super::reader::{Raw, Reader};
+use super::Kind;
+use crate::event::Attribute;
+use crate::mapping::{
+    Domain, Frame, FrameRules, ImageRules, Mapping, RuleFault, Rules, VersionRule,
+};
+use crate::schema::Schema;
+
+/// The longest schema; a larger file is something else.
+const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
+
+type Tables = BTreeMap<String, BTreeMap<String, String>>;
+
+/// What a body is.
+#[derive(Clone, Copy)]
+enum Format {
+    CloudEvents,
+    Json,
+}
+
+/// The tables that `lookup` reads.
+pub(super) fn tables(reader: &mut Reader) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut tables = BTreeMap::new();
+    for table in reader.keys(&["tables"]) {
+        let mut rows = BTreeMap::new();
+        for (key, value) in reader.take_all(&["tables", &table]) {
+            match value.text() {
+                Ok(value) => {
+                    rows.insert(key, value);
+                }
+                Err(reason) => reader.fault(&["tables", &table, &key], reason),
+            }
+        }
+        tables.insert(table, rows);
+    }
+    tables
+}
+
+/// How bodies are read; nothing where they are CloudEvents.
+pub(super) fn frame(reader: &mut Reader, tables: &Tables) -> Option<Frame> {
+    let words = [("cloudevents", Format::CloudEvents), ("json", Format::Json)];
+    let format = reader.take_optional(&["body", "format"], |raw| raw.word(&words));
+    let mut rule = |name: &str| reader.take_optional(&["body", name], Raw::text);
+    let (split, id, event_type, time) = (rule("split"), rule("id"), rule("type"), rule("time"));
+    let is_said = [&split, &id, &event_type, &time]
+        .into_iter()
+        .any(Option::is_some);
+    if !matches!(format, Some(Format::Json)) {
+        if is_said {
+            let reason = "must be \"json\" where the file says how bodies are read";
+            reader.fault(&["body", "format"], reason);
+        }
+        return None;
+    }
+    for (name, value) in [("id", &id), ("type", &event_type)] {
+        if value.is_none() {
+            reader.fault(&["body", name], "is required where bodies are plain JSON");
+        }
+    }
+    let rules = FrameRules {
+        split,
+        id: id?,
+        event_type: event_type?,
+        time,
+    };
+    Frame::compile(&rules, tables)
+        .map_err(|faults| note(reader, &["body"], faults))
+        .ok()
+}
+
+/// One event type.
+pub(super) fn kind(
+    reader: &mut Reader,
+    event_type: &str,
+    tables: &Tables,
+    schemas_dir: &Path,
+) -> Option<Kind> {
+    let at = |key: &'static str| ["events", event_type, key];
+    if let Err(error) = Attribute::parse(event_type) {
+        reader.fault(&["events", event_type], error.to_string());
+    }
+    let schema = reader.take(&at("schema"), |raw| schema(schemas_dir, &raw.text()?));
+    let epoch = reader
+        .take_optional(&at("epoch"), |raw| raw.whole(0, u64::from(u32::MAX)))
+        .unwrap_or(0);
+    let version = version(reader, event_type);
+    let only_changed = images(reader, event_type);
+    let mut rule = |place: &[&str]| {
+        let place = [&["events", event_type], place].concat();
+        reader.take_optional(&place, Raw::text)
+    };
+    let rules = Rules {
+        when: rule(&["when"]),
+        imprint_id: rule(&["customer", "imprint_id"]),
+        partner_id: rule(&["customer", "partner_id"]),
+        country: rule(&["address", "country"]),
+        version,
+        only_changed,
+        update: update(reader, event_type),
+        tables: tables.clone(),
+    };
+    let mapping = Mapping::compile(&rules)
+        .map_err(|faults| note(reader, &["events", event_type], faults))
+        .ok();
+    Some(Kind {
+        schema: schema?,
+        mapping: mapping?,
+        epoch: u32::try_from(epoch).ok()?,
+    })
+}
+
+fn note(reader: &mut Reader, place: &[&str], faults: Vec<RuleFault>) {
+    for fault in faults {
+        reader.fault(place, fault.to_string());
+    }
+}
+
+fn version(reader: &mut Reader, event_type: &str) -> Option<VersionRule> {
+    let at = |key: &'static str| ["events", event_type, key];
+    let domain = reader.take_optional(&at("version_domain"), |raw| {
+        raw.word(&[("sequence", Domain::Sequence), ("time", Domain::Time)])
+    });
+    let version = reader.take_optional(&at("version"), Raw::text);
+    match (version, domain) {
+        (Some(expression), Some(domain)) => return Some(VersionRule { expression, domain }),
+        (Some(_), None) => reader.fault(
+            &at("version_domain"),
+            "is required beside version: \"sequence\" or \"time\"",
+        ),
+        (None, Some(_)) => reader.fault(&at("version"), "is required beside version_domain"),
+        (None, None) => {}
+    }
+    None
+}
+
+fn images(reader: &mut Reader, event_type: &str) -> Option<ImageRules> {
+    let place = ["events", event_type, "only_changed"];
+    let mut rule = |name: &'static str| {
+        let place = [place.as_slice(), &[name]].concat();
+        reader.take_optional(&place, Raw::text)
+    };
+    match (rule("before"), rule("after")) {
+        (Some(before), Some(after)) => Some(ImageRules { before, after }),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            reader.fault(&place, "needs both: before and after");
+            None
+        }
+    }
+}
+
+fn update(reader: &mut Reader, event_type: &str) -> BTreeMap<String, String> {
+    let mut update = BTreeMap::new();
+    for (target, expression) in reader.take_all(&["events", event_type, "update"]) {
+        match expression.text() {
+            Ok(expression) => {
+                update.insert(target, expression);
+            }
+            Err(reason) => reader.fault(&["events", event_type, "update", &target], reason),
+        }
+    }
+    update
+}
+
+fn schema(folder: &Path, name: &str) -> Result<Schema, String> {
+    let path = folder.join(name);
+    let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
+    if fs::metadata(&path).map_err(unreadable)?.len() > SCHEMA_BYTES_MAX {
+        return Err(format!(
+            "{} is longer than {SCHEMA_BYTES_MAX} bytes",
+            path.display()
+        ));
+    }
+    let content = fs::read(&path).map_err(unreadable)?;
+    let document: Value = serde_json::from_slice(&content)
+        .map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
+    Schema::compile(name, &document).map_err(|error| format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,168 @@
+//! From the rules of a configuration to a mapping, or to everything that is wrong with them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::contract::{self, Form};
+use super::function::Table;
+use super::plan::Plan;
+use super::reading::Step;
+use super::syntax::Flaw;
+use super::{
+    AFTER, BEFORE, COUNTRY, IMPRINT_ID, ImageRules, Images, Leaf, Line, Mapping, PARTNER_ID, Rule,
+    RuleFault, Rules, Tables, VERSION, WHEN, lower,
+};
+
+/// The compilation of a set of rules; its faults are collected.
+pub(super) struct Compiling {
+    tables: Tables,
+    pub(super) faults: Vec<RuleFault>,
+}
+
+impl Compiling {
+    pub(super) fn new(tables: &BTreeMap<String, Table>) -> Self {
+        let tables = tables
+            .iter()
+            .map(|(name, table)| (name.clone(), Arc::new(table.clone())))
+            .collect();
+        Self {
+            tables,
+            faults: Vec::new(),
+        }
+    }
+
+    /// All rules of an event type.
+    pub(super) fn mapping(mut self, rules: &Rules) -> Result<Mapping, Vec<RuleFault>> {
+        let when = self.optional(WHEN, rules.when.as_ref());
+        let imprint_id = self.optional(IMPRINT_ID, rules.imprint_id.as_ref());
+        let partner_id = self.optional(PARTNER_ID, rules.partner_id.as_ref());
+        if rules.imprint_id.is_none() && rules.partner_id.is_none() {
+            let reason = "an event must say which customer it is about";
+            self.fault(IMPRINT_ID, "", reason);
+        }
+        let version = rules.version.as_ref().and_then(|rule| {
+            let compiled = self.rule(VERSION, &rule.expression)?;
+            Some((rule.domain, compiled))
+        });
+        let country = self.optional(COUNTRY, rules.country.as_ref());
+        let images = rules
+            .only_changed
+            .as_ref()
+            .and_then(|images| self.images(images));
+        let lines = rules
+            .update
+            .iter()
+            .filter_map(|(target, expression)| self.line(target, expression))
+            .collect();
+        let mapping = Mapping {
+            when,
+            imprint_id,
+            partner_id,
+            version,
+            country,
+            images,
+            lines,
+        };
+        self.finish(mapping)
+    }
+
+    pub(super) fn finish<T>(self, compiled: T) -> Result<T, Vec<RuleFault>> {
+        if self.faults.is_empty() {
+            Ok(compiled)
+        } else {
+            Err(self.faults)
+        }
+    }
+
+    fn images(&mut self, rules: &ImageRules) -> Option<Images> {
+        let before = self.rule(BEFORE, &rules.before);
+        let after = self.rule(AFTER, &rules.after)?;
+        let by_name = |steps: &[Step]| steps.iter().all(|step| matches!(step, Step::Key(_)));
+        let after_path = if let Plan::Path(from, steps) = &after.plan
+            && matches!(from.as_ref(), Plan::Input)
+            && by_name(steps)
+        {
+            steps.clone()
+        } else {
+            let reason = "the image that the fields are read from stands at a plain path, such as `.data.after`";
+            self.fault(AFTER, &rules.after, reason);
+            return None;
+        };
+        Some(Images {
+            before: before?,
+            after,
+            after_path,
+        })
+    }
+
+    fn line(&mut self, target: &str, expression: &str) -> Option<Line> {
+        let rule = self.rule(target, expression);
+        let Some(leaf) = Leaf::parse(target) else {
+            self.fault(target, expression, "Imprint's update has no such field");
+            return None;
+        };
+        let form = Form::of(&leaf);
+        let rule = rule?;
+        // What does not depend on the event need not wait for one to be found wrong.
+        for refused in contract::wrong_constants(form, &rule.plan) {
+            let reason = format!(
+                "it can come to a constant that the field does not take: {}",
+                refused.detail
+            );
+            self.fault(target, expression, &reason);
+        }
+        Some(Line { leaf, form, rule })
+    }
+
+    fn optional(&mut self, target: &str, expression: Option<&String>) -> Option<Rule> {
+        self.rule(target, expression?)
+    }
+
+    /// One expression.
+    pub(super) fn rule(&mut self, target: &str, expression: &str) -> Option<Rule> {
+        let plan = lower::lower(expression, &self.tables);
+        self.lowered(target, expression, plan)
+    }
+
+    /// One expression that may have many results.
+    pub(super) fn stream(&mut self, target: &str, expression: &str) -> Option<Rule> {
+        let plan = lower::lower_to_jq(expression, &self.tables);
+        self.lowered(target, expression, plan)
+    }
+
+    fn lowered(
+        &mut self,
+        target: &str,
+        expression: &str,
+        plan: Result<Plan, Vec<Flaw>>,
+    ) -> Option<Rule> {
+        let flaws = match plan {
+            Ok(plan) => {
+                return Some(Rule {
+                    target: target.to_owned(),
+                    expression: expression.to_owned(),
+                    plan,
+                });
+            }
+            Err(flaws) => flaws,
+        };
+        self.faults.extend(flaws.into_iter().map(|flaw| RuleFault {
+            target: target.to_owned(),
+            expression: expression.to_owned(),
+            line: flaw.position.line,
+            column: flaw.position.column,
+            reason: flaw.reason,
+        }));
+        None
+    }
+
+    fn fault(&mut self, target: &str, expression: &str, reason: &str) {
+        self.faults.push(RuleFault {
+            target: target.to_owned(),
+            expression: expression.to_owned(),
+            line: 1,
+            column: 1,
+            reason: reason.to_owned(),
+        });
+    }
+}

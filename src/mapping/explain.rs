@@ -1,0 +1,215 @@
+//! What a mapping makes of one event, expression by expression.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::contract;
+use super::reading::{Reading, Refused, Seen};
+use super::{Fact, Mapped, Mapping, Rule};
+use crate::event::Fault;
+
+/// A mapping at work on one event.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// Every expression, the ones that find the customer first.
+    pub lines: Vec<Explained>,
+    /// The places of the event that no expression looked at, as JSON Pointers.
+    pub unused: Vec<String>,
+    /// What the event comes to, as [`Mapping::map`] says it.
+    pub outcome: Result<Option<Mapped>, Vec<Fault>>,
+}
+
+/// One expression at work.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The field, or the name of the rule.
+    pub target: String,
+    /// The expression.
+    pub expression: String,
+    /// Whether it runs on jaq.
+    pub is_slow: bool,
+    /// The places of the event that it looked at, as JSON Pointers.
+    pub reads: Vec<String>,
+    /// What it came to.
+    pub said: Said,
+}
+
+/// What an expression came to.
+#[derive(Clone, PartialEq)]
+pub enum Said {
+    /// The event says nothing; the field is left alone.
+    Nothing,
+    /// The source has no value any more.
+    Cleared,
+    /// This.
+    Value(Value),
+    /// It cannot be read.
+    Refused(Fault),
+}
+
+/// Never the value: it is personal data.
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::Cleared => "Cleared",
+            Self::Value(_) => "Value",
+            Self::Refused(_) => "Refused",
+        })
+    }
+}
+
+/// An expression that runs on jaq.
+#[derive(Clone, Copy, Debug)]
+pub struct Slow<'a>(&'a Rule);
+
+impl<'a> Slow<'a> {
+    /// What it is for.
+    pub fn target(self) -> &'a str {
+        &self.0.target
+    }
+
+    /// Its text.
+    pub fn expression(self) -> &'a str {
+        &self.0.expression
+    }
+
+    /// Runs it once, to see what that costs.
+    pub fn run(self, event: &Value) -> bool {
+        self.0.plan.read(&Reading::whole(event)).is_ok()
+    }
+}
+
+impl Mapping {
+    /// Explains an event; `root` is the part of it whose unused places are of interest, as a JSON Pointer.
+    pub fn explain(&self, event: &Value, root: &str) -> Explanation {
+        let mut lines: Vec<Explained> = self
+            .rules()
+            .map(|rule| {
+                explained(rule, event, |reading| {
+                    Ok(reading.value().map(|value| Fact::from_value(value.clone())))
+                })
+            })
+            .collect();
+        lines.extend(self.lines.iter().map(|line| {
+            explained(&line.rule, event, |reading| {
+                contract::fact(line.form, reading)
+            })
+        }));
+        let mut unused = Vec::new();
+        let mut reads: Vec<&str> = lines
+            .iter()
+            .flat_map(|line| line.reads.iter().map(String::as_str))
+            .collect();
+        let older = self
+            .images
+            .as_ref()
+            .and_then(|images| images.before.origin(event));
+        reads.extend(older.as_deref());
+        if let Some(part) = event.pointer(root) {
+            note_unused(part, root, &reads, &mut unused);
+        }
+        Explanation {
+            lines,
+            unused,
+            outcome: self.map(event),
+        }
+    }
+
+    /// The rules beside the fields.
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        let version = self.version.as_ref().map(|(_, rule)| rule);
+        let images = self.images.as_ref();
+        [
+            self.when.as_ref(),
+            self.imprint_id.as_ref(),
+            self.partner_id.as_ref(),
+            version,
+            self.country.as_ref(),
+            images.map(|images| &images.before),
+            images.map(|images| &images.after),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Every expression that runs on jaq.
+    pub fn slow(&self) -> impl Iterator<Item = Slow<'_>> {
+        self.rules()
+            .chain(self.lines.iter().map(|line| &line.rule))
+            .filter(|rule| rule.plan.is_slow())
+            .map(Slow)
+    }
+
+    /// The places that expressions read in every event, as JSON Pointers; what runs on jaq is known from examples only.
+    pub fn reads(&self) -> Vec<String> {
+        let mut places = Vec::new();
+        for rule in self.rules().chain(self.lines.iter().map(|line| &line.rule)) {
+            rule.plan.places(&mut places);
+        }
+        places.sort();
+        places.dedup();
+        places
+    }
+}
+
+fn explained(
+    rule: &Rule,
+    event: &Value,
+    read: impl Fn(Reading<'_>) -> Result<Option<Fact>, Refused>,
+) -> Explained {
+    let seen = Seen::default();
+    let said = match rule
+        .plan
+        .read(&Reading::watched(event, &seen))
+        .and_then(read)
+    {
+        Ok(None) => Said::Nothing,
+        Ok(Some(Fact::Cleared)) => Said::Cleared,
+        Ok(Some(Fact::Set(value))) => Said::Value(value),
+        Err(refused) => Said::Refused(refused.into_fault(&rule.target)),
+    };
+    Explained {
+        target: rule.target.clone(),
+        expression: rule.expression.clone(),
+        is_slow: rule.plan.is_slow(),
+        reads: seen.into_places(),
+        said,
+    }
+}
+
+impl Rule {
+    /// The place of the event that the expression found its value at.
+    fn origin(&self, event: &Value) -> Option<String> {
+        let reading = self.plan.read(&Reading::whole(event)).ok()?;
+        Some(reading.pointer())
+    }
+}
+
+/// Notes what of `value`, which stands at `place`, nobody has looked at: as little as says it all.
+fn note_unused(value: &Value, place: &str, reads: &[&str], unused: &mut Vec<String>) {
+    let inside = format!("{place}/");
+    let is_in = |read: &&str| read.starts_with(&inside);
+    if reads.contains(&place) && !reads.iter().any(is_in) {
+        return;
+    }
+    if !reads.iter().any(is_in) {
+        unused.push(place.to_owned());
+        return;
+    }
+    let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                note_unused(member, &format!("{inside}{}", escaped(key)), reads, unused);
+            }
+        }
+        Value::Array(items) => {
+            for (number, item) in items.iter().enumerate() {
+                note_unused(item, &format!("{inside}{number}"), reads, unused);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

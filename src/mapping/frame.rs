@@ -1,0 +1,152 @@
+//! Bodies that are plain JSON and no CloudEvents: where events, their ids, types and times stand.
+//!
+//! An event of such a body is kept in the form of CloudEvents all the same, with what was sent as its data; its
+//! expressions and its schema read the data, so whoever writes them thinks only of what the source sends.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::Rule;
+use super::compile::Compiling;
+use super::function::Table;
+use super::plan::Plan;
+use super::reading::{Reading, Refused};
+use super::{RuleFault, noted};
+use crate::event::Fault;
+
+/// How a plain body is read, as the configuration says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FrameRules {
+    /// The events of a body, one a result; without it, the body is one event.
+    pub split: Option<String>,
+    /// The id of an event: a text, or a whole number.
+    pub id: String,
+    /// The type of an event.
+    pub event_type: String,
+    /// When it happened, as RFC 3339 text.
+    pub time: Option<String>,
+}
+
+/// Compiled [`FrameRules`].
+#[derive(Clone, Debug)]
+pub struct Frame {
+    split: Option<Rule>,
+    id: Rule,
+    event_type: Rule,
+    time: Option<Rule>,
+}
+
+/// An event as CloudEvents has it in structured form, or what keeps it from being one.
+pub type Framed = Result<Value, Vec<Fault>>;
+
+impl Frame {
+    /// Compiles the rules; expressions may look things up in `tables`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn compile(
+        rules: &FrameRules,
+        tables: &BTreeMap<String, Table>,
+    ) -> Result<Self, Vec<RuleFault>> {
+        let mut compiling = Compiling::new(tables);
+        let split = rules
+            .split
+            .as_ref()
+            .map(|split| compiling.stream("body.split", split));
+        let id = compiling.rule("body.id", &rules.id);
+        let event_type = compiling.rule("body.type", &rules.event_type);
+        let time = rules
+            .time
+            .as_ref()
+            .map(|time| compiling.rule("body.time", time));
+        match (id, event_type) {
+            (Some(id), Some(event_type)) => compiling.finish(Self {
+                split: split.flatten(),
+                id,
+                event_type,
+                time: time.flatten(),
+            }),
+            (_, _) => Err(compiling.faults),
+        }
+    }
+
+    /// Whether a body can be several events.
+    pub const fn splits(&self) -> bool {
+        self.split.is_some()
+    }
+
+    /// The events of a body, at most `max` of them and one more; `source` is their CloudEvents attribute of that name.
+    ///
+    /// # Errors
+    /// The body cannot be split.
+    pub fn events(&self, body: Value, source: &str, max: usize) -> Result<Vec<Framed>, Vec<Fault>> {
+        let parts = match &self.split {
+            None => vec![body],
+            Some(split) => Self::parts(split, &body, max)
+                .map_err(|refused| vec![refused.into_fault(&split.target)])?,
+        };
+        let framed = parts.into_iter().map(|part| self.framed(part, source));
+        Ok(framed.collect())
+    }
+
+    fn parts(split: &Rule, body: &Value, max: usize) -> Result<Vec<Value>, Refused> {
+        let Plan::Jq(program) = &split.plan else {
+            return Ok(vec![body.clone()]);
+        };
+        let results = program.run_all(&Reading::whole(body), max.saturating_add(1))?;
+        // Null is what a source sends for "nothing", such as the tombstone of a log.
+        let is_event = |part: &Value| !part.is_null();
+        Ok(results.into_iter().flatten().filter(is_event).collect())
+    }
+
+    fn framed(&self, part: Value, source: &str) -> Framed {
+        let mut faults = Vec::new();
+        let input = Reading::whole(&part);
+        let mut text = |rule: &Rule, is_required: bool| {
+            let read = rule
+                .plan
+                .read(&input)
+                .and_then(|reading| text(&reading, is_required));
+            noted(&mut faults, &rule.target, read).flatten()
+        };
+        let id = text(&self.id, true);
+        let event_type = text(&self.event_type, true);
+        let time = self.time.as_ref().and_then(|time| text(time, false));
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let envelope = json!({
+            "specversion": "1.0", "id": id, "source": source, "type": event_type,
+            "datacontenttype": "application/json",
+        });
+        let mut envelope = match envelope {
+            Value::Object(envelope) => envelope,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Map::new(),
+        };
+        envelope.extend(time.map(|time| ("time".to_owned(), Value::String(time))));
+        envelope.insert("data".to_owned(), part);
+        Ok(Value::Object(envelope))
+    }
+}
+
+/// The text that a reading is: numbers count rows, so a whole one is taken for a text.
+fn text(reading: &Reading<'_>, is_required: bool) -> Result<Option<String>, Refused> {
+    let refused =
+        |detail: &str| Err(reading.refused("body", super::function::Refusal::new(detail)));
+    match reading.value() {
+        Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text.clone())),
+        Some(Value::Number(number)) if !number.is_f64() => Ok(Some(number.to_string())),
+        None | Some(Value::Null | Value::String(_)) if is_required => {
+            refused("The event does not say it, and must.")
+        }
+        None | Some(Value::Null | Value::String(_)) => Ok(None),
+        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            refused("The value is neither a text nor a whole number.")
+        }
+    }
+}

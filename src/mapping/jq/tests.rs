@@ -1,0 +1,364 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::mapping::plan::Plan;
+use crate::mapping::reading::{Reading, Refused, Seen};
+use crate::mapping::tests::CANARY;
+use crate::mapping::{Tables, lower};
+
+/// What an expression comes to, in a form that can be compared.
+#[derive(Debug, PartialEq)]
+enum Comes {
+    Absent,
+    To(Value),
+    Refused,
+}
+
+fn tables() -> Tables {
+    let rows = [("Gold", "GOLD"), ("a", "b")];
+    let rows = rows.map(|(from, to)| (from.to_owned(), to.to_owned()));
+    Tables::from([("tiers".to_owned(), std::sync::Arc::new(rows.into()))])
+}
+
+fn plan(expression: &str) -> Plan {
+    lower::lower(expression, &tables()).unwrap_or_else(|flaws| panic!("{expression}: {flaws:?}"))
+}
+
+fn read(plan: &Plan, event: &Value) -> Result<Option<Value>, Refused> {
+    plan.read(&Reading::whole(event))
+        .map(|reading| reading.value().cloned())
+}
+
+fn comes(plan: &Plan, event: &Value) -> Comes {
+    match read(plan, event) {
+        Ok(None) => Comes::Absent,
+        Ok(Some(value)) => Comes::To(value),
+        Err(refused) => {
+            assert!(!format!("{refused:?}").contains(CANARY), "{refused:?}");
+            Comes::Refused
+        }
+    }
+}
+
+/// Expressions, and what each comes to.
+fn expected() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            ".phones[] | select(.primary) | .number",
+            json!("415 555 2671"),
+        ),
+        (
+            ".phones[] | select(.primary) | .number | e164(\"US\")",
+            json!("+14155552671"),
+        ),
+        ("first(.phones[] | .number)", json!("415 555 0001")),
+        (
+            "first(.phones[] | select(.kind == \"car\")) // .name",
+            json!("Ada Maria"),
+        ),
+        (".phones | map(.kind)", json!(["work", "home"])),
+        (".phones | map(.kind) | join(\", \")", json!("work, home")),
+        (".phones | any(.primary)", json!(true)),
+        (".phones | all(.primary)", json!(false)),
+        (".tags | unique | join(\"\")", json!("ab")),
+        (".tags | sort_by(.) | reverse", json!(["b", "b", "a"])),
+        (".tags | length", json!(3)),
+        (".tags[-1]", json!("b")),
+        (".tags[0:2]", json!(["b", "a"])),
+        (".name[0:3]", json!("Ada")),
+        (".name | split(\" \") | last", json!("Maria")),
+        (".name | split(\" \") | first", json!("Ada")),
+        (".cart.pens + .cart.ink * 2 - 1", json!(7)),
+        (".cart | to_entries | map(.value) | add", json!(5)),
+        (
+            ".cart | with_entries(select(.value > 2))",
+            json!({"ink": 3}),
+        ),
+        (".cart | keys", json!(["ink", "pens"])),
+        (".cart | has(\"ink\")", json!(true)),
+        (".cart + {more: 1}", json!({"pens": 2, "ink": 3, "more": 1})),
+        (
+            ". as $event | .tags | map({tag: ., name: $event.name}) | first",
+            json!({"tag": "b", "name": "Ada Maria"}),
+        ),
+        (".name as $name | {$name}", json!({"name": "Ada Maria"})),
+        (".name.first? // \"-\"", json!("-")),
+        ("try .name.first catch \"?\"", json!("?")),
+        ("try (.name | e164) catch null", Value::Null),
+        (
+            "if .cart.pens >= 2 then \"many\" else \"few\" end",
+            json!("many"),
+        ),
+        ("[.tags[] | lookup(\"tiers\")?]", json!(["b"])),
+        (
+            ".amounts | map(minor_units(.value; .currency)) | add",
+            json!(150),
+        ),
+        (
+            "\"\\(.tags[0]) \\(.tags[1:] | join(\"+\"))\"",
+            json!("b a+b"),
+        ),
+        ("[.name, .tier]", json!(["Ada Maria", "Gold"])),
+        ("-.cart.pens", json!(-2)),
+    ]
+}
+
+#[test]
+fn what_the_plan_cannot_say_runs_on_jq() {
+    let event = json!({
+        "phones": [
+            {"kind": "work", "number": "415 555 0001"},
+            {"kind": "home", "number": "415 555 2671", "primary": true},
+        ],
+        "tags": ["b", "a", "b"],
+        "cart": {"pens": 2, "ink": 3},
+        "name": "Ada Maria",
+        "none": null,
+        "tier": "Gold",
+        "amounts": [{"value": "1.50", "currency": "USD"}],
+    });
+    for (expression, expected) in expected() {
+        let plan = plan(expression);
+        assert_eq!(comes(&plan, &event), Comes::To(expected), "{expression}");
+    }
+}
+
+/// Absent stays absent on the slow road too: nothing is cleared or made up because the source did not say anything.
+#[test]
+fn of_nothing_comes_nothing() {
+    for expression in [
+        ".x[]",
+        ".x[] | .y",
+        ".x | map(.y)",
+        ".x | map(.y) | join(\",\")",
+        "[.x[] | .y] | join(\",\")",
+        "first(.x[])",
+        ".x | first",
+        ".x | last",
+        ".x | length",
+        ".x | keys",
+        ".x | add",
+        "[.x[]] | add",
+        ".x | sort_by(.y)",
+        ".x | unique",
+        ".x | reverse",
+        ".x | to_entries",
+        ".x | from_entries",
+        ".x | with_entries(.)",
+        ".x | split(\",\")",
+        ".x[1:]",
+        ".x + .y",
+        "\"a \\(.x)\"",
+        "[\"a \\(.x)\"] | first",
+        "{a: .x[0:1]}",
+        ".x.y.z?",
+        "try .x catch 1",
+        ".x | select(. == 1)",
+        ".x as $x | $x",
+        "empty",
+    ] {
+        assert_eq!(
+            comes(&plan(expression), &json!({"id": 1})),
+            Comes::Absent,
+            "{expression}"
+        );
+    }
+}
+
+#[test]
+fn null_is_still_null() {
+    for expression in [
+        ".x[0:1]",
+        ".x | add",
+        ".x // .y",
+        "first(.x // .y)",
+        "[.x] | first",
+        ".x as $x | $x",
+        "try .x catch 1",
+        "if .n > 0 then .x else 1 end",
+    ] {
+        let event = json!({"x": null, "n": 1});
+        assert_eq!(
+            comes(&plan(expression), &event),
+            Comes::To(Value::Null),
+            "{expression}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_with_its_place_and_without_its_value() {
+    let event = json!({"a": CANARY, "b": [1, 2], "f": 1.5, "c": {"phone": CANARY}});
+    for (expression, rule, pointer) in [
+        (".a[]", "jq", "/a"),
+        (".b | map(.x)", "jq", "/b/0"),
+        (".b[]", "jq", ""),
+        (".f + 1", "jq", ""),
+        (".a - 1", "jq", ""),
+        (".a + .b", "jq", ""),
+        (".a | keys", "jq", "/a"),
+        (".b | join(\",\") | e164(\"US\")", "e164", ""),
+        ("[.c | .phone | e164(\"US\")] | first", "e164", "/c/phone"),
+        (
+            ".c | [.phone | lookup(\"tiers\")] | first",
+            "lookup",
+            "/c/phone",
+        ),
+        ("[.b, .c] | map(\"\\(.)\")", "text", "/b"),
+    ] {
+        let refused = read(&plan(expression), &event).unwrap_err();
+        assert_eq!(
+            (refused.rule, refused.pointer.as_str()),
+            (rule, pointer),
+            "{expression}"
+        );
+        assert!(
+            !refused.detail.contains(CANARY),
+            "{expression}: {refused:?}"
+        );
+    }
+}
+
+/// What is allowed can still be made to grow; it is stopped by its bounds, and soon.
+#[test]
+fn what_grows_is_stopped() {
+    let many: Vec<u32> = (0..2_000).collect();
+    let event = json!({"many": many, "text": "x".repeat(1_000), "deep": [[[[1]]]]});
+    let doubled = |part: &str, times: usize| format!(".text{}", part.repeat(times));
+    let loops = ".many[] as $a | ".repeat(3);
+    for expression in [
+        format!("[{loops}1]"),
+        format!("first({loops}select($a == -1))"),
+        ".many as $m | .many | map(. as $x | $m | any(. == -$x - 1)) | first".to_owned(),
+        doubled(" | . + .", 60),
+        format!(".many{} | length", " | . + .".repeat(60)),
+        format!(".many{} | . == .", " | [., .]".repeat(28)),
+        format!("[.many] | first{}", " | {a: ., b: .}".repeat(28)),
+        format!(
+            "[.many[] | \"\\(.)\"]{} | join(\"--------------------------------------------\")",
+            ""
+        ),
+    ] {
+        assert_eq!(
+            comes(&plan(&expression), &event),
+            Comes::Refused,
+            "{expression}"
+        );
+    }
+    let sum = plan(".many | map(. + 1) | length");
+    assert_eq!(comes(&sum, &event), Comes::To(json!(2_000)));
+}
+
+#[test]
+fn the_places_that_were_looked_at_are_known() {
+    let event = json!({"a": {"b": 1, "c": 2}, "l": [{"p": 1}, {"p": 2}], "n": null});
+    for (expression, places) in [
+        (".a.b", vec!["/a/b"]),
+        (".a | .b", vec!["/a/b"]),
+        (".a.x // .a.c", vec!["/a/c", "/a/x"]),
+        ("if .a.b == 1 then .n else .l end", vec!["/a/b", "/n"]),
+        (".l[] | select(.p == 2) | .p", vec!["/l/0/p", "/l/1/p"]),
+        ("first(.l[] | .p)", vec!["/l/0/p", "/l/1"]),
+        ("[.a.b, .n] | first", vec!["/a/b", "/n"]),
+        ("\"x\"", vec![]),
+    ] {
+        let seen = Seen::default();
+        let plan = plan(expression);
+        plan.read(&Reading::watched(&event, &seen)).unwrap();
+        assert_eq!(seen.into_places(), places, "{expression}");
+    }
+}
+
+fn any_event() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        Just(json!(false)),
+        Just(json!(true)),
+        (0..3_i64).prop_map(Value::from),
+        Just(json!(1.0)),
+        Just(json!(0.5)),
+        Just(json!("")),
+        Just(json!("a")),
+        Just(json!("Gold")),
+        Just(json!("4155552671")),
+        Just(json!("2024-01-10")),
+        Just(json!(CANARY)),
+    ];
+    let name = prop::sample::select(vec!["a", "b", "c"]);
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map(name.clone().prop_map(str::to_owned), inner, 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// Expressions of plain terms, as text.
+fn any_plain() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        ".",
+        ".a",
+        ".b",
+        ".c",
+        ".a.b",
+        ".b.c.a",
+        ".a[0]",
+        ".b[1].a",
+        ".\"a\"",
+        "\"a\"",
+        "1",
+        "-2.5",
+        "null",
+        "true",
+        "false",
+        "not",
+        "upper",
+        "trim",
+        "lookup(\"tiers\")",
+        "e164(\"US\")",
+        "e164",
+        "date",
+        "{a}",
+        "{\"b\", c: 1}",
+    ])
+    .prop_map(str::to_owned);
+    leaf.prop_recursive(4, 16, 3, |inner| {
+        let pair = (inner.clone(), inner.clone());
+        let three = (inner.clone(), inner.clone(), inner.clone());
+        prop_oneof![
+            pair.clone().prop_map(|(a, b)| format!("({a} | {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} // {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} == {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} != {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} and {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} or {b})")),
+            pair.clone()
+                .prop_map(|(a, b)| format!("{{a: ({a}), b: ({b})}}")),
+            pair.clone()
+                .prop_map(|(a, b)| format!("\"x\\({a})-\\({b})\"")),
+            pair.clone()
+                .prop_map(|(a, b)| format!("minor_units({a}; {b})")),
+            pair.prop_map(|(a, b)| format!("(if {a} then {b} end)")),
+            three.prop_map(|(a, b, c)| format!("(if {a} then {b} else {c} end)")),
+            inner.prop_map(|a| format!("({a}).b")),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Both roads agree on everything that both can run.
+    #[test]
+    fn the_plan_and_jq_agree(expression in any_plain(), event in any_event()) {
+        let plan = lower::lower(&expression, &tables());
+        let slow = lower::lower_to_jq(&expression, &tables());
+        prop_assert_eq!(plan.is_ok(), slow.is_ok(), "{}", &expression);
+        if let (Ok(plan), Ok(slow)) = (plan, slow) {
+            prop_assert!(matches!(slow, Plan::Jq(_)));
+            prop_assert!(!format!("{plan:?}").contains("Program"), "{} is plain", &expression);
+            prop_assert_eq!(comes(&plan, &event), comes(&slow, &event), "{} of {}", &expression, &event);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Where values stand among all values.
+
+use std::cmp::Ordering;
+
+use super::super::super::truth::number_order;
+use super::run::spend;
+use super::{Val, What};
+
+impl Val {
+    /// Where the value stands among all values, as jq has it; comparing costs steps, and what has none left is equal.
+    pub(in crate::mapping::jq) fn order(&self, other: &Self) -> Ordering {
+        if spend(1).is_err() {
+            return Ordering::Equal;
+        }
+        match (&self.what, &other.what) {
+            (What::Bool(left), What::Bool(right)) => left.cmp(right),
+            (What::Number(left), What::Number(right)) => number_order(left, right),
+            (What::Text(left), What::Text(right)) => left.cmp(right),
+            (What::Array(left, _), What::Array(right, _)) => {
+                let differing = left.iter().zip(right.iter()).map(|(l, r)| l.order(r));
+                let first = differing.into_iter().find(|order| order.is_ne());
+                first.unwrap_or_else(|| left.len().cmp(&right.len()))
+            }
+            (What::Object(left, _), What::Object(right, _)) => {
+                let keys = left.keys().cmp(right.keys());
+                let values = || {
+                    let mut each = left.values().zip(right.values()).map(|(l, r)| l.order(r));
+                    each.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+                };
+                keys.then_with(values)
+            }
+            (left, right) => left.rank().cmp(&right.rank()),
+        }
+    }
+}
+
+impl What {
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Absent | Self::Null => 0,
+            Self::Bool(_) => 1,
+            Self::Number(_) => 2,
+            Self::Text(_) => 3,
+            Self::Array(..) => 4,
+            Self::Object(..) => 5,
+            Self::Refused(_) => 6,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Explanations: what an event comes to, and why.
+
+use actix_web::web::{Bytes, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::entries::{act, entry_number};
+use super::wanted::{malformed, query};
+use super::{Admin, Problem, Shared, answer};
+use crate::event::{Show, SourceName, Version};
+use crate::fold::{Candidate, fold};
+use crate::imprint::Leaf;
+use crate::outbox::{Inspection, Stated};
+
+/// `GET /admin/v1/entries/{number}/explain`
+pub(super) async fn entry(
+    admin: Shared,
+    request: HttpRequest,
+    number: Path<String>,
+) -> HttpResponse {
+    answer(explained(&admin, &request, &number).await)
+}
+
+/// `POST /admin/v1/explain`
+pub(super) async fn body(admin: Shared, request: HttpRequest, body: Bytes) -> HttpResponse {
+    answer(tried(&admin, &request, &body))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    source: Option<String>,
+    #[serde(default)]
+    reveal: bool,
+}
+
+impl Asked {
+    const fn show(&self) -> Show {
+        if self.reveal {
+            Show::Revealed
+        } else {
+            Show::Masked
+        }
+    }
+}
+
+async fn explained(admin: &Admin, request: &HttpRequest, number: &str) -> Result<Value, Problem> {
+    let operator = admin.operator(request)?;
+    let asked: Asked = query(request.query_string())?;
+    let entry = entry_number(number)?;
+    let inspection = admin.outbox.inspect(entry).await?;
+    let inspection = inspection.ok_or(Problem::UnknownEntry)?;
+    let Some(event) = &inspection.event else {
+        let detail = "the entry is over, and its event is erased";
+        return Err(malformed(detail.to_owned()));
+    };
+    if asked.show() == Show::Revealed {
+        let act = act(admin, &operator, "reveal", entry.to_string(), None);
+        admin.outbox.record(act).await?;
+    }
+    let receipt = &inspection.listed.receipt;
+    let fresh = |stated: &Stated| fresh(admin, &inspection, stated);
+    let told = (admin.explain.kept)(
+        (&receipt.identity, &receipt.event_type),
+        event,
+        asked.show(),
+        &fresh,
+    );
+    told.ok_or_else(|| malformed("no such source is configured today".to_owned()))
+}
+
+/// The fields that would be sent if this were all that waits: Imprint has nothing newer of them.
+fn fresh(admin: &Admin, inspection: &Inspection, stated: &Stated) -> Vec<Leaf> {
+    let version = Version {
+        epoch: stated.epoch,
+        value: stated.value,
+        arrival: inspection.listed.receipt.entry.0,
+    };
+    let candidate = Candidate {
+        version,
+        update: &stated.update,
+    };
+    let fold = fold(
+        &inspection.versions,
+        &[candidate],
+        admin.fold_max,
+        admin.clock.now(),
+    );
+    fold.update.leaves().cloned().collect()
+}
+
+/// What is asked about is in the request, so nothing is revealed that the operator does not have.
+fn tried(admin: &Admin, request: &HttpRequest, body: &Bytes) -> Result<Value, Problem> {
+    admin.operator(request)?;
+    let asked: Asked = query(request.query_string())?;
+    let source = asked.source.as_deref().map(SourceName::parse);
+    let Some(Ok(source)) = source else {
+        return Err(malformed("source names the source of the event".to_owned()));
+    };
+    let told = (admin.explain.body)(&source, body, asked.show());
+    told.ok_or_else(|| malformed("there is no such source".to_owned()))
+}
