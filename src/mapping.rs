@@ -579,6 +579,31 @@ mod tests {
         })
     }
 
+    /// Values of which many fit some field.
+    fn any_value() -> impl Strategy<Value = Value> {
+        let fitting = prop::sample::select(vec![
+            json!("a@example.com"),
+            json!("a@b"),
+            json!("+14155552671"),
+            json!("14155552671"),
+            json!("USA"),
+            json!("XXX"),
+            json!("en"),
+            json!("USD"),
+            json!("2025-02-13T19:08:07Z"),
+            json!(7),
+            json!(7.5),
+            json!(u64::MAX),
+        ]);
+        prop_oneof![fitting, "[+0-9]{1,18}".prop_map(Value::from), any_json()]
+    }
+
+    fn any_target() -> impl Strategy<Value = String> {
+        let fields = Leaf::paths().map(str::to_owned);
+        let fields = fields.chain(["metadata.k".to_owned()]).collect::<Vec<_>>();
+        prop::sample::select(fields)
+    }
+
     /// An event of the example's shape, each of its leaves replaced or taken away at random.
     fn any_customer() -> impl Strategy<Value = Value> {
         let event = read(include_str!(
@@ -616,6 +641,18 @@ mod tests {
                 for leaf in mapped.update.leaves() {
                     prop_assert!(mapping.targets().any(|target| target == leaf));
                 }
+            }
+        }
+
+        /// What the expressions let through, Imprint's own schema does too.
+        #[test]
+        fn nothing_leaves_that_imprint_would_refuse(value in any_value(), target in any_target()) {
+            let schema = include_str!("../schemas/imprint/update-request.schema.json");
+            let schema = crate::schema::Schema::compile("update", &read(schema)).unwrap();
+            let event = json!({"id": "C1", "v": value});
+            if let Ok(Some(mapped)) = mapping(&[(&target, ".v")]).map(&event) {
+                let body = Value::Object(mapped.update.body(Clearing::default()));
+                prop_assert_eq!(schema.faults(&body), Vec::new(), "{}: {}", target, event);
             }
         }
 

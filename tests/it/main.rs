@@ -13,6 +13,7 @@ mod delivery;
 mod desk;
 mod flow;
 mod kill;
+mod mapping;
 mod outbox_suite;
 #[cfg(feature = "planted")]
 mod planted;

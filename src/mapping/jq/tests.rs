@@ -346,6 +346,53 @@ fn any_plain() -> impl Strategy<Value = String> {
     })
 }
 
+/// Expressions that name nothing but places of an event.
+fn any_reading() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![".a", ".b.c", ".a[0]", ".a[]", ".a[1:]", ".b.c[]?"]);
+    let after = prop::sample::select(vec![
+        "trim",
+        "upper",
+        "date",
+        "e164",
+        "language",
+        "lookup(\"tiers\")",
+        "map(.c)",
+        "first",
+        "last",
+        "join(\",\")",
+        "add",
+        "keys",
+        "length",
+        "reverse",
+        "unique",
+        "sort_by(.c)",
+        "split(\",\")",
+        "to_entries",
+        "from_entries",
+        "with_entries(.)",
+        "select(.c)",
+        ".c",
+        ".[0]",
+        ".[]",
+        "[.[]] | add",
+        "[.[]] | first",
+        "[.[]] | join(\",\")",
+        "{c}",
+        "\"x\\(.)\"",
+        "(.c // .)",
+        "(if . then .c end)",
+        "(try .c catch .)",
+        "(. as $x | $x.c)",
+        "(. + .)",
+        "minor_units(.; \"USD\")",
+        "first(.[])",
+    ]);
+    (leaf, prop::collection::vec(after, 0..4)).prop_map(|(leaf, after)| {
+        let after: String = after.iter().map(|term| format!(" | {term}")).collect();
+        format!("{leaf}{after}")
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -360,5 +407,19 @@ proptest! {
             prop_assert!(!format!("{plan:?}").contains("Program"), "{} is plain", &expression);
             prop_assert_eq!(comes(&plan, &event), comes(&slow, &event), "{} of {}", &expression, &event);
         }
+    }
+
+    /// Where the event says nothing, nothing is cleared and nothing is made up.
+    #[test]
+    fn absent_input_says_nothing(expression in any_reading()) {
+        let plan = lower::lower(&expression, &tables());
+        let comes = plan.map(|plan| comes(&plan, &json!({"id": 1})));
+        let is_nothing = match &comes {
+            Ok(Comes::Absent) | Err(_) => true,
+            // A list of nothing is no fact: no field takes it.
+            Ok(Comes::To(value)) => value.as_array().is_some_and(Vec::is_empty),
+            Ok(Comes::Refused) => false,
+        };
+        prop_assert!(is_nothing, "{} comes to {:?}", expression, comes);
     }
 }

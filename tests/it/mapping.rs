@@ -1,0 +1,414 @@
+//! Sources that somebody brings: bodies of their own, rules for what is sent of them, and what is said about both.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::http::{self, Answer};
+use crate::support::TestApp;
+
+/// The operator's token, in a file called `alice` in the test's own folder.
+const TOKEN: &str = "op-canary-token-1";
+/// A source with plain bodies.
+const SHOP: &str = "tests/it/sources/shop";
+
+fn shop() -> TestApp {
+    let settings =
+        "sources_dir = \"tests/it/sources/shop\"\nschemas_dir = \"tests/it/sources/shop\"";
+    let app = TestApp::setup().operator("alice", TOKEN);
+    app.settings(settings).start()
+}
+
+fn post(app: &TestApp, body: &Value) -> Answer {
+    let headers = [("content-type", "application/json")];
+    let line = "POST /v1/sources/shop/events";
+    http::ask(app.ingress(), line, &headers, &body.to_string()).unwrap()
+}
+
+fn ids(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let accepted = answer.json()["accepted"].as_array().unwrap().clone();
+    let id = |event: &Value| event["id"].as_str().unwrap().to_owned();
+    accepted.iter().map(id).collect()
+}
+
+/// The row of a customer.
+fn row(id: &str, email: &str, phone: &str) -> Value {
+    json!({
+        "id": id, "email": email, "street": "1 Elm St", "city": "Reno", "country": "US",
+        "phones": [{"number": "415 555 0000"}, {"number": phone, "main": true}],
+    })
+}
+
+fn change(seq: u64, before: &Value, after: &Value) -> Value {
+    json!({"op": "u", "table": "customers", "seq": seq, "at": "2025-02-13T19:08:07Z", "before": before, "after": after})
+}
+
+fn status(app: &TestApp, id: &str) -> Value {
+    let line = format!("GET /v1/sources/shop/events/{id}");
+    http::ask(app.ingress(), &line, &[], "").unwrap().json()["status"].clone()
+}
+
+fn until(app: &TestApp, id: &str, wanted: &str) {
+    app.wait_for(&format!("{id} is {wanted}"), |app| {
+        status(app, id) == wanted
+    });
+}
+
+#[test]
+fn a_plain_body_is_split_and_each_event_is_told_apart() {
+    let app = shop();
+    let whole = row("c1", "a@example.com", "415 555 2671");
+    let body = json!({"changes": [
+        change(1, &Value::Null, &whole),
+        {"op": "noise"},
+        {"op": "d", "table": "customers", "seq": 2},
+        {"op": "u", "table": "orders", "seq": 3},
+    ]});
+    assert_eq!(ids(&post(&app, &body)), ["1", "2", "3"]);
+    until(&app, "1", "delivered");
+    assert_eq!(status(&app, "2"), "ignored", "by type");
+    assert_eq!(status(&app, "3"), "ignored", "by when");
+    let calls = app.partner.calls();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(
+        calls[0].body,
+        json!({"email": "a@example.com", "phone": "+14155552671", "street_line1": "1 Elm St", "city": "Reno"})
+    );
+    let again = post(&app, &body).json();
+    assert!(
+        again["accepted"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|event| event["duplicate"] == true)
+    );
+    assert_eq!(ids(&post(&app, &json!({"changes": []}))), [""; 0]);
+    assert_eq!(ids(&post(&app, &json!({}))), [""; 0]);
+}
+
+#[test]
+fn only_facets_that_differ_are_sent() {
+    let app = shop();
+    let old = row("c1", "a@example.com", "415 555 2671");
+    let mut moved = old.clone();
+    moved["city"] = json!("Sparks");
+    moved["zip"] = json!("89431");
+    assert_eq!(
+        ids(&post(&app, &json!({"changes": [change(1, &old, &moved)]}))),
+        ["1"]
+    );
+    until(&app, "1", "delivered");
+    // The address goes whole: half a new one beside half an old one would be an address that nobody has.
+    assert_eq!(
+        app.partner.calls()[0].body,
+        json!({"street_line1": "1 Elm St", "city": "Sparks"})
+    );
+    let mut cleared = moved.clone();
+    cleared["email"] = Value::Null;
+    cleared["points"] = json!(101);
+    let changes = json!({"changes": [change(2, &moved, &cleared), change(3, &cleared, &cleared)]});
+    assert_eq!(ids(&post(&app, &changes)), ["2", "3"]);
+    until(&app, "2", "delivered");
+    assert_eq!(status(&app, "3"), "ignored", "nothing differs");
+    assert_eq!(
+        app.partner.calls()[1].body,
+        json!({"metadata": {"vip": true}})
+    );
+    let mut abroad = cleared.clone();
+    abroad["country"] = json!("Canada");
+    abroad["city"] = json!("Banff");
+    assert_eq!(
+        ids(&post(
+            &app,
+            &json!({"changes": [change(4, &cleared, &abroad)]})
+        )),
+        ["4"]
+    );
+    until(&app, "4", "parked");
+}
+
+/// Bodies of which one event is at fault, and the answer to each.
+fn faulty() -> [(Value, u16, &'static str, &'static str, &'static str); 6] {
+    let good = change(1, &Value::Null, &row("c1", "a@example.com", "415 555 2671"));
+    let guessed = change(2, &Value::Null, &row("c2", "b@example.com", "555-2671"));
+    let invalid = json!({"op": "u", "table": "customers", "seq": "three"});
+    let nameless = json!({"op": "u", "table": "customers"});
+    let beside = |bad: Value| json!({"changes": [good, bad]});
+    let many = vec![json!({"op": "d", "seq": 1}); 101];
+    let unknown = json!({"changes": [{"op": "x", "seq": 1}]});
+    let place = "/1/after/phones/1/number";
+    [
+        (beside(guessed), 422, "unmappable", place, "e164"),
+        (beside(invalid), 422, "invalid", "/1/seq", "type"),
+        (beside(nameless), 400, "malformed", "/1/seq", "body"),
+        (
+            unknown,
+            422,
+            "unknown_event_type",
+            "/0/type",
+            "unknown_event_type",
+        ),
+        (json!({"changes": 7}), 400, "malformed", "/changes", "jq"),
+        (json!({"changes": many}), 400, "malformed", "", "batch_size"),
+    ]
+}
+
+#[test]
+fn a_body_is_refused_or_kept_as_a_whole() {
+    let app = shop();
+    for (body, code, word, pointer, rule) in faulty() {
+        let answer = post(&app, &body);
+        assert_eq!(answer.status, code, "{}", answer.body);
+        let problem = answer.json();
+        assert_eq!(
+            problem["type"],
+            format!("urn:imprint-bridge:problem:{word}")
+        );
+        let fault = &problem["faults"][0];
+        let found = (fault["pointer"].as_str(), fault["rule"].as_str());
+        assert_eq!(found, (Some(pointer), Some(rule)), "{}", answer.body);
+    }
+    assert_eq!(status(&app, "1"), 404, "nothing was kept");
+    let headers = [("content-type", "application/cloudevents+json")];
+    let answer = http::ask(
+        app.ingress(),
+        "POST /v1/sources/shop/events",
+        &headers,
+        "{}",
+    );
+    assert_eq!(answer.unwrap().status, 415);
+}
+
+fn admin(app: &TestApp, line: &str, body: &Value) -> Value {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let answer = http::ask(app.ops(), line, &headers, &body.to_string()).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.json()
+}
+
+fn field<'a>(event: &'a Value, target: &str) -> &'a Value {
+    let fields = event["fields"].as_array().unwrap();
+    fields
+        .iter()
+        .find(|field| field["target"] == target)
+        .unwrap()
+}
+
+#[test]
+fn an_explanation_says_what_is_sent_and_what_was_read() {
+    let app = shop();
+    let mut after = row("c1", "canary@example.com", "415 555 2671");
+    after["email"] = Value::Null;
+    after["nick"] = json!("canary");
+    let body = json!({"changes": [change(7, &Value::Null, &after)]});
+    let told = admin(&app, "POST /admin/v1/explain?source=shop", &body);
+    let event = &told["events"][0];
+    assert_eq!(event["outcome"], "request");
+    assert_eq!(event["request"]["path"], "/v2/customers/c1");
+    assert_eq!(event["version"], json!({"epoch": 0, "value": 7}));
+    assert_eq!(event["cleared"], json!(["email"]));
+    let phone = field(event, "phone");
+    assert_eq!(
+        phone["reads"],
+        json!([
+            "/after/phones/0/main",
+            "/after/phones/1/main",
+            "/after/phones/1/number"
+        ])
+    );
+    assert_eq!(
+        (&phone["slow"], &phone["value"]),
+        (&json!(true), &json!("••• (text of 12)"))
+    );
+    assert_eq!(field(event, "email")["says"], "cleared");
+    assert_eq!(field(event, "metadata.vip")["says"], "nothing");
+    assert_eq!(
+        event["unused"],
+        json!(["/after/nick", "/after/phones/0/number", "/at", "/op"])
+    );
+    assert!(!told.to_string().contains("canary") && !told.to_string().contains("4155552671"));
+    let told = admin(
+        &app,
+        "POST /admin/v1/explain?source=shop&reveal=true",
+        &body,
+    );
+    assert_eq!(
+        told["events"][0]["request"]["body"]["phone"],
+        "+14155552671"
+    );
+    assert_eq!(
+        app.partner.calls().len(),
+        0,
+        "nothing is kept and nothing is sent"
+    );
+}
+
+#[test]
+fn an_explanation_of_an_entry_says_what_is_stale() {
+    let app = shop();
+    let one = row("c1", "a@example.com", "415 555 2671");
+    let mut refused = one.clone();
+    refused["email"] = json!("b@example.com");
+    refused["city"] = json!("Elko");
+    app.partner.inject(
+        &json!({"customer": "c1", "times": 1, "action": {"status": 400, "param": "email"}}),
+    );
+    ids(&post(
+        &app,
+        &json!({"changes": [change(5, &one, &refused)]}),
+    ));
+    until(&app, "5", "parked");
+    let mut newer = refused.clone();
+    newer["city"] = json!("Ely");
+    ids(&post(
+        &app,
+        &json!({"changes": [change(6, &refused, &newer)]}),
+    ));
+    until(&app, "6", "delivered");
+    let parked = admin(&app, "GET /admin/v1/entries?state=parked", &Value::Null);
+    let entry = &parked["entries"][0]["entry"];
+    let told = admin(
+        &app,
+        &format!("GET /admin/v1/entries/{entry}/explain"),
+        &Value::Null,
+    );
+    assert_eq!(field(&told, "email")["stale"], false);
+    assert_eq!(field(&told, "city")["stale"], true);
+    assert_eq!(told["request"]["path"], "/v2/customers/c1");
+    let audit = || {
+        admin(&app, "GET /admin/v1/audit", &Value::Null)["acts"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!(audit(), 0);
+    let line = format!("GET /admin/v1/entries/{entry}/explain?reveal=true");
+    assert_eq!(
+        field(&admin(&app, &line, &Value::Null), "email")["value"],
+        "b@example.com"
+    );
+    assert_eq!(audit(), 1, "who looked at values is on record");
+}
+
+/// Runs the program on sources of one's own.
+fn run(folder: &Path, arguments: &[&str]) -> (Output, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("IMPRINT_BRIDGE__SOURCES_DIR", folder)
+        .env("IMPRINT_BRIDGE__SCHEMAS_DIR", folder)
+        .output()
+        .unwrap();
+    let said = [&output.stdout[..], &output.stderr[..]].concat();
+    (output, String::from_utf8(said).unwrap())
+}
+
+/// A copy of the source with these examples.
+fn with_examples(examples: &[(&str, Value)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["shop.toml", "shop.json"] {
+        let shop = Path::new(env!("CARGO_MANIFEST_DIR")).join(SHOP);
+        fs::copy(shop.join(file), folder.path().join(file)).unwrap();
+    }
+    fs::create_dir(folder.path().join("shop")).unwrap();
+    for (name, content) in examples {
+        let file = folder.path().join("shop").join(name);
+        fs::write(file, content.to_string()).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn check_runs_the_examples_and_says_what_they_do_not_cover() {
+    let one = row("c1", "a@example.com", "415 555 2671");
+    let event = json!({"changes": [change(1, &Value::Null, &one), {"op": "d", "seq": 2}]});
+    let request = json!({"method": "POST", "path": "/v2/customers/c1", "body": {
+        "email": "a@example.com", "phone": "+14155552671", "street_line1": "1 Elm St", "city": "Reno",
+    }});
+    let guessed = json!({"changes": [change(1, &Value::Null, &row("c1", "a@example.com", "1"))]});
+    let refusal = json!({"type": "unmappable", "faults": [{"pointer": "/0/after/phones/1/number", "rule": "e164"}]});
+    let mut wrong = request.clone();
+    wrong["body"]["city"] = json!("Elko");
+    let good = [
+        ("good.event.json", event.clone()),
+        ("good.request.json", json!([request, "ignored"])),
+        ("guessed.event.json", guessed.clone()),
+        ("guessed.refusal.json", refusal),
+    ];
+    let folder = with_examples(&good);
+    let (output, said) = run(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for line in [
+        "2 examples",
+        "not read: /note\n",
+        "in no example: metadata.vip\n",
+        ": phone = .after.phones | map(select(.main))",
+        "runs on jq (",
+        "row.d: ignored",
+        "no faults",
+    ] {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+    let bad = [
+        ("wrong.event.json", event.clone()),
+        ("wrong.request.json", json!([wrong, "ignored"])),
+        ("few.event.json", event.clone()),
+        ("few.request.json", json!([request])),
+        ("sent.event.json", event.clone()),
+        ("sent.request.json", json!(["ignored", "ignored"])),
+        ("refused.event.json", guessed),
+        (
+            "refused.refusal.json",
+            json!({"type": "invalid", "faults": []}),
+        ),
+        ("alone.event.json", event),
+    ];
+    let folder = with_examples(&bad);
+    let (output, said) = run(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for line in [
+        "wrong: event 0 /body/city: expected \"Elko\", and it is \"Reno\"",
+        "few: expected 1 events, and there are 2",
+        "sent: event 0 expected ignored, and it comes to",
+        "refused: expected a problem invalid, and it is unmappable",
+        "refused: did not expect the fault",
+        "alone: has neither .request.json nor .refusal.json",
+        "6 faults to mend",
+    ] {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+}
+
+#[test]
+fn explain_says_the_same_on_the_command_line() {
+    let one = row("c1", "canary@example.com", "415 555 2671");
+    let event = json!({"changes": [change(1, &Value::Null, &one)]});
+    let folder = with_examples(&[("one.event.json", event)]);
+    let file = folder.path().join("shop/one.event.json");
+    let file = file.to_str().unwrap();
+    let (output, said) = run(folder.path(), &["explain", "--source", "shop", file]);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("1 (row.u): request\n  to POST /v2/customers/c1, version 1"),
+        "{said}"
+    );
+    assert!(
+        said.contains("not used: /after/phones/0/number, /at, /op"),
+        "{said}"
+    );
+    assert!(!said.contains("canary"), "{said}");
+    let arguments = ["explain", "--source", "shop", "--json", "--reveal", file];
+    let (_, said) = run(folder.path(), &arguments);
+    let told: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        told["events"][0]["request"]["body"]["email"],
+        "canary@example.com"
+    );
+}
