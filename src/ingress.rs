@@ -49,7 +49,7 @@ pub use examine::map_again;
 pub use explain::{Fresh, Terms, explain, explain_kept, views};
 pub use refusal::Refusal;
 
-use auth::{Authentic, Untrusted, Verifier};
+use auth::{Authentic, Head, Untrusted, Verifier};
 
 /// The methods of the path that events are posted to.
 const EVENTS_ALLOW: &str = "OPTIONS, POST";
@@ -220,9 +220,15 @@ impl Ingress {
         request: &HttpRequest,
         body: Untrusted<Bytes>,
     ) -> Result<Authentic<Bytes>, Refusal> {
+        let path = request.uri().path_and_query();
+        let head = Head {
+            method: request.method().as_str(),
+            path: path.map_or("", |path| path.as_str()),
+            headers: request.headers(),
+        };
         source
             .verifier
-            .verify(request.headers(), body, self.clock.wall())
+            .verify(head, body, self.clock.wall())
             .map_err(|why| self.unauthenticated(source, why))
     }
 

@@ -79,6 +79,9 @@ const COUNTRY: &str = "address.country";
 const BEFORE: &str = "only_changed.before";
 const AFTER: &str = "only_changed.after";
 
+/// The member of an event that is no attribute.
+const DATA: &str = "data";
+
 /// How the events of one type are mapped, as the configuration says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -331,6 +334,14 @@ impl Mapping {
     /// The fields that it can say something of.
     pub fn targets(&self) -> impl Iterator<Item = &Leaf> {
         self.lines.iter().map(|line| &line.leaf)
+    }
+
+    /// Whether whom an event is about, and how new it is, are read from its data alone and from no attribute beside it.
+    pub fn is_told_by_data(&self) -> bool {
+        let version = self.version.as_ref().map(|(_, rule)| rule);
+        let ids = [&self.imprint_id, &self.partner_id];
+        let rules = ids.into_iter().flatten().chain(version);
+        rules.into_iter().all(|rule| rule.plan.stays_in(DATA))
     }
 
     /// What the versions of its events count; `None` where they are in the order of their arrival.
@@ -682,6 +693,43 @@ mod tests {
             }}});
             let mapped = Mapping::compile(&crm()).unwrap().map(&event).unwrap().unwrap();
             prop_assert!(mapped.update.is_empty());
+        }
+    }
+
+    #[test]
+    fn whom_and_when_are_read_from_the_data_or_from_beside_it() {
+        for (id, version, expected) in [
+            (".data.id", None, true),
+            (".data.id", Some(".data.n"), true),
+            (".data | .id", Some(".data.a // .data.b"), true),
+            (".data.id | trim", Some("(.data.a // .data.b) | .c"), true),
+            ("(.data).id", Some("{a: .data.a} | .a"), true),
+            (".data.id", Some("7"), true),
+            (".data.id", Some(".time"), false),
+            (".data.id", Some(".data.n // .time"), false),
+            (".data.id", Some("{a: .data.a, b: .time} | .b"), false),
+            (".data.id", Some(". | .time"), false),
+            (".subject", Some(".data.n"), false),
+            (".datum.id", None, false),
+            (".[\"subject\"]", None, false),
+        ] {
+            let own = ".data.id".to_owned();
+            for (imprint_id, partner_id) in [
+                (Some(id.to_owned()), None),
+                (Some(own), Some(id.to_owned())),
+            ] {
+                let rules = Rules {
+                    imprint_id,
+                    partner_id,
+                    version: version.map(|expression| VersionRule {
+                        expression: expression.to_owned(),
+                        domain: Domain::Sequence,
+                    }),
+                    ..Rules::default()
+                };
+                let mapping = Mapping::compile(&rules).unwrap();
+                assert_eq!(mapping.is_told_by_data(), expected, "{id} {version:?}");
+            }
         }
     }
 }

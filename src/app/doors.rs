@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use crate::config::{Config, secret, sources};
 use crate::event::{Show, SourceName};
 use crate::ingress::auth::Verifier;
+use crate::ingress::auth::hmac::Keys;
 use crate::ingress::{self, EventKind, Source, Terms};
 use crate::ops::admin::{Explain, MapAgain};
 use crate::time::Clock;
@@ -29,16 +30,16 @@ fn door(source: sources::Source) -> anyhow::Result<Source> {
             .map(|file| secret::read(file).map_err(|reason| anyhow!(reason)))
             .collect()
     };
+    if let Some(warning) = source.auth.warning() {
+        tracing::warn!(source = source.name.as_str(), "{warning}");
+    }
     let verifier = match &source.auth {
-        sources::Auth::None => {
-            tracing::warn!(
-                source = source.name.as_str(),
-                "anybody may send as this source: it is not authenticated"
-            );
-            Ok(Verifier::none())
-        }
+        sources::Auth::None => Ok(Verifier::none()),
         sources::Auth::Bearer(files) => Verifier::bearer(&secrets(files)?),
         sources::Auth::StandardWebhooks(files) => Verifier::standard_webhooks(&secrets(files)?),
+        sources::Auth::Hmac(scheme, files) => {
+            Keys::new(scheme.as_ref().clone(), &secrets(files)?).map(Verifier::hmac)
+        }
     };
     let verifier = verifier.with_context(|| format!("the secrets of source {}", source.name))?;
     Ok(behind(verifier, source))

@@ -81,8 +81,8 @@ fn examine(config: &Config, sources: Vec<sources::Source>) -> ExitCode {
         let auth = auths.get(&name);
         let word = auth.map_or("none", sources::Auth::as_str);
         say(format_args!("source {name}: {word}"));
-        if auth == Some(&sources::Auth::None) {
-            say("  anybody may send as this source");
+        if let Some(warning) = auth.and_then(sources::Auth::warning) {
+            say(format_args!("  {warning}"));
         }
         let folder = config.sources_dir.join(name.as_str());
         let shown = examples::run(&folder, &name, &source, terms);

@@ -12,7 +12,10 @@ use crate::imprint::Leaf;
 use crate::mapping::{Domain, Frame, Mapping};
 use crate::schema::Schema;
 
+mod auth;
 mod rules;
+
+pub use auth::Auth;
 
 /// A system that sends events, as its file describes it.
 #[derive(Debug)]
@@ -29,28 +32,6 @@ pub struct Source {
     pub ignored: BTreeSet<String>,
     /// Origins that may ask for deliveries in the web hook handshake.
     pub allowed_origins: Vec<String>,
-}
-
-/// How a source shows who it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// It does not.
-    None,
-    /// By a token; any of those in the files will do.
-    Bearer(Vec<PathBuf>),
-    /// By a signature as Standard Webhooks describes it; any key of those in the files will do.
-    StandardWebhooks(Vec<PathBuf>),
-}
-
-impl Auth {
-    /// The word for it in a source's file.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Bearer(_) => "bearer",
-            Self::StandardWebhooks(_) => "standard_webhooks",
-        }
-    }
 }
 
 /// One event type of a source.
@@ -163,7 +144,7 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<Fault>> {
     let name = SourceName::parse(stem).map_err(|error| vec![stray(file, error.to_string())])?;
     let settings = read_file(file).map_err(|fault| vec![fault])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
-    let auth = take_auth(&mut reader);
+    let auth = auth::take(&mut reader);
     let tables = rules::tables(&mut reader);
     let frame = rules::frame(&mut reader, &tables);
     let ignored = reader
@@ -193,31 +174,6 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<Fault>> {
         }),
         Some(_) | None => Err(faults),
     }
-}
-
-fn take_auth(reader: &mut Reader) -> Option<Auth> {
-    type Make = fn(Vec<PathBuf>) -> Auth;
-    let words: [(&str, Option<(&str, Make)>); 3] = [
-        ("none", None),
-        ("bearer", Some(("token_files", Auth::Bearer))),
-        (
-            "standard_webhooks",
-            Some(("secret_files", Auth::StandardWebhooks)),
-        ),
-    ];
-    let kind = reader.take(&["auth", "kind"], |raw| raw.word(&words))?;
-    let Some((key, make)) = kind else {
-        return Some(Auth::None);
-    };
-    let files = reader.take(&["auth", key], |raw| {
-        let files = raw.texts()?;
-        if files.is_empty() {
-            Err("must name at least one file".to_owned())
-        } else {
-            Ok(files)
-        }
-    })?;
-    Some(make(files.into_iter().map(PathBuf::from).collect()))
 }
 
 fn stray(path: &Path, reason: String) -> Fault {

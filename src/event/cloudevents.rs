@@ -94,6 +94,12 @@ pub fn decode(
     }
 }
 
+/// Whether a header of this name carries an attribute of an event in binary mode.
+#[must_use]
+pub fn is_attribute(header: &str) -> bool {
+    binary::attribute_name(header).is_some()
+}
+
 /// The faults of the event at `index` as they read from the whole batch.
 #[must_use]
 pub fn in_batch(index: usize, faults: Vec<Fault>) -> Vec<Fault> {

@@ -25,7 +25,7 @@ pub(super) async fn accept(
     let body = body::collect(request.headers(), payload, &ingress.limits).await?;
     let body = ingress.verify(source, request, body)?;
     let events = form.decode(name, body.content(), ingress.limits.batch_events_max)?;
-    form.bind(&body, &events)
+    form.bind(source, &body, &events)
         .map_err(|why| ingress.unauthenticated(source, why))?;
     let priority = priority(request.headers());
     let entering = Entering {

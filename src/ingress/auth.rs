@@ -4,10 +4,11 @@
 //! are compared in constant time; the one who asks hears the same whatever was wrong, and only a metric knows why.
 
 use std::fmt;
+use std::sync::Arc;
 
+use ::hmac::{Hmac, KeyInit, Mac};
 use actix_web::http::header::HeaderMap;
 use actix_web::web::Bytes;
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
@@ -15,6 +16,7 @@ use crate::event::Attribute;
 use crate::ingress::header::{Line, only};
 use crate::time::Timestamp;
 
+pub mod hmac;
 mod webhooks;
 
 pub use webhooks::SigningKey;
@@ -37,6 +39,27 @@ pub enum Error {
     /// A signing secret is not one of Standard Webhooks.
     #[error("secret {0} is not `whsec_` and 24 to 64 bytes in base64")]
     SigningSecret(usize),
+    /// A secret of a source's own scheme is short, or not in its encoding.
+    #[error("secret {0} is not 16 or more bytes as auth.secret_encoding has them")]
+    HmacSecret(usize),
+}
+
+/// The head of a request, as far as it can be signed.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// Path and query, exactly as in the request line.
+    pub path: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// Never the content: paths have ids in them, headers secrets.
+impl fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Head")
+    }
 }
 
 /// What came over the wire and nobody vouches for yet.
@@ -61,7 +84,18 @@ impl<T> fmt::Debug for Untrusted<T> {
 #[derive(Clone)]
 pub struct Authentic<T> {
     content: T,
-    signed_id: Option<String>,
+    signed: Signed,
+}
+
+/// What a signature is about, besides the body.
+#[derive(Clone)]
+enum Signed {
+    /// There is no signature: whoever knows the token is believed in everything.
+    Nothing,
+    /// This id.
+    Id(String),
+    /// What the template of this scheme has.
+    Text(Arc<hmac::Keys>),
 }
 
 impl<T> Authentic<T> {
@@ -70,14 +104,38 @@ impl<T> Authentic<T> {
         &self.content
     }
 
-    /// Whether the signature, where there is one, is about the event with this id.
-    ///
-    /// Only asked where the id stands outside the signed bytes: in a header or in the path.
+    /// Whether the signature, where there is one, is about the event with this id, which stands in the path.
     pub fn is_about(&self, id: &Attribute) -> bool {
-        self.signed_id
-            .as_ref()
-            .is_none_or(|signed| signed == id.as_str())
+        match &self.signed {
+            Signed::Nothing => true,
+            Signed::Id(signed) => signed == id.as_str(),
+            Signed::Text(keys) => keys.sign_path(),
+        }
     }
+
+    /// What the signature, where there is one, says of an event with this id whose attributes stand in `headers`.
+    pub fn covers<'n>(&self, id: &Attribute, mut headers: impl Iterator<Item = &'n str>) -> Covers {
+        let covers = |is_covered, covers| if is_covered { covers } else { Covers::Nothing };
+        match &self.signed {
+            Signed::Nothing => Covers::Everything,
+            Signed::Id(signed) => covers(signed == id.as_str(), Covers::IdAndData),
+            Signed::Text(keys) => covers(
+                headers.all(|name| keys.sign_header(name)),
+                Covers::Everything,
+            ),
+        }
+    }
+}
+
+/// How much of an event in binary mode its source stands behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Covers {
+    /// All of it.
+    Everything,
+    /// Its id and its data, not its other attributes.
+    IdAndData,
+    /// Something else than this event.
+    Nothing,
 }
 
 /// Never the content: it is personal data.
@@ -121,6 +179,7 @@ enum Kind {
     None,
     Bearer(Vec<SecretString>),
     StandardWebhooks(Vec<SigningKey>),
+    Hmac(Arc<hmac::Keys>),
 }
 
 impl Verifier {
@@ -167,36 +226,48 @@ impl Verifier {
         Ok(Self(Kind::StandardWebhooks(keys)))
     }
 
+    /// Believes who signs with one of the secrets of a scheme of its own.
+    pub fn hmac(keys: hmac::Keys) -> Self {
+        Self(Kind::Hmac(Arc::new(keys)))
+    }
+
     /// What a refusal names in `WWW-Authenticate`.
     pub const fn challenge(&self) -> &'static str {
         match self.0 {
             Kind::None => "None",
             Kind::Bearer(_) => "Bearer",
             Kind::StandardWebhooks(_) => "StandardWebhooks",
+            Kind::Hmac(_) => "HMAC",
         }
     }
 
-    /// Takes the body if the headers prove it at the time `wall`.
+    /// Takes the body if the head proves it at the time `wall`.
     ///
     /// # Errors
-    /// They do not.
+    /// It does not.
     pub fn verify(
         &self,
-        headers: &HeaderMap,
+        head: Head<'_>,
         body: Untrusted<Bytes>,
         wall: Timestamp,
     ) -> Result<Authentic<Bytes>, Why> {
-        let signed_id = match &self.0 {
-            Kind::None => None,
+        let signed = match &self.0 {
+            Kind::None => Signed::Nothing,
             Kind::Bearer(tokens) => {
-                bearer(tokens, headers)?;
-                None
+                bearer(tokens, head.headers)?;
+                Signed::Nothing
             }
-            Kind::StandardWebhooks(keys) => Some(webhooks::verify(keys, headers, &body.0, wall)?),
+            Kind::StandardWebhooks(keys) => {
+                Signed::Id(webhooks::verify(keys, head.headers, &body.0, wall)?)
+            }
+            Kind::Hmac(keys) => {
+                keys.verify(head, &body.0, wall)?;
+                Signed::Text(Arc::clone(keys))
+            }
         };
         Ok(Authentic {
             content: body.0,
-            signed_id,
+            signed,
         })
     }
 }

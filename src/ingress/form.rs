@@ -4,11 +4,14 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 
 use crate::event::cloudevents::{self, Decoded, Message, Mode};
-use crate::event::{ChangeEvent, Fault, SourceName};
-use crate::ingress::auth::{Authentic, Why};
+use crate::event::{Attribute, ChangeEvent, Fault, SourceName};
+use crate::ingress::auth::{Authentic, Covers, Why};
 use crate::ingress::header::{Line, only};
 use crate::ingress::{Refusal, Source};
 use crate::mapping::Frame;
+
+/// The header of the one attribute that has only one value.
+const SPECVERSION: &str = "ce-specversion";
 
 /// How events lie in a request.
 pub(super) enum Form<'a> {
@@ -102,23 +105,42 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// In binary mode the id is a header, which no signature covers: it must be the id that is signed.
-    pub(super) fn bind<T>(&self, authentic: &Authentic<T>, events: &Decoded) -> Result<(), Why> {
-        let is_bound = match self {
-            Self::CloudEvents {
-                mode: Mode::Binary, ..
-            } => events
-                .iter()
-                .flatten()
-                .all(|event| authentic.is_about(&event.identity.id)),
-            Self::CloudEvents {
-                mode: Mode::Structured | Mode::Batch,
-                ..
-            }
-            | Self::Plain(_) => true,
+    /// In binary mode the attributes are headers: what of them is used must be signed, where anything is.
+    pub(super) fn bind<T>(
+        &self,
+        source: &Source,
+        authentic: &Authentic<T>,
+        events: &Decoded,
+    ) -> Result<(), Why> {
+        let Self::CloudEvents {
+            mode: Mode::Binary,
+            headers,
+            ..
+        } = self
+        else {
+            return Ok(());
         };
+        let is_bound = events.iter().flatten().all(|event| {
+            match authentic.covers(&event.identity.id, attributes(headers)) {
+                Covers::Everything => true,
+                Covers::IdAndData => is_told_by_data(source, &event.event_type),
+                Covers::Nothing => false,
+            }
+        });
         is_bound.then_some(()).ok_or(Why::Mismatch)
     }
+}
+
+/// The headers with attributes that can have more than one value.
+fn attributes<'a>(headers: &[(&'a str, &'a [u8])]) -> impl Iterator<Item = &'a str> {
+    let names = headers.iter().map(|(name, _)| *name);
+    names.filter(|name| cloudevents::is_attribute(name) && *name != SPECVERSION)
+}
+
+/// Whether whom an event is about, and how new it is, stand in its data.
+fn is_told_by_data(source: &Source, event_type: &Attribute) -> bool {
+    let kind = source.kinds.get(event_type.as_str());
+    kind.is_none_or(|kind| kind.mapping.is_told_by_data())
 }
 
 fn plain(

@@ -1,7 +1,8 @@
 //! What became of an event: told to the source that sent it, without anything that was in it.
 //!
 //! The request proves itself as a POST would. With Standard Webhooks the signature is over an empty body, and
-//! `webhook-id` is the id asked about, so that a signature for one receipt opens no other.
+//! `webhook-id` is the id asked about, so that a signature for one receipt opens no other. For the same reason a scheme of the source's own
+//! opens receipts only if it signs the path.
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Bytes, Query};

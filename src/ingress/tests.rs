@@ -6,6 +6,7 @@ mod limits;
 mod prefer;
 mod receipt;
 mod refuse;
+mod signed;
 mod surface;
 
 use std::sync::Arc;
@@ -53,8 +54,6 @@ impl Door {
     }
 
     fn with(limits: Limits) -> Self {
-        let outbox = Arc::new(fake::Fake::default());
-        let (stop, stopping) = watch::channel(false);
         let secrets = [SecretString::from(SECRET)];
         let tokens = [SecretString::from(TOKEN)];
         let sources = [
@@ -62,13 +61,18 @@ impl Door {
             ("bearer", Verifier::bearer(&tokens).unwrap()),
             ("signed", Verifier::standard_webhooks(&secrets).unwrap()),
         ];
+        Self::of(
+            sources.map(|(name, verifier)| (name, source(verifier))),
+            limits,
+        )
+    }
+
+    fn of<const LEN: usize>(sources: [(&str, Source); LEN], limits: Limits) -> Self {
+        let outbox = Arc::new(fake::Fake::default());
+        let (stop, stopping) = watch::channel(false);
+        let named = |(name, source)| (SourceName::parse(name).unwrap(), source);
         let ingress = Ingress {
-            sources: Arc::new(
-                sources
-                    .into_iter()
-                    .map(|(name, verifier)| (SourceName::parse(name).unwrap(), source(verifier)))
-                    .collect(),
-            ),
+            sources: Arc::new(sources.map(named).into()),
             outbox: Arc::<fake::Fake>::clone(&outbox),
             clock: Clock::manual(NOW),
             limits,

@@ -136,6 +136,15 @@ impl Plan {
         self.places_from(&[Vec::new()], places);
     }
 
+    /// Whether all that it reads of an event lies in this member. "No" may also mean that nobody looked closely.
+    pub(super) fn stays_in(&self, member: &str) -> bool {
+        let mut places = Vec::new();
+        let origins = self.places_from(&[Vec::new()], &mut places);
+        let (member, inside) = (format!("/{member}"), format!("/{member}/"));
+        let is_in = |place: &String| *place == member || place.starts_with(&inside);
+        !self.is_slow() && !origins.contains(&Vec::new()) && places.iter().all(is_in)
+    }
+
     /// Notes the places, and says where its own result can come from.
     fn places_from(&self, from: &[Vec<Step>], places: &mut Vec<String>) -> Vec<Vec<Step>> {
         match self {

@@ -39,7 +39,7 @@ const EDGES: [(&str, &[&str]); 15] = [
     (
         "config",
         &[
-            "dispatch", "event", "imprint", "mapping", "outbox", "schema",
+            "dispatch", "event", "imprint", "ingress", "mapping", "outbox", "schema",
         ],
     ),
 ];

@@ -46,7 +46,7 @@ pub(super) fn has_attributes(headers: &[(&str, &[u8])]) -> bool {
 }
 
 /// The attribute that a header of this name carries, if it carries one.
-fn attribute_name(header: &str) -> Option<String> {
+pub(super) fn attribute_name(header: &str) -> Option<String> {
     let name = header.to_ascii_lowercase();
     name.strip_prefix(PREFIX).map(str::to_owned)
 }

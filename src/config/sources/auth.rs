@@ -1,0 +1,442 @@
+//! `[auth]` of a source: how it shows who it is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::reader::{Raw, Reader};
+use crate::ingress::auth::hmac::{
+    Algorithm, Encoding, Marks, Scheme, SecretEncoding, Signed, Stamp, Template, Unit,
+};
+
+/// What is signed where nothing else is said.
+const SIGNED: &str = "{body}";
+/// How old or ahead a signature may be where nothing else is said, and what may be said.
+const TOLERANCE: Duration = Duration::from_mins(5);
+const TOLERANCE_MIN: Duration = Duration::from_secs(1);
+const TOLERANCE_MAX: Duration = Duration::from_hours(1);
+/// What is said of a time of signing besides its header.
+const TIMESTAMP_KEYS: [&str; 3] = ["timestamp_prefix", "timestamp_unit", "tolerance"];
+
+/// How a source shows who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// It does not.
+    None,
+    /// By a token; any of those in the files will do.
+    Bearer(Vec<PathBuf>),
+    /// By a signature as Standard Webhooks describes it; any key of those in the files will do.
+    StandardWebhooks(Vec<PathBuf>),
+    /// By a signature in a scheme of its own; any secret of those in the files will do.
+    Hmac(Box<Scheme>, Vec<PathBuf>),
+}
+
+impl Auth {
+    /// The word for it in a source's file.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bearer(_) => "bearer",
+            Self::StandardWebhooks(_) => "standard_webhooks",
+            Self::Hmac(..) => "hmac",
+        }
+    }
+
+    /// What whoever runs the bridge should know of it; nothing where there is nothing to fear.
+    pub const fn warning(&self) -> Option<&'static str> {
+        match self {
+            Self::None => Some("anybody may send as this source: it is not authenticated"),
+            Self::Hmac(scheme, _) if !scheme.signed.has_time() => Some(
+                "no time is signed: a request of this source can be repeated by whoever saw it",
+            ),
+            Self::Bearer(_) | Self::StandardWebhooks(_) | Self::Hmac(..) => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Word {
+    None,
+    Bearer,
+    StandardWebhooks,
+    Hmac,
+}
+
+/// Takes all that is said of authentication.
+pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
+    let words = [
+        ("none", Word::None),
+        ("bearer", Word::Bearer),
+        ("standard_webhooks", Word::StandardWebhooks),
+        ("hmac", Word::Hmac),
+    ];
+    match reader.take(&["auth", "kind"], |raw| raw.word(&words))? {
+        Word::None => Some(Auth::None),
+        Word::Bearer => files(reader, "token_files").map(Auth::Bearer),
+        Word::StandardWebhooks => files(reader, "secret_files").map(Auth::StandardWebhooks),
+        Word::Hmac => {
+            let files = files(reader, "secret_files");
+            let scheme = scheme(reader);
+            Some(Auth::Hmac(Box::new(scheme?), files?))
+        }
+    }
+}
+
+fn files(reader: &mut Reader, key: &str) -> Option<Vec<PathBuf>> {
+    let files = reader.take(&["auth", key], |raw| {
+        let files = raw.texts()?;
+        if files.is_empty() {
+            Err("must name at least one file".to_owned())
+        } else {
+            Ok(files)
+        }
+    })?;
+    Some(files.into_iter().map(PathBuf::from).collect())
+}
+
+fn scheme(reader: &mut Reader) -> Option<Scheme> {
+    let algorithms = [
+        ("sha256", Algorithm::Sha256),
+        ("sha1", Algorithm::Sha1),
+        ("sha512", Algorithm::Sha512),
+    ];
+    let secret_encodings = [
+        ("text", SecretEncoding::Text),
+        ("base64", SecretEncoding::Base64),
+        ("hex", SecretEncoding::Hex),
+    ];
+    let encodings = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
+    let algorithm = word(reader, "algorithm", &algorithms).unwrap_or(Algorithm::Sha256);
+    let secret_encoding =
+        word(reader, "secret_encoding", &secret_encodings).unwrap_or(SecretEncoding::Text);
+    let encoding = reader.take(&["auth", "encoding"], |raw| raw.word(&encodings));
+    let header = reader.take(&["auth", "header"], |raw| {
+        raw.parsed("the name of a header")
+    });
+    let prefix = text(reader, "prefix");
+    let separator = text(reader, "separator");
+    let marks = marks(reader, "separator", (prefix, separator.clone()));
+    let template = template(reader);
+    let has_stamp = reader.keys(&["auth"]).contains("timestamp_header");
+    let stamp = if has_stamp {
+        stamp(reader, separator)
+    } else {
+        without_stamp(reader);
+        None
+    };
+    if let (Some(stamp), Some(header)) = (&stamp, &header) {
+        let is_told_apart = stamp.header != *header || stamp.marks.are_told_from(marks.as_ref());
+        if !is_told_apart {
+            let reason = "must differ from prefix: both stand in one header";
+            reader.fault(&["auth", "timestamp_prefix"], reason);
+        }
+    }
+    // A time that was named and could not be read has been told; it is not missing.
+    let signed = if has_stamp && stamp.is_none() {
+        None
+    } else {
+        signed(reader, template?, stamp)
+    };
+    Some(Scheme {
+        algorithm,
+        secret_encoding,
+        header: header?,
+        marks: marks?,
+        encoding: encoding?,
+        signed: signed?,
+    })
+}
+
+fn signed(reader: &mut Reader, template: Template, stamp: Option<Stamp>) -> Option<Signed> {
+    Signed::new(template, stamp)
+        .map_err(|unfit| reader.fault(&["auth", "timestamp_header"], unfit.to_string()))
+        .ok()
+}
+
+fn template(reader: &mut Reader) -> Option<Template> {
+    let raw = text(reader, "signed").unwrap_or_else(|| SIGNED.to_owned());
+    raw.parse()
+        .map_err(|flaws: String| reader.fault(&["auth", "signed"], flaws))
+        .ok()
+}
+
+fn stamp(reader: &mut Reader, separator: Option<String>) -> Option<Stamp> {
+    let units = [
+        ("seconds", Unit::Seconds),
+        ("milliseconds", Unit::Milliseconds),
+        ("rfc3339", Unit::Rfc3339),
+    ];
+    let header = reader.take(&["auth", "timestamp_header"], |raw| {
+        raw.parsed("the name of a header")
+    });
+    let unit = word(reader, "timestamp_unit", &units).unwrap_or(Unit::Seconds);
+    let tolerance = reader
+        .take_optional(&["auth", "tolerance"], |raw| {
+            raw.duration(TOLERANCE_MIN, TOLERANCE_MAX)
+        })
+        .unwrap_or(TOLERANCE);
+    let marks = match (text(reader, "timestamp_prefix"), separator) {
+        (None, _) => Some(Marks::default()),
+        (Some(_), None) => {
+            reader.fault(&["auth", "timestamp_prefix"], "needs separator beside it");
+            None
+        }
+        (prefix, separator) => marks(reader, "timestamp_prefix", (prefix, separator)),
+    };
+    Some(Stamp {
+        header: header?,
+        marks: marks?,
+        unit,
+        tolerance,
+    })
+}
+
+/// Refuses what is said of a time that is nowhere.
+fn without_stamp(reader: &mut Reader) {
+    let known = reader.keys(&["auth"]);
+    for key in TIMESTAMP_KEYS
+        .into_iter()
+        .filter(|key| known.contains(*key))
+    {
+        let refuse = |_raw| Err::<(), _>("needs timestamp_header beside it".to_owned());
+        let _told: Option<()> = reader.take(&["auth", key], refuse);
+    }
+}
+
+fn marks(
+    reader: &mut Reader,
+    key: &str,
+    (prefix, separator): (Option<String>, Option<String>),
+) -> Option<Marks> {
+    Marks::new(prefix.unwrap_or_default(), separator)
+        .map_err(|reason| reader.fault(&["auth", key], reason))
+        .ok()
+}
+
+fn text(reader: &mut Reader, key: &str) -> Option<String> {
+    reader.take_optional(&["auth", key], Raw::text)
+}
+
+fn word<T: Copy>(reader: &mut Reader, key: &str, words: &[(&str, T)]) -> Option<T> {
+    reader.take_optional(&["auth", key], |raw| raw.word(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use config::{File, FileFormat, Value, ValueKind};
+
+    use super::*;
+
+    const GOOD: &str = "kind = \"hmac\"\nsecret_files = [\"a\", \"b\"]\nheader = \"X-Signature\"\nencoding = \"hex\"\n";
+
+    /// What is added to a good scheme, and all the faults that it has then; $ is a time that is signed.
+    const FAULTS: [(&str, &[&str]); 22] = [
+        (
+            "signed = \"{timestmp}.{body}\"",
+            &["auth.signed: does not know {timestmp}"],
+        ),
+        (
+            "signed = \"{header:}{body}\"",
+            &["auth.signed: does not know {header:}"],
+        ),
+        (
+            "signed = \"{header:a b}{body}\"",
+            &["auth.signed: does not know {header:a b}"],
+        ),
+        ("signed = \"{}{body}\"", &["auth.signed: does not know {}"]),
+        ("signed = \"v0\"", &["auth.signed: has {body} 0 times"]),
+        (
+            "signed = \"{body}{body}\"",
+            &["auth.signed: has {body} 2 times"],
+        ),
+        (
+            "signed = \"{body}}\"",
+            &["auth.signed: has a } that closes nothing"],
+        ),
+        (
+            "signed = \"{body}{\"",
+            &["auth.signed: has a { that is not closed"],
+        ),
+        (
+            "signed = \"{header:ce-id}{header:ce-type}.{body}\"",
+            &["auth.signed: has nothing between"],
+        ),
+        (
+            "signed = \"{x}{y}\"",
+            &[
+                "{x}: a placeholder is {timestamp}, {method}, {path}, {body} or {header:NAME}; {{ and }} are braces; does not know {y}",
+            ],
+        ),
+        (
+            "signed = \"{timestamp}{body}\"",
+            &["auth.timestamp_header: is required"],
+        ),
+        (
+            "timestamp_header = \"x-t\"",
+            &["auth.timestamp_header: is not signed"],
+        ),
+        (
+            "timestamp_unit = \"seconds\"",
+            &["auth.timestamp_unit: needs timestamp_header"],
+        ),
+        (
+            "timestamp_prefix = \"t=\"\ntolerance = \"1m\"",
+            &[
+                "auth.timestamp_prefix: needs timestamp_header",
+                "auth.tolerance: needs timestamp_header",
+            ],
+        ),
+        ("separator = \",\"", &["auth.separator: needs a prefix"]),
+        (
+            "separator = \"=\"\nprefix = \"a\"",
+            &["auth.separator: must be a comma"],
+        ),
+        (
+            "separator = \"a\"\nprefix = \"b\"",
+            &["auth.separator: must be a comma"],
+        ),
+        (
+            "separator = \",\"\nprefix = \"a,b\"",
+            &["auth.separator: stands in the prefix"],
+        ),
+        (
+            "algorithm = \"md5\"\nsecret_encoding = \"utf-8\"",
+            &["auth.algorithm: must be", "auth.secret_encoding: must be"],
+        ),
+        (
+            "$timestamp_prefix = \"t=\"",
+            &["auth.timestamp_prefix: needs separator"],
+        ),
+        (
+            "$tolerance = \"61m\"\ntimestamp_unit = \"days\"",
+            &["auth.timestamp_unit: must be", "auth.tolerance: must be"],
+        ),
+        ("signd = \"{body}\"", &["auth.signd: is not a key"]),
+    ];
+
+    fn read(auth: &str) -> Result<Auth, Vec<String>> {
+        let text = format!("[auth]\n{auth}");
+        let table = config::Config::builder()
+            .add_source(File::from_str(&text, FileFormat::Toml))
+            .build()
+            .unwrap()
+            .try_deserialize()
+            .unwrap();
+        let mut reader = Reader::new("file", Value::new(None, ValueKind::Table(table)));
+        let auth = take(&mut reader);
+        let faults: Vec<String> = reader.finish().iter().map(ToString::to_string).collect();
+        match auth {
+            Some(auth) if faults.is_empty() => Ok(auth),
+            Some(_) | None => Err(faults),
+        }
+    }
+
+    #[test]
+    fn a_scheme_is_read_with_its_defaults() {
+        let Auth::Hmac(scheme, files) = read(GOOD).unwrap() else {
+            panic!("another kind");
+        };
+        assert_eq!(files, [PathBuf::from("a"), PathBuf::from("b")]);
+        let expected = Scheme {
+            algorithm: Algorithm::Sha256,
+            secret_encoding: SecretEncoding::Text,
+            header: "x-signature".parse().unwrap(),
+            marks: Marks::default(),
+            encoding: Encoding::Hex,
+            signed: Signed::new("{body}".parse().unwrap(), None).unwrap(),
+        };
+        assert_eq!(*scheme, expected);
+    }
+
+    #[test]
+    fn a_scheme_is_read_with_everything_said() {
+        let more = "algorithm = \"sha512\"\nsecret_encoding = \"base64\"\nprefix = \"v1=\"\nseparator = \",\"\n\
+                    signed = \"{timestamp}.{body}\"\ntimestamp_header = \"x-signature\"\ntimestamp_prefix = \"t=\"\n\
+                    timestamp_unit = \"rfc3339\"\ntolerance = \"1h\"\n";
+        let auth = read(&format!("{GOOD}{more}")).unwrap();
+        assert_eq!((auth.as_str(), auth.warning()), ("hmac", None));
+        let Auth::Hmac(scheme, _) = auth else {
+            panic!("another kind");
+        };
+        let marks = |prefix: &str| Marks::new(prefix.to_owned(), Some(",".to_owned())).unwrap();
+        let stamp = Stamp {
+            header: "x-signature".parse().unwrap(),
+            marks: marks("t="),
+            unit: Unit::Rfc3339,
+            tolerance: Duration::from_hours(1),
+        };
+        let expected = Scheme {
+            algorithm: Algorithm::Sha512,
+            secret_encoding: SecretEncoding::Base64,
+            header: "x-signature".parse().unwrap(),
+            marks: marks("v1="),
+            encoding: Encoding::Hex,
+            signed: Signed::new("{timestamp}.{body}".parse().unwrap(), Some(stamp)).unwrap(),
+        };
+        assert_eq!(*scheme, expected);
+    }
+
+    #[test]
+    fn where_a_request_could_be_repeated_somebody_is_warned() {
+        for (auth, warns) in [
+            ("kind = \"none\"", true),
+            ("kind = \"bearer\"\ntoken_files = [\"a\"]", false),
+            (
+                "kind = \"standard_webhooks\"\nsecret_files = [\"a\"]",
+                false,
+            ),
+            (GOOD, true),
+        ] {
+            assert_eq!(read(auth).unwrap().warning().is_some(), warns, "{auth}");
+        }
+    }
+
+    #[test]
+    fn every_fault_of_a_scheme_is_told_with_its_key() {
+        let stamped = "signed = \"{timestamp}{body}\"\ntimestamp_header = \"x-t\"\n";
+        for (more, expected) in FAULTS {
+            let more = more.replace('$', stamped);
+            let told = read(&format!("{GOOD}{more}")).unwrap_err();
+            assert_eq!(told.len(), expected.len(), "{more}: {told:#?}");
+            for (told, expected) in told.iter().zip(expected) {
+                assert!(told.contains(expected), "{more}: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_faults_of_a_scheme_are_told_at_once() {
+        let told = read(
+            "kind = \"hmac\"\nsigned = \"x\"\nalgorithm = \"md5\"\nseparator = \",\"\nsecret_files = []\n",
+        );
+        let told = told.unwrap_err();
+        let keys = [
+            "algorithm",
+            "encoding",
+            "header",
+            "secret_files",
+            "separator",
+            "signed",
+        ];
+        for (told, key) in told.iter().zip(keys) {
+            assert!(told.contains(&format!("auth.{key}: ")), "{told}");
+        }
+        assert_eq!(told.len(), keys.len(), "{told:#?}");
+    }
+
+    /// One header with two values that nothing tells apart could not be read.
+    #[test]
+    fn a_time_beside_the_signature_has_a_prefix_of_its_own() {
+        let list = "separator = \",\"\nprefix = \"v1=\"\nsigned = \"{timestamp}.{body}\"\n\
+                    timestamp_header = \"x-signature\"\n";
+        for (more, fits) in [
+            ("timestamp_prefix = \"t=\"", true),
+            ("timestamp_prefix = \"v1=\"", false),
+            ("timestamp_prefix = \"v\"", false),
+            ("timestamp_prefix = \"v1=x\"", false),
+            ("", false),
+        ] {
+            let told = read(&format!("{GOOD}{list}{more}"));
+            assert_eq!(told.is_ok(), fits, "{more}: {told:?}");
+        }
+    }
+}

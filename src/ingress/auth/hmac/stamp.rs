@@ -1,0 +1,89 @@
+//! The time of signing: where it stands, how it is written, and how far it may be from ours.
+
+use std::time::Duration;
+
+use actix_web::http::header::{HeaderMap, HeaderName};
+
+use super::super::{Why, required};
+use super::Marks;
+use crate::time::Timestamp;
+
+/// Where the time of signing stands, and how far it may be from ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its header.
+    pub header: HeaderName,
+    /// Which part of that header it is.
+    pub marks: Marks,
+    /// How it is written.
+    pub unit: Unit,
+    /// How far it may be from our time, either way; exactly so far is still taken.
+    pub tolerance: Duration,
+}
+
+/// How a time of signing is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds since 1970, digits only.
+    Seconds,
+    /// Milliseconds since 1970, digits only.
+    Milliseconds,
+    /// RFC 3339 text.
+    Rfc3339,
+}
+
+impl Stamp {
+    /// The time as it stands there, if it is near enough.
+    pub(super) fn read<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        wall: Timestamp,
+    ) -> Result<&'a str, Why> {
+        let mut items = self.marks.items(required(headers, self.header.as_str())?);
+        let (Some(text), None) = (items.next(), items.next()) else {
+            return Err(Why::Malformed);
+        };
+        let signed_at = self.unit.parse(text).ok_or(Why::Malformed)?;
+        let apart_millis = signed_at.abs_diff(self.unit.round(wall));
+        let tolerance_millis = u64::try_from(self.tolerance.as_millis()).unwrap_or(u64::MAX);
+        if apart_millis > tolerance_millis {
+            return Err(Why::Stale);
+        }
+        Ok(text)
+    }
+}
+
+impl Unit {
+    /// Milliseconds since 1970.
+    fn parse(self, text: &str) -> Option<i64> {
+        match self {
+            Self::Seconds => whole(text).map(|seconds| seconds.saturating_mul(1000)),
+            Self::Milliseconds => whole(text),
+            Self::Rfc3339 => Timestamp::parse_rfc3339(text).map(Timestamp::as_millis),
+        }
+    }
+
+    /// Our time as exactly as a time of this unit can be.
+    const fn round(self, at: Timestamp) -> i64 {
+        let millis = at.as_millis();
+        match self {
+            Self::Seconds => millis.saturating_sub(millis.rem_euclid(1000)),
+            Self::Milliseconds | Self::Rfc3339 => millis,
+        }
+    }
+
+    pub(super) fn write(self, at: Timestamp) -> String {
+        match self {
+            Self::Seconds => at.as_millis().div_euclid(1000).to_string(),
+            Self::Milliseconds => at.as_millis().to_string(),
+            Self::Rfc3339 => at.to_rfc3339(),
+        }
+    }
+}
+
+/// Digits only, and no zero before them: what could be written in two ways could be changed unseen where nothing parts it
+/// from its neighbour.
+fn whole(text: &str) -> Option<i64> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    is_plain.then(|| text.parse().ok()).flatten()
+}

@@ -1,0 +1,168 @@
+//! The text that a signature is over, as the configuration describes it. Built here for signing and for verifying alike.
+//!
+//! A template is literal text with placeholders: `{timestamp}`, `{method}`, `{path}`, `{body}` and `{header:NAME}`.
+//! `{{` and `}}` stand for braces. Knows nothing of keys and signatures.
+
+use std::str::FromStr;
+
+use actix_web::http::header::HeaderName;
+
+use super::super::{Head, Why, required};
+
+/// What the name of a header begins with that carries an attribute of an event.
+const ATTRIBUTE: &str = "ce-";
+const HEADER: &str = "header:";
+const USAGE: &str =
+    "a placeholder is {timestamp}, {method}, {path}, {body} or {header:NAME}; {{ and }} are braces";
+
+/// A template that has the body in it, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Timestamp,
+    Method,
+    Path,
+    Body,
+    Header(HeaderName),
+}
+
+impl FromStr for Template {
+    /// Everything that is wrong with it, in one sentence.
+    type Err = String;
+
+    fn from_str(raw: &str) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut flaws = Vec::new();
+        let mut rest = raw;
+        while !rest.is_empty() {
+            let (part, left) = next(rest);
+            match part {
+                Ok(part) => push(&mut parts, part),
+                Err(flaw) => flaws.push(flaw),
+            }
+            rest = left;
+        }
+        let bodies = parts.iter().filter(|part| **part == Part::Body).count();
+        if bodies != 1 {
+            flaws.push(format!(
+                "has {{body}} {bodies} times, and must have it once"
+            ));
+        }
+        flaws.extend(parts.windows(2).filter_map(blurred));
+        if flaws.is_empty() {
+            Ok(Self(parts))
+        } else {
+            Err(flaws.join("; "))
+        }
+    }
+}
+
+impl Template {
+    /// Whether the time of signing is signed.
+    pub fn has_timestamp(&self) -> bool {
+        self.0.contains(&Part::Timestamp)
+    }
+
+    /// Whether the path is signed.
+    pub(super) fn has_path(&self) -> bool {
+        self.0.contains(&Part::Path)
+    }
+
+    /// Whether the header of this name, in lower case, is signed.
+    pub(super) fn has_header(&self, name: &str) -> bool {
+        self.0
+            .iter()
+            .any(|part| matches!(part, Part::Header(known) if known.as_str() == name))
+    }
+
+    /// The text of a request, in pieces.
+    ///
+    /// # Errors
+    /// A header that belongs into it is not there once, as text.
+    pub(super) fn fill<'a>(
+        &'a self,
+        head: Head<'a>,
+        timestamp: &'a str,
+        body: &'a [u8],
+    ) -> Result<Vec<&'a [u8]>, Why> {
+        let piece = |part: &'a Part| {
+            Ok(match part {
+                Part::Literal(text) => text.as_bytes(),
+                Part::Timestamp => timestamp.as_bytes(),
+                Part::Method => head.method.as_bytes(),
+                Part::Path => head.path.as_bytes(),
+                Part::Body => body,
+                Part::Header(name) => required(head.headers, name.as_str())?.as_bytes(),
+            })
+        };
+        self.0.iter().map(piece).collect()
+    }
+}
+
+/// The first part of `raw`, which is not empty, and what follows it.
+fn next(raw: &str) -> (Result<Part, String>, &str) {
+    let literal = |text: &str| Ok(Part::Literal(text.to_owned()));
+    if let Some(rest) = raw.strip_prefix("{{") {
+        return (literal("{"), rest);
+    }
+    if let Some(rest) = raw.strip_prefix("}}") {
+        return (literal("}"), rest);
+    }
+    if let Some(rest) = raw.strip_prefix('}') {
+        return (Err(format!("has a }} that closes nothing: {USAGE}")), rest);
+    }
+    match raw.strip_prefix('{').map(|inner| inner.split_once('}')) {
+        Some(Some((name, rest))) => (placeholder(name), rest),
+        Some(None) => (Err(format!("has a {{ that is not closed: {USAGE}")), ""),
+        None => {
+            let end = raw.find(['{', '}']).unwrap_or(raw.len());
+            let (text, rest) = raw.split_at_checked(end).unwrap_or((raw, ""));
+            (literal(text), rest)
+        }
+    }
+}
+
+fn placeholder(name: &str) -> Result<Part, String> {
+    match name {
+        "timestamp" => Ok(Part::Timestamp),
+        "method" => Ok(Part::Method),
+        "path" => Ok(Part::Path),
+        "body" => Ok(Part::Body),
+        other => other
+            .strip_prefix(HEADER)
+            .and_then(|header| header.parse().ok())
+            .map(Part::Header)
+            .ok_or_else(|| format!("does not know {{{other}}}: {USAGE}")),
+    }
+}
+
+/// Literals that meet become one.
+fn push(parts: &mut Vec<Part>, part: Part) {
+    match (parts.last_mut(), part) {
+        (Some(Part::Literal(text)), Part::Literal(more)) => text.push_str(&more),
+        (_, part) => parts.push(part),
+    }
+}
+
+/// Two values side by side, one of them an attribute of the event: whoever has seen one signature could move what stands
+/// between them, and so make another id or type of it.
+fn blurred(pair: &[Part]) -> Option<String> {
+    let is_literal = |part: &Part| matches!(part, Part::Literal(_));
+    let attribute = pair.iter().find_map(|part| match part {
+        Part::Header(name) if name.as_str().starts_with(ATTRIBUTE) => Some(name),
+        Part::Header(_)
+        | Part::Literal(_)
+        | Part::Timestamp
+        | Part::Method
+        | Part::Path
+        | Part::Body => None,
+    })?;
+    (!pair.iter().any(is_literal)).then(|| {
+        format!(
+            "has nothing between {{{HEADER}{attribute}}} and its neighbour: text must part them"
+        )
+    })
+}

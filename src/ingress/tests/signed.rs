@@ -1,0 +1,220 @@
+//! What is signed is what is used: attributes in headers, and the id in a path.
+
+use std::time::Duration;
+
+use actix_web::HttpMessage as _;
+
+use super::*;
+use crate::ingress::auth::Head;
+use crate::ingress::auth::hmac::{
+    Algorithm, Encoding, Keys, Marks, Scheme, SecretEncoding, Signed, Stamp, Template, Unit,
+};
+
+const ATTRIBUTES: &str = "{header:ce-id}\n{header:ce-source}\n{header:ce-type}\n{body}";
+
+/// The secret of a source that signs this text.
+fn keys(signed: &str) -> Keys {
+    let template: Template = signed.parse().unwrap();
+    let stamp = template.has_timestamp().then(|| Stamp {
+        header: "x-timestamp".parse().unwrap(),
+        marks: Marks::default(),
+        unit: Unit::Seconds,
+        tolerance: Duration::from_mins(5),
+    });
+    let scheme = Scheme {
+        algorithm: Algorithm::Sha256,
+        secret_encoding: SecretEncoding::Text,
+        header: "x-signature".parse().unwrap(),
+        marks: Marks::default(),
+        encoding: Encoding::Hex,
+        signed: Signed::new(template, stamp).unwrap(),
+    };
+    Keys::new(scheme, &[SecretString::from(SECRET)]).unwrap()
+}
+
+/// A door with two sources: `own`, which signs this text, and `signed`, of which one type has its version in an attribute.
+fn door(signed: &str) -> Door {
+    let rules = Rules {
+        imprint_id: Some(".data.customer.imprint_customer_id".to_owned()),
+        version: Some(VersionRule {
+            expression: ".time".to_owned(),
+            domain: Domain::Time,
+        }),
+        update: [("email".to_owned(), ".data.customer.email".to_owned())].into(),
+        ..Rules::default()
+    };
+    let attributed = EventKind {
+        schema: Schema::compile("customer", &schema()).unwrap(),
+        mapping: Mapping::compile(&rules).unwrap(),
+        is_plain: false,
+        epoch: 1,
+    };
+    let secrets = [SecretString::from(SECRET)];
+    let mut whole = source(Verifier::standard_webhooks(&secrets).unwrap());
+    whole
+        .kinds
+        .insert("customer.attributed".to_owned(), attributed);
+    let own = source(Verifier::hmac(keys(signed)));
+    Door::of([("own", own), ("signed", whole)], Limits::default())
+}
+
+/// A request with the signature of its own headers and body.
+fn sign(
+    template: &str,
+    (method, path): (&str, &str),
+    request: TestRequest,
+    body: &[u8],
+) -> TestRequest {
+    let sent = request.to_request();
+    let head = Head {
+        method,
+        path,
+        headers: sent.headers(),
+    };
+    let lines = keys(template).sign(head, NOW, body).unwrap();
+    let mut again = TestRequest::with_uri(path)
+        .method(method.parse().unwrap())
+        .set_payload(body.to_vec());
+    for (name, value) in sent.headers() {
+        again = again.append_header((name.clone(), value.clone()));
+    }
+    lines.into_iter().fold(again, TestRequest::append_header)
+}
+
+const POST: (&str, &str) = ("POST", "/v1/sources/own/events");
+
+fn in_binary(template: &str, more: &[(&'static str, &'static str)]) -> TestRequest {
+    let data = event("e-1")["data"].to_string();
+    let request = binary(TestRequest::post(), "e-1");
+    let request = more
+        .iter()
+        .fold(request, |request, line| request.insert_header(*line));
+    sign(template, POST, request, data.as_bytes())
+}
+
+#[actix_web::test]
+async fn a_scheme_of_its_own_takes_what_it_signed() {
+    let door = door("{method}{path}{timestamp}{body}");
+    let body = event("e-1").to_string();
+    let request = || TestRequest::post().insert_header(STRUCTURED);
+    let good = sign(
+        "{method}{path}{timestamp}{body}",
+        POST,
+        request(),
+        body.as_bytes(),
+    );
+    let reply = door.send(good).await;
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    let elsewhere = ("POST", "/v1/sources/own/events?x=1");
+    for (method, path) in [elsewhere, ("PUT", POST.1)] {
+        let signed = sign(
+            "{method}{path}{timestamp}{body}",
+            (method, path),
+            request(),
+            body.as_bytes(),
+        );
+        let moved = signed.uri(POST.1).method(Method::POST);
+        let reply = door.send(moved).await;
+        reply.is_problem(401, "unauthenticated");
+        assert_eq!(reply.header("www-authenticate"), Some("HMAC"));
+    }
+}
+
+/// In binary mode every attribute is signed, or nothing is taken.
+#[actix_web::test]
+async fn an_attribute_in_a_header_is_signed_or_refused() {
+    const ALL: &str =
+        "{header:ce-id}\n{header:ce-source}\n{header:ce-type}\n{header:ce-time}\n{body}";
+    let time = ("ce-time", "2023-11-14T22:13:20Z");
+    for (template, more, status) in [
+        (ATTRIBUTES, vec![], 202),
+        (ATTRIBUTES, vec![("x-other", "1")], 202),
+        (ALL, vec![time], 202),
+        ("{body}", vec![], 401),
+        ("{header:ce-id}\n{body}", vec![], 401),
+        (ATTRIBUTES, vec![time], 401),
+        (ATTRIBUTES, vec![("ce-subject", "C-1")], 401),
+        (ATTRIBUTES, vec![("ce-tenant", "t-1")], 401),
+    ] {
+        let door = door(template);
+        let reply = door.send(in_binary(template, &more)).await;
+        assert_eq!(
+            reply.status, status,
+            "{template:?} {more:?}: {}",
+            reply.text
+        );
+        assert_eq!(
+            door.kept(),
+            usize::from(status == 202),
+            "{template:?} {more:?}"
+        );
+    }
+}
+
+/// Headers that were changed, or put there, by somebody on the way.
+#[actix_web::test]
+async fn an_attribute_that_was_changed_is_refused() {
+    for line in [
+        ("ce-id", "e-2"),
+        ("ce-source", "/crm/eu"),
+        ("ce-type", "customer.timed"),
+        ("ce-time", "2023-11-14T22:13:20Z"),
+        ("ce-subject", "C-2"),
+    ] {
+        let door = door(ATTRIBUTES);
+        let reply = door
+            .send(in_binary(ATTRIBUTES, &[]).insert_header(line))
+            .await;
+        reply.is_problem(401, "unauthenticated");
+        assert_eq!(door.kept(), 0, "{line:?}");
+    }
+}
+
+/// Standard Webhooks sign the id and the body: whom it is about, and how new it is, must stand there.
+#[actix_web::test]
+async fn a_version_outside_of_what_is_signed_is_refused() {
+    let data = event("e-1")["data"].clone();
+    let timed = |request: TestRequest, event_type| {
+        request
+            .insert_header(("ce-type", event_type))
+            .insert_header(("ce-time", "2023-11-14T22:13:20Z"))
+    };
+    for (event_type, status) in [("customer.changed", 202), ("customer.attributed", 401)] {
+        let door = door("{body}");
+        let request = timed(binary(post("signed", JSON, &data), "e-1"), event_type);
+        let reply = door
+            .send(signed(request, "e-1", data.to_string().as_bytes()))
+            .await;
+        assert_eq!(reply.status, status, "{event_type}: {}", reply.text);
+    }
+    let door = door("{body}");
+    let mut whole = event_with("e-1", "/time", json!("2023-11-14T22:13:20Z"));
+    whole["type"] = json!("customer.attributed");
+    let request = post("signed", STRUCTURED, &whole);
+    let reply = door
+        .send(signed(request, "m", whole.to_string().as_bytes()))
+        .await;
+    assert_eq!(reply.status, 202, "{}", reply.text);
+}
+
+/// A signature that says nothing of the path would open every receipt.
+#[actix_web::test]
+async fn a_receipt_is_told_to_who_signs_its_path() {
+    for (template, status) in [("{body}", 401), ("{path}{body}", 200)] {
+        let door = door(template);
+        let body = event("e-1").to_string();
+        let request = TestRequest::post().insert_header(STRUCTURED);
+        let sent = door
+            .send(sign(template, POST, request, body.as_bytes()))
+            .await;
+        assert_eq!(sent.status, 202, "{}", sent.text);
+        let path = "/v1/sources/own/events/e-1";
+        let asked = door
+            .send(sign(template, ("GET", path), TestRequest::get(), b""))
+            .await;
+        assert_eq!(asked.status, status, "{template}: {}", asked.text);
+        let moved = sign(template, ("GET", path), TestRequest::get(), b"");
+        let moved = door.send(moved.uri("/v1/sources/own/events/e-2")).await;
+        moved.is_problem(401, "unauthenticated");
+    }
+}
