@@ -23,15 +23,14 @@ use super::lanes::Lanes;
 use super::sender::answer::{Problem, plain};
 use super::sender::{End, Proof, Sender, events_url};
 use super::{FOUND_FAULTS, complain, say};
-use crate::config::secret;
 use crate::dispatch::pace::{Pace, Rate};
 use crate::event::SourceName;
-use crate::ingress::auth::SigningKey;
 use crate::shutdown::Signals;
 use crate::telemetry::{self, Format};
 use crate::time::Clock;
 
 mod progress;
+mod proof;
 mod stream;
 
 /// How much is read at once.
@@ -64,12 +63,8 @@ pub(super) struct Options {
     /// How many events are under way at once. Those of one subject are sent one after the other in any case.
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u64).range(1..=CONCURRENCY_MAX))]
     concurrency: u64,
-    /// The file with the secret (`whsec_…`) that signs each event as Standard Webhooks describes it.
-    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
-    secret_file: Option<PathBuf>,
-    /// The file with the token to show.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    proof: proof::Secrets,
     /// Goes behind everything live at the bridge: for backfills.
     #[arg(long)]
     low_priority: bool,
@@ -278,24 +273,7 @@ struct Input {
 fn prepare(options: &Options) -> anyhow::Result<(String, Proof, Input)> {
     let url = events_url(&options.to, options.source.as_str())
         .map_err(|reason| anyhow!("--to {} {reason}", plain(&options.to)))?;
-    Ok((url, proof(options)?, open(&options.file)?))
-}
-
-fn proof(options: &Options) -> anyhow::Result<Proof> {
-    let read = |file: &Path| secret::read(file).map_err(|reason| anyhow!(reason));
-    if let Some(file) = &options.secret_file {
-        let key = SigningKey::parse(&read(file)?);
-        return key.map(Proof::Signature).with_context(|| {
-            let file = file.display();
-            format!(
-                "{file} holds no secret of Standard Webhooks: whsec_ and 24 to 64 bytes in base64"
-            )
-        });
-    }
-    options
-        .token_file
-        .as_deref()
-        .map_or(Ok(Proof::None), |file| read(file).map(Proof::Token))
+    Ok((url, proof::read(&options.proof)?, open(&options.file)?))
 }
 
 fn open(file: &Path) -> anyhow::Result<Input> {

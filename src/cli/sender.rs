@@ -13,7 +13,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use self::answer::{Answer, Problem, Verdict, judge, rest};
 use crate::imprint::client;
-use crate::ingress::auth::SigningKey;
+use crate::ingress::auth::hmac::Keys;
+use crate::ingress::auth::{Head, SigningKey};
 use crate::time::{Clock, jitter};
 
 pub(super) mod answer;
@@ -34,6 +35,8 @@ pub(super) enum Proof {
     Token(SecretString),
     /// By a signature as Standard Webhooks describes it.
     Signature(SigningKey),
+    /// By a signature in the source's own scheme.
+    Hmac(Box<Keys>),
 }
 
 /// How sending one event ended.
@@ -170,6 +173,20 @@ impl Sender {
                 };
                 let id = id.filter(|id| is_header(id)).ok_or_else(unfit)?;
                 let signature = key.sign(id, self.clock.wall(), body);
+                Ok(signature
+                    .into_iter()
+                    .fold(post, awc::ClientRequest::insert_header))
+            }
+            Proof::Hmac(keys) => {
+                let unfit =
+                    || Problem::unsendable("what is to be signed has a header that is not sent");
+                let path = post.get_uri().path_and_query();
+                let head = Head {
+                    method: post.get_method().as_str(),
+                    path: path.map_or("", |path| path.as_str()),
+                    headers: post.headers(),
+                };
+                let signature = keys.sign(head, self.clock.wall(), body).ok_or_else(unfit)?;
                 Ok(signature
                     .into_iter()
                     .fold(post, awc::ClientRequest::insert_header))

@@ -76,6 +76,19 @@ pub fn read(config: &Config) -> Result<Vec<Source>, Vec<Fault>> {
     }
 }
 
+/// Reads how the source of one file shows who it is, and nothing else of the file.
+///
+/// # Errors
+/// Every fault of that.
+pub fn read_auth(file: &Path) -> Result<Auth, Vec<Fault>> {
+    let settings = read_file(file).map_err(|fault| vec![fault])?;
+    let mut reader = Reader::new(&file.display().to_string(), settings);
+    let auth = auth::take(&mut reader);
+    let mut faults = reader.finish();
+    faults.retain(|fault| fault.key == "auth" || fault.key.starts_with("auth."));
+    auth.filter(|_| faults.is_empty()).ok_or(faults)
+}
+
 /// What orders the facts of an event type. A sequence is its source's own; times are everybody's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order<'a> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Event, TestApp};
 
 /// Runs the program in the project's root with this on its standard input.
-fn run(arguments: &[&str], input: &str) -> Output {
+pub(crate) fn run(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -22,7 +22,7 @@ fn run(arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 

@@ -18,6 +18,7 @@ mod outbox_suite;
 #[cfg(feature = "planted")]
 mod planted;
 mod senders;
+mod signed;
 mod simulation;
 mod stop;
 mod tidy;

@@ -281,7 +281,7 @@ fn example(name: &str) -> Value {
 }
 
 /// A program that `tests/run` gets and names in the environment, or that it has put there before.
-fn tool(variable: &str, path: &str) -> PathBuf {
+pub(crate) fn tool(variable: &str, path: &str) -> PathBuf {
     find(variable, path).unwrap_or_else(|| panic!("{path} is not there: run tests/run, it gets it"))
 }
 

@@ -286,7 +286,7 @@ enum Work {
 pub(crate) struct Setup {
     unseeded: Unseeded,
     key: &'static str,
-    settings: &'static str,
+    settings: String,
     operator: Option<(&'static str, &'static str)>,
 }
 
@@ -308,13 +308,14 @@ impl Setup {
     }
 
     /// Settings, as TOML, that differ from those of all tests.
-    pub(crate) fn settings(self, settings: &'static str) -> Self {
+    pub(crate) fn settings(self, settings: impl Into<String>) -> Self {
+        let settings = settings.into();
         Self { settings, ..self }
     }
 
     pub(crate) fn start(self) -> TestApp {
         let partner = Partner::start(|settings| settings.unseeded = self.unseeded);
-        let files = Files::write(partner.address, self.key, self.settings);
+        let files = Files::write(partner.address, self.key, &self.settings);
         if let Some((name, token)) = self.operator {
             files.write_operator(name, token);
         }
@@ -345,7 +346,7 @@ impl TestApp {
         Setup {
             unseeded: Unseeded::Made,
             key: KEY,
-            settings: "",
+            settings: String::new(),
             operator: None,
         }
     }

@@ -1,0 +1,176 @@
+//! How `send` proves who it is: as its arguments say, or as the file of the source does.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use secrecy::SecretString;
+
+use crate::cli::sender::Proof;
+use crate::config::{secret, sources};
+use crate::ingress::auth::SigningKey;
+use crate::ingress::auth::hmac::Keys;
+
+/// Where secrets are, and what is done with them.
+#[derive(Debug, Args)]
+pub(super) struct Secrets {
+    /// The source's file at the bridge (config/sources/<source>.toml): signs, or shows a token, as its [auth] says, with
+    /// the first of the files that it names or the one named here.
+    #[arg(long, value_name = "FILE")]
+    source_file: Option<PathBuf>,
+    /// The file with the secret that signs each event: as --source-file says, or else (`whsec_…`) as Standard Webhooks
+    /// describes it.
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    secret_file: Option<PathBuf>,
+    /// The file with the token to show.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// Reads what the proof is made of.
+pub(super) fn read(options: &Secrets) -> anyhow::Result<Proof> {
+    let (secret, token) = (
+        options.secret_file.as_deref(),
+        options.token_file.as_deref(),
+    );
+    if let Some(file) = &options.source_file {
+        return of_source(file, secret, token);
+    }
+    match (secret, token) {
+        (Some(file), _) => standard_webhooks(file),
+        (None, Some(file)) => read_secret(file).map(Proof::Token),
+        (None, None) => Ok(Proof::None),
+    }
+}
+
+fn of_source(file: &Path, secret: Option<&Path>, token: Option<&Path>) -> anyhow::Result<Proof> {
+    let auth = sources::read_auth(file).map_err(|faults| {
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        anyhow!(faults.join("\n"))
+    })?;
+    let first = |files: &[PathBuf], named: Option<&Path>| {
+        let file = named
+            .map(Path::to_path_buf)
+            .or_else(|| files.first().cloned());
+        file.context("the source names no file of a secret")
+    };
+    match (auth, secret, token) {
+        (sources::Auth::None, None, None) => Ok(Proof::None),
+        (sources::Auth::Bearer(files), None, token) => {
+            read_secret(&first(&files, token)?).map(Proof::Token)
+        }
+        (sources::Auth::StandardWebhooks(files), secret, None) => {
+            standard_webhooks(&first(&files, secret)?)
+        }
+        (sources::Auth::Hmac(scheme, files), secret, None) => {
+            let file = first(&files, secret)?;
+            let keys = Keys::new(*scheme, &[read_secret(&file)?]);
+            keys.map(|keys| Proof::Hmac(Box::new(keys)))
+                .with_context(|| file.display().to_string())
+        }
+        (auth, _, _) => Err(anyhow!(
+            "{} has auth.kind {}: that goes with another file of a secret or token, or none",
+            file.display(),
+            auth.as_str()
+        )),
+    }
+}
+
+fn standard_webhooks(file: &Path) -> anyhow::Result<Proof> {
+    let key = SigningKey::parse(&read_secret(file)?);
+    key.map(Proof::Signature).with_context(|| {
+        let file = file.display();
+        format!("{file} holds no secret of Standard Webhooks: whsec_ and 24 to 64 bytes in base64")
+    })
+}
+
+fn read_secret(file: &Path) -> anyhow::Result<SecretString> {
+    secret::read(file).map_err(|reason| anyhow!(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry;
+
+    /// What a proof is, said without what it is made of.
+    const fn kind(proof: &Proof) -> &'static str {
+        match proof {
+            Proof::None => "none",
+            Proof::Token(_) => "token",
+            Proof::Signature(_) => "standard webhooks",
+            Proof::Hmac(_) => "hmac",
+        }
+    }
+
+    /// `[auth]`, the file that is named as the secret or the token, and the proof or what is told.
+    type Row = (
+        &'static str,
+        [Option<&'static str>; 2],
+        Result<&'static str, &'static str>,
+    );
+
+    const NEITHER: [Option<&str>; 2] = [None, None];
+    const BEARER: &str = "kind = \"bearer\"\ntoken_files = [\"absent\"]";
+    const HMAC: &str =
+        "kind = \"hmac\"\nheader = \"x-s\"\nencoding = \"hex\"\nsecret_files = [\"absent\"]";
+    const ROWS: [Row; 12] = [
+        ("kind = \"none\"", NEITHER, Ok("none")),
+        ("kind = \"none\"", [Some("whsec"), None], Err("none")),
+        (
+            "kind = \"bearer\"\ntoken_files = [\"token\"]",
+            NEITHER,
+            Ok("token"),
+        ),
+        (BEARER, NEITHER, Err("absent")),
+        (BEARER, [None, Some("token")], Ok("token")),
+        (BEARER, [Some("whsec"), None], Err("bearer")),
+        (
+            "kind = \"standard_webhooks\"\nsecret_files = [\"whsec\"]",
+            NEITHER,
+            Ok("standard webhooks"),
+        ),
+        (
+            "kind = \"standard_webhooks\"\nsecret_files = [\"token\"]",
+            NEITHER,
+            Err("whsec_ and 24"),
+        ),
+        (HMAC, NEITHER, Err("absent")),
+        (HMAC, [Some("token"), None], Ok("hmac")),
+        (HMAC, [None, Some("token")], Err("hmac")),
+        (
+            "kind = \"hmac\"\nsecret_files = []\nsigned = \"x\"",
+            NEITHER,
+            Err("auth.signed"),
+        ),
+    ];
+
+    #[test]
+    fn a_source_says_how_its_sender_proves_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("token"), "token-of-the-crm-0123").unwrap();
+        std::fs::write(path("whsec"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let inside = format!("[\"{}/", folder.path().display());
+        for (auth, [secret, token], expected) in ROWS {
+            // What is wrong elsewhere in the file is not the sender's to mend.
+            let text = format!("other = 1\n[auth]\n{}\n", auth.replace("[\"", &inside));
+            std::fs::write(path("crm.toml"), text).unwrap();
+            let read = read(&Secrets {
+                source_file: Some(path("crm.toml")),
+                secret_file: secret.map(path),
+                token_file: token.map(path),
+            });
+            let told = read
+                .as_ref()
+                .map(kind)
+                .map_err(|error| telemetry::chain(error.as_ref()));
+            match (&told, expected) {
+                (Ok(kind), Ok(expected)) => assert_eq!(*kind, expected, "{auth}"),
+                (Err(told), Err(expected)) => assert!(told.contains(expected), "{auth}: {told}"),
+                (Ok(_), Err(_)) | (Err(_), Ok(_)) => panic!("{auth}: {told:?}"),
+            }
+            assert!(!format!("{told:?}").contains("MfKQ"), "{auth}");
+        }
+    }
+}

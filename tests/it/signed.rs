@@ -1,0 +1,346 @@
+//! Signatures that somebody else makes or verifies: the package `standardwebhooks`, and the recipes of seven senders.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use imprint_bridge::ingress::auth::SigningKey;
+use imprint_bridge::time::Clock;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::commands;
+use crate::http::{Answer, ask};
+use crate::senders::tool;
+use crate::support::{Event, TestApp, wait_for};
+
+const WHSEC: [&str; 2] = [
+    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+];
+const WHSEC_GONE: &str = "whsec_plJ3nmyCDGBKInavdOK15jsl2g8wXQ8u";
+const SECRETS: [&str; 2] = ["the-secret-of-today", "the-secret-of-tomorrow"];
+const SECRET_GONE: &str = "the-secret-of-yesterday";
+const STRUCTURED: (&str, &str) = ("content-type", "application/cloudevents+json");
+/// How many recipes the table has.
+const SENDERS: usize = 7;
+
+/// Header lines of a request.
+type Lines = Vec<(String, String)>;
+
+/// Sources that sign, in a folder of their own with their secrets.
+struct Sources(TempDir);
+
+impl Sources {
+    fn new(secrets: [&str; 2]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, secret) in ["first", "second"].into_iter().zip(secrets) {
+            std::fs::write(folder.path().join(name), secret).unwrap();
+        }
+        Self(folder)
+    }
+
+    /// Adds a source: the shipped one with another `[auth]`, ordered by time, because a sequence would be one source's.
+    fn add(&self, name: &str, auth: &str) {
+        let shipped = include_str!("../../config/sources/crm.toml");
+        let secrets = ["first", "second"].map(|name| self.0.path().join(name));
+        let files = format!("secret_files = {secrets:?}");
+        let text = shipped
+            .replace("kind = \"none\"", &format!("{auth}\n{files}"))
+            .replace(
+                "version = \".data.customer.revision\"",
+                "version = \".time\"",
+            )
+            .replace("version_domain = \"sequence\"", "version_domain = \"time\"");
+        assert!(text.contains(&files) && text.contains("\".time\""));
+        std::fs::write(self.file(name), text).unwrap();
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(format!("{name}.toml"))
+    }
+
+    fn start(&self) -> TestApp {
+        let settings = format!("sources_dir = \"{}\"", self.0.path().display());
+        TestApp::setup().settings(settings).start()
+    }
+}
+
+/// What a script of this folder makes of some cases.
+fn python(script: &str, arguments: &[&str], cases: &Value) -> Vec<Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/signed");
+    let mut child = Command::new(tool("PYTHON", "target/venv/bin/python"))
+        .arg(folder.join(script))
+        .args(arguments)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    // A script that fails at its start reads nothing, and says why.
+    let _unread = input.write_all(cases.to_string().as_bytes());
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn lines(headers: &Value) -> Lines {
+    let headers = headers.as_object().unwrap().iter();
+    headers
+        .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
+        .collect()
+}
+
+fn post(app: &TestApp, path: &str, lines: &Lines, body: &str) -> Answer {
+    let mut headers = vec![STRUCTURED];
+    headers.extend(
+        lines
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
+    ask(app.ingress(), &format!("POST {path}"), &headers, body).unwrap()
+}
+
+#[track_caller]
+fn check(answer: &Answer, status: u16, what: &str) {
+    assert_eq!(answer.status, status, "{what}: {}", answer.body);
+}
+
+/// The text with another byte at each of its places: ASCII stays ASCII, a digit stays a digit.
+fn changed(text: &str) -> impl Iterator<Item = String> {
+    (0..text.len()).map(move |index| {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes[index] ^= 1;
+        String::from_utf8(bytes).unwrap()
+    })
+}
+
+/// The lines with every value of the header `name` that differs in one byte.
+fn with_changed<'a>(lines: &'a Lines, name: &'a str) -> impl Iterator<Item = Lines> + 'a {
+    let index = lines.iter().position(|(known, _)| known == name).unwrap();
+    changed(&lines[index].1)
+        .map(move |value| {
+            let mut lines = lines.clone();
+            lines[index].1 = value;
+            lines
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn email(id: &str, customer: &str) -> String {
+    let event = Event::new(id, customer, 1).email(&format!("{id}@example.com"));
+    event.json().to_string()
+}
+
+#[track_caller]
+fn is_delivered(app: &TestApp, id: &str, customer: &str) {
+    let expected = Some(format!("{id}@example.com"));
+    wait_for(id, || {
+        (app.partner.email(customer) == expected).then_some(())
+    });
+}
+
+/// X01, S06: somebody else's Standard Webhooks, with two keys while one replaces the other.
+#[test]
+fn what_the_package_standardwebhooks_signs_is_taken() {
+    const PATH: &str = "/v1/sources/crm/events";
+    let sources = Sources::new(WHSEC);
+    sources.add("crm", "kind = \"standard_webhooks\"");
+    let app = sources.start();
+    let events = [("w-1", WHSEC[0]), ("w-2", WHSEC[1]), ("w-3", WHSEC_GONE)];
+    let bodies = events.map(|(id, _)| email(id, &format!("C-{id}")));
+    let cases: Vec<_> = events
+        .iter()
+        .zip(&bodies)
+        .map(|((id, secret), body)| json!({"id": id, "secret": secret, "body": body}))
+        .collect();
+    let signed = python("standard_webhooks.py", &["sign"], &json!(cases));
+    let signed: Vec<Lines> = signed.iter().map(lines).collect();
+
+    check(
+        &post(&app, PATH, &signed[2], &bodies[2]),
+        401,
+        "a key that is gone",
+    );
+    for body in changed(&bodies[0]) {
+        check(&post(&app, PATH, &signed[0], &body), 401, &body);
+    }
+    for name in ["webhook-id", "webhook-timestamp"] {
+        for lines in with_changed(&signed[0], name) {
+            check(
+                &post(&app, PATH, &lines, &bodies[0]),
+                401,
+                &format!("{lines:?}"),
+            );
+        }
+    }
+    for index in [0, 1] {
+        let (id, _) = events[index];
+        check(&post(&app, PATH, &signed[index], &bodies[index]), 202, id);
+        is_delivered(&app, id, &format!("C-{id}"));
+    }
+}
+
+/// X01: the other way round.
+#[test]
+fn what_is_signed_here_the_package_standardwebhooks_takes() {
+    let key = SigningKey::parse(&SecretString::from(WHSEC[0])).unwrap();
+    let body = email("w-1", "C-1");
+    let lines: Lines = key
+        .sign("w-1", Clock::machine().wall(), body.as_bytes())
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    let case = |secret: &str, lines: &Lines, body: &str| {
+        let headers: BTreeMap<_, _> = lines.iter().cloned().collect();
+        json!({"secret": secret, "headers": headers, "body": body})
+    };
+    let mut cases = vec![case(WHSEC[0], &lines, &body), case(WHSEC[1], &lines, &body)];
+    cases.extend(changed(&body).map(|body| case(WHSEC[0], &lines, &body)));
+    for name in ["webhook-id", "webhook-timestamp"] {
+        cases.extend(with_changed(&lines, name).map(|lines| case(WHSEC[0], &lines, &body)));
+    }
+    let taken = python("standard_webhooks.py", &["verify"], &json!(cases));
+    assert_eq!(taken.len(), cases.len());
+    assert_eq!(taken[0], true);
+    for (taken, case) in taken.iter().zip(&cases).skip(1) {
+        assert_eq!(*taken, false, "{case}");
+    }
+}
+
+/// The recipes of the table in config/sources/README.md: the sender, and its settings.
+fn recipes() -> Vec<(String, String)> {
+    let table = include_str!("../../config/sources/README.md");
+    let rows = table.lines().filter(|line| line.contains("`header = "));
+    let recipe = |row: &str| {
+        let mut cells = row.split(" | ");
+        let sender = cells.next().unwrap().trim_start_matches("| ").to_owned();
+        let settings: Vec<_> = cells
+            .next()
+            .unwrap()
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .collect();
+        (sender, format!("kind = \"hmac\"\n{}", settings.join("\n")))
+    };
+    rows.map(recipe).collect()
+}
+
+/// Every recipe of the table as it stands there, with two secrets, against signatures that are made without our code.
+#[test]
+fn the_recipes_take_what_their_senders_sign() {
+    let recipes = recipes();
+    assert_eq!(recipes.len(), SENDERS);
+    let sources = Sources::new(SECRETS);
+    for (index, (_, settings)) in recipes.iter().enumerate() {
+        sources.add(&format!("sender{index}"), settings);
+    }
+    let app = sources.start();
+    for (index, (sender, settings)) in recipes.iter().enumerate() {
+        let path = format!("/v1/sources/sender{index}/events?from={index}");
+        let body =
+            |secret: &str| email(&format!("{index}-{secret}"), &format!("C-{index}-{secret}"));
+        let case = |secret: &str| {
+            let body = body(secret);
+            json!({"sender": sender, "secret": secret, "path": path, "body": body})
+        };
+        let [today, tomorrow] = SECRETS;
+        let secrets = [today, tomorrow, SECRET_GONE];
+        let signed = python("recipes.py", &[], &json!(secrets.map(case)));
+        let signed: Vec<Lines> = signed.iter().map(lines).collect();
+
+        check(
+            &post(&app, &path, &signed[2], &body(SECRET_GONE)),
+            401,
+            sender,
+        );
+        check(&post(&app, &path, &Vec::new(), &body(today)), 401, sender);
+        for body in changed(&body(today)).step_by(7) {
+            check(&post(&app, &path, &signed[0], &body), 401, sender);
+        }
+        for (name, value) in &signed[0] {
+            // Stripe's list ends with an item that is there for others.
+            let read = value.find(",v0=").unwrap_or(value.len());
+            for lines in with_changed(&signed[0], name).take(read) {
+                let what = format!("{sender}: {lines:?}");
+                check(&post(&app, &path, &lines, &body(today)), 401, &what);
+            }
+        }
+        let elsewhere = post(&app, &format!("{path}&x"), &signed[0], &body(today));
+        let is_path_signed = settings.contains("{path}");
+        check(&elsewhere, if is_path_signed { 401 } else { 202 }, sender);
+        for (index, secret) in [today, tomorrow].into_iter().enumerate() {
+            check(
+                &post(&app, &path, &signed[index], &body(secret)),
+                202,
+                sender,
+            );
+        }
+        for secret in [today, tomorrow] {
+            let id = format!("{index}-{secret}");
+            is_delivered(&app, &id, &format!("C-{id}"));
+        }
+    }
+}
+
+/// `send` signs by the file of the source, and `check` says which of them sign no time.
+#[test]
+fn send_signs_by_the_file_of_the_source() {
+    let sources = Sources::new(SECRETS);
+    let recipes = recipes();
+    for (index, (_, settings)) in recipes.iter().enumerate() {
+        sources.add(&format!("sender{index}"), settings);
+    }
+    let app = sources.start();
+    let to = format!("http://{}", app.ingress());
+    for (index, (sender, _)) in recipes.iter().enumerate() {
+        let (name, id) = (format!("sender{index}"), format!("s-{index}"));
+        let file = sources.file(&name);
+        let file = file.to_str().unwrap();
+        let arguments = [
+            "send",
+            "--to",
+            &to,
+            "--source",
+            &name,
+            "--quiet",
+            "--source-file",
+            file,
+        ];
+        let sent = commands::run(&arguments, &email(&id, &id));
+        assert!(
+            sent.status.success(),
+            "{sender}: {}",
+            commands::text(&sent.stderr)
+        );
+        let gone = sources.0.path().join("gone");
+        std::fs::write(&gone, SECRET_GONE).unwrap();
+        let with_gone = [&arguments[..], &["--secret-file", gone.to_str().unwrap()]].concat();
+        let refused = commands::run(&with_gone, &email("gone", "gone"));
+        assert_eq!(refused.status.code(), Some(1), "{sender}");
+        is_delivered(&app, &id, &id);
+    }
+    let settings = app.files.settings();
+    let files = settings
+        .iter()
+        .flat_map(|file| ["--config", file.to_str().unwrap()]);
+    let arguments: Vec<_> = ["check"].into_iter().chain(files).collect();
+    let said = commands::text(&commands::run(&arguments, "").stdout);
+    let timeless = recipes
+        .iter()
+        .filter(|(_, settings)| !settings.contains("{timestamp}"));
+    let warned = said.matches("can be repeated by whoever saw it").count();
+    assert_eq!(
+        (warned, said.ends_with("no faults\n")),
+        (timeless.count(), true),
+        "{said}"
+    );
+}
