@@ -14,7 +14,7 @@ use crate::ingress::auth::hmac::Keys;
 /// Where secrets are, and what is done with them.
 #[derive(Debug, Args)]
 pub(super) struct Secrets {
-    /// The source's file at the bridge (config/sources/<source>.toml): signs, or shows a token, as its [auth] says, with
+    /// The source's file at the bridge, such as config/sources/crm.toml: signs, or shows a token, as it says, with
     /// the first of the files that it names or the one named here.
     #[arg(long, value_name = "FILE")]
     source_file: Option<PathBuf>,
