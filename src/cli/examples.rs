@@ -107,6 +107,47 @@ impl Shown {
     }
 }
 
+/// What would stand beside a body, as it comes out today: requests, or a refusal.
+pub(super) fn expectation(told: &Value) -> Value {
+    let parts: Vec<&Value> = list(told, "events").collect();
+    let mut refused = parts.iter().copied().chain([told]);
+    if let Some(refused) = refused.find(|part| *at(part, "outcome") == "refused") {
+        let problem = at(refused, "problem");
+        let fault =
+            |fault: &Value| json!({"pointer": at(fault, "pointer"), "rule": at(fault, "rule")});
+        let faults: Vec<Value> = list(problem, "faults").map(fault).collect();
+        return json!({"type": at(problem, "type"), "faults": faults});
+    }
+    let mut requests: Vec<Value> = parts.into_iter().map(expected_request).collect();
+    match requests.pop() {
+        Some(only) if requests.is_empty() => only,
+        last => {
+            requests.extend(last);
+            Value::Array(requests)
+        }
+    }
+}
+
+fn expected_request(event: &Value) -> Value {
+    let mut request = at(event, "request").clone();
+    let Some(object) = request.as_object_mut() else {
+        return at(event, "outcome").clone();
+    };
+    let cleared = at(event, "cleared");
+    if cleared
+        .as_array()
+        .is_some_and(|cleared| !cleared.is_empty())
+    {
+        object.insert("cleared".to_owned(), cleared.clone());
+    }
+    object.extend(
+        event
+            .get("parked")
+            .map(|reason| ("parked".to_owned(), reason.clone())),
+    );
+    request
+}
+
 /// The names of the examples, in their order.
 fn stems(folder: &Path) -> Result<Vec<String>, String> {
     if !folder.exists() {

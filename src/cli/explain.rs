@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::desk::Bridge;
 use super::desk::table::{aligned, at, list, text};
-use super::{FOUND_FAULTS, Layers, read, say};
+use super::{FOUND_FAULTS, Layers, examples, read, say};
 use crate::app;
 use crate::config::Purpose;
 use crate::event::{Show, SourceName};
@@ -48,6 +48,9 @@ pub(super) struct Options {
     /// Prints the explanation as JSON.
     #[arg(long)]
     json: bool,
+    /// Prints what stands in the .request.json or .refusal.json of an example, with all values.
+    #[arg(long, conflicts_with_all = ["entry", "json"])]
+    example: bool,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -62,7 +65,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             Err(code) => return Ok(code),
         },
     };
-    if options.json {
+    if options.example {
+        say(format_args!("{:#}", examples::expectation(&told)));
+    } else if options.json {
         say(&told);
     } else {
         lines(&told).iter().for_each(say);
@@ -90,7 +95,7 @@ fn of_file(options: &Options) -> anyhow::Result<Result<Value, ExitCode>> {
         )
     })?;
     let body = body(options)?;
-    let show = if options.reveal {
+    let show = if options.reveal || options.example {
         Show::Revealed
     } else {
         Show::Masked

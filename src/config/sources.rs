@@ -124,7 +124,12 @@ fn unordered(sources: &[Source]) -> Vec<Fault> {
         let clash = kind.mapping.targets().find_map(|leaf| {
             let (first, place) = orders.entry(leaf).or_insert_with(|| (order, key.clone()));
             let reason =
-                || format!("orders {leaf} by {order}, and {place} by {first}: one order for both");
+                || {
+                format!(
+                    "orders {leaf} by {order}, and {place} by {first}: which of two facts is newer could not be said. \
+                     Give both the same order, or take away the file of the source that is not used"
+                )
+            };
             (*first != order).then(reason)
         });
         faults.extend(clash.map(|reason| Fault {

@@ -98,7 +98,7 @@ impl Compiling {
     fn line(&mut self, target: &str, expression: &str) -> Option<Line> {
         let rule = self.rule(target, expression);
         let Some(leaf) = Leaf::parse(target) else {
-            self.fault(target, expression, "Imprint's update has no such field");
+            self.fault(target, expression, &unknown(target));
             return None;
         };
         let form = Form::of(&leaf);
@@ -164,5 +164,20 @@ impl Compiling {
             column: 1,
             reason: reason.to_owned(),
         });
+    }
+}
+
+/// Why a target is none, and which one may have been meant.
+fn unknown(target: &str) -> String {
+    let name = target.rsplit('.').next().unwrap_or(target);
+    let last = |path: &str| path.rsplit('.').next().is_some_and(|last| last == name);
+    let alike: Vec<_> = Leaf::paths().filter(|path| last(path)).collect();
+    match alike.as_slice() {
+        [] => "Imprint's update has no such field; what else is to be told goes under metadata"
+            .to_owned(),
+        alike => format!(
+            "Imprint's update has no such field; it has {}",
+            alike.join(" and ")
+        ),
     }
 }

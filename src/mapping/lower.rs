@@ -466,6 +466,7 @@ mod tests {
         ("\"a", "closing quote"),
         ("import \"a\" as a; .", "nothing"),
         ("§", "token"),
+        (".a | e164('US')", "double quotes"),
     ];
 
     #[test]

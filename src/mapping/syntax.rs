@@ -22,10 +22,13 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<Flaw>> {
     let tokens = Lexer::new(code).lex().map_err(|errors| -> Vec<Flaw> {
         errors
             .into_iter()
-            .map(|(expected, found)| {
-                Flaw::at(code, found, format!("expected {} here", expected.as_str()))
-            })
-            .collect()
+            .map(|(expected, found)| Flaw::at(code, found, unreadable(expected.as_str(), found)))
+            .collect::<Vec<_>>()
+    });
+    let tokens = tokens.map_err(|mut flaws| {
+        // One wrong sign breaks several rules of the language at its place; the first one says it.
+        flaws.dedup_by_key(|flaw| flaw.position);
+        flaws
     })?;
     Parser::new(&tokens)
         .parse(|parser| parser.term())
@@ -42,6 +45,14 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<Flaw>> {
                 })
                 .collect()
         })
+}
+
+/// Why a sign is not taken; the usual mistake is said by name.
+fn unreadable(expected: &str, found: &str) -> String {
+    if found.starts_with('\'') || found.starts_with('‘') || found.starts_with('“') {
+        return "a text stands in plain double quotes, as in e164(\"US\")".to_owned();
+    }
+    format!("expected {expected} here")
 }
 
 /// What an expression has too much of.
