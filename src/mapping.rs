@@ -18,7 +18,7 @@
 //! - Functions: `e164`, `alpha3`, `language`, `minor_units`, `months_since`, `lookup`, `trim`, `upper`, `lower`, `date`.
 //!
 //!
-//! All that runs on a compiled plan. More of jq runs on jaq, fifty times slower and behind a fence: `.[]`, `.[0:5]`,
+//! All that runs on a compiled plan. More of jq runs on jaq, in some microseconds each and behind a fence: `.[]`, `.[0:5]`,
 //! `[…]`, `as $x`, `<` and its like, `+`, `-`, `*` (whole numbers), `?`, `try … catch …`, `select`, `map`, `first`,
 //! `any`, `join` and others; a term that is refused says them all. There, too, absent is not null. An expression has one
 //! result; where it has none, it is absent.
