@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use self::key::KeyFile;
 use self::retention::Retention;
+use self::secrets::Secrets;
 use self::senders::Senders;
 use crate::config::{self, Config, sources};
 use crate::dispatch::condition::Condition;
@@ -32,6 +33,7 @@ mod doors;
 mod key;
 mod listeners;
 mod retention;
+mod secrets;
 mod senders;
 
 pub(crate) use self::doors::{terms, unlocked};
@@ -44,6 +46,7 @@ pub struct App {
     pub ops: SocketAddr,
     config: Config,
     key: KeyFile,
+    secrets: Secrets,
     outbox: Arc<SqliteOutbox>,
     health: Health,
     senders: Senders,
@@ -78,7 +81,7 @@ impl App {
         let (stopping, stopped) = watch::channel(false);
         let destination = Arc::new(Destination::new(config.imprint.rate, clock.now()));
         recall(&outbox, &destination, clock.now());
-        let sources = Arc::new(doors::open(sources)?);
+        let (sources, secrets) = doors::open(sources)?;
         let admin = Admin {
             operators: listeners::operators(&config),
             outbox: store(),
@@ -117,6 +120,7 @@ impl App {
             ops,
             config,
             key,
+            secrets,
             outbox,
             health,
             senders,
@@ -142,6 +146,7 @@ impl App {
             () = self.outbox.failed() => bail!("the store failed"),
             error = self.senders.failed() => return Err(error.context("a dispatch thread ended")),
             () = self.retention.run() => bail!("nothing is forgotten any more"),
+            () = self.secrets.watch() => bail!("the secrets of sources are not watched any more"),
             () = self.key.watch() => bail!("the key is not watched any more"),
             ended = &mut self.ingress_server => return Err(anyhow!("the ingress listener ended: {ended:?}")),
             ended = &mut self.ops_server => return Err(anyhow!("the ops listener ended: {ended:?}")),

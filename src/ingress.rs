@@ -49,7 +49,7 @@ pub use examine::map_again;
 pub use explain::{Fresh, Terms, explain, explain_kept, views};
 pub use refusal::Refusal;
 
-use auth::{Authentic, Head, Untrusted, Verifier};
+use auth::{Authentic, Head, Lock, Untrusted};
 
 /// The methods of the path that events are posted to.
 const EVENTS_ALLOW: &str = "OPTIONS, POST";
@@ -77,7 +77,7 @@ pub struct Ingress {
 #[derive(Debug)]
 pub struct Source {
     /// How it proves that a request is its own.
-    pub verifier: Verifier,
+    pub lock: Lock,
     /// How its bodies are read, if they are plain JSON and no CloudEvents.
     pub frame: Option<Frame>,
     /// Its event types.
@@ -227,7 +227,8 @@ impl Ingress {
             headers: request.headers(),
         };
         source
-            .verifier
+            .lock
+            .verifier()
             .verify(head, body, self.clock.wall())
             .map_err(|why| self.unauthenticated(source, why))
     }
@@ -235,7 +236,7 @@ impl Ingress {
     fn unauthenticated(&self, source: &Source, why: auth::Why) -> Refusal {
         self.counts.unauthenticated(why);
         Refusal::Unauthenticated {
-            challenge: source.verifier.challenge(),
+            challenge: source.lock.verifier().challenge(),
         }
     }
 

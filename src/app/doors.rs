@@ -1,48 +1,38 @@
 //! The doors that sources come in by, and what can be asked of them without going in.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
-use secrecy::SecretString;
+use anyhow::Context as _;
 
-use crate::config::{Config, secret, sources};
+use super::secrets::{Read, Secrets};
+use crate::config::{Config, sources};
 use crate::event::{Show, SourceName};
-use crate::ingress::auth::Verifier;
-use crate::ingress::auth::hmac::Keys;
+use crate::ingress::auth::{Lock, Verifier};
 use crate::ingress::{self, EventKind, Source, Terms};
 use crate::ops::admin::{Explain, MapAgain};
 use crate::time::Clock;
 
-/// The sources by name, each with its secrets read.
-pub(super) fn open(sources: Vec<sources::Source>) -> anyhow::Result<BTreeMap<SourceName, Source>> {
-    sources
-        .into_iter()
-        .map(|source| Ok((source.name.clone(), door(source)?)))
-        .collect()
-}
+/// The doors by the names of their sources.
+pub(super) type Sources = Arc<BTreeMap<SourceName, Source>>;
 
-fn door(source: sources::Source) -> anyhow::Result<Source> {
-    let secrets = |files: &[PathBuf]| -> anyhow::Result<Vec<SecretString>> {
-        files
-            .iter()
-            .map(|file| secret::read(file).map_err(|reason| anyhow!(reason)))
-            .collect()
-    };
-    if let Some(warning) = source.auth.warning() {
-        tracing::warn!(source = source.name.as_str(), "{warning}");
-    }
-    let verifier = match &source.auth {
-        sources::Auth::None => Ok(Verifier::none()),
-        sources::Auth::Bearer(files) => Verifier::bearer(&secrets(files)?),
-        sources::Auth::StandardWebhooks(files) => Verifier::standard_webhooks(&secrets(files)?),
-        sources::Auth::Hmac(scheme, files) => {
-            Keys::new(scheme.as_ref().clone(), &secrets(files)?).map(Verifier::hmac)
+/// The sources by name, each with its secrets read; and what reads them again.
+pub(super) fn open(sources: Vec<sources::Source>) -> anyhow::Result<(Sources, Secrets)> {
+    let mut doors = BTreeMap::new();
+    let mut kept = Vec::new();
+    for source in sources {
+        if let Some(warning) = source.auth.warning() {
+            tracing::warn!(source = source.name.as_str(), "{warning}");
         }
-    };
-    let verifier = verifier.with_context(|| format!("the secrets of source {}", source.name))?;
-    Ok(behind(verifier, source))
+        let read = Read::of(&source.auth);
+        let read = read.with_context(|| format!("the secrets of source {}", source.name))?;
+        let (name, auth) = (source.name.clone(), source.auth.clone());
+        kept.push((name.clone(), auth, read.secrets));
+        doors.insert(name, behind(read.verifier, source));
+    }
+    let doors = Arc::new(doors);
+    let secrets = Secrets::new(Arc::clone(&doors), kept);
+    Ok((doors, secrets))
 }
 
 /// The sources by name, for whoever looks at events and takes none: anybody could come in.
@@ -70,7 +60,7 @@ fn behind(verifier: Verifier, source: sources::Source) -> Source {
         (event_type, kind)
     });
     Source {
-        verifier,
+        lock: Lock::new(verifier),
         frame: source.frame,
         kinds: kinds.collect(),
         ignored: source.ignored,
@@ -79,7 +69,7 @@ fn behind(verifier: Verifier, source: sources::Source) -> Source {
 }
 
 /// Maps events that were kept by the sources of today.
-pub(super) fn map_again(config: &Config, sources: &Arc<BTreeMap<SourceName, Source>>) -> MapAgain {
+pub(super) fn map_again(config: &Config, sources: &Sources) -> MapAgain {
     let (sources, foreign_address) = (Arc::clone(sources), config.imprint.foreign_address);
     Arc::new(move |source, event_type, event| {
         ingress::map_again(&sources, foreign_address, (source, event_type), event)
@@ -87,11 +77,7 @@ pub(super) fn map_again(config: &Config, sources: &Arc<BTreeMap<SourceName, Sour
 }
 
 /// Explains events by the sources of today.
-pub(super) fn explain(
-    config: &Config,
-    sources: &Arc<BTreeMap<SourceName, Source>>,
-    clock: &Clock,
-) -> Explain {
+pub(super) fn explain(config: &Config, sources: &Sources, clock: &Clock) -> Explain {
     let terms = terms(config, clock);
     let (bodies, kept) = (Arc::clone(sources), Arc::clone(sources));
     let of_kept = terms.clone();

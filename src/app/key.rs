@@ -14,7 +14,7 @@ use crate::planted::{self, Planted};
 use crate::time::Clock;
 
 /// How often the file is read; a mounted Secret is a link that is swapped, and a watch on it would go blind.
-const READ_EVERY: Duration = Duration::from_secs(3);
+pub(super) const READ_EVERY: Duration = Duration::from_secs(3);
 
 /// The file with the key, and where its key is used.
 pub(super) struct KeyFile {

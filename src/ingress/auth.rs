@@ -17,8 +17,10 @@ use crate::ingress::header::{Line, only};
 use crate::time::Timestamp;
 
 pub mod hmac;
+mod lock;
 mod webhooks;
 
+pub use lock::Lock;
 pub use webhooks::SigningKey;
 
 /// A shorter bearer token could be guessed.

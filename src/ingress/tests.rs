@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::ingress::auth::SigningKey;
+use crate::ingress::auth::Verifier;
 use crate::mapping::{Domain, Rules, VersionRule};
 use crate::time::Timestamp;
 
@@ -191,7 +192,7 @@ fn source(verifier: Verifier) -> Source {
         is_plain: false,
     };
     Source {
-        verifier,
+        lock: Lock::new(verifier),
         frame: None,
         kinds: [
             ("customer.changed".to_owned(), kind(Domain::Sequence)),

@@ -188,6 +188,35 @@ fn what_the_package_standardwebhooks_signs_is_taken() {
     }
 }
 
+/// S07: a secret is replaced in its file while the bridge runs; one that cannot be read leaves the last one in use.
+#[test]
+fn a_new_secret_is_taken_without_a_restart() {
+    const PATH: &str = "/v1/sources/crm/events";
+    let sources = Sources::new(WHSEC);
+    sources.add("crm", "kind = \"standard_webhooks\"");
+    let app = sources.start();
+    let signed = |id: &str, secret: &str| -> Lines {
+        let key = SigningKey::parse(&SecretString::from(secret)).unwrap();
+        let body = email(id, "C-1");
+        let lines = key.sign(id, Clock::machine().wall(), body.as_bytes());
+        lines
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    };
+    let post =
+        |id: &str, secret: &str| post(&app, PATH, &signed(id, secret), &email(id, "C-1")).status;
+    assert_eq!((post("w-1", WHSEC[0]), post("w-2", WHSEC_GONE)), (202, 401));
+    std::fs::write(sources.0.path().join("first"), "not a secret").unwrap();
+    std::fs::write(sources.0.path().join("second"), WHSEC_GONE).unwrap();
+    assert_eq!(post("w-3", WHSEC[0]), 202);
+    std::fs::write(sources.0.path().join("first"), WHSEC[1]).unwrap();
+    wait_for("the new secret is taken", || {
+        (post("w-4", WHSEC_GONE) == 202).then_some(())
+    });
+    assert_eq!((post("w-5", WHSEC[0]), post("w-6", WHSEC[1])), (401, 202));
+}
+
 /// X01: the other way round.
 #[test]
 fn what_is_signed_here_the_package_standardwebhooks_takes() {

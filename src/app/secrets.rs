@@ -1,0 +1,129 @@
+//! The secrets of sources: read from their files at the start, and again and again, because they are rotated while we run.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::doors::Sources;
+use super::key::READ_EVERY;
+use crate::config::{secret, sources};
+use crate::event::SourceName;
+use crate::ingress::auth::Verifier;
+use crate::ingress::auth::hmac::Keys;
+
+/// Secrets, and what they verify with.
+pub(super) struct Read {
+    pub(super) secrets: Vec<SecretString>,
+    pub(super) verifier: Verifier,
+}
+
+impl Read {
+    /// Reads what a source shows itself with.
+    pub(super) fn of(auth: &sources::Auth) -> anyhow::Result<Self> {
+        let read = |files: &[PathBuf]| -> anyhow::Result<Vec<SecretString>> {
+            let secrets = files.iter().map(|file| secret::read(file));
+            let secrets: Result<_, _> = secrets.collect();
+            secrets.map_err(|reason| anyhow!(reason))
+        };
+        let (secrets, verifier) = match auth {
+            sources::Auth::None => return Ok(Self::nothing()),
+            sources::Auth::Bearer(files) => {
+                let secrets = read(files)?;
+                let verifier = Verifier::bearer(&secrets)?;
+                (secrets, verifier)
+            }
+            sources::Auth::StandardWebhooks(files) => {
+                let secrets = read(files)?;
+                let verifier = Verifier::standard_webhooks(&secrets)?;
+                (secrets, verifier)
+            }
+            sources::Auth::Hmac(scheme, files) => {
+                let secrets = read(files)?;
+                let keys = Keys::new(scheme.as_ref().clone(), &secrets)?;
+                (secrets, Verifier::hmac(keys))
+            }
+        };
+        Ok(Self { secrets, verifier })
+    }
+
+    const fn nothing() -> Self {
+        Self {
+            secrets: Vec::new(),
+            verifier: Verifier::none(),
+        }
+    }
+}
+
+/// The secrets in use, and where they come from.
+pub(super) struct Secrets {
+    doors: Sources,
+    kept: Vec<Kept>,
+}
+
+struct Kept {
+    name: SourceName,
+    auth: sources::Auth,
+    secrets: Vec<SecretString>,
+    /// Whether the files could not be read at the last look: that is said once.
+    is_lost: bool,
+}
+
+impl Secrets {
+    pub(super) fn new(
+        doors: Sources,
+        kept: Vec<(SourceName, sources::Auth, Vec<SecretString>)>,
+    ) -> Self {
+        let kept = kept.into_iter().map(|(name, auth, secrets)| Kept {
+            name,
+            auth,
+            secrets,
+            is_lost: false,
+        });
+        let kept = kept.filter(|kept| !kept.secrets.is_empty()).collect();
+        Self { doors, kept }
+    }
+
+    /// Never ends: reads the files again and again, and takes what is new in them at once.
+    pub(super) async fn watch(&mut self) {
+        loop {
+            tokio::time::sleep(READ_EVERY).await;
+            for kept in &mut self.kept {
+                kept.look(&self.doors);
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn look(&mut self, doors: &Sources) {
+        let source = self.name.as_str();
+        match Read::of(&self.auth) {
+            Ok(read) if is_same(&read.secrets, &self.secrets) => self.is_lost = false,
+            Ok(read) => {
+                if let Some(door) = doors.get(&self.name) {
+                    door.lock.replace(read.verifier);
+                }
+                self.secrets = read.secrets;
+                self.is_lost = false;
+                tracing::info!(source, "the secrets of the source have changed");
+            }
+            Err(error) if !self.is_lost => {
+                self.is_lost = true;
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    source,
+                    error,
+                    "secrets cannot be read; the last ones stay in use"
+                );
+            }
+            Err(_said) => {}
+        }
+    }
+}
+
+fn is_same(some: &[SecretString], others: &[SecretString]) -> bool {
+    let same =
+        |(one, other): (&SecretString, &SecretString)| one.expose_secret() == other.expose_secret();
+    some.len() == others.len() && some.iter().zip(others).all(same)
+}
