@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use crate::mapping::plan::Plan;
 use crate::mapping::reading::{Reading, Refused, Seen};
 use crate::mapping::tests::CANARY;
+use crate::mapping::truth::same;
 use crate::mapping::{Tables, lower};
 
 /// What an expression comes to, in a form that can be compared.
@@ -393,6 +394,55 @@ fn any_reading() -> impl Strategy<Value = String> {
     })
 }
 
+/// Expressions of terms that mean exactly the same in jq: without objects and texts with parts, which leave out what is
+/// absent, and without functions of ours.
+fn any_jq() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        ".", ".a", ".b", ".c", ".a.b", ".b.c.a", ".a[0]", ".b[1].a", "\"a\"", "1", "-2.5", "null",
+        "true", "false", "not",
+    ])
+    .prop_map(str::to_owned);
+    leaf.prop_recursive(4, 16, 3, |inner| {
+        let pair = (inner.clone(), inner.clone());
+        let three = (inner.clone(), inner.clone(), inner.clone());
+        prop_oneof![
+            pair.clone().prop_map(|(a, b)| format!("({a} | {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} // {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} == {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} != {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} and {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} or {b})")),
+            pair.prop_map(|(a, b)| format!("(if {a} then {b} end)")),
+            three.prop_map(|(a, b, c)| format!("(if {a} then {b} else {c} end)")),
+            inner.prop_map(|a| format!("({a}).b")),
+        ]
+    })
+}
+
+/// What jaq itself makes of an expression, with values of its own: its first result, if it is one.
+fn stock(expression: &str, event: &Value) -> Option<String> {
+    use jaq_core::data::JustLut;
+    use jaq_core::load::{Arena, File, Loader};
+    use jaq_core::{Compiler, Ctx, Vars};
+    use jaq_json::Val;
+
+    let arena = Arena::default();
+    let null = jaq_core::load::parse("def null: [][0];", |parser| parser.defs());
+    let defs = jaq_core::defs().chain(null.unwrap());
+    let file = File {
+        code: expression,
+        path: (),
+    };
+    let modules = Loader::new(defs).load(&arena, file).ok()?;
+    let funs = jaq_core::funs::<JustLut<Val>>();
+    let compiled = Compiler::default().with_funs(funs).compile(modules);
+    let filter = compiled.unwrap_or_else(|_missing| panic!("{expression}"));
+    let input = jaq_json::read::parse_single(event.to_string().as_bytes()).unwrap();
+    let context = Ctx::<JustLut<Val>>::new(&filter.lut, Vars::new([]));
+    let result = filter.id.run((context, input)).next()?.ok()?;
+    Some(result.to_string())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -421,5 +471,25 @@ proptest! {
             Ok(Comes::Refused) => false,
         };
         prop_assert!(is_nothing, "{} comes to {:?}", expression, comes);
+    }
+
+    /// Where the plan has a result, it is jaq's; absent is null there. A fault that jaq hides is one here.
+    #[test]
+    fn the_plan_says_what_jaq_itself_says(expression in any_jq(), event in any_event()) {
+        let plan = lower::lower(&expression, &tables());
+        let ours = plan.map(|plan| comes(&plan, &event));
+        let ours = match ours {
+            Ok(Comes::Absent) => Some(Value::Null),
+            Ok(Comes::To(value)) => Some(value),
+            Ok(Comes::Refused) | Err(_) => None,
+        };
+        if let Some(ours) = ours {
+            let theirs = stock(&expression, &event);
+            let theirs: Option<Value> = theirs.map(|text| serde_json::from_str(&text).unwrap());
+            prop_assert!(
+                theirs.as_ref().is_some_and(|theirs| same(Some(theirs), Some(&ours))),
+                "{} of {}: {} and {:?}", expression, event, ours, theirs
+            );
+        }
     }
 }
