@@ -65,6 +65,10 @@ pub(super) struct Options {
     concurrency: u64,
     #[command(flatten)]
     proof: proof::Secrets,
+    /// They are plain JSON and no CloudEvents: for a source whose file says where id and type stand. A body that is a
+    /// list goes out item by item.
+    #[arg(long)]
+    plain: bool,
     /// Goes behind everything live at the bridge: for backfills.
     #[arg(long)]
     low_priority: bool,
@@ -93,7 +97,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         let clock = Clock::machine();
         let run = Rc::new(Run {
             sender: Sender::new(url, proof, clock.clone(), options.give_up_after)?
-                .behind_live(options.low_priority),
+                .behind_live(options.low_priority)
+                .plain(options.plain),
             bar: Bar::new(input.length_bytes, options.quiet),
             tally: Cell::default(),
             given_up: Cell::default(),

@@ -25,7 +25,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const DEADLINE_MIN: Duration = Duration::from_millis(200);
 /// What of an answer is read: a problem lists a hundred faults at the most, of some two hundred bytes each.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
-const MEDIA_TYPE: &str = "application/cloudevents+json";
+const CLOUDEVENT: &str = "application/cloudevents+json";
+const JSON: &str = "application/json";
 
 /// How a sender proves who it is.
 pub(super) enum Proof {
@@ -62,6 +63,7 @@ pub(super) struct Sender {
     clock: Clock,
     give_up_after: Duration,
     urgency: Option<HeaderValue>,
+    media_type: &'static str,
 }
 
 impl Sender {
@@ -79,7 +81,14 @@ impl Sender {
             clock,
             give_up_after,
             urgency: None,
+            media_type: CLOUDEVENT,
         })
+    }
+
+    /// The same; what it sends is plain JSON and no event of CloudEvents, if so.
+    pub(super) fn plain(self, is_plain: bool) -> Self {
+        let media_type = if is_plain { JSON } else { CLOUDEVENT };
+        Self { media_type, ..self }
     }
 
     /// The same; what it sends goes behind everything live (the urgency "background" of RFC 9218), if so.
@@ -150,10 +159,10 @@ impl Sender {
     }
 
     fn post(&self, id: Option<&str>, body: &[u8]) -> Result<awc::ClientRequest, Problem> {
-        let post = self
-            .http
-            .post(self.url.as_str())
-            .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)));
+        let post = self.http.post(self.url.as_str()).insert_header((
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(self.media_type),
+        ));
         let post = match &self.urgency {
             Some(urgency) => post.insert_header(("priority", urgency.clone())),
             None => post,

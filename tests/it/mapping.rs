@@ -412,3 +412,21 @@ fn explain_says_the_same_on_the_command_line() {
         "canary@example.com"
     );
 }
+
+#[test]
+fn a_backfill_of_plain_bodies_is_sent_from_a_file() {
+    let app = shop();
+    let one = row("c1", "a@example.com", "415 555 2671");
+    let bodies = [1, 2].map(|seq| json!({"changes": [change(seq, &Value::Null, &one)]}));
+    let folder = with_examples(&[("all.ndjson", bodies[0].clone())]);
+    let file = folder.path().join("shop/all.ndjson");
+    fs::write(&file, format!("{}\n{}\n", bodies[0], bodies[1])).unwrap();
+    let to = format!("http://{}", app.ingress());
+    let file = file.to_str().unwrap();
+    let arguments = [
+        "send", "--source", "shop", "--to", &to, "--plain", "--quiet", file,
+    ];
+    let (output, said) = run(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    until(&app, "2", "delivered");
+}
