@@ -15,7 +15,8 @@
 //! - `"\(.first) \(.last)"`: a text with parts. Where a part is absent, all of it is; null is refused.
 //! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. As in jq, everything but
 //!   null and false is true; what is absent is not.
-//! - Functions: `e164`, `alpha3`, `language`, `minor_units`, `months_since`, `lookup`, `trim`, `upper`, `lower`, `date`.
+//! - Functions: `alpha3`, `date`, `digits`, `e164`, `language`, `line`, `lookup`, `lower`, `minor_units`, `moment`,
+//!   `months_since`, `text`, `title`, `trim`, `upper`, `us_state`, `us_zip`, `whole`.
 //!
 //!
 //! All that runs on a compiled plan. More of jq runs on jaq, in some microseconds each and behind a fence: `.[]`, `.[0:5]`,

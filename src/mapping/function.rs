@@ -12,13 +12,16 @@ use serde_json::Value;
 use super::plan::Plan;
 use super::reading::{Found, Reading, Refused};
 use super::truth::is_cleared;
+use calendar::Since;
+use text::Line;
 
 pub(super) mod calendar;
 pub(super) mod country;
 pub(super) mod language;
 pub(super) mod money;
 pub(super) mod phone;
-mod text;
+mod states;
+pub(super) mod text;
 
 /// One table of the configuration: from what the source says to what Imprint is told.
 pub(super) type Table = BTreeMap<String, String>;
@@ -73,6 +76,12 @@ pub(super) struct Signature {
 pub(super) enum Takes {
     /// Nothing: it works on its input, a text.
     Nothing(fn(&str) -> Answer),
+    /// Nothing: it works on its input, whatever that is.
+    Anything(fn(&Value) -> Answer),
+    /// The unit that its input counts.
+    Unit,
+    /// Which line of its input, and of how many.
+    Line,
     /// The region whose numbers may be written without `+`, or nothing.
     Region,
     /// The name of a table.
@@ -86,11 +95,13 @@ const fn signature(name: &'static str, usage: &'static str, takes: Takes) -> Sig
 }
 
 /// Every function there is.
-pub(super) static FUNCTIONS: [Signature; 10] = [
+pub(super) static FUNCTIONS: [Signature; 18] = [
     signature("alpha3", "alpha3", Takes::Nothing(country::alpha3)),
     signature("date", "date", Takes::Nothing(calendar::date)),
+    signature("digits", "digits", Takes::Nothing(text::digits)),
     signature("e164", "e164 or e164(\"US\")", Takes::Region),
     signature("language", "language", Takes::Nothing(language::language)),
+    signature("line", "line(1; 2)", Takes::Line),
     signature("lookup", "lookup(\"table\")", Takes::Table),
     signature("lower", "lower", Takes::Nothing(text::lower)),
     signature(
@@ -98,13 +109,19 @@ pub(super) static FUNCTIONS: [Signature; 10] = [
         "minor_units(.amount; .currency)",
         Takes::Terms(money::minor_units),
     ),
+    signature("moment", "moment(\"ms\")", Takes::Unit),
     signature(
         "months_since",
         "months_since(.date; .time)",
         Takes::Terms(calendar::months_since),
     ),
+    signature("text", "text", Takes::Anything(text::text)),
+    signature("title", "title", Takes::Nothing(text::title)),
     signature("trim", "trim", Takes::Nothing(text::trim)),
     signature("upper", "upper", Takes::Nothing(text::upper)),
+    signature("us_state", "us_state", Takes::Nothing(states::us_state)),
+    signature("us_zip", "us_zip", Takes::Anything(states::us_zip)),
+    signature("whole", "whole", Takes::Anything(text::whole)),
 ];
 
 /// A function with all it needs but its input.
@@ -118,6 +135,9 @@ pub(super) struct Call {
 #[derive(Clone, Debug)]
 pub(super) enum Function {
     Text(fn(&str) -> Answer),
+    Value(fn(&Value) -> Answer),
+    Moment(Since),
+    Line(Line),
     Phone(Option<Region>),
     Lookup(Arc<Table>),
     Terms {
@@ -131,7 +151,12 @@ impl Call {
     pub(super) fn terms(&self) -> Option<&(Plan, Plan)> {
         match &self.function {
             Function::Terms { terms, .. } => Some(terms),
-            Function::Text(_) | Function::Phone(_) | Function::Lookup(_) => None,
+            Function::Text(_)
+            | Function::Value(_)
+            | Function::Moment(_)
+            | Function::Line(_)
+            | Function::Phone(_)
+            | Function::Lookup(_) => None,
         }
     }
 
@@ -139,7 +164,12 @@ impl Call {
     pub(super) fn constants(&self) -> Vec<Value> {
         match &self.function {
             Function::Lookup(table) => table.values().map(|to| Value::from(to.as_str())).collect(),
-            Function::Text(_) | Function::Phone(_) | Function::Terms { .. } => Vec::new(),
+            Function::Text(_)
+            | Function::Value(_)
+            | Function::Moment(_)
+            | Function::Line(_)
+            | Function::Phone(_)
+            | Function::Terms { .. } => Vec::new(),
         }
     }
 
@@ -147,6 +177,9 @@ impl Call {
     pub(super) fn read<'a>(&'a self, input: &Reading<'a>) -> Result<Reading<'a>, Refused> {
         match &self.function {
             Function::Text(apply) => self.on_text(input, apply),
+            Function::Value(apply) => self.on(input, apply),
+            Function::Moment(since) => self.on(input, |value| since.moment(value)),
+            Function::Line(line) => self.on_text(input, |text| line.take(text)),
             Function::Phone(region) => self.on_text(input, |text| phone::e164(text, *region)),
             Function::Lookup(table) => self.on(input, |value| text::lookup(value, table)),
             Function::Terms { apply, terms } => {
@@ -227,9 +260,10 @@ mod tests {
     fn every_function_passes_on_what_is_not_there() {
         for known in &FUNCTIONS {
             let expression = match known.takes {
-                Takes::Nothing(_) | Takes::Region => {
+                Takes::Nothing(_) | Takes::Anything(_) | Takes::Region => {
                     format!(".v | {}", known.name)
                 }
+                Takes::Unit | Takes::Line => format!(".v | {}", known.usage),
                 Takes::Table => ".v | lookup(\"tiers\")".to_owned(),
                 Takes::Terms(_) if known.name == "minor_units" => {
                     "minor_units(.v; \"USD\")".to_owned()
@@ -331,6 +365,125 @@ mod tests {
             ("canary-7f3a", None),
         ];
         check_texts(".v | language", "language", &cases);
+    }
+
+    #[test]
+    fn names_and_addresses_are_tidied_and_never_guessed() {
+        let cases = [
+            ("JOHN O'NEIL-SMITH", Some("John O'Neil-Smith")),
+            ("john's", Some("John's")),
+            ("McDonald", Some("McDonald")),
+            ("ÉLODIE", Some("Élodie")),
+            ("l'oréal paris", Some("L'Oréal Paris")),
+        ];
+        check_texts(".v | title", "title", &cases);
+        let cases = [
+            ("94105-1234", Some("941051234")),
+            ("n/a", None),
+            ("٤", None),
+        ];
+        check_texts(".v | digits", "digits", &cases);
+        let cases = [
+            ("CA", Some("CA")),
+            ("california", Some("CA")),
+            ("D.C.", Some("DC")),
+            (" New York ", Some("NY")),
+            ("Puerto Rico", Some("PR")),
+            ("AE", Some("AE")),
+            ("Calif.", None),
+            ("Bavaria", None),
+            ("canary-7f3a", None),
+        ];
+        check_texts(".v | us_state", "us_state", &cases);
+        let cases = [
+            ("94105", Some("94105")),
+            ("94105-1234", Some("94105-1234")),
+            ("941051234", Some("94105-1234")),
+            (" 02134 ", Some("02134")),
+            ("2134", None),
+            ("9410-51234", None),
+            ("94105 1234", None),
+            ("K1A 0B1", None),
+            ("é4105", None),
+        ];
+        check_texts(".v | us_zip", "us_zip", &cases);
+        let refused = Refused("us_zip", "/v");
+        check("metadata.k", ".v | us_zip", Some(json!(94105)), &refused);
+    }
+
+    #[test]
+    fn a_line_is_taken_and_none_is_lost() {
+        let line = |number: usize, v: &str, expected: &Comes| {
+            let expression = format!(".v | line({number}; 2)");
+            check("metadata.k", &expression, Some(json!(v)), expected);
+        };
+        line(1, "1 Elm St\r\n\n Apt 4B ", &To(json!("1 Elm St")));
+        line(2, "1 Elm St\r\n\n Apt 4B ", &To(json!("Apt 4B")));
+        line(2, "1 Elm St", &Cleared);
+        line(1, "a\nb\nc", &Refused("line", "/v"));
+    }
+
+    #[test]
+    fn numbers_and_texts_become_each_other_only_exactly() {
+        let text = |v: Value, expected: &Comes| check("metadata.k", ".v | text", Some(v), expected);
+        text(json!(42), &To(json!("42")));
+        text(json!(u64::MAX), &To(json!("18446744073709551615")));
+        text(json!(true), &To(json!("true")));
+        text(json!("007"), &To(json!("007")));
+        text(json!(1.5), &Refused("text", "/v"));
+        let whole =
+            |v: Value, expected: &Comes| check("metadata.k", ".v | whole", Some(v), expected);
+        let refused = Refused("whole", "/v");
+        whole(json!(" +42 "), &To(json!(42)));
+        whole(json!("-7"), &To(json!(-7)));
+        whole(json!(42.0), &To(json!(42)));
+        whole(json!(i64::MAX), &To(json!(i64::MAX)));
+        for v in [
+            json!("4.0"),
+            json!("1e3"),
+            json!("+-1"),
+            json!(1.5),
+            json!(1e300),
+            json!(1e16),
+            json!(u64::MAX),
+            json!("٤"),
+        ] {
+            whole(v, &refused);
+        }
+    }
+
+    #[test]
+    fn numbers_become_moments_by_the_unit_that_is_named() {
+        let moment = |unit: &str, v: Value, expected: Option<&str>| {
+            let expression = format!(".v | moment(\"{unit}\")");
+            let expected = expected.map_or(Refused("moment", "/v"), |text| To(json!(text)));
+            check("metadata.k", &expression, Some(v), &expected);
+        };
+        moment("s", json!(1_739_473_687), Some("2025-02-13T19:08:07Z"));
+        moment(
+            "ms",
+            json!(1_739_473_687_250_i64),
+            Some("2025-02-13T19:08:07.25Z"),
+        );
+        moment(
+            "us",
+            json!("1739473687000001"),
+            Some("2025-02-13T19:08:07.000001Z"),
+        );
+        moment(
+            "ms",
+            json!("2025-02-13T14:08:07-05:00"),
+            Some("2025-02-13T14:08:07-05:00"),
+        );
+        for v in [
+            json!("2025-02-13"),
+            json!(1.5),
+            json!("soon"),
+            json!(i64::MAX),
+            json!("+1"),
+        ] {
+            moment("s", v, None);
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ use jaq_core::path::{Part, Path};
 use serde_json::Value;
 
 use super::Tables;
+use super::function::calendar::Since;
+use super::function::text::Line;
 use super::function::{Call, FUNCTIONS, Function, Signature, Takes, phone};
 use super::jq::{self, Program};
 use super::plain::{is_plain, step};
@@ -23,6 +25,9 @@ use super::syntax::{self, Flaw};
 
 /// How often an expression may repeat what it reads; a text of names and an address needs a dozen.
 const COPIES_MAX: usize = 64;
+
+/// The most lines that `line` counts: no address has more.
+const LINES_MAX: usize = 9;
 
 /// Lowers an expression, or says all that is wrong with it.
 pub(super) fn lower(code: &str, tables: &Tables) -> Result<Plan, Vec<Flaw>> {
@@ -234,7 +239,19 @@ impl<'c> Lowering<'c> {
                 apply,
                 terms: Box::new((self.term(first), self.term(second))),
             }),
-            (Takes::Nothing(_) | Takes::Region | Takes::Table | Takes::Terms(_), _) => {
+            (Takes::Anything(apply), []) => Some(Function::Value(apply)),
+            (Takes::Unit, [unit]) => self.unit(signature, unit),
+            (Takes::Line, [number, of]) => self.line(signature, (number, of)),
+            (
+                Takes::Nothing(_)
+                | Takes::Anything(_)
+                | Takes::Unit
+                | Takes::Line
+                | Takes::Region
+                | Takes::Table
+                | Takes::Terms(_),
+                _,
+            ) => {
                 self.flaw(Some(name), usage(signature));
                 None
             }
@@ -258,6 +275,36 @@ impl<'c> Lowering<'c> {
             self.flaw(syntax::place(code), reason.to_owned());
         }
         region.map(|region| Function::Phone(Some(region)))
+    }
+
+    fn unit(&mut self, signature: &Signature, unit: &Term<&'c str>) -> Option<Function> {
+        let since = constant(unit).and_then(|unit| Since::parse(&unit));
+        if since.is_none() {
+            let reason = format!("{}, or \"s\", or \"us\"", usage(signature));
+            self.flaw(syntax::place(unit), reason);
+        }
+        since.map(Function::Moment)
+    }
+
+    fn line(
+        &mut self,
+        signature: &Signature,
+        (number, of): (&Term<&'c str>, &Term<&'c str>),
+    ) -> Option<Function> {
+        let parsed = |term: &Term<&'c str>| {
+            if let Term::Num(text) = term {
+                text.parse().ok()
+            } else {
+                None
+            }
+        };
+        let line = parsed(number).zip(parsed(of));
+        let line = line.filter(|(number, of)| (1..=*of).contains(number) && *of <= LINES_MAX);
+        if line.is_none() {
+            let reason = format!("{}: the first of at most two lines", usage(signature));
+            self.flaw(syntax::place(number), reason);
+        }
+        line.map(|(number, of)| Function::Line(Line { number, of }))
     }
 
     fn table(&mut self, signature: &Signature, name: &Term<&'c str>) -> Option<Function> {

@@ -67,7 +67,12 @@ fn is_plain_call(name: &str, arguments: &[Term<&str>]) -> bool {
             let known = FUNCTIONS.iter().find(|known| known.name == name);
             known.is_some_and(|known| match known.takes {
                 Takes::Terms(_) => arguments.iter().all(is_plain),
-                Takes::Nothing(_) | Takes::Region | Takes::Table => true,
+                Takes::Nothing(_)
+                | Takes::Anything(_)
+                | Takes::Unit
+                | Takes::Line
+                | Takes::Region
+                | Takes::Table => true,
             })
         }
     }

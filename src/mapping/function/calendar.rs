@@ -30,6 +30,49 @@ pub(super) fn months_since(date: &Value, at: &Value) -> Answer {
         .ok_or_else(|| Refusal::new("The date is too far from the moment."))
 }
 
+/// What a number that stands for a moment counts since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::mapping) enum Since {
+    Seconds,
+    Milliseconds,
+    Microseconds,
+}
+
+impl Since {
+    /// The unit of that name.
+    pub(in crate::mapping) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "s" => Some(Self::Seconds),
+            "ms" => Some(Self::Milliseconds),
+            "us" => Some(Self::Microseconds),
+            _other => None,
+        }
+    }
+
+    /// The moment that a number stands for, as RFC 3339 in UTC; one that is written so already stays as it is.
+    pub(super) fn moment(self, value: &Value) -> Answer {
+        let refused =
+            || Refusal::new("The value is neither a whole number nor an RFC 3339 moment.");
+        if let Some(text) = value.as_str()
+            && moment(text).is_some()
+        {
+            return Ok(Value::from(text));
+        }
+        let digits = |text: &str| text.parse().ok().filter(|_: &i64| !text.starts_with('+'));
+        let number = value.as_i64().or_else(|| value.as_str().and_then(digits));
+        let number = number.ok_or_else(refused)?;
+        let moment = match self {
+            Self::Seconds => Timestamp::from_second(number),
+            Self::Milliseconds => Timestamp::from_millisecond(number),
+            Self::Microseconds => Timestamp::from_microsecond(number),
+        };
+        moment
+            .map(|moment| Value::from(moment.to_string()))
+            .ok()
+            .ok_or_else(|| Refusal::new("The number stands for no moment of the calendar."))
+    }
+}
+
 /// Microseconds from the Unix epoch to an RFC 3339 moment; finer fractions are cut.
 pub(crate) fn microseconds(text: &str) -> Option<i64> {
     moment(text).map(Timestamp::as_microsecond)

@@ -1,0 +1,97 @@
+//! The states of the USA, as the postal service abbreviates them (USPS Publication 28, appendix B).
+
+use serde_json::Value;
+
+use super::{Answer, Refusal};
+
+/// Code and name: the fifty states, the district, the territories, and the military "states".
+static STATES: [(&str, &str); 59] = [
+    ("AL", "ALABAMA"),
+    ("AK", "ALASKA"),
+    ("AZ", "ARIZONA"),
+    ("AR", "ARKANSAS"),
+    ("CA", "CALIFORNIA"),
+    ("CO", "COLORADO"),
+    ("CT", "CONNECTICUT"),
+    ("DE", "DELAWARE"),
+    ("DC", "DISTRICT OF COLUMBIA"),
+    ("FL", "FLORIDA"),
+    ("GA", "GEORGIA"),
+    ("HI", "HAWAII"),
+    ("ID", "IDAHO"),
+    ("IL", "ILLINOIS"),
+    ("IN", "INDIANA"),
+    ("IA", "IOWA"),
+    ("KS", "KANSAS"),
+    ("KY", "KENTUCKY"),
+    ("LA", "LOUISIANA"),
+    ("ME", "MAINE"),
+    ("MD", "MARYLAND"),
+    ("MA", "MASSACHUSETTS"),
+    ("MI", "MICHIGAN"),
+    ("MN", "MINNESOTA"),
+    ("MS", "MISSISSIPPI"),
+    ("MO", "MISSOURI"),
+    ("MT", "MONTANA"),
+    ("NE", "NEBRASKA"),
+    ("NV", "NEVADA"),
+    ("NH", "NEW HAMPSHIRE"),
+    ("NJ", "NEW JERSEY"),
+    ("NM", "NEW MEXICO"),
+    ("NY", "NEW YORK"),
+    ("NC", "NORTH CAROLINA"),
+    ("ND", "NORTH DAKOTA"),
+    ("OH", "OHIO"),
+    ("OK", "OKLAHOMA"),
+    ("OR", "OREGON"),
+    ("PA", "PENNSYLVANIA"),
+    ("RI", "RHODE ISLAND"),
+    ("SC", "SOUTH CAROLINA"),
+    ("SD", "SOUTH DAKOTA"),
+    ("TN", "TENNESSEE"),
+    ("TX", "TEXAS"),
+    ("UT", "UTAH"),
+    ("VT", "VERMONT"),
+    ("VA", "VIRGINIA"),
+    ("WA", "WASHINGTON"),
+    ("WV", "WEST VIRGINIA"),
+    ("WI", "WISCONSIN"),
+    ("WY", "WYOMING"),
+    ("AS", "AMERICAN SAMOA"),
+    ("GU", "GUAM"),
+    ("MP", "NORTHERN MARIANA ISLANDS"),
+    ("PR", "PUERTO RICO"),
+    ("VI", "VIRGIN ISLANDS"),
+    ("AA", "ARMED FORCES AMERICAS"),
+    ("AE", "ARMED FORCES EUROPE"),
+    ("AP", "ARMED FORCES PACIFIC"),
+];
+
+/// The two letters of a state that is named or abbreviated, in any case, with or without dots.
+pub(super) fn us_state(text: &str) -> Answer {
+    let wanted = text.trim().replace('.', "").to_uppercase();
+    STATES
+        .iter()
+        .find(|(code, name)| *code == wanted || *name == wanted)
+        .map(|(code, _)| Value::from(*code))
+        .ok_or_else(|| Refusal::new("The text names no state of the USA, nor abbreviates one."))
+}
+
+/// A ZIP code of five digits, or of nine as `94105-1234`. A number is refused: it has lost its zeros in front, if it had
+/// any.
+pub(super) fn us_zip(value: &Value) -> Answer {
+    const REFUSED: &str = "The value is not a text of five or of nine digits.";
+    let text = value.as_str().ok_or_else(|| Refusal::new(REFUSED))?.trim();
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let (zip, more) = match (text.split_once('-'), digits, text.len()) {
+        (Some((zip, more)), 9, 10) if zip.len() == 5 => (zip, more),
+        (None, 5, 5) => (text, ""),
+        (None, 9, 9) => text.split_at(5),
+        (_, _, _) => return Err(Refusal::new(REFUSED)),
+    };
+    Ok(Value::from(if more.is_empty() {
+        zip.to_owned()
+    } else {
+        format!("{zip}-{more}")
+    }))
+}
