@@ -10,11 +10,13 @@ use actix_web::rt::System;
 use clap::Args;
 
 use super::examples::{self, Covered, Shown};
+use super::explain::in_one_line;
 use super::{FOUND_FAULTS, Layers, complain, read, say};
 use crate::app;
 use crate::config::{Config, Purpose, sources};
 use crate::event::Show;
 use crate::ingress::{EventKind, Source};
+use crate::mapping::Frame;
 use crate::time::{Clock, cost};
 
 /// How often `--watch` looks whether a file has changed.
@@ -128,7 +130,11 @@ fn describe(source: &Source, shown: &Shown) {
             kind.schema.name()
         ));
         let covered = shown.types.get(event_type).unwrap_or(&nothing);
-        uncovered("not read", &unread(kind, covered));
+        let frame = source.frame.as_ref();
+        let mut reads = frame.map(Frame::reads).unwrap_or_default();
+        reads.extend(kind.mapping.reads());
+        reads.extend(covered.reads.iter().cloned());
+        uncovered("not read", &unread(kind, &reads));
         if shown.count > 0 {
             let targets = kind.mapping.targets().map(ToString::to_string);
             let missing = targets.filter(|target| !covered.produced.contains(target));
@@ -145,7 +151,7 @@ fn describe(source: &Source, shown: &Shown) {
             say(format_args!(
                 "    runs on jq ({cost}): {} = {}",
                 slow.target(),
-                slow.expression()
+                in_one_line(slow.expression())
             ));
         }
     }
@@ -161,11 +167,9 @@ fn uncovered(title: &str, places: &[String]) {
 }
 
 /// The places that the schema describes and no expression reads. Attributes of CloudEvents are for the bridge itself.
-fn unread(kind: &EventKind, covered: &Covered) -> Vec<String> {
+fn unread(kind: &EventKind, reads: &BTreeSet<String>) -> Vec<String> {
     let root = if kind.is_plain { "" } else { "/data" };
-    let mut reads: BTreeSet<String> = kind.mapping.reads().into_iter().collect();
-    reads.extend(covered.reads.iter().cloned());
-    let is_read = |leaf: &String| reads.iter().any(|read| covers(read, leaf, &reads));
+    let is_read = |leaf: &String| reads.iter().any(|read| covers(read, leaf, reads));
     let leaves = kind.schema.leaves().into_iter();
     leaves
         .filter(|leaf| leaf.starts_with(&format!("{root}/")))

@@ -9,7 +9,10 @@ use actix_web::web::Bytes;
 use anyhow::anyhow;
 use awc::http::header::{self, HeaderValue};
 use awc::http::{StatusCode, Uri};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
 
 use self::answer::{Answer, Problem, Verdict, judge, rest};
 use crate::imprint::client;
@@ -89,6 +92,10 @@ impl Sender {
     pub(super) fn plain(self, is_plain: bool) -> Self {
         let media_type = if is_plain { JSON } else { CLOUDEVENT };
         Self { media_type, ..self }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.media_type == JSON
     }
 
     /// The same; what it sends goes behind everything live (the urgency "background" of RFC 9218), if so.
@@ -180,8 +187,10 @@ impl Sender {
                 let unfit = || {
                     Problem::unsendable("it has no id that could stand in the header webhook-id")
                 };
-                let id = id.filter(|id| is_header(id)).ok_or_else(unfit)?;
-                let signature = key.sign(id, self.clock.wall(), body);
+                let id = id.filter(|id| is_header(id)).map(str::to_owned);
+                let id = id.or_else(|| self.is_plain().then(|| of_content(body)));
+                let id = id.ok_or_else(unfit)?;
+                let signature = key.sign(&id, self.clock.wall(), body);
                 Ok(signature
                     .into_iter()
                     .fold(post, awc::ClientRequest::insert_header))
@@ -244,6 +253,11 @@ pub(super) async fn fetch(
 /// A client that does what it is told and nothing more: no redirects, no proxy, deadlines by the caller.
 pub(super) fn http() -> anyhow::Result<awc::Client> {
     Ok(client::pool(&client::tls(None)?))
+}
+
+/// An id for the signature of a body that says none: the same one whenever it is sent.
+fn of_content(body: &[u8]) -> String {
+    STANDARD.encode(Sha256::digest(body))
 }
 
 fn is_header(text: &str) -> bool {

@@ -1,5 +1,6 @@
 //! What a mapping makes of one event, expression by expression.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
@@ -98,7 +99,7 @@ impl Mapping {
             })
         }));
         let mut unused = Vec::new();
-        let mut reads: Vec<&str> = lines
+        let mut reads: BTreeSet<&str> = lines
             .iter()
             .flat_map(|line| line.reads.iter().map(String::as_str))
             .collect();
@@ -143,15 +144,18 @@ impl Mapping {
     }
 
     /// The places that expressions read in every event, as JSON Pointers; what runs on jaq is known from examples only.
-    pub fn reads(&self) -> Vec<String> {
-        let mut places = Vec::new();
-        for rule in self.rules().chain(self.lines.iter().map(|line| &line.rule)) {
-            rule.plan.places(&mut places);
-        }
-        places.sort();
-        places.dedup();
-        places
+    pub fn reads(&self) -> BTreeSet<String> {
+        places(self.rules().chain(self.lines.iter().map(|line| &line.rule)))
     }
+}
+
+/// The places that the plans of some rules read.
+pub(super) fn places<'a>(rules: impl Iterator<Item = &'a Rule>) -> BTreeSet<String> {
+    let mut places = Vec::new();
+    for rule in rules {
+        rule.plan.places(&mut places);
+    }
+    places.into_iter().collect()
 }
 
 fn explained(
@@ -188,14 +192,13 @@ impl Rule {
 }
 
 /// Notes what of `value`, which stands at `place`, nobody has looked at: as little as says it all.
-fn note_unused(value: &Value, place: &str, reads: &[&str], unused: &mut Vec<String>) {
+fn note_unused(value: &Value, place: &str, reads: &BTreeSet<&str>, unused: &mut Vec<String>) {
     let inside = format!("{place}/");
-    let is_in = |read: &&str| read.starts_with(&inside);
-    if reads.contains(&place) && !reads.iter().any(is_in) {
-        return;
-    }
-    if !reads.iter().any(is_in) {
-        unused.push(place.to_owned());
+    let mut next = reads.range(inside.as_str()..);
+    if !next.next().is_some_and(|read| read.starts_with(&inside)) {
+        if !reads.contains(place) {
+            unused.push(place.to_owned());
+        }
         return;
     }
     let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");

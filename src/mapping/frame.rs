@@ -3,12 +3,13 @@
 //! An event of such a body is kept in the form of CloudEvents all the same, with what was sent as its data; its
 //! expressions and its schema read the data, so whoever writes them thinks only of what the source sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use super::Rule;
 use super::compile::Compiling;
+use super::explain::places;
 use super::function::Table;
 use super::plan::Plan;
 use super::reading::{Reading, Refused};
@@ -74,6 +75,12 @@ impl Frame {
     /// Whether a body can be several events.
     pub const fn splits(&self) -> bool {
         self.split.is_some()
+    }
+
+    /// The places that id, type and time are read from in every event, as JSON Pointers.
+    pub fn reads(&self) -> BTreeSet<String> {
+        let rules = [Some(&self.id), Some(&self.event_type), self.time.as_ref()];
+        places(rules.into_iter().flatten())
     }
 
     /// The events of a body, at most `max` of them and one more; `source` is their CloudEvents attribute of that name.

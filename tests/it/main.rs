@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod delivery;
 mod desk;
+mod examples;
 mod flow;
 mod kill;
 mod mapping;
