@@ -145,10 +145,24 @@ fn parse_rate(raw: &str) -> Result<f64, String> {
 
 /// One line of result. If nobody reads it, nobody misses it.
 fn say(line: impl Display) {
-    let _unread: std::io::Result<()> = writeln!(std::io::stdout(), "{line}");
+    let _unread: std::io::Result<()> = writeln!(std::io::stdout(), "{}", lines(&line));
 }
 
 /// One line for whoever runs the command.
 fn complain(line: impl Display) {
-    let _unread: std::io::Result<()> = writeln!(std::io::stderr(), "{line}");
+    let _unread: std::io::Result<()> = writeln!(std::io::stderr(), "{}", lines(&line));
+}
+
+/// Some lines without what would move the cursor of a terminal: events and answers from elsewhere may stand in them.
+fn lines(text: &impl Display) -> String {
+    let text = text.to_string();
+    let lines: Vec<String> = text.split('\n').map(plain).collect();
+    lines.join("\n")
+}
+
+/// The same for what stands in one line.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }

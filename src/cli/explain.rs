@@ -15,12 +15,15 @@ use serde_json::Value;
 
 use super::desk::Bridge;
 use super::desk::table::{aligned, at, list, text};
-use super::{FOUND_FAULTS, Layers, examples, read, say};
+use super::{FOUND_FAULTS, Layers, examples, plain, read, say};
 use crate::app;
 use crate::config::Purpose;
 use crate::event::{Show, SourceName};
 use crate::ingress;
 use crate::time::Clock;
+
+/// How wide a column with what an event says may become: two of them and two names stand in a line of a wide terminal.
+const CELL_CHARACTERS_MAX: usize = 48;
 
 /// Which event, and how much of it is shown.
 #[derive(Debug, Args)]
@@ -220,8 +223,23 @@ fn row(field: &Value) -> Vec<String> {
     };
     vec![
         text(at(field, "target")),
-        format!("{says}{stale}"),
-        reads.join(" "),
-        format!("{}{slow}", text(at(field, "expression"))),
+        format!("{}{stale}", cut(&says)),
+        cut(&reads.join(" ")),
+        format!("{}{slow}", in_one_line(&text(at(field, "expression")))),
     ]
+}
+
+/// As much of a text as a column has room for; `--json` has all of it.
+fn cut(cell: &str) -> String {
+    let cell = plain(cell);
+    match cell.char_indices().nth(CELL_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", cell.get(..end).unwrap_or_default()),
+        None => cell,
+    }
+}
+
+/// An expression without its line breaks.
+pub(super) fn in_one_line(expression: &str) -> String {
+    let lines: Vec<&str> = expression.lines().map(str::trim).collect();
+    lines.join(" ")
 }

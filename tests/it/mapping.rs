@@ -414,6 +414,32 @@ fn explain_says_the_same_on_the_command_line() {
 }
 
 #[test]
+fn an_event_cannot_write_to_the_terminal_of_who_looks_at_it() {
+    let mut one = row("c1", "a@example.com", "415 555 2671");
+    one["city"] = json!("Reno ".repeat(12));
+    one["\u{1b}]0;x\u{7}"] = json!("\u{9b}1A");
+    let event = json!({"changes": [change(1, &Value::Null, &one)]});
+    let folder = with_examples(&[("one.event.json", event)]);
+    let file = folder.path().join("shop/one.event.json");
+    let arguments = [
+        "explain",
+        "--source",
+        "shop",
+        "--reveal",
+        file.to_str().unwrap(),
+    ];
+    let (output, said) = run(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("/after/\u{fffd}]0;x\u{fffd}"), "{said}");
+    assert!(
+        said.contains("Reno Reno Reno Reno Reno Reno Reno Reno Reno Ren…  "),
+        "{said}"
+    );
+    let moves = |c: char| c.is_control() && c != '\n';
+    assert!(!said.contains(moves), "{said:?}");
+}
+
+#[test]
 fn a_backfill_of_plain_bodies_is_sent_from_a_file() {
     let app = shop();
     let one = row("c1", "a@example.com", "415 555 2671");

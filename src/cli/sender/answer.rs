@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::cli::plain;
 use crate::imprint::classify::hint;
 use crate::time::Timestamp;
 
@@ -129,13 +130,6 @@ impl fmt::Display for Problem {
             more => write!(f, " and {more} more"),
         }
     }
-}
-
-/// Text from elsewhere, without what would move the cursor of a terminal.
-pub(in crate::cli) fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 /// Says what an answer means.
