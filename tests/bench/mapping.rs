@@ -1,0 +1,93 @@
+//! What an event costs before it is kept: its schema, its mapping, and what of the language costs how much.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that meets the unexpected is to end there"
+)]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::path::Path;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use imprint_bridge::config::{Config, Purpose, sources};
+use imprint_bridge::mapping::{Mapping, Rules};
+use serde_json::{Value, json};
+
+fn event() -> Value {
+    let event = include_str!("../../config/sources/crm/customer-changed.event.json");
+    serde_json::from_str(event).unwrap()
+}
+
+/// The source that ships: a whole customer in 26 fields.
+fn shipped() -> sources::Kind {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bench.toml");
+    let text = format!(
+        "sources_dir = {:?}\nschemas_dir = {:?}\n",
+        root.join("config/sources"),
+        root.join("schemas")
+    );
+    std::fs::write(&file, text).unwrap();
+    let config = Config::read_apart(&[file], Purpose::Check).unwrap();
+    let mut sources = sources::read(&config).unwrap();
+    let mut crm = sources.remove(0);
+    crm.kinds.remove("customer.changed").unwrap()
+}
+
+fn whole_customer(criterion: &mut Criterion) {
+    let (kind, event) = (shipped(), event());
+    let fields = kind.mapping.targets().count();
+    criterion.bench_function(&format!("map a customer of {fields} fields"), |bencher| {
+        bencher.iter(|| black_box(kind.mapping.map(black_box(&event))));
+    });
+    criterion.bench_function("validate it", |bencher| {
+        bencher.iter(|| black_box(kind.schema.faults(black_box(&event))));
+    });
+    let bytes = event.to_string();
+    criterion.bench_function("parse it", |bencher| {
+        bencher.iter(|| black_box(serde_json::from_str::<Value>(black_box(&bytes))));
+    });
+}
+
+/// Expressions that do the same on both roads, and some that only one can do.
+fn expressions(criterion: &mut Criterion) {
+    let rows = [("Gold".to_owned(), "GOLD".to_owned())];
+    for expression in [
+        ".data.customer.email",
+        "[.data.customer.email] | first",
+        ".data.customer.phone | e164(\"US\")",
+        ".data.customer.language | language",
+        ".data.customer.address.country | alpha3",
+        ".data.customer.loyalty.tier | lookup(\"tiers\")",
+        "months_since(.data.customer.member_since; .time)",
+        ".data.customer.lifetime_value | minor_units(.amount; .currency)",
+        "\"\\(.data.customer.name.first) \\(.data.customer.name.last)\"",
+        "if .data.customer.loyalty.tier == \"Gold\" then \"yes\" else \"no\" end",
+        ".data.customer.name | [.first, .last] | map(select(. != null)) | join(\" \")",
+    ] {
+        let rules = Rules {
+            partner_id: Some("\"C1\"".to_owned()),
+            update: BTreeMap::from([("metadata.k".to_owned(), expression.to_owned())]),
+            tables: BTreeMap::from([("tiers".to_owned(), BTreeMap::from(rows.clone()))]),
+            ..Rules::default()
+        };
+        let mapping = Mapping::compile(&rules).unwrap();
+        let event = event();
+        assert!(mapping.map(&event).is_ok(), "{expression}");
+        criterion.bench_function(expression, |bencher| {
+            bencher.iter(|| black_box(mapping.map(black_box(&event))));
+        });
+    }
+    let nothing = Rules {
+        partner_id: Some("\"C1\"".to_owned()),
+        ..Rules::default()
+    };
+    let mapping = Mapping::compile(&nothing).unwrap();
+    criterion.bench_function("no field at all", |bencher| {
+        bencher.iter(|| black_box(mapping.map(black_box(&json!({})))));
+    });
+}
+
+criterion_group!(benches, whole_customer, expressions);
+criterion_main!(benches);
