@@ -7,7 +7,8 @@ use imprint_bridge::imprint::sandbox::{Entry, Operation, Sandbox, Unseeded};
 use serde_json::{Value, json};
 
 use crate::http;
-use crate::support::{Event, KEY, TestApp};
+use crate::process::Process;
+use crate::support::{Event, Files, KEY, Partner, TestApp, post, receipt, wait_for};
 
 /// Longer than any test runs.
 const OUTAGE: Duration = Duration::from_hours(1);
@@ -463,4 +464,51 @@ fn a_backfill_goes_behind_live_traffic() {
         before <= 2,
         "{before} of the backfill went before the last live one"
     );
+}
+
+// === what is not ours ===
+
+/// An answer holds more of a person than was ever sent, and an error may repeat what was: none of it is kept or told.
+#[test]
+fn nothing_of_an_answer_is_kept_or_told() {
+    let partner = Partner::start(|_settings| {});
+    let seed = json!({"id": "c1", "partner_customer_id": "p1", "first_name": "canary", "ssn4": "canary-4"});
+    let seed = Sandbox::parse_seed(seed.to_string().as_bytes()).unwrap();
+    partner.sandbox.seed(seed).unwrap();
+    let error =
+        json!({"status": 400, "param": "canary", "message": "canary@example.com is no email"});
+    partner.inject(&json!({"customer": "c1", "times": 1, "action": error}));
+    let settings = "[log]\nfilter = \"trace\"";
+    let files = Files::write(partner.address, KEY, settings);
+    let mut process = Process::serve(&files);
+    let (ingress, ops) = process.ready();
+    let headers = [("content-type", "application/cloudevents+json")];
+    for (id, expected) in [("refused", "parked"), ("taken", "delivered")] {
+        let event = by_partner(id, "p1", 1).json().to_string();
+        assert_eq!(post(ingress, &headers, &event).unwrap().status, 202);
+        let told = wait_for(id, || {
+            let told = receipt(ingress, id).unwrap().body;
+            told.contains(expected).then_some(told)
+        });
+        assert!(!told.contains("canary"), "{told}");
+    }
+    let answered = partner.calls();
+    assert!(
+        answered
+            .iter()
+            .any(|call| call.operation == Operation::Search)
+    );
+    let page = http::ask(ops, "GET /metrics", &[], "").unwrap().body;
+    assert!(!page.contains("canary"), "{page}");
+    process.terminate();
+    assert!(process.end().success());
+    // The log is looked through by the process itself.
+    assert!(process.log().contains("TRACE") && !process.log().contains(KEY));
+    for file in std::fs::read_dir(files.store().parent().unwrap()).unwrap() {
+        let path = file.unwrap().path();
+        let kept = std::fs::read(&path).unwrap();
+        let is_there = kept.windows(6).any(|part| part == b"canary");
+        let is_key = path.file_name().unwrap() == "key";
+        assert!(is_key || !is_there, "{}", path.display());
+    }
 }
