@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::claim::Flights;
@@ -246,8 +247,10 @@ pub(super) fn check_identity(path: &Path, connection: &Connection) -> Result<(),
 }
 
 /// `synchronous=FULL` is the promise: a commit returns after the log is on disk. The exclusive locking mode keeps other
-/// programs out and the log's index in memory.
+/// programs out and the log's index in memory. The planner may not look at bound values: it would prepare a statement
+/// anew for every value it sees.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
