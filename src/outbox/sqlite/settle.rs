@@ -1,5 +1,7 @@
 //! The SQL of settling: recording what came of a claimed lane.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::append::{code, enter_lane, reason_code};
@@ -14,18 +16,21 @@ pub(super) fn settle(
     settlement: &Settlement,
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<(EntryId, State)>> {
-    for entry in &settlement.attempted {
-        connection
-            .prepare_cached("UPDATE entry SET attempts = attempts + 1 WHERE id = ?1")?
-            .execute([entry.0])?;
-    }
+    let mut attempted: HashSet<EntryId> = settlement.attempted.iter().copied().collect();
     let mut settled = Vec::with_capacity(settlement.endings.len());
     for (entry, ending) in &settlement.endings {
-        if finish(connection, settlement, *entry, ending)? {
+        let was_attempted = attempted.contains(entry);
+        if finish(connection, settlement, (*entry, was_attempted), ending)? {
+            attempted.remove(entry);
             settled.push((*entry, ending.state()));
             counts.waiting = counts.waiting.saturating_sub(1);
             counts.parked += u64::from(ending.state() == State::Parked);
         }
+    }
+    for entry in &attempted {
+        connection
+            .prepare_cached("UPDATE entry SET attempts = attempts + 1 WHERE id = ?1")?
+            .execute([entry.0])?;
     }
     if let Some(pair) = &settlement.learned {
         pair::learn(connection, pair)?;
@@ -93,7 +98,7 @@ fn go_on(connection: &Connection, settlement: &Settlement, moved: &Moved) -> rus
 fn finish(
     connection: &Connection,
     settlement: &Settlement,
-    entry: EntryId,
+    (entry, was_attempted): (EntryId, bool),
     ending: &Ending,
 ) -> rusqlite::Result<bool> {
     if let Ending::Parked { reason, detail } = ending {
@@ -117,13 +122,14 @@ fn finish(
     };
     connection
         .prepare_cached(
-            "UPDATE entry SET state = ?2, settled_at = ?3, superseded_by = ?4 WHERE id = ?1",
+            "UPDATE entry SET state = ?2, settled_at = ?3, superseded_by = ?4, attempts = attempts + ?5 WHERE id = ?1",
         )?
         .execute(params![
             entry.0,
             code(ending.state()),
             settlement.at.as_millis(),
-            winner
+            winner,
+            was_attempted,
         ])?;
     Ok(true)
 }
