@@ -3,6 +3,7 @@
 //! All events of a request are examined, and all that is wrong with all of them is said at once.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use hmac::Mac as _;
 use serde_json::Value;
@@ -14,6 +15,11 @@ use crate::ingress::{EventKind, Refusal, Source};
 use crate::mapping::{Domain, ForeignAddress};
 use crate::outbox::{Arrival, Digest, NewEntry, ParkReason, Priority, Stated};
 use crate::time::Timestamp;
+
+/// The members of an event that decide what its content is.
+const CONTENT: [&str; 3] = ["type", "subject", "data"];
+/// What room an event is given to be written into before it needs more.
+const EVENT_BYTES_USUAL: usize = 1024;
 
 /// What events are held against.
 pub(super) struct Examination<'a> {
@@ -166,32 +172,72 @@ impl Examination<'_> {
 
 impl Entering {
     fn entry(&self, event: ChangeEvent, arrival: Arrival) -> NewEntry {
+        let written = Written::new(&event.envelope);
         NewEntry {
             arrival,
-            digest: self.digest(&event),
+            digest: self.digest(&written),
             accepted_at: self.accepted_at,
             priority: self.priority,
-            event: event.envelope.to_string().into_bytes(),
+            event: written.event,
             event_type: event.event_type,
             identity: event.identity,
         }
     }
 
     /// Type, subject and data decide what the content is; trace headers and the order of keys do not.
-    fn digest(&self, event: &ChangeEvent) -> Digest {
-        let member = |name| event.envelope.get(name).unwrap_or(&Value::Null);
-        let content = format!(
-            "[{},{},{}]",
-            member("type"),
-            member("subject"),
-            member("data")
-        );
-        let mac = hmac_sha256(&self.digest_key, &[content.as_bytes()]).finalize();
+    fn digest(&self, written: &Written) -> Digest {
+        let [event_type, subject, data] = written.content.clone().map(|place| written.part(place));
+        let content: [&[u8]; 7] = [b"[", event_type, b",", subject, b",", data, b"]"];
+        let mac = hmac_sha256(&self.digest_key, &content).finalize();
         let mut digest = [0; 16];
         for (slot, byte) in digest.iter_mut().zip(mac.into_bytes()) {
             *slot = byte;
         }
         Digest(digest)
+    }
+}
+
+/// An event as it is kept: written once, for the store and for its digest.
+struct Written {
+    event: Vec<u8>,
+    /// Where the members of [`CONTENT`] stand in it.
+    content: [Range<usize>; CONTENT.len()],
+}
+
+impl Written {
+    fn new(envelope: &Value) -> Self {
+        let mut written = Self {
+            event: Vec::with_capacity(EVENT_BYTES_USUAL),
+            content: [const { 0..0 }; CONTENT.len()],
+        };
+        let members = envelope.as_object().into_iter().flatten();
+        for (index, (name, value)) in members.enumerate() {
+            written.event.push(if index == 0 { b'{' } else { b',' });
+            written.write(&Value::from(name.as_str()));
+            written.event.push(b':');
+            let start = written.event.len();
+            written.write(value);
+            let place = start..written.event.len();
+            let content = CONTENT.iter().zip(&mut written.content);
+            content
+                .filter(|(member, _)| *member == name)
+                .for_each(|(_, slot)| *slot = place.clone());
+        }
+        written.event.push(b'}');
+        written
+    }
+
+    fn write(&mut self, value: &Value) {
+        // Writing a value of ours to memory cannot fail.
+        let _written = serde_json::to_writer(&mut self.event, value);
+    }
+
+    /// A member as it was written; null where there is none.
+    fn part(&self, place: Range<usize>) -> &[u8] {
+        self.event
+            .get(place)
+            .filter(|part| !part.is_empty())
+            .unwrap_or(b"null")
     }
 }
 
