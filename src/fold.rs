@@ -11,7 +11,7 @@
 //! is over only when every leaf it speaks of has been delivered at least as new. A fact that was delivered while an older
 //! request might still land is asserted once more when that cannot be any longer ([`LaneVersions`]).
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 use crate::event::Version;
 use crate::imprint::{Fact, Leaf, Update};
@@ -154,8 +154,8 @@ type Winner<'a> = (Version, &'a Fact);
 fn winners<'a>(
     lane: &LaneVersions,
     waiting: &[Candidate<'a>],
-) -> (BTreeMap<&'a Leaf, Winner<'a>>, usize) {
-    let mut winners: BTreeMap<&Leaf, Winner<'_>> = BTreeMap::new();
+) -> (LiteMap<&'a Leaf, Winner<'a>>, usize) {
+    let mut winners: LiteMap<&Leaf, Winner<'_>> = LiteMap::new();
     let mut ties = 0;
     for candidate in waiting {
         let mut is_tie = false;
@@ -238,7 +238,7 @@ mod tests {
         ];
         let fold = fold_all(&LaneVersions::default(), &waiting, 100);
         assert_eq!(
-            Value::Object(fold.update.body(Clearing::default())),
+            Value::Object(fold.update.body(Clearing::default()).to_object()),
             json!({"email": "three", "phone": "two"})
         );
         assert_eq!(fold.carried, [3, 1]);
@@ -282,7 +282,10 @@ mod tests {
         ];
         let fold = fold_all(&LaneVersions::default(), &waiting, 100);
         let sent = json!({"city": "Reno", "street_line1": "1 New St", "postal_code": "89502"});
-        assert_eq!(Value::Object(fold.update.body(Clearing::default())), sent);
+        assert_eq!(
+            Value::Object(fold.update.body(Clearing::default()).to_object()),
+            sent
+        );
         assert_eq!(fold.over, [(1, End::Delivered), (2, End::Delivered)]);
     }
 
@@ -306,7 +309,7 @@ mod tests {
         ];
         let first = fold_all(&LaneVersions::default(), &waiting, 1);
         assert_eq!(
-            Value::Object(first.update.body(Clearing::default())),
+            Value::Object(first.update.body(Clearing::default()).to_object()),
             json!({"phone": "1"})
         );
         // Its e-mail may still be needed: the entry that beats it may park.
@@ -326,7 +329,7 @@ mod tests {
         let lane = LaneVersions::default().delivered(&first);
         let again = fold_all(&lane, &waiting[..1], 1);
         assert_eq!(
-            Value::Object(again.update.body(Clearing::default())),
+            Value::Object(again.update.body(Clearing::default()).to_object()),
             json!({"email": "old"})
         );
         assert_eq!(again.over, [(1, End::Delivered)]);
@@ -361,7 +364,7 @@ mod tests {
                 (version(*value, arrival), update(&facts))
             }).collect();
             let (early, late) = entries.split_at(split.min(entries.len()));
-            let mut imprint: BTreeMap<Leaf, Fact> = BTreeMap::new();
+            let mut imprint: LiteMap<Leaf, Fact> = LiteMap::new();
             let mut lane = LaneVersions::default();
             let mut waiting = early.to_vec();
             let mut settled = 0;

@@ -215,7 +215,11 @@ impl Destination {
     /// Notes a request that would have been made.
     pub(super) fn shadowed(&self, lane: LaneId, ask: &Ask, at: Timestamp) {
         let (customer, operation, body) = match ask {
-            Ask::Update(request) => (request.customer.as_str(), "update", request.body.clone()),
+            Ask::Update(request) => (
+                request.customer.as_str(),
+                "update",
+                request.body.to_object(),
+            ),
             Ask::Retrieve(customer) => (customer.as_str(), "retrieve", Map::new()),
             Ask::Search(partner) => (partner.as_str(), "search", Map::new()),
         };

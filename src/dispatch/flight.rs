@@ -4,7 +4,7 @@
 //! everybody or one customer only is told apart by a retrieve; a customer who is gone is looked up once more; and a line
 //! of the address that Imprint kept although it was cleared is sent once more as the empty text.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::condition::News;
 use super::rules::Rules;
@@ -213,13 +213,10 @@ impl Flight {
 
     /// Asks that the lines that were cleared and still stand be emptied.
     fn insist(&mut self, customer: ImprintId, echo: Echo) -> Step {
-        let body = echo.standing.iter().map(|leaf| {
-            let line = leaf.to_string();
-            (line, Value::String(String::new()))
-        });
+        let emptied = |leaf: &Leaf| (leaf.clone(), Value::String(String::new()));
         let request = Request {
             customer,
-            body: body.collect::<Map<_, _>>(),
+            body: echo.standing.iter().map(emptied).collect(),
             cleared: echo.standing.clone(),
         };
         self.asked = Asked::Insist(echo);

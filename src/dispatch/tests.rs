@@ -121,7 +121,9 @@ fn fly(
             }
             Step::Ask(ask) => {
                 asked.push(match ask {
-                    Ask::Update(request) => format!("update {}", Value::Object(request.body)),
+                    Ask::Update(request) => {
+                        format!("update {}", Value::Object(request.body.to_object()))
+                    }
                     Ask::Retrieve(customer) => format!("retrieve {}", customer.as_str()),
                     Ask::Search(partner) => format!("search {}", partner.as_str()),
                 });

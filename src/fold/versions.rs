@@ -5,9 +5,10 @@
 //! are delivered meanwhile are kept and asserted once more when that time is over. A request that lands even later
 //! than that cannot be excluded.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt;
 
+use litemap::LiteMap;
 use serde::de::Error as _;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -153,19 +154,19 @@ impl fmt::Debug for LaneVersions {
 
 /// A version a leaf, stored grouped: the leaves of one entry share one version.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Versions(BTreeMap<Leaf, Version>);
+struct Versions(LiteMap<Leaf, Version>);
 
 /// One group as it is stored: epoch, value, arrival, and the paths of the leaves.
 type Group<P> = (u32, i64, u64, Vec<P>);
 
 impl Serialize for Versions {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut groups: BTreeMap<Version, Vec<String>> = BTreeMap::new();
+        let mut groups: LiteMap<Version, Vec<Cow<'static, str>>> = LiteMap::new();
         for (leaf, version) in &self.0 {
-            groups.entry(*version).or_default().push(leaf.to_string());
+            groups.entry(*version).or_default().push(leaf.path());
         }
         let mut seq = serializer.serialize_seq(Some(groups.len()))?;
-        for (version, leaves) in groups {
+        for (version, leaves) in &groups {
             seq.serialize_element(&(version.epoch, version.value, version.arrival, leaves))?;
         }
         seq.end()
@@ -174,7 +175,7 @@ impl Serialize for Versions {
 
 impl<'de> Deserialize<'de> for Versions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut versions = BTreeMap::new();
+        let mut versions = LiteMap::new();
         for (epoch, value, arrival, leaves) in Vec::<Group<String>>::deserialize(deserializer)? {
             for path in leaves {
                 let leaf = Leaf::parse(&path)

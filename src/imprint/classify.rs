@@ -164,7 +164,7 @@ mod tests {
         };
         let request = Request {
             customer: ImprintId::parse(CUSTOMER).unwrap(),
-            body: serde_json::Map::new(),
+            body: super::super::Body::default(),
             cleared: Vec::new(),
         };
         classify(&request, reply, WALL)

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::answer::{object, text};
-use super::{Cause, Echo, Facet, Leaf, Outcome, PartnerId, Request};
+use super::{Body, Cause, Echo, Facet, Leaf, Outcome, PartnerId, Request};
 use crate::planted::{self, Planted};
 
 /// The part of a customer that is compared.
@@ -64,27 +64,31 @@ pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
 
 impl<'a> Customer<'a> {
     /// The facets that were sent and are echoed otherwise. What is not echoed at all is no difference.
-    fn differs(&self, sent: &Map<String, Value>, address: Option<&Members<'a>>) -> Vec<Facet> {
+    fn differs(&self, sent: &Body, address: Option<&Members<'a>>) -> Vec<Facet> {
+        let metadata = self.metadata.and_then(members);
         let mut differs = Vec::new();
-        for (field, value) in sent {
-            let is_same = match (value, field.as_str()) {
-                (Value::Object(sent), "metadata") => self.has_metadata(sent),
-                (_, field) => agrees(value, self.field(field, address)),
+        for (leaf, value) in sent.iter() {
+            let echoed = match leaf.facet() {
+                // It is not echoed.
+                Facet::CustomerHistory => None,
+                Facet::Metadata => {
+                    let key = leaf.keys().nth(1).unwrap_or_default();
+                    metadata
+                        .as_ref()
+                        .and_then(|echoed| echoed.get(key).copied())
+                }
+                Facet::Email
+                | Facet::Phone
+                | Facet::FirstName
+                | Facet::LastName
+                | Facet::PreferredLanguage
+                | Facet::Address => self.field(&leaf.path(), address),
             };
-            let facet = Leaf::parse(field).map_or(Facet::Metadata, |leaf| leaf.facet());
-            if !is_same && !differs.contains(&facet) {
-                differs.push(facet);
+            if !agrees(value, echoed) && !differs.contains(&leaf.facet()) {
+                differs.push(leaf.facet());
             }
         }
         differs
-    }
-
-    fn has_metadata(&self, sent: &Map<String, Value>) -> bool {
-        let Some(echoed) = self.metadata.and_then(members) else {
-            return true;
-        };
-        sent.iter()
-            .all(|(key, value)| agrees(value, echoed.get(key.as_str()).copied()))
     }
 
     fn field(&self, field: &str, address: Option<&Members<'a>>) -> Option<&'a RawValue> {
@@ -94,8 +98,6 @@ impl<'a> Customer<'a> {
             "first_name" => self.first_name,
             "last_name" => self.last_name,
             "preferred_language" => self.preferred_language,
-            // It is not echoed.
-            "customer_history" => None,
             _ => line(address, field),
         }
     }
@@ -139,9 +141,23 @@ mod tests {
     use super::*;
 
     fn request(sent: &Value) -> Request {
+        let mut said: Vec<(String, &Value)> = Vec::new();
+        for (field, value) in sent.as_object().unwrap() {
+            match value.as_object() {
+                Some(inner) => said.extend(
+                    inner
+                        .iter()
+                        .map(|(key, value)| (format!("{field}.{key}"), value)),
+                ),
+                None => said.push((field.clone(), value)),
+            }
+        }
+        let said = said
+            .into_iter()
+            .map(|(path, value)| (Leaf::parse(&path).unwrap(), value.clone()));
         Request {
             customer: ImprintId::parse("CUST-1").unwrap(),
-            body: sent.as_object().unwrap().clone(),
+            body: said.collect(),
             cleared: vec![Leaf::parse("street_line2").unwrap()],
         }
     }
@@ -169,7 +185,7 @@ mod tests {
             ),
             (
                 json!({"id": "CUST-1", "email": "b@example.com", "phone": 7, "address": {"city": "Elko", "state": "X"}}),
-                vec![Facet::Address, Facet::Email],
+                vec![Facet::Email, Facet::Address],
             ),
             (
                 json!({"id": "CUST-1", "customer_history": {"email": "y"}}),
@@ -237,7 +253,7 @@ mod tests {
             ),
             (
                 json!({"id": "CUST-1", "email": "a@example.com", "phone": "+1", "metadata": {"tier": "GOLD"}}),
-                vec![Facet::Email, Facet::Metadata, Facet::Phone],
+                vec![Facet::Email, Facet::Phone, Facet::Metadata],
             ),
         ];
         for (echoed, differs) in table {

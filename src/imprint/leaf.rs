@@ -3,6 +3,7 @@
 //! The table is the request as `schemas/imprint/update-request.schema.json` has it; a leaf that is not in the table
 //! cannot be named, so nothing that Imprint does not know can be sent.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The prefix of the leaves that carry the open `metadata` object, one leaf a key.
@@ -183,6 +184,14 @@ impl Leaf {
         LEAVES.iter().map(|known| known.path)
     }
 
+    /// Its dotted path.
+    pub fn path(&self) -> Cow<'static, str> {
+        match (&self.0, self.known()) {
+            (Place::Metadata(key), _) => Cow::Owned(format!("{METADATA}.{key}")),
+            (Place::Known(_), known) => Cow::Borrowed(known.map_or("", |known| known.path)),
+        }
+    }
+
     /// What it holds.
     pub fn kind(&self) -> LeafKind {
         self.known().map_or(LeafKind::Open, |known| known.kind)
@@ -201,23 +210,18 @@ impl Leaf {
     }
 
     /// The keys that lead to it, outermost first. A metadata key is one key, whatever it contains.
-    pub(super) fn keys(&self) -> Vec<&str> {
-        match &self.0 {
-            Place::Known(_) => self
-                .known()
-                .map(|known| known.path.split('.').collect())
-                .unwrap_or_default(),
-            Place::Metadata(key) => vec![METADATA, key],
-        }
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        let (path, key) = match &self.0 {
+            Place::Known(_) => (self.known().map_or("", |known| known.path), None),
+            Place::Metadata(key) => (METADATA, Some(&**key)),
+        };
+        path.split('.').chain(key)
     }
 }
 
 impl fmt::Display for Leaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.0, self.known()) {
-            (Place::Metadata(key), _) => write!(f, "{METADATA}.{key}"),
-            (Place::Known(_), known) => f.write_str(known.map_or("", |known| known.path)),
-        }
+        f.write_str(&self.path())
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! A leaf that Imprint does not know cannot be named, so nothing that it does not know can be sent.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
+use litemap::LiteMap;
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::Body;
 use super::clearing::Clearing;
 use super::leaf::{Facet, Leaf};
 
@@ -52,7 +53,7 @@ impl fmt::Debug for Fact {
 ///
 /// Serialised as an object of leaf path to value, null for cleared; this is the form the store keeps.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Update(BTreeMap<Leaf, Fact>);
+pub struct Update(LiteMap<Leaf, Fact>);
 
 impl Update {
     /// States a fact; what was stated of that leaf before is replaced.
@@ -80,17 +81,16 @@ impl Update {
         self.0.is_empty()
     }
 
-    /// Imprint's request body: the facts, nested as Imprint nests them.
-    pub fn body(&self, clearing: Clearing) -> Map<String, Value> {
-        let mut body = Map::new();
-        for (leaf, fact) in &self.0 {
-            match (fact, clearing.value(leaf)) {
-                (Fact::Set(value), _) => place(&mut body, &leaf.keys(), value),
-                (Fact::Cleared, Some(value)) => place(&mut body, &leaf.keys(), &value),
-                (Fact::Cleared, None) => {}
-            }
-        }
-        body
+    /// What a request says to have Imprint take the facts.
+    pub fn body(&self, clearing: Clearing) -> Body {
+        let said = self.iter().filter_map(|(leaf, fact)| {
+            let value = match fact {
+                Fact::Set(value) => value.clone(),
+                Fact::Cleared => clearing.value(leaf)?,
+            };
+            Some((leaf.clone(), value))
+        });
+        said.collect()
     }
 
     /// The lines of the address that are cleared.
@@ -125,24 +125,6 @@ impl Update {
     }
 }
 
-/// Puts `value` at the end of `keys`, making the objects on the way.
-fn place(object: &mut Map<String, Value>, keys: &[&str], value: &Value) {
-    match keys {
-        [] => {}
-        [key] => {
-            object.insert((*key).to_owned(), value.clone());
-        }
-        [key, rest @ ..] => {
-            let inner = object
-                .entry((*key).to_owned())
-                .or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(inner) = inner {
-                place(inner, rest, value);
-            }
-        }
-    }
-}
-
 impl FromIterator<(Leaf, Fact)> for Update {
     fn from_iter<I: IntoIterator<Item = (Leaf, Fact)>>(facts: I) -> Self {
         Self(facts.into_iter().collect())
@@ -154,8 +136,8 @@ impl Serialize for Update {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (leaf, fact) in &self.0 {
             match fact {
-                Fact::Set(value) => map.serialize_entry(&leaf.to_string(), value)?,
-                Fact::Cleared => map.serialize_entry(&leaf.to_string(), &Value::Null)?,
+                Fact::Set(value) => map.serialize_entry(&*leaf.path(), value)?,
+                Fact::Cleared => map.serialize_entry(&*leaf.path(), &Value::Null)?,
             }
         }
         map.end()
@@ -234,7 +216,11 @@ mod tests {
         ];
         for (fields, address, body) in table {
             let clearing = Clearing { fields, address };
-            assert_eq!(Value::Object(update.body(clearing)), body, "{clearing:?}");
+            assert_eq!(
+                Value::Object(update.body(clearing).to_object()),
+                body,
+                "{clearing:?}"
+            );
         }
         assert_eq!(
             update.cleared_lines(),
@@ -273,7 +259,7 @@ mod tests {
             ("email", json!("a@example.com")),
         ]);
         assert_eq!(
-            Value::Object(update.body(Clearing::default())),
+            Value::Object(update.body(Clearing::default()).to_object()),
             json!({
                 "email": "a@example.com",
                 "customer_history": {"address": {"city": "Reno"}, "account_tenure": 13},

@@ -193,7 +193,7 @@ fn request(terms: Terms, customer: &Customer, update: &Update) -> Value {
     if let Some(id) = customer.partner() {
         request.insert("partner_id".to_owned(), json!(id.as_str()));
     }
-    let body = terms.show.object(&update.body(terms.clearing));
+    let body = terms.show.object(&update.body(terms.clearing).to_object());
     request.insert("body".to_owned(), body);
     Value::Object(request)
 }

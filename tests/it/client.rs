@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use imprint_bridge::imprint::client::{Client, Credential, Scheme, tls};
-use imprint_bridge::imprint::{Cause, Echo, ImprintId, Outcome, Partner as _, Rejection, Request};
+use imprint_bridge::imprint::{
+    Cause, Echo, ImprintId, Leaf, Outcome, Partner as _, Rejection, Request,
+};
 use imprint_bridge::time::Clock;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -46,7 +48,9 @@ async fn deliver(client: &Client, customer: &str) -> Outcome {
 }
 
 async fn deliver_within(client: &Client, customer: &str, deadline: Duration) -> Outcome {
-    let body = json!({"city": "Reno"}).as_object().unwrap().clone();
+    let body = [(Leaf::parse("city").unwrap(), json!("Reno"))]
+        .into_iter()
+        .collect();
     let customer = ImprintId::parse(customer).unwrap();
     let request = Request {
         customer,

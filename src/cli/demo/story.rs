@@ -324,7 +324,7 @@ mod tests {
 
     /// The sandbox's customer after one update.
     fn told(mapped: &Mapped) -> Value {
-        let mut body = mapped.update.body(Clearing::default());
+        let mut body = mapped.update.body(Clearing::default()).to_object();
         let history = body.remove("customer_history").unwrap();
         let mut address = serde_json::Map::new();
         for field in [

@@ -2,7 +2,9 @@
 
 use imprint_bridge::dispatch::flight::{Answer, Ask};
 use imprint_bridge::imprint::classify::{Reply, classify};
-use imprint_bridge::imprint::{Cause, Customer, Found, ImprintId, Outcome, PartnerId, Request};
+use imprint_bridge::imprint::{
+    Body, Cause, Customer, Found, ImprintId, Outcome, PartnerId, Request,
+};
 use imprint_bridge::time::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -200,7 +202,7 @@ impl Exchange {
     fn read(&self, http: &Http, wall: Timestamp) -> Outcome {
         let asked = self.request.clone().unwrap_or_else(|| Request {
             customer: ImprintId::parse("nobody").unwrap(),
-            body: Map::new(),
+            body: Body::default(),
             cleared: Vec::new(),
         });
         let retry_after: Vec<String> = http.retry_after.iter().map(ToString::to_string).collect();
@@ -362,9 +364,9 @@ pub(super) fn is_line(leaf: usize) -> bool {
 }
 
 /// What a body says, leaf by leaf; `None` if it says anything that no event can have said.
-pub(super) fn said(body: &Map<String, Value>) -> Option<Vec<(usize, Said)>> {
+pub(super) fn said(body: &Body) -> Option<Vec<(usize, Said)>> {
     let mut said = Vec::new();
-    read(body, "", &mut said)?;
+    read(&body.to_object(), "", &mut said)?;
     Some(said)
 }
 

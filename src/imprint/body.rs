@@ -1,0 +1,134 @@
+//! The body of an update request: leaves with their values, nested as Imprint nests them only when it is written.
+
+use std::fmt;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value};
+
+use super::Leaf;
+
+/// What a request says, leaf by leaf, in the order of the leaves.
+#[derive(Clone, Default, PartialEq)]
+pub struct Body(Vec<(Leaf, Value)>);
+
+impl Body {
+    /// Whether it says nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What it says of each leaf.
+    pub fn iter(&self) -> impl Iterator<Item = (&Leaf, &Value)> {
+        self.0.iter().map(|(leaf, value)| (leaf, value))
+    }
+
+    /// The JSON object that is sent.
+    pub fn to_object(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(object)) => object,
+            // It writes an object, and writing to memory cannot fail.
+            Ok(_) | Err(_) => Map::new(),
+        }
+    }
+}
+
+/// Never the values: they are personal data.
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(|(leaf, _)| leaf))
+            .finish()
+    }
+}
+
+impl FromIterator<(Leaf, Value)> for Body {
+    fn from_iter<I: IntoIterator<Item = (Leaf, Value)>>(said: I) -> Self {
+        let mut said: Vec<_> = said.into_iter().collect();
+        said.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Self(said)
+    }
+}
+
+impl Serialize for Body {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let level = Level {
+            said: &self.0,
+            depth: 0,
+        };
+        level.serialize(serializer)
+    }
+}
+
+/// Leaves that are inside the same object, so many keys deep.
+struct Level<'a> {
+    said: &'a [(Leaf, Value)],
+    depth: usize,
+}
+
+impl Serialize for Level<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let mut rest = self.said;
+        while let Some((leaf, value)) = rest.first() {
+            let mut keys = leaf.keys().skip(self.depth);
+            let Some(name) = keys.next() else { break };
+            // Leaves of one object stand together.
+            let inside = match keys.next() {
+                None => 0,
+                Some(_) => {
+                    let is_inside = |leaf: &Leaf| leaf.keys().nth(self.depth) == Some(name);
+                    rest.iter().take_while(|(leaf, _)| is_inside(leaf)).count()
+                }
+            };
+            match rest.split_at_checked(inside.max(1)) {
+                Some((_, after)) if inside == 0 => {
+                    map.serialize_entry(name, value)?;
+                    rest = after;
+                }
+                Some((said, after)) => {
+                    let depth = self.depth + 1;
+                    map.serialize_entry(name, &Level { said, depth })?;
+                    rest = after;
+                }
+                None => break,
+            }
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_leaf_stands_where_imprint_has_it() {
+        let metadata = [
+            "metadata.a.b",
+            "metadata.customer_history.email",
+            "metadata.z",
+        ];
+        let paths: Vec<&str> = Leaf::paths().chain(metadata).collect();
+        let said = paths
+            .iter()
+            .rev()
+            .map(|path| (Leaf::parse(path).unwrap(), json!(path)));
+        let body: Body = said.collect();
+        let object = Value::Object(body.to_object());
+        for path in Leaf::paths() {
+            let pointer = format!("/{}", path.replace('.', "/"));
+            assert_eq!(object.pointer(&pointer), Some(&json!(path)), "{pointer}");
+        }
+        for path in metadata {
+            let key = path.strip_prefix("metadata.").unwrap();
+            assert_eq!(object["metadata"][key], path);
+        }
+        let written = serde_json::to_string(&body).unwrap();
+        for object in ["\"customer_history\":{", "\"address\":{", "\"metadata\":{"] {
+            assert_eq!(written.matches(object).count(), 1, "{written}");
+        }
+        assert_eq!(serde_json::to_string(&Body::default()).unwrap(), "{}");
+    }
+}
