@@ -6,9 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 mod answer;
+mod body;
 pub mod classify;
 pub mod clearing;
 pub mod client;
@@ -18,6 +17,7 @@ mod lookup;
 pub mod sandbox;
 pub mod update;
 
+pub use body::Body;
 pub use leaf::{Facet, Leaf, LeafKind};
 pub use update::{Fact, Update};
 
@@ -159,7 +159,7 @@ pub struct Request {
     /// The customer.
     pub customer: ImprintId,
     /// The body; never empty.
-    pub body: Map<String, Value>,
+    pub body: Body,
     /// The lines of the address that are cleared by leaving them out; the echo says whether that was enough.
     pub cleared: Vec<Leaf>,
 }
@@ -168,7 +168,7 @@ pub struct Request {
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("fields", &self.body.len())
+            .field("fields", &self.body.iter().count())
             .finish_non_exhaustive()
     }
 }

@@ -14,6 +14,9 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
+/// What room facts are given to be written into before they need more.
+const FACTS_BYTES_USUAL: usize = 1024;
+
 /// What is there already under an identity.
 #[derive(Clone, Copy)]
 struct Found {
@@ -222,7 +225,8 @@ struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     fn new(stated: &'a Stated) -> rusqlite::Result<Self> {
-        let facts = serde_json::to_vec(&stated.update)
+        let mut facts = Vec::with_capacity(FACTS_BYTES_USUAL);
+        serde_json::to_writer(&mut facts, &stated.update)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         Ok(Self {
             facts,

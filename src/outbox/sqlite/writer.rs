@@ -156,6 +156,8 @@ impl Writer {
     /// Runs until nobody can ask any more, or until the store fails; then `failed` says so.
     pub(super) fn run(&mut self, inbox: &Receiver<Command>, failed: &watch::Sender<bool>) {
         while let Ok(first) = inbox.recv() {
+            // Whoever is about to ask as well, on a machine that is busy, goes along: a larger group costs one sync all the same.
+            std::thread::yield_now();
             let mut group = Group::default();
             group.put(first);
             while group.has_room()
