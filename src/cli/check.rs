@@ -186,7 +186,9 @@ fn covers(read: &str, leaf: &str, reads: &BTreeSet<String>) -> bool {
             .is_some_and(|of_leaf| of_leaf == step || of_leaf == "*")
     });
     let inside = format!("{read}/");
-    let is_way = steps.next().is_some() && reads.iter().any(|other| other.starts_with(&inside));
+    let mut next = reads.range(inside.clone()..);
+    let is_way =
+        steps.next().is_some() && next.next().is_some_and(|other| other.starts_with(&inside));
     fits && !is_way
 }
 

@@ -57,7 +57,8 @@ impl Seen {
         let all = self.0.into_inner();
         let is_passed = |place: &&String| {
             let inside = format!("{place}/");
-            !all.iter().any(|other| other.starts_with(&inside))
+            let mut next = all.range(inside.clone()..);
+            !next.next().is_some_and(|other| other.starts_with(&inside))
         };
         all.iter().filter(is_passed).cloned().collect()
     }

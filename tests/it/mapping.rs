@@ -250,6 +250,20 @@ fn an_explanation_says_what_is_sent_and_what_was_read() {
     );
 }
 
+/// What was read is noted place by place; a long list costs no more than its length.
+#[test]
+fn an_event_of_many_places_is_explained() {
+    let app = shop();
+    let mut after = row("c1", "a@example.com", "415 555 2671");
+    after["phones"] = Value::Array(vec![json!({}); 60_000]);
+    let body = json!({"changes": [change(7, &Value::Null, &after)]});
+    let told = admin(&app, "POST /admin/v1/explain?source=shop", &body);
+    let event = &told["events"][0];
+    assert_eq!(event["outcome"], "refused");
+    assert_eq!(field(event, "phone")["fault"]["rule"], "jq");
+    assert!(field(event, "phone")["reads"].as_array().unwrap().len() > 1000);
+}
+
 #[test]
 fn an_explanation_of_an_entry_says_what_is_stale() {
     let app = shop();
