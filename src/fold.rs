@@ -107,6 +107,8 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax, now: T
         ends_doubt: lane.doubt_is_over(now),
         ..Fold::default()
     };
+    fold.update = Update::with_capacity(winners.len());
+    fold.versions.reserve(winners.len());
     for (leaf, (version, fact)) in winners {
         if carried.contains(&version) {
             fold.update.insert(leaf.clone(), fact.clone());
@@ -120,11 +122,16 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax, now: T
             fold.asserted += 1;
         }
     }
-    let after = lane.clone().delivered(&fold);
+    let sent: LiteMap<&Leaf, Version> = fold
+        .versions
+        .iter()
+        .map(|(leaf, version)| (leaf, *version))
+        .collect();
+    let after = |leaf: &Leaf| sent.get(leaf).copied().or_else(|| lane.of(leaf));
     for candidate in waiting {
-        if let Some(end) = end(lane, candidate) {
+        if let Some(end) = end(|leaf| lane.of(leaf), candidate) {
             fold.stale.push((candidate.version.arrival, end));
-        } else if let Some(end) = end(&after, candidate) {
+        } else if let Some(end) = end(after, candidate) {
             fold.over.push((candidate.version.arrival, end));
         }
     }
@@ -155,7 +162,11 @@ fn winners<'a>(
     lane: &LaneVersions,
     waiting: &[Candidate<'a>],
 ) -> (LiteMap<&'a Leaf, Winner<'a>>, usize) {
-    let mut winners: LiteMap<&Leaf, Winner<'_>> = LiteMap::new();
+    let most = waiting
+        .iter()
+        .map(|candidate| candidate.update.leaves().count());
+    let mut winners: LiteMap<&Leaf, Winner<'_>> =
+        LiteMap::with_capacity(most.max().unwrap_or_default());
     let mut ties = 0;
     for candidate in waiting {
         let mut is_tie = false;
@@ -174,13 +185,11 @@ fn winners<'a>(
 }
 
 /// How a candidate is over if Imprint has these versions; `None` if it still has something to say.
-fn end(lane: &LaneVersions, candidate: &Candidate<'_>) -> Option<End> {
+fn end(had: impl Fn(&Leaf) -> Option<Version>, candidate: &Candidate<'_>) -> Option<End> {
     let mut newest = None;
     let mut end = End::Empty;
     for leaf in candidate.update.leaves() {
-        let delivered = lane
-            .of(leaf)
-            .filter(|delivered| *delivered >= candidate.version)?;
+        let delivered = had(leaf).filter(|delivered| *delivered >= candidate.version)?;
         if delivered == candidate.version {
             end = End::Delivered;
         }

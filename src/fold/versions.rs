@@ -5,11 +5,9 @@
 //! are delivered meanwhile are kept and asserted once more when that time is over. A request that lands even later
 //! than that cannot be excluded.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use litemap::LiteMap;
-use serde::de::Error as _;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -47,6 +45,7 @@ impl LaneVersions {
         if fold.ends_doubt {
             self.doubt = None;
         }
+        self.delivered.0.reserve(fold.versions.len());
         for (leaf, version) in &fold.versions {
             self.delivered.0.insert(leaf.clone(), *version);
             let older_may_land = |doubt: &&mut Doubt| {
@@ -157,13 +156,13 @@ impl fmt::Debug for LaneVersions {
 struct Versions(LiteMap<Leaf, Version>);
 
 /// One group as it is stored: epoch, value, arrival, and the paths of the leaves.
-type Group<P> = (u32, i64, u64, Vec<P>);
+type Group<L> = (u32, i64, u64, Vec<L>);
 
 impl Serialize for Versions {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut groups: LiteMap<Version, Vec<Cow<'static, str>>> = LiteMap::new();
+        let mut groups: LiteMap<Version, Vec<&Leaf>> = LiteMap::new();
         for (leaf, version) in &self.0 {
-            groups.entry(*version).or_default().push(leaf.path());
+            groups.entry(*version).or_default().push(leaf);
         }
         let mut seq = serializer.serialize_seq(Some(groups.len()))?;
         for (version, leaves) in &groups {
@@ -176,19 +175,13 @@ impl Serialize for Versions {
 impl<'de> Deserialize<'de> for Versions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut versions = LiteMap::new();
-        for (epoch, value, arrival, leaves) in Vec::<Group<String>>::deserialize(deserializer)? {
-            for path in leaves {
-                let leaf = Leaf::parse(&path)
-                    .ok_or_else(|| D::Error::custom("a leaf Imprint does not know"))?;
-                versions.insert(
-                    leaf,
-                    Version {
-                        epoch,
-                        value,
-                        arrival,
-                    },
-                );
-            }
+        for (epoch, value, arrival, leaves) in Vec::<Group<Leaf>>::deserialize(deserializer)? {
+            let version = Version {
+                epoch,
+                value,
+                arrival,
+            };
+            versions.extend(leaves.into_iter().map(|leaf| (leaf, version)));
         }
         Ok(Self(versions))
     }

@@ -30,6 +30,8 @@ use crate::time::Clock;
 
 /// What of an answer is read: a customer object is about 1 KiB, an endless one must end somewhere.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+/// What room a body is given to be written into before it needs more.
+const BODY_BYTES_USUAL: usize = 1024;
 /// How long a connection may take to stand, TLS included.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a connection may idle: below the 60 s after which load balancers usually close theirs.
@@ -226,9 +228,10 @@ impl Client {
     }
 
     async fn update(&self, request: &Request) -> Outcome {
-        let Ok(body) = serde_json::to_vec(&request.body) else {
+        let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
+        if serde_json::to_writer(&mut body, &request.body).is_err() {
             return Outcome::Unknown(Cause::Protocol);
-        };
+        }
         match self
             .exchange(Method::POST, &segment(&request.customer), body)
             .await

@@ -82,7 +82,7 @@ impl<'a> Customer<'a> {
                 | Facet::FirstName
                 | Facet::LastName
                 | Facet::PreferredLanguage
-                | Facet::Address => self.field(&leaf.path(), address),
+                | Facet::Address => self.field(leaf.path(), address),
             };
             if !agrees(value, echoed) && !differs.contains(&leaf.facet()) {
                 differs.push(leaf.facet());

@@ -3,8 +3,10 @@
 //! The table is the request as `schemas/imprint/update-request.schema.json` has it; a leaf that is not in the table
 //! cannot be named, so nothing that Imprint does not know can be sent.
 
-use std::borrow::Cow;
 use std::fmt;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The prefix of the leaves that carry the open `metadata` object, one leaf a key.
 const METADATA: &str = "metadata";
@@ -162,7 +164,7 @@ pub struct Leaf(Place);
 enum Place {
     /// An index into [`LEAVES`].
     Known(u8),
-    /// A key of `metadata`.
+    /// The path of a key of `metadata`.
     Metadata(Box<str>),
 }
 
@@ -176,7 +178,7 @@ impl Leaf {
                 .map(|index| Self(Place::Known(index)));
         }
         let key = path.strip_prefix(METADATA)?.strip_prefix('.')?;
-        (!key.is_empty()).then(|| Self(Place::Metadata(key.into())))
+        (!key.is_empty()).then(|| Self(Place::Metadata(path.into())))
     }
 
     /// Every path that [`Leaf::parse`] takes, `metadata.*` aside.
@@ -185,10 +187,10 @@ impl Leaf {
     }
 
     /// Its dotted path.
-    pub fn path(&self) -> Cow<'static, str> {
+    pub fn path(&self) -> &str {
         match (&self.0, self.known()) {
-            (Place::Metadata(key), _) => Cow::Owned(format!("{METADATA}.{key}")),
-            (Place::Known(_), known) => Cow::Borrowed(known.map_or("", |known| known.path)),
+            (Place::Metadata(path), _) => path,
+            (Place::Known(_), known) => known.map_or("", |known| known.path),
         }
     }
 
@@ -211,17 +213,45 @@ impl Leaf {
 
     /// The keys that lead to it, outermost first. A metadata key is one key, whatever it contains.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        let (path, key) = match &self.0 {
-            Place::Known(_) => (self.known().map_or("", |known| known.path), None),
-            Place::Metadata(key) => (METADATA, Some(&**key)),
+        let keys = match &self.0 {
+            Place::Known(_) => usize::MAX,
+            Place::Metadata(_) => 2,
         };
-        path.split('.').chain(key)
+        self.path().splitn(keys, '.')
+    }
+}
+
+/// As its path.
+impl Serialize for Leaf {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.path())
+    }
+}
+
+impl<'de> Deserialize<'de> for Leaf {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Path)
+    }
+}
+
+/// Reads a path.
+struct Path;
+
+impl Visitor<'_> for Path {
+    type Value = Leaf;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the path of a leaf that Imprint knows")
+    }
+
+    fn visit_str<E: de::Error>(self, path: &str) -> Result<Leaf, E> {
+        Leaf::parse(path).ok_or_else(|| E::custom("a leaf Imprint does not know"))
     }
 }
 
 impl fmt::Display for Leaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.path())
+        f.write_str(self.path())
     }
 }
 

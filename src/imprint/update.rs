@@ -5,7 +5,7 @@
 use std::fmt;
 
 use litemap::LiteMap;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -18,6 +18,9 @@ use super::leaf::{Facet, Leaf};
 const COUNTRY: &str = "customer_history.address.country";
 /// The country that the flat address is in.
 const HOME: &str = "USA";
+
+/// How many leaves an update is given room for before it is read.
+const LEAVES_USUAL: usize = 32;
 
 /// What a source says of one leaf. A leaf it says nothing of is not in the update at all.
 #[derive(Clone, PartialEq)]
@@ -56,6 +59,11 @@ impl fmt::Debug for Fact {
 pub struct Update(LiteMap<Leaf, Fact>);
 
 impl Update {
+    /// Nothing, with room for so many facts.
+    pub fn with_capacity(facts: usize) -> Self {
+        Self(LiteMap::with_capacity(facts))
+    }
+
     /// States a fact; what was stated of that leaf before is replaced.
     pub fn insert(&mut self, leaf: Leaf, fact: Fact) {
         self.0.insert(leaf, fact);
@@ -136,8 +144,8 @@ impl Serialize for Update {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (leaf, fact) in &self.0 {
             match fact {
-                Fact::Set(value) => map.serialize_entry(&*leaf.path(), value)?,
-                Fact::Cleared => map.serialize_entry(&*leaf.path(), &Value::Null)?,
+                Fact::Set(value) => map.serialize_entry(leaf, value)?,
+                Fact::Cleared => map.serialize_entry(leaf, &Value::Null)?,
             }
         }
         map.end()
@@ -161,13 +169,9 @@ impl<'de> Visitor<'de> for Facts {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Update, A::Error> {
-        let unknown = || de::Error::custom("a leaf Imprint does not know");
-        let mut update = Update::default();
-        while let Some((path, value)) = map.next_entry::<String, Value>()? {
-            update.insert(
-                Leaf::parse(&path).ok_or_else(unknown)?,
-                Fact::from_value(value),
-            );
+        let mut update = Update::with_capacity(LEAVES_USUAL);
+        while let Some((leaf, value)) = map.next_entry()? {
+            update.insert(leaf, Fact::from_value(value));
         }
         Ok(update)
     }
