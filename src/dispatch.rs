@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use self::condition::{Condition, Fault, Grant};
@@ -42,6 +42,9 @@ mod tests;
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// How long a lane rests whose request was made in shadow only; then it is looked at again, for what is newer.
 const SHADOW_REST: Duration = Duration::from_secs(60);
+/// Of so many requests that may be in flight, one lane more may be held: enough for a store that takes half as long as
+/// the partner, and all that a crash adds to the requests that are made once more.
+const AHEAD_PART: usize = 2;
 /// How long to rest when the store did not take a claim or a settlement.
 const STORE_REST: Duration = Duration::from_millis(200);
 
@@ -54,6 +57,20 @@ pub struct Limits {
     pub deadline: Duration,
     /// What the operator decided.
     pub rules: Rules,
+}
+
+impl Limits {
+    /// How many lanes may be held. Without a pace some are claimed ahead: while a busy store hands over one and takes
+    /// another back, the partner's time would go by. With one they would keep the leave they were given for later, and
+    /// all leave at once when the partner, who was slow, is so no more.
+    fn lanes(&self, is_paced: bool) -> usize {
+        let ahead = if is_paced {
+            0
+        } else {
+            self.concurrency.div_ceil(AHEAD_PART)
+        };
+        self.concurrency.saturating_add(ahead)
+    }
 }
 
 /// What a dispatcher works with.
@@ -78,11 +95,34 @@ pub struct Dispatcher<P> {
 #[error("dispatch cannot go on")]
 pub struct Failed(#[source] Error);
 
-/// The requests in flight, each with the lane it belongs to.
-#[derive(Default)]
+/// The lanes that are held, each from its claim to its settlement.
 struct Flights {
     tasks: JoinSet<()>,
     lanes: HashMap<Id, (LaneId, Trials)>,
+    /// One for each request that may be in flight; closed when no more may begin.
+    seats: Arc<Semaphore>,
+}
+
+/// The place of a lane whose request is in flight.
+struct Seat<'a> {
+    counts: &'a metrics::Dispatch,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<'a> Seat<'a> {
+    fn taken(permit: OwnedSemaphorePermit, counts: &'a metrics::Dispatch) -> Self {
+        counts.in_flight(1);
+        Self {
+            counts,
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.counts.in_flight(-1);
+    }
 }
 
 impl<P: Partner + 'static> Dispatcher<P> {
@@ -92,7 +132,13 @@ impl<P: Partner + 'static> Dispatcher<P> {
     /// [`Failed`] when the store takes no more work.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) -> Result<(), Failed> {
         let dispatcher = Rc::new(self);
-        let mut flights = Flights::default();
+        let mut flights = Flights {
+            tasks: JoinSet::new(),
+            lanes: HashMap::new(),
+            seats: Arc::new(Semaphore::new(dispatcher.limits.concurrency)),
+        };
+        // Armed all the time: a runtime that is asleep without a timer is woken by a system call for each that is set.
+        let mut look = std::pin::pin!(tokio::time::sleep(POLL_EVERY));
         while !*stopping.borrow() {
             // Armed before the look: what happens in between is not missed.
             let woken = dispatcher.outbox.woken();
@@ -106,6 +152,7 @@ impl<P: Partner + 'static> Dispatcher<P> {
             if planted::armed(Planted::LoseWakeUps) {
                 pause = DUE_AHEAD_MAX;
             }
+            look.set(tokio::time::sleep(pause));
             tokio::select! {
                 Some(landed) = flights.tasks.join_next_with_id(), if !flights.tasks.is_empty() => {
                     dispatcher.land(&mut flights, landed).await;
@@ -116,10 +163,11 @@ impl<P: Partner + 'static> Dispatcher<P> {
                 }
                 () = woken => {}
                 () = changed => {}
-                () = tokio::time::sleep(pause) => {}
+                () = &mut look => {}
                 _ = stopping.changed() => {}
             }
         }
+        flights.seats.close();
         while let Some(landed) = flights.tasks.join_next_with_id().await {
             dispatcher.land(&mut flights, landed).await;
         }
@@ -129,7 +177,10 @@ impl<P: Partner + 'static> Dispatcher<P> {
     /// Claims what may be sent now and sends it; returns when to look again at the latest.
     async fn launch(self: Rc<Self>, flights: &mut Flights) -> Result<Timestamp, Error> {
         let now = self.clock.now();
-        let room = self.limits.concurrency.saturating_sub(flights.tasks.len());
+        let room = self
+            .limits
+            .lanes(self.destination.is_paced())
+            .saturating_sub(flights.tasks.len());
         if room == 0 {
             return Ok(now.after(POLL_EVERY));
         }
@@ -147,17 +198,24 @@ impl<P: Partner + 'static> Dispatcher<P> {
         let claim = claim?;
         for claimed in claim.lanes {
             let (lane, trials) = (claimed.lane, claimed.trials);
-            let task = flights
-                .tasks
-                .spawn_local(Rc::clone(&self).carry(claimed, granted.of_one()));
+            let seat = Arc::clone(&flights.seats).acquire_owned();
+            let task =
+                flights
+                    .tasks
+                    .spawn_local(Rc::clone(&self).carry(claimed, granted.of_one(), seat));
             flights.lanes.insert(task.id(), (lane, trials));
-            self.counts.in_flight(1);
         }
         Ok(claim.next_due.unwrap_or_else(|| now.after(POLL_EVERY)))
     }
 
     /// Carries one lane from its claim to its settlement.
-    async fn carry(self: Rc<Self>, claimed: ClaimedLane, place: Grant) {
+    async fn carry(
+        self: Rc<Self>,
+        claimed: ClaimedLane,
+        place: Grant,
+        seat: impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>>,
+    ) {
+        let seat = seat.await.map(|permit| Seat::taken(permit, &self.counts));
         let rules = &self.limits.rules;
         let (mut flight, mut step) = Flight::start(claimed, rules, self.clock.now());
         planted::crash_point(CrashPoint::AfterClaimBeforeRequest);
@@ -169,6 +227,11 @@ impl<P: Partner + 'static> Dispatcher<P> {
                     break conclusion;
                 }
                 Step::Conclude(conclusion) => break conclusion,
+                Step::Ask(_) if seat.is_err() => {
+                    let now = self.clock.now();
+                    self.destination.give_back(place, 0, now);
+                    break Conclusion::Postponed(now);
+                }
                 Step::Ask(_) if asked == 0 && self.withdrew(place) => {
                     break Conclusion::Postponed(self.clock.now());
                 }
@@ -189,6 +252,7 @@ impl<P: Partner + 'static> Dispatcher<P> {
                 }
             }
         };
+        drop(seat);
         planted::crash_point(CrashPoint::AfterRequestBeforeSettle);
         let (now, jitter) = (self.clock.now(), jitter());
         let before = self.destination.condition();
@@ -372,7 +436,6 @@ impl<P: Partner + 'static> Dispatcher<P> {
             self.settle(settlement(&flight, again, &self.limits.rules, now))
                 .await;
         }
-        self.counts.in_flight(-1);
     }
 }
 

@@ -196,6 +196,11 @@ impl Destination {
         self.shared().condition
     }
 
+    /// Whether it is sent to at a rate, and not as fast as concurrency allows.
+    pub fn is_paced(&self) -> bool {
+        self.shared().pace.is_limited()
+    }
+
     /// What the operator wants of it.
     pub fn mode(&self) -> Mode {
         self.shared().mode

@@ -69,6 +69,11 @@ impl Pace {
         }
     }
 
+    /// Whether there is a rate at all.
+    pub const fn is_limited(&self) -> bool {
+        matches!(self.rate, Rate::PerSecond(_))
+    }
+
     /// How long it takes until there is one more token.
     pub fn interval(&self) -> Duration {
         match self.rate {

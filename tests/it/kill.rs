@@ -318,7 +318,8 @@ fn look(
         calls: calls.iter().map(Call::read).collect::<Result<_, _>>()?,
         held: (0..CUSTOMERS).filter_map(held).collect(),
         kills: plan.lives.len().try_into().unwrap_or(u64::MAX),
-        concurrency: CONCURRENCY,
+        // Those that may be in flight, and half as many ahead of them.
+        lanes: CONCURRENCY + CONCURRENCY / 2,
     })
 }
 

@@ -179,15 +179,17 @@ impl Writer {
     }
 
     /// Serves one group. An error is one the store cannot go on after.
+    ///
+    /// Its reads come first: a claim that waited for the commit would keep free places in flight empty for as long.
     fn serve(&mut self, group: Group) -> rusqlite::Result<()> {
+        for read in group.reads {
+            self.read(read)?;
+        }
         if !(group.appends.is_empty() && group.settles.is_empty()) {
             let events: usize = group.appends.iter().map(|(batch, _)| batch.len()).sum();
             // Before anybody is answered: whoever has an answer finds the room that it left.
             self.shared.taken(events, group.bytes);
             self.write(group.appends, group.settles)?;
-        }
-        for read in group.reads {
-            self.read(read)?;
         }
         Ok(())
     }

@@ -22,8 +22,8 @@ pub(crate) struct Evidence {
     pub(crate) held: BTreeMap<usize, (Option<String>, Option<String>)>,
     /// How often the process was ended.
     pub(crate) kills: u64,
-    /// How many requests it has in flight at the most.
-    pub(crate) concurrency: u64,
+    /// How many lanes it holds at the most, from claim to settlement.
+    pub(crate) lanes: u64,
 }
 
 /// One update that Imprint received.
@@ -153,7 +153,7 @@ fn bounded(
     progress: &BTreeMap<usize, Progress>,
     counts: Counts,
 ) -> Result<(), Violation> {
-    let all = evidence.kills * evidence.concurrency + counts.spoilt;
+    let all = evidence.kills * evidence.lanes + counts.spoilt;
     let worst = progress
         .values()
         .find(|progress| progress.repeats > evidence.kills + progress.spoilt);
@@ -271,7 +271,7 @@ mod tests {
             calls: vec![call(OLD), call(NEW)],
             held: [(1, (Some(NEW.email()), None))].into(),
             kills: 1,
-            concurrency: 1,
+            lanes: 1,
         }
     }
 
