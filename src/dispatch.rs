@@ -137,7 +137,7 @@ impl<P: Partner + 'static> Dispatcher<P> {
             lanes: HashMap::new(),
             seats: Arc::new(Semaphore::new(dispatcher.limits.concurrency)),
         };
-        // Armed all the time: a runtime that is asleep without a timer is woken by a system call for each that is set.
+        // Armed first and all the time: a runtime without a timer is woken by a system call for each one that is set.
         let mut look = std::pin::pin!(tokio::time::sleep(POLL_EVERY));
         while !*stopping.borrow() {
             // Armed before the look: what happens in between is not missed.
@@ -154,6 +154,8 @@ impl<P: Partner + 'static> Dispatcher<P> {
             }
             look.set(tokio::time::sleep(pause));
             tokio::select! {
+                biased;
+                () = &mut look => {}
                 Some(landed) = flights.tasks.join_next_with_id(), if !flights.tasks.is_empty() => {
                     dispatcher.land(&mut flights, landed).await;
                     // One look at the outbox serves all that have landed meanwhile.
@@ -163,7 +165,6 @@ impl<P: Partner + 'static> Dispatcher<P> {
                 }
                 () = woken => {}
                 () = changed => {}
-                () = &mut look => {}
                 _ = stopping.changed() => {}
             }
         }

@@ -168,6 +168,9 @@ pub(super) fn key(stated: &Stated) -> LaneKey {
 }
 
 /// The lane of `key`, made if there is none, in which something waits from now on: due now, unless it rests.
+///
+/// A look and one plain write, and no write at all where something live waits already: an upsert that returns what it did
+/// keeps a journal of its own for every row.
 pub(super) fn enter_lane(
     connection: &Connection,
     key: &LaneKey,
@@ -175,19 +178,39 @@ pub(super) fn enter_lane(
     now: Timestamp,
 ) -> rusqlite::Result<i64> {
     let (kind, canonical, received) = spelled(key);
-    connection
+    let low = low(priority);
+    let found = connection
         .prepare_cached(
-            "INSERT INTO lane (kind, customer, received, due_at, low) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (kind, customer) DO UPDATE SET
-                 low = CASE WHEN idle OR due_at IS NULL THEN excluded.low ELSE min(low, excluded.low) END,
-                 due_at = CASE WHEN idle OR due_at IS NULL THEN excluded.due_at ELSE due_at END,
-                 idle = 0
-             RETURNING id",
+            "SELECT id, idle OR due_at IS NULL, low FROM lane WHERE kind = ?1 AND customer = ?2",
         )?
-        .query_row(
-            params![kind, canonical, received, now.as_millis(), low(priority)],
-            |row| row.get(0),
-        )
+        .query_row(params![kind, canonical], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?))
+        })
+        .optional()?;
+    match found {
+        None => {
+            connection
+                .prepare_cached(
+                    "INSERT INTO lane (kind, customer, received, due_at, low) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![kind, canonical, received, now.as_millis(), low])?;
+            Ok(connection.last_insert_rowid())
+        }
+        Some((lane, true, _)) => {
+            connection
+                .prepare_cached("UPDATE lane SET low = ?2, due_at = ?3, idle = 0 WHERE id = ?1")?
+                .execute(params![lane, low, now.as_millis()])?;
+            Ok(lane)
+        }
+        Some((lane, false, before)) => {
+            if low < before {
+                connection
+                    .prepare_cached("UPDATE lane SET low = ?2 WHERE id = ?1")?
+                    .execute(params![lane, low])?;
+            }
+            Ok(lane)
+        }
+    }
 }
 
 /// The lane of `key`, made if there is none; nothing waits in it because of this.

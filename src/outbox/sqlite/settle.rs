@@ -51,9 +51,10 @@ pub(super) fn settle(
         versions.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     connection
         .prepare_cached(
+            // Asked twice, because an update from a joined query is written by way of a table of its own.
             "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6,
-                    idle = NOT busy, due_at = CASE WHEN busy THEN ?7 ELSE ?8 END
-             FROM (SELECT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) AS busy)
+                    idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
+                    due_at = CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) THEN ?7 ELSE ?8 END
              WHERE id = ?1",
         )?
         .execute(params![
