@@ -39,7 +39,10 @@ pub mod settle;
 mod tests;
 
 /// How often the outbox is looked at although nothing said that there is something: the fallback for a lost wake-up.
-const POLL_EVERY: Duration = Duration::from_secs(1);
+///
+/// Below the half second for which awc sets a timer with every request: a runtime is woken by a system call for each timer
+/// that is the earliest it has.
+const POLL_EVERY: Duration = Duration::from_millis(400);
 /// How long a lane rests whose request was made in shadow only; then it is looked at again, for what is newer.
 const SHADOW_REST: Duration = Duration::from_secs(60);
 /// Of so many requests that may be in flight, one lane more may be held: enough for a store that takes half as long as
@@ -137,7 +140,7 @@ impl<P: Partner + 'static> Dispatcher<P> {
             lanes: HashMap::new(),
             seats: Arc::new(Semaphore::new(dispatcher.limits.concurrency)),
         };
-        // Armed first and all the time: a runtime without a timer is woken by a system call for each one that is set.
+        // Armed first and all the time, so that it is the earliest.
         let mut look = std::pin::pin!(tokio::time::sleep(POLL_EVERY));
         while !*stopping.borrow() {
             // Armed before the look: what happens in between is not missed.
