@@ -338,6 +338,7 @@ impl Writer {
     /// Does what a person asked for, each in a transaction of its own. A full disk refuses it.
     fn act(&mut self, command: Command) -> rusqlite::Result<()> {
         let mut counts = self.counts;
+        let makes_due = matches!(command, Command::Replay(..) | Command::Release(..));
         let transaction = self.connection.transaction()?;
         let written = match command {
             Command::Replay(replays, act, reply) => {
@@ -377,7 +378,9 @@ impl Writer {
         };
         if written == Finished::Committed {
             self.counts = counts;
-            self.shared.woken.notify_waiters();
+            if makes_due {
+                self.shared.woken.notify_waiters();
+            }
         }
         Ok(())
     }
