@@ -1,6 +1,6 @@
 //! The slow road: what the compiled plan cannot say runs on jaq, behind a fence.
 //!
-//! The fence ([`fence`]) writes an expression anew out of what it allows, and only that is given to jaq. Under it are
+//! The fence ([`mod@fence`]) writes an expression anew out of what it allows, and only that is given to jaq. Under it are
 //! values of our own ([`value`]), so that an expression means the same on both roads, and a prelude of our own, so that
 //! what the fence does not know does not exist below it either. An expression has one result; none is *absent*.
 
