@@ -42,8 +42,11 @@ impl fmt::Debug for Body {
 }
 
 impl FromIterator<(Leaf, Value)> for Body {
-    fn from_iter<I: IntoIterator<Item = (Leaf, Value)>>(said: I) -> Self {
-        let mut said: Vec<_> = said.into_iter().collect();
+    fn from_iter<I: IntoIterator<Item = (Leaf, Value)>>(from: I) -> Self {
+        let from = from.into_iter();
+        let (_, most) = from.size_hint();
+        let mut said = Vec::with_capacity(most.unwrap_or_default());
+        said.extend(from);
         said.sort_by(|(one, _), (other, _)| one.cmp(other));
         Self(said)
     }
@@ -70,13 +73,14 @@ impl Serialize for Level<'_> {
         let mut map = serializer.serialize_map(None)?;
         let mut rest = self.said;
         while let Some((leaf, value)) = rest.first() {
-            let mut keys = leaf.keys().skip(self.depth);
-            let Some(name) = keys.next() else { break };
+            let Some(name) = leaf.key(self.depth) else {
+                break;
+            };
             // Leaves of one object stand together.
-            let inside = match keys.next() {
+            let inside = match leaf.key(self.depth + 1) {
                 None => 0,
                 Some(_) => {
-                    let is_inside = |leaf: &Leaf| leaf.keys().nth(self.depth) == Some(name);
+                    let is_inside = |leaf: &Leaf| leaf.key(self.depth) == Some(name);
                     rest.iter().take_while(|(leaf, _)| is_inside(leaf)).count()
                 }
             };

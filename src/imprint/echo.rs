@@ -72,7 +72,7 @@ impl<'a> Customer<'a> {
                 // It is not echoed.
                 Facet::CustomerHistory => None,
                 Facet::Metadata => {
-                    let key = leaf.keys().nth(1).unwrap_or_default();
+                    let key = leaf.key(1).unwrap_or_default();
                     metadata
                         .as_ref()
                         .and_then(|echoed| echoed.get(key).copied())

@@ -44,116 +44,57 @@ pub enum Facet {
 }
 
 struct Known {
+    /// What the store calls it: given once and never again, whatever the table comes to be.
+    number: u8,
     path: &'static str,
+    /// The keys that lead to it, outermost first.
+    keys: &'static [&'static str],
     kind: LeafKind,
     facet: Facet,
 }
 
-const fn known(path: &'static str, kind: LeafKind, facet: Facet) -> Known {
-    Known { path, kind, facet }
+macro_rules! known {
+    ($number:literal, $outermost:ident $(. $inner:ident)*, $kind:ident, $facet:ident) => {
+        Known {
+            number: $number,
+            path: concat!(stringify!($outermost) $(, ".", stringify!($inner))*),
+            keys: &[stringify!($outermost) $(, stringify!($inner))*],
+            kind: LeafKind::$kind,
+            facet: Facet::$facet,
+        }
+    };
 }
 
 /// Every leaf but those of `metadata`; leaves of one object stand together, which is what a request body relies on.
+#[rustfmt::skip]
 static LEAVES: [Known; 27] = [
-    known("email", LeafKind::Text, Facet::Email),
-    known("phone", LeafKind::Text, Facet::Phone),
-    known("first_name", LeafKind::Text, Facet::FirstName),
-    known("last_name", LeafKind::Text, Facet::LastName),
-    known(
-        "preferred_language",
-        LeafKind::Text,
-        Facet::PreferredLanguage,
-    ),
-    known("street_line1", LeafKind::Text, Facet::Address),
-    known("street_line2", LeafKind::Text, Facet::Address),
-    known("city", LeafKind::Text, Facet::Address),
-    known("state", LeafKind::Text, Facet::Address),
-    known("postal_code", LeafKind::Text, Facet::Address),
-    known(
-        "customer_history.email",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.phone",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.first_name",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.last_name",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.preferred_language",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.address.street_line1",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.address.street_line2",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.address.city",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.address.state",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.address.postal_code",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.address.country",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.account_tenure",
-        LeafKind::Integer,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.ltv_amount",
-        LeafKind::Integer,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.ltv_currency",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.loyalty_tier",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.account_created_at",
-        LeafKind::Text,
-        Facet::CustomerHistory,
-    ),
-    known(
-        "customer_history.transaction_count",
-        LeafKind::Integer,
-        Facet::CustomerHistory,
-    ),
+    known!(0, email, Text, Email),
+    known!(1, phone, Text, Phone),
+    known!(2, first_name, Text, FirstName),
+    known!(3, last_name, Text, LastName),
+    known!(4, preferred_language, Text, PreferredLanguage),
+    known!(5, street_line1, Text, Address),
+    known!(6, street_line2, Text, Address),
+    known!(7, city, Text, Address),
+    known!(8, state, Text, Address),
+    known!(9, postal_code, Text, Address),
+    known!(10, customer_history.email, Text, CustomerHistory),
+    known!(11, customer_history.phone, Text, CustomerHistory),
+    known!(12, customer_history.first_name, Text, CustomerHistory),
+    known!(13, customer_history.last_name, Text, CustomerHistory),
+    known!(14, customer_history.preferred_language, Text, CustomerHistory),
+    known!(15, customer_history.address.street_line1, Text, CustomerHistory),
+    known!(16, customer_history.address.street_line2, Text, CustomerHistory),
+    known!(17, customer_history.address.city, Text, CustomerHistory),
+    known!(18, customer_history.address.state, Text, CustomerHistory),
+    known!(19, customer_history.address.postal_code, Text, CustomerHistory),
+    known!(20, customer_history.address.country, Text, CustomerHistory),
+    known!(21, customer_history.account_tenure, Integer, CustomerHistory),
+    known!(22, customer_history.ltv_amount, Integer, CustomerHistory),
+    known!(23, customer_history.ltv_currency, Text, CustomerHistory),
+    known!(24, customer_history.loyalty_tier, Text, CustomerHistory),
+    known!(25, customer_history.account_created_at, Text, CustomerHistory),
+    known!(26, customer_history.transaction_count, Integer, CustomerHistory),
 ];
 
 /// One field of Imprint's update request, named by its dotted path.
@@ -211,41 +152,60 @@ impl Leaf {
         }
     }
 
-    /// The keys that lead to it, outermost first. A metadata key is one key, whatever it contains.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        let keys = match &self.0 {
-            Place::Known(_) => usize::MAX,
-            Place::Metadata(_) => 2,
-        };
-        self.path().splitn(keys, '.')
+    fn numbered(number: u8) -> Option<Self> {
+        let index = LEAVES.iter().position(|known| known.number == number)?;
+        Some(Self(Place::Known(u8::try_from(index).ok()?)))
+    }
+
+    /// The key that leads to it at this depth, the outermost at 0. A metadata key is one key, whatever it contains.
+    pub(super) fn key(&self, depth: usize) -> Option<&str> {
+        match (&self.0, self.known(), depth) {
+            (Place::Known(_), known, _) => known?.keys.get(depth).copied(),
+            (Place::Metadata(_), _, 0) => Some(METADATA),
+            (Place::Metadata(path), _, 1) => path.get(METADATA.len() + 1..),
+            (Place::Metadata(_), _, _) => None,
+        }
     }
 }
 
-/// As its path.
+/// As the store keeps it: by its number, or by its path under `metadata`. A customer's lane would else be paths for the
+/// most part, and what is written and read for every event with it.
 impl Serialize for Leaf {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.path())
+        match (&self.0, self.known()) {
+            (Place::Known(_), Some(known)) => serializer.serialize_u8(known.number),
+            (Place::Known(_) | Place::Metadata(_), _) => serializer.serialize_str(self.path()),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Leaf {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Path)
+        deserializer.deserialize_any(Kept)
     }
 }
 
-/// Reads a path.
-struct Path;
+/// Reads a number, as itself or as the text that a key is, or a path, which is what stores up to layout 3 have throughout.
+struct Kept;
 
-impl Visitor<'_> for Path {
+impl Visitor<'_> for Kept {
     type Value = Leaf;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the path of a leaf that Imprint knows")
+        f.write_str("the number or the path of a leaf that Imprint knows")
     }
 
-    fn visit_str<E: de::Error>(self, path: &str) -> Result<Leaf, E> {
-        Leaf::parse(path).ok_or_else(|| E::custom("a leaf Imprint does not know"))
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Leaf, E> {
+        let leaf = u8::try_from(number).ok().and_then(Leaf::numbered);
+        leaf.ok_or_else(|| E::custom("a leaf Imprint does not know"))
+    }
+
+    fn visit_str<E: de::Error>(self, kept: &str) -> Result<Leaf, E> {
+        let leaf = match kept.parse() {
+            Ok(number) => Leaf::numbered(number),
+            Err(_) => Leaf::parse(kept),
+        };
+        leaf.ok_or_else(|| E::custom("a leaf Imprint does not know"))
     }
 }
 
@@ -301,6 +261,44 @@ mod tests {
             "Email",
         ] {
             assert_eq!(Leaf::parse(path), None, "{path}");
+        }
+    }
+
+    /// What is kept under a number is read under it for ever.
+    #[test]
+    fn the_store_knows_each_leaf_by_a_number_that_is_its_alone() {
+        for (index, leaf) in LEAVES.iter().enumerate() {
+            let (leaf, others) = (Leaf::parse(leaf.path).unwrap(), &LEAVES[..index]);
+            let number = serde_json::to_string(&leaf).unwrap();
+            assert!(
+                others
+                    .iter()
+                    .all(|other| other.number.to_string() != number)
+            );
+            for kept in [
+                number.clone(),
+                format!("\"{number}\""),
+                format!("\"{leaf}\""),
+            ] {
+                assert_eq!(serde_json::from_str::<Leaf>(&kept).unwrap(), leaf, "{kept}");
+            }
+        }
+        let numbered: Vec<String> = LEAVES
+            .iter()
+            .filter(|leaf| [0, 9, 15, 26].contains(&leaf.number))
+            .map(|leaf| format!("{} {}", leaf.number, leaf.path))
+            .collect();
+        assert_eq!(
+            numbered,
+            [
+                "0 email",
+                "9 postal_code",
+                "15 customer_history.address.street_line1",
+                "26 customer_history.transaction_count",
+            ]
+        );
+        for unknown in ["27", "\"27\"", "-1", "256", "\"\"", "\"country\"", "null"] {
+            assert!(serde_json::from_str::<Leaf>(unknown).is_err(), "{unknown}");
         }
     }
 

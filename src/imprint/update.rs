@@ -54,7 +54,7 @@ impl fmt::Debug for Fact {
 
 /// The facts to set on one Imprint customer, at most one a leaf.
 ///
-/// Serialised as an object of leaf path to value, null for cleared; this is the form the store keeps.
+/// Serialised as an object of leaf to value, null for cleared; this is the form the store keeps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Update(LiteMap<Leaf, Fact>);
 
@@ -66,7 +66,10 @@ impl Update {
 
     /// States a fact; what was stated of that leaf before is replaced.
     pub fn insert(&mut self, leaf: Leaf, fact: Fact) {
-        self.0.insert(leaf, fact);
+        // Mostly they come in order: then no place has to be looked for.
+        if let Some((leaf, fact)) = self.0.try_append(leaf, fact) {
+            self.0.insert(leaf, fact);
+        }
     }
 
     /// What is stated, in the order of the leaves.
@@ -158,14 +161,14 @@ impl<'de> Deserialize<'de> for Update {
     }
 }
 
-/// Reads an object of leaf path to value.
+/// Reads an object of leaf to value.
 struct Facts;
 
 impl<'de> Visitor<'de> for Facts {
     type Value = Update;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of leaf path to value")
+        f.write_str("an object of leaf to value")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Update, A::Error> {

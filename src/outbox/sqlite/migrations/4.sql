@@ -1,0 +1,2 @@
+-- From here on a leaf of Imprint's is kept by its number, in `waiting.facts`, `parked.facts` and `lane.versions`. What is
+-- kept by its path is read as before; a program that does not know the numbers is to leave the store alone.
