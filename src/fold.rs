@@ -63,7 +63,7 @@ pub struct Fold {
     /// How many entries have the version of another one and say something else; the later arrival wins.
     pub ties: usize,
     /// The versions that delivery of this request brings Imprint to.
-    versions: Vec<(Leaf, Version)>,
+    versions: LiteMap<Leaf, Version>,
     /// Whether delivery of this request ends the doubt about earlier ones.
     ends_doubt: bool,
 }
@@ -82,7 +82,7 @@ impl Fold {
     #[must_use]
     pub fn without(&self, leaves: &[Leaf]) -> Self {
         let mut rest = self.clone();
-        rest.versions.retain(|(leaf, _)| !leaves.contains(leaf));
+        rest.versions.retain(|leaf, _| !leaves.contains(leaf));
         rest
     }
 }
@@ -108,25 +108,22 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax, now: T
         ..Fold::default()
     };
     fold.update = Update::with_capacity(winners.len());
-    fold.versions.reserve(winners.len());
+    let mut newest = Vec::with_capacity(winners.len());
     for (leaf, (version, fact)) in winners {
         if carried.contains(&version) {
             fold.update.insert(leaf.clone(), fact.clone());
-            fold.versions.push((leaf.clone(), version));
+            newest.push((leaf.clone(), version));
         }
     }
+    fold.versions.extend(newest);
     for (leaf, version, fact) in lane.to_assert(now) {
         if fold.update.fact(leaf).is_none() {
             fold.update.insert(leaf.clone(), fact.clone());
-            fold.versions.push((leaf.clone(), version));
+            fold.versions.insert(leaf.clone(), version);
             fold.asserted += 1;
         }
     }
-    let sent: LiteMap<&Leaf, Version> = fold
-        .versions
-        .iter()
-        .map(|(leaf, version)| (leaf, *version))
-        .collect();
+    let sent = &fold.versions;
     let after = |leaf: &Leaf| sent.get(leaf).copied().or_else(|| lane.of(leaf));
     for candidate in waiting {
         if let Some(end) = end(|leaf| lane.of(leaf), candidate) {
@@ -172,7 +169,12 @@ fn winners<'a>(
         let mut is_tie = false;
         for (leaf, fact) in candidate.update.iter() {
             is_tie |= lane.of(leaf).is_some_and(|had| candidate.version.ties(had));
-            let winner = winners.entry(leaf).or_insert((candidate.version, fact));
+            let stated = (candidate.version, fact);
+            // Behind all the others, as every leaf of the first entry is.
+            let Some((leaf, stated)) = winners.try_append(leaf, stated) else {
+                continue;
+            };
+            let winner = winners.entry(leaf).or_insert(stated);
             is_tie |= candidate.version.ties(winner.0) && fact != winner.1;
             if candidate.version > winner.0 {
                 *winner = (candidate.version, fact);

@@ -48,6 +48,7 @@ mod frame;
 mod function;
 mod jq;
 mod lower;
+mod pieces;
 mod plain;
 mod plan;
 mod reading;
@@ -262,7 +263,7 @@ impl Mapping {
     }
 
     fn update(&self, input: &Reading<'_>, faults: &mut Vec<Fault>) -> Update {
-        let mut update = Update::default();
+        let mut update = Update::with_capacity(self.lines.len());
         for line in &self.lines {
             let fact = line
                 .rule

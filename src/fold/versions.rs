@@ -45,14 +45,14 @@ impl LaneVersions {
         if fold.ends_doubt {
             self.doubt = None;
         }
-        self.delivered.0.reserve(fold.versions.len());
+        let newest = fold.versions.iter();
+        let newest = newest.map(|(leaf, version)| (leaf.clone(), *version));
+        self.delivered.0.extend(newest);
+        let Some(doubt) = self.doubt.as_mut() else {
+            return self;
+        };
         for (leaf, version) in &fold.versions {
-            self.delivered.0.insert(leaf.clone(), *version);
-            let older_may_land = |doubt: &&mut Doubt| {
-                let sent = doubt.sent.0.get(leaf);
-                sent.is_some_and(|sent| sent < version)
-            };
-            if let Some(doubt) = self.doubt.as_mut().filter(older_may_land)
+            if doubt.sent.0.get(leaf).is_some_and(|sent| sent < version)
                 && let Some(fact) = fold.update.fact(leaf)
             {
                 doubt.facts.insert(leaf.clone(), fact.clone());

@@ -49,11 +49,13 @@ impl Compiling {
             .only_changed
             .as_ref()
             .and_then(|images| self.images(images));
-        let lines = rules
+        let mut lines: Vec<Line> = rules
             .update
             .iter()
             .filter_map(|(target, expression)| self.line(target, expression))
             .collect();
+        // In the order in which an update has them: then each fact goes behind the ones before it.
+        lines.sort_by(|one, other| one.leaf.cmp(&other.leaf));
         let mapping = Mapping {
             when,
             imprint_id,
