@@ -34,6 +34,7 @@ mod note;
 mod open;
 mod pair;
 mod receipt;
+mod recent;
 mod retire;
 mod room;
 mod settle;

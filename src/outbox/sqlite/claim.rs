@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use rusqlite::{Connection, Row, params};
 
 use super::pair;
+use super::recent::Recent;
 use crate::event::Version;
 use crate::fold::LaneVersions;
-use crate::imprint::{Customer, ImprintId, PartnerId, Update};
+use crate::imprint::{Customer, ImprintId, PartnerId};
 use crate::outbox::{
     CLAIM_BYTES_MAX, Claim, ClaimedLane, EntryId, LaneId, LaneKey, PROBE_WINDOW, Pair, Pick,
     Priority, Trials, WAITING_WINDOW, WaitingEntry,
@@ -45,12 +46,12 @@ struct LaneRow {
 /// Claims up to `max` lanes that are due and not in flight, those with something live in them first.
 pub(super) fn claim(
     connection: &Connection,
-    flights: &Flights,
+    (flights, recent): (&Flights, &mut Recent),
     now: Timestamp,
     (max, pick): (usize, Pick),
 ) -> rusqlite::Result<Claim> {
     if matches!(pick, Pick::LeastFailed(_)) {
-        return probe(connection, flights, now, (max, pick));
+        return probe(connection, (flights, recent), now, (max, pick));
     }
     let mut claim = Claim::default();
     for priority in [Priority::Live, Priority::Low] {
@@ -58,7 +59,9 @@ pub(super) fn claim(
         let (rows, next_due) = due(connection, flights, (priority, now), (room, pick))?;
         claim.next_due = claim.next_due.into_iter().chain(next_due).min();
         for row in rows {
-            claim.lanes.push(read_lane(connection, row, flights)?);
+            claim
+                .lanes
+                .push(read_lane(connection, row, (flights, recent))?);
         }
     }
     Ok(claim)
@@ -67,7 +70,7 @@ pub(super) fn claim(
 /// Claims what is to find out whether the destination is back: who failed least, whatever is in the lane.
 fn probe(
     connection: &Connection,
-    flights: &Flights,
+    (flights, recent): (&Flights, &mut Recent),
     now: Timestamp,
     (max, pick): (usize, Pick),
 ) -> rusqlite::Result<Claim> {
@@ -87,7 +90,9 @@ fn probe(
         .chain(rest.iter().map(|row| row.due))
         .min();
     for row in rows {
-        claim.lanes.push(read_lane(connection, row, flights)?);
+        claim
+            .lanes
+            .push(read_lane(connection, row, (flights, recent))?);
     }
     Ok(claim)
 }
@@ -151,7 +156,7 @@ fn lane_row(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
 fn read_lane(
     connection: &Connection,
     row: LaneRow,
-    flights: &Flights,
+    (flights, recent): (&Flights, &mut Recent),
 ) -> rusqlite::Result<ClaimedLane> {
     let versions = match row.versions {
         Some(kept) => serde_json::from_slice(&kept).ok(),
@@ -162,7 +167,7 @@ fn read_lane(
         .is_some()
         .then(|| lane_key(row.kind, &row.received))
         .flatten();
-    let (waiting, unreadable) = waiting(connection, row.lane, key.as_ref())?;
+    let (waiting, unreadable) = waiting(connection, row.lane, key.as_ref(), recent)?;
     let known = key
         .as_ref()
         .map_or(Ok(Vec::new()), |key| known(connection, key, &waiting))?;
@@ -196,6 +201,7 @@ pub(super) fn waiting(
     connection: &Connection,
     lane: LaneId,
     key: Option<&LaneKey>,
+    recent: &mut Recent,
 ) -> rusqlite::Result<(Vec<WaitingEntry>, Vec<EntryId>)> {
     let (mut waiting, mut unreadable) = (Vec::new(), Vec::new());
     let mut statement = connection.prepare_cached(
@@ -208,7 +214,7 @@ pub(super) fn waiting(
         && let Some(row) = rows.next()?
     {
         bytes += row.get_ref(3)?.as_bytes().map_or(0, <[u8]>::len);
-        match entry(row, key)? {
+        match entry(row, key, recent)? {
             Ok(entry) => waiting.push(entry),
             Err(entry) => unreadable.push(entry),
         }
@@ -217,15 +223,20 @@ pub(super) fn waiting(
 }
 
 /// One entry, or its number if what was kept of it cannot be read.
-fn entry(row: &Row<'_>, key: Option<&LaneKey>) -> rusqlite::Result<Result<WaitingEntry, EntryId>> {
+fn entry(
+    row: &Row<'_>,
+    key: Option<&LaneKey>,
+    recent: &mut Recent,
+) -> rusqlite::Result<Result<WaitingEntry, EntryId>> {
     let entry = EntryId(row.get(0)?);
     let version = Version {
         epoch: row.get(1)?,
         value: row.get(2)?,
         arrival: entry.0,
     };
-    let facts = row.get_ref(3)?.as_bytes().unwrap_or_default();
-    let update = serde_json::from_slice::<Update>(facts).ok();
+    let kept = row.get_ref(3)?.as_bytes().unwrap_or_default();
+    let update = recent.take(entry);
+    let update = update.or_else(|| serde_json::from_slice(kept).ok());
     let partner: Option<String> = row.get(4)?;
     let customer = key.and_then(|key| customer(key, partner.as_deref(), row.get(5).ok()?));
     let accepted_at = Timestamp::from_millis(row.get(6)?);

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::append::{code, enter_lane, key};
 use super::claim::lane_key;
 use super::receipt::{ENTRY, listed};
+use super::recent::Recent;
 use super::writer::Counts;
 use super::{act, claim};
 use crate::event::Version;
@@ -80,7 +81,12 @@ pub(super) fn inspect(
             waiting: Vec::new(),
         }));
     };
-    let (waiting, _) = claim::waiting(connection, lane, listed.customer.as_ref())?;
+    let (waiting, _) = claim::waiting(
+        connection,
+        lane,
+        listed.customer.as_ref(),
+        &mut Recent::default(),
+    )?;
     Ok(Some(Inspection {
         versions: versions(connection, lane)?,
         listed,

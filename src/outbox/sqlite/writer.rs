@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use super::claim::{self, Flights};
+use super::recent::Recent;
 use super::room::Room;
 use super::{Shared, act, append, bytes, copy, desk, note, open, receipt, retire, settle};
 use crate::outbox::{
@@ -70,6 +71,7 @@ pub(super) struct Writer {
     has_room: bool,
     shared: Arc<Shared>,
     flights: Flights,
+    recent: Recent,
     counts: Counts,
 }
 
@@ -149,6 +151,7 @@ impl Writer {
             has_room: true,
             shared,
             flights,
+            recent: Recent::default(),
             counts,
         })
     }
@@ -265,7 +268,11 @@ impl Writer {
 
     fn tell(&mut self, appends: Vec<Append>, settles: Vec<Settle>, written: Written) {
         self.counts = written.counts;
-        answer(appends, written.appended);
+        for ((batch, reply), appended) in appends.into_iter().zip(written.appended) {
+            self.recent.keep_of(batch, &appended);
+            // Whoever asked may have hung up; what was kept stays kept.
+            let _unheard = reply.send(Ok(appended));
+        }
         for (settlement, reply) in settles {
             self.flights.lanes.remove(&settlement.lane);
             self.flights.doubted.remove(&settlement.lane);
@@ -285,7 +292,12 @@ impl Writer {
                 pick,
                 reply,
             } => {
-                let claim = claim::claim(&self.connection, &self.flights, now, (max, pick))?;
+                let claim = claim::claim(
+                    &self.connection,
+                    (&self.flights, &mut self.recent),
+                    now,
+                    (max, pick),
+                )?;
                 let lanes: Vec<LaneId> = claim.lanes.iter().map(|claimed| claimed.lane).collect();
                 if reply.send(Ok(claim)).is_ok() {
                     self.flights.lanes.extend(lanes);

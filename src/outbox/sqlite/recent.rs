@@ -1,0 +1,126 @@
+//! Facts that were written a moment ago, kept in memory until their lane is claimed. While deliveries keep up, nothing has
+//! to be made of bytes again that was made into bytes just now. What is not here is read from the store.
+
+use std::collections::VecDeque;
+
+use crate::imprint::Update;
+use crate::outbox::{Appended, Arrival, EntryId, NewEntry};
+
+/// The most entries whose facts are kept: more than can come in while one commit is made.
+const ENTRIES_MAX: usize = 1024;
+/// The most bytes that the events of those entries may have had: what keeps a few large ones from being much memory.
+const BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// The facts of the newest entries that nobody has claimed yet, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    kept: VecDeque<Kept>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    entry: EntryId,
+    bytes: usize,
+    facts: Option<Update>,
+}
+
+impl Recent {
+    /// Keeps the facts of what waits from now on of a batch that was committed.
+    pub(super) fn keep_of(&mut self, batch: Vec<NewEntry>, appended: &Appended) {
+        let Appended::Kept(kept) = appended else {
+            return;
+        };
+        for (new, kept) in batch.into_iter().zip(kept) {
+            if let (Arrival::Wait(stated), false) = (new.arrival, kept.duplicate) {
+                self.keep(kept.entry, stated.update, new.event.len());
+            }
+        }
+    }
+
+    /// Keeps the facts of an entry, which is newer than all before it, and whose event had so many bytes.
+    fn keep(&mut self, entry: EntryId, facts: Update, bytes: usize) {
+        self.bytes += bytes;
+        self.kept.push_back(Kept {
+            entry,
+            bytes,
+            facts: Some(facts),
+        });
+        while self.kept.len() > ENTRIES_MAX || self.bytes > BYTES_MAX {
+            self.forget_oldest();
+        }
+    }
+
+    /// The facts of an entry, if they are still here: whoever takes them has them alone.
+    pub(super) fn take(&mut self, entry: EntryId) -> Option<Update> {
+        let place = self
+            .kept
+            .binary_search_by_key(&entry, |kept| kept.entry)
+            .ok()?;
+        let facts = self.kept.get_mut(place)?.facts.take();
+        while self.kept.front().is_some_and(|kept| kept.facts.is_none()) {
+            self.forget_oldest();
+        }
+        facts
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(kept) = self.kept.pop_front() {
+            self.bytes = self.bytes.saturating_sub(kept.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::imprint::{Fact, Leaf};
+
+    fn facts(email: u64) -> Update {
+        let email = Fact::from_value(json!(email.to_string()));
+        [(Leaf::parse("email").unwrap(), email)]
+            .into_iter()
+            .collect()
+    }
+
+    #[test]
+    fn facts_are_taken_once_and_in_any_order() {
+        let mut recent = Recent::default();
+        for entry in [3, 5, 9] {
+            recent.keep(EntryId(entry), facts(entry), 10);
+        }
+        for (entry, found) in [
+            (5, true),
+            (5, false),
+            (4, false),
+            (3, true),
+            (9, true),
+            (9, false),
+        ] {
+            assert_eq!(
+                recent.take(EntryId(entry)),
+                found.then(|| facts(entry)),
+                "{entry}"
+            );
+        }
+        assert!(recent.kept.is_empty());
+        assert_eq!(recent.bytes, 0);
+    }
+
+    #[test]
+    fn only_the_newest_are_kept() {
+        let mut recent = Recent::default();
+        for entry in 0..=1024 {
+            recent.keep(EntryId(entry), facts(entry), 10);
+        }
+        assert_eq!(recent.take(EntryId(0)), None);
+        recent.keep(EntryId(2000), facts(2000), BYTES_MAX);
+        assert_eq!(recent.take(EntryId(1024)), None);
+        assert_eq!(recent.take(EntryId(2000)), Some(facts(2000)));
+        recent.keep(EntryId(2001), facts(2001), BYTES_MAX + 1);
+        assert_eq!(recent.take(EntryId(2001)), None);
+        assert_eq!(recent.bytes, 0);
+    }
+}
