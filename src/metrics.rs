@@ -76,20 +76,22 @@ impl Admin {
 /// What the delivering side counts.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
-    conditions: &'static [&'static str],
     attempts: IntCounterVec,
-    ended: IntCounterVec,
+    ended: ByWord<IntCounter>,
     parked: IntCounterVec,
     entries: Histogram,
     seconds: HistogramVec,
     in_flight: IntGauge,
-    destination: IntGaugeVec,
+    destination: ByWord<IntGauge>,
     delivered_at: IntGauge,
     lookups: IntCounterVec,
     asserted: IntCounter,
     ties: IntCounter,
     echo_mismatches: IntCounterVec,
 }
+
+/// The metrics of a family whose words are all known: every event counts here, and none has to look its word up in a map.
+type ByWord<M> = Vec<(&'static str, M)>;
 
 #[derive(Clone, Debug)]
 struct Store {
@@ -174,14 +176,19 @@ impl Store {
 
 impl Dispatch {
     fn new(declare: &Declare<'_>, words: Words) -> prometheus::Result<Self> {
+        let ended = declare.counters("ended_total", "Entries that ended, by how.", "state")?;
+        let destination = declare.gauges(
+            "destination_state",
+            "1 for what the destination is like now.",
+            "state",
+        )?;
         let dispatch = Self {
-            conditions: words.conditions,
             attempts: declare.counters(
                 "attempts_total",
                 "Requests to Imprint, by what came of them.",
                 "outcome",
             )?,
-            ended: declare.counters("ended_total", "Entries that ended, by how.", "state")?,
+            ended: by_word(words.endings, |word| ended.with_label_values(&[word])),
             parked: declare.counters(
                 "parked_total",
                 "Entries that were parked, by why.",
@@ -199,11 +206,9 @@ impl Dispatch {
                 LATENCIES,
             )?,
             in_flight: declare.gauge("requests_in_flight", "Requests under way.")?,
-            destination: declare.gauges(
-                "destination_state",
-                "1 for what the destination is like now.",
-                "state",
-            )?,
+            destination: by_word(words.conditions, |word| {
+                destination.with_label_values(&[word])
+            }),
             delivered_at: declare.gauge(
                 "last_delivered_timestamp_seconds",
                 "When an entry was last delivered; 0 for never.",
@@ -227,9 +232,6 @@ impl Dispatch {
                 "facet",
             )?,
         };
-        for state in words.endings {
-            dispatch.ended.with_label_values(&[*state]);
-        }
         if let Some(first) = words.conditions.first() {
             dispatch.condition(first);
         }
@@ -269,7 +271,10 @@ impl Dispatch {
 
     /// Counts the end of an entry.
     pub fn ended(&self, state: &'static str) {
-        self.ended.with_label_values(&[state]).inc();
+        let ended = self.ended.iter().find(|(word, _)| *word == state);
+        if let Some((_, ended)) = ended {
+            ended.inc();
+        }
     }
 
     /// Counts an entry that was parked.
@@ -284,10 +289,8 @@ impl Dispatch {
 
     /// Says what the destination is like.
     pub fn condition(&self, condition: &'static str) {
-        for word in self.conditions {
-            self.destination
-                .with_label_values(&[*word])
-                .set(i64::from(*word == condition));
+        for (word, gauge) in &self.destination {
+            gauge.set(i64::from(*word == condition));
         }
     }
 
@@ -303,6 +306,10 @@ const LATENCIES: &[f64] = &[
 ];
 /// How many entries a request carries.
 const ENTRIES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
+
+fn by_word<M>(words: &[&'static str], metric: impl Fn(&'static str) -> M) -> ByWord<M> {
+    words.iter().map(|word| (*word, metric(word))).collect()
+}
 
 /// Makes metrics that are registered.
 struct Declare<'a>(&'a Registry);
