@@ -18,6 +18,7 @@ use super::function::calendar::Since;
 use super::function::text::Line;
 use super::function::{Call, FUNCTIONS, Function, Signature, Takes, phone};
 use super::jq::{self, Program};
+use super::pieces::Pieces;
 use super::plain::{is_plain, step};
 use super::plan::Plan;
 use super::reading::Step;
@@ -73,6 +74,13 @@ impl<'c> Lowering<'c> {
     }
 
     fn term(&mut self, term: &Term<&'c str>) -> Plan {
+        if let Some((pieces, rest)) = Pieces::of(term) {
+            let pieces = Plan::Pieces(pieces);
+            return match rest {
+                Some(rest) => Plan::Pipe(Box::new(pieces), self.boxed(rest)),
+                None => pieces,
+            };
+        }
         // What comes before a loop need not wait for it.
         if let Term::BinOp(left, BinaryOp::Pipe(None), right) = term
             && is_plain(left)

@@ -7,10 +7,14 @@ use jaq_core::path::{Opt, Part};
 
 use super::function::{FUNCTIONS, Takes};
 use super::lower::constant;
+use super::pieces::Pieces;
 use super::reading::Step;
 
 /// Whether a term can be said by the compiled plan.
 pub(super) fn is_plain(term: &Term<&str>) -> bool {
+    if let Some((_, rest)) = Pieces::of(term) {
+        return rest.is_none_or(is_plain);
+    }
     match term {
         Term::Id | Term::Num(_) => true,
         Term::Neg(inner) => matches!(inner.as_ref(), Term::Num(_)),

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::function::Call;
 use super::jq::Program;
+use super::pieces::Pieces;
 use super::reading::{Found, Reading, Refused, Step, pointer};
 use super::truth::{is_true, part, same};
 
@@ -31,6 +32,8 @@ pub(super) enum Plan {
     Object(Vec<(String, Self)>),
     /// A function.
     Call(Call),
+    /// `split(" ") | first`
+    Pieces(Pieces),
     /// `if a then b elif c then d else e end`
     Choice(Vec<(Self, Self)>, Box<Self>),
     /// `a == b`, or `a != b` where `wanted` is false.
@@ -62,6 +65,7 @@ impl Plan {
             Self::Literal(value) => Ok(input.with(Found::There(Cow::Borrowed(value)))),
             Self::Object(members) => object(members, input),
             Self::Call(call) => call.read(input),
+            Self::Pieces(pieces) => pieces.read(input),
             Self::Choice(branches, otherwise) => choice(branches, otherwise, input),
             Self::Same { sides, wanted } => {
                 let (left, right) = (sides.0.read(input)?, sides.1.read(input)?);
@@ -86,7 +90,7 @@ impl Plan {
     /// Whether some of it runs on jaq.
     pub(super) fn is_slow(&self) -> bool {
         match self {
-            Self::Input | Self::Literal(_) | Self::Not => false,
+            Self::Input | Self::Literal(_) | Self::Not | Self::Pieces(_) => false,
             Self::Jq(_) => true,
             Self::Path(from, _) => from.is_slow(),
             Self::Pipe(one, other) | Self::Otherwise(one, other) => {
@@ -127,6 +131,7 @@ impl Plan {
             | Self::Logic { .. }
             | Self::Not
             | Self::Text(_)
+            | Self::Pieces(_)
             | Self::Jq(_) => Vec::new(),
         }
     }
@@ -196,7 +201,7 @@ impl Plan {
                 }
                 Vec::new()
             }
-            Self::Literal(_) | Self::Not | Self::Jq(_) => Vec::new(),
+            Self::Literal(_) | Self::Not | Self::Pieces(_) | Self::Jq(_) => Vec::new(),
         }
     }
 
@@ -207,6 +212,7 @@ impl Plan {
             Self::Input
             | Self::Literal(_)
             | Self::Call(_)
+            | Self::Pieces(_)
             | Self::Same { .. }
             | Self::Logic { .. }
             | Self::Not

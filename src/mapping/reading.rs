@@ -38,7 +38,8 @@ pub(super) enum Found<'a> {
 #[derive(Clone)]
 pub(super) struct Reading<'a> {
     pub(super) found: Found<'a>,
-    origin: Vec<Cow<'a, Step>>,
+    /// Borrowed from the expression wherever that goes one way from the top of the event, as nearly all do.
+    origin: Cow<'a, [Step]>,
     seen: Option<&'a Seen>,
 }
 
@@ -80,7 +81,7 @@ impl<'a> Reading<'a> {
     pub(super) fn whole(event: &'a Value) -> Self {
         Self {
             found: Found::There(Cow::Borrowed(event)),
-            origin: Vec::new(),
+            origin: Cow::Borrowed(&[]),
             seen: None,
         }
     }
@@ -97,7 +98,7 @@ impl<'a> Reading<'a> {
     pub(super) fn from_place(value: Option<Value>, origin: Vec<Step>) -> Self {
         Self {
             found: value.map_or(Found::Absent, |value| Found::There(Cow::Owned(value))),
-            origin: origin.into_iter().map(Cow::Owned).collect(),
+            origin: Cow::Owned(origin),
             seen: None,
         }
     }
@@ -120,7 +121,7 @@ impl<'a> Reading<'a> {
 
     /// The way to the place.
     pub(super) fn origin(&self) -> impl Iterator<Item = &Step> {
-        self.origin.iter().map(AsRef::as_ref)
+        self.origin.iter()
     }
 
     /// Who takes note of the places that are looked at.
@@ -156,10 +157,19 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Notes the way it has gone.
+    fn go(&mut self, steps: &'a [Step]) {
+        if self.origin.is_empty() {
+            self.origin = Cow::Borrowed(steps);
+        } else {
+            self.origin.to_mut().extend_from_slice(steps);
+        }
+    }
+
     /// Goes down a path. Through absent it stays absent, through null it stays null, and through anything that is
     /// neither an object nor an array, as the step asks, there is no way.
     pub(super) fn walk(mut self, steps: &'a [Step]) -> Result<Self, Refused> {
-        for step in steps {
+        for (walked, step) in steps.iter().enumerate() {
             let next = match &self.found {
                 Found::Absent => Ok(Found::Absent),
                 Found::There(Cow::Borrowed(value)) => step
@@ -169,9 +179,15 @@ impl<'a> Reading<'a> {
                     inner.map_or(Found::Absent, |v| Found::There(Cow::Owned(v.clone())))
                 }),
             };
-            self.found = next.map_err(|refusal| self.refused("path", refusal))?;
-            self.origin.push(Cow::Borrowed(step));
+            self.found = match next {
+                Ok(found) => found,
+                Err(refusal) => {
+                    self.go(steps.get(..walked).unwrap_or_default());
+                    return Err(self.refused("path", refusal));
+                }
+            };
         }
+        self.go(steps);
         if let Some(seen) = self.seen {
             seen.note(self.pointer());
         }

@@ -168,8 +168,11 @@ fn split(value: &Val, by: &Val) -> Answer {
     text.split(by).map(Val::text).collect()
 }
 
-/// The texts of an array as one; what is absent is left out, and of nothing comes nothing.
+/// The texts of an array as one; what is absent is left out, of nothing comes nothing, and null is still null.
 fn join(value: &Val, by: &Val) -> Answer {
+    if value.is_nothing() {
+        return Ok(value.clone());
+    }
     let mut text: Option<Val> = None;
     for item in value.items()? {
         if item.is_nothing() {

@@ -171,6 +171,8 @@ fn null_is_still_null() {
     for expression in [
         ".x[0:1]",
         ".x | add",
+        ".x | join(\",\")",
+        ".x | split(\" \") | .[1:] | join(\" \")",
         ".x // .y",
         "first(.x // .y)",
         "[.x] | first",
@@ -322,6 +324,13 @@ fn any_plain() -> impl Strategy<Value = String> {
         "date",
         "{a}",
         "{\"b\", c: 1}",
+        "(split(\"1\") | first)",
+        "(split(\"o\") | .[1])",
+        "split(\"-\")[2]",
+        "(split(\"0\") | last | upper)",
+        "(split(\"5\") | .[1:] | join(\"x\"))",
+        "(split(\"5\") | .[:2] | join(\"\") | trim)",
+        "(split(\"-\") | .[1:2] | join(\"-\"))",
     ])
     .prop_map(str::to_owned);
     leaf.prop_recursive(4, 16, 3, |inner| {

@@ -1,0 +1,201 @@
+//! `split(" ") | first` and its like: what a name or an address in one text is taken apart with, said without a list of
+//! its pieces. Everything else about lists runs on jq.
+
+use std::borrow::Cow;
+
+use jaq_core::load::parse::{BinaryOp, Term};
+use jaq_core::path::{Opt, Part, Path};
+use serde_json::Value;
+
+use super::function::Refusal;
+use super::lower::constant;
+use super::reading::{Found, Reading, Refused};
+
+/// The rule that is broken by what is no text.
+const RULE: &str = "split";
+
+/// The pieces of a text, and which of them are wanted.
+#[derive(Clone, Debug)]
+pub(super) struct Pieces {
+    /// What stands between them; never empty.
+    by: String,
+    wanted: Wanted,
+}
+
+#[derive(Clone, Debug)]
+enum Wanted {
+    /// `first` or `.[1]`, counted from 0.
+    One(usize),
+    /// `last`
+    Last,
+    /// `.[1:3] | join(" ")`: from the one to before the other, with a text between them.
+    Joined(usize, Option<usize>, String),
+}
+
+impl Pieces {
+    /// Takes what of a term takes pieces from a text, and gives the rest of its pipe.
+    pub(super) fn of<'t, 'c>(term: &'t Term<&'c str>) -> Option<(Self, Option<&'t Term<&'c str>>)> {
+        if let Term::Path(from, path) = term {
+            let (by, wanted) = (separator(from)?, one(path)?);
+            return Some((Self { by, wanted }, None));
+        }
+        let (from, then) = pipe(term)?;
+        let by = separator(from)?;
+        let (next, rest) = match pipe(then) {
+            Some((next, rest)) => (next, Some(rest)),
+            None => (then, None),
+        };
+        if let Some(wanted) = wanted(next) {
+            return Some((Self { by, wanted }, rest));
+        }
+        let (from, to) = range(next)?;
+        let (join, rest) = match rest.and_then(pipe) {
+            Some((join, rest)) => (join, Some(rest)),
+            None => (rest?, None),
+        };
+        let between = call(join, "join")?;
+        let wanted = Wanted::Joined(from, to, between);
+        Some((Self { by, wanted }, rest))
+    }
+
+    /// Takes them from the text that was read.
+    pub(super) fn read<'a>(&self, input: &Reading<'a>) -> Result<Reading<'a>, Refused> {
+        match input.value() {
+            None | Some(Value::Null) => Ok(input.clone()),
+            Some(Value::String(text)) => {
+                Ok(input.with(self.take(text).map_or(Found::Absent, |text| {
+                    Found::There(Cow::Owned(Value::String(text)))
+                })))
+            }
+            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                Err(input.refused(RULE, Refusal::new("Here is no text to split.")))
+            }
+        }
+    }
+
+    /// Nothing where there are not so many.
+    fn take(&self, text: &str) -> Option<String> {
+        let mut pieces = text.split(&self.by);
+        match &self.wanted {
+            Wanted::One(index) => pieces.nth(*index).map(str::to_owned),
+            // From the front, where separators that overlap are found as `split` finds them.
+            Wanted::Last => pieces.last().map(str::to_owned),
+            Wanted::Joined(from, to, between) => {
+                let count = to.map_or(usize::MAX, |to| to.saturating_sub(*from));
+                let mut pieces = pieces.skip(*from).take(count);
+                let mut joined = pieces.next()?.to_owned();
+                for piece in pieces {
+                    joined.push_str(between);
+                    joined.push_str(piece);
+                }
+                Some(joined)
+            }
+        }
+    }
+}
+
+fn pipe<'t, 'c>(term: &'t Term<&'c str>) -> Option<(&'t Term<&'c str>, &'t Term<&'c str>)> {
+    if let Term::BinOp(first, BinaryOp::Pipe(None), then) = term {
+        Some((first, then))
+    } else {
+        None
+    }
+}
+
+/// The constant text that a function of this name is called with.
+fn call(term: &Term<&str>, name: &str) -> Option<String> {
+    if let Term::Call(called, arguments) = term
+        && *called == name
+        && let [text] = arguments.as_slice()
+    {
+        constant(text)
+    } else {
+        None
+    }
+}
+
+fn separator(term: &Term<&str>) -> Option<String> {
+    call(term, "split").filter(|by| !by.is_empty())
+}
+
+fn wanted(term: &Term<&str>) -> Option<Wanted> {
+    if let Term::Path(from, path) = term {
+        return matches!(from.as_ref(), Term::Id).then(|| one(path))?;
+    }
+    if let Term::Call(name, arguments) = term
+        && arguments.is_empty()
+    {
+        return match *name {
+            "first" => Some(Wanted::One(0)),
+            "last" => Some(Wanted::Last),
+            _another => None,
+        };
+    }
+    None
+}
+
+/// The number of the one piece that a path leads to.
+fn one(path: &Path<Term<&str>>) -> Option<Wanted> {
+    match path.0.as_slice() {
+        [(Part::Index(index), Opt::Essential)] => number(index).map(Wanted::One),
+        _other => None,
+    }
+}
+
+/// The pieces that a path leads to: from which on, and before which.
+fn range(term: &Term<&str>) -> Option<(usize, Option<usize>)> {
+    if let Term::Path(from, path) = term
+        && let Term::Id = from.as_ref()
+        && let [(Part::Range(from, to), Opt::Essential)] = path.0.as_slice()
+    {
+        let from = from.as_ref().map_or(Some(0), number)?;
+        return match to {
+            Some(to) => Some((from, Some(number(to)?))),
+            None => Some((from, None)),
+        };
+    }
+    None
+}
+
+fn number(term: &Term<&str>) -> Option<usize> {
+    if let Term::Num(text) = term {
+        text.parse().ok()
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::mapping::tests::Comes::{Absent, Cleared, Refused, To};
+    use crate::mapping::tests::{CANARY, Comes, check};
+
+    #[test]
+    fn pieces_of_a_text_are_taken_as_jq_takes_them() {
+        let open = |expression: &str, v: Value, expected: &Comes| {
+            check("metadata.k", expression, Some(v), expected);
+        };
+        let name = || json!("Ada Maria King");
+        open(".v | split(\" \") | first", name(), &To(json!("Ada")));
+        open(".v | split(\" \")[1]", name(), &To(json!("Maria")));
+        open(
+            ".v | split(\" \") | .[1] | upper",
+            name(),
+            &To(json!("MARIA")),
+        );
+        open(".v | split(\" \") | last", name(), &To(json!("King")));
+        let rest = ".v | split(\" \") | .[1:] | join(\"-\")";
+        open(rest, name(), &To(json!("Maria-King")));
+        open(rest, json!("Ada"), &Absent);
+        open(rest, Value::Null, &Cleared);
+        open(rest, json!([CANARY]), &Refused("split", "/v"));
+        open(rest, json!({"a": CANARY}), &Refused("split", "/v"));
+        let two = ".v | split(\" \") | .[:2] | join(\" \") | lower";
+        open(two, name(), &To(json!("ada maria")));
+        open(".v | split(\" \") | .[2:1] | join(\"\")", name(), &Absent);
+        open(".v | split(\" \") | .[3]", name(), &Absent);
+        check("metadata.k", rest, None, &Absent);
+    }
+}
