@@ -1,0 +1,224 @@
+//! What the store costs an event in CPU, beside the least that anybody's would: a floor to hold the whole program against.
+//!
+//! Not time but CPU time is measured, of all threads, because a commit mostly waits for the disk.
+#![expect(
+    clippy::unwrap_used,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "a bench that meets the unexpected is to end there"
+)]
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::future::{join, join_all};
+use imprint_bridge::event::{Attribute, Identity, SourceName};
+use imprint_bridge::fold::{FoldMax, fold};
+use imprint_bridge::imprint::{Customer, Fact, ImprintId, Leaf, Update};
+use imprint_bridge::outbox::{
+    Arrival, ClaimedLane, Digest, Ending, NewEntry, Outbox, Pick, Priority, Settlement,
+    SqliteOutbox, Stated, Trials,
+};
+use imprint_bridge::time::Timestamp;
+use rusqlite::{Connection, params};
+use serde_json::json;
+
+/// Events in one commit: about what 64 connections bring together.
+const GROUP: u64 = 48;
+const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+/// The event, and 23 facts of it.
+const PAYLOAD_BYTES: usize = 700 + 600;
+
+/// What all threads of this process have been on a core for.
+fn cpu() -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let nanos = tasks.map(|task| {
+        let stat = fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
+        stat.split(' ').next().unwrap().parse::<u64>().unwrap()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+/// A log that is synced once a group: what a store costs that keeps no receipt and finds nothing again.
+fn log(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut file = fs::File::create(folder.path().join("log")).unwrap();
+    let payload = vec![b'x'; PAYLOAD_BYTES];
+    measure(criterion, "the least: a line of a log", |groups| {
+        for _ in 0..groups {
+            let group: Vec<u8> = (0..GROUP).flat_map(|_| payload.iter().copied()).collect();
+            file.write_all(&group).unwrap();
+            file.sync_data().unwrap();
+        }
+    });
+}
+
+/// A receipt that is found again by the event's identity, and a payload that is gone when it is delivered. No lanes, no
+/// versions, nothing due at any time.
+fn least(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let connection = database(&folder.path().join("least.db"));
+    let payload = vec![b'x'; PAYLOAD_BYTES];
+    let mut next = 0_u64;
+    measure(
+        criterion,
+        "the least: a receipt and a payload in SQLite",
+        |groups| {
+            for _ in 0..groups {
+                let transaction = connection.unchecked_transaction().unwrap();
+                for _ in 0..GROUP {
+                    next += 1;
+                    let identity = format!("bench:event_{next}");
+                    connection
+                        .prepare_cached(
+                            "INSERT INTO receipt (id, identity, state) VALUES (?1, ?2, 0)",
+                        )
+                        .unwrap()
+                        .execute(params![next, identity])
+                        .unwrap();
+                    connection
+                        .prepare_cached("INSERT INTO waiting (id, payload) VALUES (?1, ?2)")
+                        .unwrap()
+                        .execute(params![next, payload])
+                        .unwrap();
+                    // What came in one group is delivered with the next.
+                    let delivered = next.saturating_sub(GROUP);
+                    connection
+                        .prepare_cached("DELETE FROM waiting WHERE id = ?1")
+                        .unwrap()
+                        .execute([delivered])
+                        .unwrap();
+                    connection
+                        .prepare_cached("UPDATE receipt SET state = 1 WHERE id = ?1")
+                        .unwrap()
+                        .execute([delivered])
+                        .unwrap();
+                }
+                transaction.commit().unwrap();
+            }
+        },
+    );
+}
+
+fn database(path: &Path) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA locking_mode = EXCLUSIVE;
+             PRAGMA wal_autocheckpoint = 8192; PRAGMA cache_size = -16384;
+             CREATE TABLE receipt (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, state INTEGER NOT NULL);
+             CREATE TABLE waiting (id INTEGER PRIMARY KEY, payload BLOB NOT NULL);",
+        )
+        .unwrap();
+    connection
+}
+
+/// Ours: accepted, claimed and settled, with the fold that comes between.
+fn ours(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let outbox = SqliteOutbox::open(&folder.path().join("outbox.db"), 100_000, NOW).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let facts = facts();
+    let mut next = 0_u64;
+    let mut claimed: Vec<ClaimedLane> = Vec::new();
+    measure(
+        criterion,
+        "ours: accept, claim, fold and settle",
+        |groups| {
+            runtime.block_on(async {
+                for _ in 0..groups {
+                    let first = next;
+                    next += GROUP;
+                    let appends =
+                        (first..next).map(|number| outbox.append(vec![entry(number, &facts)]));
+                    let settles = claimed.drain(..).map(|lane| outbox.settle(delivered(lane)));
+                    let (appended, settled) = join(join_all(appends), join_all(settles)).await;
+                    assert!(
+                        appended.iter().all(Result::is_ok) && settled.iter().all(Result::is_ok)
+                    );
+                    let claim = outbox.claim(NOW, GROUP as usize, Pick::LongestDue).await;
+                    claimed = claim.unwrap().lanes;
+                    assert_eq!(claimed.len() as u64, GROUP);
+                }
+            });
+        },
+    );
+    outbox.close();
+}
+
+fn entry(number: u64, facts: &Update) -> NewEntry {
+    let id = format!("bench_{number}");
+    NewEntry {
+        identity: Identity {
+            source: SourceName::parse("bench").unwrap(),
+            ce_source: None,
+            id: Attribute::parse(&id).unwrap(),
+        },
+        event_type: Attribute::parse("customer.updated").unwrap(),
+        digest: Digest([7; 16]),
+        accepted_at: NOW,
+        arrival: Arrival::Wait(Stated {
+            customer: Customer::Imprint(ImprintId::parse(&id).unwrap()),
+            epoch: 0,
+            value: 1,
+            update: facts.clone(),
+        }),
+        priority: Priority::Live,
+        event: vec![b'x'; 700],
+    }
+}
+
+fn facts() -> Update {
+    let paths = Leaf::paths().filter(|path| Leaf::parse(path).is_some());
+    paths
+        .take(23)
+        .map(|path| {
+            (
+                Leaf::parse(path).unwrap(),
+                Fact::from_value(json!("some 18 characters")),
+            )
+        })
+        .collect()
+}
+
+fn delivered(lane: ClaimedLane) -> Settlement {
+    let fold = fold(&lane.versions, &lane.candidates(), FoldMax(100), NOW);
+    let entries = lane.waiting.iter().map(|waiting| waiting.entry);
+    Settlement {
+        lane: lane.lane,
+        endings: entries
+            .clone()
+            .map(|entry| (entry, Ending::Delivered))
+            .collect(),
+        attempted: entries.collect(),
+        moved: None,
+        learned: None,
+        versions: Some(lane.versions.delivered(&fold)),
+        trials: Trials::default(),
+        unfold_to: None,
+        due: NOW,
+        assert_at: None,
+        at: NOW,
+    }
+}
+
+fn measure(criterion: &mut Criterion, name: &str, mut run: impl FnMut(u64)) {
+    let mut group = criterion.benchmark_group("CPU of a group of 48 events");
+    group.throughput(Throughput::Elements(GROUP));
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|groups| {
+            let before = cpu();
+            run(groups);
+            cpu().saturating_sub(before)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, log, least, ours);
+criterion_main!(benches);
