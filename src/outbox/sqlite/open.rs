@@ -28,7 +28,7 @@ const MIGRATIONS: [&str; 4] = [
 
 /// How much of the file SQLite keeps in memory, in KiB (negative, as SQLite wants it): the working set of the indexes
 /// with a million entries waiting, inside the 64 MiB the whole process is to need.
-const CACHE_KIB: i32 = -16_384;
+const CACHE_KIB: i32 = -12_288;
 
 /// After how many pages (4 KiB) the log is written back into the file: rarer is faster, and 32 MiB of log is little.
 const CHECKPOINT_PAGES: i32 = 8_192;
