@@ -4,6 +4,7 @@
 //! Schedules follow the monotonic clock (a wall clock that is set back must not stall a retry for an hour);
 //! what is compared with the outside world (signatures, event times) follows the wall clock.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -127,12 +128,27 @@ pub fn jitter() -> f64 {
 }
 
 /// Any number from the system's source of chance; the one in the middle if it has none to give.
+///
+/// Each thread asks for [`DICE`] of them at a time: every request takes one, and asking is a system call.
 pub fn dice() -> u32 {
-    let mut bytes = [0_u8; 4];
-    match chance(&mut bytes) {
-        Ok(()) => u32::from_le_bytes(bytes),
-        Err(_) => u32::MAX / 2,
-    }
+    LEFT.with_borrow_mut(|left| {
+        if left.is_empty() {
+            let mut bytes = [0_u8; DICE * 4];
+            if chance(&mut bytes).is_err() {
+                return u32::MAX / 2;
+            }
+            let (numbers, _) = bytes.as_chunks();
+            left.extend(numbers.iter().copied().map(u32::from_le_bytes));
+        }
+        left.pop().unwrap_or(u32::MAX / 2)
+    })
+}
+
+/// How many numbers are asked for at a time.
+const DICE: usize = 64;
+
+thread_local! {
+    static LEFT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Fills `bytes` from the system's source of chance.
