@@ -95,27 +95,24 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax, now: T
     if planted::armed(Planted::DropNewest) && waiting.len() > 1 {
         return without_the_newest(lane, waiting, max, now);
     }
-    let (winners, ties) = winners(lane, waiting);
+    let (mut winners, ties) = winners(lane, waiting);
     let mut carried: Vec<Version> = winners.values().map(|(version, _)| *version).collect();
     carried.sort_unstable();
     carried.dedup();
     carried.truncate(max.0.max(1));
+    winners.retain(|_, (version, _)| carried.contains(version));
 
     let mut fold = Fold {
+        update: update(&winners, &carried, waiting),
         carried: carried.iter().map(|version| version.arrival).collect(),
         ties,
         ends_doubt: lane.doubt_is_over(now),
         ..Fold::default()
     };
-    fold.update = Update::with_capacity(winners.len());
-    let mut newest = Vec::with_capacity(winners.len());
-    for (leaf, (version, fact)) in winners {
-        if carried.contains(&version) {
-            fold.update.insert(leaf.clone(), fact.clone());
-            newest.push((leaf.clone(), version));
-        }
-    }
-    fold.versions.extend(newest);
+    let sent = winners.iter();
+    fold.versions = sent
+        .map(|(leaf, (version, _))| ((*leaf).clone(), *version))
+        .collect();
     for (leaf, version, fact) in lane.to_assert(now) {
         if fold.update.fact(leaf).is_none() {
             fold.update.insert(leaf.clone(), fact.clone());
@@ -128,11 +125,32 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax, now: T
     for candidate in waiting {
         if let Some(end) = end(|leaf| lane.of(leaf), candidate) {
             fold.stale.push((candidate.version.arrival, end));
+        } else if fold.update.is(candidate.update) {
+            // All of it is sent, and nothing else.
+            fold.over.push((candidate.version.arrival, End::Delivered));
         } else if let Some(end) = end(after, candidate) {
             fold.over.push((candidate.version.arrival, end));
         }
     }
     fold
+}
+
+/// What is sent. Mostly that is one entry and all of it, and then it is that entry's own.
+fn update(
+    winners: &LiteMap<&Leaf, Winner<'_>>,
+    carried: &[Version],
+    waiting: &[Candidate<'_>],
+) -> Update {
+    if let [only] = carried
+        && let Some(candidate) = waiting.iter().find(|waiting| waiting.version == *only)
+        && candidate.update.len() == winners.len()
+    {
+        return candidate.update.clone();
+    }
+    let facts = winners.iter();
+    facts
+        .map(|(leaf, (_, fact))| ((*leaf).clone(), (*fact).clone()))
+        .collect()
 }
 
 /// A planted bug: the newest entry ends as delivered and is not sent.

@@ -263,18 +263,12 @@ impl Mapping {
     }
 
     fn update(&self, input: &Reading<'_>, faults: &mut Vec<Fault>) -> Update {
-        let mut update = Update::with_capacity(self.lines.len());
-        for line in &self.lines {
-            let fact = line
-                .rule
-                .plan
-                .read(input)
-                .and_then(|reading| contract::fact(line.form, reading));
-            if let Some(Some(fact)) = noted(faults, &line.leaf, fact) {
-                update.insert(line.leaf.clone(), fact);
-            }
-        }
-        update
+        let stated = self.lines.iter().filter_map(|line| {
+            let reading = line.rule.plan.read(input);
+            let fact = reading.and_then(|reading| contract::fact(line.form, reading));
+            Some((line.leaf.clone(), noted(faults, &line.leaf, fact)??))
+        });
+        stated.collect()
     }
 
     /// What of an update is news, where the event says what the customer was before. A facet goes whole or not at all;

@@ -4,14 +4,13 @@
 //! everybody or one customer only is told apart by a retrieve; a customer who is gone is looked up once more; and a line
 //! of the address that Imprint kept although it was cleared is sent once more as the empty text.
 
-use serde_json::Value;
-
 use super::condition::News;
 use super::rules::Rules;
 use crate::fold::{Fold, FoldMax, fold};
-use crate::imprint::clearing::AddressClearing;
+use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{
-    Cause, Customer, Echo, Found, ImprintId, Leaf, Outcome, PartnerId, Request, told_apart,
+    Cause, Customer, Echo, Fact, Found, ImprintId, Leaf, Outcome, PartnerId, Request, Update,
+    told_apart,
 };
 use crate::outbox::{ClaimedLane, EntryId, LaneKey, Pair, WaitingEntry};
 use crate::time::Timestamp;
@@ -213,10 +212,17 @@ impl Flight {
 
     /// Asks that the lines that were cleared and still stand be emptied.
     fn insist(&mut self, customer: ImprintId, echo: Echo) -> Step {
-        let emptied = |leaf: &Leaf| (leaf.clone(), Value::String(String::new()));
+        let cleared = echo
+            .standing
+            .iter()
+            .map(|leaf| (leaf.clone(), Fact::Cleared));
+        let clearing = Clearing {
+            address: AddressClearing::Empty,
+            ..Clearing::default()
+        };
         let request = Request {
             customer,
-            body: echo.standing.iter().map(emptied).collect(),
+            body: cleared.collect::<Update>().body(clearing),
             cleared: echo.standing.clone(),
         };
         self.asked = Asked::Insist(echo);

@@ -5,21 +5,33 @@ use std::fmt;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
-use super::Leaf;
+use super::clearing::Clearing;
+use super::update::Fact;
+use super::{Leaf, Update};
 
-/// What a request says, leaf by leaf, in the order of the leaves.
+/// What a request says, leaf by leaf, in the order of the leaves: facts as they are stated, and what stands for cleared ones.
 #[derive(Clone, Default, PartialEq)]
-pub struct Body(Vec<(Leaf, Value)>);
+pub struct Body {
+    facts: Update,
+    clearing: Clearing,
+}
 
 impl Body {
+    pub(super) const fn new(facts: Update, clearing: Clearing) -> Self {
+        Self { facts, clearing }
+    }
+
     /// Whether it says nothing.
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
     }
 
     /// What it says of each leaf.
     pub fn iter(&self) -> impl Iterator<Item = (&Leaf, &Value)> {
-        self.0.iter().map(|(leaf, value)| (leaf, value))
+        self.facts.iter().filter_map(|(leaf, fact)| match fact {
+            Fact::Set(value) => Some((leaf, value)),
+            Fact::Cleared => Some((leaf, self.clearing.value(leaf)?)),
+        })
     }
 
     /// The JSON object that is sent.
@@ -41,21 +53,12 @@ impl fmt::Debug for Body {
     }
 }
 
-impl FromIterator<(Leaf, Value)> for Body {
-    fn from_iter<I: IntoIterator<Item = (Leaf, Value)>>(from: I) -> Self {
-        let from = from.into_iter();
-        let (_, most) = from.size_hint();
-        let mut said = Vec::with_capacity(most.unwrap_or_default());
-        said.extend(from);
-        said.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Self(said)
-    }
-}
-
 impl Serialize for Body {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut said = Vec::with_capacity(self.facts.len());
+        said.extend(self.iter());
         let level = Level {
-            said: &self.0,
+            said: &said,
             depth: 0,
         };
         level.serialize(serializer)
@@ -64,7 +67,7 @@ impl Serialize for Body {
 
 /// Leaves that are inside the same object, so many keys deep.
 struct Level<'a> {
-    said: &'a [(Leaf, Value)],
+    said: &'a [(&'a Leaf, &'a Value)],
     depth: usize,
 }
 
@@ -118,8 +121,8 @@ mod tests {
         let said = paths
             .iter()
             .rev()
-            .map(|path| (Leaf::parse(path).unwrap(), json!(path)));
-        let body: Body = said.collect();
+            .map(|path| (Leaf::parse(path).unwrap(), Fact::from_value(json!(path))));
+        let body = said.collect::<Update>().body(Clearing::default());
         let object = Value::Object(body.to_object());
         for path in Leaf::paths() {
             let pointer = format!("/{}", path.replace('.', "/"));

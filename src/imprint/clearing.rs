@@ -39,15 +39,16 @@ pub enum AddressClearing {
 
 impl Clearing {
     /// What stands for a cleared leaf; `None` where nothing does.
-    pub(super) fn value(self, leaf: &Leaf) -> Option<Value> {
-        let empty = || Some(Value::String(String::new()));
+    pub(super) fn value(self, leaf: &Leaf) -> Option<&'static Value> {
         match (leaf.facet(), self.address, self.fields) {
-            (Facet::Address, AddressClearing::Empty, _) => empty(),
+            (Facet::Address, AddressClearing::Empty, _) => Some(&EMPTY),
             (Facet::Address, AddressClearing::Verify | AddressClearing::Omit, _) => None,
             (_, _, FieldClearing::Omit) => None,
-            (_, _, FieldClearing::Null) => Some(Value::Null),
-            (_, _, FieldClearing::Empty) if leaf.kind() == LeafKind::Text => empty(),
+            (_, _, FieldClearing::Null) => Some(&Value::Null),
+            (_, _, FieldClearing::Empty) if leaf.kind() == LeafKind::Text => Some(&EMPTY),
             (_, _, FieldClearing::Empty) => None,
         }
     }
 }
+
+static EMPTY: Value = Value::String(String::new());

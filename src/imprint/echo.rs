@@ -137,7 +137,8 @@ fn is_empty(echoed: Option<&RawValue>) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::super::ImprintId;
+    use super::super::clearing::{Clearing, FieldClearing};
+    use super::super::{Fact, ImprintId, Update};
     use super::*;
 
     fn request(sent: &Value) -> Request {
@@ -154,10 +155,14 @@ mod tests {
         }
         let said = said
             .into_iter()
-            .map(|(path, value)| (Leaf::parse(&path).unwrap(), value.clone()));
+            .map(|(path, value)| (Leaf::parse(&path).unwrap(), Fact::from_value(value.clone())));
+        let clearing = Clearing {
+            fields: FieldClearing::Null,
+            ..Clearing::default()
+        };
         Request {
             customer: ImprintId::parse("CUST-1").unwrap(),
-            body: said.collect(),
+            body: said.collect::<Update>().body(clearing),
             cleared: vec![Leaf::parse("street_line2").unwrap()],
         }
     }

@@ -4,6 +4,7 @@
 //! cannot be named, so nothing that Imprint does not know can be sent.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -105,8 +106,8 @@ pub struct Leaf(Place);
 enum Place {
     /// An index into [`LEAVES`].
     Known(u8),
-    /// The path of a key of `metadata`.
-    Metadata(Box<str>),
+    /// The path of a key of `metadata`; shared, because every event of a mapping names the same ones.
+    Metadata(Arc<str>),
 }
 
 impl Leaf {

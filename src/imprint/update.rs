@@ -3,6 +3,7 @@
 //! A leaf that Imprint does not know cannot be named, so nothing that it does not know can be sent.
 
 use std::fmt;
+use std::sync::Arc;
 
 use litemap::LiteMap;
 use serde::de::{MapAccess, Visitor};
@@ -54,22 +55,25 @@ impl fmt::Debug for Fact {
 
 /// The facts to set on one Imprint customer, at most one a leaf.
 ///
-/// Serialised as an object of leaf to value, null for cleared; this is the form the store keeps.
+/// Serialised as an object of leaf to value, null for cleared; this is the form the store keeps. A copy shares the facts:
+/// what one event states goes through fold and request as it came.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Update(LiteMap<Leaf, Fact>);
+pub struct Update(Arc<LiteMap<Leaf, Fact>>);
 
 impl Update {
-    /// Nothing, with room for so many facts.
-    pub fn with_capacity(facts: usize) -> Self {
-        Self(LiteMap::with_capacity(facts))
-    }
-
     /// States a fact; what was stated of that leaf before is replaced.
     pub fn insert(&mut self, leaf: Leaf, fact: Fact) {
-        // Mostly they come in order: then no place has to be looked for.
-        if let Some((leaf, fact)) = self.0.try_append(leaf, fact) {
-            self.0.insert(leaf, fact);
-        }
+        put(Arc::make_mut(&mut self.0), leaf, fact);
+    }
+
+    /// Whether this is the other one or a copy of it, and not only the same.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// How many facts are stated.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// What is stated, in the order of the leaves.
@@ -94,14 +98,7 @@ impl Update {
 
     /// What a request says to have Imprint take the facts.
     pub fn body(&self, clearing: Clearing) -> Body {
-        let said = self.iter().filter_map(|(leaf, fact)| {
-            let value = match fact {
-                Fact::Set(value) => value.clone(),
-                Fact::Cleared => clearing.value(leaf)?,
-            };
-            Some((leaf.clone(), value))
-        });
-        said.collect()
+        Body::new(self.clone(), clearing)
     }
 
     /// The lines of the address that are cleared.
@@ -131,21 +128,34 @@ impl Update {
     /// The same without the flat address.
     #[must_use]
     pub fn without_address(mut self) -> Self {
-        self.0.retain(|leaf, _| leaf.facet() != Facet::Address);
+        Arc::make_mut(&mut self.0).retain(|leaf, _| leaf.facet() != Facet::Address);
         self
     }
 }
 
 impl FromIterator<(Leaf, Fact)> for Update {
     fn from_iter<I: IntoIterator<Item = (Leaf, Fact)>>(facts: I) -> Self {
-        Self(facts.into_iter().collect())
+        let facts = facts.into_iter();
+        let (least, most) = facts.size_hint();
+        let mut stated = LiteMap::with_capacity(most.unwrap_or(least));
+        for (leaf, fact) in facts {
+            put(&mut stated, leaf, fact);
+        }
+        Self(Arc::new(stated))
+    }
+}
+
+fn put(stated: &mut LiteMap<Leaf, Fact>, leaf: Leaf, fact: Fact) {
+    // Mostly they come in order: then no place has to be looked for.
+    if let Some((leaf, fact)) = stated.try_append(leaf, fact) {
+        stated.insert(leaf, fact);
     }
 }
 
 impl Serialize for Update {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (leaf, fact) in &self.0 {
+        for (leaf, fact) in self.iter() {
             match fact {
                 Fact::Set(value) => map.serialize_entry(leaf, value)?,
                 Fact::Cleared => map.serialize_entry(leaf, &Value::Null)?,
@@ -172,11 +182,11 @@ impl<'de> Visitor<'de> for Facts {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Update, A::Error> {
-        let mut update = Update::with_capacity(LEAVES_USUAL);
+        let mut stated = LiteMap::with_capacity(LEAVES_USUAL);
         while let Some((leaf, value)) = map.next_entry()? {
-            update.insert(leaf, Fact::from_value(value));
+            put(&mut stated, leaf, Fact::from_value(value));
         }
-        Ok(update)
+        Ok(Update(Arc::new(stated)))
     }
 }
 

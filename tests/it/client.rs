@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use imprint_bridge::imprint::clearing::Clearing;
 use imprint_bridge::imprint::client::{Client, Credential, Scheme, tls};
 use imprint_bridge::imprint::{
-    Cause, Echo, ImprintId, Leaf, Outcome, Partner as _, Rejection, Request,
+    Cause, Echo, Fact, ImprintId, Leaf, Outcome, Partner as _, Rejection, Request, Update,
 };
 use imprint_bridge::time::Clock;
 use rustls::pki_types::pem::PemObject as _;
@@ -48,9 +49,11 @@ async fn deliver(client: &Client, customer: &str) -> Outcome {
 }
 
 async fn deliver_within(client: &Client, customer: &str, deadline: Duration) -> Outcome {
-    let body = [(Leaf::parse("city").unwrap(), json!("Reno"))]
-        .into_iter()
-        .collect();
+    let city = (
+        Leaf::parse("city").unwrap(),
+        Fact::from_value(json!("Reno")),
+    );
+    let body = Update::from_iter([city]).body(Clearing::default());
     let customer = ImprintId::parse(customer).unwrap();
     let request = Request {
         customer,
