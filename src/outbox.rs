@@ -310,8 +310,8 @@ pub trait Outbox: Send + Sync + fmt::Debug {
     fn record(&self, act: Act) -> Answer<'_, ()>;
     /// At most `max` lines of the record after the one numbered `after`.
     fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>>;
-    /// Forgets the receipts of entries from this number on that ended before this moment. Looks at [`LOOK_MAX`] of them, and
-    /// says where to go on; `None` when that was the last.
+    /// Forgets the receipts of entries from this number on that ended before this moment, but never the newest one's, whose
+    /// number the next one follows. Looks at [`LOOK_MAX`] of them, and says where to go on; `None` when that was the last.
     fn retire(&self, from: EntryId, before: Timestamp) -> Answer<'_, Option<EntryId>>;
     /// How much is in the store; kept by counting, never by scanning.
     fn depth(&self) -> Answer<'_, Depth>;

@@ -29,6 +29,7 @@ mod append;
 mod claim;
 mod copy;
 mod desk;
+mod lane;
 mod lock;
 mod note;
 mod open;

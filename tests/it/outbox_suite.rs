@@ -262,6 +262,47 @@ async fn a_batch_with_a_conflict_is_not_kept_at_all() {
     }
 }
 
+/// O02: neither a conflict nor a repetition makes anything due for the customer that it names this time.
+#[tokio::test]
+async fn what_is_not_kept_leaves_nothing_to_claim() {
+    for (engine, outbox, _folder) in engines() {
+        append(&*outbox, &[entry("a", "CUST-1", 1)]).await;
+        let mut other = entry("a", "CUST-2", 1);
+        let repeated = append(&*outbox, &[other.clone()]).await;
+        assert!(repeated[0].duplicate, "{engine}");
+        other.digest = Digest([8; 16]);
+        let refused = outbox.append(vec![other]).await.unwrap();
+        assert_eq!(refused, Appended::Conflict(vec![0]), "{engine}");
+        let claimed = claim_one(&*outbox).await;
+        assert_eq!(claimed.key, key("CUST-1"), "{engine}");
+        // A customer of whom nothing was kept is a new one.
+        append(&*outbox, &[entry("b", "CUST-2", 1)]).await;
+        assert_eq!(claim_one(&*outbox).await.key, key("CUST-2"), "{engine}");
+    }
+}
+
+/// A number orders facts for ever, so none is given twice, whatever was forgotten.
+#[tokio::test]
+async fn the_newest_receipt_is_never_forgotten() {
+    for (engine, outbox, _folder) in engines() {
+        let both = [entry("a", "CUST-1", 1), entry("b", "CUST-1", 2)];
+        let kept = append(&*outbox, &both).await;
+        let claimed = claim_one(&*outbox).await;
+        let endings = kept.iter().map(|kept| (kept.entry, Ending::Delivered));
+        let settlement = settlement(&claimed, endings.collect(), NOW);
+        outbox.settle(settlement).await.unwrap();
+        let later = NOW.after(Duration::from_secs(1));
+        outbox.retire(EntryId(0), later).await.unwrap();
+        let again = append(&*outbox, &both).await;
+        assert_eq!(
+            (again[0].duplicate, again[1].duplicate),
+            (false, true),
+            "{engine}"
+        );
+        assert!(again[0].entry > kept[1].entry, "{engine}");
+    }
+}
+
 /// O15
 #[tokio::test]
 async fn the_same_id_of_another_source_is_another_event() {

@@ -123,10 +123,12 @@ impl Tables {
             self.pairs.retain(|_, pair| pair.confirmed_at >= before);
             return None;
         };
+        let newest = self.last;
         let is_old = |entry: &EntryId, receipt: &Receipt| {
             let is_over = receipt.state != State::Parked && receipt.state.is_settled();
             let is_past = receipt.settled_at.is_some_and(|at| at < before);
-            (from..=last).contains(entry) && is_over && is_past
+            // The newest one stays, as in every engine.
+            (from..=last).contains(entry) && *entry < newest && is_over && is_past
         };
         self.entries
             .retain(|entry, row| !is_old(entry, &row.receipt));

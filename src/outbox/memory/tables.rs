@@ -25,7 +25,7 @@ pub(super) struct Tables {
     doubted: HashSet<LaneId>,
     sent_to: EntryId,
     /// The last number that was given: none is ever given again.
-    last: EntryId,
+    pub(super) last: EntryId,
 }
 
 #[derive(Debug)]

@@ -4,16 +4,13 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::claim::{IMPRINT, PARTNER, low};
+use super::lane::{Entrance, Lane};
 use super::writer::Counts;
 use crate::event::{Attribute, Identity};
 use crate::imprint::{Customer, PartnerId};
 use crate::outbox::{
-    Appended, Arrival, Digest, EntryId, Kept, LaneKey, NewEntry, ParkReason, Priority, State,
-    Stated,
+    Appended, Arrival, Digest, EntryId, Kept, LaneKey, NewEntry, ParkReason, State, Stated,
 };
-use crate::time::Timestamp;
-
 /// What room facts are given to be written into before they need more.
 const FACTS_BYTES_USUAL: usize = 1024;
 
@@ -31,45 +28,35 @@ pub(super) fn append(
     batch: &[NewEntry],
     counts: &mut Counts,
 ) -> rusqlite::Result<Appended> {
-    let found: Vec<Option<Found>> = batch
-        .iter()
-        .map(|new| lookup(connection, &new.identity))
-        .collect::<rusqlite::Result<_>>()?;
+    // An event that comes alone is in conflict only with what is there, and that shows when it is kept.
+    if batch.len() > 1 {
+        let conflicts = conflicts(connection, batch)?;
+        if !conflicts.is_empty() {
+            return Ok(Appended::Conflict(conflicts));
+        }
+    }
+    let mut kept = Vec::with_capacity(batch.len());
+    for (place, new) in batch.iter().enumerate() {
+        match keep(connection, new, counts)? {
+            Some(new) => kept.push(new),
+            None => return Ok(Appended::Conflict(vec![place])),
+        }
+    }
+    Ok(Appended::Kept(kept))
+}
+
+/// The places in a batch that say something else than what is there, or stands before them, under the same identity.
+fn conflicts(connection: &Connection, batch: &[NewEntry]) -> rusqlite::Result<Vec<usize>> {
     let mut first: HashMap<&Identity, Digest> = HashMap::new();
     let mut conflicts = Vec::new();
-    for (place, (new, found)) in batch.iter().zip(&found).enumerate() {
+    for (place, new) in batch.iter().enumerate() {
+        let found = lookup(connection, &new.identity)?;
         let kept = found.map_or(new.digest, |found| found.digest);
         if *first.entry(&new.identity).or_insert(kept) != new.digest {
             conflicts.push(place);
         }
     }
-    if !conflicts.is_empty() {
-        return Ok(Appended::Conflict(conflicts));
-    }
-    let mut added: HashMap<&Identity, Kept> = HashMap::new();
-    let mut kept = Vec::with_capacity(batch.len());
-    for (new, found) in batch.iter().zip(&found) {
-        let earlier = found.map(|found| Kept {
-            entry: found.entry,
-            state: found.state,
-            duplicate: true,
-        });
-        let earlier = earlier.or_else(|| {
-            added.get(&new.identity).map(|kept| Kept {
-                duplicate: true,
-                ..*kept
-            })
-        });
-        kept.push(match earlier {
-            Some(earlier) => earlier,
-            None => {
-                let fresh = keep(connection, new, counts)?;
-                added.insert(&new.identity, fresh);
-                fresh
-            }
-        });
-    }
-    Ok(Appended::Kept(kept))
+    Ok(conflicts)
 }
 
 fn lookup(connection: &Connection, identity: &Identity) -> rusqlite::Result<Option<Found>> {
@@ -81,21 +68,29 @@ fn lookup(connection: &Connection, identity: &Identity) -> rusqlite::Result<Opti
         .optional()
 }
 
-fn keep(connection: &Connection, new: &NewEntry, counts: &mut Counts) -> rusqlite::Result<Kept> {
+/// Keeps one event, or finds that it is there already; `None` where it is there with other content, and nothing was written.
+fn keep(
+    connection: &Connection,
+    new: &NewEntry,
+    counts: &mut Counts,
+) -> rusqlite::Result<Option<Kept>> {
     let now = new.accepted_at;
-    let (state, lane) = match &new.arrival {
+    let (state, entrance) = match &new.arrival {
         Arrival::Ignore => (State::Ignored, None),
-        Arrival::Park(stated, _) => (State::Parked, Some(lane(connection, &key(stated), now)?)),
+        Arrival::Park(stated, _) => (State::Parked, Some((key(stated), Entrance::Parked))),
         Arrival::Wait(stated) => {
-            let lane = enter_lane(connection, &key(stated), new.priority, now)?;
-            (State::Waiting, Some(lane))
+            let entrance = Entrance::Waiting(new.priority, now);
+            (State::Waiting, Some((key(stated), entrance)))
         }
     };
+    let lane = entrance
+        .map(|(key, entrance)| Lane::of(connection, &key, entrance))
+        .transpose()?;
     let settled_at = state.is_settled().then_some(now.as_millis());
-    connection
+    let inserted = connection
         .prepare_cached(
             "INSERT INTO entry (source, ce_source, event_id, event_type, digest, lane, accepted_at, state, settled_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (source, event_id, ce_source) DO NOTHING",
         )?
         .execute(params![
             new.identity.source.as_str(),
@@ -103,18 +98,29 @@ fn keep(connection: &Connection, new: &NewEntry, counts: &mut Counts) -> rusqlit
             new.identity.id.as_str(),
             new.event_type.as_str(),
             new.digest.0,
-            lane,
-            new.accepted_at.as_millis(),
+            lane.map(|lane| lane.id),
+            now.as_millis(),
             code(state),
             settled_at,
         ])?;
+    if inserted == 0 {
+        lane.map_or(Ok(()), |lane| lane.leave(connection))?;
+        let found = lookup(connection, &new.identity)?;
+        let same = found.filter(|found| found.digest == new.digest);
+        return Ok(same.map(|found| Kept {
+            entry: found.entry,
+            state: found.state,
+            duplicate: true,
+        }));
+    }
     let entry = connection.last_insert_rowid();
-    keep_payload(connection, (entry, lane), new, counts)?;
-    Ok(Kept {
+    lane.map_or(Ok(()), |lane| lane.enter(connection))?;
+    keep_payload(connection, (entry, lane.map(|lane| lane.id)), new, counts)?;
+    Ok(Some(Kept {
         entry: EntryId(entry.unsigned_abs()),
         state,
         duplicate: false,
-    })
+    }))
 }
 
 /// Keeps what an event states, as long as it is not over.
@@ -164,78 +170,6 @@ pub(super) fn key(stated: &Stated) -> LaneKey {
             LaneKey::Imprint(imprint.clone())
         }
         Customer::Partner(partner) => LaneKey::Partner(partner.clone()),
-    }
-}
-
-/// The lane of `key`, made if there is none, in which something waits from now on: due now, unless it rests.
-///
-/// A look and one plain write, and no write at all where something live waits already: an upsert that returns what it did
-/// keeps a journal of its own for every row.
-pub(super) fn enter_lane(
-    connection: &Connection,
-    key: &LaneKey,
-    priority: Priority,
-    now: Timestamp,
-) -> rusqlite::Result<i64> {
-    let (kind, canonical, received) = spelled(key);
-    let low = low(priority);
-    let found = connection
-        .prepare_cached(
-            "SELECT id, idle OR due_at IS NULL, low FROM lane WHERE kind = ?1 AND customer = ?2",
-        )?
-        .query_row(params![kind, canonical], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?))
-        })
-        .optional()?;
-    match found {
-        None => {
-            connection
-                .prepare_cached(
-                    "INSERT INTO lane (kind, customer, received, due_at, low) VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute(params![kind, canonical, received, now.as_millis(), low])?;
-            Ok(connection.last_insert_rowid())
-        }
-        Some((lane, true, _)) => {
-            connection
-                .prepare_cached("UPDATE lane SET low = ?2, due_at = ?3, idle = 0 WHERE id = ?1")?
-                .execute(params![lane, low, now.as_millis()])?;
-            Ok(lane)
-        }
-        Some((lane, false, before)) => {
-            if low < before {
-                connection
-                    .prepare_cached("UPDATE lane SET low = ?2 WHERE id = ?1")?
-                    .execute(params![lane, low])?;
-            }
-            Ok(lane)
-        }
-    }
-}
-
-/// The lane of `key`, made if there is none; nothing waits in it because of this.
-fn lane(connection: &Connection, key: &LaneKey, now: Timestamp) -> rusqlite::Result<i64> {
-    let (kind, canonical, _) = spelled(key);
-    let found = connection
-        .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer = ?2")?
-        .query_row(params![kind, canonical], |row| row.get(0))
-        .optional()?;
-    if let Some(lane) = found {
-        return Ok(lane);
-    }
-    let lane = enter_lane(connection, key, Priority::Low, now)?;
-    connection.execute(
-        "UPDATE lane SET due_at = NULL, idle = 1 WHERE id = ?1",
-        [lane],
-    )?;
-    Ok(lane)
-}
-
-/// The kind of a lane, the spelling that finds it, and the one that was received.
-fn spelled(key: &LaneKey) -> (i64, String, &str) {
-    match key {
-        LaneKey::Imprint(imprint) => (IMPRINT, imprint.canonical(), imprint.as_str()),
-        LaneKey::Partner(partner) => (PARTNER, partner.as_str().to_owned(), partner.as_str()),
     }
 }
 

@@ -32,15 +32,11 @@ pub(super) struct Flights {
     pub(super) sent_to: EntryId,
 }
 
-/// A lane's row, before what waits in it is read.
-struct LaneRow {
+/// A lane that is due.
+#[derive(Clone, Copy)]
+struct DueLane {
     lane: LaneId,
-    kind: i64,
-    received: String,
     due: Timestamp,
-    trials: Trials,
-    unfold_to: Option<u64>,
-    versions: Option<Vec<u8>>,
 }
 
 /// Claims up to `max` lanes that are due and not in flight, those with something live in them first.
@@ -56,12 +52,12 @@ pub(super) fn claim(
     let mut claim = Claim::default();
     for priority in [Priority::Live, Priority::Low] {
         let room = max.saturating_sub(claim.lanes.len());
-        let (rows, next_due) = due(connection, flights, (priority, now), (room, pick))?;
+        let (due, next_due) = due(connection, flights, (priority, now), room)?;
         claim.next_due = claim.next_due.into_iter().chain(next_due).min();
-        for row in rows {
+        for due in due {
             claim
                 .lanes
-                .push(read_lane(connection, row, (flights, recent))?);
+                .push(read_lane(connection, due.lane, (flights, recent))?);
         }
     }
     Ok(claim)
@@ -75,56 +71,64 @@ fn probe(
     (max, pick): (usize, Pick),
 ) -> rusqlite::Result<Claim> {
     let mut claim = Claim::default();
-    let mut rows = Vec::new();
+    let mut found = Vec::new();
     for priority in [Priority::Live, Priority::Low] {
-        let (due, next_due) = due(connection, flights, (priority, now), (PROBE_WINDOW, pick))?;
+        let (due, next_due) = due(connection, flights, (priority, now), PROBE_WINDOW)?;
         claim.next_due = claim.next_due.into_iter().chain(next_due).min();
-        rows.extend(due);
+        found.extend(due);
     }
-    rows.sort_unstable_by_key(|row: &LaneRow| (row.due, row.lane));
-    pick.sort(&mut rows, |row| row.trials.failures);
-    let rest = rows.split_off(max.min(rows.len()));
+    found.sort_unstable_by_key(|due| (due.due, due.lane));
+    let failures = found
+        .iter()
+        .map(|due| failures(connection, due.lane))
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut found: Vec<_> = found.into_iter().zip(failures).collect();
+    pick.sort(&mut found, |(_, failures)| *failures);
+    let rest = found.split_off(max.min(found.len()));
     claim.next_due = claim
         .next_due
         .into_iter()
-        .chain(rest.iter().map(|row| row.due))
+        .chain(rest.iter().map(|(due, _)| due.due))
         .min();
-    for row in rows {
+    for (due, _) in found {
         claim
             .lanes
-            .push(read_lane(connection, row, (flights, recent))?);
+            .push(read_lane(connection, due.lane, (flights, recent))?);
     }
     Ok(claim)
 }
 
-/// The lanes of one priority that are to be claimed, and when the next one is due.
+fn failures(connection: &Connection, lane: LaneId) -> rusqlite::Result<u32> {
+    connection
+        .prepare_cached("SELECT failures FROM lane WHERE id = ?1")?
+        .query_row([lane.0], |row| row.get(0))
+}
+
+/// The lanes of one priority that are due, and when the next one is.
 fn due(
     connection: &Connection,
     flights: &Flights,
     (priority, now): (Priority, Timestamp),
-    (max, pick): (usize, Pick),
-) -> rusqlite::Result<(Vec<LaneRow>, Option<Timestamp>)> {
-    let window = match pick {
-        Pick::LongestDue => max,
-        Pick::LeastFailed(_) => max.max(PROBE_WINDOW),
-    };
-    // Lanes in flight are still due: skipping all of them costs that many rows at most.
-    let limit = window.saturating_add(flights.lanes.len()).saturating_add(1);
+    max: usize,
+) -> rusqlite::Result<(Vec<DueLane>, Option<Timestamp>)> {
+    // Lanes in flight are still due: skipping all of them costs that many lines of the index at most.
+    let limit = max.saturating_add(flights.lanes.len()).saturating_add(1);
     let mut free = connection
         .prepare_cached(
-            "SELECT id, kind, received, due_at, failures, spent, tried_at, unfold_to, versions FROM lane
-             WHERE low = ?1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2",
+            "SELECT id, due_at FROM lane WHERE low = ?1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2",
         )?
-        .query_map(params![low(priority), limit], lane_row)?
-        .filter(|row| {
-            let is_in_flight = |row: &LaneRow| flights.lanes.contains(&row.lane);
-            !row.as_ref().is_ok_and(is_in_flight) || planted::armed(Planted::JumpTheLane)
+        .query_map(params![low(priority), limit], |row| {
+            let due = Timestamp::from_millis(row.get(1)?);
+            Ok(DueLane { lane: LaneId(row.get(0)?), due })
+        })?
+        .filter(|due| {
+            let is_in_flight = |due: &DueLane| flights.lanes.contains(&due.lane);
+            !due.as_ref().is_ok_and(is_in_flight) || planted::armed(Planted::JumpTheLane)
         })
-        .take(window.saturating_add(1))
+        .take(max.saturating_add(1))
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    let later = free.split_off(free.partition_point(|row| row.due <= now));
-    pick.sort(&mut free, |row| row.trials.failures);
-    let next_due = free.get(max).or_else(|| later.first()).map(|row| row.due);
+    let later = free.split_off(free.partition_point(|due| due.due <= now));
+    let next_due = free.get(max).or_else(|| later.first()).map(|due| due.due);
     free.truncate(max);
     Ok((free, next_due))
 }
@@ -137,53 +141,46 @@ pub(super) const fn low(priority: Priority) -> i64 {
     }
 }
 
-fn lane_row(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
-    Ok(LaneRow {
-        lane: LaneId(row.get(0)?),
-        kind: row.get(1)?,
-        received: row.get(2)?,
-        due: Timestamp::from_millis(row.get(3)?),
-        trials: Trials {
-            failures: row.get(4)?,
-            spent: row.get(5)?,
-            tried_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
-        },
-        unfold_to: row.get(7)?,
-        versions: row.get(8)?,
-    })
-}
-
 fn read_lane(
     connection: &Connection,
-    row: LaneRow,
+    lane: LaneId,
     (flights, recent): (&Flights, &mut Recent),
 ) -> rusqlite::Result<ClaimedLane> {
-    let versions = match row.versions {
-        Some(kept) => serde_json::from_slice(&kept).ok(),
+    let mut claimed = connection
+        .prepare_cached(
+            "SELECT kind, received, failures, spent, tried_at, unfold_to, versions FROM lane WHERE id = ?1",
+        )?
+        .query_row([lane.0], |row| claimed(lane, row))?;
+    claimed.perhaps_sent_to = flights.doubted.contains(&lane).then_some(flights.sent_to);
+    (claimed.waiting, claimed.unreadable) =
+        waiting(connection, lane, claimed.key.as_ref(), recent)?;
+    if let Some(key) = &claimed.key {
+        claimed.known = known(connection, key, &claimed.waiting)?;
+    }
+    Ok(claimed)
+}
+
+/// A lane's row, before what waits in it is read.
+fn claimed(lane: LaneId, row: &Row<'_>) -> rusqlite::Result<ClaimedLane> {
+    let trials = Trials {
+        failures: row.get(2)?,
+        spent: row.get(3)?,
+        tried_at: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
+    };
+    let versions = match row.get_ref(6)?.as_blob_or_null()? {
+        Some(kept) => serde_json::from_slice(kept).ok(),
         None => Some(LaneVersions::default()),
     };
     // What cannot be read is never guessed: without its versions a lane could send facts that are overtaken.
-    let key = versions
-        .is_some()
-        .then(|| lane_key(row.kind, &row.received))
-        .flatten();
-    let (waiting, unreadable) = waiting(connection, row.lane, key.as_ref(), recent)?;
-    let known = key
-        .as_ref()
-        .map_or(Ok(Vec::new()), |key| known(connection, key, &waiting))?;
+    let key = match versions.is_some() {
+        true => lane_key(row.get(0)?, row.get_ref(1)?.as_str()?),
+        false => None,
+    };
     Ok(ClaimedLane {
-        lane: row.lane,
         key,
         versions: versions.unwrap_or_default(),
-        trials: row.trials,
-        unfold_to: row.unfold_to.map(EntryId),
-        perhaps_sent_to: flights
-            .doubted
-            .contains(&row.lane)
-            .then_some(flights.sent_to),
-        waiting,
-        known,
-        unreadable,
+        unfold_to: row.get::<_, Option<u64>>(5)?.map(EntryId),
+        ..ClaimedLane::empty(lane, trials)
     })
 }
 

@@ -2,8 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::append::{code, enter_lane, key};
+use super::append::{code, key};
 use super::claim::lane_key;
+use super::lane::{Entrance, Lane};
 use super::receipt::{ENTRY, listed};
 use super::recent::Recent;
 use super::writer::Counts;
@@ -12,7 +13,7 @@ use crate::event::Version;
 use crate::fold::LaneVersions;
 use crate::imprint::{PartnerId, Update};
 use crate::outbox::{
-    Act, EntryId, Found, Inspection, LOOK_MAX, LaneId, Listing, Priority, Replay, State,
+    Act, EntryId, Found, Inspection, LOOK_MAX, LaneId, Listing, Priority, Replay, State, Stated,
 };
 use crate::planted::{self, Planted};
 use crate::time::Timestamp;
@@ -158,7 +159,11 @@ fn replay_one(connection: &Connection, replay: &Replay, now: Timestamp) -> rusql
         None => lane_key(kind, &received),
     };
     let lane = match key {
-        Some(key) => enter_lane(connection, &key, Priority::Low, now)?,
+        Some(key) => {
+            let lane = Lane::of(connection, &key, Entrance::Waiting(Priority::Low, now))?;
+            lane.enter(connection)?;
+            lane.id
+        }
         None => lane,
     };
     connection
@@ -171,20 +176,7 @@ fn replay_one(connection: &Connection, replay: &Replay, now: Timestamp) -> rusql
         .prepare_cached("UPDATE lane SET failures = 0, spent = 0, tried_at = NULL WHERE id = ?1")?
         .execute([lane])?;
     if let Some(stated) = &replay.stated {
-        let facts = serde_json::to_vec(&stated.update)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        connection
-            .prepare_cached(
-                "UPDATE waiting SET epoch = ?2, value = ?3, facts = ?4, partner = ?5, stated = ?6 WHERE entry = ?1",
-            )?
-            .execute(params![
-                replay.entry.0,
-                stated.epoch,
-                stated.value,
-                facts,
-                stated.customer.partner().map(PartnerId::as_str),
-                stated.customer.imprint().is_some(),
-            ])?;
+        restate(connection, replay.entry, stated)?;
     }
     if planted::armed(Planted::ReplayStale) {
         connection.execute(
@@ -199,6 +191,24 @@ fn replay_one(connection: &Connection, replay: &Replay, now: Timestamp) -> rusql
         .prepare_cached("UPDATE entry SET state = ?2, settled_at = NULL, lane = ?3 WHERE id = ?1")?
         .execute(params![replay.entry.0, code(State::Waiting), lane])?;
     Ok(true)
+}
+
+/// Has a waiting entry state what it comes to today.
+fn restate(connection: &Connection, entry: EntryId, stated: &Stated) -> rusqlite::Result<usize> {
+    let facts = serde_json::to_vec(&stated.update)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    connection
+        .prepare_cached(
+            "UPDATE waiting SET epoch = ?2, value = ?3, facts = ?4, partner = ?5, stated = ?6 WHERE entry = ?1",
+        )?
+        .execute(params![
+            entry.0,
+            stated.epoch,
+            stated.value,
+            facts,
+            stated.customer.partner().map(PartnerId::as_str),
+            stated.customer.imprint().is_some(),
+        ])
 }
 
 /// Ends parked entries for good, and forgets what was in them. Says which.

@@ -19,11 +19,12 @@ use crate::time::{self, Timestamp};
 const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The layout, step by step; a store remembers how many of the steps it has. A step is never changed, only followed.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
     include_str!("migrations/4.sql"),
+    include_str!("migrations/5.sql"),
 ];
 
 /// How much of the file SQLite keeps in memory, in KiB (negative, as SQLite wants it): the working set of the indexes
@@ -174,11 +175,9 @@ fn flights(connection: &Connection) -> rusqlite::Result<Flights> {
         )?
         .query_map([IN_FLIGHT_MAX], |row| row.get(0).map(LaneId))?
         .collect::<rusqlite::Result<_>>()?;
-    let sent_to = connection.query_row(
-        "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'entry'",
-        [],
-        |row| row.get(0).map(EntryId),
-    )?;
+    let sent_to = connection.query_row("SELECT coalesce(max(id), 0) FROM entry", [], |row| {
+        row.get(0).map(EntryId)
+    })?;
     Ok(Flights {
         doubted,
         sent_to,

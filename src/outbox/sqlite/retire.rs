@@ -25,7 +25,9 @@ pub(super) fn retire(
     };
     connection
         .prepare_cached(
-            "DELETE FROM entry WHERE id BETWEEN ?1 AND ?2 AND settled_at < ?3 AND state NOT IN (?4, ?5)",
+            // The newest one stays: the next number follows it.
+            "DELETE FROM entry WHERE id BETWEEN ?1 AND ?2 AND settled_at < ?3 AND state NOT IN (?4, ?5)
+                AND id < (SELECT max(id) FROM entry)",
         )?
         .execute(params![
             from.0,

@@ -1,10 +1,9 @@
 //! The SQL of settling: recording what came of a claimed lane.
 
-use std::collections::HashSet;
-
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::append::{code, enter_lane, reason_code};
+use super::append::{code, reason_code};
+use super::lane::{Entrance, Lane};
 use super::pair;
 use super::writer::Counts;
 use crate::outbox::{Ending, EntryId, LaneKey, Moved, Priority, Settlement, State};
@@ -16,12 +15,13 @@ pub(super) fn settle(
     settlement: &Settlement,
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<(EntryId, State)>> {
-    let mut attempted: HashSet<EntryId> = settlement.attempted.iter().copied().collect();
+    // At most as many as one request carries.
+    let mut attempted = settlement.attempted.clone();
     let mut settled = Vec::with_capacity(settlement.endings.len());
     for (entry, ending) in &settlement.endings {
         let was_attempted = attempted.contains(entry);
         if finish(connection, settlement, (*entry, was_attempted), ending)? {
-            attempted.remove(entry);
+            attempted.retain(|other| other != entry);
             settled.push((*entry, ending.state()));
             counts.waiting = counts.waiting.saturating_sub(1);
             counts.parked += u64::from(ending.state() == State::Parked);
@@ -81,7 +81,8 @@ fn go_on(connection: &Connection, settlement: &Settlement, moved: &Moved) -> rus
         Priority::Live
     };
     let key = LaneKey::Imprint(moved.to.clone());
-    let lane = enter_lane(connection, &key, priority, settlement.at)?;
+    let lane = Lane::of(connection, &key, Entrance::Waiting(priority, settlement.at))?;
+    lane.enter(connection)?;
     for entry in &moved.entries {
         for table in ["waiting", "entry"] {
             let id = if table == "entry" { "id" } else { "entry" };
@@ -89,7 +90,7 @@ fn go_on(connection: &Connection, settlement: &Settlement, moved: &Moved) -> rus
                 .prepare_cached(&format!(
                     "UPDATE {table} SET lane = ?2 WHERE {id} = ?1 AND lane = ?3"
                 ))?
-                .execute(params![entry.0, lane, settlement.lane.0])?;
+                .execute(params![entry.0, lane.id, settlement.lane.0])?;
         }
     }
     Ok(())
