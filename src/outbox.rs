@@ -14,6 +14,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -310,9 +311,11 @@ pub trait Outbox: Send + Sync + fmt::Debug {
     fn record(&self, act: Act) -> Answer<'_, ()>;
     /// At most `max` lines of the record after the one numbered `after`.
     fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>>;
-    /// Forgets the receipts of entries from this number on that ended before this moment, but never the newest one's, whose
-    /// number the next one follows. Looks at [`LOOK_MAX`] of them, and says where to go on; `None` when that was the last.
-    fn retire(&self, from: EntryId, before: Timestamp) -> Answer<'_, Option<EntryId>>;
+    /// Forgets the receipts of entries from this number on that ended before this span, which ends now, but never the
+    /// newest one's, whose number the next one follows. Looks at [`LOOK_MAX`] of them, and says where to go on; `None` when
+    /// that was the last, or when all of them were accepted in the span: so were all that follow.
+    fn retire(&self, from: EntryId, kept: RangeInclusive<Timestamp>)
+    -> Answer<'_, Option<EntryId>>;
     /// How much is in the store; kept by counting, never by scanning.
     fn depth(&self) -> Answer<'_, Depth>;
     /// The key under which contents are digested; made once, kept by the store.

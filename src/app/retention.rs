@@ -7,7 +7,7 @@ use crate::config;
 use crate::outbox::{Act, EntryId, Error, Listed, Listing, Outbox, State};
 use crate::time::{Clock, Timestamp};
 
-/// How often the whole store is gone through.
+/// How often old receipts are looked for.
 const EVERY: Duration = Duration::from_hours(1);
 /// How long everybody else may use the store between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -93,9 +93,9 @@ impl Retention {
     }
 
     async fn forget(&self) -> Result<(), Error> {
-        let before = self.before(self.receipts);
+        let kept = self.before(self.receipts)..=self.clock.now();
         let mut from = EntryId::default();
-        while let Some(next) = self.outbox.retire(from, before).await? {
+        while let Some(next) = self.outbox.retire(from, kept.clone()).await? {
             from = next;
             tokio::time::sleep(PAUSE).await;
         }

@@ -3,6 +3,7 @@
 //! It keeps nothing over a restart, so `serve` does not offer it.
 
 use std::future::ready;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -116,8 +117,12 @@ impl Outbox for MemoryOutbox {
         Box::pin(ready(Ok(())))
     }
 
-    fn retire(&self, from: EntryId, before: Timestamp) -> Answer<'_, Option<EntryId>> {
-        Box::pin(ready(Ok(self.tables().retire(from, before))))
+    fn retire(
+        &self,
+        from: EntryId,
+        kept: RangeInclusive<Timestamp>,
+    ) -> Answer<'_, Option<EntryId>> {
+        Box::pin(ready(Ok(self.tables().retire(from, &kept))))
     }
 
     fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>> {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -255,8 +256,12 @@ impl Outbox for SqliteOutbox {
         self.ask(|reply| Command::Record(Box::new(act), reply))
     }
 
-    fn retire(&self, from: EntryId, before: Timestamp) -> Answer<'_, Option<EntryId>> {
-        self.ask(|reply| Command::Retire(from, before, reply))
+    fn retire(
+        &self,
+        from: EntryId,
+        kept: RangeInclusive<Timestamp>,
+    ) -> Answer<'_, Option<EntryId>> {
+        self.ask(|reply| Command::Retire(from, kept, reply))
     }
 
     fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>> {

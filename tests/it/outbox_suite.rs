@@ -291,8 +291,16 @@ async fn the_newest_receipt_is_never_forgotten() {
         let endings = kept.iter().map(|kept| (kept.entry, Ending::Delivered));
         let settlement = settlement(&claimed, endings.collect(), NOW);
         outbox.settle(settlement).await.unwrap();
-        let later = NOW.after(Duration::from_secs(1));
-        outbox.retire(EntryId(0), later).await.unwrap();
+        let second = Duration::from_secs(1);
+        let young = NOW..=NOW.after(second);
+        let go_on = outbox.retire(EntryId(0), young).await.unwrap();
+        assert_eq!(go_on, None, "{engine}: all are younger");
+        // A clock that was wrong says nothing about what follows.
+        let ahead = Timestamp::from_millis(0)..=Timestamp::from_millis(NOW.as_millis() - 1);
+        let go_on = outbox.retire(EntryId(0), ahead).await.unwrap();
+        assert!(go_on.is_some(), "{engine}");
+        let old = NOW.after(second)..=NOW.after(2 * second);
+        outbox.retire(EntryId(0), old).await.unwrap();
         let again = append(&*outbox, &both).await;
         assert_eq!(
             (again[0].duplicate, again[1].duplicate),

@@ -1,5 +1,6 @@
 //! An outbox that keeps entries in a list, and fails when it is told to.
 
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard};
 
@@ -149,7 +150,11 @@ impl Outbox for Fake {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    fn retire(&self, _from: EntryId, _before: Timestamp) -> Answer<'_, Option<EntryId>> {
+    fn retire(
+        &self,
+        _from: EntryId,
+        _kept: RangeInclusive<Timestamp>,
+    ) -> Answer<'_, Option<EntryId>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 

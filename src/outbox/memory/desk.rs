@@ -1,5 +1,7 @@
 //! What a person does with entries, in the reference engine.
 
+use std::ops::RangeInclusive;
+
 use super::tables::{Lane, Tables};
 use crate::fold::LaneVersions;
 use crate::outbox::{
@@ -117,16 +119,24 @@ impl Tables {
         gone
     }
 
-    pub(super) fn retire(&mut self, from: EntryId, before: Timestamp) -> Option<EntryId> {
-        let last = self.entries.range(from..).take(LOOK_MAX).last();
+    pub(super) fn retire(
+        &mut self,
+        from: EntryId,
+        kept: &RangeInclusive<Timestamp>,
+    ) -> Option<EntryId> {
+        let looked_at = || self.entries.range(from..).take(LOOK_MAX);
+        let mut accepted = looked_at().map(|(_, entry)| entry.receipt.accepted_at);
+        let are_young = accepted.all(|at| kept.contains(&at));
+        let last = looked_at().last().filter(|_| !are_young);
         let Some(last) = last.map(|(entry, _)| *entry) else {
-            self.pairs.retain(|_, pair| pair.confirmed_at >= before);
+            self.pairs
+                .retain(|_, pair| pair.confirmed_at >= *kept.start());
             return None;
         };
         let newest = self.last;
         let is_old = |entry: &EntryId, receipt: &Receipt| {
             let is_over = receipt.state != State::Parked && receipt.state.is_settled();
-            let is_past = receipt.settled_at.is_some_and(|at| at < before);
+            let is_past = receipt.settled_at.is_some_and(|at| at < *kept.start());
             // The newest one stays, as in every engine.
             (from..=last).contains(entry) && *entry < newest && is_over && is_past
         };

@@ -1,5 +1,6 @@
 //! The thread that owns the connection: takes what has come in, commits it as one group, then answers.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -51,7 +52,7 @@ pub(super) enum Command {
     Replay(Vec<Replay>, Box<Act>, Reply<Vec<EntryId>>),
     Discard(Vec<EntryId>, Box<Act>, Reply<Vec<EntryId>>),
     Record(Box<Act>, Reply<()>),
-    Retire(EntryId, Timestamp, Reply<Option<EntryId>>),
+    Retire(EntryId, RangeInclusive<Timestamp>, Reply<Option<EntryId>>),
     Acts(u64, usize, Reply<Vec<Recorded>>),
     Backup(PathBuf, Reply<PathBuf>),
     State(EntryId, Reply<Option<State>>),
@@ -365,8 +366,8 @@ impl Writer {
                 let done = act::record(&transaction, &act, 0);
                 finish(transaction, done, reply)?
             }
-            Command::Retire(from, before, reply) => {
-                let done = retire::retire(&transaction, from, before);
+            Command::Retire(from, kept, reply) => {
+                let done = retire::retire(&transaction, from, &kept);
                 finish(transaction, done, reply)?
             }
             Command::Release(now, reply) => {

@@ -279,8 +279,9 @@ impl Engine {
             }
             Op::Retire(from) => {
                 let minute_ago = Timestamp::from_millis(now.as_millis() - 60_000);
-                let next = now_or_soon(outbox.retire(EntryId(*from), minute_ago)).unwrap();
-                let last = now_or_soon(outbox.retire(next.unwrap_or_default(), minute_ago));
+                let kept = minute_ago..=now;
+                let next = now_or_soon(outbox.retire(EntryId(*from), kept.clone())).unwrap();
+                let last = now_or_soon(outbox.retire(next.unwrap_or_default(), kept));
                 format!("{next:?} {last:?}")
             }
             Op::Release => format!("{:?}", now_or_soon(outbox.release(now))),
