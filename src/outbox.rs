@@ -313,7 +313,8 @@ pub trait Outbox: Send + Sync + fmt::Debug {
     fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>>;
     /// Forgets the receipts of entries from this number on that ended before this span, which ends now, but never the
     /// newest one's, whose number the next one follows. Looks at [`LOOK_MAX`] of them, and says where to go on; `None` when
-    /// that was the last, or when all of them were accepted in the span: so were all that follow.
+    /// that was the last, or when all of them were accepted in the span: so were all that follow, unless the clock was set
+    /// back meanwhile, and then those go so much later.
     fn retire(&self, from: EntryId, kept: RangeInclusive<Timestamp>)
     -> Answer<'_, Option<EntryId>>;
     /// How much is in the store; kept by counting, never by scanning.

@@ -39,6 +39,7 @@ pub(super) fn append(
     for (place, new) in batch.iter().enumerate() {
         match keep(connection, new, counts)? {
             Some(new) => kept.push(new),
+            // It came alone: in a batch it would have been found before anything was written.
             None => return Ok(Appended::Conflict(vec![place])),
         }
     }

@@ -14,6 +14,9 @@ CREATE TABLE receipt (
     settled_at    INTEGER,
     superseded_by INTEGER
 );
+-- The index comes first: made of a table that is full, it would be sorted in memory. Between tables that are alike, SQLite
+-- copies rows and index as they lie.
+CREATE UNIQUE INDEX receipt_identity ON receipt (source, event_id, ce_source);
 INSERT INTO receipt SELECT * FROM entry;
 -- Where the newest were forgotten already, their highest number is kept by a receipt of nothing; 5 is "discarded".
 INSERT INTO receipt (id, source, ce_source, event_id, event_type, digest, accepted_at, state, settled_at)
@@ -21,4 +24,3 @@ INSERT INTO receipt (id, source, ce_source, event_id, event_type, digest, accept
     WHERE name = 'entry' AND seq > (SELECT coalesce(max(id), 0) FROM entry);
 DROP TABLE entry;
 ALTER TABLE receipt RENAME TO entry;
-CREATE UNIQUE INDEX entry_identity ON entry (source, event_id, ce_source);
