@@ -7,7 +7,7 @@
   run.py slow      a partner that takes 50 ms, 256 requests at once: while load lasts, and of what is left after it
   run.py hot       one customer gets all events, from a partner that takes 50 ms
   run.py latency   500 events a second: from sending one to its answer, and to the partner's having it
-  run.py waiting   start, and accept and deliver, with many entries waiting
+  run.py waiting   start, accept, and deliver with many entries waiting, and with a quarter as many
   run.py cores     accept and deliver with one thread and with two, where bridge, load and partner share two cores
 
 A figure is what the partner counted and what /proc says of the bridge's CPU; `others` is how many cores other programs used
@@ -139,6 +139,9 @@ class Bridge:
             return get(OPS, "readyz") is not None
         except OSError:
             return False
+
+    def flows(self):
+        return 'destination_state{state="flowing"} 1' in get(OPS, "metrics")
 
     def waiting(self):
         return int(float(re.search(r"^imprint_bridge_waiting_entries (\S+)", get(OPS, "metrics"), re.M).group(1)))
@@ -354,35 +357,39 @@ def template():
 
 
 def waiting(run):
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=run.disk) as folder:
-        folder = Path(folder)
-        bridge = Bridge(run, folder)
-        while bridge.waiting() < run.entries:
-            load(64, 5)
-        entries, memory = bridge.waiting(), memory_mib(bridge.process.pid)
-        bridge.stop()
-        size = sum(file.stat().st_size for file in folder.glob("outbox.db*"))
-        bridge = Bridge(run, folder)
-        figures = {
-            "entries": entries,
-            "store_mib": round(size / 2**20),
-            "ready_seconds": round(bridge.ready_after, 2),
-            "memory_mib": round(memory),
-            "memory_after_start_mib": round(memory_mib(bridge.process.pid)),
-        }
-        row("many entries waiting", figures)
-        cpu = cpu_seconds(bridge.process.pid)
-        result = load(64, run.seconds)
-        spent = cpu_seconds(bridge.process.pid) - cpu
-        row("accept beside them", {"cpu_us_per_event": round(spent / result["requests"] * 1e6, 1), "p99_ms": result["p99_us"] / 1000})
-        partner = Partner(folder)
-        cpu, before, started = cpu_seconds(bridge.process.pid), bridge.waiting(), time.monotonic()
-        time.sleep(run.seconds)
-        done = before - bridge.waiting()
-        spent = cpu_seconds(bridge.process.pid) - cpu
-        row("deliver them", {"per_second": round(done / (time.monotonic() - started)), "cpu_us_per_event": round(spent / max(1, done) * 1e6, 1), "memory_mib": round(memory_mib(bridge.process.pid))})
-        bridge.stop()
-        partner.stop()
+    """The same with a part of the entries and with all of them: what is measured is not to depend on how many there are."""
+    for entries in (run.entries // 4, run.entries):
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=run.disk) as folder:
+            beside(run, Path(folder), entries)
+
+
+def beside(run, folder, entries):
+    bridge = Bridge(run, folder)
+    while bridge.waiting() < entries:
+        load(64, 2)
+    entries, memory = bridge.waiting(), memory_mib(bridge.process.pid)
+    bridge.stop()
+    size = sum(file.stat().st_size for file in folder.glob("outbox.db*"))
+    bridge = Bridge(run, folder)
+    figures = {
+        "store_mib": round(size / 2**20),
+        "ready_seconds": round(bridge.ready_after, 2),
+        "memory_mib": round(memory),
+        "memory_after_start_mib": round(memory_mib(bridge.process.pid)),
+    }
+    row(f"{entries} entries waiting", figures)
+    row("accept beside them", measured(bridge, None, 64, run.seconds))
+    partner = Partner(folder)
+    until("the destination flows", lambda: bridge.flows())
+    # It begins with few requests at once.
+    time.sleep(0.5)
+    cpu, before, started = cpu_seconds(bridge.process.pid), bridge.waiting(), time.monotonic()
+    time.sleep(3)
+    done = before - bridge.waiting()
+    spent, took = cpu_seconds(bridge.process.pid) - cpu, time.monotonic() - started
+    row("deliver them", {"per_second": round(done / took), "cpu_us_per_event": round(spent / max(1, done) * 1e6, 1), "memory_mib": round(memory_mib(bridge.process.pid))})
+    bridge.stop()
+    partner.stop()
 
 
 def main():
