@@ -129,7 +129,7 @@ pub fn jitter() -> f64 {
 
 /// Any number from the system's source of chance; the one in the middle if it has none to give.
 ///
-/// Each thread asks for [`DICE`] of them at a time: every request takes one, and asking is a system call.
+/// Each thread asks for a number of them at a time: every request takes one, and asking is a system call.
 pub fn dice() -> u32 {
     LEFT.with_borrow_mut(|left| {
         if left.is_empty() {
