@@ -11,6 +11,7 @@ use crate::imprint::{Customer, PartnerId};
 use crate::outbox::{
     Appended, Arrival, Digest, EntryId, Kept, LaneKey, NewEntry, ParkReason, State, Stated,
 };
+
 /// What room facts are given to be written into before they need more.
 const FACTS_BYTES_USUAL: usize = 1024;
 
