@@ -18,7 +18,7 @@ use self::flight::{Answer, Ask, Conclusion, Flight, Step};
 use self::policy::{Applied, Attempt, Decision, Rest, decide};
 use self::rules::Rules;
 use self::settle::settlement;
-use crate::imprint::{Echo, Outcome, Partner};
+use crate::imprint::{Echo, ImprintApi, Outcome};
 use crate::metrics;
 use crate::outbox::{
     ClaimedLane, DUE_AHEAD_MAX, Ending, Error, LaneId, Note, Outbox, Pick, Settlement, Trials,
@@ -128,7 +128,7 @@ impl Drop for Seat<'_> {
     }
 }
 
-impl<P: Partner + 'static> Dispatcher<P> {
+impl<P: ImprintApi + 'static> Dispatcher<P> {
     /// Runs until `stopping` says so, then until what is in flight is settled.
     ///
     /// # Errors
@@ -270,8 +270,8 @@ impl<P: Partner + 'static> Dispatcher<P> {
         if let Decision::Deliver(echo) = &decision {
             self.counts.asserted(flight.fold.asserted);
             self.counts.ties(flight.fold.ties);
-            for facet in &echo.differs {
-                self.counts.echo_differs(facet.as_str());
+            for group in &echo.differs {
+                self.counts.echo_differs(group.as_str());
             }
         }
         self.settle(settlement(&flight, decision, rules, (now, jitter)))

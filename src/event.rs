@@ -137,7 +137,7 @@ pub struct Fault {
 /// What orders the facts about one customer: the greater one is newer.
 ///
 /// Compared field by field in the order they stand here. Which domain `value` belongs to (a sequence or a time) is
-/// named by the mapping of the event type; `check` refuses two domains on one facet, so they are never compared.
+/// named by the mapping of the event type; `check` refuses two domains on one group, so they are never compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// Raised by the operator when a source restarts its counter.

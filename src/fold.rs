@@ -1,20 +1,20 @@
 //! Folding: what one lane knows and what waits in it, made into one request.
 //!
-//! Pure. For each leaf the newest version wins; what is older than what Imprint already has is not sent. Nothing here
+//! Pure. For each field the newest version wins; what is older than what Imprint already has is not sent. Nothing here
 //! knows the store: an entry is named by its version's `arrival`, which is the entry's number.
 //!
 //! Folding never changes what Imprint ends up with: it is what sending every update by itself, in the order of versions,
-//! would have come to. That is why it goes by leaf. An event may leave fields out ("leave alone"), and an older event
+//! would have come to. That is why it goes by field. An event may leave fields out ("leave alone"), and an older event
 //! that states them must not lose them to a newer one that does not.
 //!
-//! Invariants: a fact that is sent is the newest of its leaf among all that waits and all that was delivered; an entry
-//! is over only when every leaf it speaks of has been delivered at least as new. A fact that was delivered while an older
+//! Invariants: a fact that is sent is the newest of its field among all that waits and all that was delivered; an entry
+//! is over only when every field it speaks of has been delivered at least as new. A fact that was delivered while an older
 //! request might still land is asserted once more when that cannot be any longer ([`LaneVersions`]).
 
 use litemap::LiteMap;
 
 use crate::event::Version;
-use crate::imprint::{Fact, Leaf, Update};
+use crate::imprint::{Field, FieldValue, Update};
 use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
@@ -63,26 +63,26 @@ pub struct Fold {
     /// How many entries have the version of another one and say something else; the later arrival wins.
     pub ties: usize,
     /// The versions that delivery of this request brings Imprint to.
-    versions: LiteMap<Leaf, Version>,
+    versions: LiteMap<Field, Version>,
     /// Whether delivery of this request ends the doubt about earlier ones.
     ends_doubt: bool,
 }
 
 impl Fold {
-    /// The entries that its facts of these leaves come from.
-    pub fn brought_by(&self, leaves: &[Leaf]) -> Vec<u64> {
+    /// The entries that its facts of these fields come from.
+    pub fn brought_by(&self, fields: &[Field]) -> Vec<u64> {
         self.versions
             .iter()
-            .filter(|(leaf, _)| leaves.contains(leaf))
+            .filter(|(field, _)| fields.contains(field))
             .map(|(_, version)| version.arrival)
             .collect()
     }
 
-    /// The same as if it had not spoken of these leaves.
+    /// The same as if it had not spoken of these fields.
     #[must_use]
-    pub fn without(&self, leaves: &[Leaf]) -> Self {
+    pub fn without(&self, fields: &[Field]) -> Self {
         let mut rest = self.clone();
-        rest.versions.retain(|leaf, _| !leaves.contains(leaf));
+        rest.versions.retain(|field, _| !fields.contains(field));
         rest
     }
 }
@@ -90,7 +90,7 @@ impl Fold {
 /// Folds what waits in a lane into one request of at most `max` entries.
 ///
 /// If more entries than `max` have something to send, the oldest versions go first. An entry is over only when Imprint
-/// has facts at least as new for every leaf it speaks of: if the entry that beat it parks instead, it comes back.
+/// has facts at least as new for every field it speaks of: if the entry that beat it parks instead, it comes back.
 pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax, now: Timestamp) -> Fold {
     if planted::armed(Planted::DropNewest) && waiting.len() > 1 {
         return without_the_newest(lane, waiting, max, now);
@@ -111,19 +111,19 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax, now: T
     };
     let sent = winners.iter();
     fold.versions = sent
-        .map(|(leaf, (version, _))| ((*leaf).clone(), *version))
+        .map(|(field, (version, _))| ((*field).clone(), *version))
         .collect();
-    for (leaf, version, fact) in lane.to_assert(now) {
-        if fold.update.fact(leaf).is_none() {
-            fold.update.insert(leaf.clone(), fact.clone());
-            fold.versions.insert(leaf.clone(), version);
+    for (field, version, fact) in lane.to_assert(now) {
+        if fold.update.fact(field).is_none() {
+            fold.update.insert(field.clone(), fact.clone());
+            fold.versions.insert(field.clone(), version);
             fold.asserted += 1;
         }
     }
     let sent = &fold.versions;
-    let after = |leaf: &Leaf| sent.get(leaf).copied().or_else(|| lane.of(leaf));
+    let after = |field: &Field| sent.get(field).copied().or_else(|| lane.of(field));
     for candidate in waiting {
-        if let Some(end) = end(|leaf| lane.of(leaf), candidate) {
+        if let Some(end) = end(|field| lane.of(field), candidate) {
             fold.stale.push((candidate.version.arrival, end));
         } else if fold.update.is(candidate.update) {
             // All of it is sent, and nothing else.
@@ -137,7 +137,7 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax, now: T
 
 /// What is sent. Mostly that is one entry and all of it, and then it is that entry's own.
 fn update(
-    winners: &LiteMap<&Leaf, Winner<'_>>,
+    winners: &LiteMap<&Field, Winner<'_>>,
     carried: &[Version],
     waiting: &[Candidate<'_>],
 ) -> Update {
@@ -149,7 +149,7 @@ fn update(
     }
     let facts = winners.iter();
     facts
-        .map(|(leaf, (_, fact))| ((*leaf).clone(), (*fact).clone()))
+        .map(|(field, (_, fact))| ((*field).clone(), (*fact).clone()))
         .collect()
 }
 
@@ -170,29 +170,31 @@ fn without_the_newest(
 }
 
 /// A fact, and how new it is.
-type Winner<'a> = (Version, &'a Fact);
+type Winner<'a> = (Version, &'a FieldValue);
 
-/// The newest fact of each leaf, where it is newer than what Imprint has, and how many entries tie with another.
+/// The newest fact of each field, where it is newer than what Imprint has, and how many entries tie with another.
 fn winners<'a>(
     lane: &LaneVersions,
     waiting: &[Candidate<'a>],
-) -> (LiteMap<&'a Leaf, Winner<'a>>, usize) {
+) -> (LiteMap<&'a Field, Winner<'a>>, usize) {
     let most = waiting
         .iter()
-        .map(|candidate| candidate.update.leaves().count());
-    let mut winners: LiteMap<&Leaf, Winner<'_>> =
+        .map(|candidate| candidate.update.fields().count());
+    let mut winners: LiteMap<&Field, Winner<'_>> =
         LiteMap::with_capacity(most.max().unwrap_or_default());
     let mut ties = 0;
     for candidate in waiting {
         let mut is_tie = false;
-        for (leaf, fact) in candidate.update.iter() {
-            is_tie |= lane.of(leaf).is_some_and(|had| candidate.version.ties(had));
+        for (field, fact) in candidate.update.iter() {
+            is_tie |= lane
+                .of(field)
+                .is_some_and(|had| candidate.version.ties(had));
             let stated = (candidate.version, fact);
-            // Behind all the others, as every leaf of the first entry is.
-            let Some((leaf, stated)) = winners.try_append(leaf, stated) else {
+            // Behind all the others, as every field of the first entry is.
+            let Some((field, stated)) = winners.try_append(field, stated) else {
                 continue;
             };
-            let winner = winners.entry(leaf).or_insert(stated);
+            let winner = winners.entry(field).or_insert(stated);
             is_tie |= candidate.version.ties(winner.0) && fact != winner.1;
             if candidate.version > winner.0 {
                 *winner = (candidate.version, fact);
@@ -200,16 +202,17 @@ fn winners<'a>(
         }
         ties += usize::from(is_tie);
     }
-    winners.retain(|leaf, (version, _)| lane.of(leaf).is_none_or(|delivered| *version > delivered));
+    winners
+        .retain(|field, (version, _)| lane.of(field).is_none_or(|delivered| *version > delivered));
     (winners, ties)
 }
 
 /// How a candidate is over if Imprint has these versions; `None` if it still has something to say.
-fn end(had: impl Fn(&Leaf) -> Option<Version>, candidate: &Candidate<'_>) -> Option<End> {
+fn end(had: impl Fn(&Field) -> Option<Version>, candidate: &Candidate<'_>) -> Option<End> {
     let mut newest = None;
     let mut end = End::Empty;
-    for leaf in candidate.update.leaves() {
-        let delivered = had(leaf).filter(|delivered| *delivered >= candidate.version)?;
+    for field in candidate.update.fields() {
+        let delivered = had(field).filter(|delivered| *delivered >= candidate.version)?;
         if delivered == candidate.version {
             end = End::Delivered;
         }
@@ -234,7 +237,12 @@ mod tests {
     fn update(facts: &[(&str, &str)]) -> Update {
         facts
             .iter()
-            .map(|(path, value)| (Leaf::parse(path).unwrap(), Fact::from_value(json!(value))))
+            .map(|(path, value)| {
+                (
+                    Field::parse(path).unwrap(),
+                    FieldValue::from_value(json!(value)),
+                )
+            })
             .collect()
     }
 
@@ -259,7 +267,7 @@ mod tests {
 
     /// O03
     #[test]
-    fn the_newest_version_wins_each_leaf_whatever_the_order_of_arrival() {
+    fn the_newest_version_wins_each_field_whatever_the_order_of_arrival() {
         let waiting = [
             (version(3, 1), update(&[("email", "three")])),
             (version(1, 2), update(&[("email", "one")])),
@@ -295,7 +303,7 @@ mod tests {
         );
     }
 
-    /// An event that leaves a field out says nothing about it.
+    /// An event that fields a field out says nothing about it.
     #[test]
     fn a_newer_event_beats_only_what_it_speaks_of() {
         let waiting = [
@@ -374,26 +382,26 @@ mod tests {
         assert_eq!(fold.stale, [(1, End::Empty)]);
     }
 
-    /// What a history may touch: leaves of different facets and of one.
-    const LEAVES: [&str; 4] = ["email", "street_line2", "city", "metadata.k"];
+    /// What a history may touch: fields of different groups and of one.
+    const FIELDS: [&str; 4] = ["email", "street_line2", "city", "metadata.k"];
 
     proptest! {
-        /// V3: sent one fold at a time, whatever its bound, a history in any order leaves the newest facts of each facet.
+        /// V3: sent one fold at a time, whatever its bound, a history in any order fields the newest facts of each group.
         #[test]
         fn any_history_leaves_the_newest_facts(
             history in prop::collection::vec((0_i64..5, 0_usize..16), 1..12),
             max in 1_usize..5,
             split in 0_usize..12,
         ) {
-            let entries: Vec<(Version, Update)> = history.iter().zip(1_u64..).map(|((value, leaves), arrival)| {
+            let entries: Vec<(Version, Update)> = history.iter().zip(1_u64..).map(|((value, fields), arrival)| {
                 let text = arrival.to_string();
-                let facts: Vec<_> = LEAVES.iter().enumerate()
-                    .filter(|(bit, _)| leaves & (1 << bit) != 0)
+                let facts: Vec<_> = FIELDS.iter().enumerate()
+                    .filter(|(bit, _)| fields & (1 << bit) != 0)
                     .map(|(_, path)| (*path, text.as_str())).collect();
                 (version(*value, arrival), update(&facts))
             }).collect();
             let (early, late) = entries.split_at(split.min(entries.len()));
-            let mut imprint: LiteMap<Leaf, Fact> = LiteMap::new();
+            let mut imprint: LiteMap<Field, FieldValue> = LiteMap::new();
             let mut lane = LaneVersions::default();
             let mut waiting = early.to_vec();
             let mut settled = 0;
@@ -403,8 +411,8 @@ mod tests {
                     let fold = fold_all(&lane, &waiting, max);
                     let over: Vec<u64> = fold.over.iter().chain(&fold.stale).map(|(entry, _)| *entry).collect();
                     prop_assert!(!(over.is_empty() && fold.carried.is_empty()), "a fold makes progress");
-                    for (leaf, fact) in fold.update.iter() {
-                        imprint.insert(leaf.clone(), fact.clone());
+                    for (field, fact) in fold.update.iter() {
+                        imprint.insert(field.clone(), fact.clone());
                     }
                     lane = lane.delivered(&fold);
                     settled += over.len();
@@ -412,10 +420,10 @@ mod tests {
                 }
             }
             prop_assert_eq!(settled, entries.len());
-            for path in LEAVES {
-                let leaf = Leaf::parse(path).unwrap();
-                let newest = entries.iter().filter(|(_, update)| update.fact(&leaf).is_some()).max_by_key(|(version, _)| *version);
-                prop_assert_eq!(newest.and_then(|(_, update)| update.fact(&leaf)), imprint.get(&leaf));
+            for path in FIELDS {
+                let field = Field::parse(path).unwrap();
+                let newest = entries.iter().filter(|(_, update)| update.fact(&field).is_some()).max_by_key(|(version, _)| *version);
+                prop_assert_eq!(newest.and_then(|(_, update)| update.fact(&field)), imprint.get(&field));
             }
         }
     }

@@ -12,14 +12,14 @@ pub mod classify;
 pub mod clearing;
 pub mod client;
 mod echo;
-mod leaf;
+mod field;
 mod lookup;
 pub mod sandbox;
 pub mod update;
 
 pub use body::Body;
-pub use leaf::{Facet, Leaf, LeafKind};
-pub use update::{Fact, Update};
+pub use field::{Field, FieldGroup, FieldKind};
+pub use update::{FieldValue, Update};
 
 /// The longest Imprint id.
 const IMPRINT_ID_CHARS_MAX: usize = 64;
@@ -83,33 +83,33 @@ impl ImprintId {
 }
 
 /// The longest of the partner's own ids.
-const PARTNER_ID_CHARS_MAX: usize = 256;
+const PARTNER_CUSTOMER_ID_CHARS_MAX: usize = 256;
 
 /// A text is not an id of the partner's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a partner's id is 1 to 256 characters, without control characters or white space around it"
 )]
-pub struct PartnerIdError;
+pub struct PartnerCustomerIdError;
 
 /// The partner's own id of a customer: opaque, and never blank, because a search with a blank filter lists everybody.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PartnerId(String);
+pub struct PartnerCustomerId(String);
 
-impl PartnerId {
+impl PartnerCustomerId {
     /// Takes 1 to 256 characters, none of them a control character, without white space around them.
     ///
     /// # Errors
-    /// [`PartnerIdError`] for anything else.
-    pub fn parse(raw: &str) -> Result<Self, PartnerIdError> {
+    /// [`PartnerCustomerIdError`] for anything else.
+    pub fn parse(raw: &str) -> Result<Self, PartnerCustomerIdError> {
         let fits = !raw.is_empty()
             && raw.trim() == raw
-            && raw.chars().count() <= PARTNER_ID_CHARS_MAX
+            && raw.chars().count() <= PARTNER_CUSTOMER_ID_CHARS_MAX
             && !raw.chars().any(char::is_control);
         if fits {
             Ok(Self(raw.to_owned()))
         } else {
-            Err(PartnerIdError)
+            Err(PartnerCustomerIdError)
         }
     }
 
@@ -125,13 +125,13 @@ pub enum Customer {
     /// By Imprint's id.
     Imprint(ImprintId),
     /// By the partner's own.
-    Partner(PartnerId),
+    Partner(PartnerCustomerId),
     /// By both.
     Pair {
         /// Imprint's id.
         imprint: ImprintId,
         /// The partner's own.
-        partner: PartnerId,
+        partner: PartnerCustomerId,
     },
 }
 
@@ -145,7 +145,7 @@ impl Customer {
     }
 
     /// The partner's own id, where it is named.
-    pub const fn partner(&self) -> Option<&PartnerId> {
+    pub const fn partner(&self) -> Option<&PartnerCustomerId> {
         match self {
             Self::Partner(partner) | Self::Pair { partner, .. } => Some(partner),
             Self::Imprint(_) => None,
@@ -161,7 +161,7 @@ pub struct Request {
     /// The body; never empty.
     pub body: Body,
     /// The lines of the address that are cleared by leaving them out; the echo says whether that was enough.
-    pub cleared: Vec<Leaf>,
+    pub cleared: Vec<Field>,
 }
 
 /// Never the body: it is personal data.
@@ -214,12 +214,12 @@ impl Outcome {
 /// What of the echoed customer is kept: never a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
-    /// The facets that are echoed otherwise than they were sent.
-    pub differs: Vec<Facet>,
+    /// The groups that are echoed otherwise than they were sent.
+    pub differs: Vec<FieldGroup>,
     /// The lines that were cleared and are still there.
-    pub standing: Vec<Leaf>,
+    pub standing: Vec<Field>,
     /// The partner's id of the customer.
-    pub partner: Option<PartnerId>,
+    pub partner: Option<PartnerCustomerId>,
 }
 
 /// What a retrieve or a search came to.
@@ -320,7 +320,7 @@ pub struct Rejection {
 }
 
 /// The port to the partner. `?Send`: a client lives on the thread that made it.
-pub trait Partner {
+pub trait ImprintApi {
     /// Asks Imprint to take `request` and says what came of it, at the latest when `deadline` has passed.
     fn deliver(&self, request: Request, deadline: Duration) -> impl Future<Output = Outcome>;
 
@@ -328,7 +328,8 @@ pub trait Partner {
     fn retrieve(&self, customer: ImprintId, deadline: Duration) -> impl Future<Output = Found>;
 
     /// Asks which customer somebody is.
-    fn search(&self, partner: PartnerId, deadline: Duration) -> impl Future<Output = Found>;
+    fn search(&self, partner: PartnerCustomerId, deadline: Duration)
+    -> impl Future<Output = Found>;
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ pub struct Limits {
     pub body_time_max: Duration,
     /// How many events a batch may have.
     pub batch_events_max: usize,
-    /// How far a version that is a time may lie ahead of the wall clock: one wrong year would block a facet until then.
+    /// How far a version that is a time may lie ahead of the wall clock: one wrong year would block a group until then.
     pub version_ahead_max: Duration,
     /// What becomes of an address outside the USA.
     pub foreign_address: ForeignAddress,

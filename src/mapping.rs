@@ -39,7 +39,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::event::Fault;
-use crate::imprint::{Customer, Facet, Fact, ImprintId, Leaf, LeafKind, PartnerId, Update};
+use crate::imprint::{
+    Customer, Field, FieldGroup, FieldKind, FieldValue, ImprintId, PartnerCustomerId, Update,
+};
 
 mod compile;
 mod contract;
@@ -105,7 +107,7 @@ pub struct Rules {
     pub tables: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-/// Where the two images of a customer stand in an event that carries both: only facets that differ are sent.
+/// Where the two images of a customer stand in an event that carries both: only groups that differ are sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageRules {
     /// The customer as it was; absent or null where it is new, and everything is sent.
@@ -199,7 +201,7 @@ struct Images {
 
 #[derive(Clone, Debug)]
 struct Line {
-    leaf: Leaf,
+    field: Field,
     form: Form,
     rule: Rule,
 }
@@ -266,12 +268,12 @@ impl Mapping {
         let stated = self.lines.iter().filter_map(|line| {
             let reading = line.rule.plan.read(input);
             let fact = reading.and_then(|reading| contract::fact(line.form, reading));
-            Some((line.leaf.clone(), noted(faults, &line.leaf, fact)??))
+            Some((line.field.clone(), noted(faults, &line.field, fact)??))
         });
         stated.collect()
     }
 
-    /// What of an update is news, where the event says what the customer was before. A facet goes whole or not at all;
+    /// What of an update is news, where the event says what the customer was before. A group goes whole or not at all;
     /// a field that cannot be read from the older image was another one.
     fn changed(&self, update: Update, input: &Reading<'_>, faults: &mut Vec<Fault>) -> Update {
         let Some(images) = &self.images else {
@@ -285,20 +287,20 @@ impl Mapping {
         let mut event = input.value().cloned().unwrap_or_default();
         reading::put(&mut event, &images.after_path, before);
         let older = self.update(&Reading::whole(&event), &mut Vec::new());
-        let is_new = |leaf: &Leaf| update.fact(leaf) != older.fact(leaf);
-        let facets: BTreeSet<Facet> = self
+        let is_new = |field: &Field| update.fact(field) != older.fact(field);
+        let groups: BTreeSet<FieldGroup> = self
             .targets()
-            .filter(|leaf| is_new(leaf))
-            .map(Leaf::facet)
+            .filter(|field| is_new(field))
+            .map(Field::group)
             .collect();
         let news = update
             .iter()
-            .filter(|(leaf, _)| facets.contains(&leaf.facet()));
-        news.map(|(leaf, fact)| (leaf.clone(), fact.clone()))
+            .filter(|(field, _)| groups.contains(&field.group()));
+        news.map(|(field, fact)| (field.clone(), fact.clone()))
             .collect()
     }
 
-    /// Whom an event is about: an id that it leaves empty is none, as long as there is the other one.
+    /// Whom an event is about: an id that it fields empty is none, as long as there is the other one.
     fn customer(&self, input: &Reading<'_>, faults: &mut Vec<Fault>) -> Option<Customer> {
         let mut asked = None;
         let mut imprint = None;
@@ -328,8 +330,8 @@ impl Mapping {
     }
 
     /// The fields that it can say something of.
-    pub fn targets(&self) -> impl Iterator<Item = &Leaf> {
-        self.lines.iter().map(|line| &line.leaf)
+    pub fn targets(&self) -> impl Iterator<Item = &Field> {
+        self.lines.iter().map(|line| &line.field)
     }
 
     /// Whether whom an event is about, and how new it is, are read from its data alone and from no attribute beside it.
@@ -393,7 +395,7 @@ mod tests {
         Mapping::compile(&rules(update)).unwrap()
     }
 
-    /// What an expression comes to in a leaf.
+    /// What an expression comes to in a field.
     #[derive(Debug, PartialEq)]
     pub(super) enum Comes {
         Absent,
@@ -410,19 +412,19 @@ mod tests {
         if let (Some(v), Some(object)) = (v, event.as_object_mut()) {
             object.insert("v".to_owned(), v);
         }
-        let leaf = Leaf::parse(target).unwrap();
+        let field = Field::parse(target).unwrap();
         let mapped = mapping(&[(target, expression)]).map(&event);
         match (mapped.map(Option::unwrap), expected) {
             (Ok(mapped), Absent) => assert!(mapped.update.is_empty(), "{expression} of {event}"),
             (Ok(mapped), Cleared) => {
                 assert_eq!(
-                    mapped.update.fact(&leaf),
-                    Some(&Fact::Cleared),
+                    mapped.update.fact(&field),
+                    Some(&FieldValue::Cleared),
                     "{expression} of {event}"
                 );
             }
             (Ok(mapped), To(value)) => {
-                let Some(Fact::Set(found)) = mapped.update.fact(&leaf) else {
+                let Some(FieldValue::Set(found)) = mapped.update.fact(&field) else {
                     panic!("{expression} of {event}: {mapped:?}");
                 };
                 assert_eq!(found, value, "{expression} of {event}");
@@ -548,7 +550,7 @@ mod tests {
             "\\PC{0,12}",
             ".{0,6}",
         ];
-        let leaf = prop_oneof![
+        let field = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
@@ -577,7 +579,7 @@ mod tests {
             "tier",
             "other",
         ]);
-        leaf.prop_recursive(5, 80, 8, move |inner| {
+        field.prop_recursive(5, 80, 8, move |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
                 prop::collection::btree_map(name.clone().prop_map(str::to_owned), inner, 0..8)
@@ -606,12 +608,12 @@ mod tests {
     }
 
     fn any_target() -> impl Strategy<Value = String> {
-        let fields = Leaf::paths().map(str::to_owned);
+        let fields = Field::paths().map(str::to_owned);
         let fields = fields.chain(["metadata.k".to_owned()]).collect::<Vec<_>>();
         prop::sample::select(fields)
     }
 
-    /// An event of the example's shape, each of its leaves replaced or taken away at random.
+    /// An event of the example's shape, each of its fields replaced or taken away at random.
     fn any_customer() -> impl Strategy<Value = Value> {
         let event = read(include_str!(
             "../config/sources/crm/customer-changed.event.json"
@@ -645,8 +647,8 @@ mod tests {
         fn a_mapping_never_invents_a_field(event in any_customer()) {
             let mapping = Mapping::compile(&crm()).unwrap();
             if let Ok(Some(mapped)) = mapping.map(&event) {
-                for leaf in mapped.update.leaves() {
-                    prop_assert!(mapping.targets().any(|target| target == leaf));
+                for field in mapped.update.fields() {
+                    prop_assert!(mapping.targets().any(|target| target == field));
                 }
             }
         }

@@ -229,7 +229,7 @@ impl Dispatch {
             echo_mismatches: declare.counters(
                 "echo_mismatch_total",
                 "Facets that Imprint echoed otherwise than they were sent.",
-                "facet",
+                "group",
             )?,
         };
         if let Some(first) = words.conditions.first() {
@@ -264,9 +264,9 @@ impl Dispatch {
         self.ties.inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
     }
 
-    /// Counts a facet that was echoed otherwise than it was sent.
-    pub fn echo_differs(&self, facet: &'static str) {
-        self.echo_mismatches.with_label_values(&[facet]).inc();
+    /// Counts a group that was echoed otherwise than it was sent.
+    pub fn echo_differs(&self, group: &'static str) {
+        self.echo_mismatches.with_label_values(&[group]).inc();
     }
 
     /// Counts the end of an entry.

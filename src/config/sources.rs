@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::reader::{Fault, Raw, Reader};
 use super::{Config, read_file};
 use crate::event::SourceName;
-use crate::imprint::Leaf;
+use crate::imprint::Field;
 use crate::mapping::{Domain, Frame, Mapping};
 use crate::schema::Schema;
 
@@ -109,7 +109,7 @@ impl fmt::Display for Order<'_> {
 
 /// Fields that two event types order differently: which fact is the newer one could not be said.
 fn unordered(sources: &[Source]) -> Vec<Fault> {
-    let mut orders: BTreeMap<&Leaf, (Order<'_>, String)> = BTreeMap::new();
+    let mut orders: BTreeMap<&Field, (Order<'_>, String)> = BTreeMap::new();
     let mut faults = Vec::new();
     let kinds = sources
         .iter()
@@ -121,12 +121,12 @@ fn unordered(sources: &[Source]) -> Vec<Fault> {
             None => Order::Arrival,
         };
         let key = format!("{source} events.\"{event_type}\"");
-        let clash = kind.mapping.targets().find_map(|leaf| {
-            let (first, place) = orders.entry(leaf).or_insert_with(|| (order, key.clone()));
+        let clash = kind.mapping.targets().find_map(|field| {
+            let (first, place) = orders.entry(field).or_insert_with(|| (order, key.clone()));
             let reason =
                 || {
                 format!(
-                    "orders {leaf} by {order}, and {place} by {first}: which of two facts is newer could not be said. \
+                    "orders {field} by {order}, and {place} by {first}: which of two facts is newer could not be said. \
                      Give both the same order, or take away the file of the source that is not used"
                 )
             };

@@ -9,8 +9,8 @@ use super::rules::Rules;
 use crate::fold::{Fold, FoldMax, fold};
 use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{
-    Cause, Customer, Echo, Fact, Found, ImprintId, Leaf, Outcome, PartnerId, Request, Update,
-    told_apart,
+    Cause, Customer, Echo, Field, FieldValue, Found, ImprintId, Outcome, PartnerCustomerId,
+    Request, Update, told_apart,
 };
 use crate::outbox::{ClaimedLane, EntryId, LaneKey, Pair, WaitingEntry};
 use crate::time::Timestamp;
@@ -38,7 +38,7 @@ enum Asked {
     /// Whether the customer is there, after this refusal.
     Retrieve(Cause),
     /// Who somebody is; `None` is nobody yet, else the customer who is gone.
-    Search(PartnerId, Option<ImprintId>),
+    Search(PartnerCustomerId, Option<ImprintId>),
     /// That a line be emptied, after everything else was applied with this echo.
     Insist(Echo),
 }
@@ -60,7 +60,7 @@ pub enum Ask {
     /// Whether a customer is there.
     Retrieve(ImprintId),
     /// Who somebody is.
-    Search(PartnerId),
+    Search(PartnerCustomerId),
 }
 
 /// What Imprint said to it.
@@ -82,7 +82,7 @@ pub enum Conclusion {
     /// The update came to this.
     Updated(Outcome),
     /// It was applied, but these cleared lines stay.
-    NotCleared(Vec<Leaf>),
+    NotCleared(Vec<Field>),
     /// Those who are known by the partner's id are this customer.
     Is(ImprintId),
     /// They are nobody whom Imprint knows.
@@ -154,7 +154,7 @@ impl Flight {
         }
     }
 
-    fn who_is(&mut self, partner: PartnerId, rules: &Rules, now: Timestamp) -> Step {
+    fn who_is(&mut self, partner: PartnerCustomerId, rules: &Rules, now: Timestamp) -> Step {
         let known = self.claimed.known.iter();
         let known = known
             .filter(|pair| pair.partner == partner)
@@ -170,7 +170,7 @@ impl Flight {
         }
     }
 
-    fn search(&mut self, partner: PartnerId, gone: Option<ImprintId>) -> Step {
+    fn search(&mut self, partner: PartnerCustomerId, gone: Option<ImprintId>) -> Step {
         self.asked = Asked::Search(partner.clone(), gone);
         Step::Ask(Ask::Search(partner))
     }
@@ -215,7 +215,7 @@ impl Flight {
         let cleared = echo
             .standing
             .iter()
-            .map(|leaf| (leaf.clone(), Fact::Cleared));
+            .map(|field| (field.clone(), FieldValue::Cleared));
         let clearing = Clearing {
             address: AddressClearing::Empty,
             ..Clearing::default()
@@ -231,7 +231,7 @@ impl Flight {
 
     fn found(
         &mut self,
-        partner: PartnerId,
+        partner: PartnerCustomerId,
         gone: Option<&ImprintId>,
         found: Found,
         now: Timestamp,
@@ -292,7 +292,7 @@ impl Flight {
     }
 
     /// The partner's id that brought entries into this lane that did not name Imprint's.
-    fn named_by_partner(&self) -> Option<PartnerId> {
+    fn named_by_partner(&self) -> Option<PartnerCustomerId> {
         self.claimed
             .waiting
             .iter()
@@ -356,7 +356,7 @@ fn is_believed(pair: &Pair, rules: &Rules, now: Timestamp) -> bool {
 /// The entries that name two ids of which Imprint has said that they are not the same customer's. One wrong row of a CRM
 /// must not send somebody's facts to another cardholder.
 fn conflicts(claimed: &ClaimedLane, rules: &Rules, now: Timestamp) -> Vec<EntryId> {
-    let trusted: Vec<(&PartnerId, &ImprintId)> = claimed
+    let trusted: Vec<(&PartnerCustomerId, &ImprintId)> = claimed
         .known
         .iter()
         .filter(|pair| is_believed(pair, rules, now))

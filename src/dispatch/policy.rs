@@ -8,7 +8,7 @@ use super::condition::{Condition, Fault};
 use super::destination::View;
 use super::flight::{Conclusion, Flight};
 use super::rules::Rules;
-use crate::imprint::{Echo, ImprintId, Leaf, Outcome, Rejection};
+use crate::imprint::{Echo, Field, ImprintId, Outcome, Rejection};
 use crate::outbox::ParkReason;
 use crate::planted::{self, Planted};
 use crate::time::Timestamp;
@@ -24,7 +24,7 @@ pub enum Decision {
     /// Imprint has the facts.
     Deliver(Echo),
     /// Imprint has them, but keeps lines that were cleared: who cleared them is parked.
-    DeliverBut(Vec<Leaf>),
+    DeliverBut(Vec<Field>),
     /// One of several entries is at fault: send them one by one.
     Unfold,
     /// The one entry that was sent is at fault.

@@ -7,7 +7,7 @@ use super::flight::Flight;
 use super::policy::{Applied, Attempt, DOWN_REST_MAX, Decision, Rest};
 use super::rules::{Rules, UnknownCustomer};
 use crate::fold::End;
-use crate::imprint::{Customer, Echo, ImprintId, Leaf};
+use crate::imprint::{Customer, Echo, Field, ImprintId};
 use crate::outbox::{
     DUE_AHEAD_MAX, Ending, EntryId, Moved, Pair, ParkReason, Settlement, Trials, WaitingEntry,
 };
@@ -188,7 +188,7 @@ fn delivered(flight: &Flight, mut tried: Settlement) -> Settlement {
 
 /// Parks, out of what was delivered, the entries that cleared these lines. The lines themselves were not delivered:
 /// whoever takes such an entry up again has them cleared once more.
-fn delivered_but(flight: &Flight, lines: &[Leaf], tried: Settlement) -> Settlement {
+fn delivered_but(flight: &Flight, lines: &[Field], tried: Settlement) -> Settlement {
     let mut delivered = delivered(flight, tried);
     let mut cleared_by = flight.fold.brought_by(lines);
     // What is only asserted once more has ended before.

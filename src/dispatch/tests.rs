@@ -15,7 +15,8 @@ use crate::event::Version;
 use crate::fold::LaneVersions;
 use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{
-    Cause, Customer, Echo, Fact, Found, ImprintId, Leaf, Outcome, PartnerId, Rejection,
+    Cause, Customer, Echo, Field, FieldValue, Found, ImprintId, Outcome, PartnerCustomerId,
+    Rejection,
 };
 use crate::outbox::{
     ClaimedLane, EntryId, LaneId, LaneKey, Pair, ParkReason, Settlement, Trials, WaitingEntry,
@@ -42,8 +43,8 @@ fn imprint(id: &str) -> ImprintId {
     ImprintId::parse(id).unwrap()
 }
 
-fn partner(id: &str) -> PartnerId {
-    PartnerId::parse(id).unwrap()
+fn partner(id: &str) -> PartnerCustomerId {
+    PartnerCustomerId::parse(id).unwrap()
 }
 
 fn named(imprint_id: Option<&str>, partner_id: Option<&str>) -> Customer {
@@ -59,7 +60,10 @@ fn named(imprint_id: Option<&str>, partner_id: Option<&str>) -> Customer {
 }
 
 fn waiting(entry: u64, value: i64, path: &str) -> WaitingEntry {
-    let fact = (Leaf::parse(path).unwrap(), Fact::from_value(json!("x")));
+    let fact = (
+        Field::parse(path).unwrap(),
+        FieldValue::from_value(json!("x")),
+    );
     WaitingEntry {
         entry: EntryId(entry),
         version: Version {
@@ -330,8 +334,8 @@ fn an_entry_that_alone_keeps_failing_is_parked_after_its_attempts() {
 fn clearing_alone_needs_no_request() {
     let mut claimed = lane();
     for entry in &mut claimed.waiting {
-        let leaf = entry.update.leaves().next().unwrap().clone();
-        entry.update.insert(leaf, Fact::Cleared);
+        let field = entry.update.fields().next().unwrap().clone();
+        entry.update.insert(field, FieldValue::Cleared);
     }
     let (flight, asked, conclusion) = fly(claimed, &RULES, vec![]);
     let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
@@ -528,14 +532,14 @@ fn a_refused_update_is_told_apart_by_a_retrieve() {
 fn clearing_lane() -> ClaimedLane {
     let mut claimed = lane();
     claimed.unreadable.clear();
-    let line = Leaf::parse("street_line2").unwrap();
-    claimed.waiting[2].update.insert(line, Fact::Cleared);
+    let line = Field::parse("street_line2").unwrap();
+    claimed.waiting[2].update.insert(line, FieldValue::Cleared);
     claimed
 }
 
 fn still_there() -> Echo {
     Echo {
-        standing: vec![Leaf::parse("street_line2").unwrap()],
+        standing: vec![Field::parse("street_line2").unwrap()],
         ..Echo::default()
     }
 }
@@ -602,7 +606,7 @@ fn what_cleared_a_line_that_stays_is_parked_even_if_it_has_more_to_say() {
 /// What only clears lines of the address would not be echoed if it were left out.
 #[test]
 fn lines_that_are_all_there_is_to_clear_are_emptied_at_once() {
-    let line = (Leaf::parse("street_line2").unwrap(), Fact::Cleared);
+    let line = (Field::parse("street_line2").unwrap(), FieldValue::Cleared);
     let claimed = || {
         let mut claimed = lane();
         claimed.unreadable.clear();

@@ -13,11 +13,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Candidate, Fold};
 use crate::event::Version;
-use crate::imprint::{Fact, Leaf, Update};
+use crate::imprint::{Field, FieldValue, Update};
 use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
-/// How new the facts are that Imprint has of one customer, leaf by leaf. Outlives the entries that brought them.
+/// How new the facts are that Imprint has of one customer, field by field. Outlives the entries that brought them.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneVersions {
     /// What a 2xx confirmed.
@@ -32,7 +32,7 @@ pub struct LaneVersions {
 struct Doubt {
     /// Until when they may, in milliseconds.
     until: i64,
-    /// The oldest version of each leaf that may.
+    /// The oldest version of each field that may.
     sent: Versions,
     /// Newer facts that were delivered meanwhile.
     facts: Update,
@@ -46,16 +46,16 @@ impl LaneVersions {
             self.doubt = None;
         }
         let newest = fold.versions.iter();
-        let newest = newest.map(|(leaf, version)| (leaf.clone(), *version));
+        let newest = newest.map(|(field, version)| (field.clone(), *version));
         self.delivered.0.extend(newest);
         let Some(doubt) = self.doubt.as_mut() else {
             return self;
         };
-        for (leaf, version) in &fold.versions {
-            if doubt.sent.0.get(leaf).is_some_and(|sent| sent < version)
-                && let Some(fact) = fold.update.fact(leaf)
+        for (field, version) in &fold.versions {
+            if doubt.sent.0.get(field).is_some_and(|sent| sent < version)
+                && let Some(fact) = fold.update.fact(field)
             {
-                doubt.facts.insert(leaf.clone(), fact.clone());
+                doubt.facts.insert(field.clone(), fact.clone());
             }
         }
         self
@@ -64,7 +64,10 @@ impl LaneVersions {
     /// Notes that every version in `fold` may have reached Imprint, or may until `until`.
     #[must_use]
     pub fn maybe_applied(self, fold: &Fold, until: Timestamp) -> Self {
-        let sent = fold.versions.iter().map(|(leaf, version)| (leaf, *version));
+        let sent = fold
+            .versions
+            .iter()
+            .map(|(field, version)| (field, *version));
         self.doubted(sent, until)
     }
 
@@ -77,15 +80,15 @@ impl LaneVersions {
             doubt.until = doubt.until.max(until.as_millis());
         }
         let sent = candidates.iter().flat_map(|candidate| {
-            let leaves = candidate.update.leaves();
-            leaves.map(|leaf| (leaf, candidate.version))
+            let fields = candidate.update.fields();
+            fields.map(|field| (field, candidate.version))
         });
         self.doubted(sent, until)
     }
 
     fn doubted<'a>(
         mut self,
-        sent: impl Iterator<Item = (&'a Leaf, Version)>,
+        sent: impl Iterator<Item = (&'a Field, Version)>,
         until: Timestamp,
     ) -> Self {
         let mut sent = sent.peekable();
@@ -98,8 +101,8 @@ impl LaneVersions {
             facts: Update::default(),
         });
         doubt.until = doubt.until.max(until.as_millis());
-        for (leaf, version) in sent {
-            let oldest = doubt.sent.0.entry(leaf.clone()).or_insert(version);
+        for (field, version) in sent {
+            let oldest = doubt.sent.0.entry(field.clone()).or_insert(version);
             *oldest = version.min(*oldest);
         }
         self
@@ -129,16 +132,16 @@ impl LaneVersions {
     pub(super) fn to_assert(
         &self,
         now: Timestamp,
-    ) -> impl Iterator<Item = (&Leaf, Version, &Fact)> {
+    ) -> impl Iterator<Item = (&Field, Version, &FieldValue)> {
         let over = self.doubt.as_ref().filter(|_| self.doubt_is_over(now));
         over.into_iter()
             .flat_map(|doubt| doubt.facts.iter())
-            .filter_map(|(leaf, fact)| Some((leaf, self.of(leaf)?, fact)))
+            .filter_map(|(field, fact)| Some((field, self.of(field)?, fact)))
     }
 
-    /// The version of a leaf that was delivered.
-    pub(super) fn of(&self, leaf: &Leaf) -> Option<Version> {
-        self.delivered.0.get(leaf).copied()
+    /// The version of a field that was delivered.
+    pub(super) fn of(&self, field: &Field) -> Option<Version> {
+        self.delivered.0.get(field).copied()
     }
 }
 
@@ -151,22 +154,22 @@ impl fmt::Debug for LaneVersions {
     }
 }
 
-/// A version a leaf, stored grouped: the leaves of one entry share one version.
+/// A version a field, stored grouped: the fields of one entry share one version.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Versions(LiteMap<Leaf, Version>);
+struct Versions(LiteMap<Field, Version>);
 
-/// One group as it is stored: epoch, value, arrival, and the paths of the leaves.
+/// One group as it is stored: epoch, value, arrival, and the paths of the fields.
 type Group<L> = (u32, i64, u64, Vec<L>);
 
 impl Serialize for Versions {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut groups: LiteMap<Version, Vec<&Leaf>> = LiteMap::new();
-        for (leaf, version) in &self.0 {
-            groups.entry(*version).or_default().push(leaf);
+        let mut groups: LiteMap<Version, Vec<&Field>> = LiteMap::new();
+        for (field, version) in &self.0 {
+            groups.entry(*version).or_default().push(field);
         }
         let mut seq = serializer.serialize_seq(Some(groups.len()))?;
-        for (version, leaves) in &groups {
-            seq.serialize_element(&(version.epoch, version.value, version.arrival, leaves))?;
+        for (version, fields) in &groups {
+            seq.serialize_element(&(version.epoch, version.value, version.arrival, fields))?;
         }
         seq.end()
     }
@@ -175,13 +178,13 @@ impl Serialize for Versions {
 impl<'de> Deserialize<'de> for Versions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut versions = LiteMap::new();
-        for (epoch, value, arrival, leaves) in Vec::<Group<Leaf>>::deserialize(deserializer)? {
+        for (epoch, value, arrival, fields) in Vec::<Group<Field>>::deserialize(deserializer)? {
             let version = Version {
                 epoch,
                 value,
                 arrival,
             };
-            versions.extend(leaves.into_iter().map(|leaf| (leaf, version)));
+            versions.extend(fields.into_iter().map(|field| (field, version)));
         }
         Ok(Self(versions))
     }
@@ -200,9 +203,12 @@ mod tests {
     const UNTIL: Timestamp = Timestamp::from_millis(1_060_000);
 
     fn entry(value: i64, arrival: u64, facts: &[(&str, &str)]) -> (Version, Update) {
-        let facts = facts
-            .iter()
-            .map(|(path, value)| (Leaf::parse(path).unwrap(), Fact::from_value(json!(value))));
+        let facts = facts.iter().map(|(path, value)| {
+            (
+                Field::parse(path).unwrap(),
+                FieldValue::from_value(json!(value)),
+            )
+        });
         let version = Version {
             epoch: 0,
             value,
@@ -225,9 +231,9 @@ mod tests {
     fn sent(fold: &Fold) -> Value {
         fold.update
             .iter()
-            .map(|(leaf, fact)| match fact {
-                Fact::Set(value) => (leaf.to_string(), value.clone()),
-                Fact::Cleared => (leaf.to_string(), Value::Null),
+            .map(|(field, fact)| match fact {
+                FieldValue::Set(value) => (field.to_string(), value.clone()),
+                FieldValue::Cleared => (field.to_string(), Value::Null),
             })
             .collect::<serde_json::Map<_, _>>()
             .into()

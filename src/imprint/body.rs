@@ -1,4 +1,4 @@
-//! The body of an update request: leaves with their values, nested as Imprint nests them only when it is written.
+//! The body of an update request: fields with their values, nested as Imprint nests them only when it is written.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use super::clearing::Clearing;
-use super::update::Fact;
-use super::{Leaf, Update};
+use super::update::FieldValue;
+use super::{Field, Update};
 
-/// What a request says, leaf by leaf, in the order of the leaves: facts as they are stated, and what stands for cleared ones.
+/// What a request says, field by field, in the order of the fields: facts as they are stated, and what stands for cleared ones.
 #[derive(Clone, Default, PartialEq)]
 pub struct Body {
     facts: Update,
@@ -26,11 +26,11 @@ impl Body {
         self.iter().next().is_none()
     }
 
-    /// What it says of each leaf.
-    pub fn iter(&self) -> impl Iterator<Item = (&Leaf, &Value)> {
-        self.facts.iter().filter_map(|(leaf, fact)| match fact {
-            Fact::Set(value) => Some((leaf, value)),
-            Fact::Cleared => Some((leaf, self.clearing.value(leaf)?)),
+    /// What it says of each field.
+    pub fn iter(&self) -> impl Iterator<Item = (&Field, &Value)> {
+        self.facts.iter().filter_map(|(field, fact)| match fact {
+            FieldValue::Set(value) => Some((field, value)),
+            FieldValue::Cleared => Some((field, self.clearing.value(field)?)),
         })
     }
 
@@ -48,7 +48,7 @@ impl Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(self.iter().map(|(leaf, _)| leaf))
+            .entries(self.iter().map(|(field, _)| field))
             .finish()
     }
 }
@@ -67,7 +67,7 @@ impl Serialize for Body {
 
 /// Leaves that are inside the same object, so many keys deep.
 struct Level<'a> {
-    said: &'a [(&'a Leaf, &'a Value)],
+    said: &'a [(&'a Field, &'a Value)],
     depth: usize,
 }
 
@@ -75,16 +75,18 @@ impl Serialize for Level<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         let mut rest = self.said;
-        while let Some((leaf, value)) = rest.first() {
-            let Some(name) = leaf.key(self.depth) else {
+        while let Some((field, value)) = rest.first() {
+            let Some(name) = field.key(self.depth) else {
                 break;
             };
             // Leaves of one object stand together.
-            let inside = match leaf.key(self.depth + 1) {
+            let inside = match field.key(self.depth + 1) {
                 None => 0,
                 Some(_) => {
-                    let is_inside = |leaf: &Leaf| leaf.key(self.depth) == Some(name);
-                    rest.iter().take_while(|(leaf, _)| is_inside(leaf)).count()
+                    let is_inside = |field: &Field| field.key(self.depth) == Some(name);
+                    rest.iter()
+                        .take_while(|(field, _)| is_inside(field))
+                        .count()
                 }
             };
             match rest.split_at_checked(inside.max(1)) {
@@ -117,14 +119,16 @@ mod tests {
             "metadata.customer_history.email",
             "metadata.z",
         ];
-        let paths: Vec<&str> = Leaf::paths().chain(metadata).collect();
-        let said = paths
-            .iter()
-            .rev()
-            .map(|path| (Leaf::parse(path).unwrap(), Fact::from_value(json!(path))));
+        let paths: Vec<&str> = Field::paths().chain(metadata).collect();
+        let said = paths.iter().rev().map(|path| {
+            (
+                Field::parse(path).unwrap(),
+                FieldValue::from_value(json!(path)),
+            )
+        });
         let body = said.collect::<Update>().body(Clearing::default());
         let object = Value::Object(body.to_object());
-        for path in Leaf::paths() {
+        for path in Field::paths() {
             let pointer = format!("/{}", path.replace('.', "/"));
             assert_eq!(object.pointer(&pointer), Some(&json!(path)), "{pointer}");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::echo::applied;
-use super::{Cause, Leaf, Outcome, Rejection, Request};
+use super::{Cause, Field, Outcome, Rejection, Request};
 use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
@@ -139,7 +139,7 @@ fn param(raw: &str) -> Option<String> {
         path.strip_prefix(raw)
             .is_some_and(|rest| rest.starts_with('.'))
     };
-    let known = PARAMETERS.contains(&raw) || Leaf::paths().any(|path| path == raw || holds(path));
+    let known = PARAMETERS.contains(&raw) || Field::paths().any(|path| path == raw || holds(path));
     known.then(|| raw.to_owned())
 }
 

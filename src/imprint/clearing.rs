@@ -1,19 +1,19 @@
-//! What is sent for a leaf that the source has cleared: the operator's choice, because Imprint documents none.
+//! What is sent for a field that the source has cleared: the operator's choice, because Imprint documents none.
 
 use serde_json::Value;
 
-use super::{Facet, Leaf, LeafKind};
+use super::{Field, FieldGroup, FieldKind};
 
-/// What is sent for a leaf that the source cleared. Imprint documents neither null nor the empty text (imprint-api.md §1).
+/// What is sent for a field that the source cleared. Imprint documents neither null nor the empty text (imprint-api.md §1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clearing {
-    /// For all leaves but those of the address.
+    /// For all fields but those of the address.
     pub fields: FieldClearing,
     /// For the lines of the address.
     pub address: AddressClearing,
 }
 
-/// What is sent for a cleared leaf.
+/// What is sent for a cleared field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FieldClearing {
     /// Nothing.
@@ -21,7 +21,7 @@ pub enum FieldClearing {
     Omit,
     /// Null.
     Null,
-    /// The empty text; nothing where the leaf is no text, because an empty number does not exist.
+    /// The empty text; nothing where the field is no text, because an empty number does not exist.
     Empty,
 }
 
@@ -38,14 +38,14 @@ pub enum AddressClearing {
 }
 
 impl Clearing {
-    /// What stands for a cleared leaf; `None` where nothing does.
-    pub(super) fn value(self, leaf: &Leaf) -> Option<&'static Value> {
-        match (leaf.facet(), self.address, self.fields) {
-            (Facet::Address, AddressClearing::Empty, _) => Some(&EMPTY),
-            (Facet::Address, AddressClearing::Verify | AddressClearing::Omit, _) => None,
+    /// What stands for a cleared field; `None` where nothing does.
+    pub(super) fn value(self, field: &Field) -> Option<&'static Value> {
+        match (field.group(), self.address, self.fields) {
+            (FieldGroup::Address, AddressClearing::Empty, _) => Some(&EMPTY),
+            (FieldGroup::Address, AddressClearing::Verify | AddressClearing::Omit, _) => None,
             (_, _, FieldClearing::Omit) => None,
             (_, _, FieldClearing::Null) => Some(&Value::Null),
-            (_, _, FieldClearing::Empty) if leaf.kind() == LeafKind::Text => Some(&EMPTY),
+            (_, _, FieldClearing::Empty) if field.kind() == FieldKind::Text => Some(&EMPTY),
             (_, _, FieldClearing::Empty) => None,
         }
     }

@@ -24,7 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::classify::{Reply, classify};
 use super::lookup::{retrieved, searched};
-use super::{Cause, Found, ImprintId, Outcome, Partner, PartnerId, Request};
+use super::{Cause, Found, ImprintApi, ImprintId, Outcome, PartnerCustomerId, Request};
 use crate::planted::{self, Planted};
 use crate::time::Clock;
 
@@ -265,7 +265,7 @@ impl Heard {
     }
 }
 
-impl Partner for Client {
+impl ImprintApi for Client {
     async fn deliver(&self, request: Request, deadline: Duration) -> Outcome {
         let update = self.update(&request);
         let in_time = tokio::time::timeout(deadline, update).await;
@@ -282,7 +282,7 @@ impl Partner for Client {
         }
     }
 
-    async fn search(&self, partner: PartnerId, deadline: Duration) -> Found {
+    async fn search(&self, partner: PartnerCustomerId, deadline: Duration) -> Found {
         let filter = utf8_percent_encode(partner.as_str(), &SEGMENT);
         let query = format!("?partner_customer_id={filter}&limit={HITS_MAX}");
         let asked = self.exchange(Method::GET, &query, Vec::new());

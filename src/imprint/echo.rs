@@ -1,7 +1,7 @@
 //! What Imprint echoes after an update, held against what was sent. Pure.
 //!
 //! The echo carries what we must not keep (`ssn4`, `date_of_birth`), so only the fields that are compared are read, and
-//! nothing but names leaves this module. Every answer comes through here: a field that was not sent is stepped over and
+//! nothing but names fields this module. Every answer comes through here: a field that was not sent is stepped over and
 //! never taken apart, and one of an unexpected kind spoils nothing but itself.
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::answer::{object, text};
-use super::{Body, Cause, Echo, Facet, Leaf, Outcome, PartnerId, Request};
+use super::{Body, Cause, Echo, Field, FieldGroup, Outcome, PartnerCustomerId, Request};
 use crate::planted::{self, Planted};
 
 /// The part of a customer that is compared.
@@ -51,41 +51,41 @@ pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
         return Outcome::Unknown(Cause::WrongCustomer);
     }
     let address = customer.address.and_then(members);
-    let stands = |leaf: &&Leaf| !is_empty(line(address.as_ref(), &leaf.to_string()));
+    let stands = |field: &&Field| !is_empty(line(address.as_ref(), &field.to_string()));
     Outcome::Applied(Echo {
         differs: customer.differs(&request.body, address.as_ref()),
         standing: request.cleared.iter().filter(stands).cloned().collect(),
         partner: customer
             .partner_customer_id
             .and_then(text)
-            .and_then(|raw| PartnerId::parse(&raw).ok()),
+            .and_then(|raw| PartnerCustomerId::parse(&raw).ok()),
     })
 }
 
 impl<'a> Customer<'a> {
-    /// The facets that were sent and are echoed otherwise. What is not echoed at all is no difference.
-    fn differs(&self, sent: &Body, address: Option<&Members<'a>>) -> Vec<Facet> {
+    /// The groups that were sent and are echoed otherwise. What is not echoed at all is no difference.
+    fn differs(&self, sent: &Body, address: Option<&Members<'a>>) -> Vec<FieldGroup> {
         let metadata = self.metadata.and_then(members);
         let mut differs = Vec::new();
-        for (leaf, value) in sent.iter() {
-            let echoed = match leaf.facet() {
+        for (field, value) in sent.iter() {
+            let echoed = match field.group() {
                 // It is not echoed.
-                Facet::CustomerHistory => None,
-                Facet::Metadata => {
-                    let key = leaf.key(1).unwrap_or_default();
+                FieldGroup::CustomerHistory => None,
+                FieldGroup::Metadata => {
+                    let key = field.key(1).unwrap_or_default();
                     metadata
                         .as_ref()
                         .and_then(|echoed| echoed.get(key).copied())
                 }
-                Facet::Email
-                | Facet::Phone
-                | Facet::FirstName
-                | Facet::LastName
-                | Facet::PreferredLanguage
-                | Facet::Address => self.field(leaf.path(), address),
+                FieldGroup::Email
+                | FieldGroup::Phone
+                | FieldGroup::FirstName
+                | FieldGroup::LastName
+                | FieldGroup::PreferredLanguage
+                | FieldGroup::Address => self.field(field.path(), address),
             };
-            if !agrees(value, echoed) && !differs.contains(&leaf.facet()) {
-                differs.push(leaf.facet());
+            if !agrees(value, echoed) && !differs.contains(&field.group()) {
+                differs.push(field.group());
             }
         }
         differs
@@ -113,7 +113,7 @@ fn line<'a>(address: Option<&Members<'a>>, field: &str) -> Option<&'a RawValue> 
     address?.get(field).copied()
 }
 
-/// Whether a leaf is echoed as it was sent, or not at all. One that was sent to be cleared is to be empty.
+/// Whether a field is echoed as it was sent, or not at all. One that was sent to be cleared is to be empty.
 fn agrees(sent: &Value, echoed: Option<&RawValue>) -> bool {
     let Some(raw) = echoed else { return true };
     match sent {
@@ -138,7 +138,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::clearing::{Clearing, FieldClearing};
-    use super::super::{Fact, ImprintId, Update};
+    use super::super::{FieldValue, ImprintId, Update};
     use super::*;
 
     fn request(sent: &Value) -> Request {
@@ -153,9 +153,12 @@ mod tests {
                 None => said.push((field.clone(), value)),
             }
         }
-        let said = said
-            .into_iter()
-            .map(|(path, value)| (Leaf::parse(&path).unwrap(), Fact::from_value(value.clone())));
+        let said = said.into_iter().map(|(path, value)| {
+            (
+                Field::parse(&path).unwrap(),
+                FieldValue::from_value(value.clone()),
+            )
+        });
         let clearing = Clearing {
             fields: FieldClearing::Null,
             ..Clearing::default()
@@ -163,7 +166,7 @@ mod tests {
         Request {
             customer: ImprintId::parse("CUST-1").unwrap(),
             body: said.collect::<Update>().body(clearing),
-            cleared: vec![Leaf::parse("street_line2").unwrap()],
+            cleared: vec![Field::parse("street_line2").unwrap()],
         }
     }
 
@@ -190,7 +193,7 @@ mod tests {
             ),
             (
                 json!({"id": "CUST-1", "email": "b@example.com", "phone": 7, "address": {"city": "Elko", "state": "X"}}),
-                vec![Facet::Email, Facet::Address],
+                vec![FieldGroup::Email, FieldGroup::Address],
             ),
             (
                 json!({"id": "CUST-1", "customer_history": {"email": "y"}}),
@@ -198,7 +201,7 @@ mod tests {
             ),
             (
                 json!({"id": "CUST-1", "metadata": {"tier": "IRON", "a": 1}}),
-                vec![Facet::Metadata],
+                vec![FieldGroup::Metadata],
             ),
             (
                 json!({"id": "CUST-1", "metadata": null, "address": null}),
@@ -258,7 +261,7 @@ mod tests {
             ),
             (
                 json!({"id": "CUST-1", "email": "a@example.com", "phone": "+1", "metadata": {"tier": "GOLD"}}),
-                vec![Facet::Email, Facet::Phone, Facet::Metadata],
+                vec![FieldGroup::Email, FieldGroup::Phone, FieldGroup::Metadata],
             ),
         ];
         for (echoed, differs) in table {
@@ -281,7 +284,7 @@ mod tests {
             let echoed = json!({"id": "CUST-1", "partner_customer_id": value});
             check(&json!({}), &echoed).partner
         };
-        assert_eq!(partner(json!("P-1")), PartnerId::parse("P-1").ok());
+        assert_eq!(partner(json!("P-1")), PartnerCustomerId::parse("P-1").ok());
         assert_eq!(partner(json!("")), None);
         assert_eq!(partner(json!(null)), None);
     }

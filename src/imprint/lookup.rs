@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{object, text};
 use super::classify::{Reply, hint, names_the_customer};
-use super::{Cause, Found, ImprintId, Outcome, PartnerId};
+use super::{Cause, Found, ImprintId, Outcome, PartnerCustomerId};
 use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
@@ -30,7 +30,7 @@ pub(super) fn retrieved(customer: &ImprintId, reply: Reply<'_>, wall: Timestamp)
 }
 
 /// Says what came of a search for `partner`.
-pub(super) fn searched(partner: &PartnerId, reply: Reply<'_>, wall: Timestamp) -> Found {
+pub(super) fn searched(partner: &PartnerCustomerId, reply: Reply<'_>, wall: Timestamp) -> Found {
     match reply.status {
         200..=299 => object::<Page<'_>>(reply.body)
             .and_then(|page| page.found(partner))
@@ -66,7 +66,7 @@ impl Page<'_> {
     /// Every hit is held against what was asked, because the match may be fuzzy, and a filter that Imprint does not take
     /// lists everybody (imprint-api.md §3, §9.1). Others beside the right one hide nobody, but others alone say that
     /// the filter was not taken, and what is not on the page may be a second one.
-    fn found(&self, partner: &PartnerId) -> Option<Found> {
+    fn found(&self, partner: &PartnerCustomerId) -> Option<Found> {
         let hits = match &self.data {
             Some(hits) => hits.as_slice(),
             // An empty list is null in some languages.
@@ -90,7 +90,7 @@ impl Page<'_> {
 }
 
 impl Hit<'_> {
-    fn names(&self, partner: &PartnerId) -> bool {
+    fn names(&self, partner: &PartnerCustomerId) -> bool {
         let own = self.partner_customer_id.and_then(text);
         own.is_some_and(|id| id == partner.as_str()) || planted::armed(Planted::AnyHitWillDo)
     }
@@ -138,7 +138,7 @@ mod tests {
 
     fn search(status: u16, body: &str) -> Found {
         searched(
-            &PartnerId::parse("P-1").unwrap(),
+            &PartnerCustomerId::parse("P-1").unwrap(),
             reply(status, &[], body),
             WALL,
         )

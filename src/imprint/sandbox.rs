@@ -8,7 +8,7 @@
 //!
 //! | call | answer |
 //! |---|---|
-//! | `POST /v2/customers/{id}` | *update*: merges leaf by leaf; 200 Customer, 400, 404 |
+//! | `POST /v2/customers/{id}` | *update*: merges field by field; 200 Customer, 400, 404 |
 //! | `GET /v2/customers/{id}` | *retrieve*: 200 Customer, 404 |
 //! | `GET /v2/customers?partner_customer_id=&limit=&starting_after=` | *search*: 200; a blank filter lists everyone |
 //! | `POST /v2/customers` | *search* again, with the filter in the body |

@@ -1,6 +1,6 @@
-//! The fields to set on one Imprint customer, leaf by leaf.
+//! The fields to set on one Imprint customer, field by field.
 //!
-//! A leaf that Imprint does not know cannot be named, so nothing that it does not know can be sent.
+//! A field that Imprint does not know cannot be named, so nothing that it does not know can be sent.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,26 +13,26 @@ use serde_json::Value;
 
 use super::Body;
 use super::clearing::Clearing;
-use super::leaf::{Facet, Leaf};
+use super::field::{Field, FieldGroup};
 
 /// Where the country of the customer's address stands; the flat address has none.
 const COUNTRY: &str = "customer_history.address.country";
 /// The country that the flat address is in.
 const HOME: &str = "USA";
 
-/// How many leaves an update is given room for before it is read.
-const LEAVES_USUAL: usize = 32;
+/// How many fields an update is given room for before it is read.
+const FIELDS_USUAL: usize = 32;
 
-/// What a source says of one leaf. A leaf it says nothing of is not in the update at all.
+/// What a source says of one field. A field it says nothing of is not in the update at all.
 #[derive(Clone, PartialEq)]
-pub enum Fact {
+pub enum FieldValue {
     /// It has this value: a text, a whole number or, under `metadata`, any JSON value but null.
     Set(Value),
     /// The source has no value for it any more (null or empty there).
     Cleared,
 }
 
-impl Fact {
+impl FieldValue {
     /// The fact that a JSON value states: null means cleared.
     pub fn from_value(value: Value) -> Self {
         if value.is_null() {
@@ -44,7 +44,7 @@ impl Fact {
 }
 
 /// Never the value: it is personal data.
-impl fmt::Debug for Fact {
+impl fmt::Debug for FieldValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Set(_) => "Set",
@@ -53,17 +53,17 @@ impl fmt::Debug for Fact {
     }
 }
 
-/// The facts to set on one Imprint customer, at most one a leaf.
+/// The facts to set on one Imprint customer, at most one a field.
 ///
-/// Serialised as an object of leaf to value, null for cleared; this is the form the store keeps. A copy shares the facts:
+/// Serialised as an object of field to value, null for cleared; this is the form the store keeps. A copy shares the facts:
 /// what one event states goes through fold and request as it came.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Update(Arc<LiteMap<Leaf, Fact>>);
+pub struct Update(Arc<LiteMap<Field, FieldValue>>);
 
 impl Update {
-    /// States a fact; what was stated of that leaf before is replaced.
-    pub fn insert(&mut self, leaf: Leaf, fact: Fact) {
-        put(Arc::make_mut(&mut self.0), leaf, fact);
+    /// States a fact; what was stated of that field before is replaced.
+    pub fn insert(&mut self, field: Field, fact: FieldValue) {
+        put(Arc::make_mut(&mut self.0), field, fact);
     }
 
     /// Whether this is the other one or a copy of it, and not only the same.
@@ -76,19 +76,19 @@ impl Update {
         self.0.len()
     }
 
-    /// What is stated, in the order of the leaves.
-    pub fn iter(&self) -> impl Iterator<Item = (&Leaf, &Fact)> {
+    /// What is stated, in the order of the fields.
+    pub fn iter(&self) -> impl Iterator<Item = (&Field, &FieldValue)> {
         self.0.iter()
     }
 
-    /// The leaves something is stated of.
-    pub fn leaves(&self) -> impl Iterator<Item = &Leaf> {
+    /// The fields something is stated of.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.0.keys()
     }
 
-    /// What is stated of this leaf.
-    pub fn fact(&self, leaf: &Leaf) -> Option<&Fact> {
-        self.0.get(leaf)
+    /// What is stated of this field.
+    pub fn fact(&self, field: &Field) -> Option<&FieldValue> {
+        self.0.get(field)
     }
 
     /// Whether nothing is stated.
@@ -102,63 +102,64 @@ impl Update {
     }
 
     /// The lines of the address that are cleared.
-    pub fn cleared_lines(&self) -> Vec<Leaf> {
-        let is_cleared_line = |(leaf, fact): &(&Leaf, &Fact)| {
-            leaf.facet() == Facet::Address && **fact == Fact::Cleared
+    pub fn cleared_lines(&self) -> Vec<Field> {
+        let is_cleared_line = |(field, fact): &(&Field, &FieldValue)| {
+            field.group() == FieldGroup::Address && **fact == FieldValue::Cleared
         };
         let lines = self.iter().filter(is_cleared_line);
-        lines.map(|(leaf, _)| leaf.clone()).collect()
+        lines.map(|(field, _)| field.clone()).collect()
     }
 
     /// Whether it sets an address that is known to be outside the USA, which Imprint's flat address cannot say.
     pub fn is_foreign(&self) -> bool {
-        let country = Leaf::parse(COUNTRY).and_then(|leaf| self.0.get(&leaf));
+        let country = Field::parse(COUNTRY).and_then(|field| self.0.get(&field));
         let is_abroad =
-            matches!(country, Some(Fact::Set(Value::String(country))) if country != HOME);
+            matches!(country, Some(FieldValue::Set(Value::String(country))) if country != HOME);
         is_abroad && self.sets_address()
     }
 
     /// Whether it sets a line of the flat address.
     pub fn sets_address(&self) -> bool {
-        let sets =
-            |(leaf, fact): (&Leaf, &Fact)| leaf.facet() == Facet::Address && *fact != Fact::Cleared;
+        let sets = |(field, fact): (&Field, &FieldValue)| {
+            field.group() == FieldGroup::Address && *fact != FieldValue::Cleared
+        };
         self.iter().any(sets)
     }
 
     /// The same without the flat address.
     #[must_use]
     pub fn without_address(mut self) -> Self {
-        Arc::make_mut(&mut self.0).retain(|leaf, _| leaf.facet() != Facet::Address);
+        Arc::make_mut(&mut self.0).retain(|field, _| field.group() != FieldGroup::Address);
         self
     }
 }
 
-impl FromIterator<(Leaf, Fact)> for Update {
-    fn from_iter<I: IntoIterator<Item = (Leaf, Fact)>>(facts: I) -> Self {
+impl FromIterator<(Field, FieldValue)> for Update {
+    fn from_iter<I: IntoIterator<Item = (Field, FieldValue)>>(facts: I) -> Self {
         let facts = facts.into_iter();
         let (least, most) = facts.size_hint();
         let mut stated = LiteMap::with_capacity(most.unwrap_or(least));
-        for (leaf, fact) in facts {
-            put(&mut stated, leaf, fact);
+        for (field, fact) in facts {
+            put(&mut stated, field, fact);
         }
         Self(Arc::new(stated))
     }
 }
 
-fn put(stated: &mut LiteMap<Leaf, Fact>, leaf: Leaf, fact: Fact) {
+fn put(stated: &mut LiteMap<Field, FieldValue>, field: Field, fact: FieldValue) {
     // Mostly they come in order: then no place has to be looked for.
-    if let Some((leaf, fact)) = stated.try_append(leaf, fact) {
-        stated.insert(leaf, fact);
+    if let Some((field, fact)) = stated.try_append(field, fact) {
+        stated.insert(field, fact);
     }
 }
 
 impl Serialize for Update {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (leaf, fact) in self.iter() {
+        for (field, fact) in self.iter() {
             match fact {
-                Fact::Set(value) => map.serialize_entry(leaf, value)?,
-                Fact::Cleared => map.serialize_entry(leaf, &Value::Null)?,
+                FieldValue::Set(value) => map.serialize_entry(field, value)?,
+                FieldValue::Cleared => map.serialize_entry(field, &Value::Null)?,
             }
         }
         map.end()
@@ -171,20 +172,20 @@ impl<'de> Deserialize<'de> for Update {
     }
 }
 
-/// Reads an object of leaf to value.
+/// Reads an object of field to value.
 struct Facts;
 
 impl<'de> Visitor<'de> for Facts {
     type Value = Update;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of leaf to value")
+        f.write_str("an object of field to value")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Update, A::Error> {
-        let mut stated = LiteMap::with_capacity(LEAVES_USUAL);
-        while let Some((leaf, value)) = map.next_entry()? {
-            put(&mut stated, leaf, Fact::from_value(value));
+        let mut stated = LiteMap::with_capacity(FIELDS_USUAL);
+        while let Some((field, value)) = map.next_entry()? {
+            put(&mut stated, field, FieldValue::from_value(value));
         }
         Ok(Update(Arc::new(stated)))
     }
@@ -200,7 +201,12 @@ mod tests {
     fn update(facts: &[(&str, Value)]) -> Update {
         facts
             .iter()
-            .map(|(path, value)| (Leaf::parse(path).unwrap(), Fact::from_value(value.clone())))
+            .map(|(path, value)| {
+                (
+                    Field::parse(path).unwrap(),
+                    FieldValue::from_value(value.clone()),
+                )
+            })
             .collect()
     }
 
@@ -241,7 +247,7 @@ mod tests {
         }
         assert_eq!(
             update.cleared_lines(),
-            [Leaf::parse("street_line2").unwrap()]
+            [Field::parse("street_line2").unwrap()]
         );
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::event::{Attribute, ChangeEvent, Fault, Identity, Show, SourceName};
 use crate::imprint::clearing::Clearing;
-use crate::imprint::{Customer, Fact, Leaf, Update};
+use crate::imprint::{Customer, Field, FieldValue, Update};
 use crate::ingress::examine::{Examination, Examined};
 use crate::ingress::form::Form;
 use crate::ingress::{Refusal, Source};
@@ -35,7 +35,7 @@ pub struct Terms {
 }
 
 /// Which fields of an update would be sent, where somebody knows what Imprint has already.
-pub type Fresh<'a> = Option<&'a dyn Fn(&Stated) -> Vec<Leaf>>;
+pub type Fresh<'a> = Option<&'a dyn Fn(&Stated) -> Vec<Field>>;
 
 /// Explains a body as it would be posted to a source: one part for each of its events.
 pub fn explain(name: &SourceName, source: &Source, terms: Terms, body: &[u8]) -> Value {
@@ -175,9 +175,9 @@ fn put_request(put: &mut impl FnMut(&str, Value), terms: Terms, stated: &Stated)
         "version",
         json!({"epoch": stated.epoch, "value": stated.value}),
     );
-    let is_cleared = |(_, fact): &(&Leaf, &Fact)| **fact == Fact::Cleared;
+    let is_cleared = |(_, fact): &(&Field, &FieldValue)| **fact == FieldValue::Cleared;
     let cleared = stated.update.iter().filter(is_cleared);
-    let cleared: Vec<String> = cleared.map(|(leaf, _)| leaf.to_string()).collect();
+    let cleared: Vec<String> = cleared.map(|(field, _)| field.to_string()).collect();
     put("cleared", json!(cleared));
 }
 
@@ -202,7 +202,7 @@ fn put_lines(
     put: &mut impl FnMut(&str, Value),
     show: Show,
     explanation: &Explanation,
-    sent: Option<&[Leaf]>,
+    sent: Option<&[Field]>,
 ) {
     let lines = explanation
         .lines
@@ -212,7 +212,7 @@ fn put_lines(
     put("unused", json!(explanation.unused));
 }
 
-fn told_line(line: &Explained, show: Show, sent: Option<&[Leaf]>) -> Value {
+fn told_line(line: &Explained, show: Show, sent: Option<&[Field]>) -> Value {
     let mut told = json!({
         "target": line.target, "expression": line.expression, "reads": line.reads,
         "slow": line.is_slow,
@@ -226,9 +226,9 @@ fn told_line(line: &Explained, show: Show, sent: Option<&[Leaf]>) -> Value {
     if let Some(object) = told.as_object_mut() {
         object.insert("says".to_owned(), json!(word));
         object.extend(more.map(|(key, value)| (key.to_owned(), value)));
-        let leaf = Leaf::parse(&line.target).filter(|_| matches!(word, "value" | "cleared"));
-        if let (Some(sent), Some(leaf)) = (sent, leaf) {
-            object.insert("stale".to_owned(), json!(!sent.contains(&leaf)));
+        let field = Field::parse(&line.target).filter(|_| matches!(word, "value" | "cleared"));
+        if let (Some(sent), Some(field)) = (sent, field) {
+            object.insert("stale".to_owned(), json!(!sent.contains(&field)));
         }
     }
     told

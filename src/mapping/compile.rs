@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::reading::Step;
 use super::syntax::Flaw;
 use super::{
-    AFTER, BEFORE, COUNTRY, IMPRINT_ID, ImageRules, Images, Leaf, Line, Mapping, PARTNER_ID, Rule,
+    AFTER, BEFORE, COUNTRY, Field, IMPRINT_ID, ImageRules, Images, Line, Mapping, PARTNER_ID, Rule,
     RuleFault, Rules, Tables, VERSION, WHEN, lower,
 };
 
@@ -55,7 +55,7 @@ impl Compiling {
             .filter_map(|(target, expression)| self.line(target, expression))
             .collect();
         // In the order in which an update has them: then each fact goes behind the ones before it.
-        lines.sort_by(|one, other| one.leaf.cmp(&other.leaf));
+        lines.sort_by(|one, other| one.field.cmp(&other.field));
         let mapping = Mapping {
             when,
             imprint_id,
@@ -99,11 +99,11 @@ impl Compiling {
 
     fn line(&mut self, target: &str, expression: &str) -> Option<Line> {
         let rule = self.rule(target, expression);
-        let Some(leaf) = Leaf::parse(target) else {
+        let Some(field) = Field::parse(target) else {
             self.fault(target, expression, &unknown(target));
             return None;
         };
-        let form = Form::of(&leaf);
+        let form = Form::of(&field);
         let rule = rule?;
         // What does not depend on the event need not wait for one to be found wrong.
         for refused in contract::wrong_constants(form, &rule.plan) {
@@ -113,7 +113,7 @@ impl Compiling {
             );
             self.fault(target, expression, &reason);
         }
-        Some(Line { leaf, form, rule })
+        Some(Line { field, form, rule })
     }
 
     fn optional(&mut self, target: &str, expression: Option<&String>) -> Option<Rule> {
@@ -173,7 +173,7 @@ impl Compiling {
 fn unknown(target: &str) -> String {
     let name = target.rsplit('.').next().unwrap_or(target);
     let last = |path: &str| path.rsplit('.').next().is_some_and(|last| last == name);
-    let alike: Vec<_> = Leaf::paths().filter(|path| last(path)).collect();
+    let alike: Vec<_> = Field::paths().filter(|path| last(path)).collect();
     match alike.as_slice() {
         [] => "Imprint's update has no such field; what else is to be told goes under metadata"
             .to_owned(),

@@ -6,7 +6,7 @@ use super::function::{Refusal, calendar};
 use super::plan::Plan;
 use super::reading::{Found, Reading, Refused};
 use super::truth::is_cleared;
-use super::{Domain, Fact, ImprintId, Leaf, LeafKind, PartnerId};
+use super::{Domain, Field, FieldKind, FieldValue, ImprintId, PartnerCustomerId};
 
 /// The longest email address that mail can be sent to (RFC 5321).
 const EMAIL_BYTES_MAX: usize = 254;
@@ -15,7 +15,7 @@ const HOME: &str = "USA";
 /// The most digits of a phone number in E.164.
 const PHONE_DIGITS_MAX: usize = 15;
 
-/// What the value of a leaf looks like.
+/// What the value of a field looks like.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Form {
     Text,
@@ -30,12 +30,12 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The form of a leaf.
-    pub(super) fn of(leaf: &Leaf) -> Self {
-        match leaf.kind() {
-            LeafKind::Integer => Self::Integer,
-            LeafKind::Open => Self::Open,
-            LeafKind::Text => match leaf.to_string().as_str() {
+    /// The form of a field.
+    pub(super) fn of(field: &Field) -> Self {
+        match field.kind() {
+            FieldKind::Integer => Self::Integer,
+            FieldKind::Open => Self::Open,
+            FieldKind::Text => match field.to_string().as_str() {
                 "email" | "customer_history.email" => Self::Email,
                 "phone" | "customer_history.phone" => Self::Phone,
                 "preferred_language" | "customer_history.preferred_language" => Self::Language,
@@ -102,24 +102,24 @@ impl Form {
     }
 }
 
-/// What a reading states of a leaf of this form; nothing where the event says nothing.
-pub(super) fn fact(form: Form, reading: Reading<'_>) -> Result<Option<Fact>, Refused> {
+/// What a reading states of a field of this form; nothing where the event says nothing.
+pub(super) fn fact(form: Form, reading: Reading<'_>) -> Result<Option<FieldValue>, Refused> {
     let Found::There(value) = &reading.found else {
         return Ok(None);
     };
     if is_cleared(value) {
-        return Ok(Some(Fact::Cleared));
+        return Ok(Some(FieldValue::Cleared));
     }
     if let Some(refusal) = form.refusal(value) {
         return Err(reading.refused(form.name(), refusal));
     }
     match reading.found {
-        Found::There(value) => Ok(Some(Fact::from_value(value.into_owned()))),
+        Found::There(value) => Ok(Some(FieldValue::from_value(value.into_owned()))),
         Found::Absent => Ok(None),
     }
 }
 
-/// The constants that an expression can come to and a leaf of this form does not take.
+/// The constants that an expression can come to and a field of this form does not take.
 pub(super) fn wrong_constants(form: Form, plan: &Plan) -> Vec<Refusal> {
     let wrong = |value: Value| {
         (!is_cleared(&value))
@@ -152,13 +152,13 @@ pub(super) fn imprint_id(reading: &Reading<'_>) -> Result<Option<ImprintId>, Ref
 }
 
 /// The partner's own id of the customer, if a reading names one: a text, or a whole number as a CRM counts its rows.
-pub(super) fn partner_id(reading: &Reading<'_>) -> Result<Option<PartnerId>, Refused> {
+pub(super) fn partner_id(reading: &Reading<'_>) -> Result<Option<PartnerCustomerId>, Refused> {
     let Some(value) = named(reading) else {
         return Ok(None);
     };
     let number = value.as_i64().map(|number| number.to_string());
     let id = value.as_str().or(number.as_deref());
-    let id = id.and_then(|raw| PartnerId::parse(raw).ok());
+    let id = id.and_then(|raw| PartnerCustomerId::parse(raw).ok());
     let refusal = Refusal::new(
         "A partner's id is a text of 1 to 256 characters, without control characters or white space around it.",
     );
@@ -264,7 +264,7 @@ mod tests {
     use crate::mapping::{Mapping, Rules, VersionRule};
 
     #[test]
-    fn a_leaf_takes_only_what_imprint_takes_there() {
+    fn a_field_takes_only_what_imprint_takes_there() {
         for (target, good, bad) in [
             ("first_name", json!("José"), json!(7)),
             ("city", json!("St. John's"), json!({"a": CANARY})),
@@ -295,7 +295,7 @@ mod tests {
             ("metadata.k", json!(false), json!({"a\u{7}": 1})),
         ] {
             check(target, ".v", Some(good.clone()), &To(good));
-            let form = Form::of(&Leaf::parse(target).unwrap()).name();
+            let form = Form::of(&Field::parse(target).unwrap()).name();
             check(target, ".v", Some(bad), &Refused(form, "/v"));
             check(target, ".v", Some(json!(" \t")), &Cleared);
             check(target, ".v", Some(Value::Null), &Cleared);
@@ -423,7 +423,7 @@ mod tests {
                 .map(|mapped| &mapped.as_ref().unwrap().customer);
             let ids = customer.map(|customer| {
                 let imprint = customer.imprint().map(ImprintId::as_str);
-                (imprint, customer.partner().map(PartnerId::as_str))
+                (imprint, customer.partner().map(PartnerCustomerId::as_str))
             });
             assert_eq!(ids, expected, "{event}");
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::contract;
 use super::reading::{Reading, Refused, Seen};
-use super::{Fact, Mapped, Mapping, Rule};
+use super::{FieldValue, Mapped, Mapping, Rule};
 use crate::event::Fault;
 
 /// A mapping at work on one event.
@@ -89,7 +89,9 @@ impl Mapping {
             .rules()
             .map(|rule| {
                 explained(rule, event, |reading| {
-                    Ok(reading.value().map(|value| Fact::from_value(value.clone())))
+                    Ok(reading
+                        .value()
+                        .map(|value| FieldValue::from_value(value.clone())))
                 })
             })
             .collect();
@@ -161,7 +163,7 @@ pub(super) fn places<'a>(rules: impl Iterator<Item = &'a Rule>) -> BTreeSet<Stri
 fn explained(
     rule: &Rule,
     event: &Value,
-    read: impl Fn(Reading<'_>) -> Result<Option<Fact>, Refused>,
+    read: impl Fn(Reading<'_>) -> Result<Option<FieldValue>, Refused>,
 ) -> Explained {
     let seen = Seen::default();
     let said = match rule
@@ -170,8 +172,8 @@ fn explained(
         .and_then(read)
     {
         Ok(None) => Said::Nothing,
-        Ok(Some(Fact::Cleared)) => Said::Cleared,
-        Ok(Some(Fact::Set(value))) => Said::Value(value),
+        Ok(Some(FieldValue::Cleared)) => Said::Cleared,
+        Ok(Some(FieldValue::Set(value))) => Said::Value(value),
         Err(refused) => Said::Refused(refused.into_fault(&rule.target)),
     };
     Explained {

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use crate::dispatch::destination::Destination;
 use crate::event::{Attribute, Fault, Identity, Show, SourceName};
 use crate::fold::FoldMax;
-use crate::imprint::Leaf;
+use crate::imprint::Field;
 use crate::metrics;
 use crate::outbox::{self, Outbox, Stated};
 use crate::time::Clock;
@@ -57,7 +57,7 @@ pub type MapAgain =
 pub type ExplainBody = Arc<dyn Fn(&SourceName, &[u8], Show) -> Option<Value> + Send + Sync>;
 
 /// Says which fields of what is stated Imprint has nothing newer of.
-pub type Fresh<'a> = &'a dyn Fn(&Stated) -> Vec<Leaf>;
+pub type Fresh<'a> = &'a dyn Fn(&Stated) -> Vec<Field>;
 
 /// Explains an event that was kept, by its identity and type; nothing if its source is not there any more.
 pub type ExplainKept =

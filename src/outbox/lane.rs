@@ -3,7 +3,7 @@
 use super::{EntryId, LaneId, ParkReason, State};
 use crate::event::Version;
 use crate::fold::{Candidate, LaneVersions};
-use crate::imprint::{Customer, ImprintId, PartnerId, Update};
+use crate::imprint::{Customer, ImprintId, PartnerCustomerId, Update};
 use crate::time::Timestamp;
 
 /// Whose lane it is.
@@ -12,7 +12,7 @@ pub enum LaneKey {
     /// A customer of Imprint's: what waits can be sent.
     Imprint(ImprintId),
     /// Somebody known by the partner's own id: what waits moves to an Imprint lane once it is known which.
-    Partner(PartnerId),
+    Partner(PartnerCustomerId),
 }
 
 /// How the requests of a lane have fared since one was applied.
@@ -30,7 +30,7 @@ pub struct Trials {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     /// The partner's own id.
-    pub partner: PartnerId,
+    pub partner: PartnerCustomerId,
     /// Imprint's id; `None` where Imprint knows nobody by the partner's.
     pub imprint: Option<ImprintId>,
     /// When Imprint said so.

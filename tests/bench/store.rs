@@ -18,7 +18,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::{join, join_all};
 use imprint_bridge::event::{Attribute, Identity, SourceName};
 use imprint_bridge::fold::{FoldMax, fold};
-use imprint_bridge::imprint::{Customer, Fact, ImprintId, Leaf, Update};
+use imprint_bridge::imprint::{Customer, Field, FieldValue, ImprintId, Update};
 use imprint_bridge::outbox::{
     Arrival, ClaimedLane, Digest, Ending, NewEntry, Outbox, Pick, Priority, Settlement,
     SqliteOutbox, Stated, Trials,
@@ -175,13 +175,13 @@ fn entry(number: u64, facts: &Update) -> NewEntry {
 }
 
 fn facts() -> Update {
-    let paths = Leaf::paths().filter(|path| Leaf::parse(path).is_some());
+    let paths = Field::paths().filter(|path| Field::parse(path).is_some());
     paths
         .take(23)
         .map(|path| {
             (
-                Leaf::parse(path).unwrap(),
-                Fact::from_value(json!("some 18 characters")),
+                Field::parse(path).unwrap(),
+                FieldValue::from_value(json!("some 18 characters")),
             )
         })
         .collect()

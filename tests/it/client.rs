@@ -9,7 +9,7 @@ use std::time::Duration;
 use imprint_bridge::imprint::clearing::Clearing;
 use imprint_bridge::imprint::client::{Client, Credential, Scheme, tls};
 use imprint_bridge::imprint::{
-    Cause, Echo, Fact, ImprintId, Leaf, Outcome, Partner as _, Rejection, Request, Update,
+    Cause, Echo, Field, FieldValue, ImprintApi as _, ImprintId, Outcome, Rejection, Request, Update,
 };
 use imprint_bridge::time::Clock;
 use rustls::pki_types::pem::PemObject as _;
@@ -50,8 +50,8 @@ async fn deliver(client: &Client, customer: &str) -> Outcome {
 
 async fn deliver_within(client: &Client, customer: &str, deadline: Duration) -> Outcome {
     let city = (
-        Leaf::parse("city").unwrap(),
-        Fact::from_value(json!("Reno")),
+        Field::parse("city").unwrap(),
+        FieldValue::from_value(json!("Reno")),
     );
     let body = Update::from_iter([city]).body(Clearing::default());
     let customer = ImprintId::parse(customer).unwrap();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::http;
 use crate::process::Process;
-use crate::support::{Event, Files, KEY, Partner, TestApp, post, receipt, wait_for};
+use crate::support::{Event, FakeImprint, Files, KEY, TestApp, post, receipt, wait_for};
 
 /// Longer than any test runs.
 const OUTAGE: Duration = Duration::from_hours(1);
@@ -471,7 +471,7 @@ fn a_backfill_goes_behind_live_traffic() {
 /// An answer holds more of a person than was ever sent, and an error may repeat what was: none of it is kept or told.
 #[test]
 fn nothing_of_an_answer_is_kept_or_told() {
-    let partner = Partner::start(|_settings| {});
+    let partner = FakeImprint::start(|_settings| {});
     let seed = json!({"id": "c1", "partner_customer_id": "p1", "first_name": "canary", "ssn4": "canary-4"});
     let seed = Sandbox::parse_seed(seed.to_string().as_bytes()).unwrap();
     partner.sandbox.seed(seed).unwrap();

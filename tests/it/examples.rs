@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::commands;
-use crate::support::{Partner, TestApp, wait_for};
+use crate::support::{FakeImprint, TestApp, wait_for};
 
 /// Each of them, what its sender signs with, and one of its examples that names a customer as Imprint does.
 const SHOWN: [(&str, &str, &str); 3] = [
@@ -103,7 +103,7 @@ fn they_run_when_they_are_given_secrets() {
 }
 
 /// What the partner was told of the customer with this path.
-fn applied(partner: &Partner, path: &Value) -> Option<Value> {
+fn applied(partner: &FakeImprint, path: &Value) -> Option<Value> {
     let (_, customer) = path.as_str().unwrap().rsplit_once('/').unwrap();
     let mut taken = partner.applied(customer).into_iter();
     taken.next().map(|call| call.body)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use imprint_bridge::event::{Attribute, Identity, SourceName, Version};
 use imprint_bridge::fold::{Candidate, End, FoldMax, LaneVersions, fold};
-use imprint_bridge::imprint::{Customer, Fact, ImprintId, Leaf};
+use imprint_bridge::imprint::{Customer, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
     Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Error, Kept, LaneKey, Lookup,
     MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt, Settlement,
@@ -44,8 +44,8 @@ fn identity(id: &str) -> Identity {
 
 fn entry(id: &str, customer: &str, value: i64) -> NewEntry {
     let facts = [(
-        Leaf::parse("email").unwrap(),
-        Fact::from_value(json!(format!("{id}@example.com"))),
+        Field::parse("email").unwrap(),
+        FieldValue::from_value(json!(format!("{id}@example.com"))),
     )];
     NewEntry {
         identity: identity(id),

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use crate::http;
 use crate::process::Process;
-use crate::support::{Event, Files, KEY, POST_EVENTS, Partner, metric, post, receipt, wait_for};
+use crate::support::{
+    Event, FakeImprint, Files, KEY, POST_EVENTS, metric, post, receipt, wait_for,
+};
 
 /// How long what is right may take; a scenario with a bug waits so long in vain.
 const SOON: Duration = Duration::from_secs(8);
@@ -18,7 +20,7 @@ const TOKEN: &str = "op-planted-token-1";
 
 /// The program, its sandbox, and a verb for each thing that a scenario does.
 struct World {
-    partner: Partner,
+    partner: FakeImprint,
     files: Files,
     /// Ends with the world.
     _process: Process,
@@ -46,7 +48,7 @@ impl Scenario {
     }
 
     fn run(&self, bug: &str) -> Verdict {
-        let partner = Partner::start(|settings| settings.unseeded = Unseeded::Made);
+        let partner = FakeImprint::start(|settings| settings.unseeded = Unseeded::Made);
         let files = Files::write(partner.address, self.key, self.settings);
         files.write_operator("alice", TOKEN);
         let process = Process::with(&files, bug);

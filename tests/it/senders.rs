@@ -54,7 +54,7 @@ const LABELS: [(&str, &[&str]); 14] = [
         &["disabled", "missing", "mismatch"],
     ),
     (
-        "echo_mismatch_total/facet",
+        "echo_mismatch_total/group",
         &[
             "email",
             "phone",

@@ -12,7 +12,9 @@ use serde_json::json;
 
 use crate::http::{self, Connection};
 use crate::process::Process;
-use crate::support::{Event, Files, KEY, POST_EVENTS, Partner, metric, post, receipt, wait_for};
+use crate::support::{
+    Event, FakeImprint, Files, KEY, POST_EVENTS, metric, post, receipt, wait_for,
+};
 
 /// What a process has to end in after SIGTERM (N22).
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -66,7 +68,7 @@ fn send(ingress: SocketAddr, sender: usize, is_over: &AtomicBool) -> Sent {
 }
 
 /// The revision that the sandbox has of a customer of [`send`].
-fn revision(partner: &Partner, customer: &str) -> u64 {
+fn revision(partner: &FakeImprint, customer: &str) -> u64 {
     let email = partner.email(customer).unwrap();
     let number = email.strip_prefix("canary").unwrap();
     number
@@ -79,7 +81,7 @@ fn revision(partner: &Partner, customer: &str) -> u64 {
 /// P14, P15, K18, N22, V1, V3, V5
 #[test]
 fn sigterm_under_load_loses_nothing() {
-    let partner = Partner::start(|settings| settings.latency = Duration::from_millis(20));
+    let partner = FakeImprint::start(|settings| settings.latency = Duration::from_millis(20));
     let settings = "[imprint]\nconcurrency = 2\n[shutdown]\nlag = 1\n[log]\nfilter = \"debug\"";
     let files = Files::write(partner.address, KEY, settings);
     let mut process = Process::serve(&files);
@@ -126,7 +128,7 @@ fn sigterm_under_load_loses_nothing() {
 }
 
 /// Starts another process on the store, and sees that it delivers all that was accepted, the newest last.
-fn check_kept(files: &Files, partner: &Partner, sent: Vec<Sent>) {
+fn check_kept(files: &Files, partner: &FakeImprint, sent: Vec<Sent>) {
     let mut again = Process::serve(files);
     let (ingress, ops) = again.ready();
     wait_for("everything is delivered", || {
@@ -154,7 +156,7 @@ fn check_kept(files: &Files, partner: &Partner, sent: Vec<Sent>) {
 /// P15, U11
 #[test]
 fn a_partner_that_hangs_does_not_keep_the_process() {
-    let partner = Partner::start(|_settings| {});
+    let partner = FakeImprint::start(|_settings| {});
     partner.inject(&json!({"action": {"hang": true}}));
     let settings = "[imprint]\ndeadline = \"5m\"\n[shutdown]\ndrain = 1";
     let files = Files::write(partner.address, KEY, settings);
@@ -190,7 +192,7 @@ fn a_partner_that_hangs_does_not_keep_the_process() {
 /// P22, D16, K09
 #[test]
 fn a_second_process_on_the_same_store_ends_and_says_why() {
-    let partner = Partner::start(|_settings| {});
+    let partner = FakeImprint::start(|_settings| {});
     let files = Files::write(partner.address, KEY, "");
     let mut first = Process::serve(&files);
     let (_, ops) = first.ready();

@@ -101,17 +101,17 @@ impl Event {
     }
 }
 
-// === impl Partner ===
+// === impl FakeImprint ===
 
 /// A sandbox that serves until it is dropped.
-pub(crate) struct Partner {
+pub(crate) struct FakeImprint {
     pub(crate) address: SocketAddr,
     pub(crate) sandbox: Sandbox,
     handle: ServerHandle,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
 
-impl Partner {
+impl FakeImprint {
     pub(crate) fn start(change: impl FnOnce(&mut Settings)) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut settings = Settings::new(listen, KEY.to_owned().into());
@@ -163,7 +163,7 @@ impl Partner {
     }
 }
 
-impl Drop for Partner {
+impl Drop for FakeImprint {
     fn drop(&mut self) {
         // The call sends the stop; the thread that serves waits for its end.
         drop(self.handle.stop(false));
@@ -314,7 +314,7 @@ impl Setup {
     }
 
     pub(crate) fn start(self) -> TestApp {
-        let partner = Partner::start(|settings| settings.unseeded = self.unseeded);
+        let partner = FakeImprint::start(|settings| settings.unseeded = self.unseeded);
         let files = Files::write(partner.address, self.key, &self.settings);
         if let Some((name, token)) = self.operator {
             files.write_operator(name, token);
@@ -333,7 +333,7 @@ impl Setup {
 pub(crate) struct TestApp {
     bridge: Option<Bridge>,
     pub(crate) files: Files,
-    pub(crate) partner: Partner,
+    pub(crate) partner: FakeImprint,
     work: Work,
 }
 

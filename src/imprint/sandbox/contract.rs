@@ -1,12 +1,12 @@
 //! What Imprint's operations take: the body of *update*, the filter of *search*.
 //!
-//! The fields and their types are those of [`Leaf`]; a fault names the field and never the value.
+//! The fields and their types are those of [`Field`]; a fault names the field and never the value.
 
 use actix_web::web;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::imprint::{ImprintId, Leaf, LeafKind};
+use crate::imprint::{Field, FieldKind, ImprintId};
 
 use super::Nulls;
 
@@ -79,14 +79,14 @@ fn inspect_field(
 
 fn inspect_leaf(path: &str, key: &str, value: &Value) -> Result<(), &'static str> {
     // A dot inside a key is part of the name, and no field has one.
-    let leaf = Leaf::parse(path)
+    let field = Field::parse(path)
         .filter(|_| !key.contains('.'))
         .ok_or("is not a field of this request")?;
-    match leaf.kind() {
-        LeafKind::Text => inspect_text(path, value.as_str().ok_or("must be a text")?),
-        LeafKind::Integer if value.is_i64() || value.is_u64() => Ok(()),
-        LeafKind::Integer => Err("must be a whole number"),
-        LeafKind::Open => Ok(()),
+    match field.kind() {
+        FieldKind::Text => inspect_text(path, value.as_str().ok_or("must be a text")?),
+        FieldKind::Integer if value.is_i64() || value.is_u64() => Ok(()),
+        FieldKind::Integer => Err("must be a whole number"),
+        FieldKind::Open => Ok(()),
     }
 }
 

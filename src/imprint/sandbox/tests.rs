@@ -78,7 +78,7 @@ async fn update(sandbox: &Sandbox, id: &str, body: &Value) -> Got {
 }
 
 #[actix_web::test]
-async fn an_update_merges_leaf_by_leaf_and_answers_with_the_customer() {
+async fn an_update_merges_field_by_field_and_answers_with_the_customer() {
     let (sandbox, clock) = sandbox(settings());
     let first = json!({
         "email": "a@example.com", "street_line1": "1 Main St", "street_line2": "Apt 4B",

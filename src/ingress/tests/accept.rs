@@ -1,7 +1,7 @@
 use futures_util::future::join_all;
 
 use super::*;
-use crate::imprint::{Customer, Fact, ImprintId, Leaf, PartnerId};
+use crate::imprint::{Customer, Field, FieldValue, ImprintId, PartnerCustomerId};
 use crate::outbox::{Arrival, Digest, ParkReason, Stated};
 
 #[actix_web::test]
@@ -35,8 +35,8 @@ async fn an_event_is_kept_and_answered_202() {
     };
     let customer = customer.imprint().unwrap().as_str();
     assert_eq!((customer, *epoch, *value), ("C-1", 2, 7));
-    let email = Fact::Set(json!("canary@example.com"));
-    assert_eq!(update.fact(&Leaf::parse("email").unwrap()), Some(&email));
+    let email = FieldValue::Set(json!("canary@example.com"));
+    assert_eq!(update.fact(&Field::parse("email").unwrap()), Some(&email));
     assert_eq!(door.ingress.counts.accepted.get(), 1);
 }
 
@@ -51,7 +51,7 @@ fn event_of(id: &str, fields: &Value) -> Value {
 #[actix_web::test]
 async fn an_event_goes_by_whichever_id_it_has() {
     let imprint = || ImprintId::parse("C-1").unwrap();
-    let partner = || PartnerId::parse("P 17").unwrap();
+    let partner = || PartnerCustomerId::parse("P 17").unwrap();
     for (ids, expected) in [
         (json!({}), Customer::Imprint(imprint())),
         (json!({"id": " "}), Customer::Imprint(imprint())),
@@ -87,23 +87,23 @@ async fn an_event_goes_by_whichever_id_it_has() {
     assert_eq!(door.kept(), 0);
 }
 
-/// What becomes of an arrival, and the leaves that it states.
+/// What becomes of an arrival, and the fields that it states.
 fn told(arrival: &Arrival) -> (&'static str, String) {
     let (word, stated) = match arrival {
         Arrival::Wait(stated) => ("wait", stated),
         Arrival::Park(stated, ParkReason::ForeignAddress) => ("park", stated),
         Arrival::Park(..) | Arrival::Ignore => panic!("{arrival:?}"),
     };
-    let mut leaves: Vec<_> = stated.update.leaves().map(Leaf::to_string).collect();
-    leaves.sort_unstable();
-    (word, leaves.join(" "))
+    let mut fields: Vec<_> = stated.update.fields().map(Field::to_string).collect();
+    fields.sort_unstable();
+    (word, fields.join(" "))
 }
 
 #[actix_web::test]
 async fn an_address_abroad_is_parked_or_skipped_and_one_in_the_usa_goes_on() {
     let whole = "city customer_history.address.city customer_history.address.country email";
     let rest = "customer_history.address.city customer_history.address.country email";
-    for (policy, country, word, leaves) in [
+    for (policy, country, word, expected) in [
         (ForeignAddress::Park, json!("US"), "wait", whole),
         (ForeignAddress::Park, json!("France"), "park", whole),
         (ForeignAddress::Skip, json!("US"), "wait", whole),
@@ -118,7 +118,7 @@ async fn an_address_abroad_is_parked_or_skipped_and_one_in_the_usa_goes_on() {
         assert_eq!(door.post(&event_of("e-1", &fields)).await.status, 202);
         let entries = door.outbox.entries();
         let told = told(&entries.first().unwrap().arrival);
-        assert_eq!(told, (word, leaves.to_owned()), "{policy:?} {country}");
+        assert_eq!(told, (word, expected.to_owned()), "{policy:?} {country}");
     }
 }
 

@@ -273,7 +273,7 @@ fn the_places_that_were_looked_at_are_known() {
 }
 
 fn any_event() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
+    let field = prop_oneof![
         Just(Value::Null),
         Just(json!(false)),
         Just(json!(true)),
@@ -288,7 +288,7 @@ fn any_event() -> impl Strategy<Value = Value> {
         Just(json!(CANARY)),
     ];
     let name = prop::sample::select(vec!["a", "b", "c"]);
-    leaf.prop_recursive(4, 24, 4, move |inner| {
+    field.prop_recursive(4, 24, 4, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
             prop::collection::btree_map(name.clone().prop_map(str::to_owned), inner, 0..4)
@@ -299,7 +299,7 @@ fn any_event() -> impl Strategy<Value = Value> {
 
 /// Expressions of plain terms, as text.
 fn any_plain() -> impl Strategy<Value = String> {
-    let leaf = prop::sample::select(vec![
+    let field = prop::sample::select(vec![
         ".",
         ".a",
         ".b",
@@ -333,7 +333,7 @@ fn any_plain() -> impl Strategy<Value = String> {
         "(split(\"-\") | .[1:2] | join(\"-\"))",
     ])
     .prop_map(str::to_owned);
-    leaf.prop_recursive(4, 16, 3, |inner| {
+    field.prop_recursive(4, 16, 3, |inner| {
         let pair = (inner.clone(), inner.clone());
         let three = (inner.clone(), inner.clone(), inner.clone());
         prop_oneof![
@@ -358,7 +358,7 @@ fn any_plain() -> impl Strategy<Value = String> {
 
 /// Expressions that name nothing but places of an event.
 fn any_reading() -> impl Strategy<Value = String> {
-    let leaf = prop::sample::select(vec![".a", ".b.c", ".a[0]", ".a[]", ".a[1:]", ".b.c[]?"]);
+    let field = prop::sample::select(vec![".a", ".b.c", ".a[0]", ".a[]", ".a[1:]", ".b.c[]?"]);
     let after = prop::sample::select(vec![
         "trim",
         "upper",
@@ -397,21 +397,21 @@ fn any_reading() -> impl Strategy<Value = String> {
         "minor_units(.; \"USD\")",
         "first(.[])",
     ]);
-    (leaf, prop::collection::vec(after, 0..4)).prop_map(|(leaf, after)| {
+    (field, prop::collection::vec(after, 0..4)).prop_map(|(field, after)| {
         let after: String = after.iter().map(|term| format!(" | {term}")).collect();
-        format!("{leaf}{after}")
+        format!("{field}{after}")
     })
 }
 
 /// Expressions of terms that mean exactly the same in jq: without objects and texts with parts, which leave out what is
 /// absent, and without functions of ours.
 fn any_jq() -> impl Strategy<Value = String> {
-    let leaf = prop::sample::select(vec![
+    let field = prop::sample::select(vec![
         ".", ".a", ".b", ".c", ".a.b", ".b.c.a", ".a[0]", ".b[1].a", "\"a\"", "1", "-2.5", "null",
         "true", "false", "not",
     ])
     .prop_map(str::to_owned);
-    leaf.prop_recursive(4, 16, 3, |inner| {
+    field.prop_recursive(4, 16, 3, |inner| {
         let pair = (inner.clone(), inner.clone());
         let three = (inner.clone(), inner.clone(), inner.clone());
         prop_oneof![

@@ -10,7 +10,7 @@ use super::preview::preview;
 use super::wanted::{ACT_MAX, Act, Filter, malformed, query};
 use super::{Admin, Operator, Problem, Shared, answer};
 use crate::event::{Attribute, Fault, Show};
-use crate::imprint::{ImprintId, PartnerId};
+use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::{self, EntryId, Inspection, LaneKey, Listed, Replay, State};
 
 /// How many lines of the record a page has at most.
@@ -259,7 +259,7 @@ fn told(listed: &Listed) -> Value {
     let receipt = &listed.receipt;
     let (imprint, partner) = match &listed.customer {
         Some(LaneKey::Imprint(imprint)) => (Some(ImprintId::as_str(imprint)), None),
-        Some(LaneKey::Partner(partner)) => (None, Some(PartnerId::as_str(partner))),
+        Some(LaneKey::Partner(partner)) => (None, Some(PartnerCustomerId::as_str(partner))),
         None => (None, None),
     };
     let parked = receipt

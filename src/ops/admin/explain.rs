@@ -10,7 +10,7 @@ use super::wanted::{malformed, query};
 use super::{Admin, Problem, Shared, answer};
 use crate::event::{Show, SourceName, Version};
 use crate::fold::{Candidate, fold};
-use crate::imprint::Leaf;
+use crate::imprint::Field;
 use crate::outbox::{Inspection, Stated};
 
 /// `GET /admin/v1/entries/{number}/explain`
@@ -71,7 +71,7 @@ async fn explained(admin: &Admin, request: &HttpRequest, number: &str) -> Result
 }
 
 /// The fields that would be sent if this were all that waits: Imprint has nothing newer of them.
-fn fresh(admin: &Admin, inspection: &Inspection, stated: &Stated) -> Vec<Leaf> {
+fn fresh(admin: &Admin, inspection: &Inspection, stated: &Stated) -> Vec<Field> {
     let version = Version {
         epoch: stated.epoch,
         value: stated.value,
@@ -87,7 +87,7 @@ fn fresh(admin: &Admin, inspection: &Inspection, stated: &Stated) -> Vec<Leaf> {
         admin.fold_max,
         admin.clock.now(),
     );
-    fold.update.leaves().cloned().collect()
+    fold.update.fields().cloned().collect()
 }
 
 /// What is asked about is in the request, so nothing is revealed that the operator does not have.

@@ -3,16 +3,16 @@
 use serde_json::{Value, json};
 
 use crate::event::Show;
-use crate::imprint::{Fact, Update};
+use crate::imprint::{FieldValue, Update};
 
 /// The facts, by field.
 pub(super) fn facts(show: Show, update: &Update) -> Value {
-    let facts = update.iter().map(|(leaf, fact)| {
+    let facts = update.iter().map(|(field, fact)| {
         let shown = match fact {
-            Fact::Set(value) => show.value(value),
-            Fact::Cleared => json!("(cleared)"),
+            FieldValue::Set(value) => show.value(value),
+            FieldValue::Cleared => json!("(cleared)"),
         };
-        (leaf.to_string(), shown)
+        (field.to_string(), shown)
     });
     Value::Object(facts.collect())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::event::{Identity, Version};
 use crate::fold::LaneVersions;
-use crate::imprint::{Customer, PartnerId};
+use crate::imprint::{Customer, PartnerCustomerId};
 use crate::outbox::{
     Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Kept, LaneId, LaneKey, Moved,
     NewEntry, Note, PROBE_WINDOW, Pair, ParkReason, Pick, Priority, Receipt, Recorded, Settlement,
@@ -19,7 +19,7 @@ pub(super) struct Tables {
     pub(super) lanes: BTreeMap<LaneId, Lane>,
     keys: HashMap<String, LaneId>,
     in_flight: HashSet<LaneId>,
-    pub(super) pairs: BTreeMap<PartnerId, Pair>,
+    pub(super) pairs: BTreeMap<PartnerCustomerId, Pair>,
     pub(super) notes: BTreeMap<Note, String>,
     pub(super) acts: Vec<Recorded>,
     doubted: HashSet<LaneId>,

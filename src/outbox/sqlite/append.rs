@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::lane::{Entrance, Lane};
 use super::writer::Counts;
 use crate::event::{Attribute, Identity};
-use crate::imprint::{Customer, PartnerId};
+use crate::imprint::{Customer, PartnerCustomerId};
 use crate::outbox::{
     Appended, Arrival, Digest, EntryId, Kept, LaneKey, NewEntry, ParkReason, State, Stated,
 };
@@ -189,7 +189,7 @@ impl<'a> Payload<'a> {
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         Ok(Self {
             facts,
-            partner: stated.customer.partner().map(PartnerId::as_str),
+            partner: stated.customer.partner().map(PartnerCustomerId::as_str),
             is_stated: stated.customer.imprint().is_some(),
         })
     }

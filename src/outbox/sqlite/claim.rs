@@ -8,7 +8,7 @@ use super::pair;
 use super::recent::Recent;
 use crate::event::Version;
 use crate::fold::LaneVersions;
-use crate::imprint::{Customer, ImprintId, PartnerId};
+use crate::imprint::{Customer, ImprintId, PartnerCustomerId};
 use crate::outbox::{
     CLAIM_BYTES_MAX, Claim, ClaimedLane, EntryId, LaneId, LaneKey, PROBE_WINDOW, Pair, Pick,
     Priority, Trials, WAITING_WINDOW, WaitingEntry,
@@ -188,7 +188,9 @@ fn claimed(lane: LaneId, row: &Row<'_>) -> rusqlite::Result<ClaimedLane> {
 pub(super) fn lane_key(kind: i64, received: &str) -> Option<LaneKey> {
     match kind {
         IMPRINT => ImprintId::parse(received).ok().map(LaneKey::Imprint),
-        PARTNER => PartnerId::parse(received).ok().map(LaneKey::Partner),
+        PARTNER => PartnerCustomerId::parse(received)
+            .ok()
+            .map(LaneKey::Partner),
         _ => None,
     }
 }
@@ -251,7 +253,7 @@ fn entry(
 
 /// Whom an event named, by the lane it is in and what is kept of it.
 fn customer(key: &LaneKey, partner: Option<&str>, is_stated: bool) -> Option<Customer> {
-    let partner = partner.map(PartnerId::parse).transpose().ok()?;
+    let partner = partner.map(PartnerCustomerId::parse).transpose().ok()?;
     match (key, partner) {
         (LaneKey::Imprint(imprint), None) => Some(Customer::Imprint(imprint.clone())),
         (LaneKey::Imprint(imprint), Some(partner)) if is_stated => Some(Customer::Pair {
@@ -271,7 +273,7 @@ fn known(
     key: &LaneKey,
     waiting: &[WaitingEntry],
 ) -> rusqlite::Result<Vec<Pair>> {
-    let mut partners: Vec<&PartnerId> = waiting
+    let mut partners: Vec<&PartnerCustomerId> = waiting
         .iter()
         .filter_map(|waiting| waiting.customer.partner())
         .collect();

@@ -11,7 +11,7 @@ use super::writer::Counts;
 use super::{act, claim};
 use crate::event::Version;
 use crate::fold::LaneVersions;
-use crate::imprint::{PartnerId, Update};
+use crate::imprint::{PartnerCustomerId, Update};
 use crate::outbox::{
     Act, EntryId, Found, Inspection, LOOK_MAX, LaneId, Listing, Priority, Replay, State, Stated,
 };
@@ -206,7 +206,7 @@ fn restate(connection: &Connection, entry: EntryId, stated: &Stated) -> rusqlite
             stated.epoch,
             stated.value,
             facts,
-            stated.customer.partner().map(PartnerId::as_str),
+            stated.customer.partner().map(PartnerCustomerId::as_str),
             stated.customer.imprint().is_some(),
         ])
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::imprint::{ImprintId, PartnerId};
+use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::Pair;
 use crate::time::Timestamp;
 
@@ -12,7 +12,7 @@ const PAIRS_MAX: usize = 4;
 /// What was said of a partner's id.
 pub(super) fn of_partner(
     connection: &Connection,
-    partner: &PartnerId,
+    partner: &PartnerCustomerId,
 ) -> rusqlite::Result<Option<Pair>> {
     connection
         .prepare_cached("SELECT partner, received, confirmed_at FROM pair WHERE partner = ?1")?
@@ -57,7 +57,7 @@ fn pair(row: &Row<'_>) -> rusqlite::Result<Option<Pair>> {
     let partner: String = row.get(0)?;
     let imprint: Option<String> = row.get(1)?;
     let imprint = imprint.as_deref().map(ImprintId::parse).transpose();
-    let (Ok(partner), Ok(imprint)) = (PartnerId::parse(&partner), imprint) else {
+    let (Ok(partner), Ok(imprint)) = (PartnerCustomerId::parse(&partner), imprint) else {
         return Ok(None);
     };
     Ok(Some(Pair {

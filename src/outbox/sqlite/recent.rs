@@ -76,11 +76,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::imprint::{Fact, Leaf};
+    use crate::imprint::{Field, FieldValue};
 
     fn facts(email: u64) -> Update {
-        let email = Fact::from_value(json!(email.to_string()));
-        [(Leaf::parse("email").unwrap(), email)]
+        let email = FieldValue::from_value(json!(email.to_string()));
+        [(Field::parse("email").unwrap(), email)]
             .into_iter()
             .collect()
     }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use imprint_bridge::imprint::client::Client;
 use imprint_bridge::imprint::sandbox::Sandbox;
 use imprint_bridge::imprint::{
-    Cause, Found, ImprintId, Outcome, Partner as _, PartnerId, told_apart,
+    Cause, Found, ImprintApi as _, ImprintId, Outcome, PartnerCustomerId, told_apart,
 };
 use serde_json::{Value, json};
 
 use super::{DEADLINE, DEADLINE_SHORT, answer, client, deliver, ok, rejected};
 use crate::raw_partner::{Accepted, RawPartner};
-use crate::support::{KEY, Partner, block_on};
+use crate::support::{FakeImprint, KEY, block_on};
 
 /// Which look-up.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ async fn look_up(client: &Client, asked: Asked, deadline: Duration) -> Found {
 }
 
 async fn search(client: &Client, partner: &str, deadline: Duration) -> Found {
-    let partner = PartnerId::parse(partner).unwrap();
+    let partner = PartnerCustomerId::parse(partner).unwrap();
     client.search(partner, deadline).await
 }
 
@@ -257,7 +257,7 @@ fn a_look_up_without_an_answer_says_why() {
 /// M12, M13: the stand-in answers look-ups as Imprint documents them, and the client understands it.
 #[test]
 fn the_sandbox_finds_one_none_or_several() {
-    let sandbox = Partner::start(|_settings| {});
+    let sandbox = FakeImprint::start(|_settings| {});
     let upper = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
     let seed = json!([
         {"id": upper, "partner_customer_id": "a b&c=ü"},
@@ -289,7 +289,7 @@ fn the_sandbox_finds_one_none_or_several() {
 /// M05: an update that is refused for everyone, and one whose customer is not there.
 #[test]
 fn a_retrieve_explains_an_update_that_was_refused() {
-    let sandbox = Partner::start(|_settings| {});
+    let sandbox = FakeImprint::start(|_settings| {});
     let seed = json!([{"id": "c1"}]);
     let seeds = Sandbox::parse_seed(seed.to_string().as_bytes()).unwrap();
     sandbox.sandbox.seed(seeds).unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use imprint_bridge::event::{Attribute, Identity, SourceName};
 use imprint_bridge::fold::{FoldMax, fold};
-use imprint_bridge::imprint::{Customer, Fact, ImprintId, Leaf, PartnerId};
+use imprint_bridge::imprint::{Customer, Field, FieldValue, ImprintId, PartnerCustomerId};
 use imprint_bridge::outbox::{
     Act, Arrival, ClaimedLane, Digest, Ending, EntryId, Listing, Lookup, MemoryOutbox, Moved,
     NewEntry, Outbox, Pair, ParkReason, Pick, Priority, Replay, Settlement, SqliteOutbox, State,
@@ -98,7 +98,7 @@ fn op() -> impl Strategy<Value = Op> {
 /// Customers 0 to 3 are named by Imprint's id, 4 and 5 by the partner's, and 3 by both.
 fn customer(number: u8) -> Customer {
     let imprint = ImprintId::parse(&format!("CUST-{number}")).unwrap();
-    let partner = PartnerId::parse(&format!("P-{number}")).unwrap();
+    let partner = PartnerCustomerId::parse(&format!("P-{number}")).unwrap();
     match number {
         0..=2 => Customer::Imprint(imprint),
         3 => Customer::Pair { imprint, partner },
@@ -107,10 +107,16 @@ fn customer(number: u8) -> Customer {
 }
 
 fn stated(number: u8, value: i64, text: &str) -> Stated {
-    let leaf = if value % 2 == 0 { "email" } else { "phone" };
+    let field = if value % 2 == 0 { "email" } else { "phone" };
     let facts = [
-        (Leaf::parse(leaf).unwrap(), Fact::from_value(json!(text))),
-        (Leaf::parse("city").unwrap(), Fact::from_value(json!(text))),
+        (
+            Field::parse(field).unwrap(),
+            FieldValue::from_value(json!(text)),
+        ),
+        (
+            Field::parse("city").unwrap(),
+            FieldValue::from_value(json!(text)),
+        ),
     ];
     Stated {
         customer: customer(number),
@@ -224,7 +230,7 @@ fn moved(claimed: &ClaimedLane) -> Moved {
 
 fn learned(now: Timestamp) -> Pair {
     Pair {
-        partner: PartnerId::parse("P-3").unwrap(),
+        partner: PartnerCustomerId::parse("P-3").unwrap(),
         imprint: ImprintId::parse("CUST-3").ok(),
         confirmed_at: now,
     }

@@ -1,23 +1,23 @@
 //! Events of a plan, as the outbox is given them.
 
 use imprint_bridge::event::{Attribute, Identity, SourceName};
-use imprint_bridge::imprint::{Fact, Leaf};
+use imprint_bridge::imprint::{Field, FieldValue};
 use imprint_bridge::outbox::{
     Arrival, Digest, EntryId, Kept, Lookup, NewEntry, Priority, State, Stated as States,
 };
 use imprint_bridge::time::Timestamp;
 
 use super::imprint::value;
-use super::plan::{LEAVES, Plan, Stated};
+use super::plan::{FIELDS, Plan, Stated};
 
 pub(super) fn new(plan: &Plan, event: usize, now: Timestamp) -> NewEntry {
     let planned = &plan.events[event];
-    let facts = planned.facts.iter().map(|(leaf, stated)| {
+    let facts = planned.facts.iter().map(|(field, stated)| {
         let fact = match stated {
-            Stated::Cleared => Fact::Cleared,
-            Stated::Set => Fact::Set(value(*leaf, event)),
+            Stated::Cleared => FieldValue::Cleared,
+            Stated::Set => FieldValue::Set(value(*field, event)),
         };
-        (Leaf::parse(LEAVES[*leaf]).unwrap(), fact)
+        (Field::parse(FIELDS[*field]).unwrap(), fact)
     });
     NewEntry {
         identity: identity(event),

@@ -3,21 +3,21 @@
 use imprint_bridge::dispatch::flight::{Answer, Ask};
 use imprint_bridge::imprint::classify::{Reply, classify};
 use imprint_bridge::imprint::{
-    Body, Cause, Customer, Found, ImprintId, Outcome, PartnerId, Request,
+    Body, Cause, Customer, Found, ImprintId, Outcome, PartnerCustomerId, Request,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::chance::Chance;
-use super::plan::{Clears, Fault, LATE_MAX, LEAVES, Plan, Silence, millis};
+use super::plan::{Clears, FIELDS, Fault, LATE_MAX, Plan, Silence, millis};
 
-/// What Imprint holds of each customer, leaf by leaf: the event whose value it is.
+/// What Imprint holds of each customer, field by field: the event whose value it is.
 #[derive(Debug)]
 pub(super) struct Imprint {
-    held: Vec<[Option<usize>; LEAVES.len()]>,
+    held: Vec<[Option<usize>; FIELDS.len()]>,
 }
 
-/// What one request says of a leaf (by its place in [`LEAVES`]).
+/// What one request says of a field (by its place in [`FIELDS`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     /// The value of this event.
@@ -44,7 +44,7 @@ pub(super) enum About {
     /// To change a customer, `None` if Imprint has none by that id.
     Update(Option<usize>),
     Retrieve(ImprintId),
-    Search(PartnerId),
+    Search(PartnerCustomerId),
 }
 
 /// An answer.
@@ -74,13 +74,13 @@ struct Fare {
 impl Imprint {
     pub(super) fn new(people: usize) -> Self {
         Self {
-            held: vec![[None; LEAVES.len()]; people],
+            held: vec![[None; FIELDS.len()]; people],
         }
     }
 
-    /// The event whose value Imprint holds of a leaf.
-    pub(super) fn holds(&self, person: usize, leaf: usize) -> Option<usize> {
-        self.held[person][leaf]
+    /// The event whose value Imprint holds of a field.
+    pub(super) fn holds(&self, person: usize, field: usize) -> Option<usize> {
+        self.held[person][field]
     }
 
     /// A request sets out at `now`.
@@ -143,19 +143,19 @@ impl Imprint {
             return (Vec::new(), http(404, &body));
         };
         let clears = plan.people[person].clears;
-        let refuses = |(leaf, said): &(usize, Said)| match said {
-            Said::Of(event) => plan.events[*event].poison == Some(*leaf),
-            Said::Nothing => is_line(*leaf) && clears == Clears::Refuses,
+        let refuses = |(field, said): &(usize, Said)| match said {
+            Said::Of(event) => plan.events[*event].poison == Some(*field),
+            Said::Nothing => is_line(*field) && clears == Clears::Refuses,
         };
         if said.iter().any(refuses) {
             let body = json!({"type": "INVALID_REQUEST_ERROR", "param": "email"});
             return (Vec::new(), http(400, &body));
         }
-        for (leaf, said) in said {
+        for (field, said) in said {
             match said {
-                Said::Of(event) => self.held[person][*leaf] = Some(*event),
-                Said::Nothing if is_line(*leaf) && clears == Clears::Keeps => {}
-                Said::Nothing => self.held[person][*leaf] = None,
+                Said::Of(event) => self.held[person][*field] = Some(*event),
+                Said::Nothing if is_line(*field) && clears == Clears::Keeps => {}
+                Said::Nothing => self.held[person][*field] = None,
             }
         }
         let echo = self.echo(person, request, plan);
@@ -165,16 +165,16 @@ impl Imprint {
     fn echo(&self, person: usize, request: &Request, plan: &Plan) -> Value {
         let mut echo = Map::new();
         let mut address = Map::new();
-        for (leaf, event) in self.held[person].iter().enumerate() {
-            let Some(event) = event.filter(|_| !LEAVES[leaf].contains('.')) else {
+        for (field, event) in self.held[person].iter().enumerate() {
+            let Some(event) = event.filter(|_| !FIELDS[field].contains('.')) else {
                 continue;
             };
-            let place = if is_line(leaf) {
+            let place = if is_line(field) {
                 &mut address
             } else {
                 &mut echo
             };
-            place.insert(LEAVES[leaf].to_owned(), value(leaf, event));
+            place.insert(FIELDS[field].to_owned(), value(field, event));
         }
         echo.insert("id".to_owned(), json!(request.customer.as_str()));
         echo.insert("address".to_owned(), Value::Object(address));
@@ -349,21 +349,21 @@ pub(super) fn named(plan: &Plan, customer: &Customer) -> Option<usize> {
     customer.imprint().and_then(|id| person(plan, id))
 }
 
-/// The value that an event sets a leaf to; it names the event.
-pub(super) fn value(leaf: usize, event: usize) -> Value {
-    match LEAVES[leaf] {
+/// The value that an event sets a field to; it names the event.
+pub(super) fn value(field: usize, event: usize) -> Value {
+    match FIELDS[field] {
         "customer_history.account_tenure" => json!(event),
         "metadata.k" => json!({"of": [event]}),
         _ => json!(format!("n{event}")),
     }
 }
 
-/// Whether a leaf is a line of the address.
-pub(super) fn is_line(leaf: usize) -> bool {
-    matches!(LEAVES[leaf], "street_line1" | "street_line2" | "city")
+/// Whether a field is a line of the address.
+pub(super) fn is_line(field: usize) -> bool {
+    matches!(FIELDS[field], "street_line1" | "street_line2" | "city")
 }
 
-/// What a body says, leaf by leaf; `None` if it says anything that no event can have said.
+/// What a body says, field by field; `None` if it says anything that no event can have said.
 pub(super) fn said(body: &Body) -> Option<Vec<(usize, Said)>> {
     let mut said = Vec::new();
     read(&body.to_object(), "", &mut said)?;
@@ -373,8 +373,8 @@ pub(super) fn said(body: &Body) -> Option<Vec<(usize, Said)>> {
 fn read(object: &Map<String, Value>, path: &str, said: &mut Vec<(usize, Said)>) -> Option<()> {
     for (key, value) in object {
         let path = format!("{path}{key}");
-        match (LEAVES.iter().position(|leaf| *leaf == path), value) {
-            (Some(leaf), value) => said.push((leaf, what(value)?)),
+        match (FIELDS.iter().position(|field| *field == path), value) {
+            (Some(field), value) => said.push((field, what(value)?)),
             (None, Value::Object(inner)) => read(inner, &format!("{path}."), said)?,
             (None, _) => return None,
         }

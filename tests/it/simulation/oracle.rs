@@ -13,7 +13,7 @@ use imprint_bridge::outbox::{
 };
 
 use super::imprint::{Imprint, Said, is_line, named};
-use super::plan::{Clears, Event, LEAVES, Plan, Stated};
+use super::plan::{Clears, Event, FIELDS, Plan, Stated};
 
 /// What must never be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(super) fn violation<T>(law: Law, what: String) -> Result<T, Violation> {
     Err(Violation { law, what })
 }
 
-/// One leaf of one customer.
+/// One field of one customer.
 type Place = (usize, usize);
 
 /// The ledger.
@@ -137,7 +137,7 @@ impl<'p> Oracle<'p> {
         self.kept.get(&event).map(|line| line.version)
     }
 
-    /// The events that wait for this customer when a lane is claimed, newest first of each leaf.
+    /// The events that wait for this customer when a lane is claimed, newest first of each field.
     pub(super) fn newest_waiting(&self, person: usize) -> BTreeMap<usize, Version> {
         let mut newest: BTreeMap<usize, Version> = BTreeMap::new();
         for (event, line) in &self.kept {
@@ -146,8 +146,8 @@ impl<'p> Oracle<'p> {
             if line.state != State::Waiting || line.person != Some(person) || event.is_false_pair {
                 continue;
             }
-            for (leaf, _) in &event.facts {
-                let newest = newest.entry(*leaf).or_insert(line.version);
+            for (field, _) in &event.facts {
+                let newest = newest.entry(*field).or_insert(line.version);
                 *newest = line.version.max(*newest);
             }
         }
@@ -161,8 +161,8 @@ impl<'p> Oracle<'p> {
         said: &[(usize, Said)],
         newest: Option<&BTreeMap<usize, Version>>,
     ) -> Result<(), Violation> {
-        for (leaf, said) in said {
-            let place = (person, *leaf);
+        for (field, said) in said {
+            let place = (person, *field);
             let Said::Of(event) = said else {
                 self.is_cleared(place)?;
                 continue;
@@ -173,7 +173,7 @@ impl<'p> Oracle<'p> {
                 let what = format!("event {event} sent after {confirmed:?} at {place:?}");
                 return violation(Law::Order, what);
             }
-            let newer = newest.and_then(|newest| newest.get(leaf));
+            let newer = newest.and_then(|newest| newest.get(field));
             if newer.is_some_and(|newer| version < *newer) && confirmed != Some(version) {
                 let what = format!("event {event} sent while {newer:?} waits at {place:?}");
                 return violation(Law::Order, what);
@@ -184,9 +184,9 @@ impl<'p> Oracle<'p> {
     }
 
     /// V2: the event that a fact is of has been accepted, says it, and says it of this customer.
-    fn original(&self, (person, leaf): Place, event: usize) -> Result<Version, Violation> {
+    fn original(&self, (person, field): Place, event: usize) -> Result<Version, Violation> {
         let version = self.version(event);
-        let says_it = |event: &Event| event.facts.contains(&(leaf, Stated::Set));
+        let says_it = |event: &Event| event.facts.contains(&(field, Stated::Set));
         let is_of = self.kept.get(&event).map(|line| line.person) == Some(Some(person));
         match (version, self.plan.events.get(event)) {
             (Some(version), Some(original)) if says_it(original) && is_of => Ok(version),
@@ -194,30 +194,30 @@ impl<'p> Oracle<'p> {
                 Law::NoInvention,
                 format!(
                     "customer {person} is told {} of event {event}",
-                    LEAVES[leaf]
+                    FIELDS[field]
                 ),
             ),
         }
     }
 
-    fn is_cleared(&self, (person, leaf): Place) -> Result<(), Violation> {
+    fn is_cleared(&self, (person, field): Place) -> Result<(), Violation> {
         let mut kept = self.kept.iter();
         let is_said = kept.any(|(event, line)| {
             let facts = &self.plan.events[*event].facts;
-            line.person == Some(person) && facts.contains(&(leaf, Stated::Cleared))
+            line.person == Some(person) && facts.contains(&(field, Stated::Cleared))
         });
         if is_said {
             return Ok(());
         }
-        let what = format!("customer {person}: nobody cleared {}", LEAVES[leaf]);
+        let what = format!("customer {person}: nobody cleared {}", FIELDS[field]);
         violation(Law::NoInvention, what)
     }
 
     /// An update arrived and was done.
     pub(super) fn landed(&mut self, person: usize, said: &[(usize, Said)]) {
-        for (leaf, said) in said {
+        for (field, said) in said {
             if let Said::Of(event) = said {
-                let landed = self.landed.entry((person, *leaf)).or_default();
+                let landed = self.landed.entry((person, *field)).or_default();
                 landed.insert(*event);
             }
         }
@@ -259,9 +259,9 @@ impl<'p> Oracle<'p> {
         if let Conclusion::Updated(Outcome::Unknown(_)) = conclusion {
             *self.doubts.entry(person).or_default() += 1;
         }
-        for (leaf, said) in said {
+        for (field, said) in said {
             let Said::Of(event) = said else { continue };
-            let place = (person, *leaf);
+            let place = (person, *field);
             if !is_applied {
                 self.sends.entry((place, *event)).or_default().1 += 1;
             } else if let Some(version) = self.version(*event) {
@@ -273,9 +273,9 @@ impl<'p> Oracle<'p> {
 
     /// A process died with these facts on their way.
     pub(super) fn orphaned(&mut self, person: usize, said: &[(usize, Said)]) {
-        for (leaf, said) in said {
+        for (field, said) in said {
             if let Said::Of(event) = said {
-                self.sends.entry(((person, *leaf), *event)).or_default().1 += 1;
+                self.sends.entry(((person, *field), *event)).or_default().1 += 1;
             }
         }
     }
@@ -313,18 +313,18 @@ impl<'p> Oracle<'p> {
     fn is_true(&self, event: usize, line: &Line, ending: &Ending) -> Result<(), Violation> {
         let stated = &self.plan.events[event];
         let is_true = match ending {
-            Ending::Delivered => stated.facts.iter().all(|(leaf, _)| self.has(line, *leaf)),
+            Ending::Delivered => stated.facts.iter().all(|(field, _)| self.has(line, *field)),
             Ending::Superseded(winner) => {
                 let winner = self.by_entry.get(winner);
                 let winner = winner.and_then(|winner| self.kept.get(winner));
                 winner.is_some_and(|winner| {
                     winner.version > line.version && winner.person == line.person
-                }) && stated.facts.iter().all(|(leaf, _)| self.has(line, *leaf))
+                }) && stated.facts.iter().all(|(field, _)| self.has(line, *field))
             }
             Ending::Ignored => {
                 let mut facts = stated.facts.iter();
                 let says_nothing =
-                    facts.all(|(leaf, s)| *s == Stated::Cleared || self.has(line, *leaf));
+                    facts.all(|(field, s)| *s == Stated::Cleared || self.has(line, *field));
                 says_nothing || self.plan.people[stated.person].known_from != Some(0)
             }
             Ending::Parked { reason, .. } => self.deserves(event, *reason),
@@ -340,17 +340,17 @@ impl<'p> Oracle<'p> {
     }
 
     /// Whether Imprint has been given a fact at least as new; of a cleared one nobody can see it.
-    fn has(&self, line: &Line, leaf: usize) -> bool {
+    fn has(&self, line: &Line, field: usize) -> bool {
         let Some(person) = line.person else {
             return false;
         };
         let is_as_new = |event: &usize| self.version(*event) >= Some(line.version);
-        let landed = self.landed.get(&(person, leaf));
+        let landed = self.landed.get(&(person, field));
         let is_cleared = |(event, other): (&usize, &Line)| {
             let facts = &self.plan.events[*event].facts;
             other.version >= line.version
                 && other.person == Some(person)
-                && facts.contains(&(leaf, Stated::Cleared))
+                && facts.contains(&(field, Stated::Cleared))
         };
         landed.is_some_and(|landed| landed.iter().any(is_as_new))
             || self.kept.iter().any(is_cleared)
@@ -362,8 +362,9 @@ impl<'p> Oracle<'p> {
         let person = &self.plan.people[stated.person];
         match reason {
             ParkReason::Rejected => {
-                let empties =
-                    |(leaf, stated): &(usize, Stated)| *stated == Stated::Cleared && is_line(*leaf);
+                let empties = |(field, stated): &(usize, Stated)| {
+                    *stated == Stated::Cleared && is_line(*field)
+                };
                 let is_refused = person.clears == Clears::Refuses;
                 stated.poison.is_some() || (is_refused && stated.facts.iter().any(empties))
             }
@@ -433,8 +434,8 @@ impl<'p> Oracle<'p> {
             }
         }
         for person in 0..self.plan.people.len() {
-            for leaf in 0..LEAVES.len() {
-                self.is_newest(imprint, (person, leaf))?;
+            for field in 0..FIELDS.len() {
+                self.is_newest(imprint, (person, field))?;
             }
         }
         for ((place, event), (sent, failed)) in &self.sends {
@@ -451,11 +452,11 @@ impl<'p> Oracle<'p> {
 
     /// V3: Imprint holds the newest fact among those that are not parked; a parked one may have arrived all the same.
     fn is_newest(&self, imprint: &Imprint, place: Place) -> Result<(), Violation> {
-        let (person, leaf) = place;
-        let held = imprint.holds(person, leaf);
+        let (person, field) = place;
+        let held = imprint.holds(person, field);
         let stated = |event: &usize| {
             let facts = &self.plan.events[*event].facts;
-            let fact = facts.iter().find(|(other, _)| *other == leaf);
+            let fact = facts.iter().find(|(other, _)| *other == field);
             fact.map(|(_, stated)| *stated)
         };
         let speaks = |(event, line): &(&usize, &Line)| {
@@ -495,21 +496,21 @@ impl<'p> Oracle<'p> {
             Law::Order,
             format!(
                 "customer {person} has {} of {held:?}, the newest is {newest:?}",
-                LEAVES[leaf]
+                FIELDS[field]
             ),
         )
     }
 
-    /// Whether a cleared leaf is told to Imprint, and Imprint does as it is told.
-    fn is_emptied(&self, (person, leaf): Place) -> bool {
+    /// Whether a cleared field is told to Imprint, and Imprint does as it is told.
+    fn is_emptied(&self, (person, field): Place) -> bool {
         let clearing = self.plan.rules.clearing;
         let clears = self.plan.people[person].clears;
-        match (LEAVES[leaf], clearing.address) {
-            (_, AddressClearing::Empty) if is_line(leaf) => clears != Clears::Keeps,
+        match (FIELDS[field], clearing.address) {
+            (_, AddressClearing::Empty) if is_line(field) => clears != Clears::Keeps,
             // Where the clearing itself is done, and a late request undoes it, it is asserted; if that is refused, there
             // is no entry left to park.
-            (_, AddressClearing::Verify) if is_line(leaf) => clears == Clears::Obeys,
-            (_, AddressClearing::Omit) if is_line(leaf) => false,
+            (_, AddressClearing::Verify) if is_line(field) => clears == Clears::Obeys,
+            (_, AddressClearing::Omit) if is_line(field) => false,
             // No number and nothing open can be said to be empty.
             ("customer_history.account_tenure" | "metadata.k" | "metadata.l", _) => {
                 clearing.fields == FieldClearing::Null

@@ -5,12 +5,12 @@ use std::time::Duration;
 use imprint_bridge::dispatch::pace::Rate;
 use imprint_bridge::dispatch::rules::{Rules, UnknownCustomer};
 use imprint_bridge::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
-use imprint_bridge::imprint::{Customer, ImprintId, PartnerId};
+use imprint_bridge::imprint::{Customer, ImprintId, PartnerCustomerId};
 
 use super::chance::Chance;
 
-/// The leaves that events speak of: of every kind and of most facets.
-pub(super) const LEAVES: [&str; 9] = [
+/// The fields that events speak of: of every kind and of most groups.
+pub(super) const FIELDS: [&str; 9] = [
     "email",
     "phone",
     "street_line1",
@@ -63,7 +63,7 @@ pub(super) struct Plan {
 #[derive(Clone, Debug)]
 pub(super) struct Person {
     pub(super) imprint: ImprintId,
-    pub(super) partner: Option<PartnerId>,
+    pub(super) partner: Option<PartnerCustomerId>,
     /// From when on Imprint knows them; `None` is never.
     pub(super) known_from: Option<i64>,
     /// Whether Imprint knows somebody else by the same partner's id.
@@ -89,14 +89,14 @@ pub(super) struct Event {
     pub(super) is_false_pair: bool,
     pub(super) epoch: u32,
     pub(super) value: i64,
-    /// Leaves by their place in [`LEAVES`].
+    /// Leaves by their place in [`FIELDS`].
     pub(super) facts: Vec<(usize, Stated)>,
     pub(super) is_low: bool,
-    /// The leaf whose value Imprint will never take.
+    /// The field whose value Imprint will never take.
     pub(super) poison: Option<usize>,
 }
 
-/// What an event states of a leaf.
+/// What an event states of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stated {
     Set,
@@ -332,7 +332,7 @@ fn people(chance: &mut Chance, span: i64, is_isolated: bool) -> Vec<Person> {
             } else {
                 format!("CUST-{number}")
             };
-            let partner = PartnerId::parse(&format!("P {number}")).unwrap();
+            let partner = PartnerCustomerId::parse(&format!("P {number}")).unwrap();
             Person {
                 imprint: ImprintId::parse(&id).unwrap(),
                 partner: chance.happens(600).then_some(partner),
@@ -359,10 +359,10 @@ fn events(chance: &mut Chance, people: &[Person], span: i64) -> Vec<Event> {
             let person = person.unwrap();
             let (customer, is_false_pair) = named(chance, people, person);
             let mut facts: Vec<(usize, Stated)> = Vec::new();
-            for leaf in 0..LEAVES.len() {
+            for field in 0..FIELDS.len() {
                 match chance.between(0, 10) {
-                    0..3 => facts.push((leaf, Stated::Set)),
-                    3 if chance.happens(400) => facts.push((leaf, Stated::Cleared)),
+                    0..3 => facts.push((field, Stated::Set)),
+                    3 if chance.happens(400) => facts.push((field, Stated::Cleared)),
                     _ => {}
                 }
             }
@@ -380,7 +380,7 @@ fn events(chance: &mut Chance, people: &[Person], span: i64) -> Vec<Event> {
                     0
                 },
                 poison: poison
-                    .map(|(leaf, _)| *leaf)
+                    .map(|(field, _)| *field)
                     .filter(|_| chance.happens(poisons)),
                 facts,
                 is_low: chance.happens(150),

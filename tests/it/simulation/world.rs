@@ -74,7 +74,7 @@ struct Carried {
     said: Vec<(usize, Said)>,
 }
 
-/// Whose lane it is, and the newest version of each leaf that waits for them.
+/// Whose lane it is, and the newest version of each field that waits for them.
 type Waits = (Option<usize>, BTreeMap<usize, Version>);
 
 /// Everything.

@@ -1,6 +1,6 @@
 //! The fields of Imprint's update request.
 //!
-//! The table is the request as `schemas/imprint/update-request.schema.json` has it; a leaf that is not in the table
+//! The table is the request as `schemas/imprint/update-request.schema.json` has it; a field that is not in the table
 //! cannot be named, so nothing that Imprint does not know can be sent.
 
 use std::fmt;
@@ -9,12 +9,12 @@ use std::sync::Arc;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The prefix of the leaves that carry the open `metadata` object, one leaf a key.
+/// The prefix of the fields that carry the open `metadata` object, one field a key.
 const METADATA: &str = "metadata";
 
-/// What a leaf holds.
+/// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeafKind {
+pub enum FieldKind {
     /// A text.
     Text,
     /// A whole number.
@@ -23,9 +23,9 @@ pub enum LeafKind {
     Open,
 }
 
-/// The leaves that move together.
+/// The fields that move together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Facet {
+pub enum FieldGroup {
     /// `email`
     Email,
     /// `phone`
@@ -50,25 +50,25 @@ struct Known {
     path: &'static str,
     /// The keys that lead to it, outermost first.
     keys: &'static [&'static str],
-    kind: LeafKind,
-    facet: Facet,
+    kind: FieldKind,
+    group: FieldGroup,
 }
 
 macro_rules! known {
-    ($number:literal, $outermost:ident $(. $inner:ident)*, $kind:ident, $facet:ident) => {
+    ($number:literal, $outermost:ident $(. $inner:ident)*, $kind:ident, $group:ident) => {
         Known {
             number: $number,
             path: concat!(stringify!($outermost) $(, ".", stringify!($inner))*),
             keys: &[stringify!($outermost) $(, stringify!($inner))*],
-            kind: LeafKind::$kind,
-            facet: Facet::$facet,
+            kind: FieldKind::$kind,
+            group: FieldGroup::$group,
         }
     };
 }
 
-/// Every leaf but those of `metadata`; leaves of one object stand together, which is what a request body relies on.
+/// Every field but those of `metadata`; fields of one object stand together, which is what a request body relies on.
 #[rustfmt::skip]
-static LEAVES: [Known; 27] = [
+static FIELDS: [Known; 27] = [
     known!(0, email, Text, Email),
     known!(1, phone, Text, Phone),
     known!(2, first_name, Text, FirstName),
@@ -100,21 +100,21 @@ static LEAVES: [Known; 27] = [
 
 /// One field of Imprint's update request, named by its dotted path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Leaf(Place);
+pub struct Field(Place);
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Place {
-    /// An index into [`LEAVES`].
+    /// An index into [`FIELDS`].
     Known(u8),
     /// The path of a key of `metadata`; shared, because every event of a mapping names the same ones.
     Metadata(Arc<str>),
 }
 
-impl Leaf {
-    /// The leaf at a dotted path such as `customer_history.address.city` or `metadata.segment`; `None` where Imprint's
+impl Field {
+    /// The field at a dotted path such as `customer_history.address.city` or `metadata.segment`; `None` where Imprint's
     /// update request has no such field.
     pub fn parse(path: &str) -> Option<Self> {
-        if let Some(index) = LEAVES.iter().position(|known| known.path == path) {
+        if let Some(index) = FIELDS.iter().position(|known| known.path == path) {
             return u8::try_from(index)
                 .ok()
                 .map(|index| Self(Place::Known(index)));
@@ -123,9 +123,9 @@ impl Leaf {
         (!key.is_empty()).then(|| Self(Place::Metadata(path.into())))
     }
 
-    /// Every path that [`Leaf::parse`] takes, `metadata.*` aside.
+    /// Every path that [`Field::parse`] takes, `metadata.*` aside.
     pub fn paths() -> impl Iterator<Item = &'static str> {
-        LEAVES.iter().map(|known| known.path)
+        FIELDS.iter().map(|known| known.path)
     }
 
     /// Its dotted path.
@@ -137,24 +137,25 @@ impl Leaf {
     }
 
     /// What it holds.
-    pub fn kind(&self) -> LeafKind {
-        self.known().map_or(LeafKind::Open, |known| known.kind)
+    pub fn kind(&self) -> FieldKind {
+        self.known().map_or(FieldKind::Open, |known| known.kind)
     }
 
-    /// The facet it belongs to.
-    pub fn facet(&self) -> Facet {
-        self.known().map_or(Facet::Metadata, |known| known.facet)
+    /// The group it belongs to.
+    pub fn group(&self) -> FieldGroup {
+        self.known()
+            .map_or(FieldGroup::Metadata, |known| known.group)
     }
 
     fn known(&self) -> Option<&'static Known> {
         match &self.0 {
-            Place::Known(index) => LEAVES.get(usize::from(*index)),
+            Place::Known(index) => FIELDS.get(usize::from(*index)),
             Place::Metadata(_) => None,
         }
     }
 
     fn numbered(number: u8) -> Option<Self> {
-        let index = LEAVES.iter().position(|known| known.number == number)?;
+        let index = FIELDS.iter().position(|known| known.number == number)?;
         Some(Self(Place::Known(u8::try_from(index).ok()?)))
     }
 
@@ -171,7 +172,7 @@ impl Leaf {
 
 /// As the store keeps it: by its number, or by its path under `metadata`. A customer's lane would else be paths for the
 /// most part, and what is written and read for every event with it.
-impl Serialize for Leaf {
+impl Serialize for Field {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match (&self.0, self.known()) {
             (Place::Known(_), Some(known)) => serializer.serialize_u8(known.number),
@@ -180,7 +181,7 @@ impl Serialize for Leaf {
     }
 }
 
-impl<'de> Deserialize<'de> for Leaf {
+impl<'de> Deserialize<'de> for Field {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Kept)
     }
@@ -190,39 +191,39 @@ impl<'de> Deserialize<'de> for Leaf {
 struct Kept;
 
 impl Visitor<'_> for Kept {
-    type Value = Leaf;
+    type Value = Field;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the number or the path of a leaf that Imprint knows")
+        f.write_str("the number or the path of a field that Imprint knows")
     }
 
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Leaf, E> {
-        let leaf = u8::try_from(number).ok().and_then(Leaf::numbered);
-        leaf.ok_or_else(|| E::custom("a leaf Imprint does not know"))
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Field, E> {
+        let field = u8::try_from(number).ok().and_then(Field::numbered);
+        field.ok_or_else(|| E::custom("a field Imprint does not know"))
     }
 
-    fn visit_str<E: de::Error>(self, kept: &str) -> Result<Leaf, E> {
-        let leaf = match kept.parse() {
-            Ok(number) => Leaf::numbered(number),
-            Err(_) => Leaf::parse(kept),
+    fn visit_str<E: de::Error>(self, kept: &str) -> Result<Field, E> {
+        let field = match kept.parse() {
+            Ok(number) => Field::numbered(number),
+            Err(_) => Field::parse(kept),
         };
-        leaf.ok_or_else(|| E::custom("a leaf Imprint does not know"))
+        field.ok_or_else(|| E::custom("a field Imprint does not know"))
     }
 }
 
-impl fmt::Display for Leaf {
+impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.path())
     }
 }
 
-impl fmt::Debug for Leaf {
+impl fmt::Debug for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl Facet {
+impl FieldGroup {
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -246,9 +247,9 @@ mod tests {
 
     #[test]
     fn a_leaf_is_one_of_imprints_fields_or_a_metadata_key() {
-        for path in Leaf::paths().chain(["metadata.k"]) {
+        for path in Field::paths().chain(["metadata.k"]) {
             assert_eq!(
-                Leaf::parse(path).map(|leaf| leaf.to_string()).as_deref(),
+                Field::parse(path).map(|field| field.to_string()).as_deref(),
                 Some(path)
             );
         }
@@ -261,16 +262,16 @@ mod tests {
             "customer_history",
             "Email",
         ] {
-            assert_eq!(Leaf::parse(path), None, "{path}");
+            assert_eq!(Field::parse(path), None, "{path}");
         }
     }
 
     /// What is kept under a number is read under it for ever.
     #[test]
     fn the_store_knows_each_leaf_by_a_number_that_is_its_alone() {
-        for (index, leaf) in LEAVES.iter().enumerate() {
-            let (leaf, others) = (Leaf::parse(leaf.path).unwrap(), &LEAVES[..index]);
-            let number = serde_json::to_string(&leaf).unwrap();
+        for (index, field) in FIELDS.iter().enumerate() {
+            let (field, others) = (Field::parse(field.path).unwrap(), &FIELDS[..index]);
+            let number = serde_json::to_string(&field).unwrap();
             assert!(
                 others
                     .iter()
@@ -279,15 +280,19 @@ mod tests {
             for kept in [
                 number.clone(),
                 format!("\"{number}\""),
-                format!("\"{leaf}\""),
+                format!("\"{field}\""),
             ] {
-                assert_eq!(serde_json::from_str::<Leaf>(&kept).unwrap(), leaf, "{kept}");
+                assert_eq!(
+                    serde_json::from_str::<Field>(&kept).unwrap(),
+                    field,
+                    "{kept}"
+                );
             }
         }
-        let numbered: Vec<String> = LEAVES
+        let numbered: Vec<String> = FIELDS
             .iter()
-            .filter(|leaf| [0, 9, 15, 26].contains(&leaf.number))
-            .map(|leaf| format!("{} {}", leaf.number, leaf.path))
+            .filter(|field| [0, 9, 15, 26].contains(&field.number))
+            .map(|field| format!("{} {}", field.number, field.path))
             .collect();
         assert_eq!(
             numbered,
@@ -299,7 +304,7 @@ mod tests {
             ]
         );
         for unknown in ["27", "\"27\"", "-1", "256", "\"\"", "\"country\"", "null"] {
-            assert!(serde_json::from_str::<Leaf>(unknown).is_err(), "{unknown}");
+            assert!(serde_json::from_str::<Field>(unknown).is_err(), "{unknown}");
         }
     }
 
@@ -311,7 +316,7 @@ mod tests {
         .unwrap();
         let mut documented = Vec::new();
         collect(&schema, &schema["properties"], "", &mut documented);
-        let mut known: Vec<String> = Leaf::paths().map(str::to_owned).collect();
+        let mut known: Vec<String> = Field::paths().map(str::to_owned).collect();
         documented.sort();
         known.sort();
         assert_eq!(known, documented);
