@@ -16,15 +16,15 @@ use tokio::time::timeout;
 
 use self::key::KeyFile;
 use self::retention::Retention;
-use self::secrets::Secrets;
+use self::secrets::SecretsWatch;
 use self::senders::Senders;
 use crate::config::{self, Config, sources};
 use crate::dispatch::condition::Condition;
 use crate::dispatch::destination::{Destination, Mode};
-use crate::fold::FoldMax;
+use crate::fold::MaxFold;
 use crate::ingress::Ingress;
-use crate::metrics::{Metrics, Words};
-use crate::ops::admin::Backup;
+use crate::metrics::{LabelSets, Metrics};
+use crate::ops::api::Backup;
 use crate::ops::{Admin, Health, Ops};
 use crate::outbox::{DUE_AHEAD_MAX, Note, Outbox as _, SqliteOutbox, State};
 use crate::time::{Clock, Timestamp};
@@ -46,7 +46,7 @@ pub struct App {
     pub ops: SocketAddr,
     config: Config,
     key: KeyFile,
-    secrets: Secrets,
+    secrets: SecretsWatch,
     outbox: Arc<SqliteOutbox>,
     health: Health,
     senders: Senders,
@@ -73,9 +73,9 @@ impl App {
     pub fn start(config: Config, sources: Vec<sources::Source>) -> anyhow::Result<Self> {
         let clock = Clock::machine();
         let outbox = open(&config.outbox, clock.now())?;
-        let metrics = Metrics::new(Words {
-            conditions: &Condition::WORDS,
-            endings: &State::ENDINGS,
+        let metrics = Metrics::new(LabelSets {
+            destination_states: &Condition::WORDS,
+            end_states: &State::ENDINGS,
         })?;
         let store = || Arc::<SqliteOutbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
@@ -89,7 +89,7 @@ impl App {
             map_again: doors::map_again(&config, &sources),
             explain: doors::explain(&config, &sources, &clock),
             backup: backup(&outbox),
-            fold_max: FoldMax(config.dispatch.rules.fold_max),
+            max_fold: MaxFold(config.dispatch.rules.max_fold),
             clock: clock.clone(),
             counts: metrics.admin.clone(),
         };
@@ -174,7 +174,7 @@ impl App {
     }
 }
 
-fn open(settings: &config::Outbox, now: Timestamp) -> anyhow::Result<Arc<SqliteOutbox>> {
+fn open(settings: &config::OutboxSettings, now: Timestamp) -> anyhow::Result<Arc<SqliteOutbox>> {
     let path = &settings.path;
     let outbox = SqliteOutbox::open(path, settings.intake_max, now);
     let outbox = outbox.with_context(|| format!("outbox.url {}", path.display()))?;

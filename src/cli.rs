@@ -7,15 +7,15 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Fault, LogFormat, Purpose, sources};
-use crate::telemetry::{self, Format};
+use crate::config::{Config, Purpose, SettingError, sources};
+use crate::telemetry;
 
 mod check;
 mod demo;
-mod desk;
 mod examples;
 mod explain;
 mod lanes;
+mod operator;
 mod sandbox;
 mod send;
 mod sender;
@@ -47,19 +47,19 @@ enum Command {
     /// Sends events from a file or from standard input to a bridge: signed, paced, in order.
     Send(send::Options),
     /// Lists entries of a running bridge by where they stand.
-    Events(desk::Events),
+    Events(operator::EventsOptions),
     /// Lists entries that wait for a person.
-    Parked(desk::Parked),
+    Parked(operator::ParkedOptions),
     /// Shows one entry, values masked unless asked for.
-    Show(desk::Show),
+    Show(operator::ShowOptions),
     /// Lets parked entries wait again, behind what is live.
-    Replay(desk::Replay),
+    Replay(operator::ReplayOptions),
     /// Ends parked entries for good.
-    Discard(desk::Act),
+    Discard(operator::ChangeOptions),
     /// Shows the record of what operators did.
-    Audit(desk::Audit),
+    Audit(operator::AuditOptions),
     /// Shows how the destination is; opens it, pauses it, or puts it in shadow.
-    Destination(desk::Destination),
+    Destination(operator::DestinationOptions),
     /// Copies of the store: made, looked over, put in its place.
     #[command(subcommand)]
     Store(store::Store),
@@ -85,13 +85,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Check(options) => Ok(check::run(&options)),
         Command::Explain(options) => explain::run(&options),
         Command::Send(options) => send::run(&options),
-        Command::Events(options) => desk::events(&options),
-        Command::Parked(options) => desk::parked(&options),
-        Command::Show(options) => desk::show(&options),
-        Command::Replay(options) => desk::replay(&options),
-        Command::Discard(options) => desk::discard(&options),
-        Command::Audit(options) => desk::audit(&options),
-        Command::Destination(options) => desk::destination(&options),
+        Command::Events(options) => operator::events(&options),
+        Command::Parked(options) => operator::parked(&options),
+        Command::Show(options) => operator::show(&options),
+        Command::Replay(options) => operator::replay(&options),
+        Command::Discard(options) => operator::discard(&options),
+        Command::Audit(options) => operator::audit(&options),
+        Command::Destination(options) => operator::destination(&options),
         Command::Store(command) => store::run(&command),
         Command::Sandbox(options) => sandbox::run(&options),
         Command::Demo(options) => demo::run(&options),
@@ -112,7 +112,7 @@ fn read(layers: &Layers, purpose: Purpose) -> Result<(Config, Vec<sources::Sourc
         .map_err(|faults| tell(&faults))
 }
 
-fn tell(faults: &[Fault]) -> ExitCode {
+fn tell(faults: &[SettingError]) -> ExitCode {
     for fault in faults {
         complain(fault);
     }
@@ -128,11 +128,7 @@ fn tell(faults: &[Fault]) -> ExitCode {
 }
 
 fn start_log(config: &Config) -> Result<(), telemetry::SetupError> {
-    let format = match config.log.format {
-        LogFormat::Text => Format::Text,
-        LogFormat::Json => Format::Json,
-    };
-    telemetry::start(format, &config.log.filter)
+    telemetry::start(config.log.format, &config.log.filter)
 }
 
 /// A rate of events a second.

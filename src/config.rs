@@ -19,10 +19,12 @@ pub mod secret;
 pub mod sources;
 
 pub use base_url::BaseUrl;
-pub use dispatch::Dispatch;
-pub use imprint::{Imprint, ImprintEnvironment};
-pub use operators::Operator;
-pub use reader::Fault;
+pub use dispatch::DispatchSettings;
+pub use imprint::{ImprintEnvironment, ImprintSettings};
+pub use operators::OperatorFile;
+pub use reader::SettingError;
+
+use crate::telemetry::LogFormat;
 
 /// The defaults, built in.
 const DEFAULT: &str = include_str!("../config/default.toml");
@@ -67,21 +69,21 @@ pub struct Config {
     /// Where their schemas are.
     pub schemas_dir: PathBuf,
     /// The listener for events.
-    pub ingress: Ingress,
+    pub ingress: IngressSettings,
     /// The listener for health, metrics and administration.
     pub ops_listen: SocketAddr,
     /// Who may administrate.
-    pub operators: Vec<Operator>,
+    pub operators: Vec<OperatorFile>,
     /// The store.
-    pub outbox: Outbox,
+    pub outbox: OutboxSettings,
     /// The destination.
-    pub imprint: Imprint,
+    pub imprint: ImprintSettings,
     /// How it is sent to.
-    pub dispatch: Dispatch,
+    pub dispatch: DispatchSettings,
     /// How the process ends.
-    pub shutdown: Shutdown,
+    pub shutdown: ShutdownSettings,
     /// What is logged.
-    pub log: Log,
+    pub log: LogSettings,
 }
 
 /// The listener for events; see `config/default.toml` for each.
@@ -90,7 +92,7 @@ pub struct Config {
     missing_docs,
     reason = "config/default.toml is where they are described, once"
 )]
-pub struct Ingress {
+pub struct IngressSettings {
     pub listen: SocketAddr,
     pub workers: usize,
     pub body_bytes_max: usize,
@@ -108,7 +110,7 @@ pub struct Ingress {
     missing_docs,
     reason = "config/default.toml is where they are described, once"
 )]
-pub struct Outbox {
+pub struct OutboxSettings {
     pub path: PathBuf,
     pub intake_max: usize,
     pub retain_receipt: Duration,
@@ -121,18 +123,9 @@ pub struct Outbox {
     missing_docs,
     reason = "config/default.toml is where they are described, once"
 )]
-pub struct Shutdown {
+pub struct ShutdownSettings {
     pub lag: Duration,
     pub drain: Duration,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For a log collector.
-    Json,
 }
 
 /// What is logged; see `config/default.toml` for each.
@@ -141,7 +134,7 @@ pub enum LogFormat {
     missing_docs,
     reason = "config/default.toml is where they are described, once"
 )]
-pub struct Log {
+pub struct LogSettings {
     pub format: LogFormat,
     pub filter: String,
 }
@@ -151,7 +144,7 @@ impl Config {
     ///
     /// # Errors
     /// Every fault there is.
-    pub fn read(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<Fault>> {
+    pub fn read(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<SettingError>> {
         Self::from_layers(files, Environment::with_prefix(PREFIX), purpose)
     }
 
@@ -160,7 +153,7 @@ impl Config {
     ///
     /// # Errors
     /// Every fault there is.
-    pub fn read_apart(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<Fault>> {
+    pub fn read_apart(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<SettingError>> {
         let nothing = Environment::default().source(Some(config::Map::new()));
         Self::from_layers(files, nothing, purpose)
     }
@@ -169,7 +162,7 @@ impl Config {
         files: &[PathBuf],
         environment: Environment,
         purpose: Purpose,
-    ) -> Result<Self, Vec<Fault>> {
+    ) -> Result<Self, Vec<SettingError>> {
         let environment = environment
             .prefix_separator("__")
             .separator("__")
@@ -228,7 +221,7 @@ impl Config {
             imprint: imprint?,
             dispatch: dispatch?,
             shutdown: shutdown?,
-            log: Log {
+            log: LogSettings {
                 format: format?,
                 filter: filter?,
             },
@@ -236,7 +229,7 @@ impl Config {
     }
 }
 
-fn take_ingress(reader: &mut Reader) -> Option<Ingress> {
+fn take_ingress(reader: &mut Reader) -> Option<IngressSettings> {
     let mut take_duration =
         |key, least, most| reader.take(&["ingress", key], |raw| raw.duration(least, most));
     let body_deadline = take_duration("body_deadline", DEADLINE_MIN, DEADLINE_MAX);
@@ -258,7 +251,7 @@ fn take_ingress(reader: &mut Reader) -> Option<Ingress> {
     let batch_max = take_count("batch_max", 1, 1000);
     let connections_max = take_count("connections_max", 1, 1_000_000);
     let listen = reader.take(&["ingress", "listen"], listen);
-    Some(Ingress {
+    Some(IngressSettings {
         listen: listen?,
         workers: workers?,
         body_bytes_max: body_bytes_max?,
@@ -271,7 +264,7 @@ fn take_ingress(reader: &mut Reader) -> Option<Ingress> {
     })
 }
 
-fn take_outbox(reader: &mut Reader) -> Option<Outbox> {
+fn take_outbox(reader: &mut Reader) -> Option<OutboxSettings> {
     let store = reader.take(&["outbox", "url"], |raw| {
         let url = raw.text()?;
         let path = url.strip_prefix("sqlite:").filter(|path| !path.is_empty());
@@ -284,7 +277,7 @@ fn take_outbox(reader: &mut Reader) -> Option<Outbox> {
     let mut retain =
         |key| reader.take(&["outbox", key], |raw| raw.duration(RETAIN_MIN, RETAIN_MAX));
     let (retain_receipt, retain_parked) = (retain("retain_receipt"), retain("retain_parked"));
-    Some(Outbox {
+    Some(OutboxSettings {
         path: store?,
         intake_max: intake_max?,
         retain_receipt: retain_receipt?,
@@ -292,14 +285,14 @@ fn take_outbox(reader: &mut Reader) -> Option<Outbox> {
     })
 }
 
-fn take_shutdown(reader: &mut Reader) -> Option<Shutdown> {
+fn take_shutdown(reader: &mut Reader) -> Option<ShutdownSettings> {
     let lag = reader.take(&["shutdown", "lag"], |raw| {
         raw.duration(Duration::ZERO, SHUTDOWN_MAX)
     });
     let drain = reader.take(&["shutdown", "drain"], |raw| {
         raw.duration(Duration::ZERO, SHUTDOWN_MAX)
     });
-    let shutdown = Shutdown {
+    let shutdown = ShutdownSettings {
         lag: lag?,
         drain: drain?,
     };
@@ -321,8 +314,8 @@ fn listen(raw: Raw) -> Result<SocketAddr, String> {
 }
 
 /// The fault of a file that cannot be read at all.
-fn unreadable(origin: &str, error: &config::ConfigError) -> Fault {
-    Fault {
+fn unreadable(origin: &str, error: &config::ConfigError) -> SettingError {
+    SettingError {
         origin: origin.to_owned(),
         key: "file".to_owned(),
         reason: error.to_string(),
@@ -330,7 +323,7 @@ fn unreadable(origin: &str, error: &config::ConfigError) -> Fault {
 }
 
 /// Reads one TOML file by itself.
-fn read_file(path: &Path) -> Result<Value, Fault> {
+fn read_file(path: &Path) -> Result<Value, SettingError> {
     let table = File::from(path).format(FileFormat::Toml).collect();
     let table = table.map_err(|error| unreadable(&path.display().to_string(), &error))?;
     Ok(Value::new(None, ValueKind::Table(table)))
@@ -363,7 +356,7 @@ mod tests {
     fn the_defaults_hold() {
         let config = check("", &[], Purpose::Check).unwrap();
         assert_eq!(
-            (config.profile, config.dispatch.rules.fold_max),
+            (config.profile, config.dispatch.rules.max_fold),
             (Profile::Local, 100)
         );
         assert_eq!(
@@ -435,7 +428,7 @@ mod tests {
         assert_eq!(config.imprint.deadline, Duration::from_secs(3));
         assert_eq!(config.imprint.rate, crate::dispatch::pace::Rate::Unlimited);
         assert_eq!(
-            (config.ingress.listen.port(), config.dispatch.rules.fold_max),
+            (config.ingress.listen.port(), config.dispatch.rules.max_fold),
             (0, 1)
         );
         assert_eq!(config.outbox.path, PathBuf::from("/var/lib/outbox.db"));

@@ -90,7 +90,7 @@ pub struct Dispatcher<P> {
     /// What time it is.
     pub clock: Clock,
     /// What it counts.
-    pub counts: metrics::Dispatch,
+    pub counts: metrics::DispatchMetrics,
 }
 
 /// The store failed for good; what it has is on disk, and the next process goes on with it.
@@ -108,12 +108,12 @@ struct Flights {
 
 /// The place of a lane whose request is in flight.
 struct Seat<'a> {
-    counts: &'a metrics::Dispatch,
+    counts: &'a metrics::DispatchMetrics,
     _permit: OwnedSemaphorePermit,
 }
 
 impl<'a> Seat<'a> {
-    fn taken(permit: OwnedSemaphorePermit, counts: &'a metrics::Dispatch) -> Self {
+    fn taken(permit: OwnedSemaphorePermit, counts: &'a metrics::DispatchMetrics) -> Self {
         counts.in_flight(1);
         Self {
             counts,

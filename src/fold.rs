@@ -33,7 +33,7 @@ pub struct Candidate<'a> {
 
 /// How many entries one request may carry. Beaten entries do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoldMax(pub usize);
+pub struct MaxFold(pub usize);
 
 /// How an entry is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Fold {
 ///
 /// If more entries than `max` have something to send, the oldest versions go first. An entry is over only when Imprint
 /// has facts at least as new for every field it speaks of: if the entry that beat it parks instead, it comes back.
-pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: FoldMax, now: Timestamp) -> Fold {
+pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: Timestamp) -> Fold {
     if planted::armed(Planted::DropNewest) && waiting.len() > 1 {
         return without_the_newest(lane, waiting, max, now);
     }
@@ -157,7 +157,7 @@ fn update(
 fn without_the_newest(
     lane: &LaneVersions,
     waiting: &[Candidate<'_>],
-    max: FoldMax,
+    max: MaxFold,
     now: Timestamp,
 ) -> Fold {
     let newest = waiting.iter().map(|candidate| candidate.version).max();
@@ -262,7 +262,7 @@ mod tests {
                 update,
             })
             .collect();
-        fold(lane, &candidates, FoldMax(max), NOW)
+        fold(lane, &candidates, MaxFold(max), NOW)
     }
 
     /// O03

@@ -68,7 +68,7 @@ pub struct Ingress {
     /// How much is taken.
     pub limits: Limits,
     /// What is counted.
-    pub counts: metrics::Ingress,
+    pub counts: metrics::IngressMetrics,
     /// Turns true when the process begins to end: from then on nobody is kept waiting.
     pub stopping: watch::Receiver<bool>,
 }

@@ -15,11 +15,11 @@ const NAMESPACE: &str = "imprint_bridge";
 
 /// The closed sets of words that other modules own and that are shown before anything was counted.
 #[derive(Clone, Copy, Debug)]
-pub struct Words {
+pub struct LabelSets {
     /// What the destination can be like; what it is like at first stands first.
-    pub conditions: &'static [&'static str],
+    pub destination_states: &'static [&'static str],
     /// How entries end.
-    pub endings: &'static [&'static str],
+    pub end_states: &'static [&'static str],
 }
 
 /// Everything that is counted, and the registry that shows it.
@@ -27,17 +27,17 @@ pub struct Words {
 pub struct Metrics {
     registry: Registry,
     /// What the accepting side counts.
-    pub ingress: Ingress,
+    pub ingress: IngressMetrics,
     /// What the delivering side counts.
-    pub dispatch: Dispatch,
+    pub dispatch: DispatchMetrics,
     /// What administration counts.
-    pub admin: Admin,
-    store: Store,
+    pub admin: AdminMetrics,
+    store: StoreMetrics,
 }
 
 /// What the accepting side counts.
 #[derive(Clone, Debug)]
-pub struct Ingress {
+pub struct IngressMetrics {
     /// Events kept for the first time.
     pub accepted: IntCounter,
     /// Events that were there already.
@@ -52,11 +52,11 @@ pub struct Ingress {
 
 /// What administration counts.
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub struct AdminMetrics {
     denied: IntCounterVec,
 }
 
-impl Admin {
+impl AdminMetrics {
     fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
         Ok(Self {
             denied: declare.counters(
@@ -75,7 +75,7 @@ impl Admin {
 
 /// What the delivering side counts.
 #[derive(Clone, Debug)]
-pub struct Dispatch {
+pub struct DispatchMetrics {
     attempts: IntCounterVec,
     ended: ByWord<IntCounter>,
     parked: IntCounterVec,
@@ -94,7 +94,7 @@ pub struct Dispatch {
 type ByWord<M> = Vec<(&'static str, M)>;
 
 #[derive(Clone, Debug)]
-struct Store {
+struct StoreMetrics {
     waiting: IntGauge,
     parked: IntGauge,
     oldest: IntGauge,
@@ -105,15 +105,18 @@ impl Metrics {
     ///
     /// # Errors
     /// A name is used twice or is not a name.
-    pub fn new(words: Words) -> prometheus::Result<Self> {
+    pub fn new(words: LabelSets) -> prometheus::Result<Self> {
         let registry = Registry::new();
         // CPU, memory and file descriptors, under the names that every dashboard knows.
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
         let declare = Declare(&registry);
-        let (ingress, dispatch) = (Ingress::new(&declare)?, Dispatch::new(&declare, words)?);
-        let (admin, store) = (Admin::new(&declare)?, Store::new(&declare)?);
+        let (ingress, dispatch) = (
+            IngressMetrics::new(&declare)?,
+            DispatchMetrics::new(&declare, words)?,
+        );
+        let (admin, store) = (AdminMetrics::new(&declare)?, StoreMetrics::new(&declare)?);
         Ok(Self {
             registry,
             ingress,
@@ -138,7 +141,7 @@ impl Metrics {
     }
 }
 
-impl Ingress {
+impl IngressMetrics {
     fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
         Ok(Self {
             accepted: declare.counter("accepted_total", "Events kept for the first time.")?,
@@ -161,7 +164,7 @@ impl Ingress {
     }
 }
 
-impl Store {
+impl StoreMetrics {
     fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
         Ok(Self {
             waiting: declare.gauge("waiting_entries", "Entries that wait to be delivered.")?,
@@ -174,8 +177,8 @@ impl Store {
     }
 }
 
-impl Dispatch {
-    fn new(declare: &Declare<'_>, words: Words) -> prometheus::Result<Self> {
+impl DispatchMetrics {
+    fn new(declare: &Declare<'_>, words: LabelSets) -> prometheus::Result<Self> {
         let ended = declare.counters("ended_total", "Entries that ended, by how.", "state")?;
         let destination = declare.gauges(
             "destination_state",
@@ -188,7 +191,7 @@ impl Dispatch {
                 "Requests to Imprint, by what came of them.",
                 "outcome",
             )?,
-            ended: by_word(words.endings, |word| ended.with_label_values(&[word])),
+            ended: by_word(words.end_states, |word| ended.with_label_values(&[word])),
             parked: declare.counters(
                 "parked_total",
                 "Entries that were parked, by why.",
@@ -206,7 +209,7 @@ impl Dispatch {
                 LATENCIES,
             )?,
             in_flight: declare.gauge("requests_in_flight", "Requests under way.")?,
-            destination: by_word(words.conditions, |word| {
+            destination: by_word(words.destination_states, |word| {
                 destination.with_label_values(&[word])
             }),
             delivered_at: declare.gauge(
@@ -232,7 +235,7 @@ impl Dispatch {
                 "group",
             )?,
         };
-        if let Some(first) = words.conditions.first() {
+        if let Some(first) = words.destination_states.first() {
             dispatch.condition(first);
         }
         Ok(dispatch)

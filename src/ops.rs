@@ -7,12 +7,12 @@ use std::time::Duration;
 use actix_web::http::header::{CacheControl, CacheDirective, ContentType};
 use actix_web::{HttpResponse, web};
 
-pub use self::admin::Admin;
+pub use self::api::Admin;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::time::Clock;
 
-pub mod admin;
+pub mod api;
 
 /// How long a scrape waits for the store to say how much it has; the other figures are worth having without.
 const DEPTH_DEADLINE: Duration = Duration::from_secs(1);
@@ -45,9 +45,9 @@ pub struct Health {
     draining: Arc<AtomicBool>,
 }
 
-/// A stage in the life of the process.
+/// A phase in the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum Phase {
     Starting,
     Ready,
     Draining,
@@ -64,13 +64,13 @@ impl Health {
         self.draining.store(true, Ordering::Release);
     }
 
-    fn stage(&self) -> Stage {
+    fn phase(&self) -> Phase {
         if self.draining.load(Ordering::Acquire) {
-            Stage::Draining
+            Phase::Draining
         } else if self.ready.load(Ordering::Acquire) {
-            Stage::Ready
+            Phase::Ready
         } else {
-            Stage::Starting
+            Phase::Starting
         }
     }
 }
@@ -81,7 +81,7 @@ pub fn configure(
     ops: web::Data<Ops>,
     administration: web::Data<Admin>,
 ) {
-    admin::configure(config, administration);
+    api::configure(config, administration);
     config
         .app_data(ops)
         .route("/livez", web::get().to(livez))
@@ -96,17 +96,17 @@ async fn livez() -> HttpResponse {
 }
 
 async fn readyz(ops: web::Data<Ops>) -> HttpResponse {
-    match ops.health.stage() {
-        Stage::Ready => plain(HttpResponse::Ok(), "ready"),
-        Stage::Starting => plain(HttpResponse::ServiceUnavailable(), "starting"),
-        Stage::Draining => plain(HttpResponse::ServiceUnavailable(), "draining"),
+    match ops.health.phase() {
+        Phase::Ready => plain(HttpResponse::Ok(), "ready"),
+        Phase::Starting => plain(HttpResponse::ServiceUnavailable(), "starting"),
+        Phase::Draining => plain(HttpResponse::ServiceUnavailable(), "draining"),
     }
 }
 
 async fn startupz(ops: web::Data<Ops>) -> HttpResponse {
-    match ops.health.stage() {
-        Stage::Starting => plain(HttpResponse::ServiceUnavailable(), "starting"),
-        Stage::Ready | Stage::Draining => plain(HttpResponse::Ok(), "started"),
+    match ops.health.phase() {
+        Phase::Starting => plain(HttpResponse::ServiceUnavailable(), "starting"),
+        Phase::Ready | Phase::Draining => plain(HttpResponse::Ok(), "started"),
     }
 }
 

@@ -19,7 +19,7 @@ pub enum SetupError {
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -30,15 +30,15 @@ pub enum Format {
 ///
 /// # Errors
 /// [`SetupError`]
-pub fn start(format: Format, filter: &str) -> Result<(), SetupError> {
+pub fn start(format: LogFormat, filter: &str) -> Result<(), SetupError> {
     use tracing_subscriber::util::SubscriberInitExt as _;
 
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter)?)
         .with_writer(std::io::stderr);
     match format {
-        Format::Text => lines.with_target(false).finish().try_init()?,
-        Format::Json => lines.json().flatten_event(true).finish().try_init()?,
+        LogFormat::Text => lines.with_target(false).finish().try_init()?,
+        LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic

@@ -5,33 +5,33 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::secrets::{Read, Secrets};
+use super::secrets::{LoadedAuth, SecretsWatch};
 use crate::config::{Config, sources};
 use crate::event::{Show, SourceName};
 use crate::ingress::auth::{Lock, Verifier};
 use crate::ingress::{self, EventKind, Source, Terms};
-use crate::ops::admin::{Explain, MapAgain};
+use crate::ops::api::{Explain, MapAgain};
 use crate::time::Clock;
 
 /// The doors by the names of their sources.
 pub(super) type Sources = Arc<BTreeMap<SourceName, Source>>;
 
 /// The sources by name, each with its secrets read; and what reads them again.
-pub(super) fn open(sources: Vec<sources::Source>) -> anyhow::Result<(Sources, Secrets)> {
+pub(super) fn open(sources: Vec<sources::Source>) -> anyhow::Result<(Sources, SecretsWatch)> {
     let mut doors = BTreeMap::new();
     let mut kept = Vec::new();
     for source in sources {
         if let Some(warning) = source.auth.warning() {
             tracing::warn!(source = source.name.as_str(), "{warning}");
         }
-        let read = Read::of(&source.auth);
+        let read = LoadedAuth::of(&source.auth);
         let read = read.with_context(|| format!("the secrets of source {}", source.name))?;
         let (name, auth) = (source.name.clone(), source.auth.clone());
         kept.push((name.clone(), auth, read.secrets));
         doors.insert(name, behind(read.verifier, source));
     }
     let doors = Arc::new(doors);
-    let secrets = Secrets::new(Arc::clone(&doors), kept);
+    let secrets = SecretsWatch::new(Arc::clone(&doors), kept);
     Ok((doors, secrets))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use secrecy::SecretString;
 
-use crate::config::{Imprint, secret};
+use crate::config::{ImprintSettings, secret};
 use crate::dispatch::destination::Destination;
 use crate::imprint::client::{Credential, Replaced};
 use crate::planted::{self, Planted};
@@ -27,7 +27,7 @@ pub(super) struct KeyFile {
 impl KeyFile {
     /// Reads the key, and the merchant key beside it where there is one.
     pub(super) fn read(
-        settings: &Imprint,
+        settings: &ImprintSettings,
         destination: Arc<Destination>,
         clock: Clock,
     ) -> anyhow::Result<Self> {

@@ -10,7 +10,7 @@ use rustix::process::setpriority_process;
 
 use crate::config::Config;
 use crate::ingress::{self, Ingress, Limits};
-use crate::ops::admin::{Operators, ReadToken};
+use crate::ops::api::{Operators, ReadToken};
 use crate::ops::{self, Admin, Ops};
 
 /// How nice intake is to delivery, of 0 to 19: at 5 it has a quarter of a core that both want.

@@ -23,7 +23,11 @@ pub(super) struct Retention {
 }
 
 impl Retention {
-    pub(super) fn new(outbox: Arc<dyn Outbox>, settings: &config::Outbox, clock: Clock) -> Self {
+    pub(super) fn new(
+        outbox: Arc<dyn Outbox>,
+        settings: &config::OutboxSettings,
+        clock: Clock,
+    ) -> Self {
         Self {
             outbox,
             clock,

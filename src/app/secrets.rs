@@ -12,13 +12,13 @@ use crate::event::SourceName;
 use crate::ingress::auth::Verifier;
 use crate::ingress::auth::hmac::Keys;
 
-/// Secrets, and what they verify with.
-pub(super) struct Read {
+/// The secrets of one source, and the verifier made of them.
+pub(super) struct LoadedAuth {
     pub(super) secrets: Vec<SecretString>,
     pub(super) verifier: Verifier,
 }
 
-impl Read {
+impl LoadedAuth {
     /// Reads what a source shows itself with.
     pub(super) fn of(auth: &sources::Auth) -> anyhow::Result<Self> {
         let read = |files: &[PathBuf]| -> anyhow::Result<Vec<SecretString>> {
@@ -56,12 +56,12 @@ impl Read {
 }
 
 /// The secrets in use, and where they come from.
-pub(super) struct Secrets {
+pub(super) struct SecretsWatch {
     doors: Sources,
-    kept: Vec<Kept>,
+    kept: Vec<WatchedSource>,
 }
 
-struct Kept {
+struct WatchedSource {
     name: SourceName,
     auth: sources::Auth,
     secrets: Vec<SecretString>,
@@ -69,12 +69,12 @@ struct Kept {
     is_lost: bool,
 }
 
-impl Secrets {
+impl SecretsWatch {
     pub(super) fn new(
         doors: Sources,
         kept: Vec<(SourceName, sources::Auth, Vec<SecretString>)>,
     ) -> Self {
-        let kept = kept.into_iter().map(|(name, auth, secrets)| Kept {
+        let kept = kept.into_iter().map(|(name, auth, secrets)| WatchedSource {
             name,
             auth,
             secrets,
@@ -95,10 +95,10 @@ impl Secrets {
     }
 }
 
-impl Kept {
+impl WatchedSource {
     fn look(&mut self, doors: &Sources) {
         let source = self.name.as_str();
-        match Read::of(&self.auth) {
+        match LoadedAuth::of(&self.auth) {
             Ok(read) if is_same(&read.secrets, &self.secrets) => self.is_lost = false,
             Ok(read) => {
                 if let Some(door) = doors.get(&self.name) {

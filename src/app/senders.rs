@@ -28,7 +28,7 @@ pub(super) struct Parts {
     pub(super) outbox: Arc<SqliteOutbox>,
     pub(super) destination: Arc<Destination>,
     pub(super) clock: Clock,
-    pub(super) counts: metrics::Dispatch,
+    pub(super) counts: metrics::DispatchMetrics,
     pub(super) stopped: watch::Receiver<bool>,
 }
 

@@ -27,7 +27,7 @@ use crate::app::App;
 use crate::dispatch::pace::{Pace, Rate};
 use crate::imprint::sandbox::Sandbox;
 use crate::shutdown::Signals;
-use crate::telemetry::{self, Format};
+use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;
 
 mod audit;
@@ -83,7 +83,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    telemetry::start(Format::Text, LOG)?;
+    telemetry::start(LogFormat::Text, LOG)?;
     let stage = Stage::set(options.seed)?;
     let played = System::new().block_on(perform(options, &stage));
     let struck = stage.strike();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::desk::table::{at, list, text};
+use super::operator::table::{at, list, text};
 use crate::event::SourceName;
 use crate::ingress::{self, Source, Terms};
 

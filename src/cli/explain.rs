@@ -13,8 +13,8 @@ use awc::http::Method;
 use clap::Args;
 use serde_json::Value;
 
-use super::desk::Bridge;
-use super::desk::table::{aligned, at, list, text};
+use super::operator::Bridge;
+use super::operator::table::{aligned, at, list, text};
 use super::{FOUND_FAULTS, Layers, examples, plain, read, say};
 use crate::app;
 use crate::config::Purpose;

@@ -13,7 +13,7 @@ use super::complain;
 use crate::config::secret;
 use crate::imprint::sandbox::{LEDGER_MAX, Sandbox, Settings, Unseeded};
 use crate::shutdown::Signals;
-use crate::telemetry::{self, Format};
+use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;
 
 /// What the sandbox can be asked for.
@@ -43,7 +43,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    telemetry::start(Format::Text, "info,actix_http=off")?;
+    telemetry::start(LogFormat::Text, "info,actix_http=off")?;
     let read = |file: &PathBuf| secret::read(file).map_err(|reason| anyhow!(reason));
     let mut settings = Settings::new(options.listen, read(&options.key_file)?);
     settings.merchant_key = options.merchant_key_file.as_ref().map(read).transpose()?;

@@ -26,7 +26,7 @@ use super::{FOUND_FAULTS, complain, plain, say};
 use crate::dispatch::pace::{Pace, Rate};
 use crate::event::SourceName;
 use crate::shutdown::Signals;
-use crate::telemetry::{self, Format};
+use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;
 
 mod progress;
@@ -84,7 +84,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    telemetry::start(Format::Text, "warn")?;
+    telemetry::start(LogFormat::Text, "warn")?;
     let prepared = prepare(options);
     let (url, proof, input) = match prepared {
         Ok(prepared) => prepared,

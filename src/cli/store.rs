@@ -7,7 +7,7 @@ use awc::http::Method;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::desk::{Bridge, table};
+use super::operator::{Bridge, table};
 use super::{FOUND_FAULTS, Layers, complain, read, say};
 use crate::config::Purpose;
 use crate::outbox;

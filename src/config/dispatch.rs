@@ -17,7 +17,7 @@ const TTL_MIN: Duration = Duration::from_millis(100);
 
 /// How the destination is sent to; see `config/default.toml` for each.
 #[derive(Clone, Copy, Debug)]
-pub struct Dispatch {
+pub struct DispatchSettings {
     /// Threads that send.
     pub threads: usize,
     /// What the operator decided.
@@ -25,9 +25,9 @@ pub struct Dispatch {
 }
 
 /// Takes both sections, as far as they can be read.
-pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<Dispatch> {
+pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<DispatchSettings> {
     let threads = reader.take(&["dispatch", "threads"], |raw| raw.count(1, 64));
-    let fold_max = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, 1000));
+    let max_fold = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, 1000));
     let attempts_max = reader.take(&["dispatch", "attempts_max"], |raw| raw.whole(1, 1000));
     let assert_after = reader.take(&["dispatch", "assert_after"], |raw| {
         raw.duration(ASSERT_AFTER_MIN, ASSERT_AFTER_MAX)
@@ -42,10 +42,10 @@ pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<Di
     let mut span = |key| reader.take(&["identity", key], |raw| raw.duration(TTL_MIN, SPAN_MAX));
     let (wait_max, pair_ttl, unknown_ttl) =
         (span("wait_max"), span("pair_ttl"), span("unknown_ttl"));
-    Some(Dispatch {
+    Some(DispatchSettings {
         threads: threads?,
         rules: Rules {
-            fold_max: fold_max?,
+            max_fold: max_fold?,
             attempts_max: u32::try_from(attempts_max?).unwrap_or(u32::MAX),
             assert_after: assert_after?,
             clearing: clearing?,

@@ -31,7 +31,7 @@ pub enum ImprintEnvironment {
     missing_docs,
     reason = "config/default.toml is where they are described, once"
 )]
-pub struct Imprint {
+pub struct ImprintSettings {
     pub base_url: BaseUrl,
     pub environment: ImprintEnvironment,
     pub key_file: Option<PathBuf>,
@@ -50,7 +50,7 @@ pub(super) fn take(
     reader: &mut Reader,
     profile: Option<Profile>,
     purpose: Purpose,
-) -> Option<Imprint> {
+) -> Option<ImprintSettings> {
     let environment = reader.take(&["imprint", "environment"], |raw| {
         raw.word(&[
             ("local", ImprintEnvironment::Local),
@@ -66,16 +66,7 @@ pub(super) fn take(
     {
         reader.fault(&["imprint", "base_url"], reason);
     }
-    let key_file = match purpose {
-        Purpose::Serve => reader.take(&["imprint", "key_file"], required_secret_file),
-        Purpose::Check => reader.take_optional(&["imprint", "key_file"], path),
-    };
-    let read_file = if purpose == Purpose::Serve {
-        secret_file
-    } else {
-        path
-    };
-    let merchant_key_file = reader.take_optional(&["imprint", "merchant_key_file"], read_file);
+    let (key_file, merchant_key_file) = take_key_files(reader, purpose);
     let ca_file = reader.take_optional(&["imprint", "ca_file"], path);
     let scheme = reader.take(&["imprint", "auth"], |raw| {
         raw.word(&[("bearer", Scheme::Bearer), ("basic", Scheme::Basic)])
@@ -94,7 +85,7 @@ pub(super) fn take(
             ("skip", ForeignAddress::Skip),
         ])
     });
-    Some(Imprint {
+    Some(ImprintSettings {
         base_url: base_url?,
         environment: environment?,
         key_file,
@@ -107,6 +98,21 @@ pub(super) fn take(
         clearing: clearing?,
         foreign_address: foreign_address?,
     })
+}
+
+/// Takes the files of both keys; `serve` needs the first, and reads both to see that they can be used.
+fn take_key_files(reader: &mut Reader, purpose: Purpose) -> (Option<PathBuf>, Option<PathBuf>) {
+    let (key, merchant_key) = (&["imprint", "key_file"], &["imprint", "merchant_key_file"]);
+    match purpose {
+        Purpose::Serve => (
+            reader.take(key, required_secret_file),
+            reader.take_optional(merchant_key, secret_file),
+        ),
+        Purpose::Check => (
+            reader.take_optional(key, path),
+            reader.take_optional(merchant_key, path),
+        ),
+    }
 }
 
 fn parse_rate(raw: Raw) -> Result<Rate, String> {

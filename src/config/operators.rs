@@ -15,7 +15,7 @@ const TOKEN_BYTES_MIN: usize = 16;
 
 /// One who may administrate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operator {
+pub struct OperatorFile {
     /// The name of the file, without its ending.
     pub name: String,
     /// The file with the token.
@@ -23,7 +23,7 @@ pub struct Operator {
 }
 
 /// Takes `ops.token_files`.
-pub(super) fn take(reader: &mut Reader, purpose: Purpose) -> Option<Vec<Operator>> {
+pub(super) fn take(reader: &mut Reader, purpose: Purpose) -> Option<Vec<OperatorFile>> {
     reader.take(&["ops", "token_files"], |raw| {
         let files = raw.texts()?.into_iter().filter(|file| !file.is_empty());
         let operators = files
@@ -37,7 +37,7 @@ pub(super) fn take(reader: &mut Reader, purpose: Purpose) -> Option<Vec<Operator
     })
 }
 
-fn operator(token_file: PathBuf, purpose: Purpose) -> Result<Operator, String> {
+fn operator(token_file: PathBuf, purpose: Purpose) -> Result<OperatorFile, String> {
     let name = token_file.file_stem().and_then(|name| name.to_str());
     let name = name.filter(|name| {
         name.len() <= NAME_CHARS_MAX && name.bytes().all(|byte| byte.is_ascii_graphic())
@@ -48,14 +48,14 @@ fn operator(token_file: PathBuf, purpose: Purpose) -> Result<Operator, String> {
             token_file.display()
         ));
     };
-    let operator = Operator { name, token_file };
+    let operator = OperatorFile { name, token_file };
     if purpose == Purpose::Serve {
         operator.token()?;
     }
     Ok(operator)
 }
 
-impl Operator {
+impl OperatorFile {
     /// Reads the token.
     ///
     /// # Errors

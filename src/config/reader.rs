@@ -9,7 +9,7 @@ use config::{Value, ValueKind};
 
 /// One thing that is wrong with the configuration, and where.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fault {
+pub struct SettingError {
     /// The file or the variable it stands in; empty where it stands nowhere.
     pub origin: String,
     /// The key.
@@ -18,7 +18,7 @@ pub struct Fault {
     pub reason: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             origin,
@@ -34,15 +34,15 @@ impl fmt::Display for Fault {
 }
 
 /// Where a setting stands: its keys, outermost first.
-type Place = Vec<String>;
+type KeyPath = Vec<String>;
 
 /// Settings by their place. What is taken is gone; what is left at the end is unknown.
 #[derive(Debug)]
 pub(super) struct Reader {
     /// What stands for settings that are nowhere.
     origin: String,
-    values: BTreeMap<Place, Value>,
-    faults: Vec<Fault>,
+    values: BTreeMap<KeyPath, Value>,
+    faults: Vec<SettingError>,
 }
 
 impl Reader {
@@ -111,7 +111,7 @@ impl Reader {
             .into_iter()
             .partition(|(key, _)| key.starts_with(&place));
         self.values = outside;
-        let inside: BTreeMap<Place, Value> = inside;
+        let inside: BTreeMap<KeyPath, Value> = inside;
         inside
             .into_iter()
             .filter_map(|(key, value)| Some((key.get(place.len()..)?.join("."), Raw(value))))
@@ -125,7 +125,7 @@ impl Reader {
     }
 
     /// Everything that is wrong, unknown settings included.
-    pub(super) fn finish(mut self) -> Vec<Fault> {
+    pub(super) fn finish(mut self) -> Vec<SettingError> {
         for (place, value) in std::mem::take(&mut self.values) {
             let place: Vec<&str> = place.iter().map(String::as_str).collect();
             let origin = value.origin().map(str::to_owned);
@@ -143,8 +143,8 @@ impl Reader {
         self.values.remove(&owned(place))
     }
 
-    fn locate(&self, place: &[&str], origin: Option<String>, reason: String) -> Fault {
-        Fault {
+    fn locate(&self, place: &[&str], origin: Option<String>, reason: String) -> SettingError {
+        SettingError {
             origin: origin.unwrap_or_else(|| self.origin.clone()),
             key: spell(place),
             reason,
@@ -255,7 +255,7 @@ impl Raw {
     }
 }
 
-fn flatten(place: Place, value: Value, values: &mut BTreeMap<Place, Value>) {
+fn flatten(place: KeyPath, value: Value, values: &mut BTreeMap<KeyPath, Value>) {
     let ValueKind::Table(table) = value.kind else {
         values.insert(place, value);
         return;
@@ -267,7 +267,7 @@ fn flatten(place: Place, value: Value, values: &mut BTreeMap<Place, Value>) {
     }
 }
 
-fn owned(place: &[&str]) -> Place {
+fn owned(place: &[&str]) -> KeyPath {
     place.iter().map(|&key| key.to_owned()).collect()
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::reader::{Fault, Raw, Reader};
+use super::reader::{Raw, Reader, SettingError};
 use super::{Config, read_file};
 use crate::event::SourceName;
 use crate::imprint::Field;
@@ -49,7 +49,7 @@ pub struct Kind {
 ///
 /// # Errors
 /// Every fault of every file.
-pub fn read(config: &Config) -> Result<Vec<Source>, Vec<Fault>> {
+pub fn read(config: &Config) -> Result<Vec<Source>, Vec<SettingError>> {
     let mut faults = Vec::new();
     let mut sources = Vec::new();
     let files = match files(&config.sources_dir) {
@@ -80,7 +80,7 @@ pub fn read(config: &Config) -> Result<Vec<Source>, Vec<Fault>> {
 ///
 /// # Errors
 /// Every fault of that.
-pub fn read_auth(file: &Path) -> Result<Auth, Vec<Fault>> {
+pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
     let settings = read_file(file).map_err(|fault| vec![fault])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
     let auth = auth::take(&mut reader);
@@ -108,7 +108,7 @@ impl fmt::Display for Order<'_> {
 }
 
 /// Fields that two event types order differently: which fact is the newer one could not be said.
-fn unordered(sources: &[Source]) -> Vec<Fault> {
+fn unordered(sources: &[Source]) -> Vec<SettingError> {
     let mut orders: BTreeMap<&Field, (Order<'_>, String)> = BTreeMap::new();
     let mut faults = Vec::new();
     let kinds = sources
@@ -132,7 +132,7 @@ fn unordered(sources: &[Source]) -> Vec<Fault> {
             };
             (*first != order).then(reason)
         });
-        faults.extend(clash.map(|reason| Fault {
+        faults.extend(clash.map(|reason| SettingError {
             origin: "sources".to_owned(),
             key,
             reason,
@@ -154,7 +154,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<Fault>> {
+fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<SettingError>> {
     let stem = file
         .file_stem()
         .and_then(|stem| stem.to_str())
@@ -194,8 +194,8 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<Fault>> {
     }
 }
 
-fn stray(path: &Path, reason: String) -> Fault {
-    Fault {
+fn stray(path: &Path, reason: String) -> SettingError {
+    SettingError {
         origin: path.display().to_string(),
         key: "file".to_owned(),
         reason,

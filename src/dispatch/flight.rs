@@ -6,7 +6,7 @@
 
 use super::condition::News;
 use super::rules::Rules;
-use crate::fold::{Fold, FoldMax, fold};
+use crate::fold::{Fold, MaxFold, fold};
 use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{
     Cause, Customer, Echo, Field, FieldValue, Found, ImprintId, Outcome, PartnerCustomerId,
@@ -337,11 +337,11 @@ fn doubt(claimed: &mut ClaimedLane, rules: &Rules, now: Timestamp) {
 }
 
 /// How many entries the next request of a lane may carry.
-fn max(claimed: &ClaimedLane, rules: &Rules) -> FoldMax {
+fn max(claimed: &ClaimedLane, rules: &Rules) -> MaxFold {
     let is_unfolding = claimed
         .unfold_to
         .is_some_and(|to| claimed.waiting.iter().any(|waiting| waiting.entry <= to));
-    FoldMax(if is_unfolding { 1 } else { rules.fold_max })
+    MaxFold(if is_unfolding { 1 } else { rules.max_fold })
 }
 
 /// Whether what was said of a partner's id still holds.

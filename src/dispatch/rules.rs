@@ -19,7 +19,7 @@ pub enum UnknownCustomer {
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// Entries one request may carry.
-    pub fold_max: usize,
+    pub max_fold: usize,
     /// How often an entry may fail that alone keeps failing.
     pub attempts_max: u32,
     /// How long after a request without a sound answer that request may still land.

@@ -26,7 +26,7 @@ use crate::time::Timestamp;
 const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
 
 const RULES: Rules = Rules {
-    fold_max: 100,
+    max_fold: 100,
     attempts_max: 12,
     assert_after: Duration::from_secs(60),
     clearing: Clearing {

@@ -196,7 +196,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::super::{FoldMax, fold};
+    use super::super::{MaxFold, fold};
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -225,7 +225,7 @@ mod tests {
                 update,
             })
             .collect();
-        fold(lane, &candidates, FoldMax(100), now)
+        fold(lane, &candidates, MaxFold(100), now)
     }
 
     fn sent(fold: &Fold) -> Value {

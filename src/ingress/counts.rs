@@ -4,10 +4,10 @@ use prometheus::IntCounterVec;
 
 use crate::ingress::Refusal;
 use crate::ingress::auth::Why;
-use crate::metrics::Ingress;
+use crate::metrics::IngressMetrics;
 use crate::outbox::{Kept, State};
 
-impl Ingress {
+impl IngressMetrics {
     pub(super) fn kept(&self, kept: &[Kept]) {
         for kept in kept {
             match (kept.duplicate, kept.state) {

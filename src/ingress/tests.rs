@@ -247,10 +247,10 @@ fn mapping(domain: Domain) -> Mapping {
     Mapping::compile(&rules).unwrap()
 }
 
-fn counts() -> metrics::Ingress {
-    let words = metrics::Words {
-        conditions: &[],
-        endings: &[],
+fn counts() -> metrics::IngressMetrics {
+    let words = metrics::LabelSets {
+        destination_states: &[],
+        end_states: &[],
     };
     metrics::Metrics::new(words).unwrap().ingress
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::{join, join_all};
 use imprint_bridge::event::{Attribute, Identity, SourceName};
-use imprint_bridge::fold::{FoldMax, fold};
+use imprint_bridge::fold::{MaxFold, fold};
 use imprint_bridge::imprint::{Customer, Field, FieldValue, ImprintId, Update};
 use imprint_bridge::outbox::{
     Arrival, ClaimedLane, Digest, Ending, NewEntry, Outbox, Pick, Priority, Settlement,
@@ -188,7 +188,7 @@ fn facts() -> Update {
 }
 
 fn delivered(lane: ClaimedLane) -> Settlement {
-    let fold = fold(&lane.versions, &lane.candidates(), FoldMax(100), NOW);
+    let fold = fold(&lane.versions, &lane.candidates(), MaxFold(100), NOW);
     let entries = lane.waiting.iter().map(|waiting| waiting.entry);
     Settlement {
         lane: lane.lane,

@@ -10,11 +10,11 @@
 mod client;
 mod commands;
 mod delivery;
-mod desk;
 mod examples;
 mod flow;
 mod kill;
 mod mapping;
+mod operator;
 mod outbox_suite;
 #[cfg(feature = "planted")]
 mod planted;

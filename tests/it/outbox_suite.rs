@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imprint_bridge::event::{Attribute, Identity, SourceName, Version};
-use imprint_bridge::fold::{Candidate, End, FoldMax, LaneVersions, fold};
+use imprint_bridge::fold::{Candidate, End, LaneVersions, MaxFold, fold};
 use imprint_bridge::imprint::{Customer, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
     Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Error, Kept, LaneKey, Lookup,
@@ -521,7 +521,7 @@ fn delivered(claimed: &ClaimedLane) -> LaneVersions {
     claimed.versions.clone().delivered(&fold(
         &claimed.versions,
         &claimed.candidates(),
-        FoldMax(100),
+        MaxFold(100),
         NOW,
     ))
 }
@@ -544,7 +544,7 @@ async fn lane_versions_outlive_the_entries_that_brought_them() {
             version: claimed.waiting[0].version,
             update: &claimed.waiting[0].update,
         };
-        let fold = fold(&claimed.versions, &[late], FoldMax(100), NOW);
+        let fold = fold(&claimed.versions, &[late], MaxFold(100), NOW);
         assert_eq!(
             fold.stale,
             [(late.version.arrival, End::Superseded(kept[0].entry.0))],

@@ -39,7 +39,14 @@ const EDGES: [(&str, &[&str]); 15] = [
     (
         "config",
         &[
-            "dispatch", "event", "imprint", "ingress", "mapping", "outbox", "schema",
+            "dispatch",
+            "event",
+            "imprint",
+            "ingress",
+            "mapping",
+            "outbox",
+            "schema",
+            "telemetry",
         ],
     ),
 ];

@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 
 use crate::config::sources::{self, Source};
-use crate::config::{Config, Fault, Purpose};
+use crate::config::{Config, Purpose, SettingError};
 use crate::imprint::sandbox::{Running, Sandbox, Settings};
 use crate::time::{Clock, chance};
 
@@ -164,7 +164,7 @@ drain = "5s"
     Ok((config, sources))
 }
 
-fn told(faults: &[Fault]) -> anyhow::Error {
+fn told(faults: &[SettingError]) -> anyhow::Error {
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
     anyhow!("{}", faults.join("; "))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imprint_bridge::event::{Attribute, Identity, SourceName};
-use imprint_bridge::fold::{FoldMax, fold};
+use imprint_bridge::fold::{MaxFold, fold};
 use imprint_bridge::imprint::{Customer, Field, FieldValue, ImprintId, PartnerCustomerId};
 use imprint_bridge::outbox::{
     Act, Arrival, ClaimedLane, Digest, Ending, EntryId, Listing, Lookup, MemoryOutbox, Moved,
@@ -154,7 +154,7 @@ fn entry((id, number, value, fate): (u8, u8, i64, Fate), now: Timestamp) -> NewE
 
 /// What becomes of a lane that was claimed, as a policy might write it down.
 fn settlement(claimed: &ClaimedLane, came: Came, now: Timestamp) -> Settlement {
-    let fold = fold(&claimed.versions, &claimed.candidates(), FoldMax(2), now);
+    let fold = fold(&claimed.versions, &claimed.candidates(), MaxFold(2), now);
     let carried: Vec<EntryId> = fold.carried.iter().copied().map(EntryId).collect();
     let all = |ending: &Ending| -> Vec<(EntryId, Ending)> {
         let entries = claimed.waiting.iter();

@@ -291,7 +291,7 @@ impl Plan {
 
 fn rules(chance: &mut Chance) -> Rules {
     Rules {
-        fold_max: chance.pick(&[1, 2, 100]),
+        max_fold: chance.pick(&[1, 2, 100]),
         attempts_max: chance.pick(&[3, 12]),
         assert_after: ASSERT_AFTER,
         clearing: Clearing {

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::wanted::{malformed, parse};
+use super::request::{malformed, parse};
 use super::{Admin, Problem, Shared, answer};
 use crate::outbox::Act;
 

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 
 use crate::dispatch::destination::Destination;
 use crate::event::{Attribute, Fault, Identity, Show, SourceName};
-use crate::fold::FoldMax;
+use crate::fold::MaxFold;
 use crate::imprint::Field;
 use crate::metrics;
 use crate::outbox::{self, Outbox, Stated};
@@ -37,9 +37,9 @@ mod entries;
 mod explain;
 mod facts;
 mod preview;
+mod request;
 mod store;
 mod token;
-mod wanted;
 
 pub use token::{Operators, ReadToken};
 
@@ -93,11 +93,11 @@ pub struct Admin {
     /// How the store is copied.
     pub backup: Backup,
     /// How many entries a request may carry: a preview folds as delivery will.
-    pub fold_max: FoldMax,
+    pub max_fold: MaxFold,
     /// What time it is.
     pub clock: Clock,
     /// What is counted.
-    pub counts: metrics::Admin,
+    pub counts: metrics::AdminMetrics,
 }
 
 impl std::fmt::Debug for Explain {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::entries::{act, entry_number};
-use super::wanted::{malformed, query};
+use super::request::{malformed, query};
 use super::{Admin, Problem, Shared, answer};
 use crate::event::{Show, SourceName, Version};
 use crate::fold::{Candidate, fold};
@@ -84,7 +84,7 @@ fn fresh(admin: &Admin, inspection: &Inspection, stated: &Stated) -> Vec<Field> 
     let fold = fold(
         &inspection.versions,
         &[candidate],
-        admin.fold_max,
+        admin.max_fold,
         admin.clock.now(),
     );
     fold.update.fields().cloned().collect()

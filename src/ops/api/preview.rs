@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::facts::facts;
 use crate::event::{Show, Version};
-use crate::fold::{Candidate, End, FoldMax, fold};
+use crate::fold::{Candidate, End, MaxFold, fold};
 use crate::imprint::Update;
 use crate::outbox::{Inspection, LaneKey, Replay};
 use crate::time::Timestamp;
@@ -23,7 +23,7 @@ pub(super) struct Preview {
 pub(super) fn preview(
     inspections: &[Inspection],
     replays: &[Replay],
-    max: FoldMax,
+    max: MaxFold,
     now: Timestamp,
 ) -> Preview {
     let mut lanes: BTreeMap<String, Vec<(&Inspection, Version, &Update)>> = BTreeMap::new();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::facts::facts;
 use super::preview::preview;
-use super::wanted::{ACT_MAX, Act, Filter, malformed, query};
+use super::request::{ACT_MAX, Act, Filter, malformed, query};
 use super::{Admin, Operator, Problem, Shared, answer};
 use crate::event::{Attribute, Fault, Show};
 use crate::imprint::{ImprintId, PartnerCustomerId};
@@ -111,7 +111,7 @@ async fn replayed(admin: &Admin, request: &HttpRequest, body: &Bytes) -> Result<
         .map(|(entry, faults)| json!({"entry": entry.0, "faults": faults.iter().map(fault).collect::<Vec<_>>()}))
         .collect();
     if wanted.preview {
-        let requests = preview(&inspections, &replays, admin.fold_max, admin.clock.now());
+        let requests = preview(&inspections, &replays, admin.max_fold, admin.clock.now());
         return Ok(json!({
             "would_replay": replays.len(), "more": more,
             "requests": requests.requests, "stale": requests.stale, "unmappable": unmappable,

@@ -17,7 +17,7 @@ use self::table::at;
 use super::sender::http;
 use super::{FOUND_FAULTS, complain, say};
 use crate::config::secret;
-use crate::telemetry::{self, Format};
+use crate::telemetry::{self, LogFormat};
 
 pub(super) mod table;
 
@@ -53,7 +53,7 @@ impl Bridge {
 
 /// Which entries.
 #[derive(Debug, Args)]
-pub(super) struct Filter {
+pub(super) struct FilterOptions {
     /// The source they came through.
     #[arg(long)]
     source: Option<String>,
@@ -82,28 +82,28 @@ pub(super) struct Filter {
 
 /// `events`
 #[derive(Debug, Args)]
-pub(super) struct Events {
+pub(super) struct EventsOptions {
     #[command(flatten)]
     bridge: Bridge,
     /// Where they stand: waiting, delivered, superseded, ignored, parked or discarded.
     #[arg(long, default_value = "waiting")]
     state: String,
     #[command(flatten)]
-    filter: Filter,
+    filter: FilterOptions,
 }
 
 /// `parked`
 #[derive(Debug, Args)]
-pub(super) struct Parked {
+pub(super) struct ParkedOptions {
     #[command(flatten)]
     bridge: Bridge,
     #[command(flatten)]
-    filter: Filter,
+    filter: FilterOptions,
 }
 
 /// `show`
 #[derive(Debug, Args)]
-pub(super) struct Show {
+pub(super) struct ShowOptions {
     #[command(flatten)]
     bridge: Bridge,
     /// The number of the entry.
@@ -115,13 +115,13 @@ pub(super) struct Show {
 
 /// `replay` and `discard`
 #[derive(Debug, Args)]
-pub(super) struct Act {
+pub(super) struct ChangeOptions {
     #[command(flatten)]
     bridge: Bridge,
     /// The numbers of parked entries; without any, the filter says which.
     entries: Vec<u64>,
     #[command(flatten)]
-    filter: Filter,
+    filter: FilterOptions,
     /// Every parked entry: without this, neither numbers nor a filter is a mistake.
     #[arg(long)]
     all: bool,
@@ -135,9 +135,9 @@ pub(super) struct Act {
 
 /// `replay`
 #[derive(Debug, Args)]
-pub(super) struct Replay {
+pub(super) struct ReplayOptions {
     #[command(flatten)]
-    act: Act,
+    change: ChangeOptions,
     /// Maps the kept events by the mapping of today first.
     #[arg(long)]
     map_again: bool,
@@ -145,7 +145,7 @@ pub(super) struct Replay {
 
 /// `audit`
 #[derive(Debug, Args)]
-pub(super) struct Audit {
+pub(super) struct AuditOptions {
     #[command(flatten)]
     bridge: Bridge,
     /// Lines after this number.
@@ -155,18 +155,18 @@ pub(super) struct Audit {
 
 /// `destination`
 #[derive(Debug, Args)]
-pub(super) struct Destination {
+pub(super) struct DestinationOptions {
     #[command(flatten)]
     bridge: Bridge,
     /// What is wanted of it; without it, only how it is is shown.
-    mode: Option<Mode>,
+    mode: Option<ModeOption>,
     /// Why; stands in the record.
     #[arg(long)]
     reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Mode {
+enum ModeOption {
     /// Sends everything that is due.
     Open,
     /// Sends nothing.
@@ -175,15 +175,15 @@ enum Mode {
     Shadow,
 }
 
-pub(super) fn events(options: &Events) -> anyhow::Result<ExitCode> {
+pub(super) fn events(options: &EventsOptions) -> anyhow::Result<ExitCode> {
     list(&options.bridge, &options.state, &options.filter)
 }
 
-pub(super) fn parked(options: &Parked) -> anyhow::Result<ExitCode> {
+pub(super) fn parked(options: &ParkedOptions) -> anyhow::Result<ExitCode> {
     list(&options.bridge, "parked", &options.filter)
 }
 
-fn list(bridge: &Bridge, state: &str, filter: &Filter) -> anyhow::Result<ExitCode> {
+fn list(bridge: &Bridge, state: &str, filter: &FilterOptions) -> anyhow::Result<ExitCode> {
     let mut members = filter.members();
     members.insert("state".to_owned(), json!(state));
     let query = members.iter().map(|(key, value)| {
@@ -202,24 +202,24 @@ fn list(bridge: &Bridge, state: &str, filter: &Filter) -> anyhow::Result<ExitCod
     Ok(code(!is_empty))
 }
 
-pub(super) fn show(options: &Show) -> anyhow::Result<ExitCode> {
+pub(super) fn show(options: &ShowOptions) -> anyhow::Result<ExitCode> {
     let path = format!("/entries/{}?reveal={}", options.entry, options.reveal);
     let entry = options.bridge.ask(&Method::GET, &path, None)?;
     options.bridge.show(&entry, table::entry);
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn replay(options: &Replay) -> anyhow::Result<ExitCode> {
-    let mut body = options.act.body()?;
+pub(super) fn replay(options: &ReplayOptions) -> anyhow::Result<ExitCode> {
+    let mut body = options.change.body()?;
     body.insert("map_again".to_owned(), json!(options.map_again));
-    options.act.perform("replay", body)
+    options.change.perform("replay", body)
 }
 
-pub(super) fn discard(options: &Act) -> anyhow::Result<ExitCode> {
+pub(super) fn discard(options: &ChangeOptions) -> anyhow::Result<ExitCode> {
     options.perform("discard", options.body()?)
 }
 
-pub(super) fn audit(options: &Audit) -> anyhow::Result<ExitCode> {
+pub(super) fn audit(options: &AuditOptions) -> anyhow::Result<ExitCode> {
     let path = format!("/audit?after={}", options.after);
     let acts = options.bridge.ask(&Method::GET, &path, None)?;
     options.bridge.show(&acts, table::acts);
@@ -230,14 +230,14 @@ pub(super) fn audit(options: &Audit) -> anyhow::Result<ExitCode> {
     Ok(code(is_sound))
 }
 
-pub(super) fn destination(options: &Destination) -> anyhow::Result<ExitCode> {
+pub(super) fn destination(options: &DestinationOptions) -> anyhow::Result<ExitCode> {
     let told = match options.mode {
         None => options.bridge.ask(&Method::GET, "/destination", None)?,
         Some(mode) => {
             let mode = match mode {
-                Mode::Open => "open",
-                Mode::Paused => "paused",
-                Mode::Shadow => "shadow",
+                ModeOption::Open => "open",
+                ModeOption::Paused => "paused",
+                ModeOption::Shadow => "shadow",
             };
             let body = json!({"mode": mode, "reason": options.reason});
             options
@@ -249,7 +249,7 @@ pub(super) fn destination(options: &Destination) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Filter {
+impl FilterOptions {
     fn members(&self) -> Map<String, Value> {
         let texts = [
             ("source", &self.source),
@@ -270,7 +270,7 @@ impl Filter {
     }
 }
 
-impl Act {
+impl ChangeOptions {
     fn body(&self) -> anyhow::Result<Map<String, Value>> {
         let filter = self.filter.members();
         let which = match (self.entries.is_empty(), filter.is_empty(), self.all) {
@@ -315,7 +315,7 @@ impl Bridge {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
-        telemetry::start(Format::Text, "warn")?;
+        telemetry::start(LogFormat::Text, "warn")?;
         let token = secret::read(&self.token_file).map_err(|reason| anyhow!(reason))?;
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
             .context("the token cannot stand in a header")?;
