@@ -3,6 +3,8 @@
 //! The port names three operations of Imprint by type: *update*, *retrieve* and *search*. Nothing else of Imprint's API
 //! can be spelled here, because the same key can also delete keys.
 
+#![warn(missing_docs)]
+
 use std::fmt;
 use std::time::Duration;
 

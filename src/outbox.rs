@@ -12,6 +12,8 @@
 //! | parked | `settle` or `append`, when a person must look | `replay`, `discard` | it stays parked |
 //! | discarded | `discard` | retention | nothing: it is final |
 
+#![warn(missing_docs)]
+
 use std::fmt;
 use std::future::Future;
 use std::ops::RangeInclusive;
