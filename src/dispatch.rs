@@ -18,12 +18,10 @@ use self::flight::{Answer, Ask, Conclusion, Flight, Step};
 use self::policy::{Applied, Attempt, Decision, Rest, decide};
 use self::rules::Rules;
 use self::settle::settlement;
+use crate::failpoint::{self, CrashPoint, Fault as Failpoint};
 use crate::imprint::{Echo, ImprintApi, Outcome};
 use crate::metrics;
-use crate::outbox::{
-    ClaimedLane, DUE_AHEAD_MAX, Ending, Error, LaneId, Note, Outbox, Pick, Settlement, Trials,
-};
-use crate::planted::{self, CrashPoint, Planted};
+use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Note, Outbox, Pick, Settlement, Trials};
 use crate::time::{Clock, Timestamp, dice, jitter};
 
 pub mod backoff;
@@ -151,10 +149,7 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
                 Err(error @ (Error::Failed { .. } | Error::Closed)) => return Err(Failed(error)),
                 Err(Error::Busy | Error::Full) => dispatcher.clock.now().after(STORE_REST),
             };
-            let mut pause = look_again.since(dispatcher.clock.now()).min(POLL_EVERY);
-            if planted::armed(Planted::LoseWakeUps) {
-                pause = DUE_AHEAD_MAX;
-            }
+            let pause = look_again.since(dispatcher.clock.now()).min(POLL_EVERY);
             look.set(tokio::time::sleep(pause));
             tokio::select! {
                 biased;
@@ -222,7 +217,7 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
         let seat = seat.await.map(|permit| Seat::taken(permit, &self.counts));
         let rules = &self.limits.rules;
         let (mut flight, mut step) = Flight::start(claimed, rules, self.clock.now());
-        planted::crash_point(CrashPoint::AfterClaimBeforeRequest);
+        failpoint::crash_point(CrashPoint::AfterClaimBeforeRequest);
         let mut asked = 0;
         let conclusion = loop {
             match step {
@@ -257,16 +252,12 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
             }
         };
         drop(seat);
-        planted::crash_point(CrashPoint::AfterRequestBeforeSettle);
+        failpoint::crash_point(CrashPoint::AfterRequestBeforeSettle);
         let (now, jitter) = (self.clock.now(), jitter());
         let before = self.destination.condition();
         let view = self.learn(&flight, &conclusion, (now, jitter));
         self.remember(before, view.condition, now).await;
-        let decision = if planted::armed(Planted::ForgetInFlight) {
-            Decision::Deliver(Echo::default())
-        } else {
-            decide(&flight, conclusion, view, rules)
-        };
+        let decision = decide(&flight, conclusion, view, rules);
         if let Decision::Deliver(echo) = &decision {
             self.counts.asserted(flight.fold.asserted);
             self.counts.ties(flight.fold.ties);
@@ -300,7 +291,10 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
         let took = || self.clock.now().since(started);
         match ask {
             Ask::Update(request) => {
-                let outcome = self.partner.deliver(request, deadline).await;
+                let mut outcome = self.partner.deliver(request, deadline).await;
+                if failpoint::is_armed(Failpoint::AssumeApplied) {
+                    outcome = Outcome::Applied(Echo::default());
+                }
                 let entries = flight.fold.carried.len();
                 self.counts.attempt(outcome.label(), entries, took());
                 Answer::Outcome(outcome)
@@ -397,12 +391,9 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
                 Err(Error::Failed { .. } | Error::Closed) => return,
             }
         }
-        planted::crash_point(CrashPoint::AfterSettle);
+        failpoint::crash_point(CrashPoint::AfterSettle);
         for (entry, ending) in &settlement.endings {
             self.counts.ended(ending.state().as_str());
-            if planted::armed(Planted::SettleTwice) {
-                self.counts.ended(ending.state().as_str());
-            }
             if *ending == Ending::Delivered {
                 self.counts.delivered_at(settlement.at.as_millis() / 1000);
             }

@@ -15,7 +15,6 @@ use litemap::LiteMap;
 
 use crate::event::Version;
 use crate::imprint::{Field, FieldValue, Update};
-use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
 mod versions;
@@ -92,9 +91,6 @@ impl Fold {
 /// If more entries than `max` have something to send, the oldest versions go first. An entry is over only when Imprint
 /// has facts at least as new for every field it speaks of: if the entry that beat it parks instead, it comes back.
 pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: Timestamp) -> Fold {
-    if planted::armed(Planted::DropNewest) && waiting.len() > 1 {
-        return without_the_newest(lane, waiting, max, now);
-    }
     let (mut winners, ties) = winners(lane, waiting);
     let mut carried: Vec<Version> = winners.values().map(|(version, _)| *version).collect();
     carried.sort_unstable();
@@ -151,22 +147,6 @@ fn update(
     facts
         .map(|(field, (_, fact))| ((*field).clone(), (*fact).clone()))
         .collect()
-}
-
-/// A planted bug: the newest entry ends as delivered and is not sent.
-fn without_the_newest(
-    lane: &LaneVersions,
-    waiting: &[Candidate<'_>],
-    max: MaxFold,
-    now: Timestamp,
-) -> Fold {
-    let newest = waiting.iter().map(|candidate| candidate.version).max();
-    let mut rest = waiting.to_vec();
-    rest.retain(|candidate| Some(candidate.version) != newest);
-    let mut fold = fold(lane, rest.get(..1).unwrap_or_default(), max, now);
-    fold.stale
-        .extend(newest.map(|newest| (newest.arrival, End::Delivered)));
-    fold
 }
 
 /// A fact, and how new it is.

@@ -10,7 +10,6 @@ use secrecy::SecretString;
 use crate::config::{ImprintSettings, secret};
 use crate::dispatch::destination::Destination;
 use crate::imprint::client::{Credential, Replaced};
-use crate::planted::{self, Planted};
 use crate::time::Clock;
 
 /// How often the file is read; a mounted Secret is a link that is swapped, and a watch on it would go blind.
@@ -58,9 +57,6 @@ impl KeyFile {
     pub(super) async fn watch(&self) {
         loop {
             tokio::time::sleep(READ_EVERY).await;
-            if planted::armed(Planted::KeepTheKey) {
-                continue;
-            }
             let read = secret::read(&self.file);
             match read.and_then(|key| {
                 self.credential

@@ -10,7 +10,6 @@ use super::flight::{Conclusion, Flight};
 use super::rules::Rules;
 use crate::imprint::{Echo, Field, ImprintId, Outcome, Rejection};
 use crate::outbox::ParkReason;
-use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
 /// How long a lane rests at most that failed while the destination was down.
@@ -113,10 +112,6 @@ pub fn decide(flight: &Flight, conclusion: Conclusion, view: View, rules: &Rules
         Outcome::Denied(cause) if is_own && cause.is_forbidden() => {
             again(flight, Applied::No, view, rules, cause.to_string())
         }
-        Outcome::Denied(cause) if planted::armed(Planted::DeniedParks) => Decision::Park {
-            reason: ParkReason::Rejected,
-            detail: Some(cause.to_string()),
-        },
         // Whether it is everybody is asked of somebody else first.
         Outcome::Denied(cause) if cause.is_forbidden() => Decision::Hold(Rest::Short),
         Outcome::Denied(_) => Decision::Hold(Rest::None),
@@ -131,7 +126,6 @@ pub fn decide(flight: &Flight, conclusion: Conclusion, view: View, rules: &Rules
 fn again(flight: &Flight, applied: Applied, view: View, rules: &Rules, cause: String) -> Decision {
     let trials = flight.claimed.trials;
     let attempt = match view.fault {
-        _ if planted::armed(Planted::SpendInOutages) => Attempt::Spent,
         Fault::OfTheLane if trials.tried_at.is_some() => Attempt::Spent,
         Fault::OfTheLane | Fault::OfAnyone => Attempt::Free,
     };

@@ -11,7 +11,6 @@ use crate::imprint::{Customer, Echo, Field, ImprintId};
 use crate::outbox::{
     DUE_AHEAD_MAX, Ending, EntryId, Moved, Pair, ParkReason, Settlement, Trials, WaitingEntry,
 };
-use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
 /// Writes a decision down for the store. `jitter` is a number in `[0, 1)`.
@@ -146,14 +145,9 @@ fn held(flight: &Flight, now: Timestamp) -> Settlement {
         .map(|entry| (*entry, park(ParkReason::IdentityConflict)));
     // What a process before this one left in doubt is to be remembered, whatever else comes of this.
     let versions = claimed.perhaps_sent_to.map(|_| claimed.versions.clone());
-    let beaten = flight.fold.over.iter().filter(|(_, end)| {
-        planted::armed(Planted::SupersedeEarly) && matches!(end, End::Superseded(_))
-    });
-    let beaten: Vec<(u64, End)> = beaten.copied().collect();
     Settlement {
         lane: claimed.lane,
         endings: endings(&flight.fold.stale)
-            .chain(endings(&beaten))
             .chain(unreadable)
             .chain(conflicts)
             .collect(),

@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::echo::applied;
 use super::{Cause, Field, Outcome, Rejection, Request};
-use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
 /// The shortest wait Imprint can ask for: a shorter one is no wait.
@@ -60,9 +59,6 @@ pub fn classify(request: &Request, reply: Reply<'_>, wall: Timestamp) -> Outcome
 
 /// The longest of the waits that the headers ask for, clamped; `None` if none of them can be read.
 pub(crate) fn hint(headers: &[String], wall: Timestamp) -> Option<Duration> {
-    if planted::armed(Planted::IgnoreRetryAfter) {
-        return None;
-    }
     let longest = headers
         .iter()
         .filter_map(|header| wait(header.trim(), wall))

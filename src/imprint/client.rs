@@ -25,7 +25,6 @@ use secrecy::{ExposeSecret, SecretString};
 use super::classify::{Reply, classify};
 use super::lookup::{retrieved, searched};
 use super::{Cause, Found, ImprintApi, ImprintId, Outcome, PartnerCustomerId, Request};
-use crate::planted::{self, Planted};
 use crate::time::Clock;
 
 /// What of an answer is read: a customer object is about 1 KiB, an endless one must end somewhere.
@@ -311,13 +310,9 @@ pub fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
         .conn_lifetime(LIFETIME_MAX)
         .limit(0)
         .rustls_0_23(Arc::clone(tls));
-    let builder = awc::Client::builder().connector(connector);
-    let builder = if planted::armed(Planted::FollowRedirects) {
-        builder
-    } else {
-        builder.disable_redirects()
-    };
-    builder
+    awc::Client::builder()
+        .connector(connector)
+        .disable_redirects()
         .disable_timeout()
         .no_default_headers()
         .add_default_header((

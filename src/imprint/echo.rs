@@ -13,7 +13,6 @@ use serde_json::value::RawValue;
 
 use super::answer::{object, text};
 use super::{Body, Cause, Echo, Field, FieldGroup, Outcome, PartnerCustomerId, Request};
-use crate::planted::{self, Planted};
 
 /// The part of a customer that is compared.
 #[derive(Deserialize)]
@@ -46,8 +45,7 @@ pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
     let Some(customer) = object::<Customer<'_>>(body) else {
         return Outcome::Unknown(Cause::Unreadable);
     };
-    let is_same = request.customer.is_same(&customer.id);
-    if !is_same && !planted::armed(Planted::AnyCustomerWillDo) {
+    if !request.customer.is_same(&customer.id) {
         return Outcome::Unknown(Cause::WrongCustomer);
     }
     let address = customer.address.and_then(members);

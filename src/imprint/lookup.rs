@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 use super::answer::{object, text};
 use super::classify::{Reply, hint, names_the_customer};
 use super::{Cause, Found, ImprintId, Outcome, PartnerCustomerId};
-use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
 /// Says what came of a retrieve of `customer`.
@@ -92,7 +91,7 @@ impl Page<'_> {
 impl Hit<'_> {
     fn names(&self, partner: &PartnerCustomerId) -> bool {
         let own = self.partner_customer_id.and_then(text);
-        own.is_some_and(|id| id == partner.as_str()) || planted::armed(Planted::AnyHitWillDo)
+        own.is_some_and(|id| id == partner.as_str())
     }
 
     fn id(&self) -> Option<ImprintId> {

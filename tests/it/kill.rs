@@ -2,8 +2,8 @@
 //!
 //! The sandbox and the ledger of what is owed live in this process; only the bridge dies. Senders repeat what was not
 //! answered, as a CRM would. In the end [`oracle`] compares what was answered 2xx with the receipts and with what
-//! Imprint received and holds (V1 to V4). That the judge has teeth is shown twice: by its own tests, and by bugs planted
-//! into the program (feature `planted`).
+//! Imprint received and holds (V1 to V4). That the oracle detects loss is shown twice: by its own tests, and by
+//! failpoints that make the program break its promise (feature `failpoints`).
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,15 +52,15 @@ fn nothing_is_lost_over_random_kills() {
     assert!(report.acks > lives, "a kill under no load proves nothing");
 }
 
-#[cfg(feature = "planted")]
-mod teeth {
+#[cfg(feature = "failpoints")]
+mod detects_loss {
     use super::*;
 
     /// How often a point is passed before the process ends there.
     const HITS: [u32; 4] = [1, 6, 25, 60];
 
     fn sound(point: &str) {
-        let crash = |hit| End::Planted(format!("crash:{point}:{hit}"));
+        let crash = |hit| End::Crashed(format!("crash:{point}:{hit}"));
         let report = passes(&Plan::new(HITS.into_iter().map(crash).collect()));
         assert_eq!(report.kills, 4);
     }
@@ -97,14 +97,14 @@ mod teeth {
     /// T14: an answer that goes out before the commit.
     #[test]
     fn an_answer_before_the_commit_is_found_out() {
-        let crash = |hit| End::Planted(format!("answer_before_commit,crash:before_commit:{hit}"));
+        let crash = |hit| End::Crashed(format!("answer_before_commit,crash:before_commit:{hit}"));
         is_lost(&Plan::new([5, 12, 30, 31, 32, 33].map(crash).into()));
     }
 
     /// T14: a request that failed, and is taken for delivered.
     #[test]
     fn a_forgotten_request_is_found_out() {
-        let life = || End::PlantedThenKilled("forget_in_flight", 200..=300);
+        let life = || End::FaultyThenKilled("assume_applied", 200..=300);
         is_lost(&Plan {
             faults: json!([{"rate": 0.3, "action": {"status": 503}}]),
             ..Plan::new(vec![life(), life(), life()])
@@ -134,16 +134,16 @@ enum End {
     Killed(RangeInclusive<u64>),
     /// By itself, where it was told to.
     #[cfg_attr(
-        not(feature = "planted"),
-        expect(dead_code, reason = "only planted bugs do it")
+        not(feature = "failpoints"),
+        expect(dead_code, reason = "only failpoints do it")
     )]
-    Planted(String),
+    Crashed(String),
     /// By `kill -9`, after it has done wrong for a while.
     #[cfg_attr(
-        not(feature = "planted"),
-        expect(dead_code, reason = "only planted bugs do it")
+        not(feature = "failpoints"),
+        expect(dead_code, reason = "only failpoints do it")
     )]
-    PlantedThenKilled(&'static str, RangeInclusive<u64>),
+    FaultyThenKilled(&'static str, RangeInclusive<u64>),
 }
 
 impl Plan {
@@ -248,23 +248,23 @@ fn live(
         if number > 0 && number.is_multiple_of(PROGRESS_EVERY) {
             println!("{number} kills in {:?}", clock.now().since(started));
         }
-        let planted = match end {
+        let failpoints = match end {
             End::Killed(_) => "",
-            End::Planted(planted) => planted,
-            End::PlantedThenKilled(planted, _) => planted,
+            End::Crashed(failpoints) => failpoints,
+            End::FaultyThenKilled(failpoints, _) => failpoints,
         };
-        let mut life = bridge.start(planted)?;
+        let mut life = bridge.start(failpoints)?;
         slowest = slowest.max(life.start);
         match end {
-            End::Killed(span) | End::PlantedThenKilled(_, span) => {
+            End::Killed(span) | End::FaultyThenKilled(_, span) => {
                 let width = span.end() - span.start();
                 pause(Duration::from_millis(span.start() + chance.up_to(width)));
             }
-            End::Planted(planted) if life.until_it_ends(CRASHED_WITHIN).is_none() => {
-                let planted = planted.clone();
-                return Err(Violation::NotCrashed { planted });
+            End::Crashed(failpoints) if life.until_it_ends(CRASHED_WITHIN).is_none() => {
+                let failpoints = failpoints.clone();
+                return Err(Violation::NotCrashed { failpoints });
             }
-            End::Planted(_) => {}
+            End::Crashed(_) => {}
         }
         life.kill();
     }

@@ -16,8 +16,7 @@ mod kill;
 mod mapping;
 mod operator;
 mod outbox_suite;
-#[cfg(feature = "planted")]
-mod planted;
+mod scenarios;
 mod senders;
 mod signed;
 mod simulation;

@@ -19,16 +19,10 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn serve(files: &Files) -> Self {
-        Self::with(files, "")
-    }
-
-    /// The program with a bug planted in it.
-    pub(crate) fn with(files: &Files, planted: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"));
         command
             .arg("serve")
-            .env("IMPRINT_BRIDGE__LOG__FORMAT", "json")
-            .env("IMPRINT_BRIDGE_PLANTED", planted);
+            .env("IMPRINT_BRIDGE__LOG__FORMAT", "json");
         for file in files.settings() {
             command.arg("--config").arg(file);
         }

@@ -14,12 +14,12 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("metrics", &[]),
     ("telemetry", &[]),
     ("shutdown", &[]),
-    ("planted", &[]),
+    ("failpoint", &[]),
     ("schema", &["event"]),
     ("mapping", &["event", "imprint"]),
-    ("imprint", &["planted", "time"]),
-    ("fold", &["event", "imprint", "planted", "time"]),
-    ("outbox", &["event", "fold", "imprint", "planted", "time"]),
+    ("imprint", &["time"]),
+    ("fold", &["event", "imprint", "time"]),
+    ("outbox", &["event", "fold", "imprint", "failpoint", "time"]),
     (
         "ingress",
         &[
@@ -28,7 +28,7 @@ const EDGES: [(&str, &[&str]); 15] = [
     ),
     (
         "dispatch",
-        &["fold", "imprint", "metrics", "outbox", "planted", "time"],
+        &["fold", "imprint", "metrics", "outbox", "failpoint", "time"],
     ),
     (
         "ops",
@@ -80,7 +80,7 @@ const CRATES: [(&str, &[&str]); 4] = [
     ),
     ("awc", &["imprint/client", "app", "cli/"]),
     ("rusqlite", &["outbox/sqlite"]),
-    ("std::env", &["config", "planted.rs"]),
+    ("std::env", &["config", "failpoint.rs"]),
 ];
 
 /// A source file: its path below `src`, and its text without tests, comments and string contents that look like code.

@@ -11,9 +11,9 @@ may be told wrong: an fdatasync that was under way when the file system went awa
 That is the kernel's doing (6.18): a bare loop of pwrite and fdatasync on such a disk shows it too.
 
 A second pass plants the bug that commits do not wait for the disk, and has to find a loss: otherwise the first pass
-proves nothing. Needs root and loop devices, and the program built with its planted bugs:
+proves nothing. Needs root and loop devices, and the program built with its failpoints:
 
-    cargo build --features planted && sudo tests/power/run.py [--cycles N]
+    cargo build --features failpoints && sudo tests/power/run.py [--cycles N]
 """
 
 import argparse
@@ -84,7 +84,7 @@ class Bridge:
     def __init__(self, folder: Path, disk: Disk) -> None:
         self.host = f"127.78.{os.getpid() % 250}.1"
         self.ingress, self.ops, imprint = 28080, 28090, 28400
-        self.planted = ""
+        self.failpoints = ""
         self.log = (folder / "log").open("ab")
         (folder / "key").write_text("power-key\n")
         self.config = folder / "bridge.toml"
@@ -108,7 +108,7 @@ class Bridge:
         self.process = None
 
     def launch(self, *arguments: str) -> subprocess.Popen:
-        environment = {"IMPRINT_BRIDGE_PLANTED": self.planted}
+        environment = {"IMPRINT_BRIDGE_FAILPOINTS": self.failpoints}
         return subprocess.Popen([PROGRAM, *arguments], env=environment, stdout=self.log, stderr=self.log)
 
     def start(self) -> None:
@@ -223,7 +223,7 @@ def look_for(bridge: Bridge, events: list[str], states: set[str]) -> None:
         raise Lost(f"{len(missing)} of {len(events)} are lost, {missing[0]} first")
 
 
-def cut_again_and_again(folder: Path, cycles: int, planted: str, chance: random.Random) -> int:
+def cut_again_and_again(folder: Path, cycles: int, failpoints: str, chance: random.Random) -> int:
     """Returns how many events were promised over that many power cuts; raises Lost if one promise was broken."""
     disk = Disk(folder)
     bridge = Bridge(folder, disk)
@@ -232,7 +232,7 @@ def cut_again_and_again(folder: Path, cycles: int, planted: str, chance: random.
         checked = 0
         for cycle in range(1, cycles + 1):
             # The first life is sound: what is to be lost is a promise, not the whole store.
-            bridge.planted = planted if cycle > 1 else ""
+            bridge.failpoints = failpoints if cycle > 1 else ""
             bridge.start()
             look_for(bridge, load.promised[checked:], {"waiting", "delivered", "superseded"})
             checked = len(load.promised)
@@ -266,7 +266,7 @@ def demand_loop_mounts() -> None:
     if os.geteuid() != 0:
         sys.exit("power cuts need root: they mount a file system")
     if not PROGRAM.exists():
-        sys.exit(f"{PROGRAM} is not there: cargo build --features planted")
+        sys.exit(f"{PROGRAM} is not there: cargo build --features failpoints")
     with tempfile.TemporaryDirectory() as folder:
         try:
             disk = Disk(Path(folder))
@@ -294,13 +294,13 @@ def main() -> None:
     if promised < options.cycles:
         sys.exit(f"    only {promised} events were promised: that proves nothing")
     print(f"    {options.cycles} power cuts, {promised} events promised, 0 lost", flush=True)
-    with tempfile.TemporaryDirectory(prefix="power-teeth-") as folder:
+    with tempfile.TemporaryDirectory(prefix="power-detects-loss-") as folder:
         try:
             cut_again_and_again(Path(folder), TEETH_CYCLES_MAX, "synchronous_off", random.Random(seed))
         except Lost as loss:
-            print(f"    planted, synchronous off: found out: {loss}")
+            print(f"    failpoint synchronous_off: loss detected: {loss}")
             return
-    sys.exit("    the planted bug was not found out: is the program built with --features planted?")
+    sys.exit("    the loss was not detected: is the program built with --features failpoints?")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ use crate::outbox::{
     CLAIM_BYTES_MAX, Claim, ClaimedLane, EntryId, LaneId, LaneKey, PROBE_WINDOW, Pair, Pick,
     Priority, Trials, WAITING_WINDOW, WaitingEntry,
 };
-use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
 /// The number of the kind of lane that is known by Imprint's id.
@@ -123,7 +122,7 @@ fn due(
         })?
         .filter(|due| {
             let is_in_flight = |due: &DueLane| flights.lanes.contains(&due.lane);
-            !due.as_ref().is_ok_and(is_in_flight) || planted::armed(Planted::JumpTheLane)
+            !due.as_ref().is_ok_and(is_in_flight)
         })
         .take(max.saturating_add(1))
         .collect::<rusqlite::Result<Vec<_>>>()?;

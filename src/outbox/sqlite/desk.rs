@@ -15,7 +15,6 @@ use crate::imprint::{PartnerCustomerId, Update};
 use crate::outbox::{
     Act, EntryId, Found, Inspection, LOOK_MAX, LaneId, Listing, Priority, Replay, State, Stated,
 };
-use crate::planted::{self, Planted};
 use crate::time::Timestamp;
 
 /// Looks for entries.
@@ -177,12 +176,6 @@ fn replay_one(connection: &Connection, replay: &Replay, now: Timestamp) -> rusql
         .execute([lane])?;
     if let Some(stated) = &replay.stated {
         restate(connection, replay.entry, stated)?;
-    }
-    if planted::armed(Planted::ReplayStale) {
-        connection.execute(
-            "UPDATE waiting SET epoch = 9 WHERE entry = ?1",
-            [replay.entry.0],
-        )?;
     }
     connection
         .prepare_cached("DELETE FROM parked WHERE entry = ?1")?

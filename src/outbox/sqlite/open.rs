@@ -11,8 +11,8 @@ use rusqlite::{Connection, OptionalExtension};
 use super::claim::Flights;
 use super::lock::{FILE_MODE, beside};
 use super::{Opened, note};
+use crate::failpoint::{self, Fault};
 use crate::outbox::{EntryId, IN_FLIGHT_MAX, LaneId};
-use crate::planted::{self, Planted};
 use crate::time::{self, Timestamp};
 
 /// Marks the file as ours, in SQLite's header; spells "Impr".
@@ -254,7 +254,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    let synchronous = if planted::armed(Planted::SynchronousOff) {
+    let synchronous = if failpoint::is_armed(Fault::SynchronousOff) {
         "OFF"
     } else {
         "FULL"

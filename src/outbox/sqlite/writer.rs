@@ -12,11 +12,11 @@ use super::claim::{self, Flights};
 use super::recent::Recent;
 use super::room::Room;
 use super::{Shared, act, append, bytes, copy, desk, note, open, receipt, retire, settle};
+use crate::failpoint::{self, CrashPoint, Fault};
 use crate::outbox::{
     Act, Appended, Claim, Depth, EntryId, Error, Found, Inspection, LaneId, Listing, Lookup,
     NewEntry, Note, Pick, Receipt, Recorded, Replay, Settlement, State,
 };
-use crate::planted::{self, CrashPoint, Planted};
 use crate::time::Timestamp;
 
 mod reply;
@@ -235,7 +235,7 @@ impl Writer {
         self.has_room = has_room;
     }
 
-    /// Does all of it in one transaction. The appends stay whole, unless the bug is planted that answers them too early.
+    /// Does all of it in one transaction. The appends stay whole, unless the failpoint is armed that answers them too early.
     fn transact(
         &mut self,
         appends: &mut Vec<Append>,
@@ -258,12 +258,12 @@ impl Writer {
                 &mut written.counts,
             )?);
         }
-        if planted::armed(Planted::AnswerBeforeCommit) {
+        if failpoint::is_armed(Fault::AnswerBeforeCommit) {
             answer(appends.drain(..), written.appended.drain(..));
         }
-        planted::crash_point(CrashPoint::BeforeCommit);
+        failpoint::crash_point(CrashPoint::BeforeCommit);
         transaction.commit()?;
-        planted::crash_point(CrashPoint::AfterCommitBeforeAnswer);
+        failpoint::crash_point(CrashPoint::AfterCommitBeforeAnswer);
         Ok(written)
     }
 
@@ -280,9 +280,7 @@ impl Writer {
             let _unheard = reply.send(Ok(()));
         }
         self.shared.waiters.settle(&written.settled);
-        if !planted::armed(Planted::LoseWakeUps) {
-            self.shared.woken.notify_waiters();
-        }
+        self.shared.woken.notify_waiters();
     }
 
     fn read(&mut self, read: Command) -> rusqlite::Result<()> {

@@ -90,8 +90,8 @@ impl Bridge {
         }
     }
 
-    /// Starts a process on the store, with what is planted in it, and waits until it is ready.
-    pub(crate) fn start(&self, planted: &str) -> Result<Life, NotReady> {
+    /// Starts a process on the store, with these failpoints armed, and waits until it is ready.
+    pub(crate) fn start(&self, failpoints: &str) -> Result<Life, NotReady> {
         let log = || {
             let path = self.folder.path().join("log");
             File::options().create(true).append(true).open(path)
@@ -102,7 +102,7 @@ impl Bridge {
             .arg("--config")
             .arg(&self.config)
             .env_clear()
-            .env("IMPRINT_BRIDGE_PLANTED", planted)
+            .env("IMPRINT_BRIDGE_FAILPOINTS", failpoints)
             .current_dir(self.folder.path())
             .stdout(log().unwrap())
             .stderr(log().unwrap())
@@ -120,7 +120,7 @@ impl Bridge {
             }
             // One that was told to crash may be quicker than our look at it.
             let ended = life.child.try_wait().unwrap();
-            if ended.is_some() && planted.contains("crash:") {
+            if ended.is_some() && failpoints.contains("crash:") {
                 return Ok(life);
             }
             if ended.is_some() || life.start > READY_MAX {

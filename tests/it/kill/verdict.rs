@@ -77,8 +77,8 @@ pub(crate) enum Violation {
     NotDrained { log: String },
     #[error("P20: it was not ready in time: {0}")]
     NotReady(String),
-    #[error("it did not come to {planted}")]
-    NotCrashed { planted: String },
+    #[error("it did not reach {failpoints}")]
+    NotCrashed { failpoints: String },
 }
 
 impl From<NotReady> for Violation {

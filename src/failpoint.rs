@@ -1,0 +1,186 @@
+//! Failpoints: places in the shell where a test can crash the process or make it break its promise.
+//!
+//! The kill test and the power-cut test need both: a crash at an exact point, and a process that really loses events, so
+//! that the tests prove that they would notice. The feature `failpoints` compiles them in; no release has it. Even then
+//! they do nothing until the environment variable `IMPRINT_BRIDGE_FAILPOINTS` names them, separated by commas:
+//! `answer_before_commit,crash:before_commit:25` also aborts the process at the 25th pass of that point. Without the
+//! feature every question here is answered by a constant, and the compiler removes it.
+//!
+//! Only the shell may use this module: the pure rooms are proved by mutation tests instead. It knows no other room.
+
+/// A promise that the process can be told to break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The sender gets its 202 before the transaction is committed.
+    AnswerBeforeCommit,
+    /// Every outcome of an update is taken for a success.
+    AssumeApplied,
+    /// A commit does not wait for the disk. Only a power cut shows it: the kernel keeps what a killed process wrote.
+    SynchronousOff,
+}
+
+/// A point at which the process can be made to abort, as if it had been killed there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CrashPoint {
+    /// A group is written and not committed.
+    BeforeCommit,
+    /// A group is on disk and no sender has been answered.
+    AfterCommitBeforeAnswer,
+    /// A lane is claimed and its request is not sent.
+    AfterClaimBeforeRequest,
+    /// Imprint has answered and the store does not know.
+    AfterRequestBeforeSettle,
+    /// The store has recorded the result of a request.
+    AfterSettle,
+}
+
+#[cfg(not(feature = "failpoints"))]
+pub(crate) const fn is_armed(_fault: Fault) -> bool {
+    false
+}
+
+#[cfg(not(feature = "failpoints"))]
+pub(crate) const fn crash_point(_point: CrashPoint) {}
+
+#[cfg(feature = "failpoints")]
+pub(crate) use self::live::{crash_point, is_armed};
+
+#[cfg(feature = "failpoints")]
+mod live {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use super::{CrashPoint, Fault};
+
+    /// The environment variable that arms failpoints.
+    const VARIABLE: &str = "IMPRINT_BRIDGE_FAILPOINTS";
+
+    /// The delay before a crash: answers written before it reach their clients, which is the worst moment to crash.
+    const DELAY: Duration = Duration::from_millis(50);
+
+    static ARMED: LazyLock<Armed> = LazyLock::new(Armed::read);
+
+    /// Whether this fault is armed.
+    pub(crate) fn is_armed(fault: Fault) -> bool {
+        ARMED.faults.contains(&fault)
+    }
+
+    /// Aborts the process if it was armed to crash at this point and at this pass.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the thread must not go on until the process aborts"
+    )]
+    pub(crate) fn crash_point(point: CrashPoint) {
+        let Some(crash) = ARMED.crash.as_ref().filter(|crash| crash.point == point) else {
+            return;
+        };
+        if crash.passes_left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            std::thread::sleep(DELAY);
+            std::process::abort();
+        }
+    }
+
+    #[derive(Default)]
+    struct Armed {
+        faults: Vec<Fault>,
+        crash: Option<Crash>,
+    }
+
+    struct Crash {
+        point: CrashPoint,
+        passes_left: AtomicU32,
+    }
+
+    impl Armed {
+        /// A name that is not a failpoint aborts the process: a test that arms nothing would prove nothing.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is not configuration: no release reads it"
+        )]
+        fn read() -> Self {
+            let text = std::env::var(VARIABLE).unwrap_or_default();
+            let mut armed = Self::default();
+            for name in text.split(',').filter(|name| !name.is_empty()) {
+                armed.arm(name).unwrap_or_else(|| abort_on(name));
+                tracing::warn!(
+                    failpoint = name,
+                    "failpoint armed: this process fails on purpose"
+                );
+            }
+            armed
+        }
+
+        fn arm(&mut self, name: &str) -> Option<()> {
+            let parts: Vec<&str> = name.split(':').collect();
+            match parts.as_slice() {
+                ["crash", point, passes] => {
+                    self.crash = Some(Crash {
+                        point: crash_point_named(point)?,
+                        passes_left: AtomicU32::new(passes.parse().ok().filter(|left| *left > 0)?),
+                    });
+                }
+                [fault] => self.faults.push(fault_named(fault)?),
+                _ => return None,
+            }
+            Some(())
+        }
+    }
+
+    fn abort_on(name: &str) {
+        tracing::error!(failpoint = name, "{VARIABLE} names an unknown failpoint");
+        std::process::abort();
+    }
+
+    fn fault_named(name: &str) -> Option<Fault> {
+        Some(match name {
+            "answer_before_commit" => Fault::AnswerBeforeCommit,
+            "assume_applied" => Fault::AssumeApplied,
+            "synchronous_off" => Fault::SynchronousOff,
+            _ => return None,
+        })
+    }
+
+    fn crash_point_named(name: &str) -> Option<CrashPoint> {
+        Some(match name {
+            "before_commit" => CrashPoint::BeforeCommit,
+            "after_commit_before_answer" => CrashPoint::AfterCommitBeforeAnswer,
+            "after_claim_before_request" => CrashPoint::AfterClaimBeforeRequest,
+            "after_request_before_settle" => CrashPoint::AfterRequestBeforeSettle,
+            "after_settle" => CrashPoint::AfterSettle,
+            _ => return None,
+        })
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn faults_and_one_crash_are_armed_by_name() {
+            let mut armed = Armed::default();
+            for name in [
+                "answer_before_commit",
+                "assume_applied",
+                "synchronous_off",
+                "crash:after_settle:3",
+            ] {
+                assert!(armed.arm(name).is_some(), "{name}");
+            }
+            assert_eq!(armed.faults.len(), 3);
+            let crash = armed.crash.as_ref().unwrap();
+            assert_eq!(crash.point, CrashPoint::AfterSettle);
+            assert_eq!(crash.passes_left.load(Ordering::SeqCst), 3);
+            for name in [
+                "",
+                "crash",
+                "crash:before_commit",
+                "crash:x:1",
+                "crash:after_settle:0",
+                "x",
+            ] {
+                assert!(armed.arm(name).is_none(), "{name}");
+            }
+        }
+    }
+}
