@@ -402,13 +402,13 @@ def main():
     parser.add_argument("--threads", type=int, default=1, help="threads that take events, and as many that deliver")
     parser.add_argument("--bridge-cpu", default="1", help="the cores the bridge may use, as taskset names them")
     parser.add_argument("--disk", type=Path, help="where the store is put, if not where temporary files are")
-    parser.add_argument("--binary", default=ROOT / "target/release/imprint-bridge", type=Path)
+    parser.add_argument("--binary", default=ROOT / "target/dist/imprint-bridge", type=Path)
     run = parser.parse_args()
     for tool in ("nginx", "wrk", "taskset"):
         if not shutil.which(tool):
             sys.exit(f"{tool} is missing: apt-get install nginx-light libnginx-mod-http-echo wrk util-linux")
     if not run.binary.exists():
-        sys.exit(f"{run.binary} is missing: cargo build --release")
+        sys.exit(f"{run.binary} is missing: cargo build --profile dist")
     # What shares the cores comes last: it stays so.
     for name in run.what or cells:
         cells[name](run)
