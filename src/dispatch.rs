@@ -22,7 +22,8 @@ use crate::failpoint::{self, CrashPoint, Fault as Failpoint};
 use crate::imprint::{Echo, ImprintApi, Outcome};
 use crate::metrics;
 use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Note, Outbox, Pick, Settlement, Trials};
-use crate::time::{Clock, Timestamp, dice, jitter};
+use crate::random::{jitter, random_u32};
+use crate::time::{Clock, Timestamp};
 
 pub mod backoff;
 pub mod condition;
@@ -188,7 +189,7 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
             return Ok(later);
         }
         let pick = match granted {
-            Grant::Probe => Pick::LeastFailed(dice()),
+            Grant::Probe => Pick::LeastFailed(random_u32()),
             Grant::Lanes(_) | Grant::NotBefore(_) => Pick::LongestDue,
         };
         let claim = self.outbox.claim(now, granted.lanes(), pick).await;

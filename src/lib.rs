@@ -40,6 +40,7 @@ pub mod mapping;
 pub mod metrics;
 pub mod ops;
 pub mod outbox;
+pub mod random;
 pub mod schema;
 pub mod shutdown;
 pub mod telemetry;

@@ -1,15 +1,14 @@
-//! The only place that reads the clock and chance.
+//! Time: the only place that reads the clock.
 //!
-//! Everything else takes `now` and `jitter` as arguments, so that any moment can be replayed in a test.
-//! Schedules follow the monotonic clock (a wall clock that is set back must not stall a retry for an hour);
-//! what is compared with the outside world (signatures, event times) follows the wall clock.
+//! Pure rooms take `now` as an argument, so that a test can repeat any moment. Schedules follow the monotonic clock: a
+//! wall clock that is set back must not delay a retry by an hour. Times that other systems compare (signatures, event
+//! times) follow the wall clock.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// For how long work is run to find out what it costs.
+/// How long [`cost`] repeats the work that it measures.
 const COST_SPAN: Duration = Duration::from_millis(20);
 
 /// A moment, in milliseconds since the Unix epoch.
@@ -27,13 +26,13 @@ impl Timestamp {
         self.0
     }
 
-    /// This moment and `span` more; the far future at most.
+    /// This moment plus `span`; saturates.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
     }
 
-    /// How long after `earlier` this is; zero if it is not.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -51,7 +50,7 @@ impl Timestamp {
     }
 }
 
-/// Where `now` comes from: the machine, or a test that moves it by hand.
+/// The source of `now`: the machine, or a test that sets the time.
 #[derive(Clone, Debug)]
 pub struct Clock(Kind);
 
@@ -74,12 +73,12 @@ impl Clock {
         })
     }
 
-    /// A clock that stands still until [`Clock::advance`] moves it.
+    /// A clock that shows `start` until [`Clock::advance`] moves it.
     pub fn manual(start: Timestamp) -> Self {
         Self(Kind::Manual(Arc::new(AtomicI64::new(start.0))))
     }
 
-    /// Now, for schedules: the wall clock of the start plus what the monotonic clock has counted since.
+    /// Now, for schedules: the wall clock at the start plus the monotonic time since then.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one place that reads it"
@@ -94,7 +93,7 @@ impl Clock {
         }
     }
 
-    /// Now, as the outside world counts it: for signatures and for the times that events carry.
+    /// Now by the wall clock: for signatures and event times.
     pub fn wall(&self) -> Timestamp {
         match &self.0 {
             Kind::Machine { .. } => Timestamp(wall_millis()),
@@ -102,7 +101,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock; the machine's clock moves by itself.
+    /// Moves a manual clock forward; does nothing to the machine's clock.
     pub fn advance(&self, span: Duration) {
         if let Kind::Manual(now) = &self.0 {
             now.fetch_add(millis(span), Ordering::SeqCst);
@@ -110,7 +109,7 @@ impl Clock {
     }
 }
 
-/// How long one run of `work` takes on average: as many runs as fit into a moment.
+/// The average duration of one run of `work`, measured over about 20 ms.
 #[expect(clippy::disallowed_methods, reason = "this module reads the clock")]
 pub fn cost(mut work: impl FnMut()) -> Duration {
     let start = Instant::now();
@@ -120,47 +119,6 @@ pub fn cost(mut work: impl FnMut()) -> Duration {
         runs = runs.saturating_add(1);
     }
     start.elapsed() / runs.max(1)
-}
-
-/// A number in `[0, 1)` from the system's source of chance; about a half if it has none to give.
-pub fn jitter() -> f64 {
-    f64::from(dice()) / (f64::from(u32::MAX) + 1.0)
-}
-
-/// Any number from the system's source of chance; the one in the middle if it has none to give.
-///
-/// Each thread asks for a number of them at a time: every request takes one, and asking is a system call.
-pub fn dice() -> u32 {
-    LEFT.with_borrow_mut(|left| {
-        if left.is_empty() {
-            let mut bytes = [0_u8; DICE * 4];
-            if chance(&mut bytes).is_err() {
-                return u32::MAX / 2;
-            }
-            let (numbers, _) = bytes.as_chunks();
-            left.extend(numbers.iter().copied().map(u32::from_le_bytes));
-        }
-        left.pop().unwrap_or(u32::MAX / 2)
-    })
-}
-
-/// How many numbers are asked for at a time.
-const DICE: usize = 64;
-
-thread_local! {
-    static LEFT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Fills `bytes` from the system's source of chance.
-///
-/// # Errors
-/// The system has no source of chance to read.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place that reads it"
-)]
-pub fn chance(bytes: &mut [u8]) -> Result<(), getrandom::Error> {
-    getrandom::fill(bytes)
 }
 
 #[expect(
@@ -198,15 +156,6 @@ mod tests {
         assert_eq!(
             Timestamp::from_millis(1_739_473_687_000).to_rfc3339(),
             "2025-02-13T19:08:07.000Z"
-        );
-    }
-
-    #[test]
-    fn jitter_stays_below_one() {
-        assert!(
-            (0..1000)
-                .map(|_| jitter())
-                .all(|jitter| (0.0..1.0).contains(&jitter))
         );
     }
 }

@@ -18,7 +18,8 @@ use self::answer::{Answer, Problem, Verdict, judge, rest};
 use crate::imprint::client;
 use crate::ingress::auth::hmac::Keys;
 use crate::ingress::auth::{Head, SigningKey};
-use crate::time::{Clock, jitter};
+use crate::random::jitter;
+use crate::time::Clock;
 
 pub(super) mod answer;
 

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 use std::time::Duration;
 
-use imprint_bridge::time::{self, Clock};
+use imprint_bridge::random;
+use imprint_bridge::time::Clock;
 use serde_json::{Value, json};
 
 use self::bridge::{Bridge, CONCURRENCY, pause};
@@ -330,7 +331,7 @@ fn seed() -> u64 {
     told.map_or_else(
         || {
             let mut bytes = [0; 8];
-            time::chance(&mut bytes).unwrap();
+            random::fill_random(&mut bytes).unwrap();
             u64::from_le_bytes(bytes) >> 32
         },
         |seed| seed.parse().unwrap(),

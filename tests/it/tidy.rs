@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Which rooms a room may name, itself aside. `app`, `cli` and `main` may name all.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("event", &[]),
     ("time", &[]),
+    ("random", &[]),
     ("metrics", &[]),
     ("telemetry", &[]),
     ("shutdown", &[]),
@@ -19,7 +20,10 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("mapping", &["event", "imprint"]),
     ("imprint", &["time"]),
     ("fold", &["event", "imprint", "time"]),
-    ("outbox", &["event", "fold", "imprint", "failpoint", "time"]),
+    (
+        "outbox",
+        &["event", "failpoint", "fold", "imprint", "random", "time"],
+    ),
     (
         "ingress",
         &[
@@ -28,7 +32,15 @@ const EDGES: [(&str, &[&str]); 15] = [
     ),
     (
         "dispatch",
-        &["fold", "imprint", "metrics", "outbox", "failpoint", "time"],
+        &[
+            "failpoint",
+            "fold",
+            "imprint",
+            "metrics",
+            "outbox",
+            "random",
+            "time",
+        ],
     ),
     (
         "ops",

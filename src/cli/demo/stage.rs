@@ -19,7 +19,8 @@ use tempfile::TempDir;
 use crate::config::sources::{self, Source};
 use crate::config::{Config, Purpose, SettingError};
 use crate::imprint::sandbox::{Running, Sandbox, Settings};
-use crate::time::{Clock, chance};
+use crate::random::fill_random;
+use crate::time::Clock;
 
 /// The source that is shipped, built in: the demo runs from any folder.
 const SOURCE: &str = include_str!("../../../config/sources/crm.toml");
@@ -171,7 +172,8 @@ fn told(faults: &[SettingError]) -> anyhow::Error {
 
 fn random_key() -> anyhow::Result<String> {
     let mut bytes = [0; KEY_BYTES];
-    chance(&mut bytes).map_err(|error| anyhow!("the system has no chance to give: {error}"))?;
+    fill_random(&mut bytes)
+        .map_err(|error| anyhow!("the system has no chance to give: {error}"))?;
     Ok(bytes
         .iter()
         .fold("demo_".to_owned(), |key, byte| format!("{key}{byte:02x}")))

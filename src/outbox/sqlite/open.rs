@@ -13,7 +13,8 @@ use super::lock::{FILE_MODE, beside};
 use super::{Opened, note};
 use crate::failpoint::{self, Fault};
 use crate::outbox::{EntryId, IN_FLIGHT_MAX, LaneId};
-use crate::time::{self, Timestamp};
+use crate::random;
+use crate::time::Timestamp;
 
 /// Marks the file as ours, in SQLite's header; spells "Impr".
 const APPLICATION_ID: i32 = 0x496d_7072;
@@ -208,7 +209,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
         .map_err(OpenError::sqlite("marking it as ours"))?;
     migrate(&mut connection)?;
     let mut key = [0; 32];
-    time::chance(&mut key).map_err(OpenError::Chance)?;
+    random::fill_random(&mut key).map_err(OpenError::Chance)?;
     connection
         .execute(
             "INSERT INTO meta (name, value) VALUES ('digest_key', ?1)",
