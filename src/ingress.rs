@@ -25,7 +25,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::event::SourceName;
-use crate::mapping::{ForeignAddress, Frame, Mapping};
+use crate::mapping::{ForeignAddress, JsonEnvelope, Mapping};
 use crate::metrics;
 use crate::outbox::{self, Outbox};
 use crate::schema::Schema;
@@ -79,7 +79,7 @@ pub struct Source {
     /// How it proves that a request is its own.
     pub lock: Lock,
     /// How its bodies are read, if they are plain JSON and no CloudEvents.
-    pub frame: Option<Frame>,
+    pub frame: Option<JsonEnvelope>,
     /// Its event types.
     pub kinds: BTreeMap<String, EventKind>,
     /// Event types that are acknowledged and kept as ignored, so that the source need not filter.

@@ -43,31 +43,31 @@ use crate::imprint::{
     Customer, Field, FieldGroup, FieldKind, FieldValue, ImprintId, PartnerCustomerId, Update,
 };
 
+mod comparison;
 mod compile;
 mod contract;
 mod explain;
-mod frame;
 mod function;
 mod jq;
+mod json_envelope;
+mod located;
 mod lower;
-mod pieces;
 mod plain;
 mod plan;
-mod reading;
+mod split;
 mod syntax;
-mod truth;
 
-pub use explain::{Explained, Explanation, Said, Slow};
-pub use frame::{Frame, FrameRules, Framed};
+pub use explain::{InterpretedRule, MappingExplanation, RuleExplanation, RuleResult};
+pub use json_envelope::{EnvelopeResult, JsonEnvelope, JsonEnvelopeRules};
 
-use compile::Compiling;
-use contract::Form;
-use function::Table;
+use comparison::is_true;
+use compile::RuleCompiler;
+use contract::ValueFormat;
+use function::LookupTable;
+use located::{EvalError, LocatedValue, PathStep};
 use plan::Plan;
-use reading::{Reading, Refused, Step};
-use truth::is_true;
 
-type Tables = BTreeMap<String, Arc<Table>>;
+type LookupTables = BTreeMap<String, Arc<LookupTable>>;
 
 /// The name of the rule that says which events are mapped at all.
 const WHEN: &str = "when";
@@ -88,7 +88,7 @@ const DATA: &str = "data";
 
 /// How the events of one type are mapped, as the configuration says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
+pub struct MappingRules {
     /// Which events are mapped: those of which this is true. The others say nothing, and are not at fault.
     pub when: Option<String>,
     /// Where Imprint's id of the customer stands.
@@ -131,12 +131,12 @@ pub struct VersionRule {
     /// Where the version stands.
     pub expression: String,
     /// What it counts.
-    pub domain: Domain,
+    pub domain: VersionDomain,
 }
 
 /// What a version counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Domain {
+pub enum VersionDomain {
     /// A number that the source raises with every change.
     Sequence,
     /// A moment, as RFC 3339 text.
@@ -146,7 +146,7 @@ pub enum Domain {
 /// One thing that is wrong with the rules of a mapping.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{target}: {reason} (line {line}, column {column} of `{expression}`)")]
-pub struct RuleFault {
+pub struct RuleError {
     /// The field, or the name of the rule, such as `version` or `customer.imprint_id`.
     pub target: String,
     /// Its expression.
@@ -161,7 +161,7 @@ pub struct RuleFault {
 
 /// What an event comes to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mapped {
+pub struct MappedChange {
     /// The customer.
     pub customer: Customer,
     /// What puts it in order among the customer's events; 0 where the rules name no version.
@@ -169,24 +169,24 @@ pub struct Mapped {
     /// What to tell Imprint.
     pub update: Update,
     /// Whether it sets a flat address that is known to be outside the USA, which Imprint cannot be told.
-    pub is_abroad: bool,
+    pub is_foreign_address: bool,
 }
 
 /// The compiled rules of one event type.
 #[derive(Clone, Debug)]
 pub struct Mapping {
-    when: Option<Rule>,
-    imprint_id: Option<Rule>,
-    partner_id: Option<Rule>,
-    version: Option<(Domain, Rule)>,
-    country: Option<Rule>,
+    when: Option<CompiledRule>,
+    imprint_id: Option<CompiledRule>,
+    partner_id: Option<CompiledRule>,
+    version: Option<(VersionDomain, CompiledRule)>,
+    country: Option<CompiledRule>,
     images: Option<Images>,
-    lines: Vec<Line>,
+    fields: Vec<FieldRule>,
 }
 
 /// A compiled expression, and what it is for.
 #[derive(Clone, Debug)]
-struct Rule {
+struct CompiledRule {
     target: String,
     expression: String,
     plan: Plan,
@@ -194,16 +194,16 @@ struct Rule {
 
 #[derive(Clone, Debug)]
 struct Images {
-    before: Rule,
-    after: Rule,
-    after_path: Vec<Step>,
+    before: CompiledRule,
+    after: CompiledRule,
+    after_path: Vec<PathStep>,
 }
 
 #[derive(Clone, Debug)]
-struct Line {
+struct FieldRule {
     field: Field,
-    form: Form,
-    rule: Rule,
+    form: ValueFormat,
+    rule: CompiledRule,
 }
 
 impl Mapping {
@@ -211,19 +211,19 @@ impl Mapping {
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn compile(rules: &Rules) -> Result<Self, Vec<RuleFault>> {
-        Compiling::new(&rules.tables).mapping(rules)
+    pub fn compile(rules: &MappingRules) -> Result<Self, Vec<RuleError>> {
+        RuleCompiler::new(&rules.tables).mapping(rules)
     }
 
     /// Reads an event; nothing where the rules leave it out.
     ///
     /// # Errors
     /// Every rule that the event cannot be read by.
-    pub fn map(&self, event: &Value) -> Result<Option<Mapped>, Vec<Fault>> {
-        self.map_from(&Reading::whole(event))
+    pub fn map(&self, event: &Value) -> Result<Option<MappedChange>, Vec<Fault>> {
+        self.map_from(&LocatedValue::whole(event))
     }
 
-    fn map_from(&self, input: &Reading<'_>) -> Result<Option<Mapped>, Vec<Fault>> {
+    fn map_from(&self, input: &LocatedValue<'_>) -> Result<Option<MappedChange>, Vec<Fault>> {
         let mut faults = Vec::new();
         if let Some(when) = &self.when {
             match noted(&mut faults, &WHEN, when.plan.read(input)) {
@@ -243,29 +243,29 @@ impl Mapping {
         let version = noted(&mut faults, &VERSION, version);
         let country = self.country.as_ref().map(|rule| {
             let reading = rule.plan.read(input);
-            reading.and_then(|reading| contract::is_abroad(&reading))
+            reading.and_then(|reading| contract::is_foreign_address(&reading))
         });
         let country = noted(&mut faults, &COUNTRY, country.transpose());
         let update = self.changed(self.update(input, &mut faults), input, &mut faults);
         match (customer, version, country) {
             (Some(customer), Some(version), Some(country)) if faults.is_empty() => {
-                let is_abroad = match country.flatten() {
-                    Some(is_abroad) => is_abroad && update.sets_address(),
+                let is_foreign_address = match country.flatten() {
+                    Some(is_foreign_address) => is_foreign_address && update.sets_address(),
                     None => update.is_foreign(),
                 };
-                Ok(Some(Mapped {
+                Ok(Some(MappedChange {
                     customer,
                     version,
                     update,
-                    is_abroad,
+                    is_foreign_address,
                 }))
             }
             (_, _, _) => Err(faults),
         }
     }
 
-    fn update(&self, input: &Reading<'_>, faults: &mut Vec<Fault>) -> Update {
-        let stated = self.lines.iter().filter_map(|line| {
+    fn update(&self, input: &LocatedValue<'_>, faults: &mut Vec<Fault>) -> Update {
+        let stated = self.fields.iter().filter_map(|line| {
             let reading = line.rule.plan.read(input);
             let fact = reading.and_then(|reading| contract::fact(line.form, reading));
             Some((line.field.clone(), noted(faults, &line.field, fact)??))
@@ -275,7 +275,7 @@ impl Mapping {
 
     /// What of an update is news, where the event says what the customer was before. A group goes whole or not at all;
     /// a field that cannot be read from the older image was another one.
-    fn changed(&self, update: Update, input: &Reading<'_>, faults: &mut Vec<Fault>) -> Update {
+    fn changed(&self, update: Update, input: &LocatedValue<'_>, faults: &mut Vec<Fault>) -> Update {
         let Some(images) = &self.images else {
             return update;
         };
@@ -285,11 +285,11 @@ impl Mapping {
             return update;
         };
         let mut event = input.value().cloned().unwrap_or_default();
-        reading::put(&mut event, &images.after_path, before);
-        let older = self.update(&Reading::whole(&event), &mut Vec::new());
+        located::put(&mut event, &images.after_path, before);
+        let older = self.update(&LocatedValue::whole(&event), &mut Vec::new());
         let is_new = |field: &Field| update.fact(field) != older.fact(field);
         let groups: BTreeSet<FieldGroup> = self
-            .targets()
+            .fields()
             .filter(|field| is_new(field))
             .map(Field::group)
             .collect();
@@ -301,7 +301,7 @@ impl Mapping {
     }
 
     /// Whom an event is about: an id that it fields empty is none, as long as there is the other one.
-    fn customer(&self, input: &Reading<'_>, faults: &mut Vec<Fault>) -> Option<Customer> {
+    fn customer(&self, input: &LocatedValue<'_>, faults: &mut Vec<Fault>) -> Option<Customer> {
         let mut asked = None;
         let mut imprint = None;
         let mut partner = None;
@@ -330,12 +330,12 @@ impl Mapping {
     }
 
     /// The fields that it can say something of.
-    pub fn targets(&self) -> impl Iterator<Item = &Field> {
-        self.lines.iter().map(|line| &line.field)
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().map(|line| &line.field)
     }
 
     /// Whether whom an event is about, and how new it is, are read from its data alone and from no attribute beside it.
-    pub fn is_told_by_data(&self) -> bool {
+    pub fn identifies_by_data_only(&self) -> bool {
         let version = self.version.as_ref().map(|(_, rule)| rule);
         let ids = [&self.imprint_id, &self.partner_id];
         let rules = ids.into_iter().flatten().chain(version);
@@ -343,7 +343,7 @@ impl Mapping {
     }
 
     /// What the versions of its events count; `None` where they are in the order of their arrival.
-    pub fn version_domain(&self) -> Option<Domain> {
+    pub fn version_domain(&self) -> Option<VersionDomain> {
         self.version.as_ref().map(|(domain, _)| *domain)
     }
 }
@@ -352,7 +352,7 @@ impl Mapping {
 fn noted<T>(
     faults: &mut Vec<Fault>,
     location: &impl ToString,
-    result: Result<T, Refused>,
+    result: Result<T, EvalError>,
 ) -> Option<T> {
     result
         .map_err(|refused| faults.push(refused.into_fault(location)))
@@ -379,15 +379,15 @@ mod tests {
             .collect()
     }
 
-    pub(super) fn rules(update: &[(&str, &str)]) -> Rules {
-        Rules {
+    pub(super) fn rules(update: &[(&str, &str)]) -> MappingRules {
+        MappingRules {
             imprint_id: Some(".id".to_owned()),
             update: strings(update.iter().copied()),
             tables: BTreeMap::from([(
                 "tiers".to_owned(),
                 strings([("Gold", "GOLD"), ("3", "BRONZE")]),
             )]),
-            ..Rules::default()
+            ..MappingRules::default()
         }
     }
 
@@ -488,7 +488,7 @@ mod tests {
         }
     }
 
-    fn crm() -> Rules {
+    fn crm() -> MappingRules {
         let text = include_str!("../config/sources/crm.toml");
         let source: Value = config::Config::builder()
             .add_source(config::File::from_str(text, config::FileFormat::Toml))
@@ -501,16 +501,16 @@ mod tests {
         assert_eq!(event_type["version_domain"], "sequence");
         let mut update = BTreeMap::new();
         flat("", &event_type["update"], &mut update);
-        Rules {
+        MappingRules {
             imprint_id: text(&event_type["customer"]["imprint_id"]),
             partner_id: text(&event_type["customer"]["partner_id"]),
             version: text(&event_type["version"]).map(|expression| VersionRule {
                 expression,
-                domain: Domain::Sequence,
+                domain: VersionDomain::Sequence,
             }),
             update,
             tables: serde_json::from_value(source["tables"].clone()).unwrap(),
-            ..Rules::default()
+            ..MappingRules::default()
         }
     }
 
@@ -536,7 +536,7 @@ mod tests {
             )
         );
         assert_eq!(mapped.version, 17);
-        assert_eq!(mapping.targets().count(), 26);
+        assert_eq!(mapping.fields().count(), 26);
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
@@ -648,7 +648,7 @@ mod tests {
             let mapping = Mapping::compile(&crm()).unwrap();
             if let Ok(Some(mapped)) = mapping.map(&event) {
                 for field in mapped.update.fields() {
-                    prop_assert!(mapping.targets().any(|target| target == field));
+                    prop_assert!(mapping.fields().any(|target| target == field));
                 }
             }
         }
@@ -716,17 +716,21 @@ mod tests {
                 (Some(id.to_owned()), None),
                 (Some(own), Some(id.to_owned())),
             ] {
-                let rules = Rules {
+                let rules = MappingRules {
                     imprint_id,
                     partner_id,
                     version: version.map(|expression| VersionRule {
                         expression: expression.to_owned(),
-                        domain: Domain::Sequence,
+                        domain: VersionDomain::Sequence,
                     }),
-                    ..Rules::default()
+                    ..MappingRules::default()
                 };
                 let mapping = Mapping::compile(&rules).unwrap();
-                assert_eq!(mapping.is_told_by_data(), expected, "{id} {version:?}");
+                assert_eq!(
+                    mapping.identifies_by_data_only(),
+                    expected,
+                    "{id} {version:?}"
+                );
             }
         }
     }

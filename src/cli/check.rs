@@ -16,7 +16,7 @@ use crate::app;
 use crate::config::{Config, Purpose, sources};
 use crate::event::Show;
 use crate::ingress::{EventKind, Source};
-use crate::mapping::Frame;
+use crate::mapping::JsonEnvelope;
 use crate::time::{Clock, cost};
 
 /// How often `--watch` looks whether a file has changed.
@@ -124,24 +124,24 @@ fn describe(source: &Source, shown: &Shown) {
             .mapping
             .version_domain()
             .map_or("arrival", |_| "version");
-        let fields = kind.mapping.targets().count();
+        let fields = kind.mapping.fields().count();
         say(format_args!(
             "  {event_type}: {} maps {fields} fields, ordered by {order}",
             kind.schema.name()
         ));
         let covered = shown.types.get(event_type).unwrap_or(&nothing);
         let frame = source.frame.as_ref();
-        let mut reads = frame.map(Frame::reads).unwrap_or_default();
+        let mut reads = frame.map(JsonEnvelope::reads).unwrap_or_default();
         reads.extend(kind.mapping.reads());
         reads.extend(covered.reads.iter().cloned());
         uncovered("not read", &unread(kind, &reads));
         if shown.count > 0 {
-            let targets = kind.mapping.targets().map(ToString::to_string);
+            let targets = kind.mapping.fields().map(ToString::to_string);
             let missing = targets.filter(|target| !covered.produced.contains(target));
             uncovered("in no example", &missing.collect::<Vec<_>>());
         }
         let events = shown.events.get(event_type);
-        for slow in kind.mapping.slow() {
+        for slow in kind.mapping.interpreted_rules() {
             let event = events.and_then(|events| events.first());
             let cost = event.map(|event| cost(|| _ = slow.run(event)));
             let cost = cost.map_or_else(

@@ -9,7 +9,7 @@ use super::reader::{Raw, Reader, SettingError};
 use super::{Config, read_file};
 use crate::event::SourceName;
 use crate::imprint::Field;
-use crate::mapping::{Domain, Frame, Mapping};
+use crate::mapping::{JsonEnvelope, Mapping, VersionDomain};
 use crate::schema::Schema;
 
 mod auth;
@@ -25,7 +25,7 @@ pub struct Source {
     /// How it shows who it is.
     pub auth: Auth,
     /// How its bodies are read, if they are plain JSON and no CloudEvents.
-    pub frame: Option<Frame>,
+    pub frame: Option<JsonEnvelope>,
     /// Its event types.
     pub kinds: BTreeMap<String, Kind>,
     /// Event types that are taken and ignored.
@@ -116,12 +116,12 @@ fn unordered(sources: &[Source]) -> Vec<SettingError> {
         .flat_map(|source| source.kinds.iter().map(move |kind| (&source.name, kind)));
     for (source, (event_type, kind)) in kinds {
         let order = match kind.mapping.version_domain() {
-            Some(Domain::Sequence) => Order::Sequence(source),
-            Some(Domain::Time) => Order::Time,
+            Some(VersionDomain::Sequence) => Order::Sequence(source),
+            Some(VersionDomain::Time) => Order::Time,
             None => Order::Arrival,
         };
         let key = format!("{source} events.\"{event_type}\"");
-        let clash = kind.mapping.targets().find_map(|field| {
+        let clash = kind.mapping.fields().find_map(|field| {
             let (first, place) = orders.entry(field).or_insert_with(|| (order, key.clone()));
             let reason =
                 || {

@@ -12,7 +12,7 @@ use crate::event::cloudevents;
 use crate::event::{Attribute, ChangeEvent, Fault, SourceName};
 use crate::ingress::auth::hmac_sha256;
 use crate::ingress::{EventKind, Refusal, Source};
-use crate::mapping::{Domain, ForeignAddress};
+use crate::mapping::{ForeignAddress, VersionDomain};
 use crate::outbox::{Arrival, Digest, NewEntry, ParkReason, Priority, Stated};
 use crate::time::Timestamp;
 
@@ -154,8 +154,8 @@ impl Examination<'_> {
     /// A version that is a time counts microseconds; a sequence may be any number.
     fn is_ahead(&self, kind: &EventKind, version: i64) -> bool {
         match kind.mapping.version_domain() {
-            Some(Domain::Time) => version > self.newest.as_millis().saturating_mul(1000),
-            Some(Domain::Sequence) | None => false,
+            Some(VersionDomain::Time) => version > self.newest.as_millis().saturating_mul(1000),
+            Some(VersionDomain::Sequence) | None => false,
         }
     }
 
@@ -262,7 +262,7 @@ fn stated(kind: &EventKind, envelope: &Value) -> Result<Option<(Stated, bool)>, 
                 value: mapped.version,
                 update: mapped.update,
             };
-            (stated, mapped.is_abroad)
+            (stated, mapped.is_foreign_address)
         }))
 }
 

@@ -12,7 +12,7 @@ use crate::imprint::{Customer, Field, FieldValue, Update};
 use crate::ingress::examine::{Examination, Examined};
 use crate::ingress::form::Form;
 use crate::ingress::{Refusal, Source};
-use crate::mapping::{Explained, Explanation, ForeignAddress, Said};
+use crate::mapping::{ForeignAddress, MappingExplanation, RuleExplanation, RuleResult};
 use crate::outbox::{Arrival, Stated};
 use crate::time::Timestamp;
 
@@ -201,27 +201,27 @@ fn request(terms: Terms, customer: &Customer, update: &Update) -> Value {
 fn put_lines(
     put: &mut impl FnMut(&str, Value),
     show: Show,
-    explanation: &Explanation,
+    explanation: &MappingExplanation,
     sent: Option<&[Field]>,
 ) {
     let lines = explanation
-        .lines
+        .rules
         .iter()
         .map(|line| told_line(line, show, sent));
     put("fields", lines.collect());
     put("unused", json!(explanation.unused));
 }
 
-fn told_line(line: &Explained, show: Show, sent: Option<&[Field]>) -> Value {
+fn told_line(line: &RuleExplanation, show: Show, sent: Option<&[Field]>) -> Value {
     let mut told = json!({
         "target": line.target, "expression": line.expression, "reads": line.reads,
-        "slow": line.is_slow,
+        "slow": line.is_interpreted,
     });
-    let (word, more) = match &line.said {
-        Said::Nothing => ("nothing", None),
-        Said::Cleared => ("cleared", None),
-        Said::Value(value) => ("value", Some(("value", show.value(value)))),
-        Said::Refused(refused) => ("refused", Some(("fault", fault(refused)))),
+    let (word, more) = match &line.result {
+        RuleResult::Absent => ("nothing", None),
+        RuleResult::Cleared => ("cleared", None),
+        RuleResult::Value(value) => ("value", Some(("value", show.value(value)))),
+        RuleResult::Refused(refused) => ("refused", Some(("fault", fault(refused)))),
     };
     if let Some(object) = told.as_object_mut() {
         object.insert("says".to_owned(), json!(word));

@@ -8,7 +8,7 @@ use crate::event::{Attribute, ChangeEvent, Fault, SourceName};
 use crate::ingress::auth::{Authentic, Covers, Why};
 use crate::ingress::header::{Line, only};
 use crate::ingress::{Refusal, Source};
-use crate::mapping::Frame;
+use crate::mapping::JsonEnvelope;
 
 /// The header of the one attribute that has only one value.
 const SPECVERSION: &str = "ce-specversion";
@@ -20,7 +20,7 @@ pub(super) enum Form<'a> {
         content_type: &'a str,
         headers: Vec<(&'a str, &'a [u8])>,
     },
-    Plain(&'a Frame),
+    Plain(&'a JsonEnvelope),
 }
 
 impl<'a> Form<'a> {
@@ -140,11 +140,11 @@ fn attributes<'a>(headers: &[(&'a str, &'a [u8])]) -> impl Iterator<Item = &'a s
 /// Whether whom an event is about, and how new it is, stand in its data.
 fn is_told_by_data(source: &Source, event_type: &Attribute) -> bool {
     let kind = source.kinds.get(event_type.as_str());
-    kind.is_none_or(|kind| kind.mapping.is_told_by_data())
+    kind.is_none_or(|kind| kind.mapping.identifies_by_data_only())
 }
 
 fn plain(
-    frame: &Frame,
+    frame: &JsonEnvelope,
     source: &SourceName,
     body: &[u8],
     events_max: usize,

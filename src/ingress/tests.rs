@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::ingress::auth::SigningKey;
 use crate::ingress::auth::Verifier;
-use crate::mapping::{Domain, Rules, VersionRule};
+use crate::mapping::{MappingRules, VersionDomain, VersionRule};
 use crate::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -195,8 +195,8 @@ fn source(verifier: Verifier) -> Source {
         lock: Lock::new(verifier),
         frame: None,
         kinds: [
-            ("customer.changed".to_owned(), kind(Domain::Sequence)),
-            ("customer.timed".to_owned(), kind(Domain::Time)),
+            ("customer.changed".to_owned(), kind(VersionDomain::Sequence)),
+            ("customer.timed".to_owned(), kind(VersionDomain::Time)),
         ]
         .into(),
         ignored: ["customer.viewed".to_owned()].into(),
@@ -219,12 +219,12 @@ fn schema() -> Value {
     })
 }
 
-fn mapping(domain: Domain) -> Mapping {
+fn mapping(domain: VersionDomain) -> Mapping {
     let expression = match domain {
-        Domain::Sequence => ".data.customer.revision",
-        Domain::Time => ".data.customer.changed_at",
+        VersionDomain::Sequence => ".data.customer.revision",
+        VersionDomain::Time => ".data.customer.changed_at",
     };
-    let rules = Rules {
+    let rules = MappingRules {
         imprint_id: Some(".data.customer.imprint_customer_id".to_owned()),
         version: Some(VersionRule {
             expression: expression.to_owned(),
@@ -242,7 +242,7 @@ fn mapping(domain: Domain) -> Mapping {
         ]
         .map(|(field, expression)| (field.to_owned(), expression.to_owned()))
         .into(),
-        ..Rules::default()
+        ..MappingRules::default()
     };
     Mapping::compile(&rules).unwrap()
 }

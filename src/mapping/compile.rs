@@ -3,24 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::contract::{self, Form};
-use super::function::Table;
+use super::contract::{self, ValueFormat};
+use super::function::LookupTable;
+use super::located::PathStep;
 use super::plan::Plan;
-use super::reading::Step;
-use super::syntax::Flaw;
+use super::syntax::ExpressionError;
 use super::{
-    AFTER, BEFORE, COUNTRY, Field, IMPRINT_ID, ImageRules, Images, Line, Mapping, PARTNER_ID, Rule,
-    RuleFault, Rules, Tables, VERSION, WHEN, lower,
+    AFTER, BEFORE, COUNTRY, CompiledRule, Field, FieldRule, IMPRINT_ID, ImageRules, Images,
+    LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, VERSION, WHEN, lower,
 };
 
 /// The compilation of a set of rules; its faults are collected.
-pub(super) struct Compiling {
-    tables: Tables,
-    pub(super) faults: Vec<RuleFault>,
+pub(super) struct RuleCompiler {
+    tables: LookupTables,
+    pub(super) faults: Vec<RuleError>,
 }
 
-impl Compiling {
-    pub(super) fn new(tables: &BTreeMap<String, Table>) -> Self {
+impl RuleCompiler {
+    pub(super) fn new(tables: &BTreeMap<String, LookupTable>) -> Self {
         let tables = tables
             .iter()
             .map(|(name, table)| (name.clone(), Arc::new(table.clone())))
@@ -32,7 +32,7 @@ impl Compiling {
     }
 
     /// All rules of an event type.
-    pub(super) fn mapping(mut self, rules: &Rules) -> Result<Mapping, Vec<RuleFault>> {
+    pub(super) fn mapping(mut self, rules: &MappingRules) -> Result<Mapping, Vec<RuleError>> {
         let when = self.optional(WHEN, rules.when.as_ref());
         let imprint_id = self.optional(IMPRINT_ID, rules.imprint_id.as_ref());
         let partner_id = self.optional(PARTNER_ID, rules.partner_id.as_ref());
@@ -49,13 +49,13 @@ impl Compiling {
             .only_changed
             .as_ref()
             .and_then(|images| self.images(images));
-        let mut lines: Vec<Line> = rules
+        let mut fields: Vec<FieldRule> = rules
             .update
             .iter()
             .filter_map(|(target, expression)| self.line(target, expression))
             .collect();
         // In the order in which an update has them: then each fact goes behind the ones before it.
-        lines.sort_by(|one, other| one.field.cmp(&other.field));
+        fields.sort_by(|one, other| one.field.cmp(&other.field));
         let mapping = Mapping {
             when,
             imprint_id,
@@ -63,12 +63,12 @@ impl Compiling {
             version,
             country,
             images,
-            lines,
+            fields,
         };
         self.finish(mapping)
     }
 
-    pub(super) fn finish<T>(self, compiled: T) -> Result<T, Vec<RuleFault>> {
+    pub(super) fn finish<T>(self, compiled: T) -> Result<T, Vec<RuleError>> {
         if self.faults.is_empty() {
             Ok(compiled)
         } else {
@@ -79,7 +79,8 @@ impl Compiling {
     fn images(&mut self, rules: &ImageRules) -> Option<Images> {
         let before = self.rule(BEFORE, &rules.before);
         let after = self.rule(AFTER, &rules.after)?;
-        let by_name = |steps: &[Step]| steps.iter().all(|step| matches!(step, Step::Key(_)));
+        let by_name =
+            |steps: &[PathStep]| steps.iter().all(|step| matches!(step, PathStep::Key(_)));
         let after_path = if let Plan::Path(from, steps) = &after.plan
             && matches!(from.as_ref(), Plan::Input)
             && by_name(steps)
@@ -97,13 +98,13 @@ impl Compiling {
         })
     }
 
-    fn line(&mut self, target: &str, expression: &str) -> Option<Line> {
+    fn line(&mut self, target: &str, expression: &str) -> Option<FieldRule> {
         let rule = self.rule(target, expression);
         let Some(field) = Field::parse(target) else {
             self.fault(target, expression, &unknown(target));
             return None;
         };
-        let form = Form::of(&field);
+        let form = ValueFormat::of(&field);
         let rule = rule?;
         // What does not depend on the event need not wait for one to be found wrong.
         for refused in contract::wrong_constants(form, &rule.plan) {
@@ -113,21 +114,21 @@ impl Compiling {
             );
             self.fault(target, expression, &reason);
         }
-        Some(Line { field, form, rule })
+        Some(FieldRule { field, form, rule })
     }
 
-    fn optional(&mut self, target: &str, expression: Option<&String>) -> Option<Rule> {
+    fn optional(&mut self, target: &str, expression: Option<&String>) -> Option<CompiledRule> {
         self.rule(target, expression?)
     }
 
     /// One expression.
-    pub(super) fn rule(&mut self, target: &str, expression: &str) -> Option<Rule> {
+    pub(super) fn rule(&mut self, target: &str, expression: &str) -> Option<CompiledRule> {
         let plan = lower::lower(expression, &self.tables);
         self.lowered(target, expression, plan)
     }
 
     /// One expression that may have many results.
-    pub(super) fn stream(&mut self, target: &str, expression: &str) -> Option<Rule> {
+    pub(super) fn stream(&mut self, target: &str, expression: &str) -> Option<CompiledRule> {
         let plan = lower::lower_to_jq(expression, &self.tables);
         self.lowered(target, expression, plan)
     }
@@ -136,11 +137,11 @@ impl Compiling {
         &mut self,
         target: &str,
         expression: &str,
-        plan: Result<Plan, Vec<Flaw>>,
-    ) -> Option<Rule> {
+        plan: Result<Plan, Vec<ExpressionError>>,
+    ) -> Option<CompiledRule> {
         let flaws = match plan {
             Ok(plan) => {
-                return Some(Rule {
+                return Some(CompiledRule {
                     target: target.to_owned(),
                     expression: expression.to_owned(),
                     plan,
@@ -148,7 +149,7 @@ impl Compiling {
             }
             Err(flaws) => flaws,
         };
-        self.faults.extend(flaws.into_iter().map(|flaw| RuleFault {
+        self.faults.extend(flaws.into_iter().map(|flaw| RuleError {
             target: target.to_owned(),
             expression: expression.to_owned(),
             line: flaw.position.line,
@@ -159,7 +160,7 @@ impl Compiling {
     }
 
     fn fault(&mut self, target: &str, expression: &str, reason: &str) {
-        self.faults.push(RuleFault {
+        self.faults.push(RuleError {
             target: target.to_owned(),
             expression: expression.to_owned(),
             line: 1,

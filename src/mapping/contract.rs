@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::function::{Refusal, calendar};
+use super::comparison::is_cleared;
+use super::function::{ValueError, calendar};
+use super::located::{EvalError, LocatedValue, Presence};
 use super::plan::Plan;
-use super::reading::{Found, Reading, Refused};
-use super::truth::is_cleared;
-use super::{Domain, Field, FieldKind, FieldValue, ImprintId, PartnerCustomerId};
+use super::{Field, FieldKind, FieldValue, ImprintId, PartnerCustomerId, VersionDomain};
 
 /// The longest email address that mail can be sent to (RFC 5321).
 const EMAIL_BYTES_MAX: usize = 254;
@@ -17,7 +17,7 @@ const PHONE_DIGITS_MAX: usize = 15;
 
 /// What the value of a field looks like.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Form {
+pub(super) enum ValueFormat {
     Text,
     Email,
     Phone,
@@ -29,7 +29,7 @@ pub(super) enum Form {
     Open,
 }
 
-impl Form {
+impl ValueFormat {
     /// The form of a field.
     pub(super) fn of(field: &Field) -> Self {
         match field.kind() {
@@ -62,9 +62,9 @@ impl Form {
         }
     }
 
-    fn refusal(self, value: &Value) -> Option<Refusal> {
+    fn refusal(self, value: &Value) -> Option<ValueError> {
         if has_control(value) {
-            return Some(Refusal::new("The text has control characters in it."));
+            return Some(ValueError::new("The text has control characters in it."));
         }
         let (fits, detail) = match self {
             Self::Text => (value.is_string(), "The value is not a text."),
@@ -98,13 +98,16 @@ impl Form {
             ),
             Self::Open => (true, ""),
         };
-        (!fits).then(|| Refusal::new(detail))
+        (!fits).then(|| ValueError::new(detail))
     }
 }
 
 /// What a reading states of a field of this form; nothing where the event says nothing.
-pub(super) fn fact(form: Form, reading: Reading<'_>) -> Result<Option<FieldValue>, Refused> {
-    let Found::There(value) = &reading.found else {
+pub(super) fn fact(
+    form: ValueFormat,
+    reading: LocatedValue<'_>,
+) -> Result<Option<FieldValue>, EvalError> {
+    let Presence::Present(value) = &reading.found else {
         return Ok(None);
     };
     if is_cleared(value) {
@@ -114,13 +117,13 @@ pub(super) fn fact(form: Form, reading: Reading<'_>) -> Result<Option<FieldValue
         return Err(reading.refused(form.name(), refusal));
     }
     match reading.found {
-        Found::There(value) => Ok(Some(FieldValue::from_value(value.into_owned()))),
-        Found::Absent => Ok(None),
+        Presence::Present(value) => Ok(Some(FieldValue::from_value(value.into_owned()))),
+        Presence::Absent => Ok(None),
     }
 }
 
 /// The constants that an expression can come to and a field of this form does not take.
-pub(super) fn wrong_constants(form: Form, plan: &Plan) -> Vec<Refusal> {
+pub(super) fn wrong_constants(form: ValueFormat, plan: &Plan) -> Vec<ValueError> {
     let wrong = |value: Value| {
         (!is_cleared(&value))
             .then(|| form.refusal(&value))
@@ -130,36 +133,38 @@ pub(super) fn wrong_constants(form: Form, plan: &Plan) -> Vec<Refusal> {
 }
 
 /// Whether the country that a reading names is another one than the USA; nothing where it names none.
-pub(super) fn is_abroad(reading: &Reading<'_>) -> Result<Option<bool>, Refused> {
+pub(super) fn is_foreign_address(reading: &LocatedValue<'_>) -> Result<Option<bool>, EvalError> {
     let Some(value) = named(reading) else {
         return Ok(None);
     };
-    match Form::Country.refusal(value) {
-        Some(refusal) => Err(reading.refused(Form::Country.name(), refusal)),
+    match ValueFormat::Country.refusal(value) {
+        Some(refusal) => Err(reading.refused(ValueFormat::Country.name(), refusal)),
         None => Ok(Some(value != HOME)),
     }
 }
 
 /// Imprint's id of the customer, if a reading names one.
-pub(super) fn imprint_id(reading: &Reading<'_>) -> Result<Option<ImprintId>, Refused> {
+pub(super) fn imprint_id(reading: &LocatedValue<'_>) -> Result<Option<ImprintId>, EvalError> {
     let Some(value) = named(reading) else {
         return Ok(None);
     };
     let id = value.as_str().and_then(|raw| ImprintId::parse(raw).ok());
-    let refusal = Refusal::new("An Imprint id is a text of 1 to 64 of A-Z, a-z, 0-9, _ and -.");
+    let refusal = ValueError::new("An Imprint id is a text of 1 to 64 of A-Z, a-z, 0-9, _ and -.");
     id.map(Some)
         .ok_or_else(|| reading.refused("imprint_id", refusal))
 }
 
 /// The partner's own id of the customer, if a reading names one: a text, or a whole number as a CRM counts its rows.
-pub(super) fn partner_id(reading: &Reading<'_>) -> Result<Option<PartnerCustomerId>, Refused> {
+pub(super) fn partner_id(
+    reading: &LocatedValue<'_>,
+) -> Result<Option<PartnerCustomerId>, EvalError> {
     let Some(value) = named(reading) else {
         return Ok(None);
     };
     let number = value.as_i64().map(|number| number.to_string());
     let id = value.as_str().or(number.as_deref());
     let id = id.and_then(|raw| PartnerCustomerId::parse(raw).ok());
-    let refusal = Refusal::new(
+    let refusal = ValueError::new(
         "A partner's id is a text of 1 to 256 characters, without control characters or white space around it.",
     );
     id.map(Some)
@@ -167,35 +172,35 @@ pub(super) fn partner_id(reading: &Reading<'_>) -> Result<Option<PartnerCustomer
 }
 
 /// That an event says of nobody whom it is about.
-pub(super) fn nobody(reading: &Reading<'_>) -> Refused {
-    let refusal = Refusal::new("The event does not say which customer it is about.");
+pub(super) fn nobody(reading: &LocatedValue<'_>) -> EvalError {
+    let refusal = ValueError::new("The event does not say which customer it is about.");
     reading.refused("customer", refusal)
 }
 
-fn named<'a>(reading: &'a Reading<'_>) -> Option<&'a Value> {
+fn named<'a>(reading: &'a LocatedValue<'_>) -> Option<&'a Value> {
     match &reading.found {
-        Found::There(value) if !is_cleared(value) => Some(value),
-        Found::There(_) | Found::Absent => None,
+        Presence::Present(value) if !is_cleared(value) => Some(value),
+        Presence::Present(_) | Presence::Absent => None,
     }
 }
 
 /// The version that a reading names: a whole number or the text of one, or the microseconds of an RFC 3339 moment.
-pub(super) fn version(domain: Domain, reading: &Reading<'_>) -> Result<i64, Refused> {
-    let refused = |detail: &str| reading.refused("version", Refusal::new(detail));
+pub(super) fn version(domain: VersionDomain, reading: &LocatedValue<'_>) -> Result<i64, EvalError> {
+    let refused = |detail: &str| reading.refused("version", ValueError::new(detail));
     let value = match &reading.found {
-        Found::There(value) if !is_cleared(value) => value,
-        Found::There(_) | Found::Absent => {
+        Presence::Present(value) if !is_cleared(value) => value,
+        Presence::Present(_) | Presence::Absent => {
             return Err(refused(
                 "The event has no version, and cannot be put in order without.",
             ));
         }
     };
     match domain {
-        Domain::Sequence => value
+        VersionDomain::Sequence => value
             .as_i64()
             .or_else(|| value.as_str().and_then(whole))
             .ok_or_else(|| refused("The version is not a whole number of 64 bits.")),
-        Domain::Time => value
+        VersionDomain::Time => value
             .as_str()
             .and_then(calendar::microseconds)
             .ok_or_else(|| refused("The version is not an RFC 3339 moment.")),
@@ -261,7 +266,7 @@ mod tests {
     use super::*;
     use crate::mapping::tests::Comes::{Absent, Cleared, Refused, To};
     use crate::mapping::tests::{CANARY, check, mapping, rules};
-    use crate::mapping::{Mapping, Rules, VersionRule};
+    use crate::mapping::{Mapping, MappingRules, VersionRule};
 
     #[test]
     fn a_field_takes_only_what_imprint_takes_there() {
@@ -295,7 +300,7 @@ mod tests {
             ("metadata.k", json!(false), json!({"a\u{7}": 1})),
         ] {
             check(target, ".v", Some(good.clone()), &To(good));
-            let form = Form::of(&Field::parse(target).unwrap()).name();
+            let form = ValueFormat::of(&Field::parse(target).unwrap()).name();
             check(target, ".v", Some(bad), &Refused(form, "/v"));
             check(target, ".v", Some(json!(" \t")), &Cleared);
             check(target, ".v", Some(Value::Null), &Cleared);
@@ -305,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_version_is_a_sequence_or_a_moment_and_never_missing() {
-        let version = |domain: Domain, v: Value| {
+        let version = |domain: VersionDomain, v: Value| {
             let mut rules = rules(&[]);
             rules.version = Some(VersionRule {
                 expression: ".v".to_owned(),
@@ -332,7 +337,7 @@ mod tests {
             (json!(""), refused()),
             (Value::Null, refused()),
         ] {
-            assert_eq!(version(Domain::Sequence, v.clone()), expected, "{v}");
+            assert_eq!(version(VersionDomain::Sequence, v.clone()), expected, "{v}");
         }
         for (v, expected) in [
             (json!("1970-01-01T00:00:01Z"), Ok(1_000_000)),
@@ -344,7 +349,7 @@ mod tests {
             (json!("2025-02-13"), refused()),
             (json!(1_739_473_687), refused()),
         ] {
-            assert_eq!(version(Domain::Time, v.clone()), expected, "{v}");
+            assert_eq!(version(VersionDomain::Time, v.clone()), expected, "{v}");
         }
         assert_eq!(
             mapping(&[])
@@ -382,11 +387,11 @@ mod tests {
 
     #[test]
     fn a_customer_goes_by_whichever_id_there_is() {
-        let both = Rules {
+        let both = MappingRules {
             partner_id: Some(".own".to_owned()),
             ..rules(&[])
         };
-        let own = Rules {
+        let own = MappingRules {
             imprint_id: None,
             ..both.clone()
         };
@@ -427,7 +432,7 @@ mod tests {
             });
             assert_eq!(ids, expected, "{event}");
         }
-        let neither = Rules {
+        let neither = MappingRules {
             imprint_id: None,
             ..rules(&[])
         };

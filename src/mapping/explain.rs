@@ -6,41 +6,41 @@ use std::fmt;
 use serde_json::Value;
 
 use super::contract;
-use super::reading::{Reading, Refused, Seen};
-use super::{FieldValue, Mapped, Mapping, Rule};
+use super::located::{EvalError, LocatedValue, ReadLog};
+use super::{CompiledRule, FieldValue, MappedChange, Mapping};
 use crate::event::Fault;
 
 /// A mapping at work on one event.
 #[derive(Clone, Debug)]
-pub struct Explanation {
+pub struct MappingExplanation {
     /// Every expression, the ones that find the customer first.
-    pub lines: Vec<Explained>,
+    pub rules: Vec<RuleExplanation>,
     /// The places of the event that no expression looked at, as JSON Pointers.
     pub unused: Vec<String>,
     /// What the event comes to, as [`Mapping::map`] says it.
-    pub outcome: Result<Option<Mapped>, Vec<Fault>>,
+    pub outcome: Result<Option<MappedChange>, Vec<Fault>>,
 }
 
 /// One expression at work.
 #[derive(Clone, Debug)]
-pub struct Explained {
+pub struct RuleExplanation {
     /// The field, or the name of the rule.
     pub target: String,
     /// The expression.
     pub expression: String,
     /// Whether it runs on jaq.
-    pub is_slow: bool,
+    pub is_interpreted: bool,
     /// The places of the event that it looked at, as JSON Pointers.
     pub reads: Vec<String>,
     /// What it came to.
-    pub said: Said,
+    pub result: RuleResult,
 }
 
 /// What an expression came to.
 #[derive(Clone, PartialEq)]
-pub enum Said {
+pub enum RuleResult {
     /// The event says nothing; the field is left alone.
-    Nothing,
+    Absent,
     /// The source has no value any more.
     Cleared,
     /// This.
@@ -50,10 +50,10 @@ pub enum Said {
 }
 
 /// Never the value: it is personal data.
-impl fmt::Debug for Said {
+impl fmt::Debug for RuleResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Nothing => "Nothing",
+            Self::Absent => "Absent",
             Self::Cleared => "Cleared",
             Self::Value(_) => "Value",
             Self::Refused(_) => "Refused",
@@ -63,9 +63,9 @@ impl fmt::Debug for Said {
 
 /// An expression that runs on jaq.
 #[derive(Clone, Copy, Debug)]
-pub struct Slow<'a>(&'a Rule);
+pub struct InterpretedRule<'a>(&'a CompiledRule);
 
-impl<'a> Slow<'a> {
+impl<'a> InterpretedRule<'a> {
     /// What it is for.
     pub fn target(self) -> &'a str {
         &self.0.target
@@ -78,14 +78,14 @@ impl<'a> Slow<'a> {
 
     /// Runs it once, to see what that costs.
     pub fn run(self, event: &Value) -> bool {
-        self.0.plan.read(&Reading::whole(event)).is_ok()
+        self.0.plan.read(&LocatedValue::whole(event)).is_ok()
     }
 }
 
 impl Mapping {
     /// Explains an event; `root` is the part of it whose unused places are of interest, as a JSON Pointer.
-    pub fn explain(&self, event: &Value, root: &str) -> Explanation {
-        let mut lines: Vec<Explained> = self
+    pub fn explain(&self, event: &Value, root: &str) -> MappingExplanation {
+        let mut rules: Vec<RuleExplanation> = self
             .rules()
             .map(|rule| {
                 explained(rule, event, |reading| {
@@ -95,13 +95,13 @@ impl Mapping {
                 })
             })
             .collect();
-        lines.extend(self.lines.iter().map(|line| {
+        rules.extend(self.fields.iter().map(|line| {
             explained(&line.rule, event, |reading| {
                 contract::fact(line.form, reading)
             })
         }));
         let mut unused = Vec::new();
-        let mut reads: BTreeSet<&str> = lines
+        let mut reads: BTreeSet<&str> = rules
             .iter()
             .flat_map(|line| line.reads.iter().map(String::as_str))
             .collect();
@@ -113,15 +113,15 @@ impl Mapping {
         if let Some(part) = event.pointer(root) {
             note_unused(part, root, &reads, &mut unused);
         }
-        Explanation {
-            lines,
+        MappingExplanation {
+            rules,
             unused,
             outcome: self.map(event),
         }
     }
 
     /// The rules beside the fields.
-    fn rules(&self) -> impl Iterator<Item = &Rule> {
+    fn rules(&self) -> impl Iterator<Item = &CompiledRule> {
         let version = self.version.as_ref().map(|(_, rule)| rule);
         let images = self.images.as_ref();
         [
@@ -138,21 +138,24 @@ impl Mapping {
     }
 
     /// Every expression that runs on jaq.
-    pub fn slow(&self) -> impl Iterator<Item = Slow<'_>> {
+    pub fn interpreted_rules(&self) -> impl Iterator<Item = InterpretedRule<'_>> {
         self.rules()
-            .chain(self.lines.iter().map(|line| &line.rule))
-            .filter(|rule| rule.plan.is_slow())
-            .map(Slow)
+            .chain(self.fields.iter().map(|line| &line.rule))
+            .filter(|rule| rule.plan.is_interpreted())
+            .map(InterpretedRule)
     }
 
     /// The places that expressions read in every event, as JSON Pointers; what runs on jaq is known from examples only.
     pub fn reads(&self) -> BTreeSet<String> {
-        places(self.rules().chain(self.lines.iter().map(|line| &line.rule)))
+        places(
+            self.rules()
+                .chain(self.fields.iter().map(|line| &line.rule)),
+        )
     }
 }
 
 /// The places that the plans of some rules read.
-pub(super) fn places<'a>(rules: impl Iterator<Item = &'a Rule>) -> BTreeSet<String> {
+pub(super) fn places<'a>(rules: impl Iterator<Item = &'a CompiledRule>) -> BTreeSet<String> {
     let mut places = Vec::new();
     for rule in rules {
         rule.plan.places(&mut places);
@@ -161,34 +164,34 @@ pub(super) fn places<'a>(rules: impl Iterator<Item = &'a Rule>) -> BTreeSet<Stri
 }
 
 fn explained(
-    rule: &Rule,
+    rule: &CompiledRule,
     event: &Value,
-    read: impl Fn(Reading<'_>) -> Result<Option<FieldValue>, Refused>,
-) -> Explained {
-    let seen = Seen::default();
-    let said = match rule
+    read: impl Fn(LocatedValue<'_>) -> Result<Option<FieldValue>, EvalError>,
+) -> RuleExplanation {
+    let seen = ReadLog::default();
+    let result = match rule
         .plan
-        .read(&Reading::watched(event, &seen))
+        .read(&LocatedValue::watched(event, &seen))
         .and_then(read)
     {
-        Ok(None) => Said::Nothing,
-        Ok(Some(FieldValue::Cleared)) => Said::Cleared,
-        Ok(Some(FieldValue::Set(value))) => Said::Value(value),
-        Err(refused) => Said::Refused(refused.into_fault(&rule.target)),
+        Ok(None) => RuleResult::Absent,
+        Ok(Some(FieldValue::Cleared)) => RuleResult::Cleared,
+        Ok(Some(FieldValue::Set(value))) => RuleResult::Value(value),
+        Err(refused) => RuleResult::Refused(refused.into_fault(&rule.target)),
     };
-    Explained {
+    RuleExplanation {
         target: rule.target.clone(),
         expression: rule.expression.clone(),
-        is_slow: rule.plan.is_slow(),
+        is_interpreted: rule.plan.is_interpreted(),
         reads: seen.into_places(),
-        said,
+        result,
     }
 }
 
-impl Rule {
+impl CompiledRule {
     /// The place of the event that the expression found its value at.
     fn origin(&self, event: &Value) -> Option<String> {
-        let reading = self.plan.read(&Reading::whole(event)).ok()?;
+        let reading = self.plan.read(&LocatedValue::whole(event)).ok()?;
         Some(reading.pointer())
     }
 }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use rlibphonenumber::Region;
 use serde_json::Value;
 
+use super::comparison::is_cleared;
+use super::located::{EvalError, LocatedValue, Presence};
 use super::plan::Plan;
-use super::reading::{Found, Reading, Refused};
-use super::truth::is_cleared;
-use calendar::Since;
-use text::Line;
+use calendar::EpochUnit;
+use text::LineSelector;
 
 pub(super) mod calendar;
 pub(super) mod country;
@@ -24,14 +24,14 @@ mod states;
 pub(super) mod text;
 
 /// One table of the configuration: from what the source says to what Imprint is told.
-pub(super) type Table = BTreeMap<String, String>;
+pub(super) type LookupTable = BTreeMap<String, String>;
 
 /// What a function makes of its input.
-pub(super) type Answer = Result<Value, Refusal>;
+pub(super) type Answer = Result<Value, ValueError>;
 
 /// Why a function does not take its input; never with the input in it.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ValueError {
     /// One sentence.
     pub(super) detail: String,
     /// Which of two arguments is at fault.
@@ -44,7 +44,7 @@ enum Argument {
     Second,
 }
 
-impl Refusal {
+impl ValueError {
     /// The input, or the first of two arguments, is at fault.
     pub(super) fn new(detail: impl Into<String>) -> Self {
         Self {
@@ -68,12 +68,12 @@ pub(super) struct Signature {
     pub(super) name: &'static str,
     /// How it is written, for whoever wrote it otherwise.
     pub(super) usage: &'static str,
-    pub(super) takes: Takes,
+    pub(super) takes: Parameters,
 }
 
 /// What a function takes in its parentheses.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Takes {
+pub(super) enum Parameters {
     /// Nothing: it works on its input, a text.
     Nothing(fn(&str) -> Answer),
     /// Nothing: it works on its input, whatever that is.
@@ -90,43 +90,51 @@ pub(super) enum Takes {
     Terms(fn(&Value, &Value) -> Answer),
 }
 
-const fn signature(name: &'static str, usage: &'static str, takes: Takes) -> Signature {
+const fn signature(name: &'static str, usage: &'static str, takes: Parameters) -> Signature {
     Signature { name, usage, takes }
 }
 
 /// Every function there is.
 pub(super) static FUNCTIONS: [Signature; 18] = [
-    signature("alpha3", "alpha3", Takes::Nothing(country::alpha3)),
-    signature("date", "date", Takes::Nothing(calendar::date)),
-    signature("digits", "digits", Takes::Nothing(text::digits)),
-    signature("e164", "e164 or e164(\"US\")", Takes::Region),
-    signature("language", "language", Takes::Nothing(language::language)),
-    signature("line", "line(1; 2)", Takes::Line),
-    signature("lookup", "lookup(\"table\")", Takes::Table),
-    signature("lower", "lower", Takes::Nothing(text::lower)),
+    signature("alpha3", "alpha3", Parameters::Nothing(country::alpha3)),
+    signature("date", "date", Parameters::Nothing(calendar::date)),
+    signature("digits", "digits", Parameters::Nothing(text::digits)),
+    signature("e164", "e164 or e164(\"US\")", Parameters::Region),
+    signature(
+        "language",
+        "language",
+        Parameters::Nothing(language::language),
+    ),
+    signature("line", "line(1; 2)", Parameters::Line),
+    signature("lookup", "lookup(\"table\")", Parameters::Table),
+    signature("lower", "lower", Parameters::Nothing(text::lower)),
     signature(
         "minor_units",
         "minor_units(.amount; .currency)",
-        Takes::Terms(money::minor_units),
+        Parameters::Terms(money::minor_units),
     ),
-    signature("moment", "moment(\"ms\")", Takes::Unit),
+    signature("moment", "moment(\"ms\")", Parameters::Unit),
     signature(
         "months_since",
         "months_since(.date; .time)",
-        Takes::Terms(calendar::months_since),
+        Parameters::Terms(calendar::months_since),
     ),
-    signature("text", "text", Takes::Anything(text::text)),
-    signature("title", "title", Takes::Nothing(text::title)),
-    signature("trim", "trim", Takes::Nothing(text::trim)),
-    signature("upper", "upper", Takes::Nothing(text::upper)),
-    signature("us_state", "us_state", Takes::Nothing(states::us_state)),
-    signature("us_zip", "us_zip", Takes::Anything(states::us_zip)),
-    signature("whole", "whole", Takes::Anything(text::whole)),
+    signature("text", "text", Parameters::Anything(text::text)),
+    signature("title", "title", Parameters::Nothing(text::title)),
+    signature("trim", "trim", Parameters::Nothing(text::trim)),
+    signature("upper", "upper", Parameters::Nothing(text::upper)),
+    signature(
+        "us_state",
+        "us_state",
+        Parameters::Nothing(states::us_state),
+    ),
+    signature("us_zip", "us_zip", Parameters::Anything(states::us_zip)),
+    signature("whole", "whole", Parameters::Anything(text::whole)),
 ];
 
 /// A function with all it needs but its input.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
+pub(super) struct FunctionCall {
     pub(super) name: &'static str,
     pub(super) function: Function,
 }
@@ -136,17 +144,17 @@ pub(super) struct Call {
 pub(super) enum Function {
     Text(fn(&str) -> Answer),
     Value(fn(&Value) -> Answer),
-    Moment(Since),
-    Line(Line),
+    Moment(EpochUnit),
+    Line(LineSelector),
     Phone(Option<Region>),
-    Lookup(Arc<Table>),
+    Lookup(Arc<LookupTable>),
     Terms {
         apply: fn(&Value, &Value) -> Answer,
         terms: Box<(Plan, Plan)>,
     },
 }
 
-impl Call {
+impl FunctionCall {
     /// The two expressions it takes, if it does.
     pub(super) fn terms(&self) -> Option<&(Plan, Plan)> {
         match &self.function {
@@ -174,7 +182,10 @@ impl Call {
     }
 
     /// Calls it on `input`.
-    pub(super) fn read<'a>(&'a self, input: &Reading<'a>) -> Result<Reading<'a>, Refused> {
+    pub(super) fn read<'a>(
+        &'a self,
+        input: &LocatedValue<'a>,
+    ) -> Result<LocatedValue<'a>, EvalError> {
         match &self.function {
             Function::Text(apply) => self.on_text(input, apply),
             Function::Value(apply) => self.on(input, apply),
@@ -191,28 +202,28 @@ impl Call {
 
     fn on_text<'a>(
         &self,
-        input: &Reading<'a>,
+        input: &LocatedValue<'a>,
         apply: impl Fn(&str) -> Answer,
-    ) -> Result<Reading<'a>, Refused> {
+    ) -> Result<LocatedValue<'a>, EvalError> {
         self.on(input, |value| match value {
             Value::String(text) => apply(text),
             Value::Null
             | Value::Bool(_)
             | Value::Number(_)
             | Value::Array(_)
-            | Value::Object(_) => Err(Refusal::new("The value is not a text.")),
+            | Value::Object(_) => Err(ValueError::new("The value is not a text.")),
         })
     }
 
     fn on<'a>(
         &self,
-        input: &Reading<'a>,
+        input: &LocatedValue<'a>,
         apply: impl Fn(&Value) -> Answer,
-    ) -> Result<Reading<'a>, Refused> {
+    ) -> Result<LocatedValue<'a>, EvalError> {
         match &input.found {
-            Found::Absent => Ok(input.with(Found::Absent)),
-            Found::There(value) if is_cleared(value) => Ok(input.made(Value::Null)),
-            Found::There(value) => apply(value)
+            Presence::Absent => Ok(input.with(Presence::Absent)),
+            Presence::Present(value) if is_cleared(value) => Ok(input.made(Value::Null)),
+            Presence::Present(value) => apply(value)
                 .map(|made| input.made(made))
                 .map_err(|refusal| input.refused(self.name, refusal)),
         }
@@ -222,20 +233,20 @@ impl Call {
     /// what it would have been cannot be guessed.
     pub(super) fn on_terms<'a>(
         &self,
-        first: &Reading<'a>,
-        second: &Reading<'a>,
+        first: &LocatedValue<'a>,
+        second: &LocatedValue<'a>,
         apply: fn(&Value, &Value) -> Answer,
-    ) -> Result<Reading<'a>, Refused> {
-        let Found::There(subject) = &first.found else {
-            return Ok(first.with(Found::Absent));
+    ) -> Result<LocatedValue<'a>, EvalError> {
+        let Presence::Present(subject) = &first.found else {
+            return Ok(first.with(Presence::Absent));
         };
         if is_cleared(subject) {
             return Ok(first.made(Value::Null));
         }
         let other = match &second.found {
-            Found::There(other) if !is_cleared(other) => other,
-            Found::There(_) | Found::Absent => {
-                let refusal = Refusal::new("The second argument is absent or empty.");
+            Presence::Present(other) if !is_cleared(other) => other,
+            Presence::Present(_) | Presence::Absent => {
+                let refusal = ValueError::new("The second argument is absent or empty.");
                 return Err(second.refused(self.name, refusal));
             }
         };
@@ -260,15 +271,15 @@ mod tests {
     fn every_function_passes_on_what_is_not_there() {
         for known in &FUNCTIONS {
             let expression = match known.takes {
-                Takes::Nothing(_) | Takes::Anything(_) | Takes::Region => {
+                Parameters::Nothing(_) | Parameters::Anything(_) | Parameters::Region => {
                     format!(".v | {}", known.name)
                 }
-                Takes::Unit | Takes::Line => format!(".v | {}", known.usage),
-                Takes::Table => ".v | lookup(\"tiers\")".to_owned(),
-                Takes::Terms(_) if known.name == "minor_units" => {
+                Parameters::Unit | Parameters::Line => format!(".v | {}", known.usage),
+                Parameters::Table => ".v | lookup(\"tiers\")".to_owned(),
+                Parameters::Terms(_) if known.name == "minor_units" => {
                     "minor_units(.v; \"USD\")".to_owned()
                 }
-                Takes::Terms(_) => format!("{}(.v; .at)", known.name),
+                Parameters::Terms(_) => format!("{}(.v; .at)", known.name),
             };
             check("metadata.k", &expression, None, &Absent);
             check("metadata.k", &expression, Some(Value::Null), &Cleared);

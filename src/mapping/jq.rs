@@ -11,17 +11,17 @@ use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, DataT, Exn, Filter, Lut, Vars};
 use serde_json::Value;
 
-use super::function::Call;
-use super::reading::{Reading, Refused};
-use value::{RULE, Val, run};
+use super::function::FunctionCall;
+use super::located::{EvalError, LocatedValue};
+use value::{RULE, Val, budget};
 
 mod allowed;
-mod fence;
 mod native;
+mod sanitize;
 mod value;
 
 pub(super) use allowed::allowed;
-pub(super) use fence::{Fenced, fence};
+pub(super) use sanitize::{SanitizedCode, fence};
 
 /// How many values one expression may look at in one event: far more than a customer has, and over in milliseconds.
 const STEPS_MAX: u32 = 20_000;
@@ -49,27 +49,27 @@ def unique: __sort | __unique;
 
 /// An expression on the slow road.
 pub(super) struct Program {
-    filter: Filter<Road>,
-    calls: Vec<Call>,
+    filter: Filter<Interpreter>,
+    calls: Vec<FunctionCall>,
 }
 
 /// What jaq's values and functions are here.
-struct Road;
+struct Interpreter;
 
 /// What functions know beside their input.
 #[derive(Clone, Copy)]
-struct Knows<'a> {
-    lut: &'a Lut<Road>,
-    calls: &'a [Call],
+struct InterpreterData<'a> {
+    lut: &'a Lut<Interpreter>,
+    calls: &'a [FunctionCall],
 }
 
-impl DataT for Road {
+impl DataT for Interpreter {
     type V<'a> = Val;
-    type Data<'a> = Knows<'a>;
+    type Data<'a> = InterpreterData<'a>;
 }
 
-impl<'a> HasLut<'a, Road> for Knows<'a> {
-    fn lut(&self) -> &'a Lut<Road> {
+impl<'a> HasLut<'a, Interpreter> for InterpreterData<'a> {
+    fn lut(&self) -> &'a Lut<Interpreter> {
         self.lut
     }
 }
@@ -79,8 +79,8 @@ impl Program {
     ///
     /// # Errors
     /// jaq does not take it; what it misses is said by name.
-    pub(super) fn compile(fenced: Fenced) -> Result<Self, String> {
-        let Fenced { code, calls } = fenced;
+    pub(super) fn compile(fenced: SanitizedCode) -> Result<Self, String> {
+        let SanitizedCode { code, calls } = fenced;
         let prelude = jaq_core::load::parse(PRELUDE, |parser| parser.defs());
         let arena = Arena::default();
         let modules = Loader::new(prelude.unwrap_or_default())
@@ -104,11 +104,14 @@ impl Program {
     }
 
     /// Runs it on what was read.
-    pub(super) fn run<'a>(&'a self, input: &Reading<'a>) -> Result<Reading<'a>, Refused> {
+    pub(super) fn run<'a>(
+        &'a self,
+        input: &LocatedValue<'a>,
+    ) -> Result<LocatedValue<'a>, EvalError> {
         let mut results = self.results(input, STEPS_MAX, 2)?.into_iter();
         let result = results.next().unwrap_or(Val::ABSENT);
         if results.next().is_some() {
-            return Err(Refused {
+            return Err(EvalError {
                 rule: RULE,
                 pointer: input.pointer(),
                 detail: "The expression has several results; `first(…)` would take one.".to_owned(),
@@ -120,29 +123,34 @@ impl Program {
     /// Runs it for up to `max` results; what is absent among them is nothing.
     pub(super) fn run_all(
         &self,
-        input: &Reading<'_>,
+        input: &LocatedValue<'_>,
         max: usize,
-    ) -> Result<Vec<Option<Value>>, Refused> {
+    ) -> Result<Vec<Option<Value>>, EvalError> {
         let results = self.results(input, SPLIT_STEPS_MAX, max)?;
-        run::begin(SPLIT_STEPS_MAX, false);
+        budget::begin(SPLIT_STEPS_MAX, false);
         let values: Result<_, _> = results.iter().map(Val::value).collect();
         values.map_err(value::into_refused)
     }
 
-    fn results(&self, input: &Reading<'_>, steps: u32, max: usize) -> Result<Vec<Val>, Refused> {
-        let knows = Knows {
+    fn results(
+        &self,
+        input: &LocatedValue<'_>,
+        steps: u32,
+        max: usize,
+    ) -> Result<Vec<Val>, EvalError> {
+        let knows = InterpreterData {
             lut: &self.filter.lut,
             calls: &self.calls,
         };
-        run::begin(steps, input.seen().is_some());
-        let context = Ctx::<Road>::new(knows, Vars::new([]));
+        budget::begin(steps, input.seen().is_some());
+        let context = Ctx::<Interpreter>::new(knows, Vars::new([]));
         let results: Result<Vec<Val>, _> = self
             .filter
             .id
             .run((context, Val::of(input)))
             .take(max)
             .collect();
-        let (places, ended) = run::end();
+        let (places, ended) = budget::end();
         if let Some(seen) = input.seen() {
             places.into_iter().for_each(|place| seen.note(place));
         }

@@ -13,16 +13,16 @@ use jaq_core::ops::Cmp;
 use jaq_core::path::{Part, Path};
 use serde_json::Value;
 
-use super::Tables;
-use super::function::calendar::Since;
-use super::function::text::Line;
-use super::function::{Call, FUNCTIONS, Function, Signature, Takes, phone};
+use super::LookupTables;
+use super::function::calendar::EpochUnit;
+use super::function::text::LineSelector;
+use super::function::{FUNCTIONS, Function, FunctionCall, Parameters, Signature, phone};
 use super::jq::{self, Program};
-use super::pieces::Pieces;
+use super::located::PathStep;
 use super::plain::{is_plain, step};
 use super::plan::Plan;
-use super::reading::Step;
-use super::syntax::{self, Flaw};
+use super::split::Split;
+use super::syntax::{self, ExpressionError};
 
 /// How often an expression may repeat what it reads; a text of names and an address needs a dozen.
 const COPIES_MAX: usize = 64;
@@ -31,7 +31,7 @@ const COPIES_MAX: usize = 64;
 const LINES_MAX: usize = 9;
 
 /// Lowers an expression, or says all that is wrong with it.
-pub(super) fn lower(code: &str, tables: &Tables) -> Result<Plan, Vec<Flaw>> {
+pub(super) fn lower(code: &str, tables: &LookupTables) -> Result<Plan, Vec<ExpressionError>> {
     let term = syntax::parse(code)?;
     let mut lowering = Lowering::new(code, tables);
     let plan = lowering.term(&term);
@@ -43,7 +43,7 @@ pub(super) fn lower(code: &str, tables: &Tables) -> Result<Plan, Vec<Flaw>> {
 }
 
 /// The same on the slow road, whether it needs it or not: for expressions that may have many results.
-pub(super) fn lower_to_jq(code: &str, tables: &Tables) -> Result<Plan, Vec<Flaw>> {
+pub(super) fn lower_to_jq(code: &str, tables: &LookupTables) -> Result<Plan, Vec<ExpressionError>> {
     let term = syntax::parse(code)?;
     let mut lowering = Lowering::new(code, tables);
     let plan = lowering.slow(&term);
@@ -52,12 +52,12 @@ pub(super) fn lower_to_jq(code: &str, tables: &Tables) -> Result<Plan, Vec<Flaw>
 
 pub(super) struct Lowering<'c> {
     code: &'c str,
-    tables: &'c Tables,
-    flaws: Vec<Flaw>,
+    tables: &'c LookupTables,
+    flaws: Vec<ExpressionError>,
 }
 
 impl<'c> Lowering<'c> {
-    fn new(code: &'c str, tables: &'c Tables) -> Self {
+    fn new(code: &'c str, tables: &'c LookupTables) -> Self {
         Self {
             code,
             tables,
@@ -65,7 +65,7 @@ impl<'c> Lowering<'c> {
         }
     }
 
-    fn finish(self, plan: Plan) -> Result<Plan, Vec<Flaw>> {
+    fn finish(self, plan: Plan) -> Result<Plan, Vec<ExpressionError>> {
         if self.flaws.is_empty() {
             Ok(plan)
         } else {
@@ -74,8 +74,8 @@ impl<'c> Lowering<'c> {
     }
 
     fn term(&mut self, term: &Term<&'c str>) -> Plan {
-        if let Some((pieces, rest)) = Pieces::of(term) {
-            let pieces = Plan::Pieces(pieces);
+        if let Some((pieces, rest)) = Split::of(term) {
+            let pieces = Plan::Split(pieces);
             return match rest {
                 Some(rest) => Plan::Pipe(Box::new(pieces), self.boxed(rest)),
                 None => pieces,
@@ -195,7 +195,7 @@ impl<'c> Lowering<'c> {
             };
             let plan = match value {
                 Some(value) => self.term(value),
-                None => Plan::Path(Box::new(Plan::Input), vec![Step::Key(name.clone())]),
+                None => Plan::Path(Box::new(Plan::Input), vec![PathStep::Key(name.clone())]),
             };
             plans.push((name, plan));
         }
@@ -239,25 +239,25 @@ impl<'c> Lowering<'c> {
             return Plan::Input;
         };
         let function = match (signature.takes, arguments) {
-            (Takes::Nothing(apply), []) => Some(Function::Text(apply)),
-            (Takes::Region, []) => Some(Function::Phone(None)),
-            (Takes::Region, [code]) => self.region(signature, code),
-            (Takes::Table, [table]) => self.table(signature, table),
-            (Takes::Terms(apply), [first, second]) => Some(Function::Terms {
+            (Parameters::Nothing(apply), []) => Some(Function::Text(apply)),
+            (Parameters::Region, []) => Some(Function::Phone(None)),
+            (Parameters::Region, [code]) => self.region(signature, code),
+            (Parameters::Table, [table]) => self.table(signature, table),
+            (Parameters::Terms(apply), [first, second]) => Some(Function::Terms {
                 apply,
                 terms: Box::new((self.term(first), self.term(second))),
             }),
-            (Takes::Anything(apply), []) => Some(Function::Value(apply)),
-            (Takes::Unit, [unit]) => self.unit(signature, unit),
-            (Takes::Line, [number, of]) => self.line(signature, (number, of)),
+            (Parameters::Anything(apply), []) => Some(Function::Value(apply)),
+            (Parameters::Unit, [unit]) => self.unit(signature, unit),
+            (Parameters::Line, [number, of]) => self.line(signature, (number, of)),
             (
-                Takes::Nothing(_)
-                | Takes::Anything(_)
-                | Takes::Unit
-                | Takes::Line
-                | Takes::Region
-                | Takes::Table
-                | Takes::Terms(_),
+                Parameters::Nothing(_)
+                | Parameters::Anything(_)
+                | Parameters::Unit
+                | Parameters::Line
+                | Parameters::Region
+                | Parameters::Table
+                | Parameters::Terms(_),
                 _,
             ) => {
                 self.flaw(Some(name), usage(signature));
@@ -265,7 +265,7 @@ impl<'c> Lowering<'c> {
             }
         };
         function.map_or(Plan::Input, |function| {
-            Plan::Call(Call {
+            Plan::Call(FunctionCall {
                 name: signature.name,
                 function,
             })
@@ -286,7 +286,7 @@ impl<'c> Lowering<'c> {
     }
 
     fn unit(&mut self, signature: &Signature, unit: &Term<&'c str>) -> Option<Function> {
-        let since = constant(unit).and_then(|unit| Since::parse(&unit));
+        let since = constant(unit).and_then(|unit| EpochUnit::parse(&unit));
         if since.is_none() {
             let reason = format!("{}, or \"s\", or \"us\"", usage(signature));
             self.flaw(syntax::place(unit), reason);
@@ -312,7 +312,7 @@ impl<'c> Lowering<'c> {
             let reason = format!("{}: the first of at most two lines", usage(signature));
             self.flaw(syntax::place(number), reason);
         }
-        line.map(|(number, of)| Function::Line(Line { number, of }))
+        line.map(|(number, of)| Function::Line(LineSelector { number, of }))
     }
 
     fn table(&mut self, signature: &Signature, name: &Term<&'c str>) -> Option<Function> {
@@ -353,8 +353,11 @@ impl<'c> Lowering<'c> {
 
     /// Notes a flaw of a part of the expression, or of all of it.
     pub(super) fn flaw(&mut self, place: Option<&str>, reason: String) {
-        self.flaws
-            .push(Flaw::at(self.code, place.unwrap_or(self.code), reason));
+        self.flaws.push(ExpressionError::at(
+            self.code,
+            place.unwrap_or(self.code),
+            reason,
+        ));
     }
 }
 
@@ -389,7 +392,7 @@ mod tests {
     use serde_json::json;
 
     use crate::mapping::tests::rules;
-    use crate::mapping::{Domain, Mapping, VersionRule};
+    use crate::mapping::{Mapping, VersionDomain, VersionRule};
 
     #[test]
     fn all_faults_of_rules_are_said_at_once_with_their_places() {
@@ -406,7 +409,7 @@ mod tests {
         rules.partner_id = Some(".id | @json".to_owned());
         rules.version = Some(VersionRule {
             expression: String::new(),
-            domain: Domain::Sequence,
+            domain: VersionDomain::Sequence,
         });
         let faults = Mapping::compile(&rules).unwrap_err();
         let found: Vec<_> = faults

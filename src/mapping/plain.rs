@@ -5,14 +5,14 @@ use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::ops::Cmp;
 use jaq_core::path::{Opt, Part};
 
-use super::function::{FUNCTIONS, Takes};
+use super::function::{FUNCTIONS, Parameters};
+use super::located::PathStep;
 use super::lower::constant;
-use super::pieces::Pieces;
-use super::reading::Step;
+use super::split::Split;
 
 /// Whether a term can be said by the compiled plan.
 pub(super) fn is_plain(term: &Term<&str>) -> bool {
-    if let Some((_, rest)) = Pieces::of(term) {
+    if let Some((_, rest)) = Split::of(term) {
         return rest.is_none_or(is_plain);
     }
     match term {
@@ -70,13 +70,13 @@ fn is_plain_call(name: &str, arguments: &[Term<&str>]) -> bool {
         _function => {
             let known = FUNCTIONS.iter().find(|known| known.name == name);
             known.is_some_and(|known| match known.takes {
-                Takes::Terms(_) => arguments.iter().all(is_plain),
-                Takes::Nothing(_)
-                | Takes::Anything(_)
-                | Takes::Unit
-                | Takes::Line
-                | Takes::Region
-                | Takes::Table => true,
+                Parameters::Terms(_) => arguments.iter().all(is_plain),
+                Parameters::Nothing(_)
+                | Parameters::Anything(_)
+                | Parameters::Unit
+                | Parameters::Line
+                | Parameters::Region
+                | Parameters::Table => true,
             })
         }
     }
@@ -92,9 +92,9 @@ fn is_plain_part((part, optional): &(Part<Term<&str>>, Opt)) -> bool {
 }
 
 /// The step that an index is, if it is a constant name or an item number from 0 up.
-pub(super) fn step(index: &Term<&str>) -> Option<Step> {
+pub(super) fn step(index: &Term<&str>) -> Option<PathStep> {
     if let Term::Num(text) = index {
-        return text.parse().ok().map(Step::Index);
+        return text.parse().ok().map(PathStep::Index);
     }
-    constant(index).map(Step::Key)
+    constant(index).map(PathStep::Key)
 }

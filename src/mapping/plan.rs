@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::function::Call;
+use super::comparison::{is_true, part, same};
+use super::function::FunctionCall;
 use super::jq::Program;
-use super::pieces::Pieces;
-use super::reading::{Found, Reading, Refused, Step, pointer};
-use super::truth::{is_true, part, same};
+use super::located::{EvalError, LocatedValue, PathStep, Presence, pointer};
+use super::split::Split;
 
 /// A compiled expression.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(super) enum Plan {
     /// `.`
     Input,
     /// `.a.b[0]`, from what the inner plan reads.
-    Path(Box<Self>, Vec<Step>),
+    Path(Box<Self>, Vec<PathStep>),
     /// `a | b`
     Pipe(Box<Self>, Box<Self>),
     /// `a // b`: the second where the first is absent, null or false. If neither has a value, null goes before absent,
@@ -31,9 +31,9 @@ pub(super) enum Plan {
     /// `{a: .x}`: absent members are left out, and an object of which all members are absent is absent itself.
     Object(Vec<(String, Self)>),
     /// A function.
-    Call(Call),
+    Call(FunctionCall),
     /// `split(" ") | first`
-    Pieces(Pieces),
+    Split(Split),
     /// `if a then b elif c then d else e end`
     Choice(Vec<(Self, Self)>, Box<Self>),
     /// `a == b`, or `a != b` where `wanted` is false.
@@ -56,16 +56,19 @@ pub(super) enum Plan {
 
 impl Plan {
     /// Reads `input`.
-    pub(super) fn read<'a>(&'a self, input: &Reading<'a>) -> Result<Reading<'a>, Refused> {
+    pub(super) fn read<'a>(
+        &'a self,
+        input: &LocatedValue<'a>,
+    ) -> Result<LocatedValue<'a>, EvalError> {
         match self {
             Self::Input => Ok(input.clone()),
             Self::Path(from, steps) => from.read(input)?.walk(steps),
             Self::Pipe(first, then) => then.read(&first.read(input)?),
             Self::Otherwise(first, other) => otherwise(first.read(input)?, || other.read(input)),
-            Self::Literal(value) => Ok(input.with(Found::There(Cow::Borrowed(value)))),
+            Self::Literal(value) => Ok(input.with(Presence::Present(Cow::Borrowed(value)))),
             Self::Object(members) => object(members, input),
             Self::Call(call) => call.read(input),
-            Self::Pieces(pieces) => pieces.read(input),
+            Self::Split(pieces) => pieces.read(input),
             Self::Choice(branches, otherwise) => choice(branches, otherwise, input),
             Self::Same { sides, wanted } => {
                 let (left, right) = (sides.0.read(input)?, sides.1.read(input)?);
@@ -88,28 +91,28 @@ impl Plan {
 
 impl Plan {
     /// Whether some of it runs on jaq.
-    pub(super) fn is_slow(&self) -> bool {
+    pub(super) fn is_interpreted(&self) -> bool {
         match self {
-            Self::Input | Self::Literal(_) | Self::Not | Self::Pieces(_) => false,
+            Self::Input | Self::Literal(_) | Self::Not | Self::Split(_) => false,
             Self::Jq(_) => true,
-            Self::Path(from, _) => from.is_slow(),
+            Self::Path(from, _) => from.is_interpreted(),
             Self::Pipe(one, other) | Self::Otherwise(one, other) => {
-                one.is_slow() || other.is_slow()
+                one.is_interpreted() || other.is_interpreted()
             }
-            Self::Object(members) => members.iter().any(|(_, member)| member.is_slow()),
+            Self::Object(members) => members.iter().any(|(_, member)| member.is_interpreted()),
             Self::Call(call) => call
                 .terms()
-                .is_some_and(|(one, other)| one.is_slow() || other.is_slow()),
+                .is_some_and(|(one, other)| one.is_interpreted() || other.is_interpreted()),
             Self::Choice(branches, otherwise) => {
                 let mut plans = branches
                     .iter()
                     .flat_map(|(condition, result)| [condition, result]);
-                otherwise.is_slow() || plans.any(Self::is_slow)
+                otherwise.is_interpreted() || plans.any(Self::is_interpreted)
             }
             Self::Same { sides, .. } | Self::Logic { sides, .. } => {
-                sides.0.is_slow() || sides.1.is_slow()
+                sides.0.is_interpreted() || sides.1.is_interpreted()
             }
-            Self::Text(parts) => parts.iter().any(Self::is_slow),
+            Self::Text(parts) => parts.iter().any(Self::is_interpreted),
         }
     }
 
@@ -131,7 +134,7 @@ impl Plan {
             | Self::Logic { .. }
             | Self::Not
             | Self::Text(_)
-            | Self::Pieces(_)
+            | Self::Split(_)
             | Self::Jq(_) => Vec::new(),
         }
     }
@@ -147,16 +150,16 @@ impl Plan {
         let origins = self.places_from(&[Vec::new()], &mut places);
         let (member, inside) = (format!("/{member}"), format!("/{member}/"));
         let is_in = |place: &String| *place == member || place.starts_with(&inside);
-        !self.is_slow() && !origins.contains(&Vec::new()) && places.iter().all(is_in)
+        !self.is_interpreted() && !origins.contains(&Vec::new()) && places.iter().all(is_in)
     }
 
     /// Notes the places, and says where its own result can come from.
-    fn places_from(&self, from: &[Vec<Step>], places: &mut Vec<String>) -> Vec<Vec<Step>> {
+    fn places_from(&self, from: &[Vec<PathStep>], places: &mut Vec<String>) -> Vec<Vec<PathStep>> {
         match self {
             Self::Input => from.to_vec(),
             Self::Path(inner, steps) => {
                 let from = inner.places_from(from, places);
-                let on = |way: Vec<Step>| [way, steps.clone()].concat();
+                let on = |way: Vec<PathStep>| [way, steps.clone()].concat();
                 let ways: Vec<_> = from.into_iter().map(on).collect();
                 places.extend(ways.iter().map(|way| pointer(way.iter())));
                 ways
@@ -201,7 +204,7 @@ impl Plan {
                 }
                 Vec::new()
             }
-            Self::Literal(_) | Self::Not | Self::Pieces(_) | Self::Jq(_) => Vec::new(),
+            Self::Literal(_) | Self::Not | Self::Split(_) | Self::Jq(_) => Vec::new(),
         }
     }
 
@@ -212,7 +215,7 @@ impl Plan {
             Self::Input
             | Self::Literal(_)
             | Self::Call(_)
-            | Self::Pieces(_)
+            | Self::Split(_)
             | Self::Same { .. }
             | Self::Logic { .. }
             | Self::Not
@@ -239,8 +242,8 @@ impl Plan {
 fn choice<'a>(
     branches: &'a [(Plan, Plan)],
     otherwise: &'a Plan,
-    input: &Reading<'a>,
-) -> Result<Reading<'a>, Refused> {
+    input: &LocatedValue<'a>,
+) -> Result<LocatedValue<'a>, EvalError> {
     for (condition, result) in branches {
         if is_true(condition.read(input)?.value()) {
             return result.read(input);
@@ -249,7 +252,7 @@ fn choice<'a>(
     otherwise.read(input)
 }
 
-fn text<'a>(parts: &'a [Plan], input: &Reading<'a>) -> Result<Reading<'a>, Refused> {
+fn text<'a>(parts: &'a [Plan], input: &LocatedValue<'a>) -> Result<LocatedValue<'a>, EvalError> {
     let mut text = Some(String::new());
     for plan in parts {
         let reading = plan.read(input)?;
@@ -263,39 +266,42 @@ fn text<'a>(parts: &'a [Plan], input: &Reading<'a>) -> Result<Reading<'a>, Refus
             (Err(refusal), _) => return Err(reading.refused("text", refusal)),
         }
     }
-    let found = text.map_or(Found::Absent, |text| {
-        Found::There(Cow::Owned(Value::String(text)))
+    let found = text.map_or(Presence::Absent, |text| {
+        Presence::Present(Cow::Owned(Value::String(text)))
     });
     Ok(input.with(found))
 }
 
 fn otherwise<'a>(
-    first: Reading<'a>,
-    other: impl FnOnce() -> Result<Reading<'a>, Refused>,
-) -> Result<Reading<'a>, Refused> {
+    first: LocatedValue<'a>,
+    other: impl FnOnce() -> Result<LocatedValue<'a>, EvalError>,
+) -> Result<LocatedValue<'a>, EvalError> {
     if is_true(first.value()) {
         return Ok(first);
     }
     let was_null = first.value().is_some_and(Value::is_null);
     let other = other()?;
     match &other.found {
-        Found::Absent if was_null => Ok(first),
-        Found::Absent | Found::There(_) => Ok(other),
+        Presence::Absent if was_null => Ok(first),
+        Presence::Absent | Presence::Present(_) => Ok(other),
     }
 }
 
-fn object<'a>(members: &'a [(String, Plan)], input: &Reading<'a>) -> Result<Reading<'a>, Refused> {
+fn object<'a>(
+    members: &'a [(String, Plan)],
+    input: &LocatedValue<'a>,
+) -> Result<LocatedValue<'a>, EvalError> {
     let mut object = Map::new();
     for (key, plan) in members {
         match plan.read(input)?.found {
-            Found::Absent => {}
-            Found::There(value) => {
+            Presence::Absent => {}
+            Presence::Present(value) => {
                 object.insert(key.clone(), value.into_owned());
             }
         }
     }
     if object.is_empty() && !members.is_empty() {
-        return Ok(input.with(Found::Absent));
+        return Ok(input.with(Presence::Absent));
     }
     Ok(input.made(Value::Object(object)))
 }

@@ -15,16 +15,20 @@ const NESTING: [&str; 11] = [
 ];
 
 /// Parses an expression, or says all that is wrong with its syntax.
-pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<Flaw>> {
+pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
     if let Some(reason) = excess(code) {
-        return Err(vec![Flaw::at(code, code, reason)]);
+        return Err(vec![ExpressionError::at(code, code, reason)]);
     }
-    let tokens = Lexer::new(code).lex().map_err(|errors| -> Vec<Flaw> {
-        errors
-            .into_iter()
-            .map(|(expected, found)| Flaw::at(code, found, unreadable(expected.as_str(), found)))
-            .collect::<Vec<_>>()
-    });
+    let tokens = Lexer::new(code)
+        .lex()
+        .map_err(|errors| -> Vec<ExpressionError> {
+            errors
+                .into_iter()
+                .map(|(expected, found)| {
+                    ExpressionError::at(code, found, unreadable(expected.as_str(), found))
+                })
+                .collect::<Vec<_>>()
+        });
     let tokens = tokens.map_err(|mut flaws| {
         // One wrong sign breaks several rules of the language at its place; the first one says it.
         flaws.dedup_by_key(|flaw| flaw.position);
@@ -41,7 +45,7 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<Flaw>> {
                         None => (code.get(code.len()..).unwrap_or(code), "the end".to_owned()),
                     };
                     let reason = format!("expected {} and found {found}", expected.as_str());
-                    Flaw::at(code, part, reason)
+                    ExpressionError::at(code, part, reason)
                 })
                 .collect()
         })
@@ -92,12 +96,12 @@ impl Position {
 
 /// Why an expression is not taken, and where in it.
 #[derive(Debug)]
-pub(super) struct Flaw {
+pub(super) struct ExpressionError {
     pub(super) position: Position,
     pub(super) reason: String,
 }
 
-impl Flaw {
+impl ExpressionError {
     /// A flaw of `part`, a slice of `code`.
     pub(super) fn at(code: &str, part: &str, reason: String) -> Self {
         Self {

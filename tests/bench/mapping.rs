@@ -10,7 +10,7 @@ use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use imprint_bridge::config::{Config, Purpose, sources};
-use imprint_bridge::mapping::{Mapping, Rules};
+use imprint_bridge::mapping::{Mapping, MappingRules};
 use serde_json::{Value, json};
 
 fn event() -> Value {
@@ -37,7 +37,7 @@ fn shipped() -> sources::Kind {
 
 fn whole_customer(criterion: &mut Criterion) {
     let (kind, event) = (shipped(), event());
-    let fields = kind.mapping.targets().count();
+    let fields = kind.mapping.fields().count();
     criterion.bench_function(&format!("map a customer of {fields} fields"), |bencher| {
         bencher.iter(|| black_box(kind.mapping.map(black_box(&event))));
     });
@@ -66,11 +66,11 @@ fn expressions(criterion: &mut Criterion) {
         "if .data.customer.loyalty.tier == \"Gold\" then \"yes\" else \"no\" end",
         ".data.customer.name | [.first, .last] | map(select(. != null)) | join(\" \")",
     ] {
-        let rules = Rules {
+        let rules = MappingRules {
             partner_id: Some("\"C1\"".to_owned()),
             update: BTreeMap::from([("metadata.k".to_owned(), expression.to_owned())]),
             tables: BTreeMap::from([("tiers".to_owned(), BTreeMap::from(rows.clone()))]),
-            ..Rules::default()
+            ..MappingRules::default()
         };
         let mapping = Mapping::compile(&rules).unwrap();
         let event = event();
@@ -79,9 +79,9 @@ fn expressions(criterion: &mut Criterion) {
             bencher.iter(|| black_box(mapping.map(black_box(&event))));
         });
     }
-    let nothing = Rules {
+    let nothing = MappingRules {
         partner_id: Some("\"C1\"".to_owned()),
-        ..Rules::default()
+        ..MappingRules::default()
     };
     let mapping = Mapping::compile(&nothing).unwrap();
     criterion.bench_function("no field at all", |bencher| {

@@ -304,9 +304,9 @@ mod tests {
     use crate::event::SourceName;
     use crate::event::cloudevents::{self, Message, Mode};
     use crate::imprint::clearing::Clearing;
-    use crate::mapping::Mapped;
+    use crate::mapping::MappedChange;
 
-    fn map(source: &Source, letter: &Letter) -> Option<Mapped> {
+    fn map(source: &Source, letter: &Letter) -> Option<MappedChange> {
         let message = Message {
             mode: Mode::Structured,
             headers: &[],
@@ -323,7 +323,7 @@ mod tests {
     }
 
     /// The sandbox's customer after one update.
-    fn told(mapped: &Mapped) -> Value {
+    fn told(mapped: &MappedChange) -> Value {
         let mut body = mapped.update.body(Clearing::default()).to_object();
         let history = body.remove("customer_history").unwrap();
         let mut address = serde_json::Map::new();

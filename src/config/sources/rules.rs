@@ -10,7 +10,8 @@ use super::super::reader::{Raw, Reader};
 use super::Kind;
 use crate::event::Attribute;
 use crate::mapping::{
-    Domain, Frame, FrameRules, ImageRules, Mapping, RuleFault, Rules, VersionRule,
+    ImageRules, JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules, RuleError, VersionDomain,
+    VersionRule,
 };
 use crate::schema::Schema;
 
@@ -45,7 +46,7 @@ pub(super) fn tables(reader: &mut Reader) -> BTreeMap<String, BTreeMap<String, S
 }
 
 /// How bodies are read; nothing where they are CloudEvents.
-pub(super) fn frame(reader: &mut Reader, tables: &Tables) -> Option<Frame> {
+pub(super) fn frame(reader: &mut Reader, tables: &Tables) -> Option<JsonEnvelope> {
     let words = [("cloudevents", Format::CloudEvents), ("json", Format::Json)];
     let format = reader.take_optional(&["body", "format"], |raw| raw.word(&words));
     let mut rule = |name: &str| reader.take_optional(&["body", name], Raw::text);
@@ -65,13 +66,13 @@ pub(super) fn frame(reader: &mut Reader, tables: &Tables) -> Option<Frame> {
             reader.fault(&["body", name], "is required where bodies are plain JSON");
         }
     }
-    let rules = FrameRules {
+    let rules = JsonEnvelopeRules {
         split,
         id: id?,
         event_type: event_type?,
         time,
     };
-    Frame::compile(&rules, tables)
+    JsonEnvelope::compile(&rules, tables)
         .map_err(|faults| note(reader, &["body"], faults))
         .ok()
 }
@@ -97,7 +98,7 @@ pub(super) fn kind(
         let place = [&["events", event_type], place].concat();
         reader.take_optional(&place, Raw::text)
     };
-    let rules = Rules {
+    let rules = MappingRules {
         when: rule(&["when"]),
         imprint_id: rule(&["customer", "imprint_id"]),
         partner_id: rule(&["customer", "partner_id"]),
@@ -117,7 +118,7 @@ pub(super) fn kind(
     })
 }
 
-fn note(reader: &mut Reader, place: &[&str], faults: Vec<RuleFault>) {
+fn note(reader: &mut Reader, place: &[&str], faults: Vec<RuleError>) {
     for fault in faults {
         reader.fault(place, fault.to_string());
     }
@@ -126,7 +127,10 @@ fn note(reader: &mut Reader, place: &[&str], faults: Vec<RuleFault>) {
 fn version(reader: &mut Reader, event_type: &str) -> Option<VersionRule> {
     let at = |key: &'static str| ["events", event_type, key];
     let domain = reader.take_optional(&at("version_domain"), |raw| {
-        raw.word(&[("sequence", Domain::Sequence), ("time", Domain::Time)])
+        raw.word(&[
+            ("sequence", VersionDomain::Sequence),
+            ("time", VersionDomain::Time),
+        ])
     });
     let version = reader.take_optional(&at("version"), Raw::text);
     match (version, domain) {

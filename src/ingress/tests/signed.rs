@@ -34,14 +34,14 @@ fn keys(signed: &str) -> Keys {
 
 /// A door with two sources: `own`, which signs this text, and `signed`, of which one type has its version in an attribute.
 fn door(signed: &str) -> Door {
-    let rules = Rules {
+    let rules = MappingRules {
         imprint_id: Some(".data.customer.imprint_customer_id".to_owned()),
         version: Some(VersionRule {
             expression: ".time".to_owned(),
-            domain: Domain::Time,
+            domain: VersionDomain::Time,
         }),
         update: [("email".to_owned(), ".data.customer.email".to_owned())].into(),
-        ..Rules::default()
+        ..MappingRules::default()
     };
     let attributed = EventKind {
         schema: Schema::compile("customer", &schema()).unwrap(),

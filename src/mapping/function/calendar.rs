@@ -4,41 +4,41 @@ use jiff::civil::Date;
 use jiff::{Timestamp, Unit};
 use serde_json::Value;
 
-use super::{Answer, Refusal};
+use super::{Answer, ValueError};
 
 /// The date, as `YYYY-MM-DD`, of a date or of an RFC 3339 moment as its sender wrote it.
 pub(super) fn date(text: &str) -> Answer {
     day(text)
         .map(|day| Value::from(day.to_string()))
-        .ok_or_else(|| Refusal::new(NOT_A_DATE))
+        .ok_or_else(|| ValueError::new(NOT_A_DATE))
 }
 
 /// The whole months from a date to a moment, which gives an account's tenure as of the event and not as of today: an
 /// event that is mapped again says the same again.
 pub(super) fn months_since(date: &Value, at: &Value) -> Answer {
     let day_of = |value: &Value| value.as_str().and_then(day);
-    let from = day_of(date).ok_or_else(|| Refusal::new(NOT_A_DATE))?;
-    let to = day_of(at).ok_or_else(|| Refusal::of_second(NOT_A_DATE))?;
+    let from = day_of(date).ok_or_else(|| ValueError::new(NOT_A_DATE))?;
+    let to = day_of(at).ok_or_else(|| ValueError::of_second(NOT_A_DATE))?;
     if from > to {
-        return Err(Refusal::new(
+        return Err(ValueError::new(
             "The date is after the moment to which months are counted.",
         ));
     }
     from.until((Unit::Month, to))
         .map(|span| Value::from(span.get_months()))
         .ok()
-        .ok_or_else(|| Refusal::new("The date is too far from the moment."))
+        .ok_or_else(|| ValueError::new("The date is too far from the moment."))
 }
 
 /// What a number that stands for a moment counts since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::mapping) enum Since {
+pub(in crate::mapping) enum EpochUnit {
     Seconds,
     Milliseconds,
     Microseconds,
 }
 
-impl Since {
+impl EpochUnit {
     /// The unit of that name.
     pub(in crate::mapping) fn parse(name: &str) -> Option<Self> {
         match name {
@@ -52,7 +52,7 @@ impl Since {
     /// The moment that a number stands for, as RFC 3339 in UTC; one that is written so already stays as it is.
     pub(super) fn moment(self, value: &Value) -> Answer {
         let refused =
-            || Refusal::new("The value is neither a whole number nor an RFC 3339 moment.");
+            || ValueError::new("The value is neither a whole number nor an RFC 3339 moment.");
         if let Some(text) = value.as_str()
             && moment(text).is_some()
         {
@@ -69,7 +69,7 @@ impl Since {
         moment
             .map(|moment| Value::from(moment.to_string()))
             .ok()
-            .ok_or_else(|| Refusal::new("The number stands for no moment of the calendar."))
+            .ok_or_else(|| ValueError::new("The number stands for no moment of the calendar."))
     }
 }
 

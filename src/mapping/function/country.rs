@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::{Answer, Refusal};
+use super::{Answer, ValueError};
 
 /// The ISO 3166-1 alpha-3 code of a country, from its alpha-2 code, its alpha-3 code or its English name, in any case.
 pub(super) fn alpha3(text: &str) -> Answer {
@@ -13,7 +13,7 @@ pub(super) fn alpha3(text: &str) -> Answer {
         .get(text.trim().to_lowercase().as_str())
         .map(|code| Value::from(*code))
         .ok_or_else(|| {
-            Refusal::new(
+            ValueError::new(
                 "The text is neither an ISO 3166-1 code nor the English name of a country.",
             )
         })

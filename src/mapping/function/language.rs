@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Answer, Refusal};
+use super::{Answer, ValueError};
 
 /// The longest language tag that BCP 47 asks anyone to take.
 const TAG_CHARS_MAX: usize = 35;
@@ -19,7 +19,7 @@ pub(super) fn language(tag: &str) -> Answer {
             (1..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric())
         });
     if !is_tag {
-        return Err(Refusal::new("The text is not a BCP 47 language tag."));
+        return Err(ValueError::new("The text is not a BCP 47 language tag."));
     }
     let code = RENAMED
         .iter()
@@ -28,7 +28,7 @@ pub(super) fn language(tag: &str) -> Answer {
     if code.len() == 2 && CODES.split_ascii_whitespace().any(|known| known == code) {
         return Ok(Value::from(code));
     }
-    Err(Refusal::new(
+    Err(ValueError::new(
         "The language has no two-letter code in ISO 639-1.",
     ))
 }

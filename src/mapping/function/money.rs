@@ -4,7 +4,7 @@ use iso_currency::Currency;
 use rust_decimal::Decimal;
 use serde_json::{Number, Value};
 
-use super::{Answer, Refusal};
+use super::{Answer, ValueError};
 
 /// As many significant digits survive the way through a JSON number, which most writers and readers take for a
 /// 64-bit float.
@@ -19,32 +19,32 @@ pub(super) fn minor_units(amount: &Value, currency: &Value) -> Answer {
         .and_then(Currency::from_code)
         .and_then(|currency| currency.exponent())
         .ok_or_else(|| {
-            Refusal::of_second("The currency is not an ISO 4217 code that has minor units.")
+            ValueError::of_second("The currency is not an ISO 4217 code that has minor units.")
         })?;
     let amount = decimal(amount)?.normalize();
     let missing = u32::from(exponent)
         .checked_sub(amount.scale())
-        .ok_or_else(|| Refusal::new("The amount has more decimals than its currency."))?;
+        .ok_or_else(|| ValueError::new("The amount has more decimals than its currency."))?;
     10_i128
         .checked_pow(missing)
         .and_then(|factor| amount.mantissa().checked_mul(factor))
         .and_then(|units| i64::try_from(units).ok())
         .map(Value::from)
-        .ok_or_else(|| Refusal::new("The amount is greater than Imprint's integers."))
+        .ok_or_else(|| ValueError::new("The amount is greater than Imprint's integers."))
 }
 
-fn decimal(amount: &Value) -> Result<Decimal, Refusal> {
+fn decimal(amount: &Value) -> Result<Decimal, ValueError> {
     match amount {
         Value::String(text) => plain(text),
         Value::Number(number) => exact(number),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
-            Err(Refusal::new("The amount is neither a text nor a number."))
-        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(ValueError::new(
+            "The amount is neither a text nor a number.",
+        )),
     }
 }
 
 /// Digits, with a sign and decimals at most: `1,234` is one amount here and another there.
-fn plain(text: &str) -> Result<Decimal, Refusal> {
+fn plain(text: &str) -> Result<Decimal, ValueError> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
     let are_digits =
@@ -53,12 +53,12 @@ fn plain(text: &str) -> Result<Decimal, Refusal> {
         .then(|| Decimal::from_str_exact(text).ok())
         .flatten();
     decimal.ok_or_else(|| {
-        Refusal::new("The amount is not written as digits with at most a sign and decimals.")
+        ValueError::new("The amount is not written as digits with at most a sign and decimals.")
     })
 }
 
 /// A whole number as it is; one with a fraction by its shortest decimal text, as long as a float still holds it.
-fn exact(number: &Number) -> Result<Decimal, Refusal> {
+fn exact(number: &Number) -> Result<Decimal, ValueError> {
     if let Some(whole) = number.as_i128() {
         return Decimal::try_from_i128_with_scale(whole, 0)
             .ok()
@@ -74,6 +74,8 @@ fn exact(number: &Number) -> Result<Decimal, Refusal> {
     is_held.then_some(decimal).ok_or_else(inexact)
 }
 
-fn inexact() -> Refusal {
-    Refusal::new("The amount has more digits than a JSON number holds; it should be sent as text.")
+fn inexact() -> ValueError {
+    ValueError::new(
+        "The amount has more digits than a JSON number holds; it should be sent as text.",
+    )
 }

@@ -3,7 +3,7 @@
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
 use serde_json::Value;
 
-use super::{Answer, Refusal};
+use super::{Answer, ValueError};
 
 /// The longest text that is looked at; the longest number is 15 digits, and people put all sorts of things between.
 const TEXT_CHARS_MAX: usize = 40;
@@ -28,12 +28,12 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Answer {
             c.is_ascii_digit() || " -.()/\u{a0}".contains(c) || (at == 0 && c == '+')
         });
     if !is_plain {
-        return Err(Refusal::new(
+        return Err(ValueError::new(
             "The text has more in it than one phone number's digits, spaces and punctuation.",
         ));
     }
     if region.is_none() && !text.starts_with('+') {
-        return Err(Refusal::new(
+        return Err(ValueError::new(
             "A phone number without + could be of any country; e164(\"US\") would say which.",
         ));
     }
@@ -41,5 +41,5 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Answer {
         .ok()
         .filter(PhoneNumber::is_valid)
         .map(|number| Value::from(number.format_as(PhoneNumberFormat::E164).into_owned()))
-        .ok_or_else(|| Refusal::new("The text is not a valid phone number."))
+        .ok_or_else(|| ValueError::new("The text is not a valid phone number."))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Answer, Refusal};
+use super::{Answer, ValueError};
 
 /// Code and name: the fifty states, the district, the territories, and the military "states".
 static STATES: [(&str, &str); 59] = [
@@ -74,20 +74,23 @@ pub(super) fn us_state(text: &str) -> Answer {
         .iter()
         .find(|(code, name)| *code == wanted || *name == wanted)
         .map(|(code, _)| Value::from(*code))
-        .ok_or_else(|| Refusal::new("The text names no state of the USA, nor abbreviates one."))
+        .ok_or_else(|| ValueError::new("The text names no state of the USA, nor abbreviates one."))
 }
 
 /// A ZIP code of five digits, or of nine as `94105-1234`. A number is refused: it has lost its zeros in front, if it had
 /// any.
 pub(super) fn us_zip(value: &Value) -> Answer {
     const REFUSED: &str = "The value is not a text of five or of nine digits.";
-    let text = value.as_str().ok_or_else(|| Refusal::new(REFUSED))?.trim();
+    let text = value
+        .as_str()
+        .ok_or_else(|| ValueError::new(REFUSED))?
+        .trim();
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     let (zip, more) = match (text.split_once('-'), digits, text.len()) {
         (Some((zip, more)), 9, 10) if zip.len() == 5 => (zip, more),
         (None, 5, 5) => (text, ""),
         (None, 9, 9) => text.split_at(5),
-        (_, _, _) => return Err(Refusal::new(REFUSED)),
+        (_, _, _) => return Err(ValueError::new(REFUSED)),
     };
     Ok(Value::from(if more.is_empty() {
         zip.to_owned()

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Answer, Refusal, Table};
+use super::{Answer, LookupTable, ValueError};
 
 /// Without white space at either end.
 pub(super) fn trim(text: &str) -> Answer {
@@ -21,21 +21,21 @@ pub(super) fn lower(text: &str) -> Answer {
 
 /// What a table says of a text, or of a whole number written as one. A key that is not in the table is refused: a tier
 /// that nobody has heard of yet is news for the operator, not for the customer.
-pub(super) fn lookup(value: &Value, table: &Table) -> Answer {
+pub(super) fn lookup(value: &Value, table: &LookupTable) -> Answer {
     let entry = match value {
         Value::String(text) => table.get(text),
         Value::Number(number) if number.is_i64() || number.is_u64() => {
             table.get(&number.to_string())
         }
         Value::Number(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
-            return Err(Refusal::new(
+            return Err(ValueError::new(
                 "The value is neither a text nor a whole number.",
             ));
         }
     };
     entry
         .map(|text| Value::from(text.as_str()))
-        .ok_or_else(|| Refusal::new("The table has no entry for the value."))
+        .ok_or_else(|| ValueError::new("The table has no entry for the value."))
 }
 
 /// In title case, where it is written in one case only: `McDonald` is right already, and `MCDONALD` could be `Mcdonald`,
@@ -68,26 +68,26 @@ pub(super) fn title(text: &str) -> Answer {
 pub(super) fn digits(text: &str) -> Answer {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     if digits.is_empty() {
-        return Err(Refusal::new("The text has no digit in it."));
+        return Err(ValueError::new("The text has no digit in it."));
     }
     Ok(Value::from(digits))
 }
 
 /// One line of a text of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::mapping) struct Line {
+pub(in crate::mapping) struct LineSelector {
     /// Which, from 1.
     pub(in crate::mapping) number: usize,
     /// How many there may be: what stands in a further one would be lost.
     pub(in crate::mapping) of: usize,
 }
 
-impl Line {
+impl LineSelector {
     /// That line, null where the text has fewer: it is stated whole, so the line is known to be empty.
     pub(super) fn take(self, text: &str) -> Answer {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         if lines.clone().count() > self.of {
-            return Err(Refusal::new(format!(
+            return Err(ValueError::new(format!(
                 "The text has more lines than {}.",
                 self.of
             )));
@@ -106,9 +106,9 @@ pub(super) fn text(value: &Value) -> Answer {
         Value::String(text) => Ok(Value::from(text.as_str())),
         Value::Bool(_) => Ok(Value::from(value.to_string())),
         Value::Number(number) if !number.is_f64() => Ok(Value::from(number.to_string())),
-        Value::Number(_) | Value::Null | Value::Array(_) | Value::Object(_) => Err(Refusal::new(
-            "The value is neither a text, a whole number, true nor false.",
-        )),
+        Value::Number(_) | Value::Null | Value::Array(_) | Value::Object(_) => Err(
+            ValueError::new("The value is neither a text, a whole number, true nor false."),
+        ),
     }
 }
 
@@ -118,7 +118,7 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 /// A whole number, from one or from the text of one.
 pub(super) fn whole(value: &Value) -> Answer {
     let refused =
-        || Refusal::new("The value is not a whole number of 64 bits, nor the text of one.");
+        || ValueError::new("The value is not a whole number of 64 bits, nor the text of one.");
     let parsed = match value {
         Value::Number(number) if number.is_f64() => {
             let is_exact = number

@@ -4,7 +4,7 @@ use super::super::function::FUNCTIONS;
 
 /// What a function of jq's takes in its parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arguments {
+pub(super) enum ArgumentKind {
     Nothing,
     /// An expression.
     Filter,
@@ -15,33 +15,33 @@ pub(super) enum Arguments {
 }
 
 /// The functions of jq's that are let through, each with one way to call it.
-pub(super) static ALLOWED: [(&str, Arguments); 26] = [
-    ("add", Arguments::Nothing),
-    ("all", Arguments::Filter),
-    ("all", Arguments::Nothing),
-    ("any", Arguments::Filter),
-    ("any", Arguments::Nothing),
-    ("empty", Arguments::Nothing),
-    ("false", Arguments::Nothing),
-    ("first", Arguments::Nothing),
-    ("first", Arguments::Stream),
-    ("from_entries", Arguments::Nothing),
-    ("has", Arguments::Text),
-    ("join", Arguments::Text),
-    ("keys", Arguments::Nothing),
-    ("last", Arguments::Nothing),
-    ("length", Arguments::Nothing),
-    ("map", Arguments::Filter),
-    ("not", Arguments::Nothing),
-    ("null", Arguments::Nothing),
-    ("reverse", Arguments::Nothing),
-    ("select", Arguments::Filter),
-    ("sort_by", Arguments::Filter),
-    ("split", Arguments::Text),
-    ("to_entries", Arguments::Nothing),
-    ("true", Arguments::Nothing),
-    ("unique", Arguments::Nothing),
-    ("with_entries", Arguments::Filter),
+pub(super) static ALLOWED: [(&str, ArgumentKind); 26] = [
+    ("add", ArgumentKind::Nothing),
+    ("all", ArgumentKind::Filter),
+    ("all", ArgumentKind::Nothing),
+    ("any", ArgumentKind::Filter),
+    ("any", ArgumentKind::Nothing),
+    ("empty", ArgumentKind::Nothing),
+    ("false", ArgumentKind::Nothing),
+    ("first", ArgumentKind::Nothing),
+    ("first", ArgumentKind::Stream),
+    ("from_entries", ArgumentKind::Nothing),
+    ("has", ArgumentKind::Text),
+    ("join", ArgumentKind::Text),
+    ("keys", ArgumentKind::Nothing),
+    ("last", ArgumentKind::Nothing),
+    ("length", ArgumentKind::Nothing),
+    ("map", ArgumentKind::Filter),
+    ("not", ArgumentKind::Nothing),
+    ("null", ArgumentKind::Nothing),
+    ("reverse", ArgumentKind::Nothing),
+    ("select", ArgumentKind::Filter),
+    ("sort_by", ArgumentKind::Filter),
+    ("split", ArgumentKind::Text),
+    ("to_entries", ArgumentKind::Nothing),
+    ("true", ArgumentKind::Nothing),
+    ("unique", ArgumentKind::Nothing),
+    ("with_entries", ArgumentKind::Filter),
 ];
 
 /// What may stand in an expression, for whoever wrote something else.

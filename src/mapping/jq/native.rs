@@ -7,18 +7,18 @@ use jaq_core::native::{Fun, bome, v};
 use jaq_core::{Bind, Cv, Native, RunPtr, ValT as _, ValXs};
 use serde_json::Value;
 
-use super::super::function::{Call, Function};
-use super::super::truth::part;
-use super::Road;
+use super::super::comparison::part;
+use super::super::function::{Function, FunctionCall};
+use super::Interpreter;
 use super::value::{Error, Val, failed, refused};
 
 type Answer = Result<Val, Error>;
-type Row = (&'static str, Box<[Bind]>, RunPtr<Road>);
+type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
 
 /// All of them, with how many arguments each has. Only the fence writes the ones that begin with `__`.
-pub(super) fn functions() -> impl Iterator<Item = Fun<Road>> {
+pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
     let filters = |n: usize| -> Box<[Bind]> { (0..n).map(|_| Bind::Fun(())).collect() };
-    let table: [Row; 20] = [
+    let table: [NativeFunction; 20] = [
         ("null", v(0), |_| bome(Ok(Val::NULL))),
         ("true", v(0), |_| bome(Ok(Val::from(true)))),
         ("false", v(0), |_| bome(Ok(Val::from(false)))),
@@ -75,12 +75,12 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Road>> {
     ];
     table
         .into_iter()
-        .map(|(name, arguments, run)| (name, arguments, Native::<Road>::new(run)))
+        .map(|(name, arguments, run)| (name, arguments, Native::<Interpreter>::new(run)))
 }
 
 /// `a // b`: the results of `a` that are true, or else `b`. As on the compiled road a fault of `a` stays one, and null
 /// goes before absent.
-fn alternative(mut cv: Cv<'_, Road>) -> ValXs<'_, Val> {
+fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let (other, other_context) = cv.0.pop_fun();
     let (first, context) = cv.0.pop_fun();
     let mut kept = Vec::new();
@@ -126,7 +126,7 @@ fn joined(before: &Val, after: &Val) -> Answer {
 }
 
 /// The function that the fence has put at the place that the first argument names.
-fn called<'a>(cv: &mut Cv<'a, Road>) -> Result<&'a Call, Error> {
+fn called<'a>(cv: &mut Cv<'a, Interpreter>) -> Result<&'a FunctionCall, Error> {
     let place = cv.0.pop_var().as_index();
     let calls = cv.0.data().calls;
     place
@@ -134,13 +134,13 @@ fn called<'a>(cv: &mut Cv<'a, Road>) -> Result<&'a Call, Error> {
         .ok_or_else(|| failed("There is no such function."))
 }
 
-fn answer(call: &Call, input: &Val) -> Answer {
+fn answer(call: &FunctionCall, input: &Val) -> Answer {
     let reading = input.reading()?;
     let found = call.read(&reading).map_err(refused)?;
     Ok(Val::from_value(found.value()).placed_as(input))
 }
 
-fn on_terms(call: &Call, first: &Val, second: &Val) -> Answer {
+fn on_terms(call: &FunctionCall, first: &Val, second: &Val) -> Answer {
     let Function::Terms { apply, .. } = call.function else {
         return Err(failed("The function has no two terms."));
     };

@@ -1,11 +1,11 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::mapping::comparison::same;
+use crate::mapping::located::{EvalError, LocatedValue, ReadLog};
 use crate::mapping::plan::Plan;
-use crate::mapping::reading::{Reading, Refused, Seen};
 use crate::mapping::tests::CANARY;
-use crate::mapping::truth::same;
-use crate::mapping::{Tables, lower};
+use crate::mapping::{LookupTables, lower};
 
 /// What an expression comes to, in a form that can be compared.
 #[derive(Debug, PartialEq)]
@@ -15,18 +15,18 @@ enum Comes {
     Refused,
 }
 
-fn tables() -> Tables {
+fn tables() -> LookupTables {
     let rows = [("Gold", "GOLD"), ("a", "b")];
     let rows = rows.map(|(from, to)| (from.to_owned(), to.to_owned()));
-    Tables::from([("tiers".to_owned(), std::sync::Arc::new(rows.into()))])
+    LookupTables::from([("tiers".to_owned(), std::sync::Arc::new(rows.into()))])
 }
 
 fn plan(expression: &str) -> Plan {
     lower::lower(expression, &tables()).unwrap_or_else(|flaws| panic!("{expression}: {flaws:?}"))
 }
 
-fn read(plan: &Plan, event: &Value) -> Result<Option<Value>, Refused> {
-    plan.read(&Reading::whole(event))
+fn read(plan: &Plan, event: &Value) -> Result<Option<Value>, EvalError> {
+    plan.read(&LocatedValue::whole(event))
         .map(|reading| reading.value().cloned())
 }
 
@@ -265,9 +265,9 @@ fn the_places_that_were_looked_at_are_known() {
         ("[.a.b, .n] | first", vec!["/a/b", "/n"]),
         ("\"x\"", vec![]),
     ] {
-        let seen = Seen::default();
+        let seen = ReadLog::default();
         let plan = plan(expression);
-        plan.read(&Reading::watched(&event, &seen)).unwrap();
+        plan.read(&LocatedValue::watched(&event, &seen)).unwrap();
         assert_eq!(seen.into_places(), places, "{expression}");
     }
 }

@@ -10,15 +10,15 @@ use std::rc::Rc;
 
 use serde_json::{Map, Number, Value};
 
-use super::super::function::Refusal;
-use super::super::reading::{Reading, Refused, Step};
-use place::Place;
-use run::{exhaust, note, spend};
+use super::super::function::ValueError;
+use super::super::located::{EvalError, LocatedValue, PathStep};
+use budget::{exhaust, note, spend};
+use origin::Origin;
 
+pub(super) mod budget;
 mod operators;
 mod order;
-mod place;
-pub(super) mod run;
+mod origin;
 
 /// The name of the rule that an expression breaks that cannot be run on an event.
 pub(super) const RULE: &str = "jq";
@@ -35,12 +35,12 @@ type Answer<T> = Result<T, Error>;
 /// A value, and the place it came from if it is one of the event's.
 #[derive(Clone)]
 pub(super) struct Val {
-    what: What,
-    place: Option<Rc<Place>>,
+    content: Content,
+    place: Option<Rc<Origin>>,
 }
 
 #[derive(Clone)]
-enum What {
+enum Content {
     Absent,
     Null,
     Bool(bool),
@@ -49,12 +49,12 @@ enum What {
     Array(Rc<Vec<Val>>, usize),
     Object(Rc<BTreeMap<Rc<str>, Val>>, usize),
     /// What an error carries.
-    Refused(Rc<Refused>),
+    Refused(Rc<EvalError>),
 }
 
 /// An error that says why an expression cannot be run on the event.
 pub(super) fn failed(detail: &str) -> Error {
-    refused(Refused {
+    refused(EvalError {
         rule: RULE,
         pointer: String::new(),
         detail: detail.to_owned(),
@@ -62,21 +62,21 @@ pub(super) fn failed(detail: &str) -> Error {
 }
 
 /// An error that carries a refusal.
-pub(super) fn refused(refused: Refused) -> Error {
-    Error::new(Val::made(What::Refused(Rc::new(refused))))
+pub(super) fn refused(refused: EvalError) -> Error {
+    Error::new(Val::made(Content::Refused(Rc::new(refused))))
 }
 
 /// The refusal that an error carries; jaq's own errors would have values in them, so nothing of them is said.
-pub(super) fn into_refused(error: Error) -> Refused {
-    match error.into_val().what {
-        What::Refused(refused) => refused.as_ref().clone(),
-        What::Absent
-        | What::Null
-        | What::Bool(_)
-        | What::Number(_)
-        | What::Text(_)
-        | What::Array(..)
-        | What::Object(..) => Refused {
+pub(super) fn into_refused(error: Error) -> EvalError {
+    match error.into_val().content {
+        Content::Refused(refused) => refused.as_ref().clone(),
+        Content::Absent
+        | Content::Null
+        | Content::Bool(_)
+        | Content::Number(_)
+        | Content::Text(_)
+        | Content::Array(..)
+        | Content::Object(..) => EvalError {
             rule: RULE,
             pointer: String::new(),
             detail: "The expression cannot be run on this event.".to_owned(),
@@ -85,36 +85,39 @@ pub(super) fn into_refused(error: Error) -> Refused {
 }
 
 impl Val {
-    pub(super) const ABSENT: Self = Self::made(What::Absent);
-    pub(super) const NULL: Self = Self::made(What::Null);
+    pub(super) const ABSENT: Self = Self::made(Content::Absent);
+    pub(super) const NULL: Self = Self::made(Content::Null);
 
-    const fn made(what: What) -> Self {
-        Self { what, place: None }
+    const fn made(content: Content) -> Self {
+        Self {
+            content,
+            place: None,
+        }
     }
 
     /// What an expression begins with.
-    pub(super) fn of(input: &Reading<'_>) -> Self {
-        let place = input.origin().fold(Rc::new(Place::Event), |outer, step| {
+    pub(super) fn of(input: &LocatedValue<'_>) -> Self {
+        let place = input.origin().fold(Rc::new(Origin::Event), |outer, step| {
             let step = step.clone();
-            Rc::new(Place::Inside { outer, step })
+            Rc::new(Origin::Inside { outer, step })
         });
         Self {
-            what: input.value().map_or(What::Absent, What::of),
+            content: input.value().map_or(Content::Absent, Content::of),
             place: Some(place),
         }
     }
 
     /// The value and its place, for whoever works on readings.
-    pub(super) fn reading<'a>(&self) -> Answer<Reading<'a>> {
+    pub(super) fn reading<'a>(&self) -> Answer<LocatedValue<'a>> {
         let origin = self.place.as_ref().map(|place| place.way());
-        Ok(Reading::from_place(
+        Ok(LocatedValue::from_place(
             self.value()?,
             origin.unwrap_or_default(),
         ))
     }
 
     /// As [`Self::reading`], with everything else as `input` has it; a new value comes from the place of the input.
-    pub(super) fn moved<'a>(&self, input: &Reading<'a>) -> Answer<Reading<'a>> {
+    pub(super) fn moved<'a>(&self, input: &LocatedValue<'a>) -> Answer<LocatedValue<'a>> {
         let origin = match &self.place {
             Some(place) => place.way(),
             None => input.origin().cloned().collect(),
@@ -124,19 +127,19 @@ impl Val {
 
     /// The value, if it is not absent.
     pub(super) fn value(&self) -> Answer<Option<Value>> {
-        Ok(match &self.what {
-            What::Absent => None,
-            What::Null => Some(Value::Null),
-            What::Bool(is_true) => Some(Value::Bool(*is_true)),
-            What::Number(number) => Some(Value::Number(number.clone())),
-            What::Text(text) => Some(Value::String(text.as_ref().to_owned())),
-            What::Array(items, _) => {
+        Ok(match &self.content {
+            Content::Absent => None,
+            Content::Null => Some(Value::Null),
+            Content::Bool(is_true) => Some(Value::Bool(*is_true)),
+            Content::Number(number) => Some(Value::Number(number.clone())),
+            Content::Text(text) => Some(Value::String(text.as_ref().to_owned())),
+            Content::Array(items, _) => {
                 spend(items.len())?;
                 // An absent item has no place to leave out: an array says how many there are.
                 let item = |item: &Self| Ok(item.value()?.unwrap_or(Value::Null));
                 Some(Value::Array(items.iter().map(item).collect::<Answer<_>>()?))
             }
-            What::Object(members, _) => {
+            Content::Object(members, _) => {
                 spend(members.len())?;
                 let mut object = Map::new();
                 for (key, member) in members.iter() {
@@ -147,30 +150,30 @@ impl Val {
                 }
                 Some(Value::Object(object))
             }
-            What::Refused(refused) => {
-                return Err(Error::new(Self::made(What::Refused(Rc::clone(refused)))));
+            Content::Refused(refused) => {
+                return Err(Error::new(Self::made(Content::Refused(Rc::clone(refused)))));
             }
         })
     }
 
     pub(super) fn from_value(value: Option<&Value>) -> Self {
-        Self::made(value.map_or(What::Absent, What::of))
+        Self::made(value.map_or(Content::Absent, Content::of))
     }
 
     /// The value as one that comes from the place of another one.
     pub(super) fn placed_as(self, other: &Self) -> Self {
         Self {
-            what: self.what,
+            content: self.content,
             place: other.place.clone(),
         }
     }
 
     pub(super) const fn is_absent(&self) -> bool {
-        matches!(self.what, What::Absent)
+        matches!(self.content, Content::Absent)
     }
 
     pub(super) const fn is_null(&self) -> bool {
-        matches!(self.what, What::Null)
+        matches!(self.content, Content::Null)
     }
 
     pub(super) const fn is_nothing(&self) -> bool {
@@ -178,53 +181,56 @@ impl Val {
     }
 
     pub(super) fn is_true(&self) -> bool {
-        !matches!(self.what, What::Absent | What::Null | What::Bool(false))
+        !matches!(
+            self.content,
+            Content::Absent | Content::Null | Content::Bool(false)
+        )
     }
 
     pub(super) fn as_text(&self) -> Option<&str> {
-        match &self.what {
-            What::Text(text) => Some(text),
-            What::Absent
-            | What::Null
-            | What::Bool(_)
-            | What::Number(_)
-            | What::Array(..)
-            | What::Object(..)
-            | What::Refused(_) => None,
+        match &self.content {
+            Content::Text(text) => Some(text),
+            Content::Absent
+            | Content::Null
+            | Content::Bool(_)
+            | Content::Number(_)
+            | Content::Array(..)
+            | Content::Object(..)
+            | Content::Refused(_) => None,
         }
     }
 
     pub(super) fn as_index(&self) -> Option<usize> {
-        match &self.what {
-            What::Number(number) => number
+        match &self.content {
+            Content::Number(number) => number
                 .as_u64()
                 .and_then(|number| usize::try_from(number).ok()),
-            What::Absent
-            | What::Null
-            | What::Bool(_)
-            | What::Text(_)
-            | What::Array(..)
-            | What::Object(..)
-            | What::Refused(_) => None,
+            Content::Absent
+            | Content::Null
+            | Content::Bool(_)
+            | Content::Text(_)
+            | Content::Array(..)
+            | Content::Object(..)
+            | Content::Refused(_) => None,
         }
     }
 
     /// The items of an array, each with its place; none of what is absent or null.
     pub(super) fn items(&self) -> Answer<Vec<Self>> {
-        let items: Vec<Self> = match &self.what {
-            What::Absent | What::Null => Vec::new(),
-            What::Array(items, _) => {
-                let steps = (0..).map(Step::Index);
-                let placed = |(item, step): (&Self, Step)| item.at(self, step);
+        let items: Vec<Self> = match &self.content {
+            Content::Absent | Content::Null => Vec::new(),
+            Content::Array(items, _) => {
+                let steps = (0..).map(PathStep::Index);
+                let placed = |(item, step): (&Self, PathStep)| item.at(self, step);
                 items.iter().zip(steps).map(placed).collect()
             }
-            What::Object(members, _) => {
+            Content::Object(members, _) => {
                 let placed = |(key, member): (&Rc<str>, &Self)| {
-                    member.at(self, Step::Key(key.as_ref().to_owned()))
+                    member.at(self, PathStep::Key(key.as_ref().to_owned()))
                 };
                 members.iter().map(placed).collect()
             }
-            What::Bool(_) | What::Number(_) | What::Text(_) | What::Refused(_) => {
+            Content::Bool(_) | Content::Number(_) | Content::Text(_) | Content::Refused(_) => {
                 return Err(self.refusal("Here is neither an array nor an object to go through."));
             }
         };
@@ -234,41 +240,41 @@ impl Val {
 
     /// The members of an object with their names.
     pub(super) fn members(&self) -> Answer<Vec<(Rc<str>, Self)>> {
-        match &self.what {
-            What::Absent | What::Null => Ok(Vec::new()),
-            What::Object(members, _) => Ok(members.keys().cloned().zip(self.items()?).collect()),
-            What::Bool(_)
-            | What::Number(_)
-            | What::Text(_)
-            | What::Array(..)
-            | What::Refused(_) => Err(self.refusal("Here is no object.")),
+        match &self.content {
+            Content::Absent | Content::Null => Ok(Vec::new()),
+            Content::Object(members, _) => Ok(members.keys().cloned().zip(self.items()?).collect()),
+            Content::Bool(_)
+            | Content::Number(_)
+            | Content::Text(_)
+            | Content::Array(..)
+            | Content::Refused(_) => Err(self.refusal("Here is no object.")),
         }
     }
 
     pub(super) fn len(&self) -> Answer<Option<usize>> {
-        match &self.what {
-            What::Absent => Ok(None),
-            What::Null => Ok(Some(0)),
-            What::Text(text) => Ok(Some(text.chars().count())),
-            What::Array(items, _) => Ok(Some(items.len())),
-            What::Object(members, _) => Ok(Some(members.len())),
-            What::Bool(_) | What::Number(_) | What::Refused(_) => {
+        match &self.content {
+            Content::Absent => Ok(None),
+            Content::Null => Ok(Some(0)),
+            Content::Text(text) => Ok(Some(text.chars().count())),
+            Content::Array(items, _) => Ok(Some(items.len())),
+            Content::Object(members, _) => Ok(Some(members.len())),
+            Content::Bool(_) | Content::Number(_) | Content::Refused(_) => {
                 Err(self.refusal("Here is nothing that has a length."))
             }
         }
     }
 
     /// The value as one that stands inside `parent`.
-    fn at(&self, parent: &Self, step: Step) -> Self {
+    fn at(&self, parent: &Self, step: PathStep) -> Self {
         let place = parent.place.as_ref().map(|outer| {
             let outer = Rc::clone(outer);
-            Rc::new(Place::Inside { outer, step })
+            Rc::new(Origin::Inside { outer, step })
         });
         if let Some(place) = &place {
             note(|| place.pointer());
         }
         Self {
-            what: self.what.clone(),
+            content: self.content.clone(),
             // What was put together anew keeps the places of its members.
             place: place.or_else(|| self.place.clone()),
         }
@@ -283,7 +289,7 @@ impl Val {
 
     /// An error about this value.
     pub(super) fn refusal(&self, detail: &str) -> Error {
-        refused(Refused {
+        refused(EvalError {
             rule: RULE,
             pointer: self.pointer(),
             detail: detail.to_owned(),
@@ -291,8 +297,8 @@ impl Val {
     }
 
     /// A refusal of this value by a rule of its own.
-    pub(super) fn refused_by(&self, rule: &'static str, refusal: Refusal) -> Error {
-        refused(Refused {
+    pub(super) fn refused_by(&self, rule: &'static str, refusal: ValueError) -> Error {
+        refused(EvalError {
             rule,
             pointer: self.pointer(),
             detail: refusal.detail,
@@ -305,7 +311,7 @@ impl Val {
         if text.len() > TEXT_BYTES_MAX {
             return Err(failed("The expression makes a longer text than it may."));
         }
-        Ok(Self::made(What::Text(Rc::from(text))))
+        Ok(Self::made(Content::Text(Rc::from(text))))
     }
 
     pub(super) fn object(members: impl IntoIterator<Item = (Rc<str>, Self)>) -> Self {
@@ -315,33 +321,33 @@ impl Val {
             .take(WEIGHT_MAX + 1)
             .collect();
         let weight = members.values().map(Self::weight).sum::<usize>() + 1;
-        bounded(What::Object(Rc::new(members), weight), weight)
+        bounded(Content::Object(Rc::new(members), weight), weight)
     }
 
     fn weight(&self) -> usize {
-        match &self.what {
-            What::Array(_, weight) | What::Object(_, weight) => *weight,
-            What::Absent
-            | What::Null
-            | What::Bool(_)
-            | What::Number(_)
-            | What::Text(_)
-            | What::Refused(_) => 1,
+        match &self.content {
+            Content::Array(_, weight) | Content::Object(_, weight) => *weight,
+            Content::Absent
+            | Content::Null
+            | Content::Bool(_)
+            | Content::Number(_)
+            | Content::Text(_)
+            | Content::Refused(_) => 1,
         }
     }
 }
 
 /// Something that was put together. If it is too large, all steps are spent and nothing is there: whoever makes values
 /// for jaq cannot fail.
-fn bounded(what: What, weight: usize) -> Val {
+fn bounded(content: Content, weight: usize) -> Val {
     if weight > WEIGHT_MAX {
         exhaust();
         return Val::ABSENT;
     }
-    Val::made(what)
+    Val::made(content)
 }
 
-impl What {
+impl Content {
     /// A value of the event. Its members count as one: they are there already.
     fn of(value: &Value) -> Self {
         match value {

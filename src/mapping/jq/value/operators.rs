@@ -11,15 +11,15 @@ use jaq_core::path::Opt;
 use jaq_core::{ValR, ValT, ValX};
 use serde_json::Number;
 
-use super::super::super::reading::Step;
-use super::run::spend;
-use super::{Error, Val, WEIGHT_MAX, What, bounded, failed};
+use super::super::super::located::PathStep;
+use super::budget::spend;
+use super::{Content, Error, Val, WEIGHT_MAX, bounded, failed};
 
 impl ValT for Val {
     fn from_num(text: &str) -> ValR<Self> {
         let number: Result<Number, _> = serde_json::from_str(text);
         number
-            .map(|number| Self::made(What::Number(number)))
+            .map(|number| Self::made(Content::Number(number)))
             .map_err(|_unreadable| failed("A number is not written as in JSON."))
     }
 
@@ -27,7 +27,7 @@ impl ValT for Val {
         let mut members = Vec::new();
         let mut all_absent = true;
         for (key, value) in pairs {
-            let What::Text(key) = key.what else {
+            let Content::Text(key) = key.content else {
                 return Err(failed("The name of a member is not a text."));
             };
             all_absent &= value.is_absent();
@@ -51,14 +51,14 @@ impl ValT for Val {
     }
 
     fn index(self, index: &Self) -> ValR<Self> {
-        match (&self.what, &index.what) {
-            (What::Absent | What::Null, _) => Ok(self),
-            (What::Object(members, _), What::Text(key)) => {
-                let step = Step::Key(key.as_ref().to_owned());
+        match (&self.content, &index.content) {
+            (Content::Absent | Content::Null, _) => Ok(self),
+            (Content::Object(members, _), Content::Text(key)) => {
+                let step = PathStep::Key(key.as_ref().to_owned());
                 let member = members.get(key.as_ref()).cloned().unwrap_or(Self::ABSENT);
                 Ok(member.at(&self, step))
             }
-            (What::Array(items, _), What::Number(number)) => {
+            (Content::Array(items, _), Content::Number(number)) => {
                 let from_the_end = |number: i64| {
                     let back = usize::try_from(number.unsigned_abs()).ok()?;
                     items.len().checked_sub(back)
@@ -70,10 +70,10 @@ impl ValT for Val {
                 };
                 let found = place.and_then(|place| Some((items.get(place)?, place)));
                 Ok(found.map_or(Self::ABSENT, |(item, place)| {
-                    item.at(&self, Step::Index(place))
+                    item.at(&self, PathStep::Index(place))
                 }))
             }
-            (_, What::Text(_)) => Err(self.refusal("The path goes on, and here is no object.")),
+            (_, Content::Text(_)) => Err(self.refusal("The path goes on, and here is no object.")),
             (_, _) => Err(self.refusal("The path goes on, and here is no array.")),
         }
     }
@@ -89,14 +89,14 @@ impl ValT for Val {
         };
         let (from, upto) = (bound(range.start, 0)?, bound(range.end, usize::MAX)?);
         let taken = upto.saturating_sub(from);
-        match &self.what {
-            What::Absent | What::Null => Ok(self),
-            What::Text(text) => {
+        match &self.content {
+            Content::Absent | Content::Null => Ok(self),
+            Content::Text(text) => {
                 let part: String = text.chars().skip(from).take(taken).collect();
                 Self::text(&part)
             }
-            What::Array(..) => Ok(self.items()?.into_iter().skip(from).take(taken).collect()),
-            What::Bool(_) | What::Number(_) | What::Object(..) | What::Refused(_) => {
+            Content::Array(..) => Ok(self.items()?.into_iter().skip(from).take(taken).collect()),
+            Content::Bool(_) | Content::Number(_) | Content::Object(..) | Content::Refused(_) => {
                 Err(self.refusal("Here is neither a text nor an array to take a part of."))
             }
         }
@@ -145,19 +145,19 @@ fn unchangeable() -> Error {
 
 impl From<bool> for Val {
     fn from(is_true: bool) -> Self {
-        Self::made(What::Bool(is_true))
+        Self::made(Content::Bool(is_true))
     }
 }
 
 impl From<isize> for Val {
     fn from(number: isize) -> Self {
-        Self::made(What::Number(Number::from(number)))
+        Self::made(Content::Number(Number::from(number)))
     }
 }
 
 impl From<String> for Val {
     fn from(text: String) -> Self {
-        Self::made(What::Text(Rc::from(text)))
+        Self::made(Content::Text(Rc::from(text)))
     }
 }
 
@@ -180,7 +180,7 @@ impl FromIterator<Self> for Val {
             }
             kept.push(item);
         }
-        bounded(What::Array(Rc::new(kept), weight), weight)
+        bounded(Content::Array(Rc::new(kept), weight), weight)
     }
 }
 
@@ -197,16 +197,16 @@ impl PartialOrd for Val {
 }
 
 /// The result of a calculation with two whole numbers.
-fn whole(left: &What, right: &What, calculate: fn(i64, i64) -> Option<i64>) -> ValR<Val> {
-    let number = |what: &What| match what {
-        What::Number(number) => number.as_i64(),
-        What::Absent
-        | What::Null
-        | What::Bool(_)
-        | What::Text(_)
-        | What::Array(..)
-        | What::Object(..)
-        | What::Refused(_) => None,
+fn whole(left: &Content, right: &Content, calculate: fn(i64, i64) -> Option<i64>) -> ValR<Val> {
+    let number = |content: &Content| match content {
+        Content::Number(number) => number.as_i64(),
+        Content::Absent
+        | Content::Null
+        | Content::Bool(_)
+        | Content::Text(_)
+        | Content::Array(..)
+        | Content::Object(..)
+        | Content::Refused(_) => None,
     };
     let (Some(left), Some(right)) = (number(left), number(right)) else {
         return Err(failed(
@@ -214,7 +214,7 @@ fn whole(left: &What, right: &What, calculate: fn(i64, i64) -> Option<i64>) -> V
         ));
     };
     calculate(left, right)
-        .map(|result| Val::made(What::Number(result.into())))
+        .map(|result| Val::made(Content::Number(result.into())))
         .ok_or_else(|| failed("The result of a calculation is no whole number of 64 bits."))
 }
 
@@ -222,17 +222,17 @@ impl Add for Val {
     type Output = ValR<Self>;
 
     fn add(self, other: Self) -> ValR<Self> {
-        match (&self.what, &other.what) {
-            (What::Absent, _) => Ok(other),
-            (_, What::Absent) => Ok(self),
-            (What::Null, _) => Ok(other),
-            (_, What::Null) => Ok(self),
-            (What::Text(left), What::Text(right)) => Self::text(&format!("{left}{right}")),
-            (What::Array(..), What::Array(..)) => {
+        match (&self.content, &other.content) {
+            (Content::Absent, _) => Ok(other),
+            (_, Content::Absent) => Ok(self),
+            (Content::Null, _) => Ok(other),
+            (_, Content::Null) => Ok(self),
+            (Content::Text(left), Content::Text(right)) => Self::text(&format!("{left}{right}")),
+            (Content::Array(..), Content::Array(..)) => {
                 let items = self.items()?.into_iter().chain(other.items()?);
                 Ok(items.collect())
             }
-            (What::Object(left, _), What::Object(right, _)) => {
+            (Content::Object(left, _), Content::Object(right, _)) => {
                 spend(left.len() + right.len())?;
                 let members = left.iter().chain(right.iter());
                 Ok(Self::object(
@@ -248,7 +248,7 @@ impl Sub for Val {
     type Output = ValR<Self>;
 
     fn sub(self, other: Self) -> ValR<Self> {
-        whole(&self.what, &other.what, i64::checked_sub)
+        whole(&self.content, &other.content, i64::checked_sub)
     }
 }
 
@@ -256,7 +256,7 @@ impl Mul for Val {
     type Output = ValR<Self>;
 
     fn mul(self, other: Self) -> ValR<Self> {
-        whole(&self.what, &other.what, i64::checked_mul)
+        whole(&self.content, &other.content, i64::checked_mul)
     }
 }
 
@@ -282,12 +282,12 @@ impl Neg for Val {
     type Output = ValR<Self>;
 
     fn neg(self) -> ValR<Self> {
-        if let What::Number(number) = &self.what
+        if let Content::Number(number) = &self.content
             && number.is_f64()
             && let Some(number) = number.as_f64().and_then(|number| Number::from_f64(-number))
         {
-            return Ok(Self::made(What::Number(number)));
+            return Ok(Self::made(Content::Number(number)));
         }
-        whole(&What::Number(0.into()), &self.what, i64::checked_sub)
+        whole(&Content::Number(0.into()), &self.content, i64::checked_sub)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 
-use super::super::super::truth::number_order;
-use super::run::spend;
-use super::{Val, What};
+use super::super::super::comparison::number_order;
+use super::budget::spend;
+use super::{Content, Val};
 
 impl Val {
     /// Where the value stands among all values, as jq has it; comparing costs steps, and what has none left is equal.
@@ -12,16 +12,16 @@ impl Val {
         if spend(1).is_err() {
             return Ordering::Equal;
         }
-        match (&self.what, &other.what) {
-            (What::Bool(left), What::Bool(right)) => left.cmp(right),
-            (What::Number(left), What::Number(right)) => number_order(left, right),
-            (What::Text(left), What::Text(right)) => left.cmp(right),
-            (What::Array(left, _), What::Array(right, _)) => {
+        match (&self.content, &other.content) {
+            (Content::Bool(left), Content::Bool(right)) => left.cmp(right),
+            (Content::Number(left), Content::Number(right)) => number_order(left, right),
+            (Content::Text(left), Content::Text(right)) => left.cmp(right),
+            (Content::Array(left, _), Content::Array(right, _)) => {
                 let differing = left.iter().zip(right.iter()).map(|(l, r)| l.order(r));
                 let first = differing.into_iter().find(|order| order.is_ne());
                 first.unwrap_or_else(|| left.len().cmp(&right.len()))
             }
-            (What::Object(left, _), What::Object(right, _)) => {
+            (Content::Object(left, _), Content::Object(right, _)) => {
                 let keys = left.keys().cmp(right.keys());
                 let values = || {
                     let mut each = left.values().zip(right.values()).map(|(l, r)| l.order(r));
@@ -34,7 +34,7 @@ impl Val {
     }
 }
 
-impl What {
+impl Content {
     const fn rank(&self) -> u8 {
         match self {
             Self::Absent | Self::Null => 0,

@@ -8,7 +8,7 @@ use super::{Answer, failed};
 
 /// What is known of the expression that runs.
 #[derive(Debug, Default)]
-struct Run {
+struct Budget {
     /// How many steps are left; none means that there was one too few.
     left: Option<u32>,
     /// The places that were looked at, where somebody wants to know.
@@ -16,12 +16,12 @@ struct Run {
 }
 
 thread_local! {
-    static RUN: RefCell<Run> = RefCell::default();
+    static BUDGET: RefCell<Budget> = RefCell::default();
 }
 
 /// Begins to count down from `steps`; `watched` says whether the places are noted.
 pub(in crate::mapping::jq) fn begin(steps: u32, watched: bool) {
-    RUN.with_borrow_mut(|run| {
+    BUDGET.with_borrow_mut(|run| {
         run.left = Some(steps);
         run.seen = watched.then(Vec::new);
     });
@@ -30,19 +30,19 @@ pub(in crate::mapping::jq) fn begin(steps: u32, watched: bool) {
 /// The places that were looked at, and whether there were steps enough. If not, no result can be trusted: a comparison
 /// cannot fail, and `try` can hide what failed.
 pub(in crate::mapping::jq) fn end() -> (Vec<String>, Answer<()>) {
-    let seen = RUN.with_borrow_mut(|run| run.seen.take().unwrap_or_default());
+    let seen = BUDGET.with_borrow_mut(|run| run.seen.take().unwrap_or_default());
     (seen, spend(0))
 }
 
 /// Leaves no steps.
 pub(super) fn exhaust() {
-    RUN.with_borrow_mut(|run| run.left = None);
+    BUDGET.with_borrow_mut(|run| run.left = None);
 }
 
 /// Takes steps, or refuses because there are too few left.
 pub(super) fn spend(steps: usize) -> Answer<()> {
     let steps = u32::try_from(steps).ok();
-    let left = RUN.with_borrow_mut(|run| {
+    let left = BUDGET.with_borrow_mut(|run| {
         run.left = run
             .left
             .zip(steps)
@@ -55,7 +55,7 @@ pub(super) fn spend(steps: usize) -> Answer<()> {
 
 /// Notes a place, where somebody wants to know.
 pub(super) fn note(place: impl FnOnce() -> String) {
-    RUN.with_borrow_mut(|run| {
+    BUDGET.with_borrow_mut(|run| {
         if let Some(seen) = &mut run.seen {
             seen.push(place());
         }

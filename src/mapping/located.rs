@@ -11,14 +11,14 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::function::Refusal;
+use super::function::ValueError;
 use crate::event::Fault;
 
 static NULL: Value = Value::Null;
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PathStep {
     /// Into a member of an object.
     Key(String),
     /// Into an item of an array.
@@ -27,27 +27,27 @@ pub(super) enum Step {
 
 /// What a plan found.
 #[derive(Clone)]
-pub(super) enum Found<'a> {
+pub(super) enum Presence<'a> {
     /// The event says nothing.
     Absent,
     /// The event says this; null is "no value any more".
-    There(Cow<'a, Value>),
+    Present(Cow<'a, Value>),
 }
 
 /// What a plan found, and the way to the place in the event where it did.
 #[derive(Clone)]
-pub(super) struct Reading<'a> {
-    pub(super) found: Found<'a>,
+pub(super) struct LocatedValue<'a> {
+    pub(super) found: Presence<'a>,
     /// Borrowed from the expression wherever that goes one way from the top of the event, as nearly all do.
-    origin: Cow<'a, [Step]>,
-    seen: Option<&'a Seen>,
+    origin: Cow<'a, [PathStep]>,
+    seen: Option<&'a ReadLog>,
 }
 
 /// The places of an event that were looked at, as JSON Pointers.
 #[derive(Debug, Default)]
-pub(super) struct Seen(RefCell<BTreeSet<String>>);
+pub(super) struct ReadLog(RefCell<BTreeSet<String>>);
 
-impl Seen {
+impl ReadLog {
     /// Notes a place.
     pub(super) fn note(&self, pointer: String) {
         self.0.borrow_mut().insert(pointer);
@@ -67,7 +67,7 @@ impl Seen {
 
 /// An event cannot be read as the expression asks.
 #[derive(Clone, Debug)]
-pub(super) struct Refused {
+pub(super) struct EvalError {
     /// `path`, or the name of the function.
     pub(super) rule: &'static str,
     /// The place in the event, as a JSON Pointer.
@@ -76,18 +76,18 @@ pub(super) struct Refused {
     pub(super) detail: String,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> LocatedValue<'a> {
     /// The event itself.
     pub(super) fn whole(event: &'a Value) -> Self {
         Self {
-            found: Found::There(Cow::Borrowed(event)),
+            found: Presence::Present(Cow::Borrowed(event)),
             origin: Cow::Borrowed(&[]),
             seen: None,
         }
     }
 
     /// The event itself, with note taken of every place that is looked at.
-    pub(super) fn watched(event: &'a Value, seen: &'a Seen) -> Self {
+    pub(super) fn watched(event: &'a Value, seen: &'a ReadLog) -> Self {
         Self {
             seen: Some(seen),
             ..Self::whole(event)
@@ -95,16 +95,18 @@ impl<'a> Reading<'a> {
     }
 
     /// A value from a place that was found on a way of one's own.
-    pub(super) fn from_place(value: Option<Value>, origin: Vec<Step>) -> Self {
+    pub(super) fn from_place(value: Option<Value>, origin: Vec<PathStep>) -> Self {
         Self {
-            found: value.map_or(Found::Absent, |value| Found::There(Cow::Owned(value))),
+            found: value.map_or(Presence::Absent, |value| {
+                Presence::Present(Cow::Owned(value))
+            }),
             origin: Cow::Owned(origin),
             seen: None,
         }
     }
 
     /// The same as [`Self::from_place`], of the event that `self` is of.
-    pub(super) fn moved(&self, value: Option<Value>, origin: Vec<Step>) -> Self {
+    pub(super) fn moved(&self, value: Option<Value>, origin: Vec<PathStep>) -> Self {
         Self {
             seen: self.seen,
             ..Self::from_place(value, origin)
@@ -114,23 +116,23 @@ impl<'a> Reading<'a> {
     /// What was found, if anything.
     pub(super) fn value(&self) -> Option<&Value> {
         match &self.found {
-            Found::Absent => None,
-            Found::There(value) => Some(value),
+            Presence::Absent => None,
+            Presence::Present(value) => Some(value),
         }
     }
 
     /// The way to the place.
-    pub(super) fn origin(&self) -> impl Iterator<Item = &Step> {
+    pub(super) fn origin(&self) -> impl Iterator<Item = &PathStep> {
         self.origin.iter()
     }
 
     /// Who takes note of the places that are looked at.
-    pub(super) const fn seen(&self) -> Option<&'a Seen> {
+    pub(super) const fn seen(&self) -> Option<&'a ReadLog> {
         self.seen
     }
 
     /// Something else that comes from the same place.
-    pub(super) fn with(&self, found: Found<'a>) -> Self {
+    pub(super) fn with(&self, found: Presence<'a>) -> Self {
         Self {
             found,
             origin: self.origin.clone(),
@@ -140,7 +142,7 @@ impl<'a> Reading<'a> {
 
     /// A new value that comes from the same place.
     pub(super) fn made(&self, value: Value) -> Self {
-        self.with(Found::There(Cow::Owned(value)))
+        self.with(Presence::Present(Cow::Owned(value)))
     }
 
     /// The place in the event, as a JSON Pointer.
@@ -149,8 +151,8 @@ impl<'a> Reading<'a> {
     }
 
     /// A refusal of this reading.
-    pub(super) fn refused(&self, rule: &'static str, refusal: Refusal) -> Refused {
-        Refused {
+    pub(super) fn refused(&self, rule: &'static str, refusal: ValueError) -> EvalError {
+        EvalError {
             rule,
             pointer: self.pointer(),
             detail: refusal.detail,
@@ -158,7 +160,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Notes the way it has gone.
-    fn go(&mut self, steps: &'a [Step]) {
+    fn go(&mut self, steps: &'a [PathStep]) {
         if self.origin.is_empty() {
             self.origin = Cow::Borrowed(steps);
         } else {
@@ -168,18 +170,9 @@ impl<'a> Reading<'a> {
 
     /// Goes down a path. Through absent it stays absent, through null it stays null, and through anything that is
     /// neither an object nor an array, as the step asks, there is no way.
-    pub(super) fn walk(mut self, steps: &'a [Step]) -> Result<Self, Refused> {
+    pub(super) fn walk(mut self, steps: &'a [PathStep]) -> Result<Self, EvalError> {
         for (walked, step) in steps.iter().enumerate() {
-            let next = match &self.found {
-                Found::Absent => Ok(Found::Absent),
-                Found::There(Cow::Borrowed(value)) => step
-                    .of(value)
-                    .map(|inner| inner.map_or(Found::Absent, |v| Found::There(Cow::Borrowed(v)))),
-                Found::There(Cow::Owned(value)) => step.of(value).map(|inner| {
-                    inner.map_or(Found::Absent, |v| Found::There(Cow::Owned(v.clone())))
-                }),
-            };
-            self.found = match next {
+            self.found = match self.found.inner(step) {
                 Ok(found) => found,
                 Err(refusal) => {
                     self.go(steps.get(..walked).unwrap_or_default());
@@ -195,7 +188,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-impl Refused {
+impl EvalError {
     /// The fault of an event that it is, found by the rule of that name.
     pub(super) fn into_fault(self, location: &impl ToString) -> Fault {
         Fault {
@@ -208,10 +201,10 @@ impl Refused {
 }
 
 /// Puts a value where a way of names leads, if it leads anywhere.
-pub(super) fn put(event: &mut Value, way: &[Step], value: Value) {
+pub(super) fn put(event: &mut Value, way: &[PathStep], value: Value) {
     let place = way.iter().try_fold(event, |place, step| match step {
-        Step::Key(key) => place.get_mut(key),
-        Step::Index(index) => place.get_mut(index),
+        PathStep::Key(key) => place.get_mut(key),
+        PathStep::Index(index) => place.get_mut(index),
     });
     if let Some(place) = place {
         *place = value;
@@ -219,21 +212,32 @@ pub(super) fn put(event: &mut Value, way: &[Step], value: Value) {
 }
 
 /// A way as a JSON Pointer (RFC 6901).
-pub(super) fn pointer<'s>(steps: impl Iterator<Item = &'s Step>) -> String {
+pub(super) fn pointer<'s>(steps: impl Iterator<Item = &'s PathStep>) -> String {
     let mut pointer = String::new();
     for step in steps {
         pointer.push('/');
         match step {
-            Step::Key(key) => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            PathStep::Key(key) => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
             // Writing to a `String` cannot fail.
-            Step::Index(index) => write!(pointer, "{index}").unwrap_or_default(),
+            PathStep::Index(index) => write!(pointer, "{index}").unwrap_or_default(),
         }
     }
     pointer
 }
 
-impl Step {
-    fn of<'v>(&self, value: &'v Value) -> Result<Option<&'v Value>, Refusal> {
+impl Presence<'_> {
+    fn inner(&self, step: &PathStep) -> Result<Self, ValueError> {
+        let inner = match self {
+            Self::Absent => None,
+            Self::Present(Cow::Borrowed(value)) => step.of(value)?.map(Cow::Borrowed),
+            Self::Present(Cow::Owned(value)) => step.of(value)?.cloned().map(Cow::Owned),
+        };
+        Ok(inner.map_or(Self::Absent, Self::Present))
+    }
+}
+
+impl PathStep {
+    fn of<'v>(&self, value: &'v Value) -> Result<Option<&'v Value>, ValueError> {
         match (self, value) {
             (Self::Key(_) | Self::Index(_), Value::Null) => Ok(Some(&NULL)),
             (Self::Key(key), Value::Object(object)) => Ok(object.get(key)),
@@ -241,11 +245,11 @@ impl Step {
             (
                 Self::Key(_),
                 Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
-            ) => Err(Refusal::new("The path goes on, and here is no object.")),
+            ) => Err(ValueError::new("The path goes on, and here is no object.")),
             (
                 Self::Index(_),
                 Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_),
-            ) => Err(Refusal::new("The path goes on, and here is no array.")),
+            ) => Err(ValueError::new("The path goes on, and here is no array.")),
         }
     }
 }

@@ -7,23 +7,23 @@ use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
-use super::function::Refusal;
+use super::function::ValueError;
+use super::located::{EvalError, LocatedValue, Presence};
 use super::lower::constant;
-use super::reading::{Found, Reading, Refused};
 
 /// The rule that is broken by what is no text.
 const RULE: &str = "split";
 
 /// The pieces of a text, and which of them are wanted.
 #[derive(Clone, Debug)]
-pub(super) struct Pieces {
+pub(super) struct Split {
     /// What stands between them; never empty.
     by: String,
-    wanted: Wanted,
+    wanted: Selection,
 }
 
 #[derive(Clone, Debug)]
-enum Wanted {
+enum Selection {
     /// `first` or `.[1]`, counted from 0.
     One(usize),
     /// `last`
@@ -32,7 +32,7 @@ enum Wanted {
     Joined(usize, Option<usize>, String),
 }
 
-impl Pieces {
+impl Split {
     /// Takes what of a term takes pieces from a text, and gives the rest of its pipe.
     pub(super) fn of<'t, 'c>(term: &'t Term<&'c str>) -> Option<(Self, Option<&'t Term<&'c str>>)> {
         if let Term::Path(from, path) = term {
@@ -54,21 +54,21 @@ impl Pieces {
             None => (rest?, None),
         };
         let between = call(join, "join")?;
-        let wanted = Wanted::Joined(from, to, between);
+        let wanted = Selection::Joined(from, to, between);
         Some((Self { by, wanted }, rest))
     }
 
     /// Takes them from the text that was read.
-    pub(super) fn read<'a>(&self, input: &Reading<'a>) -> Result<Reading<'a>, Refused> {
+    pub(super) fn read<'a>(&self, input: &LocatedValue<'a>) -> Result<LocatedValue<'a>, EvalError> {
         match input.value() {
             None | Some(Value::Null) => Ok(input.clone()),
             Some(Value::String(text)) => {
-                Ok(input.with(self.take(text).map_or(Found::Absent, |text| {
-                    Found::There(Cow::Owned(Value::String(text)))
+                Ok(input.with(self.take(text).map_or(Presence::Absent, |text| {
+                    Presence::Present(Cow::Owned(Value::String(text)))
                 })))
             }
             Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                Err(input.refused(RULE, Refusal::new("Here is no text to split.")))
+                Err(input.refused(RULE, ValueError::new("Here is no text to split.")))
             }
         }
     }
@@ -77,10 +77,10 @@ impl Pieces {
     fn take(&self, text: &str) -> Option<String> {
         let mut pieces = text.split(&self.by);
         match &self.wanted {
-            Wanted::One(index) => pieces.nth(*index).map(str::to_owned),
+            Selection::One(index) => pieces.nth(*index).map(str::to_owned),
             // From the front, where separators that overlap are found as `split` finds them.
-            Wanted::Last => pieces.last().map(str::to_owned),
-            Wanted::Joined(from, to, between) => {
+            Selection::Last => pieces.last().map(str::to_owned),
+            Selection::Joined(from, to, between) => {
                 let count = to.map_or(usize::MAX, |to| to.saturating_sub(*from));
                 let mut pieces = pieces.skip(*from).take(count);
                 let mut joined = pieces.next()?.to_owned();
@@ -118,7 +118,7 @@ fn separator(term: &Term<&str>) -> Option<String> {
     call(term, "split").filter(|by| !by.is_empty())
 }
 
-fn wanted(term: &Term<&str>) -> Option<Wanted> {
+fn wanted(term: &Term<&str>) -> Option<Selection> {
     if let Term::Path(from, path) = term {
         return matches!(from.as_ref(), Term::Id).then(|| one(path))?;
     }
@@ -126,8 +126,8 @@ fn wanted(term: &Term<&str>) -> Option<Wanted> {
         && arguments.is_empty()
     {
         return match *name {
-            "first" => Some(Wanted::One(0)),
-            "last" => Some(Wanted::Last),
+            "first" => Some(Selection::One(0)),
+            "last" => Some(Selection::Last),
             _another => None,
         };
     }
@@ -135,9 +135,9 @@ fn wanted(term: &Term<&str>) -> Option<Wanted> {
 }
 
 /// The number of the one piece that a path leads to.
-fn one(path: &Path<Term<&str>>) -> Option<Wanted> {
+fn one(path: &Path<Term<&str>>) -> Option<Selection> {
     match path.0.as_slice() {
-        [(Part::Index(index), Opt::Essential)] => number(index).map(Wanted::One),
+        [(Part::Index(index), Opt::Essential)] => number(index).map(Selection::One),
         _other => None,
     }
 }

@@ -2,18 +2,18 @@
 
 use std::rc::Rc;
 
-use super::super::super::reading::{Step, pointer};
+use super::super::super::located::{PathStep, pointer};
 
 /// A place of the event, by the way to it.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Origin {
     Event,
-    Inside { outer: Rc<Self>, step: Step },
+    Inside { outer: Rc<Self>, step: PathStep },
 }
 
-impl Place {
+impl Origin {
     /// The way to it.
-    pub(super) fn way(&self) -> Vec<Step> {
+    pub(super) fn way(&self) -> Vec<PathStep> {
         match self {
             Self::Event => Vec::new(),
             Self::Inside { outer, step } => {

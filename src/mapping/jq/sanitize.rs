@@ -13,23 +13,26 @@ use jaq_core::ops::Math;
 use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
-use super::super::function::{Call, FUNCTIONS, Function, Signature, Takes};
+use super::super::function::{FUNCTIONS, Function, FunctionCall, Parameters, Signature};
 use super::super::lower::{Lowering, constant, joined};
 use super::super::plan::Plan;
 use super::super::syntax;
-use super::allowed::{ALLOWED, Arguments};
+use super::allowed::{ALLOWED, ArgumentKind};
 
 /// An expression in the words that jaq is given, and the functions of ours that it calls.
 #[derive(Debug, Default)]
-pub(in crate::mapping) struct Fenced {
+pub(in crate::mapping) struct SanitizedCode {
     pub(super) code: String,
-    pub(super) calls: Vec<Call>,
+    pub(super) calls: Vec<FunctionCall>,
 }
 
 /// Writes a term anew; what is not allowed is noted as a flaw.
-pub(in crate::mapping) fn fence<'c>(term: &Term<&'c str>, lowering: &mut Lowering<'c>) -> Fenced {
-    let mut fence = Fence {
-        fenced: Fenced::default(),
+pub(in crate::mapping) fn fence<'c>(
+    term: &Term<&'c str>,
+    lowering: &mut Lowering<'c>,
+) -> SanitizedCode {
+    let mut fence = Sanitizer {
+        fenced: SanitizedCode::default(),
         lowering,
         variables: Vec::new(),
     };
@@ -37,14 +40,14 @@ pub(in crate::mapping) fn fence<'c>(term: &Term<&'c str>, lowering: &mut Lowerin
     fence.fenced
 }
 
-struct Fence<'l, 'c> {
-    fenced: Fenced,
+struct Sanitizer<'l, 'c> {
+    fenced: SanitizedCode,
     lowering: &'l mut Lowering<'c>,
     /// The variables that are bound where the fence stands.
     variables: Vec<&'c str>,
 }
 
-impl<'c> Fence<'_, 'c> {
+impl<'c> Sanitizer<'_, 'c> {
     fn term(&mut self, term: &Term<&'c str>) {
         match term {
             Term::Id => self.put("."),
@@ -275,8 +278,10 @@ impl<'c> Fence<'_, 'c> {
         let mut fitting = ALLOWED.iter().filter(|(known, _)| known == name);
         let is_known = fitting.clone().next().is_some();
         let takes = fitting.find(|(_, takes)| match takes {
-            Arguments::Nothing => arguments.is_empty(),
-            Arguments::Filter | Arguments::Stream | Arguments::Text => arguments.len() == 1,
+            ArgumentKind::Nothing => arguments.is_empty(),
+            ArgumentKind::Filter | ArgumentKind::Stream | ArgumentKind::Text => {
+                arguments.len() == 1
+            }
         });
         match (takes, arguments) {
             (Some(_), []) => self.put(name),
@@ -289,17 +294,17 @@ impl<'c> Fence<'_, 'c> {
         }
     }
 
-    fn jq_function(&mut self, name: &'c str, takes: Arguments, argument: &Term<&'c str>) {
+    fn jq_function(&mut self, name: &'c str, takes: ArgumentKind, argument: &Term<&'c str>) {
         self.put(name);
         self.put("(");
         match (takes, constant(argument)) {
-            (Arguments::Stream, _) => self.stream(argument),
-            (Arguments::Text, Some(text)) => self.constant(&text),
-            (Arguments::Text, None) => {
+            (ArgumentKind::Stream, _) => self.stream(argument),
+            (ArgumentKind::Text, Some(text)) => self.constant(&text),
+            (ArgumentKind::Text, None) => {
                 let reason = format!("`{name}` takes a constant text");
                 self.lowering.flaw_of(argument, reason);
             }
-            (Arguments::Nothing | Arguments::Filter, _) => self.term(argument),
+            (ArgumentKind::Nothing | ArgumentKind::Filter, _) => self.term(argument),
         }
         self.put(")");
     }
@@ -307,7 +312,7 @@ impl<'c> Fence<'_, 'c> {
     fn our_function(&mut self, name: &&'c str, arguments: &[Term<&'c str>]) {
         let signature = FUNCTIONS.iter().find(|known| known.name == *name);
         if let (Some(signature), [first, second]) = (signature, arguments)
-            && let Takes::Terms(apply) = signature.takes
+            && let Parameters::Terms(apply) = signature.takes
         {
             let terms = Function::Terms {
                 apply,
@@ -327,7 +332,7 @@ impl<'c> Fence<'_, 'c> {
 
     /// Keeps a function for the expression; the place is what the expression calls it by.
     fn called(&mut self, signature: &Signature, function: Function) -> usize {
-        self.fenced.calls.push(Call {
+        self.fenced.calls.push(FunctionCall {
             name: signature.name,
             function,
         });

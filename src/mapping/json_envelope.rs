@@ -7,18 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::Rule;
-use super::compile::Compiling;
+use super::CompiledRule;
+use super::compile::RuleCompiler;
 use super::explain::places;
-use super::function::Table;
+use super::function::LookupTable;
+use super::located::{EvalError, LocatedValue};
 use super::plan::Plan;
-use super::reading::{Reading, Refused};
-use super::{RuleFault, noted};
+use super::{RuleError, noted};
 use crate::event::Fault;
 
 /// How a plain body is read, as the configuration says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FrameRules {
+pub struct JsonEnvelopeRules {
     /// The events of a body, one a result; without it, the body is one event.
     pub split: Option<String>,
     /// The id of an event: a text, or a whole number.
@@ -29,28 +29,28 @@ pub struct FrameRules {
     pub time: Option<String>,
 }
 
-/// Compiled [`FrameRules`].
+/// Compiled [`JsonEnvelopeRules`].
 #[derive(Clone, Debug)]
-pub struct Frame {
-    split: Option<Rule>,
-    id: Rule,
-    event_type: Rule,
-    time: Option<Rule>,
+pub struct JsonEnvelope {
+    split: Option<CompiledRule>,
+    id: CompiledRule,
+    event_type: CompiledRule,
+    time: Option<CompiledRule>,
 }
 
 /// An event as CloudEvents has it in structured form, or what keeps it from being one.
-pub type Framed = Result<Value, Vec<Fault>>;
+pub type EnvelopeResult = Result<Value, Vec<Fault>>;
 
-impl Frame {
+impl JsonEnvelope {
     /// Compiles the rules; expressions may look things up in `tables`.
     ///
     /// # Errors
     /// Everything that is wrong with them.
     pub fn compile(
-        rules: &FrameRules,
-        tables: &BTreeMap<String, Table>,
-    ) -> Result<Self, Vec<RuleFault>> {
-        let mut compiling = Compiling::new(tables);
+        rules: &JsonEnvelopeRules,
+        tables: &BTreeMap<String, LookupTable>,
+    ) -> Result<Self, Vec<RuleError>> {
+        let mut compiling = RuleCompiler::new(tables);
         let split = rules
             .split
             .as_ref()
@@ -87,7 +87,12 @@ impl Frame {
     ///
     /// # Errors
     /// The body cannot be split.
-    pub fn events(&self, body: Value, source: &str, max: usize) -> Result<Vec<Framed>, Vec<Fault>> {
+    pub fn events(
+        &self,
+        body: Value,
+        source: &str,
+        max: usize,
+    ) -> Result<Vec<EnvelopeResult>, Vec<Fault>> {
         let parts = match &self.split {
             None => vec![body],
             Some(split) => Self::parts(split, &body, max)
@@ -97,20 +102,20 @@ impl Frame {
         Ok(framed.collect())
     }
 
-    fn parts(split: &Rule, body: &Value, max: usize) -> Result<Vec<Value>, Refused> {
+    fn parts(split: &CompiledRule, body: &Value, max: usize) -> Result<Vec<Value>, EvalError> {
         let Plan::Jq(program) = &split.plan else {
             return Ok(vec![body.clone()]);
         };
-        let results = program.run_all(&Reading::whole(body), max.saturating_add(1))?;
+        let results = program.run_all(&LocatedValue::whole(body), max.saturating_add(1))?;
         // Null is what a source sends for "nothing", such as the tombstone of a log.
         let is_event = |part: &Value| !part.is_null();
         Ok(results.into_iter().flatten().filter(is_event).collect())
     }
 
-    fn framed(&self, part: Value, source: &str) -> Framed {
+    fn framed(&self, part: Value, source: &str) -> EnvelopeResult {
         let mut faults = Vec::new();
-        let input = Reading::whole(&part);
-        let mut text = |rule: &Rule, is_required: bool| {
+        let input = LocatedValue::whole(&part);
+        let mut text = |rule: &CompiledRule, is_required: bool| {
             let read = rule
                 .plan
                 .read(&input)
@@ -142,9 +147,9 @@ impl Frame {
 }
 
 /// The text that a reading is: numbers count rows, so a whole one is taken for a text.
-fn text(reading: &Reading<'_>, is_required: bool) -> Result<Option<String>, Refused> {
+fn text(reading: &LocatedValue<'_>, is_required: bool) -> Result<Option<String>, EvalError> {
     let refused =
-        |detail: &str| Err(reading.refused("body", super::function::Refusal::new(detail)));
+        |detail: &str| Err(reading.refused("body", super::function::ValueError::new(detail)));
     match reading.value() {
         Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text.clone())),
         Some(Value::Number(number)) if !number.is_f64() => Ok(Some(number.to_string())),

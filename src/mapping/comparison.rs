@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
-use super::function::Refusal;
+use super::function::ValueError;
 
 /// Whether a value says that there is none: null, or a text without anything but white space.
 pub(super) fn is_cleared(value: &Value) -> bool {
@@ -58,14 +58,14 @@ pub(super) fn number_order(left: &Number, right: &Number) -> Ordering {
 }
 
 /// A value as a part of a longer text.
-pub(super) fn part(value: &Value) -> Result<Cow<'_, str>, Refusal> {
+pub(super) fn part(value: &Value) -> Result<Cow<'_, str>, ValueError> {
     match value {
         Value::String(text) => Ok(Cow::Borrowed(text)),
         Value::Bool(_) | Value::Number(_) => Ok(Cow::Owned(value.to_string())),
-        Value::Null => Err(Refusal::new(
+        Value::Null => Err(ValueError::new(
             "A part of the text is null; `//` would say what stands for it.",
         )),
-        Value::Array(_) | Value::Object(_) => Err(Refusal::new(
+        Value::Array(_) | Value::Object(_) => Err(ValueError::new(
             "A part of the text is neither a text nor a number.",
         )),
     }
