@@ -115,7 +115,7 @@ async fn metrics(ops: web::Data<Ops>) -> HttpResponse {
         let waited = depth
             .oldest
             .map_or(Duration::ZERO, |oldest| ops.clock.now().since(oldest));
-        ops.metrics.depth(depth.waiting, depth.parked, waited);
+        ops.metrics.store_depth(depth.waiting, depth.parked, waited);
     }
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,234 @@
+//! Metrics of delivery to Imprint.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+
+use super::LabelSets;
+use super::declare::Declare;
+use super::snapshot::{CountByLabel, Distribution, counts, distribution, distributions};
+
+/// Counters, gauges and histograms of delivery.
+#[derive(Clone, Debug)]
+pub struct DispatchMetrics {
+    attempts: IntCounterVec,
+    ended: PerLabel<IntCounter>,
+    parked: IntCounterVec,
+    request_entries: Histogram,
+    request_seconds: HistogramVec,
+    in_flight: IntGauge,
+    destination_state: PerLabel<IntGauge>,
+    last_delivered_at: IntGauge,
+    lookups: IntCounterVec,
+    reasserted: IntCounter,
+    version_ties: IntCounter,
+    echo_mismatches: IntCounterVec,
+}
+
+/// A metric for each value of a label whose values are all known: counting an event needs no lookup in a locked map.
+type PerLabel<M> = Vec<(&'static str, M)>;
+
+/// The values of [`DispatchMetrics`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DispatchSnapshot {
+    /// Update requests to Imprint, by outcome.
+    pub attempts: CountByLabel,
+    /// Entries finished, by final state.
+    pub ended: CountByLabel,
+    /// Entries parked, by reason.
+    pub parked: CountByLabel,
+    /// Entries per update request.
+    pub request_entries: Distribution,
+    /// Duration of update requests in seconds, by outcome.
+    pub request_seconds: BTreeMap<String, Distribution>,
+    /// Update requests without an answer yet.
+    pub in_flight: i64,
+    /// The current state of the destination.
+    pub destination_state: &'static str,
+    /// The time of the latest delivery, in seconds since the Unix epoch.
+    pub last_delivered_at_seconds: Option<i64>,
+    /// Search and retrieve requests to Imprint, by outcome.
+    pub lookups: CountByLabel,
+    /// Values sent again after a request with an unknown outcome.
+    pub reasserted: u64,
+    /// Entries with the version of another entry and different values.
+    pub version_ties: u64,
+    /// Echoed customers that differ from the values sent, by group of fields.
+    pub echo_mismatches: CountByLabel,
+}
+
+impl DispatchMetrics {
+    pub(super) fn new(declare: &Declare<'_>, labels: LabelSets) -> prometheus::Result<Self> {
+        let metrics = Self {
+            attempts: declare.counters(
+                "attempts_total",
+                "Update requests to Imprint, by outcome.",
+                "outcome",
+            )?,
+            ended: declare_ended(declare, labels)?,
+            parked: declare.counters("parked_total", "Entries parked, by reason.", "reason")?,
+            request_entries: declare.histogram(
+                "request_entries",
+                "Entries per update request.",
+                ENTRY_BUCKETS,
+            )?,
+            request_seconds: declare.histograms(
+                "request_duration_seconds",
+                "Duration of update requests to Imprint, by outcome.",
+                "outcome",
+                LATENCY_BUCKETS,
+            )?,
+            in_flight: declare.gauge(
+                "requests_in_flight",
+                "Update requests to Imprint without an answer yet.",
+            )?,
+            destination_state: declare_destination_state(declare, labels)?,
+            last_delivered_at: declare.gauge(
+                "last_delivered_timestamp_seconds",
+                "Unix time of the latest delivery; 0 if there was none.",
+            )?,
+            lookups: declare.counters(
+                "lookups_total",
+                "Search and retrieve requests to Imprint, by outcome.",
+                "outcome",
+            )?,
+            reasserted: declare.counter(
+                "asserted_total",
+                "Values sent again because a request with an unknown outcome may have arrived after them.",
+            )?,
+            version_ties: declare.counter(
+                "version_ties_total",
+                "Entries with the version of another entry and different values.",
+            )?,
+            echo_mismatches: declare.counters(
+                "echo_mismatch_total",
+                "Answers in which Imprint echoed other values than were sent, by group of fields.",
+                "group",
+            )?,
+        };
+        if let Some(first) = labels.destination_states.first() {
+            metrics.condition(first);
+        }
+        Ok(metrics)
+    }
+
+    /// Counts an update request, with the number of entries it carried.
+    pub fn attempt(&self, outcome: &'static str, entries: usize, took: Duration) {
+        self.attempts.with_label_values(&[outcome]).inc();
+        self.request_seconds
+            .with_label_values(&[outcome])
+            .observe(took.as_secs_f64());
+        self.request_entries
+            .observe(f64::from(u32::try_from(entries).unwrap_or(u32::MAX)));
+    }
+
+    /// Counts a search or retrieve request.
+    pub fn lookup(&self, outcome: &'static str) {
+        self.lookups.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts values that were sent again.
+    pub fn asserted(&self, values: usize) {
+        self.reasserted
+            .inc_by(u64::try_from(values).unwrap_or(u64::MAX));
+    }
+
+    /// Counts entries with the version of another entry and different values.
+    pub fn ties(&self, entries: usize) {
+        self.version_ties
+            .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
+    }
+
+    /// Counts an answer that echoed other values in this group of fields than were sent.
+    pub fn echo_differs(&self, group: &'static str) {
+        self.echo_mismatches.with_label_values(&[group]).inc();
+    }
+
+    /// Counts an entry that reached this final state.
+    pub fn ended(&self, state: &'static str) {
+        let ended = self.ended.iter().find(|(known, _)| *known == state);
+        if let Some((_, ended)) = ended {
+            ended.inc();
+        }
+    }
+
+    /// Counts a parked entry.
+    pub fn parked(&self, reason: &'static str) {
+        self.parked.with_label_values(&[reason]).inc();
+    }
+
+    /// Sets the time of the latest delivery, in seconds since the Unix epoch.
+    pub fn delivered_at(&self, seconds: i64) {
+        self.last_delivered_at.set(seconds);
+    }
+
+    /// Sets the current state of the destination.
+    pub fn condition(&self, state: &'static str) {
+        for (known, gauge) in &self.destination_state {
+            gauge.set(i64::from(*known == state));
+        }
+    }
+
+    /// Adds to the number of requests in flight; a negative change subtracts.
+    pub fn in_flight(&self, change: i64) {
+        self.in_flight.add(change);
+    }
+
+    pub(super) fn snapshot(&self) -> DispatchSnapshot {
+        let ended = self.ended.iter();
+        let current = self
+            .destination_state
+            .iter()
+            .find(|(_, gauge)| gauge.get() == 1);
+        let last_delivered_at = self.last_delivered_at.get();
+        DispatchSnapshot {
+            attempts: counts(&self.attempts),
+            ended: ended
+                .map(|(state, ended)| ((*state).to_owned(), ended.get()))
+                .collect(),
+            parked: counts(&self.parked),
+            request_entries: distribution(&self.request_entries),
+            request_seconds: distributions(&self.request_seconds),
+            in_flight: self.in_flight.get(),
+            destination_state: current.map_or("", |(state, _)| state),
+            last_delivered_at_seconds: Some(last_delivered_at).filter(|at| *at > 0),
+            lookups: counts(&self.lookups),
+            reasserted: self.reasserted.get(),
+            version_ties: self.version_ties.get(),
+            echo_mismatches: counts(&self.echo_mismatches),
+        }
+    }
+}
+
+fn declare_ended(
+    declare: &Declare<'_>,
+    labels: LabelSets,
+) -> prometheus::Result<PerLabel<IntCounter>> {
+    let ended = declare.counters("ended_total", "Entries finished, by final state.", "state")?;
+    Ok(per_label(labels.end_states, |state| {
+        ended.with_label_values(&[state])
+    }))
+}
+
+fn declare_destination_state(
+    declare: &Declare<'_>,
+    labels: LabelSets,
+) -> prometheus::Result<PerLabel<IntGauge>> {
+    let help = "1 for the current state of the destination, 0 for the others.";
+    let state = declare.gauges("destination_state", help, "state")?;
+    Ok(per_label(labels.destination_states, |word| {
+        state.with_label_values(&[word])
+    }))
+}
+
+fn per_label<M>(labels: &[&'static str], metric: impl Fn(&'static str) -> M) -> PerLabel<M> {
+    labels.iter().map(|label| (*label, metric(label))).collect()
+}
+
+/// From half a millisecond to 30 seconds.
+const LATENCY_BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+/// Up to the default of `dispatch.max_fold`.
+const ENTRY_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];

@@ -1,0 +1,86 @@
+//! Metric values as typed data.
+
+use std::collections::BTreeMap;
+
+use prometheus::core::Collector;
+use prometheus::proto::Metric;
+use prometheus::{Histogram, HistogramVec, IntCounterVec};
+
+use super::{AdminSnapshot, DispatchSnapshot, IngressSnapshot, StoreSnapshot};
+
+/// All metric values at one moment. Values that change together may be read a moment apart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// The event route.
+    pub ingress: IngressSnapshot,
+    /// Delivery to Imprint.
+    pub dispatch: DispatchSnapshot,
+    /// The admin API.
+    pub admin: AdminSnapshot,
+    /// The depth of the store, as of the latest [`super::Metrics::store_depth`].
+    pub store: StoreSnapshot,
+}
+
+/// The values of a counter, by label value.
+pub type CountByLabel = BTreeMap<String, u64>;
+
+/// The values of a histogram.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Distribution {
+    /// The number of observations.
+    pub count: u64,
+    /// The sum of all observed values.
+    pub sum: f64,
+    /// For each upper bound, the number of observations at or below it.
+    pub buckets: Vec<(f64, u64)>,
+}
+
+/// Reads a counter that has one label.
+pub(super) fn counts(counters: &IntCounterVec) -> CountByLabel {
+    by_label(counters, |metric| count(metric.get_counter().get_value()))
+}
+
+/// Reads a histogram that has one label.
+pub(super) fn distributions(histograms: &HistogramVec) -> BTreeMap<String, Distribution> {
+    by_label(histograms, distribution_of)
+}
+
+/// Reads a histogram without labels.
+pub(super) fn distribution(histogram: &Histogram) -> Distribution {
+    let families = histogram.collect();
+    let metric = families
+        .iter()
+        .flat_map(|family| family.get_metric())
+        .next();
+    metric.map(distribution_of).unwrap_or_default()
+}
+
+fn by_label<T>(metrics: &impl Collector, read: impl Fn(&Metric) -> T) -> BTreeMap<String, T> {
+    let families = metrics.collect();
+    let metrics = families.iter().flat_map(|family| family.get_metric());
+    let labelled = metrics.filter_map(|metric| {
+        let label = metric.get_label().first()?;
+        Some((label.value().to_owned(), read(metric)))
+    });
+    labelled.collect()
+}
+
+fn distribution_of(metric: &Metric) -> Distribution {
+    let histogram = metric.get_histogram();
+    let buckets = histogram.get_bucket().iter();
+    let buckets = buckets.map(|bucket| (bucket.upper_bound(), bucket.cumulative_count()));
+    Distribution {
+        count: histogram.get_sample_count(),
+        sum: histogram.get_sample_sum(),
+        buckets: buckets.collect(),
+    }
+}
+
+/// The library keeps counters of whole numbers as integers and reports them as floats.
+#[expect(
+    clippy::as_conversions,
+    reason = "a float has no other conversion to an integer; this one saturates"
+)]
+const fn count(value: f64) -> u64 {
+    value as u64
+}

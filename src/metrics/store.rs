@@ -1,0 +1,65 @@
+//! Metrics of the store: gauges that are set when somebody reads the metrics.
+
+use std::time::Duration;
+
+use prometheus::IntGauge;
+
+use super::declare::Declare;
+
+/// Gauges of the store.
+#[derive(Clone, Debug)]
+pub(super) struct StoreMetrics {
+    waiting: IntGauge,
+    parked: IntGauge,
+    oldest_waiting_seconds: IntGauge,
+}
+
+/// The depth of the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreSnapshot {
+    /// Entries waiting for delivery.
+    pub waiting: u64,
+    /// Entries parked until an operator decides.
+    pub parked: u64,
+    /// The age of the oldest waiting entry; zero if none waits.
+    pub oldest_waiting: Duration,
+}
+
+impl StoreMetrics {
+    pub(super) fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
+        Ok(Self {
+            waiting: declare.gauge("waiting_entries", "Entries waiting for delivery.")?,
+            parked: declare.gauge(
+                "parked_entries",
+                "Entries parked until an operator decides.",
+            )?,
+            oldest_waiting_seconds: declare.gauge(
+                "oldest_waiting_seconds",
+                "Age of the oldest waiting entry in seconds; 0 if none waits.",
+            )?,
+        })
+    }
+
+    pub(super) fn set(&self, waiting: u64, parked: u64, oldest_waiting: Duration) {
+        self.waiting.set(to_gauge(waiting));
+        self.parked.set(to_gauge(parked));
+        self.oldest_waiting_seconds
+            .set(to_gauge(oldest_waiting.as_secs()));
+    }
+
+    pub(super) fn snapshot(&self) -> StoreSnapshot {
+        StoreSnapshot {
+            waiting: from_gauge(&self.waiting),
+            parked: from_gauge(&self.parked),
+            oldest_waiting: Duration::from_secs(from_gauge(&self.oldest_waiting_seconds)),
+        }
+    }
+}
+
+fn to_gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn from_gauge(gauge: &IntGauge) -> u64 {
+    u64::try_from(gauge.get()).unwrap_or_default()
+}
