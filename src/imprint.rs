@@ -16,7 +16,6 @@ pub mod client;
 mod echo;
 mod field;
 mod lookup;
-pub mod sandbox;
 pub mod update;
 
 pub use body::Body;

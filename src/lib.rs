@@ -41,6 +41,7 @@ pub mod metrics;
 pub mod ops;
 pub mod outbox;
 pub mod random;
+pub mod sandbox;
 pub mod schema;
 pub mod shutdown;
 pub mod telemetry;

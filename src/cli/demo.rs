@@ -25,7 +25,7 @@ use super::sender::{Proof, Sender, events_url, http};
 use super::{complain, say};
 use crate::app::App;
 use crate::dispatch::pace::{Pace, Rate};
-use crate::imprint::sandbox::Sandbox;
+use crate::sandbox::Sandbox;
 use crate::shutdown::Signals;
 use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;

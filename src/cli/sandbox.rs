@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::complain;
 use crate::config::secret;
-use crate::imprint::sandbox::{LEDGER_MAX, Sandbox, Settings, Unseeded};
+use crate::sandbox::{LEDGER_MAX, Sandbox, Settings, Unseeded};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, LogFormat};
 use crate::time::Clock;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use imprint_bridge::imprint::sandbox::{Entry, Operation, Sandbox, Unseeded};
+use imprint_bridge::sandbox::{Entry, Operation, Sandbox, Unseeded};
 use serde_json::{Value, json};
 
 use crate::http;

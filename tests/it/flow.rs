@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use imprint_bridge::imprint::sandbox::{Authorization, Unseeded};
+use imprint_bridge::sandbox::{Authorization, Unseeded};
 use serde_json::{Value, json};
 
 use crate::http::Answer;
@@ -232,7 +232,7 @@ fn a_repeated_event_is_kept_once_and_a_changed_one_is_a_conflict() {
 fn a_sender_that_would_rather_wait_hears_the_end() {
     let app = TestApp::setup().unseeded(Unseeded::NotFound).start();
     let seed = r#"{"id": "cardholder"}"#;
-    let seed = imprint_bridge::imprint::sandbox::Sandbox::parse_seed(seed.as_bytes()).unwrap();
+    let seed = imprint_bridge::sandbox::Sandbox::parse_seed(seed.as_bytes()).unwrap();
     app.partner.sandbox.seed(seed).unwrap();
     for (id, customer, end) in [
         ("has-a-card", "cardholder", "delivered"),

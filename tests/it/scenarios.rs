@@ -5,7 +5,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use imprint_bridge::imprint::sandbox::Unseeded;
+use imprint_bridge::sandbox::Unseeded;
 use imprint_bridge::time::Clock;
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use imprint_bridge::imprint::sandbox::{Authorization, Entry};
+use imprint_bridge::sandbox::{Authorization, Entry};
 use imprint_bridge::time::Clock;
 use serde_json::{Value, json};
 

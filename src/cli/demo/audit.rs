@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::books::Books;
 use crate::cli::sender::fetch;
-use crate::imprint::sandbox::Sandbox;
 use crate::outbox::State;
+use crate::sandbox::Sandbox;
 
 /// How many receipts are asked for at once.
 const CONCURRENCY: usize = 32;

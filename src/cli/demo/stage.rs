@@ -18,8 +18,8 @@ use tempfile::TempDir;
 
 use crate::config::sources::{self, Source};
 use crate::config::{Config, Purpose, SettingError};
-use crate::imprint::sandbox::{Running, Sandbox, Settings};
 use crate::random::fill_random;
+use crate::sandbox::{Running, Sandbox, Settings};
 use crate::time::Clock;
 
 /// The source that is shipped, built in: the demo runs from any folder.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::audit::Endings;
 use super::books::Books;
-use crate::imprint::sandbox::Stats;
+use crate::sandbox::Stats;
 
 /// How many complaints are told; the rest is counted.
 const COMPLAINTS_MAX: usize = 20;

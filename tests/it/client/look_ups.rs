@@ -4,10 +4,10 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use imprint_bridge::imprint::client::Client;
-use imprint_bridge::imprint::sandbox::Sandbox;
 use imprint_bridge::imprint::{
     Cause, Found, ImprintApi as _, ImprintId, Outcome, PartnerCustomerId, told_apart,
 };
+use imprint_bridge::sandbox::Sandbox;
 use serde_json::{Value, json};
 
 use super::{DEADLINE, DEADLINE_SHORT, answer, client, deliver, ok, rejected};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::rt::System;
-use imprint_bridge::imprint::sandbox::{Entry, Sandbox, Settings};
+use imprint_bridge::sandbox::{Entry, Sandbox, Settings};
 use imprint_bridge::time::Clock;
 use serde_json::Value;
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use imprint_bridge::imprint::sandbox::{Entry, Operation};
+use imprint_bridge::sandbox::{Entry, Operation};
 use serde_json::Value;
 
 use super::event::{Carried, Event, imprint_id};
