@@ -1,7 +1,5 @@
 //! The command line: one file a command. Results go to standard output, everything else to standard error.
 
-use std::fmt::Display;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,16 +7,15 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Purpose, SettingError, sources};
 use crate::telemetry;
+use crate::terminal::print_notice;
 
 mod check;
 mod demo;
 mod examples;
 mod explain;
-mod lanes;
 mod operator;
 mod sandbox;
 mod send;
-mod sender;
 mod serve;
 mod store;
 
@@ -45,7 +42,7 @@ enum Command {
     /// Says what an event comes to and why, expression by expression; keeps and sends nothing.
     Explain(explain::Options),
     /// Sends events from a file or from standard input to a bridge: signed, paced, in order.
-    Send(send::Options),
+    Send(send::SendArguments),
     /// Lists entries of a running bridge by where they stand.
     Events(operator::EventsOptions),
     /// Lists entries that wait for a person.
@@ -66,7 +63,7 @@ enum Command {
     /// Stands in for Imprint on this machine: the same operations, a ledger, and faults on request.
     Sandbox(sandbox::Options),
     /// Plays all of it on this machine: a stand-in for Imprint, the bridge, and a stream of made-up changes.
-    Demo(demo::Options),
+    Demo(demo::DemoArguments),
 }
 
 /// Where settings come from.
@@ -99,7 +96,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            complain(telemetry::chain(error.as_ref()));
+            print_notice(telemetry::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -114,9 +111,9 @@ fn read(layers: &Layers, purpose: Purpose) -> Result<(Config, Vec<sources::Sourc
 
 fn tell(faults: &[SettingError]) -> ExitCode {
     for fault in faults {
-        complain(fault);
+        print_notice(fault);
     }
-    complain(format_args!(
+    print_notice(format_args!(
         "{} to mend",
         if faults.len() == 1 {
             "1 fault".to_owned()
@@ -137,28 +134,4 @@ fn parse_rate(raw: &str) -> Result<f64, String> {
         .ok()
         .filter(|rate| (RATE_MIN..=RATE_MAX).contains(rate))
         .ok_or_else(|| format!("a rate is a number from {RATE_MIN} to {RATE_MAX}"))
-}
-
-/// One line of result. If nobody reads it, nobody misses it.
-fn say(line: impl Display) {
-    let _unread: std::io::Result<()> = writeln!(std::io::stdout(), "{}", lines(&line));
-}
-
-/// One line for whoever runs the command.
-fn complain(line: impl Display) {
-    let _unread: std::io::Result<()> = writeln!(std::io::stderr(), "{}", lines(&line));
-}
-
-/// Some lines without what would move the cursor of a terminal: events and answers from elsewhere may stand in them.
-fn lines(text: &impl Display) -> String {
-    let text = text.to_string();
-    let lines: Vec<String> = text.split('\n').map(plain).collect();
-    lines.join("\n")
-}
-
-/// The same for what stands in one line.
-fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }

@@ -30,6 +30,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+mod demo;
 pub mod dispatch;
 pub mod event;
 mod failpoint;
@@ -43,6 +44,8 @@ pub mod outbox;
 pub mod random;
 pub mod sandbox;
 pub mod schema;
+mod sender;
 pub mod shutdown;
 pub mod telemetry;
+mod terminal;
 pub mod time;

@@ -11,12 +11,13 @@ use clap::Args;
 
 use super::examples::{self, Covered, Shown};
 use super::explain::in_one_line;
-use super::{FOUND_FAULTS, Layers, complain, read, say};
+use super::{FOUND_FAULTS, Layers, read};
 use crate::app;
 use crate::config::{Config, Purpose, sources};
 use crate::event::Show;
 use crate::ingress::{EventKind, Source};
 use crate::mapping::JsonEnvelope;
+use crate::terminal::{print_notice, print_result};
 use crate::time::{Clock, cost};
 
 /// How often `--watch` looks whether a file has changed.
@@ -42,7 +43,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
         loop {
             let (places, _) = once(&options.layers);
             let seen = state(&places);
-            say("--- waiting for a change");
+            print_result("--- waiting for a change");
             while state(&places) == seen {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
@@ -61,13 +62,13 @@ fn once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
         Ok(read) => read,
         Err(code) => return (places, code),
     };
-    say(format_args!(
+    print_result(format_args!(
         "configuration: {:?} profile, to {}",
         config.profile,
         config.imprint.base_url.as_str()
     ));
     if config.imprint.key_file.is_none() {
-        say("  imprint.key_file is not set; serve needs it");
+        print_result("  imprint.key_file is not set; serve needs it");
     }
     (places, examine(&config, sources))
 }
@@ -82,28 +83,28 @@ fn examine(config: &Config, sources: Vec<sources::Source>) -> ExitCode {
     for (name, source) in app::unlocked(sources) {
         let auth = auths.get(&name);
         let word = auth.map_or("none", sources::Auth::as_str);
-        say(format_args!("source {name}: {word}"));
+        print_result(format_args!("source {name}: {word}"));
         if let Some(warning) = auth.and_then(sources::Auth::warning) {
-            say(format_args!("  {warning}"));
+            print_result(format_args!("  {warning}"));
         }
         let folder = config.sources_dir.join(name.as_str());
         let shown = examples::run(&folder, &name, &source, terms);
         describe(&source, &shown);
-        say(format_args!("  {}", counted(&shown, &folder)));
-        shown.faults.iter().for_each(complain);
+        print_result(format_args!("  {}", counted(&shown, &folder)));
+        shown.faults.iter().for_each(print_notice);
         faults += shown.faults.len();
     }
     match faults {
         0 => {
-            say("no faults");
+            print_result("no faults");
             ExitCode::SUCCESS
         }
         1 => {
-            complain("1 fault to mend");
+            print_notice("1 fault to mend");
             ExitCode::from(FOUND_FAULTS)
         }
         faults => {
-            complain(format_args!("{faults} faults to mend"));
+            print_notice(format_args!("{faults} faults to mend"));
             ExitCode::from(FOUND_FAULTS)
         }
     }
@@ -125,7 +126,7 @@ fn describe(source: &Source, shown: &Shown) {
             .version_domain()
             .map_or("arrival", |_| "version");
         let fields = kind.mapping.fields().count();
-        say(format_args!(
+        print_result(format_args!(
             "  {event_type}: {} maps {fields} fields, ordered by {order}",
             kind.schema.name()
         ));
@@ -148,7 +149,7 @@ fn describe(source: &Source, shown: &Shown) {
                 || "not measured, there is no example".to_owned(),
                 |cost| format!("{cost:.1?}"),
             );
-            say(format_args!(
+            print_result(format_args!(
                 "    runs on jq ({cost}): {} = {}",
                 slow.target(),
                 in_one_line(slow.expression())
@@ -156,13 +157,13 @@ fn describe(source: &Source, shown: &Shown) {
         }
     }
     for event_type in &source.ignored {
-        say(format_args!("  {event_type}: ignored"));
+        print_result(format_args!("  {event_type}: ignored"));
     }
 }
 
 fn uncovered(title: &str, places: &[String]) {
     if !places.is_empty() {
-        say(format_args!("    {title}: {}", places.join(", ")));
+        print_result(format_args!("    {title}: {}", places.join(", ")));
     }
 }
 

@@ -15,11 +15,12 @@ use serde_json::Value;
 
 use super::operator::Bridge;
 use super::operator::table::{aligned, at, list, text};
-use super::{FOUND_FAULTS, Layers, examples, plain, read, say};
+use super::{FOUND_FAULTS, Layers, examples, read};
 use crate::app;
 use crate::config::Purpose;
 use crate::event::{Show, SourceName};
 use crate::ingress;
+use crate::terminal::{print_result, printable};
 use crate::time::Clock;
 
 /// How wide a column with what an event says may become: two of them and two names stand in a line of a wide terminal.
@@ -69,11 +70,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         },
     };
     if options.example {
-        say(format_args!("{:#}", examples::expectation(&told)));
+        print_result(format_args!("{:#}", examples::expectation(&told)));
     } else if options.json {
-        say(&told);
+        print_result(&told);
     } else {
-        lines(&told).iter().for_each(say);
+        lines(&told).iter().for_each(print_result);
     }
     let is_refused = |part: &Value| *at(part, "outcome") == "refused";
     let refused = is_refused(&told) || list(&told, "events").any(is_refused);
@@ -231,7 +232,7 @@ fn row(field: &Value) -> Vec<String> {
 
 /// As much of a text as a column has room for; `--json` has all of it.
 fn cut(cell: &str) -> String {
-    let cell = plain(cell);
+    let cell = printable(cell);
     match cell.char_indices().nth(CELL_CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", cell.get(..end).unwrap_or_default()),
         None => cell,

@@ -14,10 +14,11 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
 use self::table::at;
-use super::sender::http;
-use super::{FOUND_FAULTS, complain, say};
+use super::FOUND_FAULTS;
 use crate::config::secret;
+use crate::sender::http;
 use crate::telemetry::{self, LogFormat};
+use crate::terminal::{print_notice, print_result};
 
 pub(super) mod table;
 
@@ -196,7 +197,7 @@ fn list(bridge: &Bridge, state: &str, filter: &FilterOptions) -> anyhow::Result<
     let found = bridge.ask(&Method::GET, &format!("/entries?{query}"), None)?;
     bridge.show(&found, table::entries);
     if let (Some(next), false) = (at(&found, "next").as_u64(), bridge.json) {
-        say(format_args!("more with --after {next}"));
+        print_result(format_args!("more with --after {next}"));
     }
     let is_empty = at(&found, "entries").as_array().is_none_or(Vec::is_empty);
     Ok(code(!is_empty))
@@ -225,7 +226,7 @@ pub(super) fn audit(options: &AuditOptions) -> anyhow::Result<ExitCode> {
     options.bridge.show(&acts, table::acts);
     let is_sound = *at(&acts, "sound") == true;
     if !is_sound {
-        complain("the record is not as it was written");
+        print_notice("the record is not as it was written");
     }
     Ok(code(is_sound))
 }
@@ -342,9 +343,9 @@ impl Bridge {
 
     pub(super) fn show(&self, answer: &Value, table: impl Fn(&Value) -> Vec<String>) {
         if self.json {
-            say(answer);
+            print_result(answer);
         } else {
-            table(answer).iter().for_each(say);
+            table(answer).iter().for_each(print_result);
         }
     }
 }

@@ -9,11 +9,11 @@ use actix_web::rt::System;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::complain;
 use crate::config::secret;
 use crate::sandbox::{LEDGER_MAX, Sandbox, Settings, Unseeded};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, LogFormat};
+use crate::terminal::print_notice;
 use crate::time::Clock;
 
 /// What the sandbox can be asked for.
@@ -61,11 +61,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     System::new().block_on(async {
         let mut signals = Signals::listen()?;
         let running = Sandbox::start(settings, Clock::machine())?;
-        complain(format_args!(
+        print_notice(format_args!(
             "the sandbox listens on http://{}",
             running.address
         ));
-        complain(format_args!(
+        print_notice(format_args!(
             "what it was sent: http://{}/sandbox/ledger",
             running.address
         ));

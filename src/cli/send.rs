@@ -1,56 +1,26 @@
 //! `send`: events from a file or from standard input, to a bridge.
-//!
-//! What is read is bounded, not what there is to read: a thread of its own reads and splits, and waits while the lanes
-//! are full. Events of one `subject` go through one lane and so arrive in their order; events without a subject share
-//! a lane, because nobody knows whom they are about. Between subjects there is no order.
 
-use std::cell::Cell;
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::rt::System;
-use anyhow::{Context as _, anyhow};
 use clap::Args;
-use tokio::sync::mpsc;
 
-use self::progress::{Bar, Tally};
-use self::stream::{Piece, Splitter};
-use super::lanes::Lanes;
-use super::sender::answer::Problem;
-use super::sender::{End, Proof, Sender, events_url};
-use super::{FOUND_FAULTS, complain, plain, say};
-use crate::dispatch::pace::{Pace, Rate};
+use super::FOUND_FAULTS;
 use crate::event::SourceName;
-use crate::shutdown::Signals;
+use crate::sender::proof::ProofFiles;
+use crate::sender::upload::{CONCURRENCY_MAX, Ended, Upload, UploadSettings};
 use crate::telemetry::{self, LogFormat};
-use crate::time::Clock;
+use crate::terminal::{print_notice, print_result};
 
-mod progress;
-mod proof;
-mod stream;
-
-/// How much is read at once.
-const CHUNK_BYTES: usize = 64 * 1024;
-/// How many events wait between the reader and the lanes.
-const READ_AHEAD: usize = 64;
-/// The most lanes: each is a connection to the bridge.
-const CONCURRENCY_MAX: u64 = 1024;
-
-/// How long what is under way may take after an interrupt.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long one event may be tried.
 const GIVE_UP_MIN: Duration = Duration::from_millis(100);
 const GIVE_UP_MAX: Duration = Duration::from_hours(24);
-/// What to do about a run that did not end by itself.
-const AGAIN: &str =
-    "what follows was not sent. Send all of it again when you like: the bridge knows what it has";
 
-/// What is sent where, and how.
+/// The arguments of `send`.
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(super) struct SendArguments {
     /// The bridge.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     to: String,
@@ -64,7 +34,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u64).range(1..=CONCURRENCY_MAX))]
     concurrency: u64,
     #[command(flatten)]
-    proof: proof::Secrets,
+    proof: ProofArguments,
     /// They are plain JSON and no CloudEvents: for a source whose file says where id and type stand. A body that is a
     /// list goes out item by item.
     #[arg(long)]
@@ -83,253 +53,60 @@ pub(super) struct Options {
     file: PathBuf,
 }
 
-pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+/// Where secrets are, and what is done with them.
+#[derive(Debug, Args)]
+struct ProofArguments {
+    /// The source's file at the bridge, such as config/sources/crm.toml: signs, or shows a token, as it says, with
+    /// the first of the files that it names or the one named here.
+    #[arg(long, value_name = "FILE")]
+    source_file: Option<PathBuf>,
+    /// The file with the secret that signs each event: as --source-file says, or else (`whsec_…`) as Standard Webhooks
+    /// describes it.
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    secret_file: Option<PathBuf>,
+    /// The file with the token to show.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &SendArguments) -> anyhow::Result<ExitCode> {
     telemetry::start(LogFormat::Text, "warn")?;
-    let prepared = prepare(options);
-    let (url, proof, input) = match prepared {
-        Ok(prepared) => prepared,
+    let upload = match Upload::prepare(settings(arguments)) {
+        Ok(upload) => upload,
         Err(error) => {
-            complain(telemetry::chain(error.as_ref()));
+            print_notice(telemetry::chain(error.as_ref()));
             return Ok(ExitCode::from(FOUND_FAULTS));
         }
     };
-    System::new().block_on(async {
-        let clock = Clock::machine();
-        let run = Rc::new(Run {
-            sender: Sender::new(url, proof, clock.clone(), options.give_up_after)?
-                .behind_live(options.low_priority)
-                .plain(options.plain),
-            bar: Bar::new(input.length_bytes, options.quiet),
-            tally: Cell::default(),
-            given_up: Cell::default(),
-        });
-        let mut pace = Pace::new(
-            options.rate.map_or(Rate::Unlimited, Rate::PerSecond),
-            clock.now(),
-        );
-        let ended = Rc::clone(&run)
-            .send_all(input, options, &mut pace, &clock)
-            .await;
-        run.bar.finish();
-        let ended = ended?;
-        if let Some(reason) = ended.reason() {
-            complain(reason);
-        }
-        let tally = run.tally.get();
-        say(tally);
-        Ok(ended.code(tally))
+    let (ended, tally) = System::new().block_on(upload.run())?;
+    if let Some(reason) = ended.reason() {
+        print_notice(reason);
+    }
+    print_result(tally);
+    Ok(match ended {
+        Ended::Whole if tally.is_clean() => ExitCode::SUCCESS,
+        Ended::Whole | Ended::GivenUp | Ended::Interrupted => ExitCode::FAILURE,
+        Ended::Broken(_) => ExitCode::from(FOUND_FAULTS),
     })
 }
 
-/// How a run ended.
-#[derive(Debug)]
-enum Ended {
-    /// Everything that was read went out.
-    Whole,
-    /// What was read last is no event; what stood before it went out.
-    Broken(anyhow::Error),
-    /// An event was tried for as long as was said.
-    GivenUp,
-    /// Somebody asked it to.
-    Interrupted,
-}
-
-impl Ended {
-    fn reason(&self) -> Option<String> {
-        match self {
-            Self::Whole => None,
-            Self::Broken(fault) => Some(format!(
-                "{}; nothing is read beyond it",
-                telemetry::chain(fault.as_ref())
-            )),
-            Self::GivenUp => Some(format!("gave up; {AGAIN}")),
-            Self::Interrupted => Some(format!("interrupted; {AGAIN}")),
-        }
-    }
-
-    fn code(&self, tally: Tally) -> ExitCode {
-        match self {
-            Self::Whole if tally.is_clean() => ExitCode::SUCCESS,
-            Self::Whole | Self::GivenUp | Self::Interrupted => ExitCode::FAILURE,
-            Self::Broken(_) => ExitCode::from(FOUND_FAULTS),
-        }
-    }
-}
-
-/// What the lanes share.
-struct Run {
-    sender: Sender,
-    bar: Bar,
-    tally: Cell<Tally>,
-    given_up: Cell<bool>,
-}
-
-impl Run {
-    async fn send_all(
-        self: Rc<Self>,
-        input: Input,
-        options: &Options,
-        pace: &mut Pace,
-        clock: &Clock,
-    ) -> anyhow::Result<Ended> {
-        let mut signals = Signals::listen()?;
-        let (pieces, mut read) = mpsc::channel(READ_AHEAD);
-        // It may stay behind, waiting for standard input; the end of the process is its end.
-        std::thread::Builder::new()
-            .name("reader".to_owned())
-            .spawn(move || read_into(input.bytes, &pieces))?;
-        let run = Rc::clone(&self);
-        let concurrency = usize::try_from(options.concurrency)?;
-        let lanes = Lanes::open(concurrency, move |piece| Rc::clone(&run).carry(piece));
-        let ended = tokio::select! {
-            ended = self.feed(&lanes, &mut read, pace, clock) => ended?,
-            _signal = signals.next() => Ended::Interrupted,
-        };
-        if matches!(ended, Ended::Interrupted) {
-            // Nothing is lost by not waiting longer: what the bridge took is safe there.
-            let _in_time: Result<_, _> = tokio::time::timeout(PATIENCE, lanes.finish()).await;
-            return Ok(ended);
-        }
-        tokio::select! {
-            finished = lanes.finish() => finished?,
-            _signal = signals.next() => return Ok(Ended::Interrupted),
-        }
-        Ok(if self.given_up.get() {
-            Ended::GivenUp
-        } else {
-            ended
-        })
-    }
-
-    /// Puts what is read into the lanes, at the pace that was asked for.
-    async fn feed(
-        &self,
-        lanes: &Lanes<Piece>,
-        read: &mut mpsc::Receiver<anyhow::Result<Piece>>,
-        pace: &mut Pace,
-        clock: &Clock,
-    ) -> anyhow::Result<Ended> {
-        while let Some(piece) = read.recv().await {
-            let piece = match piece {
-                Ok(piece) => piece,
-                Err(fault) => return Ok(Ended::Broken(fault)),
-            };
-            while pace.take(1, clock.now()) == 0 {
-                tokio::time::sleep(pace.next().since(clock.now())).await;
-            }
-            let subject = piece.subject.clone();
-            lanes.put(subject.as_deref(), piece).await?;
-            if self.given_up.get() {
-                return Ok(Ended::GivenUp);
-            }
-        }
-        Ok(Ended::Whole)
-    }
-
-    /// Sends one event and says what came of it; sends nothing once an event was given up.
-    async fn carry(self: Rc<Self>, mut piece: Piece) {
-        if self.given_up.get() {
-            return;
-        }
-        let body = std::mem::take(&mut piece.bytes);
-        let end = self.sender.send(piece.id.as_deref(), body.into()).await;
-        let mut tally = self.tally.get();
-        match end {
-            End::Accepted => tally.accepted += 1,
-            End::Duplicate => tally.duplicates += 1,
-            End::Refused(problem) => {
-                tally.refused += 1;
-                self.tell(&piece, "refused", &problem);
-            }
-            End::Failed(problem) => {
-                tally.failed += 1;
-                self.tell(&piece, "failed", &problem);
-            }
-            End::GivenUp(problem) => {
-                tally.failed += 1;
-                self.given_up.set(true);
-                self.tell(&piece, "failed", &problem);
-            }
-        }
-        self.tally.set(tally);
-        self.bar.show(tally, piece.end);
-    }
-
-    fn tell(&self, piece: &Piece, what: &str, problem: &Problem) {
-        let id = piece
-            .id
-            .as_deref()
-            .map_or_else(|| "without an id".to_owned(), plain);
-        self.bar.complain(format_args!(
-            "line {}, event {} ({id}): {what}: {problem}",
-            piece.line, piece.number
-        ));
-    }
-}
-
-/// What there is to send.
-struct Input {
-    bytes: Box<dyn io::Read + Send>,
-    /// How much it is, where that is known.
-    length_bytes: Option<u64>,
-}
-
-/// Everything that can be wrong before the first event, one after the other.
-fn prepare(options: &Options) -> anyhow::Result<(String, Proof, Input)> {
-    let url = events_url(&options.to, options.source.as_str())
-        .map_err(|reason| anyhow!("--to {} {reason}", plain(&options.to)))?;
-    Ok((url, proof::read(&options.proof)?, open(&options.file)?))
-}
-
-fn open(file: &Path) -> anyhow::Result<Input> {
-    if file == Path::new("-") {
-        if io::stdin().is_terminal() {
-            complain("reading events from the terminal; Ctrl-D ends them");
-        }
-        return Ok(Input {
-            bytes: Box::new(io::stdin()),
-            length_bytes: None,
-        });
-    }
-    let unreadable = || format!("{} cannot be read", file.display());
-    let bytes = File::open(file).with_context(unreadable)?;
-    let about = bytes.metadata().with_context(unreadable)?;
-    if about.is_dir() {
-        return Err(anyhow!("{} is a folder", file.display()));
-    }
-    Ok(Input {
-        length_bytes: about.is_file().then_some(about.len()),
-        bytes: Box::new(bytes),
-    })
-}
-
-/// Reads until the end, the first fault, or until nobody wants any more.
-fn read_into(mut bytes: Box<dyn io::Read + Send>, pieces: &mpsc::Sender<anyhow::Result<Piece>>) {
-    let mut splitter = Splitter::new();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    let mut is_wanted = true;
-    while is_wanted {
-        let read = match bytes.read(&mut chunk) {
-            Ok(read) => chunk.get(..read).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => {
-                let fault = anyhow::Error::from(error).context("the input cannot be read");
-                let _nobody: Result<_, _> = pieces.blocking_send(Err(fault));
-                return;
-            }
-        };
-        let fed = if read.is_empty() {
-            is_wanted = false;
-            splitter.finish()
-        } else {
-            splitter.feed(read, |piece| {
-                is_wanted &= pieces.blocking_send(Ok(piece)).is_ok();
-            })
-        };
-        if let Err(fault) = fed {
-            let _nobody: Result<_, _> = pieces.blocking_send(Err(fault.into()));
-            return;
-        }
+fn settings(arguments: &SendArguments) -> UploadSettings {
+    let proof = &arguments.proof;
+    UploadSettings {
+        to: arguments.to.clone(),
+        source: arguments.source.clone(),
+        rate: arguments.rate,
+        concurrency: arguments.concurrency,
+        proof: ProofFiles {
+            source_file: proof.source_file.clone(),
+            secret_file: proof.secret_file.clone(),
+            token_file: proof.token_file.clone(),
+        },
+        plain: arguments.plain,
+        low_priority: arguments.low_priority,
+        give_up_after: arguments.give_up_after,
+        quiet: arguments.quiet,
+        file: arguments.file.clone(),
     }
 }
 

@@ -8,9 +8,10 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::operator::{Bridge, table};
-use super::{FOUND_FAULTS, Layers, complain, read, say};
+use super::{FOUND_FAULTS, Layers, read};
 use crate::config::Purpose;
 use crate::outbox;
+use crate::terminal::{print_notice, print_result};
 
 /// What is done with the store.
 #[derive(Debug, Subcommand)]
@@ -49,13 +50,13 @@ pub(super) fn run(command: &Store) -> anyhow::Result<ExitCode> {
         }
         Store::Verify { file } => {
             let looked = outbox::look_over(file)?;
-            say(format_args!(
+            print_result(format_args!(
                 "{} entries, {} waiting, {} parked, {} acts on record",
                 looked.entries, looked.waiting, looked.parked, looked.acts
             ));
-            looked.faults.iter().for_each(complain);
+            looked.faults.iter().for_each(print_notice);
             Ok(if looked.faults.is_empty() {
-                say("whole");
+                print_result("whole");
                 ExitCode::SUCCESS
             } else {
                 ExitCode::from(FOUND_FAULTS)
@@ -67,9 +68,9 @@ pub(super) fn run(command: &Store) -> anyhow::Result<ExitCode> {
                 Err(code) => return Ok(code),
             };
             if let Some(aside) = outbox::restore(copy, &config.outbox.path)? {
-                say(format_args!("what was there is now {}", aside.display()));
+                print_result(format_args!("what was there is now {}", aside.display()));
             }
-            say(format_args!("restored {}", config.outbox.path.display()));
+            print_result(format_args!("restored {}", config.outbox.path.display()));
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Which rooms a room may name, itself aside. `app`, `cli` and `main` may name all.
-const EDGES: [(&str, &[&str]); 17] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("event", &[]),
     ("time", &[]),
     ("random", &[]),
@@ -20,6 +20,38 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("mapping", &["event", "imprint"]),
     ("imprint", &["time"]),
     ("sandbox", &["imprint", "time"]),
+    ("terminal", &[]),
+    (
+        "sender",
+        &[
+            "config",
+            "dispatch",
+            "event",
+            "imprint",
+            "ingress",
+            "random",
+            "shutdown",
+            "telemetry",
+            "terminal",
+            "time",
+        ],
+    ),
+    (
+        "demo",
+        &[
+            "app",
+            "config",
+            "dispatch",
+            "outbox",
+            "random",
+            "sandbox",
+            "sender",
+            "shutdown",
+            "telemetry",
+            "terminal",
+            "time",
+        ],
+    ),
     ("fold", &["event", "imprint", "time"]),
     (
         "outbox",
@@ -87,8 +119,11 @@ const PURE: [&str; 17] = [
 
 /// A crate, and the places that may name it.
 const CRATES: [(&str, &[&str]); 4] = [
-    ("actix_web", &["app", "cli/", "ingress", "ops", "sandbox"]),
-    ("awc", &["imprint/client", "app", "cli/"]),
+    (
+        "actix_web",
+        &["app", "cli/", "demo", "ingress", "ops", "sandbox", "sender"],
+    ),
+    ("awc", &["imprint/client", "cli/", "demo", "sender"]),
     ("rusqlite", &["outbox/sqlite"]),
     ("std::env", &["config", "failpoint.rs"]),
 ];

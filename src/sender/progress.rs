@@ -5,19 +5,19 @@ use std::io::IsTerminal as _;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::cli::complain;
+use crate::terminal::print_notice;
 
 /// How many events came to what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) accepted: u64,
-    pub(super) duplicates: u64,
-    pub(super) refused: u64,
-    pub(super) failed: u64,
+pub(crate) struct Tally {
+    pub(crate) accepted: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) refused: u64,
+    pub(crate) failed: u64,
 }
 
 impl Tally {
-    pub(super) const fn sent(self) -> u64 {
+    pub(crate) const fn sent(self) -> u64 {
         self.accepted
             .saturating_add(self.duplicates)
             .saturating_add(self.refused)
@@ -25,7 +25,7 @@ impl Tally {
     }
 
     /// Whether the bridge has everything.
-    pub(super) const fn is_clean(self) -> bool {
+    pub(crate) const fn is_clean(self) -> bool {
         self.refused == 0 && self.failed == 0
     }
 }
@@ -84,8 +84,8 @@ impl Bar {
     }
 
     /// Says something above the bar.
-    pub(super) fn complain(&self, line: impl fmt::Display) {
-        self.0.suspend(|| complain(line));
+    pub(super) fn print_notice(&self, line: impl fmt::Display) {
+        self.0.suspend(|| print_notice(line));
     }
 
     /// Leaves the terminal as it was.

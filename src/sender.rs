@@ -21,7 +21,12 @@ use crate::ingress::auth::{Head, SigningKey};
 use crate::random::jitter;
 use crate::time::Clock;
 
-pub(super) mod answer;
+pub(crate) mod answer;
+pub(crate) mod lanes;
+mod progress;
+pub(crate) mod proof;
+mod stream;
+pub(crate) mod upload;
 
 /// How long one exchange may take, from connecting to the last byte of the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -33,7 +38,7 @@ const CLOUDEVENT: &str = "application/cloudevents+json";
 const JSON: &str = "application/json";
 
 /// How a sender proves who it is.
-pub(super) enum Proof {
+pub(crate) enum Proof {
     /// It does not.
     None,
     /// By a bearer token.
@@ -46,7 +51,7 @@ pub(super) enum Proof {
 
 /// How sending one event ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The bridge has it.
     Accepted,
     /// The bridge had it before.
@@ -60,7 +65,7 @@ pub(super) enum End {
 }
 
 /// Sends to one source of one bridge, from one thread.
-pub(super) struct Sender {
+pub(crate) struct Sender {
     http: awc::Client,
     url: String,
     proof: Proof,
@@ -72,7 +77,7 @@ pub(super) struct Sender {
 
 impl Sender {
     /// A sender to the source's `url`, which ends in `/events`.
-    pub(super) fn new(
+    pub(crate) fn new(
         url: String,
         proof: Proof,
         clock: Clock,
@@ -90,7 +95,7 @@ impl Sender {
     }
 
     /// The same; what it sends is plain JSON and no event of CloudEvents, if so.
-    pub(super) fn plain(self, is_plain: bool) -> Self {
+    pub(crate) fn plain(self, is_plain: bool) -> Self {
         let media_type = if is_plain { JSON } else { CLOUDEVENT };
         Self { media_type, ..self }
     }
@@ -100,13 +105,13 @@ impl Sender {
     }
 
     /// The same; what it sends goes behind everything live (the urgency "background" of RFC 9218), if so.
-    pub(super) fn behind_live(self, is_behind: bool) -> Self {
+    pub(crate) fn behind_live(self, is_behind: bool) -> Self {
         let urgency = is_behind.then(|| HeaderValue::from_static("u=7"));
         Self { urgency, ..self }
     }
 
     /// Sends one event until there is an answer for good, or for as long as was said.
-    pub(super) async fn send(&self, id: Option<&str>, body: Bytes) -> End {
+    pub(crate) async fn send(&self, id: Option<&str>, body: Bytes) -> End {
         let started = self.clock.now();
         let mut tries = 0_u32;
         loop {
@@ -215,7 +220,7 @@ impl Sender {
 }
 
 /// The URL that events of a source are posted to, at a bridge that is named by its origin and perhaps a path.
-pub(super) fn events_url(base: &str, source: &str) -> Result<String, String> {
+pub(crate) fn events_url(base: &str, source: &str) -> Result<String, String> {
     let uri: Uri = base.parse().map_err(|_unreadable| "is no URL".to_owned())?;
     let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
     if !is_http || uri.host().is_none_or(str::is_empty) {
@@ -229,7 +234,7 @@ pub(super) fn events_url(base: &str, source: &str) -> Result<String, String> {
 }
 
 /// Reads what stands at a URL; anything but a 200 in time is an error.
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     http: &awc::Client,
     url: &str,
     limit_bytes: usize,
@@ -252,7 +257,7 @@ pub(super) async fn fetch(
 }
 
 /// A client that does what it is told and nothing more: no redirects, no proxy, deadlines by the caller.
-pub(super) fn http() -> anyhow::Result<awc::Client> {
+pub(crate) fn http() -> anyhow::Result<awc::Client> {
     Ok(client::pool(&client::tls(None)?))
 }
 

@@ -3,32 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use clap::Args;
 use secrecy::SecretString;
 
-use crate::cli::sender::Proof;
+use super::Proof;
 use crate::config::{secret, sources};
 use crate::ingress::auth::SigningKey;
 use crate::ingress::auth::hmac::Keys;
 
-/// Where secrets are, and what is done with them.
-#[derive(Debug, Args)]
-pub(super) struct Secrets {
-    /// The source's file at the bridge, such as config/sources/crm.toml: signs, or shows a token, as it says, with
-    /// the first of the files that it names or the one named here.
-    #[arg(long, value_name = "FILE")]
-    source_file: Option<PathBuf>,
-    /// The file with the secret that signs each event: as --source-file says, or else (`whsec_…`) as Standard Webhooks
-    /// describes it.
-    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
-    secret_file: Option<PathBuf>,
-    /// The file with the token to show.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+/// The files that the proof is read from.
+#[derive(Debug)]
+pub(crate) struct ProofFiles {
+    pub(crate) source_file: Option<PathBuf>,
+    pub(crate) secret_file: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// Reads what the proof is made of.
-pub(super) fn read(options: &Secrets) -> anyhow::Result<Proof> {
+pub(super) fn read(options: &ProofFiles) -> anyhow::Result<Proof> {
     let (secret, token) = (
         options.secret_file.as_deref(),
         options.token_file.as_deref(),
@@ -156,7 +147,7 @@ mod tests {
             // What is wrong elsewhere in the file is not the sender's to mend.
             let text = format!("other = 1\n[auth]\n{}\n", auth.replace("[\"", &inside));
             std::fs::write(path("crm.toml"), text).unwrap();
-            let read = read(&Secrets {
+            let read = read(&ProofFiles {
                 source_file: Some(path("crm.toml")),
                 secret_file: secret.map(path),
                 token_file: token.map(path),

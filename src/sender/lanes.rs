@@ -15,14 +15,14 @@ const ROOM: usize = 4;
 
 /// Open lanes. Must be made and used inside a `LocalSet`, which an actix system is.
 #[derive(Debug)]
-pub(super) struct Lanes<T> {
+pub(crate) struct Lanes<T> {
     doors: Vec<mpsc::Sender<T>>,
     workers: JoinSet<()>,
 }
 
 impl<T: 'static> Lanes<T> {
     /// Opens so many lanes (one at least), each doing one `work` at a time.
-    pub(super) fn open<W, F>(count: usize, work: W) -> Self
+    pub(crate) fn open<W, F>(count: usize, work: W) -> Self
     where
         W: Fn(T) -> F + Clone + 'static,
         F: Future<Output = ()> + 'static,
@@ -40,7 +40,7 @@ impl<T: 'static> Lanes<T> {
     }
 
     /// Puts an item into the lane of its key, once there is room. Items without a key share a lane.
-    pub(super) async fn put(&self, key: Option<&str>, item: T) -> anyhow::Result<()> {
+    pub(crate) async fn put(&self, key: Option<&str>, item: T) -> anyhow::Result<()> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         let lanes = u64::try_from(self.doors.len()).unwrap_or(u64::MAX);
@@ -52,7 +52,7 @@ impl<T: 'static> Lanes<T> {
     }
 
     /// Waits until everything that was put in is done.
-    pub(super) async fn finish(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn finish(mut self) -> anyhow::Result<()> {
         self.doors.clear();
         while let Some(ended) = self.workers.join_next().await {
             ended.map_err(|_panic| anyhow!("the work of a lane panicked"))?;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::stage::Stage;
-use crate::cli::complain;
-use crate::cli::sender::fetch;
 use crate::dispatch::condition::Condition;
+use crate::sender::fetch;
+use crate::terminal::print_notice;
 use crate::time::{Clock, Timestamp};
 
 /// The longest page of metrics.
@@ -118,7 +118,7 @@ impl<'a> Meter<'a> {
             };
             let line = self.line(answered(), reading);
             if self.bar.is_hidden() {
-                complain(line);
+                print_notice(line);
             } else {
                 self.bar.set_position(answered());
                 self.bar.set_message(line);
@@ -127,8 +127,8 @@ impl<'a> Meter<'a> {
     }
 
     /// Says something beside the figures.
-    pub(super) fn say(&self, line: &str) {
-        self.bar.suspend(|| complain(line));
+    pub(super) fn print_notice(&self, line: &str) {
+        self.bar.suspend(|| print_notice(line));
     }
 
     fn line(&self, answered: u64, reading: Reading) -> String {

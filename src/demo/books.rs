@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::story::{Claim, Letter};
-use crate::cli::sender::End;
+use crate::sender::End;
 
 /// Who keeps them believes only answers.
 #[derive(Default)]
@@ -70,8 +70,8 @@ impl Books {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::demo::story::Story;
-    use crate::cli::sender::answer::Problem;
+    use crate::demo::story::Story;
+    use crate::sender::answer::Problem;
 
     #[test]
     fn every_event_is_booked_once_and_the_newest_revision_stays() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::cli::plain;
 use crate::imprint::classify::hint;
+use crate::terminal::printable;
 use crate::time::Timestamp;
 
 /// The ceiling of the rest after the first try; it doubles with each further one.
@@ -20,17 +20,17 @@ const FAULTS_MAX: usize = 5;
 
 /// What came back.
 #[derive(Debug)]
-pub(in crate::cli) struct Answer<'a> {
-    pub(in crate::cli) status: u16,
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
     /// Every Retry-After.
-    pub(in crate::cli) retry_after: &'a [String],
+    pub(crate) retry_after: &'a [String],
     /// The body; `None` if it did not come whole.
-    pub(in crate::cli) body: Option<&'a [u8]>,
+    pub(crate) body: Option<&'a [u8]>,
 }
 
 /// What it means.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Verdict {
+pub(crate) enum Verdict {
     /// It is kept.
     Accepted,
     /// It had been kept before.
@@ -50,7 +50,7 @@ pub(in crate::cli) enum Verdict {
 
 /// Why an event was not taken, without anything that was in it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::cli) struct Problem {
+pub(crate) struct Problem {
     status: Option<u16>,
     kind: String,
     faults: Vec<Fault>,
@@ -65,7 +65,7 @@ struct Fault {
 
 impl Problem {
     /// No answer came.
-    pub(in crate::cli) fn unanswered(what: &str) -> Self {
+    pub(crate) fn unanswered(what: &str) -> Self {
         Self {
             kind: what.to_owned(),
             ..Self::default()
@@ -73,7 +73,7 @@ impl Problem {
     }
 
     /// It cannot even be sent.
-    pub(in crate::cli) fn unsendable(what: &str) -> Self {
+    pub(crate) fn unsendable(what: &str) -> Self {
         Self::unanswered(what)
     }
 
@@ -105,7 +105,7 @@ impl Problem {
 
     /// The last word of its type, such as `unmappable`.
     #[cfg(test)]
-    pub(in crate::cli) fn word(&self) -> &str {
+    pub(crate) fn word(&self) -> &str {
         self.kind.rsplit(':').next().unwrap_or_default()
     }
 }
@@ -114,16 +114,16 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = self.status.map(|status| status.to_string());
-        let kind = Some(plain(&self.kind)).filter(|kind| !kind.is_empty());
+        let kind = Some(printable(&self.kind)).filter(|kind| !kind.is_empty());
         let head: Vec<String> = status.into_iter().chain(kind).collect();
         f.write_str(&head.join(" "))?;
         for (number, fault) in self.faults.iter().take(FAULTS_MAX).enumerate() {
             let before = if number == 0 { ": " } else { ", " };
-            let pointer = match plain(&fault.pointer) {
+            let pointer = match printable(&fault.pointer) {
                 pointer if pointer.is_empty() => "the event".to_owned(),
                 pointer => pointer,
             };
-            write!(f, "{before}{pointer} ({})", plain(&fault.rule))?;
+            write!(f, "{before}{pointer} ({})", printable(&fault.rule))?;
         }
         match self.faults.len().saturating_sub(FAULTS_MAX) {
             0 => Ok(()),
@@ -133,7 +133,7 @@ impl fmt::Display for Problem {
 }
 
 /// Says what an answer means.
-pub(in crate::cli) fn judge(answer: &Answer<'_>, wall: Timestamp) -> Verdict {
+pub(crate) fn judge(answer: &Answer<'_>, wall: Timestamp) -> Verdict {
     let problem = || Problem::read(answer.status, answer.body);
     match answer.status {
         200..=299 => match answer.body.map(kept) {
@@ -180,7 +180,7 @@ fn kept(body: &[u8]) -> Option<Kept> {
 }
 
 /// The rest before the next try: what was asked for, or else exponential with full jitter. `jitter` is in `[0, 1)`.
-pub(in crate::cli) fn rest(tries: u32, hint: Option<Duration>, jitter: f64) -> Duration {
+pub(crate) fn rest(tries: u32, hint: Option<Duration>, jitter: f64) -> Duration {
     let doublings = tries.saturating_sub(1).min(16);
     let ceiling = REST_FIRST.saturating_mul(1 << doublings).min(REST_MAX);
     let own = ceiling.mul_f64(jitter.clamp(0.0, 1.0)).max(REST_MIN);

@@ -23,9 +23,9 @@ use crate::sandbox::{Running, Sandbox, Settings};
 use crate::time::Clock;
 
 /// The source that is shipped, built in: the demo runs from any folder.
-const SOURCE: &str = include_str!("../../../config/sources/crm.toml");
+const SOURCE: &str = include_str!("../../config/sources/crm.toml");
 /// Its schema.
-const SCHEMA: &str = include_str!("../../../schemas/crm/customer-changed.v1.json");
+const SCHEMA: &str = include_str!("../../schemas/crm/customer-changed.v1.json");
 /// Where the source looks for its schema.
 const SCHEMA_NAME: &str = "crm/customer-changed.v1.json";
 /// Any free port of this machine.

@@ -299,8 +299,8 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::cli::demo::stage::shipped;
     use crate::config::sources::Source;
+    use crate::demo::stage::shipped;
     use crate::event::SourceName;
     use crate::event::cloudevents::{self, Message, Mode};
     use crate::imprint::clearing::Clearing;

@@ -5,9 +5,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::books::Books;
-use crate::cli::sender::fetch;
 use crate::outbox::State;
 use crate::sandbox::Sandbox;
+use crate::sender::fetch;
 
 /// How many receipts are asked for at once.
 const CONCURRENCY: usize = 32;
