@@ -19,8 +19,8 @@ use self::retention::Retention;
 use self::secrets::SecretsWatch;
 use self::senders::Senders;
 use crate::config::{self, Config, sources};
-use crate::dispatch::condition::Condition;
-use crate::dispatch::destination::{Destination, Mode};
+use crate::dispatch::breaker::DestinationState;
+use crate::dispatch::destination::{Destination, OperatorMode};
 use crate::fold::MaxFold;
 use crate::ingress::Ingress;
 use crate::metrics::{LabelSets, Metrics};
@@ -74,7 +74,7 @@ impl App {
         let clock = Clock::machine();
         let outbox = open(&config.outbox, clock.now())?;
         let metrics = Metrics::new(LabelSets {
-            destination_states: &Condition::WORDS,
+            destination_states: &DestinationState::NAMES,
             end_states: &State::ENDINGS,
         })?;
         let store = || Arc::<SqliteOutbox>::clone(&outbox);
@@ -192,7 +192,9 @@ fn backup(outbox: &Arc<SqliteOutbox>) -> Backup {
 /// Goes on with what the operator wanted of the destination, and with a wait that it asked for.
 fn recall(outbox: &SqliteOutbox, destination: &Destination, now: Timestamp) {
     let mode = outbox.noted(Note::Mode);
-    let mode = mode.and_then(|word| Mode::parse(&word)).unwrap_or_default();
+    let mode = mode
+        .and_then(|word| OperatorMode::parse(&word))
+        .unwrap_or_default();
     destination.set_mode(mode);
     let until = outbox.noted(Note::Wait).and_then(|text| text.parse().ok());
     if let Some(until) = until

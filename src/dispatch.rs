@@ -12,12 +12,12 @@ use std::time::Duration;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use self::condition::{Condition, Fault, Grant};
-use self::destination::{Destination, Extra, Mode, View};
-use self::flight::{Answer, Ask, Conclusion, Flight, Step};
-use self::policy::{Applied, Attempt, Decision, Rest, decide};
-use self::rules::Rules;
-use self::settle::settlement;
+use self::breaker::{Admission, Attribution, DestinationState};
+use self::destination::{Assessment, Destination, FollowUp, OperatorMode};
+use self::lane_exchange::{Conclusion, ExchangeStep, ImprintCall, ImprintReply, LaneExchange};
+use self::policy::{Attempt, Decision, Effect, Rest, decide};
+use self::rules::DeliveryRules;
+use self::settlement::settlement;
 use crate::failpoint::{self, CrashPoint, Fault as Failpoint};
 use crate::imprint::{Echo, ImprintApi, Outcome};
 use crate::metrics;
@@ -26,13 +26,13 @@ use crate::random::{jitter, random_u32};
 use crate::time::{Clock, Timestamp};
 
 pub mod backoff;
-pub mod condition;
+pub mod breaker;
 pub mod destination;
-pub mod flight;
+pub mod lane_exchange;
 pub mod pace;
 pub mod policy;
 pub mod rules;
-pub mod settle;
+pub mod settlement;
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +44,7 @@ mod tests;
 const POLL_EVERY: Duration = Duration::from_millis(400);
 /// How long a lane rests whose request was made in shadow only; then it is looked at again, for what is newer.
 const SHADOW_REST: Duration = Duration::from_secs(60);
-/// Of so many requests that may be in flight, one lane more may be held: enough for a store that takes half as long as
+/// Of so many requests that may be in exchange, one lane more may be held: enough for a store that takes half as long as
 /// the partner, and all that a crash adds to the requests that are made once more.
 const AHEAD_PART: usize = 2;
 /// How long to rest when the store did not take a claim or a settlement.
@@ -52,16 +52,16 @@ const STORE_REST: Duration = Duration::from_millis(200);
 
 /// What a dispatcher may do.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Requests in flight at once, of this dispatcher.
+pub struct DispatchLimits {
+    /// Requests in exchange at once, of this dispatcher.
     pub concurrency: usize,
     /// How long one request may take.
     pub deadline: Duration,
     /// What the operator decided.
-    pub rules: Rules,
+    pub rules: DeliveryRules,
 }
 
-impl Limits {
+impl DispatchLimits {
     /// How many lanes may be held. Without a pace some are claimed ahead: while a busy store hands over one and takes
     /// another back, the partner's time would go by. With one they would keep the leave they were given for later, and
     /// all leave at once when the partner, who was slow, is so no more.
@@ -85,7 +85,7 @@ pub struct Dispatcher<P> {
     /// How the partner is doing.
     pub destination: Arc<Destination>,
     /// What it may do.
-    pub limits: Limits,
+    pub limits: DispatchLimits,
     /// What time it is.
     pub clock: Clock,
     /// What it counts.
@@ -95,17 +95,17 @@ pub struct Dispatcher<P> {
 /// The store failed for good; what it has is on disk, and the next process goes on with it.
 #[derive(Debug, thiserror::Error)]
 #[error("dispatch cannot go on")]
-pub struct Failed(#[source] Error);
+pub struct StoreFailed(#[source] Error);
 
 /// The lanes that are held, each from its claim to its settlement.
 struct Flights {
     tasks: JoinSet<()>,
     lanes: HashMap<Id, (LaneId, Trials)>,
-    /// One for each request that may be in flight; closed when no more may begin.
+    /// One for each request that may be in exchange; closed when no more may begin.
     seats: Arc<Semaphore>,
 }
 
-/// The place of a lane whose request is in flight.
+/// The place of a lane whose request is in exchange.
 struct Seat<'a> {
     counts: &'a metrics::DispatchMetrics,
     _permit: OwnedSemaphorePermit,
@@ -128,11 +128,11 @@ impl Drop for Seat<'_> {
 }
 
 impl<P: ImprintApi + 'static> Dispatcher<P> {
-    /// Runs until `stopping` says so, then until what is in flight is settled.
+    /// Runs until `stopping` says so, then until what is in exchange is settled.
     ///
     /// # Errors
     /// [`Failed`] when the store takes no more work.
-    pub async fn run(self, mut stopping: watch::Receiver<bool>) -> Result<(), Failed> {
+    pub async fn run(self, mut stopping: watch::Receiver<bool>) -> Result<(), StoreFailed> {
         let dispatcher = Rc::new(self);
         let mut flights = Flights {
             tasks: JoinSet::new(),
@@ -147,7 +147,9 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
             let changed = dispatcher.destination.changed();
             let look_again = match Rc::clone(&dispatcher).launch(&mut flights).await {
                 Ok(look_again) => look_again,
-                Err(error @ (Error::Failed { .. } | Error::Closed)) => return Err(Failed(error)),
+                Err(error @ (Error::Failed { .. } | Error::Closed)) => {
+                    return Err(StoreFailed(error));
+                }
                 Err(Error::Busy | Error::Full) => dispatcher.clock.now().after(STORE_REST),
             };
             let pause = look_again.since(dispatcher.clock.now()).min(POLL_EVERY);
@@ -185,12 +187,12 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
             return Ok(now.after(POLL_EVERY));
         }
         let granted = self.destination.grant(room, now);
-        if let Grant::NotBefore(later) = granted {
+        if let Admission::NotBefore(later) = granted {
             return Ok(later);
         }
         let pick = match granted {
-            Grant::Probe => Pick::LeastFailed(random_u32()),
-            Grant::Lanes(_) | Grant::NotBefore(_) => Pick::LongestDue,
+            Admission::Probe => Pick::LeastFailed(random_u32()),
+            Admission::Lanes(_) | Admission::NotBefore(_) => Pick::LongestDue,
         };
         let claim = self.outbox.claim(now, granted.lanes(), pick).await;
         let claimed = claim.as_ref().map_or(0, |claim| claim.lanes.len());
@@ -212,42 +214,44 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
     async fn carry(
         self: Rc<Self>,
         claimed: ClaimedLane,
-        place: Grant,
+        place: Admission,
         seat: impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>>,
     ) {
         let seat = seat.await.map(|permit| Seat::taken(permit, &self.counts));
         let rules = &self.limits.rules;
-        let (mut flight, mut step) = Flight::start(claimed, rules, self.clock.now());
+        let (mut exchange, mut step) = LaneExchange::start(claimed, rules, self.clock.now());
         failpoint::crash_point(CrashPoint::AfterClaimBeforeRequest);
         let mut asked = 0;
         let conclusion = loop {
             match step {
-                Step::Conclude(conclusion) if asked == 0 => {
+                ExchangeStep::Conclude(conclusion) if asked == 0 => {
                     self.destination.give_back(place, 0, self.clock.now());
                     break conclusion;
                 }
-                Step::Conclude(conclusion) => break conclusion,
-                Step::Ask(_) if seat.is_err() => {
+                ExchangeStep::Conclude(conclusion) => break conclusion,
+                ExchangeStep::Call(_) if seat.is_err() => {
                     let now = self.clock.now();
                     self.destination.give_back(place, 0, now);
                     break Conclusion::Postponed(now);
                 }
-                Step::Ask(_) if asked == 0 && self.withdrew(place) => {
+                ExchangeStep::Call(_) if asked == 0 && self.withdrew(place) => {
                     break Conclusion::Postponed(self.clock.now());
                 }
-                Step::Ask(ask) if self.destination.mode() == Mode::Shadow => {
+                ExchangeStep::Call(ask) if self.destination.mode() == OperatorMode::Shadow => {
                     let now = self.clock.now();
-                    self.destination.shadowed(flight.claimed.lane, &ask, now);
+                    self.destination.shadowed(exchange.claimed.lane, &ask, now);
                     self.destination.give_back(place, 0, now);
                     break Conclusion::Postponed(now.after(SHADOW_REST));
                 }
                 // It does not wait for leave where it stands: its place is for those who have theirs.
-                Step::Ask(Ask::Search(_)) if let Err(later) = self.may_search(place, asked) => {
+                ExchangeStep::Call(ImprintCall::Search(_))
+                    if let Err(later) = self.may_search(place, asked) =>
+                {
                     break Conclusion::Postponed(later);
                 }
-                Step::Ask(ask) => {
-                    let answer = self.ask(ask, &flight, asked).await;
-                    step = flight.hear(answer, self.clock.now());
+                ExchangeStep::Call(ask) => {
+                    let answer = self.ask(ask, &exchange, asked).await;
+                    step = exchange.hear(answer, self.clock.now());
                     asked += 1;
                 }
             }
@@ -256,22 +260,22 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
         failpoint::crash_point(CrashPoint::AfterRequestBeforeSettle);
         let (now, jitter) = (self.clock.now(), jitter());
         let before = self.destination.condition();
-        let view = self.learn(&flight, &conclusion, (now, jitter));
+        let view = self.learn(&exchange, &conclusion, (now, jitter));
         self.remember(before, view.condition, now).await;
-        let decision = decide(&flight, conclusion, view, rules);
+        let decision = decide(&exchange, conclusion, view, rules);
         if let Decision::Deliver(echo) = &decision {
-            self.counts.asserted(flight.fold.asserted);
-            self.counts.ties(flight.fold.ties);
+            self.counts.asserted(exchange.fold.reasserted);
+            self.counts.ties(exchange.fold.ties);
             for group in &echo.differs {
                 self.counts.echo_differs(group.as_str());
             }
         }
-        self.settle(settlement(&flight, decision, rules, (now, jitter)))
+        self.settle(settlement(&exchange, decision, rules, (now, jitter)))
             .await;
     }
 
-    /// Whether the place of a flight that has asked nothing yet was withdrawn; it is given back then.
-    fn withdrew(&self, place: Grant) -> bool {
+    /// Whether the place of a exchange that has asked nothing yet was withdrawn; it is given back then.
+    fn withdrew(&self, place: Admission) -> bool {
         let now = self.clock.now();
         let withdrew = self.destination.is_withdrawn(place, now);
         if withdrew {
@@ -281,65 +285,66 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
     }
 
     /// Asks Imprint one thing. What does not follow from a claim itself needs leave of its own.
-    async fn ask(&self, ask: Ask, flight: &Flight, asked: usize) -> Answer {
+    async fn ask(&self, ask: ImprintCall, exchange: &LaneExchange, asked: usize) -> ImprintReply {
         let deadline = self.limits.deadline;
         match &ask {
-            Ask::Update(_) if asked == 0 => {}
-            Ask::Update(_) | Ask::Retrieve(_) => self.leave().await,
-            Ask::Search(_) => {}
+            ImprintCall::Update(_) if asked == 0 => {}
+            ImprintCall::Update(_) | ImprintCall::Retrieve(_) => self.leave().await,
+            ImprintCall::Search(_) => {}
         }
         let started = self.clock.now();
         let took = || self.clock.now().since(started);
         match ask {
-            Ask::Update(request) => {
+            ImprintCall::Update(request) => {
                 let mut outcome = self.partner.deliver(request, deadline).await;
                 if failpoint::is_armed(Failpoint::AssumeApplied) {
                     outcome = Outcome::Applied(Echo::default());
                 }
-                let entries = flight.fold.carried.len();
+                let entries = exchange.fold.carried.len();
                 self.counts.attempt(outcome.label(), entries, took());
-                Answer::Outcome(outcome)
+                ImprintReply::Outcome(outcome)
             }
-            Ask::Retrieve(customer) => {
+            ImprintCall::Retrieve(customer) => {
                 let found = self.partner.retrieve(customer, deadline).await;
                 self.counts.lookup(found.label());
-                Answer::Found(found)
+                ImprintReply::Lookup(found)
             }
-            Ask::Search(partner) => {
+            ImprintCall::Search(partner) => {
                 let found = self.partner.search(partner, deadline).await;
                 self.counts.lookup(found.label());
-                Answer::Found(found)
+                ImprintReply::Lookup(found)
             }
         }
     }
 
     /// Waits until one more request may be made.
     async fn leave(&self) {
-        while let Err(later) = self.destination.extra(Extra::Question, self.clock.now()) {
+        while let Err(later) = self.destination.extra(FollowUp::Question, self.clock.now()) {
             tokio::time::sleep(later.since(self.clock.now())).await;
         }
     }
 
-    /// Whether a search may be made now, or from when on: the first one of a flight takes the place of its lane.
-    fn may_search(&self, place: Grant, asked: usize) -> Result<(), Timestamp> {
+    /// Whether a search may be made now, or from when on: the first one of a exchange takes the place of its lane.
+    fn may_search(&self, place: Admission, asked: usize) -> Result<(), Timestamp> {
         let now = self.clock.now();
         if asked == 0 {
             self.destination.search_instead(place, now)
         } else {
-            self.destination.extra(Extra::Search, now)
+            self.destination.extra(FollowUp::Search, now)
         }
     }
 
     /// Keeps what a restart must know, and wakes who rested while the destination was down.
-    async fn remember(&self, before: Condition, after: Condition, now: Timestamp) {
+    async fn remember(&self, before: DestinationState, after: DestinationState, now: Timestamp) {
         let done = match (before, after) {
-            (_, Condition::Throttled { until, .. }) if before != after => {
+            (_, DestinationState::Throttled { until, .. }) if before != after => {
                 let until = until.as_millis().to_string();
                 self.outbox.note(Note::Wait, until).await
             }
-            (Condition::Probing { .. } | Condition::Stopped { .. }, Condition::Flowing { .. }) => {
-                self.outbox.release(now).await
-            }
+            (
+                DestinationState::Probing { .. } | DestinationState::Stopped { .. },
+                DestinationState::Flowing { .. },
+            ) => self.outbox.release(now).await,
             (_, _) => Ok(()),
         };
         if let Err(error) = done {
@@ -348,24 +353,24 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
         }
     }
 
-    /// Tells the destination what came of a flight, and the log.
+    /// Tells the destination what came of a exchange, and the log.
     fn learn(
         &self,
-        flight: &Flight,
+        exchange: &LaneExchange,
         conclusion: &Conclusion,
         (now, jitter): (Timestamp, f64),
-    ) -> View {
-        let claimed = &flight.claimed;
-        let Some(news) = flight.news(conclusion) else {
-            return View {
+    ) -> Assessment {
+        let claimed = &exchange.claimed;
+        let Some(signal) = exchange.signal(conclusion) else {
+            return Assessment {
                 condition: self.destination.condition(),
-                fault: Fault::OfAnyone,
+                fault: Attribution::Unknown,
             };
         };
         let before = self.destination.condition();
         let view = self
             .destination
-            .note(claimed.lane, claimed.trials, news, (now, jitter));
+            .note(claimed.lane, claimed.trials, signal, (now, jitter));
         let after = view.condition.as_str();
         self.counts.condition(after);
         let (word, cause) = told(conclusion);
@@ -376,7 +381,7 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
             lane.id = claimed.lane.0,
             outcome = word,
             cause = %cause,
-            entries = flight.fold.carried.len(),
+            entries = exchange.fold.carried.len(),
             "a request came back"
         );
         view
@@ -410,41 +415,41 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
         }
     }
 
-    /// Forgets a flight that has landed. One that panicked rests like one that failed; its entries still wait.
+    /// Forgets a exchange that has landed. One that panicked rests like one that failed; its entries still wait.
     async fn land(&self, flights: &mut Flights, landed: Result<(Id, ()), JoinError>) {
         let id = landed.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
         let lane = flights.lanes.remove(&id);
         if let (Err(_), Some((lane, trials))) = (&landed, lane) {
             tracing::error!(lane.id = lane.0, "carrying a lane panicked");
             self.destination
-                .give_back(Grant::Lanes(1), 0, self.clock.now());
-            let (flight, _) = Flight::start(
+                .give_back(Admission::Lanes(1), 0, self.clock.now());
+            let (exchange, _) = LaneExchange::start(
                 ClaimedLane::empty(lane, trials),
                 &self.limits.rules,
                 self.clock.now(),
             );
-            let again = Decision::Again {
-                applied: Applied::No,
+            let again = Decision::Retry {
+                applied: Effect::None,
                 rest: Rest::Backoff,
-                attempt: Attempt::Free,
+                attempt: Attempt::NotCounted,
             };
             let now = (self.clock.now(), jitter());
-            self.settle(settlement(&flight, again, &self.limits.rules, now))
+            self.settle(settlement(&exchange, again, &self.limits.rules, now))
                 .await;
         }
     }
 }
 
-/// What a flight came to, and why, for the log.
+/// What a exchange came to, and why, for the log.
 fn told(conclusion: &Conclusion) -> (&'static str, String) {
     let outcome = match conclusion {
         Conclusion::Updated(outcome) => outcome,
-        Conclusion::Nothing | Conclusion::Postponed(_) => return ("nothing", String::new()),
+        Conclusion::NothingToSend | Conclusion::Postponed(_) => return ("nothing", String::new()),
         Conclusion::NotCleared(_) => return ("not_cleared", String::new()),
-        Conclusion::Is(_) => return ("found", String::new()),
-        Conclusion::Nobody => return ("nobody", String::new()),
-        Conclusion::Several => return ("several", String::new()),
-        Conclusion::MayNotSearch(cause) => return ("may_not_search", cause.to_string()),
+        Conclusion::Identified(_) => return ("found", String::new()),
+        Conclusion::UnknownCustomer => return ("nobody", String::new()),
+        Conclusion::Ambiguous => return ("several", String::new()),
+        Conclusion::SearchForbidden(cause) => return ("may_not_search", cause.to_string()),
     };
     let cause = match outcome {
         Outcome::Unavailable(cause)

@@ -36,7 +36,7 @@ pub struct MaxFold(pub usize);
 
 /// How an entry is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum FoldEnd {
     /// Imprint has at least one fact of it, and newer facts in place of the others.
     Delivered,
     /// Imprint has newer facts in place of all of it; the newest are of this entry.
@@ -53,12 +53,12 @@ pub struct Fold {
     /// The entries (by number) that its facts come from.
     pub carried: Vec<u64>,
     /// The entries that are over once this request is delivered.
-    pub over: Vec<(u64, End)>,
+    pub finished: Vec<(u64, FoldEnd)>,
     /// The entries that are over already: Imprint has facts at least as new.
-    pub stale: Vec<(u64, End)>,
+    pub stale: Vec<(u64, FoldEnd)>,
     /// How many facts Imprint has been given already and is given once more, because an older request may have landed
     /// after them.
-    pub asserted: usize,
+    pub reasserted: usize,
     /// How many entries have the version of another one and say something else; the later arrival wins.
     pub ties: usize,
     /// The versions that delivery of this request brings Imprint to.
@@ -113,7 +113,7 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: T
         if fold.update.fact(field).is_none() {
             fold.update.insert(field.clone(), fact.clone());
             fold.versions.insert(field.clone(), version);
-            fold.asserted += 1;
+            fold.reasserted += 1;
         }
     }
     let sent = &fold.versions;
@@ -123,9 +123,10 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: T
             fold.stale.push((candidate.version.arrival, end));
         } else if fold.update.is(candidate.update) {
             // All of it is sent, and nothing else.
-            fold.over.push((candidate.version.arrival, End::Delivered));
+            fold.finished
+                .push((candidate.version.arrival, FoldEnd::Delivered));
         } else if let Some(end) = end(after, candidate) {
-            fold.over.push((candidate.version.arrival, end));
+            fold.finished.push((candidate.version.arrival, end));
         }
     }
     fold
@@ -188,18 +189,18 @@ fn winners<'a>(
 }
 
 /// How a candidate is over if Imprint has these versions; `None` if it still has something to say.
-fn end(had: impl Fn(&Field) -> Option<Version>, candidate: &Candidate<'_>) -> Option<End> {
+fn end(had: impl Fn(&Field) -> Option<Version>, candidate: &Candidate<'_>) -> Option<FoldEnd> {
     let mut newest = None;
-    let mut end = End::Empty;
+    let mut end = FoldEnd::Empty;
     for field in candidate.update.fields() {
         let delivered = had(field).filter(|delivered| *delivered >= candidate.version)?;
         if delivered == candidate.version {
-            end = End::Delivered;
+            end = FoldEnd::Delivered;
         }
         newest = newest.max(Some(delivered));
     }
     match (end, newest) {
-        (End::Empty, Some(newest)) => Some(End::Superseded(newest.arrival)),
+        (FoldEnd::Empty, Some(newest)) => Some(FoldEnd::Superseded(newest.arrival)),
         (end, _) => Some(end),
     }
 }
@@ -260,11 +261,11 @@ mod tests {
         );
         assert_eq!(fold.carried, [3, 1]);
         assert_eq!(
-            fold.over,
+            fold.finished,
             [
-                (1, End::Delivered),
-                (2, End::Superseded(1)),
-                (3, End::Delivered)
+                (1, FoldEnd::Delivered),
+                (2, FoldEnd::Superseded(1)),
+                (3, FoldEnd::Delivered)
             ]
         );
     }
@@ -279,7 +280,7 @@ mod tests {
         assert!(fold.update.is_empty());
         assert_eq!(
             (fold.carried.len(), fold.stale),
-            (0, vec![(2, End::Superseded(1))])
+            (0, vec![(2, FoldEnd::Superseded(1))])
         );
     }
 
@@ -303,7 +304,10 @@ mod tests {
             Value::Object(fold.update.body(Clearing::default()).to_object()),
             sent
         );
-        assert_eq!(fold.over, [(1, End::Delivered), (2, End::Delivered)]);
+        assert_eq!(
+            fold.finished,
+            [(1, FoldEnd::Delivered), (2, FoldEnd::Delivered)]
+        );
     }
 
     #[test]
@@ -313,7 +317,10 @@ mod tests {
             (version(1, 2), update(&[("city", "b")])),
         ];
         let fold = fold_all(&LaneVersions::default(), &waiting, 100);
-        assert_eq!(fold.over, [(1, End::Superseded(2)), (2, End::Delivered)]);
+        assert_eq!(
+            fold.finished,
+            [(1, FoldEnd::Superseded(2)), (2, FoldEnd::Delivered)]
+        );
     }
 
     #[test]
@@ -330,10 +337,10 @@ mod tests {
             json!({"phone": "1"})
         );
         // Its e-mail may still be needed: the entry that beats it may park.
-        assert_eq!((&first.carried, &first.over), (&vec![1], &vec![]));
+        assert_eq!((&first.carried, &first.finished), (&vec![1], &vec![]));
         let all = fold_all(&LaneVersions::default(), &waiting, 3);
         assert_eq!(all.carried, [1, 3, 4]);
-        assert_eq!(all.over.len(), 4);
+        assert_eq!(all.finished.len(), 4);
     }
 
     #[test]
@@ -349,7 +356,7 @@ mod tests {
             Value::Object(again.update.body(Clearing::default()).to_object()),
             json!({"email": "old"})
         );
-        assert_eq!(again.over, [(1, End::Delivered)]);
+        assert_eq!(again.finished, [(1, FoldEnd::Delivered)]);
     }
 
     #[test]
@@ -359,7 +366,7 @@ mod tests {
             &[(version(1, 1), Update::default())],
             100,
         );
-        assert_eq!(fold.stale, [(1, End::Empty)]);
+        assert_eq!(fold.stale, [(1, FoldEnd::Empty)]);
     }
 
     /// What a history may touch: fields of different groups and of one.
@@ -389,7 +396,7 @@ mod tests {
                 waiting.extend(batch);
                 while !waiting.is_empty() {
                     let fold = fold_all(&lane, &waiting, max);
-                    let over: Vec<u64> = fold.over.iter().chain(&fold.stale).map(|(entry, _)| *entry).collect();
+                    let over: Vec<u64> = fold.finished.iter().chain(&fold.stale).map(|(entry, _)| *entry).collect();
                     prop_assert!(!(over.is_empty() && fold.carried.is_empty()), "a fold makes progress");
                     for (field, fact) in fold.update.iter() {
                         imprint.insert(field.clone(), fact.clone());

@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 
 use crate::config::Config;
 use crate::dispatch::destination::Destination;
-use crate::dispatch::{Dispatcher, Limits};
+use crate::dispatch::{DispatchLimits, Dispatcher};
 use crate::imprint::client::{self, Client, Credential};
 use crate::metrics;
 use crate::outbox::SqliteOutbox;
@@ -49,7 +49,7 @@ impl Senders {
         parts: &Parts,
     ) -> anyhow::Result<Self> {
         let tls = client::tls(roots(config.imprint.ca_file.as_deref())?)?;
-        let limits = Limits {
+        let limits = DispatchLimits {
             concurrency: config.imprint.concurrency.div_ceil(config.dispatch.threads),
             deadline: config.imprint.deadline,
             rules: config.dispatch.rules,
@@ -107,7 +107,7 @@ fn send(
     credential: Arc<Credential>,
     tls: Arc<ClientConfig>,
     parts: Parts,
-    limits: Limits,
+    limits: DispatchLimits,
 ) -> anyhow::Result<()> {
     let Parts {
         outbox,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::reader::Reader;
-use crate::dispatch::rules::{Rules, UnknownCustomer};
+use crate::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use crate::imprint::clearing::Clearing;
 
 /// Nothing that is believed, waited for or asserted may go on longer than this.
@@ -21,7 +21,7 @@ pub struct DispatchSettings {
     /// Threads that send.
     pub threads: usize,
     /// What the operator decided.
-    pub rules: Rules,
+    pub rules: DeliveryRules,
 }
 
 /// Takes both sections, as far as they can be read.
@@ -29,7 +29,7 @@ pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<Di
     let threads = reader.take(&["dispatch", "threads"], |raw| raw.count(1, 64));
     let max_fold = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, 1000));
     let attempts_max = reader.take(&["dispatch", "attempts_max"], |raw| raw.whole(1, 1000));
-    let assert_after = reader.take(&["dispatch", "assert_after"], |raw| {
+    let reassert_after = reader.take(&["dispatch", "assert_after"], |raw| {
         raw.duration(ASSERT_AFTER_MIN, ASSERT_AFTER_MAX)
     });
     let unknown = reader.take(&["identity", "unknown_customer"], |raw| {
@@ -40,18 +40,18 @@ pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<Di
         ])
     });
     let mut span = |key| reader.take(&["identity", key], |raw| raw.duration(TTL_MIN, SPAN_MAX));
-    let (wait_max, pair_ttl, unknown_ttl) =
+    let (wait_max, link_ttl, unknown_ttl) =
         (span("wait_max"), span("pair_ttl"), span("unknown_ttl"));
     Some(DispatchSettings {
         threads: threads?,
-        rules: Rules {
+        rules: DeliveryRules {
             max_fold: max_fold?,
             attempts_max: u32::try_from(attempts_max?).unwrap_or(u32::MAX),
-            assert_after: assert_after?,
+            reassert_after: reassert_after?,
             clearing: clearing?,
             unknown: unknown?,
             wait_max: wait_max?,
-            pair_ttl: pair_ttl?,
+            link_ttl: link_ttl?,
             unknown_ttl: unknown_ttl?,
         },
     })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::stage::Stage;
-use crate::dispatch::condition::Condition;
+use crate::dispatch::breaker::DestinationState;
 use crate::sender::fetch;
 use crate::terminal::print_notice;
 use crate::time::{Clock, Timestamp};
@@ -53,7 +53,7 @@ fn destination(page: &str) -> &'static str {
         let series = format!("imprint_bridge_destination_state{{state=\"{word}\"}}");
         figure(page, &series) > 0.0
     };
-    Condition::WORDS
+    DestinationState::NAMES
         .into_iter()
         .find(is_current)
         .unwrap_or_default()

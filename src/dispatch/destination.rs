@@ -1,6 +1,6 @@
 //! Whether anything may be sent at all: the destination as all dispatch threads see it.
 //!
-//! What it is like is a pure value ([`Condition`]); [`Destination`] shares one of them, the pace, and what was applied
+//! What it is like is a pure value ([`DestinationState`]); [`Destination`] shares one of them, the pace, and what was applied
 //! last between threads.
 
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use super::condition::{Condition, Fault, Grant, News};
-use super::flight::Ask;
+use super::breaker::{Admission, Attribution, DestinationState, Signal};
+use super::lane_exchange::ImprintCall;
 use super::pace::{Pace, Rate};
 use crate::outbox::{DUE_AHEAD_MAX, LaneId, Trials};
 use crate::time::Timestamp;
@@ -30,7 +30,7 @@ const SHADOWS_MAX: usize = 1000;
 
 /// What the operator wants of the destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
+pub enum OperatorMode {
     /// Everything that is due is sent.
     #[default]
     Open,
@@ -40,7 +40,7 @@ pub enum Mode {
     Shadow,
 }
 
-impl Mode {
+impl OperatorMode {
     /// Every mode.
     pub const ALL: [Self; 3] = [Self::Open, Self::Paused, Self::Shadow];
 
@@ -61,16 +61,16 @@ impl Mode {
 
 /// What a request means for its lane, seen beside all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
+pub struct Assessment {
     /// What the destination is like after it.
-    pub condition: Condition,
+    pub condition: DestinationState,
     /// Whose fault it can be if it failed.
-    pub fault: Fault,
+    pub fault: Attribution,
 }
 
 /// A request beside the ones that follow from what waits: to find out what an answer means, or who somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extra {
+pub enum FollowUp {
     /// Something about a customer whose id is known.
     Question,
     /// Who somebody is; such requests get a share of the rate only.
@@ -87,7 +87,7 @@ pub struct Destination {
 
 /// A request that would have been made.
 #[derive(Clone, PartialEq)]
-pub struct Shadowed {
+pub struct ShadowRecord {
     /// When.
     pub at: Timestamp,
     /// Whom it is about, by whichever id.
@@ -99,9 +99,9 @@ pub struct Shadowed {
 }
 
 /// Never the body: it is personal data.
-impl fmt::Debug for Shadowed {
+impl fmt::Debug for ShadowRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shadowed")
+        f.debug_struct("ShadowRecord")
             .field("operation", &self.operation)
             .finish_non_exhaustive()
     }
@@ -109,25 +109,25 @@ impl fmt::Debug for Shadowed {
 
 #[derive(Debug)]
 struct Shared {
-    mode: Mode,
+    mode: OperatorMode,
     /// The last request of each lane that was made in shadow only.
-    shadows: BTreeMap<LaneId, Shadowed>,
-    condition: Condition,
+    shadows: BTreeMap<LaneId, ShadowRecord>,
+    condition: DestinationState,
     pace: Pace,
     searches: Pace,
     /// When the last of those who wait for a search has its turn.
     last_turn: Timestamp,
-    applied: Applied,
+    applied: LastApplied,
 }
 
 /// The lanes that requests were last applied of: the last one, and the last one of another lane.
 #[derive(Clone, Copy, Debug, Default)]
-struct Applied {
+struct LastApplied {
     last: Option<(LaneId, Timestamp)>,
     other: Option<(LaneId, Timestamp)>,
 }
 
-impl Applied {
+impl LastApplied {
     fn note(&mut self, lane: LaneId, now: Timestamp) {
         if self.last.is_some_and(|(last, _)| last != lane) {
             self.other = self.last;
@@ -156,15 +156,15 @@ impl Shared {
     }
 
     /// Without it a ramp would run dry, and with no answer to come nothing would ever be sent again.
-    fn give_back(&mut self, granted: Grant, unused: usize, now: Timestamp) {
+    fn give_back(&mut self, granted: Admission, unused: usize, now: Timestamp) {
         if unused == 0 {
             return;
         }
         self.pace.give_back(unused);
         match granted {
-            Grant::Probe => self.condition.unprobed(now),
-            Grant::Lanes(_) => self.condition.given_back(unused),
-            Grant::NotBefore(_) => {}
+            Admission::Probe => self.condition.unprobed(now),
+            Admission::Lanes(_) => self.condition.given_back(unused),
+            Admission::NotBefore(_) => {}
         }
     }
 }
@@ -173,13 +173,13 @@ impl Destination {
     /// A destination that flows at this rate.
     pub fn new(rate: Rate, now: Timestamp) -> Self {
         let shared = Shared {
-            mode: Mode::Open,
+            mode: OperatorMode::Open,
             shadows: BTreeMap::new(),
-            condition: Condition::FIRST,
+            condition: DestinationState::FIRST,
             pace: Pace::new(rate, now),
             searches: Pace::new(rate.share(SEARCH_SHARE), now),
             last_turn: now,
-            applied: Applied::default(),
+            applied: LastApplied::default(),
         };
         Self {
             shared: Mutex::new(shared),
@@ -192,7 +192,7 @@ impl Destination {
     }
 
     /// What it is like.
-    pub fn condition(&self) -> Condition {
+    pub fn condition(&self) -> DestinationState {
         self.shared().condition
     }
 
@@ -202,15 +202,15 @@ impl Destination {
     }
 
     /// What the operator wants of it.
-    pub fn mode(&self) -> Mode {
+    pub fn mode(&self) -> OperatorMode {
         self.shared().mode
     }
 
     /// Does as the operator says.
-    pub fn set_mode(&self, mode: Mode) {
+    pub fn set_mode(&self, mode: OperatorMode) {
         let mut shared = self.shared();
         shared.mode = mode;
-        if mode != Mode::Shadow {
+        if mode != OperatorMode::Shadow {
             shared.shadows.clear();
         }
         drop(shared);
@@ -218,21 +218,21 @@ impl Destination {
     }
 
     /// Notes a request that would have been made.
-    pub(super) fn shadowed(&self, lane: LaneId, ask: &Ask, at: Timestamp) {
+    pub(super) fn shadowed(&self, lane: LaneId, ask: &ImprintCall, at: Timestamp) {
         let (customer, operation, body) = match ask {
-            Ask::Update(request) => (
+            ImprintCall::Update(request) => (
                 request.customer.as_str(),
                 "update",
                 request.body.to_object(),
             ),
-            Ask::Retrieve(customer) => (customer.as_str(), "retrieve", Map::new()),
-            Ask::Search(partner) => (partner.as_str(), "search", Map::new()),
+            ImprintCall::Retrieve(customer) => (customer.as_str(), "retrieve", Map::new()),
+            ImprintCall::Search(partner) => (partner.as_str(), "search", Map::new()),
         };
         let mut shared = self.shared();
         if shared.shadows.len() >= SHADOWS_MAX && !shared.shadows.contains_key(&lane) {
             shared.shadows.pop_first();
         }
-        let shadowed = Shadowed {
+        let shadowed = ShadowRecord {
             at,
             customer: customer.to_owned(),
             operation,
@@ -244,50 +244,52 @@ impl Destination {
     }
 
     /// The requests that would have been made: the last one of each lane, up to a bound.
-    pub fn shadows(&self) -> Vec<Shadowed> {
+    pub fn shadow_records(&self) -> Vec<ShadowRecord> {
         self.shared().shadows.values().cloned().collect()
     }
 
     /// Goes on with a wait that it asked for before this process was there.
     pub fn wait_until(&self, until: Timestamp) {
-        self.shared().condition = Condition::Throttled { until, streak: 1 };
+        self.shared().condition = DestinationState::Throttled { until, streak: 1 };
     }
 
     /// Asks for leave to send up to `wanted` lanes.
-    pub fn grant(&self, wanted: usize, now: Timestamp) -> Grant {
+    pub fn grant(&self, wanted: usize, now: Timestamp) -> Admission {
         let mut shared = self.shared();
         let admitted = match shared.mode {
-            Mode::Open | Mode::Shadow => shared.condition.admits(wanted, now),
-            Mode::Paused => Grant::NotBefore(now.after(PAUSE_LOOK)),
+            OperatorMode::Open | OperatorMode::Shadow => shared.condition.admits(wanted, now),
+            OperatorMode::Paused => Admission::NotBefore(now.after(PAUSE_LOOK)),
         };
         let taken = shared.pace.take(admitted.lanes(), now);
         match admitted {
-            Grant::NotBefore(_) => admitted,
-            Grant::Lanes(_) | Grant::Probe if taken == 0 => Grant::NotBefore(shared.pace.next()),
-            Grant::Lanes(_) => {
-                shared.condition.granted(taken);
-                Grant::Lanes(taken)
+            Admission::NotBefore(_) => admitted,
+            Admission::Lanes(_) | Admission::Probe if taken == 0 => {
+                Admission::NotBefore(shared.pace.next())
             }
-            Grant::Probe => {
+            Admission::Lanes(_) => {
+                shared.condition.granted(taken);
+                Admission::Lanes(taken)
+            }
+            Admission::Probe => {
                 shared.condition.probed(now);
-                Grant::Probe
+                Admission::Probe
             }
         }
     }
 
     /// Whether a place that was granted counts no more: while its lane was claimed, the destination came to refuse
     /// everybody, or the operator to want nothing sent.
-    pub fn is_withdrawn(&self, place: Grant, now: Timestamp) -> bool {
+    pub fn is_withdrawn(&self, place: Admission, now: Timestamp) -> bool {
         let shared = self.shared();
         match place {
-            _ if shared.mode == Mode::Paused => true,
-            Grant::Lanes(_) => !shared.condition.lets_go(now),
-            Grant::Probe | Grant::NotBefore(_) => false,
+            _ if shared.mode == OperatorMode::Paused => true,
+            Admission::Lanes(_) => !shared.condition.lets_go(now),
+            Admission::Probe | Admission::NotBefore(_) => false,
         }
     }
 
     /// Gives back what was granted and not used: fewer lanes had something to send, or a lane had nothing to ask.
-    pub fn give_back(&self, granted: Grant, used: usize, now: Timestamp) {
+    pub fn give_back(&self, granted: Admission, used: usize, now: Timestamp) {
         let unused = granted.lanes().saturating_sub(used);
         self.shared().give_back(granted, unused, now);
     }
@@ -296,7 +298,7 @@ impl Destination {
     ///
     /// # Errors
     /// The moment before which there is no use in asking again.
-    pub fn search_instead(&self, place: Grant, now: Timestamp) -> Result<(), Timestamp> {
+    pub fn search_instead(&self, place: Admission, now: Timestamp) -> Result<(), Timestamp> {
         let mut shared = self.shared();
         let searched = shared.search(now);
         if searched.is_err() {
@@ -309,15 +311,15 @@ impl Destination {
     ///
     /// # Errors
     /// The moment before which there is no use in asking again.
-    pub fn extra(&self, extra: Extra, now: Timestamp) -> Result<(), Timestamp> {
+    pub fn extra(&self, extra: FollowUp, now: Timestamp) -> Result<(), Timestamp> {
         let mut shared = self.shared();
-        if extra == Extra::Search {
+        if extra == FollowUp::Search {
             shared.search(now)?;
         }
         if shared.pace.take(1, now) == 1 {
             return Ok(());
         }
-        if extra == Extra::Search {
+        if extra == FollowUp::Search {
             shared.searches.give_back(1);
         }
         Err(shared.pace.next())
@@ -328,9 +330,9 @@ impl Destination {
         &self,
         lane: LaneId,
         trials: Trials,
-        news: News,
+        signal: Signal,
         (now, jitter): (Timestamp, f64),
-    ) -> View {
+    ) -> Assessment {
         let mut shared = self.shared();
         let lately = now.as_millis().saturating_sub(EVIDENCE_FRESH_MILLIS);
         let lately = Timestamp::from_millis(lately);
@@ -338,14 +340,14 @@ impl Destination {
         let others_applied = shared.applied.beside(lane).is_some_and(|at| at >= since);
         let before = shared.condition;
         let fault = match before {
-            Condition::Flowing { .. } if others_applied => Fault::OfTheLane,
-            Condition::Flowing { .. }
-            | Condition::Throttled { .. }
-            | Condition::Probing { .. }
-            | Condition::Stopped { .. } => Fault::OfAnyone,
+            DestinationState::Flowing { .. } if others_applied => Attribution::Lane,
+            DestinationState::Flowing { .. }
+            | DestinationState::Throttled { .. }
+            | DestinationState::Probing { .. }
+            | DestinationState::Stopped { .. } => Attribution::Unknown,
         };
-        shared.condition = before.after(news, fault, now, jitter);
-        if news == News::Applied {
+        shared.condition = before.after(signal, fault, now, jitter);
+        if signal == Signal::Applied {
             shared.applied.note(lane, now);
         }
         let condition = shared.condition;
@@ -353,12 +355,12 @@ impl Destination {
         if before != condition {
             self.changed.notify_waiters();
         }
-        View { condition, fault }
+        Assessment { condition, fault }
     }
 
     /// Tries at once whether it takes us again, because the key is another one.
     pub fn probe_now(&self, now: Timestamp) {
-        if let Condition::Stopped { probe_at } = &mut self.shared().condition {
+        if let DestinationState::Stopped { probe_at } = &mut self.shared().condition {
             *probe_at = now;
         }
         self.changed.notify_waiters();
@@ -384,33 +386,39 @@ mod tests {
         Destination::new(Rate::Unlimited, NOW)
     }
 
-    fn note(destination: &Destination, lane: u64, news: News, now: Timestamp) -> View {
-        destination.note(LaneId(lane), Trials::default(), news, (now, 0.5))
+    fn note(destination: &Destination, lane: u64, signal: Signal, now: Timestamp) -> Assessment {
+        destination.note(LaneId(lane), Trials::default(), signal, (now, 0.5))
     }
 
     /// U25: one probe every 30 s, and at once when the key changes.
     #[test]
     fn a_refused_key_lets_one_probe_through_every_thirty_seconds() {
         let destination = unlimited();
-        assert_eq!(destination.grant(8, NOW), Grant::Lanes(8));
-        note(&destination, 1, News::Refused, NOW);
-        note(&destination, 2, News::Refused, later(9));
-        assert_eq!(destination.grant(8, later(10)), Grant::NotBefore(later(30)));
-        assert_eq!(destination.grant(8, later(30)), Grant::Probe);
-        assert_eq!(destination.grant(8, later(31)), Grant::NotBefore(later(60)));
+        assert_eq!(destination.grant(8, NOW), Admission::Lanes(8));
+        note(&destination, 1, Signal::Refused, NOW);
+        note(&destination, 2, Signal::Refused, later(9));
+        assert_eq!(
+            destination.grant(8, later(10)),
+            Admission::NotBefore(later(30))
+        );
+        assert_eq!(destination.grant(8, later(30)), Admission::Probe);
+        assert_eq!(
+            destination.grant(8, later(31)),
+            Admission::NotBefore(later(60))
+        );
         destination.probe_now(later(32));
-        assert_eq!(destination.grant(8, later(32)), Grant::Probe);
-        note(&destination, 1, News::Applied, later(33));
-        assert_eq!(destination.grant(8, later(33)), Grant::Lanes(2));
+        assert_eq!(destination.grant(8, later(32)), Admission::Probe);
+        note(&destination, 1, Signal::Applied, later(33));
+        assert_eq!(destination.grant(8, later(33)), Admission::Lanes(2));
     }
 
     #[test]
     fn a_probe_that_found_nothing_to_send_stays_due() {
         let destination = unlimited();
-        note(&destination, 1, News::Refused, NOW);
-        assert_eq!(destination.grant(8, later(30)), Grant::Probe);
-        destination.give_back(Grant::Probe, 0, later(30));
-        assert_eq!(destination.grant(8, later(31)), Grant::Probe);
+        note(&destination, 1, Signal::Refused, NOW);
+        assert_eq!(destination.grant(8, later(30)), Admission::Probe);
+        destination.give_back(Admission::Probe, 0, later(30));
+        assert_eq!(destination.grant(8, later(31)), Admission::Probe);
     }
 
     /// O06, V9: what is a lane's own fault is seen by what becomes of the others.
@@ -422,33 +430,41 @@ mod tests {
                 tried_at,
                 ..Trials::default()
             };
-            let view = destination.note(LaneId(lane), trials, News::Failed, (now, 0.5));
+            let view = destination.note(LaneId(lane), trials, Signal::Failed, (now, 0.5));
             view.fault
         };
-        assert_eq!(failed(1, None, NOW), Fault::OfAnyone);
-        note(&destination, 1, News::Applied, later(1));
-        assert_eq!(failed(1, Some(NOW), later(2)), Fault::OfAnyone, "its own");
-        note(&destination, 2, News::Applied, later(3));
-        assert_eq!(failed(1, Some(later(2)), later(4)), Fault::OfTheLane);
-        assert_eq!(failed(1, Some(later(4)), later(5)), Fault::OfAnyone);
-        assert_eq!(failed(2, Some(NOW), later(6)), Fault::OfTheLane);
-        assert_eq!(failed(3, None, later(7)), Fault::OfTheLane);
-        assert_eq!(failed(3, None, later(60)), Fault::OfAnyone, "long ago");
+        assert_eq!(failed(1, None, NOW), Attribution::Unknown);
+        note(&destination, 1, Signal::Applied, later(1));
+        assert_eq!(
+            failed(1, Some(NOW), later(2)),
+            Attribution::Unknown,
+            "its own"
+        );
+        note(&destination, 2, Signal::Applied, later(3));
+        assert_eq!(failed(1, Some(later(2)), later(4)), Attribution::Lane);
+        assert_eq!(failed(1, Some(later(4)), later(5)), Attribution::Unknown);
+        assert_eq!(failed(2, Some(NOW), later(6)), Attribution::Lane);
+        assert_eq!(failed(3, None, later(7)), Attribution::Lane);
+        assert_eq!(failed(3, None, later(60)), Attribution::Unknown, "long ago");
     }
 
     /// Seed 70 of the simulation: lanes that turn out to have nothing to ask used up the ramp, and all stood still for ever.
     #[test]
     fn what_had_nothing_to_ask_leaves_the_ramp_and_the_probe_to_others() {
         let destination = Destination::new(Rate::PerSecond(1.0), NOW);
-        note(&destination, 1, News::Refused, NOW);
+        note(&destination, 1, Signal::Refused, NOW);
         let probe = destination.grant(8, later(30));
-        assert_eq!(probe, Grant::Probe);
+        assert_eq!(probe, Admission::Probe);
         destination.give_back(probe.of_one(), 0, later(30));
-        assert_eq!(destination.grant(8, later(30)), Grant::Probe, "still due");
-        note(&destination, 1, News::Applied, later(31));
+        assert_eq!(
+            destination.grant(8, later(30)),
+            Admission::Probe,
+            "still due"
+        );
+        note(&destination, 1, Signal::Applied, later(31));
         for second in 31..40 {
             let granted = destination.grant(8, later(second));
-            assert_eq!(granted, Grant::Lanes(1), "in second {second}");
+            assert_eq!(granted, Admission::Lanes(1), "in second {second}");
             destination.give_back(granted.of_one(), 0, later(second));
         }
     }
@@ -456,25 +472,25 @@ mod tests {
     #[test]
     fn a_search_takes_the_place_of_its_lane_or_leaves_it() {
         let destination = Destination::new(Rate::PerSecond(10.0), NOW);
-        assert_eq!(destination.grant(8, NOW), Grant::Lanes(1));
-        assert_eq!(destination.search_instead(Grant::Lanes(1), NOW), Ok(()));
+        assert_eq!(destination.grant(8, NOW), Admission::Lanes(1));
+        assert_eq!(destination.search_instead(Admission::Lanes(1), NOW), Ok(()));
         assert_eq!(destination.grant(8, NOW).lanes(), 0);
         let soon = NOW.after(Duration::from_millis(100));
-        assert_eq!(destination.grant(8, soon), Grant::Lanes(1));
-        let again = destination.search_instead(Grant::Lanes(1), soon);
+        assert_eq!(destination.grant(8, soon), Admission::Lanes(1));
+        let again = destination.search_instead(Admission::Lanes(1), soon);
         assert_eq!(again, Err(soon.after(Duration::from_millis(500))));
-        assert_eq!(destination.grant(8, soon), Grant::Lanes(1));
+        assert_eq!(destination.grant(8, soon), Admission::Lanes(1));
     }
 
     #[test]
     fn a_paused_destination_gets_nothing_until_it_is_resumed() {
         let destination = unlimited();
-        destination.set_mode(Mode::Paused);
+        destination.set_mode(OperatorMode::Paused);
         assert_eq!(destination.grant(8, NOW).lanes(), 0);
-        destination.set_mode(Mode::Open);
+        destination.set_mode(OperatorMode::Open);
         assert_eq!(destination.grant(8, NOW).lanes(), 8);
-        for mode in Mode::ALL {
-            assert_eq!(Mode::parse(mode.as_str()), Some(mode));
+        for mode in OperatorMode::ALL {
+            assert_eq!(OperatorMode::parse(mode.as_str()), Some(mode));
         }
     }
 
@@ -484,16 +500,16 @@ mod tests {
         let destination = unlimited();
         let place = destination.grant(8, NOW).of_one();
         assert!(!destination.is_withdrawn(place, NOW));
-        note(&destination, 1, News::Refused, NOW);
+        note(&destination, 1, Signal::Refused, NOW);
         assert!(destination.is_withdrawn(place, NOW));
         let probe = destination.grant(8, later(30));
         assert!(!destination.is_withdrawn(probe, later(30)), "a probe goes");
-        note(&destination, 1, News::Applied, later(31));
+        note(&destination, 1, Signal::Applied, later(31));
         assert!(!destination.is_withdrawn(place, later(31)));
-        destination.set_mode(Mode::Paused);
+        destination.set_mode(OperatorMode::Paused);
         assert!(destination.is_withdrawn(place, later(31)));
-        destination.set_mode(Mode::Open);
-        note(&destination, 1, News::Throttled(None), later(32));
+        destination.set_mode(OperatorMode::Open);
+        note(&destination, 1, Signal::Throttled(None), later(32));
         assert!(destination.is_withdrawn(place, later(32)));
         assert!(!destination.is_withdrawn(place, later(40)), "it is over");
     }
@@ -505,12 +521,12 @@ mod tests {
         let mut searches = 0;
         for tenth in 0..600_u64 {
             let now = NOW.after(Duration::from_millis(tenth * 100));
-            searches += u64::from(destination.extra(Extra::Search, now).is_ok());
+            searches += u64::from(destination.extra(FollowUp::Search, now).is_ok());
         }
         assert!((110..=122).contains(&searches), "{searches} in a minute");
         let minute = later(60);
         // V9: who has to wait is told when it is their turn, and not to come back for the next one.
-        let turns = (0..4).filter_map(|_| destination.extra(Extra::Search, minute).err());
+        let turns = (0..4).filter_map(|_| destination.extra(FollowUp::Search, minute).err());
         let turns: Vec<u128> = turns.map(|turn| turn.since(minute).as_millis()).collect();
         assert!(turns.len() >= 3, "{turns:?}");
         assert!(
@@ -519,6 +535,6 @@ mod tests {
         );
         let second = later(61);
         assert_eq!(destination.grant(100, second).lanes(), 1);
-        assert!(destination.extra(Extra::Question, second).is_err());
+        assert!(destination.extra(FollowUp::Question, second).is_err());
     }
 }

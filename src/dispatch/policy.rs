@@ -1,13 +1,13 @@
-//! What we do about what came of a flight. Pure: conclusions in, decisions out; [`settle`](super::settle) writes them down.
+//! What we do about what came of a exchange. Pure: conclusions in, decisions out; [`settle`](super::settle) writes them down.
 //!
 //! A fault of the destination ends no entry and spends no attempt; a fault of one entry parks that entry only.
 
 use std::time::Duration;
 
-use super::condition::{Condition, Fault};
-use super::destination::View;
-use super::flight::{Conclusion, Flight};
-use super::rules::Rules;
+use super::breaker::{Attribution, DestinationState};
+use super::destination::Assessment;
+use super::lane_exchange::{Conclusion, LaneExchange};
+use super::rules::DeliveryRules;
 use crate::imprint::{Echo, Field, ImprintId, Outcome, Rejection};
 use crate::outbox::ParkReason;
 use crate::time::Timestamp;
@@ -23,7 +23,7 @@ pub enum Decision {
     /// Imprint has the facts.
     Deliver(Echo),
     /// Imprint has them, but keeps lines that were cleared: who cleared them is parked.
-    DeliverBut(Vec<Field>),
+    DeliverExcept(Vec<Field>),
     /// One of several entries is at fault: send them one by one.
     Unfold,
     /// The one entry that was sent is at fault.
@@ -36,31 +36,31 @@ pub enum Decision {
     /// Nothing that waits can be sent: it is not clear to whom.
     ParkAll(ParkReason),
     /// Nobody at Imprint is this customer.
-    Absent,
+    CustomerUnknown,
     /// It is this customer, and goes on in that lane.
     Move(ImprintId),
     /// The request failed: the lane is to be sent again, later or at once.
-    Again {
+    Retry {
         /// Whether it may have been applied all the same.
-        applied: Applied,
+        applied: Effect,
         /// How long it rests.
         rest: Rest,
         /// Whether that counts against the entries.
         attempt: Attempt,
     },
     /// The destination is at fault: the lane waits with all others.
-    Hold(Rest),
+    Wait(Rest),
     /// Nothing has been asked, and nothing may be before this moment.
     Postpone(Timestamp),
 }
 
 /// Whether a request that failed may have been applied all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
+pub enum Effect {
     /// It was not.
-    No,
+    None,
     /// It may have been.
-    Maybe,
+    Unconfirmed,
 }
 
 /// How long a lane rests.
@@ -78,69 +78,86 @@ pub enum Rest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// The destination may be at fault.
-    Free,
+    NotCounted,
     /// Others were served since the lane was last tried.
-    Spent,
+    Counted,
 }
 
-/// Decides what becomes of a lane by what its flight came to.
-pub fn decide(flight: &Flight, conclusion: Conclusion, view: View, rules: &Rules) -> Decision {
+/// Decides what becomes of a lane by what its exchange came to.
+pub fn decide(
+    exchange: &LaneExchange,
+    conclusion: Conclusion,
+    view: Assessment,
+    rules: &DeliveryRules,
+) -> Decision {
     let outcome = match conclusion {
-        Conclusion::Nothing => return Decision::Nothing,
+        Conclusion::NothingToSend => return Decision::Nothing,
         Conclusion::Postponed(later) => return Decision::Postpone(later),
-        Conclusion::Is(imprint) => return Decision::Move(imprint),
-        Conclusion::Nobody => return Decision::Absent,
-        Conclusion::Several => return Decision::ParkAll(ParkReason::AmbiguousCustomer),
-        Conclusion::MayNotSearch(cause) => {
-            return again(flight, Applied::No, view, rules, cause.to_string());
+        Conclusion::Identified(imprint) => return Decision::Move(imprint),
+        Conclusion::UnknownCustomer => return Decision::CustomerUnknown,
+        Conclusion::Ambiguous => return Decision::ParkAll(ParkReason::AmbiguousCustomer),
+        Conclusion::SearchForbidden(cause) => {
+            return retry(exchange, Effect::None, view, rules, cause.to_string());
         }
-        Conclusion::NotCleared(lines) => return Decision::DeliverBut(lines),
+        Conclusion::NotCleared(lines) => return Decision::DeliverExcept(lines),
         Conclusion::Updated(outcome) => outcome,
     };
-    let is_own = view.fault == Fault::OfTheLane;
+    let is_own = view.fault == Attribution::Lane;
     match outcome {
         Outcome::Applied(echo) => Decision::Deliver(echo),
-        Outcome::NotFound => Decision::Absent,
-        Outcome::Rejected(_) if flight.fold.carried.len() > 1 => Decision::Unfold,
+        Outcome::NotFound => Decision::CustomerUnknown,
+        Outcome::Rejected(_) if exchange.fold.carried.len() > 1 => Decision::Unfold,
         Outcome::Rejected(rejection) => Decision::Park {
             reason: ParkReason::Rejected,
             detail: Some(detail(&rejection)),
         },
         // A customer who is always asked to wait rests like one who always fails; everybody else waits with it.
-        Outcome::Throttled(_) if is_own => Decision::Hold(Rest::Backoff),
-        Outcome::Throttled(_) => Decision::Hold(Rest::None),
+        Outcome::Throttled(_) if is_own => Decision::Wait(Rest::Backoff),
+        Outcome::Throttled(_) => Decision::Wait(Rest::None),
         Outcome::Denied(cause) if is_own && cause.is_forbidden() => {
-            again(flight, Applied::No, view, rules, cause.to_string())
+            retry(exchange, Effect::None, view, rules, cause.to_string())
         }
         // Whether it is everybody is asked of somebody else first.
-        Outcome::Denied(cause) if cause.is_forbidden() => Decision::Hold(Rest::Short),
-        Outcome::Denied(_) => Decision::Hold(Rest::None),
+        Outcome::Denied(cause) if cause.is_forbidden() => Decision::Wait(Rest::Short),
+        Outcome::Denied(_) => Decision::Wait(Rest::None),
         Outcome::Unavailable(cause) | Outcome::Unclear(cause) => {
-            again(flight, Applied::No, view, rules, cause.to_string())
+            retry(exchange, Effect::None, view, rules, cause.to_string())
         }
-        Outcome::Unknown(cause) => again(flight, Applied::Maybe, view, rules, cause.to_string()),
+        Outcome::Unknown(cause) => retry(
+            exchange,
+            Effect::Unconfirmed,
+            view,
+            rules,
+            cause.to_string(),
+        ),
     }
 }
 
 /// Sends it again, unless it has failed often enough while others were served.
-fn again(flight: &Flight, applied: Applied, view: View, rules: &Rules, cause: String) -> Decision {
-    let trials = flight.claimed.trials;
+fn retry(
+    exchange: &LaneExchange,
+    applied: Effect,
+    view: Assessment,
+    rules: &DeliveryRules,
+    cause: String,
+) -> Decision {
+    let trials = exchange.claimed.trials;
     let attempt = match view.fault {
-        Fault::OfTheLane if trials.tried_at.is_some() => Attempt::Spent,
-        Fault::OfTheLane | Fault::OfAnyone => Attempt::Free,
+        Attribution::Lane if trials.tried_at.is_some() => Attempt::Counted,
+        Attribution::Lane | Attribution::Unknown => Attempt::NotCounted,
     };
     let rest = match view.condition {
-        Condition::Probing { .. } | Condition::Stopped { .. } => Rest::Short,
-        Condition::Flowing { .. } | Condition::Throttled { .. } => Rest::Backoff,
+        DestinationState::Probing { .. } | DestinationState::Stopped { .. } => Rest::Short,
+        DestinationState::Flowing { .. } | DestinationState::Throttled { .. } => Rest::Backoff,
     };
-    let is_exhausted = attempt == Attempt::Spent && trials.spent + 1 >= rules.attempts_max;
-    match flight.fold.carried.len() {
+    let is_exhausted = attempt == Attempt::Counted && trials.spent + 1 >= rules.attempts_max;
+    match exchange.fold.carried.len() {
         1 if is_exhausted => Decision::Park {
             reason: ParkReason::AttemptsExhausted,
             detail: Some(cause),
         },
         2.. if is_exhausted => Decision::Unfold,
-        _ => Decision::Again {
+        _ => Decision::Retry {
             applied,
             rest,
             attempt,

@@ -9,7 +9,7 @@ use crate::imprint::clearing::Clearing;
 pub enum UnknownCustomer {
     /// Most customers of a CRM have no card: the facts are dropped.
     Ignore,
-    /// They wait, up to [`Rules::wait_max`], for the customer to appear.
+    /// They wait, up to [`DeliveryRules::wait_max`], for the customer to appear.
     Wait,
     /// A person must look.
     Park,
@@ -17,13 +17,13 @@ pub enum UnknownCustomer {
 
 /// The rules of delivery.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct DeliveryRules {
     /// Entries one request may carry.
     pub max_fold: usize,
     /// How often an entry may fail that alone keeps failing.
     pub attempts_max: u32,
     /// How long after a request without a sound answer that request may still land.
-    pub assert_after: Duration,
+    pub reassert_after: Duration,
     /// What becomes of fields that the source cleared.
     pub clearing: Clearing,
     /// What becomes of facts about somebody whom Imprint does not know.
@@ -31,7 +31,7 @@ pub struct Rules {
     /// How long facts wait for their customer.
     pub wait_max: Duration,
     /// How long it is believed which customer a partner's id is.
-    pub pair_ttl: Duration,
+    pub link_ttl: Duration,
     /// How long it is believed that there is none.
     pub unknown_ttl: Duration,
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::condition::{Condition, Fault, News};
-use super::destination::{Destination, View};
-use super::flight::{Answer, Ask, Conclusion, Flight, Step};
+use super::breaker::{Attribution, DestinationState, Signal};
+use super::destination::{Assessment, Destination};
+use super::lane_exchange::{Conclusion, ExchangeStep, ImprintCall, ImprintReply, LaneExchange};
 use super::pace::Rate;
-use super::policy::{Applied, Attempt, Decision, Rest, decide};
-use super::rules::{Rules, UnknownCustomer};
-use super::settle::settlement;
+use super::policy::{Attempt, Decision, Effect, Rest, decide};
+use super::rules::{DeliveryRules, UnknownCustomer};
+use super::settlement::settlement;
 use crate::event::Version;
 use crate::fold::LaneVersions;
 use crate::imprint::clearing::{AddressClearing, Clearing};
@@ -25,17 +25,17 @@ use crate::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
 
-const RULES: Rules = Rules {
+const RULES: DeliveryRules = DeliveryRules {
     max_fold: 100,
     attempts_max: 12,
-    assert_after: Duration::from_secs(60),
+    reassert_after: Duration::from_secs(60),
     clearing: Clearing {
         fields: crate::imprint::clearing::FieldClearing::Omit,
         address: AddressClearing::Verify,
     },
     unknown: UnknownCustomer::Ignore,
     wait_max: Duration::from_hours(24),
-    pair_ttl: Duration::from_hours(24),
+    link_ttl: Duration::from_hours(24),
     unknown_ttl: Duration::from_mins(15),
 };
 
@@ -111,53 +111,53 @@ fn lane_of(key: LaneKey, customer: Customer) -> ClaimedLane {
 /// Flies a lane on these answers; says what was asked, and what it comes to.
 fn fly(
     claimed: ClaimedLane,
-    rules: &Rules,
-    answers: Vec<Answer>,
-) -> (Flight, Vec<String>, Conclusion) {
-    let (mut flight, mut step) = Flight::start(claimed, rules, NOW);
+    rules: &DeliveryRules,
+    answers: Vec<ImprintReply>,
+) -> (LaneExchange, Vec<String>, Conclusion) {
+    let (mut exchange, mut step) = LaneExchange::start(claimed, rules, NOW);
     let mut asked = Vec::new();
     let mut answers = answers.into_iter();
     loop {
         match step {
-            Step::Conclude(conclusion) => {
+            ExchangeStep::Conclude(conclusion) => {
                 assert!(answers.next().is_none(), "nobody asked");
-                return (flight, asked, conclusion);
+                return (exchange, asked, conclusion);
             }
-            Step::Ask(ask) => {
+            ExchangeStep::Call(ask) => {
                 asked.push(match ask {
-                    Ask::Update(request) => {
+                    ImprintCall::Update(request) => {
                         format!("update {}", Value::Object(request.body.to_object()))
                     }
-                    Ask::Retrieve(customer) => format!("retrieve {}", customer.as_str()),
-                    Ask::Search(partner) => format!("search {}", partner.as_str()),
+                    ImprintCall::Retrieve(customer) => format!("retrieve {}", customer.as_str()),
+                    ImprintCall::Search(partner) => format!("search {}", partner.as_str()),
                 });
-                step = flight.hear(answers.next().expect("an answer"), NOW);
+                step = exchange.hear(answers.next().expect("an answer"), NOW);
             }
         }
     }
 }
 
-const fn view(fault: Fault) -> View {
-    View {
-        condition: Condition::FIRST,
+const fn view(fault: Attribution) -> Assessment {
+    Assessment {
+        condition: DestinationState::FIRST,
         fault,
     }
 }
 
 /// What becomes of a lane whose update had this outcome.
-fn settle(claimed: ClaimedLane, outcome: Outcome, fault: Fault) -> (Decision, Settlement) {
-    let (flight, _, conclusion) = fly(claimed, &RULES, vec![Answer::Outcome(outcome)]);
-    conclude(&flight, conclusion, fault, &RULES)
+fn settle(claimed: ClaimedLane, outcome: Outcome, fault: Attribution) -> (Decision, Settlement) {
+    let (exchange, _, conclusion) = fly(claimed, &RULES, vec![ImprintReply::Outcome(outcome)]);
+    conclude(&exchange, conclusion, fault, &RULES)
 }
 
 fn conclude(
-    flight: &Flight,
+    exchange: &LaneExchange,
     conclusion: Conclusion,
-    fault: Fault,
-    rules: &Rules,
+    fault: Attribution,
+    rules: &DeliveryRules,
 ) -> (Decision, Settlement) {
-    let decision = decide(flight, conclusion, view(fault), rules);
-    let settlement = settlement(flight, decision.clone(), rules, (NOW, 0.5));
+    let decision = decide(exchange, conclusion, view(fault), rules);
+    let settlement = settlement(exchange, decision.clone(), rules, (NOW, 0.5));
     (decision, settlement)
 }
 
@@ -179,8 +179,8 @@ fn rejection() -> Outcome {
 
 // === outcome and decision ===
 
-const fn again(applied: Applied, attempt: Attempt) -> Decision {
-    Decision::Again {
+const fn again(applied: Effect, attempt: Attempt) -> Decision {
+    Decision::Retry {
         applied,
         rest: Rest::Backoff,
         attempt,
@@ -189,7 +189,7 @@ const fn again(applied: Applied, attempt: Attempt) -> Decision {
 
 #[test]
 fn every_outcome_has_its_decision() {
-    use Fault::{OfAnyone, OfTheLane};
+    use Attribution::{Lane, Unknown};
     let cause = Cause::Status(500);
     let key = || Outcome::Denied(Cause::Status(401));
     let forbidden = || Outcome::Denied(Cause::Status(403));
@@ -197,23 +197,31 @@ fn every_outcome_has_its_decision() {
     let (unavailable, unknown) = (|| Outcome::Unavailable(cause), || Outcome::Unknown(cause));
     let echo = Echo::default;
     let table = [
+        (Outcome::Applied(echo()), Unknown, Decision::Deliver(echo())),
+        (throttled(), Unknown, Decision::Wait(Rest::None)),
+        (throttled(), Lane, Decision::Wait(Rest::Backoff)),
+        (key(), Unknown, Decision::Wait(Rest::None)),
+        (key(), Lane, Decision::Wait(Rest::None)),
+        (forbidden(), Unknown, Decision::Wait(Rest::Short)),
+        (forbidden(), Lane, again(Effect::None, Attempt::Counted)),
         (
-            Outcome::Applied(echo()),
-            OfAnyone,
-            Decision::Deliver(echo()),
+            unavailable(),
+            Unknown,
+            again(Effect::None, Attempt::NotCounted),
         ),
-        (throttled(), OfAnyone, Decision::Hold(Rest::None)),
-        (throttled(), OfTheLane, Decision::Hold(Rest::Backoff)),
-        (key(), OfAnyone, Decision::Hold(Rest::None)),
-        (key(), OfTheLane, Decision::Hold(Rest::None)),
-        (forbidden(), OfAnyone, Decision::Hold(Rest::Short)),
-        (forbidden(), OfTheLane, again(Applied::No, Attempt::Spent)),
-        (unavailable(), OfAnyone, again(Applied::No, Attempt::Free)),
-        (unavailable(), OfTheLane, again(Applied::No, Attempt::Spent)),
-        (unknown(), OfAnyone, again(Applied::Maybe, Attempt::Free)),
-        (unknown(), OfTheLane, again(Applied::Maybe, Attempt::Spent)),
-        (Outcome::NotFound, OfAnyone, Decision::Absent),
-        (rejection(), OfAnyone, Decision::Unfold),
+        (unavailable(), Lane, again(Effect::None, Attempt::Counted)),
+        (
+            unknown(),
+            Unknown,
+            again(Effect::Unconfirmed, Attempt::NotCounted),
+        ),
+        (
+            unknown(),
+            Lane,
+            again(Effect::Unconfirmed, Attempt::Counted),
+        ),
+        (Outcome::NotFound, Unknown, Decision::CustomerUnknown),
+        (rejection(), Unknown, Decision::Unfold),
     ];
     for (outcome, fault, decision) in table {
         let decided = settle(lane(), outcome.clone(), fault).0;
@@ -231,12 +239,16 @@ fn one_entry_that_is_rejected_is_parked_with_imprints_words() {
         reason: ParkReason::Rejected,
         detail: Some("status 400 BAD_REQUEST email".to_owned()),
     };
-    assert_eq!(settle(alone, rejection(), Fault::OfAnyone).0, parked);
+    assert_eq!(settle(alone, rejection(), Attribution::Unknown).0, parked);
 }
 
 #[test]
 fn what_is_delivered_names_what_it_beat() {
-    let (_, settlement) = settle(lane(), Outcome::Applied(Echo::default()), Fault::OfAnyone);
+    let (_, settlement) = settle(
+        lane(),
+        Outcome::Applied(Echo::default()),
+        Attribution::Unknown,
+    );
     assert_eq!(
         ended(&settlement),
         [
@@ -258,16 +270,16 @@ fn what_is_delivered_names_what_it_beat() {
 fn a_fault_of_the_destination_ends_nothing() {
     let cause = Cause::Status(503);
     let table = [
-        (Outcome::Throttled(None), Fault::OfAnyone, (0, 2, 0)),
-        (Outcome::Throttled(None), Fault::OfTheLane, (0, 3, 0)),
+        (Outcome::Throttled(None), Attribution::Unknown, (0, 2, 0)),
+        (Outcome::Throttled(None), Attribution::Lane, (0, 3, 0)),
         (
             Outcome::Denied(Cause::Status(401)),
-            Fault::OfTheLane,
+            Attribution::Lane,
             (0, 2, 0),
         ),
-        (Outcome::Unavailable(cause), Fault::OfAnyone, (2, 3, 0)),
-        (Outcome::Unavailable(cause), Fault::OfTheLane, (2, 3, 1)),
-        (Outcome::Unknown(cause), Fault::OfTheLane, (2, 3, 1)),
+        (Outcome::Unavailable(cause), Attribution::Unknown, (2, 3, 0)),
+        (Outcome::Unavailable(cause), Attribution::Lane, (2, 3, 1)),
+        (Outcome::Unknown(cause), Attribution::Lane, (2, 3, 1)),
     ];
     for (outcome, fault, expected) in table {
         let (_, settlement) = settle(lane(), outcome.clone(), fault);
@@ -292,7 +304,7 @@ fn the_first_failure_of_a_lane_is_never_held_against_it() {
     let (_, settlement) = settle(
         fresh,
         Outcome::Unavailable(Cause::Connect),
-        Fault::OfTheLane,
+        Attribution::Lane,
     );
     assert_eq!(
         (settlement.trials.failures, settlement.trials.spent),
@@ -314,15 +326,15 @@ fn an_entry_that_alone_keeps_failing_is_parked_after_its_attempts() {
     };
     let failed = || Outcome::Unavailable(Cause::Status(500));
     let two = vec![waiting(1, 5, "email"), waiting(3, 6, "phone")];
-    let (decision, settlement) = settle(tried(two.clone()), failed(), Fault::OfTheLane);
+    let (decision, settlement) = settle(tried(two.clone()), failed(), Attribution::Lane);
     assert_eq!(decision, Decision::Unfold);
     assert_eq!(
         (settlement.unfold_to, settlement.trials.spent),
         (Some(EntryId(3)), 0)
     );
-    let (_, settlement) = settle(tried(two[..1].to_vec()), failed(), Fault::OfTheLane);
+    let (_, settlement) = settle(tried(two[..1].to_vec()), failed(), Attribution::Lane);
     assert_eq!(ended(&settlement), [(9, "parked"), (1, "parked")]);
-    let (_, settlement) = settle(tried(two[..1].to_vec()), failed(), Fault::OfAnyone);
+    let (_, settlement) = settle(tried(two[..1].to_vec()), failed(), Attribution::Unknown);
     assert_eq!(
         ended(&settlement),
         [(9, "parked")],
@@ -337,8 +349,8 @@ fn clearing_alone_needs_no_request() {
         let field = entry.update.fields().next().unwrap().clone();
         entry.update.insert(field, FieldValue::Cleared);
     }
-    let (flight, asked, conclusion) = fly(claimed, &RULES, vec![]);
-    let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    let (exchange, asked, conclusion) = fly(claimed, &RULES, vec![]);
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(asked.len(), 0);
     assert_eq!(
         ended(&settlement),
@@ -361,29 +373,37 @@ fn an_unknown_outcome_is_asserted_once_more_when_something_newer_was_delivered()
         waiting: vec![waiting(1, 5, "email")],
         ..lane()
     };
-    let (_, unknown) = settle(first, Outcome::Unknown(Cause::Deadline), Fault::OfAnyone);
+    let (_, unknown) = settle(
+        first,
+        Outcome::Unknown(Cause::Deadline),
+        Attribution::Unknown,
+    );
     assert_eq!(unknown.assert_at, None);
     let second = ClaimedLane {
         versions: unknown.versions.unwrap(),
         waiting: vec![waiting(1, 5, "email"), waiting(4, 7, "email")],
         ..lane()
     };
-    let (_, delivered) = settle(second, Outcome::Applied(Echo::default()), Fault::OfAnyone);
-    let until = NOW.after(RULES.assert_after);
+    let (_, delivered) = settle(
+        second,
+        Outcome::Applied(Echo::default()),
+        Attribution::Unknown,
+    );
+    let until = NOW.after(RULES.reassert_after);
     assert_eq!(delivered.assert_at, Some(until));
     let idle = ClaimedLane {
         versions: delivered.versions.unwrap(),
         waiting: Vec::new(),
         ..lane()
     };
-    let (mut flight, step) = Flight::start(idle, &RULES, until);
-    assert!(matches!(step, Step::Ask(Ask::Update(_))));
-    let answer = Answer::Outcome(Outcome::Applied(Echo::default()));
-    let Step::Conclude(conclusion) = flight.hear(answer, until) else {
+    let (mut exchange, step) = LaneExchange::start(idle, &RULES, until);
+    assert!(matches!(step, ExchangeStep::Call(ImprintCall::Update(_))));
+    let answer = ImprintReply::Outcome(Outcome::Applied(Echo::default()));
+    let ExchangeStep::Conclude(conclusion) = exchange.hear(answer, until) else {
         panic!("nothing more is asked")
     };
-    let (_, asserted) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
-    assert_eq!((flight.fold.asserted, asserted.assert_at), (1, None));
+    let (_, asserted) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+    assert_eq!((exchange.fold.reasserted, asserted.assert_at), (1, None));
 }
 
 /// P07, V3
@@ -393,30 +413,45 @@ fn what_a_process_before_may_have_sent_is_remembered_even_while_nothing_can_be_s
         perhaps_sent_to: Some(EntryId(2)),
         ..lane()
     };
-    let (_, held) = settle(claimed.clone(), Outcome::Throttled(None), Fault::OfAnyone);
+    let (_, held) = settle(
+        claimed.clone(),
+        Outcome::Throttled(None),
+        Attribution::Unknown,
+    );
     assert_ne!(held.versions, None);
     assert_ne!(held.versions, Some(LaneVersions::default()));
-    let (_, delivered) = settle(claimed, Outcome::Applied(Echo::default()), Fault::OfAnyone);
-    assert_eq!(delivered.assert_at, Some(NOW.after(RULES.assert_after)));
+    let (_, delivered) = settle(
+        claimed,
+        Outcome::Applied(Echo::default()),
+        Attribution::Unknown,
+    );
+    assert_eq!(delivered.assert_at, Some(NOW.after(RULES.reassert_after)));
 }
 
 /// An assertion that fails rests like anything that fails, and one that Imprint will not have is given up.
 #[test]
 fn an_assertion_that_fails_neither_spins_nor_lasts_for_ever() {
-    let until = NOW.after(RULES.assert_after);
+    let until = NOW.after(RULES.reassert_after);
     let doubted = {
         let first = ClaimedLane {
             waiting: vec![waiting(1, 5, "email")],
             ..lane()
         };
-        let (_, unknown) = settle(first, Outcome::Unknown(Cause::Deadline), Fault::OfAnyone);
+        let (_, unknown) = settle(
+            first,
+            Outcome::Unknown(Cause::Deadline),
+            Attribution::Unknown,
+        );
         let second = ClaimedLane {
             versions: unknown.versions.unwrap(),
             waiting: vec![waiting(4, 7, "email")],
             ..lane()
         };
         let applied = Outcome::Applied(Echo::default());
-        settle(second, applied, Fault::OfAnyone).1.versions.unwrap()
+        settle(second, applied, Attribution::Unknown)
+            .1
+            .versions
+            .unwrap()
     };
     let assert_with = |outcome: Outcome| {
         let idle = ClaimedLane {
@@ -425,12 +460,14 @@ fn an_assertion_that_fails_neither_spins_nor_lasts_for_ever() {
             unreadable: Vec::new(),
             ..lane()
         };
-        let (mut flight, _) = Flight::start(idle, &RULES, until);
-        let Step::Conclude(conclusion) = flight.hear(Answer::Outcome(outcome), until) else {
+        let (mut exchange, _) = LaneExchange::start(idle, &RULES, until);
+        let ExchangeStep::Conclude(conclusion) =
+            exchange.hear(ImprintReply::Outcome(outcome), until)
+        else {
             panic!("nothing more is asked")
         };
-        let decision = decide(&flight, conclusion, view(Fault::OfAnyone), &RULES);
-        settlement(&flight, decision, &RULES, (until, 0.5))
+        let decision = decide(&exchange, conclusion, view(Attribution::Unknown), &RULES);
+        settlement(&exchange, decision, &RULES, (until, 0.5))
     };
     let unavailable = assert_with(Outcome::Unavailable(Cause::Connect));
     assert_eq!(unavailable.assert_at, Some(unavailable.due));
@@ -438,7 +475,7 @@ fn an_assertion_that_fails_neither_spins_nor_lasts_for_ever() {
     for given_up in [rejection(), Outcome::NotFound] {
         let settlement = assert_with(given_up);
         assert_eq!(settlement.assert_at, None);
-        assert_eq!(settlement.versions.unwrap().assert_at(), None);
+        assert_eq!(settlement.versions.unwrap().reassert_at(), None);
         assert!(settlement.endings.is_empty());
     }
 }
@@ -470,11 +507,12 @@ fn an_hour_of_trouble_for_everybody_parks_nothing() {
                 waiting: vec![waiting(1, 5, "email")],
                 ..lane()
             };
-            let (flight, _, conclusion) = fly(claimed, &RULES, vec![Answer::Outcome(trouble())]);
-            let news = flight.news(&conclusion).unwrap();
-            let view = destination.note(id, flight.claimed.trials, news, (now, 0.5));
-            let decision = decide(&flight, conclusion, view, &RULES);
-            let settlement = settlement(&flight, decision, &RULES, (now, 0.5));
+            let (exchange, _, conclusion) =
+                fly(claimed, &RULES, vec![ImprintReply::Outcome(trouble())]);
+            let signal = exchange.signal(&conclusion).unwrap();
+            let view = destination.note(id, exchange.claimed.trials, signal, (now, 0.5));
+            let decision = decide(&exchange, conclusion, view, &RULES);
+            let settlement = settlement(&exchange, decision, &RULES, (now, 0.5));
             assert_eq!(settlement.trials.spent, 0, "{:?}", trouble());
             assert_eq!(
                 ended(&settlement),
@@ -501,28 +539,28 @@ fn a_refused_update_is_told_apart_by_a_retrieve() {
         (
             Found::One(imprint("CUST-1")),
             Outcome::Denied(cause),
-            News::Forbidden(LaneId(7)),
+            Signal::Forbidden(LaneId(7)),
         ),
         (
             Found::Not(Outcome::Denied(Cause::Status(401))),
             Outcome::Denied(cause),
-            News::Forbidden(LaneId(7)),
+            Signal::Forbidden(LaneId(7)),
         ),
-        (Found::None, Outcome::NotFound, News::Answered),
+        (Found::None, Outcome::NotFound, Signal::Answered),
         (
             Found::Not(Outcome::Unavailable(Cause::Connect)),
             Outcome::Unavailable(Cause::Connect),
-            News::Failed,
+            Signal::Failed,
         ),
     ];
     for (found, outcome, expected) in table {
         let answers = vec![
-            Answer::Outcome(Outcome::Unclear(cause)),
-            Answer::Found(found.clone()),
+            ImprintReply::Outcome(Outcome::Unclear(cause)),
+            ImprintReply::Lookup(found.clone()),
         ];
-        let (flight, asked, conclusion) = fly(lane(), &RULES, answers);
+        let (exchange, asked, conclusion) = fly(lane(), &RULES, answers);
         assert_eq!(asked[1..], ["retrieve CUST-1"]);
-        assert_eq!(flight.news(&conclusion), Some(expected), "{found:?}");
+        assert_eq!(exchange.signal(&conclusion), Some(expected), "{found:?}");
         assert_eq!(conclusion, Conclusion::Updated(outcome));
     }
 }
@@ -547,19 +585,19 @@ fn still_there() -> Echo {
 /// A forgotten "Apt 4B" is a wrong letterbox.
 #[test]
 fn a_cleared_line_that_stays_is_emptied_and_parked_if_it_stays_then() {
-    let applied = |echo| Answer::Outcome(Outcome::Applied(echo));
+    let applied = |echo| ImprintReply::Outcome(Outcome::Applied(echo));
     let answers = vec![applied(still_there()), applied(Echo::default())];
-    let (flight, asked, conclusion) = fly(clearing_lane(), &RULES, answers);
+    let (exchange, asked, conclusion) = fly(clearing_lane(), &RULES, answers);
     assert_eq!(asked[1], r#"update {"street_line2":""}"#);
-    let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(
         ended(&settlement),
         [(1, "delivered"), (2, "superseded"), (3, "delivered")]
     );
     for last in [Outcome::Applied(still_there()), rejection()] {
-        let answers = vec![applied(still_there()), Answer::Outcome(last)];
-        let (flight, _, conclusion) = fly(clearing_lane(), &RULES, answers);
-        let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+        let answers = vec![applied(still_there()), ImprintReply::Outcome(last)];
+        let (exchange, _, conclusion) = fly(clearing_lane(), &RULES, answers);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
         assert_eq!(
             ended(&settlement),
             [(1, "delivered"), (2, "superseded"), (3, "parked")]
@@ -567,24 +605,24 @@ fn a_cleared_line_that_stays_is_emptied_and_parked_if_it_stays_then() {
     }
     let answers = vec![
         applied(still_there()),
-        Answer::Outcome(Outcome::Unknown(Cause::Deadline)),
+        ImprintReply::Outcome(Outcome::Unknown(Cause::Deadline)),
     ];
-    let (flight, _, conclusion) = fly(clearing_lane(), &RULES, answers);
-    let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    let (exchange, _, conclusion) = fly(clearing_lane(), &RULES, answers);
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(ended(&settlement), [], "it is all sent again");
 }
 
 /// Seed 138 of the simulation: taken up again, it was said to be delivered, and the line stood.
 #[test]
 fn a_line_that_stayed_is_emptied_once_more_when_its_entry_is_taken_up_again() {
-    let applied = Answer::Outcome(Outcome::Applied(still_there()));
-    let answers = vec![applied, Answer::Outcome(rejection())];
-    let (flight, _, conclusion) = fly(clearing_lane(), &RULES, answers);
-    let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    let applied = ImprintReply::Outcome(Outcome::Applied(still_there()));
+    let answers = vec![applied, ImprintReply::Outcome(rejection())];
+    let (exchange, _, conclusion) = fly(clearing_lane(), &RULES, answers);
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     let mut again = clearing_lane();
     again.versions = settlement.versions.unwrap();
     again.waiting.drain(..2);
-    let applied = Answer::Outcome(Outcome::Applied(Echo::default()));
+    let applied = ImprintReply::Outcome(Outcome::Applied(Echo::default()));
     let (_, asked, _) = fly(again, &RULES, vec![applied]);
     assert_eq!(asked, [r#"update {"street_line2":""}"#]);
 }
@@ -597,9 +635,9 @@ fn what_cleared_a_line_that_stays_is_parked_even_if_it_has_more_to_say() {
     claimed.waiting.push(newer);
     claimed.waiting.drain(..2);
     claimed.unfold_to = Some(EntryId(4));
-    let (flight, _, conclusion) = fly(claimed, &RULES, vec![Answer::Outcome(rejection())]);
-    assert_eq!(flight.fold.over, []);
-    let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    let (exchange, _, conclusion) = fly(claimed, &RULES, vec![ImprintReply::Outcome(rejection())]);
+    assert_eq!(exchange.fold.finished, []);
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(ended(&settlement), [(3, "parked")]);
 }
 
@@ -621,9 +659,10 @@ fn lines_that_are_all_there_is_to_clear_are_emptied_at_once() {
         (Outcome::Applied(still_there()), "parked"),
         (rejection(), "parked"),
     ] {
-        let (flight, asked, conclusion) = fly(claimed(), &RULES, vec![Answer::Outcome(outcome)]);
+        let (exchange, asked, conclusion) =
+            fly(claimed(), &RULES, vec![ImprintReply::Outcome(outcome)]);
         assert_eq!(asked, [r#"update {"street_line2":""}"#]);
-        let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
         assert_eq!(ended(&settlement), [(1, expected)]);
     }
 }
@@ -648,13 +687,13 @@ fn partner_lane(known: Vec<Pair>) -> ClaimedLane {
 
 #[test]
 fn a_partner_lane_moves_once_it_is_known_whose_it_is() {
-    let found = vec![Answer::Found(Found::One(imprint("CUST-2")))];
+    let found = vec![ImprintReply::Lookup(Found::One(imprint("CUST-2")))];
     for (known, answers) in [(vec![], found), (vec![pair("P-1", Some("CUST-2"))], vec![])] {
         let has_asked = !answers.is_empty();
-        let (flight, asked, conclusion) = fly(partner_lane(known), &RULES, answers);
+        let (exchange, asked, conclusion) = fly(partner_lane(known), &RULES, answers);
         assert_eq!(asked.len(), usize::from(has_asked));
-        assert_eq!(conclusion, Conclusion::Is(imprint("CUST-2")));
-        let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+        assert_eq!(conclusion, Conclusion::Identified(imprint("CUST-2")));
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
         let moved = settlement.moved.unwrap();
         assert_eq!(
             (moved.to, moved.entries),
@@ -675,11 +714,11 @@ fn what_was_said_of_an_id_is_believed_for_a_while() {
     let (_, asked, _) = fly(
         partner_lane(vec![old]),
         &RULES,
-        vec![Answer::Found(Found::None)],
+        vec![ImprintReply::Lookup(Found::None)],
     );
     assert_eq!(asked, ["search P-1"]);
     let (_, asked, conclusion) = fly(partner_lane(vec![pair("P-1", None)]), &RULES, vec![]);
-    assert_eq!((asked.len(), conclusion), (0, Conclusion::Nobody));
+    assert_eq!((asked.len(), conclusion), (0, Conclusion::UnknownCustomer));
 }
 
 #[test]
@@ -692,11 +731,12 @@ fn somebody_whom_imprint_does_not_know_is_treated_as_the_policy_says() {
         (UnknownCustomer::Wait, too_old, vec![(1, "ignored")]),
     ];
     for (unknown, accepted_at, expected) in table {
-        let rules = Rules { unknown, ..RULES };
+        let rules = DeliveryRules { unknown, ..RULES };
         let mut claimed = partner_lane(vec![]);
         claimed.waiting[0].accepted_at = accepted_at;
-        let (flight, _, conclusion) = fly(claimed, &rules, vec![Answer::Found(Found::None)]);
-        let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &rules);
+        let (exchange, _, conclusion) =
+            fly(claimed, &rules, vec![ImprintReply::Lookup(Found::None)]);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &rules);
         assert_eq!(ended(&settlement), expected, "{unknown:?}");
         assert_eq!(settlement.learned, Some(pair("P-1", None)));
         if unknown == UnknownCustomer::Wait {
@@ -707,12 +747,12 @@ fn somebody_whom_imprint_does_not_know_is_treated_as_the_policy_says() {
 
 #[test]
 fn somebody_who_is_several_is_parked() {
-    let (flight, _, conclusion) = fly(
+    let (exchange, _, conclusion) = fly(
         partner_lane(vec![]),
         &RULES,
-        vec![Answer::Found(Found::Several)],
+        vec![ImprintReply::Lookup(Found::Several)],
     );
-    let (decision, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    let (decision, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(decision, Decision::ParkAll(ParkReason::AmbiguousCustomer));
     assert_eq!(ended(&settlement), [(1, "parked")]);
 }
@@ -721,7 +761,7 @@ fn somebody_who_is_several_is_parked() {
 #[test]
 fn a_customer_who_is_gone_is_looked_up_once_more() {
     let lane = |customer| lane_of(LaneKey::Imprint(imprint("CUST-1")), customer);
-    let gone = || Answer::Outcome(Outcome::NotFound);
+    let gone = || ImprintReply::Outcome(Outcome::NotFound);
     let stated = named(Some("CUST-1"), Some("P-1"));
     let (_, asked, conclusion) = fly(lane(stated), &RULES, vec![gone()]);
     assert_eq!(
@@ -731,16 +771,16 @@ fn a_customer_who_is_gone_is_looked_up_once_more() {
     let table = [
         (
             Found::One(imprint("CUST-2")),
-            Conclusion::Is(imprint("CUST-2")),
+            Conclusion::Identified(imprint("CUST-2")),
         ),
         (
             Found::One(imprint("CUST-1")),
             Conclusion::Updated(Outcome::NotFound),
         ),
-        (Found::None, Conclusion::Nobody),
+        (Found::None, Conclusion::UnknownCustomer),
     ];
     for (found, expected) in table {
-        let answers = vec![gone(), Answer::Found(found)];
+        let answers = vec![gone(), ImprintReply::Lookup(found)];
         let (_, asked, conclusion) = fly(lane(named(None, Some("P-1"))), &RULES, answers);
         assert_eq!((asked[1].as_str(), conclusion), ("search P-1", expected));
     }
@@ -763,11 +803,11 @@ fn only_those_who_were_found_move_on() {
         });
     }
     let answers = vec![
-        Answer::Outcome(Outcome::NotFound),
-        Answer::Found(Found::One(imprint("CUST-2"))),
+        ImprintReply::Outcome(Outcome::NotFound),
+        ImprintReply::Lookup(Found::One(imprint("CUST-2"))),
     ];
-    let (flight, _, conclusion) = fly(claimed, &RULES, answers);
-    let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+    let (exchange, _, conclusion) = fly(claimed, &RULES, answers);
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(settlement.moved.unwrap().entries, [EntryId(1)]);
 }
 
@@ -775,13 +815,17 @@ fn only_those_who_were_found_move_on() {
 #[test]
 fn that_we_may_not_search_says_nothing_of_the_destination() {
     let denied = Found::Not(Outcome::Denied(Cause::Status(403)));
-    let (flight, _, conclusion) = fly(partner_lane(vec![]), &RULES, vec![Answer::Found(denied)]);
-    assert_eq!(flight.news(&conclusion), Some(News::Aside));
-    let stopped = Condition::Stopped { probe_at: NOW };
-    let after = stopped.after(News::Aside, Fault::OfAnyone, NOW, 0.5);
+    let (exchange, _, conclusion) = fly(
+        partner_lane(vec![]),
+        &RULES,
+        vec![ImprintReply::Lookup(denied)],
+    );
+    assert_eq!(exchange.signal(&conclusion), Some(Signal::Unrelated));
+    let stopped = DestinationState::Stopped { probe_at: NOW };
+    let after = stopped.after(Signal::Unrelated, Attribution::Unknown, NOW, 0.5);
     assert_eq!(after, stopped, "nor of a key that is refused");
-    let (decision, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
-    assert_eq!(decision, again(Applied::No, Attempt::Free));
+    let (decision, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+    assert_eq!(decision, again(Effect::None, Attempt::NotCounted));
     assert!(settlement.due > NOW && settlement.endings.is_empty());
 }
 
@@ -803,11 +847,11 @@ fn an_event_that_contradicts_what_imprint_said_is_parked() {
             )
         };
         let answers = match expected {
-            "delivered" => vec![Answer::Outcome(Outcome::Applied(Echo::default()))],
+            "delivered" => vec![ImprintReply::Outcome(Outcome::Applied(Echo::default()))],
             _ => vec![],
         };
-        let (flight, _, conclusion) = fly(claimed, &RULES, answers);
-        let (_, settlement) = conclude(&flight, conclusion, Fault::OfAnyone, &RULES);
+        let (exchange, _, conclusion) = fly(claimed, &RULES, answers);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
         assert_eq!(ended(&settlement), [(1, expected)], "{known:?}");
     }
 }
@@ -819,7 +863,11 @@ fn an_echo_confirms_a_pair_where_somebody_goes_by_one() {
         ..Echo::default()
     });
     let lane = |customer| lane_of(LaneKey::Imprint(imprint("CUST-1")), customer);
-    let learned = |claimed| settle(claimed, echo.clone(), Fault::OfAnyone).1.learned;
+    let learned = |claimed| {
+        settle(claimed, echo.clone(), Attribution::Unknown)
+            .1
+            .learned
+    };
     let both = named(Some("CUST-1"), Some("P-1"));
     assert_eq!(
         learned(lane(both.clone())),

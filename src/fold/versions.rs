@@ -23,12 +23,12 @@ pub struct LaneVersions {
     delivered: Versions,
     /// What was sent without a sound answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    doubt: Option<Doubt>,
+    doubt: Option<InDoubt>,
 }
 
 /// Requests that may still land, and what they would undo.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Doubt {
+struct InDoubt {
     /// Until when they may, in milliseconds.
     until: i64,
     /// The oldest version of each field that may.
@@ -62,7 +62,7 @@ impl LaneVersions {
 
     /// Notes that every version in `fold` may have reached Imprint, or may until `until`.
     #[must_use]
-    pub fn maybe_applied(self, fold: &Fold, until: Timestamp) -> Self {
+    pub fn with_unconfirmed(self, fold: &Fold, until: Timestamp) -> Self {
         let sent = fold
             .versions
             .iter()
@@ -72,9 +72,9 @@ impl LaneVersions {
 
     /// Notes that these may have been sent by a process that did not live to hear of it.
     #[must_use]
-    pub fn perhaps_sent(mut self, candidates: &[Candidate<'_>], until: Timestamp) -> Self {
+    pub fn with_possibly_sent(mut self, candidates: &[Candidate<'_>], until: Timestamp) -> Self {
         // So may an assertion have been; if it lands late, it undoes what is delivered from now on.
-        let asserts = |doubt: &&mut Doubt| !doubt.facts.is_empty();
+        let asserts = |doubt: &&mut InDoubt| !doubt.facts.is_empty();
         if let Some(doubt) = self.doubt.as_mut().filter(asserts) {
             doubt.until = doubt.until.max(until.as_millis());
         }
@@ -94,7 +94,7 @@ impl LaneVersions {
         if sent.peek().is_none() {
             return self;
         }
-        let doubt = self.doubt.get_or_insert_with(|| Doubt {
+        let doubt = self.doubt.get_or_insert_with(|| InDoubt {
             until: until.as_millis(),
             sent: Versions::default(),
             facts: Update::default(),
@@ -115,7 +115,7 @@ impl LaneVersions {
     }
 
     /// When facts are to be asserted once more, if any are.
-    pub fn assert_at(&self) -> Option<Timestamp> {
+    pub fn reassert_at(&self) -> Option<Timestamp> {
         let doubt = self.doubt.as_ref()?;
         (!doubt.facts.is_empty()).then(|| Timestamp::from_millis(doubt.until))
     }
@@ -158,7 +158,7 @@ impl fmt::Debug for LaneVersions {
 struct Versions(LiteMap<Field, Version>);
 
 /// One group as it is stored: epoch, value, arrival, and the paths of the fields.
-type Group<L> = (u32, i64, u64, Vec<L>);
+type VersionGroup<L> = (u32, i64, u64, Vec<L>);
 
 impl Serialize for Versions {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -177,7 +177,9 @@ impl Serialize for Versions {
 impl<'de> Deserialize<'de> for Versions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut versions = LiteMap::new();
-        for (epoch, value, arrival, fields) in Vec::<Group<Field>>::deserialize(deserializer)? {
+        for (epoch, value, arrival, fields) in
+            Vec::<VersionGroup<Field>>::deserialize(deserializer)?
+        {
             let version = Version {
                 epoch,
                 value,
@@ -243,7 +245,7 @@ mod tests {
         let old = [entry(1, 1, &[("email", "old"), ("city", "Elko")])];
         let lane = LaneVersions::default();
         let unanswered = fold_at(&lane, &old, NOW);
-        let lane = lane.maybe_applied(&unanswered, UNTIL);
+        let lane = lane.with_unconfirmed(&unanswered, UNTIL);
         let both = [old[0].clone(), entry(2, 2, &[("email", "new")])];
         let answered = fold_at(&lane, &both, NOW);
         lane.delivered(&answered)
@@ -253,12 +255,15 @@ mod tests {
     #[test]
     fn what_an_unanswered_request_may_undo_is_asserted_once_more() {
         let lane = overtaken();
-        assert_eq!(lane.assert_at(), Some(UNTIL));
+        assert_eq!(lane.reassert_at(), Some(UNTIL));
         assert_eq!(sent(&fold_at(&lane, &[], NOW)), json!({}));
         let again = fold_at(&lane, &[], UNTIL);
-        assert_eq!((sent(&again), again.asserted), (json!({"email": "new"}), 1));
+        assert_eq!(
+            (sent(&again), again.reasserted),
+            (json!({"email": "new"}), 1)
+        );
         let lane = lane.delivered(&again);
-        assert_eq!(lane.assert_at(), None);
+        assert_eq!(lane.reassert_at(), None);
         assert_eq!(sent(&fold_at(&lane, &[], UNTIL)), json!({}));
     }
 
@@ -267,12 +272,12 @@ mod tests {
         let entries = [entry(1, 1, &[("email", "a")])];
         let lane = LaneVersions::default();
         let fold = fold_at(&lane, &entries, NOW);
-        let lane = lane.maybe_applied(&fold, UNTIL).delivered(&fold);
-        assert_eq!(lane.assert_at(), None);
+        let lane = lane.with_unconfirmed(&fold, UNTIL).delivered(&fold);
+        assert_eq!(lane.reassert_at(), None);
         // Until it cannot land any more, something newer may still have to be asserted.
         let newer = [entry(2, 2, &[("email", "b")])];
         let lane = lane.clone().delivered(&fold_at(&lane, &newer, NOW));
-        assert_eq!(lane.assert_at(), Some(UNTIL));
+        assert_eq!(lane.reassert_at(), Some(UNTIL));
     }
 
     #[test]
@@ -281,10 +286,10 @@ mod tests {
         let newer = [entry(3, 3, &[("email", "newest")])];
         let fold = fold_at(&lane, &newer, UNTIL);
         assert_eq!(
-            (sent(&fold), fold.asserted),
+            (sent(&fold), fold.reasserted),
             (json!({"email": "newest"}), 0)
         );
-        assert_eq!(lane.delivered(&fold).assert_at(), None);
+        assert_eq!(lane.delivered(&fold).reassert_at(), None);
     }
 
     #[test]
@@ -292,8 +297,8 @@ mod tests {
         let later = UNTIL.after(Duration::from_secs(60));
         let lane = overtaken();
         let unanswered = fold_at(&lane, &[], UNTIL);
-        let lane = lane.maybe_applied(&unanswered, later);
-        assert_eq!(lane.assert_at(), Some(later));
+        let lane = lane.with_unconfirmed(&unanswered, later);
+        assert_eq!(lane.reassert_at(), Some(later));
         assert_eq!(sent(&fold_at(&lane, &[], later)), json!({"email": "new"}));
     }
 
@@ -301,11 +306,11 @@ mod tests {
     #[test]
     fn an_assertion_that_a_process_before_may_have_sent_is_in_doubt() {
         let later = UNTIL.after(Duration::from_secs(60));
-        let lane = overtaken().perhaps_sent(&[], later);
-        assert_eq!(lane.assert_at(), Some(later));
+        let lane = overtaken().with_possibly_sent(&[], later);
+        assert_eq!(lane.reassert_at(), Some(later));
         let newer = [entry(3, 3, &[("email", "newest")])];
         let lane = lane.clone().delivered(&fold_at(&lane, &newer, UNTIL));
-        assert_eq!(lane.assert_at(), Some(later));
+        assert_eq!(lane.reassert_at(), Some(later));
         let again = fold_at(&lane, &[], later);
         assert_eq!(sent(&again), json!({"email": "newest"}));
     }
@@ -324,12 +329,12 @@ mod tests {
                 update,
             })
             .collect();
-        let lane = LaneVersions::default().perhaps_sent(&candidates, UNTIL);
+        let lane = LaneVersions::default().with_possibly_sent(&candidates, UNTIL);
         let fold = fold_at(&lane, &waiting, NOW);
-        assert_eq!(lane.delivered(&fold).assert_at(), Some(UNTIL));
-        let alone = LaneVersions::default().perhaps_sent(&candidates[..1], UNTIL);
+        assert_eq!(lane.delivered(&fold).reassert_at(), Some(UNTIL));
+        let alone = LaneVersions::default().with_possibly_sent(&candidates[..1], UNTIL);
         let fold = fold_at(&alone, &waiting[..1], NOW);
-        assert_eq!(alone.delivered(&fold).assert_at(), None);
+        assert_eq!(alone.delivered(&fold).reassert_at(), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imprint_bridge::event::{Attribute, Identity, SourceName, Version};
-use imprint_bridge::fold::{Candidate, End, LaneVersions, MaxFold, fold};
+use imprint_bridge::fold::{Candidate, FoldEnd, LaneVersions, MaxFold, fold};
 use imprint_bridge::imprint::{Customer, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
     Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Error, Kept, LaneKey, Lookup,
@@ -547,7 +547,7 @@ async fn lane_versions_outlive_the_entries_that_brought_them() {
         let fold = fold(&claimed.versions, &[late], MaxFold(100), NOW);
         assert_eq!(
             fold.stale,
-            [(late.version.arrival, End::Superseded(kept[0].entry.0))],
+            [(late.version.arrival, FoldEnd::Superseded(kept[0].entry.0))],
             "{engine}"
         );
     }

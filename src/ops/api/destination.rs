@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::request::{malformed, parse};
 use super::{Admin, Problem, Shared, answer};
-use crate::dispatch::condition::Condition;
-use crate::dispatch::destination::Mode;
+use crate::dispatch::breaker::DestinationState;
+use crate::dispatch::destination::OperatorMode;
 use crate::event::Show;
 use crate::outbox::{Act, Note};
 
@@ -26,7 +26,7 @@ pub(super) async fn set(admin: Shared, request: HttpRequest, body: Bytes) -> Htt
 pub(super) async fn shadow(admin: Shared, request: HttpRequest) -> HttpResponse {
     let operator = admin.operator(&request);
     answer(operator.map(|_| {
-        let shadows = admin.destination.shadows();
+        let shadows = admin.destination.shadow_records();
         let shadows = shadows.iter().map(|shadowed| {
             json!({
                 "at": shadowed.at.to_rfc3339(),
@@ -49,7 +49,7 @@ struct Wanted {
 async fn change(admin: &Admin, request: &HttpRequest, body: &Bytes) -> Result<Value, Problem> {
     let operator = admin.operator(request)?;
     let wanted: Wanted = parse(body)?;
-    let mode = Mode::parse(&wanted.mode)
+    let mode = OperatorMode::parse(&wanted.mode)
         .ok_or_else(|| malformed("mode is open, paused or shadow".to_owned()))?;
     let before = admin.destination.mode();
     let now = admin.clock.now();
@@ -68,7 +68,7 @@ async fn change(admin: &Admin, request: &HttpRequest, body: &Bytes) -> Result<Va
         .note(Note::Mode, mode.as_str().to_owned())
         .await?;
     admin.destination.set_mode(mode);
-    if before == Mode::Shadow && mode == Mode::Open {
+    if before == OperatorMode::Shadow && mode == OperatorMode::Open {
         admin.outbox.release(now).await?;
     }
     tracing::warn!(
@@ -82,9 +82,11 @@ async fn change(admin: &Admin, request: &HttpRequest, body: &Bytes) -> Result<Va
 fn told(admin: &Admin) -> Value {
     let condition = admin.destination.condition();
     let until = match condition {
-        Condition::Flowing { .. } => None,
-        Condition::Probing { probe_at, .. } | Condition::Stopped { probe_at } => Some(probe_at),
-        Condition::Throttled { until, .. } => Some(until),
+        DestinationState::Flowing { .. } => None,
+        DestinationState::Probing { probe_at, .. } | DestinationState::Stopped { probe_at } => {
+            Some(probe_at)
+        }
+        DestinationState::Throttled { until, .. } => Some(until),
     };
     json!({
         "mode": admin.destination.mode().as_str(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::facts::facts;
 use crate::event::{Show, Version};
-use crate::fold::{Candidate, End, MaxFold, fold};
+use crate::fold::{Candidate, FoldEnd, MaxFold, fold};
 use crate::imprint::Update;
 use crate::outbox::{Inspection, LaneKey, Replay};
 use crate::time::Timestamp;
@@ -61,9 +61,9 @@ pub(super) fn preview(
         let over = fold.stale.iter().filter(|(entry, _)| is_ours(entry));
         stale.extend(over.map(|(entry, _)| *entry));
         let beaten = fold
-            .over
+            .finished
             .iter()
-            .filter(|(entry, end)| is_ours(entry) && matches!(end, End::Superseded(_)));
+            .filter(|(entry, end)| is_ours(entry) && matches!(end, FoldEnd::Superseded(_)));
         requests.push(json!({
             "customer": customer,
             "entries": fold.carried,

@@ -173,7 +173,7 @@ fn settlement(claimed: &ClaimedLane, came: Came, now: Timestamp) -> Settlement {
         trials: Trials::default(),
         unfold_to: claimed.unfold_to,
         due: now,
-        assert_at: claimed.versions.assert_at(),
+        assert_at: claimed.versions.reassert_at(),
         at: now,
     };
     match came {
@@ -183,12 +183,12 @@ fn settlement(claimed: &ClaimedLane, came: Came, now: Timestamp) -> Settlement {
                 .into_iter()
                 .map(|entry| (entry, Ending::Delivered))
                 .collect();
-            settlement.assert_at = versions.assert_at();
+            settlement.assert_at = versions.reassert_at();
             settlement.versions = Some(versions);
         }
         Came::Unknown => {
-            let versions = claimed.versions.clone().maybe_applied(&fold, until);
-            settlement.assert_at = versions.assert_at();
+            let versions = claimed.versions.clone().with_unconfirmed(&fold, until);
+            settlement.assert_at = versions.reassert_at();
             settlement.versions = Some(versions);
             settlement.trials = Trials {
                 failures: claimed.trials.failures + 1,

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use imprint_bridge::dispatch::condition::{Fault, News};
-use imprint_bridge::dispatch::destination::View;
-use imprint_bridge::dispatch::flight::{Ask, Conclusion};
+use imprint_bridge::dispatch::breaker::{Attribution, Signal};
+use imprint_bridge::dispatch::destination::Assessment;
+use imprint_bridge::dispatch::lane_exchange::{Conclusion, ImprintCall};
 use imprint_bridge::dispatch::pace::Rate;
-use imprint_bridge::dispatch::policy::{Applied, Attempt, Decision, Rest};
+use imprint_bridge::dispatch::policy::{Attempt, Decision, Effect, Rest};
 use imprint_bridge::fold::LaneVersions;
 use imprint_bridge::imprint::{Echo, Outcome};
 use imprint_bridge::outbox::{ClaimedLane, ParkReason, Settlement};
@@ -71,8 +71,8 @@ impl Bug {
     }
 
     /// An ask leaves.
-    pub(super) fn asked(self, ask: &mut Ask, plan: &Plan) {
-        if let (Self::AsksAboutAnother, Ask::Update(request)) = (self, ask) {
+    pub(super) fn asked(self, ask: &mut ImprintCall, plan: &Plan) {
+        if let (Self::AsksAboutAnother, ImprintCall::Update(request)) = (self, ask) {
             let mut others = plan.people.iter();
             let other = others.find(|person| person.imprint != request.customer);
             request.customer = other.expect("there are three").imprint.clone();
@@ -80,24 +80,24 @@ impl Bug {
     }
 
     /// The destination is told; `None` if it is not.
-    pub(super) fn told(self, news: Option<News>) -> Option<News> {
+    pub(super) fn told(self, news: Option<Signal>) -> Option<Signal> {
         match (self, news) {
             (Self::TellsNobody, _) => None,
-            (Self::OneStopsAll, Some(News::Failed)) => {
-                Some(News::Throttled(Some(Duration::from_mins(20))))
+            (Self::OneStopsAll, Some(Signal::Failed)) => {
+                Some(Signal::Throttled(Some(Duration::from_mins(20))))
             }
             (_, news) => news,
         }
     }
 
     /// The destination says what it thinks of it.
-    pub(super) fn seen(self, view: View) -> View {
+    pub(super) fn seen(self, view: Assessment) -> Assessment {
         let fault = if self == Self::BlamesTheLane {
-            Fault::OfTheLane
+            Attribution::Lane
         } else {
             view.fault
         };
-        View { fault, ..view }
+        Assessment { fault, ..view }
     }
 
     /// A process learns how fast it may go.
@@ -113,21 +113,21 @@ impl Bug {
     pub(super) fn decided(self, conclusion: &Conclusion, decision: Decision) -> Decision {
         let is_denied = matches!(conclusion, Conclusion::Updated(Outcome::Denied(_)));
         match (self, decision) {
-            (Self::TakesFailureForDelivery, Decision::Again { .. }) => {
+            (Self::TakesFailureForDelivery, Decision::Retry { .. }) => {
                 Decision::Deliver(Echo::default())
             }
-            (Self::ForgetsDoubt, Decision::Again { rest, attempt, .. }) => Decision::Again {
-                applied: Applied::No,
+            (Self::ForgetsDoubt, Decision::Retry { rest, attempt, .. }) => Decision::Retry {
+                applied: Effect::None,
                 rest,
                 attempt,
             },
-            (Self::ParksWhatWasDenied, Decision::Hold(_)) if is_denied => {
+            (Self::ParksWhatWasDenied, Decision::Wait(_)) if is_denied => {
                 Decision::ParkAll(ParkReason::Rejected)
             }
-            (Self::RepeatsWhatWasDelivered, Decision::Deliver(_)) => Decision::Again {
-                applied: Applied::No,
+            (Self::RepeatsWhatWasDelivered, Decision::Deliver(_)) => Decision::Retry {
+                applied: Effect::None,
                 rest: Rest::Backoff,
-                attempt: Attempt::Free,
+                attempt: Attempt::NotCounted,
             },
             (_, decision) => decision,
         }

@@ -1,6 +1,6 @@
 //! A model of Imprint under virtual time: what it holds, when a request arrives there, and what answer comes back when.
 
-use imprint_bridge::dispatch::flight::{Answer, Ask};
+use imprint_bridge::dispatch::lane_exchange::{ImprintCall, ImprintReply};
 use imprint_bridge::imprint::classify::{Reply, classify};
 use imprint_bridge::imprint::{
     Body, Cause, Customer, Found, ImprintId, Outcome, PartnerCustomerId, Request,
@@ -84,14 +84,19 @@ impl Imprint {
     }
 
     /// A request sets out at `now`.
-    pub(super) fn exchange(ask: Ask, plan: &Plan, now: i64, chance: &mut Chance) -> Exchange {
+    pub(super) fn exchange(
+        ask: ImprintCall,
+        plan: &Plan,
+        now: i64,
+        chance: &mut Chance,
+    ) -> Exchange {
         let (request, about) = match ask {
-            Ask::Update(request) => {
+            ImprintCall::Update(request) => {
                 let person = person(plan, &request.customer);
                 (Some(request), About::Update(person))
             }
-            Ask::Retrieve(customer) => (None, About::Retrieve(customer)),
-            Ask::Search(partner) => (None, About::Search(partner)),
+            ImprintCall::Retrieve(customer) => (None, About::Retrieve(customer)),
+            ImprintCall::Search(partner) => (None, About::Search(partner)),
         };
         let fare = fare(&about, plan, now, chance);
         let deadline = now + millis(plan.deadline);
@@ -187,15 +192,15 @@ impl Imprint {
 
 impl Exchange {
     /// What the bridge makes of it.
-    pub(super) fn answer(&self, plan: &Plan, (now, wall): (i64, Timestamp)) -> Answer {
+    pub(super) fn answer(&self, plan: &Plan, (now, wall): (i64, Timestamp)) -> ImprintReply {
         let outcome = match &self.form {
             Form::Cut(outcome) => outcome.clone(),
             Form::Http(http) => self.read(http, wall),
-            Form::Served => return Answer::Found(self.found(plan, now)),
+            Form::Served => return ImprintReply::Lookup(self.found(plan, now)),
         };
         match self.about {
-            About::Update(_) => Answer::Outcome(outcome),
-            About::Retrieve(_) | About::Search(_) => Answer::Found(Found::Not(outcome)),
+            About::Update(_) => ImprintReply::Outcome(outcome),
+            About::Retrieve(_) | About::Search(_) => ImprintReply::Lookup(Found::Not(outcome)),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use imprint_bridge::dispatch::flight::Conclusion;
+use imprint_bridge::dispatch::lane_exchange::Conclusion;
 use imprint_bridge::event::Version;
 use imprint_bridge::imprint::Outcome;
 use imprint_bridge::imprint::clearing::{AddressClearing, FieldClearing};

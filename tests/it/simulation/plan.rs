@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use imprint_bridge::dispatch::pace::Rate;
-use imprint_bridge::dispatch::rules::{Rules, UnknownCustomer};
+use imprint_bridge::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use imprint_bridge::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use imprint_bridge::imprint::{Customer, ImprintId, PartnerCustomerId};
 
@@ -33,7 +33,7 @@ const HOUR: i64 = 3_600 * SECOND;
 /// Everything a seed decides.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    pub(super) rules: Rules,
+    pub(super) rules: DeliveryRules,
     pub(super) rate: Rate,
     pub(super) deadline: Duration,
     pub(super) dispatchers: usize,
@@ -289,11 +289,11 @@ impl Plan {
     }
 }
 
-fn rules(chance: &mut Chance) -> Rules {
-    Rules {
+fn rules(chance: &mut Chance) -> DeliveryRules {
+    DeliveryRules {
         max_fold: chance.pick(&[1, 2, 100]),
         attempts_max: chance.pick(&[3, 12]),
-        assert_after: ASSERT_AFTER,
+        reassert_after: ASSERT_AFTER,
         clearing: Clearing {
             fields: chance.pick(&[
                 FieldClearing::Omit,
@@ -312,7 +312,7 @@ fn rules(chance: &mut Chance) -> Rules {
             UnknownCustomer::Park,
         ]),
         wait_max: Duration::from_mins(10),
-        pair_ttl: chance.pick(&[Duration::from_mins(1), Duration::from_hours(24)]),
+        link_ttl: chance.pick(&[Duration::from_mins(1), Duration::from_hours(24)]),
         unknown_ttl: chance.pick(&[Duration::from_secs(30), Duration::from_mins(5)]),
     }
 }

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use futures_util::FutureExt;
-use imprint_bridge::dispatch::condition::{Condition, Fault, Grant};
-use imprint_bridge::dispatch::destination::{Destination, Extra, Mode, View};
-use imprint_bridge::dispatch::flight::{Answer as Heard, Ask, Conclusion, Flight, Step};
+use imprint_bridge::dispatch::breaker::{Admission, Attribution, DestinationState};
+use imprint_bridge::dispatch::destination::{Assessment, Destination, FollowUp, OperatorMode};
+use imprint_bridge::dispatch::lane_exchange::{
+    Conclusion, ExchangeStep, ImprintCall, ImprintReply as Heard, LaneExchange,
+};
 use imprint_bridge::dispatch::policy::decide;
-use imprint_bridge::dispatch::settle::settlement;
+use imprint_bridge::dispatch::settlement::settlement;
 use imprint_bridge::event::Version;
 use imprint_bridge::imprint::{Found, Outcome};
 use imprint_bridge::outbox::{
@@ -55,18 +57,18 @@ enum Happening {
     /// The process stands still for so long.
     Freezes(i64),
     /// The operator speaks.
-    Set(Mode),
+    Set(OperatorMode),
     Desk(Desk),
 }
 
 /// One lane under way.
 struct Carried {
     dispatcher: usize,
-    place: Grant,
-    flight: Flight,
+    place: Admission,
+    flight: LaneExchange,
     asked: u32,
     /// What waits for leave.
-    pending: Option<(Ask, Extra)>,
+    pending: Option<(ImprintCall, FollowUp)>,
     person: Option<usize>,
     /// What waited for this customer when the lane was claimed.
     newest: BTreeMap<usize, Version>,
@@ -93,7 +95,7 @@ pub(super) struct World<'p> {
     /// How far the bridge's clock is off.
     offset: i64,
     /// What the operator wants, whether there is anybody to be told or not.
-    wanted: Mode,
+    wanted: OperatorMode,
     /// The process, where there is one.
     life: Option<Life>,
     frozen_until: i64,
@@ -129,7 +131,7 @@ impl<'p> World<'p> {
             manners: Manners::new(plan),
             told: None,
             offset: EPOCH,
-            wanted: Mode::Open,
+            wanted: OperatorMode::Open,
             life: None,
             frozen_until: 0,
             exchanges: BTreeMap::new(),
@@ -199,8 +201,8 @@ impl<'p> World<'p> {
             self.at(*at, Happening::Freezes(*standing));
         }
         for (from, to) in &plan.pauses {
-            self.at(*from, Happening::Set(Mode::Paused));
-            self.at(*to, Happening::Set(Mode::Open));
+            self.at(*from, Happening::Set(OperatorMode::Paused));
+            self.at(*to, Happening::Set(OperatorMode::Open));
         }
         for (at, desk) in &plan.desk {
             self.at(*at, Happening::Desk(*desk));
@@ -276,7 +278,9 @@ impl<'p> World<'p> {
         let now = self.clock();
         let destination = Destination::new(self.bug.paced(self.plan.rate), now);
         let mode = self.outbox.noted(Note::Mode);
-        let mode = mode.and_then(|word| Mode::parse(&word)).unwrap_or_default();
+        let mode = mode
+            .and_then(|word| OperatorMode::parse(&word))
+            .unwrap_or_default();
         destination.set_mode(mode);
         let until = self.outbox.noted(Note::Wait);
         let until = until.and_then(|text| text.parse().ok());
@@ -329,12 +333,12 @@ impl<'p> World<'p> {
         ends
     }
 
-    fn set(&mut self, mode: Mode) {
+    fn set(&mut self, mode: OperatorMode) {
         self.wanted = mode;
         let Some(life) = &self.life else { return };
         life.destination.set_mode(mode);
         now_or_never(self.outbox.note(Note::Mode, mode.as_str().to_owned()));
-        self.manners.paused(mode == Mode::Paused);
+        self.manners.paused(mode == OperatorMode::Paused);
         self.tell(|| format!("it is {}", mode.as_str()));
         self.wake();
     }
@@ -449,13 +453,13 @@ impl<'p> World<'p> {
             return Ok(());
         }
         let granted = life.destination.grant(room, now);
-        if let Grant::NotBefore(later) = granted {
+        if let Admission::NotBefore(later) = granted {
             self.look_at(dispatcher, later.as_millis() - self.offset);
             return Ok(());
         }
         let pick = match granted {
-            Grant::Probe => Pick::LeastFailed(self.chance.dice()),
-            Grant::Lanes(_) | Grant::NotBefore(_) => Pick::LongestDue,
+            Admission::Probe => Pick::LeastFailed(self.chance.dice()),
+            Admission::Lanes(_) | Admission::NotBefore(_) => Pick::LongestDue,
         };
         let claim = now_or_never(self.outbox.claim(now, granted.lanes(), pick));
         life.destination.give_back(granted, claim.lanes.len(), now);
@@ -493,10 +497,10 @@ impl<'p> World<'p> {
         &mut self,
         dispatcher: usize,
         mut claimed: ClaimedLane,
-        ((person, newest), place): (Waits, Grant),
+        ((person, newest), place): (Waits, Admission),
     ) -> Result<(), Violation> {
         self.bug.claimed(&mut claimed);
-        let (flight, step) = Flight::start(claimed, &self.plan.rules, self.clock());
+        let (flight, step) = LaneExchange::start(claimed, &self.plan.rules, self.clock());
         let carried = Carried {
             dispatcher,
             place,
@@ -515,7 +519,7 @@ impl<'p> World<'p> {
         self.go_on(number, step)
     }
 
-    fn go_on(&mut self, number: u64, step: Step) -> Result<(), Violation> {
+    fn go_on(&mut self, number: u64, step: ExchangeStep) -> Result<(), Violation> {
         let now = self.clock();
         let Some(life) = &mut self.life else {
             return Ok(());
@@ -524,26 +528,28 @@ impl<'p> World<'p> {
             return Ok(());
         };
         let ask = match step {
-            Step::Conclude(conclusion) => {
+            ExchangeStep::Conclude(conclusion) => {
                 if carried.asked == 0 && self.bug != Bug::KeepsItsPlace {
                     life.destination.give_back(carried.place, 0, now);
                 }
                 return self.conclude(number, &conclusion);
             }
-            Step::Ask(ask) => ask,
+            ExchangeStep::Call(ask) => ask,
         };
         match (&ask, carried.asked) {
-            (Ask::Search(_), 0) => match life.destination.search_instead(carried.place, now) {
-                Ok(()) => self.ask(number, ask),
-                Err(later) => self.conclude(number, &Conclusion::Postponed(later)),
-            },
-            (Ask::Update(_), 0) => self.ask(number, ask),
-            (Ask::Update(_) | Ask::Retrieve(_), _) => {
-                carried.pending = Some((ask, Extra::Question));
+            (ImprintCall::Search(_), 0) => {
+                match life.destination.search_instead(carried.place, now) {
+                    Ok(()) => self.ask(number, ask),
+                    Err(later) => self.conclude(number, &Conclusion::Postponed(later)),
+                }
+            }
+            (ImprintCall::Update(_), 0) => self.ask(number, ask),
+            (ImprintCall::Update(_) | ImprintCall::Retrieve(_), _) => {
+                carried.pending = Some((ask, FollowUp::Question));
                 self.leave(number)
             }
-            (Ask::Search(_), _) => {
-                carried.pending = Some((ask, Extra::Search));
+            (ImprintCall::Search(_), _) => {
+                carried.pending = Some((ask, FollowUp::Search));
                 self.leave(number)
             }
         }
@@ -571,7 +577,7 @@ impl<'p> World<'p> {
         }
     }
 
-    fn ask(&mut self, number: u64, mut ask: Ask) -> Result<(), Violation> {
+    fn ask(&mut self, number: u64, mut ask: ImprintCall) -> Result<(), Violation> {
         self.bug.asked(&mut ask, self.plan);
         let Some(carried) = self
             .life
@@ -666,7 +672,7 @@ impl<'p> World<'p> {
         exchange.heard = -1;
         let answer = exchange.answer(self.plan, (self.now, now));
         let is_there = match (&exchange.about, &answer) {
-            (About::Retrieve(_), Heard::Found(Found::One(_))) => true,
+            (About::Retrieve(_), Heard::Lookup(Found::One(_))) => true,
             (About::Retrieve(_) | About::Search(_) | About::Update(_), _) => false,
         };
         self.forget(id);
@@ -688,12 +694,12 @@ impl<'p> World<'p> {
         self.go_on(number, step)
     }
 
-    fn nothing_learned(&self) -> View {
+    fn nothing_learned(&self) -> Assessment {
         let life = self.life.as_ref();
-        let condition = life.map_or(Condition::FIRST, |life| life.destination.condition());
-        View {
+        let condition = life.map_or(DestinationState::FIRST, |life| life.destination.condition());
+        Assessment {
             condition,
-            fault: Fault::OfAnyone,
+            fault: Attribution::Unknown,
         }
     }
 
@@ -712,7 +718,7 @@ impl<'p> World<'p> {
         let flight = &carried.flight;
         let before = life.destination.condition();
         let (lane, trials) = (flight.claimed.lane, flight.claimed.trials);
-        let news = self.bug.told(flight.news(conclusion));
+        let news = self.bug.told(flight.signal(conclusion));
         let view = match news {
             Some(news) => life.destination.note(lane, trials, news, (now, jitter)),
             None => self.nothing_learned(),
@@ -773,13 +779,16 @@ impl<'p> World<'p> {
     }
 
     /// As `Dispatcher::remember` does.
-    fn remember(&mut self, before: Condition, after: Condition) {
+    fn remember(&mut self, before: DestinationState, after: DestinationState) {
         match (before, after) {
-            (_, Condition::Throttled { until, .. }) if before != after => {
+            (_, DestinationState::Throttled { until, .. }) if before != after => {
                 let until = until.as_millis().to_string();
                 now_or_never(self.outbox.note(Note::Wait, until));
             }
-            (Condition::Probing { .. } | Condition::Stopped { .. }, Condition::Flowing { .. }) => {
+            (
+                DestinationState::Probing { .. } | DestinationState::Stopped { .. },
+                DestinationState::Flowing { .. },
+            ) => {
                 now_or_never(self.outbox.release(self.clock()));
                 self.manners.released();
             }
@@ -807,8 +816,8 @@ const fn is_exhausted(ending: &(imprint_bridge::outbox::EntryId, Ending)) -> boo
 /// What an answer says beside what was asked; `None` if a look-up found what there is.
 const fn outcome(answer: &Heard) -> Option<&Outcome> {
     match answer {
-        Heard::Outcome(outcome) | Heard::Found(Found::Not(outcome)) => Some(outcome),
-        Heard::Found(Found::One(_) | Found::None | Found::Several) => None,
+        Heard::Outcome(outcome) | Heard::Lookup(Found::Not(outcome)) => Some(outcome),
+        Heard::Lookup(Found::One(_) | Found::None | Found::Several) => None,
     }
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::backoff::backoff;
-use super::flight::Flight;
-use super::policy::{Applied, Attempt, DOWN_REST_MAX, Decision, Rest};
-use super::rules::{Rules, UnknownCustomer};
-use crate::fold::End;
+use super::lane_exchange::LaneExchange;
+use super::policy::{Attempt, DOWN_REST_MAX, Decision, Effect, Rest};
+use super::rules::{DeliveryRules, UnknownCustomer};
+use crate::fold::FoldEnd;
 use crate::imprint::{Customer, Echo, Field, ImprintId};
 use crate::outbox::{
     DUE_AHEAD_MAX, Ending, EntryId, Moved, Pair, ParkReason, Settlement, Trials, WaitingEntry,
@@ -15,12 +15,12 @@ use crate::time::Timestamp;
 
 /// Writes a decision down for the store. `jitter` is a number in `[0, 1)`.
 pub fn settlement(
-    flight: &Flight,
+    exchange: &LaneExchange,
     decision: Decision,
-    rules: &Rules,
+    rules: &DeliveryRules,
     (now, jitter): (Timestamp, f64),
 ) -> Settlement {
-    let settlement = decided(flight, decision, rules, (now, jitter));
+    let settlement = decided(exchange, decision, rules, (now, jitter));
     // Facts that are to be asserted rest as long as anything else that failed.
     Settlement {
         assert_at: settlement.assert_at.map(|at| at.max(settlement.due)),
@@ -29,55 +29,57 @@ pub fn settlement(
 }
 
 fn decided(
-    flight: &Flight,
+    exchange: &LaneExchange,
     decision: Decision,
-    rules: &Rules,
+    rules: &DeliveryRules,
     (now, jitter): (Timestamp, f64),
 ) -> Settlement {
-    let held = held(flight, now);
+    let held = held(exchange, now);
     let tried = Settlement {
-        attempted: flight.fold.carried.iter().copied().map(EntryId).collect(),
+        attempted: exchange.fold.carried.iter().copied().map(EntryId).collect(),
         trials: Trials::default(),
         ..held.clone()
     };
     match decision {
-        Decision::Nothing => nothing(flight, held),
+        Decision::Nothing => nothing(exchange, held),
         Decision::Deliver(echo) => Settlement {
-            learned: confirmed(flight, echo, rules, now),
-            ..delivered(flight, tried)
+            learned: confirmed(exchange, echo, rules, now),
+            ..delivered(exchange, tried)
         },
-        Decision::DeliverBut(lines) => delivered_but(flight, &lines, tried),
+        Decision::DeliverExcept(lines) => delivered_but(exchange, &lines, tried),
         Decision::Unfold => Settlement {
-            unfold_to: flight.fold.carried.iter().copied().max().map(EntryId),
+            unfold_to: exchange.fold.carried.iter().copied().max().map(EntryId),
             ..tried
         },
         Decision::Park { reason, detail } => {
-            parked(flight, reason, detail, resigned(flight, tried))
+            parked(exchange, reason, detail, resigned(exchange, tried))
         }
-        Decision::ParkAll(reason) => all(flight, &park(reason), resigned(flight, tried)),
-        Decision::Absent => absent(flight, rules, resigned(flight, tried)),
-        Decision::Move(imprint) => moved(flight, imprint, held),
-        Decision::Again {
+        Decision::ParkAll(reason) => all(exchange, &park(reason), resigned(exchange, tried)),
+        Decision::CustomerUnknown => absent(exchange, rules, resigned(exchange, tried)),
+        Decision::Move(imprint) => moved(exchange, imprint, held),
+        Decision::Retry {
             applied,
             rest,
             attempt,
         } => {
-            let trials = failed(flight.claimed.trials, attempt, now);
+            let trials = failed(exchange.claimed.trials, attempt, now);
             Settlement {
                 due: now.after(rested(rest, trials.failures, jitter)),
                 trials,
                 attempted: tried.attempted,
                 ..match applied {
-                    Applied::No => held,
-                    Applied::Maybe => in_doubt(flight, rules, held),
+                    Effect::None => held,
+                    Effect::Unconfirmed => in_doubt(exchange, rules, held),
                 }
             }
         }
         Decision::Postpone(later) => Settlement { due: later, ..held },
-        Decision::Hold(rest) => {
+        Decision::Wait(rest) => {
             let trials = match rest {
-                Rest::None => flight.claimed.trials,
-                Rest::Short | Rest::Backoff => failed(flight.claimed.trials, Attempt::Free, now),
+                Rest::None => exchange.claimed.trials,
+                Rest::Short | Rest::Backoff => {
+                    failed(exchange.claimed.trials, Attempt::NotCounted, now)
+                }
             };
             Settlement {
                 due: now.after(rested(rest, trials.failures, jitter)),
@@ -93,24 +95,24 @@ fn decided(
 
 /// Where all that was sent were facts that are asserted once more, and Imprint will not have them, that is the end of it:
 /// they were delivered, and nobody is left to park.
-fn resigned(flight: &Flight, tried: Settlement) -> Settlement {
-    if !flight.fold.carried.is_empty() || flight.fold.asserted == 0 {
+fn resigned(exchange: &LaneExchange, tried: Settlement) -> Settlement {
+    if !exchange.fold.carried.is_empty() || exchange.fold.reasserted == 0 {
         return tried;
     }
     Settlement {
-        versions: Some(flight.claimed.versions.clone().resigned()),
+        versions: Some(exchange.claimed.versions.clone().resigned()),
         assert_at: None,
         ..tried
     }
 }
 
 /// What was sent may have been applied, or may be yet.
-fn in_doubt(flight: &Flight, rules: &Rules, held: Settlement) -> Settlement {
-    let until = held.at.after(rules.assert_after);
-    let versions = flight.claimed.versions.clone();
-    let versions = versions.maybe_applied(&flight.fold, until);
+fn in_doubt(exchange: &LaneExchange, rules: &DeliveryRules, held: Settlement) -> Settlement {
+    let until = held.at.after(rules.reassert_after);
+    let versions = exchange.claimed.versions.clone();
+    let versions = versions.with_unconfirmed(&exchange.fold, until);
     Settlement {
-        assert_at: versions.assert_at(),
+        assert_at: versions.reassert_at(),
         versions: Some(versions),
         ..held
     }
@@ -119,7 +121,7 @@ fn in_doubt(flight: &Flight, rules: &Rules, held: Settlement) -> Settlement {
 fn failed(trials: Trials, attempt: Attempt, now: Timestamp) -> Trials {
     Trials {
         failures: trials.failures.saturating_add(1),
-        spent: trials.spent + u32::from(attempt == Attempt::Spent),
+        spent: trials.spent + u32::from(attempt == Attempt::Counted),
         tried_at: Some(now),
     }
 }
@@ -133,13 +135,13 @@ fn rested(rest: Rest, failures: u32, jitter: f64) -> Duration {
 }
 
 /// The lane as it is, due at once; only what is over without any request is over.
-fn held(flight: &Flight, now: Timestamp) -> Settlement {
-    let claimed = &flight.claimed;
+fn held(exchange: &LaneExchange, now: Timestamp) -> Settlement {
+    let claimed = &exchange.claimed;
     let unreadable = claimed
         .unreadable
         .iter()
         .map(|entry| (*entry, park(ParkReason::Unreadable)));
-    let conflicts = flight
+    let conflicts = exchange
         .conflicts
         .iter()
         .map(|entry| (*entry, park(ParkReason::IdentityConflict)));
@@ -147,18 +149,18 @@ fn held(flight: &Flight, now: Timestamp) -> Settlement {
     let versions = claimed.perhaps_sent_to.map(|_| claimed.versions.clone());
     Settlement {
         lane: claimed.lane,
-        endings: endings(&flight.fold.stale)
+        endings: endings(&exchange.fold.stale)
             .chain(unreadable)
             .chain(conflicts)
             .collect(),
         attempted: Vec::new(),
         moved: None,
-        learned: flight.learned.clone(),
+        learned: exchange.learned.clone(),
         versions,
         trials: claimed.trials,
         unfold_to: claimed.unfold_to,
         due: now,
-        assert_at: claimed.versions.assert_at(),
+        assert_at: claimed.versions.reassert_at(),
         at: now,
     }
 }
@@ -170,11 +172,11 @@ fn park(reason: ParkReason) -> Ending {
     }
 }
 
-fn delivered(flight: &Flight, mut tried: Settlement) -> Settlement {
-    tried.endings.extend(endings(&flight.fold.over));
-    let versions = flight.claimed.versions.clone().delivered(&flight.fold);
+fn delivered(exchange: &LaneExchange, mut tried: Settlement) -> Settlement {
+    tried.endings.extend(endings(&exchange.fold.finished));
+    let versions = exchange.claimed.versions.clone().delivered(&exchange.fold);
     Settlement {
-        assert_at: versions.assert_at(),
+        assert_at: versions.reassert_at(),
         versions: Some(versions),
         ..tried
     }
@@ -182,35 +184,35 @@ fn delivered(flight: &Flight, mut tried: Settlement) -> Settlement {
 
 /// Parks, out of what was delivered, the entries that cleared these lines. The lines themselves were not delivered:
 /// whoever takes such an entry up again has them cleared once more.
-fn delivered_but(flight: &Flight, lines: &[Field], tried: Settlement) -> Settlement {
-    let mut delivered = delivered(flight, tried);
-    let mut cleared_by = flight.fold.brought_by(lines);
+fn delivered_but(exchange: &LaneExchange, lines: &[Field], tried: Settlement) -> Settlement {
+    let mut delivered = delivered(exchange, tried);
+    let mut cleared_by = exchange.fold.brought_by(lines);
     // What is only asserted once more has ended before.
-    cleared_by.retain(|entry| flight.fold.carried.contains(entry));
+    cleared_by.retain(|entry| exchange.fold.carried.contains(entry));
     for entry in cleared_by.into_iter().map(EntryId) {
         delivered.endings.retain(|(other, _)| *other != entry);
         delivered
             .endings
             .push((entry, park(ParkReason::NotCleared)));
     }
-    let versions = flight.claimed.versions.clone();
-    let versions = versions.delivered(&flight.fold.without(lines));
+    let versions = exchange.claimed.versions.clone();
+    let versions = versions.delivered(&exchange.fold.without(lines));
     Settlement {
-        assert_at: versions.assert_at(),
+        assert_at: versions.reassert_at(),
         versions: Some(versions),
         ..delivered
     }
 }
 
 fn parked(
-    flight: &Flight,
+    exchange: &LaneExchange,
     reason: ParkReason,
     detail: Option<String>,
     mut tried: Settlement,
 ) -> Settlement {
     let parked = Ending::Parked { reason, detail };
     tried.endings.extend(
-        flight
+        exchange
             .fold
             .carried
             .iter()
@@ -220,8 +222,8 @@ fn parked(
 }
 
 /// Ends everything that waits in the same way.
-fn all(flight: &Flight, ending: &Ending, mut tried: Settlement) -> Settlement {
-    let rest: Vec<_> = left(flight, &tried)
+fn all(exchange: &LaneExchange, ending: &Ending, mut tried: Settlement) -> Settlement {
+    let rest: Vec<_> = left(exchange, &tried)
         .map(|waiting| (waiting.entry, ending.clone()))
         .collect();
     tried.endings.extend(rest);
@@ -230,24 +232,24 @@ fn all(flight: &Flight, ending: &Ending, mut tried: Settlement) -> Settlement {
 
 /// What waits and has not ended by what else is decided.
 fn left<'a>(
-    flight: &'a Flight,
+    exchange: &'a LaneExchange,
     settlement: &Settlement,
 ) -> impl Iterator<Item = &'a WaitingEntry> + use<'a> {
     let ended: Vec<EntryId> = settlement.endings.iter().map(|(entry, _)| *entry).collect();
-    flight
+    exchange
         .claimed
         .waiting
         .iter()
         .filter(move |waiting| !ended.contains(&waiting.entry))
 }
 
-fn absent(flight: &Flight, rules: &Rules, tried: Settlement) -> Settlement {
+fn absent(exchange: &LaneExchange, rules: &DeliveryRules, tried: Settlement) -> Settlement {
     match rules.unknown {
-        UnknownCustomer::Ignore => all(flight, &Ending::Ignored, tried),
-        UnknownCustomer::Park => all(flight, &park(ParkReason::UnknownCustomer), tried),
+        UnknownCustomer::Ignore => all(exchange, &Ending::Ignored, tried),
+        UnknownCustomer::Park => all(exchange, &park(ParkReason::UnknownCustomer), tried),
         UnknownCustomer::Wait => {
             let now = tried.at;
-            let too_old: Vec<_> = left(flight, &tried)
+            let too_old: Vec<_> = left(exchange, &tried)
                 .filter(|waiting| now.since(waiting.accepted_at) >= rules.wait_max)
                 .map(|waiting| (waiting.entry, Ending::Ignored))
                 .collect();
@@ -263,13 +265,13 @@ fn absent(flight: &Flight, rules: &Rules, tried: Settlement) -> Settlement {
 }
 
 /// What did not name Imprint's id goes on with the customer it turned out to be about.
-fn moved(flight: &Flight, to: ImprintId, held: Settlement) -> Settlement {
-    let searched = flight.learned.as_ref().map(|pair| &pair.partner);
+fn moved(exchange: &LaneExchange, to: ImprintId, held: Settlement) -> Settlement {
+    let searched = exchange.learned.as_ref().map(|pair| &pair.partner);
     let is_who_was_found = |waiting: &&WaitingEntry| match &waiting.customer {
         Customer::Partner(partner) => searched.is_none_or(|searched| searched == partner),
         Customer::Imprint(_) | Customer::Pair { .. } => false,
     };
-    let entries = left(flight, &held)
+    let entries = left(exchange, &held)
         .filter(is_who_was_found)
         .map(|waiting| waiting.entry)
         .collect();
@@ -281,8 +283,8 @@ fn moved(flight: &Flight, to: ImprintId, held: Settlement) -> Settlement {
 }
 
 /// A lane that had nothing to send: what is over is over, and clearing alone needs no request.
-fn nothing(flight: &Flight, held: Settlement) -> Settlement {
-    let mut settlement = delivered(flight, held);
+fn nothing(exchange: &LaneExchange, held: Settlement) -> Settlement {
+    let mut settlement = delivered(exchange, held);
     for (_, ending) in &mut settlement.endings {
         if *ending == Ending::Delivered {
             *ending = Ending::Ignored;
@@ -291,19 +293,24 @@ fn nothing(flight: &Flight, held: Settlement) -> Settlement {
     settlement
 }
 
-/// What an echo says of the partner's id, if anybody here goes by one and it is news, or half as old as it may get.
-fn confirmed(flight: &Flight, echo: Echo, rules: &Rules, now: Timestamp) -> Option<Pair> {
+/// What an echo says of the partner's id, if anybody here goes by one and it is signal, or half as old as it may get.
+fn confirmed(
+    exchange: &LaneExchange,
+    echo: Echo,
+    rules: &DeliveryRules,
+    now: Timestamp,
+) -> Option<Pair> {
     let partner = echo.partner?;
     let goes_by_one = |waiting: &WaitingEntry| waiting.customer.partner().is_some();
-    let imprint = flight
+    let imprint = exchange
         .imprint()
-        .filter(|_| flight.claimed.waiting.iter().any(goes_by_one))?;
-    let is_known = flight.claimed.known.iter().any(|pair| {
+        .filter(|_| exchange.claimed.waiting.iter().any(goes_by_one))?;
+    let is_known = exchange.claimed.known.iter().any(|pair| {
         let is_it = pair
             .imprint
             .as_ref()
             .is_some_and(|known| known.is_same(imprint.as_str()));
-        is_it && pair.partner == partner && now.since(pair.confirmed_at) < rules.pair_ttl / 2
+        is_it && pair.partner == partner && now.since(pair.confirmed_at) < rules.link_ttl / 2
     });
     (!is_known).then(|| Pair {
         partner,
@@ -312,12 +319,12 @@ fn confirmed(flight: &Flight, echo: Echo, rules: &Rules, now: Timestamp) -> Opti
     })
 }
 
-fn endings(ends: &[(u64, End)]) -> impl Iterator<Item = (EntryId, Ending)> + '_ {
+fn endings(ends: &[(u64, FoldEnd)]) -> impl Iterator<Item = (EntryId, Ending)> + '_ {
     ends.iter().map(|(entry, end)| {
         let ending = match end {
-            End::Delivered => Ending::Delivered,
-            End::Superseded(winner) => Ending::Superseded(EntryId(*winner)),
-            End::Empty => Ending::Ignored,
+            FoldEnd::Delivered => Ending::Delivered,
+            FoldEnd::Superseded(winner) => Ending::Superseded(EntryId(*winner)),
+            FoldEnd::Empty => Ending::Ignored,
         };
         (EntryId(*entry), ending)
     })

@@ -4,8 +4,8 @@
 //! everybody or one customer only is told apart by a retrieve; a customer who is gone is looked up once more; and a line
 //! of the address that Imprint kept although it was cleared is sent once more as the empty text.
 
-use super::condition::News;
-use super::rules::Rules;
+use super::breaker::Signal;
+use super::rules::DeliveryRules;
 use crate::fold::{Fold, MaxFold, fold};
 use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{
@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 
 /// One claimed lane under way.
 #[derive(Debug)]
-pub struct Flight {
+pub struct LaneExchange {
     /// The lane, as it was claimed.
     pub claimed: ClaimedLane,
     /// What of it is sent.
@@ -45,16 +45,16 @@ enum Asked {
 
 /// What is to be asked next, or what it all comes to.
 #[derive(Debug)]
-pub enum Step {
-    /// Ask this.
-    Ask(Ask),
+pub enum ExchangeStep {
+    /// Send this call next.
+    Call(ImprintCall),
     /// This is known.
     Conclude(Conclusion),
 }
 
 /// One question to Imprint.
 #[derive(Debug)]
-pub enum Ask {
+pub enum ImprintCall {
     /// To take facts.
     Update(Request),
     /// Whether a customer is there.
@@ -65,18 +65,18 @@ pub enum Ask {
 
 /// What Imprint said to it.
 #[derive(Debug)]
-pub enum Answer {
+pub enum ImprintReply {
     /// To an update.
     Outcome(Outcome),
     /// To a retrieve or a search.
-    Found(Found),
+    Lookup(Found),
 }
 
 /// What it all comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conclusion {
     /// There was nothing to ask.
-    Nothing,
+    NothingToSend,
     /// There is no leave to search before this moment.
     Postponed(Timestamp),
     /// The update came to this.
@@ -84,18 +84,22 @@ pub enum Conclusion {
     /// It was applied, but these cleared lines stay.
     NotCleared(Vec<Field>),
     /// Those who are known by the partner's id are this customer.
-    Is(ImprintId),
+    Identified(ImprintId),
     /// They are nobody whom Imprint knows.
-    Nobody,
+    UnknownCustomer,
     /// They are several.
-    Several,
+    Ambiguous,
     /// We may not ask who they are.
-    MayNotSearch(Cause),
+    SearchForbidden(Cause),
 }
 
-impl Flight {
+impl LaneExchange {
     /// Takes a claimed lane and says what to do first.
-    pub fn start(mut claimed: ClaimedLane, rules: &Rules, now: Timestamp) -> (Self, Step) {
+    pub fn start(
+        mut claimed: ClaimedLane,
+        rules: &DeliveryRules,
+        now: Timestamp,
+    ) -> (Self, ExchangeStep) {
         doubt(&mut claimed, rules, now);
         let conflicts = conflicts(&claimed, rules, now);
         let candidates: Vec<_> = claimed
@@ -110,20 +114,20 @@ impl Flight {
             }
             Some(LaneKey::Partner(_)) | None => Fold::default(),
         };
-        let mut flight = Self {
+        let mut exchange = Self {
             claimed,
             fold,
             conflicts,
             learned: None,
             asked: Asked::Nothing,
         };
-        let step = flight.first(rules, now);
-        (flight, step)
+        let step = exchange.first(rules, now);
+        (exchange, step)
     }
 
-    fn first(&mut self, rules: &Rules, now: Timestamp) -> Step {
+    fn first(&mut self, rules: &DeliveryRules, now: Timestamp) -> ExchangeStep {
         match self.claimed.key.clone() {
-            None => Step::Conclude(Conclusion::Nothing),
+            None => ExchangeStep::Conclude(Conclusion::NothingToSend),
             Some(LaneKey::Partner(partner)) => self.who_is(partner, rules, now),
             Some(LaneKey::Imprint(customer)) => {
                 let body = self.fold.update.body(rules.clearing);
@@ -142,10 +146,10 @@ impl Flight {
                     );
                 }
                 if body.is_empty() {
-                    return Step::Conclude(Conclusion::Nothing);
+                    return ExchangeStep::Conclude(Conclusion::NothingToSend);
                 }
                 self.asked = Asked::Update;
-                Step::Ask(Ask::Update(Request {
+                ExchangeStep::Call(ImprintCall::Update(Request {
                     customer,
                     body,
                     cleared,
@@ -154,64 +158,71 @@ impl Flight {
         }
     }
 
-    fn who_is(&mut self, partner: PartnerCustomerId, rules: &Rules, now: Timestamp) -> Step {
+    fn who_is(
+        &mut self,
+        partner: PartnerCustomerId,
+        rules: &DeliveryRules,
+        now: Timestamp,
+    ) -> ExchangeStep {
         let known = self.claimed.known.iter();
         let known = known
             .filter(|pair| pair.partner == partner)
             .find(|pair| is_believed(pair, rules, now));
         match known {
-            _ if self.claimed.waiting.is_empty() => Step::Conclude(Conclusion::Nothing),
+            _ if self.claimed.waiting.is_empty() => {
+                ExchangeStep::Conclude(Conclusion::NothingToSend)
+            }
             Some(Pair {
                 imprint: Some(imprint),
                 ..
-            }) => Step::Conclude(Conclusion::Is(imprint.clone())),
-            Some(Pair { imprint: None, .. }) => Step::Conclude(Conclusion::Nobody),
+            }) => ExchangeStep::Conclude(Conclusion::Identified(imprint.clone())),
+            Some(Pair { imprint: None, .. }) => ExchangeStep::Conclude(Conclusion::UnknownCustomer),
             None => self.search(partner, None),
         }
     }
 
-    fn search(&mut self, partner: PartnerCustomerId, gone: Option<ImprintId>) -> Step {
+    fn search(&mut self, partner: PartnerCustomerId, gone: Option<ImprintId>) -> ExchangeStep {
         self.asked = Asked::Search(partner.clone(), gone);
-        Step::Ask(Ask::Search(partner))
+        ExchangeStep::Call(ImprintCall::Search(partner))
     }
 
     /// Hears an answer and says what to do next.
-    pub fn hear(&mut self, answer: Answer, now: Timestamp) -> Step {
+    pub fn hear(&mut self, answer: ImprintReply, now: Timestamp) -> ExchangeStep {
         match (std::mem::replace(&mut self.asked, Asked::Nothing), answer) {
-            (Asked::Update, Answer::Outcome(outcome)) => self.updated(outcome),
-            (Asked::Insist(echo), Answer::Outcome(outcome)) => insisted(echo, outcome),
-            (Asked::Retrieve(cause), Answer::Found(found)) => {
+            (Asked::Update, ImprintReply::Outcome(outcome)) => self.updated(outcome),
+            (Asked::Insist(echo), ImprintReply::Outcome(outcome)) => insisted(echo, outcome),
+            (Asked::Retrieve(cause), ImprintReply::Lookup(found)) => {
                 self.updated(told_apart(cause, found))
             }
-            (Asked::Search(partner, gone), Answer::Found(found)) => {
+            (Asked::Search(partner, gone), ImprintReply::Lookup(found)) => {
                 self.found(partner, gone.as_ref(), found, now)
             }
             // Nobody asks one thing and hears another; if it were so, it would be as if no answer had come.
-            (_, Answer::Outcome(_) | Answer::Found(_)) => {
-                Step::Conclude(Conclusion::Updated(Outcome::Unknown(Cause::Protocol)))
+            (_, ImprintReply::Outcome(_) | ImprintReply::Lookup(_)) => {
+                ExchangeStep::Conclude(Conclusion::Updated(Outcome::Unknown(Cause::Protocol)))
             }
         }
     }
 
-    fn updated(&mut self, outcome: Outcome) -> Step {
+    fn updated(&mut self, outcome: Outcome) -> ExchangeStep {
         match (outcome, self.customer()) {
             (Outcome::Unclear(cause), Some(customer)) => {
                 self.asked = Asked::Retrieve(cause);
-                Step::Ask(Ask::Retrieve(customer))
+                ExchangeStep::Call(ImprintCall::Retrieve(customer))
             }
             (Outcome::NotFound, Some(customer)) => match self.named_by_partner() {
                 Some(partner) => self.search(partner, Some(customer)),
-                None => Step::Conclude(Conclusion::Updated(Outcome::NotFound)),
+                None => ExchangeStep::Conclude(Conclusion::Updated(Outcome::NotFound)),
             },
             (Outcome::Applied(echo), Some(customer)) if !echo.standing.is_empty() => {
                 self.insist(customer, echo)
             }
-            (outcome, _) => Step::Conclude(Conclusion::Updated(outcome)),
+            (outcome, _) => ExchangeStep::Conclude(Conclusion::Updated(outcome)),
         }
     }
 
     /// Asks that the lines that were cleared and still stand be emptied.
-    fn insist(&mut self, customer: ImprintId, echo: Echo) -> Step {
+    fn insist(&mut self, customer: ImprintId, echo: Echo) -> ExchangeStep {
         let cleared = echo
             .standing
             .iter()
@@ -226,7 +237,7 @@ impl Flight {
             cleared: echo.standing.clone(),
         };
         self.asked = Asked::Insist(echo);
-        Step::Ask(Ask::Update(request))
+        ExchangeStep::Call(ImprintCall::Update(request))
     }
 
     fn found(
@@ -235,15 +246,15 @@ impl Flight {
         gone: Option<&ImprintId>,
         found: Found,
         now: Timestamp,
-    ) -> Step {
+    ) -> ExchangeStep {
         let imprint = match found {
             Found::One(imprint) => Some(imprint),
             Found::None => None,
-            Found::Several => return Step::Conclude(Conclusion::Several),
+            Found::Several => return ExchangeStep::Conclude(Conclusion::Ambiguous),
             Found::Not(Outcome::Denied(cause)) if cause.is_forbidden() => {
-                return Step::Conclude(Conclusion::MayNotSearch(cause));
+                return ExchangeStep::Conclude(Conclusion::SearchForbidden(cause));
             }
-            Found::Not(outcome) => return Step::Conclude(Conclusion::Updated(outcome)),
+            Found::Not(outcome) => return ExchangeStep::Conclude(Conclusion::Updated(outcome)),
         };
         self.learned = Some(Pair {
             partner,
@@ -251,31 +262,35 @@ impl Flight {
             confirmed_at: now,
         });
         let is_gone = |imprint: &ImprintId| gone.is_some_and(|gone| gone.is_same(imprint.as_str()));
-        Step::Conclude(match imprint {
+        ExchangeStep::Conclude(match imprint {
             Some(imprint) if is_gone(&imprint) => Conclusion::Updated(Outcome::NotFound),
-            Some(imprint) => Conclusion::Is(imprint),
-            None => Conclusion::Nobody,
+            Some(imprint) => Conclusion::Identified(imprint),
+            None => Conclusion::UnknownCustomer,
         })
     }
 
     /// What a conclusion says about the destination; `None` where nothing was asked.
-    pub fn news(&self, conclusion: &Conclusion) -> Option<News> {
+    pub fn signal(&self, conclusion: &Conclusion) -> Option<Signal> {
         Some(match conclusion {
-            Conclusion::Nothing | Conclusion::Postponed(_) => return None,
+            Conclusion::NothingToSend | Conclusion::Postponed(_) => return None,
             // Believed from before, and not asked.
-            Conclusion::Is(_) | Conclusion::Nobody if self.learned.is_none() => return None,
-            Conclusion::MayNotSearch(_) => News::Aside,
-            Conclusion::Is(_) | Conclusion::Nobody | Conclusion::Several => News::Answered,
-            Conclusion::NotCleared(_) | Conclusion::Updated(Outcome::Applied(_)) => News::Applied,
-            Conclusion::Updated(Outcome::NotFound | Outcome::Rejected(_)) => News::Answered,
+            Conclusion::Identified(_) | Conclusion::UnknownCustomer if self.learned.is_none() => {
+                return None;
+            }
+            Conclusion::SearchForbidden(_) => Signal::Unrelated,
+            Conclusion::Identified(_) | Conclusion::UnknownCustomer | Conclusion::Ambiguous => {
+                Signal::Answered
+            }
+            Conclusion::NotCleared(_) | Conclusion::Updated(Outcome::Applied(_)) => Signal::Applied,
+            Conclusion::Updated(Outcome::NotFound | Outcome::Rejected(_)) => Signal::Answered,
             Conclusion::Updated(
                 Outcome::Unavailable(_) | Outcome::Unknown(_) | Outcome::Unclear(_),
-            ) => News::Failed,
-            Conclusion::Updated(Outcome::Throttled(hint)) => News::Throttled(*hint),
+            ) => Signal::Failed,
+            Conclusion::Updated(Outcome::Throttled(hint)) => Signal::Throttled(*hint),
             Conclusion::Updated(Outcome::Denied(Cause::Status(403..=405))) => {
-                News::Forbidden(self.claimed.lane)
+                Signal::Forbidden(self.claimed.lane)
             }
-            Conclusion::Updated(Outcome::Denied(_)) => News::Refused,
+            Conclusion::Updated(Outcome::Denied(_)) => Signal::Refused,
         })
     }
 
@@ -304,8 +319,8 @@ impl Flight {
 }
 
 /// An emptied line is the only thing still open: what was applied stays applied.
-fn insisted(first: Echo, outcome: Outcome) -> Step {
-    Step::Conclude(match outcome {
+fn insisted(first: Echo, outcome: Outcome) -> ExchangeStep {
+    ExchangeStep::Conclude(match outcome {
         Outcome::Applied(echo) if echo.standing.is_empty() => {
             Conclusion::Updated(Outcome::Applied(first))
         }
@@ -322,7 +337,7 @@ fn insisted(first: Echo, outcome: Outcome) -> Step {
 }
 
 /// What a process before this one may have sent is in doubt.
-fn doubt(claimed: &mut ClaimedLane, rules: &Rules, now: Timestamp) {
+fn doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestamp) {
     let Some(to) = claimed.perhaps_sent_to else {
         return;
     };
@@ -332,12 +347,12 @@ fn doubt(claimed: &mut ClaimedLane, rules: &Rules, now: Timestamp) {
         .filter(|waiting| waiting.entry <= to)
         .map(WaitingEntry::candidate)
         .collect();
-    claimed.versions =
-        std::mem::take(&mut claimed.versions).perhaps_sent(&sent, now.after(rules.assert_after));
+    claimed.versions = std::mem::take(&mut claimed.versions)
+        .with_possibly_sent(&sent, now.after(rules.reassert_after));
 }
 
 /// How many entries the next request of a lane may carry.
-fn max(claimed: &ClaimedLane, rules: &Rules) -> MaxFold {
+fn max(claimed: &ClaimedLane, rules: &DeliveryRules) -> MaxFold {
     let is_unfolding = claimed
         .unfold_to
         .is_some_and(|to| claimed.waiting.iter().any(|waiting| waiting.entry <= to));
@@ -345,9 +360,9 @@ fn max(claimed: &ClaimedLane, rules: &Rules) -> MaxFold {
 }
 
 /// Whether what was said of a partner's id still holds.
-fn is_believed(pair: &Pair, rules: &Rules, now: Timestamp) -> bool {
+fn is_believed(pair: &Pair, rules: &DeliveryRules, now: Timestamp) -> bool {
     let ttl = match pair.imprint {
-        Some(_) => rules.pair_ttl,
+        Some(_) => rules.link_ttl,
         None => rules.unknown_ttl,
     };
     now.since(pair.confirmed_at) < ttl
@@ -355,7 +370,7 @@ fn is_believed(pair: &Pair, rules: &Rules, now: Timestamp) -> bool {
 
 /// The entries that name two ids of which Imprint has said that they are not the same customer's. One wrong row of a CRM
 /// must not send somebody's facts to another cardholder.
-fn conflicts(claimed: &ClaimedLane, rules: &Rules, now: Timestamp) -> Vec<EntryId> {
+fn conflicts(claimed: &ClaimedLane, rules: &DeliveryRules, now: Timestamp) -> Vec<EntryId> {
     let trusted: Vec<(&PartnerCustomerId, &ImprintId)> = claimed
         .known
         .iter()

@@ -27,13 +27,13 @@ const RAMP_ANSWERS: u32 = 64;
 
 /// What a request says about the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum Signal {
     /// It applied an update.
     Applied,
     /// It answered, and had something to say about one customer.
     Answered,
     /// It answered, and that says nothing about updates.
-    Aside,
+    Unrelated,
     /// It was not there, or said that it cannot just now.
     Failed,
     /// It asks for a pause; of this length, if it said so.
@@ -46,11 +46,11 @@ pub enum News {
 
 /// Whose fault it can be that a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Attribution {
     /// Nothing tells.
-    OfAnyone,
+    Unknown,
     /// Since this lane was last tried a request of another one was applied.
-    OfTheLane,
+    Lane,
 }
 
 /// How fast a destination that flows is sent to.
@@ -69,7 +69,7 @@ pub enum Ramp {
 
 /// What the destination is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum DestinationState {
     /// Everything that is due goes out.
     Flowing {
         /// How many requests have failed in a row.
@@ -82,7 +82,7 @@ pub enum Condition {
         /// When.
         probe_at: Timestamp,
         /// What for.
-        doubt: Doubt,
+        doubt: ProbeReason,
     },
     /// It asked us to wait.
     Throttled {
@@ -100,16 +100,16 @@ pub enum Condition {
 
 /// What a probe is to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum ProbeReason {
     /// Whether it is there again.
-    IsItBack,
+    Outage,
     /// Whether it refuses everybody or one customer only: this lane, so many times in a row.
-    IsItEverybody(LaneId, u32),
+    Forbidden(LaneId, u32),
 }
 
-impl Condition {
+impl DestinationState {
     /// Every word for a condition, the first one's first.
-    pub const WORDS: [&'static str; 4] = ["flowing", "probing", "throttled", "stopped"];
+    pub const NAMES: [&'static str; 4] = ["flowing", "probing", "throttled", "stopped"];
 
     /// What it is like as long as nothing else is known.
     pub const FIRST: Self = Self::Flowing {
@@ -122,7 +122,7 @@ impl Condition {
         match self {
             Self::Flowing { .. } => "flowing",
             Self::Probing {
-                doubt: Doubt::IsItEverybody(_, REFUSALS_MAX..),
+                doubt: ProbeReason::Forbidden(_, REFUSALS_MAX..),
                 ..
             } => "stopped",
             Self::Probing { .. } => "probing",
@@ -131,16 +131,16 @@ impl Condition {
         }
     }
 
-    /// What it is like after this news. What says nothing about the destination as a whole changes nothing.
+    /// What it is like after this signal. What says nothing about the destination as a whole changes nothing.
     #[must_use]
-    pub fn after(self, news: News, fault: Fault, now: Timestamp, jitter: f64) -> Self {
-        match (news, fault) {
-            (News::Applied | News::Answered, _) => self.answered(now),
-            (News::Aside, _) => self.aside(),
-            (News::Failed, _) | (News::Forbidden(_), Fault::OfTheLane) => self.failed(now),
-            (News::Throttled(hint), _) => self.throttled(hint, now, jitter),
-            (News::Refused, _) => self.stopped(now),
-            (News::Forbidden(lane), Fault::OfAnyone) => self.forbidden(lane, now),
+    pub fn after(self, signal: Signal, fault: Attribution, now: Timestamp, jitter: f64) -> Self {
+        match (signal, fault) {
+            (Signal::Applied | Signal::Answered, _) => self.answered(now),
+            (Signal::Unrelated, _) => self.aside(),
+            (Signal::Failed, _) | (Signal::Forbidden(_), Attribution::Lane) => self.failed(now),
+            (Signal::Throttled(hint), _) => self.throttled(hint, now, jitter),
+            (Signal::Refused, _) => self.stopped(now),
+            (Signal::Forbidden(lane), Attribution::Unknown) => self.forbidden(lane, now),
         }
     }
 
@@ -173,13 +173,13 @@ impl Condition {
         match self {
             Self::Flowing { failures, .. } if failures + 1 >= FAILURES_MAX => Self::Probing {
                 probe_at: now.after(PROBE_FIRST),
-                doubt: Doubt::IsItBack,
+                doubt: ProbeReason::Outage,
             },
             Self::Flowing { failures, ramp } => Self::Flowing {
                 failures: failures + 1,
                 ramp: ramp.with(1),
             },
-            // The wait it asked for is over, so this is news.
+            // The wait it asked for is over, so this is signal.
             Self::Throttled { until, .. } if now >= until => Self::Flowing {
                 failures: 1,
                 ramp: Ramp::Full,
@@ -187,7 +187,7 @@ impl Condition {
             // It is down: that it does not answer now says nothing about whether it refuses us.
             Self::Probing { probe_at, .. } => Self::Probing {
                 probe_at,
-                doubt: Doubt::IsItBack,
+                doubt: ProbeReason::Outage,
             },
             Self::Throttled { .. } | Self::Stopped { .. } => self,
         }
@@ -209,11 +209,11 @@ impl Condition {
         let times = match self {
             Self::Stopped { .. } => return self,
             Self::Probing {
-                doubt: Doubt::IsItEverybody(other, _),
+                doubt: ProbeReason::Forbidden(other, _),
                 ..
             } if other != lane => return self.stopped(now),
             Self::Probing {
-                doubt: Doubt::IsItEverybody(_, times),
+                doubt: ProbeReason::Forbidden(_, times),
                 ..
             } => times + 1,
             Self::Flowing { .. } | Self::Probing { .. } | Self::Throttled { .. } => 1,
@@ -225,7 +225,7 @@ impl Condition {
         };
         Self::Probing {
             probe_at: now.after(rest),
-            doubt: Doubt::IsItEverybody(lane, times),
+            doubt: ProbeReason::Forbidden(lane, times),
         }
     }
 
@@ -234,7 +234,7 @@ impl Condition {
             // Requests that were under way with the first one say the same once more.
             Self::Throttled { until, streak } if now < until => (until, streak),
             Self::Throttled { streak, .. } => (now, streak.saturating_add(1)),
-            // A key that is refused is worse news than a full street.
+            // A key that is refused is worse signal than a full street.
             Self::Stopped { .. } => return self,
             Self::Flowing { .. } | Self::Probing { .. } => (now, 1),
         };
@@ -246,23 +246,23 @@ impl Condition {
     }
 
     /// How many of `wanted` lanes it may be sent, or from when on any.
-    pub(super) fn admits(self, wanted: usize, now: Timestamp) -> Grant {
+    pub(super) fn admits(self, wanted: usize, now: Timestamp) -> Admission {
         match self {
             Self::Flowing {
                 ramp: Ramp::Rising { credits: 0, .. },
                 ..
-            } => Grant::NotBefore(now.after(PROBE_FIRST)),
+            } => Admission::NotBefore(now.after(PROBE_FIRST)),
             Self::Flowing {
                 ramp: Ramp::Rising { credits, .. },
                 ..
-            } => Grant::Lanes(wanted.min(credits)),
-            Self::Flowing { .. } => Grant::Lanes(wanted),
-            Self::Throttled { until, .. } if now < until => Grant::NotBefore(until),
-            Self::Throttled { .. } => Grant::Lanes(wanted),
+            } => Admission::Lanes(wanted.min(credits)),
+            Self::Flowing { .. } => Admission::Lanes(wanted),
+            Self::Throttled { until, .. } if now < until => Admission::NotBefore(until),
+            Self::Throttled { .. } => Admission::Lanes(wanted),
             Self::Probing { probe_at, .. } | Self::Stopped { probe_at } if now < probe_at => {
-                Grant::NotBefore(probe_at)
+                Admission::NotBefore(probe_at)
             }
-            Self::Probing { .. } | Self::Stopped { .. } => Grant::Probe,
+            Self::Probing { .. } | Self::Stopped { .. } => Admission::Probe,
         }
     }
 
@@ -335,7 +335,7 @@ impl Ramp {
 
 /// How many lanes may be sent now, and when to ask again if it is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grant {
+pub enum Admission {
     /// So many, at least one. What is not used is to be given back.
     Lanes(usize),
     /// One, to find out. If it is not used, it is to be given back.
@@ -344,7 +344,7 @@ pub enum Grant {
     NotBefore(Timestamp),
 }
 
-impl Grant {
+impl Admission {
     /// How many lanes that is.
     pub const fn lanes(self) -> usize {
         match self {
@@ -374,34 +374,39 @@ mod tests {
         NOW.after(Duration::from_secs(seconds))
     }
 
-    /// What it is like after these news, each with its second.
-    fn after(news: &[(u64, News)]) -> Condition {
-        news.iter().fold(Condition::FIRST, |condition, (at, news)| {
-            condition.after(*news, Fault::OfAnyone, later(*at), 0.5)
-        })
+    /// What it is like after these signal, each with its second.
+    fn after(signal: &[(u64, Signal)]) -> DestinationState {
+        signal
+            .iter()
+            .fold(DestinationState::FIRST, |condition, (at, signal)| {
+                condition.after(*signal, Attribution::Unknown, later(*at), 0.5)
+            })
     }
 
-    fn down() -> Condition {
-        after(&[(0, News::Failed); 10])
+    fn down() -> DestinationState {
+        after(&[(0, Signal::Failed); 10])
     }
 
     /// U34: the whole destination waits.
     #[test]
     fn a_throttled_destination_waits_for_its_hint() {
-        let hint = News::Throttled(Some(Duration::from_secs(5)));
-        let condition = after(&[(0, hint), (1, News::Applied)]);
-        assert_eq!(condition.admits(8, later(1)), Grant::NotBefore(later(5)));
-        assert_eq!(condition.admits(8, later(5)), Grant::Lanes(8));
+        let hint = Signal::Throttled(Some(Duration::from_secs(5)));
+        let condition = after(&[(0, hint), (1, Signal::Applied)]);
+        assert_eq!(
+            condition.admits(8, later(1)),
+            Admission::NotBefore(later(5))
+        );
+        assert_eq!(condition.admits(8, later(5)), Admission::Lanes(8));
     }
 
     #[test]
     fn without_a_hint_the_waits_grow() {
-        let mut condition = Condition::FIRST;
+        let mut condition = DestinationState::FIRST;
         let mut now = NOW;
         let mut waits = Vec::new();
         for _ in 0..4 {
-            condition = condition.after(News::Throttled(None), Fault::OfAnyone, now, 1.0);
-            let Condition::Throttled { until, .. } = condition else {
+            condition = condition.after(Signal::Throttled(None), Attribution::Unknown, now, 1.0);
+            let DestinationState::Throttled { until, .. } = condition else {
                 panic!("it is throttled")
             };
             waits.push(until.since(now).as_secs());
@@ -414,29 +419,32 @@ mod tests {
     #[test]
     fn a_destination_that_is_down_is_probed_until_it_answers() {
         for failed in 1..10 {
-            let condition = after(&vec![(0, News::Failed); failed]);
-            assert_eq!(condition.admits(8, NOW), Grant::Lanes(8), "{failed}");
+            let condition = after(&vec![(0, Signal::Failed); failed]);
+            assert_eq!(condition.admits(8, NOW), Admission::Lanes(8), "{failed}");
         }
         let mut condition = down();
-        assert_eq!(condition.admits(8, NOW), Grant::NotBefore(later(1)));
-        assert_eq!(condition.admits(8, later(1)), Grant::Probe);
+        assert_eq!(condition.admits(8, NOW), Admission::NotBefore(later(1)));
+        assert_eq!(condition.admits(8, later(1)), Admission::Probe);
         condition.probed(later(1));
-        condition = condition.after(News::Failed, Fault::OfAnyone, later(2), 0.5);
-        assert_eq!(condition.admits(8, later(3)), Grant::NotBefore(later(6)));
-        assert_eq!(condition.admits(8, later(6)), Grant::Probe);
+        condition = condition.after(Signal::Failed, Attribution::Unknown, later(2), 0.5);
+        assert_eq!(
+            condition.admits(8, later(3)),
+            Admission::NotBefore(later(6))
+        );
+        assert_eq!(condition.admits(8, later(6)), Admission::Probe);
     }
 
     /// U43: what has just come up is not run over; each answer lets two more follow, until it is up for good.
     #[test]
     fn a_destination_that_is_back_is_ramped_up() {
-        let mut condition = down().after(News::Applied, Fault::OfAnyone, later(9), 0.5);
+        let mut condition = down().after(Signal::Applied, Attribution::Unknown, later(9), 0.5);
         let mut rounds = Vec::new();
         for _ in 0..8 {
             let granted = condition.admits(64, later(9)).lanes();
             condition.granted(granted);
             rounds.push(granted);
             for _ in 0..granted {
-                condition = condition.after(News::Applied, Fault::OfAnyone, later(9), 0.5);
+                condition = condition.after(Signal::Applied, Attribution::Unknown, later(9), 0.5);
             }
         }
         assert_eq!(rounds, [2, 4, 8, 16, 32, 64, 64, 64]);
@@ -444,24 +452,28 @@ mod tests {
 
     #[test]
     fn a_ramp_never_runs_dry() {
-        let mut condition = down().after(News::Answered, Fault::OfAnyone, later(9), 0.5);
+        let mut condition = down().after(Signal::Answered, Attribution::Unknown, later(9), 0.5);
         condition.granted(2);
         assert_eq!(condition.admits(8, later(9)).lanes(), 0);
-        condition = condition.after(News::Failed, Fault::OfAnyone, later(9), 0.5);
-        assert_eq!(condition.admits(8, later(9)), Grant::Lanes(1));
+        condition = condition.after(Signal::Failed, Attribution::Unknown, later(9), 0.5);
+        assert_eq!(condition.admits(8, later(9)), Admission::Lanes(1));
         condition.granted(1);
         condition.given_back(1);
-        assert_eq!(condition.admits(8, later(9)), Grant::Lanes(1));
+        assert_eq!(condition.admits(8, later(9)), Admission::Lanes(1));
     }
 
     /// O06, V9: failures of one customer among successes of others are no outage.
     #[test]
     fn failures_among_successes_are_no_outage() {
-        let round = [(0, News::Failed), (0, News::Failed), (0, News::Applied)];
-        let mut condition = Condition::FIRST;
+        let round = [
+            (0, Signal::Failed),
+            (0, Signal::Failed),
+            (0, Signal::Applied),
+        ];
+        let mut condition = DestinationState::FIRST;
         for _ in 0..100 {
-            for (_, news) in round {
-                condition = condition.after(news, Fault::OfTheLane, NOW, 0.5);
+            for (_, signal) in round {
+                condition = condition.after(signal, Attribution::Lane, NOW, 0.5);
                 assert_eq!(condition.as_str(), "flowing");
             }
         }
@@ -470,37 +482,37 @@ mod tests {
     /// U34, U35: an outage after a 429 is an outage.
     #[test]
     fn a_wait_that_is_over_hides_no_outage() {
-        let mut news = vec![(0, News::Throttled(Some(Duration::from_secs(1))))];
-        news.extend([(2, News::Failed); 10]);
-        assert_eq!(after(&news).as_str(), "probing");
+        let mut signal = vec![(0, Signal::Throttled(Some(Duration::from_secs(1))))];
+        signal.extend([(2, Signal::Failed); 10]);
+        assert_eq!(after(&signal).as_str(), "probing");
     }
 
     /// U26, M05: one customer who is refused stops nobody; a second one does, and then it is as with a refused key.
     #[test]
     fn a_forbidden_operation_stops_the_destination_once_a_second_customer_has_seen_it() {
-        let refused = |lane| News::Forbidden(LaneId(lane));
+        let refused = |lane| Signal::Forbidden(LaneId(lane));
         let once = after(&[(0, refused(1))]);
-        assert_eq!(once.admits(8, NOW), Grant::NotBefore(later(1)));
-        assert_eq!(once.admits(8, later(1)), Grant::Probe);
-        let served = once.after(News::Applied, Fault::OfAnyone, later(1), 0.5);
+        assert_eq!(once.admits(8, NOW), Admission::NotBefore(later(1)));
+        assert_eq!(once.admits(8, later(1)), Admission::Probe);
+        let served = once.after(Signal::Applied, Attribution::Unknown, later(1), 0.5);
         assert_eq!(served.as_str(), "flowing");
-        let another = once.after(refused(2), Fault::OfAnyone, later(1), 0.5);
-        assert_eq!(another.admits(8, later(2)), Grant::NotBefore(later(31)));
+        let another = once.after(refused(2), Attribution::Unknown, later(1), 0.5);
+        assert_eq!(another.admits(8, later(2)), Admission::NotBefore(later(31)));
         assert_eq!(another.as_str(), "stopped");
-        let twice = once.after(refused(1), Fault::OfAnyone, later(1), 0.5);
+        let twice = once.after(refused(1), Attribution::Unknown, later(1), 0.5);
         assert_eq!(
             twice.admits(8, later(2)),
-            Grant::Probe,
+            Admission::Probe,
             "it may be that one's own"
         );
-        let thrice = twice.after(refused(1), Fault::OfAnyone, later(2), 0.5);
+        let thrice = twice.after(refused(1), Attribution::Unknown, later(2), 0.5);
         assert_eq!(thrice.as_str(), "stopped", "there is nobody else");
         assert_eq!(
             thrice.admits(8, later(7)),
-            Grant::Probe,
+            Admission::Probe,
             "but there may be soon"
         );
-        let own = Condition::FIRST.after(refused(1), Fault::OfTheLane, NOW, 0.5);
-        assert_eq!(own.admits(8, NOW), Grant::Lanes(8));
+        let own = DestinationState::FIRST.after(refused(1), Attribution::Lane, NOW, 0.5);
+        assert_eq!(own.admits(8, NOW), Admission::Lanes(8));
     }
 }
