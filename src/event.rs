@@ -8,6 +8,7 @@ use serde_json::Value;
 
 pub mod cloudevents;
 pub mod json;
+pub mod pointer;
 mod show;
 
 pub use show::Show;

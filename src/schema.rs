@@ -15,7 +15,7 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use crate::event::Fault;
+use crate::event::{Fault, pointer};
 
 /// The most faults named of one event: enough for a developer to go on with, and a cap on what one bad event costs.
 const FAULTS_MAX: usize = 100;
@@ -126,8 +126,7 @@ impl Schema {
         }
         let properties = schema.get("properties").and_then(Value::as_object);
         for (name, property) in properties.into_iter().flatten() {
-            let name = name.replace('~', "~0").replace('/', "~1");
-            self.note_place(property, &format!("{place}/{name}"), depth, leaves);
+            self.note_place(property, &pointer::inside(place, name), depth, leaves);
         }
         if let Some(items) = schema.get("items") {
             self.note_place(items, &format!("{place}/*"), depth, leaves);

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+pub mod rfc3339;
+
 /// How long [`cost`] repeats the work that it measures.
 const COST_SPAN: Duration = Duration::from_millis(20);
 
@@ -39,8 +41,7 @@ impl Timestamp {
 
     /// The moment of an RFC 3339 text.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        let moment: jiff::Timestamp = text.parse().ok()?;
-        Some(Self(moment.as_millisecond()))
+        rfc3339::date_time(text).map(|moment| Self(moment.as_millisecond()))
     }
 
     /// The moment as RFC 3339 text in UTC, with milliseconds.

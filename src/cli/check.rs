@@ -14,7 +14,7 @@ use super::explain::in_one_line;
 use super::{FOUND_FAULTS, Layers, read};
 use crate::app;
 use crate::config::{Config, Purpose, sources};
-use crate::event::Show;
+use crate::event::{Show, pointer};
 use crate::ingress::{EventKind, Source};
 use crate::mapping::JsonEnvelope;
 use crate::terminal::{print_notice, print_result};
@@ -186,10 +186,7 @@ fn covers(read: &str, leaf: &str, reads: &BTreeSet<String>) -> bool {
             .next()
             .is_some_and(|of_leaf| of_leaf == step || of_leaf == "*")
     });
-    let inside = format!("{read}/");
-    let mut next = reads.range(inside.clone()..);
-    let is_way =
-        steps.next().is_some() && next.next().is_some_and(|other| other.starts_with(&inside));
+    let is_way = steps.next().is_some() && pointer::any_inside(reads, read);
     fits && !is_way
 }
 

@@ -7,9 +7,9 @@
 use serde_json::{Map, Value};
 
 use crate::event::{Attribute, ChangeEvent, Fault, Identity, SourceName, json};
+use crate::time::rfc3339;
 
 mod binary;
-mod rfc3339;
 
 /// Where a fault stands, for rules that are CloudEvents' own.
 const LOCATION: &str = "cloudevents";
@@ -217,7 +217,7 @@ impl<'a> Attributes<'a> {
     fn optional(&mut self) {
         if self
             .text("time")
-            .is_some_and(|time| !rfc3339::is_time(time))
+            .is_some_and(|time| rfc3339::date_time(time).is_none())
         {
             self.fail("time", "rfc3339", "A time is written as RFC 3339 has it.");
         }

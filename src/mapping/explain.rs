@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::contract;
 use super::located::{EvalError, LocatedValue, ReadLog};
 use super::{CompiledRule, FieldValue, MappedChange, Mapping};
-use crate::event::Fault;
+use crate::event::{Fault, pointer};
 
 /// A mapping at work on one event.
 #[derive(Clone, Debug)]
@@ -198,24 +198,26 @@ impl CompiledRule {
 
 /// Notes what of `value`, which stands at `place`, nobody has looked at: as little as says it all.
 fn note_unused(value: &Value, place: &str, reads: &BTreeSet<&str>, unused: &mut Vec<String>) {
-    let inside = format!("{place}/");
-    let mut next = reads.range(inside.as_str()..);
-    if !next.next().is_some_and(|read| read.starts_with(&inside)) {
+    if !pointer::any_inside(reads, place) {
         if !reads.contains(place) {
             unused.push(place.to_owned());
         }
         return;
     }
-    let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
     match value {
         Value::Object(members) => {
             for (key, member) in members {
-                note_unused(member, &format!("{inside}{}", escaped(key)), reads, unused);
+                note_unused(member, &pointer::inside(place, key), reads, unused);
             }
         }
         Value::Array(items) => {
             for (number, item) in items.iter().enumerate() {
-                note_unused(item, &format!("{inside}{number}"), reads, unused);
+                note_unused(
+                    item,
+                    &pointer::inside(place, &number.to_string()),
+                    reads,
+                    unused,
+                );
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

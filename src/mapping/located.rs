@@ -7,12 +7,11 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use serde_json::Value;
 
 use super::function::ValueError;
-use crate::event::Fault;
+use crate::event::{Fault, pointer};
 
 static NULL: Value = Value::Null;
 
@@ -56,12 +55,8 @@ impl ReadLog {
     /// The places without those that were only passed on the way to another one.
     pub(super) fn into_places(self) -> Vec<String> {
         let all = self.0.into_inner();
-        let is_passed = |place: &&String| {
-            let inside = format!("{place}/");
-            let mut next = all.range(inside.clone()..);
-            !next.next().is_some_and(|other| other.starts_with(&inside))
-        };
-        all.iter().filter(is_passed).cloned().collect()
+        let is_leaf = |place: &&String| !pointer::any_inside(&all, place);
+        all.iter().filter(is_leaf).cloned().collect()
     }
 }
 
@@ -213,16 +208,14 @@ pub(super) fn put(event: &mut Value, way: &[PathStep], value: Value) {
 
 /// A way as a JSON Pointer (RFC 6901).
 pub(super) fn pointer<'s>(steps: impl Iterator<Item = &'s PathStep>) -> String {
-    let mut pointer = String::new();
+    let mut text = String::new();
     for step in steps {
-        pointer.push('/');
         match step {
-            PathStep::Key(key) => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
-            // Writing to a `String` cannot fail.
-            PathStep::Index(index) => write!(pointer, "{index}").unwrap_or_default(),
+            PathStep::Key(key) => pointer::push(&mut text, key),
+            PathStep::Index(index) => pointer::push(&mut text, &index.to_string()),
         }
     }
-    pointer
+    text
 }
 
 impl Presence<'_> {

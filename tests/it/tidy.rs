@@ -9,7 +9,7 @@ const FILE_LINES_MAX: usize = 400;
 
 /// Which rooms a room may name, itself aside. `app`, `cli` and `main` may name all.
 const EDGES: [(&str, &[&str]); 20] = [
-    ("event", &[]),
+    ("event", &["time"]),
     ("time", &[]),
     ("random", &[]),
     ("metrics", &[]),
@@ -17,7 +17,7 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("shutdown", &[]),
     ("failpoint", &[]),
     ("schema", &["event"]),
-    ("mapping", &["event", "imprint"]),
+    ("mapping", &["event", "imprint", "time"]),
     ("imprint", &["time"]),
     ("sandbox", &["imprint", "time"]),
     ("terminal", &[]),

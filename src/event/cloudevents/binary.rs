@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::{DATA, fault};
-use crate::event::Fault;
+use crate::event::{Fault, pointer};
 
 /// What the name of a header begins with that carries an attribute.
 const PREFIX: &str = "ce-";
@@ -26,7 +26,7 @@ pub(super) fn envelope(
         };
         match attribute(&name, value, &envelope) {
             Ok(text) => drop(envelope.insert(name, Value::String(text))),
-            Err((rule, detail)) => faults.push(fault(&pointer(&name), rule, detail)),
+            Err((rule, detail)) => faults.push(fault(&pointer::inside("", &name), rule, detail)),
         }
     }
     envelope.insert(DATACONTENTTYPE.to_owned(), content_type.into());
@@ -49,11 +49,6 @@ pub(super) fn has_attributes(headers: &[(&str, &[u8])]) -> bool {
 pub(super) fn attribute_name(header: &str) -> Option<String> {
     let name = header.to_ascii_lowercase();
     name.strip_prefix(PREFIX).map(str::to_owned)
-}
-
-/// A header's name may have a `~`, which a JSON Pointer spells `~0`; it cannot have a `/`.
-fn pointer(name: &str) -> String {
-    format!("/{}", name.replace('~', "~0"))
 }
 
 fn attribute(

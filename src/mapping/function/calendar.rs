@@ -1,22 +1,22 @@
 //! Dates and moments.
 
-use jiff::civil::Date;
 use jiff::{Timestamp, Unit};
 use serde_json::Value;
 
 use super::{Answer, ValueError};
+use crate::time::rfc3339;
 
 /// The date, as `YYYY-MM-DD`, of a date or of an RFC 3339 moment as its sender wrote it.
 pub(super) fn date(text: &str) -> Answer {
-    day(text)
-        .map(|day| Value::from(day.to_string()))
+    rfc3339::date(text)
+        .map(|date| Value::from(date.to_string()))
         .ok_or_else(|| ValueError::new(NOT_A_DATE))
 }
 
 /// The whole months from a date to a moment, which gives an account's tenure as of the event and not as of today: an
 /// event that is mapped again says the same again.
 pub(super) fn months_since(date: &Value, at: &Value) -> Answer {
-    let day_of = |value: &Value| value.as_str().and_then(day);
+    let day_of = |value: &Value| value.as_str().and_then(rfc3339::date);
     let from = day_of(date).ok_or_else(|| ValueError::new(NOT_A_DATE))?;
     let to = day_of(at).ok_or_else(|| ValueError::of_second(NOT_A_DATE))?;
     if from > to {
@@ -54,7 +54,7 @@ impl EpochUnit {
         let refused =
             || ValueError::new("The value is neither a whole number nor an RFC 3339 moment.");
         if let Some(text) = value.as_str()
-            && moment(text).is_some()
+            && rfc3339::date_time(text).is_some()
         {
             return Ok(Value::from(text));
         }
@@ -75,52 +75,7 @@ impl EpochUnit {
 
 /// Microseconds from the Unix epoch to an RFC 3339 moment; finer fractions are cut.
 pub(crate) fn microseconds(text: &str) -> Option<i64> {
-    moment(text).map(Timestamp::as_microsecond)
+    rfc3339::date_time(text).map(Timestamp::as_microsecond)
 }
 
 const NOT_A_DATE: &str = "The text is neither a date as YYYY-MM-DD nor an RFC 3339 moment.";
-
-fn day(text: &str) -> Option<Date> {
-    let is_moment = text.len() > DAY_SHAPE.len();
-    let day = text.get(..DAY_SHAPE.len())?;
-    if !has_shape(day, DAY_SHAPE) || (is_moment && moment(text).is_none()) {
-        return None;
-    }
-    day.parse().ok()
-}
-
-/// RFC 3339 and nothing else that a lenient parser would take.
-fn moment(text: &str) -> Option<Timestamp> {
-    let seconds = text.get(..SECOND_SHAPE.len())?;
-    let rest = text.get(SECOND_SHAPE.len()..)?;
-    let offset = match rest.strip_prefix('.') {
-        None => rest,
-        Some(fraction) => {
-            let offset = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
-            // One digit at least, and no more than a nanosecond needs.
-            if !(1..=9).contains(&(fraction.len() - offset.len())) {
-                return None;
-            }
-            offset
-        }
-    };
-    let is_offset =
-        matches!(offset, "Z" | "z") || has_shape(offset, "+00:00") || has_shape(offset, "-00:00");
-    let is_moment = has_shape(seconds, SECOND_SHAPE) && is_offset;
-    is_moment.then(|| text.parse().ok()).flatten()
-}
-
-const DAY_SHAPE: &str = "0000-00-00";
-const SECOND_SHAPE: &str = "0000-00-00T00:00:00";
-
-/// Whether a text has a digit where the shape has 0, and otherwise the shape's characters; letters in any case.
-fn has_shape(text: &str, shape: &str) -> bool {
-    text.len() == shape.len()
-        && text.bytes().zip(shape.bytes()).all(|(byte, wanted)| {
-            if wanted == b'0' {
-                byte.is_ascii_digit()
-            } else {
-                byte.eq_ignore_ascii_case(&wanted)
-            }
-        })
-}

@@ -1,0 +1,119 @@
+//! The only reader of RFC 3339 text.
+//!
+//! The date library alone accepts more than the standard: a space instead of `T`, a time without seconds, an offset
+//! without a colon, a time zone in brackets. Everything here checks the standard's shape first.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+const DATE: &str = "0000-00-00";
+const DATE_AND_SECONDS: &str = "0000-00-00T00:00:00";
+/// The digits of a fraction that a nanosecond needs.
+const FRACTION_DIGITS_MAX: usize = 9;
+
+/// Reads a `date-time`: `YYYY-MM-DDThh:mm:ss[.fraction](Z|±hh:mm)`, with `T` and `Z` in either case.
+pub fn date_time(text: &str) -> Option<Timestamp> {
+    let (seconds, rest) = text.split_at_checked(DATE_AND_SECONDS.len())?;
+    let offset = match rest.strip_prefix('.') {
+        None => rest,
+        Some(fraction) => {
+            let offset = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
+            let digits = fraction.len() - offset.len();
+            if !(1..=FRACTION_DIGITS_MAX).contains(&digits) {
+                return None;
+            }
+            offset
+        }
+    };
+    let is_offset =
+        matches!(offset, "Z" | "z") || has_shape(offset, "+00:00") || has_shape(offset, "-00:00");
+    let is_date_time = has_shape(seconds, DATE_AND_SECONDS) && is_offset;
+    is_date_time.then(|| text.parse().ok()).flatten()
+}
+
+/// Reads a `full-date` (`YYYY-MM-DD`), or the date of a `date-time` in the offset that it is written in.
+pub fn date(text: &str) -> Option<Date> {
+    let (date, time) = text.split_at_checked(DATE.len())?;
+    let is_date = time.is_empty() || date_time(text).is_some();
+    (is_date && has_shape(date, DATE))
+        .then(|| date.parse().ok())
+        .flatten()
+}
+
+/// Whether `text` has a digit where `shape` has `0`, and the characters of `shape` elsewhere; letters in either case.
+fn has_shape(text: &str, shape: &str) -> bool {
+    text.len() == shape.len()
+        && text.bytes().zip(shape.bytes()).all(|(byte, expected)| {
+            if expected == b'0' {
+                byte.is_ascii_digit()
+            } else {
+                byte.eq_ignore_ascii_case(&expected)
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_time_is_a_moment() {
+        for (text, microsecond) in [
+            ("1970-01-01T00:00:01Z", 1_000_000),
+            ("1970-01-01t00:00:01z", 1_000_000),
+            ("1970-01-01T00:00:00.5Z", 500_000),
+            ("1970-01-01T00:00:00.123456789Z", 123_456),
+            ("1970-01-01T01:00:00+01:00", 0),
+            ("1969-12-31T16:00:00-08:00", 0),
+            ("1970-01-01T00:00:00-00:00", 0),
+        ] {
+            let moment = date_time(text).map(Timestamp::as_microsecond);
+            assert_eq!(moment, Some(microsecond), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_standard_does_not_allow_is_no_date_time() {
+        for text in [
+            "",
+            "Z",
+            "2025-02-13",
+            "2025-02-13 19:08:07Z",
+            "2025-02-13T19:08Z",
+            "2025-02-13T19:08:07",
+            "2025-02-13T19:08:07.Z",
+            "2025-02-13T19:08:07.1234567890Z",
+            "2025-02-13T19:08:07,5Z",
+            "2025-02-13T19:08:07+0100",
+            "2025-02-13T19:08:07+01",
+            "2025-02-13T19:08:07Z[UTC]",
+            "2025-02-13T19:08:07ZZ",
+            "2025-02-30T19:08:07Z",
+            "2025-02-13T25:08:07Z",
+            "20250213T190807Z",
+            "+002025-02-13T19:08:07Z",
+            "٢٠٢٥-02-13T19:08:07Z",
+            "1739473687",
+        ] {
+            assert_eq!(date_time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_date_stands_alone_or_begins_a_date_time() {
+        for (text, expected) in [
+            ("2024-02-29", Some("2024-02-29")),
+            ("2024-01-10T23:00:00-08:00", Some("2024-01-10")),
+            ("2025-02-29", None),
+            ("2024-01-10T23:00:00", None),
+            ("2024-01-10Z", None),
+            ("2024-01-1", None),
+            ("2024/01/10", None),
+            ("20240110", None),
+            ("", None),
+        ] {
+            let date = date(text).map(|date| date.to_string());
+            assert_eq!(date.as_deref(), expected, "{text}");
+        }
+    }
+}
