@@ -266,7 +266,7 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
         if let Decision::Deliver(echo) = &decision {
             self.counts.asserted(exchange.fold.reasserted);
             self.counts.ties(exchange.fold.ties);
-            for group in &echo.differs {
+            for group in &echo.mismatches {
                 self.counts.echo_differs(group.as_str());
             }
         }

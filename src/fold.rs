@@ -110,7 +110,7 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: T
         .map(|(field, (version, _))| ((*field).clone(), *version))
         .collect();
     for (field, version, fact) in lane.to_assert(now) {
-        if fold.update.fact(field).is_none() {
+        if fold.update.value(field).is_none() {
             fold.update.insert(field.clone(), fact.clone());
             fold.versions.insert(field.clone(), version);
             fold.reasserted += 1;
@@ -121,7 +121,7 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: T
     for candidate in waiting {
         if let Some(end) = end(|field| lane.of(field), candidate) {
             fold.stale.push((candidate.version.arrival, end));
-        } else if fold.update.is(candidate.update) {
+        } else if fold.update.ptr_eq(candidate.update) {
             // All of it is sent, and nothing else.
             fold.finished
                 .push((candidate.version.arrival, FoldEnd::Delivered));
@@ -409,8 +409,8 @@ mod tests {
             prop_assert_eq!(settled, entries.len());
             for path in FIELDS {
                 let field = Field::parse(path).unwrap();
-                let newest = entries.iter().filter(|(_, update)| update.fact(&field).is_some()).max_by_key(|(version, _)| *version);
-                prop_assert_eq!(newest.and_then(|(_, update)| update.fact(&field)), imprint.get(&field));
+                let newest = entries.iter().filter(|(_, update)| update.value(&field).is_some()).max_by_key(|(version, _)| *version);
+                prop_assert_eq!(newest.and_then(|(_, update)| update.value(&field)), imprint.get(&field));
             }
         }
     }

@@ -122,7 +122,7 @@ impl PartnerCustomerId {
 
 /// How an event names its customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Customer {
+pub enum CustomerRef {
     /// By Imprint's id.
     Imprint(ImprintId),
     /// By the partner's own.
@@ -136,7 +136,7 @@ pub enum Customer {
     },
 }
 
-impl Customer {
+impl CustomerRef {
     /// Imprint's id, where it is named.
     pub const fn imprint(&self) -> Option<&ImprintId> {
         match self {
@@ -216,44 +216,46 @@ impl Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
     /// The groups that are echoed otherwise than they were sent.
-    pub differs: Vec<FieldGroup>,
+    pub mismatches: Vec<FieldGroup>,
     /// The lines that were cleared and are still there.
-    pub standing: Vec<Field>,
+    pub still_set: Vec<Field>,
     /// The partner's id of the customer.
-    pub partner: Option<PartnerCustomerId>,
+    pub partner_customer_id: Option<PartnerCustomerId>,
 }
 
 /// What a retrieve or a search came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// This customer.
-    One(ImprintId),
-    /// Nobody.
-    None,
-    /// Different customers.
-    Several,
-    /// No sound answer, for this reason.
-    Not(Outcome),
+pub enum LookupResult {
+    /// Exactly this customer.
+    Found(ImprintId),
+    /// No such customer.
+    NotFound,
+    /// A search matched at least two different customers.
+    Ambiguous,
+    /// Imprint gave no usable answer, for this reason.
+    Failed(Outcome),
 }
 
-impl Found {
+impl LookupResult {
     /// The label under which it is counted.
     pub const fn label(&self) -> &'static str {
         match self {
-            Self::One(_) => "one",
-            Self::None => "none",
-            Self::Several => "several",
-            Self::Not(outcome) => outcome.label(),
+            Self::Found(_) => "one",
+            Self::NotFound => "none",
+            Self::Ambiguous => "several",
+            Self::Failed(outcome) => outcome.label(),
         }
     }
 }
 
 /// What a refused update means once the same customer has been retrieved.
-pub fn told_apart(cause: Cause, found: Found) -> Outcome {
+pub fn resolve_ambiguous(cause: Cause, found: LookupResult) -> Outcome {
     match found {
-        Found::One(_) | Found::Several | Found::Not(Outcome::Denied(_)) => Outcome::Denied(cause),
-        Found::None => Outcome::NotFound,
-        Found::Not(outcome) => outcome,
+        LookupResult::Found(_)
+        | LookupResult::Ambiguous
+        | LookupResult::Failed(Outcome::Denied(_)) => Outcome::Denied(cause),
+        LookupResult::NotFound => Outcome::NotFound,
+        LookupResult::Failed(outcome) => outcome,
     }
 }
 
@@ -326,11 +328,18 @@ pub trait ImprintApi {
     fn deliver(&self, request: Request, deadline: Duration) -> impl Future<Output = Outcome>;
 
     /// Asks whether a customer is there.
-    fn retrieve(&self, customer: ImprintId, deadline: Duration) -> impl Future<Output = Found>;
+    fn retrieve(
+        &self,
+        customer: ImprintId,
+        deadline: Duration,
+    ) -> impl Future<Output = LookupResult>;
 
     /// Asks which customer somebody is.
-    fn search(&self, partner: PartnerCustomerId, deadline: Duration)
-    -> impl Future<Output = Found>;
+    fn search(
+        &self,
+        partner: PartnerCustomerId,
+        deadline: Duration,
+    ) -> impl Future<Output = LookupResult>;
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ use serde_json::Value;
 
 use crate::event::Fault;
 use crate::imprint::{
-    Customer, Field, FieldGroup, FieldKind, FieldValue, ImprintId, PartnerCustomerId, Update,
+    CustomerRef, Field, FieldGroup, FieldKind, FieldValue, ImprintId, PartnerCustomerId, Update,
 };
 
 mod comparison;
@@ -163,7 +163,7 @@ pub struct RuleError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MappedChange {
     /// The customer.
-    pub customer: Customer,
+    pub customer: CustomerRef,
     /// What puts it in order among the customer's events; 0 where the rules name no version.
     pub version: i64,
     /// What to tell Imprint.
@@ -287,7 +287,7 @@ impl Mapping {
         let mut event = input.value().cloned().unwrap_or_default();
         located::put(&mut event, &images.after_path, before);
         let older = self.update(&LocatedValue::whole(&event), &mut Vec::new());
-        let is_new = |field: &Field| update.fact(field) != older.fact(field);
+        let is_new = |field: &Field| update.value(field) != older.value(field);
         let groups: BTreeSet<FieldGroup> = self
             .fields()
             .filter(|field| is_new(field))
@@ -301,7 +301,7 @@ impl Mapping {
     }
 
     /// Whom an event is about: an id that it fields empty is none, as long as there is the other one.
-    fn customer(&self, input: &LocatedValue<'_>, faults: &mut Vec<Fault>) -> Option<Customer> {
+    fn customer(&self, input: &LocatedValue<'_>, faults: &mut Vec<Fault>) -> Option<CustomerRef> {
         let mut asked = None;
         let mut imprint = None;
         let mut partner = None;
@@ -319,9 +319,9 @@ impl Mapping {
             asked.get_or_insert((name, reading));
         }
         match (imprint, partner, asked) {
-            (Some(imprint), Some(partner), _) => Some(Customer::Pair { imprint, partner }),
-            (Some(imprint), None, _) => Some(Customer::Imprint(imprint)),
-            (None, Some(partner), _) => Some(Customer::Partner(partner)),
+            (Some(imprint), Some(partner), _) => Some(CustomerRef::Pair { imprint, partner }),
+            (Some(imprint), None, _) => Some(CustomerRef::Imprint(imprint)),
+            (None, Some(partner), _) => Some(CustomerRef::Partner(partner)),
             (None, None, Some((name, reading))) => {
                 noted(faults, &name, Err(contract::nobody(&reading)))
             }
@@ -418,13 +418,13 @@ mod tests {
             (Ok(mapped), Absent) => assert!(mapped.update.is_empty(), "{expression} of {event}"),
             (Ok(mapped), Cleared) => {
                 assert_eq!(
-                    mapped.update.fact(&field),
+                    mapped.update.value(&field),
                     Some(&FieldValue::Cleared),
                     "{expression} of {event}"
                 );
             }
             (Ok(mapped), To(value)) => {
-                let Some(FieldValue::Set(found)) = mapped.update.fact(&field) else {
+                let Some(FieldValue::Set(found)) = mapped.update.value(&field) else {
                     panic!("{expression} of {event}: {mapped:?}");
                 };
                 assert_eq!(found, value, "{expression} of {event}");

@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::event::{Attribute, Identity, SourceName};
-use crate::imprint::{Customer, Update};
+use crate::imprint::{CustomerRef, Update};
 use crate::time::Timestamp;
 
 mod desk;
@@ -110,7 +110,7 @@ pub enum Arrival {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stated {
     /// Whom it is about.
-    pub customer: Customer,
+    pub customer: CustomerRef,
     /// The operator's epoch of the source.
     pub epoch: u32,
     /// The source's version; 0 where none is configured.

@@ -111,7 +111,7 @@ impl Retention {
 mod tests {
     use super::*;
     use crate::event::{Attribute, Identity, SourceName};
-    use crate::imprint::{Customer, ImprintId, Update};
+    use crate::imprint::{CustomerRef, ImprintId, Update};
     use crate::outbox::{
         Arrival, Digest, Lookup, MemoryOutbox, NewEntry, ParkReason, Priority, Stated,
     };
@@ -120,7 +120,7 @@ mod tests {
 
     fn parked(id: &str, at: Timestamp) -> NewEntry {
         let stated = Stated {
-            customer: Customer::Imprint(ImprintId::parse("CUST-1").unwrap()),
+            customer: CustomerRef::Imprint(ImprintId::parse("CUST-1").unwrap()),
             epoch: 0,
             value: 1,
             update: Update::default(),

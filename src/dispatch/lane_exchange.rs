@@ -9,8 +9,8 @@ use super::rules::DeliveryRules;
 use crate::fold::{Fold, MaxFold, fold};
 use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{
-    Cause, Customer, Echo, Field, FieldValue, Found, ImprintId, Outcome, PartnerCustomerId,
-    Request, Update, told_apart,
+    Cause, CustomerRef, Echo, Field, FieldValue, ImprintId, LookupResult, Outcome,
+    PartnerCustomerId, Request, Update, resolve_ambiguous,
 };
 use crate::outbox::{ClaimedLane, EntryId, LaneKey, Pair, WaitingEntry};
 use crate::time::Timestamp;
@@ -69,7 +69,7 @@ pub enum ImprintReply {
     /// To an update.
     Outcome(Outcome),
     /// To a retrieve or a search.
-    Lookup(Found),
+    Lookup(LookupResult),
 }
 
 /// What it all comes to.
@@ -132,7 +132,7 @@ impl LaneExchange {
             Some(LaneKey::Imprint(customer)) => {
                 let body = self.fold.update.body(rules.clearing);
                 let cleared = match rules.clearing.address {
-                    AddressClearing::Verify => self.fold.update.cleared_lines(),
+                    AddressClearing::Verify => self.fold.update.cleared_address_lines(),
                     AddressClearing::Empty | AddressClearing::Omit => Vec::new(),
                 };
                 // Where nothing else is sent, nothing is echoed either: the lines are emptied at once.
@@ -140,7 +140,7 @@ impl LaneExchange {
                     return self.insist(
                         customer,
                         Echo {
-                            standing: cleared,
+                            still_set: cleared,
                             ..Echo::default()
                         },
                     );
@@ -192,7 +192,7 @@ impl LaneExchange {
             (Asked::Update, ImprintReply::Outcome(outcome)) => self.updated(outcome),
             (Asked::Insist(echo), ImprintReply::Outcome(outcome)) => insisted(echo, outcome),
             (Asked::Retrieve(cause), ImprintReply::Lookup(found)) => {
-                self.updated(told_apart(cause, found))
+                self.updated(resolve_ambiguous(cause, found))
             }
             (Asked::Search(partner, gone), ImprintReply::Lookup(found)) => {
                 self.found(partner, gone.as_ref(), found, now)
@@ -214,7 +214,7 @@ impl LaneExchange {
                 Some(partner) => self.search(partner, Some(customer)),
                 None => ExchangeStep::Conclude(Conclusion::Updated(Outcome::NotFound)),
             },
-            (Outcome::Applied(echo), Some(customer)) if !echo.standing.is_empty() => {
+            (Outcome::Applied(echo), Some(customer)) if !echo.still_set.is_empty() => {
                 self.insist(customer, echo)
             }
             (outcome, _) => ExchangeStep::Conclude(Conclusion::Updated(outcome)),
@@ -224,7 +224,7 @@ impl LaneExchange {
     /// Asks that the lines that were cleared and still stand be emptied.
     fn insist(&mut self, customer: ImprintId, echo: Echo) -> ExchangeStep {
         let cleared = echo
-            .standing
+            .still_set
             .iter()
             .map(|field| (field.clone(), FieldValue::Cleared));
         let clearing = Clearing {
@@ -234,7 +234,7 @@ impl LaneExchange {
         let request = Request {
             customer,
             body: cleared.collect::<Update>().body(clearing),
-            cleared: echo.standing.clone(),
+            cleared: echo.still_set.clone(),
         };
         self.asked = Asked::Insist(echo);
         ExchangeStep::Call(ImprintCall::Update(request))
@@ -244,17 +244,19 @@ impl LaneExchange {
         &mut self,
         partner: PartnerCustomerId,
         gone: Option<&ImprintId>,
-        found: Found,
+        found: LookupResult,
         now: Timestamp,
     ) -> ExchangeStep {
         let imprint = match found {
-            Found::One(imprint) => Some(imprint),
-            Found::None => None,
-            Found::Several => return ExchangeStep::Conclude(Conclusion::Ambiguous),
-            Found::Not(Outcome::Denied(cause)) if cause.is_forbidden() => {
+            LookupResult::Found(imprint) => Some(imprint),
+            LookupResult::NotFound => None,
+            LookupResult::Ambiguous => return ExchangeStep::Conclude(Conclusion::Ambiguous),
+            LookupResult::Failed(Outcome::Denied(cause)) if cause.is_forbidden() => {
                 return ExchangeStep::Conclude(Conclusion::SearchForbidden(cause));
             }
-            Found::Not(outcome) => return ExchangeStep::Conclude(Conclusion::Updated(outcome)),
+            LookupResult::Failed(outcome) => {
+                return ExchangeStep::Conclude(Conclusion::Updated(outcome));
+            }
         };
         self.learned = Some(Pair {
             partner,
@@ -312,8 +314,8 @@ impl LaneExchange {
             .waiting
             .iter()
             .find_map(|waiting| match &waiting.customer {
-                Customer::Partner(partner) => Some(partner.clone()),
-                Customer::Imprint(_) | Customer::Pair { .. } => None,
+                CustomerRef::Partner(partner) => Some(partner.clone()),
+                CustomerRef::Imprint(_) | CustomerRef::Pair { .. } => None,
             })
     }
 }
@@ -321,11 +323,11 @@ impl LaneExchange {
 /// An emptied line is the only thing still open: what was applied stays applied.
 fn insisted(first: Echo, outcome: Outcome) -> ExchangeStep {
     ExchangeStep::Conclude(match outcome {
-        Outcome::Applied(echo) if echo.standing.is_empty() => {
+        Outcome::Applied(echo) if echo.still_set.is_empty() => {
             Conclusion::Updated(Outcome::Applied(first))
         }
-        Outcome::Applied(echo) => Conclusion::NotCleared(echo.standing),
-        Outcome::Rejected(_) => Conclusion::NotCleared(first.standing),
+        Outcome::Applied(echo) => Conclusion::NotCleared(echo.still_set),
+        Outcome::Rejected(_) => Conclusion::NotCleared(first.still_set),
         // It is all sent again, and asked for again.
         outcome @ (Outcome::Throttled(_)
         | Outcome::Unavailable(_)
@@ -378,7 +380,7 @@ fn conflicts(claimed: &ClaimedLane, rules: &DeliveryRules, now: Timestamp) -> Ve
         .filter_map(|pair| Some((&pair.partner, pair.imprint.as_ref()?)))
         .collect();
     let contradicts = |waiting: &&WaitingEntry| {
-        let Customer::Pair { imprint, partner } = &waiting.customer else {
+        let CustomerRef::Pair { imprint, partner } = &waiting.customer else {
             return false;
         };
         trusted.iter().any(|(trusted_partner, trusted_imprint)| {

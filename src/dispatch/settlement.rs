@@ -7,7 +7,7 @@ use super::lane_exchange::LaneExchange;
 use super::policy::{Attempt, DOWN_REST_MAX, Decision, Effect, Rest};
 use super::rules::{DeliveryRules, UnknownCustomer};
 use crate::fold::FoldEnd;
-use crate::imprint::{Customer, Echo, Field, ImprintId};
+use crate::imprint::{CustomerRef, Echo, Field, ImprintId};
 use crate::outbox::{
     DUE_AHEAD_MAX, Ending, EntryId, Moved, Pair, ParkReason, Settlement, Trials, WaitingEntry,
 };
@@ -268,8 +268,8 @@ fn absent(exchange: &LaneExchange, rules: &DeliveryRules, tried: Settlement) -> 
 fn moved(exchange: &LaneExchange, to: ImprintId, held: Settlement) -> Settlement {
     let searched = exchange.learned.as_ref().map(|pair| &pair.partner);
     let is_who_was_found = |waiting: &&WaitingEntry| match &waiting.customer {
-        Customer::Partner(partner) => searched.is_none_or(|searched| searched == partner),
-        Customer::Imprint(_) | Customer::Pair { .. } => false,
+        CustomerRef::Partner(partner) => searched.is_none_or(|searched| searched == partner),
+        CustomerRef::Imprint(_) | CustomerRef::Pair { .. } => false,
     };
     let entries = left(exchange, &held)
         .filter(is_who_was_found)
@@ -300,7 +300,7 @@ fn confirmed(
     rules: &DeliveryRules,
     now: Timestamp,
 ) -> Option<Pair> {
-    let partner = echo.partner?;
+    let partner = echo.partner_customer_id?;
     let goes_by_one = |waiting: &WaitingEntry| waiting.customer.partner().is_some();
     let imprint = exchange
         .imprint()

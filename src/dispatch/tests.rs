@@ -15,8 +15,8 @@ use crate::event::Version;
 use crate::fold::LaneVersions;
 use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{
-    Cause, Customer, Echo, Field, FieldValue, Found, ImprintId, Outcome, PartnerCustomerId,
-    Rejection,
+    Cause, CustomerRef, Echo, Field, FieldValue, ImprintId, LookupResult, Outcome,
+    PartnerCustomerId, Rejection,
 };
 use crate::outbox::{
     ClaimedLane, EntryId, LaneId, LaneKey, Pair, ParkReason, Settlement, Trials, WaitingEntry,
@@ -47,11 +47,11 @@ fn partner(id: &str) -> PartnerCustomerId {
     PartnerCustomerId::parse(id).unwrap()
 }
 
-fn named(imprint_id: Option<&str>, partner_id: Option<&str>) -> Customer {
+fn named(imprint_id: Option<&str>, partner_id: Option<&str>) -> CustomerRef {
     match (imprint_id, partner_id) {
-        (Some(id), None) => Customer::Imprint(imprint(id)),
-        (None, Some(id)) => Customer::Partner(partner(id)),
-        (Some(id), Some(other)) => Customer::Pair {
+        (Some(id), None) => CustomerRef::Imprint(imprint(id)),
+        (None, Some(id)) => CustomerRef::Partner(partner(id)),
+        (Some(id), Some(other)) => CustomerRef::Pair {
             imprint: imprint(id),
             partner: partner(other),
         },
@@ -97,7 +97,7 @@ fn lane() -> ClaimedLane {
 }
 
 /// A lane with one entry, whose event names its customer like this.
-fn lane_of(key: LaneKey, customer: Customer) -> ClaimedLane {
+fn lane_of(key: LaneKey, customer: CustomerRef) -> ClaimedLane {
     ClaimedLane {
         key: Some(key),
         waiting: vec![WaitingEntry {
@@ -537,18 +537,18 @@ fn a_refused_update_is_told_apart_by_a_retrieve() {
     let cause = Cause::Status(403);
     let table = [
         (
-            Found::One(imprint("CUST-1")),
+            LookupResult::Found(imprint("CUST-1")),
             Outcome::Denied(cause),
             Signal::Forbidden(LaneId(7)),
         ),
         (
-            Found::Not(Outcome::Denied(Cause::Status(401))),
+            LookupResult::Failed(Outcome::Denied(Cause::Status(401))),
             Outcome::Denied(cause),
             Signal::Forbidden(LaneId(7)),
         ),
-        (Found::None, Outcome::NotFound, Signal::Answered),
+        (LookupResult::NotFound, Outcome::NotFound, Signal::Answered),
         (
-            Found::Not(Outcome::Unavailable(Cause::Connect)),
+            LookupResult::Failed(Outcome::Unavailable(Cause::Connect)),
             Outcome::Unavailable(Cause::Connect),
             Signal::Failed,
         ),
@@ -577,7 +577,7 @@ fn clearing_lane() -> ClaimedLane {
 
 fn still_there() -> Echo {
     Echo {
-        standing: vec![Field::parse("street_line2").unwrap()],
+        still_set: vec![Field::parse("street_line2").unwrap()],
         ..Echo::default()
     }
 }
@@ -687,7 +687,7 @@ fn partner_lane(known: Vec<Pair>) -> ClaimedLane {
 
 #[test]
 fn a_partner_lane_moves_once_it_is_known_whose_it_is() {
-    let found = vec![ImprintReply::Lookup(Found::One(imprint("CUST-2")))];
+    let found = vec![ImprintReply::Lookup(LookupResult::Found(imprint("CUST-2")))];
     for (known, answers) in [(vec![], found), (vec![pair("P-1", Some("CUST-2"))], vec![])] {
         let has_asked = !answers.is_empty();
         let (exchange, asked, conclusion) = fly(partner_lane(known), &RULES, answers);
@@ -714,7 +714,7 @@ fn what_was_said_of_an_id_is_believed_for_a_while() {
     let (_, asked, _) = fly(
         partner_lane(vec![old]),
         &RULES,
-        vec![ImprintReply::Lookup(Found::None)],
+        vec![ImprintReply::Lookup(LookupResult::NotFound)],
     );
     assert_eq!(asked, ["search P-1"]);
     let (_, asked, conclusion) = fly(partner_lane(vec![pair("P-1", None)]), &RULES, vec![]);
@@ -734,8 +734,11 @@ fn somebody_whom_imprint_does_not_know_is_treated_as_the_policy_says() {
         let rules = DeliveryRules { unknown, ..RULES };
         let mut claimed = partner_lane(vec![]);
         claimed.waiting[0].accepted_at = accepted_at;
-        let (exchange, _, conclusion) =
-            fly(claimed, &rules, vec![ImprintReply::Lookup(Found::None)]);
+        let (exchange, _, conclusion) = fly(
+            claimed,
+            &rules,
+            vec![ImprintReply::Lookup(LookupResult::NotFound)],
+        );
         let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &rules);
         assert_eq!(ended(&settlement), expected, "{unknown:?}");
         assert_eq!(settlement.learned, Some(pair("P-1", None)));
@@ -750,7 +753,7 @@ fn somebody_who_is_several_is_parked() {
     let (exchange, _, conclusion) = fly(
         partner_lane(vec![]),
         &RULES,
-        vec![ImprintReply::Lookup(Found::Several)],
+        vec![ImprintReply::Lookup(LookupResult::Ambiguous)],
     );
     let (decision, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(decision, Decision::ParkAll(ParkReason::AmbiguousCustomer));
@@ -770,14 +773,14 @@ fn a_customer_who_is_gone_is_looked_up_once_more() {
     );
     let table = [
         (
-            Found::One(imprint("CUST-2")),
+            LookupResult::Found(imprint("CUST-2")),
             Conclusion::Identified(imprint("CUST-2")),
         ),
         (
-            Found::One(imprint("CUST-1")),
+            LookupResult::Found(imprint("CUST-1")),
             Conclusion::Updated(Outcome::NotFound),
         ),
-        (Found::None, Conclusion::UnknownCustomer),
+        (LookupResult::NotFound, Conclusion::UnknownCustomer),
     ];
     for (found, expected) in table {
         let answers = vec![gone(), ImprintReply::Lookup(found)];
@@ -804,7 +807,7 @@ fn only_those_who_were_found_move_on() {
     }
     let answers = vec![
         ImprintReply::Outcome(Outcome::NotFound),
-        ImprintReply::Lookup(Found::One(imprint("CUST-2"))),
+        ImprintReply::Lookup(LookupResult::Found(imprint("CUST-2"))),
     ];
     let (exchange, _, conclusion) = fly(claimed, &RULES, answers);
     let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
@@ -814,7 +817,7 @@ fn only_those_who_were_found_move_on() {
 /// A key that may not search stops nobody who can be sent to.
 #[test]
 fn that_we_may_not_search_says_nothing_of_the_destination() {
-    let denied = Found::Not(Outcome::Denied(Cause::Status(403)));
+    let denied = LookupResult::Failed(Outcome::Denied(Cause::Status(403)));
     let (exchange, _, conclusion) = fly(
         partner_lane(vec![]),
         &RULES,
@@ -859,7 +862,7 @@ fn an_event_that_contradicts_what_imprint_said_is_parked() {
 #[test]
 fn an_echo_confirms_a_pair_where_somebody_goes_by_one() {
     let echo = Outcome::Applied(Echo {
-        partner: Some(partner("P-1")),
+        partner_customer_id: Some(partner("P-1")),
         ..Echo::default()
     });
     let lane = |customer| lane_of(LaneKey::Imprint(imprint("CUST-1")), customer);

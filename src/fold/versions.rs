@@ -52,7 +52,7 @@ impl LaneVersions {
         };
         for (field, version) in &fold.versions {
             if doubt.sent.0.get(field).is_some_and(|sent| sent < version)
-                && let Some(fact) = fold.update.fact(field)
+                && let Some(fact) = fold.update.value(field)
             {
                 doubt.facts.insert(field.clone(), fact.clone());
             }

@@ -267,7 +267,7 @@ mod tests {
         for body in [flat, nested, lower] {
             assert_eq!(check(404, &[], body), Outcome::NotFound);
         }
-        for body in ["", "<html>404</html>", r#"{"error":"Not Found"}"#] {
+        for body in ["", "<html>404</html>", r#"{"error":"Not LookupResult"}"#] {
             assert_eq!(
                 check(404, &[], body),
                 Outcome::Unclear(Cause::Status(404)),

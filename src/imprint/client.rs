@@ -24,7 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::classify::{Reply, classify};
 use super::lookup::{retrieved, searched};
-use super::{Cause, Found, ImprintApi, ImprintId, Outcome, PartnerCustomerId, Request};
+use super::{Cause, ImprintApi, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request};
 use crate::time::Clock;
 
 /// What of an answer is read: a customer object is about 1 KiB, an endless one must end somewhere.
@@ -271,24 +271,24 @@ impl ImprintApi for Client {
         in_time.unwrap_or(Outcome::Unknown(Cause::Deadline))
     }
 
-    async fn retrieve(&self, customer: ImprintId, deadline: Duration) -> Found {
+    async fn retrieve(&self, customer: ImprintId, deadline: Duration) -> LookupResult {
         let path = segment(&customer);
         let asked = self.exchange(Method::GET, &path, Vec::new());
         match tokio::time::timeout(deadline, asked).await {
             Ok(Ok(heard)) => retrieved(&customer, heard.reply(), self.clock.wall()),
-            Ok(Err(outcome)) => Found::Not(outcome),
-            Err(_elapsed) => Found::Not(Outcome::Unavailable(Cause::Deadline)),
+            Ok(Err(outcome)) => LookupResult::Failed(outcome),
+            Err(_elapsed) => LookupResult::Failed(Outcome::Unavailable(Cause::Deadline)),
         }
     }
 
-    async fn search(&self, partner: PartnerCustomerId, deadline: Duration) -> Found {
+    async fn search(&self, partner: PartnerCustomerId, deadline: Duration) -> LookupResult {
         let filter = utf8_percent_encode(partner.as_str(), &SEGMENT);
         let query = format!("?partner_customer_id={filter}&limit={HITS_MAX}");
         let asked = self.exchange(Method::GET, &query, Vec::new());
         match tokio::time::timeout(deadline, asked).await {
             Ok(Ok(heard)) => searched(&partner, heard.reply(), self.clock.wall()),
-            Ok(Err(outcome)) => Found::Not(outcome),
-            Err(_elapsed) => Found::Not(Outcome::Unavailable(Cause::Deadline)),
+            Ok(Err(outcome)) => LookupResult::Failed(outcome),
+            Err(_elapsed) => LookupResult::Failed(Outcome::Unavailable(Cause::Deadline)),
         }
     }
 }

@@ -51,9 +51,9 @@ pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
     let address = customer.address.and_then(members);
     let stands = |field: &&Field| !is_empty(line(address.as_ref(), &field.to_string()));
     Outcome::Applied(Echo {
-        differs: customer.differs(&request.body, address.as_ref()),
-        standing: request.cleared.iter().filter(stands).cloned().collect(),
-        partner: customer
+        mismatches: customer.mismatches(&request.body, address.as_ref()),
+        still_set: request.cleared.iter().filter(stands).cloned().collect(),
+        partner_customer_id: customer
             .partner_customer_id
             .and_then(text)
             .and_then(|raw| PartnerCustomerId::parse(&raw).ok()),
@@ -62,7 +62,7 @@ pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
 
 impl<'a> Customer<'a> {
     /// The groups that were sent and are echoed otherwise. What is not echoed at all is no difference.
-    fn differs(&self, sent: &Body, address: Option<&Members<'a>>) -> Vec<FieldGroup> {
+    fn mismatches(&self, sent: &Body, address: Option<&Members<'a>>) -> Vec<FieldGroup> {
         let metadata = self.metadata.and_then(members);
         let mut differs = Vec::new();
         for (field, value) in sent.iter() {
@@ -207,7 +207,7 @@ mod tests {
             ),
         ];
         for (echoed, differs) in table {
-            assert_eq!(check(&sent, &echoed).differs, differs, "{echoed}");
+            assert_eq!(check(&sent, &echoed).mismatches, differs, "{echoed}");
         }
     }
 
@@ -263,14 +263,14 @@ mod tests {
             ),
         ];
         for (echoed, differs) in table {
-            assert_eq!(check(&sent, &echoed).differs, differs, "{echoed}");
+            assert_eq!(check(&sent, &echoed).mismatches, differs, "{echoed}");
         }
     }
 
     #[test]
     fn a_cleared_line_that_is_echoed_is_still_standing() {
         let line = |text: &str| json!({"id": "CUST-1", "address": {"street_line2": text}});
-        let standing = |echoed: &Value| check(&json!({}), echoed).standing.len();
+        let standing = |echoed: &Value| check(&json!({}), echoed).still_set.len();
         assert_eq!(standing(&line("Apt 4B")), 1);
         assert_eq!(standing(&line(" ")), 0);
         assert_eq!(standing(&json!({"id": "CUST-1"})), 0);
@@ -280,7 +280,7 @@ mod tests {
     fn the_partners_id_is_kept_where_it_is_one() {
         let partner = |value: Value| {
             let echoed = json!({"id": "CUST-1", "partner_customer_id": value});
-            check(&json!({}), &echoed).partner
+            check(&json!({}), &echoed).partner_customer_id
         };
         assert_eq!(partner(json!("P-1")), PartnerCustomerId::parse("P-1").ok());
         assert_eq!(partner(json!("")), None);

@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 
 use super::answer::{object, text};
 use super::classify::{Reply, hint, names_the_customer};
-use super::{Cause, Found, ImprintId, Outcome, PartnerCustomerId};
+use super::{Cause, ImprintId, LookupResult, Outcome, PartnerCustomerId};
 use crate::time::Timestamp;
 
 /// Says what came of a retrieve of `customer`.
-pub(super) fn retrieved(customer: &ImprintId, reply: Reply<'_>, wall: Timestamp) -> Found {
+pub(super) fn retrieved(customer: &ImprintId, reply: Reply<'_>, wall: Timestamp) -> LookupResult {
     #[derive(Deserialize)]
     struct Customer<'a> {
         #[serde(borrow)]
@@ -19,24 +19,28 @@ pub(super) fn retrieved(customer: &ImprintId, reply: Reply<'_>, wall: Timestamp)
     }
     match reply.status {
         200..=299 => match object::<Customer<'_>>(reply.body) {
-            Some(found) if customer.is_same(&found.id) => Found::One(customer.clone()),
-            Some(_) => Found::Not(Outcome::Unknown(Cause::WrongCustomer)),
-            None => Found::Not(Outcome::Unknown(Cause::Unreadable)),
+            Some(found) if customer.is_same(&found.id) => LookupResult::Found(customer.clone()),
+            Some(_) => LookupResult::Failed(Outcome::Unknown(Cause::WrongCustomer)),
+            None => LookupResult::Failed(Outcome::Unknown(Cause::Unreadable)),
         },
-        404 | 410 => Found::None,
-        _ => Found::Not(unfound(reply, wall)),
+        404 | 410 => LookupResult::NotFound,
+        _ => LookupResult::Failed(unfound(reply, wall)),
     }
 }
 
 /// Says what came of a search for `partner`.
-pub(super) fn searched(partner: &PartnerCustomerId, reply: Reply<'_>, wall: Timestamp) -> Found {
+pub(super) fn searched(
+    partner: &PartnerCustomerId,
+    reply: Reply<'_>,
+    wall: Timestamp,
+) -> LookupResult {
     match reply.status {
         200..=299 => object::<Page<'_>>(reply.body)
             .and_then(|page| page.found(partner))
-            .unwrap_or(Found::Not(Outcome::Unknown(Cause::Unreadable))),
+            .unwrap_or(LookupResult::Failed(Outcome::Unknown(Cause::Unreadable))),
         // One of Imprint's ways to say "nobody" (imprint-api.md §6); a bare 404 may be a wrong address.
-        404 if names_the_customer(reply.body) => Found::None,
-        _ => Found::Not(unfound(reply, wall)),
+        404 if names_the_customer(reply.body) => LookupResult::NotFound,
+        _ => LookupResult::Failed(unfound(reply, wall)),
     }
 }
 
@@ -65,7 +69,7 @@ impl Page<'_> {
     /// Every hit is held against what was asked, because the match may be fuzzy, and a filter that Imprint does not take
     /// lists everybody (imprint-api.md §3, §9.1). Others beside the right one hide nobody, but others alone say that
     /// the filter was not taken, and what is not on the page may be a second one.
-    fn found(&self, partner: &PartnerCustomerId) -> Option<Found> {
+    fn found(&self, partner: &PartnerCustomerId) -> Option<LookupResult> {
         let hits = match &self.data {
             Some(hits) => hits.as_slice(),
             // An empty list is null in some languages.
@@ -79,10 +83,10 @@ impl Page<'_> {
             .collect::<Option<_>>()?;
         match own.split_first() {
             Some((first, rest)) if rest.iter().any(|id| !first.is_same(id.as_str())) => {
-                Some(Found::Several)
+                Some(LookupResult::Ambiguous)
             }
-            Some((first, _)) if !self.has_more => Some(Found::One(first.clone())),
-            None if hits.is_empty() && !self.has_more => Some(Found::None),
+            Some((first, _)) if !self.has_more => Some(LookupResult::Found(first.clone())),
+            None if hits.is_empty() && !self.has_more => Some(LookupResult::NotFound),
             Some(_) | None => None,
         }
     }
@@ -135,7 +139,7 @@ mod tests {
         ImprintId::parse(raw).unwrap()
     }
 
-    fn search(status: u16, body: &str) -> Found {
+    fn search(status: u16, body: &str) -> LookupResult {
         searched(
             &PartnerCustomerId::parse("P-1").unwrap(),
             reply(status, &[], body),
@@ -143,7 +147,7 @@ mod tests {
         )
     }
 
-    const UNREADABLE: Found = Found::Not(Outcome::Unknown(Cause::Unreadable));
+    const UNREADABLE: LookupResult = LookupResult::Failed(Outcome::Unknown(Cause::Unreadable));
 
     /// M12
     #[test]
@@ -152,16 +156,16 @@ mod tests {
         let other = json!({"id": "B", "partner_customer_id": "p-1"});
         let odd = json!({"id": 7, "partner_customer_id": 17});
         let upper = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
-        let one = || Found::One(id("A"));
+        let one = || LookupResult::Found(id("A"));
         let table = [
-            (json!([]), Found::None),
+            (json!([]), LookupResult::NotFound),
             (json!([own("A")]), one()),
             (json!([own("A"), own("A")]), one()),
             (
                 json!([own(upper), own(&upper.to_lowercase())]),
-                Found::One(id(upper)),
+                LookupResult::Found(id(upper)),
             ),
-            (json!([own("A"), own("B")]), Found::Several),
+            (json!([own("A"), own("B")]), LookupResult::Ambiguous),
             // Others beside it: the match is fuzzy, or everybody is listed. Nobody is hidden.
             (json!([other, odd, {}, own("A")]), one()),
             // Others alone: the filter was not taken.
@@ -177,8 +181,10 @@ mod tests {
             assert_eq!(search(200, &page.to_string()), found, "{page}");
             let page = json!({"data": data, "has_more": true});
             let perhaps = match found {
-                Found::Several => Found::Several,
-                Found::One(_) | Found::None | Found::Not(_) => UNREADABLE,
+                LookupResult::Ambiguous => LookupResult::Ambiguous,
+                LookupResult::Found(_) | LookupResult::NotFound | LookupResult::Failed(_) => {
+                    UNREADABLE
+                }
             };
             assert_eq!(search(200, &page.to_string()), perhaps, "{page}");
         }
@@ -208,7 +214,7 @@ mod tests {
             r#"{"data":[]}"#,
             r#"{"data":null,"has_more":false,"total":0}"#,
         ] {
-            assert_eq!(search(200, body), Found::None, "{body}");
+            assert_eq!(search(200, body), LookupResult::NotFound, "{body}");
         }
     }
 
@@ -216,14 +222,14 @@ mod tests {
     fn a_search_that_is_refused_finds_nobody_and_does_not_say_so() {
         for status in [400, 404, 408, 410, 500, 503] {
             let unavailable = Outcome::Unavailable(Cause::Status(status));
-            assert_eq!(search(status, "{}"), Found::Not(unavailable));
+            assert_eq!(search(status, "{}"), LookupResult::Failed(unavailable));
         }
         for status in [302, 401, 403] {
             let denied = Outcome::Denied(Cause::Status(status));
-            assert_eq!(search(status, "{}"), Found::Not(denied));
+            assert_eq!(search(status, "{}"), LookupResult::Failed(denied));
         }
         let throttled = Outcome::Throttled(None);
-        assert_eq!(search(429, ""), Found::Not(throttled));
+        assert_eq!(search(429, ""), LookupResult::Failed(throttled));
     }
 
     #[test]
@@ -232,25 +238,25 @@ mod tests {
         let retrieve = |status, body| retrieved(&asked, reply(status, &[], body), WALL);
         assert_eq!(
             retrieve(200, r#"{"id":"CUST-1"}"#),
-            Found::One(id("CUST-1"))
+            LookupResult::Found(id("CUST-1"))
         );
-        let wrong = Found::Not(Outcome::Unknown(Cause::WrongCustomer));
+        let wrong = LookupResult::Failed(Outcome::Unknown(Cause::WrongCustomer));
         assert_eq!(retrieve(200, r#"{"id":"CUST-2"}"#), wrong);
-        let unreadable = Found::Not(Outcome::Unknown(Cause::Unreadable));
+        let unreadable = LookupResult::Failed(Outcome::Unknown(Cause::Unreadable));
         assert_eq!(retrieve(200, "<html>"), unreadable);
         for status in [404, 410] {
-            assert_eq!(retrieve(status, ""), Found::None);
+            assert_eq!(retrieve(status, ""), LookupResult::NotFound);
         }
         for status in [301, 401, 403] {
             let denied = Outcome::Denied(Cause::Status(status));
-            assert_eq!(retrieve(status, ""), Found::Not(denied));
+            assert_eq!(retrieve(status, ""), LookupResult::Failed(denied));
         }
         for status in [400, 405, 408, 500, 503] {
             let unavailable = Outcome::Unavailable(Cause::Status(status));
-            assert_eq!(retrieve(status, ""), Found::Not(unavailable));
+            assert_eq!(retrieve(status, ""), LookupResult::Failed(unavailable));
         }
         let hinted = retrieved(&asked, reply(503, &["7".to_owned()], ""), WALL);
         let throttled = Outcome::Throttled(Some(Duration::from_secs(7)));
-        assert_eq!(hinted, Found::Not(throttled));
+        assert_eq!(hinted, LookupResult::Failed(throttled));
     }
 }

@@ -67,7 +67,7 @@ impl Update {
     }
 
     /// Whether this is the other one or a copy of it, and not only the same.
-    pub fn is(&self, other: &Self) -> bool {
+    pub fn ptr_eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
@@ -87,7 +87,7 @@ impl Update {
     }
 
     /// What is stated of this field.
-    pub fn fact(&self, field: &Field) -> Option<&FieldValue> {
+    pub fn value(&self, field: &Field) -> Option<&FieldValue> {
         self.0.get(field)
     }
 
@@ -102,7 +102,7 @@ impl Update {
     }
 
     /// The lines of the address that are cleared.
-    pub fn cleared_lines(&self) -> Vec<Field> {
+    pub fn cleared_address_lines(&self) -> Vec<Field> {
         let is_cleared_line = |(field, fact): &(&Field, &FieldValue)| {
             field.group() == FieldGroup::Address && **fact == FieldValue::Cleared
         };
@@ -246,7 +246,7 @@ mod tests {
             );
         }
         assert_eq!(
-            update.cleared_lines(),
+            update.cleared_address_lines(),
             [Field::parse("street_line2").unwrap()]
         );
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::event::{Attribute, ChangeEvent, Fault, Identity, Show, SourceName};
 use crate::imprint::clearing::Clearing;
-use crate::imprint::{Customer, Field, FieldValue, Update};
+use crate::imprint::{CustomerRef, Field, FieldValue, Update};
 use crate::ingress::examine::{Examination, Examined};
 use crate::ingress::form::Form;
 use crate::ingress::{Refusal, Source};
@@ -181,7 +181,7 @@ fn put_request(put: &mut impl FnMut(&str, Value), terms: Terms, stated: &Stated)
     put("cleared", json!(cleared));
 }
 
-fn request(terms: Terms, customer: &Customer, update: &Update) -> Value {
+fn request(terms: Terms, customer: &CustomerRef, update: &Update) -> Value {
     let mut request = Map::new();
     if let Some(id) = customer.imprint() {
         request.insert("method".to_owned(), json!("POST"));

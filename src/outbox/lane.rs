@@ -3,7 +3,7 @@
 use super::{EntryId, LaneId, ParkReason, State};
 use crate::event::Version;
 use crate::fold::{Candidate, LaneVersions};
-use crate::imprint::{Customer, ImprintId, PartnerCustomerId, Update};
+use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId, Update};
 use crate::time::Timestamp;
 
 /// Whose lane it is.
@@ -92,7 +92,7 @@ pub struct WaitingEntry {
     /// What it sets.
     pub update: Update,
     /// Whom it is about.
-    pub customer: Customer,
+    pub customer: CustomerRef,
     /// When it was accepted.
     pub accepted_at: Timestamp,
 }

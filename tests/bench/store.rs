@@ -18,7 +18,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::{join, join_all};
 use imprint_bridge::event::{Attribute, Identity, SourceName};
 use imprint_bridge::fold::{MaxFold, fold};
-use imprint_bridge::imprint::{Customer, Field, FieldValue, ImprintId, Update};
+use imprint_bridge::imprint::{CustomerRef, Field, FieldValue, ImprintId, Update};
 use imprint_bridge::outbox::{
     Arrival, ClaimedLane, Digest, Ending, NewEntry, Outbox, Pick, Priority, Settlement,
     SqliteOutbox, Stated, Trials,
@@ -164,7 +164,7 @@ fn entry(number: u64, facts: &Update) -> NewEntry {
         digest: Digest([7; 16]),
         accepted_at: NOW,
         arrival: Arrival::Wait(Stated {
-            customer: Customer::Imprint(ImprintId::parse(&id).unwrap()),
+            customer: CustomerRef::Imprint(ImprintId::parse(&id).unwrap()),
             epoch: 0,
             value: 1,
             update: facts.clone(),

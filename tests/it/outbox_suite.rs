@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use imprint_bridge::event::{Attribute, Identity, SourceName, Version};
 use imprint_bridge::fold::{Candidate, FoldEnd, LaneVersions, MaxFold, fold};
-use imprint_bridge::imprint::{Customer, Field, FieldValue, ImprintId};
+use imprint_bridge::imprint::{CustomerRef, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
     Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Error, Kept, LaneKey, Lookup,
     MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt, Settlement,
@@ -53,7 +53,7 @@ fn entry(id: &str, customer: &str, value: i64) -> NewEntry {
         digest: Digest([7; 16]),
         accepted_at: NOW,
         arrival: Arrival::Wait(Stated {
-            customer: Customer::Imprint(ImprintId::parse(customer).unwrap()),
+            customer: CustomerRef::Imprint(ImprintId::parse(customer).unwrap()),
             epoch: 0,
             value,
             update: facts.into_iter().collect(),

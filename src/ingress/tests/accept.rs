@@ -1,7 +1,7 @@
 use futures_util::future::join_all;
 
 use super::*;
-use crate::imprint::{Customer, Field, FieldValue, ImprintId, PartnerCustomerId};
+use crate::imprint::{CustomerRef, Field, FieldValue, ImprintId, PartnerCustomerId};
 use crate::outbox::{Arrival, Digest, ParkReason, Stated};
 
 #[actix_web::test]
@@ -36,7 +36,7 @@ async fn an_event_is_kept_and_answered_202() {
     let customer = customer.imprint().unwrap().as_str();
     assert_eq!((customer, *epoch, *value), ("C-1", 2, 7));
     let email = FieldValue::Set(json!("canary@example.com"));
-    assert_eq!(update.fact(&Field::parse("email").unwrap()), Some(&email));
+    assert_eq!(update.value(&Field::parse("email").unwrap()), Some(&email));
     assert_eq!(door.ingress.counts.accepted.get(), 1);
 }
 
@@ -53,18 +53,18 @@ async fn an_event_goes_by_whichever_id_it_has() {
     let imprint = || ImprintId::parse("C-1").unwrap();
     let partner = || PartnerCustomerId::parse("P 17").unwrap();
     for (ids, expected) in [
-        (json!({}), Customer::Imprint(imprint())),
-        (json!({"id": " "}), Customer::Imprint(imprint())),
+        (json!({}), CustomerRef::Imprint(imprint())),
+        (json!({"id": " "}), CustomerRef::Imprint(imprint())),
         (
             json!({"id": "P 17"}),
-            Customer::Pair {
+            CustomerRef::Pair {
                 imprint: imprint(),
                 partner: partner(),
             },
         ),
         (
             json!({"id": "P 17", "imprint_customer_id": null}),
-            Customer::Partner(partner()),
+            CustomerRef::Partner(partner()),
         ),
     ] {
         let door = Door::new();

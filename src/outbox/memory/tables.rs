@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::event::{Identity, Version};
 use crate::fold::LaneVersions;
-use crate::imprint::{Customer, PartnerCustomerId};
+use crate::imprint::{CustomerRef, PartnerCustomerId};
 use crate::outbox::{
     Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Kept, LaneId, LaneKey, Moved,
     NewEntry, Note, PROBE_WINDOW, Pair, ParkReason, Pick, Priority, Receipt, Recorded, Settlement,
@@ -180,12 +180,12 @@ impl Tables {
     }
 
     /// The lane that an event about `customer` goes to.
-    pub(super) fn lane(&mut self, customer: &Customer) -> (LaneId, &mut Lane) {
+    pub(super) fn lane(&mut self, customer: &CustomerRef) -> (LaneId, &mut Lane) {
         let key = match customer {
-            Customer::Imprint(imprint) | Customer::Pair { imprint, .. } => {
+            CustomerRef::Imprint(imprint) | CustomerRef::Pair { imprint, .. } => {
                 LaneKey::Imprint(imprint.clone())
             }
-            Customer::Partner(partner) => LaneKey::Partner(partner.clone()),
+            CustomerRef::Partner(partner) => LaneKey::Partner(partner.clone()),
         };
         self.lane_of(key)
     }

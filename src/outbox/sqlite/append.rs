@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::lane::{Entrance, Lane};
 use super::writer::Counts;
 use crate::event::{Attribute, Identity};
-use crate::imprint::{Customer, PartnerCustomerId};
+use crate::imprint::{CustomerRef, PartnerCustomerId};
 use crate::outbox::{
     Appended, Arrival, Digest, EntryId, Kept, LaneKey, NewEntry, ParkReason, State, Stated,
 };
@@ -168,10 +168,10 @@ fn keep_payload(
 /// Whose lane an event goes to: Imprint's id is what it can be sent to.
 pub(super) fn key(stated: &Stated) -> LaneKey {
     match &stated.customer {
-        Customer::Imprint(imprint) | Customer::Pair { imprint, .. } => {
+        CustomerRef::Imprint(imprint) | CustomerRef::Pair { imprint, .. } => {
             LaneKey::Imprint(imprint.clone())
         }
-        Customer::Partner(partner) => LaneKey::Partner(partner.clone()),
+        CustomerRef::Partner(partner) => LaneKey::Partner(partner.clone()),
     }
 }
 

@@ -8,7 +8,7 @@ use super::pair;
 use super::recent::Recent;
 use crate::event::Version;
 use crate::fold::LaneVersions;
-use crate::imprint::{Customer, ImprintId, PartnerCustomerId};
+use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{
     CLAIM_BYTES_MAX, Claim, ClaimedLane, EntryId, LaneId, LaneKey, PROBE_WINDOW, Pair, Pick,
     Priority, Trials, WAITING_WINDOW, WaitingEntry,
@@ -251,16 +251,16 @@ fn entry(
 }
 
 /// Whom an event named, by the lane it is in and what is kept of it.
-fn customer(key: &LaneKey, partner: Option<&str>, is_stated: bool) -> Option<Customer> {
+fn customer(key: &LaneKey, partner: Option<&str>, is_stated: bool) -> Option<CustomerRef> {
     let partner = partner.map(PartnerCustomerId::parse).transpose().ok()?;
     match (key, partner) {
-        (LaneKey::Imprint(imprint), None) => Some(Customer::Imprint(imprint.clone())),
-        (LaneKey::Imprint(imprint), Some(partner)) if is_stated => Some(Customer::Pair {
+        (LaneKey::Imprint(imprint), None) => Some(CustomerRef::Imprint(imprint.clone())),
+        (LaneKey::Imprint(imprint), Some(partner)) if is_stated => Some(CustomerRef::Pair {
             imprint: imprint.clone(),
             partner,
         }),
         (LaneKey::Imprint(_) | LaneKey::Partner(_), Some(partner)) => {
-            Some(Customer::Partner(partner))
+            Some(CustomerRef::Partner(partner))
         }
         (LaneKey::Partner(_), None) => None,
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use imprint_bridge::imprint::client::Client;
 use imprint_bridge::imprint::{
-    Cause, Found, ImprintApi as _, ImprintId, Outcome, PartnerCustomerId, told_apart,
+    Cause, ImprintApi as _, ImprintId, LookupResult, Outcome, PartnerCustomerId, resolve_ambiguous,
 };
 use imprint_bridge::sandbox::Sandbox;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ enum Asked {
 const BOTH: [Asked; 2] = [Asked::Retrieve, Asked::Search];
 
 /// Looks "c1" up.
-async fn look_up(client: &Client, asked: Asked, deadline: Duration) -> Found {
+async fn look_up(client: &Client, asked: Asked, deadline: Duration) -> LookupResult {
     match asked {
         Asked::Retrieve => {
             let customer = ImprintId::parse("c1").unwrap();
@@ -34,17 +34,17 @@ async fn look_up(client: &Client, asked: Asked, deadline: Duration) -> Found {
     }
 }
 
-async fn search(client: &Client, partner: &str, deadline: Duration) -> Found {
+async fn search(client: &Client, partner: &str, deadline: Duration) -> LookupResult {
     let partner = PartnerCustomerId::parse(partner).unwrap();
     client.search(partner, deadline).await
 }
 
-fn one(customer: &str) -> Found {
-    Found::One(ImprintId::parse(customer).unwrap())
+fn one(customer: &str) -> LookupResult {
+    LookupResult::Found(ImprintId::parse(customer).unwrap())
 }
 
-fn unknown(cause: Cause) -> Found {
-    Found::Not(Outcome::Unknown(cause))
+fn unknown(cause: Cause) -> LookupResult {
+    LookupResult::Failed(Outcome::Unknown(cause))
 }
 
 fn page(hits: &Value) -> String {
@@ -58,7 +58,7 @@ fn check(
     asked: Asked,
     what: &str,
     script: impl Fn(Accepted) + Send + Sync + 'static,
-    expected: &Found,
+    expected: &LookupResult,
 ) {
     let partner = RawPartner::start(script);
     let found = block_on(async { look_up(&client(&partner.origin()), asked, DEADLINE).await });
@@ -69,7 +69,7 @@ fn check(
 
 /// As [`check`], for a request that is read whole and answered with these bytes, after which the connection ends.
 #[track_caller]
-fn check_answer(asked: Asked, answer: &str, expected: &Found) {
+fn check_answer(asked: Asked, answer: &str, expected: &LookupResult) {
     let sent = answer.to_owned();
     let script = move |mut accepted: Accepted| {
         accepted.request().unwrap();
@@ -135,7 +135,11 @@ fn a_partner_id_stays_inside_its_filter() {
     block_on(async {
         let client = client(&partner.origin());
         for id in ids {
-            assert_eq!(search(&client, id, DEADLINE).await, Found::None, "{id}");
+            assert_eq!(
+                search(&client, id, DEADLINE).await,
+                LookupResult::NotFound,
+                "{id}"
+            );
         }
     });
     let requests = partner.requests();
@@ -162,7 +166,7 @@ fn an_answer_that_comes_late_to_a_look_up_is_credited_to_nobody() {
     for (head, expected) in [
         ("103 Early Hints", unknown(Cause::Protocol)),
         ("200 OK", unknown(Cause::Unreadable)),
-        ("503 Wait", Found::Not(down)),
+        ("503 Wait", LookupResult::Failed(down)),
     ] {
         for asked in BOTH {
             check_late(asked, head, &expected);
@@ -171,7 +175,7 @@ fn an_answer_that_comes_late_to_a_look_up_is_credited_to_nobody() {
 }
 
 #[track_caller]
-fn check_late(asked: Asked, head: &'static str, expected: &Found) {
+fn check_late(asked: Asked, head: &'static str, expected: &LookupResult) {
     let partner = RawPartner::start(move |mut accepted| {
         if accepted.number > 0 {
             return accepted.serve(|_request| answer("422 No", ""));
@@ -205,7 +209,7 @@ fn an_answer_after_the_deadline_of_a_look_up_is_credited_to_nobody() {
         block_on(async {
             let client = client(&partner.origin());
             let found = look_up(&client, asked, DEADLINE_SHORT).await;
-            let late = Found::Not(Outcome::Unavailable(Cause::Deadline));
+            let late = LookupResult::Failed(Outcome::Unavailable(Cause::Deadline));
             assert_eq!(found, late, "{asked:?}");
             assert_eq!(deliver(&client, "second").await, rejected(), "{asked:?}");
         });
@@ -234,7 +238,7 @@ fn a_look_up_without_an_answer_says_why() {
     drop(listener);
     for asked in BOTH {
         let found = block_on(async { look_up(&client(&refusing), asked, DEADLINE).await });
-        let expected = Found::Not(Outcome::Unavailable(Cause::Connect));
+        let expected = LookupResult::Failed(Outcome::Unavailable(Cause::Connect));
         assert_eq!(found, expected, "{asked:?}");
         check(asked, "closed at once", drop, &unknown(Cause::Disconnected));
         check(
@@ -247,7 +251,7 @@ fn a_look_up_without_an_answer_says_why() {
         let long = answer("200 OK", &json!({"id": "c1", "x": long}).to_string());
         check_answer(asked, &long, &unknown(Cause::TooLong));
         let away = answer("307 Elsewhere\r\nlocation: /v2/customers/c2", "");
-        let denied = Found::Not(Outcome::Denied(Cause::Status(307)));
+        let denied = LookupResult::Failed(Outcome::Denied(Cause::Status(307)));
         check_answer(asked, &away, &denied);
     }
 }
@@ -271,14 +275,18 @@ fn the_sandbox_finds_one_none_or_several() {
         let client = client(&format!("http://{}", sandbox.address));
         for (partner, expected) in [
             ("a b&c=ü", one(upper)),
-            ("a b&c=", Found::None),
-            ("twice", Found::Several),
-            ("c4", Found::None),
+            ("a b&c=", LookupResult::NotFound),
+            ("twice", LookupResult::Ambiguous),
+            ("c4", LookupResult::NotFound),
         ] {
             let found = search(&client, partner, DEADLINE).await;
             assert_eq!(found, expected, "{partner}");
         }
-        for (customer, expected) in [(upper, one(upper)), ("c4", one("c4")), ("c5", Found::None)] {
+        for (customer, expected) in [
+            (upper, one(upper)),
+            ("c4", one("c4")),
+            ("c5", LookupResult::NotFound),
+        ] {
             let customer = ImprintId::parse(customer).unwrap();
             let found = client.retrieve(customer.clone(), DEADLINE).await;
             assert_eq!(found, expected, "{customer:?}");
@@ -302,7 +310,7 @@ fn a_retrieve_explains_an_update_that_was_refused() {
             assert_eq!(outcome, Outcome::Unclear(cause), "{customer}");
             let id = ImprintId::parse(customer).unwrap();
             let found = client.retrieve(id, DEADLINE).await;
-            assert_eq!(told_apart(cause, found), expected, "{customer}");
+            assert_eq!(resolve_ambiguous(cause, found), expected, "{customer}");
         }
     });
 }

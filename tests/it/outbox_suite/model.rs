@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use imprint_bridge::event::{Attribute, Identity, SourceName};
 use imprint_bridge::fold::{MaxFold, fold};
-use imprint_bridge::imprint::{Customer, Field, FieldValue, ImprintId, PartnerCustomerId};
+use imprint_bridge::imprint::{CustomerRef, Field, FieldValue, ImprintId, PartnerCustomerId};
 use imprint_bridge::outbox::{
     Act, Arrival, ClaimedLane, Digest, Ending, EntryId, Listing, Lookup, MemoryOutbox, Moved,
     NewEntry, Outbox, Pair, ParkReason, Pick, Priority, Replay, Settlement, SqliteOutbox, State,
@@ -96,13 +96,13 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// Customers 0 to 3 are named by Imprint's id, 4 and 5 by the partner's, and 3 by both.
-fn customer(number: u8) -> Customer {
+fn customer(number: u8) -> CustomerRef {
     let imprint = ImprintId::parse(&format!("CUST-{number}")).unwrap();
     let partner = PartnerCustomerId::parse(&format!("P-{number}")).unwrap();
     match number {
-        0..=2 => Customer::Imprint(imprint),
-        3 => Customer::Pair { imprint, partner },
-        _ => Customer::Partner(partner),
+        0..=2 => CustomerRef::Imprint(imprint),
+        3 => CustomerRef::Pair { imprint, partner },
+        _ => CustomerRef::Partner(partner),
     }
 }
 

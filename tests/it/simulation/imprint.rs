@@ -3,7 +3,7 @@
 use imprint_bridge::dispatch::lane_exchange::{ImprintCall, ImprintReply};
 use imprint_bridge::imprint::classify::{Reply, classify};
 use imprint_bridge::imprint::{
-    Body, Cause, Customer, Found, ImprintId, Outcome, PartnerCustomerId, Request,
+    Body, Cause, CustomerRef, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -200,7 +200,9 @@ impl Exchange {
         };
         match self.about {
             About::Update(_) => ImprintReply::Outcome(outcome),
-            About::Retrieve(_) | About::Search(_) => ImprintReply::Lookup(Found::Not(outcome)),
+            About::Retrieve(_) | About::Search(_) => {
+                ImprintReply::Lookup(LookupResult::Failed(outcome))
+            }
         }
     }
 
@@ -223,22 +225,22 @@ impl Exchange {
         }
     }
 
-    fn found(&self, plan: &Plan, now: i64) -> Found {
+    fn found(&self, plan: &Plan, now: i64) -> LookupResult {
         let is_known = |person: usize| plan.people[person].known_from.is_some_and(|at| at <= now);
         match &self.about {
-            About::Update(_) => Found::Not(Outcome::Unknown(Cause::Protocol)),
+            About::Update(_) => LookupResult::Failed(Outcome::Unknown(Cause::Protocol)),
             About::Retrieve(customer) => match person(plan, customer) {
-                Some(person) if is_known(person) => Found::One(customer.clone()),
-                Some(_) | None => Found::None,
+                Some(person) if is_known(person) => LookupResult::Found(customer.clone()),
+                Some(_) | None => LookupResult::NotFound,
             },
             About::Search(partner) => {
                 let by_partner = |person: &usize| {
                     plan.people[*person].partner.as_ref() == Some(partner) && is_known(*person)
                 };
                 match (0..plan.people.len()).find(by_partner) {
-                    Some(person) if plan.people[person].is_twin => Found::Several,
-                    Some(person) => Found::One(plan.people[person].imprint.clone()),
-                    None => Found::None,
+                    Some(person) if plan.people[person].is_twin => LookupResult::Ambiguous,
+                    Some(person) => LookupResult::Found(plan.people[person].imprint.clone()),
+                    None => LookupResult::NotFound,
                 }
             }
         }
@@ -350,7 +352,7 @@ pub(super) fn person(plan: &Plan, customer: &ImprintId) -> Option<usize> {
 }
 
 /// Whom an event that names an Imprint id is about.
-pub(super) fn named(plan: &Plan, customer: &Customer) -> Option<usize> {
+pub(super) fn named(plan: &Plan, customer: &CustomerRef) -> Option<usize> {
     customer.imprint().and_then(|id| person(plan, id))
 }
 

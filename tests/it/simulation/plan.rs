@@ -5,7 +5,7 @@ use std::time::Duration;
 use imprint_bridge::dispatch::pace::Rate;
 use imprint_bridge::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use imprint_bridge::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
-use imprint_bridge::imprint::{Customer, ImprintId, PartnerCustomerId};
+use imprint_bridge::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 
 use super::chance::Chance;
 
@@ -84,7 +84,7 @@ pub(super) enum Clears {
 pub(super) struct Event {
     pub(super) at: i64,
     pub(super) person: usize,
-    pub(super) customer: Customer,
+    pub(super) customer: CustomerRef,
     /// Whether it names a pair of ids that are not one customer's.
     pub(super) is_false_pair: bool,
     pub(super) epoch: u32,
@@ -390,24 +390,24 @@ fn events(chance: &mut Chance, people: &[Person], span: i64) -> Vec<Event> {
 }
 
 /// How an event names its customer, and whether what it says is false.
-fn named(chance: &mut Chance, people: &[Person], person: usize) -> (Customer, bool) {
+fn named(chance: &mut Chance, people: &[Person], person: usize) -> (CustomerRef, bool) {
     let of = &people[person];
     let mut imprint = of.imprint.clone();
     if imprint.canonical() != imprint.as_str() && chance.happens(500) {
         imprint = ImprintId::parse(&imprint.canonical()).unwrap();
     }
     let Some(partner) = of.partner.clone() else {
-        return (Customer::Imprint(imprint), false);
+        return (CustomerRef::Imprint(imprint), false);
     };
     let others = people.iter().enumerate();
     let other = others
         .filter(|(place, _)| *place != person)
         .find_map(|(_, other)| other.partner.clone());
     match (chance.between(0, 20), other) {
-        (0..8, _) => (Customer::Partner(partner), false),
-        (8..13, _) => (Customer::Pair { imprint, partner }, false),
-        (13, Some(partner)) => (Customer::Pair { imprint, partner }, true),
-        _ => (Customer::Imprint(imprint), false),
+        (0..8, _) => (CustomerRef::Partner(partner), false),
+        (8..13, _) => (CustomerRef::Pair { imprint, partner }, false),
+        (13, Some(partner)) => (CustomerRef::Pair { imprint, partner }, true),
+        _ => (CustomerRef::Imprint(imprint), false),
     }
 }
 

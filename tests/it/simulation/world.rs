@@ -15,7 +15,7 @@ use imprint_bridge::dispatch::lane_exchange::{
 use imprint_bridge::dispatch::policy::decide;
 use imprint_bridge::dispatch::settlement::settlement;
 use imprint_bridge::event::Version;
-use imprint_bridge::imprint::{Found, Outcome};
+use imprint_bridge::imprint::{LookupResult, Outcome};
 use imprint_bridge::outbox::{
     Act, Answer, Appended, ClaimedLane, DUE_AHEAD_MAX, Ending, LaneId, LaneKey, Listing,
     MemoryOutbox, Note, Outbox, ParkReason, Pick, Replay, Settlement, State,
@@ -672,7 +672,7 @@ impl<'p> World<'p> {
         exchange.heard = -1;
         let answer = exchange.answer(self.plan, (self.now, now));
         let is_there = match (&exchange.about, &answer) {
-            (About::Retrieve(_), Heard::Lookup(Found::One(_))) => true,
+            (About::Retrieve(_), Heard::Lookup(LookupResult::Found(_))) => true,
             (About::Retrieve(_) | About::Search(_) | About::Update(_), _) => false,
         };
         self.forget(id);
@@ -816,8 +816,10 @@ const fn is_exhausted(ending: &(imprint_bridge::outbox::EntryId, Ending)) -> boo
 /// What an answer says beside what was asked; `None` if a look-up found what there is.
 const fn outcome(answer: &Heard) -> Option<&Outcome> {
     match answer {
-        Heard::Outcome(outcome) | Heard::Lookup(Found::Not(outcome)) => Some(outcome),
-        Heard::Lookup(Found::One(_) | Found::None | Found::Several) => None,
+        Heard::Outcome(outcome) | Heard::Lookup(LookupResult::Failed(outcome)) => Some(outcome),
+        Heard::Lookup(
+            LookupResult::Found(_) | LookupResult::NotFound | LookupResult::Ambiguous,
+        ) => None,
     }
 }
 
