@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix_web::dev::Server;
+use actix_web::rt::System;
 use anyhow::{Context as _, anyhow, bail};
 use futures_util::future::join3;
 use tokio::sync::watch;
@@ -37,6 +38,11 @@ mod secrets;
 mod senders;
 
 pub(crate) use self::doors::{terms, unlocked};
+
+/// Runs a future on a runtime of its own, on this thread: the commands of the command line are futures.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    System::new().block_on(future)
+}
 
 /// The bridge, bound and about to run.
 pub struct App {

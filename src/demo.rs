@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::rt::System;
 use anyhow::{Context as _, bail};
 use tokio::sync::oneshot;
 
@@ -19,11 +18,12 @@ use self::meter::Meter;
 use self::stage::Stage;
 use self::story::{Letter, Story};
 use self::summary::Summary;
-use crate::app::App;
+use crate::app::{App, block_on};
 use crate::dispatch::pace::{Pace, Rate};
+use crate::http::client::HttpClient;
 use crate::sandbox::Sandbox;
 use crate::sender::lanes::Lanes;
-use crate::sender::{Proof, Sender, events_url, http};
+use crate::sender::{Proof, Sender, events_url};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
@@ -74,7 +74,7 @@ pub(crate) struct DemoSettings {
 pub(crate) fn run(options: &DemoSettings) -> anyhow::Result<ExitCode> {
     telemetry::start(LogFormat::Text, LOG)?;
     let stage = Stage::set(options.seed)?;
-    let played = System::new().block_on(perform(options, &stage));
+    let played = block_on(perform(options, &stage));
     let struck = stage.strike();
     let code = played?;
     struck?;
@@ -174,7 +174,7 @@ struct Play<'a> {
     options: &'a DemoSettings,
     sandbox: &'a Sandbox,
     events_url: String,
-    http: awc::Client,
+    http: HttpClient,
     clock: Clock,
     meter: Meter<'a>,
     books: Rc<RefCell<Books>>,
@@ -187,7 +187,7 @@ impl<'a> Play<'a> {
         addresses: &Addresses,
     ) -> anyhow::Result<Self> {
         let base = format!("http://{}", addresses.ingress);
-        let (http, clock) = (http()?, Clock::machine());
+        let (http, clock) = (HttpClient::new()?, Clock::machine());
         let metrics_url = format!("http://{}/metrics", addresses.ops);
         Ok(Self {
             options,
@@ -256,7 +256,7 @@ impl<'a> Play<'a> {
         let lanes = Lanes::open(LANES, move |letter: Letter| {
             let (sender, books) = (Rc::clone(&sender), Rc::clone(&books));
             async move {
-                let end = sender.send(Some(&letter.id), letter.body.clone()).await;
+                let end = sender.send(Some(&letter.id), &letter.body).await;
                 books.borrow_mut().enter(letter, end);
             }
         });

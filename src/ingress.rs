@@ -41,7 +41,6 @@ mod examine;
 mod explain;
 mod form;
 mod handshake;
-mod header;
 mod receipt;
 mod wait;
 

@@ -35,6 +35,7 @@ pub mod dispatch;
 pub mod event;
 mod failpoint;
 pub mod fold;
+pub mod http;
 pub mod imprint;
 pub mod ingress;
 pub mod mapping;

@@ -5,17 +5,15 @@
 
 use std::time::Duration;
 
-use actix_web::web::Bytes;
-use anyhow::anyhow;
-use awc::http::header::{self, HeaderValue};
-use awc::http::{StatusCode, Uri};
+use anyhow::{Context as _, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 
-use self::answer::{Answer, Problem, Verdict, judge, rest};
-use crate::imprint::client;
+use self::answer::{Problem, Verdict, judge, rest};
+use crate::http::client::{ExchangeError, ExchangeLimits, HttpClient, RequestHead};
+use crate::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use crate::ingress::auth::hmac::Keys;
 use crate::ingress::auth::{Head, SigningKey};
 use crate::random::jitter;
@@ -36,6 +34,8 @@ const DEADLINE_MIN: Duration = Duration::from_millis(200);
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 const CLOUDEVENT: &str = "application/cloudevents+json";
 const JSON: &str = "application/json";
+/// RFC 9218.
+const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
 /// How a sender proves who it is.
 pub(crate) enum Proof {
@@ -66,7 +66,7 @@ pub(crate) enum End {
 
 /// Sends to one source of one bridge, from one thread.
 pub(crate) struct Sender {
-    http: awc::Client,
+    http: HttpClient,
     url: String,
     proof: Proof,
     clock: Clock,
@@ -84,7 +84,7 @@ impl Sender {
         give_up_after: Duration,
     ) -> anyhow::Result<Self> {
         Ok(Self {
-            http: http()?,
+            http: HttpClient::new()?,
             url,
             proof,
             clock,
@@ -111,7 +111,7 @@ impl Sender {
     }
 
     /// Sends one event until there is an answer for good, or for as long as was said.
-    pub(crate) async fn send(&self, id: Option<&str>, body: Bytes) -> End {
+    pub(crate) async fn send(&self, id: Option<&str>, body: &[u8]) -> End {
         let started = self.clock.now();
         let mut tries = 0_u32;
         loop {
@@ -120,7 +120,7 @@ impl Sender {
                 .saturating_sub(self.clock.now().since(started));
             tries = tries.saturating_add(1);
             let deadline = left.clamp(DEADLINE_MIN, DEADLINE);
-            let verdict = self.exchange(id, body.clone(), deadline).await;
+            let verdict = self.exchange(id, body, deadline).await;
             let (why, hint) = match verdict {
                 Verdict::Accepted => return End::Accepted,
                 Verdict::Duplicate => return End::Duplicate,
@@ -136,59 +136,39 @@ impl Sender {
         }
     }
 
-    async fn exchange(&self, id: Option<&str>, body: Bytes, deadline: Duration) -> Verdict {
+    async fn exchange(&self, id: Option<&str>, body: &[u8], deadline: Duration) -> Verdict {
         let unanswered = |what: &str| Verdict::Later {
             why: Problem::unanswered(what),
             hint: None,
         };
-        let post = match self.post(id, &body) {
+        let post = match self.post(id, body) {
             Ok(post) => post,
             Err(problem) => return Verdict::Strange(problem),
         };
-        let exchange = async {
-            let mut response = post.send_body(body).await.ok()?;
-            let status = response.status().as_u16();
-            let retry_after: Vec<String> = response
-                .headers()
-                .get_all(header::RETRY_AFTER)
-                .filter_map(|value| value.to_str().ok().map(str::to_owned))
-                .collect();
-            // An answer whose body does not come is judged by its status alone.
-            let body = response.body().limit(ANSWER_BYTES_MAX).await.ok();
-            Some(judge(
-                &Answer {
-                    status,
-                    retry_after: &retry_after,
-                    body: body.as_deref(),
-                },
-                self.clock.wall(),
-            ))
+        let limits = ExchangeLimits {
+            deadline,
+            body_bytes_max: ANSWER_BYTES_MAX,
         };
-        match tokio::time::timeout(deadline, exchange).await {
-            Ok(Some(verdict)) => verdict,
-            Ok(None) => unanswered("the bridge cannot be reached"),
-            Err(_elapsed) => unanswered("the bridge did not answer in time"),
+        match post.send(body.to_vec(), limits).await {
+            Ok(response) => judge(&response, self.clock.wall()),
+            Err(ExchangeError::Connection(_)) => unanswered("the bridge cannot be reached"),
+            Err(ExchangeError::Deadline(_)) => unanswered("the bridge did not answer in time"),
         }
     }
 
-    fn post(&self, id: Option<&str>, body: &[u8]) -> Result<awc::ClientRequest, Problem> {
-        let post = self.http.post(self.url.as_str()).insert_header((
-            header::CONTENT_TYPE,
-            HeaderValue::from_static(self.media_type),
-        ));
+    fn post(&self, id: Option<&str>, body: &[u8]) -> Result<RequestHead, Problem> {
+        let media_type = HeaderValue::from_static(self.media_type);
+        let post = self.http.request(Method::POST, &self.url);
+        let post = post.header(header::CONTENT_TYPE, media_type);
         let post = match &self.urgency {
-            Some(urgency) => post.insert_header(("priority", urgency.clone())),
+            Some(urgency) => post.header(PRIORITY, urgency.clone()),
             None => post,
         };
         match &self.proof {
             Proof::None => Ok(post),
-            Proof::Token(token) => {
-                let token = format!("Bearer {}", token.expose_secret());
-                let mut value = HeaderValue::from_str(&token)
-                    .map_err(|_unfit| Problem::unsendable("the token cannot stand in a header"))?;
-                value.set_sensitive(true);
-                Ok(post.insert_header((header::AUTHORIZATION, value)))
-            }
+            Proof::Token(token) => post
+                .bearer(token)
+                .map_err(|_invalid| Problem::unsendable("the token cannot stand in a header")),
             Proof::Signature(key) => {
                 let unfit = || {
                     Problem::unsendable("it has no id that could stand in the header webhook-id")
@@ -197,23 +177,26 @@ impl Sender {
                 let id = id.or_else(|| self.is_plain().then(|| of_content(body)));
                 let id = id.ok_or_else(unfit)?;
                 let signature = key.sign(&id, self.clock.wall(), body);
-                Ok(signature
-                    .into_iter()
-                    .fold(post, awc::ClientRequest::insert_header))
+                let mut signature = signature.into_iter();
+                signature
+                    .try_fold(post, |post, (name, value)| {
+                        post.text(HeaderName::from_static(name), &value)
+                    })
+                    .map_err(|_invalid| unfit())
             }
             Proof::Hmac(keys) => {
                 let unfit =
                     || Problem::unsendable("what is to be signed has a header that is not sent");
-                let path = post.get_uri().path_and_query();
                 let head = Head {
-                    method: post.get_method().as_str(),
-                    path: path.map_or("", |path| path.as_str()),
+                    method: post.method().as_str(),
+                    path: post.path(),
                     headers: post.headers(),
                 };
                 let signature = keys.sign(head, self.clock.wall(), body).ok_or_else(unfit)?;
-                Ok(signature
-                    .into_iter()
-                    .fold(post, awc::ClientRequest::insert_header))
+                let mut signature = signature.into_iter();
+                signature
+                    .try_fold(post, |post, (name, value)| post.text(name, &value))
+                    .map_err(|_invalid| unfit())
             }
         }
     }
@@ -235,30 +218,25 @@ pub(crate) fn events_url(base: &str, source: &str) -> Result<String, String> {
 
 /// Reads what stands at a URL; anything but a 200 in time is an error.
 pub(crate) async fn fetch(
-    http: &awc::Client,
+    http: &HttpClient,
     url: &str,
-    limit_bytes: usize,
-) -> anyhow::Result<Bytes> {
-    let exchange = async {
-        let mut response = http
-            .get(url)
-            .send()
-            .await
-            .map_err(|error| anyhow!("{url}: {error}"))?;
-        if response.status() != StatusCode::OK {
-            return Err(anyhow!("{url}: {}", response.status()));
-        }
-        let body = response.body().limit(limit_bytes).await;
-        body.map_err(|error| anyhow!("{url}: {error}"))
+    body_bytes_max: usize,
+) -> anyhow::Result<Vec<u8>> {
+    let limits = ExchangeLimits {
+        deadline: DEADLINE,
+        body_bytes_max,
     };
-    tokio::time::timeout(DEADLINE, exchange)
-        .await
-        .map_err(|_elapsed| anyhow!("{url}: no answer in time"))?
-}
-
-/// A client that does what it is told and nothing more: no redirects, no proxy, deadlines by the caller.
-pub(crate) fn http() -> anyhow::Result<awc::Client> {
-    Ok(client::pool(&client::tls(None)?))
+    let response = http
+        .request(Method::GET, url)
+        .send(Vec::new(), limits)
+        .await;
+    let response = response.with_context(|| url.to_owned())?;
+    if response.status != StatusCode::OK {
+        return Err(anyhow!("{url}: {}", response.status));
+    }
+    response
+        .body
+        .with_context(|| format!("{url}: the answer broke off"))
 }
 
 /// An id for the signature of a body that says none: the same one whenever it is sent.

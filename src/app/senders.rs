@@ -16,7 +16,8 @@ use tokio::task::LocalSet;
 use crate::config::Config;
 use crate::dispatch::destination::Destination;
 use crate::dispatch::{DispatchLimits, Dispatcher};
-use crate::imprint::client::{self, Client, Credential};
+use crate::http::client::tls;
+use crate::imprint::client::{Client, Credential};
 use crate::metrics;
 use crate::outbox::SqliteOutbox;
 use crate::telemetry::chain;
@@ -48,7 +49,7 @@ impl Senders {
         credential: &Arc<Credential>,
         parts: &Parts,
     ) -> anyhow::Result<Self> {
-        let tls = client::tls(roots(config.imprint.ca_file.as_deref())?)?;
+        let tls = tls(roots(config.imprint.ca_file.as_deref())?)?;
         let limits = DispatchLimits {
             concurrency: config.imprint.concurrency.div_ceil(config.dispatch.threads),
             deadline: config.imprint.deadline,

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use actix_web::rt::System;
 use clap::Args;
 
 use super::examples::{self, Covered, Shown};
 use super::explain::in_one_line;
 use super::{FOUND_FAULTS, Layers, read};
 use crate::app;
+use crate::app::block_on;
 use crate::config::{Config, Purpose, sources};
 use crate::event::{Show, pointer};
 use crate::ingress::{EventKind, Source};
@@ -39,7 +39,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     if !options.watch {
         return once(&options.layers).1;
     }
-    System::new().block_on(async {
+    block_on(async {
         loop {
             let (places, _) = once(&options.layers);
             let seen = state(&places);

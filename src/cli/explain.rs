@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
-use awc::http::Method;
 use clap::Args;
 use serde_json::Value;
 
@@ -19,6 +18,7 @@ use super::{FOUND_FAULTS, Layers, examples, read};
 use crate::app;
 use crate::config::Purpose;
 use crate::event::{Show, SourceName};
+use crate::http::Method;
 use crate::ingress;
 use crate::terminal::{print_result, printable};
 use crate::time::Clock;

@@ -4,19 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actix_web::rt::System;
 use anyhow::{Context as _, anyhow, bail};
-use awc::http::header::{self, HeaderValue};
-use awc::http::{Method, StatusCode};
 use clap::{Args, ValueEnum};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
 use self::table::at;
 use super::FOUND_FAULTS;
+use crate::app::block_on;
 use crate::config::secret;
-use crate::sender::http;
+use crate::http::client::{ExchangeLimits, HttpClient};
+use crate::http::{HeaderValue, Method, StatusCode, header};
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 
@@ -318,26 +316,26 @@ impl Bridge {
     ) -> anyhow::Result<Value> {
         telemetry::start(LogFormat::Text, "warn")?;
         let token = secret::read(&self.token_file).map_err(|reason| anyhow!(reason))?;
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
-            .context("the token cannot stand in a header")?;
-        bearer.set_sensitive(true);
         let url = format!("{}/admin/v1{path}", self.ops.trim_end_matches('/'));
-        System::new().block_on(async {
-            let request = http()?
-                .request(method.clone(), &url)
-                .insert_header((header::AUTHORIZATION, bearer));
-            let exchange = async {
-                let sent = match body {
-                    Some(body) => request.send_json(body).await,
-                    None => request.send().await,
-                };
-                let mut response = sent.map_err(|error| anyhow!("{url}: {error}"))?;
-                let body = response.body().limit(ANSWER_BYTES_MAX).await;
-                let body = body.map_err(|error| anyhow!("{url}: {error}"))?;
-                heard(response.status(), &body)
+        block_on(async {
+            let request = HttpClient::new()?.request(method.clone(), &url);
+            let request = request.bearer(&token).context("the operator's token")?;
+            let (request, body) = match body {
+                Some(body) => {
+                    let json = HeaderValue::from_static("application/json");
+                    (request.header(header::CONTENT_TYPE, json), body.to_string())
+                }
+                None => (request, String::new()),
             };
-            let answered = tokio::time::timeout(DEADLINE, exchange).await;
-            answered.map_err(|_elapsed| anyhow!("{url}: no answer in time"))?
+            let limits = ExchangeLimits {
+                deadline: DEADLINE,
+                body_bytes_max: ANSWER_BYTES_MAX,
+            };
+            let response = request.send(body.into_bytes(), limits).await;
+            let response = response.with_context(|| url.clone())?;
+            let body = response.body;
+            let body = body.with_context(|| format!("{url}: the answer broke off"))?;
+            heard(response.status, &body)
         })
     }
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actix_web::rt::System;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
+use crate::app::block_on;
 use crate::config::secret;
 use crate::sandbox::{LEDGER_MAX, Sandbox, Settings, Unseeded};
 use crate::shutdown::Signals;
@@ -58,7 +58,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         let seed = std::fs::read(file).with_context(|| file.display().to_string())?;
         settings.seeds = Sandbox::parse_seed(&seed).with_context(|| file.display().to_string())?;
     }
-    System::new().block_on(async {
+    block_on(async {
         let mut signals = Signals::listen()?;
         let running = Sandbox::start(settings, Clock::machine())?;
         print_notice(format_args!(

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actix_web::rt::System;
 use clap::Args;
 
 use super::FOUND_FAULTS;
+use crate::app::block_on;
 use crate::event::SourceName;
 use crate::sender::proof::ProofFiles;
 use crate::sender::upload::{CONCURRENCY_MAX, Ended, Upload, UploadSettings};
@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &SendArguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(FOUND_FAULTS));
         }
     };
-    let (ended, tally) = System::new().block_on(upload.run())?;
+    let (ended, tally) = block_on(upload.run())?;
     if let Some(reason) = ended.reason() {
         print_notice(reason);
     }

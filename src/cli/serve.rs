@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use actix_web::rt::System;
-
 use super::{Layers, read, start_log};
-use crate::app::App;
+use crate::app::{App, block_on};
 use crate::config::Purpose;
 use crate::shutdown::Signals;
 
@@ -15,7 +13,7 @@ pub(super) fn run(layers: &Layers) -> anyhow::Result<ExitCode> {
         Err(code) => return Ok(code),
     };
     start_log(&config)?;
-    System::new().block_on(async {
+    block_on(async {
         let mut signals = Signals::listen()?;
         let app = App::start(config, sources)?;
         app.run(async move { signals.next().await }).await?;

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use awc::http::Method;
 use clap::Subcommand;
 use serde_json::json;
 
 use super::operator::{Bridge, table};
 use super::{FOUND_FAULTS, Layers, read};
 use crate::config::Purpose;
+use crate::http::Method;
 use crate::outbox;
 use crate::terminal::{print_notice, print_result};
 

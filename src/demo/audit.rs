@@ -5,6 +5,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::books::Books;
+use crate::http::client::HttpClient;
 use crate::outbox::State;
 use crate::sandbox::Sandbox;
 use crate::sender::fetch;
@@ -54,7 +55,7 @@ struct Receipt {
 
 /// Asks for the receipt of every accepted event.
 pub(super) async fn endings(
-    http: &awc::Client,
+    http: &HttpClient,
     events_url: &str,
     books: &Books,
     wrong: &mut Vec<String>,

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::stage::Stage;
 use crate::dispatch::breaker::DestinationState;
+use crate::http::client::HttpClient;
 use crate::sender::fetch;
 use crate::terminal::print_notice;
 use crate::time::{Clock, Timestamp};
@@ -61,7 +62,7 @@ fn destination(page: &str) -> &'static str {
 
 /// Reads and shows.
 pub(super) struct Meter<'a> {
-    http: awc::Client,
+    http: HttpClient,
     metrics_url: String,
     stage: &'a Stage,
     clock: Clock,
@@ -72,7 +73,7 @@ pub(super) struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     pub(super) fn new(
-        http: awc::Client,
+        http: HttpClient,
         metrics_url: String,
         stage: &'a Stage,
         clock: Clock,

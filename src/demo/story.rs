@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::web::Bytes;
 use serde_json::{Value, json};
 
 use super::chance::Chance;
@@ -39,7 +38,7 @@ pub(super) struct Letter {
     pub(super) id: String,
     /// The customer, as the CRM calls them.
     pub(super) subject: String,
-    pub(super) body: Bytes,
+    pub(super) body: Rc<[u8]>,
     /// What Imprint is to know if the bridge takes it; `None` if the bridge is not to take it.
     pub(super) claim: Option<Rc<Claim>>,
 }
@@ -144,7 +143,7 @@ impl Story {
             facts: customer.facts(day(at)),
         };
         let letter = Letter {
-            body: envelope(&id, at, &customer).to_string().into(),
+            body: envelope(&id, at, &customer).to_string().into_bytes().into(),
             id,
             subject: customer.partner_id.clone(),
             claim: Some(Rc::new(claim)),
@@ -172,7 +171,7 @@ impl Story {
         Letter {
             id,
             subject: customer,
-            body: body.into(),
+            body: body.into_bytes().into(),
             claim: None,
         }
     }
@@ -366,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_seed_tells_the_same_story_and_another_seed_another() {
-        let tell = |seed| -> Vec<(String, Bytes)> {
+        let tell = |seed| -> Vec<(String, Rc<[u8]>)> {
             Story::new(seed, 300)
                 .map(|letter| (letter.id, letter.body))
                 .collect()

@@ -1,18 +1,13 @@
 //! What an answer of Imprint means. Pure: status first, `type` as a hint (imprint-api.md §6); after this nobody looks at
 //! HTTP again.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::echo::applied;
 use super::{Cause, Field, Outcome, Rejection, Request};
+use crate::http::retry_after;
 use crate::time::Timestamp;
 
-/// The shortest wait Imprint can ask for: a shorter one is no wait.
-const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
-/// The longest wait Imprint can ask for: a mistaken hint must not stop us for a day.
-const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 /// The longest `type`; a longer one is none.
 const NAME_CHARS_MAX: usize = 64;
 /// The fields outside the update that Imprint may name.
@@ -37,8 +32,8 @@ pub fn classify(request: &Request, reply: Reply<'_>, wall: Timestamp) -> Outcome
         300..=399 | 401 => Outcome::Denied(Cause::Status(reply.status)),
         404 if complaint(reply.body).names_the_customer() => Outcome::NotFound,
         410 => Outcome::NotFound,
-        429 => Outcome::Throttled(hint(reply.retry_after, wall)),
-        503 => match hint(reply.retry_after, wall) {
+        429 => Outcome::Throttled(retry_after::parse(reply.retry_after, wall)),
+        503 => match retry_after::parse(reply.retry_after, wall) {
             Some(wait) => Outcome::Throttled(Some(wait)),
             None => Outcome::Unavailable(Cause::Status(503)),
         },
@@ -55,24 +50,6 @@ pub fn classify(request: &Request, reply: Reply<'_>, wall: Timestamp) -> Outcome
         }
         _ => Outcome::Unknown(Cause::Protocol),
     }
-}
-
-/// The longest of the waits that the headers ask for, clamped; `None` if none of them can be read.
-pub(crate) fn hint(headers: &[String], wall: Timestamp) -> Option<Duration> {
-    let longest = headers
-        .iter()
-        .filter_map(|header| wait(header.trim(), wall))
-        .max()?;
-    Some(longest.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX))
-}
-
-/// Retry-After is a number of seconds or an HTTP-date (RFC 9110 §10.2.3).
-fn wait(header: &str, wall: Timestamp) -> Option<Duration> {
-    if !header.is_empty() && header.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(header.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs));
-    }
-    let date = jiff::fmt::rfc2822::parse(header).ok()?;
-    Some(Timestamp::from_millis(date.timestamp().as_millisecond()).since(wall))
 }
 
 /// What an error body names, in whichever of its shapes.
@@ -141,6 +118,8 @@ fn param(raw: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::{Echo, ImprintId};
     use super::*;
 

@@ -19,24 +19,19 @@ use awc::http::header::{self, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::classify::{Reply, classify};
 use super::lookup::{retrieved, searched};
 use super::{Cause, ImprintApi, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request};
+use crate::http::client::pool;
 use crate::time::Clock;
 
 /// What of an answer is read: a customer object is about 1 KiB, an endless one must end somewhere.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 /// What room a body is given to be written into before it needs more.
 const BODY_BYTES_USUAL: usize = 1024;
-/// How long a connection may take to stand, TLS included.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a connection may idle: below the 60 s after which load balancers usually close theirs.
-const IDLE_MAX: Duration = Duration::from_secs(15);
-/// How old a connection may get: a change of address (failover) is followed within this time.
-const LIFETIME_MAX: Duration = Duration::from_secs(75);
 /// How many hits of a search are looked at: one is right, two are too many.
 const HITS_MAX: usize = 10;
 /// What is sent, and what is wanted.
@@ -300,44 +295,6 @@ fn is_framed(headers: &header::HeaderMap) -> bool {
 
 /// What stands unencoded in a path segment: RFC 3986's unreserved characters but the dot.
 const SEGMENT: percent_encoding::AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_');
-
-/// A fresh pool. It has no limit of its own: who calls bounds what is in flight, and so nobody ever waits inside it.
-pub fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
-    let connector = awc::Connector::new()
-        .timeout(CONNECT_DEADLINE)
-        .handshake_timeout(CONNECT_DEADLINE)
-        .conn_keep_alive(IDLE_MAX)
-        .conn_lifetime(LIFETIME_MAX)
-        .limit(0)
-        .rustls_0_23(Arc::clone(tls));
-    awc::Client::builder()
-        .connector(connector)
-        .disable_redirects()
-        .disable_timeout()
-        .no_default_headers()
-        .add_default_header((
-            header::USER_AGENT,
-            concat!("imprint-bridge/", env!("CARGO_PKG_VERSION")),
-        ))
-        .finish()
-}
-
-/// TLS with the public roots, or with `roots` alone where the operator names them; HTTP/1.1 only.
-///
-/// # Errors
-/// The roots cannot be used.
-pub fn tls(roots: Option<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let public = || RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots.unwrap_or_else(public))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
 
 /// What it means that no answer came. Only a connection that never stood proves that nothing was applied.
 fn unanswered(error: &SendRequestError) -> Outcome {

@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::answer::{object, text};
-use super::classify::{Reply, hint, names_the_customer};
+use super::classify::{Reply, names_the_customer};
 use super::{Cause, ImprintId, LookupResult, Outcome, PartnerCustomerId};
+use crate::http::retry_after;
 use crate::time::Timestamp;
 
 /// Says what came of a retrieve of `customer`.
@@ -108,7 +109,7 @@ impl Hit<'_> {
 /// Why nobody can say.
 fn unfound(reply: Reply<'_>, wall: Timestamp) -> Outcome {
     let cause = Cause::Status(reply.status);
-    match (reply.status, hint(reply.retry_after, wall)) {
+    match (reply.status, retry_after::parse(reply.retry_after, wall)) {
         (300..=399 | 401 | 403, _) => Outcome::Denied(cause),
         (429, wait) => Outcome::Throttled(wait),
         (503, Some(wait)) => Outcome::Throttled(Some(wait)),

@@ -5,9 +5,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use crate::event::{Attribute, Fault};
+use crate::http::single_header::SingleHeader;
 use crate::ingress::examine::{Entering, Examination};
 use crate::ingress::form::Form;
-use crate::ingress::header::only;
 use crate::ingress::{Ingress, Refusal, Source, body, store_failed, wait};
 use crate::outbox::{Appended, Kept, NewEntry, Priority, State};
 
@@ -45,7 +45,7 @@ pub(super) async fn accept(
 /// What is sent with the lowest urgency of RFC 9218, "background", goes behind everything live.
 fn priority(headers: &HeaderMap) -> Priority {
     let is_background = |text: &str| text.split(',').any(|part| part.trim() == BACKGROUND);
-    match only(headers, "priority").text() {
+    match SingleHeader::read(headers, "priority").text() {
         Some(text) if is_background(text) => Priority::Low,
         Some(_) | None => Priority::Live,
     }

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
 use crate::event::Attribute;
-use crate::ingress::header::{Line, only};
+use crate::http::single_header::SingleHeader;
 use crate::time::Timestamp;
 
 pub mod hmac;
@@ -304,10 +304,10 @@ pub(super) fn hmac_sha256<const LEN: usize>(key: &[u8; LEN], parts: &[&[u8]]) ->
 const KEY_BYTES_MAX: usize = 64;
 
 fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Why> {
-    match only(headers, name) {
-        Line::Absent => Err(Why::Missing),
-        Line::Text("") | Line::Unreadable => Err(Why::Malformed),
-        Line::Text(text) => Ok(text),
+    match SingleHeader::read(headers, name) {
+        SingleHeader::Absent => Err(Why::Missing),
+        SingleHeader::Text("") | SingleHeader::Unreadable => Err(Why::Malformed),
+        SingleHeader::Text(text) => Ok(text),
     }
 }
 

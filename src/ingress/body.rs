@@ -11,8 +11,8 @@ use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::{Stream, StreamExt as _};
 
 use crate::event::Fault;
+use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::Untrusted;
-use crate::ingress::header::only;
 use crate::ingress::{Limits, Refusal};
 
 /// Reads all of `payload`.
@@ -22,7 +22,7 @@ pub(super) async fn collect(
     limits: &Limits,
 ) -> Result<Untrusted<Bytes>, Refusal> {
     let limit_bytes = limits.body_bytes_max;
-    let announced = only(headers, "content-length").text();
+    let announced = SingleHeader::read(headers, "content-length").text();
     if announced.is_some_and(|length| {
         length
             .parse()

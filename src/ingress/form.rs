@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::event::cloudevents::{self, Decoded, Message, Mode};
 use crate::event::{Attribute, ChangeEvent, Fault, SourceName};
+use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::{Authentic, Covers, Why};
-use crate::ingress::header::{Line, only};
 use crate::ingress::{Refusal, Source};
 use crate::mapping::JsonEnvelope;
 
@@ -26,12 +26,12 @@ pub(super) enum Form<'a> {
 impl<'a> Form<'a> {
     /// The form that the head of a request announces, if it is the source's.
     pub(super) fn of(source: &'a Source, headers: &'a HeaderMap) -> Result<Self, Refusal> {
-        let is_plain = match only(headers, CONTENT_ENCODING.as_str()) {
-            Line::Absent => true,
-            Line::Text(encoding) => encoding.eq_ignore_ascii_case("identity"),
-            Line::Unreadable => false,
+        let is_plain = match SingleHeader::read(headers, CONTENT_ENCODING.as_str()) {
+            SingleHeader::Absent => true,
+            SingleHeader::Text(encoding) => encoding.eq_ignore_ascii_case("identity"),
+            SingleHeader::Unreadable => false,
         };
-        let content_type = only(headers, CONTENT_TYPE.as_str())
+        let content_type = SingleHeader::read(headers, CONTENT_TYPE.as_str())
             .text()
             .filter(|_| is_plain)
             .ok_or(Refusal::UnsupportedMediaType)?;

@@ -3,7 +3,8 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{ALLOW, HeaderMap};
 
-use super::{EVENTS_ALLOW, Source, header};
+use super::{EVENTS_ALLOW, Source};
+use crate::http::single_header::SingleHeader;
 
 const REQUEST_ORIGIN: &str = "webhook-request-origin";
 const ALLOWED_ORIGIN: &str = "webhook-allowed-origin";
@@ -12,7 +13,7 @@ const ALLOWED_ORIGIN: &str = "webhook-allowed-origin";
 pub(super) fn handshake(source: &Source, headers: &HeaderMap) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((ALLOW, EVENTS_ALLOW));
-    let origin = header::only(headers, REQUEST_ORIGIN).text();
+    let origin = SingleHeader::read(headers, REQUEST_ORIGIN).text();
     if let Some(origin) = origin.filter(|origin| source.allowed_origins.contains(*origin)) {
         response.insert_header((ALLOWED_ORIGIN, origin));
     }

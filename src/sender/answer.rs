@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::imprint::classify::hint;
+use crate::http::client::Response;
+use crate::http::problem::{ReceivedError, ReceivedProblem};
+use crate::http::retry_after;
 use crate::terminal::printable;
 use crate::time::Timestamp;
 
@@ -16,17 +18,7 @@ const REST_MAX: Duration = Duration::from_secs(5);
 /// The shortest rest: never spin.
 const REST_MIN: Duration = Duration::from_millis(20);
 /// How many faults of a problem are told; the rest is counted.
-const FAULTS_MAX: usize = 5;
-
-/// What came back.
-#[derive(Debug)]
-pub(crate) struct Answer<'a> {
-    pub(crate) status: u16,
-    /// Every Retry-After.
-    pub(crate) retry_after: &'a [String],
-    /// The body; `None` if it did not come whole.
-    pub(crate) body: Option<&'a [u8]>,
-}
+const ERRORS_MAX: usize = 5;
 
 /// What it means.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,14 +45,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Problem {
     status: Option<u16>,
     kind: String,
-    faults: Vec<Fault>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-struct Fault {
-    pointer: String,
-    rule: String,
+    errors: Vec<ReceivedError>,
 }
 
 impl Problem {
@@ -78,28 +63,11 @@ impl Problem {
     }
 
     fn read(status: u16, body: Option<&[u8]>) -> Self {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Body {
-            r#type: String,
-            faults: Vec<Fault>,
-        }
-        let mut body: Body = body
-            .and_then(|body| serde_json::from_slice(body).ok())
-            .unwrap_or_default();
-        // One mistake breaks a rule once for every field that is made of it; it is told once.
-        let mut told = Vec::new();
-        body.faults.retain(|fault| {
-            let is_news = !told.contains(fault);
-            if is_news {
-                told.push(fault.clone());
-            }
-            is_news
-        });
+        let received = body.map(ReceivedProblem::parse).unwrap_or_default();
         Self {
             status: Some(status),
-            kind: body.r#type,
-            faults: body.faults,
+            kind: received.r#type,
+            errors: received.errors,
         }
     }
 
@@ -117,15 +85,15 @@ impl fmt::Display for Problem {
         let kind = Some(printable(&self.kind)).filter(|kind| !kind.is_empty());
         let head: Vec<String> = status.into_iter().chain(kind).collect();
         f.write_str(&head.join(" "))?;
-        for (number, fault) in self.faults.iter().take(FAULTS_MAX).enumerate() {
+        for (number, error) in self.errors.iter().take(ERRORS_MAX).enumerate() {
             let before = if number == 0 { ": " } else { ", " };
-            let pointer = match printable(&fault.pointer) {
+            let pointer = match printable(&error.pointer) {
                 pointer if pointer.is_empty() => "the event".to_owned(),
                 pointer => pointer,
             };
-            write!(f, "{before}{pointer} ({})", printable(&fault.rule))?;
+            write!(f, "{before}{pointer} ({})", printable(&error.rule))?;
         }
-        match self.faults.len().saturating_sub(FAULTS_MAX) {
+        match self.errors.len().saturating_sub(ERRORS_MAX) {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
         }
@@ -133,10 +101,12 @@ impl fmt::Display for Problem {
 }
 
 /// Says what an answer means.
-pub(crate) fn judge(answer: &Answer<'_>, wall: Timestamp) -> Verdict {
-    let problem = || Problem::read(answer.status, answer.body);
-    match answer.status {
-        200..=299 => match answer.body.map(kept) {
+pub(crate) fn judge(response: &Response, wall: Timestamp) -> Verdict {
+    let status = response.status.as_u16();
+    let body = response.body.as_deref();
+    let problem = || Problem::read(status, body);
+    match status {
+        200..=299 => match body.map(kept) {
             // The answer broke off behind its head; the next one tells whether the event is there.
             None => Verdict::Later {
                 why: Problem::unanswered("the answer broke off"),
@@ -144,14 +114,14 @@ pub(crate) fn judge(answer: &Answer<'_>, wall: Timestamp) -> Verdict {
             },
             Some(Some(Kept { duplicate: false })) => Verdict::Accepted,
             Some(Some(Kept { duplicate: true })) => Verdict::Duplicate,
-            Some(None) => Verdict::Strange(strange(answer.status)),
+            Some(None) => Verdict::Strange(strange(status)),
         },
         408 | 429 | 500..=599 => Verdict::Later {
             why: problem(),
-            hint: hint(answer.retry_after, wall),
+            hint: retry_after::parse(&response.retry_after, wall),
         },
         400..=499 => Verdict::Refused(problem()),
-        _ => Verdict::Strange(strange(answer.status)),
+        _ => Verdict::Strange(strange(status)),
     }
 }
 
@@ -159,7 +129,7 @@ fn strange(status: u16) -> Problem {
     Problem {
         status: Some(status),
         kind: "is no answer of a bridge".to_owned(),
-        faults: Vec::new(),
+        errors: Vec::new(),
     }
 }
 
@@ -190,15 +160,15 @@ pub(crate) fn rest(tries: u32, hint: Option<Duration>, jitter: f64) -> Duration 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::StatusCode;
 
     fn verdict(status: u16, retry_after: &str, body: &str) -> Verdict {
-        let retry_after = [retry_after.to_owned()];
-        let answer = Answer {
-            status,
-            retry_after: &retry_after,
-            body: Some(body.as_bytes()),
+        let response = Response {
+            status: StatusCode::from_u16(status).unwrap(),
+            retry_after: vec![retry_after.to_owned()],
+            body: Some(body.as_bytes().to_vec()),
         };
-        judge(&answer, Timestamp::default())
+        judge(&response, Timestamp::default())
     }
 
     #[test]
@@ -219,9 +189,9 @@ mod tests {
                 "{status}"
             );
         }
-        let cut = Answer {
-            status: 202,
-            retry_after: &[],
+        let cut = Response {
+            status: StatusCode::ACCEPTED,
+            retry_after: Vec::new(),
             body: None,
         };
         assert!(matches!(

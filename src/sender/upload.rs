@@ -210,7 +210,7 @@ impl Run {
             return;
         }
         let body = std::mem::take(&mut piece.bytes);
-        let end = self.sender.send(piece.id.as_deref(), body.into()).await;
+        let end = self.sender.send(piece.id.as_deref(), &body).await;
         let mut tally = self.tally.get();
         match end {
             End::Accepted => tally.accepted += 1,

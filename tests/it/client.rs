@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use imprint_bridge::http::client::tls;
 use imprint_bridge::imprint::clearing::Clearing;
-use imprint_bridge::imprint::client::{Client, Credential, Scheme, tls};
+use imprint_bridge::imprint::client::{Client, Credential, Scheme};
 use imprint_bridge::imprint::{
     Cause, Echo, Field, FieldValue, ImprintApi as _, ImprintId, Outcome, Rejection, Request, Update,
 };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Which rooms a room may name, itself aside. `app`, `cli` and `main` may name all.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 21] = [
     ("event", &["time"]),
     ("time", &[]),
     ("random", &[]),
@@ -18,7 +18,8 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("failpoint", &[]),
     ("schema", &["event"]),
     ("mapping", &["event", "imprint", "time"]),
-    ("imprint", &["time"]),
+    ("http", &["time"]),
+    ("imprint", &["http", "time"]),
     ("sandbox", &["imprint", "time"]),
     ("terminal", &[]),
     (
@@ -27,7 +28,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "config",
             "dispatch",
             "event",
-            "imprint",
+            "http",
             "ingress",
             "random",
             "shutdown",
@@ -42,6 +43,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "app",
             "config",
             "dispatch",
+            "http",
             "outbox",
             "random",
             "sandbox",
@@ -60,7 +62,7 @@ const EDGES: [(&str, &[&str]); 20] = [
     (
         "ingress",
         &[
-            "event", "imprint", "mapping", "metrics", "outbox", "schema", "time",
+            "event", "http", "imprint", "mapping", "metrics", "outbox", "schema", "time",
         ],
     ),
     (
@@ -97,7 +99,7 @@ const EDGES: [(&str, &[&str]); 20] = [
 ];
 
 /// Rooms that decide and never wait.
-const PURE: [&str; 17] = [
+const PURE: [&str; 20] = [
     "event.rs",
     "event/",
     "schema.rs",
@@ -111,6 +113,9 @@ const PURE: [&str; 17] = [
     "dispatch/pace.rs",
     "dispatch/policy.rs",
     "dispatch/settlement.rs",
+    "http/problem.rs",
+    "http/retry_after.rs",
+    "http/single_header.rs",
     "imprint/answer.rs",
     "imprint/classify.rs",
     "imprint/echo.rs",
@@ -123,7 +128,7 @@ const CRATES: [(&str, &[&str]); 4] = [
         "actix_web",
         &["app", "cli/", "demo", "ingress", "ops", "sandbox", "sender"],
     ),
-    ("awc", &["imprint/client", "cli/", "demo", "sender"]),
+    ("awc", &["http", "imprint/client"]),
     ("rusqlite", &["outbox/sqlite"]),
     ("std::env", &["config", "failpoint.rs"]),
 ];

@@ -1,0 +1,166 @@
+//! The HTTP client: a connection pool that adds nothing of its own, and a small client for the tools.
+//!
+//! The pool follows no redirect, uses no proxy, decompresses nothing and speaks HTTP/1.1 only. The caller sets the
+//! deadline of each exchange and bounds the number of exchanges in flight.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use awc::http::{Method, StatusCode};
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// The time limit for a new connection, and for its TLS handshake.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a connection may idle: less than the 60 s after which load balancers usually close theirs.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+/// The maximum age of a connection: after a failover to another address the client follows within this time.
+const LIFETIME_MAX: Duration = Duration::from_secs(75);
+
+/// A new connection pool. It has no limit of its own, so no exchange ever waits inside it.
+pub fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
+    let connector = awc::Connector::new()
+        .timeout(CONNECT_DEADLINE)
+        .handshake_timeout(CONNECT_DEADLINE)
+        .conn_keep_alive(IDLE_MAX)
+        .conn_lifetime(LIFETIME_MAX)
+        .limit(0)
+        .rustls_0_23(Arc::clone(tls));
+    awc::Client::builder()
+        .connector(connector)
+        .disable_redirects()
+        .disable_timeout()
+        .no_default_headers()
+        .add_default_header((
+            header::USER_AGENT,
+            concat!("imprint-bridge/", env!("CARGO_PKG_VERSION")),
+        ))
+        .finish()
+}
+
+/// TLS that trusts `roots`, or the public certificate authorities if there are none.
+///
+/// # Errors
+/// The TLS library rejects its settings.
+pub fn tls(roots: Option<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let public = || RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots.unwrap_or_else(public))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// A client for the tools: each exchange has a deadline and a limit on the response body.
+#[derive(Clone)]
+pub(crate) struct HttpClient(awc::Client);
+
+/// Why an exchange has no response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExchangeError {
+    #[error("no response within {0:?}")]
+    Deadline(Duration),
+    /// The client's error is not `Send`, so only its text is kept.
+    #[error("no connection, or it broke: {0}")]
+    Connection(String),
+}
+
+/// A text cannot be a header value.
+#[derive(Debug, thiserror::Error)]
+#[error("the text has characters that a header cannot carry")]
+pub(crate) struct HeaderError;
+
+/// How long one exchange may take, and how much of the response is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExchangeLimits {
+    pub(crate) deadline: Duration,
+    pub(crate) body_bytes_max: usize,
+}
+
+/// A request without its body.
+pub(crate) struct RequestHead(awc::ClientRequest);
+
+/// A response.
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    /// Every `Retry-After` header.
+    pub(crate) retry_after: Vec<String>,
+    /// The body; `None` if it broke off or is longer than the limit.
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+impl HttpClient {
+    /// A client that trusts the public certificate authorities.
+    pub(crate) fn new() -> Result<Self, rustls::Error> {
+        Ok(Self(pool(&tls(None)?)))
+    }
+
+    pub(crate) fn request(&self, method: Method, url: &str) -> RequestHead {
+        RequestHead(self.0.request(method, url))
+    }
+}
+
+impl RequestHead {
+    pub(crate) fn header(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self(self.0.insert_header((name, value)))
+    }
+
+    pub(crate) fn text(self, name: HeaderName, value: &str) -> Result<Self, HeaderError> {
+        let value = HeaderValue::from_str(value).map_err(|_invalid| HeaderError)?;
+        Ok(self.header(name, value))
+    }
+
+    /// Adds `Authorization: Bearer` with this token; the value is never printed.
+    pub(crate) fn bearer(self, token: &SecretString) -> Result<Self, HeaderError> {
+        let text = format!("Bearer {}", token.expose_secret());
+        let mut value = HeaderValue::from_str(&text).map_err(|_invalid| HeaderError)?;
+        value.set_sensitive(true);
+        Ok(self.header(header::AUTHORIZATION, value))
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        self.0.get_method()
+    }
+
+    /// Path and query, as they are sent.
+    pub(crate) fn path(&self) -> &str {
+        let path = self.0.get_uri().path_and_query();
+        path.map_or("", |path| path.as_str())
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.0.headers()
+    }
+
+    /// Sends the request and reads the response. The deadline covers everything from connecting to the last byte.
+    pub(crate) async fn send(
+        self,
+        body: Vec<u8>,
+        limits: ExchangeLimits,
+    ) -> Result<Response, ExchangeError> {
+        let exchange = async {
+            let sent = self.0.send_body(body).await;
+            let mut response =
+                sent.map_err(|error| ExchangeError::Connection(error.to_string()))?;
+            let retry_after = response
+                .headers()
+                .get_all(header::RETRY_AFTER)
+                .filter_map(|value| value.to_str().ok().map(str::to_owned))
+                .collect();
+            let body = response.body().limit(limits.body_bytes_max).await;
+            Ok(Response {
+                status: response.status(),
+                retry_after,
+                body: body.ok().map(|body| body.to_vec()),
+            })
+        };
+        tokio::time::timeout(limits.deadline, exchange)
+            .await
+            .unwrap_or(Err(ExchangeError::Deadline(limits.deadline)))
+    }
+}

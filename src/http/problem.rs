@@ -1,0 +1,158 @@
+//! Problem documents (RFC 9457): the body of every answer that is an error, on both listeners.
+//!
+//! A document names what is wrong by a stable type, by pointers and by rules. It never repeats a value of the request.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// The media type of a problem document.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+/// At most this many errors are listed; the detail says how many there are.
+pub const ERRORS_MAX: usize = 100;
+/// Every `type` starts with this; the word behind it is stable.
+const TYPE_PREFIX: &str = "urn:imprint-bridge:problem:";
+
+/// A problem document to send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProblemDocument<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: Cow<'a, str>,
+    #[serde(rename = "faults", skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ProblemError<'a>>,
+}
+
+/// One error in the event or the events of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ProblemError<'a> {
+    /// A JSON Pointer into the body that was sent.
+    pub pointer: &'a str,
+    /// The rule that is broken.
+    pub rule: &'a str,
+    /// Where the schema or the mapping states the rule.
+    pub location: &'a str,
+    /// One sentence about the rule.
+    pub detail: &'a str,
+}
+
+impl<'a> ProblemDocument<'a> {
+    /// A document without errors; `word` is the last part of its type.
+    pub fn new(word: &str, status: u16, title: &'a str, detail: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            r#type: format!("{TYPE_PREFIX}{word}"),
+            title,
+            status,
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// The same document with the first [`ERRORS_MAX`] of these errors.
+    #[must_use]
+    pub fn with_errors(mut self, errors: impl IntoIterator<Item = ProblemError<'a>>) -> Self {
+        self.errors = errors.into_iter().take(ERRORS_MAX).collect();
+        self
+    }
+}
+
+/// The parts of a received problem document that say nothing about a customer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ReceivedProblem {
+    /// The type, with its prefix.
+    pub r#type: String,
+    /// The errors, each pair of pointer and rule once.
+    #[serde(rename = "faults")]
+    pub errors: Vec<ReceivedError>,
+}
+
+/// Where an error is and which rule it breaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ReceivedError {
+    /// A JSON Pointer into the body that was sent.
+    pub pointer: String,
+    /// The rule that is broken.
+    pub rule: String,
+}
+
+impl ReceivedProblem {
+    /// Reads a body; empty for anything that is not a problem document.
+    pub fn parse(body: &[u8]) -> Self {
+        let mut problem: Self = serde_json::from_slice(body).unwrap_or_default();
+        // One mistake breaks a rule once for every field that is computed from it.
+        let mut listed: Vec<ReceivedError> = Vec::new();
+        for error in std::mem::take(&mut problem.errors) {
+            if !listed.contains(&error) {
+                listed.push(error);
+            }
+        }
+        problem.errors = listed;
+        problem
+    }
+
+    /// The last word of the type, such as `unmappable`.
+    pub fn word(&self) -> &str {
+        self.r#type.rsplit(':').next().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ERROR: ProblemError<'_> = ProblemError {
+        pointer: "/data/email",
+        rule: "email",
+        location: "/properties/email",
+        detail: "The value is not an email address.",
+    };
+
+    #[test]
+    fn a_document_has_the_members_of_rfc_9457_in_a_fixed_order() {
+        let document = ProblemDocument::new("busy", 503, "Queue full", "Send it again.");
+        assert_eq!(
+            serde_json::to_string(&document).unwrap(),
+            r#"{"type":"urn:imprint-bridge:problem:busy","title":"Queue full","status":503,"detail":"Send it again."}"#
+        );
+        let errors = document.with_errors([ERROR]);
+        assert_eq!(
+            serde_json::to_string(&errors).unwrap(),
+            r#"{"type":"urn:imprint-bridge:problem:busy","title":"Queue full","status":503,"detail":"Send it again.","faults":[{"pointer":"/data/email","rule":"email","location":"/properties/email","detail":"The value is not an email address."}]}"#
+        );
+    }
+
+    #[test]
+    fn at_most_a_hundred_errors_are_listed() {
+        let document = |count| {
+            ProblemDocument::new("invalid", 422, "Invalid", "")
+                .with_errors([ERROR].into_iter().cycle().take(count))
+        };
+        assert_eq!(document(100).errors.len(), 100);
+        assert_eq!(document(101).errors.len(), 100);
+    }
+
+    #[test]
+    fn a_document_reads_back_by_pointer_and_rule_each_once() {
+        let other = ProblemError {
+            pointer: "/data",
+            ..ERROR
+        };
+        let document =
+            ProblemDocument::new("invalid", 422, "Invalid", "").with_errors([ERROR, other, ERROR]);
+        let received = ReceivedProblem::parse(&serde_json::to_vec(&document).unwrap());
+        assert_eq!(received.word(), "invalid");
+        let pointers: Vec<&str> = received
+            .errors
+            .iter()
+            .map(|error| error.pointer.as_str())
+            .collect();
+        assert_eq!(pointers, ["/data/email", "/data"]);
+        for body in ["", "<html>", "[]", r#"{"type":7}"#] {
+            let received = ReceivedProblem::parse(body.as_bytes());
+            assert_eq!(received, ReceivedProblem::default(), "{body}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Request headers that are valid only if they occur once.
+
+use awc::http::header::HeaderMap;
+
+/// The value of a header that must occur at most once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SingleHeader<'a> {
+    /// The header is missing.
+    Absent,
+    /// The header occurs once, and its value is visible ASCII.
+    Text(&'a str),
+    /// The header occurs several times, or its value is not text. A proxy may have read another value than we would.
+    Unreadable,
+}
+
+impl<'a> SingleHeader<'a> {
+    /// Reads the header `name`.
+    pub fn read(headers: &'a HeaderMap, name: &str) -> Self {
+        let mut values = headers.get_all(name);
+        match (values.next(), values.next()) {
+            (None, _) => Self::Absent,
+            (Some(value), None) => value.to_str().map_or(Self::Unreadable, Self::Text),
+            (Some(_), Some(_)) => Self::Unreadable,
+        }
+    }
+
+    /// The value, if the header occurs once and is text.
+    pub const fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Absent | Self::Unreadable => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use awc::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn a_header_counts_only_if_it_occurs_once_and_is_text() {
+        let name = HeaderName::from_static("x-event");
+        let table: [(&[&[u8]], SingleHeader<'_>); 4] = [
+            (&[], SingleHeader::Absent),
+            (&[b"a"], SingleHeader::Text("a")),
+            (&[b"a", b"a"], SingleHeader::Unreadable),
+            (&[b"\xff"], SingleHeader::Unreadable),
+        ];
+        for (values, expected) in table {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(name.clone(), HeaderValue::from_bytes(value).unwrap());
+            }
+            assert_eq!(SingleHeader::read(&headers, "x-event"), expected);
+            let text = (expected == SingleHeader::Text("a")).then_some("a");
+            assert_eq!(expected.text(), text);
+        }
+    }
+}
