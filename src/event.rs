@@ -135,6 +135,27 @@ pub struct Fault {
     pub detail: String,
 }
 
+/// The place of an event in the order of its source: the part of a [`Version`] that is known before the event is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceVersion {
+    /// Raised by the operator when a source restarts its counter.
+    pub epoch: u32,
+    /// The source's revision, or its time in microseconds; 0 if the mapping names no version.
+    pub value: i64,
+}
+
+impl SourceVersion {
+    /// The full version, once the store has given the event its number.
+    #[must_use]
+    pub const fn arrived(self, arrival: u64) -> Version {
+        Version {
+            epoch: self.epoch,
+            value: self.value,
+            arrival,
+        }
+    }
+}
+
 /// What orders the facts about one customer: the greater one is newer.
 ///
 /// Compared field by field in the order they stand here. Which domain `value` belongs to (a sequence or a time) is

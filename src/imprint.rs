@@ -10,6 +10,7 @@ use std::time::Duration;
 
 mod answer;
 mod body;
+mod change;
 pub mod classify;
 pub mod clearing;
 pub mod client;
@@ -19,6 +20,7 @@ mod lookup;
 pub mod update;
 
 pub use body::Body;
+pub use change::CustomerChange;
 pub use field::{Field, FieldGroup, FieldKind};
 pub use update::{FieldValue, Update};
 

@@ -38,9 +38,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::event::Fault;
+use crate::event::{Fault, SourceVersion};
 use crate::imprint::{
-    CustomerRef, Field, FieldGroup, FieldKind, FieldValue, ImprintId, PartnerCustomerId, Update,
+    CustomerChange, CustomerRef, Field, FieldGroup, FieldKind, FieldValue, ImprintId,
+    PartnerCustomerId, Update,
 };
 
 mod comparison;
@@ -159,19 +160,6 @@ pub struct RuleError {
     pub reason: String,
 }
 
-/// What an event comes to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MappedChange {
-    /// The customer.
-    pub customer: CustomerRef,
-    /// What puts it in order among the customer's events; 0 where the rules name no version.
-    pub version: i64,
-    /// What to tell Imprint.
-    pub update: Update,
-    /// Whether it sets a flat address that is known to be outside the USA, which Imprint cannot be told.
-    pub is_foreign_address: bool,
-}
-
 /// The compiled rules of one event type.
 #[derive(Clone, Debug)]
 pub struct Mapping {
@@ -215,15 +203,15 @@ impl Mapping {
         RuleCompiler::new(&rules.tables).mapping(rules)
     }
 
-    /// Reads an event; nothing where the rules leave it out.
+    /// Maps an event; `None` if the rules leave it out. The epoch is 0: it is a setting of the source.
     ///
     /// # Errors
     /// Every rule that the event cannot be read by.
-    pub fn map(&self, event: &Value) -> Result<Option<MappedChange>, Vec<Fault>> {
+    pub fn map(&self, event: &Value) -> Result<Option<CustomerChange>, Vec<Fault>> {
         self.map_from(&LocatedValue::whole(event))
     }
 
-    fn map_from(&self, input: &LocatedValue<'_>) -> Result<Option<MappedChange>, Vec<Fault>> {
+    fn map_from(&self, input: &LocatedValue<'_>) -> Result<Option<CustomerChange>, Vec<Fault>> {
         let mut faults = Vec::new();
         if let Some(when) = &self.when {
             match noted(&mut faults, &WHEN, when.plan.read(input)) {
@@ -253,11 +241,14 @@ impl Mapping {
                     Some(is_foreign_address) => is_foreign_address && update.sets_address(),
                     None => update.is_foreign(),
                 };
-                Ok(Some(MappedChange {
+                Ok(Some(CustomerChange {
                     customer,
-                    version,
+                    version: SourceVersion {
+                        epoch: 0,
+                        value: version,
+                    },
                     update,
-                    is_foreign_address,
+                    is_foreign: is_foreign_address,
                 }))
             }
             (_, _, _) => Err(faults),
@@ -535,7 +526,7 @@ mod tests {
                 mapped.customer.imprint().unwrap().as_str()
             )
         );
-        assert_eq!(mapped.version, 17);
+        assert_eq!(mapped.version.value, 17);
         assert_eq!(mapping.fields().count(), 26);
     }
 

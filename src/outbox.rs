@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::event::{Attribute, Identity, SourceName};
-use crate::imprint::{CustomerRef, Update};
+use crate::imprint::CustomerChange;
 use crate::time::Timestamp;
 
 mod desk;
@@ -95,28 +95,15 @@ pub struct LaneId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub [u8; 16]);
 
-/// What becomes of an event on arrival.
+/// What `append` does with a new entry.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Arrival {
-    /// It waits in the lane of its customer.
-    Wait(Stated),
-    /// A person must look before anything of it is sent.
-    Park(Stated, ParkReason),
-    /// There is nothing to send; only the receipt is kept.
+pub enum Disposition {
+    /// The entry waits in the lane of its customer.
+    Enqueue(CustomerChange),
+    /// The entry is parked: an operator must look at it before anything of it is sent.
+    Park(CustomerChange, ParkReason),
+    /// There is nothing to send. Only the receipt is stored.
     Ignore,
-}
-
-/// What an event states of a customer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stated {
-    /// Whom it is about.
-    pub customer: CustomerRef,
-    /// The operator's epoch of the source.
-    pub epoch: u32,
-    /// The source's version; 0 where none is configured.
-    pub value: i64,
-    /// What to set.
-    pub update: Update,
 }
 
 /// Who goes first where not everybody can.
@@ -140,8 +127,8 @@ pub struct NewEntry {
     pub digest: Digest,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// What becomes of it.
-    pub arrival: Arrival,
+    /// What `append` does with it.
+    pub disposition: Disposition,
     /// Who goes before it.
     pub priority: Priority,
     /// The event in its structured form, so that it can be mapped again.

@@ -110,20 +110,20 @@ impl Retention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Attribute, Identity, SourceName};
-    use crate::imprint::{CustomerRef, ImprintId, Update};
+    use crate::event::{Attribute, Identity, SourceName, SourceVersion};
+    use crate::imprint::{CustomerChange, CustomerRef, ImprintId, Update};
     use crate::outbox::{
-        Arrival, Digest, Lookup, MemoryOutbox, NewEntry, ParkReason, Priority, Stated,
+        Digest, Disposition, Lookup, MemoryOutbox, NewEntry, ParkReason, Priority,
     };
 
     const DAY: Duration = Duration::from_hours(24);
 
     fn parked(id: &str, at: Timestamp) -> NewEntry {
-        let stated = Stated {
+        let change = CustomerChange {
             customer: CustomerRef::Imprint(ImprintId::parse("CUST-1").unwrap()),
-            epoch: 0,
-            value: 1,
+            version: SourceVersion { epoch: 0, value: 1 },
             update: Update::default(),
+            is_foreign: false,
         };
         NewEntry {
             identity: Identity {
@@ -134,7 +134,7 @@ mod tests {
             event_type: Attribute::parse("customer.changed").unwrap(),
             digest: Digest([0; 16]),
             accepted_at: at,
-            arrival: Arrival::Park(stated, ParkReason::ForeignAddress),
+            disposition: Disposition::Park(change, ParkReason::ForeignAddress),
             priority: Priority::Live,
             event: Vec::new(),
         }

@@ -302,10 +302,10 @@ mod tests {
     use crate::demo::stage::shipped;
     use crate::event::SourceName;
     use crate::event::cloudevents::{self, Message, Mode};
+    use crate::imprint::CustomerChange;
     use crate::imprint::clearing::Clearing;
-    use crate::mapping::MappedChange;
 
-    fn map(source: &Source, letter: &Letter) -> Option<MappedChange> {
+    fn map(source: &Source, letter: &Letter) -> Option<CustomerChange> {
         let message = Message {
             mode: Mode::Structured,
             headers: &[],
@@ -322,7 +322,7 @@ mod tests {
     }
 
     /// The sandbox's customer after one update.
-    fn told(mapped: &MappedChange) -> Value {
+    fn told(mapped: &CustomerChange) -> Value {
         let mut body = mapped.update.body(Clearing::default()).to_object();
         let history = body.remove("customer_history").unwrap();
         let mut address = serde_json::Map::new();
@@ -357,7 +357,7 @@ mod tests {
                     .unwrap()
                     .is_same(&claim.imprint_id)
             );
-            assert_eq!(u64::try_from(mapped.version).unwrap(), claim.revision);
+            assert_eq!(u64::try_from(mapped.version.value).unwrap(), claim.revision);
             let differences = claim.facts.differences(&told(&mapped));
             assert!(differences.is_empty(), "{} {differences:?}", letter.id);
         }

@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use crate::event::cloudevents;
 use crate::event::{Attribute, ChangeEvent, Fault, SourceName};
+use crate::imprint::CustomerChange;
 use crate::ingress::auth::hmac_sha256;
 use crate::ingress::{EventKind, Refusal, Source};
 use crate::mapping::{ForeignAddress, VersionDomain};
-use crate::outbox::{Arrival, Digest, NewEntry, ParkReason, Priority, Stated};
+use crate::outbox::{Digest, Disposition, NewEntry, ParkReason, Priority};
 use crate::time::Timestamp;
 
 /// The members of an event that decide what its content is.
@@ -44,7 +45,7 @@ pub(super) struct Entering {
 }
 
 /// What becomes of one event.
-pub(super) type Examined = Result<Arrival, Refusal>;
+pub(super) type Examined = Result<Disposition, Refusal>;
 
 /// What kind of fault an event has. The first one that any event of a request has decides what the answer is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +93,7 @@ impl Examination<'_> {
         let mut faulty = Vec::new();
         for (index, event) in events.into_iter().enumerate() {
             match self.event(index, event) {
-                Ok((event, arrival)) => entries.push(entering.entry(event, arrival)),
+                Ok((event, disposition)) => entries.push(entering.entry(event, disposition)),
                 Err(event) => faulty.push(event),
             }
         }
@@ -106,7 +107,7 @@ impl Examination<'_> {
         event: Result<ChangeEvent, Vec<Fault>>,
     ) -> Examined {
         match self.event(index, event) {
-            Ok((_, arrival)) => Ok(arrival),
+            Ok((_, disposition)) => Ok(disposition),
             Err(faulty) => Err(faulty.into_refusal()),
         }
     }
@@ -115,38 +116,38 @@ impl Examination<'_> {
         &self,
         index: usize,
         event: Result<ChangeEvent, Vec<Fault>>,
-    ) -> Result<(ChangeEvent, Arrival), Faulty> {
+    ) -> Result<(ChangeEvent, Disposition), Faulty> {
         let event = event.map_err(|faults| Class::Malformed.of(faults))?;
-        let arrival = self
-            .arrival(&event)
+        let disposition = self
+            .disposition(&event)
             .map_err(|faulty| self.named(index, faulty))?;
-        Ok((event, arrival))
+        Ok((event, disposition))
     }
 
-    fn arrival(&self, event: &ChangeEvent) -> Result<Arrival, Faulty> {
+    fn disposition(&self, event: &ChangeEvent) -> Result<Disposition, Faulty> {
         let event_type = event.event_type.as_str();
         if let Some(kind) = self.source.kinds.get(event_type) {
             self.mapped(kind, &event.envelope)
         } else if self.source.ignored.contains(event_type) {
-            Ok(Arrival::Ignore)
+            Ok(Disposition::Ignore)
         } else {
             Err(Class::UnknownEventType.of(vec![unknown_event_type()]))
         }
     }
 
-    fn mapped(&self, kind: &EventKind, envelope: &Value) -> Result<Arrival, Faulty> {
-        let Some((stated, is_abroad)) = stated(kind, envelope)? else {
-            return Ok(Arrival::Ignore);
+    fn mapped(&self, kind: &EventKind, envelope: &Value) -> Result<Disposition, Faulty> {
+        let Some(change) = change(kind, envelope)? else {
+            return Ok(Disposition::Ignore);
         };
-        if self.is_ahead(kind, stated.value) {
+        if self.is_ahead(kind, change.version.value) {
             return Err(Class::Unmappable.of(vec![version_ahead()]));
         }
         Ok(match self.foreign_address {
-            _ if !is_abroad => Arrival::Wait(stated),
-            ForeignAddress::Park => Arrival::Park(stated, ParkReason::ForeignAddress),
-            ForeignAddress::Skip => match without_address(stated) {
-                stated if stated.update.is_empty() => Arrival::Ignore,
-                stated => Arrival::Wait(stated),
+            _ if !change.is_foreign => Disposition::Enqueue(change),
+            ForeignAddress::Park => Disposition::Park(change, ParkReason::ForeignAddress),
+            ForeignAddress::Skip => match without_address(change) {
+                change if change.update.is_empty() => Disposition::Ignore,
+                change => Disposition::Enqueue(change),
             },
         })
     }
@@ -171,10 +172,10 @@ impl Examination<'_> {
 }
 
 impl Entering {
-    fn entry(&self, event: ChangeEvent, arrival: Arrival) -> NewEntry {
+    fn entry(&self, event: ChangeEvent, disposition: Disposition) -> NewEntry {
         let written = Written::new(&event.envelope);
         NewEntry {
-            arrival,
+            disposition,
             digest: self.digest(&written),
             accepted_at: self.accepted_at,
             priority: self.priority,
@@ -241,35 +242,30 @@ impl Written {
     }
 }
 
-/// What an event states by the schema and the mapping of its type, and whether its address is known to be abroad;
-/// nothing where the mapping leaves it out or finds nothing to say.
-fn stated(kind: &EventKind, envelope: &Value) -> Result<Option<(Stated, bool)>, Faulty> {
+/// The change that the schema and the mapping of its type make of an event; `None` if the mapping leaves it out or finds
+/// nothing to set.
+fn change(kind: &EventKind, envelope: &Value) -> Result<Option<CustomerChange>, Faulty> {
     let event = kind.view(envelope);
     let faults = kind.schema.faults(event);
     if !faults.is_empty() {
         return Err(Class::Invalid.of(faults));
     }
-    let mapped = kind
+    let change = kind
         .mapping
         .map(event)
         .map_err(|faults| Class::Unmappable.of(faults))?;
-    Ok(mapped
-        .filter(|mapped| !mapped.update.is_empty())
-        .map(|mapped| {
-            let stated = Stated {
-                customer: mapped.customer,
-                epoch: kind.epoch,
-                value: mapped.version,
-                update: mapped.update,
-            };
-            (stated, mapped.is_foreign_address)
+    Ok(change
+        .filter(|change| !change.update.is_empty())
+        .map(|mut change| {
+            change.version.epoch = kind.epoch;
+            change
         }))
 }
 
-fn without_address(stated: Stated) -> Stated {
-    Stated {
-        update: stated.update.without_address(),
-        ..stated
+fn without_address(change: CustomerChange) -> CustomerChange {
+    CustomerChange {
+        update: change.update.without_address(),
+        ..change
     }
 }
 
@@ -282,7 +278,7 @@ pub fn map_again(
     foreign_address: ForeignAddress,
     (source, event_type): (&SourceName, &Attribute),
     event: &[u8],
-) -> Result<Stated, Vec<Fault>> {
+) -> Result<CustomerChange, Vec<Fault>> {
     let fault = |rule: &str, detail: &str| {
         vec![Fault {
             pointer: String::new(),
@@ -302,14 +298,14 @@ pub fn map_again(
         })?;
     let envelope: Value = serde_json::from_slice(event)
         .map_err(|_unreadable| fault("unreadable", "What was kept of the event cannot be read."))?;
-    let stated = stated(kind, &envelope).map_err(|faulty| faulty.faults)?;
-    let (stated, is_abroad) = stated.ok_or_else(|| {
+    let change = change(kind, &envelope).map_err(|faulty| faulty.faults)?;
+    let change = change.ok_or_else(|| {
         let detail = "By the mapping of today, the event has nothing to say.";
         fault("ignored", detail)
     })?;
     match foreign_address {
-        _ if !is_abroad => Ok(stated),
-        ForeignAddress::Skip => Ok(without_address(stated)),
+        _ if !change.is_foreign => Ok(change),
+        ForeignAddress::Skip => Ok(without_address(change)),
         ForeignAddress::Park => {
             let detail =
                 "The address is outside the USA; imprint.foreign_address = \"skip\" leaves it out.";

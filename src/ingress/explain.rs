@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 
 use crate::event::{Attribute, ChangeEvent, Fault, Identity, Show, SourceName};
 use crate::imprint::clearing::Clearing;
-use crate::imprint::{CustomerRef, Field, FieldValue, Update};
+use crate::imprint::{CustomerChange, CustomerRef, Field, FieldValue, Update};
 use crate::ingress::examine::{Examination, Examined};
 use crate::ingress::form::Form;
 use crate::ingress::{Refusal, Source};
 use crate::mapping::{ForeignAddress, MappingExplanation, RuleExplanation, RuleResult};
-use crate::outbox::{Arrival, Stated};
+use crate::outbox::Disposition;
 use crate::time::Timestamp;
 
 /// Imprint's path of a customer, before the id.
@@ -35,7 +35,7 @@ pub struct Terms {
 }
 
 /// Which fields of an update would be sent, where somebody knows what Imprint has already.
-pub type Fresh<'a> = Option<&'a dyn Fn(&Stated) -> Vec<Field>>;
+pub type Fresh<'a> = Option<&'a dyn Fn(&CustomerChange) -> Vec<Field>>;
 
 /// Explains a body as it would be posted to a source: one part for each of its events.
 pub fn explain(name: &SourceName, source: &Source, terms: Terms, body: &[u8]) -> Value {
@@ -144,17 +144,17 @@ fn part(
             put("outcome", json!("refused"));
             put("problem", problem(&refusal));
         }
-        Ok(Arrival::Ignore) => put("outcome", json!("ignored")),
-        Ok(Arrival::Wait(stated)) => {
+        Ok(Disposition::Ignore) => put("outcome", json!("ignored")),
+        Ok(Disposition::Enqueue(change)) => {
             put("outcome", json!("request"));
-            put_request(&mut put, terms, &stated);
-            sent = fresh.map(|fresh| fresh(&stated));
+            put_request(&mut put, terms, &change);
+            sent = fresh.map(|fresh| fresh(&change));
         }
-        Ok(Arrival::Park(stated, reason)) => {
+        Ok(Disposition::Park(change, reason)) => {
             put("outcome", json!("parked"));
             put("parked", json!(reason.as_str()));
-            put_request(&mut put, terms, &stated);
-            sent = fresh.map(|fresh| fresh(&stated));
+            put_request(&mut put, terms, &change);
+            sent = fresh.map(|fresh| fresh(&change));
         }
     }
     if let Some(told) = told {
@@ -169,14 +169,14 @@ fn part(
     Value::Object(part)
 }
 
-fn put_request(put: &mut impl FnMut(&str, Value), terms: Terms, stated: &Stated) {
-    put("request", request(terms, &stated.customer, &stated.update));
+fn put_request(put: &mut impl FnMut(&str, Value), terms: Terms, change: &CustomerChange) {
+    put("request", request(terms, &change.customer, &change.update));
     put(
         "version",
-        json!({"epoch": stated.epoch, "value": stated.value}),
+        json!({"epoch": change.version.epoch, "value": change.version.value}),
     );
     let is_cleared = |(_, fact): &(&Field, &FieldValue)| **fact == FieldValue::Cleared;
-    let cleared = stated.update.iter().filter(is_cleared);
+    let cleared = change.update.iter().filter(is_cleared);
     let cleared: Vec<String> = cleared.map(|(field, _)| field.to_string()).collect();
     put("cleared", json!(cleared));
 }

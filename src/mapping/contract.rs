@@ -320,7 +320,7 @@ mod tests {
             assert_eq!(mapping.version_domain(), Some(domain));
             mapping
                 .map(&json!({"id": "C1", "v": v}))
-                .map(|mapped| mapped.unwrap().version)
+                .map(|mapped| mapped.unwrap().version.value)
                 .map_err(|faults| (faults[0].rule.clone(), faults[0].pointer.clone()))
         };
         let refused = || Err(("version".to_owned(), "/v".to_owned()));
@@ -356,7 +356,8 @@ mod tests {
                 .map(&json!({"id": "C1"}))
                 .unwrap()
                 .unwrap()
-                .version,
+                .version
+                .value,
             0
         );
         assert_eq!(mapping(&[]).version_domain(), None);

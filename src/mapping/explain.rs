@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::contract;
 use super::located::{EvalError, LocatedValue, ReadLog};
-use super::{CompiledRule, FieldValue, MappedChange, Mapping};
+use super::{CompiledRule, FieldValue, Mapping};
 use crate::event::{Fault, pointer};
+use crate::imprint::CustomerChange;
 
 /// A mapping at work on one event.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub struct MappingExplanation {
     /// The places of the event that no expression looked at, as JSON Pointers.
     pub unused: Vec<String>,
     /// What the event comes to, as [`Mapping::map`] says it.
-    pub outcome: Result<Option<MappedChange>, Vec<Fault>>,
+    pub outcome: Result<Option<CustomerChange>, Vec<Fault>>,
 }
 
 /// One expression at work.

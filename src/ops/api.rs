@@ -27,9 +27,9 @@ use serde_json::{Value, json};
 use crate::dispatch::destination::Destination;
 use crate::event::{Attribute, Fault, Identity, Show, SourceName};
 use crate::fold::MaxFold;
-use crate::imprint::Field;
+use crate::imprint::{CustomerChange, Field};
 use crate::metrics;
-use crate::outbox::{self, Outbox, Stated};
+use crate::outbox::{self, Outbox};
 use crate::time::Clock;
 
 mod destination;
@@ -51,13 +51,13 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Maps an event that was kept by the mapping of today.
 pub type MapAgain =
-    Arc<dyn Fn(&SourceName, &Attribute, &[u8]) -> Result<Stated, Vec<Fault>> + Send + Sync>;
+    Arc<dyn Fn(&SourceName, &Attribute, &[u8]) -> Result<CustomerChange, Vec<Fault>> + Send + Sync>;
 
 /// Explains a body as it would be posted to a source; nothing if there is no such source.
 pub type ExplainBody = Arc<dyn Fn(&SourceName, &[u8], Show) -> Option<Value> + Send + Sync>;
 
 /// Says which fields of what is stated Imprint has nothing newer of.
-pub type Fresh<'a> = &'a dyn Fn(&Stated) -> Vec<Field>;
+pub type Fresh<'a> = &'a dyn Fn(&CustomerChange) -> Vec<Field>;
 
 /// Explains an event that was kept, by its identity and type; nothing if its source is not there any more.
 pub type ExplainKept =

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::{EntryId, LaneKey, ParkReason, Receipt, State, Stated, WaitingEntry};
+use super::{EntryId, LaneKey, ParkReason, Receipt, State, WaitingEntry};
 use crate::event::{Attribute, SourceName, Version};
 use crate::fold::LaneVersions;
-use crate::imprint::Update;
+use crate::imprint::{CustomerChange, Update};
 use crate::time::Timestamp;
 
 /// How many entries one look goes through, whether they are what is looked for or not.
@@ -129,8 +129,8 @@ impl fmt::Debug for Inspection {
 pub struct Replay {
     /// Which.
     pub entry: EntryId,
-    /// What it states by today's mapping; `None` leaves it as it was.
-    pub stated: Option<Stated>,
+    /// The change by today's mapping; `None` leaves the entry as it was.
+    pub change: Option<CustomerChange>,
 }
 
 /// What somebody did, for the record.

@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::{join, join_all};
-use imprint_bridge::event::{Attribute, Identity, SourceName};
+use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion};
 use imprint_bridge::fold::{MaxFold, fold};
-use imprint_bridge::imprint::{CustomerRef, Field, FieldValue, ImprintId, Update};
+use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId, Update};
 use imprint_bridge::outbox::{
-    Arrival, ClaimedLane, Digest, Ending, NewEntry, Outbox, Pick, Priority, Settlement,
-    SqliteOutbox, Stated, Trials,
+    ClaimedLane, Digest, Disposition, Ending, NewEntry, Outbox, Pick, Priority, Settlement,
+    SqliteOutbox, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -163,11 +163,11 @@ fn entry(number: u64, facts: &Update) -> NewEntry {
         event_type: Attribute::parse("customer.updated").unwrap(),
         digest: Digest([7; 16]),
         accepted_at: NOW,
-        arrival: Arrival::Wait(Stated {
+        disposition: Disposition::Enqueue(CustomerChange {
             customer: CustomerRef::Imprint(ImprintId::parse(&id).unwrap()),
-            epoch: 0,
-            value: 1,
+            version: SourceVersion { epoch: 0, value: 1 },
             update: facts.clone(),
+            is_foreign: false,
         }),
         priority: Priority::Live,
         event: vec![b'x'; 700],

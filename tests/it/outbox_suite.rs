@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imprint_bridge::event::{Attribute, Identity, SourceName, Version};
+use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion, Version};
 use imprint_bridge::fold::{Candidate, FoldEnd, LaneVersions, MaxFold, fold};
-use imprint_bridge::imprint::{CustomerRef, Field, FieldValue, ImprintId};
+use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
-    Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Error, Kept, LaneKey, Lookup,
-    MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt, Settlement,
-    SqliteOutbox, State, Stated, Trials,
+    Appended, Claim, ClaimedLane, Digest, Disposition, Ending, EntryId, Error, Kept, LaneKey,
+    Lookup, MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt,
+    Settlement, SqliteOutbox, State, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
@@ -52,11 +52,11 @@ fn entry(id: &str, customer: &str, value: i64) -> NewEntry {
         event_type: Attribute::parse("customer.changed").unwrap(),
         digest: Digest([7; 16]),
         accepted_at: NOW,
-        arrival: Arrival::Wait(Stated {
+        disposition: Disposition::Enqueue(CustomerChange {
             customer: CustomerRef::Imprint(ImprintId::parse(customer).unwrap()),
-            epoch: 0,
-            value,
+            version: SourceVersion { epoch: 0, value },
             update: facts.into_iter().collect(),
+            is_foreign: false,
         }),
         priority: Priority::Live,
         event: b"{}".to_vec(),
@@ -475,7 +475,7 @@ async fn an_event_to_ignore_leaves_only_a_receipt() {
         let kept = append(
             outbox,
             &[NewEntry {
-                arrival: Arrival::Ignore,
+                disposition: Disposition::Ignore,
                 ..entry("a", "CUST-1", 1)
             }],
         )

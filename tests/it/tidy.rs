@@ -19,7 +19,7 @@ const EDGES: [(&str, &[&str]); 21] = [
     ("schema", &["event"]),
     ("mapping", &["event", "imprint", "time"]),
     ("http", &["time"]),
-    ("imprint", &["http", "time"]),
+    ("imprint", &["event", "http", "time"]),
     ("sandbox", &["imprint", "time"]),
     ("terminal", &[]),
     (

@@ -1,8 +1,10 @@
 use futures_util::future::join_all;
 
 use super::*;
-use crate::imprint::{CustomerRef, Field, FieldValue, ImprintId, PartnerCustomerId};
-use crate::outbox::{Arrival, Digest, ParkReason, Stated};
+use crate::imprint::{
+    CustomerChange, CustomerRef, Field, FieldValue, ImprintId, PartnerCustomerId,
+};
+use crate::outbox::{Digest, Disposition, ParkReason};
 
 #[actix_web::test]
 async fn an_event_is_kept_and_answered_202() {
@@ -24,17 +26,17 @@ async fn an_event_is_kept_and_answered_202() {
         serde_json::from_slice::<Value>(&entry.event).unwrap(),
         event("e-1")
     );
-    let Arrival::Wait(Stated {
+    let Disposition::Enqueue(CustomerChange {
         customer,
-        epoch,
-        value,
+        version,
         update,
-    }) = &entry.arrival
+        is_foreign: false,
+    }) = &entry.disposition
     else {
         panic!("it waits");
     };
     let customer = customer.imprint().unwrap().as_str();
-    assert_eq!((customer, *epoch, *value), ("C-1", 2, 7));
+    assert_eq!((customer, version.epoch, version.value), ("C-1", 2, 7));
     let email = FieldValue::Set(json!("canary@example.com"));
     assert_eq!(update.value(&Field::parse("email").unwrap()), Some(&email));
     assert_eq!(door.ingress.counts.accepted.get(), 1);
@@ -70,7 +72,7 @@ async fn an_event_goes_by_whichever_id_it_has() {
         let door = Door::new();
         assert_eq!(door.post(&event_of("e-1", &ids)).await.status, 202, "{ids}");
         let entries = door.outbox.entries();
-        let Arrival::Wait(stated) = &entries.first().unwrap().arrival else {
+        let Disposition::Enqueue(stated) = &entries.first().unwrap().disposition else {
             panic!("it waits");
         };
         assert_eq!(stated.customer, expected, "{ids}");
@@ -88,11 +90,11 @@ async fn an_event_goes_by_whichever_id_it_has() {
 }
 
 /// What becomes of an arrival, and the fields that it states.
-fn told(arrival: &Arrival) -> (&'static str, String) {
-    let (word, stated) = match arrival {
-        Arrival::Wait(stated) => ("wait", stated),
-        Arrival::Park(stated, ParkReason::ForeignAddress) => ("park", stated),
-        Arrival::Park(..) | Arrival::Ignore => panic!("{arrival:?}"),
+fn told(disposition: &Disposition) -> (&'static str, String) {
+    let (word, stated) = match disposition {
+        Disposition::Enqueue(stated) => ("wait", stated),
+        Disposition::Park(stated, ParkReason::ForeignAddress) => ("park", stated),
+        Disposition::Park(..) | Disposition::Ignore => panic!("{disposition:?}"),
     };
     let mut fields: Vec<_> = stated.update.fields().map(Field::to_string).collect();
     fields.sort_unstable();
@@ -117,7 +119,7 @@ async fn an_address_abroad_is_parked_or_skipped_and_one_in_the_usa_goes_on() {
         let fields = json!({"city": "Paris", "country": country});
         assert_eq!(door.post(&event_of("e-1", &fields)).await.status, 202);
         let entries = door.outbox.entries();
-        let told = told(&entries.first().unwrap().arrival);
+        let told = told(&entries.first().unwrap().disposition);
         assert_eq!(told, (word, expected.to_owned()), "{policy:?} {country}");
     }
 }
@@ -261,7 +263,7 @@ async fn what_there_is_nothing_to_send_for_is_kept_as_ignored() {
         json!({"specversion": "1.0", "id": "e-1", "source": "/crm", "type": "customer.viewed"});
     let reply = door.post(&viewed).await;
     assert_eq!(reply.statuses(), ["ignored"]);
-    assert_eq!(door.outbox.entries()[0].arrival, Arrival::Ignore);
+    assert_eq!(door.outbox.entries()[0].disposition, Disposition::Ignore);
     let counts = &door.ingress.counts;
     assert_eq!((counts.accepted.get(), counts.ignored.get()), (1, 1));
 }

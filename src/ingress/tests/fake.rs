@@ -6,8 +6,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::event::Attribute;
 use crate::outbox::{
-    Act, Answer, Appended, Arrival, Claim, Depth, EntryId, Error, Found, Inspection, Kept, Listing,
-    Lookup, NewEntry, Note, Outbox, ParkReason, Pick, Receipt, Recorded, Replay, Settlement, State,
+    Act, Answer, Appended, Claim, Depth, Disposition, EntryId, Error, Found, Inspection, Kept,
+    Listing, Lookup, NewEntry, Note, Outbox, ParkReason, Pick, Receipt, Recorded, Replay,
+    Settlement, State,
 };
 use crate::time::Timestamp;
 
@@ -106,10 +107,10 @@ fn entry_id(place: usize) -> EntryId {
 }
 
 fn state(entry: &NewEntry) -> State {
-    match entry.arrival {
-        Arrival::Wait(_) => State::Waiting,
-        Arrival::Park(..) => State::Parked,
-        Arrival::Ignore => State::Ignored,
+    match entry.disposition {
+        Disposition::Enqueue(_) => State::Waiting,
+        Disposition::Park(..) => State::Parked,
+        Disposition::Ignore => State::Ignored,
     }
 }
 

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::entries::{act, entry_number};
 use super::request::{malformed, query};
 use super::{Admin, Problem, Shared, answer};
-use crate::event::{Show, SourceName, Version};
+use crate::event::{Show, SourceName};
 use crate::fold::{Candidate, fold};
-use crate::imprint::Field;
-use crate::outbox::{Inspection, Stated};
+use crate::imprint::{CustomerChange, Field};
+use crate::outbox::Inspection;
 
 /// `GET /admin/v1/entries/{number}/explain`
 pub(super) async fn entry(
@@ -60,7 +60,7 @@ async fn explained(admin: &Admin, request: &HttpRequest, number: &str) -> Result
         admin.outbox.record(act).await?;
     }
     let receipt = &inspection.listed.receipt;
-    let fresh = |stated: &Stated| fresh(admin, &inspection, stated);
+    let fresh = |change: &CustomerChange| fresh(admin, &inspection, change);
     let told = (admin.explain.kept)(
         (&receipt.identity, &receipt.event_type),
         event,
@@ -71,15 +71,10 @@ async fn explained(admin: &Admin, request: &HttpRequest, number: &str) -> Result
 }
 
 /// The fields that would be sent if this were all that waits: Imprint has nothing newer of them.
-fn fresh(admin: &Admin, inspection: &Inspection, stated: &Stated) -> Vec<Field> {
-    let version = Version {
-        epoch: stated.epoch,
-        value: stated.value,
-        arrival: inspection.listed.receipt.entry.0,
-    };
+fn fresh(admin: &Admin, inspection: &Inspection, change: &CustomerChange) -> Vec<Field> {
     let candidate = Candidate {
-        version,
-        update: &stated.update,
+        version: change.version.arrived(inspection.listed.receipt.entry.0),
+        update: &change.update,
     };
     let fold = fold(
         &inspection.versions,

@@ -77,24 +77,17 @@ pub(super) fn preview(
 
 /// What an entry would state, and how new that is.
 fn stated<'a>(inspection: &'a Inspection, replay: &'a Replay) -> Option<(Version, &'a Update)> {
-    match (&replay.stated, &inspection.facts) {
-        (Some(stated), _) => {
-            let version = Version {
-                epoch: stated.epoch,
-                value: stated.value,
-                arrival: replay.entry.0,
-            };
-            Some((version, &stated.update))
-        }
+    match (&replay.change, &inspection.facts) {
+        (Some(change), _) => Some((change.version.arrived(replay.entry.0), &change.update)),
         (None, Some((version, update))) => Some((*version, update)),
         (None, None) => None,
     }
 }
 
 fn whose(inspection: &Inspection, replay: &Replay) -> String {
-    if let Some(stated) = &replay.stated {
-        let imprint = stated.customer.imprint().map(|imprint| imprint.canonical());
-        let partner = stated.customer.partner().map(|partner| partner.as_str());
+    if let Some(change) = &replay.change {
+        let imprint = change.customer.imprint().map(|imprint| imprint.canonical());
+        let partner = change.customer.partner().map(|partner| partner.as_str());
         return imprint
             .or_else(|| partner.map(str::to_owned))
             .unwrap_or_default();

@@ -75,12 +75,12 @@ impl Tables {
                 let lane = row.lane?;
                 let mut kept = self.lanes.get_mut(&lane)?.parked.remove(&replay.entry)?;
                 let key = self.lanes.get(&lane)?.key.clone();
-                let (lane, to) = match replay.stated {
-                    Some(stated) => {
-                        kept.version.epoch = stated.epoch;
-                        kept.version.value = stated.value;
-                        kept.update = stated.update;
-                        kept.customer = stated.customer;
+                let (lane, to) = match replay.change {
+                    Some(change) => {
+                        kept.version.epoch = change.version.epoch;
+                        kept.version.value = change.version.value;
+                        kept.update = change.update;
+                        kept.customer = change.customer;
                         self.lane(&kept.customer)
                     }
                     None => self.lane_of(key),

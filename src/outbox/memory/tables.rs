@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::event::{Identity, Version};
+use crate::event::Identity;
 use crate::fold::LaneVersions;
-use crate::imprint::{CustomerRef, PartnerCustomerId};
+use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId};
 use crate::outbox::{
-    Appended, Arrival, Claim, ClaimedLane, Digest, Ending, EntryId, Kept, LaneId, LaneKey, Moved,
-    NewEntry, Note, PROBE_WINDOW, Pair, ParkReason, Pick, Priority, Receipt, Recorded, Settlement,
-    State, Stated, Trials, WAITING_WINDOW, WaitingEntry,
+    Appended, Claim, ClaimedLane, Digest, Disposition, Ending, EntryId, Kept, LaneId, LaneKey,
+    Moved, NewEntry, Note, PROBE_WINDOW, Pair, ParkReason, Pick, Priority, Receipt, Recorded,
+    Settlement, State, Trials, WAITING_WINDOW, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -128,7 +128,7 @@ impl Tables {
         self.last = EntryId(self.last.0 + 1);
         let entry = self.last;
         let place = (new.priority, new.accepted_at);
-        let (state, parked, home) = self.arrive(entry, new.arrival, place);
+        let (state, parked, home) = self.arrive(entry, new.disposition, place);
         self.identities.insert(new.identity.clone(), entry);
         let receipt = Receipt {
             entry,
@@ -161,19 +161,19 @@ impl Tables {
     fn arrive(
         &mut self,
         entry: EntryId,
-        arrival: Arrival,
+        disposition: Disposition,
         (priority, now): (Priority, Timestamp),
     ) -> Arrived {
-        match arrival {
-            Arrival::Ignore => (State::Ignored, None, None),
-            Arrival::Park(stated, reason) => {
-                let (lane, row) = self.lane(&stated.customer);
-                row.parked.insert(entry, waiting(entry, stated, now));
+        match disposition {
+            Disposition::Ignore => (State::Ignored, None, None),
+            Disposition::Park(change, reason) => {
+                let (lane, row) = self.lane(&change.customer);
+                row.parked.insert(entry, waiting(entry, change, now));
                 (State::Parked, Some((reason, None)), Some(lane))
             }
-            Arrival::Wait(stated) => {
-                let (lane, row) = self.lane(&stated.customer);
-                row.enter(waiting(entry, stated, now), priority, now);
+            Disposition::Enqueue(change) => {
+                let (lane, row) = self.lane(&change.customer);
+                row.enter(waiting(entry, change, now), priority, now);
                 (State::Waiting, None, Some(lane))
             }
         }
@@ -385,16 +385,12 @@ impl Tables {
 }
 
 /// An entry that waits from now on.
-fn waiting(entry: EntryId, stated: Stated, accepted_at: Timestamp) -> WaitingEntry {
+fn waiting(entry: EntryId, change: CustomerChange, accepted_at: Timestamp) -> WaitingEntry {
     WaitingEntry {
         entry,
-        version: Version {
-            epoch: stated.epoch,
-            value: stated.value,
-            arrival: entry.0,
-        },
-        update: stated.update,
-        customer: stated.customer,
+        version: change.version.arrived(entry.0),
+        update: change.update,
+        customer: change.customer,
         accepted_at,
     }
 }

@@ -7,9 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::lane::{Entrance, Lane};
 use super::writer::Counts;
 use crate::event::{Attribute, Identity};
-use crate::imprint::{CustomerRef, PartnerCustomerId};
+use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId};
 use crate::outbox::{
-    Appended, Arrival, Digest, EntryId, Kept, LaneKey, NewEntry, ParkReason, State, Stated,
+    Appended, Digest, Disposition, EntryId, Kept, LaneKey, NewEntry, ParkReason, State,
 };
 
 /// What room facts are given to be written into before they need more.
@@ -77,12 +77,12 @@ fn keep(
     counts: &mut Counts,
 ) -> rusqlite::Result<Option<Kept>> {
     let now = new.accepted_at;
-    let (state, entrance) = match &new.arrival {
-        Arrival::Ignore => (State::Ignored, None),
-        Arrival::Park(stated, _) => (State::Parked, Some((key(stated), Entrance::Parked))),
-        Arrival::Wait(stated) => {
+    let (state, entrance) = match &new.disposition {
+        Disposition::Ignore => (State::Ignored, None),
+        Disposition::Park(change, _) => (State::Parked, Some((key(change), Entrance::Parked))),
+        Disposition::Enqueue(change) => {
             let entrance = Entrance::Waiting(new.priority, now);
-            (State::Waiting, Some((key(stated), entrance)))
+            (State::Waiting, Some((key(change), entrance)))
         }
     };
     let lane = entrance
@@ -133,30 +133,30 @@ fn keep_payload(
     counts: &mut Counts,
 ) -> rusqlite::Result<()> {
     let now = new.accepted_at;
-    match &new.arrival {
-        Arrival::Ignore => {}
-        Arrival::Wait(stated) => {
-            let row = Payload::new(stated)?;
+    match &new.disposition {
+        Disposition::Ignore => {}
+        Disposition::Enqueue(change) => {
+            let row = Payload::new(change)?;
             connection
                 .prepare_cached(
                     "INSERT INTO waiting (entry, lane, epoch, value, facts, event, partner, stated, accepted_at)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 )?
                 .execute(params![
-                    entry, lane, stated.epoch, stated.value, row.facts, new.event, row.partner, row.is_stated,
+                    entry, lane, change.version.epoch, change.version.value, row.facts, new.event, row.partner, row.is_stated,
                     now.as_millis(),
                 ])?;
             counts.waiting += 1;
         }
-        Arrival::Park(stated, reason) => {
-            let row = Payload::new(stated)?;
+        Disposition::Park(change, reason) => {
+            let row = Payload::new(change)?;
             connection
                 .prepare_cached(
                     "INSERT INTO parked (entry, lane, epoch, value, facts, event, partner, stated, accepted_at, reason)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 )?
                 .execute(params![
-                    entry, lane, stated.epoch, stated.value, row.facts, new.event, row.partner, row.is_stated,
+                    entry, lane, change.version.epoch, change.version.value, row.facts, new.event, row.partner, row.is_stated,
                     now.as_millis(), reason_code(*reason),
                 ])?;
             counts.parked += 1;
@@ -166,8 +166,8 @@ fn keep_payload(
 }
 
 /// Whose lane an event goes to: Imprint's id is what it can be sent to.
-pub(super) fn key(stated: &Stated) -> LaneKey {
-    match &stated.customer {
+pub(super) fn key(change: &CustomerChange) -> LaneKey {
+    match &change.customer {
         CustomerRef::Imprint(imprint) | CustomerRef::Pair { imprint, .. } => {
             LaneKey::Imprint(imprint.clone())
         }
@@ -183,14 +183,14 @@ struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    fn new(stated: &'a Stated) -> rusqlite::Result<Self> {
+    fn new(change: &'a CustomerChange) -> rusqlite::Result<Self> {
         let mut facts = Vec::with_capacity(FACTS_BYTES_USUAL);
-        serde_json::to_writer(&mut facts, &stated.update)
+        serde_json::to_writer(&mut facts, &change.update)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         Ok(Self {
             facts,
-            partner: stated.customer.partner().map(PartnerCustomerId::as_str),
-            is_stated: stated.customer.imprint().is_some(),
+            partner: change.customer.partner().map(PartnerCustomerId::as_str),
+            is_stated: change.customer.imprint().is_some(),
         })
     }
 }

@@ -11,9 +11,9 @@ use super::writer::Counts;
 use super::{act, claim};
 use crate::event::Version;
 use crate::fold::LaneVersions;
-use crate::imprint::{PartnerCustomerId, Update};
+use crate::imprint::{CustomerChange, PartnerCustomerId, Update};
 use crate::outbox::{
-    Act, EntryId, Found, Inspection, LOOK_MAX, LaneId, Listing, Priority, Replay, State, Stated,
+    Act, EntryId, Found, Inspection, LOOK_MAX, LaneId, Listing, Priority, Replay, State,
 };
 use crate::time::Timestamp;
 
@@ -153,8 +153,8 @@ fn replay_one(connection: &Connection, replay: &Replay, now: Timestamp) -> rusql
         return Ok(false);
     };
     // Behind what is live, in the lane that it states today or else in its own.
-    let key = match &replay.stated {
-        Some(stated) => Some(key(stated)),
+    let key = match &replay.change {
+        Some(change) => Some(key(change)),
         None => lane_key(kind, &received),
     };
     let lane = match key {
@@ -174,8 +174,8 @@ fn replay_one(connection: &Connection, replay: &Replay, now: Timestamp) -> rusql
     connection
         .prepare_cached("UPDATE lane SET failures = 0, spent = 0, tried_at = NULL WHERE id = ?1")?
         .execute([lane])?;
-    if let Some(stated) = &replay.stated {
-        restate(connection, replay.entry, stated)?;
+    if let Some(change) = &replay.change {
+        restate(connection, replay.entry, change)?;
     }
     connection
         .prepare_cached("DELETE FROM parked WHERE entry = ?1")?
@@ -187,8 +187,12 @@ fn replay_one(connection: &Connection, replay: &Replay, now: Timestamp) -> rusql
 }
 
 /// Has a waiting entry state what it comes to today.
-fn restate(connection: &Connection, entry: EntryId, stated: &Stated) -> rusqlite::Result<usize> {
-    let facts = serde_json::to_vec(&stated.update)
+fn restate(
+    connection: &Connection,
+    entry: EntryId,
+    change: &CustomerChange,
+) -> rusqlite::Result<usize> {
+    let facts = serde_json::to_vec(&change.update)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     connection
         .prepare_cached(
@@ -196,11 +200,11 @@ fn restate(connection: &Connection, entry: EntryId, stated: &Stated) -> rusqlite
         )?
         .execute(params![
             entry.0,
-            stated.epoch,
-            stated.value,
+            change.version.epoch,
+            change.version.value,
             facts,
-            stated.customer.partner().map(PartnerCustomerId::as_str),
-            stated.customer.imprint().is_some(),
+            change.customer.partner().map(PartnerCustomerId::as_str),
+            change.customer.imprint().is_some(),
         ])
 }
 

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::imprint::Update;
-use crate::outbox::{Appended, Arrival, EntryId, NewEntry};
+use crate::outbox::{Appended, Disposition, EntryId, NewEntry};
 
 /// The most entries whose facts are kept: more than can come in while one commit is made.
 const ENTRIES_MAX: usize = 1024;
@@ -32,8 +32,8 @@ impl Recent {
             return;
         };
         for (new, kept) in batch.into_iter().zip(kept) {
-            if let (Arrival::Wait(stated), false) = (new.arrival, kept.duplicate) {
-                self.keep(kept.entry, stated.update, new.event.len());
+            if let (Disposition::Enqueue(change), false) = (new.disposition, kept.duplicate) {
+                self.keep(kept.entry, change.update, new.event.len());
             }
         }
     }

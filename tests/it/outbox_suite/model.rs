@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use imprint_bridge::event::{Attribute, Identity, SourceName};
+use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion};
 use imprint_bridge::fold::{MaxFold, fold};
-use imprint_bridge::imprint::{CustomerRef, Field, FieldValue, ImprintId, PartnerCustomerId};
+use imprint_bridge::imprint::{
+    CustomerChange, CustomerRef, Field, FieldValue, ImprintId, PartnerCustomerId,
+};
 use imprint_bridge::outbox::{
-    Act, Arrival, ClaimedLane, Digest, Ending, EntryId, Listing, Lookup, MemoryOutbox, Moved,
+    Act, ClaimedLane, Digest, Disposition, Ending, EntryId, Listing, Lookup, MemoryOutbox, Moved,
     NewEntry, Outbox, Pair, ParkReason, Pick, Priority, Replay, Settlement, SqliteOutbox, State,
-    Stated, Trials, WaitingEntry,
+    Trials, WaitingEntry,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -106,7 +108,7 @@ fn customer(number: u8) -> CustomerRef {
     }
 }
 
-fn stated(number: u8, value: i64, text: &str) -> Stated {
+fn change(number: u8, value: i64, text: &str) -> CustomerChange {
     let field = if value % 2 == 0 { "email" } else { "phone" };
     let facts = [
         (
@@ -118,18 +120,18 @@ fn stated(number: u8, value: i64, text: &str) -> Stated {
             FieldValue::from_value(json!(text)),
         ),
     ];
-    Stated {
+    CustomerChange {
         customer: customer(number),
-        epoch: 0,
-        value,
+        version: SourceVersion { epoch: 0, value },
         update: facts.into_iter().collect(),
+        is_foreign: false,
     }
 }
 
 fn entry((id, number, value, fate): (u8, u8, i64, Fate), now: Timestamp) -> NewEntry {
     // What an id says never changes, but for one: it is in conflict where it says two things.
     let digest = if id == 39 { number } else { id };
-    let stated = stated(number, value, &format!("e-{id}"));
+    let change = change(number, value, &format!("e-{id}"));
     NewEntry {
         identity: Identity {
             source: SourceName::parse("crm").unwrap(),
@@ -143,10 +145,10 @@ fn entry((id, number, value, fate): (u8, u8, i64, Fate), now: Timestamp) -> NewE
             Fate::WaitsBehind => Priority::Low,
             Fate::Waits | Fate::Parks | Fate::Ignored => Priority::Live,
         },
-        arrival: match fate {
-            Fate::Waits | Fate::WaitsBehind => Arrival::Wait(stated),
-            Fate::Parks => Arrival::Park(stated, ParkReason::ForeignAddress),
-            Fate::Ignored => Arrival::Ignore,
+        disposition: match fate {
+            Fate::Waits | Fate::WaitsBehind => Disposition::Enqueue(change),
+            Fate::Parks => Disposition::Park(change, ParkReason::ForeignAddress),
+            Fate::Ignored => Disposition::Ignore,
         },
         event: b"{}".to_vec(),
     }
@@ -266,10 +268,10 @@ impl Engine {
             Op::Claim { max, least_failed } => self.claim(*max, *least_failed, now),
             Op::Settle(which, came) => self.settle(*which, *came, now),
             Op::Replay(entries, other) => {
-                let stated = other.then(|| stated(1, 4, "mapped again"));
+                let change = other.then(|| change(1, 4, "mapped again"));
                 let replays = entries.iter().map(|entry| Replay {
                     entry: EntryId(*entry),
-                    stated: stated.clone(),
+                    change: change.clone(),
                 });
                 format!(
                     "{:?}",

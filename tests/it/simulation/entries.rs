@@ -1,9 +1,9 @@
 //! Events of a plan, as the outbox is given them.
 
-use imprint_bridge::event::{Attribute, Identity, SourceName};
-use imprint_bridge::imprint::{Field, FieldValue};
+use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion};
+use imprint_bridge::imprint::{CustomerChange, Field, FieldValue};
 use imprint_bridge::outbox::{
-    Arrival, Digest, EntryId, Kept, Lookup, NewEntry, Priority, State, Stated as States,
+    Digest, Disposition, EntryId, Kept, Lookup, NewEntry, Priority, State,
 };
 use imprint_bridge::time::Timestamp;
 
@@ -24,11 +24,14 @@ pub(super) fn new(plan: &Plan, event: usize, now: Timestamp) -> NewEntry {
         event_type: Attribute::parse("customer.changed").unwrap(),
         digest: Digest([7; 16]),
         accepted_at: now,
-        arrival: Arrival::Wait(States {
+        disposition: Disposition::Enqueue(CustomerChange {
             customer: planned.customer.clone(),
-            epoch: planned.epoch,
-            value: planned.value,
+            version: SourceVersion {
+                epoch: planned.epoch,
+                value: planned.value,
+            },
             update: facts.collect(),
+            is_foreign: false,
         }),
         priority: if planned.is_low {
             Priority::Low

@@ -364,7 +364,7 @@ impl<'p> World<'p> {
             Desk::Replay => {
                 let replay = |entry| Replay {
                     entry,
-                    stated: None,
+                    change: None,
                 };
                 let replays = entries.map(replay).collect();
                 (
