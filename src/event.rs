@@ -9,9 +9,9 @@ use serde_json::Value;
 pub mod cloudevents;
 pub mod json;
 pub mod pointer;
-mod show;
+mod visibility;
 
-pub use show::Show;
+pub use visibility::Visibility;
 
 /// The longest name of a source.
 const SOURCE_NAME_CHARS_MAX: usize = 64;
@@ -124,7 +124,7 @@ impl fmt::Debug for ChangeEvent {
 
 /// One thing that is wrong with an event, said without its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct EventError {
     /// Where in the event: a JSON Pointer (RFC 6901) into its structured form.
     pub pointer: String,
     /// Which rule it breaks: a schema keyword such as `required`, or a word of the mapping language such as `e164`.

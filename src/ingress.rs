@@ -48,7 +48,7 @@ pub use examine::map_again;
 pub use explain::{Fresh, Terms, explain, explain_kept, views};
 pub use refusal::Refusal;
 
-use auth::{Authentic, Head, Lock, Untrusted};
+use auth::{Authentic, Head, RotatingVerifier, Untrusted};
 
 /// The methods of the path that events are posted to.
 const EVENTS_ALLOW: &str = "OPTIONS, POST";
@@ -65,7 +65,7 @@ pub struct Ingress {
     /// The time.
     pub clock: Clock,
     /// How much is taken.
-    pub limits: Limits,
+    pub limits: BodyLimits,
     /// What is counted.
     pub counts: metrics::IngressMetrics,
     /// Turns true when the process begins to end: from then on nobody is kept waiting.
@@ -76,11 +76,11 @@ pub struct Ingress {
 #[derive(Debug)]
 pub struct Source {
     /// How it proves that a request is its own.
-    pub lock: Lock,
+    pub lock: RotatingVerifier,
     /// How its bodies are read, if they are plain JSON and no CloudEvents.
     pub frame: Option<JsonEnvelope>,
     /// Its event types.
-    pub kinds: BTreeMap<String, EventKind>,
+    pub event_types: BTreeMap<String, EventType>,
     /// Event types that are acknowledged and kept as ignored, so that the source need not filter.
     pub ignored: BTreeSet<String>,
     /// The origins (DNS names) that the CloudEvents handshake grants.
@@ -88,7 +88,7 @@ pub struct Source {
 }
 
 /// What makes an update of the events of one type.
-pub struct EventKind {
+pub struct EventType {
     /// What such an event must look like.
     pub schema: Schema,
     /// What is made of it.
@@ -99,7 +99,7 @@ pub struct EventKind {
     pub epoch: u32,
 }
 
-impl EventKind {
+impl EventType {
     /// The part of an event that schema and mapping read.
     fn view<'e>(&self, envelope: &'e Value) -> &'e Value {
         if self.is_plain {
@@ -111,9 +111,9 @@ impl EventKind {
 }
 
 /// Schemas and mappings are long; which type this is stands in the map around it.
-impl fmt::Debug for EventKind {
+impl fmt::Debug for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventKind")
+        f.debug_struct("EventType")
             .field("epoch", &self.epoch)
             .finish_non_exhaustive()
     }
@@ -121,7 +121,7 @@ impl fmt::Debug for EventKind {
 
 /// How much is taken from a stranger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct BodyLimits {
     /// How long a body may be.
     pub body_bytes_max: usize,
     /// How long a body may take; the server's own deadline covers the head only.
@@ -134,7 +134,7 @@ pub struct Limits {
     pub foreign_address: ForeignAddress,
 }
 
-impl Default for Limits {
+impl Default for BodyLimits {
     fn default() -> Self {
         Self {
             body_bytes_max: 1024 * 1024,
@@ -162,43 +162,47 @@ pub fn configure(config: &mut web::ServiceConfig, ingress: web::Data<Ingress>) {
         .default_service(web::to(elsewhere));
 }
 
-type Answer = Result<HttpResponse, Refusal>;
-type Shared = web::Data<Ingress>;
+type HandlerResult = Result<HttpResponse, Refusal>;
+type SharedIngress = web::Data<Ingress>;
 
 async fn post_events(
     request: HttpRequest,
     mut payload: web::Payload,
-    ingress: Shared,
+    ingress: SharedIngress,
 ) -> HttpResponse {
     let answer = accept::accept(&ingress, &request, &mut payload).await;
     ingress.answer(answer, payload)
 }
 
-async fn get_event(request: HttpRequest, payload: web::Payload, ingress: Shared) -> HttpResponse {
+async fn get_event(
+    request: HttpRequest,
+    payload: web::Payload,
+    ingress: SharedIngress,
+) -> HttpResponse {
     ingress.answer(receipt::receipt(&ingress, &request).await, payload)
 }
 
 async fn options_events(
     request: HttpRequest,
     payload: web::Payload,
-    ingress: Shared,
+    ingress: SharedIngress,
 ) -> HttpResponse {
     let source = ingress.source(&request);
     let answer = source.map(|(_, source)| handshake::handshake(source, request.headers()));
     ingress.answer(answer, payload)
 }
 
-async fn other_events(payload: web::Payload, ingress: Shared) -> HttpResponse {
+async fn other_events(payload: web::Payload, ingress: SharedIngress) -> HttpResponse {
     let allow = EVENTS_ALLOW;
     ingress.answer(Err(Refusal::MethodNotAllowed { allow }), payload)
 }
 
-async fn other_event(payload: web::Payload, ingress: Shared) -> HttpResponse {
+async fn other_event(payload: web::Payload, ingress: SharedIngress) -> HttpResponse {
     let allow = EVENT_ALLOW;
     ingress.answer(Err(Refusal::MethodNotAllowed { allow }), payload)
 }
 
-async fn elsewhere(payload: web::Payload, ingress: Shared) -> HttpResponse {
+async fn elsewhere(payload: web::Payload, ingress: SharedIngress) -> HttpResponse {
     ingress.answer(Err(Refusal::NotFound), payload)
 }
 
@@ -232,7 +236,7 @@ impl Ingress {
             .map_err(|why| self.unauthenticated(source, why))
     }
 
-    fn unauthenticated(&self, source: &Source, why: auth::Why) -> Refusal {
+    fn unauthenticated(&self, source: &Source, why: auth::DenialReason) -> Refusal {
         self.counts.unauthenticated(why);
         Refusal::Unauthenticated {
             challenge: source.lock.verifier().challenge(),
@@ -240,7 +244,7 @@ impl Ingress {
     }
 
     /// The last stage of every call.
-    fn answer(&self, answer: Answer, payload: web::Payload) -> HttpResponse {
+    fn answer(&self, answer: HandlerResult, payload: web::Payload) -> HttpResponse {
         let response = answer.unwrap_or_else(|refusal| {
             self.counts.refused(&refusal);
             refusal.error_response()

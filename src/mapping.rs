@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::event::{Fault, SourceVersion};
+use crate::event::{EventError, SourceVersion};
 use crate::imprint::{
     CustomerChange, CustomerRef, Field, FieldGroup, FieldKind, FieldValue, ImprintId,
     PartnerCustomerId, Update,
@@ -207,11 +207,14 @@ impl Mapping {
     ///
     /// # Errors
     /// Every rule that the event cannot be read by.
-    pub fn map(&self, event: &Value) -> Result<Option<CustomerChange>, Vec<Fault>> {
+    pub fn map(&self, event: &Value) -> Result<Option<CustomerChange>, Vec<EventError>> {
         self.map_from(&LocatedValue::whole(event))
     }
 
-    fn map_from(&self, input: &LocatedValue<'_>) -> Result<Option<CustomerChange>, Vec<Fault>> {
+    fn map_from(
+        &self,
+        input: &LocatedValue<'_>,
+    ) -> Result<Option<CustomerChange>, Vec<EventError>> {
         let mut faults = Vec::new();
         if let Some(when) = &self.when {
             match noted(&mut faults, &WHEN, when.plan.read(input)) {
@@ -255,7 +258,7 @@ impl Mapping {
         }
     }
 
-    fn update(&self, input: &LocatedValue<'_>, faults: &mut Vec<Fault>) -> Update {
+    fn update(&self, input: &LocatedValue<'_>, faults: &mut Vec<EventError>) -> Update {
         let stated = self.fields.iter().filter_map(|line| {
             let reading = line.rule.plan.read(input);
             let fact = reading.and_then(|reading| contract::fact(line.form, reading));
@@ -266,7 +269,12 @@ impl Mapping {
 
     /// What of an update is news, where the event says what the customer was before. A group goes whole or not at all;
     /// a field that cannot be read from the older image was another one.
-    fn changed(&self, update: Update, input: &LocatedValue<'_>, faults: &mut Vec<Fault>) -> Update {
+    fn changed(
+        &self,
+        update: Update,
+        input: &LocatedValue<'_>,
+        faults: &mut Vec<EventError>,
+    ) -> Update {
         let Some(images) = &self.images else {
             return update;
         };
@@ -292,7 +300,11 @@ impl Mapping {
     }
 
     /// Whom an event is about: an id that it fields empty is none, as long as there is the other one.
-    fn customer(&self, input: &LocatedValue<'_>, faults: &mut Vec<Fault>) -> Option<CustomerRef> {
+    fn customer(
+        &self,
+        input: &LocatedValue<'_>,
+        faults: &mut Vec<EventError>,
+    ) -> Option<CustomerRef> {
         let mut asked = None;
         let mut imprint = None;
         let mut partner = None;
@@ -341,7 +353,7 @@ impl Mapping {
 
 /// The value of a rule, or `None` with its fault noted.
 fn noted<T>(
-    faults: &mut Vec<Fault>,
+    faults: &mut Vec<EventError>,
     location: &impl ToString,
     result: Result<T, EvalError>,
 ) -> Option<T> {

@@ -15,7 +15,7 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use crate::event::{Fault, pointer};
+use crate::event::{EventError, pointer};
 
 /// The most faults named of one event: enough for a developer to go on with, and a cap on what one bad event costs.
 const FAULTS_MAX: usize = 100;
@@ -82,7 +82,7 @@ impl Schema {
     /// All that is wrong with an event, up to a hundred faults; nothing if it is as promised.
     ///
     /// The plain yes or no comes first, because it is the usual answer and costs a seventh of the long one.
-    pub fn faults(&self, event: &Value) -> Vec<Fault> {
+    pub fn faults(&self, event: &Value) -> Vec<EventError> {
         if self.validator.is_valid(event) {
             return Vec::new();
         }
@@ -142,7 +142,7 @@ impl Schema {
         leaves.append(&mut inside);
     }
 
-    fn fault(&self, error: &ValidationError<'_>) -> Fault {
+    fn fault(&self, error: &ValidationError<'_>) -> EventError {
         let location = error.schema_path().as_str();
         // The keyword `required` lists every name; the one that is missing is one of them, and so the schema's word.
         let limit = if let ValidationErrorKind::Required { property } = error.kind() {
@@ -151,7 +151,7 @@ impl Schema {
             self.document.pointer(location)
         };
         let keyword = error.kind().keyword();
-        Fault {
+        EventError {
             pointer: error.instance_path().to_string(),
             rule: keyword.to_owned(),
             location: location.to_owned(),

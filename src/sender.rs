@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use self::answer::{Problem, Verdict, judge, rest};
 use crate::http::client::{ExchangeError, ExchangeLimits, HttpClient, RequestHead};
 use crate::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use crate::ingress::auth::hmac::Keys;
+use crate::ingress::auth::hmac::HmacKeys;
 use crate::ingress::auth::{Head, SigningKey};
 use crate::random::jitter;
 use crate::time::Clock;
@@ -46,7 +46,7 @@ pub(crate) enum Proof {
     /// By a signature as Standard Webhooks describes it.
     Signature(SigningKey),
     /// By a signature in the source's own scheme.
-    Hmac(Box<Keys>),
+    Hmac(Box<HmacKeys>),
 }
 
 /// How sending one event ended.

@@ -7,9 +7,9 @@ use anyhow::Context as _;
 
 use super::secrets::{LoadedAuth, SecretsWatch};
 use crate::config::{Config, sources};
-use crate::event::{Show, SourceName};
-use crate::ingress::auth::{Lock, Verifier};
-use crate::ingress::{self, EventKind, Source, Terms};
+use crate::event::{SourceName, Visibility};
+use crate::ingress::auth::{RotatingVerifier, Verifier};
+use crate::ingress::{self, EventType, Source, Terms};
 use crate::ops::api::{Explain, MapAgain};
 use crate::time::Clock;
 
@@ -45,13 +45,13 @@ pub(crate) fn unlocked(sources: Vec<sources::Source>) -> BTreeMap<SourceName, So
 
 fn behind(verifier: Verifier, source: sources::Source) -> Source {
     let is_plain = source.frame.is_some();
-    let kinds = source.kinds.into_iter().map(|(event_type, kind)| {
+    let kinds = source.event_types.into_iter().map(|(event_type, kind)| {
         let sources::Kind {
             schema,
             mapping,
             epoch,
         } = kind;
-        let kind = EventKind {
+        let kind = EventType {
             schema,
             mapping,
             epoch,
@@ -60,9 +60,9 @@ fn behind(verifier: Verifier, source: sources::Source) -> Source {
         (event_type, kind)
     });
     Source {
-        lock: Lock::new(verifier),
+        lock: RotatingVerifier::new(verifier),
         frame: source.frame,
-        kinds: kinds.collect(),
+        event_types: kinds.collect(),
         ignored: source.ignored,
         allowed_origins: source.allowed_origins.into_iter().collect(),
     }
@@ -96,7 +96,7 @@ pub(super) fn explain(config: &Config, sources: &Sources, clock: &Clock) -> Expl
 pub(crate) fn terms(
     config: &Config,
     clock: &Clock,
-) -> impl Fn(Show) -> Terms + Clone + Send + Sync + 'static {
+) -> impl Fn(Visibility) -> Terms + Clone + Send + Sync + 'static {
     let (foreign_address, clearing) = (config.imprint.foreign_address, config.imprint.clearing);
     let (events_max, ahead) = (config.ingress.batch_max, config.ingress.version_ahead_max);
     let clock = clock.clone();

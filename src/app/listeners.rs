@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use rustix::process::setpriority_process;
 
 use crate::config::Config;
-use crate::ingress::{self, Ingress, Limits};
+use crate::ingress::{self, BodyLimits, Ingress};
 use crate::ops::api::{Operators, ReadToken};
 use crate::ops::{self, Admin, Ops};
 
@@ -34,9 +34,9 @@ pub(super) fn operators(config: &Config) -> Operators {
 }
 
 /// How much is taken from a stranger.
-pub(super) const fn limits(config: &Config) -> Limits {
+pub(super) const fn limits(config: &Config) -> BodyLimits {
     let settings = &config.ingress;
-    Limits {
+    BodyLimits {
         body_bytes_max: settings.body_bytes_max,
         body_time_max: settings.body_deadline,
         batch_events_max: settings.batch_max,

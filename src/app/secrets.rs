@@ -10,7 +10,7 @@ use super::key::READ_EVERY;
 use crate::config::{secret, sources};
 use crate::event::SourceName;
 use crate::ingress::auth::Verifier;
-use crate::ingress::auth::hmac::Keys;
+use crate::ingress::auth::hmac::HmacKeys;
 
 /// The secrets of one source, and the verifier made of them.
 pub(super) struct LoadedAuth {
@@ -40,7 +40,7 @@ impl LoadedAuth {
             }
             sources::Auth::Hmac(scheme, files) => {
                 let secrets = read(files)?;
-                let keys = Keys::new(scheme.as_ref().clone(), &secrets)?;
+                let keys = HmacKeys::new(scheme.as_ref().clone(), &secrets)?;
                 (secrets, Verifier::hmac(keys))
             }
         };

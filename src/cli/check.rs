@@ -14,8 +14,8 @@ use super::{FOUND_FAULTS, Layers, read};
 use crate::app;
 use crate::app::block_on;
 use crate::config::{Config, Purpose, sources};
-use crate::event::{Show, pointer};
-use crate::ingress::{EventKind, Source};
+use crate::event::{Visibility, pointer};
+use crate::ingress::{EventType, Source};
 use crate::mapping::JsonEnvelope;
 use crate::terminal::{print_notice, print_result};
 use crate::time::{Clock, cost};
@@ -74,7 +74,7 @@ fn once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
 }
 
 fn examine(config: &Config, sources: Vec<sources::Source>) -> ExitCode {
-    let terms = app::terms(config, &Clock::machine())(Show::Revealed);
+    let terms = app::terms(config, &Clock::machine())(Visibility::Revealed);
     let auths: BTreeMap<_, _> = sources
         .iter()
         .map(|source| (source.name.clone(), source.auth.clone()))
@@ -120,7 +120,7 @@ fn counted(shown: &Shown, folder: &Path) -> String {
 
 fn describe(source: &Source, shown: &Shown) {
     let nothing = Covered::default();
-    for (event_type, kind) in &source.kinds {
+    for (event_type, kind) in &source.event_types {
         let order = kind
             .mapping
             .version_domain()
@@ -168,7 +168,7 @@ fn uncovered(title: &str, places: &[String]) {
 }
 
 /// The places that the schema describes and no expression reads. Attributes of CloudEvents are for the bridge itself.
-fn unread(kind: &EventKind, reads: &BTreeSet<String>) -> Vec<String> {
+fn unread(kind: &EventType, reads: &BTreeSet<String>) -> Vec<String> {
     let root = if kind.is_plain { "" } else { "/data" };
     let is_read = |leaf: &String| reads.iter().any(|read| covers(read, leaf, reads));
     let leaves = kind.schema.leaves().into_iter();

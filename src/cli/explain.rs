@@ -17,7 +17,7 @@ use super::operator::table::{aligned, at, list, text};
 use super::{FOUND_FAULTS, Layers, examples, read};
 use crate::app;
 use crate::config::Purpose;
-use crate::event::{Show, SourceName};
+use crate::event::{SourceName, Visibility};
 use crate::http::Method;
 use crate::ingress;
 use crate::terminal::{print_result, printable};
@@ -100,9 +100,9 @@ fn of_file(options: &Options) -> anyhow::Result<Result<Value, ExitCode>> {
     })?;
     let body = body(options)?;
     let show = if options.reveal || options.example {
-        Show::Revealed
+        Visibility::Revealed
     } else {
-        Show::Masked
+        Visibility::Masked
     };
     let terms = app::terms(&config, &Clock::machine())(show);
     Ok(Ok(ingress::explain(&name, source, terms, &body)))

@@ -27,7 +27,7 @@ pub struct Source {
     /// How its bodies are read, if they are plain JSON and no CloudEvents.
     pub frame: Option<JsonEnvelope>,
     /// Its event types.
-    pub kinds: BTreeMap<String, Kind>,
+    pub event_types: BTreeMap<String, Kind>,
     /// Event types that are taken and ignored.
     pub ignored: BTreeSet<String>,
     /// Origins that may ask for deliveries in the web hook handshake.
@@ -111,10 +111,13 @@ impl fmt::Display for Order<'_> {
 fn unordered(sources: &[Source]) -> Vec<SettingError> {
     let mut orders: BTreeMap<&Field, (Order<'_>, String)> = BTreeMap::new();
     let mut faults = Vec::new();
-    let kinds = sources
-        .iter()
-        .flat_map(|source| source.kinds.iter().map(move |kind| (&source.name, kind)));
-    for (source, (event_type, kind)) in kinds {
+    let event_types = sources.iter().flat_map(|source| {
+        source
+            .event_types
+            .iter()
+            .map(move |kind| (&source.name, kind))
+    });
+    for (source, (event_type, kind)) in event_types {
         let order = match kind.mapping.version_domain() {
             Some(VersionDomain::Sequence) => Order::Sequence(source),
             Some(VersionDomain::Time) => Order::Time,
@@ -171,13 +174,13 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<SettingErr
     let allowed_origins = reader
         .take_optional(&["allowed_origins"], Raw::texts)
         .unwrap_or_default();
-    let mut kinds = BTreeMap::new();
+    let mut event_types = BTreeMap::new();
     for event_type in reader.keys(&["events"]) {
         if let Some(kind) = rules::kind(&mut reader, &event_type, &tables, schemas_dir) {
-            kinds.insert(event_type, kind);
+            event_types.insert(event_type, kind);
         }
     }
-    if reader.keys(&["events"]).is_empty() && kinds.is_empty() && ignored.is_empty() {
+    if reader.keys(&["events"]).is_empty() && event_types.is_empty() && ignored.is_empty() {
         reader.fault(&["events"], "names no event type");
     }
     let faults = reader.finish();
@@ -186,7 +189,7 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<SettingErr
             name,
             auth,
             frame,
-            kinds,
+            event_types,
             ignored: ignored.into_iter().collect(),
             allowed_origins,
         }),

@@ -301,20 +301,20 @@ mod tests {
     use crate::config::sources::Source;
     use crate::demo::stage::shipped;
     use crate::event::SourceName;
-    use crate::event::cloudevents::{self, Message, Mode};
+    use crate::event::cloudevents::{self, ContentMode, HttpMessage};
     use crate::imprint::CustomerChange;
     use crate::imprint::clearing::Clearing;
 
     fn map(source: &Source, letter: &Letter) -> Option<CustomerChange> {
-        let message = Message {
-            mode: Mode::Structured,
+        let message = HttpMessage {
+            mode: ContentMode::Structured,
             headers: &[],
             content_type: "application/cloudevents+json",
             body: &letter.body,
         };
         let decoded = cloudevents::decode(&SourceName::parse("crm").unwrap(), message, 1).ok()?;
         let event = decoded.into_iter().next()?.ok()?;
-        let kind = source.kinds.get(event.event_type.as_str())?;
+        let kind = source.event_types.get(event.event_type.as_str())?;
         let fits = kind.schema.faults(&event.envelope).is_empty();
         fits.then(|| kind.mapping.map(&event.envelope).ok())
             .flatten()

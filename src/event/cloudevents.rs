@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::event::{Attribute, ChangeEvent, Fault, Identity, SourceName, json};
+use crate::event::{Attribute, ChangeEvent, EventError, Identity, SourceName, json};
 use crate::time::rfc3339;
 
 mod binary;
@@ -21,7 +21,7 @@ const DATA: &str = "data";
 
 /// How events lie in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum ContentMode {
     /// The body is one event.
     Structured,
     /// The body is an array of events.
@@ -30,7 +30,7 @@ pub enum Mode {
     Binary,
 }
 
-impl Mode {
+impl ContentMode {
     /// The mode a request is in; `None` where its media type is none that events come in, or it is plain JSON and
     /// nothing in the headers makes an event of it.
     pub fn of(content_type: &str, headers: &[(&str, &[u8])]) -> Option<Self> {
@@ -46,9 +46,9 @@ impl Mode {
 
 /// One request, as far as CloudEvents is concerned.
 #[derive(Clone, Copy)]
-pub struct Message<'a> {
+pub struct HttpMessage<'a> {
     /// How events lie in it.
-    pub mode: Mode,
+    pub mode: ContentMode,
     /// Its header lines; names in any case.
     pub headers: &'a [(&'a str, &'a [u8])],
     /// Its media type.
@@ -58,16 +58,16 @@ pub struct Message<'a> {
 }
 
 /// Never headers or body: they are personal data.
-impl std::fmt::Debug for Message<'_> {
+impl std::fmt::Debug for HttpMessage<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Message")
+        f.debug_struct("HttpMessage")
             .field("mode", &self.mode)
             .finish_non_exhaustive()
     }
 }
 
 /// The events of a request in their order; for each that is none, what is wrong with it.
-pub type Decoded = Vec<Result<ChangeEvent, Vec<Fault>>>;
+pub type Decoded = Vec<Result<ChangeEvent, Vec<EventError>>>;
 
 /// Reads the events of `message`; a batch has at least one and at most `events_max`.
 ///
@@ -75,13 +75,13 @@ pub type Decoded = Vec<Result<ChangeEvent, Vec<Fault>>>;
 /// What is wrong with the request as a whole.
 pub fn decode(
     source: &SourceName,
-    message: Message<'_>,
+    message: HttpMessage<'_>,
     events_max: usize,
-) -> Result<Decoded, Vec<Fault>> {
+) -> Result<Decoded, Vec<EventError>> {
     match message.mode {
-        Mode::Structured => Ok(vec![structured(source, parse(message.body)?)]),
-        Mode::Batch => batch(source, parse(message.body)?, events_max),
-        Mode::Binary => {
+        ContentMode::Structured => Ok(vec![structured(source, parse(message.body)?)]),
+        ContentMode::Batch => batch(source, parse(message.body)?, events_max),
+        ContentMode::Binary => {
             let data = match message.body {
                 [] => None,
                 body => Some(parse(body)?),
@@ -102,8 +102,8 @@ pub fn is_attribute(header: &str) -> bool {
 
 /// The faults of the event at `index` as they read from the whole batch.
 #[must_use]
-pub fn in_batch(index: usize, faults: Vec<Fault>) -> Vec<Fault> {
-    let named = faults.into_iter().map(|fault| Fault {
+pub fn in_batch(index: usize, faults: Vec<EventError>) -> Vec<EventError> {
+    let named = faults.into_iter().map(|fault| EventError {
         pointer: format!("/{index}{}", fault.pointer),
         ..fault
     });
@@ -119,7 +119,7 @@ pub fn is_plain_json(content_type: &str) -> bool {
 ///
 /// # Errors
 /// All that is wrong with its attributes.
-pub fn event(source: &SourceName, envelope: Value) -> Result<ChangeEvent, Vec<Fault>> {
+pub fn event(source: &SourceName, envelope: Value) -> Result<ChangeEvent, Vec<EventError>> {
     structured(source, envelope)
 }
 
@@ -127,9 +127,9 @@ pub fn event(source: &SourceName, envelope: Value) -> Result<ChangeEvent, Vec<Fa
 ///
 /// # Errors
 /// The one thing that ends the reading.
-pub fn parse(body: &[u8]) -> Result<Value, Vec<Fault>> {
+pub fn parse(body: &[u8]) -> Result<Value, Vec<EventError>> {
     json::parse(body).map_err(|error| {
-        vec![Fault {
+        vec![EventError {
             pointer: String::new(),
             rule: error.rule.as_str().to_owned(),
             location: LOCATION_JSON.to_owned(),
@@ -141,7 +141,7 @@ pub fn parse(body: &[u8]) -> Result<Value, Vec<Fault>> {
     })
 }
 
-fn batch(source: &SourceName, body: Value, events_max: usize) -> Result<Decoded, Vec<Fault>> {
+fn batch(source: &SourceName, body: Value, events_max: usize) -> Result<Decoded, Vec<EventError>> {
     let Value::Array(events) = body else {
         return Err(vec![fault("", "type", "A batch is an array of events.")]);
     };
@@ -159,7 +159,7 @@ fn batch(source: &SourceName, body: Value, events_max: usize) -> Result<Decoded,
     }
 }
 
-fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<Fault>> {
+fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<EventError>> {
     let Value::Object(mut envelope) = event else {
         return Err(vec![fault("", "type", "An event is an object.")]);
     };
@@ -192,7 +192,7 @@ fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<Faul
 /// The attributes of one event, and what is wrong with them so far.
 struct Attributes<'a> {
     envelope: &'a Map<String, Value>,
-    faults: Vec<Fault>,
+    faults: Vec<EventError>,
 }
 
 impl<'a> Attributes<'a> {
@@ -260,8 +260,8 @@ impl<'a> Attributes<'a> {
     }
 }
 
-fn fault(pointer: &str, rule: &str, detail: &str) -> Fault {
-    Fault {
+fn fault(pointer: &str, rule: &str, detail: &str) -> EventError {
+    EventError {
         pointer: pointer.to_owned(),
         rule: rule.to_owned(),
         location: LOCATION.to_owned(),

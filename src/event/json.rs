@@ -25,7 +25,7 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 #[error("{rule} at line {line}, column {column}")]
 pub struct Error {
     /// Which rule it breaks.
-    pub rule: Rule,
+    pub rule: JsonRule,
     /// The line where that was seen.
     pub line: usize,
     /// The column where that was seen.
@@ -34,7 +34,7 @@ pub struct Error {
 
 /// What a body must obey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
+pub enum JsonRule {
     /// It is UTF-8.
     Utf8,
     /// It does not begin with a byte order mark.
@@ -57,7 +57,7 @@ pub enum Rule {
     StringLength,
 }
 
-impl Rule {
+impl JsonRule {
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -75,7 +75,7 @@ impl Rule {
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for JsonRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Utf8 => f.write_str("the body is not UTF-8"),
@@ -98,34 +98,34 @@ impl fmt::Display for Rule {
 /// The first rule the body breaks, and where.
 pub fn parse(body: &[u8]) -> Result<Value, Error> {
     let text = std::str::from_utf8(body)
-        .map_err(|error| at(body, error.valid_up_to()).breaks(Rule::Utf8))?;
+        .map_err(|error| at(body, error.valid_up_to()).breaks(JsonRule::Utf8))?;
     if text.starts_with(BYTE_ORDER_MARK) {
-        return Err(at(body, 0).breaks(Rule::ByteOrderMark));
+        return Err(at(body, 0).breaks(JsonRule::ByteOrderMark));
     }
     if body.trim_ascii().is_empty() {
-        return Err(at(body, 0).breaks(Rule::Empty));
+        return Err(at(body, 0).breaks(JsonRule::Empty));
     }
-    let reading = Reading::default();
+    let reading = ParseState::default();
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = reading
         .seed(0)
         .deserialize(&mut deserializer)
-        .map_err(|error| place(&error).breaks(reading.broken.get().unwrap_or(Rule::Syntax)))?;
+        .map_err(|error| place(&error).breaks(reading.broken.get().unwrap_or(JsonRule::Syntax)))?;
     deserializer
         .end()
-        .map_err(|error| place(&error).breaks(Rule::Trailing))?;
+        .map_err(|error| place(&error).breaks(JsonRule::Trailing))?;
     Ok(value)
 }
 
 // === where ===
 
-struct Place {
+struct Position {
     line: usize,
     column: usize,
 }
 
-impl Place {
-    const fn breaks(self, rule: Rule) -> Error {
+impl Position {
+    const fn breaks(self, rule: JsonRule) -> Error {
         Error {
             rule,
             line: self.line,
@@ -134,9 +134,9 @@ impl Place {
     }
 }
 
-fn at(body: &[u8], offset: usize) -> Place {
+fn at(body: &[u8], offset: usize) -> Position {
     let before = body.get(..offset).unwrap_or(body);
-    Place {
+    Position {
         line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
         column: 1 + before
             .iter()
@@ -146,8 +146,8 @@ fn at(body: &[u8], offset: usize) -> Place {
     }
 }
 
-fn place(error: &serde_json::Error) -> Place {
-    Place {
+fn place(error: &serde_json::Error) -> Position {
+    Position {
         line: error.line(),
         column: error.column(),
     }
@@ -157,12 +157,12 @@ fn place(error: &serde_json::Error) -> Place {
 
 /// What is counted over the whole body, and which of our own rules ended the reading: serde's errors carry text only.
 #[derive(Default)]
-struct Reading {
+struct ParseState {
     keys: Cell<usize>,
-    broken: Cell<Option<Rule>>,
+    broken: Cell<Option<JsonRule>>,
 }
 
-impl Reading {
+impl ParseState {
     const fn seed(&self, depth: usize) -> Seed<'_> {
         Seed {
             reading: self,
@@ -170,16 +170,16 @@ impl Reading {
         }
     }
 
-    fn fail<E: de::Error>(&self, rule: Rule) -> E {
+    fn fail<E: de::Error>(&self, rule: JsonRule) -> E {
         self.broken.set(Some(rule));
         E::custom(rule.as_str())
     }
 
     fn text<E: de::Error>(&self, text: String) -> Result<String, E> {
         if text.len() > STRING_BYTES_MAX {
-            Err(self.fail(Rule::StringLength))
+            Err(self.fail(JsonRule::StringLength))
         } else if text.contains('\0') {
-            Err(self.fail(Rule::Nul))
+            Err(self.fail(JsonRule::Nul))
         } else {
             Ok(text)
         }
@@ -188,7 +188,7 @@ impl Reading {
     fn key<E: de::Error>(&self, key: String) -> Result<String, E> {
         self.keys.set(self.keys.get() + 1);
         if self.keys.get() > KEYS_MAX {
-            return Err(self.fail(Rule::Keys));
+            return Err(self.fail(JsonRule::Keys));
         }
         self.text(key)
     }
@@ -196,7 +196,7 @@ impl Reading {
 
 /// Reads a value that lies `depth` containers deep.
 struct Seed<'a> {
-    reading: &'a Reading,
+    reading: &'a ParseState,
     depth: usize,
 }
 
@@ -205,7 +205,7 @@ impl<'a> Seed<'a> {
         if self.depth < DEPTH_MAX {
             Ok(self.depth + 1)
         } else {
-            Err(self.reading.fail(Rule::Depth))
+            Err(self.reading.fail(JsonRule::Depth))
         }
     }
 }
@@ -244,7 +244,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
         Number::from_f64(value)
             .map(Value::Number)
-            .ok_or_else(|| self.reading.fail(Rule::Syntax))
+            .ok_or_else(|| self.reading.fail(JsonRule::Syntax))
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
@@ -269,7 +269,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut values = Map::new();
         while let Some(key) = members.next_key::<String>()? {
             let Entry::Vacant(slot) = values.entry(self.reading.key(key)?) else {
-                return Err(self.reading.fail(Rule::DuplicateKey));
+                return Err(self.reading.fail(JsonRule::DuplicateKey));
             };
             slot.insert(members.next_value_seed(self.reading.seed(depth))?);
         }
@@ -284,7 +284,7 @@ mod tests {
 
     use super::*;
 
-    fn check(body: impl AsRef<[u8]>, rule: Rule) {
+    fn check(body: impl AsRef<[u8]>, rule: JsonRule) {
         let body = body.as_ref();
         let shown = String::from_utf8_lossy(body.get(..40).unwrap_or(body)).into_owned();
         let refused = parse(body).map_err(|error| error.rule);
@@ -316,7 +316,7 @@ mod tests {
             r#"{"\ud83d\ude00":1,"😀":2}"#,
             r#"{"":1,"":2}"#,
         ] {
-            check(body, Rule::DuplicateKey);
+            check(body, JsonRule::DuplicateKey);
         }
         assert!(parse(br#"{"a":{"a":1},"b":{"a":1}}"#).is_ok());
     }
@@ -324,11 +324,11 @@ mod tests {
     /// I07
     #[test]
     fn only_clean_utf_8_is_text() {
-        check(b"\"\xff\"", Rule::Utf8);
-        check(b"\"\xc0\xaf\"", Rule::Utf8);
-        check(b"\"\xed\xa0\x80\"", Rule::Utf8);
-        check(b"\xef\xbb\xbf{}", Rule::ByteOrderMark);
-        check(b"\xff\xfe{\0}\0", Rule::Utf8);
+        check(b"\"\xff\"", JsonRule::Utf8);
+        check(b"\"\xc0\xaf\"", JsonRule::Utf8);
+        check(b"\"\xed\xa0\x80\"", JsonRule::Utf8);
+        check(b"\xef\xbb\xbf{}", JsonRule::ByteOrderMark);
+        check(b"\xff\xfe{\0}\0", JsonRule::Utf8);
         for lone in [
             r#""\ud800""#,
             r#""\udc00""#,
@@ -336,25 +336,25 @@ mod tests {
             r#""\ud800\u0041""#,
             r#"{"\udfff":1}"#,
         ] {
-            check(lone, Rule::Syntax);
+            check(lone, JsonRule::Syntax);
         }
     }
 
     /// I08
     #[test]
     fn no_string_has_a_nul_or_a_raw_control_character() {
-        check(r#"{"a":"b\u0000c"}"#, Rule::Nul);
-        check(r#"{"a\u0000":1}"#, Rule::Nul);
-        check(b"\"a\0\"", Rule::Syntax);
-        check(b"\"a\n\"", Rule::Syntax);
+        check(r#"{"a":"b\u0000c"}"#, JsonRule::Nul);
+        check(r#"{"a\u0000":1}"#, JsonRule::Nul);
+        check(b"\"a\0\"", JsonRule::Syntax);
+        check(b"\"a\n\"", JsonRule::Syntax);
         assert_eq!(parse(br#""a\nb""#).unwrap(), json!("a\nb"));
     }
 
     /// I35
     #[test]
     fn an_empty_body_is_said_to_be_empty() {
-        check("", Rule::Empty);
-        check(" \r\n\t", Rule::Empty);
+        check("", JsonRule::Empty);
+        check(" \r\n\t", JsonRule::Empty);
     }
 
     #[test]
@@ -377,10 +377,10 @@ mod tests {
             "+1",
             ".5",
         ] {
-            check(body, Rule::Syntax);
+            check(body, JsonRule::Syntax);
         }
         for body in ["{}{}", "1 2", "{} x", "[]]", "null,"] {
-            check(body, Rule::Trailing);
+            check(body, JsonRule::Trailing);
         }
     }
 
@@ -389,9 +389,9 @@ mod tests {
     fn depth_is_bounded_before_it_costs_stack() {
         let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
         assert!(parse(nested(DEPTH_MAX).as_bytes()).is_ok());
-        check(nested(DEPTH_MAX + 1), Rule::Depth);
-        check(nested(100_000), Rule::Depth);
-        check("{\"a\":".repeat(100_000), Rule::Depth);
+        check(nested(DEPTH_MAX + 1), JsonRule::Depth);
+        check(nested(100_000), JsonRule::Depth);
+        check("{\"a\":".repeat(100_000), JsonRule::Depth);
     }
 
     /// I04
@@ -402,11 +402,11 @@ mod tests {
             format!("{{{}}}", members.join(","))
         };
         assert!(parse(object(0, KEYS_MAX).as_bytes()).is_ok());
-        check(object(0, KEYS_MAX + 1), Rule::Keys);
-        check(object(0, 100_000), Rule::Keys);
+        check(object(0, KEYS_MAX + 1), JsonRule::Keys);
+        check(object(0, 100_000), JsonRule::Keys);
         check(
             format!("[{},{}]", object(0, 6_000), object(0, 6_000)),
-            Rule::Keys,
+            JsonRule::Keys,
         );
     }
 
@@ -415,14 +415,14 @@ mod tests {
     fn strings_and_keys_have_a_longest_length() {
         let long = "x".repeat(STRING_BYTES_MAX);
         assert!(parse(format!("{{\"{long}\":\"{long}\"}}").as_bytes()).is_ok());
-        check(format!("\"{long}x\""), Rule::StringLength);
-        check(format!("{{\"{long}x\":1}}"), Rule::StringLength);
+        check(format!("\"{long}x\""), JsonRule::StringLength);
+        check(format!("{{\"{long}x\":1}}"), JsonRule::StringLength);
     }
 
     #[test]
     fn an_error_names_its_place_and_nothing_of_the_body() {
         let error = parse(b"{\"a\": 1,\n \"secret\": 2,\n \"secret\": 3}").unwrap_err();
-        assert_eq!((error.rule, error.line), (Rule::DuplicateKey, 3));
+        assert_eq!((error.rule, error.line), (JsonRule::DuplicateKey, 3));
         assert!(!error.to_string().contains("secret"));
         let error = parse(b"{\n  \"a\": \"\xff\"}").unwrap_err();
         assert_eq!((error.line, error.column), (2, 9));

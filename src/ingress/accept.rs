@@ -4,7 +4,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use crate::event::{Attribute, Fault};
+use crate::event::{Attribute, EventError};
 use crate::http::single_header::SingleHeader;
 use crate::ingress::examine::{Entering, Examination};
 use crate::ingress::form::Form;
@@ -80,8 +80,8 @@ async fn append(
     }
 }
 
-fn conflicts(is_batch: bool, indexes: &[usize]) -> Vec<Fault> {
-    let conflict = |index: &usize| Fault {
+fn conflicts(is_batch: bool, indexes: &[usize]) -> Vec<EventError> {
+    let conflict = |index: &usize| EventError {
         pointer: if is_batch {
             format!("/{index}")
         } else {

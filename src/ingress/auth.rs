@@ -17,11 +17,11 @@ use crate::http::single_header::SingleHeader;
 use crate::time::Timestamp;
 
 pub mod hmac;
-mod lock;
-mod webhooks;
+mod rotating;
+mod standard_webhooks;
 
-pub use lock::Lock;
-pub use webhooks::SigningKey;
+pub use rotating::RotatingVerifier;
+pub use standard_webhooks::SigningKey;
 
 /// A shorter bearer token could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -86,18 +86,18 @@ impl<T> fmt::Debug for Untrusted<T> {
 #[derive(Clone)]
 pub struct Authentic<T> {
     content: T,
-    signed: Signed,
+    signed: SignatureScope,
 }
 
 /// What a signature is about, besides the body.
 #[derive(Clone)]
-enum Signed {
+enum SignatureScope {
     /// There is no signature: whoever knows the token is believed in everything.
     Nothing,
     /// This id.
     Id(String),
     /// What the template of this scheme has.
-    Text(Arc<hmac::Keys>),
+    Text(Arc<hmac::HmacKeys>),
 }
 
 impl<T> Authentic<T> {
@@ -109,9 +109,9 @@ impl<T> Authentic<T> {
     /// Whether the signature, where there is one, is about the event with this id, which stands in the path.
     pub fn is_about(&self, id: &Attribute) -> bool {
         match &self.signed {
-            Signed::Nothing => true,
-            Signed::Id(signed) => signed == id.as_str(),
-            Signed::Text(keys) => keys.sign_path(),
+            SignatureScope::Nothing => true,
+            SignatureScope::Id(signed) => signed == id.as_str(),
+            SignatureScope::Text(keys) => keys.sign_path(),
         }
     }
 
@@ -119,9 +119,9 @@ impl<T> Authentic<T> {
     pub fn covers<'n>(&self, id: &Attribute, mut headers: impl Iterator<Item = &'n str>) -> Covers {
         let covers = |is_covered, covers| if is_covered { covers } else { Covers::Nothing };
         match &self.signed {
-            Signed::Nothing => Covers::Everything,
-            Signed::Id(signed) => covers(signed == id.as_str(), Covers::IdAndData),
-            Signed::Text(keys) => covers(
+            SignatureScope::Nothing => Covers::Everything,
+            SignatureScope::Id(signed) => covers(signed == id.as_str(), Covers::IdAndData),
+            SignatureScope::Text(keys) => covers(
                 headers.all(|name| keys.sign_header(name)),
                 Covers::Everything,
             ),
@@ -147,9 +147,9 @@ impl<T> fmt::Debug for Authentic<T> {
     }
 }
 
-/// Why a request is not authentic; a metric label, never told to the one who asks.
+/// The reason for an authentication failure. It is a metric label only: the sender never learns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum DenialReason {
     /// A header is not there.
     Missing,
     /// A header is there and cannot be read.
@@ -160,7 +160,7 @@ pub enum Why {
     Mismatch,
 }
 
-impl Why {
+impl DenialReason {
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -174,20 +174,20 @@ impl Why {
 
 /// How a source proves that a request is its own.
 #[derive(Clone)]
-pub struct Verifier(Kind);
+pub struct Verifier(AuthScheme);
 
 #[derive(Clone)]
-enum Kind {
+enum AuthScheme {
     None,
     Bearer(Vec<SecretString>),
     StandardWebhooks(Vec<SigningKey>),
-    Hmac(Arc<hmac::Keys>),
+    Hmac(Arc<hmac::HmacKeys>),
 }
 
 impl Verifier {
     /// Believes everybody: for a source that nobody else can reach.
     pub const fn none() -> Self {
-        Self(Kind::None)
+        Self(AuthScheme::None)
     }
 
     /// Believes who knows one of these tokens, sent as `Authorization: Bearer …`.
@@ -208,7 +208,7 @@ impl Verifier {
         if tokens.is_empty() {
             return Err(Error::NoSecret);
         }
-        Ok(Self(Kind::Bearer(tokens)))
+        Ok(Self(AuthScheme::Bearer(tokens)))
     }
 
     /// Believes who signs with one of these secrets as Standard Webhooks 1.0 has it (`v1`, HMAC-SHA256).
@@ -225,21 +225,21 @@ impl Verifier {
         if keys.is_empty() {
             return Err(Error::NoSecret);
         }
-        Ok(Self(Kind::StandardWebhooks(keys)))
+        Ok(Self(AuthScheme::StandardWebhooks(keys)))
     }
 
     /// Believes who signs with one of the secrets of a scheme of its own.
-    pub fn hmac(keys: hmac::Keys) -> Self {
-        Self(Kind::Hmac(Arc::new(keys)))
+    pub fn hmac(keys: hmac::HmacKeys) -> Self {
+        Self(AuthScheme::Hmac(Arc::new(keys)))
     }
 
     /// What a refusal names in `WWW-Authenticate`.
     pub const fn challenge(&self) -> &'static str {
         match self.0 {
-            Kind::None => "None",
-            Kind::Bearer(_) => "Bearer",
-            Kind::StandardWebhooks(_) => "StandardWebhooks",
-            Kind::Hmac(_) => "HMAC",
+            AuthScheme::None => "None",
+            AuthScheme::Bearer(_) => "Bearer",
+            AuthScheme::StandardWebhooks(_) => "StandardWebhooks",
+            AuthScheme::Hmac(_) => "HMAC",
         }
     }
 
@@ -252,21 +252,22 @@ impl Verifier {
         head: Head<'_>,
         body: Untrusted<Bytes>,
         wall: Timestamp,
-    ) -> Result<Authentic<Bytes>, Why> {
-        let signed = match &self.0 {
-            Kind::None => Signed::Nothing,
-            Kind::Bearer(tokens) => {
-                bearer(tokens, head.headers)?;
-                Signed::Nothing
-            }
-            Kind::StandardWebhooks(keys) => {
-                Signed::Id(webhooks::verify(keys, head.headers, &body.0, wall)?)
-            }
-            Kind::Hmac(keys) => {
-                keys.verify(head, &body.0, wall)?;
-                Signed::Text(Arc::clone(keys))
-            }
-        };
+    ) -> Result<Authentic<Bytes>, DenialReason> {
+        let signed =
+            match &self.0 {
+                AuthScheme::None => SignatureScope::Nothing,
+                AuthScheme::Bearer(tokens) => {
+                    bearer(tokens, head.headers)?;
+                    SignatureScope::Nothing
+                }
+                AuthScheme::StandardWebhooks(keys) => SignatureScope::Id(
+                    standard_webhooks::verify(keys, head.headers, &body.0, wall)?,
+                ),
+                AuthScheme::Hmac(keys) => {
+                    keys.verify(head, &body.0, wall)?;
+                    SignatureScope::Text(Arc::clone(keys))
+                }
+            };
         Ok(Authentic {
             content: body.0,
             signed,
@@ -303,20 +304,20 @@ pub(super) fn hmac_sha256<const LEN: usize>(key: &[u8; LEN], parts: &[&[u8]]) ->
 /// The block of SHA-256.
 const KEY_BYTES_MAX: usize = 64;
 
-fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Why> {
+fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, DenialReason> {
     match SingleHeader::read(headers, name) {
-        SingleHeader::Absent => Err(Why::Missing),
-        SingleHeader::Text("") | SingleHeader::Unreadable => Err(Why::Malformed),
+        SingleHeader::Absent => Err(DenialReason::Missing),
+        SingleHeader::Text("") | SingleHeader::Unreadable => Err(DenialReason::Malformed),
         SingleHeader::Text(text) => Ok(text),
     }
 }
 
-fn bearer(tokens: &[SecretString], headers: &HeaderMap) -> Result<(), Why> {
+fn bearer(tokens: &[SecretString], headers: &HeaderMap) -> Result<(), DenialReason> {
     let (scheme, presented) = required(headers, "authorization")?
         .split_once(' ')
-        .ok_or(Why::Malformed)?;
+        .ok_or(DenialReason::Malformed)?;
     if !scheme.eq_ignore_ascii_case(BEARER) {
-        return Err(Why::Malformed);
+        return Err(DenialReason::Malformed);
     }
     let presented = token_mac(presented.trim()).finalize().into_bytes();
     // Every token is compared, whichever matches: which one is current cannot be timed.
@@ -324,7 +325,7 @@ fn bearer(tokens: &[SecretString], headers: &HeaderMap) -> Result<(), Why> {
         let token = token_mac(token.expose_secret());
         is_known | token.verify_slice(&presented).is_ok()
     });
-    is_known.then_some(()).ok_or(Why::Mismatch)
+    is_known.then_some(()).ok_or(DenialReason::Mismatch)
 }
 
 fn token_mac(token: &str) -> Hmac<Sha256> {

@@ -10,16 +10,16 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::{Stream, StreamExt as _};
 
-use crate::event::Fault;
+use crate::event::EventError;
 use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::Untrusted;
-use crate::ingress::{Limits, Refusal};
+use crate::ingress::{BodyLimits, Refusal};
 
 /// Reads all of `payload`.
 pub(super) async fn collect(
     headers: &HeaderMap,
     payload: &mut Payload,
-    limits: &Limits,
+    limits: &BodyLimits,
 ) -> Result<Untrusted<Bytes>, Refusal> {
     let limit_bytes = limits.body_bytes_max;
     let announced = SingleHeader::read(headers, "content-length").text();
@@ -57,7 +57,7 @@ async fn read(
 
 /// The connection ended, or its framing broke, in the middle of the body; mostly nobody is there to read this.
 fn incomplete() -> Refusal {
-    Refusal::Malformed(vec![Fault {
+    Refusal::Malformed(vec![EventError {
         pointer: String::new(),
         rule: "incomplete".to_owned(),
         location: "http".to_owned(),

@@ -3,7 +3,7 @@
 use prometheus::IntCounterVec;
 
 use crate::ingress::Refusal;
-use crate::ingress::auth::Why;
+use crate::ingress::auth::DenialReason;
 use crate::metrics::IngressMetrics;
 use crate::outbox::{Kept, State};
 
@@ -32,7 +32,7 @@ impl IngressMetrics {
         count(&self.refused, refusal.word());
     }
 
-    pub(super) fn unauthenticated(&self, why: Why) {
+    pub(super) fn unauthenticated(&self, why: DenialReason) {
         count(&self.unauthenticated, why.as_str());
     }
 }

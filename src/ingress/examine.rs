@@ -9,10 +9,10 @@ use hmac::Mac as _;
 use serde_json::Value;
 
 use crate::event::cloudevents;
-use crate::event::{Attribute, ChangeEvent, Fault, SourceName};
+use crate::event::{Attribute, ChangeEvent, EventError, SourceName};
 use crate::imprint::CustomerChange;
 use crate::ingress::auth::hmac_sha256;
-use crate::ingress::{EventKind, Refusal, Source};
+use crate::ingress::{EventType, Refusal, Source};
 use crate::mapping::{ForeignAddress, VersionDomain};
 use crate::outbox::{Digest, Disposition, NewEntry, ParkReason, Priority};
 use crate::time::Timestamp;
@@ -59,7 +59,7 @@ enum Class {
 /// What is wrong with one event.
 struct Faulty {
     class: Class,
-    faults: Vec<Fault>,
+    faults: Vec<EventError>,
 }
 
 impl Faulty {
@@ -74,7 +74,7 @@ impl Faulty {
 }
 
 impl Class {
-    const fn of(self, faults: Vec<Fault>) -> Faulty {
+    const fn of(self, faults: Vec<EventError>) -> Faulty {
         Faulty {
             class: self,
             faults,
@@ -104,7 +104,7 @@ impl Examination<'_> {
     pub(super) fn examined(
         &self,
         index: usize,
-        event: Result<ChangeEvent, Vec<Fault>>,
+        event: Result<ChangeEvent, Vec<EventError>>,
     ) -> Examined {
         match self.event(index, event) {
             Ok((_, disposition)) => Ok(disposition),
@@ -115,7 +115,7 @@ impl Examination<'_> {
     fn event(
         &self,
         index: usize,
-        event: Result<ChangeEvent, Vec<Fault>>,
+        event: Result<ChangeEvent, Vec<EventError>>,
     ) -> Result<(ChangeEvent, Disposition), Faulty> {
         let event = event.map_err(|faults| Class::Malformed.of(faults))?;
         let disposition = self
@@ -126,7 +126,7 @@ impl Examination<'_> {
 
     fn disposition(&self, event: &ChangeEvent) -> Result<Disposition, Faulty> {
         let event_type = event.event_type.as_str();
-        if let Some(kind) = self.source.kinds.get(event_type) {
+        if let Some(kind) = self.source.event_types.get(event_type) {
             self.mapped(kind, &event.envelope)
         } else if self.source.ignored.contains(event_type) {
             Ok(Disposition::Ignore)
@@ -135,7 +135,7 @@ impl Examination<'_> {
         }
     }
 
-    fn mapped(&self, kind: &EventKind, envelope: &Value) -> Result<Disposition, Faulty> {
+    fn mapped(&self, kind: &EventType, envelope: &Value) -> Result<Disposition, Faulty> {
         let Some(change) = change(kind, envelope)? else {
             return Ok(Disposition::Ignore);
         };
@@ -153,7 +153,7 @@ impl Examination<'_> {
     }
 
     /// A version that is a time counts microseconds; a sequence may be any number.
-    fn is_ahead(&self, kind: &EventKind, version: i64) -> bool {
+    fn is_ahead(&self, kind: &EventType, version: i64) -> bool {
         match kind.mapping.version_domain() {
             Some(VersionDomain::Time) => version > self.newest.as_millis().saturating_mul(1000),
             Some(VersionDomain::Sequence) | None => false,
@@ -244,7 +244,7 @@ impl Written {
 
 /// The change that the schema and the mapping of its type make of an event; `None` if the mapping leaves it out or finds
 /// nothing to set.
-fn change(kind: &EventKind, envelope: &Value) -> Result<Option<CustomerChange>, Faulty> {
+fn change(kind: &EventType, envelope: &Value) -> Result<Option<CustomerChange>, Faulty> {
     let event = kind.view(envelope);
     let faults = kind.schema.faults(event);
     if !faults.is_empty() {
@@ -278,9 +278,9 @@ pub fn map_again(
     foreign_address: ForeignAddress,
     (source, event_type): (&SourceName, &Attribute),
     event: &[u8],
-) -> Result<CustomerChange, Vec<Fault>> {
+) -> Result<CustomerChange, Vec<EventError>> {
     let fault = |rule: &str, detail: &str| {
-        vec![Fault {
+        vec![EventError {
             pointer: String::new(),
             rule: rule.to_owned(),
             location: "events".to_owned(),
@@ -289,7 +289,7 @@ pub fn map_again(
     };
     let kind = sources
         .get(source)
-        .and_then(|source| source.kinds.get(event_type.as_str()))
+        .and_then(|source| source.event_types.get(event_type.as_str()))
         .ok_or_else(|| {
             fault(
                 "unknown_event_type",
@@ -322,8 +322,8 @@ fn refusal(mut faulty: Vec<Faulty>) -> Option<Refusal> {
     Some(class.of(faults).into_refusal())
 }
 
-fn unknown_event_type() -> Fault {
-    Fault {
+fn unknown_event_type() -> EventError {
+    EventError {
         pointer: "/type".to_owned(),
         rule: "unknown_event_type".to_owned(),
         location: "events".to_owned(),
@@ -331,8 +331,8 @@ fn unknown_event_type() -> Fault {
     }
 }
 
-fn version_ahead() -> Fault {
-    Fault {
+fn version_ahead() -> EventError {
+    EventError {
         pointer: String::new(),
         rule: "version_ahead".to_owned(),
         location: "version".to_owned(),

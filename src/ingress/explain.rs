@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::event::{Attribute, ChangeEvent, Fault, Identity, Show, SourceName};
+use crate::event::{Attribute, ChangeEvent, EventError, Identity, SourceName, Visibility};
 use crate::imprint::clearing::Clearing;
 use crate::imprint::{CustomerChange, CustomerRef, Field, FieldValue, Update};
 use crate::ingress::examine::{Examination, Examined};
@@ -31,7 +31,7 @@ pub struct Terms {
     /// The newest moment that a version may name.
     pub newest: Timestamp,
     /// Whether values are shown.
-    pub show: Show,
+    pub show: Visibility,
 }
 
 /// Which fields of an update would be sent, where somebody knows what Imprint has already.
@@ -55,7 +55,7 @@ pub fn explain(name: &SourceName, source: &Source, terms: Terms, body: &[u8]) ->
 fn events_of(
     source: &Source,
     (form, terms): (&Form<'_>, Terms),
-    events: Vec<Result<ChangeEvent, Vec<Fault>>>,
+    events: Vec<Result<ChangeEvent, Vec<EventError>>>,
 ) -> Vec<Value> {
     let examination = examination(source, terms, form.is_batch());
     let parts = events.into_iter().enumerate().map(|(index, event)| {
@@ -104,7 +104,7 @@ pub fn views(
 ) -> Vec<(String, Value)> {
     let events = Form::of_body(source, body).decode(name, body, events_max);
     let view = |event: ChangeEvent| {
-        let kind = source.kinds.get(event.event_type.as_str())?;
+        let kind = source.event_types.get(event.event_type.as_str())?;
         let view = kind.view(&event.envelope).clone();
         Some((event.event_type.as_str().to_owned(), view))
     };
@@ -160,7 +160,7 @@ fn part(
     if let Some(told) = told {
         put("id", json!(told.id));
         put("type", json!(told.event_type));
-        if let Some(kind) = source.kinds.get(&told.event_type) {
+        if let Some(kind) = source.event_types.get(&told.event_type) {
             let root = if kind.is_plain { "" } else { "/data" };
             let explanation = kind.mapping.explain(kind.view(&told.envelope), root);
             put_lines(&mut put, terms.show, &explanation, sent.as_deref());
@@ -200,7 +200,7 @@ fn request(terms: Terms, customer: &CustomerRef, update: &Update) -> Value {
 
 fn put_lines(
     put: &mut impl FnMut(&str, Value),
-    show: Show,
+    show: Visibility,
     explanation: &MappingExplanation,
     sent: Option<&[Field]>,
 ) {
@@ -212,7 +212,7 @@ fn put_lines(
     put("unused", json!(explanation.unused));
 }
 
-fn told_line(line: &RuleExplanation, show: Show, sent: Option<&[Field]>) -> Value {
+fn told_line(line: &RuleExplanation, show: Visibility, sent: Option<&[Field]>) -> Value {
     let mut told = json!({
         "target": line.target, "expression": line.expression, "reads": line.reads,
         "slow": line.is_interpreted,
@@ -239,7 +239,7 @@ fn problem(refusal: &Refusal) -> Value {
     json!({"type": refusal.word(), "faults": faults})
 }
 
-fn fault(fault: &Fault) -> Value {
+fn fault(fault: &EventError) -> Value {
     json!({
         "pointer": fault.pointer, "rule": fault.rule,
         "location": fault.location, "detail": fault.detail,

@@ -3,10 +3,10 @@
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 
-use crate::event::cloudevents::{self, Decoded, Message, Mode};
-use crate::event::{Attribute, ChangeEvent, Fault, SourceName};
+use crate::event::cloudevents::{self, ContentMode, Decoded, HttpMessage};
+use crate::event::{Attribute, ChangeEvent, EventError, SourceName};
 use crate::http::single_header::SingleHeader;
-use crate::ingress::auth::{Authentic, Covers, Why};
+use crate::ingress::auth::{Authentic, Covers, DenialReason};
 use crate::ingress::{Refusal, Source};
 use crate::mapping::JsonEnvelope;
 
@@ -16,7 +16,7 @@ const SPECVERSION: &str = "ce-specversion";
 /// How events lie in a request.
 pub(super) enum Form<'a> {
     CloudEvents {
-        mode: Mode,
+        mode: ContentMode,
         content_type: &'a str,
         headers: Vec<(&'a str, &'a [u8])>,
     },
@@ -45,7 +45,7 @@ impl<'a> Form<'a> {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
-        let mode = Mode::of(content_type, &headers).ok_or(Refusal::UnsupportedMediaType)?;
+        let mode = ContentMode::of(content_type, &headers).ok_or(Refusal::UnsupportedMediaType)?;
         Ok(Self::CloudEvents {
             mode,
             content_type,
@@ -61,9 +61,9 @@ impl<'a> Form<'a> {
         let is_batch = body.trim_ascii_start().starts_with(b"[");
         Self::CloudEvents {
             mode: if is_batch {
-                Mode::Batch
+                ContentMode::Batch
             } else {
-                Mode::Structured
+                ContentMode::Structured
             },
             content_type: "",
             headers: Vec::new(),
@@ -73,7 +73,7 @@ impl<'a> Form<'a> {
     /// Whether the body can be several events, so that faults must say which one.
     pub(super) const fn is_batch(&self) -> bool {
         match self {
-            Self::CloudEvents { mode, .. } => matches!(mode, Mode::Batch),
+            Self::CloudEvents { mode, .. } => matches!(mode, ContentMode::Batch),
             Self::Plain(frame) => frame.splits(),
         }
     }
@@ -91,7 +91,7 @@ impl<'a> Form<'a> {
                 content_type,
                 headers,
             } => {
-                let message = Message {
+                let message = HttpMessage {
                     mode: *mode,
                     headers,
                     content_type,
@@ -111,9 +111,9 @@ impl<'a> Form<'a> {
         source: &Source,
         authentic: &Authentic<T>,
         events: &Decoded,
-    ) -> Result<(), Why> {
+    ) -> Result<(), DenialReason> {
         let Self::CloudEvents {
-            mode: Mode::Binary,
+            mode: ContentMode::Binary,
             headers,
             ..
         } = self
@@ -127,7 +127,7 @@ impl<'a> Form<'a> {
                 Covers::Nothing => false,
             }
         });
-        is_bound.then_some(()).ok_or(Why::Mismatch)
+        is_bound.then_some(()).ok_or(DenialReason::Mismatch)
     }
 }
 
@@ -139,7 +139,7 @@ fn attributes<'a>(headers: &[(&'a str, &'a [u8])]) -> impl Iterator<Item = &'a s
 
 /// Whether whom an event is about, and how new it is, stand in its data.
 fn is_told_by_data(source: &Source, event_type: &Attribute) -> bool {
-    let kind = source.kinds.get(event_type.as_str());
+    let kind = source.event_types.get(event_type.as_str());
     kind.is_none_or(|kind| kind.mapping.identifies_by_data_only())
 }
 
@@ -148,11 +148,11 @@ fn plain(
     source: &SourceName,
     body: &[u8],
     events_max: usize,
-) -> Result<Decoded, Vec<Fault>> {
+) -> Result<Decoded, Vec<EventError>> {
     let body = cloudevents::parse(body)?;
     let events = frame.events(body, &format!("/{source}"), events_max)?;
     if events.len() > events_max {
-        return Err(vec![Fault {
+        return Err(vec![EventError {
             pointer: String::new(),
             rule: "batch_size".to_owned(),
             location: "body.split".to_owned(),
@@ -173,9 +173,9 @@ fn plain(
 }
 
 /// The source alone says whose the ids are: there is no CloudEvents source beside it.
-fn plain_event(source: &SourceName, envelope: Value) -> Result<ChangeEvent, Vec<Fault>> {
+fn plain_event(source: &SourceName, envelope: Value) -> Result<ChangeEvent, Vec<EventError>> {
     let mut event = cloudevents::event(source, envelope).map_err(|faults| {
-        let of_rule = |fault: Fault| Fault {
+        let of_rule = |fault: EventError| EventError {
             location: format!("body{}", fault.pointer.replace('/', ".")),
             pointer: String::new(),
             ..fault

@@ -10,8 +10,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Attribute, Fault, SourceName};
-use crate::ingress::auth::{Untrusted, Why};
+use crate::event::{Attribute, EventError, SourceName};
+use crate::ingress::auth::{DenialReason, Untrusted};
 use crate::ingress::{Ingress, Refusal, store_failed};
 use crate::outbox::{Lookup, ParkReason, Receipt};
 
@@ -24,7 +24,7 @@ pub(super) async fn receipt(
     let authentic = ingress.verify(source, request, Untrusted::new(Bytes::new()))?;
     let lookup = lookup(name, request)?;
     if !authentic.is_about(&lookup.id) {
-        return Err(ingress.unauthenticated(source, Why::Mismatch));
+        return Err(ingress.unauthenticated(source, DenialReason::Mismatch));
     }
     let found = ingress.outbox.find(lookup).await;
     let receipt = found
@@ -32,7 +32,7 @@ pub(super) async fn receipt(
         .ok_or(Refusal::UnknownEvent)?;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(Told::from(&receipt)))
+        .json(ReceiptBody::from(&receipt)))
 }
 
 fn lookup(source: &SourceName, request: &HttpRequest) -> Result<Lookup, Refusal> {
@@ -51,12 +51,12 @@ fn id(request: &HttpRequest) -> Option<Attribute> {
 }
 
 #[derive(Deserialize)]
-struct Asked {
+struct ReceiptQuery {
     ce_source: Option<String>,
 }
 
 fn ce_source(request: &HttpRequest) -> Result<Option<Attribute>, Refusal> {
-    let asked = Query::<Asked>::from_query(request.query_string())
+    let asked = Query::<ReceiptQuery>::from_query(request.query_string())
         .map_err(|_unreadable| unreadable("The query cannot be read."))?;
     let parse = |raw: &String| {
         Attribute::parse(raw).map_err(|_other| {
@@ -67,7 +67,7 @@ fn ce_source(request: &HttpRequest) -> Result<Option<Attribute>, Refusal> {
 }
 
 fn unreadable(detail: &str) -> Refusal {
-    Refusal::Malformed(vec![Fault {
+    Refusal::Malformed(vec![EventError {
         pointer: String::new(),
         rule: "attribute".to_owned(),
         location: "query/ce_source".to_owned(),
@@ -77,7 +77,7 @@ fn unreadable(detail: &str) -> Refusal {
 
 /// The receipt as it is told.
 #[derive(Serialize)]
-struct Told<'a> {
+struct ReceiptBody<'a> {
     id: &'a str,
     source: &'a str,
     ce_source: Option<&'a str>,
@@ -87,16 +87,16 @@ struct Told<'a> {
     accepted_at: String,
     settled_at: Option<String>,
     superseded_by: Option<&'a str>,
-    parked: Option<Parked<'a>>,
+    parked: Option<ParkedBody<'a>>,
 }
 
 #[derive(Serialize)]
-struct Parked<'a> {
+struct ParkedBody<'a> {
     reason: &'static str,
     detail: Option<&'a str>,
 }
 
-impl<'a> From<&'a Receipt> for Told<'a> {
+impl<'a> From<&'a Receipt> for ReceiptBody<'a> {
     fn from(receipt: &'a Receipt) -> Self {
         Self {
             id: receipt.identity.id.as_str(),
@@ -108,12 +108,12 @@ impl<'a> From<&'a Receipt> for Told<'a> {
             accepted_at: receipt.accepted_at.to_rfc3339(),
             settled_at: receipt.settled_at.map(|at| at.to_rfc3339()),
             superseded_by: receipt.superseded_by.as_ref().map(Attribute::as_str),
-            parked: receipt.parked.as_ref().map(Parked::from),
+            parked: receipt.parked.as_ref().map(ParkedBody::from),
         }
     }
 }
 
-impl<'a> From<&'a (ParkReason, Option<String>)> for Parked<'a> {
+impl<'a> From<&'a (ParkReason, Option<String>)> for ParkedBody<'a> {
     fn from((reason, detail): &'a (ParkReason, Option<String>)) -> Self {
         Self {
             reason: reason.as_str(),

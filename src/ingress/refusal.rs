@@ -9,7 +9,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
-use crate::event::Fault;
+use crate::event::EventError;
 use crate::outbox;
 
 /// How many faults an answer lists; the rest is counted.
@@ -17,11 +17,11 @@ const FAULTS_MAX: usize = 100;
 const TYPE_PREFIX: &str = "urn:imprint-bridge:problem:";
 const MEDIA_TYPE: &str = "application/problem+json";
 
-/// Why a request is not taken.
+/// The reason for a refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// It is not JSON as we take it, or no event of CloudEvents.
-    Malformed(Vec<Fault>),
+    Malformed(Vec<EventError>),
     /// It does not prove that it comes from the source.
     Unauthenticated {
         /// What the source is to prove itself with.
@@ -41,7 +41,7 @@ pub enum Refusal {
     /// The body came too slowly.
     BodyTimeout,
     /// These repeat an identity with other content.
-    Conflict(Vec<Fault>),
+    Conflict(Vec<EventError>),
     /// The body is too long.
     TooLarge {
         /// How long it may be.
@@ -50,11 +50,11 @@ pub enum Refusal {
     /// The body is in no form that events come in.
     UnsupportedMediaType,
     /// The source has no such event type.
-    UnknownEventType(Vec<Fault>),
+    UnknownEventType(Vec<EventError>),
     /// An event does not fit its schema.
-    Invalid(Vec<Fault>),
+    Invalid(Vec<EventError>),
     /// An event fits its schema and still cannot become an update.
-    Unmappable(Vec<Fault>),
+    Unmappable(Vec<EventError>),
     /// The store's queue is full.
     Busy,
     /// The store's disk is full.
@@ -68,15 +68,15 @@ pub enum Refusal {
 }
 
 /// One row of the table.
-struct Row {
+struct RefusalRow {
     status: u16,
     word: &'static str,
     title: &'static str,
     retry_after_seconds: Option<u32>,
 }
 
-const fn row(status: u16, word: &'static str, title: &'static str) -> Row {
-    Row {
+const fn row(status: u16, word: &'static str, title: &'static str) -> RefusalRow {
+    RefusalRow {
         status,
         word,
         title,
@@ -84,7 +84,7 @@ const fn row(status: u16, word: &'static str, title: &'static str) -> Row {
     }
 }
 
-impl Row {
+impl RefusalRow {
     /// A sender that waits this long finds either room or a gateway that has noticed.
     const fn retry_after(self, seconds: u32) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl Row {
 }
 
 impl Refusal {
-    fn row(&self) -> Row {
+    fn row(&self) -> RefusalRow {
         match self {
             Self::Malformed(_) => row(400, "malformed", "The body cannot be read"),
             Self::Unauthenticated { .. } => row(401, "unauthenticated", "Not authentic"),
@@ -155,7 +155,7 @@ impl Refusal {
     }
 
     /// What is wrong with the events of the request, if it is them.
-    pub fn faults(&self) -> &[Fault] {
+    pub fn faults(&self) -> &[EventError] {
         match self {
             Self::Malformed(faults)
             | Self::Conflict(faults)
@@ -179,7 +179,7 @@ impl Refusal {
     }
 }
 
-fn listed(faults: &[Fault]) -> String {
+fn listed(faults: &[EventError]) -> String {
     match faults.len() {
         1 => "1 fault.".to_owned(),
         count if count > FAULTS_MAX => {
@@ -233,7 +233,7 @@ impl ResponseError for Refusal {
                 .faults()
                 .iter()
                 .take(FAULTS_MAX)
-                .map(Listed::from)
+                .map(ListedError::from)
                 .collect(),
         })
     }
@@ -247,19 +247,19 @@ struct Problem<'a> {
     status: u16,
     detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    faults: Vec<Listed<'a>>,
+    faults: Vec<ListedError<'a>>,
 }
 
 #[derive(Serialize)]
-struct Listed<'a> {
+struct ListedError<'a> {
     pointer: &'a str,
     rule: &'a str,
     location: &'a str,
     detail: &'a str,
 }
 
-impl<'a> From<&'a Fault> for Listed<'a> {
-    fn from(fault: &'a Fault) -> Self {
+impl<'a> From<&'a EventError> for ListedError<'a> {
+    fn from(fault: &'a EventError) -> Self {
         Self {
             pointer: &fault.pointer,
             rule: &fault.rule,

@@ -51,10 +51,10 @@ struct Reply {
 
 impl Door {
     fn new() -> Self {
-        Self::with(Limits::default())
+        Self::with(BodyLimits::default())
     }
 
-    fn with(limits: Limits) -> Self {
+    fn with(limits: BodyLimits) -> Self {
         let secrets = [SecretString::from(SECRET)];
         let tokens = [SecretString::from(TOKEN)];
         let sources = [
@@ -68,7 +68,7 @@ impl Door {
         )
     }
 
-    fn of<const LEN: usize>(sources: [(&str, Source); LEN], limits: Limits) -> Self {
+    fn of<const LEN: usize>(sources: [(&str, Source); LEN], limits: BodyLimits) -> Self {
         let outbox = Arc::new(fake::Fake::default());
         let (stop, stopping) = watch::channel(false);
         let named = |(name, source)| (SourceName::parse(name).unwrap(), source);
@@ -185,16 +185,16 @@ fn stream_payload(body: impl Stream<Item = Result<Bytes, PayloadError>> + 'stati
 }
 
 fn source(verifier: Verifier) -> Source {
-    let kind = |domain| EventKind {
+    let kind = |domain| EventType {
         schema: Schema::compile("customer", &schema()).unwrap(),
         mapping: mapping(domain),
         epoch: 2,
         is_plain: false,
     };
     Source {
-        lock: Lock::new(verifier),
+        lock: RotatingVerifier::new(verifier),
         frame: None,
-        kinds: [
+        event_types: [
             ("customer.changed".to_owned(), kind(VersionDomain::Sequence)),
             ("customer.timed".to_owned(), kind(VersionDomain::Time)),
         ]

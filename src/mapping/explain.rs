@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::contract;
 use super::located::{EvalError, LocatedValue, ReadLog};
 use super::{CompiledRule, FieldValue, Mapping};
-use crate::event::{Fault, pointer};
+use crate::event::{EventError, pointer};
 use crate::imprint::CustomerChange;
 
 /// A mapping at work on one event.
@@ -19,7 +19,7 @@ pub struct MappingExplanation {
     /// The places of the event that no expression looked at, as JSON Pointers.
     pub unused: Vec<String>,
     /// What the event comes to, as [`Mapping::map`] says it.
-    pub outcome: Result<Option<CustomerChange>, Vec<Fault>>,
+    pub outcome: Result<Option<CustomerChange>, Vec<EventError>>,
 }
 
 /// One expression at work.
@@ -47,7 +47,7 @@ pub enum RuleResult {
     /// This.
     Value(Value),
     /// It cannot be read.
-    Refused(Fault),
+    Refused(EventError),
 }
 
 /// Never the value: it is personal data.

@@ -14,7 +14,7 @@ use super::function::LookupTable;
 use super::located::{EvalError, LocatedValue};
 use super::plan::Plan;
 use super::{RuleError, noted};
-use crate::event::Fault;
+use crate::event::EventError;
 
 /// How a plain body is read, as the configuration says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct JsonEnvelope {
 }
 
 /// An event as CloudEvents has it in structured form, or what keeps it from being one.
-pub type EnvelopeResult = Result<Value, Vec<Fault>>;
+pub type EnvelopeResult = Result<Value, Vec<EventError>>;
 
 impl JsonEnvelope {
     /// Compiles the rules; expressions may look things up in `tables`.
@@ -92,7 +92,7 @@ impl JsonEnvelope {
         body: Value,
         source: &str,
         max: usize,
-    ) -> Result<Vec<EnvelopeResult>, Vec<Fault>> {
+    ) -> Result<Vec<EnvelopeResult>, Vec<EventError>> {
         let parts = match &self.split {
             None => vec![body],
             Some(split) => Self::parts(split, &body, max)

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::function::ValueError;
-use crate::event::{Fault, pointer};
+use crate::event::{EventError, pointer};
 
 static NULL: Value = Value::Null;
 
@@ -185,8 +185,8 @@ impl<'a> LocatedValue<'a> {
 
 impl EvalError {
     /// The fault of an event that it is, found by the rule of that name.
-    pub(super) fn into_fault(self, location: &impl ToString) -> Fault {
-        Fault {
+    pub(super) fn into_fault(self, location: &impl ToString) -> EventError {
+        EventError {
             pointer: self.pointer,
             rule: self.rule.to_owned(),
             location: location.to_string(),

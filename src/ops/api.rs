@@ -25,7 +25,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
 use crate::dispatch::destination::Destination;
-use crate::event::{Attribute, Fault, Identity, Show, SourceName};
+use crate::event::{Attribute, EventError, Identity, SourceName, Visibility};
 use crate::fold::MaxFold;
 use crate::imprint::{CustomerChange, Field};
 use crate::metrics;
@@ -50,18 +50,20 @@ const TYPE_PREFIX: &str = "urn:imprint-bridge:problem:";
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Maps an event that was kept by the mapping of today.
-pub type MapAgain =
-    Arc<dyn Fn(&SourceName, &Attribute, &[u8]) -> Result<CustomerChange, Vec<Fault>> + Send + Sync>;
+pub type MapAgain = Arc<
+    dyn Fn(&SourceName, &Attribute, &[u8]) -> Result<CustomerChange, Vec<EventError>> + Send + Sync,
+>;
 
 /// Explains a body as it would be posted to a source; nothing if there is no such source.
-pub type ExplainBody = Arc<dyn Fn(&SourceName, &[u8], Show) -> Option<Value> + Send + Sync>;
+pub type ExplainBody = Arc<dyn Fn(&SourceName, &[u8], Visibility) -> Option<Value> + Send + Sync>;
 
 /// Says which fields of what is stated Imprint has nothing newer of.
 pub type Fresh<'a> = &'a dyn Fn(&CustomerChange) -> Vec<Field>;
 
 /// Explains an event that was kept, by its identity and type; nothing if its source is not there any more.
-pub type ExplainKept =
-    Arc<dyn Fn((&Identity, &Attribute), &[u8], Show, Fresh<'_>) -> Option<Value> + Send + Sync>;
+pub type ExplainKept = Arc<
+    dyn Fn((&Identity, &Attribute), &[u8], Visibility, Fresh<'_>) -> Option<Value> + Send + Sync,
+>;
 
 /// How events are explained.
 pub struct Explain {

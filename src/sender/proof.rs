@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use super::Proof;
 use crate::config::{secret, sources};
 use crate::ingress::auth::SigningKey;
-use crate::ingress::auth::hmac::Keys;
+use crate::ingress::auth::hmac::HmacKeys;
 
 /// The files that the proof is read from.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ fn of_source(file: &Path, secret: Option<&Path>, token: Option<&Path>) -> anyhow
         }
         (sources::Auth::Hmac(scheme, files), secret, None) => {
             let file = first(&files, secret)?;
-            let keys = Keys::new(*scheme, &[read_secret(&file)?]);
+            let keys = HmacKeys::new(*scheme, &[read_secret(&file)?]);
             keys.map(|keys| Proof::Hmac(Box::new(keys)))
                 .with_context(|| file.display().to_string())
         }

@@ -32,7 +32,7 @@ fn shipped() -> sources::Kind {
     let config = Config::read_apart(&[file], Purpose::Check).unwrap();
     let mut sources = sources::read(&config).unwrap();
     let mut crm = sources.remove(0);
-    crm.kinds.remove("customer.changed").unwrap()
+    crm.event_types.remove("customer.changed").unwrap()
 }
 
 fn whole_customer(criterion: &mut Criterion) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::super::reader::{Raw, Reader};
 use crate::ingress::auth::hmac::{
-    Algorithm, Encoding, Marks, Scheme, SecretEncoding, Signed, Stamp, Template, Unit,
+    Algorithm, HeaderItems, HmacScheme, SecretEncoding, SignatureEncoding, SignedText, SigningTime,
+    Template, TimeUnit,
 };
 
 /// What is signed where nothing else is said.
@@ -27,7 +28,7 @@ pub enum Auth {
     /// By a signature as Standard Webhooks describes it; any key of those in the files will do.
     StandardWebhooks(Vec<PathBuf>),
     /// By a signature in a scheme of its own; any secret of those in the files will do.
-    Hmac(Box<Scheme>, Vec<PathBuf>),
+    Hmac(Box<HmacScheme>, Vec<PathBuf>),
 }
 
 impl Auth {
@@ -54,7 +55,7 @@ impl Auth {
 }
 
 #[derive(Clone, Copy)]
-enum Word {
+enum AuthKind {
     None,
     Bearer,
     StandardWebhooks,
@@ -64,16 +65,16 @@ enum Word {
 /// Takes all that is said of authentication.
 pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
     let words = [
-        ("none", Word::None),
-        ("bearer", Word::Bearer),
-        ("standard_webhooks", Word::StandardWebhooks),
-        ("hmac", Word::Hmac),
+        ("none", AuthKind::None),
+        ("bearer", AuthKind::Bearer),
+        ("standard_webhooks", AuthKind::StandardWebhooks),
+        ("hmac", AuthKind::Hmac),
     ];
     match reader.take(&["auth", "kind"], |raw| raw.word(&words))? {
-        Word::None => Some(Auth::None),
-        Word::Bearer => files(reader, "token_files").map(Auth::Bearer),
-        Word::StandardWebhooks => files(reader, "secret_files").map(Auth::StandardWebhooks),
-        Word::Hmac => {
+        AuthKind::None => Some(Auth::None),
+        AuthKind::Bearer => files(reader, "token_files").map(Auth::Bearer),
+        AuthKind::StandardWebhooks => files(reader, "secret_files").map(Auth::StandardWebhooks),
+        AuthKind::Hmac => {
             let files = files(reader, "secret_files");
             let scheme = scheme(reader);
             Some(Auth::Hmac(Box::new(scheme?), files?))
@@ -93,7 +94,7 @@ fn files(reader: &mut Reader, key: &str) -> Option<Vec<PathBuf>> {
     Some(files.into_iter().map(PathBuf::from).collect())
 }
 
-fn scheme(reader: &mut Reader) -> Option<Scheme> {
+fn scheme(reader: &mut Reader) -> Option<HmacScheme> {
     let algorithms = [
         ("sha256", Algorithm::Sha256),
         ("sha1", Algorithm::Sha1),
@@ -104,7 +105,10 @@ fn scheme(reader: &mut Reader) -> Option<Scheme> {
         ("base64", SecretEncoding::Base64),
         ("hex", SecretEncoding::Hex),
     ];
-    let encodings = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
+    let encodings = [
+        ("hex", SignatureEncoding::Hex),
+        ("base64", SignatureEncoding::Base64),
+    ];
     let algorithm = word(reader, "algorithm", &algorithms).unwrap_or(Algorithm::Sha256);
     let secret_encoding =
         word(reader, "secret_encoding", &secret_encodings).unwrap_or(SecretEncoding::Text);
@@ -136,7 +140,7 @@ fn scheme(reader: &mut Reader) -> Option<Scheme> {
     } else {
         signed(reader, template?, stamp)
     };
-    Some(Scheme {
+    Some(HmacScheme {
         algorithm,
         secret_encoding,
         header: header?,
@@ -146,8 +150,12 @@ fn scheme(reader: &mut Reader) -> Option<Scheme> {
     })
 }
 
-fn signed(reader: &mut Reader, template: Template, stamp: Option<Stamp>) -> Option<Signed> {
-    Signed::new(template, stamp)
+fn signed(
+    reader: &mut Reader,
+    template: Template,
+    stamp: Option<SigningTime>,
+) -> Option<SignedText> {
+    SignedText::new(template, stamp)
         .map_err(|unfit| reader.fault(&["auth", "timestamp_header"], unfit.to_string()))
         .ok()
 }
@@ -159,30 +167,30 @@ fn template(reader: &mut Reader) -> Option<Template> {
         .ok()
 }
 
-fn stamp(reader: &mut Reader, separator: Option<String>) -> Option<Stamp> {
+fn stamp(reader: &mut Reader, separator: Option<String>) -> Option<SigningTime> {
     let units = [
-        ("seconds", Unit::Seconds),
-        ("milliseconds", Unit::Milliseconds),
-        ("rfc3339", Unit::Rfc3339),
+        ("seconds", TimeUnit::Seconds),
+        ("milliseconds", TimeUnit::Milliseconds),
+        ("rfc3339", TimeUnit::Rfc3339),
     ];
     let header = reader.take(&["auth", "timestamp_header"], |raw| {
         raw.parsed("the name of a header")
     });
-    let unit = word(reader, "timestamp_unit", &units).unwrap_or(Unit::Seconds);
+    let unit = word(reader, "timestamp_unit", &units).unwrap_or(TimeUnit::Seconds);
     let tolerance = reader
         .take_optional(&["auth", "tolerance"], |raw| {
             raw.duration(TOLERANCE_MIN, TOLERANCE_MAX)
         })
         .unwrap_or(TOLERANCE);
     let marks = match (text(reader, "timestamp_prefix"), separator) {
-        (None, _) => Some(Marks::default()),
+        (None, _) => Some(HeaderItems::default()),
         (Some(_), None) => {
             reader.fault(&["auth", "timestamp_prefix"], "needs separator beside it");
             None
         }
         (prefix, separator) => marks(reader, "timestamp_prefix", (prefix, separator)),
     };
-    Some(Stamp {
+    Some(SigningTime {
         header: header?,
         marks: marks?,
         unit,
@@ -206,8 +214,8 @@ fn marks(
     reader: &mut Reader,
     key: &str,
     (prefix, separator): (Option<String>, Option<String>),
-) -> Option<Marks> {
-    Marks::new(prefix.unwrap_or_default(), separator)
+) -> Option<HeaderItems> {
+    HeaderItems::new(prefix.unwrap_or_default(), separator)
         .map_err(|reason| reader.fault(&["auth", key], reason))
         .ok()
 }
@@ -336,13 +344,13 @@ mod tests {
             panic!("another kind");
         };
         assert_eq!(files, [PathBuf::from("a"), PathBuf::from("b")]);
-        let expected = Scheme {
+        let expected = HmacScheme {
             algorithm: Algorithm::Sha256,
             secret_encoding: SecretEncoding::Text,
             header: "x-signature".parse().unwrap(),
-            marks: Marks::default(),
-            encoding: Encoding::Hex,
-            signed: Signed::new("{body}".parse().unwrap(), None).unwrap(),
+            marks: HeaderItems::default(),
+            encoding: SignatureEncoding::Hex,
+            signed: SignedText::new("{body}".parse().unwrap(), None).unwrap(),
         };
         assert_eq!(*scheme, expected);
     }
@@ -357,20 +365,21 @@ mod tests {
         let Auth::Hmac(scheme, _) = auth else {
             panic!("another kind");
         };
-        let marks = |prefix: &str| Marks::new(prefix.to_owned(), Some(",".to_owned())).unwrap();
-        let stamp = Stamp {
+        let marks =
+            |prefix: &str| HeaderItems::new(prefix.to_owned(), Some(",".to_owned())).unwrap();
+        let stamp = SigningTime {
             header: "x-signature".parse().unwrap(),
             marks: marks("t="),
-            unit: Unit::Rfc3339,
+            unit: TimeUnit::Rfc3339,
             tolerance: Duration::from_hours(1),
         };
-        let expected = Scheme {
+        let expected = HmacScheme {
             algorithm: Algorithm::Sha512,
             secret_encoding: SecretEncoding::Base64,
             header: "x-signature".parse().unwrap(),
             marks: marks("v1="),
-            encoding: Encoding::Hex,
-            signed: Signed::new("{timestamp}.{body}".parse().unwrap(), Some(stamp)).unwrap(),
+            encoding: SignatureEncoding::Hex,
+            signed: SignedText::new("{timestamp}.{body}".parse().unwrap(), Some(stamp)).unwrap(),
         };
         assert_eq!(*scheme, expected);
     }

@@ -18,11 +18,11 @@ use crate::schema::Schema;
 /// The longest schema; a larger file is something else.
 const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
 
-type Tables = BTreeMap<String, BTreeMap<String, String>>;
+type LookupTables = BTreeMap<String, BTreeMap<String, String>>;
 
 /// What a body is.
 #[derive(Clone, Copy)]
-enum Format {
+enum BodyFormat {
     CloudEvents,
     Json,
 }
@@ -46,15 +46,18 @@ pub(super) fn tables(reader: &mut Reader) -> BTreeMap<String, BTreeMap<String, S
 }
 
 /// How bodies are read; nothing where they are CloudEvents.
-pub(super) fn frame(reader: &mut Reader, tables: &Tables) -> Option<JsonEnvelope> {
-    let words = [("cloudevents", Format::CloudEvents), ("json", Format::Json)];
+pub(super) fn frame(reader: &mut Reader, tables: &LookupTables) -> Option<JsonEnvelope> {
+    let words = [
+        ("cloudevents", BodyFormat::CloudEvents),
+        ("json", BodyFormat::Json),
+    ];
     let format = reader.take_optional(&["body", "format"], |raw| raw.word(&words));
     let mut rule = |name: &str| reader.take_optional(&["body", name], Raw::text);
     let (split, id, event_type, time) = (rule("split"), rule("id"), rule("type"), rule("time"));
     let is_said = [&split, &id, &event_type, &time]
         .into_iter()
         .any(Option::is_some);
-    if !matches!(format, Some(Format::Json)) {
+    if !matches!(format, Some(BodyFormat::Json)) {
         if is_said {
             let reason = "must be \"json\" where the file says how bodies are read";
             reader.fault(&["body", "format"], reason);
@@ -81,7 +84,7 @@ pub(super) fn frame(reader: &mut Reader, tables: &Tables) -> Option<JsonEnvelope
 pub(super) fn kind(
     reader: &mut Reader,
     event_type: &str,
-    tables: &Tables,
+    tables: &LookupTables,
     schemas_dir: &Path,
 ) -> Option<Kind> {
     let at = |key: &'static str| ["events", event_type, key];

@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::{DATA, fault};
-use crate::event::{Fault, pointer};
+use crate::event::{EventError, pointer};
 
 /// What the name of a header begins with that carries an attribute.
 const PREFIX: &str = "ce-";
@@ -17,7 +17,7 @@ pub(super) fn envelope(
     headers: &[(&str, &[u8])],
     content_type: &str,
     data: Option<Value>,
-) -> Result<Value, Vec<Fault>> {
+) -> Result<Value, Vec<EventError>> {
     let mut envelope = Map::new();
     let mut faults = Vec::new();
     for (name, value) in headers {

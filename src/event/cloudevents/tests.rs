@@ -34,8 +34,8 @@ fn without(name: &str) -> Value {
     event
 }
 
-fn decode_body(mode: Mode, body: &[u8]) -> Result<Decoded, Vec<Fault>> {
-    let message = Message {
+fn decode_body(mode: ContentMode, body: &[u8]) -> Result<Decoded, Vec<EventError>> {
+    let message = HttpMessage {
         mode,
         headers: &[],
         content_type: "application/cloudevents+json",
@@ -44,13 +44,13 @@ fn decode_body(mode: Mode, body: &[u8]) -> Result<Decoded, Vec<Fault>> {
     decode(&source(), message, EVENTS_MAX)
 }
 
-fn decode_binary(headers: &[(&str, &str)], body: &str) -> Result<ChangeEvent, Vec<Fault>> {
+fn decode_binary(headers: &[(&str, &str)], body: &str) -> Result<ChangeEvent, Vec<EventError>> {
     let headers: Vec<_> = headers
         .iter()
         .map(|(name, value)| (*name, value.as_bytes()))
         .collect();
-    let message = Message {
-        mode: Mode::Binary,
+    let message = HttpMessage {
+        mode: ContentMode::Binary,
         headers: &headers,
         content_type: "application/json; charset=utf-8",
         body: body.as_bytes(),
@@ -58,7 +58,7 @@ fn decode_binary(headers: &[(&str, &str)], body: &str) -> Result<ChangeEvent, Ve
     decode(&source(), message, EVENTS_MAX)?.remove(0)
 }
 
-fn places(faults: &[Fault]) -> Vec<(&str, &str)> {
+fn places(faults: &[EventError]) -> Vec<(&str, &str)> {
     faults
         .iter()
         .map(|fault| (fault.pointer.as_str(), fault.rule.as_str()))
@@ -67,7 +67,7 @@ fn places(faults: &[Fault]) -> Vec<(&str, &str)> {
 
 /// What is wrong with one structured event: pointers and rules.
 fn check(event: &Value, expected: &[(&str, &str)]) {
-    let decoded = decode_body(Mode::Structured, event.to_string().as_bytes())
+    let decoded = decode_body(ContentMode::Structured, event.to_string().as_bytes())
         .unwrap()
         .remove(0);
     let faults = decoded.err().unwrap_or_default();
@@ -79,20 +79,28 @@ fn the_mode_follows_from_the_media_type() {
     const NONE: &[(&str, &[u8])] = &[("content-type", b"x")];
     const SOME: &[(&str, &[u8])] = &[("CE-specversion", b"1.0")];
     for (content_type, headers, expected) in [
-        ("application/cloudevents+json", NONE, Some(Mode::Structured)),
+        (
+            "application/cloudevents+json",
+            NONE,
+            Some(ContentMode::Structured),
+        ),
         (
             "Application/CloudEvents+JSON; charset=\"UTF-8\"",
             SOME,
-            Some(Mode::Structured),
+            Some(ContentMode::Structured),
         ),
         (
             "application/cloudevents-batch+json",
             NONE,
-            Some(Mode::Batch),
+            Some(ContentMode::Batch),
         ),
-        ("application/json", SOME, Some(Mode::Binary)),
-        ("application/vnd.crm.v1+json;v=1", SOME, Some(Mode::Binary)),
-        ("text/json", SOME, Some(Mode::Binary)),
+        ("application/json", SOME, Some(ContentMode::Binary)),
+        (
+            "application/vnd.crm.v1+json;v=1",
+            SOME,
+            Some(ContentMode::Binary),
+        ),
+        ("text/json", SOME, Some(ContentMode::Binary)),
         ("application/json", NONE, None),
         ("application/cloudevents+json; charset=utf-16", NONE, None),
         (
@@ -108,13 +116,17 @@ fn the_mode_follows_from_the_media_type() {
         ("json", SOME, None),
         ("", SOME, None),
     ] {
-        assert_eq!(Mode::of(content_type, headers), expected, "{content_type}");
+        assert_eq!(
+            ContentMode::of(content_type, headers),
+            expected,
+            "{content_type}"
+        );
     }
 }
 
 #[test]
 fn a_structured_event_keeps_its_whole_envelope() {
-    let decoded = decode_body(Mode::Structured, event().to_string().as_bytes())
+    let decoded = decode_body(ContentMode::Structured, event().to_string().as_bytes())
         .unwrap()
         .remove(0);
     let decoded = decoded.unwrap();
@@ -180,7 +192,7 @@ fn every_fault_of_an_event_is_named_at_once() {
 fn an_attribute_that_is_null_is_not_set_but_data_may_be_null() {
     let mut sent = with("traceparent", Value::Null);
     sent["data"] = Value::Null;
-    let decoded = decode_body(Mode::Structured, sent.to_string().as_bytes())
+    let decoded = decode_body(ContentMode::Structured, sent.to_string().as_bytes())
         .unwrap()
         .remove(0);
     let envelope = decoded.unwrap().envelope;
@@ -223,7 +235,7 @@ fn a_time_is_rfc_3339_and_nothing_wider() {
 #[test]
 fn a_batch_names_the_event_that_is_at_fault() {
     let body = json!([event(), without("id"), with("time", json!("noon"))]).to_string();
-    let decoded = decode_body(Mode::Batch, body.as_bytes()).unwrap();
+    let decoded = decode_body(ContentMode::Batch, body.as_bytes()).unwrap();
     let faults: Vec<_> = decoded
         .into_iter()
         .filter_map(Result::err)
@@ -239,7 +251,7 @@ fn a_batch_names_the_event_that_is_at_fault() {
         (event(), "type"),
         (json!(null), "type"),
     ] {
-        let faults = decode_body(Mode::Batch, body.to_string().as_bytes()).unwrap_err();
+        let faults = decode_body(ContentMode::Batch, body.to_string().as_bytes()).unwrap_err();
         assert_eq!(places(&faults), [("", rule)]);
     }
 }
@@ -252,7 +264,7 @@ fn a_body_that_is_not_json_names_the_rule_and_the_place() {
         ("{", "syntax"),
         (r#"{"id":1,"id":2}"#, "duplicate_key"),
     ] {
-        let faults = decode_body(Mode::Structured, body.as_bytes()).unwrap_err();
+        let faults = decode_body(ContentMode::Structured, body.as_bytes()).unwrap_err();
         assert_eq!(places(&faults), [("", rule)]);
         assert_eq!(faults[0].location, "json");
     }

@@ -1,6 +1,6 @@
 //! HMAC signatures in a source's own scheme: which header, which encoding, over which text.
 //!
-//! A [`Scheme`] is what the configuration says, without secrets. [`Keys`] are a scheme with its secrets: they verify, and
+//! A [`HmacScheme`] is what the configuration says, without secrets. [`HmacKeys`] are a scheme with its secrets: they verify, and
 //! sign for tests and for the command `send`, by the same text.
 //!
 //! HMAC with SHA-1 is there because CRMs sign with it. It is not broken: what is broken of SHA-1 are collisions, which
@@ -16,15 +16,15 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
-use super::{Error, Head, Why, required};
+use super::{DenialReason, Error, Head, required};
 use crate::time::Timestamp;
 
-mod marks;
-mod stamp;
+mod header_items;
+mod signing_time;
 mod template;
 
-pub use marks::Marks;
-pub use stamp::{Stamp, Unit};
+pub use header_items::HeaderItems;
+pub use signing_time::{SigningTime, TimeUnit};
 pub use template::Template;
 
 /// A shorter secret could be guessed.
@@ -34,7 +34,7 @@ const SIGNATURES_MAX: usize = 8;
 
 /// How a source signs; every value is right with every other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scheme {
+pub struct HmacScheme {
     /// The hash under the HMAC.
     pub algorithm: Algorithm,
     /// How a secret is written in its file.
@@ -42,11 +42,11 @@ pub struct Scheme {
     /// The header that the signature stands in.
     pub header: HeaderName,
     /// Which parts of that header are signatures.
-    pub marks: Marks,
+    pub marks: HeaderItems,
     /// How a signature is written.
-    pub encoding: Encoding,
+    pub encoding: SignatureEncoding,
     /// What is signed.
-    pub signed: Signed,
+    pub signed: SignedText,
 }
 
 /// The hash under the HMAC.
@@ -73,7 +73,7 @@ pub enum SecretEncoding {
 
 /// How a signature is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+pub enum SignatureEncoding {
     /// Hexadecimal digits, of either case.
     Hex,
     /// Base64 with padding.
@@ -82,14 +82,14 @@ pub enum Encoding {
 
 /// What is signed, and where its time stands if it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signed {
+pub struct SignedText {
     template: Template,
-    stamp: Option<Stamp>,
+    stamp: Option<SigningTime>,
 }
 
 /// A template and the place of the time do not fit together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub enum TimestampMismatch {
     /// The time is signed, and nobody knows where it stands.
     #[error("is required where `signed` has {{timestamp}}")]
     NoStamp,
@@ -99,22 +99,22 @@ pub enum Unfit {
 }
 
 /// A scheme with its secrets.
-pub struct Keys {
-    scheme: Scheme,
+pub struct HmacKeys {
+    scheme: HmacScheme,
     secrets: Vec<SecretSlice<u8>>,
 }
 
-// === impl Signed ===
+// === impl SignedText ===
 
-impl Signed {
+impl SignedText {
     /// What is signed, with its time where the template has one.
     ///
     /// # Errors
     /// One of them has a time and the other has not.
-    pub fn new(template: Template, stamp: Option<Stamp>) -> Result<Self, Unfit> {
+    pub fn new(template: Template, stamp: Option<SigningTime>) -> Result<Self, TimestampMismatch> {
         match (template.has_timestamp(), &stamp) {
-            (true, None) => Err(Unfit::NoStamp),
-            (false, Some(_)) => Err(Unfit::Unsigned),
+            (true, None) => Err(TimestampMismatch::NoStamp),
+            (false, Some(_)) => Err(TimestampMismatch::Unsigned),
             (true, Some(_)) | (false, None) => Ok(Self { template, stamp }),
         }
     }
@@ -125,14 +125,14 @@ impl Signed {
     }
 }
 
-// === impl Keys ===
+// === impl HmacKeys ===
 
-impl Keys {
+impl HmacKeys {
     /// Takes the secrets of a scheme; any of them will do, and the first one signs.
     ///
     /// # Errors
     /// There is no secret, or one is not in its encoding or too short.
-    pub fn new(scheme: Scheme, secrets: &[SecretString]) -> Result<Self, Error> {
+    pub fn new(scheme: HmacScheme, secrets: &[SecretString]) -> Result<Self, Error> {
         let decode = |(index, secret): (usize, &SecretString)| {
             scheme
                 .secret_encoding
@@ -161,7 +161,7 @@ impl Keys {
         at: Timestamp,
         body: &[u8],
     ) -> Option<Vec<(HeaderName, String)>> {
-        let Scheme {
+        let HmacScheme {
             algorithm,
             header,
             marks,
@@ -187,8 +187,13 @@ impl Keys {
     }
 
     /// Says whether one of the secrets made one of the signatures.
-    pub(super) fn verify(&self, head: Head<'_>, body: &[u8], wall: Timestamp) -> Result<(), Why> {
-        let Scheme {
+    pub(super) fn verify(
+        &self,
+        head: Head<'_>,
+        body: &[u8],
+        wall: Timestamp,
+    ) -> Result<(), DenialReason> {
+        let HmacScheme {
             algorithm,
             header,
             marks,
@@ -203,7 +208,7 @@ impl Keys {
             .take(SIGNATURES_MAX)
             .collect();
         if signatures.is_empty() {
-            return Err(Why::Malformed);
+            return Err(DenialReason::Malformed);
         }
         let time = match &signed.stamp {
             Some(stamp) => stamp.read(head.headers, wall)?,
@@ -214,7 +219,7 @@ impl Keys {
         let is_signed = self.secrets.iter().fold(false, |is_signed, secret| {
             is_signed | algorithm.made_any(secret.expose_secret(), &text, &signatures)
         });
-        is_signed.then_some(()).ok_or(Why::Mismatch)
+        is_signed.then_some(()).ok_or(DenialReason::Mismatch)
     }
 
     /// Whether the path is signed.
@@ -229,9 +234,9 @@ impl Keys {
 }
 
 /// Never the secrets.
-impl fmt::Debug for Keys {
+impl fmt::Debug for HmacKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys")
+        f.debug_struct("HmacKeys")
             .field("scheme", &self.scheme)
             .finish_non_exhaustive()
     }
@@ -278,7 +283,7 @@ fn keyed<M: Mac + KeyInit>(key: &[u8], text: &[&[u8]]) -> Option<M> {
     Some(mac)
 }
 
-// === impl SecretEncoding, Encoding ===
+// === impl SecretEncoding, SignatureEncoding ===
 
 impl SecretEncoding {
     fn decode(self, text: &str) -> Option<Vec<u8>> {
@@ -290,7 +295,7 @@ impl SecretEncoding {
     }
 }
 
-impl Encoding {
+impl SignatureEncoding {
     fn decode(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Self::Hex => unhex(text),

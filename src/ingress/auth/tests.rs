@@ -32,7 +32,11 @@ fn header_map(lines: &[(&'static str, String)]) -> HeaderMap {
     headers
 }
 
-fn verify(verifier: &Verifier, lines: &[(&'static str, String)], body: &[u8]) -> Result<(), Why> {
+fn verify(
+    verifier: &Verifier,
+    lines: &[(&'static str, String)],
+    body: &[u8],
+) -> Result<(), DenialReason> {
     let body = Untrusted::new(Bytes::copy_from_slice(body));
     let headers = header_map(lines);
     verifier.verify(head(&headers), body, wall(NOW)).map(drop)
@@ -51,7 +55,7 @@ fn webhooks() -> Verifier {
 }
 
 /// A header of a good request replaced by each of `values`.
-fn check_replaced(name: &str, values: &[&str], expected: Why) {
+fn check_replaced(name: &str, values: &[&str], expected: DenialReason) {
     for value in values {
         let mut lines = signed(1, "e-1", NOW, BODY);
         let line = lines.iter_mut().find(|line| line.0 == name).unwrap();
@@ -87,7 +91,10 @@ fn any_current_key_passes_and_a_removed_one_does_not() {
         );
     }
     let removed = signed(3, "e-1", NOW, BODY);
-    assert_eq!(verify(&webhooks(), &removed, BODY), Err(Why::Mismatch));
+    assert_eq!(
+        verify(&webhooks(), &removed, BODY),
+        Err(DenialReason::Mismatch)
+    );
     let mut both = removed;
     let current = signed(2, "e-1", NOW, BODY)[2].1.clone();
     both[2].1 = format!("v1a,AAAA {} {current}", both[2].1);
@@ -100,9 +107,12 @@ fn a_header_that_is_not_there_is_missing() {
     for removed in 0..3 {
         let mut lines = signed(1, "e-1", NOW, BODY);
         lines.remove(removed);
-        assert_eq!(verify(&webhooks(), &lines, BODY), Err(Why::Missing));
+        assert_eq!(
+            verify(&webhooks(), &lines, BODY),
+            Err(DenialReason::Missing)
+        );
     }
-    assert_eq!(verify(&webhooks(), &[], BODY), Err(Why::Missing));
+    assert_eq!(verify(&webhooks(), &[], BODY), Err(DenialReason::Missing));
 }
 
 /// S02
@@ -118,19 +128,30 @@ fn a_signature_that_cannot_be_read_or_is_not_ours_is_refused() {
         "v1a,AAAA",
         "AAAA",
     ];
-    check_replaced("webhook-signature", &unreadable[..2], Why::Malformed);
-    check_replaced("webhook-signature", &unreadable[3..], Why::Malformed);
+    check_replaced(
+        "webhook-signature",
+        &unreadable[..2],
+        DenialReason::Malformed,
+    );
+    check_replaced(
+        "webhook-signature",
+        &unreadable[3..],
+        DenialReason::Malformed,
+    );
     check_replaced(
         "webhook-signature",
         &["v1,", "v1,AAAA", "v1,AAAA v1,BBBB"],
-        Why::Mismatch,
+        DenialReason::Mismatch,
     );
     let whole = signed(1, "e-1", NOW, BODY)[2].1.clone();
     let truncated = whole.get(..whole.len() - 4).unwrap();
-    check_replaced("webhook-signature", &[truncated], Why::Mismatch);
+    check_replaced("webhook-signature", &[truncated], DenialReason::Mismatch);
     let mut twice = signed(1, "e-1", NOW, BODY);
     twice.push(("webhook-id", "e-1".to_owned()));
-    assert_eq!(verify(&webhooks(), &twice, BODY), Err(Why::Malformed));
+    assert_eq!(
+        verify(&webhooks(), &twice, BODY),
+        Err(DenialReason::Malformed)
+    );
 }
 
 /// S03, S08
@@ -140,17 +161,24 @@ fn one_changed_bit_anywhere_is_refused() {
     for bit in 0..BODY.len() * 8 {
         let mut body = BODY.to_vec();
         body[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(verify(&webhooks(), &lines, &body), Err(Why::Mismatch));
+        assert_eq!(
+            verify(&webhooks(), &lines, &body),
+            Err(DenialReason::Mismatch)
+        );
     }
-    check_replaced("webhook-id", &["e-2", "e-1 ", "E-1"], Why::Mismatch);
+    check_replaced(
+        "webhook-id",
+        &["e-2", "e-1 ", "E-1"],
+        DenialReason::Mismatch,
+    );
     check_replaced(
         "webhook-timestamp",
         &[&(NOW + 1).to_string()],
-        Why::Mismatch,
+        DenialReason::Mismatch,
     );
     assert_eq!(
         verify(&webhooks(), &lines, br#"{ "id":"e-1"}"#),
-        Err(Why::Mismatch)
+        Err(DenialReason::Mismatch)
     );
 }
 
@@ -158,14 +186,14 @@ fn one_changed_bit_anywhere_is_refused() {
 #[test]
 fn a_signature_is_good_for_300_seconds_either_way() {
     for (skew, expected) in [
-        (-301, Err(Why::Stale)),
+        (-301, Err(DenialReason::Stale)),
         (-300, Ok(())),
         (-299, Ok(())),
         (299, Ok(())),
         (300, Ok(())),
-        (301, Err(Why::Stale)),
-        (-NOW, Err(Why::Stale)),
-        (315_360_000, Err(Why::Stale)),
+        (301, Err(DenialReason::Stale)),
+        (-NOW, Err(DenialReason::Stale)),
+        (315_360_000, Err(DenialReason::Stale)),
     ] {
         let lines = signed(1, "e-1", NOW + skew, BODY);
         assert_eq!(verify(&webhooks(), &lines, BODY), expected, "{skew}");
@@ -180,11 +208,11 @@ fn a_signature_is_good_for_300_seconds_either_way() {
         "0x1",
         &"9".repeat(400),
     ];
-    check_replaced("webhook-timestamp", &unreadable, Why::Malformed);
+    check_replaced("webhook-timestamp", &unreadable, DenialReason::Malformed);
     check_replaced(
         "webhook-timestamp",
         &["9223372036854775807", "0"],
-        Why::Stale,
+        DenialReason::Stale,
     );
 }
 
@@ -198,14 +226,14 @@ fn a_bearer_token_is_one_of_those_we_know() {
     for token in TOKENS {
         check(&format!("Bearer {token}"), Ok(()));
         check(&format!("bearer {token}"), Ok(()));
-        check(&format!("Bearer {token}x"), Err(Why::Mismatch));
-        check(&format!("Basic {token}"), Err(Why::Malformed));
+        check(&format!("Bearer {token}x"), Err(DenialReason::Mismatch));
+        check(&format!("Basic {token}"), Err(DenialReason::Malformed));
     }
-    check("Bearer old-token", Err(Why::Mismatch));
-    check("Bearer ", Err(Why::Mismatch));
-    check("Bearer", Err(Why::Malformed));
-    check("", Err(Why::Malformed));
-    assert_eq!(verify(&verifier, &[], BODY), Err(Why::Missing));
+    check("Bearer old-token", Err(DenialReason::Mismatch));
+    check("Bearer ", Err(DenialReason::Mismatch));
+    check("Bearer", Err(DenialReason::Malformed));
+    check("", Err(DenialReason::Malformed));
+    assert_eq!(verify(&verifier, &[], BODY), Err(DenialReason::Missing));
 }
 
 /// S11

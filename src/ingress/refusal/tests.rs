@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn faults(count: usize) -> Vec<Fault> {
-    let fault = Fault {
+fn faults(count: usize) -> Vec<EventError> {
+    let fault = EventError {
         pointer: "/data/email".to_owned(),
         rule: "format".to_owned(),
         location: "/properties/email/format".to_owned(),

@@ -2,7 +2,7 @@ use futures_util::stream;
 
 use super::*;
 
-const SMALL: Limits = Limits {
+const SMALL: BodyLimits = BodyLimits {
     body_bytes_max: 1000,
     body_time_max: Duration::from_millis(20),
     batch_events_max: 2,

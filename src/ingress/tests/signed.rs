@@ -7,29 +7,30 @@ use actix_web::HttpMessage as _;
 use super::*;
 use crate::ingress::auth::Head;
 use crate::ingress::auth::hmac::{
-    Algorithm, Encoding, Keys, Marks, Scheme, SecretEncoding, Signed, Stamp, Template, Unit,
+    Algorithm, HeaderItems, HmacKeys, HmacScheme, SecretEncoding, SignatureEncoding, SignedText,
+    SigningTime, Template, TimeUnit,
 };
 
 const ATTRIBUTES: &str = "{header:ce-id}\n{header:ce-source}\n{header:ce-type}\n{body}";
 
 /// The secret of a source that signs this text.
-fn keys(signed: &str) -> Keys {
+fn keys(signed: &str) -> HmacKeys {
     let template: Template = signed.parse().unwrap();
-    let stamp = template.has_timestamp().then(|| Stamp {
+    let stamp = template.has_timestamp().then(|| SigningTime {
         header: "x-timestamp".parse().unwrap(),
-        marks: Marks::default(),
-        unit: Unit::Seconds,
+        marks: HeaderItems::default(),
+        unit: TimeUnit::Seconds,
         tolerance: Duration::from_mins(5),
     });
-    let scheme = Scheme {
+    let scheme = HmacScheme {
         algorithm: Algorithm::Sha256,
         secret_encoding: SecretEncoding::Text,
         header: "x-signature".parse().unwrap(),
-        marks: Marks::default(),
-        encoding: Encoding::Hex,
-        signed: Signed::new(template, stamp).unwrap(),
+        marks: HeaderItems::default(),
+        encoding: SignatureEncoding::Hex,
+        signed: SignedText::new(template, stamp).unwrap(),
     };
-    Keys::new(scheme, &[SecretString::from(SECRET)]).unwrap()
+    HmacKeys::new(scheme, &[SecretString::from(SECRET)]).unwrap()
 }
 
 /// A door with two sources: `own`, which signs this text, and `signed`, of which one type has its version in an attribute.
@@ -43,7 +44,7 @@ fn door(signed: &str) -> Door {
         update: [("email".to_owned(), ".data.customer.email".to_owned())].into(),
         ..MappingRules::default()
     };
-    let attributed = EventKind {
+    let attributed = EventType {
         schema: Schema::compile("customer", &schema()).unwrap(),
         mapping: Mapping::compile(&rules).unwrap(),
         is_plain: false,
@@ -52,10 +53,10 @@ fn door(signed: &str) -> Door {
     let secrets = [SecretString::from(SECRET)];
     let mut whole = source(Verifier::standard_webhooks(&secrets).unwrap());
     whole
-        .kinds
+        .event_types
         .insert("customer.attributed".to_owned(), attributed);
     let own = source(Verifier::hmac(keys(signed)));
-    Door::of([("own", own), ("signed", whole)], Limits::default())
+    Door::of([("own", own), ("signed", whole)], BodyLimits::default())
 }
 
 /// A request with the signature of its own headers and body.

@@ -9,7 +9,7 @@ use super::request::{malformed, parse};
 use super::{Admin, Problem, Shared, answer};
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::OperatorMode;
-use crate::event::Show;
+use crate::event::Visibility;
 use crate::outbox::{Act, Note};
 
 /// `GET /admin/v1/destination`
@@ -32,7 +32,7 @@ pub(super) async fn shadow(admin: Shared, request: HttpRequest) -> HttpResponse 
                 "at": shadowed.at.to_rfc3339(),
                 "customer": shadowed.customer,
                 "operation": shadowed.operation,
-                "body": Show::Masked.object(&shadowed.body),
+                "body": Visibility::Masked.object(&shadowed.body),
             })
         });
         json!({"requests": shadows.collect::<Vec<_>>()})

@@ -9,7 +9,7 @@ use super::facts::facts;
 use super::preview::preview;
 use super::request::{ACT_MAX, Act, Filter, malformed, query};
 use super::{Admin, Operator, Problem, Shared, answer};
-use crate::event::{Attribute, Fault, Show};
+use crate::event::{Attribute, EventError, Visibility};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::{self, EntryId, Inspection, LaneKey, Listed, Replay, State};
 
@@ -71,16 +71,16 @@ async fn shown(admin: &Admin, request: &HttpRequest, number: &str) -> Result<Val
     let asked: Asked = query(request.query_string())?;
     let entry = entry_number(number)?;
     let show = if asked.reveal {
-        Show::Revealed
+        Visibility::Revealed
     } else {
-        Show::Masked
+        Visibility::Masked
     };
     let inspection = admin
         .outbox
         .inspect(entry)
         .await?
         .ok_or(Problem::UnknownEntry)?;
-    if show == Show::Revealed {
+    if show == Visibility::Revealed {
         let act = act(admin, &operator, "reveal", entry.to_string(), None);
         admin.outbox.record(act).await?;
     }
@@ -200,7 +200,7 @@ async fn chosen(admin: &Admin, wanted: &Act) -> Result<(Vec<Inspection>, bool), 
     Ok((chosen, more))
 }
 
-type Refused = Vec<(EntryId, Vec<Fault>)>;
+type Refused = Vec<(EntryId, Vec<EventError>)>;
 
 /// What each entry states: what it stated, or what today's mapping makes of its event.
 fn mapped_again(admin: &Admin, wanted: &Act, inspections: &[Inspection]) -> (Vec<Replay>, Refused) {
@@ -249,7 +249,7 @@ fn on(entries: impl Iterator<Item = EntryId>) -> String {
     numbers.join(" ")
 }
 
-fn fault(fault: &Fault) -> Value {
+fn fault(fault: &EventError) -> Value {
     json!({
         "pointer": fault.pointer, "rule": fault.rule, "location": fault.location, "detail": fault.detail,
     })

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::entries::{act, entry_number};
 use super::request::{malformed, query};
 use super::{Admin, Problem, Shared, answer};
-use crate::event::{Show, SourceName};
+use crate::event::{SourceName, Visibility};
 use crate::fold::{Candidate, fold};
 use crate::imprint::{CustomerChange, Field};
 use crate::outbox::Inspection;
@@ -36,11 +36,11 @@ struct Asked {
 }
 
 impl Asked {
-    const fn show(&self) -> Show {
+    const fn show(&self) -> Visibility {
         if self.reveal {
-            Show::Revealed
+            Visibility::Revealed
         } else {
-            Show::Masked
+            Visibility::Masked
         }
     }
 }
@@ -55,7 +55,7 @@ async fn explained(admin: &Admin, request: &HttpRequest, number: &str) -> Result
         let detail = "the entry is over, and its event is erased";
         return Err(malformed(detail.to_owned()));
     };
-    if asked.show() == Show::Revealed {
+    if asked.show() == Visibility::Revealed {
         let act = act(admin, &operator, "reveal", entry.to_string(), None);
         admin.outbox.record(act).await?;
     }

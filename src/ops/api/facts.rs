@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::event::Show;
+use crate::event::Visibility;
 use crate::imprint::{FieldValue, Update};
 
 /// The facts, by field.
-pub(super) fn facts(show: Show, update: &Update) -> Value {
+pub(super) fn facts(show: Visibility, update: &Update) -> Value {
     let facts = update.iter().map(|(field, fact)| {
         let shown = match fact {
             FieldValue::Set(value) => show.value(value),

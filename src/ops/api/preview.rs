@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::facts::facts;
-use crate::event::{Show, Version};
+use crate::event::{Version, Visibility};
 use crate::fold::{Candidate, FoldEnd, MaxFold, fold};
 use crate::imprint::Update;
 use crate::outbox::{Inspection, LaneKey, Replay};
@@ -68,7 +68,7 @@ pub(super) fn preview(
             "customer": customer,
             "entries": fold.carried,
             "beaten": beaten.map(|(entry, _)| *entry).collect::<Vec<_>>(),
-            "facts": facts(Show::Masked, &fold.update),
+            "facts": facts(Visibility::Masked, &fold.update),
         }));
     }
     stale.sort_unstable();

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use actix_web::http::header::HeaderName;
 
-use super::super::{Head, Why, required};
+use super::super::{DenialReason, Head, required};
 
 /// What the name of a header begins with that carries an attribute of an event.
 const ATTRIBUTE: &str = "ce-";
@@ -87,7 +87,7 @@ impl Template {
         head: Head<'a>,
         timestamp: &'a str,
         body: &'a [u8],
-    ) -> Result<Vec<&'a [u8]>, Why> {
+    ) -> Result<Vec<&'a [u8]>, DenialReason> {
         let piece = |part: &'a Part| {
             Ok(match part {
                 Part::Literal(text) => text.as_bytes(),

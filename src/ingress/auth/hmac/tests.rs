@@ -13,7 +13,7 @@ const NOW: i64 = 1_700_000_000_000;
 /// A scheme, and a request that was signed in it by somebody else.
 struct Case {
     name: &'static str,
-    scheme: Scheme,
+    scheme: HmacScheme,
     secret: &'static str,
     path: &'static str,
     headers: Vec<(&'static str, &'static str)>,
@@ -21,32 +21,32 @@ struct Case {
     wall: i64,
 }
 
-fn scheme(header: &str, encoding: Encoding) -> Scheme {
-    Scheme {
+fn scheme(header: &str, encoding: SignatureEncoding) -> HmacScheme {
+    HmacScheme {
         algorithm: Algorithm::Sha256,
         secret_encoding: SecretEncoding::Text,
         header: header.parse().unwrap(),
-        marks: Marks::default(),
+        marks: HeaderItems::default(),
         encoding,
-        signed: Signed::new("{body}".parse().unwrap(), None).unwrap(),
+        signed: SignedText::new("{body}".parse().unwrap(), None).unwrap(),
     }
 }
 
-fn marks(prefix: &str, separator: Option<&str>) -> Marks {
-    Marks::new(prefix.to_owned(), separator.map(str::to_owned)).unwrap()
+fn marks(prefix: &str, separator: Option<&str>) -> HeaderItems {
+    HeaderItems::new(prefix.to_owned(), separator.map(str::to_owned)).unwrap()
 }
 
-fn signed(template: &str, header: &str, unit: Unit) -> Signed {
-    let stamp = Stamp {
+fn signed(template: &str, header: &str, unit: TimeUnit) -> SignedText {
+    let stamp = SigningTime {
         header: header.parse().unwrap(),
-        marks: Marks::default(),
+        marks: HeaderItems::default(),
         unit,
         tolerance: Duration::from_mins(5),
     };
-    Signed::new(template.parse().unwrap(), Some(stamp)).unwrap()
+    SignedText::new(template.parse().unwrap(), Some(stamp)).unwrap()
 }
 
-fn case(name: &'static str, scheme: Scheme, headers: &[(&'static str, &'static str)]) -> Case {
+fn case(name: &'static str, scheme: HmacScheme, headers: &[(&'static str, &'static str)]) -> Case {
     Case {
         name,
         scheme,
@@ -59,9 +59,9 @@ fn case(name: &'static str, scheme: Scheme, headers: &[(&'static str, &'static s
 }
 
 fn github() -> Case {
-    let scheme = Scheme {
+    let scheme = HmacScheme {
         marks: marks("sha256=", None),
-        ..scheme("x-hub-signature-256", Encoding::Hex)
+        ..scheme("x-hub-signature-256", SignatureEncoding::Hex)
     };
     let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     Case {
@@ -76,14 +76,14 @@ fn github() -> Case {
 }
 
 fn slack() -> Case {
-    let scheme = Scheme {
+    let scheme = HmacScheme {
         marks: marks("v0=", None),
         signed: signed(
             "v0:{timestamp}:{body}",
             "x-slack-request-timestamp",
-            Unit::Seconds,
+            TimeUnit::Seconds,
         ),
-        ..scheme("x-slack-signature", Encoding::Hex)
+        ..scheme("x-slack-signature", SignatureEncoding::Hex)
     };
     let signature = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
     let body = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow\
@@ -104,29 +104,29 @@ fn slack() -> Case {
 }
 
 fn stripe() -> Case {
-    let stamp = Stamp {
+    let stamp = SigningTime {
         header: "stripe-signature".parse().unwrap(),
         marks: marks("t=", Some(",")),
-        unit: Unit::Seconds,
+        unit: TimeUnit::Seconds,
         tolerance: Duration::from_mins(5),
     };
-    let scheme = Scheme {
+    let scheme = HmacScheme {
         marks: marks("v1=", Some(",")),
-        signed: Signed::new("{timestamp}.{body}".parse().unwrap(), Some(stamp)).unwrap(),
-        ..scheme("stripe-signature", Encoding::Hex)
+        signed: SignedText::new("{timestamp}.{body}".parse().unwrap(), Some(stamp)).unwrap(),
+        ..scheme("stripe-signature", SignatureEncoding::Hex)
     };
     let line = "t=1700000000,v1=2e193afb87d994dcb66242ae4378bfed72d95866f173a1c0b0df5d8ac65833b5";
     case("Stripe", scheme, &[("stripe-signature", line)])
 }
 
 fn hubspot() -> Case {
-    let scheme = Scheme {
+    let scheme = HmacScheme {
         signed: signed(
             "{method}https://bridge.example.com{path}{body}{timestamp}",
             "x-hubspot-request-timestamp",
-            Unit::Milliseconds,
+            TimeUnit::Milliseconds,
         ),
-        ..scheme("x-hubspot-signature-v3", Encoding::Base64)
+        ..scheme("x-hubspot-signature-v3", SignatureEncoding::Base64)
     };
     let headers = [
         ("x-hubspot-request-timestamp", "1700000000123"),
@@ -143,13 +143,13 @@ fn hubspot() -> Case {
 }
 
 fn zendesk() -> [Case; 2] {
-    let scheme = |template| Scheme {
+    let scheme = |template| HmacScheme {
         signed: signed(
             template,
             "x-zendesk-webhook-signature-timestamp",
-            Unit::Rfc3339,
+            TimeUnit::Rfc3339,
         ),
-        ..scheme("x-zendesk-webhook-signature", Encoding::Base64)
+        ..scheme("x-zendesk-webhook-signature", SignatureEncoding::Base64)
     };
     let headers = |at, signature| {
         [
@@ -181,9 +181,9 @@ fn zendesk() -> [Case; 2] {
 }
 
 fn segment() -> Case {
-    let scheme = Scheme {
+    let scheme = HmacScheme {
         algorithm: Algorithm::Sha1,
-        ..scheme("x-signature", Encoding::Hex)
+        ..scheme("x-signature", SignatureEncoding::Hex)
     };
     let signature = "b9bbc6a3dd7a51245ebdf2babcccb824660d33d8";
     case("Segment", scheme, &[("x-signature", signature)])
@@ -192,17 +192,17 @@ fn segment() -> Case {
 fn cases() -> Vec<Case> {
     let shopify = case(
         "Shopify",
-        scheme("x-shopify-hmac-sha256", Encoding::Base64),
+        scheme("x-shopify-hmac-sha256", SignatureEncoding::Base64),
         &[(
             "x-shopify-hmac-sha256",
             "KwGXx78yl5N8wRfRd1uS0VKu8z6+ONXhKOtCvGUjSMw=",
         )],
     );
-    let long = Scheme {
+    let long = HmacScheme {
         algorithm: Algorithm::Sha512,
         secret_encoding: SecretEncoding::Base64,
-        signed: Signed::new("{{{header:ce-id}}}\n{body}".parse().unwrap(), None).unwrap(),
-        ..scheme("x-mac", Encoding::Hex)
+        signed: SignedText::new("{{{header:ce-id}}}\n{body}".parse().unwrap(), None).unwrap(),
+        ..scheme("x-mac", SignatureEncoding::Hex)
     };
     let signature = "de17f9e9b5f6b0f445e20fbfe0bcb4ca280c307d21c36bb4f156fe9931897a9e\
                      e3e0a898d8d95fc8263bb3fb29b9ba2662c7ccd1ed2c2e063f14840d5272bd63";
@@ -230,9 +230,9 @@ fn cases() -> Vec<Case> {
 }
 
 impl Case {
-    fn keys(&self, secrets: &[&str]) -> Keys {
+    fn keys(&self, secrets: &[&str]) -> HmacKeys {
         let secrets: Vec<_> = secrets.iter().map(|s| SecretString::from(*s)).collect();
-        Keys::new(self.scheme.clone(), &secrets).unwrap()
+        HmacKeys::new(self.scheme.clone(), &secrets).unwrap()
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
@@ -242,11 +242,16 @@ impl Case {
             .collect()
     }
 
-    fn verify(&self) -> Result<(), Why> {
+    fn verify(&self) -> Result<(), DenialReason> {
         self.verify_with(&self.lines(), self.path, self.body.as_bytes())
     }
 
-    fn verify_with(&self, headers: &[(&str, String)], path: &str, body: &[u8]) -> Result<(), Why> {
+    fn verify_with(
+        &self,
+        headers: &[(&str, String)],
+        path: &str,
+        body: &[u8],
+    ) -> Result<(), DenialReason> {
         let headers = header_map(headers);
         let head = Head {
             method: "POST",
@@ -341,7 +346,7 @@ fn one_changed_byte_anywhere_is_refused() {
             let mut body = case.body.as_bytes().to_vec();
             body[index] ^= 1;
             let verified = case.verify_with(&lines, case.path, &body);
-            assert_eq!(verified, Err(Why::Mismatch), "{}", case.name);
+            assert_eq!(verified, Err(DenialReason::Mismatch), "{}", case.name);
         }
         for (line, index) in places(&lines) {
             let mut lines = lines.clone();
@@ -358,7 +363,7 @@ fn one_changed_byte_anywhere_is_refused() {
         "/v1/sources/CRM/events?x=1",
     ] {
         let verified = case.verify_with(&lines, path, BODY.as_bytes());
-        assert_eq!(verified, Err(Why::Mismatch), "{path}");
+        assert_eq!(verified, Err(DenialReason::Mismatch), "{path}");
     }
 }
 
@@ -375,7 +380,7 @@ fn any_current_secret_passes_and_a_removed_one_does_not() {
     for (secrets, expected) in [
         (vec![SECRET, other], Ok(())),
         (vec![other, SECRET], Ok(())),
-        (vec![other], Err(Why::Mismatch)),
+        (vec![other], Err(DenialReason::Mismatch)),
     ] {
         let verified =
             case.keys(&secrets)
@@ -399,21 +404,36 @@ fn a_list_has_one_time_and_up_to_eight_signatures() {
         (format!("t=1700000000,{bad}{GOOD}"), Ok(())),
         (
             format!("t=1700000000,{bad}v1=00,{GOOD}"),
-            Err(Why::Mismatch),
+            Err(DenialReason::Mismatch),
         ),
         (
             format!("t=1700000000,t=1700000000,{GOOD}"),
-            Err(Why::Malformed),
+            Err(DenialReason::Malformed),
         ),
-        (GOOD.to_owned(), Err(Why::Malformed)),
-        (format!("t=01700000000,{GOOD}"), Err(Why::Malformed)),
-        (format!("t=+1700000000,{GOOD}"), Err(Why::Malformed)),
-        (format!("t=,{GOOD}"), Err(Why::Malformed)),
-        (format!("t={},{GOOD}", "9".repeat(40)), Err(Why::Malformed)),
-        ("t=1700000000".to_owned(), Err(Why::Malformed)),
-        ("t=1700000000,v1=xyz,v1=0".to_owned(), Err(Why::Malformed)),
-        ("t=1700000000,v1=+1".to_owned(), Err(Why::Malformed)),
-        (String::new(), Err(Why::Malformed)),
+        (GOOD.to_owned(), Err(DenialReason::Malformed)),
+        (
+            format!("t=01700000000,{GOOD}"),
+            Err(DenialReason::Malformed),
+        ),
+        (
+            format!("t=+1700000000,{GOOD}"),
+            Err(DenialReason::Malformed),
+        ),
+        (format!("t=,{GOOD}"), Err(DenialReason::Malformed)),
+        (
+            format!("t={},{GOOD}", "9".repeat(40)),
+            Err(DenialReason::Malformed),
+        ),
+        ("t=1700000000".to_owned(), Err(DenialReason::Malformed)),
+        (
+            "t=1700000000,v1=xyz,v1=0".to_owned(),
+            Err(DenialReason::Malformed),
+        ),
+        (
+            "t=1700000000,v1=+1".to_owned(),
+            Err(DenialReason::Malformed),
+        ),
+        (String::new(), Err(DenialReason::Malformed)),
     ] {
         let lines = [("stripe-signature", line.clone())];
         let verified = stripe().verify_with(&lines, EVENTS, BODY.as_bytes());
@@ -429,18 +449,30 @@ fn a_header_is_there_once_or_the_request_is_refused() {
             let line = lines.remove(index);
             let body = case.body.as_bytes();
             let verified = case.verify_with(&lines, case.path, body);
-            assert_eq!(verified, Err(Why::Missing), "{}: {}", case.name, line.0);
+            assert_eq!(
+                verified,
+                Err(DenialReason::Missing),
+                "{}: {}",
+                case.name,
+                line.0
+            );
             lines.extend([line.clone(), line.clone()]);
             let verified = case.verify_with(&lines, case.path, body);
-            assert_eq!(verified, Err(Why::Malformed), "{}: {}", case.name, line.0);
+            assert_eq!(
+                verified,
+                Err(DenialReason::Malformed),
+                "{}: {}",
+                case.name,
+                line.0
+            );
         }
     }
     let without_prefix = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     let case = github().with("x-hub-signature-256", without_prefix);
-    assert_eq!(case.verify(), Err(Why::Malformed));
+    assert_eq!(case.verify(), Err(DenialReason::Malformed));
     let truncated = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e";
     let case = github().with("x-hub-signature-256", truncated);
-    assert_eq!(case.verify(), Err(Why::Mismatch));
+    assert_eq!(case.verify(), Err(DenialReason::Mismatch));
 }
 
 #[test]
@@ -449,12 +481,12 @@ fn a_signature_is_good_for_the_tolerance_either_way() {
     let makes: [(fn() -> Case, i64); 3] = [(stripe, NOW), (hubspot, NOW + 123), (zendesk, NOW)];
     for (make, signed_at) in makes {
         for (skew, expected) in [
-            (-301_000, Err(Why::Stale)),
+            (-301_000, Err(DenialReason::Stale)),
             (-300_000, Ok(())),
             (0, Ok(())),
             (300_000, Ok(())),
-            (301_000, Err(Why::Stale)),
-            (-signed_at, Err(Why::Stale)),
+            (301_000, Err(DenialReason::Stale)),
+            (-signed_at, Err(DenialReason::Stale)),
         ] {
             let case = make().at(signed_at + skew);
             assert_eq!(case.verify(), expected, "{} {skew}", case.name);
@@ -462,7 +494,10 @@ fn a_signature_is_good_for_the_tolerance_either_way() {
     }
     // A time in seconds is compared in seconds, one in milliseconds in milliseconds.
     assert_eq!(stripe().at(NOW + 300_999).verify(), Ok(()));
-    assert_eq!(hubspot().at(NOW + 300_124).verify(), Err(Why::Stale));
+    assert_eq!(
+        hubspot().at(NOW + 300_124).verify(),
+        Err(DenialReason::Stale)
+    );
 }
 
 #[test]
@@ -479,9 +514,9 @@ fn a_secret_that_is_short_or_not_in_its_encoding_is_refused_with_its_place() {
         (Hex, "00112233445566778899aabbccddeef", false),
         (Hex, "00112233445566778899aabbccddeegg", false),
     ] {
-        let scheme = Scheme {
+        let scheme = HmacScheme {
             secret_encoding: encoding,
-            ..scheme("x-signature", Encoding::Hex)
+            ..scheme("x-signature", SignatureEncoding::Hex)
         };
         let good = match encoding {
             Text | Base64 => "c2l4dGVlbi1ieXRlcy1pcy1nb29k",
@@ -493,9 +528,13 @@ fn a_secret_that_is_short_or_not_in_its_encoding_is_refused_with_its_place() {
         } else {
             Err(Error::HmacSecret(1))
         };
-        assert_eq!(Keys::new(scheme, &secrets).map(drop), expected, "{text}");
+        assert_eq!(
+            HmacKeys::new(scheme, &secrets).map(drop),
+            expected,
+            "{text}"
+        );
     }
-    let none = Keys::new(scheme("x-signature", Encoding::Hex), &[]);
+    let none = HmacKeys::new(scheme("x-signature", SignatureEncoding::Hex), &[]);
     assert_eq!(none.map(drop), Err(Error::NoSecret));
 }
 

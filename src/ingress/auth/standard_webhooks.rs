@@ -11,7 +11,7 @@ use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
 use sha2::Sha256;
 
-use super::{KEY_BYTES_MAX, Why, hmac_sha256, required};
+use super::{DenialReason, KEY_BYTES_MAX, hmac_sha256, required};
 use crate::time::Timestamp;
 
 const ID: &str = "webhook-id";
@@ -90,23 +90,25 @@ pub(super) fn verify(
     headers: &HeaderMap,
     body: &[u8],
     wall: Timestamp,
-) -> Result<String, Why> {
+) -> Result<String, DenialReason> {
     let id = required(headers, ID)?;
     let timestamp = required(headers, TIMESTAMP)?;
     let signatures = signatures(required(headers, SIGNATURE)?);
     if signatures.is_empty() {
-        return Err(Why::Malformed);
+        return Err(DenialReason::Malformed);
     }
-    let signed_at = parse_seconds(timestamp).ok_or(Why::Malformed)?;
+    let signed_at = parse_seconds(timestamp).ok_or(DenialReason::Malformed)?;
     if signed_at.abs_diff(seconds(wall)) > TOLERANCE_SECONDS {
-        return Err(Why::Stale);
+        return Err(DenialReason::Stale);
     }
     // Every pair is compared, whichever matches: which key is current cannot be timed.
     let is_signed = keys.iter().fold(false, |is_signed, key| {
         let mac = key.mac(id, timestamp, body);
         is_signed | is_any(&mac, &signatures)
     });
-    is_signed.then(|| id.to_owned()).ok_or(Why::Mismatch)
+    is_signed
+        .then(|| id.to_owned())
+        .ok_or(DenialReason::Mismatch)
 }
 
 fn is_any(mac: &Hmac<Sha256>, signatures: &[Vec<u8>]) -> bool {

@@ -5,12 +5,12 @@ const SEPARATORS: &[u8] = b" ,;|&:~!*$#";
 
 /// Which parts of a header's line are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
+pub struct HeaderItems {
     prefix: String,
     separator: Option<String>,
 }
 
-impl Marks {
+impl HeaderItems {
     /// The whole line, behind `prefix`; or, with a separator, every item of the line behind `prefix`.
     ///
     /// # Errors

@@ -6,9 +6,9 @@ use super::Verifier;
 
 /// A verifier that can be replaced: secrets are rotated while the process runs.
 #[derive(Debug)]
-pub struct Lock(RwLock<Arc<Verifier>>);
+pub struct RotatingVerifier(RwLock<Arc<Verifier>>);
 
-impl Lock {
+impl RotatingVerifier {
     /// A lock that this verifier opens.
     pub fn new(verifier: Verifier) -> Self {
         Self(RwLock::new(Arc::new(verifier)))

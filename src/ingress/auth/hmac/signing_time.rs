@@ -4,26 +4,26 @@ use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 
-use super::super::{Why, required};
-use super::Marks;
+use super::super::{DenialReason, required};
+use super::HeaderItems;
 use crate::time::Timestamp;
 
 /// Where the time of signing stands, and how far it may be from ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct SigningTime {
     /// Its header.
     pub header: HeaderName,
     /// Which part of that header it is.
-    pub marks: Marks,
+    pub marks: HeaderItems,
     /// How it is written.
-    pub unit: Unit,
+    pub unit: TimeUnit,
     /// How far it may be from our time, either way; exactly so far is still taken.
     pub tolerance: Duration,
 }
 
 /// How a time of signing is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub enum TimeUnit {
     /// Seconds since 1970, digits only.
     Seconds,
     /// Milliseconds since 1970, digits only.
@@ -32,28 +32,28 @@ pub enum Unit {
     Rfc3339,
 }
 
-impl Stamp {
+impl SigningTime {
     /// The time as it stands there, if it is near enough.
     pub(super) fn read<'a>(
         &'a self,
         headers: &'a HeaderMap,
         wall: Timestamp,
-    ) -> Result<&'a str, Why> {
+    ) -> Result<&'a str, DenialReason> {
         let mut items = self.marks.items(required(headers, self.header.as_str())?);
         let (Some(text), None) = (items.next(), items.next()) else {
-            return Err(Why::Malformed);
+            return Err(DenialReason::Malformed);
         };
-        let signed_at = self.unit.parse(text).ok_or(Why::Malformed)?;
+        let signed_at = self.unit.parse(text).ok_or(DenialReason::Malformed)?;
         let apart_millis = signed_at.abs_diff(self.unit.round(wall));
         let tolerance_millis = u64::try_from(self.tolerance.as_millis()).unwrap_or(u64::MAX);
         if apart_millis > tolerance_millis {
-            return Err(Why::Stale);
+            return Err(DenialReason::Stale);
         }
         Ok(text)
     }
 }
 
-impl Unit {
+impl TimeUnit {
     /// Milliseconds since 1970.
     fn parse(self, text: &str) -> Option<i64> {
         match self {

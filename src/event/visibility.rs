@@ -4,14 +4,14 @@ use serde_json::{Map, Value, json};
 
 /// Whether values are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Show {
+pub enum Visibility {
     /// Their kind and length only.
     Masked,
     /// As they are.
     Revealed,
 }
 
-impl Show {
+impl Visibility {
     /// A value, with whatever is in it.
     #[must_use]
     pub fn value(self, value: &Value) -> Value {
@@ -48,9 +48,9 @@ mod tests {
     fn a_mask_shows_what_a_value_is_and_not_what_it_says() {
         let value =
             json!({"email": "canary@example.com", "n": 7, "list": [true, null, {"k": "canary"}]});
-        let masked = Show::Masked.value(&value);
+        let masked = Visibility::Masked.value(&value);
         assert_eq!(masked["email"], "••• (text of 18)");
         assert!(!masked.to_string().contains("canary"));
-        assert_eq!(Show::Revealed.value(&value), value);
+        assert_eq!(Visibility::Revealed.value(&value), value);
     }
 }
