@@ -27,7 +27,7 @@ use crate::ingress::Ingress;
 use crate::metrics::{LabelSets, Metrics};
 use crate::ops::api::Backup;
 use crate::ops::{Admin, Health, Ops};
-use crate::outbox::{DUE_AHEAD_MAX, Note, Outbox as _, SqliteOutbox, State};
+use crate::outbox::{DUE_AHEAD_MAX, Outbox as _, Setting, SqliteOutbox, State};
 use crate::time::{Clock, Timestamp};
 
 mod doors;
@@ -197,12 +197,14 @@ fn backup(outbox: &Arc<SqliteOutbox>) -> Backup {
 
 /// Goes on with what the operator wanted of the destination, and with a wait that it asked for.
 fn recall(outbox: &SqliteOutbox, destination: &Destination, now: Timestamp) {
-    let mode = outbox.noted(Note::Mode);
+    let mode = outbox.setting(Setting::DestinationMode);
     let mode = mode
         .and_then(|word| OperatorMode::parse(&word))
         .unwrap_or_default();
     destination.set_mode(mode);
-    let until = outbox.noted(Note::Wait).and_then(|text| text.parse().ok());
+    let until = outbox
+        .setting(Setting::ThrottledUntil)
+        .and_then(|text| text.parse().ok());
     if let Some(until) = until
         .map(Timestamp::from_millis)
         .filter(|until| *until > now)

@@ -21,7 +21,9 @@ use self::settlement::settlement;
 use crate::failpoint::{self, CrashPoint, Fault as Failpoint};
 use crate::imprint::{Echo, ImprintApi, Outcome};
 use crate::metrics;
-use crate::outbox::{ClaimedLane, Ending, Error, LaneId, Note, Outbox, Pick, Settlement, Trials};
+use crate::outbox::{
+    ClaimedLane, Ending, Error, LaneId, Outbox, Pick, Setting, Settlement, Trials,
+};
 use crate::random::{jitter, random_u32};
 use crate::time::{Clock, Timestamp};
 
@@ -339,7 +341,9 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
         let done = match (before, after) {
             (_, DestinationState::Throttled { until, .. }) if before != after => {
                 let until = until.as_millis().to_string();
-                self.outbox.note(Note::Wait, until).await
+                self.outbox
+                    .store_setting(Setting::ThrottledUntil, until)
+                    .await
             }
             (
                 DestinationState::Probing { .. } | DestinationState::Stopped { .. },

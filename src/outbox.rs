@@ -24,17 +24,21 @@ use crate::event::{Attribute, Identity, SourceName};
 use crate::imprint::CustomerChange;
 use crate::time::Timestamp;
 
-mod desk;
 mod lane;
 mod memory;
+mod operator;
 mod sqlite;
 mod state;
 mod waiters;
 
-pub use desk::{Act, Found, Inspection, LOOK_MAX, Listed, Listing, Recorded, Replay};
-pub use lane::{ClaimedLane, Ending, LaneKey, Moved, Pair, Settlement, Trials, WaitingEntry};
+pub use lane::{
+    ClaimedLane, Ending, IdentityLink, LaneKey, Moved, Settlement, Trials, WaitingEntry,
+};
 pub use memory::MemoryOutbox;
-pub use sqlite::{Looked, OpenError, SqliteOutbox, look_over, restore};
+pub use operator::{
+    AuditEvent, AuditRecord, EntryFilter, EntryPage, EntrySummary, Inspection, Replay, SCAN_MAX,
+};
+pub use sqlite::{OpenError, SqliteOutbox, VerifyReport, restore, verify};
 pub use state::{ParkReason, State};
 
 /// How many entries of a lane are claimed at once, the newest arrivals first: enough to fold a hot customer into few
@@ -55,7 +59,7 @@ pub const IN_FLIGHT_MAX: usize = 4096;
 pub const DUE_AHEAD_MAX: Duration = Duration::from_hours(1);
 
 /// What an operation of the port returns.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// An operation of the store failed; nothing it was asked to do has happened.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -146,7 +150,7 @@ impl fmt::Debug for NewEntry {
 
 /// What `append` did with one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct AppendedEntry {
     /// The entry that stands for the event: the new one, or the one that was there.
     pub entry: EntryId,
     /// Where it stands.
@@ -159,7 +163,7 @@ pub struct Kept {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
     /// Every entry is on disk, in the order given.
-    Kept(Vec<Kept>),
+    Stored(Vec<AppendedEntry>),
     /// These (by place in the batch) repeat an identity with other content; nothing of the batch was kept.
     Conflict(Vec<usize>),
 }
@@ -249,22 +253,22 @@ pub struct Depth {
 
 /// Something small that is to outlive the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Note {
+pub enum Setting {
     /// What the operator wants of the destination.
-    Mode,
+    DestinationMode,
     /// Until when the destination asked us to wait.
-    Wait,
+    ThrottledUntil,
 }
 
-impl Note {
+impl Setting {
     /// Every note.
-    pub const ALL: [Self; 2] = [Self::Mode, Self::Wait];
+    pub const ALL: [Self; 2] = [Self::DestinationMode, Self::ThrottledUntil];
 
     /// The name it is kept under.
     const fn name(self) -> &'static str {
         match self {
-            Self::Mode => "destination_mode",
-            Self::Wait => "destination_wait",
+            Self::DestinationMode => "destination_mode",
+            Self::ThrottledUntil => "destination_wait",
         }
     }
 }
@@ -274,44 +278,47 @@ impl Note {
 /// Every operation is atomic and bounded. Dropping a future that an operation returned does not undo the operation.
 pub trait Outbox: Send + Sync + fmt::Debug {
     /// Keeps a batch durably: all of it or nothing. Repetitions are recognised, within the batch too.
-    fn append(&self, batch: Vec<NewEntry>) -> Answer<'_, Appended>;
+    fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended>;
     /// Claims up to `max` lanes that are due at `now`.
-    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> Answer<'_, Claim>;
+    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim>;
     /// Records what came of a claimed lane and frees it.
-    fn settle(&self, settlement: Settlement) -> Answer<'_, ()>;
+    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, ()>;
     /// Makes every lane due in which something waits: what made them rest is over.
-    fn release(&self, now: Timestamp) -> Answer<'_, ()>;
+    fn release(&self, now: Timestamp) -> StoreFuture<'_, ()>;
     /// Keeps a note, in place of the one that was there.
-    fn note(&self, note: Note, text: String) -> Answer<'_, ()>;
+    fn store_setting(&self, note: Setting, text: String) -> StoreFuture<'_, ()>;
     /// The note that was there when the store was opened.
-    fn noted(&self, note: Note) -> Option<String>;
+    fn setting(&self, note: Setting) -> Option<String>;
     /// The receipt of an event, if there is one.
-    fn find(&self, lookup: Lookup) -> Answer<'_, Option<Receipt>>;
+    fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>>;
     /// The entries that are looked for; bounded, and says where to look on.
-    fn list(&self, listing: Listing) -> Answer<'_, Found>;
+    fn list(&self, listing: EntryFilter) -> StoreFuture<'_, EntryPage>;
     /// Everything that is kept of an entry.
-    fn inspect(&self, entry: EntryId) -> Answer<'_, Option<Inspection>>;
+    fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>>;
     /// Lets parked entries wait again, behind what is live, and records who did it. Says which moved: those that are not
     /// parked any more stay as they are.
-    fn replay(&self, replays: Vec<Replay>, act: Act) -> Answer<'_, Vec<EntryId>>;
+    fn replay(&self, replays: Vec<Replay>, act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
     /// Ends parked entries for good, and records who did it. Says which.
-    fn discard(&self, entries: Vec<EntryId>, act: Act) -> Answer<'_, Vec<EntryId>>;
+    fn discard(&self, entries: Vec<EntryId>, act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
     /// Records what somebody did beside that.
-    fn record(&self, act: Act) -> Answer<'_, ()>;
+    fn append_audit(&self, act: AuditEvent) -> StoreFuture<'_, ()>;
     /// At most `max` lines of the record after the one numbered `after`.
-    fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>>;
+    fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>>;
     /// Forgets the receipts of entries from this number on that ended before this span, which ends now, but never the
-    /// newest one's, whose number the next one follows. Looks at [`LOOK_MAX`] of them, and says where to go on; `None` when
+    /// newest one's, whose number the next one follows. Looks at [`SCAN_MAX`] of them, and says where to go on; `None` when
     /// that was the last, or when all of them were accepted in the span: so were all that follow, unless the clock was set
     /// back meanwhile, and then those go so much later.
-    fn retire(&self, from: EntryId, kept: RangeInclusive<Timestamp>)
-    -> Answer<'_, Option<EntryId>>;
+    fn prune_receipts(
+        &self,
+        from: EntryId,
+        kept: RangeInclusive<Timestamp>,
+    ) -> StoreFuture<'_, Option<EntryId>>;
     /// How much is in the store; kept by counting, never by scanning.
-    fn depth(&self) -> Answer<'_, Depth>;
+    fn depth(&self) -> StoreFuture<'_, Depth>;
     /// The key under which contents are digested; made once, kept by the store.
     fn digest_key(&self) -> [u8; 32];
     /// Resolves once the entry is settled; at once if it is already.
-    fn settled(&self, entry: EntryId) -> Answer<'_, State>;
+    fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State>;
     /// Resolves when a lane may have become due since the future was made.
     fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }

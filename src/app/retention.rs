@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
-use crate::outbox::{Act, EntryId, Error, Listed, Listing, Outbox, State};
+use crate::outbox::{AuditEvent, EntryFilter, EntryId, EntrySummary, Error, Outbox, State};
 use crate::time::{Clock, Timestamp};
 
 /// How often old receipts are looked for.
@@ -60,10 +60,11 @@ impl Retention {
     async fn discard(&self) -> Result<(), Error> {
         let before = self.before(self.parked);
         // What was parked before a moment was accepted before it, too.
-        let is_old = |listed: &&Listed| listed.receipt.settled_at.is_some_and(|at| at < before);
-        let mut listing = Listing {
+        let is_old =
+            |listed: &&EntrySummary| listed.receipt.settled_at.is_some_and(|at| at < before);
+        let mut listing = EntryFilter {
             before: Some(before),
-            ..Listing::of(State::Parked, DISCARDED_MAX)
+            ..EntryFilter::in_state(State::Parked, DISCARDED_MAX)
         };
         loop {
             let found = self.outbox.list(listing.clone()).await?;
@@ -79,10 +80,10 @@ impl Retention {
                     entries = entries.len(),
                     "what was parked too long is discarded"
                 );
-                let act = Act {
-                    who: "retention".to_owned(),
-                    what: "discard",
-                    on: numbers.join(" "),
+                let act = AuditEvent {
+                    operator: "retention".to_owned(),
+                    action: "discard",
+                    target: numbers.join(" "),
                     reason: Some("parked for longer than outbox.retain_parked".to_owned()),
                     at: self.clock.now(),
                 };
@@ -99,7 +100,7 @@ impl Retention {
     async fn forget(&self) -> Result<(), Error> {
         let kept = self.before(self.receipts)..=self.clock.now();
         let mut from = EntryId::default();
-        while let Some(next) = self.outbox.retire(from, kept.clone()).await? {
+        while let Some(next) = self.outbox.prune_receipts(from, kept.clone()).await? {
             from = next;
             tokio::time::sleep(PAUSE).await;
         }
@@ -172,8 +173,8 @@ mod tests {
             retention.forget().await.unwrap();
             assert_eq!(state().await, expected, "{days} days later");
         }
-        let acts = outbox.acts(0, 10).await.unwrap();
+        let acts = outbox.audit(0, 10).await.unwrap();
         assert_eq!((acts.len(), acts[0].entries), (1, 2));
-        assert_eq!(acts[0].who, "retention");
+        assert_eq!(acts[0].operator, "retention");
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn run(command: &Store) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Store::Verify { file } => {
-            let looked = outbox::look_over(file)?;
+            let looked = outbox::verify(file)?;
             print_result(format_args!(
                 "{} entries, {} waiting, {} parked, {} acts on record",
                 looked.entries, looked.waiting, looked.parked, looked.acts

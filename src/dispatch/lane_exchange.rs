@@ -12,7 +12,7 @@ use crate::imprint::{
     Cause, CustomerRef, Echo, Field, FieldValue, ImprintId, LookupResult, Outcome,
     PartnerCustomerId, Request, Update, resolve_ambiguous,
 };
-use crate::outbox::{ClaimedLane, EntryId, LaneKey, Pair, WaitingEntry};
+use crate::outbox::{ClaimedLane, EntryId, IdentityLink, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
 /// One claimed lane under way.
@@ -25,7 +25,7 @@ pub struct LaneExchange {
     /// The entries whose ids Imprint contradicts.
     pub conflicts: Vec<EntryId>,
     /// What Imprint said of a partner's id on the way.
-    pub learned: Option<Pair>,
+    pub new_link: Option<IdentityLink>,
     /// What has been asked last.
     asked: Asked,
 }
@@ -118,7 +118,7 @@ impl LaneExchange {
             claimed,
             fold,
             conflicts,
-            learned: None,
+            new_link: None,
             asked: Asked::Nothing,
         };
         let step = exchange.first(rules, now);
@@ -164,7 +164,7 @@ impl LaneExchange {
         rules: &DeliveryRules,
         now: Timestamp,
     ) -> ExchangeStep {
-        let known = self.claimed.known.iter();
+        let known = self.claimed.links.iter();
         let known = known
             .filter(|pair| pair.partner == partner)
             .find(|pair| is_believed(pair, rules, now));
@@ -172,11 +172,13 @@ impl LaneExchange {
             _ if self.claimed.waiting.is_empty() => {
                 ExchangeStep::Conclude(Conclusion::NothingToSend)
             }
-            Some(Pair {
+            Some(IdentityLink {
                 imprint: Some(imprint),
                 ..
             }) => ExchangeStep::Conclude(Conclusion::Identified(imprint.clone())),
-            Some(Pair { imprint: None, .. }) => ExchangeStep::Conclude(Conclusion::UnknownCustomer),
+            Some(IdentityLink { imprint: None, .. }) => {
+                ExchangeStep::Conclude(Conclusion::UnknownCustomer)
+            }
             None => self.search(partner, None),
         }
     }
@@ -258,7 +260,7 @@ impl LaneExchange {
                 return ExchangeStep::Conclude(Conclusion::Updated(outcome));
             }
         };
-        self.learned = Some(Pair {
+        self.new_link = Some(IdentityLink {
             partner,
             imprint: imprint.clone(),
             confirmed_at: now,
@@ -276,7 +278,7 @@ impl LaneExchange {
         Some(match conclusion {
             Conclusion::NothingToSend | Conclusion::Postponed(_) => return None,
             // Believed from before, and not asked.
-            Conclusion::Identified(_) | Conclusion::UnknownCustomer if self.learned.is_none() => {
+            Conclusion::Identified(_) | Conclusion::UnknownCustomer if self.new_link.is_none() => {
                 return None;
             }
             Conclusion::SearchForbidden(_) => Signal::Unrelated,
@@ -340,7 +342,7 @@ fn insisted(first: Echo, outcome: Outcome) -> ExchangeStep {
 
 /// What a process before this one may have sent is in doubt.
 fn doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestamp) {
-    let Some(to) = claimed.perhaps_sent_to else {
+    let Some(to) = claimed.maybe_sent_to else {
         return;
     };
     let sent: Vec<_> = claimed
@@ -362,7 +364,7 @@ fn max(claimed: &ClaimedLane, rules: &DeliveryRules) -> MaxFold {
 }
 
 /// Whether what was said of a partner's id still holds.
-fn is_believed(pair: &Pair, rules: &DeliveryRules, now: Timestamp) -> bool {
+fn is_believed(pair: &IdentityLink, rules: &DeliveryRules, now: Timestamp) -> bool {
     let ttl = match pair.imprint {
         Some(_) => rules.link_ttl,
         None => rules.unknown_ttl,
@@ -374,7 +376,7 @@ fn is_believed(pair: &Pair, rules: &DeliveryRules, now: Timestamp) -> bool {
 /// must not send somebody's facts to another cardholder.
 fn conflicts(claimed: &ClaimedLane, rules: &DeliveryRules, now: Timestamp) -> Vec<EntryId> {
     let trusted: Vec<(&PartnerCustomerId, &ImprintId)> = claimed
-        .known
+        .links
         .iter()
         .filter(|pair| is_believed(pair, rules, now))
         .filter_map(|pair| Some((&pair.partner, pair.imprint.as_ref()?)))

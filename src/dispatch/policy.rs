@@ -150,7 +150,7 @@ fn retry(
         DestinationState::Probing { .. } | DestinationState::Stopped { .. } => Rest::Short,
         DestinationState::Flowing { .. } | DestinationState::Throttled { .. } => Rest::Backoff,
     };
-    let is_exhausted = attempt == Attempt::Counted && trials.spent + 1 >= rules.attempts_max;
+    let is_exhausted = attempt == Attempt::Counted && trials.attempts + 1 >= rules.attempts_max;
     match exchange.fold.carried.len() {
         1 if is_exhausted => Decision::Park {
             reason: ParkReason::AttemptsExhausted,

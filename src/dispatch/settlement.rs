@@ -9,7 +9,8 @@ use super::rules::{DeliveryRules, UnknownCustomer};
 use crate::fold::FoldEnd;
 use crate::imprint::{CustomerRef, Echo, Field, ImprintId};
 use crate::outbox::{
-    DUE_AHEAD_MAX, Ending, EntryId, Moved, Pair, ParkReason, Settlement, Trials, WaitingEntry,
+    DUE_AHEAD_MAX, Ending, EntryId, IdentityLink, Moved, ParkReason, Settlement, Trials,
+    WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -23,7 +24,7 @@ pub fn settlement(
     let settlement = decided(exchange, decision, rules, (now, jitter));
     // Facts that are to be asserted rest as long as anything else that failed.
     Settlement {
-        assert_at: settlement.assert_at.map(|at| at.max(settlement.due)),
+        reassert_at: settlement.reassert_at.map(|at| at.max(settlement.due)),
         ..settlement
     }
 }
@@ -43,7 +44,7 @@ fn decided(
     match decision {
         Decision::Nothing => nothing(exchange, held),
         Decision::Deliver(echo) => Settlement {
-            learned: confirmed(exchange, echo, rules, now),
+            new_link: confirmed(exchange, echo, rules, now),
             ..delivered(exchange, tried)
         },
         Decision::DeliverExcept(lines) => delivered_but(exchange, &lines, tried),
@@ -101,7 +102,7 @@ fn resigned(exchange: &LaneExchange, tried: Settlement) -> Settlement {
     }
     Settlement {
         versions: Some(exchange.claimed.versions.clone().resigned()),
-        assert_at: None,
+        reassert_at: None,
         ..tried
     }
 }
@@ -112,7 +113,7 @@ fn in_doubt(exchange: &LaneExchange, rules: &DeliveryRules, held: Settlement) ->
     let versions = exchange.claimed.versions.clone();
     let versions = versions.with_unconfirmed(&exchange.fold, until);
     Settlement {
-        assert_at: versions.reassert_at(),
+        reassert_at: versions.reassert_at(),
         versions: Some(versions),
         ..held
     }
@@ -121,7 +122,7 @@ fn in_doubt(exchange: &LaneExchange, rules: &DeliveryRules, held: Settlement) ->
 fn failed(trials: Trials, attempt: Attempt, now: Timestamp) -> Trials {
     Trials {
         failures: trials.failures.saturating_add(1),
-        spent: trials.spent + u32::from(attempt == Attempt::Counted),
+        attempts: trials.attempts + u32::from(attempt == Attempt::Counted),
         tried_at: Some(now),
     }
 }
@@ -146,7 +147,7 @@ fn held(exchange: &LaneExchange, now: Timestamp) -> Settlement {
         .iter()
         .map(|entry| (*entry, park(ParkReason::IdentityConflict)));
     // What a process before this one left in doubt is to be remembered, whatever else comes of this.
-    let versions = claimed.perhaps_sent_to.map(|_| claimed.versions.clone());
+    let versions = claimed.maybe_sent_to.map(|_| claimed.versions.clone());
     Settlement {
         lane: claimed.lane,
         endings: endings(&exchange.fold.stale)
@@ -155,12 +156,12 @@ fn held(exchange: &LaneExchange, now: Timestamp) -> Settlement {
             .collect(),
         attempted: Vec::new(),
         moved: None,
-        learned: exchange.learned.clone(),
+        new_link: exchange.new_link.clone(),
         versions,
         trials: claimed.trials,
         unfold_to: claimed.unfold_to,
         due: now,
-        assert_at: claimed.versions.reassert_at(),
+        reassert_at: claimed.versions.reassert_at(),
         at: now,
     }
 }
@@ -176,7 +177,7 @@ fn delivered(exchange: &LaneExchange, mut tried: Settlement) -> Settlement {
     tried.endings.extend(endings(&exchange.fold.finished));
     let versions = exchange.claimed.versions.clone().delivered(&exchange.fold);
     Settlement {
-        assert_at: versions.reassert_at(),
+        reassert_at: versions.reassert_at(),
         versions: Some(versions),
         ..tried
     }
@@ -198,7 +199,7 @@ fn delivered_but(exchange: &LaneExchange, lines: &[Field], tried: Settlement) ->
     let versions = exchange.claimed.versions.clone();
     let versions = versions.delivered(&exchange.fold.without(lines));
     Settlement {
-        assert_at: versions.reassert_at(),
+        reassert_at: versions.reassert_at(),
         versions: Some(versions),
         ..delivered
     }
@@ -266,7 +267,7 @@ fn absent(exchange: &LaneExchange, rules: &DeliveryRules, tried: Settlement) -> 
 
 /// What did not name Imprint's id goes on with the customer it turned out to be about.
 fn moved(exchange: &LaneExchange, to: ImprintId, held: Settlement) -> Settlement {
-    let searched = exchange.learned.as_ref().map(|pair| &pair.partner);
+    let searched = exchange.new_link.as_ref().map(|pair| &pair.partner);
     let is_who_was_found = |waiting: &&WaitingEntry| match &waiting.customer {
         CustomerRef::Partner(partner) => searched.is_none_or(|searched| searched == partner),
         CustomerRef::Imprint(_) | CustomerRef::Pair { .. } => false,
@@ -299,20 +300,20 @@ fn confirmed(
     echo: Echo,
     rules: &DeliveryRules,
     now: Timestamp,
-) -> Option<Pair> {
+) -> Option<IdentityLink> {
     let partner = echo.partner_customer_id?;
     let goes_by_one = |waiting: &WaitingEntry| waiting.customer.partner().is_some();
     let imprint = exchange
         .imprint()
         .filter(|_| exchange.claimed.waiting.iter().any(goes_by_one))?;
-    let is_known = exchange.claimed.known.iter().any(|pair| {
+    let is_known = exchange.claimed.links.iter().any(|pair| {
         let is_it = pair
             .imprint
             .as_ref()
             .is_some_and(|known| known.is_same(imprint.as_str()));
         is_it && pair.partner == partner && now.since(pair.confirmed_at) < rules.link_ttl / 2
     });
-    (!is_known).then(|| Pair {
+    (!is_known).then(|| IdentityLink {
         partner,
         imprint: Some(imprint.clone()),
         confirmed_at: now,

@@ -19,7 +19,8 @@ use crate::imprint::{
     PartnerCustomerId, Rejection,
 };
 use crate::outbox::{
-    ClaimedLane, EntryId, LaneId, LaneKey, Pair, ParkReason, Settlement, Trials, WaitingEntry,
+    ClaimedLane, EntryId, IdentityLink, LaneId, LaneKey, ParkReason, Settlement, Trials,
+    WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -83,7 +84,7 @@ fn lane() -> ClaimedLane {
         key: Some(LaneKey::Imprint(imprint("CUST-1"))),
         trials: Trials {
             failures: 2,
-            spent: 0,
+            attempts: 0,
             tried_at: Some(NOW),
         },
         waiting: vec![
@@ -265,7 +266,7 @@ fn what_is_delivered_names_what_it_beat() {
     assert!(settlement.versions.is_some());
 }
 
-/// U25, U34, U35: no fault of the destination ends an entry, and only a failure of the lane itself is an attempt spent.
+/// U25, U34, U35: no fault of the destination ends an entry, and only a failure of the lane itself is an attempt attempts.
 #[test]
 fn a_fault_of_the_destination_ends_nothing() {
     let cause = Cause::Status(503);
@@ -284,11 +285,11 @@ fn a_fault_of_the_destination_ends_nothing() {
     for (outcome, fault, expected) in table {
         let (_, settlement) = settle(lane(), outcome.clone(), fault);
         let Trials {
-            failures, spent, ..
+            failures, attempts, ..
         } = settlement.trials;
         assert_eq!(ended(&settlement), [(9, "parked")], "{outcome:?}");
         assert_eq!(
-            (settlement.attempted.len(), failures, spent),
+            (settlement.attempted.len(), failures, attempts),
             expected,
             "{outcome:?}"
         );
@@ -307,7 +308,7 @@ fn the_first_failure_of_a_lane_is_never_held_against_it() {
         Attribution::Lane,
     );
     assert_eq!(
-        (settlement.trials.failures, settlement.trials.spent),
+        (settlement.trials.failures, settlement.trials.attempts),
         (1, 0)
     );
 }
@@ -318,7 +319,7 @@ fn an_entry_that_alone_keeps_failing_is_parked_after_its_attempts() {
     let tried = |waiting| ClaimedLane {
         trials: Trials {
             failures: 20,
-            spent: 11,
+            attempts: 11,
             tried_at: Some(NOW),
         },
         waiting,
@@ -329,7 +330,7 @@ fn an_entry_that_alone_keeps_failing_is_parked_after_its_attempts() {
     let (decision, settlement) = settle(tried(two.clone()), failed(), Attribution::Lane);
     assert_eq!(decision, Decision::Unfold);
     assert_eq!(
-        (settlement.unfold_to, settlement.trials.spent),
+        (settlement.unfold_to, settlement.trials.attempts),
         (Some(EntryId(3)), 0)
     );
     let (_, settlement) = settle(tried(two[..1].to_vec()), failed(), Attribution::Lane);
@@ -378,7 +379,7 @@ fn an_unknown_outcome_is_asserted_once_more_when_something_newer_was_delivered()
         Outcome::Unknown(Cause::Deadline),
         Attribution::Unknown,
     );
-    assert_eq!(unknown.assert_at, None);
+    assert_eq!(unknown.reassert_at, None);
     let second = ClaimedLane {
         versions: unknown.versions.unwrap(),
         waiting: vec![waiting(1, 5, "email"), waiting(4, 7, "email")],
@@ -390,7 +391,7 @@ fn an_unknown_outcome_is_asserted_once_more_when_something_newer_was_delivered()
         Attribution::Unknown,
     );
     let until = NOW.after(RULES.reassert_after);
-    assert_eq!(delivered.assert_at, Some(until));
+    assert_eq!(delivered.reassert_at, Some(until));
     let idle = ClaimedLane {
         versions: delivered.versions.unwrap(),
         waiting: Vec::new(),
@@ -403,14 +404,14 @@ fn an_unknown_outcome_is_asserted_once_more_when_something_newer_was_delivered()
         panic!("nothing more is asked")
     };
     let (_, asserted) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
-    assert_eq!((exchange.fold.reasserted, asserted.assert_at), (1, None));
+    assert_eq!((exchange.fold.reasserted, asserted.reassert_at), (1, None));
 }
 
 /// P07, V3
 #[test]
 fn what_a_process_before_may_have_sent_is_remembered_even_while_nothing_can_be_sent() {
     let claimed = ClaimedLane {
-        perhaps_sent_to: Some(EntryId(2)),
+        maybe_sent_to: Some(EntryId(2)),
         ..lane()
     };
     let (_, held) = settle(
@@ -425,7 +426,7 @@ fn what_a_process_before_may_have_sent_is_remembered_even_while_nothing_can_be_s
         Outcome::Applied(Echo::default()),
         Attribution::Unknown,
     );
-    assert_eq!(delivered.assert_at, Some(NOW.after(RULES.reassert_after)));
+    assert_eq!(delivered.reassert_at, Some(NOW.after(RULES.reassert_after)));
 }
 
 /// An assertion that fails rests like anything that fails, and one that Imprint will not have is given up.
@@ -470,17 +471,17 @@ fn an_assertion_that_fails_neither_spins_nor_lasts_for_ever() {
         settlement(&exchange, decision, &RULES, (until, 0.5))
     };
     let unavailable = assert_with(Outcome::Unavailable(Cause::Connect));
-    assert_eq!(unavailable.assert_at, Some(unavailable.due));
+    assert_eq!(unavailable.reassert_at, Some(unavailable.due));
     assert!(unavailable.due > until);
     for given_up in [rejection(), Outcome::NotFound] {
         let settlement = assert_with(given_up);
-        assert_eq!(settlement.assert_at, None);
+        assert_eq!(settlement.reassert_at, None);
         assert_eq!(settlement.versions.unwrap().reassert_at(), None);
         assert!(settlement.endings.is_empty());
     }
 }
 
-/// N25, U11, U43: whatever the destination does to everybody for an hour, nothing parks and no attempt is spent.
+/// N25, U11, U43: whatever the destination does to everybody for an hour, nothing parks and no attempt is attempts.
 #[test]
 fn an_hour_of_trouble_for_everybody_parks_nothing() {
     let troubles: [fn() -> Outcome; 4] = [
@@ -513,7 +514,7 @@ fn an_hour_of_trouble_for_everybody_parks_nothing() {
             let view = destination.note(id, exchange.claimed.trials, signal, (now, 0.5));
             let decision = decide(&exchange, conclusion, view, &RULES);
             let settlement = settlement(&exchange, decision, &RULES, (now, 0.5));
-            assert_eq!(settlement.trials.spent, 0, "{:?}", trouble());
+            assert_eq!(settlement.trials.attempts, 0, "{:?}", trouble());
             assert_eq!(
                 ended(&settlement),
                 [(9, "parked")],
@@ -669,18 +670,18 @@ fn lines_that_are_all_there_is_to_clear_are_emptied_at_once() {
 
 // === identity ===
 
-fn pair(partner_id: &str, imprint_id: Option<&str>) -> Pair {
-    Pair {
+fn pair(partner_id: &str, imprint_id: Option<&str>) -> IdentityLink {
+    IdentityLink {
         partner: partner(partner_id),
         imprint: imprint_id.map(imprint),
         confirmed_at: NOW,
     }
 }
 
-fn partner_lane(known: Vec<Pair>) -> ClaimedLane {
+fn partner_lane(links: Vec<IdentityLink>) -> ClaimedLane {
     let customer = named(None, Some("P-1"));
     ClaimedLane {
-        known,
+        links,
         ..lane_of(LaneKey::Partner(partner("P-1")), customer)
     }
 }
@@ -699,7 +700,7 @@ fn a_partner_lane_moves_once_it_is_known_whose_it_is() {
             (moved.to, moved.entries),
             (imprint("CUST-2"), vec![EntryId(1)])
         );
-        assert_eq!(settlement.learned.is_some(), has_asked);
+        assert_eq!(settlement.new_link.is_some(), has_asked);
         assert!(settlement.endings.is_empty());
     }
 }
@@ -707,7 +708,7 @@ fn a_partner_lane_moves_once_it_is_known_whose_it_is() {
 #[test]
 fn what_was_said_of_an_id_is_believed_for_a_while() {
     let long_ago = Timestamp::from_millis(NOW.as_millis() - 24 * 3_600_000);
-    let old = Pair {
+    let old = IdentityLink {
         confirmed_at: long_ago,
         ..pair("P-1", Some("CUST-2"))
     };
@@ -741,7 +742,7 @@ fn somebody_whom_imprint_does_not_know_is_treated_as_the_policy_says() {
         );
         let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &rules);
         assert_eq!(ended(&settlement), expected, "{unknown:?}");
-        assert_eq!(settlement.learned, Some(pair("P-1", None)));
+        assert_eq!(settlement.new_link, Some(pair("P-1", None)));
         if unknown == UnknownCustomer::Wait {
             assert_eq!(settlement.due, NOW.after(RULES.unknown_ttl));
         }
@@ -843,7 +844,7 @@ fn an_event_that_contradicts_what_imprint_said_is_parked() {
     ];
     for (known, expected) in table {
         let claimed = ClaimedLane {
-            known: vec![known.clone()],
+            links: vec![known.clone()],
             ..lane_of(
                 LaneKey::Imprint(imprint("CUST-1")),
                 named(Some("CUST-1"), Some("P-1")),
@@ -869,7 +870,7 @@ fn an_echo_confirms_a_pair_where_somebody_goes_by_one() {
     let learned = |claimed| {
         settle(claimed, echo.clone(), Attribution::Unknown)
             .1
-            .learned
+            .new_link
     };
     let both = named(Some("CUST-1"), Some("P-1"));
     assert_eq!(
@@ -878,7 +879,7 @@ fn an_echo_confirms_a_pair_where_somebody_goes_by_one() {
     );
     assert_eq!(learned(lane(named(Some("CUST-1"), None))), None);
     let known = ClaimedLane {
-        known: vec![pair("P-1", Some("CUST-1"))],
+        links: vec![pair("P-1", Some("CUST-1"))],
         ..lane(both)
     };
     assert_eq!(learned(known), None);

@@ -9,7 +9,7 @@ use crate::http::single_header::SingleHeader;
 use crate::ingress::examine::{Entering, Examination};
 use crate::ingress::form::Form;
 use crate::ingress::{Ingress, Refusal, Source, body, store_failed, wait};
-use crate::outbox::{Appended, Kept, NewEntry, Priority, State};
+use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
 
 /// The urgency of what nobody waits for, in a Priority header.
 const BACKGROUND: &str = "u=7";
@@ -64,18 +64,18 @@ async fn append(
     ingress: &Ingress,
     is_batch: bool,
     entries: Vec<NewEntry>,
-) -> Result<Vec<Kept>, Refusal> {
+) -> Result<Vec<AppendedEntry>, Refusal> {
     let sent = entries.len();
     if sent == 0 {
         return Ok(Vec::new());
     }
     let appended = ingress.outbox.append(entries).await;
     match appended.map_err(|error| store_failed(&error))? {
-        Appended::Kept(kept) if kept.len() == sent => {
+        Appended::Stored(kept) if kept.len() == sent => {
             ingress.counts.kept(&kept);
             Ok(kept)
         }
-        Appended::Kept(_) => Err(Refusal::Internal),
+        Appended::Stored(_) => Err(Refusal::Internal),
         Appended::Conflict(indexes) => Err(Refusal::Conflict(conflicts(is_batch, &indexes))),
     }
 }
@@ -98,7 +98,7 @@ async fn answer(
     ingress: &Ingress,
     headers: &HeaderMap,
     ids: &[Attribute],
-    kept: &[Kept],
+    kept: &[AppendedEntry],
 ) -> HttpResponse {
     let Some(seconds) = wait::preferred(headers) else {
         return HttpResponse::Accepted().json(Accepted::new(ids, kept));
@@ -111,10 +111,10 @@ async fn answer(
     }
 }
 
-fn ended(kept: &[Kept], states: &[State]) -> Vec<Kept> {
+fn ended(kept: &[AppendedEntry], states: &[State]) -> Vec<AppendedEntry> {
     kept.iter()
         .zip(states)
-        .map(|(kept, state)| Kept {
+        .map(|(kept, state)| AppendedEntry {
             state: *state,
             ..*kept
         })
@@ -134,8 +134,8 @@ struct AcceptedEvent<'a> {
 }
 
 impl<'a> Accepted<'a> {
-    fn new(ids: &'a [Attribute], kept: &[Kept]) -> Self {
-        let event = |(id, kept): (&'a Attribute, &Kept)| AcceptedEvent {
+    fn new(ids: &'a [Attribute], kept: &[AppendedEntry]) -> Self {
+        let event = |(id, kept): (&'a Attribute, &AppendedEntry)| AcceptedEvent {
             id: id.as_str(),
             status: kept.state.as_str(),
             duplicate: kept.duplicate,

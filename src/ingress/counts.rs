@@ -5,10 +5,10 @@ use prometheus::IntCounterVec;
 use crate::ingress::Refusal;
 use crate::ingress::auth::DenialReason;
 use crate::metrics::IngressMetrics;
-use crate::outbox::{Kept, State};
+use crate::outbox::{AppendedEntry, State};
 
 impl IngressMetrics {
-    pub(super) fn kept(&self, kept: &[Kept]) {
+    pub(super) fn kept(&self, kept: &[AppendedEntry]) {
         for kept in kept {
             match (kept.duplicate, kept.state) {
                 (true, _) => self.duplicates.inc(),

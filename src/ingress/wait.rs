@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use tokio::sync::watch;
 
 use crate::ingress::Ingress;
-use crate::outbox::{Kept, State};
+use crate::outbox::{AppendedEntry, State};
 
 /// How long anybody may be kept waiting; below the patience of common gateways.
 const SECONDS_MAX: u64 = 30;
@@ -32,8 +32,15 @@ fn wait(preference: &str) -> Option<&str> {
 }
 
 /// Where all of `kept` have ended; `None` once the seconds are over, or the process ends, or the store cannot tell.
-pub(super) async fn settled(ingress: &Ingress, kept: &[Kept], seconds: u64) -> Option<Vec<State>> {
-    let all = try_join_all(kept.iter().map(|kept| ingress.outbox.settled(kept.entry)));
+pub(super) async fn settled(
+    ingress: &Ingress,
+    kept: &[AppendedEntry],
+    seconds: u64,
+) -> Option<Vec<State>> {
+    let all = try_join_all(
+        kept.iter()
+            .map(|kept| ingress.outbox.wait_settled(kept.entry)),
+    );
     tokio::select! {
         states = tokio::time::timeout(Duration::from_secs(seconds), all) => states.ok()?.ok(),
         () = stopped(ingress.stopping.clone()) => None,

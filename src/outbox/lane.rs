@@ -21,14 +21,14 @@ pub struct Trials {
     /// How many have failed: decides how long the lane rests.
     pub failures: u32,
     /// How many of those can only be the lane's own fault: enough of them park what was sent.
-    pub spent: u32,
+    pub attempts: u32,
     /// When the last one failed.
     pub tried_at: Option<Timestamp>,
 }
 
 /// Which customer of Imprint's somebody is, as Imprint said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
+pub struct IdentityLink {
     /// The partner's own id.
     pub partner: PartnerCustomerId,
     /// Imprint's id; `None` where Imprint knows nobody by the partner's.
@@ -51,11 +51,11 @@ pub struct ClaimedLane {
     /// Entries up to this number are sent one by one, because a request that carried several of them was rejected.
     pub unfold_to: Option<EntryId>,
     /// Entries up to this number may have been sent by a process before this one.
-    pub perhaps_sent_to: Option<EntryId>,
+    pub maybe_sent_to: Option<EntryId>,
     /// What waits, the newest arrivals if there are more than [`WAITING_WINDOW`](super::WAITING_WINDOW).
     pub waiting: Vec<WaitingEntry>,
     /// What Imprint has said of the partner's ids that are named here.
-    pub known: Vec<Pair>,
+    pub links: Vec<IdentityLink>,
     /// Entries of which the store cannot read what it kept.
     pub unreadable: Vec<EntryId>,
 }
@@ -69,9 +69,9 @@ impl ClaimedLane {
             versions: LaneVersions::default(),
             trials,
             unfold_to: None,
-            perhaps_sent_to: None,
+            maybe_sent_to: None,
             waiting: Vec::new(),
-            known: Vec::new(),
+            links: Vec::new(),
             unreadable: Vec::new(),
         }
     }
@@ -149,7 +149,7 @@ pub struct Settlement {
     /// The entries that go on in another lane.
     pub moved: Option<Moved>,
     /// What Imprint said of a partner's id.
-    pub learned: Option<Pair>,
+    pub new_link: Option<IdentityLink>,
     /// The lane's versions, where they moved.
     pub versions: Option<LaneVersions>,
     /// How its requests have fared.
@@ -159,7 +159,7 @@ pub struct Settlement {
     /// When the lane is due again, if anything is left in it.
     pub due: Timestamp,
     /// When it is due if nothing is left in it: to assert facts once more.
-    pub assert_at: Option<Timestamp>,
+    pub reassert_at: Option<Timestamp>,
     /// When this was decided.
     pub at: Timestamp,
 }

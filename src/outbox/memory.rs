@@ -9,22 +9,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use self::tables::Tables;
+use self::tables::MemoryTables;
 use super::waiters::Waiters;
 use super::{
-    Act, Answer, Appended, Claim, Depth, EntryId, Error, Found, Inspection, Listing, Lookup,
-    NewEntry, Note, Outbox, Pick, Receipt, Recorded, Replay, Settlement, State,
+    Appended, AuditEvent, AuditRecord, Claim, Depth, EntryFilter, EntryId, EntryPage, Error,
+    Inspection, Lookup, NewEntry, Outbox, Pick, Receipt, Replay, Setting, Settlement, State,
+    StoreFuture,
 };
 use crate::time::Timestamp;
 
-mod desk;
+mod operator;
 mod tables;
 
 /// An outbox in memory.
 #[derive(Debug, Default)]
 pub struct MemoryOutbox {
     /// Held only while the maps are touched, never across an await.
-    tables: Mutex<Tables>,
+    tables: Mutex<MemoryTables>,
     waiters: Waiters,
     woken: Notify,
 }
@@ -40,45 +41,45 @@ impl MemoryOutbox {
         self.tables().restart(in_order);
     }
 
-    fn tables(&self) -> MutexGuard<'_, Tables> {
+    fn tables(&self) -> MutexGuard<'_, MemoryTables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Outbox for MemoryOutbox {
-    fn append(&self, batch: Vec<NewEntry>) -> Answer<'_, Appended> {
+    fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended> {
         let appended = self.tables().append(batch);
         self.woken.notify_waiters();
         Box::pin(ready(Ok(appended)))
     }
 
-    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> Answer<'_, Claim> {
+    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim> {
         Box::pin(ready(Ok(self.tables().claim(now, max, pick))))
     }
 
-    fn settle(&self, settlement: Settlement) -> Answer<'_, ()> {
+    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, ()> {
         let settled = self.tables().settle(settlement);
         self.waiters.settle(&settled);
         self.woken.notify_waiters();
         Box::pin(ready(Ok(())))
     }
 
-    fn release(&self, now: Timestamp) -> Answer<'_, ()> {
+    fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
         self.tables().release(now);
         self.woken.notify_waiters();
         Box::pin(ready(Ok(())))
     }
 
-    fn note(&self, note: Note, text: String) -> Answer<'_, ()> {
+    fn store_setting(&self, note: Setting, text: String) -> StoreFuture<'_, ()> {
         self.tables().notes.insert(note, text);
         Box::pin(ready(Ok(())))
     }
 
-    fn noted(&self, note: Note) -> Option<String> {
+    fn setting(&self, note: Setting) -> Option<String> {
         self.tables().notes.get(&note).cloned()
     }
 
-    fn find(&self, lookup: Lookup) -> Answer<'_, Option<Receipt>> {
+    fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>> {
         let tables = self.tables();
         let found = tables
             .entries
@@ -94,44 +95,44 @@ impl Outbox for MemoryOutbox {
         Box::pin(ready(Ok(found.cloned())))
     }
 
-    fn list(&self, listing: Listing) -> Answer<'_, Found> {
+    fn list(&self, listing: EntryFilter) -> StoreFuture<'_, EntryPage> {
         Box::pin(ready(Ok(self.tables().list(&listing))))
     }
 
-    fn inspect(&self, entry: EntryId) -> Answer<'_, Option<Inspection>> {
+    fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>> {
         Box::pin(ready(Ok(self.tables().inspect(entry))))
     }
 
-    fn replay(&self, replays: Vec<Replay>, act: Act) -> Answer<'_, Vec<EntryId>> {
+    fn replay(&self, replays: Vec<Replay>, act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
         let moved = self.tables().replay(replays, act);
         self.woken.notify_waiters();
         Box::pin(ready(Ok(moved)))
     }
 
-    fn discard(&self, entries: Vec<EntryId>, act: Act) -> Answer<'_, Vec<EntryId>> {
+    fn discard(&self, entries: Vec<EntryId>, act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
         Box::pin(ready(Ok(self.tables().discard(entries, act))))
     }
 
-    fn record(&self, act: Act) -> Answer<'_, ()> {
-        self.tables().record(act, 0);
+    fn append_audit(&self, act: AuditEvent) -> StoreFuture<'_, ()> {
+        self.tables().append_audit(act, 0);
         Box::pin(ready(Ok(())))
     }
 
-    fn retire(
+    fn prune_receipts(
         &self,
         from: EntryId,
         kept: RangeInclusive<Timestamp>,
-    ) -> Answer<'_, Option<EntryId>> {
-        Box::pin(ready(Ok(self.tables().retire(from, &kept))))
+    ) -> StoreFuture<'_, Option<EntryId>> {
+        Box::pin(ready(Ok(self.tables().prune_receipts(from, &kept))))
     }
 
-    fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>> {
+    fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>> {
         let tables = self.tables();
         let lines = tables.acts.iter().filter(|line| line.number > after);
         Box::pin(ready(Ok(lines.take(max).cloned().collect())))
     }
 
-    fn depth(&self) -> Answer<'_, Depth> {
+    fn depth(&self) -> StoreFuture<'_, Depth> {
         let tables = self.tables();
         let in_state = |state| {
             tables
@@ -153,7 +154,7 @@ impl Outbox for MemoryOutbox {
         [0; 32]
     }
 
-    fn settled(&self, entry: EntryId) -> Answer<'_, State> {
+    fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State> {
         let waiter = self.waiters.register(entry);
         let state = self
             .tables()

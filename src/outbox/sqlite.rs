@@ -16,33 +16,35 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use self::room::Room;
-use self::writer::{Command, Reply, Writer};
+use self::disk_space::DiskSpace;
+use self::writer::{ReplyTo, Writer, WriterCommand};
 use super::waiters::Waiters;
 use super::{
-    Act, Answer, Appended, Claim, Depth, EntryId, Error, Found, Inspection, Listing, Lookup,
-    NewEntry, Note, Outbox, Pick, Receipt, Recorded, Replay, Settlement, State,
+    Appended, AuditEvent, AuditRecord, Claim, Depth, EntryFilter, EntryId, EntryPage, Error,
+    Inspection, Lookup, NewEntry, Outbox, Pick, Receipt, Replay, Setting, Settlement, State,
+    StoreFuture,
 };
 use crate::time::Timestamp;
 
-mod act;
 mod append;
+mod audit;
+mod backup;
 mod claim;
-mod copy;
-mod desk;
+mod counts;
+mod decode_cache;
+mod disk_space;
+mod identity_link;
 mod lane;
 mod lock;
-mod note;
+mod meta;
 mod open;
-mod pair;
+mod operator;
+mod prune;
 mod receipt;
-mod recent;
-mod retire;
-mod room;
 mod settle;
 mod writer;
 
-pub use copy::{Looked, look_over, restore};
+pub use backup::{VerifyReport, restore, verify};
 pub use open::OpenError;
 
 /// The most bytes of events that wait for a commit: a slow disk is to cost the senders time and not us memory.
@@ -51,24 +53,24 @@ const INTAKE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// An outbox in one SQLite file.
 pub struct SqliteOutbox {
     /// `None` once it is closed. Held only while a command is put in, never across an await.
-    commands: Mutex<Option<Sender<Command>>>,
+    commands: Mutex<Option<Sender<WriterCommand>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
     failed: watch::Receiver<bool>,
     opened: Opened,
     intake_max: usize,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
 /// What was found in the store when it was opened.
 struct Opened {
     digest_key: [u8; 32],
-    notes: BTreeMap<Note, String>,
+    notes: BTreeMap<Setting, String>,
 }
 
 /// What the thread and its callers share.
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedState {
     /// Events handed over that the thread has not taken in hand: what `intake_max` bounds.
     intake: AtomicUsize,
     /// Their bytes: what [`INTAKE_BYTES_MAX`] bounds.
@@ -77,7 +79,7 @@ struct Shared {
     woken: Notify,
 }
 
-impl Shared {
+impl SharedState {
     /// Gives back the room of events that do not wait any more.
     fn taken(&self, events: usize, bytes: usize) {
         self.intake.fetch_sub(events, Ordering::Relaxed);
@@ -105,11 +107,16 @@ impl SqliteOutbox {
     /// [`OpenError`] says what to do about it: another process holds the store, or it is not one of ours.
     pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
         let lock = lock::acquire(path)?;
-        let (connection, opened, flights) = open::connection(path, now)?;
-        let shared = Arc::new(Shared::default());
-        let mut writer = Writer::new(connection, flights, Room::beside(path), Arc::clone(&shared))
-            .map_err(OpenError::sqlite("counting entries"))?;
-        let (commands, inbox): (_, Receiver<Command>) = channel();
+        let (connection, opened, claimed_lanes) = open::connection(path, now)?;
+        let shared = Arc::new(SharedState::default());
+        let mut writer = Writer::new(
+            connection,
+            claimed_lanes,
+            DiskSpace::beside(path),
+            Arc::clone(&shared),
+        )
+        .map_err(OpenError::sqlite("counting entries"))?;
+        let (commands, inbox): (_, Receiver<WriterCommand>) = channel();
         let (failed_sender, failed) = watch::channel(false);
         let run = move || {
             writer.run(&inbox, &failed_sender);
@@ -141,9 +148,9 @@ impl SqliteOutbox {
     }
 
     /// Copies the store into a new file of this name beside it, and says where that is. Meanwhile nothing else is done.
-    pub fn backup(&self, name: &str) -> Answer<'_, PathBuf> {
+    pub fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf> {
         let to = self.path.with_file_name(name);
-        self.ask(|reply| Command::Backup(to, reply))
+        self.ask(|reply| WriterCommand::Backup(to, reply))
     }
 
     /// Finishes what it was given, writes the log back into the file, and lets go of it.
@@ -167,7 +174,10 @@ impl SqliteOutbox {
     }
 
     /// Hands a command over and waits for its answer.
-    fn ask<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<'_, T> {
+    fn ask<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(ReplyTo<T>) -> WriterCommand,
+    ) -> StoreFuture<'_, T> {
         let (reply, answer) = oneshot::channel();
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = commands
@@ -184,7 +194,7 @@ impl SqliteOutbox {
 }
 
 impl Outbox for SqliteOutbox {
-    fn append(&self, batch: Vec<NewEntry>) -> Answer<'_, Appended> {
+    fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended> {
         let (events, bytes) = (batch.len(), bytes(&batch));
         let waiting = self
             .shared
@@ -200,11 +210,11 @@ impl Outbox for SqliteOutbox {
             self.shared.taken(events, bytes);
             return Box::pin(std::future::ready(Err(Error::Busy)));
         }
-        self.ask(|reply| Command::Append(batch, reply))
+        self.ask(|reply| WriterCommand::Append(batch, reply))
     }
 
-    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> Answer<'_, Claim> {
-        self.ask(|reply| Command::Claim {
+    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim> {
+        self.ask(|reply| WriterCommand::Claim {
             now,
             max,
             pick,
@@ -212,69 +222,69 @@ impl Outbox for SqliteOutbox {
         })
     }
 
-    fn settle(&self, settlement: Settlement) -> Answer<'_, ()> {
-        self.ask(|reply| Command::Settle(Box::new(settlement), reply))
+    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, ()> {
+        self.ask(|reply| WriterCommand::Settle(Box::new(settlement), reply))
     }
 
-    fn release(&self, now: Timestamp) -> Answer<'_, ()> {
-        self.ask(|reply| Command::Release(now, reply))
+    fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
+        self.ask(|reply| WriterCommand::Release(now, reply))
     }
 
-    fn note(&self, note: Note, text: String) -> Answer<'_, ()> {
-        self.ask(|reply| Command::Note(note, text, reply))
+    fn store_setting(&self, note: Setting, text: String) -> StoreFuture<'_, ()> {
+        self.ask(|reply| WriterCommand::Setting(note, text, reply))
     }
 
-    fn noted(&self, note: Note) -> Option<String> {
+    fn setting(&self, note: Setting) -> Option<String> {
         self.opened.notes.get(&note).cloned()
     }
 
-    fn find(&self, lookup: Lookup) -> Answer<'_, Option<Receipt>> {
-        self.ask(|reply| Command::Find(lookup, reply))
+    fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>> {
+        self.ask(|reply| WriterCommand::Find(lookup, reply))
     }
 
-    fn depth(&self) -> Answer<'_, Depth> {
-        self.ask(Command::Depth)
+    fn depth(&self) -> StoreFuture<'_, Depth> {
+        self.ask(WriterCommand::Depth)
     }
 
-    fn list(&self, listing: Listing) -> Answer<'_, Found> {
-        self.ask(|reply| Command::List(Box::new(listing), reply))
+    fn list(&self, listing: EntryFilter) -> StoreFuture<'_, EntryPage> {
+        self.ask(|reply| WriterCommand::List(Box::new(listing), reply))
     }
 
-    fn inspect(&self, entry: EntryId) -> Answer<'_, Option<Inspection>> {
-        self.ask(|reply| Command::Inspect(entry, reply))
+    fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>> {
+        self.ask(|reply| WriterCommand::Inspect(entry, reply))
     }
 
-    fn replay(&self, replays: Vec<Replay>, act: Act) -> Answer<'_, Vec<EntryId>> {
-        self.ask(|reply| Command::Replay(replays, Box::new(act), reply))
+    fn replay(&self, replays: Vec<Replay>, act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
+        self.ask(|reply| WriterCommand::Replay(replays, Box::new(act), reply))
     }
 
-    fn discard(&self, entries: Vec<EntryId>, act: Act) -> Answer<'_, Vec<EntryId>> {
-        self.ask(|reply| Command::Discard(entries, Box::new(act), reply))
+    fn discard(&self, entries: Vec<EntryId>, act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
+        self.ask(|reply| WriterCommand::Discard(entries, Box::new(act), reply))
     }
 
-    fn record(&self, act: Act) -> Answer<'_, ()> {
-        self.ask(|reply| Command::Record(Box::new(act), reply))
+    fn append_audit(&self, act: AuditEvent) -> StoreFuture<'_, ()> {
+        self.ask(|reply| WriterCommand::Record(Box::new(act), reply))
     }
 
-    fn retire(
+    fn prune_receipts(
         &self,
         from: EntryId,
         kept: RangeInclusive<Timestamp>,
-    ) -> Answer<'_, Option<EntryId>> {
-        self.ask(|reply| Command::Retire(from, kept, reply))
+    ) -> StoreFuture<'_, Option<EntryId>> {
+        self.ask(|reply| WriterCommand::Retire(from, kept, reply))
     }
 
-    fn acts(&self, after: u64, max: usize) -> Answer<'_, Vec<Recorded>> {
-        self.ask(|reply| Command::Acts(after, max, reply))
+    fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>> {
+        self.ask(|reply| WriterCommand::Acts(after, max, reply))
     }
 
     fn digest_key(&self) -> [u8; 32] {
         self.opened.digest_key
     }
 
-    fn settled(&self, entry: EntryId) -> Answer<'_, State> {
+    fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State> {
         let waiter = self.shared.waiters.register(entry);
-        let asked = self.ask(|reply| Command::State(entry, reply));
+        let asked = self.ask(|reply| WriterCommand::State(entry, reply));
         Box::pin(async move {
             match asked.await? {
                 Some(state) if state.is_settled() => Ok(state),

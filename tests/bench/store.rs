@@ -198,12 +198,12 @@ fn delivered(lane: ClaimedLane) -> Settlement {
             .collect(),
         attempted: entries.collect(),
         moved: None,
-        learned: None,
+        new_link: None,
         versions: Some(lane.versions.delivered(&fold)),
         trials: Trials::default(),
         unfold_to: None,
         due: NOW,
-        assert_at: None,
+        reassert_at: None,
         at: NOW,
     }
 }

@@ -8,9 +8,9 @@ use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion, Vers
 use imprint_bridge::fold::{Candidate, FoldEnd, LaneVersions, MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
-    Appended, Claim, ClaimedLane, Digest, Disposition, Ending, EntryId, Error, Kept, LaneKey,
-    Lookup, MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt,
-    Settlement, SqliteOutbox, State, Trials,
+    Appended, AppendedEntry, Claim, ClaimedLane, Digest, Disposition, Ending, EntryId, Error,
+    LaneKey, Lookup, MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority,
+    Receipt, Settlement, SqliteOutbox, State, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
@@ -63,9 +63,9 @@ fn entry(id: &str, customer: &str, value: i64) -> NewEntry {
     }
 }
 
-async fn append(outbox: &dyn Outbox, entries: &[NewEntry]) -> Vec<Kept> {
+async fn append(outbox: &dyn Outbox, entries: &[NewEntry]) -> Vec<AppendedEntry> {
     match outbox.append(entries.to_vec()).await.unwrap() {
-        Appended::Kept(kept) => kept,
+        Appended::Stored(kept) => kept,
         Appended::Conflict(places) => panic!("in conflict: {places:?}"),
     }
 }
@@ -95,12 +95,12 @@ fn settlement(
             .collect(),
         endings,
         moved: None,
-        learned: None,
+        new_link: None,
         versions: None,
         trials: Trials::default(),
         unfold_to: None,
         due,
-        assert_at: None,
+        reassert_at: None,
         at: NOW,
     }
 }
@@ -221,7 +221,7 @@ async fn a_repetition_is_the_entry_that_is_there() {
         .await;
         assert_eq!(
             again[0],
-            Kept {
+            AppendedEntry {
                 duplicate: true,
                 ..first[0]
             },
@@ -293,14 +293,14 @@ async fn the_newest_receipt_is_never_forgotten() {
         outbox.settle(settlement).await.unwrap();
         let second = Duration::from_secs(1);
         let young = NOW..=NOW.after(second);
-        let go_on = outbox.retire(EntryId(0), young).await.unwrap();
+        let go_on = outbox.prune_receipts(EntryId(0), young).await.unwrap();
         assert_eq!(go_on, None, "{engine}: all are younger");
         // A clock that was wrong says nothing about what follows.
         let ahead = Timestamp::from_millis(0)..=Timestamp::from_millis(NOW.as_millis() - 1);
-        let go_on = outbox.retire(EntryId(0), ahead).await.unwrap();
+        let go_on = outbox.prune_receipts(EntryId(0), ahead).await.unwrap();
         assert!(go_on.is_some(), "{engine}");
         let old = NOW.after(second)..=NOW.after(2 * second);
-        outbox.retire(EntryId(0), old).await.unwrap();
+        outbox.prune_receipts(EntryId(0), old).await.unwrap();
         let again = append(&*outbox, &both).await;
         assert_eq!(
             (again[0].duplicate, again[1].duplicate),
@@ -492,14 +492,14 @@ async fn who_waits_for_an_entry_hears_when_it_is_settled() {
         let outbox = outbox.as_ref();
         let kept = append(outbox, &[entry("a", "CUST-1", 1)]).await;
         let claimed = claim_one(outbox).await;
-        let waiting = outbox.settled(kept[0].entry);
+        let waiting = outbox.wait_settled(kept[0].entry);
         outbox
             .settle(settlement(&claimed, all(&claimed, &Ending::Delivered), NOW))
             .await
             .unwrap();
         assert_eq!(waiting.await.unwrap(), State::Delivered, "{engine}");
         assert_eq!(
-            outbox.settled(kept[0].entry).await.unwrap(),
+            outbox.wait_settled(kept[0].entry).await.unwrap(),
             State::Delivered,
             "{engine}"
         );

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::event::Attribute;
 use crate::outbox::{
-    Act, Answer, Appended, Claim, Depth, Disposition, EntryId, Error, Found, Inspection, Kept,
-    Listing, Lookup, NewEntry, Note, Outbox, ParkReason, Pick, Receipt, Recorded, Replay,
-    Settlement, State,
+    Appended, AppendedEntry, AuditEvent, AuditRecord, Claim, Depth, Disposition, EntryFilter,
+    EntryId, EntryPage, Error, Inspection, Lookup, NewEntry, Outbox, ParkReason, Pick, Receipt,
+    Replay, Setting, Settlement, State, StoreFuture,
 };
 use crate::time::Timestamp;
 
@@ -52,7 +52,7 @@ impl Fake {
         if !conflicts.is_empty() {
             return Appended::Conflict(conflicts);
         }
-        Appended::Kept(
+        Appended::Stored(
             batch
                 .into_iter()
                 .map(|new| keep_one(&mut entries, new))
@@ -88,14 +88,14 @@ impl Fake {
     }
 }
 
-fn keep_one(entries: &mut Vec<NewEntry>, new: NewEntry) -> Kept {
+fn keep_one(entries: &mut Vec<NewEntry>, new: NewEntry) -> AppendedEntry {
     let found = entries.iter().position(|old| old.identity == new.identity);
     let state = state(&new);
     let place = found.unwrap_or(entries.len());
     if found.is_none() {
         entries.push(new);
     }
-    Kept {
+    AppendedEntry {
         entry: entry_id(place),
         state,
         duplicate: found.is_some(),
@@ -115,67 +115,67 @@ fn state(entry: &NewEntry) -> State {
 }
 
 impl Outbox for Fake {
-    fn append(&self, batch: Vec<NewEntry>) -> Answer<'_, Appended> {
+    fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended> {
         Box::pin(async move { self.failed().map(|()| self.keep(batch)) })
     }
 
-    fn claim(&self, _now: Timestamp, _max: usize, _pick: Pick) -> Answer<'_, Claim> {
+    fn claim(&self, _now: Timestamp, _max: usize, _pick: Pick) -> StoreFuture<'_, Claim> {
         panic!("the door claims nothing")
     }
 
-    fn settle(&self, _settlement: Settlement) -> Answer<'_, ()> {
+    fn settle(&self, _settlement: Settlement) -> StoreFuture<'_, ()> {
         panic!("the door settles nothing")
     }
 
-    fn list(&self, _listing: Listing) -> Answer<'_, Found> {
-        Box::pin(std::future::ready(Ok(Found::default())))
+    fn list(&self, _listing: EntryFilter) -> StoreFuture<'_, EntryPage> {
+        Box::pin(std::future::ready(Ok(EntryPage::default())))
     }
 
-    fn inspect(&self, _entry: EntryId) -> Answer<'_, Option<Inspection>> {
+    fn inspect(&self, _entry: EntryId) -> StoreFuture<'_, Option<Inspection>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    fn replay(&self, _replays: Vec<Replay>, _act: Act) -> Answer<'_, Vec<EntryId>> {
+    fn replay(&self, _replays: Vec<Replay>, _act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    fn discard(&self, _entries: Vec<EntryId>, _act: Act) -> Answer<'_, Vec<EntryId>> {
+    fn discard(&self, _entries: Vec<EntryId>, _act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    fn record(&self, _act: Act) -> Answer<'_, ()> {
+    fn append_audit(&self, _act: AuditEvent) -> StoreFuture<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn acts(&self, _after: u64, _max: usize) -> Answer<'_, Vec<Recorded>> {
+    fn audit(&self, _after: u64, _max: usize) -> StoreFuture<'_, Vec<AuditRecord>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    fn retire(
+    fn prune_receipts(
         &self,
         _from: EntryId,
         _kept: RangeInclusive<Timestamp>,
-    ) -> Answer<'_, Option<EntryId>> {
+    ) -> StoreFuture<'_, Option<EntryId>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    fn release(&self, _now: Timestamp) -> Answer<'_, ()> {
+    fn release(&self, _now: Timestamp) -> StoreFuture<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn note(&self, _note: Note, _text: String) -> Answer<'_, ()> {
+    fn store_setting(&self, _note: Setting, _text: String) -> StoreFuture<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn noted(&self, _note: Note) -> Option<String> {
+    fn setting(&self, _note: Setting) -> Option<String> {
         None
     }
 
-    fn find(&self, lookup: Lookup) -> Answer<'_, Option<Receipt>> {
+    fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>> {
         Box::pin(async move { self.failed().map(|()| self.receipt(&lookup)) })
     }
 
-    fn depth(&self) -> Answer<'_, Depth> {
+    fn depth(&self) -> StoreFuture<'_, Depth> {
         panic!("the door does not look at the depth")
     }
 
@@ -183,7 +183,7 @@ impl Outbox for Fake {
         [7; 32]
     }
 
-    fn settled(&self, _entry: EntryId) -> Answer<'_, State> {
+    fn wait_settled(&self, _entry: EntryId) -> StoreFuture<'_, State> {
         let end = *self.end.lock().unwrap();
         Box::pin(async move {
             match end {

@@ -10,7 +10,7 @@ use super::{Admin, Problem, Shared, answer};
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::OperatorMode;
 use crate::event::Visibility;
-use crate::outbox::{Act, Note};
+use crate::outbox::{AuditEvent, Setting};
 
 /// `GET /admin/v1/destination`
 pub(super) async fn show(admin: Shared, request: HttpRequest) -> HttpResponse {
@@ -55,17 +55,17 @@ async fn change(admin: &Admin, request: &HttpRequest, body: &Bytes) -> Result<Va
     let now = admin.clock.now();
     admin
         .outbox
-        .record(Act {
-            who: operator.0,
-            what: "mode",
-            on: format!("{} to {}", before.as_str(), mode.as_str()),
+        .append_audit(AuditEvent {
+            operator: operator.0,
+            action: "mode",
+            target: format!("{} to {}", before.as_str(), mode.as_str()),
             reason: wanted.reason,
             at: now,
         })
         .await?;
     admin
         .outbox
-        .note(Note::Mode, mode.as_str().to_owned())
+        .store_setting(Setting::DestinationMode, mode.as_str().to_owned())
         .await?;
     admin.destination.set_mode(mode);
     if before == OperatorMode::Shadow && mode == OperatorMode::Open {

@@ -11,7 +11,7 @@ use super::request::{ACT_MAX, Act, Filter, malformed, query};
 use super::{Admin, Operator, Problem, Shared, answer};
 use crate::event::{Attribute, EventError, Visibility};
 use crate::imprint::{ImprintId, PartnerCustomerId};
-use crate::outbox::{self, EntryId, Inspection, LaneKey, Listed, Replay, State};
+use crate::outbox::{self, EntryId, EntrySummary, Inspection, LaneKey, Replay, State};
 
 /// How many lines of the record a page has at most.
 const LINES_MAX: usize = 1_000;
@@ -82,7 +82,7 @@ async fn shown(admin: &Admin, request: &HttpRequest, number: &str) -> Result<Val
         .ok_or(Problem::UnknownEntry)?;
     if show == Visibility::Revealed {
         let act = act(admin, &operator, "reveal", entry.to_string(), None);
-        admin.outbox.record(act).await?;
+        admin.outbox.append_audit(act).await?;
     }
     let mut told = told(&inspection.listed);
     if let (Some(object), Some((version, update))) = (told.as_object_mut(), &inspection.facts) {
@@ -160,18 +160,18 @@ async fn recorded(admin: &Admin, request: &HttpRequest) -> Result<Value, Problem
     admin.operator(request)?;
     let lines: Lines = query(request.query_string())?;
     let max = lines.limit.unwrap_or(LINES_MAX).clamp(1, LINES_MAX);
-    let acts = admin.outbox.acts(lines.after, max).await?;
-    let is_sound = acts.iter().all(|line| line.is_sound);
+    let acts = admin.outbox.audit(lines.after, max).await?;
+    let is_intact = acts.iter().all(|line| line.is_intact);
     let acts: Vec<Value> = acts
         .iter()
         .map(|line| {
             json!({
-                "number": line.number, "at": line.at.to_rfc3339(), "who": line.who, "what": line.what,
-                "on": line.on, "entries": line.entries, "reason": line.reason, "sound": line.is_sound,
+                "number": line.number, "at": line.at.to_rfc3339(), "who": line.operator, "what": line.action,
+                "on": line.target, "entries": line.entries, "reason": line.reason, "sound": line.is_intact,
             })
         })
         .collect();
-    Ok(json!({"acts": acts, "sound": is_sound}))
+    Ok(json!({"acts": acts, "sound": is_intact}))
 }
 
 /// The parked entries that an act concerns, and whether there are more than it takes at once.
@@ -222,14 +222,14 @@ fn mapped_again(admin: &Admin, wanted: &Act, inspections: &[Inspection]) -> (Vec
 pub(super) fn act(
     admin: &Admin,
     operator: &Operator,
-    what: &'static str,
-    on: String,
+    action: &'static str,
+    target: String,
     reason: Option<String>,
-) -> outbox::Act {
-    outbox::Act {
-        who: operator.0.clone(),
-        what,
-        on,
+) -> outbox::AuditEvent {
+    outbox::AuditEvent {
+        operator: operator.0.clone(),
+        action,
+        target,
         reason,
         at: admin.clock.now(),
     }
@@ -255,7 +255,7 @@ fn fault(fault: &EventError) -> Value {
     })
 }
 
-fn told(listed: &Listed) -> Value {
+fn told(listed: &EntrySummary) -> Value {
     let receipt = &listed.receipt;
     let (imprint, partner) = match &listed.customer {
         Some(LaneKey::Imprint(imprint)) => (Some(ImprintId::as_str(imprint)), None),

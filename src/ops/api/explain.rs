@@ -57,7 +57,7 @@ async fn explained(admin: &Admin, request: &HttpRequest, number: &str) -> Result
     };
     if asked.show() == Visibility::Revealed {
         let act = act(admin, &operator, "reveal", entry.to_string(), None);
-        admin.outbox.record(act).await?;
+        admin.outbox.append_audit(act).await?;
     }
     let receipt = &inspection.listed.receipt;
     let fresh = |change: &CustomerChange| fresh(admin, &inspection, change);

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::Problem;
 use crate::event::{Attribute, SourceName};
-use crate::outbox::{EntryId, Listing, ParkReason, State};
+use crate::outbox::{EntryFilter, EntryId, ParkReason, State};
 use crate::time::Timestamp;
 
 /// How many entries a page has unless told, and at most.
@@ -34,7 +34,7 @@ pub(super) struct Filter {
 
 impl Filter {
     /// The listing that it asks for.
-    pub(super) fn listing(&self) -> Result<Listing, Problem> {
+    pub(super) fn listing(&self) -> Result<EntryFilter, Problem> {
         let word = |raw: &Option<String>, what: &str| -> Result<Option<String>, Problem> {
             match raw {
                 Some(raw) if raw.is_empty() => Err(malformed(format!("{what} is empty"))),
@@ -68,7 +68,7 @@ impl Filter {
             };
             raw.as_ref().map(read).transpose()
         };
-        Ok(Listing {
+        Ok(EntryFilter {
             state,
             source: source.transpose()?,
             event_type: event_type.transpose()?,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::request::{malformed, parse};
 use super::{Admin, Problem, Shared, answer};
-use crate::outbox::Act;
+use crate::outbox::AuditEvent;
 
 /// The longest name of a copy.
 const NAME_CHARS_MAX: usize = 100;
@@ -36,14 +36,14 @@ async fn copied(admin: &Admin, request: &HttpRequest, body: &Bytes) -> Result<Va
         let detail = format!("a name is 1 to {NAME_CHARS_MAX} of A-Z, a-z, 0-9, ., _ and -");
         return Err(malformed(detail));
     }
-    let act = Act {
-        who: operator.0,
-        what: "backup",
-        on: name.clone(),
+    let act = AuditEvent {
+        operator: operator.0,
+        action: "backup",
+        target: name.clone(),
         reason: None,
         at: admin.clock.now(),
     };
-    admin.outbox.record(act).await?;
+    admin.outbox.append_audit(act).await?;
     let copy = (admin.backup)(name).await?;
     Ok(json!({"copy": copy.display().to_string()}))
 }

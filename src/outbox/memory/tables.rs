@@ -6,22 +6,22 @@ use crate::event::Identity;
 use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId};
 use crate::outbox::{
-    Appended, Claim, ClaimedLane, Digest, Disposition, Ending, EntryId, Kept, LaneId, LaneKey,
-    Moved, NewEntry, Note, PROBE_WINDOW, Pair, ParkReason, Pick, Priority, Receipt, Recorded,
-    Settlement, State, Trials, WAITING_WINDOW, WaitingEntry,
+    Appended, AppendedEntry, AuditRecord, Claim, ClaimedLane, Digest, Disposition, Ending, EntryId,
+    IdentityLink, LaneId, LaneKey, Moved, NewEntry, PROBE_WINDOW, ParkReason, Pick, Priority,
+    Receipt, Setting, Settlement, State, Trials, WAITING_WINDOW, WaitingEntry,
 };
 use crate::time::Timestamp;
 
 #[derive(Debug, Default)]
-pub(super) struct Tables {
-    pub(super) entries: BTreeMap<EntryId, Entry>,
+pub(super) struct MemoryTables {
+    pub(super) entries: BTreeMap<EntryId, EntryRow>,
     pub(super) identities: HashMap<Identity, EntryId>,
-    pub(super) lanes: BTreeMap<LaneId, Lane>,
+    pub(super) lanes: BTreeMap<LaneId, LaneRow>,
     keys: HashMap<String, LaneId>,
     in_flight: HashSet<LaneId>,
-    pub(super) pairs: BTreeMap<PartnerCustomerId, Pair>,
-    pub(super) notes: BTreeMap<Note, String>,
-    pub(super) acts: Vec<Recorded>,
+    pub(super) pairs: BTreeMap<PartnerCustomerId, IdentityLink>,
+    pub(super) notes: BTreeMap<Setting, String>,
+    pub(super) acts: Vec<AuditRecord>,
     doubted: HashSet<LaneId>,
     sent_to: EntryId,
     /// The last number that was given: none is ever given again.
@@ -29,7 +29,7 @@ pub(super) struct Tables {
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct EntryRow {
     pub(super) receipt: Receipt,
     digest: Digest,
     pub(super) event: Vec<u8>,
@@ -37,7 +37,7 @@ pub(super) struct Entry {
 }
 
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct LaneRow {
     pub(super) key: LaneKey,
     due: Option<Timestamp>,
     priority: Priority,
@@ -48,7 +48,7 @@ pub(super) struct Lane {
     pub(super) parked: BTreeMap<EntryId, WaitingEntry>,
 }
 
-impl Lane {
+impl LaneRow {
     fn is_idle(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -70,7 +70,7 @@ type Due = (Timestamp, LaneId, u32);
 /// Where an entry stands on arrival, why it is parked if it is, and in which lane it is.
 type Arrived = (State, Option<(ParkReason, Option<String>)>, Option<LaneId>);
 
-impl Tables {
+impl MemoryTables {
     /// Makes every lane due in which something waits.
     pub(super) fn release(&mut self, now: Timestamp) {
         for lane in self.lanes.values_mut().filter(|lane| !lane.is_idle()) {
@@ -107,19 +107,19 @@ impl Tables {
             .map(|(place, _)| place)
             .collect();
         if conflicts.is_empty() {
-            Appended::Kept(batch.into_iter().map(|new| self.keep(new)).collect())
+            Appended::Stored(batch.into_iter().map(|new| self.keep(new)).collect())
         } else {
             Appended::Conflict(conflicts)
         }
     }
 
-    fn keep(&mut self, new: NewEntry) -> Kept {
+    fn keep(&mut self, new: NewEntry) -> AppendedEntry {
         if let Some(entry) = self.identities.get(&new.identity) {
             let state = self
                 .entries
                 .get(entry)
                 .map_or(State::Waiting, |entry| entry.receipt.state);
-            return Kept {
+            return AppendedEntry {
                 entry: *entry,
                 state,
                 duplicate: true,
@@ -143,14 +143,14 @@ impl Tables {
         };
         self.entries.insert(
             entry,
-            Entry {
+            EntryRow {
                 receipt,
                 digest: new.digest,
                 event: new.event,
                 lane: home,
             },
         );
-        Kept {
+        AppendedEntry {
             entry,
             state,
             duplicate: false,
@@ -180,7 +180,7 @@ impl Tables {
     }
 
     /// The lane that an event about `customer` goes to.
-    pub(super) fn lane(&mut self, customer: &CustomerRef) -> (LaneId, &mut Lane) {
+    pub(super) fn lane(&mut self, customer: &CustomerRef) -> (LaneId, &mut LaneRow) {
         let key = match customer {
             CustomerRef::Imprint(imprint) | CustomerRef::Pair { imprint, .. } => {
                 LaneKey::Imprint(imprint.clone())
@@ -190,7 +190,7 @@ impl Tables {
         self.lane_of(key)
     }
 
-    pub(super) fn lane_of(&mut self, key: LaneKey) -> (LaneId, &mut Lane) {
+    pub(super) fn lane_of(&mut self, key: LaneKey) -> (LaneId, &mut LaneRow) {
         let next = LaneId(
             self.lanes
                 .last_key_value()
@@ -201,7 +201,7 @@ impl Tables {
             LaneKey::Partner(partner) => format!("partner {}", partner.as_str()),
         };
         let lane = *self.keys.entry(spelled).or_insert(next);
-        let row = self.lanes.entry(lane).or_insert_with(|| Lane {
+        let row = self.lanes.entry(lane).or_insert_with(|| LaneRow {
             key,
             due: None,
             priority: Priority::Live,
@@ -274,7 +274,7 @@ impl Tables {
         self.in_flight.insert(lane);
         let waiting = row.waiting.values().rev().take(WAITING_WINDOW);
         let waiting: Vec<WaitingEntry> = waiting.cloned().collect();
-        let is_named = |pair: &&Pair| {
+        let is_named = |pair: &&IdentityLink| {
             let by_imprint = match (&row.key, &pair.imprint) {
                 (LaneKey::Imprint(imprint), Some(other)) => imprint.is_same(other.as_str()),
                 (LaneKey::Imprint(_) | LaneKey::Partner(_), _) => false,
@@ -290,8 +290,8 @@ impl Tables {
             versions: row.versions.clone(),
             trials: row.trials,
             unfold_to: row.unfold_to,
-            perhaps_sent_to: self.doubted.contains(&lane).then_some(self.sent_to),
-            known: self.pairs.values().filter(is_named).cloned().collect(),
+            maybe_sent_to: self.doubted.contains(&lane).then_some(self.sent_to),
+            links: self.pairs.values().filter(is_named).cloned().collect(),
             waiting,
             unreadable: Vec::new(),
         })
@@ -309,7 +309,7 @@ impl Tables {
         for (entry, ending) in &settlement.endings {
             settled.extend(self.end(&settlement, *entry, ending));
         }
-        if let Some(pair) = settlement.learned {
+        if let Some(pair) = settlement.new_link {
             self.pairs.insert(pair.partner.clone(), pair);
         }
         if let Some(moved) = settlement.moved.filter(|moved| !moved.entries.is_empty()) {
@@ -324,7 +324,7 @@ impl Tables {
         lane.trials = settlement.trials;
         lane.unfold_to = settlement.unfold_to;
         lane.due = if lane.is_idle() {
-            settlement.assert_at
+            settlement.reassert_at
         } else {
             Some(settlement.due)
         };

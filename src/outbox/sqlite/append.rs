@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::lane::{Entrance, Lane};
-use super::writer::Counts;
+use super::counts::Counts;
+use super::lane::{Entrance, EntryLane};
 use crate::event::{Attribute, Identity};
 use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId};
 use crate::outbox::{
-    Appended, Digest, Disposition, EntryId, Kept, LaneKey, NewEntry, ParkReason, State,
+    Appended, AppendedEntry, Digest, Disposition, EntryId, LaneKey, NewEntry, ParkReason, State,
 };
 
 /// What room facts are given to be written into before they need more.
@@ -17,7 +17,7 @@ const FACTS_BYTES_USUAL: usize = 1024;
 
 /// What is there already under an identity.
 #[derive(Clone, Copy)]
-struct Found {
+struct StoredIdentity {
     entry: EntryId,
     state: State,
     digest: Digest,
@@ -44,7 +44,7 @@ pub(super) fn append(
             None => return Ok(Appended::Conflict(vec![place])),
         }
     }
-    Ok(Appended::Kept(kept))
+    Ok(Appended::Stored(kept))
 }
 
 /// The places in a batch that say something else than what is there, or stands before them, under the same identity.
@@ -61,11 +61,14 @@ fn conflicts(connection: &Connection, batch: &[NewEntry]) -> rusqlite::Result<Ve
     Ok(conflicts)
 }
 
-fn lookup(connection: &Connection, identity: &Identity) -> rusqlite::Result<Option<Found>> {
+fn lookup(
+    connection: &Connection,
+    identity: &Identity,
+) -> rusqlite::Result<Option<StoredIdentity>> {
     connection
         .prepare_cached("SELECT id, state, digest FROM entry WHERE source = ?1 AND event_id = ?2 AND ce_source = ?3")?
         .query_row(params![identity.source.as_str(), identity.id.as_str(), ce_source(identity)], |row| {
-            Ok(Found { entry: EntryId(row.get(0)?), state: state_at(row, 1)?, digest: Digest(row.get(2)?) })
+            Ok(StoredIdentity { entry: EntryId(row.get(0)?), state: state_at(row, 1)?, digest: Digest(row.get(2)?) })
         })
         .optional()
 }
@@ -75,7 +78,7 @@ fn keep(
     connection: &Connection,
     new: &NewEntry,
     counts: &mut Counts,
-) -> rusqlite::Result<Option<Kept>> {
+) -> rusqlite::Result<Option<AppendedEntry>> {
     let now = new.accepted_at;
     let (state, entrance) = match &new.disposition {
         Disposition::Ignore => (State::Ignored, None),
@@ -86,7 +89,7 @@ fn keep(
         }
     };
     let lane = entrance
-        .map(|(key, entrance)| Lane::of(connection, &key, entrance))
+        .map(|(key, entrance)| EntryLane::of(connection, &key, entrance))
         .transpose()?;
     let settled_at = state.is_settled().then_some(now.as_millis());
     let inserted = connection
@@ -109,7 +112,7 @@ fn keep(
         lane.map_or(Ok(()), |lane| lane.leave(connection))?;
         let found = lookup(connection, &new.identity)?;
         let same = found.filter(|found| found.digest == new.digest);
-        return Ok(same.map(|found| Kept {
+        return Ok(same.map(|found| AppendedEntry {
             entry: found.entry,
             state: found.state,
             duplicate: true,
@@ -118,7 +121,7 @@ fn keep(
     let entry = connection.last_insert_rowid();
     lane.map_or(Ok(()), |lane| lane.enter(connection))?;
     keep_payload(connection, (entry, lane.map(|lane| lane.id)), new, counts)?;
-    Ok(Some(Kept {
+    Ok(Some(AppendedEntry {
         entry: EntryId(entry.unsigned_abs()),
         state,
         duplicate: false,
@@ -136,7 +139,7 @@ fn keep_payload(
     match &new.disposition {
         Disposition::Ignore => {}
         Disposition::Enqueue(change) => {
-            let row = Payload::new(change)?;
+            let row = StoredPayload::new(change)?;
             connection
                 .prepare_cached(
                     "INSERT INTO waiting (entry, lane, epoch, value, facts, event, partner, stated, accepted_at)
@@ -149,7 +152,7 @@ fn keep_payload(
             counts.waiting += 1;
         }
         Disposition::Park(change, reason) => {
-            let row = Payload::new(change)?;
+            let row = StoredPayload::new(change)?;
             connection
                 .prepare_cached(
                     "INSERT INTO parked (entry, lane, epoch, value, facts, event, partner, stated, accepted_at, reason)
@@ -176,13 +179,13 @@ pub(super) fn key(change: &CustomerChange) -> LaneKey {
 }
 
 /// What is kept of an event as long as it is not over.
-struct Payload<'a> {
+struct StoredPayload<'a> {
     facts: Vec<u8>,
     partner: Option<&'a str>,
     is_stated: bool,
 }
 
-impl<'a> Payload<'a> {
+impl<'a> StoredPayload<'a> {
     fn new(change: &'a CustomerChange) -> rusqlite::Result<Self> {
         let mut facts = Vec::with_capacity(FACTS_BYTES_USUAL);
         serde_json::to_writer(&mut facts, &change.update)

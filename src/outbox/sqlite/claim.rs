@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, Row, params};
 
-use super::pair;
-use super::recent::Recent;
+use super::decode_cache::DecodeCache;
+use super::identity_link;
 use crate::event::Version;
 use crate::fold::LaneVersions;
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{
-    CLAIM_BYTES_MAX, Claim, ClaimedLane, EntryId, LaneId, LaneKey, PROBE_WINDOW, Pair, Pick,
-    Priority, Trials, WAITING_WINDOW, WaitingEntry,
+    CLAIM_BYTES_MAX, Claim, ClaimedLane, EntryId, IdentityLink, LaneId, LaneKey, PROBE_WINDOW,
+    Pick, Priority, Trials, WAITING_WINDOW, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -22,7 +22,7 @@ pub(super) const PARTNER: i64 = 1;
 
 /// Lanes that are not free, or not free of doubt.
 #[derive(Debug, Default)]
-pub(super) struct Flights {
+pub(super) struct ClaimedLanes {
     /// Those that are claimed.
     pub(super) lanes: HashSet<LaneId>,
     /// Those that a process before this one may have had in flight.
@@ -41,22 +41,22 @@ struct DueLane {
 /// Claims up to `max` lanes that are due and not in flight, those with something live in them first.
 pub(super) fn claim(
     connection: &Connection,
-    (flights, recent): (&Flights, &mut Recent),
+    (claimed_lanes, decoded): (&ClaimedLanes, &mut DecodeCache),
     now: Timestamp,
     (max, pick): (usize, Pick),
 ) -> rusqlite::Result<Claim> {
     if matches!(pick, Pick::LeastFailed(_)) {
-        return probe(connection, (flights, recent), now, (max, pick));
+        return probe(connection, (claimed_lanes, decoded), now, (max, pick));
     }
     let mut claim = Claim::default();
     for priority in [Priority::Live, Priority::Low] {
         let room = max.saturating_sub(claim.lanes.len());
-        let (due, next_due) = due(connection, flights, (priority, now), room)?;
+        let (due, next_due) = due(connection, claimed_lanes, (priority, now), room)?;
         claim.next_due = claim.next_due.into_iter().chain(next_due).min();
         for due in due {
             claim
                 .lanes
-                .push(read_lane(connection, due.lane, (flights, recent))?);
+                .push(read_lane(connection, due.lane, (claimed_lanes, decoded))?);
         }
     }
     Ok(claim)
@@ -65,14 +65,14 @@ pub(super) fn claim(
 /// Claims what is to find out whether the destination is back: who failed least, whatever is in the lane.
 fn probe(
     connection: &Connection,
-    (flights, recent): (&Flights, &mut Recent),
+    (claimed_lanes, decoded): (&ClaimedLanes, &mut DecodeCache),
     now: Timestamp,
     (max, pick): (usize, Pick),
 ) -> rusqlite::Result<Claim> {
     let mut claim = Claim::default();
     let mut found = Vec::new();
     for priority in [Priority::Live, Priority::Low] {
-        let (due, next_due) = due(connection, flights, (priority, now), PROBE_WINDOW)?;
+        let (due, next_due) = due(connection, claimed_lanes, (priority, now), PROBE_WINDOW)?;
         claim.next_due = claim.next_due.into_iter().chain(next_due).min();
         found.extend(due);
     }
@@ -92,7 +92,7 @@ fn probe(
     for (due, _) in found {
         claim
             .lanes
-            .push(read_lane(connection, due.lane, (flights, recent))?);
+            .push(read_lane(connection, due.lane, (claimed_lanes, decoded))?);
     }
     Ok(claim)
 }
@@ -106,12 +106,14 @@ fn failures(connection: &Connection, lane: LaneId) -> rusqlite::Result<u32> {
 /// The lanes of one priority that are due, and when the next one is.
 fn due(
     connection: &Connection,
-    flights: &Flights,
+    claimed_lanes: &ClaimedLanes,
     (priority, now): (Priority, Timestamp),
     max: usize,
 ) -> rusqlite::Result<(Vec<DueLane>, Option<Timestamp>)> {
     // Lanes in flight are still due: skipping all of them costs that many lines of the index at most.
-    let limit = max.saturating_add(flights.lanes.len()).saturating_add(1);
+    let limit = max
+        .saturating_add(claimed_lanes.lanes.len())
+        .saturating_add(1);
     let mut free = connection
         .prepare_cached(
             "SELECT id, due_at FROM lane WHERE low = ?1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2",
@@ -121,7 +123,7 @@ fn due(
             Ok(DueLane { lane: LaneId(row.get(0)?), due })
         })?
         .filter(|due| {
-            let is_in_flight = |due: &DueLane| flights.lanes.contains(&due.lane);
+            let is_in_flight = |due: &DueLane| claimed_lanes.lanes.contains(&due.lane);
             !due.as_ref().is_ok_and(is_in_flight)
         })
         .take(max.saturating_add(1))
@@ -143,18 +145,21 @@ pub(super) const fn low(priority: Priority) -> i64 {
 fn read_lane(
     connection: &Connection,
     lane: LaneId,
-    (flights, recent): (&Flights, &mut Recent),
+    (claimed_lanes, decoded): (&ClaimedLanes, &mut DecodeCache),
 ) -> rusqlite::Result<ClaimedLane> {
     let mut claimed = connection
         .prepare_cached(
             "SELECT kind, received, failures, spent, tried_at, unfold_to, versions FROM lane WHERE id = ?1",
         )?
         .query_row([lane.0], |row| claimed(lane, row))?;
-    claimed.perhaps_sent_to = flights.doubted.contains(&lane).then_some(flights.sent_to);
+    claimed.maybe_sent_to = claimed_lanes
+        .doubted
+        .contains(&lane)
+        .then_some(claimed_lanes.sent_to);
     (claimed.waiting, claimed.unreadable) =
-        waiting(connection, lane, claimed.key.as_ref(), recent)?;
+        waiting(connection, lane, claimed.key.as_ref(), decoded)?;
     if let Some(key) = &claimed.key {
-        claimed.known = known(connection, key, &claimed.waiting)?;
+        claimed.links = known(connection, key, &claimed.waiting)?;
     }
     Ok(claimed)
 }
@@ -163,7 +168,7 @@ fn read_lane(
 fn claimed(lane: LaneId, row: &Row<'_>) -> rusqlite::Result<ClaimedLane> {
     let trials = Trials {
         failures: row.get(2)?,
-        spent: row.get(3)?,
+        attempts: row.get(3)?,
         tried_at: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
     };
     let versions = match row.get_ref(6)?.as_blob_or_null()? {
@@ -199,7 +204,7 @@ pub(super) fn waiting(
     connection: &Connection,
     lane: LaneId,
     key: Option<&LaneKey>,
-    recent: &mut Recent,
+    decoded: &mut DecodeCache,
 ) -> rusqlite::Result<(Vec<WaitingEntry>, Vec<EntryId>)> {
     let (mut waiting, mut unreadable) = (Vec::new(), Vec::new());
     let mut statement = connection.prepare_cached(
@@ -212,7 +217,7 @@ pub(super) fn waiting(
         && let Some(row) = rows.next()?
     {
         bytes += row.get_ref(3)?.as_bytes().map_or(0, <[u8]>::len);
-        match entry(row, key, recent)? {
+        match entry(row, key, decoded)? {
             Ok(entry) => waiting.push(entry),
             Err(entry) => unreadable.push(entry),
         }
@@ -224,7 +229,7 @@ pub(super) fn waiting(
 fn entry(
     row: &Row<'_>,
     key: Option<&LaneKey>,
-    recent: &mut Recent,
+    decoded: &mut DecodeCache,
 ) -> rusqlite::Result<Result<WaitingEntry, EntryId>> {
     let entry = EntryId(row.get(0)?);
     let version = Version {
@@ -233,7 +238,7 @@ fn entry(
         arrival: entry.0,
     };
     let kept = row.get_ref(3)?.as_bytes().unwrap_or_default();
-    let update = recent.take(entry);
+    let update = decoded.take(entry);
     let update = update.or_else(|| serde_json::from_slice(kept).ok());
     let partner: Option<String> = row.get(4)?;
     let customer = key.and_then(|key| customer(key, partner.as_deref(), row.get(5).ok()?));
@@ -271,7 +276,7 @@ fn known(
     connection: &Connection,
     key: &LaneKey,
     waiting: &[WaitingEntry],
-) -> rusqlite::Result<Vec<Pair>> {
+) -> rusqlite::Result<Vec<IdentityLink>> {
     let mut partners: Vec<&PartnerCustomerId> = waiting
         .iter()
         .filter_map(|waiting| waiting.customer.partner())
@@ -280,11 +285,13 @@ fn known(
     partners.dedup();
     let mut known = Vec::new();
     for partner in &partners {
-        known.extend(pair::of_partner(connection, partner)?);
+        known.extend(identity_link::of_partner(connection, partner)?);
     }
     if let (LaneKey::Imprint(imprint), false) = (key, partners.is_empty()) {
-        known.extend(pair::of_imprint(connection, imprint)?);
-        known.sort_unstable_by(|one: &Pair, other: &Pair| one.partner.cmp(&other.partner));
+        known.extend(identity_link::of_imprint(connection, imprint)?);
+        known.sort_unstable_by(|one: &IdentityLink, other: &IdentityLink| {
+            one.partner.cmp(&other.partner)
+        });
         known.dedup();
     }
     Ok(known)

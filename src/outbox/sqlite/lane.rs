@@ -12,10 +12,10 @@ use crate::time::Timestamp;
 
 /// A lane, for something that enters it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lane {
+pub(super) struct EntryLane {
     pub(super) id: i64,
     entrance: Entrance,
-    found: Found,
+    found: LaneState,
 }
 
 /// How something enters.
@@ -45,7 +45,7 @@ impl Entrance {
 
 /// What a lane was found to be like.
 #[derive(Clone, Copy, Debug)]
-enum Found {
+enum LaneState {
     /// It was not there, and was made as its first entry needs it.
     New,
     /// Nothing waits in it.
@@ -54,7 +54,7 @@ enum Found {
     Busy { low: i64 },
 }
 
-impl Lane {
+impl EntryLane {
     /// The lane of `key`, made if there is none.
     pub(super) fn of(
         connection: &Connection,
@@ -79,7 +79,7 @@ impl Lane {
             .query_row(params![kind, canonical], |row| {
                 let is_idle: bool = row.get(1)?;
                 let low = row.get(2)?;
-                Ok(lane(row.get(0)?, if is_idle { Found::Idle } else { Found::Busy { low } }))
+                Ok(lane(row.get(0)?, if is_idle { LaneState::Idle } else { LaneState::Busy { low } }))
             })
             .optional()?;
         if let Some(found) = found {
@@ -91,34 +91,34 @@ impl Lane {
                 "INSERT INTO lane (kind, customer, received, due_at, low, idle) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![kind, canonical, received, due, entrance.low(), due.is_none()])?;
-        Ok(lane(connection.last_insert_rowid(), Found::New))
+        Ok(lane(connection.last_insert_rowid(), LaneState::New))
     }
 
     /// Lets it enter: what waits makes the lane due, unless the lane rests. No write where something as urgent waits already.
     pub(super) fn enter(self, connection: &Connection) -> rusqlite::Result<()> {
         let low = self.entrance.low();
         match (self.found, self.entrance.due()) {
-            (Found::New, _) | (_, None) => {}
-            (Found::Idle, Some(due)) => {
+            (LaneState::New, _) | (_, None) => {}
+            (LaneState::Idle, Some(due)) => {
                 connection
                     .prepare_cached(
                         "UPDATE lane SET low = ?2, due_at = ?3, idle = 0 WHERE id = ?1",
                     )?
                     .execute(params![self.id, low, due])?;
             }
-            (Found::Busy { low: before }, Some(_)) if low < before => {
+            (LaneState::Busy { low: before }, Some(_)) if low < before => {
                 connection
                     .prepare_cached("UPDATE lane SET low = ?2 WHERE id = ?1")?
                     .execute(params![self.id, low])?;
             }
-            (Found::Busy { .. }, Some(_)) => {}
+            (LaneState::Busy { .. }, Some(_)) => {}
         }
         Ok(())
     }
 
     /// Takes the lane back if it was made for something that does not enter.
     pub(super) fn leave(self, connection: &Connection) -> rusqlite::Result<()> {
-        if matches!(self.found, Found::New) {
+        if matches!(self.found, LaneState::New) {
             connection.execute("DELETE FROM lane WHERE id = ?1", [self.id])?;
         }
         Ok(())

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::claim::Flights;
+use super::claim::ClaimedLanes;
 use super::lock::{FILE_MODE, beside};
-use super::{Opened, note};
+use super::{Opened, meta};
 use crate::failpoint::{self, Fault};
 use crate::outbox::{EntryId, IN_FLIGHT_MAX, LaneId};
 use crate::random;
@@ -120,7 +120,7 @@ impl OpenError {
 pub(super) fn connection(
     path: &Path,
     now: Timestamp,
-) -> Result<(Connection, Opened, Flights), OpenError> {
+) -> Result<(Connection, Opened, ClaimedLanes), OpenError> {
     let file = |source| OpenError::File {
         path: path.to_owned(),
         source,
@@ -145,17 +145,18 @@ pub(super) fn connection(
             |row| row.get(0),
         )
         .map_err(OpenError::sqlite("reading the digest key"))?;
-    let flights = flights(&connection).map_err(OpenError::sqlite("reading how it was left"))?;
+    let claimed_lanes =
+        claimed_lanes(&connection).map_err(OpenError::sqlite("reading how it was left"))?;
     let opened = Opened {
         digest_key: key,
-        notes: note::all(&connection).map_err(OpenError::sqlite("reading notes"))?,
+        notes: meta::all(&connection).map_err(OpenError::sqlite("reading notes"))?,
     };
-    Ok((connection, opened, flights))
+    Ok((connection, opened, claimed_lanes))
 }
 
 /// What the process before this one may have had in flight, if it did not end in order. Lanes are claimed in the order in
 /// which they are due, so they are among the first.
-fn flights(connection: &Connection) -> rusqlite::Result<Flights> {
+fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
     let was_left_in_order: Option<bool> = connection
         .query_row("SELECT value FROM meta WHERE name = 'clean'", [], |row| {
             row.get(0)
@@ -166,7 +167,7 @@ fn flights(connection: &Connection) -> rusqlite::Result<Flights> {
         [],
     )?;
     if was_left_in_order == Some(true) {
-        return Ok(Flights::default());
+        return Ok(ClaimedLanes::default());
     }
     let doubted = connection
         .prepare(
@@ -179,10 +180,10 @@ fn flights(connection: &Connection) -> rusqlite::Result<Flights> {
     let sent_to = connection.query_row("SELECT coalesce(max(id), 0) FROM entry", [], |row| {
         row.get(0).map(EntryId)
     })?;
-    Ok(Flights {
+    Ok(ClaimedLanes {
         doubted,
         sent_to,
-        ..Flights::default()
+        ..ClaimedLanes::default()
     })
 }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::append::state_at;
 use super::claim::lane_key;
 use crate::event::{Attribute, Identity, SourceName};
-use crate::outbox::{EntryId, Listed, Lookup, ParkReason, Receipt, State};
+use crate::outbox::{EntryId, EntrySummary, Lookup, ParkReason, Receipt, State};
 use crate::time::Timestamp;
 
 /// What is read of an entry wherever it is told of; [`listed`] knows the order.
@@ -43,10 +43,10 @@ pub(super) fn state(connection: &Connection, entry: EntryId) -> rusqlite::Result
 }
 
 /// Reads a row of [`ENTRY`].
-pub(super) fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
+pub(super) fn listed(row: &Row<'_>) -> rusqlite::Result<EntrySummary> {
     let kind: Option<i64> = row.get(12)?;
     let received: Option<String> = row.get(13)?;
-    Ok(Listed {
+    Ok(EntrySummary {
         receipt: receipt(row)?,
         customer: kind
             .zip(received)

@@ -3,9 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::append::{code, reason_code};
-use super::lane::{Entrance, Lane};
-use super::pair;
-use super::writer::Counts;
+use super::counts::Counts;
+use super::identity_link;
+use super::lane::{Entrance, EntryLane};
 use crate::outbox::{Ending, EntryId, LaneKey, Moved, Priority, Settlement, State};
 use crate::time::Timestamp;
 
@@ -32,8 +32,8 @@ pub(super) fn settle(
             .prepare_cached("UPDATE entry SET attempts = attempts + 1 WHERE id = ?1")?
             .execute([entry.0])?;
     }
-    if let Some(pair) = &settlement.learned {
-        pair::learn(connection, pair)?;
+    if let Some(pair) = &settlement.new_link {
+        identity_link::learn(connection, pair)?;
     }
     if let Some(moved) = settlement
         .moved
@@ -61,11 +61,11 @@ pub(super) fn settle(
             settlement.lane.0,
             versions,
             settlement.trials.failures,
-            settlement.trials.spent,
+            settlement.trials.attempts,
             settlement.trials.tried_at.map(Timestamp::as_millis),
             settlement.unfold_to.map(|entry| entry.0),
             settlement.due.as_millis(),
-            settlement.assert_at.map(Timestamp::as_millis),
+            settlement.reassert_at.map(Timestamp::as_millis),
         ])?;
     Ok(settled)
 }
@@ -81,7 +81,7 @@ fn go_on(connection: &Connection, settlement: &Settlement, moved: &Moved) -> rus
         Priority::Live
     };
     let key = LaneKey::Imprint(moved.to.clone());
-    let lane = Lane::of(connection, &key, Entrance::Waiting(priority, settlement.at))?;
+    let lane = EntryLane::of(connection, &key, Entrance::Waiting(priority, settlement.at))?;
     lane.enter(connection)?;
     for entry in &moved.entries {
         for table in ["waiting", "entry"] {

@@ -8,14 +8,17 @@ use std::sync::mpsc::Receiver;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
-use super::claim::{self, Flights};
-use super::recent::Recent;
-use super::room::Room;
-use super::{Shared, act, append, bytes, copy, desk, note, open, receipt, retire, settle};
+use super::claim::{self, ClaimedLanes};
+use super::counts::Counts;
+use super::decode_cache::DecodeCache;
+use super::disk_space::DiskSpace;
+use super::{
+    SharedState, append, audit, backup, bytes, meta, open, operator, prune, receipt, settle,
+};
 use crate::failpoint::{self, CrashPoint, Fault};
 use crate::outbox::{
-    Act, Appended, Claim, Depth, EntryId, Error, Found, Inspection, LaneId, Listing, Lookup,
-    NewEntry, Note, Pick, Receipt, Recorded, Replay, Settlement, State,
+    Appended, AuditEvent, AuditRecord, Claim, Depth, EntryFilter, EntryId, EntryPage, Error,
+    Inspection, LaneId, Lookup, NewEntry, Pick, Receipt, Replay, Setting, Settlement, State,
 };
 use crate::time::Timestamp;
 
@@ -26,105 +29,98 @@ use reply::{Finished, answer, finish, is_full, refuse};
 /// The most commands in one commit: enough to share the price of a sync, few enough that nobody waits long for it.
 const GROUP_COMMANDS_MAX: usize = 1024;
 
-/// The most bytes of events in one commit, one command over it aside: what [`room::RESERVE_BYTES`] has to hold.
+/// The most bytes of events in one commit, one command over it aside: what [`disk_space::RESERVE_BYTES`] has to hold.
 ///
-/// [`room::RESERVE_BYTES`]: super::room::RESERVE_BYTES
+/// [`disk_space::RESERVE_BYTES`]: super::disk_space::RESERVE_BYTES
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Where an answer goes.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+pub(super) type ReplyTo<T> = oneshot::Sender<Result<T, Error>>;
 
 /// What can be asked of the thread.
-pub(super) enum Command {
-    Append(Vec<NewEntry>, Reply<Appended>),
-    Settle(Box<Settlement>, Reply<()>),
+pub(super) enum WriterCommand {
+    Append(Vec<NewEntry>, ReplyTo<Appended>),
+    Settle(Box<Settlement>, ReplyTo<()>),
     Claim {
         now: Timestamp,
         max: usize,
         pick: Pick,
-        reply: Reply<Claim>,
+        reply: ReplyTo<Claim>,
     },
-    Release(Timestamp, Reply<()>),
-    Note(Note, String, Reply<()>),
-    Find(Lookup, Reply<Option<Receipt>>),
-    List(Box<Listing>, Reply<Found>),
-    Inspect(EntryId, Reply<Option<Inspection>>),
-    Replay(Vec<Replay>, Box<Act>, Reply<Vec<EntryId>>),
-    Discard(Vec<EntryId>, Box<Act>, Reply<Vec<EntryId>>),
-    Record(Box<Act>, Reply<()>),
-    Retire(EntryId, RangeInclusive<Timestamp>, Reply<Option<EntryId>>),
-    Acts(u64, usize, Reply<Vec<Recorded>>),
-    Backup(PathBuf, Reply<PathBuf>),
-    State(EntryId, Reply<Option<State>>),
-    Depth(Reply<Depth>),
-}
-
-/// How many entries are in a state; changed only together with a commit.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) waiting: u64,
-    pub(super) parked: u64,
+    Release(Timestamp, ReplyTo<()>),
+    Setting(Setting, String, ReplyTo<()>),
+    Find(Lookup, ReplyTo<Option<Receipt>>),
+    List(Box<EntryFilter>, ReplyTo<EntryPage>),
+    Inspect(EntryId, ReplyTo<Option<Inspection>>),
+    Replay(Vec<Replay>, Box<AuditEvent>, ReplyTo<Vec<EntryId>>),
+    Discard(Vec<EntryId>, Box<AuditEvent>, ReplyTo<Vec<EntryId>>),
+    Record(Box<AuditEvent>, ReplyTo<()>),
+    Retire(EntryId, RangeInclusive<Timestamp>, ReplyTo<Option<EntryId>>),
+    Acts(u64, usize, ReplyTo<Vec<AuditRecord>>),
+    Backup(PathBuf, ReplyTo<PathBuf>),
+    State(EntryId, ReplyTo<Option<State>>),
+    Depth(ReplyTo<Depth>),
 }
 
 pub(super) struct Writer {
     connection: Connection,
-    room: Room,
+    room: DiskSpace,
     has_room: bool,
-    shared: Arc<Shared>,
-    flights: Flights,
-    recent: Recent,
+    shared: Arc<SharedState>,
+    claimed_lanes: ClaimedLanes,
+    decoded: DecodeCache,
     counts: Counts,
 }
 
 /// A batch to keep, and who asked.
-type Append = (Vec<NewEntry>, Reply<Appended>);
+type Append = (Vec<NewEntry>, ReplyTo<Appended>);
 /// A settlement to record, and who asked.
-type Settle = (Box<Settlement>, Reply<()>);
+type Settle = (Box<Settlement>, ReplyTo<()>);
 
 /// The commands of one group, writes apart from reads: reads see what was committed, never what may be rolled back.
 #[derive(Default)]
-struct Group {
+struct CommitGroup {
     appends: Vec<Append>,
     settles: Vec<Settle>,
-    reads: Vec<Command>,
+    reads: Vec<WriterCommand>,
     bytes: usize,
 }
 
-impl Group {
+impl CommitGroup {
     fn has_room(&self) -> bool {
         let commands = self.appends.len() + self.settles.len() + self.reads.len();
         commands < GROUP_COMMANDS_MAX && self.bytes < GROUP_BYTES_MAX
     }
 
-    fn put(&mut self, command: Command) {
+    fn put(&mut self, command: WriterCommand) {
         match command {
-            Command::Append(batch, reply) => {
+            WriterCommand::Append(batch, reply) => {
                 self.bytes += bytes(&batch);
                 self.appends.push((batch, reply));
             }
-            Command::Settle(settlement, reply) => self.settles.push((settlement, reply)),
+            WriterCommand::Settle(settlement, reply) => self.settles.push((settlement, reply)),
             // Those that write among these are a person's, and each is a transaction of its own.
-            Command::Claim { .. }
-            | Command::Release(..)
-            | Command::Note(..)
-            | Command::Find(..)
-            | Command::List(..)
-            | Command::Inspect(..)
-            | Command::Replay(..)
-            | Command::Discard(..)
-            | Command::Record(..)
-            | Command::Retire(..)
-            | Command::Acts(..)
-            | Command::Backup(..)
-            | Command::State(..)
-            | Command::Depth(_) => self.reads.push(command),
+            WriterCommand::Claim { .. }
+            | WriterCommand::Release(..)
+            | WriterCommand::Setting(..)
+            | WriterCommand::Find(..)
+            | WriterCommand::List(..)
+            | WriterCommand::Inspect(..)
+            | WriterCommand::Replay(..)
+            | WriterCommand::Discard(..)
+            | WriterCommand::Record(..)
+            | WriterCommand::Retire(..)
+            | WriterCommand::Acts(..)
+            | WriterCommand::Backup(..)
+            | WriterCommand::State(..)
+            | WriterCommand::Depth(_) => self.reads.push(command),
         }
     }
 }
 
 /// What a group's transaction did, to be told once it is committed.
 #[derive(Default)]
-struct Written {
+struct GroupResult {
     appended: Vec<Appended>,
     settled: Vec<(EntryId, State)>,
     counts: Counts,
@@ -133,9 +129,9 @@ struct Written {
 impl Writer {
     pub(super) fn new(
         connection: Connection,
-        flights: Flights,
-        room: Room,
-        shared: Arc<Shared>,
+        claimed_lanes: ClaimedLanes,
+        room: DiskSpace,
+        shared: Arc<SharedState>,
     ) -> rusqlite::Result<Self> {
         let count = |table: &str| {
             connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
@@ -151,18 +147,18 @@ impl Writer {
             room,
             has_room: true,
             shared,
-            flights,
-            recent: Recent::default(),
+            claimed_lanes,
+            decoded: DecodeCache::default(),
             counts,
         })
     }
 
     /// Runs until nobody can ask any more, or until the store fails; then `failed` says so.
-    pub(super) fn run(&mut self, inbox: &Receiver<Command>, failed: &watch::Sender<bool>) {
+    pub(super) fn run(&mut self, inbox: &Receiver<WriterCommand>, failed: &watch::Sender<bool>) {
         while let Ok(first) = inbox.recv() {
             // Whoever is about to ask as well, on a machine that is busy, goes along: a larger group costs one sync all the same.
             std::thread::yield_now();
-            let mut group = Group::default();
+            let mut group = CommitGroup::default();
             group.put(first);
             while group.has_room()
                 && let Ok(next) = inbox.try_recv()
@@ -175,7 +171,7 @@ impl Writer {
                 return;
             }
         }
-        if self.flights.lanes.is_empty()
+        if self.claimed_lanes.lanes.is_empty()
             && let Err(error) = open::leave_in_order(&self.connection)
         {
             tracing::warn!(error = %error, "the store was not left in order; the next start asserts more than it had to");
@@ -185,7 +181,7 @@ impl Writer {
     /// Serves one group. An error is one the store cannot go on after.
     ///
     /// Its reads come first: a claim that waited for the commit would keep free places in flight empty for as long.
-    fn serve(&mut self, group: Group) -> rusqlite::Result<()> {
+    fn serve(&mut self, group: CommitGroup) -> rusqlite::Result<()> {
         for read in group.reads {
             self.read(read)?;
         }
@@ -240,11 +236,11 @@ impl Writer {
         &mut self,
         appends: &mut Vec<Append>,
         settles: &[Settle],
-    ) -> rusqlite::Result<Written> {
+    ) -> rusqlite::Result<GroupResult> {
         let transaction = self.connection.transaction()?;
-        let mut written = Written {
+        let mut written = GroupResult {
             counts: self.counts,
-            ..Written::default()
+            ..GroupResult::default()
         };
         for (batch, _) in appends.iter() {
             written
@@ -267,25 +263,25 @@ impl Writer {
         Ok(written)
     }
 
-    fn tell(&mut self, appends: Vec<Append>, settles: Vec<Settle>, written: Written) {
+    fn tell(&mut self, appends: Vec<Append>, settles: Vec<Settle>, written: GroupResult) {
         self.counts = written.counts;
         for ((batch, reply), appended) in appends.into_iter().zip(written.appended) {
-            self.recent.keep_of(batch, &appended);
+            self.decoded.keep_of(batch, &appended);
             // Whoever asked may have hung up; what was kept stays kept.
             let _unheard = reply.send(Ok(appended));
         }
         for (settlement, reply) in settles {
-            self.flights.lanes.remove(&settlement.lane);
-            self.flights.doubted.remove(&settlement.lane);
+            self.claimed_lanes.lanes.remove(&settlement.lane);
+            self.claimed_lanes.doubted.remove(&settlement.lane);
             let _unheard = reply.send(Ok(()));
         }
         self.shared.waiters.settle(&written.settled);
         self.shared.woken.notify_waiters();
     }
 
-    fn read(&mut self, read: Command) -> rusqlite::Result<()> {
+    fn read(&mut self, read: WriterCommand) -> rusqlite::Result<()> {
         match read {
-            Command::Claim {
+            WriterCommand::Claim {
                 now,
                 max,
                 pick,
@@ -293,22 +289,22 @@ impl Writer {
             } => {
                 let claim = claim::claim(
                     &self.connection,
-                    (&self.flights, &mut self.recent),
+                    (&self.claimed_lanes, &mut self.decoded),
                     now,
                     (max, pick),
                 )?;
                 let lanes: Vec<LaneId> = claim.lanes.iter().map(|claimed| claimed.lane).collect();
                 if reply.send(Ok(claim)).is_ok() {
-                    self.flights.lanes.extend(lanes);
+                    self.claimed_lanes.lanes.extend(lanes);
                 }
             }
-            Command::Find(lookup, reply) => {
+            WriterCommand::Find(lookup, reply) => {
                 let _unheard = reply.send(Ok(receipt::find(&self.connection, &lookup)?));
             }
-            Command::State(entry, reply) => {
+            WriterCommand::State(entry, reply) => {
                 let _unheard = reply.send(Ok(receipt::state(&self.connection, entry)?));
             }
-            Command::Depth(reply) => {
+            WriterCommand::Depth(reply) => {
                 let oldest = settle::oldest(&self.connection)?;
                 let Counts { waiting, parked } = self.counts;
                 let _unheard = reply.send(Ok(Depth {
@@ -317,75 +313,78 @@ impl Writer {
                     oldest,
                 }));
             }
-            Command::List(listing, reply) => {
-                let _unheard = reply.send(Ok(desk::list(&self.connection, &listing)?));
+            WriterCommand::List(listing, reply) => {
+                let _unheard = reply.send(Ok(operator::list(&self.connection, &listing)?));
             }
-            Command::Inspect(entry, reply) => {
-                let _unheard = reply.send(Ok(desk::inspect(&self.connection, entry)?));
+            WriterCommand::Inspect(entry, reply) => {
+                let _unheard = reply.send(Ok(operator::inspect(&self.connection, entry)?));
             }
-            Command::Backup(to, reply) => {
-                let copied = copy::backup(&self.connection, &to).map(|()| to);
+            WriterCommand::Backup(to, reply) => {
+                let copied = backup::backup(&self.connection, &to).map(|()| to);
                 if let Err(error) = &copied {
                     tracing::warn!(error = %error, "the store could not be copied");
                 }
                 let _unheard =
                     reply.send(copied.map_err(|_told| Error::Failed { doing: "copying" }));
             }
-            Command::Acts(after, max, reply) => {
-                let _unheard = reply.send(Ok(act::read(&self.connection, after, max)?));
+            WriterCommand::Acts(after, max, reply) => {
+                let _unheard = reply.send(Ok(audit::read(&self.connection, after, max)?));
             }
-            rest @ (Command::Append(..)
-            | Command::Settle(..)
-            | Command::Release(..)
-            | Command::Note(..)
-            | Command::Replay(..)
-            | Command::Discard(..)
-            | Command::Record(..)
-            | Command::Retire(..)) => self.act(rest)?,
+            rest @ (WriterCommand::Append(..)
+            | WriterCommand::Settle(..)
+            | WriterCommand::Release(..)
+            | WriterCommand::Setting(..)
+            | WriterCommand::Replay(..)
+            | WriterCommand::Discard(..)
+            | WriterCommand::Record(..)
+            | WriterCommand::Retire(..)) => self.act(rest)?,
         }
         Ok(())
     }
 
     /// Does what a person asked for, each in a transaction of its own. A full disk refuses it.
-    fn act(&mut self, command: Command) -> rusqlite::Result<()> {
+    fn act(&mut self, command: WriterCommand) -> rusqlite::Result<()> {
         let mut counts = self.counts;
-        let makes_due = matches!(command, Command::Replay(..) | Command::Release(..));
+        let makes_due = matches!(
+            command,
+            WriterCommand::Replay(..) | WriterCommand::Release(..)
+        );
         let transaction = self.connection.transaction()?;
         let written = match command {
-            Command::Replay(replays, act, reply) => {
-                let done = desk::replay(&transaction, &replays, &act, &mut counts);
+            WriterCommand::Replay(replays, act, reply) => {
+                let done = operator::replay(&transaction, &replays, &act, &mut counts);
                 finish(transaction, done, reply)?
             }
-            Command::Discard(entries, act, reply) => {
-                let done = desk::discard(&transaction, &entries, &act, &mut counts);
+            WriterCommand::Discard(entries, act, reply) => {
+                let done = operator::discard(&transaction, &entries, &act, &mut counts);
                 finish(transaction, done, reply)?
             }
-            Command::Record(act, reply) => {
-                let done = act::record(&transaction, &act, 0);
+            WriterCommand::Record(act, reply) => {
+                let done = audit::append(&transaction, &act, 0);
                 finish(transaction, done, reply)?
             }
-            Command::Retire(from, kept, reply) => {
-                let done = retire::retire(&transaction, from, &kept);
+            WriterCommand::Retire(from, kept, reply) => {
+                let done = prune::prune_receipts(&transaction, from, &kept);
                 finish(transaction, done, reply)?
             }
-            Command::Release(now, reply) => {
-                let done = note::release(&transaction, now);
+            WriterCommand::Release(now, reply) => {
+                let done = meta::release(&transaction, now);
                 finish(transaction, done, reply)?
             }
-            Command::Note(note, text, reply) => {
-                let done = note::keep(&transaction, note, &text);
+            WriterCommand::Setting(note, text, reply) => {
+                let done = meta::keep(&transaction, note, &text);
                 finish(transaction, done, reply)?
             }
-            Command::Append(..)
-            | Command::Settle(..)
-            | Command::Claim { .. }
-            | Command::Find(..)
-            | Command::List(..)
-            | Command::Inspect(..)
-            | Command::Acts(..)
-            | Command::Backup(..)
-            | Command::State(..)
-            | Command::Depth(_) => Finished::Not,
+            WriterCommand::Append(..)
+            | WriterCommand::Settle(..)
+            | WriterCommand::Claim { .. }
+            | WriterCommand::Find(..)
+            | WriterCommand::List(..)
+            | WriterCommand::Inspect(..)
+            | WriterCommand::Acts(..)
+            | WriterCommand::Backup(..)
+            | WriterCommand::State(..)
+            | WriterCommand::Depth(_) => Finished::Not,
         };
         if written == Finished::Committed {
             self.counts = counts;

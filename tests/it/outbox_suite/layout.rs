@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::*;
-use imprint_bridge::outbox::{Act, look_over};
+use imprint_bridge::outbox::{AuditEvent, verify};
 
 use crate::support::wait_for;
 
@@ -48,7 +48,7 @@ async fn a_store_of_the_first_layout_is_brought_up_to_date() {
     assert_eq!(claimed.key, key("CUST-1"));
     assert_eq!(claimed.waiting[0].entry, EntryId(7));
     // Whether the process before had sent it, nobody knows.
-    assert_eq!(claimed.perhaps_sent_to, Some(EntryId(11)));
+    assert_eq!(claimed.maybe_sent_to, Some(EntryId(11)));
     let kept = append(&store, &[entry("c", "CUST-1", 5)]).await;
     assert_eq!(kept[0].entry, EntryId(12), "no number is given again");
 }
@@ -60,22 +60,22 @@ async fn a_changed_line_of_the_record_is_found() {
     let path = folder.path().join("outbox.db");
     let store = reopen(&path);
     for who in ["alice", "bob", "carol"] {
-        let act = Act {
-            who: who.to_owned(),
-            what: "reveal",
-            on: "7".to_owned(),
+        let act = AuditEvent {
+            operator: who.to_owned(),
+            action: "reveal",
+            target: "7".to_owned(),
             reason: None,
             at: NOW,
         };
-        store.record(act).await.unwrap();
+        store.append_audit(act).await.unwrap();
     }
     assert!(
         store
-            .acts(0, 10)
+            .audit(0, 10)
             .await
             .unwrap()
             .iter()
-            .all(|act| act.is_sound)
+            .all(|act| act.is_intact)
     );
     store.close();
     let file = || Connection::open(&path).unwrap();
@@ -99,7 +99,7 @@ async fn a_changed_line_of_the_record_is_found() {
             .unwrap();
         assert_eq!(file.execute(change, []).unwrap(), 1);
         drop(file);
-        let looked = look_over(&copy).unwrap();
+        let looked = verify(&copy).unwrap();
         assert!(
             looked.faults[0].starts_with(fault),
             "{change}: {:?}",

@@ -10,9 +10,9 @@ use imprint_bridge::imprint::{
     CustomerChange, CustomerRef, Field, FieldValue, ImprintId, PartnerCustomerId,
 };
 use imprint_bridge::outbox::{
-    Act, ClaimedLane, Digest, Disposition, Ending, EntryId, Listing, Lookup, MemoryOutbox, Moved,
-    NewEntry, Outbox, Pair, ParkReason, Pick, Priority, Replay, Settlement, SqliteOutbox, State,
-    Trials, WaitingEntry,
+    AuditEvent, ClaimedLane, Digest, Disposition, Ending, EntryFilter, EntryId, IdentityLink,
+    Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Replay, Settlement,
+    SqliteOutbox, State, Trials, WaitingEntry,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -170,12 +170,12 @@ fn settlement(claimed: &ClaimedLane, came: Came, now: Timestamp) -> Settlement {
         endings: Vec::new(),
         attempted: carried.clone(),
         moved: None,
-        learned: None,
+        new_link: None,
         versions: None,
         trials: Trials::default(),
         unfold_to: claimed.unfold_to,
         due: now,
-        assert_at: claimed.versions.reassert_at(),
+        reassert_at: claimed.versions.reassert_at(),
         at: now,
     };
     match came {
@@ -185,16 +185,16 @@ fn settlement(claimed: &ClaimedLane, came: Came, now: Timestamp) -> Settlement {
                 .into_iter()
                 .map(|entry| (entry, Ending::Delivered))
                 .collect();
-            settlement.assert_at = versions.reassert_at();
+            settlement.reassert_at = versions.reassert_at();
             settlement.versions = Some(versions);
         }
         Came::Unknown => {
             let versions = claimed.versions.clone().with_unconfirmed(&fold, until);
-            settlement.assert_at = versions.reassert_at();
+            settlement.reassert_at = versions.reassert_at();
             settlement.versions = Some(versions);
             settlement.trials = Trials {
                 failures: claimed.trials.failures + 1,
-                spent: claimed.trials.spent,
+                attempts: claimed.trials.attempts,
                 tried_at: Some(now),
             };
         }
@@ -204,7 +204,7 @@ fn settlement(claimed: &ClaimedLane, came: Came, now: Timestamp) -> Settlement {
         Came::Ignored => settlement.endings = all(&Ending::Ignored),
         Came::Unfolded => settlement.unfold_to = carried.into_iter().max(),
         Came::Moved => settlement.moved = Some(moved(claimed)),
-        Came::Learned => settlement.learned = Some(learned(now)),
+        Came::Learned => settlement.new_link = Some(learned(now)),
     }
     settlement
 }
@@ -230,8 +230,8 @@ fn moved(claimed: &ClaimedLane) -> Moved {
     }
 }
 
-fn learned(now: Timestamp) -> Pair {
-    Pair {
+fn learned(now: Timestamp) -> IdentityLink {
+    IdentityLink {
         partner: PartnerCustomerId::parse("P-3").unwrap(),
         imprint: ImprintId::parse("CUST-3").ok(),
         confirmed_at: now,
@@ -288,15 +288,16 @@ impl Engine {
             Op::Retire(from) => {
                 let minute_ago = Timestamp::from_millis(now.as_millis() - 60_000);
                 let kept = minute_ago..=now;
-                let next = now_or_soon(outbox.retire(EntryId(*from), kept.clone())).unwrap();
-                let last = now_or_soon(outbox.retire(next.unwrap_or_default(), kept));
+                let next =
+                    now_or_soon(outbox.prune_receipts(EntryId(*from), kept.clone())).unwrap();
+                let last = now_or_soon(outbox.prune_receipts(next.unwrap_or_default(), kept));
                 format!("{next:?} {last:?}")
             }
             Op::Release => format!("{:?}", now_or_soon(outbox.release(now))),
             Op::List(state, after, max) => {
-                let listing = Listing {
+                let listing = EntryFilter {
                     after: EntryId(*after),
-                    ..Listing::of(State::ALL[usize::from(*state)], *max)
+                    ..EntryFilter::in_state(State::ALL[usize::from(*state)], *max)
                 };
                 let found = now_or_soon(outbox.list(listing)).unwrap();
                 // How far a look goes is the engine's own affair, as long as it says where to go on.
@@ -361,17 +362,17 @@ impl Engine {
             })
             .collect();
         let depth = now_or_soon(self.outbox.depth()).unwrap();
-        let acts = now_or_soon(self.outbox.acts(0, 100)).unwrap();
-        assert!(acts.iter().all(|act| act.is_sound), "the record is sound");
+        let acts = now_or_soon(self.outbox.audit(0, 100)).unwrap();
+        assert!(acts.iter().all(|act| act.is_intact), "the record is sound");
         format!("{receipts:#?} {inspections:#?} {depth:#?} {acts:#?}")
     }
 }
 
-fn act(what: &'static str, at: Timestamp) -> Act {
-    Act {
-        who: "alice".to_owned(),
-        what,
-        on: "some".to_owned(),
+fn act(what: &'static str, at: Timestamp) -> AuditEvent {
+    AuditEvent {
+        operator: "alice".to_owned(),
+        action: what,
+        target: "some".to_owned(),
         reason: None,
         at,
     }

@@ -62,7 +62,7 @@ impl Bug {
             claimed.versions = LaneVersions::default();
         }
         if self == Self::ForgetsCrash {
-            claimed.perhaps_sent_to = None;
+            claimed.maybe_sent_to = None;
         }
         if self == Self::DropsTheNewest && claimed.waiting.len() > 1 {
             claimed.waiting.sort_by_key(|waiting| waiting.version);
@@ -136,7 +136,7 @@ impl Bug {
     /// It was written down.
     pub(super) fn written(self, settlement: &mut Settlement) {
         if self == Self::LosesAssertion {
-            settlement.assert_at = None;
+            settlement.reassert_at = None;
         }
         if self == Self::RestsForADay && settlement.trials.failures > 0 {
             settlement.due = settlement.at.after(Duration::from_hours(24));

@@ -3,7 +3,7 @@
 use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion};
 use imprint_bridge::imprint::{CustomerChange, Field, FieldValue};
 use imprint_bridge::outbox::{
-    Digest, Disposition, EntryId, Kept, Lookup, NewEntry, Priority, State,
+    AppendedEntry, Digest, Disposition, EntryId, Lookup, NewEntry, Priority, State,
 };
 use imprint_bridge::time::Timestamp;
 
@@ -56,8 +56,8 @@ pub(super) fn lookup(event: usize) -> Lookup {
 }
 
 /// What a bridge would say of an entry that it has not kept.
-pub(super) const fn kept_unseen() -> Kept {
-    Kept {
+pub(super) const fn kept_unseen() -> AppendedEntry {
+    AppendedEntry {
         entry: EntryId(u64::MAX),
         state: State::Waiting,
         duplicate: false,

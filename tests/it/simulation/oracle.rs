@@ -9,7 +9,7 @@ use imprint_bridge::event::Version;
 use imprint_bridge::imprint::Outcome;
 use imprint_bridge::imprint::clearing::{AddressClearing, FieldClearing};
 use imprint_bridge::outbox::{
-    Depth, Ending, EntryId, Kept, ParkReason, Receipt, Settlement, State,
+    AppendedEntry, Depth, Ending, EntryId, ParkReason, Receipt, Settlement, State,
 };
 
 use super::imprint::{Imprint, Said, is_line, named};
@@ -102,7 +102,12 @@ impl<'p> Oracle<'p> {
     }
 
     /// An event was answered 2xx.
-    pub(super) fn accepted(&mut self, event: usize, kept: Kept, now: i64) -> Result<(), Violation> {
+    pub(super) fn accepted(
+        &mut self,
+        event: usize,
+        kept: AppendedEntry,
+        now: i64,
+    ) -> Result<(), Violation> {
         let stated = &self.plan.events[event];
         if let Some(line) = self.kept.get(&event) {
             if !kept.duplicate || kept.entry != line.entry || kept.state != line.state {

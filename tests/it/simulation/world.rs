@@ -17,8 +17,8 @@ use imprint_bridge::dispatch::settlement::settlement;
 use imprint_bridge::event::Version;
 use imprint_bridge::imprint::{LookupResult, Outcome};
 use imprint_bridge::outbox::{
-    Act, Answer, Appended, ClaimedLane, DUE_AHEAD_MAX, Ending, LaneId, LaneKey, Listing,
-    MemoryOutbox, Note, Outbox, ParkReason, Pick, Replay, Settlement, State,
+    Appended, AuditEvent, ClaimedLane, DUE_AHEAD_MAX, Ending, EntryFilter, LaneId, LaneKey,
+    MemoryOutbox, Outbox, ParkReason, Pick, Replay, Setting, Settlement, State, StoreFuture,
 };
 use imprint_bridge::time::Timestamp;
 
@@ -277,12 +277,12 @@ impl<'p> World<'p> {
         self.tell(|| format!("a process begins, its clock off by {jump}"));
         let now = self.clock();
         let destination = Destination::new(self.bug.paced(self.plan.rate), now);
-        let mode = self.outbox.noted(Note::Mode);
+        let mode = self.outbox.setting(Setting::DestinationMode);
         let mode = mode
             .and_then(|word| OperatorMode::parse(&word))
             .unwrap_or_default();
         destination.set_mode(mode);
-        let until = self.outbox.noted(Note::Wait);
+        let until = self.outbox.setting(Setting::ThrottledUntil);
         let until = until.and_then(|text| text.parse().ok());
         if let Some(until) = until
             .map(Timestamp::from_millis)
@@ -337,7 +337,10 @@ impl<'p> World<'p> {
         self.wanted = mode;
         let Some(life) = &self.life else { return };
         life.destination.set_mode(mode);
-        now_or_never(self.outbox.note(Note::Mode, mode.as_str().to_owned()));
+        now_or_never(
+            self.outbox
+                .store_setting(Setting::DestinationMode, mode.as_str().to_owned()),
+        );
         self.manners.paused(mode == OperatorMode::Paused);
         self.tell(|| format!("it is {}", mode.as_str()));
         self.wake();
@@ -348,15 +351,18 @@ impl<'p> World<'p> {
             self.at(self.now + 1_000, Happening::Desk(desk));
             return Ok(());
         }
-        let parked = now_or_never(self.outbox.list(Listing::of(State::Parked, 1_000)));
+        let parked = now_or_never(
+            self.outbox
+                .list(EntryFilter::in_state(State::Parked, 1_000)),
+        );
         let entries = parked
             .entries
             .into_iter()
             .map(|listed| listed.receipt.entry);
-        let act = Act {
-            who: "somebody".to_owned(),
-            what: "looked",
-            on: String::new(),
+        let act = AuditEvent {
+            operator: "somebody".to_owned(),
+            action: "looked",
+            target: String::new(),
             reason: None,
             at: self.clock(),
         };
@@ -398,7 +404,7 @@ impl<'p> World<'p> {
                 .oracle
                 .accepted(event, entries::kept_unseen(), self.now);
         }
-        let Appended::Kept(kept) = now_or_never(self.outbox.append(vec![entry])) else {
+        let Appended::Stored(kept) = now_or_never(self.outbox.append(vec![entry])) else {
             return violation(Law::NoLoss, format!("event {event} conflicts with itself"));
         };
         let kept = kept[0];
@@ -760,7 +766,8 @@ impl<'p> World<'p> {
         let sent = (carried.person, carried.said.as_slice());
         self.oracle.settled(settled, conclusion, sent)?;
         let before = carried.flight.claimed.trials;
-        let spent = settled.trials.spent > before.spent || settled.endings.iter().any(is_exhausted);
+        let spent =
+            settled.trials.attempts > before.attempts || settled.endings.iter().any(is_exhausted);
         let failed = settled.trials.tried_at == Some(settled.at);
         let is_applied = matches!(
             conclusion,
@@ -783,7 +790,7 @@ impl<'p> World<'p> {
         match (before, after) {
             (_, DestinationState::Throttled { until, .. }) if before != after => {
                 let until = until.as_millis().to_string();
-                now_or_never(self.outbox.note(Note::Wait, until));
+                now_or_never(self.outbox.store_setting(Setting::ThrottledUntil, until));
             }
             (
                 DestinationState::Probing { .. } | DestinationState::Stopped { .. },
@@ -824,7 +831,7 @@ const fn outcome(answer: &Heard) -> Option<&Outcome> {
 }
 
 /// The engine in memory answers at once and has no reason to fail.
-fn now_or_never<T>(answer: Answer<'_, T>) -> T {
+fn now_or_never<T>(answer: StoreFuture<'_, T>) -> T {
     answer
         .now_or_never()
         .expect("it never waits")

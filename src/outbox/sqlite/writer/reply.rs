@@ -2,7 +2,7 @@
 
 use rusqlite::{ErrorCode, Transaction};
 
-use super::{Append, Reply};
+use super::{Append, ReplyTo};
 use crate::outbox::{Appended, Error};
 
 /// Whether what a person asked for was done.
@@ -24,7 +24,7 @@ pub(super) fn answer(
 }
 
 /// Tells those who asked for a write that it did not happen.
-pub(super) fn refuse<W, T>(writes: impl IntoIterator<Item = (W, Reply<T>)>, error: &Error) {
+pub(super) fn refuse<W, T>(writes: impl IntoIterator<Item = (W, ReplyTo<T>)>, error: &Error) {
     for (_, reply) in writes {
         let _unheard = reply.send(Err(error.clone()));
     }
@@ -34,7 +34,7 @@ pub(super) fn refuse<W, T>(writes: impl IntoIterator<Item = (W, Reply<T>)>, erro
 pub(super) fn finish<T>(
     transaction: Transaction<'_>,
     done: rusqlite::Result<T>,
-    reply: Reply<T>,
+    reply: ReplyTo<T>,
 ) -> rusqlite::Result<Finished> {
     let (answer, finished) = match done.and_then(|done| transaction.commit().map(|()| done)) {
         Ok(done) => (Ok(done), Finished::Committed),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::act;
+use super::audit;
 use super::lock::{self, beside};
 use super::open::{OpenError, check_identity, sync_folder};
 
@@ -13,7 +13,7 @@ const ACTS_MAX: usize = 10_000_000;
 
 /// What a look over a store found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Looked {
+pub struct VerifyReport {
     /// Entries it knows of.
     pub entries: u64,
     /// Those that wait.
@@ -37,7 +37,7 @@ pub(super) fn backup(connection: &Connection, to: &Path) -> rusqlite::Result<()>
 ///
 /// # Errors
 /// It is no store of ours, or somebody has it open.
-pub fn look_over(path: &Path) -> Result<Looked, OpenError> {
+pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
     let _lock = lock::acquire(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
@@ -46,7 +46,7 @@ pub fn look_over(path: &Path) -> Result<Looked, OpenError> {
     looked(&connection).map_err(OpenError::sqlite("looking it over"))
 }
 
-fn looked(connection: &Connection) -> rusqlite::Result<Looked> {
+fn looked(connection: &Connection) -> rusqlite::Result<VerifyReport> {
     let mut faults: Vec<String> = connection
         .prepare("PRAGMA integrity_check(20)")?
         .query_map([], |row| row.get(0))?
@@ -61,18 +61,18 @@ fn looked(connection: &Connection) -> rusqlite::Result<Looked> {
         .prepare("SELECT 1 FROM sqlite_master WHERE name = 'act'")?
         .exists([])?;
     let acts = if has_record {
-        act::read(connection, 0, ACTS_MAX)?
+        audit::read(connection, 0, ACTS_MAX)?
     } else {
         Vec::new()
     };
-    let changed = acts.iter().filter(|line| !line.is_sound);
+    let changed = acts.iter().filter(|line| !line.is_intact);
     faults.extend(changed.map(|line| {
         format!(
             "line {} of the record is not as it was written",
             line.number
         )
     }));
-    Ok(Looked {
+    Ok(VerifyReport {
         entries: count("entry")?,
         waiting: count("waiting")?,
         parked: count("parked")?,
@@ -89,7 +89,7 @@ fn looked(connection: &Connection) -> rusqlite::Result<Looked> {
 /// # Errors
 /// The copy is no store of ours or not whole, or the place is in use.
 pub fn restore(copy: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
-    let looked = look_over(copy)?;
+    let looked = verify(copy)?;
     if let Some(fault) = looked.faults.first() {
         return Err(OpenError::NotWhole {
             path: copy.to_owned(),

@@ -4,21 +4,22 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::append::{code, key};
 use super::claim::lane_key;
-use super::lane::{Entrance, Lane};
+use super::counts::Counts;
+use super::decode_cache::DecodeCache;
+use super::lane::{Entrance, EntryLane};
 use super::receipt::{ENTRY, listed};
-use super::recent::Recent;
-use super::writer::Counts;
-use super::{act, claim};
+use super::{audit, claim};
 use crate::event::Version;
 use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, PartnerCustomerId, Update};
 use crate::outbox::{
-    Act, EntryId, Found, Inspection, LOOK_MAX, LaneId, Listing, Priority, Replay, State,
+    AuditEvent, EntryFilter, EntryId, EntryPage, Inspection, LaneId, Priority, Replay, SCAN_MAX,
+    State,
 };
 use crate::time::Timestamp;
 
 /// Looks for entries.
-pub(super) fn list(connection: &Connection, listing: &Listing) -> rusqlite::Result<Found> {
+pub(super) fn list(connection: &Connection, listing: &EntryFilter) -> rusqlite::Result<EntryPage> {
     // What waits and what is parked is a small part of what was ever accepted, and has a table of its own.
     let among = match listing.state {
         State::Waiting => {
@@ -33,15 +34,15 @@ pub(super) fn list(connection: &Connection, listing: &Listing) -> rusqlite::Resu
     };
     let mut statement =
         connection.prepare_cached(&format!("{ENTRY} {among} ORDER BY e.id LIMIT ?2"))?;
-    let mut rows = statement.query(params![listing.after.0, LOOK_MAX])?;
-    let mut found = Found::default();
+    let mut rows = statement.query(params![listing.after.0, SCAN_MAX])?;
+    let mut found = EntryPage::default();
     let mut looked_at = 0;
     let mut last = listing.after;
     while let Some(row) = rows.next()? {
         let listed = listed(row)?;
         looked_at += 1;
         last = listed.receipt.entry;
-        if listing.takes(&listed) {
+        if listing.matches(&listed) {
             found.entries.push(listed);
         }
         if found.entries.len() >= listing.max {
@@ -49,7 +50,7 @@ pub(super) fn list(connection: &Connection, listing: &Listing) -> rusqlite::Resu
             return Ok(found);
         }
     }
-    found.next = (looked_at == LOOK_MAX).then_some(last);
+    found.next = (looked_at == SCAN_MAX).then_some(last);
     Ok(found)
 }
 
@@ -85,7 +86,7 @@ pub(super) fn inspect(
         connection,
         lane,
         listed.customer.as_ref(),
-        &mut Recent::default(),
+        &mut DecodeCache::default(),
     )?;
     Ok(Some(Inspection {
         versions: versions(connection, lane)?,
@@ -96,9 +97,9 @@ pub(super) fn inspect(
     }))
 }
 
-type Payload = (LaneId, Option<(Version, Update)>, Vec<u8>);
+type EntryPayload = (LaneId, Option<(Version, Update)>, Vec<u8>);
 
-fn payload(entry: EntryId) -> impl FnOnce(&Row<'_>) -> rusqlite::Result<Payload> {
+fn payload(entry: EntryId) -> impl FnOnce(&Row<'_>) -> rusqlite::Result<EntryPayload> {
     move |row| {
         let version = Version {
             epoch: row.get(1)?,
@@ -124,7 +125,7 @@ fn versions(connection: &Connection, lane: LaneId) -> rusqlite::Result<LaneVersi
 pub(super) fn replay(
     connection: &Connection,
     replays: &[Replay],
-    act: &Act,
+    act: &AuditEvent,
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<EntryId>> {
     let mut moved = Vec::new();
@@ -136,7 +137,7 @@ pub(super) fn replay(
     let number = u64::try_from(moved.len()).unwrap_or(u64::MAX);
     counts.parked = counts.parked.saturating_sub(number);
     counts.waiting = counts.waiting.saturating_add(number);
-    act::record(connection, act, moved.len())?;
+    audit::append(connection, act, moved.len())?;
     Ok(moved)
 }
 
@@ -159,7 +160,7 @@ fn replay_one(connection: &Connection, replay: &Replay, now: Timestamp) -> rusql
     };
     let lane = match key {
         Some(key) => {
-            let lane = Lane::of(connection, &key, Entrance::Waiting(Priority::Low, now))?;
+            let lane = EntryLane::of(connection, &key, Entrance::Waiting(Priority::Low, now))?;
             lane.enter(connection)?;
             lane.id
         }
@@ -212,7 +213,7 @@ fn restate(
 pub(super) fn discard(
     connection: &Connection,
     entries: &[EntryId],
-    act: &Act,
+    act: &AuditEvent,
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<EntryId>> {
     let mut gone = Vec::new();
@@ -231,6 +232,6 @@ pub(super) fn discard(
     counts.parked = counts
         .parked
         .saturating_sub(u64::try_from(gone.len()).unwrap_or(u64::MAX));
-    act::record(connection, act, gone.len())?;
+    audit::append(connection, act, gone.len())?;
     Ok(gone)
 }

@@ -17,12 +17,12 @@ const AMPLE_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The disk that the store is on.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct DiskSpace {
     folder: PathBuf,
     log: PathBuf,
 }
 
-impl Room {
+impl DiskSpace {
     /// The room beside the store at `path`.
     pub(super) fn beside(path: &Path) -> Self {
         let folder = path

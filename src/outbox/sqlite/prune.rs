@@ -5,11 +5,11 @@ use std::ops::RangeInclusive;
 use rusqlite::{Connection, params};
 
 use super::append::code;
-use crate::outbox::{EntryId, LOOK_MAX, State};
+use crate::outbox::{EntryId, SCAN_MAX, State};
 use crate::time::Timestamp;
 
 /// Forgets receipts from this number on; says where to go on.
-pub(super) fn retire(
+pub(super) fn prune_receipts(
     connection: &Connection,
     from: EntryId,
     kept: &RangeInclusive<Timestamp>,
@@ -20,7 +20,7 @@ pub(super) fn retire(
             "SELECT max(id), max(accepted_at NOT BETWEEN ?3 AND ?4), (SELECT max(id) FROM entry)
              FROM (SELECT id, accepted_at FROM entry WHERE id >= ?1 ORDER BY id LIMIT ?2)",
         )?
-        .query_row(params![from.0, LOOK_MAX, before, now], |row| {
+        .query_row(params![from.0, SCAN_MAX, before, now], |row| {
             let last: Option<u64> = row.get(0)?;
             last.map(|last| Ok((last, row.get(1)?, row.get(2)?)))
                 .transpose()

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::imprint::{ImprintId, PartnerCustomerId};
-use crate::outbox::Pair;
+use crate::outbox::IdentityLink;
 use crate::time::Timestamp;
 
 /// How many partner's ids of one customer are looked at: there is to be one, and two contradict each other.
@@ -13,7 +13,7 @@ const PAIRS_MAX: usize = 4;
 pub(super) fn of_partner(
     connection: &Connection,
     partner: &PartnerCustomerId,
-) -> rusqlite::Result<Option<Pair>> {
+) -> rusqlite::Result<Option<IdentityLink>> {
     connection
         .prepare_cached("SELECT partner, received, confirmed_at FROM pair WHERE partner = ?1")?
         .query_row([partner.as_str()], pair)
@@ -25,8 +25,8 @@ pub(super) fn of_partner(
 pub(super) fn of_imprint(
     connection: &Connection,
     imprint: &ImprintId,
-) -> rusqlite::Result<Vec<Pair>> {
-    let pairs: Vec<Option<Pair>> = connection
+) -> rusqlite::Result<Vec<IdentityLink>> {
+    let pairs: Vec<Option<IdentityLink>> = connection
         .prepare_cached(
             "SELECT partner, received, confirmed_at FROM pair WHERE imprint = ?1 LIMIT ?2",
         )?
@@ -36,7 +36,7 @@ pub(super) fn of_imprint(
 }
 
 /// Remembers what was said, in place of what was said before.
-pub(super) fn learn(connection: &Connection, pair: &Pair) -> rusqlite::Result<()> {
+pub(super) fn learn(connection: &Connection, pair: &IdentityLink) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO pair (partner, imprint, received, confirmed_at) VALUES (?1, ?2, ?3, ?4)
@@ -53,14 +53,14 @@ pub(super) fn learn(connection: &Connection, pair: &Pair) -> rusqlite::Result<()
 }
 
 /// A pair that cannot be read is none: Imprint is asked again.
-fn pair(row: &Row<'_>) -> rusqlite::Result<Option<Pair>> {
+fn pair(row: &Row<'_>) -> rusqlite::Result<Option<IdentityLink>> {
     let partner: String = row.get(0)?;
     let imprint: Option<String> = row.get(1)?;
     let imprint = imprint.as_deref().map(ImprintId::parse).transpose();
     let (Ok(partner), Ok(imprint)) = (PartnerCustomerId::parse(&partner), imprint) else {
         return Ok(None);
     };
-    Ok(Some(Pair {
+    Ok(Some(IdentityLink {
         partner,
         imprint,
         confirmed_at: Timestamp::from_millis(row.get(2)?),

@@ -9,11 +9,11 @@ use crate::imprint::{CustomerChange, Update};
 use crate::time::Timestamp;
 
 /// How many entries one look goes through, whether they are what is looked for or not.
-pub const LOOK_MAX: usize = 5_000;
+pub const SCAN_MAX: usize = 5_000;
 
 /// Which entries are looked for; what is `None` makes no difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listing {
+pub struct EntryFilter {
     /// Where they stand.
     pub state: State,
     /// The source they came through.
@@ -34,9 +34,9 @@ pub struct Listing {
     pub max: usize,
 }
 
-impl Listing {
+impl EntryFilter {
     /// All entries of a state.
-    pub const fn of(state: State, max: usize) -> Self {
+    pub const fn in_state(state: State, max: usize) -> Self {
         Self {
             state,
             source: None,
@@ -51,7 +51,7 @@ impl Listing {
     }
 
     /// Whether this is one of those that are looked for.
-    pub fn takes(&self, listed: &Listed) -> bool {
+    pub fn matches(&self, listed: &EntrySummary) -> bool {
         let receipt = &listed.receipt;
         let is_whose = |customer: &String| match &listed.customer {
             Some(LaneKey::Imprint(imprint)) => imprint.is_same(customer),
@@ -84,7 +84,7 @@ impl Listing {
 
 /// One entry, without anything that was in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct EntrySummary {
     /// Its receipt.
     pub receipt: Receipt,
     /// Whose lane it is in.
@@ -93,9 +93,9 @@ pub struct Listed {
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct EntryPage {
     /// The entries, by number.
-    pub entries: Vec<Listed>,
+    pub entries: Vec<EntrySummary>,
     /// Where to look on, if there may be more.
     pub next: Option<EntryId>,
 }
@@ -104,7 +104,7 @@ pub struct Found {
 #[derive(Clone, PartialEq)]
 pub struct Inspection {
     /// Without anything that was in it.
-    pub listed: Listed,
+    pub listed: EntrySummary,
     /// What it states, as long as it is not over.
     pub facts: Option<(Version, Update)>,
     /// The event in its structured form, as long as it is not over.
@@ -135,13 +135,13 @@ pub struct Replay {
 
 /// What somebody did, for the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Act {
+pub struct AuditEvent {
     /// Who.
-    pub who: String,
+    pub operator: String,
     /// What, in one word.
-    pub what: &'static str,
+    pub action: &'static str,
     /// To which entries, or how they were chosen; never a value of an event.
-    pub on: String,
+    pub target: String,
     /// Why, in their own words.
     pub reason: Option<String>,
     /// When.
@@ -150,15 +150,15 @@ pub struct Act {
 
 /// One line of the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub struct AuditRecord {
     /// Its number.
     pub number: u64,
     /// Who.
-    pub who: String,
+    pub operator: String,
     /// What, in one word.
-    pub what: String,
+    pub action: String,
     /// To which entries, or how they were chosen.
-    pub on: String,
+    pub target: String,
     /// How many entries it changed.
     pub entries: usize,
     /// Why.
@@ -166,5 +166,5 @@ pub struct Recorded {
     /// When.
     pub at: Timestamp,
     /// Whether this line and the link to the one before it are as they were written.
-    pub is_sound: bool,
+    pub is_intact: bool,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::outbox::Note;
+use crate::outbox::Setting;
 use crate::time::Timestamp;
 
 /// Makes every lane due in which something waits.
@@ -21,7 +21,7 @@ pub(super) fn release(connection: &Connection, now: Timestamp) -> rusqlite::Resu
 }
 
 /// Keeps a note.
-pub(super) fn keep(connection: &Connection, note: Note, text: &str) -> rusqlite::Result<()> {
+pub(super) fn keep(connection: &Connection, note: Setting, text: &str) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -31,9 +31,9 @@ pub(super) fn keep(connection: &Connection, note: Note, text: &str) -> rusqlite:
 }
 
 /// Every note that was kept.
-pub(super) fn all(connection: &Connection) -> rusqlite::Result<BTreeMap<Note, String>> {
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<BTreeMap<Setting, String>> {
     let mut notes = BTreeMap::new();
-    for note in Note::ALL {
+    for note in Setting::ALL {
         let kept: Option<String> = connection
             .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
             .query_row([note.name()], |row| row.get(0))

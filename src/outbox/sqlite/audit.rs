@@ -6,11 +6,15 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest as _, Sha256};
 
-use crate::outbox::{Act, Recorded};
+use crate::outbox::{AuditEvent, AuditRecord};
 use crate::time::Timestamp;
 
 /// Writes a line at the end of the record.
-pub(super) fn record(connection: &Connection, act: &Act, entries: usize) -> rusqlite::Result<()> {
+pub(super) fn append(
+    connection: &Connection,
+    act: &AuditEvent,
+    entries: usize,
+) -> rusqlite::Result<()> {
     let before: Option<Vec<u8>> = connection
         .prepare_cached("SELECT hash FROM act ORDER BY number DESC LIMIT 1")?
         .query_row([], |row| row.get(0))
@@ -20,7 +24,7 @@ pub(super) fn record(connection: &Connection, act: &Act, entries: usize) -> rusq
         .prepare_cached(
             "INSERT INTO act (at, who, what, on_what, entries, reason, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .execute(params![act.at.as_millis(), act.who, act.what, act.on, entries, act.reason, hash])?;
+        .execute(params![act.at.as_millis(), act.operator, act.action, act.target, entries, act.reason, hash])?;
     Ok(())
 }
 
@@ -29,7 +33,7 @@ pub(super) fn read(
     connection: &Connection,
     after: u64,
     max: usize,
-) -> rusqlite::Result<Vec<Recorded>> {
+) -> rusqlite::Result<Vec<AuditRecord>> {
     let mut before: Vec<u8> = connection
         .prepare_cached("SELECT hash FROM act WHERE number <= ?1 ORDER BY number DESC LIMIT 1")?
         .query_row([after], |row| row.get(0))
@@ -47,7 +51,7 @@ pub(super) fn read(
         let mut line = line(row)?;
         // Numbers have no gaps: what is not there was taken out.
         let follows = line.number == number_before + 1;
-        line.is_sound = follows && kept == chained(&before, &line);
+        line.is_intact = follows && kept == chained(&before, &line);
         number_before = line.number;
         before = kept;
         lines.push(line);
@@ -55,43 +59,43 @@ pub(super) fn read(
     Ok(lines)
 }
 
-fn line(row: &Row<'_>) -> rusqlite::Result<Recorded> {
-    Ok(Recorded {
+fn line(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
+    Ok(AuditRecord {
         number: row.get(0)?,
         at: Timestamp::from_millis(row.get(1)?),
-        who: row.get(2)?,
-        what: row.get(3)?,
-        on: row.get(4)?,
+        operator: row.get(2)?,
+        action: row.get(3)?,
+        target: row.get(4)?,
         entries: row.get(5)?,
         reason: row.get(6)?,
-        is_sound: false,
+        is_intact: false,
     })
 }
 
-fn hash(before: &[u8], act: &Act, entries: usize) -> Vec<u8> {
+fn hash(before: &[u8], act: &AuditEvent, entries: usize) -> Vec<u8> {
     chained(
         before,
-        &Recorded {
+        &AuditRecord {
             number: 0,
-            who: act.who.clone(),
-            what: act.what.to_owned(),
-            on: act.on.clone(),
+            operator: act.operator.clone(),
+            action: act.action.to_owned(),
+            target: act.target.clone(),
             entries,
             reason: act.reason.clone(),
             at: act.at,
-            is_sound: false,
+            is_intact: false,
         },
     )
 }
 
-fn chained(before: &[u8], line: &Recorded) -> Vec<u8> {
+fn chained(before: &[u8], line: &AuditRecord) -> Vec<u8> {
     let mut hasher = Sha256::new();
     hasher.update(before);
     let fields = [
         line.at.as_millis().to_string(),
-        line.who.clone(),
-        line.what.clone(),
-        line.on.clone(),
+        line.operator.clone(),
+        line.action.clone(),
+        line.target.clone(),
         line.entries.to_string(),
         line.reason.clone().unwrap_or_default(),
     ];

@@ -13,22 +13,22 @@ const BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// The facts of the newest entries that nobody has claimed yet, the oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
-    kept: VecDeque<Kept>,
+pub(super) struct DecodeCache {
+    kept: VecDeque<CachedUpdate>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct CachedUpdate {
     entry: EntryId,
     bytes: usize,
     facts: Option<Update>,
 }
 
-impl Recent {
+impl DecodeCache {
     /// Keeps the facts of what waits from now on of a batch that was committed.
     pub(super) fn keep_of(&mut self, batch: Vec<NewEntry>, appended: &Appended) {
-        let Appended::Kept(kept) = appended else {
+        let Appended::Stored(kept) = appended else {
             return;
         };
         for (new, kept) in batch.into_iter().zip(kept) {
@@ -41,7 +41,7 @@ impl Recent {
     /// Keeps the facts of an entry, which is newer than all before it, and whose event had so many bytes.
     fn keep(&mut self, entry: EntryId, facts: Update, bytes: usize) {
         self.bytes += bytes;
-        self.kept.push_back(Kept {
+        self.kept.push_back(CachedUpdate {
             entry,
             bytes,
             facts: Some(facts),
@@ -87,9 +87,9 @@ mod tests {
 
     #[test]
     fn facts_are_taken_once_and_in_any_order() {
-        let mut recent = Recent::default();
+        let mut decoded = DecodeCache::default();
         for entry in [3, 5, 9] {
-            recent.keep(EntryId(entry), facts(entry), 10);
+            decoded.keep(EntryId(entry), facts(entry), 10);
         }
         for (entry, found) in [
             (5, true),
@@ -100,27 +100,27 @@ mod tests {
             (9, false),
         ] {
             assert_eq!(
-                recent.take(EntryId(entry)),
+                decoded.take(EntryId(entry)),
                 found.then(|| facts(entry)),
                 "{entry}"
             );
         }
-        assert!(recent.kept.is_empty());
-        assert_eq!(recent.bytes, 0);
+        assert!(decoded.kept.is_empty());
+        assert_eq!(decoded.bytes, 0);
     }
 
     #[test]
     fn only_the_newest_are_kept() {
-        let mut recent = Recent::default();
+        let mut decoded = DecodeCache::default();
         for entry in 0..=1024 {
-            recent.keep(EntryId(entry), facts(entry), 10);
+            decoded.keep(EntryId(entry), facts(entry), 10);
         }
-        assert_eq!(recent.take(EntryId(0)), None);
-        recent.keep(EntryId(2000), facts(2000), BYTES_MAX);
-        assert_eq!(recent.take(EntryId(1024)), None);
-        assert_eq!(recent.take(EntryId(2000)), Some(facts(2000)));
-        recent.keep(EntryId(2001), facts(2001), BYTES_MAX + 1);
-        assert_eq!(recent.take(EntryId(2001)), None);
-        assert_eq!(recent.bytes, 0);
+        assert_eq!(decoded.take(EntryId(0)), None);
+        decoded.keep(EntryId(2000), facts(2000), BYTES_MAX);
+        assert_eq!(decoded.take(EntryId(1024)), None);
+        assert_eq!(decoded.take(EntryId(2000)), Some(facts(2000)));
+        decoded.keep(EntryId(2001), facts(2001), BYTES_MAX + 1);
+        assert_eq!(decoded.take(EntryId(2001)), None);
+        assert_eq!(decoded.bytes, 0);
     }
 }

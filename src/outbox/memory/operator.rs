@@ -2,35 +2,35 @@
 
 use std::ops::RangeInclusive;
 
-use super::tables::{Lane, Tables};
+use super::tables::{LaneRow, MemoryTables};
 use crate::fold::LaneVersions;
 use crate::outbox::{
-    Act, EntryId, Found, Inspection, LOOK_MAX, Listed, Listing, Priority, Receipt, Recorded,
-    Replay, State, Trials, WAITING_WINDOW,
+    AuditEvent, AuditRecord, EntryFilter, EntryId, EntryPage, EntrySummary, Inspection, Priority,
+    Receipt, Replay, SCAN_MAX, State, Trials, WAITING_WINDOW,
 };
 use crate::time::Timestamp;
 
-impl Tables {
-    pub(super) fn list(&self, listing: &Listing) -> Found {
-        let mut found = Found::default();
+impl MemoryTables {
+    pub(super) fn list(&self, listing: &EntryFilter) -> EntryPage {
+        let mut found = EntryPage::default();
         let later = self.entries.range(EntryId(listing.after.0 + 1)..);
         for (looked_at, (entry, _)) in later.enumerate() {
-            if found.entries.len() >= listing.max || looked_at >= LOOK_MAX {
+            if found.entries.len() >= listing.max || looked_at >= SCAN_MAX {
                 return found;
             }
             found.next = Some(*entry);
             found
                 .entries
-                .extend(self.listed(*entry).filter(|listed| listing.takes(listed)));
+                .extend(self.listed(*entry).filter(|listed| listing.matches(listed)));
         }
         found.next = None;
         found
     }
 
-    fn listed(&self, entry: EntryId) -> Option<Listed> {
+    fn listed(&self, entry: EntryId) -> Option<EntrySummary> {
         let row = self.entries.get(&entry)?;
         let lane = row.lane.and_then(|lane| self.lanes.get(&lane));
-        Some(Listed {
+        Some(EntrySummary {
             receipt: row.receipt.clone(),
             customer: lane.map(|lane| lane.key.clone()),
         })
@@ -40,7 +40,7 @@ impl Tables {
         let listed = self.listed(entry)?;
         let row = self.entries.get(&entry)?;
         let lane = row.lane.and_then(|lane| self.lanes.get(&lane));
-        let of = |lane: &'_ Lane| {
+        let of = |lane: &'_ LaneRow| {
             lane.waiting
                 .get(&entry)
                 .or_else(|| lane.parked.get(&entry))
@@ -66,7 +66,7 @@ impl Tables {
         })
     }
 
-    pub(super) fn replay(&mut self, replays: Vec<Replay>, act: Act) -> Vec<EntryId> {
+    pub(super) fn replay(&mut self, replays: Vec<Replay>, act: AuditEvent) -> Vec<EntryId> {
         let now = act.at;
         let moved: Vec<EntryId> = replays
             .into_iter()
@@ -95,11 +95,11 @@ impl Tables {
                 Some(replay.entry)
             })
             .collect();
-        self.record(act, moved.len());
+        self.append_audit(act, moved.len());
         moved
     }
 
-    pub(super) fn discard(&mut self, entries: Vec<EntryId>, act: Act) -> Vec<EntryId> {
+    pub(super) fn discard(&mut self, entries: Vec<EntryId>, act: AuditEvent) -> Vec<EntryId> {
         let at = act.at;
         let gone: Vec<EntryId> = entries
             .into_iter()
@@ -115,16 +115,16 @@ impl Tables {
                 is_gone
             })
             .collect();
-        self.record(act, gone.len());
+        self.append_audit(act, gone.len());
         gone
     }
 
-    pub(super) fn retire(
+    pub(super) fn prune_receipts(
         &mut self,
         from: EntryId,
         kept: &RangeInclusive<Timestamp>,
     ) -> Option<EntryId> {
-        let looked_at = || self.entries.range(from..).take(LOOK_MAX);
+        let looked_at = || self.entries.range(from..).take(SCAN_MAX);
         let mut accepted = looked_at().map(|(_, entry)| entry.receipt.accepted_at);
         let are_young = accepted.all(|at| kept.contains(&at));
         let last = looked_at().last().filter(|_| !are_young);
@@ -147,17 +147,17 @@ impl Tables {
         Some(EntryId(last.0 + 1))
     }
 
-    pub(super) fn record(&mut self, act: Act, entries: usize) {
+    pub(super) fn append_audit(&mut self, act: AuditEvent, entries: usize) {
         let number = self.acts.last().map_or(1, |last| last.number + 1);
-        self.acts.push(Recorded {
+        self.acts.push(AuditRecord {
             number,
-            who: act.who,
-            what: act.what.to_owned(),
-            on: act.on,
+            operator: act.operator,
+            action: act.action.to_owned(),
+            target: act.target,
             entries,
             reason: act.reason,
             at: act.at,
-            is_sound: true,
+            is_intact: true,
         });
     }
 }
