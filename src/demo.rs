@@ -31,7 +31,6 @@ use crate::time::Clock;
 
 mod audit;
 mod books;
-mod chance;
 mod meter;
 mod people;
 mod stage;

@@ -6,10 +6,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::chance::Chance;
 use super::tables::{
     COUNTRIES, FIRST_NAMES, LANGUAGES, LAST_NAMES, MAIL_HOSTS, PLACES, Place, STREETS, TIERS,
 };
+use crate::random::SeededRandom;
 
 /// A day of the calendar.
 #[derive(Clone, Copy, Debug)]
@@ -40,16 +40,16 @@ struct Phone {
 
 impl Phone {
     /// All numbers lie in exchange 555, where nobody is reached; 555-1212 would be directory assistance.
-    fn draw(area: &'static str, chance: &mut Chance) -> Self {
-        let line = if chance.happens(500) {
-            100 + chance.below(100)
+    fn draw(area: &'static str, random: &mut SeededRandom) -> Self {
+        let line = if random.happens(500) {
+            100 + random.below(100)
         } else {
-            2_000 + chance.below(8_000)
+            2_000 + random.below(8_000)
         };
         Self {
             area,
             line,
-            style: chance.below(7),
+            style: random.below(7),
         }
     }
 
@@ -92,44 +92,44 @@ pub(super) struct Customer {
 }
 
 impl Customer {
-    pub(super) fn draw(number: u64, chance: &mut Chance) -> Self {
-        let place = chance.pick(&PLACES);
+    pub(super) fn draw(number: u64, random: &mut SeededRandom) -> Self {
+        let place = pick(random, &PLACES);
         Self {
             partner_id: format!("CRM-{number:06}"),
-            imprint_id: uuid(chance),
+            imprint_id: uuid(random),
             revision: 0,
             number,
-            first_name: chance.pick(&FIRST_NAMES),
-            last_name: chance.pick(&LAST_NAMES),
-            mail_host: chance.pick(&MAIL_HOSTS),
-            phone: Phone::draw(place.area, chance),
-            language: chance.pick(&LANGUAGES),
-            street: street(chance),
-            flat: chance.happens(400).then(|| flat(chance)),
+            first_name: pick(random, &FIRST_NAMES),
+            last_name: pick(random, &LAST_NAMES),
+            mail_host: pick(random, &MAIL_HOSTS),
+            phone: Phone::draw(place.area, random),
+            language: pick(random, &LANGUAGES),
+            street: street(random),
+            flat: random.happens(400).then(|| flat(random)),
             place,
-            country: chance.pick(&COUNTRIES),
+            country: pick(random, &COUNTRIES),
             member_since: Day {
-                year: 2016 + chance.below(9),
-                month: 1 + chance.below(12),
-                day: 1 + chance.below(28),
+                year: 2016 + random.below(9),
+                month: 1 + random.below(12),
+                day: 1 + random.below(28),
             },
-            spent_cents: chance.below(250_000),
+            spent_cents: random.below(250_000),
         }
     }
 
     /// Something in the customer's life changes, most often that they bought something.
-    pub(super) fn change(&mut self, chance: &mut Chance) {
+    pub(super) fn change(&mut self, random: &mut SeededRandom) {
         self.revision = self.revision.saturating_add(1);
-        match chance.below(10) {
-            0 => self.mail_host = chance.pick(&MAIL_HOSTS),
-            1 => self.phone = Phone::draw(self.place.area, chance),
-            2 => self.last_name = chance.pick(&LAST_NAMES),
-            3 => self.language = chance.pick(&LANGUAGES),
-            4 | 5 => self.move_house(chance),
+        match random.below(10) {
+            0 => self.mail_host = pick(random, &MAIL_HOSTS),
+            1 => self.phone = Phone::draw(self.place.area, random),
+            2 => self.last_name = pick(random, &LAST_NAMES),
+            3 => self.language = pick(random, &LANGUAGES),
+            4 | 5 => self.move_house(random),
             _bought => {
-                let cents = match chance.below(3) {
-                    0 => 100 * (1 + chance.below(200)),
-                    _uneven => 499 + chance.below(40_000),
+                let cents = match random.below(3) {
+                    0 => 100 * (1 + random.below(200)),
+                    _uneven => 499 + random.below(40_000),
                 };
                 self.spent_cents = self.spent_cents.saturating_add(cents);
             }
@@ -137,11 +137,11 @@ impl Customer {
     }
 
     /// Who had a flat moves into another: Imprint cannot be told that there is none any more.
-    fn move_house(&mut self, chance: &mut Chance) {
-        self.place = chance.pick(&PLACES);
-        self.street = street(chance);
+    fn move_house(&mut self, random: &mut SeededRandom) {
+        self.place = pick(random, &PLACES);
+        self.street = street(random);
         if self.flat.is_some() {
-            self.flat = Some(flat(chance));
+            self.flat = Some(flat(random));
         }
     }
 
@@ -257,22 +257,27 @@ impl Facts {
     }
 }
 
-fn street(chance: &mut Chance) -> String {
-    format!("{} {}", 1 + chance.below(2_400), chance.pick(&STREETS))
+/// One of the items; the default if there are none.
+pub(super) fn pick<T: Copy + Default>(random: &mut SeededRandom, items: &[T]) -> T {
+    random.choose(items).unwrap_or_default()
 }
 
-fn flat(chance: &mut Chance) -> String {
-    let kind = chance.pick(&["Apt", "Apt", "Unit", "#"]);
+fn street(random: &mut SeededRandom) -> String {
+    format!("{} {}", 1 + random.below(2_400), pick(random, &STREETS))
+}
+
+fn flat(random: &mut SeededRandom) -> String {
+    let kind = pick(random, &["Apt", "Apt", "Unit", "#"]);
     format!(
         "{kind} {}{}",
-        1 + chance.below(24),
-        chance.pick(&["", "A", "B", "C"])
+        1 + random.below(24),
+        pick(random, &["", "A", "B", "C"])
     )
 }
 
 /// The shape of a UUID of version 4, as Imprint's ids have it.
-fn uuid(chance: &mut Chance) -> String {
-    let (high, low) = (chance.bits(), chance.bits());
+fn uuid(random: &mut SeededRandom) -> String {
+    let (high, low) = (random.next_u64(), random.next_u64());
     format!(
         "{:08X}-{:04X}-4{:03X}-{:04X}-{:012X}",
         high >> 32,
@@ -317,7 +322,7 @@ mod tests {
 
     #[test]
     fn what_differs_is_told_by_field_alone() {
-        let customer = Customer::draw(1, &mut Chance::new(1));
+        let customer = Customer::draw(1, &mut SeededRandom::new(1));
         let facts = customer.facts(Day {
             year: 2025,
             month: 9,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::chance::Chance;
-use super::people::{Customer, Day, Facts};
+use super::people::{Customer, Day, Facts, pick};
+use crate::random::SeededRandom;
 use crate::time::Timestamp;
 
 /// In a thousand: events that are wrong.
@@ -52,7 +52,7 @@ pub(super) struct Claim {
 
 /// The events, one after the other.
 pub(super) struct Story {
-    chance: Chance,
+    random: SeededRandom,
     events: u64,
     told: u64,
     made: u64,
@@ -66,7 +66,7 @@ pub(super) struct Story {
 impl Story {
     pub(super) const fn new(seed: u64, events: u64) -> Self {
         Self {
-            chance: Chance::new(seed),
+            random: SeededRandom::new(seed),
             events,
             told: 0,
             made: 0,
@@ -90,7 +90,7 @@ impl Story {
     }
 
     fn draw(&mut self) -> Letter {
-        let roll = self.chance.below(1000);
+        let roll = self.random.below(1000);
         if roll < INVALID {
             return self.invalid();
         }
@@ -103,9 +103,9 @@ impl Story {
         let is_room = u64::try_from(self.late.len()).unwrap_or(u64::MAX) < left;
         if (INVALID + REPEATED..INVALID + REPEATED + LATE).contains(&roll) && is_room {
             let newer = self.change(number);
-            let wait = match self.chance.happens(500) {
+            let wait = match self.random.happens(500) {
                 true => 1,
-                false => 1 + self.chance.below(LATE_MAX),
+                false => 1 + self.random.below(LATE_MAX),
             };
             self.late.push((self.told.saturating_add(wait), change));
             return newer;
@@ -115,7 +115,7 @@ impl Story {
 
     fn repeated(&mut self) -> Letter {
         let count = u64::try_from(self.recent.len()).unwrap_or(1);
-        let at = usize::try_from(self.chance.below(count)).unwrap_or(0);
+        let at = usize::try_from(self.random.below(count)).unwrap_or(0);
         match self.recent.get(at) {
             Some(letter) => letter.clone(),
             None => self.invalid(),
@@ -124,9 +124,9 @@ impl Story {
 
     /// Which customer the next event is about.
     fn whom(&mut self) -> u64 {
-        if !self.chance.happens(AGAIN) {
+        if !self.random.happens(AGAIN) {
             self.last = self
-                .chance
+                .random
                 .below((self.events / EVENTS_PER_CUSTOMER).max(1));
         }
         self.last
@@ -135,7 +135,7 @@ impl Story {
     /// The customer's next change.
     fn change(&mut self, number: u64) -> Letter {
         let mut customer = self.customer(number);
-        customer.change(&mut self.chance);
+        customer.change(&mut self.random);
         let (id, at) = self.stamp();
         let claim = Claim {
             imprint_id: customer.imprint_id.clone(),
@@ -156,11 +156,11 @@ impl Story {
     fn invalid(&mut self) -> Letter {
         let number = self.whom();
         let mut customer = self.customer(number);
-        customer.change(&mut self.chance);
+        customer.change(&mut self.random);
         let (id, at) = self.stamp();
         let mut event = envelope(&id, at, &customer);
         let customer = customer.partner_id;
-        let flaw = self.chance.pick(&FLAWS);
+        let flaw = pick(&mut self.random, &FLAWS);
         if let Some(place) = event.pointer_mut(flaw.pointer()) {
             *place = flaw.value();
         }
@@ -177,10 +177,10 @@ impl Story {
     }
 
     fn customer(&mut self, number: u64) -> Customer {
-        let chance = &mut self.chance;
+        let random = &mut self.random;
         let customer = self.customers.entry(number);
         customer
-            .or_insert_with(|| Customer::draw(number, chance))
+            .or_insert_with(|| Customer::draw(number, random))
             .clone()
     }
 

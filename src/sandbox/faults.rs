@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::imprint::ImprintId;
+use crate::random::SeededRandom;
 use crate::time::Timestamp;
 
 use super::Error;
@@ -155,14 +156,14 @@ impl Plan {
 /// The rules in force, and the chance they draw from.
 pub(super) struct Faults {
     standing: Vec<Standing>,
-    chance: Chance,
+    random: SeededRandom,
 }
 
 impl Faults {
     pub(super) fn new(chance_seed: u64) -> Self {
         Self {
             standing: Vec::new(),
-            chance: Chance::new(chance_seed),
+            random: SeededRandom::new(chance_seed),
         }
     }
 
@@ -208,7 +209,7 @@ impl Faults {
         let mut plan = Plan::default();
         for standing in &mut self.standing {
             let Rate(rate) = standing.rule.terms.rate;
-            if !standing.concerns(call) || (rate < 1.0 && self.chance.draw() >= rate) {
+            if !standing.concerns(call) || (rate < 1.0 && self.random.unit() >= rate) {
                 continue;
             }
             standing.fire();
@@ -240,25 +241,6 @@ impl Faults {
                 })
             })
             .collect()
-    }
-}
-
-/// A seeded sequence of numbers in `[0, 1)`: xorshift64*, enough for a share of calls and for nothing else.
-struct Chance(u64);
-
-impl Chance {
-    /// The sequence stands still at zero, so zero stands for one.
-    fn new(seed: u64) -> Self {
-        Self(seed.max(1))
-    }
-
-    fn draw(&mut self) -> f64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let mixed = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D);
-        let high = u32::try_from(mixed >> 32).unwrap_or(0);
-        f64::from(high) / (f64::from(u32::MAX) + 1.0)
     }
 }
 

@@ -30,7 +30,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mapping", &["event", "imprint", "time"]),
     ("http", &["time"]),
     ("imprint", &["event", "http", "time"]),
-    ("sandbox", &["imprint", "time"]),
+    ("sandbox", &["imprint", "random", "time"]),
     ("terminal", &[]),
     (
         "sender",
