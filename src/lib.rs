@@ -28,6 +28,7 @@
 //! customers, storing what Imprint answers.
 
 pub mod app;
+pub mod backoff;
 pub mod cli;
 pub mod config;
 mod demo;

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 
-use self::answer::{Problem, Verdict, judge, rest};
+use self::answer::{Problem, Verdict, judge, retry_delay};
 use crate::http::client::{ExchangeError, ExchangeLimits, HttpClient, RequestHead};
 use crate::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use crate::ingress::auth::hmac::HmacKeys;
@@ -128,11 +128,11 @@ impl Sender {
                 Verdict::Strange(problem) => return End::Failed(problem),
                 Verdict::Later { why, hint } => (why, hint),
             };
-            let rest = rest(tries, hint, jitter());
-            if self.clock.now().after(rest).since(started) >= self.give_up_after {
+            let delay = retry_delay(tries, hint, jitter());
+            if self.clock.now().after(delay).since(started) >= self.give_up_after {
                 return End::GivenUp(why);
             }
-            tokio::time::sleep(rest).await;
+            tokio::time::sleep(delay).await;
         }
     }
 

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::backoff::Backoff;
 use crate::http::client::Response;
 use crate::http::problem::{ReceivedError, ReceivedProblem};
 use crate::http::retry_after;
 use crate::terminal::printable;
 use crate::time::Timestamp;
 
-/// The ceiling of the rest after the first try; it doubles with each further one.
-const REST_FIRST: Duration = Duration::from_millis(200);
-/// The longest rest that nobody asked for.
-const REST_MAX: Duration = Duration::from_secs(5);
-/// The shortest rest: never spin.
-const REST_MIN: Duration = Duration::from_millis(20);
+/// The waits between the attempts of one event.
+const RETRY: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    min: Duration::from_millis(20),
+    max: Duration::from_secs(5),
+};
 /// How many faults of a problem are told; the rest is counted.
 const ERRORS_MAX: usize = 5;
 
@@ -149,12 +150,13 @@ fn kept(body: &[u8]) -> Option<Kept> {
     Some(kept)
 }
 
-/// The rest before the next try: what was asked for, or else exponential with full jitter. `jitter` is in `[0, 1)`.
-pub(crate) fn rest(tries: u32, hint: Option<Duration>, jitter: f64) -> Duration {
-    let doublings = tries.saturating_sub(1).min(16);
-    let ceiling = REST_FIRST.saturating_mul(1 << doublings).min(REST_MAX);
-    let own = ceiling.mul_f64(jitter.clamp(0.0, 1.0)).max(REST_MIN);
-    hint.map_or(own, |hint| hint.saturating_add(own.min(REST_FIRST)))
+/// The delay before the next attempt: the backoff, or what the bridge asked for and a part of the backoff on top, so
+/// that senders that were told the same do not return in the same moment.
+pub(crate) fn retry_delay(attempts: u32, hint: Option<Duration>, jitter: f64) -> Duration {
+    let backoff = RETRY.delay(attempts, jitter);
+    hint.map_or(backoff, |hint| {
+        hint.saturating_add(backoff.min(RETRY.first))
+    })
 }
 
 #[cfg(test)]
@@ -237,15 +239,17 @@ mod tests {
     }
 
     #[test]
-    fn rests_grow_are_bounded_and_follow_the_hint() {
-        for tries in 0..100 {
-            for jitter in [0.0, 0.5, 0.999] {
-                let rest = rest(tries, None, jitter);
-                assert!((REST_MIN..=REST_MAX).contains(&rest));
-                assert!(rest <= super::rest(tries + 1, None, jitter));
-            }
+    fn delays_are_bounded_and_follow_the_hint() {
+        for (attempts, hint, jitter, millis) in [
+            (1, None, 0.5, 100),
+            (1, None, 0.0, 20),
+            (3, None, 1.0, 800),
+            (100, None, 1.0, 5_000),
+            (1, Some(30), 0.5, 30_100),
+            (100, Some(30), 1.0, 30_200),
+        ] {
+            let delay = retry_delay(attempts, hint.map(Duration::from_secs), jitter);
+            assert_eq!(delay, Duration::from_millis(millis), "{attempts} {hint:?}");
         }
-        let asked = Duration::from_secs(30);
-        assert!(rest(1, Some(asked), 0.9) >= asked);
     }
 }
