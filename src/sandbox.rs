@@ -1,7 +1,7 @@
 //! A stand-in for Imprint: the same operations on the same paths, and faults on request.
 //!
 //! It serves the command `sandbox`, the `demo`, and the integration tests, which run it in their own process. It is
-//! not a model of what Imprint does beyond its documentation: where that is silent, the choice stands in [`Settings`]
+//! not a model of what Imprint does beyond its documentation: where that is silent, the choice stands in [`SandboxSettings`]
 //! or beside the code that makes it.
 //!
 //! # Imprint's side
@@ -26,7 +26,7 @@
 //! | `GET /sandbox/customers/{id}` | the whole customer, with `customer_history` and the count of updates |
 //! | `POST /sandbox/customers` | seeds one customer or an array of them |
 //! | `GET /sandbox/stats` | counts: calls, updates applied, in flight, most a second |
-//! | `POST /sandbox/faults` | adds one [rule](Rule) or an array of them |
+//! | `POST /sandbox/faults` | adds one [rule](FaultRule) or an array of them |
 //! | `GET /sandbox/faults` | the rules in force, and how often each fired |
 //! | `DELETE /sandbox/faults` | ends them all |
 //! | `POST /sandbox/outage` `{"for_ms": N}` | 503 without Retry-After to every call, for so long |
@@ -75,32 +75,32 @@ use serde_json::Value;
 
 use crate::time::Clock;
 
-use api::{Applied, Call};
-use customers::Customers;
-use faults::{Faults, Plan};
+use api::{ImprintCall, UpdateEffect};
+use customers::CustomerTable;
+use faults::{FaultPlan, FaultRules};
 use ledger::{Ledger, Traffic};
-use shapes::Reply;
+use reply::SandboxReply;
 
-mod action;
 mod api;
 mod contract;
 mod control;
 mod customers;
 mod exchange;
+mod fault_action;
 mod faults;
 mod ledger;
+mod reply;
 mod settings;
-mod shapes;
-mod wire;
+mod socket;
 
 #[cfg(test)]
 mod tests;
 
 pub use api::{Authorization, Operation};
-pub use customers::Seeded;
-pub use faults::Rule;
-pub use ledger::{Entry, Page, Stats};
-pub use settings::{LEDGER_MAX, Nulls, Settings, Unseeded};
+pub use customers::SeedCustomer;
+pub use faults::FaultRule;
+pub use ledger::{LedgerEntry, LedgerPage, SandboxStats};
+pub use settings::{LEDGER_MAX, Nulls, SandboxSettings, UnknownCustomer};
 
 /// The threads that serve: one is enough for thousands of calls a second, and keeps what is drawn by chance in order.
 const WORKERS: usize = 1;
@@ -129,7 +129,7 @@ pub enum Error {
     },
     /// The fault is not a rule or an array of rules.
     #[error("reading the rules of faults")]
-    Rule(#[source] serde_json::Error),
+    FaultRule(#[source] serde_json::Error),
     /// There is no room for another rule.
     #[error("the sandbox holds {rules_max} rules of faults at the most")]
     RulesFull {
@@ -143,7 +143,7 @@ pub enum Error {
     missing_debug_implementations,
     reason = "the server it holds has no Debug"
 )]
-pub struct Running {
+pub struct RunningSandbox {
     /// Where it listens, with the port that was free.
     pub address: SocketAddr,
     /// What it received and holds.
@@ -156,19 +156,19 @@ pub struct Running {
 
 /// What a sandbox received and holds; clones are the same sandbox.
 #[derive(Clone)]
-pub struct Sandbox(Arc<Shared>);
+pub struct Sandbox(Arc<SandboxShared>);
 
-struct Shared {
-    settings: Settings,
+struct SandboxShared {
+    settings: SandboxSettings,
     clock: Clock,
-    state: Mutex<State>,
+    state: Mutex<SandboxState>,
 }
 
-struct State {
-    customers: Customers,
+struct SandboxState {
+    customers: CustomerTable,
     ledger: Ledger,
     traffic: Traffic,
-    faults: Faults,
+    faults: FaultRules,
 }
 
 /// Never what it holds: it is personal data.
@@ -183,7 +183,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`Error::Bind`], or [`Error::CustomersFull`] for too many seeds.
-    pub fn start(settings: Settings, clock: Clock) -> Result<Running, Error> {
+    pub fn start(settings: SandboxSettings, clock: Clock) -> Result<RunningSandbox, Error> {
         let listen = settings.listen;
         let bind = |source| Error::Bind { listen, source };
         let sandbox = Self::new(settings, clock)?;
@@ -197,12 +197,12 @@ impl Sandbox {
         .disable_signals()
         .shutdown_timeout(0)
         .tcp_nodelay(true)
-        .on_connect(wire::keep)
+        .on_connect(socket::keep)
         .bind(listen)
         .map_err(bind)?;
         let address = server.addrs().first().copied().unwrap_or(listen);
         let server = server.run();
-        Ok(Running {
+        Ok(RunningSandbox {
             address,
             sandbox,
             handle: server.handle(),
@@ -214,7 +214,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`Error::Seed`] for anything else, an unknown field included.
-    pub fn parse_seed(json: &[u8]) -> Result<Vec<Seeded>, Error> {
+    pub fn parse_seed(json: &[u8]) -> Result<Vec<SeedCustomer>, Error> {
         one_or_many(json).map_err(Error::Seed)
     }
 
@@ -222,15 +222,15 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`Error::Rule`] for anything else.
-    pub fn parse_rules(json: &[u8]) -> Result<Vec<Rule>, Error> {
-        one_or_many(json).map_err(Error::Rule)
+    pub fn parse_rules(json: &[u8]) -> Result<Vec<FaultRule>, Error> {
+        one_or_many(json).map_err(Error::FaultRule)
     }
 
     /// Adds customers; one that is there already is replaced.
     ///
     /// # Errors
     /// [`Error::CustomersFull`]; those before the first that found no room are in.
-    pub fn seed(&self, seeds: Vec<Seeded>) -> Result<(), Error> {
+    pub fn seed(&self, seeds: Vec<SeedCustomer>) -> Result<(), Error> {
         let now = self.0.clock.wall();
         let mut state = self.state();
         seeds
@@ -242,7 +242,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`Error::RulesFull`]; then none is added.
-    pub fn inject(&self, rules: Vec<Rule>) -> Result<(), Error> {
+    pub fn inject(&self, rules: Vec<FaultRule>) -> Result<(), Error> {
         self.state().faults.add(rules, self.0.clock.now())
     }
 
@@ -262,7 +262,7 @@ impl Sandbox {
     }
 
     /// At most `limit` calls received after the one numbered `after`.
-    pub fn ledger(&self, after: u64, limit: usize) -> Page {
+    pub fn ledger(&self, after: u64, limit: usize) -> LedgerPage {
         let records = self.state().ledger.page(after, limit);
         records.into_page(after)
     }
@@ -278,22 +278,22 @@ impl Sandbox {
     }
 
     /// The counts so far.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> SandboxStats {
         let state = self.state();
         state
             .traffic
             .stats(state.customers.len(), state.ledger.dropped())
     }
 
-    fn new(mut settings: Settings, clock: Clock) -> Result<Self, Error> {
+    fn new(mut settings: SandboxSettings, clock: Clock) -> Result<Self, Error> {
         let seeds = std::mem::take(&mut settings.seeds);
-        let state = State {
-            customers: Customers::default(),
+        let state = SandboxState {
+            customers: CustomerTable::default(),
             ledger: Ledger::new(settings.ledger_max),
             traffic: Traffic::default(),
-            faults: Faults::new(settings.chance_seed),
+            faults: FaultRules::new(settings.random_seed),
         };
-        let sandbox = Self(Arc::new(Shared {
+        let sandbox = Self(Arc::new(SandboxShared {
             settings,
             clock,
             state: Mutex::new(state),
@@ -310,7 +310,7 @@ impl Sandbox {
     }
 
     /// Writes a call into the ledger.
-    fn arrive(&self, call: &Call) -> u64 {
+    fn arrive(&self, call: &ImprintCall) -> u64 {
         let mut state = self.state();
         let seq = state.ledger.open(call, self.0.clock.wall());
         state.traffic.arrive(call.operation, self.0.clock.now());
@@ -318,12 +318,12 @@ impl Sandbox {
     }
 
     /// Draws what meets a call.
-    fn draw(&self, call: &Call) -> Plan {
+    fn draw(&self, call: &ImprintCall) -> FaultPlan {
         self.state().faults.draw(call, self.0.clock.now())
     }
 
     /// Lets Imprint's side answer, and keeps what the call changed.
-    fn answer(&self, call: &Call, seq: u64) -> Reply {
+    fn answer(&self, call: &ImprintCall, seq: u64) -> SandboxReply {
         let mut state = self.state();
         let answer = api::answer(
             call,
@@ -332,11 +332,11 @@ impl Sandbox {
             self.0.clock.wall(),
         );
         match answer.applied {
-            Applied::Changed => {
+            UpdateEffect::Changed => {
                 state.traffic.apply();
                 state.ledger.apply(seq);
             }
-            Applied::Nothing => {}
+            UpdateEffect::Nothing => {}
         }
         answer.reply
     }
@@ -351,7 +351,7 @@ impl Sandbox {
     }
 
     /// A panic elsewhere leaves counts at worst one behind, so the lock is taken all the same.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SandboxState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

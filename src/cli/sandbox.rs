@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::app::block_on;
 use crate::config::secret;
-use crate::sandbox::{LEDGER_MAX, Sandbox, Settings, Unseeded};
+use crate::sandbox::{LEDGER_MAX, Sandbox, SandboxSettings, UnknownCustomer};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::print_notice;
@@ -45,12 +45,12 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     telemetry::start(LogFormat::Text, "info,actix_http=off")?;
     let read = |file: &PathBuf| secret::read(file).map_err(|reason| anyhow!(reason));
-    let mut settings = Settings::new(options.listen, read(&options.key_file)?);
+    let mut settings = SandboxSettings::new(options.listen, read(&options.key_file)?);
     settings.merchant_key = options.merchant_key_file.as_ref().map(read).transpose()?;
-    settings.unseeded = if options.seeded_only {
-        Unseeded::NotFound
+    settings.unknown_customer = if options.seeded_only {
+        UnknownCustomer::NotFound
     } else {
-        Unseeded::Made
+        UnknownCustomer::Created
     };
     settings.latency = Duration::from_millis(options.latency_ms);
     settings.ledger_max = options.ledger_max;

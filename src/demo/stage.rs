@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::config::sources::{self, Source};
 use crate::config::{Config, Purpose, SettingError};
 use crate::random::fill_random;
-use crate::sandbox::{Running, Sandbox, Settings};
+use crate::sandbox::{RunningSandbox, Sandbox, SandboxSettings};
 use crate::time::Clock;
 
 /// The source that is shipped, built in: the demo runs from any folder.
@@ -59,9 +59,9 @@ impl Stage {
             .mode(0o600)
             .open(path)?;
         file.write_all(key.as_bytes())?;
-        let mut settings = Settings::new(ANYWHERE, SecretString::from(key));
+        let mut settings = SandboxSettings::new(ANYWHERE, SecretString::from(key));
         settings.latency = LATENCY;
-        settings.chance_seed = seed;
+        settings.random_seed = seed;
         let (tell, told) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("sandbox".to_owned())
@@ -94,9 +94,9 @@ impl Stage {
 
 type Started = anyhow::Result<(SocketAddr, Sandbox, ServerHandle)>;
 
-fn play_imprint(settings: Settings, tell: &mpsc::SyncSender<Started>) {
+fn play_imprint(settings: SandboxSettings, tell: &mpsc::SyncSender<Started>) {
     System::new().block_on(async {
-        let Running {
+        let RunningSandbox {
             address,
             sandbox,
             handle,

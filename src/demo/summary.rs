@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::audit::Endings;
 use super::books::Books;
-use crate::sandbox::Stats;
+use crate::sandbox::SandboxStats;
 
 /// How many complaints are told; the rest is counted.
 const COMPLAINTS_MAX: usize = 20;
@@ -44,7 +44,7 @@ impl Summary {
     pub(super) fn new(
         books: &Books,
         endings: Endings,
-        stats: &Stats,
+        stats: &SandboxStats,
         seconds: f64,
         mut wrong: Vec<String>,
     ) -> Self {
@@ -177,7 +177,8 @@ mod tests {
     fn events_that_have_not_ended_are_wrong() {
         let mut books = Books::default();
         books.accepted.insert("demo-0000001".to_owned());
-        let summary = |endings| Summary::new(&books, endings, &Stats::default(), 0.1, Vec::new());
+        let summary =
+            |endings| Summary::new(&books, endings, &SandboxStats::default(), 0.1, Vec::new());
         assert!(!summary(Endings::default()).is_right());
         let delivered = Endings {
             delivered: 1,

@@ -12,10 +12,10 @@ use serde::Serialize;
 use crate::imprint::ImprintId;
 use crate::time::Timestamp;
 
-use super::Settings;
-use super::contract::{self, Search};
-use super::customers::{Customers, NotUpdated};
-use super::shapes::{Content, Reply, Shape, Words};
+use super::SandboxSettings;
+use super::contract::{self, CustomerSearch};
+use super::customers::{CustomerTable, NotUpdated};
+use super::reply::{ErrorShape, ErrorWords, ReplyBody, SandboxReply};
 
 /// The header that names the product.
 const MERCHANT_KEY: &str = "x-imprint-merchant-key";
@@ -54,7 +54,7 @@ pub enum Authorization {
 
 /// A call under `/v2`, read but not yet answered.
 #[derive(Default)]
-pub(super) struct Call {
+pub(super) struct ImprintCall {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) query: String,
@@ -66,8 +66,8 @@ pub(super) struct Call {
     pub(super) customer: Option<String>,
 }
 
-impl Call {
-    pub(super) fn read(request: &HttpRequest, body: Bytes, settings: &Settings) -> Self {
+impl ImprintCall {
+    pub(super) fn read(request: &HttpRequest, body: Bytes, settings: &SandboxSettings) -> Self {
         let uri = request.uri();
         let headers = request.headers();
         let (operation, customer) = route(request.method(), uri.path());
@@ -85,7 +85,7 @@ impl Call {
         }
     }
 
-    fn is_let_in(&self, settings: &Settings) -> bool {
+    fn is_let_in(&self, settings: &SandboxSettings) -> bool {
         let has_key = match self.authorization {
             Authorization::Bearer | Authorization::Basic => true,
             Authorization::None | Authorization::Wrong => false,
@@ -135,28 +135,31 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// What Imprint says, and whether a customer was changed.
-pub(super) struct Answer {
-    pub(super) reply: Reply,
-    pub(super) applied: Applied,
+pub(super) struct ApiAnswer {
+    pub(super) reply: SandboxReply,
+    pub(super) applied: UpdateEffect,
 }
 
 /// Whether a call changed a customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Applied {
+pub(super) enum UpdateEffect {
     Changed,
     Nothing,
 }
 
 /// Answers as Imprint would.
 pub(super) fn answer(
-    call: &Call,
-    settings: &Settings,
-    customers: &mut Customers,
+    call: &ImprintCall,
+    settings: &SandboxSettings,
+    customers: &mut CustomerTable,
     now: Timestamp,
-) -> Answer {
-    let refusal = Refusal { call, now };
+) -> ApiAnswer {
+    let refusal = ErrorReplies { call, now };
     if !call.is_let_in(settings) {
-        return unchanged(Reply::new(StatusCode::UNAUTHORIZED, Content::Nothing));
+        return unchanged(SandboxReply::new(
+            StatusCode::UNAUTHORIZED,
+            ReplyBody::Nothing,
+        ));
     }
     match call.operation {
         Operation::Update => update(&refusal, settings, customers),
@@ -167,9 +170,9 @@ pub(super) fn answer(
         ),
         Operation::Search => {
             let search = if call.method == Method::GET {
-                Search::from_query(&call.query)
+                CustomerSearch::from_query(&call.query)
             } else {
-                Search::from_body(&call.body)
+                CustomerSearch::from_body(&call.body)
             };
             unchanged(search.map_or_else(
                 |faults| refusal.invalid(faults),
@@ -180,7 +183,11 @@ pub(super) fn answer(
     }
 }
 
-fn update(refusal: &Refusal<'_>, settings: &Settings, customers: &mut Customers) -> Answer {
+fn update(
+    refusal: &ErrorReplies<'_>,
+    settings: &SandboxSettings,
+    customers: &mut CustomerTable,
+) -> ApiAnswer {
     let call = refusal.call;
     let Some(id) = id(call) else {
         return unchanged(refusal.no_customer());
@@ -193,60 +200,65 @@ fn update(refusal: &Refusal<'_>, settings: &Settings, customers: &mut Customers)
         Ok(body) => body,
         Err(faults) => return unchanged(refusal.invalid(faults)),
     };
-    match customers.update(&id, body, settings.unseeded, refusal.now) {
-        Ok(customer) => Answer {
+    match customers.update(&id, body, settings.unknown_customer, refusal.now) {
+        Ok(customer) => ApiAnswer {
             reply: ok(customer),
-            applied: Applied::Changed,
+            applied: UpdateEffect::Changed,
         },
         Err(NotUpdated::NotFound) => unchanged(refusal.no_customer()),
         Err(NotUpdated::Full) => unchanged(refusal.full()),
     }
 }
 
-fn id(call: &Call) -> Option<ImprintId> {
+fn id(call: &ImprintCall) -> Option<ImprintId> {
     ImprintId::parse(call.customer.as_deref()?).ok()
 }
 
-fn ok(body: serde_json::Value) -> Reply {
-    Reply::new(StatusCode::OK, Content::Json(body))
+fn ok(body: serde_json::Value) -> SandboxReply {
+    SandboxReply::new(StatusCode::OK, ReplyBody::Json(body))
 }
 
-fn unchanged(reply: Reply) -> Answer {
-    Answer {
+fn unchanged(reply: SandboxReply) -> ApiAnswer {
+    ApiAnswer {
         reply,
-        applied: Applied::Nothing,
+        applied: UpdateEffect::Nothing,
     }
 }
 
 /// The errors Imprint documents, each in the shape it documents for it.
-struct Refusal<'a> {
-    call: &'a Call,
+struct ErrorReplies<'a> {
+    call: &'a ImprintCall,
     now: Timestamp,
 }
 
-impl Refusal<'_> {
-    fn no_customer(&self) -> Reply {
+impl ErrorReplies<'_> {
+    fn no_customer(&self) -> SandboxReply {
         self.error(
-            Shape::Flat,
+            ErrorShape::Flat,
             StatusCode::NOT_FOUND,
             Some("CUSTOMER_NOT_FOUND_ERROR"),
             vec!["Customer not found".to_owned()],
         )
     }
 
-    fn invalid(&self, faults: Vec<String>) -> Reply {
-        self.error(Shape::InvalidRequest, StatusCode::BAD_REQUEST, None, faults)
+    fn invalid(&self, faults: Vec<String>) -> SandboxReply {
+        self.error(
+            ErrorShape::InvalidRequest,
+            StatusCode::BAD_REQUEST,
+            None,
+            faults,
+        )
     }
 
     /// Imprint documents no answer for a path it does not know; this one names no type.
-    fn not_here(&self) -> Reply {
-        self.error(Shape::String, StatusCode::NOT_FOUND, None, Vec::new())
+    fn not_here(&self) -> SandboxReply {
+        self.error(ErrorShape::String, StatusCode::NOT_FOUND, None, Vec::new())
     }
 
-    fn full(&self) -> Reply {
+    fn full(&self) -> SandboxReply {
         let message = "the sandbox has no room for another customer".to_owned();
         self.error(
-            Shape::Envelope,
+            ErrorShape::Envelope,
             StatusCode::INSUFFICIENT_STORAGE,
             None,
             vec![message],
@@ -255,12 +267,12 @@ impl Refusal<'_> {
 
     fn error(
         &self,
-        shape: Shape,
+        shape: ErrorShape,
         status: StatusCode,
         kind: Option<&str>,
         details: Vec<String>,
-    ) -> Reply {
-        let words = Words {
+    ) -> SandboxReply {
+        let words = ErrorWords {
             status,
             kind,
             param: kind.map(|_| "customer_id"),
@@ -268,7 +280,7 @@ impl Refusal<'_> {
             path: &self.call.path,
             now: self.now,
         };
-        Reply::error(shape, &words)
+        SandboxReply::error(shape, &words)
     }
 }
 

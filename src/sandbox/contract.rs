@@ -114,7 +114,7 @@ fn is_phone(text: &str) -> bool {
 }
 
 /// What *search* looks for; nothing at all is everyone.
-pub(super) struct Search {
+pub(super) struct CustomerSearch {
     pub(super) partner_customer_id: Option<String>,
     pub(super) ssn: Option<String>,
     pub(super) date_of_birth: Option<Value>,
@@ -123,7 +123,7 @@ pub(super) struct Search {
 }
 
 #[derive(Deserialize)]
-struct Filter {
+struct SearchFilter {
     partner_customer_id: Option<String>,
     ssn: Option<String>,
     date_of_birth: Option<Value>,
@@ -133,18 +133,18 @@ struct Filter {
 
 /// The query has no social security number and no birthday: Imprint does not want them in an address.
 #[derive(Deserialize)]
-struct FilterQuery {
+struct SearchQuery {
     partner_customer_id: Option<String>,
     limit: Option<usize>,
     starting_after: Option<String>,
 }
 
-impl Search {
+impl CustomerSearch {
     pub(super) fn from_query(query: &str) -> Result<Self, Vec<String>> {
-        let query = web::Query::<FilterQuery>::from_query(query)
+        let query = web::Query::<SearchQuery>::from_query(query)
             .map_err(|_fault| vec!["query: must be a search".to_owned()])?
             .into_inner();
-        Self::read(Filter {
+        Self::read(SearchFilter {
             partner_customer_id: query.partner_customer_id,
             ssn: None,
             date_of_birth: None,
@@ -159,7 +159,7 @@ impl Search {
         Self::read(filter)
     }
 
-    fn read(filter: Filter) -> Result<Self, Vec<String>> {
+    fn read(filter: SearchFilter) -> Result<Self, Vec<String>> {
         let limit = filter.limit.unwrap_or(LIMIT);
         if limit == 0 {
             return Err(vec!["limit: must be at least 1".to_owned()]);
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn a_blank_filter_filters_nothing() {
         for query in ["", "partner_customer_id=", "partner_customer_id=%20"] {
-            let search = Search::from_query(query).unwrap();
+            let search = CustomerSearch::from_query(query).unwrap();
             assert_eq!(search.partner_customer_id, None, "{query}");
             assert_eq!(search.limit, LIMIT);
         }
@@ -284,10 +284,13 @@ mod tests {
     #[test]
     fn a_search_that_cannot_be_read_is_refused() {
         for query in ["limit=0", "limit=x", "limit=-1", "starting_after=a/b"] {
-            assert!(Search::from_query(query).is_err(), "{query}");
+            assert!(CustomerSearch::from_query(query).is_err(), "{query}");
         }
         for body in ["", "[]", "{\"partner_customer_id\": 7}"] {
-            assert!(Search::from_body(body.as_bytes()).is_err(), "{body}");
+            assert!(
+                CustomerSearch::from_body(body.as_bytes()).is_err(),
+                "{body}"
+            );
         }
     }
 }

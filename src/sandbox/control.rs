@@ -34,18 +34,18 @@ pub(super) fn scope() -> Scope {
 }
 
 #[derive(Deserialize)]
-struct Window {
+struct LedgerWindow {
     #[serde(default)]
     after: u64,
     limit: Option<usize>,
 }
 
 #[derive(Deserialize)]
-struct Outage {
+struct OutageRequest {
     for_ms: u64,
 }
 
-async fn ledger(sandbox: Data<Sandbox>, window: Query<Window>) -> HttpResponse {
+async fn ledger(sandbox: Data<Sandbox>, window: Query<LedgerWindow>) -> HttpResponse {
     let limit = window.limit.unwrap_or(PAGE).min(PAGE_MAX);
     HttpResponse::Ok().json(sandbox.ledger(window.after, limit))
 }
@@ -84,7 +84,8 @@ async fn clear_faults(sandbox: Data<Sandbox>) -> HttpResponse {
 }
 
 async fn outage(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
-    let outage: Result<Outage, Error> = serde_json::from_slice(&body).map_err(Error::Rule);
+    let outage: Result<OutageRequest, Error> =
+        serde_json::from_slice(&body).map_err(Error::FaultRule);
     done(outage.map(|outage| sandbox.outage(Duration::from_millis(outage.for_ms))))
 }
 

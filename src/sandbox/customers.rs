@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::imprint::ImprintId;
 use crate::time::Timestamp;
 
-use super::contract::Search;
-use super::{Error, Unseeded};
+use super::contract::CustomerSearch;
+use super::{Error, UnknownCustomer};
 
 /// The most customers: about two gigabytes of them, more than any test needs.
 const CUSTOMERS_MAX: usize = 1_000_000;
@@ -50,20 +50,20 @@ const OBJECTS: [&str; 5] = [
 /// A customer to start with: Imprint's Customer object and, beside it, `customer_history`. Only `id` is required.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
-pub struct Seeded {
+pub struct SeedCustomer {
     id: ImprintId,
     shown: Map<String, Value>,
     history: Map<String, Value>,
 }
 
 /// Never the customer: it is personal data.
-impl fmt::Debug for Seeded {
+impl fmt::Debug for SeedCustomer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seeded").finish_non_exhaustive()
     }
 }
 
-impl TryFrom<Map<String, Value>> for Seeded {
+impl TryFrom<Map<String, Value>> for SeedCustomer {
     type Error = String;
 
     fn try_from(mut shown: Map<String, Value>) -> Result<Self, String> {
@@ -87,17 +87,17 @@ impl TryFrom<Map<String, Value>> for Seeded {
     }
 }
 
-struct Customer {
+struct StoredCustomer {
     id: ImprintId,
     shown: Map<String, Value>,
     history: Map<String, Value>,
     updates: u64,
 }
 
-impl Customer {
+impl StoredCustomer {
     /// Birthday and social security number are always there, so that every answer carries what must never be kept.
-    fn new(seeded: Seeded, now: Timestamp) -> Self {
-        let Seeded {
+    fn new(seeded: SeedCustomer, now: Timestamp) -> Self {
+        let SeedCustomer {
             id,
             mut shown,
             history,
@@ -151,7 +151,7 @@ impl Customer {
         self.shown.get(field).and_then(Value::as_str)
     }
 
-    fn is_found_by(&self, search: &Search) -> bool {
+    fn is_found_by(&self, search: &CustomerSearch) -> bool {
         let last_four = search.ssn.as_deref().map(last_four);
         search
             .partner_customer_id
@@ -175,24 +175,24 @@ pub(super) enum NotUpdated {
 
 /// All customers, by id and by the partner's id.
 #[derive(Default)]
-pub(super) struct Customers {
-    by_id: BTreeMap<String, Customer>,
+pub(super) struct CustomerTable {
+    by_id: BTreeMap<String, StoredCustomer>,
     by_partner: BTreeMap<String, BTreeSet<String>>,
 }
 
-impl Customers {
+impl CustomerTable {
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    pub(super) fn seed(&mut self, seeded: Seeded, now: Timestamp) -> Result<(), Error> {
+    pub(super) fn seed(&mut self, seeded: SeedCustomer, now: Timestamp) -> Result<(), Error> {
         let key = seeded.id.canonical();
         if self.by_id.len() >= CUSTOMERS_MAX && !self.by_id.contains_key(&key) {
             return Err(Error::CustomersFull {
                 customers_max: CUSTOMERS_MAX,
             });
         }
-        let customer = Customer::new(seeded, now);
+        let customer = StoredCustomer::new(seeded, now);
         let partner = customer.text("partner_customer_id").map(str::to_owned);
         let replaced = self.by_id.insert(key.clone(), customer);
         let old_partner = replaced
@@ -211,15 +211,15 @@ impl Customers {
         &mut self,
         id: &ImprintId,
         body: Map<String, Value>,
-        unseeded: Unseeded,
+        unknown_customer: UnknownCustomer,
         now: Timestamp,
     ) -> Result<Value, NotUpdated> {
         let key = id.canonical();
         if !self.by_id.contains_key(&key) {
-            match unseeded {
-                Unseeded::NotFound => return Err(NotUpdated::NotFound),
-                Unseeded::Made => {
-                    let made = Seeded {
+            match unknown_customer {
+                UnknownCustomer::NotFound => return Err(NotUpdated::NotFound),
+                UnknownCustomer::Created => {
+                    let made = SeedCustomer {
                         id: id.clone(),
                         shown: Map::new(),
                         history: Map::new(),
@@ -234,12 +234,12 @@ impl Customers {
     }
 
     pub(super) fn retrieve(&self, id: &ImprintId) -> Option<Value> {
-        self.by_id.get(&id.canonical()).map(Customer::show)
+        self.by_id.get(&id.canonical()).map(StoredCustomer::show)
     }
 
     /// One page of those whom the search finds, by id; without a filter that is everyone.
-    pub(super) fn search(&self, search: &Search) -> Value {
-        let found: Vec<&Customer> = match &search.partner_customer_id {
+    pub(super) fn search(&self, search: &CustomerSearch) -> Value {
+        let found: Vec<&StoredCustomer> = match &search.partner_customer_id {
             Some(partner) => self
                 .by_partner
                 .get(partner)

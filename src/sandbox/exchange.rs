@@ -11,11 +11,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::Sandbox;
-use super::action::{Action, After, StatusFault};
-use super::api::Call;
+use super::api::ImprintCall;
+use super::fault_action::{FaultAction, FaultTiming, StatusFault};
 use super::faults::DELAY_MAX;
-use super::shapes::{Content, Reply, Words};
-use super::wire::{Broken, Wire};
+use super::reply::{ErrorWords, ReplyBody, SandboxReply};
+use super::socket::{BrokenBody, SocketHandle};
 
 /// The longest body that is read; an update of a customer is a thousandth of it.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -42,26 +42,26 @@ pub(super) async fn serve(
         Err(_too_long) => Err(StatusCode::PAYLOAD_TOO_LARGE),
     };
     let refused = read.as_ref().err().copied();
-    let call = Call::read(&request, read.unwrap_or_default(), &sandbox.0.settings);
+    let call = ImprintCall::read(&request, read.unwrap_or_default(), &sandbox.0.settings);
     let seq = sandbox.arrive(&call);
     let mut exchange = Exchange {
         sandbox: sandbox.as_ref().clone(),
         seq,
         call,
-        wire: request.conn_data::<Arc<Wire>>().cloned(),
+        wire: request.conn_data::<Arc<SocketHandle>>().cloned(),
         fault: None,
         is_closed: false,
     };
     if let Some(status) = refused {
-        return exchange.send(Reply::new(status, Content::Nothing));
+        return exchange.send(SandboxReply::new(status, ReplyBody::Nothing));
     }
     let plan = sandbox.draw(&exchange.call);
     exchange.fault = plan.label();
     pause(sandbox.0.settings.latency.saturating_add(plan.delay_before)).await;
-    let strikes = plan.action.as_ref().map(Action::after);
+    let strikes = plan.action.as_ref().map(FaultAction::after);
     let answer = match strikes {
-        Some(After::Arrival) => Reply::new(StatusCode::OK, Content::Nothing),
-        Some(After::Apply) | None => exchange.answer(),
+        Some(FaultTiming::BeforeUpdate) => SandboxReply::new(StatusCode::OK, ReplyBody::Nothing),
+        Some(FaultTiming::AfterUpdate) | None => exchange.answer(),
     };
     pause(plan.delay_after).await;
     match plan.action {
@@ -85,8 +85,8 @@ async fn pause(span: Duration) {
 struct Exchange {
     sandbox: Sandbox,
     seq: u64,
-    call: Call,
-    wire: Option<Arc<Wire>>,
+    call: ImprintCall,
+    wire: Option<Arc<SocketHandle>>,
     fault: Option<&'static str>,
     is_closed: bool,
 }
@@ -101,7 +101,7 @@ impl Drop for Exchange {
 }
 
 impl Exchange {
-    fn answer(&self) -> Reply {
+    fn answer(&self) -> SandboxReply {
         self.sandbox.answer(&self.call, self.seq)
     }
 
@@ -111,41 +111,41 @@ impl Exchange {
         self.sandbox.close(self.seq, status, self.fault);
     }
 
-    fn send(mut self, reply: Reply) -> HttpResponse {
+    fn send(mut self, reply: SandboxReply) -> HttpResponse {
         self.close(Some(reply.status));
         reply.into_response()
     }
 
     /// Does what the fault says; `answer` is what Imprint said if the call was let through to it, else empty.
-    async fn strike(mut self, action: Action, answer: Reply) -> HttpResponse {
+    async fn strike(mut self, action: FaultAction, answer: SandboxReply) -> HttpResponse {
         match action {
-            Action::Status(fault) => {
+            FaultAction::Status(fault) => {
                 let error = self.error(&fault);
                 self.send(error)
             }
-            Action::Body { body, status, .. } => {
-                self.send(Reply::new(status.code(), Content::Verbatim(body)))
+            FaultAction::Body { body, status, .. } => {
+                self.send(SandboxReply::new(status.code(), ReplyBody::Verbatim(body)))
             }
-            Action::Hang { .. } => {
+            FaultAction::Hang { .. } => {
                 self.close(None);
                 self.until_gone().await;
                 self.reset()
             }
-            Action::LandsLate { lands_after_ms } => {
+            FaultAction::LandsLate { lands_after_ms } => {
                 self.land_after(Duration::from_millis(lands_after_ms)).await
             }
-            Action::Reset { .. } => self.reset(),
-            Action::Interim { interim, then_ms } => {
+            FaultAction::Reset { .. } => self.reset(),
+            FaultAction::Interim { interim, then_ms } => {
                 self.send_interim(interim.code());
                 pause(Duration::from_millis(then_ms)).await;
                 self.send(answer)
             }
-            Action::StallBody { .. } => self.stall(answer),
-            Action::ShortBody { .. } => self.cut_short(answer),
-            Action::WrongId { .. } => self.send(about_somebody_else(answer)),
-            Action::EndlessBody { .. } => self.never_end(),
+            FaultAction::StallBody { .. } => self.stall(answer),
+            FaultAction::ShortBody { .. } => self.cut_short(answer),
+            FaultAction::WrongId { .. } => self.send(about_somebody_else(answer)),
+            FaultAction::EndlessBody { .. } => self.never_end(),
             // Delays are in the plan beside the action; here there is nothing left to wait for.
-            Action::Latency { .. } => self.send(answer),
+            FaultAction::Latency { .. } => self.send(answer),
         }
     }
 
@@ -165,8 +165,8 @@ impl Exchange {
         HttpResponse::Ok().finish()
     }
 
-    fn error(&self, fault: &StatusFault) -> Reply {
-        let words = Words {
+    fn error(&self, fault: &StatusFault) -> SandboxReply {
+        let words = ErrorWords {
             status: fault.status.code(),
             kind: fault.r#type.as_deref(),
             param: fault.param.as_deref(),
@@ -174,7 +174,7 @@ impl Exchange {
             path: &self.call.path,
             now: self.sandbox.0.clock.wall(),
         };
-        let mut reply = Reply::error(fault.shape, &words);
+        let mut reply = SandboxReply::error(fault.shape, &words);
         for text in fault.retry_after.texts() {
             reply.headers.push((header::RETRY_AFTER, text.value()));
         }
@@ -195,23 +195,23 @@ impl Exchange {
         if let Some(Err(fault)) = self.wire.as_ref().map(|wire| wire.reset_at_close()) {
             tracing::warn!(%fault, "the sandbox closes a connection that it should reset");
         }
-        HttpResponse::Ok().body(Broken::at_once(self))
+        HttpResponse::Ok().body(BrokenBody::at_once(self))
     }
 
-    fn stall(mut self, answer: Reply) -> HttpResponse {
+    fn stall(mut self, answer: SandboxReply) -> HttpResponse {
         self.close(Some(answer.status));
         let (kind, bytes) = answer.content.into_bytes();
         let gone = self.until_gone();
         HttpResponse::build(answer.status)
             .insert_header((header::CONTENT_TYPE, kind))
             .body(
-                Broken::at_once(self)
+                BrokenBody::at_once(self)
                     .promising(bytes.len().max(1))
                     .after(gone),
             )
     }
 
-    fn cut_short(mut self, answer: Reply) -> HttpResponse {
+    fn cut_short(mut self, answer: SandboxReply) -> HttpResponse {
         self.close(Some(answer.status));
         let (kind, mut bytes) = answer.content.into_bytes();
         let promised = bytes.len().max(1);
@@ -219,7 +219,7 @@ impl Exchange {
         HttpResponse::build(answer.status)
             .insert_header((header::CONTENT_TYPE, kind))
             .body(
-                Broken::at_once(self)
+                BrokenBody::at_once(self)
                     .promising(promised)
                     .with(bytes.into())
                     .after(pause(HALFWAY)),
@@ -233,7 +233,7 @@ impl Exchange {
         HttpResponse::Ok()
             .insert_header((header::CONTENT_TYPE, "application/json"))
             .body(
-                Broken::at_once(self)
+                BrokenBody::at_once(self)
                     .with(start.into())
                     .filled(Bytes::from_static(&FILLER), ENDLESS_BYTES),
             )
@@ -250,8 +250,8 @@ impl Exchange {
 }
 
 /// The same answer under another id; one that names no customer stays as it is.
-fn about_somebody_else(mut answer: Reply) -> Reply {
-    if let Content::Json(Value::Object(body)) = &mut answer.content
+fn about_somebody_else(mut answer: SandboxReply) -> SandboxReply {
+    if let ReplyBody::Json(Value::Object(body)) = &mut answer.content
         && body.contains_key("id")
     {
         body.insert("id".to_owned(), json!(SOMEBODY_ELSE));

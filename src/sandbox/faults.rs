@@ -14,8 +14,8 @@ use crate::random::SeededRandom;
 use crate::time::Timestamp;
 
 use super::Error;
-use super::action::{Action, After, FinalStatus, StatusFault};
-use super::api::Call;
+use super::api::ImprintCall;
+use super::fault_action::{FaultAction, FaultTiming, FinalStatus, StatusFault};
 
 /// The most rules: each is looked at for every call.
 const RULES_MAX: usize = 1_000;
@@ -31,37 +31,37 @@ pub(super) const DELAY_MAX: Duration = Duration::from_secs(600);
 /// Only `action` is required: without the others the rule concerns every call, always, until it is deleted.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Value")]
-pub struct Rule {
-    terms: Terms,
+pub struct FaultRule {
+    terms: RuleFields,
     given: Value,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Terms {
+struct RuleFields {
     customer: Option<String>,
     method: Option<String>,
     /// A JSON Pointer: only what has something there in its body.
     body_has: Option<String>,
     #[serde(default)]
-    rate: Rate,
+    rate: Probability,
     times: Option<u64>,
     for_ms: Option<u64>,
-    action: Action,
+    action: FaultAction,
 }
 
 /// The share of the calls that a rule meets: 0 to 1.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "f64")]
-struct Rate(f64);
+struct Probability(f64);
 
-impl Default for Rate {
+impl Default for Probability {
     fn default() -> Self {
         Self(1.0)
     }
 }
 
-impl TryFrom<f64> for Rate {
+impl TryFrom<f64> for Probability {
     type Error = &'static str;
 
     fn try_from(rate: f64) -> Result<Self, &'static str> {
@@ -73,25 +73,25 @@ impl TryFrom<f64> for Rate {
     }
 }
 
-impl TryFrom<Value> for Rule {
+impl TryFrom<Value> for FaultRule {
     type Error = serde_json::Error;
 
     fn try_from(given: Value) -> Result<Self, serde_json::Error> {
-        let terms = Terms::deserialize(&given)?;
+        let terms = RuleFields::deserialize(&given)?;
         Ok(Self { terms, given })
     }
 }
 
 /// A rule in force.
-struct Standing {
-    rule: Rule,
+struct ActiveRule {
+    rule: FaultRule,
     ends_at: Option<Timestamp>,
     times_left: Option<u64>,
     fired: u64,
 }
 
-impl Standing {
-    fn new(rule: Rule, now: Timestamp) -> Self {
+impl ActiveRule {
+    fn new(rule: FaultRule, now: Timestamp) -> Self {
         Self {
             ends_at: rule
                 .terms
@@ -107,7 +107,7 @@ impl Standing {
         self.times_left == Some(0) || self.ends_at.is_some_and(|end| end <= now)
     }
 
-    fn concerns(&self, call: &Call) -> bool {
+    fn concerns(&self, call: &ImprintCall) -> bool {
         let terms = &self.rule.terms;
         let meets_customer = terms.customer.as_deref().is_none_or(|wanted| {
             call.customer.as_deref().is_some_and(|id| {
@@ -133,48 +133,48 @@ impl Standing {
 
 /// What meets one call.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct FaultPlan {
     /// How long it waits before anything is done for it.
     pub(super) delay_before: Duration,
     /// How long it waits for its answer when that is ready.
     pub(super) delay_after: Duration,
     /// What happens instead of, or to, its answer; never a delay.
-    pub(super) action: Option<Action>,
+    pub(super) action: Option<FaultAction>,
 }
 
-impl Plan {
+impl FaultPlan {
     /// The fault as the ledger names it.
     pub(super) fn label(&self) -> Option<&'static str> {
         let is_delayed = !(self.delay_before.is_zero() && self.delay_after.is_zero());
         self.action
             .as_ref()
-            .map(Action::label)
+            .map(FaultAction::label)
             .or_else(|| is_delayed.then_some("latency"))
     }
 }
 
 /// The rules in force, and the chance they draw from.
-pub(super) struct Faults {
-    standing: Vec<Standing>,
+pub(super) struct FaultRules {
+    standing: Vec<ActiveRule>,
     random: SeededRandom,
 }
 
-impl Faults {
-    pub(super) fn new(chance_seed: u64) -> Self {
+impl FaultRules {
+    pub(super) fn new(random_seed: u64) -> Self {
         Self {
             standing: Vec::new(),
-            random: SeededRandom::new(chance_seed),
+            random: SeededRandom::new(random_seed),
         }
     }
 
-    pub(super) fn add(&mut self, rules: Vec<Rule>, now: Timestamp) -> Result<(), Error> {
+    pub(super) fn add(&mut self, rules: Vec<FaultRule>, now: Timestamp) -> Result<(), Error> {
         self.standing.retain(|standing| !standing.is_over(now));
         if self.standing.len().saturating_add(rules.len()) > RULES_MAX {
             return Err(Error::RulesFull {
                 rules_max: RULES_MAX,
             });
         }
-        let standing = rules.into_iter().map(|rule| Standing::new(rule, now));
+        let standing = rules.into_iter().map(|rule| ActiveRule::new(rule, now));
         self.standing.extend(standing);
         Ok(())
     }
@@ -182,21 +182,21 @@ impl Faults {
     /// Stands before every other rule. It takes no room from them: one more than the most is harmless.
     pub(super) fn outage(&mut self, span: Duration, now: Timestamp) {
         let for_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        let rule = Rule {
-            terms: Terms {
+        let rule = FaultRule {
+            terms: RuleFields {
                 customer: None,
                 method: None,
                 body_has: None,
-                rate: Rate::default(),
+                rate: Probability::default(),
                 times: None,
                 for_ms: Some(for_ms),
-                action: Action::Status(StatusFault::new(FinalStatus::UNAVAILABLE)),
+                action: FaultAction::Status(StatusFault::new(FinalStatus::UNAVAILABLE)),
             },
             given: json!({"for_ms": for_ms, "action": {"status": 503}}),
         };
         self.standing.retain(|standing| !standing.is_over(now));
         self.standing.truncate(RULES_MAX);
-        self.standing.insert(0, Standing::new(rule, now));
+        self.standing.insert(0, ActiveRule::new(rule, now));
     }
 
     pub(super) fn clear(&mut self) {
@@ -204,19 +204,19 @@ impl Faults {
     }
 
     /// What meets this call; rules that fired are counted, rules that are over leave.
-    pub(super) fn draw(&mut self, call: &Call, now: Timestamp) -> Plan {
+    pub(super) fn draw(&mut self, call: &ImprintCall, now: Timestamp) -> FaultPlan {
         self.standing.retain(|standing| !standing.is_over(now));
-        let mut plan = Plan::default();
+        let mut plan = FaultPlan::default();
         for standing in &mut self.standing {
-            let Rate(rate) = standing.rule.terms.rate;
+            let Probability(rate) = standing.rule.terms.rate;
             if !standing.concerns(call) || (rate < 1.0 && self.random.unit() >= rate) {
                 continue;
             }
             standing.fire();
-            if let Action::Latency { latency_ms, after } = standing.rule.terms.action {
+            if let FaultAction::Latency { latency_ms, after } = standing.rule.terms.action {
                 let delay = match after {
-                    After::Arrival => &mut plan.delay_before,
-                    After::Apply => &mut plan.delay_after,
+                    FaultTiming::BeforeUpdate => &mut plan.delay_before,
+                    FaultTiming::AfterUpdate => &mut plan.delay_after,
                 };
                 *delay = delay.saturating_add(Duration::from_millis(latency_ms));
             } else {
@@ -252,22 +252,22 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 
-    fn faults(rules: Value) -> Faults {
-        let mut faults = Faults::new(7);
-        let rules: Vec<Rule> = serde_json::from_value(rules).unwrap();
+    fn faults(rules: Value) -> FaultRules {
+        let mut faults = FaultRules::new(7);
+        let rules: Vec<FaultRule> = serde_json::from_value(rules).unwrap();
         faults.add(rules, NOW).unwrap();
         faults
     }
 
-    fn update(id: &str) -> Call {
-        Call {
+    fn update(id: &str) -> ImprintCall {
+        ImprintCall {
             method: Method::POST,
             customer: Some(id.to_owned()),
-            ..Call::default()
+            ..ImprintCall::default()
         }
     }
 
-    fn label(faults: &mut Faults, call: &Call) -> Option<&'static str> {
+    fn label(faults: &mut FaultRules, call: &ImprintCall) -> Option<&'static str> {
         faults.draw(call, NOW).label()
     }
 
@@ -289,7 +289,7 @@ mod tests {
             assert_eq!(drawn.is_some(), met, "{rule} {id}");
         }
         let mut named = faults(json!([{"customer": "a", "action": {"hang": true}}]));
-        assert_eq!(label(&mut named, &Call::default()), None);
+        assert_eq!(label(&mut named, &ImprintCall::default()), None);
     }
 
     #[test]
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn the_same_seed_meets_the_same_calls_at_about_the_rate() {
         let rules = json!([{"rate": 0.25, "action": {"hang": true}}]);
-        let draws = |mut faults: Faults| -> Vec<bool> {
+        let draws = |mut faults: FaultRules| -> Vec<bool> {
             (0..4_000)
                 .map(|_| label(&mut faults, &update("a")).is_some())
                 .collect()
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn rules_beyond_the_bound_are_refused_together() {
         let mut faults = faults(json!([]));
-        let rule: Rule = serde_json::from_value(json!({"action": {"hang": true}})).unwrap();
+        let rule: FaultRule = serde_json::from_value(json!({"action": {"hang": true}})).unwrap();
         assert!(faults.add(vec![rule.clone(); RULES_MAX], NOW).is_ok());
         assert!(matches!(
             faults.add(vec![rule], NOW),
@@ -367,7 +367,7 @@ mod tests {
             json!({"action": {"status": 503, "retry_after": "a\nb"}}),
             json!({"action": {"status": 503, "shape": "xml"}}),
         ] {
-            assert!(Rule::try_from(rule.clone()).is_err(), "{rule}");
+            assert!(FaultRule::try_from(rule.clone()).is_err(), "{rule}");
         }
     }
 }

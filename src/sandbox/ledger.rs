@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::time::Timestamp;
 
-use super::api::{Authorization, Call, Operation};
+use super::api::{Authorization, ImprintCall, Operation};
 
 /// The most of one body that is kept: any update of the bridge is far shorter.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -25,7 +25,7 @@ const ARRIVALS_MAX: usize = 1_000_000;
 
 /// One call under `/v2`.
 #[derive(Clone, Serialize)]
-pub struct Entry {
+pub struct LedgerEntry {
     /// Its number, in order of arrival, from 1.
     pub seq: u64,
     /// When it arrived, in milliseconds since the Unix epoch.
@@ -55,7 +55,7 @@ pub struct Entry {
 }
 
 /// Never the body: it is personal data.
-impl fmt::Debug for Entry {
+impl fmt::Debug for LedgerEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
             .field("seq", &self.seq)
@@ -70,9 +70,9 @@ impl fmt::Debug for Entry {
 
 /// Some calls, in order.
 #[derive(Clone, Debug, Serialize)]
-pub struct Page {
+pub struct LedgerPage {
     /// The calls.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<LedgerEntry>,
     /// What to ask for as `after` to get those that follow.
     pub next: u64,
     /// How many the ledger holds.
@@ -83,7 +83,7 @@ pub struct Page {
 
 /// The counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Stats {
+pub struct SandboxStats {
     /// Calls under `/v2`.
     pub requests: u64,
     /// Of these, updates asked for, whatever came of them.
@@ -106,23 +106,23 @@ pub struct Stats {
 
 /// An entry whose body is not yet read.
 #[derive(Clone)]
-struct Record {
-    entry: Entry,
+struct LedgerRecord {
+    entry: LedgerEntry,
     body: Arc<[u8]>,
     body_bytes: usize,
 }
 
 /// What was copied out of the ledger, to be read when its lock is free again.
-pub(super) struct Records {
-    records: Vec<Record>,
+pub(super) struct LedgerRecords {
+    records: Vec<LedgerRecord>,
     total: usize,
     dropped: u64,
 }
 
-impl Records {
-    pub(super) fn into_page(self, after: u64) -> Page {
-        let entries: Vec<Entry> = self.records.into_iter().map(Record::read).collect();
-        Page {
+impl LedgerRecords {
+    pub(super) fn into_page(self, after: u64) -> LedgerPage {
+        let entries: Vec<LedgerEntry> = self.records.into_iter().map(LedgerRecord::read).collect();
+        LedgerPage {
             next: entries.last().map_or(after, |entry| entry.seq),
             entries,
             total: self.total,
@@ -131,8 +131,8 @@ impl Records {
     }
 }
 
-impl Record {
-    fn read(self) -> Entry {
+impl LedgerRecord {
+    fn read(self) -> LedgerEntry {
         let mut entry = self.entry;
         entry.body = if self.body_bytes > self.body.len() {
             json!({"bytes": self.body_bytes})
@@ -148,7 +148,7 @@ impl Record {
 
 /// The calls, the newest so many of them.
 pub(super) struct Ledger {
-    records: VecDeque<Record>,
+    records: VecDeque<LedgerRecord>,
     entries_max: usize,
     bodies_bytes: usize,
     last_seq: u64,
@@ -167,7 +167,7 @@ impl Ledger {
     }
 
     /// Writes down a call that has arrived, and returns its number.
-    pub(super) fn open(&mut self, call: &Call, now: Timestamp) -> u64 {
+    pub(super) fn open(&mut self, call: &ImprintCall, now: Timestamp) -> u64 {
         self.last_seq = self.last_seq.saturating_add(1);
         let body: Arc<[u8]> = if call.body.len() > BODY_BYTES_MAX {
             Arc::default()
@@ -175,8 +175,8 @@ impl Ledger {
             Arc::from(call.body.as_ref())
         };
         self.bodies_bytes = self.bodies_bytes.saturating_add(body.len());
-        self.records.push_back(Record {
-            entry: Entry {
+        self.records.push_back(LedgerRecord {
+            entry: LedgerEntry {
                 seq: self.last_seq,
                 at_ms: now.as_millis(),
                 method: call.method.to_string(),
@@ -217,11 +217,11 @@ impl Ledger {
         }
     }
 
-    pub(super) fn page(&self, after: u64, limit: usize) -> Records {
+    pub(super) fn page(&self, after: u64, limit: usize) -> LedgerRecords {
         let start = self
             .records
             .partition_point(|record| record.entry.seq <= after);
-        Records {
+        LedgerRecords {
             records: self
                 .records
                 .iter()
@@ -243,7 +243,7 @@ impl Ledger {
         self.dropped
     }
 
-    fn find(&mut self, seq: u64) -> Option<&mut Record> {
+    fn find(&mut self, seq: u64) -> Option<&mut LedgerRecord> {
         let at = self
             .records
             .partition_point(|record| record.entry.seq < seq);
@@ -256,7 +256,7 @@ impl Ledger {
 /// How much comes in.
 #[derive(Default)]
 pub(super) struct Traffic {
-    counts: Stats,
+    counts: SandboxStats,
     arrivals: VecDeque<Timestamp>,
 }
 
@@ -291,8 +291,8 @@ impl Traffic {
         self.counts.in_flight = self.counts.in_flight.saturating_sub(1);
     }
 
-    pub(super) fn stats(&self, customers: usize, dropped: u64) -> Stats {
-        Stats {
+    pub(super) fn stats(&self, customers: usize, dropped: u64) -> SandboxStats {
+        SandboxStats {
             customers,
             dropped,
             ..self.counts
@@ -304,10 +304,10 @@ impl Traffic {
 mod tests {
     use super::*;
 
-    fn call(body: &[u8]) -> Call {
-        Call {
+    fn call(body: &[u8]) -> ImprintCall {
+        ImprintCall {
             body: body.to_vec().into(),
-            ..Call::default()
+            ..ImprintCall::default()
         }
     }
 

@@ -18,14 +18,14 @@ mod wire;
 const KEY: &str = "sandbox-key";
 const START: Timestamp = Timestamp::from_millis(1_739_473_687_000);
 
-fn settings() -> Settings {
-    Settings::new(
+fn settings() -> SandboxSettings {
+    SandboxSettings::new(
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         SecretString::from(KEY),
     )
 }
 
-fn sandbox(settings: Settings) -> (Sandbox, Clock) {
+fn sandbox(settings: SandboxSettings) -> (Sandbox, Clock) {
     let clock = Clock::manual(START);
     (Sandbox::new(settings, clock.clone()).unwrap(), clock)
 }
@@ -116,7 +116,7 @@ async fn an_update_merges_field_by_field_and_answers_with_the_customer() {
 
 #[actix_web::test]
 async fn null_clears_where_the_settings_say_so() {
-    let (sandbox, _) = sandbox(Settings {
+    let (sandbox, _) = sandbox(SandboxSettings {
         nulls: Nulls::Clear,
         ..settings()
     });
@@ -134,8 +134,8 @@ async fn null_clears_where_the_settings_say_so() {
 
 #[actix_web::test]
 async fn what_cannot_be_answered_is_refused_in_the_documented_shape() {
-    let (sandbox, _) = sandbox(Settings {
-        unseeded: Unseeded::NotFound,
+    let (sandbox, _) = sandbox(SandboxSettings {
+        unknown_customer: UnknownCustomer::NotFound,
         seeds: Sandbox::parse_seed(br#"{"id": "c1"}"#).unwrap(),
         ..settings()
     });
@@ -194,7 +194,7 @@ async fn what_cannot_be_answered_is_refused_in_the_documented_shape() {
 
 #[actix_web::test]
 async fn a_key_that_is_not_the_sandboxes_is_answered_without_a_body() {
-    let (sandbox, _) = sandbox(Settings {
+    let (sandbox, _) = sandbox(SandboxSettings {
         merchant_key: Some(SecretString::from("m1")),
         ..settings()
     });
@@ -471,7 +471,7 @@ async fn only_paths_under_v2_reach_the_ledger() {
 #[test]
 fn what_the_sandbox_holds_is_never_printed() {
     let seeds = Sandbox::parse_seed(br#"{"id": "a", "email": "secret@example.com"}"#).unwrap();
-    let settings = Settings {
+    let settings = SandboxSettings {
         seeds,
         ..settings()
     };

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use imprint_bridge::sandbox::{Entry, Operation, Sandbox, Unseeded};
+use imprint_bridge::sandbox::{LedgerEntry, Operation, Sandbox, UnknownCustomer};
 use serde_json::{Value, json};
 
 use crate::http;
@@ -29,7 +29,7 @@ fn seed(app: &TestApp, customer: &Value) {
     app.partner.sandbox.seed(seed).unwrap();
 }
 
-fn calls(app: &TestApp, operation: Operation) -> Vec<Entry> {
+fn calls(app: &TestApp, operation: Operation) -> Vec<LedgerEntry> {
     let mut calls = app.partner.calls();
     calls.retain(|call| call.operation == operation);
     calls
@@ -228,7 +228,7 @@ fn an_untyped_404_is_believed_when_a_retrieve_says_it_too() {
 
 #[test]
 fn a_customer_known_by_the_partners_id_is_looked_up_once() {
-    let app = TestApp::setup().unseeded(Unseeded::NotFound).start();
+    let app = TestApp::setup().unknown_customer(UnknownCustomer::NotFound).start();
     seed(
         &app,
         &json!({"id": "CUST-1", "partner_customer_id": "P 1/ä"}),
@@ -251,7 +251,7 @@ fn a_customer_known_by_the_partners_id_is_looked_up_once() {
 /// M11 of imprint-api.md: most customers of a CRM have no card, and that is asked once in a while and not every time.
 #[test]
 fn somebody_unknown_is_ignored_and_the_no_is_remembered() {
-    let app = TestApp::setup().unseeded(Unseeded::NotFound).start();
+    let app = TestApp::setup().unknown_customer(UnknownCustomer::NotFound).start();
     for revision in 1..=3 {
         let id = format!("e-{revision}");
         app.accept(&by_partner(&id, "P-1", revision));
@@ -267,7 +267,7 @@ fn facts_wait_for_their_customer_to_appear() {
     let settings = "[identity]\nunknown_customer = \"wait\"\nunknown_ttl = \"200ms\"";
     let app = TestApp::setup()
         .settings(settings)
-        .unseeded(Unseeded::NotFound)
+        .unknown_customer(UnknownCustomer::NotFound)
         .start();
     app.accept(&by_partner("first", "P-1", 1));
     app.accept(&by_partner("second", "P-1", 2));
@@ -291,7 +291,7 @@ fn facts_wait_for_their_customer_to_appear() {
 /// M12
 #[test]
 fn somebody_who_is_two_customers_is_parked() {
-    let app = TestApp::setup().unseeded(Unseeded::NotFound).start();
+    let app = TestApp::setup().unknown_customer(UnknownCustomer::NotFound).start();
     seed(
         &app,
         &json!([{"id": "A", "partner_customer_id": "P-1"}, {"id": "B", "partner_customer_id": "P-1"}]),
@@ -329,7 +329,7 @@ fn a_pair_that_imprint_contradicts_is_parked() {
 /// M13
 #[test]
 fn a_customer_who_was_linked_anew_is_found_again() {
-    let app = TestApp::setup().unseeded(Unseeded::NotFound).start();
+    let app = TestApp::setup().unknown_customer(UnknownCustomer::NotFound).start();
     seed(&app, &json!({"id": "OLD", "partner_customer_id": "P-1"}));
     app.accept(&by_partner("before", "P-1", 1));
     app.until("before", "delivered");
@@ -450,7 +450,7 @@ fn a_backfill_goes_behind_live_traffic() {
     }
     let mut calls = calls(&app, Operation::Update);
     calls.retain(|call| call.applied);
-    let is_live = |call: &Entry| {
+    let is_live = |call: &LedgerEntry| {
         call.customer
             .as_deref()
             .is_some_and(|id| id.starts_with('l'))

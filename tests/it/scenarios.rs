@@ -5,7 +5,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use imprint_bridge::sandbox::Unseeded;
+use imprint_bridge::sandbox::UnknownCustomer;
 use imprint_bridge::time::Clock;
 use serde_json::{Value, json};
 
@@ -39,7 +39,8 @@ impl World {
     }
 
     fn with_key(key: &str, settings: &str) -> Self {
-        let imprint = FakeImprint::start(|settings| settings.unseeded = Unseeded::Made);
+        let imprint =
+            FakeImprint::start(|settings| settings.unknown_customer = UnknownCustomer::Created);
         let files = Files::write(imprint.address, key, settings);
         files.write_operator("alice", TOKEN);
         let process = Process::serve(&files);

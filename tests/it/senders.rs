@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use imprint_bridge::sandbox::{Authorization, Entry};
+use imprint_bridge::sandbox::{Authorization, LedgerEntry};
 use imprint_bridge::time::Clock;
 use serde_json::{Value, json};
 
@@ -259,7 +259,7 @@ fn post(client: &mut Client, path: &str, body: &str) -> u16 {
 }
 
 /// What Imprint received once nothing waits any more.
-fn calls(imprint: &Imprint, bridge: &Bridge) -> Vec<Entry> {
+fn calls(imprint: &Imprint, bridge: &Bridge) -> Vec<LedgerEntry> {
     let clock = Clock::machine();
     let deadline = clock.now().after(DELIVERED_WITHIN);
     while waits(bridge) {

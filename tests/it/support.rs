@@ -13,7 +13,9 @@ use futures_util::FutureExt as _;
 use imprint_bridge::app::App;
 use imprint_bridge::config::{Config, Purpose, sources};
 use imprint_bridge::outbox::{Outbox as _, SqliteOutbox};
-use imprint_bridge::sandbox::{Entry, Operation, Running, Sandbox, Settings, Unseeded};
+use imprint_bridge::sandbox::{
+    LedgerEntry, Operation, RunningSandbox, Sandbox, SandboxSettings, UnknownCustomer,
+};
 use imprint_bridge::time::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -112,11 +114,11 @@ pub(crate) struct FakeImprint {
 }
 
 impl FakeImprint {
-    pub(crate) fn start(change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn start(change: impl FnOnce(&mut SandboxSettings)) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut settings = Settings::new(listen, KEY.to_owned().into());
+        let mut settings = SandboxSettings::new(listen, KEY.to_owned().into());
         change(&mut settings);
-        let Running {
+        let RunningSandbox {
             address,
             sandbox,
             handle,
@@ -141,12 +143,12 @@ impl FakeImprint {
     }
 
     /// Every call it received.
-    pub(crate) fn calls(&self) -> Vec<Entry> {
+    pub(crate) fn calls(&self) -> Vec<LedgerEntry> {
         self.sandbox.ledger(0, usize::MAX).entries
     }
 
     /// The updates it made of a customer.
-    pub(crate) fn applied(&self, customer: &str) -> Vec<Entry> {
+    pub(crate) fn applied(&self, customer: &str) -> Vec<LedgerEntry> {
         let mut calls = self.calls();
         calls.retain(|call| {
             call.operation == Operation::Update
@@ -284,7 +286,7 @@ enum Work {
 
 /// How a [`TestApp`] is to be.
 pub(crate) struct Setup {
-    unseeded: Unseeded,
+    unknown_customer: UnknownCustomer,
     key: &'static str,
     settings: String,
     operator: Option<(&'static str, &'static str)>,
@@ -292,8 +294,8 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// What the sandbox does with customers it does not know.
-    pub(crate) fn unseeded(self, unseeded: Unseeded) -> Self {
-        Self { unseeded, ..self }
+    pub(crate) fn unknown_customer(self, unknown_customer: UnknownCustomer) -> Self {
+        Self { unknown_customer, ..self }
     }
 
     /// The key that the bridge has.
@@ -314,7 +316,7 @@ impl Setup {
     }
 
     pub(crate) fn start(self) -> TestApp {
-        let partner = FakeImprint::start(|settings| settings.unseeded = self.unseeded);
+        let partner = FakeImprint::start(|settings| settings.unknown_customer = self.unknown_customer);
         let files = Files::write(partner.address, self.key, &self.settings);
         if let Some((name, token)) = self.operator {
             files.write_operator(name, token);
@@ -344,7 +346,7 @@ impl TestApp {
 
     pub(crate) fn setup() -> Setup {
         Setup {
-            unseeded: Unseeded::Made,
+            unknown_customer: UnknownCustomer::Created,
             key: KEY,
             settings: String::new(),
             operator: None,

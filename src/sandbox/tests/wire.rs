@@ -27,8 +27,8 @@ impl Live {
         Self::run(settings(), rules)
     }
 
-    fn run(settings: Settings, rules: &Value) -> Self {
-        let Running {
+    fn run(settings: SandboxSettings, rules: &Value) -> Self {
+        let RunningSandbox {
             address,
             sandbox,
             handle,
@@ -79,7 +79,7 @@ impl Live {
     }
 
     /// Waits until a call has arrived and all of them have left.
-    fn settled(&self) -> Entry {
+    fn settled(&self) -> LedgerEntry {
         self.arrived();
         while self.sandbox.stats().in_flight > 0 {
             thread::yield_now();
@@ -227,7 +227,7 @@ fn a_sandbox_stops_while_a_call_hangs() {
 
 #[test]
 fn every_answer_takes_the_base_latency() {
-    let sandbox = Settings {
+    let sandbox = SandboxSettings {
         latency: SILENCE * 2,
         ..settings()
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::rt::System;
-use imprint_bridge::sandbox::{Entry, Sandbox, Settings};
+use imprint_bridge::sandbox::{LedgerEntry, Sandbox, SandboxSettings};
 use imprint_bridge::time::Clock;
 use serde_json::Value;
 
@@ -25,9 +25,9 @@ pub(crate) struct Imprint {
 impl Imprint {
     /// Starts one that answers after `latency` and has these rules of faults.
     pub(crate) fn start(latency: Duration, seed: u64, faults: &Value) -> Self {
-        let mut settings = Settings::new(([127, 0, 0, 1], 0).into(), "kill-key".into());
+        let mut settings = SandboxSettings::new(([127, 0, 0, 1], 0).into(), "kill-key".into());
         settings.latency = latency;
-        settings.chance_seed = seed;
+        settings.random_seed = seed;
         settings.ledger_max = LEDGER_MAX;
         let (tell, told) = mpsc::channel();
         let serve = move || {
@@ -54,7 +54,7 @@ impl Imprint {
     }
 
     /// Every call it received, in order of arrival.
-    pub(crate) fn calls(&self) -> Vec<Entry> {
+    pub(crate) fn calls(&self) -> Vec<LedgerEntry> {
         let page = self.sandbox.ledger(0, usize::MAX);
         assert_eq!(page.dropped, 0, "the ledger is too small for this run");
         page.entries

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use imprint_bridge::sandbox::{Entry, Operation};
+use imprint_bridge::sandbox::{LedgerEntry, Operation};
 use serde_json::Value;
 
 use super::event::{Carried, Event, imprint_id};
@@ -49,7 +49,7 @@ pub(crate) struct Counts {
 
 impl Call {
     /// Reads a call from the sandbox's ledger; the bridge makes no others than updates.
-    pub(crate) fn read(entry: &Entry) -> Result<Self, Violation> {
+    pub(crate) fn read(entry: &LedgerEntry) -> Result<Self, Violation> {
         let foreign = || Violation::Invented {
             what: format!("{} {}", entry.method, entry.path),
         };

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// The second handle of a connection's socket.
-pub(super) struct Wire(net::TcpStream);
+pub(super) struct SocketHandle(net::TcpStream);
 
 /// Keeps the second handle of a connection, when it is accepted. Without one its faults come without their reset.
 pub(super) fn keep(io: &dyn Any, connection: &mut Extensions) {
@@ -34,13 +34,13 @@ pub(super) fn keep(io: &dyn Any, connection: &mut Extensions) {
     };
     match stream.as_fd().try_clone_to_owned() {
         Ok(socket) => {
-            connection.insert(Arc::new(Wire(net::TcpStream::from(socket))));
+            connection.insert(Arc::new(SocketHandle(net::TcpStream::from(socket))));
         }
         Err(fault) => tracing::warn!(%fault, "a connection of the sandbox has no second handle"),
     }
 }
 
-impl Wire {
+impl SocketHandle {
     /// Sends an interim head at once.
     pub(super) fn send_interim(&self, status: u16) -> io::Result<()> {
         let head = format!("HTTP/1.1 {status} Interim\r\n\r\n");
@@ -72,7 +72,7 @@ impl Wire {
 }
 
 /// A body that breaks off: some bytes, filler, a wait, and then the connection ends.
-pub(super) struct Broken<K> {
+pub(super) struct BrokenBody<K> {
     size: BodySize,
     first: Bytes,
     filler: Bytes,
@@ -81,7 +81,7 @@ pub(super) struct Broken<K> {
     _kept: K,
 }
 
-impl<K> Broken<K> {
+impl<K> BrokenBody<K> {
     /// Breaks off before the first byte, that of the head included; `kept` is dropped when the connection is.
     pub(super) fn at_once(kept: K) -> Self {
         Self {
@@ -120,7 +120,7 @@ impl<K> Broken<K> {
     }
 }
 
-impl<K: Unpin> MessageBody for Broken<K> {
+impl<K: Unpin> MessageBody for BrokenBody<K> {
     type Error = io::Error;
 
     fn size(&self) -> BodySize {

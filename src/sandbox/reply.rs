@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 /// How an error is worded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Shape {
+pub(super) enum ErrorShape {
     /// `{"error": {"type", "message", "param"}}`, the guide's.
     #[default]
     Envelope,
@@ -28,7 +28,7 @@ pub(super) enum Shape {
 }
 
 /// What an error says.
-pub(super) struct Words<'a> {
+pub(super) struct ErrorWords<'a> {
     pub(super) status: StatusCode,
     pub(super) kind: Option<&'a str>,
     pub(super) param: Option<&'a str>,
@@ -38,22 +38,22 @@ pub(super) struct Words<'a> {
 }
 
 /// An answer, before it is bytes.
-pub(super) struct Reply {
+pub(super) struct SandboxReply {
     pub(super) status: StatusCode,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) content: Content,
+    pub(super) content: ReplyBody,
 }
 
 /// What an answer carries.
-pub(super) enum Content {
+pub(super) enum ReplyBody {
     Json(Value),
     Html(String),
     Verbatim(String),
     Nothing,
 }
 
-impl Reply {
-    pub(super) fn new(status: StatusCode, content: Content) -> Self {
+impl SandboxReply {
+    pub(super) fn new(status: StatusCode, content: ReplyBody) -> Self {
         Self {
             status,
             headers: Vec::new(),
@@ -62,7 +62,7 @@ impl Reply {
     }
 
     /// The error in that shape.
-    pub(super) fn error(shape: Shape, words: &Words<'_>) -> Self {
+    pub(super) fn error(shape: ErrorShape, words: &ErrorWords<'_>) -> Self {
         let status = words.status;
         let reason = status.canonical_reason().unwrap_or("Error");
         let message = words.details.first().map_or(reason, String::as_str);
@@ -73,20 +73,20 @@ impl Reply {
             flat.insert("param".to_owned(), param.into());
         }
         let content = match shape {
-            Shape::Envelope => Content::Json(json!({"error": flat})),
-            Shape::Flat => Content::Json(flat),
-            Shape::InvalidRequest => Content::Json(json!({
+            ErrorShape::Envelope => ReplyBody::Json(json!({"error": flat})),
+            ErrorShape::Flat => ReplyBody::Json(flat),
+            ErrorShape::InvalidRequest => ReplyBody::Json(json!({
                 "path": words.path,
                 "details": words.details,
                 "error": reason,
                 "status": status.as_u16(),
                 "timestamp": words.now.to_rfc3339().replace('Z', "+00:00"),
             })),
-            Shape::String => Content::Json(json!({"error": message})),
-            Shape::Html => Content::Html(format!(
+            ErrorShape::String => ReplyBody::Json(json!({"error": message})),
+            ErrorShape::Html => ReplyBody::Html(format!(
                 "<html><head><title>{reason}</title></head><body><h1>{reason}</h1></body></html>\n"
             )),
-            Shape::Empty => Content::Nothing,
+            ErrorShape::Empty => ReplyBody::Nothing,
         };
         Self::new(status, content)
     }
@@ -108,7 +108,7 @@ impl Reply {
     }
 }
 
-impl Content {
+impl ReplyBody {
     /// As what it goes over the wire, and what goes there.
     pub(super) fn into_bytes(self) -> (&'static str, Vec<u8>) {
         match self {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_error_has_the_shape_that_was_asked_for() {
-        let words = Words {
+        let words = ErrorWords {
             status: StatusCode::BAD_REQUEST,
             kind: Some("INVALID_REQUEST_ERROR"),
             param: Some("email"),
@@ -136,28 +136,28 @@ mod tests {
         };
         for (shape, body) in [
             (
-                Shape::Envelope,
+                ErrorShape::Envelope,
                 r#"{"error":{"message":"email: no","param":"email","type":"INVALID_REQUEST_ERROR"}}"#,
             ),
             (
-                Shape::Flat,
+                ErrorShape::Flat,
                 r#"{"message":"email: no","param":"email","type":"INVALID_REQUEST_ERROR"}"#,
             ),
             (
-                Shape::InvalidRequest,
+                ErrorShape::InvalidRequest,
                 concat!(
                     r#"{"details":["email: no"],"error":"Bad Request","path":"/v2/customers/a","#,
                     r#""status":400,"timestamp":"2025-02-13T19:08:07.000+00:00"}"#
                 ),
             ),
-            (Shape::String, r#"{"error":"email: no"}"#),
+            (ErrorShape::String, r#"{"error":"email: no"}"#),
             (
-                Shape::Html,
+                ErrorShape::Html,
                 "<html><head><title>Bad Request</title></head><body><h1>Bad Request</h1></body></html>\n",
             ),
-            (Shape::Empty, ""),
+            (ErrorShape::Empty, ""),
         ] {
-            let (_, bytes) = Reply::error(shape, &words).content.into_bytes();
+            let (_, bytes) = SandboxReply::error(shape, &words).content.into_bytes();
             assert_eq!(String::from_utf8(bytes).unwrap(), body, "{shape:?}");
         }
     }

@@ -4,12 +4,12 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
 use serde::Deserialize;
 
-use super::shapes::Shape;
+use super::reply::ErrorShape;
 
 /// What happens to a call. Every action but those that spoil a real answer may be told to come after the update.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
-pub(super) enum Action {
+pub(super) enum FaultAction {
     /// `{"body": "…", "status": 200}`: this text, labelled as JSON.
     Body {
         /// The text.
@@ -19,7 +19,7 @@ pub(super) enum Action {
         status: FinalStatus,
         /// Whether the update is made first.
         #[serde(default)]
-        after: After,
+        after: FaultTiming,
     },
     /// `{"status": 503, …}`: this error.
     Status(StatusFault),
@@ -29,15 +29,15 @@ pub(super) enum Action {
         latency_ms: u64,
         /// Whether the update is made before the delay.
         #[serde(default)]
-        after: After,
+        after: FaultTiming,
     },
     /// `{"hang": true}`: no answer, until the client goes.
     Hang {
         #[serde(rename = "hang")]
-        _hang: Yes,
+        _hang: MustBeTrue,
         /// Whether the update is made first.
         #[serde(default)]
-        after: After,
+        after: FaultTiming,
     },
     /// `{"lands_after_ms": 1500}`: no answer, and so much later the update is made, whoever is still there.
     LandsLate {
@@ -47,10 +47,10 @@ pub(super) enum Action {
     /// `{"reset": true}`: the connection is reset before the first byte of an answer.
     Reset {
         #[serde(rename = "reset")]
-        _reset: Yes,
+        _reset: MustBeTrue,
         /// Whether the update is made first.
         #[serde(default)]
-        after: After,
+        after: FaultTiming,
     },
     /// `{"interim": 103, "then_ms": 30}`: a 1xx head, and so much later the real answer.
     Interim {
@@ -63,31 +63,31 @@ pub(super) enum Action {
     /// `{"stall_body": true}`: the real answer's head, then silence.
     StallBody {
         #[serde(rename = "stall_body")]
-        _stall_body: Yes,
+        _stall_body: MustBeTrue,
     },
     /// `{"short_body": true}`: the real answer's head, half its body, then the end of the connection.
     ShortBody {
         #[serde(rename = "short_body")]
-        _short_body: Yes,
+        _short_body: MustBeTrue,
     },
     /// `{"wrong_id": true}`: the real answer, about another customer.
     WrongId {
         #[serde(rename = "wrong_id")]
-        _wrong_id: Yes,
+        _wrong_id: MustBeTrue,
     },
     /// `{"endless_body": true}`: a 200 whose JSON never comes to its end.
     EndlessBody {
         #[serde(rename = "endless_body")]
-        _endless_body: Yes,
+        _endless_body: MustBeTrue,
         /// Whether the update is made first.
         #[serde(default)]
-        after: After,
+        after: FaultTiming,
     },
 }
 
-impl Action {
+impl FaultAction {
     /// When it strikes; what spoils a real answer strikes after the update was made.
-    pub(super) const fn after(&self) -> After {
+    pub(super) const fn after(&self) -> FaultTiming {
         match self {
             Self::Body { after, .. }
             | Self::Status(StatusFault { after, .. })
@@ -95,11 +95,11 @@ impl Action {
             | Self::Hang { after, .. }
             | Self::Reset { after, .. }
             | Self::EndlessBody { after, .. } => *after,
-            Self::LandsLate { .. } => After::Arrival,
+            Self::LandsLate { .. } => FaultTiming::BeforeUpdate,
             Self::Interim { .. }
             | Self::StallBody { .. }
             | Self::ShortBody { .. }
-            | Self::WrongId { .. } => After::Apply,
+            | Self::WrongId { .. } => FaultTiming::AfterUpdate,
         }
     }
 
@@ -134,7 +134,7 @@ pub(super) struct StatusFault {
     pub(super) status: FinalStatus,
     /// How it is worded.
     #[serde(default)]
-    pub(super) shape: Shape,
+    pub(super) shape: ErrorShape,
     /// Its `type`; the status in capitals unless told.
     pub(super) r#type: Option<String>,
     /// Its `param`.
@@ -148,7 +148,7 @@ pub(super) struct StatusFault {
     pub(super) location: Option<HeaderText>,
     /// Whether the update is made first.
     #[serde(default)]
-    pub(super) after: After,
+    pub(super) after: FaultTiming,
 }
 
 impl StatusFault {
@@ -156,26 +156,27 @@ impl StatusFault {
     pub(super) const fn new(status: FinalStatus) -> Self {
         Self {
             status,
-            shape: Shape::Envelope,
+            shape: ErrorShape::Envelope,
             r#type: None,
             param: None,
             message: None,
             retry_after: RetryAfter::Absent,
             location: None,
-            after: After::Arrival,
+            after: FaultTiming::BeforeUpdate,
         }
     }
 }
 
 /// When a fault strikes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum After {
+pub(super) enum FaultTiming {
     /// Before anything was done for the call.
     #[default]
-    Arrival,
+    #[serde(rename = "arrival")]
+    BeforeUpdate,
     /// After the update was made.
-    Apply,
+    #[serde(rename = "apply")]
+    AfterUpdate,
 }
 
 /// The status of a last answer: 200 to 599.
@@ -280,9 +281,9 @@ impl RetryAfter {
 /// `true`: the rule that says `false` is a mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "bool")]
-pub(super) struct Yes;
+pub(super) struct MustBeTrue;
 
-impl TryFrom<bool> for Yes {
+impl TryFrom<bool> for MustBeTrue {
     type Error = &'static str;
 
     fn try_from(yes: bool) -> Result<Self, &'static str> {
