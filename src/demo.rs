@@ -12,31 +12,31 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::sync::oneshot;
 
-use self::audit::{customers, endings};
-use self::books::Books;
-use self::meter::Meter;
-use self::stage::Stage;
-use self::story::{Letter, Story};
-use self::summary::Summary;
+use self::environment::DemoEnvironment;
+use self::expectations::Expectations;
+use self::progress::DemoProgress;
+use self::summary::DemoSummary;
+use self::verify::{customers, final_states};
+use self::workload::{GeneratedEvent, Workload};
 use crate::app::{App, block_on};
 use crate::dispatch::pace::{Pace, Rate};
 use crate::http::client::HttpClient;
 use crate::sandbox::Sandbox;
-use crate::sender::lanes::Lanes;
-use crate::sender::{Proof, Sender, events_url};
+use crate::sender::keyed_workers::KeyedWorkers;
+use crate::sender::{EventSender, SenderAuth, events_url};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 use crate::time::Clock;
 
-mod audit;
-mod books;
-mod meter;
-mod people;
-mod stage;
-mod story;
+mod customers;
+mod environment;
+mod expectations;
+mod names;
+mod progress;
 mod summary;
-mod tables;
+mod verify;
+mod workload;
 
 /// What is logged: that the source is not authenticated and that Imprint goes down is no news here, and servers need not
 /// say that they start.
@@ -72,30 +72,33 @@ pub(crate) struct DemoSettings {
 
 pub(crate) fn run(options: &DemoSettings) -> anyhow::Result<ExitCode> {
     telemetry::start(LogFormat::Text, LOG)?;
-    let stage = Stage::set(options.seed)?;
-    let played = block_on(perform(options, &stage));
-    let struck = stage.strike();
+    let environment = DemoEnvironment::start(options.seed)?;
+    let played = block_on(perform(options, &environment));
+    let stopped_environment = environment.stop();
     let code = played?;
-    struck?;
+    stopped_environment?;
     Ok(code)
 }
 
 /// Runs the bridge, and the story against it.
-async fn perform(options: &DemoSettings, stage: &Stage) -> anyhow::Result<ExitCode> {
+async fn perform(
+    options: &DemoSettings,
+    environment: &DemoEnvironment,
+) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let (config, sources) = stage.bridge()?;
+    let (config, sources) = environment.bridge()?;
     let app = App::start(config, sources)?;
-    let addresses = Addresses {
+    let addresses = DemoAddresses {
         ingress: app.ingress,
         ops: app.ops,
-        sandbox: stage.address,
+        sandbox: environment.address,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let mut bridge = Box::pin(app.run(async move {
         let _dropped: Result<_, _> = stopped.await;
         "the demo is over"
     }));
-    let play = Box::pin(Play::new(options, stage, &addresses)?.play());
+    let play = Box::pin(DemoRun::new(options, environment, &addresses)?.play());
     let summary = tokio::select! {
         ended = &mut bridge => return ended.and_then(|()| bail!("the bridge ended in the middle")),
         _signal = signals.next() => None,
@@ -124,7 +127,7 @@ async fn perform(options: &DemoSettings, stage: &Stage) -> anyhow::Result<ExitCo
     })
 }
 
-fn tell(options: &DemoSettings, summary: &Summary) -> anyhow::Result<()> {
+fn tell(options: &DemoSettings, summary: &DemoSummary) -> anyhow::Result<()> {
     if options.json {
         print_notice(summary);
         print_result(serde_json::to_string(&summary.figures)?);
@@ -138,13 +141,13 @@ fn tell(options: &DemoSettings, summary: &Summary) -> anyhow::Result<()> {
 }
 
 /// Where everything is.
-struct Addresses {
+struct DemoAddresses {
     ingress: SocketAddr,
     ops: SocketAddr,
     sandbox: SocketAddr,
 }
 
-impl std::fmt::Display for Addresses {
+impl std::fmt::Display for DemoAddresses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
             ingress,
@@ -169,74 +172,75 @@ impl std::fmt::Display for Addresses {
 }
 
 /// One performance.
-struct Play<'a> {
+struct DemoRun<'a> {
     options: &'a DemoSettings,
     sandbox: &'a Sandbox,
     events_url: String,
     http: HttpClient,
     clock: Clock,
-    meter: Meter<'a>,
-    books: Rc<RefCell<Books>>,
+    progress: DemoProgress<'a>,
+    expectations: Rc<RefCell<Expectations>>,
 }
 
-impl<'a> Play<'a> {
+impl<'a> DemoRun<'a> {
     fn new(
         options: &'a DemoSettings,
-        stage: &'a Stage,
-        addresses: &Addresses,
+        environment: &'a DemoEnvironment,
+        addresses: &DemoAddresses,
     ) -> anyhow::Result<Self> {
         let base = format!("http://{}", addresses.ingress);
         let (http, clock) = (HttpClient::new()?, Clock::machine());
         let metrics_url = format!("http://{}/metrics", addresses.ops);
         Ok(Self {
             options,
-            sandbox: &stage.sandbox,
+            sandbox: &environment.sandbox,
             events_url: events_url(&base, "crm").map_err(anyhow::Error::msg)?,
-            meter: Meter::new(
+            progress: DemoProgress::new(
                 http.clone(),
                 metrics_url,
-                stage,
+                environment,
                 clock.clone(),
                 options.events,
             ),
             http,
             clock,
-            books: Rc::default(),
+            expectations: Rc::default(),
         })
     }
 
     /// Tells the story, waits for its end, and looks whether all is well.
-    async fn play(self) -> anyhow::Result<Summary> {
-        self.meter.print_notice(&format!(
+    async fn play(self) -> anyhow::Result<DemoSummary> {
+        self.progress.print_notice(&format!(
             "A CRM sends {} changes of made-up customers to the bridge; Imprint will be down for {:.1} s.",
             self.options.events,
             OUTAGE.as_secs_f64()
         ));
         let started = self.clock.now();
         let deadline = DEADLINE + Duration::from_secs(self.options.events / EVENTS_PER_SECOND);
-        let books = Rc::clone(&self.books);
-        let told = async {
+        let expectations = Rc::clone(&self.expectations);
+        let generated = async {
             self.stream().await?;
             self.settle().await
         };
         let in_time = tokio::select! {
-            told = tokio::time::timeout(deadline, told) => match told {
-                Ok(told) => { told?; true }
+            generated = tokio::time::timeout(deadline, generated) => match generated {
+                Ok(generated) => { generated?; true }
                 Err(_elapsed) => false,
             },
-            blind = self.meter.show(|| books.borrow().answered()) => return Err(blind.context("the metrics")),
+            blind = self.progress.show(|| expectations.borrow().answered()) => return Err(blind.context("the metrics")),
         };
         let seconds = self.clock.now().since(started).as_secs_f64();
-        let mut wrong = std::mem::take(&mut self.books.borrow_mut().wrong);
+        let mut wrong = std::mem::take(&mut self.expectations.borrow_mut().wrong);
         if !in_time {
             wrong.push(format!("it was not over within {} s", deadline.as_secs()));
         }
-        let books = self.books.take();
-        let endings = endings(&self.http, &self.events_url, &books, &mut wrong).await;
-        customers(self.sandbox, &books, &mut wrong);
-        Ok(Summary::new(
-            &books,
-            endings,
+        let expectations = self.expectations.take();
+        let final_states =
+            final_states(&self.http, &self.events_url, &expectations, &mut wrong).await;
+        customers(self.sandbox, &expectations, &mut wrong);
+        Ok(DemoSummary::new(
+            &expectations,
+            final_states,
             &self.sandbox.stats(),
             seconds,
             wrong,
@@ -245,44 +249,44 @@ impl<'a> Play<'a> {
 
     /// Sends the story, the events of each customer in the story's order.
     async fn stream(&self) -> anyhow::Result<()> {
-        let sender = Rc::new(Sender::new(
+        let sender = Rc::new(EventSender::new(
             self.events_url.clone(),
-            Proof::None,
+            SenderAuth::None,
             self.clock.clone(),
             GIVE_UP_AFTER,
         )?);
-        let books = Rc::clone(&self.books);
-        let lanes = Lanes::open(LANES, move |letter: Letter| {
-            let (sender, books) = (Rc::clone(&sender), Rc::clone(&books));
+        let expectations = Rc::clone(&self.expectations);
+        let lanes = KeyedWorkers::open(LANES, move |event: GeneratedEvent| {
+            let (sender, expectations) = (Rc::clone(&sender), Rc::clone(&expectations));
             async move {
-                let end = sender.send(Some(&letter.id), &letter.body).await;
-                books.borrow_mut().enter(letter, end);
+                let end = sender.send(Some(&event.id), &event.body).await;
+                expectations.borrow_mut().enter(event, end);
             }
         });
         let rate = self.options.rate.map_or(Rate::Unlimited, Rate::PerSecond);
         let mut pace = Pace::new(rate, self.clock.now());
         let events = self.options.events;
-        for (number, letter) in (0..).zip(Story::new(self.options.seed, events)) {
+        for (number, event) in (0..).zip(Workload::new(self.options.seed, events)) {
             if number == events * 2 / 5 {
                 let trouble = Sandbox::parse_rules(TROUBLE)?;
                 self.sandbox.inject(trouble).context("making trouble")?;
             }
             if number == events / 2 {
-                self.meter.print_notice("Imprint goes down.");
+                self.progress.print_notice("Imprint goes down.");
                 self.sandbox.outage(OUTAGE);
             }
             while pace.take(1, self.clock.now()) == 0 {
                 tokio::time::sleep(pace.next().since(self.clock.now())).await;
             }
-            let subject = letter.subject.clone();
-            lanes.put(Some(&subject), letter).await?;
+            let subject = event.subject.clone();
+            lanes.put(Some(&subject), event).await?;
         }
         lanes.finish().await
     }
 
     /// Waits until nothing waits any more.
     async fn settle(&self) -> anyhow::Result<()> {
-        while self.meter.read().await?.waiting > 0.0 {
+        while self.progress.read().await?.waiting > 0.0 {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())

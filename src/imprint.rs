@@ -8,7 +8,6 @@
 use std::fmt;
 use std::time::Duration;
 
-mod answer;
 mod body;
 mod change;
 pub mod classify;
@@ -16,6 +15,7 @@ pub mod clearing;
 pub mod client;
 mod echo;
 mod field;
+mod json;
 mod lookup;
 pub mod update;
 

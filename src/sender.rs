@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 
-use self::answer::{Problem, Verdict, judge, retry_delay};
+use self::verdict::{FailureReason, Verdict, classify, retry_delay};
 use crate::http::client::{ExchangeError, ExchangeLimits, HttpClient, RequestHead};
 use crate::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use crate::ingress::auth::hmac::HmacKeys;
@@ -19,12 +19,12 @@ use crate::ingress::auth::{Head, SigningKey};
 use crate::random::jitter;
 use crate::time::Clock;
 
-pub(crate) mod answer;
-pub(crate) mod lanes;
+pub(crate) mod authentication;
+mod event_splitter;
+pub(crate) mod keyed_workers;
 mod progress;
-pub(crate) mod proof;
-mod stream;
 pub(crate) mod upload;
+pub(crate) mod verdict;
 
 /// How long one exchange may take, from connecting to the last byte of the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -38,7 +38,7 @@ const JSON: &str = "application/json";
 const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
 /// How a sender proves who it is.
-pub(crate) enum Proof {
+pub(crate) enum SenderAuth {
     /// It does not.
     None,
     /// By a bearer token.
@@ -51,42 +51,42 @@ pub(crate) enum Proof {
 
 /// How sending one event ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum SendResult {
     /// The bridge has it.
     Accepted,
     /// The bridge had it before.
     Duplicate,
     /// The bridge will not take it.
-    Refused(Problem),
+    Refused(FailureReason),
     /// Nobody took it in time.
-    GivenUp(Problem),
+    GaveUp(FailureReason),
     /// It cannot be sent, or what answers is no bridge.
-    Failed(Problem),
+    Failed(FailureReason),
 }
 
 /// Sends to one source of one bridge, from one thread.
-pub(crate) struct Sender {
+pub(crate) struct EventSender {
     http: HttpClient,
     url: String,
-    proof: Proof,
+    authentication: SenderAuth,
     clock: Clock,
     give_up_after: Duration,
     urgency: Option<HeaderValue>,
     media_type: &'static str,
 }
 
-impl Sender {
+impl EventSender {
     /// A sender to the source's `url`, which ends in `/events`.
     pub(crate) fn new(
         url: String,
-        proof: Proof,
+        authentication: SenderAuth,
         clock: Clock,
         give_up_after: Duration,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             http: HttpClient::new()?,
             url,
-            proof,
+            authentication,
             clock,
             give_up_after,
             urgency: None,
@@ -111,52 +111,52 @@ impl Sender {
     }
 
     /// Sends one event until there is an answer for good, or for as long as was said.
-    pub(crate) async fn send(&self, id: Option<&str>, body: &[u8]) -> End {
+    pub(crate) async fn send(&self, id: Option<&str>, body: &[u8]) -> SendResult {
         let started = self.clock.now();
-        let mut tries = 0_u32;
+        let mut attempts = 0_u32;
         loop {
             let left = self
                 .give_up_after
                 .saturating_sub(self.clock.now().since(started));
-            tries = tries.saturating_add(1);
+            attempts = attempts.saturating_add(1);
             let deadline = left.clamp(DEADLINE_MIN, DEADLINE);
             let verdict = self.exchange(id, body, deadline).await;
             let (why, hint) = match verdict {
-                Verdict::Accepted => return End::Accepted,
-                Verdict::Duplicate => return End::Duplicate,
-                Verdict::Refused(problem) => return End::Refused(problem),
-                Verdict::Strange(problem) => return End::Failed(problem),
-                Verdict::Later { why, hint } => (why, hint),
+                Verdict::Accepted => return SendResult::Accepted,
+                Verdict::Duplicate => return SendResult::Duplicate,
+                Verdict::Refused(problem) => return SendResult::Refused(problem),
+                Verdict::NotABridge(problem) => return SendResult::Failed(problem),
+                Verdict::Retry { why, hint } => (why, hint),
             };
-            let delay = retry_delay(tries, hint, jitter());
+            let delay = retry_delay(attempts, hint, jitter());
             if self.clock.now().after(delay).since(started) >= self.give_up_after {
-                return End::GivenUp(why);
+                return SendResult::GaveUp(why);
             }
             tokio::time::sleep(delay).await;
         }
     }
 
     async fn exchange(&self, id: Option<&str>, body: &[u8], deadline: Duration) -> Verdict {
-        let unanswered = |what: &str| Verdict::Later {
-            why: Problem::unanswered(what),
+        let unanswered = |what: &str| Verdict::Retry {
+            why: FailureReason::unanswered(what),
             hint: None,
         };
         let post = match self.post(id, body) {
             Ok(post) => post,
-            Err(problem) => return Verdict::Strange(problem),
+            Err(problem) => return Verdict::NotABridge(problem),
         };
         let limits = ExchangeLimits {
             deadline,
             body_bytes_max: ANSWER_BYTES_MAX,
         };
         match post.send(body.to_vec(), limits).await {
-            Ok(response) => judge(&response, self.clock.wall()),
+            Ok(response) => classify(&response, self.clock.wall()),
             Err(ExchangeError::Connection(_)) => unanswered("the bridge cannot be reached"),
             Err(ExchangeError::Deadline(_)) => unanswered("the bridge did not answer in time"),
         }
     }
 
-    fn post(&self, id: Option<&str>, body: &[u8]) -> Result<RequestHead, Problem> {
+    fn post(&self, id: Option<&str>, body: &[u8]) -> Result<RequestHead, FailureReason> {
         let media_type = HeaderValue::from_static(self.media_type);
         let post = self.http.request(Method::POST, &self.url);
         let post = post.header(header::CONTENT_TYPE, media_type);
@@ -164,14 +164,16 @@ impl Sender {
             Some(urgency) => post.header(PRIORITY, urgency.clone()),
             None => post,
         };
-        match &self.proof {
-            Proof::None => Ok(post),
-            Proof::Token(token) => post
-                .bearer(token)
-                .map_err(|_invalid| Problem::unsendable("the token cannot stand in a header")),
-            Proof::Signature(key) => {
+        match &self.authentication {
+            SenderAuth::None => Ok(post),
+            SenderAuth::Token(token) => post.bearer(token).map_err(|_invalid| {
+                FailureReason::unsendable("the token cannot stand in a header")
+            }),
+            SenderAuth::Signature(key) => {
                 let unfit = || {
-                    Problem::unsendable("it has no id that could stand in the header webhook-id")
+                    FailureReason::unsendable(
+                        "it has no id that could stand in the header webhook-id",
+                    )
                 };
                 let id = id.filter(|id| is_header(id)).map(str::to_owned);
                 let id = id.or_else(|| self.is_plain().then(|| of_content(body)));
@@ -184,9 +186,10 @@ impl Sender {
                     })
                     .map_err(|_invalid| unfit())
             }
-            Proof::Hmac(keys) => {
-                let unfit =
-                    || Problem::unsendable("what is to be signed has a header that is not sent");
+            SenderAuth::Hmac(keys) => {
+                let unfit = || {
+                    FailureReason::unsendable("what is to be signed has a header that is not sent")
+                };
                 let head = Head {
                     method: post.method().as_str(),
                     path: post.path(),

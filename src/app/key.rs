@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use crate::config::{ImprintSettings, secret};
 use crate::dispatch::destination::Destination;
-use crate::imprint::client::{Credential, Replaced};
+use crate::imprint::client::{Credential, KeyChange};
 use crate::time::Clock;
 
 /// How often the file is read; a mounted Secret is a link that is swapped, and a watch on it would go blind.
@@ -63,8 +63,8 @@ impl KeyFile {
                     .replace(&key)
                     .map_err(|error| error.to_string())
             }) {
-                Ok(Replaced::Same) => {}
-                Ok(Replaced::Changed) => {
+                Ok(KeyChange::Unchanged) => {}
+                Ok(KeyChange::Changed) => {
                     tracing::info!("the API key has changed");
                     self.destination.probe_now(self.clock.now());
                 }

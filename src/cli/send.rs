@@ -9,8 +9,8 @@ use clap::Args;
 use super::FOUND_FAULTS;
 use crate::app::block_on;
 use crate::event::SourceName;
-use crate::sender::proof::ProofFiles;
-use crate::sender::upload::{CONCURRENCY_MAX, Ended, Upload, UploadSettings};
+use crate::sender::authentication::SenderAuthFiles;
+use crate::sender::upload::{CONCURRENCY_MAX, Upload, UploadEnd, UploadSettings};
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 
@@ -34,7 +34,7 @@ pub(super) struct SendArguments {
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u64).range(1..=CONCURRENCY_MAX))]
     concurrency: u64,
     #[command(flatten)]
-    proof: ProofArguments,
+    authentication: ProofArguments,
     /// They are plain JSON and no CloudEvents: for a source whose file says where id and type stand. A body that is a
     /// list goes out item by item.
     #[arg(long)]
@@ -84,23 +84,23 @@ pub(super) fn run(arguments: &SendArguments) -> anyhow::Result<ExitCode> {
     }
     print_result(tally);
     Ok(match ended {
-        Ended::Whole if tally.is_clean() => ExitCode::SUCCESS,
-        Ended::Whole | Ended::GivenUp | Ended::Interrupted => ExitCode::FAILURE,
-        Ended::Broken(_) => ExitCode::from(FOUND_FAULTS),
+        UploadEnd::Whole if tally.is_clean() => ExitCode::SUCCESS,
+        UploadEnd::Whole | UploadEnd::GivenUp | UploadEnd::Interrupted => ExitCode::FAILURE,
+        UploadEnd::Broken(_) => ExitCode::from(FOUND_FAULTS),
     })
 }
 
 fn settings(arguments: &SendArguments) -> UploadSettings {
-    let proof = &arguments.proof;
+    let authentication = &arguments.authentication;
     UploadSettings {
         to: arguments.to.clone(),
         source: arguments.source.clone(),
         rate: arguments.rate,
         concurrency: arguments.concurrency,
-        proof: ProofFiles {
-            source_file: proof.source_file.clone(),
-            secret_file: proof.secret_file.clone(),
-            token_file: proof.token_file.clone(),
+        authentication: SenderAuthFiles {
+            source_file: authentication.source_file.clone(),
+            secret_file: authentication.secret_file.clone(),
+            token_file: authentication.token_file.clone(),
         },
         plain: arguments.plain,
         low_priority: arguments.low_priority,

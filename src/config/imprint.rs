@@ -7,7 +7,7 @@ use super::reader::{Raw, Reader};
 use super::{BaseUrl, DEADLINE_MAX, DEADLINE_MIN, Profile, Purpose, path, secret};
 use crate::dispatch::pace::Rate;
 use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
-use crate::imprint::client::Scheme;
+use crate::imprint::client::KeyScheme;
 use crate::mapping::ForeignAddress;
 use crate::outbox::IN_FLIGHT_MAX;
 
@@ -36,7 +36,7 @@ pub struct ImprintSettings {
     pub environment: ImprintEnvironment,
     pub key_file: Option<PathBuf>,
     pub merchant_key_file: Option<PathBuf>,
-    pub scheme: Scheme,
+    pub scheme: KeyScheme,
     pub rate: Rate,
     pub concurrency: usize,
     pub deadline: Duration,
@@ -69,7 +69,7 @@ pub(super) fn take(
     let (key_file, merchant_key_file) = take_key_files(reader, purpose);
     let ca_file = reader.take_optional(&["imprint", "ca_file"], path);
     let scheme = reader.take(&["imprint", "auth"], |raw| {
-        raw.word(&[("bearer", Scheme::Bearer), ("basic", Scheme::Basic)])
+        raw.word(&[("bearer", KeyScheme::Bearer), ("basic", KeyScheme::Basic)])
     });
     let rate = reader.take(&["imprint", "rate_per_second"], parse_rate);
     let concurrency = reader.take(&["imprint", "concurrency"], |raw| {

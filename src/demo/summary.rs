@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::audit::Endings;
-use super::books::Books;
+use super::expectations::Expectations;
+use super::verify::FinalStates;
 use crate::sandbox::SandboxStats;
 
 /// How many complaints are told; the rest is counted.
@@ -13,7 +13,7 @@ const COMPLAINTS_MAX: usize = 20;
 
 /// The figures, in the order in which they are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Figures {
+pub(super) struct DemoFigures {
     /// Events that were kept, each counted once.
     accepted: u64,
     /// Events that were answered as kept before.
@@ -32,38 +32,38 @@ pub(super) struct Figures {
 
 /// What the demo came to.
 #[derive(Debug)]
-pub(super) struct Summary {
-    pub(super) figures: Figures,
+pub(super) struct DemoSummary {
+    pub(super) figures: DemoFigures,
     customers: usize,
     /// Requests that changed a customer.
     applied: u64,
     wrong: Vec<String>,
 }
 
-impl Summary {
+impl DemoSummary {
     pub(super) fn new(
-        books: &Books,
-        endings: Endings,
+        expectations: &Expectations,
+        final_states: FinalStates,
         stats: &SandboxStats,
         seconds: f64,
         mut wrong: Vec<String>,
     ) -> Self {
-        let accepted = u64::try_from(books.accepted.len()).unwrap_or(u64::MAX);
-        let sum = endings.sum();
+        let accepted = u64::try_from(expectations.accepted.len()).unwrap_or(u64::MAX);
+        let sum = final_states.sum();
         if accepted != sum {
             wrong.push(format!("{accepted} events were accepted, {sum} have ended"));
         }
-        let Endings {
+        let FinalStates {
             delivered,
             superseded,
             ignored,
             parked,
-        } = endings;
+        } = final_states;
         Self {
-            figures: Figures {
+            figures: DemoFigures {
                 accepted,
-                duplicates: books.duplicates,
-                refused: books.refused,
+                duplicates: expectations.duplicates,
+                refused: expectations.refused,
                 delivered,
                 superseded,
                 ignored,
@@ -71,7 +71,7 @@ impl Summary {
                 requests: stats.updates,
                 seconds: (seconds * 1000.0).round() / 1000.0,
             },
-            customers: books.newest.len(),
+            customers: expectations.newest.len(),
             applied: stats.applied,
             wrong,
         }
@@ -91,7 +91,7 @@ impl Summary {
 
     /// How folding paid.
     fn moral(&self) -> String {
-        let Figures {
+        let DemoFigures {
             accepted, requests, ..
         } = self.figures;
         let lost = requests.saturating_sub(self.applied);
@@ -103,9 +103,9 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for DemoSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures {
+        let DemoFigures {
             accepted,
             duplicates,
             refused,
@@ -163,9 +163,9 @@ mod tests {
 
     #[test]
     fn the_figures_are_one_object_in_a_fixed_order() {
-        let figures = Figures {
+        let figures = DemoFigures {
             seconds: 1.5,
-            ..Figures::default()
+            ..DemoFigures::default()
         };
         assert_eq!(
             serde_json::to_string(&figures).unwrap(),
@@ -175,14 +175,21 @@ mod tests {
 
     #[test]
     fn events_that_have_not_ended_are_wrong() {
-        let mut books = Books::default();
-        books.accepted.insert("demo-0000001".to_owned());
-        let summary =
-            |endings| Summary::new(&books, endings, &SandboxStats::default(), 0.1, Vec::new());
-        assert!(!summary(Endings::default()).is_right());
-        let delivered = Endings {
+        let mut expectations = Expectations::default();
+        expectations.accepted.insert("demo-0000001".to_owned());
+        let summary = |final_states| {
+            DemoSummary::new(
+                &expectations,
+                final_states,
+                &SandboxStats::default(),
+                0.1,
+                Vec::new(),
+            )
+        };
+        assert!(!summary(FinalStates::default()).is_right());
+        let delivered = FinalStates {
             delivered: 1,
-            ..Endings::default()
+            ..FinalStates::default()
         };
         assert!(summary(delivered).is_right());
     }

@@ -12,13 +12,13 @@ use super::{Field, Update};
 /// What a request says, field by field, in the order of the fields: facts as they are stated, and what stands for cleared ones.
 #[derive(Clone, Default, PartialEq)]
 pub struct Body {
-    facts: Update,
+    update: Update,
     clearing: Clearing,
 }
 
 impl Body {
-    pub(super) const fn new(facts: Update, clearing: Clearing) -> Self {
-        Self { facts, clearing }
+    pub(super) const fn new(update: Update, clearing: Clearing) -> Self {
+        Self { update, clearing }
     }
 
     /// Whether it says nothing.
@@ -28,7 +28,7 @@ impl Body {
 
     /// What it says of each field.
     pub fn iter(&self) -> impl Iterator<Item = (&Field, &Value)> {
-        self.facts.iter().filter_map(|(field, fact)| match fact {
+        self.update.iter().filter_map(|(field, value)| match value {
             FieldValue::Set(value) => Some((field, value)),
             FieldValue::Cleared => Some((field, self.clearing.value(field)?)),
         })
@@ -55,10 +55,10 @@ impl fmt::Debug for Body {
 
 impl Serialize for Body {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut said = Vec::with_capacity(self.facts.len());
-        said.extend(self.iter());
-        let level = Level {
-            said: &said,
+        let mut entries = Vec::with_capacity(self.update.len());
+        entries.extend(self.iter());
+        let level = NestedBody {
+            entries: &entries,
             depth: 0,
         };
         level.serialize(serializer)
@@ -66,15 +66,15 @@ impl Serialize for Body {
 }
 
 /// Leaves that are inside the same object, so many keys deep.
-struct Level<'a> {
-    said: &'a [(&'a Field, &'a Value)],
+struct NestedBody<'a> {
+    entries: &'a [(&'a Field, &'a Value)],
     depth: usize,
 }
 
-impl Serialize for Level<'_> {
+impl Serialize for NestedBody<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        let mut rest = self.said;
+        let mut rest = self.entries;
         while let Some((field, value)) = rest.first() {
             let Some(name) = field.key(self.depth) else {
                 break;
@@ -94,9 +94,9 @@ impl Serialize for Level<'_> {
                     map.serialize_entry(name, value)?;
                     rest = after;
                 }
-                Some((said, after)) => {
+                Some((entries, after)) => {
                     let depth = self.depth + 1;
-                    map.serialize_entry(name, &Level { said, depth })?;
+                    map.serialize_entry(name, &NestedBody { entries, depth })?;
                     rest = after;
                 }
                 None => break,
@@ -120,13 +120,13 @@ mod tests {
             "metadata.z",
         ];
         let paths: Vec<&str> = Field::paths().chain(metadata).collect();
-        let said = paths.iter().rev().map(|path| {
+        let entries = paths.iter().rev().map(|path| {
             (
                 Field::parse(path).unwrap(),
                 FieldValue::from_value(json!(path)),
             )
         });
-        let body = said.collect::<Update>().body(Clearing::default());
+        let body = entries.collect::<Update>().body(Clearing::default());
         let object = Value::Object(body.to_object());
         for path in Field::paths() {
             let pointer = format!("/{}", path.replace('.', "/"));

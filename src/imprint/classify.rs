@@ -16,7 +16,7 @@ const PARAMETERS: [&str; 4] = ["customer_id", "partner_customer_id", "metadata",
 /// The parts of an answer that decide.
 #[derive(Clone, Copy)]
 #[expect(missing_debug_implementations, reason = "the body is personal data")]
-pub struct Reply<'a> {
+pub struct ImprintResponse<'a> {
     /// The HTTP status.
     pub status: u16,
     /// The Retry-After headers, as they came.
@@ -26,11 +26,11 @@ pub struct Reply<'a> {
 }
 
 /// Says what came of an update.
-pub fn classify(request: &Request, reply: Reply<'_>, wall: Timestamp) -> Outcome {
+pub fn classify(request: &Request, reply: ImprintResponse<'_>, wall: Timestamp) -> Outcome {
     match reply.status {
         200..=299 => applied(request, reply.body),
         300..=399 | 401 => Outcome::Denied(Cause::Status(reply.status)),
-        404 if complaint(reply.body).names_the_customer() => Outcome::NotFound,
+        404 if error_body(reply.body).names_the_customer() => Outcome::NotFound,
         410 => Outcome::NotFound,
         429 => Outcome::Throttled(retry_after::parse(reply.retry_after, wall)),
         503 => match retry_after::parse(reply.retry_after, wall) {
@@ -41,7 +41,7 @@ pub fn classify(request: &Request, reply: Reply<'_>, wall: Timestamp) -> Outcome
         403..=405 => Outcome::Unclear(Cause::Status(reply.status)),
         408 | 425 | 500..=599 => Outcome::Unavailable(Cause::Status(reply.status)),
         400..=499 => {
-            let Complaint { kind, param } = complaint(reply.body);
+            let ErrorBody { kind, param } = error_body(reply.body);
             Outcome::Rejected(Rejection {
                 status: reply.status,
                 kind,
@@ -54,12 +54,12 @@ pub fn classify(request: &Request, reply: Reply<'_>, wall: Timestamp) -> Outcome
 
 /// What an error body names, in whichever of its shapes.
 #[derive(Default)]
-struct Complaint {
+struct ErrorBody {
     kind: Option<String>,
     param: Option<String>,
 }
 
-impl Complaint {
+impl ErrorBody {
     fn names_the_customer(&self) -> bool {
         self.kind
             .as_deref()
@@ -69,12 +69,12 @@ impl Complaint {
 
 /// Whether an error body says that there is no such customer.
 pub(super) fn names_the_customer(body: &[u8]) -> bool {
-    complaint(body).names_the_customer()
+    error_body(body).names_the_customer()
 }
 
-fn complaint(body: &[u8]) -> Complaint {
+fn error_body(body: &[u8]) -> ErrorBody {
     let Ok(Value::Object(flat)) = serde_json::from_slice(body) else {
-        return Complaint::default();
+        return ErrorBody::default();
     };
     let nested = flat.get("error").and_then(Value::as_object);
     let text = |key: &str| {
@@ -91,7 +91,7 @@ fn complaint(body: &[u8]) -> Complaint {
     let field = detail
         .and_then(|detail| detail.split_once(':'))
         .map(|(field, _)| field);
-    Complaint {
+    ErrorBody {
         kind: text("type").and_then(kind),
         param: text("param").or(field).and_then(param),
     }
@@ -132,7 +132,7 @@ mod tests {
             .iter()
             .map(|&header| header.to_owned())
             .collect();
-        let reply = Reply {
+        let reply = ImprintResponse {
             status,
             retry_after: &retry_after,
             body: body.as_bytes(),

@@ -22,7 +22,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::classify::{Reply, classify};
+use super::classify::{ImprintResponse, classify};
 use super::lookup::{retrieved, searched};
 use super::{Cause, ImprintApi, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request};
 use crate::http::client::pool;
@@ -41,7 +41,7 @@ const MERCHANT_KEY: &str = "x-imprint-merchant-key";
 
 /// How a key is presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
+pub enum KeyScheme {
     /// `Authorization: Bearer <key>`
     Bearer,
     /// `Authorization: Basic`, the key as user name and an empty password.
@@ -50,7 +50,7 @@ pub enum Scheme {
 
 /// The key and how it is shown; replaced while requests are under way.
 pub struct Credential {
-    scheme: Scheme,
+    scheme: KeyScheme,
     merchant_key: Option<HeaderValue>,
     /// Held only while a header is copied, never across an await.
     authorization: RwLock<HeaderValue>,
@@ -67,7 +67,7 @@ impl Credential {
     /// # Errors
     /// [`KeyError`] if one of them has characters that a header cannot carry.
     pub fn new(
-        scheme: Scheme,
+        scheme: KeyScheme,
         key: &SecretString,
         merchant_key: Option<&SecretString>,
     ) -> Result<Self, KeyError> {
@@ -85,17 +85,17 @@ impl Credential {
     ///
     /// # Errors
     /// [`KeyError`], and the key stays as it was.
-    pub fn replace(&self, key: &SecretString) -> Result<Replaced, KeyError> {
+    pub fn replace(&self, key: &SecretString) -> Result<KeyChange, KeyError> {
         let fresh = authorization(self.scheme, key)?;
         let mut current = self
             .authorization
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         if *current == fresh {
-            return Ok(Replaced::Same);
+            return Ok(KeyChange::Unchanged);
         }
         *current = fresh;
-        Ok(Replaced::Changed)
+        Ok(KeyChange::Changed)
     }
 
     fn authorization(&self) -> HeaderValue {
@@ -108,9 +108,9 @@ impl Credential {
 
 /// Whether a key that was read again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replaced {
+pub enum KeyChange {
     /// It is the one in use.
-    Same,
+    Unchanged,
     /// It is in use from now on.
     Changed,
 }
@@ -124,14 +124,14 @@ impl fmt::Debug for Credential {
     }
 }
 
-fn authorization(scheme: Scheme, key: &SecretString) -> Result<HeaderValue, KeyError> {
+fn authorization(scheme: KeyScheme, key: &SecretString) -> Result<HeaderValue, KeyError> {
     let key = key.expose_secret();
     if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(KeyError);
     }
     match scheme {
-        Scheme::Bearer => sensitive(&format!("Bearer {key}")),
-        Scheme::Basic => sensitive(&format!("Basic {}", BASE64.encode(format!("{key}:")))),
+        KeyScheme::Bearer => sensitive(&format!("Bearer {key}")),
+        KeyScheme::Basic => sensitive(&format!("Basic {}", BASE64.encode(format!("{key}:")))),
     }
 }
 
@@ -178,7 +178,12 @@ impl Client {
     }
 
     /// Asks for leave of nobody: sends one request and hears its answer, or says why there is none.
-    async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Heard, Outcome> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<RawResponse, Outcome> {
         let mut request = self
             .http
             .borrow()
@@ -214,7 +219,7 @@ impl Client {
             }
             Err(_) => Vec::new(),
         };
-        Ok(Heard {
+        Ok(RawResponse {
             status,
             retry_after,
             body,
@@ -230,7 +235,7 @@ impl Client {
             .exchange(Method::POST, &segment(&request.customer), body)
             .await
         {
-            Ok(heard) => classify(request, heard.reply(), self.clock.wall()),
+            Ok(response) => classify(request, response.as_response(), self.clock.wall()),
             Err(outcome) => outcome,
         }
     }
@@ -243,15 +248,15 @@ fn segment(customer: &ImprintId) -> String {
 }
 
 /// An answer, as far as it is looked at.
-struct Heard {
+struct RawResponse {
     status: u16,
     retry_after: Vec<String>,
     body: Vec<u8>,
 }
 
-impl Heard {
-    fn reply(&self) -> Reply<'_> {
-        Reply {
+impl RawResponse {
+    fn as_response(&self) -> ImprintResponse<'_> {
+        ImprintResponse {
             status: self.status,
             retry_after: &self.retry_after,
             body: &self.body,
@@ -268,9 +273,9 @@ impl ImprintApi for Client {
 
     async fn retrieve(&self, customer: ImprintId, deadline: Duration) -> LookupResult {
         let path = segment(&customer);
-        let asked = self.exchange(Method::GET, &path, Vec::new());
-        match tokio::time::timeout(deadline, asked).await {
-            Ok(Ok(heard)) => retrieved(&customer, heard.reply(), self.clock.wall()),
+        let exchange = self.exchange(Method::GET, &path, Vec::new());
+        match tokio::time::timeout(deadline, exchange).await {
+            Ok(Ok(response)) => retrieved(&customer, response.as_response(), self.clock.wall()),
             Ok(Err(outcome)) => LookupResult::Failed(outcome),
             Err(_elapsed) => LookupResult::Failed(Outcome::Unavailable(Cause::Deadline)),
         }
@@ -279,9 +284,9 @@ impl ImprintApi for Client {
     async fn search(&self, partner: PartnerCustomerId, deadline: Duration) -> LookupResult {
         let filter = utf8_percent_encode(partner.as_str(), &SEGMENT);
         let query = format!("?partner_customer_id={filter}&limit={HITS_MAX}");
-        let asked = self.exchange(Method::GET, &query, Vec::new());
-        match tokio::time::timeout(deadline, asked).await {
-            Ok(Ok(heard)) => searched(&partner, heard.reply(), self.clock.wall()),
+        let exchange = self.exchange(Method::GET, &query, Vec::new());
+        match tokio::time::timeout(deadline, exchange).await {
+            Ok(Ok(response)) => searched(&partner, response.as_response(), self.clock.wall()),
             Ok(Err(outcome)) => LookupResult::Failed(outcome),
             Err(_elapsed) => LookupResult::Failed(Outcome::Unavailable(Cause::Deadline)),
         }
@@ -348,12 +353,12 @@ mod tests {
 
     #[test]
     fn a_key_is_shown_as_its_scheme_says_and_never_printed() {
-        let bearer = Credential::new(Scheme::Bearer, &secret("k1"), None).unwrap();
+        let bearer = Credential::new(KeyScheme::Bearer, &secret("k1"), None).unwrap();
         assert_eq!(bearer.authorization(), "Bearer k1");
-        let basic = Credential::new(Scheme::Basic, &secret("k1"), Some(&secret("m1"))).unwrap();
+        let basic = Credential::new(KeyScheme::Basic, &secret("k1"), Some(&secret("m1"))).unwrap();
         assert_eq!(basic.authorization(), "Basic azE6");
-        assert_eq!(bearer.replace(&secret("k1")), Ok(Replaced::Same));
-        assert_eq!(bearer.replace(&secret("k2")), Ok(Replaced::Changed));
+        assert_eq!(bearer.replace(&secret("k1")), Ok(KeyChange::Unchanged));
+        assert_eq!(bearer.replace(&secret("k2")), Ok(KeyChange::Changed));
         assert_eq!(bearer.authorization(), "Bearer k2");
         for shown in [
             format!("{bearer:?}"),
@@ -369,7 +374,7 @@ mod tests {
     fn a_key_that_no_header_can_carry_is_refused() {
         for key in ["", "a b", "a\n", "\u{feff}a", "é"] {
             assert!(
-                Credential::new(Scheme::Bearer, &secret(key), None).is_err(),
+                Credential::new(KeyScheme::Bearer, &secret(key), None).is_err(),
                 "{key:?}"
             );
         }

@@ -11,12 +11,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::answer::{object, text};
+use super::json::{object, text};
 use super::{Body, Cause, Echo, Field, FieldGroup, Outcome, PartnerCustomerId, Request};
 
 /// The part of a customer that is compared.
 #[derive(Deserialize)]
-struct Customer<'a> {
+struct EchoedCustomer<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
     #[serde(borrow)]
@@ -42,7 +42,7 @@ type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 /// A 2xx counts only with a JSON object about the customer that was asked for.
 pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
-    let Some(customer) = object::<Customer<'_>>(body) else {
+    let Some(customer) = object::<EchoedCustomer<'_>>(body) else {
         return Outcome::Unknown(Cause::Unreadable);
     };
     if !request.customer.is_same(&customer.id) {
@@ -60,7 +60,7 @@ pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
     })
 }
 
-impl<'a> Customer<'a> {
+impl<'a> EchoedCustomer<'a> {
     /// The groups that were sent and are echoed otherwise. What is not echoed at all is no difference.
     fn mismatches(&self, sent: &Body, address: Option<&Members<'a>>) -> Vec<FieldGroup> {
         let metadata = self.metadata.and_then(members);

@@ -44,7 +44,7 @@ pub enum FieldGroup {
     Metadata,
 }
 
-struct Known {
+struct FieldRow {
     /// What the store calls it: given once and never again, whatever the table comes to be.
     number: u8,
     path: &'static str,
@@ -56,7 +56,7 @@ struct Known {
 
 macro_rules! known {
     ($number:literal, $outermost:ident $(. $inner:ident)*, $kind:ident, $group:ident) => {
-        Known {
+        FieldRow {
             number: $number,
             path: concat!(stringify!($outermost) $(, ".", stringify!($inner))*),
             keys: &[stringify!($outermost) $(, stringify!($inner))*],
@@ -68,7 +68,7 @@ macro_rules! known {
 
 /// Every field but those of `metadata`; fields of one object stand together, which is what a request body relies on.
 #[rustfmt::skip]
-static FIELDS: [Known; 27] = [
+static FIELDS: [FieldRow; 27] = [
     known!(0, email, Text, Email),
     known!(1, phone, Text, Phone),
     known!(2, first_name, Text, FirstName),
@@ -100,10 +100,10 @@ static FIELDS: [Known; 27] = [
 
 /// One field of Imprint's update request, named by its dotted path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Field(Place);
+pub struct Field(FieldId);
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Place {
+enum FieldId {
     /// An index into [`FIELDS`].
     Known(u8),
     /// The path of a key of `metadata`; shared, because every event of a mapping names the same ones.
@@ -117,10 +117,10 @@ impl Field {
         if let Some(index) = FIELDS.iter().position(|known| known.path == path) {
             return u8::try_from(index)
                 .ok()
-                .map(|index| Self(Place::Known(index)));
+                .map(|index| Self(FieldId::Known(index)));
         }
         let key = path.strip_prefix(METADATA)?.strip_prefix('.')?;
-        (!key.is_empty()).then(|| Self(Place::Metadata(path.into())))
+        (!key.is_empty()).then(|| Self(FieldId::Metadata(path.into())))
     }
 
     /// Every path that [`Field::parse`] takes, `metadata.*` aside.
@@ -131,8 +131,8 @@ impl Field {
     /// Its dotted path.
     pub fn path(&self) -> &str {
         match (&self.0, self.known()) {
-            (Place::Metadata(path), _) => path,
-            (Place::Known(_), known) => known.map_or("", |known| known.path),
+            (FieldId::Metadata(path), _) => path,
+            (FieldId::Known(_), known) => known.map_or("", |known| known.path),
         }
     }
 
@@ -147,25 +147,25 @@ impl Field {
             .map_or(FieldGroup::Metadata, |known| known.group)
     }
 
-    fn known(&self) -> Option<&'static Known> {
+    fn known(&self) -> Option<&'static FieldRow> {
         match &self.0 {
-            Place::Known(index) => FIELDS.get(usize::from(*index)),
-            Place::Metadata(_) => None,
+            FieldId::Known(index) => FIELDS.get(usize::from(*index)),
+            FieldId::Metadata(_) => None,
         }
     }
 
     fn numbered(number: u8) -> Option<Self> {
         let index = FIELDS.iter().position(|known| known.number == number)?;
-        Some(Self(Place::Known(u8::try_from(index).ok()?)))
+        Some(Self(FieldId::Known(u8::try_from(index).ok()?)))
     }
 
     /// The key that leads to it at this depth, the outermost at 0. A metadata key is one key, whatever it contains.
     pub(super) fn key(&self, depth: usize) -> Option<&str> {
         match (&self.0, self.known(), depth) {
-            (Place::Known(_), known, _) => known?.keys.get(depth).copied(),
-            (Place::Metadata(_), _, 0) => Some(METADATA),
-            (Place::Metadata(path), _, 1) => path.get(METADATA.len() + 1..),
-            (Place::Metadata(_), _, _) => None,
+            (FieldId::Known(_), known, _) => known?.keys.get(depth).copied(),
+            (FieldId::Metadata(_), _, 0) => Some(METADATA),
+            (FieldId::Metadata(path), _, 1) => path.get(METADATA.len() + 1..),
+            (FieldId::Metadata(_), _, _) => None,
         }
     }
 }
@@ -175,22 +175,22 @@ impl Field {
 impl Serialize for Field {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match (&self.0, self.known()) {
-            (Place::Known(_), Some(known)) => serializer.serialize_u8(known.number),
-            (Place::Known(_) | Place::Metadata(_), _) => serializer.serialize_str(self.path()),
+            (FieldId::Known(_), Some(known)) => serializer.serialize_u8(known.number),
+            (FieldId::Known(_) | FieldId::Metadata(_), _) => serializer.serialize_str(self.path()),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Field {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Kept)
+        deserializer.deserialize_any(FieldVisitor)
     }
 }
 
 /// Reads a number, as itself or as the text that a key is, or a path, which is what stores up to layout 3 have throughout.
-struct Kept;
+struct FieldVisitor;
 
-impl Visitor<'_> for Kept {
+impl Visitor<'_> for FieldVisitor {
     type Value = Field;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

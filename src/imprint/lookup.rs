@@ -5,14 +5,18 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer::{object, text};
-use super::classify::{Reply, names_the_customer};
+use super::classify::{ImprintResponse, names_the_customer};
+use super::json::{object, text};
 use super::{Cause, ImprintId, LookupResult, Outcome, PartnerCustomerId};
 use crate::http::retry_after;
 use crate::time::Timestamp;
 
 /// Says what came of a retrieve of `customer`.
-pub(super) fn retrieved(customer: &ImprintId, reply: Reply<'_>, wall: Timestamp) -> LookupResult {
+pub(super) fn retrieved(
+    customer: &ImprintId,
+    reply: ImprintResponse<'_>,
+    wall: Timestamp,
+) -> LookupResult {
     #[derive(Deserialize)]
     struct Customer<'a> {
         #[serde(borrow)]
@@ -25,31 +29,31 @@ pub(super) fn retrieved(customer: &ImprintId, reply: Reply<'_>, wall: Timestamp)
             None => LookupResult::Failed(Outcome::Unknown(Cause::Unreadable)),
         },
         404 | 410 => LookupResult::NotFound,
-        _ => LookupResult::Failed(unfound(reply, wall)),
+        _ => LookupResult::Failed(lookup_failure(reply, wall)),
     }
 }
 
 /// Says what came of a search for `partner`.
 pub(super) fn searched(
     partner: &PartnerCustomerId,
-    reply: Reply<'_>,
+    reply: ImprintResponse<'_>,
     wall: Timestamp,
 ) -> LookupResult {
     match reply.status {
-        200..=299 => object::<Page<'_>>(reply.body)
+        200..=299 => object::<SearchPage<'_>>(reply.body)
             .and_then(|page| page.found(partner))
             .unwrap_or(LookupResult::Failed(Outcome::Unknown(Cause::Unreadable))),
         // One of Imprint's ways to say "nobody" (imprint-api.md §6); a bare 404 may be a wrong address.
         404 if names_the_customer(reply.body) => LookupResult::NotFound,
-        _ => LookupResult::Failed(unfound(reply, wall)),
+        _ => LookupResult::Failed(lookup_failure(reply, wall)),
     }
 }
 
 /// What a search answers. Imprint promises none of the three fields.
 #[derive(Deserialize)]
-struct Page<'a> {
+struct SearchPage<'a> {
     #[serde(borrow)]
-    data: Option<Vec<Hit<'a>>>,
+    data: Option<Vec<SearchHit<'a>>>,
     #[serde(default)]
     has_more: bool,
     total: Option<u64>,
@@ -57,14 +61,14 @@ struct Page<'a> {
 
 /// What of a hit is looked at: one that is not the one that was asked for may look as it likes.
 #[derive(Deserialize)]
-struct Hit<'a> {
+struct SearchHit<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     partner_customer_id: Option<&'a RawValue>,
 }
 
-impl Page<'_> {
+impl SearchPage<'_> {
     /// Whom it finds; `None` where it cannot be believed.
     ///
     /// Every hit is held against what was asked, because the match may be fuzzy, and a filter that Imprint does not take
@@ -80,7 +84,7 @@ impl Page<'_> {
         let own: Vec<ImprintId> = hits
             .iter()
             .filter(|hit| hit.names(partner))
-            .map(Hit::id)
+            .map(SearchHit::id)
             .collect::<Option<_>>()?;
         match own.split_first() {
             Some((first, rest)) if rest.iter().any(|id| !first.is_same(id.as_str())) => {
@@ -93,7 +97,7 @@ impl Page<'_> {
     }
 }
 
-impl Hit<'_> {
+impl SearchHit<'_> {
     fn names(&self, partner: &PartnerCustomerId) -> bool {
         let own = self.partner_customer_id.and_then(text);
         own.is_some_and(|id| id == partner.as_str())
@@ -107,7 +111,7 @@ impl Hit<'_> {
 }
 
 /// Why nobody can say.
-fn unfound(reply: Reply<'_>, wall: Timestamp) -> Outcome {
+fn lookup_failure(reply: ImprintResponse<'_>, wall: Timestamp) -> Outcome {
     let cause = Cause::Status(reply.status);
     match (reply.status, retry_after::parse(reply.retry_after, wall)) {
         (300..=399 | 401 | 403, _) => Outcome::Denied(cause),
@@ -128,8 +132,8 @@ mod tests {
 
     const WALL: Timestamp = Timestamp::from_millis(1_739_473_687_000);
 
-    fn reply<'a>(status: u16, retry_after: &'a [String], body: &'a str) -> Reply<'a> {
-        Reply {
+    fn reply<'a>(status: u16, retry_after: &'a [String], body: &'a str) -> ImprintResponse<'a> {
+        ImprintResponse {
             status,
             retry_after,
             body: body.as_bytes(),

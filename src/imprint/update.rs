@@ -62,8 +62,8 @@ pub struct Update(Arc<LiteMap<Field, FieldValue>>);
 
 impl Update {
     /// States a fact; what was stated of that field before is replaced.
-    pub fn insert(&mut self, field: Field, fact: FieldValue) {
-        put(Arc::make_mut(&mut self.0), field, fact);
+    pub fn insert(&mut self, field: Field, value: FieldValue) {
+        put(Arc::make_mut(&mut self.0), field, value);
     }
 
     /// Whether this is the other one or a copy of it, and not only the same.
@@ -103,8 +103,8 @@ impl Update {
 
     /// The lines of the address that are cleared.
     pub fn cleared_address_lines(&self) -> Vec<Field> {
-        let is_cleared_line = |(field, fact): &(&Field, &FieldValue)| {
-            field.group() == FieldGroup::Address && **fact == FieldValue::Cleared
+        let is_cleared_line = |(field, value): &(&Field, &FieldValue)| {
+            field.group() == FieldGroup::Address && **value == FieldValue::Cleared
         };
         let lines = self.iter().filter(is_cleared_line);
         lines.map(|(field, _)| field.clone()).collect()
@@ -120,8 +120,8 @@ impl Update {
 
     /// Whether it sets a line of the flat address.
     pub fn sets_address(&self) -> bool {
-        let sets = |(field, fact): (&Field, &FieldValue)| {
-            field.group() == FieldGroup::Address && *fact != FieldValue::Cleared
+        let sets = |(field, value): (&Field, &FieldValue)| {
+            field.group() == FieldGroup::Address && *value != FieldValue::Cleared
         };
         self.iter().any(sets)
     }
@@ -135,29 +135,29 @@ impl Update {
 }
 
 impl FromIterator<(Field, FieldValue)> for Update {
-    fn from_iter<I: IntoIterator<Item = (Field, FieldValue)>>(facts: I) -> Self {
-        let facts = facts.into_iter();
-        let (least, most) = facts.size_hint();
-        let mut stated = LiteMap::with_capacity(most.unwrap_or(least));
-        for (field, fact) in facts {
-            put(&mut stated, field, fact);
+    fn from_iter<I: IntoIterator<Item = (Field, FieldValue)>>(pairs: I) -> Self {
+        let pairs = pairs.into_iter();
+        let (least, most) = pairs.size_hint();
+        let mut values = LiteMap::with_capacity(most.unwrap_or(least));
+        for (field, value) in pairs {
+            put(&mut values, field, value);
         }
-        Self(Arc::new(stated))
+        Self(Arc::new(values))
     }
 }
 
-fn put(stated: &mut LiteMap<Field, FieldValue>, field: Field, fact: FieldValue) {
+fn put(values: &mut LiteMap<Field, FieldValue>, field: Field, value: FieldValue) {
     // Mostly they come in order: then no place has to be looked for.
-    if let Some((field, fact)) = stated.try_append(field, fact) {
-        stated.insert(field, fact);
+    if let Some((field, value)) = values.try_append(field, value) {
+        values.insert(field, value);
     }
 }
 
 impl Serialize for Update {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (field, fact) in self.iter() {
-            match fact {
+        for (field, value) in self.iter() {
+            match value {
                 FieldValue::Set(value) => map.serialize_entry(field, value)?,
                 FieldValue::Cleared => map.serialize_entry(field, &Value::Null)?,
             }
@@ -168,14 +168,14 @@ impl Serialize for Update {
 
 impl<'de> Deserialize<'de> for Update {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Facts)
+        deserializer.deserialize_map(UpdateVisitor)
     }
 }
 
 /// Reads an object of field to value.
-struct Facts;
+struct UpdateVisitor;
 
-impl<'de> Visitor<'de> for Facts {
+impl<'de> Visitor<'de> for UpdateVisitor {
     type Value = Update;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -183,11 +183,11 @@ impl<'de> Visitor<'de> for Facts {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Update, A::Error> {
-        let mut stated = LiteMap::with_capacity(FIELDS_USUAL);
+        let mut values = LiteMap::with_capacity(FIELDS_USUAL);
         while let Some((field, value)) = map.next_entry()? {
-            put(&mut stated, field, FieldValue::from_value(value));
+            put(&mut values, field, FieldValue::from_value(value));
         }
-        Ok(Update(Arc::new(stated)))
+        Ok(Update(Arc::new(values)))
     }
 }
 
@@ -198,8 +198,8 @@ mod tests {
     use super::super::clearing::{AddressClearing, FieldClearing};
     use super::*;
 
-    fn update(facts: &[(&str, Value)]) -> Update {
-        facts
+    fn update(values: &[(&str, Value)]) -> Update {
+        values
             .iter()
             .map(|(path, value)| {
                 (
@@ -266,9 +266,9 @@ mod tests {
             ),
             (&[("city", Value::Null), (COUNTRY, json!("FRA"))], false),
         ];
-        for (facts, is_foreign) in table {
-            assert_eq!(update(facts).is_foreign(), is_foreign, "{facts:?}");
-            assert!(!update(facts).without_address().is_foreign());
+        for (values, is_foreign) in table {
+            assert_eq!(update(values).is_foreign(), is_foreign, "{values:?}");
+            assert!(!update(values).without_address().is_foreign());
         }
     }
 

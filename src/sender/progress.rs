@@ -9,14 +9,14 @@ use crate::terminal::print_notice;
 
 /// How many events came to what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct SendCounts {
     pub(crate) accepted: u64,
     pub(crate) duplicates: u64,
     pub(crate) refused: u64,
     pub(crate) failed: u64,
 }
 
-impl Tally {
+impl SendCounts {
     pub(crate) const fn sent(self) -> u64 {
         self.accepted
             .saturating_add(self.duplicates)
@@ -31,7 +31,7 @@ impl Tally {
 }
 
 /// The last line of the command.
-impl fmt::Display for Tally {
+impl fmt::Display for SendCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             accepted,
@@ -49,9 +49,9 @@ impl fmt::Display for Tally {
 
 /// The bar on standard error; hidden where that is no terminal.
 #[derive(Clone, Debug)]
-pub(super) struct Bar(ProgressBar);
+pub(super) struct SendProgress(ProgressBar);
 
-impl Bar {
+impl SendProgress {
     /// A bar towards the length of a file, or a spinner where nobody knows how much will come.
     pub(super) fn new(length_bytes: Option<u64>, is_quiet: bool) -> Self {
         if is_quiet || !std::io::stderr().is_terminal() {
@@ -70,7 +70,7 @@ impl Bar {
     }
 
     /// Shows how far it is.
-    pub(super) fn show(&self, tally: Tally, position_bytes: u64) {
+    pub(super) fn show(&self, tally: SendCounts, position_bytes: u64) {
         let rate = match self.0.elapsed().as_secs() {
             0 => tally.sent(),
             seconds => tally.sent() / seconds,
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_last_line_adds_up() {
-        let tally = Tally {
+        let tally = SendCounts {
             accepted: 4,
             duplicates: 3,
             refused: 2,

@@ -14,12 +14,12 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use tokio::sync::mpsc;
 
-use super::answer::Problem;
-use super::lanes::Lanes;
-use super::progress::{Bar, Tally};
-use super::proof::{self, ProofFiles};
-use super::stream::{Piece, Splitter};
-use super::{End, Proof, Sender, events_url};
+use super::authentication::{self, SenderAuthFiles};
+use super::event_splitter::{EventSplitter, InputEvent};
+use super::keyed_workers::KeyedWorkers;
+use super::progress::{SendCounts, SendProgress};
+use super::verdict::FailureReason;
+use super::{EventSender, SendResult, SenderAuth, events_url};
 use crate::dispatch::pace::{Pace, Rate};
 use crate::event::SourceName;
 use crate::shutdown::Signals;
@@ -47,7 +47,7 @@ pub(crate) struct UploadSettings {
     pub(crate) source: SourceName,
     pub(crate) rate: Option<f64>,
     pub(crate) concurrency: u64,
-    pub(crate) proof: ProofFiles,
+    pub(crate) authentication: SenderAuthFiles,
     pub(crate) plain: bool,
     pub(crate) low_priority: bool,
     pub(crate) give_up_after: Duration,
@@ -59,7 +59,7 @@ pub(crate) struct UploadSettings {
 pub(crate) struct Upload {
     settings: UploadSettings,
     url: String,
-    proof: Proof,
+    authentication: SenderAuth,
     input: Input,
 }
 
@@ -68,31 +68,31 @@ impl Upload {
     pub(crate) fn prepare(settings: UploadSettings) -> anyhow::Result<Self> {
         let url = events_url(&settings.to, settings.source.as_str())
             .map_err(|reason| anyhow!("--to {} {reason}", printable(&settings.to)))?;
-        let proof = proof::read(&settings.proof)?;
+        let authentication = authentication::read(&settings.authentication)?;
         let input = open(&settings.file)?;
         Ok(Self {
             settings,
             url,
-            proof,
+            authentication,
             input,
         })
     }
 
     /// Sends what there is to send.
-    pub(crate) async fn run(self) -> anyhow::Result<(Ended, Tally)> {
+    pub(crate) async fn run(self) -> anyhow::Result<(UploadEnd, SendCounts)> {
         let Self {
             settings,
             url,
-            proof,
+            authentication,
             input,
         } = self;
         let clock = Clock::machine();
-        let run = Rc::new(Run {
-            sender: Sender::new(url, proof, clock.clone(), settings.give_up_after)?
+        let run = Rc::new(UploadRun {
+            sender: EventSender::new(url, authentication, clock.clone(), settings.give_up_after)?
                 .behind_live(settings.low_priority)
                 .plain(settings.plain),
-            bar: Bar::new(input.length_bytes, settings.quiet),
-            tally: Cell::default(),
+            progress: SendProgress::new(input.length_bytes, settings.quiet),
+            counts: Cell::default(),
             given_up: Cell::default(),
         });
         let mut pace = Pace::new(
@@ -102,14 +102,14 @@ impl Upload {
         let ended = Rc::clone(&run)
             .send_all(input, &settings, &mut pace, &clock)
             .await;
-        run.bar.finish();
-        Ok((ended?, run.tally.get()))
+        run.progress.finish();
+        Ok((ended?, run.counts.get()))
     }
 }
 
 /// How a run ended.
 #[derive(Debug)]
-pub(crate) enum Ended {
+pub(crate) enum UploadEnd {
     /// Everything that was read went out.
     Whole,
     /// What was read last is no event; what stood before it went out.
@@ -120,7 +120,7 @@ pub(crate) enum Ended {
     Interrupted,
 }
 
-impl Ended {
+impl UploadEnd {
     pub(crate) fn reason(&self) -> Option<String> {
         match self {
             Self::Whole => None,
@@ -135,45 +135,45 @@ impl Ended {
 }
 
 /// What the lanes share.
-struct Run {
-    sender: Sender,
-    bar: Bar,
-    tally: Cell<Tally>,
+struct UploadRun {
+    sender: EventSender,
+    progress: SendProgress,
+    counts: Cell<SendCounts>,
     given_up: Cell<bool>,
 }
 
-impl Run {
+impl UploadRun {
     async fn send_all(
         self: Rc<Self>,
         input: Input,
         settings: &UploadSettings,
         pace: &mut Pace,
         clock: &Clock,
-    ) -> anyhow::Result<Ended> {
+    ) -> anyhow::Result<UploadEnd> {
         let mut signals = Signals::listen()?;
-        let (pieces, mut read) = mpsc::channel(READ_AHEAD);
+        let (events, mut read) = mpsc::channel(READ_AHEAD);
         // It may stay behind, waiting for standard input; the end of the process is its end.
         std::thread::Builder::new()
             .name("reader".to_owned())
-            .spawn(move || read_into(input.bytes, &pieces))?;
+            .spawn(move || read_into(input.bytes, &events))?;
         let run = Rc::clone(&self);
         let concurrency = usize::try_from(settings.concurrency)?;
-        let lanes = Lanes::open(concurrency, move |piece| Rc::clone(&run).carry(piece));
+        let workers = KeyedWorkers::open(concurrency, move |event| Rc::clone(&run).send_one(event));
         let ended = tokio::select! {
-            ended = self.feed(&lanes, &mut read, pace, clock) => ended?,
-            _signal = signals.next() => Ended::Interrupted,
+            ended = self.feed(&workers, &mut read, pace, clock) => ended?,
+            _signal = signals.next() => UploadEnd::Interrupted,
         };
-        if matches!(ended, Ended::Interrupted) {
+        if matches!(ended, UploadEnd::Interrupted) {
             // Nothing is lost by not waiting longer: what the bridge took is safe there.
-            let _in_time: Result<_, _> = tokio::time::timeout(PATIENCE, lanes.finish()).await;
+            let _in_time: Result<_, _> = tokio::time::timeout(PATIENCE, workers.finish()).await;
             return Ok(ended);
         }
         tokio::select! {
-            finished = lanes.finish() => finished?,
-            _signal = signals.next() => return Ok(Ended::Interrupted),
+            finished = workers.finish() => finished?,
+            _signal = signals.next() => return Ok(UploadEnd::Interrupted),
         }
         Ok(if self.given_up.get() {
-            Ended::GivenUp
+            UploadEnd::GivenUp
         } else {
             ended
         })
@@ -182,65 +182,65 @@ impl Run {
     /// Puts what is read into the lanes, at the pace that was asked for.
     async fn feed(
         &self,
-        lanes: &Lanes<Piece>,
-        read: &mut mpsc::Receiver<anyhow::Result<Piece>>,
+        workers: &KeyedWorkers<InputEvent>,
+        read: &mut mpsc::Receiver<anyhow::Result<InputEvent>>,
         pace: &mut Pace,
         clock: &Clock,
-    ) -> anyhow::Result<Ended> {
-        while let Some(piece) = read.recv().await {
-            let piece = match piece {
-                Ok(piece) => piece,
-                Err(fault) => return Ok(Ended::Broken(fault)),
+    ) -> anyhow::Result<UploadEnd> {
+        while let Some(event) = read.recv().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(fault) => return Ok(UploadEnd::Broken(fault)),
             };
             while pace.take(1, clock.now()) == 0 {
                 tokio::time::sleep(pace.next().since(clock.now())).await;
             }
-            let subject = piece.subject.clone();
-            lanes.put(subject.as_deref(), piece).await?;
+            let subject = event.subject.clone();
+            workers.put(subject.as_deref(), event).await?;
             if self.given_up.get() {
-                return Ok(Ended::GivenUp);
+                return Ok(UploadEnd::GivenUp);
             }
         }
-        Ok(Ended::Whole)
+        Ok(UploadEnd::Whole)
     }
 
     /// Sends one event and says what came of it; sends nothing once an event was given up.
-    async fn carry(self: Rc<Self>, mut piece: Piece) {
+    async fn send_one(self: Rc<Self>, mut event: InputEvent) {
         if self.given_up.get() {
             return;
         }
-        let body = std::mem::take(&mut piece.bytes);
-        let end = self.sender.send(piece.id.as_deref(), &body).await;
-        let mut tally = self.tally.get();
+        let body = std::mem::take(&mut event.bytes);
+        let end = self.sender.send(event.id.as_deref(), &body).await;
+        let mut counts = self.counts.get();
         match end {
-            End::Accepted => tally.accepted += 1,
-            End::Duplicate => tally.duplicates += 1,
-            End::Refused(problem) => {
-                tally.refused += 1;
-                self.tell(&piece, "refused", &problem);
+            SendResult::Accepted => counts.accepted += 1,
+            SendResult::Duplicate => counts.duplicates += 1,
+            SendResult::Refused(problem) => {
+                counts.refused += 1;
+                self.tell(&event, "refused", &problem);
             }
-            End::Failed(problem) => {
-                tally.failed += 1;
-                self.tell(&piece, "failed", &problem);
+            SendResult::Failed(problem) => {
+                counts.failed += 1;
+                self.tell(&event, "failed", &problem);
             }
-            End::GivenUp(problem) => {
-                tally.failed += 1;
+            SendResult::GaveUp(problem) => {
+                counts.failed += 1;
                 self.given_up.set(true);
-                self.tell(&piece, "failed", &problem);
+                self.tell(&event, "failed", &problem);
             }
         }
-        self.tally.set(tally);
-        self.bar.show(tally, piece.end);
+        self.counts.set(counts);
+        self.progress.show(counts, event.end);
     }
 
-    fn tell(&self, piece: &Piece, what: &str, problem: &Problem) {
-        let id = piece
+    fn tell(&self, event: &InputEvent, what: &str, problem: &FailureReason) {
+        let id = event
             .id
             .as_deref()
             .map_or_else(|| "without an id".to_owned(), printable);
-        self.bar.print_notice(format_args!(
+        self.progress.print_notice(format_args!(
             "line {}, event {} ({id}): {what}: {problem}",
-            piece.line, piece.number
+            event.line, event.number
         ));
     }
 }
@@ -275,8 +275,11 @@ fn open(file: &Path) -> anyhow::Result<Input> {
 }
 
 /// Reads until the end, the first fault, or until nobody wants any more.
-fn read_into(mut bytes: Box<dyn io::Read + Send>, pieces: &mpsc::Sender<anyhow::Result<Piece>>) {
-    let mut splitter = Splitter::new();
+fn read_into(
+    mut bytes: Box<dyn io::Read + Send>,
+    events: &mpsc::Sender<anyhow::Result<InputEvent>>,
+) {
+    let mut splitter = EventSplitter::new();
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut is_wanted = true;
     while is_wanted {
@@ -285,7 +288,7 @@ fn read_into(mut bytes: Box<dyn io::Read + Send>, pieces: &mpsc::Sender<anyhow::
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
                 let fault = anyhow::Error::from(error).context("the input cannot be read");
-                let _nobody: Result<_, _> = pieces.blocking_send(Err(fault));
+                let _nobody: Result<_, _> = events.blocking_send(Err(fault));
                 return;
             }
         };
@@ -293,12 +296,12 @@ fn read_into(mut bytes: Box<dyn io::Read + Send>, pieces: &mpsc::Sender<anyhow::
             is_wanted = false;
             splitter.finish()
         } else {
-            splitter.feed(read, |piece| {
-                is_wanted &= pieces.blocking_send(Ok(piece)).is_ok();
+            splitter.feed(read, |event| {
+                is_wanted &= events.blocking_send(Ok(event)).is_ok();
             })
         };
         if let Err(fault) = fed {
-            let _nobody: Result<_, _> = pieces.blocking_send(Err(fault.into()));
+            let _nobody: Result<_, _> = events.blocking_send(Err(fault.into()));
             return;
         }
     }

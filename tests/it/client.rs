@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use imprint_bridge::http::client::tls;
 use imprint_bridge::imprint::clearing::Clearing;
-use imprint_bridge::imprint::client::{Client, Credential, Scheme};
+use imprint_bridge::imprint::client::{Client, Credential, KeyScheme};
 use imprint_bridge::imprint::{
     Cause, Echo, Field, FieldValue, ImprintApi as _, ImprintId, Outcome, Rejection, Request, Update,
 };
@@ -35,7 +35,7 @@ fn client(origin: &str) -> Client {
 }
 
 fn client_with(origin: &str, roots: Option<RootCertStore>) -> Client {
-    let credential = Credential::new(Scheme::Bearer, &KEY.to_owned().into(), None).unwrap();
+    let credential = Credential::new(KeyScheme::Bearer, &KEY.to_owned().into(), None).unwrap();
     let tls = tls(roots).unwrap();
     Client::new(origin, Arc::new(credential), tls, Clock::machine())
 }

@@ -228,7 +228,9 @@ fn an_untyped_404_is_believed_when_a_retrieve_says_it_too() {
 
 #[test]
 fn a_customer_known_by_the_partners_id_is_looked_up_once() {
-    let app = TestApp::setup().unknown_customer(UnknownCustomer::NotFound).start();
+    let app = TestApp::setup()
+        .unknown_customer(UnknownCustomer::NotFound)
+        .start();
     seed(
         &app,
         &json!({"id": "CUST-1", "partner_customer_id": "P 1/ä"}),
@@ -251,7 +253,9 @@ fn a_customer_known_by_the_partners_id_is_looked_up_once() {
 /// M11 of imprint-api.md: most customers of a CRM have no card, and that is asked once in a while and not every time.
 #[test]
 fn somebody_unknown_is_ignored_and_the_no_is_remembered() {
-    let app = TestApp::setup().unknown_customer(UnknownCustomer::NotFound).start();
+    let app = TestApp::setup()
+        .unknown_customer(UnknownCustomer::NotFound)
+        .start();
     for revision in 1..=3 {
         let id = format!("e-{revision}");
         app.accept(&by_partner(&id, "P-1", revision));
@@ -291,7 +295,9 @@ fn facts_wait_for_their_customer_to_appear() {
 /// M12
 #[test]
 fn somebody_who_is_two_customers_is_parked() {
-    let app = TestApp::setup().unknown_customer(UnknownCustomer::NotFound).start();
+    let app = TestApp::setup()
+        .unknown_customer(UnknownCustomer::NotFound)
+        .start();
     seed(
         &app,
         &json!([{"id": "A", "partner_customer_id": "P-1"}, {"id": "B", "partner_customer_id": "P-1"}]),
@@ -329,7 +335,9 @@ fn a_pair_that_imprint_contradicts_is_parked() {
 /// M13
 #[test]
 fn a_customer_who_was_linked_anew_is_found_again() {
-    let app = TestApp::setup().unknown_customer(UnknownCustomer::NotFound).start();
+    let app = TestApp::setup()
+        .unknown_customer(UnknownCustomer::NotFound)
+        .start();
     seed(&app, &json!({"id": "OLD", "partner_customer_id": "P-1"}));
     app.accept(&by_partner("before", "P-1", 1));
     app.until("before", "delivered");

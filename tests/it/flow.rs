@@ -230,7 +230,9 @@ fn a_repeated_event_is_kept_once_and_a_changed_one_is_a_conflict() {
 
 #[test]
 fn a_sender_that_would_rather_wait_hears_the_end() {
-    let app = TestApp::setup().unknown_customer(UnknownCustomer::NotFound).start();
+    let app = TestApp::setup()
+        .unknown_customer(UnknownCustomer::NotFound)
+        .start();
     let seed = r#"{"id": "cardholder"}"#;
     let seed = imprint_bridge::sandbox::Sandbox::parse_seed(seed.as_bytes()).unwrap();
     app.partner.sandbox.seed(seed).unwrap();
@@ -273,7 +275,9 @@ fn a_sender_that_waits_is_let_go_when_the_bridge_stops() {
 /// O10 as decided in DESIGN.md: most customers of a CRM have no card.
 #[test]
 fn an_unknown_customer_is_ignored() {
-    let app = TestApp::setup().unknown_customer(UnknownCustomer::NotFound).start();
+    let app = TestApp::setup()
+        .unknown_customer(UnknownCustomer::NotFound)
+        .start();
     app.accept(&email("no-card", "stranger", 1));
     let receipt = app.until("no-card", "ignored");
     assert_eq!(receipt["attempts"], 1);

@@ -295,7 +295,10 @@ pub(crate) struct Setup {
 impl Setup {
     /// What the sandbox does with customers it does not know.
     pub(crate) fn unknown_customer(self, unknown_customer: UnknownCustomer) -> Self {
-        Self { unknown_customer, ..self }
+        Self {
+            unknown_customer,
+            ..self
+        }
     }
 
     /// The key that the bridge has.
@@ -316,7 +319,8 @@ impl Setup {
     }
 
     pub(crate) fn start(self) -> TestApp {
-        let partner = FakeImprint::start(|settings| settings.unknown_customer = self.unknown_customer);
+        let partner =
+            FakeImprint::start(|settings| settings.unknown_customer = self.unknown_customer);
         let files = Files::write(partner.address, self.key, &self.settings);
         if let Some((name, token)) = self.operator {
             files.write_operator(name, token);

@@ -130,7 +130,7 @@ const PURE: &[&str] = &[
     "http/problem.rs",
     "http/retry_after.rs",
     "http/single_header.rs",
-    "imprint/answer.rs",
+    "imprint/json.rs",
     "imprint/classify.rs",
     "imprint/echo.rs",
     "imprint/lookup.rs",

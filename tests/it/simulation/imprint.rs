@@ -1,7 +1,7 @@
 //! A model of Imprint under virtual time: what it holds, when a request arrives there, and what answer comes back when.
 
 use imprint_bridge::dispatch::lane_exchange::{ImprintCall, ImprintReply};
-use imprint_bridge::imprint::classify::{Reply, classify};
+use imprint_bridge::imprint::classify::{ImprintResponse, classify};
 use imprint_bridge::imprint::{
     Body, Cause, CustomerRef, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request,
 };
@@ -213,7 +213,7 @@ impl Exchange {
             cleared: Vec::new(),
         });
         let retry_after: Vec<String> = http.retry_after.iter().map(ToString::to_string).collect();
-        let reply = Reply {
+        let reply = ImprintResponse {
             status: http.status,
             retry_after: &retry_after,
             body: http.body.as_bytes(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::people::{Customer, Day, Facts, pick};
+use super::customers::{CalendarDay, ExpectedValues, SimulatedCustomer, pick};
 use crate::random::SeededRandom;
 use crate::time::Timestamp;
 
@@ -34,41 +34,41 @@ const STEP: Duration = Duration::from_secs(17);
 
 /// One event, ready to be posted.
 #[derive(Clone)]
-pub(super) struct Letter {
+pub(super) struct GeneratedEvent {
     pub(super) id: String,
     /// The customer, as the CRM calls them.
     pub(super) subject: String,
     pub(super) body: Rc<[u8]>,
     /// What Imprint is to know if the bridge takes it; `None` if the bridge is not to take it.
-    pub(super) claim: Option<Rc<Claim>>,
+    pub(super) expected: Option<Rc<ExpectedUpdate>>,
 }
 
 /// What an event says of a customer.
-pub(super) struct Claim {
+pub(super) struct ExpectedUpdate {
     pub(super) imprint_id: String,
     pub(super) revision: u64,
-    pub(super) facts: Facts,
+    pub(super) values: ExpectedValues,
 }
 
 /// The events, one after the other.
-pub(super) struct Story {
+pub(super) struct Workload {
     random: SeededRandom,
     events: u64,
-    told: u64,
+    generated: u64,
     made: u64,
-    customers: BTreeMap<u64, Customer>,
+    customers: BTreeMap<u64, SimulatedCustomer>,
     last: u64,
-    recent: VecDeque<Letter>,
+    recent: VecDeque<GeneratedEvent>,
     /// Events that are held back, and until when.
-    late: Vec<(u64, Letter)>,
+    late: Vec<(u64, GeneratedEvent)>,
 }
 
-impl Story {
+impl Workload {
     pub(super) const fn new(seed: u64, events: u64) -> Self {
         Self {
             random: SeededRandom::new(seed),
             events,
-            told: 0,
+            generated: 0,
             made: 0,
             customers: BTreeMap::new(),
             last: 0,
@@ -78,18 +78,18 @@ impl Story {
     }
 
     /// The late event that is due, or that must go because nothing else fits in any more.
-    fn overdue(&mut self) -> Option<Letter> {
-        let left = self.events.saturating_sub(self.told);
+    fn overdue(&mut self) -> Option<GeneratedEvent> {
+        let left = self.events.saturating_sub(self.generated);
         let is_end = u64::try_from(self.late.len()).unwrap_or(u64::MAX) > left;
-        let told = self.told;
+        let generated = self.generated;
         let at = self
             .late
             .iter()
-            .position(|(due, _)| is_end || *due <= told)?;
+            .position(|(due, _)| is_end || *due <= generated)?;
         Some(self.late.remove(at).1)
     }
 
-    fn draw(&mut self) -> Letter {
+    fn draw(&mut self) -> GeneratedEvent {
         let roll = self.random.below(1000);
         if roll < INVALID {
             return self.invalid();
@@ -99,7 +99,7 @@ impl Story {
         }
         let number = self.whom();
         let change = self.change(number);
-        let left = self.events.saturating_sub(self.told);
+        let left = self.events.saturating_sub(self.generated);
         let is_room = u64::try_from(self.late.len()).unwrap_or(u64::MAX) < left;
         if (INVALID + REPEATED..INVALID + REPEATED + LATE).contains(&roll) && is_room {
             let newer = self.change(number);
@@ -107,17 +107,18 @@ impl Story {
                 true => 1,
                 false => 1 + self.random.below(LATE_MAX),
             };
-            self.late.push((self.told.saturating_add(wait), change));
+            self.late
+                .push((self.generated.saturating_add(wait), change));
             return newer;
         }
         change
     }
 
-    fn repeated(&mut self) -> Letter {
+    fn repeated(&mut self) -> GeneratedEvent {
         let count = u64::try_from(self.recent.len()).unwrap_or(1);
         let at = usize::try_from(self.random.below(count)).unwrap_or(0);
         match self.recent.get(at) {
-            Some(letter) => letter.clone(),
+            Some(event) => event.clone(),
             None => self.invalid(),
         }
     }
@@ -133,27 +134,27 @@ impl Story {
     }
 
     /// The customer's next change.
-    fn change(&mut self, number: u64) -> Letter {
+    fn change(&mut self, number: u64) -> GeneratedEvent {
         let mut customer = self.customer(number);
         customer.change(&mut self.random);
         let (id, at) = self.stamp();
-        let claim = Claim {
+        let expected = ExpectedUpdate {
             imprint_id: customer.imprint_id.clone(),
             revision: customer.revision,
-            facts: customer.facts(day(at)),
+            values: customer.values(day(at)),
         };
-        let letter = Letter {
+        let event = GeneratedEvent {
             body: envelope(&id, at, &customer).to_string().into_bytes().into(),
             id,
             subject: customer.partner_id.clone(),
-            claim: Some(Rc::new(claim)),
+            expected: Some(Rc::new(expected)),
         };
         self.customers.insert(number, customer);
-        letter
+        event
     }
 
     /// A change that the bridge must refuse; the customer stays as they were.
-    fn invalid(&mut self) -> Letter {
+    fn invalid(&mut self) -> GeneratedEvent {
         let number = self.whom();
         let mut customer = self.customer(number);
         customer.change(&mut self.random);
@@ -165,22 +166,22 @@ impl Story {
             *place = flaw.value();
         }
         let mut body = event.to_string();
-        if matches!(flaw, Flaw::Broken) {
+        if matches!(flaw, InvalidEvent::Broken) {
             body.truncate(body.len() / 2);
         }
-        Letter {
+        GeneratedEvent {
             id,
             subject: customer,
             body: body.into_bytes().into(),
-            claim: None,
+            expected: None,
         }
     }
 
-    fn customer(&mut self, number: u64) -> Customer {
+    fn customer(&mut self, number: u64) -> SimulatedCustomer {
         let random = &mut self.random;
         let customer = self.customers.entry(number);
         customer
-            .or_insert_with(|| Customer::draw(number, random))
+            .or_insert_with(|| SimulatedCustomer::draw(number, random))
             .clone()
     }
 
@@ -192,31 +193,31 @@ impl Story {
     }
 }
 
-impl Iterator for Story {
-    type Item = Letter;
+impl Iterator for Workload {
+    type Item = GeneratedEvent;
 
-    fn next(&mut self) -> Option<Letter> {
-        if self.told >= self.events {
+    fn next(&mut self) -> Option<GeneratedEvent> {
+        if self.generated >= self.events {
             return None;
         }
-        self.told = self.told.saturating_add(1);
-        let letter = match self.overdue() {
-            Some(letter) => letter,
+        self.generated = self.generated.saturating_add(1);
+        let event = match self.overdue() {
+            Some(event) => event,
             None => self.draw(),
         };
-        if letter.claim.is_some() {
-            self.recent.push_back(letter.clone());
+        if event.expected.is_some() {
+            self.recent.push_back(event.clone());
         }
         if self.recent.len() > REMEMBERED {
             self.recent.pop_front();
         }
-        Some(letter)
+        Some(event)
     }
 }
 
 /// A way to be wrong.
 #[derive(Clone, Copy, Debug, Default)]
-enum Flaw {
+enum InvalidEvent {
     #[default]
     Broken,
     NoEmail,
@@ -227,17 +228,17 @@ enum Flaw {
     NoType,
 }
 
-const FLAWS: [Flaw; 7] = [
-    Flaw::Broken,
-    Flaw::NoEmail,
-    Flaw::NoCustomer,
-    Flaw::NoTier,
-    Flaw::NoPhone,
-    Flaw::NoNumber,
-    Flaw::NoType,
+const FLAWS: [InvalidEvent; 7] = [
+    InvalidEvent::Broken,
+    InvalidEvent::NoEmail,
+    InvalidEvent::NoCustomer,
+    InvalidEvent::NoTier,
+    InvalidEvent::NoPhone,
+    InvalidEvent::NoNumber,
+    InvalidEvent::NoType,
 ];
 
-impl Flaw {
+impl InvalidEvent {
     const fn pointer(self) -> &'static str {
         match self {
             Self::Broken => "/specversion",
@@ -266,7 +267,7 @@ impl Flaw {
 }
 
 /// The event as the CRM posts it.
-fn envelope(id: &str, at: Timestamp, customer: &Customer) -> Value {
+fn envelope(id: &str, at: Timestamp, customer: &SimulatedCustomer) -> Value {
     json!({
         "specversion": "1.0",
         "id": id,
@@ -280,13 +281,13 @@ fn envelope(id: &str, at: Timestamp, customer: &Customer) -> Value {
 }
 
 /// The day of a moment, read off its text.
-fn day(at: Timestamp) -> Day {
+fn day(at: Timestamp) -> CalendarDay {
     let text = at.to_rfc3339();
     let number = |from: usize, to: usize| {
         let digits = text.get(from..to).and_then(|digits| digits.parse().ok());
         digits.unwrap_or_default()
     };
-    Day {
+    CalendarDay {
         year: number(0, 4),
         month: number(5, 7),
         day: number(8, 10),
@@ -299,18 +300,18 @@ mod tests {
 
     use super::*;
     use crate::config::sources::Source;
-    use crate::demo::stage::shipped;
+    use crate::demo::environment::shipped;
     use crate::event::SourceName;
     use crate::event::cloudevents::{self, ContentMode, HttpMessage};
     use crate::imprint::CustomerChange;
     use crate::imprint::clearing::Clearing;
 
-    fn map(source: &Source, letter: &Letter) -> Option<CustomerChange> {
+    fn map(source: &Source, event: &GeneratedEvent) -> Option<CustomerChange> {
         let message = HttpMessage {
             mode: ContentMode::Structured,
             headers: &[],
             content_type: "application/cloudevents+json",
-            body: &letter.body,
+            body: &event.body,
         };
         let decoded = cloudevents::decode(&SourceName::parse("crm").unwrap(), message, 1).ok()?;
         let event = decoded.into_iter().next()?.ok()?;
@@ -322,7 +323,7 @@ mod tests {
     }
 
     /// The sandbox's customer after one update.
-    fn told(mapped: &CustomerChange) -> Value {
+    fn generated(mapped: &CustomerChange) -> Value {
         let mut body = mapped.update.body(Clearing::default()).to_object();
         let history = body.remove("customer_history").unwrap();
         let mut address = serde_json::Map::new();
@@ -344,10 +345,10 @@ mod tests {
     #[test]
     fn what_is_right_is_taken_and_comes_to_the_facts_and_what_is_wrong_is_refused() {
         let source = shipped();
-        for letter in (0..4).flat_map(|seed| Story::new(seed, 1_000)) {
-            let mapped = map(&source, &letter);
-            assert_eq!(mapped.is_some(), letter.claim.is_some(), "{}", letter.id);
-            let (Some(mapped), Some(claim)) = (mapped, &letter.claim) else {
+        for event in (0..4).flat_map(|seed| Workload::new(seed, 1_000)) {
+            let mapped = map(&source, &event);
+            assert_eq!(mapped.is_some(), event.expected.is_some(), "{}", event.id);
+            let (Some(mapped), Some(expected)) = (mapped, &event.expected) else {
                 continue;
             };
             assert!(
@@ -355,19 +356,22 @@ mod tests {
                     .customer
                     .imprint()
                     .unwrap()
-                    .is_same(&claim.imprint_id)
+                    .is_same(&expected.imprint_id)
             );
-            assert_eq!(u64::try_from(mapped.version.value).unwrap(), claim.revision);
-            let differences = claim.facts.differences(&told(&mapped));
-            assert!(differences.is_empty(), "{} {differences:?}", letter.id);
+            assert_eq!(
+                u64::try_from(mapped.version.value).unwrap(),
+                expected.revision
+            );
+            let differences = expected.values.differences(&generated(&mapped));
+            assert!(differences.is_empty(), "{} {differences:?}", event.id);
         }
     }
 
     #[test]
     fn a_seed_tells_the_same_story_and_another_seed_another() {
         let tell = |seed| -> Vec<(String, Rc<[u8]>)> {
-            Story::new(seed, 300)
-                .map(|letter| (letter.id, letter.body))
+            Workload::new(seed, 300)
+                .map(|event| (event.id, event.body))
                 .collect()
         };
         assert_eq!(tell(5), tell(5));
@@ -375,7 +379,7 @@ mod tests {
         // A longer story about as many customers would begin otherwise; no story is shorter than asked for.
         for events in [1, 2, 7, 50, 999] {
             assert_eq!(
-                u64::try_from(Story::new(3, events).count()).unwrap(),
+                u64::try_from(Workload::new(3, events).count()).unwrap(),
                 events
             );
         }
@@ -387,19 +391,19 @@ mod tests {
         let mut ids = BTreeSet::new();
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         let (mut invalid, mut repeated, mut late) = (0, 0, 0);
-        for letter in Story::new(11, EVENTS) {
-            let is_new = ids.insert(letter.id.clone());
-            let Some(claim) = &letter.claim else {
+        for event in Workload::new(11, EVENTS) {
+            let is_new = ids.insert(event.id.clone());
+            let Some(expected) = &event.expected else {
                 invalid += 1;
                 continue;
             };
-            let newest = newest.entry(claim.imprint_id.clone()).or_default();
+            let newest = newest.entry(expected.imprint_id.clone()).or_default();
             if !is_new {
                 repeated += 1;
-            } else if claim.revision < *newest {
+            } else if expected.revision < *newest {
                 late += 1;
             }
-            *newest = claim.revision.max(*newest);
+            *newest = expected.revision.max(*newest);
         }
         assert!((300..500).contains(&invalid), "{invalid}");
         assert!((450..750).contains(&repeated), "{repeated}");
@@ -411,14 +415,14 @@ mod tests {
     #[test]
     fn every_revision_of_a_customer_is_told_once() {
         let mut revisions: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-        for claim in Story::new(2, 3_000).filter_map(|letter| letter.claim) {
-            let told = revisions.entry(claim.imprint_id.clone()).or_default();
-            told.insert(claim.revision);
+        for expected in Workload::new(2, 3_000).filter_map(|event| event.expected) {
+            let generated = revisions.entry(expected.imprint_id.clone()).or_default();
+            generated.insert(expected.revision);
         }
-        for told in revisions.values() {
-            let count = u64::try_from(told.len()).unwrap();
+        for generated in revisions.values() {
+            let count = u64::try_from(generated.len()).unwrap();
             assert_eq!(
-                told.iter().copied().collect::<Vec<_>>(),
+                generated.iter().copied().collect::<Vec<_>>(),
                 (1..=count).collect::<Vec<_>>()
             );
         }

@@ -35,7 +35,7 @@ const LATENCY: Duration = Duration::from_millis(5);
 const KEY_BYTES: usize = 24;
 
 /// Where the demo plays.
-pub(super) struct Stage {
+pub(super) struct DemoEnvironment {
     /// The sandbox: what it was sent, what it holds, what goes wrong with it.
     pub(super) sandbox: Sandbox,
     /// Where it listens.
@@ -45,9 +45,9 @@ pub(super) struct Stage {
     folder: TempDir,
 }
 
-impl Stage {
+impl DemoEnvironment {
     /// Makes the folder and starts the sandbox; `seed` decides whom its faults meet.
-    pub(super) fn set(seed: u64) -> anyhow::Result<Self> {
+    pub(super) fn start(seed: u64) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("imprint-bridge-demo-")
             .tempdir()?;
@@ -62,11 +62,12 @@ impl Stage {
         let mut settings = SandboxSettings::new(ANYWHERE, SecretString::from(key));
         settings.latency = LATENCY;
         settings.random_seed = seed;
-        let (tell, told) = mpsc::sync_channel(1);
+        let (tell, generated) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("sandbox".to_owned())
             .spawn(move || play_imprint(settings, &tell))?;
-        let (address, sandbox, handle) = told.recv().context("the sandbox did not start")??;
+        let (address, sandbox, handle) =
+            generated.recv().context("the sandbox did not start")??;
         Ok(Self {
             sandbox,
             address,
@@ -82,7 +83,7 @@ impl Stage {
     }
 
     /// Ends the sandbox and removes the folder.
-    pub(super) fn strike(self) -> anyhow::Result<()> {
+    pub(super) fn stop(self) -> anyhow::Result<()> {
         // It acts when it is called; the thread is what is waited for.
         drop(self.handle.stop(false));
         self.thread
@@ -160,12 +161,13 @@ drain = "5s"
     fs::write(folder.join("sources").join("crm.toml"), SOURCE)?;
     let file = folder.join("bridge.toml");
     fs::write(&file, settings)?;
-    let config = Config::read_apart(&[file], Purpose::Serve).map_err(|faults| told(&faults))?;
-    let sources = sources::read(&config).map_err(|faults| told(&faults))?;
+    let config =
+        Config::read_apart(&[file], Purpose::Serve).map_err(|faults| generated(&faults))?;
+    let sources = sources::read(&config).map_err(|faults| generated(&faults))?;
     Ok((config, sources))
 }
 
-fn told(faults: &[SettingError]) -> anyhow::Error {
+fn generated(faults: &[SettingError]) -> anyhow::Error {
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
     anyhow!("{}", faults.join("; "))
 }

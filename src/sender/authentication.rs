@@ -5,21 +5,21 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use secrecy::SecretString;
 
-use super::Proof;
+use super::SenderAuth;
 use crate::config::{secret, sources};
 use crate::ingress::auth::SigningKey;
 use crate::ingress::auth::hmac::HmacKeys;
 
 /// The files that the proof is read from.
 #[derive(Debug)]
-pub(crate) struct ProofFiles {
+pub(crate) struct SenderAuthFiles {
     pub(crate) source_file: Option<PathBuf>,
     pub(crate) secret_file: Option<PathBuf>,
     pub(crate) token_file: Option<PathBuf>,
 }
 
 /// Reads what the proof is made of.
-pub(super) fn read(options: &ProofFiles) -> anyhow::Result<Proof> {
+pub(super) fn read(options: &SenderAuthFiles) -> anyhow::Result<SenderAuth> {
     let (secret, token) = (
         options.secret_file.as_deref(),
         options.token_file.as_deref(),
@@ -29,12 +29,16 @@ pub(super) fn read(options: &ProofFiles) -> anyhow::Result<Proof> {
     }
     match (secret, token) {
         (Some(file), _) => standard_webhooks(file),
-        (None, Some(file)) => read_secret(file).map(Proof::Token),
-        (None, None) => Ok(Proof::None),
+        (None, Some(file)) => read_secret(file).map(SenderAuth::Token),
+        (None, None) => Ok(SenderAuth::None),
     }
 }
 
-fn of_source(file: &Path, secret: Option<&Path>, token: Option<&Path>) -> anyhow::Result<Proof> {
+fn of_source(
+    file: &Path,
+    secret: Option<&Path>,
+    token: Option<&Path>,
+) -> anyhow::Result<SenderAuth> {
     let auth = sources::read_auth(file).map_err(|faults| {
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         anyhow!(faults.join("\n"))
@@ -46,9 +50,9 @@ fn of_source(file: &Path, secret: Option<&Path>, token: Option<&Path>) -> anyhow
         file.context("the source names no file of a secret")
     };
     match (auth, secret, token) {
-        (sources::Auth::None, None, None) => Ok(Proof::None),
+        (sources::Auth::None, None, None) => Ok(SenderAuth::None),
         (sources::Auth::Bearer(files), None, token) => {
-            read_secret(&first(&files, token)?).map(Proof::Token)
+            read_secret(&first(&files, token)?).map(SenderAuth::Token)
         }
         (sources::Auth::StandardWebhooks(files), secret, None) => {
             standard_webhooks(&first(&files, secret)?)
@@ -56,7 +60,7 @@ fn of_source(file: &Path, secret: Option<&Path>, token: Option<&Path>) -> anyhow
         (sources::Auth::Hmac(scheme, files), secret, None) => {
             let file = first(&files, secret)?;
             let keys = HmacKeys::new(*scheme, &[read_secret(&file)?]);
-            keys.map(|keys| Proof::Hmac(Box::new(keys)))
+            keys.map(|keys| SenderAuth::Hmac(Box::new(keys)))
                 .with_context(|| file.display().to_string())
         }
         (auth, _, _) => Err(anyhow!(
@@ -67,9 +71,9 @@ fn of_source(file: &Path, secret: Option<&Path>, token: Option<&Path>) -> anyhow
     }
 }
 
-fn standard_webhooks(file: &Path) -> anyhow::Result<Proof> {
+fn standard_webhooks(file: &Path) -> anyhow::Result<SenderAuth> {
     let key = SigningKey::parse(&read_secret(file)?);
-    key.map(Proof::Signature).with_context(|| {
+    key.map(SenderAuth::Signature).with_context(|| {
         let file = file.display();
         format!("{file} holds no secret of Standard Webhooks: whsec_ and 24 to 64 bytes in base64")
     })
@@ -85,12 +89,12 @@ mod tests {
     use crate::telemetry;
 
     /// What a proof is, said without what it is made of.
-    const fn kind(proof: &Proof) -> &'static str {
-        match proof {
-            Proof::None => "none",
-            Proof::Token(_) => "token",
-            Proof::Signature(_) => "standard webhooks",
-            Proof::Hmac(_) => "hmac",
+    const fn kind(authentication: &SenderAuth) -> &'static str {
+        match authentication {
+            SenderAuth::None => "none",
+            SenderAuth::Token(_) => "token",
+            SenderAuth::Signature(_) => "standard webhooks",
+            SenderAuth::Hmac(_) => "hmac",
         }
     }
 
@@ -147,7 +151,7 @@ mod tests {
             // What is wrong elsewhere in the file is not the sender's to mend.
             let text = format!("other = 1\n[auth]\n{}\n", auth.replace("[\"", &inside));
             std::fs::write(path("crm.toml"), text).unwrap();
-            let read = read(&ProofFiles {
+            let read = read(&SenderAuthFiles {
                 source_file: Some(path("crm.toml")),
                 secret_file: secret.map(path),
                 token_file: token.map(path),

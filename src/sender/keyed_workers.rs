@@ -15,12 +15,12 @@ const ROOM: usize = 4;
 
 /// Open lanes. Must be made and used inside a `LocalSet`, which an actix system is.
 #[derive(Debug)]
-pub(crate) struct Lanes<T> {
+pub(crate) struct KeyedWorkers<T> {
     doors: Vec<mpsc::Sender<T>>,
     workers: JoinSet<()>,
 }
 
-impl<T: 'static> Lanes<T> {
+impl<T: 'static> KeyedWorkers<T> {
     /// Opens so many lanes (one at least), each doing one `work` at a time.
     pub(crate) fn open<W, F>(count: usize, work: W) -> Self
     where
@@ -88,7 +88,7 @@ mod tests {
         let done = Rc::new(RefCell::new(Vec::new()));
         let log = Rc::clone(&done);
         actix_web::rt::System::new().block_on(async move {
-            let lanes = Lanes::open(64, move |item| slowly_at_first(Rc::clone(&log), item));
+            let lanes = KeyedWorkers::open(64, move |item| slowly_at_first(Rc::clone(&log), item));
             let items = (0..10).flat_map(|number| [("a", number), ("b", number)]);
             for item in items {
                 lanes.put(Some(item.0), item).await.unwrap();
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_panic_in_a_lane_is_told() {
         let ended = actix_web::rt::System::new().block_on(async {
-            let lanes = Lanes::open(1, |(): ()| async { panic!("as asked") });
+            let lanes = KeyedWorkers::open(1, |(): ()| async { panic!("as asked") });
             lanes.put(None, ()).await.unwrap();
             lanes.finish().await
         });

@@ -29,13 +29,13 @@ pub(crate) enum Verdict {
     /// It had been kept before.
     Duplicate,
     /// It will never be taken.
-    Refused(Problem),
+    Refused(FailureReason),
     /// This is no answer of a bridge.
-    Strange(Problem),
+    NotABridge(FailureReason),
     /// It is worth another try.
-    Later {
+    Retry {
         /// What was wrong with this one.
-        why: Problem,
+        why: FailureReason,
         /// How long to wait, if that was said.
         hint: Option<Duration>,
     },
@@ -43,13 +43,13 @@ pub(crate) enum Verdict {
 
 /// Why an event was not taken, without anything that was in it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Problem {
+pub(crate) struct FailureReason {
     status: Option<u16>,
     kind: String,
     errors: Vec<ReceivedError>,
 }
 
-impl Problem {
+impl FailureReason {
     /// No answer came.
     pub(crate) fn unanswered(what: &str) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Problem {
 }
 
 /// `422 urn:imprint-bridge:problem:unmappable: /data/customer/email (email)`
-impl fmt::Display for Problem {
+impl fmt::Display for FailureReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = self.status.map(|status| status.to_string());
         let kind = Some(printable(&self.kind)).filter(|kind| !kind.is_empty());
@@ -102,32 +102,32 @@ impl fmt::Display for Problem {
 }
 
 /// Says what an answer means.
-pub(crate) fn judge(response: &Response, wall: Timestamp) -> Verdict {
+pub(crate) fn classify(response: &Response, wall: Timestamp) -> Verdict {
     let status = response.status.as_u16();
     let body = response.body.as_deref();
-    let problem = || Problem::read(status, body);
+    let problem = || FailureReason::read(status, body);
     match status {
         200..=299 => match body.map(kept) {
             // The answer broke off behind its head; the next one tells whether the event is there.
-            None => Verdict::Later {
-                why: Problem::unanswered("the answer broke off"),
+            None => Verdict::Retry {
+                why: FailureReason::unanswered("the answer broke off"),
                 hint: None,
             },
-            Some(Some(Kept { duplicate: false })) => Verdict::Accepted,
-            Some(Some(Kept { duplicate: true })) => Verdict::Duplicate,
-            Some(None) => Verdict::Strange(strange(status)),
+            Some(Some(AcceptedEvent { duplicate: false })) => Verdict::Accepted,
+            Some(Some(AcceptedEvent { duplicate: true })) => Verdict::Duplicate,
+            Some(None) => Verdict::NotABridge(not_a_bridge(status)),
         },
-        408 | 429 | 500..=599 => Verdict::Later {
+        408 | 429 | 500..=599 => Verdict::Retry {
             why: problem(),
             hint: retry_after::parse(&response.retry_after, wall),
         },
         400..=499 => Verdict::Refused(problem()),
-        _ => Verdict::Strange(strange(status)),
+        _ => Verdict::NotABridge(not_a_bridge(status)),
     }
 }
 
-fn strange(status: u16) -> Problem {
-    Problem {
+fn not_a_bridge(status: u16) -> FailureReason {
+    FailureReason {
         status: Some(status),
         kind: "is no answer of a bridge".to_owned(),
         errors: Vec::new(),
@@ -135,15 +135,15 @@ fn strange(status: u16) -> Problem {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-struct Kept {
+struct AcceptedEvent {
     duplicate: bool,
 }
 
 /// The one event that an answer says is kept.
-fn kept(body: &[u8]) -> Option<Kept> {
+fn kept(body: &[u8]) -> Option<AcceptedEvent> {
     #[derive(Deserialize)]
     struct Body {
-        accepted: [Kept; 1],
+        accepted: [AcceptedEvent; 1],
     }
     let body: Body = serde_json::from_slice(body).ok()?;
     let [kept] = body.accepted;
@@ -170,7 +170,7 @@ mod tests {
             retry_after: vec![retry_after.to_owned()],
             body: Some(body.as_bytes().to_vec()),
         };
-        judge(&response, Timestamp::default())
+        classify(&response, Timestamp::default())
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
             (103, ""),
         ] {
             assert!(
-                matches!(verdict(status, "", body), Verdict::Strange(_)),
+                matches!(verdict(status, "", body), Verdict::NotABridge(_)),
                 "{status}"
             );
         }
@@ -197,8 +197,8 @@ mod tests {
             body: None,
         };
         assert!(matches!(
-            judge(&cut, Timestamp::default()),
-            Verdict::Later { .. }
+            classify(&cut, Timestamp::default()),
+            Verdict::Retry { .. }
         ));
     }
 
@@ -206,7 +206,7 @@ mod tests {
     fn what_may_pass_is_tried_again_and_what_will_not_is_final() {
         for status in [408, 429, 500, 502, 503, 504, 599] {
             assert!(
-                matches!(verdict(status, "", ""), Verdict::Later { hint: None, .. }),
+                matches!(verdict(status, "", ""), Verdict::Retry { hint: None, .. }),
                 "{status}"
             );
         }
@@ -216,7 +216,7 @@ mod tests {
                 "{status}"
             );
         }
-        let Verdict::Later { hint, .. } = verdict(503, "7", "") else {
+        let Verdict::Retry { hint, .. } = verdict(503, "7", "") else {
             panic!("503 is for later")
         };
         assert_eq!(hint, Some(Duration::from_secs(7)));
@@ -235,7 +235,7 @@ mod tests {
             problem.to_string(),
             "422 urn:imprint-bridge:problem:invalid: /data/customer/email (email), the event (a\u{fffd}[2J), /3 (), /4 (), /5 () and 1 more"
         );
-        assert_eq!(Problem::read(404, Some(b"<html>")).to_string(), "404");
+        assert_eq!(FailureReason::read(404, Some(b"<html>")).to_string(), "404");
     }
 
     #[test]

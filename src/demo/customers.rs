@@ -6,20 +6,20 @@
 
 use serde_json::{Map, Value, json};
 
-use super::tables::{
-    COUNTRIES, FIRST_NAMES, LANGUAGES, LAST_NAMES, MAIL_HOSTS, PLACES, Place, STREETS, TIERS,
+use super::names::{
+    COUNTRIES, City, FIRST_NAMES, LANGUAGES, LAST_NAMES, MAIL_HOSTS, PLACES, STREETS, TIERS,
 };
 use crate::random::SeededRandom;
 
 /// A day of the calendar.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Day {
+pub(super) struct CalendarDay {
     pub(super) year: u64,
     pub(super) month: u64,
     pub(super) day: u64,
 }
 
-impl Day {
+impl CalendarDay {
     /// Whole months from this day to a later one.
     fn months_to(self, later: Self) -> u64 {
         let months = |day: Self| day.year.saturating_mul(12).saturating_add(day.month);
@@ -32,13 +32,13 @@ impl Day {
 
 /// A telephone number without +1, and how somebody typed it.
 #[derive(Clone, Copy, Debug)]
-struct Phone {
+struct PhoneNumber {
     area: &'static str,
     line: u64,
     style: u64,
 }
 
-impl Phone {
+impl PhoneNumber {
     /// All numbers lie in exchange 555, where nobody is reached; 555-1212 would be directory assistance.
     fn draw(area: &'static str, random: &mut SeededRandom) -> Self {
         let line = if random.happens(500) {
@@ -73,7 +73,7 @@ impl Phone {
 
 /// A customer as the CRM has it.
 #[derive(Clone, Debug)]
-pub(super) struct Customer {
+pub(super) struct SimulatedCustomer {
     pub(super) partner_id: String,
     pub(super) imprint_id: String,
     pub(super) revision: u64,
@@ -81,17 +81,17 @@ pub(super) struct Customer {
     first_name: &'static str,
     last_name: &'static str,
     mail_host: &'static str,
-    phone: Phone,
+    phone: PhoneNumber,
     language: (&'static str, &'static str),
     street: String,
     flat: Option<String>,
-    place: Place,
+    place: City,
     country: &'static str,
-    member_since: Day,
+    member_since: CalendarDay,
     spent_cents: u64,
 }
 
-impl Customer {
+impl SimulatedCustomer {
     pub(super) fn draw(number: u64, random: &mut SeededRandom) -> Self {
         let place = pick(random, &PLACES);
         Self {
@@ -102,13 +102,13 @@ impl Customer {
             first_name: pick(random, &FIRST_NAMES),
             last_name: pick(random, &LAST_NAMES),
             mail_host: pick(random, &MAIL_HOSTS),
-            phone: Phone::draw(place.area, random),
+            phone: PhoneNumber::draw(place.area, random),
             language: pick(random, &LANGUAGES),
             street: street(random),
             flat: random.happens(400).then(|| flat(random)),
             place,
             country: pick(random, &COUNTRIES),
-            member_since: Day {
+            member_since: CalendarDay {
                 year: 2016 + random.below(9),
                 month: 1 + random.below(12),
                 day: 1 + random.below(28),
@@ -122,7 +122,7 @@ impl Customer {
         self.revision = self.revision.saturating_add(1);
         match random.below(10) {
             0 => self.mail_host = pick(random, &MAIL_HOSTS),
-            1 => self.phone = Phone::draw(self.place.area, random),
+            1 => self.phone = PhoneNumber::draw(self.place.area, random),
             2 => self.last_name = pick(random, &LAST_NAMES),
             3 => self.language = pick(random, &LANGUAGES),
             4 | 5 => self.move_house(random),
@@ -157,7 +157,7 @@ impl Customer {
         if let (Some(address), Some(flat)) = (address.as_object_mut(), &self.flat) {
             address.insert("line2".to_owned(), json!(flat));
         }
-        let Day { year, month, day } = self.member_since;
+        let CalendarDay { year, month, day } = self.member_since;
         let (dollars, cents) = (self.spent_cents / 100, self.spent_cents % 100);
         let amount = match cents {
             0 => dollars.to_string(),
@@ -179,7 +179,7 @@ impl Customer {
     }
 
     /// What Imprint is to know once it has been told of today's customer, in the sandbox's form.
-    pub(super) fn facts(&self, today: Day) -> Facts {
+    pub(super) fn values(&self, today: CalendarDay) -> ExpectedValues {
         let mut address = Map::new();
         let lines = [
             ("street_line1", Some(self.street.as_str())),
@@ -215,7 +215,7 @@ impl Customer {
             "ltv_currency": "USD",
             "loyalty_tier": self.tier().2,
         });
-        Facts { customer, history }
+        ExpectedValues { customer, history }
     }
 
     fn email(&self) -> String {
@@ -232,12 +232,12 @@ impl Customer {
 
 /// What Imprint is to know of a customer.
 #[derive(Clone, PartialEq)]
-pub(super) struct Facts {
+pub(super) struct ExpectedValues {
     customer: Value,
     history: Value,
 }
 
-impl Facts {
+impl ExpectedValues {
     /// The fields in which the sandbox's customer differs, by name.
     pub(super) fn differences(&self, found: &Value) -> Vec<String> {
         [
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn whole_months_count() {
-        let day = |year, month, day| Day { year, month, day };
+        let day = |year, month, day| CalendarDay { year, month, day };
         for (from, to, months) in [
             (day(2024, 1, 10), day(2025, 2, 13), 13),
             (day(2024, 1, 14), day(2025, 2, 13), 12),
@@ -322,21 +322,21 @@ mod tests {
 
     #[test]
     fn what_differs_is_told_by_field_alone() {
-        let customer = Customer::draw(1, &mut SeededRandom::new(1));
-        let facts = customer.facts(Day {
+        let customer = SimulatedCustomer::draw(1, &mut SeededRandom::new(1));
+        let values = customer.values(CalendarDay {
             year: 2025,
             month: 9,
             day: 1,
         });
         let mut found =
-            json!({"customer": facts.customer, "customer_history": facts.history, "updates": 1});
-        assert!(facts.differences(&found).is_empty());
+            json!({"customer": values.customer, "customer_history": values.history, "updates": 1});
+        assert!(values.differences(&found).is_empty());
         found["customer"]["email"] = json!("else@example.com");
         found["customer_history"]["address"]["city"] = json!("Elsewhere");
         assert_eq!(
-            facts.differences(&found),
+            values.differences(&found),
             ["customer.email", "customer_history.address"]
         );
-        assert_eq!(facts.differences(&json!({})).len(), 17);
+        assert_eq!(values.differences(&json!({})).len(), 17);
     }
 }

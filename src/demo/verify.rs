@@ -4,7 +4,7 @@ use futures_util::{StreamExt as _, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::books::Books;
+use super::expectations::Expectations;
 use crate::http::client::HttpClient;
 use crate::outbox::State;
 use crate::sandbox::Sandbox;
@@ -17,14 +17,14 @@ const RECEIPT_BYTES_MAX: usize = 16 * 1024;
 
 /// How the accepted events ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Endings {
+pub(super) struct FinalStates {
     pub(super) delivered: u64,
     pub(super) superseded: u64,
     pub(super) ignored: u64,
     pub(super) parked: u64,
 }
 
-impl Endings {
+impl FinalStates {
     pub(super) const fn sum(self) -> u64 {
         self.delivered
             .saturating_add(self.superseded)
@@ -49,50 +49,51 @@ impl Endings {
 }
 
 #[derive(Deserialize)]
-struct Receipt {
+struct ReceiptStatus {
     status: String,
 }
 
 /// Asks for the receipt of every accepted event.
-pub(super) async fn endings(
+pub(super) async fn final_states(
     http: &HttpClient,
     events_url: &str,
-    books: &Books,
+    expectations: &Expectations,
     wrong: &mut Vec<String>,
-) -> Endings {
-    let mut receipts = stream::iter(&books.accepted)
+) -> FinalStates {
+    let mut receipts = stream::iter(&expectations.accepted)
         .map(|id| async move {
             let segment = utf8_percent_encode(id, NON_ALPHANUMERIC);
             let url = format!("{events_url}/{segment}");
             let receipt = fetch(http, &url, RECEIPT_BYTES_MAX).await.ok();
-            let receipt = receipt.and_then(|body| serde_json::from_slice::<Receipt>(&body).ok());
+            let receipt =
+                receipt.and_then(|body| serde_json::from_slice::<ReceiptStatus>(&body).ok());
             (id, receipt)
         })
         .buffer_unordered(CONCURRENCY);
-    let mut endings = Endings::default();
+    let mut final_states = FinalStates::default();
     while let Some((id, receipt)) = receipts.next().await {
         let counted = match receipt {
-            Some(receipt) => endings.count(&receipt.status),
+            Some(receipt) => final_states.count(&receipt.status),
             None => Err("has no receipt"),
         };
         if let Err(what) = counted {
             wrong.push(format!("event {id} {what}"));
         }
     }
-    endings
+    final_states
 }
 
 /// Compares every customer with the newest facts that were accepted of them.
-pub(super) fn customers(sandbox: &Sandbox, books: &Books, wrong: &mut Vec<String>) {
-    for (id, claim) in &books.newest {
+pub(super) fn customers(sandbox: &Sandbox, expectations: &Expectations, wrong: &mut Vec<String>) {
+    for (id, expected) in &expectations.newest {
         match sandbox.customer(id) {
             None => wrong.push(format!("customer {id} is unknown to Imprint")),
             Some(found) => {
-                let differences = claim.facts.differences(&found);
+                let differences = expected.values.differences(&found);
                 if !differences.is_empty() {
                     wrong.push(format!(
                         "customer {id} is not as of revision {}: {}",
-                        claim.revision,
+                        expected.revision,
                         differences.join(", ")
                     ));
                 }
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn only_endings_count() {
-        let mut endings = Endings::default();
+        let mut final_states = FinalStates::default();
         for (state, counts) in [
             ("delivered", true),
             ("superseded", true),
@@ -117,8 +118,8 @@ mod tests {
             ("discarded", false),
             ("lost", false),
         ] {
-            assert_eq!(endings.count(state).is_ok(), counts, "{state}");
+            assert_eq!(final_states.count(state).is_ok(), counts, "{state}");
         }
-        assert_eq!(endings.sum(), 4);
+        assert_eq!(final_states.sum(), 4);
     }
 }

@@ -2,7 +2,7 @@
 
 /// A place as the post has it, and an area code that is used there.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct City {
     pub(super) city: &'static str,
     pub(super) state: &'static str,
     pub(super) postal_code: &'static str,
@@ -14,8 +14,8 @@ const fn place(
     state: &'static str,
     postal_code: &'static str,
     area: &'static str,
-) -> Place {
-    Place {
+) -> City {
+    City {
         city,
         state,
         postal_code,
@@ -23,7 +23,7 @@ const fn place(
     }
 }
 
-pub(super) static PLACES: [Place; 40] = [
+pub(super) static PLACES: [City; 40] = [
     place("New York", "NY", "10003", "212"),
     place("Brooklyn", "NY", "11215", "718"),
     place("Buffalo", "NY", "14201", "716"),

@@ -12,7 +12,7 @@ const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// One event, as it was written.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct InputEvent {
     /// Its place among the events, from 1.
     pub(super) number: u64,
     /// The line it begins on, from 1.
@@ -58,7 +58,7 @@ pub(super) enum Error {
 
 /// Where the splitter is while it is not inside an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum SplitterState {
     /// Between events that stand one after another.
     Top,
     /// In the array that began on this line, where an event may begin, or it may end.
@@ -71,8 +71,8 @@ enum Place {
 
 /// Takes bytes as they come and gives the events that have come whole.
 #[derive(Debug)]
-pub(super) struct Splitter {
-    place: Place,
+pub(super) struct EventSplitter {
+    place: SplitterState,
     held: Vec<u8>,
     /// How many brackets are open; 0 between events.
     depth: u32,
@@ -84,10 +84,10 @@ pub(super) struct Splitter {
     number: u64,
 }
 
-impl Splitter {
+impl EventSplitter {
     pub(super) const fn new() -> Self {
         Self {
-            place: Place::Top,
+            place: SplitterState::Top,
             held: Vec::new(),
             depth: 0,
             in_text: false,
@@ -100,7 +100,11 @@ impl Splitter {
     }
 
     /// Takes some bytes and gives each event that ends in them to `found`.
-    pub(super) fn feed(&mut self, bytes: &[u8], mut found: impl FnMut(Piece)) -> Result<(), Error> {
+    pub(super) fn feed(
+        &mut self,
+        bytes: &[u8],
+        mut found: impl FnMut(InputEvent),
+    ) -> Result<(), Error> {
         for byte in bytes {
             self.read = self.read.saturating_add(1);
             let is_whole = if self.depth == 0 {
@@ -123,10 +127,10 @@ impl Splitter {
     pub(super) fn finish(&self) -> Result<(), Error> {
         match self.place {
             _ if self.depth > 0 => Err(Error::Unfinished { line: self.began }),
-            Place::Opened { line } | Place::Behind { line } | Place::Between { line } => {
-                Err(Error::Unfinished { line })
-            }
-            Place::Top => Ok(()),
+            SplitterState::Opened { line }
+            | SplitterState::Behind { line }
+            | SplitterState::Between { line } => Err(Error::Unfinished { line }),
+            SplitterState::Top => Ok(()),
         }
     }
 
@@ -139,23 +143,33 @@ impl Splitter {
             return Ok(());
         }
         self.place = match (byte, self.place) {
-            (b'{', place @ (Place::Top | Place::Opened { .. } | Place::Behind { .. })) => {
+            (
+                b'{',
+                place @ (SplitterState::Top
+                | SplitterState::Opened { .. }
+                | SplitterState::Behind { .. }),
+            ) => {
                 self.held.push(byte);
                 self.depth = 1;
                 self.began = self.line;
                 match place {
-                    Place::Top => Place::Top,
-                    Place::Opened { line } | Place::Behind { line } | Place::Between { line } => {
-                        Place::Between { line }
-                    }
+                    SplitterState::Top => SplitterState::Top,
+                    SplitterState::Opened { line }
+                    | SplitterState::Behind { line }
+                    | SplitterState::Between { line } => SplitterState::Between { line },
                 }
             }
-            (b'[', Place::Top) => Place::Opened { line: self.line },
-            (b',', Place::Between { line }) => Place::Behind { line },
-            (b']', Place::Opened { .. } | Place::Between { .. }) => Place::Top,
+            (b'[', SplitterState::Top) => SplitterState::Opened { line: self.line },
+            (b',', SplitterState::Between { line }) => SplitterState::Behind { line },
+            (b']', SplitterState::Opened { .. } | SplitterState::Between { .. }) => {
+                SplitterState::Top
+            }
             (
                 _,
-                Place::Top | Place::Opened { .. } | Place::Behind { .. } | Place::Between { .. },
+                SplitterState::Top
+                | SplitterState::Opened { .. }
+                | SplitterState::Behind { .. }
+                | SplitterState::Between { .. },
             ) => {
                 return Err(Error::NoObject { line: self.line });
             }
@@ -185,7 +199,7 @@ impl Splitter {
         Ok(self.depth == 0)
     }
 
-    fn piece(&mut self) -> Result<Piece, Error> {
+    fn piece(&mut self) -> Result<InputEvent, Error> {
         let bytes = std::mem::take(&mut self.held);
         let event: Value = serde_json::from_slice(&bytes).map_err(|error| {
             let lines = u64::try_from(error.line().saturating_sub(1)).unwrap_or(0);
@@ -200,7 +214,7 @@ impl Splitter {
                 .map(str::to_owned)
         };
         self.number = self.number.saturating_add(1);
-        Ok(Piece {
+        Ok(InputEvent {
             number: self.number,
             line: self.began,
             end: self.read,
@@ -218,8 +232,8 @@ mod tests {
 
     use super::*;
 
-    fn split(input: &[u8], chunk: usize) -> (Vec<Piece>, Result<(), Error>) {
-        let mut splitter = Splitter::new();
+    fn split(input: &[u8], chunk: usize) -> (Vec<InputEvent>, Result<(), Error>) {
+        let mut splitter = EventSplitter::new();
         let mut pieces = Vec::new();
         for bytes in input.chunks(chunk) {
             if let Err(error) = splitter.feed(bytes, |piece| pieces.push(piece)) {

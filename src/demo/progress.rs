@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::stage::Stage;
+use super::environment::DemoEnvironment;
 use crate::dispatch::breaker::DestinationState;
 use crate::http::client::HttpClient;
 use crate::sender::fetch;
@@ -22,7 +22,7 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Some figures of a page of metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Reading {
+pub(super) struct MetricsSample {
     pub(super) accepted: f64,
     pub(super) delivered: f64,
     pub(super) waiting: f64,
@@ -30,7 +30,7 @@ pub(super) struct Reading {
     pub(super) destination: &'static str,
 }
 
-impl Reading {
+impl MetricsSample {
     fn of(page: &str) -> Self {
         Self {
             accepted: figure(page, "imprint_bridge_accepted_total"),
@@ -61,21 +61,21 @@ fn destination(page: &str) -> &'static str {
 }
 
 /// Reads and shows.
-pub(super) struct Meter<'a> {
+pub(super) struct DemoProgress<'a> {
     http: HttpClient,
     metrics_url: String,
-    stage: &'a Stage,
+    environment: &'a DemoEnvironment,
     clock: Clock,
     bar: ProgressBar,
-    before: Cell<Option<(Timestamp, Reading)>>,
+    before: Cell<Option<(Timestamp, MetricsSample)>>,
     rates: RefCell<String>,
 }
 
-impl<'a> Meter<'a> {
+impl<'a> DemoProgress<'a> {
     pub(super) fn new(
         http: HttpClient,
         metrics_url: String,
-        stage: &'a Stage,
+        environment: &'a DemoEnvironment,
         clock: Clock,
         events: u64,
     ) -> Self {
@@ -90,7 +90,7 @@ impl<'a> Meter<'a> {
         Self {
             http,
             metrics_url,
-            stage,
+            environment,
             clock,
             bar,
             before: Cell::default(),
@@ -99,9 +99,9 @@ impl<'a> Meter<'a> {
     }
 
     /// Reads the metrics now.
-    pub(super) async fn read(&self) -> anyhow::Result<Reading> {
+    pub(super) async fn read(&self) -> anyhow::Result<MetricsSample> {
         let page = fetch(&self.http, &self.metrics_url, PAGE_BYTES_MAX).await?;
-        Ok(Reading::of(std::str::from_utf8(&page)?))
+        Ok(MetricsSample::of(std::str::from_utf8(&page)?))
     }
 
     /// Shows what is going on, until it is dropped or the metrics cannot be read.
@@ -113,11 +113,11 @@ impl<'a> Meter<'a> {
         };
         loop {
             tokio::time::sleep(every).await;
-            let reading = match self.read().await {
-                Ok(reading) => reading,
+            let sample = match self.read().await {
+                Ok(sample) => sample,
                 Err(error) => return error,
             };
-            let line = self.line(answered(), reading);
+            let line = self.line(answered(), sample);
             if self.bar.is_hidden() {
                 print_notice(line);
             } else {
@@ -132,14 +132,14 @@ impl<'a> Meter<'a> {
         self.bar.suspend(|| print_notice(line));
     }
 
-    fn line(&self, answered: u64, reading: Reading) -> String {
-        self.measure(self.clock.now(), reading);
-        let requests = self.stage.sandbox.stats().updates;
-        let Reading {
+    fn line(&self, answered: u64, sample: MetricsSample) -> String {
+        self.measure(self.clock.now(), sample);
+        let requests = self.environment.sandbox.stats().updates;
+        let MetricsSample {
             waiting,
             destination,
             ..
-        } = reading;
+        } = sample;
         let rates = self.rates.borrow();
         format!(
             "{answered} sent  {rates}  {waiting} waiting  {requests} requests  destination {destination}"
@@ -147,9 +147,9 @@ impl<'a> Meter<'a> {
     }
 
     /// Works out the rates anew about once a second: over less they only flicker.
-    fn measure(&self, now: Timestamp, reading: Reading) {
+    fn measure(&self, now: Timestamp, sample: MetricsSample) {
         let Some((at, before)) = self.before.get() else {
-            self.before.set(Some((now, Reading::default())));
+            self.before.set(Some((now, MetricsSample::default())));
             return;
         };
         let span = now.since(at);
@@ -157,16 +157,16 @@ impl<'a> Meter<'a> {
             let rate = |from: f64, to: f64| ((to - from) / span.as_secs_f64()).max(0.0);
             *self.rates.borrow_mut() = format!(
                 "{:.0} accepted/s  {:.0} delivered/s",
-                rate(before.accepted, reading.accepted),
-                rate(before.delivered, reading.delivered)
+                rate(before.accepted, sample.accepted),
+                rate(before.delivered, sample.delivered)
             );
-            self.before.set(Some((now, reading)));
+            self.before.set(Some((now, sample)));
         }
     }
 }
 
 /// Leaves the terminal as it was.
-impl Drop for Meter<'_> {
+impl Drop for DemoProgress<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
@@ -185,16 +185,16 @@ mod tests {
             imprint_bridge_destination_state{state=\"flowing\"} 0\n\
             imprint_bridge_destination_state{state=\"throttled\"} 1\n\
             imprint_bridge_waiting_entries 4\n";
-        let expected = Reading {
+        let expected = MetricsSample {
             accepted: 17.0,
             delivered: 9.0,
             waiting: 4.0,
             destination: "throttled",
         };
-        assert_eq!(Reading::of(page), expected);
+        assert_eq!(MetricsSample::of(page), expected);
         assert_eq!(
-            Reading::of("imprint_bridge_accepted_totals 1"),
-            Reading::default()
+            MetricsSample::of("imprint_bridge_accepted_totals 1"),
+            MetricsSample::default()
         );
     }
 }
