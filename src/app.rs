@@ -1,8 +1,9 @@
-//! The only place where the parts meet: opens the store, binds the listeners, starts the threads, and ends them in order.
+//! The wiring: opens the store, binds the listeners, starts the threads and tasks, and stops them in order. The only room
+//! that connects other rooms.
 //!
-//! How it ends: not ready, then for `shutdown.lag` all goes on while the load balancer learns of it; then no connection
-//! is accepted and no lane claimed; what is under way has `shutdown.drain` to finish; then the store is closed. What was
-//! not finished is on disk and is sent again by the next process.
+//! Shutdown: `/readyz` answers 503, but for `shutdown.lag` everything goes on, until the load balancer has noticed. Then
+//! no connection is accepted and no lane is claimed, and requests in flight have `shutdown.drain` to finish. Then the
+//! store is closed. Unfinished entries are on disk; the next process sends them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -44,11 +45,11 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     System::new().block_on(future)
 }
 
-/// The bridge, bound and about to run.
+/// The bridge: its listeners are bound, its dispatch threads run.
 pub struct App {
-    /// Where events come in.
+    /// The address of the event listener.
     pub ingress: SocketAddr,
-    /// Where health and metrics are.
+    /// The address of the listener for health, metrics and the admin API.
     pub ops: SocketAddr,
     config: Config,
     key: KeyFile,
@@ -75,7 +76,7 @@ impl App {
     /// Opens the store, binds the listeners and starts to send. Must be called inside an actix system.
     ///
     /// # Errors
-    /// What is missing or taken.
+    /// A file, an address or the store cannot be used.
     pub fn start(config: Config, sources: Vec<sources::Source>) -> anyhow::Result<Self> {
         let clock = Clock::machine();
         let outbox = open(&config.outbox, clock.now())?;
@@ -86,7 +87,7 @@ impl App {
         let store = || Arc::<SqliteOutbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = Arc::new(Destination::new(config.imprint.rate, clock.now()));
-        recall(&outbox, &destination, clock.now());
+        restore_destination(&outbox, &destination, clock.now());
         let (sources, secrets) = doors::open(sources)?;
         let admin = Admin {
             operators: listeners::operators(&config),
@@ -140,26 +141,26 @@ impl App {
     /// Runs until `stop` resolves with the reason, then drains.
     ///
     /// # Errors
-    /// Something ended that should not have; what was accepted is on disk.
+    /// A thread, a task or the store ended too early. Accepted events are on disk.
     pub async fn run(mut self, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
         if self.config.profile == config::Profile::Production {
-            tracing::warn!("what waits is stored unsealed: keep the store on an encrypted volume");
+            tracing::warn!("the store is not encrypted: keep it on an encrypted volume");
         }
         self.health.ready();
         tracing::info!(ingress = %self.ingress, ops = %self.ops, "ready");
-        let why = tokio::select! {
-            why = stop => why,
+        let reason = tokio::select! {
+            reason = stop => reason,
             () = self.outbox.failed() => bail!("the store failed"),
             error = self.senders.failed() => return Err(error.context("a dispatch thread ended")),
-            () = self.retention.run() => bail!("nothing is forgotten any more"),
-            () = self.secrets.watch() => bail!("the secrets of sources are not watched any more"),
-            () = self.key.watch() => bail!("the key is not watched any more"),
+            () = self.retention.run() => bail!("the retention task ended"),
+            () = self.secrets.watch() => bail!("the task that reads the secrets of sources ended"),
+            () = self.key.watch() => bail!("the task that reads the API key ended"),
             ended = &mut self.ingress_server => return Err(anyhow!("the ingress listener ended: {ended:?}")),
             ended = &mut self.ops_server => return Err(anyhow!("the ops listener ended: {ended:?}")),
         };
-        tracing::info!(why, "stopping");
+        tracing::info!(reason, "stopping");
         self.health.draining();
-        // Connections keep coming until the load balancer has heard of it.
+        // New connections arrive until the load balancer has noticed.
         tokio::time::sleep(self.config.shutdown.lag).await;
         self.stopping.send_replace(true);
         let handle = self.ingress_server.handle();
@@ -169,7 +170,9 @@ impl App {
             self.senders.ended(),
         );
         if timeout(self.config.shutdown.drain, drained).await.is_err() {
-            tracing::warn!("not everything finished in time; the next process sends it again");
+            tracing::warn!(
+                "requests in flight did not finish in time; the next process sends them again"
+            );
         }
         let handle = self.ops_server.handle();
         let (_, ended) = futures_util::future::join(handle.stop(false), &mut self.ops_server).await;
@@ -195,8 +198,8 @@ fn backup(outbox: &Arc<SqliteOutbox>) -> Backup {
     })
 }
 
-/// Goes on with what the operator wanted of the destination, and with a wait that it asked for.
-fn recall(outbox: &SqliteOutbox, destination: &Destination, now: Timestamp) {
+/// Restores the mode that the operator set, and a pause that Imprint asked for.
+fn restore_destination(outbox: &SqliteOutbox, destination: &Destination, now: Timestamp) {
     let mode = outbox.setting(Setting::DestinationMode);
     let mode = mode
         .and_then(|word| OperatorMode::parse(&word))
@@ -209,7 +212,7 @@ fn recall(outbox: &SqliteOutbox, destination: &Destination, now: Timestamp) {
         .map(Timestamp::from_millis)
         .filter(|until| *until > now)
     {
-        // The clock may have been set back since: no wait is longer than Imprint may ask for.
+        // If the clock was set back meanwhile, the pause would be too long: limit it to the longest possible one.
         destination.wait_until(until.min(now.after(DUE_AHEAD_MAX)));
     }
 }

@@ -1,4 +1,4 @@
-//! The command line: one file a command. Results go to standard output, everything else to standard error.
+//! The command line: one file for each command. Results go to standard output, everything else to standard error.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,13 +19,13 @@ mod send;
 mod serve;
 mod store;
 
-/// The exit code of a command that did its work and found that something is wrong.
-const FOUND_FAULTS: u8 = 2;
-/// The slowest and the fastest that can be asked for, in events a second.
+/// The exit code of a command that succeeded and has a negative result: errors were found, or no entry matched.
+const NEGATIVE_RESULT: u8 = 2;
+/// The limits of a rate, in events per second.
 const RATE_MIN: f64 = 0.01;
 const RATE_MAX: f64 = 1_000_000.0;
 
-/// Brings customer changes from internal systems to Imprint: in order, folded, paced, and never lost.
+/// Sends customer changes from internal systems to Imprint: in order, folded, rate-limited, and never lost.
 #[derive(Debug, Parser)]
 #[command(name = "imprint-bridge", version, about)]
 pub struct Arguments {
@@ -35,47 +35,47 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Takes events and delivers them, until it is told to stop.
+    /// Accepts events and delivers them, until SIGTERM or SIGINT.
     Serve(Layers),
-    /// Says everything that is wrong with the configuration, the sources, their schemas, mappings and examples.
+    /// Reports all errors in the configuration, the sources, their schemas, mappings and examples.
     Check(check::Options),
-    /// Says what an event comes to and why, expression by expression; keeps and sends nothing.
+    /// Shows what the mapping makes of an event, expression by expression; stores and sends nothing.
     Explain(explain::Options),
-    /// Sends events from a file or from standard input to a bridge: signed, paced, in order.
+    /// Sends events from a file or from standard input to a bridge: signed, rate-limited, in order.
     Send(send::SendArguments),
-    /// Lists entries of a running bridge by where they stand.
+    /// Lists the entries of a running bridge that are in one state.
     Events(operator::EventsOptions),
-    /// Lists entries that wait for a person.
+    /// Lists parked entries: those that need an operator.
     Parked(operator::ParkedOptions),
-    /// Shows one entry, values masked unless asked for.
+    /// Shows one entry; values are masked without --reveal.
     Show(operator::ShowOptions),
-    /// Lets parked entries wait again, behind what is live.
+    /// Lets parked entries wait for delivery again, behind live events.
     Replay(operator::ReplayOptions),
-    /// Ends parked entries for good.
+    /// Ends parked entries without sending them.
     Discard(operator::ChangeOptions),
-    /// Shows the record of what operators did.
+    /// Shows the audit log: the actions of operators.
     Audit(operator::AuditOptions),
-    /// Shows how the destination is; opens it, pauses it, or puts it in shadow.
+    /// Shows the destination; opens, pauses or shadows it.
     Destination(operator::DestinationOptions),
-    /// Copies of the store: made, looked over, put in its place.
+    /// Makes, verifies and restores copies of the store.
     #[command(subcommand)]
     Store(store::Store),
-    /// Stands in for Imprint on this machine: the same operations, a ledger, and faults on request.
+    /// Simulates Imprint on this machine: the same operations, a ledger of all requests, and faults on request.
     Sandbox(sandbox::Options),
-    /// Plays all of it on this machine: a stand-in for Imprint, the bridge, and a stream of made-up changes.
+    /// Runs everything on this machine: the sandbox, the bridge, and a stream of generated changes.
     Demo(demo::DemoArguments),
 }
 
-/// Where settings come from.
+/// The layers of settings.
 #[derive(Debug, Args)]
 struct Layers {
-    /// A file with settings that differ from the defaults; of several, later ones win. The environment
-    /// (`IMPRINT_BRIDGE__SECTION__KEY`) wins over files.
+    /// File with settings that override the defaults; of several files, later ones win. The environment
+    /// (`IMPRINT_BRIDGE__SECTION__KEY`) overrides files.
     #[arg(long = "config", value_name = "FILE")]
     config: Vec<PathBuf>,
 }
 
-/// Runs one command; the exit code says how it went.
+/// Runs one command. The exit code is 0 for success, 1 for a failure, and 2 for a negative result.
 pub fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         Command::Serve(layers) => serve::run(&layers),
@@ -102,33 +102,28 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// A configuration that holds, and the sources it names; or every fault, told.
+/// Reads the configuration and its sources; prints all errors if there are any.
 fn read(layers: &Layers, purpose: Purpose) -> Result<(Config, Vec<sources::Source>), ExitCode> {
     let read = Config::read(&layers.config, purpose);
     read.and_then(|config| sources::read(&config).map(|sources| (config, sources)))
-        .map_err(|faults| tell(&faults))
+        .map_err(|errors| print_errors(&errors))
 }
 
-fn tell(faults: &[SettingError]) -> ExitCode {
-    for fault in faults {
-        print_notice(fault);
+fn print_errors(errors: &[SettingError]) -> ExitCode {
+    for error in errors {
+        print_notice(error);
     }
-    print_notice(format_args!(
-        "{} to mend",
-        if faults.len() == 1 {
-            "1 fault".to_owned()
-        } else {
-            format!("{} faults", faults.len())
-        }
-    ));
-    ExitCode::from(FOUND_FAULTS)
+    print_notice(match errors.len() {
+        1 => "1 error".to_owned(),
+        count => format!("{count} errors"),
+    });
+    ExitCode::from(NEGATIVE_RESULT)
 }
 
 fn start_log(config: &Config) -> Result<(), telemetry::SetupError> {
     telemetry::start(config.log.format, &config.log.filter)
 }
 
-/// A rate of events a second.
 fn parse_rate(raw: &str) -> Result<f64, String> {
     raw.parse()
         .ok()

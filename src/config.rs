@@ -1,7 +1,7 @@
-//! Configuration: the only reader of files, of the environment and of secrets.
+//! Configuration: the only room that reads settings files, environment variables and secret files.
 //!
-//! What comes out is made of domain types: whoever has a [`Config`] has one that holds. Every fault is found at once,
-//! with the file or variable it stands in.
+//! The result consists of domain types, so a [`Config`] is always valid. Reading reports every error at once, each with
+//! its file or variable.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,8 @@ use std::time::Duration;
 use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
 
 use self::reader::{Raw, Reader};
+use crate::telemetry::LogFormat;
+
 mod base_url;
 mod dispatch;
 mod imprint;
@@ -24,24 +26,22 @@ pub use imprint::{ImprintEnvironment, ImprintSettings};
 pub use operators::OperatorFile;
 pub use reader::SettingError;
 
-use crate::telemetry::LogFormat;
-
-/// The defaults, built in.
+/// The built-in defaults.
 const DEFAULT: &str = include_str!("../config/default.toml");
-/// What every variable starts with.
+/// The prefix of every environment variable.
 const PREFIX: &str = "IMPRINT_BRIDGE";
-/// The longest any deadline may be set to: longer than this, nobody is there any more.
+/// The maximum of any deadline: after five minutes no client waits for the answer.
 const DEADLINE_MAX: Duration = Duration::from_secs(300);
-/// The shortest any deadline may be set to.
+/// The minimum of any deadline.
 const DEADLINE_MIN: Duration = Duration::from_millis(50);
-/// What ended is remembered for a minute at least, so that a sender who repeats at once is recognised.
+/// The minimum of a retention: a sender that repeats an event at once must get `duplicate`.
 const RETAIN_MIN: Duration = Duration::from_mins(1);
-/// Ten years; nobody has to remember longer.
+/// The maximum of a retention: ten years.
 const RETAIN_MAX: Duration = Duration::from_hours(24 * 3660);
-/// Kubernetes kills after 30 s unless told otherwise: lag and drain together stay below it.
+/// The maximum of `lag` plus `drain`: by default, Kubernetes kills a pod after 30 s.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(28);
 
-/// What the bridge is run for.
+/// The kind of deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// A developer's machine.
@@ -50,48 +50,34 @@ pub enum Profile {
     Production,
 }
 
-/// What the configuration is read for.
+/// The command that reads the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To run: secrets must be named and readable.
+    /// `serve`: secret files must be named and readable.
     Serve,
-    /// To be looked over, perhaps on a machine without the secrets.
+    /// `check` and other commands: the machine may not have the secrets.
     Check,
 }
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What the bridge is run for.
     pub profile: Profile,
-    /// Where the sources are.
     pub sources_dir: PathBuf,
-    /// Where their schemas are.
     pub schemas_dir: PathBuf,
-    /// The listener for events.
     pub ingress: IngressSettings,
-    /// The listener for health, metrics and administration.
+    /// The address of the listener for health, metrics and the admin API.
     pub ops_listen: SocketAddr,
-    /// Who may administrate.
     pub operators: Vec<OperatorFile>,
-    /// The store.
     pub outbox: OutboxSettings,
-    /// The destination.
     pub imprint: ImprintSettings,
-    /// How it is sent to.
     pub dispatch: DispatchSettings,
-    /// How the process ends.
     pub shutdown: ShutdownSettings,
-    /// What is logged.
     pub log: LogSettings,
 }
 
-/// The listener for events; see `config/default.toml` for each.
+/// Settings of the event listener. `config/default.toml` describes each.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    missing_docs,
-    reason = "config/default.toml is where they are described, once"
-)]
 pub struct IngressSettings {
     pub listen: SocketAddr,
     pub workers: usize,
@@ -104,12 +90,8 @@ pub struct IngressSettings {
     pub version_ahead_max: Duration,
 }
 
-/// The store; see `config/default.toml` for each.
+/// Settings of the store. `config/default.toml` describes each.
 #[derive(Clone, Debug)]
-#[expect(
-    missing_docs,
-    reason = "config/default.toml is where they are described, once"
-)]
 pub struct OutboxSettings {
     pub path: PathBuf,
     pub intake_max: usize,
@@ -117,42 +99,34 @@ pub struct OutboxSettings {
     pub retain_parked: Duration,
 }
 
-/// How the process ends; see `config/default.toml` for each.
+/// Settings of the shutdown. `config/default.toml` describes each.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    missing_docs,
-    reason = "config/default.toml is where they are described, once"
-)]
 pub struct ShutdownSettings {
     pub lag: Duration,
     pub drain: Duration,
 }
 
-/// What is logged; see `config/default.toml` for each.
+/// Settings of the log. `config/default.toml` describes each.
 #[derive(Clone, Debug)]
-#[expect(
-    missing_docs,
-    reason = "config/default.toml is where they are described, once"
-)]
 pub struct LogSettings {
     pub format: LogFormat,
     pub filter: String,
 }
 
 impl Config {
-    /// Reads the defaults, `files` in their order, and the environment.
+    /// Reads the defaults, then `files` in their order, then the environment. A later layer overrides an earlier one.
     ///
     /// # Errors
-    /// Every fault there is.
+    /// All errors of all layers.
     pub fn read(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<SettingError>> {
         Self::from_layers(files, Environment::with_prefix(PREFIX), purpose)
     }
 
-    /// Reads the defaults and `files`, and nothing of the environment: what the demo sends must not go to the host
-    /// that somebody's shell happens to name.
+    /// Reads the defaults and `files`, but not the environment: a variable in somebody's shell must not send the demo's
+    /// events to a real host.
     ///
     /// # Errors
-    /// Every fault there is.
+    /// All errors of all layers.
     pub fn read_apart(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<SettingError>> {
         let nothing = Environment::default().source(Some(config::Map::new()));
         Self::from_layers(files, nothing, purpose)
@@ -172,7 +146,7 @@ impl Config {
         for file in files {
             layers = layers.add_source(File::from(file.as_path()).format(FileFormat::Toml));
         }
-        // `collect` and not `try_deserialize`: only what is collected still knows where it came from.
+        // `try_deserialize` would lose the origin of each value; `collect` keeps it.
         let settings = layers
             .add_source(environment)
             .build()
@@ -181,14 +155,14 @@ impl Config {
         let settings = Value::new(None, ValueKind::Table(settings));
         let mut reader = Reader::new("", settings);
         let config = Self::take(&mut reader, purpose);
-        let faults = reader.finish();
+        let errors = reader.finish();
         match config {
-            Some(config) if faults.is_empty() => Ok(config),
-            Some(_) | None => Err(faults),
+            Some(config) if errors.is_empty() => Ok(config),
+            Some(_) | None => Err(errors),
         }
     }
 
-    /// Takes every section before it gives up on one, so that all faults are found.
+    /// Takes every section before it returns, so that all errors are found.
     fn take(reader: &mut Reader, purpose: Purpose) -> Option<Self> {
         let profile = reader.take(&["profile"], |raw| {
             raw.word(&[
@@ -299,7 +273,7 @@ fn take_shutdown(reader: &mut Reader) -> Option<ShutdownSettings> {
     if shutdown.lag + shutdown.drain > SHUTDOWN_MAX {
         reader.fault(
             &["shutdown"],
-            format!("lag and drain together must stay within {SHUTDOWN_MAX:?}"),
+            format!("lag plus drain must be at most {SHUTDOWN_MAX:?}"),
         );
     }
     Some(shutdown)
@@ -313,7 +287,7 @@ fn listen(raw: Raw) -> Result<SocketAddr, String> {
     raw.parsed("an address and a port, such as 127.0.0.1:8080")
 }
 
-/// The fault of a file that cannot be read at all.
+/// The error for a file that cannot be read at all.
 fn unreadable(origin: &str, error: &config::ConfigError) -> SettingError {
     SettingError {
         origin: origin.to_owned(),
@@ -322,7 +296,7 @@ fn unreadable(origin: &str, error: &config::ConfigError) -> SettingError {
     }
 }
 
-/// Reads one TOML file by itself.
+/// Reads one TOML file on its own, without defaults and environment.
 fn read_file(path: &Path) -> Result<Value, SettingError> {
     let table = File::from(path).format(FileFormat::Toml).collect();
     let table = table.map_err(|error| unreadable(&path.display().to_string(), &error))?;
@@ -335,7 +309,7 @@ mod tests {
     use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
     use crate::mapping::ForeignAddress;
 
-    /// Reads the defaults with these variables and this file over them.
+    /// Reads the defaults, then this file, then these variables.
     fn check(
         file: &str,
         variables: &[(&str, &str)],
@@ -349,11 +323,11 @@ mod tests {
             .map(|(name, value)| (format!("{PREFIX}__{name}"), (*value).to_owned()));
         let environment = Environment::with_prefix(PREFIX).source(Some(variables.collect()));
         let config = Config::from_layers(&[path], environment, purpose);
-        config.map_err(|faults| faults.iter().map(ToString::to_string).collect())
+        config.map_err(|errors| errors.iter().map(ToString::to_string).collect())
     }
 
     #[test]
-    fn the_defaults_hold() {
+    fn the_defaults_are_valid() {
         let config = check("", &[], Purpose::Check).unwrap();
         assert_eq!(
             (config.profile, config.dispatch.rules.max_fold),
@@ -367,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clears_a_field_and_what_becomes_of_an_address_abroad_are_words() {
+    fn clearing_and_foreign_address_policies_are_words() {
         let words = |fields: &str, address: &str, foreign: &str| {
             let variables = [
                 ("IMPRINT__CLEARING", fields),
@@ -402,20 +376,20 @@ mod tests {
             assert_eq!(config.dispatch.rules.clearing, clearing);
             assert_eq!(config.imprint.foreign_address, ForeignAddress::Skip);
         }
-        let faults = words("verify", "null", "send").unwrap_err();
+        let errors = words("verify", "null", "send").unwrap_err();
         let keys = ["clearing", "address_clearing", "foreign_address"];
-        assert_eq!(faults.len(), keys.len(), "{faults:?}");
+        assert_eq!(errors.len(), keys.len(), "{errors:?}");
         for key in keys {
             let name = format!("imprint.{key}");
             assert!(
-                faults.iter().any(|fault| fault.contains(&name)),
-                "{faults:?}"
+                errors.iter().any(|error| error.contains(&name)),
+                "{errors:?}"
             );
         }
     }
 
     #[test]
-    fn the_environment_wins_over_a_file_and_a_file_over_the_defaults() {
+    fn the_environment_overrides_a_file_and_a_file_overrides_the_defaults() {
         let file = "[imprint]\ndeadline = \"3s\"\nrate_per_second = 5\n";
         let variables = [
             ("IMPRINT__RATE_PER_SECOND", "0"),
@@ -434,37 +408,37 @@ mod tests {
         assert_eq!(config.outbox.path, PathBuf::from("/var/lib/outbox.db"));
     }
 
-    /// K01, K03, K04: all at once, each with the file or the variable it stands in.
+    /// FAULTS K01, K03, K04
     #[test]
-    fn every_fault_is_told_with_its_place() {
+    fn every_error_is_reported_with_its_file_or_variable() {
         let file = "profil = \"local\"\n[ingress]\nlisten = \"here\"\nbatch_max = 0\n[shutdown]\nlag = \"20s\"\ndrain = \"20s\"\n";
         let variables = [
             ("IMPRINT__CONCURRENCY", "many"),
             ("IMPRINT__BASE_URL", "http://imprint.example.com"),
             ("OPS__LISTN", "127.0.0.1:1"),
         ];
-        let faults = check(file, &variables, Purpose::Serve).unwrap_err();
+        let errors = check(file, &variables, Purpose::Serve).unwrap_err();
         let expected = [
             "imprint.key_file: is required",
-            "shutdown: lag and drain together must stay within",
+            "shutdown: lag plus drain must be at most",
             "overlay.toml: ingress.batch_max: must be a whole number from 1 to 1000",
             "overlay.toml: ingress.listen: must be an address and a port",
-            "overlay.toml: profil: is not a key of this program",
+            "overlay.toml: profil: unknown setting",
             "the environment: imprint.base_url: must be https",
             "the environment: imprint.concurrency: must be a whole number from 1 to 4096",
-            "the environment: ops.listn: is not a key of this program",
+            "the environment: ops.listn: unknown setting",
         ];
-        assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+        assert_eq!(errors.len(), expected.len(), "{errors:#?}");
         for expected in expected {
             assert!(
-                faults.iter().any(|fault| fault.contains(expected)),
-                "{expected} in {faults:#?}"
+                errors.iter().any(|error| error.contains(expected)),
+                "{expected} in {errors:#?}"
             );
         }
     }
 
     #[test]
-    fn a_duration_is_written_with_its_unit_or_in_seconds() {
+    fn a_duration_has_a_unit_or_is_in_seconds() {
         let deadline = |text| {
             check("", &[("IMPRINT__DEADLINE", text)], Purpose::Check).map(|c| c.imprint.deadline)
         };

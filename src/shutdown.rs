@@ -1,10 +1,10 @@
-//! When the process is asked to end.
+//! Signals that stop the process.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Signals that ask the process to end: Kubernetes sends TERM, a terminal sends INT.
+/// SIGTERM, which Kubernetes sends, and SIGINT, which a terminal sends.
 #[derive(Debug)]
 pub struct Signals {
     terminate: tokio::signal::unix::Signal,
@@ -12,10 +12,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Handles the signals from now on.
     ///
     /// # Errors
-    /// The handlers cannot be set.
+    /// The operating system refused the handlers.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -23,7 +23,7 @@ impl Signals {
         })
     }
 
-    /// Resolves when one comes, with its name.
+    /// Resolves at the next signal, with its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

@@ -1,4 +1,4 @@
-//! Logs: one line an event, on standard error, and errors with their whole chain, once.
+//! The log: one line for each event, on standard error. An error is logged once, with all its causes.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -6,27 +6,25 @@ use std::fmt::Write as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::TryInitError;
 
-/// The log cannot be set up.
+/// The log could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The filter cannot be read.
-    #[error("log.filter cannot be read")]
+    #[error("log.filter is not valid")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// Something else has set up a log already.
-    #[error("the log is set up twice")]
+    #[error("the log was started twice")]
     Twice(#[from] TryInitError),
 }
 
-/// How lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// For a log collector: one JSON object for each line.
     Json,
 }
 
-/// Starts logging. A panic is logged by its place alone: its text may carry what must not be seen.
+/// Starts the log. A panic is logged by its place only: its message may contain personal data.
 ///
 /// # Errors
 /// [`SetupError`]
@@ -50,7 +48,7 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// An error and everything that caused it, in one line.
+/// An error and all its causes, in one line.
 pub fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
@@ -70,7 +68,7 @@ mod tests {
     struct Outer(#[source] std::io::Error);
 
     #[test]
-    fn a_chain_is_one_line() {
+    fn an_error_and_its_causes_are_one_line() {
         assert_eq!(
             chain(&Outer(std::io::Error::other("inner"))),
             "outer: inner"

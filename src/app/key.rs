@@ -1,4 +1,4 @@
-//! The API key: read from its file at the start, and again and again, because it is rotated while we run.
+//! The API key: read from its file at the start and every few seconds, because it is rotated while the process runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use crate::dispatch::destination::Destination;
 use crate::imprint::client::{Credential, KeyChange};
 use crate::time::Clock;
 
-/// How often the file is read; a mounted Secret is a link that is swapped, and a watch on it would go blind.
+/// The time between two reads. The file is polled: Kubernetes replaces the symbolic link of a mounted Secret, and a file
+/// watch would keep watching the old file.
 pub(super) const READ_EVERY: Duration = Duration::from_secs(3);
 
-/// The file with the key, and where its key is used.
+/// The file with the key, and the credential that requests use.
 pub(super) struct KeyFile {
     file: PathBuf,
     credential: Arc<Credential>,
@@ -24,7 +25,7 @@ pub(super) struct KeyFile {
 }
 
 impl KeyFile {
-    /// Reads the key, and the merchant key beside it where there is one.
+    /// Reads the key, and the merchant key if one is configured.
     pub(super) fn read(
         settings: &ImprintSettings,
         destination: Arc<Destination>,
@@ -47,13 +48,12 @@ impl KeyFile {
         })
     }
 
-    /// The credential that shows the key.
     pub(super) fn credential(&self) -> Arc<Credential> {
         Arc::clone(&self.credential)
     }
 
-    /// Never ends: reads the key again and again, and has a destination that refused the old one tried at once when
-    /// there is another.
+    /// Reads the file again and again; never ends. A new key is used at once, and a destination that rejected the old key is
+    /// probed at once.
     pub(super) async fn watch(&self) {
         loop {
             tokio::time::sleep(READ_EVERY).await;
@@ -65,13 +65,12 @@ impl KeyFile {
             }) {
                 Ok(KeyChange::Unchanged) => {}
                 Ok(KeyChange::Changed) => {
-                    tracing::info!("the API key has changed");
+                    tracing::info!("API key changed");
                     self.destination.probe_now(self.clock.now());
                 }
-                Err(reason) => tracing::warn!(
-                    reason,
-                    "the API key cannot be read; the last one stays in use"
-                ),
+                Err(reason) => {
+                    tracing::warn!(reason, "cannot read the API key; the last one stays in use");
+                }
             }
         }
     }

@@ -13,18 +13,18 @@ use crate::ingress::{self, BodyLimits, Ingress};
 use crate::ops::api::{Operators, ReadToken};
 use crate::ops::{self, Admin, Ops};
 
-/// How nice intake is to delivery, of 0 to 19: at 5 it has a quarter of a core that both want.
+/// The nice(2) value of the ingress threads. At 5, ingress gets a quarter of a core that delivery wants too.
 #[cfg(target_os = "linux")]
-const INTAKE_NICENESS: i32 = 5;
+const INGRESS_NICENESS: i32 = 5;
 
-/// Those who may administer, by the files of their tokens.
+/// The operators, with functions that read their token files.
 pub(super) fn operators(config: &Config) -> Operators {
     let operators = config.operators.iter().cloned().map(|operator| {
         let name = operator.name.clone();
         let read = move || {
             let token = operator.token();
             token
-                .inspect_err(|reason| tracing::warn!(reason, "an operator's token cannot be read"))
+                .inspect_err(|reason| tracing::warn!(reason, "cannot read an operator's token"))
                 .ok()
         };
         let read: ReadToken = Box::new(read);
@@ -33,7 +33,7 @@ pub(super) fn operators(config: &Config) -> Operators {
     Operators::new(operators.collect())
 }
 
-/// How much is taken from a stranger.
+/// The limits of requests to the event route.
 pub(super) const fn limits(config: &Config) -> BodyLimits {
     let settings = &config.ingress;
     BodyLimits {
@@ -62,7 +62,7 @@ pub(super) fn ingress(config: &Config, door: Ingress) -> anyhow::Result<(SocketA
     .max_connections(settings.connections_max)
     .client_request_timeout(settings.head_deadline)
     .keep_alive(settings.keep_alive)
-    // The application's own deadline is the one that counts; this one only has to be no shorter.
+    // The deadline in `App::run` counts; this one must only not be shorter.
     .shutdown_timeout(config.shutdown.drain.as_secs().saturating_add(1))
     .disable_signals()
     .bind(settings.listen)
@@ -70,7 +70,8 @@ pub(super) fn ingress(config: &Config, door: Ingress) -> anyhow::Result<(SocketA
     bound(server.addrs().first().copied(), server.run())
 }
 
-/// Binds the listener for health and metrics. It has a thread of its own, so that it answers while the others are busy.
+/// Binds the listener for health, metrics and the admin API. It has its own thread, so that it answers while the others
+/// are busy.
 pub(super) fn ops(config: &Config, ops: Ops, admin: Admin) -> anyhow::Result<(SocketAddr, Server)> {
     let (ops, admin) = (web::Data::new(ops), web::Data::new(admin));
     let server = HttpServer::new(move || {
@@ -85,15 +86,15 @@ pub(super) fn ops(config: &Config, ops: Ops, admin: Admin) -> anyhow::Result<(So
 }
 
 fn bound(address: Option<SocketAddr>, server: Server) -> anyhow::Result<(SocketAddr, Server)> {
-    Ok((address.context("no address was bound")?, server))
+    Ok((address.context("the listener has no address")?, server))
 }
 
-/// Lets what delivers go first where a core is wanted by both. Every event that is taken has to be delivered too, so
-/// whoever brings more than that is made to wait at the door, and not in the store. An idle core is used all the same.
+/// Gives delivery priority on a busy core. Every accepted event must also be delivered: under overload, senders should wait
+/// for their answers instead of filling the store. An idle core is used completely.
 fn yield_to_delivery() {
     #[cfg(target_os = "linux")]
-    if let Err(error) = setpriority_process(None, INTAKE_NICENESS) {
-        tracing::warn!(error = %error, "intake and delivery share the cores evenly");
+    if let Err(error) = setpriority_process(None, INGRESS_NICENESS) {
+        tracing::warn!(error = %error, "cannot lower the priority of ingress threads; ingress and delivery share the cores evenly");
     }
 }
 

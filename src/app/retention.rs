@@ -1,4 +1,4 @@
-//! Forgetting: receipts, and what was parked, older than the operator wants to keep them.
+//! Retention: deletes old receipts, and discards entries that were parked for too long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +7,13 @@ use crate::config;
 use crate::outbox::{AuditEvent, EntryFilter, EntryId, EntrySummary, Error, Outbox, State};
 use crate::time::{Clock, Timestamp};
 
-/// How often old receipts are looked for.
+/// The time between two passes.
 const EVERY: Duration = Duration::from_hours(1);
-/// How long everybody else may use the store between two looks.
+/// The pause between two batches, for other users of the store.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How many parked entries are discarded at once.
+/// The most parked entries that one transaction discards.
 const DISCARDED_MAX: usize = 500;
 
-/// What is forgotten, and when.
 pub(super) struct Retention {
     outbox: Arc<dyn Outbox>,
     clock: Clock,
@@ -36,16 +35,16 @@ impl Retention {
         }
     }
 
-    /// Never ends.
+    /// Runs one pass after the other; never ends.
     pub(super) async fn run(&self) {
         loop {
             let done = self.discard().await;
             let done = match done {
-                Ok(()) => self.forget().await,
+                Ok(()) => self.prune().await,
                 Err(error) => Err(error),
             };
             if let Err(error) = done {
-                tracing::warn!(error = %error, "what is old was not forgotten; it is tried again");
+                tracing::warn!(error = %error, "retention pass failed; will retry");
             }
             tokio::time::sleep(EVERY).await;
         }
@@ -56,10 +55,10 @@ impl Retention {
         Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(kept))
     }
 
-    /// Discards what nobody has looked at for so long; that is on record too.
+    /// Discards entries that were parked for too long; the audit log records it.
     async fn discard(&self) -> Result<(), Error> {
         let before = self.before(self.parked);
-        // What was parked before a moment was accepted before it, too.
+        // An entry that was parked before a time was also accepted before it.
         let is_old =
             |listed: &&EntrySummary| listed.receipt.settled_at.is_some_and(|at| at < before);
         let mut listing = EntryFilter {
@@ -78,7 +77,7 @@ impl Retention {
                 let numbers: Vec<String> = entries.iter().map(EntryId::to_string).collect();
                 tracing::warn!(
                     entries = entries.len(),
-                    "what was parked too long is discarded"
+                    "discarding entries that were parked for longer than outbox.retain_parked"
                 );
                 let act = AuditEvent {
                     operator: "retention".to_owned(),
@@ -97,7 +96,7 @@ impl Retention {
         }
     }
 
-    async fn forget(&self) -> Result<(), Error> {
+    async fn prune(&self) -> Result<(), Error> {
         let kept = self.before(self.receipts)..=self.clock.now();
         let mut from = EntryId::default();
         while let Some(next) = self.outbox.prune_receipts(from, kept.clone()).await? {
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_parked_too_long_is_discarded_and_then_forgotten() {
+    async fn entries_parked_too_long_are_discarded_and_their_receipts_deleted() {
         let clock = Clock::manual(Timestamp::from_millis(1_000_000_000));
         let outbox: Arc<dyn Outbox> = Arc::new(MemoryOutbox::default());
         let retention = Retention {
@@ -170,7 +169,7 @@ mod tests {
         ] {
             clock.advance(DAY * days);
             retention.discard().await.unwrap();
-            retention.forget().await.unwrap();
+            retention.prune().await.unwrap();
             assert_eq!(state().await, expected, "{days} days later");
         }
         let acts = outbox.audit(0, 10).await.unwrap();

@@ -1,4 +1,5 @@
-//! The secrets of sources: read from their files at the start, and again and again, because they are rotated while we run.
+//! The secrets of sources: read from their files at the start and every few seconds, because they are rotated while the
+//! process runs.
 
 use std::path::PathBuf;
 
@@ -19,7 +20,7 @@ pub(super) struct LoadedAuth {
 }
 
 impl LoadedAuth {
-    /// Reads what a source shows itself with.
+    /// Reads the secret files of a source.
     pub(super) fn of(auth: &sources::Auth) -> anyhow::Result<Self> {
         let read = |files: &[PathBuf]| -> anyhow::Result<Vec<SecretString>> {
             let secrets = files.iter().map(|file| secret::read(file));
@@ -55,7 +56,7 @@ impl LoadedAuth {
     }
 }
 
-/// The secrets in use, and where they come from.
+/// The secrets in use, and the files that they come from.
 pub(super) struct SecretsWatch {
     doors: Sources,
     kept: Vec<WatchedSource>,
@@ -65,7 +66,7 @@ struct WatchedSource {
     name: SourceName,
     auth: sources::Auth,
     secrets: Vec<SecretString>,
-    /// Whether the files could not be read at the last look: that is said once.
+    /// Whether the files could not be read the last time: this is logged once.
     is_lost: bool,
 }
 
@@ -84,7 +85,7 @@ impl SecretsWatch {
         Self { doors, kept }
     }
 
-    /// Never ends: reads the files again and again, and takes what is new in them at once.
+    /// Reads the files again and again; never ends. New secrets are used at once.
     pub(super) async fn watch(&mut self) {
         loop {
             tokio::time::sleep(READ_EVERY).await;
@@ -106,7 +107,7 @@ impl WatchedSource {
                 }
                 self.secrets = read.secrets;
                 self.is_lost = false;
-                tracing::info!(source, "the secrets of the source have changed");
+                tracing::info!(source, "secrets of the source changed");
             }
             Err(error) if !self.is_lost => {
                 self.is_lost = true;
@@ -114,7 +115,7 @@ impl WatchedSource {
                 tracing::warn!(
                     source,
                     error,
-                    "secrets cannot be read; the last ones stay in use"
+                    "cannot read the secrets of the source; the last ones stay in use"
                 );
             }
             Err(_said) => {}

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::examples::{self, Covered, Shown};
 use super::explain::in_one_line;
-use super::{FOUND_FAULTS, Layers, read};
+use super::{Layers, NEGATIVE_RESULT, read};
 use crate::app;
 use crate::app::block_on;
 use crate::config::{Config, Purpose, sources};
@@ -101,11 +101,11 @@ fn examine(config: &Config, sources: Vec<sources::Source>) -> ExitCode {
         }
         1 => {
             print_notice("1 fault to mend");
-            ExitCode::from(FOUND_FAULTS)
+            ExitCode::from(NEGATIVE_RESULT)
         }
         faults => {
             print_notice(format_args!("{faults} faults to mend"));
-            ExitCode::from(FOUND_FAULTS)
+            ExitCode::from(NEGATIVE_RESULT)
         }
     }
 }

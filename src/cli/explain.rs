@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::operator::Bridge;
 use super::operator::table::{aligned, at, list, text};
-use super::{FOUND_FAULTS, Layers, examples, read};
+use super::{Layers, NEGATIVE_RESULT, examples, read};
 use crate::app;
 use crate::config::Purpose;
 use crate::event::{SourceName, Visibility};
@@ -62,7 +62,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         (Some(entry), Some(token_file)) => {
             let bridge = Bridge::new(options.ops.clone(), token_file.clone(), options.json);
             let path = format!("/entries/{entry}/explain?reveal={}", options.reveal);
-            bridge.ask(&Method::GET, &path, None)?
+            bridge.call(&Method::GET, &path, None)?
         }
         (_, _) => match of_file(options)? {
             Ok(told) => told,
@@ -79,7 +79,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let is_refused = |part: &Value| *at(part, "outcome") == "refused";
     let refused = is_refused(&told) || list(&told, "events").any(is_refused);
     Ok(if refused {
-        ExitCode::from(FOUND_FAULTS)
+        ExitCode::from(NEGATIVE_RESULT)
     } else {
         ExitCode::SUCCESS
     })

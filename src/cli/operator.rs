@@ -1,4 +1,4 @@
-//! The operator's commands: they ask the administration of a running bridge, and show what it answers.
+//! The operator's commands: they call the admin API of a running bridge and print its answers.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use self::table::at;
-use super::FOUND_FAULTS;
+use super::NEGATIVE_RESULT;
 use crate::app::block_on;
 use crate::config::secret;
 use crate::http::client::{ExchangeLimits, HttpClient};
@@ -20,18 +20,18 @@ use crate::terminal::{print_notice, print_result};
 
 pub(super) mod table;
 
-/// How long one answer may take: a replay of many is one transaction.
+/// The maximum duration of a call: a replay of many entries is one transaction.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// The longest answer: five hundred entries with their facts.
+/// The maximum size of an answer: 500 entries with their values.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Which bridge, and who asks.
+/// The bridge to call, and the operator's token.
 #[derive(Debug, Args)]
 pub(super) struct Bridge {
-    /// The second listener of the bridge.
+    /// URL of the ops listener of the bridge.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     ops: String,
-    /// The file with the operator's token.
+    /// File with the operator's token.
     #[arg(long, value_name = "FILE")]
     token_file: PathBuf,
     /// Prints the answer as JSON.
@@ -40,7 +40,6 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    /// The bridge at this address, asked with this token.
     pub(super) const fn new(ops: String, token_file: PathBuf, json: bool) -> Self {
         Self {
             ops,
@@ -50,31 +49,31 @@ impl Bridge {
     }
 }
 
-/// Which entries.
+/// Options that select entries.
 #[derive(Debug, Args)]
 pub(super) struct FilterOptions {
-    /// The source they came through.
+    /// Entries of this source.
     #[arg(long)]
     source: Option<String>,
-    /// Their event type.
+    /// Entries of this event type.
     #[arg(long)]
     r#type: Option<String>,
-    /// Why they are parked.
+    /// Entries parked for this reason.
     #[arg(long)]
     parked_for: Option<String>,
-    /// The id of their customer: Imprint's, or the partner's own where that is all there is.
+    /// Entries of this customer: Imprint's id or, for a customer without one, our own id.
     #[arg(long)]
     customer: Option<String>,
-    /// Accepted before this moment (RFC 3339).
+    /// Entries accepted before this time (RFC 3339).
     #[arg(long)]
     before: Option<String>,
-    /// Accepted at this moment or later (RFC 3339).
+    /// Entries accepted at this time or later (RFC 3339).
     #[arg(long)]
     since: Option<String>,
-    /// With numbers greater than this.
+    /// Entries with a greater number than this.
     #[arg(long)]
     after: Option<u64>,
-    /// At most so many.
+    /// Maximum number of entries.
     #[arg(long)]
     limit: Option<u64>,
 }
@@ -84,7 +83,7 @@ pub(super) struct FilterOptions {
 pub(super) struct EventsOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// Where they stand: waiting, delivered, superseded, ignored, parked or discarded.
+    /// Entries in this state: waiting, delivered, superseded, ignored, parked or discarded.
     #[arg(long, default_value = "waiting")]
     state: String,
     #[command(flatten)]
@@ -105,9 +104,9 @@ pub(super) struct ParkedOptions {
 pub(super) struct ShowOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// The number of the entry.
+    /// Number of the entry.
     entry: u64,
-    /// Shows the values too; that is recorded.
+    /// Shows values unmasked; the audit log records it.
     #[arg(long)]
     reveal: bool,
 }
@@ -117,17 +116,17 @@ pub(super) struct ShowOptions {
 pub(super) struct ChangeOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// The numbers of parked entries; without any, the filter says which.
+    /// Numbers of parked entries; without numbers, the filter options select the entries.
     entries: Vec<u64>,
     #[command(flatten)]
     filter: FilterOptions,
-    /// Every parked entry: without this, neither numbers nor a filter is a mistake.
+    /// Selects all parked entries; without numbers and filter options, this is required.
     #[arg(long)]
     all: bool,
-    /// Says what would be done, and does nothing.
+    /// Shows the effect, and changes nothing.
     #[arg(long)]
     preview: bool,
-    /// Why; stands in the record.
+    /// Reason, for the audit log.
     #[arg(long)]
     reason: Option<String>,
 }
@@ -137,7 +136,7 @@ pub(super) struct ChangeOptions {
 pub(super) struct ReplayOptions {
     #[command(flatten)]
     change: ChangeOptions,
-    /// Maps the kept events by the mapping of today first.
+    /// Maps the stored events again, by the current mapping.
     #[arg(long)]
     map_again: bool,
 }
@@ -147,7 +146,7 @@ pub(super) struct ReplayOptions {
 pub(super) struct AuditOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// Lines after this number.
+    /// Records with a greater number than this.
     #[arg(long, default_value = "0")]
     after: u64,
 }
@@ -157,20 +156,20 @@ pub(super) struct AuditOptions {
 pub(super) struct DestinationOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// What is wanted of it; without it, only how it is is shown.
+    /// The new mode; without it, the command only shows the destination.
     mode: Option<ModeOption>,
-    /// Why; stands in the record.
+    /// Reason, for the audit log.
     #[arg(long)]
     reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ModeOption {
-    /// Sends everything that is due.
+    /// Sends requests.
     Open,
     /// Sends nothing.
     Paused,
-    /// Does everything but the request.
+    /// Does everything except the request, and records what would be sent.
     Shadow,
 }
 
@@ -192,18 +191,18 @@ fn list(bridge: &Bridge, state: &str, filter: &FilterOptions) -> anyhow::Result<
         format!("{key}={}", utf8_percent_encode(&text, NON_ALPHANUMERIC))
     });
     let query = query.collect::<Vec<_>>().join("&");
-    let found = bridge.ask(&Method::GET, &format!("/entries?{query}"), None)?;
-    bridge.show(&found, table::entries);
-    if let (Some(next), false) = (at(&found, "next").as_u64(), bridge.json) {
-        print_result(format_args!("more with --after {next}"));
+    let page = bridge.call(&Method::GET, &format!("/entries?{query}"), None)?;
+    bridge.show(&page, table::entries);
+    if let (Some(next), false) = (at(&page, "next").as_u64(), bridge.json) {
+        print_result(format_args!("for more entries, add --after {next}"));
     }
-    let is_empty = at(&found, "entries").as_array().is_none_or(Vec::is_empty);
-    Ok(code(!is_empty))
+    let is_empty = at(&page, "entries").as_array().is_none_or(Vec::is_empty);
+    Ok(exit_code(!is_empty))
 }
 
 pub(super) fn show(options: &ShowOptions) -> anyhow::Result<ExitCode> {
     let path = format!("/entries/{}?reveal={}", options.entry, options.reveal);
-    let entry = options.bridge.ask(&Method::GET, &path, None)?;
+    let entry = options.bridge.call(&Method::GET, &path, None)?;
     options.bridge.show(&entry, table::entry);
     Ok(ExitCode::SUCCESS)
 }
@@ -211,27 +210,27 @@ pub(super) fn show(options: &ShowOptions) -> anyhow::Result<ExitCode> {
 pub(super) fn replay(options: &ReplayOptions) -> anyhow::Result<ExitCode> {
     let mut body = options.change.body()?;
     body.insert("map_again".to_owned(), json!(options.map_again));
-    options.change.perform("replay", body)
+    options.change.send("replay", body)
 }
 
 pub(super) fn discard(options: &ChangeOptions) -> anyhow::Result<ExitCode> {
-    options.perform("discard", options.body()?)
+    options.send("discard", options.body()?)
 }
 
 pub(super) fn audit(options: &AuditOptions) -> anyhow::Result<ExitCode> {
     let path = format!("/audit?after={}", options.after);
-    let acts = options.bridge.ask(&Method::GET, &path, None)?;
-    options.bridge.show(&acts, table::acts);
-    let is_sound = *at(&acts, "sound") == true;
-    if !is_sound {
-        print_notice("the record is not as it was written");
+    let page = options.bridge.call(&Method::GET, &path, None)?;
+    options.bridge.show(&page, table::audit);
+    let is_intact = *at(&page, "sound") == true;
+    if !is_intact {
+        print_notice("the audit log was changed after it was written");
     }
-    Ok(code(is_sound))
+    Ok(exit_code(is_intact))
 }
 
 pub(super) fn destination(options: &DestinationOptions) -> anyhow::Result<ExitCode> {
-    let told = match options.mode {
-        None => options.bridge.ask(&Method::GET, "/destination", None)?,
+    let answer = match options.mode {
+        None => options.bridge.call(&Method::GET, "/destination", None)?,
         Some(mode) => {
             let mode = match mode {
                 ModeOption::Open => "open",
@@ -241,10 +240,10 @@ pub(super) fn destination(options: &DestinationOptions) -> anyhow::Result<ExitCo
             let body = json!({"mode": mode, "reason": options.reason});
             options
                 .bridge
-                .ask(&Method::POST, "/destination", Some(&body))?
+                .call(&Method::POST, "/destination", Some(&body))?
         }
     };
-    options.bridge.show(&told, table::entry);
+    options.bridge.show(&answer, table::entry);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -272,34 +271,36 @@ impl FilterOptions {
 impl ChangeOptions {
     fn body(&self) -> anyhow::Result<Map<String, Value>> {
         let filter = self.filter.members();
-        let which = match (self.entries.is_empty(), filter.is_empty(), self.all) {
+        let selected = match (self.entries.is_empty(), filter.is_empty(), self.all) {
             (false, true, false) => ("ids", json!(self.entries)),
             (true, false, false) | (true, true, true) => ("filter", Value::Object(filter)),
-            (true, true, false) => bail!("say which entries: numbers, a filter, or --all"),
-            (_, _, _) => bail!("say numbers, a filter, or --all, and not several of them"),
+            (true, true, false) => {
+                bail!("select entries: by number, by filter options, or with --all")
+            }
+            (_, _, _) => bail!("use only one of: numbers, filter options, --all"),
         };
         let mut body = Map::new();
-        body.insert(which.0.to_owned(), which.1);
+        body.insert(selected.0.to_owned(), selected.1);
         body.insert("preview".to_owned(), json!(self.preview));
         body.insert("reason".to_owned(), json!(self.reason));
         Ok(body)
     }
 
-    fn perform(&self, what: &str, body: Map<String, Value>) -> anyhow::Result<ExitCode> {
-        let path = format!("/entries/{what}");
+    fn send(&self, change: &str, body: Map<String, Value>) -> anyhow::Result<ExitCode> {
+        let path = format!("/entries/{change}");
         let body = Value::Object(body);
-        let done = self.bridge.ask(&Method::POST, &path, Some(&body))?;
-        self.bridge.show(&done, table::done);
+        let answer = self.bridge.call(&Method::POST, &path, Some(&body))?;
+        self.bridge.show(&answer, table::change);
         let changed = ["replayed", "discarded", "would_discard"]
             .iter()
             .any(|word| {
-                at(&done, word)
+                at(&answer, word)
                     .as_array()
                     .is_some_and(|list| !list.is_empty())
             });
-        Ok(code(
+        Ok(exit_code(
             changed
-                || at(&done, "would_replay")
+                || at(&answer, "would_replay")
                     .as_u64()
                     .is_some_and(|number| number > 0),
         ))
@@ -307,8 +308,8 @@ impl ChangeOptions {
 }
 
 impl Bridge {
-    /// Asks the bridge; an answer that is no 200 is an error in its own words.
-    pub(super) fn ask(
+    /// Calls the admin API. An error answer becomes an error with its `detail`.
+    pub(super) fn call(
         &self,
         method: &Method,
         path: &str,
@@ -334,8 +335,8 @@ impl Bridge {
             let response = request.send(body.into_bytes(), limits).await;
             let response = response.with_context(|| url.clone())?;
             let body = response.body;
-            let body = body.with_context(|| format!("{url}: the answer broke off"))?;
-            heard(response.status, &body)
+            let body = body.with_context(|| format!("{url}: the answer is incomplete"))?;
+            parse_answer(response.status, &body)
         })
     }
 
@@ -348,20 +349,23 @@ impl Bridge {
     }
 }
 
-/// What an answer says; one that is no success is an error in its own words.
-fn heard(status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
+/// The body of an answer, or its `detail` as an error.
+fn parse_answer(status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     if status.is_success() {
         return Ok(answer);
     }
     let detail = at(&answer, "detail").as_str();
-    bail!("{status}: {}", detail.unwrap_or("no bridge answers there"))
+    bail!(
+        "{status}: {}",
+        detail.unwrap_or("this is not the admin API of a bridge")
+    )
 }
 
-fn code(found: bool) -> ExitCode {
+fn exit_code(found: bool) -> ExitCode {
     if found {
         ExitCode::SUCCESS
     } else {
-        ExitCode::from(FOUND_FAULTS)
+        ExitCode::from(NEGATIVE_RESULT)
     }
 }

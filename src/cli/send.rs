@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::FOUND_FAULTS;
+use super::NEGATIVE_RESULT;
 use crate::app::block_on;
 use crate::event::SourceName;
 use crate::sender::authentication::SenderAuthFiles;
@@ -75,7 +75,7 @@ pub(super) fn run(arguments: &SendArguments) -> anyhow::Result<ExitCode> {
         Ok(upload) => upload,
         Err(error) => {
             print_notice(telemetry::chain(error.as_ref()));
-            return Ok(ExitCode::from(FOUND_FAULTS));
+            return Ok(ExitCode::from(NEGATIVE_RESULT));
         }
     };
     let (ended, tally) = block_on(upload.run())?;
@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &SendArguments) -> anyhow::Result<ExitCode> {
     Ok(match ended {
         UploadEnd::Whole if tally.is_clean() => ExitCode::SUCCESS,
         UploadEnd::Whole | UploadEnd::GivenUp | UploadEnd::Interrupted => ExitCode::FAILURE,
-        UploadEnd::Broken(_) => ExitCode::from(FOUND_FAULTS),
+        UploadEnd::Broken(_) => ExitCode::from(NEGATIVE_RESULT),
     })
 }
 

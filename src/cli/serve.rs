@@ -1,4 +1,4 @@
-//! `serve`: the bridge itself.
+//! `serve`: runs the bridge.
 
 use std::process::ExitCode;
 

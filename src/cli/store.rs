@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::operator::{Bridge, table};
-use super::{FOUND_FAULTS, Layers, read};
+use super::{Layers, NEGATIVE_RESULT, read};
 use crate::config::Purpose;
 use crate::http::Method;
 use crate::outbox;
@@ -44,7 +44,7 @@ pub(super) fn run(command: &Store) -> anyhow::Result<ExitCode> {
     match command {
         Store::Backup { bridge, name } => {
             let body = json!({"name": name});
-            let done = bridge.ask(&Method::POST, "/store/backup", Some(&body))?;
+            let done = bridge.call(&Method::POST, "/store/backup", Some(&body))?;
             bridge.show(&done, table::entry);
             Ok(ExitCode::SUCCESS)
         }
@@ -59,7 +59,7 @@ pub(super) fn run(command: &Store) -> anyhow::Result<ExitCode> {
                 print_result("whole");
                 ExitCode::SUCCESS
             } else {
-                ExitCode::from(FOUND_FAULTS)
+                ExitCode::from(NEGATIVE_RESULT)
             })
         }
         Store::Restore { layers, copy } => {

@@ -1,14 +1,14 @@
-//! The origin that the key is sent to: checked before anything is.
+//! The base URL of Imprint's API. It is checked before anything is sent to it, because every request carries the key.
 
 use std::net::IpAddr;
 
 use super::{ImprintEnvironment, Profile};
 
-/// Imprint's documented hosts (imprint-api.md §5).
+/// The hosts that Imprint documents.
 const SANDBOX_HOST: &str = "dev.sbx.imprint.co";
 const PRODUCTION_HOST: &str = "dev.imprint.co";
 
-/// Scheme, host and port of Imprint's API; `https` unless it is this machine.
+/// Scheme, host and port of Imprint's API. `http` is allowed for this machine only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     text: String,
@@ -16,19 +16,20 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Takes an origin: a scheme, a host and perhaps a port, and nothing after it.
+    /// Parses a scheme, a host and an optional port. A path or a query is an error.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The reason.
     pub fn parse(raw: &str) -> Result<Self, String> {
         let (scheme, rest) = raw.split_once("://").ok_or("must start with https://")?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.contains('@') {
-            return Err("must not carry a user or a password".to_owned());
+            return Err("must not contain a user or a password".to_owned());
         }
         if authority.is_empty() || authority.contains(['/', '?', '#', '\\', ' ']) {
             return Err(
-                "must be a scheme, a host and perhaps a port, without a path or a query".to_owned(),
+                "must be a scheme, a host and optionally a port, without a path or a query"
+                    .to_owned(),
             );
         }
         let (host, port) = match authority.rsplit_once(':') {
@@ -36,7 +37,7 @@ impl BaseUrl {
             Some(_) | None => (authority, None),
         };
         if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-            return Err("has a port that is none".to_owned());
+            return Err("has an invalid port".to_owned());
         }
         let host = host
             .trim_start_matches('[')
@@ -48,19 +49,19 @@ impl BaseUrl {
         };
         match scheme {
             "https" if url.is_loopback() || url.address().is_none() => Ok(url),
-            "https" => Err("must name a host, not an address".to_owned()),
+            "https" => Err("must be a host name, not an IP address".to_owned()),
             "http" if url.is_loopback() => Ok(url),
-            "http" => Err("must be https; plain http is for this machine only".to_owned()),
+            "http" => Err("must be https; http is allowed for this machine only".to_owned()),
             _ => Err("must start with https://".to_owned()),
         }
     }
 
-    /// The origin as text, without a slash at its end.
+    /// The URL without a trailing slash.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether host, environment and profile agree.
+    /// Checks that host, environment and profile agree.
     pub(super) fn fits(
         &self,
         profile: Profile,
@@ -74,11 +75,11 @@ impl BaseUrl {
         };
         match expected {
             Some((expected, word)) if expected != environment => Err(format!(
-                "is Imprint's {word}, and imprint.environment says otherwise"
+                "is Imprint's {word} host, but imprint.environment is not \"{word}\""
             )),
             Some(_) => Ok(()),
             None if environment == ImprintEnvironment::Local && !self.is_loopback() => {
-                Err("is not this machine, and imprint.environment says \"local\"".to_owned())
+                Err("is not this machine, but imprint.environment is \"local\"".to_owned())
             }
             None if profile == Profile::Production && !allowed.contains(&self.host) => {
                 Err(format!(
@@ -102,9 +103,9 @@ impl BaseUrl {
 mod tests {
     use super::*;
 
-    /// K02
+    /// FAULTS K02
     #[test]
-    fn only_a_plain_origin_is_taken() {
+    fn only_scheme_host_and_port_are_accepted() {
         for good in [
             "https://dev.sbx.imprint.co",
             "https://dev.sbx.imprint.co/",
@@ -133,16 +134,20 @@ mod tests {
         }
     }
 
-    /// M11
+    /// FAULTS M11
     #[test]
     fn host_environment_and_profile_must_agree() {
         use ImprintEnvironment as Env;
-        let check = |url: &str, profile, environment, fits: bool| {
+        let check = |url: &str, profile, environment, expected: bool| {
             let allowed = ["proxy.example.com".to_owned()];
             let verdict = BaseUrl::parse(url)
                 .unwrap()
                 .fits(profile, environment, &allowed);
-            assert_eq!(verdict.is_ok(), fits, "{url} {profile:?} {environment:?}");
+            assert_eq!(
+                verdict.is_ok(),
+                expected,
+                "{url} {profile:?} {environment:?}"
+            );
         };
         let (local, production) = (Profile::Local, Profile::Production);
         check("https://dev.sbx.imprint.co", production, Env::Sandbox, true);

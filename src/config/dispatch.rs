@@ -1,4 +1,4 @@
-//! The sections on how the destination is sent to, and on who is who there.
+//! The sections `[dispatch]` and `[identity]`: how updates are sent, and how customers are found at Imprint.
 
 use std::time::Duration;
 
@@ -6,25 +6,23 @@ use super::reader::Reader;
 use crate::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use crate::imprint::clearing::Clearing;
 
-/// Nothing that is believed, waited for or asserted may go on longer than this.
+/// The maximum of a wait or of a time to live.
 const SPAN_MAX: Duration = Duration::from_hours(24 * 400);
-/// What may land late may do so for a moment at least.
+/// The minimum of `assert_after`; tests need a short one.
 const ASSERT_AFTER_MIN: Duration = Duration::from_millis(100);
-/// A late request that is still under way after an hour is not known to exist.
+/// The maximum of `assert_after`: no request is known to arrive more than an hour late.
 const ASSERT_AFTER_MAX: Duration = Duration::from_hours(1);
-/// A "no" is believed for a moment at least: it costs a search.
+/// The minimum time to live of a search result: each search uses the rate limit.
 const TTL_MIN: Duration = Duration::from_millis(100);
 
-/// How the destination is sent to; see `config/default.toml` for each.
+/// Settings of delivery. `config/default.toml` describes each.
 #[derive(Clone, Copy, Debug)]
 pub struct DispatchSettings {
-    /// Threads that send.
     pub threads: usize,
-    /// What the operator decided.
     pub rules: DeliveryRules,
 }
 
-/// Takes both sections, as far as they can be read.
+/// Takes both sections.
 pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<DispatchSettings> {
     let threads = reader.take(&["dispatch", "threads"], |raw| raw.count(1, 64));
     let max_fold = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, 1000));

@@ -1,4 +1,4 @@
-//! The section on the destination.
+//! The section `[imprint]`: the destination and its key.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::imprint::client::KeyScheme;
 use crate::mapping::ForeignAddress;
 use crate::outbox::IN_FLIGHT_MAX;
 
-/// The slowest rate: one request in a quarter of an hour is no rate any more.
+/// The lowest rate other than 0: one request in about a quarter of an hour.
 const RATE_MIN: f64 = 0.001;
 
-/// Which of Imprint's environments the host is.
+/// Imprint's environment at this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImprintEnvironment {
-    /// A stand-in on this machine.
+    /// A sandbox on this machine.
     Local,
     /// Imprint's sandbox.
     Sandbox,
@@ -25,12 +25,8 @@ pub enum ImprintEnvironment {
     Production,
 }
 
-/// The destination; see `config/default.toml` for each.
+/// Settings of the destination. `config/default.toml` describes each.
 #[derive(Clone, Debug)]
-#[expect(
-    missing_docs,
-    reason = "config/default.toml is where they are described, once"
-)]
 pub struct ImprintSettings {
     pub base_url: BaseUrl,
     pub environment: ImprintEnvironment,
@@ -45,7 +41,7 @@ pub struct ImprintSettings {
     pub foreign_address: ForeignAddress,
 }
 
-/// Takes the section, as far as it can be read.
+/// Takes the section.
 pub(super) fn take(
     reader: &mut Reader,
     profile: Option<Profile>,
@@ -100,7 +96,7 @@ pub(super) fn take(
     })
 }
 
-/// Takes the files of both keys; `serve` needs the first, and reads both to see that they can be used.
+/// Takes the files of both keys. `serve` requires the first one and checks that both can be read.
 fn take_key_files(reader: &mut Reader, purpose: Purpose) -> (Option<PathBuf>, Option<PathBuf>) {
     let (key, merchant_key) = (&["imprint", "key_file"], &["imprint", "merchant_key_file"]);
     match purpose {
@@ -151,7 +147,7 @@ fn take_clearing(reader: &mut Reader) -> Option<Clearing> {
 fn required_secret_file(raw: Raw) -> Result<PathBuf, String> {
     let path = path(raw)?;
     if path.as_os_str().is_empty() {
-        return Err("is required and names a readable file".to_owned());
+        return Err("is required, and must name a readable file".to_owned());
     }
     secret::read(&path).map(|_secret| path)
 }

@@ -1,4 +1,4 @@
-//! Who may administrate: a file with a token for each.
+//! The operators of the admin API: one token file for each.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,17 +8,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::reader::Reader;
 use super::{Purpose, secret};
 
-/// The longest name: it stands in every row of the audit trail.
+/// The longest name: every record of the audit log contains it.
 const NAME_CHARS_MAX: usize = 64;
-/// A shorter token could be guessed.
+/// The shortest token; a shorter one could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
 
-/// One who may administrate.
+/// An operator of the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorFile {
-    /// The name of the file, without its ending.
+    /// The name of the file without its extension.
     pub name: String,
-    /// The file with the token.
     pub token_file: PathBuf,
 }
 
@@ -31,7 +30,7 @@ pub(super) fn take(reader: &mut Reader, purpose: Purpose) -> Option<Vec<Operator
             .collect::<Result<Vec<_>, _>>()?;
         let mut names = BTreeSet::new();
         match operators.iter().find(|one| !names.insert(&one.name)) {
-            Some(twice) => Err(format!("names {} twice", twice.name)),
+            Some(duplicate) => Err(format!("names {} twice", duplicate.name)),
             None => Ok(operators),
         }
     })
@@ -44,7 +43,7 @@ fn operator(token_file: PathBuf, purpose: Purpose) -> Result<OperatorFile, Strin
     });
     let Some(name) = name.map(str::to_owned) else {
         return Err(format!(
-            "{} has a name that is not 1 to {NAME_CHARS_MAX} visible ASCII characters",
+            "{}: the name must be 1 to {NAME_CHARS_MAX} visible ASCII characters",
             token_file.display()
         ));
     };
@@ -59,7 +58,7 @@ impl OperatorFile {
     /// Reads the token.
     ///
     /// # Errors
-    /// What is wrong with the file, without what is in it.
+    /// The reason, without the content of the file.
     pub fn token(&self) -> Result<SecretString, String> {
         let token = secret::read(&self.token_file)?;
         if token.expose_secret().len() < TOKEN_BYTES_MIN {
@@ -77,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_and_a_token_make_an_operator() {
+    fn an_operator_has_a_short_name_and_a_long_token() {
         let folder = tempfile::tempdir().unwrap();
         for (file, content, fits) in [
             ("ann.token", "0123456789abcdef", true),

@@ -1,4 +1,4 @@
-//! Reads settings one by one and keeps every fault: a file with five mistakes is told of all five.
+//! Reads settings one by one and collects every error: a file with five mistakes gets five errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
-/// One thing that is wrong with the configuration, and where.
+/// One error of the configuration, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SettingError {
-    /// The file or the variable it stands in; empty where it stands nowhere.
+    /// The file or the environment; empty if no layer has the setting.
     pub origin: String,
-    /// The key.
     pub key: String,
-    /// What is wrong.
     pub reason: String,
 }
 
@@ -33,16 +31,16 @@ impl fmt::Display for SettingError {
     }
 }
 
-/// Where a setting stands: its keys, outermost first.
+/// The keys that lead to a setting, outermost first.
 type KeyPath = Vec<String>;
 
-/// Settings by their place. What is taken is gone; what is left at the end is unknown.
+/// Settings by key path. Taking a setting removes it, so the settings left at the end are unknown ones.
 #[derive(Debug)]
 pub(super) struct Reader {
-    /// What stands for settings that are nowhere.
+    /// The origin in errors about a missing setting.
     origin: String,
     values: BTreeMap<KeyPath, Value>,
-    faults: Vec<SettingError>,
+    errors: Vec<SettingError>,
 }
 
 impl Reader {
@@ -53,11 +51,11 @@ impl Reader {
         Self {
             origin: origin.to_owned(),
             values,
-            faults: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
-    /// Takes the setting at `place`, as `parse` reads it. A fault is kept, and gives `None`.
+    /// Takes the setting at `place` and parses it. An error is collected, and the result is `None`.
     pub(super) fn take<T>(
         &mut self,
         place: &[&str],
@@ -71,13 +69,13 @@ impl Reader {
         match parse(Raw(value)) {
             Ok(parsed) => Some(parsed),
             Err(reason) => {
-                self.faults.push(self.locate(place, origin, reason));
+                self.errors.push(self.locate(place, origin, reason));
                 None
             }
         }
     }
 
-    /// As [`Reader::take`], for a setting that may be absent or empty.
+    /// Like [`Reader::take`], for a setting that may be absent or empty.
     pub(super) fn take_optional<T>(
         &mut self,
         place: &[&str],
@@ -94,7 +92,7 @@ impl Reader {
         self.take(place, parse)
     }
 
-    /// The keys directly under `place`.
+    /// The keys directly below `place`.
     pub(super) fn keys(&self, place: &[&str]) -> BTreeSet<String> {
         let place = owned(place);
         let below = self.values.keys().filter(|key| key.starts_with(&place));
@@ -104,7 +102,7 @@ impl Reader {
             .collect()
     }
 
-    /// Takes every setting under `place`: the rest of its keys, joined by dots, and the setting.
+    /// Takes every setting below `place`, by the rest of its key path, joined with dots.
     pub(super) fn take_all(&mut self, place: &[&str]) -> BTreeMap<String, Raw> {
         let place = owned(place);
         let (inside, outside) = std::mem::take(&mut self.values)
@@ -118,25 +116,22 @@ impl Reader {
             .collect()
     }
 
-    /// Adds a fault found elsewhere.
+    /// Adds an error that another check found.
     pub(super) fn fault(&mut self, place: &[&str], reason: impl Into<String>) {
-        let fault = self.locate(place, None, reason.into());
-        self.faults.push(fault);
+        let error = self.locate(place, None, reason.into());
+        self.errors.push(error);
     }
 
-    /// Everything that is wrong, unknown settings included.
+    /// All errors, unknown settings included.
     pub(super) fn finish(mut self) -> Vec<SettingError> {
         for (place, value) in std::mem::take(&mut self.values) {
             let place: Vec<&str> = place.iter().map(String::as_str).collect();
             let origin = value.origin().map(str::to_owned);
-            self.faults.push(self.locate(
-                &place,
-                origin,
-                "is not a key of this program".to_owned(),
-            ));
+            self.errors
+                .push(self.locate(&place, origin, "unknown setting".to_owned()));
         }
-        self.faults.sort();
-        self.faults
+        self.errors.sort();
+        self.errors
     }
 
     fn remove(&mut self, place: &[&str]) -> Option<Value> {
@@ -152,21 +147,20 @@ impl Reader {
     }
 }
 
-/// A setting as it was written.
+/// A setting before it is parsed.
 #[derive(Debug)]
 pub(super) struct Raw(Value);
 
 impl Raw {
-    /// A text.
     pub(super) fn text(self) -> Result<String, String> {
         if let ValueKind::String(text) = self.0.kind {
             Ok(text)
         } else {
-            Err("must be a text".to_owned())
+            Err("must be a string".to_owned())
         }
     }
 
-    /// Anything that is written as one word, such as an address.
+    /// A value that is written as one word, such as an address.
     pub(super) fn parsed<T: FromStr>(self, what: &str) -> Result<T, String> {
         self.text()?
             .trim()
@@ -185,7 +179,7 @@ impl Raw {
         }
     }
 
-    /// As [`Raw::whole`], for sizes and counts of this machine.
+    /// Like [`Raw::whole`], as a `usize`.
     pub(super) fn count(self, least: u64, most: u64) -> Result<usize, String> {
         usize::try_from(self.whole(least, most)?)
             .map_err(|_large| "is too large for this machine".to_owned())
@@ -222,14 +216,14 @@ impl Raw {
         }
     }
 
-    /// A list of texts; from the environment, separated by commas.
+    /// A list of strings; in an environment variable they are separated by commas.
     pub(super) fn texts(self) -> Result<Vec<String>, String> {
         if let ValueKind::Array(values) = self.0.kind {
             return values.into_iter().map(|value| Self(value).text()).collect();
         }
         let text = self
             .text()
-            .map_err(|_not_a_text| "must be a list of texts".to_owned())?;
+            .map_err(|_not_a_text| "must be a list of strings".to_owned())?;
         Ok(text
             .split(',')
             .map(str::trim)
@@ -238,7 +232,7 @@ impl Raw {
             .collect())
     }
 
-    /// One of the words.
+    /// One of these words.
     pub(super) fn word<T: Copy>(self, words: &[(&str, T)]) -> Result<T, String> {
         let text = self.text()?;
         let found = words
@@ -271,7 +265,7 @@ fn owned(place: &[&str]) -> KeyPath {
     place.iter().map(|&key| key.to_owned()).collect()
 }
 
-/// A place as TOML spells it: keys with dots in quotes.
+/// A key path as TOML writes it: keys with dots in quotes.
 fn spell(place: &[&str]) -> String {
     let spelled: Vec<String> = place
         .iter()

@@ -1,18 +1,18 @@
-//! Secrets come from files, and from nowhere else.
+//! Secrets: they are read from files only.
 
 use std::io::Read;
 use std::path::Path;
 
 use secrecy::SecretString;
 
-/// The longest secret; a longer file is not one.
+/// The longest secret; a longer file is an error.
 const SECRET_BYTES_MAX: u64 = 4096;
 
-/// Reads a secret. One line end at its end is not part of it; anything else that is not visible ASCII is a mistake that
-/// would otherwise show only as a refused key.
+/// Reads a secret. One newline at the end of the file is not part of it. Anything else but visible ASCII is an error:
+/// otherwise it would appear only later, as a rejected key.
 ///
 /// # Errors
-/// What is wrong with the file, without what is in it.
+/// The reason, without the content of the file.
 pub fn read(path: &Path) -> Result<SecretString, String> {
     let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
     let mut content = String::new();
@@ -33,7 +33,7 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
     }
     if !secret.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(format!(
-            "{} has spaces, line ends or other invisible characters in it",
+            "{} contains spaces, newlines or other invisible characters",
             path.display()
         ));
     }
@@ -46,9 +46,9 @@ mod tests {
 
     use super::*;
 
-    /// K05
+    /// FAULTS K05
     #[test]
-    fn a_secret_is_one_visible_line() {
+    fn a_secret_is_one_line_of_visible_ascii() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         let table: [(&[u8], Option<&str>); 10] = [

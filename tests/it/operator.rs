@@ -386,12 +386,12 @@ fn an_operator_looks_and_replays_from_the_command_line() {
     let said = desk.run("replay", &[&entry, "--preview"]);
     assert_eq!(
         (said.code, said.out.lines().next()),
-        (0, Some("1 would wait again"))
+        (0, Some("1 would be replayed"))
     );
     assert_eq!(desk.run("replay", &[]).code, 1, "it must be said which");
     let arguments = ["--customer", "c1", "--map-again", "--reason", "mended"];
     let said = desk.run("replay", &arguments);
-    assert_eq!((said.code, said.out.trim()), (0, "1 wait again"));
+    assert_eq!((said.code, said.out.trim()), (0, "1 replayed"));
     desk.0.until("bad", "delivered");
     assert_eq!(
         desk.run("parked", &[]).code,
@@ -415,7 +415,7 @@ fn an_operator_discards_and_pauses_from_the_command_line() {
         said.complaint
     );
     let said = desk.run("discard", &[&entry, "--reason", "a test row"]);
-    assert_eq!((said.code, said.out.trim()), (0, "1 are discarded"));
+    assert_eq!((said.code, said.out.trim()), (0, "1 discarded"));
     let said = desk.run("destination", &["paused", "--reason", "they migrate"]);
     assert!(
         said.code == 0 && said.out.contains("mode: paused"),

@@ -232,7 +232,7 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         "more.toml: imprint.key_file: /nowhere/key cannot be read",
         "more.toml: imprint.rate_per_second: must be a number from 0",
         "more.toml: ingress.body_bytes_max: must be a whole number from 1024",
-        "more.toml: ingress.prot: is not a key of this program",
+        "more.toml: ingress.prot: unknown setting",
         "shutdown: lag and drain together",
     ] {
         let lines = log.lines().filter(|line| line.contains(told)).count();

@@ -1,13 +1,13 @@
-//! Answers of the administration as lines for people. Pure.
+//! Answers of the admin API as lines of text. Pure.
 
 use serde_json::Value;
 
-/// The member of an object; null where there is none.
+/// A member of an object; null if there is none.
 pub(in crate::cli) fn at<'a>(object: &'a Value, name: &str) -> &'a Value {
     object.get(name).unwrap_or(&Value::Null)
 }
 
-/// The text of a value; a dash where there is none.
+/// The text of a value; a dash for null.
 pub(in crate::cli) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
@@ -16,7 +16,7 @@ pub(in crate::cli) fn text(value: &Value) -> String {
     }
 }
 
-/// Rows under a head, each column as wide as its widest cell.
+/// Pads the cells of all rows, so that each column is as wide as its widest cell.
 pub(in crate::cli) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {
@@ -42,17 +42,17 @@ pub(in crate::cli) fn list<'a>(
     at(answer, name).as_array().into_iter().flatten()
 }
 
-/// Entries, one a line.
+/// A line for each entry.
 pub(super) fn entries(answer: &Value) -> Vec<String> {
     let head = [
-        "ENTRY", "ID", "TYPE", "STATUS", "CUSTOMER", "ATTEMPTS", "ACCEPTED", "WHY",
+        "ENTRY", "ID", "TYPE", "STATUS", "CUSTOMER", "ATTEMPTS", "ACCEPTED", "DETAIL",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(list(answer, "entries").map(|entry| {
         let customer = [at(entry, "imprint_id"), at(entry, "partner_id")];
         let customer = customer.into_iter().find(|id| !id.is_null());
         let parked = at(entry, "parked");
-        let why = match (at(parked, "reason").as_str(), at(parked, "detail").as_str()) {
+        let detail = match (at(parked, "reason").as_str(), at(parked, "detail").as_str()) {
             (Some(reason), Some(detail)) => format!("{reason}: {detail}"),
             (Some(reason), None) => reason.to_owned(),
             (None, _) => text(at(entry, "superseded_by")),
@@ -65,7 +65,7 @@ pub(super) fn entries(answer: &Value) -> Vec<String> {
             text(customer.unwrap_or(&Value::Null)),
             text(at(entry, "attempts")),
             text(at(entry, "accepted_at")),
-            why,
+            detail,
         ]
     }));
     if rows.len() == 1 {
@@ -74,7 +74,7 @@ pub(super) fn entries(answer: &Value) -> Vec<String> {
     aligned(&rows)
 }
 
-/// An object, a member a line; objects in it are indented.
+/// A line for each member of an object; members of inner objects are indented.
 pub(in crate::cli) fn entry(answer: &Value) -> Vec<String> {
     let Some(members) = answer.as_object() else {
         return vec![text(answer)];
@@ -96,12 +96,12 @@ pub(in crate::cli) fn entry(answer: &Value) -> Vec<String> {
     lines
 }
 
-/// What an act did, or would do.
-pub(super) fn done(answer: &Value) -> Vec<String> {
+/// The effect of a replay or a discard, or of its preview.
+pub(super) fn change(answer: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, sentence) in [
-        ("replayed", "wait again"),
-        ("discarded", "are discarded"),
+        ("replayed", "replayed"),
+        ("discarded", "discarded"),
         ("would_discard", "would be discarded"),
     ] {
         if let Some(numbers) = at(answer, name).as_array() {
@@ -109,14 +109,14 @@ pub(super) fn done(answer: &Value) -> Vec<String> {
         }
     }
     if let Some(number) = at(answer, "would_replay").as_u64() {
-        lines.push(format!("{number} would wait again"));
+        lines.push(format!("{number} would be replayed"));
     }
     for request in list(answer, "requests") {
         let fields = at(request, "facts")
             .as_object()
             .map_or(0, serde_json::Map::len);
         lines.push(format!(
-            "  {}: {fields} fields of {}",
+            "  customer {}: {fields} fields from entries {}",
             text(at(request, "customer")),
             text(at(request, "entries"))
         ));
@@ -124,40 +124,42 @@ pub(super) fn done(answer: &Value) -> Vec<String> {
     let stale = list(answer, "stale").count();
     if stale > 0 {
         lines.push(format!(
-            "{stale} would send nothing, because newer facts were delivered: {}",
+            "{stale} would send nothing, because newer values were delivered: {}",
             text(at(answer, "stale"))
         ));
     }
-    for refused in list(answer, "unmappable") {
+    for unmappable in list(answer, "unmappable") {
         lines.push(format!(
-            "{} cannot be mapped again:",
-            text(at(refused, "entry"))
+            "entry {}: the current mapping rejects its event:",
+            text(at(unmappable, "entry"))
         ));
-        lines.extend(list(refused, "faults").map(|fault| {
-            let place = text(at(fault, "pointer"));
+        lines.extend(list(unmappable, "faults").map(|error| {
+            let place = text(at(error, "pointer"));
             format!(
                 "  {place} {} {}",
-                text(at(fault, "rule")),
-                text(at(fault, "detail"))
+                text(at(error, "rule")),
+                text(at(error, "detail"))
             )
         }));
     }
     if at(answer, "more") == true {
-        lines.push("there are more; run it again".to_owned());
+        lines.push("the filter matches more entries: run the command again".to_owned());
     }
     lines
 }
 
-/// The record, one act a line.
-pub(super) fn acts(answer: &Value) -> Vec<String> {
+/// A line for each record of the audit log.
+pub(super) fn audit(answer: &Value) -> Vec<String> {
     let head = [
-        "NUMBER", "AT", "WHO", "WHAT", "ENTRIES", "ON", "REASON", "SOUND",
+        "NUMBER", "TIME", "OPERATOR", "ACTION", "ENTRIES", "TARGET", "REASON", "INTACT",
     ];
     let columns = [
         "number", "at", "who", "what", "entries", "on", "reason", "sound",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(list(answer, "acts").map(|act| columns.map(|name| text(at(act, name))).to_vec()));
+    rows.extend(
+        list(answer, "acts").map(|record| columns.map(|name| text(at(record, name))).to_vec()),
+    );
     aligned(&rows)
 }
 
@@ -168,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_stand_in_columns() {
+    fn entries_are_columns() {
         let answer = json!({"entries": [
             {"entry": 7, "id": "a", "type": "t", "status": "parked", "imprint_id": "C", "attempts": 1,
              "accepted_at": "now", "parked": {"reason": "rejected", "detail": "status 400"}},
@@ -177,7 +179,7 @@ mod tests {
         assert_eq!(
             entries(&answer),
             [
-                "ENTRY  ID      TYPE  STATUS   CUSTOMER  ATTEMPTS  ACCEPTED  WHY",
+                "ENTRY  ID      TYPE  STATUS   CUSTOMER  ATTEMPTS  ACCEPTED  DETAIL",
                 "7      a       t     parked   C         1         now       rejected: status 400",
                 "12     longer  t     waiting  P         0         now       -",
             ]
@@ -186,21 +188,21 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_done_is_said_request_by_request() {
+    fn a_preview_lists_requests_stale_and_rejected_entries() {
         let answer = json!({
             "would_replay": 2, "more": true, "stale": [3],
             "requests": [{"customer": "C", "entries": [4], "facts": {"email": "•••"}}],
             "unmappable": [{"entry": 5, "faults": [{"pointer": "/a", "rule": "e164", "detail": "No."}]}],
         });
         assert_eq!(
-            done(&answer),
+            change(&answer),
             [
-                "2 would wait again",
-                "  C: 1 fields of [4]",
-                "1 would send nothing, because newer facts were delivered: [3]",
-                "5 cannot be mapped again:",
+                "2 would be replayed",
+                "  customer C: 1 fields from entries [4]",
+                "1 would send nothing, because newer values were delivered: [3]",
+                "entry 5: the current mapping rejects its event:",
                 "  /a e164 No.",
-                "there are more; run it again",
+                "the filter matches more entries: run the command again",
             ]
         );
     }

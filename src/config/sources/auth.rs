@@ -318,7 +318,7 @@ mod tests {
             "$tolerance = \"61m\"\ntimestamp_unit = \"days\"",
             &["auth.timestamp_unit: must be", "auth.tolerance: must be"],
         ),
-        ("signd = \"{body}\"", &["auth.signd: is not a key"]),
+        ("signd = \"{body}\"", &["auth.signd: unknown setting"]),
     ];
 
     fn read(auth: &str) -> Result<Auth, Vec<String>> {
