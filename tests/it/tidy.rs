@@ -175,6 +175,17 @@ fn rooms_name_only_the_rooms_they_may() {
 }
 
 #[test]
+fn every_room_has_a_line_in_lib_rs() {
+    let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let code = Source::new("lib.rs", &text).code;
+    let rooms = code
+        .lines()
+        .filter_map(|line| line.split_once("mod ")?.1.strip_suffix(';'));
+    let missing = rooms.filter(|room| !text.contains(&format!("//! | `{room}` | ")));
+    assert_none(&missing.map(str::to_owned).collect::<Vec<_>>());
+}
+
+#[test]
 fn crates_stay_in_their_rooms() {
     assert_none(&forbidden_crates(&sources()));
 }
