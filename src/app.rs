@@ -20,7 +20,8 @@ use self::key::KeyFile;
 use self::retention::Retention;
 use self::secrets::SecretsWatch;
 use self::senders::Senders;
-use crate::config::{self, Config, sources};
+use crate::config::sources::SourceSettings;
+use crate::config::{self, Config};
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::{Destination, OperatorMode};
 use crate::fold::MaxFold;
@@ -31,14 +32,12 @@ use crate::ops::{Admin, Health, Ops};
 use crate::outbox::{DUE_AHEAD_MAX, Outbox as _, Setting, SqliteOutbox, State};
 use crate::time::{Clock, Timestamp};
 
-mod doors;
 mod key;
 mod listeners;
 mod retention;
 mod secrets;
 mod senders;
-
-pub(crate) use self::doors::{terms, unlocked};
+mod sources;
 
 /// Runs a future on a runtime of its own, on this thread: the commands of the command line are futures.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
@@ -77,7 +76,7 @@ impl App {
     ///
     /// # Errors
     /// A file, an address or the store cannot be used.
-    pub fn start(config: Config, sources: Vec<sources::Source>) -> anyhow::Result<Self> {
+    pub fn start(config: Config, sources: Vec<SourceSettings>) -> anyhow::Result<Self> {
         let clock = Clock::machine();
         let outbox = open(&config.outbox, clock.now())?;
         let metrics = Metrics::new(LabelSets {
@@ -88,29 +87,29 @@ impl App {
         let (stopping, stopped) = watch::channel(false);
         let destination = Arc::new(Destination::new(config.imprint.rate, clock.now()));
         restore_destination(&outbox, &destination, clock.now());
-        let (sources, secrets) = doors::open(sources)?;
+        let (endpoints, sources, secrets) = sources::open(sources, config.intake)?;
         let admin = Admin {
             operators: listeners::operators(&config),
             outbox: store(),
             destination: Arc::clone(&destination),
-            map_again: doors::map_again(&config, &sources),
-            explain: doors::explain(&config, &sources, &clock),
+            sources: Arc::clone(&sources),
             backup: backup(&outbox),
             max_fold: MaxFold(config.dispatch.rules.max_fold),
             clock: clock.clone(),
             counts: metrics.admin.clone(),
         };
-        let door = Ingress {
+        let listener = Ingress {
+            endpoints,
             sources,
             outbox: store(),
             clock: clock.clone(),
-            limits: listeners::limits(&config),
+            limits: config.ingress.limits,
             counts: metrics.ingress.clone(),
             stopping: stopped.clone(),
         };
         let health = Health::default();
         let ops = Ops::new(health.clone(), metrics.clone(), store(), clock.clone());
-        let (ingress, ingress_server) = listeners::ingress(&config, door)?;
+        let (ingress, ingress_server) = listeners::ingress(&config, listener)?;
         let (ops, ops_server) = listeners::ops(&config, ops, admin)?;
         let key = KeyFile::read(&config.imprint, Arc::clone(&destination), clock.clone())?;
         let retention = Retention::new(store(), &config.outbox, clock.clone());

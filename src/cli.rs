@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Purpose, SettingError, sources};
+use crate::config::sources::{self, SourceSettings};
+use crate::config::{Config, Purpose, SettingError};
 use crate::telemetry;
 use crate::terminal::print_notice;
 
 mod check;
 mod demo;
-mod examples;
 mod explain;
 mod operator;
 mod sandbox;
@@ -103,7 +103,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
 }
 
 /// Reads the configuration and its sources; prints all errors if there are any.
-fn read(layers: &Layers, purpose: Purpose) -> Result<(Config, Vec<sources::Source>), ExitCode> {
+fn read(layers: &Layers, purpose: Purpose) -> Result<(Config, Vec<SourceSettings>), ExitCode> {
     let read = Config::read(&layers.config, purpose);
     read.and_then(|config| sources::read(&config).map(|sources| (config, sources)))
         .map_err(|errors| print_errors(&errors))

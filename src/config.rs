@@ -10,11 +10,14 @@ use std::time::Duration;
 use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
 
 use self::reader::{Raw, Reader};
+use crate::ingress::BodyLimits;
+use crate::intake::IntakeSettings;
 use crate::telemetry::LogFormat;
 
 mod base_url;
 mod dispatch;
 mod imprint;
+mod intake;
 mod operators;
 mod reader;
 pub mod secret;
@@ -66,6 +69,8 @@ pub struct Config {
     pub sources_dir: PathBuf,
     pub schemas_dir: PathBuf,
     pub ingress: IngressSettings,
+    /// How requests become entries.
+    pub intake: IntakeSettings,
     /// The address of the listener for health, metrics and the admin API.
     pub ops_listen: SocketAddr,
     pub operators: Vec<OperatorFile>,
@@ -81,13 +86,10 @@ pub struct Config {
 pub struct IngressSettings {
     pub listen: SocketAddr,
     pub workers: usize,
-    pub body_bytes_max: usize,
-    pub body_deadline: Duration,
+    pub limits: BodyLimits,
     pub head_deadline: Duration,
     pub keep_alive: Duration,
-    pub batch_max: usize,
     pub connections_max: usize,
-    pub version_ahead_max: Duration,
 }
 
 /// Settings of the store. `config/default.toml` describes each.
@@ -178,6 +180,7 @@ impl Config {
         let outbox = take_outbox(reader);
         let imprint = imprint::take(reader, profile, purpose);
         let clearing = imprint.as_ref().map(|imprint| imprint.clearing);
+        let intake = intake::take(reader, clearing);
         let dispatch = dispatch::take(reader, clearing);
         let shutdown = take_shutdown(reader);
         let format = reader.take(&["log", "format"], |raw| {
@@ -189,6 +192,7 @@ impl Config {
             sources_dir: sources_dir?,
             schemas_dir: schemas_dir?,
             ingress: ingress?,
+            intake: intake?,
             ops_listen: ops_listen?,
             operators: operators?,
             outbox: outbox?,
@@ -213,28 +217,22 @@ fn take_ingress(reader: &mut Reader) -> Option<IngressSettings> {
         Duration::from_secs(1),
         Duration::from_hours(1),
     );
-    let version_ahead_max = take_duration(
-        "version_ahead_max",
-        Duration::ZERO,
-        Duration::from_hours(24),
-    );
     let mut take_count =
         |key, least, most| reader.take(&["ingress", key], |raw| raw.count(least, most));
     let workers = take_count("workers", 0, 256);
     let body_bytes_max = take_count("body_bytes_max", 1024, 16 * 1024 * 1024);
-    let batch_max = take_count("batch_max", 1, 1000);
     let connections_max = take_count("connections_max", 1, 1_000_000);
     let listen = reader.take(&["ingress", "listen"], listen);
     Some(IngressSettings {
         listen: listen?,
         workers: workers?,
-        body_bytes_max: body_bytes_max?,
-        body_deadline: body_deadline?,
+        limits: BodyLimits {
+            body_bytes_max: body_bytes_max?,
+            body_deadline: body_deadline?,
+        },
         head_deadline: head_deadline?,
         keep_alive: keep_alive?,
-        batch_max: batch_max?,
         connections_max: connections_max?,
-        version_ahead_max: version_ahead_max?,
     })
 }
 
@@ -307,7 +305,7 @@ fn read_file(path: &Path) -> Result<Value, SettingError> {
 mod tests {
     use super::*;
     use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
-    use crate::mapping::ForeignAddress;
+    use crate::intake::ForeignAddress;
 
     /// Reads the defaults, then this file, then these variables.
     fn check(
@@ -352,7 +350,7 @@ mod tests {
         };
         let plain = check("", &[], Purpose::Check).unwrap();
         assert_eq!(plain.imprint.clearing, Clearing::default());
-        assert_eq!(plain.imprint.foreign_address, ForeignAddress::Park);
+        assert_eq!(plain.intake.foreign_address, ForeignAddress::Park);
         for (fields, address, clearing) in [
             (
                 "null",
@@ -374,7 +372,7 @@ mod tests {
             let config = words(fields, address, "skip").unwrap();
             assert_eq!(config.imprint.clearing, clearing);
             assert_eq!(config.dispatch.rules.clearing, clearing);
-            assert_eq!(config.imprint.foreign_address, ForeignAddress::Skip);
+            assert_eq!(config.intake.foreign_address, ForeignAddress::Skip);
         }
         let errors = words("verify", "null", "send").unwrap_err();
         let keys = ["clearing", "address_clearing", "foreign_address"];

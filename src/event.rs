@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub mod cloudevents;
@@ -123,7 +124,7 @@ impl fmt::Debug for ChangeEvent {
 }
 
 /// One thing that is wrong with an event, said without its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventError {
     /// Where in the event: a JSON Pointer (RFC 6901) into its structured form.
     pub pointer: String,
@@ -136,7 +137,7 @@ pub struct EventError {
 }
 
 /// The place of an event in the order of its source: the part of a [`Version`] that is known before the event is stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceVersion {
     /// Raised by the operator when a source restarts its counter.
     pub epoch: u32,

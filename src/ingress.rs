@@ -14,21 +14,18 @@
 //! Nothing here sends to Imprint, or knows of dispatching or which engine the store runs on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
-use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::event::SourceName;
-use crate::mapping::{ForeignAddress, JsonEnvelope, Mapping};
+use crate::intake;
 use crate::metrics;
 use crate::outbox::{self, Outbox};
-use crate::schema::Schema;
 use crate::time::Clock;
 
 pub mod auth;
@@ -37,15 +34,10 @@ pub mod refusal;
 mod accept;
 mod body;
 mod counts;
-mod examine;
-mod explain;
-mod form;
 mod handshake;
 mod receipt;
 mod wait;
 
-pub use examine::map_again;
-pub use explain::{Fresh, Terms, explain, explain_kept, views};
 pub use refusal::Refusal;
 
 use auth::{Authentic, Head, RotatingVerifier, Untrusted};
@@ -55,95 +47,46 @@ const EVENTS_ALLOW: &str = "OPTIONS, POST";
 /// The methods of the path of one event.
 const EVENT_ALLOW: &str = "GET";
 
-/// Everything the door needs; one for all workers.
+/// The state of the public listener, shared by all workers.
 #[derive(Debug)]
 pub struct Ingress {
-    /// Who may send, by name.
-    pub sources: Arc<BTreeMap<SourceName, Source>>,
-    /// Where events are kept.
+    /// The endpoints, by the names of their sources.
+    pub endpoints: Endpoints,
+    /// The sources, which turn requests into entries.
+    pub sources: Arc<intake::Sources>,
+    /// The store.
     pub outbox: Arc<dyn Outbox>,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// How much is taken.
+    /// The limits on request bodies.
     pub limits: BodyLimits,
-    /// What is counted.
+    /// The metrics.
     pub counts: metrics::IngressMetrics,
-    /// Turns true when the process begins to end: from then on nobody is kept waiting.
+    /// Becomes true when the process begins to stop. From then on no request waits for its events to settle.
     pub stopping: watch::Receiver<bool>,
 }
 
-/// A system that sends events.
+/// The endpoints of all sources.
+pub type Endpoints = Arc<BTreeMap<SourceName, Endpoint>>;
+
+/// The endpoint of one source: who may call it.
 #[derive(Debug)]
-pub struct Source {
-    /// How it proves that a request is its own.
-    pub lock: RotatingVerifier,
-    /// How its bodies are read, if they are plain JSON and no CloudEvents.
-    pub frame: Option<JsonEnvelope>,
-    /// Its event types.
-    pub event_types: BTreeMap<String, EventType>,
-    /// Event types that are acknowledged and kept as ignored, so that the source need not filter.
-    pub ignored: BTreeSet<String>,
+pub struct Endpoint {
+    /// The source that the requests belong to.
+    pub source: Arc<intake::Source>,
+    /// Verifies that a request comes from the source.
+    pub verifier: RotatingVerifier,
     /// The origins (DNS names) that the CloudEvents handshake grants.
     pub allowed_origins: BTreeSet<String>,
 }
 
-/// What makes an update of the events of one type.
-pub struct EventType {
-    /// What such an event must look like.
-    pub schema: Schema,
-    /// What is made of it.
-    pub mapping: Mapping,
-    /// Whether both read the data alone, because the data is all that the source sent.
-    pub is_plain: bool,
-    /// Raised by the operator when the source restarts its counter.
-    pub epoch: u32,
-}
-
-impl EventType {
-    /// The part of an event that schema and mapping read.
-    fn view<'e>(&self, envelope: &'e Value) -> &'e Value {
-        if self.is_plain {
-            envelope.get("data").unwrap_or(&Value::Null)
-        } else {
-            envelope
-        }
-    }
-}
-
-/// Schemas and mappings are long; which type this is stands in the map around it.
-impl fmt::Debug for EventType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventType")
-            .field("epoch", &self.epoch)
-            .finish_non_exhaustive()
-    }
-}
-
-/// How much is taken from a stranger.
+/// The limits on one request body. The defaults are in `config/default.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimits {
-    /// How long a body may be.
+    /// The maximum size of a body.
     pub body_bytes_max: usize,
-    /// How long a body may take; the server's own deadline covers the head only.
-    pub body_time_max: Duration,
-    /// How many events a batch may have.
-    pub batch_events_max: usize,
-    /// How far a version that is a time may lie ahead of the wall clock: one wrong year would block a group until then.
-    pub version_ahead_max: Duration,
-    /// What becomes of an address outside the USA.
-    pub foreign_address: ForeignAddress,
-}
-
-impl Default for BodyLimits {
-    fn default() -> Self {
-        Self {
-            body_bytes_max: 1024 * 1024,
-            body_time_max: Duration::from_secs(10),
-            batch_events_max: 100,
-            version_ahead_max: Duration::from_mins(5),
-            foreign_address: ForeignAddress::Park,
-        }
-    }
+    /// The time limit for receiving a body. The deadline of the HTTP server covers the head only.
+    pub body_deadline: Duration,
 }
 
 /// Routes of the public listener, and a problem for every other path and method.
@@ -187,8 +130,8 @@ async fn options_events(
     payload: web::Payload,
     ingress: SharedIngress,
 ) -> HttpResponse {
-    let source = ingress.source(&request);
-    let answer = source.map(|(_, source)| handshake::handshake(source, request.headers()));
+    let endpoint = ingress.endpoint(&request);
+    let answer = endpoint.map(|endpoint| handshake::handshake(endpoint, request.headers()));
     ingress.answer(answer, payload)
 }
 
@@ -208,18 +151,18 @@ async fn elsewhere(payload: web::Payload, ingress: SharedIngress) -> HttpRespons
 
 /// The stages that more than one call goes through.
 impl Ingress {
-    fn source(&self, request: &HttpRequest) -> Result<(&SourceName, &Source), Refusal> {
+    fn endpoint(&self, request: &HttpRequest) -> Result<&Endpoint, Refusal> {
         request
             .match_info()
             .get("source")
             .and_then(|name| SourceName::parse(name).ok())
-            .and_then(|name| self.sources.get_key_value(&name))
+            .and_then(|name| self.endpoints.get(&name))
             .ok_or(Refusal::UnknownSource)
     }
 
     fn verify(
         &self,
-        source: &Source,
+        endpoint: &Endpoint,
         request: &HttpRequest,
         body: Untrusted<Bytes>,
     ) -> Result<Authentic<Bytes>, Refusal> {
@@ -229,17 +172,17 @@ impl Ingress {
             path: path.map_or("", |path| path.as_str()),
             headers: request.headers(),
         };
-        source
-            .lock
-            .verifier()
+        endpoint
+            .verifier
+            .current()
             .verify(head, body, self.clock.wall())
-            .map_err(|why| self.unauthenticated(source, why))
+            .map_err(|reason| self.unauthenticated(endpoint, reason))
     }
 
-    fn unauthenticated(&self, source: &Source, why: auth::DenialReason) -> Refusal {
-        self.counts.unauthenticated(why);
+    fn unauthenticated(&self, endpoint: &Endpoint, reason: auth::DenialReason) -> Refusal {
+        self.counts.unauthenticated(reason);
         Refusal::Unauthenticated {
-            challenge: source.lock.verifier().challenge(),
+            challenge: endpoint.verifier.current().challenge(),
         }
     }
 

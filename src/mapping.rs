@@ -59,7 +59,7 @@ mod split;
 mod syntax;
 
 pub use explain::{InterpretedRule, MappingExplanation, RuleExplanation, RuleResult};
-pub use json_envelope::{EnvelopeResult, JsonEnvelope, JsonEnvelopeRules};
+pub use json_envelope::{JsonEnvelope, JsonEnvelopeRules, JsonEvent};
 
 use comparison::is_true;
 use compile::RuleCompiler;
@@ -115,15 +115,6 @@ pub struct ImageRules {
     pub before: String,
     /// The customer as it is, a plain path: the fields are read from here.
     pub after: String,
-}
-
-/// What becomes of an address that is known to be outside the USA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ForeignAddress {
-    /// The event is parked.
-    Park,
-    /// The rest of the event is sent.
-    Skip,
 }
 
 /// What puts the events of one customer in order.
@@ -660,11 +651,11 @@ mod tests {
         #[test]
         fn nothing_leaves_that_imprint_would_refuse(value in any_value(), target in any_target()) {
             let schema = include_str!("../schemas/imprint/update-request.schema.json");
-            let schema = crate::schema::Schema::compile("update", &read(schema)).unwrap();
+            let schema = crate::intake::schema::Schema::compile("update", &read(schema)).unwrap();
             let event = json!({"id": "C1", "v": value});
             if let Ok(Some(mapped)) = mapping(&[(&target, ".v")]).map(&event) {
                 let body = Value::Object(mapped.update.body(Clearing::default()).to_object());
-                prop_assert_eq!(schema.faults(&body), Vec::new(), "{}: {}", target, event);
+                prop_assert_eq!(schema.errors(&body), Vec::new(), "{}: {}", target, event);
             }
         }
 

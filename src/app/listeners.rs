@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use rustix::process::setpriority_process;
 
 use crate::config::Config;
-use crate::ingress::{self, BodyLimits, Ingress};
+use crate::ingress::{self, Ingress};
 use crate::ops::api::{Operators, ReadToken};
 use crate::ops::{self, Admin, Ops};
 
@@ -31,18 +31,6 @@ pub(super) fn operators(config: &Config) -> Operators {
         (name, read)
     });
     Operators::new(operators.collect())
-}
-
-/// The limits of requests to the event route.
-pub(super) const fn limits(config: &Config) -> BodyLimits {
-    let settings = &config.ingress;
-    BodyLimits {
-        body_bytes_max: settings.body_bytes_max,
-        body_time_max: settings.body_deadline,
-        batch_events_max: settings.batch_max,
-        version_ahead_max: settings.version_ahead_max,
-        foreign_address: config.imprint.foreign_address,
-    }
 }
 
 /// Binds the listener for events.

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::doors::Sources;
 use super::key::READ_EVERY;
 use crate::config::{secret, sources};
 use crate::event::SourceName;
+use crate::ingress::Endpoints;
 use crate::ingress::auth::Verifier;
 use crate::ingress::auth::hmac::HmacKeys;
 
@@ -58,7 +58,7 @@ impl LoadedAuth {
 
 /// The secrets in use, and the files that they come from.
 pub(super) struct SecretsWatch {
-    doors: Sources,
+    endpoints: Endpoints,
     kept: Vec<WatchedSource>,
 }
 
@@ -72,7 +72,7 @@ struct WatchedSource {
 
 impl SecretsWatch {
     pub(super) fn new(
-        doors: Sources,
+        endpoints: Endpoints,
         kept: Vec<(SourceName, sources::Auth, Vec<SecretString>)>,
     ) -> Self {
         let kept = kept.into_iter().map(|(name, auth, secrets)| WatchedSource {
@@ -82,7 +82,7 @@ impl SecretsWatch {
             is_lost: false,
         });
         let kept = kept.filter(|kept| !kept.secrets.is_empty()).collect();
-        Self { doors, kept }
+        Self { endpoints, kept }
     }
 
     /// Reads the files again and again; never ends. New secrets are used at once.
@@ -90,20 +90,20 @@ impl SecretsWatch {
         loop {
             tokio::time::sleep(READ_EVERY).await;
             for kept in &mut self.kept {
-                kept.look(&self.doors);
+                kept.look(&self.endpoints);
             }
         }
     }
 }
 
 impl WatchedSource {
-    fn look(&mut self, doors: &Sources) {
+    fn look(&mut self, endpoints: &Endpoints) {
         let source = self.name.as_str();
         match LoadedAuth::of(&self.auth) {
             Ok(read) if is_same(&read.secrets, &self.secrets) => self.is_lost = false,
             Ok(read) => {
-                if let Some(door) = doors.get(&self.name) {
-                    door.lock.replace(read.verifier);
+                if let Some(endpoint) = endpoints.get(&self.name) {
+                    endpoint.verifier.replace(read.verifier);
                 }
                 self.secrets = read.secrets;
                 self.is_lost = false;

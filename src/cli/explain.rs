@@ -5,26 +5,26 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use serde_json::Value;
+use serde::Serialize;
 
 use super::operator::Bridge;
-use super::operator::table::{aligned, at, list, text};
-use super::{Layers, NEGATIVE_RESULT, examples, read};
-use crate::app;
+use super::{Layers, NEGATIVE_RESULT, read};
 use crate::config::Purpose;
 use crate::event::{SourceName, Visibility};
 use crate::http::Method;
-use crate::ingress;
-use crate::terminal::{print_result, printable};
+use crate::intake::examples::Expectation;
+use crate::intake::{EventExplanation, Explanation, Sources};
+use crate::terminal::print_result;
 use crate::time::Clock;
 
-/// How wide a column with what an event says may become: two of them and two names stand in a line of a wide terminal.
-const CELL_CHARACTERS_MAX: usize = 48;
+mod report;
+
+pub(super) use report::in_one_line;
 
 /// Which event, and how much of it is shown.
 #[derive(Debug, Args)]
@@ -58,54 +58,77 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let told = match (options.entry, &options.token_file) {
-        (Some(entry), Some(token_file)) => {
-            let bridge = Bridge::new(options.ops.clone(), token_file.clone(), options.json);
-            let path = format!("/entries/{entry}/explain?reveal={}", options.reveal);
-            bridge.call(&Method::GET, &path, None)?
-        }
-        (_, _) => match of_file(options)? {
-            Ok(told) => told,
-            Err(code) => return Ok(code),
-        },
-    };
-    if options.example {
-        print_result(format_args!("{:#}", examples::expectation(&told)));
-    } else if options.json {
-        print_result(&told);
-    } else {
-        lines(&told).iter().for_each(print_result);
+    match (options.entry, &options.token_file) {
+        (Some(entry), Some(token_file)) => explain_entry(options, entry, token_file),
+        (_, _) => explain_body(options),
     }
-    let is_refused = |part: &Value| *at(part, "outcome") == "refused";
-    let refused = is_refused(&told) || list(&told, "events").any(is_refused);
-    Ok(if refused {
-        ExitCode::from(NEGATIVE_RESULT)
-    } else {
-        ExitCode::SUCCESS
-    })
 }
 
-fn of_file(options: &Options) -> anyhow::Result<Result<Value, ExitCode>> {
-    let (config, sources) = match read(&options.layers, Purpose::Check) {
+/// Asks a running bridge about an entry in its store.
+fn explain_entry(options: &Options, entry: u64, token_file: &Path) -> anyhow::Result<ExitCode> {
+    let bridge = Bridge::new(options.ops.clone(), token_file.to_owned(), options.json);
+    let path = format!("/entries/{entry}/explain?reveal={}", options.reveal);
+    let answer = bridge.call(&Method::GET, &path, None)?;
+    let explanation: EventExplanation =
+        serde_json::from_value(answer).context("the answer is not an explanation")?;
+    if options.json {
+        print_json(&explanation)?;
+    } else {
+        report::event(&explanation).iter().for_each(print_result);
+    }
+    Ok(exit_code(explanation.outcome.problem().is_some()))
+}
+
+/// Explains the body in a file by the sources of this machine.
+fn explain_body(options: &Options) -> anyhow::Result<ExitCode> {
+    let (config, settings) = match read(&options.layers, Purpose::Check) {
         Ok(read) => read,
-        Err(code) => return Ok(Err(code)),
+        Err(code) => return Ok(code),
     };
     let name = SourceName::parse(options.source.as_deref().unwrap_or_default())?;
-    let sources = app::unlocked(sources);
-    let source = sources.get(&name).ok_or_else(|| {
+    let sources = settings.into_iter().map(|settings| settings.source);
+    let sources = Sources::new(sources, config.intake);
+    let visibility = if options.reveal || options.example {
+        Visibility::Revealed
+    } else {
+        Visibility::Masked
+    };
+    let wall_time = Clock::machine().wall();
+    let explanation = sources.explain_body(&name, &body(options)?, wall_time, visibility);
+    let explanation = explanation.ok_or_else(|| {
         anyhow!(
             "there is no source {name} in {}",
             config.sources_dir.display()
         )
     })?;
-    let body = body(options)?;
-    let show = if options.reveal || options.example {
-        Visibility::Revealed
+    print(options, &explanation)?;
+    Ok(exit_code(explanation.problems().next().is_some()))
+}
+
+fn print(options: &Options, explanation: &Explanation) -> anyhow::Result<()> {
+    if options.example {
+        let expectation = Expectation::of(explanation);
+        print_result(format_args!("{:#}", expectation.as_json()));
+    } else if options.json {
+        print_json(explanation)?;
     } else {
-        Visibility::Masked
-    };
-    let terms = app::terms(&config, &Clock::machine())(show);
-    Ok(Ok(ingress::explain(&name, source, terms, &body)))
+        report::body(explanation).iter().for_each(print_result);
+    }
+    Ok(())
+}
+
+/// Prints the JSON of the admin API.
+fn print_json(explanation: &impl Serialize) -> anyhow::Result<()> {
+    print_result(serde_json::to_value(explanation)?);
+    Ok(())
+}
+
+fn exit_code(is_refused: bool) -> ExitCode {
+    if is_refused {
+        ExitCode::from(NEGATIVE_RESULT)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn body(options: &Options) -> anyhow::Result<Vec<u8>> {
@@ -123,124 +146,4 @@ fn body(options: &Options) -> anyhow::Result<Vec<u8>> {
             Ok(body)
         }
     }
-}
-
-/// An explanation for people.
-fn lines(told: &Value) -> Vec<String> {
-    let events: Vec<&Value> = list(told, "events").collect();
-    if events.is_empty() && !at(told, "outcome").is_null() {
-        return part(told);
-    }
-    if events.is_empty() {
-        return vec!["no events: nothing would be kept".to_owned()];
-    }
-    events.into_iter().flat_map(part).collect()
-}
-
-/// One event.
-fn part(event: &Value) -> Vec<String> {
-    let id = at(event, "id").as_str();
-    let whose = id.map_or_else(
-        || "the body".to_owned(),
-        |id| format!("{id} ({})", text(at(event, "type"))),
-    );
-    let mut lines = vec![format!("{whose}: {}", outcome(event))];
-    let faults = list(at(event, "problem"), "faults").map(|fault| {
-        let place = at(fault, "pointer")
-            .as_str()
-            .filter(|place| !place.is_empty());
-        format!(
-            "  {}: {} ({} by {})",
-            place.unwrap_or("the whole"),
-            text(at(fault, "detail")),
-            text(at(fault, "rule")),
-            text(at(fault, "location")),
-        )
-    });
-    lines.extend(faults);
-    lines.extend(request(event));
-    let mut rows = vec![["FIELD", "SAYS", "FROM", "BY"].map(str::to_owned).to_vec()];
-    rows.extend(list(event, "fields").map(row));
-    if rows.len() > 1 {
-        lines.extend(aligned(&rows).into_iter().map(|row| format!("  {row}")));
-    }
-    for (name, title) in [("cleared", "cleared in the source"), ("unused", "not used")] {
-        let all: Vec<String> = list(event, name).map(text).collect();
-        if !all.is_empty() {
-            lines.push(format!("  {title}: {}", all.join(", ")));
-        }
-    }
-    lines
-}
-
-fn outcome(event: &Value) -> String {
-    match at(event, "outcome").as_str() {
-        Some("refused") => format!("refused, {}", text(at(at(event, "problem"), "type"))),
-        Some("parked") => format!("parked, {}", text(at(event, "parked"))),
-        Some("ignored") => "ignored: kept, and nothing is sent".to_owned(),
-        Some(other) => other.to_owned(),
-        None => "-".to_owned(),
-    }
-}
-
-/// Where the request goes and how it is ordered.
-fn request(event: &Value) -> Option<String> {
-    let request = event.get("request")?;
-    let to = match (at(request, "path"), at(request, "partner_id")) {
-        (Value::Null, partner) => format!("the customer that Imprint knows as {}", text(partner)),
-        (path, Value::Null) => format!("{} {}", text(at(request, "method")), text(path)),
-        (path, partner) => format!(
-            "{} {}, if that is {}",
-            text(at(request, "method")),
-            text(path),
-            text(partner)
-        ),
-    };
-    let version = at(event, "version");
-    Some(format!(
-        "  to {to}, version {} in epoch {}",
-        text(at(version, "value")),
-        text(at(version, "epoch"))
-    ))
-}
-
-fn row(field: &Value) -> Vec<String> {
-    let says = match at(field, "says").as_str() {
-        Some("value") => text(at(field, "value")),
-        Some("cleared") => "(cleared)".to_owned(),
-        Some("refused") => format!("refused: {}", text(at(at(field, "fault"), "detail"))),
-        _nothing => "(left alone)".to_owned(),
-    };
-    let stale = if *at(field, "stale") == true {
-        ", stale"
-    } else {
-        ""
-    };
-    let reads: Vec<String> = list(field, "reads").map(text).collect();
-    let slow = if *at(field, "slow") == true {
-        " (jq)"
-    } else {
-        ""
-    };
-    vec![
-        text(at(field, "target")),
-        format!("{}{stale}", cut(&says)),
-        cut(&reads.join(" ")),
-        format!("{}{slow}", in_one_line(&text(at(field, "expression")))),
-    ]
-}
-
-/// As much of a text as a column has room for; `--json` has all of it.
-fn cut(cell: &str) -> String {
-    let cell = printable(cell);
-    match cell.char_indices().nth(CELL_CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}…", cell.get(..end).unwrap_or_default()),
-        None => cell,
-    }
-}
-
-/// An expression without its line breaks.
-pub(super) fn in_one_line(expression: &str) -> String {
-    let lines: Vec<&str> = expression.lines().map(str::trim).collect();
-    lines.join(" ")
 }

@@ -8,7 +8,6 @@ use super::{BaseUrl, DEADLINE_MAX, DEADLINE_MIN, Profile, Purpose, path, secret}
 use crate::dispatch::pace::Rate;
 use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::imprint::client::KeyScheme;
-use crate::mapping::ForeignAddress;
 use crate::outbox::IN_FLIGHT_MAX;
 
 /// The lowest rate other than 0: one request in about a quarter of an hour.
@@ -38,7 +37,6 @@ pub struct ImprintSettings {
     pub deadline: Duration,
     pub ca_file: Option<PathBuf>,
     pub clearing: Clearing,
-    pub foreign_address: ForeignAddress,
 }
 
 /// Takes the section.
@@ -75,12 +73,6 @@ pub(super) fn take(
         raw.duration(DEADLINE_MIN, DEADLINE_MAX)
     });
     let clearing = take_clearing(reader);
-    let foreign_address = reader.take(&["imprint", "foreign_address"], |raw| {
-        raw.word(&[
-            ("park", ForeignAddress::Park),
-            ("skip", ForeignAddress::Skip),
-        ])
-    });
     Some(ImprintSettings {
         base_url: base_url?,
         environment: environment?,
@@ -92,7 +84,6 @@ pub(super) fn take(
         deadline: deadline?,
         ca_file,
         clearing: clearing?,
-        foreign_address: foreign_address?,
     })
 }
 

@@ -4,52 +4,36 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::reader::{Raw, Reader, SettingError};
 use super::{Config, read_file};
 use crate::event::SourceName;
 use crate::imprint::Field;
-use crate::mapping::{JsonEnvelope, Mapping, VersionDomain};
-use crate::schema::Schema;
+use crate::intake::Source;
+use crate::mapping::VersionDomain;
 
 mod auth;
 mod rules;
 
 pub use auth::Auth;
 
-/// A system that sends events, as its file describes it.
+/// A source's file, read.
 #[derive(Debug)]
-pub struct Source {
-    /// Its name: the file's, without its ending.
-    pub name: SourceName,
-    /// How it shows who it is.
+pub struct SourceSettings {
+    /// The source, with its schemas and mappings compiled.
+    pub source: Arc<Source>,
+    /// How the source authenticates its requests.
     pub auth: Auth,
-    /// How its bodies are read, if they are plain JSON and no CloudEvents.
-    pub frame: Option<JsonEnvelope>,
-    /// Its event types.
-    pub event_types: BTreeMap<String, Kind>,
-    /// Event types that are taken and ignored.
-    pub ignored: BTreeSet<String>,
-    /// Origins that may ask for deliveries in the web hook handshake.
-    pub allowed_origins: Vec<String>,
-}
-
-/// One event type of a source.
-#[derive(Debug)]
-pub struct Kind {
-    /// What its events are held against.
-    pub schema: Schema,
-    /// How they are turned into updates.
-    pub mapping: Mapping,
-    /// Raised by the operator when the source restarts its counter.
-    pub epoch: u32,
+    /// The origins (DNS names) that may ask for deliveries in the CloudEvents handshake.
+    pub allowed_origins: BTreeSet<String>,
 }
 
 /// Reads every `*.toml` in the folder of sources.
 ///
 /// # Errors
 /// Every fault of every file.
-pub fn read(config: &Config) -> Result<Vec<Source>, Vec<SettingError>> {
+pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
     let mut faults = Vec::new();
     let mut sources = Vec::new();
     let files = match files(&config.sources_dir) {
@@ -108,10 +92,11 @@ impl fmt::Display for Order<'_> {
 }
 
 /// Fields that two event types order differently: which fact is the newer one could not be said.
-fn unordered(sources: &[Source]) -> Vec<SettingError> {
+fn unordered(sources: &[SourceSettings]) -> Vec<SettingError> {
     let mut orders: BTreeMap<&Field, (Order<'_>, String)> = BTreeMap::new();
     let mut faults = Vec::new();
-    let event_types = sources.iter().flat_map(|source| {
+    let event_types = sources.iter().flat_map(|settings| {
+        let source = &settings.source;
         source
             .event_types
             .iter()
@@ -157,7 +142,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<SettingError>> {
+fn read_source(file: &Path, schemas_dir: &Path) -> Result<SourceSettings, Vec<SettingError>> {
     let stem = file
         .file_stem()
         .and_then(|stem| stem.to_str())
@@ -167,7 +152,7 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<SettingErr
     let mut reader = Reader::new(&file.display().to_string(), settings);
     let auth = auth::take(&mut reader);
     let tables = rules::tables(&mut reader);
-    let frame = rules::frame(&mut reader, &tables);
+    let json_envelope = rules::json_envelope(&mut reader, &tables);
     let ignored = reader
         .take_optional(&["ignore"], Raw::texts)
         .unwrap_or_default();
@@ -176,7 +161,7 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<SettingErr
         .unwrap_or_default();
     let mut event_types = BTreeMap::new();
     for event_type in reader.keys(&["events"]) {
-        if let Some(kind) = rules::kind(&mut reader, &event_type, &tables, schemas_dir) {
+        if let Some(kind) = rules::event_type(&mut reader, &event_type, &tables, schemas_dir) {
             event_types.insert(event_type, kind);
         }
     }
@@ -185,13 +170,15 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<Source, Vec<SettingErr
     }
     let faults = reader.finish();
     match auth {
-        Some(auth) if faults.is_empty() => Ok(Source {
-            name,
+        Some(auth) if faults.is_empty() => Ok(SourceSettings {
+            source: Arc::new(Source {
+                name,
+                json_envelope,
+                event_types,
+                ignored: ignored.into_iter().collect(),
+            }),
             auth,
-            frame,
-            event_types,
-            ignored: ignored.into_iter().collect(),
-            allowed_origins,
+            allowed_origins: allowed_origins.into_iter().collect(),
         }),
         Some(_) | None => Err(faults),
     }
@@ -212,7 +199,7 @@ mod tests {
     const SCHEMA: &str = "{}";
 
     /// A source with one event type that maps one field, ordered by `version`.
-    fn source(folder: &Path, name: &str, version: &str, target: &str) -> Source {
+    fn source(folder: &Path, name: &str, version: &str, target: &str) -> SourceSettings {
         let file = folder.join(format!("{name}.toml"));
         let text = format!(
             "[auth]\nkind = \"none\"\n[events.changed]\nschema = \"any.json\"\n{version}\n\

@@ -16,7 +16,7 @@ use anyhow::{Context as _, anyhow};
 use secrecy::SecretString;
 use tempfile::TempDir;
 
-use crate::config::sources::{self, Source};
+use crate::config::sources::{self, SourceSettings};
 use crate::config::{Config, Purpose, SettingError};
 use crate::random::fill_random;
 use crate::sandbox::{RunningSandbox, Sandbox, SandboxSettings};
@@ -78,7 +78,7 @@ impl DemoEnvironment {
     }
 
     /// The bridge's configuration and its one source.
-    pub(super) fn bridge(&self) -> anyhow::Result<(Config, Vec<Source>)> {
+    pub(super) fn bridge(&self) -> anyhow::Result<(Config, Vec<SourceSettings>)> {
         configure(self.folder.path(), self.address)
     }
 
@@ -116,7 +116,7 @@ fn play_imprint(settings: SandboxSettings, tell: &mpsc::SyncSender<Started>) {
     });
 }
 
-fn configure(folder: &Path, imprint: SocketAddr) -> anyhow::Result<(Config, Vec<Source>)> {
+fn configure(folder: &Path, imprint: SocketAddr) -> anyhow::Result<(Config, Vec<SourceSettings>)> {
     let quoted = |name: &str| -> anyhow::Result<String> {
         let path = folder.join(name);
         let path = path
@@ -183,9 +183,9 @@ fn random_key() -> anyhow::Result<String> {
 
 /// The shipped source, read as the demo reads it.
 #[cfg(test)]
-pub(super) fn shipped() -> Source {
+pub(super) fn shipped() -> std::sync::Arc<crate::intake::Source> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), "key").unwrap();
     let (_, mut sources) = configure(folder.path(), ([127, 0, 0, 1], 1).into()).unwrap();
-    sources.pop().unwrap()
+    sources.pop().unwrap().source
 }

@@ -299,12 +299,12 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::config::sources::Source;
     use crate::demo::environment::shipped;
     use crate::event::SourceName;
     use crate::event::cloudevents::{self, ContentMode, HttpMessage};
     use crate::imprint::CustomerChange;
     use crate::imprint::clearing::Clearing;
+    use crate::intake::Source;
 
     fn map(source: &Source, event: &GeneratedEvent) -> Option<CustomerChange> {
         let message = HttpMessage {
@@ -316,7 +316,7 @@ mod tests {
         let decoded = cloudevents::decode(&SourceName::parse("crm").unwrap(), message, 1).ok()?;
         let event = decoded.into_iter().next()?.ok()?;
         let kind = source.event_types.get(event.event_type.as_str())?;
-        let fits = kind.schema.faults(&event.envelope).is_empty();
+        let fits = kind.schema.errors(&event.envelope).is_empty();
         fits.then(|| kind.mapping.map(&event.envelope).ok())
             .flatten()
             .flatten()

@@ -15,7 +15,10 @@ mod binary;
 const LOCATION: &str = "cloudevents";
 /// The same for rules of [`json`].
 const LOCATION_JSON: &str = "json";
-const ATTRIBUTE: &str = "This is 1 to 256 characters, none of them a control character.";
+/// The detail of an error in an attribute that names something.
+pub const ATTRIBUTE: &str = "This is 1 to 256 characters, none of them a control character.";
+/// The detail of an error in a time.
+pub const TIME: &str = "A time is written as RFC 3339 has it.";
 const SPECVERSION: &str = "1.0";
 const DATA: &str = "data";
 
@@ -100,6 +103,11 @@ pub fn is_attribute(header: &str) -> bool {
     binary::attribute_name(header).is_some()
 }
 
+/// The attribute `name` of an event in binary mode. `None` if no header carries it, or more than one, or it is not text.
+pub fn header_attribute(headers: &[(&str, &[u8])], name: &str) -> Option<String> {
+    binary::single_attribute(headers, name)
+}
+
 /// The faults of the event at `index` as they read from the whole batch.
 #[must_use]
 pub fn in_batch(index: usize, faults: Vec<EventError>) -> Vec<EventError> {
@@ -113,14 +121,6 @@ pub fn in_batch(index: usize, faults: Vec<EventError>) -> Vec<EventError> {
 /// Whether a media type is JSON that is none of the types of CloudEvents, in UTF-8.
 pub fn is_plain_json(content_type: &str) -> bool {
     is_json_text(content_type)
-}
-
-/// One event out of its structured form.
-///
-/// # Errors
-/// All that is wrong with its attributes.
-pub fn event(source: &SourceName, envelope: Value) -> Result<ChangeEvent, Vec<EventError>> {
-    structured(source, envelope)
 }
 
 /// Reads JSON as every body is read: no duplicate keys, no surprises.
@@ -219,7 +219,7 @@ impl<'a> Attributes<'a> {
             .text("time")
             .is_some_and(|time| rfc3339::date_time(time).is_none())
         {
-            self.fail("time", "rfc3339", "A time is written as RFC 3339 has it.");
+            self.fail("time", "rfc3339", TIME);
         }
         if self.text("subject").is_some_and(str::is_empty) {
             self.fail(

@@ -1,45 +1,61 @@
 //! Accepting events. The only effect is one idempotent append, so it is right whether or not the sender hears of it.
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use crate::event::{Attribute, EventError};
 use crate::http::single_header::SingleHeader;
-use crate::ingress::examine::{Entering, Examination};
-use crate::ingress::form::Form;
-use crate::ingress::{Ingress, Refusal, Source, body, store_failed, wait};
+use crate::ingress::{Ingress, Refusal, body, store_failed, wait};
+use crate::intake::{Encoding, EntryContext, Rejection, RejectionClass, Source};
 use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
 
 /// The urgency of what nobody waits for, in a Priority header.
 const BACKGROUND: &str = "u=7";
 
-/// Keeps the events of a request, and says so.
+/// Stores the events of a request and answers with their ids.
 pub(super) async fn accept(
     ingress: &Ingress,
     request: &HttpRequest,
     payload: &mut web::Payload,
 ) -> Result<HttpResponse, Refusal> {
-    let (name, source) = ingress.source(request)?;
-    let form = Form::of(source, request.headers())?;
-    let body = body::collect(request.headers(), payload, &ingress.limits).await?;
-    let body = ingress.verify(source, request, body)?;
-    let events = form.decode(name, body.content(), ingress.limits.batch_events_max)?;
-    form.bind(source, &body, &events)
-        .map_err(|why| ingress.unauthenticated(source, why))?;
-    let priority = priority(request.headers());
-    let entering = Entering {
+    let endpoint = ingress.endpoint(request)?;
+    let headers = request.headers();
+    let encoding = encoding(&endpoint.source, headers)?;
+    let body = body::collect(headers, payload, &ingress.limits).await?;
+    let body = ingress.verify(endpoint, request, body)?;
+    body.verify_attributes(&endpoint.source, encoding.attribute_headers())
+        .map_err(|reason| ingress.unauthenticated(endpoint, reason))?;
+    let context = EntryContext {
         accepted_at: ingress.clock.now(),
-        priority,
+        wall_time: ingress.clock.wall(),
+        priority: priority(headers),
         digest_key: ingress.outbox.digest_key(),
     };
-    let entries = examination(ingress, source, form.is_batch()).entries(events, &entering)?;
+    let sources = &ingress.sources;
+    let entries = sources.entries(&endpoint.source, &encoding, body.content(), &context)?;
     let ids: Vec<_> = entries
         .iter()
         .map(|entry| entry.identity.id.clone())
         .collect();
-    let kept = append(ingress, form.is_batch(), entries).await?;
-    Ok(answer(ingress, request.headers(), &ids, &kept).await)
+    let kept = append(ingress, encoding.is_batch(), entries).await?;
+    Ok(answer(ingress, headers, &ids, &kept).await)
+}
+
+/// The encoding that the headers announce. A compressed body is not accepted.
+fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'a>, Rejection> {
+    let is_identity = match SingleHeader::read(headers, CONTENT_ENCODING.as_str()) {
+        SingleHeader::Absent => true,
+        SingleHeader::Text(encoding) => encoding.eq_ignore_ascii_case("identity"),
+        SingleHeader::Unreadable => false,
+    };
+    let content_type = SingleHeader::read(headers, CONTENT_TYPE.as_str()).text();
+    let content_type = content_type
+        .filter(|_| is_identity)
+        .ok_or_else(|| Rejection::new(RejectionClass::UnsupportedMediaType, Vec::new()))?;
+    let pairs = headers.iter();
+    let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    Encoding::of_request(source, content_type, pairs)
 }
 
 /// What is sent with the lowest urgency of RFC 9218, "background", goes behind everything live.
@@ -48,15 +64,6 @@ fn priority(headers: &HeaderMap) -> Priority {
     match SingleHeader::read(headers, "priority").text() {
         Some(text) if is_background(text) => Priority::Low,
         Some(_) | None => Priority::Live,
-    }
-}
-
-fn examination<'a>(ingress: &Ingress, source: &'a Source, is_batch: bool) -> Examination<'a> {
-    Examination {
-        source,
-        is_batch,
-        newest: ingress.clock.wall().after(ingress.limits.version_ahead_max),
-        foreign_address: ingress.limits.foreign_address,
     }
 }
 

@@ -12,8 +12,9 @@ use actix_web::web::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-use crate::event::Attribute;
+use crate::event::{Attribute, cloudevents};
 use crate::http::single_header::SingleHeader;
+use crate::intake;
 use crate::time::Timestamp;
 
 pub mod hmac;
@@ -27,6 +28,8 @@ pub use standard_webhooks::SigningKey;
 const TOKEN_BYTES_MIN: usize = 16;
 /// Both sides of a comparison of tokens go through this HMAC, so that neither length nor prefix can be timed.
 const TOKEN_LABEL: &[u8; 27] = b"imprint-bridge bearer token";
+/// The header of the one attribute that can have only one value.
+const SPECVERSION: &str = "ce-specversion";
 const BEARER: &str = "bearer";
 
 /// A secret is not what its kind of authentication asks for. Which one: its place in the list, counted from 0.
@@ -115,29 +118,36 @@ impl<T> Authentic<T> {
         }
     }
 
-    /// What the signature, where there is one, says of an event with this id whose attributes stand in `headers`.
-    pub fn covers<'n>(&self, id: &Attribute, mut headers: impl Iterator<Item = &'n str>) -> Covers {
-        let covers = |is_covered, covers| if is_covered { covers } else { Covers::Nothing };
-        match &self.signed {
-            SignatureScope::Nothing => Covers::Everything,
-            SignatureScope::Id(signed) => covers(signed == id.as_str(), Covers::IdAndData),
-            SignatureScope::Text(keys) => covers(
-                headers.all(|name| keys.sign_header(name)),
-                Covers::Everything,
-            ),
-        }
+    /// In binary mode the attributes of the event are headers: what intake uses of them must be signed, if anything is.
+    ///
+    /// An event without a readable id or type passes: intake reads them the same way and rejects it.
+    ///
+    /// # Errors
+    /// The signature does not cover an attribute that intake uses.
+    pub fn verify_attributes(
+        &self,
+        source: &intake::Source,
+        attribute_headers: Option<&[(&str, &[u8])]>,
+    ) -> Result<(), DenialReason> {
+        let Some(headers) = attribute_headers else {
+            return Ok(());
+        };
+        let is_covered = match &self.signed {
+            SignatureScope::Nothing => true,
+            SignatureScope::Id(signed) => {
+                let attribute = |name| cloudevents::header_attribute(headers, name);
+                let event_type = attribute("type").and_then(|text| Attribute::parse(&text).ok());
+                attribute("id").is_none_or(|id| id == *signed)
+                    && event_type.is_none_or(|name| source.identifies_by_data_only(&name))
+            }
+            SignatureScope::Text(keys) => headers
+                .iter()
+                .map(|(name, _)| *name)
+                .filter(|name| cloudevents::is_attribute(name) && *name != SPECVERSION)
+                .all(|name| keys.sign_header(name)),
+        };
+        is_covered.then_some(()).ok_or(DenialReason::Mismatch)
     }
-}
-
-/// How much of an event in binary mode its source stands behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Covers {
-    /// All of it.
-    Everything,
-    /// Its id and its data, not its other attributes.
-    IdAndData,
-    /// Something else than this event.
-    Nothing,
 }
 
 /// Never the content: it is personal data.

@@ -14,6 +14,7 @@ use crate::event::EventError;
 use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::Untrusted;
 use crate::ingress::{BodyLimits, Refusal};
+use crate::intake::{Rejection, RejectionClass};
 
 /// Reads all of `payload`.
 pub(super) async fn collect(
@@ -30,7 +31,7 @@ pub(super) async fn collect(
     }) {
         return Err(Refusal::TooLarge { limit_bytes });
     }
-    match tokio::time::timeout(limits.body_time_max, read(payload, limit_bytes)).await {
+    match tokio::time::timeout(limits.body_deadline, read(payload, limit_bytes)).await {
         Ok(read) => read.map(Untrusted::new),
         Err(_elapsed) => Err(Refusal::BodyTimeout),
     }
@@ -57,12 +58,15 @@ async fn read(
 
 /// The connection ended, or its framing broke, in the middle of the body; mostly nobody is there to read this.
 fn incomplete() -> Refusal {
-    Refusal::Malformed(vec![EventError {
-        pointer: String::new(),
-        rule: "incomplete".to_owned(),
-        location: "http".to_owned(),
-        detail: "The body broke off.".to_owned(),
-    }])
+    Refusal::from(Rejection::new(
+        RejectionClass::Malformed,
+        vec![EventError {
+            pointer: String::new(),
+            rule: "incomplete".to_owned(),
+            location: "http".to_owned(),
+            detail: "The body broke off.".to_owned(),
+        }],
+    ))
 }
 
 /// The same answer, which keeps what is left of the request's body until it is sent.

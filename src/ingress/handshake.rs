@@ -3,18 +3,18 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{ALLOW, HeaderMap};
 
-use super::{EVENTS_ALLOW, Source};
+use super::{EVENTS_ALLOW, Endpoint};
 use crate::http::single_header::SingleHeader;
 
 const REQUEST_ORIGIN: &str = "webhook-request-origin";
 const ALLOWED_ORIGIN: &str = "webhook-allowed-origin";
 
 /// Grants what the source's list grants, and says nothing of the others. A rate is never promised.
-pub(super) fn handshake(source: &Source, headers: &HeaderMap) -> HttpResponse {
+pub(super) fn handshake(endpoint: &Endpoint, headers: &HeaderMap) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((ALLOW, EVENTS_ALLOW));
     let origin = SingleHeader::read(headers, REQUEST_ORIGIN).text();
-    if let Some(origin) = origin.filter(|origin| source.allowed_origins.contains(*origin)) {
+    if let Some(origin) = origin.filter(|origin| endpoint.allowed_origins.contains(*origin)) {
         response.insert_header((ALLOWED_ORIGIN, origin));
     }
     response.finish()

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Attribute, EventError, SourceName};
 use crate::ingress::auth::{DenialReason, Untrusted};
 use crate::ingress::{Ingress, Refusal, store_failed};
+use crate::intake::{Rejection, RejectionClass};
 use crate::outbox::{Lookup, ParkReason, Receipt};
 
 /// Answers with the receipt.
@@ -20,11 +21,11 @@ pub(super) async fn receipt(
     ingress: &Ingress,
     request: &HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    let (name, source) = ingress.source(request)?;
-    let authentic = ingress.verify(source, request, Untrusted::new(Bytes::new()))?;
-    let lookup = lookup(name, request)?;
+    let endpoint = ingress.endpoint(request)?;
+    let authentic = ingress.verify(endpoint, request, Untrusted::new(Bytes::new()))?;
+    let lookup = lookup(&endpoint.source.name, request)?;
     if !authentic.is_about(&lookup.id) {
-        return Err(ingress.unauthenticated(source, DenialReason::Mismatch));
+        return Err(ingress.unauthenticated(endpoint, DenialReason::Mismatch));
     }
     let found = ingress.outbox.find(lookup).await;
     let receipt = found
@@ -67,12 +68,15 @@ fn ce_source(request: &HttpRequest) -> Result<Option<Attribute>, Refusal> {
 }
 
 fn unreadable(detail: &str) -> Refusal {
-    Refusal::Malformed(vec![EventError {
-        pointer: String::new(),
-        rule: "attribute".to_owned(),
-        location: "query/ce_source".to_owned(),
-        detail: detail.to_owned(),
-    }])
+    Refusal::from(Rejection::new(
+        RejectionClass::Malformed,
+        vec![EventError {
+            pointer: String::new(),
+            rule: "attribute".to_owned(),
+            location: "query/ce_source".to_owned(),
+            detail: detail.to_owned(),
+        }],
+    ))
 }
 
 /// The receipt as it is told.

@@ -7,63 +7,51 @@ use std::fmt;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
-use serde::Serialize;
 
 use crate::event::EventError;
+use crate::http::problem::{ERRORS_MAX, MEDIA_TYPE, ProblemDocument, ProblemError};
+use crate::intake::{Rejection, RejectionClass};
 use crate::outbox;
-
-/// How many faults an answer lists; the rest is counted.
-const FAULTS_MAX: usize = 100;
-const TYPE_PREFIX: &str = "urn:imprint-bridge:problem:";
-const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The reason for a refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is not JSON as we take it, or no event of CloudEvents.
-    Malformed(Vec<EventError>),
-    /// It does not prove that it comes from the source.
+    /// Intake rejects it.
+    Rejected(Rejection),
+    /// Nothing proves that it comes from the source.
     Unauthenticated {
-        /// What the source is to prove itself with.
+        /// The authentication scheme of the source.
         challenge: &'static str,
     },
-    /// There is no source of that name.
+    /// No source has this name.
     UnknownSource,
-    /// There is no receipt of that event.
+    /// No receipt has this id.
     UnknownEvent,
-    /// There is nothing at this path.
+    /// No resource has this path.
     NotFound,
-    /// There is something at this path, and it takes other methods.
+    /// The resource of this path has other methods.
     MethodNotAllowed {
-        /// Which.
+        /// The methods that it has.
         allow: &'static str,
     },
-    /// The body came too slowly.
+    /// The body was not received in time.
     BodyTimeout,
-    /// These repeat an identity with other content.
+    /// Events repeat an id that was accepted with other content.
     Conflict(Vec<EventError>),
-    /// The body is too long.
+    /// The body is too large.
     TooLarge {
-        /// How long it may be.
+        /// The maximum size.
         limit_bytes: usize,
     },
-    /// The body is in no form that events come in.
-    UnsupportedMediaType,
-    /// The source has no such event type.
-    UnknownEventType(Vec<EventError>),
-    /// An event does not fit its schema.
-    Invalid(Vec<EventError>),
-    /// An event fits its schema and still cannot become an update.
-    Unmappable(Vec<EventError>),
     /// The store's queue is full.
     Busy,
     /// The store's disk is full.
     StoreFull,
     /// The store failed.
     StoreFailed,
-    /// The store is closed: the process is ending.
+    /// The store is closed: the process is stopping.
     Stopping,
-    /// We are at fault.
+    /// The bridge broke a rule of its own.
     Internal,
 }
 
@@ -94,10 +82,22 @@ impl RefusalRow {
     }
 }
 
+/// The rows of what intake rejects.
+const fn rejected(class: RejectionClass) -> RefusalRow {
+    let (status, title) = match class {
+        RejectionClass::UnsupportedMediaType => (415, "Wrong media type"),
+        RejectionClass::Malformed => (400, "The body cannot be read"),
+        RejectionClass::UnknownEventType => (422, "No such event type"),
+        RejectionClass::Invalid => (422, "The event does not fit its schema"),
+        RejectionClass::Unmappable => (422, "The event cannot be mapped"),
+    };
+    row(status, class.as_str(), title)
+}
+
 impl Refusal {
     fn row(&self) -> RefusalRow {
         match self {
-            Self::Malformed(_) => row(400, "malformed", "The body cannot be read"),
+            Self::Rejected(rejection) => rejected(rejection.class),
             Self::Unauthenticated { .. } => row(401, "unauthenticated", "Not authentic"),
             Self::UnknownSource => row(404, "unknown_source", "There is no such source"),
             Self::UnknownEvent => row(404, "unknown_event", "There is no such event"),
@@ -106,10 +106,6 @@ impl Refusal {
             Self::BodyTimeout => row(408, "body_timeout", "The body came too slowly"),
             Self::Conflict(_) => row(409, "conflict", "The event is known otherwise"),
             Self::TooLarge { .. } => row(413, "too_large", "The body is too long"),
-            Self::UnsupportedMediaType => row(415, "unsupported_media_type", "Wrong media type"),
-            Self::UnknownEventType(_) => row(422, "unknown_event_type", "No such event type"),
-            Self::Invalid(_) => row(422, "invalid", "The event does not fit its schema"),
-            Self::Unmappable(_) => row(422, "unmappable", "The event cannot be mapped"),
             Self::Internal => row(500, "internal", "The service failed"),
             Self::Busy => row(503, "busy", "There is too much to do").retry_after(1),
             Self::StoreFull => row(503, "store_full", "The store is full").retry_after(30),
@@ -125,10 +121,15 @@ impl Refusal {
 
     fn detail(&self) -> String {
         let text = match self {
-            Self::Malformed(faults) | Self::Invalid(faults) | Self::Unmappable(faults) => {
-                return listed(faults);
-            }
-            Self::UnknownEventType(faults) => return listed(faults),
+            Self::Rejected(rejection) => match rejection.class {
+                RejectionClass::UnsupportedMediaType => {
+                    "Send application/cloudevents+json, application/cloudevents-batch+json, or JSON with ce- headers; in UTF-8, without content-encoding."
+                }
+                RejectionClass::Malformed
+                | RejectionClass::UnknownEventType
+                | RejectionClass::Invalid
+                | RejectionClass::Unmappable => return counted(&rejection.errors),
+            },
             Self::TooLarge { limit_bytes } => {
                 return format!("The body may have at most {limit_bytes} bytes.");
             }
@@ -143,9 +144,6 @@ impl Refusal {
             Self::Conflict(_) => {
                 "An accepted event is never replaced. Send a change as an event with an id of its own."
             }
-            Self::UnsupportedMediaType => {
-                "Send application/cloudevents+json, application/cloudevents-batch+json, or JSON with ce- headers; in UTF-8, without content-encoding."
-            }
             Self::Busy | Self::StoreFull | Self::StoreFailed | Self::Stopping => {
                 "Nothing was kept. Send the same request again after a while."
             }
@@ -154,14 +152,10 @@ impl Refusal {
         text.to_owned()
     }
 
-    /// What is wrong with the events of the request, if it is them.
-    pub fn faults(&self) -> &[EventError] {
+    fn errors(&self) -> &[EventError] {
         match self {
-            Self::Malformed(faults)
-            | Self::Conflict(faults)
-            | Self::UnknownEventType(faults)
-            | Self::Invalid(faults)
-            | Self::Unmappable(faults) => faults,
+            Self::Rejected(rejection) => &rejection.errors,
+            Self::Conflict(errors) => errors,
             Self::Unauthenticated { .. }
             | Self::UnknownSource
             | Self::UnknownEvent
@@ -169,7 +163,6 @@ impl Refusal {
             | Self::MethodNotAllowed { .. }
             | Self::BodyTimeout
             | Self::TooLarge { .. }
-            | Self::UnsupportedMediaType
             | Self::Busy
             | Self::StoreFull
             | Self::StoreFailed
@@ -179,13 +172,19 @@ impl Refusal {
     }
 }
 
-fn listed(faults: &[EventError]) -> String {
-    match faults.len() {
+fn counted(errors: &[EventError]) -> String {
+    match errors.len() {
         1 => "1 fault.".to_owned(),
-        count if count > FAULTS_MAX => {
-            format!("{count} faults, the first {FAULTS_MAX} of them listed.")
+        count if count > ERRORS_MAX => {
+            format!("{count} faults, the first {ERRORS_MAX} of them listed.")
         }
         count => format!("{count} faults."),
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
     }
 }
 
@@ -224,48 +223,17 @@ impl ResponseError for Refusal {
         if let Self::Unauthenticated { challenge } = self {
             response.insert_header((header::WWW_AUTHENTICATE, *challenge));
         }
-        response.json(Problem {
-            r#type: format!("{TYPE_PREFIX}{}", row.word),
-            title: row.title,
-            status: row.status,
-            detail: self.detail(),
-            faults: self
-                .faults()
-                .iter()
-                .take(FAULTS_MAX)
-                .map(ListedError::from)
-                .collect(),
-        })
+        let problem = ProblemDocument::new(row.word, row.status, row.title, self.detail());
+        response.json(problem.with_errors(self.errors().iter().map(listed)))
     }
 }
 
-/// The body of an answer, as RFC 9457 has it.
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: String,
-    title: &'static str,
-    status: u16,
-    detail: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    faults: Vec<ListedError<'a>>,
-}
-
-#[derive(Serialize)]
-struct ListedError<'a> {
-    pointer: &'a str,
-    rule: &'a str,
-    location: &'a str,
-    detail: &'a str,
-}
-
-impl<'a> From<&'a EventError> for ListedError<'a> {
-    fn from(fault: &'a EventError) -> Self {
-        Self {
-            pointer: &fault.pointer,
-            rule: &fault.rule,
-            location: &fault.location,
-            detail: &fault.detail,
-        }
+fn listed(error: &EventError) -> ProblemError<'_> {
+    ProblemError {
+        pointer: &error.pointer,
+        rule: &error.rule,
+        location: &error.location,
+        detail: &error.detail,
     }
 }
 

@@ -22,9 +22,12 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::ingress::auth::SigningKey;
 use crate::ingress::auth::Verifier;
-use crate::mapping::{MappingRules, VersionDomain, VersionRule};
+use crate::intake::schema::Schema;
+use crate::intake::{EventType, ForeignAddress, IntakeSettings, Source, Sources};
+use crate::mapping::{Mapping, MappingRules, VersionDomain, VersionRule};
 use crate::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -33,6 +36,28 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const STRUCTURED: (&str, &str) = ("content-type", "application/cloudevents+json");
 const BATCH: (&str, &str) = ("content-type", "application/cloudevents-batch+json");
 const JSON: (&str, &str) = ("content-type", "application/json");
+
+const SETTINGS: Settings = Settings {
+    body: BodyLimits {
+        body_bytes_max: 256 * 1024,
+        body_deadline: Duration::from_secs(10),
+    },
+    intake: IntakeSettings {
+        batch_events_max: 100,
+        version_ahead_max: Duration::from_mins(5),
+        foreign_address: ForeignAddress::Park,
+        clearing: Clearing {
+            fields: FieldClearing::Omit,
+            address: AddressClearing::Verify,
+        },
+    },
+};
+
+#[derive(Clone, Copy)]
+struct Settings {
+    body: BodyLimits,
+    intake: IntakeSettings,
+}
 
 /// One door with three sources: `open`, `bearer` and `signed`.
 struct Door {
@@ -51,10 +76,10 @@ struct Reply {
 
 impl Door {
     fn new() -> Self {
-        Self::with(BodyLimits::default())
+        Self::with(SETTINGS)
     }
 
-    fn with(limits: BodyLimits) -> Self {
+    fn with(settings: Settings) -> Self {
         let secrets = [SecretString::from(SECRET)];
         let tokens = [SecretString::from(TOKEN)];
         let sources = [
@@ -63,20 +88,30 @@ impl Door {
             ("signed", Verifier::standard_webhooks(&secrets).unwrap()),
         ];
         Self::of(
-            sources.map(|(name, verifier)| (name, source(verifier))),
-            limits,
+            sources.map(|(name, verifier)| (source(name), verifier)),
+            settings,
         )
     }
 
-    fn of<const LEN: usize>(sources: [(&str, Source); LEN], limits: BodyLimits) -> Self {
+    fn of<const LEN: usize>(sources: [(Source, Verifier); LEN], settings: Settings) -> Self {
         let outbox = Arc::new(fake::Fake::default());
         let (stop, stopping) = watch::channel(false);
-        let named = |(name, source)| (SourceName::parse(name).unwrap(), source);
+        let endpoints = sources.map(|(source, verifier)| Endpoint {
+            source: Arc::new(source),
+            verifier: RotatingVerifier::new(verifier),
+            allowed_origins: ["crm.example.com".to_owned()].into(),
+        });
+        let sources = endpoints
+            .iter()
+            .map(|endpoint| Arc::clone(&endpoint.source));
+        let sources = Sources::new(sources, settings.intake);
+        let named = |endpoint: Endpoint| (endpoint.source.name.clone(), endpoint);
         let ingress = Ingress {
-            sources: Arc::new(sources.map(named).into()),
+            endpoints: Arc::new(endpoints.map(named).into()),
+            sources: Arc::new(sources),
             outbox: Arc::<fake::Fake>::clone(&outbox),
             clock: Clock::manual(NOW),
-            limits,
+            limits: settings.body,
             counts: counts(),
             stopping,
         };
@@ -184,23 +219,21 @@ fn stream_payload(body: impl Stream<Item = Result<Bytes, PayloadError>> + 'stati
     }
 }
 
-fn source(verifier: Verifier) -> Source {
+fn source(name: &str) -> Source {
     let kind = |domain| EventType {
         schema: Schema::compile("customer", &schema()).unwrap(),
         mapping: mapping(domain),
         epoch: 2,
-        is_plain: false,
     };
     Source {
-        lock: RotatingVerifier::new(verifier),
-        frame: None,
+        name: SourceName::parse(name).unwrap(),
+        json_envelope: None,
         event_types: [
             ("customer.changed".to_owned(), kind(VersionDomain::Sequence)),
             ("customer.timed".to_owned(), kind(VersionDomain::Time)),
         ]
         .into(),
         ignored: ["customer.viewed".to_owned()].into(),
-        allowed_origins: ["crm.example.com".to_owned()].into(),
     }
 }
 

@@ -1,11 +1,11 @@
-//! Bodies that are plain JSON and no CloudEvents: where events, their ids, types and times stand.
+//! Bodies of plain JSON instead of CloudEvents: the expressions that find the events, their ids, types and times.
 //!
-//! An event of such a body is kept in the form of CloudEvents all the same, with what was sent as its data; its
-//! expressions and its schema read the data, so whoever writes them thinks only of what the source sends.
+//! The expressions, and the schema of an event type, read what the source sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::CompiledRule;
 use super::compile::RuleCompiler;
@@ -38,8 +38,25 @@ pub struct JsonEnvelope {
     time: Option<CompiledRule>,
 }
 
-/// An event as CloudEvents has it in structured form, or what keeps it from being one.
-pub type EnvelopeResult = Result<Value, Vec<EventError>>;
+/// One event of a plain JSON body.
+#[derive(Clone, PartialEq)]
+pub struct JsonEvent {
+    /// The id.
+    pub id: String,
+    /// The type.
+    pub event_type: String,
+    /// The time, if the event has one; not yet checked.
+    pub time: Option<String>,
+    /// The event as the source sent it.
+    pub data: Value,
+}
+
+/// Never the data: it is personal data.
+impl fmt::Debug for JsonEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JsonEvent").finish_non_exhaustive()
+    }
+}
 
 impl JsonEnvelope {
     /// Compiles the rules; expressions may look things up in `tables`.
@@ -83,23 +100,21 @@ impl JsonEnvelope {
         places(rules.into_iter().flatten())
     }
 
-    /// The events of a body, at most `max` of them and one more; `source` is their CloudEvents attribute of that name.
+    /// The events of a body; at most `max` + 1 of them.
     ///
     /// # Errors
     /// The body cannot be split.
     pub fn events(
         &self,
         body: Value,
-        source: &str,
         max: usize,
-    ) -> Result<Vec<EnvelopeResult>, Vec<EventError>> {
+    ) -> Result<Vec<Result<JsonEvent, Vec<EventError>>>, Vec<EventError>> {
         let parts = match &self.split {
             None => vec![body],
             Some(split) => Self::parts(split, &body, max)
                 .map_err(|refused| vec![refused.into_fault(&split.target)])?,
         };
-        let framed = parts.into_iter().map(|part| self.framed(part, source));
-        Ok(framed.collect())
+        Ok(parts.into_iter().map(|part| self.event(part)).collect())
     }
 
     fn parts(split: &CompiledRule, body: &Value, max: usize) -> Result<Vec<Value>, EvalError> {
@@ -112,37 +127,28 @@ impl JsonEnvelope {
         Ok(results.into_iter().flatten().filter(is_event).collect())
     }
 
-    fn framed(&self, part: Value, source: &str) -> EnvelopeResult {
-        let mut faults = Vec::new();
-        let input = LocatedValue::whole(&part);
+    fn event(&self, data: Value) -> Result<JsonEvent, Vec<EventError>> {
+        let mut errors = Vec::new();
+        let input = LocatedValue::whole(&data);
         let mut text = |rule: &CompiledRule, is_required: bool| {
             let read = rule
                 .plan
                 .read(&input)
                 .and_then(|reading| text(&reading, is_required));
-            noted(&mut faults, &rule.target, read).flatten()
+            noted(&mut errors, &rule.target, read).flatten()
         };
         let id = text(&self.id, true);
         let event_type = text(&self.event_type, true);
         let time = self.time.as_ref().and_then(|time| text(time, false));
-        if !faults.is_empty() {
-            return Err(faults);
+        match (id, event_type) {
+            (Some(id), Some(event_type)) if errors.is_empty() => Ok(JsonEvent {
+                id,
+                event_type,
+                time,
+                data,
+            }),
+            (_, _) => Err(errors),
         }
-        let envelope = json!({
-            "specversion": "1.0", "id": id, "source": source, "type": event_type,
-            "datacontenttype": "application/json",
-        });
-        let mut envelope = match envelope {
-            Value::Object(envelope) => envelope,
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => Map::new(),
-        };
-        envelope.extend(time.map(|time| ("time".to_owned(), Value::String(time))));
-        envelope.insert("data".to_owned(), part);
-        Ok(Value::Object(envelope))
     }
 }
 

@@ -25,9 +25,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
 use crate::dispatch::destination::Destination;
-use crate::event::{Attribute, EventError, Identity, SourceName, Visibility};
 use crate::fold::MaxFold;
-use crate::imprint::{CustomerChange, Field};
+use crate::intake;
 use crate::metrics;
 use crate::outbox::{self, Outbox};
 use crate::time::Clock;
@@ -49,30 +48,6 @@ const TYPE_PREFIX: &str = "urn:imprint-bridge:problem:";
 /// The longest body of an act.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// Maps an event that was kept by the mapping of today.
-pub type MapAgain = Arc<
-    dyn Fn(&SourceName, &Attribute, &[u8]) -> Result<CustomerChange, Vec<EventError>> + Send + Sync,
->;
-
-/// Explains a body as it would be posted to a source; nothing if there is no such source.
-pub type ExplainBody = Arc<dyn Fn(&SourceName, &[u8], Visibility) -> Option<Value> + Send + Sync>;
-
-/// Says which fields of what is stated Imprint has nothing newer of.
-pub type Fresh<'a> = &'a dyn Fn(&CustomerChange) -> Vec<Field>;
-
-/// Explains an event that was kept, by its identity and type; nothing if its source is not there any more.
-pub type ExplainKept = Arc<
-    dyn Fn((&Identity, &Attribute), &[u8], Visibility, Fresh<'_>) -> Option<Value> + Send + Sync,
->;
-
-/// How events are explained.
-pub struct Explain {
-    /// Those that are at hand.
-    pub body: ExplainBody,
-    /// Those in the store.
-    pub kept: ExplainKept,
-}
-
 /// Copies the store into a file of this name beside it, and says where that is.
 pub type Backup = Arc<
     dyn Fn(String) -> Pin<Box<dyn Future<Output = Result<PathBuf, outbox::Error>> + Send>>
@@ -88,10 +63,8 @@ pub struct Admin {
     pub outbox: Arc<dyn Outbox>,
     /// Where they go.
     pub destination: Arc<Destination>,
-    /// How an event is mapped today.
-    pub map_again: MapAgain,
-    /// How an event is explained.
-    pub explain: Explain,
+    /// The sources, to map and explain stored events.
+    pub sources: Arc<intake::Sources>,
     /// How the store is copied.
     pub backup: Backup,
     /// How many entries a request may carry: a preview folds as delivery will.
@@ -100,12 +73,6 @@ pub struct Admin {
     pub clock: Clock,
     /// What is counted.
     pub counts: metrics::AdminMetrics,
-}
-
-impl std::fmt::Debug for Explain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Explain")
-    }
 }
 
 impl std::fmt::Debug for Admin {

@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use imprint_bridge::config::{Config, Purpose, sources};
+use imprint_bridge::intake::EventType;
 use imprint_bridge::mapping::{Mapping, MappingRules};
 use serde_json::{Value, json};
 
@@ -19,7 +21,7 @@ fn event() -> Value {
 }
 
 /// The source that ships: a whole customer in 26 fields.
-fn shipped() -> sources::Kind {
+fn shipped() -> EventType {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bench.toml");
@@ -31,7 +33,7 @@ fn shipped() -> sources::Kind {
     std::fs::write(&file, text).unwrap();
     let config = Config::read_apart(&[file], Purpose::Check).unwrap();
     let mut sources = sources::read(&config).unwrap();
-    let mut crm = sources.remove(0);
+    let mut crm = Arc::into_inner(sources.remove(0).source).unwrap();
     crm.event_types.remove("customer.changed").unwrap()
 }
 
@@ -42,7 +44,7 @@ fn whole_customer(criterion: &mut Criterion) {
         bencher.iter(|| black_box(kind.mapping.map(black_box(&event))));
     });
     criterion.bench_function("validate it", |bencher| {
-        bencher.iter(|| black_box(kind.schema.faults(black_box(&event))));
+        bencher.iter(|| black_box(kind.schema.errors(black_box(&event))));
     });
     let bytes = event.to_string();
     criterion.bench_function("parse it", |bencher| {

@@ -27,7 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("shutdown", &[]),
     ("failpoint", &[]),
-    ("schema", &["event"]),
+    ("intake", &["event", "imprint", "mapping", "outbox", "time"]),
     ("mapping", &["event", "imprint", "time"]),
     ("http", &["time"]),
     ("imprint", &["event", "http", "time"]),
@@ -73,9 +73,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "ingress",
-        &[
-            "event", "http", "imprint", "mapping", "metrics", "outbox", "schema", "time",
-        ],
+        &["event", "http", "intake", "metrics", "outbox", "time"],
     ),
     (
         "dispatch",
@@ -93,7 +91,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "ops",
         &[
-            "dispatch", "event", "fold", "imprint", "metrics", "outbox", "time",
+            "dispatch", "event", "fold", "imprint", "intake", "metrics", "outbox", "time",
         ],
     ),
     (
@@ -103,9 +101,9 @@ const EDGES: &[(&str, &[&str])] = &[
             "event",
             "imprint",
             "ingress",
+            "intake",
             "mapping",
             "outbox",
-            "schema",
             "telemetry",
         ],
     ),
@@ -116,7 +114,8 @@ const PURE: &[&str] = &[
     "backoff.rs",
     "event.rs",
     "event/",
-    "schema.rs",
+    "intake.rs",
+    "intake/",
     "mapping.rs",
     "mapping/",
     "fold.rs",

@@ -7,13 +7,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::super::reader::{Raw, Reader};
-use super::Kind;
 use crate::event::Attribute;
+use crate::intake::EventType;
+use crate::intake::schema::Schema;
 use crate::mapping::{
     ImageRules, JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules, RuleError, VersionDomain,
     VersionRule,
 };
-use crate::schema::Schema;
 
 /// The longest schema; a larger file is something else.
 const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
@@ -28,7 +28,7 @@ enum BodyFormat {
 }
 
 /// The tables that `lookup` reads.
-pub(super) fn tables(reader: &mut Reader) -> BTreeMap<String, BTreeMap<String, String>> {
+pub(super) fn tables(reader: &mut Reader) -> LookupTables {
     let mut tables = BTreeMap::new();
     for table in reader.keys(&["tables"]) {
         let mut rows = BTreeMap::new();
@@ -46,7 +46,7 @@ pub(super) fn tables(reader: &mut Reader) -> BTreeMap<String, BTreeMap<String, S
 }
 
 /// How bodies are read; nothing where they are CloudEvents.
-pub(super) fn frame(reader: &mut Reader, tables: &LookupTables) -> Option<JsonEnvelope> {
+pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Option<JsonEnvelope> {
     let words = [
         ("cloudevents", BodyFormat::CloudEvents),
         ("json", BodyFormat::Json),
@@ -81,12 +81,12 @@ pub(super) fn frame(reader: &mut Reader, tables: &LookupTables) -> Option<JsonEn
 }
 
 /// One event type.
-pub(super) fn kind(
+pub(super) fn event_type(
     reader: &mut Reader,
     event_type: &str,
     tables: &LookupTables,
     schemas_dir: &Path,
-) -> Option<Kind> {
+) -> Option<EventType> {
     let at = |key: &'static str| ["events", event_type, key];
     if let Err(error) = Attribute::parse(event_type) {
         reader.fault(&["events", event_type], error.to_string());
@@ -114,7 +114,7 @@ pub(super) fn kind(
     let mapping = Mapping::compile(&rules)
         .map_err(|faults| note(reader, &["events", event_type], faults))
         .ok();
-    Some(Kind {
+    Some(EventType {
         schema: schema?,
         mapping: mapping?,
         epoch: u32::try_from(epoch).ok()?,

@@ -51,6 +51,19 @@ pub(super) fn attribute_name(header: &str) -> Option<String> {
     name.strip_prefix(PREFIX).map(str::to_owned)
 }
 
+/// The attribute `name`, if exactly one header carries it as text.
+pub(super) fn single_attribute(headers: &[(&str, &[u8])], name: &str) -> Option<String> {
+    let is_named = |header: &str| {
+        let (prefix, attribute) = header.split_at_checked(PREFIX.len()).unwrap_or_default();
+        prefix.eq_ignore_ascii_case(PREFIX) && attribute.eq_ignore_ascii_case(name)
+    };
+    let mut values = headers.iter().filter(|(header, _)| is_named(header));
+    match (values.next(), values.next()) {
+        (Some((_, value)), None) => text(value),
+        (None, _) | (Some(_), Some(_)) => None,
+    }
+}
+
 fn attribute(
     name: &str,
     value: &[u8],

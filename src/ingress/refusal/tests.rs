@@ -15,9 +15,13 @@ fn faults(count: usize) -> Vec<EventError> {
     vec![fault; count]
 }
 
+fn rejected(class: RejectionClass, count: usize) -> Refusal {
+    Rejection::new(class, faults(count)).into()
+}
+
 fn all() -> Vec<(Refusal, u16, &'static str)> {
     vec![
-        (Refusal::Malformed(faults(1)), 400, "malformed"),
+        (rejected(RejectionClass::Malformed, 1), 400, "malformed"),
         (
             Refusal::Unauthenticated {
                 challenge: "Bearer",
@@ -36,14 +40,18 @@ fn all() -> Vec<(Refusal, u16, &'static str)> {
         (Refusal::BodyTimeout, 408, "body_timeout"),
         (Refusal::Conflict(faults(1)), 409, "conflict"),
         (Refusal::TooLarge { limit_bytes: 9 }, 413, "too_large"),
-        (Refusal::UnsupportedMediaType, 415, "unsupported_media_type"),
         (
-            Refusal::UnknownEventType(faults(1)),
+            rejected(RejectionClass::UnsupportedMediaType, 0),
+            415,
+            "unsupported_media_type",
+        ),
+        (
+            rejected(RejectionClass::UnknownEventType, 1),
             422,
             "unknown_event_type",
         ),
-        (Refusal::Invalid(faults(1)), 422, "invalid"),
-        (Refusal::Unmappable(faults(1)), 422, "unmappable"),
+        (rejected(RejectionClass::Invalid, 1), 422, "invalid"),
+        (rejected(RejectionClass::Unmappable, 1), 422, "unmappable"),
         (Refusal::Busy, 503, "busy"),
         (Refusal::StoreFull, 503, "store_full"),
         (Refusal::StoreFailed, 503, "store_failed"),
@@ -95,7 +103,7 @@ async fn every_refusal_is_a_problem_with_a_type_of_its_own() {
 #[actix_web::test]
 async fn a_problem_lists_its_faults_up_to_a_limit() {
     assert_eq!(
-        body(&Refusal::Invalid(faults(1))).await,
+        body(&rejected(RejectionClass::Invalid, 1)).await,
         json!({
             "type": "urn:imprint-bridge:problem:invalid",
             "title": "The event does not fit its schema",
@@ -109,7 +117,7 @@ async fn a_problem_lists_its_faults_up_to_a_limit() {
             }],
         })
     );
-    let many = body(&Refusal::Invalid(faults(250))).await;
+    let many = body(&rejected(RejectionClass::Invalid, 250)).await;
     assert_eq!(many["faults"].as_array().unwrap().len(), 100);
     assert_eq!(many["detail"], "250 faults, the first 100 of them listed.");
 }

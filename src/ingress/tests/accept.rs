@@ -112,10 +112,11 @@ async fn an_address_abroad_is_parked_or_skipped_and_one_in_the_usa_goes_on() {
         (ForeignAddress::Skip, json!("FR"), "wait", rest),
         (ForeignAddress::Park, json!(null), "wait", whole),
     ] {
-        let door = Door::with(BodyLimits {
+        let intake = IntakeSettings {
             foreign_address: policy,
-            ..BodyLimits::default()
-        });
+            ..SETTINGS.intake
+        };
+        let door = Door::with(Settings { intake, ..SETTINGS });
         let fields = json!({"city": "Paris", "country": country});
         assert_eq!(door.post(&event_of("e-1", &fields)).await.status, 202);
         let entries = door.outbox.entries();

@@ -2,12 +2,16 @@ use futures_util::stream;
 
 use super::*;
 
-const SMALL: BodyLimits = BodyLimits {
-    body_bytes_max: 1000,
-    body_time_max: Duration::from_millis(20),
-    batch_events_max: 2,
-    foreign_address: ForeignAddress::Park,
-    version_ahead_max: Duration::ZERO,
+const SMALL: Settings = Settings {
+    body: BodyLimits {
+        body_bytes_max: 1000,
+        body_deadline: Duration::from_millis(20),
+    },
+    intake: IntakeSettings {
+        batch_events_max: 2,
+        version_ahead_max: Duration::ZERO,
+        ..SETTINGS.intake
+    },
 };
 
 fn request() -> TestRequest {

@@ -47,16 +47,18 @@ fn door(signed: &str) -> Door {
     let attributed = EventType {
         schema: Schema::compile("customer", &schema()).unwrap(),
         mapping: Mapping::compile(&rules).unwrap(),
-        is_plain: false,
         epoch: 1,
     };
     let secrets = [SecretString::from(SECRET)];
-    let mut whole = source(Verifier::standard_webhooks(&secrets).unwrap());
+    let mut whole = source("signed");
     whole
         .event_types
         .insert("customer.attributed".to_owned(), attributed);
-    let own = source(Verifier::hmac(keys(signed)));
-    Door::of([("own", own), ("signed", whole)], BodyLimits::default())
+    let sources = [
+        (source("own"), Verifier::hmac(keys(signed))),
+        (whole, Verifier::standard_webhooks(&secrets).unwrap()),
+    ];
+    Door::of(sources, SETTINGS)
 }
 
 /// A request with the signature of its own headers and body.

@@ -209,8 +209,11 @@ fn mapped_again(admin: &Admin, wanted: &Act, inspections: &[Inspection]) -> (Vec
         let entry = number(inspection);
         let receipt = &inspection.listed.receipt;
         let event = inspection.event.as_deref().filter(|_| wanted.map_again);
-        let change = event
-            .map(|event| (admin.map_again)(&receipt.identity.source, &receipt.event_type, event));
+        let change = event.map(|event| {
+            admin
+                .sources
+                .remap(&receipt.identity.source, &receipt.event_type, event)
+        });
         match change.transpose() {
             Ok(change) => replays.push(Replay { entry, change }),
             Err(faults) => refused.push((entry, faults)),

@@ -3,7 +3,7 @@
 use actix_web::web::{Bytes, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::entries::{act, entry_number};
 use super::request::{malformed, query};
@@ -11,6 +11,7 @@ use super::{Admin, Problem, Shared, answer};
 use crate::event::{SourceName, Visibility};
 use crate::fold::{Candidate, fold};
 use crate::imprint::{CustomerChange, Field};
+use crate::intake::KeptEvent;
 use crate::outbox::Inspection;
 
 /// `GET /admin/v1/entries/{number}/explain`
@@ -60,14 +61,21 @@ async fn explained(admin: &Admin, request: &HttpRequest, number: &str) -> Result
         admin.outbox.append_audit(act).await?;
     }
     let receipt = &inspection.listed.receipt;
-    let fresh = |change: &CustomerChange| fresh(admin, &inspection, change);
-    let told = (admin.explain.kept)(
-        (&receipt.identity, &receipt.event_type),
-        event,
-        asked.show(),
-        &fresh,
-    );
-    told.ok_or_else(|| malformed("no such source is configured today".to_owned()))
+    let event = KeptEvent {
+        identity: &receipt.identity,
+        event_type: &receipt.event_type,
+        bytes: event,
+    };
+    let explanation = admin
+        .sources
+        .explain_entry(event, admin.clock.wall(), asked.show());
+    let mut explanation =
+        explanation.ok_or_else(|| malformed("no such source is configured today".to_owned()))?;
+    if let Some(change) = explanation.change() {
+        let sent = fresh(admin, &inspection, change);
+        explanation.mark_stale(&sent);
+    }
+    Ok(json!(explanation))
 }
 
 /// The fields that would be sent if this were all that waits: Imprint has nothing newer of them.
@@ -93,6 +101,9 @@ fn tried(admin: &Admin, request: &HttpRequest, body: &Bytes) -> Result<Value, Pr
     let Some(Ok(source)) = source else {
         return Err(malformed("source names the source of the event".to_owned()));
     };
-    let told = (admin.explain.body)(&source, body, asked.show());
-    told.ok_or_else(|| malformed("there is no such source".to_owned()))
+    let explanation = admin
+        .sources
+        .explain_body(&source, body, admin.clock.wall(), asked.show());
+    let explanation = explanation.ok_or_else(|| malformed("there is no such source".to_owned()))?;
+    Ok(json!(explanation))
 }

@@ -82,7 +82,7 @@ impl Schema {
     /// All that is wrong with an event, up to a hundred faults; nothing if it is as promised.
     ///
     /// The plain yes or no comes first, because it is the usual answer and costs a seventh of the long one.
-    pub fn faults(&self, event: &Value) -> Vec<EventError> {
+    pub fn errors(&self, event: &Value) -> Vec<EventError> {
         if self.validator.is_valid(event) {
             return Vec::new();
         }
@@ -94,7 +94,7 @@ impl Schema {
     }
 
     /// The places that it describes and that have no places inside, as JSON Pointers; `*` stands for every item.
-    pub fn leaves(&self) -> Vec<String> {
+    pub fn leaf_pointers(&self) -> Vec<String> {
         let mut leaves = BTreeSet::new();
         self.note_leaves(&self.document, "", LEAF_DEPTH_MAX, &mut leaves);
         leaves.into_iter().collect()
@@ -219,7 +219,7 @@ mod tests {
 
     /// Holds `event` against `schema` and compares the faults as (rule, pointer, location, detail).
     fn check(schema: &Value, event: &Value, expected: &[(&str, &str, &str, &str)]) {
-        let faults = Schema::compile("test", schema).unwrap().faults(event);
+        let faults = Schema::compile("test", schema).unwrap().errors(event);
         let found: Vec<_> = faults
             .iter()
             .map(|fault| {
@@ -241,7 +241,7 @@ mod tests {
     /// Holds each event against its schema, and compares the one sentence that comes of it.
     fn check_details(cases: &[(Value, Value, &str)]) {
         for (schema, event, detail) in cases {
-            let faults = Schema::compile("test", schema).unwrap().faults(event);
+            let faults = Schema::compile("test", schema).unwrap().errors(event);
             let details: Vec<_> = faults.iter().map(|fault| fault.detail.as_str()).collect();
             assert_eq!(details, [*detail], "{schema}");
             assert!(!detail.contains(CANARY), "{schema}");
@@ -418,7 +418,7 @@ mod tests {
     fn faults_are_capped_and_long_limits_are_cut() {
         let words: Vec<String> = (0..300).map(|number| format!("word{number}")).collect();
         let schema = Schema::compile("test", &json!({"items": {"enum": words}})).unwrap();
-        let faults = schema.faults(&Value::Array(vec![json!(CANARY); 500]));
+        let faults = schema.errors(&Value::Array(vec![json!(CANARY); 500]));
         assert_eq!(faults.len(), FAULTS_MAX);
         assert!(faults[0].detail.chars().count() < LIMIT_CHARS_MAX + 50);
     }
@@ -442,9 +442,10 @@ mod tests {
     #[test]
     fn the_crm_schema_takes_its_example_and_what_a_crm_makes_of_it() {
         let document: Value =
-            serde_json::from_str(include_str!("../schemas/crm/customer-changed.v1.json")).unwrap();
+            serde_json::from_str(include_str!("../../schemas/crm/customer-changed.v1.json"))
+                .unwrap();
         let event: Value = serde_json::from_str(include_str!(
-            "../config/sources/crm/customer-changed.event.json"
+            "../../config/sources/crm/customer-changed.event.json"
         ))
         .unwrap();
         check(&document, &event, &[]);
@@ -478,7 +479,7 @@ mod tests {
         wrong["data"]["customer"]["lifetime_value"]["amount"] = json!(340.0);
         let rules: Vec<_> = Schema::compile("crm", &document)
             .unwrap()
-            .faults(&wrong)
+            .errors(&wrong)
             .into_iter()
             .map(|fault| (fault.rule, fault.pointer))
             .collect();

@@ -1,0 +1,46 @@
+//! The sources as they run: their endpoints with the secrets read, and the sources that intake uses.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::secrets::{LoadedAuth, SecretsWatch};
+use crate::config::sources::SourceSettings;
+use crate::ingress::auth::RotatingVerifier;
+use crate::ingress::{Endpoint, Endpoints};
+use crate::intake::{IntakeSettings, Sources};
+
+/// Reads the secrets of all sources.
+pub(super) fn open(
+    settings: Vec<SourceSettings>,
+    intake: IntakeSettings,
+) -> anyhow::Result<(Endpoints, Arc<Sources>, SecretsWatch)> {
+    let mut endpoints = BTreeMap::new();
+    let mut secrets = Vec::new();
+    let mut sources = Vec::new();
+    for SourceSettings {
+        source,
+        auth,
+        allowed_origins,
+    } in settings
+    {
+        let name = source.name.clone();
+        if let Some(warning) = auth.warning() {
+            tracing::warn!(source = name.as_str(), "{warning}");
+        }
+        let loaded = LoadedAuth::of(&auth);
+        let loaded = loaded.with_context(|| format!("the secrets of source {name}"))?;
+        secrets.push((name.clone(), auth, loaded.secrets));
+        sources.push(Arc::clone(&source));
+        let endpoint = Endpoint {
+            source,
+            verifier: RotatingVerifier::new(loaded.verifier),
+            allowed_origins,
+        };
+        endpoints.insert(name, endpoint);
+    }
+    let endpoints = Arc::new(endpoints);
+    let secrets = SecretsWatch::new(Arc::clone(&endpoints), secrets);
+    Ok((endpoints, Arc::new(Sources::new(sources, intake)), secrets))
+}

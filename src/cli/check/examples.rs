@@ -1,0 +1,137 @@
+//! The examples of a source: files in a folder beside the source's file. `check` runs them as the tests of the mapping.
+//!
+//! `NAME.event.json` is the body of a request. Beside it is either `NAME.request.json` with the expected request (a list if
+//! the body has several events; `"ignored"` for an event that sends nothing), or `NAME.refusal.json` with the expected
+//! problem type and errors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::event::Visibility;
+use crate::intake::coverage::{self, ExampleCoverage};
+use crate::intake::examples::{Expectation, summary};
+use crate::intake::{Source, Sources};
+use crate::time::Timestamp;
+
+const EVENT: &str = ".event.json";
+const REQUEST: &str = ".request.json";
+const REFUSAL: &str = ".refusal.json";
+/// The maximum size of a file. No body can be larger.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The results of all examples of one source.
+#[derive(Debug, Default)]
+pub(super) struct ExampleResults {
+    pub(super) count: usize,
+    /// Every difference from an expectation, and every file that cannot be read.
+    pub(super) errors: Vec<String>,
+    /// By event type: what the examples read and set.
+    pub(super) coverage: BTreeMap<String, ExampleCoverage>,
+    /// By event type: the first event as schema and mapping read it.
+    pub(super) first_views: BTreeMap<String, Value>,
+}
+
+/// Runs the examples in `folder`.
+pub(super) fn run(
+    folder: &Path,
+    sources: &Sources,
+    source: &Source,
+    wall_time: Timestamp,
+) -> ExampleResults {
+    let mut results = ExampleResults::default();
+    let names = match example_names(folder) {
+        Ok(names) => names,
+        Err(reason) => {
+            results.errors.push(reason);
+            return results;
+        }
+    };
+    for name in names {
+        let stem = folder.join(name);
+        let differences = results.run_one(&stem, sources, source, wall_time);
+        let errors = differences.unwrap_or_else(|reason| vec![reason]);
+        let named = |error| format!("{}: {error}", stem.display());
+        results.errors.extend(errors.into_iter().map(named));
+    }
+    results
+}
+
+impl ExampleResults {
+    fn run_one(
+        &mut self,
+        stem: &Path,
+        sources: &Sources,
+        source: &Source,
+        wall_time: Timestamp,
+    ) -> Result<Vec<String>, String> {
+        let body = read(&with_ending(stem, EVENT))?;
+        let explanation =
+            sources.explain_body(&source.name, &body, wall_time, Visibility::Revealed);
+        let explanation = explanation.ok_or_else(|| "has no source".to_owned())?;
+        self.count += 1;
+        coverage::observe(&mut self.coverage, &explanation);
+        for (event_type, view) in sources.views(source, &body) {
+            self.first_views.entry(event_type).or_insert(view);
+        }
+        let (request, refusal) = (with_ending(stem, REQUEST), with_ending(stem, REFUSAL));
+        let expectation = match (request.exists(), refusal.exists()) {
+            (true, false) => Expectation::Requests(parse(&request)?),
+            (false, true) => Expectation::Rejection(parse(&refusal)?),
+            (true, true) => return Err(format!("has both {REQUEST} and {REFUSAL}")),
+            (false, false) => {
+                let today = summary(&explanation);
+                return Err(format!(
+                    "has neither {REQUEST} nor {REFUSAL}; what it comes to today is {today}"
+                ));
+            }
+        };
+        Ok(expectation.differences(&explanation))
+    }
+}
+
+/// The names of the examples, sorted.
+fn example_names(folder: &Path) -> Result<Vec<String>, String> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let unreadable = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let mut names = BTreeSet::new();
+    let mut expected = Vec::new();
+    for file in fs::read_dir(folder).map_err(unreadable)? {
+        let file = file.map_err(unreadable)?.file_name();
+        let file = file.to_string_lossy();
+        if let Some(name) = file.strip_suffix(EVENT) {
+            names.insert(name.to_owned());
+        }
+        let name = file
+            .strip_suffix(REQUEST)
+            .or_else(|| file.strip_suffix(REFUSAL));
+        expected.extend(name.map(str::to_owned));
+    }
+    match expected.iter().find(|name| !names.contains(*name)) {
+        Some(name) => Err(format!("{}: {name} has no {EVENT}", folder.display())),
+        None => Ok(names.into_iter().collect()),
+    }
+}
+
+fn with_ending(stem: &Path, ending: &str) -> PathBuf {
+    let mut path = stem.as_os_str().to_owned();
+    path.push(ending);
+    PathBuf::from(path)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error: std::io::Error| format!("{}: {error}", path.display());
+    if fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
+        let path = path.display();
+        return Err(format!("{path} is longer than {FILE_BYTES_MAX} bytes"));
+    }
+    fs::read(path).map_err(unreadable)
+}
+
+fn parse(path: &Path) -> Result<Value, String> {
+    serde_json::from_slice(&read(path)?).map_err(|error| format!("{}: {error}", path.display()))
+}

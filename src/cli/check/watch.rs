@@ -1,0 +1,44 @@
+//! The files that `check --watch` watches: their times of change are compared again and again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// The interval between two looks at the files.
+const INTERVAL: Duration = Duration::from_millis(300);
+/// The maximum depth of folders.
+const DEPTH_MAX: usize = 4;
+
+/// The time of change of every file below the watched paths.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Snapshot(BTreeMap<PathBuf, Option<SystemTime>>);
+
+impl Snapshot {
+    pub(super) fn take(paths: &[PathBuf]) -> Self {
+        let mut files = BTreeMap::new();
+        for path in paths {
+            add(path, DEPTH_MAX, &mut files);
+        }
+        Self(files)
+    }
+
+    /// Returns once a file below `paths` differs from this snapshot.
+    pub(super) async fn changed(&self, paths: &[PathBuf]) {
+        while Self::take(paths) == *self {
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+}
+
+fn add(path: &Path, depth: usize, files: &mut BTreeMap<PathBuf, Option<SystemTime>>) {
+    let changed = fs::metadata(path).and_then(|file| file.modified()).ok();
+    files.insert(path.to_owned(), changed);
+    let Some(depth) = depth.checked_sub(1) else {
+        return;
+    };
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    for entry in entries {
+        add(&entry.path(), depth, files);
+    }
+}

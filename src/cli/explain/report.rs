@@ -1,0 +1,151 @@
+//! An explanation as text for people.
+
+use crate::cli::operator::table::{aligned, text};
+use crate::intake::{
+    EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
+    TargetExplanation, TargetResult,
+};
+use crate::terminal::printable;
+
+/// The width limit of the columns with the result and the places. Both of them and two names fit into a wide terminal.
+const CELL_CHARACTERS_MAX: usize = 48;
+const HEAD: [&str; 4] = ["FIELD", "SAYS", "FROM", "BY"];
+
+/// The report on a body: one part for each event.
+pub(super) fn body(explanation: &Explanation) -> Vec<String> {
+    if let Some(outcome) = &explanation.outcome {
+        let mut lines = vec![format!("the body: {}", summary(outcome))];
+        lines.extend(details(outcome));
+        return lines;
+    }
+    if explanation.events.is_empty() {
+        return vec!["no events: nothing would be kept".to_owned()];
+    }
+    explanation.events.iter().flat_map(event).collect()
+}
+
+/// The report on one event.
+pub(super) fn event(event: &EventExplanation) -> Vec<String> {
+    let name = match (&event.id, &event.event_type) {
+        (Some(id), event_type) => format!("{id} ({})", event_type.as_deref().unwrap_or("-")),
+        (None, _) => "the body".to_owned(),
+    };
+    let mut lines = vec![format!("{name}: {}", summary(&event.outcome))];
+    lines.extend(details(&event.outcome));
+    let targets = event.targets.as_deref().unwrap_or_default();
+    if !targets.is_empty() {
+        let head = HEAD.map(str::to_owned).to_vec();
+        let rows: Vec<_> = std::iter::once(head)
+            .chain(targets.iter().map(row))
+            .collect();
+        lines.extend(aligned(&rows).into_iter().map(|row| format!("  {row}")));
+    }
+    let cleared = request_of(&event.outcome).map(|request| request.cleared.as_slice());
+    lines.extend(list("cleared in the source", cleared));
+    lines.extend(list("not used", event.unused.as_deref()));
+    lines
+}
+
+fn summary(outcome: &ExplainedOutcome) -> String {
+    match outcome {
+        ExplainedOutcome::Refused { problem } => format!("refused, {}", problem.class),
+        ExplainedOutcome::Ignored => "ignored: kept, and nothing is sent".to_owned(),
+        ExplainedOutcome::Request(_) => "request".to_owned(),
+        ExplainedOutcome::Parked { reason, .. } => format!("parked, {reason}"),
+    }
+}
+
+/// The errors of a rejection, or where the request goes.
+fn details(outcome: &ExplainedOutcome) -> Vec<String> {
+    match outcome {
+        ExplainedOutcome::Refused { problem } => errors(problem),
+        ExplainedOutcome::Ignored => Vec::new(),
+        ExplainedOutcome::Request(request) | ExplainedOutcome::Parked { request, .. } => {
+            vec![destination(request)]
+        }
+    }
+}
+
+const fn request_of(outcome: &ExplainedOutcome) -> Option<&RequestExplanation> {
+    match outcome {
+        ExplainedOutcome::Request(request) | ExplainedOutcome::Parked { request, .. } => {
+            Some(request)
+        }
+        ExplainedOutcome::Refused { .. } | ExplainedOutcome::Ignored => None,
+    }
+}
+
+fn errors(problem: &ExplainedProblem) -> Vec<String> {
+    let line = |error: &crate::event::EventError| {
+        let place = if error.pointer.is_empty() {
+            "the whole"
+        } else {
+            &error.pointer
+        };
+        format!(
+            "  {place}: {} ({} by {})",
+            error.detail, error.rule, error.location
+        )
+    };
+    problem.errors.iter().map(line).collect()
+}
+
+fn destination(request: &RequestExplanation) -> String {
+    let preview = &request.request;
+    let call = preview.method.as_ref().zip(preview.path.as_ref());
+    let call = call.map(|(method, path)| format!("{method} {path}"));
+    let to = match (call, preview.partner_id.as_deref()) {
+        (None, partner_id) => format!(
+            "the customer that Imprint knows as {}",
+            partner_id.unwrap_or("-")
+        ),
+        (Some(call), None) => call,
+        (Some(call), Some(partner_id)) => format!("{call}, if that is {partner_id}"),
+    };
+    let version = request.version;
+    format!(
+        "  to {to}, version {} in epoch {}",
+        version.value, version.epoch
+    )
+}
+
+fn row(target: &TargetExplanation) -> Vec<String> {
+    let result = match &target.result {
+        TargetResult::Nothing => "(left alone)".to_owned(),
+        TargetResult::Cleared => "(cleared)".to_owned(),
+        TargetResult::Value { value } => text(value),
+        TargetResult::Refused { error } => format!("refused: {}", error.detail),
+    };
+    let stale = if target.is_stale == Some(true) {
+        ", stale"
+    } else {
+        ""
+    };
+    let interpreted = if target.is_interpreted { " (jq)" } else { "" };
+    vec![
+        target.target.clone(),
+        format!("{}{stale}", shortened(&result)),
+        shortened(&target.reads.join(" ")),
+        format!("{}{interpreted}", in_one_line(&target.expression)),
+    ]
+}
+
+/// A text that fits into a column; `--json` prints all of it.
+fn shortened(cell: &str) -> String {
+    let cell = printable(cell);
+    match cell.char_indices().nth(CELL_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", cell.get(..end).unwrap_or_default()),
+        None => cell,
+    }
+}
+
+fn list(title: &str, items: Option<&[String]>) -> Option<String> {
+    let items = items.filter(|items| !items.is_empty())?;
+    Some(format!("  {title}: {}", items.join(", ")))
+}
+
+/// An expression without its line breaks.
+pub(in crate::cli) fn in_one_line(expression: &str) -> String {
+    let lines: Vec<&str> = expression.lines().map(str::trim).collect();
+    lines.join(" ")
+}

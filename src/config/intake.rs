@@ -1,0 +1,32 @@
+//! The settings of intake. They stand in the sections of the listener and of the destination.
+
+use std::time::Duration;
+
+use super::reader::Reader;
+use crate::imprint::clearing::Clearing;
+use crate::intake::{ForeignAddress, IntakeSettings};
+
+const BATCH_MAX: std::ops::RangeInclusive<u64> = 1..=1000;
+const VERSION_AHEAD_MAX: Duration = Duration::from_hours(24);
+
+/// Takes the settings; `clearing` was taken with the destination.
+pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<IntakeSettings> {
+    let batch_events_max = reader.take(&["ingress", "batch_max"], |raw| {
+        raw.count(*BATCH_MAX.start(), *BATCH_MAX.end())
+    });
+    let version_ahead_max = reader.take(&["ingress", "version_ahead_max"], |raw| {
+        raw.duration(Duration::ZERO, VERSION_AHEAD_MAX)
+    });
+    let foreign_address = reader.take(&["imprint", "foreign_address"], |raw| {
+        raw.word(&[
+            ("park", ForeignAddress::Park),
+            ("skip", ForeignAddress::Skip),
+        ])
+    });
+    Some(IntakeSettings {
+        batch_events_max: batch_events_max?,
+        version_ahead_max: version_ahead_max?,
+        foreign_address: foreign_address?,
+        clearing: clearing?,
+    })
+}

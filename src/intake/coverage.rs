@@ -1,0 +1,97 @@
+//! Coverage: the described places of an event that no mapping rule reads, and the fields that no example sets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::explanation::{Explanation, TargetResult};
+use super::source::{EventType, Source};
+use crate::event::pointer;
+use crate::mapping::JsonEnvelope;
+
+/// What the examples of one event type read and set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExampleCoverage {
+    /// The places that were read, as JSON Pointers.
+    reads: BTreeSet<String>,
+    /// The fields that were set or cleared.
+    targets: BTreeSet<String>,
+}
+
+/// Adds what one example reads and sets to the coverage of its event types.
+pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &Explanation) {
+    for event in &explanation.events {
+        let name = event.event_type.clone().unwrap_or_default();
+        let covered = coverage.entry(name).or_default();
+        for target in event.targets.iter().flatten() {
+            covered.reads.extend(target.reads.iter().cloned());
+            match target.result {
+                TargetResult::Value { .. } | TargetResult::Cleared => {
+                    covered.targets.insert(target.target.clone());
+                }
+                TargetResult::Nothing | TargetResult::Refused { .. } => {}
+            }
+        }
+    }
+}
+
+/// The places that the schema describes and that nothing reads, as JSON Pointers. An expression in the jq interpreter shows
+/// its reads only when it runs: those are known from the examples.
+///
+/// Attributes of CloudEvents are left out: the bridge itself reads them.
+pub fn unread(source: &Source, event_type: &EventType, examples: &ExampleCoverage) -> Vec<String> {
+    let envelope = source.json_envelope.as_ref();
+    let mut reads = envelope.map(JsonEnvelope::reads).unwrap_or_default();
+    reads.extend(event_type.mapping.reads());
+    reads.extend(examples.reads.iter().cloned());
+    let data = format!("{}/", source.data_pointer());
+    let is_read = |place: &String| reads.iter().any(|read| covers(read, place, &reads));
+    let places = event_type.schema.leaf_pointers().into_iter();
+    places
+        .filter(|place| place.starts_with(&data))
+        .filter(|place| !is_read(place))
+        .collect()
+}
+
+/// The fields of the mapping that no example sets or clears.
+pub fn without_example(event_type: &EventType, examples: &ExampleCoverage) -> Vec<String> {
+    let fields = event_type.mapping.fields().map(ToString::to_string);
+    fields
+        .filter(|field| !examples.targets.contains(field))
+        .collect()
+}
+
+/// Whether reading the place `read` reads `leaf`: they are the same, or `leaf` lies inside `read` and no other read is more
+/// precise.
+fn covers(read: &str, leaf: &str, reads: &BTreeSet<String>) -> bool {
+    let mut steps = leaf.split('/');
+    let fits = read.split('/').all(|step| {
+        steps
+            .next()
+            .is_some_and(|of_leaf| of_leaf == step || of_leaf == "*")
+    });
+    let is_outside_only = steps.next().is_some() && pointer::any_inside(reads, read);
+    fits && !is_outside_only
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_covers_what_lies_inside_it_unless_a_part_is_read() {
+        let reads = |reads: &[&str]| reads.iter().map(|read| (*read).to_owned()).collect();
+        for (read, leaf, others, expected) in [
+            ("/a", "/a", &["/a"][..], true),
+            ("/a", "/a/b", &["/a"], true),
+            ("/a", "/a/b", &["/a", "/a/c"], false),
+            ("/a/0", "/a/*", &["/a/0"], true),
+            ("/a/b", "/a", &["/a/b"], false),
+            ("/ab", "/a", &["/ab"], false),
+        ] {
+            assert_eq!(
+                covers(read, leaf, &reads(others)),
+                expected,
+                "{read} {leaf}"
+            );
+        }
+    }
+}

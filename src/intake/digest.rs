@@ -1,0 +1,83 @@
+//! The stored form of an event, and the digest of its content. The event is serialised once for both.
+
+use std::ops::Range;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::Value;
+use sha2::Sha256;
+
+use crate::outbox::Digest;
+
+/// The members of an event that are its content. Trace headers and the order of keys do not change the content.
+const CONTENT: [&str; 3] = ["type", "subject", "data"];
+/// The initial capacity for a serialised event.
+const EVENT_BYTES_USUAL: usize = 1024;
+/// The block of SHA-256. A shorter key is padded with zeros, as HMAC defines it.
+const BLOCK_BYTES: usize = 64;
+
+/// An event as the store keeps it.
+pub(super) struct StoredEvent {
+    pub(super) bytes: Vec<u8>,
+    /// The ranges of the members of [`CONTENT`] in `bytes`; empty if the event has no such member.
+    content: [Range<usize>; CONTENT.len()],
+}
+
+impl StoredEvent {
+    /// Serialises an envelope, which is an object.
+    pub(super) fn new(envelope: &Value) -> Self {
+        let mut stored = Self {
+            bytes: Vec::with_capacity(EVENT_BYTES_USUAL),
+            content: [const { 0..0 }; CONTENT.len()],
+        };
+        let members = envelope.as_object().into_iter().flatten();
+        for (index, (name, value)) in members.enumerate() {
+            stored.bytes.push(if index == 0 { b'{' } else { b',' });
+            stored.write(&Value::from(name.as_str()));
+            stored.bytes.push(b':');
+            let start = stored.bytes.len();
+            stored.write(value);
+            let range = start..stored.bytes.len();
+            let content = CONTENT.iter().zip(&mut stored.content);
+            content
+                .filter(|(member, _)| *member == name)
+                .for_each(|(_, slot)| *slot = range.clone());
+        }
+        stored.bytes.push(b'}');
+        stored
+    }
+
+    /// The digest of the content under the key of the store. It tells a repeated event from an id that was used twice.
+    pub(super) fn digest(&self, key: &[u8; 32]) -> Digest {
+        let [event_type, subject, data] = self.content.clone().map(|range| self.member(range));
+        let mut mac = keyed(key);
+        for part in [b"[", event_type, b",", subject, b",", data, b"]"] {
+            mac.update(part);
+        }
+        let mut digest = [0; 16];
+        for (slot, byte) in digest.iter_mut().zip(mac.finalize().into_bytes()) {
+            *slot = byte;
+        }
+        Digest(digest)
+    }
+
+    fn write(&mut self, value: &Value) {
+        // Writing a `Value` to memory cannot fail.
+        let _written = serde_json::to_writer(&mut self.bytes, value);
+    }
+
+    /// A member as it was serialised; null if the event does not have it.
+    fn member(&self, range: Range<usize>) -> &[u8] {
+        self.bytes
+            .get(range)
+            .filter(|member| !member.is_empty())
+            .unwrap_or(b"null")
+    }
+}
+
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    let mut block = [0; BLOCK_BYTES];
+    for (slot, byte) in block.iter_mut().zip(key) {
+        *slot = *byte;
+    }
+    Hmac::<Sha256>::new(&block.into())
+}

@@ -1,0 +1,205 @@
+//! The encoding of a request: CloudEvents in one of three modes, or plain JSON of a source that says where its ids stand.
+
+use serde_json::{Map, Value};
+
+use super::pipeline::{Rejection, RejectionClass};
+use super::source::Source;
+use crate::event::cloudevents::{self, ContentMode, Decoded, HttpMessage};
+use crate::event::{Attribute, ChangeEvent, EventError, Identity, SourceName};
+use crate::mapping::{JsonEnvelope, JsonEvent};
+use crate::time::rfc3339;
+
+/// How the events of a request are encoded.
+pub enum Encoding<'a> {
+    /// CloudEvents; a binary one has its attributes in the headers.
+    CloudEvents {
+        /// Structured, batch or binary.
+        mode: ContentMode,
+        /// The media type of the body.
+        content_type: &'a str,
+        /// The headers, as pairs of name and value.
+        headers: Vec<(&'a str, &'a [u8])>,
+    },
+    /// Plain JSON.
+    Json(&'a JsonEnvelope),
+}
+
+/// Never the headers: binary mode carries attributes in them.
+impl std::fmt::Debug for Encoding<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::CloudEvents { mode, .. } => f.debug_tuple("CloudEvents").field(mode).finish(),
+            Self::Json(_) => f.write_str("Json"),
+        }
+    }
+}
+
+impl<'a> Encoding<'a> {
+    /// The encoding that the headers of a request announce. `headers` is read only for CloudEvents.
+    ///
+    /// # Errors
+    /// The source does not send bodies of this media type.
+    pub fn of_request(
+        source: &'a Source,
+        content_type: &'a str,
+        headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, Rejection> {
+        let unsupported = || Rejection::new(RejectionClass::UnsupportedMediaType, Vec::new());
+        if let Some(envelope) = &source.json_envelope {
+            return cloudevents::is_plain_json(content_type)
+                .then_some(Self::Json(envelope))
+                .ok_or_else(unsupported);
+        }
+        let headers: Vec<_> = headers.collect();
+        let mode = ContentMode::of(content_type, &headers).ok_or_else(unsupported)?;
+        Ok(Self::CloudEvents {
+            mode,
+            content_type,
+            headers,
+        })
+    }
+
+    /// The encoding of a body without headers, such as a file: binary mode is not possible.
+    pub fn of_body(source: &'a Source, body: &[u8]) -> Self {
+        if let Some(envelope) = &source.json_envelope {
+            return Self::Json(envelope);
+        }
+        let is_batch = body.trim_ascii_start().starts_with(b"[");
+        Self::CloudEvents {
+            mode: if is_batch {
+                ContentMode::Batch
+            } else {
+                ContentMode::Structured
+            },
+            content_type: "",
+            headers: Vec::new(),
+        }
+    }
+
+    /// Whether a body can hold several events. Pointers in errors then start with the index of the event.
+    pub const fn is_batch(&self) -> bool {
+        match self {
+            Self::CloudEvents { mode, .. } => matches!(mode, ContentMode::Batch),
+            Self::Json(envelope) => envelope.splits(),
+        }
+    }
+
+    /// The headers, if they carry the attributes of the event: in binary mode.
+    pub fn attribute_headers(&self) -> Option<&[(&'a str, &'a [u8])]> {
+        match self {
+            Self::CloudEvents {
+                mode: ContentMode::Binary,
+                headers,
+                ..
+            } => Some(headers),
+            Self::CloudEvents {
+                mode: ContentMode::Structured | ContentMode::Batch,
+                ..
+            }
+            | Self::Json(_) => None,
+        }
+    }
+
+    /// The events of a body, in their order.
+    pub(super) fn decode(
+        &self,
+        source: &SourceName,
+        body: &[u8],
+        events_max: usize,
+    ) -> Result<Decoded, Rejection> {
+        let decoded = match self {
+            Self::CloudEvents {
+                mode,
+                content_type,
+                headers,
+            } => {
+                let message = HttpMessage {
+                    mode: *mode,
+                    headers,
+                    content_type,
+                    body,
+                };
+                cloudevents::decode(source, message, events_max)
+            }
+            Self::Json(envelope) => decode_json(envelope, source, body, events_max),
+        };
+        decoded.map_err(|errors| Rejection::new(RejectionClass::Malformed, errors))
+    }
+}
+
+fn decode_json(
+    envelope: &JsonEnvelope,
+    source: &SourceName,
+    body: &[u8],
+    events_max: usize,
+) -> Result<Decoded, Vec<EventError>> {
+    let body = cloudevents::parse(body)?;
+    let events = envelope.events(body, events_max)?;
+    if events.len() > events_max {
+        let detail = format!("A body has at most {events_max} events.");
+        return Err(vec![error("split", "batch_size", &detail)]);
+    }
+    let numbered = events.into_iter().enumerate().map(|(index, event)| {
+        let event = event.and_then(|event| json_event(source, event));
+        event.map_err(|errors| {
+            if envelope.splits() {
+                cloudevents::in_batch(index, errors)
+            } else {
+                errors
+            }
+        })
+    });
+    Ok(numbered.collect())
+}
+
+/// The event that the store keeps: id, type, time and data. Its identity has no CloudEvents `source`.
+fn json_event(source: &SourceName, event: JsonEvent) -> Result<ChangeEvent, Vec<EventError>> {
+    let JsonEvent {
+        id: id_text,
+        event_type: type_text,
+        time,
+        data,
+    } = event;
+    let mut errors = Vec::new();
+    let mut attribute = |name: &str, text: &str| {
+        let parsed = Attribute::parse(text);
+        parsed
+            .map_err(|_invalid| errors.push(error(name, "attribute", cloudevents::ATTRIBUTE)))
+            .ok()
+    };
+    let id = attribute("id", &id_text);
+    let event_type = attribute("type", &type_text);
+    if time
+        .as_deref()
+        .is_some_and(|time| rfc3339::date_time(time).is_none())
+    {
+        errors.push(error("time", "rfc3339", cloudevents::TIME));
+    }
+    let (Some(id), Some(event_type), true) = (id, event_type, errors.is_empty()) else {
+        return Err(errors);
+    };
+    let mut envelope = Map::new();
+    envelope.insert("id".to_owned(), Value::String(id_text));
+    envelope.insert("type".to_owned(), Value::String(type_text));
+    envelope.extend(time.map(|time| ("time".to_owned(), Value::String(time))));
+    envelope.insert("data".to_owned(), data);
+    Ok(ChangeEvent {
+        identity: Identity {
+            source: source.clone(),
+            ce_source: None,
+            id,
+        },
+        event_type,
+        envelope: Value::Object(envelope),
+    })
+}
+
+/// An error of a rule in the `[body]` table of the source's file.
+fn error(rule_name: &str, rule: &str, detail: &str) -> EventError {
+    EventError {
+        pointer: String::new(),
+        rule: rule.to_owned(),
+        location: format!("body.{rule_name}"),
+        detail: detail.to_owned(),
+    }
+}

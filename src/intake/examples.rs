@@ -1,0 +1,231 @@
+//! Examples: a body, and what its author expects of it. An example is a test of a source's mapping.
+//!
+//! The expectation is JSON: one request or a list of them, in which `"ignored"` stands for an event that sends nothing; or
+//! the problem type and the errors of a rejection. A request that the expectation does not mention a member of is not
+//! compared by it, except for `path` and `cleared`.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::explanation::{
+    EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
+};
+
+/// The word for an event that sends nothing.
+const IGNORED: &str = "ignored";
+/// Members that are compared even if the expectation does not have them.
+const ALWAYS_COMPARED: [&str; 2] = ["path", "cleared"];
+
+/// What the author of an example expects.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expectation {
+    /// A request, or one for each event.
+    Requests(Value),
+    /// A rejection.
+    Rejection(Value),
+}
+
+impl Expectation {
+    /// The expectation that the body fulfils today.
+    pub fn of(explanation: &Explanation) -> Self {
+        if let Some(problem) = explanation.problems().next() {
+            let error = |error: &crate::event::EventError| json!({"pointer": error.pointer, "rule": error.rule});
+            let errors: Vec<Value> = problem.errors.iter().map(error).collect();
+            return Self::Rejection(json!({"type": problem.class, "faults": errors}));
+        }
+        let mut requests: Vec<Value> = explanation.events.iter().map(expected).collect();
+        match requests.pop() {
+            Some(only) if requests.is_empty() => Self::Requests(only),
+            last => {
+                requests.extend(last);
+                Self::Requests(Value::Array(requests))
+            }
+        }
+    }
+
+    /// The JSON of the expectation, as it stands in a file.
+    pub const fn as_json(&self) -> &Value {
+        match self {
+            Self::Requests(json) | Self::Rejection(json) => json,
+        }
+    }
+
+    /// Every difference between the expectation and what the body does, as sentences.
+    pub fn differences(&self, explanation: &Explanation) -> Vec<String> {
+        match self {
+            Self::Requests(expected) => compare_requests(expected, explanation),
+            Self::Rejection(expected) => compare_rejection(expected, explanation),
+        }
+    }
+}
+
+/// What a body does, in one line.
+pub fn summary(explanation: &Explanation) -> String {
+    let first = explanation.events.first().map(|event| &event.outcome);
+    match explanation.outcome.as_ref().or(first) {
+        Some(outcome) => outcome_summary(outcome),
+        None => "no event".to_owned(),
+    }
+}
+
+fn outcome_summary(outcome: &ExplainedOutcome) -> String {
+    match outcome {
+        ExplainedOutcome::Refused { problem } => format!("refused, {}", to_json(problem)),
+        ExplainedOutcome::Ignored => IGNORED.to_owned(),
+        ExplainedOutcome::Request(request) => to_json(&request.request).to_string(),
+        ExplainedOutcome::Parked { reason, .. } => format!("parked, {reason}"),
+    }
+}
+
+/// The expectation that one event fulfils.
+fn expected(event: &EventExplanation) -> Value {
+    let (request, parked) = match &event.outcome {
+        ExplainedOutcome::Request(request) => (request, None),
+        ExplainedOutcome::Parked { reason, request } => (request, Some(reason)),
+        ExplainedOutcome::Ignored | ExplainedOutcome::Refused { .. } => {
+            return Value::from(IGNORED);
+        }
+    };
+    let mut members = request_members(request);
+    if !request.cleared.is_empty() {
+        members.insert("cleared".to_owned(), json!(request.cleared));
+    }
+    members.extend(parked.map(|reason| ("parked".to_owned(), json!(reason))));
+    Value::Object(members)
+}
+
+fn request_members(request: &RequestExplanation) -> Map<String, Value> {
+    match to_json(&request.request) {
+        Value::Object(members) => members,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Map::new()
+        }
+    }
+}
+
+/// A struct without maps always has a JSON form.
+fn to_json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn compare_requests(expected: &Value, explanation: &Explanation) -> Vec<String> {
+    let single = std::slice::from_ref(expected);
+    let expected = expected.as_array().map_or(single, Vec::as_slice);
+    let events = &explanation.events;
+    if expected.len() != events.len() {
+        return vec![format!(
+            "expected {} events, and there are {}: {}",
+            expected.len(),
+            events.len(),
+            summary(explanation)
+        )];
+    }
+    let several = expected.len() > 1;
+    let pairs = expected.iter().zip(events).enumerate();
+    let differences = pairs.flat_map(|(index, (expected, event))| {
+        let prefix = if several {
+            format!("event {index} ")
+        } else {
+            String::new()
+        };
+        let differences = compare_request(expected, &event.outcome).into_iter();
+        differences.map(move |difference| format!("{prefix}{difference}"))
+    });
+    differences.collect()
+}
+
+fn compare_request(expected: &Value, outcome: &ExplainedOutcome) -> Vec<String> {
+    let wanted = match (expected.as_str(), expected.get("parked")) {
+        (Some(word), _) => word,
+        (None, Some(_)) => "parked",
+        (None, None) => "request",
+    };
+    let (request, parked) = match (outcome, wanted) {
+        (ExplainedOutcome::Ignored, IGNORED) => return Vec::new(),
+        (ExplainedOutcome::Request(request), "request") => (request, None),
+        (ExplainedOutcome::Parked { reason, request }, "parked") => (request, Some(reason)),
+        (_, _) => {
+            return vec![format!(
+                "expected {wanted}, and it comes to {}",
+                outcome_summary(outcome)
+            )];
+        }
+    };
+    let mut found = request_members(request);
+    found.insert("cleared".to_owned(), json!(request.cleared));
+    found.insert("version".to_owned(), json!(request.version.value));
+    found.extend(parked.map(|reason| ("parked".to_owned(), json!(reason))));
+    found
+        .retain(|name, _| expected.get(name).is_some() || ALWAYS_COMPARED.contains(&name.as_str()));
+    let mut expected = expected.clone();
+    if let Some(members) = expected.as_object_mut() {
+        members.entry("cleared").or_insert_with(|| json!([]));
+    }
+    let mut differences = Vec::new();
+    differ(&expected, &Value::Object(found), "", &mut differences);
+    differences
+}
+
+fn compare_rejection(expected: &Value, explanation: &Explanation) -> Vec<String> {
+    let problems: Vec<&ExplainedProblem> = explanation.problems().collect();
+    let Some(first) = problems.first() else {
+        return vec![format!(
+            "expected a refusal, and it comes to {}",
+            summary(explanation)
+        )];
+    };
+    let mut differences = Vec::new();
+    let class = expected.get("type").and_then(Value::as_str);
+    if class != Some(first.class.as_str()) {
+        let (wanted, found) = (class.unwrap_or("-"), &first.class);
+        differences.push(format!("expected a problem {wanted}, and it is {found}"));
+    }
+    let found: Vec<Value> = problems
+        .iter()
+        .flat_map(|problem| problem.errors.iter().map(to_json))
+        .collect();
+    let wanted = expected.get("faults").and_then(Value::as_array);
+    let wanted = wanted.map_or(&[][..], Vec::as_slice);
+    for wanted in wanted {
+        if !found.iter().any(|found| agrees(wanted, found)) {
+            differences.push(format!("expected the fault {wanted}"));
+        }
+    }
+    for found in &found {
+        if !wanted.iter().any(|wanted| agrees(wanted, found)) {
+            differences.push(format!("did not expect the fault {found}"));
+        }
+    }
+    differences
+}
+
+/// Whether an error has every member that the expectation names.
+fn agrees(wanted: &Value, found: &Value) -> bool {
+    let mut members = wanted.as_object().into_iter().flatten();
+    members.all(|(name, value)| found.get(name).unwrap_or(&Value::Null) == value)
+}
+
+/// Adds every place at which two values differ.
+fn differ(expected: &Value, found: &Value, place: &str, differences: &mut Vec<String>) {
+    let (Value::Object(wanted), Value::Object(is)) = (expected, found) else {
+        if expected != found {
+            differences.push(format!("{place}: expected {expected}, and it is {found}"));
+        }
+        return;
+    };
+    let names: BTreeSet<&String> = wanted.keys().chain(is.keys()).collect();
+    for name in names {
+        let place = format!("{place}/{name}");
+        match (wanted.get(name), is.get(name)) {
+            (Some(wanted), Some(is)) => differ(wanted, is, &place, differences),
+            (Some(wanted), None) => {
+                differences.push(format!("{place}: expected {wanted}, and it is not there"));
+            }
+            (None, is) => {
+                let is = is.unwrap_or(&Value::Null);
+                differences.push(format!("{place}: did not expect {is}"));
+            }
+        }
+    }
+}

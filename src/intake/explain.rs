@@ -1,0 +1,203 @@
+//! What a request would do and why, rule by rule, without storing anything: for people who write mappings.
+//!
+//! The events go through the same pipeline as those of a request. An [`Explanation`] is both the JSON of the admin API
+//! and what the command line prints; its values are masked unless the reader asked to reveal them.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::encoding::Encoding;
+use super::explanation::{
+    EventExplanation, ExplainedOutcome, Explanation, RequestExplanation, RequestPreview,
+    TargetExplanation, TargetResult,
+};
+use super::pipeline::Rejection;
+use super::source::Source;
+use super::{IntakeSettings, Sources};
+use crate::event::{Attribute, ChangeEvent, EventError, Identity, SourceName, Visibility};
+use crate::imprint::clearing::Clearing;
+use crate::imprint::{CustomerChange, FieldValue};
+use crate::mapping::{RuleExplanation, RuleResult};
+use crate::outbox::Disposition;
+use crate::time::Timestamp;
+
+/// Imprint's path of a customer, before the id.
+const CUSTOMERS: &str = "/v2/customers/";
+/// The method of *update*.
+const UPDATE_METHOD: &str = "POST";
+
+/// An event as the store kept it.
+#[derive(Clone, Copy)]
+pub struct KeptEvent<'a> {
+    /// The identity.
+    pub identity: &'a Identity,
+    /// The type.
+    pub event_type: &'a Attribute,
+    /// The stored form.
+    pub bytes: &'a [u8],
+}
+
+/// Never the event: it is personal data.
+impl fmt::Debug for KeptEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeptEvent")
+    }
+}
+
+impl Sources {
+    /// Explains the body of a request that has no headers. `None` if there is no such source.
+    pub fn explain_body(
+        &self,
+        source: &SourceName,
+        body: &[u8],
+        wall_time: Timestamp,
+        visibility: Visibility,
+    ) -> Option<Explanation> {
+        let source = self.get(source)?;
+        let encoding = Encoding::of_body(source, body);
+        let pipeline = self.pipeline(source, encoding.is_batch(), wall_time);
+        let decoded = encoding.decode(&source.name, body, self.settings.batch_events_max);
+        let explained = |(index, event): (usize, Result<ChangeEvent, Vec<EventError>>)| {
+            let named = event.as_ref().ok().cloned();
+            let disposition = pipeline
+                .run(index, event)
+                .map(|(_, disposition)| disposition);
+            self.event(source, named.as_ref(), disposition, visibility)
+        };
+        let (events, outcome) = match decoded {
+            Ok(events) => (
+                events.into_iter().enumerate().map(explained).collect(),
+                None,
+            ),
+            Err(rejection) => (Vec::new(), Some(ExplainedOutcome::refused(rejection))),
+        };
+        Some(Explanation {
+            source: source.name.as_str().to_owned(),
+            events,
+            outcome,
+        })
+    }
+
+    /// Explains a stored event with the schema and the mapping of today. `None` if there is no such source, or the event
+    /// cannot be read.
+    pub fn explain_entry(
+        &self,
+        event: KeptEvent<'_>,
+        wall_time: Timestamp,
+        visibility: Visibility,
+    ) -> Option<EventExplanation> {
+        let source = self.get(&event.identity.source)?;
+        let event = ChangeEvent {
+            identity: event.identity.clone(),
+            event_type: event.event_type.clone(),
+            envelope: serde_json::from_slice(event.bytes).ok()?,
+        };
+        let pipeline = self.pipeline(source, false, wall_time);
+        let named = event.clone();
+        let disposition = pipeline
+            .run(0, Ok(event))
+            .map(|(_, disposition)| disposition);
+        Some(self.event(source, Some(&named), disposition, visibility))
+    }
+
+    /// The events of a body as schema and mapping read them, each with the name of its type. Events that cannot be decoded
+    /// or have no mapping are left out.
+    pub fn views(&self, source: &Source, body: &[u8]) -> Vec<(String, Value)> {
+        let encoding = Encoding::of_body(source, body);
+        let events = encoding.decode(&source.name, body, self.settings.batch_events_max);
+        let view = |event: ChangeEvent| {
+            let name = event.event_type.as_str();
+            let is_mapped = source.event_types.contains_key(name);
+            is_mapped.then(|| (name.to_owned(), source.view(&event.envelope).clone()))
+        };
+        let events = events.into_iter().flatten().flatten();
+        events.filter_map(view).collect()
+    }
+
+    fn event(
+        &self,
+        source: &Source,
+        event: Option<&ChangeEvent>,
+        disposition: Result<Disposition, Rejection>,
+        visibility: Visibility,
+    ) -> EventExplanation {
+        let IntakeSettings { clearing, .. } = self.settings;
+        let request = |change: &CustomerChange| request(change, clearing, visibility);
+        let (outcome, change) = match disposition {
+            Err(rejection) => (ExplainedOutcome::refused(rejection), None),
+            Ok(Disposition::Ignore) => (ExplainedOutcome::Ignored, None),
+            Ok(Disposition::Enqueue(change)) => {
+                (ExplainedOutcome::Request(request(&change)), Some(change))
+            }
+            Ok(Disposition::Park(change, reason)) => {
+                let outcome = ExplainedOutcome::Parked {
+                    reason: reason.as_str().to_owned(),
+                    request: request(&change),
+                };
+                (outcome, Some(change))
+            }
+        };
+        let mapped = event.and_then(|event| {
+            let event_type = source.event_types.get(event.event_type.as_str())?;
+            let view = source.view(&event.envelope);
+            Some(event_type.mapping.explain(view, source.data_pointer()))
+        });
+        let (targets, unused) = mapped
+            .map(|mapped| {
+                let targets = mapped
+                    .rules
+                    .into_iter()
+                    .map(|rule| target(rule, visibility));
+                (targets.collect(), mapped.unused)
+            })
+            .unzip();
+        EventExplanation {
+            outcome,
+            id: event.map(|event| event.identity.id.as_str().to_owned()),
+            event_type: event.map(|event| event.event_type.as_str().to_owned()),
+            targets,
+            unused,
+            change,
+        }
+    }
+}
+
+fn request(
+    change: &CustomerChange,
+    clearing: Clearing,
+    visibility: Visibility,
+) -> RequestExplanation {
+    let imprint = change.customer.imprint();
+    let cleared = change.update.iter();
+    let cleared = cleared.filter(|(_, value)| **value == FieldValue::Cleared);
+    let body = change.update.body(clearing).to_object();
+    RequestExplanation {
+        request: RequestPreview {
+            method: imprint.map(|_| UPDATE_METHOD.to_owned()),
+            path: imprint.map(|id| format!("{CUSTOMERS}{}", id.as_str())),
+            partner_id: change.customer.partner().map(|id| id.as_str().to_owned()),
+            body: visibility.object(&body),
+        },
+        version: change.version,
+        cleared: cleared.map(|(field, _)| field.to_string()).collect(),
+    }
+}
+
+fn target(rule: RuleExplanation, visibility: Visibility) -> TargetExplanation {
+    TargetExplanation {
+        target: rule.target,
+        expression: rule.expression,
+        reads: rule.reads,
+        is_interpreted: rule.is_interpreted,
+        result: match rule.result {
+            RuleResult::Absent => TargetResult::Nothing,
+            RuleResult::Cleared => TargetResult::Cleared,
+            RuleResult::Value(value) => TargetResult::Value {
+                value: visibility.value(&value),
+            },
+            RuleResult::Refused(error) => TargetResult::Refused { error },
+        },
+        is_stale: None,
+    }
+}

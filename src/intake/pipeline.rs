@@ -1,0 +1,328 @@
+//! From decoded events to entries: event type, schema, mapping, version, foreign address.
+
+use serde_json::Value;
+
+use super::digest::StoredEvent;
+use super::encoding::Encoding;
+use super::source::{EventType, Source};
+use super::{ForeignAddress, IntakeSettings, Sources};
+use crate::event::cloudevents;
+use crate::event::{Attribute, ChangeEvent, EventError, SourceName};
+use crate::imprint::CustomerChange;
+use crate::mapping::VersionDomain;
+use crate::outbox::{Disposition, NewEntry, ParkReason, Priority};
+use crate::time::Timestamp;
+
+/// What all entries of one request have in common.
+#[derive(Clone, Copy)]
+pub struct EntryContext {
+    /// The time of acceptance, by the clock of the store.
+    pub accepted_at: Timestamp,
+    /// The wall clock: a version that is a time is compared with it.
+    pub wall_time: Timestamp,
+    /// The priority of the entries.
+    pub priority: Priority,
+    /// The key of the store for content digests.
+    pub digest_key: [u8; 32],
+}
+
+/// Never the key.
+impl std::fmt::Debug for EntryContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EntryContext")
+            .field("accepted_at", &self.accepted_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The request is not accepted, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The stage that rejected it.
+    pub class: RejectionClass,
+    /// All errors of all events of the request; those of `class` come first.
+    pub errors: Vec<EventError>,
+}
+
+/// The stage that rejects a request. If events fail in different stages, the earliest stage decides the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RejectionClass {
+    /// The media type is not one that the source sends.
+    UnsupportedMediaType,
+    /// The body is not valid JSON, or an event lacks what CloudEvents requires.
+    Malformed,
+    /// The source has no such event type.
+    UnknownEventType,
+    /// An event does not match the schema of its type.
+    Invalid,
+    /// An event matches its schema, but its mapping cannot turn it into a change.
+    Unmappable,
+}
+
+impl RejectionClass {
+    /// The stable name: the end of the problem `type`, and the metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::Malformed => "malformed",
+            Self::UnknownEventType => "unknown_event_type",
+            Self::Invalid => "invalid",
+            Self::Unmappable => "unmappable",
+        }
+    }
+}
+
+impl Rejection {
+    /// A rejection by one stage.
+    pub const fn new(class: RejectionClass, errors: Vec<EventError>) -> Self {
+        Self { class, errors }
+    }
+
+    /// One rejection out of those of several events.
+    fn merge(mut rejections: Vec<Self>) -> Option<Self> {
+        rejections.sort_by_key(|rejection| rejection.class);
+        let class = rejections.first()?.class;
+        let errors = rejections
+            .into_iter()
+            .flat_map(|rejection| rejection.errors);
+        Some(Self::new(class, errors.collect()))
+    }
+}
+
+impl Sources {
+    /// Turns the body of a request into entries.
+    ///
+    /// # Errors
+    /// Every error of every event. Nothing of the request may be stored then.
+    pub fn entries(
+        &self,
+        source: &Source,
+        encoding: &Encoding<'_>,
+        body: &[u8],
+        context: &EntryContext,
+    ) -> Result<Vec<NewEntry>, Rejection> {
+        let pipeline = self.pipeline(source, encoding.is_batch(), context.wall_time);
+        let events = encoding.decode(&source.name, body, self.settings.batch_events_max)?;
+        let mut entries = Vec::with_capacity(events.len());
+        let mut rejections = Vec::new();
+        for (index, event) in events.into_iter().enumerate() {
+            match pipeline.run(index, event) {
+                Ok((event, disposition)) => entries.push(context.entry(event, disposition)),
+                Err(rejection) => rejections.push(rejection),
+            }
+        }
+        Rejection::merge(rejections).map_or(Ok(entries), Err)
+    }
+
+    /// Maps a stored event again, with the schema and the mapping of today, so that it can be sent after they were fixed.
+    ///
+    /// # Errors
+    /// Every reason why the event cannot be sent.
+    pub fn remap(
+        &self,
+        source: &SourceName,
+        event_type: &Attribute,
+        event: &[u8],
+    ) -> Result<CustomerChange, Vec<EventError>> {
+        let source = self.get(source);
+        let known = source.and_then(|source| {
+            let event_type = source.event_types.get(event_type.as_str())?;
+            Some((source, event_type))
+        });
+        let (source, event_type) = known.ok_or_else(unknown_event_type_today)?;
+        let envelope: Value = serde_json::from_slice(event).map_err(|_invalid| unreadable())?;
+        let change = change(source, event_type, &envelope).map_err(|rejection| rejection.errors)?;
+        match self.settings.foreign_address.disposition(change) {
+            Disposition::Enqueue(change) => Ok(change),
+            Disposition::Park(..) => Err(foreign_address()),
+            Disposition::Ignore => Err(nothing_to_send()),
+        }
+    }
+
+    pub(super) fn pipeline<'a>(
+        &self,
+        source: &'a Source,
+        is_batch: bool,
+        wall_time: Timestamp,
+    ) -> Pipeline<'a> {
+        let IntakeSettings {
+            version_ahead_max,
+            foreign_address,
+            ..
+        } = self.settings;
+        Pipeline {
+            source,
+            is_batch,
+            version_time_max: wall_time.after(version_ahead_max),
+            foreign_address,
+        }
+    }
+}
+
+/// The stages that every event of one request goes through.
+pub(super) struct Pipeline<'a> {
+    source: &'a Source,
+    /// Whether the request can hold several events: pointers in errors then start with the index of the event.
+    is_batch: bool,
+    /// The latest time that a version may name.
+    version_time_max: Timestamp,
+    foreign_address: ForeignAddress,
+}
+
+impl Pipeline<'_> {
+    /// Runs all stages for the event at `index`.
+    pub(super) fn run(
+        &self,
+        index: usize,
+        event: Result<ChangeEvent, Vec<EventError>>,
+    ) -> Result<(ChangeEvent, Disposition), Rejection> {
+        // The decoder has added the index to its pointers already.
+        let event = event.map_err(|errors| Rejection::new(RejectionClass::Malformed, errors))?;
+        let disposition = self
+            .disposition(&event)
+            .map_err(|rejection| self.at_index(index, rejection))?;
+        Ok((event, disposition))
+    }
+
+    fn disposition(&self, event: &ChangeEvent) -> Result<Disposition, Rejection> {
+        let name = event.event_type.as_str();
+        let Some(event_type) = self.source.event_types.get(name) else {
+            return if self.source.ignored.contains(name) {
+                Ok(Disposition::Ignore)
+            } else {
+                Err(Rejection::new(
+                    RejectionClass::UnknownEventType,
+                    unknown_event_type(),
+                ))
+            };
+        };
+        let change = change(self.source, event_type, &event.envelope)?;
+        if let Some(change) = &change
+            && self.is_ahead(event_type, change.version.value)
+        {
+            return Err(Rejection::new(RejectionClass::Unmappable, version_ahead()));
+        }
+        Ok(self.foreign_address.disposition(change))
+    }
+
+    /// Whether a version that is a time lies too far in the future. Such a version counts microseconds.
+    fn is_ahead(&self, event_type: &EventType, version: i64) -> bool {
+        match event_type.mapping.version_domain() {
+            Some(VersionDomain::Time) => {
+                version > self.version_time_max.as_millis().saturating_mul(1000)
+            }
+            Some(VersionDomain::Sequence) | None => false,
+        }
+    }
+
+    fn at_index(&self, index: usize, rejection: Rejection) -> Rejection {
+        if !self.is_batch {
+            return rejection;
+        }
+        Rejection {
+            errors: cloudevents::in_batch(index, rejection.errors),
+            ..rejection
+        }
+    }
+}
+
+impl ForeignAddress {
+    /// The one rule about changes whose flat address is outside the USA; a change that sets nothing is ignored.
+    fn disposition(self, change: Option<CustomerChange>) -> Disposition {
+        let Some(change) = change else {
+            return Disposition::Ignore;
+        };
+        match self {
+            _ if !change.is_foreign => Disposition::Enqueue(change),
+            Self::Park => Disposition::Park(change, ParkReason::ForeignAddress),
+            Self::Skip => {
+                let update = change.update.without_address();
+                if update.is_empty() {
+                    Disposition::Ignore
+                } else {
+                    Disposition::Enqueue(CustomerChange { update, ..change })
+                }
+            }
+        }
+    }
+}
+
+impl EntryContext {
+    fn entry(&self, event: ChangeEvent, disposition: Disposition) -> NewEntry {
+        let stored = StoredEvent::new(&event.envelope);
+        NewEntry {
+            disposition,
+            digest: stored.digest(&self.digest_key),
+            accepted_at: self.accepted_at,
+            priority: self.priority,
+            event: stored.bytes,
+            event_type: event.event_type,
+            identity: event.identity,
+        }
+    }
+}
+
+/// The change that schema and mapping make of an event; `None` if the mapping leaves the event out or sets no field.
+fn change(
+    source: &Source,
+    event_type: &EventType,
+    envelope: &Value,
+) -> Result<Option<CustomerChange>, Rejection> {
+    let event = source.view(envelope);
+    let errors = event_type.schema.errors(event);
+    if !errors.is_empty() {
+        return Err(Rejection::new(RejectionClass::Invalid, errors));
+    }
+    let change = event_type
+        .mapping
+        .map(event)
+        .map_err(|errors| Rejection::new(RejectionClass::Unmappable, errors))?;
+    Ok(change
+        .filter(|change| !change.update.is_empty())
+        .map(|mut change| {
+            change.version.epoch = event_type.epoch;
+            change
+        }))
+}
+
+// === errors ===
+
+fn error(pointer: &str, rule: &str, location: &str, detail: &str) -> Vec<EventError> {
+    vec![EventError {
+        pointer: pointer.to_owned(),
+        rule: rule.to_owned(),
+        location: location.to_owned(),
+        detail: detail.to_owned(),
+    }]
+}
+
+fn unknown_event_type() -> Vec<EventError> {
+    let detail = "The source is configured with other event types.";
+    error("/type", "unknown_event_type", "events", detail)
+}
+
+fn version_ahead() -> Vec<EventError> {
+    let detail = "The time that is this event's version lies too far ahead of ours.";
+    error("", "version_ahead", "version", detail)
+}
+
+fn unknown_event_type_today() -> Vec<EventError> {
+    let detail = "The source has no such event type today.";
+    error("", "unknown_event_type", "events", detail)
+}
+
+fn unreadable() -> Vec<EventError> {
+    let detail = "What was kept of the event cannot be read.";
+    error("", "unreadable", "events", detail)
+}
+
+fn nothing_to_send() -> Vec<EventError> {
+    let detail = "By the mapping of today, the event has nothing to say.";
+    error("", "ignored", "events", detail)
+}
+
+fn foreign_address() -> Vec<EventError> {
+    let detail =
+        "The address is outside the USA; imprint.foreign_address = \"skip\" leaves it out.";
+    error("", "foreign_address", "events", detail)
+}
