@@ -36,7 +36,6 @@
 //! | `outbox` | the durable store: ports, vocabulary, codec, engines | |
 //! | `imprint` | Imprint's vocabulary, the port `ImprintApi`, and its HTTP client | |
 //! | `intake` | turns bytes and headers into entries or a rejection | pure |
-//! | `schema` | compiles JSON Schemas and validates events | pure |
 //! | `mapping` | compiles and runs the expressions that turn an event into an update | pure |
 //! | `fold` | orders values by version and folds waiting entries into one request | pure |
 //! | `event` | change events, CloudEvents, JSON with places | pure |
