@@ -24,10 +24,10 @@ const ATTRIBUTE_CHARS_MAX: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The name of a source has another alphabet.
-    #[error("a source's name is 1 to 64 of a-z, 0-9, - and _")]
+    #[error("a source name must have 1 to 64 characters out of a-z, 0-9, - and _")]
     SourceName,
     /// An attribute is empty, too long, or has control characters.
-    #[error("an attribute is 1 to 256 characters, none of them a control character")]
+    #[error("an attribute must have 1 to 256 characters and no control characters")]
     Attribute,
 }
 

@@ -57,7 +57,7 @@ fn once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
         Err(code) => return (places, code),
     };
     print_result(format_args!(
-        "configuration: {:?} profile, to {}",
+        "configuration: {:?} profile, destination {}",
         config.profile,
         config.imprint.base_url.as_str()
     ));
@@ -86,15 +86,15 @@ fn examine(config: &Config, settings: Vec<SourceSettings>) -> ExitCode {
     }
     match errors {
         0 => {
-            print_result("no faults");
+            print_result("no errors");
             ExitCode::SUCCESS
         }
         1 => {
-            print_notice("1 fault to mend");
+            print_notice("1 error");
             ExitCode::from(NEGATIVE_RESULT)
         }
         errors => {
-            print_notice(format_args!("{errors} faults to mend"));
+            print_notice(format_args!("{errors} errors"));
             ExitCode::from(NEGATIVE_RESULT)
         }
     }
@@ -102,7 +102,7 @@ fn examine(config: &Config, settings: Vec<SourceSettings>) -> ExitCode {
 
 fn counted(results: &ExampleResults, folder: &Path) -> String {
     match results.count {
-        0 => format!("no examples: put some into {}", folder.display()),
+        0 => format!("no examples; add some to {}", folder.display()),
         1 => "1 example".to_owned(),
         count => format!("{count} examples"),
     }
@@ -139,11 +139,11 @@ fn describe_interpreted(name: &str, event_type: &EventType, results: &ExampleRes
     for rule in event_type.mapping.interpreted_rules() {
         let cost = view.map(|view| cost(|| _ = rule.run(view)));
         let cost = cost.map_or_else(
-            || "not measured, there is no example".to_owned(),
+            || "not measured: no example".to_owned(),
             |cost| format!("{cost:.1?}"),
         );
         print_result(format_args!(
-            "    runs on jq ({cost}): {} = {}",
+            "    runs in the jq interpreter ({cost}): {} = {}",
             rule.target(),
             in_one_line(rule.expression())
         ));

@@ -16,9 +16,9 @@ const LOCATION: &str = "cloudevents";
 /// The same for rules of [`json`].
 const LOCATION_JSON: &str = "json";
 /// The detail of an error in an attribute that names something.
-pub const ATTRIBUTE: &str = "This is 1 to 256 characters, none of them a control character.";
+pub const ATTRIBUTE: &str = "The value must have 1 to 256 characters and no control characters.";
 /// The detail of an error in a time.
-pub const TIME: &str = "A time is written as RFC 3339 has it.";
+pub const TIME: &str = "The time must be an RFC 3339 date-time.";
 const SPECVERSION: &str = "1.0";
 const DATA: &str = "data";
 
@@ -143,12 +143,16 @@ pub fn parse(body: &[u8]) -> Result<Value, Vec<EventError>> {
 
 fn batch(source: &SourceName, body: Value, events_max: usize) -> Result<Decoded, Vec<EventError>> {
     let Value::Array(events) = body else {
-        return Err(vec![fault("", "type", "A batch is an array of events.")]);
+        return Err(vec![fault(
+            "",
+            "type",
+            "A batch must be an array of events.",
+        )]);
     };
     match events.len() {
-        0 => Err(vec![fault("", "batch_empty", "The batch has no event.")]),
+        0 => Err(vec![fault("", "batch_empty", "The batch is empty.")]),
         len if len > events_max => {
-            let detail = format!("A batch has at most {events_max} events.");
+            let detail = format!("A batch must have at most {events_max} events.");
             Err(vec![fault("", "batch_size", &detail)])
         }
         _ => Ok(events
@@ -161,7 +165,7 @@ fn batch(source: &SourceName, body: Value, events_max: usize) -> Result<Decoded,
 
 fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<EventError>> {
     let Value::Object(mut envelope) = event else {
-        return Err(vec![fault("", "type", "An event is an object.")]);
+        return Err(vec![fault("", "type", "An event must be an object.")]);
     };
     // "null" is how CloudEvents' JSON format spells "not set"; of data it is a value.
     envelope.retain(|name, value| name == DATA || !value.is_null());
@@ -199,7 +203,11 @@ impl<'a> Attributes<'a> {
     fn specversion(&mut self) {
         match self.required_text("specversion") {
             Some(SPECVERSION) | None => {}
-            Some(_) => self.fail("specversion", "specversion", "Only 1.0 is understood."),
+            Some(_) => self.fail(
+                "specversion",
+                "specversion",
+                "The supported version is 1.0.",
+            ),
         }
     }
 
@@ -222,27 +230,27 @@ impl<'a> Attributes<'a> {
             self.fail("time", "rfc3339", TIME);
         }
         if self.text("subject").is_some_and(str::is_empty) {
-            self.fail(
-                "subject",
-                "attribute",
-                "A subject that is set is not empty.",
-            );
+            self.fail("subject", "attribute", "The subject must not be empty.");
         }
         if self
             .text("datacontenttype")
             .is_some_and(|media_type| !is_json_text(media_type))
         {
-            self.fail("datacontenttype", "media_type", "Data is JSON in UTF-8.");
+            self.fail(
+                "datacontenttype",
+                "media_type",
+                "The data must be JSON in UTF-8.",
+            );
         }
         if self.envelope.contains_key("data_base64") {
-            let detail = "Data is taken as JSON under `data`, not as bytes under `data_base64`.";
+            let detail = "Send the data as JSON in `data`; `data_base64` is not supported.";
             self.fail("data_base64", "data_base64", detail);
         }
     }
 
     fn required_text(&mut self, name: &'static str) -> Option<&'a str> {
         if !self.envelope.contains_key(name) {
-            self.fail(name, "required", "Every event has this attribute.");
+            self.fail(name, "required", "This attribute is required.");
         }
         self.text(name)
     }
@@ -250,7 +258,7 @@ impl<'a> Attributes<'a> {
     fn text(&mut self, name: &'static str) -> Option<&'a str> {
         let value = self.envelope.get(name)?;
         if !value.is_string() {
-            self.fail(name, "type", "This attribute is a string.");
+            self.fail(name, "type", "This attribute must be a string.");
         }
         value.as_str()
     }

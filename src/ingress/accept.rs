@@ -96,7 +96,9 @@ fn conflicts(is_batch: bool, indexes: &[usize]) -> Vec<EventError> {
         },
         rule: "conflict".to_owned(),
         location: "identity".to_owned(),
-        detail: "This id was accepted before with another type, subject or data.".to_owned(),
+        detail:
+            "An event with this id was accepted before, with a different type, subject or data."
+                .to_owned(),
     };
     indexes.iter().map(conflict).collect()
 }

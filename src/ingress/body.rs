@@ -64,7 +64,7 @@ fn incomplete() -> Refusal {
             pointer: String::new(),
             rule: "incomplete".to_owned(),
             location: "http".to_owned(),
-            detail: "The body broke off.".to_owned(),
+            detail: "The request body is incomplete.".to_owned(),
         }],
     ))
 }

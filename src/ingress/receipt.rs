@@ -58,10 +58,10 @@ struct ReceiptQuery {
 
 fn ce_source(request: &HttpRequest) -> Result<Option<Attribute>, Refusal> {
     let asked = Query::<ReceiptQuery>::from_query(request.query_string())
-        .map_err(|_unreadable| unreadable("The query cannot be read."))?;
+        .map_err(|_unreadable| unreadable("The query string cannot be parsed."))?;
     let parse = |raw: &String| {
         Attribute::parse(raw).map_err(|_other| {
-            unreadable("A ce_source is 1 to 256 characters, none of them a control character.")
+            unreadable("ce_source must have 1 to 256 characters and no control characters.")
         })
     };
     asked.ce_source.as_ref().map(parse).transpose()

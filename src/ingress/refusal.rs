@@ -85,11 +85,11 @@ impl RefusalRow {
 /// The rows of what intake rejects.
 const fn rejected(class: RejectionClass) -> RefusalRow {
     let (status, title) = match class {
-        RejectionClass::UnsupportedMediaType => (415, "Wrong media type"),
-        RejectionClass::Malformed => (400, "The body cannot be read"),
-        RejectionClass::UnknownEventType => (422, "No such event type"),
-        RejectionClass::Invalid => (422, "The event does not fit its schema"),
-        RejectionClass::Unmappable => (422, "The event cannot be mapped"),
+        RejectionClass::UnsupportedMediaType => (415, "Unsupported media type"),
+        RejectionClass::Malformed => (400, "Malformed request body"),
+        RejectionClass::UnknownEventType => (422, "Unknown event type"),
+        RejectionClass::Invalid => (422, "Event does not match its schema"),
+        RejectionClass::Unmappable => (422, "Event cannot be mapped"),
     };
     row(status, class.as_str(), title)
 }
@@ -98,19 +98,23 @@ impl Refusal {
     fn row(&self) -> RefusalRow {
         match self {
             Self::Rejected(rejection) => rejected(rejection.class),
-            Self::Unauthenticated { .. } => row(401, "unauthenticated", "Not authentic"),
-            Self::UnknownSource => row(404, "unknown_source", "There is no such source"),
-            Self::UnknownEvent => row(404, "unknown_event", "There is no such event"),
-            Self::NotFound => row(404, "not_found", "There is nothing here"),
-            Self::MethodNotAllowed { .. } => row(405, "method_not_allowed", "Wrong method"),
-            Self::BodyTimeout => row(408, "body_timeout", "The body came too slowly"),
-            Self::Conflict(_) => row(409, "conflict", "The event is known otherwise"),
-            Self::TooLarge { .. } => row(413, "too_large", "The body is too long"),
-            Self::Internal => row(500, "internal", "The service failed"),
-            Self::Busy => row(503, "busy", "There is too much to do").retry_after(1),
-            Self::StoreFull => row(503, "store_full", "The store is full").retry_after(30),
-            Self::StoreFailed => row(503, "store_failed", "The store failed").retry_after(10),
-            Self::Stopping => row(503, "stopping", "The service is stopping").retry_after(2),
+            Self::Unauthenticated { .. } => row(401, "unauthenticated", "Authentication failed"),
+            Self::UnknownSource => row(404, "unknown_source", "Unknown source"),
+            Self::UnknownEvent => row(404, "unknown_event", "Unknown event"),
+            Self::NotFound => row(404, "not_found", "Not found"),
+            Self::MethodNotAllowed { .. } => row(405, "method_not_allowed", "Method not allowed"),
+            Self::BodyTimeout => row(408, "body_timeout", "Request body timeout"),
+            Self::Conflict(_) => row(
+                409,
+                "conflict",
+                "Event id already used with different content",
+            ),
+            Self::TooLarge { .. } => row(413, "too_large", "Request body too large"),
+            Self::Internal => row(500, "internal", "Internal error"),
+            Self::Busy => row(503, "busy", "Store queue full").retry_after(1),
+            Self::StoreFull => row(503, "store_full", "Store disk full").retry_after(30),
+            Self::StoreFailed => row(503, "store_failed", "Store failed").retry_after(10),
+            Self::Stopping => row(503, "stopping", "Service is stopping").retry_after(2),
         }
     }
 
@@ -123,7 +127,7 @@ impl Refusal {
         let text = match self {
             Self::Rejected(rejection) => match rejection.class {
                 RejectionClass::UnsupportedMediaType => {
-                    "Send application/cloudevents+json, application/cloudevents-batch+json, or JSON with ce- headers; in UTF-8, without content-encoding."
+                    "Send application/cloudevents+json, application/cloudevents-batch+json, or JSON with ce- headers. Use UTF-8 and no content-encoding."
                 }
                 RejectionClass::Malformed
                 | RejectionClass::UnknownEventType
@@ -131,23 +135,23 @@ impl Refusal {
                 | RejectionClass::Unmappable => return counted(&rejection.errors),
             },
             Self::TooLarge { limit_bytes } => {
-                return format!("The body may have at most {limit_bytes} bytes.");
+                return format!("The maximum size of a request body is {limit_bytes} bytes.");
             }
-            Self::MethodNotAllowed { allow } => return format!("Allowed: {allow}."),
+            Self::MethodNotAllowed { allow } => return format!("Allowed methods: {allow}."),
             Self::Unauthenticated { .. } => {
-                "The request does not prove that it comes from the source."
+                "The request does not prove that it comes from this source."
             }
-            Self::UnknownSource => "No source of this name is configured.",
-            Self::UnknownEvent => "No event of this id was accepted, or its receipt has expired.",
+            Self::UnknownSource => "No source with this name is configured.",
+            Self::UnknownEvent => "No event with this id was accepted, or its receipt has expired.",
             Self::NotFound => "No resource has this path.",
-            Self::BodyTimeout => "Send the whole body without pauses.",
+            Self::BodyTimeout => "The request body did not arrive in time. Send it without pauses.",
             Self::Conflict(_) => {
-                "An accepted event is never replaced. Send a change as an event with an id of its own."
+                "An accepted event cannot be replaced. Send the change as a new event with a new id."
             }
             Self::Busy | Self::StoreFull | Self::StoreFailed | Self::Stopping => {
-                "Nothing was kept. Send the same request again after a while."
+                "Nothing was stored. Send the same request again later."
             }
-            Self::Internal => "Nothing was promised. Send the same request again after a while.",
+            Self::Internal => "The result is unknown. Send the same request again later.",
         };
         text.to_owned()
     }
@@ -174,11 +178,11 @@ impl Refusal {
 
 fn counted(errors: &[EventError]) -> String {
     match errors.len() {
-        1 => "1 fault.".to_owned(),
+        1 => "1 error.".to_owned(),
         count if count > ERRORS_MAX => {
-            format!("{count} faults, the first {ERRORS_MAX} of them listed.")
+            format!("{count} errors; the first {ERRORS_MAX} are listed.")
         }
-        count => format!("{count} faults."),
+        count => format!("{count} errors."),
     }
 }
 

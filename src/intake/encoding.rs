@@ -136,7 +136,7 @@ fn decode_json(
     let body = cloudevents::parse(body)?;
     let events = envelope.events(body, events_max)?;
     if events.len() > events_max {
-        let detail = format!("A body has at most {events_max} events.");
+        let detail = format!("A body must have at most {events_max} events.");
         return Err(vec![error("split", "batch_size", &detail)]);
     }
     let numbered = events.into_iter().enumerate().map(|(index, event)| {

@@ -115,7 +115,7 @@ fn compare_requests(expected: &Value, explanation: &Explanation) -> Vec<String> 
     let events = &explanation.events;
     if expected.len() != events.len() {
         return vec![format!(
-            "expected {} events, and there are {}: {}",
+            "expected {} events, found {}: {}",
             expected.len(),
             events.len(),
             summary(explanation)
@@ -147,7 +147,7 @@ fn compare_request(expected: &Value, outcome: &ExplainedOutcome) -> Vec<String> 
         (ExplainedOutcome::Parked { reason, request }, "parked") => (request, Some(reason)),
         (_, _) => {
             return vec![format!(
-                "expected {wanted}, and it comes to {}",
+                "expected {wanted}, found {}",
                 outcome_summary(outcome)
             )];
         }
@@ -171,7 +171,7 @@ fn compare_rejection(expected: &Value, explanation: &Explanation) -> Vec<String>
     let problems: Vec<&ExplainedProblem> = explanation.problems().collect();
     let Some(first) = problems.first() else {
         return vec![format!(
-            "expected a refusal, and it comes to {}",
+            "expected a refusal, found {}",
             summary(explanation)
         )];
     };
@@ -179,7 +179,7 @@ fn compare_rejection(expected: &Value, explanation: &Explanation) -> Vec<String>
     let class = expected.get("type").and_then(Value::as_str);
     if class != Some(first.class.as_str()) {
         let (wanted, found) = (class.unwrap_or("-"), &first.class);
-        differences.push(format!("expected a problem {wanted}, and it is {found}"));
+        differences.push(format!("expected the problem {wanted}, found {found}"));
     }
     let found: Vec<Value> = problems
         .iter()
@@ -189,12 +189,12 @@ fn compare_rejection(expected: &Value, explanation: &Explanation) -> Vec<String>
     let wanted = wanted.map_or(&[][..], Vec::as_slice);
     for wanted in wanted {
         if !found.iter().any(|found| agrees(wanted, found)) {
-            differences.push(format!("expected the fault {wanted}"));
+            differences.push(format!("expected the error {wanted}"));
         }
     }
     for found in &found {
         if !wanted.iter().any(|wanted| agrees(wanted, found)) {
-            differences.push(format!("did not expect the fault {found}"));
+            differences.push(format!("unexpected error {found}"));
         }
     }
     differences
@@ -210,7 +210,7 @@ fn agrees(wanted: &Value, found: &Value) -> bool {
 fn differ(expected: &Value, found: &Value, place: &str, differences: &mut Vec<String>) {
     let (Value::Object(wanted), Value::Object(is)) = (expected, found) else {
         if expected != found {
-            differences.push(format!("{place}: expected {expected}, and it is {found}"));
+            differences.push(format!("{place}: expected {expected}, found {found}"));
         }
         return;
     };
@@ -220,11 +220,11 @@ fn differ(expected: &Value, found: &Value, place: &str, differences: &mut Vec<St
         match (wanted.get(name), is.get(name)) {
             (Some(wanted), Some(is)) => differ(wanted, is, &place, differences),
             (Some(wanted), None) => {
-                differences.push(format!("{place}: expected {wanted}, and it is not there"));
+                differences.push(format!("{place}: expected {wanted}, found nothing"));
             }
             (None, is) => {
                 let is = is.unwrap_or(&Value::Null);
-                differences.push(format!("{place}: did not expect {is}"));
+                differences.push(format!("{place}: unexpected {is}"));
             }
         }
     }

@@ -297,32 +297,31 @@ fn error(pointer: &str, rule: &str, location: &str, detail: &str) -> Vec<EventEr
 }
 
 fn unknown_event_type() -> Vec<EventError> {
-    let detail = "The source is configured with other event types.";
+    let detail = "The source has no event type with this name.";
     error("/type", "unknown_event_type", "events", detail)
 }
 
 fn version_ahead() -> Vec<EventError> {
-    let detail = "The time that is this event's version lies too far ahead of ours.";
+    let detail = "The version is a time that is too far in the future.";
     error("", "version_ahead", "version", detail)
 }
 
 fn unknown_event_type_today() -> Vec<EventError> {
-    let detail = "The source has no such event type today.";
+    let detail = "The source no longer has this event type.";
     error("", "unknown_event_type", "events", detail)
 }
 
 fn unreadable() -> Vec<EventError> {
-    let detail = "What was kept of the event cannot be read.";
+    let detail = "The stored event cannot be read.";
     error("", "unreadable", "events", detail)
 }
 
 fn nothing_to_send() -> Vec<EventError> {
-    let detail = "By the mapping of today, the event has nothing to say.";
+    let detail = "The current mapping sets no field from this event.";
     error("", "ignored", "events", detail)
 }
 
 fn foreign_address() -> Vec<EventError> {
-    let detail =
-        "The address is outside the USA; imprint.foreign_address = \"skip\" leaves it out.";
+    let detail = "The address is outside the USA. To send the event without it, set imprint.foreign_address = \"skip\".";
     error("", "foreign_address", "events", detail)
 }

@@ -164,7 +164,7 @@ impl Schema {
 fn sentence(keyword: &str, limit: &str) -> String {
     match keyword {
         "type" => format!("The value must be of type {limit}."),
-        "required" => format!("The property {limit} is required and is not there."),
+        "required" => format!("The property {limit} is required."),
         "enum" => format!("The value must be one of {limit}."),
         "const" => format!("The value must be {limit}."),
         "pattern" => format!("The text must match the pattern {limit}."),
@@ -178,8 +178,8 @@ fn sentence(keyword: &str, limit: &str) -> String {
         "multipleOf" => format!("The number must be a multiple of {limit}."),
         "minItems" => format!("The array must have at least {limit} items."),
         "maxItems" => format!("The array must have at most {limit} items."),
-        "uniqueItems" => "The items of the array must differ from one another.".to_owned(),
-        "contains" => "The array has no item, or too few, of the kind it must contain.".to_owned(),
+        "uniqueItems" => "The items of the array must be unique.".to_owned(),
+        "contains" => "The array must contain more items that match the schema.".to_owned(),
         "minProperties" => format!("The object must have at least {limit} properties."),
         "maxProperties" => format!("The object must have at most {limit} properties."),
         "additionalProperties" | "unevaluatedProperties" => {
@@ -191,11 +191,11 @@ fn sentence(keyword: &str, limit: &str) -> String {
         "propertyNames" => {
             "The object has a property whose name the schema does not allow.".to_owned()
         }
-        "anyOf" => "The value fits none of the schemas it may fit.".to_owned(),
-        "oneOf" => "The value must fit one of the schemas, and only one.".to_owned(),
-        "not" => "The value fits a schema that it must not fit.".to_owned(),
-        "falseSchema" => "There must be no value here.".to_owned(),
-        other => format!("The value breaks the schema's `{other}`."),
+        "anyOf" => "The value must match at least one of the schemas.".to_owned(),
+        "oneOf" => "The value must match exactly one of the schemas.".to_owned(),
+        "not" => "The value must not match the schema.".to_owned(),
+        "falseSchema" => "No value is allowed here.".to_owned(),
+        other => format!("The value does not satisfy `{other}` of the schema."),
     }
 }
 
@@ -335,7 +335,7 @@ mod tests {
             (
                 json!({"uniqueItems": true}),
                 json!([CANARY, CANARY]),
-                "The items of the array must differ from one another.",
+                "The items of the array must be unique.",
             ),
         ]);
     }
@@ -351,7 +351,7 @@ mod tests {
             (
                 json!({"additionalProperties": false}),
                 json!({CANARY: 1}),
-                "There must be no value here.",
+                "No value is allowed here.",
             ),
             (
                 json!({"unevaluatedProperties": false}),
@@ -366,22 +366,22 @@ mod tests {
             (
                 json!({"anyOf": [{"type": "null"}, {"type": "integer"}]}),
                 json!(CANARY),
-                "The value fits none of the schemas it may fit.",
+                "The value must match at least one of the schemas.",
             ),
             (
                 json!({"oneOf": [{"minLength": 1}, {"minLength": 2}]}),
                 json!(CANARY),
-                "The value must fit one of the schemas, and only one.",
+                "The value must match exactly one of the schemas.",
             ),
             (
                 json!({"not": {}}),
                 json!(CANARY),
-                "The value fits a schema that it must not fit.",
+                "The value must not match the schema.",
             ),
             (
                 json!({"dependentRequired": {"a": ["b"]}}),
                 json!({"a": CANARY}),
-                "The property \"b\" is required and is not there.",
+                "The property \"b\" is required.",
             ),
         ]);
     }
@@ -401,7 +401,7 @@ mod tests {
                     "required",
                     "",
                     "/required",
-                    "The property \"id\" is required and is not there.",
+                    "The property \"id\" is required.",
                 ),
                 (
                     "maxLength",

@@ -233,11 +233,11 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         "more.toml: imprint.rate_per_second: must be a number from 0",
         "more.toml: ingress.body_bytes_max: must be a whole number from 1024",
         "more.toml: ingress.prot: unknown setting",
-        "shutdown: lag and drain together",
+        "shutdown: lag plus drain",
     ] {
         let lines = log.lines().filter(|line| line.contains(told)).count();
         assert_eq!(lines, 1, "{told} in {log}");
     }
     assert_eq!(log.lines().count(), 7, "{log}");
-    assert!(log.ends_with("6 faults to mend"), "{log}");
+    assert!(log.ends_with("6 errors"), "{log}");
 }

@@ -84,7 +84,7 @@ impl ExampleResults {
             (false, false) => {
                 let today = summary(&explanation);
                 return Err(format!(
-                    "has neither {REQUEST} nor {REFUSAL}; what it comes to today is {today}"
+                    "has neither {REQUEST} nor {REFUSAL}; the result today is {today}"
                 ));
             }
         };
@@ -127,7 +127,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     let unreadable = |error: std::io::Error| format!("{}: {error}", path.display());
     if fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
         let path = path.display();
-        return Err(format!("{path} is longer than {FILE_BYTES_MAX} bytes"));
+        return Err(format!("{path} is larger than {FILE_BYTES_MAX} bytes"));
     }
     fs::read(path).map_err(unreadable)
 }

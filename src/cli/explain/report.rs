@@ -9,7 +9,7 @@ use crate::terminal::printable;
 
 /// The width limit of the columns with the result and the places. Both of them and two names fit into a wide terminal.
 const CELL_CHARACTERS_MAX: usize = 48;
-const HEAD: [&str; 4] = ["FIELD", "SAYS", "FROM", "BY"];
+const HEAD: [&str; 4] = ["FIELD", "RESULT", "READS", "EXPRESSION"];
 
 /// The report on a body: one part for each event.
 pub(super) fn body(explanation: &Explanation) -> Vec<String> {
@@ -19,7 +19,7 @@ pub(super) fn body(explanation: &Explanation) -> Vec<String> {
         return lines;
     }
     if explanation.events.is_empty() {
-        return vec!["no events: nothing would be kept".to_owned()];
+        return vec!["no events: nothing would be stored".to_owned()];
     }
     explanation.events.iter().flat_map(event).collect()
 }
@@ -41,15 +41,15 @@ pub(super) fn event(event: &EventExplanation) -> Vec<String> {
         lines.extend(aligned(&rows).into_iter().map(|row| format!("  {row}")));
     }
     let cleared = request_of(&event.outcome).map(|request| request.cleared.as_slice());
-    lines.extend(list("cleared in the source", cleared));
-    lines.extend(list("not used", event.unused.as_deref()));
+    lines.extend(list("cleared by the source", cleared));
+    lines.extend(list("not read", event.unused.as_deref()));
     lines
 }
 
 fn summary(outcome: &ExplainedOutcome) -> String {
     match outcome {
         ExplainedOutcome::Refused { problem } => format!("refused, {}", problem.class),
-        ExplainedOutcome::Ignored => "ignored: kept, and nothing is sent".to_owned(),
+        ExplainedOutcome::Ignored => "ignored: accepted, and nothing is sent".to_owned(),
         ExplainedOutcome::Request(_) => "request".to_owned(),
         ExplainedOutcome::Parked { reason, .. } => format!("parked, {reason}"),
     }
@@ -78,7 +78,7 @@ const fn request_of(outcome: &ExplainedOutcome) -> Option<&RequestExplanation> {
 fn errors(problem: &ExplainedProblem) -> Vec<String> {
     let line = |error: &crate::event::EventError| {
         let place = if error.pointer.is_empty() {
-            "the whole"
+            "whole event"
         } else {
             &error.pointer
         };
@@ -96,15 +96,15 @@ fn destination(request: &RequestExplanation) -> String {
     let call = call.map(|(method, path)| format!("{method} {path}"));
     let to = match (call, preview.partner_id.as_deref()) {
         (None, partner_id) => format!(
-            "the customer that Imprint knows as {}",
+            "the customer whose partner id is {}",
             partner_id.unwrap_or("-")
         ),
         (Some(call), None) => call,
-        (Some(call), Some(partner_id)) => format!("{call}, if that is {partner_id}"),
+        (Some(call), Some(partner_id)) => format!("{call}, if its partner id is {partner_id}"),
     };
     let version = request.version;
     format!(
-        "  to {to}, version {} in epoch {}",
+        "  to {to}; version {}, epoch {}",
         version.value, version.epoch
     )
 }

@@ -45,10 +45,12 @@ impl Auth {
     /// What whoever runs the bridge should know of it; nothing where there is nothing to fear.
     pub const fn warning(&self) -> Option<&'static str> {
         match self {
-            Self::None => Some("anybody may send as this source: it is not authenticated"),
-            Self::Hmac(scheme, _) if !scheme.signed.has_time() => Some(
-                "no time is signed: a request of this source can be repeated by whoever saw it",
-            ),
+            Self::None => {
+                Some("requests are not authenticated: anybody can send events as this source")
+            }
+            Self::Hmac(scheme, _) if !scheme.signed.has_time() => {
+                Some("the signature covers no time: anybody who saw a request can send it again")
+            }
             Self::Bearer(_) | Self::StandardWebhooks(_) | Self::Hmac(..) => None,
         }
     }

@@ -70,10 +70,13 @@ fn attribute(
     known: &Map<String, Value>,
 ) -> Result<String, (&'static str, &'static str)> {
     if RESERVED.contains(&name) {
-        return Err(("reserved", "The body and its content-type say this."));
+        return Err((
+            "reserved",
+            "This attribute comes from the body and its content-type. Do not send it as a header.",
+        ));
     }
     if known.contains_key(name) {
-        return Err(("duplicate_key", "The header is there twice."));
+        return Err(("duplicate_key", "The header occurs more than once."));
     }
     text(value).ok_or(("utf8", "The header is not percent-encoded UTF-8."))
 }

@@ -106,9 +106,9 @@ async fn a_problem_lists_its_faults_up_to_a_limit() {
         body(&rejected(RejectionClass::Invalid, 1)).await,
         json!({
             "type": "urn:imprint-bridge:problem:invalid",
-            "title": "The event does not fit its schema",
+            "title": "Event does not match its schema",
             "status": 422,
-            "detail": "1 fault.",
+            "detail": "1 error.",
             "faults": [{
                 "pointer": "/data/email",
                 "rule": "format",
@@ -119,7 +119,7 @@ async fn a_problem_lists_its_faults_up_to_a_limit() {
     );
     let many = body(&rejected(RejectionClass::Invalid, 250)).await;
     assert_eq!(many["faults"].as_array().unwrap().len(), 100);
-    assert_eq!(many["detail"], "250 faults, the first 100 of them listed.");
+    assert_eq!(many["detail"], "250 errors; the first 100 are listed.");
 }
 
 /// D01, D05, D19

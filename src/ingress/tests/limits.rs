@@ -95,7 +95,7 @@ async fn an_answer_lists_a_hundred_faults_at_most() {
     assert_eq!(reply.faults().len(), 100);
     assert_eq!(
         reply.json()["detail"],
-        "400 faults, the first 100 of them listed."
+        "400 errors; the first 100 are listed."
     );
 }
 
