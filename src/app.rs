@@ -29,7 +29,7 @@ use crate::ingress::Ingress;
 use crate::metrics::{LabelSets, Metrics};
 use crate::ops::api::Backup;
 use crate::ops::{Admin, Health, Ops};
-use crate::outbox::{DUE_AHEAD_MAX, Outbox as _, Setting, SqliteOutbox, State};
+use crate::outbox::{self, DUE_AHEAD_MAX, Outbox, Setting, State};
 use crate::time::{Clock, Timestamp};
 
 mod key;
@@ -53,7 +53,7 @@ pub struct App {
     config: Config,
     key: KeyFile,
     secrets: SecretsWatch,
-    outbox: Arc<SqliteOutbox>,
+    outbox: Arc<dyn Outbox>,
     health: Health,
     senders: Senders,
     retention: Retention,
@@ -76,17 +76,17 @@ impl App {
     ///
     /// # Errors
     /// A file, an address or the store cannot be used.
-    pub fn start(config: Config, sources: Vec<SourceSettings>) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, sources: Vec<SourceSettings>) -> anyhow::Result<Self> {
         let clock = Clock::machine();
         let outbox = open(&config.outbox, clock.now())?;
         let metrics = Metrics::new(LabelSets {
             destination_states: &DestinationState::NAMES,
             end_states: &State::ENDINGS,
         })?;
-        let store = || Arc::<SqliteOutbox>::clone(&outbox);
+        let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = Arc::new(Destination::new(config.imprint.rate, clock.now()));
-        restore_destination(&outbox, &destination, clock.now());
+        restore_destination(&*outbox, &destination, clock.now()).await?;
         let (endpoints, sources, secrets) = sources::open(sources, config.intake)?;
         let admin = Admin {
             operators: listeners::operators(&config),
@@ -182,14 +182,13 @@ impl App {
     }
 }
 
-fn open(settings: &config::OutboxSettings, now: Timestamp) -> anyhow::Result<Arc<SqliteOutbox>> {
+fn open(settings: &config::OutboxSettings, now: Timestamp) -> anyhow::Result<Arc<dyn Outbox>> {
     let path = &settings.path;
-    let outbox = SqliteOutbox::open(path, settings.intake_max, now);
-    let outbox = outbox.with_context(|| format!("outbox.url {}", path.display()))?;
-    Ok(Arc::new(outbox))
+    let outbox = outbox::open(path, settings.intake_max, now);
+    outbox.with_context(|| format!("outbox.url {}", path.display()))
 }
 
-fn backup(outbox: &Arc<SqliteOutbox>) -> Backup {
+fn backup(outbox: &Arc<dyn Outbox>) -> Backup {
     let outbox = Arc::clone(outbox);
     Arc::new(move |name| {
         let outbox = Arc::clone(&outbox);
@@ -198,14 +197,19 @@ fn backup(outbox: &Arc<SqliteOutbox>) -> Backup {
 }
 
 /// Restores the mode that the operator set, and a pause that Imprint asked for.
-fn restore_destination(outbox: &SqliteOutbox, destination: &Destination, now: Timestamp) {
-    let mode = outbox.setting(Setting::DestinationMode);
+async fn restore_destination(
+    outbox: &dyn Outbox,
+    destination: &Destination,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let mode = outbox.setting(Setting::DestinationMode).await?;
     let mode = mode
         .and_then(|word| OperatorMode::parse(&word))
         .unwrap_or_default();
     destination.set_mode(mode);
     let until = outbox
         .setting(Setting::ThrottledUntil)
+        .await?
         .and_then(|text| text.parse().ok());
     if let Some(until) = until
         .map(Timestamp::from_millis)
@@ -214,4 +218,5 @@ fn restore_destination(outbox: &SqliteOutbox, destination: &Destination, now: Ti
         // If the clock was set back meanwhile, the pause would be too long: limit it to the longest possible one.
         destination.wait_until(until.min(now.after(DUE_AHEAD_MAX)));
     }
+    Ok(())
 }

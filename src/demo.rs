@@ -87,7 +87,7 @@ async fn perform(
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let (config, sources) = environment.bridge()?;
-    let app = App::start(config, sources)?;
+    let app = App::start(config, sources).await?;
     let addresses = DemoAddresses {
         ingress: app.ingress,
         ops: app.ops,

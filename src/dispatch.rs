@@ -22,7 +22,8 @@ use crate::failpoint::{self, CrashPoint, Fault as Failpoint};
 use crate::imprint::{Echo, ImprintApi, Outcome};
 use crate::metrics;
 use crate::outbox::{
-    ClaimedLane, Ending, Error, LaneId, Outbox, Pick, Setting, Settlement, Trials,
+    ClaimToken, ClaimedLane, Ending, Error, LaneId, Lanes, Pick, Setting, Settled, Settlement,
+    Trials,
 };
 use crate::random::{jitter, random_u32};
 use crate::time::{Clock, Timestamp};
@@ -81,7 +82,7 @@ impl DispatchLimits {
 #[derive(Debug)]
 pub struct Dispatcher<P> {
     /// Where the lanes are.
-    pub outbox: Arc<dyn Outbox>,
+    pub outbox: Arc<dyn Lanes>,
     /// Whom they go to.
     pub partner: P,
     /// How the partner is doing.
@@ -102,7 +103,7 @@ pub struct StoreFailed(#[source] Error);
 /// The lanes that are held, each from its claim to its settlement.
 struct Flights {
     tasks: JoinSet<()>,
-    lanes: HashMap<Id, (LaneId, Trials)>,
+    lanes: HashMap<Id, (LaneId, ClaimToken, Trials)>,
     /// One for each request that may be in exchange; closed when no more may begin.
     seats: Arc<Semaphore>,
 }
@@ -201,13 +202,13 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
         self.destination.give_back(granted, claimed, now);
         let claim = claim?;
         for claimed in claim.lanes {
-            let (lane, trials) = (claimed.lane, claimed.trials);
+            let (lane, token, trials) = (claimed.lane, claimed.token, claimed.trials);
             let seat = Arc::clone(&flights.seats).acquire_owned();
             let task =
                 flights
                     .tasks
                     .spawn_local(Rc::clone(&self).carry(claimed, granted.of_one(), seat));
-            flights.lanes.insert(task.id(), (lane, trials));
+            flights.lanes.insert(task.id(), (lane, token, trials));
         }
         Ok(claim.next_due.unwrap_or_else(|| now.after(POLL_EVERY)))
     }
@@ -395,7 +396,8 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
     async fn settle(&self, settlement: Settlement) {
         loop {
             match self.outbox.settle(settlement.clone()).await {
-                Ok(()) => break,
+                Ok(Settled::Recorded) => break,
+                Ok(Settled::Stale) => return tracing::warn!("a stale settlement changed nothing"),
                 Err(Error::Busy | Error::Full) => tokio::time::sleep(STORE_REST).await,
                 // The loop ends the process at its next look; after the restart the lane is sent again.
                 Err(Error::Failed { .. } | Error::Closed) => return,
@@ -423,12 +425,12 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
     async fn land(&self, flights: &mut Flights, landed: Result<(Id, ()), JoinError>) {
         let id = landed.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
         let lane = flights.lanes.remove(&id);
-        if let (Err(_), Some((lane, trials))) = (&landed, lane) {
+        if let (Err(_), Some((lane, token, trials))) = (&landed, lane) {
             tracing::error!(lane.id = lane.0, "carrying a lane panicked");
             self.destination
                 .give_back(Admission::Lanes(1), 0, self.clock.now());
             let (exchange, _) = LaneExchange::start(
-                ClaimedLane::empty(lane, trials),
+                ClaimedLane::empty(lane, token, trials),
                 &self.limits.rules,
                 self.clock.now(),
             );

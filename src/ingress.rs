@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use crate::event::SourceName;
 use crate::intake;
 use crate::metrics;
-use crate::outbox::{self, Outbox};
+use crate::outbox::{self, Inbox};
 use crate::time::Clock;
 
 pub mod auth;
@@ -55,7 +55,7 @@ pub struct Ingress {
     /// The sources, which turn requests into entries.
     pub sources: Arc<intake::Sources>,
     /// The store.
-    pub outbox: Arc<dyn Outbox>,
+    pub outbox: Arc<dyn Inbox>,
     /// The clock.
     pub clock: Clock,
     /// The limits on request bodies.

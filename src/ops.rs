@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, web};
 
 pub use self::api::Admin;
 use crate::metrics::Metrics;
-use crate::outbox::Outbox;
+use crate::outbox::Ledger;
 use crate::time::Clock;
 
 pub mod api;
@@ -22,13 +22,13 @@ const DEPTH_DEADLINE: Duration = Duration::from_secs(1);
 pub struct Ops {
     health: Health,
     metrics: Metrics,
-    outbox: Arc<dyn Outbox>,
+    outbox: Arc<dyn Ledger>,
     clock: Clock,
 }
 
 impl Ops {
     /// Shows how far the process is, what it counts, and how much it keeps.
-    pub fn new(health: Health, metrics: Metrics, outbox: Arc<dyn Outbox>, clock: Clock) -> Self {
+    pub fn new(health: Health, metrics: Metrics, outbox: Arc<dyn Ledger>, clock: Clock) -> Self {
         Self {
             health,
             metrics,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
-use crate::outbox::{AuditEvent, EntryFilter, EntryId, EntrySummary, Error, Outbox, State};
+use crate::outbox::{AuditEvent, EntryFilter, EntryId, EntrySummary, Error, Ledger, State};
 use crate::time::{Clock, Timestamp};
 
 /// The time between two passes.
@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const DISCARDED_MAX: usize = 500;
 
 pub(super) struct Retention {
-    outbox: Arc<dyn Outbox>,
+    outbox: Arc<dyn Ledger>,
     clock: Clock,
     receipts: Duration,
     parked: Duration,
@@ -23,7 +23,7 @@ pub(super) struct Retention {
 
 impl Retention {
     pub(super) fn new(
-        outbox: Arc<dyn Outbox>,
+        outbox: Arc<dyn Ledger>,
         settings: &config::OutboxSettings,
         clock: Clock,
     ) -> Self {
@@ -113,7 +113,7 @@ mod tests {
     use crate::event::{Attribute, Identity, SourceName, SourceVersion};
     use crate::imprint::{CustomerChange, CustomerRef, ImprintId, Update};
     use crate::outbox::{
-        Digest, Disposition, Lookup, MemoryOutbox, NewEntry, ParkReason, Priority,
+        Digest, Disposition, Lookup, MemoryOutbox, NewEntry, Outbox, ParkReason, Priority,
     };
 
     const DAY: Duration = Duration::from_hours(24);
@@ -145,7 +145,7 @@ mod tests {
         let clock = Clock::manual(Timestamp::from_millis(1_000_000_000));
         let outbox: Arc<dyn Outbox> = Arc::new(MemoryOutbox::default());
         let retention = Retention {
-            outbox: Arc::clone(&outbox),
+            outbox: Arc::<dyn Outbox>::clone(&outbox),
             clock: clock.clone(),
             receipts: DAY * 30,
             parked: DAY * 90,

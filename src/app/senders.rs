@@ -19,14 +19,14 @@ use crate::dispatch::{DispatchLimits, Dispatcher};
 use crate::http::client::tls;
 use crate::imprint::client::{Client, Credential};
 use crate::metrics;
-use crate::outbox::SqliteOutbox;
+use crate::outbox::Lanes;
 use crate::telemetry::chain;
 use crate::time::Clock;
 
 /// What every thread gets a share of.
 #[derive(Clone)]
 pub(super) struct Parts {
-    pub(super) outbox: Arc<SqliteOutbox>,
+    pub(super) outbox: Arc<dyn Lanes>,
     pub(super) destination: Arc<Destination>,
     pub(super) clock: Clock,
     pub(super) counts: metrics::DispatchMetrics,

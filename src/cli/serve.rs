@@ -15,7 +15,7 @@ pub(super) fn run(layers: &Layers) -> anyhow::Result<ExitCode> {
     start_log(&config)?;
     block_on(async {
         let mut signals = Signals::listen()?;
-        let app = App::start(config, sources)?;
+        let app = App::start(config, sources).await?;
         app.run(async move { signals.next().await }).await?;
         Ok(ExitCode::SUCCESS)
     })

@@ -39,7 +39,7 @@ impl FinalStates {
             Some(State::Superseded) => &mut self.superseded,
             Some(State::Ignored) => &mut self.ignored,
             Some(State::Parked) => &mut self.parked,
-            Some(State::Waiting) => return Err("still waits"),
+            Some(State::Waiting | State::Held | State::Undecided) => return Err("still waits"),
             Some(State::Discarded) => return Err("was discarded, and nobody did that"),
             None => return Err("is in a state that nobody knows"),
         };

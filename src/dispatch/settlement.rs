@@ -150,6 +150,7 @@ fn held(exchange: &LaneExchange, now: Timestamp) -> Settlement {
     let versions = claimed.maybe_sent_to.map(|_| claimed.versions.clone());
     Settlement {
         lane: claimed.lane,
+        token: claimed.token,
         endings: endings(&exchange.fold.stale)
             .chain(unreadable)
             .chain(conflicts)

@@ -19,8 +19,8 @@ use crate::imprint::{
     PartnerCustomerId, Rejection,
 };
 use crate::outbox::{
-    ClaimedLane, EntryId, IdentityLink, LaneId, LaneKey, ParkReason, Settlement, Trials,
-    WaitingEntry,
+    ClaimToken, ClaimedLane, EntryId, IdentityLink, LaneId, LaneKey, ParkReason, Settlement,
+    Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -93,7 +93,7 @@ fn lane() -> ClaimedLane {
             waiting(3, 6, "phone"),
         ],
         unreadable: vec![EntryId(9)],
-        ..ClaimedLane::empty(LaneId(7), Trials::default())
+        ..ClaimedLane::empty(LaneId(7), ClaimToken::default(), Trials::default())
     }
 }
 
@@ -105,7 +105,7 @@ fn lane_of(key: LaneKey, customer: CustomerRef) -> ClaimedLane {
             customer,
             ..waiting(1, 5, "email")
         }],
-        ..ClaimedLane::empty(LaneId(7), Trials::default())
+        ..ClaimedLane::empty(LaneId(7), ClaimToken::default(), Trials::default())
     }
 }
 

@@ -22,7 +22,9 @@ impl IngressMetrics {
                     | State::Delivered
                     | State::Superseded
                     | State::Parked
-                    | State::Discarded,
+                    | State::Discarded
+                    | State::Held
+                    | State::Undecided,
                 ) => self.accepted.inc(),
             }
         }

@@ -127,7 +127,7 @@ impl Sources {
         let (outcome, change) = match disposition {
             Err(rejection) => (ExplainedOutcome::refused(rejection), None),
             Ok(Disposition::Ignore) => (ExplainedOutcome::Ignored, None),
-            Ok(Disposition::Enqueue(change)) => {
+            Ok(Disposition::Enqueue(change) | Disposition::Hold(change)) => {
                 (ExplainedOutcome::Request(request(&change)), Some(change))
             }
             Ok(Disposition::Park(change, reason)) => {

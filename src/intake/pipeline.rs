@@ -133,7 +133,7 @@ impl Sources {
         let envelope: Value = serde_json::from_slice(event).map_err(|_invalid| unreadable())?;
         let change = change(source, event_type, &envelope).map_err(|rejection| rejection.errors)?;
         match self.settings.foreign_address.disposition(change) {
-            Disposition::Enqueue(change) => Ok(change),
+            Disposition::Enqueue(change) | Disposition::Hold(change) => Ok(change),
             Disposition::Park(..) => Err(foreign_address()),
             Disposition::Ignore => Err(nothing_to_send()),
         }

@@ -4,6 +4,7 @@
 
 use std::future::ready;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,13 +13,15 @@ use tokio::sync::Notify;
 use self::tables::MemoryTables;
 use super::waiters::Waiters;
 use super::{
-    Appended, AuditEvent, AuditRecord, Claim, Depth, EntryFilter, EntryId, EntryPage, Error,
-    Inspection, Lookup, NewEntry, Outbox, Pick, Receipt, Replay, Setting, Settlement, State,
-    StoreFuture,
+    Appended, AuditEvent, AuditRecord, Claim, Depth, Detail, EntryFilter, EntryId, EntryPage,
+    Error, Inbox, Inspection, Lanes, Ledger, Lifecycle, LoadedEntries, Lookup, NewEntry, Pick,
+    Receipt, Replay, Selection, Setting, Settings, Settled, Settlement, State, StoreFuture,
+    Verdict,
 };
 use crate::time::Timestamp;
 
-mod operator;
+mod lanes;
+mod ledger;
 mod tables;
 
 /// An outbox in memory.
@@ -46,37 +49,11 @@ impl MemoryOutbox {
     }
 }
 
-impl Outbox for MemoryOutbox {
+impl Inbox for MemoryOutbox {
     fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended> {
         let appended = self.tables().append(batch);
         self.woken.notify_waiters();
         Box::pin(ready(Ok(appended)))
-    }
-
-    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim> {
-        Box::pin(ready(Ok(self.tables().claim(now, max, pick))))
-    }
-
-    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, ()> {
-        let settled = self.tables().settle(settlement);
-        self.waiters.settle(&settled);
-        self.woken.notify_waiters();
-        Box::pin(ready(Ok(())))
-    }
-
-    fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
-        self.tables().release(now);
-        self.woken.notify_waiters();
-        Box::pin(ready(Ok(())))
-    }
-
-    fn store_setting(&self, note: Setting, text: String) -> StoreFuture<'_, ()> {
-        self.tables().notes.insert(note, text);
-        Box::pin(ready(Ok(())))
-    }
-
-    fn setting(&self, note: Setting) -> Option<String> {
-        self.tables().notes.get(&note).cloned()
     }
 
     fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>> {
@@ -95,6 +72,50 @@ impl Outbox for MemoryOutbox {
         Box::pin(ready(Ok(found.cloned())))
     }
 
+    fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State> {
+        let waiter = self.waiters.register(entry);
+        let state = self
+            .tables()
+            .entries
+            .get(&entry)
+            .map(|entry| entry.receipt.state);
+        match state {
+            Some(state) if state.is_settled() => Box::pin(ready(Ok(state))),
+            Some(_) | None => Box::pin(async { waiter.await.map_err(|_gone| Error::Closed) }),
+        }
+    }
+
+    fn digest_key(&self) -> [u8; 32] {
+        [0; 32]
+    }
+}
+
+impl Lanes for MemoryOutbox {
+    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim> {
+        Box::pin(ready(Ok(self.tables().claim(now, max, pick))))
+    }
+
+    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled> {
+        let Some(settled) = self.tables().settle(settlement) else {
+            return Box::pin(ready(Ok(Settled::Stale)));
+        };
+        self.waiters.settle(&settled);
+        self.woken.notify_waiters();
+        Box::pin(ready(Ok(Settled::Recorded)))
+    }
+
+    fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
+        self.tables().release(now);
+        self.woken.notify_waiters();
+        Box::pin(ready(Ok(())))
+    }
+
+    fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.woken.notified())
+    }
+}
+
+impl Ledger for MemoryOutbox {
     fn list(&self, listing: EntryFilter) -> StoreFuture<'_, EntryPage> {
         Box::pin(ready(Ok(self.tables().list(&listing))))
     }
@@ -103,19 +124,46 @@ impl Outbox for MemoryOutbox {
         Box::pin(ready(Ok(self.tables().inspect(entry))))
     }
 
-    fn replay(&self, replays: Vec<Replay>, act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
-        let moved = self.tables().replay(replays, act);
+    fn load(&self, selection: Selection, detail: Detail) -> StoreFuture<'_, LoadedEntries> {
+        Box::pin(ready(Ok(self.tables().load(&selection, detail))))
+    }
+
+    fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
+        let moved = self.tables().replay(replays, event);
         self.woken.notify_waiters();
         Box::pin(ready(Ok(moved)))
     }
 
-    fn discard(&self, entries: Vec<EntryId>, act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
-        Box::pin(ready(Ok(self.tables().discard(entries, act))))
+    fn discard(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
+        Box::pin(ready(Ok(self.tables().discard(&entries, event))))
     }
 
-    fn append_audit(&self, act: AuditEvent) -> StoreFuture<'_, ()> {
-        self.tables().append_audit(act, 0);
+    fn approve(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
+        let moved = self.tables().approve(&entries, event);
+        self.woken.notify_waiters();
+        Box::pin(ready(Ok(moved)))
+    }
+
+    fn decide(
+        &self,
+        entries: Vec<EntryId>,
+        verdict: Verdict,
+        event: AuditEvent,
+    ) -> StoreFuture<'_, Vec<EntryId>> {
+        let decided = self.tables().decide(&entries, verdict, event);
+        self.woken.notify_waiters();
+        Box::pin(ready(Ok(decided)))
+    }
+
+    fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()> {
+        self.tables().append_audit(event, 0);
         Box::pin(ready(Ok(())))
+    }
+
+    fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>> {
+        let tables = self.tables();
+        let lines = tables.audit.iter().filter(|line| line.number > after);
+        Box::pin(ready(Ok(lines.take(max).cloned().collect())))
     }
 
     fn prune_receipts(
@@ -124,12 +172,6 @@ impl Outbox for MemoryOutbox {
         kept: RangeInclusive<Timestamp>,
     ) -> StoreFuture<'_, Option<EntryId>> {
         Box::pin(ready(Ok(self.tables().prune_receipts(from, &kept))))
-    }
-
-    fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>> {
-        let tables = self.tables();
-        let lines = tables.acts.iter().filter(|line| line.number > after);
-        Box::pin(ready(Ok(lines.take(max).cloned().collect())))
     }
 
     fn depth(&self) -> StoreFuture<'_, Depth> {
@@ -144,30 +186,34 @@ impl Outbox for MemoryOutbox {
         Box::pin(ready(Ok(Depth {
             waiting: count(State::Waiting),
             parked: count(State::Parked),
+            held: count(State::Held),
+            undecided: count(State::Undecided),
             oldest: in_state(State::Waiting)
                 .map(|entry| entry.receipt.accepted_at)
                 .next(),
         })))
     }
+}
 
-    fn digest_key(&self) -> [u8; 32] {
-        [0; 32]
+impl Settings for MemoryOutbox {
+    fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()> {
+        self.tables().settings.insert(setting, value);
+        Box::pin(ready(Ok(())))
     }
 
-    fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State> {
-        let waiter = self.waiters.register(entry);
-        let state = self
-            .tables()
-            .entries
-            .get(&entry)
-            .map(|entry| entry.receipt.state);
-        match state {
-            Some(state) if state.is_settled() => Box::pin(ready(Ok(state))),
-            Some(_) | None => Box::pin(async { waiter.await.map_err(|_gone| Error::Closed) }),
-        }
+    fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>> {
+        Box::pin(ready(Ok(self.tables().settings.get(&setting).cloned())))
+    }
+}
+
+impl Lifecycle for MemoryOutbox {
+    fn failed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::pending())
     }
 
-    fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.woken.notified())
+    fn backup(&self, _name: &str) -> StoreFuture<'_, PathBuf> {
+        Box::pin(ready(Err(Error::Failed { doing: "copying" })))
     }
+
+    fn close(&self) {}
 }

@@ -4,7 +4,6 @@
 //! commit), so the price of `fdatasync` is paid once a group and not once an event. Which lanes are in flight is kept
 //! in that thread's memory: after a crash nothing is in flight, and what waits is sent again.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -14,15 +13,19 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot, watch};
 
+use self::counts::Counts;
 use self::disk_space::DiskSpace;
-use self::writer::{ReplyTo, Writer, WriterCommand};
+use self::writer::Writer;
+use self::writer::job::{ActJob, AppendJob, ClaimJob, Command, ReadJob, Reply, SettleJob, Wakes};
 use super::waiters::Waiters;
 use super::{
-    Appended, AuditEvent, AuditRecord, Claim, Depth, EntryFilter, EntryId, EntryPage, Error,
-    Inspection, Lookup, NewEntry, Outbox, Pick, Receipt, Replay, Setting, Settlement, State,
-    StoreFuture,
+    Appended, AuditEvent, AuditRecord, Claim, Depth, Detail, EntryFilter, EntryId, EntryPage,
+    Error, Inbox, Inspection, Lanes, Ledger, Lifecycle, LoadedEntries, Lookup, NewEntry, Pick,
+    Receipt, Replay, Selection, Setting, Settings, Settled, Settlement, State, StoreFuture,
+    Verdict,
 };
 use crate::time::Timestamp;
 
@@ -30,18 +33,23 @@ mod append;
 mod audit;
 mod backup;
 mod claim;
+mod claimed_lanes;
+mod columns;
 mod counts;
 mod decode_cache;
 mod disk_space;
 mod identity_link;
 mod lane;
+mod ledger;
 mod lock;
 mod meta;
 mod open;
 mod operator;
+mod payload;
 mod prune;
 mod receipt;
 mod settle;
+mod waiting;
 mod writer;
 
 pub use backup::{VerifyReport, restore, verify};
@@ -53,19 +61,13 @@ const INTAKE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// An outbox in one SQLite file.
 pub struct SqliteOutbox {
     /// `None` once it is closed. Held only while a command is put in, never across an await.
-    commands: Mutex<Option<Sender<WriterCommand>>>,
+    commands: Mutex<Option<Sender<Command>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
     failed: watch::Receiver<bool>,
-    opened: Opened,
+    digest_key: [u8; 32],
     intake_max: usize,
     shared: Arc<SharedState>,
-}
-
-/// What was found in the store when it was opened.
-struct Opened {
-    digest_key: [u8; 32],
-    notes: BTreeMap<Setting, String>,
 }
 
 /// What the thread and its callers share.
@@ -80,8 +82,20 @@ struct SharedState {
 }
 
 impl SharedState {
-    /// Gives back the room of events that do not wait any more.
-    fn taken(&self, events: usize, bytes: usize) {
+    /// Reserves queue space for events; `false` if the queue is full.
+    fn enqueue(&self, events: usize, bytes: usize, events_max: usize) -> bool {
+        let queued = self.intake.fetch_add(events, Ordering::Relaxed);
+        let queued_bytes = self.intake_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let has_space = queued.saturating_add(events) <= events_max
+            && queued_bytes.saturating_add(bytes) <= INTAKE_BYTES_MAX;
+        if !has_space {
+            self.dequeued(events, bytes);
+        }
+        has_space
+    }
+
+    /// Frees the queue space of events that do not wait any more.
+    fn dequeued(&self, events: usize, bytes: usize) {
         self.intake.fetch_sub(events, Ordering::Relaxed);
         self.intake_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -107,16 +121,16 @@ impl SqliteOutbox {
     /// [`OpenError`] says what to do about it: another process holds the store, or it is not one of ours.
     pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
         let lock = lock::acquire(path)?;
-        let (connection, opened, claimed_lanes) = open::connection(path, now)?;
+        let opened = open::connection(path, now)?;
         let shared = Arc::new(SharedState::default());
         let mut writer = Writer::new(
-            connection,
-            claimed_lanes,
+            opened.connection,
+            opened.claimed_lanes,
             DiskSpace::beside(path),
             Arc::clone(&shared),
         )
         .map_err(OpenError::sqlite("counting entries"))?;
-        let (commands, inbox): (_, Receiver<WriterCommand>) = channel();
+        let (commands, inbox): (_, Receiver<Command>) = channel();
         let (failed_sender, failed) = watch::channel(false);
         let run = move || {
             writer.run(&inbox, &failed_sender);
@@ -132,51 +146,16 @@ impl SqliteOutbox {
             thread: Mutex::new(Some(thread)),
             path: path.to_owned(),
             failed,
-            opened,
+            digest_key: opened.digest_key,
             intake_max,
             shared,
         })
     }
 
-    /// Resolves when the engine has failed for good; then the process is to end, and a new one reads what is on disk.
-    pub async fn failed(&self) {
-        let mut failed = self.failed.clone();
-        if failed.wait_for(|failed| *failed).await.is_err() {
-            // The thread ended because it was asked to.
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// Copies the store into a new file of this name beside it, and says where that is. Meanwhile nothing else is done.
-    pub fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf> {
-        let to = self.path.with_file_name(name);
-        self.ask(|reply| WriterCommand::Backup(to, reply))
-    }
-
-    /// Finishes what it was given, writes the log back into the file, and lets go of it.
-    pub fn close(&self) {
-        drop(
-            self.commands
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("the store's thread panicked");
-        }
-    }
-
-    /// Hands a command over and waits for its answer.
+    /// Sends a command to the writer thread and waits for its answer.
     fn ask<T: Send + 'static>(
         &self,
-        command: impl FnOnce(ReplyTo<T>) -> WriterCommand,
+        command: impl FnOnce(Reply<T>) -> Command,
     ) -> StoreFuture<'_, T> {
         let (reply, answer) = oneshot::channel();
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,79 +170,132 @@ impl SqliteOutbox {
             answer.await.unwrap_or(Err(Error::Closed))
         })
     }
+
+    /// Reads what is committed.
+    fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection, Counts) -> rusqlite::Result<T> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        self.ask(|reply| Command::Read(ReadJob::new(reply, read)))
+    }
+
+    /// Changes the store in a transaction of its own.
+    fn act<T: Send + 'static>(
+        &self,
+        wakes: Wakes,
+        act: impl FnOnce(&Connection, &mut Counts) -> rusqlite::Result<T> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        self.ask(|reply| Command::Act(ActJob::new(reply, wakes, act)))
+    }
 }
 
-impl Outbox for SqliteOutbox {
+impl Inbox for SqliteOutbox {
     fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended> {
         let (events, bytes) = (batch.len(), bytes(&batch));
-        let waiting = self
-            .shared
-            .intake
-            .fetch_add(events, Ordering::Relaxed)
-            .saturating_add(events);
-        let waiting_bytes = self
-            .shared
-            .intake_bytes
-            .fetch_add(bytes, Ordering::Relaxed)
-            .saturating_add(bytes);
-        if waiting > self.intake_max || waiting_bytes > INTAKE_BYTES_MAX {
-            self.shared.taken(events, bytes);
+        if !self.shared.enqueue(events, bytes, self.intake_max) {
             return Box::pin(std::future::ready(Err(Error::Busy)));
         }
-        self.ask(|reply| WriterCommand::Append(batch, reply))
-    }
-
-    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim> {
-        self.ask(|reply| WriterCommand::Claim {
-            now,
-            max,
-            pick,
-            reply,
-        })
-    }
-
-    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, ()> {
-        self.ask(|reply| WriterCommand::Settle(Box::new(settlement), reply))
-    }
-
-    fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
-        self.ask(|reply| WriterCommand::Release(now, reply))
-    }
-
-    fn store_setting(&self, note: Setting, text: String) -> StoreFuture<'_, ()> {
-        self.ask(|reply| WriterCommand::Setting(note, text, reply))
-    }
-
-    fn setting(&self, note: Setting) -> Option<String> {
-        self.opened.notes.get(&note).cloned()
+        self.ask(|reply| Command::Append(AppendJob { batch, reply }))
     }
 
     fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>> {
-        self.ask(|reply| WriterCommand::Find(lookup, reply))
+        self.read(move |connection, _| receipt::find(connection, &lookup))
     }
 
-    fn depth(&self) -> StoreFuture<'_, Depth> {
-        self.ask(WriterCommand::Depth)
+    fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State> {
+        let waiter = self.shared.waiters.register(entry);
+        let state = self.read(move |connection, _| receipt::state(connection, entry));
+        Box::pin(async move {
+            match state.await? {
+                Some(state) if state.is_settled() => Ok(state),
+                Some(_) | None => waiter.await.map_err(|_closed| Error::Closed),
+            }
+        })
     }
 
-    fn list(&self, listing: EntryFilter) -> StoreFuture<'_, EntryPage> {
-        self.ask(|reply| WriterCommand::List(Box::new(listing), reply))
+    fn digest_key(&self) -> [u8; 32] {
+        self.digest_key
+    }
+}
+
+impl Lanes for SqliteOutbox {
+    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim> {
+        self.ask(|reply| {
+            Command::Claim(ClaimJob {
+                now,
+                max,
+                pick,
+                reply,
+            })
+        })
+    }
+
+    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled> {
+        let settlement = Box::new(settlement);
+        self.ask(|reply| Command::Settle(SettleJob { settlement, reply }))
+    }
+
+    fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
+        self.act(Wakes::Dispatch, move |connection, _| {
+            meta::release(connection, now)
+        })
+    }
+
+    fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.shared.woken.notified())
+    }
+}
+
+impl Ledger for SqliteOutbox {
+    fn list(&self, filter: EntryFilter) -> StoreFuture<'_, EntryPage> {
+        self.read(move |connection, _| ledger::list(connection, &filter))
     }
 
     fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>> {
-        self.ask(|reply| WriterCommand::Inspect(entry, reply))
+        self.read(move |connection, _| ledger::inspect(connection, entry))
     }
 
-    fn replay(&self, replays: Vec<Replay>, act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
-        self.ask(|reply| WriterCommand::Replay(replays, Box::new(act), reply))
+    fn load(&self, selection: Selection, detail: Detail) -> StoreFuture<'_, LoadedEntries> {
+        self.read(move |connection, _| ledger::load(connection, &selection, detail))
     }
 
-    fn discard(&self, entries: Vec<EntryId>, act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
-        self.ask(|reply| WriterCommand::Discard(entries, Box::new(act), reply))
+    fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
+        self.act(Wakes::Dispatch, move |connection, counts| {
+            operator::replay(connection, &replays, &event, counts)
+        })
     }
 
-    fn append_audit(&self, act: AuditEvent) -> StoreFuture<'_, ()> {
-        self.ask(|reply| WriterCommand::Record(Box::new(act), reply))
+    fn discard(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
+        self.act(Wakes::Nobody, move |connection, counts| {
+            operator::discard(connection, &entries, &event, counts)
+        })
+    }
+
+    fn approve(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
+        self.act(Wakes::Dispatch, move |connection, counts| {
+            operator::approve(connection, &entries, &event, counts)
+        })
+    }
+
+    fn decide(
+        &self,
+        entries: Vec<EntryId>,
+        verdict: Verdict,
+        event: AuditEvent,
+    ) -> StoreFuture<'_, Vec<EntryId>> {
+        self.act(Wakes::Dispatch, move |connection, counts| {
+            operator::decide(connection, &entries, (verdict, &event), counts)
+        })
+    }
+
+    fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()> {
+        self.act(Wakes::Nobody, move |connection, _| {
+            audit::append(connection, &event, 0)
+        })
+    }
+
+    fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>> {
+        self.read(move |connection, _| audit::read(connection, after, max))
     }
 
     fn prune_receipts(
@@ -271,30 +303,71 @@ impl Outbox for SqliteOutbox {
         from: EntryId,
         kept: RangeInclusive<Timestamp>,
     ) -> StoreFuture<'_, Option<EntryId>> {
-        self.ask(|reply| WriterCommand::Retire(from, kept, reply))
+        self.act(Wakes::Nobody, move |connection, _| {
+            prune::prune_receipts(connection, from, &kept)
+        })
     }
 
-    fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>> {
-        self.ask(|reply| WriterCommand::Acts(after, max, reply))
+    fn depth(&self) -> StoreFuture<'_, Depth> {
+        self.read(|connection, counts| {
+            Ok(Depth {
+                waiting: counts.waiting,
+                parked: counts.parked,
+                held: counts.held,
+                undecided: counts.undecided,
+                oldest: settle::oldest(connection)?,
+            })
+        })
+    }
+}
+
+impl Settings for SqliteOutbox {
+    fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()> {
+        self.act(Wakes::Nobody, move |connection, _| {
+            meta::store(connection, setting, &value)
+        })
     }
 
-    fn digest_key(&self) -> [u8; 32] {
-        self.opened.digest_key
+    fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>> {
+        self.read(move |connection, _| meta::read(connection, setting))
     }
+}
 
-    fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State> {
-        let waiter = self.shared.waiters.register(entry);
-        let asked = self.ask(|reply| WriterCommand::State(entry, reply));
+impl Lifecycle for SqliteOutbox {
+    fn failed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let mut failed = self.failed.clone();
         Box::pin(async move {
-            match asked.await? {
-                Some(state) if state.is_settled() => Ok(state),
-                Some(_) | None => waiter.await.map_err(|_gone| Error::Closed),
+            if failed.wait_for(|failed| *failed).await.is_err() {
+                // The writer thread ended in order.
+                std::future::pending::<()>().await;
             }
         })
     }
 
-    fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.shared.woken.notified())
+    fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf> {
+        let to = self.path.with_file_name(name);
+        self.ask(|reply| {
+            Command::Read(ReadJob::infallible(reply, move |connection| {
+                backup::backup(connection, to)
+            }))
+        })
+    }
+
+    fn close(&self) {
+        let commands = &self.commands;
+        drop(
+            commands
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        let thread = &self.thread;
+        let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's writer thread panicked");
+        }
     }
 }
 

@@ -1,30 +1,36 @@
-//! Where an entry stands, and why it may stand still. Closed sets: answers, metrics and logs use these words.
+//! The state of an entry, and the reason why it is parked. Closed sets: answers, metrics and logs use these words.
 
-/// Where an entry stands. The table at the top of [`outbox`](super) says how it gets from one to the next.
+/// The state of an entry. The table at the top of [`outbox`](super) says how an entry gets from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// It waits to be sent, or is being sent.
     Waiting,
-    /// Imprint has it.
+    /// Imprint has its values.
     Delivered,
-    /// Newer facts won.
+    /// Newer values won.
     Superseded,
-    /// There was nothing to send, or nobody to send it to.
+    /// There was nothing to send, or no such customer at Imprint.
     Ignored,
-    /// A person must look.
+    /// It was set aside until an operator acts on it.
     Parked,
-    /// A person decided that it is not to be sent.
+    /// An operator decided that it is not to be sent.
     Discarded,
+    /// It belongs to a mass change of its source, which an operator must approve first.
+    Held,
+    /// Its requests failed for a long time, and nothing has proved whose fault that is.
+    Undecided,
 }
 
 impl State {
-    /// Every state.
-    pub const ALL: [Self; 6] = [
+    /// Every state, in the order in which people read them.
+    pub const ALL: [Self; 8] = [
         Self::Waiting,
+        Self::Held,
+        Self::Undecided,
+        Self::Parked,
         Self::Delivered,
         Self::Superseded,
         Self::Ignored,
-        Self::Parked,
         Self::Discarded,
     ];
 
@@ -37,7 +43,7 @@ impl State {
         Self::Discarded.as_str(),
     ];
 
-    /// The word for it: in answers, metrics and logs.
+    /// The word for it, in answers, metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -46,33 +52,48 @@ impl State {
             Self::Ignored => "ignored",
             Self::Parked => "parked",
             Self::Discarded => "discarded",
+            Self::Held => "held",
+            Self::Undecided => "undecided",
         }
     }
 
-    /// Whether nothing more happens to it unless a person acts.
+    /// Whether an entry in it has a result that a waiting sender is told: it ended, or it is parked.
     pub const fn is_settled(self) -> bool {
-        !matches!(self, Self::Waiting)
+        match self {
+            Self::Delivered | Self::Superseded | Self::Ignored | Self::Parked | Self::Discarded => {
+                true
+            }
+            Self::Waiting | Self::Held | Self::Undecided => false,
+        }
+    }
+
+    /// Whether it is final: retention deletes the receipt of such an entry.
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Delivered | Self::Superseded | Self::Ignored | Self::Discarded => true,
+            Self::Waiting | Self::Parked | Self::Held | Self::Undecided => false,
+        }
     }
 }
 
-/// Why an entry is parked, in a closed set.
+/// The reason why an entry is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ParkReason {
-    /// Imprint will not take it.
+    /// Imprint rejected it.
     Rejected,
-    /// It alone kept failing.
+    /// Its requests kept failing while those of other customers succeeded.
     AttemptsExhausted,
     /// Imprint does not know the customer, and the policy is to park.
     UnknownCustomer,
-    /// What the store kept of it cannot be read.
+    /// The stored content of the entry cannot be read.
     Unreadable,
-    /// It names a pair of ids that Imprint contradicts: its facts could reach another cardholder.
+    /// It names a pair of ids that Imprint contradicts: its values could reach another cardholder.
     IdentityConflict,
-    /// Imprint knows several customers by the partner's id.
+    /// Imprint knows several customers by our customer id.
     AmbiguousCustomer,
-    /// Its address is outside the USA, and Imprint's has no country.
+    /// Its address is outside the USA, and Imprint's address has no country.
     ForeignAddress,
-    /// It clears a line of the address, and Imprint keeps the line.
+    /// It clears a line of the address, and Imprint still has the line.
     NotCleared,
 }
 
@@ -89,7 +110,7 @@ impl ParkReason {
         Self::NotCleared,
     ];
 
-    /// The word for it.
+    /// The word for it, in answers and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",

@@ -1,4 +1,4 @@
-//! Who waits for an entry to be settled: the senders that asked with `Prefer: wait`.
+//! The callers that wait until an entry is settled: senders that asked with `Prefer: wait`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{EntryId, State};
 
-/// Held only while a map is touched, never across an await. Bounded by the connections that wait.
+/// Locked only while the map is touched, never across an await. Bounded by the connections that wait.
 #[derive(Debug, Default)]
 pub(super) struct Waiters(Mutex<HashMap<EntryId, Vec<oneshot::Sender<State>>>>);
 
@@ -16,24 +16,23 @@ impl Waiters {
     pub(super) fn register(&self, entry: EntryId) -> oneshot::Receiver<State> {
         let (sender, receiver) = oneshot::channel();
         let mut waiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let those = waiters.entry(entry).or_default();
-        those.retain(|waiter| !waiter.is_closed());
-        those.push(sender);
+        let of_entry = waiters.entry(entry).or_default();
+        of_entry.retain(|waiter| !waiter.is_closed());
+        of_entry.push(sender);
         receiver
     }
 
-    /// Tells those who wait, if anybody does.
-    pub(super) fn settle(&self, settled: &[(EntryId, State)]) {
+    /// Answers the callers that wait for these entries, as far as their new state is a result.
+    pub(super) fn settle(&self, changed: &[(EntryId, State)]) {
         let mut waiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiters.is_empty() {
             return;
         }
-        for (entry, state) in settled {
+        for (entry, state) in changed.iter().filter(|(_, state)| state.is_settled()) {
             for waiter in waiters.remove(entry).unwrap_or_default() {
-                // Who has stopped waiting does not want to know.
-                let _unheard = waiter.send(*state);
+                let _caller_is_gone = waiter.send(*state);
             }
         }
-        waiters.retain(|_, those| those.iter().any(|waiter| !waiter.is_closed()));
+        waiters.retain(|_, of_entry| of_entry.iter().any(|waiter| !waiter.is_closed()));
     }
 }

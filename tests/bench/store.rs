@@ -20,8 +20,8 @@ use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion};
 use imprint_bridge::fold::{MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId, Update};
 use imprint_bridge::outbox::{
-    ClaimedLane, Digest, Disposition, Ending, NewEntry, Outbox, Pick, Priority, Settlement,
-    SqliteOutbox, Trials,
+    ClaimedLane, Digest, Disposition, Ending, Inbox, Lanes, Lifecycle, NewEntry, Pick, Priority,
+    Settlement, SqliteOutbox, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -192,6 +192,7 @@ fn delivered(lane: ClaimedLane) -> Settlement {
     let entries = lane.waiting.iter().map(|waiting| waiting.entry);
     Settlement {
         lane: lane.lane,
+        token: lane.token,
         endings: entries
             .clone()
             .map(|entry| (entry, Ending::Delivered))

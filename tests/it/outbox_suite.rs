@@ -8,15 +8,17 @@ use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion, Vers
 use imprint_bridge::fold::{Candidate, FoldEnd, LaneVersions, MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
-    Appended, AppendedEntry, Claim, ClaimedLane, Digest, Disposition, Ending, EntryId, Error,
-    LaneKey, Lookup, MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority,
-    Receipt, Settlement, SqliteOutbox, State, Trials,
+    Appended, AppendedEntry, AuditEvent, Claim, ClaimedLane, Detail, Digest, Disposition, Ending,
+    EntryFilter, EntryId, Error, Inbox as _, LaneKey, Ledger as _, Lifecycle as _, Lookup,
+    MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt, Replay,
+    Selection, Setting, Settled, Settlement, SqliteOutbox, State, Trials, Verdict,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
 
 mod layout;
 mod model;
+mod set_aside;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -81,6 +83,11 @@ async fn claim_one(outbox: &dyn Outbox) -> ClaimedLane {
     claim.lanes.remove(0)
 }
 
+/// Settles a claim that is still valid.
+async fn record(outbox: &dyn Outbox, settlement: Settlement) {
+    assert_eq!(outbox.settle(settlement).await.unwrap(), Settled::Recorded);
+}
+
 fn settlement(
     claimed: &ClaimedLane,
     endings: Vec<(EntryId, Ending)>,
@@ -88,6 +95,7 @@ fn settlement(
 ) -> Settlement {
     Settlement {
         lane: claimed.lane,
+        token: claimed.token,
         attempted: claimed
             .waiting
             .iter()
@@ -159,10 +167,11 @@ async fn what_is_kept_waits_until_it_is_settled() {
                 arrival: kept[0].entry.0
             }
         );
-        outbox
-            .settle(settlement(&claimed, all(&claimed, &Ending::Delivered), NOW))
-            .await
-            .unwrap();
+        record(
+            outbox,
+            settlement(&claimed, all(&claimed, &Ending::Delivered), NOW),
+        )
+        .await;
         let receipt = receipt(outbox, "a").await;
         assert_eq!(
             (receipt.state, receipt.attempts, receipt.settled_at),
@@ -181,13 +190,14 @@ async fn a_probe_takes_the_lane_that_has_failed_least() {
         let outbox = outbox.as_ref();
         append(outbox, &[entry("a", "CUST-1", 1)]).await;
         let failed = claim_one(outbox).await;
-        outbox
-            .settle(Settlement {
+        record(
+            outbox,
+            Settlement {
                 trials: after_failures(1),
                 ..settlement(&failed, Vec::new(), NOW)
-            })
-            .await
-            .unwrap();
+            },
+        )
+        .await;
         append(outbox, &[entry("b", "CUST-2", 1)]).await;
         let probe = outbox.claim(NOW, 1, Pick::LeastFailed(5)).await.unwrap();
         assert_eq!(
@@ -290,7 +300,7 @@ async fn the_newest_receipt_is_never_forgotten() {
         let claimed = claim_one(&*outbox).await;
         let endings = kept.iter().map(|kept| (kept.entry, Ending::Delivered));
         let settlement = settlement(&claimed, endings.collect(), NOW);
-        outbox.settle(settlement).await.unwrap();
+        record(&*outbox, settlement).await;
         let second = Duration::from_secs(1);
         let young = NOW..=NOW.after(second);
         let go_on = outbox.prune_receipts(EntryId(0), young).await.unwrap();
@@ -339,10 +349,11 @@ async fn a_lane_is_in_flight_once_and_keeps_what_arrives_meanwhile() {
         assert_eq!(second.key, key("CUST-2"), "{engine}");
         assert!(claim(outbox, NOW).await.lanes.is_empty(), "{engine}");
         let first = &claimed.lanes[0];
-        outbox
-            .settle(settlement(first, all(first, &Ending::Delivered), NOW))
-            .await
-            .unwrap();
+        record(
+            outbox,
+            settlement(first, all(first, &Ending::Delivered), NOW),
+        )
+        .await;
         let again = claim_one(outbox).await;
         assert_eq!(
             (again.lane, again.waiting.len()),
@@ -376,13 +387,14 @@ async fn a_lane_that_is_to_try_again_is_not_due_before() {
         append(outbox, &[entry("a", "CUST-1", 1)]).await;
         let claimed = claim_one(outbox).await;
         let later = NOW.after(Duration::from_secs(5));
-        outbox
-            .settle(Settlement {
+        record(
+            outbox,
+            Settlement {
                 trials: after_failures(3),
                 ..settlement(&claimed, Vec::new(), later)
-            })
-            .await
-            .unwrap();
+            },
+        )
+        .await;
         append(outbox, &[entry("b", "CUST-1", 2)]).await;
         let early = claim(outbox, NOW).await;
         assert_eq!(
@@ -406,20 +418,126 @@ async fn settling_twice_does_nothing_twice() {
         let outbox = outbox.as_ref();
         append(outbox, &[entry("a", "CUST-1", 1)]).await;
         let claimed = claim_one(outbox).await;
-        outbox
-            .settle(settlement(&claimed, all(&claimed, &Ending::Delivered), NOW))
-            .await
-            .unwrap();
-        outbox
-            .settle(settlement(&claimed, all(&claimed, &Ending::Ignored), NOW))
-            .await
-            .unwrap();
+        record(
+            outbox,
+            settlement(&claimed, all(&claimed, &Ending::Delivered), NOW),
+        )
+        .await;
+        let again = settlement(&claimed, all(&claimed, &Ending::Ignored), NOW);
+        assert_eq!(
+            outbox.settle(again).await.unwrap(),
+            Settled::Stale,
+            "{engine}"
+        );
         assert_eq!(
             receipt(outbox, "a").await.state,
             State::Delivered,
             "{engine}"
         );
         assert_eq!(outbox.depth().await.unwrap().waiting, 0, "{engine}");
+    }
+}
+
+/// Two settlements of one claim, in one commit or one after the other: the second one is stale.
+#[tokio::test]
+async fn a_claim_is_settled_once() {
+    for (engine, outbox, _folder) in engines() {
+        append(&*outbox, &[entry("a", "CUST-1", 1)]).await;
+        let claimed = claim_one(&*outbox).await;
+        let delivered = settlement(&claimed, all(&claimed, &Ending::Delivered), NOW);
+        let ignored = settlement(&claimed, all(&claimed, &Ending::Ignored), NOW);
+        let both = (
+            outbox.settle(delivered.clone()),
+            outbox.settle(ignored.clone()),
+        );
+        let both = (both.0.await.unwrap(), both.1.await.unwrap());
+        assert_eq!(both, (Settled::Recorded, Settled::Stale), "{engine}");
+        for late in [delivered, ignored] {
+            assert_eq!(
+                outbox.settle(late).await.unwrap(),
+                Settled::Stale,
+                "{engine}"
+            );
+        }
+        let receipt = receipt(&*outbox, "a").await;
+        assert_eq!(
+            (receipt.state, receipt.attempts),
+            (State::Delivered, 1),
+            "{engine}"
+        );
+        assert_eq!(outbox.depth().await.unwrap().waiting, 0, "{engine}");
+    }
+}
+
+/// Whoever lost a lane changes nothing: the lane was claimed again after a restart, under another token.
+async fn a_lost_claim_is_stale(
+    engine: &str,
+    before: Arc<dyn Outbox>,
+    restart: impl FnOnce(Arc<dyn Outbox>) -> Arc<dyn Outbox>,
+) {
+    append(&*before, &[entry("a", "CUST-1", 1)]).await;
+    let lost = claim_one(&*before).await;
+    let outbox = restart(before);
+    let late = settlement(&lost, all(&lost, &Ending::Ignored), NOW);
+    let settled = outbox.settle(late.clone()).await.unwrap();
+    assert_eq!(settled, Settled::Stale, "{engine}: nobody has claimed it");
+    let claimed = claim_one(&*outbox).await;
+    assert_eq!(claimed.lane, lost.lane, "{engine}");
+    assert_ne!(claimed.token, lost.token, "{engine}");
+    let settled = outbox.settle(late).await.unwrap();
+    assert_eq!(
+        settled,
+        Settled::Stale,
+        "{engine}: somebody else has claimed it"
+    );
+    assert_eq!(
+        receipt(&*outbox, "a").await.state,
+        State::Waiting,
+        "{engine}"
+    );
+    assert_eq!(receipt(&*outbox, "a").await.attempts, 0, "{engine}");
+    assert!(
+        claim(&*outbox, NOW).await.lanes.is_empty(),
+        "{engine}: it is still claimed"
+    );
+    let current = settlement(&claimed, all(&claimed, &Ending::Delivered), NOW);
+    let settled = outbox.settle(current).await.unwrap();
+    assert_eq!(settled, Settled::Recorded, "{engine}");
+}
+
+#[tokio::test]
+async fn a_settlement_of_a_lost_claim_changes_nothing() {
+    let memory = Arc::new(MemoryOutbox::default());
+    let restarted = Arc::clone(&memory);
+    a_lost_claim_is_stale("memory", memory, move |_| {
+        restarted.crash();
+        restarted
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.db");
+    let sqlite = Arc::new(open(&path).unwrap());
+    a_lost_claim_is_stale("sqlite", sqlite, move |before| {
+        before.close();
+        drop(before);
+        Arc::new(layout::reopen(&path))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_setting_is_read_as_it_is_now() {
+    for (engine, outbox, _folder) in engines() {
+        let mode = Setting::DestinationMode;
+        assert_eq!(outbox.setting(mode).await.unwrap(), None, "{engine}");
+        let store = |value: &str| outbox.store_setting(mode, value.to_owned());
+        for value in ["paused", "open"] {
+            store(value).await.unwrap();
+            let read = outbox.setting(mode).await.unwrap();
+            assert_eq!(read.as_deref(), Some(value), "{engine}");
+        }
+        let other = outbox.setting(Setting::ThrottledUntil).await.unwrap();
+        assert_eq!(other, None, "{engine}");
     }
 }
 
@@ -447,10 +565,7 @@ async fn a_receipt_names_the_winner_and_the_reason() {
             (kept[1].entry, Ending::Superseded(kept[0].entry)),
             (kept[2].entry, parked),
         ];
-        outbox
-            .settle(settlement(&claimed, endings, NOW))
-            .await
-            .unwrap();
+        record(outbox, settlement(&claimed, endings, NOW)).await;
         let old = receipt(outbox, "old").await;
         assert_eq!(
             old.superseded_by.as_ref().map(Attribute::as_str),
@@ -493,10 +608,11 @@ async fn who_waits_for_an_entry_hears_when_it_is_settled() {
         let kept = append(outbox, &[entry("a", "CUST-1", 1)]).await;
         let claimed = claim_one(outbox).await;
         let waiting = outbox.wait_settled(kept[0].entry);
-        outbox
-            .settle(settlement(&claimed, all(&claimed, &Ending::Delivered), NOW))
-            .await
-            .unwrap();
+        record(
+            outbox,
+            settlement(&claimed, all(&claimed, &Ending::Delivered), NOW),
+        )
+        .await;
         assert_eq!(waiting.await.unwrap(), State::Delivered, "{engine}");
         assert_eq!(
             outbox.wait_settled(kept[0].entry).await.unwrap(),
@@ -537,7 +653,7 @@ async fn lane_versions_outlive_the_entries_that_brought_them() {
             versions,
             ..settlement(&claimed, all(&claimed, &Ending::Delivered), NOW)
         };
-        outbox.settle(done).await.unwrap();
+        record(outbox, done).await;
         append(outbox, &[entry("late", "CUST-1", 4)]).await;
         let claimed = claim_one(outbox).await;
         let late = Candidate {
@@ -561,14 +677,11 @@ async fn a_reopened_store_has_what_was_kept() {
     let store = open(&path).unwrap();
     append(&store, &[entry("a", "CUST-1", 1), entry("b", "CUST-2", 1)]).await;
     let claimed = claim(&store, NOW).await.lanes;
-    store
-        .settle(settlement(
-            &claimed[0],
-            all(&claimed[0], &Ending::Delivered),
-            NOW,
-        ))
-        .await
-        .unwrap();
+    record(
+        &store,
+        settlement(&claimed[0], all(&claimed[0], &Ending::Delivered), NOW),
+    )
+    .await;
     let digest_key = store.digest_key();
     store.close();
     assert!(matches!(

@@ -12,7 +12,7 @@ use actix_web::rt::System;
 use futures_util::FutureExt as _;
 use imprint_bridge::app::App;
 use imprint_bridge::config::{Config, Purpose, sources};
-use imprint_bridge::outbox::{Outbox as _, SqliteOutbox};
+use imprint_bridge::outbox::{Ledger as _, SqliteOutbox};
 use imprint_bridge::sandbox::{
     LedgerEntry, Operation, RunningSandbox, Sandbox, SandboxSettings, UnknownCustomer,
 };
@@ -498,7 +498,7 @@ impl Bridge {
         let (stop, stopped) = oneshot::channel();
         let (started, addresses) = mpsc::channel();
         let serve = async move {
-            let app = App::start(config, sources)?;
+            let app = App::start(config, sources).await?;
             started.send((app.ingress, app.ops))?;
             let stopped = stopped.map(|_stop_or_gone| "the test");
             app.run(stopped).await

@@ -94,7 +94,9 @@ fn told(disposition: &Disposition) -> (&'static str, String) {
     let (word, stated) = match disposition {
         Disposition::Enqueue(stated) => ("wait", stated),
         Disposition::Park(stated, ParkReason::ForeignAddress) => ("park", stated),
-        Disposition::Park(..) | Disposition::Ignore => panic!("{disposition:?}"),
+        Disposition::Park(..) | Disposition::Hold(_) | Disposition::Ignore => {
+            panic!("{disposition:?}")
+        }
     };
     let mut fields: Vec<_> = stated.update.fields().map(Field::to_string).collect();
     fields.sort_unstable();

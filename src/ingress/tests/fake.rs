@@ -1,16 +1,12 @@
 //! An outbox that keeps entries in a list, and fails when it is told to.
 
-use std::ops::RangeInclusive;
-use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::event::Attribute;
 use crate::outbox::{
-    Appended, AppendedEntry, AuditEvent, AuditRecord, Claim, Depth, Disposition, EntryFilter,
-    EntryId, EntryPage, Error, Inspection, Lookup, NewEntry, Outbox, ParkReason, Pick, Receipt,
-    Replay, Setting, Settlement, State, StoreFuture,
+    Appended, AppendedEntry, Disposition, EntryId, Error, Inbox, Lookup, NewEntry, ParkReason,
+    Receipt, State, StoreFuture,
 };
-use crate::time::Timestamp;
 
 #[derive(Debug, Default)]
 pub(super) struct Fake {
@@ -110,77 +106,18 @@ fn state(entry: &NewEntry) -> State {
     match entry.disposition {
         Disposition::Enqueue(_) => State::Waiting,
         Disposition::Park(..) => State::Parked,
+        Disposition::Hold(_) => State::Held,
         Disposition::Ignore => State::Ignored,
     }
 }
 
-impl Outbox for Fake {
+impl Inbox for Fake {
     fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended> {
         Box::pin(async move { self.failed().map(|()| self.keep(batch)) })
     }
 
-    fn claim(&self, _now: Timestamp, _max: usize, _pick: Pick) -> StoreFuture<'_, Claim> {
-        panic!("the door claims nothing")
-    }
-
-    fn settle(&self, _settlement: Settlement) -> StoreFuture<'_, ()> {
-        panic!("the door settles nothing")
-    }
-
-    fn list(&self, _listing: EntryFilter) -> StoreFuture<'_, EntryPage> {
-        Box::pin(std::future::ready(Ok(EntryPage::default())))
-    }
-
-    fn inspect(&self, _entry: EntryId) -> StoreFuture<'_, Option<Inspection>> {
-        Box::pin(std::future::ready(Ok(None)))
-    }
-
-    fn replay(&self, _replays: Vec<Replay>, _act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
-    }
-
-    fn discard(&self, _entries: Vec<EntryId>, _act: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
-    }
-
-    fn append_audit(&self, _act: AuditEvent) -> StoreFuture<'_, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn audit(&self, _after: u64, _max: usize) -> StoreFuture<'_, Vec<AuditRecord>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
-    }
-
-    fn prune_receipts(
-        &self,
-        _from: EntryId,
-        _kept: RangeInclusive<Timestamp>,
-    ) -> StoreFuture<'_, Option<EntryId>> {
-        Box::pin(std::future::ready(Ok(None)))
-    }
-
-    fn release(&self, _now: Timestamp) -> StoreFuture<'_, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn store_setting(&self, _note: Setting, _text: String) -> StoreFuture<'_, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn setting(&self, _note: Setting) -> Option<String> {
-        None
-    }
-
     fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>> {
         Box::pin(async move { self.failed().map(|()| self.receipt(&lookup)) })
-    }
-
-    fn depth(&self) -> StoreFuture<'_, Depth> {
-        panic!("the door does not look at the depth")
-    }
-
-    fn digest_key(&self) -> [u8; 32] {
-        [7; 32]
     }
 
     fn wait_settled(&self, _entry: EntryId) -> StoreFuture<'_, State> {
@@ -194,7 +131,7 @@ impl Outbox for Fake {
         })
     }
 
-    fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        panic!("the door waits for no lane")
+    fn digest_key(&self) -> [u8; 32] {
+        [7; 32]
     }
 }

@@ -6,9 +6,8 @@ use crate::event::Identity;
 use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId};
 use crate::outbox::{
-    Appended, AppendedEntry, AuditRecord, Claim, ClaimedLane, Digest, Disposition, Ending, EntryId,
-    IdentityLink, LaneId, LaneKey, Moved, NewEntry, PROBE_WINDOW, ParkReason, Pick, Priority,
-    Receipt, Setting, Settlement, State, Trials, WAITING_WINDOW, WaitingEntry,
+    Appended, AppendedEntry, AuditRecord, ClaimToken, Digest, Disposition, EntryId, IdentityLink,
+    LaneId, LaneKey, NewEntry, ParkReason, Priority, Receipt, Setting, State, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -18,12 +17,14 @@ pub(super) struct MemoryTables {
     pub(super) identities: HashMap<Identity, EntryId>,
     pub(super) lanes: BTreeMap<LaneId, LaneRow>,
     keys: HashMap<String, LaneId>,
-    in_flight: HashSet<LaneId>,
-    pub(super) pairs: BTreeMap<PartnerCustomerId, IdentityLink>,
-    pub(super) notes: BTreeMap<Setting, String>,
-    pub(super) acts: Vec<AuditRecord>,
-    doubted: HashSet<LaneId>,
-    sent_to: EntryId,
+    pub(super) in_flight: HashMap<LaneId, ClaimToken>,
+    /// The token of the newest claim; its owner counts the restarts.
+    pub(super) token: ClaimToken,
+    pub(super) links: BTreeMap<PartnerCustomerId, IdentityLink>,
+    pub(super) settings: BTreeMap<Setting, String>,
+    pub(super) audit: Vec<AuditRecord>,
+    pub(super) doubted: HashSet<LaneId>,
+    pub(super) sent_to: EntryId,
     /// The last number that was given: none is ever given again.
     pub(super) last: EntryId,
 }
@@ -39,17 +40,18 @@ pub(super) struct EntryRow {
 #[derive(Debug)]
 pub(super) struct LaneRow {
     pub(super) key: LaneKey,
-    due: Option<Timestamp>,
-    priority: Priority,
+    pub(super) due: Option<Timestamp>,
+    pub(super) priority: Priority,
     pub(super) versions: LaneVersions,
     pub(super) trials: Trials,
-    unfold_to: Option<EntryId>,
+    pub(super) unfold_to: Option<EntryId>,
     pub(super) waiting: BTreeMap<EntryId, WaitingEntry>,
-    pub(super) parked: BTreeMap<EntryId, WaitingEntry>,
+    /// Entries that are parked, held or undecided, by their state.
+    pub(super) set_aside: BTreeMap<(State, EntryId), WaitingEntry>,
 }
 
 impl LaneRow {
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty()
     }
 
@@ -64,31 +66,10 @@ impl LaneRow {
     }
 }
 
-/// When a lane is due, which one it is, and how often it has failed.
-type Due = (Timestamp, LaneId, u32);
-
 /// Where an entry stands on arrival, why it is parked if it is, and in which lane it is.
 type Arrived = (State, Option<(ParkReason, Option<String>)>, Option<LaneId>);
 
 impl MemoryTables {
-    /// Makes every lane due in which something waits.
-    pub(super) fn release(&mut self, now: Timestamp) {
-        for lane in self.lanes.values_mut().filter(|lane| !lane.is_idle()) {
-            lane.due = lane.due.map(|due| due.min(now));
-        }
-    }
-
-    /// Forgets what was in flight, and remembers that something may have been.
-    pub(super) fn restart(&mut self, in_order: bool) {
-        let due = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| lane.due.is_some() && !in_order);
-        self.doubted = due.map(|(lane, _)| *lane).collect();
-        self.sent_to = self.last;
-        self.in_flight.clear();
-    }
-
     pub(super) fn append(&mut self, batch: Vec<NewEntry>) -> Appended {
         let mut first: HashMap<&Identity, Digest> = HashMap::new();
         let conflicts: Vec<usize> = batch
@@ -168,8 +149,15 @@ impl MemoryTables {
             Disposition::Ignore => (State::Ignored, None, None),
             Disposition::Park(change, reason) => {
                 let (lane, row) = self.lane(&change.customer);
-                row.parked.insert(entry, waiting(entry, change, now));
+                let waiting = waiting(entry, change, now);
+                row.set_aside.insert((State::Parked, entry), waiting);
                 (State::Parked, Some((reason, None)), Some(lane))
+            }
+            Disposition::Hold(change) => {
+                let (lane, row) = self.lane(&change.customer);
+                let waiting = waiting(entry, change, now);
+                row.set_aside.insert((State::Held, entry), waiting);
+                (State::Held, None, Some(lane))
             }
             Disposition::Enqueue(change) => {
                 let (lane, row) = self.lane(&change.customer);
@@ -181,13 +169,7 @@ impl MemoryTables {
 
     /// The lane that an event about `customer` goes to.
     pub(super) fn lane(&mut self, customer: &CustomerRef) -> (LaneId, &mut LaneRow) {
-        let key = match customer {
-            CustomerRef::Imprint(imprint) | CustomerRef::Pair { imprint, .. } => {
-                LaneKey::Imprint(imprint.clone())
-            }
-            CustomerRef::Partner(partner) => LaneKey::Partner(partner.clone()),
-        };
-        self.lane_of(key)
+        self.lane_of(LaneKey::of(customer))
     }
 
     pub(super) fn lane_of(&mut self, key: LaneKey) -> (LaneId, &mut LaneRow) {
@@ -209,178 +191,9 @@ impl MemoryTables {
             trials: Trials::default(),
             unfold_to: None,
             waiting: BTreeMap::new(),
-            parked: BTreeMap::new(),
+            set_aside: BTreeMap::new(),
         });
         (lane, row)
-    }
-
-    pub(super) fn claim(&mut self, now: Timestamp, max: usize, pick: Pick) -> Claim {
-        let mut claim = Claim::default();
-        let mut all = Vec::new();
-        for priority in [Priority::Live, Priority::Low] {
-            let room = match pick {
-                Pick::LongestDue => max.saturating_sub(all.len()),
-                // To find out whether the destination is back any lane will do, whatever is in it.
-                Pick::LeastFailed(_) => PROBE_WINDOW,
-            };
-            let (due, next_due) = self.due(priority, now, room, pick);
-            claim.next_due = claim.next_due.into_iter().chain(next_due).min();
-            all.extend(due);
-        }
-        if pick != Pick::LongestDue {
-            all.sort_unstable();
-            pick.sort(&mut all, |(_, _, failures)| *failures);
-            let rest = all.split_off(max.min(all.len()));
-            let rest = rest.into_iter().map(|(due, _, _)| due);
-            claim.next_due = claim.next_due.into_iter().chain(rest).min();
-        }
-        let lanes = all
-            .into_iter()
-            .filter_map(|(_, lane, _)| self.claim_one(lane));
-        claim.lanes.extend(lanes);
-        claim
-    }
-
-    /// The lanes of one priority that are to be claimed, and when the next one is due.
-    fn due(
-        &self,
-        priority: Priority,
-        now: Timestamp,
-        max: usize,
-        pick: Pick,
-    ) -> (Vec<Due>, Option<Timestamp>) {
-        let mut due: Vec<Due> = self
-            .lanes
-            .iter()
-            .filter(|(lane, row)| row.priority == priority && !self.in_flight.contains(*lane))
-            .filter_map(|(lane, row)| row.due.map(|due| (due, *lane, row.trials.failures)))
-            .collect();
-        due.sort_unstable();
-        let later = due.split_off(due.partition_point(|(due, _, _)| *due <= now));
-        if pick != Pick::LongestDue {
-            due.truncate(PROBE_WINDOW);
-        }
-        pick.sort(&mut due, |(_, _, failures)| *failures);
-        let next_due = due
-            .get(max)
-            .or_else(|| later.first())
-            .map(|(due, _, _)| *due);
-        due.truncate(max);
-        (due, next_due)
-    }
-
-    fn claim_one(&mut self, lane: LaneId) -> Option<ClaimedLane> {
-        let row = self.lanes.get(&lane)?;
-        self.in_flight.insert(lane);
-        let waiting = row.waiting.values().rev().take(WAITING_WINDOW);
-        let waiting: Vec<WaitingEntry> = waiting.cloned().collect();
-        let is_named = |pair: &&IdentityLink| {
-            let by_imprint = match (&row.key, &pair.imprint) {
-                (LaneKey::Imprint(imprint), Some(other)) => imprint.is_same(other.as_str()),
-                (LaneKey::Imprint(_) | LaneKey::Partner(_), _) => false,
-            };
-            by_imprint
-                || waiting
-                    .iter()
-                    .any(|waiting| waiting.customer.partner() == Some(&pair.partner))
-        };
-        Some(ClaimedLane {
-            lane,
-            key: Some(row.key.clone()),
-            versions: row.versions.clone(),
-            trials: row.trials,
-            unfold_to: row.unfold_to,
-            maybe_sent_to: self.doubted.contains(&lane).then_some(self.sent_to),
-            links: self.pairs.values().filter(is_named).cloned().collect(),
-            waiting,
-            unreadable: Vec::new(),
-        })
-    }
-
-    pub(super) fn settle(&mut self, settlement: Settlement) -> Vec<(EntryId, State)> {
-        self.in_flight.remove(&settlement.lane);
-        self.doubted.remove(&settlement.lane);
-        for entry in &settlement.attempted {
-            if let Some(entry) = self.entries.get_mut(entry) {
-                entry.receipt.attempts += 1;
-            }
-        }
-        let mut settled = Vec::new();
-        for (entry, ending) in &settlement.endings {
-            settled.extend(self.end(&settlement, *entry, ending));
-        }
-        if let Some(pair) = settlement.new_link {
-            self.pairs.insert(pair.partner.clone(), pair);
-        }
-        if let Some(moved) = settlement.moved.filter(|moved| !moved.entries.is_empty()) {
-            self.go_on(settlement.lane, moved, settlement.at);
-        }
-        let Some(lane) = self.lanes.get_mut(&settlement.lane) else {
-            return settled;
-        };
-        if let Some(versions) = settlement.versions {
-            lane.versions = versions;
-        }
-        lane.trials = settlement.trials;
-        lane.unfold_to = settlement.unfold_to;
-        lane.due = if lane.is_idle() {
-            settlement.reassert_at
-        } else {
-            Some(settlement.due)
-        };
-        settled
-    }
-
-    /// Ends one entry, unless it has ended before.
-    fn end(
-        &mut self,
-        settlement: &Settlement,
-        entry: EntryId,
-        ending: &Ending,
-    ) -> Option<(EntryId, State)> {
-        let lane = self.lanes.get_mut(&settlement.lane)?;
-        let waiting = lane.waiting.remove(&entry)?;
-        let mut parked = None;
-        let mut superseded_by = None;
-        match ending {
-            Ending::Superseded(winner) => {
-                let winner = self.entries.get(winner);
-                superseded_by = winner.map(|winner| winner.receipt.identity.id.clone());
-            }
-            Ending::Parked { reason, detail } => {
-                lane.parked.insert(entry, waiting);
-                parked = Some((*reason, detail.clone()));
-            }
-            Ending::Delivered | Ending::Ignored => {}
-        }
-        let row = &mut self.entries.get_mut(&entry)?.receipt;
-        row.state = ending.state();
-        row.settled_at = Some(settlement.at);
-        row.superseded_by = superseded_by;
-        row.parked = parked;
-        Some((entry, row.state))
-    }
-
-    /// Lets entries go on in the lane of the customer that they turned out to be about.
-    fn go_on(&mut self, from: LaneId, moved: Moved, now: Timestamp) {
-        let Some(lane) = self.lanes.get_mut(&from) else {
-            return;
-        };
-        let priority = lane.priority;
-        let entries: Vec<WaitingEntry> = moved
-            .entries
-            .iter()
-            .filter_map(|entry| lane.waiting.remove(entry))
-            .collect();
-        let (home, to) = self.lane_of(LaneKey::Imprint(moved.to));
-        for entry in &entries {
-            to.enter(entry.clone(), priority, now);
-        }
-        for entry in entries {
-            if let Some(row) = self.entries.get_mut(&entry.entry) {
-                row.lane = Some(home);
-            }
-        }
     }
 }
 

@@ -1,21 +1,20 @@
-//! The SQL of the accepting side: keeping a batch, and finding what was kept.
+//! The SQL of appending: store a batch, or find the entries that it repeats.
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
+use super::columns;
 use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
+use super::payload::{self, Arrives};
 use crate::event::{Attribute, Identity};
-use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId};
+use crate::imprint::CustomerChange;
 use crate::outbox::{
-    Appended, AppendedEntry, Digest, Disposition, EntryId, LaneKey, NewEntry, ParkReason, State,
+    Appended, AppendedEntry, Digest, Disposition, EntryId, LaneId, LaneKey, NewEntry, State, codec,
 };
 
-/// What room facts are given to be written into before they need more.
-const FACTS_BYTES_USUAL: usize = 1024;
-
-/// What is there already under an identity.
+/// The entry that is stored under an identity.
 #[derive(Clone, Copy)]
 struct StoredIdentity {
     entry: EntryId,
@@ -23,38 +22,39 @@ struct StoredIdentity {
     digest: Digest,
 }
 
-/// Keeps a batch: all of it, or nothing if it contradicts what is there.
+/// Stores a batch: all of it, or nothing if an event contradicts a stored one.
 pub(super) fn append(
     connection: &Connection,
     batch: &[NewEntry],
     counts: &mut Counts,
 ) -> rusqlite::Result<Appended> {
-    // An event that comes alone is in conflict only with what is there, and that shows when it is kept.
+    // A single event can conflict only with a stored one, which its own insertion finds.
     if batch.len() > 1 {
         let conflicts = conflicts(connection, batch)?;
         if !conflicts.is_empty() {
             return Ok(Appended::Conflict(conflicts));
         }
     }
-    let mut kept = Vec::with_capacity(batch.len());
+    let mut stored = Vec::with_capacity(batch.len());
     for (place, new) in batch.iter().enumerate() {
-        match keep(connection, new, counts)? {
-            Some(new) => kept.push(new),
-            // It came alone: in a batch it would have been found before anything was written.
+        match append_one(connection, new, counts)? {
+            Some(entry) => stored.push(entry),
+            // The event is single: in a larger batch the conflict was found before anything was written.
             None => return Ok(Appended::Conflict(vec![place])),
         }
     }
-    Ok(Appended::Stored(kept))
+    Ok(Appended::Stored(stored))
 }
 
-/// The places in a batch that say something else than what is there, or stands before them, under the same identity.
+/// The places of the events whose content differs from that of a stored event, or of an earlier one in the batch, with
+/// the same identity.
 fn conflicts(connection: &Connection, batch: &[NewEntry]) -> rusqlite::Result<Vec<usize>> {
     let mut first: HashMap<&Identity, Digest> = HashMap::new();
     let mut conflicts = Vec::new();
     for (place, new) in batch.iter().enumerate() {
-        let found = lookup(connection, &new.identity)?;
-        let kept = found.map_or(new.digest, |found| found.digest);
-        if *first.entry(&new.identity).or_insert(kept) != new.digest {
+        let stored = lookup(connection, &new.identity)?;
+        let digest = stored.map_or(new.digest, |stored| stored.digest);
+        if *first.entry(&new.identity).or_insert(digest) != new.digest {
             conflicts.push(place);
         }
     }
@@ -68,30 +68,102 @@ fn lookup(
     connection
         .prepare_cached("SELECT id, state, digest FROM entry WHERE source = ?1 AND event_id = ?2 AND ce_source = ?3")?
         .query_row(params![identity.source.as_str(), identity.id.as_str(), ce_source(identity)], |row| {
-            Ok(StoredIdentity { entry: EntryId(row.get(0)?), state: state_at(row, 1)?, digest: Digest(row.get(2)?) })
+            Ok(StoredIdentity {
+                entry: EntryId(row.get(0)?),
+                state: columns::state(row, 1)?,
+                digest: Digest(row.get(2)?),
+            })
         })
         .optional()
 }
 
-/// Keeps one event, or finds that it is there already; `None` where it is there with other content, and nothing was written.
-fn keep(
+/// How a new entry is stored.
+struct Placement<'a> {
+    state: State,
+    entrance: Entrance,
+    arrives: Arrives,
+    change: &'a CustomerChange,
+}
+
+impl<'a> Placement<'a> {
+    /// `None` for an event to ignore: it leaves only a receipt.
+    fn of(new: &'a NewEntry) -> Option<Self> {
+        let (state, entrance, arrives, change) = match &new.disposition {
+            Disposition::Ignore => return None,
+            Disposition::Enqueue(change) => {
+                let entrance = Entrance::Waiting(new.priority, new.accepted_at);
+                (State::Waiting, entrance, Arrives::Waiting, change)
+            }
+            Disposition::Park(change, reason) => {
+                let arrives = Arrives::Parked(*reason);
+                (State::Parked, Entrance::SetAside, arrives, change)
+            }
+            Disposition::Hold(change) => (State::Held, Entrance::SetAside, Arrives::Held, change),
+        };
+        Some(Self {
+            state,
+            entrance,
+            arrives,
+            change,
+        })
+    }
+}
+
+/// Stores one event, or finds the entry that it repeats. `None` if that entry has other content; then nothing was written.
+fn append_one(
     connection: &Connection,
     new: &NewEntry,
     counts: &mut Counts,
 ) -> rusqlite::Result<Option<AppendedEntry>> {
-    let now = new.accepted_at;
-    let (state, entrance) = match &new.disposition {
-        Disposition::Ignore => (State::Ignored, None),
-        Disposition::Park(change, _) => (State::Parked, Some((key(change), Entrance::Parked))),
-        Disposition::Enqueue(change) => {
-            let entrance = Entrance::Waiting(new.priority, now);
-            (State::Waiting, Some((key(change), entrance)))
-        }
-    };
-    let lane = entrance
-        .map(|(key, entrance)| EntryLane::of(connection, &key, entrance))
+    let placement = Placement::of(new);
+    let state = placement
+        .as_ref()
+        .map_or(State::Ignored, |placement| placement.state);
+    let lane = placement
+        .as_ref()
+        .map(|placement| {
+            let key = LaneKey::of(&placement.change.customer);
+            EntryLane::find_or_create(connection, &key, placement.entrance)
+        })
         .transpose()?;
-    let settled_at = state.is_settled().then_some(now.as_millis());
+    if !insert_receipt(connection, new, state, lane.map(|lane| lane.id))? {
+        if let Some(lane) = lane {
+            lane.undo(connection)?;
+        }
+        let stored = lookup(connection, &new.identity)?;
+        let repeated = stored.filter(|stored| stored.digest == new.digest);
+        return Ok(repeated.map(|stored| AppendedEntry {
+            entry: stored.entry,
+            state: stored.state,
+            duplicate: true,
+        }));
+    }
+    let entry = EntryId(connection.last_insert_rowid().unsigned_abs());
+    if let Some((lane, placement)) = lane.zip(placement) {
+        lane.enter(connection)?;
+        payload::insert(
+            connection,
+            (entry, lane.id),
+            new,
+            (placement.arrives, placement.change),
+        )?;
+        counts.enter(state);
+    }
+    Ok(Some(AppendedEntry {
+        entry,
+        state,
+        duplicate: false,
+    }))
+}
+
+/// Inserts the receipt of a new entry; `false` if there is one with its identity.
+fn insert_receipt(
+    connection: &Connection,
+    new: &NewEntry,
+    state: State,
+    lane: Option<LaneId>,
+) -> rusqlite::Result<bool> {
+    let now = new.accepted_at.as_millis();
     let inserted = connection
         .prepare_cached(
             "INSERT INTO entry (source, ce_source, event_id, event_type, digest, lane, accepted_at, state, settled_at)
@@ -103,128 +175,14 @@ fn keep(
             new.identity.id.as_str(),
             new.event_type.as_str(),
             new.digest.0,
-            lane.map(|lane| lane.id),
-            now.as_millis(),
-            code(state),
-            settled_at,
+            lane.map(|lane| lane.0),
+            now,
+            codec::state_number(state),
+            state.is_settled().then_some(now),
         ])?;
-    if inserted == 0 {
-        lane.map_or(Ok(()), |lane| lane.leave(connection))?;
-        let found = lookup(connection, &new.identity)?;
-        let same = found.filter(|found| found.digest == new.digest);
-        return Ok(same.map(|found| AppendedEntry {
-            entry: found.entry,
-            state: found.state,
-            duplicate: true,
-        }));
-    }
-    let entry = connection.last_insert_rowid();
-    lane.map_or(Ok(()), |lane| lane.enter(connection))?;
-    keep_payload(connection, (entry, lane.map(|lane| lane.id)), new, counts)?;
-    Ok(Some(AppendedEntry {
-        entry: EntryId(entry.unsigned_abs()),
-        state,
-        duplicate: false,
-    }))
-}
-
-/// Keeps what an event states, as long as it is not over.
-fn keep_payload(
-    connection: &Connection,
-    (entry, lane): (i64, Option<i64>),
-    new: &NewEntry,
-    counts: &mut Counts,
-) -> rusqlite::Result<()> {
-    let now = new.accepted_at;
-    match &new.disposition {
-        Disposition::Ignore => {}
-        Disposition::Enqueue(change) => {
-            let row = StoredPayload::new(change)?;
-            connection
-                .prepare_cached(
-                    "INSERT INTO waiting (entry, lane, epoch, value, facts, event, partner, stated, accepted_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                )?
-                .execute(params![
-                    entry, lane, change.version.epoch, change.version.value, row.facts, new.event, row.partner, row.is_stated,
-                    now.as_millis(),
-                ])?;
-            counts.waiting += 1;
-        }
-        Disposition::Park(change, reason) => {
-            let row = StoredPayload::new(change)?;
-            connection
-                .prepare_cached(
-                    "INSERT INTO parked (entry, lane, epoch, value, facts, event, partner, stated, accepted_at, reason)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-                )?
-                .execute(params![
-                    entry, lane, change.version.epoch, change.version.value, row.facts, new.event, row.partner, row.is_stated,
-                    now.as_millis(), reason_code(*reason),
-                ])?;
-            counts.parked += 1;
-        }
-    }
-    Ok(())
-}
-
-/// Whose lane an event goes to: Imprint's id is what it can be sent to.
-pub(super) fn key(change: &CustomerChange) -> LaneKey {
-    match &change.customer {
-        CustomerRef::Imprint(imprint) | CustomerRef::Pair { imprint, .. } => {
-            LaneKey::Imprint(imprint.clone())
-        }
-        CustomerRef::Partner(partner) => LaneKey::Partner(partner.clone()),
-    }
-}
-
-/// What is kept of an event as long as it is not over.
-struct StoredPayload<'a> {
-    facts: Vec<u8>,
-    partner: Option<&'a str>,
-    is_stated: bool,
-}
-
-impl<'a> StoredPayload<'a> {
-    fn new(change: &'a CustomerChange) -> rusqlite::Result<Self> {
-        let mut facts = Vec::with_capacity(FACTS_BYTES_USUAL);
-        serde_json::to_writer(&mut facts, &change.update)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        Ok(Self {
-            facts,
-            partner: change.customer.partner().map(PartnerCustomerId::as_str),
-            is_stated: change.customer.imprint().is_some(),
-        })
-    }
+    Ok(inserted > 0)
 }
 
 fn ce_source(identity: &Identity) -> &str {
     identity.ce_source.as_ref().map_or("", Attribute::as_str)
-}
-
-/// The number a state is stored as: its place in [`State::ALL`].
-pub(super) fn code(state: State) -> usize {
-    State::ALL
-        .iter()
-        .position(|other| *other == state)
-        .unwrap_or_default()
-}
-
-pub(super) fn state_at(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
-    let code: usize = row.get(column)?;
-    State::ALL
-        .get(code)
-        .copied()
-        .ok_or(rusqlite::Error::IntegralValueOutOfRange(
-            column,
-            i64::try_from(code).unwrap_or(-1),
-        ))
-}
-
-/// The number a reason is stored as: its place in [`ParkReason::ALL`].
-pub(super) fn reason_code(reason: ParkReason) -> usize {
-    ParkReason::ALL
-        .iter()
-        .position(|other| *other == reason)
-        .unwrap_or_default()
 }

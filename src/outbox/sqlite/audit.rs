@@ -1,40 +1,61 @@
-//! The SQL of the record of what people did.
+//! The SQL of the audit log.
 //!
-//! Each line carries a SHA-256 over the hash of the line before it and its own fields: a line that is changed or taken
-//! out breaks the chain (FAULTS X52).
+//! Each record carries a SHA-256 over the hash of the record before it and its own fields. A record that is changed or
+//! deleted breaks the chain (FAULTS X52).
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest as _, Sha256};
 
+use super::columns;
+use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{AuditEvent, AuditRecord};
 use crate::time::Timestamp;
 
-/// Writes a line at the end of the record.
+/// Appends a record to the log.
 pub(super) fn append(
     connection: &Connection,
-    act: &AuditEvent,
+    event: &AuditEvent,
     entries: usize,
 ) -> rusqlite::Result<()> {
-    let before: Option<Vec<u8>> = connection
-        .prepare_cached("SELECT hash FROM act ORDER BY number DESC LIMIT 1")?
-        .query_row([], |row| row.get(0))
+    let before: Option<(u64, Vec<u8>)> = connection
+        .prepare_cached("SELECT number, hash FROM act ORDER BY number DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let hash = hash(&before.unwrap_or_default(), act, entries);
+    let (number, hash_before) = before.unwrap_or_default();
+    let record = AuditRecord {
+        number: number.saturating_add(1),
+        operator: event.operator.clone(),
+        action: event.action.to_owned(),
+        target: event.target.clone(),
+        entries,
+        reason: event.reason.clone(),
+        at: event.at,
+        is_intact: true,
+    };
+    let reason = event.reason.as_deref();
     connection
         .prepare_cached(
             "INSERT INTO act (at, who, what, on_what, entries, reason, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .execute(params![act.at.as_millis(), act.operator, act.action, act.target, entries, act.reason, hash])?;
+        .execute(params![
+            record.at.as_millis(),
+            record.operator,
+            record.action,
+            record.target,
+            record.entries,
+            reason.map(|reason| codec::encode_text(BlobKind::AuditReason, record.number, reason)),
+            hash(&hash_before, &record),
+        ])?;
     Ok(())
 }
 
-/// At most `max` lines after the one numbered `after`.
+/// Reads at most `max` records after the one numbered `after`.
 pub(super) fn read(
     connection: &Connection,
     after: u64,
     max: usize,
 ) -> rusqlite::Result<Vec<AuditRecord>> {
-    let mut before: Vec<u8> = connection
+    let mut hash_before: Vec<u8> = connection
         .prepare_cached("SELECT hash FROM act WHERE number <= ?1 ORDER BY number DESC LIMIT 1")?
         .query_row([after], |row| row.get(0))
         .optional()?
@@ -44,63 +65,51 @@ pub(super) fn read(
          WHERE number > ?1 ORDER BY number LIMIT ?2",
     )?;
     let mut rows = statement.query(params![after, max])?;
-    let mut lines = Vec::new();
+    let mut records = Vec::new();
     let mut number_before = after;
     while let Some(row) = rows.next()? {
-        let kept: Vec<u8> = row.get(7)?;
-        let mut line = line(row)?;
-        // Numbers have no gaps: what is not there was taken out.
-        let follows = line.number == number_before + 1;
-        line.is_intact = follows && kept == chained(&before, &line);
-        number_before = line.number;
-        before = kept;
-        lines.push(line);
+        let stored_hash: Vec<u8> = row.get(7)?;
+        let mut record = record(row)?;
+        // Numbers have no gaps: a missing one was deleted.
+        let follows = record.number == number_before + 1;
+        record.is_intact = follows && stored_hash == hash(&hash_before, &record);
+        number_before = record.number;
+        hash_before = stored_hash;
+        records.push(record);
     }
-    Ok(lines)
+    Ok(records)
 }
 
-fn line(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
+fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
+    let number = row.get(0)?;
+    let reason: Option<String> = row.get(6)?;
+    let reason = reason.map(|reason| codec::decode_text(BlobKind::AuditReason, number, reason));
     Ok(AuditRecord {
-        number: row.get(0)?,
+        number,
         at: Timestamp::from_millis(row.get(1)?),
         operator: row.get(2)?,
         action: row.get(3)?,
         target: row.get(4)?,
         entries: row.get(5)?,
-        reason: row.get(6)?,
+        reason: reason.transpose().map_err(columns::unreadable)?,
         is_intact: false,
     })
 }
 
-fn hash(before: &[u8], act: &AuditEvent, entries: usize) -> Vec<u8> {
-    chained(
-        before,
-        &AuditRecord {
-            number: 0,
-            operator: act.operator.clone(),
-            action: act.action.to_owned(),
-            target: act.target.clone(),
-            entries,
-            reason: act.reason.clone(),
-            at: act.at,
-            is_intact: false,
-        },
-    )
-}
-
-fn chained(before: &[u8], line: &AuditRecord) -> Vec<u8> {
+/// The hash of a record. It does not cover the number, which the position in the chain fixes.
+fn hash(hash_before: &[u8], record: &AuditRecord) -> Vec<u8> {
     let mut hasher = Sha256::new();
-    hasher.update(before);
+    hasher.update(hash_before);
     let fields = [
-        line.at.as_millis().to_string(),
-        line.operator.clone(),
-        line.action.clone(),
-        line.target.clone(),
-        line.entries.to_string(),
-        line.reason.clone().unwrap_or_default(),
+        record.at.as_millis().to_string(),
+        record.operator.clone(),
+        record.action.clone(),
+        record.target.clone(),
+        record.entries.to_string(),
+        record.reason.clone().unwrap_or_default(),
     ];
     for field in fields {
-        // The length first: so no two lines of fields read alike.
+        // The length first, so that no two records read alike.
         hasher.update(field.len().to_le_bytes());
         hasher.update(field);
     }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::audit;
+use super::counts::count;
 use super::lock::{self, beside};
 use super::open::{OpenError, check_identity, sync_folder};
+use crate::outbox::Error;
 
 /// How many lines of the record are looked at: more than people write.
 const ACTS_MAX: usize = 10_000_000;
@@ -26,11 +28,15 @@ pub struct VerifyReport {
     pub faults: Vec<String>,
 }
 
-/// Copies the store that is open into a new file beside it; a file that is there is left alone, and that is an error.
-pub(super) fn backup(connection: &Connection, to: &Path) -> rusqlite::Result<()> {
-    let name = to.to_string_lossy();
-    connection.execute("VACUUM INTO ?1", [name])?;
-    Ok(())
+/// Copies the open store into a new file and returns its path. An existing file is left alone and is an error.
+pub(super) fn backup(connection: &Connection, to: PathBuf) -> Result<PathBuf, Error> {
+    match connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]) {
+        Ok(_) => Ok(to),
+        Err(error) => {
+            tracing::warn!(error = %error, "the store could not be copied");
+            Err(Error::Failed { doing: "copying" })
+        }
+    }
 }
 
 /// Looks over a store that nobody has open, without changing it.
@@ -52,11 +58,6 @@ fn looked(connection: &Connection) -> rusqlite::Result<VerifyReport> {
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     faults.retain(|line| line != "ok");
-    let count = |table: &str| {
-        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
-            row.get(0)
-        })
-    };
     let has_record = connection
         .prepare("SELECT 1 FROM sqlite_master WHERE name = 'act'")?
         .exists([])?;
@@ -73,9 +74,9 @@ fn looked(connection: &Connection) -> rusqlite::Result<VerifyReport> {
         )
     }));
     Ok(VerifyReport {
-        entries: count("entry")?,
-        waiting: count("waiting")?,
-        parked: count("parked")?,
+        entries: count(connection, "entry")?,
+        waiting: count(connection, "waiting")?,
+        parked: count(connection, "parked")?,
         acts: u64::try_from(acts.len()).unwrap_or(u64::MAX),
         faults,
     })

@@ -1,8 +1,56 @@
-//! How many entries wait and how many are parked, kept by counting and never by scanning.
+//! How many entries are in each state that is not final. Counted once at the start and kept current by every commit.
 
-/// How many entries are in a state; changed only together with a commit.
+use rusqlite::Connection;
+
+use crate::outbox::State;
+
+/// Changed only together with a commit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) waiting: u64,
     pub(super) parked: u64,
+    pub(super) held: u64,
+    pub(super) undecided: u64,
+}
+
+impl Counts {
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            waiting: count(connection, "waiting")?,
+            parked: count(connection, "parked")?,
+            held: count(connection, "held")?,
+            undecided: count(connection, "undecided")?,
+        })
+    }
+
+    /// An entry is now in this state.
+    pub(super) fn enter(&mut self, state: State) {
+        if let Some(count) = self.of(state) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// An entry is no longer in this state.
+    pub(super) fn leave(&mut self, state: State) {
+        if let Some(count) = self.of(state) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    const fn of(&mut self, state: State) -> Option<&mut u64> {
+        match state {
+            State::Waiting => Some(&mut self.waiting),
+            State::Parked => Some(&mut self.parked),
+            State::Held => Some(&mut self.held),
+            State::Undecided => Some(&mut self.undecided),
+            State::Delivered | State::Superseded | State::Ignored | State::Discarded => None,
+        }
+    }
+}
+
+/// The number of rows of a table.
+pub(super) fn count(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
+    connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+        row.get(0)
+    })
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::imprint::Update;
-use crate::outbox::{Appended, Disposition, EntryId, NewEntry};
+use crate::outbox::{AppendedEntry, Disposition, EntryId, NewEntry};
 
 /// The most entries whose facts are kept: more than can come in while one commit is made.
 const ENTRIES_MAX: usize = 1024;
@@ -26,14 +26,11 @@ struct CachedUpdate {
 }
 
 impl DecodeCache {
-    /// Keeps the facts of what waits from now on of a batch that was committed.
-    pub(super) fn keep_of(&mut self, batch: Vec<NewEntry>, appended: &Appended) {
-        let Appended::Stored(kept) = appended else {
-            return;
-        };
-        for (new, kept) in batch.into_iter().zip(kept) {
-            if let (Disposition::Enqueue(change), false) = (new.disposition, kept.duplicate) {
-                self.keep(kept.entry, change.update, new.event.len());
+    /// Caches the updates of the new waiting entries of a batch that was committed.
+    pub(super) fn insert(&mut self, batch: Vec<NewEntry>, stored: &[AppendedEntry]) {
+        for (new, stored) in batch.into_iter().zip(stored) {
+            if let (Disposition::Enqueue(change), false) = (new.disposition, stored.duplicate) {
+                self.keep(stored.entry, change.update, new.event.len());
             }
         }
     }

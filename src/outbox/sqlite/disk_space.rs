@@ -39,7 +39,7 @@ impl DiskSpace {
     /// Whether there is room for more events. Writes the log back first where that makes the difference.
     ///
     /// A disk that does not say how full it is has room: what it then refuses is refused.
-    pub(super) fn for_intake(&self, connection: &Connection) -> bool {
+    pub(super) fn has_space_for_intake(&self, connection: &Connection) -> bool {
         let Some(free) = self.free() else { return true };
         let log = || fs::metadata(&self.log).map_or(0, |log| log.len());
         if free >= AMPLE_BYTES || free >= RESERVE_BYTES.saturating_add(log()) {

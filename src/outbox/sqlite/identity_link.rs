@@ -1,4 +1,4 @@
-//! The SQL of what Imprint said of the partner's ids.
+//! The SQL of identity links: which Imprint id belongs to our customer id, as Imprint confirmed it.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -6,37 +6,37 @@ use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::IdentityLink;
 use crate::time::Timestamp;
 
-/// How many partner's ids of one customer are looked at: there is to be one, and two contradict each other.
-const PAIRS_MAX: usize = 4;
+/// The most links of one Imprint id that are read. One is normal, and two contradict each other.
+const LINKS_MAX: usize = 4;
 
-/// What was said of a partner's id.
+/// The link of our customer id.
 pub(super) fn of_partner(
     connection: &Connection,
     partner: &PartnerCustomerId,
 ) -> rusqlite::Result<Option<IdentityLink>> {
     connection
         .prepare_cached("SELECT partner, received, confirmed_at FROM pair WHERE partner = ?1")?
-        .query_row([partner.as_str()], pair)
+        .query_row([partner.as_str()], link)
         .optional()
         .map(Option::flatten)
 }
 
-/// The partner's ids that were said to be this customer's.
+/// The links to this Imprint id.
 pub(super) fn of_imprint(
     connection: &Connection,
     imprint: &ImprintId,
 ) -> rusqlite::Result<Vec<IdentityLink>> {
-    let pairs: Vec<Option<IdentityLink>> = connection
+    let links: Vec<Option<IdentityLink>> = connection
         .prepare_cached(
             "SELECT partner, received, confirmed_at FROM pair WHERE imprint = ?1 LIMIT ?2",
         )?
-        .query_map(params![imprint.canonical(), PAIRS_MAX], pair)?
+        .query_map(params![imprint.canonical(), LINKS_MAX], link)?
         .collect::<rusqlite::Result<_>>()?;
-    Ok(pairs.into_iter().flatten().collect())
+    Ok(links.into_iter().flatten().collect())
 }
 
-/// Remembers what was said, in place of what was said before.
-pub(super) fn learn(connection: &Connection, pair: &IdentityLink) -> rusqlite::Result<()> {
+/// Stores a link in place of the previous one of the same customer id.
+pub(super) fn store(connection: &Connection, link: &IdentityLink) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO pair (partner, imprint, received, confirmed_at) VALUES (?1, ?2, ?3, ?4)
@@ -44,16 +44,16 @@ pub(super) fn learn(connection: &Connection, pair: &IdentityLink) -> rusqlite::R
                  imprint = excluded.imprint, received = excluded.received, confirmed_at = excluded.confirmed_at",
         )?
         .execute(params![
-            pair.partner.as_str(),
-            pair.imprint.as_ref().map(ImprintId::canonical),
-            pair.imprint.as_ref().map(ImprintId::as_str),
-            pair.confirmed_at.as_millis(),
+            link.partner.as_str(),
+            link.imprint.as_ref().map(ImprintId::canonical),
+            link.imprint.as_ref().map(ImprintId::as_str),
+            link.confirmed_at.as_millis(),
         ])?;
     Ok(())
 }
 
-/// A pair that cannot be read is none: Imprint is asked again.
-fn pair(row: &Row<'_>) -> rusqlite::Result<Option<IdentityLink>> {
+/// Reads a row. A link that cannot be read counts as missing: Imprint is asked again.
+fn link(row: &Row<'_>) -> rusqlite::Result<Option<IdentityLink>> {
     let partner: String = row.get(0)?;
     let imprint: Option<String> = row.get(1)?;
     let imprint = imprint.as_deref().map(ImprintId::parse).transpose();

@@ -1,76 +1,73 @@
-//! The SQL of lanes: finding one, making one, and letting something wait in it.
+//! The SQL of lanes: find or create the lane of a customer, and let an entry enter it.
 //!
-//! Looks and plain writes: an upsert that returns what it did keeps a journal of its own for every row.
-
-use std::borrow::Cow;
+//! Plain reads and writes on purpose: an upsert that returns its row makes SQLite keep a separate journal for every row.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::claim::{IMPRINT, PARTNER, low};
-use crate::outbox::{LaneKey, Priority};
+use crate::outbox::codec::{self, LaneColumns};
+use crate::outbox::{LaneId, LaneKey, Priority};
 use crate::time::Timestamp;
 
-/// A lane, for something that enters it.
+/// The lane that an entry enters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EntryLane {
-    pub(super) id: i64,
+    pub(super) id: LaneId,
     entrance: Entrance,
-    found: LaneState,
+    before: LaneBefore,
 }
 
-/// How something enters.
+/// How an entry enters its lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Entrance {
     /// It waits from this moment on.
     Waiting(Priority, Timestamp),
-    /// It is parked, and nothing waits because of it.
-    Parked,
+    /// It is parked, held or undecided. The lane does not become due.
+    SetAside,
 }
 
 impl Entrance {
     fn due(self) -> Option<i64> {
         match self {
             Self::Waiting(_, now) => Some(now.as_millis()),
-            Self::Parked => None,
+            Self::SetAside => None,
         }
     }
 
-    const fn low(self) -> i64 {
+    const fn low(self) -> u8 {
         match self {
-            Self::Waiting(priority, _) => low(priority),
-            Self::Parked => 0,
+            Self::Waiting(priority, _) => codec::priority_number(priority),
+            Self::SetAside => codec::priority_number(Priority::Live),
         }
     }
 }
 
-/// What a lane was found to be like.
+/// The lane before the entry enters.
 #[derive(Clone, Copy, Debug)]
-enum LaneState {
-    /// It was not there, and was made as its first entry needs it.
+enum LaneBefore {
+    /// It was created just now, with the due time and priority of its first entry.
     New,
-    /// Nothing waits in it.
+    /// No entry waits in it.
     Idle,
-    /// Something of this priority waits in it.
-    Busy { low: i64 },
+    /// Entries wait in it, the most urgent of them with this priority.
+    Busy { low: u8 },
 }
 
 impl EntryLane {
-    /// The lane of `key`, made if there is none.
-    pub(super) fn of(
+    /// The lane of `key`, created if there is none.
+    pub(super) fn find_or_create(
         connection: &Connection,
         key: &LaneKey,
         entrance: Entrance,
     ) -> rusqlite::Result<Self> {
-        let (kind, canonical, received) = match key {
-            LaneKey::Imprint(imprint) => {
-                (IMPRINT, Cow::from(imprint.canonical()), imprint.as_str())
-            }
-            LaneKey::Partner(partner) => (PARTNER, Cow::from(partner.as_str()), partner.as_str()),
-        };
-        let lane = |id, found| Self {
+        let LaneColumns {
+            kind,
+            canonical,
+            received,
+        } = codec::lane_columns(key);
+        let lane = |id, before| Self {
             id,
             entrance,
-            found,
+            before,
         };
         let found = connection
             .prepare_cached(
@@ -79,7 +76,8 @@ impl EntryLane {
             .query_row(params![kind, canonical], |row| {
                 let is_idle: bool = row.get(1)?;
                 let low = row.get(2)?;
-                Ok(lane(row.get(0)?, if is_idle { LaneState::Idle } else { LaneState::Busy { low } }))
+                let before = if is_idle { LaneBefore::Idle } else { LaneBefore::Busy { low } };
+                Ok(lane(LaneId(row.get(0)?), before))
             })
             .optional()?;
         if let Some(found) = found {
@@ -91,35 +89,37 @@ impl EntryLane {
                 "INSERT INTO lane (kind, customer, received, due_at, low, idle) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![kind, canonical, received, due, entrance.low(), due.is_none()])?;
-        Ok(lane(connection.last_insert_rowid(), LaneState::New))
+        let id = LaneId(connection.last_insert_rowid().unsigned_abs());
+        Ok(lane(id, LaneBefore::New))
     }
 
-    /// Lets it enter: what waits makes the lane due, unless the lane rests. No write where something as urgent waits already.
+    /// Lets the entry enter. A waiting entry makes an idle lane due, and a lane with less urgent entries more urgent.
+    /// Otherwise nothing is written.
     pub(super) fn enter(self, connection: &Connection) -> rusqlite::Result<()> {
         let low = self.entrance.low();
-        match (self.found, self.entrance.due()) {
-            (LaneState::New, _) | (_, None) => {}
-            (LaneState::Idle, Some(due)) => {
+        match (self.before, self.entrance.due()) {
+            (LaneBefore::New, _) | (_, None) => {}
+            (LaneBefore::Idle, Some(due)) => {
                 connection
                     .prepare_cached(
                         "UPDATE lane SET low = ?2, due_at = ?3, idle = 0 WHERE id = ?1",
                     )?
-                    .execute(params![self.id, low, due])?;
+                    .execute(params![self.id.0, low, due])?;
             }
-            (LaneState::Busy { low: before }, Some(_)) if low < before => {
+            (LaneBefore::Busy { low: before }, Some(_)) if low < before => {
                 connection
                     .prepare_cached("UPDATE lane SET low = ?2 WHERE id = ?1")?
-                    .execute(params![self.id, low])?;
+                    .execute(params![self.id.0, low])?;
             }
-            (LaneState::Busy { .. }, Some(_)) => {}
+            (LaneBefore::Busy { .. }, Some(_)) => {}
         }
         Ok(())
     }
 
-    /// Takes the lane back if it was made for something that does not enter.
-    pub(super) fn leave(self, connection: &Connection) -> rusqlite::Result<()> {
-        if matches!(self.found, LaneState::New) {
-            connection.execute("DELETE FROM lane WHERE id = ?1", [self.id])?;
+    /// Deletes the lane again if it was created for an entry that does not enter.
+    pub(super) fn undo(self, connection: &Connection) -> rusqlite::Result<()> {
+        if matches!(self.before, LaneBefore::New) {
+            connection.execute("DELETE FROM lane WHERE id = ?1", [self.id.0])?;
         }
         Ok(())
     }

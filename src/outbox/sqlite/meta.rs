@@ -1,7 +1,5 @@
 //! The SQL of what an operator changes: notes, and lanes that rest no longer.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::outbox::Setting;
@@ -20,25 +18,22 @@ pub(super) fn release(connection: &Connection, now: Timestamp) -> rusqlite::Resu
     Ok(())
 }
 
-/// Keeps a note.
-pub(super) fn keep(connection: &Connection, note: Setting, text: &str) -> rusqlite::Result<()> {
+pub(super) fn store(
+    connection: &Connection,
+    setting: Setting,
+    value: &str,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )?
-        .execute(params![note.name(), text])?;
+        .execute(params![setting.name(), value])?;
     Ok(())
 }
 
-/// Every note that was kept.
-pub(super) fn all(connection: &Connection) -> rusqlite::Result<BTreeMap<Setting, String>> {
-    let mut notes = BTreeMap::new();
-    for note in Setting::ALL {
-        let kept: Option<String> = connection
-            .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
-            .query_row([note.name()], |row| row.get(0))
-            .optional()?;
-        notes.extend(kept.map(|text| (note, text)));
-    }
-    Ok(notes)
+pub(super) fn read(connection: &Connection, setting: Setting) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
+        .query_row([setting.name()], |row| row.get(0))
+        .optional()
 }

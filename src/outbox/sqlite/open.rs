@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::claim::ClaimedLanes;
+use super::claimed_lanes::ClaimedLanes;
 use super::lock::{FILE_MODE, beside};
-use super::{Opened, meta};
 use crate::failpoint::{self, Fault};
 use crate::outbox::{EntryId, IN_FLIGHT_MAX, LaneId};
 use crate::random;
@@ -20,12 +19,13 @@ use crate::time::Timestamp;
 const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The layout, step by step; a store remembers how many of the steps it has. A step is never changed, only followed.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
     include_str!("migrations/4.sql"),
     include_str!("migrations/5.sql"),
+    include_str!("migrations/6.sql"),
 ];
 
 /// How much of the file SQLite keeps in memory, in KiB (negative, as SQLite wants it): the working set of the indexes
@@ -39,7 +39,7 @@ const CHECKPOINT_PAGES: i32 = 8_192;
 const JOURNAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
 
 /// Prepared statements kept, a few more than there are.
-const STATEMENTS: usize = 96;
+const STATEMENTS: usize = 128;
 
 /// The store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -116,11 +116,15 @@ impl OpenError {
     }
 }
 
+/// An opened store.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) digest_key: [u8; 32],
+    pub(super) claimed_lanes: ClaimedLanes,
+}
+
 /// Opens the store, or makes it whole beside its place and moves it there, and gives its digest key.
-pub(super) fn connection(
-    path: &Path,
-    now: Timestamp,
-) -> Result<(Connection, Opened, ClaimedLanes), OpenError> {
+pub(super) fn connection(path: &Path, now: Timestamp) -> Result<Opened, OpenError> {
     let file = |source| OpenError::File {
         path: path.to_owned(),
         source,
@@ -147,29 +151,37 @@ pub(super) fn connection(
         .map_err(OpenError::sqlite("reading the digest key"))?;
     let claimed_lanes =
         claimed_lanes(&connection).map_err(OpenError::sqlite("reading how it was left"))?;
-    let opened = Opened {
+    Ok(Opened {
+        connection,
         digest_key: key,
-        notes: meta::all(&connection).map_err(OpenError::sqlite("reading notes"))?,
-    };
-    Ok((connection, opened, claimed_lanes))
+        claimed_lanes,
+    })
 }
 
-/// What the process before this one may have had in flight, if it did not end in order. Lanes are claimed in the order in
-/// which they are due, so they are among the first.
+/// Registers this opening and finds the lanes that an earlier process may have had in flight.
+///
+/// Each opening gets a number of its own, the owner of its claim tokens. If the earlier process did not close the store in
+/// order, the lanes that were due first are in doubt: lanes are claimed in the order in which they are due.
 fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
-    let was_left_in_order: Option<bool> = connection
-        .query_row("SELECT value FROM meta WHERE name = 'clean'", [], |row| {
-            row.get(0)
-        })
-        .optional()?;
+    let number = |name: &str| -> rusqlite::Result<Option<u64>> {
+        connection
+            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+                row.get(0)
+            })
+            .optional()
+    };
+    let was_closed_in_order = number("clean")? == Some(1);
+    let owner = number("openings")?.unwrap_or_default().saturating_add(1);
     connection.execute(
-        "INSERT INTO meta (name, value) VALUES ('clean', 0) ON CONFLICT (name) DO UPDATE SET value = 0",
-        [],
+        "INSERT INTO meta (name, value) VALUES ('clean', 0), ('openings', ?1)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        [owner],
     )?;
-    if was_left_in_order == Some(true) {
-        return Ok(ClaimedLanes::default());
+    let mut lanes = ClaimedLanes::new(owner);
+    if was_closed_in_order {
+        return Ok(lanes);
     }
-    let doubted = connection
+    lanes.doubted = connection
         .prepare(
             "SELECT id FROM (SELECT id FROM lane WHERE low = 0 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?1)
              UNION ALL
@@ -177,18 +189,14 @@ fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
         )?
         .query_map([IN_FLIGHT_MAX], |row| row.get(0).map(LaneId))?
         .collect::<rusqlite::Result<_>>()?;
-    let sent_to = connection.query_row("SELECT coalesce(max(id), 0) FROM entry", [], |row| {
+    lanes.sent_to = connection.query_row("SELECT coalesce(max(id), 0) FROM entry", [], |row| {
         row.get(0).map(EntryId)
     })?;
-    Ok(ClaimedLanes {
-        doubted,
-        sent_to,
-        ..ClaimedLanes::default()
-    })
+    Ok(lanes)
 }
 
 /// Notes that nothing is in flight; only the last thing that a process does may be this.
-pub(super) fn leave_in_order(connection: &Connection) -> rusqlite::Result<usize> {
+pub(super) fn mark_closed_in_order(connection: &Connection) -> rusqlite::Result<usize> {
     connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'", [])
 }
 

@@ -1,237 +1,221 @@
-//! The SQL of what a person does with entries.
+//! The SQL of an operator's changes: replay, approve, decide, discard. Each appends to the audit log.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::append::{code, key};
-use super::claim::lane_key;
 use super::counts::Counts;
-use super::decode_cache::DecodeCache;
 use super::lane::{Entrance, EntryLane};
-use super::receipt::{ENTRY, listed};
-use super::{audit, claim};
-use crate::event::Version;
-use crate::fold::LaneVersions;
-use crate::imprint::{CustomerChange, PartnerCustomerId, Update};
+use super::payload::ParkedFrom;
+use super::{audit, payload};
+use crate::imprint::CustomerChange;
 use crate::outbox::{
-    AuditEvent, EntryFilter, EntryId, EntryPage, Inspection, LaneId, Priority, Replay, SCAN_MAX,
-    State,
+    AuditEvent, EntryId, LaneId, LaneKey, ParkReason, Priority, Replay, State, Verdict, codec,
 };
 use crate::time::Timestamp;
 
-/// Looks for entries.
-pub(super) fn list(connection: &Connection, listing: &EntryFilter) -> rusqlite::Result<EntryPage> {
-    // What waits and what is parked is a small part of what was ever accepted, and has a table of its own.
-    let among = match listing.state {
-        State::Waiting => {
-            "WHERE e.id IN (SELECT entry FROM waiting WHERE entry > ?1 ORDER BY entry LIMIT ?2)"
-        }
-        State::Parked => {
-            "WHERE e.id IN (SELECT entry FROM parked WHERE entry > ?1 ORDER BY entry LIMIT ?2)"
-        }
-        State::Delivered | State::Superseded | State::Ignored | State::Discarded => {
-            "WHERE e.id > ?1"
-        }
-    };
-    let mut statement =
-        connection.prepare_cached(&format!("{ENTRY} {among} ORDER BY e.id LIMIT ?2"))?;
-    let mut rows = statement.query(params![listing.after.0, SCAN_MAX])?;
-    let mut found = EntryPage::default();
-    let mut looked_at = 0;
-    let mut last = listing.after;
-    while let Some(row) = rows.next()? {
-        let listed = listed(row)?;
-        looked_at += 1;
-        last = listed.receipt.entry;
-        if listing.matches(&listed) {
-            found.entries.push(listed);
-        }
-        if found.entries.len() >= listing.max {
-            found.next = Some(last);
-            return Ok(found);
-        }
-    }
-    found.next = (looked_at == SCAN_MAX).then_some(last);
-    Ok(found)
+/// An entry that an operator changes.
+struct Subject {
+    entry: EntryId,
+    lane: LaneId,
+    /// `None` if the columns of the lane name nobody.
+    key: Option<LaneKey>,
 }
 
-/// Everything that is kept of one entry.
-pub(super) fn inspect(
+/// Reads an entry if it is in this state.
+fn subject(
     connection: &Connection,
     entry: EntryId,
-) -> rusqlite::Result<Option<Inspection>> {
-    let listed = connection
-        .prepare_cached(&format!("{ENTRY} WHERE e.id = ?1"))?
-        .query_row([entry.0], listed)
-        .optional()?;
-    let Some(listed) = listed else {
+    state: State,
+) -> rusqlite::Result<Option<Subject>> {
+    let Some(table) = payload::table(state) else {
         return Ok(None);
     };
-    let payload = connection
-        .prepare_cached(
-            "SELECT lane, epoch, value, facts, event FROM waiting WHERE entry = ?1
-             UNION ALL SELECT lane, epoch, value, facts, event FROM parked WHERE entry = ?1",
-        )?
-        .query_row([entry.0], payload(entry))
-        .optional()?;
-    let Some((lane, facts, event)) = payload else {
-        return Ok(Some(Inspection {
-            listed,
-            facts: None,
-            event: None,
-            versions: LaneVersions::default(),
-            waiting: Vec::new(),
-        }));
-    };
-    let (waiting, _) = claim::waiting(
-        connection,
-        lane,
-        listed.customer.as_ref(),
-        &mut DecodeCache::default(),
-    )?;
-    Ok(Some(Inspection {
-        versions: versions(connection, lane)?,
-        listed,
-        facts,
-        event: Some(event),
-        waiting,
-    }))
+    connection
+        .prepare_cached(&format!(
+            "SELECT l.id, l.kind, l.received FROM {table} p JOIN lane l ON l.id = p.lane WHERE p.entry = ?1"
+        ))?
+        .query_row([entry.0], |row| {
+            Ok(Subject {
+                entry,
+                lane: LaneId(row.get(0)?),
+                key: codec::lane_key(row.get(1)?, row.get_ref(2)?.as_str()?),
+            })
+        })
+        .optional()
 }
 
-type EntryPayload = (LaneId, Option<(Version, Update)>, Vec<u8>);
-
-fn payload(entry: EntryId) -> impl FnOnce(&Row<'_>) -> rusqlite::Result<EntryPayload> {
-    move |row| {
-        let version = Version {
-            epoch: row.get(1)?,
-            value: row.get(2)?,
-            arrival: entry.0,
-        };
-        let update = serde_json::from_slice(row.get_ref(3)?.as_bytes().unwrap_or_default()).ok();
-        let facts = update.map(|update| (version, update));
-        Ok((LaneId(row.get(0)?), facts, row.get(4)?))
-    }
-}
-
-fn versions(connection: &Connection, lane: LaneId) -> rusqlite::Result<LaneVersions> {
-    let kept: Option<Vec<u8>> = connection
-        .prepare_cached("SELECT versions FROM lane WHERE id = ?1")?
-        .query_row([lane.0], |row| row.get(0))?;
-    Ok(kept
-        .and_then(|kept| serde_json::from_slice(&kept).ok())
-        .unwrap_or_default())
-}
-
-/// Lets parked entries wait again; those that are not parked stay as they are. Says which moved.
+/// Lets parked entries wait again. Returns those that moved; an entry that is not parked stays as it is.
 pub(super) fn replay(
     connection: &Connection,
     replays: &[Replay],
-    act: &AuditEvent,
+    event: &AuditEvent,
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<EntryId>> {
     let mut moved = Vec::new();
     for replay in replays {
-        if replay_one(connection, replay, act.at)? {
+        if let Some(subject) = subject(connection, replay.entry, State::Parked)? {
+            let change = replay.change.as_ref();
+            enqueue(connection, &subject, State::Parked, change, event.at)?;
+            counts.leave(State::Parked);
+            counts.enter(State::Waiting);
             moved.push(replay.entry);
         }
     }
-    let number = u64::try_from(moved.len()).unwrap_or(u64::MAX);
-    counts.parked = counts.parked.saturating_sub(number);
-    counts.waiting = counts.waiting.saturating_add(number);
-    audit::append(connection, act, moved.len())?;
+    audit::append(connection, event, moved.len())?;
     Ok(moved)
 }
 
-fn replay_one(connection: &Connection, replay: &Replay, now: Timestamp) -> rusqlite::Result<bool> {
-    let parked: Option<(i64, i64, String)> = connection
-        .prepare_cached(
-            "SELECT l.id, l.kind, l.received FROM parked p JOIN lane l ON l.id = p.lane WHERE p.entry = ?1",
-        )?
-        .query_row([replay.entry.0], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .optional()?;
-    let Some((lane, kind, received)) = parked else {
-        return Ok(false);
-    };
-    // Behind what is live, in the lane that it states today or else in its own.
-    let key = match &replay.change {
-        Some(change) => Some(key(change)),
-        None => lane_key(kind, &received),
-    };
-    let lane = match key {
-        Some(key) => {
-            let lane = EntryLane::of(connection, &key, Entrance::Waiting(Priority::Low, now))?;
-            lane.enter(connection)?;
-            lane.id
-        }
-        None => lane,
-    };
-    connection
-        .prepare_cached(
-            "INSERT INTO waiting (entry, lane, epoch, value, facts, event, partner, stated, accepted_at)
-             SELECT entry, ?2, epoch, value, facts, event, partner, stated, accepted_at FROM parked WHERE entry = ?1",
-        )?
-        .execute(params![replay.entry.0, lane])?;
-    connection
-        .prepare_cached("UPDATE lane SET failures = 0, spent = 0, tried_at = NULL WHERE id = ?1")?
-        .execute([lane])?;
-    if let Some(change) = &replay.change {
-        restate(connection, replay.entry, change)?;
-    }
-    connection
-        .prepare_cached("DELETE FROM parked WHERE entry = ?1")?
-        .execute([replay.entry.0])?;
-    connection
-        .prepare_cached("UPDATE entry SET state = ?2, settled_at = NULL, lane = ?3 WHERE id = ?1")?
-        .execute(params![replay.entry.0, code(State::Waiting), lane])?;
-    Ok(true)
-}
-
-/// Has a waiting entry state what it comes to today.
-fn restate(
+/// Lets held entries wait. Returns those that moved.
+pub(super) fn approve(
     connection: &Connection,
-    entry: EntryId,
-    change: &CustomerChange,
-) -> rusqlite::Result<usize> {
-    let facts = serde_json::to_vec(&change.update)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    connection
-        .prepare_cached(
-            "UPDATE waiting SET epoch = ?2, value = ?3, facts = ?4, partner = ?5, stated = ?6 WHERE entry = ?1",
-        )?
-        .execute(params![
-            entry.0,
-            change.version.epoch,
-            change.version.value,
-            facts,
-            change.customer.partner().map(PartnerCustomerId::as_str),
-            change.customer.imprint().is_some(),
-        ])
+    entries: &[EntryId],
+    event: &AuditEvent,
+    counts: &mut Counts,
+) -> rusqlite::Result<Vec<EntryId>> {
+    let mut moved = Vec::new();
+    for entry in entries {
+        if let Some(subject) = subject(connection, *entry, State::Held)? {
+            enqueue(connection, &subject, State::Held, None, event.at)?;
+            counts.leave(State::Held);
+            counts.enter(State::Waiting);
+            moved.push(*entry);
+        }
+    }
+    audit::append(connection, event, moved.len())?;
+    Ok(moved)
 }
 
-/// Ends parked entries for good, and forgets what was in them. Says which.
+/// Decides undecided entries. Returns those that moved or ended.
+pub(super) fn decide(
+    connection: &Connection,
+    entries: &[EntryId],
+    (verdict, event): (Verdict, &AuditEvent),
+    counts: &mut Counts,
+) -> rusqlite::Result<Vec<EntryId>> {
+    let mut decided = Vec::new();
+    for entry in entries {
+        let Some(subject) = subject(connection, *entry, State::Undecided)? else {
+            continue;
+        };
+        match verdict {
+            Verdict::Retry => enqueue(connection, &subject, State::Undecided, None, event.at)?,
+            Verdict::Park(reason) => park_undecided(connection, &subject, reason, event.at)?,
+            Verdict::Discard => end(connection, *entry, State::Undecided, event.at)?,
+        }
+        counts.leave(State::Undecided);
+        counts.enter(verdict.state());
+        decided.push(*entry);
+    }
+    audit::append(connection, event, decided.len())?;
+    Ok(decided)
+}
+
+/// Ends parked and held entries for good and deletes their payload. Returns those that ended.
 pub(super) fn discard(
     connection: &Connection,
     entries: &[EntryId],
-    act: &AuditEvent,
+    event: &AuditEvent,
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<EntryId>> {
-    let mut gone = Vec::new();
+    let mut ended = Vec::new();
     for entry in entries {
-        let deleted = connection
-            .prepare_cached("DELETE FROM parked WHERE entry = ?1")?
-            .execute([entry.0])?;
-        if deleted == 0 {
-            continue;
+        for state in [State::Parked, State::Held] {
+            if subject(connection, *entry, state)?.is_some() {
+                end(connection, *entry, state, event.at)?;
+                counts.leave(state);
+                ended.push(*entry);
+            }
         }
-        connection
-            .prepare_cached("UPDATE entry SET state = ?2, settled_at = ?3 WHERE id = ?1")?
-            .execute(params![entry.0, code(State::Discarded), act.at.as_millis()])?;
-        gone.push(*entry);
     }
-    counts.parked = counts
-        .parked
-        .saturating_sub(u64::try_from(gone.len()).unwrap_or(u64::MAX));
-    audit::append(connection, act, gone.len())?;
-    Ok(gone)
+    audit::append(connection, event, ended.len())?;
+    Ok(ended)
+}
+
+/// Moves an entry to the waiting ones, behind live ones: into the lane of `change`, otherwise into its own.
+fn enqueue(
+    connection: &Connection,
+    subject: &Subject,
+    from: State,
+    change: Option<&CustomerChange>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let entry = subject.entry;
+    let key = change.map(|change| LaneKey::of(&change.customer));
+    let lane = match key.as_ref().or(subject.key.as_ref()) {
+        Some(key) => {
+            let entrance = Entrance::Waiting(Priority::Low, now);
+            let lane = EntryLane::find_or_create(connection, key, entrance)?;
+            lane.enter(connection)?;
+            lane.id
+        }
+        None => subject.lane,
+    };
+    move_payload(connection, (entry, lane), from, State::Waiting)?;
+    if let Some(change) = change {
+        payload::update(connection, entry, change)?;
+    }
+    connection
+        .prepare_cached("UPDATE lane SET failures = 0, spent = 0, tried_at = NULL WHERE id = ?1")?
+        .execute([lane.0])?;
+    connection
+        .prepare_cached("UPDATE entry SET state = ?2, settled_at = NULL, lane = ?3 WHERE id = ?1")?
+        .execute(params![
+            entry.0,
+            codec::state_number(State::Waiting),
+            lane.0
+        ])?;
+    Ok(())
+}
+
+fn park_undecided(
+    connection: &Connection,
+    subject: &Subject,
+    reason: ParkReason,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    payload::park(
+        connection,
+        (subject.entry, subject.lane),
+        ParkedFrom::Undecided,
+        (reason, None),
+    )?;
+    payload::delete(connection, State::Undecided, subject.entry)?;
+    set_ended(connection, subject.entry, State::Parked, now)
+}
+
+/// Ends an entry as discarded and deletes its payload.
+fn end(
+    connection: &Connection,
+    entry: EntryId,
+    from: State,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    payload::delete(connection, from, entry)?;
+    set_ended(connection, entry, State::Discarded, now)
+}
+
+fn set_ended(
+    connection: &Connection,
+    entry: EntryId,
+    state: State,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE entry SET state = ?2, settled_at = ?3 WHERE id = ?1")?
+        .execute(params![
+            entry.0,
+            codec::state_number(state),
+            now.as_millis()
+        ])?;
+    Ok(())
+}
+
+fn move_payload(
+    connection: &Connection,
+    (entry, lane): (EntryId, LaneId),
+    from: State,
+    to: State,
+) -> rusqlite::Result<()> {
+    payload::copy(connection, (entry, lane), from, to)?;
+    payload::delete(connection, from, entry)?;
+    Ok(())
 }

@@ -1,21 +1,20 @@
-//! The SQL of forgetting: receipts of what ended long ago, and what was said of ids as long ago.
+//! The SQL of retention: delete receipts of entries that ended long ago, and identity links that were confirmed long ago.
 
 use std::ops::RangeInclusive;
 
 use rusqlite::{Connection, params};
 
-use super::append::code;
-use crate::outbox::{EntryId, SCAN_MAX, State};
+use crate::outbox::{EntryId, SCAN_MAX, State, codec};
 use crate::time::Timestamp;
 
-/// Forgets receipts from this number on; says where to go on.
+/// Deletes old receipts of entries numbered `from` or higher. Returns where to continue.
 pub(super) fn prune_receipts(
     connection: &Connection,
     from: EntryId,
     kept: &RangeInclusive<Timestamp>,
 ) -> rusqlite::Result<Option<EntryId>> {
     let (before, now) = (kept.start().as_millis(), kept.end().as_millis());
-    let looked_at = connection
+    let scanned = connection
         .prepare_cached(
             "SELECT max(id), max(accepted_at NOT BETWEEN ?3 AND ?4), (SELECT max(id) FROM entry)
              FROM (SELECT id, accepted_at FROM entry WHERE id >= ?1 ORDER BY id LIMIT ?2)",
@@ -25,24 +24,34 @@ pub(super) fn prune_receipts(
             last.map(|last| Ok((last, row.get(1)?, row.get(2)?)))
                 .transpose()
         })?;
-    // Nothing was accepted so late and ended so early; nor will anything that follows have been.
-    let Some((last, true, newest)) = looked_at else {
+    // Every scanned receipt was accepted within `kept`, so none ended before it. Numbers follow the order of arrival, so
+    // the same holds for the receipts that follow.
+    let Some((last, true, newest)) = scanned else {
         connection
             .prepare_cached("DELETE FROM pair WHERE confirmed_at < ?1")?
             .execute([before])?;
         return Ok(None);
     };
+    let [delivered, superseded, ignored, discarded] = [
+        State::Delivered,
+        State::Superseded,
+        State::Ignored,
+        State::Discarded,
+    ]
+    .map(codec::state_number);
     connection
         .prepare_cached(
-            "DELETE FROM entry WHERE id BETWEEN ?1 AND ?2 AND settled_at < ?3 AND state NOT IN (?4, ?5)",
+            "DELETE FROM entry WHERE id BETWEEN ?1 AND ?2 AND settled_at < ?3 AND state IN (?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             from.0,
-            // The newest one stays: the next number follows it.
+            // The receipt with the highest number stays: the next number follows it.
             last.min(u64::saturating_sub(newest, 1)),
             before,
-            code(State::Waiting),
-            code(State::Parked)
+            delivered,
+            superseded,
+            ignored,
+            discarded,
         ])?;
     Ok(Some(EntryId(last + 1)))
 }

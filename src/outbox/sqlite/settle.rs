@@ -1,21 +1,23 @@
-//! The SQL of settling: recording what came of a claimed lane.
+//! The SQL of settling: record the result of a claimed lane.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::append::{code, reason_code};
+use super::columns;
 use super::counts::Counts;
 use super::identity_link;
 use super::lane::{Entrance, EntryLane};
-use crate::outbox::{Ending, EntryId, LaneKey, Moved, Priority, Settlement, State};
+use super::payload::{self, ParkedFrom};
+use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::{Ending, EntryId, LaneKey, Moved, Settlement, State};
 use crate::time::Timestamp;
 
-/// Records a settlement; returns which entries it settled.
+/// Records a settlement. Returns the entries that left the waiting ones, with their new state.
 pub(super) fn settle(
     connection: &Connection,
     settlement: &Settlement,
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<(EntryId, State)>> {
-    // At most as many as one request carries.
+    // At most as many as one request carries, so a linear search is enough.
     let mut attempted = settlement.attempted.clone();
     let mut settled = Vec::with_capacity(settlement.endings.len());
     for (entry, ending) in &settlement.endings {
@@ -23,8 +25,8 @@ pub(super) fn settle(
         if finish(connection, settlement, (*entry, was_attempted), ending)? {
             attempted.retain(|other| other != entry);
             settled.push((*entry, ending.state()));
-            counts.waiting = counts.waiting.saturating_sub(1);
-            counts.parked += u64::from(ending.state() == State::Parked);
+            counts.leave(State::Waiting);
+            counts.enter(ending.state());
         }
     }
     for entry in &attempted {
@@ -32,26 +34,24 @@ pub(super) fn settle(
             .prepare_cached("UPDATE entry SET attempts = attempts + 1 WHERE id = ?1")?
             .execute([entry.0])?;
     }
-    if let Some(pair) = &settlement.new_link {
-        identity_link::learn(connection, pair)?;
+    if let Some(link) = &settlement.new_link {
+        identity_link::store(connection, link)?;
     }
     if let Some(moved) = settlement
         .moved
         .as_ref()
         .filter(|moved| !moved.entries.is_empty())
     {
-        go_on(connection, settlement, moved)?;
+        move_entries(connection, settlement, moved)?;
     }
-    let versions = settlement
-        .versions
-        .as_ref()
-        .map(serde_json::to_vec)
-        .transpose();
-    let versions =
-        versions.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let versions = settlement.versions.as_ref();
+    let versions = versions
+        .map(|versions| codec::encode(BlobKind::LaneVersions, settlement.lane.0, versions))
+        .transpose()
+        .map_err(columns::unwritable)?;
     connection
         .prepare_cached(
-            // Asked twice, because an update from a joined query is written by way of a table of its own.
+            // The same subquery twice: SQLite writes an update from a joined query through a temporary table.
             "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6,
                     idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
                     due_at = CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) THEN ?7 ELSE ?8 END
@@ -70,18 +70,18 @@ pub(super) fn settle(
     Ok(settled)
 }
 
-/// Lets entries go on in the lane of the customer that they turned out to be about.
-fn go_on(connection: &Connection, settlement: &Settlement, moved: &Moved) -> rusqlite::Result<()> {
+/// Moves entries into the lane of the customer that a search found for them.
+fn move_entries(
+    connection: &Connection,
+    settlement: &Settlement,
+    moved: &Moved,
+) -> rusqlite::Result<()> {
     let priority = connection
         .prepare_cached("SELECT low FROM lane WHERE id = ?1")?
-        .query_row([settlement.lane.0], |row| row.get::<_, bool>(0))?;
-    let priority = if priority {
-        Priority::Low
-    } else {
-        Priority::Live
-    };
+        .query_row([settlement.lane.0], |row| columns::priority(row, 0))?;
     let key = LaneKey::Imprint(moved.to.clone());
-    let lane = EntryLane::of(connection, &key, Entrance::Waiting(priority, settlement.at))?;
+    let lane =
+        EntryLane::find_or_create(connection, &key, Entrance::Waiting(priority, settlement.at))?;
     lane.enter(connection)?;
     for entry in &moved.entries {
         for table in ["waiting", "entry"] {
@@ -90,27 +90,30 @@ fn go_on(connection: &Connection, settlement: &Settlement, moved: &Moved) -> rus
                 .prepare_cached(&format!(
                     "UPDATE {table} SET lane = ?2 WHERE {id} = ?1 AND lane = ?3"
                 ))?
-                .execute(params![entry.0, lane.id, settlement.lane.0])?;
+                .execute(params![entry.0, lane.id.0, settlement.lane.0])?;
         }
     }
     Ok(())
 }
 
-/// Ends one entry, unless it has ended before; its payload goes, or goes to where parked entries keep theirs.
+/// Ends one entry, or sets it aside; `false` if it does not wait in this lane any more. Its payload is deleted, or moves to
+/// the table of its new state.
 fn finish(
     connection: &Connection,
     settlement: &Settlement,
     (entry, was_attempted): (EntryId, bool),
     ending: &Ending,
 ) -> rusqlite::Result<bool> {
-    if let Ending::Parked { reason, detail } = ending {
-        connection
-            .prepare_cached(
-                "INSERT INTO parked (entry, lane, reason, detail, epoch, value, facts, event, partner, stated, accepted_at)
-                 SELECT entry, lane, ?2, ?3, epoch, value, facts, event, partner, stated, accepted_at
-                 FROM waiting WHERE entry = ?1",
-            )?
-            .execute(params![entry.0, reason_code(*reason), detail])?;
+    let place = (entry, settlement.lane);
+    match ending {
+        Ending::Parked { reason, detail } => {
+            let why = (*reason, detail.as_deref());
+            payload::park(connection, place, ParkedFrom::Waiting, why)?;
+        }
+        Ending::Undecided => {
+            payload::copy(connection, place, State::Waiting, State::Undecided)?;
+        }
+        Ending::Delivered | Ending::Superseded(_) | Ending::Ignored => {}
     }
     let gone = connection
         .prepare_cached("DELETE FROM waiting WHERE entry = ?1 AND lane = ?2")?
@@ -120,7 +123,7 @@ fn finish(
     }
     let winner = match ending {
         Ending::Superseded(winner) => Some(winner.0),
-        Ending::Delivered | Ending::Ignored | Ending::Parked { .. } => None,
+        Ending::Delivered | Ending::Ignored | Ending::Parked { .. } | Ending::Undecided => None,
     };
     connection
         .prepare_cached(
@@ -128,8 +131,8 @@ fn finish(
         )?
         .execute(params![
             entry.0,
-            code(ending.state()),
-            settlement.at.as_millis(),
+            codec::state_number(ending.state()),
+            ending.state().is_settled().then_some(settlement.at.as_millis()),
             winner,
             was_attempted,
         ])?;

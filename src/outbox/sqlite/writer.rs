@@ -1,397 +1,313 @@
-//! The thread that owns the connection: takes what has come in, commits it as one group, then answers.
+//! The writer thread. It owns the connection, commits everything that has arrived as one group, then answers.
 
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use rusqlite::Connection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use super::claim::{self, ClaimedLanes};
+use super::claim::Claimer;
+use super::claimed_lanes::ClaimedLanes;
 use super::counts::Counts;
 use super::decode_cache::DecodeCache;
 use super::disk_space::DiskSpace;
-use super::{
-    SharedState, append, audit, backup, bytes, meta, open, operator, prune, receipt, settle,
-};
+use super::{SharedState, append, bytes, open, settle};
 use crate::failpoint::{self, CrashPoint, Fault};
-use crate::outbox::{
-    Appended, AuditEvent, AuditRecord, Claim, Depth, EntryFilter, EntryId, EntryPage, Error,
-    Inspection, LaneId, Lookup, NewEntry, Pick, Receipt, Replay, Setting, Settlement, State,
-};
-use crate::time::Timestamp;
+use crate::outbox::{Appended, EntryId, Error, Settled, State};
 
-mod reply;
+pub(super) mod job;
 
-use reply::{Finished, answer, finish, is_full, refuse};
+use job::{ActJob, AppendJob, ClaimJob, Command, Finished, ReadJob, SettleJob, Wakes};
+use job::{is_full, recover, send};
 
-/// The most commands in one commit: enough to share the price of a sync, few enough that nobody waits long for it.
+/// The most commands in one commit: enough to share the cost of a sync, few enough that no caller waits long for it.
 const GROUP_COMMANDS_MAX: usize = 1024;
 
-/// The most bytes of events in one commit, one command over it aside: what [`disk_space::RESERVE_BYTES`] has to hold.
+/// The most bytes of events in one commit, apart from one command that exceeds it. [`disk_space::RESERVE_BYTES`] must
+/// hold them.
 ///
 /// [`disk_space::RESERVE_BYTES`]: super::disk_space::RESERVE_BYTES
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Where an answer goes.
-pub(super) type ReplyTo<T> = oneshot::Sender<Result<T, Error>>;
-
-/// What can be asked of the thread.
-pub(super) enum WriterCommand {
-    Append(Vec<NewEntry>, ReplyTo<Appended>),
-    Settle(Box<Settlement>, ReplyTo<()>),
-    Claim {
-        now: Timestamp,
-        max: usize,
-        pick: Pick,
-        reply: ReplyTo<Claim>,
-    },
-    Release(Timestamp, ReplyTo<()>),
-    Setting(Setting, String, ReplyTo<()>),
-    Find(Lookup, ReplyTo<Option<Receipt>>),
-    List(Box<EntryFilter>, ReplyTo<EntryPage>),
-    Inspect(EntryId, ReplyTo<Option<Inspection>>),
-    Replay(Vec<Replay>, Box<AuditEvent>, ReplyTo<Vec<EntryId>>),
-    Discard(Vec<EntryId>, Box<AuditEvent>, ReplyTo<Vec<EntryId>>),
-    Record(Box<AuditEvent>, ReplyTo<()>),
-    Retire(EntryId, RangeInclusive<Timestamp>, ReplyTo<Option<EntryId>>),
-    Acts(u64, usize, ReplyTo<Vec<AuditRecord>>),
-    Backup(PathBuf, ReplyTo<PathBuf>),
-    State(EntryId, ReplyTo<Option<State>>),
-    Depth(ReplyTo<Depth>),
-}
-
 pub(super) struct Writer {
     connection: Connection,
-    room: DiskSpace,
-    has_room: bool,
+    disk: DiskSpace,
+    disk_has_space: bool,
     shared: Arc<SharedState>,
-    claimed_lanes: ClaimedLanes,
+    claimed: ClaimedLanes,
     decoded: DecodeCache,
     counts: Counts,
 }
 
-/// A batch to keep, and who asked.
-type Append = (Vec<NewEntry>, ReplyTo<Appended>);
-/// A settlement to record, and who asked.
-type Settle = (Box<Settlement>, ReplyTo<()>);
-
-/// The commands of one group, writes apart from reads: reads see what was committed, never what may be rolled back.
+/// The commands that are served together.
 #[derive(Default)]
 struct CommitGroup {
-    appends: Vec<Append>,
-    settles: Vec<Settle>,
-    reads: Vec<WriterCommand>,
+    claims: Vec<ClaimJob>,
+    reads: Vec<ReadJob>,
+    acts: Vec<ActJob>,
+    appends: Vec<AppendJob>,
+    settles: Vec<SettleJob>,
+    commands: usize,
     bytes: usize,
 }
 
 impl CommitGroup {
     fn has_room(&self) -> bool {
-        let commands = self.appends.len() + self.settles.len() + self.reads.len();
-        commands < GROUP_COMMANDS_MAX && self.bytes < GROUP_BYTES_MAX
+        self.commands < GROUP_COMMANDS_MAX && self.bytes < GROUP_BYTES_MAX
     }
 
-    fn put(&mut self, command: WriterCommand) {
+    fn push(&mut self, command: Command) {
+        self.commands += 1;
         match command {
-            WriterCommand::Append(batch, reply) => {
-                self.bytes += bytes(&batch);
-                self.appends.push((batch, reply));
+            Command::Append(append) => {
+                self.bytes += bytes(&append.batch);
+                self.appends.push(append);
             }
-            WriterCommand::Settle(settlement, reply) => self.settles.push((settlement, reply)),
-            // Those that write among these are a person's, and each is a transaction of its own.
-            WriterCommand::Claim { .. }
-            | WriterCommand::Release(..)
-            | WriterCommand::Setting(..)
-            | WriterCommand::Find(..)
-            | WriterCommand::List(..)
-            | WriterCommand::Inspect(..)
-            | WriterCommand::Replay(..)
-            | WriterCommand::Discard(..)
-            | WriterCommand::Record(..)
-            | WriterCommand::Retire(..)
-            | WriterCommand::Acts(..)
-            | WriterCommand::Backup(..)
-            | WriterCommand::State(..)
-            | WriterCommand::Depth(_) => self.reads.push(command),
+            Command::Settle(settle) => self.settles.push(settle),
+            Command::Claim(claim) => self.claims.push(claim),
+            Command::Read(read) => self.reads.push(read),
+            Command::Act(act) => self.acts.push(act),
         }
     }
 }
 
-/// What a group's transaction did, to be told once it is committed.
+/// The result of a group's transaction, answered once it is committed.
 #[derive(Default)]
 struct GroupResult {
-    appended: Vec<Appended>,
-    settled: Vec<(EntryId, State)>,
+    appended: Vec<Result<Appended, Error>>,
+    settled: Vec<Settled>,
+    ended: Vec<(EntryId, State)>,
     counts: Counts,
 }
 
 impl Writer {
     pub(super) fn new(
         connection: Connection,
-        claimed_lanes: ClaimedLanes,
-        room: DiskSpace,
+        claimed: ClaimedLanes,
+        disk: DiskSpace,
         shared: Arc<SharedState>,
     ) -> rusqlite::Result<Self> {
-        let count = |table: &str| {
-            connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
-                row.get(0)
-            })
-        };
-        let counts = Counts {
-            waiting: count("waiting")?,
-            parked: count("parked")?,
-        };
         Ok(Self {
+            counts: Counts::read(&connection)?,
             connection,
-            room,
-            has_room: true,
+            disk,
+            disk_has_space: true,
             shared,
-            claimed_lanes,
+            claimed,
             decoded: DecodeCache::default(),
-            counts,
         })
     }
 
-    /// Runs until nobody can ask any more, or until the store fails; then `failed` says so.
-    pub(super) fn run(&mut self, inbox: &Receiver<WriterCommand>, failed: &watch::Sender<bool>) {
-        while let Ok(first) = inbox.recv() {
-            // Whoever is about to ask as well, on a machine that is busy, goes along: a larger group costs one sync all the same.
+    /// Serves commands until every sender is gone, or until the store fails; then `failed` becomes true.
+    pub(super) fn run(&mut self, commands: &Receiver<Command>, failed: &watch::Sender<bool>) {
+        while let Ok(first) = commands.recv() {
+            // Lets concurrent callers on a busy machine join this group: a larger group costs one sync all the same.
             std::thread::yield_now();
             let mut group = CommitGroup::default();
-            group.put(first);
+            group.push(first);
             while group.has_room()
-                && let Ok(next) = inbox.try_recv()
+                && let Ok(next) = commands.try_recv()
             {
-                group.put(next);
+                group.push(next);
             }
             if let Err(error) = self.serve(group) {
-                tracing::error!(error = %error, "the store failed; what is on disk is kept, the process is to end");
+                tracing::error!(
+                    error = %error,
+                    "the store failed; the process must end, the data on disk is kept"
+                );
                 failed.send_replace(true);
                 return;
             }
         }
-        if self.claimed_lanes.lanes.is_empty()
-            && let Err(error) = open::leave_in_order(&self.connection)
+        if self.claimed.is_empty()
+            && let Err(error) = open::mark_closed_in_order(&self.connection)
         {
-            tracing::warn!(error = %error, "the store was not left in order; the next start asserts more than it had to");
+            tracing::warn!(
+                error = %error,
+                "the store could not be marked as closed in order; the next start reasserts more than necessary"
+            );
         }
     }
 
-    /// Serves one group. An error is one the store cannot go on after.
+    /// Serves one group. An error is one that the store cannot continue after.
     ///
-    /// Its reads come first: a claim that waited for the commit would keep free places in flight empty for as long.
+    /// Claims and reads come first: a claim that waited for the commit would leave free request slots unused meanwhile.
     fn serve(&mut self, group: CommitGroup) -> rusqlite::Result<()> {
+        for claim in group.claims {
+            self.claim(claim)?;
+        }
         for read in group.reads {
-            self.read(read)?;
+            read.run(&self.connection, self.counts)?;
+        }
+        for act in group.acts {
+            self.act(act)?;
         }
         if !(group.appends.is_empty() && group.settles.is_empty()) {
-            let events: usize = group.appends.iter().map(|(batch, _)| batch.len()).sum();
-            // Before anybody is answered: whoever has an answer finds the room that it left.
-            self.shared.taken(events, group.bytes);
+            let events: usize = group.appends.iter().map(|append| append.batch.len()).sum();
+            // Before the answers: a caller with an answer finds the queue space that its command has left.
+            self.shared.dequeued(events, group.bytes);
             self.write(group.appends, group.settles)?;
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self, claim: ClaimJob) -> rusqlite::Result<()> {
+        let mut claimer = Claimer {
+            connection: &self.connection,
+            claimed: &mut self.claimed,
+            decoded: &mut self.decoded,
+            now: claim.now,
+        };
+        let claimed = claimer.claim(claim.max, claim.pick)?;
+        // A claim that nobody receives is no claim.
+        if let Err(Ok(unreceived)) = claim.reply.send(Ok(claimed)) {
+            for claimed in unreceived.lanes {
+                self.claimed.release(claimed.lane);
+            }
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, act: ActJob) -> rusqlite::Result<()> {
+        let mut counts = self.counts;
+        let wakes = act.wakes;
+        let transaction = self.connection.transaction()?;
+        if act.run(transaction, &mut counts)? == Finished::Committed {
+            self.counts = counts;
+            if wakes == Wakes::Dispatch {
+                self.shared.woken.notify_waiters();
+            }
         }
         Ok(())
     }
 
     /// Writes a group's appends and settlements in one commit. On a full disk intake yields: the appends are refused, and
     /// the settlements, which free space, are tried by themselves.
-    fn write(&mut self, mut appends: Vec<Append>, settles: Vec<Settle>) -> rusqlite::Result<()> {
-        let has_room = self.room.for_intake(&self.connection);
-        self.note(has_room);
-        if !has_room {
-            refuse(appends.drain(..), &Error::Full);
+    fn write(
+        &mut self,
+        mut appends: Vec<AppendJob>,
+        settles: Vec<SettleJob>,
+    ) -> rusqlite::Result<()> {
+        let has_space = self.disk.has_space_for_intake(&self.connection);
+        self.log_disk_space(has_space);
+        if !has_space {
+            refuse_appends(appends.drain(..), &Error::Full);
         }
-        let mut written = self.transact(&mut appends, &settles);
-        if written.as_ref().is_err_and(is_full) {
-            self.note(false);
-            refuse(appends.drain(..), &Error::Full);
-            self.room.reclaim(&self.connection);
-            written = self.transact(&mut appends, &settles);
+        let mut result = self.transact(&mut appends, &settles);
+        if result.as_ref().is_err_and(is_full) {
+            self.log_disk_space(false);
+            refuse_appends(appends.drain(..), &Error::Full);
+            self.disk.reclaim(&self.connection);
+            result = self.transact(&mut appends, &settles);
         }
-        match written {
-            Ok(written) => self.tell(appends, settles, written),
-            Err(error) if is_full(&error) => refuse(settles, &Error::Full),
+        match result {
+            Ok(result) => self.answer(appends, settles, result),
+            Err(error) if is_full(&error) => refuse_settles(settles, &Error::Full),
             Err(error) => {
-                refuse(appends, &Error::Failed { doing: "appending" });
-                refuse(settles, &Error::Failed { doing: "settling" });
+                refuse_appends(appends, &Error::Failed { doing: "appending" });
+                refuse_settles(settles, &Error::Failed { doing: "settling" });
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    /// Says once that the disk is full, and once that it is not any more.
-    fn note(&mut self, has_room: bool) {
-        if self.has_room && !has_room {
+    /// Logs once that the disk is full, and once that it has space again.
+    fn log_disk_space(&mut self, has_space: bool) {
+        if self.disk_has_space && !has_space {
             tracing::error!("the store's disk is full: events are refused, deliveries go on");
-        } else if has_room && !self.has_room {
-            tracing::warn!("the store's disk has room again");
+        } else if has_space && !self.disk_has_space {
+            tracing::warn!("the store's disk has space again");
         }
-        self.has_room = has_room;
+        self.disk_has_space = has_space;
     }
 
-    /// Does all of it in one transaction. The appends stay whole, unless the failpoint is armed that answers them too early.
+    /// Writes a group in one transaction. `appends` stays complete, unless the failpoint is armed that answers too early.
     fn transact(
         &mut self,
-        appends: &mut Vec<Append>,
-        settles: &[Settle],
+        appends: &mut Vec<AppendJob>,
+        settles: &[SettleJob],
     ) -> rusqlite::Result<GroupResult> {
         let transaction = self.connection.transaction()?;
-        let mut written = GroupResult {
+        let mut result = GroupResult {
             counts: self.counts,
             ..GroupResult::default()
         };
-        for (batch, _) in appends.iter() {
-            written
-                .appended
-                .push(append::append(&transaction, batch, &mut written.counts)?);
+        for append in appends.iter() {
+            let appended = append::append(&transaction, &append.batch, &mut result.counts);
+            // A row that cannot be read is found before anything of its batch is written.
+            result.appended.push(recover_unreadable(appended)?);
         }
-        for (settlement, _) in settles {
-            written.settled.extend(settle::settle(
-                &transaction,
-                settlement,
-                &mut written.counts,
-            )?);
+        for (number, settle) in settles.iter().enumerate() {
+            let settlement = &settle.settlement;
+            let is_repeated = || {
+                let earlier = settles.iter().take(number);
+                let mut earlier = earlier.map(|earlier| &earlier.settlement);
+                earlier.any(|earlier| earlier.token == settlement.token)
+            };
+            if !self.claimed.holds(settlement.lane, settlement.token) || is_repeated() {
+                result.settled.push(Settled::Stale);
+                continue;
+            }
+            let ended = settle::settle(&transaction, settlement, &mut result.counts)?;
+            result.ended.extend(ended);
+            result.settled.push(Settled::Recorded);
         }
         if failpoint::is_armed(Fault::AnswerBeforeCommit) {
-            answer(appends.drain(..), written.appended.drain(..));
+            answer_appends(appends.drain(..), result.appended.drain(..));
         }
         failpoint::crash_point(CrashPoint::BeforeCommit);
         transaction.commit()?;
         failpoint::crash_point(CrashPoint::AfterCommitBeforeAnswer);
-        Ok(written)
+        Ok(result)
     }
 
-    fn tell(&mut self, appends: Vec<Append>, settles: Vec<Settle>, written: GroupResult) {
-        self.counts = written.counts;
-        for ((batch, reply), appended) in appends.into_iter().zip(written.appended) {
-            self.decoded.keep_of(batch, &appended);
-            // Whoever asked may have hung up; what was kept stays kept.
-            let _unheard = reply.send(Ok(appended));
+    fn answer(&mut self, appends: Vec<AppendJob>, settles: Vec<SettleJob>, result: GroupResult) {
+        self.counts = result.counts;
+        for (append, appended) in appends.into_iter().zip(result.appended) {
+            if let Ok(Appended::Stored(stored)) = &appended {
+                self.decoded.insert(append.batch, stored);
+            }
+            send(append.reply, appended);
         }
-        for (settlement, reply) in settles {
-            self.claimed_lanes.lanes.remove(&settlement.lane);
-            self.claimed_lanes.doubted.remove(&settlement.lane);
-            let _unheard = reply.send(Ok(()));
+        for (settle, settled) in settles.into_iter().zip(result.settled) {
+            if settled == Settled::Recorded {
+                self.claimed.free(settle.settlement.lane);
+            }
+            send(settle.reply, Ok(settled));
         }
-        self.shared.waiters.settle(&written.settled);
+        self.shared.waiters.settle(&result.ended);
         self.shared.woken.notify_waiters();
     }
+}
 
-    fn read(&mut self, read: WriterCommand) -> rusqlite::Result<()> {
-        match read {
-            WriterCommand::Claim {
-                now,
-                max,
-                pick,
-                reply,
-            } => {
-                let claim = claim::claim(
-                    &self.connection,
-                    (&self.claimed_lanes, &mut self.decoded),
-                    now,
-                    (max, pick),
-                )?;
-                let lanes: Vec<LaneId> = claim.lanes.iter().map(|claimed| claimed.lane).collect();
-                if reply.send(Ok(claim)).is_ok() {
-                    self.claimed_lanes.lanes.extend(lanes);
-                }
-            }
-            WriterCommand::Find(lookup, reply) => {
-                let _unheard = reply.send(Ok(receipt::find(&self.connection, &lookup)?));
-            }
-            WriterCommand::State(entry, reply) => {
-                let _unheard = reply.send(Ok(receipt::state(&self.connection, entry)?));
-            }
-            WriterCommand::Depth(reply) => {
-                let oldest = settle::oldest(&self.connection)?;
-                let Counts { waiting, parked } = self.counts;
-                let _unheard = reply.send(Ok(Depth {
-                    waiting,
-                    parked,
-                    oldest,
-                }));
-            }
-            WriterCommand::List(listing, reply) => {
-                let _unheard = reply.send(Ok(operator::list(&self.connection, &listing)?));
-            }
-            WriterCommand::Inspect(entry, reply) => {
-                let _unheard = reply.send(Ok(operator::inspect(&self.connection, entry)?));
-            }
-            WriterCommand::Backup(to, reply) => {
-                let copied = backup::backup(&self.connection, &to).map(|()| to);
-                if let Err(error) = &copied {
-                    tracing::warn!(error = %error, "the store could not be copied");
-                }
-                let _unheard =
-                    reply.send(copied.map_err(|_told| Error::Failed { doing: "copying" }));
-            }
-            WriterCommand::Acts(after, max, reply) => {
-                let _unheard = reply.send(Ok(audit::read(&self.connection, after, max)?));
-            }
-            rest @ (WriterCommand::Append(..)
-            | WriterCommand::Settle(..)
-            | WriterCommand::Release(..)
-            | WriterCommand::Setting(..)
-            | WriterCommand::Replay(..)
-            | WriterCommand::Discard(..)
-            | WriterCommand::Record(..)
-            | WriterCommand::Retire(..)) => self.act(rest)?,
-        }
-        Ok(())
+/// A row that cannot be read fails its own batch. A full disk and every other error fails the group.
+fn recover_unreadable(
+    appended: rusqlite::Result<Appended>,
+) -> rusqlite::Result<Result<Appended, Error>> {
+    match appended {
+        Err(error) if is_full(&error) => Err(error),
+        appended => recover(appended, "appending"),
     }
+}
 
-    /// Does what a person asked for, each in a transaction of its own. A full disk refuses it.
-    fn act(&mut self, command: WriterCommand) -> rusqlite::Result<()> {
-        let mut counts = self.counts;
-        let makes_due = matches!(
-            command,
-            WriterCommand::Replay(..) | WriterCommand::Release(..)
-        );
-        let transaction = self.connection.transaction()?;
-        let written = match command {
-            WriterCommand::Replay(replays, act, reply) => {
-                let done = operator::replay(&transaction, &replays, &act, &mut counts);
-                finish(transaction, done, reply)?
-            }
-            WriterCommand::Discard(entries, act, reply) => {
-                let done = operator::discard(&transaction, &entries, &act, &mut counts);
-                finish(transaction, done, reply)?
-            }
-            WriterCommand::Record(act, reply) => {
-                let done = audit::append(&transaction, &act, 0);
-                finish(transaction, done, reply)?
-            }
-            WriterCommand::Retire(from, kept, reply) => {
-                let done = prune::prune_receipts(&transaction, from, &kept);
-                finish(transaction, done, reply)?
-            }
-            WriterCommand::Release(now, reply) => {
-                let done = meta::release(&transaction, now);
-                finish(transaction, done, reply)?
-            }
-            WriterCommand::Setting(note, text, reply) => {
-                let done = meta::keep(&transaction, note, &text);
-                finish(transaction, done, reply)?
-            }
-            WriterCommand::Append(..)
-            | WriterCommand::Settle(..)
-            | WriterCommand::Claim { .. }
-            | WriterCommand::Find(..)
-            | WriterCommand::List(..)
-            | WriterCommand::Inspect(..)
-            | WriterCommand::Acts(..)
-            | WriterCommand::Backup(..)
-            | WriterCommand::State(..)
-            | WriterCommand::Depth(_) => Finished::Not,
-        };
-        if written == Finished::Committed {
-            self.counts = counts;
-            if makes_due {
-                self.shared.woken.notify_waiters();
-            }
-        }
-        Ok(())
+fn answer_appends(
+    appends: impl IntoIterator<Item = AppendJob>,
+    appended: impl IntoIterator<Item = Result<Appended, Error>>,
+) {
+    for (append, appended) in appends.into_iter().zip(appended) {
+        send(append.reply, appended);
+    }
+}
+
+fn refuse_appends(appends: impl IntoIterator<Item = AppendJob>, error: &Error) {
+    for append in appends {
+        send(append.reply, Err(error.clone()));
+    }
+}
+
+fn refuse_settles(settles: impl IntoIterator<Item = SettleJob>, error: &Error) {
+    for settle in settles {
+        send(settle.reply, Err(error.clone()));
     }
 }

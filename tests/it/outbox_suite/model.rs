@@ -10,9 +10,9 @@ use imprint_bridge::imprint::{
     CustomerChange, CustomerRef, Field, FieldValue, ImprintId, PartnerCustomerId,
 };
 use imprint_bridge::outbox::{
-    AuditEvent, ClaimedLane, Digest, Disposition, Ending, EntryFilter, EntryId, IdentityLink,
-    Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Replay, Settlement,
-    SqliteOutbox, State, Trials, WaitingEntry,
+    AuditEvent, ClaimToken, ClaimedLane, Digest, Disposition, Ending, EntryFilter, EntryId,
+    IdentityLink, Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority,
+    Replay, Settlement, SqliteOutbox, State, Trials, WaitingEntry,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -167,6 +167,7 @@ fn settlement(claimed: &ClaimedLane, came: Came, now: Timestamp) -> Settlement {
     let until = now.after(Duration::from_secs(60));
     let mut settlement = Settlement {
         lane: claimed.lane,
+        token: claimed.token,
         endings: Vec::new(),
         attempted: carried.clone(),
         moved: None,
@@ -322,9 +323,13 @@ impl Engine {
             Pick::LongestDue
         };
         let claim = now_or_soon(self.outbox.claim(now, max, pick)).unwrap();
-        let said = format!("{claim:?}");
+        let mut told = claim.clone();
+        // Each engine makes its own tokens.
+        for lane in &mut told.lanes {
+            lane.token = ClaimToken::default();
+        }
         self.claimed.extend(claim.lanes);
-        said
+        format!("{told:?}")
     }
 
     fn settle(&mut self, which: u8, came: Came, now: Timestamp) -> String {

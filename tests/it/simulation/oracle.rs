@@ -333,13 +333,17 @@ impl<'p> Oracle<'p> {
                 says_nothing || self.plan.people[stated.person].known_from != Some(0)
             }
             Ending::Parked { reason, .. } => self.deserves(event, *reason),
+            // The dispatcher does not settle anything as undecided yet.
+            Ending::Undecided => false,
         };
         if is_true {
             return Ok(());
         }
         let law = match ending {
             Ending::Parked { .. } => Law::Isolated,
-            Ending::Delivered | Ending::Superseded(_) | Ending::Ignored => Law::NoLoss,
+            Ending::Delivered | Ending::Superseded(_) | Ending::Ignored | Ending::Undecided => {
+                Law::NoLoss
+            }
         };
         violation(law, format!("event {event} is not {ending:?}: {stated:?}"))
     }
@@ -470,7 +474,9 @@ impl<'p> Oracle<'p> {
         let is_over = |(event, line): &(&usize, &Line)| match line.state {
             State::Delivered | State::Superseded => true,
             State::Ignored => stated(event) == Some(Stated::Cleared),
-            State::Waiting | State::Parked | State::Discarded => false,
+            State::Waiting | State::Held | State::Undecided | State::Parked | State::Discarded => {
+                false
+            }
         };
         let all: Vec<(&usize, &Line)> = self.kept.iter().filter(speaks).collect();
         let over = all.iter().filter(|line| is_over(line));

@@ -17,8 +17,9 @@ use imprint_bridge::dispatch::settlement::settlement;
 use imprint_bridge::event::Version;
 use imprint_bridge::imprint::{LookupResult, Outcome};
 use imprint_bridge::outbox::{
-    Appended, AuditEvent, ClaimedLane, DUE_AHEAD_MAX, Ending, EntryFilter, LaneId, LaneKey,
-    MemoryOutbox, Outbox, ParkReason, Pick, Replay, Setting, Settlement, State, StoreFuture,
+    Appended, AuditEvent, ClaimedLane, DUE_AHEAD_MAX, Ending, EntryFilter, Inbox as _, LaneId,
+    LaneKey, Lanes as _, Ledger as _, MemoryOutbox, ParkReason, Pick, Replay, Setting,
+    Settings as _, Settled, Settlement, State, StoreFuture,
 };
 use imprint_bridge::time::Timestamp;
 
@@ -277,12 +278,12 @@ impl<'p> World<'p> {
         self.tell(|| format!("a process begins, its clock off by {jump}"));
         let now = self.clock();
         let destination = Destination::new(self.bug.paced(self.plan.rate), now);
-        let mode = self.outbox.setting(Setting::DestinationMode);
+        let mode = now_or_never(self.outbox.setting(Setting::DestinationMode));
         let mode = mode
             .and_then(|word| OperatorMode::parse(&word))
             .unwrap_or_default();
         destination.set_mode(mode);
-        let until = self.outbox.setting(Setting::ThrottledUntil);
+        let until = now_or_never(self.outbox.setting(Setting::ThrottledUntil));
         let until = until.and_then(|text| text.parse().ok());
         if let Some(until) = until
             .map(Timestamp::from_millis)
@@ -641,10 +642,11 @@ impl<'p> World<'p> {
         let (now, view) = (self.clock(), self.nothing_learned());
         let decision = decide(&carried.flight, rest, view, &self.plan.rules);
         let free = settlement(&carried.flight, decision, &self.plan.rules, (now, 0.0));
-        now_or_never(self.outbox.settle(Settlement {
+        let answered = now_or_never(self.outbox.settle(Settlement {
             endings: Vec::new(),
             ..free
         }));
+        assert_eq!(answered, Settled::Recorded);
         self.wake();
     }
 
@@ -744,7 +746,9 @@ impl<'p> World<'p> {
             )
         });
         self.judged(&carried, conclusion, &settled)?;
-        now_or_never(self.outbox.settle(settled.clone()));
+        let answered = now_or_never(self.outbox.settle(settled.clone()));
+        let freed_early = self.bug == Bug::FreesEarly;
+        assert!(answered == Settled::Recorded || freed_early, "a lost lane");
         if self.bug == Bug::SettlesTwice {
             self.judged(&carried, conclusion, &settled)?;
         }
@@ -815,7 +819,9 @@ impl fmt::Debug for World<'_> {
 const fn is_exhausted(ending: &(imprint_bridge::outbox::EntryId, Ending)) -> bool {
     let reason = match &ending.1 {
         Ending::Parked { reason, .. } => *reason,
-        Ending::Delivered | Ending::Superseded(_) | Ending::Ignored => return false,
+        Ending::Delivered | Ending::Superseded(_) | Ending::Ignored | Ending::Undecided => {
+            return false;
+        }
     };
     matches!(reason, ParkReason::AttemptsExhausted)
 }

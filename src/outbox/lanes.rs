@@ -1,10 +1,90 @@
-//! The words of claiming a lane and settling it.
+//! The role of dispatch: claim lanes, settle them, and hear when a lane becomes due.
 
-use super::{EntryId, LaneId, ParkReason, State};
+use std::future::Future;
+use std::pin::Pin;
+
+use super::{EntryId, LaneId, ParkReason, Settings, State, StoreFuture};
 use crate::event::Version;
 use crate::fold::{Candidate, LaneVersions};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId, Update};
 use crate::time::Timestamp;
+
+/// The role of dispatch. The dispatcher holds this port and no other.
+///
+/// Every operation is atomic and bounded. Dropping the future of an operation does not undo the operation.
+pub trait Lanes: Settings {
+    /// Claims up to `max` lanes that are due at `now`. Each carries the [`ClaimToken`] of this claim.
+    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim>;
+    /// Records the result of a claimed lane and frees the lane, in one transaction.
+    ///
+    /// Answers [`Settled::Stale`] and changes nothing if the lane is not claimed under the settlement's token any more.
+    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
+    /// Makes every lane due that has a waiting entry: the reason for its pause is over.
+    fn release(&self, now: Timestamp) -> StoreFuture<'_, ()>;
+    /// Resolves when a lane may have become due since the future was made.
+    ///
+    /// A hint, not a promise: an engine that several processes share does not hear all of them, so dispatch polls as well.
+    fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// The fencing token of one claim of one lane. `settle` takes it, so that a process that lost its lane changes nothing.
+///
+/// No two claims of a lane ever have the same token, also over restarts and over several processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClaimToken {
+    /// The number of the engine that claimed: each opening of a store gets its own.
+    pub owner: u64,
+    /// The number of the claim within that engine.
+    pub epoch: u64,
+}
+
+/// The answer to [`Lanes::settle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a stale settlement has changed nothing"]
+pub enum Settled {
+    /// The settlement is on disk and the lane is free.
+    Recorded,
+    /// The lane is not claimed under this token any more. Nothing was changed.
+    Stale,
+}
+
+/// Which of the lanes that are due are claimed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// The longest due.
+    LongestDue,
+    /// One of those that have failed least, among the [`PROBE_WINDOW`](super::PROBE_WINDOW) longest due; which one, this number decides. To find
+    /// out whether a destination is back, a lane is asked that does not always fail, and not the same one each time.
+    LeastFailed(u32),
+}
+
+impl Pick {
+    /// Puts the lanes that are due in the order in which they are claimed.
+    pub(super) fn sort<T>(self, due: &mut [T], failures: impl Fn(&T) -> u32) {
+        let Self::LeastFailed(chance) = self else {
+            return;
+        };
+        due.sort_by_key(&failures);
+        let fewest = due.first().map(&failures);
+        let equals = due.partition_point(|lane| Some(failures(lane)) == fewest);
+        let chosen = usize::try_from(chance)
+            .unwrap_or_default()
+            .checked_rem(equals)
+            .unwrap_or_default();
+        if let Some(equals) = due.get_mut(..=chosen) {
+            equals.rotate_right(1);
+        }
+    }
+}
+
+/// What `claim` found.
+#[derive(Clone, Debug, Default)]
+pub struct Claim {
+    /// The lanes claimed, the longest due first.
+    pub lanes: Vec<ClaimedLane>,
+    /// When the next lane that is not claimed falls due.
+    pub next_due: Option<Timestamp>,
+}
 
 /// Whose lane it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +93,18 @@ pub enum LaneKey {
     Imprint(ImprintId),
     /// Somebody known by the partner's own id: what waits moves to an Imprint lane once it is known which.
     Partner(PartnerCustomerId),
+}
+
+impl LaneKey {
+    /// The lane of a customer. Imprint's id goes first: only a lane that has it can send.
+    pub fn of(customer: &CustomerRef) -> Self {
+        match customer {
+            CustomerRef::Imprint(imprint) | CustomerRef::Pair { imprint, .. } => {
+                Self::Imprint(imprint.clone())
+            }
+            CustomerRef::Partner(partner) => Self::Partner(partner.clone()),
+        }
+    }
 }
 
 /// How the requests of a lane have fared since one was applied.
@@ -42,6 +134,8 @@ pub struct IdentityLink {
 pub struct ClaimedLane {
     /// Which lane; it is claimed by nobody else until it is settled.
     pub lane: LaneId,
+    /// The token of this claim, for its settlement.
+    pub token: ClaimToken,
     /// Whose it is; `None` if what the store kept of it cannot be read, and then `waiting` is empty.
     pub key: Option<LaneKey>,
     /// What Imprint has of this customer, as far as we know.
@@ -62,9 +156,10 @@ pub struct ClaimedLane {
 
 impl ClaimedLane {
     /// A lane of which nothing is known but how it has fared.
-    pub fn empty(lane: LaneId, trials: Trials) -> Self {
+    pub fn empty(lane: LaneId, token: ClaimToken, trials: Trials) -> Self {
         Self {
             lane,
+            token,
             key: None,
             versions: LaneVersions::default(),
             trials,
@@ -123,6 +218,8 @@ pub enum Ending {
         /// What Imprint said, without values: its `type` and `param`.
         detail: Option<String>,
     },
+    /// Its requests failed for a long time, and nothing has proved whose fault that is. An operator decides.
+    Undecided,
 }
 
 impl Ending {
@@ -133,6 +230,7 @@ impl Ending {
             Self::Superseded(_) => State::Superseded,
             Self::Ignored => State::Ignored,
             Self::Parked { .. } => State::Parked,
+            Self::Undecided => State::Undecided,
         }
     }
 }
@@ -142,6 +240,8 @@ impl Ending {
 pub struct Settlement {
     /// Which lane; it is free again afterwards.
     pub lane: LaneId,
+    /// The token of the claim that this settles.
+    pub token: ClaimToken,
     /// The entries that end.
     pub endings: Vec<(EntryId, Ending)>,
     /// The entries an attempt is counted for.

@@ -1,0 +1,338 @@
+//! Turns values into stored bytes and numbers, and reads them back. No other module does either.
+//!
+//! Every blob is made and read together with its kind and the id of its record. Sealing will bind the blob to both, so
+//! that a blob that was moved to another record cannot be opened. Today the bytes are stored as they are.
+//!
+//! The numbers of states, reasons, priorities and lane kinds never change and are never used again, because a store
+//! outlives the program that wrote it. A number that is not in the list is an error, never a guess.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{LaneKey, ParkReason, Priority, State};
+use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
+
+/// The memory that an encoded update usually needs, in bytes.
+const UPDATE_BYTES_USUAL: usize = 1024;
+
+/// The kind of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BlobKind {
+    /// The event as the source sent it. Its record is the entry.
+    Event,
+    /// The values that the event sets. Its record is the entry.
+    Update,
+    /// The versions of a lane, with values in doubt. Its record is the lane.
+    LaneVersions,
+    /// What Imprint said about a parked entry. Its record is the entry.
+    ParkedDetail,
+    /// An operator's reason for an action. Its record is the record of the audit log.
+    AuditReason,
+}
+
+impl fmt::Display for BlobKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Event => "event of entry",
+            Self::Update => "update of entry",
+            Self::LaneVersions => "versions of lane",
+            Self::ParkedDetail => "detail of parked entry",
+            Self::AuditReason => "reason of audit record",
+        })
+    }
+}
+
+/// Stored content that this program cannot read or write.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CodecError {
+    /// A number that no state, reason, priority or kind has.
+    #[error("unknown number {number} in {column}")]
+    UnknownNumber {
+        /// Table and column.
+        column: &'static str,
+        number: i64,
+    },
+    /// A blob that is not what its kind says.
+    #[error("unreadable {kind} {record}")]
+    Unreadable {
+        kind: BlobKind,
+        record: u64,
+        source: serde_json::Error,
+    },
+    /// A value that has no stored form.
+    #[error("{kind} {record} cannot be stored")]
+    Unwritable {
+        kind: BlobKind,
+        record: u64,
+        source: serde_json::Error,
+    },
+}
+
+/// Makes the stored bytes of a value.
+pub(super) fn encode<T: Serialize>(
+    kind: BlobKind,
+    record: u64,
+    value: &T,
+) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = Vec::with_capacity(UPDATE_BYTES_USUAL);
+    serde_json::to_writer(&mut bytes, value).map_err(|source| CodecError::Unwritable {
+        kind,
+        record,
+        source,
+    })?;
+    Ok(bytes)
+}
+
+/// Reads a value back from its stored bytes.
+pub(super) fn decode<T: DeserializeOwned>(
+    kind: BlobKind,
+    record: u64,
+    bytes: &[u8],
+) -> Result<T, CodecError> {
+    serde_json::from_slice(bytes).map_err(|source| CodecError::Unreadable {
+        kind,
+        record,
+        source,
+    })
+}
+
+/// Makes the stored bytes of a value that is bytes already, as an event is.
+pub(super) const fn encode_bytes(_kind: BlobKind, _record: u64, bytes: &[u8]) -> Cow<'_, [u8]> {
+    Cow::Borrowed(bytes)
+}
+
+/// Reads bytes back from their stored form.
+pub(super) fn decode_bytes(
+    _kind: BlobKind,
+    _record: u64,
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, CodecError> {
+    Ok(bytes)
+}
+
+/// Makes the stored form of a text.
+pub(super) const fn encode_text(_kind: BlobKind, _record: u64, text: &str) -> Cow<'_, str> {
+    Cow::Borrowed(text)
+}
+
+/// Reads a text back from its stored form.
+pub(super) fn decode_text(
+    _kind: BlobKind,
+    _record: u64,
+    text: String,
+) -> Result<String, CodecError> {
+    Ok(text)
+}
+
+pub(super) const fn state_number(state: State) -> u8 {
+    match state {
+        State::Waiting => 0,
+        State::Delivered => 1,
+        State::Superseded => 2,
+        State::Ignored => 3,
+        State::Parked => 4,
+        State::Discarded => 5,
+        State::Held => 6,
+        State::Undecided => 7,
+    }
+}
+
+pub(super) fn state(column: &'static str, number: i64) -> Result<State, CodecError> {
+    named(column, number, &State::ALL, state_number)
+}
+
+pub(super) const fn reason_number(reason: ParkReason) -> u8 {
+    match reason {
+        ParkReason::Rejected => 0,
+        ParkReason::AttemptsExhausted => 1,
+        ParkReason::UnknownCustomer => 2,
+        ParkReason::Unreadable => 3,
+        ParkReason::IdentityConflict => 4,
+        ParkReason::AmbiguousCustomer => 5,
+        ParkReason::ForeignAddress => 6,
+        ParkReason::NotCleared => 7,
+    }
+}
+
+pub(super) fn reason(column: &'static str, number: i64) -> Result<ParkReason, CodecError> {
+    named(column, number, &ParkReason::ALL, reason_number)
+}
+
+pub(super) const fn priority_number(priority: Priority) -> u8 {
+    match priority {
+        Priority::Live => 0,
+        Priority::Low => 1,
+    }
+}
+
+pub(super) fn priority(column: &'static str, number: i64) -> Result<Priority, CodecError> {
+    named(
+        column,
+        number,
+        &[Priority::Live, Priority::Low],
+        priority_number,
+    )
+}
+
+/// The one of `all` that has this number.
+fn named<T: Copy>(
+    column: &'static str,
+    number: i64,
+    all: &[T],
+    number_of: impl Fn(T) -> u8,
+) -> Result<T, CodecError> {
+    all.iter()
+        .copied()
+        .find(|one| i64::from(number_of(*one)) == number)
+        .ok_or(CodecError::UnknownNumber { column, number })
+}
+
+/// The columns that name the customer of a lane.
+pub(super) struct LaneColumns<'a> {
+    pub(super) kind: u8,
+    /// The id in the spelling under which the lane is found.
+    pub(super) canonical: Cow<'a, str>,
+    /// The id as it was received.
+    pub(super) received: &'a str,
+}
+
+/// The kind of a lane whose customer is known by Imprint's id.
+const IMPRINT_LANE: u8 = 0;
+/// The kind of a lane whose customer is known by our own customer id only.
+const PARTNER_LANE: u8 = 1;
+
+pub(super) fn lane_columns(key: &LaneKey) -> LaneColumns<'_> {
+    match key {
+        LaneKey::Imprint(imprint) => LaneColumns {
+            kind: IMPRINT_LANE,
+            canonical: Cow::from(imprint.canonical()),
+            received: imprint.as_str(),
+        },
+        LaneKey::Partner(partner) => LaneColumns {
+            kind: PARTNER_LANE,
+            canonical: Cow::from(partner.as_str()),
+            received: partner.as_str(),
+        },
+    }
+}
+
+/// Reads the key of a lane back; `None` if its columns name nobody.
+pub(super) fn lane_key(kind: i64, received: &str) -> Option<LaneKey> {
+    match u8::try_from(kind) {
+        Ok(IMPRINT_LANE) => ImprintId::parse(received).ok().map(LaneKey::Imprint),
+        Ok(PARTNER_LANE) => PartnerCustomerId::parse(received)
+            .ok()
+            .map(LaneKey::Partner),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// The columns that say how an event named its customer, beside its lane.
+pub(super) struct CustomerColumns<'a> {
+    pub(super) partner: Option<&'a str>,
+    pub(super) names_imprint_id: bool,
+}
+
+pub(super) fn customer_columns(customer: &CustomerRef) -> CustomerColumns<'_> {
+    CustomerColumns {
+        partner: customer.partner().map(PartnerCustomerId::as_str),
+        names_imprint_id: customer.imprint().is_some(),
+    }
+}
+
+/// Reads back how an event named its customer; `None` if the columns name nobody.
+pub(super) fn customer(key: &LaneKey, columns: &CustomerColumns<'_>) -> Option<CustomerRef> {
+    let partner = columns.partner.map(PartnerCustomerId::parse);
+    match (key, partner.transpose().ok()?) {
+        (LaneKey::Imprint(imprint), None) => Some(CustomerRef::Imprint(imprint.clone())),
+        (LaneKey::Imprint(imprint), Some(partner)) if columns.names_imprint_id => {
+            Some(CustomerRef::Pair {
+                imprint: imprint.clone(),
+                partner,
+            })
+        }
+        (LaneKey::Imprint(_) | LaneKey::Partner(_), Some(partner)) => {
+            Some(CustomerRef::Partner(partner))
+        }
+        (LaneKey::Partner(_), None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stores of released programs have these numbers.
+    #[test]
+    fn state_numbers_never_change() {
+        for (number, word) in [
+            (0, "waiting"),
+            (1, "delivered"),
+            (2, "superseded"),
+            (3, "ignored"),
+            (4, "parked"),
+            (5, "discarded"),
+            (6, "held"),
+            (7, "undecided"),
+        ] {
+            let state = state("entry.state", number).unwrap();
+            assert_eq!(
+                (state.as_str(), i64::from(state_number(state))),
+                (word, number)
+            );
+        }
+        assert_eq!(State::ALL.len(), 8, "a new state is pinned above");
+    }
+
+    /// Stores of released programs have these numbers.
+    #[test]
+    fn reason_numbers_never_change() {
+        for (number, word) in [
+            (0, "rejected"),
+            (1, "attempts_exhausted"),
+            (2, "unknown_customer"),
+            (3, "unreadable"),
+            (4, "identity_conflict"),
+            (5, "ambiguous_customer"),
+            (6, "foreign_address"),
+            (7, "not_cleared"),
+        ] {
+            let reason = reason("parked.reason", number).unwrap();
+            assert_eq!(
+                (reason.as_str(), i64::from(reason_number(reason))),
+                (word, number)
+            );
+        }
+        assert_eq!(ParkReason::ALL.len(), 8, "a new reason is pinned above");
+    }
+
+    /// Stores of released programs have these numbers.
+    #[test]
+    fn numbers_of_priorities_and_lane_kinds_never_change() {
+        assert_eq!(priority("lane.low", 0).unwrap(), Priority::Live);
+        assert_eq!(priority("lane.low", 1).unwrap(), Priority::Low);
+        assert!(matches!(lane_key(0, "CUST-1"), Some(LaneKey::Imprint(_))));
+        assert!(matches!(lane_key(1, "P-1"), Some(LaneKey::Partner(_))));
+        assert!(lane_key(2, "CUST-1").is_none());
+    }
+
+    #[test]
+    fn an_unknown_number_is_an_error_that_names_column_and_number() {
+        for number in [-1, 8, i64::MAX] {
+            let refused = state("entry.state", number).unwrap_err().to_string();
+            assert_eq!(refused, format!("unknown number {number} in entry.state"));
+            let refused = reason("parked.reason", number).unwrap_err().to_string();
+            assert_eq!(refused, format!("unknown number {number} in parked.reason"));
+        }
+        assert!(priority("lane.low", 2).is_err());
+    }
+
+    #[test]
+    fn an_unreadable_blob_is_an_error_that_names_its_record() {
+        let refused = decode::<u8>(BlobKind::Update, 7, b"{").unwrap_err();
+        assert_eq!(refused.to_string(), "unreadable update of entry 7");
+    }
+}

@@ -1,0 +1,269 @@
+//! The ledger of the reference engine: reads, an operator's changes, the audit log, retention.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+use super::tables::{LaneRow, MemoryTables};
+use crate::imprint::CustomerChange;
+use crate::outbox::{
+    AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySummary, Inspection,
+    LOAD_MAX, LaneId, LoadedEntries, LoadedEntry, LoadedLane, ParkReason, Priority, Receipt,
+    Replay, SCAN_MAX, Selection, State, Trials, Verdict, WAITING_WINDOW, WaitingEntry,
+};
+use crate::time::Timestamp;
+
+impl MemoryTables {
+    pub(super) fn list(&self, filter: &EntryFilter) -> EntryPage {
+        let mut page = EntryPage::default();
+        let later = self.entries.range(EntryId(filter.after.0 + 1)..);
+        for (scanned, (entry, _)) in later.enumerate() {
+            if page.entries.len() >= filter.max || scanned >= SCAN_MAX {
+                return page;
+            }
+            page.next = Some(*entry);
+            let summary = self.summary(*entry);
+            page.entries
+                .extend(summary.filter(|summary| filter.matches(summary)));
+        }
+        page.next = None;
+        page
+    }
+
+    fn summary(&self, entry: EntryId) -> Option<EntrySummary> {
+        let row = self.entries.get(&entry)?;
+        let lane = row.lane.and_then(|lane| self.lanes.get(&lane));
+        Some(EntrySummary {
+            receipt: row.receipt.clone(),
+            customer: lane.map(|lane| lane.key.clone()),
+        })
+    }
+
+    pub(super) fn inspect(&self, entry: EntryId) -> Option<Inspection> {
+        let mut loaded = self.load(&Selection::Entries(vec![entry]), Detail::Lanes);
+        let lane = loaded.lanes.pop().unwrap_or_default();
+        loaded.entries.pop().map(|entry| Inspection {
+            listed: entry.summary,
+            facts: entry.update,
+            event: entry.event,
+            versions: lane.versions,
+            waiting: lane.waiting,
+        })
+    }
+
+    pub(super) fn load(&self, selection: &Selection, detail: Detail) -> LoadedEntries {
+        let (summaries, has_more) = match selection {
+            Selection::Entries(entries) => {
+                let summaries = entries.iter().take(LOAD_MAX);
+                let summaries = summaries.filter_map(|entry| self.summary(*entry));
+                (summaries.collect(), entries.len() > LOAD_MAX)
+            }
+            Selection::Matching(filter) => {
+                let mut filter = filter.clone();
+                filter.max = filter.max.min(LOAD_MAX);
+                let page = self.list(&filter);
+                (page.entries, page.next.is_some())
+            }
+        };
+        let mut loaded = LoadedEntries {
+            has_more,
+            ..LoadedEntries::default()
+        };
+        let mut places = HashMap::new();
+        for summary in summaries {
+            let entry = self.load_one(summary, detail, &mut loaded.lanes, &mut places);
+            loaded.entries.push(entry);
+        }
+        loaded
+    }
+
+    fn load_one(
+        &self,
+        summary: EntrySummary,
+        detail: Detail,
+        lanes: &mut Vec<LoadedLane>,
+        places: &mut HashMap<LaneId, usize>,
+    ) -> LoadedEntry {
+        let payload = match detail {
+            Detail::Summaries => None,
+            Detail::Payloads | Detail::Lanes => self.payload(summary.receipt.entry),
+        };
+        let Some((id, lane, payload, event)) = payload else {
+            return LoadedEntry::without_payload(summary);
+        };
+        let place = (detail == Detail::Lanes).then(|| {
+            *places.entry(id).or_insert_with(|| {
+                let waiting = lane.waiting.values().rev().take(WAITING_WINDOW);
+                lanes.push(LoadedLane {
+                    versions: lane.versions.clone(),
+                    waiting: waiting.cloned().collect(),
+                });
+                lanes.len() - 1
+            })
+        });
+        LoadedEntry {
+            summary,
+            update: Some((payload.version, payload.update.clone())),
+            event: Some(event.to_vec()),
+            lane: place,
+        }
+    }
+
+    /// The lane, the update and the event of an entry that has not ended.
+    fn payload(&self, entry: EntryId) -> Option<(LaneId, &LaneRow, &WaitingEntry, &[u8])> {
+        let row = self.entries.get(&entry)?;
+        let id = row.lane?;
+        let lane = self.lanes.get(&id)?;
+        let set_aside = || lane.set_aside.get(&(row.receipt.state, entry));
+        let payload = lane.waiting.get(&entry).or_else(set_aside)?;
+        Some((id, lane, payload, &row.event))
+    }
+
+    pub(super) fn replay(&mut self, replays: Vec<Replay>, event: AuditEvent) -> Vec<EntryId> {
+        let mut moved = Vec::new();
+        for Replay { entry, change } in replays {
+            moved.extend(self.enqueue(entry, State::Parked, change, event.at));
+        }
+        self.append_audit(event, moved.len());
+        moved
+    }
+
+    pub(super) fn approve(&mut self, entries: &[EntryId], event: AuditEvent) -> Vec<EntryId> {
+        let mut moved = Vec::new();
+        for entry in entries {
+            moved.extend(self.enqueue(*entry, State::Held, None, event.at));
+        }
+        self.append_audit(event, moved.len());
+        moved
+    }
+
+    pub(super) fn decide(
+        &mut self,
+        entries: &[EntryId],
+        verdict: Verdict,
+        event: AuditEvent,
+    ) -> Vec<EntryId> {
+        let mut decided = Vec::new();
+        for entry in entries {
+            decided.extend(match verdict {
+                Verdict::Retry => self.enqueue(*entry, State::Undecided, None, event.at),
+                Verdict::Park(reason) => self.park_undecided(*entry, reason, event.at),
+                Verdict::Discard => self.discard_one(*entry, State::Undecided, event.at),
+            });
+        }
+        self.append_audit(event, decided.len());
+        decided
+    }
+
+    pub(super) fn discard(&mut self, entries: &[EntryId], event: AuditEvent) -> Vec<EntryId> {
+        let mut ended = Vec::new();
+        for entry in entries {
+            let parked = self.discard_one(*entry, State::Parked, event.at);
+            ended.extend(parked.or_else(|| self.discard_one(*entry, State::Held, event.at)));
+        }
+        self.append_audit(event, ended.len());
+        ended
+    }
+
+    /// Takes an entry out of those that were set aside in this state.
+    fn take(&mut self, entry: EntryId, state: State) -> Option<(LaneId, WaitingEntry)> {
+        let lane = self.entries.get(&entry)?.lane?;
+        let set_aside = &mut self.lanes.get_mut(&lane)?.set_aside;
+        Some((lane, set_aside.remove(&(state, entry))?))
+    }
+
+    /// Lets an entry that was set aside wait again, behind live ones.
+    fn enqueue(
+        &mut self,
+        entry: EntryId,
+        from: State,
+        change: Option<CustomerChange>,
+        now: Timestamp,
+    ) -> Option<EntryId> {
+        let (lane, mut waiting) = self.take(entry, from)?;
+        let key = self.lanes.get(&lane)?.key.clone();
+        let (lane, to) = match change {
+            Some(change) => {
+                waiting.version = change.version.arrived(entry.0);
+                waiting.update = change.update;
+                waiting.customer = change.customer;
+                self.lane(&waiting.customer)
+            }
+            None => self.lane_of(key),
+        };
+        to.enter(waiting, Priority::Low, now);
+        to.trials = Trials::default();
+        let row = self.entries.get_mut(&entry)?;
+        row.lane = Some(lane);
+        row.receipt.state = State::Waiting;
+        row.receipt.settled_at = None;
+        row.receipt.parked = None;
+        Some(entry)
+    }
+
+    fn park_undecided(
+        &mut self,
+        entry: EntryId,
+        reason: ParkReason,
+        now: Timestamp,
+    ) -> Option<EntryId> {
+        let (lane, waiting) = self.take(entry, State::Undecided)?;
+        let set_aside = &mut self.lanes.get_mut(&lane)?.set_aside;
+        set_aside.insert((State::Parked, entry), waiting);
+        let receipt = &mut self.entries.get_mut(&entry)?.receipt;
+        receipt.state = State::Parked;
+        receipt.settled_at = Some(now);
+        receipt.parked = Some((reason, None));
+        Some(entry)
+    }
+
+    fn discard_one(&mut self, entry: EntryId, from: State, now: Timestamp) -> Option<EntryId> {
+        self.take(entry, from)?;
+        let receipt = &mut self.entries.get_mut(&entry)?.receipt;
+        receipt.state = State::Discarded;
+        receipt.settled_at = Some(now);
+        receipt.parked = None;
+        Some(entry)
+    }
+
+    pub(super) fn prune_receipts(
+        &mut self,
+        from: EntryId,
+        kept: &RangeInclusive<Timestamp>,
+    ) -> Option<EntryId> {
+        let scanned = || self.entries.range(from..).take(SCAN_MAX);
+        let mut accepted = scanned().map(|(_, entry)| entry.receipt.accepted_at);
+        let are_all_kept = accepted.all(|at| kept.contains(&at));
+        let last = scanned().last().filter(|_| !are_all_kept);
+        let Some(last) = last.map(|(entry, _)| *entry) else {
+            self.links
+                .retain(|_, link| link.confirmed_at >= *kept.start());
+            return None;
+        };
+        let newest = self.last;
+        let is_old = |entry: &EntryId, receipt: &Receipt| {
+            let ended_before = receipt.settled_at.is_some_and(|at| at < *kept.start());
+            // The receipt with the highest number stays, as in every engine.
+            let is_in_range = (from..=last).contains(entry) && *entry < newest;
+            is_in_range && receipt.state.is_final() && ended_before
+        };
+        self.entries
+            .retain(|entry, row| !is_old(entry, &row.receipt));
+        self.identities
+            .retain(|_, entry| self.entries.contains_key(entry));
+        Some(EntryId(last.0 + 1))
+    }
+
+    pub(super) fn append_audit(&mut self, event: AuditEvent, entries: usize) {
+        let number = self.audit.last().map_or(1, |last| last.number + 1);
+        self.audit.push(AuditRecord {
+            number,
+            operator: event.operator,
+            action: event.action.to_owned(),
+            target: event.target,
+            entries,
+            reason: event.reason,
+            at: event.at,
+            is_intact: true,
+        });
+    }
+}

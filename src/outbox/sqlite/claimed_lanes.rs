@@ -1,0 +1,70 @@
+//! The lanes that are claimed now, each under its token, and those that an earlier process may have had in flight.
+//!
+//! Kept in the memory of the writer thread: after a crash no lane is claimed, and what waits is sent again.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::outbox::{ClaimToken, EntryId, LaneId};
+
+#[derive(Debug)]
+pub(super) struct ClaimedLanes {
+    claimed: HashMap<LaneId, ClaimToken>,
+    /// The token of the newest claim.
+    newest: ClaimToken,
+    /// Lanes that an earlier process may have had in flight.
+    pub(super) doubted: HashSet<LaneId>,
+    /// The last entry that the earlier process can have sent.
+    pub(super) sent_to: EntryId,
+}
+
+impl ClaimedLanes {
+    /// No lane is claimed. Tokens carry `owner`, the number of this opening of the store.
+    pub(super) fn new(owner: u64) -> Self {
+        Self {
+            claimed: HashMap::new(),
+            newest: ClaimToken { owner, epoch: 0 },
+            doubted: HashSet::new(),
+            sent_to: EntryId::default(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.claimed.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.claimed.is_empty()
+    }
+
+    pub(super) fn is_claimed(&self, lane: LaneId) -> bool {
+        self.claimed.contains_key(&lane)
+    }
+
+    /// The last entry of this lane that an earlier process may have sent, if the lane is in doubt.
+    pub(super) fn maybe_sent_to(&self, lane: LaneId) -> Option<EntryId> {
+        self.doubted.contains(&lane).then_some(self.sent_to)
+    }
+
+    /// Claims a lane and returns the token of the claim.
+    pub(super) fn claim(&mut self, lane: LaneId) -> ClaimToken {
+        self.newest.epoch += 1;
+        self.claimed.insert(lane, self.newest);
+        self.newest
+    }
+
+    /// Takes back a claim that nobody received. The lane stays in doubt if it was.
+    pub(super) fn release(&mut self, lane: LaneId) {
+        self.claimed.remove(&lane);
+    }
+
+    /// Whether the lane is still claimed under this token.
+    pub(super) fn holds(&self, lane: LaneId, token: ClaimToken) -> bool {
+        self.claimed.get(&lane) == Some(&token)
+    }
+
+    /// The lane is settled: it is free and no longer in doubt.
+    pub(super) fn free(&mut self, lane: LaneId) {
+        self.claimed.remove(&lane);
+        self.doubted.remove(&lane);
+    }
+}

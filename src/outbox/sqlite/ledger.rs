@@ -1,0 +1,187 @@
+//! The SQL of the ledger's reads: list, inspect, and load a selection of entries.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::decode_cache::DecodeCache;
+use super::payload::{self, Payload};
+use super::receipt::{SUMMARY, summary};
+use super::waiting;
+use crate::fold::LaneVersions;
+use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::{
+    Detail, EntryFilter, EntryId, EntryPage, EntrySummary, Inspection, LOAD_BYTES_MAX, LOAD_MAX,
+    LaneId, LoadedEntries, LoadedEntry, LoadedLane, SCAN_MAX, Selection,
+};
+
+/// Lists the entries that a filter selects.
+pub(super) fn list(connection: &Connection, filter: &EntryFilter) -> rusqlite::Result<EntryPage> {
+    // Entries that are not final are a small part of all, and their state has a table of its own.
+    let among = match payload::table(filter.state) {
+        Some(table) => format!(
+            "WHERE e.id IN (SELECT entry FROM {table} WHERE entry > ?1 ORDER BY entry LIMIT ?2)"
+        ),
+        None => "WHERE e.id > ?1".to_owned(),
+    };
+    let mut statement =
+        connection.prepare_cached(&format!("{SUMMARY} {among} ORDER BY e.id LIMIT ?2"))?;
+    let mut rows = statement.query(params![filter.after.0, SCAN_MAX])?;
+    let mut page = EntryPage::default();
+    let mut scanned = 0;
+    let mut last = filter.after;
+    while let Some(row) = rows.next()? {
+        let summary = summary(row)?;
+        scanned += 1;
+        last = summary.receipt.entry;
+        if filter.matches(&summary) {
+            page.entries.push(summary);
+        }
+        if page.entries.len() >= filter.max {
+            page.next = Some(last);
+            return Ok(page);
+        }
+    }
+    page.next = (scanned == SCAN_MAX).then_some(last);
+    Ok(page)
+}
+
+/// Reads everything that is stored of one entry.
+pub(super) fn inspect(
+    connection: &Connection,
+    entry: EntryId,
+) -> rusqlite::Result<Option<Inspection>> {
+    let selection = Selection::Entries(vec![entry]);
+    let LoadedEntries {
+        mut entries,
+        mut lanes,
+        ..
+    } = load(connection, &selection, Detail::Lanes)?;
+    let (loaded, lane) = (entries.pop(), lanes.pop().unwrap_or_default());
+    Ok(loaded.map(|loaded| Inspection {
+        listed: loaded.summary,
+        facts: loaded.update,
+        event: loaded.event,
+        versions: lane.versions,
+        waiting: lane.waiting,
+    }))
+}
+
+/// Loads a selection of entries, as far as `detail` says and the limits allow.
+pub(super) fn load(
+    connection: &Connection,
+    selection: &Selection,
+    detail: Detail,
+) -> rusqlite::Result<LoadedEntries> {
+    let (summaries, mut has_more) = match selection {
+        Selection::Entries(entries) => {
+            let summaries = entries.iter().take(LOAD_MAX);
+            let summaries = summaries
+                .map(|entry| find_summary(connection, *entry))
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            let summaries: Vec<_> = summaries.into_iter().flatten().collect();
+            (summaries, entries.len() > LOAD_MAX)
+        }
+        Selection::Matching(filter) => {
+            let mut filter = filter.clone();
+            filter.max = filter.max.min(LOAD_MAX);
+            let page = list(connection, &filter)?;
+            (page.entries, page.next.is_some())
+        }
+    };
+    let mut loader = Loader {
+        connection,
+        detail,
+        bytes: 0,
+        lanes: Vec::new(),
+        places: HashMap::new(),
+    };
+    let mut entries = Vec::with_capacity(summaries.len());
+    for summary in summaries {
+        if loader.bytes >= LOAD_BYTES_MAX {
+            has_more = true;
+            break;
+        }
+        entries.push(loader.load(summary)?);
+    }
+    Ok(LoadedEntries {
+        entries,
+        lanes: loader.lanes,
+        has_more,
+    })
+}
+
+fn find_summary(connection: &Connection, entry: EntryId) -> rusqlite::Result<Option<EntrySummary>> {
+    connection
+        .prepare_cached(&format!("{SUMMARY} WHERE e.id = ?1"))?
+        .query_row([entry.0], summary)
+        .optional()
+}
+
+/// Loads entries one after the other, each lane once.
+struct Loader<'a> {
+    connection: &'a Connection,
+    detail: Detail,
+    /// The bytes of everything that is loaded.
+    bytes: usize,
+    lanes: Vec<LoadedLane>,
+    places: HashMap<LaneId, usize>,
+}
+
+impl Loader<'_> {
+    fn load(&mut self, summary: EntrySummary) -> rusqlite::Result<LoadedEntry> {
+        let (entry, state) = (summary.receipt.entry, summary.receipt.state);
+        let payload = match self.detail {
+            Detail::Summaries => None,
+            Detail::Payloads | Detail::Lanes => payload::read(self.connection, state, entry)?,
+        };
+        let Some(payload) = payload else {
+            return Ok(LoadedEntry::without_payload(summary));
+        };
+        self.bytes = self.bytes.saturating_add(payload.event.len());
+        let lane = match self.detail {
+            Detail::Summaries | Detail::Payloads => None,
+            Detail::Lanes => Some(self.lane(payload.lane, &summary)?),
+        };
+        let Payload {
+            version,
+            update,
+            event,
+            ..
+        } = payload;
+        Ok(LoadedEntry {
+            summary,
+            update: update.map(|update| (version.arrived(entry.0), update)),
+            event: Some(event),
+            lane,
+        })
+    }
+
+    /// The place of a lane among the loaded ones.
+    fn lane(&mut self, lane: LaneId, summary: &EntrySummary) -> rusqlite::Result<usize> {
+        if let Some(place) = self.places.get(&lane) {
+            return Ok(*place);
+        }
+        let key = summary.customer.as_ref();
+        let waiting = waiting::read(self.connection, lane, key, &mut DecodeCache::default())?;
+        self.bytes = self.bytes.saturating_add(waiting.bytes);
+        let place = self.lanes.len();
+        self.lanes.push(LoadedLane {
+            versions: versions(self.connection, lane)?,
+            waiting: waiting.entries,
+        });
+        self.places.insert(lane, place);
+        Ok(place)
+    }
+}
+
+/// The versions of a lane; none if they cannot be read.
+fn versions(connection: &Connection, lane: LaneId) -> rusqlite::Result<LaneVersions> {
+    connection
+        .prepare_cached("SELECT versions FROM lane WHERE id = ?1")?
+        .query_row([lane.0], |row| {
+            let bytes = row.get_ref(0)?.as_blob_or_null()?;
+            let versions = bytes.map(|bytes| codec::decode(BlobKind::LaneVersions, lane.0, bytes));
+            Ok(versions.and_then(Result::ok).unwrap_or_default())
+        })
+}

@@ -1,0 +1,242 @@
+//! The SQL of payloads: the update and the event of an entry that has not ended.
+//!
+//! Each state that keeps its payload has a table of its own. A change of state moves the row as it is, without reading it.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::columns::{unreadable, unwritable};
+use crate::event::SourceVersion;
+use crate::imprint::{CustomerChange, Update};
+use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::{EntryId, LaneId, NewEntry, ParkReason, State};
+
+/// Builds a statement about every column that all payload tables have.
+macro_rules! with_columns {
+    ($before:literal, $between:literal, $after:literal) => {
+        concat!(
+            $before,
+            "entry, lane, epoch, value, facts, event, partner, stated, accepted_at",
+            $between,
+            $after
+        )
+    };
+}
+
+/// Builds the statement that parks an entry out of the table of another state.
+macro_rules! park_from {
+    ($table:literal) => {
+        concat!(
+            "INSERT INTO parked (entry, lane, reason, detail, epoch, value, facts, event, partner, stated, accepted_at)
+             SELECT entry, lane, ?3, ?4, epoch, value, facts, event, partner, stated, accepted_at
+             FROM ",
+            $table,
+            " WHERE entry = ?1 AND lane = ?2"
+        )
+    };
+}
+
+const INSERT_WAITING: &str = with_columns!(
+    "INSERT INTO waiting (",
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    ""
+);
+const INSERT_HELD: &str = with_columns!(
+    "INSERT INTO held (",
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    ""
+);
+const INSERT_PARKED: &str = with_columns!(
+    "INSERT INTO parked (",
+    ", reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    ""
+);
+
+/// The columns of every payload table.
+const COLUMNS: &str = with_columns!("", "", "");
+
+/// The table that keeps the payload of entries in a state; `None` for the final states, which keep none.
+pub(super) const fn table(state: State) -> Option<&'static str> {
+    match state {
+        State::Waiting => Some("waiting"),
+        State::Parked => Some("parked"),
+        State::Held => Some("held"),
+        State::Undecided => Some("undecided"),
+        State::Delivered | State::Superseded | State::Ignored | State::Discarded => None,
+    }
+}
+
+/// Where the payload of a new entry goes.
+#[derive(Clone, Copy)]
+pub(super) enum Arrives {
+    Waiting,
+    Held,
+    Parked(ParkReason),
+}
+
+/// Stores the payload of a new entry.
+pub(super) fn insert(
+    connection: &Connection,
+    (entry, lane): (EntryId, LaneId),
+    new: &NewEntry,
+    (arrives, change): (Arrives, &CustomerChange),
+) -> rusqlite::Result<()> {
+    let update = codec::encode(BlobKind::Update, entry.0, &change.update).map_err(unwritable)?;
+    let event = codec::encode_bytes(BlobKind::Event, entry.0, &new.event);
+    let customer = codec::customer_columns(&change.customer);
+    let SourceVersion { epoch, value } = change.version;
+    let accepted_at = new.accepted_at.as_millis();
+    let (partner, names_imprint_id) = (customer.partner, customer.names_imprint_id);
+    let sql = match arrives {
+        Arrives::Waiting => INSERT_WAITING,
+        Arrives::Held => INSERT_HELD,
+        Arrives::Parked(_) => INSERT_PARKED,
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    match arrives {
+        Arrives::Waiting | Arrives::Held => statement.execute(params![
+            entry.0,
+            lane.0,
+            epoch,
+            value,
+            update,
+            event,
+            partner,
+            names_imprint_id,
+            accepted_at
+        ])?,
+        Arrives::Parked(reason) => statement.execute(params![
+            entry.0,
+            lane.0,
+            epoch,
+            value,
+            update,
+            event,
+            partner,
+            names_imprint_id,
+            accepted_at,
+            codec::reason_number(reason)
+        ])?,
+    };
+    Ok(())
+}
+
+/// The state that an entry leaves when it is parked.
+#[derive(Clone, Copy)]
+pub(super) enum ParkedFrom {
+    Waiting,
+    Undecided,
+}
+
+/// Copies the payload of an entry that is in `lane` from the table of its state to the parked ones.
+pub(super) fn park(
+    connection: &Connection,
+    (entry, lane): (EntryId, LaneId),
+    from: ParkedFrom,
+    (reason, detail): (ParkReason, Option<&str>),
+) -> rusqlite::Result<()> {
+    let sql = match from {
+        ParkedFrom::Waiting => park_from!("waiting"),
+        ParkedFrom::Undecided => park_from!("undecided"),
+    };
+    connection.prepare_cached(sql)?.execute(params![
+        entry.0,
+        lane.0,
+        codec::reason_number(reason),
+        detail.map(|detail| codec::encode_text(BlobKind::ParkedDetail, entry.0, detail)),
+    ])?;
+    Ok(())
+}
+
+/// Copies the payload of an entry from the table of one state to that of another, and into `lane`.
+pub(super) fn copy(
+    connection: &Connection,
+    (entry, lane): (EntryId, LaneId),
+    from: State,
+    to: State,
+) -> rusqlite::Result<()> {
+    let (Some(from), Some(to)) = (table(from), table(to)) else {
+        return Ok(());
+    };
+    connection
+        .prepare_cached(&format!(
+            "INSERT INTO {to} ({COLUMNS})
+             SELECT entry, ?2, epoch, value, facts, event, partner, stated, accepted_at FROM {from} WHERE entry = ?1"
+        ))?
+        .execute(params![entry.0, lane.0])?;
+    Ok(())
+}
+
+/// Deletes the payload of an entry from the table of its state.
+pub(super) fn delete(
+    connection: &Connection,
+    state: State,
+    entry: EntryId,
+) -> rusqlite::Result<()> {
+    if let Some(table) = table(state) {
+        connection
+            .prepare_cached(&format!("DELETE FROM {table} WHERE entry = ?1"))?
+            .execute([entry.0])?;
+    }
+    Ok(())
+}
+
+/// Replaces the update of an entry that waits.
+pub(super) fn update(
+    connection: &Connection,
+    entry: EntryId,
+    change: &CustomerChange,
+) -> rusqlite::Result<()> {
+    let update = codec::encode(BlobKind::Update, entry.0, &change.update).map_err(unwritable)?;
+    let customer = codec::customer_columns(&change.customer);
+    connection
+        .prepare_cached(
+            "UPDATE waiting SET epoch = ?2, value = ?3, facts = ?4, partner = ?5, stated = ?6 WHERE entry = ?1",
+        )?
+        .execute(params![
+            entry.0,
+            change.version.epoch,
+            change.version.value,
+            update,
+            customer.partner,
+            customer.names_imprint_id,
+        ])?;
+    Ok(())
+}
+
+/// A stored payload.
+pub(super) struct Payload {
+    pub(super) lane: LaneId,
+    pub(super) version: SourceVersion,
+    /// `None` if the stored update cannot be read.
+    pub(super) update: Option<Update>,
+    pub(super) event: Vec<u8>,
+}
+
+/// Reads the payload of an entry in this state.
+pub(super) fn read(
+    connection: &Connection,
+    state: State,
+    entry: EntryId,
+) -> rusqlite::Result<Option<Payload>> {
+    let Some(table) = table(state) else {
+        return Ok(None);
+    };
+    connection
+        .prepare_cached(&format!(
+            "SELECT lane, epoch, value, facts, event FROM {table} WHERE entry = ?1"
+        ))?
+        .query_row([entry.0], |row| {
+            let update = row.get_ref(3)?.as_bytes().unwrap_or_default();
+            Ok(Payload {
+                lane: LaneId(row.get(0)?),
+                version: SourceVersion {
+                    epoch: row.get(1)?,
+                    value: row.get(2)?,
+                },
+                update: codec::decode(BlobKind::Update, entry.0, update).ok(),
+                event: codec::decode_bytes(BlobKind::Event, entry.0, row.get(4)?)
+                    .map_err(unreadable)?,
+            })
+        })
+        .optional()
+}

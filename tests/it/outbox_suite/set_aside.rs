@@ -1,0 +1,392 @@
+//! Entries that are set aside: held until an operator approves a mass change, or undecided until an operator decides.
+
+use super::*;
+use imprint_bridge::outbox::{LoadedEntries, LoadedEntry};
+
+fn event(action: &'static str) -> AuditEvent {
+    AuditEvent {
+        operator: "alice".to_owned(),
+        action,
+        target: "some".to_owned(),
+        reason: Some("because".to_owned()),
+        at: NOW,
+    }
+}
+
+fn held(id: &str, customer: &str, value: i64) -> NewEntry {
+    disposed(entry(id, customer, value), Disposition::Hold)
+}
+
+/// An entry that does not wait but is set aside.
+fn disposed(new: NewEntry, set_aside: impl Fn(CustomerChange) -> Disposition) -> NewEntry {
+    let Disposition::Enqueue(change) = new.disposition else {
+        panic!("an entry that waits");
+    };
+    NewEntry {
+        disposition: set_aside(change),
+        ..new
+    }
+}
+
+async fn states(outbox: &dyn Outbox, ids: &[&str]) -> Vec<State> {
+    let mut states = Vec::new();
+    for id in ids {
+        states.push(receipt(outbox, id).await.state);
+    }
+    states
+}
+
+async fn listed(outbox: &dyn Outbox, state: State) -> Vec<EntryId> {
+    let page = outbox.list(EntryFilter::in_state(state, 10)).await.unwrap();
+    let entries = page.entries.iter();
+    entries.map(|summary| summary.receipt.entry).collect()
+}
+
+#[tokio::test]
+async fn a_held_entry_is_not_claimed_and_blocks_no_other_entry_of_its_lane() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let stored = append(outbox, &[held("a", "CUST-1", 1)]).await;
+        assert_eq!(
+            (stored[0].state, stored[0].duplicate),
+            (State::Held, false),
+            "{engine}"
+        );
+        assert!(claim(outbox, NOW).await.lanes.is_empty(), "{engine}");
+        append(outbox, &[entry("b", "CUST-1", 2)]).await;
+        let claimed = claim_one(outbox).await;
+        assert_eq!(claimed.waiting.len(), 1, "{engine}");
+        let depth = outbox.depth().await.unwrap();
+        assert_eq!(
+            (depth.waiting, depth.held, depth.parked),
+            (1, 1, 0),
+            "{engine}"
+        );
+        assert_eq!(
+            listed(outbox, State::Held).await,
+            [stored[0].entry],
+            "{engine}"
+        );
+        let receipt = receipt(outbox, "a").await;
+        assert_eq!(
+            (receipt.settled_at, receipt.parked),
+            (None, None),
+            "{engine}"
+        );
+        let again = append(outbox, &[held("a", "CUST-1", 1)]).await;
+        assert_eq!(
+            (again[0].state, again[0].duplicate),
+            (State::Held, true),
+            "{engine}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_approved_entry_waits_in_its_lane() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let stored = append(outbox, &[held("a", "CUST-1", 1), held("b", "CUST-1", 2)]).await;
+        let waiting = append(outbox, &[entry("c", "CUST-2", 1)]).await;
+        let asked = vec![stored[0].entry, waiting[0].entry, EntryId(99)];
+        let woken = outbox.woken();
+        let moved = outbox
+            .approve(asked.clone(), event("approve"))
+            .await
+            .unwrap();
+        woken.await;
+        assert_eq!(moved, [stored[0].entry], "{engine}");
+        assert!(
+            outbox
+                .approve(asked, event("approve"))
+                .await
+                .unwrap()
+                .is_empty(),
+            "{engine}"
+        );
+        let claimed = claim(outbox, NOW).await.lanes;
+        let entries = claimed.iter().map(|lane| lane.waiting[0].entry);
+        // An approved entry goes behind live ones.
+        assert_eq!(
+            entries.collect::<Vec<_>>(),
+            [waiting[0].entry, stored[0].entry],
+            "{engine}"
+        );
+        assert_eq!(
+            states(outbox, &["a", "b"]).await,
+            [State::Waiting, State::Held],
+            "{engine}"
+        );
+        let depth = outbox.depth().await.unwrap();
+        assert_eq!((depth.waiting, depth.held), (2, 1), "{engine}");
+        let audit = outbox.audit(0, 10).await.unwrap();
+        let audit = audit
+            .iter()
+            .map(|record| (record.action.as_str(), record.entries));
+        assert_eq!(
+            audit.collect::<Vec<_>>(),
+            [("approve", 1), ("approve", 0)],
+            "{engine}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_held_entry_can_be_discarded() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let stored = append(outbox, &[held("a", "CUST-1", 1)]).await;
+        let ended = outbox
+            .discard(vec![stored[0].entry], event("discard"))
+            .await
+            .unwrap();
+        assert_eq!(ended, [stored[0].entry], "{engine}");
+        let receipt = receipt(outbox, "a").await;
+        assert_eq!(
+            (receipt.state, receipt.settled_at),
+            (State::Discarded, Some(NOW)),
+            "{engine}"
+        );
+        let inspection = outbox.inspect(stored[0].entry).await.unwrap().unwrap();
+        assert_eq!(
+            (inspection.facts, inspection.event),
+            (None, None),
+            "{engine}"
+        );
+        assert_eq!(outbox.depth().await.unwrap().held, 0, "{engine}");
+    }
+}
+
+/// Appends two entries to one lane and settles them as undecided.
+async fn undecided(outbox: &dyn Outbox) -> Vec<EntryId> {
+    append(outbox, &[entry("a", "CUST-1", 1), entry("b", "CUST-1", 2)]).await;
+    let claimed = claim_one(outbox).await;
+    let settlement = settlement(&claimed, all(&claimed, &Ending::Undecided), NOW);
+    assert_eq!(outbox.settle(settlement).await.unwrap(), Settled::Recorded);
+    listed(outbox, State::Undecided).await
+}
+
+#[tokio::test]
+async fn an_undecided_entry_is_listed_and_not_claimed() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let entries = undecided(outbox).await;
+        assert_eq!(entries.len(), 2, "{engine}");
+        assert!(claim(outbox, NOW).await.lanes.is_empty(), "{engine}");
+        let receipt = receipt(outbox, "a").await;
+        let seen = (receipt.state, receipt.attempts, receipt.settled_at);
+        assert_eq!(seen, (State::Undecided, 1, None), "{engine}");
+        let inspection = outbox.inspect(entries[0]).await.unwrap().unwrap();
+        assert!(
+            inspection.facts.is_some() && inspection.event.is_some(),
+            "{engine}"
+        );
+        let depth = outbox.depth().await.unwrap();
+        assert_eq!(
+            (depth.waiting, depth.undecided, depth.parked),
+            (0, 2, 0),
+            "{engine}"
+        );
+        append(outbox, &[entry("c", "CUST-1", 3)]).await;
+        assert_eq!(
+            claim_one(outbox).await.waiting.len(),
+            1,
+            "{engine}: others pass"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_waits_is_not_told_that_its_entry_is_undecided() {
+    for (engine, outbox, _folder) in engines() {
+        let stored = append(&*outbox, &[entry("a", "CUST-1", 1)]).await;
+        let claimed = claim_one(&*outbox).await;
+        let waiting = outbox.wait_settled(stored[0].entry);
+        let settlement = settlement(&claimed, all(&claimed, &Ending::Undecided), NOW);
+        record(&*outbox, settlement).await;
+        let decide = outbox.decide(vec![stored[0].entry], Verdict::Retry, event("retry"));
+        decide.await.unwrap();
+        let claimed = claim_one(&*outbox).await;
+        let settlement = settle_all(&claimed, &Ending::Delivered);
+        record(&*outbox, settlement).await;
+        assert_eq!(waiting.await.unwrap(), State::Delivered, "{engine}");
+    }
+}
+
+fn settle_all(claimed: &ClaimedLane, ending: &Ending) -> Settlement {
+    settlement(claimed, all(claimed, ending), NOW)
+}
+
+#[tokio::test]
+async fn an_operator_decides_undecided_entries() {
+    for (verdict, state) in [
+        (Verdict::Retry, State::Waiting),
+        (Verdict::Park(ParkReason::AttemptsExhausted), State::Parked),
+        (Verdict::Discard, State::Discarded),
+    ] {
+        for (engine, outbox, _folder) in engines() {
+            let outbox = outbox.as_ref();
+            let entries = undecided(outbox).await;
+            let asked = vec![entries[1], EntryId(99)];
+            let decided = outbox
+                .decide(asked, verdict, event("decide"))
+                .await
+                .unwrap();
+            assert_eq!(decided, [entries[1]], "{engine} {verdict:?}");
+            let seen = states(outbox, &["a", "b"]).await;
+            assert_eq!(seen, [State::Undecided, state], "{engine} {verdict:?}");
+            let receipt = receipt(outbox, "b").await;
+            let settled_at = state.is_settled().then_some(NOW);
+            assert_eq!(receipt.settled_at, settled_at, "{engine} {verdict:?}");
+            let claimed = claim(outbox, NOW).await.lanes.len();
+            assert_eq!(
+                claimed,
+                usize::from(state == State::Waiting),
+                "{engine} {verdict:?}"
+            );
+            let depth = outbox.depth().await.unwrap();
+            let count = |of: State| u64::from(of == state);
+            assert_eq!(
+                (depth.waiting, depth.parked, depth.undecided),
+                (count(State::Waiting), count(State::Parked), 1),
+                "{engine} {verdict:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_parked_entry_that_was_undecided_can_be_replayed() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let entries = undecided(outbox).await;
+        let verdict = Verdict::Park(ParkReason::AttemptsExhausted);
+        let asked = vec![entries[0]];
+        outbox
+            .decide(asked, verdict, event("decide"))
+            .await
+            .unwrap();
+        let parked = receipt(outbox, "a").await.parked;
+        assert_eq!(
+            parked,
+            Some((ParkReason::AttemptsExhausted, None)),
+            "{engine}"
+        );
+        let replays = entries.iter().map(|entry| Replay {
+            entry: *entry,
+            change: None,
+        });
+        // The other one is undecided: a replay is for parked entries only.
+        let moved = outbox
+            .replay(replays.collect(), event("replay"))
+            .await
+            .unwrap();
+        assert_eq!(moved, [entries[0]], "{engine}");
+        let ended = outbox
+            .discard(entries.clone(), event("discard"))
+            .await
+            .unwrap();
+        assert!(ended.is_empty(), "{engine}: neither is parked or held");
+    }
+}
+
+#[tokio::test]
+async fn retention_leaves_entries_that_are_set_aside() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let undecided = undecided(outbox).await;
+        append(
+            outbox,
+            &[held("c", "CUST-2", 1), entry("newest", "CUST-3", 1)],
+        )
+        .await;
+        let later = NOW.after(Duration::from_secs(10));
+        let kept = later..=later.after(Duration::from_secs(1));
+        outbox.prune_receipts(EntryId(0), kept).await.unwrap();
+        let seen = states(outbox, &["a", "b", "c"]).await;
+        assert_eq!(
+            seen,
+            [State::Undecided, State::Undecided, State::Held],
+            "{engine}"
+        );
+        assert_eq!(
+            listed(outbox, State::Undecided).await,
+            undecided,
+            "{engine}"
+        );
+    }
+}
+
+fn parked(id: &str, customer: &str) -> NewEntry {
+    disposed(entry(id, customer, 1), |change| {
+        Disposition::Park(change, ParkReason::ForeignAddress)
+    })
+}
+
+/// One operation instead of one inspection for each entry; each lane is loaded once.
+#[tokio::test]
+async fn a_selection_is_loaded_in_one_operation() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let batch = [
+            parked("a", "CUST-1"),
+            parked("b", "CUST-1"),
+            parked("c", "CUST-2"),
+        ];
+        let stored = append(outbox, &batch).await;
+        append(outbox, &[entry("waits", "CUST-1", 2)]).await;
+        let all: Vec<EntryId> = stored.iter().map(|stored| stored.entry).collect();
+        let filter = EntryFilter::in_state(State::Parked, 2);
+        for (selection, entries, has_more) in [
+            (Selection::Entries(all.clone()), &all[..], false),
+            (
+                Selection::Entries(vec![all[1], EntryId(99)]),
+                &all[1..2],
+                false,
+            ),
+            (Selection::Matching(filter), &all[..2], true),
+        ] {
+            let summaries = outbox
+                .load(selection.clone(), Detail::Summaries)
+                .await
+                .unwrap();
+            let found = summaries
+                .entries
+                .iter()
+                .map(|entry| entry.summary.receipt.entry);
+            assert_eq!(found.collect::<Vec<_>>(), entries, "{engine}");
+            assert_eq!(summaries.has_more, has_more, "{engine}");
+            let is_bare = |entry: &LoadedEntry| entry.update.is_none() && entry.event.is_none();
+            assert!(summaries.entries.iter().all(is_bare), "{engine}");
+            let payloads = outbox
+                .load(selection.clone(), Detail::Payloads)
+                .await
+                .unwrap();
+            let has_payload = |entry: &LoadedEntry| entry.update.is_some() && entry.event.is_some();
+            assert!(payloads.entries.iter().all(has_payload), "{engine}");
+            assert!(payloads.lanes.is_empty(), "{engine}");
+            let loaded = outbox.load(selection, Detail::Lanes).await.unwrap();
+            is_as_inspected(outbox, &loaded).await;
+        }
+        let loaded = outbox.load(Selection::Entries(all), Detail::Lanes).await;
+        assert_eq!(loaded.unwrap().lanes.len(), 2, "{engine}: each lane once");
+    }
+}
+
+/// A loaded entry has what an inspection of it has.
+async fn is_as_inspected(outbox: &dyn Outbox, loaded: &LoadedEntries) {
+    for entry in &loaded.entries {
+        let inspection = outbox.inspect(entry.summary.receipt.entry).await;
+        let inspection = inspection.unwrap().unwrap();
+        let lane = &loaded.lanes[entry.lane.unwrap()];
+        assert_eq!(inspection.listed, entry.summary);
+        assert_eq!(
+            (&inspection.facts, &inspection.event),
+            (&entry.update, &entry.event)
+        );
+        assert_eq!(
+            (&inspection.waiting, &inspection.versions),
+            (&lane.waiting, &lane.versions)
+        );
+    }
+}
