@@ -1,37 +1,36 @@
-//! From an event to what Imprint is told: the mapping language.
+//! From an event to an update of an Imprint customer: the mapping language.
 //!
-//! A mapping is a table of Imprint's fields, each with an expression in the syntax of jq that reads the CloudEvents
-//! envelope. It is compiled once, when the configuration is loaded, and every fault is said then, and all at once: a
-//! field that Imprint does not have, a term or function that the language does not have, a table that is not there.
+//! A mapping is a table of Imprint's fields. Each has an expression in the syntax of jq that reads the CloudEvents
+//! envelope. A mapping is compiled once, when the configuration is loaded. All errors are reported then, all at once: a
+//! field that Imprint does not have, a term or function that the language does not have, a missing table.
 //!
 //! # The language
 //!
-//! - `.`, `.a.b`, `."x y"`, `.a[0]`: a path. What is not there is *absent*. A path goes through null as null, and
-//!   through a text or a number not at all: that is a fault.
-//! - `a | b`: `b` reads what `a` found.
-//! - `a // b`: `b` where `a` is absent, null or false, as in jq, but a fault in `a` stays a fault.
+//! - `.`, `.a.b`, `."x y"`, `.a[0]`: a path. A place that does not exist is *absent*. Every place inside null is null. A
+//!   path into a text or a number is an error.
+//! - `a | b`: `b` reads the result of `a`.
+//! - `a // b`: `b` where `a` is absent, null or false, as in jq. Unlike in jq, an error in `a` stays an error.
 //! - `"text"`, `7`, `true`, `false`, `null`: constants.
 //! - `{a: .x, b}`: an object, without its absent members.
-//! - `"\(.first) \(.last)"`: a text with parts. Where a part is absent, all of it is; null is refused.
-//! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. As in jq, everything but
-//!   null and false is true; what is absent is not.
+//! - `"\(.first) \(.last)"`: a text with parts. Where a part is absent, the whole text is; a null part is an error.
+//! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. Everything except null, false
+//!   and absent is true.
 //! - Functions: `alpha3`, `date`, `digits`, `e164`, `language`, `line`, `lookup`, `lower`, `minor_units`, `moment`,
 //!   `months_since`, `text`, `title`, `trim`, `upper`, `us_state`, `us_zip`, `whole`.
 //!
+//! All of this is compiled to a plan. More of jq is interpreted by jaq, which takes some microseconds per expression:
+//! `.[]`, `.[0:5]`, `[…]`, `as $x`, `<` and the other comparisons, `+`, `-`, `*` (whole numbers), `?`,
+//! `try … catch …`, `select`, `map`, `first`, `any`, `join` and others; the error for a term that is not allowed lists
+//! them all. Absent and null stay apart there too. An expression has one result; without a result it is absent.
 //!
-//! All that runs on a compiled plan. More of jq runs on jaq, in some microseconds each and behind a fence: `.[]`, `.[0:5]`,
-//! `[…]`, `as $x`, `<` and its like, `+`, `-`, `*` (whole numbers), `?`, `try … catch …`, `select`, `map`, `first`,
-//! `any`, `join` and others; a term that is refused says them all. There, too, absent is not null. An expression has one
-//! result; where it has none, it is absent.
+//! # Invariants
 //!
-//! # What always holds
+//! - A field whose expression is absent is left unchanged. Null, or a text of white space only, clears it.
+//! - A value with more than one possible meaning is refused, never guessed.
+//! - Only the fields of the table can be sent. No fault contains a value of the event.
+//! - Reading an event ends: a plan takes at most as many steps as it has nodes, and jaq gets a limited number of steps.
 //!
-//! - A field whose expression is absent is left alone; null, or a text without anything but white space, clears it.
-//! - What would have to be guessed is refused.
-//! - Nothing but the fields of the table can leave; nothing in a fault is a value of the event.
-//! - Reading an event ends: the plan takes as many steps as the expressions have terms, and jaq gets a number of steps.
-//!
-//! Nothing here knows schemas, the store or HTTP, nor what time it is.
+//! Nothing here knows schemas, the store, HTTP or the current time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,16 +43,17 @@ use crate::imprint::{
     PartnerCustomerId, Update,
 };
 
+mod call;
 mod comparison;
 mod compile;
 mod contract;
+mod error;
 mod explain;
 mod function;
 mod jq;
 mod json_envelope;
 mod located;
 mod lower;
-mod plain;
 mod plan;
 mod split;
 mod syntax;
@@ -64,90 +64,83 @@ pub use json_envelope::{JsonEnvelope, JsonEnvelopeRules, JsonEvent};
 use comparison::is_true;
 use compile::RuleCompiler;
 use contract::ValueFormat;
+use error::EvalError;
 use function::LookupTable;
-use located::{EvalError, LocatedValue, PathStep};
+use located::{LocatedValue, PathStep};
 use plan::Plan;
 
 type LookupTables = BTreeMap<String, Arc<LookupTable>>;
 
-/// The name of the rule that says which events are mapped at all.
+// The names of the rules, as error messages and explanations show them.
 const WHEN: &str = "when";
-/// The name of the rule that finds the customer, and of its fault.
 const IMPRINT_ID: &str = "customer.imprint_id";
-/// The name of the rule that finds the sender's own id of the customer.
 const PARTNER_ID: &str = "customer.partner_id";
-/// The name of the rule that puts events in order.
 const VERSION: &str = "version";
-/// The name of the rule that finds the country of the flat address.
 const COUNTRY: &str = "address.country";
-/// The names of the rules that find what a change is a change of.
 const BEFORE: &str = "only_changed.before";
 const AFTER: &str = "only_changed.after";
 
-/// The member of an event that is no attribute.
+/// The member of a CloudEvents envelope that holds the data; all others are attributes.
 const DATA: &str = "data";
 
-/// How the events of one type are mapped, as the configuration says it.
+/// The rules for the events of one type, as the configuration has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MappingRules {
-    /// Which events are mapped: those of which this is true. The others say nothing, and are not at fault.
+    /// A condition: events for which it is not true are ignored.
     pub when: Option<String>,
-    /// Where Imprint's id of the customer stands.
+    /// Imprint's id of the customer.
     pub imprint_id: Option<String>,
-    /// Where the sender's own id of the customer stands. One of the two is enough.
+    /// The sender's own id of the customer. One of the two ids is enough.
     pub partner_id: Option<String>,
-    /// What puts the events of one customer in order; without it, they are in the order of their arrival.
+    /// The version that orders the events of one customer; without it, the order of arrival does.
     pub version: Option<VersionRule>,
-    /// The country of the flat address, where `customer_history.address.country` does not say it.
+    /// The country of the flat address, if `customer_history.address.country` does not have it.
     pub country: Option<String>,
-    /// Where the customer stands as it was and as it is, for events that carry both.
+    /// The images of the customer before and after the change, for events that have both.
     pub only_changed: Option<ImageRules>,
-    /// An expression for each of Imprint's fields, by the field's path.
+    /// An expression for each field of Imprint, by the path of the field.
     pub update: BTreeMap<String, String>,
     /// The tables that `lookup` reads, by name.
     pub tables: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-/// Where the two images of a customer stand in an event that carries both: only groups that differ are sent.
+/// The two images of a customer in an event that has both. Only field groups that differ are sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageRules {
-    /// The customer as it was; absent or null where it is new, and everything is sent.
+    /// The customer before the change; absent or null for a new customer, of which everything is sent.
     pub before: String,
-    /// The customer as it is, a plain path: the fields are read from here.
+    /// The customer after the change, as a plain path: the fields are read from here.
     pub after: String,
 }
 
-/// What puts the events of one customer in order.
+/// The version that orders the events of one customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRule {
-    /// Where the version stands.
     pub expression: String,
-    /// What it counts.
     pub domain: VersionDomain,
 }
 
 /// What a version counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionDomain {
-    /// A number that the source raises with every change.
+    /// A number that the source increases with every change.
     Sequence,
     /// A moment, as RFC 3339 text.
     Time,
 }
 
-/// One thing that is wrong with the rules of a mapping.
+/// One error in the rules of a mapping.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{target}: {reason} (line {line}, column {column} of `{expression}`)")]
 pub struct RuleError {
     /// The field, or the name of the rule, such as `version` or `customer.imprint_id`.
     pub target: String,
-    /// Its expression.
     pub expression: String,
-    /// The line of the expression, from 1.
+    /// The line of the expression, counted from 1.
     pub line: usize,
-    /// The character in that line, from 1.
+    /// The character in that line, counted from 1.
     pub column: usize,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what is correct.
     pub reason: String,
 }
 
@@ -163,7 +156,7 @@ pub struct Mapping {
     fields: Vec<FieldRule>,
 }
 
-/// A compiled expression, and what it is for.
+/// A compiled expression with the name of its field or rule.
 #[derive(Clone, Debug)]
 struct CompiledRule {
     target: String,
@@ -181,7 +174,7 @@ struct Images {
 #[derive(Clone, Debug)]
 struct FieldRule {
     field: Field,
-    form: ValueFormat,
+    format: ValueFormat,
     rule: CompiledRule,
 }
 
@@ -189,48 +182,48 @@ impl Mapping {
     /// Compiles the rules.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All errors in the rules.
     pub fn compile(rules: &MappingRules) -> Result<Self, Vec<RuleError>> {
         RuleCompiler::new(&rules.tables).mapping(rules)
     }
 
-    /// Maps an event; `None` if the rules leave it out. The epoch is 0: it is a setting of the source.
+    /// Maps an event; `None` if the condition of the rules excludes it. The epoch is 0: it is a setting of the source.
     ///
     /// # Errors
-    /// Every rule that the event cannot be read by.
+    /// The errors of all rules that cannot be evaluated on the event.
     pub fn map(&self, event: &Value) -> Result<Option<CustomerChange>, Vec<EventError>> {
-        self.map_from(&LocatedValue::whole(event))
+        self.map_from(&LocatedValue::of_event(event))
     }
 
     fn map_from(
         &self,
         input: &LocatedValue<'_>,
     ) -> Result<Option<CustomerChange>, Vec<EventError>> {
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         if let Some(when) = &self.when {
-            match noted(&mut faults, &WHEN, when.plan.read(input)) {
-                Some(reading) if is_true(reading.value()) => {}
+            match or_record(&mut errors, &WHEN, when.plan.read(input)) {
+                Some(located) if is_true(located.value()) => {}
                 Some(_false) => return Ok(None),
-                None => return Err(faults),
+                None => return Err(errors),
             }
         }
-        let customer = self.customer(input, &mut faults);
+        let customer = self.customer(input, &mut errors);
         let version = match &self.version {
             None => Ok(0),
             Some((domain, rule)) => rule
                 .plan
                 .read(input)
-                .and_then(|reading| contract::version(*domain, &reading)),
+                .and_then(|located| contract::version(*domain, &located)),
         };
-        let version = noted(&mut faults, &VERSION, version);
+        let version = or_record(&mut errors, &VERSION, version);
         let country = self.country.as_ref().map(|rule| {
-            let reading = rule.plan.read(input);
-            reading.and_then(|reading| contract::is_foreign_address(&reading))
+            let located = rule.plan.read(input);
+            located.and_then(|located| contract::is_foreign_address(&located))
         });
-        let country = noted(&mut faults, &COUNTRY, country.transpose());
-        let update = self.changed(self.update(input, &mut faults), input, &mut faults);
+        let country = or_record(&mut errors, &COUNTRY, country.transpose());
+        let update = self.changed(self.update(input, &mut errors), input, &mut errors);
         match (customer, version, country) {
-            (Some(customer), Some(version), Some(country)) if faults.is_empty() => {
+            (Some(customer), Some(version), Some(country)) if errors.is_empty() => {
                 let is_foreign_address = match country.flatten() {
                     Some(is_foreign_address) => is_foreign_address && update.sets_address(),
                     None => update.is_foreign(),
@@ -245,58 +238,65 @@ impl Mapping {
                     is_foreign: is_foreign_address,
                 }))
             }
-            (_, _, _) => Err(faults),
+            (_, _, _) => Err(errors),
         }
     }
 
-    fn update(&self, input: &LocatedValue<'_>, faults: &mut Vec<EventError>) -> Update {
-        let stated = self.fields.iter().filter_map(|line| {
-            let reading = line.rule.plan.read(input);
-            let fact = reading.and_then(|reading| contract::fact(line.form, reading));
-            Some((line.field.clone(), noted(faults, &line.field, fact)??))
-        });
-        stated.collect()
+    fn update(&self, input: &LocatedValue<'_>, errors: &mut Vec<EventError>) -> Update {
+        let values = self.fields.iter().filter_map(
+            |FieldRule {
+                 field,
+                 format,
+                 rule,
+             }| {
+                let located = rule.plan.read(input);
+                let value = located.and_then(|located| contract::field_value(*format, located));
+                Some((field.clone(), or_record(errors, field, value)??))
+            },
+        );
+        values.collect()
     }
 
-    /// What of an update is news, where the event says what the customer was before. A group goes whole or not at all;
-    /// a field that cannot be read from the older image was another one.
+    /// The part of an update that differs from the before image, if the event has one. A group is sent whole or not at
+    /// all. A field that cannot be read from the before image counts as different.
     fn changed(
         &self,
         update: Update,
         input: &LocatedValue<'_>,
-        faults: &mut Vec<EventError>,
+        errors: &mut Vec<EventError>,
     ) -> Update {
         let Some(images) = &self.images else {
             return update;
         };
-        let before = noted(faults, &BEFORE, images.before.plan.read(input));
-        let before = before.and_then(|reading| reading.value().cloned());
+        let before = or_record(errors, &BEFORE, images.before.plan.read(input));
+        let before = before.and_then(|located| located.value().cloned());
         let Some(before) = before.filter(|before| !before.is_null()) else {
             return update;
         };
         let mut event = input.value().cloned().unwrap_or_default();
-        located::put(&mut event, &images.after_path, before);
-        let older = self.update(&LocatedValue::whole(&event), &mut Vec::new());
-        let is_new = |field: &Field| update.value(field) != older.value(field);
+        located::replace_at(&mut event, &images.after_path, before);
+        let before = self.update(&LocatedValue::of_event(&event), &mut Vec::new());
+        let differs = |field: &Field| update.value(field) != before.value(field);
         let groups: BTreeSet<FieldGroup> = self
             .fields()
-            .filter(|field| is_new(field))
+            .filter(|field| differs(field))
             .map(Field::group)
             .collect();
-        let news = update
+        let changed = update
             .iter()
             .filter(|(field, _)| groups.contains(&field.group()));
-        news.map(|(field, fact)| (field.clone(), fact.clone()))
+        changed
+            .map(|(field, fact)| (field.clone(), fact.clone()))
             .collect()
     }
 
-    /// Whom an event is about: an id that it fields empty is none, as long as there is the other one.
+    /// The customer of an event. An empty id counts as missing; one of the two ids is enough.
     fn customer(
         &self,
         input: &LocatedValue<'_>,
-        faults: &mut Vec<EventError>,
+        errors: &mut Vec<EventError>,
     ) -> Option<CustomerRef> {
-        let mut asked = None;
+        let mut first = None;
         let mut imprint = None;
         let mut partner = None;
         for (name, rule) in [
@@ -304,52 +304,54 @@ impl Mapping {
             (PARTNER_ID, &self.partner_id),
         ] {
             let Some(rule) = rule else { continue };
-            let reading = noted(faults, &name, rule.plan.read(input))?;
+            let located = or_record(errors, &name, rule.plan.read(input))?;
             if name == IMPRINT_ID {
-                imprint = noted(faults, &name, contract::imprint_id(&reading))?;
+                imprint = or_record(errors, &name, contract::imprint_id(&located))?;
             } else {
-                partner = noted(faults, &name, contract::partner_id(&reading))?;
+                partner = or_record(errors, &name, contract::partner_id(&located))?;
             }
-            asked.get_or_insert((name, reading));
+            first.get_or_insert((name, located));
         }
-        match (imprint, partner, asked) {
+        match (imprint, partner, first) {
             (Some(imprint), Some(partner), _) => Some(CustomerRef::Pair { imprint, partner }),
             (Some(imprint), None, _) => Some(CustomerRef::Imprint(imprint)),
             (None, Some(partner), _) => Some(CustomerRef::Partner(partner)),
-            (None, None, Some((name, reading))) => {
-                noted(faults, &name, Err(contract::nobody(&reading)))
+            (None, None, Some((name, located))) => {
+                or_record(errors, &name, Err(contract::no_customer(&located)))
             }
             (None, None, None) => None,
         }
     }
 
-    /// The fields that it can say something of.
+    /// The fields that the rules can set.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
-        self.fields.iter().map(|line| &line.field)
+        self.fields.iter().map(|rule| &rule.field)
     }
 
-    /// Whether whom an event is about, and how new it is, are read from its data alone and from no attribute beside it.
+    /// Whether the ids of the customer and the version are read from the data of an event alone, not from attributes.
     pub fn identifies_by_data_only(&self) -> bool {
         let version = self.version.as_ref().map(|(_, rule)| rule);
         let ids = [&self.imprint_id, &self.partner_id];
         let rules = ids.into_iter().flatten().chain(version);
-        rules.into_iter().all(|rule| rule.plan.stays_in(DATA))
+        rules
+            .into_iter()
+            .all(|rule| rule.plan.reads_only_member(DATA))
     }
 
-    /// What the versions of its events count; `None` where they are in the order of their arrival.
+    /// What the versions count; `None` if the order of arrival orders the events.
     pub fn version_domain(&self) -> Option<VersionDomain> {
         self.version.as_ref().map(|(domain, _)| *domain)
     }
 }
 
-/// The value of a rule, or `None` with its fault noted.
-fn noted<T>(
-    faults: &mut Vec<EventError>,
+/// The value of a rule, or `None` after its fault was added to `errors`.
+fn or_record<T>(
+    errors: &mut Vec<EventError>,
     location: &impl ToString,
     result: Result<T, EvalError>,
 ) -> Option<T> {
     result
-        .map_err(|refused| faults.push(refused.into_fault(location)))
+        .map_err(|error| errors.push(error.into_event_error(location)))
         .ok()
 }
 

@@ -1,13 +1,13 @@
-//! What values say: whether something is true, the same, or nothing at all.
+//! Comparisons of values: cleared, true, equal, and the order of numbers.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
-use super::function::ValueError;
+use super::error::ValueError;
 
-/// Whether a value says that there is none: null, or a text without anything but white space.
+/// Whether a value means that the source has no value: null, or a text of white space only.
 pub(super) fn is_cleared(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -16,7 +16,7 @@ pub(super) fn is_cleared(value: &Value) -> bool {
     }
 }
 
-/// What counts as true in jq: everything but null and false; what is absent does not.
+/// Whether a value counts as true, as in jq: everything except null, false and absent does.
 pub(super) fn is_true(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => false,
@@ -25,7 +25,7 @@ pub(super) fn is_true(value: Option<&Value>) -> bool {
     }
 }
 
-/// Whether two values are the same; absent is the same as null, and `1` the same as `1.0`.
+/// Whether two values are equal. Absent equals null, and `1` equals `1.0`.
 pub(super) fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
     match (left.unwrap_or(&Value::Null), right.unwrap_or(&Value::Null)) {
         (Value::Number(left), Value::Number(right)) => number_order(left, right).is_eq(),
@@ -42,7 +42,7 @@ pub(super) fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
     }
 }
 
-/// Which of two numbers is the greater one: exactly for whole numbers of 64 bits, as floating point for others.
+/// Compares two numbers: exactly if both are whole numbers of 64 bits, otherwise as floating point.
 pub(super) fn number_order(left: &Number, right: &Number) -> Ordering {
     let whole = |number: &Number| {
         let unsigned = number.as_u64().map(i128::from);
@@ -58,15 +58,128 @@ pub(super) fn number_order(left: &Number, right: &Number) -> Ordering {
 }
 
 /// A value as a part of a longer text.
-pub(super) fn part(value: &Value) -> Result<Cow<'_, str>, ValueError> {
+pub(super) fn text_part(value: &Value) -> Result<Cow<'_, str>, ValueError> {
     match value {
         Value::String(text) => Ok(Cow::Borrowed(text)),
         Value::Bool(_) | Value::Number(_) => Ok(Cow::Owned(value.to_string())),
         Value::Null => Err(ValueError::new(
-            "A part of the text is null; `//` would say what stands for it.",
+            "A part of the text is null; use `//` to put a text in its place.",
         )),
         Value::Array(_) | Value::Object(_) => Err(ValueError::new(
-            "A part of the text is neither a text nor a number.",
+            "A part of the text is an array or an object.",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_null_and_blank_texts_are_cleared() {
+        for (value, expected) in [
+            (json!(null), true),
+            (json!(""), true),
+            (json!(" \t\n"), true),
+            (json!(" a "), false),
+            (json!(false), false),
+            (json!(0), false),
+            (json!([]), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(is_cleared(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn all_but_absent_null_and_false_is_true() {
+        assert!(!is_true(None));
+        for (value, expected) in [
+            (json!(null), false),
+            (json!(false), false),
+            (json!(true), true),
+            (json!(0), true),
+            (json!(""), true),
+            (json!([]), true),
+            (json!({}), true),
+        ] {
+            assert_eq!(is_true(Some(&value)), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn values_are_equal_by_content() {
+        for (left, right, expected) in [
+            (json!(null), json!(null), true),
+            (json!(1), json!(1.0), true),
+            (json!(1), json!(2), false),
+            (json!(1), json!("1"), false),
+            (json!("a"), json!("a"), true),
+            (json!("a"), json!("b"), false),
+            (json!(true), json!(false), false),
+            (json!(null), json!(false), false),
+            (json!([1, 2]), json!([1.0, 2]), true),
+            (json!([1, 2]), json!([1, 3]), false),
+            (json!([1]), json!([1, 2]), false),
+            (json!([1, 2]), json!([1]), false),
+            (json!([]), json!({}), false),
+            (json!({"a": 1}), json!({"a": 1.0}), true),
+            (json!({"a": 1}), json!({"a": 2}), false),
+            (json!({"a": 1}), json!({"b": 1}), false),
+            (json!({"a": 1}), json!({"a": 1, "b": 1}), false),
+            (json!({"a": 1, "b": 1}), json!({"a": 1}), false),
+            (json!({"a": null}), json!({"b": null}), false),
+        ] {
+            assert_eq!(same(Some(&left), Some(&right)), expected, "{left} {right}");
+        }
+        assert!(same(None, None));
+        assert!(same(None, Some(&Value::Null)) && same(Some(&Value::Null), None));
+        assert!(!same(None, Some(&json!(false))));
+    }
+
+    #[test]
+    fn whole_numbers_are_compared_exactly() {
+        let number = |text: &str| -> Number { serde_json::from_str(text).unwrap() };
+        for (left, right, expected) in [
+            ("1", "2", Ordering::Less),
+            ("2", "1", Ordering::Greater),
+            ("1", "1.0", Ordering::Equal),
+            ("-1", "1", Ordering::Less),
+            ("0.5", "1", Ordering::Less),
+            ("1.5", "1.25", Ordering::Greater),
+            // Floating point has one value for both.
+            ("9007199254740993", "9007199254740992", Ordering::Greater),
+            (
+                "18446744073709551615",
+                "18446744073709551614",
+                Ordering::Greater,
+            ),
+            ("18446744073709551615", "-1", Ordering::Greater),
+            (
+                "-9223372036854775808",
+                "18446744073709551615",
+                Ordering::Less,
+            ),
+        ] {
+            let order = number_order(&number(left), &number(right));
+            assert_eq!(order, expected, "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn texts_truth_values_and_numbers_can_be_a_part_of_a_text() {
+        for (value, expected) in [
+            (json!("a b"), Some("a b")),
+            (json!(""), Some("")),
+            (json!(true), Some("true")),
+            (json!(1.5), Some("1.5")),
+            (json!(null), None),
+            (json!([]), None),
+            (json!({}), None),
+        ] {
+            assert_eq!(text_part(&value).ok().as_deref(), expected, "{value}");
+        }
     }
 }

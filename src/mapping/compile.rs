@@ -1,10 +1,11 @@
-//! From the rules of a configuration to a mapping, or to everything that is wrong with them.
+//! From the rules of a configuration to a mapping, or to all errors in them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::contract::{self, ValueFormat};
 use super::function::LookupTable;
+use super::jq::Program;
 use super::located::PathStep;
 use super::plan::Plan;
 use super::syntax::ExpressionError;
@@ -13,10 +14,10 @@ use super::{
     LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, VERSION, WHEN, lower,
 };
 
-/// The compilation of a set of rules; its faults are collected.
+/// Compiles rules and collects their errors.
 pub(super) struct RuleCompiler {
     tables: LookupTables,
-    pub(super) faults: Vec<RuleError>,
+    pub(super) errors: Vec<RuleError>,
 }
 
 impl RuleCompiler {
@@ -27,18 +28,18 @@ impl RuleCompiler {
             .collect();
         Self {
             tables,
-            faults: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
-    /// All rules of an event type.
+    /// Compiles all rules of an event type.
     pub(super) fn mapping(mut self, rules: &MappingRules) -> Result<Mapping, Vec<RuleError>> {
         let when = self.optional(WHEN, rules.when.as_ref());
         let imprint_id = self.optional(IMPRINT_ID, rules.imprint_id.as_ref());
         let partner_id = self.optional(PARTNER_ID, rules.partner_id.as_ref());
         if rules.imprint_id.is_none() && rules.partner_id.is_none() {
             let reason = "an event must say which customer it is about";
-            self.fault(IMPRINT_ID, "", reason);
+            self.error(IMPRINT_ID, "", reason);
         }
         let version = rules.version.as_ref().and_then(|rule| {
             let compiled = self.rule(VERSION, &rule.expression)?;
@@ -52,9 +53,9 @@ impl RuleCompiler {
         let mut fields: Vec<FieldRule> = rules
             .update
             .iter()
-            .filter_map(|(target, expression)| self.line(target, expression))
+            .filter_map(|(target, expression)| self.field(target, expression))
             .collect();
-        // In the order in which an update has them: then each fact goes behind the ones before it.
+        // In the order of an update, so that each value is appended behind the ones before it.
         fields.sort_by(|one, other| one.field.cmp(&other.field));
         let mapping = Mapping {
             when,
@@ -69,26 +70,26 @@ impl RuleCompiler {
     }
 
     pub(super) fn finish<T>(self, compiled: T) -> Result<T, Vec<RuleError>> {
-        if self.faults.is_empty() {
+        if self.errors.is_empty() {
             Ok(compiled)
         } else {
-            Err(self.faults)
+            Err(self.errors)
         }
     }
 
     fn images(&mut self, rules: &ImageRules) -> Option<Images> {
         let before = self.rule(BEFORE, &rules.before);
         let after = self.rule(AFTER, &rules.after)?;
-        let by_name =
+        let has_only_keys =
             |steps: &[PathStep]| steps.iter().all(|step| matches!(step, PathStep::Key(_)));
         let after_path = if let Plan::Path(from, steps) = &after.plan
             && matches!(from.as_ref(), Plan::Input)
-            && by_name(steps)
+            && has_only_keys(steps)
         {
             steps.clone()
         } else {
-            let reason = "the image that the fields are read from stands at a plain path, such as `.data.after`";
-            self.fault(AFTER, &rules.after, reason);
+            let reason = "the after image must be a plain path, such as `.data.after`";
+            self.error(AFTER, &rules.after, reason);
             return None;
         };
         Some(Images {
@@ -98,69 +99,73 @@ impl RuleCompiler {
         })
     }
 
-    fn line(&mut self, target: &str, expression: &str) -> Option<FieldRule> {
+    fn field(&mut self, target: &str, expression: &str) -> Option<FieldRule> {
         let rule = self.rule(target, expression);
         let Some(field) = Field::parse(target) else {
-            self.fault(target, expression, &unknown(target));
+            self.error(target, expression, &unknown(target));
             return None;
         };
-        let form = ValueFormat::of(&field);
+        let format = ValueFormat::of(&field);
         let rule = rule?;
-        // What does not depend on the event need not wait for one to be found wrong.
-        for refused in contract::wrong_constants(form, &rule.plan) {
+        // A wrong constant is reported now, not when an event meets it.
+        for error in contract::wrong_constants(format, &rule.plan) {
             let reason = format!(
-                "it can come to a constant that the field does not take: {}",
-                refused.detail
+                "the result can be a constant that the field does not accept: {}",
+                error.detail
             );
-            self.fault(target, expression, &reason);
+            self.error(target, expression, &reason);
         }
-        Some(FieldRule { field, form, rule })
+        Some(FieldRule {
+            field,
+            format,
+            rule,
+        })
     }
 
     fn optional(&mut self, target: &str, expression: Option<&String>) -> Option<CompiledRule> {
         self.rule(target, expression?)
     }
 
-    /// One expression.
+    /// Compiles one expression.
     pub(super) fn rule(&mut self, target: &str, expression: &str) -> Option<CompiledRule> {
         let plan = lower::lower(expression, &self.tables);
-        self.lowered(target, expression, plan)
+        let plan = self.or_record(target, expression, plan)?;
+        Some(CompiledRule {
+            target: target.to_owned(),
+            expression: expression.to_owned(),
+            plan,
+        })
     }
 
-    /// One expression that may have many results.
-    pub(super) fn stream(&mut self, target: &str, expression: &str) -> Option<CompiledRule> {
-        let plan = lower::lower_to_jq(expression, &self.tables);
-        self.lowered(target, expression, plan)
+    /// Compiles one expression that may have many results.
+    pub(super) fn stream(&mut self, target: &str, expression: &str) -> Option<Program> {
+        let program = lower::lower_stream(expression, &self.tables);
+        self.or_record(target, expression, program)
     }
 
-    fn lowered(
+    fn or_record<T>(
         &mut self,
         target: &str,
         expression: &str,
-        plan: Result<Plan, Vec<ExpressionError>>,
-    ) -> Option<CompiledRule> {
-        let flaws = match plan {
-            Ok(plan) => {
-                return Some(CompiledRule {
-                    target: target.to_owned(),
-                    expression: expression.to_owned(),
-                    plan,
-                });
-            }
-            Err(flaws) => flaws,
+        result: Result<T, Vec<ExpressionError>>,
+    ) -> Option<T> {
+        let errors = match result {
+            Ok(compiled) => return Some(compiled),
+            Err(errors) => errors,
         };
-        self.faults.extend(flaws.into_iter().map(|flaw| RuleError {
-            target: target.to_owned(),
-            expression: expression.to_owned(),
-            line: flaw.position.line,
-            column: flaw.position.column,
-            reason: flaw.reason,
-        }));
+        self.errors
+            .extend(errors.into_iter().map(|error| RuleError {
+                target: target.to_owned(),
+                expression: expression.to_owned(),
+                line: error.position.line,
+                column: error.position.column,
+                reason: error.reason,
+            }));
         None
     }
 
-    fn fault(&mut self, target: &str, expression: &str, reason: &str) {
-        self.faults.push(RuleError {
+    fn error(&mut self, target: &str, expression: &str, reason: &str) {
+        self.errors.push(RuleError {
             target: target.to_owned(),
             expression: expression.to_owned(),
             line: 1,
@@ -170,14 +175,13 @@ impl RuleCompiler {
     }
 }
 
-/// Why a target is none, and which one may have been meant.
+/// Why a target is not a field, with the fields of the same name at other paths.
 fn unknown(target: &str) -> String {
     let name = target.rsplit('.').next().unwrap_or(target);
     let last = |path: &str| path.rsplit('.').next().is_some_and(|last| last == name);
     let alike: Vec<_> = Field::paths().filter(|path| last(path)).collect();
     match alike.as_slice() {
-        [] => "Imprint's update has no such field; what else is to be told goes under metadata"
-            .to_owned(),
+        [] => "Imprint's update has no such field; other data goes under metadata".to_owned(),
         alike => format!(
             "Imprint's update has no such field; it has {}",
             alike.join(" and ")

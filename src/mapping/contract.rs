@@ -1,21 +1,22 @@
-//! What Imprint takes in a field, and what the bridge needs of an event beside the fields.
+//! The formats of values that Imprint accepts, and the values that the bridge itself needs: ids, version, country.
 
 use serde_json::Value;
 
 use super::comparison::is_cleared;
-use super::function::{ValueError, calendar};
-use super::located::{EvalError, LocatedValue, Presence};
+use super::error::{EvalError, ValueError};
+use super::function::calendar;
+use super::located::{LocatedValue, Presence};
 use super::plan::Plan;
 use super::{Field, FieldKind, FieldValue, ImprintId, PartnerCustomerId, VersionDomain};
 
 /// The longest email address that mail can be sent to (RFC 5321).
 const EMAIL_BYTES_MAX: usize = 254;
-/// The country that the flat address is in.
+/// The only country that a flat address can be in.
 const HOME: &str = "USA";
 /// The most digits of a phone number in E.164.
 const PHONE_DIGITS_MAX: usize = 15;
 
-/// What the value of a field looks like.
+/// The format of the values of a field.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ValueFormat {
     Text,
@@ -30,7 +31,7 @@ pub(super) enum ValueFormat {
 }
 
 impl ValueFormat {
-    /// The form of a field.
+    /// The format of a field.
     pub(super) fn of(field: &Field) -> Self {
         match field.kind() {
             FieldKind::Integer => Self::Integer,
@@ -47,7 +48,7 @@ impl ValueFormat {
         }
     }
 
-    /// The rule that a fault of this form names.
+    /// The rule that an error of this format names.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -62,9 +63,9 @@ impl ValueFormat {
         }
     }
 
-    fn refusal(self, value: &Value) -> Option<ValueError> {
+    fn error(self, value: &Value) -> Option<ValueError> {
         if has_control(value) {
-            return Some(ValueError::new("The text has control characters in it."));
+            return Some(ValueError::new("The text contains control characters."));
         }
         let (fits, detail) = match self {
             Self::Text => (value.is_string(), "The value is not a text."),
@@ -74,15 +75,15 @@ impl ValueFormat {
             ),
             Self::Phone => (
                 value.as_str().is_some_and(is_e164),
-                "The value is not a phone number in E.164, + and digits; e164 would make it one.",
+                "The value is not a phone number in E.164 (+ and digits); the function e164 makes one.",
             ),
             Self::Language => (
                 value.as_str().is_some_and(is_language),
-                "The value is not a language code of two letters; language would make it one.",
+                "The value is not a language code of two letters; the function language makes one.",
             ),
             Self::Country => (
                 value.as_str().is_some_and(is_country),
-                "The value is not a country code of three letters; alpha3 would make it one.",
+                "The value is not a country code of three letters; the function alpha3 makes one.",
             ),
             Self::Currency => (
                 value.as_str().is_some_and(is_currency),
@@ -102,96 +103,97 @@ impl ValueFormat {
     }
 }
 
-/// What a reading states of a field of this form; nothing where the event says nothing.
-pub(super) fn fact(
-    form: ValueFormat,
-    reading: LocatedValue<'_>,
+/// The value to set in a field of this format; `None` if the event says nothing.
+pub(super) fn field_value(
+    format: ValueFormat,
+    located: LocatedValue<'_>,
 ) -> Result<Option<FieldValue>, EvalError> {
-    let Presence::Present(value) = &reading.found else {
+    let Presence::Present(value) = &located.presence else {
         return Ok(None);
     };
     if is_cleared(value) {
         return Ok(Some(FieldValue::Cleared));
     }
-    if let Some(refusal) = form.refusal(value) {
-        return Err(reading.refused(form.name(), refusal));
+    if let Some(error) = format.error(value) {
+        return Err(located.error(format.name(), error));
     }
-    match reading.found {
+    match located.presence {
         Presence::Present(value) => Ok(Some(FieldValue::from_value(value.into_owned()))),
         Presence::Absent => Ok(None),
     }
 }
 
-/// The constants that an expression can come to and a field of this form does not take.
-pub(super) fn wrong_constants(form: ValueFormat, plan: &Plan) -> Vec<ValueError> {
+/// The errors of the constants that an expression can evaluate to and a field of this format does not accept.
+pub(super) fn wrong_constants(format: ValueFormat, plan: &Plan) -> Vec<ValueError> {
     let wrong = |value: Value| {
         (!is_cleared(&value))
-            .then(|| form.refusal(&value))
+            .then(|| format.error(&value))
             .flatten()
     };
     plan.constants().into_iter().filter_map(wrong).collect()
 }
 
-/// Whether the country that a reading names is another one than the USA; nothing where it names none.
-pub(super) fn is_foreign_address(reading: &LocatedValue<'_>) -> Result<Option<bool>, EvalError> {
-    let Some(value) = named(reading) else {
+/// Whether a country is not the USA; `None` if the event names no country.
+pub(super) fn is_foreign_address(located: &LocatedValue<'_>) -> Result<Option<bool>, EvalError> {
+    let Some(value) = named(located) else {
         return Ok(None);
     };
-    match ValueFormat::Country.refusal(value) {
-        Some(refusal) => Err(reading.refused(ValueFormat::Country.name(), refusal)),
+    match ValueFormat::Country.error(value) {
+        Some(error) => Err(located.error(ValueFormat::Country.name(), error)),
         None => Ok(Some(value != HOME)),
     }
 }
 
-/// Imprint's id of the customer, if a reading names one.
-pub(super) fn imprint_id(reading: &LocatedValue<'_>) -> Result<Option<ImprintId>, EvalError> {
-    let Some(value) = named(reading) else {
+/// Imprint's id of the customer, if the event has one.
+pub(super) fn imprint_id(located: &LocatedValue<'_>) -> Result<Option<ImprintId>, EvalError> {
+    let Some(value) = named(located) else {
         return Ok(None);
     };
     let id = value.as_str().and_then(|raw| ImprintId::parse(raw).ok());
-    let refusal = ValueError::new("An Imprint id is a text of 1 to 64 of A-Z, a-z, 0-9, _ and -.");
+    let error =
+        ValueError::new("An Imprint id is a text of 1 to 64 characters of A-Z, a-z, 0-9, _ and -.");
     id.map(Some)
-        .ok_or_else(|| reading.refused("imprint_id", refusal))
+        .ok_or_else(|| located.error("imprint_id", error))
 }
 
-/// The partner's own id of the customer, if a reading names one: a text, or a whole number as a CRM counts its rows.
+/// Our own id of the customer, if the event has one: a text, or a whole number, as many CRMs number their rows.
 pub(super) fn partner_id(
-    reading: &LocatedValue<'_>,
+    located: &LocatedValue<'_>,
 ) -> Result<Option<PartnerCustomerId>, EvalError> {
-    let Some(value) = named(reading) else {
+    let Some(value) = named(located) else {
         return Ok(None);
     };
     let number = value.as_i64().map(|number| number.to_string());
     let id = value.as_str().or(number.as_deref());
     let id = id.and_then(|raw| PartnerCustomerId::parse(raw).ok());
-    let refusal = ValueError::new(
-        "A partner's id is a text of 1 to 256 characters, without control characters or white space around it.",
+    let error = ValueError::new(
+        "A partner id is a text of 1 to 256 characters, without control characters and without white space at its ends.",
     );
     id.map(Some)
-        .ok_or_else(|| reading.refused("partner_id", refusal))
+        .ok_or_else(|| located.error("partner_id", error))
 }
 
-/// That an event says of nobody whom it is about.
-pub(super) fn nobody(reading: &LocatedValue<'_>) -> EvalError {
-    let refusal = ValueError::new("The event does not say which customer it is about.");
-    reading.refused("customer", refusal)
+/// The error of an event without any id of the customer.
+pub(super) fn no_customer(located: &LocatedValue<'_>) -> EvalError {
+    let error = ValueError::new("The event does not say which customer it is about.");
+    located.error("customer", error)
 }
 
-fn named<'a>(reading: &'a LocatedValue<'_>) -> Option<&'a Value> {
-    match &reading.found {
+fn named<'a>(located: &'a LocatedValue<'_>) -> Option<&'a Value> {
+    match &located.presence {
         Presence::Present(value) if !is_cleared(value) => Some(value),
         Presence::Present(_) | Presence::Absent => None,
     }
 }
 
-/// The version that a reading names: a whole number or the text of one, or the microseconds of an RFC 3339 moment.
-pub(super) fn version(domain: VersionDomain, reading: &LocatedValue<'_>) -> Result<i64, EvalError> {
-    let refused = |detail: &str| reading.refused("version", ValueError::new(detail));
-    let value = match &reading.found {
+/// The version of an event: a whole number or the text of one, or the microseconds of an RFC 3339 moment.
+pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Result<i64, EvalError> {
+    let refused = |detail: &str| located.error("version", ValueError::new(detail));
+    let value = match &located.presence {
         Presence::Present(value) if !is_cleared(value) => value,
         Presence::Present(_) | Presence::Absent => {
             return Err(refused(
-                "The event has no version, and cannot be put in order without.",
+                "The event has no version, which is required to order it.",
             ));
         }
     };
@@ -246,7 +248,7 @@ fn is_e164(text: &str) -> bool {
     })
 }
 
-/// Whether a control character stands in a text, at any depth: none of Imprint's fields is more than one line.
+/// Whether a text, at any depth, contains a control character: every field of Imprint is one line.
 fn has_control(value: &Value) -> bool {
     let in_text = |text: &str| text.chars().any(char::is_control);
     match value {
@@ -300,8 +302,8 @@ mod tests {
             ("metadata.k", json!(false), json!({"a\u{7}": 1})),
         ] {
             check(target, ".v", Some(good.clone()), &To(good));
-            let form = ValueFormat::of(&Field::parse(target).unwrap()).name();
-            check(target, ".v", Some(bad), &Refused(form, "/v"));
+            let format = ValueFormat::of(&Field::parse(target).unwrap()).name();
+            check(target, ".v", Some(bad), &Refused(format, "/v"));
             check(target, ".v", Some(json!(" \t")), &Cleared);
             check(target, ".v", Some(Value::Null), &Cleared);
             check(target, ".v", None, &Absent);

@@ -1,4 +1,4 @@
-//! What a mapping makes of one event, expression by expression.
+//! Explains what a mapping does with one event, expression by expression.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,47 +6,45 @@ use std::fmt;
 use serde_json::Value;
 
 use super::contract;
-use super::located::{EvalError, LocatedValue, ReadLog};
+use super::error::EvalError;
+use super::located::{LocatedValue, ReadLog};
 use super::{CompiledRule, FieldValue, Mapping};
 use crate::event::{EventError, pointer};
 use crate::imprint::CustomerChange;
 
-/// A mapping at work on one event.
+/// How a mapping maps one event.
 #[derive(Clone, Debug)]
 pub struct MappingExplanation {
-    /// Every expression, the ones that find the customer first.
+    /// Every expression; the rules come before the fields.
     pub rules: Vec<RuleExplanation>,
-    /// The places of the event that no expression looked at, as JSON Pointers.
+    /// The places of the event that no expression has read, as JSON Pointers.
     pub unused: Vec<String>,
-    /// What the event comes to, as [`Mapping::map`] says it.
+    /// The result of [`Mapping::map`].
     pub outcome: Result<Option<CustomerChange>, Vec<EventError>>,
 }
 
-/// One expression at work.
+/// How one expression is evaluated on the event.
 #[derive(Clone, Debug)]
 pub struct RuleExplanation {
     /// The field, or the name of the rule.
     pub target: String,
-    /// The expression.
     pub expression: String,
-    /// Whether it runs on jaq.
+    /// Whether jaq interprets a part of it.
     pub is_interpreted: bool,
-    /// The places of the event that it looked at, as JSON Pointers.
+    /// The places of the event that it has read, as JSON Pointers.
     pub reads: Vec<String>,
-    /// What it came to.
     pub result: RuleResult,
 }
 
-/// What an expression came to.
+/// The result of an expression.
 #[derive(Clone, PartialEq)]
 pub enum RuleResult {
-    /// The event says nothing; the field is left alone.
+    /// The event says nothing; the field is left unchanged.
     Absent,
     /// The source has no value any more.
     Cleared,
-    /// This.
     Value(Value),
-    /// It cannot be read.
+    /// The expression cannot be evaluated on the event.
     Refused(EventError),
 }
 
@@ -62,57 +60,57 @@ impl fmt::Debug for RuleResult {
     }
 }
 
-/// An expression that runs on jaq.
+/// An expression that jaq interprets, entirely or in part.
 #[derive(Clone, Copy, Debug)]
 pub struct InterpretedRule<'a>(&'a CompiledRule);
 
 impl<'a> InterpretedRule<'a> {
-    /// What it is for.
+    /// The field, or the name of the rule.
     pub fn target(self) -> &'a str {
         &self.0.target
     }
 
-    /// Its text.
     pub fn expression(self) -> &'a str {
         &self.0.expression
     }
 
-    /// Runs it once, to see what that costs.
+    /// Evaluates it once, to measure the cost.
     pub fn run(self, event: &Value) -> bool {
-        self.0.plan.read(&LocatedValue::whole(event)).is_ok()
+        self.0.plan.read(&LocatedValue::of_event(event)).is_ok()
     }
 }
 
 impl Mapping {
-    /// Explains an event; `root` is the part of it whose unused places are of interest, as a JSON Pointer.
+    /// Explains an event. Unused places are listed inside `root`, a JSON Pointer.
     pub fn explain(&self, event: &Value, root: &str) -> MappingExplanation {
         let mut rules: Vec<RuleExplanation> = self
             .rules()
             .map(|rule| {
-                explained(rule, event, |reading| {
-                    Ok(reading
+                explained(rule, event, |located| {
+                    Ok(located
                         .value()
                         .map(|value| FieldValue::from_value(value.clone())))
                 })
             })
             .collect();
-        rules.extend(self.fields.iter().map(|line| {
-            explained(&line.rule, event, |reading| {
-                contract::fact(line.form, reading)
+        rules.extend(self.fields.iter().map(|field| {
+            explained(&field.rule, event, |located| {
+                contract::field_value(field.format, located)
             })
         }));
         let mut unused = Vec::new();
         let mut reads: BTreeSet<&str> = rules
             .iter()
-            .flat_map(|line| line.reads.iter().map(String::as_str))
+            .flat_map(|rule| rule.reads.iter().map(String::as_str))
             .collect();
-        let older = self
+        // The mapping compares the whole before image.
+        let before = self
             .images
             .as_ref()
             .and_then(|images| images.before.origin(event));
-        reads.extend(older.as_deref());
+        reads.extend(before.as_deref());
         if let Some(part) = event.pointer(root) {
-            note_unused(part, root, &reads, &mut unused);
+            add_unused(part, root, &reads, &mut unused);
         }
         MappingExplanation {
             rules,
@@ -121,7 +119,7 @@ impl Mapping {
         }
     }
 
-    /// The rules beside the fields.
+    /// All rules except the fields.
     fn rules(&self) -> impl Iterator<Item = &CompiledRule> {
         let version = self.version.as_ref().map(|(_, rule)| rule);
         let images = self.images.as_ref();
@@ -138,28 +136,29 @@ impl Mapping {
         .flatten()
     }
 
-    /// Every expression that runs on jaq.
+    /// Every expression that jaq interprets.
     pub fn interpreted_rules(&self) -> impl Iterator<Item = InterpretedRule<'_>> {
         self.rules()
-            .chain(self.fields.iter().map(|line| &line.rule))
+            .chain(self.fields.iter().map(|field| &field.rule))
             .filter(|rule| rule.plan.is_interpreted())
             .map(InterpretedRule)
     }
 
-    /// The places that expressions read in every event, as JSON Pointers; what runs on jaq is known from examples only.
+    /// The places that compiled expressions can read, as JSON Pointers. The places that jaq reads are known only from
+    /// examples.
     pub fn reads(&self) -> BTreeSet<String> {
         places(
             self.rules()
-                .chain(self.fields.iter().map(|line| &line.rule)),
+                .chain(self.fields.iter().map(|field| &field.rule)),
         )
     }
 }
 
-/// The places that the plans of some rules read.
+/// The places that the plans of some rules can read.
 pub(super) fn places<'a>(rules: impl Iterator<Item = &'a CompiledRule>) -> BTreeSet<String> {
     let mut places = Vec::new();
     for rule in rules {
-        rule.plan.places(&mut places);
+        rule.plan.add_places(&mut places);
     }
     places.into_iter().collect()
 }
@@ -169,36 +168,36 @@ fn explained(
     event: &Value,
     read: impl Fn(LocatedValue<'_>) -> Result<Option<FieldValue>, EvalError>,
 ) -> RuleExplanation {
-    let seen = ReadLog::default();
+    let log = ReadLog::default();
     let result = match rule
         .plan
-        .read(&LocatedValue::watched(event, &seen))
+        .read(&LocatedValue::of_logged_event(event, &log))
         .and_then(read)
     {
         Ok(None) => RuleResult::Absent,
         Ok(Some(FieldValue::Cleared)) => RuleResult::Cleared,
         Ok(Some(FieldValue::Set(value))) => RuleResult::Value(value),
-        Err(refused) => RuleResult::Refused(refused.into_fault(&rule.target)),
+        Err(error) => RuleResult::Refused(error.into_event_error(&rule.target)),
     };
     RuleExplanation {
         target: rule.target.clone(),
         expression: rule.expression.clone(),
         is_interpreted: rule.plan.is_interpreted(),
-        reads: seen.into_places(),
+        reads: log.into_places(),
         result,
     }
 }
 
 impl CompiledRule {
-    /// The place of the event that the expression found its value at.
+    /// The place of the event that the value of the expression comes from.
     fn origin(&self, event: &Value) -> Option<String> {
-        let reading = self.plan.read(&LocatedValue::whole(event)).ok()?;
-        Some(reading.pointer())
+        let located = self.plan.read(&LocatedValue::of_event(event)).ok()?;
+        Some(located.pointer())
     }
 }
 
-/// Notes what of `value`, which stands at `place`, nobody has looked at: as little as says it all.
-fn note_unused(value: &Value, place: &str, reads: &BTreeSet<&str>, unused: &mut Vec<String>) {
+/// Adds the unused places of `value`, which is at `place`. A place that is unused as a whole is listed as one.
+fn add_unused(value: &Value, place: &str, reads: &BTreeSet<&str>, unused: &mut Vec<String>) {
     if !pointer::any_inside(reads, place) {
         if !reads.contains(place) {
             unused.push(place.to_owned());
@@ -208,14 +207,14 @@ fn note_unused(value: &Value, place: &str, reads: &BTreeSet<&str>, unused: &mut 
     match value {
         Value::Object(members) => {
             for (key, member) in members {
-                note_unused(member, &pointer::inside(place, key), reads, unused);
+                add_unused(member, &pointer::inside(place, key), reads, unused);
             }
         }
         Value::Array(items) => {
-            for (number, item) in items.iter().enumerate() {
-                note_unused(
+            for (index, item) in items.iter().enumerate() {
+                add_unused(
                     item,
-                    &pointer::inside(place, &number.to_string()),
+                    &pointer::inside(place, &index.to_string()),
                     reads,
                     unused,
                 );

@@ -1,7 +1,7 @@
-//! The functions of the mapping language, one table.
+//! The functions of the mapping language, in one table.
 //!
-//! All of them pass on what is absent, and make null of what is null or a blank text: a source that has no value has
-//! nothing to convert. A function never guesses; what could be read in two ways is refused.
+//! Every function returns absent for absent input, and null for null or a blank text: without a value there is nothing
+//! to convert. A function never guesses: it refuses input that has two possible meanings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use rlibphonenumber::Region;
 use serde_json::Value;
 
 use super::comparison::is_cleared;
-use super::located::{EvalError, LocatedValue, Presence};
-use super::plan::Plan;
+use super::error::{Argument, EvalError, ValueError};
+use super::located::{LocatedValue, Presence};
 use calendar::EpochUnit;
 use text::LineSelector;
 
@@ -23,78 +23,49 @@ pub(super) mod phone;
 mod states;
 pub(super) mod text;
 
-/// One table of the configuration: from what the source says to what Imprint is told.
+/// A table of the configuration: from the source's words to Imprint's.
 pub(super) type LookupTable = BTreeMap<String, String>;
 
-/// What a function makes of its input.
-pub(super) type Answer = Result<Value, ValueError>;
+/// The result of a function on one value.
+pub(super) type Conversion = Result<Value, ValueError>;
 
-/// Why a function does not take its input; never with the input in it.
-#[derive(Debug)]
-pub(super) struct ValueError {
-    /// One sentence.
-    pub(super) detail: String,
-    /// Which of two arguments is at fault.
-    argument: Argument,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Argument {
-    First,
-    Second,
-}
-
-impl ValueError {
-    /// The input, or the first of two arguments, is at fault.
-    pub(super) fn new(detail: impl Into<String>) -> Self {
-        Self {
-            detail: detail.into(),
-            argument: Argument::First,
-        }
-    }
-
-    /// The second of two arguments is at fault.
-    pub(super) fn of_second(detail: impl Into<String>) -> Self {
-        Self {
-            detail: detail.into(),
-            argument: Argument::Second,
-        }
-    }
-}
-
-/// A function as it can be written.
+/// How a function is written.
 #[derive(Debug)]
 pub(super) struct Signature {
     pub(super) name: &'static str,
-    /// How it is written, for whoever wrote it otherwise.
+    /// The notation, for error messages.
     pub(super) usage: &'static str,
-    pub(super) takes: Parameters,
+    pub(super) parameters: Parameters,
 }
 
-/// What a function takes in its parentheses.
+/// What a function takes, beside its input, in its parentheses.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Parameters {
-    /// Nothing: it works on its input, a text.
-    Nothing(fn(&str) -> Answer),
-    /// Nothing: it works on its input, whatever that is.
-    Anything(fn(&Value) -> Answer),
-    /// The unit that its input counts.
+    /// Nothing; its input must be a text.
+    Nothing(fn(&str) -> Conversion),
+    /// Nothing; its input can be any value.
+    Anything(fn(&Value) -> Conversion),
+    /// The unit of its input, such as `"ms"`.
     Unit,
-    /// Which line of its input, and of how many.
+    /// The number of a line, and the most lines that its input may have.
     Line,
-    /// The region whose numbers may be written without `+`, or nothing.
+    /// Nothing, or the region of phone numbers that are written without `+`.
     Region,
     /// The name of a table.
     Table,
-    /// Two expressions, read from its input.
-    Terms(fn(&Value, &Value) -> Answer),
+    /// Two expressions.
+    Expressions(fn(&Value, &Value) -> Conversion),
 }
 
-const fn signature(name: &'static str, usage: &'static str, takes: Parameters) -> Signature {
-    Signature { name, usage, takes }
+const fn signature(name: &'static str, usage: &'static str, parameters: Parameters) -> Signature {
+    Signature {
+        name,
+        usage,
+        parameters,
+    }
 }
 
-/// Every function there is.
+/// All functions of the language.
 pub(super) static FUNCTIONS: [Signature; 18] = [
     signature("alpha3", "alpha3", Parameters::Nothing(country::alpha3)),
     signature("date", "date", Parameters::Nothing(calendar::date)),
@@ -111,13 +82,13 @@ pub(super) static FUNCTIONS: [Signature; 18] = [
     signature(
         "minor_units",
         "minor_units(.amount; .currency)",
-        Parameters::Terms(money::minor_units),
+        Parameters::Expressions(money::minor_units),
     ),
     signature("moment", "moment(\"ms\")", Parameters::Unit),
     signature(
         "months_since",
         "months_since(.date; .time)",
-        Parameters::Terms(calendar::months_since),
+        Parameters::Expressions(calendar::months_since),
     ),
     signature("text", "text", Parameters::Anything(text::text)),
     signature("title", "title", Parameters::Nothing(text::title)),
@@ -132,43 +103,38 @@ pub(super) static FUNCTIONS: [Signature; 18] = [
     signature("whole", "whole", Parameters::Anything(text::whole)),
 ];
 
-/// A function with all it needs but its input.
+/// The function of this name.
+pub(super) fn find(name: &str) -> Option<&'static Signature> {
+    FUNCTIONS.iter().find(|known| known.name == name)
+}
+
+/// A call of a function that works on its input.
 #[derive(Clone, Debug)]
 pub(super) struct FunctionCall {
     pub(super) name: &'static str,
     pub(super) function: Function,
 }
 
-/// What is called.
+/// A function with its constant arguments.
 #[derive(Clone, Debug)]
 pub(super) enum Function {
-    Text(fn(&str) -> Answer),
-    Value(fn(&Value) -> Answer),
+    Text(fn(&str) -> Conversion),
+    Value(fn(&Value) -> Conversion),
     Moment(EpochUnit),
     Line(LineSelector),
     Phone(Option<Region>),
     Lookup(Arc<LookupTable>),
-    Terms {
-        apply: fn(&Value, &Value) -> Answer,
-        terms: Box<(Plan, Plan)>,
-    },
+}
+
+/// A call of a function that works on the values of two expressions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BinaryCall {
+    pub(super) name: &'static str,
+    pub(super) apply: fn(&Value, &Value) -> Conversion,
 }
 
 impl FunctionCall {
-    /// The two expressions it takes, if it does.
-    pub(super) fn terms(&self) -> Option<&(Plan, Plan)> {
-        match &self.function {
-            Function::Terms { terms, .. } => Some(terms),
-            Function::Text(_)
-            | Function::Value(_)
-            | Function::Moment(_)
-            | Function::Line(_)
-            | Function::Phone(_)
-            | Function::Lookup(_) => None,
-        }
-    }
-
-    /// The constants that it can come to.
+    /// The constants that it can return.
     pub(super) fn constants(&self) -> Vec<Value> {
         match &self.function {
             Function::Lookup(table) => table.values().map(|to| Value::from(to.as_str())).collect(),
@@ -176,36 +142,28 @@ impl FunctionCall {
             | Function::Value(_)
             | Function::Moment(_)
             | Function::Line(_)
-            | Function::Phone(_)
-            | Function::Terms { .. } => Vec::new(),
+            | Function::Phone(_) => Vec::new(),
         }
     }
 
-    /// Calls it on `input`.
-    pub(super) fn read<'a>(
-        &'a self,
-        input: &LocatedValue<'a>,
-    ) -> Result<LocatedValue<'a>, EvalError> {
+    /// Calls the function on `input`.
+    pub(super) fn read<'a>(&self, input: &LocatedValue<'a>) -> Result<LocatedValue<'a>, EvalError> {
         match &self.function {
             Function::Text(apply) => self.on_text(input, apply),
-            Function::Value(apply) => self.on(input, apply),
-            Function::Moment(since) => self.on(input, |value| since.moment(value)),
-            Function::Line(line) => self.on_text(input, |text| line.take(text)),
+            Function::Value(apply) => self.on_value(input, apply),
+            Function::Moment(unit) => self.on_value(input, |value| unit.moment(value)),
+            Function::Line(line) => self.on_text(input, |text| line.select(text)),
             Function::Phone(region) => self.on_text(input, |text| phone::e164(text, *region)),
-            Function::Lookup(table) => self.on(input, |value| text::lookup(value, table)),
-            Function::Terms { apply, terms } => {
-                let (first, second) = (terms.0.read(input)?, terms.1.read(input)?);
-                self.on_terms(&first, &second, *apply)
-            }
+            Function::Lookup(table) => self.on_value(input, |value| text::lookup(value, table)),
         }
     }
 
     fn on_text<'a>(
         &self,
         input: &LocatedValue<'a>,
-        apply: impl Fn(&str) -> Answer,
+        apply: impl Fn(&str) -> Conversion,
     ) -> Result<LocatedValue<'a>, EvalError> {
-        self.on(input, |value| match value {
+        self.on_value(input, |value| match value {
             Value::String(text) => apply(text),
             Value::Null
             | Value::Bool(_)
@@ -215,46 +173,48 @@ impl FunctionCall {
         })
     }
 
-    fn on<'a>(
+    fn on_value<'a>(
         &self,
         input: &LocatedValue<'a>,
-        apply: impl Fn(&Value) -> Answer,
+        apply: impl Fn(&Value) -> Conversion,
     ) -> Result<LocatedValue<'a>, EvalError> {
-        match &input.found {
+        match &input.presence {
             Presence::Absent => Ok(input.with(Presence::Absent)),
             Presence::Present(value) if is_cleared(value) => Ok(input.made(Value::Null)),
             Presence::Present(value) => apply(value)
                 .map(|made| input.made(made))
-                .map_err(|refusal| input.refused(self.name, refusal)),
+                .map_err(|error| input.error(self.name, error)),
         }
     }
+}
 
-    /// The first argument decides whether anything is said at all; once it is, the second cannot be missing, because
-    /// what it would have been cannot be guessed.
-    pub(super) fn on_terms<'a>(
+impl BinaryCall {
+    /// Calls the function on two values.
+    ///
+    /// If the first is absent or cleared, so is the result. Otherwise the second is required: it cannot be guessed.
+    pub(super) fn read<'a>(
         &self,
         first: &LocatedValue<'a>,
         second: &LocatedValue<'a>,
-        apply: fn(&Value, &Value) -> Answer,
     ) -> Result<LocatedValue<'a>, EvalError> {
-        let Presence::Present(subject) = &first.found else {
+        let Presence::Present(subject) = &first.presence else {
             return Ok(first.with(Presence::Absent));
         };
         if is_cleared(subject) {
             return Ok(first.made(Value::Null));
         }
-        let other = match &second.found {
+        let other = match &second.presence {
             Presence::Present(other) if !is_cleared(other) => other,
             Presence::Present(_) | Presence::Absent => {
-                let refusal = ValueError::new("The second argument is absent or empty.");
-                return Err(second.refused(self.name, refusal));
+                let error = ValueError::new("The second argument is absent or empty.");
+                return Err(second.error(self.name, error));
             }
         };
-        apply(subject, other)
+        (self.apply)(subject, other)
             .map(|made| first.made(made))
-            .map_err(|refusal| match refusal.argument {
-                Argument::First => first.refused(self.name, refusal),
-                Argument::Second => second.refused(self.name, refusal),
+            .map_err(|error| match error.argument {
+                Argument::First => first.error(self.name, error),
+                Argument::Second => second.error(self.name, error),
             })
     }
 }
@@ -270,16 +230,16 @@ mod tests {
     #[test]
     fn every_function_passes_on_what_is_not_there() {
         for known in &FUNCTIONS {
-            let expression = match known.takes {
+            let expression = match known.parameters {
                 Parameters::Nothing(_) | Parameters::Anything(_) | Parameters::Region => {
                     format!(".v | {}", known.name)
                 }
                 Parameters::Unit | Parameters::Line => format!(".v | {}", known.usage),
                 Parameters::Table => ".v | lookup(\"tiers\")".to_owned(),
-                Parameters::Terms(_) if known.name == "minor_units" => {
+                Parameters::Expressions(_) if known.name == "minor_units" => {
                     "minor_units(.v; \"USD\")".to_owned()
                 }
-                Parameters::Terms(_) => format!("{}(.v; .at)", known.name),
+                Parameters::Expressions(_) => format!("{}(.v; .at)", known.name),
             };
             check("metadata.k", &expression, None, &Absent);
             check("metadata.k", &expression, Some(Value::Null), &Cleared);

@@ -1,18 +1,24 @@
-//! The slow road: what the compiled plan cannot say runs on jaq, behind a fence.
+//! The interpreter: runs the expressions that cannot be compiled to a plan, on jaq.
 //!
-//! The fence ([`mod@fence`]) writes an expression anew out of what it allows, and only that is given to jaq. Under it are
-//! values of our own ([`value`]), so that an expression means the same on both roads, and a prelude of our own, so that
-//! what the fence does not know does not exist below it either. An expression has one result; none is *absent*.
+//! jaq gets only code that [`sanitize`] has written anew out of what the language allows. It works on values of ours
+//! ([`value`]), so that an expression means the same whether it is compiled or interpreted, and on a prelude of ours, so
+//! that a function that the language does not allow does not even exist. An expression has one result; without a result
+//! it is *absent*.
 
 use std::fmt;
 
 use jaq_core::data::HasLut;
+use jaq_core::load::parse::Term;
 use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, DataT, Exn, Filter, Lut, Vars};
 use serde_json::Value;
 
-use super::function::FunctionCall;
-use super::located::{EvalError, LocatedValue};
+use super::LookupTables;
+use super::error::EvalError;
+use super::function::{BinaryCall, FunctionCall};
+use super::located::LocatedValue;
+use super::syntax::{ExpressionError, first_slice};
+use sanitize::{SanitizedCode, sanitize};
 use value::{RULE, Val, budget};
 
 mod allowed;
@@ -20,16 +26,12 @@ mod native;
 mod sanitize;
 mod value;
 
-pub(super) use allowed::allowed;
-pub(super) use sanitize::{SanitizedCode, fence};
-
-/// How many values one expression may look at in one event: far more than a customer has, and over in milliseconds.
+/// How many values one expression may visit in one event: far more than a customer has, and a matter of milliseconds.
 const STEPS_MAX: u32 = 20_000;
-/// The same for the expression that splits a body into events: as many as the longest body can have.
+/// The same for the expression that splits a body into events: enough for the longest body.
 const SPLIT_STEPS_MAX: u32 = 1_000_000;
 
-/// What the definitions of jq's are that the fence lets pass. Every loop in them goes through items, and going through
-/// items costs steps.
+/// The functions of jq that are defined in jq. Every loop in them goes through items, and that costs steps.
 const PRELUDE: &str = "
 def empty: [] | .[];
 def not: if . then false else true end;
@@ -47,20 +49,22 @@ def sort_by(f): if __is_nothing then . else [.[] | [[f], .]] | __sort | [.[] | .
 def unique: __sort | __unique;
 ";
 
-/// An expression on the slow road.
+/// An interpreted expression.
 pub(super) struct Program {
     filter: Filter<Interpreter>,
     calls: Vec<FunctionCall>,
+    binary_calls: Vec<BinaryCall>,
 }
 
-/// What jaq's values and functions are here.
+/// The value type and the function data that jaq works with.
 struct Interpreter;
 
-/// What functions know beside their input.
+/// What native functions have access to, beside their input.
 #[derive(Clone, Copy)]
 struct InterpreterData<'a> {
     lut: &'a Lut<Interpreter>,
     calls: &'a [FunctionCall],
+    binary_calls: &'a [BinaryCall],
 }
 
 impl DataT for Interpreter {
@@ -75,52 +79,71 @@ impl<'a> HasLut<'a, Interpreter> for InterpreterData<'a> {
 }
 
 impl Program {
-    /// Compiles what the fence has written.
+    /// Compiles a term of the expression `code` for the interpreter.
     ///
     /// # Errors
-    /// jaq does not take it; what it misses is said by name.
-    pub(super) fn compile(fenced: SanitizedCode) -> Result<Self, String> {
-        let SanitizedCode { code, calls } = fenced;
+    /// Everything in the term that the language does not allow.
+    pub(super) fn compile<'c>(
+        term: &Term<&'c str>,
+        code: &'c str,
+        tables: &LookupTables,
+    ) -> Result<Self, Vec<ExpressionError>> {
+        let sanitized = sanitize(term, code, tables)?;
+        Self::load(sanitized).map_err(|reason| {
+            let slice = first_slice(term).unwrap_or(code);
+            vec![ExpressionError::at(code, slice, reason)]
+        })
+    }
+
+    fn load(sanitized: SanitizedCode) -> Result<Self, String> {
+        let SanitizedCode {
+            code,
+            calls,
+            binary_calls,
+        } = sanitized;
         let prelude = jaq_core::load::parse(PRELUDE, |parser| parser.defs());
         let arena = Arena::default();
+        let file = File {
+            code: code.as_str(),
+            path: (),
+        };
         let modules = Loader::new(prelude.unwrap_or_default())
-            .load(
-                &arena,
-                File {
-                    code: code.as_str(),
-                    path: (),
-                },
-            )
+            .load(&arena, file)
             .map_err(|_errors| "jq cannot read this expression".to_owned())?;
         let filter = Compiler::default()
             .with_funs(native::functions())
             .compile(modules)
             .map_err(|errors| {
-                let missing = errors.into_iter().flat_map(|(_file, missing)| missing);
-                let names: Vec<_> = missing.map(|(name, _kind)| format!("`{name}`")).collect();
+                let undefined = errors.into_iter().flat_map(|(_file, undefined)| undefined);
+                let names: Vec<_> = undefined.map(|(name, _kind)| format!("`{name}`")).collect();
                 format!("{} is not defined", names.join(", "))
             })?;
-        Ok(Self { filter, calls })
+        Ok(Self {
+            filter,
+            calls,
+            binary_calls,
+        })
     }
 
-    /// Runs it on what was read.
+    /// Runs the expression for its one result.
     pub(super) fn run<'a>(
         &'a self,
         input: &LocatedValue<'a>,
     ) -> Result<LocatedValue<'a>, EvalError> {
+        // A second result is an error, and the others would not change that.
         let mut results = self.results(input, STEPS_MAX, 2)?.into_iter();
         let result = results.next().unwrap_or(Val::ABSENT);
         if results.next().is_some() {
             return Err(EvalError {
                 rule: RULE,
                 pointer: input.pointer(),
-                detail: "The expression has several results; `first(…)` would take one.".to_owned(),
+                detail: "The expression has several results; `first(…)` takes one.".to_owned(),
             });
         }
-        result.moved(input).map_err(value::into_refused)
+        result.located_in(input).map_err(value::into_eval_error)
     }
 
-    /// Runs it for up to `max` results; what is absent among them is nothing.
+    /// Runs the expression for up to `max` results; an absent result is `None`.
     pub(super) fn run_all(
         &self,
         input: &LocatedValue<'_>,
@@ -129,7 +152,7 @@ impl Program {
         let results = self.results(input, SPLIT_STEPS_MAX, max)?;
         budget::begin(SPLIT_STEPS_MAX, false);
         let values: Result<_, _> = results.iter().map(Val::value).collect();
-        values.map_err(value::into_refused)
+        values.map_err(value::into_eval_error)
     }
 
     fn results(
@@ -138,37 +161,39 @@ impl Program {
         steps: u32,
         max: usize,
     ) -> Result<Vec<Val>, EvalError> {
-        let knows = InterpreterData {
+        let data = InterpreterData {
             lut: &self.filter.lut,
             calls: &self.calls,
+            binary_calls: &self.binary_calls,
         };
-        budget::begin(steps, input.seen().is_some());
-        let context = Ctx::<Interpreter>::new(knows, Vars::new([]));
+        budget::begin(steps, input.log().is_some());
+        let context = Ctx::<Interpreter>::new(data, Vars::new([]));
         let results: Result<Vec<Val>, _> = self
             .filter
             .id
             .run((context, Val::of(input)))
             .take(max)
             .collect();
-        let (places, ended) = budget::end();
-        if let Some(seen) = input.seen() {
-            places.into_iter().for_each(|place| seen.note(place));
+        let (places, is_within_budget) = budget::end();
+        if let Some(log) = input.log() {
+            places.into_iter().for_each(|place| log.record(place));
         }
         let failed = |exception: Exn<'_, Val>| {
             let error = exception.get_err();
-            error.unwrap_or_else(|_halt| value::failed("The expression came to no end."))
+            error.unwrap_or_else(|_halt| value::failed("The expression stopped early."))
         };
-        ended
+        is_within_budget
             .and_then(|()| results.map_err(failed))
-            .map_err(value::into_refused)
+            .map_err(value::into_eval_error)
     }
 }
 
-/// It has no readable form but the text in the mapping.
+/// A compiled program has no readable form, except for the functions that it calls.
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Program")
             .field("calls", &self.calls)
+            .field("binary_calls", &self.binary_calls)
             .finish_non_exhaustive()
     }
 }

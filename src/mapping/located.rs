@@ -1,8 +1,7 @@
-//! What an expression reads from an event.
+//! What an expression reads from an event: a value and the place it came from.
 //!
-//! What is read is *absent*, null or a value, and the first two are kept apart all the way: absent means that the event
-//! says nothing, null that the source has no value any more. Every reading remembers which place of the event it came
-//! from, for faults and explanations.
+//! *Absent*, null and a value stay apart all the way: absent means that the event says nothing, null means that the
+//! source has no value any more. The place is kept for error messages and explanations.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -10,8 +9,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::function::ValueError;
-use crate::event::{EventError, pointer};
+use super::error::{EvalError, ValueError};
+use crate::event::pointer;
 
 static NULL: Value = Value::Null;
 
@@ -24,118 +23,106 @@ pub(super) enum PathStep {
     Index(usize),
 }
 
-/// What a plan found.
+/// Whether the event has a value.
 #[derive(Clone)]
 pub(super) enum Presence<'a> {
     /// The event says nothing.
     Absent,
-    /// The event says this; null is "no value any more".
+    /// The event has this value; null means "no value any more".
     Present(Cow<'a, Value>),
 }
 
-/// What a plan found, and the way to the place in the event where it did.
+/// A value of an event, or its absence, and the path to its place.
 #[derive(Clone)]
 pub(super) struct LocatedValue<'a> {
-    pub(super) found: Presence<'a>,
-    /// Borrowed from the expression wherever that goes one way from the top of the event, as nearly all do.
+    pub(super) presence: Presence<'a>,
+    /// Borrowed from the plan where one path leads here from the top of the event, as nearly all do.
     origin: Cow<'a, [PathStep]>,
-    seen: Option<&'a ReadLog>,
+    log: Option<&'a ReadLog>,
 }
 
-/// The places of an event that were looked at, as JSON Pointers.
+/// The places of an event that were read, as JSON Pointers.
 #[derive(Debug, Default)]
 pub(super) struct ReadLog(RefCell<BTreeSet<String>>);
 
 impl ReadLog {
-    /// Notes a place.
-    pub(super) fn note(&self, pointer: String) {
+    pub(super) fn record(&self, pointer: String) {
         self.0.borrow_mut().insert(pointer);
     }
 
-    /// The places without those that were only passed on the way to another one.
+    /// The places, without those that only led to another one.
     pub(super) fn into_places(self) -> Vec<String> {
         let all = self.0.into_inner();
-        let is_leaf = |place: &&String| !pointer::any_inside(&all, place);
-        all.iter().filter(is_leaf).cloned().collect()
+        let is_innermost = |place: &&String| !pointer::any_inside(&all, place);
+        all.iter().filter(is_innermost).cloned().collect()
     }
-}
-
-/// An event cannot be read as the expression asks.
-#[derive(Clone, Debug)]
-pub(super) struct EvalError {
-    /// `path`, or the name of the function.
-    pub(super) rule: &'static str,
-    /// The place in the event, as a JSON Pointer.
-    pub(super) pointer: String,
-    /// Why, without any value.
-    pub(super) detail: String,
 }
 
 impl<'a> LocatedValue<'a> {
-    /// The event itself.
-    pub(super) fn whole(event: &'a Value) -> Self {
+    /// The whole event.
+    pub(super) fn of_event(event: &'a Value) -> Self {
         Self {
-            found: Presence::Present(Cow::Borrowed(event)),
+            presence: Presence::Present(Cow::Borrowed(event)),
             origin: Cow::Borrowed(&[]),
-            seen: None,
+            log: None,
         }
     }
 
-    /// The event itself, with note taken of every place that is looked at.
-    pub(super) fn watched(event: &'a Value, seen: &'a ReadLog) -> Self {
+    /// The whole event; `log` records every place that is read.
+    pub(super) fn of_logged_event(event: &'a Value, log: &'a ReadLog) -> Self {
         Self {
-            seen: Some(seen),
-            ..Self::whole(event)
+            log: Some(log),
+            ..Self::of_event(event)
         }
     }
 
-    /// A value from a place that was found on a way of one's own.
-    pub(super) fn from_place(value: Option<Value>, origin: Vec<PathStep>) -> Self {
+    /// An owned value with its path.
+    pub(super) fn owned(value: Option<Value>, origin: Vec<PathStep>) -> Self {
         Self {
-            found: value.map_or(Presence::Absent, |value| {
+            presence: value.map_or(Presence::Absent, |value| {
                 Presence::Present(Cow::Owned(value))
             }),
             origin: Cow::Owned(origin),
-            seen: None,
+            log: None,
         }
     }
 
-    /// The same as [`Self::from_place`], of the event that `self` is of.
-    pub(super) fn moved(&self, value: Option<Value>, origin: Vec<PathStep>) -> Self {
+    /// An owned value from another place of the same event.
+    pub(super) fn elsewhere(&self, value: Option<Value>, origin: Vec<PathStep>) -> Self {
         Self {
-            seen: self.seen,
-            ..Self::from_place(value, origin)
+            log: self.log,
+            ..Self::owned(value, origin)
         }
     }
 
-    /// What was found, if anything.
+    /// The value, unless it is absent.
     pub(super) fn value(&self) -> Option<&Value> {
-        match &self.found {
+        match &self.presence {
             Presence::Absent => None,
             Presence::Present(value) => Some(value),
         }
     }
 
-    /// The way to the place.
+    /// The path to the place.
     pub(super) fn origin(&self) -> impl Iterator<Item = &PathStep> {
         self.origin.iter()
     }
 
-    /// Who takes note of the places that are looked at.
-    pub(super) const fn seen(&self) -> Option<&'a ReadLog> {
-        self.seen
+    /// The log of the evaluation, if it has one.
+    pub(super) const fn log(&self) -> Option<&'a ReadLog> {
+        self.log
     }
 
-    /// Something else that comes from the same place.
-    pub(super) fn with(&self, found: Presence<'a>) -> Self {
+    /// Another value with this place as its origin.
+    pub(super) fn with(&self, presence: Presence<'a>) -> Self {
         Self {
-            found,
+            presence,
             origin: self.origin.clone(),
-            seen: self.seen,
+            log: self.log,
         }
     }
 
-    /// A new value that comes from the same place.
+    /// A new value with this place as its origin.
     pub(super) fn made(&self, value: Value) -> Self {
         self.with(Presence::Present(Cow::Owned(value)))
     }
@@ -145,17 +132,16 @@ impl<'a> LocatedValue<'a> {
         pointer(self.origin())
     }
 
-    /// A refusal of this reading.
-    pub(super) fn refused(&self, rule: &'static str, refusal: ValueError) -> EvalError {
+    /// The error of this value.
+    pub(super) fn error(&self, rule: &'static str, error: ValueError) -> EvalError {
         EvalError {
             rule,
             pointer: self.pointer(),
-            detail: refusal.detail,
+            detail: error.detail,
         }
     }
 
-    /// Notes the way it has gone.
-    fn go(&mut self, steps: &'a [PathStep]) {
+    fn extend_origin(&mut self, steps: &'a [PathStep]) {
         if self.origin.is_empty() {
             self.origin = Cow::Borrowed(steps);
         } else {
@@ -163,41 +149,29 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Goes down a path. Through absent it stays absent, through null it stays null, and through anything that is
-    /// neither an object nor an array, as the step asks, there is no way.
+    /// Follows a path. Inside what is absent everything is absent, and inside null everything is null. A step into a
+    /// value that is no object (no array, for an index) is an error.
     pub(super) fn walk(mut self, steps: &'a [PathStep]) -> Result<Self, EvalError> {
         for (walked, step) in steps.iter().enumerate() {
-            self.found = match self.found.inner(step) {
-                Ok(found) => found,
-                Err(refusal) => {
-                    self.go(steps.get(..walked).unwrap_or_default());
-                    return Err(self.refused("path", refusal));
+            self.presence = match self.presence.inner(step) {
+                Ok(presence) => presence,
+                Err(error) => {
+                    self.extend_origin(steps.get(..walked).unwrap_or_default());
+                    return Err(self.error("path", error));
                 }
             };
         }
-        self.go(steps);
-        if let Some(seen) = self.seen {
-            seen.note(self.pointer());
+        self.extend_origin(steps);
+        if let Some(log) = self.log {
+            log.record(self.pointer());
         }
         Ok(self)
     }
 }
 
-impl EvalError {
-    /// The fault of an event that it is, found by the rule of that name.
-    pub(super) fn into_fault(self, location: &impl ToString) -> EventError {
-        EventError {
-            pointer: self.pointer,
-            rule: self.rule.to_owned(),
-            location: location.to_string(),
-            detail: self.detail,
-        }
-    }
-}
-
-/// Puts a value where a way of names leads, if it leads anywhere.
-pub(super) fn put(event: &mut Value, way: &[PathStep], value: Value) {
-    let place = way.iter().try_fold(event, |place, step| match step {
+/// Replaces the value at a path, if the path leads to one.
+pub(super) fn replace_at(event: &mut Value, path: &[PathStep], value: Value) {
+    let place = path.iter().try_fold(event, |place, step| match step {
         PathStep::Key(key) => place.get_mut(key),
         PathStep::Index(index) => place.get_mut(index),
     });
@@ -206,10 +180,10 @@ pub(super) fn put(event: &mut Value, way: &[PathStep], value: Value) {
     }
 }
 
-/// A way as a JSON Pointer (RFC 6901).
-pub(super) fn pointer<'s>(steps: impl Iterator<Item = &'s PathStep>) -> String {
+/// A path as a JSON Pointer (RFC 6901).
+pub(super) fn pointer<'s>(path: impl Iterator<Item = &'s PathStep>) -> String {
     let mut text = String::new();
-    for step in steps {
+    for step in path {
         match step {
             PathStep::Key(key) => pointer::push(&mut text, key),
             PathStep::Index(index) => pointer::push(&mut text, &index.to_string()),
@@ -238,11 +212,18 @@ impl PathStep {
             (
                 Self::Key(_),
                 Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
-            ) => Err(ValueError::new("The path goes on, and here is no object.")),
+            ) => Err(ValueError::new(NO_OBJECT)),
             (
                 Self::Index(_),
                 Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_),
-            ) => Err(ValueError::new("The path goes on, and here is no array.")),
+            ) => Err(ValueError::new(NO_ARRAY)),
         }
     }
 }
+
+/// The error of a path that steps into a member of something else.
+pub(super) const NO_OBJECT: &str =
+    "The path continues into a member, but the value here is not an object.";
+/// The error of a path that steps into an item of something else.
+pub(super) const NO_ARRAY: &str =
+    "The path continues into an item, but the value here is not an array.";

@@ -1,112 +1,120 @@
 //! From the text of an expression to its plan.
 //!
-//! jaq's parser reads the whole language of jq. Plain terms, which always have exactly one result, become a plan of our
-//! own; the rest goes to jaq through the fence, or is refused by name when the mapping is loaded, so that no event ever
-//! meets an expression that cannot be run. Matches over jaq's syntax have no default arm: a term that is new in a later
-//! jaq must be decided on before it compiles.
+//! jaq's parser reads the whole syntax of jq. Terms that always have exactly one result are compiled to a [`Plan`]; any
+//! other expression is interpreted by jaq ([`super::jq`]). What is not in the language is refused by name when the
+//! mapping is loaded, so no event meets an expression that cannot be run.
+//!
+//! [`Lowering::term`] alone decides whether a term is compiled. Its matches over jaq's syntax have no default arm: a
+//! term that is new in a later version of jaq must be decided on before this compiles.
 
 use std::sync::Arc;
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::ops::Cmp;
-use jaq_core::path::{Part, Path};
+use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
 use super::LookupTables;
-use super::function::calendar::EpochUnit;
-use super::function::text::LineSelector;
-use super::function::{FUNCTIONS, Function, FunctionCall, Parameters, Signature, phone};
-use super::jq::{self, Program};
+use super::call::function_call;
+use super::function::{self, BinaryCall, Parameters};
+use super::jq::Program;
 use super::located::PathStep;
-use super::plain::{is_plain, step};
 use super::plan::Plan;
 use super::split::Split;
-use super::syntax::{self, ExpressionError};
+use super::syntax::{self, ExpressionError, constant, joined, number};
 
-/// How often an expression may repeat what it reads; a text of names and an address needs a dozen.
+/// How many copies of its input an expression may put into its result; a text of names and an address needs a dozen.
 const COPIES_MAX: usize = 64;
 
-/// The most lines that `line` counts: no address has more.
-const LINES_MAX: usize = 9;
-
-/// Lowers an expression, or says all that is wrong with it.
+/// Lowers an expression to a plan.
+///
+/// # Errors
+/// Everything that is wrong with the expression.
 pub(super) fn lower(code: &str, tables: &LookupTables) -> Result<Plan, Vec<ExpressionError>> {
     let term = syntax::parse(code)?;
-    let mut lowering = Lowering::new(code, tables);
-    let plan = lowering.term(&term);
+    let plan = Lowering { code, tables }.expression(&term)?;
     if plan.copies() > COPIES_MAX {
-        let reason = format!("an expression repeats what it reads at most {COPIES_MAX} times");
-        lowering.flaw(None, reason);
+        let reason = format!("an expression copies its input at most {COPIES_MAX} times");
+        return Err(vec![ExpressionError::at(code, code, reason)]);
     }
-    lowering.finish(plan)
+    Ok(plan)
 }
 
-/// The same on the slow road, whether it needs it or not: for expressions that may have many results.
-pub(super) fn lower_to_jq(code: &str, tables: &LookupTables) -> Result<Plan, Vec<ExpressionError>> {
+/// Lowers an expression that may have many results; it is always interpreted.
+///
+/// # Errors
+/// Everything that is wrong with the expression.
+pub(super) fn lower_stream(
+    code: &str,
+    tables: &LookupTables,
+) -> Result<Program, Vec<ExpressionError>> {
     let term = syntax::parse(code)?;
-    let mut lowering = Lowering::new(code, tables);
-    let plan = lowering.slow(&term);
-    lowering.finish(plan)
+    Program::compile(&term, code, tables)
 }
 
-pub(super) struct Lowering<'c> {
+struct Lowering<'c> {
     code: &'c str,
     tables: &'c LookupTables,
-    flaws: Vec<ExpressionError>,
 }
 
+type Branches<'c> = [(Term<&'c str>, Term<&'c str>)];
+
 impl<'c> Lowering<'c> {
-    fn new(code: &'c str, tables: &'c LookupTables) -> Self {
-        Self {
-            code,
-            tables,
-            flaws: Vec::new(),
+    /// A whole expression. In a pipe, the terms before the first interpreted one are compiled all the same.
+    fn expression(&self, term: &Term<&'c str>) -> Result<Plan, Vec<ExpressionError>> {
+        match self.compiled_prefix(term) {
+            Some((plan, None)) => Ok(plan),
+            Some((first, Some(rest))) => Ok(pipe(first, self.expression(rest)?)),
+            None => self.interpreted(term),
         }
     }
 
-    fn finish(self, plan: Plan) -> Result<Plan, Vec<ExpressionError>> {
-        if self.flaws.is_empty() {
-            Ok(plan)
-        } else {
-            Err(self.flaws)
+    /// The plan of the first term of a pipe and the rest of the pipe, if the first term is compiled.
+    fn compiled_prefix<'t>(
+        &self,
+        term: &'t Term<&'c str>,
+    ) -> Option<(Plan, Option<&'t Term<&'c str>>)> {
+        if let Some((split, rest)) = Split::of(term) {
+            return Some((Plan::Split(split), rest));
         }
+        if let Term::BinOp(left, BinaryOp::Pipe(None), right) = term {
+            return Some((self.term(left)?, Some(right)));
+        }
+        Some((self.term(term)?, None))
     }
 
-    fn term(&mut self, term: &Term<&'c str>) -> Plan {
-        if let Some((pieces, rest)) = Split::of(term) {
-            let pieces = Plan::Split(pieces);
-            return match rest {
-                Some(rest) => Plan::Pipe(Box::new(pieces), self.boxed(rest)),
-                None => pieces,
-            };
-        }
-        // What comes before a loop need not wait for it.
-        if let Term::BinOp(left, BinaryOp::Pipe(None), right) = term
-            && is_plain(left)
-        {
-            return Plan::Pipe(self.boxed(left), self.boxed(right));
-        }
-        if !is_plain(term) {
-            return self.slow(term);
+    fn interpreted(&self, term: &Term<&'c str>) -> Result<Plan, Vec<ExpressionError>> {
+        let program = Program::compile(term, self.code, self.tables)?;
+        Ok(Plan::Interpreted(Arc::new(program)))
+    }
+
+    /// The plan of a term, or `None` if the term is to be interpreted.
+    ///
+    /// A term that is wrong has no plan either: the interpreter's check ([`super::jq`]) reports every error.
+    fn term(&self, term: &Term<&'c str>) -> Option<Plan> {
+        if let Some((split, rest)) = Split::of(term) {
+            return self.split(split, rest);
         }
         match term {
-            Term::Num(text) => self.number(text, ""),
+            Term::Id => Some(Plan::Input),
+            Term::Num(text) => literal_number("", text),
             Term::Neg(inner) => {
                 if let Term::Num(text) = inner.as_ref() {
-                    self.number(text, "-")
+                    literal_number("-", text)
                 } else {
-                    Plan::Input
+                    None
                 }
             }
             Term::Str(None, parts) => self.text(parts),
             Term::Obj(members) => self.object(members),
-            Term::BinOp(left, op, right) => self.binary((left, right), op),
-            Term::IfThenElse(branches, otherwise) => self.choice(branches, otherwise.as_deref()),
+            Term::BinOp(left, op, right) => self.binary(left, op, right),
+            Term::IfThenElse(branches, otherwise) => {
+                self.conditional(branches, otherwise.as_deref())
+            }
             Term::Call(name, arguments) => self.call(name, arguments),
             Term::Path(from, path) => self.path(from, path),
-            Term::Id
-            | Term::Recurse
+            Term::Recurse
             | Term::Str(Some(_), _)
             | Term::Arr(_)
             | Term::Label(..)
@@ -114,277 +122,168 @@ impl<'c> Lowering<'c> {
             | Term::Fold(..)
             | Term::TryCatch(..)
             | Term::Def(..)
-            | Term::Var(_) => Plan::Input,
+            | Term::Var(_) => None,
         }
     }
 
-    fn slow(&mut self, term: &Term<&'c str>) -> Plan {
-        let flaws = self.flaws.len();
-        let fenced = jq::fence(term, self);
-        if self.flaws.len() > flaws {
-            return Plan::Input;
-        }
-        match Program::compile(fenced) {
-            Ok(program) => Plan::Jq(Arc::new(program)),
-            Err(reason) => {
-                self.flaw(syntax::place(term), reason);
-                Plan::Input
-            }
+    fn split(&self, split: Split, rest: Option<&Term<&'c str>>) -> Option<Plan> {
+        let split = Plan::Split(split);
+        match rest {
+            Some(rest) => Some(pipe(split, self.term(rest)?)),
+            None => Some(split),
         }
     }
 
     fn binary(
-        &mut self,
-        (left, right): (&Term<&'c str>, &Term<&'c str>),
+        &self,
+        left: &Term<&'c str>,
         op: &BinaryOp<&'c str>,
-    ) -> Plan {
-        let sides = (self.term(left), self.term(right));
-        let logic = |decisive| Plan::Logic {
-            sides: Box::new(sides.clone()),
-            decisive,
-        };
-        let same = |wanted| Plan::Same {
-            sides: Box::new(sides.clone()),
-            wanted,
-        };
-        match op {
-            BinaryOp::Or => logic(true),
-            BinaryOp::And => logic(false),
-            BinaryOp::Cmp(Cmp::Eq) => same(true),
-            BinaryOp::Cmp(_) => same(false),
-            BinaryOp::Alt => Plan::Otherwise(Box::new(sides.0), Box::new(sides.1)),
-            BinaryOp::Pipe(_)
+        right: &Term<&'c str>,
+    ) -> Option<Plan> {
+        let combine: fn(Plan, Plan) -> Plan = match op {
+            BinaryOp::Pipe(None) => pipe,
+            BinaryOp::Alt => alternative,
+            BinaryOp::Or => or,
+            BinaryOp::And => and,
+            BinaryOp::Cmp(Cmp::Eq) => equal,
+            BinaryOp::Cmp(Cmp::Ne) => unequal,
+            BinaryOp::Pipe(Some(_))
             | BinaryOp::Comma
             | BinaryOp::Math(_)
+            | BinaryOp::Cmp(Cmp::Lt | Cmp::Le | Cmp::Gt | Cmp::Ge)
             | BinaryOp::Assign
             | BinaryOp::Update
             | BinaryOp::UpdateMath(_)
-            | BinaryOp::UpdateAlt => Plan::Pipe(Box::new(sides.0), Box::new(sides.1)),
-        }
+            | BinaryOp::UpdateAlt => return None,
+        };
+        Some(combine(self.term(left)?, self.term(right)?))
     }
 
-    fn choice(
-        &mut self,
-        branches: &[(Term<&'c str>, Term<&'c str>)],
+    fn conditional(
+        &self,
+        branches: &Branches<'c>,
         otherwise: Option<&Term<&'c str>>,
-    ) -> Plan {
+    ) -> Option<Plan> {
         let branches = branches
             .iter()
-            .map(|(condition, result)| (self.term(condition), self.term(result)))
-            .collect();
-        let otherwise = otherwise.map_or(Plan::Input, |otherwise| self.term(otherwise));
-        Plan::Choice(branches, Box::new(otherwise))
+            .map(|(condition, result)| Some((self.term(condition)?, self.term(result)?)))
+            .collect::<Option<_>>()?;
+        // As in jq, an `if` without `else` returns its input.
+        let otherwise = match otherwise {
+            Some(otherwise) => self.term(otherwise)?,
+            None => Plan::Input,
+        };
+        Some(Plan::Conditional(branches, Box::new(otherwise)))
     }
 
-    fn path(&mut self, from: &Term<&'c str>, path: &Path<Term<&'c str>>) -> Plan {
-        let from = self.boxed(from);
-        let steps = path.0.iter().filter_map(|(part, _)| match part {
-            Part::Index(index) => step(index),
-            Part::Range(..) => None,
-        });
-        Plan::Path(from, steps.collect())
+    fn path(&self, from: &Term<&'c str>, path: &Path<Term<&'c str>>) -> Option<Plan> {
+        let from = self.term(from)?;
+        let steps = path
+            .0
+            .iter()
+            .map(|(part, optional)| match (part, optional) {
+                (Part::Index(index), Opt::Essential) => step(index),
+                (Part::Index(_), Opt::Optional) | (Part::Range(..), _) => None,
+            });
+        Some(Plan::Path(Box::new(from), steps.collect::<Option<_>>()?))
     }
 
-    fn object(&mut self, members: &[(Term<&'c str>, Option<Term<&'c str>>)]) -> Plan {
-        let mut plans = Vec::with_capacity(members.len());
-        for (key, value) in members {
-            let Some(name) = constant(key) else {
-                let reason = "the names in an object are constants";
-                self.flaw(syntax::place(key), reason.to_owned());
-                continue;
-            };
+    fn object(&self, members: &[(Term<&'c str>, Option<Term<&'c str>>)]) -> Option<Plan> {
+        let member = |(key, value): &(Term<&'c str>, Option<Term<&'c str>>)| {
+            let name = constant(key)?;
             let plan = match value {
-                Some(value) => self.term(value),
+                Some(value) => self.term(value)?,
                 None => Plan::Path(Box::new(Plan::Input), vec![PathStep::Key(name.clone())]),
             };
-            plans.push((name, plan));
-        }
-        Plan::Object(plans)
+            Some((name, plan))
+        };
+        let members = members.iter().map(member).collect::<Option<_>>()?;
+        Some(Plan::Object(members))
     }
 
-    pub(super) fn number(&mut self, text: &'c str, sign: &str) -> Plan {
-        match serde_json::from_str(&format!("{sign}{text}")) {
-            Ok(number) => Plan::Literal(Value::Number(number)),
-            Err(_) => {
-                self.flaw(Some(text), "a number is written as in JSON".to_owned());
-                Plan::Input
-            }
-        }
-    }
-
-    fn text(&mut self, parts: &[StrPart<&'c str, Term<&'c str>>]) -> Plan {
+    fn text(&self, parts: &[StrPart<&'c str, Term<&'c str>>]) -> Option<Plan> {
         if let Some(text) = joined(parts) {
-            return Plan::Literal(Value::String(text));
+            return Some(Plan::Literal(Value::String(text)));
         }
-        let literal = |text: String| Plan::Literal(Value::String(text));
+        let literal = |text: String| Some(Plan::Literal(Value::String(text)));
         let parts = parts.iter().map(|part| match part {
             StrPart::Str(text) => literal((*text).to_owned()),
             StrPart::Char(letter) => literal(letter.to_string()),
             StrPart::Term(term) => self.term(term),
         });
-        Plan::Text(parts.collect())
+        Some(Plan::Interpolation(parts.collect::<Option<_>>()?))
     }
 
-    pub(super) fn call(&mut self, name: &&'c str, arguments: &[Term<&'c str>]) -> Plan {
-        match (*name, arguments) {
-            ("null", []) => return Plan::Literal(Value::Null),
-            ("true", []) => return Plan::Literal(Value::Bool(true)),
-            ("false", []) => return Plan::Literal(Value::Bool(false)),
-            ("not", []) => return Plan::Not,
+    fn call(&self, name: &str, arguments: &[Term<&'c str>]) -> Option<Plan> {
+        match (name, arguments) {
+            ("null", []) => return Some(Plan::Literal(Value::Null)),
+            ("true", []) => return Some(Plan::Literal(Value::Bool(true))),
+            ("false", []) => return Some(Plan::Literal(Value::Bool(false))),
+            ("not", []) => return Some(Plan::Not),
             _function => {}
         }
-        let Some(signature) = FUNCTIONS.iter().find(|known| known.name == *name) else {
-            let reason = self.not_allowed(name);
-            self.flaw(Some(name), reason);
-            return Plan::Input;
-        };
-        let function = match (signature.takes, arguments) {
-            (Parameters::Nothing(apply), []) => Some(Function::Text(apply)),
-            (Parameters::Region, []) => Some(Function::Phone(None)),
-            (Parameters::Region, [code]) => self.region(signature, code),
-            (Parameters::Table, [table]) => self.table(signature, table),
-            (Parameters::Terms(apply), [first, second]) => Some(Function::Terms {
-                apply,
-                terms: Box::new((self.term(first), self.term(second))),
-            }),
-            (Parameters::Anything(apply), []) => Some(Function::Value(apply)),
-            (Parameters::Unit, [unit]) => self.unit(signature, unit),
-            (Parameters::Line, [number, of]) => self.line(signature, (number, of)),
-            (
-                Parameters::Nothing(_)
-                | Parameters::Anything(_)
-                | Parameters::Unit
-                | Parameters::Line
-                | Parameters::Region
-                | Parameters::Table
-                | Parameters::Terms(_),
-                _,
-            ) => {
-                self.flaw(Some(name), usage(signature));
-                None
-            }
-        };
-        function.map_or(Plan::Input, |function| {
-            Plan::Call(FunctionCall {
+        let signature = function::find(name)?;
+        if let (Parameters::Expressions(apply), [first, second]) = (signature.parameters, arguments)
+        {
+            let call = BinaryCall {
                 name: signature.name,
-                function,
-            })
-        })
-    }
-
-    fn region(&mut self, signature: &Signature, code: &Term<&'c str>) -> Option<Function> {
-        let Some(text) = constant(code) else {
-            self.flaw(syntax::place(code), usage(signature));
-            return None;
-        };
-        let region = phone::region(&text);
-        if region.is_none() {
-            let reason = "a region is the ISO 3166 alpha-2 code of a country, in upper case";
-            self.flaw(syntax::place(code), reason.to_owned());
-        }
-        region.map(|region| Function::Phone(Some(region)))
-    }
-
-    fn unit(&mut self, signature: &Signature, unit: &Term<&'c str>) -> Option<Function> {
-        let since = constant(unit).and_then(|unit| EpochUnit::parse(&unit));
-        if since.is_none() {
-            let reason = format!("{}, or \"s\", or \"us\"", usage(signature));
-            self.flaw(syntax::place(unit), reason);
-        }
-        since.map(Function::Moment)
-    }
-
-    fn line(
-        &mut self,
-        signature: &Signature,
-        (number, of): (&Term<&'c str>, &Term<&'c str>),
-    ) -> Option<Function> {
-        let parsed = |term: &Term<&'c str>| {
-            if let Term::Num(text) = term {
-                text.parse().ok()
-            } else {
-                None
-            }
-        };
-        let line = parsed(number).zip(parsed(of));
-        let line = line.filter(|(number, of)| (1..=*of).contains(number) && *of <= LINES_MAX);
-        if line.is_none() {
-            let reason = format!("{}: the first of at most two lines", usage(signature));
-            self.flaw(syntax::place(number), reason);
-        }
-        line.map(|(number, of)| Function::Line(LineSelector { number, of }))
-    }
-
-    fn table(&mut self, signature: &Signature, name: &Term<&'c str>) -> Option<Function> {
-        let Some(text) = constant(name) else {
-            self.flaw(syntax::place(name), usage(signature));
-            return None;
-        };
-        let table = self.tables.get(&text);
-        if table.is_none() {
-            let names: Vec<_> = self.tables.keys().map(String::as_str).collect();
-            let reason = if names.is_empty() {
-                format!("there is no table {text}, nor any other")
-            } else {
-                format!("there is no table {text}; there is {}", names.join(", "))
+                apply,
             };
-            self.flaw(syntax::place(name), reason);
+            let expressions = (self.term(first)?, self.term(second)?);
+            return Some(Plan::BinaryCall(call, Box::new(expressions)));
         }
-        table.map(|table| Function::Lookup(Arc::clone(table)))
-    }
-
-    fn boxed(&mut self, term: &Term<&'c str>) -> Box<Plan> {
-        Box::new(self.term(term))
-    }
-
-    /// Why something cannot stand in an expression; what can is said once for each.
-    pub(super) fn not_allowed(&self, name: &str) -> String {
-        if self.flaws.is_empty() {
-            format!("`{name}` is not allowed here; {}", jq::allowed())
-        } else {
-            format!("`{name}` is not allowed here")
-        }
-    }
-
-    /// Notes a flaw of a term.
-    pub(super) fn flaw_of(&mut self, term: &Term<&str>, reason: String) {
-        self.flaw(syntax::place(term), reason);
-    }
-
-    /// Notes a flaw of a part of the expression, or of all of it.
-    pub(super) fn flaw(&mut self, place: Option<&str>, reason: String) {
-        self.flaws.push(ExpressionError::at(
-            self.code,
-            place.unwrap_or(self.code),
-            reason,
-        ));
+        function_call(signature, arguments, self.tables)
+            .ok()
+            .map(Plan::Call)
     }
 }
 
-fn usage(signature: &Signature) -> String {
-    format!("`{}` is written {}", signature.name, signature.usage)
+fn pipe(first: Plan, then: Plan) -> Plan {
+    Plan::Pipe(Box::new(first), Box::new(then))
 }
 
-/// The text of a term that is a constant text.
-pub(super) fn constant(term: &Term<&str>) -> Option<String> {
-    if let Term::Str(None, parts) = term {
-        joined(parts)
-    } else {
-        None
+fn alternative(first: Plan, other: Plan) -> Plan {
+    Plan::Alternative(Box::new(first), Box::new(other))
+}
+
+fn or(left: Plan, right: Plan) -> Plan {
+    Plan::Logic {
+        sides: Box::new((left, right)),
+        decisive: true,
     }
 }
 
-/// The parts as one text, if none of them is a term.
-pub(super) fn joined(parts: &[StrPart<&str, Term<&str>>]) -> Option<String> {
-    let mut text = String::new();
-    for part in parts {
-        match part {
-            StrPart::Str(plain) => text.push_str(plain),
-            StrPart::Char(escaped) => text.push(*escaped),
-            StrPart::Term(_) => return None,
-        }
+fn and(left: Plan, right: Plan) -> Plan {
+    Plan::Logic {
+        sides: Box::new((left, right)),
+        decisive: false,
     }
-    Some(text)
+}
+
+fn equal(left: Plan, right: Plan) -> Plan {
+    Plan::Compare {
+        sides: Box::new((left, right)),
+        expects_equal: true,
+    }
+}
+
+fn unequal(left: Plan, right: Plan) -> Plan {
+    Plan::Compare {
+        sides: Box::new((left, right)),
+        expects_equal: false,
+    }
+}
+
+fn literal_number(sign: &str, text: &str) -> Option<Plan> {
+    number(sign, text).map(|number| Plan::Literal(Value::Number(number)))
+}
+
+/// The step of an index that is a constant name, or the number of an item from 0 up.
+fn step(index: &Term<&str>) -> Option<PathStep> {
+    if let Term::Num(text) = index {
+        return text.parse().ok().map(PathStep::Index);
+    }
+    constant(index).map(PathStep::Key)
 }
 
 #[cfg(test)]

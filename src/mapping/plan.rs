@@ -1,17 +1,18 @@
-//! A compiled expression, and what it reads from an event.
+//! A compiled expression, and how it is evaluated on an event.
 //!
-//! A plan is a tree without loops, so reading ends after as many steps as the expression has. Values are borrowed from
-//! the event until something new has to be made of them.
+//! A plan is a tree without loops, so an evaluation takes at most as many steps as the plan has nodes. Values are
+//! borrowed from the event until a new one must be made.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::comparison::{is_true, part, same};
-use super::function::FunctionCall;
+use super::comparison::{is_true, same, text_part};
+use super::error::EvalError;
+use super::function::{BinaryCall, FunctionCall};
 use super::jq::Program;
-use super::located::{EvalError, LocatedValue, PathStep, Presence, pointer};
+use super::located::{LocatedValue, PathStep, Presence, pointer};
 use super::split::Split;
 
 /// A compiled expression.
@@ -19,43 +20,45 @@ use super::split::Split;
 pub(super) enum Plan {
     /// `.`
     Input,
-    /// `.a.b[0]`, from what the inner plan reads.
+    /// `.a.b[0]`, starting at the result of the inner plan.
     Path(Box<Self>, Vec<PathStep>),
     /// `a | b`
     Pipe(Box<Self>, Box<Self>),
-    /// `a // b`: the second where the first is absent, null or false. If neither has a value, null goes before absent,
-    /// because one of the two did say that it was cleared. Faults of the first are faults (jq would hide them).
-    Otherwise(Box<Self>, Box<Self>),
+    /// `a // b`: `b` where `a` is absent, null or false. If neither has a value and one of them is null, the result is
+    /// null, because the event did clear it. An error in `a` stays an error (jq would hide it).
+    Alternative(Box<Self>, Box<Self>),
     /// A constant.
     Literal(Value),
-    /// `{a: .x}`: absent members are left out, and an object of which all members are absent is absent itself.
+    /// `{a: .x}`, without its absent members. An object whose members are all absent is absent itself.
     Object(Vec<(String, Self)>),
-    /// A function.
+    /// A function of the input.
     Call(FunctionCall),
+    /// A function of two expressions.
+    BinaryCall(BinaryCall, Box<(Self, Self)>),
     /// `split(" ") | first`
     Split(Split),
     /// `if a then b elif c then d else e end`
-    Choice(Vec<(Self, Self)>, Box<Self>),
-    /// `a == b`, or `a != b` where `wanted` is false.
-    Same {
+    Conditional(Vec<(Self, Self)>, Box<Self>),
+    /// `a == b`, or `a != b`.
+    Compare {
         sides: Box<(Self, Self)>,
-        wanted: bool,
+        expects_equal: bool,
     },
-    /// `a or b`, or `a and b`: the first side is the answer if it is `decisive`.
+    /// `a or b`, or `a and b`: a first side with the truth value `decisive` is the result.
     Logic {
         sides: Box<(Self, Self)>,
         decisive: bool,
     },
     /// `not`
     Not,
-    /// `"a \\(.b)"`: absent where a part is absent, because half a text would be an invention.
-    Text(Vec<Self>),
-    /// Whatever else jq can say.
-    Jq(Arc<Program>),
+    /// `"a \\(.b)"`: absent where a part is absent, because half a text would be invented data.
+    Interpolation(Vec<Self>),
+    /// Any other term of the language; jaq interprets it.
+    Interpreted(Arc<Program>),
 }
 
 impl Plan {
-    /// Reads `input`.
+    /// Evaluates the plan on `input`.
     pub(super) fn read<'a>(
         &'a self,
         input: &LocatedValue<'a>,
@@ -64,65 +67,58 @@ impl Plan {
             Self::Input => Ok(input.clone()),
             Self::Path(from, steps) => from.read(input)?.walk(steps),
             Self::Pipe(first, then) => then.read(&first.read(input)?),
-            Self::Otherwise(first, other) => otherwise(first.read(input)?, || other.read(input)),
+            Self::Alternative(first, other) => {
+                alternative(first.read(input)?, || other.read(input))
+            }
             Self::Literal(value) => Ok(input.with(Presence::Present(Cow::Borrowed(value)))),
             Self::Object(members) => object(members, input),
             Self::Call(call) => call.read(input),
-            Self::Split(pieces) => pieces.read(input),
-            Self::Choice(branches, otherwise) => choice(branches, otherwise, input),
-            Self::Same { sides, wanted } => {
-                let (left, right) = (sides.0.read(input)?, sides.1.read(input)?);
-                let answer = same(left.value(), right.value()) == *wanted;
-                Ok(input.made(Value::Bool(answer)))
-            }
-            Self::Logic { sides, decisive } => {
-                let mut answer = is_true(sides.0.read(input)?.value());
-                if answer != *decisive {
-                    answer = is_true(sides.1.read(input)?.value());
-                }
-                Ok(input.made(Value::Bool(answer)))
-            }
+            Self::BinaryCall(call, expressions) => binary_call(*call, expressions, input),
+            Self::Split(split) => split.read(input),
+            Self::Conditional(branches, otherwise) => conditional(branches, otherwise, input),
+            Self::Compare {
+                sides,
+                expects_equal,
+            } => compare(sides, *expects_equal, input),
+            Self::Logic { sides, decisive } => logic(sides, *decisive, input),
             Self::Not => Ok(input.made(Value::Bool(!is_true(input.value())))),
-            Self::Text(parts) => text(parts, input),
-            Self::Jq(program) => program.run(input),
+            Self::Interpolation(parts) => interpolation(parts, input),
+            Self::Interpreted(program) => program.run(input),
         }
     }
 }
 
 impl Plan {
-    /// Whether some of it runs on jaq.
+    /// Whether jaq interprets a part of it.
     pub(super) fn is_interpreted(&self) -> bool {
         match self {
-            Self::Input | Self::Literal(_) | Self::Not | Self::Split(_) => false,
-            Self::Jq(_) => true,
+            Self::Input | Self::Literal(_) | Self::Not | Self::Split(_) | Self::Call(_) => false,
+            Self::Interpreted(_) => true,
             Self::Path(from, _) => from.is_interpreted(),
-            Self::Pipe(one, other) | Self::Otherwise(one, other) => {
+            Self::Pipe(one, other) | Self::Alternative(one, other) => {
                 one.is_interpreted() || other.is_interpreted()
             }
             Self::Object(members) => members.iter().any(|(_, member)| member.is_interpreted()),
-            Self::Call(call) => call
-                .terms()
-                .is_some_and(|(one, other)| one.is_interpreted() || other.is_interpreted()),
-            Self::Choice(branches, otherwise) => {
+            Self::Conditional(branches, otherwise) => {
                 let mut plans = branches
                     .iter()
                     .flat_map(|(condition, result)| [condition, result]);
                 otherwise.is_interpreted() || plans.any(Self::is_interpreted)
             }
-            Self::Same { sides, .. } | Self::Logic { sides, .. } => {
-                sides.0.is_interpreted() || sides.1.is_interpreted()
-            }
-            Self::Text(parts) => parts.iter().any(Self::is_interpreted),
+            Self::BinaryCall(_, sides)
+            | Self::Compare { sides, .. }
+            | Self::Logic { sides, .. } => sides.0.is_interpreted() || sides.1.is_interpreted(),
+            Self::Interpolation(parts) => parts.iter().any(Self::is_interpreted),
         }
     }
 
-    /// The constants that it can come to.
+    /// The constants that it can evaluate to.
     pub(super) fn constants(&self) -> Vec<Value> {
         match self {
             Self::Literal(value) => vec![value.clone()],
             Self::Pipe(_, then) => then.constants(),
-            Self::Otherwise(first, other) => [first.constants(), other.constants()].concat(),
-            Self::Choice(branches, otherwise) => {
+            Self::Alternative(first, other) => [first.constants(), other.constants()].concat(),
+            Self::Conditional(branches, otherwise) => {
                 let results = branches.iter().flat_map(|(_, result)| result.constants());
                 results.chain(otherwise.constants()).collect()
             }
@@ -130,22 +126,23 @@ impl Plan {
             Self::Input
             | Self::Path(..)
             | Self::Object(_)
-            | Self::Same { .. }
+            | Self::BinaryCall(..)
+            | Self::Compare { .. }
             | Self::Logic { .. }
             | Self::Not
-            | Self::Text(_)
+            | Self::Interpolation(_)
             | Self::Split(_)
-            | Self::Jq(_) => Vec::new(),
+            | Self::Interpreted(_) => Vec::new(),
         }
     }
 
-    /// Notes the places that it reads in every event.
-    pub(super) fn places(&self, places: &mut Vec<String>) {
+    /// Adds the places that it can read in an event, as JSON Pointers.
+    pub(super) fn add_places(&self, places: &mut Vec<String>) {
         self.places_from(&[Vec::new()], places);
     }
 
-    /// Whether all that it reads of an event lies in this member. "No" may also mean that nobody looked closely.
-    pub(super) fn stays_in(&self, member: &str) -> bool {
+    /// Whether it certainly reads nothing of an event outside this member.
+    pub(super) fn reads_only_member(&self, member: &str) -> bool {
         let mut places = Vec::new();
         let origins = self.places_from(&[Vec::new()], &mut places);
         let (member, inside) = (format!("/{member}"), format!("/{member}/"));
@@ -153,41 +150,37 @@ impl Plan {
         !self.is_interpreted() && !origins.contains(&Vec::new()) && places.iter().all(is_in)
     }
 
-    /// Notes the places, and says where its own result can come from.
+    /// Adds the places that it can read when its input comes from one of `from`. Returns where its own result can come
+    /// from.
     fn places_from(&self, from: &[Vec<PathStep>], places: &mut Vec<String>) -> Vec<Vec<PathStep>> {
         match self {
             Self::Input => from.to_vec(),
             Self::Path(inner, steps) => {
                 let from = inner.places_from(from, places);
-                let on = |way: Vec<PathStep>| [way, steps.clone()].concat();
-                let ways: Vec<_> = from.into_iter().map(on).collect();
-                places.extend(ways.iter().map(|way| pointer(way.iter())));
-                ways
+                let extended = |path: Vec<PathStep>| [path, steps.clone()].concat();
+                let paths: Vec<_> = from.into_iter().map(extended).collect();
+                places.extend(paths.iter().map(|path| pointer(path.iter())));
+                paths
             }
             Self::Pipe(first, then) => {
                 let from = first.places_from(from, places);
                 then.places_from(&from, places)
             }
-            Self::Otherwise(first, other) => {
+            Self::Alternative(first, other) => {
                 let first = first.places_from(from, places);
                 [first, other.places_from(from, places)].concat()
             }
-            Self::Choice(branches, otherwise) => {
-                let mut ways = otherwise.places_from(from, places);
+            Self::Conditional(branches, otherwise) => {
+                let mut paths = otherwise.places_from(from, places);
                 for (condition, result) in branches {
                     condition.places_from(from, places);
-                    ways.extend(result.places_from(from, places));
+                    paths.extend(result.places_from(from, places));
                 }
-                ways
+                paths
             }
-            Self::Call(call) => {
-                if let Some((one, other)) = call.terms() {
-                    one.places_from(from, places);
-                    other.places_from(from, places);
-                }
-                Vec::new()
-            }
-            Self::Same { sides, .. } | Self::Logic { sides, .. } => {
+            Self::BinaryCall(_, sides)
+            | Self::Compare { sides, .. }
+            | Self::Logic { sides, .. } => {
                 sides.0.places_from(from, places);
                 sides.1.places_from(from, places);
                 Vec::new()
@@ -198,40 +191,45 @@ impl Plan {
                 }
                 Vec::new()
             }
-            Self::Text(parts) => {
+            Self::Interpolation(parts) => {
                 for part in parts {
                     part.places_from(from, places);
                 }
                 Vec::new()
             }
-            Self::Literal(_) | Self::Not | Self::Split(_) | Self::Jq(_) => Vec::new(),
+            Self::Literal(_)
+            | Self::Not
+            | Self::Call(_)
+            | Self::Split(_)
+            | Self::Interpreted(_) => Vec::new(),
         }
     }
 
-    /// How often at most what it reads stands in what it makes: objects and texts can say a thing twice, and one after
-    /// the other they double it.
+    /// The most copies of its input that its result can hold. Objects and texts can copy their input several times, and
+    /// in a pipe the numbers multiply.
     pub(super) fn copies(&self) -> usize {
         match self {
             Self::Input
             | Self::Literal(_)
             | Self::Call(_)
+            | Self::BinaryCall(..)
             | Self::Split(_)
-            | Self::Same { .. }
+            | Self::Compare { .. }
             | Self::Logic { .. }
             | Self::Not
-            | Self::Jq(_) => 1,
+            | Self::Interpreted(_) => 1,
             Self::Path(from, _) => from.copies(),
             Self::Pipe(first, then) => first.copies().saturating_mul(then.copies()),
-            Self::Otherwise(first, other) => first.copies().max(other.copies()),
+            Self::Alternative(first, other) => first.copies().max(other.copies()),
             Self::Object(members) => {
                 let copies = members.iter().map(|(_, member)| member.copies());
                 copies.fold(0, usize::saturating_add).max(1)
             }
-            Self::Choice(branches, otherwise) => {
+            Self::Conditional(branches, otherwise) => {
                 let results = branches.iter().map(|(_, result)| result.copies());
                 results.fold(otherwise.copies(), usize::max)
             }
-            Self::Text(parts) => {
+            Self::Interpolation(parts) => {
                 let copies = parts.iter().map(Self::copies);
                 copies.fold(0, usize::saturating_add).max(1)
             }
@@ -239,7 +237,39 @@ impl Plan {
     }
 }
 
-fn choice<'a>(
+// Each term has a function of its own: it keeps the stack frame of `Plan::read` small, which calls itself.
+
+fn binary_call<'a>(
+    call: BinaryCall,
+    (first, second): &'a (Plan, Plan),
+    input: &LocatedValue<'a>,
+) -> Result<LocatedValue<'a>, EvalError> {
+    call.read(&first.read(input)?, &second.read(input)?)
+}
+
+fn compare<'a>(
+    (left, right): &'a (Plan, Plan),
+    expects_equal: bool,
+    input: &LocatedValue<'a>,
+) -> Result<LocatedValue<'a>, EvalError> {
+    let (left, right) = (left.read(input)?, right.read(input)?);
+    let is_equal = same(left.value(), right.value());
+    Ok(input.made(Value::Bool(is_equal == expects_equal)))
+}
+
+fn logic<'a>(
+    (left, right): &'a (Plan, Plan),
+    decisive: bool,
+    input: &LocatedValue<'a>,
+) -> Result<LocatedValue<'a>, EvalError> {
+    let mut result = is_true(left.read(input)?.value());
+    if result != decisive {
+        result = is_true(right.read(input)?.value());
+    }
+    Ok(input.made(Value::Bool(result)))
+}
+
+fn conditional<'a>(
     branches: &'a [(Plan, Plan)],
     otherwise: &'a Plan,
     input: &LocatedValue<'a>,
@@ -252,37 +282,41 @@ fn choice<'a>(
     otherwise.read(input)
 }
 
-fn text<'a>(parts: &'a [Plan], input: &LocatedValue<'a>) -> Result<LocatedValue<'a>, EvalError> {
+fn interpolation<'a>(
+    parts: &'a [Plan],
+    input: &LocatedValue<'a>,
+) -> Result<LocatedValue<'a>, EvalError> {
     let mut text = Some(String::new());
     for plan in parts {
-        let reading = plan.read(input)?;
-        let Some(value) = reading.value() else {
+        let located = plan.read(input)?;
+        let Some(value) = located.value() else {
             text = None;
             continue;
         };
-        match (part(value), &mut text) {
+        // Even if the text is absent by now, an error in a later part is reported.
+        match (text_part(value), &mut text) {
             (Ok(part), Some(text)) => text.push_str(&part),
             (Ok(_part), None) => {}
-            (Err(refusal), _) => return Err(reading.refused("text", refusal)),
+            (Err(error), _) => return Err(located.error("text", error)),
         }
     }
-    let found = text.map_or(Presence::Absent, |text| {
+    let presence = text.map_or(Presence::Absent, |text| {
         Presence::Present(Cow::Owned(Value::String(text)))
     });
-    Ok(input.with(found))
+    Ok(input.with(presence))
 }
 
-fn otherwise<'a>(
+fn alternative<'a>(
     first: LocatedValue<'a>,
     other: impl FnOnce() -> Result<LocatedValue<'a>, EvalError>,
 ) -> Result<LocatedValue<'a>, EvalError> {
     if is_true(first.value()) {
         return Ok(first);
     }
-    let was_null = first.value().is_some_and(Value::is_null);
+    let is_null = first.value().is_some_and(Value::is_null);
     let other = other()?;
-    match &other.found {
-        Presence::Absent if was_null => Ok(first),
+    match &other.presence {
+        Presence::Absent if is_null => Ok(first),
         Presence::Absent | Presence::Present(_) => Ok(other),
     }
 }
@@ -293,7 +327,7 @@ fn object<'a>(
 ) -> Result<LocatedValue<'a>, EvalError> {
     let mut object = Map::new();
     for (key, plan) in members {
-        match plan.read(input)?.found {
+        match plan.read(input)?.presence {
             Presence::Absent => {}
             Presence::Present(value) => {
                 object.insert(key.clone(), value.into_owned());

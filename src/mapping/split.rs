@@ -1,5 +1,5 @@
-//! `split(" ") | first` and its like: what a name or an address in one text is taken apart with, said without a list of
-//! its pieces. Everything else about lists runs on jq.
+//! `split(" ") | first` and similar terms, which take a name or an address in one text apart, without a list of the
+//! pieces. Any other operation on lists is interpreted.
 
 use std::borrow::Cow;
 
@@ -7,19 +7,19 @@ use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
-use super::function::ValueError;
-use super::located::{EvalError, LocatedValue, Presence};
-use super::lower::constant;
+use super::error::{EvalError, ValueError};
+use super::located::{LocatedValue, Presence};
+use super::syntax::constant;
 
-/// The rule that is broken by what is no text.
+/// The rule that an error names.
 const RULE: &str = "split";
 
-/// The pieces of a text, and which of them are wanted.
+/// A text is split at a separator, and some of the pieces are taken.
 #[derive(Clone, Debug)]
 pub(super) struct Split {
-    /// What stands between them; never empty.
-    by: String,
-    wanted: Selection,
+    /// Never empty.
+    separator: String,
+    selection: Selection,
 }
 
 #[derive(Clone, Debug)]
@@ -28,25 +28,37 @@ enum Selection {
     One(usize),
     /// `last`
     Last,
-    /// `.[1:3] | join(" ")`: from the one to before the other, with a text between them.
+    /// `.[1:3] | join(" ")`: the first index, the index after the last one, and the text between two pieces.
     Joined(usize, Option<usize>, String),
 }
 
 impl Split {
-    /// Takes what of a term takes pieces from a text, and gives the rest of its pipe.
+    /// The split that a term begins with, and the rest of its pipe.
     pub(super) fn of<'t, 'c>(term: &'t Term<&'c str>) -> Option<(Self, Option<&'t Term<&'c str>>)> {
         if let Term::Path(from, path) = term {
-            let (by, wanted) = (separator(from)?, one(path)?);
-            return Some((Self { by, wanted }, None));
+            let (separator, selection) = (separator(from)?, one(path)?);
+            return Some((
+                Self {
+                    separator,
+                    selection,
+                },
+                None,
+            ));
         }
         let (from, then) = pipe(term)?;
-        let by = separator(from)?;
+        let separator = separator(from)?;
         let (next, rest) = match pipe(then) {
             Some((next, rest)) => (next, Some(rest)),
             None => (then, None),
         };
-        if let Some(wanted) = wanted(next) {
-            return Some((Self { by, wanted }, rest));
+        if let Some(selection) = selection(next) {
+            return Some((
+                Self {
+                    separator,
+                    selection,
+                },
+                rest,
+            ));
         }
         let (from, to) = range(next)?;
         let (join, rest) = match rest.and_then(pipe) {
@@ -54,11 +66,17 @@ impl Split {
             None => (rest?, None),
         };
         let between = call(join, "join")?;
-        let wanted = Selection::Joined(from, to, between);
-        Some((Self { by, wanted }, rest))
+        let selection = Selection::Joined(from, to, between);
+        Some((
+            Self {
+                separator,
+                selection,
+            },
+            rest,
+        ))
     }
 
-    /// Takes them from the text that was read.
+    /// Splits the text in `input`.
     pub(super) fn read<'a>(&self, input: &LocatedValue<'a>) -> Result<LocatedValue<'a>, EvalError> {
         match input.value() {
             None | Some(Value::Null) => Ok(input.clone()),
@@ -68,17 +86,17 @@ impl Split {
                 })))
             }
             Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                Err(input.refused(RULE, ValueError::new("Here is no text to split.")))
+                Err(input.error(RULE, ValueError::new("The value here is not a text.")))
             }
         }
     }
 
-    /// Nothing where there are not so many.
+    /// The selected pieces; `None` if the text has too few.
     fn take(&self, text: &str) -> Option<String> {
-        let mut pieces = text.split(&self.by);
-        match &self.wanted {
+        let mut pieces = text.split(&self.separator);
+        match &self.selection {
             Selection::One(index) => pieces.nth(*index).map(str::to_owned),
-            // From the front, where separators that overlap are found as `split` finds them.
+            // Counted from the front: from the back, overlapping separators would be found at other places.
             Selection::Last => pieces.last().map(str::to_owned),
             Selection::Joined(from, to, between) => {
                 let count = to.map_or(usize::MAX, |to| to.saturating_sub(*from));
@@ -102,7 +120,7 @@ fn pipe<'t, 'c>(term: &'t Term<&'c str>) -> Option<(&'t Term<&'c str>, &'t Term<
     }
 }
 
-/// The constant text that a function of this name is called with.
+/// The constant text in a call of the function `name`.
 fn call(term: &Term<&str>, name: &str) -> Option<String> {
     if let Term::Call(called, arguments) = term
         && *called == name
@@ -118,7 +136,7 @@ fn separator(term: &Term<&str>) -> Option<String> {
     call(term, "split").filter(|by| !by.is_empty())
 }
 
-fn wanted(term: &Term<&str>) -> Option<Selection> {
+fn selection(term: &Term<&str>) -> Option<Selection> {
     if let Term::Path(from, path) = term {
         return matches!(from.as_ref(), Term::Id).then(|| one(path))?;
     }
@@ -134,7 +152,7 @@ fn wanted(term: &Term<&str>) -> Option<Selection> {
     None
 }
 
-/// The number of the one piece that a path leads to.
+/// The one piece that a path selects.
 fn one(path: &Path<Term<&str>>) -> Option<Selection> {
     match path.0.as_slice() {
         [(Part::Index(index), Opt::Essential)] => number(index).map(Selection::One),
@@ -142,7 +160,7 @@ fn one(path: &Path<Term<&str>>) -> Option<Selection> {
     }
 }
 
-/// The pieces that a path leads to: from which on, and before which.
+/// The range of pieces that a path selects: the first index, and the index after the last one.
 fn range(term: &Term<&str>) -> Option<(usize, Option<usize>)> {
     if let Term::Path(from, path) = term
         && let Term::Id = from.as_ref()
@@ -173,7 +191,7 @@ mod tests {
     use crate::mapping::tests::{CANARY, Comes, check};
 
     #[test]
-    fn pieces_of_a_text_are_taken_as_jq_takes_them() {
+    fn pieces_of_a_text_are_the_same_as_in_jq() {
         let open = |expression: &str, v: Value, expected: &Comes| {
             check("metadata.k", expression, Some(v), expected);
         };

@@ -1,20 +1,24 @@
-//! jaq's parser, with limits, and where in an expression something stands.
+//! The syntax of expressions: jaq's parser with limits, constants, and positions in the text.
 
 use jaq_core::load::lex::{Lexer, StrPart};
 use jaq_core::load::parse::{Parser, Term};
 use jaq_core::path::Part;
+use serde_json::Number;
 
-/// The longest expression; the longest that anyone would want to read is far shorter.
+/// The longest expression; far longer than anyone would want to read.
 const EXPRESSION_CHARS_MAX: usize = 1_000;
-/// The most brackets, and words and signs that have a whole term after them. The parser goes a level deeper with each,
-/// and takes about 8 KiB of the stack for it; without this, a line of brackets would end the process.
+/// The most brackets, and words and signs that a whole term follows. The parser recurses for each and needs about 8 KiB
+/// of stack for it; without this limit a line of brackets would overflow the stack and abort the process.
 const NESTING_MAX: usize = 64;
-/// The words and signs that nest.
+/// The words and signs that make the parser recurse.
 const NESTING: [&str; 11] = [
     "(", "[", "{", "-", "as", "def", "foreach", "if", "label", "reduce", "try",
 ];
 
-/// Parses an expression, or says all that is wrong with its syntax.
+/// Parses an expression.
+///
+/// # Errors
+/// Everything that is wrong with its syntax.
 pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
     if let Some(reason) = excess(code) {
         return Err(vec![ExpressionError::at(code, code, reason)]);
@@ -30,7 +34,7 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
                 .collect::<Vec<_>>()
         });
     let tokens = tokens.map_err(|mut flaws| {
-        // One wrong sign breaks several rules of the language at its place; the first one says it.
+        // One wrong character breaks several rules of the lexer at its position; one message is enough.
         flaws.dedup_by_key(|flaw| flaw.position);
         flaws
     })?;
@@ -51,15 +55,15 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
         })
 }
 
-/// Why a sign is not taken; the usual mistake is said by name.
+/// Why the lexer refuses a character, with a message of its own for the most common mistake.
 fn unreadable(expected: &str, found: &str) -> String {
     if found.starts_with('\'') || found.starts_with('‘') || found.starts_with('“') {
-        return "a text stands in plain double quotes, as in e164(\"US\")".to_owned();
+        return "a text is written in plain double quotes, as in e164(\"US\")".to_owned();
     }
     format!("expected {expected} here")
 }
 
-/// What an expression has too much of.
+/// The limit that an expression exceeds.
 fn excess(code: &str) -> Option<String> {
     if code.chars().count() > EXPRESSION_CHARS_MAX {
         return Some(format!(
@@ -70,7 +74,7 @@ fn excess(code: &str) -> Option<String> {
     (nesting > NESTING_MAX).then(|| format!("an expression has at most {NESTING_MAX} brackets"))
 }
 
-/// A place in an expression, both counted from 1, in characters.
+/// A position in an expression; line and column are counted from 1, the column in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     pub(super) line: usize,
@@ -78,9 +82,9 @@ pub(super) struct Position {
 }
 
 impl Position {
-    /// Where `part` begins in `code`, of which it must be a slice; the beginning if it is not.
-    pub(super) fn of(code: &str, part: &str) -> Self {
-        let before = part
+    /// Where `slice` begins in `code`; the beginning if it is not a slice of it.
+    pub(super) fn of(code: &str, slice: &str) -> Self {
+        let before = slice
             .as_ptr()
             .addr()
             .checked_sub(code.as_ptr().addr())
@@ -94,7 +98,7 @@ impl Position {
     }
 }
 
-/// Why an expression is not taken, and where in it.
+/// An error in an expression, and its position.
 #[derive(Debug)]
 pub(super) struct ExpressionError {
     pub(super) position: Position,
@@ -102,18 +106,18 @@ pub(super) struct ExpressionError {
 }
 
 impl ExpressionError {
-    /// A flaw of `part`, a slice of `code`.
-    pub(super) fn at(code: &str, part: &str, reason: String) -> Self {
+    /// An error of `slice`, a slice of `code`.
+    pub(super) fn at(code: &str, slice: &str, reason: String) -> Self {
         Self {
-            position: Position::of(code, part),
+            position: Position::of(code, slice),
             reason,
         }
     }
 }
 
-/// The first piece of the expression that belongs to a term. Symbols and brackets leave none behind in jaq's syntax
-/// tree, so it can be a little further on than where the term begins, or nowhere.
-pub(super) fn place<'c>(term: &Term<&'c str>) -> Option<&'c str> {
+/// The first slice of the expression that belongs to a term. jaq's syntax tree keeps no slices of symbols and brackets,
+/// so it can be a little after the beginning of the term, or missing.
+pub(super) fn first_slice<'c>(term: &Term<&'c str>) -> Option<&'c str> {
     match term {
         Term::Id | Term::Recurse | Term::Arr(None) => None,
         Term::Num(text)
@@ -125,30 +129,59 @@ pub(super) fn place<'c>(term: &Term<&'c str>) -> Option<&'c str> {
         | Term::Var(text) => Some(text),
         Term::Str(None, parts) => parts.iter().find_map(|part| match part {
             StrPart::Str(text) => Some(*text),
-            StrPart::Term(term) => place(term),
+            StrPart::Term(term) => first_slice(term),
             StrPart::Char(_) => None,
         }),
-        Term::Arr(Some(inner)) | Term::Neg(inner) => place(inner),
-        Term::Obj(members) => members
-            .iter()
-            .find_map(|(key, value)| place(key).or_else(|| value.as_ref().and_then(place))),
-        Term::BinOp(left, _, right) => place(left).or_else(|| place(right)),
-        Term::TryCatch(tried, caught) => place(tried).or_else(|| caught.as_deref().and_then(place)),
+        Term::Arr(Some(inner)) | Term::Neg(inner) => first_slice(inner),
+        Term::Obj(members) => members.iter().find_map(|(key, value)| {
+            first_slice(key).or_else(|| value.as_ref().and_then(first_slice))
+        }),
+        Term::BinOp(left, _, right) => first_slice(left).or_else(|| first_slice(right)),
+        Term::TryCatch(tried, caught) => {
+            first_slice(tried).or_else(|| caught.as_deref().and_then(first_slice))
+        }
         Term::IfThenElse(branches, otherwise) => branches
             .iter()
-            .find_map(|(condition, result)| place(condition).or_else(|| place(result)))
-            .or_else(|| otherwise.as_deref().and_then(place)),
+            .find_map(|(condition, result)| first_slice(condition).or_else(|| first_slice(result)))
+            .or_else(|| otherwise.as_deref().and_then(first_slice)),
         Term::Def(definitions, inner) => definitions
             .first()
             .map(|definition| definition.name)
-            .or_else(|| place(inner)),
-        Term::Path(from, path) => place(from).or_else(|| {
+            .or_else(|| first_slice(inner)),
+        Term::Path(from, path) => first_slice(from).or_else(|| {
             path.0.iter().find_map(|(part, _)| match part {
-                Part::Index(index) => place(index),
+                Part::Index(index) => first_slice(index),
                 Part::Range(from, upto) => [from, upto]
                     .into_iter()
-                    .find_map(|bound| bound.as_ref().and_then(place)),
+                    .find_map(|bound| bound.as_ref().and_then(first_slice)),
             })
         }),
     }
+}
+
+/// The text of a term that is a constant text.
+pub(super) fn constant(term: &Term<&str>) -> Option<String> {
+    if let Term::Str(None, parts) = term {
+        joined(parts)
+    } else {
+        None
+    }
+}
+
+/// The parts as one text, if none of them is a term.
+pub(super) fn joined(parts: &[StrPart<&str, Term<&str>>]) -> Option<String> {
+    let mut text = String::new();
+    for part in parts {
+        match part {
+            StrPart::Str(plain) => text.push_str(plain),
+            StrPart::Char(escaped) => text.push(*escaped),
+            StrPart::Term(_) => return None,
+        }
+    }
+    Some(text)
+}
+
+/// A number as JSON writes it; jq's syntax also has others.
+pub(super) fn number(sign: &str, text: &str) -> Option<Number> {
+    serde_json::from_str(&format!("{sign}{text}")).ok()
 }

@@ -3,25 +3,26 @@
 use jiff::{Timestamp, Unit};
 use serde_json::Value;
 
-use super::{Answer, ValueError};
+use super::super::error::ValueError;
+use super::Conversion;
 use crate::time::rfc3339;
 
-/// The date, as `YYYY-MM-DD`, of a date or of an RFC 3339 moment as its sender wrote it.
-pub(super) fn date(text: &str) -> Answer {
+/// The date, as `YYYY-MM-DD`, of a date or of an RFC 3339 moment, in the offset that it is written in.
+pub(super) fn date(text: &str) -> Conversion {
     rfc3339::date(text)
         .map(|date| Value::from(date.to_string()))
         .ok_or_else(|| ValueError::new(NOT_A_DATE))
 }
 
-/// The whole months from a date to a moment, which gives an account's tenure as of the event and not as of today: an
-/// event that is mapped again says the same again.
-pub(super) fn months_since(date: &Value, at: &Value) -> Answer {
-    let day_of = |value: &Value| value.as_str().and_then(rfc3339::date);
-    let from = day_of(date).ok_or_else(|| ValueError::new(NOT_A_DATE))?;
-    let to = day_of(at).ok_or_else(|| ValueError::of_second(NOT_A_DATE))?;
+/// The whole months from a date to a moment. With the event's own time as the moment, an event that is mapped again
+/// gives the same tenure again.
+pub(super) fn months_since(date: &Value, at: &Value) -> Conversion {
+    let date_of = |value: &Value| value.as_str().and_then(rfc3339::date);
+    let from = date_of(date).ok_or_else(|| ValueError::new(NOT_A_DATE))?;
+    let to = date_of(at).ok_or_else(|| ValueError::of_second(NOT_A_DATE))?;
     if from > to {
         return Err(ValueError::new(
-            "The date is after the moment to which months are counted.",
+            "The date is after the moment that months are counted to.",
         ));
     }
     from.until((Unit::Month, to))
@@ -30,7 +31,7 @@ pub(super) fn months_since(date: &Value, at: &Value) -> Answer {
         .ok_or_else(|| ValueError::new("The date is too far from the moment."))
 }
 
-/// What a number that stands for a moment counts since the Unix epoch.
+/// The unit of a number that counts from the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mapping) enum EpochUnit {
     Seconds,
@@ -39,7 +40,6 @@ pub(in crate::mapping) enum EpochUnit {
 }
 
 impl EpochUnit {
-    /// The unit of that name.
     pub(in crate::mapping) fn parse(name: &str) -> Option<Self> {
         match name {
             "s" => Some(Self::Seconds),
@@ -49,8 +49,8 @@ impl EpochUnit {
         }
     }
 
-    /// The moment that a number stands for, as RFC 3339 in UTC; one that is written so already stays as it is.
-    pub(super) fn moment(self, value: &Value) -> Answer {
+    /// The moment of a number, as RFC 3339 in UTC; a text in RFC 3339 is returned unchanged.
+    pub(super) fn moment(self, value: &Value) -> Conversion {
         let refused =
             || ValueError::new("The value is neither a whole number nor an RFC 3339 moment.");
         if let Some(text) = value.as_str()
@@ -69,13 +69,80 @@ impl EpochUnit {
         moment
             .map(|moment| Value::from(moment.to_string()))
             .ok()
-            .ok_or_else(|| ValueError::new("The number stands for no moment of the calendar."))
+            .ok_or_else(|| ValueError::new("The number is outside the range of the calendar."))
     }
 }
 
-/// Microseconds from the Unix epoch to an RFC 3339 moment; finer fractions are cut.
+/// Microseconds from the Unix epoch to an RFC 3339 moment; finer fractions are cut off.
 pub(crate) fn microseconds(text: &str) -> Option<i64> {
     rfc3339::date_time(text).map(Timestamp::as_microsecond)
 }
 
 const NOT_A_DATE: &str = "The text is neither a date as YYYY-MM-DD nor an RFC 3339 moment.";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::mapping::error::Argument;
+
+    fn value(result: Conversion) -> Option<Value> {
+        result.ok()
+    }
+
+    #[test]
+    fn months_are_whole() {
+        for (from, to, expected) in [
+            ("2024-01-10", "2025-02-13T19:08:07Z", Some(13)),
+            ("2024-01-14", "2025-02-13", Some(12)),
+            ("2025-02-13", "2025-02-13", Some(0)),
+            ("2025-02-14", "2025-02-13", None),
+            ("2024-02-29", "2025-02-28", Some(11)),
+        ] {
+            let months = value(months_since(&json!(from), &json!(to)));
+            assert_eq!(months, expected.map(Value::from), "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_argument_that_is_no_date() {
+        let argument = |from: Value, to: Value| months_since(&from, &to).unwrap_err().argument;
+        assert_eq!(argument(json!("x"), json!("x")), Argument::First);
+        assert_eq!(argument(json!(7), json!("2025-02-13")), Argument::First);
+        assert_eq!(argument(json!("2025-02-13"), json!("x")), Argument::Second);
+    }
+
+    #[test]
+    fn a_number_is_a_moment_in_the_unit_that_is_named() {
+        for (unit, number, expected) in [
+            ("s", json!(1), Some("1970-01-01T00:00:01Z")),
+            ("ms", json!(1_500), Some("1970-01-01T00:00:01.5Z")),
+            ("us", json!("-1"), Some("1969-12-31T23:59:59.999999Z")),
+            (
+                "s",
+                json!("1970-01-01t00:00:01Z"),
+                Some("1970-01-01t00:00:01Z"),
+            ),
+            ("s", json!("+1"), None),
+            ("s", json!(1.5), None),
+            ("s", json!(i64::MAX), None),
+            ("s", json!(true), None),
+        ] {
+            let moment = value(EpochUnit::parse(unit).unwrap().moment(&number));
+            assert_eq!(moment, expected.map(Value::from), "{unit} {number}");
+        }
+        assert_eq!(EpochUnit::parse("minutes"), None);
+    }
+
+    #[test]
+    fn a_moment_counts_microseconds() {
+        assert_eq!(microseconds("1970-01-01T00:00:00.0000019Z"), Some(1));
+        assert_eq!(microseconds("1970-01-01"), None);
+        assert_eq!(
+            value(date("2024-01-10T23:00:00-08:00")),
+            Some(json!("2024-01-10"))
+        );
+        assert_eq!(value(date("10.01.2024")), None);
+    }
+}

@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::{Answer, ValueError};
+use super::super::error::ValueError;
+use super::Conversion;
 
 /// The ISO 3166-1 alpha-3 code of a country, from its alpha-2 code, its alpha-3 code or its English name, in any case.
-pub(super) fn alpha3(text: &str) -> Answer {
+pub(super) fn alpha3(text: &str) -> Conversion {
     NAMES
         .get(text.trim().to_lowercase().as_str())
         .map(|code| Value::from(*code))
@@ -19,7 +20,7 @@ pub(super) fn alpha3(text: &str) -> Answer {
         })
 }
 
-/// Everything a country is called, in lower case.
+/// All names and codes of countries, in lower case.
 static NAMES: LazyLock<BTreeMap<String, &'static str>> = LazyLock::new(|| {
     let mut names = BTreeMap::new();
     for country in rust_iso3166::ALL {
@@ -33,7 +34,7 @@ static NAMES: LazyLock<BTreeMap<String, &'static str>> = LazyLock::new(|| {
     names
 });
 
-/// What people write and ISO does not; only names that mean one country to everyone.
+/// Names that people write and ISO does not list; only names that everyone understands as one country.
 const ALIASES: [(&str, &str); 44] = [
     ("aland islands", "ALA"),
     ("bolivia", "BOL"),

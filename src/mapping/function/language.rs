@@ -2,15 +2,16 @@
 
 use serde_json::Value;
 
-use super::{Answer, ValueError};
+use super::super::error::ValueError;
+use super::Conversion;
 
-/// The longest language tag that BCP 47 asks anyone to take.
+/// The longest language tag that BCP 47 requires software to accept.
 const TAG_CHARS_MAX: usize = 35;
 
-/// The ISO 639-1 code, in lower case, of a BCP 47 language tag; `_` is taken for `-`, as in the names of locales.
+/// The ISO 639-1 code, in lower case, of a BCP 47 language tag; `_` is accepted for `-`, as in the names of locales.
 ///
-/// A language that has no two-letter code is refused: its nearest relative would be a guess.
-pub(super) fn language(tag: &str) -> Answer {
+/// A language without a two-letter code is refused: a related language would be a guess.
+pub(super) fn language(tag: &str) -> Conversion {
     let tag = tag.trim();
     let mut subtags = tag.split(['-', '_']);
     let primary = subtags.next().unwrap_or_default().to_ascii_lowercase();

@@ -4,16 +4,16 @@ use iso_currency::Currency;
 use rust_decimal::Decimal;
 use serde_json::{Number, Value};
 
-use super::{Answer, ValueError};
+use super::super::error::ValueError;
+use super::Conversion;
 
-/// As many significant digits survive the way through a JSON number, which most writers and readers take for a
-/// 64-bit float.
+/// The significant digits that survive in a JSON number, which most writers and readers treat as a 64-bit float.
 const FLOAT_DIGITS_MAX: u32 = 15;
 
 /// The amount in the currency's minor units: `"340.00"` US dollars are 34000.
 ///
-/// Nothing is rounded: more decimals than the currency has are refused, unless they are zeros.
-pub(super) fn minor_units(amount: &Value, currency: &Value) -> Answer {
+/// Nothing is rounded: an amount with more decimals than its currency is refused, unless they are zeros.
+pub(super) fn minor_units(amount: &Value, currency: &Value) -> Conversion {
     let exponent = currency
         .as_str()
         .and_then(Currency::from_code)
@@ -30,21 +30,21 @@ pub(super) fn minor_units(amount: &Value, currency: &Value) -> Answer {
         .and_then(|factor| amount.mantissa().checked_mul(factor))
         .and_then(|units| i64::try_from(units).ok())
         .map(Value::from)
-        .ok_or_else(|| ValueError::new("The amount is greater than Imprint's integers."))
+        .ok_or_else(|| ValueError::new("The amount does not fit into a whole number of 64 bits."))
 }
 
 fn decimal(amount: &Value) -> Result<Decimal, ValueError> {
     match amount {
-        Value::String(text) => plain(text),
-        Value::Number(number) => exact(number),
+        Value::String(text) => from_text(text),
+        Value::Number(number) => from_number(number),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(ValueError::new(
             "The amount is neither a text nor a number.",
         )),
     }
 }
 
-/// Digits, with a sign and decimals at most: `1,234` is one amount here and another there.
-fn plain(text: &str) -> Result<Decimal, ValueError> {
+/// Reads digits with an optional minus sign and decimals. `1,234` is refused: its value depends on the country.
+fn from_text(text: &str) -> Result<Decimal, ValueError> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
     let are_digits =
@@ -53,12 +53,14 @@ fn plain(text: &str) -> Result<Decimal, ValueError> {
         .then(|| Decimal::from_str_exact(text).ok())
         .flatten();
     decimal.ok_or_else(|| {
-        ValueError::new("The amount is not written as digits with at most a sign and decimals.")
+        ValueError::new(
+            "The amount is not written as digits with an optional minus sign and decimals.",
+        )
     })
 }
 
-/// A whole number as it is; one with a fraction by its shortest decimal text, as long as a float still holds it.
-fn exact(number: &Number) -> Result<Decimal, ValueError> {
+/// Reads a whole number exactly, and a fraction by its shortest decimal text if a float holds that many digits.
+fn from_number(number: &Number) -> Result<Decimal, ValueError> {
     if let Some(whole) = number.as_i128() {
         return Decimal::try_from_i128_with_scale(whole, 0)
             .ok()
@@ -75,7 +77,60 @@ fn exact(number: &Number) -> Result<Decimal, ValueError> {
 }
 
 fn inexact() -> ValueError {
-    ValueError::new(
-        "The amount has more digits than a JSON number holds; it should be sent as text.",
-    )
+    ValueError::new("The amount has more digits than a JSON number holds; send it as text.")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::mapping::error::Argument;
+
+    #[test]
+    fn an_amount_is_scaled_by_the_exponent_of_its_currency() {
+        for (amount, currency, expected) in [
+            (json!("340.00"), "USD", Some(34_000)),
+            (json!("340"), "JPY", Some(340)),
+            (json!("1.234"), "KWD", Some(1_234)),
+            (json!("1.2340"), "KWD", Some(1_234)),
+            (json!("-0.01"), "USD", Some(-1)),
+            (json!(0), "USD", Some(0)),
+            (json!(-3), "USD", Some(-300)),
+            (json!(0.29), "USD", Some(29)),
+            (json!(1e3), "USD", Some(100_000)),
+            (json!("92233720368547758.07"), "USD", Some(i64::MAX)),
+            (json!("92233720368547758.08"), "USD", None),
+            (json!("340.5"), "JPY", None),
+            (json!("0.001"), "USD", None),
+            (json!("1."), "USD", None),
+            (json!(".5"), "USD", None),
+            (json!("--1"), "USD", None),
+            (json!("1,2"), "USD", None),
+            (json!(u64::MAX), "USD", None),
+            (json!(true), "USD", None),
+        ] {
+            let units = minor_units(&amount, &json!(currency)).ok();
+            assert_eq!(units, expected.map(Value::from), "{amount} {currency}");
+        }
+    }
+
+    #[test]
+    fn a_number_holds_fifteen_digits() {
+        let units = |amount: Value| minor_units(&amount, &json!("USD")).ok();
+        assert_eq!(
+            units(json!(9_999_999_999_999.99)),
+            Some(json!(999_999_999_999_999_i64))
+        );
+        assert_eq!(units(json!(10_000_000_000_000.01)), None);
+    }
+
+    #[test]
+    fn an_error_names_the_argument() {
+        let argument =
+            |amount: Value, currency: Value| minor_units(&amount, &currency).unwrap_err().argument;
+        assert_eq!(argument(json!("x"), json!("USD")), Argument::First);
+        assert_eq!(argument(json!("1"), json!("XXX")), Argument::Second);
+        assert_eq!(argument(json!("1"), json!(7)), Argument::Second);
+    }
 }

@@ -3,12 +3,13 @@
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
 use serde_json::Value;
 
-use super::{Answer, ValueError};
+use super::super::error::ValueError;
+use super::Conversion;
 
-/// The longest text that is looked at; the longest number is 15 digits, and people put all sorts of things between.
+/// The longest text that is parsed: a number has at most 15 digits, and people write much punctuation.
 const TEXT_CHARS_MAX: usize = 40;
 
-/// A region that has numbers of its own, by its ISO 3166 alpha-2 code in upper case.
+/// The region of an ISO 3166 alpha-2 code in upper case, if it has phone numbers of its own.
 pub(crate) fn region(code: &str) -> Option<Region> {
     let region = Region::from_code(code).ok()?;
     let is_known = code.bytes().all(|b| b.is_ascii_uppercase())
@@ -18,10 +19,10 @@ pub(crate) fn region(code: &str) -> Option<Region> {
     is_known.then_some(region)
 }
 
-/// The number in E.164. Without a region only numbers that start with `+` are taken: ten digits could be anyone's.
+/// The number in E.164. Without a region only numbers with `+` are accepted: ten digits can be a number of many countries.
 ///
-/// Letters and extensions are refused, because E.164 has neither and dropping them would make another number.
-pub(super) fn e164(text: &str, region: Option<Region>) -> Answer {
+/// Letters and extensions are refused: E.164 has neither, and without them it would be another number.
+pub(super) fn e164(text: &str, region: Option<Region>) -> Conversion {
     let text = text.trim();
     let is_plain = text.len() <= TEXT_CHARS_MAX
         && text.chars().enumerate().all(|(at, c)| {
@@ -29,12 +30,12 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Answer {
         });
     if !is_plain {
         return Err(ValueError::new(
-            "The text has more in it than one phone number's digits, spaces and punctuation.",
+            "The text has characters other than the digits, spaces and punctuation of one phone number.",
         ));
     }
     if region.is_none() && !text.starts_with('+') {
         return Err(ValueError::new(
-            "A phone number without + could be of any country; e164(\"US\") would say which.",
+            "A phone number without + can be of any country; e164(\"US\") names one.",
         ));
     }
     PhoneNumber::parse(text, region)

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Answer, ValueError};
+use super::super::error::ValueError;
+use super::Conversion;
 
 /// Code and name: the fifty states, the district, the territories, and the military "states".
 static STATES: [(&str, &str); 59] = [
@@ -67,20 +68,24 @@ static STATES: [(&str, &str); 59] = [
     ("AP", "ARMED FORCES PACIFIC"),
 ];
 
-/// The two letters of a state that is named or abbreviated, in any case, with or without dots.
-pub(super) fn us_state(text: &str) -> Answer {
-    let wanted = text.trim().replace('.', "").to_uppercase();
+/// The two letters of a state, from its name or abbreviation, in any case, with or without dots.
+pub(super) fn us_state(text: &str) -> Conversion {
+    let name_or_code = text.trim().replace('.', "").to_uppercase();
     STATES
         .iter()
-        .find(|(code, name)| *code == wanted || *name == wanted)
+        .find(|(code, name)| *code == name_or_code || *name == name_or_code)
         .map(|(code, _)| Value::from(*code))
-        .ok_or_else(|| ValueError::new("The text names no state of the USA, nor abbreviates one."))
+        .ok_or_else(|| {
+            ValueError::new(
+                "The text is neither the name nor the abbreviation of a state of the USA.",
+            )
+        })
 }
 
-/// A ZIP code of five digits, or of nine as `94105-1234`. A number is refused: it has lost its zeros in front, if it had
-/// any.
-pub(super) fn us_zip(value: &Value) -> Answer {
-    const REFUSED: &str = "The value is not a text of five or of nine digits.";
+/// A ZIP code of five digits, or of nine as `94105-1234`. A JSON number is refused, because it may have lost leading
+/// zeros.
+pub(super) fn us_zip(value: &Value) -> Conversion {
+    const REFUSED: &str = "The value is not a text of five or nine digits.";
     let text = value
         .as_str()
         .ok_or_else(|| ValueError::new(REFUSED))?

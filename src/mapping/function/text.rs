@@ -1,27 +1,26 @@
-//! Texts as they are: case, white space, tables.
+//! Functions of texts: case, white space, digits, lines, tables.
 
 use serde_json::Value;
 
-use super::{Answer, LookupTable, ValueError};
+use super::super::error::ValueError;
+use super::{Conversion, LookupTable};
 
-/// Without white space at either end.
-pub(super) fn trim(text: &str) -> Answer {
+/// Removes white space from both ends.
+pub(super) fn trim(text: &str) -> Conversion {
     Ok(Value::from(text.trim()))
 }
 
-/// In upper case.
-pub(super) fn upper(text: &str) -> Answer {
+pub(super) fn upper(text: &str) -> Conversion {
     Ok(Value::from(text.to_uppercase()))
 }
 
-/// In lower case.
-pub(super) fn lower(text: &str) -> Answer {
+pub(super) fn lower(text: &str) -> Conversion {
     Ok(Value::from(text.to_lowercase()))
 }
 
-/// What a table says of a text, or of a whole number written as one. A key that is not in the table is refused: a tier
-/// that nobody has heard of yet is news for the operator, not for the customer.
-pub(super) fn lookup(value: &Value, table: &LookupTable) -> Answer {
+/// The entry of a table for a text, or for a whole number. A key that is not in the table is an error: the operator must
+/// learn about a loyalty tier that nobody has mapped yet.
+pub(super) fn lookup(value: &Value, table: &LookupTable) -> Conversion {
     let entry = match value {
         Value::String(text) => table.get(text),
         Value::Number(number) if number.is_i64() || number.is_u64() => {
@@ -38,15 +37,15 @@ pub(super) fn lookup(value: &Value, table: &LookupTable) -> Answer {
         .ok_or_else(|| ValueError::new("The table has no entry for the value."))
 }
 
-/// In title case, where it is written in one case only: `McDonald` is right already, and `MCDONALD` could be `Mcdonald`,
-/// which is at least how most names are written.
-pub(super) fn title(text: &str) -> Answer {
+/// Title case, for a text in one case only. `McDonald` is right already and stays; `MCDONALD` becomes `Mcdonald`, which
+/// is wrong for this name and right for most.
+pub(super) fn title(text: &str) -> Conversion {
     let is_mixed = text.chars().any(char::is_uppercase) && text.chars().any(char::is_lowercase);
     if is_mixed {
         return Ok(Value::from(text));
     }
     let mut titled = String::with_capacity(text.len());
-    // How many letters of the word have been: after one and an apostrophe a name goes on (O'Neil, D'Angelo).
+    // The letters of the word so far: after one letter and an apostrophe a name starts again (O'Neil, D'Angelo).
     let mut letters = 0_usize;
     for letter in text.chars() {
         if letter.is_alphabetic() && letters == 0 {
@@ -64,31 +63,31 @@ pub(super) fn title(text: &str) -> Answer {
     Ok(Value::from(titled))
 }
 
-/// The digits of a text.
-pub(super) fn digits(text: &str) -> Answer {
+/// The digits of a text, without anything else.
+pub(super) fn digits(text: &str) -> Conversion {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     if digits.is_empty() {
-        return Err(ValueError::new("The text has no digit in it."));
+        return Err(ValueError::new("The text has no digit."));
     }
     Ok(Value::from(digits))
 }
 
-/// One line of a text of several.
+/// Selects one line of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mapping) struct LineSelector {
-    /// Which, from 1.
+    /// Counted from 1.
     pub(in crate::mapping) number: usize,
-    /// How many there may be: what stands in a further one would be lost.
+    /// The most lines that the text may have: a further line would be lost.
     pub(in crate::mapping) of: usize,
 }
 
 impl LineSelector {
-    /// That line, null where the text has fewer: it is stated whole, so the line is known to be empty.
-    pub(super) fn take(self, text: &str) -> Answer {
+    /// The line. If the text has fewer lines the result is null: the text is complete, so this line is known to be empty.
+    pub(super) fn select(self, text: &str) -> Conversion {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         if lines.clone().count() > self.of {
             return Err(ValueError::new(format!(
-                "The text has more lines than {}.",
+                "The text has more than {} lines.",
                 self.of
             )));
         }
@@ -100,25 +99,25 @@ impl LineSelector {
     }
 }
 
-/// A text, a whole number or a truth value as text. Of a fraction nobody knows any more how it was written.
-pub(super) fn text(value: &Value) -> Answer {
+/// A text, a whole number, true or false as text. A fraction is refused, because JSON does not keep how it was written.
+pub(super) fn text(value: &Value) -> Conversion {
     match value {
         Value::String(text) => Ok(Value::from(text.as_str())),
         Value::Bool(_) => Ok(Value::from(value.to_string())),
         Value::Number(number) if !number.is_f64() => Ok(Value::from(number.to_string())),
         Value::Number(_) | Value::Null | Value::Array(_) | Value::Object(_) => Err(
-            ValueError::new("The value is neither a text, a whole number, true nor false."),
+            ValueError::new("The value is not a text, a whole number, true or false."),
         ),
     }
 }
 
-/// The whole numbers that floating point has all of: beyond, one stands for several.
+/// The greatest whole number up to which floating point holds every whole number exactly.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// A whole number, from one or from the text of one.
-pub(super) fn whole(value: &Value) -> Answer {
+/// A whole number, from a number or from its text.
+pub(super) fn whole(value: &Value) -> Conversion {
     let refused =
-        || ValueError::new("The value is not a whole number of 64 bits, nor the text of one.");
+        || ValueError::new("The value is neither a whole number of 64 bits nor the text of one.");
     let parsed = match value {
         Value::Number(number) if number.is_f64() => {
             let is_exact = number
@@ -140,4 +139,114 @@ pub(super) fn whole(value: &Value) -> Answer {
     parsed
         .map(|number: i64| Value::from(number))
         .ok_or_else(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(function: fn(&str) -> Conversion, cases: &[(&str, Option<&str>)]) {
+        for (text, expected) in cases {
+            assert_eq!(function(text).ok(), expected.map(Value::from), "{text}");
+        }
+    }
+
+    #[test]
+    fn case_and_white_space_are_changed() {
+        check(trim, &[(" a b\t", Some("a b"))]);
+        check(upper, &[("straße", Some("STRASSE"))]);
+        check(lower, &[("ÄB", Some("äb"))]);
+        check(
+            digits,
+            &[("+1 (2) 3", Some("123")), ("a", None), ("", None)],
+        );
+    }
+
+    #[test]
+    fn a_title_capitalises_each_word_of_a_text_in_one_case() {
+        let cases = [
+            ("ada king", Some("Ada King")),
+            ("ADA KING", Some("Ada King")),
+            ("Ada king", Some("Ada king")),
+            ("o'neil", Some("O'Neil")),
+            ("o’neil", Some("O’Neil")),
+            ("john's", Some("John's")),
+            ("ab'c'd", Some("Ab'c'd")),
+            ("a1b", Some("A1B")),
+            ("smith-jones", Some("Smith-Jones")),
+            ("", Some("")),
+        ];
+        check(title, &cases);
+    }
+
+    #[test]
+    fn a_line_is_selected_and_none_is_dropped() {
+        let line =
+            |number: usize, of: usize, text: &str| LineSelector { number, of }.select(text).ok();
+        assert_eq!(line(1, 2, " a \r\n\n b "), Some(json!("a")));
+        assert_eq!(line(2, 2, " a \r\n\n b "), Some(json!("b")));
+        assert_eq!(line(2, 2, "a"), Some(Value::Null));
+        assert_eq!(line(1, 1, "a"), Some(json!("a")));
+        assert_eq!(line(1, 1, "a\nb"), None);
+        assert_eq!(line(0, 1, "a"), Some(Value::Null));
+    }
+
+    #[test]
+    fn a_table_has_an_entry_or_refuses() {
+        let table = LookupTable::from([
+            ("a".to_owned(), "A".to_owned()),
+            ("3".to_owned(), "C".to_owned()),
+            ("18446744073709551615".to_owned(), "max".to_owned()),
+        ]);
+        for (value, expected) in [
+            (json!("a"), Some("A")),
+            (json!("3"), Some("C")),
+            (json!(3), Some("C")),
+            (json!(u64::MAX), Some("max")),
+            (json!(3.0), None),
+            (json!("b"), None),
+            (json!(true), None),
+        ] {
+            assert_eq!(
+                lookup(&value, &table).ok(),
+                expected.map(Value::from),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn texts_and_whole_numbers_become_each_other_exactly() {
+        for (value, expected) in [
+            (json!("007"), Some("007")),
+            (json!(7), Some("7")),
+            (json!(u64::MAX), Some("18446744073709551615")),
+            (json!(false), Some("false")),
+            (json!(7.0), None),
+            (json!([]), None),
+        ] {
+            assert_eq!(text(&value).ok(), expected.map(Value::from), "{value}");
+        }
+        for (value, expected) in [
+            (json!(7), Some(7)),
+            (json!(i64::MIN), Some(i64::MIN)),
+            (json!(7.0), Some(7)),
+            (json!(-7.0), Some(-7)),
+            (json!(9_007_199_254_740_992.0), Some(9_007_199_254_740_992)),
+            (json!(9_007_199_254_740_994.0), None),
+            (json!(7.5), None),
+            (json!(u64::MAX), None),
+            (json!(" +7 "), Some(7)),
+            (json!("-7"), Some(-7)),
+            (json!("7.0"), None),
+            (json!("+-7"), None),
+            (json!(""), None),
+            (json!("7a"), None),
+            (json!(true), None),
+        ] {
+            assert_eq!(whole(&value).ok(), expected.map(Value::from), "{value}");
+        }
+    }
 }

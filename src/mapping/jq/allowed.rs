@@ -1,20 +1,20 @@
-//! The functions of jq's that the fence lets pass, one table.
+//! The functions of jq that an expression may call, in one table.
 
 use super::super::function::FUNCTIONS;
 
-/// What a function of jq's takes in its parentheses.
+/// What a function of jq takes in its parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ArgumentKind {
     Nothing,
     /// An expression.
     Filter,
-    /// An expression in which `,` may stand.
+    /// An expression that may contain `,`.
     Stream,
     /// A constant text.
     Text,
 }
 
-/// The functions of jq's that are let through, each with one way to call it.
+/// The allowed functions, one row for each way to call them.
 pub(super) static ALLOWED: [(&str, ArgumentKind); 26] = [
     ("add", ArgumentKind::Nothing),
     ("all", ArgumentKind::Filter),
@@ -44,15 +44,15 @@ pub(super) static ALLOWED: [(&str, ArgumentKind); 26] = [
     ("with_entries", ArgumentKind::Filter),
 ];
 
-/// What may stand in an expression, for whoever wrote something else.
-pub(in crate::mapping) fn allowed() -> String {
+/// Everything that an expression may contain, for error messages.
+pub(super) fn allowed() -> String {
     let functions: Vec<_> = FUNCTIONS.iter().map(|known| known.usage).collect();
     let mut names: Vec<_> = ALLOWED.iter().map(|(name, _)| *name).collect();
     names.dedup();
     format!(
         "an expression is made of paths such as `.a.b[0]`, `|`, `//`, `==`, `and`, `or`, `if`, constants, objects, \
-         \"\\(…)\" and the functions {}; more slowly also of `.[]`, `.[0:5]`, `[…]`, `as $x`, `<`, `+`, `-`, `*`, `?`, \
-         `try` and jq's {}",
+         \"\\(…)\" and the functions {}; and, interpreted and slower, of `.[]`, `.[0:5]`, `[…]`, `as $x`, `<`, `+`, `-`, \
+         `*`, `?`, `try` and jq's {}",
         functions.join(", "),
         names.join(", ")
     )

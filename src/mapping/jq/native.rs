@@ -1,4 +1,4 @@
-//! Functions of the slow road that are written in Rust.
+//! The functions of interpreted expressions that are written in Rust.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -7,15 +7,14 @@ use jaq_core::native::{Fun, bome, v};
 use jaq_core::{Bind, Cv, Native, RunPtr, ValT as _, ValXs};
 use serde_json::Value;
 
-use super::super::comparison::part;
-use super::super::function::{Function, FunctionCall};
+use super::super::comparison::text_part;
+use super::super::function::{BinaryCall, FunctionCall};
 use super::Interpreter;
-use super::value::{Error, Val, failed, refused};
+use super::value::{JaqError, Val, ValResult, failed, into_jaq_error};
 
-type Answer = Result<Val, Error>;
 type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
 
-/// All of them, with how many arguments each has. Only the fence writes the ones that begin with `__`.
+/// All functions with their arguments. A name that begins with `__` is written by the sanitizer or the prelude only.
 pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
     let filters = |n: usize| -> Box<[Bind]> { (0..n).map(|_| Bind::Fun(())).collect() };
     let table: [NativeFunction; 20] = [
@@ -31,14 +30,10 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
             let (after, before) = (cv.0.pop_var(), cv.0.pop_var());
             bome(joined(&before, &after))
         }),
-        ("__call", v(1), |mut cv| {
-            let call = called(&mut cv);
-            bome(call.and_then(|call| answer(call, &cv.1)))
-        }),
-        ("__terms", v(3), |mut cv| {
+        ("__call", v(1), |mut cv| bome(run_call(&mut cv))),
+        ("__binary_call", v(3), |mut cv| {
             let (second, first) = (cv.0.pop_var(), cv.0.pop_var());
-            let call = called(&mut cv);
-            bome(call.and_then(|call| on_terms(call, &first, &second)))
+            bome(run_binary_call(&mut cv, &first, &second))
         }),
         ("first", filters(1), |mut cv| {
             let (filter, context) = cv.0.pop_fun();
@@ -46,8 +41,8 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
         }),
         ("has", v(1), |mut cv| {
             let key = cv.0.pop_var();
-            let found = cv.1.index(&key);
-            bome(found.map(|found| Val::from(!found.is_absent())))
+            let member = cv.1.index(&key);
+            bome(member.map(|member| Val::from(!member.is_absent())))
         }),
         ("split", v(1), |mut cv| {
             let separator = cv.0.pop_var();
@@ -78,8 +73,8 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
         .map(|(name, arguments, run)| (name, arguments, Native::<Interpreter>::new(run)))
 }
 
-/// `a // b`: the results of `a` that are true, or else `b`. As on the compiled road a fault of `a` stays one, and null
-/// goes before absent.
+/// `a // b`: the results of `a` that are true; without one, the results of `b`. As in a compiled plan, an error in `a`
+/// stays an error, and if neither side has a value but one is null, the result is null.
 fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let (other, other_context) = cv.0.pop_fun();
     let (first, context) = cv.0.pop_fun();
@@ -111,13 +106,13 @@ fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     )
 }
 
-/// Two parts of a text; absent if one of them is.
-fn joined(before: &Val, after: &Val) -> Answer {
-    let text = |place: &Val| -> Result<Option<String>, Error> {
+/// Joins two parts of a text; absent if one of them is absent.
+fn joined(before: &Val, after: &Val) -> ValResult {
+    let text = |place: &Val| -> Result<Option<String>, JaqError> {
         let value = place.value()?;
-        let text = value.as_ref().map(part).transpose();
+        let text = value.as_ref().map(text_part).transpose();
         text.map(|text| text.map(Cow::into_owned))
-            .map_err(|refusal| place.refused_by("text", refusal))
+            .map_err(|error| place.error_of_rule("text", error))
     };
     match (text(before)?, text(after)?) {
         (Some(before), Some(after)) => Val::text(&(before + &after)),
@@ -125,51 +120,51 @@ fn joined(before: &Val, after: &Val) -> Answer {
     }
 }
 
-/// The function that the fence has put at the place that the first argument names.
-fn called<'a>(cv: &mut Cv<'a, Interpreter>) -> Result<&'a FunctionCall, Error> {
-    let place = cv.0.pop_var().as_index();
-    let calls = cv.0.data().calls;
-    place
-        .and_then(|place| calls.get(place))
-        .ok_or_else(|| failed("There is no such function."))
+/// Runs the function at the index that the first argument gives.
+fn run_call(cv: &mut Cv<'_, Interpreter>) -> ValResult {
+    let index = cv.0.pop_var().as_index();
+    let call: Option<&FunctionCall> = index.and_then(|index| cv.0.data().calls.get(index));
+    let call = call.ok_or_else(unknown_index)?;
+    let input = cv.1.located()?;
+    let result = call.read(&input).map_err(into_jaq_error)?;
+    Ok(Val::from_value(result.value()).with_origin_of(&cv.1))
 }
 
-fn answer(call: &FunctionCall, input: &Val) -> Answer {
-    let reading = input.reading()?;
-    let found = call.read(&reading).map_err(refused)?;
-    Ok(Val::from_value(found.value()).placed_as(input))
+fn run_binary_call(cv: &mut Cv<'_, Interpreter>, first: &Val, second: &Val) -> ValResult {
+    let index = cv.0.pop_var().as_index();
+    let call: Option<&BinaryCall> = index.and_then(|index| cv.0.data().binary_calls.get(index));
+    let call = call.ok_or_else(unknown_index)?;
+    let (one, other) = (first.located()?, second.located()?);
+    let result = call.read(&one, &other).map_err(into_jaq_error)?;
+    Ok(Val::from_value(result.value()).with_origin_of(first))
 }
 
-fn on_terms(call: &FunctionCall, first: &Val, second: &Val) -> Answer {
-    let Function::Terms { apply, .. } = call.function else {
-        return Err(failed("The function has no two terms."));
-    };
-    let (one, other) = (first.reading()?, second.reading()?);
-    let found = call.on_terms(&one, &other, apply).map_err(refused)?;
-    Ok(Val::from_value(found.value()).placed_as(first))
+fn unknown_index() -> JaqError {
+    failed("The expression calls a function that it does not have.")
 }
 
-fn length(value: &Val) -> Answer {
+fn length(value: &Val) -> ValResult {
     let length = value.len()?;
     Ok(length.map_or(Val::ABSENT, |length| {
         Val::from_value(Some(&Value::from(length)))
     }))
 }
 
-fn split(value: &Val, by: &Val) -> Answer {
+fn split(value: &Val, by: &Val) -> ValResult {
     if value.is_nothing() {
         return Ok(value.clone());
     }
     let text = value
         .as_text()
-        .ok_or_else(|| value.refusal("Here is no text to split."))?;
+        .ok_or_else(|| value.error("The value here is not a text."))?;
     let by = by.as_text().filter(|by| !by.is_empty());
-    let by = by.ok_or_else(|| failed("A text is split at a text of at least one character."))?;
+    let by =
+        by.ok_or_else(|| failed("The separator of split is a text of at least one character."))?;
     text.split(by).map(Val::text).collect()
 }
 
-/// The texts of an array as one; what is absent is left out, of nothing comes nothing, and null is still null.
-fn join(value: &Val, by: &Val) -> Answer {
+/// Joins the texts of an array. Absent and null items are left out; without any item the result is absent.
+fn join(value: &Val, by: &Val) -> ValResult {
     if value.is_nothing() {
         return Ok(value.clone());
     }
@@ -186,7 +181,7 @@ fn join(value: &Val, by: &Val) -> Answer {
     Ok(text.unwrap_or(Val::ABSENT))
 }
 
-fn keys(value: &Val) -> Answer {
+fn keys(value: &Val) -> ValResult {
     if value.is_nothing() {
         return Ok(value.clone());
     }
@@ -197,7 +192,7 @@ fn keys(value: &Val) -> Answer {
         .collect()
 }
 
-fn to_entries(value: &Val) -> Answer {
+fn to_entries(value: &Val) -> ValResult {
     if value.is_nothing() {
         return Ok(value.clone());
     }
@@ -211,7 +206,7 @@ fn to_entries(value: &Val) -> Answer {
     value.members()?.into_iter().map(entry).collect()
 }
 
-fn from_entries(value: &Val) -> Answer {
+fn from_entries(value: &Val) -> ValResult {
     if value.is_nothing() {
         return Ok(value.clone());
     }
@@ -219,14 +214,14 @@ fn from_entries(value: &Val) -> Answer {
         let key = entry.clone().index(&Val::text("key")?)?;
         let name = key
             .as_text()
-            .ok_or_else(|| key.refusal("The name of a member is not a text."))?;
+            .ok_or_else(|| key.error("The name of a member is not a text."))?;
         Ok((Rc::from(name), entry.index(&Val::text("value")?)?))
     };
-    let members: Result<Vec<_>, Error> = value.items()?.into_iter().map(member).collect();
+    let members: Result<Vec<_>, JaqError> = value.items()?.into_iter().map(member).collect();
     Ok(Val::object(members?))
 }
 
-fn changed(value: &Val, change: fn(&mut Vec<Val>)) -> Answer {
+fn changed(value: &Val, change: fn(&mut Vec<Val>)) -> ValResult {
     if value.is_nothing() {
         return Ok(value.clone());
     }

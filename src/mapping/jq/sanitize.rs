@@ -1,11 +1,12 @@
-//! The fence: which terms of jq are let through to jaq.
+//! Writes the expressions that jaq interprets anew, out of the terms that the language allows.
 //!
-//! An expression is not handed on as it was written. It is written anew, from what is allowed, with all its parentheses;
-//! so nothing can reach jaq that is not named here. Matches over jaq's syntax have no default arm: a term that is new in
-//! a later jaq must be decided on before it compiles.
+//! jaq never gets an expression as its author wrote it, so it meets nothing that this file does not name. Matches over
+//! jaq's syntax have no default arm: a term that is new in a later version of jaq must be decided on before this
+//! compiles.
 //!
-//! What is allowed ends by itself: there are no definitions, no recursion and no numbers to count to, so every loop goes
-//! through the items of a value; and `,`, which doubles without looking at any, stands only where it cannot be squared.
+//! What is allowed always ends. There are no definitions, no recursion and no ranges of numbers, so every loop goes
+//! through the items of a value. `,` doubles the results without going through items, so it is allowed only where it
+//! cannot be applied to its own results.
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
@@ -13,37 +14,50 @@ use jaq_core::ops::Math;
 use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
-use super::super::function::{FUNCTIONS, Function, FunctionCall, Parameters, Signature};
-use super::super::lower::{Lowering, constant, joined};
-use super::super::plan::Plan;
-use super::super::syntax;
-use super::allowed::{ALLOWED, ArgumentKind};
+use super::super::LookupTables;
+use super::super::call::function_call;
+use super::super::function::{self, BinaryCall, FunctionCall, Parameters};
+use super::super::syntax::{ExpressionError, constant, first_slice, joined, number};
+use super::allowed::{ALLOWED, ArgumentKind, allowed};
 
-/// An expression in the words that jaq is given, and the functions of ours that it calls.
+/// An expression for jaq, and the functions of ours that it calls by their index.
 #[derive(Debug, Default)]
-pub(in crate::mapping) struct SanitizedCode {
+pub(super) struct SanitizedCode {
     pub(super) code: String,
     pub(super) calls: Vec<FunctionCall>,
+    pub(super) binary_calls: Vec<BinaryCall>,
 }
 
-/// Writes a term anew; what is not allowed is noted as a flaw.
-pub(in crate::mapping) fn fence<'c>(
+/// Writes a term anew.
+///
+/// # Errors
+/// Everything in the term that the language does not allow.
+pub(super) fn sanitize<'c>(
     term: &Term<&'c str>,
-    lowering: &mut Lowering<'c>,
-) -> SanitizedCode {
-    let mut fence = Sanitizer {
-        fenced: SanitizedCode::default(),
-        lowering,
+    code: &'c str,
+    tables: &LookupTables,
+) -> Result<SanitizedCode, Vec<ExpressionError>> {
+    let mut sanitizer = Sanitizer {
+        code,
+        tables,
+        sanitized: SanitizedCode::default(),
+        errors: Vec::new(),
         variables: Vec::new(),
     };
-    fence.term(term);
-    fence.fenced
+    sanitizer.term(term);
+    if sanitizer.errors.is_empty() {
+        Ok(sanitizer.sanitized)
+    } else {
+        Err(sanitizer.errors)
+    }
 }
 
-struct Sanitizer<'l, 'c> {
-    fenced: SanitizedCode,
-    lowering: &'l mut Lowering<'c>,
-    /// The variables that are bound where the fence stands.
+struct Sanitizer<'t, 'c> {
+    code: &'c str,
+    tables: &'t LookupTables,
+    sanitized: SanitizedCode,
+    errors: Vec<ExpressionError>,
+    /// The variables in scope.
     variables: Vec<&'c str>,
 }
 
@@ -62,8 +76,10 @@ impl<'c> Sanitizer<'_, 'c> {
             }
             Term::Obj(members) => self.object(members),
             Term::BinOp(left, op, right) => self.binary(term, (left, right), op),
-            Term::TryCatch(tried, caught) => self.attempt(tried, caught.as_deref()),
-            Term::IfThenElse(branches, otherwise) => self.choice(branches, otherwise.as_deref()),
+            Term::TryCatch(tried, caught) => self.try_catch(tried, caught.as_deref()),
+            Term::IfThenElse(branches, otherwise) => {
+                self.conditional(branches, otherwise.as_deref());
+            }
             Term::Call(name, arguments) => self.call(name, arguments),
             Term::Var(name) => self.variable(name),
             Term::Path(from, path) => self.path(from, path),
@@ -76,7 +92,7 @@ impl<'c> Sanitizer<'_, 'c> {
     }
 
     fn put(&mut self, code: &str) {
-        self.fenced.code.push_str(code);
+        self.sanitized.code.push_str(code);
     }
 
     fn around(&mut self, before: &str, term: &Term<&'c str>, after: &str) {
@@ -90,8 +106,9 @@ impl<'c> Sanitizer<'_, 'c> {
     }
 
     fn number(&mut self, text: &'c str) {
-        if let Plan::Literal(number) = self.lowering.number(text, "") {
-            self.put(&number.to_string());
+        match number("", text) {
+            Some(number) => self.put(&number.to_string()),
+            None => self.error(Some(text), "a number is written as in JSON".to_owned()),
         }
     }
 
@@ -131,8 +148,8 @@ impl<'c> Sanitizer<'_, 'c> {
             }
             let variable = variable(key).map(str::to_owned);
             let Some(name) = constant(key).or(variable) else {
-                self.lowering
-                    .flaw_of(key, "the names in an object are constants".to_owned());
+                let reason = "the names in an object are constants";
+                self.error(first_slice(key), reason.to_owned());
                 continue;
             };
             self.constant(&name);
@@ -199,12 +216,11 @@ impl<'c> Sanitizer<'_, 'c> {
         if self.variables.contains(&name.trim_start_matches('$')) {
             self.put(name);
         } else {
-            let reason = self.lowering.not_allowed(name);
-            self.lowering.flaw(Some(name), reason);
+            self.not_allowed(Some(name), name);
         }
     }
 
-    fn attempt(&mut self, tried: &Term<&'c str>, caught: Option<&Term<&'c str>>) {
+    fn try_catch(&mut self, tried: &Term<&'c str>, caught: Option<&Term<&'c str>>) {
         self.around("(try (", tried, ") catch ");
         match caught {
             None => self.put("empty)"),
@@ -212,7 +228,7 @@ impl<'c> Sanitizer<'_, 'c> {
         }
     }
 
-    fn choice(
+    fn conditional(
         &mut self,
         branches: &[(Term<&'c str>, Term<&'c str>)],
         otherwise: Option<&Term<&'c str>>,
@@ -249,10 +265,10 @@ impl<'c> Sanitizer<'_, 'c> {
             match bound {
                 None => {}
                 Some(Term::Num(text)) => self.number(text),
-                Some(other) => self.lowering.flaw_of(
-                    other,
-                    "a part is taken from and to constant numbers from 0 up".to_owned(),
-                ),
+                Some(other) => {
+                    let reason = "the bounds of a range are constant numbers from 0 up";
+                    self.error(first_slice(other), reason.to_owned());
+                }
             }
             self.put(after);
         }
@@ -268,14 +284,14 @@ impl<'c> Sanitizer<'_, 'c> {
             }
             (None, _) => {
                 let reason = "a path is made of constant names and item numbers";
-                self.lowering.flaw_of(index, reason.to_owned());
+                self.error(first_slice(index), reason.to_owned());
             }
         }
         self.put("]");
     }
 
-    fn call(&mut self, name: &&'c str, arguments: &[Term<&'c str>]) {
-        let mut fitting = ALLOWED.iter().filter(|(known, _)| known == name);
+    fn call(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
+        let mut fitting = ALLOWED.iter().filter(|(known, _)| *known == name);
         let is_known = fitting.clone().next().is_some();
         let takes = fitting.find(|(_, takes)| match takes {
             ArgumentKind::Nothing => arguments.is_empty(),
@@ -288,9 +304,9 @@ impl<'c> Sanitizer<'_, 'c> {
             (Some((_, takes)), [argument, ..]) => self.jq_function(name, *takes, argument),
             (None, _) if is_known => {
                 let reason = format!("`{name}` takes another number of arguments");
-                self.lowering.flaw(Some(name), reason);
+                self.error(Some(name), reason);
             }
-            (None, _) => self.our_function(name, arguments),
+            (None, _) => self.own_function(name, arguments),
         }
     }
 
@@ -302,46 +318,58 @@ impl<'c> Sanitizer<'_, 'c> {
             (ArgumentKind::Text, Some(text)) => self.constant(&text),
             (ArgumentKind::Text, None) => {
                 let reason = format!("`{name}` takes a constant text");
-                self.lowering.flaw_of(argument, reason);
+                self.error(first_slice(argument), reason);
             }
             (ArgumentKind::Nothing | ArgumentKind::Filter, _) => self.term(argument),
         }
         self.put(")");
     }
 
-    fn our_function(&mut self, name: &&'c str, arguments: &[Term<&'c str>]) {
-        let signature = FUNCTIONS.iter().find(|known| known.name == *name);
-        if let (Some(signature), [first, second]) = (signature, arguments)
-            && let Parameters::Terms(apply) = signature.takes
+    /// A function of ours. jaq calls it by its index, which stands in the expression.
+    fn own_function(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
+        let Some(signature) = function::find(name) else {
+            return self.not_allowed(Some(name), name);
+        };
+        if let (Parameters::Expressions(apply), [first, second]) = (signature.parameters, arguments)
         {
-            let terms = Function::Terms {
+            let index = self.sanitized.binary_calls.len();
+            self.sanitized.binary_calls.push(BinaryCall {
+                name: signature.name,
                 apply,
-                terms: Box::new((Plan::Input, Plan::Input)),
-            };
-            let place = self.called(signature, terms);
-            self.put(&format!("__terms({place}; "));
+            });
+            self.put(&format!("__binary_call({index}; "));
             self.term(first);
-            self.around("; ", second, ")");
-        } else if let Plan::Call(call) = self.lowering.call(name, arguments)
-            && let Some(signature) = signature
-        {
-            let place = self.called(signature, call.function);
-            self.put(&format!("__call({place})"));
+            return self.around("; ", second, ")");
+        }
+        match function_call(signature, arguments, self.tables) {
+            Ok(call) => {
+                let index = self.sanitized.calls.len();
+                self.sanitized.calls.push(call);
+                self.put(&format!("__call({index})"));
+            }
+            Err(error) => self.error(error.slice.or(Some(name)), error.reason),
         }
     }
 
-    /// Keeps a function for the expression; the place is what the expression calls it by.
-    fn called(&mut self, signature: &Signature, function: Function) -> usize {
-        self.fenced.calls.push(FunctionCall {
-            name: signature.name,
-            function,
-        });
-        self.fenced.calls.len() - 1
+    fn refused(&mut self, term: &Term<&'c str>, name: &str) {
+        self.not_allowed(first_slice(term), name);
     }
 
-    fn refused(&mut self, term: &Term<&'c str>, name: &str) {
-        let reason = self.lowering.not_allowed(name);
-        self.lowering.flaw(syntax::place(term), reason);
+    /// Reports a name that the language does not have. The first such error lists everything that it does have.
+    fn not_allowed(&mut self, slice: Option<&str>, name: &str) {
+        let reason = if self.errors.is_empty() {
+            format!("`{name}` is not allowed here; {}", allowed())
+        } else {
+            format!("`{name}` is not allowed here")
+        };
+        self.error(slice, reason);
+    }
+
+    /// Reports an error of a slice of the expression; of all of it where the syntax tree keeps no slice.
+    fn error(&mut self, slice: Option<&str>, reason: String) {
+        let slice = slice.unwrap_or(self.code);
+        self.errors
+            .push(ExpressionError::at(self.code, slice, reason));
     }
 }
 

@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::mapping::comparison::same;
-use crate::mapping::located::{EvalError, LocatedValue, ReadLog};
+use crate::mapping::error::EvalError;
+use crate::mapping::located::{LocatedValue, ReadLog};
 use crate::mapping::plan::Plan;
 use crate::mapping::tests::CANARY;
 use crate::mapping::{LookupTables, lower};
@@ -18,7 +21,7 @@ enum Comes {
 fn tables() -> LookupTables {
     let rows = [("Gold", "GOLD"), ("a", "b")];
     let rows = rows.map(|(from, to)| (from.to_owned(), to.to_owned()));
-    LookupTables::from([("tiers".to_owned(), std::sync::Arc::new(rows.into()))])
+    LookupTables::from([("tiers".to_owned(), Arc::new(rows.into()))])
 }
 
 fn plan(expression: &str) -> Plan {
@@ -26,7 +29,7 @@ fn plan(expression: &str) -> Plan {
 }
 
 fn read(plan: &Plan, event: &Value) -> Result<Option<Value>, EvalError> {
-    plan.read(&LocatedValue::whole(event))
+    plan.read(&LocatedValue::of_event(event))
         .map(|reading| reading.value().cloned())
 }
 
@@ -265,10 +268,11 @@ fn the_places_that_were_looked_at_are_known() {
         ("[.a.b, .n] | first", vec!["/a/b", "/n"]),
         ("\"x\"", vec![]),
     ] {
-        let seen = ReadLog::default();
+        let log = ReadLog::default();
         let plan = plan(expression);
-        plan.read(&LocatedValue::watched(&event, &seen)).unwrap();
-        assert_eq!(seen.into_places(), places, "{expression}");
+        plan.read(&LocatedValue::of_logged_event(&event, &log))
+            .unwrap();
+        assert_eq!(log.into_places(), places, "{expression}");
     }
 }
 
@@ -459,12 +463,12 @@ proptest! {
     #[test]
     fn the_plan_and_jq_agree(expression in any_plain(), event in any_event()) {
         let plan = lower::lower(&expression, &tables());
-        let slow = lower::lower_to_jq(&expression, &tables());
-        prop_assert_eq!(plan.is_ok(), slow.is_ok(), "{}", &expression);
-        if let (Ok(plan), Ok(slow)) = (plan, slow) {
-            prop_assert!(matches!(slow, Plan::Jq(_)));
-            prop_assert!(!format!("{plan:?}").contains("Program"), "{} is plain", &expression);
-            prop_assert_eq!(comes(&plan, &event), comes(&slow, &event), "{} of {}", &expression, &event);
+        let program = lower::lower_stream(&expression, &tables());
+        prop_assert_eq!(plan.is_ok(), program.is_ok(), "{}", &expression);
+        if let (Ok(plan), Ok(program)) = (plan, program) {
+            prop_assert!(!plan.is_interpreted(), "{} is compiled", &expression);
+            let interpreted = Plan::Interpreted(Arc::new(program));
+            prop_assert_eq!(comes(&plan, &event), comes(&interpreted, &event), "{} of {}", &expression, &event);
         }
     }
 

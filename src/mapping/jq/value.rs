@@ -1,8 +1,8 @@
 //! The values that jaq works on.
 //!
-//! They are ours and not jaq's own, so that an expression means the same on both roads: what is absent stays apart from
-//! what is null, every value knows the place of the event it came from, and numbers are whole or untouched. They also
-//! carry the fence's last bound: looking at values costs steps, of which an expression has a number.
+//! They are ours, not jaq's own, so that an expression means the same whether it is compiled or interpreted: absent and
+//! null stay apart, every value knows the place of the event it came from, and numbers that are not whole are never
+//! calculated with. They also bound the work: visiting values costs steps, and an expression has a limited number.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,9 +10,9 @@ use std::rc::Rc;
 
 use serde_json::{Map, Number, Value};
 
-use super::super::function::ValueError;
-use super::super::located::{EvalError, LocatedValue, PathStep};
-use budget::{exhaust, note, spend};
+use super::super::error::{EvalError, ValueError};
+use super::super::located::{LocatedValue, PathStep};
+use budget::{exhaust, log, spend};
 use origin::Origin;
 
 pub(super) mod budget;
@@ -20,27 +20,27 @@ mod operators;
 mod order;
 mod origin;
 
-/// The name of the rule that an expression breaks that cannot be run on an event.
+/// The rule that the error of an interpreted expression names.
 pub(super) const RULE: &str = "jq";
 /// How many bytes of new text cost one step.
 const STEP_BYTES: usize = 64;
-/// How many members a value may have that an expression makes, at all depths together; Imprint takes far less.
+/// How many members a value that an expression makes may have, at all depths together; Imprint takes far fewer.
 const WEIGHT_MAX: usize = 4_096;
 /// The longest text that an expression may make.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 
-pub(super) type Error = jaq_core::Error<Val>;
-type Answer<T> = Result<T, Error>;
+pub(super) type JaqError = jaq_core::Error<Val>;
+pub(super) type ValResult<T = Val> = Result<T, JaqError>;
 
-/// A value, and the place it came from if it is one of the event's.
+/// A value, and the place it came from if it is a value of the event.
 #[derive(Clone)]
 pub(super) struct Val {
-    content: Content,
-    place: Option<Rc<Origin>>,
+    content: ValContent,
+    origin: Option<Rc<Origin>>,
 }
 
 #[derive(Clone)]
-enum Content {
+enum ValContent {
     Absent,
     Null,
     Bool(bool),
@@ -48,35 +48,35 @@ enum Content {
     Text(Rc<str>),
     Array(Rc<Vec<Val>>, usize),
     Object(Rc<BTreeMap<Rc<str>, Val>>, usize),
-    /// What an error carries.
-    Refused(Rc<EvalError>),
+    /// The value that a jaq error holds.
+    Error(Rc<EvalError>),
 }
 
-/// An error that says why an expression cannot be run on the event.
-pub(super) fn failed(detail: &str) -> Error {
-    refused(EvalError {
+/// An error of the whole expression.
+pub(super) fn failed(detail: &str) -> JaqError {
+    into_jaq_error(EvalError {
         rule: RULE,
         pointer: String::new(),
         detail: detail.to_owned(),
     })
 }
 
-/// An error that carries a refusal.
-pub(super) fn refused(refused: EvalError) -> Error {
-    Error::new(Val::made(Content::Refused(Rc::new(refused))))
+/// An evaluation error as an error of jaq's.
+pub(super) fn into_jaq_error(error: EvalError) -> JaqError {
+    JaqError::new(Val::made(ValContent::Error(Rc::new(error))))
 }
 
-/// The refusal that an error carries; jaq's own errors would have values in them, so nothing of them is said.
-pub(super) fn into_refused(error: Error) -> EvalError {
+/// The evaluation error in an error of jaq's. The text of jaq's own errors is dropped, because it contains values.
+pub(super) fn into_eval_error(error: JaqError) -> EvalError {
     match error.into_val().content {
-        Content::Refused(refused) => refused.as_ref().clone(),
-        Content::Absent
-        | Content::Null
-        | Content::Bool(_)
-        | Content::Number(_)
-        | Content::Text(_)
-        | Content::Array(..)
-        | Content::Object(..) => EvalError {
+        ValContent::Error(error) => error.as_ref().clone(),
+        ValContent::Absent
+        | ValContent::Null
+        | ValContent::Bool(_)
+        | ValContent::Number(_)
+        | ValContent::Text(_)
+        | ValContent::Array(..)
+        | ValContent::Object(..) => EvalError {
             rule: RULE,
             pointer: String::new(),
             detail: "The expression cannot be run on this event.".to_owned(),
@@ -85,61 +85,63 @@ pub(super) fn into_refused(error: Error) -> EvalError {
 }
 
 impl Val {
-    pub(super) const ABSENT: Self = Self::made(Content::Absent);
-    pub(super) const NULL: Self = Self::made(Content::Null);
+    pub(super) const ABSENT: Self = Self::made(ValContent::Absent);
+    pub(super) const NULL: Self = Self::made(ValContent::Null);
 
-    const fn made(content: Content) -> Self {
+    const fn made(content: ValContent) -> Self {
         Self {
             content,
-            place: None,
+            origin: None,
         }
     }
 
-    /// What an expression begins with.
+    /// The input of an expression.
     pub(super) fn of(input: &LocatedValue<'_>) -> Self {
-        let place = input.origin().fold(Rc::new(Origin::Event), |outer, step| {
+        let origin = input.origin().fold(Rc::new(Origin::Event), |outer, step| {
             let step = step.clone();
             Rc::new(Origin::Inside { outer, step })
         });
         Self {
-            content: input.value().map_or(Content::Absent, Content::of),
-            place: Some(place),
+            content: input.value().map_or(ValContent::Absent, ValContent::of),
+            origin: Some(origin),
         }
     }
 
-    /// The value and its place, for whoever works on readings.
-    pub(super) fn reading<'a>(&self) -> Answer<LocatedValue<'a>> {
-        let origin = self.place.as_ref().map(|place| place.way());
-        Ok(LocatedValue::from_place(
+    /// The value with its place.
+    pub(super) fn located<'a>(&self) -> ValResult<LocatedValue<'a>> {
+        let origin = self.origin.as_ref().map(|origin| origin.path());
+        Ok(LocatedValue::owned(
             self.value()?,
             origin.unwrap_or_default(),
         ))
     }
 
-    /// As [`Self::reading`], with everything else as `input` has it; a new value comes from the place of the input.
-    pub(super) fn moved<'a>(&self, input: &LocatedValue<'a>) -> Answer<LocatedValue<'a>> {
-        let origin = match &self.place {
-            Some(place) => place.way(),
+    /// As [`Self::located`], in the event of `input`. A new value gets the place of `input`.
+    pub(super) fn located_in<'a>(&self, input: &LocatedValue<'a>) -> ValResult<LocatedValue<'a>> {
+        let origin = match &self.origin {
+            Some(origin) => origin.path(),
             None => input.origin().cloned().collect(),
         };
-        Ok(input.moved(self.value()?, origin))
+        Ok(input.elsewhere(self.value()?, origin))
     }
 
     /// The value, if it is not absent.
-    pub(super) fn value(&self) -> Answer<Option<Value>> {
+    pub(super) fn value(&self) -> ValResult<Option<Value>> {
         Ok(match &self.content {
-            Content::Absent => None,
-            Content::Null => Some(Value::Null),
-            Content::Bool(is_true) => Some(Value::Bool(*is_true)),
-            Content::Number(number) => Some(Value::Number(number.clone())),
-            Content::Text(text) => Some(Value::String(text.as_ref().to_owned())),
-            Content::Array(items, _) => {
+            ValContent::Absent => None,
+            ValContent::Null => Some(Value::Null),
+            ValContent::Bool(is_true) => Some(Value::Bool(*is_true)),
+            ValContent::Number(number) => Some(Value::Number(number.clone())),
+            ValContent::Text(text) => Some(Value::String(text.as_ref().to_owned())),
+            ValContent::Array(items, _) => {
                 spend(items.len())?;
-                // An absent item has no place to leave out: an array says how many there are.
+                // An absent item becomes null: to leave it out would change the number of items.
                 let item = |item: &Self| Ok(item.value()?.unwrap_or(Value::Null));
-                Some(Value::Array(items.iter().map(item).collect::<Answer<_>>()?))
+                Some(Value::Array(
+                    items.iter().map(item).collect::<ValResult<_>>()?,
+                ))
             }
-            Content::Object(members, _) => {
+            ValContent::Object(members, _) => {
                 spend(members.len())?;
                 let mut object = Map::new();
                 for (key, member) in members.iter() {
@@ -150,30 +152,32 @@ impl Val {
                 }
                 Some(Value::Object(object))
             }
-            Content::Refused(refused) => {
-                return Err(Error::new(Self::made(Content::Refused(Rc::clone(refused)))));
+            ValContent::Error(error) => {
+                return Err(JaqError::new(Self::made(ValContent::Error(Rc::clone(
+                    error,
+                )))));
             }
         })
     }
 
     pub(super) fn from_value(value: Option<&Value>) -> Self {
-        Self::made(value.map_or(Content::Absent, Content::of))
+        Self::made(value.map_or(ValContent::Absent, ValContent::of))
     }
 
-    /// The value as one that comes from the place of another one.
-    pub(super) fn placed_as(self, other: &Self) -> Self {
+    /// The value, with the place of another one.
+    pub(super) fn with_origin_of(self, other: &Self) -> Self {
         Self {
             content: self.content,
-            place: other.place.clone(),
+            origin: other.origin.clone(),
         }
     }
 
     pub(super) const fn is_absent(&self) -> bool {
-        matches!(self.content, Content::Absent)
+        matches!(self.content, ValContent::Absent)
     }
 
     pub(super) const fn is_null(&self) -> bool {
-        matches!(self.content, Content::Null)
+        matches!(self.content, ValContent::Null)
     }
 
     pub(super) const fn is_nothing(&self) -> bool {
@@ -183,55 +187,58 @@ impl Val {
     pub(super) fn is_true(&self) -> bool {
         !matches!(
             self.content,
-            Content::Absent | Content::Null | Content::Bool(false)
+            ValContent::Absent | ValContent::Null | ValContent::Bool(false)
         )
     }
 
     pub(super) fn as_text(&self) -> Option<&str> {
         match &self.content {
-            Content::Text(text) => Some(text),
-            Content::Absent
-            | Content::Null
-            | Content::Bool(_)
-            | Content::Number(_)
-            | Content::Array(..)
-            | Content::Object(..)
-            | Content::Refused(_) => None,
+            ValContent::Text(text) => Some(text),
+            ValContent::Absent
+            | ValContent::Null
+            | ValContent::Bool(_)
+            | ValContent::Number(_)
+            | ValContent::Array(..)
+            | ValContent::Object(..)
+            | ValContent::Error(_) => None,
         }
     }
 
     pub(super) fn as_index(&self) -> Option<usize> {
         match &self.content {
-            Content::Number(number) => number
+            ValContent::Number(number) => number
                 .as_u64()
                 .and_then(|number| usize::try_from(number).ok()),
-            Content::Absent
-            | Content::Null
-            | Content::Bool(_)
-            | Content::Text(_)
-            | Content::Array(..)
-            | Content::Object(..)
-            | Content::Refused(_) => None,
+            ValContent::Absent
+            | ValContent::Null
+            | ValContent::Bool(_)
+            | ValContent::Text(_)
+            | ValContent::Array(..)
+            | ValContent::Object(..)
+            | ValContent::Error(_) => None,
         }
     }
 
-    /// The items of an array, each with its place; none of what is absent or null.
-    pub(super) fn items(&self) -> Answer<Vec<Self>> {
+    /// The items of an array or the members of an object, each with its place. Absent and null have none.
+    pub(super) fn items(&self) -> ValResult<Vec<Self>> {
         let items: Vec<Self> = match &self.content {
-            Content::Absent | Content::Null => Vec::new(),
-            Content::Array(items, _) => {
+            ValContent::Absent | ValContent::Null => Vec::new(),
+            ValContent::Array(items, _) => {
                 let steps = (0..).map(PathStep::Index);
                 let placed = |(item, step): (&Self, PathStep)| item.at(self, step);
                 items.iter().zip(steps).map(placed).collect()
             }
-            Content::Object(members, _) => {
+            ValContent::Object(members, _) => {
                 let placed = |(key, member): (&Rc<str>, &Self)| {
                     member.at(self, PathStep::Key(key.as_ref().to_owned()))
                 };
                 members.iter().map(placed).collect()
             }
-            Content::Bool(_) | Content::Number(_) | Content::Text(_) | Content::Refused(_) => {
-                return Err(self.refusal("Here is neither an array nor an object to go through."));
+            ValContent::Bool(_)
+            | ValContent::Number(_)
+            | ValContent::Text(_)
+            | ValContent::Error(_) => {
+                return Err(self.error("The value here is neither an array nor an object."));
             }
         };
         spend(items.len())?;
@@ -239,79 +246,81 @@ impl Val {
     }
 
     /// The members of an object with their names.
-    pub(super) fn members(&self) -> Answer<Vec<(Rc<str>, Self)>> {
+    pub(super) fn members(&self) -> ValResult<Vec<(Rc<str>, Self)>> {
         match &self.content {
-            Content::Absent | Content::Null => Ok(Vec::new()),
-            Content::Object(members, _) => Ok(members.keys().cloned().zip(self.items()?).collect()),
-            Content::Bool(_)
-            | Content::Number(_)
-            | Content::Text(_)
-            | Content::Array(..)
-            | Content::Refused(_) => Err(self.refusal("Here is no object.")),
+            ValContent::Absent | ValContent::Null => Ok(Vec::new()),
+            ValContent::Object(members, _) => {
+                Ok(members.keys().cloned().zip(self.items()?).collect())
+            }
+            ValContent::Bool(_)
+            | ValContent::Number(_)
+            | ValContent::Text(_)
+            | ValContent::Array(..)
+            | ValContent::Error(_) => Err(self.error("The value here is not an object.")),
         }
     }
 
-    pub(super) fn len(&self) -> Answer<Option<usize>> {
+    pub(super) fn len(&self) -> ValResult<Option<usize>> {
         match &self.content {
-            Content::Absent => Ok(None),
-            Content::Null => Ok(Some(0)),
-            Content::Text(text) => Ok(Some(text.chars().count())),
-            Content::Array(items, _) => Ok(Some(items.len())),
-            Content::Object(members, _) => Ok(Some(members.len())),
-            Content::Bool(_) | Content::Number(_) | Content::Refused(_) => {
-                Err(self.refusal("Here is nothing that has a length."))
+            ValContent::Absent => Ok(None),
+            ValContent::Null => Ok(Some(0)),
+            ValContent::Text(text) => Ok(Some(text.chars().count())),
+            ValContent::Array(items, _) => Ok(Some(items.len())),
+            ValContent::Object(members, _) => Ok(Some(members.len())),
+            ValContent::Bool(_) | ValContent::Number(_) | ValContent::Error(_) => {
+                Err(self.error("The value here has no length."))
             }
         }
     }
 
-    /// The value as one that stands inside `parent`.
+    /// The value as one inside `parent`.
     fn at(&self, parent: &Self, step: PathStep) -> Self {
-        let place = parent.place.as_ref().map(|outer| {
+        let origin = parent.origin.as_ref().map(|outer| {
             let outer = Rc::clone(outer);
             Rc::new(Origin::Inside { outer, step })
         });
-        if let Some(place) = &place {
-            note(|| place.pointer());
+        if let Some(origin) = &origin {
+            log(|| origin.pointer());
         }
         Self {
             content: self.content.clone(),
-            // What was put together anew keeps the places of its members.
-            place: place.or_else(|| self.place.clone()),
+            // A member of a new value keeps its own place.
+            origin: origin.or_else(|| self.origin.clone()),
         }
     }
 
     fn pointer(&self) -> String {
-        self.place
+        self.origin
             .as_ref()
-            .map(|place| place.pointer())
+            .map(|origin| origin.pointer())
             .unwrap_or_default()
     }
 
-    /// An error about this value.
-    pub(super) fn refusal(&self, detail: &str) -> Error {
-        refused(EvalError {
+    /// An error of this value.
+    pub(super) fn error(&self, detail: &str) -> JaqError {
+        into_jaq_error(EvalError {
             rule: RULE,
             pointer: self.pointer(),
             detail: detail.to_owned(),
         })
     }
 
-    /// A refusal of this value by a rule of its own.
-    pub(super) fn refused_by(&self, rule: &'static str, refusal: ValueError) -> Error {
-        refused(EvalError {
+    /// An error of this value that names a rule of its own.
+    pub(super) fn error_of_rule(&self, rule: &'static str, error: ValueError) -> JaqError {
+        into_jaq_error(EvalError {
             rule,
             pointer: self.pointer(),
-            detail: refusal.detail,
+            detail: error.detail,
         })
     }
 
     /// A new text.
-    pub(super) fn text(text: &str) -> Answer<Self> {
+    pub(super) fn text(text: &str) -> ValResult {
         spend(text.len() / STEP_BYTES + 1)?;
         if text.len() > TEXT_BYTES_MAX {
-            return Err(failed("The expression makes a longer text than it may."));
+            return Err(failed("The expression makes a text of more than 64 KiB."));
         }
-        Ok(Self::made(Content::Text(Rc::from(text))))
+        Ok(Self::made(ValContent::Text(Rc::from(text))))
     }
 
     pub(super) fn object(members: impl IntoIterator<Item = (Rc<str>, Self)>) -> Self {
@@ -321,25 +330,25 @@ impl Val {
             .take(WEIGHT_MAX + 1)
             .collect();
         let weight = members.values().map(Self::weight).sum::<usize>() + 1;
-        bounded(Content::Object(Rc::new(members), weight), weight)
+        bounded(ValContent::Object(Rc::new(members), weight), weight)
     }
 
     fn weight(&self) -> usize {
         match &self.content {
-            Content::Array(_, weight) | Content::Object(_, weight) => *weight,
-            Content::Absent
-            | Content::Null
-            | Content::Bool(_)
-            | Content::Number(_)
-            | Content::Text(_)
-            | Content::Refused(_) => 1,
+            ValContent::Array(_, weight) | ValContent::Object(_, weight) => *weight,
+            ValContent::Absent
+            | ValContent::Null
+            | ValContent::Bool(_)
+            | ValContent::Number(_)
+            | ValContent::Text(_)
+            | ValContent::Error(_) => 1,
         }
     }
 }
 
-/// Something that was put together. If it is too large, all steps are spent and nothing is there: whoever makes values
-/// for jaq cannot fail.
-fn bounded(content: Content, weight: usize) -> Val {
+/// A new array or object. One that is too large becomes absent and exhausts the budget, because the functions that make
+/// values for jaq cannot fail.
+fn bounded(content: ValContent, weight: usize) -> Val {
     if weight > WEIGHT_MAX {
         exhaust();
         return Val::ABSENT;
@@ -347,8 +356,8 @@ fn bounded(content: Content, weight: usize) -> Val {
     Val::made(content)
 }
 
-impl Content {
-    /// A value of the event. Its members count as one: they are there already.
+impl ValContent {
+    /// A value of the event. It weighs 1 in all: its members already exist.
     fn of(value: &Value) -> Self {
         match value {
             Value::Null => Self::Null,

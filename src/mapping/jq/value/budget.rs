@@ -1,63 +1,103 @@
-//! The expression that runs: how many steps it has taken, and what it has looked at.
+//! The budget of the expression that runs: how many steps it has left, and which places it has read.
 //!
-//! jaq hands no context to the values it works on, so this is kept beside them, one for each thread.
+//! jaq passes no context to the values that it works on, so the budget is a variable of the thread.
 
 use std::cell::RefCell;
 
-use super::{Answer, failed};
+use super::{ValResult, failed};
 
-/// What is known of the expression that runs.
 #[derive(Debug, Default)]
 struct Budget {
-    /// How many steps are left; none means that there was one too few.
-    left: Option<u32>,
-    /// The places that were looked at, where somebody wants to know.
-    seen: Option<Vec<String>>,
+    /// The steps that are left; `None` after more steps were asked for than were left.
+    steps: Option<u32>,
+    /// The places that were read, if they are logged.
+    places: Option<Vec<String>>,
 }
 
 thread_local! {
     static BUDGET: RefCell<Budget> = RefCell::default();
 }
 
-/// Begins to count down from `steps`; `watched` says whether the places are noted.
-pub(in crate::mapping::jq) fn begin(steps: u32, watched: bool) {
-    BUDGET.with_borrow_mut(|run| {
-        run.left = Some(steps);
-        run.seen = watched.then(Vec::new);
+/// Begins a run with `steps`; `is_logged` says whether places are collected.
+pub(in crate::mapping::jq) fn begin(steps: u32, is_logged: bool) {
+    BUDGET.with_borrow_mut(|budget| {
+        budget.steps = Some(steps);
+        budget.places = is_logged.then(Vec::new);
     });
 }
 
-/// The places that were looked at, and whether there were steps enough. If not, no result can be trusted: a comparison
-/// cannot fail, and `try` can hide what failed.
-pub(in crate::mapping::jq) fn end() -> (Vec<String>, Answer<()>) {
-    let seen = BUDGET.with_borrow_mut(|run| run.seen.take().unwrap_or_default());
-    (seen, spend(0))
+/// Ends a run: the places that were read, and an error if the steps did not suffice. In that case no result can be
+/// trusted, because a comparison cannot fail and `try` can hide the error.
+pub(in crate::mapping::jq) fn end() -> (Vec<String>, ValResult<()>) {
+    let places = BUDGET.with_borrow_mut(|budget| budget.places.take().unwrap_or_default());
+    (places, spend(0))
 }
 
-/// Leaves no steps.
+/// Takes all steps away.
 pub(super) fn exhaust() {
-    BUDGET.with_borrow_mut(|run| run.left = None);
+    BUDGET.with_borrow_mut(|budget| budget.steps = None);
 }
 
-/// Takes steps, or refuses because there are too few left.
-pub(super) fn spend(steps: usize) -> Answer<()> {
+/// Takes `steps` from the budget.
+///
+/// # Errors
+/// Fewer are left; from then on every call fails.
+pub(super) fn spend(steps: usize) -> ValResult<()> {
     let steps = u32::try_from(steps).ok();
-    let left = BUDGET.with_borrow_mut(|run| {
-        run.left = run
-            .left
+    let left = BUDGET.with_borrow_mut(|budget| {
+        budget.steps = budget
+            .steps
             .zip(steps)
             .and_then(|(left, steps)| left.checked_sub(steps));
-        run.left
+        budget.steps
     });
     left.map(|_enough| ())
-        .ok_or_else(|| failed("This event makes the expression do more than it may."))
+        .ok_or_else(|| failed("This event makes the expression exceed its step limit."))
 }
 
-/// Notes a place, where somebody wants to know.
-pub(super) fn note(place: impl FnOnce() -> String) {
-    BUDGET.with_borrow_mut(|run| {
-        if let Some(seen) = &mut run.seen {
-            seen.push(place());
+/// Adds a place, if places are logged.
+pub(super) fn log(place: impl FnOnce() -> String) {
+    BUDGET.with_borrow_mut(|budget| {
+        if let Some(places) = &mut budget.places {
+            places.push(place());
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_spent_step_by_step_and_stays_empty() {
+        begin(3, false);
+        assert!(spend(1).is_ok());
+        assert!(spend(2).is_ok(), "the last step can be spent");
+        assert!(spend(0).is_ok());
+        assert!(spend(1).is_err());
+        assert!(spend(0).is_err(), "an overdrawn budget stays overdrawn");
+        assert!(end().1.is_err());
+        begin(1, false);
+        assert!(end().1.is_ok(), "the next run begins anew");
+        begin(u32::MAX, false);
+        assert!(spend(usize::MAX).is_err());
+        begin(5, false);
+        exhaust();
+        assert!(end().1.is_err());
+    }
+
+    #[test]
+    fn places_are_logged_only_when_asked_for() {
+        begin(1, true);
+        log(|| "/a".to_owned());
+        assert_eq!(end().0, ["/a"]);
+        begin(1, true);
+        assert!(
+            end().0.is_empty(),
+            "a run does not see the places of the one before"
+        );
+        begin(1, false);
+        log(|| "/a".to_owned());
+        assert!(end().0.is_empty());
+    }
 }

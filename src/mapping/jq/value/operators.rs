@@ -1,7 +1,7 @@
-//! What jaq asks of its values: paths, loops, comparisons and arithmetic.
+//! The operations that jaq needs of its values: paths, loops, comparisons and arithmetic.
 //!
-//! Arithmetic is for whole numbers; a fraction would have to be rounded, and money never is. `+` also joins texts,
-//! arrays and objects, and passes on the other side where one is absent or null.
+//! Arithmetic works on whole numbers only: a fraction would have to be rounded, and money is never rounded. `+` also
+//! joins texts, arrays and objects. If one side of `+` is absent or null, the result is the other side.
 
 use std::cmp::Ordering;
 use std::ops::{Add, Div, Mul, Neg, Range, Rem, Sub};
@@ -11,23 +11,23 @@ use jaq_core::path::Opt;
 use jaq_core::{ValR, ValT, ValX};
 use serde_json::Number;
 
-use super::super::super::located::PathStep;
+use super::super::super::located::{NO_ARRAY, NO_OBJECT, PathStep};
 use super::budget::spend;
-use super::{Content, Error, Val, WEIGHT_MAX, bounded, failed};
+use super::{JaqError, Val, ValContent, WEIGHT_MAX, bounded, failed};
 
 impl ValT for Val {
     fn from_num(text: &str) -> ValR<Self> {
         let number: Result<Number, _> = serde_json::from_str(text);
         number
-            .map(|number| Self::made(Content::Number(number)))
-            .map_err(|_unreadable| failed("A number is not written as in JSON."))
+            .map(|number| Self::made(ValContent::Number(number)))
+            .map_err(|_unreadable| failed("A number in the expression is not written as in JSON."))
     }
 
     fn from_map<I: IntoIterator<Item = (Self, Self)>>(pairs: I) -> ValR<Self> {
         let mut members = Vec::new();
         let mut all_absent = true;
         for (key, value) in pairs {
-            let Content::Text(key) = key.content else {
+            let ValContent::Text(key) = key.content else {
                 return Err(failed("The name of a member is not a text."));
             };
             all_absent &= value.is_absent();
@@ -40,7 +40,9 @@ impl ValT for Val {
     }
 
     fn key_values(self) -> jaq_core::box_iter::BoxIter<'static, ValR<(Self, Self), Self>> {
-        Box::new(std::iter::once(Err(failed("Paths are not values here."))))
+        Box::new(std::iter::once(Err(failed(
+            "Paths are not values in this language.",
+        ))))
     }
 
     fn values(self) -> Box<dyn Iterator<Item = ValR<Self>>> {
@@ -52,29 +54,29 @@ impl ValT for Val {
 
     fn index(self, index: &Self) -> ValR<Self> {
         match (&self.content, &index.content) {
-            (Content::Absent | Content::Null, _) => Ok(self),
-            (Content::Object(members, _), Content::Text(key)) => {
+            (ValContent::Absent | ValContent::Null, _) => Ok(self),
+            (ValContent::Object(members, _), ValContent::Text(key)) => {
                 let step = PathStep::Key(key.as_ref().to_owned());
                 let member = members.get(key.as_ref()).cloned().unwrap_or(Self::ABSENT);
                 Ok(member.at(&self, step))
             }
-            (Content::Array(items, _), Content::Number(number)) => {
+            (ValContent::Array(items, _), ValContent::Number(number)) => {
                 let from_the_end = |number: i64| {
                     let back = usize::try_from(number.unsigned_abs()).ok()?;
                     items.len().checked_sub(back)
                 };
-                let place = match number.as_i64() {
+                let index = match number.as_i64() {
                     Some(number) if number < 0 => from_the_end(number),
                     Some(number) => usize::try_from(number).ok(),
                     None => None,
                 };
-                let found = place.and_then(|place| Some((items.get(place)?, place)));
-                Ok(found.map_or(Self::ABSENT, |(item, place)| {
-                    item.at(&self, PathStep::Index(place))
+                let found = index.and_then(|index| Some((items.get(index)?, index)));
+                Ok(found.map_or(Self::ABSENT, |(item, index)| {
+                    item.at(&self, PathStep::Index(index))
                 }))
             }
-            (_, Content::Text(_)) => Err(self.refusal("The path goes on, and here is no object.")),
-            (_, _) => Err(self.refusal("The path goes on, and here is no array.")),
+            (_, ValContent::Text(_)) => Err(self.error(NO_OBJECT)),
+            (_, _) => Err(self.error(NO_ARRAY)),
         }
     }
 
@@ -83,21 +85,24 @@ impl ValT for Val {
             let number = bound.map(|bound| {
                 bound
                     .as_index()
-                    .ok_or_else(|| failed("A range is from and to item numbers from 0 up."))
+                    .ok_or_else(|| failed("The bounds of a range are item numbers from 0 up."))
             });
             number.unwrap_or(Ok(open))
         };
         let (from, upto) = (bound(range.start, 0)?, bound(range.end, usize::MAX)?);
         let taken = upto.saturating_sub(from);
         match &self.content {
-            Content::Absent | Content::Null => Ok(self),
-            Content::Text(text) => {
+            ValContent::Absent | ValContent::Null => Ok(self),
+            ValContent::Text(text) => {
                 let part: String = text.chars().skip(from).take(taken).collect();
                 Self::text(&part)
             }
-            Content::Array(..) => Ok(self.items()?.into_iter().skip(from).take(taken).collect()),
-            Content::Bool(_) | Content::Number(_) | Content::Object(..) | Content::Refused(_) => {
-                Err(self.refusal("Here is neither a text nor an array to take a part of."))
+            ValContent::Array(..) => Ok(self.items()?.into_iter().skip(from).take(taken).collect()),
+            ValContent::Bool(_)
+            | ValContent::Number(_)
+            | ValContent::Object(..)
+            | ValContent::Error(_) => {
+                Err(self.error("The value here is neither a text nor an array."))
             }
         }
     }
@@ -132,36 +137,36 @@ impl ValT for Val {
         self.is_true()
     }
 
-    /// Never asked: the fence writes texts with parts in them in another way.
+    /// Never called: the sanitizer replaces texts with parts by calls of `__text`.
     fn into_string(self) -> Self {
         self
     }
 }
 
-/// The fence lets no update pass.
-fn unchangeable() -> Error {
-    failed("An event is never changed.")
+/// The error of an update, which the sanitizer does not allow.
+fn unchangeable() -> JaqError {
+    failed("An expression cannot change an event.")
 }
 
 impl From<bool> for Val {
     fn from(is_true: bool) -> Self {
-        Self::made(Content::Bool(is_true))
+        Self::made(ValContent::Bool(is_true))
     }
 }
 
 impl From<isize> for Val {
     fn from(number: isize) -> Self {
-        Self::made(Content::Number(Number::from(number)))
+        Self::made(ValContent::Number(Number::from(number)))
     }
 }
 
 impl From<String> for Val {
     fn from(text: String) -> Self {
-        Self::made(Content::Text(Rc::from(text)))
+        Self::made(ValContent::Text(Rc::from(text)))
     }
 }
 
-/// Only paths that are values have ranges in them, and the fence lets none pass.
+/// Never called: only paths as values contain ranges, and the sanitizer does not allow those.
 impl From<Range<Option<Self>>> for Val {
     fn from(_range: Range<Option<Self>>) -> Self {
         Self::ABSENT
@@ -169,18 +174,18 @@ impl From<Range<Option<Self>>> for Val {
 }
 
 impl FromIterator<Self> for Val {
-    /// No more is taken than a value may have, whatever more there would be.
+    /// Stops at the first item that makes the array too large, however many more there are.
     fn from_iter<I: IntoIterator<Item = Self>>(items: I) -> Self {
         let mut weight = 1;
-        let mut kept = Vec::new();
+        let mut taken = Vec::new();
         for item in items {
             weight += item.weight();
             if weight > WEIGHT_MAX {
                 break;
             }
-            kept.push(item);
+            taken.push(item);
         }
-        bounded(Content::Array(Rc::new(kept), weight), weight)
+        bounded(ValContent::Array(Rc::new(taken), weight), weight)
     }
 }
 
@@ -196,26 +201,30 @@ impl PartialOrd for Val {
     }
 }
 
-/// The result of a calculation with two whole numbers.
-fn whole(left: &Content, right: &Content, calculate: fn(i64, i64) -> Option<i64>) -> ValR<Val> {
-    let number = |content: &Content| match content {
-        Content::Number(number) => number.as_i64(),
-        Content::Absent
-        | Content::Null
-        | Content::Bool(_)
-        | Content::Text(_)
-        | Content::Array(..)
-        | Content::Object(..)
-        | Content::Refused(_) => None,
+/// Calculates with two whole numbers.
+fn whole(
+    left: &ValContent,
+    right: &ValContent,
+    calculate: fn(i64, i64) -> Option<i64>,
+) -> ValR<Val> {
+    let number = |content: &ValContent| match content {
+        ValContent::Number(number) => number.as_i64(),
+        ValContent::Absent
+        | ValContent::Null
+        | ValContent::Bool(_)
+        | ValContent::Text(_)
+        | ValContent::Array(..)
+        | ValContent::Object(..)
+        | ValContent::Error(_) => None,
     };
     let (Some(left), Some(right)) = (number(left), number(right)) else {
         return Err(failed(
-            "Only whole numbers are calculated with, and only like is added to like.",
+            "Arithmetic takes whole numbers; `+` also takes two texts, two arrays or two objects.",
         ));
     };
     calculate(left, right)
-        .map(|result| Val::made(Content::Number(result.into())))
-        .ok_or_else(|| failed("The result of a calculation is no whole number of 64 bits."))
+        .map(|result| Val::made(ValContent::Number(result.into())))
+        .ok_or_else(|| failed("The result of the calculation is not a whole number of 64 bits."))
 }
 
 impl Add for Val {
@@ -223,16 +232,18 @@ impl Add for Val {
 
     fn add(self, other: Self) -> ValR<Self> {
         match (&self.content, &other.content) {
-            (Content::Absent, _) => Ok(other),
-            (_, Content::Absent) => Ok(self),
-            (Content::Null, _) => Ok(other),
-            (_, Content::Null) => Ok(self),
-            (Content::Text(left), Content::Text(right)) => Self::text(&format!("{left}{right}")),
-            (Content::Array(..), Content::Array(..)) => {
+            (ValContent::Absent, _) => Ok(other),
+            (_, ValContent::Absent) => Ok(self),
+            (ValContent::Null, _) => Ok(other),
+            (_, ValContent::Null) => Ok(self),
+            (ValContent::Text(left), ValContent::Text(right)) => {
+                Self::text(&format!("{left}{right}"))
+            }
+            (ValContent::Array(..), ValContent::Array(..)) => {
                 let items = self.items()?.into_iter().chain(other.items()?);
                 Ok(items.collect())
             }
-            (Content::Object(left, _), Content::Object(right, _)) => {
+            (ValContent::Object(left, _), ValContent::Object(right, _)) => {
                 spend(left.len() + right.len())?;
                 let members = left.iter().chain(right.iter());
                 Ok(Self::object(
@@ -263,18 +274,18 @@ impl Mul for Val {
 impl Div for Val {
     type Output = ValR<Self>;
 
-    /// The fence lets no division pass.
+    /// Never called: the sanitizer allows no division.
     fn div(self, _other: Self) -> ValR<Self> {
-        Err(failed("Nothing is divided here."))
+        Err(failed("The language has no division."))
     }
 }
 
 impl Rem for Val {
     type Output = ValR<Self>;
 
-    /// The fence lets no division pass.
+    /// Never called: the sanitizer allows no division.
     fn rem(self, _other: Self) -> ValR<Self> {
-        Err(failed("Nothing is divided here."))
+        Err(failed("The language has no division."))
     }
 }
 
@@ -282,12 +293,16 @@ impl Neg for Val {
     type Output = ValR<Self>;
 
     fn neg(self) -> ValR<Self> {
-        if let Content::Number(number) = &self.content
+        if let ValContent::Number(number) = &self.content
             && number.is_f64()
             && let Some(number) = number.as_f64().and_then(|number| Number::from_f64(-number))
         {
-            return Ok(Self::made(Content::Number(number)));
+            return Ok(Self::made(ValContent::Number(number)));
         }
-        whole(&Content::Number(0.into()), &self.content, i64::checked_sub)
+        whole(
+            &ValContent::Number(0.into()),
+            &self.content,
+            i64::checked_sub,
+        )
     }
 }

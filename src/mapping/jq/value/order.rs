@@ -1,27 +1,27 @@
-//! Where values stand among all values.
+//! The order of values, as jq defines it.
 
 use std::cmp::Ordering;
 
 use super::super::super::comparison::number_order;
 use super::budget::spend;
-use super::{Content, Val};
+use super::{Val, ValContent};
 
 impl Val {
-    /// Where the value stands among all values, as jq has it; comparing costs steps, and what has none left is equal.
+    /// Compares two values. Comparing costs steps; without a step left, any two values are equal.
     pub(in crate::mapping::jq) fn order(&self, other: &Self) -> Ordering {
         if spend(1).is_err() {
             return Ordering::Equal;
         }
         match (&self.content, &other.content) {
-            (Content::Bool(left), Content::Bool(right)) => left.cmp(right),
-            (Content::Number(left), Content::Number(right)) => number_order(left, right),
-            (Content::Text(left), Content::Text(right)) => left.cmp(right),
-            (Content::Array(left, _), Content::Array(right, _)) => {
+            (ValContent::Bool(left), ValContent::Bool(right)) => left.cmp(right),
+            (ValContent::Number(left), ValContent::Number(right)) => number_order(left, right),
+            (ValContent::Text(left), ValContent::Text(right)) => left.cmp(right),
+            (ValContent::Array(left, _), ValContent::Array(right, _)) => {
                 let differing = left.iter().zip(right.iter()).map(|(l, r)| l.order(r));
                 let first = differing.into_iter().find(|order| order.is_ne());
                 first.unwrap_or_else(|| left.len().cmp(&right.len()))
             }
-            (Content::Object(left, _), Content::Object(right, _)) => {
+            (ValContent::Object(left, _), ValContent::Object(right, _)) => {
                 let keys = left.keys().cmp(right.keys());
                 let values = || {
                     let mut each = left.values().zip(right.values()).map(|(l, r)| l.order(r));
@@ -34,7 +34,7 @@ impl Val {
     }
 }
 
-impl Content {
+impl ValContent {
     const fn rank(&self) -> u8 {
         match self {
             Self::Absent | Self::Null => 0,
@@ -43,7 +43,7 @@ impl Content {
             Self::Text(_) => 3,
             Self::Array(..) => 4,
             Self::Object(..) => 5,
-            Self::Refused(_) => 6,
+            Self::Error(_) => 6,
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Places of an event.
+//! The place of the event that a value came from.
 
 use std::rc::Rc;
 
 use super::super::super::located::{PathStep, pointer};
 
-/// A place of the event, by the way to it.
+/// A place, as a list of steps that shares its beginning with the other places.
 #[derive(Debug)]
 pub(super) enum Origin {
     Event,
@@ -12,20 +12,19 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// The way to it.
-    pub(super) fn way(&self) -> Vec<PathStep> {
+    pub(super) fn path(&self) -> Vec<PathStep> {
         match self {
             Self::Event => Vec::new(),
             Self::Inside { outer, step } => {
-                let mut way = outer.way();
-                way.push(step.clone());
-                way
+                let mut path = outer.path();
+                path.push(step.clone());
+                path
             }
         }
     }
 
-    /// The way as a JSON Pointer.
+    /// The place as a JSON Pointer.
     pub(super) fn pointer(&self) -> String {
-        pointer(self.way().iter())
+        pointer(self.path().iter())
     }
 }

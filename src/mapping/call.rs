@@ -1,0 +1,128 @@
+//! From a function call in the syntax of an expression to a call that can be run.
+
+use std::sync::Arc;
+
+use jaq_core::load::parse::Term;
+
+use super::LookupTables;
+use super::function::calendar::EpochUnit;
+use super::function::text::LineSelector;
+use super::function::{Function, FunctionCall, Parameters, Signature, phone};
+use super::syntax::{constant, first_slice};
+
+/// The most lines that `line` counts: no address has more.
+const LINES_MAX: usize = 9;
+
+/// Why a call cannot be compiled.
+#[derive(Debug)]
+pub(super) struct CallError<'c> {
+    /// The argument at fault; the whole call where the syntax tree keeps no slice of it.
+    pub(super) slice: Option<&'c str>,
+    pub(super) reason: String,
+}
+
+/// The call of a function that works on its input.
+///
+/// # Errors
+/// The arguments are not the ones that the function takes.
+pub(super) fn function_call<'c>(
+    signature: &'static Signature,
+    arguments: &[Term<&'c str>],
+    tables: &LookupTables,
+) -> Result<FunctionCall, CallError<'c>> {
+    let function = match (signature.parameters, arguments) {
+        (Parameters::Nothing(apply), []) => Function::Text(apply),
+        (Parameters::Anything(apply), []) => Function::Value(apply),
+        (Parameters::Region, []) => Function::Phone(None),
+        (Parameters::Region, [code]) => region(signature, code)?,
+        (Parameters::Table, [name]) => table(signature, name, tables)?,
+        (Parameters::Unit, [name]) => unit(signature, name)?,
+        (Parameters::Line, [number, of]) => line(signature, number, of)?,
+        (
+            Parameters::Nothing(_)
+            | Parameters::Anything(_)
+            | Parameters::Unit
+            | Parameters::Line
+            | Parameters::Region
+            | Parameters::Table
+            | Parameters::Expressions(_),
+            _,
+        ) => {
+            return Err(CallError {
+                slice: None,
+                reason: usage(signature),
+            });
+        }
+    };
+    Ok(FunctionCall {
+        name: signature.name,
+        function,
+    })
+}
+
+fn usage(signature: &Signature) -> String {
+    format!("`{}` is written {}", signature.name, signature.usage)
+}
+
+fn wrong_argument<'c>(argument: &Term<&'c str>, reason: String) -> CallError<'c> {
+    CallError {
+        slice: first_slice(argument),
+        reason,
+    }
+}
+
+fn region<'c>(signature: &Signature, code: &Term<&'c str>) -> Result<Function, CallError<'c>> {
+    let text = constant(code).ok_or_else(|| wrong_argument(code, usage(signature)))?;
+    let region = phone::region(&text).ok_or_else(|| {
+        let reason = "a region is the ISO 3166 alpha-2 code of a country, in upper case";
+        wrong_argument(code, reason.to_owned())
+    })?;
+    Ok(Function::Phone(Some(region)))
+}
+
+fn unit<'c>(signature: &Signature, name: &Term<&'c str>) -> Result<Function, CallError<'c>> {
+    let unit = constant(name).and_then(|name| EpochUnit::parse(&name));
+    unit.map(Function::Moment).ok_or_else(|| {
+        let reason = format!("{}, or \"s\", or \"us\"", usage(signature));
+        wrong_argument(name, reason)
+    })
+}
+
+fn line<'c>(
+    signature: &Signature,
+    number: &Term<&'c str>,
+    of: &Term<&'c str>,
+) -> Result<Function, CallError<'c>> {
+    let parsed = |term: &Term<&'c str>| {
+        if let Term::Num(text) = term {
+            text.parse().ok()
+        } else {
+            None
+        }
+    };
+    let line = parsed(number).zip(parsed(of));
+    let line = line.filter(|(number, of)| (1..=*of).contains(number) && *of <= LINES_MAX);
+    let (number, of) = line.ok_or_else(|| {
+        let reason = format!("{}: line 1 of at most 2 lines", usage(signature));
+        wrong_argument(number, reason)
+    })?;
+    Ok(Function::Line(LineSelector { number, of }))
+}
+
+fn table<'c>(
+    signature: &Signature,
+    name: &Term<&'c str>,
+    tables: &LookupTables,
+) -> Result<Function, CallError<'c>> {
+    let text = constant(name).ok_or_else(|| wrong_argument(name, usage(signature)))?;
+    let table = tables.get(&text).ok_or_else(|| {
+        let names: Vec<_> = tables.keys().map(String::as_str).collect();
+        let reason = if names.is_empty() {
+            format!("there is no table {text}, and no other table either")
+        } else {
+            format!("there is no table {text}; there is {}", names.join(", "))
+        };
+        wrong_argument(name, reason)
+    })?;
+    Ok(Function::Lookup(Arc::clone(table)))
+}

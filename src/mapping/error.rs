@@ -1,0 +1,61 @@
+//! Why an expression cannot be evaluated on an event.
+//!
+//! No error here contains a value of the event: values are personal data.
+
+use crate::event::EventError;
+
+/// Why a value is not accepted, without its place.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ValueError {
+    /// One sentence.
+    pub(super) detail: String,
+    pub(super) argument: Argument,
+}
+
+/// Which of two arguments an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Argument {
+    First,
+    Second,
+}
+
+impl ValueError {
+    /// An error of the input, or of the first of two arguments.
+    pub(super) fn new(detail: impl Into<String>) -> Self {
+        Self {
+            detail: detail.into(),
+            argument: Argument::First,
+        }
+    }
+
+    /// An error of the second of two arguments.
+    pub(super) fn of_second(detail: impl Into<String>) -> Self {
+        Self {
+            detail: detail.into(),
+            argument: Argument::Second,
+        }
+    }
+}
+
+/// Why an expression cannot be evaluated, and at which place of the event.
+#[derive(Clone, Debug)]
+pub(super) struct EvalError {
+    /// `path`, `jq`, the name of the function or of the value format.
+    pub(super) rule: &'static str,
+    /// The place in the event, as a JSON Pointer.
+    pub(super) pointer: String,
+    /// One sentence, without any value.
+    pub(super) detail: String,
+}
+
+impl EvalError {
+    /// The fault of the event; `location` names the rule of the mapping.
+    pub(super) fn into_event_error(self, location: &impl ToString) -> EventError {
+        EventError {
+            pointer: self.pointer,
+            rule: self.rule.to_owned(),
+            location: location.to_string(),
+            detail: self.detail,
+        }
+    }
+}
