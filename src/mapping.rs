@@ -363,7 +363,7 @@ mod tests {
     use super::*;
     use crate::imprint::clearing::Clearing;
 
-    /// Stands wherever the sender's words stand; no fault may say it.
+    /// A value of the sender in the events of the tests; no error may contain it.
     pub(super) const CANARY: &str = "canary-7f3a";
 
     fn strings<'a>(
@@ -391,19 +391,19 @@ mod tests {
         Mapping::compile(&rules(update)).unwrap()
     }
 
-    /// What an expression comes to in a field.
+    /// The result of an expression in a field.
     #[derive(Debug, PartialEq)]
-    pub(super) enum Comes {
+    pub(super) enum FieldResult {
         Absent,
         Cleared,
-        To(Value),
-        /// Rule and pointer of the fault.
+        Set(Value),
+        /// The rule and the pointer of the error.
         Refused(&'static str, &'static str),
     }
-    use Comes::{Absent, Cleared, Refused, To};
+    use FieldResult::{Absent, Cleared, Refused, Set};
 
-    /// Maps `.v` of an event to `target` by `expression`.
-    pub(super) fn check(target: &str, expression: &str, v: Option<Value>, expected: &Comes) {
+    /// Maps an event with the member `v` and checks the result of `expression` in the field `target`.
+    pub(super) fn check(target: &str, expression: &str, v: Option<Value>, expected: &FieldResult) {
         let mut event = json!({"id": "C1", "at": "2025-02-13T19:08:07.000Z"});
         if let (Some(v), Some(object)) = (v, event.as_object_mut()) {
             object.insert("v".to_owned(), v);
@@ -419,23 +419,23 @@ mod tests {
                     "{expression} of {event}"
                 );
             }
-            (Ok(mapped), To(value)) => {
+            (Ok(mapped), Set(value)) => {
                 let Some(FieldValue::Set(found)) = mapped.update.value(&field) else {
                     panic!("{expression} of {event}: {mapped:?}");
                 };
                 assert_eq!(found, value, "{expression} of {event}");
             }
-            (Err(faults), Refused(rule, pointer)) => {
-                let found: Vec<_> = faults
+            (Err(errors), Refused(rule, pointer)) => {
+                let found: Vec<_> = errors
                     .iter()
-                    .map(|fault| (fault.rule.as_str(), fault.pointer.as_str(), &fault.location))
+                    .map(|error| (error.rule.as_str(), error.pointer.as_str(), &error.location))
                     .collect();
                 assert_eq!(
                     found,
                     [(*rule, *pointer, &target.to_owned())],
                     "{expression} of {event}"
                 );
-                assert!(!format!("{faults:?}").contains(CANARY), "{faults:?}");
+                assert!(!format!("{errors:?}").contains(CANARY), "{errors:?}");
             }
             (Ok(mapped), Refused(..)) => {
                 panic!(
@@ -443,22 +443,22 @@ mod tests {
                     mapped.update.body(Clearing::default())
                 );
             }
-            (Err(faults), Absent | Cleared | To(_)) => {
-                panic!("{expression} of {event}: {faults:?}")
+            (Err(errors), Absent | Cleared | Set(_)) => {
+                panic!("{expression} of {event}: {errors:?}")
             }
         }
     }
 
     #[test]
-    fn all_faults_of_an_event_are_said_at_once() {
-        let faults = mapping(&[
+    fn all_errors_of_an_event_are_reported_at_once() {
+        let errors = mapping(&[
             ("email", ".v"),
             ("phone", ".v | e164"),
             ("first_name", ".v"),
         ])
         .map(&json!({"v": CANARY}))
         .unwrap_err();
-        let rules: Vec<_> = faults.iter().map(|fault| fault.rule.as_str()).collect();
+        let rules: Vec<_> = errors.iter().map(|error| error.rule.as_str()).collect();
         assert_eq!(rules, ["customer", "email", "e164"]);
     }
 
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_event_comes_to_the_example_request() {
+    fn the_example_event_produces_the_example_request() {
         let event = read(include_str!(
             "../config/sources/crm/customer-changed.event.json"
         ));
@@ -584,7 +584,7 @@ mod tests {
         })
     }
 
-    /// Values of which many fit some field.
+    /// Values of which many have the format of some field.
     fn any_value() -> impl Strategy<Value = Value> {
         let fitting = prop::sample::select(vec![
             json!("a@example.com"),
@@ -609,12 +609,12 @@ mod tests {
         prop::sample::select(fields)
     }
 
-    /// An event of the example's shape, each of its fields replaced or taken away at random.
+    /// The example event, with some members replaced or removed at random.
     fn any_customer() -> impl Strategy<Value = Value> {
         let event = read(include_str!(
             "../config/sources/crm/customer-changed.event.json"
         ));
-        let fields: Vec<String> = event["data"]["customer"]
+        let members: Vec<String> = event["data"]["customer"]
             .as_object()
             .unwrap()
             .keys()
@@ -622,7 +622,7 @@ mod tests {
             .cloned()
             .collect();
         prop::collection::vec(
-            (prop::sample::select(fields), prop::option::of(any_json())),
+            (prop::sample::select(members), prop::option::of(any_json())),
             0..6,
         )
         .prop_map(move |changes| {
@@ -649,9 +649,9 @@ mod tests {
             }
         }
 
-        /// What the expressions let through, Imprint's own schema does too.
+        /// An update that the mapping accepts also matches Imprint's schema.
         #[test]
-        fn nothing_leaves_that_imprint_would_refuse(value in any_value(), target in any_target()) {
+        fn a_mapped_update_matches_imprints_schema(value in any_value(), target in any_target()) {
             let schema = include_str!("../schemas/imprint/update-request.schema.json");
             let schema = crate::intake::schema::Schema::compile("update", &read(schema)).unwrap();
             let event = json!({"id": "C1", "v": value});
@@ -664,10 +664,10 @@ mod tests {
         #[test]
         fn arbitrary_json_is_mapped_or_refused(event in any_json()) {
             let mapping = Mapping::compile(&crm()).unwrap();
-            if let Err(faults) = mapping.map(&event) {
-                prop_assert!(!faults.is_empty());
-                let said = format!("{faults:?}");
-                prop_assert!(!said.contains(CANARY));
+            if let Err(errors) = mapping.map(&event) {
+                prop_assert!(!errors.is_empty());
+                let text = format!("{errors:?}");
+                prop_assert!(!text.contains(CANARY));
             }
         }
 
@@ -681,7 +681,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_absent_comes_to_nothing(other in any_json()) {
+        fn an_event_without_mapped_members_sets_no_field(other in any_json()) {
             let event = json!({"data": {"customer": {
                 "imprint_customer_id": "C1", "revision": 1, "other": other,
             }}});
@@ -691,7 +691,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_and_when_are_read_from_the_data_or_from_beside_it() {
+    fn ids_and_version_read_outside_the_data_are_noticed() {
         for (id, version, expected) in [
             (".data.id", None, true),
             (".data.id", Some(".data.n"), true),
@@ -729,5 +729,158 @@ mod tests {
                 );
             }
         }
+    }
+
+    // === Only what differs ===
+
+    #[test]
+    fn only_groups_that_differ_from_the_before_image_are_sent() {
+        let rules = MappingRules {
+            only_changed: Some(ImageRules {
+                before: ".before".to_owned(),
+                after: ".after".to_owned(),
+            }),
+            ..rules(&[
+                ("email", ".after.email"),
+                ("first_name", ".after.name"),
+                ("street_line1", ".after.street"),
+                ("city", ".after.city"),
+            ])
+        };
+        let mapping = Mapping::compile(&rules).unwrap();
+        let before = json!({"email": "a@b.c", "name": "Ada", "street": "1 Elm St", "city": "Reno"});
+        for (before, changes, expected) in [
+            (
+                Value::Null,
+                json!({}),
+                vec!["email", "first_name", "street_line1", "city"],
+            ),
+            (before.clone(), json!({}), vec![]),
+            (
+                before.clone(),
+                json!({"city": "Ely"}),
+                vec!["street_line1", "city"],
+            ),
+            (before, json!({"email": null}), vec!["email"]),
+            (
+                json!({"email": 7, "name": "Ada"}),
+                json!({}),
+                vec!["email", "street_line1", "city"],
+            ),
+        ] {
+            let mut after =
+                json!({"email": "a@b.c", "name": "Ada", "street": "1 Elm St", "city": "Reno"});
+            for (key, value) in changes.as_object().unwrap() {
+                after[key] = value.clone();
+            }
+            let event = json!({"id": "C1", "before": before, "after": after});
+            let mapped = mapping.map(&event).unwrap().unwrap();
+            let fields: Vec<_> = mapped.update.fields().map(ToString::to_string).collect();
+            assert_eq!(fields, expected, "{event}");
+        }
+        let explanation = mapping.explain(&json!({"before": {"x": 1}, "after": {"y": 1}}), "");
+        assert_eq!(
+            explanation.unused,
+            ["/after/y"],
+            "the before image counts as read"
+        );
+    }
+
+    #[test]
+    fn an_event_is_mapped_only_if_its_condition_is_true() {
+        let rules = MappingRules {
+            when: Some(".op".to_owned()),
+            ..rules(&[])
+        };
+        let mapping = Mapping::compile(&rules).unwrap();
+        for (op, is_mapped) in [
+            (json!("u"), true),
+            (json!(0), true),
+            (json!(false), false),
+            (json!(null), false),
+        ] {
+            let mapped = mapping.map(&json!({"id": "C1", "op": op})).unwrap();
+            assert_eq!(mapped.is_some(), is_mapped, "{op}");
+        }
+        assert!(mapping.map(&json!({"id": "C1"})).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_country_decides_whether_a_flat_address_is_foreign() {
+        for (country, event, expected) in [
+            (Some(".c"), json!({"city": "Banff", "c": "CAN"}), true),
+            (Some(".c"), json!({"city": "Reno", "c": "USA"}), false),
+            (Some(".c"), json!({"c": "CAN"}), false),
+            (Some(".c"), json!({"city": "Banff", "h": "CAN"}), true),
+            (None, json!({"city": "Banff", "h": "CAN"}), true),
+            (None, json!({"city": "Reno", "h": "USA"}), false),
+        ] {
+            let rules = MappingRules {
+                country: country.map(str::to_owned),
+                ..rules(&[
+                    ("city", ".city"),
+                    ("customer_history.address.country", ".h"),
+                ])
+            };
+            let mut event = event;
+            event["id"] = json!("C1");
+            let mapped = Mapping::compile(&rules).unwrap().map(&event).unwrap();
+            assert_eq!(mapped.unwrap().is_foreign, expected, "{event}");
+        }
+    }
+
+    #[test]
+    fn an_explanation_lists_results_and_unused_places() {
+        let mapping = mapping(&[
+            ("email", ".v.email"),
+            ("metadata.k", "[.v.list[1].x] | first"),
+            ("metadata.l", ".v.none"),
+            ("phone", ".v.phone"),
+        ]);
+        let event = json!({
+            "id": "C1",
+            "v": {"email": null, "phone": 7, "list": [1, {"x": 2}], "a/b": {"c": 1}},
+        });
+        let explanation = mapping.explain(&event, "");
+        let found: Vec<_> = explanation
+            .rules
+            .iter()
+            .map(|rule| {
+                (
+                    rule.target.as_str(),
+                    rule.is_interpreted,
+                    rule.reads.join(" "),
+                )
+            })
+            .collect();
+        let read = |places: &str| places.to_owned();
+        assert_eq!(
+            found,
+            [
+                ("customer.imprint_id", false, read("/id")),
+                ("email", false, read("/v/email")),
+                ("phone", false, read("/v/phone")),
+                ("metadata.k", true, read("/v/list/1/x")),
+                ("metadata.l", false, read("/v/none")),
+            ]
+        );
+        let results: Vec<_> = explanation
+            .rules
+            .into_iter()
+            .map(|rule| rule.result)
+            .collect();
+        assert!(matches!(results[1], RuleResult::Cleared));
+        assert!(matches!(results[2], RuleResult::Refused(_)));
+        assert!(results[3] == RuleResult::Value(json!(2)));
+        assert!(results[4] == RuleResult::Absent);
+        assert_eq!(explanation.unused, ["/v/a~1b", "/v/list/0"]);
+        assert!(explanation.outcome.is_err());
+        assert_eq!(mapping.explain(&event, "/v/list").unused, ["/v/list/0"]);
+        let reads = Vec::from_iter(mapping.reads());
+        assert_eq!(reads, ["/id", "/v/email", "/v/none", "/v/phone"]);
+        let interpreted: Vec<_> = mapping.interpreted_rules().collect();
+        assert_eq!(interpreted.len(), 1);
+        assert_eq!(interpreted[0].target(), "metadata.k");
+        assert!(interpreted[0].run(&event) && !interpreted[0].run(&json!({"v": 7})));
     }
 }

@@ -16,7 +16,7 @@ const LINES_MAX: usize = 9;
 /// Why a call cannot be compiled.
 #[derive(Debug)]
 pub(super) struct CallError<'c> {
-    /// The argument at fault; the whole call where the syntax tree keeps no slice of it.
+    /// The wrong argument; `None` if all are wrong, or if the syntax tree keeps no slice of it.
     pub(super) slice: Option<&'c str>,
     pub(super) reason: String,
 }

@@ -1,4 +1,4 @@
-//! The formats of values that Imprint accepts, and the values that the bridge itself needs: ids, version, country.
+//! The formats of values that Imprint accepts in its fields, and of the ids, the version and the country of an event.
 
 use serde_json::Value;
 
@@ -266,12 +266,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::mapping::tests::Comes::{Absent, Cleared, Refused, To};
+    use crate::mapping::tests::FieldResult::{Absent, Cleared, Refused, Set};
     use crate::mapping::tests::{CANARY, check, mapping, rules};
     use crate::mapping::{Mapping, MappingRules, VersionRule};
 
     #[test]
-    fn a_field_takes_only_what_imprint_takes_there() {
+    fn a_field_accepts_only_the_format_that_imprint_accepts() {
         for (target, good, bad) in [
             ("first_name", json!("José"), json!(7)),
             ("city", json!("St. John's"), json!({"a": CANARY})),
@@ -301,7 +301,7 @@ mod tests {
             ("first_name", json!("a"), json!("a\nb")),
             ("metadata.k", json!(false), json!({"a\u{7}": 1})),
         ] {
-            check(target, ".v", Some(good.clone()), &To(good));
+            check(target, ".v", Some(good.clone()), &Set(good));
             let format = ValueFormat::of(&Field::parse(target).unwrap()).name();
             check(target, ".v", Some(bad), &Refused(format, "/v"));
             check(target, ".v", Some(json!(" \t")), &Cleared);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_a_sequence_or_a_moment_and_never_missing() {
+    fn a_version_is_a_sequence_or_a_moment_and_is_required() {
         let version = |domain: VersionDomain, v: Value| {
             let mut rules = rules(&[]);
             rules.version = Some(VersionRule {
@@ -323,7 +323,7 @@ mod tests {
             mapping
                 .map(&json!({"id": "C1", "v": v}))
                 .map(|mapped| mapped.unwrap().version.value)
-                .map_err(|faults| (faults[0].rule.clone(), faults[0].pointer.clone()))
+                .map_err(|errors| (errors[0].rule.clone(), errors[0].pointer.clone()))
         };
         let refused = || Err(("version".to_owned(), "/v".to_owned()));
         for (v, expected) in [
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_a_sound_customer_is_refused() {
+    fn an_event_without_a_valid_customer_id_is_refused() {
         for (event, rule) in [
             (json!({}), "customer"),
             (json!({"id": null}), "customer"),
@@ -374,14 +374,14 @@ mod tests {
             (json!({"id": 7}), "imprint_id"),
             (json!({"id": "../x"}), "imprint_id"),
         ] {
-            let faults = mapping(&[("email", ".email")]).map(&event).unwrap_err();
-            assert_eq!(faults.len(), 1);
-            let fault = &faults[0];
+            let errors = mapping(&[("email", ".email")]).map(&event).unwrap_err();
+            assert_eq!(errors.len(), 1);
+            let error = &errors[0];
             assert_eq!(
                 (
-                    fault.rule.as_str(),
-                    fault.pointer.as_str(),
-                    fault.location.as_str()
+                    error.rule.as_str(),
+                    error.pointer.as_str(),
+                    error.location.as_str()
                 ),
                 (rule, "/id", "customer.imprint_id")
             );
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_customer_goes_by_whichever_id_there_is() {
+    fn one_of_the_two_customer_ids_is_enough() {
         let both = MappingRules {
             partner_id: Some(".own".to_owned()),
             ..rules(&[])
@@ -439,9 +439,9 @@ mod tests {
             imprint_id: None,
             ..rules(&[])
         };
-        let faults = Mapping::compile(&neither).unwrap_err();
+        let errors = Mapping::compile(&neither).unwrap_err();
         assert_eq!(
-            faults[0].reason,
+            errors[0].reason,
             "an event must say which customer it is about"
         );
     }

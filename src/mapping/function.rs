@@ -224,11 +224,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::mapping::tests::Comes::{Absent, Cleared, Refused, To};
-    use crate::mapping::tests::{CANARY, Comes, check};
+    use crate::mapping::tests::FieldResult::{Absent, Cleared, Refused, Set};
+    use crate::mapping::tests::{CANARY, FieldResult, check};
 
     #[test]
-    fn every_function_passes_on_what_is_not_there() {
+    fn every_function_keeps_absent_and_null() {
         for known in &FUNCTIONS {
             let expression = match known.parameters {
                 Parameters::Nothing(_) | Parameters::Anything(_) | Parameters::Region => {
@@ -253,10 +253,10 @@ mod tests {
         }
     }
 
-    /// Checks one function on texts: what it makes of each, or `None` where it refuses.
+    /// Checks one function on texts, with the result for each; `None` if the function refuses it.
     fn check_texts(expression: &str, rule: &'static str, cases: &[(&str, Option<&str>)]) {
         for (text, made) in cases {
-            let expected = made.map_or(Refused(rule, "/v"), |made| To(json!(made)));
+            let expected = made.map_or(Refused(rule, "/v"), |made| Set(json!(made)));
             check("metadata.k", expression, Some(json!(text)), &expected);
         }
     }
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses_are_tidied_and_never_guessed() {
+    fn names_and_addresses_are_converted_and_never_guessed() {
         let cases = [
             ("JOHN O'NEIL-SMITH", Some("John O'Neil-Smith")),
             ("john's", Some("John's")),
@@ -383,32 +383,33 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_taken_and_none_is_lost() {
-        let line = |number: usize, v: &str, expected: &Comes| {
+    fn a_line_is_selected_and_none_is_dropped() {
+        let line = |number: usize, v: &str, expected: &FieldResult| {
             let expression = format!(".v | line({number}; 2)");
             check("metadata.k", &expression, Some(json!(v)), expected);
         };
-        line(1, "1 Elm St\r\n\n Apt 4B ", &To(json!("1 Elm St")));
-        line(2, "1 Elm St\r\n\n Apt 4B ", &To(json!("Apt 4B")));
+        line(1, "1 Elm St\r\n\n Apt 4B ", &Set(json!("1 Elm St")));
+        line(2, "1 Elm St\r\n\n Apt 4B ", &Set(json!("Apt 4B")));
         line(2, "1 Elm St", &Cleared);
         line(1, "a\nb\nc", &Refused("line", "/v"));
     }
 
     #[test]
-    fn numbers_and_texts_become_each_other_only_exactly() {
-        let text = |v: Value, expected: &Comes| check("metadata.k", ".v | text", Some(v), expected);
-        text(json!(42), &To(json!("42")));
-        text(json!(u64::MAX), &To(json!("18446744073709551615")));
-        text(json!(true), &To(json!("true")));
-        text(json!("007"), &To(json!("007")));
+    fn numbers_and_texts_are_converted_only_without_loss() {
+        let text =
+            |v: Value, expected: &FieldResult| check("metadata.k", ".v | text", Some(v), expected);
+        text(json!(42), &Set(json!("42")));
+        text(json!(u64::MAX), &Set(json!("18446744073709551615")));
+        text(json!(true), &Set(json!("true")));
+        text(json!("007"), &Set(json!("007")));
         text(json!(1.5), &Refused("text", "/v"));
         let whole =
-            |v: Value, expected: &Comes| check("metadata.k", ".v | whole", Some(v), expected);
+            |v: Value, expected: &FieldResult| check("metadata.k", ".v | whole", Some(v), expected);
         let refused = Refused("whole", "/v");
-        whole(json!(" +42 "), &To(json!(42)));
-        whole(json!("-7"), &To(json!(-7)));
-        whole(json!(42.0), &To(json!(42)));
-        whole(json!(i64::MAX), &To(json!(i64::MAX)));
+        whole(json!(" +42 "), &Set(json!(42)));
+        whole(json!("-7"), &Set(json!(-7)));
+        whole(json!(42.0), &Set(json!(42)));
+        whole(json!(i64::MAX), &Set(json!(i64::MAX)));
         for v in [
             json!("4.0"),
             json!("1e3"),
@@ -424,10 +425,10 @@ mod tests {
     }
 
     #[test]
-    fn numbers_become_moments_by_the_unit_that_is_named() {
+    fn numbers_become_moments_in_the_named_unit() {
         let moment = |unit: &str, v: Value, expected: Option<&str>| {
             let expression = format!(".v | moment(\"{unit}\")");
-            let expected = expected.map_or(Refused("moment", "/v"), |text| To(json!(text)));
+            let expected = expected.map_or(Refused("moment", "/v"), |text| Set(json!(text)));
             check("metadata.k", &expression, Some(v), &expected);
         };
         moment("s", json!(1_739_473_687), Some("2025-02-13T19:08:07Z"));
@@ -459,12 +460,12 @@ mod tests {
 
     #[test]
     fn amounts_become_minor_units_without_rounding() {
-        let check = |amount: Value, currency: Value, expected: &Comes| {
+        let check = |amount: Value, currency: Value, expected: &FieldResult| {
             let v = json!({"amount": amount, "currency": currency});
             let expression = ".v | minor_units(.amount; .currency)";
             check("customer_history.ltv_amount", expression, Some(v), expected);
         };
-        let amount = |amount: Value, units: i64| check(amount, json!("USD"), &To(json!(units)));
+        let amount = |amount: Value, units: i64| check(amount, json!("USD"), &Set(json!(units)));
         let bad_amount = |amount: Value| {
             check(amount, json!("USD"), &Refused("minor_units", "/v/amount"));
         };
@@ -498,8 +499,8 @@ mod tests {
         bad_amount(json!(12345678901234.567));
         bad_amount(json!(u64::MAX));
         bad_amount(json!(true));
-        check(json!("340"), json!("JPY"), &To(json!(340)));
-        check(json!("1.234"), json!("KWD"), &To(json!(1234)));
+        check(json!("340"), json!("JPY"), &Set(json!(340)));
+        check(json!("1.234"), json!("KWD"), &Set(json!(1234)));
         check(
             json!("340.5"),
             json!("JPY"),
@@ -518,8 +519,8 @@ mod tests {
     }
 
     #[test]
-    fn months_are_whole_and_counted_as_of_the_event() {
-        let months = |date: &str, at: &str, expected: &Comes| {
+    fn months_are_whole_and_end_at_the_time_of_the_event() {
+        let months = |date: &str, at: &str, expected: &FieldResult| {
             let expression = "months_since(.v.date; .v.at)";
             let v = json!({"date": date, "at": at});
             check(
@@ -529,13 +530,13 @@ mod tests {
                 expected,
             );
         };
-        months("2024-01-10", "2025-02-13T19:08:07.000Z", &To(json!(13)));
-        months("2024-01-14", "2025-02-13T19:08:07Z", &To(json!(12)));
-        months("2025-02-13", "2025-02-13T00:00:00+05:30", &To(json!(0)));
-        months("2024-01-31", "2024-02-29T00:00:00Z", &To(json!(0)));
-        months("2024-01-31", "2024-03-01T00:00:00Z", &To(json!(1)));
-        months("2024-02-29", "2025-02-28T00:00:00Z", &To(json!(11)));
-        months("2024-01-10T23:59:59.5-08:00", "2024-02-10", &To(json!(1)));
+        months("2024-01-10", "2025-02-13T19:08:07.000Z", &Set(json!(13)));
+        months("2024-01-14", "2025-02-13T19:08:07Z", &Set(json!(12)));
+        months("2025-02-13", "2025-02-13T00:00:00+05:30", &Set(json!(0)));
+        months("2024-01-31", "2024-02-29T00:00:00Z", &Set(json!(0)));
+        months("2024-01-31", "2024-03-01T00:00:00Z", &Set(json!(1)));
+        months("2024-02-29", "2025-02-28T00:00:00Z", &Set(json!(11)));
+        months("2024-01-10T23:59:59.5-08:00", "2024-02-10", &Set(json!(1)));
         for bad in [
             "1/2/2025",
             "2025-02-14",
@@ -556,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_and_tables_are_taken_as_they_are() {
+    fn case_dates_and_tables_are_converted() {
         check_texts(".v | trim", "trim", &[(" a b ", Some("a b"))]);
         check_texts(".v | upper", "upper", &[("straße", Some("STRASSE"))]);
         check_texts(".v | lower", "lower", &[("ÄB", Some("äb"))]);
@@ -573,7 +574,7 @@ mod tests {
         ];
         check_texts(".v | lookup(\"tiers\")", "lookup", &cases);
         let lookup = ".v | lookup(\"tiers\")";
-        check("metadata.k", lookup, Some(json!(3)), &To(json!("BRONZE")));
+        check("metadata.k", lookup, Some(json!(3)), &Set(json!("BRONZE")));
         check(
             "metadata.k",
             lookup,

@@ -1,9 +1,9 @@
 //! The interpreter: runs the expressions that cannot be compiled to a plan, on jaq.
 //!
-//! jaq gets only code that [`sanitize`] has written anew out of what the language allows. It works on values of ours
-//! ([`value`]), so that an expression means the same whether it is compiled or interpreted, and on a prelude of ours, so
-//! that a function that the language does not allow does not even exist. An expression has one result; without a result
-//! it is *absent*.
+//! jaq never gets the text of the author: [`sanitize`] writes the expression again, with only the terms that the language
+//! allows. jaq works on our own values ([`value`]), so that a compiled and an interpreted expression mean the same. It has
+//! only our own functions, so that a function that is not allowed does not exist. An expression has one result; without a
+//! result it is *absent*.
 
 use std::fmt;
 
@@ -59,7 +59,7 @@ pub(super) struct Program {
 /// The value type and the function data that jaq works with.
 struct Interpreter;
 
-/// What native functions have access to, beside their input.
+/// The data that native functions can use, beside their input.
 #[derive(Clone, Copy)]
 struct InterpreterData<'a> {
     lut: &'a Lut<Interpreter>,
@@ -130,7 +130,7 @@ impl Program {
         &'a self,
         input: &LocatedValue<'a>,
     ) -> Result<LocatedValue<'a>, EvalError> {
-        // A second result is an error, and the others would not change that.
+        // A second result is already an error, so the others are not computed.
         let mut results = self.results(input, STEPS_MAX, 2)?.into_iter();
         let result = results.next().unwrap_or(Val::ABSENT);
         if results.next().is_some() {

@@ -168,3 +168,117 @@ fn text(located: &LocatedValue<'_>, is_required: bool) -> Result<Option<String>,
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn envelope(split: Option<&str>, time: Option<&str>) -> JsonEnvelope {
+        let rules = JsonEnvelopeRules {
+            split: split.map(str::to_owned),
+            id: ".id".to_owned(),
+            event_type: ".type".to_owned(),
+            time: time.map(str::to_owned),
+        };
+        JsonEnvelope::compile(&rules, &BTreeMap::new()).unwrap()
+    }
+
+    #[test]
+    fn an_event_keeps_its_body_as_data() {
+        let data = json!({"id": 7, "type": "t", "at": "2025-02-13T19:08:07Z"});
+        let events = envelope(None, Some(".at")).events(data.clone(), 1).unwrap();
+        let event = JsonEvent {
+            id: "7".to_owned(),
+            event_type: "t".to_owned(),
+            time: Some("2025-02-13T19:08:07Z".to_owned()),
+            data,
+        };
+        assert_eq!(events, [Ok(event.clone())]);
+        assert_eq!(format!("{event:?}"), "JsonEvent { .. }");
+    }
+
+    #[test]
+    fn a_time_is_optional() {
+        for at in [json!(null), json!(" ")] {
+            let body = json!({"id": "a", "type": "t", "at": at});
+            let events = envelope(None, Some(".at")).events(body, 1).unwrap();
+            assert_eq!(events[0].as_ref().unwrap().time, None);
+        }
+        let body = json!({"id": "a", "type": "t", "at": true});
+        let events = envelope(None, Some(".at")).events(body, 1).unwrap();
+        let errors = events[0].as_ref().unwrap_err();
+        assert_eq!(
+            (errors.len(), errors[0].location.as_str()),
+            (1, "body.time")
+        );
+    }
+
+    #[test]
+    fn an_event_without_a_usable_id_or_type_is_refused() {
+        for id in [json!(null), json!(" "), json!(true), json!(1.5), json!([1])] {
+            let body = json!({"id": id});
+            let events = envelope(None, None).events(body, 1).unwrap();
+            let errors = events[0].as_ref().unwrap_err();
+            let found: Vec<_> = errors
+                .iter()
+                .map(|error| {
+                    (
+                        error.rule.as_str(),
+                        error.pointer.as_str(),
+                        error.location.as_str(),
+                    )
+                })
+                .collect();
+            let expected = [("body", "/id", "body.id"), ("body", "/type", "body.type")];
+            assert_eq!(found, expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_split_into_at_most_one_event_too_many() {
+        let event = |id: u64| json!({"id": id, "type": "t"});
+        let split = envelope(Some(".[]"), None);
+        let ids = |body: Value, max: usize| {
+            let events = split.events(body, max).unwrap();
+            let id = |event: Result<JsonEvent, Vec<EventError>>| event.unwrap().id;
+            events.into_iter().map(id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(json!([event(1), null, event(2)]), 5), ["1", "2"]);
+        assert_eq!(ids(json!([]), 5), [""; 0]);
+        let many: Vec<Value> = (1..=5).map(event).collect();
+        assert_eq!(ids(json!(many), 2), ["1", "2", "3"]);
+        let errors = split.events(json!(7), 5).unwrap_err();
+        let error = (errors[0].rule.as_str(), errors[0].location.as_str());
+        assert_eq!(error, ("jq", "body.split"));
+    }
+
+    #[test]
+    fn it_knows_what_it_reads() {
+        assert!(!envelope(None, None).splits());
+        assert!(envelope(Some(".[]"), None).splits());
+        let reads = envelope(Some(".[]"), Some(".at")).reads();
+        assert_eq!(Vec::from_iter(reads), ["/at", "/id", "/type"]);
+    }
+
+    #[test]
+    fn all_errors_of_the_rules_are_reported() {
+        let rules = JsonEnvelopeRules {
+            split: Some("env".to_owned()),
+            id: ".id | lookup(\"x\")".to_owned(),
+            event_type: "(".to_owned(),
+            time: Some(".a |".to_owned()),
+        };
+        let errors = JsonEnvelope::compile(&rules, &BTreeMap::new()).unwrap_err();
+        let targets: Vec<_> = errors.iter().map(|error| error.target.as_str()).collect();
+        assert_eq!(targets, ["body.split", "body.id", "body.type", "body.time"]);
+        let rules = JsonEnvelopeRules {
+            split: Some("env".to_owned()),
+            id: ".id".to_owned(),
+            event_type: ".type".to_owned(),
+            time: None,
+        };
+        assert!(JsonEnvelope::compile(&rules, &BTreeMap::new()).is_err());
+    }
+}

@@ -294,7 +294,7 @@ mod tests {
     use crate::mapping::{Mapping, VersionDomain, VersionRule};
 
     #[test]
-    fn all_faults_of_rules_are_said_at_once_with_their_places() {
+    fn all_errors_of_rules_are_reported_at_once_with_their_positions() {
         let mut rules = rules(&[
             ("email", ".data.customer.email | reduce .[] as $x (0; .)"),
             ("ssn", ".data.ssn"),
@@ -310,12 +310,12 @@ mod tests {
             expression: String::new(),
             domain: VersionDomain::Sequence,
         });
-        let faults = Mapping::compile(&rules).unwrap_err();
-        let found: Vec<_> = faults
+        let errors = Mapping::compile(&rules).unwrap_err();
+        let found: Vec<_> = errors
             .iter()
-            .map(|fault| {
-                let reason = fault.reason.split(';').next().unwrap_or_default();
-                (fault.target.as_str(), fault.line, fault.column, reason)
+            .map(|error| {
+                let reason = error.reason.split(';').next().unwrap_or_default();
+                (error.target.as_str(), error.line, error.column, reason)
             })
             .collect();
         assert_eq!(
@@ -338,10 +338,10 @@ mod tests {
                 ("state", 1, 2, "`/` is not allowed here"),
             ]
         );
-        assert!(faults[0].to_string().starts_with("customer.partner_id: "));
+        assert!(errors[0].to_string().starts_with("customer.partner_id: "));
     }
 
-    /// Expressions, and what the refusal of each names.
+    /// Expressions, and a part of the error of each.
     const REFUSED: &[(&str, &str)] = &[
         ("..", "`..`"),
         (".a[range(3)]", "constant names"),
@@ -427,15 +427,15 @@ mod tests {
     ];
 
     #[test]
-    fn what_is_not_in_the_language_is_refused_by_name() {
+    fn a_term_outside_the_language_is_refused_by_name() {
         for (expression, name) in REFUSED {
-            let faults = Mapping::compile(&rules(&[("email", expression)])).unwrap_err();
-            assert!(faults[0].reason.contains(name), "{expression}: {faults:?}");
+            let errors = Mapping::compile(&rules(&[("email", expression)])).unwrap_err();
+            assert!(errors[0].reason.contains(name), "{expression}: {errors:?}");
         }
     }
 
     #[test]
-    fn a_deep_expression_ends_neither_the_parser_nor_the_reader() {
+    fn a_deep_expression_does_not_overflow_the_stack() {
         for deep in [
             "(".repeat(999),
             format!("{}.{}", "(".repeat(499), ")".repeat(499)),

@@ -345,23 +345,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::mapping::tests::Comes::{Absent, Cleared, Refused, To};
-    use crate::mapping::tests::{CANARY, Comes, check};
+    use crate::mapping::tests::FieldResult::{Absent, Cleared, Refused, Set};
+    use crate::mapping::tests::{CANARY, FieldResult, check};
 
     #[test]
     fn paths_keep_absent_null_and_values_apart() {
-        let open = |expression: &str, v: Value, expected: &Comes| {
+        let open = |expression: &str, v: Value, expected: &FieldResult| {
             check("metadata.k", expression, Some(v), expected);
         };
-        open(".v", json!("x"), &To(json!("x")));
-        open(".v.a.b", json!({"a": {"b": 1}}), &To(json!(1)));
-        open(".v.\"x y\"", json!({"x y": 1}), &To(json!(1)));
+        open(".v", json!("x"), &Set(json!("x")));
+        open(".v.a.b", json!({"a": {"b": 1}}), &Set(json!(1)));
+        open(".v.\"x y\"", json!({"x y": 1}), &Set(json!(1)));
         open(
             ".v[\"x/y\"].z",
             json!({"x/y": {"z": true}}),
-            &To(json!(true)),
+            &Set(json!(true)),
         );
-        open(".v[1].a", json!([0, {"a": 2}]), &To(json!(2)));
+        open(".v[1].a", json!([0, {"a": 2}]), &Set(json!(2)));
         open(".v[7]", json!([0]), &Absent);
         open(".v.a.b", json!({}), &Absent);
         open(".v.a.b", json!({"a": null}), &Cleared);
@@ -379,14 +379,14 @@ mod tests {
 
     #[test]
     fn pipes_alternatives_and_objects_read_as_in_jq() {
-        let open = |expression: &str, v: Value, expected: &Comes| {
+        let open = |expression: &str, v: Value, expected: &FieldResult| {
             check("metadata.k", expression, Some(v), expected);
         };
-        open(".v | .a | .b", json!({"a": {"b": 1}}), &To(json!(1)));
-        open(".v.a // .v.b", json!({"b": 1}), &To(json!(1)));
-        open(".v.a // .v.b", json!({"a": null, "b": 1}), &To(json!(1)));
-        open(".v.a // .v.b", json!({"a": false, "b": 1}), &To(json!(1)));
-        open(".v.a // .v.b", json!({"a": 0, "b": 1}), &To(json!(0)));
+        open(".v | .a | .b", json!({"a": {"b": 1}}), &Set(json!(1)));
+        open(".v.a // .v.b", json!({"b": 1}), &Set(json!(1)));
+        open(".v.a // .v.b", json!({"a": null, "b": 1}), &Set(json!(1)));
+        open(".v.a // .v.b", json!({"a": false, "b": 1}), &Set(json!(1)));
+        open(".v.a // .v.b", json!({"a": 0, "b": 1}), &Set(json!(0)));
         open(".v.a // .v.b", json!({}), &Absent);
         open(".v.a // .v.b", json!({"a": null}), &Cleared);
         open(".v.a // .v.b", json!({"b": null}), &Cleared);
@@ -403,19 +403,15 @@ mod tests {
         open(
             "{a: .v.x, \"b\": 1}",
             json!({"x": "y"}),
-            &To(json!({"a": "y", "b": 1})),
+            &Set(json!({"a": "y", "b": 1})),
         );
-        open(".v | {x, y}", json!({"x": 1}), &To(json!({"x": 1})));
+        open(".v | {x, y}", json!({"x": 1}), &Set(json!({"x": 1})));
         open(".v | {x, y}", json!({"z": 1}), &Absent);
-        open(".v | {x} | .x", json!({"x": 1}), &To(json!(1)));
-        open("\"a\\u0062\\\"\"", json!(1), &To(json!("ab\"")));
-        open("-1.5", json!(1), &To(json!(-1.5)));
+        open(".v | {x} | .x", json!({"x": 1}), &Set(json!(1)));
+        open("\"a\\u0062\\\"\"", json!(1), &Set(json!("ab\"")));
+        open("-1.5", json!(1), &Set(json!(-1.5)));
         open("null", json!(1), &Cleared);
-        open("true", json!(1), &To(json!(true)));
-        open(
-            ".v # said by the CRM\n | .a",
-            json!({"a": 1}),
-            &To(json!(1)),
-        );
+        open("true", json!(1), &Set(json!(true)));
+        open(".v # from the CRM\n | .a", json!({"a": 1}), &Set(json!(1)));
     }
 }

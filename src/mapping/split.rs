@@ -187,33 +187,88 @@ fn number(term: &Term<&str>) -> Option<usize> {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::mapping::tests::Comes::{Absent, Cleared, Refused, To};
-    use crate::mapping::tests::{CANARY, Comes, check};
+    use super::Split;
+    use crate::mapping::syntax::parse;
+    use crate::mapping::tests::FieldResult::{Absent, Cleared, Refused, Set};
+    use crate::mapping::tests::{CANARY, FieldResult, check};
+
+    /// The result of an expression on a text, and whether the expression has a rest; `None` if it begins with no split.
+    fn take(expression: &str, text: &str) -> Option<(Option<String>, bool)> {
+        let term = parse(expression).unwrap();
+        Split::of(&term).map(|(split, rest)| (split.take(text), rest.is_some()))
+    }
 
     #[test]
-    fn pieces_of_a_text_are_the_same_as_in_jq() {
-        let open = |expression: &str, v: Value, expected: &Comes| {
+    fn selected_pieces_are_taken() {
+        for (expression, text, expected) in [
+            ("split(\" \") | first", "a b c", Some("a")),
+            ("split(\" \") | last", "a b c", Some("c")),
+            ("split(\" \") | .[1]", "a b c", Some("b")),
+            ("split(\" \")[2]", "a b c", Some("c")),
+            ("split(\" \") | .[3]", "a b c", None),
+            ("split(\" \") | first", "", Some("")),
+            ("split(\"aa\") | last", "aaa", Some("a")),
+            (
+                "split(\" \") | .[1:3] | join(\"-\")",
+                "a b c d",
+                Some("b-c"),
+            ),
+            ("split(\" \") | .[:2] | join(\"\")", "a b c d", Some("ab")),
+            ("split(\" \") | .[2:] | join(\"-\")", "a b c d", Some("c-d")),
+            ("split(\" \") | .[2:2] | join(\"-\")", "a b c d", None),
+            ("split(\" \") | .[4:] | join(\"-\")", "a b c d", None),
+        ] {
+            let expected = Some((expected.map(str::to_owned), false));
+            assert_eq!(take(expression, text), expected, "{expression}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_pipe_is_returned() {
+        for expression in [
+            "split(\" \") | first | upper",
+            "split(\" \") | .[1:] | join(\" \") | upper",
+        ] {
+            assert!(take(expression, "").unwrap().1, "{expression}");
+        }
+    }
+
+    #[test]
+    fn any_other_use_of_split_is_interpreted() {
+        for expression in [
+            "split(\"\") | first",
+            "split(.a) | first",
+            "split(\" \")",
+            "split(\" \") | length",
+            "split(\" \") | .[-1]",
+            "split(\" \") | .[1]?",
+            "split(\" \") | .a[1]",
+            "split(\" \") | .[1:3]",
+            "split(\" \") | .[1:3]? | join(\"\")",
+            "split(\" \") | .[1:3] | join(.a)",
+            "split(\" \") | .[1:3] | first",
+            "split(\" \") | first(.)",
+            "split(\" \") | upper",
+            ".a | first",
+            "first",
+        ] {
+            assert_eq!(take(expression, "a b"), None, "{expression}");
+        }
+    }
+
+    #[test]
+    fn absent_and_null_are_kept_and_other_values_refused() {
+        let open = |expression: &str, v: Value, expected: &FieldResult| {
             check("metadata.k", expression, Some(v), expected);
         };
-        let name = || json!("Ada Maria King");
-        open(".v | split(\" \") | first", name(), &To(json!("Ada")));
-        open(".v | split(\" \")[1]", name(), &To(json!("Maria")));
-        open(
-            ".v | split(\" \") | .[1] | upper",
-            name(),
-            &To(json!("MARIA")),
-        );
-        open(".v | split(\" \") | last", name(), &To(json!("King")));
         let rest = ".v | split(\" \") | .[1:] | join(\"-\")";
-        open(rest, name(), &To(json!("Maria-King")));
+        open(rest, json!("Ada Maria King"), &Set(json!("Maria-King")));
         open(rest, json!("Ada"), &Absent);
         open(rest, Value::Null, &Cleared);
         open(rest, json!([CANARY]), &Refused("split", "/v"));
         open(rest, json!({"a": CANARY}), &Refused("split", "/v"));
-        let two = ".v | split(\" \") | .[:2] | join(\" \") | lower";
-        open(two, name(), &To(json!("ada maria")));
-        open(".v | split(\" \") | .[2:1] | join(\"\")", name(), &Absent);
-        open(".v | split(\" \") | .[3]", name(), &Absent);
         check("metadata.k", rest, None, &Absent);
+        let first = ".v | split(\" \") | .[1] | upper";
+        open(first, json!("Ada Maria King"), &Set(json!("MARIA")));
     }
 }

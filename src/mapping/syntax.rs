@@ -7,10 +7,10 @@ use serde_json::Number;
 
 /// The longest expression; far longer than anyone would want to read.
 const EXPRESSION_CHARS_MAX: usize = 1_000;
-/// The most brackets, and words and signs that a whole term follows. The parser recurses for each and needs about 8 KiB
-/// of stack for it; without this limit a line of brackets would overflow the stack and abort the process.
+/// How many of [`NESTING`] an expression may contain. The parser calls itself for each of them and needs about 8 KiB of
+/// stack every time: without this limit a line of brackets would overflow the stack and abort the process.
 const NESTING_MAX: usize = 64;
-/// The words and signs that make the parser recurse.
+/// The signs and keywords that make the parser call itself.
 const NESTING: [&str; 11] = [
     "(", "[", "{", "-", "as", "def", "foreach", "if", "label", "reduce", "try",
 ];

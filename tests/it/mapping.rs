@@ -1,4 +1,4 @@
-//! Sources that somebody brings: bodies of their own, rules for what is sent of them, and what is said about both.
+//! Sources with their own JSON: how their bodies are mapped, checked and explained.
 
 use std::fs;
 use std::path::Path;
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::http::{self, Answer};
 use crate::support::TestApp;
 
-/// The operator's token, in a file called `alice` in the test's own folder.
+/// The token of the operator `alice`.
 const TOKEN: &str = "op-canary-token-1";
-/// A source with plain bodies.
+/// A source that sends JSON of its own.
 const SHOP: &str = "tests/it/sources/shop";
 
 fn shop() -> TestApp {
@@ -34,7 +34,7 @@ fn ids(answer: &Answer) -> Vec<String> {
     accepted.iter().map(id).collect()
 }
 
-/// The row of a customer.
+/// The row of a customer in the source's table.
 fn row(id: &str, email: &str, phone: &str) -> Value {
     json!({
         "id": id, "email": email, "street": "1 Elm St", "city": "Reno", "country": "US",
@@ -58,7 +58,7 @@ fn until(app: &TestApp, id: &str, wanted: &str) {
 }
 
 #[test]
-fn a_plain_body_is_split_and_each_event_is_told_apart() {
+fn a_json_body_is_split_into_events_with_their_own_types() {
     let app = shop();
     let whole = row("c1", "a@example.com", "415 555 2671");
     let body = json!({"changes": [
@@ -69,8 +69,8 @@ fn a_plain_body_is_split_and_each_event_is_told_apart() {
     ]});
     assert_eq!(ids(&post(&app, &body)), ["1", "2", "3"]);
     until(&app, "1", "delivered");
-    assert_eq!(status(&app, "2"), "ignored", "by type");
-    assert_eq!(status(&app, "3"), "ignored", "by when");
+    assert_eq!(status(&app, "2"), "ignored", "the type is ignored");
+    assert_eq!(status(&app, "3"), "ignored", "the condition is false");
     let calls = app.partner.calls();
     assert_eq!(calls.len(), 1);
     assert_eq!(
@@ -90,7 +90,7 @@ fn a_plain_body_is_split_and_each_event_is_told_apart() {
 }
 
 #[test]
-fn only_facets_that_differ_are_sent() {
+fn only_field_groups_that_differ_are_sent() {
     let app = shop();
     let old = row("c1", "a@example.com", "415 555 2671");
     let mut moved = old.clone();
@@ -101,7 +101,7 @@ fn only_facets_that_differ_are_sent() {
         ["1"]
     );
     until(&app, "1", "delivered");
-    // The address goes whole: half a new one beside half an old one would be an address that nobody has.
+    // The address is sent as a whole: a mix of the new and the old one would be an address that does not exist.
     assert_eq!(
         app.partner.calls()[0].body,
         json!({"street_line1": "1 Elm St", "city": "Sparks"})
@@ -112,7 +112,7 @@ fn only_facets_that_differ_are_sent() {
     let changes = json!({"changes": [change(2, &moved, &cleared), change(3, &cleared, &cleared)]});
     assert_eq!(ids(&post(&app, &changes)), ["2", "3"]);
     until(&app, "2", "delivered");
-    assert_eq!(status(&app, "3"), "ignored", "nothing differs");
+    assert_eq!(status(&app, "3"), "ignored", "no field differs");
     assert_eq!(
         app.partner.calls()[1].body,
         json!({"metadata": {"vip": true}})
@@ -130,7 +130,7 @@ fn only_facets_that_differ_are_sent() {
     until(&app, "4", "parked");
 }
 
-/// Bodies of which one event is at fault, and the answer to each.
+/// Bodies with one wrong event, and the answer to each: status, problem type, place and rule.
 fn faulty() -> [(Value, u16, &'static str, &'static str, &'static str); 6] {
     let good = change(1, &Value::Null, &row("c1", "a@example.com", "415 555 2671"));
     let guessed = change(2, &Value::Null, &row("c2", "b@example.com", "555-2671"));
@@ -157,7 +157,7 @@ fn faulty() -> [(Value, u16, &'static str, &'static str, &'static str); 6] {
 }
 
 #[test]
-fn a_body_is_refused_or_kept_as_a_whole() {
+fn a_body_is_refused_or_accepted_as_a_whole() {
     let app = shop();
     for (body, code, word, pointer, rule) in faulty() {
         let answer = post(&app, &body);
@@ -171,7 +171,7 @@ fn a_body_is_refused_or_kept_as_a_whole() {
         let found = (fault["pointer"].as_str(), fault["rule"].as_str());
         assert_eq!(found, (Some(pointer), Some(rule)), "{}", answer.body);
     }
-    assert_eq!(status(&app, "1"), 404, "nothing was kept");
+    assert_eq!(status(&app, "1"), 404, "nothing was stored");
     let headers = [("content-type", "application/cloudevents+json")];
     let answer = http::ask(
         app.ingress(),
@@ -202,14 +202,14 @@ fn field<'a>(event: &'a Value, target: &str) -> &'a Value {
 }
 
 #[test]
-fn an_explanation_says_what_is_sent_and_what_was_read() {
+fn an_explanation_shows_the_request_and_the_places_read() {
     let app = shop();
     let mut after = row("c1", "canary@example.com", "415 555 2671");
     after["email"] = Value::Null;
     after["nick"] = json!("canary");
     let body = json!({"changes": [change(7, &Value::Null, &after)]});
-    let told = admin(&app, "POST /admin/v1/explain?source=shop", &body);
-    let event = &told["events"][0];
+    let explanation = admin(&app, "POST /admin/v1/explain?source=shop", &body);
+    let event = &explanation["events"][0];
     assert_eq!(event["outcome"], "request");
     assert_eq!(event["request"]["path"], "/v2/customers/c1");
     assert_eq!(event["version"], json!({"epoch": 0, "value": 7}));
@@ -233,39 +233,42 @@ fn an_explanation_says_what_is_sent_and_what_was_read() {
         event["unused"],
         json!(["/after/nick", "/after/phones/0/number", "/at", "/op"])
     );
-    assert!(!told.to_string().contains("canary") && !told.to_string().contains("4155552671"));
-    let told = admin(
+    assert!(
+        !explanation.to_string().contains("canary")
+            && !explanation.to_string().contains("4155552671")
+    );
+    let explanation = admin(
         &app,
         "POST /admin/v1/explain?source=shop&reveal=true",
         &body,
     );
     assert_eq!(
-        told["events"][0]["request"]["body"]["phone"],
+        explanation["events"][0]["request"]["body"]["phone"],
         "+14155552671"
     );
     assert_eq!(
         app.partner.calls().len(),
         0,
-        "nothing is kept and nothing is sent"
+        "an explanation stores and sends nothing"
     );
 }
 
-/// What was read is noted place by place; a long list costs no more than its length.
+/// The explanation logs every place that an expression reads: the cost must grow only linearly with a list.
 #[test]
-fn an_event_of_many_places_is_explained() {
+fn an_event_with_a_long_list_is_explained() {
     let app = shop();
     let mut after = row("c1", "a@example.com", "415 555 2671");
     after["phones"] = Value::Array(vec![json!({}); 60_000]);
     let body = json!({"changes": [change(7, &Value::Null, &after)]});
-    let told = admin(&app, "POST /admin/v1/explain?source=shop", &body);
-    let event = &told["events"][0];
+    let explanation = admin(&app, "POST /admin/v1/explain?source=shop", &body);
+    let event = &explanation["events"][0];
     assert_eq!(event["outcome"], "refused");
     assert_eq!(field(event, "phone")["fault"]["rule"], "jq");
     assert!(field(event, "phone")["reads"].as_array().unwrap().len() > 1000);
 }
 
 #[test]
-fn an_explanation_of_an_entry_says_what_is_stale() {
+fn an_explanation_of_an_entry_marks_stale_fields() {
     let app = shop();
     let one = row("c1", "a@example.com", "415 555 2671");
     let mut refused = one.clone();
@@ -288,14 +291,14 @@ fn an_explanation_of_an_entry_says_what_is_stale() {
     until(&app, "6", "delivered");
     let parked = admin(&app, "GET /admin/v1/entries?state=parked", &Value::Null);
     let entry = &parked["entries"][0]["entry"];
-    let told = admin(
+    let explanation = admin(
         &app,
         &format!("GET /admin/v1/entries/{entry}/explain"),
         &Value::Null,
     );
-    assert_eq!(field(&told, "email")["stale"], false);
-    assert_eq!(field(&told, "city")["stale"], true);
-    assert_eq!(told["request"]["path"], "/v2/customers/c1");
+    assert_eq!(field(&explanation, "email")["stale"], false);
+    assert_eq!(field(&explanation, "city")["stale"], true);
+    assert_eq!(explanation["request"]["path"], "/v2/customers/c1");
     let audit = || {
         admin(&app, "GET /admin/v1/audit", &Value::Null)["acts"]
             .as_array()
@@ -308,10 +311,14 @@ fn an_explanation_of_an_entry_says_what_is_stale() {
         field(&admin(&app, &line, &Value::Null), "email")["value"],
         "b@example.com"
     );
-    assert_eq!(audit(), 1, "who looked at values is on record");
+    assert_eq!(
+        audit(),
+        1,
+        "the audit log records that values were revealed"
+    );
 }
 
-/// Runs the program on sources of one's own.
+/// Runs the program with a folder of sources.
 fn run(folder: &Path, arguments: &[&str]) -> (Output, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
         .args(arguments)
@@ -320,11 +327,11 @@ fn run(folder: &Path, arguments: &[&str]) -> (Output, String) {
         .env("IMPRINT_BRIDGE__SCHEMAS_DIR", folder)
         .output()
         .unwrap();
-    let said = [&output.stdout[..], &output.stderr[..]].concat();
-    (output, String::from_utf8(said).unwrap())
+    let output_text = [&output.stdout[..], &output.stderr[..]].concat();
+    (output, String::from_utf8(output_text).unwrap())
 }
 
-/// A copy of the source with these examples.
+/// A copy of the source's folder with these examples.
 fn with_examples(examples: &[(&str, Value)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in ["shop.toml", "shop.json"] {
@@ -340,7 +347,7 @@ fn with_examples(examples: &[(&str, Value)]) -> tempfile::TempDir {
 }
 
 #[test]
-fn check_runs_the_examples_and_says_what_they_do_not_cover() {
+fn check_runs_the_examples_and_reports_what_they_do_not_cover() {
     let one = row("c1", "a@example.com", "415 555 2671");
     let event = json!({"changes": [change(1, &Value::Null, &one), {"op": "d", "seq": 2}]});
     let request = json!({"method": "POST", "path": "/v2/customers/c1", "body": {
@@ -357,8 +364,8 @@ fn check_runs_the_examples_and_says_what_they_do_not_cover() {
         ("guessed.refusal.json", refusal),
     ];
     let folder = with_examples(&good);
-    let (output, said) = run(folder.path(), &["check"]);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (output, output_text) = run(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(0), "{output_text}");
     for line in [
         "2 examples",
         "not read: /note\n",
@@ -368,7 +375,7 @@ fn check_runs_the_examples_and_says_what_they_do_not_cover() {
         "row.d: ignored",
         "no errors",
     ] {
-        assert!(said.contains(line), "{line} in {said}");
+        assert!(output_text.contains(line), "{line} in {output_text}");
     }
     let bad = [
         ("wrong.event.json", event.clone()),
@@ -385,8 +392,8 @@ fn check_runs_the_examples_and_says_what_they_do_not_cover() {
         ("alone.event.json", event),
     ];
     let folder = with_examples(&bad);
-    let (output, said) = run(folder.path(), &["check"]);
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    let (output, output_text) = run(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(2), "{output_text}");
     for line in [
         "wrong: event 0 /body/city: expected \"Elko\", found \"Reno\"",
         "few: expected 1 events, found 2",
@@ -396,39 +403,39 @@ fn check_runs_the_examples_and_says_what_they_do_not_cover() {
         "alone: has neither .request.json nor .refusal.json",
         "6 errors",
     ] {
-        assert!(said.contains(line), "{line} in {said}");
+        assert!(output_text.contains(line), "{line} in {output_text}");
     }
 }
 
 #[test]
-fn explain_says_the_same_on_the_command_line() {
+fn the_explain_command_shows_the_same_explanation() {
     let one = row("c1", "canary@example.com", "415 555 2671");
     let event = json!({"changes": [change(1, &Value::Null, &one)]});
     let folder = with_examples(&[("one.event.json", event)]);
     let file = folder.path().join("shop/one.event.json");
     let file = file.to_str().unwrap();
-    let (output, said) = run(folder.path(), &["explain", "--source", "shop", file]);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (output, output_text) = run(folder.path(), &["explain", "--source", "shop", file]);
+    assert_eq!(output.status.code(), Some(0), "{output_text}");
     assert!(
-        said.contains("1 (row.u): request\n  to POST /v2/customers/c1; version 1"),
-        "{said}"
+        output_text.contains("1 (row.u): request\n  to POST /v2/customers/c1; version 1"),
+        "{output_text}"
     );
     assert!(
-        said.contains("not read: /after/phones/0/number, /at, /op"),
-        "{said}"
+        output_text.contains("not read: /after/phones/0/number, /at, /op"),
+        "{output_text}"
     );
-    assert!(!said.contains("canary"), "{said}");
+    assert!(!output_text.contains("canary"), "{output_text}");
     let arguments = ["explain", "--source", "shop", "--json", "--reveal", file];
-    let (_, said) = run(folder.path(), &arguments);
-    let told: Value = serde_json::from_str(&said).unwrap();
+    let (_, output_text) = run(folder.path(), &arguments);
+    let explanation: Value = serde_json::from_str(&output_text).unwrap();
     assert_eq!(
-        told["events"][0]["request"]["body"]["email"],
+        explanation["events"][0]["request"]["body"]["email"],
         "canary@example.com"
     );
 }
 
 #[test]
-fn an_event_cannot_write_to_the_terminal_of_who_looks_at_it() {
+fn an_event_cannot_write_control_characters_to_the_terminal() {
     let mut one = row("c1", "a@example.com", "415 555 2671");
     one["city"] = json!("Reno ".repeat(12));
     one["\u{1b}]0;x\u{7}"] = json!("\u{9b}1A");
@@ -442,19 +449,22 @@ fn an_event_cannot_write_to_the_terminal_of_who_looks_at_it() {
         "--reveal",
         file.to_str().unwrap(),
     ];
-    let (output, said) = run(folder.path(), &arguments);
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("/after/\u{fffd}]0;x\u{fffd}"), "{said}");
+    let (output, output_text) = run(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{output_text}");
     assert!(
-        said.contains("Reno Reno Reno Reno Reno Reno Reno Reno Reno Ren…  "),
-        "{said}"
+        output_text.contains("/after/\u{fffd}]0;x\u{fffd}"),
+        "{output_text}"
+    );
+    assert!(
+        output_text.contains("Reno Reno Reno Reno Reno Reno Reno Reno Reno Ren…  "),
+        "{output_text}"
     );
     let moves = |c: char| c.is_control() && c != '\n';
-    assert!(!said.contains(moves), "{said:?}");
+    assert!(!output_text.contains(moves), "{output_text:?}");
 }
 
 #[test]
-fn a_backfill_of_plain_bodies_is_sent_from_a_file() {
+fn a_backfill_of_json_bodies_is_sent_from_a_file() {
     let app = shop();
     let one = row("c1", "a@example.com", "415 555 2671");
     let bodies = [1, 2].map(|seq| json!({"changes": [change(seq, &Value::Null, &one)]}));
@@ -466,7 +476,7 @@ fn a_backfill_of_plain_bodies_is_sent_from_a_file() {
     let arguments = [
         "send", "--source", "shop", "--to", &to, "--plain", "--quiet", file,
     ];
-    let (output, said) = run(folder.path(), &arguments);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (output, output_text) = run(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{output_text}");
     until(&app, "2", "delivered");
 }

@@ -1,4 +1,4 @@
-//! Dates and moments.
+//! The functions `date`, `moment` and `months_since`: dates and moments.
 
 use jiff::{Timestamp, Unit};
 use serde_json::Value;
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_argument_that_is_no_date() {
+    fn an_error_names_the_argument_without_a_date() {
         let argument = |from: Value, to: Value| months_since(&from, &to).unwrap_err().argument;
         assert_eq!(argument(json!("x"), json!("x")), Argument::First);
         assert_eq!(argument(json!(7), json!("2025-02-13")), Argument::First);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_a_moment_in_the_unit_that_is_named() {
+    fn a_number_is_a_moment_in_the_named_unit() {
         for (unit, number, expected) in [
             ("s", json!(1), Some("1970-01-01T00:00:01Z")),
             ("ms", json!(1_500), Some("1970-01-01T00:00:01.5Z")),

@@ -1,4 +1,4 @@
-//! Countries.
+//! The function `alpha3`: codes and names of countries.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

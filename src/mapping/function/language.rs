@@ -1,4 +1,4 @@
-//! Languages.
+//! The function `language`: language tags.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Money.
+//! The function `minor_units`: amounts of money.
 
 use iso_currency::Currency;
 use rust_decimal::Decimal;

@@ -1,4 +1,4 @@
-//! Phone numbers.
+//! The function `e164`: phone numbers.
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
 use serde_json::Value;

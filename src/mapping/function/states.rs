@@ -1,4 +1,5 @@
-//! The states of the USA, as the postal service abbreviates them (USPS Publication 28, appendix B).
+//! The functions `us_state` and `us_zip`: addresses in the USA. The abbreviations are those of USPS Publication 28,
+//! appendix B.
 
 use serde_json::Value;
 

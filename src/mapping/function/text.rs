@@ -1,4 +1,4 @@
-//! Functions of texts: case, white space, digits, lines, tables.
+//! Functions of texts: `trim`, `upper`, `lower`, `title`, `digits`, `line`, `lookup`, `text`, `whole`.
 
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ pub(super) fn title(text: &str) -> Conversion {
         return Ok(Value::from(text));
     }
     let mut titled = String::with_capacity(text.len());
-    // The letters of the word so far: after one letter and an apostrophe a name starts again (O'Neil, D'Angelo).
+    // Counts the letters of the word: after one letter and an apostrophe a new word starts (O'Neil, D'Angelo).
     let mut letters = 0_usize;
     for letter in text.chars() {
         if letter.is_alphabetic() && letters == 0 {

@@ -1,6 +1,6 @@
-//! Writes the expressions that jaq interprets anew, out of the terms that the language allows.
+//! Writes an expression for jaq again, with only the terms that the language allows.
 //!
-//! jaq never gets an expression as its author wrote it, so it meets nothing that this file does not name. Matches over
+//! jaq never gets the text of the author, so no term reaches it that this file does not name. Matches over
 //! jaq's syntax have no default arm: a term that is new in a later version of jaq must be decided on before this
 //! compiles.
 //!
@@ -28,7 +28,7 @@ pub(super) struct SanitizedCode {
     pub(super) binary_calls: Vec<BinaryCall>,
 }
 
-/// Writes a term anew.
+/// Writes a term for jaq.
 ///
 /// # Errors
 /// Everything in the term that the language does not allow.
@@ -325,7 +325,7 @@ impl<'c> Sanitizer<'_, 'c> {
         self.put(")");
     }
 
-    /// A function of ours. jaq calls it by its index, which stands in the expression.
+    /// Writes the call of a function of ours, which jaq calls by its index.
     fn own_function(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
         let Some(signature) = function::find(name) else {
             return self.not_allowed(Some(name), name);

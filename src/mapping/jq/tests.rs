@@ -10,11 +10,11 @@ use crate::mapping::plan::Plan;
 use crate::mapping::tests::CANARY;
 use crate::mapping::{LookupTables, lower};
 
-/// What an expression comes to, in a form that can be compared.
+/// The result of an expression, in a form that can be compared.
 #[derive(Debug, PartialEq)]
-enum Comes {
+enum Evaluated {
     Absent,
-    To(Value),
+    Value(Value),
     Refused,
 }
 
@@ -33,18 +33,18 @@ fn read(plan: &Plan, event: &Value) -> Result<Option<Value>, EvalError> {
         .map(|reading| reading.value().cloned())
 }
 
-fn comes(plan: &Plan, event: &Value) -> Comes {
+fn evaluate(plan: &Plan, event: &Value) -> Evaluated {
     match read(plan, event) {
-        Ok(None) => Comes::Absent,
-        Ok(Some(value)) => Comes::To(value),
+        Ok(None) => Evaluated::Absent,
+        Ok(Some(value)) => Evaluated::Value(value),
         Err(refused) => {
             assert!(!format!("{refused:?}").contains(CANARY), "{refused:?}");
-            Comes::Refused
+            Evaluated::Refused
         }
     }
 }
 
-/// Expressions, and what each comes to.
+/// Expressions and their results.
 fn expected() -> Vec<(&'static str, Value)> {
     vec![
         (
@@ -108,7 +108,7 @@ fn expected() -> Vec<(&'static str, Value)> {
 }
 
 #[test]
-fn what_the_plan_cannot_say_runs_on_jq() {
+fn expressions_without_a_plan_are_interpreted() {
     let event = json!({
         "phones": [
             {"kind": "work", "number": "415 555 0001"},
@@ -123,13 +123,17 @@ fn what_the_plan_cannot_say_runs_on_jq() {
     });
     for (expression, expected) in expected() {
         let plan = plan(expression);
-        assert_eq!(comes(&plan, &event), Comes::To(expected), "{expression}");
+        assert_eq!(
+            evaluate(&plan, &event),
+            Evaluated::Value(expected),
+            "{expression}"
+        );
     }
 }
 
-/// Absent stays absent on the slow road too: nothing is cleared or made up because the source did not say anything.
+/// Absent stays absent: nothing is cleared or invented because the source says nothing.
 #[test]
-fn of_nothing_comes_nothing() {
+fn an_absent_input_stays_absent_when_interpreted() {
     for expression in [
         ".x[]",
         ".x[] | .y",
@@ -162,15 +166,15 @@ fn of_nothing_comes_nothing() {
         "empty",
     ] {
         assert_eq!(
-            comes(&plan(expression), &json!({"id": 1})),
-            Comes::Absent,
+            evaluate(&plan(expression), &json!({"id": 1})),
+            Evaluated::Absent,
             "{expression}"
         );
     }
 }
 
 #[test]
-fn null_is_still_null() {
+fn a_null_input_stays_null_when_interpreted() {
     for expression in [
         ".x[0:1]",
         ".x | add",
@@ -185,15 +189,15 @@ fn null_is_still_null() {
     ] {
         let event = json!({"x": null, "n": 1});
         assert_eq!(
-            comes(&plan(expression), &event),
-            Comes::To(Value::Null),
+            evaluate(&plan(expression), &event),
+            Evaluated::Value(Value::Null),
             "{expression}"
         );
     }
 }
 
 #[test]
-fn what_cannot_be_run_is_refused_with_its_place_and_without_its_value() {
+fn an_interpreted_error_names_the_place_and_not_the_value() {
     let event = json!({"a": CANARY, "b": [1, 2], "f": 1.5, "c": {"phone": CANARY}});
     for (expression, rule, pointer) in [
         (".a[]", "jq", "/a"),
@@ -225,9 +229,9 @@ fn what_cannot_be_run_is_refused_with_its_place_and_without_its_value() {
     }
 }
 
-/// What is allowed can still be made to grow; it is stopped by its bounds, and soon.
+/// The allowed terms can still build large values; the limits stop that early.
 #[test]
-fn what_grows_is_stopped() {
+fn an_expression_that_grows_hits_a_limit() {
     let many: Vec<u32> = (0..2_000).collect();
     let event = json!({"many": many, "text": "x".repeat(1_000), "deep": [[[[1]]]]});
     let doubled = |part: &str, times: usize| format!(".text{}", part.repeat(times));
@@ -246,17 +250,17 @@ fn what_grows_is_stopped() {
         ),
     ] {
         assert_eq!(
-            comes(&plan(&expression), &event),
-            Comes::Refused,
+            evaluate(&plan(&expression), &event),
+            Evaluated::Refused,
             "{expression}"
         );
     }
     let sum = plan(".many | map(. + 1) | length");
-    assert_eq!(comes(&sum, &event), Comes::To(json!(2_000)));
+    assert_eq!(evaluate(&sum, &event), Evaluated::Value(json!(2_000)));
 }
 
 #[test]
-fn the_places_that_were_looked_at_are_known() {
+fn the_places_that_were_read_are_logged() {
     let event = json!({"a": {"b": 1, "c": 2}, "l": [{"p": 1}, {"p": 2}], "n": null});
     for (expression, places) in [
         (".a.b", vec!["/a/b"]),
@@ -301,8 +305,8 @@ fn any_event() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Expressions of plain terms, as text.
-fn any_plain() -> impl Strategy<Value = String> {
+/// Expressions that are compiled, as text.
+fn any_compiled() -> impl Strategy<Value = String> {
     let field = prop::sample::select(vec![
         ".",
         ".a",
@@ -360,8 +364,8 @@ fn any_plain() -> impl Strategy<Value = String> {
     })
 }
 
-/// Expressions that name nothing but places of an event.
-fn any_reading() -> impl Strategy<Value = String> {
+/// Expressions that read places of an event and contain no constants that they could return.
+fn any_path_expression() -> impl Strategy<Value = String> {
     let field = prop::sample::select(vec![".a", ".b.c", ".a[0]", ".a[]", ".a[1:]", ".b.c[]?"]);
     let after = prop::sample::select(vec![
         "trim",
@@ -407,9 +411,9 @@ fn any_reading() -> impl Strategy<Value = String> {
     })
 }
 
-/// Expressions of terms that mean exactly the same in jq: without objects and texts with parts, which leave out what is
-/// absent, and without functions of ours.
-fn any_jq() -> impl Strategy<Value = String> {
+/// Expressions that mean exactly the same in jq: no objects and no texts with parts, because these leave out absent
+/// members, and no functions of ours.
+fn any_jq_expression() -> impl Strategy<Value = String> {
     let field = prop::sample::select(vec![
         ".", ".a", ".b", ".c", ".a.b", ".b.c.a", ".a[0]", ".b[1].a", "\"a\"", "1", "-2.5", "null",
         "true", "false", "not",
@@ -432,7 +436,7 @@ fn any_jq() -> impl Strategy<Value = String> {
     })
 }
 
-/// What jaq itself makes of an expression, with values of its own: its first result, if it is one.
+/// The first result of an expression in jaq itself, with jaq's own values.
 fn stock(expression: &str, event: &Value) -> Option<String> {
     use jaq_core::data::JustLut;
     use jaq_core::load::{Arena, File, Loader};
@@ -459,42 +463,42 @@ fn stock(expression: &str, event: &Value) -> Option<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Both roads agree on everything that both can run.
+    /// A compiled plan and the interpreter give the same result for every expression that can be compiled.
     #[test]
-    fn the_plan_and_jq_agree(expression in any_plain(), event in any_event()) {
+    fn a_compiled_plan_and_its_interpretation_agree(expression in any_compiled(), event in any_event()) {
         let plan = lower::lower(&expression, &tables());
         let program = lower::lower_stream(&expression, &tables());
         prop_assert_eq!(plan.is_ok(), program.is_ok(), "{}", &expression);
         if let (Ok(plan), Ok(program)) = (plan, program) {
             prop_assert!(!plan.is_interpreted(), "{} is compiled", &expression);
             let interpreted = Plan::Interpreted(Arc::new(program));
-            prop_assert_eq!(comes(&plan, &event), comes(&interpreted, &event), "{} of {}", &expression, &event);
+            prop_assert_eq!(evaluate(&plan, &event), evaluate(&interpreted, &event), "{} of {}", &expression, &event);
         }
     }
 
-    /// Where the event says nothing, nothing is cleared and nothing is made up.
+    /// If the event says nothing, nothing is cleared and nothing is invented.
     #[test]
-    fn absent_input_says_nothing(expression in any_reading()) {
+    fn absent_input_sets_no_value(expression in any_path_expression()) {
         let plan = lower::lower(&expression, &tables());
-        let comes = plan.map(|plan| comes(&plan, &json!({"id": 1})));
-        let is_nothing = match &comes {
-            Ok(Comes::Absent) | Err(_) => true,
-            // A list of nothing is no fact: no field takes it.
-            Ok(Comes::To(value)) => value.as_array().is_some_and(Vec::is_empty),
-            Ok(Comes::Refused) => false,
+        let result = plan.map(|plan| evaluate(&plan, &json!({"id": 1})));
+        let is_absent = match &result {
+            Ok(Evaluated::Absent) | Err(_) => true,
+            // An empty list is not a value: no field accepts it.
+            Ok(Evaluated::Value(value)) => value.as_array().is_some_and(Vec::is_empty),
+            Ok(Evaluated::Refused) => false,
         };
-        prop_assert!(is_nothing, "{} comes to {:?}", expression, comes);
+        prop_assert!(is_absent, "{} returns {:?}", expression, result);
     }
 
-    /// Where the plan has a result, it is jaq's; absent is null there. A fault that jaq hides is one here.
+    /// The result of a plan is the result of jaq itself, in which absent is null. Errors that jaq hides are left out.
     #[test]
-    fn the_plan_says_what_jaq_itself_says(expression in any_jq(), event in any_event()) {
+    fn a_compiled_plan_and_stock_jaq_agree(expression in any_jq_expression(), event in any_event()) {
         let plan = lower::lower(&expression, &tables());
-        let ours = plan.map(|plan| comes(&plan, &event));
+        let ours = plan.map(|plan| evaluate(&plan, &event));
         let ours = match ours {
-            Ok(Comes::Absent) => Some(Value::Null),
-            Ok(Comes::To(value)) => Some(value),
-            Ok(Comes::Refused) | Err(_) => None,
+            Ok(Evaluated::Absent) => Some(Value::Null),
+            Ok(Evaluated::Value(value)) => Some(value),
+            Ok(Evaluated::Refused) | Err(_) => None,
         };
         if let Some(ours) = ours {
             let theirs = stock(&expression, &event);
