@@ -69,7 +69,10 @@ use function::LookupTable;
 use located::{LocatedValue, PathStep};
 use plan::Plan;
 
-type LookupTables = BTreeMap<String, Arc<LookupTable>>;
+/// The tables that `lookup` reads, by name.
+pub type LookupTables = BTreeMap<String, BTreeMap<String, String>>;
+
+type SharedTables = BTreeMap<String, Arc<LookupTable>>;
 
 // The names of the rules, as error messages and explanations show them.
 const WHEN: &str = "when";
@@ -101,7 +104,7 @@ pub struct MappingRules {
     /// An expression for each field of Imprint, by the path of the field.
     pub update: BTreeMap<String, String>,
     /// The tables that `lookup` reads, by name.
-    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+    pub tables: LookupTables,
 }
 
 /// The two images of a customer in an event that has both. Only field groups that differ are sent.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jaq_core::load::parse::Term;
 
-use super::LookupTables;
+use super::SharedTables;
 use super::function::calendar::EpochUnit;
 use super::function::text::LineSelector;
 use super::function::{Function, FunctionCall, Parameters, Signature, phone};
@@ -28,7 +28,7 @@ pub(super) struct CallError<'c> {
 pub(super) fn function_call<'c>(
     signature: &'static Signature,
     arguments: &[Term<&'c str>],
-    tables: &LookupTables,
+    tables: &SharedTables,
 ) -> Result<FunctionCall, CallError<'c>> {
     let function = match (signature.parameters, arguments) {
         (Parameters::Nothing(apply), []) => Function::Text(apply),
@@ -112,7 +112,7 @@ fn line<'c>(
 fn table<'c>(
     signature: &Signature,
     name: &Term<&'c str>,
-    tables: &LookupTables,
+    tables: &SharedTables,
 ) -> Result<Function, CallError<'c>> {
     let text = constant(name).ok_or_else(|| wrong_argument(name, usage(signature)))?;
     let table = tables.get(&text).ok_or_else(|| {

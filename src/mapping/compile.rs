@@ -1,27 +1,25 @@
 //! From the rules of a configuration to a mapping, or to all errors in them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::contract::{self, ValueFormat};
-use super::function::LookupTable;
 use super::jq::Program;
 use super::located::PathStep;
 use super::plan::Plan;
 use super::syntax::ExpressionError;
 use super::{
     AFTER, BEFORE, COUNTRY, CompiledRule, Field, FieldRule, IMPRINT_ID, ImageRules, Images,
-    LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, VERSION, WHEN, lower,
+    LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, SharedTables, VERSION, WHEN, lower,
 };
 
 /// Compiles rules and collects their errors.
 pub(super) struct RuleCompiler {
-    tables: LookupTables,
+    tables: SharedTables,
     pub(super) errors: Vec<RuleError>,
 }
 
 impl RuleCompiler {
-    pub(super) fn new(tables: &BTreeMap<String, LookupTable>) -> Self {
+    pub(super) fn new(tables: &LookupTables) -> Self {
         let tables = tables
             .iter()
             .map(|(name, table)| (name.clone(), Arc::new(table.clone())))

@@ -13,7 +13,7 @@ use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, DataT, Exn, Filter, Lut, Vars};
 use serde_json::Value;
 
-use super::LookupTables;
+use super::SharedTables;
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::located::LocatedValue;
@@ -86,7 +86,7 @@ impl Program {
     pub(super) fn compile<'c>(
         term: &Term<&'c str>,
         code: &'c str,
-        tables: &LookupTables,
+        tables: &SharedTables,
     ) -> Result<Self, Vec<ExpressionError>> {
         let sanitized = sanitize(term, code, tables)?;
         Self::load(sanitized).map_err(|reason| {

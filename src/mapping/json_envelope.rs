@@ -2,7 +2,7 @@
 //!
 //! These expressions, and the schema and the mapping of an event type, read the JSON that the source sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,10 +12,9 @@ use super::CompiledRule;
 use super::compile::RuleCompiler;
 use super::error::EvalError;
 use super::explain::places;
-use super::function::LookupTable;
 use super::jq::Program;
 use super::located::LocatedValue;
-use super::{RuleError, or_record};
+use super::{LookupTables, RuleError, or_record};
 use crate::event::EventError;
 
 /// The name of the rule that splits a body, in error messages.
@@ -68,7 +67,7 @@ impl JsonEnvelope {
     /// All errors in the rules.
     pub fn compile(
         rules: &JsonEnvelopeRules,
-        tables: &BTreeMap<String, LookupTable>,
+        tables: &LookupTables,
     ) -> Result<Self, Vec<RuleError>> {
         let mut compiler = RuleCompiler::new(tables);
         let split = rules
@@ -182,7 +181,7 @@ mod tests {
             event_type: ".type".to_owned(),
             time: time.map(str::to_owned),
         };
-        JsonEnvelope::compile(&rules, &BTreeMap::new()).unwrap()
+        JsonEnvelope::compile(&rules, &LookupTables::new()).unwrap()
     }
 
     #[test]
@@ -270,7 +269,7 @@ mod tests {
             event_type: "(".to_owned(),
             time: Some(".a |".to_owned()),
         };
-        let errors = JsonEnvelope::compile(&rules, &BTreeMap::new()).unwrap_err();
+        let errors = JsonEnvelope::compile(&rules, &LookupTables::new()).unwrap_err();
         let targets: Vec<_> = errors.iter().map(|error| error.target.as_str()).collect();
         assert_eq!(targets, ["body.split", "body.id", "body.type", "body.time"]);
         let rules = JsonEnvelopeRules {
@@ -279,6 +278,6 @@ mod tests {
             event_type: ".type".to_owned(),
             time: None,
         };
-        assert!(JsonEnvelope::compile(&rules, &BTreeMap::new()).is_err());
+        assert!(JsonEnvelope::compile(&rules, &LookupTables::new()).is_err());
     }
 }

@@ -15,7 +15,7 @@ use jaq_core::ops::Cmp;
 use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
-use super::LookupTables;
+use super::SharedTables;
 use super::call::function_call;
 use super::function::{self, BinaryCall, Parameters};
 use super::jq::Program;
@@ -31,7 +31,7 @@ const COPIES_MAX: usize = 64;
 ///
 /// # Errors
 /// Everything that is wrong with the expression.
-pub(super) fn lower(code: &str, tables: &LookupTables) -> Result<Plan, Vec<ExpressionError>> {
+pub(super) fn lower(code: &str, tables: &SharedTables) -> Result<Plan, Vec<ExpressionError>> {
     let term = syntax::parse(code)?;
     let plan = Lowering { code, tables }.expression(&term)?;
     if plan.copies() > COPIES_MAX {
@@ -47,7 +47,7 @@ pub(super) fn lower(code: &str, tables: &LookupTables) -> Result<Plan, Vec<Expre
 /// Everything that is wrong with the expression.
 pub(super) fn lower_stream(
     code: &str,
-    tables: &LookupTables,
+    tables: &SharedTables,
 ) -> Result<Program, Vec<ExpressionError>> {
     let term = syntax::parse(code)?;
     Program::compile(&term, code, tables)
@@ -55,7 +55,7 @@ pub(super) fn lower_stream(
 
 struct Lowering<'c> {
     code: &'c str,
-    tables: &'c LookupTables,
+    tables: &'c SharedTables,
 }
 
 type Branches<'c> = [(Term<&'c str>, Term<&'c str>)];

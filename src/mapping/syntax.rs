@@ -76,12 +76,12 @@ fn excess(code: &str) -> Option<String> {
 
 /// A position in an expression; line and column are counted from 1, the column in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
+pub(super) struct LineColumn {
     pub(super) line: usize,
     pub(super) column: usize,
 }
 
-impl Position {
+impl LineColumn {
     /// Where `slice` begins in `code`; the beginning if it is not a slice of it.
     pub(super) fn of(code: &str, slice: &str) -> Self {
         let before = slice
@@ -101,7 +101,7 @@ impl Position {
 /// An error in an expression, and its position.
 #[derive(Debug)]
 pub(super) struct ExpressionError {
-    pub(super) position: Position,
+    pub(super) position: LineColumn,
     pub(super) reason: String,
 }
 
@@ -109,7 +109,7 @@ impl ExpressionError {
     /// An error of `slice`, a slice of `code`.
     pub(super) fn at(code: &str, slice: &str, reason: String) -> Self {
         Self {
-            position: Position::of(code, slice),
+            position: LineColumn::of(code, slice),
             reason,
         }
     }

@@ -160,7 +160,6 @@ const LONG_FUNCTIONS: &[&str] = &[
     "config/imprint.rs take",
     "dispatch/settlement.rs decided",
     "dispatch.rs carry",
-    "mapping/jq/native.rs functions",
     "metrics.rs new",
     "outbox/sqlite/writer.rs read",
 ];

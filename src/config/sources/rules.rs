@@ -11,14 +11,12 @@ use crate::event::Attribute;
 use crate::intake::EventType;
 use crate::intake::schema::Schema;
 use crate::mapping::{
-    ImageRules, JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules, RuleError, VersionDomain,
-    VersionRule,
+    ImageRules, JsonEnvelope, JsonEnvelopeRules, LookupTables, Mapping, MappingRules, RuleError,
+    VersionDomain, VersionRule,
 };
 
 /// The longest schema; a larger file is something else.
 const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
-
-type LookupTables = BTreeMap<String, BTreeMap<String, String>>;
 
 /// What a body is.
 #[derive(Clone, Copy)]

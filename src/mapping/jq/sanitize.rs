@@ -14,7 +14,7 @@ use jaq_core::ops::Math;
 use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
-use super::super::LookupTables;
+use super::super::SharedTables;
 use super::super::call::function_call;
 use super::super::function::{self, BinaryCall, FunctionCall, Parameters};
 use super::super::syntax::{ExpressionError, constant, first_slice, joined, number};
@@ -35,7 +35,7 @@ pub(super) struct SanitizedCode {
 pub(super) fn sanitize<'c>(
     term: &Term<&'c str>,
     code: &'c str,
-    tables: &LookupTables,
+    tables: &SharedTables,
 ) -> Result<SanitizedCode, Vec<ExpressionError>> {
     let mut sanitizer = Sanitizer {
         code,
@@ -54,7 +54,7 @@ pub(super) fn sanitize<'c>(
 
 struct Sanitizer<'t, 'c> {
     code: &'c str,
-    tables: &'t LookupTables,
+    tables: &'t SharedTables,
     sanitized: SanitizedCode,
     errors: Vec<ExpressionError>,
     /// The variables in scope.

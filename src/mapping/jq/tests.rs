@@ -8,7 +8,7 @@ use crate::mapping::error::EvalError;
 use crate::mapping::located::{LocatedValue, ReadLog};
 use crate::mapping::plan::Plan;
 use crate::mapping::tests::CANARY;
-use crate::mapping::{LookupTables, lower};
+use crate::mapping::{SharedTables, lower};
 
 /// The result of an expression, in a form that can be compared.
 #[derive(Debug, PartialEq)]
@@ -18,10 +18,10 @@ enum Evaluated {
     Refused,
 }
 
-fn tables() -> LookupTables {
+fn tables() -> SharedTables {
     let rows = [("Gold", "GOLD"), ("a", "b")];
     let rows = rows.map(|(from, to)| (from.to_owned(), to.to_owned()));
-    LookupTables::from([("tiers".to_owned(), Arc::new(rows.into()))])
+    SharedTables::from([("tiers".to_owned(), Arc::new(rows.into()))])
 }
 
 fn plan(expression: &str) -> Plan {
