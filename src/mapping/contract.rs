@@ -311,6 +311,44 @@ mod tests {
     }
 
     #[test]
+    fn emails_and_phone_numbers_have_a_format() {
+        let longest = format!("{}@b.c", "a".repeat(EMAIL_BYTES_MAX - 4));
+        for (text, expected) in [
+            ("a@b.c", true),
+            (longest.as_str(), true),
+            (&format!("a{longest}"), false),
+            ("a@b", false),
+            ("@b.c", false),
+            ("a@b.c@d.e", false),
+            ("a@.c", false),
+            ("a@b.", false),
+            ("a @b.c", false),
+            ("a.b.c", false),
+        ] {
+            assert_eq!(is_email(text), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("+12", true),
+            ("+123456789012345", true),
+            ("+1234567890123456", false),
+            ("+1", false),
+            ("+", false),
+            ("12", false),
+            ("+02", false),
+            ("+1a", false),
+        ] {
+            assert_eq!(is_e164(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn codes_have_a_length_and_a_case() {
+        assert!(is_language("en") && !is_language("EN") && !is_language("eng"));
+        assert!(is_country("USA") && !is_country("usa") && !is_country("XXX") && !is_country("US"));
+        assert!(is_currency("USD") && !is_currency("usd"));
+    }
+
+    #[test]
     fn a_version_is_a_sequence_or_a_moment_and_is_required() {
         let version = |domain: VersionDomain, v: Value| {
             let mut rules = rules(&[]);

@@ -98,6 +98,7 @@ mod tests {
             (json!(0), "USD", Some(0)),
             (json!(-3), "USD", Some(-300)),
             (json!(0.29), "USD", Some(29)),
+            (json!(-1.5), "USD", Some(-150)),
             (json!(1e3), "USD", Some(100_000)),
             (json!("92233720368547758.07"), "USD", Some(i64::MAX)),
             (json!("92233720368547758.08"), "USD", None),
@@ -123,6 +124,12 @@ mod tests {
             Some(json!(999_999_999_999_999_i64))
         );
         assert_eq!(units(json!(10_000_000_000_000.01)), None);
+        assert_eq!(
+            units(json!(999_999_999_999_999.0)),
+            Some(json!(99_999_999_999_999_900_i64))
+        );
+        assert_eq!(units(json!(1e15)), None);
+        assert_eq!(units(json!(1e-7)), None);
     }
 
     #[test]

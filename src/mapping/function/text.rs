@@ -198,11 +198,13 @@ mod tests {
         let table = LookupTable::from([
             ("a".to_owned(), "A".to_owned()),
             ("3".to_owned(), "C".to_owned()),
+            ("3.0".to_owned(), "fraction".to_owned()),
             ("18446744073709551615".to_owned(), "max".to_owned()),
         ]);
         for (value, expected) in [
             (json!("a"), Some("A")),
             (json!("3"), Some("C")),
+            (json!("3.0"), Some("fraction")),
             (json!(3), Some("C")),
             (json!(u64::MAX), Some("max")),
             (json!(3.0), None),
