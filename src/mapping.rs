@@ -195,13 +195,7 @@ impl Mapping {
     /// # Errors
     /// The errors of all rules that cannot be evaluated on the event.
     pub fn map(&self, event: &Value) -> Result<Option<CustomerChange>, Vec<EventError>> {
-        self.map_from(&LocatedValue::of_event(event))
-    }
-
-    fn map_from(
-        &self,
-        input: &LocatedValue<'_>,
-    ) -> Result<Option<CustomerChange>, Vec<EventError>> {
+        let input = &LocatedValue::of_event(event);
         let mut errors = Vec::new();
         if let Some(when) = &self.when {
             match or_record(&mut errors, &WHEN, when.plan.read(input)) {
@@ -221,14 +215,14 @@ impl Mapping {
         let version = or_record(&mut errors, &VERSION, version);
         let country = self.country.as_ref().map(|rule| {
             let located = rule.plan.read(input);
-            located.and_then(|located| contract::is_foreign_address(&located))
+            located.and_then(|located| contract::is_foreign(&located))
         });
         let country = or_record(&mut errors, &COUNTRY, country.transpose());
         let update = self.changed(self.update(input, &mut errors), input, &mut errors);
         match (customer, version, country) {
             (Some(customer), Some(version), Some(country)) if errors.is_empty() => {
-                let is_foreign_address = match country.flatten() {
-                    Some(is_foreign_address) => is_foreign_address && update.sets_address(),
+                let is_foreign = match country.flatten() {
+                    Some(is_foreign) => is_foreign && update.sets_address(),
                     None => update.is_foreign(),
                 };
                 Ok(Some(CustomerChange {
@@ -238,7 +232,7 @@ impl Mapping {
                         value: version,
                     },
                     update,
-                    is_foreign: is_foreign_address,
+                    is_foreign,
                 }))
             }
             (_, _, _) => Err(errors),
@@ -246,17 +240,13 @@ impl Mapping {
     }
 
     fn update(&self, input: &LocatedValue<'_>, errors: &mut Vec<EventError>) -> Update {
-        let values = self.fields.iter().filter_map(
-            |FieldRule {
-                 field,
-                 format,
-                 rule,
-             }| {
-                let located = rule.plan.read(input);
-                let value = located.and_then(|located| contract::field_value(*format, located));
-                Some((field.clone(), or_record(errors, field, value)??))
-            },
-        );
+        let values = self.fields.iter().filter_map(|field_rule| {
+            let located = field_rule.rule.plan.read(input);
+            let format = field_rule.format;
+            let value = located.and_then(|located| contract::field_value(format, located));
+            let field = &field_rule.field;
+            Some((field.clone(), or_record(errors, field, value)??))
+        });
         values.collect()
     }
 

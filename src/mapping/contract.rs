@@ -134,7 +134,7 @@ pub(super) fn wrong_constants(format: ValueFormat, plan: &Plan) -> Vec<ValueErro
 }
 
 /// Whether a country is not the USA; `None` if the event names no country.
-pub(super) fn is_foreign_address(located: &LocatedValue<'_>) -> Result<Option<bool>, EvalError> {
+pub(super) fn is_foreign(located: &LocatedValue<'_>) -> Result<Option<bool>, EvalError> {
     let Some(value) = named(located) else {
         return Ok(None);
     };

@@ -57,13 +57,13 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
         ("to_entries", v(0), |cv| bome(to_entries(&cv.1))),
         ("from_entries", v(0), |cv| bome(from_entries(&cv.1))),
         ("reverse", v(0), |cv| {
-            bome(changed(&cv.1, |items| items.reverse()))
+            bome(with_items_changed(&cv.1, |items| items.reverse()))
         }),
         ("__sort", v(0), |cv| {
-            bome(changed(&cv.1, |items| items.sort_by(Val::order)))
+            bome(with_items_changed(&cv.1, |items| items.sort_by(Val::order)))
         }),
         ("__unique", v(0), |cv| {
-            bome(changed(&cv.1, |items| {
+            bome(with_items_changed(&cv.1, |items| {
                 items.dedup_by(|one, other| one.order(other).is_eq());
             }))
         }),
@@ -221,7 +221,7 @@ fn from_entries(value: &Val) -> ValResult {
     Ok(Val::object(members?))
 }
 
-fn changed(value: &Val, change: fn(&mut Vec<Val>)) -> ValResult {
+fn with_items_changed(value: &Val, change: fn(&mut Vec<Val>)) -> ValResult {
     if value.is_nothing() {
         return Ok(value.clone());
     }
