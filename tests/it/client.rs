@@ -1,4 +1,4 @@
-//! The client against partners that do what no documentation promises, on the wire. Most of it is about awc's habits:
+//! Tests of the client against a server that misbehaves on the wire. Most of it is about awc's habits:
 //! what src/imprint/client.rs says of them is held here, so that an update of awc is noticed.
 
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
 
-use crate::raw_partner::{Accepted, RawPartner};
+use crate::raw_imprint::{Accepted, RawImprint};
 use crate::support::{KEY, PATIENCE, block_on};
 
 mod look_ups;
@@ -27,7 +27,7 @@ mod look_ups;
 const DEADLINE: Duration = PATIENCE;
 /// For exchanges that are to run into it.
 const DEADLINE_SHORT: Duration = Duration::from_millis(300);
-/// A pause of a slow partner, far below any deadline.
+/// A pause of a slow Imprint server, far below any deadline.
 const DRIP: Duration = Duration::from_millis(20);
 
 fn client(origin: &str) -> Client {
@@ -65,17 +65,17 @@ async fn deliver_within(client: &Client, customer: &str, deadline: Duration) -> 
 }
 
 /// What a fresh client makes of it.
-fn outcome(partner: &RawPartner) -> Outcome {
-    block_on(async { deliver(&client(&partner.origin()), "c1").await })
+fn outcome(imprint: &RawImprint) -> Outcome {
+    block_on(async { deliver(&client(&imprint.origin()), "c1").await })
 }
 
 /// What a fresh client makes of one scripted exchange, which is never tried twice.
 #[track_caller]
 fn check(what: &str, script: impl Fn(Accepted) + Send + Sync + 'static, expected: &Outcome) {
-    let partner = RawPartner::start(script);
-    assert_eq!(outcome(&partner), *expected, "{what}");
-    assert!(partner.connections() <= 1, "{what}");
-    assert!(partner.requests().len() <= 1, "{what}");
+    let imprint = RawImprint::start(script);
+    assert_eq!(outcome(&imprint), *expected, "{what}");
+    assert!(imprint.connections() <= 1, "{what}");
+    assert!(imprint.requests().len() <= 1, "{what}");
 }
 
 /// As [`check`], for a request that is read whole and answered with these bytes, after which the connection ends.
@@ -125,11 +125,11 @@ fn rejected() -> Outcome {
 /// X23, M01, M02
 #[test]
 fn a_request_is_these_bytes_and_no_others() {
-    let partner = RawPartner::start(|mut accepted| accepted.serve(own));
+    let imprint = RawImprint::start(|mut accepted| accepted.serve(own));
     let customer = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
-    let outcome = block_on(async { deliver(&client(&partner.origin()), customer).await });
+    let outcome = block_on(async { deliver(&client(&imprint.origin()), customer).await });
     assert_eq!(outcome, applied());
-    let request = partner.requests().remove(0);
+    let request = imprint.requests().remove(0);
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     assert_eq!(body, r#"{"city":"Reno"}"#);
     let (line, headers) = head.split_once("\r\n").unwrap();
@@ -143,7 +143,7 @@ fn a_request_is_these_bytes_and_no_others() {
         format!("authorization: Bearer {KEY}"),
         "content-length: 15".to_owned(),
         "content-type: application/json".to_owned(),
-        format!("host: {}", partner.address),
+        format!("host: {}", imprint.address),
         concat!("user-agent: imprint-bridge/", env!("CARGO_PKG_VERSION")).to_owned(),
     ];
     assert_eq!(headers, expected);
@@ -180,7 +180,7 @@ fn an_answer_that_comes_late_is_credited_to_nobody() {
 }
 
 fn check_late(head: &'static str, late: Late, expected: &Outcome) {
-    let partner = RawPartner::start(move |mut accepted| {
+    let imprint = RawImprint::start(move |mut accepted| {
         if accepted.number > 0 {
             return accepted.serve(|_request| answer("422 No", ""));
         }
@@ -194,7 +194,7 @@ fn check_late(head: &'static str, late: Late, expected: &Outcome) {
         accepted.serve(|_request| ok("second"));
     });
     block_on(async {
-        let client = client(&partner.origin());
+        let client = client(&imprint.origin());
         assert_eq!(deliver(&client, "first").await, *expected, "{head}");
         let second = deliver(&client, "second").await;
         assert_eq!(second, rejected(), "{head} {late:?}");
@@ -205,7 +205,7 @@ fn check_late(head: &'static str, late: Late, expected: &Outcome) {
 fn requests_beside_an_interim_answer_get_their_own() {
     let is_released = Arc::new(AtomicBool::new(false));
     let released = Arc::clone(&is_released);
-    let partner = RawPartner::start(move |mut accepted| {
+    let imprint = RawImprint::start(move |mut accepted| {
         let Some(request) = accepted.request() else {
             return;
         };
@@ -221,7 +221,7 @@ fn requests_beside_an_interim_answer_get_their_own() {
         accepted.serve(own);
     });
     block_on(async {
-        let client = client(&partner.origin());
+        let client = client(&imprint.origin());
         let interim = async {
             let outcome = deliver(&client, "interim").await;
             let next = deliver(&client, "next").await;
@@ -240,13 +240,13 @@ fn requests_beside_an_interim_answer_get_their_own() {
             "each got its own"
         );
     });
-    assert_eq!(partner.requests().len(), 4);
+    assert_eq!(imprint.requests().len(), 4);
 }
 
 /// U37
 #[test]
 fn an_answer_after_the_deadline_is_credited_to_nobody() {
-    let partner = RawPartner::start(|mut accepted| {
+    let imprint = RawImprint::start(|mut accepted| {
         if accepted.number > 0 {
             return accepted.serve(|_request| answer("422 No", ""));
         }
@@ -254,7 +254,7 @@ fn an_answer_after_the_deadline_is_credited_to_nobody() {
         accepted.serve(|_request| ok("second"));
     });
     block_on(async {
-        let client = client(&partner.origin());
+        let client = client(&imprint.origin());
         let first = deliver_within(&client, "first", DEADLINE_SHORT).await;
         assert_eq!(first, Outcome::Unknown(Cause::Deadline));
         assert_eq!(deliver(&client, "second").await, rejected());
@@ -288,7 +288,7 @@ fn the_deadline_covers_the_whole_exchange() {
         ),
     ];
     for (what, first, then) in table {
-        let partner = RawPartner::start(move |mut accepted| {
+        let imprint = RawImprint::start(move |mut accepted| {
             accepted.request().unwrap();
             accepted.send(first).unwrap();
             match then {
@@ -299,7 +299,7 @@ fn the_deadline_covers_the_whole_exchange() {
         let clock = Clock::machine();
         let start = clock.now();
         let outcome = block_on(async {
-            deliver_within(&client(&partner.origin()), "c1", DEADLINE_SHORT).await
+            deliver_within(&client(&imprint.origin()), "c1", DEADLINE_SHORT).await
         });
         assert_eq!(outcome, Outcome::Unknown(Cause::Deadline), "{what}");
         assert!(clock.now().since(start) < PATIENCE / 3, "{what}");
@@ -311,7 +311,7 @@ fn the_deadline_covers_the_whole_exchange() {
 /// U23, X21
 #[test]
 fn a_redirect_is_not_followed() {
-    let elsewhere = RawPartner::start(|mut accepted| accepted.serve(own));
+    let elsewhere = RawImprint::start(|mut accepted| accepted.serve(own));
     for status in [301, 302, 303, 307, 308] {
         for location in [
             format!("http://{}/v2/customers/c1", elsewhere.address),
@@ -368,7 +368,7 @@ fn a_connection_that_ends_before_the_answer_leaves_the_outcome_unknown() {
 fn an_idle_connection_that_was_closed_costs_nothing() {
     let (closed, is_closed) = tokio::sync::oneshot::channel();
     let closed = std::sync::Mutex::new(Some(closed));
-    let partner = RawPartner::start(move |mut accepted| {
+    let imprint = RawImprint::start(move |mut accepted| {
         if accepted.number > 0 {
             return accepted.serve(own);
         }
@@ -378,30 +378,30 @@ fn an_idle_connection_that_was_closed_costs_nothing() {
         closed.lock().unwrap().take().unwrap().send(()).unwrap();
     });
     block_on(async {
-        let client = client(&partner.origin());
+        let client = client(&imprint.origin());
         assert_eq!(deliver(&client, "first").await, applied());
         is_closed.await.unwrap();
         // One turn of the runtime, in which it hears of it too.
         tokio::task::yield_now().await;
         assert_eq!(deliver(&client, "second").await, applied());
     });
-    assert_eq!(partner.requests().len(), 2);
+    assert_eq!(imprint.requests().len(), 2);
 }
 
 #[test]
 fn a_request_on_a_kept_connection_is_never_repeated() {
-    let partner = RawPartner::start(|mut accepted| {
+    let imprint = RawImprint::start(|mut accepted| {
         let request = accepted.request().unwrap();
         accepted.send(&own(&request)).unwrap();
         drop(accepted.request());
     });
     block_on(async {
-        let client = client(&partner.origin());
+        let client = client(&imprint.origin());
         assert_eq!(deliver(&client, "first").await, applied());
         let second = deliver(&client, "second").await;
         assert_eq!(second, Outcome::Unknown(Cause::Disconnected));
     });
-    assert_eq!((partner.connections(), partner.requests().len()), (1, 2));
+    assert_eq!((imprint.connections(), imprint.requests().len()), (1, 2));
 }
 
 // === answers ===
@@ -437,7 +437,7 @@ fn of_two_retry_afters_the_longer_counts() {
     check_answer(&answer(head, ""), &Outcome::Throttled(wait));
 }
 
-/// U19: the partner counts what it gets rid of before the client goes; the kernel's buffers are part of it.
+/// U19: the stand-in counts the bytes it can send before the client closes, which includes the kernel buffers.
 #[test]
 fn an_endless_answer_is_cut() {
     const SENT_MAX: usize = 64 * 1024 * 1024;
@@ -498,7 +498,7 @@ fn roots() -> RootCertStore {
     roots
 }
 
-fn behind(certificate_pem: &str) -> RawPartner {
+fn behind(certificate_pem: &str) -> RawImprint {
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ServerConfig::builder_with_provider(provider)
@@ -507,7 +507,7 @@ fn behind(certificate_pem: &str) -> RawPartner {
         .with_no_client_auth()
         .with_single_cert(vec![certificate(certificate_pem)], key)
         .unwrap();
-    RawPartner::start_tls(Arc::new(tls), |mut accepted| accepted.serve(own))
+    RawImprint::start_tls(Arc::new(tls), |mut accepted| accepted.serve(own))
 }
 
 /// U07, X22: nothing of a request, and so no key, goes to a server that cannot show who it is.
@@ -533,23 +533,23 @@ fn a_certificate_that_proves_nothing_stops_the_destination() {
             0,
         ),
     ] {
-        let partner = behind(certificate);
-        let origin = format!("https://{}", partner.address);
+        let imprint = behind(certificate);
+        let origin = format!("https://{}", imprint.address);
         let outcome = block_on(async { deliver(&client_with(&origin, roots), "c1").await });
         assert_eq!(outcome, expected, "{what}");
-        assert_eq!(partner.requests().len(), requests, "{what}");
+        assert_eq!(imprint.requests().len(), requests, "{what}");
     }
 }
 
 /// U08
 #[test]
 fn plain_http_where_tls_belongs_gets_no_request() {
-    let partner = RawPartner::start(|mut accepted| {
+    let imprint = RawImprint::start(|mut accepted| {
         // What TLS says first is no request, so this reads until the client goes.
         drop(accepted.send("HTTP/1.1 400 Bad Request\r\n\r\n"));
         assert_eq!(accepted.request(), None);
     });
-    let origin = format!("https://{}", partner.address);
+    let origin = format!("https://{}", imprint.address);
     let outcome = block_on(async { deliver(&client(&origin), "c1").await });
     assert_eq!(outcome, Outcome::Unavailable(Cause::Tls));
 }

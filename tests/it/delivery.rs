@@ -26,11 +26,11 @@ fn by_partner(id: &str, partner: &str, revision: u64) -> Event {
 
 fn seed(app: &TestApp, customer: &Value) {
     let seed = Sandbox::parse_seed(customer.to_string().as_bytes()).unwrap();
-    app.partner.sandbox.seed(seed).unwrap();
+    app.imprint.sandbox.seed(seed).unwrap();
 }
 
 fn calls(app: &TestApp, operation: Operation) -> Vec<LedgerEntry> {
-    let mut calls = app.partner.calls();
+    let mut calls = app.imprint.calls();
     calls.retain(|call| call.operation == operation);
     calls
 }
@@ -46,7 +46,7 @@ fn parked(receipt: &Value) -> &str {
 fn a_late_request_does_not_have_the_last_word() {
     let settings = "[imprint]\ndeadline = \"200ms\"\n[dispatch]\nassert_after = \"4s\"";
     let app = TestApp::setup().settings(settings).start();
-    app.partner
+    app.imprint
         .inject(&json!({"customer": "c1", "times": 1, "action": {"lands_after_ms": 2500}}));
     app.accept(&email("old", "c1", 1));
     app.wait_for("the old request has timed out", |app| {
@@ -55,10 +55,10 @@ fn a_late_request_does_not_have_the_last_word() {
     app.accept(&email("new", "c1", 2));
     app.until("new", "delivered");
     app.wait_for("the old request has landed", |app| {
-        app.partner.email("c1").as_deref() == Some("old@example.com")
+        app.imprint.email("c1").as_deref() == Some("old@example.com")
     });
     app.wait_for("the new facts are there again", |app| {
-        app.partner.email("c1").as_deref() == Some("new@example.com")
+        app.imprint.email("c1").as_deref() == Some("new@example.com")
     });
     app.wait_for("it is counted", |app| {
         app.metric("asserted_total") == Some(2.0)
@@ -72,7 +72,7 @@ fn a_late_request_does_not_have_the_last_word() {
 #[test]
 fn ten_thousand_changes_that_piled_up_are_a_request_a_customer() {
     let app = TestApp::start();
-    app.partner.sandbox.outage(OUTAGE);
+    app.imprint.sandbox.outage(OUTAGE);
     for revision in 1..=100 {
         let batch: Vec<Event> = (0..100)
             .map(|customer| {
@@ -90,15 +90,15 @@ fn ten_thousand_changes_that_piled_up_are_a_request_a_customer() {
             .collect();
         assert_eq!(app.post_batch(&batch).status, 202);
     }
-    app.partner.sandbox.clear_faults();
-    let last_outage_call = app.partner.calls().last().map_or(0, |call| call.seq);
+    app.imprint.sandbox.clear_faults();
+    let last_outage_call = app.imprint.calls().last().map_or(0, |call| call.seq);
     for customer in 0..100 {
         app.until(&format!("{customer}-100"), "delivered");
         app.until(&format!("{customer}-1"), "superseded");
         let newest = format!("{customer}-100@example.com");
-        assert_eq!(app.partner.email(&format!("C-{customer}")), Some(newest));
+        assert_eq!(app.imprint.email(&format!("C-{customer}")), Some(newest));
     }
-    let calls = app.partner.calls();
+    let calls = app.imprint.calls();
     let after = calls
         .iter()
         .filter(|call| call.seq > last_outage_call)
@@ -113,7 +113,7 @@ fn ten_thousand_changes_that_piled_up_are_a_request_a_customer() {
 fn of_fifty_entries_in_one_request_only_the_guilty_one_parks() {
     let settings = "sources_dir = \"tests/it/sources\"\nschemas_dir = \"tests/it/sources\"";
     let app = TestApp::setup().settings(settings).start();
-    app.partner.inject(&json!({
+    app.imprint.inject(&json!({
         "body_has": "/metadata/m17",
         "action": {"status": 400, "type": "INVALID_REQUEST_ERROR", "param": "metadata"},
     }));
@@ -151,7 +151,7 @@ fn an_entry_that_alone_keeps_failing_is_parked() {
     let app = TestApp::setup()
         .settings("[dispatch]\nattempts_max = 1")
         .start();
-    app.partner
+    app.imprint
         .inject(&json!({"customer": "c1", "action": {"status": 500}}));
     app.accept(&email("poison", "c1", 1));
     let revision = Cell::new(0);
@@ -174,7 +174,7 @@ fn an_entry_that_alone_keeps_failing_is_parked() {
 fn an_operation_that_is_not_enabled_stops_the_destination() {
     let mut app = TestApp::start();
     seed(&app, &json!([{"id": "c1"}, {"id": "c2"}]));
-    app.partner
+    app.imprint
         .inject(&json!({"method": "POST", "action": {"status": 403}}));
     app.accept(&email("a", "c1", 1));
     app.accept(&email("b", "c2", 1));
@@ -197,7 +197,7 @@ fn an_operation_that_is_not_enabled_stops_the_destination() {
 fn one_customer_who_is_refused_stops_nobody() {
     let mut app = TestApp::start();
     seed(&app, &json!([{"id": "c1"}]));
-    app.partner
+    app.imprint
         .inject(&json!({"customer": "c1", "method": "POST", "action": {"status": 403}}));
     app.accept(&email("refused", "c1", 1));
     for revision in 1..=20 {
@@ -217,7 +217,7 @@ fn one_customer_who_is_refused_stops_nobody() {
 #[test]
 fn an_untyped_404_is_believed_when_a_retrieve_says_it_too() {
     let app = TestApp::start();
-    app.partner
+    app.imprint
         .inject(&json!({"customer": "gone", "action": {"status": 404, "shape": "html"}}));
     app.accept(&email("e", "gone", 1));
     app.until("e", "ignored");
@@ -241,7 +241,7 @@ fn a_customer_known_by_the_partners_id_is_looked_up_once() {
         app.until(&id, "delivered");
     }
     assert_eq!(
-        app.partner.email("CUST-1").as_deref(),
+        app.imprint.email("CUST-1").as_deref(),
         Some("e-3@example.com")
     );
     let searches = calls(&app, Operation::Search);
@@ -287,7 +287,7 @@ fn facts_wait_for_their_customer_to_appear() {
     app.until("first", "superseded");
     app.until("stated", "delivered");
     assert_eq!(
-        app.partner.email("CUST-1").as_deref(),
+        app.imprint.email("CUST-1").as_deref(),
         Some("second@example.com")
     );
 }
@@ -328,8 +328,8 @@ fn a_pair_that_imprint_contradicts_is_parked() {
             "{id}"
         );
     }
-    assert_eq!(app.partner.email("A").as_deref(), Some("right@example.com"));
-    assert_eq!(app.partner.email("B").as_deref(), Some("known@example.com"));
+    assert_eq!(app.imprint.email("A").as_deref(), Some("right@example.com"));
+    assert_eq!(app.imprint.email("B").as_deref(), Some("known@example.com"));
 }
 
 /// M13
@@ -345,14 +345,14 @@ fn a_customer_who_was_linked_anew_is_found_again() {
         &app,
         &json!([{"id": "OLD", "partner_customer_id": "P-2"}, {"id": "NEW", "partner_customer_id": "P-1"}]),
     );
-    app.partner.inject(&json!({
+    app.imprint.inject(&json!({
         "customer": "OLD", "method": "POST",
         "action": {"status": 404, "shape": "flat", "type": "CUSTOMER_NOT_FOUND_ERROR"},
     }));
     app.accept(&by_partner("after", "P-1", 2));
     app.until("after", "delivered");
     assert_eq!(
-        app.partner.email("NEW").as_deref(),
+        app.imprint.email("NEW").as_deref(),
         Some("after@example.com")
     );
 }
@@ -372,14 +372,14 @@ fn a_cleared_line_of_the_address_is_emptied_if_leaving_it_out_does_not() {
     app.accept(&address("moved", 2, Value::Null));
     app.until("moved", "delivered");
     let bodies: Vec<Value> = app
-        .partner
+        .imprint
         .applied("c1")
         .into_iter()
         .map(|call| call.body)
         .collect();
     assert_eq!(bodies[1].get("street_line2"), None);
     assert_eq!(bodies[2], json!({"street_line2": ""}));
-    let customer = app.partner.sandbox.customer("c1").unwrap();
+    let customer = app.imprint.sandbox.customer("c1").unwrap();
     assert_ne!(customer["customer"]["address"]["street_line2"], "Apt 4B");
 }
 
@@ -395,13 +395,13 @@ fn an_address_abroad_parks_or_is_left_out() {
     let answer = app.post(&abroad("e"));
     assert_eq!(answer.json()["accepted"][0]["status"], "parked");
     assert_eq!(parked(&app.receipt("e")), "foreign_address");
-    assert_eq!(app.partner.calls().len(), 0);
+    assert_eq!(app.imprint.calls().len(), 0);
     let app = TestApp::setup()
         .settings("[imprint]\nforeign_address = \"skip\"")
         .start();
     app.accept(&abroad("e"));
     app.until("e", "delivered");
-    let body = &app.partner.applied("c1")[0].body;
+    let body = &app.imprint.applied("c1")[0].body;
     assert_eq!(
         (body.get("city"), &body["email"]),
         (None, &json!("e@example.com"))
@@ -420,7 +420,7 @@ fn a_refused_key_costs_nothing_and_a_new_one_is_tried_at_once() {
     app.wait_for("it is stopped", |app| {
         app.metric("destination_state{state=\"stopped\"}") == Some(1.0)
     });
-    let refused = app.partner.calls().len();
+    let refused = app.imprint.calls().len();
     assert!(refused <= 20, "at most what was in flight: {refused}");
     app.files.write_key(KEY);
     for customer in 0..20 {
@@ -436,7 +436,7 @@ fn a_backfill_goes_behind_live_traffic() {
     let app = TestApp::setup()
         .settings("[imprint]\nrate_per_second = 40\nconcurrency = 1")
         .start();
-    app.partner.sandbox.outage(OUTAGE);
+    app.imprint.sandbox.outage(OUTAGE);
     let low = [("priority", "u=7")];
     for customer in 0..10 {
         let event = email(&format!("old-{customer}"), &format!("b{customer}"), 1);
@@ -452,7 +452,7 @@ fn a_backfill_goes_behind_live_traffic() {
     app.wait_for("it is down", |app| {
         app.metric("destination_state{state=\"probing\"}") == Some(1.0)
     });
-    app.partner.sandbox.clear_faults();
+    app.imprint.sandbox.clear_faults();
     for customer in 0..10 {
         app.until(&format!("old-{customer}"), "delivered");
     }
@@ -479,15 +479,15 @@ fn a_backfill_goes_behind_live_traffic() {
 /// An answer holds more of a person than was ever sent, and an error may repeat what was: none of it is kept or told.
 #[test]
 fn nothing_of_an_answer_is_kept_or_told() {
-    let partner = FakeImprint::start(|_settings| {});
+    let imprint = FakeImprint::start(|_settings| {});
     let seed = json!({"id": "c1", "partner_customer_id": "p1", "first_name": "canary", "ssn4": "canary-4"});
     let seed = Sandbox::parse_seed(seed.to_string().as_bytes()).unwrap();
-    partner.sandbox.seed(seed).unwrap();
+    imprint.sandbox.seed(seed).unwrap();
     let error =
         json!({"status": 400, "param": "canary", "message": "canary@example.com is no email"});
-    partner.inject(&json!({"customer": "c1", "times": 1, "action": error}));
+    imprint.inject(&json!({"customer": "c1", "times": 1, "action": error}));
     let settings = "[log]\nfilter = \"trace\"";
-    let files = Files::write(partner.address, KEY, settings);
+    let files = Files::write(imprint.address, KEY, settings);
     let mut process = Process::serve(&files);
     let (ingress, ops) = process.ready();
     let headers = [("content-type", "application/cloudevents+json")];
@@ -500,7 +500,7 @@ fn nothing_of_an_answer_is_kept_or_told() {
         });
         assert!(!told.contains("canary"), "{told}");
     }
-    let answered = partner.calls();
+    let answered = imprint.calls();
     assert!(
         answered
             .iter()

@@ -97,14 +97,14 @@ fn they_run_when_they_are_given_secrets() {
             "{source}: {}",
             commands::text(&sent.stderr)
         );
-        let found = wait_for(source, || applied(&app.partner, &expected["path"]));
+        let found = wait_for(source, || applied(&app.imprint, &expected["path"]));
         assert_eq!(found, expected["body"], "{source}");
     }
 }
 
-/// What the partner was told of the customer with this path.
-fn applied(partner: &FakeImprint, path: &Value) -> Option<Value> {
+/// The update that Imprint received for the customer with this path.
+fn applied(imprint: &FakeImprint, path: &Value) -> Option<Value> {
     let (_, customer) = path.as_str().unwrap().rsplit_once('/').unwrap();
-    let mut taken = partner.applied(customer).into_iter();
+    let mut taken = imprint.applied(customer).into_iter();
     taken.next().map(|call| call.body)
 }

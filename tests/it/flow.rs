@@ -67,7 +67,7 @@ fn the_sample_event_becomes_the_sample_request_in_every_mode() {
         let answer = post();
         assert_eq!(answer.status, 202, "{id}: {}", answer.body);
         app.until(id, "delivered");
-        let calls = app.partner.calls();
+        let calls = app.imprint.calls();
         assert_eq!(calls.len(), requests, "{id}");
         let call = calls.last().unwrap();
         assert_eq!(call.method, sample["method"], "{id}");
@@ -105,17 +105,17 @@ fn an_older_revision_never_overwrites_a_newer_one() {
     }
     for (customer, newest) in [("late", "third"), ("at-once", "b-third")] {
         let email = format!("{newest}@example.com");
-        assert_eq!(app.partner.email(customer), Some(email));
-        assert_eq!(app.partner.applied(customer).len(), 1);
+        assert_eq!(app.imprint.email(customer), Some(email));
+        assert_eq!(app.imprint.applied(customer).len(), 1);
     }
-    assert_eq!(app.partner.calls().len(), 2);
+    assert_eq!(app.imprint.calls().len(), 2);
 }
 
 /// O07, N18: what piles up in an outage is one request a customer.
 #[test]
 fn changes_that_pile_up_are_folded() {
     let app = TestApp::start();
-    app.partner.sandbox.outage(OUTAGE);
+    app.imprint.sandbox.outage(OUTAGE);
     let customers = ["c1", "c2", "c3"];
     for revision in 1..=20 {
         for customer in customers {
@@ -129,13 +129,13 @@ fn changes_that_pile_up_are_folded() {
             app.accept(&event);
         }
     }
-    app.partner.sandbox.clear_faults();
+    app.imprint.sandbox.clear_faults();
     for customer in customers {
         app.until(&format!("{customer}-20"), "delivered");
         app.until(&format!("{customer}-19"), "delivered");
         app.until(&format!("{customer}-18"), "superseded");
         app.until(&format!("{customer}-1"), "superseded");
-        let applied = app.partner.applied(customer);
+        let applied = app.imprint.applied(customer);
         assert_eq!(applied.len(), 1, "{customer}");
         assert_eq!(
             applied[0].body["email"],
@@ -202,7 +202,7 @@ fn a_refusal_lists_every_fault_and_no_value() {
         assert!(!format!("{answer:?}").contains("canary"), "{}", answer.body);
     }
     assert_eq!(app.metric("accepted_total"), Some(0.0));
-    assert_eq!(app.partner.calls().len(), 0);
+    assert_eq!(app.imprint.calls().len(), 0);
 }
 
 /// O01, O02, S04
@@ -224,7 +224,7 @@ fn a_repeated_event_is_kept_once_and_a_changed_one_is_a_conflict() {
         changed.json()["type"],
         "urn:imprint-bridge:problem:conflict"
     );
-    assert_eq!(app.partner.calls().len(), 1);
+    assert_eq!(app.imprint.calls().len(), 1);
     assert_eq!(app.receipt("once")["attempts"], 1);
 }
 
@@ -235,7 +235,7 @@ fn a_sender_that_would_rather_wait_hears_the_end() {
         .start();
     let seed = r#"{"id": "cardholder"}"#;
     let seed = imprint_bridge::sandbox::Sandbox::parse_seed(seed.as_bytes()).unwrap();
-    app.partner.sandbox.seed(seed).unwrap();
+    app.imprint.sandbox.seed(seed).unwrap();
     for (id, customer, end) in [
         ("has-a-card", "cardholder", "delivered"),
         ("has-none", "stranger", "ignored"),
@@ -252,7 +252,7 @@ fn a_sender_that_would_rather_wait_hears_the_end() {
 #[test]
 fn a_sender_that_waits_is_let_go_when_the_bridge_stops() {
     let mut app = TestApp::start();
-    app.partner.sandbox.outage(OUTAGE);
+    app.imprint.sandbox.outage(OUTAGE);
     let ingress = app.ingress();
     let sender = std::thread::Builder::new().spawn(move || {
         let headers = [
@@ -262,7 +262,7 @@ fn a_sender_that_waits_is_let_go_when_the_bridge_stops() {
         let event = email("waits", "c1", 1).json().to_string();
         crate::support::post(ingress, &headers, &event).unwrap()
     });
-    app.wait_for("the event is tried", |app| !app.partner.calls().is_empty());
+    app.wait_for("the event is tried", |app| !app.imprint.calls().is_empty());
     app.stop().unwrap();
     let answer = sender.unwrap().join().unwrap();
     assert_eq!(answer.status, 202, "{}", answer.body);
@@ -292,7 +292,7 @@ fn an_unknown_customer_is_ignored() {
 #[test]
 fn a_rejected_event_parks_and_the_lane_goes_on() {
     let app = TestApp::start();
-    app.partner.inject(&json!({
+    app.imprint.inject(&json!({
         "customer": "c1",
         "times": 1,
         "action": {"status": 400, "type": "INVALID_REQUEST_ERROR", "param": "email", "message": "canary@example.com is no email"},
@@ -313,7 +313,7 @@ fn a_rejected_event_parks_and_the_lane_goes_on() {
 #[test]
 fn of_entries_that_travel_together_only_the_guilty_one_parks() {
     let app = TestApp::start();
-    app.partner
+    app.imprint
         .inject(&json!({"times": 2, "action": {"status": 422}}));
     let field = |id: &str, revision: u64, name: &str, value: &str| {
         Event::new(id, "c1", revision).with(&format!("/data/customer/{name}"), json!(value))
@@ -327,7 +327,7 @@ fn of_entries_that_travel_together_only_the_guilty_one_parks() {
     app.until("guilty", "parked");
     app.until("second", "delivered");
     app.until("third", "delivered");
-    let calls = app.partner.calls();
+    let calls = app.imprint.calls();
     let bodies: Vec<usize> = calls
         .iter()
         .map(|call| call.body.as_object().unwrap().len())
@@ -354,7 +354,7 @@ fn a_refused_key_stops_everything_until_there_is_another() {
     assert_eq!(receipt["attempts"], 0);
     assert_eq!(app.metric("waiting_entries"), Some(4.0));
     assert_eq!(app.ops_get("/readyz").status, 200);
-    let calls = app.partner.calls();
+    let calls = app.imprint.calls();
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0].authorization, Authorization::Wrong);
     app.files.write_key(KEY);
@@ -362,7 +362,7 @@ fn a_refused_key_stops_everything_until_there_is_another() {
         let receipt = app.until(id, "delivered");
         assert_eq!(receipt["attempts"], 1, "{id}");
     }
-    assert_eq!(app.partner.calls().len(), 5);
+    assert_eq!(app.imprint.calls().len(), 5);
     assert_eq!(app.metric("parked_entries"), Some(0.0));
     assert_eq!(
         app.metric("destination_state{state=\"flowing\"}"),
@@ -374,14 +374,14 @@ fn a_refused_key_stops_everything_until_there_is_another() {
 #[test]
 fn a_throttled_destination_waits_as_it_is_told() {
     let app = TestApp::start();
-    app.partner
+    app.imprint
         .inject(&json!({"times": 1, "action": {"status": 429, "retry_after": "1"}}));
     app.accept(&email("throttled", "c1", 1));
-    app.wait_for("it is throttled", |app| !app.partner.calls().is_empty());
+    app.wait_for("it is throttled", |app| !app.imprint.calls().is_empty());
     app.accept(&email("another", "c2", 1));
     assert_eq!(app.until("throttled", "delivered")["attempts"], 1);
     assert_eq!(app.until("another", "delivered")["attempts"], 1);
-    let calls = app.partner.calls();
+    let calls = app.imprint.calls();
     assert_eq!(calls.len(), 3);
     assert_eq!(calls[0].status, Some(429));
     for call in &calls[1..] {
@@ -410,7 +410,7 @@ fn an_answer_that_proves_nothing_is_followed_by_another_request() {
     ];
     for (number, action) in actions.iter().enumerate() {
         let customer = format!("c{number}");
-        app.partner
+        app.imprint
             .inject(&json!({"customer": customer, "times": 1, "action": action}));
         app.accept(&email(&customer, &customer, 1));
     }
@@ -419,9 +419,9 @@ fn an_answer_that_proves_nothing_is_followed_by_another_request() {
         let receipt = app.until(&customer, "delivered");
         assert_eq!(receipt["attempts"], 2, "{action}");
         let email = format!("{customer}@example.com");
-        assert_eq!(app.partner.email(&customer), Some(email), "{action}");
+        assert_eq!(app.imprint.email(&customer), Some(email), "{action}");
     }
-    assert_eq!(app.partner.calls().len(), 2 * actions.len());
+    assert_eq!(app.imprint.calls().len(), 2 * actions.len());
 }
 
 // === across processes ===
@@ -430,20 +430,20 @@ fn an_answer_that_proves_nothing_is_followed_by_another_request() {
 #[test]
 fn what_was_accepted_in_an_outage_is_delivered_after_a_restart() {
     let mut app = TestApp::start();
-    app.partner.sandbox.outage(OUTAGE);
+    app.imprint.sandbox.outage(OUTAGE);
     let ids: Vec<String> = (0..10).map(|number| format!("e{number}")).collect();
     for id in &ids {
         app.accept(&email(id, id, 1));
     }
     app.stop().unwrap();
     assert_eq!(app.files.waiting(), 10);
-    app.partner.sandbox.clear_faults();
+    app.imprint.sandbox.clear_faults();
     app.start_again();
     let again = app.post(&email("e0", "e0", 1));
     assert_eq!(again.json()["accepted"][0]["duplicate"], true);
     for id in &ids {
         app.until(id, "delivered");
-        assert_eq!(app.partner.applied(id).len(), 1);
+        assert_eq!(app.imprint.applied(id).len(), 1);
     }
     // What the lane has is known after the restart too.
     app.accept(&email("stale", "e0", 0));
@@ -456,7 +456,7 @@ fn what_was_accepted_in_an_outage_is_delivered_after_a_restart() {
 #[test]
 fn health_is_local_and_the_metrics_page_shows_nobody() {
     let app = TestApp::start();
-    app.partner.sandbox.outage(OUTAGE);
+    app.imprint.sandbox.outage(OUTAGE);
     app.accept(&Event::sample().email("canary@example.com"));
     app.accept(&email("canary-id", "canary-customer", 1));
     app.wait_for("it is ready", |app| app.ops_get("/readyz").status == 200);
@@ -468,7 +468,7 @@ fn health_is_local_and_the_metrics_page_shows_nobody() {
         let answer = app.ops_get(path);
         assert_eq!((answer.status, answer.body.as_str()), (200, word));
     }
-    app.partner.sandbox.clear_faults();
+    app.imprint.sandbox.clear_faults();
     app.until("canary-id", "delivered");
     app.until("crm-evt-000017", "delivered");
     assert_eq!(app.metric("accepted_total"), Some(2.0));
@@ -499,7 +499,7 @@ fn several_dispatch_threads_keep_each_customer_in_order() {
     let app = TestApp::setup()
         .settings("[dispatch]\nthreads = 3\nmax_fold = 1\n[imprint]\nconcurrency = 9")
         .start();
-    app.partner.inject(&json!([{"action": {"latency_ms": 3}}]));
+    app.imprint.inject(&json!([{"action": {"latency_ms": 3}}]));
     let customers = || (0..8).map(|number| format!("T-{number}"));
     for revision in 1..=6 {
         for customer in customers() {
@@ -513,7 +513,7 @@ fn several_dispatch_threads_keep_each_customer_in_order() {
     for customer in customers() {
         app.until(&format!("{customer}-6"), "delivered");
         let sent: Vec<String> = app
-            .partner
+            .imprint
             .applied(&customer)
             .iter()
             .map(|call| call.body["email"].to_string())
@@ -524,7 +524,7 @@ fn several_dispatch_threads_keep_each_customer_in_order() {
         app.metric("waiting_entries") == Some(0.0)
     });
     assert!(
-        app.partner.sandbox.stats().in_flight_max > 1,
+        app.imprint.sandbox.stats().in_flight_max > 1,
         "they do work side by side"
     );
 }

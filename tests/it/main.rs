@@ -25,5 +25,5 @@ mod tidy;
 
 mod http;
 mod process;
-mod raw_partner;
+mod raw_imprint;
 mod support;

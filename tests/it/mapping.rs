@@ -71,7 +71,7 @@ fn a_json_body_is_split_into_events_with_their_own_types() {
     until(&app, "1", "delivered");
     assert_eq!(status(&app, "2"), "ignored", "the type is ignored");
     assert_eq!(status(&app, "3"), "ignored", "the condition is false");
-    let calls = app.partner.calls();
+    let calls = app.imprint.calls();
     assert_eq!(calls.len(), 1);
     assert_eq!(
         calls[0].body,
@@ -103,7 +103,7 @@ fn only_field_groups_that_differ_are_sent() {
     until(&app, "1", "delivered");
     // The address is sent as a whole: a mix of the new and the old one would be an address that does not exist.
     assert_eq!(
-        app.partner.calls()[0].body,
+        app.imprint.calls()[0].body,
         json!({"street_line1": "1 Elm St", "city": "Sparks"})
     );
     let mut cleared = moved.clone();
@@ -114,7 +114,7 @@ fn only_field_groups_that_differ_are_sent() {
     until(&app, "2", "delivered");
     assert_eq!(status(&app, "3"), "ignored", "no field differs");
     assert_eq!(
-        app.partner.calls()[1].body,
+        app.imprint.calls()[1].body,
         json!({"metadata": {"vip": true}})
     );
     let mut abroad = cleared.clone();
@@ -247,7 +247,7 @@ fn an_explanation_shows_the_request_and_the_places_read() {
         "+14155552671"
     );
     assert_eq!(
-        app.partner.calls().len(),
+        app.imprint.calls().len(),
         0,
         "an explanation stores and sends nothing"
     );
@@ -274,7 +274,7 @@ fn an_explanation_of_an_entry_marks_stale_fields() {
     let mut refused = one.clone();
     refused["email"] = json!("b@example.com");
     refused["city"] = json!("Elko");
-    app.partner.inject(
+    app.imprint.inject(
         &json!({"customer": "c1", "times": 1, "action": {"status": 400, "param": "email"}}),
     );
     ids(&post(

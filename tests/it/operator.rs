@@ -50,7 +50,7 @@ impl Desk {
         let id = event.json()["id"].as_str().unwrap().to_owned();
         let fault =
             json!({"customer": customer, "times": 1, "action": {"status": 400, "param": "email"}});
-        self.0.partner.inject(&fault);
+        self.0.imprint.inject(&fault);
         self.0.accept(event);
         self.0.until(&id, "parked");
         let parked = self.get(&format!("/entries?customer={customer}"));
@@ -177,7 +177,7 @@ fn a_replay_is_previewed_and_sent_once() {
     for again in [json!({"ids": [entry]}), replay] {
         assert_eq!(desk.post("/entries/replay", &again)["replayed"], json!([]));
     }
-    assert_eq!(desk.0.partner.applied("c1").len(), 1);
+    assert_eq!(desk.0.imprint.applied("c1").len(), 1);
     assert_eq!(desk.0.metric("parked_entries"), Some(0.0));
     let acts = desk.get("/audit");
     assert_eq!(acts["acts"][0]["reason"], "mended");
@@ -206,14 +206,14 @@ fn a_replay_never_overwrites_newer_facts() {
     assert_eq!(receipt["superseded_by"], "thursday-c1");
     desk.0.until("wide", "delivered");
     assert_eq!(
-        desk.0.partner.email("c1").as_deref(),
+        desk.0.imprint.email("c1").as_deref(),
         Some("thursday-c1@example.com")
     );
     assert_eq!(
-        desk.0.partner.email("c2").as_deref(),
+        desk.0.imprint.email("c2").as_deref(),
         Some("thursday-c2@example.com")
     );
-    let last = desk.0.partner.applied("c2").pop().unwrap();
+    let last = desk.0.imprint.applied("c2").pop().unwrap();
     assert_eq!(
         (last.body.get("email"), &last.body["preferred_language"]),
         (None, &json!("fr"))
@@ -276,7 +276,7 @@ fn a_replay_maps_again_by_the_settings_of_today() {
         json!([entry])
     );
     desk.0.until("abroad", "delivered");
-    assert_eq!(desk.0.partner.applied("c1")[0].body.get("city"), None);
+    assert_eq!(desk.0.imprint.applied("c1")[0].body.get("city"), None);
 }
 
 /// The operator stops the sending and starts it again; a restart changes nothing about that.
@@ -292,7 +292,7 @@ fn a_paused_destination_stays_paused_until_an_operator_says_otherwise() {
     desk.0.start_again();
     assert_eq!(desk.get("/destination")["mode"], "paused");
     assert_eq!(desk.0.receipt("e")["status"], "waiting");
-    assert_eq!(desk.0.partner.calls().len(), 0);
+    assert_eq!(desk.0.imprint.calls().len(), 0);
     desk.post("/destination", &json!({"mode": "open"}));
     desk.0.until("e", "delivered");
     let acts = desk.get("/audit");
@@ -314,7 +314,7 @@ fn in_shadow_what_would_be_sent_is_recorded_and_nothing_is_sent() {
     });
     assert_eq!(shadow["requests"][0]["customer"], "c1");
     assert_eq!(shadow["requests"][0]["body"]["email"], "••• (text of 13)");
-    assert_eq!(desk.0.partner.calls().len(), 0);
+    assert_eq!(desk.0.imprint.calls().len(), 0);
     assert_eq!(desk.0.receipt("e")["status"], "waiting");
     desk.post("/destination", &json!({"mode": "open"}));
     desk.0.until("e", "delivered");
@@ -325,14 +325,14 @@ fn in_shadow_what_would_be_sent_is_recorded_and_nothing_is_sent() {
 fn a_wait_that_imprint_asked_for_outlives_a_restart() {
     let mut desk = Desk::start("");
     let throttle = json!({"times": 1, "action": {"status": 429, "retry_after": "3600"}});
-    desk.0.partner.inject(&throttle);
+    desk.0.imprint.inject(&throttle);
     desk.0.accept(&email("e", "c1", 1));
     let throttled = |desk: &Desk| desk.get("/destination")["state"] == "throttled";
     wait_for("it waits", || throttled(&desk).then_some(()));
     desk.0.stop().unwrap();
     desk.0.start_again();
     assert!(throttled(&desk));
-    assert_eq!(desk.0.partner.calls().len(), 1);
+    assert_eq!(desk.0.imprint.calls().len(), 1);
     desk.0.leaves_work();
 }
 

@@ -143,7 +143,7 @@ fn email(id: &str, customer: &str) -> String {
 fn is_delivered(app: &TestApp, id: &str, customer: &str) {
     let expected = Some(format!("{id}@example.com"));
     wait_for(id, || {
-        (app.partner.email(customer) == expected).then_some(())
+        (app.imprint.email(customer) == expected).then_some(())
     });
 }
 

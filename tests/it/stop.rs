@@ -68,8 +68,8 @@ fn send(ingress: SocketAddr, sender: usize, is_over: &AtomicBool) -> Sent {
 }
 
 /// The revision that the sandbox has of a customer of [`send`].
-fn revision(partner: &FakeImprint, customer: &str) -> u64 {
-    let email = partner.email(customer).unwrap();
+fn revision(imprint: &FakeImprint, customer: &str) -> u64 {
+    let email = imprint.email(customer).unwrap();
     let number = email.strip_prefix("canary").unwrap();
     number
         .strip_suffix("@example.com")
@@ -81,9 +81,9 @@ fn revision(partner: &FakeImprint, customer: &str) -> u64 {
 /// P14, P15, K18, N22, V1, V3, V5
 #[test]
 fn sigterm_under_load_loses_nothing() {
-    let partner = FakeImprint::start(|settings| settings.latency = Duration::from_millis(20));
+    let imprint = FakeImprint::start(|settings| settings.latency = Duration::from_millis(20));
     let settings = "[imprint]\nconcurrency = 2\n[shutdown]\nlag = 1\n[log]\nfilter = \"debug\"";
-    let files = Files::write(partner.address, KEY, settings);
+    let files = Files::write(imprint.address, KEY, settings);
     let mut process = Process::serve(&files);
     let (ingress, ops) = process.ready();
     let is_over = Arc::new(AtomicBool::new(false));
@@ -124,11 +124,11 @@ fn sigterm_under_load_loses_nothing() {
     for sent in &sent {
         assert_eq!(sent.others, Vec::<String>::new());
     }
-    check_kept(&files, &partner, sent);
+    check_kept(&files, &imprint, sent);
 }
 
 /// Starts another process on the store, and sees that it delivers all that was accepted, the newest last.
-fn check_kept(files: &Files, partner: &FakeImprint, sent: Vec<Sent>) {
+fn check_kept(files: &Files, imprint: &FakeImprint, sent: Vec<Sent>) {
     let mut again = Process::serve(files);
     let (ingress, ops) = again.ready();
     wait_for("everything is delivered", || {
@@ -146,7 +146,7 @@ fn check_kept(files: &Files, partner: &FakeImprint, sent: Vec<Sent>) {
         }
         for (customer, newest) in &sent.newest {
             // An event whose answer was lost may have been kept all the same.
-            assert!(revision(partner, customer) >= *newest, "{customer}");
+            assert!(revision(imprint, customer) >= *newest, "{customer}");
         }
     }
     again.terminate();
@@ -155,11 +155,11 @@ fn check_kept(files: &Files, partner: &FakeImprint, sent: Vec<Sent>) {
 
 /// P15, U11
 #[test]
-fn a_partner_that_hangs_does_not_keep_the_process() {
-    let partner = FakeImprint::start(|_settings| {});
-    partner.inject(&json!({"action": {"hang": true}}));
+fn imprint_that_hangs_does_not_keep_the_process() {
+    let imprint = FakeImprint::start(|_settings| {});
+    imprint.inject(&json!({"action": {"hang": true}}));
     let settings = "[imprint]\ndeadline = \"5m\"\n[shutdown]\ndrain = 1";
-    let files = Files::write(partner.address, KEY, settings);
+    let files = Files::write(imprint.address, KEY, settings);
     let mut process = Process::serve(&files);
     let (ingress, _) = process.ready();
     let event = Event::new("hung", "c1", 1)
@@ -169,7 +169,7 @@ fn a_partner_that_hangs_does_not_keep_the_process() {
     let headers = [("content-type", "application/cloudevents+json")];
     assert_eq!(post(ingress, &headers, &event).unwrap().status, 202);
     wait_for("the request is under way", || {
-        (partner.sandbox.stats().in_flight == 1).then_some(())
+        (imprint.sandbox.stats().in_flight == 1).then_some(())
     });
     let clock = Clock::machine();
     let start = clock.now();
@@ -177,7 +177,7 @@ fn a_partner_that_hangs_does_not_keep_the_process() {
     let status = process.end();
     assert!(clock.now().since(start) < STOP_MAX, "{}", process.log());
     assert_eq!(status.code(), Some(0), "{}", process.log());
-    partner.sandbox.clear_faults();
+    imprint.sandbox.clear_faults();
     let mut again = Process::serve(&files);
     let (ingress, _) = again.ready();
     wait_for("the event is delivered", || {
@@ -192,8 +192,8 @@ fn a_partner_that_hangs_does_not_keep_the_process() {
 /// P22, D16, K09
 #[test]
 fn a_second_process_on_the_same_store_ends_and_says_why() {
-    let partner = FakeImprint::start(|_settings| {});
-    let files = Files::write(partner.address, KEY, "");
+    let imprint = FakeImprint::start(|_settings| {});
+    let files = Files::write(imprint.address, KEY, "");
     let mut first = Process::serve(&files);
     let (_, ops) = first.ready();
     let mut second = Process::serve(&files);
@@ -221,8 +221,8 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         lag = 20
         drain = 20
     "#;
-    let partner = SocketAddr::from(([127, 0, 0, 1], 1));
-    let files = Files::write(partner, "canary canary", mistakes);
+    let imprint = SocketAddr::from(([127, 0, 0, 1], 1));
+    let files = Files::write(imprint, "canary canary", mistakes);
     let mut process = Process::serve(&files);
     assert_eq!(process.end().code(), Some(2), "{}", process.log());
     let log = process.log();

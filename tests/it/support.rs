@@ -181,8 +181,8 @@ impl Drop for FakeImprint {
 pub(crate) struct Files(TempDir);
 
 impl Files {
-    /// Writes the settings of a bridge that sends to `partner`; `more` is TOML that comes on top.
-    pub(crate) fn write(partner: SocketAddr, key: &str, more: &str) -> Self {
+    /// Writes the settings of a bridge that sends to `imprint`. `more` is TOML that overrides them.
+    pub(crate) fn write(imprint: SocketAddr, key: &str, more: &str) -> Self {
         let files = Self(tempfile::tempdir().unwrap());
         files.write_key(key);
         let settings = format!(
@@ -197,7 +197,7 @@ impl Files {
             [outbox]
             url = "sqlite:{store}"
             [imprint]
-            base_url = "http://{partner}"
+            base_url = "http://{imprint}"
             environment = "local"
             key_file = "{key}"
             rate_per_second = 0
@@ -319,9 +319,9 @@ impl Setup {
     }
 
     pub(crate) fn start(self) -> TestApp {
-        let partner =
+        let imprint =
             FakeImprint::start(|settings| settings.unknown_customer = self.unknown_customer);
-        let files = Files::write(partner.address, self.key, &self.settings);
+        let files = Files::write(imprint.address, self.key, &self.settings);
         if let Some((name, token)) = self.operator {
             files.write_operator(name, token);
         }
@@ -329,7 +329,7 @@ impl Setup {
         TestApp {
             bridge,
             files,
-            partner,
+            imprint,
             work: Work::IsDone,
         }
     }
@@ -339,7 +339,7 @@ impl Setup {
 pub(crate) struct TestApp {
     bridge: Option<Bridge>,
     pub(crate) files: Files,
-    pub(crate) partner: FakeImprint,
+    pub(crate) imprint: FakeImprint,
     work: Work,
 }
 

@@ -11,7 +11,7 @@ use imprint_bridge::sandbox::Sandbox;
 use serde_json::{Value, json};
 
 use super::{DEADLINE, DEADLINE_SHORT, answer, client, deliver, ok, rejected};
-use crate::raw_partner::{Accepted, RawPartner};
+use crate::raw_imprint::{Accepted, RawImprint};
 use crate::support::{FakeImprint, KEY, block_on};
 
 /// Which look-up.
@@ -60,11 +60,11 @@ fn check(
     script: impl Fn(Accepted) + Send + Sync + 'static,
     expected: &LookupResult,
 ) {
-    let partner = RawPartner::start(script);
-    let found = block_on(async { look_up(&client(&partner.origin()), asked, DEADLINE).await });
+    let imprint = RawImprint::start(script);
+    let found = block_on(async { look_up(&client(&imprint.origin()), asked, DEADLINE).await });
     assert_eq!(found, *expected, "{asked:?} {what}");
-    assert!(partner.connections() <= 1, "{asked:?} {what}");
-    assert!(partner.requests().len() <= 1, "{asked:?} {what}");
+    assert!(imprint.connections() <= 1, "{asked:?} {what}");
+    assert!(imprint.requests().len() <= 1, "{asked:?} {what}");
 }
 
 /// As [`check`], for a request that is read whole and answered with these bytes, after which the connection ends.
@@ -91,9 +91,9 @@ fn a_look_up_is_these_bytes_and_no_others() {
             "/v2/customers?partner_customer_id=c1&limit=10",
         ),
     ] {
-        let partner = RawPartner::start(|mut accepted| accepted.serve(|_request| ok("c1")));
-        block_on(async { look_up(&client(&partner.origin()), asked, DEADLINE).await });
-        let request = partner.requests().remove(0);
+        let imprint = RawImprint::start(|mut accepted| accepted.serve(|_request| ok("c1")));
+        block_on(async { look_up(&client(&imprint.origin()), asked, DEADLINE).await });
+        let request = imprint.requests().remove(0);
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
         assert_eq!(body, "");
         let (line, headers) = head.split_once("\r\n").unwrap();
@@ -107,7 +107,7 @@ fn a_look_up_is_these_bytes_and_no_others() {
             format!("authorization: Bearer {KEY}"),
             // awc says so of every request without a body.
             "content-length: 0".to_owned(),
-            format!("host: {}", partner.address),
+            format!("host: {}", imprint.address),
             concat!("user-agent: imprint-bridge/", env!("CARGO_PKG_VERSION")).to_owned(),
         ];
         assert_eq!(headers, expected, "{asked:?}");
@@ -117,7 +117,7 @@ fn a_look_up_is_these_bytes_and_no_others() {
 /// M01, M02, M10, M12: whatever the id is, it is the value of one filter, and the filter is never blank.
 #[test]
 fn a_partner_id_stays_inside_its_filter() {
-    let partner = RawPartner::start(|mut accepted| accepted.serve(|_request| page(&json!([]))));
+    let imprint = RawImprint::start(|mut accepted| accepted.serve(|_request| page(&json!([]))));
     let ids = [
         "4711",
         "a&limit=1000",
@@ -133,7 +133,7 @@ fn a_partner_id_stays_inside_its_filter() {
         &"\u{10ffff}".repeat(256),
     ];
     block_on(async {
-        let client = client(&partner.origin());
+        let client = client(&imprint.origin());
         for id in ids {
             assert_eq!(
                 search(&client, id, DEADLINE).await,
@@ -142,7 +142,7 @@ fn a_partner_id_stays_inside_its_filter() {
             );
         }
     });
-    let requests = partner.requests();
+    let requests = imprint.requests();
     assert_eq!(requests.len(), ids.len());
     for (request, id) in requests.iter().zip(ids) {
         let target = request.split(' ').nth(1).unwrap();
@@ -176,7 +176,7 @@ fn an_answer_that_comes_late_to_a_look_up_is_credited_to_nobody() {
 
 #[track_caller]
 fn check_late(asked: Asked, head: &'static str, expected: &LookupResult) {
-    let partner = RawPartner::start(move |mut accepted| {
+    let imprint = RawImprint::start(move |mut accepted| {
         if accepted.number > 0 {
             return accepted.serve(|_request| answer("422 No", ""));
         }
@@ -187,7 +187,7 @@ fn check_late(asked: Asked, head: &'static str, expected: &LookupResult) {
         accepted.serve(|_request| ok("second"));
     });
     block_on(async {
-        let client = client(&partner.origin());
+        let client = client(&imprint.origin());
         let found = look_up(&client, asked, DEADLINE).await;
         assert_eq!(found, *expected, "{asked:?} {head}");
         let second = deliver(&client, "second").await;
@@ -199,7 +199,7 @@ fn check_late(asked: Asked, head: &'static str, expected: &LookupResult) {
 #[test]
 fn an_answer_after_the_deadline_of_a_look_up_is_credited_to_nobody() {
     for asked in BOTH {
-        let partner = RawPartner::start(|mut accepted| {
+        let imprint = RawImprint::start(|mut accepted| {
             if accepted.number > 0 {
                 return accepted.serve(|_request| answer("422 No", ""));
             }
@@ -207,7 +207,7 @@ fn an_answer_after_the_deadline_of_a_look_up_is_credited_to_nobody() {
             accepted.serve(|_request| ok("second"));
         });
         block_on(async {
-            let client = client(&partner.origin());
+            let client = client(&imprint.origin());
             let found = look_up(&client, asked, DEADLINE_SHORT).await;
             let late = LookupResult::Failed(Outcome::Unavailable(Cause::Deadline));
             assert_eq!(found, late, "{asked:?}");
@@ -218,14 +218,14 @@ fn an_answer_after_the_deadline_of_a_look_up_is_credited_to_nobody() {
 
 #[test]
 fn look_ups_and_updates_share_their_connections() {
-    let partner = RawPartner::start(|mut accepted| accepted.serve(|_request| ok("c1")));
+    let imprint = RawImprint::start(|mut accepted| accepted.serve(|_request| ok("c1")));
     block_on(async {
-        let client = client(&partner.origin());
+        let client = client(&imprint.origin());
         assert_eq!(look_up(&client, Asked::Retrieve, DEADLINE).await, one("c1"));
         assert_eq!(deliver(&client, "c1").await, super::applied());
         look_up(&client, Asked::Search, DEADLINE).await;
     });
-    assert_eq!((partner.connections(), partner.requests().len()), (1, 3));
+    assert_eq!((imprint.connections(), imprint.requests().len()), (1, 3));
 }
 
 // === failures ===

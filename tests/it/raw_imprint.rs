@@ -1,4 +1,4 @@
-//! A partner that does on the wire what no server would: each connection is a script.
+//! A stand-in for Imprint that misbehaves on the wire as no real server would: each connection runs a script.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -110,14 +110,14 @@ fn whole_request(unread: &[u8]) -> Option<usize> {
 }
 
 /// A listener whose connections are scripts.
-pub(crate) struct RawPartner {
+pub(crate) struct RawImprint {
     pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
     is_stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl RawPartner {
+impl RawImprint {
     pub(crate) fn start(script: impl Fn(Accepted) + Send + Sync + 'static) -> Self {
         Self::listen(None, script)
     }
@@ -201,7 +201,7 @@ fn accepted(
 }
 
 /// The clients are to be gone by now: a script that still waits for one is waited for.
-impl Drop for RawPartner {
+impl Drop for RawImprint {
     fn drop(&mut self) {
         self.is_stopping.store(true, Ordering::SeqCst);
         drop(TcpStream::connect(self.address));
