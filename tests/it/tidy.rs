@@ -11,6 +11,7 @@ use std::fs;
 use self::graph::Graph;
 use self::source::{Source, root, sources};
 
+mod faults;
 mod graph;
 mod source;
 

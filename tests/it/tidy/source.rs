@@ -40,8 +40,7 @@ pub(super) fn root() -> &'static Path {
 /// Every file below `src` that is not a test.
 pub(super) fn sources() -> Vec<Source> {
     let folder = root().join("src");
-    let mut files = Vec::new();
-    collect(&folder, &mut files);
+    let files = files_below(&folder);
     assert!(files.len() > 100, "only {} files below src", files.len());
     files
         .iter()
@@ -49,6 +48,13 @@ pub(super) fn sources() -> Vec<Source> {
         .filter(|(path, _)| !path.contains("/tests/") && !path.ends_with("/tests.rs"))
         .map(|(path, file)| Source::new(path, &fs::read_to_string(file).unwrap()))
         .collect()
+}
+
+/// Every Rust file below a folder.
+pub(super) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    collect(folder, &mut files);
+    files
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {

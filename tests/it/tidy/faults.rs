@@ -1,0 +1,99 @@
+//! The fault codes that comments cite are those of tests/FAULTS.md.
+//!
+//! The one form of a citation is `FAULTS`, a space, and codes with commas between them, in a comment.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::source::{files_below, root};
+
+/// The word that begins a citation.
+const CITATION: &str = "FAULTS ";
+
+#[test]
+fn every_cited_fault_code_is_listed() {
+    let list = list();
+    let listed = listed(&list);
+    let mut unknown = Vec::new();
+    for folder in ["src", "tests"] {
+        for file in files_below(&root().join(folder)) {
+            let text = fs::read_to_string(&file).unwrap();
+            let codes = unlisted(&text, &listed);
+            unknown.extend(codes.map(|code| format!("{}: {code}", file.display())));
+        }
+    }
+    super::assert_none(&unknown);
+}
+
+#[test]
+fn a_fault_code_is_listed_once() {
+    let list = list();
+    let rows = list.lines().filter_map(row_code).count();
+    assert_eq!(rows, listed(&list).len());
+    assert!(rows > 100, "only {rows} codes in tests/FAULTS.md");
+}
+
+#[test]
+fn an_unlisted_fault_code_is_reported() {
+    let listed = listed("| code | fault |\n|---|---|\n| P01 | a |\n| V1 | b |\n");
+    assert_eq!(listed, BTreeSet::from(["P01", "V1"]));
+    let table: [(&str, &[&str]); 5] = [
+        ("/// FAULTS P01, Q7, V1: more P02, and P03", &["Q7"]),
+        ("    // As the row says (FAULTS V1, V2).", &["V2"]),
+        ("//! FAULTS of a disk", &["of"]),
+        ("let text = \"FAULTS Q7\"; // a string", &[]),
+        ("//! See tests/FAULTS.md.", &[]),
+    ];
+    for (line, expected) in table {
+        let reported: Vec<&str> = unlisted(line, &listed).collect();
+        assert_eq!(reported, expected, "{line}");
+    }
+}
+
+fn list() -> String {
+    fs::read_to_string(root().join("tests/FAULTS.md")).unwrap()
+}
+
+/// The codes of the rows of all tables.
+fn listed(text: &str) -> BTreeSet<&str> {
+    text.lines().filter_map(row_code).collect()
+}
+
+/// The code in the first cell of a row of a table.
+fn row_code(line: &str) -> Option<&str> {
+    let (code, _) = line.strip_prefix("| ")?.split_once(" | ")?;
+    is_code(code).then_some(code)
+}
+
+/// What the comments of a file cite and `listed` does not have.
+fn unlisted<'a>(text: &'a str, listed: &'a BTreeSet<&str>) -> impl Iterator<Item = &'a str> {
+    text.lines()
+        .filter(|line| line.trim_start().starts_with("//"))
+        .flat_map(|line| line.split(CITATION).skip(1))
+        .flat_map(cited)
+        .filter(|code| !listed.contains(code))
+}
+
+/// The codes at the start of what follows [`CITATION`]: at least one word, and all codes after it.
+fn cited(rest: &str) -> impl Iterator<Item = &str> {
+    let mut words = rest.split(", ").map(|part| {
+        let end = part.find(|c: char| !c.is_alphanumeric());
+        end.map_or((part, false), |end| (&part[..end], true))
+    });
+    let first = words.next();
+    let mut is_over = first.is_none_or(|(_, is_last)| is_last);
+    let more = words.take_while(move |(word, is_last)| {
+        let is_cited = !is_over && is_code(word);
+        is_over |= is_last;
+        is_cited
+    });
+    first.into_iter().chain(more).map(|(word, _)| word)
+}
+
+/// Whether a word is a capital letter with a number.
+fn is_code(word: &str) -> bool {
+    let number = word.strip_prefix(|c: char| c.is_ascii_uppercase());
+    number.is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+    })
+}
