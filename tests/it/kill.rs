@@ -1,26 +1,31 @@
-//! T5, T2, T14: the real program, killed again and again under load, and judged from outside.
+//! The kill test: the real program is killed again and again under load, and its promises are checked from outside.
 //!
-//! The sandbox and the ledger of what is owed live in this process; only the bridge dies. Senders repeat what was not
-//! answered, as a CRM would. In the end [`oracle`] compares what was answered 2xx with the receipts and with what
-//! Imprint received and holds (V1 to V4). That the oracle detects loss is shown twice: by its own tests, and by
-//! failpoints that make the program break its promise (feature `failpoints`).
+//! These tests run in real time, because only a real process can be killed: no test can move the clock of another
+//! process, and the moment of a kill must be independent of what the program does. FAULTS T2, T5, T14 describe the method.
+//!
+//! The sandbox, the senders and the list of acknowledged events live in this process; only the bridge is killed. Senders
+//! send again whatever was not answered, as a CRM does. At the end [`oracle`] compares the events that were answered 2xx
+//! with their receipts, with the requests that Imprint received, and with the customers that it stores (FAULTS V1, V2, V3,
+//! V4). Two things show that the oracle detects loss: its own tests, and failpoints that make the program lose events
+//! (feature `failpoints`).
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 use std::time::Duration;
 
-use imprint_bridge::random;
+use imprint_bridge::random::{self, SeededRandom};
 use imprint_bridge::time::Clock;
 use serde_json::{Value, json};
 
-use self::bridge::{Bridge, CONCURRENCY, pause};
+use self::bridge::{Bridge, CONCURRENCY, ProcessRun, pause};
 use self::event::{Event, imprint_id};
 use self::http::Client;
 use self::imprint::Imprint;
-use self::load::{Chance, Obligations, Sender};
-use self::oracle::{Call, Evidence, judge};
-use self::verdict::{Report, Violation};
+use self::load::{Sender, SentEvents};
+use self::oracle::{Evidence, UpdateCall};
+use self::report::{Report, Violation};
+use crate::support::is_full_run;
 
 pub(crate) mod bridge;
 mod event;
@@ -28,131 +33,138 @@ pub(crate) mod http;
 pub(crate) mod imprint;
 mod load;
 mod oracle;
-mod verdict;
+mod report;
 
-/// How many lives the random test takes: a few always, N1's thousand when everything is asked for.
-const LIVES: u64 = 20;
-const LIVES_FULL: u64 = 1_000;
-/// How often a long run says how far it is.
+/// The number of random kills: a few in every run of the tests, and the thousand of FAULTS N1 in a full run.
+const KILLS: u64 = 20;
+const KILLS_FULL: u64 = 1_000;
+/// A long test prints its progress after this many kills.
 const PROGRESS_EVERY: usize = 50;
-/// V8: how long after the last fault everything may still wait; backoffs of a few failures in a row are in it.
-const DRAINED_WITHIN: Duration = Duration::from_secs(60);
-/// How long a process that was told to crash may take to come to that point.
-const CRASHED_WITHIN: Duration = Duration::from_secs(20);
+/// FAULTS V8: the longest time from the last fault until no entry waits. It includes the backoff of a few failures in a row.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+/// The longest time until a process reaches the failpoint at which it crashes.
+const CRASH_MAX: Duration = Duration::from_secs(20);
 const SENDERS: u64 = 4;
 const CUSTOMERS: usize = 40;
 
-/// P01, P03, P05 to P09, P20, D20, N1: whatever a random moment hits.
+/// FAULTS P01, P03, P05, P06, P07, P08, P09, P20, D20, N1: a kill at a random moment.
 #[test]
-fn nothing_is_lost_over_random_kills() {
-    let lives = if is_full() { LIVES_FULL } else { LIVES };
-    let report = passes(&Plan::new(
-        (0..lives).map(|_| End::Killed(5..=400)).collect(),
-    ));
-    assert_eq!(report.kills, lives);
-    assert!(report.acks > lives, "a kill under no load proves nothing");
+fn random_kills_lose_no_event() {
+    let kills = if is_full_run() { KILLS_FULL } else { KILLS };
+    let kill = || RunEnd::Kill(5..=400);
+    let report = assert_sound(&Plan::new((0..kills).map(|_| kill()).collect()));
+    assert_eq!(report.kills, kills);
+    assert!(
+        report.acks > kills,
+        "too little load: {} events accepted over {kills} kills",
+        report.acks
+    );
 }
 
 #[cfg(feature = "failpoints")]
 mod detects_loss {
     use super::*;
 
-    /// How often a point is passed before the process ends there.
-    const HITS: [u32; 4] = [1, 6, 25, 60];
+    /// The process crashes when it passes the failpoint for the first, the sixth time and so on.
+    const PASSES: [u32; 4] = [1, 6, 25, 60];
 
-    fn sound(point: &str) {
-        let crash = |hit| End::Crashed(format!("crash:{point}:{hit}"));
-        let report = passes(&Plan::new(HITS.into_iter().map(crash).collect()));
+    fn assert_sound_after_crashes_at(point: &str) {
+        let crash = |pass| RunEnd::Crash(format!("crash:{point}:{pass}"));
+        let report = assert_sound(&Plan::new(PASSES.into_iter().map(crash).collect()));
         assert_eq!(report.kills, 4);
     }
 
-    /// P02: nothing was promised; the sender comes again.
+    /// FAULTS P02: the event was not acknowledged; the sender sends it again.
     #[test]
     fn a_crash_before_the_commit_loses_nothing() {
-        sound("before_commit");
+        assert_sound_after_crashes_at("before_commit");
     }
 
-    /// P04: the sender comes again, and is recognised.
+    /// FAULTS P04: the sender sends the event again, and it is recognized as a duplicate.
     #[test]
-    fn a_crash_before_the_answer_keeps_one_of_each() {
-        sound("after_commit_before_answer");
+    fn a_crash_before_the_answer_stores_the_event_once() {
+        assert_sound_after_crashes_at("after_commit_before_answer");
     }
 
-    /// P06: the claim dies with the process.
+    /// FAULTS P06: a claim ends with its process.
     #[test]
-    fn a_crash_before_the_request_sends_it_later() {
-        sound("after_claim_before_request");
+    fn a_crash_before_the_request_sends_it_after_the_restart() {
+        assert_sound_after_crashes_at("after_claim_before_request");
     }
 
-    /// P07, P08: it is sent once more.
+    /// FAULTS P07, P08: the request is sent again.
     #[test]
-    fn a_crash_before_the_settlement_sends_once_more() {
-        sound("after_request_before_settle");
+    fn a_crash_before_the_settlement_sends_the_request_again() {
+        assert_sound_after_crashes_at("after_request_before_settle");
     }
 
     #[test]
     fn a_crash_after_the_settlement_loses_nothing() {
-        sound("after_settle");
+        assert_sound_after_crashes_at("after_settle");
     }
 
-    /// T14: an answer that goes out before the commit.
+    /// FAULTS T14: the sender gets its 202 before the commit.
     #[test]
-    fn an_answer_before_the_commit_is_found_out() {
-        let crash = |hit| End::Crashed(format!("answer_before_commit,crash:before_commit:{hit}"));
-        is_lost(&Plan::new([5, 12, 30, 31, 32, 33].map(crash).into()));
+    fn an_answer_before_the_commit_is_reported_as_loss() {
+        let crash =
+            |pass| RunEnd::Crash(format!("answer_before_commit,crash:before_commit:{pass}"));
+        assert_loss_reported(&Plan::new([5, 12, 30, 31, 32, 33].map(crash).into()));
     }
 
-    /// T14: a request that failed, and is taken for delivered.
+    /// FAULTS T14: a failed request is recorded as delivered.
     #[test]
-    fn a_forgotten_request_is_found_out() {
-        let life = || End::FaultyThenKilled("assume_applied", 200..=300);
-        is_lost(&Plan {
+    fn a_failed_request_taken_for_delivered_is_reported_as_loss() {
+        let run = || RunEnd::FaultThenKill("assume_applied", 200..=300);
+        assert_loss_reported(&Plan {
             faults: json!([{"rate": 0.3, "action": {"status": 503}}]),
-            ..Plan::new(vec![life(), life(), life()])
+            ..Plan::new(vec![run(), run(), run()])
         });
     }
 
-    fn is_lost(plan: &Plan) {
-        match run(plan) {
+    fn assert_loss_reported(plan: &Plan) {
+        match execute(plan) {
             Err(Violation::Lost { .. }) => {}
-            other => panic!("seed {}: {other:?}", plan.seed),
+            other => panic!("seed {}: no loss reported: {other:?}", plan.seed),
         }
     }
 }
 
-/// What a run is to do.
+/// The plan of one test.
 #[derive(Clone, Debug)]
 struct Plan {
     seed: u64,
-    lives: Vec<End>,
+    /// The ends of the process runs, one after the other. One more run delivers the rest.
+    run_ends: Vec<RunEnd>,
+    /// The fault rules of the sandbox.
     faults: Value,
 }
 
-/// How one life of the process ends.
+/// The end of one run of the process.
 #[derive(Clone, Debug)]
-enum End {
-    /// By `kill -9`, so many milliseconds after it was ready.
-    Killed(RangeInclusive<u64>),
-    /// By itself, where it was told to.
+enum RunEnd {
+    /// SIGKILL, a random number of milliseconds in this range after the process was ready.
+    Kill(RangeInclusive<u64>),
+    /// The process crashes by itself at an armed failpoint.
     #[cfg_attr(
         not(feature = "failpoints"),
-        expect(dead_code, reason = "only failpoints do it")
+        expect(dead_code, reason = "only failpoints crash a process")
     )]
-    Crashed(String),
-    /// By `kill -9`, after it has done wrong for a while.
+    Crash(String),
+    /// SIGKILL, after the process ran with this failpoint armed for a while.
     #[cfg_attr(
         not(feature = "failpoints"),
-        expect(dead_code, reason = "only failpoints do it")
+        expect(dead_code, reason = "only failpoints make a process lose events")
     )]
-    FaultyThenKilled(&'static str, RangeInclusive<u64>),
+    FaultThenKill(&'static str, RangeInclusive<u64>),
 }
 
 impl Plan {
-    /// These lives, at an Imprint that is a little slow, sometimes down, and sometimes does not say what it did.
-    fn new(lives: Vec<End>) -> Self {
+    /// A plan with these process runs, and with an Imprint that is sometimes slow, sometimes down, and sometimes applies a
+    /// request without a response.
+    fn new(run_ends: Vec<RunEnd>) -> Self {
         Self {
             seed: seed(),
-            lives,
+            run_ends,
             faults: json!([
                 {"rate": 0.1, "action": {"latency_ms": 12, "after": "apply"}},
                 {"rate": 0.03, "action": {"status": 503}},
@@ -166,10 +178,10 @@ impl Plan {
 
 #[expect(
     clippy::print_stdout,
-    reason = "the figures are what the test is run for"
+    reason = "whoever runs the test wants to see its figures"
 )]
-fn passes(plan: &Plan) -> Report {
-    match run(plan) {
+fn assert_sound(plan: &Plan) -> Report {
+    match execute(plan) {
         Ok(report) => {
             println!("{report}");
             report
@@ -178,71 +190,72 @@ fn passes(plan: &Plan) -> Report {
     }
 }
 
-/// Lets a bridge live and die as planned, under load, then heals the world and judges.
-fn run(plan: &Plan) -> Result<Report, Violation> {
+/// Executes a plan under load, then ends all faults, waits until every entry has ended, and asks the oracle.
+fn execute(plan: &Plan) -> Result<Report, Violation> {
     let imprint = Imprint::start(Duration::from_millis(2), plan.seed, &plan.faults);
     let bridge = Bridge::prepare(imprint.address);
-    let obligations = Obligations::new(CUSTOMERS);
+    let sent = SentEvents::new(CUSTOMERS);
     let stop = AtomicBool::new(false);
-    let (life, slowest_start) = std::thread::scope(|scope| {
-        let senders = start_senders(scope, plan, &bridge, &obligations, &stop);
-        let lived = live(plan, &bridge, &stop);
+    let (last_run, slowest_start) = std::thread::scope(|scope| {
+        let senders = start_senders(scope, plan, &bridge, &sent, &stop);
+        let last_run = run_processes(plan, &bridge, &stop);
         stop.store(true, Ordering::Relaxed);
         for sender in senders {
             sender.join().unwrap()?;
         }
-        lived
+        last_run
     })?;
     imprint.sandbox.clear_faults();
-    Sender::new(&obligations, bridge.ingress, plan.seed).insist()?;
-    drain(&bridge)?;
-    let evidence = look(plan, &bridge, &imprint, &obligations)?;
-    life.kill();
+    Sender::new(&sent, bridge.ingress, plan.seed).resend_unanswered()?;
+    wait_until_drained(&bridge)?;
+    let evidence = collect_evidence(plan, &bridge, &imprint, &sent)?;
+    last_run.kill();
     Ok(Report {
         seed: plan.seed,
         kills: evidence.kills,
-        acks: obligations.acks.load(Ordering::Relaxed),
-        retries: obligations.retries.load(Ordering::Relaxed),
+        acks: sent.acks.load(Ordering::Relaxed),
+        retries: sent.retries.load(Ordering::Relaxed),
         events: evidence.receipts.len(),
         requests: evidence.calls.len(),
-        counts: judge(&evidence)?,
+        counts: oracle::check(&evidence)?,
         slowest_start,
     })
 }
 
-type Sending<'scope> = std::thread::ScopedJoinHandle<'scope, Result<(), Violation>>;
+type SenderThread<'scope> = std::thread::ScopedJoinHandle<'scope, Result<(), Violation>>;
 
-/// A sender that has found a violation ends the run.
+/// Starts the senders. A sender that finds a violation ends the test.
 fn start_senders<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     plan: &Plan,
     bridge: &Bridge,
-    obligations: &'env Obligations,
+    sent: &'env SentEvents,
     stop: &'env AtomicBool,
-) -> Vec<Sending<'scope>> {
+) -> Vec<SenderThread<'scope>> {
     let start = |number: u64| {
-        let mut sender = Sender::new(obligations, bridge.ingress, plan.seed.wrapping_add(number));
+        let seed = plan.seed.wrapping_add(number);
+        let mut sender = Sender::new(sent, bridge.ingress, seed);
         scope.spawn(move || {
             sender
-                .run(stop)
+                .send_until(stop)
                 .inspect_err(|_violation| stop.store(true, Ordering::Relaxed))
         })
     };
     (1..=SENDERS).map(start).collect()
 }
 
-/// One life after the other; the last one stays.
-#[expect(clippy::print_stdout, reason = "a long run says how far it is")]
-fn live(
+/// Starts and ends one process after the other, and leaves one more running. Returns it with the longest time to ready.
+#[expect(clippy::print_stdout, reason = "a long test prints its progress")]
+fn run_processes(
     plan: &Plan,
     bridge: &Bridge,
     stop: &AtomicBool,
-) -> Result<(bridge::Life, Duration), Violation> {
+) -> Result<(ProcessRun, Duration), Violation> {
     let clock = Clock::machine();
     let started = clock.now();
-    let mut chance = Chance(plan.seed);
+    let mut random = SeededRandom::new(plan.seed);
     let mut slowest = Duration::ZERO;
-    for (number, end) in plan.lives.iter().enumerate() {
+    for (number, end) in plan.run_ends.iter().enumerate() {
         if stop.load(Ordering::Relaxed) {
             break;
         }
@@ -250,33 +263,34 @@ fn live(
             println!("{number} kills in {:?}", clock.now().since(started));
         }
         let failpoints = match end {
-            End::Killed(_) => "",
-            End::Crashed(failpoints) => failpoints,
-            End::FaultyThenKilled(failpoints, _) => failpoints,
+            RunEnd::Kill(_) => "",
+            RunEnd::Crash(failpoints) => failpoints,
+            RunEnd::FaultThenKill(failpoints, _) => failpoints,
         };
-        let mut life = bridge.start(failpoints)?;
-        slowest = slowest.max(life.start);
+        let mut run = bridge.start(failpoints)?;
+        slowest = slowest.max(run.time_to_ready);
         match end {
-            End::Killed(span) | End::FaultyThenKilled(_, span) => {
+            RunEnd::Kill(span) | RunEnd::FaultThenKill(_, span) => {
                 let width = span.end() - span.start();
-                pause(Duration::from_millis(span.start() + chance.up_to(width)));
+                let millis = span.start() + random.below(width + 1);
+                pause(Duration::from_millis(millis));
             }
-            End::Crashed(failpoints) if life.until_it_ends(CRASHED_WITHIN).is_none() => {
+            RunEnd::Crash(failpoints) if run.wait_for_exit(CRASH_MAX).is_none() => {
                 let failpoints = failpoints.clone();
-                return Err(Violation::NotCrashed { failpoints });
+                return Err(Violation::NoCrash { failpoints });
             }
-            End::Crashed(_) => {}
+            RunEnd::Crash(_) => {}
         }
-        life.kill();
+        run.kill();
     }
-    let life = bridge.start("")?;
-    slowest = slowest.max(life.start);
-    Ok((life, slowest))
+    let last_run = bridge.start("")?;
+    slowest = slowest.max(last_run.time_to_ready);
+    Ok((last_run, slowest))
 }
 
-fn drain(bridge: &Bridge) -> Result<(), Violation> {
+fn wait_until_drained(bridge: &Bridge) -> Result<(), Violation> {
     let clock = Clock::machine();
-    let deadline = clock.now().after(DRAINED_WITHIN);
+    let deadline = clock.now().after(DRAIN_MAX);
     while !bridge.is_drained() {
         if clock.now() > deadline {
             return Err(Violation::NotDrained {
@@ -288,12 +302,12 @@ fn drain(bridge: &Bridge) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Gathers what can be seen from outside.
-fn look(
+/// Collects everything that is visible from outside: receipts, requests, customers.
+fn collect_evidence(
     plan: &Plan,
     bridge: &Bridge,
     imprint: &Imprint,
-    obligations: &Obligations,
+    sent: &SentEvents,
 ) -> Result<Evidence, Violation> {
     let mut client = Client::new(bridge.ingress);
     let mut receipt = |event: Event| {
@@ -301,34 +315,37 @@ fn look(
         let answer = client.get(&path).unwrap();
         (answer.status == 200).then(|| answer.json())
     };
-    let held = |customer: usize| {
-        let described = imprint.sandbox.customer(&imprint_id(customer))?;
+    let stored = |customer: usize| {
+        let found = imprint.sandbox.customer(&imprint_id(customer))?;
         let text = |field: &str| {
-            let value = described.get("customer")?.get(field)?;
+            let value = found.get("customer")?.get(field)?;
             value.as_str().map(str::to_owned)
         };
         Some((customer, (text("email"), text("first_name"))))
     };
     let calls = imprint.calls();
     Ok(Evidence {
-        receipts: obligations
+        receipts: sent
             .events()
             .keys()
             .map(|event| (*event, receipt(*event)))
             .collect(),
-        calls: calls.iter().map(Call::read).collect::<Result<_, _>>()?,
-        held: (0..CUSTOMERS).filter_map(held).collect(),
-        kills: plan.lives.len().try_into().unwrap_or(u64::MAX),
-        // Those that may be in flight, and half as many ahead of them.
+        calls: calls
+            .iter()
+            .map(UpdateCall::read)
+            .collect::<Result<_, _>>()?,
+        customers: (0..CUSTOMERS).filter_map(stored).collect(),
+        kills: plan.run_ends.len().try_into().unwrap_or(u64::MAX),
+        // The lanes in flight, and the prefetched ones: half as many.
         lanes: CONCURRENCY + CONCURRENCY / 2,
     })
 }
 
-/// Where chance starts: told by the environment to draw a run again, else anywhere.
+/// The seed of the test: `IMPRINT_BRIDGE_TEST_SEED` repeats a test; otherwise the seed is random.
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
 fn seed() -> u64 {
-    let told = std::env::var("IMPRINT_BRIDGE_TEST_SEED").ok();
-    told.map_or_else(
+    let given = std::env::var("IMPRINT_BRIDGE_TEST_SEED").ok();
+    given.map_or_else(
         || {
             let mut bytes = [0; 8];
             random::fill_random(&mut bytes).unwrap();
@@ -336,9 +353,4 @@ fn seed() -> u64 {
         },
         |seed| seed.parse().unwrap(),
     )
-}
-
-#[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
-pub(crate) fn is_full() -> bool {
-    std::env::var("IMPRINT_BRIDGE_TEST_FULL").is_ok()
 }

@@ -53,6 +53,12 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
     }
 }
 
+/// Whether `tests/run --full` asked for the long tests.
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
+pub(crate) fn is_full_run() -> bool {
+    std::env::var("IMPRINT_BRIDGE_TEST_FULL").is_ok()
+}
+
 /// Runs a future on a runtime of this thread.
 pub(crate) fn block_on<T>(task: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()

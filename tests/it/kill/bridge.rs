@@ -1,4 +1,4 @@
-//! The real program, started and killed: one store and one address, over many lives.
+//! The real program, started and killed many times with the same store and the same addresses.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -12,17 +12,17 @@ use tempfile::TempDir;
 
 use super::http::Client;
 
-/// P20, D20: whatever the last process left lying about, the next one is ready within this time.
+/// FAULTS P20, D20: the longest time to ready, whatever the last process left behind.
 pub(crate) const READY_MAX: Duration = Duration::from_secs(5);
-/// How often something is looked at that gives no signal.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Requests in flight at once, of every bridge here.
+/// The time between two polls of a process.
+const POLL_EVERY: Duration = Duration::from_millis(5);
+/// The maximum number of requests in flight, for every bridge here.
 pub(crate) const CONCURRENCY: u64 = 8;
-/// Below the ports that the kernel gives to clients, so that no connection of a test can sit on one of them.
+/// Below the range from which the kernel takes client ports, so that no connection of a test can occupy them.
 const INGRESS_PORT: u16 = 28_080;
 const OPS_PORT: u16 = 28_090;
 
-/// A folder with a store and a configuration, and the addresses that stay the same from one process to the next.
+/// A folder with a store and a configuration, and the addresses that all its processes listen on.
 #[derive(Debug)]
 pub(crate) struct Bridge {
     folder: TempDir,
@@ -32,20 +32,19 @@ pub(crate) struct Bridge {
     pub(crate) ops: SocketAddr,
 }
 
-/// One life of it. Ends with this value, if it has not ended before.
+/// One run of the process. Dropping it kills the process.
 #[derive(Debug)]
-pub(crate) struct Life {
+pub(crate) struct ProcessRun {
     child: Child,
-    /// How long it took until it was ready.
-    pub(crate) start: Duration,
+    pub(crate) time_to_ready: Duration,
 }
 
-/// It did not become ready in time, or ended instead.
+/// The process was not ready in time, or it exited. The text has the reason and the end of the log.
 #[derive(Debug)]
 pub(crate) struct NotReady(pub(crate) String);
 
 impl Bridge {
-    /// Prepares a bridge that delivers to `imprint`, with the shipped source and no limit of its own to the rate.
+    /// Prepares a bridge that delivers to `imprint`, with the source `crm` of this repository and without a rate limit.
     pub(crate) fn prepare(imprint: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -90,8 +89,8 @@ impl Bridge {
         }
     }
 
-    /// Starts a process on the store, with these failpoints armed, and waits until it is ready.
-    pub(crate) fn start(&self, failpoints: &str) -> Result<Life, NotReady> {
+    /// Starts a process with these failpoints armed, and waits until it is ready.
+    pub(crate) fn start(&self, failpoints: &str) -> Result<ProcessRun, NotReady> {
         let log = || {
             let path = self.folder.path().join("log");
             File::options().create(true).append(true).open(path)
@@ -108,39 +107,39 @@ impl Bridge {
             .stderr(log().unwrap())
             .spawn()
             .unwrap();
-        let mut life = Life {
+        let mut run = ProcessRun {
             child,
-            start: Duration::ZERO,
+            time_to_ready: Duration::ZERO,
         };
         loop {
-            life.start = self.clock.now().since(started);
+            run.time_to_ready = self.clock.now().since(started);
             let ready = Client::new(self.ops).get("/readyz");
             if ready.is_ok_and(|answer| answer.status == 200) {
-                return Ok(life);
+                return Ok(run);
             }
-            // One that was told to crash may be quicker than our look at it.
-            let ended = life.child.try_wait().unwrap();
+            // A process with an armed crash may exit before the poll sees it ready.
+            let ended = run.child.try_wait().unwrap();
             if ended.is_some() && failpoints.contains("crash:") {
-                return Ok(life);
+                return Ok(run);
             }
-            if ended.is_some() || life.start > READY_MAX {
+            if ended.is_some() || run.time_to_ready > READY_MAX {
                 let log = self.log_tail();
                 return Err(NotReady(format!(
                     "after {:?}, {ended:?}: {log}",
-                    life.start
+                    run.time_to_ready
                 )));
             }
-            pause(LOOK_EVERY);
+            pause(POLL_EVERY);
         }
     }
 
-    /// The figures as Prometheus would read them.
+    /// The metrics page; `None` if the process does not answer.
     pub(crate) fn metrics(&self) -> Option<String> {
         let answer = Client::new(self.ops).get("/metrics").ok()?;
         (answer.status == 200).then(|| answer.text())
     }
 
-    /// Whether nothing waits and nothing is parked, as the bridge itself counts.
+    /// Whether the metrics of the bridge count no waiting and no parked entry.
     pub(crate) fn is_drained(&self) -> bool {
         let is_zero = |page: &str, name: &str| {
             let line = format!("imprint_bridge_{name} 0");
@@ -151,7 +150,7 @@ impl Bridge {
         })
     }
 
-    /// The end of what all processes have logged.
+    /// The last lines of the log of all processes.
     pub(crate) fn log_tail(&self) -> String {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(10).collect();
@@ -159,45 +158,48 @@ impl Bridge {
     }
 }
 
-impl Life {
-    /// `kill -9`.
+impl ProcessRun {
+    /// Sends SIGKILL.
     pub(crate) fn kill(mut self) {
         self.end();
     }
 
-    /// Waits until it ends by itself.
-    pub(crate) fn until_it_ends(&mut self, at_most: Duration) -> Option<ExitStatus> {
+    /// Waits until the process exits by itself; `None` if it does not within this time.
+    pub(crate) fn wait_for_exit(&mut self, timeout: Duration) -> Option<ExitStatus> {
         let clock = Clock::machine();
-        let deadline = clock.now().after(at_most);
+        let deadline = clock.now().after(timeout);
         while clock.now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return Some(status);
             }
-            pause(LOOK_EVERY);
+            pause(POLL_EVERY);
         }
         None
     }
 
     fn end(&mut self) {
-        // It may have ended by itself; either way there is nothing left of it afterwards.
-        let _gone = self.child.kill();
+        // The process may have exited already.
+        let _killed = self.child.kill();
         let _status = self.child.wait();
     }
 }
 
-impl Drop for Life {
+impl Drop for ProcessRun {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-/// Processes are killed and looked at in real time; nothing here can move their clock.
-#[expect(clippy::disallowed_methods, reason = "another process runs meanwhile")]
+/// Waits in real time: no test can move the clock of another process.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process must run meanwhile"
+)]
 pub(crate) fn pause(span: Duration) {
     std::thread::sleep(span);
 }
 
-/// A loopback address that nobody else listens at, so that bridges of tests beside each other can have the same ports.
+/// A loopback address on which nobody listens, so that the bridges of concurrent tests can use the same ports.
 fn free_address() -> IpAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let process = u8::try_from(std::process::id() % 250).unwrap();

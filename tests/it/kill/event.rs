@@ -1,9 +1,9 @@
-//! The events of a run. What is in one follows from whom it is about and its revision, so that whatever turns up at
-//! Imprint says itself which event it came from.
+//! The events of the kill test. Customer and revision decide the content of an event, so that every value at Imprint shows
+//! the event that it came from.
 
 use serde_json::{Map, Value, json};
 
-/// The sender's name for itself.
+/// The CloudEvents `source` of all events.
 const CE_SOURCE: &str = "/crm/us";
 
 /// One change of one customer.
@@ -26,20 +26,20 @@ impl Event {
         })
     }
 
-    /// Every third revision speaks of the first name too, so that the newest facts may come from several events.
-    pub(crate) fn speaks_of_name(self) -> bool {
+    /// Every third revision sets the first name too, so that the newest values may come from several events.
+    pub(crate) fn has_first_name(self) -> bool {
         self.revision.is_multiple_of(3)
     }
 
-    /// What the CRM sends.
-    pub(crate) fn content(self) -> Vec<u8> {
+    /// The body that the CRM sends.
+    pub(crate) fn body(self) -> Vec<u8> {
         let mut customer = json!({
             "id": format!("P-{}", self.customer),
             "imprint_customer_id": imprint_id(self.customer),
             "revision": self.revision,
             "email": self.email(),
         });
-        if self.speaks_of_name()
+        if self.has_first_name()
             && let Some(customer) = customer.as_object_mut()
         {
             customer.insert("name".to_owned(), json!({"first": self.first_name()}));
@@ -71,33 +71,33 @@ pub(crate) fn imprint_id(customer: usize) -> String {
     format!("kill-{customer}")
 }
 
-/// The events that the facts of a request came from.
+/// The events that the values of a request came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Carried {
+pub(crate) struct CarriedEvents {
     pub(crate) email: Option<Event>,
     pub(crate) first_name: Option<Event>,
 }
 
-impl Carried {
-    /// Reads a request about a customer; `None` for a body that no events of this customer come to.
+impl CarriedEvents {
+    /// Reads the body of a request about a customer. `None` if no events of this customer make this body.
     pub(crate) fn read(customer: usize, body: &Map<String, Value>) -> Option<Self> {
         let mut carried = Self::default();
         let mut history = Self::default();
         let is_history = |(field, _): &(&String, &Value)| *field == "customer_history";
         for (field, value) in body.iter().filter(|entry| !is_history(entry)) {
-            carried.take(customer, field, value)?;
+            carried.add(customer, field, value)?;
         }
         for (field, value) in body.get("customer_history")?.as_object()? {
-            history.take(customer, field, value)?;
+            history.add(customer, field, value)?;
         }
-        // An event that speaks of a fact speaks of it in both places, so that both have the same newest.
+        // Every event sets a value in both places, so the newest event must be the same in both.
         (history == carried).then_some(carried)
     }
 
-    fn take(&mut self, customer: usize, field: &str, value: &Value) -> Option<()> {
+    fn add(&mut self, customer: usize, field: &str, value: &Value) -> Option<()> {
         match field {
-            "email" => self.email = Some(of_email(customer, value.as_str()?)?),
-            "first_name" => self.first_name = Some(of_name(customer, value.as_str()?)?),
+            "email" => self.email = Some(event_of_email(customer, value.as_str()?)?),
+            "first_name" => self.first_name = Some(event_of_first_name(customer, value.as_str()?)?),
             _ => return None,
         }
         Some(())
@@ -108,14 +108,14 @@ impl Carried {
     }
 }
 
-fn of_email(customer: usize, email: &str) -> Option<Event> {
+fn event_of_email(customer: usize, email: &str) -> Option<Event> {
     let revision = email.strip_prefix('r')?.split('.').next()?.parse().ok()?;
     let event = Event { customer, revision };
     (event.email() == email).then_some(event)
 }
 
-fn of_name(customer: usize, name: &str) -> Option<Event> {
+fn event_of_first_name(customer: usize, name: &str) -> Option<Event> {
     let revision = name.strip_prefix("First ")?.parse().ok()?;
     let event = Event { customer, revision };
-    event.speaks_of_name().then_some(event)
+    event.has_first_name().then_some(event)
 }

@@ -1,4 +1,4 @@
-//! A client of a few lines that keeps its connection, so that a test sees exactly what was answered and what was not.
+//! A small HTTP client that keeps its connection and never retries, so that a test knows which request was answered.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// How long an answer may take; a bridge that needs longer is as good as dead.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest time for an answer. A bridge that needs longer does not work.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client of one server.
+/// A client for one server.
 #[derive(Debug)]
 pub(crate) struct Client {
     server: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
 }
 
-/// A whole answer; half of one is an error.
+/// A complete answer; an incomplete one is an error.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -41,14 +41,17 @@ impl Client {
         }
     }
 
-    /// Asks for a path.
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Answer> {
         self.ask("GET", path, &[], &[])
     }
 
-    /// Posts a body.
-    pub(crate) fn post(&mut self, path: &str, kind: &str, body: &[u8]) -> io::Result<Answer> {
-        self.ask("POST", path, &[("content-type", kind)], body)
+    pub(crate) fn post(
+        &mut self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        self.ask("POST", path, &[("content-type", content_type)], body)
     }
 
     fn ask(
@@ -76,32 +79,35 @@ impl Client {
 }
 
 fn connect(server: SocketAddr) -> io::Result<BufReader<TcpStream>> {
-    let stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     stream.set_nodelay(true)?;
     Ok(BufReader::new(stream))
 }
 
-/// An answer, and whether the server closes the connection behind it.
+/// Reads an answer, and whether the server closes the connection after it.
 fn read(connection: &mut BufReader<TcpStream>) -> io::Result<(Answer, bool)> {
-    let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let status = line(connection)?
+    let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
+    let status = read_line(connection)?
         .split(' ')
         .nth(1)
         .and_then(|status| status.parse().ok())
-        .ok_or_else(|| broken("no status"))?;
+        .ok_or_else(|| invalid("no status"))?;
     let mut length = 0;
     let mut is_last = false;
     loop {
-        let line = line(connection)?;
+        let line = read_line(connection)?;
         if line.is_empty() {
             break;
         }
-        let (name, value) = line.split_once(':').ok_or_else(|| broken("no header"))?;
+        let (name, value) = line.split_once(':').ok_or_else(|| invalid("no header"))?;
         is_last |= name.eq_ignore_ascii_case("connection") && value.trim() == "close";
         if name.eq_ignore_ascii_case("content-length") {
-            length = value.trim().parse().map_err(|_other| broken("no length"))?;
+            length = value
+                .trim()
+                .parse()
+                .map_err(|_other| invalid("no length"))?;
         }
     }
     let mut body = vec![0; length];
@@ -109,7 +115,7 @@ fn read(connection: &mut BufReader<TcpStream>) -> io::Result<(Answer, bool)> {
     Ok((Answer { status, body }, is_last))
 }
 
-fn line(connection: &mut BufReader<TcpStream>) -> io::Result<String> {
+fn read_line(connection: &mut BufReader<TcpStream>) -> io::Result<String> {
     let mut line = String::new();
     if connection.read_line(&mut line)? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());

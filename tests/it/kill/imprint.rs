@@ -1,4 +1,4 @@
-//! The sandbox on a thread of this process: what it received is looked at directly and survives every kill.
+//! The sandbox in a thread of this process: it survives every kill, and a test can read its ledger directly.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -11,10 +11,10 @@ use imprint_bridge::sandbox::{LedgerEntry, Sandbox, SandboxSettings};
 use imprint_bridge::time::Clock;
 use serde_json::Value;
 
-/// More calls than the longest run makes: a ledger with a gap would prove nothing.
+/// More than the calls of the longest test: a ledger with a gap would prove nothing.
 const LEDGER_MAX: usize = 2_000_000;
 
-/// A sandbox that runs; ends with this value.
+/// A running sandbox. It stops when this value is dropped.
 pub(crate) struct Imprint {
     pub(crate) address: SocketAddr,
     pub(crate) sandbox: Sandbox,
@@ -23,17 +23,18 @@ pub(crate) struct Imprint {
 }
 
 impl Imprint {
-    /// Starts one that answers after `latency` and has these rules of faults.
+    /// Starts a sandbox that answers after `latency` and has these fault rules.
     pub(crate) fn start(latency: Duration, seed: u64, faults: &Value) -> Self {
         let mut settings = SandboxSettings::new(([127, 0, 0, 1], 0).into(), "kill-key".into());
         settings.latency = latency;
         settings.random_seed = seed;
         settings.ledger_max = LEDGER_MAX;
-        let (tell, told) = mpsc::channel();
+        let (started, wait_for_start) = mpsc::channel();
         let serve = move || {
             System::new().block_on(async {
                 let running = Sandbox::start(settings, Clock::machine()).unwrap();
-                tell.send((running.address, running.sandbox, running.handle))
+                started
+                    .send((running.address, running.sandbox, running.handle))
                     .unwrap();
                 running.server.await.unwrap();
             });
@@ -42,7 +43,7 @@ impl Imprint {
             .name("sandbox".to_owned())
             .spawn(serve)
             .unwrap();
-        let (address, sandbox, handle) = told.recv().unwrap();
+        let (address, sandbox, handle) = wait_for_start.recv().unwrap();
         let rules = Sandbox::parse_rules(faults.to_string().as_bytes()).unwrap();
         sandbox.inject(rules).unwrap();
         Self {
@@ -56,7 +57,7 @@ impl Imprint {
     /// Every call it received, in order of arrival.
     pub(crate) fn calls(&self) -> Vec<LedgerEntry> {
         let page = self.sandbox.ledger(0, usize::MAX);
-        assert_eq!(page.dropped, 0, "the ledger is too small for this run");
+        assert_eq!(page.dropped, 0, "the ledger is too small for this test");
         page.entries
     }
 }
@@ -65,7 +66,7 @@ impl Drop for Imprint {
     fn drop(&mut self) {
         drop(self.handle.stop(false));
         if let Some(thread) = self.thread.take() {
-            // A panic of that thread has been printed; here it would hide what the test found.
+            // A panic of that thread was printed already. A second panic here would hide the failure of the test.
             let _ended = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! The senders, and the ledger of what the bridge owes them: it lives here, where no kill of the bridge reaches it.
+//! The senders of the kill test, and their list of sent events, which no kill of the bridge can destroy.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
@@ -7,206 +7,196 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use imprint_bridge::random::SeededRandom;
 use imprint_bridge::time::Clock;
 
 use super::bridge::pause;
 use super::event::Event;
 use super::http::{Answer, Client};
-use super::verdict::Violation;
+use super::report::Violation;
 
-/// Where events go.
-const EVENTS: &str = "/v1/sources/crm/events";
+const EVENTS_PATH: &str = "/v1/sources/crm/events";
 const STRUCTURED: &str = "application/cloudevents+json";
-/// V8: how long a sender that never gives up may have to try, restarts included.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
-/// How long a sender waits before it tries again.
-const RETRY_AFTER: Duration = Duration::from_millis(5);
-/// Of how many events a sender remembers that they were answered, to send them again.
-const REMEMBERED: usize = 32;
+/// FAULTS V8: the longest time until a sender that keeps trying is answered, restarts included.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The pause of a sender between two tries.
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
+/// The number of acknowledged events that a sender keeps, to send some of them again.
+const REPEATABLE_MAX: usize = 32;
 
-/// What a sender knows of an event.
+/// Whether a sent event was acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It was sent, and no answer came: it may be kept or not.
-    Open,
-    /// It was answered 2xx: it is owed.
-    Answered,
+pub(crate) enum SendStatus {
+    /// No answer came: the event may be stored or not.
+    Unanswered,
+    /// The answer was 202: from now on the event must never be lost.
+    Acknowledged,
 }
 
-/// What was sent, and what is owed for it.
+/// All events that were sent, and whether they were acknowledged.
 #[derive(Debug)]
-pub(crate) struct Obligations {
-    events: Mutex<BTreeMap<Event, Standing>>,
+pub(crate) struct SentEvents {
+    events: Mutex<BTreeMap<Event, SendStatus>>,
     /// The next revision of each customer.
-    next: Vec<AtomicU64>,
+    next_revisions: Vec<AtomicU64>,
     pub(crate) acks: AtomicU64,
     pub(crate) retries: AtomicU64,
 }
 
-impl Obligations {
+impl SentEvents {
     pub(crate) fn new(customers: usize) -> Self {
         Self {
             events: Mutex::default(),
-            next: (0..customers).map(|_| AtomicU64::new(1)).collect(),
+            next_revisions: (0..customers).map(|_| AtomicU64::new(1)).collect(),
             acks: AtomicU64::new(0),
             retries: AtomicU64::new(0),
         }
     }
 
-    /// Everything that was ever sent.
-    pub(crate) fn events(&self) -> MutexGuard<'_, BTreeMap<Event, Standing>> {
+    pub(crate) fn events(&self) -> MutexGuard<'_, BTreeMap<Event, SendStatus>> {
         self.events.lock().unwrap()
     }
 
-    fn fresh(&self, chance: &mut Chance) -> Event {
-        let customer = chance.below(self.next.len());
+    fn new_event(&self, random: &mut SeededRandom) -> Event {
+        let customer = below(random, self.next_revisions.len());
         let revision = self
-            .next
+            .next_revisions
             .get(customer)
             .map_or(0, |next| next.fetch_add(1, Ordering::Relaxed));
         Event { customer, revision }
     }
 }
 
-/// What a sender does when it hears nothing.
+/// What a sender does if it gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Temper {
-    /// It tries until it is answered.
-    Persistent,
-    /// It tries once.
-    Fickle,
+enum RetryMode {
+    /// It sends again until it is answered.
+    UntilAnswered,
+    /// It does not send again.
+    Never,
 }
 
-/// One sender with a connection of its own.
+/// A sender with its own connection.
 #[derive(Debug)]
 pub(crate) struct Sender<'a> {
-    obligations: &'a Obligations,
+    sent: &'a SentEvents,
     client: Client,
     clock: Clock,
-    chance: Chance,
-    answered: VecDeque<Event>,
+    random: SeededRandom,
+    repeatable: VecDeque<Event>,
 }
 
 impl<'a> Sender<'a> {
-    pub(crate) fn new(obligations: &'a Obligations, bridge: SocketAddr, seed: u64) -> Self {
+    pub(crate) fn new(sent: &'a SentEvents, bridge: SocketAddr, seed: u64) -> Self {
         Self {
-            obligations,
+            sent,
             client: Client::new(bridge),
             clock: Clock::machine(),
-            chance: Chance(seed),
-            answered: VecDeque::new(),
+            random: SeededRandom::new(seed),
+            repeatable: VecDeque::new(),
         }
     }
 
-    /// Sends until it is told to stop: fresh events mostly, some in the wrong order, some once more.
-    pub(crate) fn run(&mut self, stop: &AtomicBool) -> Result<(), Violation> {
+    /// Sends until `stop` is set: mostly new events, some in the wrong order, some a second time.
+    pub(crate) fn send_until(&mut self, stop: &AtomicBool) -> Result<(), Violation> {
         while !stop.load(Ordering::Relaxed) {
-            let temper = if self.chance.one_in(20) {
-                Temper::Fickle
+            let retry = if one_in(&mut self.random, 20) {
+                RetryMode::Never
             } else {
-                Temper::Persistent
+                RetryMode::UntilAnswered
             };
-            let event = self.obligations.fresh(&mut self.chance);
-            if self.chance.one_in(15) {
-                let newer = self.obligations.fresh(&mut self.chance);
-                self.send(newer, Temper::Persistent)?;
+            let event = self.sent.new_event(&mut self.random);
+            if one_in(&mut self.random, 15) {
+                let newer = self.sent.new_event(&mut self.random);
+                self.send(newer, RetryMode::UntilAnswered)?;
             }
-            self.send(event, temper)?;
-            if self.chance.one_in(10)
-                && let Some(again) = self.answered.pop_front()
+            self.send(event, retry)?;
+            if one_in(&mut self.random, 10)
+                && let Some(again) = self.repeatable.pop_front()
             {
-                self.send(again, Temper::Persistent)?;
+                self.send(again, RetryMode::UntilAnswered)?;
             }
-            pause(Duration::from_millis(self.chance.up_to(3)));
+            pause(Duration::from_millis(self.random.below(4)));
         }
         Ok(())
     }
 
-    /// Sends what was never answered, until it is.
-    pub(crate) fn insist(&mut self) -> Result<(), Violation> {
-        let open: Vec<Event> = self
-            .obligations
+    /// Sends the events without an answer again, until they are answered.
+    pub(crate) fn resend_unanswered(&mut self) -> Result<(), Violation> {
+        let unanswered: Vec<Event> = self
+            .sent
             .events()
             .iter()
-            .filter(|(_, standing)| **standing == Standing::Open)
+            .filter(|(_, status)| **status == SendStatus::Unanswered)
             .map(|(event, _)| *event)
             .collect();
-        open.into_iter()
-            .try_for_each(|event| self.send(event, Temper::Persistent))
+        unanswered
+            .into_iter()
+            .try_for_each(|event| self.send(event, RetryMode::UntilAnswered))
     }
 
-    fn send(&mut self, event: Event, temper: Temper) -> Result<(), Violation> {
-        let deadline = self.clock.now().after(ANSWERED_WITHIN);
+    fn send(&mut self, event: Event, retry: RetryMode) -> Result<(), Violation> {
+        let deadline = self.clock.now().after(ANSWER_MAX);
         let before = *self
-            .obligations
+            .sent
             .events()
             .entry(event)
-            .or_insert(Standing::Open);
+            .or_insert(SendStatus::Unanswered);
         loop {
-            match self.client.post(EVENTS, STRUCTURED, &event.content()) {
-                Ok(answer) if answer.status == 202 => return self.heard(event, before, &answer),
-                // The only refusals that say "come again".
+            match self.client.post(EVENTS_PATH, STRUCTURED, &event.body()) {
+                Ok(answer) if answer.status == 202 => {
+                    return self.acknowledge(event, before, &answer);
+                }
+                // The only statuses that mean "send again later".
                 Ok(answer) if matches!(answer.status, 429 | 503) => {}
                 Ok(answer) => {
-                    return Err(Violation::Refused {
+                    return Err(Violation::Rejected {
                         event,
                         answer: format!("{} {}", answer.status, answer.text()),
                     });
                 }
-                // Nobody listens between two processes; that is no reason to give up even for the fickle.
+                // No process listens between two runs: the event was not sent yet.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-                Err(_) if temper == Temper::Fickle => return Ok(()),
+                Err(_) if retry == RetryMode::Never => return Ok(()),
                 Err(_) => {}
             }
             if self.clock.now() > deadline {
-                return Err(Violation::NotLive { event });
+                return Err(Violation::NotAnswered { event });
             }
-            self.obligations.retries.fetch_add(1, Ordering::Relaxed);
-            pause(RETRY_AFTER);
+            self.sent.retries.fetch_add(1, Ordering::Relaxed);
+            pause(RETRY_PAUSE);
         }
     }
 
-    /// What was answered before is known for ever.
-    fn heard(&mut self, event: Event, before: Standing, answer: &Answer) -> Result<(), Violation> {
+    /// Records a 202. An event that was acknowledged before must be answered as a duplicate.
+    fn acknowledge(
+        &mut self,
+        event: Event,
+        before: SendStatus,
+        answer: &Answer,
+    ) -> Result<(), Violation> {
         let answer = answer.json();
-        let told = answer.pointer("/accepted/0");
-        let is_about = told.and_then(|told| told.get("id")?.as_str()) == Some(&event.id());
-        let is_known = told.and_then(|told| told.get("duplicate")?.as_bool());
-        if !is_about || (before == Standing::Answered && is_known != Some(true)) {
-            let what = format!("it was answered before, and now {answer}");
-            return Err(Violation::Lost { event, what });
+        let accepted = answer.pointer("/accepted/0");
+        let has_id = accepted.and_then(|line| line.get("id")?.as_str()) == Some(&event.id());
+        let is_duplicate = accepted.and_then(|line| line.get("duplicate")?.as_bool());
+        if !has_id || (before == SendStatus::Acknowledged && is_duplicate != Some(true)) {
+            let reason = format!("status before: {before:?}, answer now: {answer}");
+            return Err(Violation::Lost { event, reason });
         }
-        self.obligations.events().insert(event, Standing::Answered);
-        self.obligations.acks.fetch_add(1, Ordering::Relaxed);
-        self.answered.push_back(event);
-        self.answered.truncate(REMEMBERED);
+        self.sent.events().insert(event, SendStatus::Acknowledged);
+        self.sent.acks.fetch_add(1, Ordering::Relaxed);
+        self.repeatable.push_back(event);
+        self.repeatable.truncate(REPEATABLE_MAX);
         Ok(())
     }
 }
 
-/// A seeded sequence: splitmix64, so that a run is drawn the same way again.
-#[derive(Clone, Debug)]
-pub(crate) struct Chance(pub(crate) u64);
+fn below(random: &mut SeededRandom, end: usize) -> usize {
+    let end = u64::try_from(end).unwrap_or(u64::MAX);
+    usize::try_from(random.below(end)).unwrap_or_default()
+}
 
-impl Chance {
-    pub(crate) fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number from 0 to `most`.
-    pub(crate) fn up_to(&mut self, most: u64) -> u64 {
-        self.draw() % (most + 1)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.up_to(u64::MAX - 1)).unwrap_or_default() % end
-    }
-
-    fn one_in(&mut self, times: u64) -> bool {
-        self.draw().is_multiple_of(times)
-    }
+/// True in one of `times` calls, on average.
+fn one_in(random: &mut SeededRandom, times: u64) -> bool {
+    random.below(times) == 0
 }

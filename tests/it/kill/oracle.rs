@@ -1,118 +1,119 @@
-//! The judge: compares what is owed with what the receipts say and with what Imprint received and holds.
+//! The oracle of the kill test: compares the acknowledged events with their receipts, with the requests that Imprint
+//! received, and with the customers that it stores.
 //!
-//! It knows nothing of how the bridge works. Its evidence is plain data, so that its own teeth can be tried without a
-//! bridge.
+//! It does not know how the bridge works. Its input is plain data, so that its own tests need no bridge: they spoil one
+//! record and expect a violation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use imprint_bridge::sandbox::{LedgerEntry, Operation};
 use serde_json::Value;
 
-use super::event::{Carried, Event, imprint_id};
-use super::verdict::Violation;
+use super::event::{CarriedEvents, Event, imprint_id};
+use super::report::Violation;
 
-/// Everything there is to be seen after a run. Every event that was sent has been answered 2xx by then.
+/// Everything that is visible after a test. By then every sent event was answered 2xx.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
-    /// What the receipt of each event says; `None` where there is none.
+    /// The receipt of each event; `None` if the bridge has none.
     pub(crate) receipts: BTreeMap<Event, Option<Value>>,
-    /// What Imprint received, in order of arrival.
-    pub(crate) calls: Vec<Call>,
-    /// What Imprint holds of each customer: its e-mail and first name.
-    pub(crate) held: BTreeMap<usize, (Option<String>, Option<String>)>,
-    /// How often the process was ended.
+    /// The requests that Imprint received, in order of arrival.
+    pub(crate) calls: Vec<UpdateCall>,
+    /// E-mail address and first name of each customer at Imprint.
+    pub(crate) customers: BTreeMap<usize, (Option<String>, Option<String>)>,
+    /// The number of processes that were killed or crashed.
     pub(crate) kills: u64,
-    /// How many lanes it holds at the most, from claim to settlement.
+    /// The most lanes that a process holds, from claim to settlement.
     pub(crate) lanes: u64,
 }
 
 /// One update that Imprint received.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
+pub(crate) struct UpdateCall {
     pub(crate) customer: usize,
     pub(crate) body: Value,
-    /// Whether the customer was changed by it.
+    /// Whether the sandbox changed the customer.
     pub(crate) applied: bool,
-    /// Whether anything but a sound answer came of it.
-    pub(crate) spoilt: bool,
+    /// Whether its answer was not a complete 200 with this customer.
+    pub(crate) is_faulty: bool,
 }
 
-/// What was found in order.
+/// The figures of a test without a violation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) delivered: u64,
     pub(crate) superseded: u64,
     pub(crate) applied: u64,
     pub(crate) repeats: u64,
-    pub(crate) spoilt: u64,
+    pub(crate) faulty: u64,
 }
 
-impl Call {
-    /// Reads a call from the sandbox's ledger; the bridge makes no others than updates.
+impl UpdateCall {
+    /// Reads an entry of the sandbox's ledger. Anything but an update is a violation.
     pub(crate) fn read(entry: &LedgerEntry) -> Result<Self, Violation> {
-        let foreign = || Violation::Invented {
-            what: format!("{} {}", entry.method, entry.path),
+        let invented = || Violation::Invented {
+            request: format!("{} {}", entry.method, entry.path),
         };
         let customer = entry
             .customer
             .as_deref()
             .filter(|_| entry.operation == Operation::Update)
             .and_then(|id| id.strip_prefix("kill-")?.parse().ok())
-            .ok_or_else(foreign)?;
-        let is_late = entry.fault.is_some_and(|fault| fault == "latency");
+            .ok_or_else(invented)?;
+        let is_slow = entry.fault.is_some_and(|fault| fault == "latency");
         Ok(Self {
             customer,
             body: entry.body.clone(),
             applied: entry.applied,
-            spoilt: entry.status != Some(200) || (entry.fault.is_some() && !is_late),
+            is_faulty: entry.status != Some(200) || (entry.fault.is_some() && !is_slow),
         })
     }
 }
 
-/// What has been applied of one customer, so far.
+/// The newest revisions of one customer that were applied so far, and its repeated and faulty requests.
 #[derive(Default)]
 struct Progress {
     email: u64,
     first_name: u64,
-    spoilt: u64,
+    faulty: u64,
     repeats: u64,
 }
 
-/// Judges a run.
-pub(crate) fn judge(evidence: &Evidence) -> Result<Counts, Violation> {
+/// Checks all invariants.
+pub(crate) fn check(evidence: &Evidence) -> Result<Counts, Violation> {
     let mut counts = Counts::default();
     let mut progress: BTreeMap<usize, Progress> = BTreeMap::new();
-    let mut arrived: BTreeMap<Event, ()> = BTreeMap::new();
+    let mut applied: BTreeSet<Event> = BTreeSet::new();
     for call in &evidence.calls {
-        let carried = originals(evidence, call)?;
+        let carried = carried_events(evidence, call)?;
         let progress = progress.entry(call.customer).or_default();
-        progress.spoilt += u64::from(call.spoilt);
+        progress.faulty += u64::from(call.is_faulty);
         if call.applied {
             counts.applied += 1;
-            arrived.extend(carried.events().map(|event| (event, ())));
+            applied.extend(carried.events());
             advance(progress, call.customer, carried)?;
         }
     }
     for progress in progress.values() {
         counts.repeats += progress.repeats;
-        counts.spoilt += progress.spoilt;
+        counts.faulty += progress.faulty;
     }
-    bounded(evidence, &progress, counts)?;
+    check_repeats(evidence, &progress, counts)?;
     for (event, receipt) in &evidence.receipts {
-        match ended(evidence, &arrived, *event, receipt.as_ref())? {
+        match end_of(evidence, &applied, *event, receipt.as_ref())? {
             End::Delivered => counts.delivered += 1,
             End::Superseded => counts.superseded += 1,
         }
     }
-    newest(evidence)?;
+    check_customers(evidence)?;
     Ok(counts)
 }
 
-/// V2: what Imprint was told is what events that were sent come to.
-fn originals(evidence: &Evidence, call: &Call) -> Result<Carried, Violation> {
+/// FAULTS V2: every request is the mapping of events that were sent.
+fn carried_events(evidence: &Evidence, call: &UpdateCall) -> Result<CarriedEvents, Violation> {
     call.body
         .as_object()
-        .and_then(|body| Carried::read(call.customer, body))
+        .and_then(|body| CarriedEvents::read(call.customer, body))
         .filter(|carried| carried.events().next().is_some())
         .filter(|carried| {
             carried
@@ -120,47 +121,51 @@ fn originals(evidence: &Evidence, call: &Call) -> Result<Carried, Violation> {
                 .all(|event| evidence.receipts.contains_key(&event))
         })
         .ok_or_else(|| Violation::Invented {
-            what: format!("{} of customer {}", call.body, call.customer),
+            request: format!("{} of customer {}", call.body, call.customer),
         })
 }
 
-/// V3: no fact is applied after a newer one. A request that brings nothing newer is a repetition.
-fn advance(progress: &mut Progress, customer: usize, carried: Carried) -> Result<(), Violation> {
-    let mut is_news = false;
-    let facts = [
+/// FAULTS V3: no value is applied after a newer one. A request without a newer value is a repetition.
+fn advance(
+    progress: &mut Progress,
+    customer: usize,
+    carried: CarriedEvents,
+) -> Result<(), Violation> {
+    let mut is_newer = false;
+    let fields = [
         (&mut progress.email, carried.email),
         (&mut progress.first_name, carried.first_name),
     ];
-    for (newest, event) in facts {
+    for (newest, event) in fields {
         let Some(event) = event else { continue };
         if event.revision < *newest {
-            return Err(Violation::Disordered {
+            return Err(Violation::OutOfOrder {
                 customer,
                 newer: *newest,
                 older: event.revision,
             });
         }
-        is_news |= event.revision > *newest;
+        is_newer |= event.revision > *newest;
         *newest = event.revision;
     }
-    progress.repeats += u64::from(!is_news);
+    progress.repeats += u64::from(!is_newer);
     Ok(())
 }
 
-/// V4: a request is repeated only where a kill or a fault left its outcome unknown.
-fn bounded(
+/// FAULTS V4: a request is repeated only if a kill or a fault left its outcome unknown.
+fn check_repeats(
     evidence: &Evidence,
     progress: &BTreeMap<usize, Progress>,
     counts: Counts,
 ) -> Result<(), Violation> {
-    let all = evidence.kills * evidence.lanes + counts.spoilt;
+    let allowed = evidence.kills * evidence.lanes + counts.faulty;
     let worst = progress
         .values()
-        .find(|progress| progress.repeats > evidence.kills + progress.spoilt);
-    if counts.repeats > all || worst.is_some() {
+        .find(|progress| progress.repeats > evidence.kills + progress.faulty);
+    if counts.repeats > allowed || worst.is_some() {
         return Err(Violation::Repeated {
             repeats: counts.repeats,
-            allowed: all,
+            allowed,
         });
     }
     Ok(())
@@ -171,18 +176,20 @@ enum End {
     Superseded,
 }
 
-/// V1: an event that was answered ends, and says how, and it is true.
-fn ended(
+/// FAULTS V1: an acknowledged event ends, and its receipt says truly how.
+fn end_of(
     evidence: &Evidence,
-    arrived: &BTreeMap<Event, ()>,
+    applied: &BTreeSet<Event>,
     event: Event,
     receipt: Option<&Value>,
 ) -> Result<End, Violation> {
-    let lost = |what: String| Violation::Lost { event, what };
+    let lost = |reason: String| Violation::Lost { event, reason };
     let receipt = receipt.ok_or_else(|| lost("it has no receipt".to_owned()))?;
     match status(receipt) {
-        "delivered" if arrived.contains_key(&event) => Ok(End::Delivered),
-        "delivered" => Err(lost("it is delivered, and Imprint never had it".to_owned())),
+        "delivered" if applied.contains(&event) => Ok(End::Delivered),
+        "delivered" => Err(lost(
+            "its receipt says delivered, but Imprint never applied it".to_owned(),
+        )),
         "superseded" => {
             let winner = receipt
                 .get("superseded_by")
@@ -196,11 +203,11 @@ fn ended(
                 });
             winner.map(|_| End::Superseded).ok_or_else(|| {
                 lost(format!(
-                    "nothing newer was delivered in its place: {receipt}"
+                    "no newer event was delivered in its place: {receipt}"
                 ))
             })
         }
-        _ => Err(Violation::Unsettled {
+        _ => Err(Violation::NotEnded {
             event,
             receipt: receipt.to_string(),
         }),
@@ -214,23 +221,23 @@ fn status(receipt: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// V3: in the end Imprint holds the newest of each fact.
-fn newest(evidence: &Evidence) -> Result<(), Violation> {
+/// FAULTS V3: at the end Imprint has the newest value of each field.
+fn check_customers(evidence: &Evidence) -> Result<(), Violation> {
     let mut newest: BTreeMap<usize, (Option<String>, Option<String>)> = BTreeMap::new();
-    // In ascending order of revision, so that the last one stays.
+    // In ascending order of revisions, so that the last value stays.
     for event in evidence.receipts.keys() {
         let (email, first_name) = newest.entry(event.customer).or_default();
         *email = Some(event.email());
-        if event.speaks_of_name() {
+        if event.has_first_name() {
             *first_name = Some(event.first_name());
         }
     }
     for (customer, newest) in newest {
-        let held = evidence.held.get(&customer);
-        if held != Some(&newest) {
+        let stored = evidence.customers.get(&customer);
+        if stored != Some(&newest) {
             return Err(Violation::Stale {
                 customer: imprint_id(customer),
-                held: format!("{held:?}"),
+                stored: format!("{stored:?}"),
                 newest: format!("{newest:?}"),
             });
         }
@@ -253,38 +260,38 @@ mod tests {
         revision: 2,
     };
 
-    fn call(event: Event) -> Call {
+    fn call(event: Event) -> UpdateCall {
         let email = event.email();
-        Call {
+        UpdateCall {
             customer: event.customer,
             body: json!({"email": email, "customer_history": {"email": email}}),
             applied: true,
-            spoilt: false,
+            is_faulty: false,
         }
     }
 
-    /// Both were delivered, one after the other, by a process that was killed once.
+    /// Both events were delivered, one after the other, by a process that was killed once.
     fn sound() -> Evidence {
         let delivered = || Some(json!({"status": "delivered"}));
         Evidence {
             receipts: [(OLD, delivered()), (NEW, delivered())].into(),
             calls: vec![call(OLD), call(NEW)],
-            held: [(1, (Some(NEW.email()), None))].into(),
+            customers: [(1, (Some(NEW.email()), None))].into(),
             kills: 1,
             lanes: 1,
         }
     }
 
-    fn check(spoil: impl FnOnce(&mut Evidence), is_found: fn(&Violation) -> bool) {
+    fn assert_reported(spoil: impl FnOnce(&mut Evidence), is_expected: fn(&Violation) -> bool) {
         let mut evidence = sound();
         spoil(&mut evidence);
-        let violation = judge(&evidence).unwrap_err();
-        assert!(is_found(&violation), "{violation}");
+        let violation = check(&evidence).unwrap_err();
+        assert!(is_expected(&violation), "{violation}");
     }
 
     #[test]
-    fn a_sound_run_is_counted() {
-        let counts = judge(&sound()).unwrap();
+    fn a_sound_test_is_counted() {
+        let counts = check(&sound()).unwrap();
         assert_eq!(
             (counts.delivered, counts.applied, counts.repeats),
             (2, 2, 0)
@@ -293,34 +300,34 @@ mod tests {
         superseded.calls.remove(0);
         let receipt = json!({"status": "superseded", "superseded_by": NEW.id()});
         superseded.receipts.insert(OLD, Some(receipt));
-        assert_eq!(judge(&superseded).unwrap().superseded, 1);
+        assert_eq!(check(&superseded).unwrap().superseded, 1);
     }
 
-    /// V1
+    /// FAULTS V1
     #[test]
-    fn what_is_missing_is_lost() {
+    fn a_missing_event_is_reported_as_lost() {
         let is_lost = |violation: &Violation| matches!(violation, Violation::Lost { .. });
-        check(|run| drop(run.receipts.insert(OLD, None)), is_lost);
-        check(|run| drop(run.calls.remove(0)), is_lost);
+        assert_reported(|run| drop(run.receipts.insert(OLD, None)), is_lost);
+        assert_reported(|run| drop(run.calls.remove(0)), is_lost);
         let winner = |id: String| {
             move |run: &mut Evidence| {
                 let receipt = json!({"status": "superseded", "superseded_by": id});
                 run.receipts.insert(NEW, Some(receipt));
             }
         };
-        check(winner(OLD.id()), is_lost);
-        check(winner("c2-r9".to_owned()), is_lost);
+        assert_reported(winner(OLD.id()), is_lost);
+        assert_reported(winner("c2-r9".to_owned()), is_lost);
         let waiting = |run: &mut Evidence| {
             run.receipts.insert(OLD, Some(json!({"status": "waiting"})));
         };
-        check(waiting, |violation| {
-            matches!(violation, Violation::Unsettled { .. })
+        assert_reported(waiting, |violation| {
+            matches!(violation, Violation::NotEnded { .. })
         });
     }
 
-    /// V2
+    /// FAULTS V2
     #[test]
-    fn what_nobody_sent_is_invented() {
+    fn a_request_without_an_event_is_reported_as_invented() {
         let is_invented = |violation: &Violation| matches!(violation, Violation::Invented { .. });
         let bodies = [
             json!({}),
@@ -330,38 +337,38 @@ mod tests {
             json!({"email": "r9.c1@example.com", "customer_history": {"email": "r9.c1@example.com"}}),
         ];
         for body in bodies {
-            let call = Call { body, ..call(OLD) };
-            check(|run| run.calls.push(call), is_invented);
+            let call = UpdateCall { body, ..call(OLD) };
+            assert_reported(|run| run.calls.push(call), is_invented);
         }
-        check(
+        assert_reported(
             |run| run.calls.iter_mut().for_each(|call| call.customer = 2),
             is_invented,
         );
     }
 
-    /// V3
+    /// FAULTS V3
     #[test]
-    fn older_facts_after_newer_ones_are_seen() {
-        check(
+    fn an_older_value_after_a_newer_one_is_reported() {
+        assert_reported(
             |run| run.calls.reverse(),
-            |violation| matches!(violation, Violation::Disordered { .. }),
+            |violation| matches!(violation, Violation::OutOfOrder { .. }),
         );
-        let back = |run: &mut Evidence| {
-            run.held.insert(1, (Some(OLD.email()), None));
+        let stale = |run: &mut Evidence| {
+            run.customers.insert(1, (Some(OLD.email()), None));
         };
-        check(back, |violation| {
+        assert_reported(stale, |violation| {
             matches!(violation, Violation::Stale { .. })
         });
     }
 
-    /// V4
+    /// FAULTS V4
     #[test]
-    fn a_repetition_needs_a_reason() {
+    fn a_repetition_without_a_kill_or_a_fault_is_reported() {
         let mut once = sound();
         once.calls.push(call(NEW));
-        assert_eq!(judge(&once).unwrap().repeats, 1);
+        assert_eq!(check(&once).unwrap().repeats, 1);
         let twice = |run: &mut Evidence| run.calls.extend([call(NEW), call(NEW)]);
-        check(twice, |violation| {
+        assert_reported(twice, |violation| {
             matches!(violation, Violation::Repeated { .. })
         });
     }

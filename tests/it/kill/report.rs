@@ -1,4 +1,4 @@
-//! What a run came to: its figures, or what went wrong.
+//! The result of a kill test: its figures, or the violation that the oracle found.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::bridge::NotReady;
 use super::event::Event;
 use super::oracle::Counts;
 
-/// What a run came to.
+/// The figures of a test without a violation.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) seed: u64,
@@ -27,12 +27,12 @@ impl fmt::Display for Report {
             superseded,
             applied,
             repeats,
-            spoilt,
+            faulty,
         } = self.counts;
         write!(
             f,
             "seed {}: {} kills, {} acks of {} events ({} retries), {} requests, {applied} applied, {repeats} of them \
-             repeated, {spoilt} spoilt; {delivered} delivered, {superseded} superseded, 0 lost; slowest start {:?}",
+             repeated, {faulty} with a fault; {delivered} delivered, {superseded} superseded, 0 lost; slowest start {:?}",
             self.seed,
             self.kills,
             self.acks,
@@ -44,45 +44,46 @@ impl fmt::Display for Report {
     }
 }
 
-/// What must never happen.
+/// A broken invariant. Its message begins with the code from tests/FAULTS.md.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Violation {
-    #[error("V1: {event:?} is lost: {what}")]
-    Lost { event: Event, what: String },
-    #[error("V1: {event:?} was taken and has not ended: {receipt}")]
-    Unsettled { event: Event, receipt: String },
-    #[error("V2: Imprint was asked for what no event says: {what}")]
-    Invented { what: String },
+    #[error("V1: {event:?} is lost: {reason}")]
+    Lost { event: Event, reason: String },
+    #[error("V1: {event:?} was accepted and has not ended: {receipt}")]
+    NotEnded { event: Event, receipt: String },
+    #[error("V2: Imprint received a request that belongs to no event: {request}")]
+    Invented { request: String },
     #[error("V3: revision {older} of customer {customer} was applied after {newer}")]
-    Disordered {
+    OutOfOrder {
         customer: usize,
         newer: u64,
         older: u64,
     },
-    #[error("V3: Imprint holds {held} of {customer}, the newest is {newest}")]
+    #[error("V3: Imprint has {stored} for customer {customer}; the newest is {newest}")]
     Stale {
         customer: String,
-        held: String,
+        stored: String,
         newest: String,
     },
     #[error(
-        "V4: {repeats} requests were repeated, of {allowed} that may be, or too many of one customer"
+        "V4: {repeats} requests were repeated; at most {allowed} may be, and for one customer only those after a kill or \
+         a fault"
     )]
     Repeated { repeats: u64, allowed: u64 },
     #[error("V8: {event:?} was not answered in time")]
-    NotLive { event: Event },
-    #[error("{event:?} was refused: {answer}")]
-    Refused { event: Event, answer: String },
-    #[error("V8: it did not drain; its log ends with {log}")]
+    NotAnswered { event: Event },
+    #[error("{event:?} was rejected: {answer}")]
+    Rejected { event: Event, answer: String },
+    #[error("V8: entries still wait; the log ends with {log}")]
     NotDrained { log: String },
-    #[error("P20: it was not ready in time: {0}")]
+    #[error("P20: the process was not ready in time: {0}")]
     NotReady(String),
-    #[error("it did not reach {failpoints}")]
-    NotCrashed { failpoints: String },
+    #[error("the process did not crash at {failpoints}")]
+    NoCrash { failpoints: String },
 }
 
 impl From<NotReady> for Violation {
-    fn from(NotReady(why): NotReady) -> Self {
-        Self::NotReady(why)
+    fn from(NotReady(reason): NotReady) -> Self {
+        Self::NotReady(reason)
     }
 }

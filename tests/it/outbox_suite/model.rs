@@ -18,7 +18,7 @@ use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::kill::is_full;
+use crate::support::is_full_run;
 use crate::support::wait_for;
 
 /// Something that is asked of an engine.
@@ -416,7 +416,7 @@ fn sqlite(folder: &tempfile::TempDir, start: Timestamp) -> Engine {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if is_full() { 2_000 } else { 60 }, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if is_full_run() { 2_000 } else { 60 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// T11: whatever is asked in whatever order, the engines answer alike, and everything stands alike afterwards.
     #[test]
