@@ -19,12 +19,12 @@ use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
 
 use crate::raw_imprint::{Accepted, RawImprint};
-use crate::support::{KEY, PATIENCE, block_on};
+use crate::support::{KEY, TEST_TIMEOUT, block_on};
 
 mod look_ups;
 
 /// Longer than any exchange takes that is to succeed.
-const DEADLINE: Duration = PATIENCE;
+const DEADLINE: Duration = TEST_TIMEOUT;
 /// For exchanges that are to run into it.
 const DEADLINE_SHORT: Duration = Duration::from_millis(300);
 /// A pause of a slow Imprint server, far below any deadline.
@@ -302,7 +302,7 @@ fn the_deadline_covers_the_whole_exchange() {
             deliver_within(&client(&imprint.origin()), "c1", DEADLINE_SHORT).await
         });
         assert_eq!(outcome, Outcome::Unknown(Cause::Deadline), "{what}");
-        assert!(clock.now().since(start) < PATIENCE / 3, "{what}");
+        assert!(clock.now().since(start) < TEST_TIMEOUT / 3, "{what}");
     }
 }
 

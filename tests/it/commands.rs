@@ -106,8 +106,8 @@ fn send_says_how_many_of_a_stream_were_accepted() {
     let low = [&arguments[..], &["--low-priority"]].concat();
     let output = run(&low, &lines(&[event("s-5", "C-3", 1)]));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    app.until("s-5", "delivered");
-    app.until("s-2", "delivered");
-    app.until("s-4", "delivered");
+    app.wait_until("s-5", "delivered");
+    app.wait_until("s-2", "delivered");
+    app.wait_until("s-4", "delivered");
     assert_eq!(run(&arguments, "no JSON").status.code(), Some(2));
 }

@@ -53,7 +53,7 @@ fn a_late_request_does_not_have_the_last_word() {
         app.metric("attempts_total{outcome=\"unknown\"}") == Some(1.0)
     });
     app.accept(&email("new", "c1", 2));
-    app.until("new", "delivered");
+    app.wait_until("new", "delivered");
     app.wait_for("the old request has landed", |app| {
         app.imprint.email("c1").as_deref() == Some("old@example.com")
     });
@@ -93,8 +93,8 @@ fn ten_thousand_changes_that_piled_up_are_a_request_a_customer() {
     app.imprint.sandbox.clear_faults();
     let last_outage_call = app.imprint.calls().last().map_or(0, |call| call.seq);
     for customer in 0..100 {
-        app.until(&format!("{customer}-100"), "delivered");
-        app.until(&format!("{customer}-1"), "superseded");
+        app.wait_until(&format!("{customer}-100"), "delivered");
+        app.wait_until(&format!("{customer}-1"), "superseded");
         let newest = format!("{customer}-100@example.com");
         assert_eq!(app.imprint.email(&format!("C-{customer}")), Some(newest));
     }
@@ -166,7 +166,7 @@ fn an_entry_that_alone_keeps_failing_is_parked() {
         receipt["parked"],
         json!({"reason": "attempts_exhausted", "detail": "status_500"})
     );
-    app.until(&format!("other-{}", revision.get()), "delivered");
+    app.wait_until(&format!("other-{}", revision.get()), "delivered");
 }
 
 /// M05: an operation that is refused to everybody stops the destination, parks nothing, and spends nothing.
@@ -189,7 +189,7 @@ fn an_operation_that_is_not_enabled_stops_the_destination() {
             (&json!("waiting"), &json!(0))
         );
     }
-    app.leaves_work();
+    app.leave_waiting_entries();
 }
 
 /// U26, V9: one customer who is refused stops nobody.
@@ -203,14 +203,14 @@ fn one_customer_who_is_refused_stops_nobody() {
     for revision in 1..=20 {
         let id = format!("other-{revision}");
         app.accept(&email(&id, "c2", revision));
-        app.until(&id, "delivered");
+        app.wait_until(&id, "delivered");
     }
     assert_eq!(
         app.metric("destination_state{state=\"stopped\"}"),
         Some(0.0)
     );
     assert_eq!(app.receipt("refused")["status"], "waiting");
-    app.leaves_work();
+    app.leave_waiting_entries();
 }
 
 /// U27: an untyped 404 means "not there" where a retrieve says so too.
@@ -220,7 +220,7 @@ fn an_untyped_404_is_believed_when_a_retrieve_says_it_too() {
     app.imprint
         .inject(&json!({"customer": "gone", "action": {"status": 404, "shape": "html"}}));
     app.accept(&email("e", "gone", 1));
-    app.until("e", "ignored");
+    app.wait_until("e", "ignored");
     assert_eq!(calls(&app, Operation::Retrieve).len(), 1);
 }
 
@@ -238,7 +238,7 @@ fn a_customer_known_by_the_partners_id_is_looked_up_once() {
     for revision in 1..=3 {
         let id = format!("e-{revision}");
         app.accept(&by_partner(&id, "P 1/ä", revision));
-        app.until(&id, "delivered");
+        app.wait_until(&id, "delivered");
     }
     assert_eq!(
         app.imprint.email("CUST-1").as_deref(),
@@ -259,7 +259,7 @@ fn somebody_unknown_is_ignored_and_the_no_is_remembered() {
     for revision in 1..=3 {
         let id = format!("e-{revision}");
         app.accept(&by_partner(&id, "P-1", revision));
-        app.until(&id, "ignored");
+        app.wait_until(&id, "ignored");
     }
     assert_eq!(calls(&app, Operation::Search).len(), 1);
     assert_eq!(calls(&app, Operation::Update).len(), 0);
@@ -283,9 +283,9 @@ fn facts_wait_for_their_customer_to_appear() {
         &app,
         &json!([{"id": "CUST-1", "partner_customer_id": "P-1"}, {"id": "CUST-2"}]),
     );
-    app.until("second", "delivered");
-    app.until("first", "superseded");
-    app.until("stated", "delivered");
+    app.wait_until("second", "delivered");
+    app.wait_until("first", "superseded");
+    app.wait_until("stated", "delivered");
     assert_eq!(
         app.imprint.email("CUST-1").as_deref(),
         Some("second@example.com")
@@ -303,7 +303,7 @@ fn somebody_who_is_two_customers_is_parked() {
         &json!([{"id": "A", "partner_customer_id": "P-1"}, {"id": "B", "partner_customer_id": "P-1"}]),
     );
     app.accept(&by_partner("e", "P-1", 1));
-    assert_eq!(parked(&app.until("e", "parked")), "ambiguous_customer");
+    assert_eq!(parked(&app.wait_until("e", "parked")), "ambiguous_customer");
     assert_eq!(calls(&app, Operation::Update).len(), 0);
 }
 
@@ -316,14 +316,14 @@ fn a_pair_that_imprint_contradicts_is_parked() {
         &json!([{"id": "A", "partner_customer_id": "P-A"}, {"id": "B", "partner_customer_id": "P-B"}]),
     );
     app.accept(&email("right", "A", 1));
-    app.until("right", "delivered");
+    app.wait_until("right", "delivered");
     app.accept(&by_partner("known", "P-B", 1));
-    app.until("known", "delivered");
+    app.wait_until("known", "delivered");
     for (id, imprint, partner) in [("wrong-imprint", "A", "P-B"), ("wrong-partner", "B", "P-A")] {
         let event = email(id, imprint, 9).with("/data/customer/id", json!(partner));
         app.accept(&event);
         assert_eq!(
-            parked(&app.until(id, "parked")),
+            parked(&app.wait_until(id, "parked")),
             "identity_conflict",
             "{id}"
         );
@@ -340,7 +340,7 @@ fn a_customer_who_was_linked_anew_is_found_again() {
         .start();
     seed(&app, &json!({"id": "OLD", "partner_customer_id": "P-1"}));
     app.accept(&by_partner("before", "P-1", 1));
-    app.until("before", "delivered");
+    app.wait_until("before", "delivered");
     seed(
         &app,
         &json!([{"id": "OLD", "partner_customer_id": "P-2"}, {"id": "NEW", "partner_customer_id": "P-1"}]),
@@ -350,7 +350,7 @@ fn a_customer_who_was_linked_anew_is_found_again() {
         "action": {"status": 404, "shape": "flat", "type": "CUSTOMER_NOT_FOUND_ERROR"},
     }));
     app.accept(&by_partner("after", "P-1", 2));
-    app.until("after", "delivered");
+    app.wait_until("after", "delivered");
     assert_eq!(
         app.imprint.email("NEW").as_deref(),
         Some("after@example.com")
@@ -368,9 +368,9 @@ fn a_cleared_line_of_the_address_is_emptied_if_leaving_it_out_does_not() {
         Event::new(id, "c1", revision).with("/data/customer/address", address)
     };
     app.accept(&address("moved-in", 1, json!("Apt 4B")));
-    app.until("moved-in", "delivered");
+    app.wait_until("moved-in", "delivered");
     app.accept(&address("moved", 2, Value::Null));
-    app.until("moved", "delivered");
+    app.wait_until("moved", "delivered");
     let bodies: Vec<Value> = app
         .imprint
         .applied("c1")
@@ -400,7 +400,7 @@ fn an_address_abroad_parks_or_is_left_out() {
         .settings("[imprint]\nforeign_address = \"skip\"")
         .start();
     app.accept(&abroad("e"));
-    app.until("e", "delivered");
+    app.wait_until("e", "delivered");
     let body = &app.imprint.applied("c1")[0].body;
     assert_eq!(
         (body.get("city"), &body["email"]),
@@ -424,7 +424,7 @@ fn a_refused_key_costs_nothing_and_a_new_one_is_tried_at_once() {
     assert!(refused <= 20, "at most what was in flight: {refused}");
     app.files.write_key(KEY);
     for customer in 0..20 {
-        let receipt = app.until(&format!("e-{customer}"), "delivered");
+        let receipt = app.wait_until(&format!("e-{customer}"), "delivered");
         assert_eq!(receipt["attempts"], 1, "{customer}");
     }
     assert_eq!(app.metric("parked_entries"), Some(0.0));
@@ -454,7 +454,7 @@ fn a_backfill_goes_behind_live_traffic() {
     });
     app.imprint.sandbox.clear_faults();
     for customer in 0..10 {
-        app.until(&format!("old-{customer}"), "delivered");
+        app.wait_until(&format!("old-{customer}"), "delivered");
     }
     let mut calls = calls(&app, Operation::Update);
     calls.retain(|call| call.applied);
@@ -509,7 +509,7 @@ fn nothing_of_an_answer_is_kept_or_told() {
     let page = http::ask(ops, "GET /metrics", &[], "").unwrap().body;
     assert!(!page.contains("canary"), "{page}");
     process.terminate();
-    assert!(process.end().success());
+    assert!(process.wait_for_exit().success());
     // The log is looked through by the process itself.
     assert!(process.log().contains("TRACE") && !process.log().contains(KEY));
     for file in std::fs::read_dir(files.store().parent().unwrap()).unwrap() {

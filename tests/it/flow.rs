@@ -66,7 +66,7 @@ fn the_sample_event_becomes_the_sample_request_in_every_mode() {
     for (requests, (id, post)) in (1..).zip(modes) {
         let answer = post();
         assert_eq!(answer.status, 202, "{id}: {}", answer.body);
-        app.until(id, "delivered");
+        app.wait_until(id, "delivered");
         let calls = app.imprint.calls();
         assert_eq!(calls.len(), requests, "{id}");
         let call = calls.last().unwrap();
@@ -84,7 +84,7 @@ fn the_sample_event_becomes_the_sample_request_in_every_mode() {
 fn an_older_revision_never_overwrites_a_newer_one() {
     let app = TestApp::start();
     app.accept(&email("third", "late", 3));
-    app.until("third", "delivered");
+    app.wait_until("third", "delivered");
     app.accept(&email("first", "late", 1));
     app.accept(&email("second", "late", 2));
     let batch = [
@@ -93,14 +93,14 @@ fn an_older_revision_never_overwrites_a_newer_one() {
         email("b-second", "at-once", 2),
     ];
     assert_eq!(app.post_batch(&batch).status, 202);
-    app.until("b-third", "delivered");
+    app.wait_until("b-third", "delivered");
     for (older, newest) in [
         ("first", "third"),
         ("second", "third"),
         ("b-first", "b-third"),
         ("b-second", "b-third"),
     ] {
-        let receipt = app.until(older, "superseded");
+        let receipt = app.wait_until(older, "superseded");
         assert_eq!(receipt["superseded_by"], newest);
     }
     for (customer, newest) in [("late", "third"), ("at-once", "b-third")] {
@@ -131,10 +131,10 @@ fn changes_that_pile_up_are_folded() {
     }
     app.imprint.sandbox.clear_faults();
     for customer in customers {
-        app.until(&format!("{customer}-20"), "delivered");
-        app.until(&format!("{customer}-19"), "delivered");
-        app.until(&format!("{customer}-18"), "superseded");
-        app.until(&format!("{customer}-1"), "superseded");
+        app.wait_until(&format!("{customer}-20"), "delivered");
+        app.wait_until(&format!("{customer}-19"), "delivered");
+        app.wait_until(&format!("{customer}-18"), "superseded");
+        app.wait_until(&format!("{customer}-1"), "superseded");
         let applied = app.imprint.applied(customer);
         assert_eq!(applied.len(), 1, "{customer}");
         assert_eq!(
@@ -213,7 +213,7 @@ fn a_repeated_event_is_kept_once_and_a_changed_one_is_a_conflict() {
     let duplicate = |answer: &Answer| answer.json()["accepted"][0]["duplicate"] == true;
     let first = app.post(&event);
     assert_eq!((first.status, duplicate(&first)), (202, false));
-    app.until("once", "delivered");
+    app.wait_until("once", "delivered");
     // Trace headers and the order of keys are no part of what an event says.
     let again = app.post(&event.clone().with("/traceparent", json!("00-1-2-03")));
     assert_eq!((again.status, duplicate(&again)), (202, true));
@@ -267,7 +267,7 @@ fn a_sender_that_waits_is_let_go_when_the_bridge_stops() {
     let answer = sender.unwrap().join().unwrap();
     assert_eq!(answer.status, 202, "{}", answer.body);
     assert_eq!(answer.json()["accepted"][0]["status"], "waiting");
-    app.leaves_work();
+    app.leave_waiting_entries();
 }
 
 // === what Imprint refuses ===
@@ -279,7 +279,7 @@ fn an_unknown_customer_is_ignored() {
         .unknown_customer(UnknownCustomer::NotFound)
         .start();
     app.accept(&email("no-card", "stranger", 1));
-    let receipt = app.until("no-card", "ignored");
+    let receipt = app.wait_until("no-card", "ignored");
     assert_eq!(receipt["attempts"], 1);
     assert_eq!(app.metric("parked_entries"), Some(0.0));
     assert_eq!(
@@ -298,13 +298,13 @@ fn a_rejected_event_parks_and_the_lane_goes_on() {
         "action": {"status": 400, "type": "INVALID_REQUEST_ERROR", "param": "email", "message": "canary@example.com is no email"},
     }));
     app.accept(&email("bad", "c1", 1));
-    let receipt = app.until("bad", "parked");
+    let receipt = app.wait_until("bad", "parked");
     assert_eq!(
         receipt["parked"],
         json!({"reason": "rejected", "detail": "status 400 INVALID_REQUEST_ERROR email"})
     );
     app.accept(&email("good", "c1", 2));
-    app.until("good", "delivered");
+    app.wait_until("good", "delivered");
     assert_eq!(app.metric("parked_entries"), Some(1.0));
     assert!(!app.ops_get("/metrics").body.contains("canary"));
 }
@@ -324,9 +324,9 @@ fn of_entries_that_travel_together_only_the_guilty_one_parks() {
         field("third", 3, "language", "fr"),
     ];
     assert_eq!(app.post_batch(&batch).status, 202);
-    app.until("guilty", "parked");
-    app.until("second", "delivered");
-    app.until("third", "delivered");
+    app.wait_until("guilty", "parked");
+    app.wait_until("second", "delivered");
+    app.wait_until("third", "delivered");
     let calls = app.imprint.calls();
     let bodies: Vec<usize> = calls
         .iter()
@@ -359,7 +359,7 @@ fn a_refused_key_stops_everything_until_there_is_another() {
     assert_eq!(calls[0].authorization, Authorization::Wrong);
     app.files.write_key(KEY);
     for id in ["first", "c2", "c3", "c4"] {
-        let receipt = app.until(id, "delivered");
+        let receipt = app.wait_until(id, "delivered");
         assert_eq!(receipt["attempts"], 1, "{id}");
     }
     assert_eq!(app.imprint.calls().len(), 5);
@@ -379,8 +379,8 @@ fn a_throttled_destination_waits_as_it_is_told() {
     app.accept(&email("throttled", "c1", 1));
     app.wait_for("it is throttled", |app| !app.imprint.calls().is_empty());
     app.accept(&email("another", "c2", 1));
-    assert_eq!(app.until("throttled", "delivered")["attempts"], 1);
-    assert_eq!(app.until("another", "delivered")["attempts"], 1);
+    assert_eq!(app.wait_until("throttled", "delivered")["attempts"], 1);
+    assert_eq!(app.wait_until("another", "delivered")["attempts"], 1);
     let calls = app.imprint.calls();
     assert_eq!(calls.len(), 3);
     assert_eq!(calls[0].status, Some(429));
@@ -416,7 +416,7 @@ fn an_answer_that_proves_nothing_is_followed_by_another_request() {
     }
     for (number, action) in actions.iter().enumerate() {
         let customer = format!("c{number}");
-        let receipt = app.until(&customer, "delivered");
+        let receipt = app.wait_until(&customer, "delivered");
         assert_eq!(receipt["attempts"], 2, "{action}");
         let email = format!("{customer}@example.com");
         assert_eq!(app.imprint.email(&customer), Some(email), "{action}");
@@ -438,16 +438,16 @@ fn what_was_accepted_in_an_outage_is_delivered_after_a_restart() {
     app.stop().unwrap();
     assert_eq!(app.files.waiting(), 10);
     app.imprint.sandbox.clear_faults();
-    app.start_again();
+    app.restart();
     let again = app.post(&email("e0", "e0", 1));
     assert_eq!(again.json()["accepted"][0]["duplicate"], true);
     for id in &ids {
-        app.until(id, "delivered");
+        app.wait_until(id, "delivered");
         assert_eq!(app.imprint.applied(id).len(), 1);
     }
     // What the lane has is known after the restart too.
     app.accept(&email("stale", "e0", 0));
-    app.until("stale", "superseded");
+    app.wait_until("stale", "superseded");
 }
 
 // === what operators see ===
@@ -469,8 +469,8 @@ fn health_is_local_and_the_metrics_page_shows_nobody() {
         assert_eq!((answer.status, answer.body.as_str()), (200, word));
     }
     app.imprint.sandbox.clear_faults();
-    app.until("canary-id", "delivered");
-    app.until("crm-evt-000017", "delivered");
+    app.wait_until("canary-id", "delivered");
+    app.wait_until("crm-evt-000017", "delivered");
     assert_eq!(app.metric("accepted_total"), Some(2.0));
     assert_eq!(app.metric("ended_total{state=\"delivered\"}"), Some(2.0));
     assert_eq!(app.metric("attempts_total{outcome=\"applied\"}"), Some(2.0));
@@ -511,7 +511,7 @@ fn several_dispatch_threads_keep_each_customer_in_order() {
         }
     }
     for customer in customers() {
-        app.until(&format!("{customer}-6"), "delivered");
+        app.wait_until(&format!("{customer}-6"), "delivered");
         let sent: Vec<String> = app
             .imprint
             .applied(&customer)

@@ -1,10 +1,10 @@
-//! Everything that is seen from outside: the ports' suites, and the service through its front door.
+//! The integration tests: the suites of the ports, and the service as senders, operators and Imprint see it.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that meets the unexpected is to end there"
+    reason = "an unexpected value fails the test"
 )]
 
 mod client;

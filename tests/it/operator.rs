@@ -52,7 +52,7 @@ impl Desk {
             json!({"customer": customer, "times": 1, "action": {"status": 400, "param": "email"}});
         self.0.imprint.inject(&fault);
         self.0.accept(event);
-        self.0.until(&id, "parked");
+        self.0.wait_until(&id, "parked");
         let parked = self.get(&format!("/entries?customer={customer}"));
         let entries = parked["entries"].as_array().unwrap();
         let entry = entries
@@ -172,7 +172,7 @@ fn a_replay_is_previewed_and_sent_once() {
         desk.post("/entries/replay", &replay)["replayed"],
         json!([entry])
     );
-    let receipt = desk.0.until("bad", "delivered");
+    let receipt = desk.0.wait_until("bad", "delivered");
     assert_eq!(receipt["attempts"], 2);
     for again in [json!({"ids": [entry]}), replay] {
         assert_eq!(desk.post("/entries/replay", &again)["replayed"], json!([]));
@@ -194,7 +194,7 @@ fn a_replay_never_overwrites_newer_facts() {
     for customer in ["c1", "c2"] {
         let id = format!("thursday-{customer}");
         desk.0.accept(&email(&id, customer, 3));
-        desk.0.until(&id, "delivered");
+        desk.0.wait_until(&id, "delivered");
     }
     let preview = desk.post(
         "/entries/replay",
@@ -202,9 +202,9 @@ fn a_replay_never_overwrites_newer_facts() {
     );
     assert_eq!(preview["stale"], json!([tuesday]));
     desk.post("/entries/replay", &json!({"ids": [tuesday, wide]}));
-    let receipt = desk.0.until("tuesday", "superseded");
+    let receipt = desk.0.wait_until("tuesday", "superseded");
     assert_eq!(receipt["superseded_by"], "thursday-c1");
-    desk.0.until("wide", "delivered");
+    desk.0.wait_until("wide", "delivered");
     assert_eq!(
         desk.0.imprint.email("c1").as_deref(),
         Some("thursday-c1@example.com")
@@ -269,13 +269,13 @@ fn a_replay_maps_again_by_the_settings_of_today() {
     desk.0.stop().unwrap();
     desk.0
         .files
-        .write_more("[imprint]\nforeign_address = \"skip\"");
-    desk.0.start_again();
+        .write_settings("[imprint]\nforeign_address = \"skip\"");
+    desk.0.restart();
     assert_eq!(
         desk.post("/entries/replay", &replay)["replayed"],
         json!([entry])
     );
-    desk.0.until("abroad", "delivered");
+    desk.0.wait_until("abroad", "delivered");
     assert_eq!(desk.0.imprint.applied("c1")[0].body.get("city"), None);
 }
 
@@ -289,12 +289,12 @@ fn a_paused_destination_stays_paused_until_an_operator_says_otherwise() {
     );
     desk.0.accept(&email("e", "c1", 1));
     desk.0.stop().unwrap();
-    desk.0.start_again();
+    desk.0.restart();
     assert_eq!(desk.get("/destination")["mode"], "paused");
     assert_eq!(desk.0.receipt("e")["status"], "waiting");
     assert_eq!(desk.0.imprint.calls().len(), 0);
     desk.post("/destination", &json!({"mode": "open"}));
-    desk.0.until("e", "delivered");
+    desk.0.wait_until("e", "delivered");
     let acts = desk.get("/audit");
     assert_eq!(
         (acts["acts"].as_array().unwrap().len(), &acts["sound"]),
@@ -317,7 +317,7 @@ fn in_shadow_what_would_be_sent_is_recorded_and_nothing_is_sent() {
     assert_eq!(desk.0.imprint.calls().len(), 0);
     assert_eq!(desk.0.receipt("e")["status"], "waiting");
     desk.post("/destination", &json!({"mode": "open"}));
-    desk.0.until("e", "delivered");
+    desk.0.wait_until("e", "delivered");
 }
 
 /// U34: a wait that Imprint asked for outlives a restart.
@@ -330,10 +330,10 @@ fn a_wait_that_imprint_asked_for_outlives_a_restart() {
     let throttled = |desk: &Desk| desk.get("/destination")["state"] == "throttled";
     wait_for("it waits", || throttled(&desk).then_some(()));
     desk.0.stop().unwrap();
-    desk.0.start_again();
+    desk.0.restart();
     assert!(throttled(&desk));
     assert_eq!(desk.0.imprint.calls().len(), 1);
-    desk.0.leaves_work();
+    desk.0.leave_waiting_entries();
 }
 
 // === the command line ===
@@ -348,7 +348,7 @@ struct Said {
 impl Desk {
     fn run(&self, command: &str, arguments: &[&str]) -> Said {
         let ops = format!("http://{}", self.0.ops());
-        let token = self.0.files.operator("alice");
+        let token = self.0.files.token_file("alice");
         let token = token.to_str().unwrap();
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
             .arg(command)
@@ -392,7 +392,7 @@ fn an_operator_looks_and_replays_from_the_command_line() {
     let arguments = ["--customer", "c1", "--map-again", "--reason", "mended"];
     let said = desk.run("replay", &arguments);
     assert_eq!((said.code, said.out.trim()), (0, "1 replayed"));
-    desk.0.until("bad", "delivered");
+    desk.0.wait_until("bad", "delivered");
     assert_eq!(
         desk.run("parked", &[]).code,
         2,
@@ -456,7 +456,7 @@ fn a_copy_of_the_store_is_made_looked_over_and_put_back() {
     );
     desk.0.accept(&email("after-it", "c1", 2));
     desk.0.stop().unwrap();
-    let copy = desk.0.files.beside_the_store("copy.db");
+    let copy = desk.0.files.store_file("copy.db");
     let copy = copy.to_str().unwrap();
     let run = |arguments: &[&str]| {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
@@ -483,9 +483,9 @@ fn a_copy_of_the_store_is_made_looked_over_and_put_back() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (code, _, complaint) = run(&arguments);
     assert_eq!(code, Some(0), "{complaint}");
-    desk.0.start_again();
+    desk.0.restart();
     desk.post("/destination", &json!({"mode": "open"}));
-    desk.0.until("in-the-copy", "delivered");
+    desk.0.wait_until("in-the-copy", "delivered");
     desk.0.accept(&email("after-it", "c1", 2));
-    desk.0.until("after-it", "delivered");
+    desk.0.wait_until("after-it", "delivered");
 }

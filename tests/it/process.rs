@@ -1,4 +1,4 @@
-//! The real program as a process of its own.
+//! The real program as a process, for tests of its start, its end and its log.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::{Files, wait_for};
 
-/// The program, until it is dropped.
+/// A process that runs `serve`. Dropping it kills the process, and fails the test if the log has a panic or a canary value.
 pub(crate) struct Process {
     pub(crate) child: Child,
     lines: Arc<Mutex<Vec<String>>>,
@@ -28,10 +28,10 @@ impl Process {
         }
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let (kept, log) = (Arc::clone(&lines), child.stderr.take().unwrap());
+        let (log_lines, log) = (Arc::clone(&lines), child.stderr.take().unwrap());
         let read = move || {
             for line in BufReader::new(log).lines() {
-                kept.lock().unwrap().push(line.unwrap());
+                log_lines.lock().unwrap().push(line.unwrap());
             }
         };
         let reader = std::thread::Builder::new().spawn(read).unwrap();
@@ -42,7 +42,7 @@ impl Process {
         }
     }
 
-    /// Waits until it is ready, and says where events come in and where health is.
+    /// Waits until the process is ready, and returns the addresses of its event listener and its ops listener.
     #[track_caller]
     pub(crate) fn ready(&self) -> (SocketAddr, SocketAddr) {
         wait_for("the process is ready", || {
@@ -56,6 +56,7 @@ impl Process {
         })
     }
 
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         let kill = format!("kill -TERM {}", self.child.id());
         assert!(
@@ -67,10 +68,10 @@ impl Process {
         );
     }
 
-    /// Waits for its end.
+    /// Waits until the process exits.
     #[track_caller]
-    pub(crate) fn end(&mut self) -> ExitStatus {
-        let status = wait_for("the process ends", || self.child.try_wait().unwrap());
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
+        let status = wait_for("the process exits", || self.child.try_wait().unwrap());
         self.reader
             .take()
             .map(JoinHandle::join)
@@ -79,7 +80,7 @@ impl Process {
         status
     }
 
-    /// What it wrote to standard error, so far.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         self.lines.lock().unwrap().join("\n")
     }
@@ -94,6 +95,6 @@ impl Drop for Process {
         }
         let log = self.log();
         assert!(!log.contains("panicked"), "{log}");
-        assert!(!log.contains("canary"), "the log tells: {log}");
+        assert!(!log.contains("canary"), "the log has a canary value: {log}");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::support::PATIENCE;
+use crate::support::TEST_TIMEOUT;
 
 /// How often a script looks at what happens elsewhere, while it waits for its client to go.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -72,7 +72,7 @@ impl Accepted {
     pub(crate) fn is_left_within(&self, span: Duration) -> bool {
         self.socket.set_read_timeout(Some(span)).unwrap();
         let peeked = self.socket.peek(&mut [0]);
-        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         match peeked {
             Ok(count) => count == 0,
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
@@ -81,7 +81,7 @@ impl Accepted {
 
     /// Waits until the client has gone.
     pub(crate) fn until_left(&self) {
-        assert!(self.is_left_within(PATIENCE), "the client stays");
+        assert!(self.is_left_within(TEST_TIMEOUT), "the client stays");
     }
 
     /// Waits until so many requests came in whole, on all connections.
@@ -183,7 +183,7 @@ fn accepted(
 ) -> impl FnOnce() -> Accepted + Send {
     *seen.connections.lock().unwrap() += 1;
     move || {
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         socket.set_nodelay(true).unwrap();
         let plain = socket.try_clone().unwrap();
         let stream: Box<dyn Stream> = match tls {

@@ -1,6 +1,7 @@
-//! Short stories played against the real program: a process, its sandbox, its admin API. They run in real time.
+//! Scenarios with the real program: a process, the sandbox, and the admin API.
 //!
-//! Each one holds a promise that only the joined parts can break.
+//! They run in real time: no test can move the clock of another process. Each one checks a promise that no part keeps
+//! alone.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -15,21 +16,21 @@ use crate::support::{
     Event, FakeImprint, Files, KEY, POST_EVENTS, metric, post, receipt, wait_for,
 };
 
-/// The time within which each step of a scenario must happen.
+/// The longest time for one step of a scenario.
 const SOON: Duration = Duration::from_secs(8);
 const TOKEN: &str = "op-scenario-token-1";
 
-/// The program, its sandbox, and a verb for each step of a scenario.
-struct World {
+/// The program, the sandbox, and a method for each step of a scenario.
+struct Scenario {
     imprint: FakeImprint,
     files: Files,
-    /// Stops the program when the world is dropped.
+    /// Dropping it stops the program.
     _process: Process,
     ingress: SocketAddr,
     ops: SocketAddr,
 }
 
-impl World {
+impl Scenario {
     fn start() -> Self {
         Self::with_key(KEY, "")
     }
@@ -42,7 +43,7 @@ impl World {
         let imprint =
             FakeImprint::start(|settings| settings.unknown_customer = UnknownCustomer::Created);
         let files = Files::write(imprint.address, key, settings);
-        files.write_operator("alice", TOKEN);
+        files.write_token("alice", TOKEN);
         let process = Process::serve(&files);
         let (ingress, ops) = process.ready();
         Self {
@@ -89,17 +90,17 @@ impl World {
         self.metric("destination_state{state=\"stopped\"}") > 0.0
     }
 
-    /// Waits until no request is in flight; then says whether an entry is parked.
+    /// Waits until no request is in flight. True if an entry is parked then.
     fn has_parked_entries(&self) -> bool {
-        assert!(self.soon(|world| world.metric("requests_in_flight") == 0.0));
+        assert!(self.soon(|scenario| scenario.metric("requests_in_flight") == 0.0));
         self.metric("parked_entries") > 0.0
     }
 
-    /// Whether the condition holds now or within [`SOON`].
+    /// Waits for the condition. False if it does not hold within [`SOON`].
     fn soon(&self, condition: impl Fn(&Self) -> bool) -> bool {
         let clock = Clock::machine();
         let start = clock.now();
-        wait_for("the condition or its deadline", || {
+        wait_for("the condition holds or its deadline passes", || {
             let holds = condition(self);
             (holds || clock.now().since(start) > SOON).then_some(holds)
         })
@@ -121,181 +122,192 @@ fn email(id: &str, customer: &str, revision: u64) -> Event {
 
 #[test]
 fn imprint_has_the_newest_value_when_its_entry_is_delivered() {
-    let world = World::start();
-    world.accept_batch(&[email("old", "c1", 1), email("new", "c1", 2)]);
-    assert!(world.soon(|world| world.status("new") == "delivered"));
+    let scenario = Scenario::start();
+    scenario.accept_batch(&[email("old", "c1", 1), email("new", "c1", 2)]);
+    assert!(scenario.soon(|scenario| scenario.status("new") == "delivered"));
     assert_eq!(
-        world.imprint.email("c1").as_deref(),
+        scenario.imprint.email("c1").as_deref(),
         Some("new@example.com")
     );
 }
 
 #[test]
 fn one_customer_has_one_request_in_flight() {
-    let world = World::start();
-    world
+    let scenario = Scenario::start();
+    scenario
         .imprint
         .inject(&json!({"customer": "c1", "action": {"latency_ms": 300}}));
     for revision in 1..=10 {
-        world.accept(&email(&format!("e-{revision}"), "c1", revision));
+        scenario.accept(&email(&format!("e-{revision}"), "c1", revision));
     }
-    assert!(world.soon(|world| world.status("e-10") == "delivered"));
-    assert_eq!(world.imprint.sandbox.stats().in_flight_max, 1);
+    assert!(scenario.soon(|scenario| scenario.status("e-10") == "delivered"));
+    assert_eq!(scenario.imprint.sandbox.stats().in_flight_max, 1);
 }
 
 /// FAULTS U25
 #[test]
-fn a_refused_key_parks_nothing() {
-    let world = World::with_key("another-key", "");
-    world.accept(&email("e", "c1", 1));
-    assert!(world.soon(World::is_stopped));
-    assert!(!world.has_parked_entries());
+fn a_rejected_key_parks_no_entry() {
+    let scenario = Scenario::with_key("another-key", "");
+    scenario.accept(&email("e", "c1", 1));
+    assert!(scenario.soon(Scenario::is_stopped));
+    assert!(!scenario.has_parked_entries());
 }
 
 /// FAULTS U23
 #[test]
 fn a_redirect_is_not_followed() {
-    let world = World::start();
-    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
-    elsewhere.set_nonblocking(true).unwrap();
-    let location = format!("http://{}/v2/customers/c1", elsewhere.local_addr().unwrap());
-    world
+    let scenario = Scenario::start();
+    let other_server = TcpListener::bind("127.0.0.1:0").unwrap();
+    other_server.set_nonblocking(true).unwrap();
+    let location = format!(
+        "http://{}/v2/customers/c1",
+        other_server.local_addr().unwrap()
+    );
+    scenario
         .imprint
         .inject(&json!({"action": {"status": 307, "location": location}}));
-    world.accept(&email("e", "c1", 1));
-    let has_connected = || elsewhere.accept().is_ok();
-    assert!(world.soon(|world| world.is_stopped() || has_connected()));
+    scenario.accept(&email("e", "c1", 1));
+    let has_connected = || other_server.accept().is_ok();
+    assert!(scenario.soon(|scenario| scenario.is_stopped() || has_connected()));
     assert!(!has_connected());
-    assert!(world.is_stopped());
+    assert!(scenario.is_stopped());
 }
 
 #[test]
 fn every_accepted_event_is_counted_as_ended_once() {
-    let world = World::start();
+    let scenario = Scenario::start();
     for customer in ["c1", "c2", "c3"] {
-        world.accept(&email(customer, customer, 1));
-        assert!(world.soon(|world| world.status(customer) == "delivered"));
+        scenario.accept(&email(customer, customer, 1));
+        assert!(scenario.soon(|scenario| scenario.status(customer) == "delivered"));
     }
-    let ended = world.metric("ended_total{state=\"delivered\"}");
-    assert_eq!(ended, world.metric("accepted_total"));
+    let ended = scenario.metric("ended_total{state=\"delivered\"}");
+    assert_eq!(ended, scenario.metric("accepted_total"));
 }
 
-/// FAULTS U37: the old request times out, the new one is delivered, and then the old one is applied after all.
+/// FAULTS U37: the old request times out, the new one is delivered, and then Imprint applies the old one.
 #[test]
-fn a_request_that_is_applied_late_does_not_win() {
-    let world = World::with("[imprint]\ndeadline = \"200ms\"\n[dispatch]\nassert_after = \"4s\"");
+fn an_old_request_that_is_applied_late_is_overwritten() {
+    let scenario =
+        Scenario::with("[imprint]\ndeadline = \"200ms\"\n[dispatch]\nassert_after = \"4s\"");
     let late = json!({"customer": "c1", "times": 1, "action": {"lands_after_ms": 2500}});
-    world.imprint.inject(&late);
-    world.accept(&email("old", "c1", 1));
-    assert!(world.soon(|world| world.metric("attempts_total{outcome=\"unknown\"}") > 0.0));
-    world.accept(&email("new", "c1", 2));
-    assert!(world.soon(|world| world.status("new") == "delivered"));
-    let has =
-        |world: &World, id: &str| world.imprint.email("c1") == Some(format!("{id}@example.com"));
+    scenario.imprint.inject(&late);
+    scenario.accept(&email("old", "c1", 1));
+    assert!(scenario.soon(|scenario| scenario.metric("attempts_total{outcome=\"unknown\"}") > 0.0));
+    scenario.accept(&email("new", "c1", 2));
+    assert!(scenario.soon(|scenario| scenario.status("new") == "delivered"));
+    let has = |scenario: &Scenario, id: &str| {
+        scenario.imprint.email("c1") == Some(format!("{id}@example.com"))
+    };
     assert!(
-        world.soon(|world| has(world, "old")),
+        scenario.soon(|scenario| has(scenario, "old")),
         "the late request is applied"
     );
-    assert!(world.soon(|world| has(world, "new")));
+    assert!(scenario.soon(|scenario| has(scenario, "new")));
 }
 
 /// FAULTS U34
 #[test]
 fn imprint_is_not_called_before_its_retry_after_has_passed() {
-    let world = World::start();
-    world
+    let scenario = Scenario::start();
+    scenario
         .imprint
         .inject(&json!({"times": 1, "action": {"status": 429, "retry_after": "3"}}));
-    world.accept(&email("e", "c1", 1));
-    assert!(world.soon(|world| world.status("e") == "delivered"));
-    let calls = world.imprint.calls();
-    // The sandbox has a clock of its own: a little less than 3 seconds there may be 3 seconds here.
+    scenario.accept(&email("e", "c1", 1));
+    assert!(scenario.soon(|scenario| scenario.status("e") == "delivered"));
+    let calls = scenario.imprint.calls();
+    // The clocks of sandbox and bridge differ a little: 3 s for the bridge may be slightly less for the sandbox.
     assert!(calls[1].at_ms - calls[0].at_ms > 2_900);
 }
 
 /// FAULTS U35
 #[test]
 fn an_outage_uses_up_no_attempt() {
-    let world = World::with("[dispatch]\nattempts_max = 2");
-    world.imprint.sandbox.outage(Duration::from_hours(1));
+    let scenario = Scenario::with("[dispatch]\nattempts_max = 2");
+    scenario.imprint.sandbox.outage(Duration::from_hours(1));
     for customer in 0..10 {
-        world.accept(&email(&format!("e-{customer}"), &format!("c{customer}"), 1));
+        scenario.accept(&email(&format!("e-{customer}"), &format!("c{customer}"), 1));
     }
-    assert!(world.soon(|world| world.imprint.calls().len() >= 12));
-    assert!(!world.has_parked_entries());
+    assert!(scenario.soon(|scenario| scenario.imprint.calls().len() >= 12));
+    assert!(!scenario.has_parked_entries());
 }
 
 #[test]
-fn an_entry_that_a_parked_one_had_beaten_is_delivered() {
-    let world = World::start();
-    world
+fn an_older_entry_is_delivered_if_the_newer_one_is_parked() {
+    let scenario = Scenario::start();
+    scenario
         .imprint
         .inject(&json!({"times": 1, "action": {"status": 400}}));
-    world.accept_batch(&[email("old", "c1", 1), email("new", "c1", 2)]);
-    assert!(world.soon(|world| world.status("new") == "parked"));
-    assert!(world.soon(|world| world.status("old") == "delivered"));
+    scenario.accept_batch(&[email("old", "c1", 1), email("new", "c1", 2)]);
+    assert!(scenario.soon(|scenario| scenario.status("new") == "parked"));
+    assert!(scenario.soon(|scenario| scenario.status("old") == "delivered"));
 }
 
 /// FAULTS M09
 #[test]
-fn an_answer_about_another_customer_is_no_success() {
-    let world = World::start();
-    world.imprint.inject(&json!({"action": {"wrong_id": true}}));
-    world.accept(&email("e", "c1", 1));
-    let was_answered = |world: &World| {
-        world.metric("requests_in_flight") == 0.0 && !world.imprint.calls().is_empty()
+fn an_answer_with_another_customers_id_is_not_a_success() {
+    let scenario = Scenario::start();
+    scenario
+        .imprint
+        .inject(&json!({"action": {"wrong_id": true}}));
+    scenario.accept(&email("e", "c1", 1));
+    let was_answered = |scenario: &Scenario| {
+        scenario.metric("requests_in_flight") == 0.0 && !scenario.imprint.calls().is_empty()
     };
-    assert!(world.soon(was_answered));
-    assert_eq!(world.status("e"), "waiting");
+    assert!(scenario.soon(was_answered));
+    assert_eq!(scenario.status("e"), "waiting");
 }
 
 /// FAULTS M12
 #[test]
-fn a_search_hit_with_another_partner_id_gets_nothing() {
-    let world = World::start();
+fn a_search_hit_with_another_partner_customer_id_receives_no_update() {
+    let scenario = Scenario::start();
     let page = json!({
         "data": [{"id": "somebody", "partner_customer_id": "P-2"}],
         "has_more": false,
         "total": 1,
     });
-    world
+    scenario
         .imprint
         .inject(&json!({"method": "GET", "action": {"body": page.to_string()}}));
     let event = email("e", "c1", 1)
         .with("/data/customer/id", json!("P-1"))
         .with("/data/customer/imprint_customer_id", Value::Null);
-    world.accept(&event);
-    assert!(world.soon(|world| !world.imprint.calls().is_empty()));
-    assert!(world.soon(|world| world.metric("requests_in_flight") == 0.0));
-    assert!(world.imprint.applied("somebody").is_empty());
+    scenario.accept(&event);
+    assert!(scenario.soon(|scenario| !scenario.imprint.calls().is_empty()));
+    assert!(scenario.soon(|scenario| scenario.metric("requests_in_flight") == 0.0));
+    assert!(scenario.imprint.applied("somebody").is_empty());
 }
 
 /// FAULTS U40, K07
 #[test]
-fn a_new_key_file_is_read_while_the_destination_is_stopped() {
-    let world = World::with_key("another-key", "");
-    world.accept(&email("e", "c1", 1));
-    assert!(world.soon(World::is_stopped));
-    world.files.write_key(KEY);
-    assert!(world.soon(|world| world.status("e") == "delivered"));
+fn a_new_key_file_ends_the_stop_of_the_destination() {
+    let scenario = Scenario::with_key("another-key", "");
+    scenario.accept(&email("e", "c1", 1));
+    assert!(scenario.soon(Scenario::is_stopped));
+    scenario.files.write_key(KEY);
+    assert!(scenario.soon(|scenario| scenario.status("e") == "delivered"));
 }
 
 /// FAULTS O13
 #[test]
 fn a_replayed_entry_does_not_overwrite_newer_values() {
-    let world = World::start();
-    world
+    let scenario = Scenario::start();
+    scenario
         .imprint
         .inject(&json!({"times": 1, "action": {"status": 400}}));
-    world.accept(&email("tuesday", "c1", 2));
-    assert!(world.soon(|world| world.status("tuesday") == "parked"));
-    world.accept(&email("thursday", "c1", 3));
-    assert!(world.soon(|world| world.status("thursday") == "delivered"));
-    let done = world.admin("/entries/replay", &json!({"filter": {}}));
-    assert_eq!(done["replayed"].as_array().map(Vec::len), Some(1), "{done}");
-    assert!(world.soon(|world| world.status("tuesday") != "waiting"));
+    scenario.accept(&email("tuesday", "c1", 2));
+    assert!(scenario.soon(|scenario| scenario.status("tuesday") == "parked"));
+    scenario.accept(&email("thursday", "c1", 3));
+    assert!(scenario.soon(|scenario| scenario.status("thursday") == "delivered"));
+    let replay = scenario.admin("/entries/replay", &json!({"filter": {}}));
     assert_eq!(
-        world.imprint.email("c1").as_deref(),
+        replay["replayed"].as_array().map(Vec::len),
+        Some(1),
+        "{replay}"
+    );
+    assert!(scenario.soon(|scenario| scenario.status("tuesday") != "waiting"));
+    assert_eq!(
+        scenario.imprint.email("c1").as_deref(),
         Some("thursday@example.com")
     );
 }

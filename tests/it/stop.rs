@@ -1,4 +1,6 @@
-//! The real program: how it starts, refuses to start, and ends.
+//! The real program as a process: it starts, rejects wrong settings, and stops within its deadlines.
+//!
+//! These tests run in real time: no test can move the clock of another process.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,10 +18,10 @@ use crate::support::{
     Event, FakeImprint, Files, KEY, POST_EVENTS, metric, post, receipt, wait_for,
 };
 
-/// What a process has to end in after SIGTERM (N22).
+/// FAULTS N22: the longest time from SIGTERM to the exit.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-fn stored(ingress: SocketAddr, id: &str) -> String {
+fn receipt_status(ingress: SocketAddr, id: &str) -> String {
     let answer = receipt(ingress, id).unwrap();
     assert_eq!(answer.status, 200, "{id}: {}", answer.body);
     answer.json()["status"].as_str().unwrap().to_owned()
@@ -27,17 +29,18 @@ fn stored(ingress: SocketAddr, id: &str) -> String {
 
 // === under load ===
 
-/// What one sender saw.
+/// The events of one sender, and their answers.
 #[derive(Default)]
 struct Sent {
-    /// What was answered 2xx: the id, and the revision a customer has by it.
+    /// The ids of the events that were answered 202.
     accepted: Vec<String>,
+    /// The newest accepted revision of each customer.
     newest: BTreeMap<String, u64>,
-    /// Answers that were neither 2xx nor none.
-    others: Vec<String>,
+    /// The bodies of all other answers.
+    other_answers: Vec<String>,
 }
 
-/// Sends one event after the other on one connection, and on another when that one ends, until there is none.
+/// Sends one event after the other on one connection. If it breaks, opens another one, until that fails.
 fn send(ingress: SocketAddr, sender: usize, is_over: &AtomicBool) -> Sent {
     let mut sent = Sent::default();
     let headers = [("content-type", "application/cloudevents+json")];
@@ -60,14 +63,14 @@ fn send(ingress: SocketAddr, sender: usize, is_over: &AtomicBool) -> Sent {
                 sent.accepted.push(id);
                 sent.newest.insert(customer, number);
             } else {
-                sent.others.push(answer.body);
+                sent.other_answers.push(answer.body);
             }
         }
     }
     sent
 }
 
-/// The revision that the sandbox has of a customer of [`send`].
+/// The revision of the e-mail address that the sandbox stores for a customer of [`send`].
 fn revision(imprint: &FakeImprint, customer: &str) -> u64 {
     let email = imprint.email(customer).unwrap();
     let number = email.strip_prefix("canary").unwrap();
@@ -78,7 +81,7 @@ fn revision(imprint: &FakeImprint, customer: &str) -> u64 {
         .unwrap()
 }
 
-/// P14, P15, K18, N22, V1, V3, V5
+/// FAULTS P14, P15, K18, N22, V1, V3, V5
 #[test]
 fn sigterm_under_load_loses_nothing() {
     let imprint = FakeImprint::start(|settings| settings.latency = Duration::from_millis(20));
@@ -102,18 +105,18 @@ fn sigterm_under_load_loses_nothing() {
     let clock = Clock::machine();
     let start = clock.now();
     process.terminate();
-    wait_for("it is not ready", || {
+    wait_for("/readyz answers 503", || {
         let answer = http::ask(ops, "GET /readyz", &[], "").ok()?;
         (answer.status == 503).then(|| assert_eq!(answer.body, "draining\n"))
     });
-    // The load balancer has not heard of it yet.
+    // The load balancer still sends events, because it has not noticed the shutdown.
     let late = Event::new("late", "late", 1)
         .email("late@example.com")
         .json()
         .to_string();
     let headers = [("content-type", "application/cloudevents+json")];
     assert_eq!(post(ingress, &headers, &late).unwrap().status, 202);
-    let status = process.end();
+    let status = process.wait_for_exit();
     assert!(clock.now().since(start) < STOP_MAX, "{}", process.log());
     assert_eq!(status.code(), Some(0), "{}", process.log());
     is_over.store(true, Ordering::SeqCst);
@@ -122,38 +125,38 @@ fn sigterm_under_load_loses_nothing() {
         .map(|sender| sender.join().unwrap())
         .collect();
     for sent in &sent {
-        assert_eq!(sent.others, Vec::<String>::new());
+        assert_eq!(sent.other_answers, Vec::<String>::new());
     }
-    check_kept(&files, &imprint, sent);
+    check_delivered(&files, &imprint, sent);
 }
 
-/// Starts another process on the store, and sees that it delivers all that was accepted, the newest last.
-fn check_kept(files: &Files, imprint: &FakeImprint, sent: Vec<Sent>) {
+/// Starts another process with the same store, and asserts that it delivers every accepted event, the newest last.
+fn check_delivered(files: &Files, imprint: &FakeImprint, sent: Vec<Sent>) {
     let mut again = Process::serve(files);
     let (ingress, ops) = again.ready();
     wait_for("everything is delivered", || {
         let page = http::ask(ops, "GET /metrics", &[], "").unwrap().body;
         metric(&page, "waiting_entries").filter(|waiting| *waiting == 0.0)
     });
-    assert_eq!(stored(ingress, "late"), "delivered");
+    assert_eq!(receipt_status(ingress, "late"), "delivered");
     for sent in sent {
         for id in &sent.accepted {
-            let status = stored(ingress, id);
+            let status = receipt_status(ingress, id);
             assert!(
                 ["delivered", "superseded"].contains(&status.as_str()),
                 "{id}: {status}"
             );
         }
         for (customer, newest) in &sent.newest {
-            // An event whose answer was lost may have been kept all the same.
+            // An event without an answer may have been stored too.
             assert!(revision(imprint, customer) >= *newest, "{customer}");
         }
     }
     again.terminate();
-    assert_eq!(again.end().code(), Some(0), "{}", again.log());
+    assert_eq!(again.wait_for_exit().code(), Some(0), "{}", again.log());
 }
 
-/// P15, U11
+/// FAULTS P15, U11
 #[test]
 fn imprint_that_hangs_does_not_keep_the_process() {
     let imprint = FakeImprint::start(|_settings| {});
@@ -168,47 +171,47 @@ fn imprint_that_hangs_does_not_keep_the_process() {
         .to_string();
     let headers = [("content-type", "application/cloudevents+json")];
     assert_eq!(post(ingress, &headers, &event).unwrap().status, 202);
-    wait_for("the request is under way", || {
+    wait_for("the request is in flight", || {
         (imprint.sandbox.stats().in_flight == 1).then_some(())
     });
     let clock = Clock::machine();
     let start = clock.now();
     process.terminate();
-    let status = process.end();
+    let status = process.wait_for_exit();
     assert!(clock.now().since(start) < STOP_MAX, "{}", process.log());
     assert_eq!(status.code(), Some(0), "{}", process.log());
     imprint.sandbox.clear_faults();
     let mut again = Process::serve(&files);
     let (ingress, _) = again.ready();
     wait_for("the event is delivered", || {
-        (stored(ingress, "hung") == "delivered").then_some(())
+        (receipt_status(ingress, "hung") == "delivered").then_some(())
     });
     again.terminate();
-    assert_eq!(again.end().code(), Some(0), "{}", again.log());
+    assert_eq!(again.wait_for_exit().code(), Some(0), "{}", again.log());
 }
 
-// === what it refuses ===
+// === failed starts ===
 
-/// P22, D16, K09
+/// FAULTS P22, D16, K09
 #[test]
-fn a_second_process_on_the_same_store_ends_and_says_why() {
+fn a_second_process_on_the_same_store_exits_and_names_the_first() {
     let imprint = FakeImprint::start(|_settings| {});
     let files = Files::write(imprint.address, KEY, "");
     let mut first = Process::serve(&files);
     let (_, ops) = first.ready();
     let mut second = Process::serve(&files);
-    let status = second.end();
+    let status = second.wait_for_exit();
     assert_eq!(status.code(), Some(1), "{}", second.log());
     let holder = format!("locked by process {}", first.child.id());
     assert!(second.log().contains(&holder), "{}", second.log());
     assert_eq!(http::ask(ops, "GET /readyz", &[], "").unwrap().status, 200);
     first.terminate();
-    assert_eq!(first.end().code(), Some(0), "{}", first.log());
+    assert_eq!(first.wait_for_exit().code(), Some(0), "{}", first.log());
 }
 
-/// K01, K02, K03, K04: all of it at once, each with its place, and no secret.
+/// FAULTS K01, K02, K03, K04: all errors at once, each with its place, and no secret.
 #[test]
-fn every_mistake_in_the_configuration_is_told_at_once() {
+fn every_error_in_the_configuration_is_reported_at_once() {
     let mistakes = r#"
         [ingress]
         body_bytes_max = 0
@@ -224,10 +227,10 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
     let imprint = SocketAddr::from(([127, 0, 0, 1], 1));
     let files = Files::write(imprint, "canary canary", mistakes);
     let mut process = Process::serve(&files);
-    assert_eq!(process.end().code(), Some(2), "{}", process.log());
+    assert_eq!(process.wait_for_exit().code(), Some(2), "{}", process.log());
     let log = process.log();
-    // A file is named by its path from where the program was started.
-    for told in [
+    // A file name is relative to the folder in which the program was started.
+    for expected in [
         "more.toml: imprint.base_url: must be https",
         "more.toml: imprint.key_file: /nowhere/key cannot be read",
         "more.toml: imprint.rate_per_second: must be a number from 0",
@@ -235,8 +238,8 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         "more.toml: ingress.prot: unknown setting",
         "shutdown: lag plus drain",
     ] {
-        let lines = log.lines().filter(|line| line.contains(told)).count();
-        assert_eq!(lines, 1, "{told} in {log}");
+        let lines = log.lines().filter(|line| line.contains(expected)).count();
+        assert_eq!(lines, 1, "{expected} in {log}");
     }
     assert_eq!(log.lines().count(), 7, "{log}");
     assert!(log.ends_with("6 errors"), "{log}");

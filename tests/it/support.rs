@@ -1,5 +1,5 @@
-//! The service as a test sees it: a whole bridge on ports of its own, a store in a folder of its own, and a stand-in for
-//! Imprint, all in this process; and a verb for each thing that a sender or an operator does.
+//! The test harness: [`TestApp`] runs a complete bridge and the sandbox in this process, with free ports and a temporary
+//! store, and has a method for each thing that a sender or an operator does.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,33 +23,30 @@ use tokio::sync::oneshot;
 
 use crate::http::{self, Answer};
 
-/// How long anything may take before a test gives up on it. Never how long something should take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a condition is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// The key that the sandbox takes.
+/// A test fails if it waits longer than this. It never asserts how quick something is.
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time between two checks of a condition.
+const POLL_EVERY: Duration = Duration::from_millis(10);
+/// The API key that the sandbox accepts.
 pub(crate) const KEY: &str = "sk_test_canary_key";
-/// The folder of the package: tests run wherever they are started.
+/// The folder of the package. Tests must not depend on the current folder.
 const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Waits until `look` finds what it looks for. The only place where a test sleeps.
+/// Polls `condition` until it returns a value. Except for the kill tests, no other code of a test sleeps.
 #[track_caller]
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let clock = Clock::machine();
     let start = clock.now();
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = condition() {
             return found;
         }
-        assert!(
-            clock.now().since(start) < PATIENCE,
-            "waited in vain: {what}"
-        );
+        assert!(clock.now().since(start) < TEST_TIMEOUT, "timed out: {what}");
         #[expect(
             clippy::disallowed_methods,
-            reason = "what happens in another process or thread gives no signal to wait for"
+            reason = "another process or thread gives no signal to wait for"
         )]
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(POLL_EVERY);
     }
 }
 
@@ -59,7 +56,7 @@ pub(crate) fn is_full_run() -> bool {
     std::env::var("IMPRINT_BRIDGE_TEST_FULL").is_ok()
 }
 
-/// Runs a future on a runtime of this thread.
+/// Runs a future on this thread.
 pub(crate) fn block_on<T>(task: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -75,7 +72,7 @@ pub(crate) fn block_on<T>(task: impl Future<Output = T>) -> T {
 pub(crate) struct Event(Value);
 
 impl Event {
-    /// An event that says nothing but whom it is about; two with different customers have nothing to do with each other.
+    /// An event that sets no value. Events of different customers share no id.
     pub(crate) fn new(id: &str, customer: &str, revision: u64) -> Self {
         Self(json!({
             "specversion": "1.0",
@@ -87,7 +84,7 @@ impl Event {
         }))
     }
 
-    /// The example event of the source that ships.
+    /// The example event of the source `crm`.
     pub(crate) fn sample() -> Self {
         let sample = include_str!("../../config/sources/crm/customer-changed.event.json");
         Self(serde_json::from_str(sample).unwrap())
@@ -97,7 +94,7 @@ impl Event {
         self.with("/data/customer/email", json!(email))
     }
 
-    /// The same with another value at a JSON Pointer whose parent is there.
+    /// Sets the value at a JSON Pointer. Its parent must exist.
     pub(crate) fn with(mut self, pointer: &str, value: Value) -> Self {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         self.0.pointer_mut(parent).unwrap()[name] = value;
@@ -111,7 +108,7 @@ impl Event {
 
 // === impl FakeImprint ===
 
-/// A sandbox that serves until it is dropped.
+/// A running sandbox. It stops when it is dropped.
 pub(crate) struct FakeImprint {
     pub(crate) address: SocketAddr,
     pub(crate) sandbox: Sandbox,
@@ -142,18 +139,18 @@ impl FakeImprint {
         }
     }
 
-    /// Adds faults, as the JSON that src/imprint/sandbox.rs describes.
+    /// Adds fault rules: the JSON that src/sandbox.rs describes.
     pub(crate) fn inject(&self, rules: &Value) {
         let rules = Sandbox::parse_rules(rules.to_string().as_bytes()).unwrap();
         self.sandbox.inject(rules).unwrap();
     }
 
-    /// Every call it received.
+    /// All requests that it received.
     pub(crate) fn calls(&self) -> Vec<LedgerEntry> {
         self.sandbox.ledger(0, usize::MAX).entries
     }
 
-    /// The updates it made of a customer.
+    /// The updates that it applied to a customer.
     pub(crate) fn applied(&self, customer: &str) -> Vec<LedgerEntry> {
         let mut calls = self.calls();
         calls.retain(|call| {
@@ -164,7 +161,7 @@ impl FakeImprint {
         calls
     }
 
-    /// The email it has of a customer.
+    /// The e-mail address that it stores for a customer.
     pub(crate) fn email(&self, customer: &str) -> Option<String> {
         let customer = self.sandbox.customer(customer)?;
         customer["customer"]["email"].as_str().map(str::to_owned)
@@ -173,7 +170,7 @@ impl FakeImprint {
 
 impl Drop for FakeImprint {
     fn drop(&mut self) {
-        // The call sends the stop; the thread that serves waits for its end.
+        // The call sends the stop signal; the join waits for the end.
         drop(self.handle.stop(false));
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
@@ -183,7 +180,7 @@ impl Drop for FakeImprint {
 
 // === impl Files ===
 
-/// A folder with everything that a bridge reads and writes.
+/// A temporary folder with all files of a bridge.
 pub(crate) struct Files(TempDir);
 
 impl Files {
@@ -218,30 +215,30 @@ impl Files {
         files
     }
 
-    /// The files of settings, in their order.
+    /// The settings files; later ones override earlier ones.
     pub(crate) fn settings(&self) -> Vec<PathBuf> {
         let files = ["bridge.toml", "more.toml", "operator.toml"];
         let files = files.into_iter().map(|name| self.path(name));
         files.filter(|path| path.exists()).collect()
     }
 
-    /// Puts other settings in the place of those that a test had.
-    pub(crate) fn write_more(&self, more: &str) {
-        std::fs::write(self.path("more.toml"), more).unwrap();
+    /// Replaces the settings of this test.
+    pub(crate) fn write_settings(&self, settings: &str) {
+        std::fs::write(self.path("more.toml"), settings).unwrap();
     }
 
     /// A file in the folder of the store.
-    pub(crate) fn beside_the_store(&self, name: &str) -> PathBuf {
+    pub(crate) fn store_file(&self, name: &str) -> PathBuf {
         self.path(name)
     }
 
-    /// The file of an operator's token.
-    pub(crate) fn operator(&self, name: &str) -> PathBuf {
+    /// The token file of an operator.
+    pub(crate) fn token_file(&self, name: &str) -> PathBuf {
         self.path(name)
     }
 
-    /// Makes somebody an operator.
-    pub(crate) fn write_operator(&self, name: &str, token: &str) {
+    /// Writes the token file of an operator and names it in the settings.
+    pub(crate) fn write_token(&self, name: &str, token: &str) {
         std::fs::write(self.path(name), token).unwrap();
         let file = self.path(name);
         let settings = format!("[ops]\ntoken_files = [\"{}\"]", file.display());
@@ -256,24 +253,24 @@ impl Files {
         self.path("key")
     }
 
-    /// Puts another key in the place of the one that is there, at once, as Kubernetes does it.
+    /// Replaces the key file atomically, as Kubernetes does.
     pub(crate) fn write_key(&self, key: &str) {
         let draft = self.path("key.new");
         std::fs::write(&draft, format!("{key}\n")).unwrap();
         std::fs::rename(draft, self.key()).unwrap();
     }
 
-    /// How many entries wait in the store; nobody else may have it open.
+    /// The number of waiting entries. No bridge may have the store open.
     pub(crate) fn waiting(&self) -> u64 {
-        block_on(self.until_free().depth()).unwrap().waiting
+        block_on(self.open_store().depth()).unwrap().waiting
     }
 
-    /// Opens the store as soon as nobody has it: a process that another test has just started holds all that was open here
-    /// until it has become itself.
-    fn until_free(&self) -> SqliteOutbox {
+    /// Opens the store as soon as its lock is free. A process that another test starts at this moment inherits the lock
+    /// file until it executes its program.
+    fn open_store(&self) -> SqliteOutbox {
         let now = Clock::machine().now();
         let open = || SqliteOutbox::open(&self.store(), 1, now).ok();
-        wait_for("the store is free", open)
+        wait_for("the store can be opened", open)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -283,23 +280,23 @@ impl Files {
 
 // === impl TestApp ===
 
-/// What a test does about entries that wait when it ends.
+/// Whether entries may still wait when a test ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Work {
-    IsDone,
-    MayBeLeft,
+enum WaitingEntries {
+    Fail,
+    Allowed,
 }
 
-/// How a [`TestApp`] is to be.
-pub(crate) struct Setup {
+/// Builds a [`TestApp`].
+pub(crate) struct TestAppBuilder {
     unknown_customer: UnknownCustomer,
     key: &'static str,
     settings: String,
     operator: Option<(&'static str, &'static str)>,
 }
 
-impl Setup {
-    /// What the sandbox does with customers it does not know.
+impl TestAppBuilder {
+    /// Sets what the sandbox does with an unknown customer.
     pub(crate) fn unknown_customer(self, unknown_customer: UnknownCustomer) -> Self {
         Self {
             unknown_customer,
@@ -307,18 +304,18 @@ impl Setup {
         }
     }
 
-    /// The key that the bridge has.
+    /// Sets the API key of the bridge.
     pub(crate) fn key(self, key: &'static str) -> Self {
         Self { key, ..self }
     }
 
-    /// An operator by this name and with this token.
+    /// Adds an operator with this name and token.
     pub(crate) fn operator(self, name: &'static str, token: &'static str) -> Self {
         let operator = Some((name, token));
         Self { operator, ..self }
     }
 
-    /// Settings, as TOML, that differ from those of all tests.
+    /// Overrides settings; TOML.
     pub(crate) fn settings(self, settings: impl Into<String>) -> Self {
         let settings = settings.into();
         Self { settings, ..self }
@@ -329,24 +326,24 @@ impl Setup {
             FakeImprint::start(|settings| settings.unknown_customer = self.unknown_customer);
         let files = Files::write(imprint.address, self.key, &self.settings);
         if let Some((name, token)) = self.operator {
-            files.write_operator(name, token);
+            files.write_token(name, token);
         }
         let bridge = Some(Bridge::start(&files));
         TestApp {
             bridge,
             files,
             imprint,
-            work: Work::IsDone,
+            waiting_entries: WaitingEntries::Fail,
         }
     }
 }
 
-/// A bridge and the sandbox it sends to. It fails where it is dropped with entries that still wait.
+/// A bridge, and the sandbox that it sends to. Dropping it fails the test if entries still wait.
 pub(crate) struct TestApp {
     bridge: Option<Bridge>,
     pub(crate) files: Files,
     pub(crate) imprint: FakeImprint,
-    work: Work,
+    waiting_entries: WaitingEntries,
 }
 
 impl TestApp {
@@ -354,8 +351,8 @@ impl TestApp {
         Self::setup().start()
     }
 
-    pub(crate) fn setup() -> Setup {
-        Setup {
+    pub(crate) fn setup() -> TestAppBuilder {
+        TestAppBuilder {
             unknown_customer: UnknownCustomer::Created,
             key: KEY,
             settings: String::new(),
@@ -363,16 +360,16 @@ impl TestApp {
         }
     }
 
-    /// Says that entries may still wait when the test ends.
-    pub(crate) fn leaves_work(&mut self) {
-        self.work = Work::MayBeLeft;
+    /// Allows entries to wait when the test ends.
+    pub(crate) fn leave_waiting_entries(&mut self) {
+        self.waiting_entries = WaitingEntries::Allowed;
     }
 
     pub(crate) fn post(&self, event: &Event) -> Answer {
         self.post_with(&[], event)
     }
 
-    /// Posts an event in structured mode, with further headers.
+    /// Posts an event in structured mode with additional headers.
     pub(crate) fn post_with(&self, headers: &[(&str, &str)], event: &Event) -> Answer {
         let mut all = vec![("content-type", "application/cloudevents+json")];
         all.extend(headers);
@@ -389,7 +386,7 @@ impl TestApp {
         post(self.bridge().ingress, headers, body).unwrap()
     }
 
-    /// Posts an event and sees that it is kept.
+    /// Posts an event and asserts that it is accepted.
     #[track_caller]
     pub(crate) fn accept(&self, event: &Event) {
         let answer = self.post(event);
@@ -402,51 +399,51 @@ impl TestApp {
         answer.json()
     }
 
-    /// Waits until an event has come to this end, and gives its receipt.
+    /// Waits until the receipt of an event has this status, and returns the receipt.
     #[track_caller]
-    pub(crate) fn until(&self, id: &str, status: &str) -> Value {
+    pub(crate) fn wait_until(&self, id: &str, status: &str) -> Value {
         wait_for(&format!("{id} is {status}"), || {
             Some(self.receipt(id)).filter(|receipt| receipt["status"] == status)
         })
     }
 
     #[track_caller]
-    pub(crate) fn wait_for(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        wait_for(what, || is_so(self).then_some(()));
+    pub(crate) fn wait_for(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        wait_for(what, || condition(self).then_some(()));
     }
 
     pub(crate) fn ops_get(&self, path: &str) -> Answer {
         http::ask(self.bridge().ops, &format!("GET {path}"), &[], "").unwrap()
     }
 
-    /// The value of a metric, named with its labels and without the namespace.
+    /// The value of a metric. The name includes labels, and not the namespace.
     pub(crate) fn metric(&self, name: &str) -> Option<f64> {
         metric(&self.ops_get("/metrics").body, name)
     }
 
-    /// Ends the bridge as SIGTERM would, and says how it ended.
+    /// Stops the bridge as SIGTERM does, and returns its result.
     pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
-        self.bridge.take().expect("it runs").stop()
+        self.bridge.take().expect("the bridge is running").stop()
     }
 
-    /// Starts another bridge on the same files, after [`TestApp::stop`].
-    pub(crate) fn start_again(&mut self) {
-        self.files.until_free();
+    /// Starts a bridge with the same files, after [`TestApp::stop`].
+    pub(crate) fn restart(&mut self) {
+        self.files.open_store();
         self.bridge = Some(Bridge::start(&self.files));
     }
 
-    /// Where events come in.
+    /// The address of the event listener.
     pub(crate) fn ingress(&self) -> SocketAddr {
         self.bridge().ingress
     }
 
-    /// Where health, metrics and administration are.
+    /// The address of the listener for health, metrics and the admin API.
     pub(crate) fn ops(&self) -> SocketAddr {
         self.bridge().ops
     }
 
     fn bridge(&self) -> &Bridge {
-        self.bridge.as_ref().expect("it runs")
+        self.bridge.as_ref().expect("the bridge is running")
     }
 }
 
@@ -457,7 +454,7 @@ impl Drop for TestApp {
             return;
         }
         stopped.transpose().unwrap();
-        if self.work == Work::IsDone {
+        if self.waiting_entries == WaitingEntries::Fail {
             assert_eq!(self.files.waiting(), 0, "entries still wait");
         }
     }
@@ -472,7 +469,7 @@ pub(crate) fn post(
     http::ask(ingress, POST_EVENTS, headers, body)
 }
 
-/// The line of a request that brings events.
+/// Method and path of a request with events.
 pub(crate) const POST_EVENTS: &str = "POST /v1/sources/crm/events";
 
 pub(crate) fn receipt(ingress: SocketAddr, id: &str) -> std::io::Result<Answer> {
@@ -480,7 +477,7 @@ pub(crate) fn receipt(ingress: SocketAddr, id: &str) -> std::io::Result<Answer> 
     http::ask(ingress, &line, &[], "")
 }
 
-/// The value of a metric on a page, named with its labels and without the namespace.
+/// The value of a metric on a metrics page. The name includes labels, and not the namespace.
 pub(crate) fn metric(page: &str, name: &str) -> Option<f64> {
     let line = format!("imprint_bridge_{name} ");
     let value = page.lines().find_map(|known| known.strip_prefix(&line))?;
@@ -489,7 +486,7 @@ pub(crate) fn metric(page: &str, name: &str) -> Option<f64> {
 
 // === impl Bridge ===
 
-/// A bridge that runs on a thread of its own.
+/// A bridge in its own thread.
 struct Bridge {
     ingress: SocketAddr,
     ops: SocketAddr,
@@ -514,7 +511,7 @@ impl Bridge {
             .spawn(|| System::new().block_on(serve))
             .unwrap();
         let Ok((ingress, ops)) = addresses.recv() else {
-            panic!("it did not start: {:?}", thread.join());
+            panic!("the bridge did not start: {:?}", thread.join());
         };
         Self {
             ingress,
