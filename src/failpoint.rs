@@ -1,34 +1,34 @@
-//! Failpoints: places in the shell where a test can crash the process or make it break its promise.
+//! Failpoints: places in the code where a test can crash the process, or make it lose events.
 //!
-//! The kill test and the power-cut test need both: a crash at an exact point, and a process that really loses events, so
-//! that the tests prove that they would notice. The feature `failpoints` compiles them in; no release has it. Even then
+//! The kill test and the power-cut test need both: a crash at an exact point, and a process that really loses events, to
+//! prove that the tests detect a loss. The feature `failpoints` compiles them in; no release has it. Even then
 //! they do nothing until the environment variable `IMPRINT_BRIDGE_FAILPOINTS` names them, separated by commas:
 //! `answer_before_commit,crash:before_commit:25` also aborts the process at the 25th pass of that point. Without the
 //! feature every question here is answered by a constant, and the compiler removes it.
 //!
-//! Only the shell may use this module: the pure rooms are proved by mutation tests instead. It knows no other room.
+//! Only rooms with input and output may use this module; mutation tests check the pure rooms instead. It uses no other room.
 
-/// A promise that the process can be told to break.
+/// A fault that a test can switch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The sender gets its 202 before the transaction is committed.
     AnswerBeforeCommit,
-    /// Every outcome of an update is taken for a success.
+    /// The dispatcher takes every outcome of an update for a success.
     AssumeApplied,
-    /// A commit does not wait for the disk. Only a power cut shows it: the kernel keeps what a killed process wrote.
+    /// A commit does not wait for the disk. Only a power cut shows it: the kernel keeps the writes of a killed process.
     SynchronousOff,
 }
 
-/// A point at which the process can be made to abort, as if it had been killed there.
+/// A point at which a test can abort the process, with the effect of SIGKILL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CrashPoint {
-    /// A group is written and not committed.
+    /// The transaction of a group of events is written and not committed.
     BeforeCommit,
-    /// A group is on disk and no sender has been answered.
+    /// The group is on disk, and no sender has an answer.
     AfterCommitBeforeAnswer,
-    /// A lane is claimed and its request is not sent.
+    /// A lane is claimed, and its request is not sent.
     AfterClaimBeforeRequest,
-    /// Imprint has answered and the store does not know.
+    /// Imprint has answered, and the store has not recorded the result.
     AfterRequestBeforeSettle,
     /// The store has recorded the result of a request.
     AfterSettle,
@@ -66,10 +66,10 @@ mod live {
         ARMED.faults.contains(&fault)
     }
 
-    /// Aborts the process if it was armed to crash at this point and at this pass.
+    /// Aborts the process if a crash is armed for this point and this pass.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the thread must not go on until the process aborts"
+        reason = "the thread must not continue before the process aborts"
     )]
     pub(crate) fn crash_point(point: CrashPoint) {
         let Some(crash) = ARMED.crash.as_ref().filter(|crash| crash.point == point) else {
@@ -93,7 +93,7 @@ mod live {
     }
 
     impl Armed {
-        /// A name that is not a failpoint aborts the process: a test that arms nothing would prove nothing.
+        /// An unknown name aborts the process: a test without its failpoint would prove nothing.
         #[expect(
             clippy::disallowed_methods,
             reason = "this is not configuration: no release reads it"

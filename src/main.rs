@@ -1,4 +1,4 @@
-//! Reads the arguments, runs the command, chooses the exit code.
+//! The program: parses the arguments, runs the command, and returns its exit code.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use clap::Parser as _;
 use imprint_bridge::cli::{self, Arguments};
 use mimalloc::MiMalloc;
 
-// Threads hand what they allocate to one another here; the allocator of a C library, above all of musl, is slow at that.
+// One thread often frees memory that another one allocated. The allocators of C libraries, above all musl, are slow at that.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,8 +1,8 @@
 //! Time: the only place that reads the clock.
 //!
 //! Pure rooms take `now` as an argument, so that a test can repeat any moment. Schedules follow the monotonic clock: a
-//! wall clock that is set back must not delay a retry by an hour. Times that other systems compare (signatures, event
-//! times) follow the wall clock.
+//! wall clock that is set back must not delay a retry by an hour. Times that are compared with other systems (signatures,
+//! event times) follow the wall clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manual_clock_moves_only_by_hand() {
+    fn a_manual_clock_moves_only_when_it_is_advanced() {
         let clock = Clock::manual(Timestamp::from_millis(5));
         assert_eq!(clock.now(), Timestamp::from_millis(5));
         clock.advance(Duration::from_secs(2));

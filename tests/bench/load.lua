@@ -1,6 +1,5 @@
--- A wrk script: an event of some 700 bytes a request, each with an id of its own. Arguments after "--": a label that no
--- earlier run had, and "hot" where all events are about one customer,
--- or "wait" where each is to be answered after its delivery.
+-- A wrk script: each request is one event of about 700 bytes with an id of its own. Arguments after "--": a label that no
+-- earlier run used, and then "hot" if all events are of one customer, or "wait" if each event is answered after its delivery.
 local label, customer, count = "run", nil, 0
 
 local function image(name, email, phone, line1, line2, city, postal_code, tier, amount, tenure)
