@@ -1,4 +1,6 @@
 //! The integration tests: the suites of the ports, and the service as senders, operators and Imprint see it.
+//!
+//! Doc comments cite fault codes: `FAULTS P01, D05`. tests/FAULTS.md lists them.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
