@@ -53,10 +53,10 @@ impl Timestamp {
 
 /// The source of `now`: the machine, or a test that sets the time.
 #[derive(Clone, Debug)]
-pub struct Clock(Kind);
+pub struct Clock(ClockKind);
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum ClockKind {
     Machine { start: Instant, start_wall: i64 },
     Manual(Arc<AtomicI64>),
 }
@@ -68,7 +68,7 @@ impl Clock {
         reason = "this is the one place that reads it"
     )]
     pub fn machine() -> Self {
-        Self(Kind::Machine {
+        Self(ClockKind::Machine {
             start: Instant::now(),
             start_wall: wall_millis(),
         })
@@ -76,7 +76,7 @@ impl Clock {
 
     /// A clock that shows `start` until [`Clock::advance`] moves it.
     pub fn manual(start: Timestamp) -> Self {
-        Self(Kind::Manual(Arc::new(AtomicI64::new(start.0))))
+        Self(ClockKind::Manual(Arc::new(AtomicI64::new(start.0))))
     }
 
     /// Now, for schedules: the wall clock at the start plus the monotonic time since then.
@@ -86,25 +86,25 @@ impl Clock {
     )]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Kind::Machine { start, start_wall } => {
+            ClockKind::Machine { start, start_wall } => {
                 let elapsed = Instant::now().saturating_duration_since(*start);
                 Timestamp(start_wall.saturating_add(millis(elapsed)))
             }
-            Kind::Manual(now) => Timestamp(now.load(Ordering::SeqCst)),
+            ClockKind::Manual(now) => Timestamp(now.load(Ordering::SeqCst)),
         }
     }
 
     /// Now by the wall clock: for signatures and event times.
     pub fn wall(&self) -> Timestamp {
         match &self.0 {
-            Kind::Machine { .. } => Timestamp(wall_millis()),
-            Kind::Manual(now) => Timestamp(now.load(Ordering::SeqCst)),
+            ClockKind::Machine { .. } => Timestamp(wall_millis()),
+            ClockKind::Manual(now) => Timestamp(now.load(Ordering::SeqCst)),
         }
     }
 
     /// Moves a manual clock forward; does nothing to the machine's clock.
     pub fn advance(&self, span: Duration) {
-        if let Kind::Manual(now) = &self.0 {
+        if let ClockKind::Manual(now) = &self.0 {
             now.fetch_add(millis(span), Ordering::SeqCst);
         }
     }
