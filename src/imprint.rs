@@ -21,7 +21,7 @@ pub mod update;
 
 pub use body::Body;
 pub use change::CustomerChange;
-pub use field::{Field, FieldGroup, FieldKind};
+pub use field::{EchoPlace, Field, FieldFormat, FieldGroup, FieldKind, SchemaRule};
 pub use update::{FieldValue, Update};
 
 /// The longest Imprint id.

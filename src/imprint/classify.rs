@@ -108,11 +108,9 @@ fn kind(raw: &str) -> Option<String> {
 
 /// Takes the name of a field that we know, or of an object of such fields: what else a partner puts there may be a value.
 fn param(raw: &str) -> Option<String> {
-    let holds = |path: &str| {
-        path.strip_prefix(raw)
-            .is_some_and(|rest| rest.starts_with('.'))
-    };
-    let known = PARAMETERS.contains(&raw) || Field::paths().any(|path| path == raw || holds(path));
+    let known = PARAMETERS.contains(&raw)
+        || Field::paths().any(|path| path == raw)
+        || Field::is_object(raw);
     known.then(|| raw.to_owned())
 }
 

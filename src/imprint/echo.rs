@@ -1,46 +1,23 @@
-//! What Imprint echoes after an update, held against what was sent. Pure.
+//! Compares the customer that Imprint echoes after an update with the values that were sent. Pure.
 //!
-//! The echo carries what we must not keep (`ssn4`, `date_of_birth`), so only the fields that are compared are read, and
-//! nothing but names fields this module. Every answer comes through here: a field that was not sent is stepped over and
-//! never taken apart, and one of an unexpected kind spoils nothing but itself.
+//! The echo carries values that the bridge must not keep (`ssn4`, `date_of_birth`). So only the fields that are compared
+//! are read, and only names of fields leave this module. Every answer passes through here: a field that was not sent is
+//! skipped without being parsed, and a field of an unexpected type affects nothing but itself.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{self, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::field::{EchoPlace, ROWS};
 use super::json::{object, text};
 use super::{Body, Cause, Echo, Field, FieldGroup, Outcome, PartnerCustomerId, Request};
 
-/// The part of a customer that is compared.
-#[derive(Deserialize)]
-struct EchoedCustomer<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    email: Option<&'a RawValue>,
-    #[serde(borrow)]
-    phone: Option<&'a RawValue>,
-    #[serde(borrow)]
-    first_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    last_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    preferred_language: Option<&'a RawValue>,
-    #[serde(borrow)]
-    partner_customer_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    address: Option<&'a RawValue>,
-    #[serde(borrow)]
-    metadata: Option<&'a RawValue>,
-}
-
-/// An object whose members are not looked into.
-type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
-
-/// A 2xx counts only with a JSON object about the customer that was asked for.
+/// The outcome of a 2xx. It counts only if the body is a JSON object about the customer of the request.
 pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
     let Some(customer) = object::<EchoedCustomer<'_>>(body) else {
         return Outcome::Unknown(Cause::Unreadable);
@@ -49,10 +26,10 @@ pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
         return Outcome::Unknown(Cause::WrongCustomer);
     }
     let address = customer.address.and_then(members);
-    let stands = |field: &&Field| !is_empty(line(address.as_ref(), &field.to_string()));
+    let is_set = |field: &&Field| !is_empty(member(address.as_ref(), field.path()));
     Outcome::Applied(Echo {
         mismatches: customer.mismatches(&request.body, address.as_ref()),
-        still_set: request.cleared.iter().filter(stands).cloned().collect(),
+        still_set: request.cleared.iter().filter(is_set).cloned().collect(),
         partner_customer_id: customer
             .partner_customer_id
             .and_then(text)
@@ -60,58 +37,112 @@ pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
     })
 }
 
+/// The parts of a customer that are compared.
+struct EchoedCustomer<'a> {
+    id: Cow<'a, str>,
+    partner_customer_id: Option<&'a RawValue>,
+    address: Option<&'a RawValue>,
+    metadata: Option<&'a RawValue>,
+    /// By row of the field table: the fields that Imprint shows at the top level.
+    top_level: [Option<&'a RawValue>; ROWS],
+}
+
+/// An object whose members are not parsed.
+type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
 impl<'a> EchoedCustomer<'a> {
-    /// The groups that were sent and are echoed otherwise. What is not echoed at all is no difference.
+    /// The groups with a field that was sent and is echoed with another value. A field that is not echoed is no
+    /// difference.
     fn mismatches(&self, sent: &Body, address: Option<&Members<'a>>) -> Vec<FieldGroup> {
         let metadata = self.metadata.and_then(members);
-        let mut differs = Vec::new();
+        let mut mismatches = Vec::new();
         for (field, value) in sent.iter() {
-            let echoed = match field.group() {
-                // It is not echoed.
-                FieldGroup::CustomerHistory => None,
-                FieldGroup::Metadata => {
-                    let key = field.key(1).unwrap_or_default();
-                    metadata
-                        .as_ref()
-                        .and_then(|echoed| echoed.get(key).copied())
-                }
-                FieldGroup::Email
-                | FieldGroup::Phone
-                | FieldGroup::FirstName
-                | FieldGroup::LastName
-                | FieldGroup::PreferredLanguage
-                | FieldGroup::Address => self.field(field.path(), address),
+            let echoed = match field.echo_place() {
+                EchoPlace::NotEchoed => None,
+                EchoPlace::TopLevel => field.row_index().and_then(|row| self.at(row)),
+                EchoPlace::Address => member(address, field.path()),
+                EchoPlace::Metadata => member(metadata.as_ref(), field.key(1).unwrap_or_default()),
             };
-            if !agrees(value, echoed) && !differs.contains(&field.group()) {
-                differs.push(field.group());
+            if !agrees(value, echoed) && !mismatches.contains(&field.group()) {
+                mismatches.push(field.group());
             }
         }
-        differs
+        mismatches
     }
 
-    fn field(&self, field: &str, address: Option<&Members<'a>>) -> Option<&'a RawValue> {
-        match field {
-            "email" => self.email,
-            "phone" => self.phone,
-            "first_name" => self.first_name,
-            "last_name" => self.last_name,
-            "preferred_language" => self.preferred_language,
-            _ => line(address, field),
-        }
+    fn at(&self, row: usize) -> Option<&'a RawValue> {
+        self.top_level.get(row).copied().flatten()
     }
 }
 
-/// The members of an object; what is none is not compared, and is no reason to doubt the rest.
+impl<'de> Deserialize<'de> for EchoedCustomer<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EchoVisitor)
+    }
+}
+
+struct EchoVisitor;
+
+impl<'de> Visitor<'de> for EchoVisitor {
+    type Value = EchoedCustomer<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a customer with an id")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut id = None;
+        let mut partner_customer_id = None;
+        let mut address = None;
+        let mut metadata = None;
+        let mut top_level = [None; ROWS];
+        while let Some(Key(key)) = map.next_key()? {
+            match key.as_ref() {
+                "id" => set_once(&mut id, map.next_value::<Key<'_>>()?)?,
+                "partner_customer_id" => set_once(&mut partner_customer_id, map.next_value()?)?,
+                "address" => set_once(&mut address, map.next_value()?)?,
+                "metadata" => set_once(&mut metadata, map.next_value()?)?,
+                other => match Field::top_level_row(other).and_then(|row| top_level.get_mut(row)) {
+                    Some(echoed) => set_once(echoed, map.next_value()?)?,
+                    None => {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                },
+            }
+        }
+        let Key(id) = id.ok_or_else(|| A::Error::missing_field("id"))?;
+        Ok(EchoedCustomer {
+            id,
+            partner_customer_id,
+            address,
+            metadata,
+            top_level,
+        })
+    }
+}
+
+/// A string that is borrowed from the body where it has no escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// An object that names a member twice is ambiguous, and so unreadable.
+fn set_once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(E::custom("a member occurs twice")),
+    }
+}
+
+/// The members of an object; `None` for anything else, which is then not compared.
 fn members(raw: &RawValue) -> Option<Members<'_>> {
     object(raw.get().as_bytes())
 }
 
-/// A line of the address: flat in what is sent, nested in what is echoed.
-fn line<'a>(address: Option<&Members<'a>>, field: &str) -> Option<&'a RawValue> {
-    address?.get(field).copied()
+fn member<'a>(object: Option<&Members<'a>>, key: &str) -> Option<&'a RawValue> {
+    object?.get(key).copied()
 }
 
-/// Whether a field is echoed as it was sent, or not at all. One that was sent to be cleared is to be empty.
+/// Whether a field is echoed as it was sent, or not at all. A field that was sent as null or "" must be echoed empty.
 fn agrees(sent: &Value, echoed: Option<&RawValue>) -> bool {
     let Some(raw) = echoed else { return true };
     match sent {
@@ -124,7 +155,7 @@ fn agrees(sent: &Value, echoed: Option<&RawValue>) -> bool {
     }
 }
 
-/// Whether nothing stands there: no value, null, or a text of nothing but white space.
+/// Whether the echo has no value: it is missing, null, or white space only.
 fn is_empty(echoed: Option<&RawValue>) -> bool {
     echoed.is_none_or(|raw| {
         raw.get() == "null" || text(raw).is_some_and(|text| text.trim().is_empty())
@@ -140,18 +171,18 @@ mod tests {
     use super::*;
 
     fn request(sent: &Value) -> Request {
-        let mut said: Vec<(String, &Value)> = Vec::new();
+        let mut values: Vec<(String, &Value)> = Vec::new();
         for (field, value) in sent.as_object().unwrap() {
             match value.as_object() {
-                Some(inner) => said.extend(
+                Some(inner) => values.extend(
                     inner
                         .iter()
                         .map(|(key, value)| (format!("{field}.{key}"), value)),
                 ),
-                None => said.push((field.clone(), value)),
+                None => values.push((field.clone(), value)),
             }
         }
-        let said = said.into_iter().map(|(path, value)| {
+        let values = values.into_iter().map(|(path, value)| {
             (
                 Field::parse(&path).unwrap(),
                 FieldValue::from_value(value.clone()),
@@ -163,7 +194,7 @@ mod tests {
         };
         Request {
             customer: ImprintId::parse("CUST-1").unwrap(),
-            body: said.collect::<Update>().body(clearing),
+            body: values.collect::<Update>().body(clearing),
             cleared: vec![Field::parse("street_line2").unwrap()],
         }
     }
@@ -171,14 +202,13 @@ mod tests {
     fn check(sent: &Value, echoed: &Value) -> Echo {
         let request = request(sent);
         let Outcome::Applied(echo) = applied(&request, echoed.to_string().as_bytes()) else {
-            panic!("{echoed} was not taken for an echo")
+            panic!("{echoed} was not accepted as an echo")
         };
         echo
     }
 
-    /// U48, M03
     #[test]
-    fn an_echo_is_compared_facet_by_facet() {
+    fn mismatches_are_reported_by_group() {
         let sent = json!({
             "email": "a@example.com", "phone": "+14155550100", "city": "Reno", "state": "NV",
             "customer_history": {"email": "x"}, "metadata": {"tier": "GOLD"},
@@ -197,6 +227,7 @@ mod tests {
                 json!({"id": "CUST-1", "customer_history": {"email": "y"}}),
                 vec![],
             ),
+            (json!({"id": "CUST-1", "city": "Elko"}), vec![]),
             (
                 json!({"id": "CUST-1", "metadata": {"tier": "IRON", "a": 1}}),
                 vec![FieldGroup::Metadata],
@@ -206,14 +237,51 @@ mod tests {
                 vec![],
             ),
         ];
-        for (echoed, differs) in table {
-            assert_eq!(check(&sent, &echoed).mismatches, differs, "{echoed}");
+        for (echoed, mismatches) in table {
+            assert_eq!(check(&sent, &echoed).mismatches, mismatches, "{echoed}");
         }
     }
 
-    /// U17: what is applied is applied, whatever one field of the echo looks like.
     #[test]
-    fn a_field_of_another_kind_spoils_nothing_but_itself() {
+    fn every_echoed_field_of_the_table_is_compared() {
+        for path in Field::paths() {
+            let field = Field::parse(path).unwrap();
+            let show = |value: &str| match field.echo_place() {
+                EchoPlace::TopLevel => Some(json!({"id": "CUST-1", path: value})),
+                EchoPlace::Address => Some(json!({"id": "CUST-1", "address": {path: value}})),
+                EchoPlace::Metadata | EchoPlace::NotEchoed => None,
+            };
+            let (Some(same), Some(other)) = (show("sent"), show("other")) else {
+                continue;
+            };
+            let sent = json!({path: "sent"});
+            assert_eq!(check(&sent, &same).mismatches, [], "{path}");
+            assert_eq!(check(&sent, &other).mismatches, [field.group()], "{path}");
+        }
+    }
+
+    #[test]
+    fn a_2xx_without_a_customer_object_is_unreadable() {
+        for body in [
+            "",
+            "[]",
+            r#"["CUST-1"]"#,
+            "{}",
+            r#"{"id":7}"#,
+            r#"{"id":null}"#,
+            r#"{"id":"CUST-1""#,
+            r#"{"id":"CUST-1","id":"CUST-1"}"#,
+            r#"{"id":"CUST-1","email":"a","email":"b"}"#,
+        ] {
+            let outcome = applied(&request(&json!({})), body.as_bytes());
+            assert_eq!(outcome, Outcome::Unknown(Cause::Unreadable), "{body}");
+        }
+        let outcome = applied(&request(&json!({})), br#"{"id":"CUST-2"}"#);
+        assert_eq!(outcome, Outcome::Unknown(Cause::WrongCustomer));
+    }
+
+    #[test]
+    fn a_field_of_an_unexpected_type_affects_nothing_but_itself() {
         let sent = json!({"email": "a@example.com", "city": "Reno", "metadata": {"tier": "GOLD"}});
         for shown in [
             json!({"address": "1 Main St, Reno"}),
@@ -233,19 +301,29 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_compared_as_what_it_says() {
+    fn strings_are_compared_after_their_escapes_are_resolved() {
         let sent = json!({"first_name": "José \"Pepe\"", "metadata": {"a": [1, {"b": "é"}]}});
-        let escaped = r#"{"id":"CUST-1","first_name":"Jos\u00e9 \"Pepe\"","metadata":{"a": [1, {"b":"\u00e9"}]}}"#;
-        let echoed = serde_json::from_str(escaped).unwrap();
-        assert_eq!(check(&sent, &echoed), Echo::default());
-        let request = request(&sent);
-        let outcome = applied(&request, escaped.as_bytes());
+        let escaped = r#"{"id":"CUST\u002d1","first_name":"Jos\u00e9 \"Pepe\"","metadata":{"a": [1, {"b":"\u00e9"}]}}"#;
+        let outcome = applied(&request(&sent), escaped.as_bytes());
         assert_eq!(outcome, Outcome::Applied(Echo::default()));
     }
 
-    /// M16: a null or an empty text that Imprint ignored is seen.
     #[test]
-    fn what_was_sent_to_be_cleared_differs_while_it_is_still_there() {
+    fn a_value_that_is_no_string_is_compared_as_json() {
+        let sent = json!({"metadata": {"n": 1, "list": [true]}});
+        for (metadata, mismatches) in [
+            (json!({"n": 1, "list": [true]}), vec![]),
+            (json!({"n": 2}), vec![FieldGroup::Metadata]),
+            (json!({"list": [false]}), vec![FieldGroup::Metadata]),
+            (json!({"n": "1"}), vec![FieldGroup::Metadata]),
+        ] {
+            let echoed = json!({"id": "CUST-1", "metadata": metadata});
+            assert_eq!(check(&sent, &echoed).mismatches, mismatches, "{echoed}");
+        }
+    }
+
+    #[test]
+    fn a_cleared_field_differs_while_imprint_still_has_a_value() {
         let sent = json!({"email": null, "phone": "", "metadata": {"tier": null}});
         let table = [
             (json!({"id": "CUST-1"}), vec![]),
@@ -261,23 +339,33 @@ mod tests {
                 json!({"id": "CUST-1", "email": "a@example.com", "phone": "+1", "metadata": {"tier": "GOLD"}}),
                 vec![FieldGroup::Email, FieldGroup::Phone, FieldGroup::Metadata],
             ),
+            (
+                json!({"id": "CUST-1", "email": 7, "phone": ["+1"]}),
+                vec![FieldGroup::Email, FieldGroup::Phone],
+            ),
         ];
-        for (echoed, differs) in table {
-            assert_eq!(check(&sent, &echoed).mismatches, differs, "{echoed}");
+        for (echoed, mismatches) in table {
+            assert_eq!(check(&sent, &echoed).mismatches, mismatches, "{echoed}");
         }
     }
 
     #[test]
-    fn a_cleared_line_that_is_echoed_is_still_standing() {
-        let line = |text: &str| json!({"id": "CUST-1", "address": {"street_line2": text}});
-        let standing = |echoed: &Value| check(&json!({}), echoed).still_set.len();
-        assert_eq!(standing(&line("Apt 4B")), 1);
-        assert_eq!(standing(&line(" ")), 0);
-        assert_eq!(standing(&json!({"id": "CUST-1"})), 0);
+    fn a_cleared_address_line_that_is_echoed_is_still_set() {
+        let line = |value: Value| json!({"id": "CUST-1", "address": {"street_line2": value}});
+        let still_set = |echoed: &Value| check(&json!({}), echoed).still_set;
+        let street_line2 = Field::parse("street_line2").unwrap();
+        assert_eq!(still_set(&line(json!("Apt 4B"))), [street_line2]);
+        assert_eq!(still_set(&line(json!(" "))), []);
+        assert_eq!(still_set(&line(json!(null))), []);
+        assert_eq!(still_set(&json!({"id": "CUST-1"})), []);
+        assert_eq!(
+            still_set(&json!({"id": "CUST-1", "street_line2": "Apt 4B"})),
+            []
+        );
     }
 
     #[test]
-    fn the_partners_id_is_kept_where_it_is_one() {
+    fn the_partner_customer_id_is_read_if_it_is_valid() {
         let partner = |value: Value| {
             let echoed = json!({"id": "CUST-1", "partner_customer_id": value});
             check(&json!({}), &echoed).partner_customer_id

@@ -1,7 +1,8 @@
-//! The fields of Imprint's update request.
+//! The fields of Imprint's update request: one table with everything that differs from field to field.
 //!
-//! The table is the request as `schemas/imprint/update-request.schema.json` has it; a field that is not in the table
-//! cannot be named, so nothing that Imprint does not know can be sent.
+//! The table restates `schemas/imprint/update-request.schema.json`. A field that is not in the table has no name, so the
+//! bridge cannot send it. A new field of Imprint is one new row here: mapping, request body, echo comparison, store and
+//! sandbox read the row.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The prefix of the fields that carry the open `metadata` object, one field a key.
 const METADATA: &str = "metadata";
 
-/// What a field holds.
+/// The JSON type of a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldKind {
-    /// A text.
+    /// A string.
     Text,
     /// A whole number.
     Integer,
@@ -23,7 +24,69 @@ pub enum FieldKind {
     Open,
 }
 
-/// The fields that move together.
+/// The format that the bridge requires of a field's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldFormat {
+    /// Any string.
+    Text,
+    /// An email address.
+    Email,
+    /// A phone number in E.164.
+    Phone,
+    /// A language code of two letters (ISO 639-1).
+    Language,
+    /// A country code of three letters (ISO 3166-1).
+    Country,
+    /// A currency code of three letters (ISO 4217).
+    Currency,
+    /// A date and time (RFC 3339).
+    DateTime,
+    /// A whole number of 64 bits.
+    Integer,
+    /// Any JSON value but null.
+    Open,
+}
+
+impl FieldFormat {
+    /// The JSON type of a value in this format.
+    pub const fn kind(self) -> FieldKind {
+        match self {
+            Self::Text
+            | Self::Email
+            | Self::Phone
+            | Self::Language
+            | Self::Country
+            | Self::Currency
+            | Self::DateTime => FieldKind::Text,
+            Self::Integer => FieldKind::Integer,
+            Self::Open => FieldKind::Open,
+        }
+    }
+}
+
+/// What Imprint's schema states about a field's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaRule {
+    /// Only the JSON type.
+    Type,
+    /// The type, and a `format` or `pattern` keyword: Imprint rejects other values.
+    Format,
+}
+
+/// Where Imprint's answer to an update shows the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EchoPlace {
+    /// At the top level, under the same name.
+    TopLevel,
+    /// In the object `address`, under the same name. The request has the field at the top level.
+    Address,
+    /// In the object `metadata`.
+    Metadata,
+    /// Nowhere.
+    NotEchoed,
+}
+
+/// The fields that are reported together when an echo differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FieldGroup {
     /// `email`
@@ -44,59 +107,67 @@ pub enum FieldGroup {
     Metadata,
 }
 
+/// One row of the table.
 struct FieldRow {
-    /// What the store calls it: given once and never again, whatever the table comes to be.
+    /// Identifies the field in the store. A number is given once and never reused.
     number: u8,
     path: &'static str,
-    /// The keys that lead to it, outermost first.
+    /// The keys of the path, outermost first.
     keys: &'static [&'static str],
-    kind: FieldKind,
+    format: FieldFormat,
+    schema: SchemaRule,
+    echo: EchoPlace,
     group: FieldGroup,
 }
 
-macro_rules! known {
-    ($number:literal, $outermost:ident $(. $inner:ident)*, $kind:ident, $group:ident) => {
+macro_rules! row {
+    ($number:literal, $outermost:ident $(. $inner:ident)*, $format:ident, $schema:ident, $echo:ident, $group:ident) => {
         FieldRow {
             number: $number,
             path: concat!(stringify!($outermost) $(, ".", stringify!($inner))*),
             keys: &[stringify!($outermost) $(, stringify!($inner))*],
-            kind: FieldKind::$kind,
+            format: FieldFormat::$format,
+            schema: SchemaRule::$schema,
+            echo: EchoPlace::$echo,
             group: FieldGroup::$group,
         }
     };
 }
 
-/// Every field but those of `metadata`; fields of one object stand together, which is what a request body relies on.
+/// Every field except those of `metadata`. Fields of one object are neighbours: the request body relies on it.
 #[rustfmt::skip]
 static FIELDS: [FieldRow; 27] = [
-    known!(0, email, Text, Email),
-    known!(1, phone, Text, Phone),
-    known!(2, first_name, Text, FirstName),
-    known!(3, last_name, Text, LastName),
-    known!(4, preferred_language, Text, PreferredLanguage),
-    known!(5, street_line1, Text, Address),
-    known!(6, street_line2, Text, Address),
-    known!(7, city, Text, Address),
-    known!(8, state, Text, Address),
-    known!(9, postal_code, Text, Address),
-    known!(10, customer_history.email, Text, CustomerHistory),
-    known!(11, customer_history.phone, Text, CustomerHistory),
-    known!(12, customer_history.first_name, Text, CustomerHistory),
-    known!(13, customer_history.last_name, Text, CustomerHistory),
-    known!(14, customer_history.preferred_language, Text, CustomerHistory),
-    known!(15, customer_history.address.street_line1, Text, CustomerHistory),
-    known!(16, customer_history.address.street_line2, Text, CustomerHistory),
-    known!(17, customer_history.address.city, Text, CustomerHistory),
-    known!(18, customer_history.address.state, Text, CustomerHistory),
-    known!(19, customer_history.address.postal_code, Text, CustomerHistory),
-    known!(20, customer_history.address.country, Text, CustomerHistory),
-    known!(21, customer_history.account_tenure, Integer, CustomerHistory),
-    known!(22, customer_history.ltv_amount, Integer, CustomerHistory),
-    known!(23, customer_history.ltv_currency, Text, CustomerHistory),
-    known!(24, customer_history.loyalty_tier, Text, CustomerHistory),
-    known!(25, customer_history.account_created_at, Text, CustomerHistory),
-    known!(26, customer_history.transaction_count, Integer, CustomerHistory),
+    row!(0, email, Email, Format, TopLevel, Email),
+    row!(1, phone, Phone, Format, TopLevel, Phone),
+    row!(2, first_name, Text, Type, TopLevel, FirstName),
+    row!(3, last_name, Text, Type, TopLevel, LastName),
+    row!(4, preferred_language, Language, Type, TopLevel, PreferredLanguage),
+    row!(5, street_line1, Text, Type, Address, Address),
+    row!(6, street_line2, Text, Type, Address, Address),
+    row!(7, city, Text, Type, Address, Address),
+    row!(8, state, Text, Type, Address, Address),
+    row!(9, postal_code, Text, Type, Address, Address),
+    row!(10, customer_history.email, Email, Format, NotEchoed, CustomerHistory),
+    row!(11, customer_history.phone, Phone, Type, NotEchoed, CustomerHistory),
+    row!(12, customer_history.first_name, Text, Type, NotEchoed, CustomerHistory),
+    row!(13, customer_history.last_name, Text, Type, NotEchoed, CustomerHistory),
+    row!(14, customer_history.preferred_language, Language, Type, NotEchoed, CustomerHistory),
+    row!(15, customer_history.address.street_line1, Text, Type, NotEchoed, CustomerHistory),
+    row!(16, customer_history.address.street_line2, Text, Type, NotEchoed, CustomerHistory),
+    row!(17, customer_history.address.city, Text, Type, NotEchoed, CustomerHistory),
+    row!(18, customer_history.address.state, Text, Type, NotEchoed, CustomerHistory),
+    row!(19, customer_history.address.postal_code, Text, Type, NotEchoed, CustomerHistory),
+    row!(20, customer_history.address.country, Country, Type, NotEchoed, CustomerHistory),
+    row!(21, customer_history.account_tenure, Integer, Type, NotEchoed, CustomerHistory),
+    row!(22, customer_history.ltv_amount, Integer, Type, NotEchoed, CustomerHistory),
+    row!(23, customer_history.ltv_currency, Currency, Type, NotEchoed, CustomerHistory),
+    row!(24, customer_history.loyalty_tier, Text, Type, NotEchoed, CustomerHistory),
+    row!(25, customer_history.account_created_at, DateTime, Type, NotEchoed, CustomerHistory),
+    row!(26, customer_history.transaction_count, Integer, Type, NotEchoed, CustomerHistory),
 ];
+
+/// How many rows the table has.
+pub(super) const ROWS: usize = FIELDS.len();
 
 /// One field of Imprint's update request, named by its dotted path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,77 +177,113 @@ pub struct Field(FieldId);
 enum FieldId {
     /// An index into [`FIELDS`].
     Known(u8),
-    /// The path of a key of `metadata`; shared, because every event of a mapping names the same ones.
+    /// The path of a key of `metadata`. It is shared, because every event of a mapping names the same ones.
     Metadata(Arc<str>),
 }
 
 impl Field {
-    /// The field at a dotted path such as `customer_history.address.city` or `metadata.segment`; `None` where Imprint's
+    /// The field at a dotted path such as `customer_history.address.city` or `metadata.segment`; `None` if Imprint's
     /// update request has no such field.
     pub fn parse(path: &str) -> Option<Self> {
-        if let Some(index) = FIELDS.iter().position(|known| known.path == path) {
-            return u8::try_from(index)
-                .ok()
-                .map(|index| Self(FieldId::Known(index)));
+        if let Some(index) = FIELDS.iter().position(|row| row.path == path) {
+            return Self::at(index);
         }
         let key = path.strip_prefix(METADATA)?.strip_prefix('.')?;
         (!key.is_empty()).then(|| Self(FieldId::Metadata(path.into())))
     }
 
-    /// Every path that [`Field::parse`] takes, `metadata.*` aside.
+    /// Every path that [`Field::parse`] accepts, except `metadata.*`.
     pub fn paths() -> impl Iterator<Item = &'static str> {
-        FIELDS.iter().map(|known| known.path)
+        FIELDS.iter().map(|row| row.path)
     }
 
-    /// Its dotted path.
+    /// Whether the path names an object that contains fields of the table, such as `customer_history.address`.
+    pub fn is_object(path: &str) -> bool {
+        let is_inside = |field: &str| {
+            field
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        Self::paths().any(is_inside)
+    }
+
+    /// The dotted path.
     pub fn path(&self) -> &str {
-        match (&self.0, self.known()) {
-            (FieldId::Metadata(path), _) => path,
-            (FieldId::Known(_), known) => known.map_or("", |known| known.path),
+        match &self.0 {
+            FieldId::Metadata(path) => path,
+            FieldId::Known(_) => self.row().map_or("", |row| row.path),
         }
     }
 
-    /// What it holds.
+    /// The JSON type of the value.
     pub fn kind(&self) -> FieldKind {
-        self.known().map_or(FieldKind::Open, |known| known.kind)
+        self.format().kind()
     }
 
-    /// The group it belongs to.
+    /// The format that the bridge requires of the value.
+    pub fn format(&self) -> FieldFormat {
+        self.row().map_or(FieldFormat::Open, |row| row.format)
+    }
+
+    /// What Imprint's schema states about the value.
+    pub fn schema_rule(&self) -> SchemaRule {
+        self.row().map_or(SchemaRule::Type, |row| row.schema)
+    }
+
+    /// Where Imprint's answer shows the field.
+    pub fn echo_place(&self) -> EchoPlace {
+        self.row().map_or(EchoPlace::Metadata, |row| row.echo)
+    }
+
+    /// The group under which a difference in the echo is reported.
     pub fn group(&self) -> FieldGroup {
-        self.known()
-            .map_or(FieldGroup::Metadata, |known| known.group)
+        self.row().map_or(FieldGroup::Metadata, |row| row.group)
     }
 
-    fn known(&self) -> Option<&'static FieldRow> {
+    /// The row of the table; `None` for a key of `metadata`.
+    pub(super) fn row_index(&self) -> Option<usize> {
         match &self.0 {
-            FieldId::Known(index) => FIELDS.get(usize::from(*index)),
+            FieldId::Known(index) => Some(usize::from(*index)),
             FieldId::Metadata(_) => None,
         }
     }
 
-    fn numbered(number: u8) -> Option<Self> {
-        let index = FIELDS.iter().position(|known| known.number == number)?;
+    /// The row of the field that an echo shows at the top level under `key`.
+    pub(super) fn top_level_row(key: &str) -> Option<usize> {
+        let is_shown = |row: &FieldRow| row.echo == EchoPlace::TopLevel && row.path == key;
+        FIELDS.iter().position(is_shown)
+    }
+
+    /// The key of the path at this depth, 0 being the outermost. A metadata key is one key, even if it contains dots.
+    pub(super) fn key(&self, depth: usize) -> Option<&str> {
+        match (&self.0, depth) {
+            (FieldId::Known(_), _) => self.row()?.keys.get(depth).copied(),
+            (FieldId::Metadata(_), 0) => Some(METADATA),
+            (FieldId::Metadata(path), 1) => path.get(METADATA.len() + 1..),
+            (FieldId::Metadata(_), _) => None,
+        }
+    }
+
+    fn row(&self) -> Option<&'static FieldRow> {
+        FIELDS.get(self.row_index()?)
+    }
+
+    fn at(index: usize) -> Option<Self> {
         Some(Self(FieldId::Known(u8::try_from(index).ok()?)))
     }
 
-    /// The key that leads to it at this depth, the outermost at 0. A metadata key is one key, whatever it contains.
-    pub(super) fn key(&self, depth: usize) -> Option<&str> {
-        match (&self.0, self.known(), depth) {
-            (FieldId::Known(_), known, _) => known?.keys.get(depth).copied(),
-            (FieldId::Metadata(_), _, 0) => Some(METADATA),
-            (FieldId::Metadata(path), _, 1) => path.get(METADATA.len() + 1..),
-            (FieldId::Metadata(_), _, _) => None,
-        }
+    fn numbered(number: u8) -> Option<Self> {
+        Self::at(FIELDS.iter().position(|row| row.number == number)?)
     }
 }
 
-/// As the store keeps it: by its number, or by its path under `metadata`. A customer's lane would else be paths for the
-/// most part, and what is written and read for every event with it.
+/// As the store keeps it: by its number, or by its path under `metadata`. With paths, a customer's lane would consist
+/// mostly of field names, and each event reads and writes its lane.
 impl Serialize for Field {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match (&self.0, self.known()) {
-            (FieldId::Known(_), Some(known)) => serializer.serialize_u8(known.number),
-            (FieldId::Known(_) | FieldId::Metadata(_), _) => serializer.serialize_str(self.path()),
+        match self.row() {
+            Some(row) => serializer.serialize_u8(row.number),
+            None => serializer.serialize_str(self.path()),
         }
     }
 }
@@ -187,27 +294,27 @@ impl<'de> Deserialize<'de> for Field {
     }
 }
 
-/// Reads a number, as itself or as the text that a key is, or a path, which is what stores up to layout 3 have throughout.
+/// Reads a number, a number as text (as object keys are), or a path. Stores up to layout 3 have paths throughout.
 struct FieldVisitor;
 
 impl Visitor<'_> for FieldVisitor {
     type Value = Field;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the number or the path of a field that Imprint knows")
+        f.write_str("the number or the path of a field of Imprint's update request")
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<Field, E> {
         let field = u8::try_from(number).ok().and_then(Field::numbered);
-        field.ok_or_else(|| E::custom("a field Imprint does not know"))
+        field.ok_or_else(|| E::custom("not a field of Imprint's update request"))
     }
 
-    fn visit_str<E: de::Error>(self, kept: &str) -> Result<Field, E> {
-        let field = match kept.parse() {
+    fn visit_str<E: de::Error>(self, stored: &str) -> Result<Field, E> {
+        let field = match stored.parse() {
             Ok(number) => Field::numbered(number),
-            Err(_) => Field::parse(kept),
+            Err(_) => Field::parse(stored),
         };
-        field.ok_or_else(|| E::custom("a field Imprint does not know"))
+        field.ok_or_else(|| E::custom("not a field of Imprint's update request"))
     }
 }
 
@@ -224,7 +331,7 @@ impl fmt::Debug for Field {
 }
 
 impl FieldGroup {
-    /// The word for it.
+    /// The name of the group: a log field and a metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
@@ -241,17 +348,18 @@ impl FieldGroup {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::Value;
 
     use super::*;
 
     #[test]
-    fn a_leaf_is_one_of_imprints_fields_or_a_metadata_key() {
+    fn a_field_is_one_of_the_table_or_a_metadata_key() {
         for path in Field::paths().chain(["metadata.k"]) {
-            assert_eq!(
-                Field::parse(path).map(|field| field.to_string()).as_deref(),
-                Some(path)
-            );
+            let field = Field::parse(path).unwrap();
+            assert_eq!(field.to_string(), path);
+            assert_eq!(format!("{field:?}"), path);
         }
         for path in [
             "",
@@ -259,6 +367,7 @@ mod tests {
             "ssn",
             "metadata",
             "metadata.",
+            "metadatak",
             "customer_history",
             "Email",
         ] {
@@ -266,9 +375,134 @@ mod tests {
         }
     }
 
-    /// What is kept under a number is read under it for ever.
     #[test]
-    fn the_store_knows_each_leaf_by_a_number_that_is_its_alone() {
+    fn a_row_decides_format_echo_and_group() {
+        use EchoPlace::{Address, Metadata, NotEchoed, TopLevel};
+        let table = [
+            ("email", FieldFormat::Email, TopLevel, "email"),
+            ("phone", FieldFormat::Phone, TopLevel, "phone"),
+            ("first_name", FieldFormat::Text, TopLevel, "first_name"),
+            ("last_name", FieldFormat::Text, TopLevel, "last_name"),
+            (
+                "preferred_language",
+                FieldFormat::Language,
+                TopLevel,
+                "preferred_language",
+            ),
+            ("street_line2", FieldFormat::Text, Address, "address"),
+            (
+                "customer_history.phone",
+                FieldFormat::Phone,
+                NotEchoed,
+                "customer_history",
+            ),
+            (
+                "customer_history.address.country",
+                FieldFormat::Country,
+                NotEchoed,
+                "customer_history",
+            ),
+            (
+                "customer_history.ltv_amount",
+                FieldFormat::Integer,
+                NotEchoed,
+                "customer_history",
+            ),
+            (
+                "customer_history.ltv_currency",
+                FieldFormat::Currency,
+                NotEchoed,
+                "customer_history",
+            ),
+            (
+                "customer_history.account_created_at",
+                FieldFormat::DateTime,
+                NotEchoed,
+                "customer_history",
+            ),
+            ("metadata.x", FieldFormat::Open, Metadata, "metadata"),
+        ];
+        for (path, format, echo, group) in table {
+            let field = Field::parse(path).unwrap();
+            let read = (field.format(), field.echo_place(), field.group().as_str());
+            assert_eq!(read, (format, echo, group), "{path}");
+            assert_eq!(field.kind(), format.kind(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_format_has_one_json_type() {
+        for (format, kind) in [
+            (FieldFormat::Text, FieldKind::Text),
+            (FieldFormat::DateTime, FieldKind::Text),
+            (FieldFormat::Integer, FieldKind::Integer),
+            (FieldFormat::Open, FieldKind::Open),
+        ] {
+            assert_eq!(format.kind(), kind);
+        }
+    }
+
+    #[test]
+    fn keys_are_the_parts_of_the_path_and_a_metadata_key_is_one() {
+        for (path, keys) in [
+            ("email", vec!["email"]),
+            (
+                "customer_history.address.city",
+                vec!["customer_history", "address", "city"],
+            ),
+            ("metadata.a.b", vec!["metadata", "a.b"]),
+        ] {
+            let field = Field::parse(path).unwrap();
+            let read: Vec<&str> = (0..4).filter_map(|depth| field.key(depth)).collect();
+            assert_eq!(read, keys, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_a_path_with_fields_inside() {
+        for (path, is_object) in [
+            ("customer_history", true),
+            ("customer_history.address", true),
+            ("customer_history.addr", false),
+            ("customer", false),
+            ("email", false),
+            ("", false),
+            ("metadata", false),
+        ] {
+            assert_eq!(Field::is_object(path), is_object, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_fields_shown_at_the_top_level_are_found_by_their_key() {
+        for (key, path) in [
+            ("email", Some("email")),
+            ("preferred_language", Some("preferred_language")),
+            ("city", None),
+            ("customer_history.email", None),
+            ("ssn4", None),
+        ] {
+            let row = path.map(|path| Field::parse(path).unwrap().row_index().unwrap());
+            assert_eq!(Field::top_level_row(key), row, "{key}");
+        }
+        assert_eq!(Field::parse("metadata.a").unwrap().row_index(), None);
+    }
+
+    /// A request body writes each object once, so its fields must be neighbours.
+    #[test]
+    fn fields_of_one_object_are_neighbours() {
+        for depth in 1..3 {
+            let rows = FIELDS.iter().filter(|row| row.keys.len() > depth);
+            let mut objects: Vec<&[&str]> = rows.map(|row| &row.keys[..depth]).collect();
+            objects.dedup();
+            let distinct: BTreeSet<&[&str]> = objects.iter().copied().collect();
+            assert_eq!(objects.len(), distinct.len(), "{objects:?}");
+        }
+    }
+
+    /// A stored number must name the same field for ever.
+    #[test]
+    fn the_store_identifies_each_field_by_a_unique_number() {
         for (index, field) in FIELDS.iter().enumerate() {
             let (field, others) = (Field::parse(field.path).unwrap(), &FIELDS[..index]);
             let number = serde_json::to_string(&field).unwrap();
@@ -309,17 +543,17 @@ mod tests {
     }
 
     #[test]
-    fn the_table_agrees_with_imprints_schema() {
+    fn the_table_has_exactly_the_fields_of_imprints_schema() {
         let schema: Value = serde_json::from_str(include_str!(
             "../../schemas/imprint/update-request.schema.json"
         ))
         .unwrap();
         let mut documented = Vec::new();
         collect(&schema, &schema["properties"], "", &mut documented);
-        let mut known: Vec<String> = Field::paths().map(str::to_owned).collect();
+        let mut listed: Vec<String> = Field::paths().map(str::to_owned).collect();
         documented.sort();
-        known.sort();
-        assert_eq!(known, documented);
+        listed.sort();
+        assert_eq!(listed, documented);
     }
 
     fn collect(schema: &Value, properties: &Value, prefix: &str, paths: &mut Vec<String>) {
@@ -332,7 +566,13 @@ mod tests {
             match property.get("properties") {
                 Some(inner) => collect(schema, inner, &format!("{path}."), paths),
                 None if path == METADATA => {}
-                None => paths.push(path),
+                None => {
+                    let rule = Field::parse(&path).map(|field| field.schema_rule());
+                    let has_rule =
+                        property.get("format").is_some() || property.get("pattern").is_some();
+                    assert_eq!(rule == Some(SchemaRule::Format), has_rule, "{path}");
+                    paths.push(path);
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use actix_web::web;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::imprint::{Field, FieldKind, ImprintId};
+use crate::imprint::{Field, FieldFormat, FieldKind, ImprintId, SchemaRule};
 
 use super::Nulls;
 
@@ -60,7 +60,7 @@ fn inspect_field(
     faults: &mut Vec<String>,
 ) -> Result<(), &'static str> {
     match path {
-        "customer_history" | "customer_history.address" => {
+        object if Field::is_object(object) => {
             let inner = value.as_object().ok_or("must be an object")?;
             inspect(&format!("{path}."), inner, nulls, faults);
             Ok(())
@@ -83,21 +83,25 @@ fn inspect_leaf(path: &str, key: &str, value: &Value) -> Result<(), &'static str
         .filter(|_| !key.contains('.'))
         .ok_or("is not a field of this request")?;
     match field.kind() {
-        FieldKind::Text => inspect_text(path, value.as_str().ok_or("must be a text")?),
+        FieldKind::Text => inspect_text(&field, value.as_str().ok_or("must be a text")?),
         FieldKind::Integer if value.is_i64() || value.is_u64() => Ok(()),
         FieldKind::Integer => Err("must be a whole number"),
         FieldKind::Open => Ok(()),
     }
 }
 
-fn inspect_text(path: &str, text: &str) -> Result<(), &'static str> {
-    match path {
-        "email" | "customer_history.email" if !is_email(text) => {
-            Err("must be a well-formed email address")
-        }
-        "phone" if !is_phone(text) => Err(r"must match ^\+?[1-9]\d{1,14}$"),
-        _ => Ok(()),
+fn inspect_text(field: &Field, text: &str) -> Result<(), &'static str> {
+    if field.schema_rule() == SchemaRule::Type {
+        return Ok(());
     }
+    let format = field.format();
+    if format == FieldFormat::Email && !is_email(text) {
+        return Err("must be a well-formed email address");
+    }
+    if format == FieldFormat::Phone && !is_phone(text) {
+        return Err(r"must match ^\+?[1-9]\d{1,14}$");
+    }
+    Ok(())
 }
 
 fn is_email(text: &str) -> bool {

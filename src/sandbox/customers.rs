@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::imprint::ImprintId;
+use crate::imprint::{EchoPlace, Field, ImprintId};
 use crate::time::Timestamp;
 
 use super::contract::CustomerSearch;
@@ -14,22 +14,9 @@ use super::{Error, UnknownCustomer};
 
 /// The most customers: about two gigabytes of them, more than any test needs.
 const CUSTOMERS_MAX: usize = 1_000_000;
-/// What is flat in a request and nested under `address` in an answer.
-const ADDRESS: [&str; 5] = [
-    "street_line1",
-    "street_line2",
-    "city",
-    "state",
-    "postal_code",
-];
-/// Imprint's Customer object, the id apart.
-const SHOWN: [&str; 13] = [
-    "email",
-    "phone",
+/// The members of Imprint's Customer object besides its id and the fields of an update.
+const MEMBERS: [&str; 8] = [
     "statuses",
-    "first_name",
-    "last_name",
-    "preferred_language",
     "ssn4",
     "date_of_birth",
     "address",
@@ -72,7 +59,9 @@ impl TryFrom<Map<String, Value>> for SeedCustomer {
         };
         let id = ImprintId::parse(&id).map_err(|fault| format!("id: {fault}"))?;
         for (field, value) in &shown {
-            let known = SHOWN.contains(&field.as_str()) || field == "customer_history";
+            let known = MEMBERS.contains(&field.as_str())
+                || field == "customer_history"
+                || echo_place(field) == Some(EchoPlace::TopLevel);
             let fits = value.is_object() == OBJECTS.contains(&field.as_str())
                 && (value.is_object() || value.is_string());
             if !known {
@@ -123,16 +112,18 @@ impl StoredCustomer {
 
     fn merge(&mut self, body: Map<String, Value>, now: Timestamp) {
         for (field, value) in body {
+            let shown = &mut self.shown;
             match field.as_str() {
                 "customer_history" if value.is_null() => self.history.clear(),
                 "customer_history" => merge_deep(&mut self.history, object(Some(value))),
-                "metadata" if !value.is_null() => within(&mut self.shown, "metadata", |metadata| {
-                    merge_keys(metadata, object(Some(value)));
-                }),
-                flat if ADDRESS.contains(&flat) => within(&mut self.shown, "address", |address| {
-                    set(address, field, value);
-                }),
-                _ => set(&mut self.shown, field, value),
+                "metadata" if !value.is_null() => {
+                    let keys = object(Some(value));
+                    within(shown, "metadata", |metadata| merge_keys(metadata, keys));
+                }
+                line if echo_place(line) == Some(EchoPlace::Address) => {
+                    within(shown, "address", |address| set(address, field, value));
+                }
+                _ => set(shown, field, value),
             }
         }
         self.shown
@@ -277,6 +268,10 @@ impl CustomerTable {
             "updates": customer.updates,
         }))
     }
+}
+
+fn echo_place(path: &str) -> Option<EchoPlace> {
+    Field::parse(path).map(|field| field.echo_place())
 }
 
 fn last_four(ssn: &str) -> String {
