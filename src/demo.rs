@@ -91,7 +91,7 @@ async fn perform(
     let addresses = DemoAddresses {
         ingress: app.ingress,
         ops: app.ops,
-        sandbox: environment.address,
+        sandbox: environment.sandbox_address(),
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let mut bridge = Box::pin(app.run(async move {
@@ -193,7 +193,7 @@ impl<'a> DemoRun<'a> {
         let metrics_url = format!("http://{}/metrics", addresses.ops);
         Ok(Self {
             options,
-            sandbox: &environment.sandbox,
+            sandbox: environment.sandbox(),
             events_url: events_url(&base, "crm").map_err(anyhow::Error::msg)?,
             progress: DemoProgress::new(
                 http.clone(),

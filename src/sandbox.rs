@@ -82,6 +82,7 @@ use ledger::{Ledger, Traffic};
 use reply::SandboxReply;
 
 mod api;
+mod background;
 mod contract;
 mod control;
 mod customers;
@@ -97,6 +98,7 @@ mod socket;
 mod tests;
 
 pub use api::{Authorization, Operation};
+pub use background::BackgroundSandbox;
 pub use customers::SeedCustomer;
 pub use faults::FaultRule;
 pub use ledger::{LedgerEntry, LedgerPage, SandboxStats};
@@ -118,6 +120,9 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// The thread of a [`BackgroundSandbox`] could not be started.
+    #[error("starting the sandbox's thread")]
+    Thread(#[source] std::io::Error),
     /// The seed is not a customer or an array of customers.
     #[error("reading the customers to seed")]
     Seed(#[source] serde_json::Error),

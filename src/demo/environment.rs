@@ -1,17 +1,13 @@
-//! What the demo plays on: a folder that goes when it ends, the sandbox on a thread of its own, and a configuration of
-//! the bridge that names these two and nothing of this machine.
+//! The environment of the demo: a temporary folder, the sandbox on a thread of its own, and a configuration of the bridge
+//! that uses only these two.
 
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::rt::System;
 use anyhow::{Context as _, anyhow};
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -19,34 +15,29 @@ use tempfile::TempDir;
 use crate::config::sources::{self, SourceSettings};
 use crate::config::{Config, Purpose, SettingError};
 use crate::random::fill_random;
-use crate::sandbox::{RunningSandbox, Sandbox, SandboxSettings};
+use crate::sandbox::{BackgroundSandbox, Sandbox, SandboxSettings};
 use crate::time::Clock;
 
-/// The source that is shipped, built in: the demo runs from any folder.
+/// The shipped example source, compiled in, so that the demo runs from any folder.
 const SOURCE: &str = include_str!("../../config/sources/crm.toml");
-/// Its schema.
+/// The schema of that source.
 const SCHEMA: &str = include_str!("../../schemas/crm/customer-changed.v1.json");
-/// Where the source looks for its schema.
+/// The path at which the source looks for its schema.
 const SCHEMA_NAME: &str = "crm/customer-changed.v1.json";
 /// Any free port of this machine.
-const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-/// How long Imprint takes to answer: an API that answers at once would leave nothing to fold.
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// The sandbox's latency. Without latency the lanes would stay empty, and there would be nothing to fold.
 const LATENCY: Duration = Duration::from_millis(5);
 const KEY_BYTES: usize = 24;
 
-/// Where the demo plays.
+/// The sandbox and the files of one demo.
 pub(super) struct DemoEnvironment {
-    /// The sandbox: what it was sent, what it holds, what goes wrong with it.
-    pub(super) sandbox: Sandbox,
-    /// Where it listens.
-    pub(super) address: SocketAddr,
-    handle: ServerHandle,
-    thread: JoinHandle<()>,
+    sandbox: BackgroundSandbox,
     folder: TempDir,
 }
 
 impl DemoEnvironment {
-    /// Makes the folder and starts the sandbox; `seed` decides whom its faults meet.
+    /// Makes the folder and starts the sandbox. The seed decides which calls the sandbox's faults hit.
     pub(super) fn start(seed: u64) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("imprint-bridge-demo-")
@@ -59,61 +50,33 @@ impl DemoEnvironment {
             .mode(0o600)
             .open(path)?;
         file.write_all(key.as_bytes())?;
-        let mut settings = SandboxSettings::new(ANYWHERE, SecretString::from(key));
+        let mut settings = SandboxSettings::new(ANY_PORT, SecretString::from(key));
         settings.latency = LATENCY;
         settings.random_seed = seed;
-        let (tell, generated) = mpsc::sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("sandbox".to_owned())
-            .spawn(move || play_imprint(settings, &tell))?;
-        let (address, sandbox, handle) =
-            generated.recv().context("the sandbox did not start")??;
         Ok(Self {
-            sandbox,
-            address,
-            handle,
-            thread,
+            sandbox: BackgroundSandbox::start(settings, Clock::machine())?,
             folder,
         })
     }
 
+    pub(super) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox.sandbox
+    }
+
+    pub(super) fn sandbox_address(&self) -> SocketAddr {
+        self.sandbox.address
+    }
+
     /// The bridge's configuration and its one source.
     pub(super) fn bridge(&self) -> anyhow::Result<(Config, Vec<SourceSettings>)> {
-        configure(self.folder.path(), self.address)
+        configure(self.folder.path(), self.sandbox.address)
     }
 
-    /// Ends the sandbox and removes the folder.
+    /// Stops the sandbox and removes the folder.
     pub(super) fn stop(self) -> anyhow::Result<()> {
-        // It acts when it is called; the thread is what is waited for.
-        drop(self.handle.stop(false));
-        self.thread
-            .join()
-            .map_err(|_panic| anyhow!("the sandbox panicked"))?;
+        drop(self.sandbox);
         Ok(self.folder.close()?)
     }
-}
-
-type Started = anyhow::Result<(SocketAddr, Sandbox, ServerHandle)>;
-
-fn play_imprint(settings: SandboxSettings, tell: &mpsc::SyncSender<Started>) {
-    System::new().block_on(async {
-        let RunningSandbox {
-            address,
-            sandbox,
-            handle,
-            server,
-        } = match Sandbox::start(settings, Clock::machine()) {
-            Ok(running) => running,
-            Err(error) => {
-                let _nobody: Result<_, _> = tell.send(Err(error.into()));
-                return;
-            }
-        };
-        let _nobody: Result<_, _> = tell.send(Ok((address, sandbox, handle)));
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the sandbox failed");
-        }
-    });
 }
 
 fn configure(folder: &Path, imprint: SocketAddr) -> anyhow::Result<(Config, Vec<SourceSettings>)> {
@@ -121,8 +84,8 @@ fn configure(folder: &Path, imprint: SocketAddr) -> anyhow::Result<(Config, Vec<
         let path = folder.join(name);
         let path = path
             .to_str()
-            .context("the temporary folder has no plain name")?;
-        // What JSON escapes, TOML reads the same way.
+            .context("the path of the temporary folder is not UTF-8")?;
+        // TOML reads JSON's escapes the same way.
         Ok(serde_json::to_string(path)?)
     };
     let store = format!(
@@ -134,9 +97,9 @@ fn configure(folder: &Path, imprint: SocketAddr) -> anyhow::Result<(Config, Vec<
 sources_dir = {sources}
 schemas_dir = {schemas}
 [ingress]
-listen = "{ANYWHERE}"
+listen = "{ANY_PORT}"
 [ops]
-listen = "{ANYWHERE}"
+listen = "{ANY_PORT}"
 [outbox]
 url = {store}
 [imprint]
@@ -161,27 +124,25 @@ drain = "5s"
     fs::write(folder.join("sources").join("crm.toml"), SOURCE)?;
     let file = folder.join("bridge.toml");
     fs::write(&file, settings)?;
-    let config =
-        Config::read_apart(&[file], Purpose::Serve).map_err(|faults| generated(&faults))?;
-    let sources = sources::read(&config).map_err(|faults| generated(&faults))?;
+    let config = Config::read_apart(&[file], Purpose::Serve).map_err(|errors| joined(&errors))?;
+    let sources = sources::read(&config).map_err(|errors| joined(&errors))?;
     Ok((config, sources))
 }
 
-fn generated(faults: &[SettingError]) -> anyhow::Error {
-    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    anyhow!("{}", faults.join("; "))
+fn joined(errors: &[SettingError]) -> anyhow::Error {
+    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    anyhow!("{}", errors.join("; "))
 }
 
 fn random_key() -> anyhow::Result<String> {
     let mut bytes = [0; KEY_BYTES];
-    fill_random(&mut bytes)
-        .map_err(|error| anyhow!("the system has no chance to give: {error}"))?;
+    fill_random(&mut bytes).map_err(|error| anyhow!("reading the random source: {error}"))?;
     Ok(bytes
         .iter()
         .fold("demo_".to_owned(), |key, byte| format!("{key}{byte:02x}")))
 }
 
-/// The shipped source, read as the demo reads it.
+/// The shipped source, as the demo reads it.
 #[cfg(test)]
 pub(super) fn shipped() -> std::sync::Arc<crate::intake::Source> {
     let folder = tempfile::tempdir().unwrap();

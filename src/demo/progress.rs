@@ -134,7 +134,7 @@ impl<'a> DemoProgress<'a> {
 
     fn line(&self, answered: u64, sample: MetricsSample) -> String {
         self.measure(self.clock.now(), sample);
-        let requests = self.environment.sandbox.stats().updates;
+        let requests = self.environment.sandbox().stats().updates;
         let MetricsSample {
             waiting,
             destination,

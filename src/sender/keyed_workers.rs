@@ -74,6 +74,13 @@ mod tests {
 
     use super::*;
 
+    fn block_on<F: Future>(future: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, future)
+    }
+
     type Item = (&'static str, u32);
 
     async fn slowly_at_first(log: Rc<RefCell<Vec<Item>>>, item: Item) {
@@ -87,7 +94,7 @@ mod tests {
     fn items_of_one_key_keep_their_order_and_others_overtake() {
         let done = Rc::new(RefCell::new(Vec::new()));
         let log = Rc::clone(&done);
-        actix_web::rt::System::new().block_on(async move {
+        block_on(async move {
             let lanes = KeyedWorkers::open(64, move |item| slowly_at_first(Rc::clone(&log), item));
             let items = (0..10).flat_map(|number| [("a", number), ("b", number)]);
             for item in items {
@@ -110,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_lane_is_told() {
-        let ended = actix_web::rt::System::new().block_on(async {
+        let ended = block_on(async {
             let lanes = KeyedWorkers::open(1, |(): ()| async { panic!("as asked") });
             lanes.put(None, ()).await.unwrap();
             lanes.finish().await

@@ -138,10 +138,7 @@ const PURE: &[&str] = &[
 
 /// The places that may name a crate.
 const CRATES: &[(&str, &[&str])] = &[
-    (
-        "actix_web",
-        &["app", "cli/", "demo", "ingress", "ops", "sandbox", "sender"],
-    ),
+    ("actix_web", &["app", "ingress", "ops", "sandbox"]),
     ("awc", &["http", "imprint/client"]),
     ("rusqlite", &["outbox/sqlite"]),
     ("std::env", &["config", "failpoint.rs"]),

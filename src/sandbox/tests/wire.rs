@@ -4,9 +4,6 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
 
-use actix_web::dev::ServerHandle;
-use actix_web::rt::System;
-
 use super::*;
 
 /// Longer than any answer takes that comes at all, shorter than a tester's patience.
@@ -14,13 +11,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a silence must last to be called one.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// A sandbox on a port of its own, until it is dropped.
-struct Live {
-    address: SocketAddr,
-    sandbox: Sandbox,
-    handle: ServerHandle,
-    thread: Option<thread::JoinHandle<()>>,
-}
+/// A sandbox on a port of its own.
+struct Live(BackgroundSandbox);
 
 impl Live {
     fn start(rules: &Value) -> Self {
@@ -28,23 +20,10 @@ impl Live {
     }
 
     fn run(settings: SandboxSettings, rules: &Value) -> Self {
-        let RunningSandbox {
-            address,
-            sandbox,
-            handle,
-            server,
-        } = Sandbox::start(settings, Clock::machine()).unwrap();
+        let live = BackgroundSandbox::start(settings, Clock::machine()).unwrap();
         let rules = Sandbox::parse_rules(rules.to_string().as_bytes()).unwrap();
-        sandbox.inject(rules).unwrap();
-        let thread = thread::Builder::new()
-            .spawn(move || System::new().block_on(server).unwrap())
-            .unwrap();
-        Self {
-            address,
-            sandbox,
-            handle,
-            thread: Some(thread),
-        }
+        live.sandbox.inject(rules).unwrap();
+        Self(live)
     }
 
     fn with(action: &Value) -> Self {
@@ -52,7 +31,7 @@ impl Live {
     }
 
     fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).unwrap();
+        let stream = TcpStream::connect(self.0.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client {
             stream,
@@ -68,12 +47,12 @@ impl Live {
     }
 
     fn applied(&self) -> u64 {
-        self.sandbox.stats().applied
+        self.0.sandbox.stats().applied
     }
 
     /// Waits until a call has arrived.
     fn arrived(&self) {
-        while self.sandbox.stats().requests == 0 {
+        while self.0.sandbox.stats().requests == 0 {
             thread::yield_now();
         }
     }
@@ -81,20 +60,10 @@ impl Live {
     /// Waits until a call has arrived and all of them have left.
     fn settled(&self) -> LedgerEntry {
         self.arrived();
-        while self.sandbox.stats().in_flight > 0 {
+        while self.0.sandbox.stats().in_flight > 0 {
             thread::yield_now();
         }
-        self.sandbox.ledger(0, 1).entries.remove(0)
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        // The call sends the stop; the thread that serves waits for its end.
-        drop(self.handle.stop(false));
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
+        self.0.sandbox.ledger(0, 1).entries.remove(0)
     }
 }
 
@@ -207,7 +176,7 @@ fn a_hung_call_is_never_answered_and_ends_with_its_client() {
         let live = Live::with(&action);
         let mut client = live.send();
         assert!(client.is_silent());
-        assert_eq!(live.sandbox.stats().in_flight, 1);
+        assert_eq!(live.0.sandbox.stats().in_flight, 1);
         drop(client);
         let entry = live.settled();
         assert_eq!((entry.status, entry.fault), (None, Some("hang")));

@@ -1,0 +1,70 @@
+//! A sandbox that runs on a thread of its own until it is stopped.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+
+use actix_web::dev::ServerHandle;
+use actix_web::rt::System;
+
+use crate::time::Clock;
+
+use super::{Error, RunningSandbox, Sandbox, SandboxSettings};
+
+/// A sandbox on a thread of its own. Dropping it stops it.
+pub struct BackgroundSandbox {
+    /// The address it listens on.
+    pub address: SocketAddr,
+    /// Its state: received calls, customers and faults.
+    pub sandbox: Sandbox,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for BackgroundSandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackgroundSandbox")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BackgroundSandbox {
+    /// Binds the listener and starts the thread.
+    ///
+    /// # Errors
+    /// As [`Sandbox::start`]; [`Error::Thread`] if the thread cannot be started.
+    pub fn start(settings: SandboxSettings, clock: Clock) -> Result<Self, Error> {
+        let RunningSandbox {
+            address,
+            sandbox,
+            handle,
+            server,
+        } = Sandbox::start(settings, clock)?;
+        let serve = move || {
+            if let Err(error) = System::new().block_on(server) {
+                tracing::error!(%error, "the sandbox's server failed");
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("sandbox".to_owned())
+            .spawn(serve)
+            .map_err(Error::Thread)?;
+        Ok(Self {
+            address,
+            sandbox,
+            handle,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for BackgroundSandbox {
+    fn drop(&mut self) {
+        // The call itself stops the server. Its future only waits for the end, and so does the join.
+        drop(self.handle.stop(false));
+        if let Some(Err(_panic)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the sandbox's thread panicked");
+        }
+    }
+}
