@@ -1,9 +1,7 @@
-//! The partner: what can be asked of it, what came of asking, and the port through which it is asked.
+//! The vocabulary of Imprint's API and the port through which the bridge calls it.
 //!
 //! The port names three operations of Imprint by type: *update*, *retrieve* and *search*. Nothing else of Imprint's API
-//! can be spelled here, because the same key can also delete keys.
-
-#![warn(missing_docs)]
+//! can be expressed here, because the same key could also delete keys.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,27 +22,29 @@ pub use change::CustomerChange;
 pub use field::{EchoPlace, Field, FieldFormat, FieldGroup, FieldKind, SchemaRule};
 pub use update::{FieldValue, Update};
 
-/// The longest Imprint id.
+/// The maximum length of an Imprint id.
 const IMPRINT_ID_CHARS_MAX: usize = 64;
-/// How many hyphens and characters an id has where only case tells two spellings of one UUID apart.
+/// The length of a UUID as text, hyphens included.
 const UUID_CHARS: usize = 36;
+/// The maximum length of the partner's own id of a customer.
+const PARTNER_CUSTOMER_ID_CHARS_MAX: usize = 256;
 
 /// A text is not an Imprint id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an Imprint id is 1 to 64 of A-Z, a-z, 0-9, _ and -")]
+#[error("an Imprint id is 1 to 64 characters out of A-Z, a-z, 0-9, _ and -")]
 pub struct IdError;
 
-/// The id of an Imprint customer: opaque, sent as received, always one path segment.
+/// The id of a customer at Imprint. It is opaque, is sent as it was received, and is always one path segment.
 ///
-/// The alphabet is the protection: with `/`, `.` or nothing at all, *update* would become *link* or *search*.
+/// The alphabet protects the key: with `/`, `.` or an empty id, *update* would become *link* or *search*.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImprintId(String);
 
 impl ImprintId {
-    /// Takes 1 to 64 of `A-Z a-z 0-9 _ -`.
+    /// Parses 1 to 64 characters out of `A-Z a-z 0-9 _ -`.
     ///
     /// # Errors
-    /// [`IdError`] for anything else.
+    /// [`IdError`] for any other text.
     pub fn parse(raw: &str) -> Result<Self, IdError> {
         let fits = (1..=IMPRINT_ID_CHARS_MAX).contains(&raw.len())
             && raw
@@ -62,7 +62,7 @@ impl ImprintId {
         &self.0
     }
 
-    /// The spelling under which the same customer is always found: a UUID without case, anything else as it is.
+    /// The spelling to store and look up: a UUID in lower case, any other id unchanged.
     pub fn canonical(&self) -> String {
         if self.is_uuid_shaped() {
             self.0.to_ascii_lowercase()
@@ -71,7 +71,7 @@ impl ImprintId {
         }
     }
 
-    /// Whether both name the same customer.
+    /// Whether both ids name the same customer. Only UUIDs are compared without case.
     pub fn is_same(&self, other: &str) -> bool {
         self.0 == other || (self.is_uuid_shaped() && self.0.eq_ignore_ascii_case(other))
     }
@@ -85,25 +85,23 @@ impl ImprintId {
     }
 }
 
-/// The longest of the partner's own ids.
-const PARTNER_CUSTOMER_ID_CHARS_MAX: usize = 256;
-
-/// A text is not an id of the partner's.
+/// A text is not a partner's id of a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a partner's id is 1 to 256 characters, without control characters or white space around it"
 )]
 pub struct PartnerCustomerIdError;
 
-/// The partner's own id of a customer: opaque, and never blank, because a search with a blank filter lists everybody.
+/// Our own id of a customer, as Imprint stores it. It is never blank, because a search with a blank filter lists every
+/// customer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartnerCustomerId(String);
 
 impl PartnerCustomerId {
-    /// Takes 1 to 256 characters, none of them a control character, without white space around them.
+    /// Parses 1 to 256 characters without control characters and without white space at either end.
     ///
     /// # Errors
-    /// [`PartnerCustomerIdError`] for anything else.
+    /// [`PartnerCustomerIdError`] for any other text.
     pub fn parse(raw: &str) -> Result<Self, PartnerCustomerIdError> {
         let fits = !raw.is_empty()
             && raw.trim() == raw
@@ -127,19 +125,19 @@ impl PartnerCustomerId {
 pub enum CustomerRef {
     /// By Imprint's id.
     Imprint(ImprintId),
-    /// By the partner's own.
+    /// By our own id.
     Partner(PartnerCustomerId),
-    /// By both.
+    /// By both ids.
     Pair {
         /// Imprint's id.
         imprint: ImprintId,
-        /// The partner's own.
+        /// Our own id.
         partner: PartnerCustomerId,
     },
 }
 
 impl CustomerRef {
-    /// Imprint's id, where it is named.
+    /// Imprint's id, if the event has it.
     pub const fn imprint(&self) -> Option<&ImprintId> {
         match self {
             Self::Imprint(imprint) | Self::Pair { imprint, .. } => Some(imprint),
@@ -147,7 +145,7 @@ impl CustomerRef {
         }
     }
 
-    /// The partner's own id, where it is named.
+    /// Our own id, if the event has it.
     pub const fn partner(&self) -> Option<&PartnerCustomerId> {
         match self {
             Self::Partner(partner) | Self::Pair { partner, .. } => Some(partner),
@@ -156,18 +154,18 @@ impl CustomerRef {
     }
 }
 
-/// One request: set these fields on this customer.
+/// One update request: set these fields on this customer.
 #[derive(Clone, PartialEq)]
 pub struct Request {
-    /// The customer.
+    /// The customer to update.
     pub customer: ImprintId,
-    /// The body; never empty.
+    /// The fields and their values; never empty.
     pub body: Body,
-    /// The lines of the address that are cleared by leaving them out; the echo says whether that was enough.
+    /// The address lines that the request clears by leaving them out. The echo shows whether Imprint still has them.
     pub cleared: Vec<Field>,
 }
 
-/// Never the body: it is personal data.
+/// Never prints the body: it is personal data.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
@@ -176,30 +174,30 @@ impl fmt::Debug for Request {
     }
 }
 
-/// What came of one request. There is no error beside it: a refused connection is an outcome.
+/// The outcome of one update request. There is no error beside it: a refused connection is an outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// 2xx and a JSON object whose `id` is the one asked for: Imprint has it.
+    /// A 2xx and a JSON object whose `id` is that of the request: Imprint has applied the update.
     Applied(Echo),
-    /// 429, or 503 with a Retry-After: the whole destination is to wait this long; `None` where no hint was usable.
+    /// A 429, or a 503 with Retry-After. The whole destination waits this long; `None` without a readable Retry-After.
     Throttled(Option<Duration>),
-    /// Nothing was applied, for a reason that passes: no connection, 408, 425, 5xx.
+    /// Imprint applied nothing, for a reason that passes: no connection, 408, 425 or 5xx.
     Unavailable(Cause),
-    /// The request went out and no sound answer came back: it may have been applied.
+    /// The request was sent and no sound answer came back: Imprint may have applied it.
     Unknown(Cause),
-    /// Imprint, or something in front of it, does not take our word: 401, 403, any 3xx, a certificate fault, or an
-    /// operation that is not there. No event is at fault.
+    /// Imprint, or a gateway before it, does not accept the key or the connection: 401, any 3xx, a certificate error.
+    /// No event is at fault.
     Denied(Cause),
-    /// 403, 405 or an untyped 404: everybody is refused, or this customer alone. A retrieve of the same id tells.
+    /// A 403, a 405 or an untyped 404 is about every customer or about this one. A retrieve of the same id decides.
     Unclear(Cause),
     /// The customer does not exist.
     NotFound,
-    /// This request is at fault.
+    /// Imprint rejects this request for its content.
     Rejected(Rejection),
 }
 
 impl Outcome {
-    /// The label under which it is counted.
+    /// The label in metrics and logs.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Applied(_) => "applied",
@@ -214,18 +212,18 @@ impl Outcome {
     }
 }
 
-/// What of the echoed customer is kept: never a value.
+/// The result of comparing the echoed customer with the request; it contains no value of a field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
-    /// The groups that are echoed otherwise than they were sent.
+    /// The groups with a field that is echoed with another value than was sent.
     pub mismatches: Vec<FieldGroup>,
-    /// The lines that were cleared and are still there.
+    /// The address lines that were cleared and that Imprint still has.
     pub still_set: Vec<Field>,
-    /// The partner's id of the customer.
+    /// Our own id of the customer, as Imprint has it.
     pub partner_customer_id: Option<PartnerCustomerId>,
 }
 
-/// What a retrieve or a search came to.
+/// The result of a retrieve or a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookupResult {
     /// Exactly this customer.
@@ -239,7 +237,7 @@ pub enum LookupResult {
 }
 
 impl LookupResult {
-    /// The label under which it is counted.
+    /// The label in metrics and logs.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Found(_) => "one",
@@ -250,9 +248,11 @@ impl LookupResult {
     }
 }
 
-/// What a refused update means once the same customer has been retrieved.
-pub fn resolve_ambiguous(cause: Cause, found: LookupResult) -> Outcome {
-    match found {
+/// The outcome of an [`Outcome::Unclear`] update, once the same customer has been retrieved.
+///
+/// If Imprint shows the customer, it denied the operation; if it does not have the customer, that was the reason.
+pub fn resolve_ambiguous(cause: Cause, lookup: LookupResult) -> Outcome {
+    match lookup {
         LookupResult::Found(_)
         | LookupResult::Ambiguous
         | LookupResult::Failed(Outcome::Denied(_)) => Outcome::Denied(cause),
@@ -261,35 +261,35 @@ pub fn resolve_ambiguous(cause: Cause, found: LookupResult) -> Outcome {
     }
 }
 
-/// Why an outcome is what it is, in a closed set: it is a log field and a metric label.
+/// The reason for an outcome: a closed set, because it is a log field and a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// No connection could be made.
     Connect,
-    /// The name did not resolve.
+    /// The host name did not resolve.
     Dns,
     /// The TLS handshake failed for another reason than the certificate.
     Tls,
-    /// The certificate is not to be trusted.
+    /// The server's certificate is not valid.
     Certificate,
     /// The deadline passed.
     Deadline,
-    /// The connection ended, or broke into nonsense, before a whole answer came.
+    /// The connection ended, or its data became unreadable, before the whole answer had arrived.
     Disconnected,
-    /// An interim (1xx) answer stood where the final one belongs, or no request could be made of it.
+    /// The answer was interim (1xx) where the final one was due, or the request could not be built.
     Protocol,
-    /// The answer is longer than the cap.
+    /// The answer is longer than the limit.
     TooLong,
     /// The answer is a 2xx without a JSON object.
     Unreadable,
     /// The answer is a 2xx about another customer.
     WrongCustomer,
-    /// The status is this one.
+    /// The answer had this status.
     Status(u16),
 }
 
 impl Cause {
-    /// Whether the operation was refused, and not our key.
+    /// Whether the status says that the operation, not the key, is refused (403, 404 or 405).
     pub const fn is_forbidden(self) -> bool {
         matches!(self, Self::Status(403..=405))
     }
@@ -313,30 +313,30 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What Imprint said about a request it will not take.
+/// The parts of Imprint's error body that are kept; none of them is a value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The HTTP status.
     pub status: u16,
     /// Imprint's `type`, such as `INVALID_REQUEST_ERROR`.
     pub kind: Option<String>,
-    /// The field Imprint names.
+    /// The field that Imprint names.
     pub param: Option<String>,
 }
 
-/// The port to the partner. `?Send`: a client lives on the thread that made it.
+/// The port to Imprint. Its futures are not `Send`: a client stays on the thread that made it.
 pub trait ImprintApi {
-    /// Asks Imprint to take `request` and says what came of it, at the latest when `deadline` has passed.
+    /// Updates a customer. The future ends no later than `deadline`.
     fn deliver(&self, request: Request, deadline: Duration) -> impl Future<Output = Outcome>;
 
-    /// Asks whether a customer is there.
+    /// Retrieves a customer by Imprint's id, to learn whether it exists.
     fn retrieve(
         &self,
         customer: ImprintId,
         deadline: Duration,
     ) -> impl Future<Output = LookupResult>;
 
-    /// Asks which customer somebody is.
+    /// Searches the customer with this id of ours.
     fn search(
         &self,
         partner: PartnerCustomerId,
@@ -348,15 +348,13 @@ pub trait ImprintApi {
 mod tests {
     use super::*;
 
+    const UUID: &str = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
+
     #[test]
     fn an_id_is_one_path_segment() {
-        for good in [
-            "BBB815E9-F654-438D-9AD3-3F7BB8136FC0",
-            "CSMR-v1-123",
-            "a",
-            "_",
-        ] {
-            assert!(ImprintId::parse(good).is_ok(), "{good}");
+        for good in [UUID, "CSMR-v1-123", "a", "_", &"a".repeat(64)] {
+            let id = ImprintId::parse(good).unwrap();
+            assert_eq!(id.as_str(), good);
         }
         for bad in [
             "",
@@ -377,12 +375,143 @@ mod tests {
     }
 
     #[test]
-    fn only_uuid_shaped_ids_are_compared_without_case() {
-        let uuid = ImprintId::parse("BBB815E9-F654-438D-9AD3-3F7BB8136FC0").unwrap();
-        assert!(uuid.is_same("bbb815e9-f654-438d-9ad3-3f7bb8136fc0"));
-        assert_eq!(uuid.canonical(), "bbb815e9-f654-438d-9ad3-3f7bb8136fc0");
-        let other = ImprintId::parse("CSMR-v1").unwrap();
-        assert!(!other.is_same("csmr-v1"));
-        assert_eq!(other.canonical(), "CSMR-v1");
+    fn only_uuids_are_compared_without_case() {
+        let uuid = ImprintId::parse(UUID).unwrap();
+        assert!(uuid.is_same(UUID));
+        assert!(uuid.is_same(&UUID.to_lowercase()));
+        assert!(!uuid.is_same("BBB815E9-F654-438D-9AD3-3F7BB8136FC1"));
+        assert_eq!(uuid.canonical(), UUID.to_lowercase());
+        // The same length, but a hyphen or a digit in the wrong place.
+        for other in [
+            "CSMR-v1",
+            "BBB815E9XF654-438D-9AD3-3F7BB8136FC0",
+            "BBB815E9-F654X438D-9AD3-3F7BB8136FC0",
+            "BBB815E9-F654-438DX9AD3-3F7BB8136FC0",
+            "BBB815E9-F654-438D-9AD3X3F7BB8136FC0",
+            "BBB815E9-F654-438D-9AD3-3F7BB8136FCG",
+            "-BB815E9-F654-438D-9AD3-3F7BB8136FC0",
+            "BBB815E9-F654-438D-9AD3-3F7BB8136FC",
+        ] {
+            let id = ImprintId::parse(other).unwrap();
+            assert!(id.is_same(other));
+            assert!(!id.is_same(&other.to_lowercase()), "{other}");
+            assert_eq!(id.canonical(), other);
+        }
+    }
+
+    #[test]
+    fn a_partner_customer_id_is_never_blank_and_fits_a_query() {
+        for good in ["P-1", "a b", "é", &"é".repeat(256)] {
+            let id = PartnerCustomerId::parse(good).unwrap();
+            assert_eq!(id.as_str(), good);
+        }
+        for bad in ["", " ", " P-1", "P-1\t", "a\nb", &"é".repeat(257)] {
+            let parsed = PartnerCustomerId::parse(bad);
+            assert_eq!(parsed, Err(PartnerCustomerIdError), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_customer_ref_has_the_ids_of_its_event() {
+        let imprint = ImprintId::parse("CUST-1").unwrap();
+        let partner = PartnerCustomerId::parse("P-1").unwrap();
+        let pair = CustomerRef::Pair {
+            imprint: imprint.clone(),
+            partner: partner.clone(),
+        };
+        for (customer, has_imprint, has_partner) in [
+            (CustomerRef::Imprint(imprint.clone()), true, false),
+            (CustomerRef::Partner(partner.clone()), false, true),
+            (pair, true, true),
+        ] {
+            assert_eq!(customer.imprint(), has_imprint.then_some(&imprint));
+            assert_eq!(customer.partner(), has_partner.then_some(&partner));
+        }
+    }
+
+    #[test]
+    fn a_lookup_resolves_an_unclear_update() {
+        let cause = Cause::Status(403);
+        let id = ImprintId::parse("CUST-1").unwrap();
+        let denied = Outcome::Denied(Cause::Status(401));
+        let unavailable = Outcome::Unavailable(Cause::Connect);
+        for (lookup, outcome) in [
+            (LookupResult::Found(id), Outcome::Denied(cause)),
+            (LookupResult::Ambiguous, Outcome::Denied(cause)),
+            (LookupResult::Failed(denied), Outcome::Denied(cause)),
+            (LookupResult::NotFound, Outcome::NotFound),
+            (LookupResult::Failed(unavailable.clone()), unavailable),
+        ] {
+            assert_eq!(
+                resolve_ambiguous(cause, lookup.clone()),
+                outcome,
+                "{lookup:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn labels_and_causes_are_stable_words() {
+        let rejection = Rejection {
+            status: 400,
+            kind: None,
+            param: None,
+        };
+        for (outcome, label) in [
+            (Outcome::Applied(Echo::default()), "applied"),
+            (Outcome::Throttled(None), "throttled"),
+            (Outcome::Unavailable(Cause::Dns), "unavailable"),
+            (Outcome::Unknown(Cause::Deadline), "unknown"),
+            (Outcome::Denied(Cause::Certificate), "denied"),
+            (Outcome::Unclear(Cause::Status(404)), "unclear"),
+            (Outcome::NotFound, "not_found"),
+            (Outcome::Rejected(rejection), "rejected"),
+        ] {
+            assert_eq!(outcome.label(), label);
+            assert_eq!(LookupResult::Failed(outcome).label(), label);
+        }
+        let id = ImprintId::parse("CUST-1").unwrap();
+        assert_eq!(LookupResult::Found(id).label(), "one");
+        assert_eq!(LookupResult::NotFound.label(), "none");
+        assert_eq!(LookupResult::Ambiguous.label(), "several");
+        for (cause, word) in [
+            (Cause::Connect, "connect"),
+            (Cause::Dns, "dns"),
+            (Cause::Tls, "tls"),
+            (Cause::Certificate, "certificate"),
+            (Cause::Deadline, "deadline"),
+            (Cause::Disconnected, "disconnected"),
+            (Cause::Protocol, "protocol"),
+            (Cause::TooLong, "too_long"),
+            (Cause::Unreadable, "unreadable"),
+            (Cause::WrongCustomer, "wrong_customer"),
+            (Cause::Status(503), "status_503"),
+        ] {
+            assert_eq!(cause.to_string(), word);
+        }
+    }
+
+    #[test]
+    fn only_403_to_405_forbid_an_operation() {
+        for status in [401, 402, 406] {
+            assert!(!Cause::Status(status).is_forbidden(), "{status}");
+        }
+        for status in [403, 404, 405] {
+            assert!(Cause::Status(status).is_forbidden(), "{status}");
+        }
+        assert!(!Cause::Certificate.is_forbidden());
+    }
+
+    #[test]
+    fn a_request_never_prints_its_body() {
+        let email = Field::parse("email").unwrap();
+        let value = FieldValue::from_value("jane@example.com".into());
+        let update: Update = [(email, value)].into_iter().collect();
+        let request = Request {
+            customer: ImprintId::parse("CUST-1").unwrap(),
+            body: update.body(clearing::Clearing::default()),
+            cleared: Vec::new(),
+        };
+        assert_eq!(format!("{request:?}"), "Request { fields: 1, .. }");
     }
 }

@@ -1,4 +1,4 @@
-//! The body of an update request: fields with their values, nested as Imprint nests them only when it is written.
+//! The body of an update request: the values by field, nested into objects only when it is written.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::clearing::Clearing;
 use super::update::FieldValue;
 use super::{Field, Update};
 
-/// What a request says, field by field, in the order of the fields: facts as they are stated, and what stands for cleared ones.
+/// The fields of a request with the values to send, in the order of the fields.
 #[derive(Clone, Default, PartialEq)]
 pub struct Body {
     update: Update,
@@ -21,12 +21,12 @@ impl Body {
         Self { update, clearing }
     }
 
-    /// Whether it says nothing.
+    /// Whether there is no field to send.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 
-    /// What it says of each field.
+    /// The fields with the values to send.
     pub fn iter(&self) -> impl Iterator<Item = (&Field, &Value)> {
         self.update.iter().filter_map(|(field, value)| match value {
             FieldValue::Set(value) => Some((field, value)),
@@ -38,13 +38,13 @@ impl Body {
     pub fn to_object(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(object)) => object,
-            // It writes an object, and writing to memory cannot fail.
+            // The serialiser writes an object, and writing to memory cannot fail.
             Ok(_) | Err(_) => Map::new(),
         }
     }
 }
 
-/// Never the values: they are personal data.
+/// Never prints the values: they are personal data.
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
@@ -65,7 +65,7 @@ impl Serialize for Body {
     }
 }
 
-/// Leaves that are inside the same object, so many keys deep.
+/// The fields of one object, which is `depth` keys deep.
 struct NestedBody<'a> {
     entries: &'a [(&'a Field, &'a Value)],
     depth: usize,
@@ -79,7 +79,7 @@ impl Serialize for NestedBody<'_> {
             let Some(name) = field.key(self.depth) else {
                 break;
             };
-            // Leaves of one object stand together.
+            // Fields of one object are neighbours, so each object is written once.
             let inside = match field.key(self.depth + 1) {
                 None => 0,
                 Some(_) => {
@@ -110,23 +110,24 @@ impl Serialize for NestedBody<'_> {
 mod tests {
     use serde_json::json;
 
+    use super::super::clearing::FieldClearing;
     use super::*;
 
     #[test]
-    fn every_leaf_stands_where_imprint_has_it() {
+    fn every_field_is_written_at_its_path() {
         let metadata = [
             "metadata.a.b",
             "metadata.customer_history.email",
             "metadata.z",
         ];
         let paths: Vec<&str> = Field::paths().chain(metadata).collect();
-        let entries = paths.iter().rev().map(|path| {
+        let values = paths.iter().rev().map(|path| {
             (
                 Field::parse(path).unwrap(),
                 FieldValue::from_value(json!(path)),
             )
         });
-        let body = entries.collect::<Update>().body(Clearing::default());
+        let body = values.collect::<Update>().body(Clearing::default());
         let object = Value::Object(body.to_object());
         for path in Field::paths() {
             let pointer = format!("/{}", path.replace('.', "/"));
@@ -141,5 +142,22 @@ mod tests {
             assert_eq!(written.matches(object).count(), 1, "{written}");
         }
         assert_eq!(serde_json::to_string(&Body::default()).unwrap(), "{}");
+    }
+
+    #[test]
+    fn a_body_is_empty_if_clearing_leaves_nothing_to_send() {
+        let email = Field::parse("email").unwrap();
+        let cleared: Update = [(email, FieldValue::Cleared)].into_iter().collect();
+        let null = Clearing {
+            fields: FieldClearing::Null,
+            ..Clearing::default()
+        };
+        for (clearing, is_empty, printed) in
+            [(Clearing::default(), true, "[]"), (null, false, "[email]")]
+        {
+            let body = cleared.body(clearing);
+            assert_eq!(body.is_empty(), is_empty);
+            assert_eq!(format!("{body:?}"), printed);
+        }
     }
 }

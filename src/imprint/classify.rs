@@ -1,5 +1,7 @@
-//! What an answer of Imprint means. Pure: status first, `type` as a hint (imprint-api.md §6); after this nobody looks at
-//! HTTP again.
+//! Turns Imprint's answer to an update into an [`Outcome`]. Pure.
+//!
+//! The status decides first; the `type` of an error body is only a hint, because a gateway may answer instead of
+//! Imprint. After this, no code looks at HTTP any more.
 
 use serde_json::Value;
 
@@ -8,42 +10,42 @@ use super::{Cause, Field, Outcome, Rejection, Request};
 use crate::http::retry_after;
 use crate::time::Timestamp;
 
-/// The longest `type`; a longer one is none.
-const NAME_CHARS_MAX: usize = 64;
-/// The fields outside the update that Imprint may name.
+/// A longer `type` is ignored.
+const TYPE_CHARS_MAX: usize = 64;
+/// The parameters besides the fields of an update that Imprint may name.
 const PARAMETERS: [&str; 4] = ["customer_id", "partner_customer_id", "metadata", "address"];
 
-/// The parts of an answer that decide.
+/// The parts of an answer that decide the outcome.
 #[derive(Clone, Copy)]
 #[expect(missing_debug_implementations, reason = "the body is personal data")]
 pub struct ImprintResponse<'a> {
     /// The HTTP status.
     pub status: u16,
-    /// The Retry-After headers, as they came.
+    /// The values of all `Retry-After` headers.
     pub retry_after: &'a [String],
-    /// The body, cut at the cap.
+    /// The body; empty if it broke off.
     pub body: &'a [u8],
 }
 
-/// Says what came of an update.
-pub fn classify(request: &Request, reply: ImprintResponse<'_>, wall: Timestamp) -> Outcome {
-    match reply.status {
-        200..=299 => applied(request, reply.body),
-        300..=399 | 401 => Outcome::Denied(Cause::Status(reply.status)),
-        404 if error_body(reply.body).names_the_customer() => Outcome::NotFound,
+/// The outcome of an update. A `Retry-After` date is compared with `wall`, the time of day.
+pub fn classify(request: &Request, response: ImprintResponse<'_>, wall: Timestamp) -> Outcome {
+    match response.status {
+        200..=299 => applied(request, response.body),
+        300..=399 | 401 => Outcome::Denied(Cause::Status(response.status)),
+        404 if is_customer_not_found(response.body) => Outcome::NotFound,
         410 => Outcome::NotFound,
-        429 => Outcome::Throttled(retry_after::parse(reply.retry_after, wall)),
-        503 => match retry_after::parse(reply.retry_after, wall) {
+        429 => Outcome::Throttled(retry_after::parse(response.retry_after, wall)),
+        503 => match retry_after::parse(response.retry_after, wall) {
             Some(wait) => Outcome::Throttled(Some(wait)),
             None => Outcome::Unavailable(Cause::Status(503)),
         },
-        // One customer or everybody? The answer does not say (imprint-api.md §0).
-        403..=405 => Outcome::Unclear(Cause::Status(reply.status)),
-        408 | 425 | 500..=599 => Outcome::Unavailable(Cause::Status(reply.status)),
+        // The answer does not say whether it is about this customer or about every customer.
+        403..=405 => Outcome::Unclear(Cause::Status(response.status)),
+        408 | 425 | 500..=599 => Outcome::Unavailable(Cause::Status(response.status)),
         400..=499 => {
-            let ErrorBody { kind, param } = error_body(reply.body);
+            let ErrorBody { kind, param } = ErrorBody::parse(response.body);
             Outcome::Rejected(Rejection {
-                status: reply.status,
+                status: response.status,
                 kind,
                 param,
             })
@@ -52,7 +54,13 @@ pub fn classify(request: &Request, reply: ImprintResponse<'_>, wall: Timestamp) 
     }
 }
 
-/// What an error body names, in whichever of its shapes.
+/// Whether an error body has the type that says that the customer does not exist.
+pub(super) fn is_customer_not_found(body: &[u8]) -> bool {
+    let kind = ErrorBody::parse(body).kind;
+    kind.is_some_and(|kind| kind.contains("CUSTOMER") && kind.contains("NOT_FOUND"))
+}
+
+/// The names in an error body, whichever of Imprint's shapes it has.
 #[derive(Default)]
 struct ErrorBody {
     kind: Option<String>,
@@ -60,58 +68,47 @@ struct ErrorBody {
 }
 
 impl ErrorBody {
-    fn names_the_customer(&self) -> bool {
-        self.kind
-            .as_deref()
-            .is_some_and(|kind| kind.contains("CUSTOMER") && kind.contains("NOT_FOUND"))
+    fn parse(body: &[u8]) -> Self {
+        let Ok(Value::Object(flat)) = serde_json::from_slice(body) else {
+            return Self::default();
+        };
+        let nested = flat.get("error").and_then(Value::as_object);
+        let text = |key: &str| {
+            let value = nested
+                .and_then(|nested| nested.get(key))
+                .or_else(|| flat.get(key));
+            value.and_then(Value::as_str)
+        };
+        // The InvalidRequestError shape names the field at the head of each detail: "email: must be …".
+        let detail = flat
+            .get("details")
+            .and_then(|details| details.get(0))
+            .and_then(Value::as_str);
+        let field = detail
+            .and_then(|detail| detail.split_once(':'))
+            .map(|(field, _)| field);
+        Self {
+            kind: text("type").and_then(error_type),
+            param: text("param").or(field).and_then(parameter),
+        }
     }
 }
 
-/// Whether an error body says that there is no such customer.
-pub(super) fn names_the_customer(body: &[u8]) -> bool {
-    error_body(body).names_the_customer()
-}
-
-fn error_body(body: &[u8]) -> ErrorBody {
-    let Ok(Value::Object(flat)) = serde_json::from_slice(body) else {
-        return ErrorBody::default();
-    };
-    let nested = flat.get("error").and_then(Value::as_object);
-    let text = |key: &str| {
-        let value = nested
-            .and_then(|nested| nested.get(key))
-            .or_else(|| flat.get(key));
-        value.and_then(Value::as_str)
-    };
-    // The InvalidRequestError shape names the field at the head of each detail: "email: must be …".
-    let detail = flat
-        .get("details")
-        .and_then(|details| details.get(0))
-        .and_then(Value::as_str);
-    let field = detail
-        .and_then(|detail| detail.split_once(':'))
-        .map(|(field, _)| field);
-    ErrorBody {
-        kind: text("type").and_then(kind),
-        param: text("param").or(field).and_then(param),
-    }
-}
-
-/// Takes what is spelled like one of Imprint's types, `CUSTOMER_NOT_FOUND_ERROR`, in whichever case.
-fn kind(raw: &str) -> Option<String> {
+/// The text, in upper case, if it is spelled like a type of Imprint's, such as `CUSTOMER_NOT_FOUND_ERROR`.
+fn error_type(raw: &str) -> Option<String> {
     let spelled = raw.to_ascii_uppercase().replace('-', "_");
-    let fits = spelled.len() <= NAME_CHARS_MAX
+    let fits = spelled.len() <= TYPE_CHARS_MAX
         && spelled.contains('_')
         && spelled.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
     fits.then_some(spelled)
 }
 
-/// Takes the name of a field that we know, or of an object of such fields: what else a partner puts there may be a value.
-fn param(raw: &str) -> Option<String> {
-    let known = PARAMETERS.contains(&raw)
+/// The text, if it names a field, an object of fields or another known parameter. Any other text may be a value.
+fn parameter(raw: &str) -> Option<String> {
+    let is_known = PARAMETERS.contains(&raw)
         || Field::paths().any(|path| path == raw)
         || Field::is_object(raw);
-    known.then(|| raw.to_owned())
+    is_known.then(|| raw.to_owned())
 }
 
 #[cfg(test)]
@@ -130,7 +127,7 @@ mod tests {
             .iter()
             .map(|&header| header.to_owned())
             .collect();
-        let reply = ImprintResponse {
+        let response = ImprintResponse {
             status,
             retry_after: &retry_after,
             body: body.as_bytes(),
@@ -140,16 +137,16 @@ mod tests {
             body: super::super::Body::default(),
             cleared: Vec::new(),
         };
-        classify(&request, reply, WALL)
+        classify(&request, response, WALL)
     }
 
-    /// M01, M09, U16, U17, U18
     #[test]
-    fn a_2xx_counts_only_with_the_customer_that_was_asked_for() {
+    fn a_2xx_counts_only_with_the_customer_of_the_request() {
         let own = format!(r#"{{"id":"{}","ssn4":"1234"}}"#, CUSTOMER.to_lowercase());
         let applied = Outcome::Applied(Echo::default());
-        assert_eq!(check(200, &[], &own), applied);
-        assert_eq!(check(202, &[], &own), applied);
+        for status in [200, 202, 299] {
+            assert_eq!(check(status, &[], &own), applied);
+        }
         assert_eq!(
             check(200, &[], r#"{"id":"other"}"#),
             Outcome::Unknown(Cause::WrongCustomer)
@@ -174,24 +171,15 @@ mod tests {
         assert_eq!(check(204, &[], ""), Outcome::Unknown(Cause::Unreadable));
     }
 
-    /// U34, M08
     #[test]
-    fn a_retry_after_is_honoured_or_clamped_and_garbage_is_ignored() {
+    fn a_retry_after_makes_a_503_throttling() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        let digits = "9".repeat(400);
-        let table: [(&[&str], Option<Duration>); 12] = [
+        let table: [(&[&str], Option<Duration>); 5] = [
             (&["5"], seconds(5)),
-            (&[" 5 "], seconds(5)),
             (&["Thu, 13 Feb 2025 19:08:37 GMT"], seconds(30)),
-            (&["Thu, 13 Feb 2020 19:08:37 GMT"], seconds(1)),
             (&["0"], seconds(1)),
-            (&["1000000000"], seconds(3600)),
-            (&[&digits], seconds(3600)),
-            (&["-1"], None),
-            (&["1e9"], None),
             (&["soon"], None),
-            (&["", "x"], None),
-            (&["2", "7"], seconds(7)),
+            (&[], None),
         ];
         for (headers, wait) in table {
             assert_eq!(
@@ -203,28 +191,29 @@ mod tests {
             let expected = wait.map_or(unavailable, |wait| Outcome::Throttled(Some(wait)));
             assert_eq!(check(503, headers, ""), expected, "{headers:?}");
         }
+        // Other statuses ignore the header.
+        let unavailable = Outcome::Unavailable(Cause::Status(502));
+        assert_eq!(check(502, &["5"], ""), unavailable);
     }
 
-    /// U23–U35, M04, M05
     #[test]
-    fn every_status_has_its_outcome() {
-        for status in [301, 302, 303, 307, 308, 401] {
-            assert_eq!(
-                check(status, &[], ""),
-                Outcome::Denied(Cause::Status(status))
-            );
+    fn every_status_has_one_outcome() {
+        for status in [300, 301, 302, 303, 307, 308, 399, 401] {
+            let denied = Outcome::Denied(Cause::Status(status));
+            assert_eq!(check(status, &[], ""), denied);
         }
         for status in [403, 404, 405] {
             let unclear = Outcome::Unclear(Cause::Status(status));
             assert_eq!(check(status, &[], "<html>"), unclear);
         }
         for status in [408, 425, 500, 501, 502, 503, 504, 505, 599] {
-            assert_eq!(
-                check(status, &[], "<html>"),
-                Outcome::Unavailable(Cause::Status(status))
-            );
+            let unavailable = Outcome::Unavailable(Cause::Status(status));
+            assert_eq!(check(status, &[], "<html>"), unavailable);
         }
-        for status in [400, 402, 406, 407, 409, 412, 413, 415, 418, 422, 431, 451] {
+        for status in [
+            400, 402, 406, 407, 409, 411, 412, 413, 415, 418, 422, 424, 426, 428, 430, 431, 451,
+            499,
+        ] {
             let rejection = Rejection {
                 status,
                 kind: None,
@@ -233,29 +222,41 @@ mod tests {
             assert_eq!(check(status, &[], ""), Outcome::Rejected(rejection));
         }
         assert_eq!(check(410, &[], ""), Outcome::NotFound);
-        assert_eq!(check(103, &[], ""), Outcome::Unknown(Cause::Protocol));
-    }
-
-    #[test]
-    fn only_a_typed_404_says_that_the_customer_is_not_there() {
-        let flat = r#"{"type":"CUSTOMER_NOT_FOUND_ERROR","message":"…","param":"customer_id"}"#;
-        let nested = r#"{"error":{"type":"CUSTOMER_NOT_FOUND_ERROR"}}"#;
-        let lower = r#"{"type":"customer-not-found"}"#;
-        for body in [flat, nested, lower] {
-            assert_eq!(check(404, &[], body), Outcome::NotFound);
-        }
-        for body in ["", "<html>404</html>", r#"{"error":"Not LookupResult"}"#] {
-            assert_eq!(
-                check(404, &[], body),
-                Outcome::Unclear(Cause::Status(404)),
-                "{body}"
-            );
+        for status in [100, 103, 199, 600] {
+            let unknown = Outcome::Unknown(Cause::Protocol);
+            assert_eq!(check(status, &[], ""), unknown, "{status}");
         }
     }
 
-    /// M04, U44: names only, whichever shape they come in, and never a value.
     #[test]
-    fn a_rejection_carries_imprints_names_and_no_value() {
+    fn only_a_404_with_a_type_for_it_says_that_the_customer_does_not_exist() {
+        for body in [
+            r#"{"type":"CUSTOMER_NOT_FOUND_ERROR","message":"…","param":"customer_id"}"#,
+            r#"{"error":{"type":"CUSTOMER_NOT_FOUND_ERROR"}}"#,
+            r#"{"type":"customer-not-found"}"#,
+            r#"{"type":"NOT_FOUND_CUSTOMER"}"#,
+        ] {
+            assert_eq!(check(404, &[], body), Outcome::NotFound, "{body}");
+            // The type alone decides nothing.
+            let rejected = check(400, &[], body);
+            assert!(matches!(rejected, Outcome::Rejected(_)), "{body}");
+        }
+        for body in [
+            "",
+            "<html>404</html>",
+            r#"{"error":"Not Found"}"#,
+            r#"{"type":"NOT_FOUND"}"#,
+            r#"{"type":"CUSTOMER_BLOCKED"}"#,
+            r#"{"type":"CUSTOMERNOTFOUND"}"#,
+            r#"{"message":"CUSTOMER_NOT_FOUND_ERROR"}"#,
+        ] {
+            let unclear = Outcome::Unclear(Cause::Status(404));
+            assert_eq!(check(404, &[], body), unclear, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_rejection_has_imprints_type_and_parameter_in_every_shape() {
         let table = [
             (
                 r#"{"error":{"type":"INVALID_REQUEST_ERROR","message":"m","param":"email"}}"#,
@@ -268,25 +269,21 @@ mod tests {
                 None,
             ),
             (
-                r#"{"error":"Bad Request","status":400,"details":["email: must be a well-formed email address"]}"#,
+                r#"{"type":"FLAT_ERROR","error":{"type":"NESTED_ERROR"},"param":"city"}"#,
+                Some("NESTED_ERROR"),
+                Some("city"),
+            ),
+            (
+                r#"{"error":"Bad Request","status":400,"details":["email: must be well-formed"]}"#,
                 None,
                 Some("email"),
             ),
             (
-                r#"{"error":{"type":"jane@example.com is wrong","param":"+1 415 555 2671"}}"#,
+                r#"{"param":"phone","details":["email: m"]}"#,
                 None,
-                None,
+                Some("phone"),
             ),
-            (
-                r#"{"type":"Jane","details":["JaneDoe: is not a valid first name"]}"#,
-                None,
-                None,
-            ),
-            (
-                r#"{"error":{"type":"INVALID","param":"customer_history.address"}}"#,
-                None,
-                Some("customer_history.address"),
-            ),
+            (r#"{"details":["email"]}"#, None, None),
             (r#"{"error":null}"#, None, None),
             ("[]", None, None),
         ];
@@ -296,11 +293,49 @@ mod tests {
                 kind: kind.map(str::to_owned),
                 param: param.map(str::to_owned),
             };
-            assert_eq!(
-                check(400, &[], body),
-                Outcome::Rejected(rejection),
-                "{body}"
-            );
+            let outcome = check(400, &[], body);
+            assert_eq!(outcome, Outcome::Rejected(rejection), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_may_be_a_value_is_not_kept() {
+        let body = r#"{"error":{"type":"jane@example.com is wrong","param":"+1 415 555 2671"}}"#;
+        let named = ErrorBody::parse(body.as_bytes());
+        assert_eq!((named.kind, named.param), (None, None));
+        let named = ErrorBody::parse(br#"{"type":"Jane","details":["JaneDoe: is not a name"]}"#);
+        assert_eq!((named.kind, named.param), (None, None));
+        for (raw, is_kept) in [
+            ("email", true),
+            ("customer_history", true),
+            ("customer_history.address", true),
+            ("customer_history.address.city", true),
+            ("customer_id", true),
+            ("partner_customer_id", true),
+            ("address", true),
+            ("metadata", true),
+            ("metadata.jane", false),
+            ("custom", false),
+            ("", false),
+        ] {
+            assert_eq!(parameter(raw).is_some(), is_kept, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_type_is_at_most_64_letters_and_underscores() {
+        let longest = format!("{}_X", "X".repeat(62));
+        for (raw, read) in [
+            ("A_B", Some("A_B")),
+            ("a-b", Some("A_B")),
+            ("A_1", None),
+            ("AB", None),
+            ("A B_C", None),
+            ("", None),
+            (longest.as_str(), Some(longest.as_str())),
+            (&format!("X{longest}"), None),
+        ] {
+            assert_eq!(error_type(raw).as_deref(), read, "{raw}");
         }
     }
 }

@@ -1,44 +1,45 @@
-//! What is sent for a field that the source has cleared: the operator's choice, because Imprint documents none.
+//! What a request says about a field that the source has cleared. Imprint documents neither null nor the empty string,
+//! so the operator chooses.
 
 use serde_json::Value;
 
 use super::{Field, FieldGroup, FieldKind};
 
-/// What is sent for a field that the source cleared. Imprint documents neither null nor the empty text (imprint-api.md §1).
+/// What a request says about cleared fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clearing {
-    /// For all fields but those of the address.
+    /// For every field outside the address.
     pub fields: FieldClearing,
     /// For the lines of the address.
     pub address: AddressClearing,
 }
 
-/// What is sent for a cleared field.
+/// What a request says about a cleared field outside the address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FieldClearing {
-    /// Nothing.
+    /// The request leaves the field out.
     #[default]
     Omit,
-    /// Null.
+    /// The request sets the field to null.
     Null,
-    /// The empty text; nothing where the field is no text, because an empty number does not exist.
+    /// The request sets a string to "". It leaves other fields out: there is no empty number.
     Empty,
 }
 
-/// What is sent for a cleared line of the address: a forgotten "Apt 4B" is a wrong letterbox.
+/// What a request says about a cleared address line. A forgotten "Apt 4B" sends a letter to the wrong letterbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AddressClearing {
-    /// Nothing, and the empty text if the line is still echoed then.
+    /// The request leaves the line out. If the echo still has it, a second request sets it to "".
     #[default]
     Verify,
-    /// The empty text.
+    /// The request sets the line to "".
     Empty,
-    /// Nothing.
+    /// The request leaves the line out.
     Omit,
 }
 
 impl Clearing {
-    /// What stands for a cleared field; `None` where nothing does.
+    /// The value to send for a cleared field; `None` if the request leaves it out.
     pub(super) fn value(self, field: &Field) -> Option<&'static Value> {
         match (field.group(), self.address, self.fields) {
             (FieldGroup::Address, AddressClearing::Empty, _) => Some(&EMPTY),
@@ -52,3 +53,54 @@ impl Clearing {
 }
 
 static EMPTY: Value = Value::String(String::new());
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_cleared_field_is_omitted_null_or_empty_as_configured() {
+        let (null, empty) = (Some(json!(null)), Some(json!("")));
+        let table = [
+            // The path, then the values for fields = Omit, Null, Empty.
+            ("email", None, null.clone(), empty.clone()),
+            ("customer_history.phone", None, null.clone(), empty),
+            ("customer_history.ltv_amount", None, null.clone(), None),
+            ("metadata.tier", None, null, None),
+            ("street_line2", None, None, None),
+        ];
+        for (path, omit, null, empty) in table {
+            let field = Field::parse(path).unwrap();
+            for (fields, expected) in [
+                (FieldClearing::Omit, omit),
+                (FieldClearing::Null, null),
+                (FieldClearing::Empty, empty),
+            ] {
+                let clearing = Clearing {
+                    fields,
+                    address: AddressClearing::Verify,
+                };
+                let value = clearing.value(&field).cloned();
+                assert_eq!(value, expected, "{path} {fields:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_line_has_a_setting_of_its_own() {
+        let field = Field::parse("street_line2").unwrap();
+        for (address, expected) in [
+            (AddressClearing::Verify, None),
+            (AddressClearing::Omit, None),
+            (AddressClearing::Empty, Some(json!(""))),
+        ] {
+            let clearing = Clearing {
+                fields: FieldClearing::Null,
+                address,
+            };
+            assert_eq!(clearing.value(&field).cloned(), expected, "{address:?}");
+        }
+    }
+}

@@ -1,11 +1,11 @@
-//! How an answer of Imprint's is read: out of the bytes that came, and no further than is looked at. Pure.
+//! Reads only the needed parts of Imprint's JSON, borrowed from the received bytes. Pure.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Reads an object; a derived struct would also read an array of its fields, and that is not an answer of Imprint's.
+/// Reads a JSON object. Without the check, a derived struct would also accept an array of its members.
 pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
     let is_object = json.trim_ascii_start().first() == Some(&b'{');
     is_object
@@ -13,11 +13,49 @@ pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
         .flatten()
 }
 
-/// The text that this is, if it is one.
+/// The string in a raw value; `None` for any other type.
 pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     serde_json::from_str::<Text<'_>>(raw.get())
         .ok()
         .map(|text| text.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_object_is_read_as_one() {
+        #[derive(Deserialize, PartialEq, Debug)]
+        struct Customer {
+            id: String,
+        }
+        let customer = |json: &str| object::<Customer>(json.as_bytes()).map(|found| found.id);
+        for (json, id) in [
+            (r#"{"id":"a"}"#, Some("a")),
+            (" \r\n{\"id\":\"a\"}\n", Some("a")),
+            (r#"["a"]"#, None),
+            (r#"{"id":"a"}x"#, None),
+            (r#"{"id":7}"#, None),
+            ("", None),
+        ] {
+            assert_eq!(customer(json).as_deref(), id, "{json}");
+        }
+    }
+
+    #[test]
+    fn only_a_string_is_a_text() {
+        for (json, expected) in [
+            (r#""a\"b""#, Some("a\"b")),
+            (r#""""#, Some("")),
+            ("7", None),
+            ("null", None),
+            (r#"["a"]"#, None),
+        ] {
+            let raw: &RawValue = serde_json::from_str(json).unwrap();
+            assert_eq!(text(raw).as_deref(), expected, "{json}");
+        }
+    }
 }

@@ -1,55 +1,59 @@
-//! What an answer to a retrieve or a search means. Pure; status first, as in [`classify`](super::classify).
+//! Turns Imprint's answer to a retrieve or a search into a [`LookupResult`]. Pure. The status decides first, as in
+//! [`classify`](super::classify).
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::classify::{ImprintResponse, names_the_customer};
+use super::classify::{ImprintResponse, is_customer_not_found};
 use super::json::{object, text};
 use super::{Cause, ImprintId, LookupResult, Outcome, PartnerCustomerId};
 use crate::http::retry_after;
 use crate::time::Timestamp;
 
-/// Says what came of a retrieve of `customer`.
+/// A page from which nothing can be concluded.
+const UNREADABLE: LookupResult = LookupResult::Failed(Outcome::Unknown(Cause::Unreadable));
+
+/// The result of retrieving `customer`.
 pub(super) fn retrieved(
     customer: &ImprintId,
-    reply: ImprintResponse<'_>,
+    response: ImprintResponse<'_>,
     wall: Timestamp,
 ) -> LookupResult {
     #[derive(Deserialize)]
-    struct Customer<'a> {
+    struct Retrieved<'a> {
         #[serde(borrow)]
         id: Cow<'a, str>,
     }
-    match reply.status {
-        200..=299 => match object::<Customer<'_>>(reply.body) {
+    match response.status {
+        200..=299 => match object::<Retrieved<'_>>(response.body) {
             Some(found) if customer.is_same(&found.id) => LookupResult::Found(customer.clone()),
             Some(_) => LookupResult::Failed(Outcome::Unknown(Cause::WrongCustomer)),
-            None => LookupResult::Failed(Outcome::Unknown(Cause::Unreadable)),
+            None => UNREADABLE,
         },
         404 | 410 => LookupResult::NotFound,
-        _ => LookupResult::Failed(lookup_failure(reply, wall)),
+        _ => LookupResult::Failed(failure(response, wall)),
     }
 }
 
-/// Says what came of a search for `partner`.
+/// The result of searching `partner`.
 pub(super) fn searched(
     partner: &PartnerCustomerId,
-    reply: ImprintResponse<'_>,
+    response: ImprintResponse<'_>,
     wall: Timestamp,
 ) -> LookupResult {
-    match reply.status {
-        200..=299 => object::<SearchPage<'_>>(reply.body)
-            .and_then(|page| page.found(partner))
-            .unwrap_or(LookupResult::Failed(Outcome::Unknown(Cause::Unreadable))),
-        // One of Imprint's ways to say "nobody" (imprint-api.md §6); a bare 404 may be a wrong address.
-        404 if names_the_customer(reply.body) => LookupResult::NotFound,
-        _ => LookupResult::Failed(lookup_failure(reply, wall)),
+    match response.status {
+        200..=299 => object::<SearchPage<'_>>(response.body)
+            .and_then(|page| page.result(partner))
+            .unwrap_or(UNREADABLE),
+        // Imprint may answer an empty search with a typed 404. A 404 without the type may be a wrong base URL.
+        404 if is_customer_not_found(response.body) => LookupResult::NotFound,
+        _ => LookupResult::Failed(failure(response, wall)),
     }
 }
 
-/// What a search answers. Imprint promises none of the three fields.
+/// The body of a search's answer. Imprint promises none of the three members.
 #[derive(Deserialize)]
 struct SearchPage<'a> {
     #[serde(borrow)]
@@ -59,7 +63,7 @@ struct SearchPage<'a> {
     total: Option<u64>,
 }
 
-/// What of a hit is looked at: one that is not the one that was asked for may look as it likes.
+/// The ids of a hit. They are raw, because a hit for another customer may have any content.
 #[derive(Deserialize)]
 struct SearchHit<'a> {
     #[serde(borrow)]
@@ -69,24 +73,24 @@ struct SearchHit<'a> {
 }
 
 impl SearchPage<'_> {
-    /// Whom it finds; `None` where it cannot be believed.
+    /// The result of the search; `None` if the page proves nothing.
     ///
-    /// Every hit is held against what was asked, because the match may be fuzzy, and a filter that Imprint does not take
-    /// lists everybody (imprint-api.md §3, §9.1). Others beside the right one hide nobody, but others alone say that
-    /// the filter was not taken, and what is not on the page may be a second one.
-    fn found(&self, partner: &PartnerCustomerId) -> Option<LookupResult> {
+    /// Imprint may match fuzzily, and may ignore the filter and list every customer. So each hit is compared with the id
+    /// that was searched. Other hits beside the right one do no harm. Other hits alone show that the filter was ignored.
+    /// A page that is not the last one may hide a second match.
+    fn result(&self, partner: &PartnerCustomerId) -> Option<LookupResult> {
         let hits = match &self.data {
             Some(hits) => hits.as_slice(),
-            // An empty list is null in some languages.
+            // Some languages write an empty list as null.
             None if self.total == Some(0) => &[],
             None => return None,
         };
-        let own: Vec<ImprintId> = hits
+        let matches: Vec<ImprintId> = hits
             .iter()
-            .filter(|hit| hit.names(partner))
+            .filter(|hit| hit.has(partner))
             .map(SearchHit::id)
             .collect::<Option<_>>()?;
-        match own.split_first() {
+        match matches.split_first() {
             Some((first, rest)) if rest.iter().any(|id| !first.is_same(id.as_str())) => {
                 Some(LookupResult::Ambiguous)
             }
@@ -98,7 +102,7 @@ impl SearchPage<'_> {
 }
 
 impl SearchHit<'_> {
-    fn names(&self, partner: &PartnerCustomerId) -> bool {
+    fn has(&self, partner: &PartnerCustomerId) -> bool {
         let own = self.partner_customer_id.and_then(text);
         own.is_some_and(|id| id == partner.as_str())
     }
@@ -110,10 +114,13 @@ impl SearchHit<'_> {
     }
 }
 
-/// Why nobody can say.
-fn lookup_failure(reply: ImprintResponse<'_>, wall: Timestamp) -> Outcome {
-    let cause = Cause::Status(reply.status);
-    match (reply.status, retry_after::parse(reply.retry_after, wall)) {
+/// The outcome of a lookup that was not answered with a customer or with "not found".
+fn failure(response: ImprintResponse<'_>, wall: Timestamp) -> Outcome {
+    let cause = Cause::Status(response.status);
+    match (
+        response.status,
+        retry_after::parse(response.retry_after, wall),
+    ) {
         (300..=399 | 401 | 403, _) => Outcome::Denied(cause),
         (429, wait) => Outcome::Throttled(wait),
         (503, Some(wait)) => Outcome::Throttled(Some(wait)),
@@ -132,7 +139,7 @@ mod tests {
 
     const WALL: Timestamp = Timestamp::from_millis(1_739_473_687_000);
 
-    fn reply<'a>(status: u16, retry_after: &'a [String], body: &'a str) -> ImprintResponse<'a> {
+    fn response<'a>(status: u16, retry_after: &'a [String], body: &'a str) -> ImprintResponse<'a> {
         ImprintResponse {
             status,
             retry_after,
@@ -147,16 +154,13 @@ mod tests {
     fn search(status: u16, body: &str) -> LookupResult {
         searched(
             &PartnerCustomerId::parse("P-1").unwrap(),
-            reply(status, &[], body),
+            response(status, &[], body),
             WALL,
         )
     }
 
-    const UNREADABLE: LookupResult = LookupResult::Failed(Outcome::Unknown(Cause::Unreadable));
-
-    /// M12
     #[test]
-    fn only_a_hit_that_equals_what_was_asked_is_one() {
+    fn only_a_hit_with_the_searched_id_counts() {
         let own = |id: &str| json!({"id": id, "partner_customer_id": "P-1"});
         let other = json!({"id": "B", "partner_customer_id": "p-1"});
         let odd = json!({"id": 7, "partner_customer_id": 17});
@@ -171,9 +175,13 @@ mod tests {
                 LookupResult::Found(id(upper)),
             ),
             (json!([own("A"), own("B")]), LookupResult::Ambiguous),
-            // Others beside it: the match is fuzzy, or everybody is listed. Nobody is hidden.
+            (
+                json!([own("A"), own("A"), own("B")]),
+                LookupResult::Ambiguous,
+            ),
+            // Other hits beside the right one: the match is fuzzy, or every customer is listed.
             (json!([other, odd, {}, own("A")]), one()),
-            // Others alone: the filter was not taken.
+            // Other hits alone: Imprint ignored the filter.
             (json!([other]), UNREADABLE),
             (json!([odd]), UNREADABLE),
             (json!([{"id": "A"}]), UNREADABLE),
@@ -181,23 +189,19 @@ mod tests {
             (json!([own("A/link")]), UNREADABLE),
             (json!([own("A"), own("../keys")]), UNREADABLE),
         ];
-        for (data, found) in table {
+        for (data, result) in table {
             let page = json!({"data": data, "has_more": false});
-            assert_eq!(search(200, &page.to_string()), found, "{page}");
+            assert_eq!(search(200, &page.to_string()), result, "{page}");
+            // On a page that is not the last one, only an ambiguous result is certain.
             let page = json!({"data": data, "has_more": true});
-            let perhaps = match found {
-                LookupResult::Ambiguous => LookupResult::Ambiguous,
-                LookupResult::Found(_) | LookupResult::NotFound | LookupResult::Failed(_) => {
-                    UNREADABLE
-                }
-            };
-            assert_eq!(search(200, &page.to_string()), perhaps, "{page}");
+            let is_certain = result == LookupResult::Ambiguous;
+            let result = if is_certain { result } else { UNREADABLE };
+            assert_eq!(search(200, &page.to_string()), result, "{page}");
         }
     }
 
-    /// U16, U17, U18
     #[test]
-    fn an_answer_that_is_no_page_says_nothing() {
+    fn an_answer_that_is_no_page_proves_nothing() {
         for body in [
             "",
             "<html>",
@@ -209,6 +213,7 @@ mod tests {
             r#"{"data":{}}"#,
             r#"{"data":null}"#,
             r#"{"data":null,"total":1}"#,
+            r#"{"data":null,"total":0,"has_more":true}"#,
             r#"{"data":[null]}"#,
             r#"{"data":[],"has_more":"no"}"#,
             r#"{"data":["#,
@@ -217,6 +222,7 @@ mod tests {
         }
         for body in [
             r#"{"data":[]}"#,
+            r#"{"data":[],"total":1}"#,
             r#"{"data":null,"has_more":false,"total":0}"#,
         ] {
             assert_eq!(search(200, body), LookupResult::NotFound, "{body}");
@@ -224,44 +230,63 @@ mod tests {
     }
 
     #[test]
-    fn a_search_that_is_refused_finds_nobody_and_does_not_say_so() {
-        for status in [400, 404, 408, 410, 500, 503] {
-            let unavailable = Outcome::Unavailable(Cause::Status(status));
-            assert_eq!(search(status, "{}"), LookupResult::Failed(unavailable));
+    fn only_a_typed_404_is_an_empty_search() {
+        let typed = r#"{"type":"CUSTOMER_NOT_FOUND_ERROR"}"#;
+        assert_eq!(search(404, typed), LookupResult::NotFound);
+        for (status, body) in [(404, "{}"), (410, typed), (400, typed)] {
+            let failed = LookupResult::Failed(Outcome::Unavailable(Cause::Status(status)));
+            assert_eq!(search(status, body), failed, "{status} {body}");
         }
-        for status in [302, 401, 403] {
-            let denied = Outcome::Denied(Cause::Status(status));
-            assert_eq!(search(status, "{}"), LookupResult::Failed(denied));
-        }
-        let throttled = Outcome::Throttled(None);
-        assert_eq!(search(429, ""), LookupResult::Failed(throttled));
     }
 
     #[test]
-    fn a_retrieve_says_there_or_not_there_or_nothing() {
-        let asked = id("CUST-1");
-        let retrieve = |status, body| retrieved(&asked, reply(status, &[], body), WALL);
-        assert_eq!(
-            retrieve(200, r#"{"id":"CUST-1"}"#),
-            LookupResult::Found(id("CUST-1"))
-        );
+    fn a_failed_lookup_says_why() {
+        let look_up = |status, retry_after: &[&str]| {
+            let headers: Vec<String> = retry_after.iter().map(|&text| text.to_owned()).collect();
+            let retrieved = retrieved(&id("A"), response(status, &headers, ""), WALL);
+            let partner = PartnerCustomerId::parse("P-1").unwrap();
+            let searched = searched(&partner, response(status, &headers, ""), WALL);
+            assert_eq!(retrieved, searched, "{status}");
+            retrieved
+        };
+        let wait = |seconds| Some(Duration::from_secs(seconds));
+        let status = Cause::Status;
+        for (answer, retry_after, outcome) in [
+            (100, None, Outcome::Unknown(Cause::Protocol)),
+            (199, None, Outcome::Unknown(Cause::Protocol)),
+            (300, None, Outcome::Denied(status(300))),
+            (302, None, Outcome::Denied(status(302))),
+            (399, None, Outcome::Denied(status(399))),
+            (400, None, Outcome::Unavailable(status(400))),
+            (401, None, Outcome::Denied(status(401))),
+            (403, None, Outcome::Denied(status(403))),
+            (405, None, Outcome::Unavailable(status(405))),
+            (429, None, Outcome::Throttled(None)),
+            (429, Some("7"), Outcome::Throttled(wait(7))),
+            (500, Some("7"), Outcome::Unavailable(status(500))),
+            (503, None, Outcome::Unavailable(status(503))),
+            (503, Some("7"), Outcome::Throttled(wait(7))),
+        ] {
+            let retry_after: Vec<&str> = retry_after.into_iter().collect();
+            let result = look_up(answer, &retry_after);
+            assert_eq!(result, LookupResult::Failed(outcome), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_retrieve_finds_only_the_customer_it_asked_for() {
+        let retrieve = |status, body| retrieved(&id("CUST-1"), response(status, &[], body), WALL);
+        let found = LookupResult::Found(id("CUST-1"));
+        for status in [200, 299] {
+            assert_eq!(retrieve(status, r#"{"id":"CUST-1"}"#), found);
+        }
         let wrong = LookupResult::Failed(Outcome::Unknown(Cause::WrongCustomer));
         assert_eq!(retrieve(200, r#"{"id":"CUST-2"}"#), wrong);
-        let unreadable = LookupResult::Failed(Outcome::Unknown(Cause::Unreadable));
-        assert_eq!(retrieve(200, "<html>"), unreadable);
+        for body in ["<html>", "[]", "{}", r#"{"id":7}"#] {
+            assert_eq!(retrieve(200, body), UNREADABLE, "{body}");
+        }
         for status in [404, 410] {
             assert_eq!(retrieve(status, ""), LookupResult::NotFound);
         }
-        for status in [301, 401, 403] {
-            let denied = Outcome::Denied(Cause::Status(status));
-            assert_eq!(retrieve(status, ""), LookupResult::Failed(denied));
-        }
-        for status in [400, 405, 408, 500, 503] {
-            let unavailable = Outcome::Unavailable(Cause::Status(status));
-            assert_eq!(retrieve(status, ""), LookupResult::Failed(unavailable));
-        }
-        let hinted = retrieved(&asked, reply(503, &["7".to_owned()], ""), WALL);
-        let throttled = Outcome::Throttled(Some(Duration::from_secs(7)));
-        assert_eq!(hinted, LookupResult::Failed(throttled));
     }
 }

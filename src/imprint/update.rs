@@ -1,6 +1,6 @@
-//! The fields to set on one Imprint customer, field by field.
+//! The values to set on one Imprint customer, by field.
 //!
-//! A field that Imprint does not know cannot be named, so nothing that it does not know can be sent.
+//! A field that Imprint does not have cannot be named, so the bridge cannot send it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,25 +15,25 @@ use super::Body;
 use super::clearing::Clearing;
 use super::field::{Field, FieldGroup};
 
-/// Where the country of the customer's address stands; the flat address has none.
+/// The field with the country of the customer's address. The flat address has no country.
 const COUNTRY: &str = "customer_history.address.country";
-/// The country that the flat address is in.
+/// Imprint takes the flat address to be in this country.
 const HOME: &str = "USA";
 
-/// How many fields an update is given room for before it is read.
+/// The capacity of an update that is read from the store; most updates have fewer fields.
 const FIELDS_USUAL: usize = 32;
 
-/// What a source says of one field. A field it says nothing of is not in the update at all.
+/// What a source states about one field. A field that the source says nothing about is not in the update.
 #[derive(Clone, PartialEq)]
 pub enum FieldValue {
-    /// It has this value: a text, a whole number or, under `metadata`, any JSON value but null.
+    /// The field has this value: a string, a whole number or, under `metadata`, any JSON value but null.
     Set(Value),
-    /// The source has no value for it any more (null or empty there).
+    /// The source has no value for the field any more: it is null or empty there.
     Cleared,
 }
 
 impl FieldValue {
-    /// The fact that a JSON value states: null means cleared.
+    /// Null means cleared.
     pub fn from_value(value: Value) -> Self {
         if value.is_null() {
             Self::Cleared
@@ -43,7 +43,7 @@ impl FieldValue {
     }
 }
 
-/// Never the value: it is personal data.
+/// Never prints the value: it is personal data.
 impl fmt::Debug for FieldValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -53,55 +53,55 @@ impl fmt::Debug for FieldValue {
     }
 }
 
-/// The facts to set on one Imprint customer, at most one a field.
+/// The values to set on one Imprint customer, at most one per field.
 ///
-/// Serialised as an object of field to value, null for cleared; this is the form the store keeps. A copy shares the facts:
-/// what one event states goes through fold and request as it came.
+/// It is serialised as an object of field to value, with null for cleared; the store keeps this form. Clones share the
+/// values, so the values of an event pass through fold and request without a copy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Update(Arc<LiteMap<Field, FieldValue>>);
 
 impl Update {
-    /// States a fact; what was stated of that field before is replaced.
+    /// Sets the value of a field, in place of an earlier one.
     pub fn insert(&mut self, field: Field, value: FieldValue) {
         put(Arc::make_mut(&mut self.0), field, value);
     }
 
-    /// Whether this is the other one or a copy of it, and not only the same.
+    /// Whether both share their values, that is, one is a clone of the other. Equal updates may be separate.
     pub fn ptr_eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// How many facts are stated.
+    /// The number of fields.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// What is stated, in the order of the fields.
+    /// The fields with their values, in the order of the fields.
     pub fn iter(&self) -> impl Iterator<Item = (&Field, &FieldValue)> {
         self.0.iter()
     }
 
-    /// The fields something is stated of.
+    /// The fields, in their order.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.0.keys()
     }
 
-    /// What is stated of this field.
+    /// The value of a field; `None` if the update does not mention the field.
     pub fn value(&self, field: &Field) -> Option<&FieldValue> {
         self.0.get(field)
     }
 
-    /// Whether nothing is stated.
+    /// Whether the update mentions no field.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What a request says to have Imprint take the facts.
+    /// The body of the request that makes Imprint take these values.
     pub fn body(&self, clearing: Clearing) -> Body {
         Body::new(self.clone(), clearing)
     }
 
-    /// The lines of the address that are cleared.
+    /// The lines of the flat address that are cleared.
     pub fn cleared_address_lines(&self) -> Vec<Field> {
         let is_cleared_line = |(field, value): &(&Field, &FieldValue)| {
             field.group() == FieldGroup::Address && **value == FieldValue::Cleared
@@ -110,7 +110,7 @@ impl Update {
         lines.map(|(field, _)| field.clone()).collect()
     }
 
-    /// Whether it sets an address that is known to be outside the USA, which Imprint's flat address cannot say.
+    /// Whether the update sets a flat address that is known to be outside the USA. Imprint cannot represent it.
     pub fn is_foreign(&self) -> bool {
         let country = Field::parse(COUNTRY).and_then(|field| self.0.get(&field));
         let is_abroad =
@@ -118,15 +118,15 @@ impl Update {
         is_abroad && self.sets_address()
     }
 
-    /// Whether it sets a line of the flat address.
+    /// Whether the update sets a line of the flat address.
     pub fn sets_address(&self) -> bool {
-        let sets = |(field, value): (&Field, &FieldValue)| {
+        let sets_line = |(field, value): (&Field, &FieldValue)| {
             field.group() == FieldGroup::Address && *value != FieldValue::Cleared
         };
-        self.iter().any(sets)
+        self.iter().any(sets_line)
     }
 
-    /// The same without the flat address.
+    /// The same update without the flat address.
     #[must_use]
     pub fn without_address(mut self) -> Self {
         Arc::make_mut(&mut self.0).retain(|field, _| field.group() != FieldGroup::Address);
@@ -147,7 +147,7 @@ impl FromIterator<(Field, FieldValue)> for Update {
 }
 
 fn put(values: &mut LiteMap<Field, FieldValue>, field: Field, value: FieldValue) {
-    // Mostly they come in order: then no place has to be looked for.
+    // Fields usually arrive in order, and then no search is needed.
     if let Some((field, value)) = values.try_append(field, value) {
         values.insert(field, value);
     }
@@ -198,20 +198,48 @@ mod tests {
     use super::super::clearing::{AddressClearing, FieldClearing};
     use super::*;
 
+    fn field(path: &str) -> Field {
+        Field::parse(path).unwrap()
+    }
+
     fn update(values: &[(&str, Value)]) -> Update {
         values
             .iter()
-            .map(|(path, value)| {
-                (
-                    Field::parse(path).unwrap(),
-                    FieldValue::from_value(value.clone()),
-                )
-            })
+            .map(|(path, value)| (field(path), FieldValue::from_value(value.clone())))
             .collect()
     }
 
     #[test]
-    fn a_cleared_leaf_is_sent_as_the_operator_says() {
+    fn the_last_value_of_a_field_wins_in_any_order() {
+        let mut update = update(&[
+            ("phone", json!("+1")),
+            ("email", json!("a")),
+            ("phone", Value::Null),
+        ]);
+        assert_eq!((update.len(), update.is_empty()), (2, false));
+        update.insert(field("city"), FieldValue::Set(json!("Reno")));
+        update.insert(field("email"), FieldValue::Set(json!("b")));
+        let fields: Vec<String> = update.fields().map(Field::to_string).collect();
+        assert_eq!(fields, ["email", "phone", "city"]);
+        let value = |path| update.value(&field(path)).cloned();
+        assert_eq!(value("email"), Some(FieldValue::Set(json!("b"))));
+        assert_eq!(value("phone"), Some(FieldValue::Cleared));
+        assert_eq!(value("state"), None);
+        assert!(Update::default().is_empty());
+    }
+
+    #[test]
+    fn clones_share_their_values_until_one_changes() {
+        let update = update(&[("email", json!("a"))]);
+        let mut copy = update.clone();
+        assert!(update.ptr_eq(&copy));
+        copy.insert(field("email"), FieldValue::Set(json!("a")));
+        assert!(!update.ptr_eq(&copy));
+        assert_eq!(update, copy);
+    }
+
+    #[test]
+    fn a_cleared_field_is_sent_as_configured() {
         let update = update(&[
             ("email", Value::Null),
             ("street_line2", Value::Null),
@@ -239,41 +267,73 @@ mod tests {
         ];
         for (fields, address, body) in table {
             let clearing = Clearing { fields, address };
-            assert_eq!(
-                Value::Object(update.body(clearing).to_object()),
-                body,
-                "{clearing:?}"
-            );
+            let sent = Value::Object(update.body(clearing).to_object());
+            assert_eq!(sent, body, "{clearing:?}");
         }
-        assert_eq!(
-            update.cleared_address_lines(),
-            [Field::parse("street_line2").unwrap()]
-        );
     }
 
     #[test]
-    fn an_address_abroad_is_foreign_where_it_is_set() {
+    fn only_cleared_lines_of_the_flat_address_are_listed() {
+        let update = update(&[
+            ("email", Value::Null),
+            ("street_line2", Value::Null),
+            ("city", json!("Reno")),
+            ("customer_history.address.city", Value::Null),
+        ]);
+        assert_eq!(update.cleared_address_lines(), [field("street_line2")]);
+    }
+
+    #[test]
+    fn an_address_is_foreign_if_it_is_set_and_its_country_is_another() {
+        // The values, whether the update sets an address, and whether that is foreign.
         let table = [
             (
                 &[("city", json!("Paris")), (COUNTRY, json!("FRA"))][..],
                 true,
+                true,
             ),
-            (&[("city", json!("Reno")), (COUNTRY, json!("USA"))], false),
-            (&[("city", json!("Reno"))], false),
+            (
+                &[("city", json!("Reno")), (COUNTRY, json!("USA"))],
+                true,
+                false,
+            ),
+            (&[("city", json!("Reno"))], true, false),
+            (
+                &[("city", json!("Reno")), (COUNTRY, Value::Null)],
+                true,
+                false,
+            ),
             (
                 &[(COUNTRY, json!("FRA")), ("email", json!("a@example.com"))],
                 false,
+                false,
             ),
-            (&[("city", Value::Null), (COUNTRY, json!("FRA"))], false),
+            (
+                &[("city", Value::Null), (COUNTRY, json!("FRA"))],
+                false,
+                false,
+            ),
         ];
-        for (values, is_foreign) in table {
-            assert_eq!(update(values).is_foreign(), is_foreign, "{values:?}");
-            assert!(!update(values).without_address().is_foreign());
+        for (values, sets_address, is_foreign) in table {
+            let update = update(values);
+            assert_eq!(update.sets_address(), sets_address, "{values:?}");
+            assert_eq!(update.is_foreign(), is_foreign, "{values:?}");
         }
     }
 
     #[test]
-    fn a_body_nests_leaves_and_leaves_cleared_ones_out() {
+    fn an_update_without_its_address_keeps_every_other_field() {
+        let whole = update(&[
+            ("city", json!("Paris")),
+            ("email", json!("a")),
+            (COUNTRY, json!("FRA")),
+        ]);
+        let rest = update(&[("email", json!("a")), (COUNTRY, json!("FRA"))]);
+        assert_eq!(whole.without_address(), rest);
+    }
+
+    #[test]
+    fn a_body_nests_fields_and_omits_cleared_ones() {
         let update = update(&[
             ("metadata.a.b", json!({"c": 1})),
             ("customer_history.address.city", json!("Reno")),
@@ -292,13 +352,25 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_keeps_reads_back_as_it_was() {
+    fn the_stored_form_reads_back_equal() {
         let update = update(&[
             ("email", Value::Null),
             ("city", json!("Reno")),
             ("metadata.x", json!([1])),
         ]);
-        let kept = serde_json::to_string(&update).unwrap();
-        assert_eq!(serde_json::from_str::<Update>(&kept).unwrap(), update);
+        let stored = serde_json::to_string(&update).unwrap();
+        assert_eq!(stored, r#"{"0":null,"7":"Reno","metadata.x":[1]}"#);
+        assert_eq!(serde_json::from_str::<Update>(&stored).unwrap(), update);
+    }
+
+    #[test]
+    fn no_value_is_printed() {
+        let update = update(&[("email", json!("jane@example.com")), ("city", Value::Null)]);
+        let printed = format!("{update:?}");
+        assert!(
+            printed.contains("Set") && printed.contains("Cleared"),
+            "{printed}"
+        );
+        assert!(!printed.contains("jane"), "{printed}");
     }
 }
