@@ -1,10 +1,10 @@
-//! The client: one update, retrieve or search over HTTP/1.1, and what came of it.
+//! The HTTP client of Imprint: one update, retrieve or search over HTTP/1.1, and its outcome.
 //!
-//! awc's habits that matter here: it follows redirects, its timeout ends at the response head, it never retries, and it
-//! hands a 1xx answer over as the final one and then uses the connection again; so it does with an answer that says
-//! neither how long it is nor that it is chunked, whose body may still be on its way. So redirects are off, one deadline
-//! covers the whole exchange, any error after the connection stood means "unknown", and after either of those two the
-//! whole pool is given up before anything else can take a connection from it.
+//! Some habits of awc shape this code. It follows redirects, its timeout ends at the response head, and it never retries.
+//! It hands over a 1xx answer as the final one and then reuses the connection. It does the same with an answer that has
+//! neither a length nor chunks, whose body may still be on its way. Therefore redirects are off, one deadline covers the
+//! whole exchange, and an error after the connection was made means "unknown". After an answer of the last two kinds the
+//! client drops the whole pool, before another exchange can take a connection from it.
 
 use std::cell::RefCell;
 use std::error::Error as StdError;
@@ -28,44 +28,43 @@ use super::{Cause, ImprintApi, ImprintId, LookupResult, Outcome, PartnerCustomer
 use crate::http::client::pool;
 use crate::time::Clock;
 
-/// What of an answer is read: a customer object is about 1 KiB, an endless one must end somewhere.
+/// The limit on a response body. A customer object has about 1 KiB.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
-/// What room a body is given to be written into before it needs more.
+/// The initial capacity of a request body.
 const BODY_BYTES_USUAL: usize = 1024;
-/// How many hits of a search are looked at: one is right, two are too many.
+/// The number of hits that a search asks for: one is right, and two are ambiguous.
 const HITS_MAX: usize = 10;
-/// What is sent, and what is wanted.
 const JSON: &str = "application/json";
-/// The header that names the product where a partnership has several.
+/// The header that names the product if a partnership has several.
 const MERCHANT_KEY: &str = "x-imprint-merchant-key";
 
-/// How a key is presented.
+/// How the key is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyScheme {
     /// `Authorization: Bearer <key>`
     Bearer,
-    /// `Authorization: Basic`, the key as user name and an empty password.
+    /// `Authorization: Basic`, with the key as user name and an empty password.
     Basic,
 }
 
-/// The key and how it is shown; replaced while requests are under way.
+/// The key and the scheme to send it. The key can be replaced while requests are in flight.
 pub struct Credential {
     scheme: KeyScheme,
     merchant_key: Option<HeaderValue>,
-    /// Held only while a header is copied, never across an await.
+    /// The lock is held only while the header is copied, never across an await.
     authorization: RwLock<HeaderValue>,
 }
 
-/// A key cannot stand in a header.
+/// A key has characters that a header cannot carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a key is visible ASCII without spaces")]
+#[error("a key consists of visible ASCII characters without spaces")]
 pub struct KeyError;
 
 impl Credential {
-    /// A credential from its secrets.
+    /// Makes the headers from the secrets.
     ///
     /// # Errors
-    /// [`KeyError`] if one of them has characters that a header cannot carry.
+    /// [`KeyError`] if a header cannot carry one of the secrets.
     pub fn new(
         scheme: KeyScheme,
         key: &SecretString,
@@ -81,10 +80,10 @@ impl Credential {
         })
     }
 
-    /// Shows another key from now on; says whether it is another.
+    /// Uses this key for every request from now on, and tells whether it differs from the key in use.
     ///
     /// # Errors
-    /// [`KeyError`], and the key stays as it was.
+    /// [`KeyError`] if a header cannot carry the key; the key in use stays.
     pub fn replace(&self, key: &SecretString) -> Result<KeyChange, KeyError> {
         let fresh = authorization(self.scheme, key)?;
         let mut current = self
@@ -106,16 +105,16 @@ impl Credential {
     }
 }
 
-/// Whether a key that was read again is another one.
+/// The effect of [`Credential::replace`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyChange {
-    /// It is the one in use.
+    /// The key is already in use.
     Unchanged,
-    /// It is in use from now on.
+    /// The key is in use from now on.
     Changed,
 }
 
-/// Never the key.
+/// Never prints the key.
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential")
@@ -141,13 +140,13 @@ fn sensitive(text: &str) -> Result<HeaderValue, KeyError> {
     Ok(value)
 }
 
-/// A client for one thread.
+/// A client of Imprint's API, for one thread.
 pub struct Client {
     base_url: String,
     credential: Arc<Credential>,
     tls: Arc<ClientConfig>,
     clock: Clock,
-    /// Replaced whole when one of its connections may hold more than was read; never borrowed across an await.
+    /// Replaced when one of its connections may hold unread data. It is never borrowed across an await.
     http: RefCell<awc::Client>,
 }
 
@@ -160,7 +159,7 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client of the API at `base_url`, which has neither a path nor a slash at its end.
+    /// A client of the API at `base_url`, which has no path and no slash at its end.
     pub fn new(
         base_url: &str,
         credential: Arc<Credential>,
@@ -177,7 +176,8 @@ impl Client {
         }
     }
 
-    /// Asks for leave of nobody: sends one request and hears its answer, or says why there is none.
+    /// Sends one request and reads the answer, or returns the outcome if there is none. Does not consult the rate limiter:
+    /// the caller has a permit.
     async fn exchange(
         &self,
         method: Method,
@@ -197,7 +197,7 @@ impl Client {
             request = request.insert_header((MERCHANT_KEY, key.clone()));
         }
         let sent = request.send_body(body).await;
-        let mut response = sent.map_err(|error| unanswered(&error))?;
+        let mut response = sent.map_err(|error| send_error(&error))?;
         let is_interim = response.status().is_informational();
         if is_interim || !is_framed(response.headers()) {
             self.http.replace(pool(&self.tls));
@@ -213,9 +213,9 @@ impl Client {
             .collect();
         let body = match response.body().limit(RESPONSE_BYTES_MAX).await {
             Ok(body) => body.to_vec(),
-            // Without its body a 2xx proves nothing; any other status says enough by itself.
+            // A 2xx proves nothing without its body. Any other status is enough.
             Err(error) if (200..300).contains(&status) => {
-                return Err(Outcome::Unknown(cut(&error)));
+                return Err(Outcome::Unknown(body_error(&error)));
             }
             Err(_) => Vec::new(),
         };
@@ -241,13 +241,12 @@ impl Client {
     }
 }
 
-/// The path of one customer: one encoded segment. The id's own alphabet needs no encoding, this is the second lock on the
-/// door.
+/// The path of one customer: one encoded segment. The alphabet of ids needs no encoding; this is defence in depth.
 fn segment(customer: &ImprintId) -> String {
     format!("/{}", utf8_percent_encode(customer.as_str(), &SEGMENT))
 }
 
-/// An answer, as far as it is looked at.
+/// The parts of an answer that are read.
 struct RawResponse {
     status: u16,
     retry_after: Vec<String>,
@@ -293,21 +292,21 @@ impl ImprintApi for Client {
     }
 }
 
-/// Whether an answer says where it ends; awc takes one that does not for empty.
+/// Whether an answer says where its body ends. awc takes the body of any other answer to be empty.
 fn is_framed(headers: &header::HeaderMap) -> bool {
     headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
-/// What stands unencoded in a path segment: RFC 3986's unreserved characters but the dot.
+/// The characters that stay unencoded in a path segment: RFC 3986's unreserved ones without the dot and the tilde.
 const SEGMENT: percent_encoding::AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
-/// What it means that no answer came. Only a connection that never stood proves that nothing was applied.
-fn unanswered(error: &SendRequestError) -> Outcome {
+/// The outcome if there is no answer. Only a connection that was never made proves that Imprint applied nothing.
+fn send_error(error: &SendRequestError) -> Outcome {
     match error {
         SendRequestError::Connect(
             ConnectError::Resolver(_) | ConnectError::NoRecords | ConnectError::Unresolved,
         ) => Outcome::Unavailable(Cause::Dns),
-        SendRequestError::Connect(ConnectError::Io(error)) => unconnected(error),
+        SendRequestError::Connect(ConnectError::Io(error)) => connect_error(error),
         SendRequestError::Connect(ConnectError::Timeout) => Outcome::Unavailable(Cause::Connect),
         SendRequestError::Timeout => Outcome::Unknown(Cause::Deadline),
         SendRequestError::Connect(_)
@@ -323,7 +322,7 @@ fn unanswered(error: &SendRequestError) -> Outcome {
     }
 }
 
-fn unconnected(error: &io::Error) -> Outcome {
+fn connect_error(error: &io::Error) -> Outcome {
     let inner = error.get_ref().and_then(|inner| {
         let inner: &(dyn StdError + 'static) = inner;
         inner.downcast_ref::<rustls::Error>()
@@ -335,7 +334,7 @@ fn unconnected(error: &io::Error) -> Outcome {
     }
 }
 
-fn cut(error: &PayloadError) -> Cause {
+fn body_error(error: &PayloadError) -> Cause {
     if matches!(error, PayloadError::Overflow) {
         Cause::TooLong
     } else {
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_shown_as_its_scheme_says_and_never_printed() {
+    fn a_key_is_sent_by_its_scheme_and_never_printed() {
         let bearer = Credential::new(KeyScheme::Bearer, &secret("k1"), None).unwrap();
         assert_eq!(bearer.authorization(), "Bearer k1");
         let basic = Credential::new(KeyScheme::Basic, &secret("k1"), Some(&secret("m1"))).unwrap();
@@ -369,9 +368,8 @@ mod tests {
         }
     }
 
-    /// K05
     #[test]
-    fn a_key_that_no_header_can_carry_is_refused() {
+    fn a_key_that_no_header_can_carry_is_rejected() {
         for key in ["", "a b", "a\n", "\u{feff}a", "é"] {
             assert!(
                 Credential::new(KeyScheme::Bearer, &secret(key), None).is_err(),
