@@ -42,7 +42,7 @@ enum Command {
     /// Shows what the mapping makes of an event, expression by expression; stores and sends nothing.
     Explain(explain::Options),
     /// Sends events from a file or from standard input to a bridge: signed, rate-limited, in order.
-    Send(send::SendArguments),
+    Send(send::SendOptions),
     /// Lists the entries of a running bridge that are in one state.
     Events(operator::EventsOptions),
     /// Lists parked entries: those that need an operator.
@@ -63,7 +63,7 @@ enum Command {
     /// Simulates Imprint on this machine: the same operations, a ledger of all requests, and faults on request.
     Sandbox(sandbox::Options),
     /// Runs everything on this machine: the sandbox, the bridge, and a stream of generated changes.
-    Demo(demo::DemoArguments),
+    Demo(demo::DemoOptions),
 }
 
 /// The layers of settings.

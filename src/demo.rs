@@ -256,7 +256,7 @@ impl<'a> DemoRun<'a> {
             GIVE_UP_AFTER,
         )?);
         let expectations = Rc::clone(&self.expectations);
-        let lanes = KeyedWorkers::open(LANES, move |event: GeneratedEvent| {
+        let lanes = KeyedWorkers::start(LANES, move |event: GeneratedEvent| {
             let (sender, expectations) = (Rc::clone(&sender), Rc::clone(&expectations));
             async move {
                 let end = sender.send(Some(&event.id), &event.body).await;
@@ -279,7 +279,7 @@ impl<'a> DemoRun<'a> {
                 tokio::time::sleep(pace.next().since(self.clock.now())).await;
             }
             let subject = event.subject.clone();
-            lanes.put(Some(&subject), event).await?;
+            lanes.submit(Some(&subject), event).await?;
         }
         lanes.finish().await
     }

@@ -1,7 +1,7 @@
-//! Posts events to a bridge the way a good sender does: again and again while that may help, and not once more.
+//! A client that sends events to a bridge. It retries while a retry can help, and not longer.
 //!
-//! To repeat is safe: the bridge knows an event by its id. Of the answers only what says nothing about a customer is
-//! kept: status, problem type, pointers and rules.
+//! A retry is safe, because the bridge recognises an event by its id. Of an answer, the client keeps only what says
+//! nothing about a customer: the status, the problem type, pointers and rules.
 
 use std::time::Duration;
 
@@ -26,57 +26,73 @@ mod progress;
 pub(crate) mod upload;
 pub(crate) mod verdict;
 
-/// How long one exchange may take, from connecting to the last byte of the answer.
+/// The time limit of one attempt, from connecting to the last byte of the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// What the last try before giving up is given at least.
+/// The last attempt before giving up gets at least this much time.
 const DEADLINE_MIN: Duration = Duration::from_millis(200);
-/// What of an answer is read: a problem lists a hundred faults at the most, of some two hundred bytes each.
+/// The limit on an answer: a problem document lists at most 100 errors of about 200 bytes each.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
-const CLOUDEVENT: &str = "application/cloudevents+json";
-const JSON: &str = "application/json";
-/// RFC 9218.
+/// The header with the urgency of a request (RFC 9218).
 const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
-/// How a sender proves who it is.
+/// How the sender authenticates its requests.
 pub(crate) enum SenderAuth {
-    /// It does not.
+    /// Not at all.
     None,
-    /// By a bearer token.
+    /// With a bearer token.
     Token(SecretString),
-    /// By a signature as Standard Webhooks describes it.
+    /// With a signature as in the Standard Webhooks specification.
     Signature(SigningKey),
-    /// By a signature in the source's own scheme.
+    /// With an HMAC signature in the source's own scheme.
     Hmac(Box<HmacKeys>),
 }
 
-/// How sending one event ended.
+/// The format of the bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyFormat {
+    /// CloudEvents in structured mode.
+    CloudEvents,
+    /// Plain JSON, for a source whose file says where id and type are.
+    PlainJson,
+}
+
+/// When the bridge delivers the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendPriority {
+    /// In turn.
+    Live,
+    /// After every live event: the urgency 7, "background", of RFC 9218.
+    BehindLive,
+}
+
+/// The result of sending one event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SendResult {
-    /// The bridge has it.
+    /// The bridge accepted the event.
     Accepted,
-    /// The bridge had it before.
+    /// The bridge had accepted the event before.
     Duplicate,
-    /// The bridge will not take it.
+    /// The bridge refused the event for its content or its authentication.
     Refused(FailureReason),
-    /// Nobody took it in time.
+    /// The bridge did not accept the event in time.
     GaveUp(FailureReason),
-    /// It cannot be sent, or what answers is no bridge.
+    /// The event cannot be sent, or the server is no bridge.
     Failed(FailureReason),
 }
 
-/// Sends to one source of one bridge, from one thread.
+/// Sends events to one source of one bridge, from one thread.
 pub(crate) struct EventSender {
     http: HttpClient,
     url: String,
     authentication: SenderAuth,
     clock: Clock,
     give_up_after: Duration,
-    urgency: Option<HeaderValue>,
-    media_type: &'static str,
+    priority: SendPriority,
+    format: BodyFormat,
 }
 
 impl EventSender {
-    /// A sender to the source's `url`, which ends in `/events`.
+    /// A sender to `url`, the events of a source as [`events_url`] makes it.
     pub(crate) fn new(
         url: String,
         authentication: SenderAuth,
@@ -89,28 +105,22 @@ impl EventSender {
             authentication,
             clock,
             give_up_after,
-            urgency: None,
-            media_type: CLOUDEVENT,
+            priority: SendPriority::Live,
+            format: BodyFormat::CloudEvents,
         })
     }
 
-    /// The same; what it sends is plain JSON and no event of CloudEvents, if so.
-    pub(crate) fn plain(self, is_plain: bool) -> Self {
-        let media_type = if is_plain { JSON } else { CLOUDEVENT };
-        Self { media_type, ..self }
+    /// Sends bodies in this format.
+    pub(crate) fn with_format(self, format: BodyFormat) -> Self {
+        Self { format, ..self }
     }
 
-    fn is_plain(&self) -> bool {
-        self.media_type == JSON
+    /// Asks the bridge to deliver the events in this order relative to live events.
+    pub(crate) fn with_priority(self, priority: SendPriority) -> Self {
+        Self { priority, ..self }
     }
 
-    /// The same; what it sends goes behind everything live (the urgency "background" of RFC 9218), if so.
-    pub(crate) fn behind_live(self, is_behind: bool) -> Self {
-        let urgency = is_behind.then(|| HeaderValue::from_static("u=7"));
-        Self { urgency, ..self }
-    }
-
-    /// Sends one event until there is an answer for good, or for as long as was said.
+    /// Sends one event until the bridge gives a final answer or the time is up.
     pub(crate) async fn send(&self, id: Option<&str>, body: &[u8]) -> SendResult {
         let started = self.clock.now();
         let mut attempts = 0_u32;
@@ -121,16 +131,16 @@ impl EventSender {
             attempts = attempts.saturating_add(1);
             let deadline = left.clamp(DEADLINE_MIN, DEADLINE);
             let verdict = self.exchange(id, body, deadline).await;
-            let (why, hint) = match verdict {
+            let (reason, hint) = match verdict {
                 Verdict::Accepted => return SendResult::Accepted,
                 Verdict::Duplicate => return SendResult::Duplicate,
-                Verdict::Refused(problem) => return SendResult::Refused(problem),
-                Verdict::NotABridge(problem) => return SendResult::Failed(problem),
-                Verdict::Retry { why, hint } => (why, hint),
+                Verdict::Refused(reason) => return SendResult::Refused(reason),
+                Verdict::Failed(reason) => return SendResult::Failed(reason),
+                Verdict::Retry { reason, hint } => (reason, hint),
             };
             let delay = retry_delay(attempts, hint, jitter());
             if self.clock.now().after(delay).since(started) >= self.give_up_after {
-                return SendResult::GaveUp(why);
+                return SendResult::GaveUp(reason);
             }
             tokio::time::sleep(delay).await;
         }
@@ -138,12 +148,12 @@ impl EventSender {
 
     async fn exchange(&self, id: Option<&str>, body: &[u8], deadline: Duration) -> Verdict {
         let unanswered = |what: &str| Verdict::Retry {
-            why: FailureReason::unanswered(what),
+            reason: FailureReason::new(what),
             hint: None,
         };
         let post = match self.post(id, body) {
             Ok(post) => post,
-            Err(problem) => return Verdict::NotABridge(problem),
+            Err(reason) => return Verdict::Failed(reason),
         };
         let limits = ExchangeLimits {
             deadline,
@@ -151,63 +161,67 @@ impl EventSender {
         };
         match post.send(body.to_vec(), limits).await {
             Ok(response) => classify(&response, self.clock.wall()),
-            Err(ExchangeError::Connection(_)) => unanswered("the bridge cannot be reached"),
+            Err(ExchangeError::Connection(_)) => unanswered("no connection to the bridge"),
             Err(ExchangeError::Deadline(_)) => unanswered("the bridge did not answer in time"),
         }
     }
 
     fn post(&self, id: Option<&str>, body: &[u8]) -> Result<RequestHead, FailureReason> {
-        let media_type = HeaderValue::from_static(self.media_type);
+        let media_type = HeaderValue::from_static(match self.format {
+            BodyFormat::CloudEvents => "application/cloudevents+json",
+            BodyFormat::PlainJson => "application/json",
+        });
         let post = self.http.request(Method::POST, &self.url);
         let post = post.header(header::CONTENT_TYPE, media_type);
-        let post = match &self.urgency {
-            Some(urgency) => post.header(PRIORITY, urgency.clone()),
-            None => post,
+        let post = match self.priority {
+            SendPriority::BehindLive => post.header(PRIORITY, HeaderValue::from_static("u=7")),
+            SendPriority::Live => post,
         };
         match &self.authentication {
             SenderAuth::None => Ok(post),
             SenderAuth::Token(token) => post.bearer(token).map_err(|_invalid| {
-                FailureReason::unsendable("the token cannot stand in a header")
+                FailureReason::new("the token has characters that a header cannot carry")
             }),
             SenderAuth::Signature(key) => {
-                let unfit = || {
-                    FailureReason::unsendable(
-                        "it has no id that could stand in the header webhook-id",
-                    )
+                let invalid =
+                    || FailureReason::new("the event has no id that fits the header webhook-id");
+                let id = id.filter(|id| is_header_text(id)).map(str::to_owned);
+                let id = match self.format {
+                    BodyFormat::CloudEvents => id,
+                    BodyFormat::PlainJson => id.or_else(|| Some(content_id(body))),
                 };
-                let id = id.filter(|id| is_header(id)).map(str::to_owned);
-                let id = id.or_else(|| self.is_plain().then(|| of_content(body)));
-                let id = id.ok_or_else(unfit)?;
+                let id = id.ok_or_else(invalid)?;
                 let signature = key.sign(&id, self.clock.wall(), body);
                 let mut signature = signature.into_iter();
                 signature
                     .try_fold(post, |post, (name, value)| {
                         post.text(HeaderName::from_static(name), &value)
                     })
-                    .map_err(|_invalid| unfit())
+                    .map_err(|_invalid| invalid())
             }
             SenderAuth::Hmac(keys) => {
-                let unfit = || {
-                    FailureReason::unsendable("what is to be signed has a header that is not sent")
-                };
+                let invalid =
+                    || FailureReason::new("the signature covers a header that is not sent");
                 let head = Head {
                     method: post.method().as_str(),
                     path: post.path(),
                     headers: post.headers(),
                 };
-                let signature = keys.sign(head, self.clock.wall(), body).ok_or_else(unfit)?;
-                let mut signature = signature.into_iter();
+                let signature = keys.sign(head, self.clock.wall(), body);
+                let mut signature = signature.ok_or_else(invalid)?.into_iter();
                 signature
                     .try_fold(post, |post, (name, value)| post.text(name, &value))
-                    .map_err(|_invalid| unfit())
+                    .map_err(|_invalid| invalid())
             }
         }
     }
 }
 
-/// The URL that events of a source are posted to, at a bridge that is named by its origin and perhaps a path.
+/// The URL of the events of a source. `base` is the origin of the bridge, with or without a path.
 pub(crate) fn events_url(base: &str, source: &str) -> Result<String, String> {
-    let uri: Uri = base.parse().map_err(|_unreadable| "is no URL".to_owned())?;
+    let uri: Uri = base
+        .parse()
+        .map_err(|_unreadable| "is not a URL".to_owned())?;
     let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
     if !is_http || uri.host().is_none_or(str::is_empty) {
         return Err("must start with http:// or https:// and name a host".to_owned());
@@ -219,7 +233,7 @@ pub(crate) fn events_url(base: &str, source: &str) -> Result<String, String> {
     Ok(format!("{base}/v1/sources/{source}/events"))
 }
 
-/// Reads what stands at a URL; anything but a 200 in time is an error.
+/// Reads the resource at a URL. Any answer but a 200 in time is an error.
 pub(crate) async fn fetch(
     http: &HttpClient,
     url: &str,
@@ -242,12 +256,12 @@ pub(crate) async fn fetch(
         .with_context(|| format!("{url}: the answer broke off"))
 }
 
-/// An id for the signature of a body that says none: the same one whenever it is sent.
-fn of_content(body: &[u8]) -> String {
+/// An id for a body that has none. It is the same for every attempt.
+fn content_id(body: &[u8]) -> String {
     STANDARD.encode(Sha256::digest(body))
 }
 
-fn is_header(text: &str) -> bool {
+fn is_header_text(text: &str) -> bool {
     !text.is_empty()
         && text
             .bytes()
@@ -259,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_url_is_an_origin_and_perhaps_a_path() {
+    fn a_base_url_is_an_origin_with_or_without_a_path() {
         for (base, expected) in [
             (
                 "http://127.0.0.1:8080",

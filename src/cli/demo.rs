@@ -8,7 +8,7 @@ use crate::demo::{self, DemoSettings, EVENTS_MAX};
 
 /// The arguments of `demo`.
 #[derive(Debug, Args)]
-pub(super) struct DemoArguments {
+pub(super) struct DemoOptions {
     /// How many events the CRM sends: repetitions and mistakes count.
     #[arg(long, value_name = "N", default_value = "2000", value_parser = clap::value_parser!(u64).range(1..=EVENTS_MAX))]
     events: u64,
@@ -26,7 +26,7 @@ pub(super) struct DemoArguments {
     keep: bool,
 }
 
-pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &DemoOptions) -> anyhow::Result<ExitCode> {
     demo::run(&DemoSettings {
         events: arguments.events,
         seed: arguments.seed,

@@ -1,4 +1,4 @@
-//! `send`: events from a file or from standard input, to a bridge.
+//! `send`: sends events from a file or from standard input to a bridge.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,62 +14,62 @@ use crate::sender::upload::{CONCURRENCY_MAX, Upload, UploadEnd, UploadSettings};
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 
-/// How long one event may be tried.
+/// The range of `--give-up-after`.
 const GIVE_UP_MIN: Duration = Duration::from_millis(100);
 const GIVE_UP_MAX: Duration = Duration::from_hours(24);
 
 /// The arguments of `send`.
 #[derive(Debug, Args)]
-pub(super) struct SendArguments {
-    /// The bridge.
+pub(super) struct SendOptions {
+    /// URL of the bridge.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     to: String,
-    /// The name of the source, as the bridge has it.
+    /// Name of the source in the configuration of the bridge.
     #[arg(long, value_parser = parse_source)]
     source: SourceName,
-    /// The most events a second; as fast as the bridge takes them unless it is said.
+    /// Maximum number of events per second. Without it, events are sent as fast as the bridge accepts them.
     #[arg(long, value_name = "N", value_parser = super::parse_rate)]
     rate: Option<f64>,
-    /// How many events are under way at once. Those of one subject are sent one after the other in any case.
+    /// Number of events in flight at once. Events of one subject are always sent one after another.
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u64).range(1..=CONCURRENCY_MAX))]
     concurrency: u64,
     #[command(flatten)]
-    authentication: ProofArguments,
-    /// They are plain JSON and no CloudEvents: for a source whose file says where id and type stand. A body that is a
-    /// list goes out item by item.
+    authentication: AuthArguments,
+    /// The events are plain JSON, not CloudEvents: for a source whose file says where id and type are. The items of a
+    /// list are sent one by one.
     #[arg(long)]
     plain: bool,
-    /// Goes behind everything live at the bridge: for backfills.
+    /// The bridge delivers these events after all live events: for backfills.
     #[arg(long)]
     low_priority: bool,
-    /// How long one event is tried before the whole run is given up.
+    /// Time limit for one event. After it, the whole run ends.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     give_up_after: Duration,
-    /// Shows no progress.
+    /// Show no progress bar.
     #[arg(long)]
     quiet: bool,
-    /// JSON events one after another (one, a line each, or an array of them); - is standard input.
+    /// File with JSON events: one, one per line, or an array. - is standard input.
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
 }
 
-/// Where secrets are, and what is done with them.
+/// The arguments with the secrets.
 #[derive(Debug, Args)]
-struct ProofArguments {
-    /// The source's file at the bridge, such as config/sources/crm.toml: signs, or shows a token, as it says, with
-    /// the first of the files that it names or the one named here.
+struct AuthArguments {
+    /// The source's file at the bridge, such as config/sources/crm.toml. It decides how requests are authenticated. The
+    /// secret is read from the first secret file that it names, or from --secret-file or --token-file.
     #[arg(long, value_name = "FILE")]
     source_file: Option<PathBuf>,
-    /// The file with the secret that signs each event: as --source-file says, or else (`whsec_…`) as Standard Webhooks
-    /// describes it.
+    /// File with the secret that signs each event: in the scheme of --source-file, otherwise as a Standard Webhooks secret
+    /// (`whsec_…`).
     #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
     secret_file: Option<PathBuf>,
-    /// The file with the token to show.
+    /// File with the bearer token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: &SendArguments) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &SendOptions) -> anyhow::Result<ExitCode> {
     telemetry::start(LogFormat::Text, "warn")?;
     let upload = match Upload::prepare(settings(arguments)) {
         Ok(upload) => upload,
@@ -78,19 +78,19 @@ pub(super) fn run(arguments: &SendArguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(NEGATIVE_RESULT));
         }
     };
-    let (ended, tally) = block_on(upload.run())?;
+    let (ended, counts) = block_on(upload.run())?;
     if let Some(reason) = ended.reason() {
         print_notice(reason);
     }
-    print_result(tally);
+    print_result(counts);
     Ok(match ended {
-        UploadEnd::Whole if tally.is_clean() => ExitCode::SUCCESS,
-        UploadEnd::Whole | UploadEnd::GivenUp | UploadEnd::Interrupted => ExitCode::FAILURE,
-        UploadEnd::Broken(_) => ExitCode::from(NEGATIVE_RESULT),
+        UploadEnd::Complete if counts.is_clean() => ExitCode::SUCCESS,
+        UploadEnd::Complete | UploadEnd::GaveUp | UploadEnd::Interrupted => ExitCode::FAILURE,
+        UploadEnd::InvalidInput(_) => ExitCode::from(NEGATIVE_RESULT),
     })
 }
 
-fn settings(arguments: &SendArguments) -> UploadSettings {
+fn settings(arguments: &SendOptions) -> UploadSettings {
     let authentication = &arguments.authentication;
     UploadSettings {
         to: arguments.to.clone(),

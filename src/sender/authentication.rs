@@ -1,4 +1,4 @@
-//! How `send` proves who it is: as its arguments say, or as the file of the source does.
+//! Reads how the sender authenticates: from the arguments of `send`, or from the file of the source at the bridge.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::config::{secret, sources};
 use crate::ingress::auth::SigningKey;
 use crate::ingress::auth::hmac::HmacKeys;
 
-/// The files that the proof is read from.
+/// The files with the secrets; the arguments of `send`.
 #[derive(Debug)]
 pub(crate) struct SenderAuthFiles {
     pub(crate) source_file: Option<PathBuf>,
@@ -18,7 +18,7 @@ pub(crate) struct SenderAuthFiles {
     pub(crate) token_file: Option<PathBuf>,
 }
 
-/// Reads what the proof is made of.
+/// Reads the secrets.
 pub(super) fn read(options: &SenderAuthFiles) -> anyhow::Result<SenderAuth> {
     let (secret, token) = (
         options.secret_file.as_deref(),
@@ -39,15 +39,15 @@ fn of_source(
     secret: Option<&Path>,
     token: Option<&Path>,
 ) -> anyhow::Result<SenderAuth> {
-    let auth = sources::read_auth(file).map_err(|faults| {
-        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        anyhow!(faults.join("\n"))
+    let auth = sources::read_auth(file).map_err(|errors| {
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        anyhow!(errors.join("\n"))
     })?;
     let first = |files: &[PathBuf], named: Option<&Path>| {
         let file = named
             .map(Path::to_path_buf)
             .or_else(|| files.first().cloned());
-        file.context("the source names no file of a secret")
+        file.context("the source names no secret file")
     };
     match (auth, secret, token) {
         (sources::Auth::None, None, None) => Ok(SenderAuth::None),
@@ -64,7 +64,7 @@ fn of_source(
                 .with_context(|| file.display().to_string())
         }
         (auth, _, _) => Err(anyhow!(
-            "{} has auth.kind {}: that goes with another file of a secret or token, or none",
+            "{} has auth.kind {}, which does not use the given secret file or token file",
             file.display(),
             auth.as_str()
         )),
@@ -75,7 +75,9 @@ fn standard_webhooks(file: &Path) -> anyhow::Result<SenderAuth> {
     let key = SigningKey::parse(&read_secret(file)?);
     key.map(SenderAuth::Signature).with_context(|| {
         let file = file.display();
-        format!("{file} holds no secret of Standard Webhooks: whsec_ and 24 to 64 bytes in base64")
+        format!(
+            "{file} has no Standard Webhooks secret, which is whsec_ and 24 to 64 bytes in base64"
+        )
     })
 }
 
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
     use crate::telemetry;
 
-    /// What a proof is, said without what it is made of.
+    /// The kind of authentication, without its secret.
     const fn kind(authentication: &SenderAuth) -> &'static str {
         match authentication {
             SenderAuth::None => "none",
@@ -98,7 +100,7 @@ mod tests {
         }
     }
 
-    /// `[auth]`, the file that is named as the secret or the token, and the proof or what is told.
+    /// The section `[auth]`, the given secret file and token file, and the kind or a part of the error.
     type Row = (
         &'static str,
         [Option<&'static str>; 2],
@@ -141,14 +143,14 @@ mod tests {
     ];
 
     #[test]
-    fn a_source_says_how_its_sender_proves_itself() {
+    fn the_source_file_decides_how_its_sender_authenticates() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("token"), "token-of-the-crm-0123").unwrap();
         std::fs::write(path("whsec"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let inside = format!("[\"{}/", folder.path().display());
         for (auth, [secret, token], expected) in ROWS {
-            // What is wrong elsewhere in the file is not the sender's to mend.
+            // Errors elsewhere in the file do not concern the sender.
             let text = format!("other = 1\n[auth]\n{}\n", auth.replace("[\"", &inside));
             std::fs::write(path("crm.toml"), text).unwrap();
             let read = read(&SenderAuthFiles {
@@ -156,16 +158,18 @@ mod tests {
                 secret_file: secret.map(path),
                 token_file: token.map(path),
             });
-            let told = read
+            let outcome = read
                 .as_ref()
                 .map(kind)
                 .map_err(|error| telemetry::chain(error.as_ref()));
-            match (&told, expected) {
+            match (&outcome, expected) {
                 (Ok(kind), Ok(expected)) => assert_eq!(*kind, expected, "{auth}"),
-                (Err(told), Err(expected)) => assert!(told.contains(expected), "{auth}: {told}"),
-                (Ok(_), Err(_)) | (Err(_), Ok(_)) => panic!("{auth}: {told:?}"),
+                (Err(outcome), Err(expected)) => {
+                    assert!(outcome.contains(expected), "{auth}: {outcome}");
+                }
+                (Ok(_), Err(_)) | (Err(_), Ok(_)) => panic!("{auth}: {outcome:?}"),
             }
-            assert!(!format!("{told:?}").contains("MfKQ"), "{auth}");
+            assert!(!format!("{outcome:?}").contains("MfKQ"), "{auth}");
         }
     }
 }

@@ -1,85 +1,73 @@
-//! Finds the events in a stream of bytes: JSON objects one after another, or the elements of one array of them.
+//! Splits a stream of bytes into events: JSON objects one after another, or the elements of one array of objects. Pure.
 //!
-//! Pure, and in bounded memory: it holds one event at the most, and hands it on byte for byte, because a signature and
-//! a digest are over what was written and not over what somebody read. Where an object ends is found by its brackets;
-//! that it is JSON is then checked by a real parser.
+//! The splitter holds at most one event in memory. It returns each event byte for byte, because a signature and a digest
+//! cover the bytes and not the parsed JSON. Brackets show where an object ends; a real parser then checks that it is JSON.
 
 use serde_json::Value;
 
-/// The longest event; no bridge takes more than a quarter of this unless it is told to.
+/// The maximum length of an event. By default, a bridge accepts a quarter of it.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
 const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
-/// One event, as it was written.
+/// One event, as it is in the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InputEvent {
-    /// Its place among the events, from 1.
+    /// Its position among the events, from 1.
     pub(super) number: u64,
     /// The line it begins on, from 1.
     pub(super) line: u64,
-    /// How many bytes of the input end with it.
+    /// The number of bytes of the input up to the end of the event.
     pub(super) end: u64,
-    /// Its attribute `id`, if that is a text.
+    /// Its attribute `id`, if that is a string.
     pub(super) id: Option<String>,
-    /// Its attribute `subject`, if that is a text.
+    /// Its attribute `subject`, if that is a string.
     pub(super) subject: Option<String>,
-    /// The event.
     pub(super) bytes: Vec<u8>,
 }
 
-/// The input is not what it should be. Says where, and nothing of what stands there.
+/// The input is not a stream of events. The error has the line and nothing of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Error {
-    /// Something else stands where an event should begin.
+pub(super) enum InputError {
+    /// Something else is where an event should begin.
     #[error("line {line}: an event, which is a JSON object, should begin here")]
-    NoObject {
-        /// Where.
-        line: u64,
-    },
-    /// It is no JSON.
+    NoObject { line: u64 },
+    /// An object is not JSON.
     #[error("line {line}: this is not JSON")]
-    Syntax {
-        /// Where.
-        line: u64,
-    },
-    /// An event is too long to be one.
-    #[error("line {line}: the event that begins here is longer than {EVENT_BYTES_MAX} bytes")]
-    TooLong {
-        /// Where it begins.
-        line: u64,
-    },
-    /// The input ends inside something.
-    #[error("line {line}: what begins here has no end")]
-    Unfinished {
-        /// Where it begins.
-        line: u64,
-    },
+    Syntax { line: u64 },
+    /// An event is longer than the limit.
+    #[error("line {line}: this event is longer than {EVENT_BYTES_MAX} bytes")]
+    TooLong { line: u64 },
+    /// The input ends inside an event or inside the array.
+    #[error("line {line}: the input ends before the end of this")]
+    Unfinished { line: u64 },
 }
 
-/// Where the splitter is while it is not inside an event.
+/// The position of the splitter between events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SplitterState {
-    /// Between events that stand one after another.
+    /// Outside an array.
     Top,
-    /// In the array that began on this line, where an event may begin, or it may end.
-    Opened { line: u64 },
-    /// Behind a comma, where an event must begin.
-    Behind { line: u64 },
-    /// Behind an event of the array.
-    Between { line: u64 },
+    /// Behind the bracket that opened an array on this line: an event may begin, or the array may end.
+    ArrayStart { line: u64 },
+    /// Behind a comma of the array: an event must begin.
+    AfterComma { line: u64 },
+    /// Behind an event of the array: a comma must follow, or the array may end.
+    AfterEvent { line: u64 },
 }
 
-/// Takes bytes as they come and gives the events that have come whole.
+/// Takes the input in events of any length and returns each event as soon as it is complete.
 #[derive(Debug)]
 pub(super) struct EventSplitter {
-    place: SplitterState,
-    held: Vec<u8>,
-    /// How many brackets are open; 0 between events.
+    state: SplitterState,
+    /// The bytes of the event that is not complete yet.
+    buffer: Vec<u8>,
+    /// The number of open brackets; 0 between events.
     depth: u32,
     in_text: bool,
     escaped: bool,
     line: u64,
-    began: u64,
+    /// The line on which the current event began.
+    event_line: u64,
     read: u64,
     number: u64,
 }
@@ -87,27 +75,27 @@ pub(super) struct EventSplitter {
 impl EventSplitter {
     pub(super) const fn new() -> Self {
         Self {
-            place: SplitterState::Top,
-            held: Vec::new(),
+            state: SplitterState::Top,
+            buffer: Vec::new(),
             depth: 0,
             in_text: false,
             escaped: false,
             line: 1,
-            began: 1,
+            event_line: 1,
             read: 0,
             number: 0,
         }
     }
 
-    /// Takes some bytes and gives each event that ends in them to `found`.
+    /// Takes some bytes, and calls `found` with each event that ends in them.
     pub(super) fn feed(
         &mut self,
         bytes: &[u8],
         mut found: impl FnMut(InputEvent),
-    ) -> Result<(), Error> {
+    ) -> Result<(), InputError> {
         for byte in bytes {
             self.read = self.read.saturating_add(1);
-            let is_whole = if self.depth == 0 {
+            let is_complete = if self.depth == 0 {
                 self.outside(*byte)?;
                 false
             } else {
@@ -116,25 +104,27 @@ impl EventSplitter {
             if *byte == b'\n' {
                 self.line = self.line.saturating_add(1);
             }
-            if is_whole {
-                found(self.piece()?);
+            if is_complete {
+                found(self.event()?);
             }
         }
         Ok(())
     }
 
-    /// Says whether the input may end here.
-    pub(super) fn finish(&self) -> Result<(), Error> {
-        match self.place {
-            _ if self.depth > 0 => Err(Error::Unfinished { line: self.began }),
-            SplitterState::Opened { line }
-            | SplitterState::Behind { line }
-            | SplitterState::Between { line } => Err(Error::Unfinished { line }),
+    /// An error if the input must not end here.
+    pub(super) fn finish(&self) -> Result<(), InputError> {
+        match self.state {
+            _ if self.depth > 0 => Err(InputError::Unfinished {
+                line: self.event_line,
+            }),
+            SplitterState::ArrayStart { line }
+            | SplitterState::AfterComma { line }
+            | SplitterState::AfterEvent { line } => Err(InputError::Unfinished { line }),
             SplitterState::Top => Ok(()),
         }
     }
 
-    fn outside(&mut self, byte: u8) -> Result<(), Error> {
+    fn outside(&mut self, byte: u8) -> Result<(), InputError> {
         let is_mark = usize::try_from(self.read.saturating_sub(1))
             .ok()
             .and_then(|at| BYTE_ORDER_MARK.get(at))
@@ -142,47 +132,49 @@ impl EventSplitter {
         if matches!(byte, b' ' | b'\t' | b'\r' | b'\n') || is_mark {
             return Ok(());
         }
-        self.place = match (byte, self.place) {
+        self.state = match (byte, self.state) {
             (
                 b'{',
-                place @ (SplitterState::Top
-                | SplitterState::Opened { .. }
-                | SplitterState::Behind { .. }),
+                state @ (SplitterState::Top
+                | SplitterState::ArrayStart { .. }
+                | SplitterState::AfterComma { .. }),
             ) => {
-                self.held.push(byte);
+                self.buffer.push(byte);
                 self.depth = 1;
-                self.began = self.line;
-                match place {
+                self.event_line = self.line;
+                match state {
                     SplitterState::Top => SplitterState::Top,
-                    SplitterState::Opened { line }
-                    | SplitterState::Behind { line }
-                    | SplitterState::Between { line } => SplitterState::Between { line },
+                    SplitterState::ArrayStart { line }
+                    | SplitterState::AfterComma { line }
+                    | SplitterState::AfterEvent { line } => SplitterState::AfterEvent { line },
                 }
             }
-            (b'[', SplitterState::Top) => SplitterState::Opened { line: self.line },
-            (b',', SplitterState::Between { line }) => SplitterState::Behind { line },
-            (b']', SplitterState::Opened { .. } | SplitterState::Between { .. }) => {
+            (b'[', SplitterState::Top) => SplitterState::ArrayStart { line: self.line },
+            (b',', SplitterState::AfterEvent { line }) => SplitterState::AfterComma { line },
+            (b']', SplitterState::ArrayStart { .. } | SplitterState::AfterEvent { .. }) => {
                 SplitterState::Top
             }
             (
                 _,
                 SplitterState::Top
-                | SplitterState::Opened { .. }
-                | SplitterState::Behind { .. }
-                | SplitterState::Between { .. },
+                | SplitterState::ArrayStart { .. }
+                | SplitterState::AfterComma { .. }
+                | SplitterState::AfterEvent { .. },
             ) => {
-                return Err(Error::NoObject { line: self.line });
+                return Err(InputError::NoObject { line: self.line });
             }
         };
         Ok(())
     }
 
-    /// Says whether the event ends with this byte.
-    fn inside(&mut self, byte: u8) -> Result<bool, Error> {
-        if self.held.len() >= EVENT_BYTES_MAX {
-            return Err(Error::TooLong { line: self.began });
+    /// Whether the event ends with this byte.
+    fn inside(&mut self, byte: u8) -> Result<bool, InputError> {
+        if self.buffer.len() >= EVENT_BYTES_MAX {
+            return Err(InputError::TooLong {
+                line: self.event_line,
+            });
         }
-        self.held.push(byte);
+        self.buffer.push(byte);
         if self.escaped {
             self.escaped = false;
         } else if self.in_text {
@@ -199,12 +191,12 @@ impl EventSplitter {
         Ok(self.depth == 0)
     }
 
-    fn piece(&mut self) -> Result<InputEvent, Error> {
-        let bytes = std::mem::take(&mut self.held);
+    fn event(&mut self) -> Result<InputEvent, InputError> {
+        let bytes = std::mem::take(&mut self.buffer);
         let event: Value = serde_json::from_slice(&bytes).map_err(|error| {
             let lines = u64::try_from(error.line().saturating_sub(1)).unwrap_or(0);
-            Error::Syntax {
-                line: self.began.saturating_add(lines),
+            InputError::Syntax {
+                line: self.event_line.saturating_add(lines),
             }
         })?;
         let text = |attribute| {
@@ -216,7 +208,7 @@ impl EventSplitter {
         self.number = self.number.saturating_add(1);
         Ok(InputEvent {
             number: self.number,
-            line: self.began,
+            line: self.event_line,
             end: self.read,
             id: text("id"),
             subject: text("subject"),
@@ -232,16 +224,16 @@ mod tests {
 
     use super::*;
 
-    fn split(input: &[u8], chunk: usize) -> (Vec<InputEvent>, Result<(), Error>) {
+    fn split(input: &[u8], chunk: usize) -> (Vec<InputEvent>, Result<(), InputError>) {
         let mut splitter = EventSplitter::new();
-        let mut pieces = Vec::new();
+        let mut events = Vec::new();
         for bytes in input.chunks(chunk) {
-            if let Err(error) = splitter.feed(bytes, |piece| pieces.push(piece)) {
-                return (pieces, Err(error));
+            if let Err(error) = splitter.feed(bytes, |event| events.push(event)) {
+                return (events, Err(error));
             }
         }
         let ended = splitter.finish();
-        (pieces, ended)
+        (events, ended)
     }
 
     #[test]
@@ -267,10 +259,10 @@ mod tests {
         ];
         for (input, expected) in cases {
             for chunk in [1, 3, 10_000] {
-                let (pieces, ended) = split(input.as_bytes(), chunk);
-                let found: Vec<_> = pieces
+                let (events, ended) = split(input.as_bytes(), chunk);
+                let found: Vec<_> = events
                     .iter()
-                    .map(|piece| (piece.id.as_deref().unwrap(), piece.line))
+                    .map(|event| (event.id.as_deref().unwrap(), event.line))
                     .collect();
                 assert_eq!((found, ended), (expected.clone(), Ok(())), "{input}");
             }
@@ -278,45 +270,45 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_handed_on_byte_for_byte() {
+    fn an_event_is_returned_byte_for_byte() {
         let event = "{ \"subject\" : \"s\", \"n\": 1.0e2, \"k\": \"\\u0041\" }";
-        let (pieces, _) = split(format!("  {event}\n").as_bytes(), 4);
-        assert_eq!(pieces[0].bytes, event.as_bytes());
+        let (events, _) = split(format!("  {event}\n").as_bytes(), 4);
+        assert_eq!(events[0].bytes, event.as_bytes());
         assert_eq!(
-            (pieces[0].subject.as_deref(), pieces[0].id.as_deref()),
+            (events[0].subject.as_deref(), events[0].id.as_deref()),
             (Some("s"), None)
         );
-        assert_eq!(pieces[0].end, u64::try_from(event.len() + 2).unwrap());
+        assert_eq!(events[0].end, u64::try_from(event.len() + 2).unwrap());
     }
 
     #[test]
-    fn what_is_not_json_is_told_by_line_and_what_stood_before_is_given() {
+    fn an_error_names_its_line_and_earlier_events_are_returned() {
         for (input, events, error) in [
-            ("{}\nhello", 1, Error::NoObject { line: 2 }),
-            ("42", 0, Error::NoObject { line: 1 }),
-            ("{},{}", 1, Error::NoObject { line: 1 }),
-            ("[{},]", 1, Error::NoObject { line: 1 }),
-            ("[{} {}]", 1, Error::NoObject { line: 1 }),
-            ("[[]]", 0, Error::NoObject { line: 1 }),
-            ("{}\n{\n\"a\":}\n", 1, Error::Syntax { line: 3 }),
-            ("{\"a\": [}]", 0, Error::Syntax { line: 1 }),
-            ("{}\n{\"a\": \"", 1, Error::Unfinished { line: 2 }),
-            ("\n[{}", 1, Error::Unfinished { line: 2 }),
-            ("{\"a\": ]", 0, Error::Syntax { line: 1 }),
+            ("{}\nhello", 1, InputError::NoObject { line: 2 }),
+            ("42", 0, InputError::NoObject { line: 1 }),
+            ("{},{}", 1, InputError::NoObject { line: 1 }),
+            ("[{},]", 1, InputError::NoObject { line: 1 }),
+            ("[{} {}]", 1, InputError::NoObject { line: 1 }),
+            ("[[]]", 0, InputError::NoObject { line: 1 }),
+            ("{}\n{\n\"a\":}\n", 1, InputError::Syntax { line: 3 }),
+            ("{\"a\": [}]", 0, InputError::Syntax { line: 1 }),
+            ("{}\n{\"a\": \"", 1, InputError::Unfinished { line: 2 }),
+            ("\n[{}", 1, InputError::Unfinished { line: 2 }),
+            ("{\"a\": ]", 0, InputError::Syntax { line: 1 }),
         ] {
-            let (pieces, ended) = split(input.as_bytes(), 2);
-            assert_eq!((pieces.len(), ended), (events, Err(error)), "{input}");
+            let (found, ended) = split(input.as_bytes(), 2);
+            assert_eq!((found.len(), ended), (events, Err(error)), "{input}");
         }
         let long = format!("{{\"a\":\"{}", "x".repeat(EVENT_BYTES_MAX));
         assert_eq!(
             split(long.as_bytes(), 4096).1,
-            Err(Error::TooLong { line: 1 })
+            Err(InputError::TooLong { line: 1 })
         );
     }
 
     proptest! {
         #[test]
-        fn however_it_is_cut_the_same_events_come_out(
+        fn the_events_do_not_depend_on_how_the_input_is_cut(
             texts in prop::collection::vec(".{0,20}", 0..6),
             chunk in 1_usize..50,
         ) {
@@ -324,13 +316,13 @@ mod tests {
                 .iter()
                 .map(|text| serde_json::to_vec(&json!({"id": text, "deep": [[{"k": text}]]})).unwrap())
                 .collect();
-            let (pieces, ended) = split(&events.join(&b"\n"[..]), chunk);
-            let found: Vec<Vec<u8>> = pieces.into_iter().map(|piece| piece.bytes).collect();
+            let (split, ended) = split(&events.join(&b"\n"[..]), chunk);
+            let found: Vec<Vec<u8>> = split.into_iter().map(|event| event.bytes).collect();
             prop_assert_eq!((found, ended), (events, Ok(())));
         }
 
         #[test]
-        fn no_input_breaks_it(input in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_input_makes_it_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
             drop(split(&input, 7));
         }
     }

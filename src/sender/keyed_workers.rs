@@ -1,8 +1,8 @@
-//! Work done side by side, and yet in order for everyone: items of one key go through one lane, one after the other.
+//! Workers that process the items of one key in order, and the items of different keys side by side.
 //!
-//! A key always falls on the same lane (by its hash), so nothing has to be remembered of keys that went through, and
-//! what is held is bounded by the lanes and their room. The price: keys that share a lane wait for each other, and a
-//! full lane holds up the one who fills them.
+//! Each key belongs to one worker, chosen by hash, and each worker processes one item at a time. So memory is bounded:
+//! only the workers' queues hold items. The price is that keys of the same worker wait for each other, and a full queue
+//! blocks the caller.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -10,58 +10,60 @@ use anyhow::anyhow;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// How many items wait in a lane: enough that a lane is not idle while the next item is on its way.
-const ROOM: usize = 4;
+/// The length of a worker's queue: enough that the worker does not idle while the next item is on its way.
+const QUEUE_MAX: usize = 4;
 
-/// Open lanes. Must be made and used inside a `LocalSet`, which an actix system is.
+/// Running workers. They must be started and used inside a `LocalSet`, which every actix system has.
 #[derive(Debug)]
 pub(crate) struct KeyedWorkers<T> {
-    doors: Vec<mpsc::Sender<T>>,
+    queues: Vec<mpsc::Sender<T>>,
     workers: JoinSet<()>,
 }
 
 impl<T: 'static> KeyedWorkers<T> {
-    /// Opens so many lanes (one at least), each doing one `work` at a time.
-    pub(crate) fn open<W, F>(count: usize, work: W) -> Self
+    /// Starts `count` workers (at least one), each of which does one `work` at a time.
+    pub(crate) fn start<W, F>(count: usize, work: W) -> Self
     where
         W: Fn(T) -> F + Clone + 'static,
         F: Future<Output = ()> + 'static,
     {
-        let mut lanes = Self {
-            doors: Vec::new(),
+        let mut started = Self {
+            queues: Vec::new(),
             workers: JoinSet::new(),
         };
         for _ in 0..count.max(1) {
-            let (door, items) = mpsc::channel(ROOM);
-            lanes.doors.push(door);
-            lanes.workers.spawn_local(walk(items, work.clone()));
+            let (queue, items) = mpsc::channel(QUEUE_MAX);
+            started.queues.push(queue);
+            started.workers.spawn_local(process(items, work.clone()));
         }
-        lanes
+        started
     }
 
-    /// Puts an item into the lane of its key, once there is room. Items without a key share a lane.
-    pub(crate) async fn put(&self, key: Option<&str>, item: T) -> anyhow::Result<()> {
+    /// Gives an item to the worker of its key, as soon as the worker's queue has room. Items without a key share a worker.
+    pub(crate) async fn submit(&self, key: Option<&str>, item: T) -> anyhow::Result<()> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
-        let lanes = u64::try_from(self.doors.len()).unwrap_or(u64::MAX);
-        let lane = usize::try_from(hasher.finish() % lanes).unwrap_or(0);
-        let door = self.doors.get(lane).ok_or_else(|| anyhow!("no lane"))?;
-        door.send(item)
+        let count = u64::try_from(self.queues.len()).unwrap_or(u64::MAX);
+        let worker = usize::try_from(hasher.finish() % count).unwrap_or(0);
+        let queue = self.queues.get(worker);
+        let queue = queue.ok_or_else(|| anyhow!("no worker"))?;
+        queue
+            .send(item)
             .await
-            .map_err(|_closed| anyhow!("a lane ended before its work"))
+            .map_err(|_closed| anyhow!("a worker ended before its work was done"))
     }
 
-    /// Waits until everything that was put in is done.
+    /// Waits until every submitted item is processed.
     pub(crate) async fn finish(mut self) -> anyhow::Result<()> {
-        self.doors.clear();
+        self.queues.clear();
         while let Some(ended) = self.workers.join_next().await {
-            ended.map_err(|_panic| anyhow!("the work of a lane panicked"))?;
+            ended.map_err(|_panic| anyhow!("a worker panicked"))?;
         }
         Ok(())
     }
 }
 
-async fn walk<T, F: Future<Output = ()>>(mut items: mpsc::Receiver<T>, work: impl Fn(T) -> F) {
+async fn process<T, F: Future<Output = ()>>(mut items: mpsc::Receiver<T>, work: impl Fn(T) -> F) {
     while let Some(item) = items.recv().await {
         work(item).await;
     }
@@ -91,17 +93,18 @@ mod tests {
     }
 
     #[test]
-    fn items_of_one_key_keep_their_order_and_others_overtake() {
+    fn items_of_one_key_stay_in_order_and_others_overtake() {
         let done = Rc::new(RefCell::new(Vec::new()));
         let log = Rc::clone(&done);
         block_on(async move {
-            let lanes = KeyedWorkers::open(64, move |item| slowly_at_first(Rc::clone(&log), item));
+            let workers =
+                KeyedWorkers::start(64, move |item| slowly_at_first(Rc::clone(&log), item));
             let items = (0..10).flat_map(|number| [("a", number), ("b", number)]);
             for item in items {
-                lanes.put(Some(item.0), item).await.unwrap();
+                workers.submit(Some(item.0), item).await.unwrap();
             }
-            lanes.put(Some("c"), ("c", 10)).await.unwrap();
-            lanes.finish().await.unwrap();
+            workers.submit(Some("c"), ("c", 10)).await.unwrap();
+            workers.finish().await.unwrap();
         });
         let done = done.borrow();
         for key in ["a", "b"] {
@@ -116,11 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_in_a_lane_is_told() {
+    fn a_panic_of_a_worker_is_reported() {
         let ended = block_on(async {
-            let lanes = KeyedWorkers::open(1, |(): ()| async { panic!("as asked") });
-            lanes.put(None, ()).await.unwrap();
-            lanes.finish().await
+            let workers = KeyedWorkers::start(1, |(): ()| async { panic!("on purpose") });
+            workers.submit(None, ()).await.unwrap();
+            workers.finish().await
         });
         assert!(ended.is_err());
     }

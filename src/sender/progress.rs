@@ -1,4 +1,4 @@
-//! What came of the events so far: the counts, and the bar that shows them where somebody looks on.
+//! The progress of `send`: the counts of results, and a progress bar if standard error is a terminal.
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::terminal::print_notice;
 
-/// How many events came to what.
+/// The number of events by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SendCounts {
     pub(crate) accepted: u64,
@@ -24,13 +24,13 @@ impl SendCounts {
             .saturating_add(self.failed)
     }
 
-    /// Whether the bridge has everything.
+    /// Whether the bridge accepted every event.
     pub(crate) const fn is_clean(self) -> bool {
         self.refused == 0 && self.failed == 0
     }
 }
 
-/// The last line of the command.
+/// The last line that the command prints.
 impl fmt::Display for SendCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -47,12 +47,12 @@ impl fmt::Display for SendCounts {
     }
 }
 
-/// The bar on standard error; hidden where that is no terminal.
+/// The progress bar on standard error; hidden if that is no terminal.
 #[derive(Clone, Debug)]
 pub(super) struct SendProgress(ProgressBar);
 
 impl SendProgress {
-    /// A bar towards the length of a file, or a spinner where nobody knows how much will come.
+    /// A bar up to the length of the file, or a spinner if the length is unknown.
     pub(super) fn new(length_bytes: Option<u64>, is_quiet: bool) -> Self {
         if is_quiet || !std::io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());
@@ -69,26 +69,26 @@ impl SendProgress {
         Self(bar)
     }
 
-    /// Shows how far it is.
+    /// Shows the counts and the position in the input.
     pub(super) fn show(&self, tally: SendCounts, position_bytes: u64) {
         let rate = match self.0.elapsed().as_secs() {
             0 => tally.sent(),
             seconds => tally.sent() / seconds,
         };
-        let trouble = tally.refused.saturating_add(tally.failed);
+        let not_accepted = tally.refused.saturating_add(tally.failed);
         self.0.set_position(position_bytes.max(self.0.position()));
         self.0.set_message(format!(
-            "{} events, {rate}/s, {trouble} refused",
+            "{} events, {rate}/s, {not_accepted} not accepted",
             tally.sent()
         ));
     }
 
-    /// Says something above the bar.
+    /// Prints a line above the bar.
     pub(super) fn print_notice(&self, line: impl fmt::Display) {
         self.0.suspend(|| print_notice(line));
     }
 
-    /// Leaves the terminal as it was.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         self.0.finish_and_clear();
     }
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_line_adds_up() {
+    fn the_last_line_has_the_sum_and_every_count() {
         let tally = SendCounts {
             accepted: 4,
             duplicates: 3,

@@ -1,8 +1,9 @@
-//! `send`: events from a file or from standard input, to a bridge.
+//! Sends every event of a file or of standard input to a bridge.
 //!
-//! What is read is bounded, not what there is to read: a thread of its own reads and splits, and waits while the lanes
-//! are full. Events of one `subject` go through one lane and so arrive in their order; events without a subject share
-//! a lane, because nobody knows whom they are about. Between subjects there is no order.
+//! The input may have any length, and memory stays bounded: a thread of its own reads and splits the input, and waits
+//! while the workers' queues are full. Events of one `subject` go through one worker, so they arrive in order. Events
+//! without a subject share a worker, because they may be about the same customer. Events of different subjects are sent
+//! in any order.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -19,7 +20,7 @@ use super::event_splitter::{EventSplitter, InputEvent};
 use super::keyed_workers::KeyedWorkers;
 use super::progress::{SendCounts, SendProgress};
 use super::verdict::FailureReason;
-use super::{EventSender, SendResult, SenderAuth, events_url};
+use super::{BodyFormat, EventSender, SendPriority, SendResult, SenderAuth, events_url};
 use crate::dispatch::pace::{Pace, Rate};
 use crate::event::SourceName;
 use crate::shutdown::Signals;
@@ -27,20 +28,19 @@ use crate::telemetry;
 use crate::terminal::{print_notice, printable};
 use crate::time::Clock;
 
-/// How much is read at once.
+/// The size of one read.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// How many events wait between the reader and the lanes.
+/// At most this many events wait between the reader and the workers.
 const READ_AHEAD: usize = 64;
-/// The most lanes: each is a connection to the bridge.
+/// The maximum number of workers. Each has a connection to the bridge.
 pub(crate) const CONCURRENCY_MAX: u64 = 1024;
 
-/// How long what is under way may take after an interrupt.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// What to do about a run that did not end by itself.
-const AGAIN: &str =
-    "what follows was not sent. Send all of it again when you like: the bridge knows what it has";
+/// After an interrupt, requests in flight get this much time to finish.
+const FINISH_MAX: Duration = Duration::from_secs(3);
+/// Advice after a run that did not reach the end of the input.
+const RESEND_ADVICE: &str = "the rest was not sent. You can send the whole file again at any time: the bridge recognises events that it has";
 
-/// What is sent where, and how; the arguments of the command.
+/// The arguments of `send`.
 #[derive(Debug)]
 pub(crate) struct UploadSettings {
     pub(crate) to: String,
@@ -55,7 +55,7 @@ pub(crate) struct UploadSettings {
     pub(crate) file: PathBuf,
 }
 
-/// A run whose settings hold: nothing is sent yet.
+/// A run whose settings are valid. Nothing is sent yet.
 pub(crate) struct Upload {
     settings: UploadSettings,
     url: String,
@@ -64,7 +64,7 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Everything that can be wrong before the first event, one after the other.
+    /// Checks the settings, reads the secrets and opens the input.
     pub(crate) fn prepare(settings: UploadSettings) -> anyhow::Result<Self> {
         let url = events_url(&settings.to, settings.source.as_str())
             .map_err(|reason| anyhow!("--to {} {reason}", printable(&settings.to)))?;
@@ -78,7 +78,7 @@ impl Upload {
         })
     }
 
-    /// Sends what there is to send.
+    /// Sends every event, and returns how the run ended and the counts.
     pub(crate) async fn run(self) -> anyhow::Result<(UploadEnd, SendCounts)> {
         let Self {
             settings,
@@ -89,8 +89,16 @@ impl Upload {
         let clock = Clock::machine();
         let run = Rc::new(UploadRun {
             sender: EventSender::new(url, authentication, clock.clone(), settings.give_up_after)?
-                .behind_live(settings.low_priority)
-                .plain(settings.plain),
+                .with_priority(if settings.low_priority {
+                    SendPriority::BehindLive
+                } else {
+                    SendPriority::Live
+                })
+                .with_format(if settings.plain {
+                    BodyFormat::PlainJson
+                } else {
+                    BodyFormat::CloudEvents
+                }),
             progress: SendProgress::new(input.length_bytes, settings.quiet),
             counts: Cell::default(),
             given_up: Cell::default(),
@@ -110,31 +118,31 @@ impl Upload {
 /// How a run ended.
 #[derive(Debug)]
 pub(crate) enum UploadEnd {
-    /// Everything that was read went out.
-    Whole,
-    /// What was read last is no event; what stood before it went out.
-    Broken(anyhow::Error),
-    /// An event was tried for as long as was said.
-    GivenUp,
-    /// Somebody asked it to.
+    /// Every event of the input was sent.
+    Complete,
+    /// The input is not a stream of events. The events before the error were sent.
+    InvalidInput(anyhow::Error),
+    /// One event was not accepted within the time limit, so the run ended.
+    GaveUp,
+    /// A signal ended the run.
     Interrupted,
 }
 
 impl UploadEnd {
     pub(crate) fn reason(&self) -> Option<String> {
         match self {
-            Self::Whole => None,
-            Self::Broken(fault) => Some(format!(
-                "{}; nothing is read beyond it",
-                telemetry::chain(fault.as_ref())
+            Self::Complete => None,
+            Self::InvalidInput(error) => Some(format!(
+                "{}; the rest of the input was not read",
+                telemetry::chain(error.as_ref())
             )),
-            Self::GivenUp => Some(format!("gave up; {AGAIN}")),
-            Self::Interrupted => Some(format!("interrupted; {AGAIN}")),
+            Self::GaveUp => Some(format!("gave up; {RESEND_ADVICE}")),
+            Self::Interrupted => Some(format!("interrupted; {RESEND_ADVICE}")),
         }
     }
 }
 
-/// What the lanes share.
+/// The state that all workers share.
 struct UploadRun {
     sender: EventSender,
     progress: SendProgress,
@@ -152,20 +160,21 @@ impl UploadRun {
     ) -> anyhow::Result<UploadEnd> {
         let mut signals = Signals::listen()?;
         let (events, mut read) = mpsc::channel(READ_AHEAD);
-        // It may stay behind, waiting for standard input; the end of the process is its end.
+        // The thread may still wait for standard input when the run ends. It ends with the process.
         std::thread::Builder::new()
             .name("reader".to_owned())
             .spawn(move || read_into(input.bytes, &events))?;
         let run = Rc::clone(&self);
         let concurrency = usize::try_from(settings.concurrency)?;
-        let workers = KeyedWorkers::open(concurrency, move |event| Rc::clone(&run).send_one(event));
+        let workers =
+            KeyedWorkers::start(concurrency, move |event| Rc::clone(&run).send_one(event));
         let ended = tokio::select! {
             ended = self.feed(&workers, &mut read, pace, clock) => ended?,
             _signal = signals.next() => UploadEnd::Interrupted,
         };
         if matches!(ended, UploadEnd::Interrupted) {
-            // Nothing is lost by not waiting longer: what the bridge took is safe there.
-            let _in_time: Result<_, _> = tokio::time::timeout(PATIENCE, workers.finish()).await;
+            // Waiting longer would gain nothing: the bridge keeps every event that it has accepted.
+            let _in_time: Result<_, _> = tokio::time::timeout(FINISH_MAX, workers.finish()).await;
             return Ok(ended);
         }
         tokio::select! {
@@ -173,13 +182,13 @@ impl UploadRun {
             _signal = signals.next() => return Ok(UploadEnd::Interrupted),
         }
         Ok(if self.given_up.get() {
-            UploadEnd::GivenUp
+            UploadEnd::GaveUp
         } else {
             ended
         })
     }
 
-    /// Puts what is read into the lanes, at the pace that was asked for.
+    /// Gives the events to the workers, at the configured rate.
     async fn feed(
         &self,
         workers: &KeyedWorkers<InputEvent>,
@@ -190,72 +199,72 @@ impl UploadRun {
         while let Some(event) = read.recv().await {
             let event = match event {
                 Ok(event) => event,
-                Err(fault) => return Ok(UploadEnd::Broken(fault)),
+                Err(error) => return Ok(UploadEnd::InvalidInput(error)),
             };
             while pace.take(1, clock.now()) == 0 {
                 tokio::time::sleep(pace.next().since(clock.now())).await;
             }
             let subject = event.subject.clone();
-            workers.put(subject.as_deref(), event).await?;
+            workers.submit(subject.as_deref(), event).await?;
             if self.given_up.get() {
-                return Ok(UploadEnd::GivenUp);
+                return Ok(UploadEnd::GaveUp);
             }
         }
-        Ok(UploadEnd::Whole)
+        Ok(UploadEnd::Complete)
     }
 
-    /// Sends one event and says what came of it; sends nothing once an event was given up.
+    /// Sends one event and counts its result. After the run gave up on an event, it sends nothing.
     async fn send_one(self: Rc<Self>, mut event: InputEvent) {
         if self.given_up.get() {
             return;
         }
         let body = std::mem::take(&mut event.bytes);
-        let end = self.sender.send(event.id.as_deref(), &body).await;
+        let result = self.sender.send(event.id.as_deref(), &body).await;
         let mut counts = self.counts.get();
-        match end {
+        match result {
             SendResult::Accepted => counts.accepted += 1,
             SendResult::Duplicate => counts.duplicates += 1,
-            SendResult::Refused(problem) => {
+            SendResult::Refused(reason) => {
                 counts.refused += 1;
-                self.tell(&event, "refused", &problem);
+                self.report(&event, "refused", &reason);
             }
-            SendResult::Failed(problem) => {
+            SendResult::Failed(reason) => {
                 counts.failed += 1;
-                self.tell(&event, "failed", &problem);
+                self.report(&event, "failed", &reason);
             }
-            SendResult::GaveUp(problem) => {
+            SendResult::GaveUp(reason) => {
                 counts.failed += 1;
                 self.given_up.set(true);
-                self.tell(&event, "failed", &problem);
+                self.report(&event, "failed", &reason);
             }
         }
         self.counts.set(counts);
         self.progress.show(counts, event.end);
     }
 
-    fn tell(&self, event: &InputEvent, what: &str, problem: &FailureReason) {
+    fn report(&self, event: &InputEvent, result: &str, reason: &FailureReason) {
         let id = event
             .id
             .as_deref()
-            .map_or_else(|| "without an id".to_owned(), printable);
+            .map_or_else(|| "no id".to_owned(), printable);
         self.progress.print_notice(format_args!(
-            "line {}, event {} ({id}): {what}: {problem}",
+            "line {}, event {} ({id}): {result}: {reason}",
             event.line, event.number
         ));
     }
 }
 
-/// What there is to send.
+/// The input.
 struct Input {
     bytes: Box<dyn io::Read + Send>,
-    /// How much it is, where that is known.
+    /// The length, if it is known.
     length_bytes: Option<u64>,
 }
 
 fn open(file: &Path) -> anyhow::Result<Input> {
     if file == Path::new("-") {
         if io::stdin().is_terminal() {
-            print_notice("reading events from the terminal; Ctrl-D ends them");
+            print_notice("reading events from the terminal; end them with Ctrl-D");
         }
         return Ok(Input {
             bytes: Box::new(io::stdin()),
@@ -274,7 +283,7 @@ fn open(file: &Path) -> anyhow::Result<Input> {
     })
 }
 
-/// Reads until the end, the first fault, or until nobody wants any more.
+/// Reads until the end of the input, the first error, or the end of the run.
 fn read_into(
     mut bytes: Box<dyn io::Read + Send>,
     events: &mpsc::Sender<anyhow::Result<InputEvent>>,
@@ -287,8 +296,8 @@ fn read_into(
             Ok(read) => chunk.get(..read).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                let fault = anyhow::Error::from(error).context("the input cannot be read");
-                let _nobody: Result<_, _> = events.blocking_send(Err(fault));
+                let error = anyhow::Error::from(error).context("the input cannot be read");
+                let _ended: Result<_, _> = events.blocking_send(Err(error));
                 return;
             }
         };
@@ -300,8 +309,8 @@ fn read_into(
                 is_wanted &= events.blocking_send(Ok(event)).is_ok();
             })
         };
-        if let Err(fault) = fed {
-            let _nobody: Result<_, _> = events.blocking_send(Err(fault.into()));
+        if let Err(error) = fed {
+            let _ended: Result<_, _> = events.blocking_send(Err(error.into()));
             return;
         }
     }

@@ -1,4 +1,4 @@
-//! What an answer of the bridge means for the event that was sent. Pure.
+//! Decides from the bridge's answer whether an event is accepted, refused or sent again. Pure.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,36 +12,36 @@ use crate::http::retry_after;
 use crate::terminal::printable;
 use crate::time::Timestamp;
 
-/// The waits between the attempts of one event.
+/// The delays between the attempts of one event.
 const RETRY: Backoff = Backoff {
     first: Duration::from_millis(200),
     min: Duration::from_millis(20),
     max: Duration::from_secs(5),
 };
-/// How many faults of a problem are told; the rest is counted.
+/// At most this many errors of a problem are printed; the others are counted.
 const ERRORS_MAX: usize = 5;
 
-/// What it means.
+/// The decision about one event after one attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is kept.
+    /// The bridge accepted the event.
     Accepted,
-    /// It had been kept before.
+    /// The bridge had accepted the event before.
     Duplicate,
-    /// It will never be taken.
+    /// The bridge will never accept the event.
     Refused(FailureReason),
-    /// This is no answer of a bridge.
-    NotABridge(FailureReason),
-    /// It is worth another try.
+    /// The event cannot be sent, or the server is no bridge.
+    Failed(FailureReason),
+    /// Another attempt may succeed.
     Retry {
-        /// What was wrong with this one.
-        why: FailureReason,
-        /// How long to wait, if that was said.
+        /// Why this attempt failed.
+        reason: FailureReason,
+        /// The Retry-After of the answer.
         hint: Option<Duration>,
     },
 }
 
-/// Why an event was not taken, without anything that was in it.
+/// Why an event was not accepted. It contains nothing of the event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FailureReason {
     status: Option<u16>,
@@ -50,17 +50,19 @@ pub(crate) struct FailureReason {
 }
 
 impl FailureReason {
-    /// No answer came.
-    pub(crate) fn unanswered(what: &str) -> Self {
+    /// A reason without an answer of the bridge.
+    pub(crate) fn new(text: &str) -> Self {
         Self {
-            kind: what.to_owned(),
+            kind: text.to_owned(),
             ..Self::default()
         }
     }
 
-    /// It cannot even be sent.
-    pub(crate) fn unsendable(what: &str) -> Self {
-        Self::unanswered(what)
+    fn not_a_bridge(status: u16) -> Self {
+        Self {
+            status: Some(status),
+            ..Self::new("is not an answer of a bridge")
+        }
     }
 
     fn read(status: u16, body: Option<&[u8]>) -> Self {
@@ -72,14 +74,14 @@ impl FailureReason {
         }
     }
 
-    /// The last word of its type, such as `unmappable`.
+    /// The last word of the problem type, such as `unmappable`.
     #[cfg(test)]
     pub(crate) fn word(&self) -> &str {
         self.kind.rsplit(':').next().unwrap_or_default()
     }
 }
 
-/// `422 urn:imprint-bridge:problem:unmappable: /data/customer/email (email)`
+/// For example `422 urn:imprint-bridge:problem:unmappable: /data/customer/email (email)`.
 impl fmt::Display for FailureReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = self.status.map(|status| status.to_string());
@@ -101,36 +103,28 @@ impl fmt::Display for FailureReason {
     }
 }
 
-/// Says what an answer means.
+/// Decides about the event. A Retry-After date is compared with `wall`, the time of day.
 pub(crate) fn classify(response: &Response, wall: Timestamp) -> Verdict {
     let status = response.status.as_u16();
     let body = response.body.as_deref();
     let problem = || FailureReason::read(status, body);
     match status {
-        200..=299 => match body.map(kept) {
-            // The answer broke off behind its head; the next one tells whether the event is there.
+        200..=299 => match body.map(accepted_event) {
+            // The body broke off. The answer to the next attempt tells whether the bridge has the event.
             None => Verdict::Retry {
-                why: FailureReason::unanswered("the answer broke off"),
+                reason: FailureReason::new("the answer broke off"),
                 hint: None,
             },
             Some(Some(AcceptedEvent { duplicate: false })) => Verdict::Accepted,
             Some(Some(AcceptedEvent { duplicate: true })) => Verdict::Duplicate,
-            Some(None) => Verdict::NotABridge(not_a_bridge(status)),
+            Some(None) => Verdict::Failed(FailureReason::not_a_bridge(status)),
         },
         408 | 429 | 500..=599 => Verdict::Retry {
-            why: problem(),
+            reason: problem(),
             hint: retry_after::parse(&response.retry_after, wall),
         },
         400..=499 => Verdict::Refused(problem()),
-        _ => Verdict::NotABridge(not_a_bridge(status)),
-    }
-}
-
-fn not_a_bridge(status: u16) -> FailureReason {
-    FailureReason {
-        status: Some(status),
-        kind: "is no answer of a bridge".to_owned(),
-        errors: Vec::new(),
+        _ => Verdict::Failed(FailureReason::not_a_bridge(status)),
     }
 }
 
@@ -139,19 +133,19 @@ struct AcceptedEvent {
     duplicate: bool,
 }
 
-/// The one event that an answer says is kept.
-fn kept(body: &[u8]) -> Option<AcceptedEvent> {
+/// The one event in the answer to a post of one event.
+fn accepted_event(body: &[u8]) -> Option<AcceptedEvent> {
     #[derive(Deserialize)]
     struct Body {
         accepted: [AcceptedEvent; 1],
     }
     let body: Body = serde_json::from_slice(body).ok()?;
-    let [kept] = body.accepted;
-    Some(kept)
+    let [event] = body.accepted;
+    Some(event)
 }
 
-/// The delay before the next attempt: the backoff, or what the bridge asked for and a part of the backoff on top, so
-/// that senders that were told the same do not return in the same moment.
+/// The delay before the next attempt: the backoff, or the Retry-After plus at most 200 ms of backoff, so that senders with
+/// the same Retry-After do not return at the same moment.
 pub(crate) fn retry_delay(attempts: u32, hint: Option<Duration>, jitter: f64) -> Duration {
     let backoff = RETRY.delay(attempts, jitter);
     hint.map_or(backoff, |hint| {
@@ -174,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_bridge_can_say_that_an_event_is_kept() {
+    fn only_the_answer_of_a_bridge_means_accepted() {
         let kept = r#"{"accepted":[{"id":"a","status":"waiting","duplicate":false}]}"#;
         assert_eq!(verdict(202, "", kept), Verdict::Accepted);
         let again = r#"{"accepted":[{"id":"a","status":"delivered","duplicate":true}]}"#;
@@ -187,7 +181,7 @@ mod tests {
             (103, ""),
         ] {
             assert!(
-                matches!(verdict(status, "", body), Verdict::NotABridge(_)),
+                matches!(verdict(status, "", body), Verdict::Failed(_)),
                 "{status}"
             );
         }
@@ -203,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_tried_again_and_what_will_not_is_final() {
+    fn an_answer_that_may_change_is_retried_and_any_other_is_final() {
         for status in [408, 429, 500, 502, 503, 504, 599] {
             assert!(
                 matches!(verdict(status, "", ""), Verdict::Retry { hint: None, .. }),
@@ -217,13 +211,13 @@ mod tests {
             );
         }
         let Verdict::Retry { hint, .. } = verdict(503, "7", "") else {
-            panic!("503 is for later")
+            panic!("503 is retried")
         };
         assert_eq!(hint, Some(Duration::from_secs(7)));
     }
 
     #[test]
-    fn a_problem_is_told_by_pointer_and_rule_alone() {
+    fn a_problem_is_printed_by_pointer_and_rule_alone() {
         let body = r#"{"type":"urn:imprint-bridge:problem:invalid","title":"t","detail":"secret",
             "faults":[{"pointer":"/data/customer/email","rule":"email","detail":"secret"},{"pointer":"","rule":"a\u001b[2J"},
             {"pointer":"/3"},{"pointer":"/4"},{"pointer":"/4"},{"pointer":"/5"},{"pointer":"/6"}]}"#;
