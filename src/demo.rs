@@ -1,7 +1,8 @@
-//! `demo`: a stand-in for Imprint, the bridge, and a CRM that tells a story, in one command.
+//! The demo: a sandbox in place of Imprint, the bridge, and a simulated CRM, in one process.
 //!
-//! The story is told fast, with repetitions, late events and mistakes, and Imprint goes down in the middle of it. In the
-//! end every accepted event must have ended and every customer must be right; the exit code says whether that is so.
+//! The CRM sends a generated workload with repeated, late and invalid events, and Imprint has an outage in the middle of
+//! it. At the end every accepted event must be in a final state, and every customer at Imprint must have the newest
+//! accepted values. The exit code tells whether that is so.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use self::environment::DemoEnvironment;
 use self::expectations::Expectations;
 use self::progress::DemoProgress;
 use self::summary::DemoSummary;
-use self::verify::{customers, final_states};
+use self::verify::{compare_customers, count_final_states};
 use self::workload::{GeneratedEvent, Workload};
 use crate::app::{App, block_on};
 use crate::dispatch::pace::{Pace, Rate};
@@ -38,29 +39,29 @@ mod summary;
 mod verify;
 mod workload;
 
-/// What is logged: that the source is not authenticated and that Imprint goes down is no news here, and servers need not
-/// say that they start.
+/// The log filter. The demo expects the warnings about the unauthenticated source and about the outage, so they are off.
 const LOG: &str = "warn,imprint_bridge::app=error,imprint_bridge::dispatch=error,actix_http=off,actix_server=warn";
-/// How many events the CRM sends side by side.
-const LANES: usize = 64;
-/// The most events: their ids are remembered until the end.
+/// The number of events that the CRM has in flight at once.
+const CONCURRENCY: usize = 64;
+/// The maximum number of events. The demo remembers every id until the end.
 pub(crate) const EVENTS_MAX: u64 = 1_000_000;
-/// How long the CRM tries one event.
+/// The time limit for sending one event.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
-/// How long Imprint is down.
+/// The length of the outage.
 const OUTAGE: Duration = Duration::from_millis(1_500);
-/// What goes wrong around the outage: connections are reset, before an update is made and after it.
-const TROUBLE: &[u8] = br#"[
+/// The faults around the outage: connections are reset, some before and some after the update is made.
+const FAULTS: &[u8] = br#"[
     {"rate": 0.02, "for_ms": 4000, "action": {"reset": true}},
     {"rate": 0.02, "for_ms": 4000, "action": {"reset": true, "after": "apply"}}
 ]"#;
-/// How often it is looked whether anything still waits.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long all of it may take, and how many events add a second to that.
+/// How often the demo checks whether entries are still waiting.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
+/// The time limit of the demo: this, and one second per so many events.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// A bridge that accepts fewer events per second is too slow.
 const EVENTS_PER_SECOND: u64 = 100;
 
-/// What is played; the arguments of the command.
+/// The arguments of `demo`.
 #[derive(Debug)]
 pub(crate) struct DemoSettings {
     pub(crate) events: u64,
@@ -70,21 +71,19 @@ pub(crate) struct DemoSettings {
     pub(crate) keep: bool,
 }
 
+/// Runs the demo; the exit code tells whether the result is correct.
 pub(crate) fn run(options: &DemoSettings) -> anyhow::Result<ExitCode> {
     telemetry::start(LogFormat::Text, LOG)?;
     let environment = DemoEnvironment::start(options.seed)?;
-    let played = block_on(perform(options, &environment));
-    let stopped_environment = environment.stop();
-    let code = played?;
-    stopped_environment?;
+    let result = block_on(run_in(options, &environment));
+    let stopped = environment.stop();
+    let code = result?;
+    stopped?;
     Ok(code)
 }
 
-/// Runs the bridge, and the story against it.
-async fn perform(
-    options: &DemoSettings,
-    environment: &DemoEnvironment,
-) -> anyhow::Result<ExitCode> {
+/// Runs the bridge, and sends the workload to it.
+async fn run_in(options: &DemoSettings, environment: &DemoEnvironment) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let (config, sources) = environment.bridge()?;
     let app = App::start(config, sources).await?;
@@ -98,16 +97,16 @@ async fn perform(
         let _dropped: Result<_, _> = stopped.await;
         "the demo is over"
     }));
-    let play = Box::pin(DemoRun::new(options, environment, &addresses)?.play());
+    let run = Box::pin(DemoRun::new(options, environment, &addresses)?.run());
     let summary = tokio::select! {
-        ended = &mut bridge => return ended.and_then(|()| bail!("the bridge ended in the middle")),
+        ended = &mut bridge => return ended.and_then(|()| bail!("the bridge ended during the demo")),
         _signal = signals.next() => None,
-        played = play => Some(played?),
+        summary = run => Some(summary?),
     };
     if let Some(summary) = &summary
         && options.keep
     {
-        tell(options, summary)?;
+        print_summary(options, summary)?;
         print_notice(&addresses);
         tokio::select! {
             ended = &mut bridge => return ended.and_then(|()| bail!("the bridge ended by itself")),
@@ -119,28 +118,28 @@ async fn perform(
     match &summary {
         None => print_notice("interrupted"),
         Some(_) if options.keep => {}
-        Some(summary) => tell(options, summary)?,
+        Some(summary) => print_summary(options, summary)?,
     }
     Ok(match summary {
-        Some(summary) if summary.is_right() => ExitCode::SUCCESS,
+        Some(summary) if summary.is_correct() => ExitCode::SUCCESS,
         Some(_) | None => ExitCode::FAILURE,
     })
 }
 
-fn tell(options: &DemoSettings, summary: &DemoSummary) -> anyhow::Result<()> {
+fn print_summary(options: &DemoSettings, summary: &DemoSummary) -> anyhow::Result<()> {
     if options.json {
         print_notice(summary);
         print_result(serde_json::to_string(&summary.figures)?);
     } else {
         print_result(summary);
     }
-    for line in summary.complaints() {
+    for line in summary.error_lines() {
         print_notice(line);
     }
     Ok(())
 }
 
-/// Where everything is.
+/// The addresses to try by hand after the demo.
 struct DemoAddresses {
     ingress: SocketAddr,
     ops: SocketAddr,
@@ -154,24 +153,24 @@ impl std::fmt::Display for DemoAddresses {
             ops,
             sandbox,
         } = self;
-        writeln!(f, "Everything stays up until Ctrl-C:")?;
+        writeln!(f, "Everything keeps running until Ctrl-C:")?;
         writeln!(
             f,
-            "  send events      http://{ingress}/v1/sources/crm/events"
+            "  send events     http://{ingress}/v1/sources/crm/events"
         )?;
         writeln!(
             f,
-            "  ask for one      http://{ingress}/v1/sources/crm/events/demo-0000001"
+            "  get a receipt   http://{ingress}/v1/sources/crm/events/demo-0000001"
         )?;
-        writeln!(f, "  metrics          http://{ops}/metrics")?;
+        writeln!(f, "  metrics         http://{ops}/metrics")?;
         write!(
             f,
-            "  what Imprint got http://{sandbox}/sandbox/ledger?limit=3"
+            "  calls received  http://{sandbox}/sandbox/ledger?limit=3"
         )
     }
 }
 
-/// One performance.
+/// One run of the workload.
 struct DemoRun<'a> {
     options: &'a DemoSettings,
     sandbox: &'a Sandbox,
@@ -208,47 +207,50 @@ impl<'a> DemoRun<'a> {
         })
     }
 
-    /// Tells the story, waits for its end, and looks whether all is well.
-    async fn play(self) -> anyhow::Result<DemoSummary> {
+    /// Sends the workload, waits until no entry is waiting, and verifies the result.
+    async fn run(self) -> anyhow::Result<DemoSummary> {
         self.progress.print_notice(&format!(
-            "A CRM sends {} changes of made-up customers to the bridge; Imprint will be down for {:.1} s.",
+            "A simulated CRM sends {} changes to the bridge; Imprint will have an outage of {:.1} s.",
             self.options.events,
             OUTAGE.as_secs_f64()
         ));
         let started = self.clock.now();
         let deadline = DEADLINE + Duration::from_secs(self.options.events / EVENTS_PER_SECOND);
         let expectations = Rc::clone(&self.expectations);
-        let generated = async {
-            self.stream().await?;
-            self.settle().await
+        let work = async {
+            self.send_workload().await?;
+            self.wait_until_settled().await
         };
-        let in_time = tokio::select! {
-            generated = tokio::time::timeout(deadline, generated) => match generated {
-                Ok(generated) => { generated?; true }
+        let is_in_time = tokio::select! {
+            done = tokio::time::timeout(deadline, work) => match done {
+                Ok(done) => { done?; true }
                 Err(_elapsed) => false,
             },
-            blind = self.progress.show(|| expectations.borrow().answered()) => return Err(blind.context("the metrics")),
+            error = self.progress.show(|| expectations.borrow().answered()) => return Err(error.context("reading the metrics")),
         };
         let seconds = self.clock.now().since(started).as_secs_f64();
-        let mut wrong = std::mem::take(&mut self.expectations.borrow_mut().wrong);
-        if !in_time {
-            wrong.push(format!("it was not over within {} s", deadline.as_secs()));
+        let mut errors = std::mem::take(&mut self.expectations.borrow_mut().errors);
+        if !is_in_time {
+            errors.push(format!(
+                "the demo did not end within {} s",
+                deadline.as_secs()
+            ));
         }
         let expectations = self.expectations.take();
         let final_states =
-            final_states(&self.http, &self.events_url, &expectations, &mut wrong).await;
-        customers(self.sandbox, &expectations, &mut wrong);
+            count_final_states(&self.http, &self.events_url, &expectations, &mut errors).await;
+        compare_customers(self.sandbox, &expectations, &mut errors);
         Ok(DemoSummary::new(
             &expectations,
             final_states,
             &self.sandbox.stats(),
             seconds,
-            wrong,
+            errors,
         ))
     }
 
-    /// Sends the story, the events of each customer in the story's order.
-    async fn stream(&self) -> anyhow::Result<()> {
+    /// Sends the workload. The events of one customer are sent in the order of the workload.
+    async fn send_workload(&self) -> anyhow::Result<()> {
         let sender = Rc::new(EventSender::new(
             self.events_url.clone(),
             SenderAuth::None,
@@ -256,11 +258,11 @@ impl<'a> DemoRun<'a> {
             GIVE_UP_AFTER,
         )?);
         let expectations = Rc::clone(&self.expectations);
-        let lanes = KeyedWorkers::start(LANES, move |event: GeneratedEvent| {
+        let workers = KeyedWorkers::start(CONCURRENCY, move |event: GeneratedEvent| {
             let (sender, expectations) = (Rc::clone(&sender), Rc::clone(&expectations));
             async move {
-                let end = sender.send(Some(&event.id), &event.body).await;
-                expectations.borrow_mut().enter(event, end);
+                let result = sender.send(Some(&event.id), &event.body).await;
+                expectations.borrow_mut().record(event, result);
             }
         });
         let rate = self.options.rate.map_or(Rate::Unlimited, Rate::PerSecond);
@@ -268,26 +270,26 @@ impl<'a> DemoRun<'a> {
         let events = self.options.events;
         for (number, event) in (0..).zip(Workload::new(self.options.seed, events)) {
             if number == events * 2 / 5 {
-                let trouble = Sandbox::parse_rules(TROUBLE)?;
-                self.sandbox.inject(trouble).context("making trouble")?;
+                let faults = Sandbox::parse_rules(FAULTS)?;
+                self.sandbox.inject(faults).context("injecting faults")?;
             }
             if number == events / 2 {
-                self.progress.print_notice("Imprint goes down.");
+                self.progress.print_notice("The outage of Imprint begins.");
                 self.sandbox.outage(OUTAGE);
             }
             while pace.take(1, self.clock.now()) == 0 {
                 tokio::time::sleep(pace.next().since(self.clock.now())).await;
             }
             let subject = event.subject.clone();
-            lanes.submit(Some(&subject), event).await?;
+            workers.submit(Some(&subject), event).await?;
         }
-        lanes.finish().await
+        workers.finish().await
     }
 
-    /// Waits until nothing waits any more.
-    async fn settle(&self) -> anyhow::Result<()> {
+    /// Waits until no entry is waiting for delivery.
+    async fn wait_until_settled(&self) -> anyhow::Result<()> {
         while self.progress.read().await?.waiting > 0.0 {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(CHECK_EVERY).await;
         }
         Ok(())
     }

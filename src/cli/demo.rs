@@ -1,4 +1,4 @@
-//! `demo`: a stand-in for Imprint, the bridge and a simulated CRM, in one command.
+//! `demo`: runs a sandbox in place of Imprint, the bridge and a simulated CRM in one process.
 
 use std::process::ExitCode;
 
@@ -9,19 +9,19 @@ use crate::demo::{self, DemoSettings, EVENTS_MAX};
 /// The arguments of `demo`.
 #[derive(Debug, Args)]
 pub(super) struct DemoOptions {
-    /// How many events the CRM sends: repetitions and mistakes count.
+    /// Number of events that the simulated CRM sends, repeated and invalid ones included.
     #[arg(long, value_name = "N", default_value = "2000", value_parser = clap::value_parser!(u64).range(1..=EVENTS_MAX))]
     events: u64,
-    /// Decides the story: the same seed tells the same one.
+    /// Seed of the workload: the same seed gives the same events.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// The most events a second; as fast as the bridge takes them unless it is said.
+    /// Maximum number of events per second. Without it, events are sent as fast as the bridge accepts them.
     #[arg(long, value_name = "N", value_parser = super::parse_rate)]
     rate: Option<f64>,
-    /// Writes the figures to standard output as one JSON object, and everything else to standard error.
+    /// Write the figures to standard output as one JSON object, and everything else to standard error.
     #[arg(long)]
     json: bool,
-    /// Stays up afterwards, until interrupted, and says where everything is.
+    /// Keep everything running afterwards, until Ctrl-C, and print the addresses.
     #[arg(long)]
     keep: bool,
 }

@@ -1,17 +1,16 @@
-//! Made-up customers: what the CRM knows of each, how that changes, and what Imprint is to know in the end.
+//! Simulated customers: their data in the CRM, how it changes, and the values that Imprint must have at the end.
 //!
-//! What Imprint is to know is worked out here from the customer alone, and not by the mapping: two ways to one result,
-//! so that the demo proves something. E-mail hosts and telephone numbers are such that nobody is ever written to or
-//! called.
+//! The expected values are computed from the customer and not by the mapping. Two independent ways to the same result
+//! make the demo a proof. Email hosts and telephone numbers are reserved ones, so no real person is ever contacted.
 
 use serde_json::{Map, Value, json};
 
 use super::names::{
-    COUNTRIES, City, FIRST_NAMES, LANGUAGES, LAST_NAMES, MAIL_HOSTS, PLACES, STREETS, TIERS,
+    CITIES, COUNTRIES, City, FIRST_NAMES, LANGUAGES, LAST_NAMES, MAIL_HOSTS, STREETS, TIERS,
 };
 use crate::random::SeededRandom;
 
-/// A day of the calendar.
+/// A date.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CalendarDay {
     pub(super) year: u64,
@@ -20,7 +19,7 @@ pub(super) struct CalendarDay {
 }
 
 impl CalendarDay {
-    /// Whole months from this day to a later one.
+    /// The whole months from this date to a later one.
     fn months_to(self, later: Self) -> u64 {
         let months = |day: Self| day.year.saturating_mul(12).saturating_add(day.month);
         let unfinished = u64::from(later.day < self.day);
@@ -30,7 +29,7 @@ impl CalendarDay {
     }
 }
 
-/// A telephone number without +1, and how somebody typed it.
+/// A telephone number in the USA, and the style in which a clerk typed it.
 #[derive(Clone, Copy, Debug)]
 struct PhoneNumber {
     area: &'static str,
@@ -39,7 +38,7 @@ struct PhoneNumber {
 }
 
 impl PhoneNumber {
-    /// All numbers lie in exchange 555, where nobody is reached; 555-1212 would be directory assistance.
+    /// All numbers are in the reserved exchange 555, without 555-1212, which is directory assistance.
     fn draw(area: &'static str, random: &mut SeededRandom) -> Self {
         let line = if random.happens(500) {
             100 + random.below(100)
@@ -71,7 +70,7 @@ impl PhoneNumber {
     }
 }
 
-/// A customer as the CRM has it.
+/// A customer in the CRM.
 #[derive(Clone, Debug)]
 pub(super) struct SimulatedCustomer {
     pub(super) partner_id: String,
@@ -84,8 +83,8 @@ pub(super) struct SimulatedCustomer {
     phone: PhoneNumber,
     language: (&'static str, &'static str),
     street: String,
-    flat: Option<String>,
-    place: City,
+    apartment: Option<String>,
+    city: City,
     country: &'static str,
     member_since: CalendarDay,
     spent_cents: u64,
@@ -93,7 +92,7 @@ pub(super) struct SimulatedCustomer {
 
 impl SimulatedCustomer {
     pub(super) fn draw(number: u64, random: &mut SeededRandom) -> Self {
-        let place = pick(random, &PLACES);
+        let city = pick(random, &CITIES);
         Self {
             partner_id: format!("CRM-{number:06}"),
             imprint_id: uuid(random),
@@ -102,11 +101,11 @@ impl SimulatedCustomer {
             first_name: pick(random, &FIRST_NAMES),
             last_name: pick(random, &LAST_NAMES),
             mail_host: pick(random, &MAIL_HOSTS),
-            phone: PhoneNumber::draw(place.area, random),
+            phone: PhoneNumber::draw(city.area, random),
             language: pick(random, &LANGUAGES),
             street: street(random),
-            flat: random.happens(400).then(|| flat(random)),
-            place,
+            apartment: random.happens(400).then(|| apartment(random)),
+            city,
             country: pick(random, &COUNTRIES),
             member_since: CalendarDay {
                 year: 2016 + random.below(9),
@@ -117,15 +116,15 @@ impl SimulatedCustomer {
         }
     }
 
-    /// Something in the customer's life changes, most often that they bought something.
+    /// Changes one part of the data. Most often the customer buys something.
     pub(super) fn change(&mut self, random: &mut SeededRandom) {
         self.revision = self.revision.saturating_add(1);
         match random.below(10) {
             0 => self.mail_host = pick(random, &MAIL_HOSTS),
-            1 => self.phone = PhoneNumber::draw(self.place.area, random),
+            1 => self.phone = PhoneNumber::draw(self.city.area, random),
             2 => self.last_name = pick(random, &LAST_NAMES),
             3 => self.language = pick(random, &LANGUAGES),
-            4 | 5 => self.move_house(random),
+            4 | 5 => self.change_address(random),
             _bought => {
                 let cents = match random.below(3) {
                     0 => 100 * (1 + random.below(200)),
@@ -136,26 +135,26 @@ impl SimulatedCustomer {
         }
     }
 
-    /// Who had a flat moves into another: Imprint cannot be told that there is none any more.
-    fn move_house(&mut self, random: &mut SeededRandom) {
-        self.place = pick(random, &PLACES);
+    /// An address with an apartment gets another apartment: with the default settings, the bridge cannot clear the line.
+    fn change_address(&mut self, random: &mut SeededRandom) {
+        self.city = pick(random, &CITIES);
         self.street = street(random);
-        if self.flat.is_some() {
-            self.flat = Some(flat(random));
+        if self.apartment.is_some() {
+            self.apartment = Some(apartment(random));
         }
     }
 
-    /// What the CRM sends about the customer.
+    /// The data of the event that the CRM sends.
     pub(super) fn data(&self) -> Value {
         let mut address = json!({
             "line1": self.street,
-            "city": self.place.city,
-            "state": self.place.state,
-            "postal_code": self.place.postal_code,
+            "city": self.city.name,
+            "state": self.city.state,
+            "postal_code": self.city.postal_code,
             "country": self.country,
         });
-        if let (Some(address), Some(flat)) = (address.as_object_mut(), &self.flat) {
-            address.insert("line2".to_owned(), json!(flat));
+        if let (Some(address), Some(apartment)) = (address.as_object_mut(), &self.apartment) {
+            address.insert("line2".to_owned(), json!(apartment));
         }
         let CalendarDay { year, month, day } = self.member_since;
         let (dollars, cents) = (self.spent_cents / 100, self.spent_cents % 100);
@@ -178,15 +177,15 @@ impl SimulatedCustomer {
         }})
     }
 
-    /// What Imprint is to know once it has been told of today's customer, in the sandbox's form.
-    pub(super) fn values(&self, today: CalendarDay) -> ExpectedValues {
+    /// The values that Imprint must have after the event of this day, in the sandbox's form.
+    pub(super) fn expected_values(&self, today: CalendarDay) -> ExpectedValues {
         let mut address = Map::new();
         let lines = [
             ("street_line1", Some(self.street.as_str())),
-            ("street_line2", self.flat.as_deref()),
-            ("city", Some(self.place.city)),
-            ("state", Some(self.place.state)),
-            ("postal_code", Some(self.place.postal_code)),
+            ("street_line2", self.apartment.as_deref()),
+            ("city", Some(self.city.name)),
+            ("state", Some(self.city.state)),
+            ("postal_code", Some(self.city.postal_code)),
         ];
         for (field, line) in lines {
             if let Some(line) = line {
@@ -219,7 +218,10 @@ impl SimulatedCustomer {
     }
 
     fn email(&self) -> String {
-        let (first, last) = (plain(self.first_name), plain(self.last_name));
+        let (first, last) = (
+            ascii_lowercase(self.first_name),
+            ascii_lowercase(self.last_name),
+        );
         format!("{first}.{last}{}@{}", self.number, self.mail_host)
     }
 
@@ -230,7 +232,7 @@ impl SimulatedCustomer {
     }
 }
 
-/// What Imprint is to know of a customer.
+/// The values that Imprint must have of one customer.
 #[derive(Clone, PartialEq)]
 pub(super) struct ExpectedValues {
     customer: Value,
@@ -238,8 +240,8 @@ pub(super) struct ExpectedValues {
 }
 
 impl ExpectedValues {
-    /// The fields in which the sandbox's customer differs, by name.
-    pub(super) fn differences(&self, found: &Value) -> Vec<String> {
+    /// The names of the fields in which the sandbox's customer differs.
+    pub(super) fn differences(&self, actual: &Value) -> Vec<String> {
         [
             ("customer", &self.customer),
             ("customer_history", &self.history),
@@ -250,7 +252,7 @@ impl ExpectedValues {
             fields.map(move |(field, value)| (part, field, value))
         })
         .filter(|(part, field, value)| {
-            found.get(*part).and_then(|part| part.get(field.as_str())) != Some(*value)
+            actual.get(*part).and_then(|part| part.get(field.as_str())) != Some(*value)
         })
         .map(|(part, field, _)| format!("{part}.{field}"))
         .collect()
@@ -266,7 +268,7 @@ fn street(random: &mut SeededRandom) -> String {
     format!("{} {}", 1 + random.below(2_400), pick(random, &STREETS))
 }
 
-fn flat(random: &mut SeededRandom) -> String {
+fn apartment(random: &mut SeededRandom) -> String {
     let kind = pick(random, &["Apt", "Apt", "Unit", "#"]);
     format!(
         "{kind} {}{}",
@@ -275,7 +277,7 @@ fn flat(random: &mut SeededRandom) -> String {
     )
 }
 
-/// The shape of a UUID of version 4, as Imprint's ids have it.
+/// A UUID of version 4, the form of Imprint's ids.
 fn uuid(random: &mut SeededRandom) -> String {
     let (high, low) = (random.next_u64(), random.next_u64());
     format!(
@@ -288,8 +290,8 @@ fn uuid(random: &mut SeededRandom) -> String {
     )
 }
 
-/// A name as it stands in an e-mail address: small plain letters.
-fn plain(name: &str) -> String {
+/// A name in lower-case ASCII letters, as in an email address.
+fn ascii_lowercase(name: &str) -> String {
     name.chars()
         .filter_map(|c| match c {
             'á' => Some('a'),
@@ -308,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_months_count() {
+    fn only_whole_months_are_counted() {
         let day = |year, month, day| CalendarDay { year, month, day };
         for (from, to, months) in [
             (day(2024, 1, 10), day(2025, 2, 13), 13),
@@ -321,20 +323,20 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_told_by_field_alone() {
+    fn differences_are_reported_by_field_name() {
         let customer = SimulatedCustomer::draw(1, &mut SeededRandom::new(1));
-        let values = customer.values(CalendarDay {
+        let values = customer.expected_values(CalendarDay {
             year: 2025,
             month: 9,
             day: 1,
         });
-        let mut found =
+        let mut actual =
             json!({"customer": values.customer, "customer_history": values.history, "updates": 1});
-        assert!(values.differences(&found).is_empty());
-        found["customer"]["email"] = json!("else@example.com");
-        found["customer_history"]["address"]["city"] = json!("Elsewhere");
+        assert!(values.differences(&actual).is_empty());
+        actual["customer"]["email"] = json!("else@example.com");
+        actual["customer_history"]["address"]["city"] = json!("Elsewhere");
         assert_eq!(
-            values.differences(&found),
+            values.differences(&actual),
             ["customer.email", "customer_history.address"]
         );
         assert_eq!(values.differences(&json!({})).len(), 17);

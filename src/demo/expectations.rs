@@ -1,4 +1,4 @@
-//! What the demo's sender was promised: which events the bridge has taken, and what Imprint is to know for it.
+//! The expected result of the demo: the events that the bridge accepted, and the values that Imprint must have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -6,23 +6,23 @@ use std::rc::Rc;
 use super::workload::{ExpectedUpdate, GeneratedEvent};
 use crate::sender::SendResult;
 
-/// Who keeps them believes only answers.
+/// The expectations follow from the bridge's answers alone.
 #[derive(Default)]
 pub(super) struct Expectations {
-    /// Ids of the events that are kept, each once.
+    /// The ids of the accepted events.
     pub(super) accepted: BTreeSet<String>,
-    /// Events that were answered as kept before.
+    /// The number of answers that said "duplicate".
     pub(super) duplicates: u64,
-    /// Events that were refused.
+    /// The number of refused events.
     pub(super) refused: u64,
-    /// The newest that was accepted of each customer, by Imprint's id.
+    /// The newest accepted update of each customer, by Imprint's id.
     pub(super) newest: BTreeMap<String, Rc<ExpectedUpdate>>,
-    /// What should not have happened.
-    pub(super) wrong: Vec<String>,
+    /// Unexpected answers.
+    pub(super) errors: Vec<String>,
 }
 
 impl Expectations {
-    /// How many events have been answered for good.
+    /// The number of events with a final answer.
     pub(super) fn answered(&self) -> u64 {
         u64::try_from(self.accepted.len())
             .unwrap_or(u64::MAX)
@@ -30,31 +30,31 @@ impl Expectations {
             .saturating_add(self.refused)
     }
 
-    /// Writes down how sending an event ended.
-    pub(super) fn enter(&mut self, event: GeneratedEvent, end: SendResult) {
+    /// Records the result of sending an event.
+    pub(super) fn record(&mut self, event: GeneratedEvent, result: SendResult) {
         let GeneratedEvent { id, expected, .. } = event;
-        match (end, expected) {
+        match (result, expected) {
             (SendResult::Accepted | SendResult::Duplicate, Some(expected)) => {
-                self.take(id, expected);
+                self.accept(id, expected);
             }
             (SendResult::Refused(_), None) => self.refused = self.refused.saturating_add(1),
             (SendResult::Accepted | SendResult::Duplicate, None) => {
-                self.wrong.push(format!("{id} should have been refused"));
+                self.errors.push(format!("{id} should have been refused"));
             }
-            (SendResult::Refused(problem), Some(_)) => {
+            (SendResult::Refused(reason), Some(_)) => {
                 self.refused = self.refused.saturating_add(1);
-                self.wrong
-                    .push(format!("{id} should have been accepted: {problem}"));
+                self.errors
+                    .push(format!("{id} should have been accepted: {reason}"));
             }
-            (SendResult::GaveUp(problem) | SendResult::Failed(problem), _) => {
-                self.wrong.push(format!("{id} was not answered: {problem}"));
+            (SendResult::GaveUp(reason) | SendResult::Failed(reason), _) => {
+                self.errors.push(format!("{id} has no answer: {reason}"));
             }
         }
     }
 
-    /// The first answer about an event counts as its acceptance, whatever it says: a try whose answer was lost may have
-    /// been the first.
-    fn take(&mut self, id: String, expected: Rc<ExpectedUpdate>) {
+    /// The first answer about an event counts as its acceptance, even if it says "duplicate": the answer to an earlier
+    /// attempt may have been lost.
+    fn accept(&mut self, id: String, expected: Rc<ExpectedUpdate>) {
         if !self.accepted.insert(id) {
             self.duplicates = self.duplicates.saturating_add(1);
             return;
@@ -76,11 +76,11 @@ mod tests {
     use crate::sender::verdict::FailureReason;
 
     #[test]
-    fn every_event_is_booked_once_and_the_newest_revision_stays() {
+    fn every_event_counts_once_and_the_newest_revision_wins() {
         let mut expectations = Expectations::default();
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         for event in Workload::new(1, 500) {
-            let end = match &event.expected {
+            let result = match &event.expected {
                 Some(expected) => {
                     let newest = newest.entry(expected.imprint_id.clone()).or_default();
                     *newest = expected.revision.max(*newest);
@@ -88,39 +88,39 @@ mod tests {
                 }
                 None => SendResult::Refused(FailureReason::default()),
             };
-            expectations.enter(event, end);
+            expectations.record(event, result);
         }
         assert_eq!(expectations.answered(), 500);
         assert!(
-            expectations.wrong.is_empty()
+            expectations.errors.is_empty()
                 && expectations.duplicates > 0
                 && expectations.refused > 0
         );
-        let kept: BTreeMap<_, _> = expectations
+        let recorded: BTreeMap<_, _> = expectations
             .newest
             .iter()
             .map(|(id, expected)| (id.clone(), expected.revision))
             .collect();
-        assert_eq!(kept, newest);
+        assert_eq!(recorded, newest);
     }
 
     #[test]
-    fn what_should_not_happen_is_told_by_id() {
+    fn an_unexpected_answer_is_reported_by_event_id() {
         let mut expectations = Expectations::default();
         for (number, event) in Workload::new(1, 200).enumerate() {
-            let end = match event.expected {
+            let result = match event.expected {
                 Some(_) if number % 2 == 0 => SendResult::Refused(FailureReason::default()),
                 Some(_) => SendResult::GaveUp(FailureReason::default()),
                 None => SendResult::Accepted,
             };
-            expectations.enter(event, end);
+            expectations.record(event, result);
         }
-        assert_eq!(expectations.wrong.len(), 200);
+        assert_eq!(expectations.errors.len(), 200);
         assert!(
             expectations
-                .wrong
+                .errors
                 .iter()
-                .all(|wrong| wrong.starts_with("demo-"))
+                .all(|error| error.starts_with("demo-"))
         );
     }
 }

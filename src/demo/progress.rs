@@ -1,4 +1,4 @@
-//! What is going on, read off the bridge's own metrics as anybody could, and shown on standard error.
+//! The progress of the demo, read from the bridge's metrics page like any monitoring does, and shown on standard error.
 
 use std::cell::{Cell, RefCell};
 use std::io::IsTerminal as _;
@@ -13,20 +13,20 @@ use crate::sender::fetch;
 use crate::terminal::print_notice;
 use crate::time::{Clock, Timestamp};
 
-/// The longest page of metrics.
+/// The limit on the metrics page.
 const PAGE_BYTES_MAX: usize = 1024 * 1024;
-/// How often a terminal shows news.
+/// How often a terminal is updated.
 const TERMINAL_EVERY: Duration = Duration::from_millis(200);
-/// How often a log shows news.
+/// How often a line is printed if standard error is no terminal.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
-/// Some figures of a page of metrics.
+/// Some figures of the metrics page.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct MetricsSample {
     pub(super) accepted: f64,
     pub(super) delivered: f64,
     pub(super) waiting: f64,
-    /// What the bridge thinks of Imprint.
+    /// The bridge's state of the destination.
     pub(super) destination: &'static str,
 }
 
@@ -41,7 +41,7 @@ impl MetricsSample {
     }
 }
 
-/// The value of one series; 0 if it is not there.
+/// The value of one series; 0 if the page does not have it.
 fn figure(page: &str, series: &str) -> f64 {
     page.lines()
         .filter_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
@@ -60,7 +60,7 @@ fn destination(page: &str) -> &'static str {
         .unwrap_or_default()
 }
 
-/// Reads and shows.
+/// Reads the metrics and shows the progress.
 pub(super) struct DemoProgress<'a> {
     http: HttpClient,
     metrics_url: String,
@@ -94,7 +94,7 @@ impl<'a> DemoProgress<'a> {
             clock,
             bar,
             before: Cell::default(),
-            rates: RefCell::new("getting going".to_owned()),
+            rates: RefCell::new("starting".to_owned()),
         }
     }
 
@@ -104,7 +104,7 @@ impl<'a> DemoProgress<'a> {
         Ok(MetricsSample::of(std::str::from_utf8(&page)?))
     }
 
-    /// Shows what is going on, until it is dropped or the metrics cannot be read.
+    /// Shows the progress until the future is dropped. It ends by itself only if the metrics cannot be read.
     pub(super) async fn show(&self, answered: impl Fn() -> u64) -> anyhow::Error {
         let every = if self.bar.is_hidden() {
             LOG_EVERY
@@ -127,7 +127,7 @@ impl<'a> DemoProgress<'a> {
         }
     }
 
-    /// Says something beside the figures.
+    /// Prints a line above the figures.
     pub(super) fn print_notice(&self, line: &str) {
         self.bar.suspend(|| print_notice(line));
     }
@@ -146,7 +146,7 @@ impl<'a> DemoProgress<'a> {
         )
     }
 
-    /// Works out the rates anew about once a second: over less they only flicker.
+    /// Computes the rates about once a second. Over a shorter time they would flicker.
     fn measure(&self, now: Timestamp, sample: MetricsSample) {
         let Some((at, before)) = self.before.get() else {
             self.before.set(Some((now, MetricsSample::default())));
@@ -165,7 +165,7 @@ impl<'a> DemoProgress<'a> {
     }
 }
 
-/// Leaves the terminal as it was.
+/// Removes the progress bar.
 impl Drop for DemoProgress<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_read_by_their_whole_name() {
+    fn a_series_is_found_by_its_whole_name() {
         let page = "# HELP imprint_bridge_accepted_total Events.\n\
             imprint_bridge_accepted_total 17\n\
             imprint_bridge_ended_total{state=\"delivered\"} 9\n\

@@ -1,4 +1,4 @@
-//! What the demo came to: figures for programs, a table and a sentence for people.
+//! The result of the demo: figures for programs, a table and two sentences for people.
 
 use std::fmt;
 
@@ -8,36 +8,36 @@ use super::expectations::Expectations;
 use super::verify::FinalStates;
 use crate::sandbox::SandboxStats;
 
-/// How many complaints are told; the rest is counted.
-const COMPLAINTS_MAX: usize = 20;
+/// At most this many errors are printed; the others are counted.
+const ERRORS_MAX: usize = 20;
 
 /// The figures, in the order in which they are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct DemoFigures {
-    /// Events that were kept, each counted once.
+    /// Accepted events, each counted once.
     accepted: u64,
-    /// Events that were answered as kept before.
+    /// Answers that said "duplicate".
     duplicates: u64,
-    /// Events that were refused.
+    /// Refused events.
     refused: u64,
     delivered: u64,
     superseded: u64,
     ignored: u64,
     parked: u64,
-    /// Updates that Imprint was asked for, failed ones included.
+    /// Update requests to Imprint, failed ones included.
     requests: u64,
-    /// From the first event sent to the last one ended.
+    /// The time from the first event sent to the last final state.
     seconds: f64,
 }
 
-/// What the demo came to.
+/// The result of the demo.
 #[derive(Debug)]
 pub(super) struct DemoSummary {
     pub(super) figures: DemoFigures,
     customers: usize,
-    /// Requests that changed a customer.
+    /// Update requests that changed a customer.
     applied: u64,
-    wrong: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl DemoSummary {
@@ -46,12 +46,14 @@ impl DemoSummary {
         final_states: FinalStates,
         stats: &SandboxStats,
         seconds: f64,
-        mut wrong: Vec<String>,
+        mut errors: Vec<String>,
     ) -> Self {
         let accepted = u64::try_from(expectations.accepted.len()).unwrap_or(u64::MAX);
         let sum = final_states.sum();
         if accepted != sum {
-            wrong.push(format!("{accepted} events were accepted, {sum} have ended"));
+            errors.push(format!(
+                "{accepted} events were accepted, but {sum} are in a final state"
+            ));
         }
         let FinalStates {
             delivered,
@@ -73,31 +75,31 @@ impl DemoSummary {
             },
             customers: expectations.newest.len(),
             applied: stats.applied,
-            wrong,
+            errors,
         }
     }
 
-    /// Whether every accepted event ended and every customer is right.
-    pub(super) fn is_right(&self) -> bool {
-        self.wrong.is_empty()
+    /// Whether every accepted event is in a final state and every customer has the newest values.
+    pub(super) fn is_correct(&self) -> bool {
+        self.errors.is_empty()
     }
 
-    /// What is wrong, by ids.
-    pub(super) fn complaints(&self) -> impl Iterator<Item = String> + '_ {
-        let more = self.wrong.len().saturating_sub(COMPLAINTS_MAX);
+    /// The errors, by event or customer id.
+    pub(super) fn error_lines(&self) -> impl Iterator<Item = String> + '_ {
+        let more = self.errors.len().saturating_sub(ERRORS_MAX);
         let rest = (more > 0).then(|| format!("and {more} more"));
-        self.wrong.iter().take(COMPLAINTS_MAX).cloned().chain(rest)
+        self.errors.iter().take(ERRORS_MAX).cloned().chain(rest)
     }
 
-    /// How folding paid.
-    fn moral(&self) -> String {
+    /// The effect of folding.
+    fn folding_effect(&self) -> String {
         let DemoFigures {
             accepted, requests, ..
         } = self.figures;
         let lost = requests.saturating_sub(self.applied);
         let saved = accepted.saturating_sub(self.applied);
         format!(
-            "Folding brought {accepted} changes to Imprint in {} updates, {saved} fewer than without it; another {lost} requests met the outage or a broken connection.",
+            "Folding delivered {accepted} changes to Imprint in {} updates, {saved} fewer than without folding. Another {lost} requests failed in the outage or on a broken connection.",
             self.applied
         )
     }
@@ -124,35 +126,43 @@ impl fmt::Display for DemoSummary {
             "sent"
         )?;
         for (word, count, meaning) in [
-            ("accepted", accepted, "events the bridge took charge of"),
+            (
+                "accepted",
+                accepted,
+                "stored by the bridge, each counted once",
+            ),
             (
                 "duplicates",
                 duplicates,
-                "sent again, recognised, not kept twice",
+                "sent again, recognised by their id",
             ),
-            ("refused", refused, "wrong, and sent back with the reason"),
-            ("delivered", delivered, "Imprint has them"),
+            ("refused", refused, "invalid, answered with the reason"),
+            ("delivered", delivered, "Imprint has applied them"),
             (
                 "superseded",
                 superseded,
-                "newer facts of the same customer won",
+                "replaced by newer values of the same customer",
             ),
-            ("ignored", ignored, "had nothing to send"),
-            ("parked", parked, "need a person"),
-            ("requests", requests, "updates that Imprint was asked for"),
+            ("ignored", ignored, "had nothing to send to Imprint"),
+            ("parked", parked, "wait for an operator"),
+            (
+                "requests",
+                requests,
+                "update requests to Imprint, failed ones included",
+            ),
         ] {
             writeln!(f, "  {word:<11}{count:>8}  {meaning}")?;
         }
         writeln!(f)?;
-        writeln!(f, "{}", self.moral())?;
-        if self.is_right() {
+        writeln!(f, "{}", self.folding_effect())?;
+        if self.is_correct() {
             write!(
                 f,
-                "Every accepted event ended and all {} customers are right, after {seconds:.1} s.",
+                "Every accepted event is in a final state, and all {} customers have the newest values, after {seconds:.1} s.",
                 self.customers
             )
         } else {
-            write!(f, "Something is wrong, after {seconds:.1} s:")
+            write!(f, "The result is not correct, after {seconds:.1} s:")
         }
     }
 }
@@ -174,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_have_not_ended_are_wrong() {
+    fn an_event_without_a_final_state_is_an_error() {
         let mut expectations = Expectations::default();
         expectations.accepted.insert("demo-0000001".to_owned());
         let summary = |final_states| {
@@ -186,11 +196,11 @@ mod tests {
                 Vec::new(),
             )
         };
-        assert!(!summary(FinalStates::default()).is_right());
+        assert!(!summary(FinalStates::default()).is_correct());
         let delivered = FinalStates {
             delivered: 1,
             ..FinalStates::default()
         };
-        assert!(summary(delivered).is_right());
+        assert!(summary(delivered).is_correct());
     }
 }

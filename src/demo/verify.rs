@@ -1,4 +1,4 @@
-//! Holds the end against what was promised: every accepted event has ended, and every customer is right.
+//! Verifies the result of the demo: every accepted event is in a final state, and every customer has the newest values.
 
 use futures_util::{StreamExt as _, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,12 +10,12 @@ use crate::outbox::State;
 use crate::sandbox::Sandbox;
 use crate::sender::fetch;
 
-/// How many receipts are asked for at once.
+/// At most this many receipts are requested at once.
 const CONCURRENCY: usize = 32;
-/// The longest receipt.
+/// The limit on a receipt.
 const RECEIPT_BYTES_MAX: usize = 16 * 1024;
 
-/// How the accepted events ended.
+/// The number of accepted events by final state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FinalStates {
     pub(super) delivered: u64,
@@ -32,16 +32,18 @@ impl FinalStates {
             .saturating_add(self.parked)
     }
 
-    /// Counts a state by its word; says what is wrong with it if it is no ending of the demo.
+    /// Counts a state by its name. The error says why the demo does not expect the state.
     fn count(&mut self, state: &str) -> Result<(), &'static str> {
         let count = match State::ALL.into_iter().find(|known| known.as_str() == state) {
             Some(State::Delivered) => &mut self.delivered,
             Some(State::Superseded) => &mut self.superseded,
             Some(State::Ignored) => &mut self.ignored,
             Some(State::Parked) => &mut self.parked,
-            Some(State::Waiting | State::Held | State::Undecided) => return Err("still waits"),
-            Some(State::Discarded) => return Err("was discarded, and nobody did that"),
-            None => return Err("is in a state that nobody knows"),
+            Some(State::Waiting | State::Held | State::Undecided) => {
+                return Err("is still waiting");
+            }
+            Some(State::Discarded) => return Err("is discarded, but no operator discarded it"),
+            None => return Err("is in an unknown state"),
         };
         *count = count.saturating_add(1);
         Ok(())
@@ -53,12 +55,12 @@ struct ReceiptStatus {
     status: String,
 }
 
-/// Asks for the receipt of every accepted event.
-pub(super) async fn final_states(
+/// Counts the states in the receipts of all accepted events.
+pub(super) async fn count_final_states(
     http: &HttpClient,
     events_url: &str,
     expectations: &Expectations,
-    wrong: &mut Vec<String>,
+    errors: &mut Vec<String>,
 ) -> FinalStates {
     let mut receipts = stream::iter(&expectations.accepted)
         .map(|id| async move {
@@ -76,23 +78,27 @@ pub(super) async fn final_states(
             Some(receipt) => final_states.count(&receipt.status),
             None => Err("has no receipt"),
         };
-        if let Err(what) = counted {
-            wrong.push(format!("event {id} {what}"));
+        if let Err(error) = counted {
+            errors.push(format!("event {id} {error}"));
         }
     }
     final_states
 }
 
-/// Compares every customer with the newest facts that were accepted of them.
-pub(super) fn customers(sandbox: &Sandbox, expectations: &Expectations, wrong: &mut Vec<String>) {
+/// Compares every customer at Imprint with its newest accepted update.
+pub(super) fn compare_customers(
+    sandbox: &Sandbox,
+    expectations: &Expectations,
+    errors: &mut Vec<String>,
+) {
     for (id, expected) in &expectations.newest {
         match sandbox.customer(id) {
-            None => wrong.push(format!("customer {id} is unknown to Imprint")),
+            None => errors.push(format!("customer {id} does not exist at Imprint")),
             Some(found) => {
                 let differences = expected.values.differences(&found);
                 if !differences.is_empty() {
-                    wrong.push(format!(
-                        "customer {id} is not as of revision {}: {}",
+                    errors.push(format!(
+                        "customer {id} does not have the values of revision {}: {}",
                         expected.revision,
                         differences.join(", ")
                     ));
@@ -107,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_endings_count() {
+    fn only_final_states_are_counted() {
         let mut final_states = FinalStates::default();
         for (state, counts) in [
             ("delivered", true),

@@ -1,7 +1,7 @@
-//! The story that is told to the bridge: changes of made-up customers in an order that no CRM would admit to.
+//! The workload of the demo: changes of simulated customers, sent in a difficult order.
 //!
-//! Of a thousand events about 30 repeat an earlier one, 50 come after a newer one of the same customer, and 20 are
-//! wrong in one way or another. A seed decides all of it; the clock of the story starts on the same day each time.
+//! Of 1,000 events about 30 repeat an earlier event, 50 arrive after a newer event of the same customer, and 20 are
+//! invalid. The seed decides the whole workload. Its clock always starts on the same day.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -13,53 +13,53 @@ use super::customers::{CalendarDay, ExpectedValues, SimulatedCustomer, pick};
 use crate::random::SeededRandom;
 use crate::time::Timestamp;
 
-/// In a thousand: events that are wrong.
+/// Per thousand: invalid events.
 const INVALID: u64 = 20;
-/// In a thousand: events that were sent before.
+/// Per thousand: events that were sent before.
 const REPEATED: u64 = 30;
-/// In a thousand: events that a newer one overtakes.
+/// Per thousand: events that a newer one overtakes.
 const LATE: u64 = 50;
-/// In a thousand: changes of the customer who was changed last, as when a clerk goes through a form.
+/// Per thousand: changes of the customer that was changed last, like several saves of one form.
 const AGAIN: u64 = 250;
-/// How many events there are to a customer.
+/// The average number of events per customer.
 const EVENTS_PER_CUSTOMER: u64 = 5;
-/// How many events are remembered to be repeated.
-const REMEMBERED: usize = 200;
-/// How many events overtake a late one at the most.
+/// Only the last so many events may be repeated.
+const RECENT_MAX: usize = 200;
+/// At most this many events overtake a late one.
 const LATE_MAX: u64 = 40;
-/// When the story starts: 2025-09-01T14:00:00Z.
+/// The time of the first event: 2025-09-01T14:00:00Z.
 const START: Timestamp = Timestamp::from_millis(1_756_735_200_000);
-/// How much time passes from one event to the next.
+/// The time between two events.
 const STEP: Duration = Duration::from_secs(17);
 
-/// One event, ready to be posted.
+/// One event, ready to send.
 #[derive(Clone)]
 pub(super) struct GeneratedEvent {
     pub(super) id: String,
-    /// The customer, as the CRM calls them.
+    /// The CRM's id of the customer.
     pub(super) subject: String,
     pub(super) body: Rc<[u8]>,
-    /// What Imprint is to know if the bridge takes it; `None` if the bridge is not to take it.
+    /// The effect at Imprint if the bridge accepts the event; `None` if the bridge must refuse it.
     pub(super) expected: Option<Rc<ExpectedUpdate>>,
 }
 
-/// What an event says of a customer.
+/// The effect of one event on one customer at Imprint.
 pub(super) struct ExpectedUpdate {
     pub(super) imprint_id: String,
     pub(super) revision: u64,
     pub(super) values: ExpectedValues,
 }
 
-/// The events, one after the other.
+/// The events, in the order in which they are sent.
 pub(super) struct Workload {
     random: SeededRandom,
     events: u64,
-    generated: u64,
+    sent: u64,
     made: u64,
     customers: BTreeMap<u64, SimulatedCustomer>,
-    last: u64,
+    last_customer: u64,
     recent: VecDeque<GeneratedEvent>,
-    /// Events that are held back, and until when.
+    /// Late events, each with the number of the event that it follows.
     late: Vec<(u64, GeneratedEvent)>,
 }
 
@@ -68,24 +68,24 @@ impl Workload {
         Self {
             random: SeededRandom::new(seed),
             events,
-            generated: 0,
+            sent: 0,
             made: 0,
             customers: BTreeMap::new(),
-            last: 0,
+            last_customer: 0,
             recent: VecDeque::new(),
             late: Vec::new(),
         }
     }
 
-    /// The late event that is due, or that must go because nothing else fits in any more.
+    /// The late event that is due, or the next late event if only late ones are left.
     fn overdue(&mut self) -> Option<GeneratedEvent> {
-        let left = self.events.saturating_sub(self.generated);
+        let left = self.events.saturating_sub(self.sent);
         let is_end = u64::try_from(self.late.len()).unwrap_or(u64::MAX) > left;
-        let generated = self.generated;
+        let sent = self.sent;
         let at = self
             .late
             .iter()
-            .position(|(due, _)| is_end || *due <= generated)?;
+            .position(|(due, _)| is_end || *due <= sent)?;
         Some(self.late.remove(at).1)
     }
 
@@ -97,9 +97,9 @@ impl Workload {
         if roll < INVALID + REPEATED && !self.recent.is_empty() {
             return self.repeated();
         }
-        let number = self.whom();
+        let number = self.next_customer();
         let change = self.change(number);
-        let left = self.events.saturating_sub(self.generated);
+        let left = self.events.saturating_sub(self.sent);
         let is_room = u64::try_from(self.late.len()).unwrap_or(u64::MAX) < left;
         if (INVALID + REPEATED..INVALID + REPEATED + LATE).contains(&roll) && is_room {
             let newer = self.change(number);
@@ -107,8 +107,7 @@ impl Workload {
                 true => 1,
                 false => 1 + self.random.below(LATE_MAX),
             };
-            self.late
-                .push((self.generated.saturating_add(wait), change));
+            self.late.push((self.sent.saturating_add(wait), change));
             return newer;
         }
         change
@@ -123,17 +122,17 @@ impl Workload {
         }
     }
 
-    /// Which customer the next event is about.
-    fn whom(&mut self) -> u64 {
+    /// The customer of the next event.
+    fn next_customer(&mut self) -> u64 {
         if !self.random.happens(AGAIN) {
-            self.last = self
+            self.last_customer = self
                 .random
                 .below((self.events / EVENTS_PER_CUSTOMER).max(1));
         }
-        self.last
+        self.last_customer
     }
 
-    /// The customer's next change.
+    /// The event of the customer's next change.
     fn change(&mut self, number: u64) -> GeneratedEvent {
         let mut customer = self.customer(number);
         customer.change(&mut self.random);
@@ -141,7 +140,7 @@ impl Workload {
         let expected = ExpectedUpdate {
             imprint_id: customer.imprint_id.clone(),
             revision: customer.revision,
-            values: customer.values(day(at)),
+            values: customer.expected_values(day(at)),
         };
         let event = GeneratedEvent {
             body: envelope(&id, at, &customer).to_string().into_bytes().into(),
@@ -153,9 +152,9 @@ impl Workload {
         event
     }
 
-    /// A change that the bridge must refuse; the customer stays as they were.
+    /// An invalid event. The customer stays unchanged.
     fn invalid(&mut self) -> GeneratedEvent {
-        let number = self.whom();
+        let number = self.next_customer();
         let mut customer = self.customer(number);
         customer.change(&mut self.random);
         let (id, at) = self.stamp();
@@ -197,10 +196,10 @@ impl Iterator for Workload {
     type Item = GeneratedEvent;
 
     fn next(&mut self) -> Option<GeneratedEvent> {
-        if self.generated >= self.events {
+        if self.sent >= self.events {
             return None;
         }
-        self.generated = self.generated.saturating_add(1);
+        self.sent = self.sent.saturating_add(1);
         let event = match self.overdue() {
             Some(event) => event,
             None => self.draw(),
@@ -208,14 +207,14 @@ impl Iterator for Workload {
         if event.expected.is_some() {
             self.recent.push_back(event.clone());
         }
-        if self.recent.len() > REMEMBERED {
+        if self.recent.len() > RECENT_MAX {
             self.recent.pop_front();
         }
         Some(event)
     }
 }
 
-/// A way to be wrong.
+/// The ways in which an event is invalid.
 #[derive(Clone, Copy, Debug, Default)]
 enum InvalidEvent {
     #[default]
@@ -266,7 +265,7 @@ impl InvalidEvent {
     }
 }
 
-/// The event as the CRM posts it.
+/// The event as the CRM sends it.
 fn envelope(id: &str, at: Timestamp, customer: &SimulatedCustomer) -> Value {
     json!({
         "specversion": "1.0",
@@ -280,7 +279,7 @@ fn envelope(id: &str, at: Timestamp, customer: &SimulatedCustomer) -> Value {
     })
 }
 
-/// The day of a moment, read off its text.
+/// The date of a time.
 fn day(at: Timestamp) -> CalendarDay {
     let text = at.to_rfc3339();
     let number = |from: usize, to: usize| {
@@ -322,8 +321,8 @@ mod tests {
             .flatten()
     }
 
-    /// The sandbox's customer after one update.
-    fn generated(mapped: &CustomerChange) -> Value {
+    /// The customer in the sandbox after one update.
+    fn updated(mapped: &CustomerChange) -> Value {
         let mut body = mapped.update.body(Clearing::default()).to_object();
         let history = body.remove("customer_history").unwrap();
         let mut address = serde_json::Map::new();
@@ -343,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_is_taken_and_comes_to_the_facts_and_what_is_wrong_is_refused() {
+    fn valid_events_map_to_the_expected_values_and_invalid_ones_do_not_map() {
         let source = shipped();
         for event in (0..4).flat_map(|seed| Workload::new(seed, 1_000)) {
             let mapped = map(&source, &event);
@@ -362,13 +361,13 @@ mod tests {
                 u64::try_from(mapped.version.value).unwrap(),
                 expected.revision
             );
-            let differences = expected.values.differences(&generated(&mapped));
+            let differences = expected.values.differences(&updated(&mapped));
             assert!(differences.is_empty(), "{} {differences:?}", event.id);
         }
     }
 
     #[test]
-    fn a_seed_tells_the_same_story_and_another_seed_another() {
+    fn the_seed_decides_the_workload() {
         let tell = |seed| -> Vec<(String, Rc<[u8]>)> {
             Workload::new(seed, 300)
                 .map(|event| (event.id, event.body))
@@ -376,7 +375,7 @@ mod tests {
         };
         assert_eq!(tell(5), tell(5));
         assert_ne!(tell(5), tell(6));
-        // A longer story about as many customers would begin otherwise; no story is shorter than asked for.
+        // A workload has exactly the requested number of events.
         for events in [1, 2, 7, 50, 999] {
             assert_eq!(
                 u64::try_from(Workload::new(3, events).count()).unwrap(),
@@ -386,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shares_are_about_as_promised() {
+    fn the_shares_are_about_as_documented() {
         const EVENTS: u64 = 20_000;
         let mut ids = BTreeSet::new();
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
@@ -413,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn every_revision_of_a_customer_is_told_once() {
+    fn every_revision_of_a_customer_occurs() {
         let mut revisions: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
         for expected in Workload::new(2, 3_000).filter_map(|event| event.expected) {
             let generated = revisions.entry(expected.imprint_id.clone()).or_default();
