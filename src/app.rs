@@ -27,8 +27,8 @@ use crate::dispatch::destination::{Destination, OperatorMode};
 use crate::fold::MaxFold;
 use crate::ingress::Ingress;
 use crate::metrics::{LabelSets, Metrics};
-use crate::ops::api::Backup;
-use crate::ops::{Admin, Health, Ops};
+use crate::ops::operate::Operations;
+use crate::ops::{Figures, Health, Ops};
 use crate::outbox::{self, DUE_AHEAD_MAX, Outbox, Setting, State};
 use crate::time::{Clock, Timestamp};
 
@@ -55,6 +55,7 @@ pub struct App {
     secrets: SecretsWatch,
     outbox: Arc<dyn Outbox>,
     health: Health,
+    figures: Figures,
     senders: Senders,
     retention: Retention,
     stopping: watch::Sender<bool>,
@@ -76,28 +77,26 @@ impl App {
     ///
     /// # Errors
     /// A file, an address or the store cannot be used.
-    pub async fn start(config: Config, sources: Vec<SourceSettings>) -> anyhow::Result<Self> {
-        let clock = Clock::machine();
+    pub async fn start(
+        config: Config,
+        sources: Vec<SourceSettings>,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
         let outbox = open(&config.outbox, clock.now())?;
-        let metrics = Metrics::new(LabelSets {
-            destination_states: &DestinationState::NAMES,
-            end_states: &State::ENDINGS,
-        })?;
+        let metrics = metrics()?;
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = Arc::new(Destination::new(config.imprint.rate, clock.now()));
         restore_destination(&*outbox, &destination, clock.now()).await?;
         let (endpoints, sources, secrets) = sources::open(sources, config.intake)?;
-        let admin = Admin {
-            operators: listeners::operators(&config),
+        let operations = Operations {
             outbox: store(),
             destination: Arc::clone(&destination),
             sources: Arc::clone(&sources),
-            backup: backup(&outbox),
             max_fold: MaxFold(config.dispatch.rules.max_fold),
             clock: clock.clone(),
-            counts: metrics.admin.clone(),
         };
+        let access = listeners::access(&config, &metrics);
         let listener = Ingress {
             endpoints,
             sources,
@@ -108,15 +107,15 @@ impl App {
             stopping: stopped.clone(),
         };
         let health = Health::default();
-        let ops = Ops::new(health.clone(), metrics.clone(), store(), clock.clone());
+        let figures = Figures::new(metrics.clone(), store(), clock.clone());
+        let ops = Ops::new(health.clone(), figures.clone(), operations, access);
         let (ingress, ingress_server) = listeners::ingress(&config, listener)?;
-        let (ops, ops_server) = listeners::ops(&config, ops, admin)?;
+        let (ops, ops_server) = listeners::ops(&config, ops)?;
         let key = KeyFile::read(&config.imprint, Arc::clone(&destination), clock.clone())?;
-        let retention = Retention::new(store(), &config.outbox, clock.clone());
         let parts = senders::Parts {
             outbox: store(),
             destination,
-            clock,
+            clock: clock.clone(),
             counts: metrics.dispatch,
             stopped,
         };
@@ -124,17 +123,23 @@ impl App {
         Ok(Self {
             ingress,
             ops,
+            retention: Retention::new(store(), &config.outbox, clock),
             config,
             key,
             secrets,
             outbox,
             health,
+            figures,
             senders,
-            retention,
             stopping,
             ingress_server,
             ops_server,
         })
+    }
+
+    /// The metrics of this bridge, for code in this process.
+    pub fn figures(&self) -> Figures {
+        self.figures.clone()
     }
 
     /// Runs until `stop` resolves with the reason, then drains.
@@ -188,11 +193,10 @@ fn open(settings: &config::OutboxSettings, now: Timestamp) -> anyhow::Result<Arc
     outbox.with_context(|| format!("outbox.url {}", path.display()))
 }
 
-fn backup(outbox: &Arc<dyn Outbox>) -> Backup {
-    let outbox = Arc::clone(outbox);
-    Arc::new(move |name| {
-        let outbox = Arc::clone(&outbox);
-        Box::pin(async move { outbox.backup(&name).await })
+fn metrics() -> prometheus::Result<Metrics> {
+    Metrics::new(LabelSets {
+        destination_states: &DestinationState::NAMES,
+        end_states: &State::ENDINGS,
     })
 }
 

@@ -86,7 +86,7 @@ pub(crate) fn run(options: &DemoSettings) -> anyhow::Result<ExitCode> {
 async fn run_in(options: &DemoSettings, environment: &DemoEnvironment) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let (config, sources) = environment.bridge()?;
-    let app = App::start(config, sources).await?;
+    let app = App::start(config, sources, Clock::machine()).await?;
     let addresses = DemoAddresses {
         ingress: app.ingress,
         ops: app.ops,

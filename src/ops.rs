@@ -1,44 +1,64 @@
-//! The second listener: health, metrics, and administration behind a token. Never routed by the gateway.
+//! The ops listener: health, metrics, and the admin API behind an operator's token. The gateway never routes to it.
+//!
+//! [`operate`] has the operator's use cases as typed functions; [`api`] translates them to JSON over HTTP. Nothing is
+//! decided in a translation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::http::header::{CacheControl, CacheDirective, ContentType};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, HttpResponseBuilder, web};
 
-pub use self::api::Admin;
-use crate::metrics::Metrics;
+pub use self::api::AdminProblem;
+pub use self::authenticate::{Access, Operators, ReadToken};
+use self::operate::Operations;
+use crate::metrics::{Metrics, Snapshot};
 use crate::outbox::Ledger;
 use crate::time::Clock;
 
-pub mod api;
+mod api;
+mod authenticate;
+pub mod operate;
 
-/// How long a scrape waits for the store to say how much it has; the other figures are worth having without.
+/// How long a reader of the metrics waits for the depth of the store. Without it, the other values are still useful.
 const DEPTH_DEADLINE: Duration = Duration::from_secs(1);
 
-/// What the listener shows.
-#[derive(Debug)]
+/// The parts of the listener; clones share them.
+#[derive(Clone, Debug)]
 pub struct Ops {
-    health: Health,
-    metrics: Metrics,
-    outbox: Arc<dyn Ledger>,
-    clock: Clock,
+    health: web::Data<Health>,
+    figures: web::Data<Figures>,
+    operations: web::Data<Operations>,
+    access: web::Data<Access>,
 }
 
 impl Ops {
-    /// Shows how far the process is, what it counts, and how much it keeps.
-    pub fn new(health: Health, metrics: Metrics, outbox: Arc<dyn Ledger>, clock: Clock) -> Self {
+    pub fn new(health: Health, figures: Figures, operations: Operations, access: Access) -> Self {
         Self {
-            health,
-            metrics,
-            outbox,
-            clock,
+            health: web::Data::new(health),
+            figures: web::Data::new(figures),
+            operations: web::Data::new(operations),
+            access: web::Data::new(access),
         }
+    }
+
+    /// Adds the routes of the listener.
+    pub fn configure(self, config: &mut web::ServiceConfig) {
+        config
+            .app_data(self.health)
+            .app_data(self.figures)
+            .app_data(self.operations)
+            .app_data(self.access)
+            .route("/livez", web::get().to(livez))
+            .route("/readyz", web::get().to(readyz))
+            .route("/startupz", web::get().to(startupz))
+            .route("/metrics", web::get().to(metrics));
+        api::configure(config);
     }
 }
 
-/// How far the process is: it only ever goes forward.
+/// The phase of the process. It only goes forward. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     ready: Arc<AtomicBool>,
@@ -75,55 +95,76 @@ impl Health {
     }
 }
 
-/// The routes of the listener.
-pub fn configure(
-    config: &mut web::ServiceConfig,
-    ops: web::Data<Ops>,
-    administration: web::Data<Admin>,
-) {
-    api::configure(config, administration);
-    config
-        .app_data(ops)
-        .route("/livez", web::get().to(livez))
-        .route("/readyz", web::get().to(readyz))
-        .route("/startupz", web::get().to(startupz))
-        .route("/metrics", web::get().to(metrics));
+/// The metrics, with the depth of the store at the time of reading. Clones share the values.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    metrics: Metrics,
+    outbox: Arc<dyn Ledger>,
+    clock: Clock,
 }
 
-/// Alive is a local matter: that Imprint is down is no reason to restart.
+impl Figures {
+    pub fn new(metrics: Metrics, outbox: Arc<dyn Ledger>, clock: Clock) -> Self {
+        Self {
+            metrics,
+            outbox,
+            clock,
+        }
+    }
+
+    /// The values as typed data.
+    pub async fn snapshot(&self) -> Snapshot {
+        self.read_depth().await;
+        self.metrics.snapshot()
+    }
+
+    /// The values as a page for Prometheus.
+    async fn page(&self) -> String {
+        self.read_depth().await;
+        self.metrics.page()
+    }
+
+    async fn read_depth(&self) {
+        let depth = tokio::time::timeout(DEPTH_DEADLINE, self.outbox.depth()).await;
+        if let Ok(Ok(depth)) = depth {
+            let now = self.clock.now();
+            let oldest_waiting = depth
+                .oldest
+                .map_or(Duration::ZERO, |accepted_at| now.since(accepted_at));
+            self.metrics
+                .store_depth(depth.waiting, depth.parked, oldest_waiting);
+        }
+    }
+}
+
+/// Says nothing about Imprint: if Imprint is down, a restart does not help.
 async fn livez() -> HttpResponse {
-    plain(HttpResponse::Ok(), "alive")
+    text(HttpResponse::Ok(), "alive")
 }
 
-async fn readyz(ops: web::Data<Ops>) -> HttpResponse {
-    match ops.health.phase() {
-        Phase::Ready => plain(HttpResponse::Ok(), "ready"),
-        Phase::Starting => plain(HttpResponse::ServiceUnavailable(), "starting"),
-        Phase::Draining => plain(HttpResponse::ServiceUnavailable(), "draining"),
+async fn readyz(health: web::Data<Health>) -> HttpResponse {
+    match health.phase() {
+        Phase::Ready => text(HttpResponse::Ok(), "ready"),
+        Phase::Starting => text(HttpResponse::ServiceUnavailable(), "starting"),
+        Phase::Draining => text(HttpResponse::ServiceUnavailable(), "draining"),
     }
 }
 
-async fn startupz(ops: web::Data<Ops>) -> HttpResponse {
-    match ops.health.phase() {
-        Phase::Starting => plain(HttpResponse::ServiceUnavailable(), "starting"),
-        Phase::Ready | Phase::Draining => plain(HttpResponse::Ok(), "started"),
+async fn startupz(health: web::Data<Health>) -> HttpResponse {
+    match health.phase() {
+        Phase::Starting => text(HttpResponse::ServiceUnavailable(), "starting"),
+        Phase::Ready | Phase::Draining => text(HttpResponse::Ok(), "started"),
     }
 }
 
-async fn metrics(ops: web::Data<Ops>) -> HttpResponse {
-    if let Ok(Ok(depth)) = tokio::time::timeout(DEPTH_DEADLINE, ops.outbox.depth()).await {
-        let waited = depth
-            .oldest
-            .map_or(Duration::ZERO, |oldest| ops.clock.now().since(oldest));
-        ops.metrics.store_depth(depth.waiting, depth.parked, waited);
-    }
+async fn metrics(figures: web::Data<Figures>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
-        .body(ops.metrics.page())
+        .body(figures.page().await)
 }
 
-fn plain(mut answer: actix_web::HttpResponseBuilder, word: &'static str) -> HttpResponse {
-    answer
+fn text(mut response: HttpResponseBuilder, word: &'static str) -> HttpResponse {
+    response
         .insert_header(CacheControl(vec![CacheDirective::NoStore]))
         .content_type(ContentType::plaintext())
         .body(format!("{word}\n"))

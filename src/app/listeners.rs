@@ -10,15 +10,15 @@ use rustix::process::setpriority_process;
 
 use crate::config::Config;
 use crate::ingress::{self, Ingress};
-use crate::ops::api::{Operators, ReadToken};
-use crate::ops::{self, Admin, Ops};
+use crate::metrics::Metrics;
+use crate::ops::{Access, Operators, Ops, ReadToken};
 
 /// The nice(2) value of the ingress threads. At 5, ingress gets a quarter of a core that delivery wants too.
 #[cfg(target_os = "linux")]
 const INGRESS_NICENESS: i32 = 5;
 
 /// The operators, with functions that read their token files.
-pub(super) fn operators(config: &Config) -> Operators {
+pub(super) fn access(config: &Config, metrics: &Metrics) -> Access {
     let operators = config.operators.iter().cloned().map(|operator| {
         let name = operator.name.clone();
         let read = move || {
@@ -30,7 +30,10 @@ pub(super) fn operators(config: &Config) -> Operators {
         let read: ReadToken = Box::new(read);
         (name, read)
     });
-    Operators::new(operators.collect())
+    Access {
+        operators: Operators::new(operators.collect()),
+        metrics: metrics.admin.clone(),
+    }
 }
 
 /// Binds the listener for events.
@@ -60,11 +63,10 @@ pub(super) fn ingress(config: &Config, door: Ingress) -> anyhow::Result<(SocketA
 
 /// Binds the listener for health, metrics and the admin API. It has its own thread, so that it answers while the others
 /// are busy.
-pub(super) fn ops(config: &Config, ops: Ops, admin: Admin) -> anyhow::Result<(SocketAddr, Server)> {
-    let (ops, admin) = (web::Data::new(ops), web::Data::new(admin));
+pub(super) fn ops(config: &Config, ops: Ops) -> anyhow::Result<(SocketAddr, Server)> {
     let server = HttpServer::new(move || {
-        let (ops, admin) = (ops.clone(), admin.clone());
-        App::new().configure(move |config| ops::configure(config, ops, admin))
+        let ops = ops.clone();
+        App::new().configure(move |config| ops.configure(config))
     })
     .workers(1)
     .disable_signals()

@@ -501,7 +501,7 @@ impl Bridge {
         let (stop, stopped) = oneshot::channel();
         let (started, addresses) = mpsc::channel();
         let serve = async move {
-            let app = App::start(config, sources).await?;
+            let app = App::start(config, sources, Clock::machine()).await?;
             started.send((app.ingress, app.ops))?;
             let stopped = stopped.map(|_stop_or_gone| "the test");
             app.run(stopped).await

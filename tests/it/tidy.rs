@@ -92,7 +92,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "ops",
         &[
-            "dispatch", "event", "fold", "imprint", "intake", "metrics", "outbox", "time",
+            "dispatch", "event", "fold", "http", "imprint", "intake", "metrics", "outbox", "time",
         ],
     ),
     (

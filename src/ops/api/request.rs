@@ -1,24 +1,24 @@
-//! What a request asks for: which entries, and what is to be done with them.
+//! Requests as JSON and query strings spell them, read into the types of the use cases.
 
+use actix_web::HttpRequest;
 use actix_web::web::{Bytes, Query};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::Problem;
-use crate::event::{Attribute, SourceName};
+use super::AdminProblem;
+use crate::event::{Attribute, SourceName, Visibility};
+use crate::ops::operate::{Error, MappingChoice, Reason, Selection};
 use crate::outbox::{EntryFilter, EntryId, ParkReason, State};
 use crate::time::Timestamp;
 
-/// How many entries a page has unless told, and at most.
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 500;
-/// How many entries one act concerns at most: it is one transaction, and everybody else waits for it.
-pub(super) const ACT_MAX: usize = 500;
+/// The entries on a page: the default, and the maximum.
+const PAGE_ENTRIES: usize = 100;
+const PAGE_ENTRIES_MAX: usize = 500;
 
-/// Which entries, as a query or a filter spells it.
+/// A filter, in a query string or in the body of a change.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Filter {
+pub(super) struct FilterQuery {
     state: Option<String>,
     source: Option<String>,
     r#type: Option<String>,
@@ -32,106 +32,130 @@ pub(super) struct Filter {
     limit: Option<usize>,
 }
 
-impl Filter {
-    /// The listing that it asks for.
-    pub(super) fn listing(&self) -> Result<EntryFilter, Problem> {
-        let word = |raw: &Option<String>, what: &str| -> Result<Option<String>, Problem> {
-            match raw {
-                Some(raw) if raw.is_empty() => Err(malformed(format!("{what} is empty"))),
-                other => Ok(other.clone()),
-            }
-        };
-        let state = match word(&self.state, "state")? {
-            Some(raw) => State::ALL
-                .into_iter()
-                .find(|state| state.as_str() == raw)
-                .ok_or_else(|| malformed("state is none of those that entries have".to_owned()))?,
-            None => State::Parked,
-        };
-        let reason = word(&self.reason, "reason")?.map(|raw| {
-            let reason = ParkReason::ALL
-                .into_iter()
-                .find(|reason| reason.as_str() == raw);
-            reason.ok_or_else(|| malformed("reason is none of those for parking".to_owned()))
+impl FilterQuery {
+    pub(super) fn filter(&self) -> Result<EntryFilter, AdminProblem> {
+        let state = self.state.as_deref().map(parse_state).transpose()?;
+        let reason = self.reason.as_deref().map(parse_park_reason).transpose()?;
+        let source = self.source.as_ref().map(|text| {
+            SourceName::parse(text).map_err(|error| malformed(format!("source: {error}")))
         });
-        let source = self.source.as_ref().map(|raw| {
-            SourceName::parse(raw).map_err(|error| malformed(format!("source: {error}")))
+        let event_type = self.r#type.as_ref().map(|text| {
+            Attribute::parse(text).map_err(|error| malformed(format!("type: {error}")))
         });
-        let event_type = self
-            .r#type
-            .as_ref()
-            .map(|raw| Attribute::parse(raw).map_err(|error| malformed(format!("type: {error}"))));
-        let moment = |raw: &Option<String>, what: &str| {
-            let read = |raw: &String| {
-                Timestamp::parse_rfc3339(raw)
-                    .ok_or_else(|| malformed(format!("{what} is no RFC 3339 moment")))
-            };
-            raw.as_ref().map(read).transpose()
-        };
+        if self.customer.as_deref() == Some("") {
+            return Err(malformed("customer is empty"));
+        }
         Ok(EntryFilter {
-            state,
+            state: state.unwrap_or(State::Parked),
             source: source.transpose()?,
             event_type: event_type.transpose()?,
-            reason: reason.transpose()?,
-            customer: word(&self.customer, "customer")?,
-            before: moment(&self.before, "before")?,
-            since: moment(&self.since, "since")?,
+            reason,
+            customer: self.customer.clone(),
+            before: parse_time("before", self.before.as_deref())?,
+            since: parse_time("since", self.since.as_deref())?,
             after: EntryId(self.after.unwrap_or(0)),
-            max: self.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX),
+            max: self
+                .limit
+                .unwrap_or(PAGE_ENTRIES)
+                .clamp(1, PAGE_ENTRIES_MAX),
         })
     }
 }
 
-/// What is to be done, and with which entries.
+fn parse_state(text: &str) -> Result<State, AdminProblem> {
+    let mut states = State::ALL.into_iter();
+    states
+        .find(|state| state.as_str() == text)
+        .ok_or_else(|| malformed("state is not a state of entries"))
+}
+
+fn parse_park_reason(text: &str) -> Result<ParkReason, AdminProblem> {
+    let mut reasons = ParkReason::ALL.into_iter();
+    reasons
+        .find(|reason| reason.as_str() == text)
+        .ok_or_else(|| malformed("reason is not a reason for parking"))
+}
+
+fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, AdminProblem> {
+    let parse = |text| {
+        Timestamp::parse_rfc3339(text)
+            .ok_or_else(|| malformed(format!("{name} is not an RFC 3339 time")))
+    };
+    text.map(parse).transpose()
+}
+
+/// Whether values are revealed.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RevealQuery {
+    #[serde(default)]
+    reveal: bool,
+}
+
+impl RevealQuery {
+    pub(super) const fn visibility(self) -> Visibility {
+        if self.reveal {
+            Visibility::Revealed
+        } else {
+            Visibility::Masked
+        }
+    }
+}
+
+/// The body of a replay or a discard.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Act {
-    pub(super) ids: Option<Vec<u64>>,
-    pub(super) filter: Option<Filter>,
+pub(super) struct ChangeBody {
+    ids: Option<Vec<u64>>,
+    filter: Option<FilterQuery>,
     #[serde(default)]
-    pub(super) map_again: bool,
+    map_again: bool,
     #[serde(default)]
     pub(super) preview: bool,
-    pub(super) reason: Option<String>,
+    reason: Option<String>,
 }
 
-impl Act {
-    pub(super) fn parse(body: &Bytes) -> Result<Self, Problem> {
-        let act: Self = parse(body)?;
-        if act.ids.is_some() == act.filter.is_some() {
-            return Err(malformed(
-                "either ids or filter says which entries".to_owned(),
-            ));
-        }
-        if act.ids.as_ref().is_some_and(|ids| ids.len() > ACT_MAX) {
-            return Err(malformed(format!(
-                "one act concerns {ACT_MAX} entries at most"
-            )));
-        }
-        Ok(act)
+impl ChangeBody {
+    pub(super) fn selection(&self) -> Result<Selection, AdminProblem> {
+        let selection = match (&self.ids, &self.filter) {
+            (Some(ids), None) => Selection::numbers(ids.iter().copied().map(EntryId).collect()),
+            (None, Some(filter)) => Selection::matching(filter.filter()?),
+            (None, None) | (Some(_), Some(_)) => {
+                return Err(malformed("name the entries by either ids or filter"));
+            }
+        };
+        Ok(selection?)
     }
 
-    /// Why, in the operator's words.
-    pub(super) fn reason(&self) -> Option<String> {
-        let reason = self.reason.as_deref().map(str::trim);
-        reason
-            .filter(|reason| !reason.is_empty())
-            .map(str::to_owned)
+    pub(super) const fn mapping(&self) -> MappingChoice {
+        if self.map_again {
+            MappingChoice::Current
+        } else {
+            MappingChoice::Stored
+        }
+    }
+
+    pub(super) fn reason(&self) -> Option<Reason> {
+        self.reason.as_deref().and_then(Reason::parse)
     }
 }
 
-/// Reads a query.
-pub(super) fn query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
-    Query::<T>::from_query(query)
+/// The number of an entry in a path.
+pub(super) fn parse_entry(number: &str) -> Result<EntryId, AdminProblem> {
+    let number = number.parse().map(EntryId);
+    number.map_err(|_not_a_number| AdminProblem::Failed(Error::UnknownEntry))
+}
+
+pub(super) fn parse_query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, AdminProblem> {
+    Query::<T>::from_query(request.query_string())
         .map(Query::into_inner)
         .map_err(|error| malformed(error.to_string()))
 }
 
-/// Reads a body.
-pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+pub(super) fn parse_body<T: DeserializeOwned>(body: &Bytes) -> Result<T, AdminProblem> {
     serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))
 }
 
-pub(super) const fn malformed(detail: String) -> Problem {
-    Problem::Malformed(detail)
+pub(super) fn malformed(detail: impl Into<String>) -> AdminProblem {
+    AdminProblem::Malformed(detail.into())
 }

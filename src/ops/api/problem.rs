@@ -1,0 +1,104 @@
+//! The table of the admin API's errors: each with its status, its problem type and its title.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+
+use crate::http::problem::{MEDIA_TYPE, ProblemDocument};
+use crate::ops::operate;
+use crate::outbox;
+
+const CHALLENGE: &str = "Bearer realm=\"operator\"";
+
+/// Why a request of the admin API fails.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminProblem {
+    /// No operator is configured: the admin API is off.
+    #[error("set ops.token_files to enable the admin API")]
+    Disabled,
+    #[error("the request needs the bearer token of an operator")]
+    Unauthenticated,
+    #[error("{0}")]
+    Malformed(String),
+    #[error("no resource has this path")]
+    NotFound,
+    #[error("this path does not support the method")]
+    MethodNotAllowed,
+    #[error(transparent)]
+    Failed(#[from] operate::Error),
+}
+
+impl AdminProblem {
+    /// Status, last part of the problem type, and title.
+    const fn row(&self) -> (u16, &'static str, &'static str) {
+        use operate::Error;
+        match self {
+            Self::Disabled => (403, "admin_disabled", "Admin API disabled"),
+            Self::Unauthenticated => (401, "unauthenticated", "Authentication failed"),
+            Self::NotFound => (404, "not_found", "Not found"),
+            Self::MethodNotAllowed => (405, "method_not_allowed", "Method not allowed"),
+            Self::Failed(Error::UnknownEntry) => (404, "unknown_entry", "Unknown entry"),
+            Self::Malformed(_)
+            | Self::Failed(
+                Error::EventErased
+                | Error::UnknownSource
+                | Error::NotParked
+                | Error::ReasonRequired
+                | Error::TooManyEntries
+                | Error::BackupName,
+            ) => (400, "malformed", "Malformed request"),
+            Self::Failed(Error::Store(error)) => match error {
+                outbox::Error::Busy => (503, "busy", "Store busy"),
+                outbox::Error::Full => (503, "store_full", "Store full"),
+                outbox::Error::Failed { .. } => (503, "store_failed", "Store failed"),
+                outbox::Error::Closed => (503, "stopping", "Service stopping"),
+            },
+        }
+    }
+}
+
+impl ResponseError for AdminProblem {
+    fn status_code(&self) -> StatusCode {
+        let (status, ..) = self.row();
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (status, word, title) = self.row();
+        let mut response = HttpResponse::build(self.status_code());
+        if matches!(self, Self::Unauthenticated) {
+            response.insert_header((WWW_AUTHENTICATE, CHALLENGE));
+        }
+        response
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .content_type(MEDIA_TYPE)
+            .json(ProblemDocument::new(word, status, title, self.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use operate::Error;
+
+    #[test]
+    fn each_problem_has_its_status_and_its_type() {
+        let table = [
+            (AdminProblem::Disabled, 403, "admin_disabled"),
+            (AdminProblem::Unauthenticated, 401, "unauthenticated"),
+            (AdminProblem::Malformed(String::new()), 400, "malformed"),
+            (AdminProblem::NotFound, 404, "not_found"),
+            (AdminProblem::MethodNotAllowed, 405, "method_not_allowed"),
+            (Error::UnknownEntry.into(), 404, "unknown_entry"),
+            (Error::EventErased.into(), 400, "malformed"),
+            (Error::ReasonRequired.into(), 400, "malformed"),
+            (Error::from(outbox::Error::Busy).into(), 503, "busy"),
+            (Error::from(outbox::Error::Full).into(), 503, "store_full"),
+            (Error::from(outbox::Error::Closed).into(), 503, "stopping"),
+        ];
+        for (problem, status, word) in table {
+            let (found_status, found_word, _) = problem.row();
+            assert_eq!((found_status, found_word), (status, word), "{problem:?}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Authentication of operators: turns a request into an [`Operator`], or denies it.
+//!
+//! A handler that takes an `Operator` is never called for anybody else. The way in is a bearer token; a session cookie of
+//! a console would be a second way in [`authenticate`], and no handler would notice.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::{FromRequest, HttpRequest, web};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+
+use super::api::AdminProblem;
+use super::operate::Operator;
+use crate::metrics::AdminMetrics;
+
+/// Reads the current token of an operator from its file; it logs its own failures.
+pub type ReadToken = Box<dyn Fn() -> Option<SecretString> + Send + Sync>;
+
+/// The operators, and the counter of denied requests.
+#[derive(Debug)]
+pub struct Access {
+    pub operators: Operators,
+    pub metrics: AdminMetrics,
+}
+
+/// The names of the operators, each with its token.
+pub struct Operators(Vec<(String, ReadToken)>);
+
+/// Why a request is denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Denied {
+    /// No operator is configured.
+    Disabled,
+    /// The request carries no token.
+    Missing,
+    /// No operator has this token.
+    Mismatch,
+}
+
+impl Denied {
+    /// The label of the metric.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Missing => "missing",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
+impl From<Denied> for AdminProblem {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Disabled => Self::Disabled,
+            Denied::Missing | Denied::Mismatch => Self::Unauthenticated,
+        }
+    }
+}
+
+/// Prints the names only.
+impl std::fmt::Debug for Operators {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = self.0.iter().map(|(name, _)| name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl Operators {
+    /// Tokens are read for each request, so that a token that was removed is denied at once.
+    pub const fn new(operators: Vec<(String, ReadToken)>) -> Self {
+        Self(operators)
+    }
+
+    /// The operator who has this token.
+    fn with_token(&self, token: &str) -> Option<Operator> {
+        let digest = Sha256::digest(token);
+        let mut found = None;
+        // All tokens are compared, and by their digests: the duration says nothing about any token.
+        for (name, read) in &self.0 {
+            let token = read().map(|token| Sha256::digest(token.expose_secret()));
+            if token == Some(digest) {
+                found = Some(name);
+            }
+        }
+        found.cloned().map(Operator::authenticated)
+    }
+}
+
+impl FromRequest for Operator {
+    type Error = AdminProblem;
+    type Future = Ready<Result<Self, AdminProblem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let Some(access) = request.app_data::<web::Data<Access>>() else {
+            return ready(Err(AdminProblem::Disabled));
+        };
+        let operator = authenticate(&access.operators, request.headers());
+        ready(operator.map_err(|denied| {
+            let reason = denied.as_str();
+            access.metrics.denied(reason);
+            let method = request.method().as_str();
+            tracing::warn!(reason, method, "unauthorized admin request");
+            denied.into()
+        }))
+    }
+}
+
+fn authenticate(operators: &Operators, headers: &HeaderMap) -> Result<Operator, Denied> {
+    if operators.0.is_empty() {
+        return Err(Denied::Disabled);
+    }
+    let token = bearer_token(headers).ok_or(Denied::Missing)?;
+    operators.with_token(token).ok_or(Denied::Mismatch)
+}
+
+fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    value.strip_prefix("Bearer ")
+}

@@ -1,0 +1,128 @@
+//! What an operator can do: typed use cases, free of HTTP and of any text format.
+//!
+//! The admin API translates them to JSON; a console translates them to HTML. Each decision is made here, once: which
+//! entries may be changed, which values are masked, what is audited.
+//!
+//! - Every function takes the [`Operator`], so that no translation can forget to authenticate.
+//! - A change is audited in the transaction that makes it, with the operator's name. Revealed values are audited before
+//!   they are shown.
+//! - JSON values appear only as data: an event is JSON, and so is the value of a `metadata` field.
+
+use std::sync::Arc;
+
+use crate::dispatch::destination::Destination;
+use crate::fold::MaxFold;
+use crate::intake::Sources;
+use crate::outbox::{self, AuditEvent, AuditRecord, Outbox};
+use crate::time::Clock;
+
+mod backup;
+mod destination;
+mod entries;
+mod explain;
+mod preview;
+mod replay;
+mod selection;
+
+pub use backup::BackupName;
+pub use destination::{DestinationView, ShadowView};
+pub use entries::{EntryContent, EntryView, FieldView, ValueView};
+pub use preview::{ReplayPreview, RequestPreview};
+pub use replay::{DiscardPreview, Discarded, MappingChoice, Replayed, Unmappable};
+pub use selection::{CHANGE_ENTRIES_MAX, Reason, Selection};
+
+/// The use cases, and what they work on.
+pub struct Operations {
+    pub outbox: Arc<dyn Outbox>,
+    pub destination: Arc<Destination>,
+    pub sources: Arc<Sources>,
+    /// A preview folds like delivery does.
+    pub max_fold: MaxFold,
+    pub clock: Clock,
+}
+
+impl std::fmt::Debug for Operations {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operations").finish_non_exhaustive()
+    }
+}
+
+/// An authenticated operator. Only the authentication of this listener creates one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    name: String,
+}
+
+impl Operator {
+    pub(super) const fn authenticated(name: String) -> Self {
+        Self { name }
+    }
+
+    /// The name of the token, as the audit log records it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// A use case failed. The texts are shown to the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no entry has this number")]
+    UnknownEntry,
+    #[error("the entry has ended, and its event is erased")]
+    EventErased,
+    #[error("no source of this name is configured")]
+    UnknownSource,
+    #[error("only parked entries can be replayed or discarded")]
+    NotParked,
+    #[error("a reason is required: a discarded entry cannot be restored")]
+    ReasonRequired,
+    #[error("one request can change at most {CHANGE_ENTRIES_MAX} entries")]
+    TooManyEntries,
+    #[error(
+        "the name of a backup is 1 to {} of A-Z, a-z, 0-9, ., _ and -",
+        backup::NAME_CHARS_MAX
+    )]
+    BackupName,
+    #[error(transparent)]
+    Store(#[from] outbox::Error),
+}
+
+/// One page of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditPage {
+    pub records: Vec<AuditRecord>,
+    /// Whether no record of this page was changed after it was written.
+    pub is_intact: bool,
+}
+
+/// The most records on one page of the audit log.
+pub const AUDIT_PAGE_MAX: usize = 1_000;
+
+impl Operations {
+    /// The audit records after the one numbered `after`; at most `limit` of them.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn audit(
+        &self,
+        _operator: &Operator,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, Error> {
+        let limit = limit.clamp(1, AUDIT_PAGE_MAX);
+        let records = self.outbox.audit(after, limit).await?;
+        let is_intact = records.iter().all(|record| record.is_intact);
+        Ok(AuditPage { records, is_intact })
+    }
+
+    fn audit_event(&self, operator: &Operator, action: &'static str, target: String) -> AuditEvent {
+        AuditEvent {
+            operator: operator.name.clone(),
+            action,
+            target,
+            reason: None,
+            at: self.clock.now(),
+        }
+    }
+}

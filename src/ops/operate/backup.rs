@@ -1,0 +1,68 @@
+//! Backups of the store, while it is in use.
+
+use std::path::PathBuf;
+
+use super::{Error, Operations, Operator};
+
+/// The longest name of a backup.
+pub(super) const NAME_CHARS_MAX: usize = 100;
+
+/// The file name of a backup: one path segment, because a backup is written to the folder of the store only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupName(String);
+
+impl BackupName {
+    /// # Errors
+    /// [`Error::BackupName`]
+    pub fn parse(name: String) -> Result<Self, Error> {
+        let is_valid = (1..=NAME_CHARS_MAX).contains(&name.len())
+            && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if is_valid {
+            Ok(Self(name))
+        } else {
+            Err(Error::BackupName)
+        }
+    }
+}
+
+impl Operations {
+    /// Copies the store into a new file in its folder, and returns the path of the copy.
+    ///
+    /// # Errors
+    /// The store failed, or a file of this name exists.
+    pub async fn backup(&self, operator: &Operator, name: BackupName) -> Result<PathBuf, Error> {
+        let BackupName(name) = name;
+        let event = self.audit_event(operator, "backup", name.clone());
+        self.outbox.append_audit(event).await?;
+        Ok(self.outbox.backup(&name).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_name_is_one_path_segment() {
+        for name in ["copy.db", "2025-02-13", "a"] {
+            assert!(BackupName::parse(name.to_owned()).is_ok(), "{name}");
+        }
+        let long = "a".repeat(NAME_CHARS_MAX + 1);
+        for name in [
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "../copy.db",
+            "a/b",
+            "a b",
+            "ä",
+            &long,
+        ] {
+            assert!(BackupName::parse(name.to_owned()).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The destination: its state, and the mode that the operator sets.
+
+use serde_json::Value;
+
+use super::{Error, Operations, Operator};
+use crate::dispatch::breaker::DestinationState;
+use crate::dispatch::destination::OperatorMode;
+use crate::event::Visibility;
+use crate::outbox::Setting;
+use crate::time::Timestamp;
+
+/// The mode that the operator set, and the state that the requests found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DestinationView {
+    pub mode: OperatorMode,
+    pub state: &'static str,
+    /// When the next request is sent, if requests are held back.
+    pub next_try_at: Option<Timestamp>,
+}
+
+/// A request that was not sent because of shadow mode; its values are masked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShadowView {
+    pub at: Timestamp,
+    pub customer: String,
+    pub operation: &'static str,
+    pub body: Value,
+}
+
+impl Operations {
+    /// The current mode and state.
+    pub fn destination(&self, _operator: &Operator) -> DestinationView {
+        let state = self.destination.condition();
+        let next_try_at = match state {
+            DestinationState::Flowing { .. } => None,
+            DestinationState::Probing { probe_at, .. } | DestinationState::Stopped { probe_at } => {
+                Some(probe_at)
+            }
+            DestinationState::Throttled { until, .. } => Some(until),
+        };
+        DestinationView {
+            mode: self.destination.mode(),
+            state: state.as_str(),
+            next_try_at,
+        }
+    }
+
+    /// Sets the mode: it outlives a restart.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn set_mode(
+        &self,
+        operator: &Operator,
+        mode: OperatorMode,
+        reason: Option<String>,
+    ) -> Result<DestinationView, Error> {
+        let before = self.destination.mode();
+        let target = format!("{} to {}", before.as_str(), mode.as_str());
+        let mut event = self.audit_event(operator, "mode", target);
+        event.reason = reason;
+        let now = event.at;
+        self.outbox.append_audit(event).await?;
+        self.outbox
+            .store_setting(Setting::DestinationMode, mode.as_str().to_owned())
+            .await?;
+        self.destination.set_mode(mode);
+        // Lanes that were handled in shadow mode rest; now they are due.
+        if before == OperatorMode::Shadow && mode == OperatorMode::Open {
+            self.outbox.release(now).await?;
+        }
+        tracing::warn!(
+            operator = operator.name(),
+            from = before.as_str(),
+            to = mode.as_str(),
+            "destination mode changed"
+        );
+        Ok(self.destination(operator))
+    }
+
+    /// The latest request of each customer that was not sent because of shadow mode.
+    pub fn shadow_requests(&self, _operator: &Operator) -> Vec<ShadowView> {
+        let records = self.destination.shadow_records().into_iter();
+        let views = records.map(|record| ShadowView {
+            at: record.at,
+            customer: record.customer,
+            operation: record.operation,
+            body: Visibility::Masked.object(&record.body),
+        });
+        views.collect()
+    }
+}

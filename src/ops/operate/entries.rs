@@ -1,0 +1,127 @@
+//! Entries: lists, and one with its content.
+
+use serde_json::Value;
+
+use super::{Error, Operations, Operator};
+use crate::event::{Version, Visibility};
+use crate::imprint::{Field, FieldValue, Update};
+use crate::outbox::{EntryFilter, EntryId, EntryPage, EntrySummary, Inspection};
+
+/// One entry. Its content is erased when it ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntryView {
+    pub summary: EntrySummary,
+    pub content: Option<EntryContent>,
+}
+
+/// The content of an entry that has not ended; values are masked unless they were revealed.
+#[derive(Clone, PartialEq)]
+pub struct EntryContent {
+    pub version: Version,
+    pub values: Vec<FieldView>,
+    /// The event in its structured form; `None` if the stored bytes cannot be read.
+    pub event: Option<Value>,
+}
+
+/// Never the values: they may be revealed.
+impl std::fmt::Debug for EntryContent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EntryContent").finish_non_exhaustive()
+    }
+}
+
+/// One field of an update.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldView {
+    pub field: Field,
+    pub value: ValueView,
+}
+
+/// The value of a field, masked unless it was revealed.
+#[derive(Clone, PartialEq)]
+pub enum ValueView {
+    Set(Value),
+    Cleared,
+}
+
+/// Never the value: it may be revealed.
+impl std::fmt::Debug for ValueView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Set(_) => "Set",
+            Self::Cleared => "Cleared",
+        })
+    }
+}
+
+impl Operations {
+    /// The entries that match the filter.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn list(
+        &self,
+        _operator: &Operator,
+        filter: EntryFilter,
+    ) -> Result<EntryPage, Error> {
+        Ok(self.outbox.list(filter).await?)
+    }
+
+    /// One entry. Revealing its values is audited first.
+    ///
+    /// # Errors
+    /// There is no such entry, or the store failed.
+    pub async fn show(
+        &self,
+        operator: &Operator,
+        entry: EntryId,
+        visibility: Visibility,
+    ) -> Result<EntryView, Error> {
+        let inspection = self.inspect(entry).await?;
+        self.audit_reveal(operator, entry, visibility).await?;
+        let content = inspection.facts.map(|(version, update)| EntryContent {
+            version,
+            values: field_views(visibility, &update),
+            event: inspection
+                .event
+                .and_then(|event| serde_json::from_slice(&event).ok())
+                .map(|event| visibility.value(&event)),
+        });
+        Ok(EntryView {
+            summary: inspection.listed,
+            content,
+        })
+    }
+
+    pub(super) async fn inspect(&self, entry: EntryId) -> Result<Inspection, Error> {
+        let inspection = self.outbox.inspect(entry).await?;
+        inspection.ok_or(Error::UnknownEntry)
+    }
+
+    pub(super) async fn audit_reveal(
+        &self,
+        operator: &Operator,
+        entry: EntryId,
+        visibility: Visibility,
+    ) -> Result<(), Error> {
+        match visibility {
+            Visibility::Masked => Ok(()),
+            Visibility::Revealed => {
+                let event = self.audit_event(operator, "reveal", entry.to_string());
+                Ok(self.outbox.append_audit(event).await?)
+            }
+        }
+    }
+}
+
+/// The fields of an update.
+pub(super) fn field_views(visibility: Visibility, update: &Update) -> Vec<FieldView> {
+    let fields = update.iter().map(|(field, value)| FieldView {
+        field: field.clone(),
+        value: match value {
+            FieldValue::Set(value) => ValueView::Set(visibility.value(value)),
+            FieldValue::Cleared => ValueView::Cleared,
+        },
+    });
+    fields.collect()
+}

@@ -1,0 +1,127 @@
+//! The requests that a replay would send. Pure.
+
+use std::collections::BTreeMap;
+
+use super::entries::{FieldView, field_views};
+use super::replay::Unmappable;
+use crate::event::{Version, Visibility};
+use crate::fold::{Candidate, FoldEnd, MaxFold, fold};
+use crate::imprint::Update;
+use crate::outbox::{EntryId, Inspection, LaneKey, Replay};
+use crate::time::Timestamp;
+
+/// What a replay would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplayPreview {
+    /// The number of entries that would wait for delivery again.
+    pub replayable: usize,
+    /// One request for each customer.
+    pub requests: Vec<RequestPreview>,
+    /// The entries that would send nothing: newer values of all their fields were delivered.
+    pub stale: Vec<EntryId>,
+    pub unmappable: Vec<Unmappable>,
+    /// Whether the filter matches more entries than one request changes.
+    pub has_more: bool,
+}
+
+/// The request that would be sent for one customer; values are masked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestPreview {
+    pub customer: String,
+    /// The entries that the request carries, those that already wait included.
+    pub entries: Vec<EntryId>,
+    /// The replayed entries that newer ones in the same request supersede.
+    pub superseded: Vec<EntryId>,
+    pub values: Vec<FieldView>,
+}
+
+/// One entry to replay, with its version and its update.
+type Replayed<'a> = (&'a Inspection, Version, &'a Update);
+
+/// Folds the entries to replay with the entries that already wait for the same customer, as delivery will.
+pub(super) fn preview(
+    inspections: &[Inspection],
+    replays: &[Replay],
+    max: MaxFold,
+    now: Timestamp,
+) -> (Vec<RequestPreview>, Vec<EntryId>) {
+    let mut lanes: BTreeMap<String, Vec<Replayed<'_>>> = BTreeMap::new();
+    for replay in replays {
+        let inspection = inspections
+            .iter()
+            .find(|inspection| inspection.listed.receipt.entry == replay.entry);
+        if let Some(inspection) = inspection
+            && let Some((version, update)) = change(inspection, replay)
+        {
+            let lane = lanes.entry(customer(inspection, replay)).or_default();
+            lane.push((inspection, version, update));
+        }
+    }
+    let (mut requests, mut stale) = (Vec::new(), Vec::new());
+    for (customer, replayed) in lanes {
+        if let Some((request, overtaken)) = request(customer, &replayed, max, now) {
+            requests.push(request);
+            stale.extend(overtaken);
+        }
+    }
+    stale.sort_unstable();
+    (requests, stale)
+}
+
+/// The request for one customer, and the replayed entries that would send nothing.
+fn request(
+    customer: String,
+    replayed: &[Replayed<'_>],
+    max: MaxFold,
+    now: Timestamp,
+) -> Option<(RequestPreview, Vec<EntryId>)> {
+    let (first, ..) = replayed.first()?;
+    let waiting = first.waiting.iter().map(|waiting| waiting.candidate());
+    let again = replayed.iter().map(|(_, version, update)| Candidate {
+        version: *version,
+        update,
+    });
+    let candidates: Vec<_> = waiting.chain(again).collect();
+    let fold = fold(&first.versions, &candidates, max, now);
+    let is_replayed = |entry: &u64| {
+        let mut replayed = replayed.iter();
+        replayed.any(|(_, version, _)| version.arrival == *entry)
+    };
+    let stale = fold.stale.iter().filter(|(entry, _)| is_replayed(entry));
+    let stale = stale.map(|(entry, _)| EntryId(*entry)).collect();
+    let superseded = fold
+        .finished
+        .iter()
+        .filter(|(entry, end)| is_replayed(entry) && matches!(end, FoldEnd::Superseded(_)));
+    let request = RequestPreview {
+        customer,
+        entries: fold.carried.iter().copied().map(EntryId).collect(),
+        superseded: superseded.map(|(entry, _)| EntryId(*entry)).collect(),
+        values: field_views(Visibility::Masked, &fold.update),
+    };
+    Some((request, stale))
+}
+
+/// The version and the update of an entry: by the current mapping if it was mapped again, otherwise as stored.
+fn change<'a>(inspection: &'a Inspection, replay: &'a Replay) -> Option<(Version, &'a Update)> {
+    match (&replay.change, &inspection.facts) {
+        (Some(change), _) => Some((change.version.arrived(replay.entry.0), &change.update)),
+        (None, Some((version, update))) => Some((*version, update)),
+        (None, None) => None,
+    }
+}
+
+fn customer(inspection: &Inspection, replay: &Replay) -> String {
+    if let Some(change) = &replay.change {
+        let imprint = change.customer.imprint().map(|imprint| imprint.canonical());
+        let partner = change.customer.partner().map(|partner| partner.as_str());
+        return imprint
+            .or_else(|| partner.map(str::to_owned))
+            .unwrap_or_default();
+    }
+    match &inspection.listed.customer {
+        Some(LaneKey::Imprint(imprint)) => imprint.canonical(),
+        Some(LaneKey::Partner(partner)) => partner.as_str().to_owned(),
+        None => String::new(),
+    }
+}

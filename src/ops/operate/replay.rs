@@ -1,0 +1,178 @@
+//! Replay and discard of parked entries, each with a preview.
+
+use super::preview::{ReplayPreview, preview};
+use super::selection::{Reason, Selected, Selection};
+use super::{Error, Operations, Operator};
+use crate::event::EventError;
+use crate::outbox::{EntryId, Inspection, Replay};
+
+/// The mapping that a replay uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappingChoice {
+    /// Sends the update that was stored when the event was accepted.
+    Stored,
+    /// Maps the stored event again, by the current schema and mapping.
+    Current,
+}
+
+/// An entry whose event the current mapping rejects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmappable {
+    pub entry: EntryId,
+    pub errors: Vec<EventError>,
+}
+
+/// The result of a replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// The entries that wait for delivery again.
+    pub entries: Vec<EntryId>,
+    pub unmappable: Vec<Unmappable>,
+    /// Whether the filter matches more entries than one request changes.
+    pub has_more: bool,
+}
+
+/// The entries that a discard would end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscardPreview {
+    pub entries: Vec<EntryId>,
+    /// Whether the filter matches more entries than one request changes.
+    pub has_more: bool,
+}
+
+/// The result of a discard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discarded {
+    pub entries: Vec<EntryId>,
+    /// Whether the filter matches more entries than one request changes.
+    pub has_more: bool,
+}
+
+impl Operations {
+    /// The requests that a replay of these entries would send.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn preview_replay(
+        &self,
+        _operator: &Operator,
+        selection: Selection,
+        mapping: MappingChoice,
+    ) -> Result<ReplayPreview, Error> {
+        let Selected {
+            inspections,
+            has_more,
+        } = self.select(selection).await?;
+        let (replays, unmappable) = self.map(&inspections, mapping);
+        let (requests, stale) = preview(&inspections, &replays, self.max_fold, self.clock.now());
+        Ok(ReplayPreview {
+            replayable: replays.len(),
+            requests,
+            stale,
+            unmappable,
+            has_more,
+        })
+    }
+
+    /// Lets parked entries wait for delivery again, behind live traffic. An entry that the current mapping rejects stays
+    /// parked.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn replay(
+        &self,
+        operator: &Operator,
+        selection: Selection,
+        mapping: MappingChoice,
+        reason: Option<Reason>,
+    ) -> Result<Replayed, Error> {
+        let Selected {
+            inspections,
+            has_more,
+        } = self.select(selection).await?;
+        let (replays, unmappable) = self.map(&inspections, mapping);
+        let target = target(replays.iter().map(|replay| replay.entry));
+        let mut event = self.audit_event(operator, "replay", target);
+        event.reason = reason.map(Reason::into_text);
+        let entries = self.outbox.replay(replays, event).await?;
+        Ok(Replayed {
+            entries,
+            unmappable,
+            has_more,
+        })
+    }
+
+    /// The entries that a discard would end.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn preview_discard(
+        &self,
+        _operator: &Operator,
+        selection: Selection,
+    ) -> Result<DiscardPreview, Error> {
+        let selected = self.select(selection).await?;
+        Ok(DiscardPreview {
+            entries: selected.inspections.iter().map(number).collect(),
+            has_more: selected.has_more,
+        })
+    }
+
+    /// Ends parked entries without sending them. Their content is erased.
+    ///
+    /// # Errors
+    /// There is no reason, or the store failed.
+    pub async fn discard(
+        &self,
+        operator: &Operator,
+        selection: Selection,
+        reason: Option<Reason>,
+    ) -> Result<Discarded, Error> {
+        let reason = reason.ok_or(Error::ReasonRequired)?;
+        let selected = self.select(selection).await?;
+        let entries: Vec<EntryId> = selected.inspections.iter().map(number).collect();
+        let mut event = self.audit_event(operator, "discard", target(entries.iter().copied()));
+        event.reason = Some(reason.into_text());
+        let entries = self.outbox.discard(entries, event).await?;
+        Ok(Discarded {
+            entries,
+            has_more: selected.has_more,
+        })
+    }
+
+    /// The change that each entry states: as stored, or by the current mapping.
+    fn map(
+        &self,
+        inspections: &[Inspection],
+        mapping: MappingChoice,
+    ) -> (Vec<Replay>, Vec<Unmappable>) {
+        let (mut replays, mut unmappable) = (Vec::new(), Vec::new());
+        for inspection in inspections {
+            let entry = number(inspection);
+            let receipt = &inspection.listed.receipt;
+            let event = match mapping {
+                MappingChoice::Stored => None,
+                MappingChoice::Current => inspection.event.as_deref(),
+            };
+            let change = event.map(|event| {
+                let source = &receipt.identity.source;
+                self.sources.remap(source, &receipt.event_type, event)
+            });
+            match change.transpose() {
+                Ok(change) => replays.push(Replay { entry, change }),
+                Err(errors) => unmappable.push(Unmappable { entry, errors }),
+            }
+        }
+        (replays, unmappable)
+    }
+}
+
+const fn number(inspection: &Inspection) -> EntryId {
+    inspection.listed.receipt.entry
+}
+
+/// The numbers of entries, as the audit log records them.
+fn target(entries: impl Iterator<Item = EntryId>) -> String {
+    let numbers: Vec<String> = entries.map(|entry| entry.to_string()).collect();
+    numbers.join(" ")
+}
