@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Checks deploy/: one line a rule, a total, and an exit code that tells.
+"""Checks the manifests in deploy/. Prints one line for each rule and a total; exit code 1 if a rule fails.
 
---self-test spoils the manifests in memory, one thing at a time, and proves that the rule for it notices.
---builtin   does without kustomize even where there is one.
+--self-test  breaks the manifests in memory, one change at a time, and proves that the rule reports each.
+--builtin    does not use kustomize, even if it is installed.
 """
 
 import argparse
@@ -12,13 +12,13 @@ import manifests
 import policy
 from mutations import MUTATIONS
 
-STUMBLED = "could not be looked at"
+RULE_FAILED = "the rule could not be evaluated"
 
 
 def main():
-    arguments = argparse.ArgumentParser(description="Checks the manifests under deploy/.")
-    arguments.add_argument("--self-test", action="store_true", help="prove that every rule can fail")
-    arguments.add_argument("--builtin", action="store_true", help="load without kustomize")
+    arguments = argparse.ArgumentParser(description="Checks the manifests in deploy/.")
+    arguments.add_argument("--self-test", action="store_true", help="prove that every rule reports a violation")
+    arguments.add_argument("--builtin", action="store_true", help="do not use kustomize")
     options = arguments.parse_args()
 
     name, renderer = manifests.renderers()[-1 if options.builtin else 0]
@@ -27,39 +27,38 @@ def main():
     for note in deployment.notes:
         print(f"note: {note}")
     results = list(self_test(deployment) if options.self_test else check(deployment))
-    for line, faults in results:
-        print(f"{'FAIL' if faults else 'ok':4} {line}")
-        for fault in faults:
-            print(f"       {fault}")
-    failed = sum(1 for _, faults in results if faults)
+    for line, errors in results:
+        print(f"{'FAIL' if errors else 'ok':4} {line}")
+        for error in errors:
+            print(f"       {error}")
+    failed = sum(1 for _, errors in results if errors)
     print(f"{len(results) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 
 def check(deployment):
     for title, rule in policy.RULES:
-        yield title, broken(rule, deployment)
+        yield title, errors_of(rule, deployment)
 
 
 def self_test(deployment):
     titles = {rule: title for title, rule in policy.RULES}
-    for rule, what, spoil in MUTATIONS:
-        spoilt = deployment.copy()
-        spoil(spoilt)
-        # New faults only: a rule that is already broken proves nothing by staying broken, and one that stumbles has not
-        # looked.
-        noticed = {f for f in broken(rule, spoilt) if not f.startswith(STUMBLED)} - set(broken(rule, deployment))
-        yield f"{titles[rule]}: notices {what}", [] if noticed else ["it did not"]
+    for rule, change, mutate in MUTATIONS:
+        mutant = deployment.copy()
+        mutate(mutant)
+        # Only new errors count: a rule that was broken before proves nothing, and neither does one that raised.
+        found = {e for e in errors_of(rule, mutant) if not e.startswith(RULE_FAILED)} - set(errors_of(rule, deployment))
+        yield f"{titles[rule]}: reports {change}", [] if found else ["not reported"]
     tested = {rule for rule, _, _ in MUTATIONS}
-    yield "every rule is put to the test", [title for title, rule in policy.RULES if rule not in tested]
+    yield "every rule has a mutation", [title for title, rule in policy.RULES if rule not in tested]
 
 
-def broken(rule, deployment):
-    """The faults; what is so wrong that the rule cannot even look is one of them."""
+def errors_of(rule, deployment):
+    """The errors that the rule yields; an exception of the rule is an error too."""
     try:
         return list(rule(deployment))
-    except (KeyError, IndexError, LookupError, TypeError, AttributeError, ValueError, StopIteration) as fault:
-        return [f"{STUMBLED}: {fault!r}"]
+    except (KeyError, IndexError, LookupError, TypeError, AttributeError, ValueError, StopIteration) as error:
+        return [f"{RULE_FAILED}: {error!r}"]
 
 
 if __name__ == "__main__":

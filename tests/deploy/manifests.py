@@ -1,4 +1,4 @@
-"""Reads what is to be checked: the manifests as kustomize renders them, and the files they have to agree with."""
+"""Reads the input of the checks: the manifests as kustomize renders them, and the files that they must agree with."""
 
 import copy
 import shutil
@@ -19,7 +19,7 @@ NAME = "imprint-bridge"
 
 @dataclass
 class Deployment:
-    """All that the checks look at. A mutation changes a copy of it, never a file."""
+    """The input of all checks. A mutation changes a copy of it, never a file."""
 
     manifests: list
     base: list
@@ -42,7 +42,7 @@ class Deployment:
     def one(self, kind, name=NAME):
         found = [m for m in self.of_kind(kind) if m["metadata"]["name"] == name]
         if len(found) != 1:
-            raise LookupError(f"{len(found)} {kind} named {name}, not one")
+            raise LookupError(f"there are {len(found)} {kind} named {name}, not one")
         return found[0]
 
     @property
@@ -90,12 +90,12 @@ def load(renderer):
         cargo=toml(ROOT / "Cargo.toml"),
     )
     if defaults is None:
-        deployment.notes.append("config/default.toml is not there: 5 s of lag and 15 s of drain are taken for granted")
+        deployment.notes.append("config/default.toml does not exist: the checks assume a lag of 5 s and a drain of 15 s")
     return deployment
 
 
 def renderers():
-    """Those that work here, best first: each a name and a function from a folder to its manifests."""
+    """The renderers of this machine, the best one first: a name, and a function from a folder to its manifests."""
     found = []
     if shutil.which("kustomize"):
         found.append(("kustomize", lambda folder: run("kustomize", "build", str(folder))))
@@ -110,14 +110,14 @@ def run(*command):
 
 
 def gather(folder):
-    """What our kustomizations use of kustomize, and no more: resources, folders of resources, ConfigMaps from files.
+    """Implements the part of kustomize that our kustomizations use: resources, folders of resources, ConfigMaps from files.
 
-    A field it does not know is refused, because leaving it out would check something else than what is applied.
+    An unknown field is an error: without it, the checks would see other manifests than the cluster.
     """
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
     known = {"apiVersion", "kind", "resources", "configMapGenerator", "generatorOptions"}
     if unknown := set(kustomization) - known:
-        raise ValueError(f"{folder}: the built-in loader does not know {sorted(unknown)}; install kustomize")
+        raise ValueError(f"{folder}: the built-in loader does not support {sorted(unknown)}; install kustomize")
     manifests = []
     for resource in kustomization["resources"]:
         path = (folder / resource).resolve()

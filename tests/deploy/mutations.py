@@ -1,6 +1,6 @@
-"""One spoilt deployment for each way to be wrong, with the rule that has to notice.
+"""Mutations of the deployment, each with the rule that must report it.
 
-A rule that nothing here breaks is itself a fault: it might hold of everything.
+A rule without a mutation is an error: it might accept everything.
 """
 
 import copy
@@ -10,17 +10,17 @@ import policy as p
 MUTATIONS = []
 
 
-def spoils(rule, what):
-    def keep(function):
-        MUTATIONS.append((rule, what, function))
+def mutates(rule, change):
+    def register(function):
+        MUTATIONS.append((rule, change, function))
         return function
-    return keep
+    return register
 
 
 def each(rule, **cases):
-    """Short ones: what is wrong, and a function that does it."""
-    for what, function in cases.items():
-        MUTATIONS.append((rule, what.replace("_", " "), function))
+    """Registers short mutations; the name of each argument describes the change."""
+    for change, function in cases.items():
+        MUTATIONS.append((rule, change.replace("_", " "), function))
 
 
 def context(d):
@@ -45,7 +45,7 @@ def mount(d, name):
 
 each(p.schema_valid,
      a_misspelt_field=lambda d: d.pod.update(terminationGracePeriodSecond=30),
-     a_number_as_text=lambda d: d.one("StatefulSet")["spec"].update(replicas="1"))
+     a_number_as_string=lambda d: d.one("StatefulSet")["spec"].update(replicas="1"))
 each(p.route_shape,
      an_older_version=lambda d: d.one("HTTPRoute").update(apiVersion="gateway.networking.k8s.io/v1beta1"),
      a_redirect=lambda d: route(d)["rules"][0].update(filters=[{"type": "RequestRedirect"}]),
@@ -70,7 +70,7 @@ each(p.one_writer,
 each(p.store_claim,
      ReadWriteOnce=lambda d: d.one("StatefulSet")["spec"]["volumeClaimTemplates"][0]["spec"].update(
          accessModes=["ReadWriteOnce"]),
-     a_volume_that_goes=lambda d: d.one("StatefulSet")["spec"]["persistentVolumeClaimRetentionPolicy"].update(
+     a_volume_that_is_deleted=lambda d: d.one("StatefulSet")["spec"]["persistentVolumeClaimRetentionPolicy"].update(
          whenDeleted="Delete"))
 each(p.grace,
      too_short=lambda d: d.pod.update(terminationGracePeriodSeconds=20),
@@ -150,17 +150,17 @@ each(p.gateway_adds_one,
      a_patch=lambda d: d.one("Service")["spec"].update(sessionAffinity="ClientIP"))
 
 
-@spoils(p.route_backend, "the ops port")
+@mutates(p.route_backend, "the ops port")
 def routes_to_ops(d):
     route(d)["rules"][0]["backendRefs"][0].update(name="imprint-bridge-ops", port=9090)
 
 
-@spoils(p.route_backend, "the ops port under the public number")
+@mutates(p.route_backend, "the ops port under the public number")
 def renumbered(d):
     d.one("Service")["spec"]["ports"][0]["targetPort"] = "ops"
 
 
-@spoils(p.crm_mapping, "one expression")
+@mutates(p.crm_mapping, "one expression")
 def mapped_otherwise(d):
     d.reference_crm = d.reference_crm or copy.deepcopy(d.crm)
     d.crm["events"]["customer.changed"]["update"]["email"] = ".data.customer.mail"

@@ -1,7 +1,7 @@
-"""What has to hold of the deployment, one function a rule; each yields its faults, so none means that it holds.
+"""The rules for the deployment: one function for each rule. A rule yields its errors; none means that the rule holds.
 
-The rules are those of the restricted Pod Security Standard and of this service: one writer, keys only as files, the ops
-port never public, an orderly end.
+The rules come from the restricted Pod Security Standard and from this service: one writer, keys only as files, the ops
+port never public, an orderly shutdown.
 """
 
 import re
@@ -16,7 +16,7 @@ from manifests import NAME
 KUBERNETES = ("1.31", "1.37")
 OPS_PATHS = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
 PUBLIC_PATHS = {("PathPrefix", "/v1/sources"), ("Exact", "/v1/openapi.json")}
-# Above lag and drain: what the kubelet and the runtime take to deliver the signal and to notice the end.
+# In addition to lag and drain: the time that the kubelet and the runtime need to send the signal and to notice the exit.
 MARGIN_SECONDS = 5
 USER = 65532
 PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"]
@@ -27,25 +27,25 @@ RULES = []
 
 
 def rule(title):
-    def keep(function):
+    def register(function):
         RULES.append((title, function))
         return function
-    return keep
+    return register
 
 
 @rule("every manifest is valid Kubernetes")
 def schema_valid(d):
     for manifest in d.manifests + d.secrets:
         if manifest["kind"] == "HTTPRoute":
-            continue  # a custom resource: the next rule
+            continue  # a custom resource: the next rule checks it
         for version in KUBERNETES:
             try:
                 kubernetes_validate.validate(manifest, version, strict=True)
-            except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as fault:
-                yield f"{title(manifest)}, Kubernetes {version}: {fault.message}"
+            except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
+                yield f"{title(manifest)}, Kubernetes {version}: {error.message}"
 
 
-@rule("the HTTPRoute has the shape of gateway.networking.k8s.io/v1")
+@rule("the HTTPRoute is valid for gateway.networking.k8s.io/v1")
 def route_shape(d):
     route = d.one("HTTPRoute")
     if route["apiVersion"] != "gateway.networking.k8s.io/v1":
@@ -53,20 +53,20 @@ def route_shape(d):
     spec = route["spec"]
     yield from only(spec, {"parentRefs", "hostnames", "rules"}, "spec")
     if not spec.get("parentRefs") or not spec.get("hostnames"):
-        yield "a route without parentRefs or hostnames takes whatever arrives, or nothing"
+        yield "a route without parentRefs or hostnames accepts everything, or nothing"
     for parent in spec.get("parentRefs", []):
         yield from only(parent, {"group", "kind", "name", "namespace", "sectionName", "port"}, "parentRefs")
         if not parent.get("name") or not parent.get("sectionName"):
-            yield "a parent without name and sectionName may be a listener without TLS"
+            yield "a parentRef without name and sectionName may select a listener without TLS"
     for each in spec.get("rules", []):
-        # No filters: they redirect and rewrite, and a signature covers what was sent.
+        # No filters: a redirect or a rewrite would break the signature of the request.
         yield from only(each, {"name", "matches", "backendRefs", "timeouts"}, "rules")
         yield from (f"timeout {t}" for t in each.get("timeouts", {}).values() if not re.fullmatch(r"\d{1,5}s", t))
         for match in each.get("matches", []):
             yield from only(match, {"path"}, "matches")
 
 
-@rule("the HTTPRoute opens the public paths and no other")
+@rule("the HTTPRoute opens the public paths and no others")
 def route_paths(d):
     rules = d.one("HTTPRoute")["spec"].get("rules", [])
     # No match at all means every path.
@@ -78,7 +78,7 @@ def route_paths(d):
         yield f"{sorted(paths)}"
 
 
-@rule("the HTTPRoute ends at the ingress port")
+@rule("the HTTPRoute leads to the ingress port")
 def route_backend(d):
     backends = [b for r in d.one("HTTPRoute")["spec"].get("rules", []) for b in r.get("backendRefs", [])]
     if not backends:
@@ -93,19 +93,19 @@ def route_backend(d):
             yield f"{backend['name']}:{backend['port']} leads to {targets}, not to ingress"
 
 
-@rule("only the ops Service has the ops port, and nothing but it")
+@rule("the ops Service has the ops port only, and no other Service has it")
 def services(d):
     for service in d.of_kind("Service"):
         name, spec = service["metadata"]["name"], service["spec"]
         wanted = "ops" if name == f"{NAME}-ops" else "ingress"
         targets = [p["targetPort"] for p in spec["ports"]]
         if targets != [wanted]:
-            yield f"{name} leads to {targets}, not to {wanted} alone"
+            yield f"{name} leads to {targets}, not to {wanted} only"
         if spec.get("type", "ClusterIP") != "ClusterIP":
-            yield f"{name} is of type {spec['type']}, reachable past the gateway"
+            yield f"{name} has type {spec['type']}: it can be reached without the gateway"
 
 
-@rule("every selector finds the pod")
+@rule("every selector matches the pod")
 def selectors(d):
     labels = d.template["metadata"]["labels"]
     stateful_set = d.one("StatefulSet")
@@ -115,7 +115,7 @@ def selectors(d):
     chosen.append((stateful_set, stateful_set["spec"]["selector"].get("matchLabels")))
     for manifest, selector in chosen:
         if not selector or not selector.items() <= labels.items():
-            yield f"{title(manifest)} selects {selector}, the pod is {labels}"
+            yield f"{title(manifest)} selects {selector}, but the pod has {labels}"
 
 
 @rule("every manifest has the common labels and no namespace")
@@ -126,10 +126,10 @@ def labels(d):
         if missing or carried["app.kubernetes.io/name"] != NAME:
             yield f"{title(manifest)}: {carried}"
         if "namespace" in manifest["metadata"]:
-            yield f"{title(manifest)} names its namespace"
+            yield f"{title(manifest)} has a namespace"
 
 
-@rule("one pod, ended before the next starts")
+@rule("there is one pod, and it ends before the next one starts")
 def one_writer(d):
     spec = d.one("StatefulSet")["spec"]
     if spec.get("replicas") != 1:
@@ -142,14 +142,14 @@ def one_writer(d):
         yield "a Deployment or an autoscaler would start a second writer"
 
 
-@rule("the store's volume is ReadWriteOncePod, and stays")
+@rule("the volume of the store is ReadWriteOncePod and is retained")
 def store_claim(d):
     spec = d.one("StatefulSet")["spec"]
     for claim in spec["volumeClaimTemplates"]:
         if claim["spec"]["accessModes"] != ["ReadWriteOncePod"]:
             yield f"{claim['metadata']['name']}: {claim['spec']['accessModes']}"
     if set(spec.get("persistentVolumeClaimRetentionPolicy", {}).values()) - {"Retain"}:
-        yield "the volume goes with the set"
+        yield "the volume is deleted with the StatefulSet"
 
 
 @rule("the grace period covers lag, drain and a margin")
@@ -158,26 +158,26 @@ def grace(d):
     needed = sum(seconds(shutdown[key]) for key in ("lag", "drain")) + MARGIN_SECONDS
     given = d.pod.get("terminationGracePeriodSeconds", 30)
     if given <= needed:
-        yield f"{given} s given, more than {needed:g} s needed"
+        yield f"{given} s, but it must be more than {needed:g} s"
     for container in d.containers:
         if "preStop" in container.get("lifecycle", {}):
-            yield f"{container['name']} has a preStop: it eats the grace, and the image has nothing to run"
+            yield f"{container['name']} has a preStop hook: it uses up the grace period, and the image has no shell"
 
 
-@rule("the probes ask the ops port for paths it has")
+@rule("the probes use paths of the ops port")
 def probes(d):
     for probe, path in OPS_PATHS.items():
         get = d.container.get(probe, {}).get("httpGet", {})
         if (get.get("path"), get.get("port")) != (path, "ops"):
-            yield f"{probe} asks {get}"
+            yield f"{probe} uses {get}"
 
 
-@rule("the ports are those of the configuration and of the image")
+@rule("the ports agree with the configuration and the image")
 def ports(d):
     for name in ("ingress", "ops"):
         listen = int(d.config[name]["listen"].rsplit(":", 1)[1])
         if d.ports.get(name) != listen:
-            yield f"{name} listens on {listen}, the container names {d.ports.get(name)}"
+            yield f"{name} listens on {listen}, but the container has {d.ports.get(name)}"
     exposed = {int(p) for p in re.search(r"^EXPOSE (.+)$", d.dockerfile, re.M)[1].split()}
     if exposed != set(d.ports.values()):
         yield f"the image exposes {exposed}"
@@ -200,7 +200,7 @@ def container_restricted(d):
         wanted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "runAsNonRoot": True}
         yield from (f"{name}: {k} is {context.get(k)}" for k, v in wanted.items() if context.get(k) is not v)
         if context.get("privileged") or context.get("runAsUser", USER) != USER:
-            yield f"{name} is privileged or another user"
+            yield f"{name} is privileged or runs as another user"
         if context.get("capabilities") != {"drop": ["ALL"]}:
             yield f"{name}: capabilities {context.get('capabilities')}"
 
@@ -208,13 +208,13 @@ def container_restricted(d):
 @rule("the service account has no token and no rights")
 def service_account(d):
     account = d.one("ServiceAccount", d.pod.get("serviceAccountName", "default"))
-    for who, what in (("account", account), ("pod", d.pod)):
-        if what.get("automountServiceAccountToken") is not False:
-            yield f"the {who} mounts a token"
+    for owner, manifest in (("account", account), ("pod", d.pod)):
+        if manifest.get("automountServiceAccountToken") is not False:
+            yield f"the {owner} mounts a token"
     yield from (title(m) for m in d.manifests if m["apiVersion"].startswith("rbac."))
 
 
-@rule("the only writable place is the store")
+@rule("only the store is writable")
 def writable(d):
     writable = [path for path, (mount, _) in d.mounts.items() if not mount.get("readOnly")]
     if writable != ["/var/lib/imprint-bridge"]:
@@ -224,26 +224,26 @@ def writable(d):
             yield f"{volume['name']} is of kind {sorted(kinds)}"
 
 
-@rule("volumes are mounted whole")
+@rule("no volume is mounted with subPath")
 def no_sub_path(d):
     for container in d.containers:
         for mount in container.get("volumeMounts", []):
             if "subPath" in mount or "subPathExpr" in mount:
-                yield f"{mount['mountPath']}: a subPath is never renewed"
+                yield f"{mount['mountPath']}: the kubelet never updates a subPath"
 
 
-@rule("secrets are files that only the program reads")
+@rule("secrets are files that only the program can read")
 def secrets(d):
     for container in d.containers:
         for variable in container.get("env", []):
             if "secretKeyRef" in variable.get("valueFrom", {}) or re.search("KEY|SECRET|TOKEN|PASS", variable["name"]):
                 yield f"{container['name']} has {variable['name']} in its environment"
-        yield from (f"{container['name']} takes {e} into its environment" for e in container.get("envFrom", []) if "secretRef" in e)
+        yield from (f"{container['name']} has {e} in its environment" for e in container.get("envFrom", []) if "secretRef" in e)
     for volume in d.pod.get("volumes", []):
         if "secret" in volume and volume["secret"].get("defaultMode", 0o644) & 0o007:
-            yield f"{volume['name']} is readable for all"
+            yield f"{volume['name']} can be read by all users"
     if d.of_kind("Secret") or "secret.example.yaml" in d.listed:
-        yield "a Secret is rendered"
+        yield "the manifests contain a Secret"
     for secret in d.secrets:
         values = {**secret.get("stringData", {}), **secret.get("data", {})}
         yield from (f"{title(secret)}: {k} is not a placeholder" for k, v in values.items() if v != "REPLACE-ME")
@@ -258,21 +258,21 @@ def paths(d):
         _, volume = d.mounts.get(str(path.parent), ({}, {}))
         secret = volume.get("secret", {}).get("secretName")
         if path.name not in examples.get(secret, {}):
-            yield f"{path} is in no Secret that is mounted there"
+            yield f"no Secret mounted there contains {path}"
     store = PurePosixPath(d.config["outbox"]["url"].removeprefix("sqlite:"))
     if "claim" not in d.mounts.get(str(store.parent), ({}, {}))[1]:
-        yield f"{store} is not on the claimed volume"
+        yield f"{store} is not on the volume of the store"
     args = d.container["args"]
     config = PurePosixPath(args[args.index("--config") + 1])
     for folder, file in ((str(config.parent), config.name), (d.config["sources_dir"], "crm.toml")):
         name = d.mounts.get(folder, ({}, {}))[1].get("configMap", {}).get("name")
         if not any(m["metadata"]["name"] == name and file in m["data"] for m in d.of_kind("ConfigMap")):
-            yield f"{folder}/{file} is in no ConfigMap that is mounted there"
+            yield f"no ConfigMap mounted there contains {folder}/{file}"
     if f"/out/root{d.config['schemas_dir']}" not in d.dockerfile or d.config["schemas_dir"] in d.mounts:
-        yield f"the image does not carry {d.config['schemas_dir']}, or a volume hides it"
+        yield f"the image does not contain {d.config['schemas_dir']}, or a volume hides it"
 
 
-@rule("service links stay out of the environment")
+@rule("service links are disabled")
 def service_links(d):
     if d.pod.get("enableServiceLinks") is not False:
         yield f"a Service named {NAME} would set IMPRINT_BRIDGE_* variables"
@@ -282,21 +282,21 @@ def service_links(d):
 def image(d):
     for container in d.containers:
         if container["image"] != f"{NAME}:{d.cargo['package']['version']}":
-            yield f"{container['image']}, the crate is {d.cargo['package']['version']}"
+            yield f"{container['image']}, but the crate has version {d.cargo['package']['version']}"
 
 
-@rule("the Dockerfile ends from scratch, as the user, with the signal")
+@rule("the image is built from scratch, with the right user and stop signal")
 def dockerfile(d):
     last = d.dockerfile[d.dockerfile.rindex("\nFROM "):]
     for line in ("FROM scratch", f"USER {USER}:{USER}", "STOPSIGNAL SIGTERM"):
         if f"\n{line}\n" not in last:
-            yield f"no line {line} in the last stage"
+            yield f"the last stage has no line {line}"
     for name in re.findall(r"^(?:ARG \w+=|FROM )(\S+)", d.dockerfile, re.M):
         if "/" in name or name.endswith(":latest"):
-            yield f"{name} names a host or a moving tag"
+            yield f"{name} names a registry or a tag that moves"
 
 
-@rule("requests and limits are set")
+@rule("resource requests and limits are set")
 def resources(d):
     for container in d.containers:
         for kind in ("requests", "limits"):
@@ -308,10 +308,10 @@ def resources(d):
 def disruption(d):
     spec = d.one("PodDisruptionBudget")["spec"]
     if spec.get("maxUnavailable") != 1 or "minAvailable" in spec:
-        yield "with one replica anything but maxUnavailable 1 holds the node up"
+        yield "with one replica, only maxUnavailable: 1 allows a node to be drained"
 
 
-@rule("network policies deny what they do not name")
+@rule("network policies deny everything by default")
 def policies_deny(d):
     if not d.of_kind("NetworkPolicy"):
         yield "no NetworkPolicy"
@@ -320,7 +320,7 @@ def policies_deny(d):
             yield f"{title(policy)} leaves one direction open"
 
 
-@rule("the gateway reaches ingress, monitoring reaches ops, nobody else anything")
+@rule("only the gateway reaches ingress, and only monitoring reaches ops")
 def policies_ingress(d):
     found = []
     for policy in d.of_kind("NetworkPolicy"):
@@ -332,14 +332,14 @@ def policies_ingress(d):
         yield f"{found}"
 
 
-@rule("egress is DNS, and 443 to public addresses")
+@rule("egress is limited to DNS, and to port 443 of public addresses")
 def policies_egress(d):
     for policy in d.of_kind("NetworkPolicy"):
         for entry in policy["spec"].get("egress", []):
             opened = sorted({p.get("port") for p in entry.get("ports", [{}])}, key=str)
             if opened == [53]:
                 if not all("namespaceSelector" in p and "podSelector" in p for p in entry.get("to", [{}])):
-                    yield "DNS is open to more than the cluster's resolver"
+                    yield "DNS is open to more than the resolver of the cluster"
                 continue
             if opened != [443]:
                 yield f"ports {opened} are open"
@@ -349,7 +349,7 @@ def policies_egress(d):
 
 def private_ranges(block):
     if block is None:
-        yield "443 is open to something that is not an address range"
+        yield "port 443 is open to a peer that is not an address range"
         return
     cidr = ip_network(block["cidr"])
     excluded = [ip_network(e) for e in block.get("except", [])]
@@ -358,31 +358,31 @@ def private_ranges(block):
             yield f"{cidr} includes {private}"
 
 
-@rule("the configuration is for production, and its two names of Imprint agree")
+@rule("the configuration is for production, and base_url and environment agree")
 def configuration(d):
     if d.config.get("profile") != "production" or d.config.get("log", {}).get("format") != "json":
-        yield "the profile is not production, or the log not JSON"
+        yield "the profile is not production, or the log format is not json"
     if (d.config["imprint"]["base_url"], d.config["imprint"]["environment"]) not in ADDRESSES:
         yield f"{d.config['imprint']['base_url']} is not {d.config['imprint']['environment']}"
 
 
-@rule("the source crm is signed")
+@rule("the source crm requires signed events")
 def crm_signed(d):
     if d.crm["auth"].get("kind") != "standard_webhooks" or not d.crm["auth"].get("secret_files"):
         yield f"{d.crm['auth']}"
 
 
-@rule("the source crm maps as config/sources/crm.toml does")
+@rule("the source crm has the mapping of config/sources/crm.toml")
 def crm_mapping(d):
     if d.reference_crm is None:
-        yield "config/sources/crm.toml is not there to compare with"
+        yield "config/sources/crm.toml does not exist"
         return
     here, there = ({k: v for k, v in crm.items() if k != "auth"} for crm in (d.crm, d.reference_crm))
     if here != there:
         yield "they differ below [auth]: copy that part of config/sources/crm.toml to deploy/base/crm.toml"
 
 
-@rule("the gateway adds the HTTPRoute to the base, and changes nothing")
+@rule("deploy/gateway adds the HTTPRoute to deploy/base and changes nothing else")
 def gateway_adds_one(d):
     if [m for m in d.manifests if m["kind"] != "HTTPRoute"] != d.base:
         yield "deploy/gateway without its HTTPRoute is not deploy/base"
@@ -397,7 +397,7 @@ def only(mapping, known, where):
 
 
 def seconds(duration):
-    """A number of seconds, or one number with a unit, as the configuration writes durations."""
+    """The seconds of a duration as the configuration writes it: a number, or a number with a unit."""
     if isinstance(duration, (int, float)):
         return duration
     number, unit = re.fullmatch(r"([\d.]+) ?(ms|s|m)", duration).groups()

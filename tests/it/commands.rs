@@ -1,4 +1,4 @@
-//! The commands that a person runs: what they print, and what their exit codes say.
+//! The commands of the command line: their output and their exit codes.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Event, TestApp};
 
-/// Runs the program in the project's root with this on its standard input.
+/// Runs the program in the root of the project, with `input` on its standard input.
 pub(crate) fn run(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
         .args(arguments)
@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A command that refuses its arguments has ended before it reads.
+    // A command that rejects its arguments ends without reading.
     let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
@@ -27,7 +27,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_demo_ends_with_every_customer_right_and_figures_that_add_up() {
+fn the_demo_ends_with_correct_customers_and_consistent_figures() {
     let output = run(&["demo", "--events", "600", "--json"], "");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let figures: Value =
@@ -58,19 +58,19 @@ fn the_demo_ends_with_every_customer_right_and_figures_that_add_up() {
 }
 
 #[test]
-fn check_finds_no_fault_in_what_is_shipped() {
+fn check_finds_no_error_in_the_sources_of_this_repository() {
     let output = run(&["check"], "");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let said = text(&output.stdout);
+    let stdout = text(&output.stdout);
     assert!(
-        said.contains("customer.changed: crm/customer-changed.v1.json maps 26 fields"),
-        "{said}"
+        stdout.contains("customer.changed: crm/customer-changed.v1.json maps 26 fields"),
+        "{stdout}"
     );
-    assert!(said.ends_with("no errors\n"), "{said}");
+    assert!(stdout.ends_with("no errors\n"), "{stdout}");
 }
 
 #[test]
-fn send_says_how_many_of_a_stream_were_accepted() {
+fn send_reports_how_many_events_were_accepted() {
     let app = TestApp::start();
     let to = format!("http://{}", app.ingress());
     let lines = |events: &[Event]| {
@@ -97,12 +97,12 @@ fn send_says_how_many_of_a_stream_were_accepted() {
     let canary = event("s-3", "C-2", 1).email("canary at nowhere");
     let output = run(&arguments, &lines(&[canary, event("s-4", "C-2", 2)]));
     assert_eq!(output.status.code(), Some(1));
-    let complaint = text(&output.stderr);
+    let stderr = text(&output.stderr);
     assert!(
-        complaint.contains("s-3") && complaint.contains("/data/customer/email"),
-        "{complaint}"
+        stderr.contains("s-3") && stderr.contains("/data/customer/email"),
+        "{stderr}"
     );
-    assert!(!complaint.contains("canary"), "{complaint}");
+    assert!(!stderr.contains("canary"), "{stderr}");
     let low = [&arguments[..], &["--low-priority"]].concat();
     let output = run(&low, &lines(&[event("s-5", "C-3", 1)]));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measures what an operator is promised of delivery, on the release program, against its sandbox, in real time.
+"""Measures delivery under faults: the release program sends to its own sandbox, in real time.
 
     cargo build --release
     tests/measure/delivery.py [PROGRAM] [--only amplification,outage,rate,key,isolation,pile] [--key-minutes 5]
 
-Prints one line a figure. Nothing is asserted: machines are noisy, so look at figures of one run side by side.
+Prints one line for each figure and asserts nothing: machines are noisy, so compare only figures of one run.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def ask(url, body=None, method=None, kind="application/json"):
 
 
 class World:
-    """A sandbox and a bridge, each a process of its own."""
+    """A sandbox and a bridge, each in its own process."""
 
     def __init__(self, program, key=KEY, **settings):
         self.folder = tempfile.mkdtemp(prefix="measure-")
@@ -90,7 +90,7 @@ class World:
             if condition():
                 return True
             time.sleep(0.05)
-        raise SystemExit(f"waited {seconds} s in vain; see {self.folder}/log")
+        raise SystemExit(f"the condition did not become true within {seconds} s; see {self.folder}/log")
 
     def event(self, customer, revision):
         return {
@@ -139,11 +139,11 @@ class World:
             process.wait()
 
 
-def say(name, figure):
+def report(name, figure):
     print(f"{name:58} {figure}", flush=True)
 
 
-def most_in_a_second(calls):
+def max_per_second(calls):
     at = sorted(call["at_ms"] for call in calls)
     most, start = 0, 0
     for end, moment in enumerate(at):
@@ -159,8 +159,8 @@ def amplification(program, _):
     number = 2000
     world.post([world.event(f"c{customer}", 1) for customer in range(number)])
     world.drained(600)
-    say("30 % random 500s: requests an event delivered", f"{len(world.calls()) / number:.3f}")
-    say("  parked", world.metric("parked_entries"))
+    report("30 % random 500s: requests per delivered event", f"{len(world.calls()) / number:.3f}")
+    report("  parked", world.metric("parked_entries"))
     world.end()
 
 
@@ -176,13 +176,13 @@ def outage(program, _):
     calls = world.calls()
     first = calls[0]["at_ms"]
     later = [call for call in calls if call["at_ms"] > first + 2000]
-    say("full outage of 60 s: requests in all", len(calls))
-    say("  after the first 2 s, a 5 s", f"{len(later) / (56 / 5):.2f}")
+    report("full outage of 60 s: requests in total", len(calls))
+    report("  requests per 5 s, after the first 2 s", f"{len(later) / (56 / 5):.2f}")
     world.drained()
     back = [call for call in world.calls() if call["status"] == 200]
-    say("  requests after it, for 20 customers", len(back))
-    say("  first delivery after it ended, s", f"{(back[0]['at_ms'] - first) / 1000 - 60:.1f}")
-    say("  parked", world.metric("parked_entries"))
+    report("  requests after the outage, for 20 customers", len(back))
+    report("  first delivery after the end of the outage, s", f"{(back[0]['at_ms'] - first) / 1000 - 60:.1f}")
+    report("  parked", world.metric("parked_entries"))
     world.end()
 
 
@@ -199,9 +199,9 @@ def rate(program, _):
         [{"id": f"i{n}", "partner_customer_id": f"P-p{n}"} for n in range(400)])
     world.drained()
     calls = world.calls()
-    say("100/s configured: most requests in any second", most_in_a_second(calls))
-    say("  of them searches in all", sum(call["operation"] == "search" for call in calls))
-    say("  searches, most in any second", most_in_a_second([c for c in calls if c["operation"] == "search"]))
+    report("limit of 100/s: maximum number of requests in one second", max_per_second(calls))
+    report("  searches in total", sum(call["operation"] == "search" for call in calls))
+    report("  maximum number of searches in one second", max_per_second([c for c in calls if c["operation"] == "search"]))
     world.end()
 
 
@@ -216,15 +216,15 @@ def key(program, options):
     calls = world.calls()
     first = calls[0]["at_ms"]
     probes = [call for call in calls if call["at_ms"] > first + 2000]
-    say(f"401 for {seconds} s at 50 events/s: requests at first, then", f"{len(calls) - len(probes)}, {len(probes)}")
-    say("  events that wait; parked", f"{world.metric('waiting_entries'):.0f}; {world.metric('parked_entries'):.0f}")
+    report(f"401 for {seconds} s at 50 events/s: requests in the first 2 s, then", f"{len(calls) - len(probes)}, {len(probes)}")
+    report("  waiting events; parked events", f"{world.metric('waiting_entries'):.0f}; {world.metric('parked_entries'):.0f}")
     world.write_key(KEY)
     changed = time.time() * 1000
     world.drained()
     good = [call for call in world.calls() if call["status"] == 200]
-    say("  first delivery after the key changed, s", f"{(good[0]['at_ms'] - changed) / 1000:.1f}")
+    report("  first delivery after the key changed, s", f"{(good[0]['at_ms'] - changed) / 1000:.1f}")
     receipt = ask(world.ingress + "/v1/sources/crm/events/c1-1")
-    say("  attempts of the first event", receipt["attempts"])
+    report("  attempts of the first event", receipt["attempts"])
     world.end()
 
 
@@ -246,14 +246,14 @@ def pile(program, _):
     world.clear()
     world.drained()
     calls = world.calls()[before:]
-    say("10,000 changes of 100 customers: requests when it is back", len(calls))
+    report("10,000 changes of 100 customers: requests after the outage", len(calls))
     ended = [world.metric('ended_total{state="%s"}' % state) for state in ("delivered", "superseded")]
-    say("  delivered; superseded", "; ".join(f"{number:.0f}" for number in ended))
+    report("  delivered; superseded", "; ".join(f"{number:.0f}" for number in ended))
     world.end()
 
 
 def latencies(world, seconds):
-    """From posting to Imprint having it, for customers each of whom changes once."""
+    """The time from posting an event to the request at Imprint. Each customer changes once."""
     posted = {}
     began, number = time.monotonic(), 0
     prefix = f"h{int(time.time() * 1000)}-"
@@ -271,7 +271,7 @@ def latencies(world, seconds):
 
 
 def background(ingress, hot, seconds):
-    """Two events every 5 ms, of one hot and one hanging customer, or of as many customers as events."""
+    """Posts two events every 5 ms: of one hot and one hanging customer, or of a new customer for each event."""
     world = World.__new__(World)
     world.ingress = ingress
     began, revision, run = time.monotonic(), 0, int(time.time() * 1000)
@@ -292,10 +292,10 @@ def isolation(program, _):
         time.sleep(1)
         figures[hot].append(latencies(world, 10))
         load.join()
-    calm, troubled = (sorted(figures[hot], key=lambda pair: pair[1])[1] for hot in (False, True))
-    say("200/s of healthy customers beside 400/s of others: p50, p99 ms", f"{calm[0]:.1f}, {calm[1]:.1f}")
-    say("  the others are one hot and one hanging customer", f"{troubled[0]:.1f}, {troubled[1]:.1f}")
-    say("  p99 with / without", f"{troubled[1] / max(calm[1], 0.1):.2f}")
+    calm, disturbed = (sorted(figures[hot], key=lambda pair: pair[1])[1] for hot in (False, True))
+    report("200/s of healthy customers plus 400/s of others: p50, p99 ms", f"{calm[0]:.1f}, {calm[1]:.1f}")
+    report("  if the others are one hot and one hanging customer", f"{disturbed[0]:.1f}, {disturbed[1]:.1f}")
+    report("  p99 with / without the hanging customer", f"{disturbed[1] / max(calm[1], 0.1):.2f}")
     world.end()
 
 
