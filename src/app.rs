@@ -88,7 +88,7 @@ impl App {
         let (stopping, stopped) = watch::channel(false);
         let destination = Arc::new(Destination::new(config.imprint.rate, clock.now()));
         restore_destination(&*outbox, &destination, clock.now()).await?;
-        let (endpoints, sources, secrets) = sources::open(sources, config.intake)?;
+        let (endpoints, sources, secrets) = sources::open(sources, config.intake, &clock)?;
         let operations = Operations {
             outbox: store(),
             destination: Arc::clone(&destination),

@@ -143,7 +143,7 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
             seats: Arc::new(Semaphore::new(dispatcher.limits.concurrency)),
         };
         // Armed first and all the time, so that it is the earliest.
-        let mut look = std::pin::pin!(tokio::time::sleep(POLL_EVERY));
+        let mut look = std::pin::pin!(dispatcher.clock.sleep(POLL_EVERY));
         while !*stopping.borrow() {
             // Armed before the look: what happens in between is not missed.
             let woken = dispatcher.outbox.woken();
@@ -156,7 +156,7 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
                 Err(Error::Busy | Error::Full) => dispatcher.clock.now().after(STORE_REST),
             };
             let pause = look_again.since(dispatcher.clock.now()).min(POLL_EVERY);
-            look.set(tokio::time::sleep(pause));
+            look.set(dispatcher.clock.sleep(pause));
             tokio::select! {
                 biased;
                 () = &mut look => {}
@@ -323,7 +323,7 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
     /// Waits until one more request may be made.
     async fn leave(&self) {
         while let Err(later) = self.destination.extra(FollowUp::Question, self.clock.now()) {
-            tokio::time::sleep(later.since(self.clock.now())).await;
+            self.clock.sleep(later.since(self.clock.now())).await;
         }
     }
 
@@ -398,7 +398,7 @@ impl<P: ImprintApi + 'static> Dispatcher<P> {
             match self.outbox.settle(settlement.clone()).await {
                 Ok(Settled::Recorded) => break,
                 Ok(Settled::Stale) => return tracing::warn!("a stale settlement changed nothing"),
-                Err(Error::Busy | Error::Full) => tokio::time::sleep(STORE_REST).await,
+                Err(Error::Busy | Error::Full) => self.clock.sleep(STORE_REST).await,
                 // The loop ends the process at its next look; after the restart the lane is sent again.
                 Err(Error::Failed { .. } | Error::Closed) => return,
             }

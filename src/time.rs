@@ -4,9 +4,11 @@
 //! wall clock that is set back must not delay a retry by an hour. Times that are compared with other systems (signatures,
 //! event times) follow the wall clock.
 
+use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
 
 pub mod rfc3339;
 
@@ -57,8 +59,12 @@ pub struct Clock(ClockKind);
 
 #[derive(Clone, Debug)]
 enum ClockKind {
-    Machine { start: Instant, start_wall: i64 },
-    Manual(Arc<AtomicI64>),
+    Machine {
+        start: Instant,
+        start_wall: i64,
+    },
+    /// The channel wakes the sleeps of all runtimes when the time is moved.
+    Manual(Arc<watch::Sender<i64>>),
 }
 
 impl Clock {
@@ -76,7 +82,7 @@ impl Clock {
 
     /// A clock that shows `start` until [`Clock::advance`] moves it.
     pub fn manual(start: Timestamp) -> Self {
-        Self(ClockKind::Manual(Arc::new(AtomicI64::new(start.0))))
+        Self(ClockKind::Manual(Arc::new(watch::Sender::new(start.0))))
     }
 
     /// Now, for schedules: the wall clock at the start plus the monotonic time since then.
@@ -90,7 +96,7 @@ impl Clock {
                 let elapsed = Instant::now().saturating_duration_since(*start);
                 Timestamp(start_wall.saturating_add(millis(elapsed)))
             }
-            ClockKind::Manual(now) => Timestamp(now.load(Ordering::SeqCst)),
+            ClockKind::Manual(now) => Timestamp(*now.borrow()),
         }
     }
 
@@ -98,14 +104,48 @@ impl Clock {
     pub fn wall(&self) -> Timestamp {
         match &self.0 {
             ClockKind::Machine { .. } => Timestamp(wall_millis()),
-            ClockKind::Manual(now) => Timestamp(now.load(Ordering::SeqCst)),
+            ClockKind::Manual(now) => Timestamp(*now.borrow()),
         }
     }
 
     /// Moves a manual clock forward; does nothing to the machine's clock.
     pub fn advance(&self, span: Duration) {
         if let ClockKind::Manual(now) = &self.0 {
-            now.fetch_add(millis(span), Ordering::SeqCst);
+            now.send_modify(|now| *now = now.saturating_add(millis(span)));
+        }
+    }
+
+    /// Resolves after `span` of this clock: with a manual clock, when it was advanced that far.
+    ///
+    /// For waits that are policy, such as a backoff. A deadline of real IO uses the timer of the runtime.
+    pub fn sleep(&self, span: Duration) -> impl Future<Output = ()> + use<> {
+        let timer = match &self.0 {
+            ClockKind::Machine { .. } => Timer::Machine(tokio::time::sleep(span)),
+            ClockKind::Manual(now) => {
+                let until = now.borrow().saturating_add(millis(span));
+                Timer::Manual(now.subscribe(), until)
+            }
+        };
+        timer.wait()
+    }
+}
+
+/// One sleep.
+enum Timer {
+    Machine(tokio::time::Sleep),
+    Manual(watch::Receiver<i64>, i64),
+}
+
+impl Timer {
+    async fn wait(self) {
+        match self {
+            Self::Machine(sleep) => sleep.await,
+            Self::Manual(mut now, until) => {
+                if now.wait_for(|now| *now >= until).await.is_err() {
+                    // The clock is gone, so nothing will advance it.
+                    pending::<()>().await;
+                }
+            }
         }
     }
 }
@@ -138,6 +178,8 @@ fn millis(span: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[test]
@@ -150,6 +192,17 @@ mod tests {
             clock.now().since(Timestamp::from_millis(5)),
             Duration::from_secs(2)
         );
+    }
+
+    #[tokio::test]
+    async fn a_sleep_ends_when_the_manual_clock_was_advanced_far_enough() {
+        let clock = Clock::manual(Timestamp::from_millis(5));
+        let mut sleep = Box::pin(clock.sleep(Duration::from_hours(1)));
+        clock.advance(Duration::from_mins(59));
+        assert_eq!(sleep.as_mut().now_or_never(), None);
+        clock.advance(Duration::from_mins(1));
+        sleep.await;
+        clock.sleep(Duration::ZERO).await;
     }
 
     #[test]

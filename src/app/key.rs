@@ -56,7 +56,7 @@ impl KeyFile {
     /// probed at once.
     pub(super) async fn watch(&self) {
         loop {
-            tokio::time::sleep(READ_EVERY).await;
+            self.clock.sleep(READ_EVERY).await;
             let read = secret::read(&self.file);
             match read.and_then(|key| {
                 self.credential

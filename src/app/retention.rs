@@ -46,7 +46,7 @@ impl Retention {
             if let Err(error) = done {
                 tracing::warn!(error = %error, "retention pass failed; will retry");
             }
-            tokio::time::sleep(EVERY).await;
+            self.clock.sleep(EVERY).await;
         }
     }
 

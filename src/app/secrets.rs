@@ -12,6 +12,7 @@ use crate::event::SourceName;
 use crate::ingress::Endpoints;
 use crate::ingress::auth::Verifier;
 use crate::ingress::auth::hmac::HmacKeys;
+use crate::time::Clock;
 
 /// The secrets of one source, and the verifier made of them.
 pub(super) struct LoadedAuth {
@@ -60,6 +61,7 @@ impl LoadedAuth {
 pub(super) struct SecretsWatch {
     endpoints: Endpoints,
     kept: Vec<WatchedSource>,
+    clock: Clock,
 }
 
 struct WatchedSource {
@@ -74,6 +76,7 @@ impl SecretsWatch {
     pub(super) fn new(
         endpoints: Endpoints,
         kept: Vec<(SourceName, sources::Auth, Vec<SecretString>)>,
+        clock: Clock,
     ) -> Self {
         let kept = kept.into_iter().map(|(name, auth, secrets)| WatchedSource {
             name,
@@ -82,13 +85,17 @@ impl SecretsWatch {
             is_lost: false,
         });
         let kept = kept.filter(|kept| !kept.secrets.is_empty()).collect();
-        Self { endpoints, kept }
+        Self {
+            endpoints,
+            kept,
+            clock,
+        }
     }
 
     /// Reads the files again and again; never ends. New secrets are used at once.
     pub(super) async fn watch(&mut self) {
         loop {
-            tokio::time::sleep(READ_EVERY).await;
+            self.clock.sleep(READ_EVERY).await;
             for kept in &mut self.kept {
                 kept.look(&self.endpoints);
             }

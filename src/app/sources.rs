@@ -10,11 +10,13 @@ use crate::config::sources::SourceSettings;
 use crate::ingress::auth::RotatingVerifier;
 use crate::ingress::{Endpoint, Endpoints};
 use crate::intake::{IntakeSettings, Sources};
+use crate::time::Clock;
 
 /// Reads the secrets of all sources.
 pub(super) fn open(
     settings: Vec<SourceSettings>,
     intake: IntakeSettings,
+    clock: &Clock,
 ) -> anyhow::Result<(Endpoints, Arc<Sources>, SecretsWatch)> {
     let mut endpoints = BTreeMap::new();
     let mut secrets = Vec::new();
@@ -41,6 +43,6 @@ pub(super) fn open(
         endpoints.insert(name, endpoint);
     }
     let endpoints = Arc::new(endpoints);
-    let secrets = SecretsWatch::new(Arc::clone(&endpoints), secrets);
+    let secrets = SecretsWatch::new(Arc::clone(&endpoints), secrets, clock.clone());
     Ok((endpoints, Arc::new(Sources::new(sources, intake)), secrets))
 }

@@ -16,6 +16,7 @@ use super::fault_action::{FaultAction, FaultTiming, StatusFault};
 use super::faults::DELAY_MAX;
 use super::reply::{ErrorWords, ReplyBody, SandboxReply};
 use super::socket::{BrokenBody, SocketHandle};
+use crate::time::Clock;
 
 /// The longest body that is read; an update of a customer is a thousandth of it.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -57,13 +58,14 @@ pub(super) async fn serve(
     }
     let plan = sandbox.draw(&exchange.call);
     exchange.fault = plan.label();
-    pause(sandbox.0.settings.latency.saturating_add(plan.delay_before)).await;
+    let latency = sandbox.0.settings.latency;
+    pause(&sandbox.0.clock, latency.saturating_add(plan.delay_before)).await;
     let strikes = plan.action.as_ref().map(FaultAction::after);
     let answer = match strikes {
         Some(FaultTiming::BeforeUpdate) => SandboxReply::new(StatusCode::OK, ReplyBody::Nothing),
         Some(FaultTiming::AfterUpdate) | None => exchange.answer(),
     };
-    pause(plan.delay_after).await;
+    pause(&sandbox.0.clock, plan.delay_after).await;
     match plan.action {
         Some(action) => exchange.strike(action, answer).await,
         None => exchange.send(answer),
@@ -75,9 +77,9 @@ fn is_imprints(path: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-async fn pause(span: Duration) {
+async fn pause(clock: &Clock, span: Duration) {
     if !span.is_zero() {
-        tokio::time::sleep(span.min(DELAY_MAX)).await;
+        clock.sleep(span.min(DELAY_MAX)).await;
     }
 }
 
@@ -137,7 +139,7 @@ impl Exchange {
             FaultAction::Reset { .. } => self.reset(),
             FaultAction::Interim { interim, then_ms } => {
                 self.send_interim(interim.code());
-                pause(Duration::from_millis(then_ms)).await;
+                pause(&self.sandbox.0.clock, Duration::from_millis(then_ms)).await;
                 self.send(answer)
             }
             FaultAction::StallBody { .. } => self.stall(answer),
@@ -158,7 +160,7 @@ impl Exchange {
         let gone = self.until_gone();
         self.close(None);
         actix_web::rt::spawn(async move {
-            pause(span).await;
+            pause(&self.sandbox.0.clock, span).await;
             self.answer();
         });
         gone.await;
@@ -222,7 +224,7 @@ impl Exchange {
                 BrokenBody::at_once(self)
                     .promising(promised)
                     .with(bytes.into())
-                    .after(pause(HALFWAY)),
+                    .after(tokio::time::sleep(HALFWAY)),
             )
     }
 

@@ -44,20 +44,24 @@ fn parked(receipt: &Value) -> &str {
 /// U37, U46, V3: a request that timed out lands after newer facts were delivered; they are sent once more.
 #[test]
 fn a_late_request_does_not_have_the_last_word() {
-    let settings = "[imprint]\ndeadline = \"200ms\"\n[dispatch]\nassert_after = \"4s\"";
-    let app = TestApp::setup().settings(settings).start();
+    let settings = "[imprint]\ndeadline = \"200ms\"\n[dispatch]\nassert_after = \"60s\"";
+    let app = TestApp::setup().settings(settings).manual_clock().start();
     app.imprint
-        .inject(&json!({"customer": "c1", "times": 1, "action": {"lands_after_ms": 2500}}));
+        .inject(&json!({"customer": "c1", "times": 1, "action": {"lands_after_ms": 40_000}}));
     app.accept(&email("old", "c1", 1));
     app.wait_for("the old request has timed out", |app| {
         app.metric("attempts_total{outcome=\"unknown\"}") == Some(1.0)
     });
     app.accept(&email("new", "c1", 2));
+    // The lane rests for at most a second after the first request.
+    app.advance(Duration::from_secs(1));
     app.wait_until("new", "delivered");
+    app.advance(Duration::from_secs(40));
     app.wait_for("the old request has landed", |app| {
         app.imprint.email("c1").as_deref() == Some("old@example.com")
     });
-    app.wait_for("the new facts are there again", |app| {
+    app.advance(Duration::from_secs(40));
+    app.wait_for("the new values are there again", |app| {
         app.imprint.email("c1").as_deref() == Some("new@example.com")
     });
     app.wait_for("it is counted", |app| {
@@ -150,12 +154,14 @@ fn of_fifty_entries_in_one_request_only_the_guilty_one_parks() {
 fn an_entry_that_alone_keeps_failing_is_parked() {
     let app = TestApp::setup()
         .settings("[dispatch]\nattempts_max = 1")
+        .manual_clock()
         .start();
     app.imprint
         .inject(&json!({"customer": "c1", "action": {"status": 500}}));
     app.accept(&email("poison", "c1", 1));
     let revision = Cell::new(0);
-    app.wait_for("it is parked while others are delivered", |app| {
+    let step = Duration::from_millis(100);
+    app.advance_until("it is parked while others are delivered", step, |app| {
         revision.set(revision.get() + 1);
         let revision = revision.get();
         app.accept(&email(&format!("other-{revision}"), "c2", revision));
@@ -172,13 +178,13 @@ fn an_entry_that_alone_keeps_failing_is_parked() {
 /// M05: an operation that is refused to everybody stops the destination, parks nothing, and spends nothing.
 #[test]
 fn an_operation_that_is_not_enabled_stops_the_destination() {
-    let mut app = TestApp::start();
+    let mut app = TestApp::setup().manual_clock().start();
     seed(&app, &json!([{"id": "c1"}, {"id": "c2"}]));
     app.imprint
         .inject(&json!({"method": "POST", "action": {"status": 403}}));
     app.accept(&email("a", "c1", 1));
     app.accept(&email("b", "c2", 1));
-    app.wait_for("it is stopped", |app| {
+    app.advance_until("it is stopped", Duration::from_millis(100), |app| {
         app.metric("destination_state{state=\"stopped\"}") == Some(1.0)
     });
     assert!(calls(&app, Operation::Retrieve).len() >= 2);
@@ -268,21 +274,25 @@ fn somebody_unknown_is_ignored_and_the_no_is_remembered() {
 /// O10: the wait ends by itself when the customer appears, with the newest facts.
 #[test]
 fn facts_wait_for_their_customer_to_appear() {
-    let settings = "[identity]\nunknown_customer = \"wait\"\nunknown_ttl = \"200ms\"";
     let app = TestApp::setup()
-        .settings(settings)
+        .settings("[identity]\nunknown_customer = \"wait\"")
+        .manual_clock()
         .unknown_customer(UnknownCustomer::NotFound)
         .start();
     app.accept(&by_partner("first", "P-1", 1));
     app.accept(&by_partner("second", "P-1", 2));
     app.accept(&email("stated", "CUST-2", 1));
-    app.wait_for("it was looked for twice", |app| {
+    let minute = Duration::from_mins(1);
+    app.advance_until("it was looked for twice", minute, |app| {
         calls(app, Operation::Search).len() >= 2 && calls(app, Operation::Update).len() >= 2
     });
     seed(
         &app,
         &json!([{"id": "CUST-1", "partner_customer_id": "P-1"}, {"id": "CUST-2"}]),
     );
+    app.advance_until("the waiting events are delivered", minute, |app| {
+        app.metric("waiting_entries") == Some(0.0)
+    });
     app.wait_until("second", "delivered");
     app.wait_until("first", "superseded");
     app.wait_until("stated", "delivered");
@@ -413,16 +423,18 @@ fn an_address_abroad_parks_or_is_left_out() {
 /// The key is refused and replaced: nothing parks, nothing is spent, and no more than the probe goes out.
 #[test]
 fn a_refused_key_costs_nothing_and_a_new_one_is_tried_at_once() {
-    let app = TestApp::setup().key("sk_wrong").start();
+    let app = TestApp::setup().key("sk_wrong").manual_clock().start();
     for customer in 0..20 {
         app.accept(&email(&format!("e-{customer}"), &format!("c{customer}"), 1));
     }
-    app.wait_for("it is stopped", |app| {
+    app.advance_until("it is stopped", Duration::from_millis(100), |app| {
         app.metric("destination_state{state=\"stopped\"}") == Some(1.0)
     });
     let refused = app.imprint.calls().len();
     assert!(refused <= 20, "at most what was in flight: {refused}");
     app.files.write_key(KEY);
+    // The file is read every 3 seconds.
+    app.advance(Duration::from_secs(3));
     for customer in 0..20 {
         let receipt = app.wait_until(&format!("e-{customer}"), "delivered");
         assert_eq!(receipt["attempts"], 1, "{customer}");

@@ -118,6 +118,10 @@ pub(crate) struct FakeImprint {
 
 impl FakeImprint {
     pub(crate) fn start(change: impl FnOnce(&mut SandboxSettings)) -> Self {
+        Self::with_clock(Clock::machine(), change)
+    }
+
+    fn with_clock(clock: Clock, change: impl FnOnce(&mut SandboxSettings)) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut settings = SandboxSettings::new(listen, KEY.to_owned().into());
         change(&mut settings);
@@ -126,7 +130,7 @@ impl FakeImprint {
             sandbox,
             handle,
             server,
-        } = Sandbox::start(settings, Clock::machine()).unwrap();
+        } = Sandbox::start(settings, clock).unwrap();
         let thread = std::thread::Builder::new()
             .name("sandbox".to_owned())
             .spawn(move || System::new().block_on(server))
@@ -293,9 +297,17 @@ pub(crate) struct TestAppBuilder {
     key: &'static str,
     settings: String,
     operator: Option<(&'static str, &'static str)>,
+    clock: Clock,
 }
 
 impl TestAppBuilder {
+    /// Stops the clock of the bridge and of the sandbox: only [`TestApp::advance`] moves it. Deadlines of real IO, such as
+    /// `imprint.deadline`, still run in real time.
+    pub(crate) fn manual_clock(self) -> Self {
+        let clock = Clock::manual(Clock::machine().now());
+        Self { clock, ..self }
+    }
+
     /// Sets what the sandbox does with an unknown customer.
     pub(crate) fn unknown_customer(self, unknown_customer: UnknownCustomer) -> Self {
         Self {
@@ -322,15 +334,17 @@ impl TestAppBuilder {
     }
 
     pub(crate) fn start(self) -> TestApp {
-        let imprint =
-            FakeImprint::start(|settings| settings.unknown_customer = self.unknown_customer);
+        let imprint = FakeImprint::with_clock(self.clock.clone(), |settings| {
+            settings.unknown_customer = self.unknown_customer;
+        });
         let files = Files::write(imprint.address, self.key, &self.settings);
         if let Some((name, token)) = self.operator {
             files.write_token(name, token);
         }
-        let bridge = Some(Bridge::start(&files));
+        let bridge = Some(Bridge::start(&files, self.clock.clone()));
         TestApp {
             bridge,
+            clock: self.clock,
             files,
             imprint,
             waiting_entries: WaitingEntries::Fail,
@@ -341,6 +355,7 @@ impl TestAppBuilder {
 /// A bridge, and the sandbox that it sends to. Dropping it fails the test if entries still wait.
 pub(crate) struct TestApp {
     bridge: Option<Bridge>,
+    clock: Clock,
     pub(crate) files: Files,
     pub(crate) imprint: FakeImprint,
     waiting_entries: WaitingEntries,
@@ -357,6 +372,7 @@ impl TestApp {
             key: KEY,
             settings: String::new(),
             operator: None,
+            clock: Clock::machine(),
         }
     }
 
@@ -429,7 +445,25 @@ impl TestApp {
     /// Starts a bridge with the same files, after [`TestApp::stop`].
     pub(crate) fn restart(&mut self) {
         self.files.open_store();
-        self.bridge = Some(Bridge::start(&self.files));
+        self.bridge = Some(Bridge::start(&self.files, self.clock.clone()));
+    }
+
+    /// Moves the manual clock forward.
+    pub(crate) fn advance(&self, span: Duration) {
+        self.clock.advance(span);
+    }
+
+    /// Moves the manual clock forward, one step after the other, until the condition is true. Between two steps, the bridge
+    /// and the sandbox have some real milliseconds for what is due.
+    #[track_caller]
+    pub(crate) fn advance_until(&self, what: &str, step: Duration, is_so: impl Fn(&Self) -> bool) {
+        wait_for(what, || {
+            let found = is_so(self).then_some(());
+            if found.is_none() {
+                self.advance(step);
+            }
+            found
+        });
     }
 
     /// The address of the event listener.
@@ -495,13 +529,13 @@ struct Bridge {
 }
 
 impl Bridge {
-    fn start(files: &Files) -> Self {
+    fn start(files: &Files, clock: Clock) -> Self {
         let config = Config::read(&files.settings(), Purpose::Serve).unwrap();
         let sources = sources::read(&config).unwrap();
         let (stop, stopped) = oneshot::channel();
         let (started, addresses) = mpsc::channel();
         let serve = async move {
-            let app = App::start(config, sources, Clock::machine()).await?;
+            let app = App::start(config, sources, clock).await?;
             started.send((app.ingress, app.ops))?;
             let stopped = stopped.map(|_stop_or_gone| "the test");
             app.run(stopped).await
