@@ -29,7 +29,7 @@ pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
 pub use preview::{ReplayPreview, RequestPreview};
 pub use replay::{DiscardPreview, Discarded, MappingChoice, Replayed, Unmappable};
-pub use selection::{CHANGE_ENTRIES_MAX, Reason, Selection};
+pub use selection::{CHANGE_ENTRIES_MAX, ParkedSelection, Reason};
 
 /// The use cases, and what they work on.
 pub struct Operations {

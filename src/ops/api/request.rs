@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::AdminProblem;
 use crate::event::{Attribute, SourceName, Visibility};
-use crate::ops::operate::{Error, MappingChoice, Reason, Selection};
+use crate::ops::operate::{Error, MappingChoice, ParkedSelection, Reason};
 use crate::outbox::{EntryFilter, EntryId, ParkReason, State};
 use crate::time::Timestamp;
 
@@ -116,10 +116,12 @@ pub(super) struct ChangeBody {
 }
 
 impl ChangeBody {
-    pub(super) fn selection(&self) -> Result<Selection, AdminProblem> {
+    pub(super) fn selection(&self) -> Result<ParkedSelection, AdminProblem> {
         let selection = match (&self.ids, &self.filter) {
-            (Some(ids), None) => Selection::numbers(ids.iter().copied().map(EntryId).collect()),
-            (None, Some(filter)) => Selection::matching(filter.filter()?),
+            (Some(ids), None) => {
+                ParkedSelection::numbers(ids.iter().copied().map(EntryId).collect())
+            }
+            (None, Some(filter)) => ParkedSelection::matching(filter.filter()?),
             (None, None) | (Some(_), Some(_)) => {
                 return Err(malformed("name the entries by either ids or filter"));
             }

@@ -7,7 +7,7 @@ use super::replay::Unmappable;
 use crate::event::{Version, Visibility};
 use crate::fold::{Candidate, FoldEnd, MaxFold, fold};
 use crate::imprint::Update;
-use crate::outbox::{EntryId, Inspection, LaneKey, Replay};
+use crate::outbox::{EntryId, LaneKey, LoadedEntries, LoadedEntry, LoadedLane, Replay};
 use crate::time::Timestamp;
 
 /// What a replay would do.
@@ -36,33 +36,34 @@ pub struct RequestPreview {
 }
 
 /// One entry to replay, with its version and its update.
-type Replayed<'a> = (&'a Inspection, Version, &'a Update);
+type Replayed<'a> = (&'a LoadedEntry, Version, &'a Update);
 
 /// Folds the entries to replay with the entries that already wait for the same customer, as delivery will.
 pub(super) fn preview(
-    inspections: &[Inspection],
+    loaded: &LoadedEntries,
     replays: &[Replay],
     max: MaxFold,
     now: Timestamp,
 ) -> (Vec<RequestPreview>, Vec<EntryId>) {
-    let mut lanes: BTreeMap<String, Vec<Replayed<'_>>> = BTreeMap::new();
+    let mut customers: BTreeMap<String, Vec<Replayed<'_>>> = BTreeMap::new();
     for replay in replays {
-        let inspection = inspections
-            .iter()
-            .find(|inspection| inspection.listed.receipt.entry == replay.entry);
-        if let Some(inspection) = inspection
-            && let Some((version, update)) = change(inspection, replay)
+        let mut entries = loaded.entries.iter();
+        let entry = entries.find(|entry| entry.summary.receipt.entry == replay.entry);
+        if let Some(entry) = entry
+            && let Some((version, update)) = change(entry, replay)
         {
-            let lane = lanes.entry(customer(inspection, replay)).or_default();
-            lane.push((inspection, version, update));
+            let replayed = customers.entry(customer(entry, replay)).or_default();
+            replayed.push((entry, version, update));
         }
     }
     let (mut requests, mut stale) = (Vec::new(), Vec::new());
-    for (customer, replayed) in lanes {
-        if let Some((request, overtaken)) = request(customer, &replayed, max, now) {
-            requests.push(request);
-            stale.extend(overtaken);
-        }
+    let no_lane = LoadedLane::default();
+    for (customer, replayed) in customers {
+        let place = replayed.first().and_then(|(entry, ..)| entry.lane);
+        let lane = place.and_then(|place| loaded.lanes.get(place));
+        let (request, overtaken) = request(customer, lane.unwrap_or(&no_lane), &replayed, max, now);
+        requests.push(request);
+        stale.extend(overtaken);
     }
     stale.sort_unstable();
     (requests, stale)
@@ -71,18 +72,18 @@ pub(super) fn preview(
 /// The request for one customer, and the replayed entries that would send nothing.
 fn request(
     customer: String,
+    lane: &LoadedLane,
     replayed: &[Replayed<'_>],
     max: MaxFold,
     now: Timestamp,
-) -> Option<(RequestPreview, Vec<EntryId>)> {
-    let (first, ..) = replayed.first()?;
-    let waiting = first.waiting.iter().map(|waiting| waiting.candidate());
+) -> (RequestPreview, Vec<EntryId>) {
+    let waiting = lane.waiting.iter().map(|waiting| waiting.candidate());
     let again = replayed.iter().map(|(_, version, update)| Candidate {
         version: *version,
         update,
     });
     let candidates: Vec<_> = waiting.chain(again).collect();
-    let fold = fold(&first.versions, &candidates, max, now);
+    let fold = fold(&lane.versions, &candidates, max, now);
     let is_replayed = |entry: &u64| {
         let mut replayed = replayed.iter();
         replayed.any(|(_, version, _)| version.arrival == *entry)
@@ -99,19 +100,19 @@ fn request(
         superseded: superseded.map(|(entry, _)| EntryId(*entry)).collect(),
         values: field_views(Visibility::Masked, &fold.update),
     };
-    Some((request, stale))
+    (request, stale)
 }
 
 /// The version and the update of an entry: by the current mapping if it was mapped again, otherwise as stored.
-fn change<'a>(inspection: &'a Inspection, replay: &'a Replay) -> Option<(Version, &'a Update)> {
-    match (&replay.change, &inspection.facts) {
+fn change<'a>(entry: &'a LoadedEntry, replay: &'a Replay) -> Option<(Version, &'a Update)> {
+    match (&replay.change, &entry.update) {
         (Some(change), _) => Some((change.version.arrived(replay.entry.0), &change.update)),
         (None, Some((version, update))) => Some((*version, update)),
         (None, None) => None,
     }
 }
 
-fn customer(inspection: &Inspection, replay: &Replay) -> String {
+fn customer(entry: &LoadedEntry, replay: &Replay) -> String {
     if let Some(change) = &replay.change {
         let imprint = change.customer.imprint().map(|imprint| imprint.canonical());
         let partner = change.customer.partner().map(|partner| partner.as_str());
@@ -119,7 +120,7 @@ fn customer(inspection: &Inspection, replay: &Replay) -> String {
             .or_else(|| partner.map(str::to_owned))
             .unwrap_or_default();
     }
-    match &inspection.listed.customer {
+    match &entry.summary.customer {
         Some(LaneKey::Imprint(imprint)) => imprint.canonical(),
         Some(LaneKey::Partner(partner)) => partner.as_str().to_owned(),
         None => String::new(),

@@ -1,10 +1,10 @@
 //! Replay and discard of parked entries, each with a preview.
 
 use super::preview::{ReplayPreview, preview};
-use super::selection::{Reason, Selected, Selection};
+use super::selection::{ParkedSelection, Reason};
 use super::{Error, Operations, Operator};
 use crate::event::EventError;
-use crate::outbox::{EntryId, Inspection, Replay};
+use crate::outbox::{Detail, EntryId, LoadedEntry, Replay};
 
 /// The mapping that a replay uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,21 +56,18 @@ impl Operations {
     pub async fn preview_replay(
         &self,
         _operator: &Operator,
-        selection: Selection,
+        selection: ParkedSelection,
         mapping: MappingChoice,
     ) -> Result<ReplayPreview, Error> {
-        let Selected {
-            inspections,
-            has_more,
-        } = self.select(selection).await?;
-        let (replays, unmappable) = self.map(&inspections, mapping);
-        let (requests, stale) = preview(&inspections, &replays, self.max_fold, self.clock.now());
+        let loaded = self.load_parked(selection, Detail::Lanes).await?;
+        let (replays, unmappable) = self.map(&loaded.entries, mapping);
+        let (requests, stale) = preview(&loaded, &replays, self.max_fold, self.clock.now());
         Ok(ReplayPreview {
             replayable: replays.len(),
             requests,
             stale,
             unmappable,
-            has_more,
+            has_more: loaded.has_more,
         })
     }
 
@@ -82,15 +79,16 @@ impl Operations {
     pub async fn replay(
         &self,
         operator: &Operator,
-        selection: Selection,
+        selection: ParkedSelection,
         mapping: MappingChoice,
         reason: Option<Reason>,
     ) -> Result<Replayed, Error> {
-        let Selected {
-            inspections,
-            has_more,
-        } = self.select(selection).await?;
-        let (replays, unmappable) = self.map(&inspections, mapping);
+        let detail = match mapping {
+            MappingChoice::Stored => Detail::Summaries,
+            MappingChoice::Current => Detail::Payloads,
+        };
+        let loaded = self.load_parked(selection, detail).await?;
+        let (replays, unmappable) = self.map(&loaded.entries, mapping);
         let target = target(replays.iter().map(|replay| replay.entry));
         let mut event = self.audit_event(operator, "replay", target);
         event.reason = reason.map(Reason::into_text);
@@ -98,7 +96,7 @@ impl Operations {
         Ok(Replayed {
             entries,
             unmappable,
-            has_more,
+            has_more: loaded.has_more,
         })
     }
 
@@ -109,11 +107,11 @@ impl Operations {
     pub async fn preview_discard(
         &self,
         _operator: &Operator,
-        selection: Selection,
+        selection: ParkedSelection,
     ) -> Result<DiscardPreview, Error> {
-        let selected = self.select(selection).await?;
+        let selected = self.load_parked(selection, Detail::Summaries).await?;
         Ok(DiscardPreview {
-            entries: selected.inspections.iter().map(number).collect(),
+            entries: selected.entries.iter().map(number).collect(),
             has_more: selected.has_more,
         })
     }
@@ -125,12 +123,12 @@ impl Operations {
     pub async fn discard(
         &self,
         operator: &Operator,
-        selection: Selection,
+        selection: ParkedSelection,
         reason: Option<Reason>,
     ) -> Result<Discarded, Error> {
         let reason = reason.ok_or(Error::ReasonRequired)?;
-        let selected = self.select(selection).await?;
-        let entries: Vec<EntryId> = selected.inspections.iter().map(number).collect();
+        let selected = self.load_parked(selection, Detail::Summaries).await?;
+        let entries: Vec<EntryId> = selected.entries.iter().map(number).collect();
         let mut event = self.audit_event(operator, "discard", target(entries.iter().copied()));
         event.reason = Some(reason.into_text());
         let entries = self.outbox.discard(entries, event).await?;
@@ -143,16 +141,16 @@ impl Operations {
     /// The change that each entry states: as stored, or by the current mapping.
     fn map(
         &self,
-        inspections: &[Inspection],
+        entries: &[LoadedEntry],
         mapping: MappingChoice,
     ) -> (Vec<Replay>, Vec<Unmappable>) {
         let (mut replays, mut unmappable) = (Vec::new(), Vec::new());
-        for inspection in inspections {
-            let entry = number(inspection);
-            let receipt = &inspection.listed.receipt;
+        for loaded in entries {
+            let entry = number(loaded);
+            let receipt = &loaded.summary.receipt;
             let event = match mapping {
                 MappingChoice::Stored => None,
-                MappingChoice::Current => inspection.event.as_deref(),
+                MappingChoice::Current => loaded.event.as_deref(),
             };
             let change = event.map(|event| {
                 let source = &receipt.identity.source;
@@ -167,8 +165,8 @@ impl Operations {
     }
 }
 
-const fn number(inspection: &Inspection) -> EntryId {
-    inspection.listed.receipt.entry
+const fn number(entry: &LoadedEntry) -> EntryId {
+    entry.summary.receipt.entry
 }
 
 /// The numbers of entries, as the audit log records them.

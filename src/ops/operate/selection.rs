@@ -1,29 +1,23 @@
 //! The entries that an operator changes at once, and the reason for it.
 
 use super::{Error, Operations};
-use crate::outbox::{EntryFilter, EntryId, Inspection, State};
+use crate::outbox::{Detail, EntryFilter, EntryId, LOAD_MAX, LoadedEntries, Selection, State};
 
 /// The most entries that one request changes: it is one transaction, and all other writers wait for it.
-pub const CHANGE_ENTRIES_MAX: usize = 500;
+pub const CHANGE_ENTRIES_MAX: usize = LOAD_MAX;
 
 /// The entries to change: parked ones, by number or by filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selection(By);
+pub struct ParkedSelection(Selection);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum By {
-    Number(Vec<EntryId>),
-    Filter(EntryFilter),
-}
-
-impl Selection {
+impl ParkedSelection {
     /// # Errors
     /// [`Error::TooManyEntries`]
     pub fn numbers(entries: Vec<EntryId>) -> Result<Self, Error> {
         if entries.len() > CHANGE_ENTRIES_MAX {
             return Err(Error::TooManyEntries);
         }
-        Ok(Self(By::Number(entries)))
+        Ok(Self(Selection::Entries(entries)))
     }
 
     /// # Errors
@@ -33,7 +27,7 @@ impl Selection {
             return Err(Error::NotParked);
         }
         filter.max = filter.max.min(CHANGE_ENTRIES_MAX);
-        Ok(Self(By::Filter(filter)))
+        Ok(Self(Selection::Matching(filter)))
     }
 }
 
@@ -53,34 +47,18 @@ impl Reason {
     }
 }
 
-/// The selected entries that are parked.
-pub(super) struct Selected {
-    pub(super) inspections: Vec<Inspection>,
-    /// Whether the filter matches more entries than one request changes.
-    pub(super) has_more: bool,
-}
-
 impl Operations {
-    /// Loads the selected entries. An entry that is not parked any more is left out.
-    pub(super) async fn select(&self, selection: Selection) -> Result<Selected, Error> {
-        let (numbers, has_more) = match selection.0 {
-            By::Number(numbers) => (numbers, false),
-            By::Filter(filter) => {
-                let page = self.outbox.list(filter).await?;
-                let numbers = page.entries.iter().map(|summary| summary.receipt.entry);
-                (numbers.collect::<Vec<_>>(), page.next.is_some())
-            }
-        };
-        let mut inspections = Vec::new();
-        for entry in numbers {
-            let inspection = self.outbox.inspect(entry).await?;
-            inspections
-                .extend(inspection.filter(|found| found.listed.receipt.state == State::Parked));
-        }
-        Ok(Selected {
-            inspections,
-            has_more,
-        })
+    /// Loads the selected entries in one operation. An entry that is not parked any more is left out.
+    pub(super) async fn load_parked(
+        &self,
+        selection: ParkedSelection,
+        detail: Detail,
+    ) -> Result<LoadedEntries, Error> {
+        let mut loaded = self.outbox.load(selection.0, detail).await?;
+        loaded
+            .entries
+            .retain(|entry| entry.summary.receipt.state == State::Parked);
+        Ok(loaded)
     }
 }
 
@@ -90,15 +68,16 @@ mod tests {
 
     #[test]
     fn a_selection_has_at_most_500_parked_entries() {
-        let numbers = |count| Selection::numbers((0..count).map(EntryId).collect());
+        let numbers = |count| ParkedSelection::numbers((0..count).map(EntryId).collect());
         assert!(numbers(500).is_ok());
         assert!(matches!(numbers(501), Err(Error::TooManyEntries)));
-        let parked = Selection::matching(EntryFilter::in_state(State::Parked, 10_000)).unwrap();
-        let By::Filter(filter) = parked.0 else {
+        let parked =
+            ParkedSelection::matching(EntryFilter::in_state(State::Parked, 10_000)).unwrap();
+        let Selection::Matching(filter) = parked.0 else {
             panic!("{parked:?}")
         };
         assert_eq!(filter.max, CHANGE_ENTRIES_MAX);
-        let waiting = Selection::matching(EntryFilter::in_state(State::Waiting, 10));
+        let waiting = ParkedSelection::matching(EntryFilter::in_state(State::Waiting, 10));
         assert!(matches!(waiting, Err(Error::NotParked)));
     }
 
