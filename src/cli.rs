@@ -30,11 +30,11 @@ const RATE_MAX: f64 = 1_000_000.0;
 #[command(name = "imprint-bridge", version, about)]
 pub struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Accepts events and delivers them, until SIGTERM or SIGINT.
     Serve(Layers),
     /// Reports all errors in the configuration, the sources, their schemas, mappings and examples.
@@ -78,20 +78,20 @@ struct Layers {
 /// Runs one command. The exit code is 0 for success, 1 for a failure, and 2 for a negative result.
 pub fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
-        Command::Serve(layers) => serve::run(&layers),
-        Command::Check(options) => Ok(check::run(&options)),
-        Command::Explain(options) => explain::run(&options),
-        Command::Send(options) => send::run(&options),
-        Command::Events(options) => operator::events(&options),
-        Command::Parked(options) => operator::parked(&options),
-        Command::Show(options) => operator::show(&options),
-        Command::Replay(options) => operator::replay(&options),
-        Command::Discard(options) => operator::discard(&options),
-        Command::Audit(options) => operator::audit(&options),
-        Command::Destination(options) => operator::destination(&options),
-        Command::Store(command) => store::run(&command),
-        Command::Sandbox(options) => sandbox::run(&options),
-        Command::Demo(options) => demo::run(&options),
+        CliCommand::Serve(layers) => serve::run(&layers),
+        CliCommand::Check(options) => Ok(check::run(&options)),
+        CliCommand::Explain(options) => explain::run(&options),
+        CliCommand::Send(options) => send::run(&options),
+        CliCommand::Events(options) => operator::events(&options),
+        CliCommand::Parked(options) => operator::parked(&options),
+        CliCommand::Show(options) => operator::show(&options),
+        CliCommand::Replay(options) => operator::replay(&options),
+        CliCommand::Discard(options) => operator::discard(&options),
+        CliCommand::Audit(options) => operator::audit(&options),
+        CliCommand::Destination(options) => operator::destination(&options),
+        CliCommand::Store(command) => store::run(&command),
+        CliCommand::Sandbox(options) => sandbox::run(&options),
+        CliCommand::Demo(options) => demo::run(&options),
     };
     match done {
         Ok(code) => code,

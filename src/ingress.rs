@@ -180,7 +180,7 @@ impl Ingress {
     }
 
     fn unauthenticated(&self, endpoint: &Endpoint, reason: auth::DenialReason) -> Refusal {
-        self.counts.unauthenticated(reason);
+        self.counts.unauthenticated(reason.as_str());
         Refusal::Unauthenticated {
             challenge: endpoint.verifier.current().challenge(),
         }
@@ -189,7 +189,7 @@ impl Ingress {
     /// The last stage of every call.
     fn answer(&self, answer: HandlerResult, payload: web::Payload) -> HttpResponse {
         let response = answer.unwrap_or_else(|refusal| {
-            self.counts.refused(&refusal);
+            self.counts.rejected(refusal.word());
             refusal.error_response()
         });
         body::hold(response, payload)

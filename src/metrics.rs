@@ -21,7 +21,7 @@ mod store;
 pub use admin::{AdminMetrics, AdminSnapshot};
 pub use dispatch::{DispatchMetrics, DispatchSnapshot};
 pub use ingress::{IngressMetrics, IngressSnapshot};
-pub use snapshot::{CountByLabel, Distribution, Snapshot};
+pub use snapshot::{CountByLabel, Distribution};
 pub use store::StoreSnapshot;
 
 /// The label values of series that are shown with 0 before anything was counted. Other rooms own these sets.
@@ -44,6 +44,16 @@ pub struct Metrics {
     /// Counted by `ops`.
     pub admin: AdminMetrics,
     store: StoreMetrics,
+}
+
+/// All metric values at one moment. Values that change together may be read a moment apart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MetricsSnapshot {
+    pub ingress: IngressSnapshot,
+    pub dispatch: DispatchSnapshot,
+    pub admin: AdminSnapshot,
+    /// The depth of the store, as of the latest [`Metrics::store_depth`].
+    pub store: StoreSnapshot,
 }
 
 impl Metrics {
@@ -79,8 +89,8 @@ impl Metrics {
     }
 
     /// The current values, for code in this process.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    pub fn snapshot(&self) -> MetricsSnapshot {
+        MetricsSnapshot {
             ingress: self.ingress.snapshot(),
             dispatch: self.dispatch.snapshot(),
             admin: self.admin.snapshot(),
@@ -106,7 +116,7 @@ mod tests {
     #[test]
     fn a_snapshot_has_the_values_of_the_page() {
         let metrics = Metrics::new(LABELS).unwrap();
-        metrics.ingress.accepted.inc();
+        metrics.ingress.accepted();
         metrics
             .dispatch
             .attempt("applied", 3, Duration::from_millis(4));

@@ -13,7 +13,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, web};
 pub use self::api::AdminProblem;
 pub use self::authenticate::{Access, Operators, ReadToken};
 use self::operate::Operations;
-use crate::metrics::{Metrics, Snapshot};
+use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::outbox::Ledger;
 use crate::time::Clock;
 
@@ -113,7 +113,7 @@ impl Figures {
     }
 
     /// The values as typed data.
-    pub async fn snapshot(&self) -> Snapshot {
+    pub async fn snapshot(&self) -> MetricsSnapshot {
         self.read_depth().await;
         self.metrics.snapshot()
     }

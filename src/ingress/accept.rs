@@ -4,6 +4,7 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
+use super::counts::count_appended;
 use crate::event::{Attribute, EventError};
 use crate::http::single_header::SingleHeader;
 use crate::ingress::{Ingress, Refusal, body, store_failed, wait};
@@ -79,7 +80,7 @@ async fn append(
     let appended = ingress.outbox.append(entries).await;
     match appended.map_err(|error| store_failed(&error))? {
         Appended::Stored(kept) if kept.len() == sent => {
-            ingress.counts.kept(&kept);
+            count_appended(&ingress.counts, &kept);
             Ok(kept)
         }
         Appended::Stored(_) => Err(Refusal::Internal),

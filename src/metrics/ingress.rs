@@ -8,16 +8,11 @@ use super::snapshot::{CountByLabel, counts};
 /// Counters of the event route.
 #[derive(Clone, Debug)]
 pub struct IngressMetrics {
-    /// Events stored for the first time.
-    pub accepted: IntCounter,
-    /// Events that were stored before.
-    pub duplicates: IntCounter,
-    /// Events stored for the first time as ignored.
-    pub ignored: IntCounter,
-    /// Rejected requests, by problem type.
-    pub refused: IntCounterVec,
-    /// Requests that failed authentication, by reason.
-    pub unauthenticated: IntCounterVec,
+    accepted: IntCounter,
+    duplicates: IntCounter,
+    ignored: IntCounter,
+    rejected: IntCounterVec,
+    unauthenticated: IntCounterVec,
 }
 
 /// The values of [`IngressMetrics`].
@@ -47,7 +42,7 @@ impl IngressMetrics {
                 "ignored_total",
                 "Events stored for the first time with nothing to send, by their mapping.",
             )?,
-            refused: declare.counters(
+            rejected: declare.counters(
                 "refused_total",
                 "Rejected requests, by problem type.",
                 "problem",
@@ -60,12 +55,38 @@ impl IngressMetrics {
         })
     }
 
-    pub(super) fn snapshot(&self) -> IngressSnapshot {
+    /// Counts an event stored for the first time.
+    pub fn accepted(&self) {
+        self.accepted.inc();
+    }
+
+    /// Counts an event that was stored before.
+    pub fn duplicate(&self) {
+        self.duplicates.inc();
+    }
+
+    /// Counts an event stored for the first time with nothing to send; [`Self::accepted`] counts it too.
+    pub fn ignored(&self) {
+        self.ignored.inc();
+    }
+
+    /// Counts a rejected request.
+    pub fn rejected(&self, problem: &'static str) {
+        self.rejected.with_label_values(&[problem]).inc();
+    }
+
+    /// Counts a request that failed authentication.
+    pub fn unauthenticated(&self, reason: &'static str) {
+        self.unauthenticated.with_label_values(&[reason]).inc();
+    }
+
+    /// The current values.
+    pub fn snapshot(&self) -> IngressSnapshot {
         IngressSnapshot {
             accepted: self.accepted.get(),
             duplicates: self.duplicates.get(),
             ignored: self.ignored.get(),
-            rejected: counts(&self.refused),
+            rejected: counts(&self.rejected),
             unauthenticated: counts(&self.unauthenticated),
         }
     }

@@ -1,25 +1,10 @@
-//! Metric values as typed data.
+//! Reads counters and histograms of the metrics library as typed data.
 
 use std::collections::BTreeMap;
 
 use prometheus::core::Collector;
 use prometheus::proto::Metric;
 use prometheus::{Histogram, HistogramVec, IntCounterVec};
-
-use super::{AdminSnapshot, DispatchSnapshot, IngressSnapshot, StoreSnapshot};
-
-/// All metric values at one moment. Values that change together may be read a moment apart.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Snapshot {
-    /// The event route.
-    pub ingress: IngressSnapshot,
-    /// Delivery to Imprint.
-    pub dispatch: DispatchSnapshot,
-    /// The admin API.
-    pub admin: AdminSnapshot,
-    /// The depth of the store, as of the latest [`super::Metrics::store_depth`].
-    pub store: StoreSnapshot,
-}
 
 /// The values of a counter, by label value.
 pub type CountByLabel = BTreeMap<String, u64>;

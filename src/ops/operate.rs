@@ -27,8 +27,8 @@ mod selection;
 pub use backup::BackupName;
 pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
-pub use preview::{ReplayPreview, RequestPreview};
-pub use replay::{DiscardPreview, Discarded, MappingChoice, Replayed, Unmappable};
+pub use preview::ReplayedRequest;
+pub use replay::{DiscardPreview, Discarded, MappingChoice, ReplayPreview, Replayed, Unmappable};
 pub use selection::{CHANGE_ENTRIES_MAX, ParkedSelection, Reason};
 
 /// The use cases, and what they work on.

@@ -182,11 +182,8 @@ async fn who_cannot_prove_it_hears_one_answer_and_nothing_is_read() {
     let mut texts = BTreeSet::new();
     for (why, request) in requests {
         let count = || {
-            door.ingress
-                .counts
-                .unauthenticated
-                .with_label_values(&[why])
-                .get()
+            let counts = door.ingress.counts.snapshot();
+            counts.unauthenticated.get(why).copied().unwrap_or_default()
         };
         let before = count();
         let reply = door.send(request).await;

@@ -10,7 +10,7 @@ use super::{ApiResult, SharedOperations, json_response};
 use crate::event::{Attribute, EventError};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
-    AUDIT_PAGE_MAX, EntryView, FieldView, Operator, ReplayPreview, RequestPreview, Unmappable,
+    AUDIT_PAGE_MAX, EntryView, FieldView, Operator, ReplayPreview, ReplayedRequest, Unmappable,
     ValueView,
 };
 use crate::outbox::{AuditRecord, EntryId, EntrySummary, LaneKey};
@@ -156,7 +156,7 @@ fn fields_json(fields: Vec<FieldView>) -> Value {
 
 fn preview_json(preview: ReplayPreview) -> Value {
     let requests = preview.requests.into_iter().map(|request| {
-        let RequestPreview {
+        let ReplayedRequest {
             customer,
             entries,
             superseded,

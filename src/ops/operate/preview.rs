@@ -3,30 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::entries::{FieldView, field_views};
-use super::replay::Unmappable;
 use crate::event::{Version, Visibility};
 use crate::fold::{Candidate, FoldEnd, MaxFold, fold};
 use crate::imprint::Update;
 use crate::outbox::{EntryId, LaneKey, LoadedEntries, LoadedEntry, LoadedLane, Replay};
 use crate::time::Timestamp;
 
-/// What a replay would do.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReplayPreview {
-    /// The number of entries that would wait for delivery again.
-    pub replayable: usize,
-    /// One request for each customer.
-    pub requests: Vec<RequestPreview>,
-    /// The entries that would send nothing: newer values of all their fields were delivered.
-    pub stale: Vec<EntryId>,
-    pub unmappable: Vec<Unmappable>,
-    /// Whether the filter matches more entries than one request changes.
-    pub has_more: bool,
-}
-
 /// The request that would be sent for one customer; values are masked.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RequestPreview {
+pub struct ReplayedRequest {
     pub customer: String,
     /// The entries that the request carries, those that already wait included.
     pub entries: Vec<EntryId>,
@@ -36,7 +21,7 @@ pub struct RequestPreview {
 }
 
 /// One entry to replay, with its version and its update.
-type Replayed<'a> = (&'a LoadedEntry, Version, &'a Update);
+type ReplayCandidate<'a> = (&'a LoadedEntry, Version, &'a Update);
 
 /// Folds the entries to replay with the entries that already wait for the same customer, as delivery will.
 pub(super) fn preview(
@@ -44,8 +29,8 @@ pub(super) fn preview(
     replays: &[Replay],
     max: MaxFold,
     now: Timestamp,
-) -> (Vec<RequestPreview>, Vec<EntryId>) {
-    let mut customers: BTreeMap<String, Vec<Replayed<'_>>> = BTreeMap::new();
+) -> (Vec<ReplayedRequest>, Vec<EntryId>) {
+    let mut customers: BTreeMap<String, Vec<ReplayCandidate<'_>>> = BTreeMap::new();
     for replay in replays {
         let mut entries = loaded.entries.iter();
         let entry = entries.find(|entry| entry.summary.receipt.entry == replay.entry);
@@ -73,10 +58,10 @@ pub(super) fn preview(
 fn request(
     customer: String,
     lane: &LoadedLane,
-    replayed: &[Replayed<'_>],
+    replayed: &[ReplayCandidate<'_>],
     max: MaxFold,
     now: Timestamp,
-) -> (RequestPreview, Vec<EntryId>) {
+) -> (ReplayedRequest, Vec<EntryId>) {
     let waiting = lane.waiting.iter().map(|waiting| waiting.candidate());
     let again = replayed.iter().map(|(_, version, update)| Candidate {
         version: *version,
@@ -94,7 +79,7 @@ fn request(
         .finished
         .iter()
         .filter(|(entry, end)| is_replayed(entry) && matches!(end, FoldEnd::Superseded(_)));
-    let request = RequestPreview {
+    let request = ReplayedRequest {
         customer,
         entries: fold.carried.iter().copied().map(EntryId).collect(),
         superseded: superseded.map(|(entry, _)| EntryId(*entry)).collect(),

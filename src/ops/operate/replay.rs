@@ -1,6 +1,6 @@
 //! Replay and discard of parked entries, each with a preview.
 
-use super::preview::{ReplayPreview, preview};
+use super::preview::{ReplayedRequest, preview};
 use super::selection::{ParkedSelection, Reason};
 use super::{Error, Operations, Operator};
 use crate::event::EventError;
@@ -20,6 +20,20 @@ pub enum MappingChoice {
 pub struct Unmappable {
     pub entry: EntryId,
     pub errors: Vec<EventError>,
+}
+
+/// The effect that a replay would have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplayPreview {
+    /// The number of entries that would wait for delivery again.
+    pub replayable: usize,
+    /// One request for each customer.
+    pub requests: Vec<ReplayedRequest>,
+    /// The entries that would send nothing: newer values of all their fields were delivered.
+    pub stale: Vec<EntryId>,
+    pub unmappable: Vec<Unmappable>,
+    /// Whether the filter matches more entries than one request changes.
+    pub has_more: bool,
 }
 
 /// The result of a replay.
