@@ -72,6 +72,7 @@ use plan::Plan;
 /// The tables that `lookup` reads, by name.
 pub type LookupTables = BTreeMap<String, BTreeMap<String, String>>;
 
+/// The same tables, shared with the plans that read them.
 type SharedTables = BTreeMap<String, Arc<LookupTable>>;
 
 // The names of the rules, as error messages and explanations show them.
@@ -143,7 +144,7 @@ pub struct RuleError {
     pub line: usize,
     /// The character in that line, counted from 1.
     pub column: usize,
-    /// What is wrong, and what is correct.
+    /// What is wrong, and what would be correct.
     pub reason: String,
 }
 

@@ -36,16 +36,16 @@ const PRELUDE: &str = "
 def empty: [] | .[];
 def not: if . then false else true end;
 def select(f): if f then . else empty end;
-def map(f): if __is_nothing then . else [.[] | f] end;
+def map(f): if __is_absent_or_null then . else [.[] | f] end;
 def first: .[0];
 def last: .[-1];
 def any(f): first((.[] | f | if . then true else empty end), false);
 def any: any(.);
 def all(f): first((.[] | f | if . then empty else false end), true);
 def all: all(.);
-def add: if __is_nothing then . else reduce .[] as $x (__absent; . + $x) end;
+def add: if __is_absent_or_null then . else reduce .[] as $x (__absent; . + $x) end;
 def with_entries(f): to_entries | map(f) | from_entries;
-def sort_by(f): if __is_nothing then . else [.[] | [[f], .]] | __sort | [.[] | .[1]] end;
+def sort_by(f): if __is_absent_or_null then . else [.[] | [[f], .]] | __sort | [.[] | .[1]] end;
 def unique: __sort | __unique;
 ";
 

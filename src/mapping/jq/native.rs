@@ -22,8 +22,8 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
         ("true", v(0), |_| bome(Ok(Val::from(true)))),
         ("false", v(0), |_| bome(Ok(Val::from(false)))),
         ("__absent", v(0), |_| bome(Ok(Val::ABSENT))),
-        ("__is_nothing", v(0), |cv| {
-            bome(Ok(Val::from(cv.1.is_nothing())))
+        ("__is_absent_or_null", v(0), |cv| {
+            bome(Ok(Val::from(cv.1.is_absent_or_null())))
         }),
         ("__alternative", filters(2), alternative),
         ("__text", v(2), |mut cv| {
@@ -78,23 +78,23 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
 fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let (other, other_context) = cv.0.pop_fun();
     let (first, context) = cv.0.pop_fun();
-    let mut kept = Vec::new();
-    let mut was_null = false;
+    let mut results = Vec::new();
+    let mut has_null = false;
     for result in first.run((context, cv.1.clone())) {
         match result {
-            Ok(value) if value.is_true() => kept.push(Ok(value)),
-            Ok(value) => was_null |= value.is_null(),
+            Ok(value) if value.is_true() => results.push(Ok(value)),
+            Ok(value) => has_null |= value.is_null(),
             Err(error) => {
-                kept.push(Err(error));
+                results.push(Err(error));
                 break;
             }
         }
     }
-    if !kept.is_empty() {
-        return Box::new(kept.into_iter());
+    if !results.is_empty() {
+        return Box::new(results.into_iter());
     }
     let others = other.run((other_context, cv.1));
-    if !was_null {
+    if !has_null {
         return others;
     }
     let mut others = others.peekable();
@@ -108,11 +108,11 @@ fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
 
 /// Joins two parts of a text; absent if one of them is absent.
 fn joined(before: &Val, after: &Val) -> ValResult {
-    let text = |place: &Val| -> Result<Option<String>, JaqError> {
-        let value = place.value()?;
+    let text = |part: &Val| -> Result<Option<String>, JaqError> {
+        let value = part.value()?;
         let text = value.as_ref().map(text_part).transpose();
         text.map(|text| text.map(Cow::into_owned))
-            .map_err(|error| place.error_of_rule("text", error))
+            .map_err(|error| part.error_of_rule("text", error))
     };
     match (text(before)?, text(after)?) {
         (Some(before), Some(after)) => Val::text(&(before + &after)),
@@ -151,7 +151,7 @@ fn length(value: &Val) -> ValResult {
 }
 
 fn split(value: &Val, by: &Val) -> ValResult {
-    if value.is_nothing() {
+    if value.is_absent_or_null() {
         return Ok(value.clone());
     }
     let text = value
@@ -165,12 +165,12 @@ fn split(value: &Val, by: &Val) -> ValResult {
 
 /// Joins the texts of an array. Absent and null items are left out; without any item the result is absent.
 fn join(value: &Val, by: &Val) -> ValResult {
-    if value.is_nothing() {
+    if value.is_absent_or_null() {
         return Ok(value.clone());
     }
     let mut text: Option<Val> = None;
     for item in value.items()? {
-        if item.is_nothing() {
+        if item.is_absent_or_null() {
             continue;
         }
         text = Some(match text {
@@ -182,7 +182,7 @@ fn join(value: &Val, by: &Val) -> ValResult {
 }
 
 fn keys(value: &Val) -> ValResult {
-    if value.is_nothing() {
+    if value.is_absent_or_null() {
         return Ok(value.clone());
     }
     let members = value.members()?;
@@ -193,7 +193,7 @@ fn keys(value: &Val) -> ValResult {
 }
 
 fn to_entries(value: &Val) -> ValResult {
-    if value.is_nothing() {
+    if value.is_absent_or_null() {
         return Ok(value.clone());
     }
     let entry = |(key, member): (Rc<str>, Val)| {
@@ -207,7 +207,7 @@ fn to_entries(value: &Val) -> ValResult {
 }
 
 fn from_entries(value: &Val) -> ValResult {
-    if value.is_nothing() {
+    if value.is_absent_or_null() {
         return Ok(value.clone());
     }
     let member = |entry: Val| {
@@ -222,7 +222,7 @@ fn from_entries(value: &Val) -> ValResult {
 }
 
 fn with_items_changed(value: &Val, change: fn(&mut Vec<Val>)) -> ValResult {
-    if value.is_nothing() {
+    if value.is_absent_or_null() {
         return Ok(value.clone());
     }
     let mut items = value.items()?;

@@ -251,7 +251,7 @@ impl<'c> Sanitizer<'_, 'c> {
             self.put(if optional { " | (try ." } else { " | ." });
             match part {
                 Part::Range(None, None) => self.put("[]"),
-                Part::Range(from, upto) => self.range(from.as_ref(), upto.as_ref()),
+                Part::Range(from, to) => self.range(from.as_ref(), to.as_ref()),
                 Part::Index(index) => self.index(index),
             }
             self.put(if optional { " catch empty)" } else { "" });
@@ -259,9 +259,9 @@ impl<'c> Sanitizer<'_, 'c> {
         self.put(")");
     }
 
-    fn range(&mut self, from: Option<&Term<&'c str>>, upto: Option<&Term<&'c str>>) {
+    fn range(&mut self, from: Option<&Term<&'c str>>, to: Option<&Term<&'c str>>) {
         self.put("[");
-        for (bound, after) in [(from, ":"), (upto, "]")] {
+        for (bound, after) in [(from, ":"), (to, "]")] {
             match bound {
                 None => {}
                 Some(Term::Num(text)) => self.number(text),
@@ -291,17 +291,17 @@ impl<'c> Sanitizer<'_, 'c> {
     }
 
     fn call(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
-        let mut fitting = ALLOWED.iter().filter(|(known, _)| *known == name);
-        let is_known = fitting.clone().next().is_some();
-        let takes = fitting.find(|(_, takes)| match takes {
+        let mut rows = ALLOWED.iter().filter(|(known, _)| *known == name);
+        let is_known = rows.clone().next().is_some();
+        let row = rows.find(|(_, kind)| match kind {
             ArgumentKind::Nothing => arguments.is_empty(),
             ArgumentKind::Filter | ArgumentKind::Stream | ArgumentKind::Text => {
                 arguments.len() == 1
             }
         });
-        match (takes, arguments) {
+        match (row, arguments) {
             (Some(_), []) => self.put(name),
-            (Some((_, takes)), [argument, ..]) => self.jq_function(name, *takes, argument),
+            (Some((_, kind)), [argument, ..]) => self.jq_function(name, *kind, argument),
             (None, _) if is_known => {
                 let reason = format!("`{name}` takes another number of arguments");
                 self.error(Some(name), reason);
@@ -310,10 +310,10 @@ impl<'c> Sanitizer<'_, 'c> {
         }
     }
 
-    fn jq_function(&mut self, name: &'c str, takes: ArgumentKind, argument: &Term<&'c str>) {
+    fn jq_function(&mut self, name: &'c str, kind: ArgumentKind, argument: &Term<&'c str>) {
         self.put(name);
         self.put("(");
-        match (takes, constant(argument)) {
+        match (kind, constant(argument)) {
             (ArgumentKind::Stream, _) => self.stream(argument),
             (ArgumentKind::Text, Some(text)) => self.constant(&text),
             (ArgumentKind::Text, None) => {

@@ -180,7 +180,7 @@ impl Val {
         matches!(self.content, ValContent::Null)
     }
 
-    pub(super) const fn is_nothing(&self) -> bool {
+    pub(super) const fn is_absent_or_null(&self) -> bool {
         self.is_absent() || self.is_null()
     }
 

@@ -89,8 +89,8 @@ impl ValT for Val {
             });
             number.unwrap_or(Ok(open))
         };
-        let (from, upto) = (bound(range.start, 0)?, bound(range.end, usize::MAX)?);
-        let taken = upto.saturating_sub(from);
+        let (from, to) = (bound(range.start, 0)?, bound(range.end, usize::MAX)?);
+        let taken = to.saturating_sub(from);
         match &self.content {
             ValContent::Absent | ValContent::Null => Ok(self),
             ValContent::Text(text) => {
