@@ -3,7 +3,8 @@
 use rusqlite::Connection;
 
 use super::*;
-use imprint_bridge::outbox::{AuditEvent, verify};
+use imprint_bridge::imprint::PartnerCustomerId;
+use imprint_bridge::outbox::{AuditEvent, Settings as _, verify};
 
 use crate::support::wait_for;
 
@@ -51,6 +52,141 @@ async fn a_store_of_the_first_layout_is_brought_up_to_date() {
     assert_eq!(claimed.maybe_sent_to, Some(EntryId(11)));
     let kept = append(&store, &[entry("c", "CUST-1", 5)]).await;
     assert_eq!(kept[0].entry, EntryId(12), "no number is given again");
+}
+
+/// P12: everything that the program before this one stored is there, and means the same.
+#[tokio::test]
+async fn a_store_of_layout_5_opens_with_everything_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.db");
+    let file = Connection::open(&path).unwrap();
+    file.execute_batch(include_str!("layout_5.sql")).unwrap();
+    drop(file);
+    let store = reopen(&path);
+    for (id, state, attempts) in [
+        ("delivered", State::Delivered, 1),
+        ("superseded", State::Superseded, 1),
+        ("ignored", State::Ignored, 0),
+        ("discarded", State::Discarded, 0),
+        ("waits", State::Waiting, 1),
+        ("waits-by-partner", State::Waiting, 0),
+        ("waits-by-both", State::Waiting, 0),
+    ] {
+        let receipt = receipt(&store, id).await;
+        assert_eq!((receipt.state, receipt.attempts), (state, attempts), "{id}");
+    }
+    parked_entries_of_layout_5(&store).await;
+    let depth = store.depth().await.unwrap();
+    assert_eq!((depth.waiting, depth.parked), (3, 8));
+    assert_eq!((depth.held, depth.undecided), (0, 0));
+    let mode = store.setting(Setting::DestinationMode).await.unwrap();
+    assert_eq!(mode.as_deref(), Some("paused"));
+    let until = store.setting(Setting::ThrottledUntil).await.unwrap();
+    assert_eq!(until.as_deref(), Some("1060000"));
+    let audit = store.audit(0, 10).await.unwrap();
+    let seen = audit
+        .iter()
+        .map(|record| (record.action.as_str(), record.entries, record.is_intact));
+    assert_eq!(
+        seen.collect::<Vec<_>>(),
+        [("discard", 1, true), ("reveal", 0, true)]
+    );
+    assert_eq!(audit[0].reason.as_deref(), Some("because"));
+    assert_eq!(store.digest_key()[..4], [0xB0, 0x6B, 0x11, 0x95]);
+    claims_of_layout_5(&store).await;
+}
+
+/// The parked entries of the fixture, one for each reason, and the winner of the superseded one.
+async fn parked_entries_of_layout_5(store: &SqliteOutbox) {
+    let superseded = receipt(store, "superseded").await;
+    let winner = superseded.superseded_by.unwrap();
+    assert_eq!(winner.as_str(), "delivered");
+    for (number, reason) in [
+        "rejected",
+        "attempts_exhausted",
+        "unknown_customer",
+        "unreadable",
+        "identity_conflict",
+        "ambiguous_customer",
+        "foreign_address",
+        "not_cleared",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let receipt = receipt(store, &format!("parked-{reason}")).await;
+        let (parked, detail) = receipt.parked.unwrap();
+        assert_eq!((receipt.state, parked.as_str()), (State::Parked, reason));
+        assert_eq!(detail, Some(format!("detail {number}")));
+        let inspection = store.inspect(receipt.entry).await.unwrap().unwrap();
+        let (version, update) = inspection.facts.unwrap();
+        assert_eq!((version.value, update.len()), (1, 2), "{reason}");
+        assert!(inspection.event.unwrap().starts_with(b"{\"id\":\"parked-"));
+    }
+}
+
+/// The lanes of the fixture: who they are, how their requests have fared, and what is in doubt.
+async fn claims_of_layout_5(store: &SqliteOutbox) {
+    let lanes = claim(store, NOW).await.lanes;
+    let keys = lanes.iter().map(|lane| lane.key.clone());
+    let partner = PartnerCustomerId::parse("P-2").ok().map(LaneKey::Partner);
+    assert_eq!(
+        keys.collect::<Vec<_>>(),
+        [key("CUST-3"), partner, key("CUST-4")]
+    );
+    let failed = &lanes[0];
+    let trials = Trials {
+        failures: 3,
+        attempts: 2,
+        tried_at: Some(NOW),
+    };
+    assert_eq!(
+        (failed.trials, failed.unfold_to),
+        (trials, Some(EntryId(13)))
+    );
+    assert_eq!(failed.maybe_sent_to, None, "the store was closed in order");
+    assert_eq!(lanes[2].links.len(), 1);
+    assert_eq!(lanes[2].links[0].partner.as_str(), "P-1");
+    let reassert_at = NOW.after(Duration::from_secs(60));
+    let in_doubt = claim(store, reassert_at).await.lanes.remove(0);
+    assert_eq!(in_doubt.key, key("CUST-1"));
+    assert_eq!(in_doubt.versions.reassert_at(), Some(reassert_at));
+    let fold = fold(&in_doubt.versions, &[], MaxFold(100), reassert_at);
+    let field = Field::parse("email").unwrap();
+    let value = fold.update.value(&field);
+    let expected = FieldValue::from_value(json!("delivered@example.com"));
+    assert_eq!(value, Some(&expected));
+}
+
+/// A state that this program does not know fails the request that reads it, and nothing else.
+#[tokio::test]
+async fn an_unknown_state_fails_one_request_and_is_never_taken_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.db");
+    let store = reopen(&path);
+    append(&store, &[entry("a", "CUST-1", 1), entry("b", "CUST-2", 1)]).await;
+    store.close();
+    drop(store);
+    let file = Connection::open(&path).unwrap();
+    file.execute("UPDATE entry SET state = 99 WHERE event_id = 'a'", [])
+        .unwrap();
+    drop(file);
+    let store = reopen(&path);
+    let Identity { source, id, .. } = identity("a");
+    let lookup = Lookup {
+        source,
+        ce_source: None,
+        id,
+    };
+    assert!(matches!(
+        store.find(lookup).await,
+        Err(Error::Failed { .. })
+    ));
+    // A repetition of it is refused too; the store goes on.
+    let repeated = store.append(vec![entry("a", "CUST-1", 1)]).await;
+    assert!(matches!(repeated, Err(Error::Failed { .. })));
+    assert_eq!(receipt(&store, "b").await.state, State::Waiting);
+    append(&store, &[entry("c", "CUST-1", 1)]).await;
 }
 
 /// X52: a line of the record that was changed or taken out is found.

@@ -10,9 +10,9 @@ use imprint_bridge::imprint::{
     CustomerChange, CustomerRef, Field, FieldValue, ImprintId, PartnerCustomerId,
 };
 use imprint_bridge::outbox::{
-    AuditEvent, ClaimToken, ClaimedLane, Digest, Disposition, Ending, EntryFilter, EntryId,
+    AuditEvent, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending, EntryFilter, EntryId,
     IdentityLink, Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority,
-    Replay, Settlement, SqliteOutbox, State, Trials, WaitingEntry,
+    Replay, Selection, Settlement, SqliteOutbox, State, StoreFuture, Trials, Verdict, WaitingEntry,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -34,6 +34,9 @@ enum Op {
     Settle(u8, Came),
     Replay(Vec<u64>, bool),
     Discard(Vec<u64>),
+    Approve(Vec<u64>),
+    Decide(Vec<u64>, u8),
+    Load(Vec<u64>, u8),
     Release,
     Retire(u64),
     List(u8, u64, usize),
@@ -47,6 +50,7 @@ enum Fate {
     Waits,
     WaitsBehind,
     Parks,
+    IsHeld,
     Ignored,
 }
 
@@ -57,6 +61,7 @@ enum Came {
     Held,
     Later,
     Parked,
+    Undecided,
     Ignored,
     Unfolded,
     Moved,
@@ -68,6 +73,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => Just(Fate::Waits),
         2 => Just(Fate::WaitsBehind),
         1 => Just(Fate::Parks),
+        1 => Just(Fate::IsHeld),
         1 => Just(Fate::Ignored),
     ];
     let came = prop_oneof![
@@ -76,6 +82,7 @@ fn op() -> impl Strategy<Value = Op> {
         Just(Came::Held),
         Just(Came::Later),
         Just(Came::Parked),
+        Just(Came::Undecided),
         Just(Came::Ignored),
         Just(Came::Unfolded),
         Just(Came::Moved),
@@ -89,9 +96,12 @@ fn op() -> impl Strategy<Value = Op> {
         5 => (any::<u8>(), came).prop_map(|(which, came)| Op::Settle(which, came)),
         1 => (numbers(), any::<bool>()).prop_map(|(entries, other)| Op::Replay(entries, other)),
         1 => numbers().prop_map(Op::Discard),
+        1 => numbers().prop_map(Op::Approve),
+        1 => (numbers(), 0..3_u8).prop_map(|(entries, verdict)| Op::Decide(entries, verdict)),
+        1 => (numbers(), 0..3_u8).prop_map(|(entries, detail)| Op::Load(entries, detail)),
         1 => Just(Op::Release),
         1 => (0..10_u64).prop_map(Op::Retire),
-        1 => (0..6_u8, 0..40_u64, 1..5_usize).prop_map(|(state, after, max)| Op::List(state, after, max)),
+        1 => (0..8_u8, 0..40_u64, 1..5_usize).prop_map(|(state, after, max)| Op::List(state, after, max)),
         2 => (0..120_u64).prop_map(Op::Pass),
         1 => Just(Op::Restart),
     ]
@@ -143,11 +153,12 @@ fn entry((id, number, value, fate): (u8, u8, i64, Fate), now: Timestamp) -> NewE
         accepted_at: now,
         priority: match fate {
             Fate::WaitsBehind => Priority::Low,
-            Fate::Waits | Fate::Parks | Fate::Ignored => Priority::Live,
+            Fate::Waits | Fate::Parks | Fate::IsHeld | Fate::Ignored => Priority::Live,
         },
         disposition: match fate {
             Fate::Waits | Fate::WaitsBehind => Disposition::Enqueue(change),
             Fate::Parks => Disposition::Park(change, ParkReason::ForeignAddress),
+            Fate::IsHeld => Disposition::Hold(change),
             Fate::Ignored => Disposition::Ignore,
         },
         event: b"{}".to_vec(),
@@ -202,6 +213,7 @@ fn settlement(claimed: &ClaimedLane, came: Came, now: Timestamp) -> Settlement {
         Came::Held => settlement.trials = claimed.trials,
         Came::Later => settlement.due = until,
         Came::Parked => settlement.endings = all(&parked()),
+        Came::Undecided => settlement.endings = all(&Ending::Undecided),
         Came::Ignored => settlement.endings = all(&Ending::Ignored),
         Came::Unfolded => settlement.unfold_to = carried.into_iter().max(),
         Came::Moved => settlement.moved = Some(moved(claimed)),
@@ -268,24 +280,11 @@ impl Engine {
             }
             Op::Claim { max, least_failed } => self.claim(*max, *least_failed, now),
             Op::Settle(which, came) => self.settle(*which, *came, now),
-            Op::Replay(entries, other) => {
-                let change = other.then(|| change(1, 4, "mapped again"));
-                let replays = entries.iter().map(|entry| Replay {
-                    entry: EntryId(*entry),
-                    change: change.clone(),
-                });
-                format!(
-                    "{:?}",
-                    now_or_soon(outbox.replay(replays.collect(), act("replay", now))).unwrap()
-                )
+            Op::Replay(..) | Op::Discard(_) | Op::Approve(_) | Op::Decide(..) => {
+                let changed = operate(&*outbox, op, now);
+                format!("{:?}", now_or_soon(changed).unwrap())
             }
-            Op::Discard(entries) => {
-                let entries = entries.iter().copied().map(EntryId).collect();
-                format!(
-                    "{:?}",
-                    now_or_soon(outbox.discard(entries, act("discard", now))).unwrap()
-                )
-            }
+            Op::Load(entries, detail) => load(&*outbox, ids(entries), *detail),
             Op::Retire(from) => {
                 let minute_ago = Timestamp::from_millis(now.as_millis() - 60_000);
                 let kept = minute_ago..=now;
@@ -373,7 +372,60 @@ impl Engine {
     }
 }
 
-fn act(what: &'static str, at: Timestamp) -> AuditEvent {
+/// An operator's change.
+fn operate<'a>(outbox: &'a dyn Outbox, op: &Op, now: Timestamp) -> StoreFuture<'a, Vec<EntryId>> {
+    match op {
+        Op::Replay(entries, other) => {
+            let change = other.then(|| change(1, 4, "mapped again"));
+            let replays = entries.iter().map(|entry| Replay {
+                entry: EntryId(*entry),
+                change: change.clone(),
+            });
+            outbox.replay(replays.collect(), event("replay", now))
+        }
+        Op::Discard(entries) => outbox.discard(ids(entries), event("discard", now)),
+        Op::Approve(entries) => outbox.approve(ids(entries), event("approve", now)),
+        Op::Decide(entries, verdict) => {
+            let verdict = match verdict {
+                0 => Verdict::Retry,
+                1 => Verdict::Park(ParkReason::AttemptsExhausted),
+                _ => Verdict::Discard,
+            };
+            outbox.decide(ids(entries), verdict, event("decide", now))
+        }
+        Op::Append(_)
+        | Op::Claim { .. }
+        | Op::Settle(..)
+        | Op::Load(..)
+        | Op::Release
+        | Op::Retire(_)
+        | Op::List(..)
+        | Op::Pass(_)
+        | Op::Restart => panic!("no operator does {op:?}"),
+    }
+}
+
+fn ids(entries: &[u64]) -> Vec<EntryId> {
+    entries.iter().copied().map(EntryId).collect()
+}
+
+/// Everything that a loaded selection has.
+fn load(outbox: &dyn Outbox, entries: Vec<EntryId>, detail: u8) -> String {
+    let detail = match detail {
+        0 => Detail::Summaries,
+        1 => Detail::Payloads,
+        _ => Detail::Lanes,
+    };
+    let loaded = now_or_soon(outbox.load(Selection::Entries(entries), detail)).unwrap();
+    let entries: Vec<_> = loaded
+        .entries
+        .into_iter()
+        .map(|entry| (entry.summary, entry.update, entry.event, entry.lane))
+        .collect();
+    format!("{entries:?} {:?} {}", loaded.lanes, loaded.has_more)
+}
+
+fn event(what: &'static str, at: Timestamp) -> AuditEvent {
     AuditEvent {
         operator: "alice".to_owned(),
         action: what,
