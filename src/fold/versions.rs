@@ -138,6 +138,14 @@ impl LaneVersions {
             .filter_map(|(field, fact)| Some((field, self.of(field)?, fact)))
     }
 
+    /// Every field that was delivered, with the version that Imprint has.
+    pub fn delivered_fields(&self) -> impl Iterator<Item = (&Field, Version)> {
+        self.delivered
+            .0
+            .iter()
+            .map(|(field, version)| (field, *version))
+    }
+
     /// The version of a field that was delivered.
     pub(super) fn of(&self, field: &Field) -> Option<Version> {
         self.delivered.0.get(field).copied()

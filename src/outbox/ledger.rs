@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::{EntryId, LaneKey, ParkReason, Receipt, Settings, State, StoreFuture, WaitingEntry};
-use crate::event::{Attribute, SourceName, Version};
+use crate::event::{Attribute, Identity, SourceName, Version};
 use crate::fold::LaneVersions;
-use crate::imprint::{CustomerChange, Update};
+use crate::imprint::{CustomerChange, Field, Update};
 use crate::time::Timestamp;
 
 /// The role of operators and retention. The operator API and the retention task hold this port.
@@ -18,6 +18,8 @@ pub trait Ledger: Settings {
     /// Loads a selection of entries in one operation, as far as `detail` says. At most [`LOAD_MAX`] entries and about
     /// [`LOAD_BYTES_MAX`] of their content; [`LoadedEntries::has_more`] says if something was left out.
     fn load(&self, selection: Selection, detail: Detail) -> StoreFuture<'_, LoadedEntries>;
+    /// Which event brought each value that Imprint has of a customer, field by field.
+    fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>>;
     /// Everything that is stored of an entry.
     fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>>;
     /// Lets parked entries wait again, behind live ones, and appends to the audit log. Returns the entries that moved:
@@ -41,7 +43,7 @@ pub trait Ledger: Settings {
     /// Deletes receipts of entries numbered `from` or higher that ended before `kept.start()`. `kept.end()` is now.
     ///
     /// Never deletes the receipt with the highest number, because the next entry's number follows it. Scans at most
-    /// [`SCAN_MAX`] receipts and returns where to continue. Returns `None` after the last one, or when every receipt it
+    /// [`PRUNE_MAX`] receipts and returns where to continue. Returns `None` after the last one, or when every receipt it
     /// scanned was accepted within `kept`. Receipts are numbered in the order of arrival, so later ones were accepted within
     /// `kept` too, unless the clock was set back; those are deleted by a later pass.
     fn prune_receipts(
@@ -52,6 +54,9 @@ pub trait Ledger: Settings {
     /// How much is in the store. The engine counts and never scans.
     fn depth(&self) -> StoreFuture<'_, Depth>;
 }
+
+/// How many receipts one [`Ledger::prune_receipts`] scans. Each of them may need its lane read too.
+pub const PRUNE_MAX: usize = 1_000;
 
 /// How many entries one look goes through, whether they are what is looked for or not.
 pub const SCAN_MAX: usize = 5_000;
@@ -238,6 +243,28 @@ pub struct LoadedLane {
     pub versions: LaneVersions,
     /// The newest waiting entries.
     pub waiting: Vec<WaitingEntry>,
+}
+
+/// The origin of the value of one field at Imprint. It does not carry the value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldOrigin {
+    /// The field.
+    pub field: Field,
+    /// The version that was delivered. Its `arrival` is the number of the entry.
+    pub version: Version,
+    /// The event; `None` if its receipt was deleted before the store kept origins.
+    pub event: Option<OriginEvent>,
+}
+
+/// The event that a delivered value came from, and its delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginEvent {
+    /// The identity of the event.
+    pub identity: Identity,
+    /// When its entry was settled.
+    pub delivered_at: Timestamp,
+    /// How many requests carried it.
+    pub attempts: u32,
 }
 
 /// Everything that is stored of one entry.

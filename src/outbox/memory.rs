@@ -14,14 +14,15 @@ use self::tables::MemoryTables;
 use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, Depth, Detail, EntryFilter, EntryId, EntryPage,
-    Error, Inbox, Inspection, Lanes, Ledger, Lifecycle, LoadedEntries, Lookup, NewEntry, Pick,
-    Receipt, Replay, Selection, Setting, Settings, Settled, Settlement, State, StoreFuture,
-    Verdict,
+    Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, Lifecycle, LoadedEntries,
+    Lookup, NewEntry, Pick, Receipt, Replay, Selection, Setting, Settings, Settled, Settlement,
+    State, StoreFuture, Verdict,
 };
 use crate::time::Timestamp;
 
 mod lanes;
 mod ledger;
+mod origin;
 mod tables;
 
 /// An outbox in memory.
@@ -126,6 +127,10 @@ impl Ledger for MemoryOutbox {
 
     fn load(&self, selection: Selection, detail: Detail) -> StoreFuture<'_, LoadedEntries> {
         Box::pin(ready(Ok(self.tables().load(&selection, detail))))
+    }
+
+    fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>> {
+        Box::pin(ready(Ok(self.tables().origins(&customer))))
     }
 
     fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {

@@ -23,9 +23,9 @@ use self::writer::job::{ActJob, AppendJob, ClaimJob, Command, ReadJob, Reply, Se
 use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, Depth, Detail, EntryFilter, EntryId, EntryPage,
-    Error, Inbox, Inspection, Lanes, Ledger, Lifecycle, LoadedEntries, Lookup, NewEntry, Pick,
-    Receipt, Replay, Selection, Setting, Settings, Settled, Settlement, State, StoreFuture,
-    Verdict,
+    Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, Lifecycle, LoadedEntries,
+    Lookup, NewEntry, Pick, Receipt, Replay, Selection, Setting, Settings, Settled, Settlement,
+    State, StoreFuture, Verdict,
 };
 use crate::time::Timestamp;
 
@@ -45,10 +45,12 @@ mod lock;
 mod meta;
 mod open;
 mod operator;
+mod origin;
 mod payload;
 mod prune;
 mod receipt;
 mod settle;
+mod versions;
 mod waiting;
 mod writer;
 
@@ -257,6 +259,10 @@ impl Ledger for SqliteOutbox {
 
     fn load(&self, selection: Selection, detail: Detail) -> StoreFuture<'_, LoadedEntries> {
         self.read(move |connection, _| ledger::load(connection, &selection, detail))
+    }
+
+    fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>> {
+        self.read(move |connection, _| origin::read(connection, &customer))
     }
 
     fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {

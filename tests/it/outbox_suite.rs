@@ -669,6 +669,60 @@ async fn lane_versions_outlive_the_entries_that_brought_them() {
     }
 }
 
+/// The event that a value came from is known as long as Imprint has the value, also after its receipt was deleted.
+#[tokio::test]
+async fn the_origin_of_a_value_outlives_the_receipt_of_its_event() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let none = outbox.origins(key("CUST-1").unwrap()).await.unwrap();
+        assert_eq!(none, [], "{engine}");
+        let mut now = NOW;
+        for (id, value) in [("first", 1), ("second", 2)] {
+            let stored = append(outbox, &[entry(id, "CUST-1", value)]).await;
+            let claimed = claim_one(outbox).await;
+            let versions = Some(delivered(&claimed));
+            let done = settle_as_delivered(&claimed, versions);
+            record(outbox, done).await;
+            append(outbox, &[entry(&format!("later-{id}"), "CUST-2", value)]).await;
+            let later = claim(outbox, NOW).await.lanes.remove(0);
+            record(outbox, settle_as_delivered(&later, None)).await;
+            is_origin(outbox, id, stored[0].entry).await;
+            now = now.after(Duration::from_secs(10));
+            outbox.prune_receipts(EntryId(0), now..=now).await.unwrap();
+            is_origin(outbox, id, stored[0].entry).await;
+            let Identity { source, id, .. } = identity(id);
+            let lookup = Lookup {
+                source,
+                ce_source: None,
+                id,
+            };
+            assert_eq!(
+                outbox.find(lookup).await.unwrap(),
+                None,
+                "{engine}: it is deleted"
+            );
+        }
+    }
+}
+
+/// The one value of the customer came from this event, which one request delivered.
+async fn is_origin(outbox: &dyn Outbox, id: &str, entry: EntryId) {
+    let origins = outbox.origins(key("CUST-1").unwrap()).await.unwrap();
+    assert_eq!(origins.len(), 1, "{id}");
+    assert_eq!(origins[0].field, Field::parse("email").unwrap());
+    assert_eq!(origins[0].version.arrival, entry.0, "{id}");
+    let event = origins[0].event.as_ref().unwrap();
+    assert_eq!(event.identity, identity(id));
+    assert_eq!((event.delivered_at, event.attempts), (NOW, 1), "{id}");
+}
+
+fn settle_as_delivered(claimed: &ClaimedLane, versions: Option<LaneVersions>) -> Settlement {
+    Settlement {
+        versions,
+        ..settlement(claimed, all(claimed, &Ending::Delivered), NOW)
+    }
+}
+
 /// P05, P06: what was in flight at the crash waits again.
 #[tokio::test]
 async fn a_reopened_store_has_what_was_kept() {

@@ -7,8 +7,8 @@ use super::tables::{LaneRow, MemoryTables};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
     AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySummary, Inspection,
-    LOAD_MAX, LaneId, LoadedEntries, LoadedEntry, LoadedLane, ParkReason, Priority, Receipt,
-    Replay, SCAN_MAX, Selection, State, Trials, Verdict, WAITING_WINDOW, WaitingEntry,
+    LOAD_MAX, LaneId, LoadedEntries, LoadedEntry, LoadedLane, PRUNE_MAX, ParkReason, Priority,
+    Receipt, Replay, SCAN_MAX, Selection, State, Trials, Verdict, WAITING_WINDOW, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -230,7 +230,7 @@ impl MemoryTables {
         from: EntryId,
         kept: &RangeInclusive<Timestamp>,
     ) -> Option<EntryId> {
-        let scanned = || self.entries.range(from..).take(SCAN_MAX);
+        let scanned = || self.entries.range(from..).take(PRUNE_MAX);
         let mut accepted = scanned().map(|(_, entry)| entry.receipt.accepted_at);
         let are_all_kept = accepted.all(|at| kept.contains(&at));
         let last = scanned().last().filter(|_| !are_all_kept);
@@ -243,11 +243,15 @@ impl MemoryTables {
         let is_old = |entry: &EntryId, receipt: &Receipt| {
             let ended_before = receipt.settled_at.is_some_and(|at| at < *kept.start());
             // The receipt with the highest number stays, as in every engine.
-            let is_in_range = (from..=last).contains(entry) && *entry < newest;
-            is_in_range && receipt.state.is_final() && ended_before
+            *entry < newest && receipt.state.is_final() && ended_before
         };
-        self.entries
-            .retain(|entry, row| !is_old(entry, &row.receipt));
+        let old = self.entries.range(from..=last);
+        let old = old.filter(|(entry, row)| is_old(entry, &row.receipt));
+        let old: Vec<EntryId> = old.map(|(entry, _)| *entry).collect();
+        for entry in &old {
+            self.keep_origin(*entry);
+            self.entries.remove(entry);
+        }
         self.identities
             .retain(|_, entry| self.entries.contains_key(entry));
         Some(EntryId(last.0 + 1))

@@ -7,7 +7,8 @@ use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId};
 use crate::outbox::{
     Appended, AppendedEntry, AuditRecord, ClaimToken, Digest, Disposition, EntryId, IdentityLink,
-    LaneId, LaneKey, NewEntry, ParkReason, Priority, Receipt, Setting, State, Trials, WaitingEntry,
+    LaneId, LaneKey, NewEntry, OriginEvent, ParkReason, Priority, Receipt, Setting, State, Trials,
+    WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -16,7 +17,9 @@ pub(super) struct MemoryTables {
     pub(super) entries: BTreeMap<EntryId, EntryRow>,
     pub(super) identities: HashMap<Identity, EntryId>,
     pub(super) lanes: BTreeMap<LaneId, LaneRow>,
-    keys: HashMap<String, LaneId>,
+    pub(super) keys: HashMap<String, LaneId>,
+    /// The origins whose receipts are deleted.
+    pub(super) origins: BTreeMap<EntryId, OriginEvent>,
     pub(super) in_flight: HashMap<LaneId, ClaimToken>,
     /// The token of the newest claim; its owner counts the restarts.
     pub(super) token: ClaimToken,
@@ -178,11 +181,7 @@ impl MemoryTables {
                 .last_key_value()
                 .map_or(1, |(last, _)| last.0 + 1),
         );
-        let spelled = match &key {
-            LaneKey::Imprint(imprint) => format!("imprint {}", imprint.canonical()),
-            LaneKey::Partner(partner) => format!("partner {}", partner.as_str()),
-        };
-        let lane = *self.keys.entry(spelled).or_insert(next);
+        let lane = *self.keys.entry(spelling(&key)).or_insert(next);
         let row = self.lanes.entry(lane).or_insert_with(|| LaneRow {
             key,
             due: None,
@@ -194,6 +193,14 @@ impl MemoryTables {
             set_aside: BTreeMap::new(),
         });
         (lane, row)
+    }
+}
+
+/// The spelling under which the lane of a customer is found.
+pub(super) fn spelling(key: &LaneKey) -> String {
+    match key {
+        LaneKey::Imprint(imprint) => format!("imprint {}", imprint.canonical()),
+        LaneKey::Partner(partner) => format!("partner {}", partner.as_str()),
     }
 }
 

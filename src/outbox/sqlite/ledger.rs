@@ -7,9 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::decode_cache::DecodeCache;
 use super::payload::{self, Payload};
 use super::receipt::{SUMMARY, summary};
-use super::waiting;
-use crate::fold::LaneVersions;
-use crate::outbox::codec::{self, BlobKind};
+use super::{versions, waiting};
 use crate::outbox::{
     Detail, EntryFilter, EntryId, EntryPage, EntrySummary, Inspection, LOAD_BYTES_MAX, LOAD_MAX,
     LaneId, LoadedEntries, LoadedEntry, LoadedLane, SCAN_MAX, Selection,
@@ -167,21 +165,10 @@ impl Loader<'_> {
         self.bytes = self.bytes.saturating_add(waiting.bytes);
         let place = self.lanes.len();
         self.lanes.push(LoadedLane {
-            versions: versions(self.connection, lane)?,
+            versions: versions::of_lane(self.connection, lane)?,
             waiting: waiting.entries,
         });
         self.places.insert(lane, place);
         Ok(place)
     }
-}
-
-/// The versions of a lane; none if they cannot be read.
-fn versions(connection: &Connection, lane: LaneId) -> rusqlite::Result<LaneVersions> {
-    connection
-        .prepare_cached("SELECT versions FROM lane WHERE id = ?1")?
-        .query_row([lane.0], |row| {
-            let bytes = row.get_ref(0)?.as_blob_or_null()?;
-            let versions = bytes.map(|bytes| codec::decode(BlobKind::LaneVersions, lane.0, bytes));
-            Ok(versions.and_then(Result::ok).unwrap_or_default())
-        })
 }

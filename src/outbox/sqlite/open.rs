@@ -19,13 +19,14 @@ use crate::time::Timestamp;
 const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The layout, step by step; a store remembers how many of the steps it has. A step is never changed, only followed.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
     include_str!("migrations/4.sql"),
     include_str!("migrations/5.sql"),
     include_str!("migrations/6.sql"),
+    include_str!("migrations/7.sql"),
 ];
 
 /// How much of the file SQLite keeps in memory, in KiB (negative, as SQLite wants it): the working set of the indexes

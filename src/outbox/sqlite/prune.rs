@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use rusqlite::{Connection, params};
 
-use crate::outbox::{EntryId, SCAN_MAX, State, codec};
+use super::origin;
+use crate::outbox::{EntryId, PRUNE_MAX, State, codec};
 use crate::time::Timestamp;
 
 /// Deletes old receipts of entries numbered `from` or higher. Returns where to continue.
@@ -19,7 +20,7 @@ pub(super) fn prune_receipts(
             "SELECT max(id), max(accepted_at NOT BETWEEN ?3 AND ?4), (SELECT max(id) FROM entry)
              FROM (SELECT id, accepted_at FROM entry WHERE id >= ?1 ORDER BY id LIMIT ?2)",
         )?
-        .query_row(params![from.0, SCAN_MAX, before, now], |row| {
+        .query_row(params![from.0, PRUNE_MAX, before, now], |row| {
             let last: Option<u64> = row.get(0)?;
             last.map(|last| Ok((last, row.get(1)?, row.get(2)?)))
                 .transpose()
@@ -32,6 +33,9 @@ pub(super) fn prune_receipts(
             .execute([before])?;
         return Ok(None);
     };
+    // The receipt with the highest number stays: the next number follows it.
+    let entries = from.0..=last.min(u64::saturating_sub(newest, 1));
+    origin::keep(connection, &entries, before)?;
     let [delivered, superseded, ignored, discarded] = [
         State::Delivered,
         State::Superseded,
@@ -44,9 +48,8 @@ pub(super) fn prune_receipts(
             "DELETE FROM entry WHERE id BETWEEN ?1 AND ?2 AND settled_at < ?3 AND state IN (?4, ?5, ?6, ?7)",
         )?
         .execute(params![
-            from.0,
-            // The receipt with the highest number stays: the next number follows it.
-            last.min(u64::saturating_sub(newest, 1)),
+            entries.start(),
+            entries.end(),
             before,
             delivered,
             superseded,

@@ -55,15 +55,10 @@ pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<EntrySummary> {
 }
 
 fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
-    let source: String = row.get(1)?;
     let entry = EntryId(row.get(0)?);
     Ok(Receipt {
         entry,
-        identity: Identity {
-            source: SourceName::parse(&source).map_err(unreadable(1))?,
-            ce_source: Attribute::parse(&row.get::<_, String>(2)?).ok(),
-            id: attribute(row, 3)?,
-        },
+        identity: identity(row, 1)?,
         event_type: attribute(row, 4)?,
         state: columns::state(row, 5)?,
         attempts: row.get(6)?,
@@ -76,6 +71,17 @@ fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
             Some(reason) => Some((reason, parked_detail(entry, row)?)),
             None => None,
         },
+    })
+}
+
+/// Reads an identity from three columns: source, CloudEvents source and event id.
+pub(super) fn identity(row: &Row<'_>, first: usize) -> rusqlite::Result<Identity> {
+    let source: String = row.get(first)?;
+    let ce_source: String = row.get(first + 1)?;
+    Ok(Identity {
+        source: SourceName::parse(&source).map_err(unreadable(first))?,
+        ce_source: Attribute::parse(&ce_source).ok(),
+        id: attribute(row, first + 2)?,
     })
 }
 

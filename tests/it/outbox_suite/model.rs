@@ -11,8 +11,9 @@ use imprint_bridge::imprint::{
 };
 use imprint_bridge::outbox::{
     AuditEvent, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending, EntryFilter, EntryId,
-    IdentityLink, Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority,
-    Replay, Selection, Settlement, SqliteOutbox, State, StoreFuture, Trials, Verdict, WaitingEntry,
+    IdentityLink, LaneKey, Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick,
+    Priority, Replay, Selection, Settlement, SqliteOutbox, State, StoreFuture, Trials, Verdict,
+    WaitingEntry,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -365,10 +366,14 @@ impl Engine {
                 })
             })
             .collect();
+        let keys = (0..6).map(|number| LaneKey::of(&customer(number)));
+        let origins: Vec<_> = keys
+            .map(|key| now_or_soon(self.outbox.origins(key)).unwrap())
+            .collect();
         let depth = now_or_soon(self.outbox.depth()).unwrap();
         let acts = now_or_soon(self.outbox.audit(0, 100)).unwrap();
         assert!(acts.iter().all(|act| act.is_intact), "the record is sound");
-        format!("{receipts:#?} {inspections:#?} {depth:#?} {acts:#?}")
+        format!("{receipts:#?} {inspections:#?} {origins:#?} {depth:#?} {acts:#?}")
     }
 }
 

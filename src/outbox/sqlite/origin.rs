@@ -1,0 +1,116 @@
+//! The SQL of origins: which event brought each value that Imprint has of a customer.
+//!
+//! The lane keeps the version of each delivered field, and a version names its entry. The receipt of the entry has the
+//! event id, the time and the number of requests. So nothing is written for an origin while the receipt exists. When
+//! retention deletes the receipt of an entry that a lane still refers to, these columns move to the table `origin`.
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::receipt::identity;
+use super::versions;
+use crate::outbox::{EntryId, FieldOrigin, LaneId, LaneKey, OriginEvent, codec};
+use crate::time::Timestamp;
+
+/// The origin of every field that was delivered to a customer.
+pub(super) fn read(connection: &Connection, key: &LaneKey) -> rusqlite::Result<Vec<FieldOrigin>> {
+    let columns = codec::lane_columns(key);
+    let lane = connection
+        .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer = ?2")?
+        .query_row(params![columns.kind, columns.canonical], |row| {
+            row.get(0).map(LaneId)
+        })
+        .optional()?;
+    let Some(lane) = lane else {
+        return Ok(Vec::new());
+    };
+    let versions = versions::of_lane(connection, lane)?;
+    let fields = versions.delivered_fields().map(|(field, version)| {
+        Ok(FieldOrigin {
+            field: field.clone(),
+            version,
+            event: event(connection, EntryId(version.arrival))?,
+        })
+    });
+    fields.collect()
+}
+
+/// The event of an entry, from its receipt or from the table `origin`.
+fn event(connection: &Connection, entry: EntryId) -> rusqlite::Result<Option<OriginEvent>> {
+    let from_receipt = connection
+        .prepare_cached(
+            "SELECT source, ce_source, event_id, settled_at, attempts FROM entry
+             WHERE id = ?1 AND settled_at IS NOT NULL",
+        )?
+        .query_row([entry.0], origin_event)
+        .optional()?;
+    if from_receipt.is_some() {
+        return Ok(from_receipt);
+    }
+    connection
+        .prepare_cached(
+            "SELECT source, ce_source, event_id, delivered_at, attempts FROM origin WHERE entry = ?1",
+        )?
+        .query_row([entry.0], origin_event)
+        .optional()
+}
+
+fn origin_event(row: &Row<'_>) -> rusqlite::Result<OriginEvent> {
+    Ok(OriginEvent {
+        identity: identity(row, 0)?,
+        delivered_at: Timestamp::from_millis(row.get(3)?),
+        attempts: row.get(4)?,
+    })
+}
+
+/// Keeps the origins out of receipts that are about to be deleted: those of final entries in this range that ended before
+/// `before`. Deletes the origins of their lanes that newer values have replaced.
+pub(super) fn keep(
+    connection: &Connection,
+    entries: &RangeInclusive<u64>,
+    before: i64,
+) -> rusqlite::Result<()> {
+    let lanes: Vec<LaneId> = connection
+        .prepare_cached(
+            "SELECT DISTINCT lane FROM entry WHERE id BETWEEN ?1 AND ?2 AND settled_at < ?3 AND lane IS NOT NULL",
+        )?
+        .query_map(params![entries.start(), entries.end(), before], |row| {
+            row.get(0).map(LaneId)
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    for lane in lanes {
+        let versions = versions::of_lane(connection, lane)?;
+        let referred = versions.delivered_fields();
+        let referred: HashSet<u64> = referred.map(|(_, version)| version.arrival).collect();
+        delete_replaced(connection, lane, &referred)?;
+        for entry in referred.iter().filter(|entry| entries.contains(entry)) {
+            connection
+                .prepare_cached(
+                    "INSERT INTO origin (entry, lane, source, ce_source, event_id, delivered_at, attempts)
+                     SELECT id, ?2, source, ce_source, event_id, settled_at, attempts FROM entry
+                     WHERE id = ?1 AND settled_at < ?3 ON CONFLICT (entry) DO NOTHING",
+                )?
+                .execute(params![entry, lane.0, before])?;
+        }
+    }
+    Ok(())
+}
+
+fn delete_replaced(
+    connection: &Connection,
+    lane: LaneId,
+    referred: &HashSet<u64>,
+) -> rusqlite::Result<()> {
+    let stored: Vec<u64> = connection
+        .prepare_cached("SELECT entry FROM origin WHERE lane = ?1")?
+        .query_map([lane.0], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for entry in stored.iter().filter(|entry| !referred.contains(entry)) {
+        connection
+            .prepare_cached("DELETE FROM origin WHERE entry = ?1")?
+            .execute([entry])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! The SQL of a lane's versions.
+
+use rusqlite::Connection;
+
+use crate::fold::LaneVersions;
+use crate::outbox::LaneId;
+use crate::outbox::codec::{self, BlobKind};
+
+/// The versions of a lane; none if they cannot be read.
+pub(super) fn of_lane(connection: &Connection, lane: LaneId) -> rusqlite::Result<LaneVersions> {
+    connection
+        .prepare_cached("SELECT versions FROM lane WHERE id = ?1")?
+        .query_row([lane.0], |row| {
+            let bytes = row.get_ref(0)?.as_blob_or_null()?;
+            let versions = bytes.map(|bytes| codec::decode(BlobKind::LaneVersions, lane.0, bytes));
+            Ok(versions.and_then(Result::ok).unwrap_or_default())
+        })
+}
