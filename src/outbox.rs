@@ -26,8 +26,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Attribute, Identity};
-use crate::imprint::CustomerChange;
 use crate::time::Timestamp;
 
 mod codec;
@@ -40,7 +38,9 @@ mod sqlite;
 mod state;
 mod waiters;
 
-pub use inbox::{Appended, AppendedEntry, Inbox, Lookup, Receipt};
+pub use inbox::{
+    Appended, AppendedEntry, Digest, Disposition, Inbox, Lookup, NewEntry, Priority, Receipt,
+};
 pub use lanes::{
     Claim, ClaimToken, ClaimedLane, Ending, IdentityLink, LaneKey, Lanes, Moved, Pick, Settled,
     Settlement, Trials, WaitingEntry,
@@ -55,42 +55,43 @@ pub use memory::MemoryOutbox;
 pub use sqlite::{OpenError, SqliteOutbox, VerifyReport, restore, verify};
 pub use state::{ParkReason, State};
 
-/// How many entries of a lane are claimed at once, the newest arrivals first: enough to fold a hot customer into few
-/// requests, little enough that a claim of many lanes stays small in memory.
+/// The most entries of a lane that one claim reads, the newest first. Enough to fold the changes of a busy customer into
+/// few requests, and few enough that a claim of many lanes stays small in memory.
 pub const WAITING_WINDOW: usize = 1000;
 
-/// Among how many lanes the least failed is looked for.
+/// The number of due lanes among which a probe looks for the one that has failed least.
 pub const PROBE_WINDOW: usize = 256;
 
-/// How much of what waits in one lane is claimed at once, in bytes: with the lanes in flight, what claims hold in memory.
+/// The most bytes of updates that one claim reads of a lane, apart from the last entry's. Times the lanes in flight, it
+/// bounds the memory of claims.
 pub const CLAIM_BYTES_MAX: usize = 256 * 1024;
 
-/// The most lanes in flight at once, whatever is configured: among so many lanes are those that a process which did not
-/// end in order may have had in flight.
+/// The most lanes in flight at once, whatever the configuration says. After a crash, the lanes that were in flight are
+/// among this many lanes that were due first.
 pub const IN_FLIGHT_MAX: usize = 4096;
 
-/// How far ahead a lane is ever due: the longest backoff, and the longest wait Imprint may ask for.
+/// The furthest ahead that a lane is due: the longest backoff, and the longest pause that Imprint may ask for.
 pub const DUE_AHEAD_MAX: Duration = Duration::from_hours(1);
 
-/// What an operation of the port returns.
+/// The result of an operation of a port, once it is there.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// An operation of the store failed; nothing it was asked to do has happened.
+/// An operation failed. It has changed nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The store's queue is full; a little later there is room again.
+    /// The queue of the store is full. It empties within moments.
     #[error("the store's queue is full")]
     Busy,
-    /// The disk has no room.
+    /// The disk is full.
     #[error("the store's disk is full")]
     Full,
-    /// The engine failed and takes no more work; the log has the reason.
+    /// The operation failed; the log has the reason. If the engine cannot continue, [`Lifecycle::failed`] resolves.
     #[error("the store failed while it was {doing}")]
     Failed {
-        /// What it was doing.
+        /// What the engine was doing.
         doing: &'static str,
     },
-    /// The engine has been closed.
+    /// The store is closed.
     #[error("the store is closed")]
     Closed,
 }
@@ -113,61 +114,6 @@ impl fmt::Display for EntryId {
 /// The number of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId(pub u64);
-
-/// A keyed digest of an event's canonical content; tells a repetition from a conflict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest(pub [u8; 16]);
-
-/// What `append` does with a new entry.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Disposition {
-    /// The entry waits in the lane of its customer.
-    Enqueue(CustomerChange),
-    /// The entry is parked: an operator must look at it before anything of it is sent.
-    Park(CustomerChange, ParkReason),
-    /// The entry is held: it belongs to a mass change of its source, which an operator must approve first.
-    Hold(CustomerChange),
-    /// There is nothing to send. Only the receipt is stored.
-    Ignore,
-}
-
-/// Who goes first where not everybody can.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// What happens now.
-    #[default]
-    Live,
-    /// What is sent again, or late: behind everything live.
-    Low,
-}
-
-/// One accepted event, as it is handed to the store.
-#[derive(Clone, PartialEq)]
-pub struct NewEntry {
-    /// What identifies it.
-    pub identity: Identity,
-    /// Its type.
-    pub event_type: Attribute,
-    /// The digest of its content.
-    pub digest: Digest,
-    /// When it was accepted.
-    pub accepted_at: Timestamp,
-    /// What `append` does with it.
-    pub disposition: Disposition,
-    /// Who goes before it.
-    pub priority: Priority,
-    /// The event in its structured form, so that it can be mapped again.
-    pub event: Vec<u8>,
-}
-
-/// Never the event: it is personal data.
-impl fmt::Debug for NewEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewEntry")
-            .field("identity", &self.identity)
-            .finish_non_exhaustive()
-    }
-}
 
 /// All roles of one engine, for the composition root. Everything else holds the port of its own role.
 pub trait Outbox: Inbox + Lanes + Ledger + Lifecycle {}

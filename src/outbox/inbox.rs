@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::{EntryId, NewEntry, ParkReason, State, StoreFuture};
+use super::{EntryId, ParkReason, State, StoreFuture};
 use crate::event::{Attribute, Identity, SourceName};
+use crate::imprint::CustomerChange;
 use crate::time::Timestamp;
 
 /// The role of the accepting side. Ingress holds this port and no other.
@@ -22,56 +23,111 @@ pub trait Inbox: Send + Sync + fmt::Debug {
     fn digest_key(&self) -> [u8; 32];
 }
 
-/// What `append` did with one entry.
+/// The keyed digest of an event's canonical content. It tells a duplicate from a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest(pub [u8; 16]);
+
+/// What `append` does with a new entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Disposition {
+    /// The entry waits in the lane of its customer.
+    Enqueue(CustomerChange),
+    /// The entry is parked: an operator must look at it before anything of it is sent.
+    Park(CustomerChange, ParkReason),
+    /// The entry is held: it belongs to a mass change of its source, which an operator must approve first.
+    Hold(CustomerChange),
+    /// There is nothing to send. Only the receipt is stored.
+    Ignore,
+}
+
+/// Which lanes are claimed first while more are due than can be sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// An event that is sent as it happens.
+    #[default]
+    Live,
+    /// A replayed or late event. Its lane is claimed after every lane with a live entry.
+    Low,
+}
+
+/// One accepted event.
+#[derive(Clone, PartialEq)]
+pub struct NewEntry {
+    /// The identity of the event.
+    pub identity: Identity,
+    /// The type of the event.
+    pub event_type: Attribute,
+    /// The digest of its content.
+    pub digest: Digest,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// What `append` does with it.
+    pub disposition: Disposition,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The event in its structured form. A replay can map it again.
+    pub event: Vec<u8>,
+}
+
+/// Prints no content of the event: it is personal data.
+impl fmt::Debug for NewEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEntry")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The entry of one appended event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppendedEntry {
-    /// The entry that stands for the event: the new one, or the one that was there.
+    /// The new entry, or the one that was stored before under the same identity.
     pub entry: EntryId,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// Whether it was there before.
+    /// Whether it was stored before.
     pub duplicate: bool,
 }
 
-/// What `append` did with a batch: all of it, or nothing.
+/// The result of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// Every entry is on disk, in the order given.
+    /// Every entry is on disk. In the order of the batch.
     Stored(Vec<AppendedEntry>),
-    /// These (by place in the batch) repeat an identity with other content; nothing of the batch was kept.
+    /// The events at these places of the batch have the identity of another event with other content. Nothing was stored.
     Conflict(Vec<usize>),
 }
 
-/// What may be told about an entry without telling what is in it.
+/// The public facts about an entry, without any value of its event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// Which entry.
+    /// The number of the entry.
     pub entry: EntryId,
-    /// What identifies its event.
+    /// The identity of its event.
     pub identity: Identity,
     /// The type of its event.
     pub event_type: Attribute,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// How many requests have carried it.
     pub attempts: u32,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// When it ended, if it did.
+    /// When it ended or was parked.
     pub settled_at: Option<Timestamp>,
-    /// The id of the event whose facts won, where it was superseded.
+    /// The id of the event whose newer values won, if it was superseded.
     pub superseded_by: Option<Attribute>,
-    /// Why it is parked, where it is.
+    /// Why it is parked, and what Imprint said about it, if it is parked.
     pub parked: Option<(ParkReason, Option<String>)>,
 }
 
-/// Which event a receipt is asked for.
+/// The event of a wanted receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// The source it came through.
+    /// The source that sent it.
     pub source: SourceName,
-    /// The CloudEvents `source`; `None` finds the newest with this id, whatever it is.
+    /// The CloudEvents `source`. `None` finds the newest event with this id, whatever its CloudEvents `source` is.
     pub ce_source: Option<Attribute>,
-    /// The sender's id.
+    /// The id that the source gave it.
     pub id: Attribute,
 }

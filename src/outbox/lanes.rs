@@ -53,13 +53,13 @@ pub enum Settled {
 pub enum Pick {
     /// The longest due.
     LongestDue,
-    /// One of those that have failed least, among the [`PROBE_WINDOW`](super::PROBE_WINDOW) longest due; which one, this number decides. To find
-    /// out whether a destination is back, a lane is asked that does not always fail, and not the same one each time.
+    /// One of the lanes that have failed least, among the [`PROBE_WINDOW`](super::PROBE_WINDOW) longest due. The number
+    /// chooses one of them. A probe of the destination needs a lane that does not always fail, and a different one each time.
     LeastFailed(u32),
 }
 
 impl Pick {
-    /// Puts the lanes that are due in the order in which they are claimed.
+    /// Sorts due lanes into the order in which they are claimed.
     pub(super) fn sort<T>(self, due: &mut [T], failures: impl Fn(&T) -> u32) {
         let Self::LeastFailed(chance) = self else {
             return;
@@ -77,26 +77,26 @@ impl Pick {
     }
 }
 
-/// What `claim` found.
+/// The result of a claim.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {
-    /// The lanes claimed, the longest due first.
+    /// The claimed lanes, the longest due first.
     pub lanes: Vec<ClaimedLane>,
-    /// When the next lane that is not claimed falls due.
+    /// When the next lane that is not claimed is due.
     pub next_due: Option<Timestamp>,
 }
 
-/// Whose lane it is.
+/// The customer of a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneKey {
-    /// A customer of Imprint's: what waits can be sent.
+    /// Known by Imprint's id: its entries can be sent.
     Imprint(ImprintId),
-    /// Somebody known by the partner's own id: what waits moves to an Imprint lane once it is known which.
+    /// Known by our customer id only: its entries move into an Imprint lane once a search has found the Imprint id.
     Partner(PartnerCustomerId),
 }
 
 impl LaneKey {
-    /// The lane of a customer. Imprint's id goes first: only a lane that has it can send.
+    /// The key for a customer: by Imprint's id if the event names it, because only such a lane can send.
     pub fn of(customer: &CustomerRef) -> Self {
         match customer {
             CustomerRef::Imprint(imprint) | CustomerRef::Pair { imprint, .. } => {
@@ -107,55 +107,55 @@ impl LaneKey {
     }
 }
 
-/// How the requests of a lane have fared since one was applied.
+/// The failures of a lane since Imprint last applied a request of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trials {
-    /// How many have failed: decides how long the lane rests.
+    /// Failed requests. They decide how long the lane rests.
     pub failures: u32,
-    /// How many of those can only be the lane's own fault: enough of them park what was sent.
+    /// Failed requests that only the lane itself can have caused. Enough of them park its entries.
     pub attempts: u32,
-    /// When the last one failed.
+    /// When the last request failed.
     pub tried_at: Option<Timestamp>,
 }
 
-/// Which customer of Imprint's somebody is, as Imprint said.
+/// The Imprint id that belongs to our customer id, as Imprint confirmed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityLink {
-    /// The partner's own id.
+    /// Our customer id.
     pub partner: PartnerCustomerId,
-    /// Imprint's id; `None` where Imprint knows nobody by the partner's.
+    /// Imprint's id; `None` if Imprint knows nobody by our customer id.
     pub imprint: Option<ImprintId>,
-    /// When Imprint said so.
+    /// When Imprint confirmed it.
     pub confirmed_at: Timestamp,
 }
 
 /// One lane that is due, claimed for one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimedLane {
-    /// Which lane; it is claimed by nobody else until it is settled.
+    /// The lane. Nobody else claims it until it is settled.
     pub lane: LaneId,
     /// The token of this claim, for its settlement.
     pub token: ClaimToken,
-    /// Whose it is; `None` if what the store kept of it cannot be read, and then `waiting` is empty.
+    /// The customer; `None` if the stored lane cannot be read, and then `waiting` is empty.
     pub key: Option<LaneKey>,
-    /// What Imprint has of this customer, as far as we know.
+    /// The versions that Imprint has of the customer, as far as the store knows.
     pub versions: LaneVersions,
-    /// How its requests have fared.
+    /// Its failures.
     pub trials: Trials,
     /// Entries up to this number are sent one by one, because a request that carried several of them was rejected.
     pub unfold_to: Option<EntryId>,
-    /// Entries up to this number may have been sent by a process before this one.
+    /// An earlier process may have sent entries up to this number.
     pub maybe_sent_to: Option<EntryId>,
-    /// What waits, the newest arrivals if there are more than [`WAITING_WINDOW`](super::WAITING_WINDOW).
+    /// The waiting entries; the newest ones if there are more than [`WAITING_WINDOW`](super::WAITING_WINDOW).
     pub waiting: Vec<WaitingEntry>,
-    /// What Imprint has said of the partner's ids that are named here.
+    /// The identity links of the ids that its entries name.
     pub links: Vec<IdentityLink>,
-    /// Entries of which the store cannot read what it kept.
+    /// Entries whose stored content cannot be read.
     pub unreadable: Vec<EntryId>,
 }
 
 impl ClaimedLane {
-    /// A lane of which nothing is known but how it has fared.
+    /// A lane without entries, versions and links.
     pub fn empty(lane: LaneId, token: ClaimToken, trials: Trials) -> Self {
         Self {
             lane,
@@ -171,7 +171,7 @@ impl ClaimedLane {
         }
     }
 
-    /// What waits, as folding sees it.
+    /// The waiting entries as folding sees them.
     pub fn candidates(&self) -> Vec<Candidate<'_>> {
         self.waiting.iter().map(WaitingEntry::candidate).collect()
     }
@@ -180,20 +180,20 @@ impl ClaimedLane {
 /// One entry that waits in a claimed lane.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WaitingEntry {
-    /// Which entry.
+    /// The number of the entry.
     pub entry: EntryId,
-    /// How new its facts are.
+    /// The version of its values.
     pub version: Version,
-    /// What it sets.
+    /// The values that it sets.
     pub update: Update,
-    /// Whom it is about.
+    /// The customer as the event named it.
     pub customer: CustomerRef,
     /// When it was accepted.
     pub accepted_at: Timestamp,
 }
 
 impl WaitingEntry {
-    /// The entry, as folding sees it.
+    /// The entry as folding sees it.
     pub const fn candidate(&self) -> Candidate<'_> {
         Candidate {
             version: self.version,
@@ -202,18 +202,18 @@ impl WaitingEntry {
     }
 }
 
-/// How one entry of a claimed lane ends.
+/// How one entry of a claimed lane ends, or why it is set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Imprint has it.
+    /// Imprint has its values.
     Delivered,
-    /// The facts of this entry won.
+    /// The newer values of this entry won.
     Superseded(EntryId),
-    /// There was nothing to send, or nobody to send it to.
+    /// There was nothing to send, or no such customer at Imprint.
     Ignored,
-    /// A person must look.
+    /// An operator must look at it.
     Parked {
-        /// Why.
+        /// The reason.
         reason: ParkReason,
         /// What Imprint said, without values: its `type` and `param`.
         detail: Option<String>,
@@ -235,40 +235,40 @@ impl Ending {
     }
 }
 
-/// What one request, or the decision to make none, means for its lane. Written in one transaction.
+/// The consequences of one request, or of the decision to make none, for its lane. Recorded in one transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
-    /// Which lane; it is free again afterwards.
+    /// The lane. It is free afterwards.
     pub lane: LaneId,
     /// The token of the claim that this settles.
     pub token: ClaimToken,
-    /// The entries that end.
+    /// The entries that end or are set aside.
     pub endings: Vec<(EntryId, Ending)>,
-    /// The entries an attempt is counted for.
+    /// The entries that the request carried: their attempts are counted.
     pub attempted: Vec<EntryId>,
-    /// The entries that go on in another lane.
+    /// The entries that move into another lane.
     pub moved: Option<Moved>,
-    /// What Imprint said of a partner's id.
+    /// An identity link that Imprint confirmed or denied.
     pub new_link: Option<IdentityLink>,
-    /// The lane's versions, where they moved.
+    /// The new versions of the lane, if they changed.
     pub versions: Option<LaneVersions>,
-    /// How its requests have fared.
+    /// Its failures.
     pub trials: Trials,
-    /// Up to which entry the lane is sent one by one.
+    /// Entries up to this number are sent one by one.
     pub unfold_to: Option<EntryId>,
-    /// When the lane is due again, if anything is left in it.
+    /// When the lane is due again if entries still wait in it.
     pub due: Timestamp,
-    /// When it is due if nothing is left in it: to assert facts once more.
+    /// When it is due if no entry waits in it: values in doubt are then reasserted.
     pub reassert_at: Option<Timestamp>,
-    /// When this was decided.
+    /// When the dispatcher decided this.
     pub at: Timestamp,
 }
 
-/// Entries of which it is known now whose they are.
+/// Entries whose Imprint id was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// The customer in whose lane they go on.
+    /// The customer whose lane they move into.
     pub to: ImprintId,
-    /// Which.
+    /// The entries.
     pub entries: Vec<EntryId>,
 }

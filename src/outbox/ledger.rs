@@ -58,34 +58,34 @@ pub trait Ledger: Settings {
 /// How many receipts one [`Ledger::prune_receipts`] scans. Each of them may need its lane read too.
 pub const PRUNE_MAX: usize = 1_000;
 
-/// How many entries one look goes through, whether they are what is looked for or not.
+/// The most entries that one [`Ledger::list`] reads, whether the filter selects them or not.
 pub const SCAN_MAX: usize = 5_000;
 
-/// Which entries are looked for; what is `None` makes no difference.
+/// Selects entries. A field that is `None` selects every entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryFilter {
-    /// Where they stand.
+    /// Their state.
     pub state: State,
-    /// The source they came through.
+    /// The source that sent them.
     pub source: Option<SourceName>,
     /// Their event type.
     pub event_type: Option<Attribute>,
-    /// Why they are parked.
+    /// The reason why they are parked.
     pub reason: Option<ParkReason>,
-    /// Whom they are about, by the id of their lane.
+    /// The id of their customer, as their lane has it.
     pub customer: Option<String>,
-    /// Accepted before this moment.
+    /// Accepted before this time.
     pub before: Option<Timestamp>,
-    /// Accepted at this moment or later.
+    /// Accepted at this time or later.
     pub since: Option<Timestamp>,
-    /// With numbers greater than this.
+    /// Numbered higher than this.
     pub after: EntryId,
-    /// At most so many.
+    /// The most entries of a page.
     pub max: usize,
 }
 
 impl EntryFilter {
-    /// All entries of a state.
+    /// Every entry in a state.
     pub const fn in_state(state: State, max: usize) -> Self {
         Self {
             state,
@@ -100,10 +100,10 @@ impl EntryFilter {
         }
     }
 
-    /// Whether this is one of those that are looked for.
-    pub fn matches(&self, listed: &EntrySummary) -> bool {
-        let receipt = &listed.receipt;
-        let is_whose = |customer: &String| match &listed.customer {
+    /// Whether it selects this entry.
+    pub fn matches(&self, summary: &EntrySummary) -> bool {
+        let receipt = &summary.receipt;
+        let is_of = |customer: &String| match &summary.customer {
             Some(LaneKey::Imprint(imprint)) => imprint.is_same(customer),
             Some(LaneKey::Partner(partner)) => partner.as_str() == customer,
             None => false,
@@ -124,7 +124,7 @@ impl EntryFilter {
                     .as_ref()
                     .is_some_and(|(parked, _)| *parked == reason)
             })
-            && self.customer.as_ref().is_none_or(is_whose)
+            && self.customer.as_ref().is_none_or(is_of)
             && self
                 .before
                 .is_none_or(|before| receipt.accepted_at < before)
@@ -132,36 +132,36 @@ impl EntryFilter {
     }
 }
 
-/// How much is in the store.
+/// How many entries are in each state that is not final.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Entries that wait.
+    /// Waiting entries.
     pub waiting: u64,
-    /// Entries that are parked.
+    /// Parked entries.
     pub parked: u64,
-    /// Entries that are held.
+    /// Held entries.
     pub held: u64,
-    /// Entries that are undecided.
+    /// Undecided entries.
     pub undecided: u64,
     /// When the oldest waiting entry was accepted.
     pub oldest: Option<Timestamp>,
 }
 
-/// One entry, without anything that was in it.
+/// One entry, without any value of its event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntrySummary {
     /// Its receipt.
     pub receipt: Receipt,
-    /// Whose lane it is in.
+    /// The customer of its lane.
     pub customer: Option<LaneKey>,
 }
 
-/// What was found.
+/// One page of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryPage {
     /// The entries, by number.
     pub entries: Vec<EntrySummary>,
-    /// Where to look on, if there may be more.
+    /// The entry after which the next page starts, if there may be one.
     pub next: Option<EntryId>,
 }
 
@@ -313,47 +313,47 @@ impl Verdict {
     }
 }
 
-/// One parked entry that is to wait again.
+/// One parked entry to replay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replay {
-    /// Which.
+    /// The number of the entry.
     pub entry: EntryId,
     /// The change by today's mapping; `None` leaves the entry as it was.
     pub change: Option<CustomerChange>,
 }
 
-/// What somebody did, for the record.
+/// One action, for the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// Who.
+    /// The operator, or the task of the bridge that acted.
     pub operator: String,
-    /// What, in one word.
+    /// The action, in one word.
     pub action: &'static str,
-    /// To which entries, or how they were chosen; never a value of an event.
+    /// The entries it concerns, or how they were selected. Never a value of an event.
     pub target: String,
-    /// Why, in their own words.
+    /// The reason, in the operator's words.
     pub reason: Option<String>,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
 }
 
-/// One line of the record.
+/// One record of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRecord {
     /// Its number.
     pub number: u64,
-    /// Who.
+    /// The operator, or the task of the bridge that acted.
     pub operator: String,
-    /// What, in one word.
+    /// The action, in one word.
     pub action: String,
-    /// To which entries, or how they were chosen.
+    /// The entries it concerns, or how they were selected.
     pub target: String,
-    /// How many entries it changed.
+    /// The number of entries it changed.
     pub entries: usize,
-    /// Why.
+    /// The reason, in the operator's words.
     pub reason: Option<String>,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// Whether this line and the link to the one before it are as they were written.
+    /// Whether this record, and its link to the record before it, are as they were written.
     pub is_intact: bool,
 }

@@ -1,8 +1,8 @@
 //! The embedded engine: SQLite with `journal_mode=WAL` and `synchronous=FULL`, for one process.
 //!
-//! One thread owns the connection. Everything asked of it while a commit was under way shares the next one (group
-//! commit), so the price of `fdatasync` is paid once a group and not once an event. Which lanes are in flight is kept
-//! in that thread's memory: after a crash nothing is in flight, and what waits is sent again.
+//! One writer thread owns the connection. Commands that arrive during a commit share the next one (group commit), so a
+//! group pays for one `fdatasync`, and not each event. The claims of lanes are kept in the memory of that thread: after a
+//! crash no lane is claimed, and the waiting entries are sent again.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -57,12 +57,12 @@ mod writer;
 pub use backup::{VerifyReport, restore, verify};
 pub use open::OpenError;
 
-/// The most bytes of events that wait for a commit: a slow disk is to cost the senders time and not us memory.
+/// The most bytes of events that wait for a commit. With a slow disk, senders must wait; the bridge must not use more memory.
 const INTAKE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// An outbox in one SQLite file.
 pub struct SqliteOutbox {
-    /// `None` once it is closed. Held only while a command is put in, never across an await.
+    /// `None` once the store is closed. Locked only while a command is sent, never across an await.
     commands: Mutex<Option<Sender<Command>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
@@ -72,12 +72,12 @@ pub struct SqliteOutbox {
     shared: Arc<SharedState>,
 }
 
-/// What the thread and its callers share.
+/// The state that the writer thread and its callers share.
 #[derive(Debug, Default)]
 struct SharedState {
-    /// Events handed over that the thread has not taken in hand: what `intake_max` bounds.
+    /// Events in the queue of the writer thread. `intake_max` bounds them.
     intake: AtomicUsize,
-    /// Their bytes: what [`INTAKE_BYTES_MAX`] bounds.
+    /// Their bytes. [`INTAKE_BYTES_MAX`] bounds them.
     intake_bytes: AtomicUsize,
     waiters: Waiters,
     woken: Notify,
@@ -96,14 +96,14 @@ impl SharedState {
         has_space
     }
 
-    /// Frees the queue space of events that do not wait any more.
+    /// Frees the queue space of events that left the queue.
     fn dequeued(&self, events: usize, bytes: usize) {
         self.intake.fetch_sub(events, Ordering::Relaxed);
         self.intake_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// How much a batch takes in memory while it waits, as far as its sender decides it.
+/// The memory of a queued batch, as far as its sender decides it.
 fn bytes(batch: &[NewEntry]) -> usize {
     batch.iter().map(|new| new.event.len()).sum()
 }
@@ -117,10 +117,10 @@ impl fmt::Debug for SqliteOutbox {
 }
 
 impl SqliteOutbox {
-    /// Opens the store at `path`, or makes it, and starts its thread. At most `intake_max` events wait for a commit.
+    /// Opens the store at `path`, or creates it, and starts the writer thread. At most `intake_max` events wait for a commit.
     ///
     /// # Errors
-    /// [`OpenError`] says what to do about it: another process holds the store, or it is not one of ours.
+    /// [`OpenError`] says what to do: another process holds the store, or the file is not a store.
     pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
         let lock = lock::acquire(path)?;
         let opened = open::connection(path, now)?;

@@ -1,4 +1,4 @@
-//! The SQL of claiming lanes.
+//! The SQL of claiming: find due lanes, and read them.
 
 use rusqlite::{Connection, Row, params};
 

@@ -1,20 +1,22 @@
-//! Facts that were written a moment ago, kept in memory until their lane is claimed. While deliveries keep up, nothing has
-//! to be made of bytes again that was made into bytes just now. What is not here is read from the store.
+//! A cache of updates that were stored a moment ago, until their lane is claimed.
+//!
+//! While deliveries keep up with events, a claim finds the update here and does not decode it again. An update that is not
+//! in the cache is read from the store.
 
 use std::collections::VecDeque;
 
 use crate::imprint::Update;
 use crate::outbox::{AppendedEntry, Disposition, EntryId, NewEntry};
 
-/// The most entries whose facts are kept: more than can come in while one commit is made.
+/// The most cached updates: more than can arrive during one commit.
 const ENTRIES_MAX: usize = 1024;
-/// The most bytes that the events of those entries may have had: what keeps a few large ones from being much memory.
+/// The most bytes of the events of those entries, so that a few large ones do not use much memory.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// The facts of the newest entries that nobody has claimed yet, the oldest first.
+/// The updates of the newest entries that are not claimed yet, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct DecodeCache {
-    kept: VecDeque<CachedUpdate>,
+    updates: VecDeque<CachedUpdate>,
     bytes: usize,
 }
 
@@ -22,7 +24,7 @@ pub(super) struct DecodeCache {
 struct CachedUpdate {
     entry: EntryId,
     bytes: usize,
-    facts: Option<Update>,
+    update: Option<Update>,
 }
 
 impl DecodeCache {
@@ -30,40 +32,44 @@ impl DecodeCache {
     pub(super) fn insert(&mut self, batch: Vec<NewEntry>, stored: &[AppendedEntry]) {
         for (new, stored) in batch.into_iter().zip(stored) {
             if let (Disposition::Enqueue(change), false) = (new.disposition, stored.duplicate) {
-                self.keep(stored.entry, change.update, new.event.len());
+                self.push(stored.entry, change.update, new.event.len());
             }
         }
     }
 
-    /// Keeps the facts of an entry, which is newer than all before it, and whose event had so many bytes.
-    fn keep(&mut self, entry: EntryId, facts: Update, bytes: usize) {
+    /// Caches the update of an entry, which is newer than all cached ones. `bytes` is the size of its event.
+    fn push(&mut self, entry: EntryId, update: Update, bytes: usize) {
         self.bytes += bytes;
-        self.kept.push_back(CachedUpdate {
+        self.updates.push_back(CachedUpdate {
             entry,
             bytes,
-            facts: Some(facts),
+            update: Some(update),
         });
-        while self.kept.len() > ENTRIES_MAX || self.bytes > BYTES_MAX {
-            self.forget_oldest();
+        while self.updates.len() > ENTRIES_MAX || self.bytes > BYTES_MAX {
+            self.drop_oldest();
         }
     }
 
-    /// The facts of an entry, if they are still here: whoever takes them has them alone.
+    /// Takes the update of an entry out of the cache, if it is there.
     pub(super) fn take(&mut self, entry: EntryId) -> Option<Update> {
         let place = self
-            .kept
-            .binary_search_by_key(&entry, |kept| kept.entry)
+            .updates
+            .binary_search_by_key(&entry, |cached| cached.entry)
             .ok()?;
-        let facts = self.kept.get_mut(place)?.facts.take();
-        while self.kept.front().is_some_and(|kept| kept.facts.is_none()) {
-            self.forget_oldest();
+        let update = self.updates.get_mut(place)?.update.take();
+        while self
+            .updates
+            .front()
+            .is_some_and(|cached| cached.update.is_none())
+        {
+            self.drop_oldest();
         }
-        facts
+        update
     }
 
-    fn forget_oldest(&mut self) {
-        if let Some(kept) = self.kept.pop_front() {
-            self.bytes = self.bytes.saturating_sub(kept.bytes);
+    fn drop_oldest(&mut self) {
+        if let Some(cached) = self.updates.pop_front() {
+            self.bytes = self.bytes.saturating_sub(cached.bytes);
         }
     }
 }
@@ -75,7 +81,7 @@ mod tests {
     use super::*;
     use crate::imprint::{Field, FieldValue};
 
-    fn facts(email: u64) -> Update {
+    fn update(email: u64) -> Update {
         let email = FieldValue::from_value(json!(email.to_string()));
         [(Field::parse("email").unwrap(), email)]
             .into_iter()
@@ -83,10 +89,10 @@ mod tests {
     }
 
     #[test]
-    fn facts_are_taken_once_and_in_any_order() {
-        let mut decoded = DecodeCache::default();
+    fn updates_are_taken_once_and_in_any_order() {
+        let mut cache = DecodeCache::default();
         for entry in [3, 5, 9] {
-            decoded.keep(EntryId(entry), facts(entry), 10);
+            cache.push(EntryId(entry), update(entry), 10);
         }
         for (entry, found) in [
             (5, true),
@@ -97,27 +103,27 @@ mod tests {
             (9, false),
         ] {
             assert_eq!(
-                decoded.take(EntryId(entry)),
-                found.then(|| facts(entry)),
+                cache.take(EntryId(entry)),
+                found.then(|| update(entry)),
                 "{entry}"
             );
         }
-        assert!(decoded.kept.is_empty());
-        assert_eq!(decoded.bytes, 0);
+        assert!(cache.updates.is_empty());
+        assert_eq!(cache.bytes, 0);
     }
 
     #[test]
-    fn only_the_newest_are_kept() {
-        let mut decoded = DecodeCache::default();
+    fn only_the_newest_updates_are_cached() {
+        let mut cache = DecodeCache::default();
         for entry in 0..=1024 {
-            decoded.keep(EntryId(entry), facts(entry), 10);
+            cache.push(EntryId(entry), update(entry), 10);
         }
-        assert_eq!(decoded.take(EntryId(0)), None);
-        decoded.keep(EntryId(2000), facts(2000), BYTES_MAX);
-        assert_eq!(decoded.take(EntryId(1024)), None);
-        assert_eq!(decoded.take(EntryId(2000)), Some(facts(2000)));
-        decoded.keep(EntryId(2001), facts(2001), BYTES_MAX + 1);
-        assert_eq!(decoded.take(EntryId(2001)), None);
-        assert_eq!(decoded.bytes, 0);
+        assert_eq!(cache.take(EntryId(0)), None);
+        cache.push(EntryId(2000), update(2000), BYTES_MAX);
+        assert_eq!(cache.take(EntryId(1024)), None);
+        assert_eq!(cache.take(EntryId(2000)), Some(update(2000)));
+        cache.push(EntryId(2001), update(2001), BYTES_MAX + 1);
+        assert_eq!(cache.take(EntryId(2001)), None);
+        assert_eq!(cache.bytes, 0);
     }
 }

@@ -1,21 +1,21 @@
-//! Whether the disk has room for what comes in.
+//! The free space of the disk, and whether it is enough for new events.
 //!
-//! A store that fills its disk to the last byte cannot even write down what was delivered, and delivering is what frees
-//! space. So intake stops while there is still room to settle, and the log is written back into the file before it could
-//! not be.
+//! A store on a disk without any free byte cannot record deliveries, and deliveries are what frees space. So intake stops
+//! while there is still space for settlements, and the write-ahead log is written back into the file while that is still
+//! possible.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-/// What intake leaves free: a group of events with its indexes, and the settlements of everything in flight.
+/// The space that intake leaves free: for one group of events with its indexes, and the settlements of all lanes in flight.
 pub(super) const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// With more than this free nobody has to look closer: the log does not grow so far between two checkpoints.
+/// With more free space than this no closer look is needed: the log does not grow as far between two checkpoints.
 const AMPLE_BYTES: u64 = 128 * 1024 * 1024;
 
-/// The disk that the store is on.
+/// The disk of the store.
 #[derive(Debug)]
 pub(super) struct DiskSpace {
     folder: PathBuf,
@@ -23,7 +23,7 @@ pub(super) struct DiskSpace {
 }
 
 impl DiskSpace {
-    /// The room beside the store at `path`.
+    /// The disk of the store at `path`.
     pub(super) fn beside(path: &Path) -> Self {
         let folder = path
             .parent()
@@ -36,9 +36,9 @@ impl DiskSpace {
         }
     }
 
-    /// Whether there is room for more events. Writes the log back first where that makes the difference.
+    /// Whether there is space for more events. Writes the log back first if that can make the difference.
     ///
-    /// A disk that does not say how full it is has room: what it then refuses is refused.
+    /// A disk that does not tell its free space counts as having enough: a write that it refuses is then refused.
     pub(super) fn has_space_for_intake(&self, connection: &Connection) -> bool {
         let Some(free) = self.free() else { return true };
         let log = || fs::metadata(&self.log).map_or(0, |log| log.len());
@@ -46,19 +46,19 @@ impl DiskSpace {
             return true;
         }
         self.reclaim(connection);
-        // Rows that are gone have left pages in the file that new rows will use; the log still needs room of its own.
+        // New rows use the pages of deleted rows; the log still needs space of its own.
         let enough = |free: u64| {
             free >= RESERVE_BYTES / 2 && free.saturating_add(unused(connection)) >= RESERVE_BYTES
         };
         self.free().is_none_or(enough)
     }
 
-    /// Writes the log back into the file, as far as there is room, and gives its bytes back to the disk.
+    /// Writes the log back into the file, as far as there is space, and truncates it.
     pub(super) fn reclaim(&self, connection: &Connection) {
         let written_back = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = written_back {
-            // That the disk is full is said elsewhere, once; this happens again with every try.
-            tracing::debug!(error = %error, log = %self.log.display(), "the store's log could not be written back");
+            // The writer logs a full disk once. This error repeats with every attempt.
+            tracing::debug!(error = %error, log = %self.log.display(), "the write-ahead log of the store could not be written back");
         }
     }
 
@@ -68,7 +68,7 @@ impl DiskSpace {
     }
 }
 
-/// The bytes inside the file that no row uses.
+/// The bytes of pages inside the file that no row uses.
 fn unused(connection: &Connection) -> u64 {
     let pragma = |name: &str| -> u64 {
         connection

@@ -1,4 +1,4 @@
-//! The lock that keeps a second process off the store. It is the kernel's: it goes with the process, however that ends.
+//! The lock that keeps a second process out of the store. It is a kernel lock, so it ends with its process in every case.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::OpenError;
 
-/// Only the bridge's user reads what is in the store's folder.
+/// Only the user of the bridge can read the files of the store.
 pub(super) const FILE_MODE: u32 = 0o600;
 
-/// Takes the lock beside the store, and writes into it who holds it.
+/// Takes the lock file beside the store and writes the id of this process into it.
 pub(super) fn acquire(store: &Path) -> Result<File, OpenError> {
     let path = beside(store, "lock");
     let failed = |source| OpenError::Lock {
@@ -43,7 +43,7 @@ pub(super) fn acquire(store: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
-/// The path of a file that belongs to the store: its name and one more ending.
+/// The path of a file beside the store: the name of the store and one more ending.
 pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
     let mut path = store.as_os_str().to_owned();
     path.push(".");

@@ -1,13 +1,13 @@
-//! The SQL of what an operator changes: notes, and lanes that rest no longer.
+//! The SQL of shared settings, and of releasing lanes.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::outbox::Setting;
 use crate::time::Timestamp;
 
-/// Makes every lane due in which something waits.
+/// Makes every lane due that has a waiting entry.
 pub(super) fn release(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    // By priority, because that is how the index finds those that rest.
+    // By priority, because the index of due lanes begins with it.
     for low in [0, 1] {
         connection
             .prepare_cached(
