@@ -59,7 +59,7 @@ enum CliCommand {
     Destination(operator::DestinationOptions),
     /// Makes, verifies and restores copies of the store.
     #[command(subcommand)]
-    Store(store::Store),
+    Store(store::StoreCommand),
     /// Simulates Imprint on this machine: the same operations, a ledger of all requests, and faults on request.
     Sandbox(sandbox::Options),
     /// Runs everything on this machine: the sandbox, the bridge, and a stream of generated changes.

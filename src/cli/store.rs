@@ -1,4 +1,4 @@
-//! `store`: copies of the store, made, looked over, and put in its place.
+//! `store`: back up, verify and restore the store.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,25 +13,26 @@ use crate::http::Method;
 use crate::outbox;
 use crate::terminal::{print_notice, print_result};
 
-/// What is done with the store.
+/// The subcommands of `store`.
 #[derive(Debug, Subcommand)]
-pub(super) enum Store {
-    /// Has a running bridge copy its store into a file beside it. Meanwhile nothing is accepted or sent.
+pub(super) enum StoreCommand {
+    /// Makes a running bridge copy its store into a file beside it. Meanwhile it accepts and sends nothing.
     Backup {
         #[command(flatten)]
         bridge: Bridge,
-        /// The name of the copy; it must not be there yet.
+        /// The name of the copy. The file must not exist yet.
         name: String,
     },
-    /// Says whether a store that nobody has open is whole, and how much is in it.
+    /// Verifies a store that no process has open, and prints how much is in it.
     Verify {
         /// The store, or a copy of one.
         file: PathBuf,
     },
-    /// Puts a copy in the place of the store of a bridge that does not run; what was there is kept beside it.
+    /// Puts a copy in the place of the store. The bridge must not be running. The present store is renamed, not deleted.
     ///
-    /// A copy is older than the world: what waited in it is sent again, and what was accepted after it was made is not in
-    /// it. Have the sources send again what they sent since: what is older than what Imprint was told then does no harm.
+    /// The copy is older than the present store. Its waiting entries are sent again. Events that were accepted after the
+    /// copy was made are not in it: make the sources send them again. Values that are older than what Imprint has by then
+    /// are not sent.
     Restore {
         #[command(flatten)]
         layers: Layers,
@@ -40,35 +41,38 @@ pub(super) enum Store {
     },
 }
 
-pub(super) fn run(command: &Store) -> anyhow::Result<ExitCode> {
+pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
     match command {
-        Store::Backup { bridge, name } => {
+        StoreCommand::Backup { bridge, name } => {
             let body = json!({"name": name});
             let done = bridge.call(&Method::POST, "/store/backup", Some(&body))?;
             bridge.show(&done, table::entry);
             Ok(ExitCode::SUCCESS)
         }
-        Store::Verify { file } => {
-            let looked = outbox::verify(file)?;
+        StoreCommand::Verify { file } => {
+            let report = outbox::verify(file)?;
             print_result(format_args!(
-                "{} entries, {} waiting, {} parked, {} acts on record",
-                looked.entries, looked.waiting, looked.parked, looked.acts
+                "{} entries, {} waiting, {} parked, {} audit records",
+                report.entries, report.waiting, report.parked, report.audit_records
             ));
-            looked.faults.iter().for_each(print_notice);
-            Ok(if looked.faults.is_empty() {
-                print_result("whole");
+            report.errors.iter().for_each(print_notice);
+            Ok(if report.errors.is_empty() {
+                print_result("no errors");
                 ExitCode::SUCCESS
             } else {
                 ExitCode::from(NEGATIVE_RESULT)
             })
         }
-        Store::Restore { layers, copy } => {
+        StoreCommand::Restore { layers, copy } => {
             let config = match read(layers, Purpose::Check) {
                 Ok((config, _)) => config,
                 Err(code) => return Ok(code),
             };
             if let Some(aside) = outbox::restore(copy, &config.outbox.path)? {
-                print_result(format_args!("what was there is now {}", aside.display()));
+                print_result(format_args!(
+                    "the previous store is now {}",
+                    aside.display()
+                ));
             }
             print_result(format_args!("restored {}", config.outbox.path.display()));
             Ok(ExitCode::SUCCESS)

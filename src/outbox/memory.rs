@@ -1,6 +1,6 @@
-//! The reference engine: the whole contract of the port in plain maps, for tests and the simulation.
+//! The reference engine: every role of the outbox in plain maps, for tests and the simulation.
 //!
-//! It keeps nothing over a restart, so `serve` does not offer it.
+//! Its entries end with the process, so `serve` does not offer it.
 
 use std::future::ready;
 use std::ops::RangeInclusive;
@@ -28,19 +28,19 @@ mod tables;
 /// An outbox in memory.
 #[derive(Debug, Default)]
 pub struct MemoryOutbox {
-    /// Held only while the maps are touched, never across an await.
+    /// Locked only while the maps are touched, never across an await.
     tables: Mutex<MemoryTables>,
     waiters: Waiters,
     woken: Notify,
 }
 
 impl MemoryOutbox {
-    /// What a crash leaves: everything that was kept, and no memory of what was in flight.
+    /// Simulates a crash: everything that was stored remains, and no lane is claimed.
     pub fn crash(&self) {
         self.restart(false);
     }
 
-    /// What another process finds; where this one did not end in order, something may have been in flight.
+    /// Simulates a restart. If the earlier process did not end in order, its due lanes are in doubt.
     pub fn restart(&self, in_order: bool) {
         self.tables().restart(in_order);
     }

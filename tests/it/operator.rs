@@ -478,7 +478,7 @@ fn a_copy_of_the_store_can_be_made_verified_and_restored() {
     let (code, stdout, stderr) = run(&["store", "verify", copy]);
     assert_eq!(code, Some(0), "{stderr}");
     assert!(
-        stdout.starts_with("1 entries, 1 waiting, 0 parked, 2 acts on record"),
+        stdout.starts_with("1 entries, 1 waiting, 0 parked, 2 audit records"),
         "{stdout}"
     );
     let mut arguments = vec!["store".to_owned(), "restore".to_owned(), copy.to_owned()];

@@ -1,4 +1,4 @@
-//! One suite for every engine of the outbox: what the port promises, whoever keeps it.
+//! One suite for every engine of the outbox: the promises of the ports.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ mod set_aside;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-/// A store of each engine; the folder is gone when the store is.
+/// An empty store of each engine. Dropping the folder deletes the store.
 fn engines() -> Vec<(&'static str, Arc<dyn Outbox>, Option<tempfile::TempDir>)> {
     let folder = tempfile::tempdir().unwrap();
     let sqlite = open(&folder.path().join("outbox.db")).unwrap();
@@ -45,7 +45,7 @@ fn identity(id: &str) -> Identity {
 }
 
 fn entry(id: &str, customer: &str, value: i64) -> NewEntry {
-    let facts = [(
+    let values = [(
         Field::parse("email").unwrap(),
         FieldValue::from_value(json!(format!("{id}@example.com"))),
     )];
@@ -57,7 +57,7 @@ fn entry(id: &str, customer: &str, value: i64) -> NewEntry {
         disposition: Disposition::Enqueue(CustomerChange {
             customer: CustomerRef::Imprint(ImprintId::parse(customer).unwrap()),
             version: SourceVersion { epoch: 0, value },
-            update: facts.into_iter().collect(),
+            update: values.into_iter().collect(),
             is_foreign: false,
         }),
         priority: Priority::Live,
@@ -67,8 +67,8 @@ fn entry(id: &str, customer: &str, value: i64) -> NewEntry {
 
 async fn append(outbox: &dyn Outbox, entries: &[NewEntry]) -> Vec<AppendedEntry> {
     match outbox.append(entries.to_vec()).await.unwrap() {
-        Appended::Stored(kept) => kept,
-        Appended::Conflict(places) => panic!("in conflict: {places:?}"),
+        Appended::Stored(stored) => stored,
+        Appended::Conflict(places) => panic!("conflicts at {places:?}"),
     }
 }
 
@@ -146,12 +146,12 @@ async fn receipt(outbox: &dyn Outbox, id: &str) -> Receipt {
 }
 
 #[tokio::test]
-async fn what_is_kept_waits_until_it_is_settled() {
+async fn an_appended_entry_waits_until_it_is_settled() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
-        let kept = append(outbox, &[entry("a", "CUST-1", 1)]).await;
+        let stored = append(outbox, &[entry("a", "CUST-1", 1)]).await;
         assert_eq!(
-            (kept[0].state, kept[0].duplicate),
+            (stored[0].state, stored[0].duplicate),
             (State::Waiting, false),
             "{engine}"
         );
@@ -164,7 +164,7 @@ async fn what_is_kept_waits_until_it_is_settled() {
             Version {
                 epoch: 0,
                 value: 1,
-                arrival: kept[0].entry.0
+                arrival: stored[0].entry.0
             }
         );
         record(
@@ -183,7 +183,7 @@ async fn what_is_kept_waits_until_it_is_settled() {
     }
 }
 
-/// V9: whether a destination is back is not asked of a lane that always fails.
+/// FAULTS V9: a probe of the destination does not use a lane that always fails.
 #[tokio::test]
 async fn a_probe_takes_the_lane_that_has_failed_least() {
     for (engine, outbox, _folder) in engines() {
@@ -214,9 +214,9 @@ async fn a_probe_takes_the_lane_that_has_failed_least() {
     }
 }
 
-/// O01
+/// FAULTS O01
 #[tokio::test]
-async fn a_repetition_is_the_entry_that_is_there() {
+async fn a_duplicate_is_answered_with_the_stored_entry() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         let first = append(outbox, &[entry("a", "CUST-1", 1)]).await;
@@ -247,9 +247,9 @@ async fn a_repetition_is_the_entry_that_is_there() {
     }
 }
 
-/// O02
+/// FAULTS O02
 #[tokio::test]
-async fn a_batch_with_a_conflict_is_not_kept_at_all() {
+async fn a_batch_with_a_conflict_stores_nothing() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         append(outbox, &[entry("a", "CUST-1", 1)]).await;
@@ -272,9 +272,9 @@ async fn a_batch_with_a_conflict_is_not_kept_at_all() {
     }
 }
 
-/// O02: neither a conflict nor a repetition makes anything due for the customer that it names this time.
+/// FAULTS O02: neither a conflict nor a duplicate makes a lane due for the customer that it names this time.
 #[tokio::test]
-async fn what_is_not_kept_leaves_nothing_to_claim() {
+async fn a_refused_or_repeated_event_leaves_nothing_to_claim() {
     for (engine, outbox, _folder) in engines() {
         append(&*outbox, &[entry("a", "CUST-1", 1)]).await;
         let mut other = entry("a", "CUST-2", 1);
@@ -285,27 +285,29 @@ async fn what_is_not_kept_leaves_nothing_to_claim() {
         assert_eq!(refused, Appended::Conflict(vec![0]), "{engine}");
         let claimed = claim_one(&*outbox).await;
         assert_eq!(claimed.key, key("CUST-1"), "{engine}");
-        // A customer of whom nothing was kept is a new one.
+        // The lane of the refused event was not created.
         append(&*outbox, &[entry("b", "CUST-2", 1)]).await;
         assert_eq!(claim_one(&*outbox).await.key, key("CUST-2"), "{engine}");
     }
 }
 
-/// A number orders facts for ever, so none is given twice, whatever was forgotten.
+/// The number of an entry orders values for ever. So no number is used twice, whatever retention has deleted.
 #[tokio::test]
-async fn the_newest_receipt_is_never_forgotten() {
+async fn the_newest_receipt_is_never_deleted() {
     for (engine, outbox, _folder) in engines() {
         let both = [entry("a", "CUST-1", 1), entry("b", "CUST-1", 2)];
-        let kept = append(&*outbox, &both).await;
+        let stored = append(&*outbox, &both).await;
         let claimed = claim_one(&*outbox).await;
-        let endings = kept.iter().map(|kept| (kept.entry, Ending::Delivered));
+        let endings = stored
+            .iter()
+            .map(|stored| (stored.entry, Ending::Delivered));
         let settlement = settlement(&claimed, endings.collect(), NOW);
         record(&*outbox, settlement).await;
         let second = Duration::from_secs(1);
         let young = NOW..=NOW.after(second);
         let go_on = outbox.prune_receipts(EntryId(0), young).await.unwrap();
-        assert_eq!(go_on, None, "{engine}: all are younger");
-        // A clock that was wrong says nothing about what follows.
+        assert_eq!(go_on, None, "{engine}: all are stored");
+        // Receipts from a time when the clock was ahead say nothing about later receipts.
         let ahead = Timestamp::from_millis(0)..=Timestamp::from_millis(NOW.as_millis() - 1);
         let go_on = outbox.prune_receipts(EntryId(0), ahead).await.unwrap();
         assert!(go_on.is_some(), "{engine}");
@@ -317,24 +319,24 @@ async fn the_newest_receipt_is_never_forgotten() {
             (false, true),
             "{engine}"
         );
-        assert!(again[0].entry > kept[1].entry, "{engine}");
+        assert!(again[0].entry > stored[1].entry, "{engine}");
     }
 }
 
-/// O15
+/// FAULTS O15
 #[tokio::test]
-async fn the_same_id_of_another_source_is_another_event() {
+async fn the_same_id_from_another_source_is_another_event() {
     for (engine, outbox, _folder) in engines() {
         let mut other = entry("a", "CUST-1", 1);
         other.identity.ce_source = Some(Attribute::parse("/crm/eu").unwrap());
         other.digest = Digest([9; 16]);
-        let kept = append(outbox.as_ref(), &[entry("a", "CUST-1", 1), other]).await;
-        assert!(!kept[1].duplicate, "{engine}");
+        let stored = append(outbox.as_ref(), &[entry("a", "CUST-1", 1), other]).await;
+        assert!(!stored[1].duplicate, "{engine}");
     }
 }
 
 #[tokio::test]
-async fn a_lane_is_in_flight_once_and_keeps_what_arrives_meanwhile() {
+async fn a_lane_is_claimed_once_and_stores_entries_meanwhile() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         append(outbox, &[entry("a", "CUST-1", 1), entry("z", "CUST-2", 1)]).await;
@@ -381,7 +383,7 @@ async fn uuid_shaped_ids_share_a_lane_whatever_their_case() {
 }
 
 #[tokio::test]
-async fn a_lane_that_is_to_try_again_is_not_due_before() {
+async fn a_lane_that_rests_is_not_due_before_its_time() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         append(outbox, &[entry("a", "CUST-1", 1)]).await;
@@ -413,7 +415,7 @@ async fn a_lane_that_is_to_try_again_is_not_due_before() {
 }
 
 #[tokio::test]
-async fn settling_twice_does_nothing_twice() {
+async fn settling_twice_changes_nothing_twice() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         append(outbox, &[entry("a", "CUST-1", 1)]).await;
@@ -469,7 +471,7 @@ async fn a_claim_is_settled_once() {
     }
 }
 
-/// Whoever lost a lane changes nothing: the lane was claimed again after a restart, under another token.
+/// A process that lost a lane changes nothing: after a restart the lane is claimed again, under another token.
 async fn a_lost_claim_is_stale(
     engine: &str,
     before: Arc<dyn Outbox>,
@@ -545,7 +547,7 @@ async fn a_setting_is_read_as_it_is_now() {
 async fn a_receipt_names_the_winner_and_the_reason() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
-        let kept = append(
+        let stored = append(
             outbox,
             &[
                 entry("new", "CUST-1", 3),
@@ -561,9 +563,9 @@ async fn a_receipt_names_the_winner_and_the_reason() {
             detail: detail.clone(),
         };
         let endings = vec![
-            (kept[0].entry, Ending::Delivered),
-            (kept[1].entry, Ending::Superseded(kept[0].entry)),
-            (kept[2].entry, parked),
+            (stored[0].entry, Ending::Delivered),
+            (stored[1].entry, Ending::Superseded(stored[0].entry)),
+            (stored[2].entry, parked),
         ];
         record(outbox, settlement(&claimed, endings, NOW)).await;
         let old = receipt(outbox, "old").await;
@@ -587,7 +589,7 @@ async fn a_receipt_names_the_winner_and_the_reason() {
 async fn an_event_to_ignore_leaves_only_a_receipt() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
-        let kept = append(
+        let stored = append(
             outbox,
             &[NewEntry {
                 disposition: Disposition::Ignore,
@@ -595,19 +597,19 @@ async fn an_event_to_ignore_leaves_only_a_receipt() {
             }],
         )
         .await;
-        assert_eq!(kept[0].state, State::Ignored, "{engine}");
+        assert_eq!(stored[0].state, State::Ignored, "{engine}");
         assert_eq!(receipt(outbox, "a").await.settled_at, Some(NOW), "{engine}");
         assert!(claim(outbox, NOW).await.lanes.is_empty(), "{engine}");
     }
 }
 
 #[tokio::test]
-async fn who_waits_for_an_entry_hears_when_it_is_settled() {
+async fn a_waiting_caller_learns_when_its_entry_is_settled() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
-        let kept = append(outbox, &[entry("a", "CUST-1", 1)]).await;
+        let stored = append(outbox, &[entry("a", "CUST-1", 1)]).await;
         let claimed = claim_one(outbox).await;
-        let waiting = outbox.wait_settled(kept[0].entry);
+        let waiting = outbox.wait_settled(stored[0].entry);
         record(
             outbox,
             settlement(&claimed, all(&claimed, &Ending::Delivered), NOW),
@@ -615,16 +617,16 @@ async fn who_waits_for_an_entry_hears_when_it_is_settled() {
         .await;
         assert_eq!(waiting.await.unwrap(), State::Delivered, "{engine}");
         assert_eq!(
-            outbox.wait_settled(kept[0].entry).await.unwrap(),
+            outbox.wait_settled(stored[0].entry).await.unwrap(),
             State::Delivered,
             "{engine}"
         );
     }
 }
 
-/// O16
+/// FAULTS O16
 #[tokio::test]
-async fn an_append_wakes_who_armed_before_looking() {
+async fn an_append_resolves_a_wake_up_that_was_made_before() {
     for (_, outbox, _folder) in engines() {
         let woken = outbox.woken();
         append(outbox.as_ref(), &[entry("a", "CUST-1", 1)]).await;
@@ -632,7 +634,7 @@ async fn an_append_wakes_who_armed_before_looking() {
     }
 }
 
-/// Delivers `claimed` whole and returns the versions Imprint then has.
+/// The versions of a lane after all of its waiting entries were delivered.
 fn delivered(claimed: &ClaimedLane) -> LaneVersions {
     claimed.versions.clone().delivered(&fold(
         &claimed.versions,
@@ -646,7 +648,7 @@ fn delivered(claimed: &ClaimedLane) -> LaneVersions {
 async fn lane_versions_outlive_the_entries_that_brought_them() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
-        let kept = append(outbox, &[entry("a", "CUST-1", 5)]).await;
+        let stored = append(outbox, &[entry("a", "CUST-1", 5)]).await;
         let claimed = claim_one(outbox).await;
         let versions = Some(delivered(&claimed));
         let done = Settlement {
@@ -663,7 +665,7 @@ async fn lane_versions_outlive_the_entries_that_brought_them() {
         let fold = fold(&claimed.versions, &[late], MaxFold(100), NOW);
         assert_eq!(
             fold.stale,
-            [(late.version.arrival, FoldEnd::Superseded(kept[0].entry.0))],
+            [(late.version.arrival, FoldEnd::Superseded(stored[0].entry.0))],
             "{engine}"
         );
     }
@@ -723,9 +725,9 @@ fn settle_as_delivered(claimed: &ClaimedLane, versions: Option<LaneVersions>) ->
     }
 }
 
-/// P05, P06: what was in flight at the crash waits again.
+/// FAULTS P05, P06: a lane that was claimed before the restart waits again.
 #[tokio::test]
-async fn a_reopened_store_has_what_was_kept() {
+async fn a_reopened_store_has_every_stored_entry() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox.db");
     let store = open(&path).unwrap();
@@ -748,9 +750,9 @@ async fn a_reopened_store_has_what_was_kept() {
     assert_eq!(claim_one(&store).await.key, key("CUST-2"));
 }
 
-/// P22, D16
+/// FAULTS P22, D16
 #[test]
-fn a_second_process_is_told_who_holds_the_store() {
+fn a_second_process_learns_which_process_holds_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox.db");
     let first = open(&path).unwrap();
@@ -763,9 +765,9 @@ fn a_second_process_is_told_who_holds_the_store() {
     drop(layout::reopen(&path));
 }
 
-/// D13
+/// FAULTS D13
 #[test]
-fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
+fn a_file_that_is_not_a_store_is_refused_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in [("empty", &b""[..]), ("text", b"not a database, and long enough for a header of 100 bytes or so, is it not? It is, by now, surely.")] {
         let path = folder.path().join(name);
@@ -775,7 +777,7 @@ fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
     }
 }
 
-/// I35 of the queue: more than it may hold is refused, not kept waiting.
+/// FAULTS I35: a full queue refuses events at once.
 #[tokio::test]
 async fn a_full_queue_is_busy() {
     let folder = tempfile::tempdir().unwrap();
@@ -786,9 +788,9 @@ async fn a_full_queue_is_busy() {
     append(&store, &[entry("b", "CUST-1", 1)]).await;
 }
 
-/// V7: what waits for a slow disk is bounded in bytes too.
+/// FAULTS V7: the queue is bounded in bytes too, for a slow disk.
 #[tokio::test]
-async fn a_queue_is_full_of_bytes_before_it_is_full_of_events() {
+async fn a_queue_can_be_full_of_bytes_before_it_is_full_of_events() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("outbox.db")).unwrap();
     let large = NewEntry {
@@ -799,7 +801,7 @@ async fn a_queue_is_full_of_bytes_before_it_is_full_of_events() {
     append(&store, &[entry("b", "CUST-1", 1)]).await;
 }
 
-/// D18
+/// FAULTS D18
 #[test]
 fn only_the_owner_reads_the_store() {
     use std::os::unix::fs::PermissionsExt;

@@ -11,14 +11,14 @@ use crate::time::Timestamp;
 type Due = (Timestamp, LaneId, u32);
 
 impl MemoryTables {
-    /// Makes every lane due in which something waits.
+    /// Makes every lane due that has a waiting entry.
     pub(super) fn release(&mut self, now: Timestamp) {
         for lane in self.lanes.values_mut().filter(|lane| !lane.is_idle()) {
             lane.due = lane.due.map(|due| due.min(now));
         }
     }
 
-    /// Forgets what was in flight, and remembers that something may have been.
+    /// Ends every claim. After a crash the lanes that were due are in doubt.
     pub(super) fn restart(&mut self, in_order: bool) {
         let due = self
             .lanes
@@ -36,7 +36,7 @@ impl MemoryTables {
         for priority in [Priority::Live, Priority::Low] {
             let room = match pick {
                 Pick::LongestDue => max.saturating_sub(all.len()),
-                // To find out whether the destination is back any lane will do, whatever is in it.
+                // A probe may use any lane, whatever its priority.
                 Pick::LeastFailed(_) => PROBE_WINDOW,
             };
             let (due, next_due) = self.due(priority, now, room, pick);
@@ -57,7 +57,7 @@ impl MemoryTables {
         claim
     }
 
-    /// The lanes of one priority that are to be claimed, and when the next one is due.
+    /// The lanes of one priority to claim, and when the next one is due.
     fn due(
         &self,
         priority: Priority,
@@ -135,7 +135,7 @@ impl MemoryTables {
             self.links.insert(link.partner.clone(), link);
         }
         if let Some(moved) = settlement.moved.filter(|moved| !moved.entries.is_empty()) {
-            self.go_on(settlement.lane, moved, settlement.at);
+            self.move_entries(settlement.lane, moved, settlement.at);
         }
         let Some(lane) = self.lanes.get_mut(&settlement.lane) else {
             return Some(settled);
@@ -153,7 +153,7 @@ impl MemoryTables {
         Some(settled)
     }
 
-    /// Ends one entry, unless it has ended before.
+    /// Ends one entry, or sets it aside, if it still waits.
     fn end(
         &mut self,
         settlement: &Settlement,
@@ -186,8 +186,8 @@ impl MemoryTables {
         Some((entry, row.state))
     }
 
-    /// Lets entries go on in the lane of the customer that they turned out to be about.
-    fn go_on(&mut self, from: LaneId, moved: Moved, now: Timestamp) {
+    /// Moves entries into the lane of the customer that a search found for them.
+    fn move_entries(&mut self, from: LaneId, moved: Moved, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(&from) else {
             return;
         };
@@ -197,13 +197,13 @@ impl MemoryTables {
             .iter()
             .filter_map(|entry| lane.waiting.remove(entry))
             .collect();
-        let (home, to) = self.lane_of(LaneKey::Imprint(moved.to));
+        let (to_lane, to) = self.lane_of(LaneKey::Imprint(moved.to));
         for entry in &entries {
             to.enter(entry.clone(), priority, now);
         }
         for entry in entries {
             if let Some(row) = self.entries.get_mut(&entry.entry) {
-                row.lane = Some(home);
+                row.lane = Some(to_lane);
             }
         }
     }

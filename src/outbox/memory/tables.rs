@@ -1,4 +1,4 @@
-//! What the reference engine keeps, and how each operation changes it.
+//! The tables of the reference engine, and how an append changes them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -28,7 +28,7 @@ pub(super) struct MemoryTables {
     pub(super) audit: Vec<AuditRecord>,
     pub(super) doubted: HashSet<LaneId>,
     pub(super) sent_to: EntryId,
-    /// The last number that was given: none is ever given again.
+    /// The highest number that an entry has had. No number is used twice.
     pub(super) last: EntryId,
 }
 
@@ -58,7 +58,7 @@ impl LaneRow {
         self.waiting.is_empty()
     }
 
-    /// Takes one more entry that waits.
+    /// Adds a waiting entry. It makes an idle lane due.
     pub(super) fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
         if self.is_idle() {
             self.due = Some(now);
@@ -69,8 +69,8 @@ impl LaneRow {
     }
 }
 
-/// Where an entry stands on arrival, why it is parked if it is, and in which lane it is.
-type Arrived = (State, Option<(ParkReason, Option<String>)>, Option<LaneId>);
+/// The state of a new entry, why it is parked if it is, and its lane.
+type Placed = (State, Option<(ParkReason, Option<String>)>, Option<LaneId>);
 
 impl MemoryTables {
     pub(super) fn append(&mut self, batch: Vec<NewEntry>) -> Appended {
@@ -79,25 +79,25 @@ impl MemoryTables {
             .iter()
             .enumerate()
             .filter(|(_, new)| {
-                let kept = self
+                let stored = self
                     .identities
                     .get(&new.identity)
                     .and_then(|entry| self.entries.get(entry));
                 let digest = *first
                     .entry(&new.identity)
-                    .or_insert_with(|| kept.map_or(new.digest, |kept| kept.digest));
+                    .or_insert_with(|| stored.map_or(new.digest, |stored| stored.digest));
                 digest != new.digest
             })
             .map(|(place, _)| place)
             .collect();
         if conflicts.is_empty() {
-            Appended::Stored(batch.into_iter().map(|new| self.keep(new)).collect())
+            Appended::Stored(batch.into_iter().map(|new| self.append_one(new)).collect())
         } else {
             Appended::Conflict(conflicts)
         }
     }
 
-    fn keep(&mut self, new: NewEntry) -> AppendedEntry {
+    fn append_one(&mut self, new: NewEntry) -> AppendedEntry {
         if let Some(entry) = self.identities.get(&new.identity) {
             let state = self
                 .entries
@@ -112,7 +112,7 @@ impl MemoryTables {
         self.last = EntryId(self.last.0 + 1);
         let entry = self.last;
         let place = (new.priority, new.accepted_at);
-        let (state, parked, home) = self.arrive(entry, new.disposition, place);
+        let (state, parked, lane) = self.place(entry, new.disposition, place);
         self.identities.insert(new.identity.clone(), entry);
         let receipt = Receipt {
             entry,
@@ -131,7 +131,7 @@ impl MemoryTables {
                 receipt,
                 digest: new.digest,
                 event: new.event,
-                lane: home,
+                lane,
             },
         );
         AppendedEntry {
@@ -141,13 +141,13 @@ impl MemoryTables {
         }
     }
 
-    /// Puts a new entry where it belongs.
-    fn arrive(
+    /// Puts a new entry into its lane.
+    fn place(
         &mut self,
         entry: EntryId,
         disposition: Disposition,
         (priority, now): (Priority, Timestamp),
-    ) -> Arrived {
+    ) -> Placed {
         match disposition {
             Disposition::Ignore => (State::Ignored, None, None),
             Disposition::Park(change, reason) => {
@@ -170,7 +170,7 @@ impl MemoryTables {
         }
     }
 
-    /// The lane that an event about `customer` goes to.
+    /// The lane of a customer, created if there is none.
     pub(super) fn lane(&mut self, customer: &CustomerRef) -> (LaneId, &mut LaneRow) {
         self.lane_of(LaneKey::of(customer))
     }
@@ -204,7 +204,7 @@ pub(super) fn spelling(key: &LaneKey) -> String {
     }
 }
 
-/// An entry that waits from now on.
+/// The payload of a new entry.
 fn waiting(entry: EntryId, change: CustomerChange, accepted_at: Timestamp) -> WaitingEntry {
     WaitingEntry {
         entry,

@@ -1,4 +1,4 @@
-//! Copies of the store: made while it is in use, looked over, and put in its place.
+//! Copies of the store: make one while the store is in use, verify it, restore it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,22 +10,22 @@ use super::lock::{self, beside};
 use super::open::{OpenError, check_identity, sync_folder};
 use crate::outbox::Error;
 
-/// How many lines of the record are looked at: more than people write.
-const ACTS_MAX: usize = 10_000_000;
+/// The most records of the audit log that are verified: more than people write.
+const AUDIT_RECORDS_MAX: usize = 10_000_000;
 
-/// What a look over a store found.
+/// The result of verifying a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// Entries it knows of.
+    /// All entries in it.
     pub entries: u64,
-    /// Those that wait.
+    /// Waiting entries.
     pub waiting: u64,
-    /// Those that are parked.
+    /// Parked entries.
     pub parked: u64,
-    /// Acts of operators on record.
-    pub acts: u64,
-    /// Everything that is wrong with it, in SQLite's words; or with the record.
-    pub faults: Vec<String>,
+    /// Records of the audit log.
+    pub audit_records: u64,
+    /// Every error in the file, as SQLite names it, or in the audit log.
+    pub errors: Vec<String>,
 }
 
 /// Copies the open store into a new file and returns its path. An existing file is left alone and is an error.
@@ -39,62 +39,63 @@ pub(super) fn backup(connection: &Connection, to: PathBuf) -> Result<PathBuf, Er
     }
 }
 
-/// Looks over a store that nobody has open, without changing it.
+/// Verifies a store that no process has open, without changing it.
 ///
 /// # Errors
-/// It is no store of ours, or somebody has it open.
+/// The file is not a store, or a process has it open.
 pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
     let _lock = lock::acquire(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(OpenError::sqlite("opening it"))?;
     check_identity(path, &connection)?;
-    looked(&connection).map_err(OpenError::sqlite("looking it over"))
+    report(&connection).map_err(OpenError::sqlite("verifying it"))
 }
 
-fn looked(connection: &Connection) -> rusqlite::Result<VerifyReport> {
-    let mut faults: Vec<String> = connection
+fn report(connection: &Connection) -> rusqlite::Result<VerifyReport> {
+    let mut errors: Vec<String> = connection
         .prepare("PRAGMA integrity_check(20)")?
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    faults.retain(|line| line != "ok");
-    let has_record = connection
+    errors.retain(|line| line != "ok");
+    let has_audit = connection
         .prepare("SELECT 1 FROM sqlite_master WHERE name = 'act'")?
         .exists([])?;
-    let acts = if has_record {
-        audit::read(connection, 0, ACTS_MAX)?
+    let audit = if has_audit {
+        audit::read(connection, 0, AUDIT_RECORDS_MAX)?
     } else {
         Vec::new()
     };
-    let changed = acts.iter().filter(|line| !line.is_intact);
-    faults.extend(changed.map(|line| {
+    let changed = audit.iter().filter(|record| !record.is_intact);
+    errors.extend(changed.map(|record| {
         format!(
-            "line {} of the record is not as it was written",
-            line.number
+            "record {} of the audit log is not as it was written",
+            record.number
         )
     }));
     Ok(VerifyReport {
         entries: count(connection, "entry")?,
         waiting: count(connection, "waiting")?,
         parked: count(connection, "parked")?,
-        acts: u64::try_from(acts.len()).unwrap_or(u64::MAX),
-        faults,
+        audit_records: u64::try_from(audit.len()).unwrap_or(u64::MAX),
+        errors,
     })
 }
 
-/// Puts a copy in the place of the store, which nobody may have open; what was there is kept beside it. Says where.
+/// Puts a copy in the place of the store, which no process may have open. Renames the present store and returns its new
+/// path.
 ///
-/// A copy is older than the world: what waits in it may have been delivered meanwhile, and newer facts too. So it counts
-/// as not left in order, and its first lanes are in doubt.
+/// A copy is older than Imprint: its waiting entries, and newer values too, may have been delivered meanwhile. So it counts
+/// as not closed in order, and the lanes that were due first are in doubt.
 ///
 /// # Errors
-/// The copy is no store of ours or not whole, or the place is in use.
+/// The copy is not a store or is damaged, or a process has the store open.
 pub fn restore(copy: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
-    let looked = verify(copy)?;
-    if let Some(fault) = looked.faults.first() {
-        return Err(OpenError::NotWhole {
+    let report = verify(copy)?;
+    if let Some(error) = report.errors.first() {
+        return Err(OpenError::Damaged {
             path: copy.to_owned(),
-            fault: fault.clone(),
+            error: error.clone(),
         });
     }
     let _lock = lock::acquire(path)?;
@@ -120,7 +121,7 @@ pub fn restore(copy: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
     let mut replaced = None;
     if path.try_exists().map_err(file)? {
         let aside = beside(path, "replaced");
-        // The log belongs to the file: one without the other is neither store.
+        // The log belongs to the file: without its log the file is not the store.
         for ending in ["", "-wal", "-shm"] {
             let from = with_ending(path, ending);
             if from.try_exists().map_err(file)? {

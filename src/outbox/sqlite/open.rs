@@ -1,4 +1,4 @@
-//! Opening the store: never silently empty, never another program's file, never a newer layout than we know.
+//! Opens the store. Refuses an empty file, a file of another program, and a layout that is newer than this program.
 
 use std::fs::Permissions;
 use std::io;
@@ -15,10 +15,10 @@ use crate::outbox::{EntryId, IN_FLIGHT_MAX, LaneId};
 use crate::random;
 use crate::time::Timestamp;
 
-/// Marks the file as ours, in SQLite's header; spells "Impr".
+/// Marks the file in its SQLite header as a store of this program. Spells "Impr".
 const APPLICATION_ID: i32 = 0x496d_7072;
 
-/// The layout, step by step; a store remembers how many of the steps it has. A step is never changed, only followed.
+/// The steps of the layout. A store records how many of them it has. A step that was released never changes.
 const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
@@ -29,85 +29,86 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/7.sql"),
 ];
 
-/// How much of the file SQLite keeps in memory, in KiB (negative, as SQLite wants it): the working set of the indexes
-/// with a million entries waiting, inside the 64 MiB the whole process is to need.
+/// The page cache of SQLite, in KiB (negative, as SQLite wants it). It holds the working set of the indexes with a million
+/// waiting entries, and fits into the 64 MiB that the whole process may use.
 const CACHE_KIB: i32 = -12_288;
 
-/// After how many pages (4 KiB) the log is written back into the file: rarer is faster, and 32 MiB of log is little.
+/// The number of pages (4 KiB) in the log after which it is written back into the file. A higher number is faster, and
+/// 32 MiB of log is little.
 const CHECKPOINT_PAGES: i32 = 8_192;
 
-/// To what the log's file is cut after a burst, in bytes.
+/// The size to which the log file is truncated after a burst, in bytes.
 const JOURNAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
 
-/// Prepared statements kept, a few more than there are.
+/// The prepared statements that are cached: a few more than there are.
 const STATEMENTS: usize = 128;
 
 /// The store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process holds it.
     #[error("the store {path} is locked by {holder}; one process at a time may use it")]
     Locked {
-        /// Which store.
+        /// The store.
         path: PathBuf,
-        /// Who holds it.
+        /// The process that holds it.
         holder: String,
     },
     /// The lock file cannot be used.
     #[error("the lock file {path} cannot be used")]
     Lock {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The file is there and empty.
+    /// The file exists and is empty.
     #[error(
         "the store {0} is an empty file; restore it, or remove the file to start with an empty store"
     )]
     Empty(PathBuf),
-    /// The file is something else.
+    /// The file is not a store.
     #[error("{0} is not a store of this program")]
     Foreign(PathBuf),
-    /// A newer program has changed the layout.
+    /// A newer program has written the store.
     #[error(
-        "the store has layout {found}, this program knows up to {known}; use the newer program"
+        "the store has layout {found}, but this program knows layouts up to {known}; use the newer program"
     )]
     Newer {
-        /// The store's.
+        /// The layout of the store.
         found: usize,
-        /// Ours.
+        /// The newest layout that this program knows.
         known: usize,
     },
     /// A file beside the store cannot be read or written.
     #[error("{path} cannot be used")]
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// SQLite says no.
+    /// SQLite reports an error.
     #[error("the store failed while {doing}")]
     Sqlite {
-        /// What we were doing.
+        /// What the engine was doing.
         doing: &'static str,
-        /// Why.
+        /// The cause.
         source: rusqlite::Error,
     },
-    /// A copy has faults.
-    #[error("{path} is not whole: {fault}")]
-    NotWhole {
-        /// Which copy.
+    /// A copy is damaged.
+    #[error("{path} is damaged: {error}")]
+    Damaged {
+        /// The copy.
         path: PathBuf,
-        /// The first fault.
-        fault: String,
+        /// The first error in it.
+        error: String,
     },
-    /// There is no source of chance to make a digest key from.
+    /// The system gives no random bytes for the digest key.
     #[error("no digest key could be made")]
-    Chance(#[source] getrandom::Error),
-    /// The store's thread cannot be started.
-    #[error("the store's thread could not be started")]
+    NoRandomness(#[source] getrandom::Error),
+    /// The writer thread cannot be started.
+    #[error("the writer thread of the store could not be started")]
     Thread(#[source] io::Error),
 }
 
@@ -124,7 +125,7 @@ pub(super) struct Opened {
     pub(super) claimed_lanes: ClaimedLanes,
 }
 
-/// Opens the store, or makes it whole beside its place and moves it there, and gives its digest key.
+/// Opens the store, or creates it.
 pub(super) fn connection(path: &Path, now: Timestamp) -> Result<Opened, OpenError> {
     let file = |source| OpenError::File {
         path: path.to_owned(),
@@ -151,7 +152,7 @@ pub(super) fn connection(path: &Path, now: Timestamp) -> Result<Opened, OpenErro
         )
         .map_err(OpenError::sqlite("reading the digest key"))?;
     let claimed_lanes =
-        claimed_lanes(&connection).map_err(OpenError::sqlite("reading how it was left"))?;
+        claimed_lanes(&connection).map_err(OpenError::sqlite("reading how it was closed"))?;
     Ok(Opened {
         connection,
         digest_key: key,
@@ -196,12 +197,12 @@ fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
     Ok(lanes)
 }
 
-/// Notes that nothing is in flight; only the last thing that a process does may be this.
+/// Records that no lane is in flight. Nothing may be written to the store afterwards.
 pub(super) fn mark_closed_in_order(connection: &Connection) -> rusqlite::Result<usize> {
     connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'", [])
 }
 
-/// Makes a store under another name and renames it: a crash on the way leaves no half of one.
+/// Creates a store under another name and renames it, so that a crash leaves no incomplete store.
 fn create(path: &Path) -> Result<(), OpenError> {
     let draft = beside(path, "new");
     let file = |source| OpenError::File {
@@ -211,21 +212,21 @@ fn create(path: &Path) -> Result<(), OpenError> {
     if draft.try_exists().map_err(file)? {
         std::fs::remove_file(&draft).map_err(file)?;
     }
-    let mut connection = Connection::open(&draft).map_err(OpenError::sqlite("making it"))?;
+    let mut connection = Connection::open(&draft).map_err(OpenError::sqlite("creating it"))?;
     std::fs::set_permissions(&draft, Permissions::from_mode(FILE_MODE)).map_err(file)?;
     configure(&connection).map_err(OpenError::sqlite("setting it up"))?;
     connection
         .pragma_update(None, "application_id", APPLICATION_ID)
-        .map_err(OpenError::sqlite("marking it as ours"))?;
+        .map_err(OpenError::sqlite("marking it"))?;
     migrate(&mut connection)?;
     let mut key = [0; 32];
-    random::fill_random(&mut key).map_err(OpenError::Chance)?;
+    random::fill_random(&mut key).map_err(OpenError::NoRandomness)?;
     connection
         .execute(
             "INSERT INTO meta (name, value) VALUES ('digest_key', ?1)",
             [key],
         )
-        .map_err(OpenError::sqlite("keeping the digest key"))?;
+        .map_err(OpenError::sqlite("storing the digest key"))?;
     connection
         .close()
         .map_err(|(_, source)| OpenError::Sqlite {
@@ -236,7 +237,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
     sync_folder(path).map_err(file)
 }
 
-/// Has the folder of a file remember its name.
+/// Syncs the folder of a file, so that the name of the file survives a crash.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
@@ -245,7 +246,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     std::fs::File::open(folder).and_then(|folder| folder.sync_all())
 }
 
-/// Whether a file is a store of ours.
+/// Checks that the file is a store of this program.
 pub(super) fn check_identity(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     let id: i32 = connection
         .pragma_query_value(None, "application_id", |row| row.get(0))
@@ -257,9 +258,9 @@ pub(super) fn check_identity(path: &Path, connection: &Connection) -> Result<(),
     }
 }
 
-/// `synchronous=FULL` is the promise: a commit returns after the log is on disk. The exclusive locking mode keeps other
-/// programs out and the log's index in memory. The planner may not look at bound values: it would prepare a statement
-/// anew for every value it sees.
+/// Sets what every connection needs. `synchronous=FULL` is the promise: a commit returns after the log is on disk. The
+/// exclusive locking mode keeps other programs out, and the index of the log in memory. The planner must not look at bound
+/// values, because it would prepare a statement again for every new value.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -278,7 +279,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
-    let doing = OpenError::sqlite("bringing its layout up to date");
+    let doing = OpenError::sqlite("updating its layout");
     let found: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(&doing)?;
@@ -300,7 +301,7 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     transaction.commit().map_err(&doing)
 }
 
-/// C01: the clock may have been set back since a retry was written down; no lane then waits longer than it should.
+/// Limits how far ahead lanes are due: the clock may have been set back since (FAULTS C01).
 fn clamp_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     let latest = now.after(crate::outbox::DUE_AHEAD_MAX).as_millis();
     let far: Option<i64> = connection
@@ -316,7 +317,7 @@ fn clamp_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What an error of SQLite on first touch says about the file.
+/// The meaning of the first error that SQLite reports about a file.
 fn refusal(path: &Path, source: rusqlite::Error) -> OpenError {
     match source.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign(path.to_owned()),

@@ -1,4 +1,4 @@
-//! What is in the file itself: stores of older layouts, and a record that nobody may change.
+//! The file of the SQLite engine: stores of older layouts, unknown numbers, a tampered audit log.
 
 use rusqlite::Connection;
 
@@ -8,7 +8,7 @@ use imprint_bridge::outbox::{AuditEvent, Settings as _, verify};
 
 use crate::support::wait_for;
 
-/// Opens a store that was closed just now: a command that another test is starting may still hold its lock.
+/// Opens a store that was closed just now. A process that another test starts at this moment may still hold its lock.
 pub(super) fn reopen(path: &Path) -> SqliteOutbox {
     wait_for("the store is free", || match open(path) {
         Err(OpenError::Locked { .. }) => None,
@@ -16,9 +16,9 @@ pub(super) fn reopen(path: &Path) -> SqliteOutbox {
     })
 }
 
-/// P12: what was kept by the first release is delivered by this one.
+/// FAULTS P12: entries that the first release stored are claimed by this one.
 #[tokio::test]
-async fn a_store_of_the_first_layout_is_brought_up_to_date() {
+async fn a_store_of_the_first_layout_is_updated() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox.db");
     let file = Connection::open(&path).unwrap();
@@ -48,13 +48,13 @@ async fn a_store_of_the_first_layout_is_brought_up_to_date() {
     let claimed = claim_one(&store).await;
     assert_eq!(claimed.key, key("CUST-1"));
     assert_eq!(claimed.waiting[0].entry, EntryId(7));
-    // Whether the process before had sent it, nobody knows.
+    // The earlier process may have sent it.
     assert_eq!(claimed.maybe_sent_to, Some(EntryId(11)));
-    let kept = append(&store, &[entry("c", "CUST-1", 5)]).await;
-    assert_eq!(kept[0].entry, EntryId(12), "no number is given again");
+    let stored = append(&store, &[entry("c", "CUST-1", 5)]).await;
+    assert_eq!(stored[0].entry, EntryId(12), "no number is used again");
 }
 
-/// P12: everything that the program before this one stored is there, and means the same.
+/// FAULTS P12: everything that a program with layout 5 stored is there, and has the same meaning.
 #[tokio::test]
 async fn a_store_of_layout_5_opens_with_everything_in_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -125,7 +125,7 @@ async fn parked_entries_of_layout_5(store: &SqliteOutbox) {
     }
 }
 
-/// The lanes of the fixture: who they are, how their requests have fared, and what is in doubt.
+/// The lanes of the fixture: their customers, their failures, their links, and a value in doubt.
 async fn claims_of_layout_5(store: &SqliteOutbox) {
     let lanes = claim(store, NOW).await.lanes;
     let keys = lanes.iter().map(|lane| lane.key.clone());
@@ -182,28 +182,28 @@ async fn an_unknown_state_fails_one_request_and_is_never_taken_for_another() {
         store.find(lookup).await,
         Err(Error::Failed { .. })
     ));
-    // A repetition of it is refused too; the store goes on.
+    // A duplicate of it is refused too, and the store continues.
     let repeated = store.append(vec![entry("a", "CUST-1", 1)]).await;
     assert!(matches!(repeated, Err(Error::Failed { .. })));
     assert_eq!(receipt(&store, "b").await.state, State::Waiting);
     append(&store, &[entry("c", "CUST-1", 1)]).await;
 }
 
-/// X52: a line of the record that was changed or taken out is found.
+/// FAULTS X52: a changed or deleted audit record is found.
 #[tokio::test]
-async fn a_changed_line_of_the_record_is_found() {
+async fn a_tampered_audit_log_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox.db");
     let store = reopen(&path);
     for who in ["alice", "bob", "carol"] {
-        let act = AuditEvent {
+        let event = AuditEvent {
             operator: who.to_owned(),
             action: "reveal",
             target: "7".to_owned(),
             reason: None,
             at: NOW,
         };
-        store.append_audit(act).await.unwrap();
+        store.append_audit(event).await.unwrap();
     }
     assert!(
         store
@@ -211,7 +211,7 @@ async fn a_changed_line_of_the_record_is_found() {
             .await
             .unwrap()
             .iter()
-            .all(|act| act.is_intact)
+            .all(|record| record.is_intact)
     );
     store.close();
     let file = || Connection::open(&path).unwrap();
@@ -221,12 +221,15 @@ async fn a_changed_line_of_the_record_is_found() {
     ] {
         assert!(
             file().execute(change, []).is_err(),
-            "the store itself says no: {change}"
+            "the store refuses {change}"
         );
     }
-    for (change, fault) in [
-        ("UPDATE act SET who = 'mallory' WHERE number = 2", "line 2"),
-        ("DELETE FROM act WHERE number = 2", "line 3"),
+    for (change, error) in [
+        (
+            "UPDATE act SET who = 'mallory' WHERE number = 2",
+            "record 2",
+        ),
+        ("DELETE FROM act WHERE number = 2", "record 3"),
     ] {
         let copy = folder.path().join("copy.db");
         std::fs::copy(&path, &copy).unwrap();
@@ -235,11 +238,11 @@ async fn a_changed_line_of_the_record_is_found() {
             .unwrap();
         assert_eq!(file.execute(change, []).unwrap(), 1);
         drop(file);
-        let looked = verify(&copy).unwrap();
+        let report = verify(&copy).unwrap();
         assert!(
-            looked.faults[0].starts_with(fault),
+            report.errors[0].starts_with(error),
             "{change}: {:?}",
-            looked.faults
+            report.errors
         );
     }
 }

@@ -1,5 +1,4 @@
-//! Engines against a model: whatever is asked of them in whatever order, they answer alike. The model is the reference
-//! engine, which is plain maps.
+//! The engines against a model: any operations in any order have the same results. The model is the reference engine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +21,17 @@ use serde_json::json;
 use crate::support::is_full_run;
 use crate::support::wait_for;
 
-/// Something that is asked of an engine.
+/// One operation on an engine.
 #[derive(Clone, Debug)]
 enum Op {
-    /// Events, by id, customer, version, and what becomes of them.
+    /// Events: id, customer, version and disposition.
     Append(Vec<(u8, u8, i64, Fate)>),
     Claim {
         max: usize,
         least_failed: bool,
     },
-    /// What comes of one of the lanes in flight.
-    Settle(u8, Came),
+    /// Settles one of the claimed lanes.
+    Settle(u8, Outcome),
     Replay(Vec<u64>, bool),
     Discard(Vec<u64>),
     Approve(Vec<u64>),
@@ -42,7 +41,7 @@ enum Op {
     Retire(u64),
     List(u8, u64, usize),
     Pass(u64),
-    /// Ends the process and starts another.
+    /// Ends the process and starts a new one.
     Restart,
 }
 
@@ -56,7 +55,7 @@ enum Fate {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Came {
+enum Outcome {
     Delivered,
     Unknown,
     Held,
@@ -77,24 +76,24 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Fate::IsHeld),
         1 => Just(Fate::Ignored),
     ];
-    let came = prop_oneof![
-        Just(Came::Delivered),
-        Just(Came::Unknown),
-        Just(Came::Held),
-        Just(Came::Later),
-        Just(Came::Parked),
-        Just(Came::Undecided),
-        Just(Came::Ignored),
-        Just(Came::Unfolded),
-        Just(Came::Moved),
-        Just(Came::Learned),
+    let outcome = prop_oneof![
+        Just(Outcome::Delivered),
+        Just(Outcome::Unknown),
+        Just(Outcome::Held),
+        Just(Outcome::Later),
+        Just(Outcome::Parked),
+        Just(Outcome::Undecided),
+        Just(Outcome::Ignored),
+        Just(Outcome::Unfolded),
+        Just(Outcome::Moved),
+        Just(Outcome::Learned),
     ];
     let event = (0..40_u8, 0..6_u8, 0..5_i64, fate);
     let numbers = || prop::collection::vec(1..60_u64, 0..5);
     prop_oneof![
         4 => prop::collection::vec(event, 1..5).prop_map(Op::Append),
         4 => (0..4_usize, any::<bool>()).prop_map(|(max, least_failed)| Op::Claim { max, least_failed }),
-        5 => (any::<u8>(), came).prop_map(|(which, came)| Op::Settle(which, came)),
+        5 => (any::<u8>(), outcome).prop_map(|(which, outcome)| Op::Settle(which, outcome)),
         1 => (numbers(), any::<bool>()).prop_map(|(entries, other)| Op::Replay(entries, other)),
         1 => numbers().prop_map(Op::Discard),
         1 => numbers().prop_map(Op::Approve),
@@ -108,7 +107,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Customers 0 to 3 are named by Imprint's id, 4 and 5 by the partner's, and 3 by both.
+/// Customers 0 to 2 are named by Imprint's id, 3 by both ids, 4 and 5 by our customer id.
 fn customer(number: u8) -> CustomerRef {
     let imprint = ImprintId::parse(&format!("CUST-{number}")).unwrap();
     let partner = PartnerCustomerId::parse(&format!("P-{number}")).unwrap();
@@ -140,7 +139,7 @@ fn change(number: u8, value: i64, text: &str) -> CustomerChange {
 }
 
 fn entry((id, number, value, fate): (u8, u8, i64, Fate), now: Timestamp) -> NewEntry {
-    // What an id says never changes, but for one: it is in conflict where it says two things.
+    // An event id always has the same content, except the last id: its content depends on the customer, so it conflicts.
     let digest = if id == 39 { number } else { id };
     let change = change(number, value, &format!("e-{id}"));
     NewEntry {
@@ -166,8 +165,8 @@ fn entry((id, number, value, fate): (u8, u8, i64, Fate), now: Timestamp) -> NewE
     }
 }
 
-/// What becomes of a lane that was claimed, as a policy might write it down.
-fn settlement(claimed: &ClaimedLane, came: Came, now: Timestamp) -> Settlement {
+/// The settlement of a claimed lane, as a policy might decide it.
+fn settlement(claimed: &ClaimedLane, outcome: Outcome, now: Timestamp) -> Settlement {
     let fold = fold(&claimed.versions, &claimed.candidates(), MaxFold(2), now);
     let carried: Vec<EntryId> = fold.carried.iter().copied().map(EntryId).collect();
     let all = |ending: &Ending| -> Vec<(EntryId, Ending)> {
@@ -191,8 +190,8 @@ fn settlement(claimed: &ClaimedLane, came: Came, now: Timestamp) -> Settlement {
         reassert_at: claimed.versions.reassert_at(),
         at: now,
     };
-    match came {
-        Came::Delivered => {
+    match outcome {
+        Outcome::Delivered => {
             let versions = claimed.versions.clone().delivered(&fold);
             settlement.endings = carried
                 .into_iter()
@@ -201,7 +200,7 @@ fn settlement(claimed: &ClaimedLane, came: Came, now: Timestamp) -> Settlement {
             settlement.reassert_at = versions.reassert_at();
             settlement.versions = Some(versions);
         }
-        Came::Unknown => {
+        Outcome::Unknown => {
             let versions = claimed.versions.clone().with_unconfirmed(&fold, until);
             settlement.reassert_at = versions.reassert_at();
             settlement.versions = Some(versions);
@@ -211,14 +210,14 @@ fn settlement(claimed: &ClaimedLane, came: Came, now: Timestamp) -> Settlement {
                 tried_at: Some(now),
             };
         }
-        Came::Held => settlement.trials = claimed.trials,
-        Came::Later => settlement.due = until,
-        Came::Parked => settlement.endings = all(&parked()),
-        Came::Undecided => settlement.endings = all(&Ending::Undecided),
-        Came::Ignored => settlement.endings = all(&Ending::Ignored),
-        Came::Unfolded => settlement.unfold_to = carried.into_iter().max(),
-        Came::Moved => settlement.moved = Some(moved(claimed)),
-        Came::Learned => settlement.new_link = Some(learned(now)),
+        Outcome::Held => settlement.trials = claimed.trials,
+        Outcome::Later => settlement.due = until,
+        Outcome::Parked => settlement.endings = all(&parked()),
+        Outcome::Undecided => settlement.endings = all(&Ending::Undecided),
+        Outcome::Ignored => settlement.endings = all(&Ending::Ignored),
+        Outcome::Unfolded => settlement.unfold_to = carried.into_iter().max(),
+        Outcome::Moved => settlement.moved = Some(moved(claimed)),
+        Outcome::Learned => settlement.new_link = Some(learned(now)),
     }
     settlement
 }
@@ -230,7 +229,7 @@ fn parked() -> Ending {
     }
 }
 
-/// Who named Imprint's id stays where it is.
+/// Moves the entries that did not name Imprint's id.
 fn moved(claimed: &ClaimedLane) -> Moved {
     let by_partner = |waiting: &&WaitingEntry| waiting.customer.imprint().is_none();
     Moved {
@@ -252,17 +251,17 @@ fn learned(now: Timestamp) -> IdentityLink {
     }
 }
 
-/// Ends an engine, in order or not, and starts it again.
+/// Ends an engine, in order or by a crash, and starts it again.
 type Restart = Box<dyn Fn(Arc<dyn Outbox>, bool, Timestamp) -> Arc<dyn Outbox>>;
 
-/// An engine, and how it comes back after a restart.
+/// An engine, and how it is restarted.
 struct Engine {
     outbox: Arc<dyn Outbox>,
     restart: Restart,
     claimed: Vec<ClaimedLane>,
 }
 
-/// Waits for an answer: the store's own thread gives it.
+/// Waits for a result, which the writer thread of the store gives.
 fn now_or_soon<T>(answer: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -271,7 +270,7 @@ fn now_or_soon<T>(answer: impl Future<Output = T>) -> T {
 }
 
 impl Engine {
-    /// Does it, and says all that can be seen of it.
+    /// Performs an operation and describes its result.
     fn perform(&mut self, op: &Op, now: Timestamp) -> String {
         let outbox = Arc::clone(&self.outbox);
         match op {
@@ -280,7 +279,7 @@ impl Engine {
                 format!("{:?}", now_or_soon(outbox.append(batch)).unwrap())
             }
             Op::Claim { max, least_failed } => self.claim(*max, *least_failed, now),
-            Op::Settle(which, came) => self.settle(*which, *came, now),
+            Op::Settle(which, outcome) => self.settle(*which, *outcome, now),
             Op::Replay(..) | Op::Discard(_) | Op::Approve(_) | Op::Decide(..) => {
                 let changed = operate(&*outbox, op, now);
                 format!("{:?}", now_or_soon(changed).unwrap())
@@ -301,7 +300,7 @@ impl Engine {
                     ..EntryFilter::in_state(State::ALL[usize::from(*state)], *max)
                 };
                 let found = now_or_soon(outbox.list(listing)).unwrap();
-                // How far a look goes is the engine's own affair, as long as it says where to go on.
+                // Each engine may scan a different number of entries, as long as it returns where to continue.
                 format!("{:?}", found.entries)
             }
             Op::Pass(_) => String::new(),
@@ -332,18 +331,18 @@ impl Engine {
         format!("{told:?}")
     }
 
-    fn settle(&mut self, which: u8, came: Came, now: Timestamp) -> String {
+    fn settle(&mut self, which: u8, outcome: Outcome, now: Timestamp) -> String {
         if self.claimed.is_empty() {
             return String::new();
         }
         let which = usize::from(which) % self.claimed.len();
         let claimed = self.claimed.remove(which);
-        let settled = now_or_soon(self.outbox.settle(settlement(&claimed, came, now)));
+        let settled = now_or_soon(self.outbox.settle(settlement(&claimed, outcome, now)));
         format!("{settled:?}")
     }
 
-    /// Where every event stands, how much there is, and who did what.
-    fn standing(&self) -> String {
+    /// Everything that can be read: receipts, inspections, origins, depth, audit log.
+    fn readable(&self) -> String {
         let lookup = |id: u8| Lookup {
             source: SourceName::parse("crm").unwrap(),
             ce_source: None,
@@ -372,7 +371,10 @@ impl Engine {
             .collect();
         let depth = now_or_soon(self.outbox.depth()).unwrap();
         let acts = now_or_soon(self.outbox.audit(0, 100)).unwrap();
-        assert!(acts.iter().all(|act| act.is_intact), "the record is sound");
+        assert!(
+            acts.iter().all(|act| act.is_intact),
+            "the audit log is intact"
+        );
         format!("{receipts:#?} {inspections:#?} {origins:#?} {depth:#?} {acts:#?}")
     }
 }
@@ -459,9 +461,9 @@ fn sqlite(folder: &tempfile::TempDir, start: Timestamp) -> Engine {
     let path = folder.path().join("outbox.db");
     let outbox = Arc::new(SqliteOutbox::open(&path, 1000, start).unwrap());
     let restart = move |old: Arc<dyn Outbox>, _in_order, now| -> Arc<dyn Outbox> {
-        // What is in flight when the last one lets go decides whether it was left in order.
+        // Claimed lanes at this moment decide whether the store is closed in order.
         drop(old);
-        // A command that another test is starting may still hold the lock.
+        // A process that another test starts at this moment may still hold the lock.
         let open = || SqliteOutbox::open(&path, 1000, now).ok();
         Arc::new(wait_for("the store is free", open))
     };
@@ -475,9 +477,9 @@ fn sqlite(folder: &tempfile::TempDir, start: Timestamp) -> Engine {
 proptest! {
     #![proptest_config(ProptestConfig { cases: if is_full_run() { 2_000 } else { 60 }, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// T11: whatever is asked in whatever order, the engines answer alike, and everything stands alike afterwards.
+    /// FAULTS T11: any operations in any order have the same results in every engine, and leave the same state.
     #[test]
-    fn engines_answer_alike(ops in prop::collection::vec(op(), 1..40)) {
+    fn engines_have_the_same_results(ops in prop::collection::vec(op(), 1..40)) {
         let mut now = Timestamp::from_millis(1_000_000);
         let folder = tempfile::tempdir().unwrap();
         let mut engines = [memory(), sqlite(&folder, now)];
@@ -488,7 +490,7 @@ proptest! {
             let [model, engine] = &mut engines;
             let (expected, answered) = (model.perform(&op, now), engine.perform(&op, now));
             prop_assert_eq!(expected, answered, "{:?}", op);
-            prop_assert_eq!(model.standing(), engine.standing(), "after {:?}", op);
+            prop_assert_eq!(model.readable(), engine.readable(), "after {:?}", op);
         }
     }
 }
