@@ -1,12 +1,13 @@
-//! What the store costs an event in CPU, beside the least that anybody's would: a floor to hold the whole program against.
+//! The CPU time of one event in the store, beside that of the smallest possible store.
 //!
-//! Not time but CPU time is measured, of all threads, because a commit mostly waits for the disk. On one core: on two the
-//! store's thread begins with the first event of a group before the others are there, and every group is several commits.
+//! It measures the CPU time of all threads and not the wall time, because a commit mostly waits for the disk. Run it on one
+//! core: on two cores the writer thread starts with the first event of a group before the others have arrived, and a group
+//! becomes several commits.
 #![expect(
     clippy::unwrap_used,
     clippy::as_conversions,
     clippy::cast_possible_truncation,
-    reason = "a bench that meets the unexpected is to end there"
+    reason = "a bench ends at the first surprise"
 )]
 
 use std::fs;
@@ -27,13 +28,13 @@ use imprint_bridge::time::Timestamp;
 use rusqlite::{Connection, params};
 use serde_json::json;
 
-/// Events in one commit: about what 64 connections bring together.
+/// Events in one commit: about as many as 64 connections send during one commit.
 const GROUP: u64 = 48;
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
-/// The event, and 23 facts of it.
+/// The event and its 23 values.
 const PAYLOAD_BYTES: usize = 700 + 600;
 
-/// What all threads of this process have been on a core for.
+/// The CPU time of all threads of this process so far.
 fn cpu() -> Duration {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let nanos = tasks.map(|task| {
@@ -43,12 +44,12 @@ fn cpu() -> Duration {
     Duration::from_nanos(nanos.sum())
 }
 
-/// A log that is synced once a group: what a store costs that keeps no receipt and finds nothing again.
+/// A log that is synced once a group: a store without receipts and without any lookup.
 fn log(criterion: &mut Criterion) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut file = fs::File::create(folder.path().join("log")).unwrap();
     let payload = vec![b'x'; PAYLOAD_BYTES];
-    measure(criterion, "the least: a line of a log", |groups| {
+    measure(criterion, "smallest: a line of a log", |groups| {
         for _ in 0..groups {
             let group: Vec<u8> = (0..GROUP).flat_map(|_| payload.iter().copied()).collect();
             file.write_all(&group).unwrap();
@@ -57,16 +58,16 @@ fn log(criterion: &mut Criterion) {
     });
 }
 
-/// A receipt that is found again by the event's identity, and a payload that is gone when it is delivered. No lanes, no
-/// versions, nothing due at any time.
-fn least(criterion: &mut Criterion) {
+/// A receipt that is found by the identity of the event, and a payload that is deleted at delivery. No lanes, no versions,
+/// no due times.
+fn smallest(criterion: &mut Criterion) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let connection = database(&folder.path().join("least.db"));
     let payload = vec![b'x'; PAYLOAD_BYTES];
     let mut next = 0_u64;
     measure(
         criterion,
-        "the least: a receipt and a payload in SQLite",
+        "smallest: a receipt and a payload in SQLite",
         |groups| {
             for _ in 0..groups {
                 let transaction = connection.unchecked_transaction().unwrap();
@@ -85,7 +86,7 @@ fn least(criterion: &mut Criterion) {
                         .unwrap()
                         .execute(params![next, payload])
                         .unwrap();
-                    // What came in one group is delivered with the next.
+                    // The events of one group are delivered with the next.
                     let delivered = next.saturating_sub(GROUP);
                     connection
                         .prepare_cached("DELETE FROM waiting WHERE id = ?1")
@@ -117,26 +118,26 @@ fn database(path: &Path) -> Connection {
     connection
 }
 
-/// Ours: accepted, claimed and settled, with the fold that comes between.
-fn ours(criterion: &mut Criterion) {
+/// This store: append, claim, fold and settle.
+fn outbox(criterion: &mut Criterion) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let outbox = SqliteOutbox::open(&folder.path().join("outbox.db"), 100_000, NOW).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let facts = facts();
+    let update = update();
     let mut next = 0_u64;
     let mut claimed: Vec<ClaimedLane> = Vec::new();
     measure(
         criterion,
-        "ours: accept, claim, fold and settle",
+        "outbox: append, claim, fold and settle",
         |groups| {
             runtime.block_on(async {
                 for _ in 0..groups {
                     let first = next;
                     next += GROUP;
                     let appends =
-                        (first..next).map(|number| outbox.append(vec![entry(number, &facts)]));
+                        (first..next).map(|number| outbox.append(vec![entry(number, &update)]));
                     let settles = claimed.drain(..).map(|lane| outbox.settle(delivered(lane)));
                     let (appended, settled) = join(join_all(appends), join_all(settles)).await;
                     assert!(
@@ -152,7 +153,7 @@ fn ours(criterion: &mut Criterion) {
     outbox.close();
 }
 
-fn entry(number: u64, facts: &Update) -> NewEntry {
+fn entry(number: u64, update: &Update) -> NewEntry {
     let id = format!("bench_{number}");
     NewEntry {
         identity: Identity {
@@ -166,7 +167,7 @@ fn entry(number: u64, facts: &Update) -> NewEntry {
         disposition: Disposition::Enqueue(CustomerChange {
             customer: CustomerRef::Imprint(ImprintId::parse(&id).unwrap()),
             version: SourceVersion { epoch: 0, value: 1 },
-            update: facts.clone(),
+            update: update.clone(),
             is_foreign: false,
         }),
         priority: Priority::Live,
@@ -174,7 +175,7 @@ fn entry(number: u64, facts: &Update) -> NewEntry {
     }
 }
 
-fn facts() -> Update {
+fn update() -> Update {
     let paths = Field::paths().filter(|path| Field::parse(path).is_some());
     paths
         .take(23)
@@ -222,5 +223,5 @@ fn measure(criterion: &mut Criterion, name: &str, mut run: impl FnMut(u64)) {
     group.finish();
 }
 
-criterion_group!(benches, log, least, ours);
+criterion_group!(benches, log, smallest, outbox);
 criterion_main!(benches);

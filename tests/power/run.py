@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Cuts the power under the bridge, again and again, and looks for what it had promised (R-PWR, D10, N2).
+"""Cuts the power under the bridge many times and checks that no accepted event is lost (FAULTS R-PWR, D10, N2).
 
-A killed process loses nothing that it has written: the kernel still has it. Only a power cut shows whether an answer
-waited for the disk. So the store lies on an ext4 file system in a file, and EXT4_IOC_SHUTDOWN without a flush takes the
-file system away under the running program: what was not synced is gone, as it would be after a power cut. Then the
-file system is mounted again, the bridge is started again, and every event that was answered 202 has to be there.
+A killed process loses nothing that it has written, because the kernel still has it. Only a power cut shows whether an
+answer waited for the disk. So the store is on an ext4 file system in an image file. EXT4_IOC_SHUTDOWN without a flush
+shuts the file system down under the running program: data that was not synced is lost, as after a power cut. Then the
+script mounts the file system again, starts the bridge again, and expects a receipt for every event that was answered 202.
 
-Answers heard after the cut began do not count: no machine gives any by then, but here the program still runs. And it
-may be told wrong: an fdatasync that was under way when the file system went away can return success for what is gone.
-That is the kernel's doing (6.18): a bare loop of pwrite and fdatasync on such a disk shows it too.
+Answers that arrive after the cut began do not count: a real machine sends none by then, but here the program still runs.
+Such an answer may be wrong: an fdatasync that is in progress during the shutdown can return success for data that is
+lost. The kernel (6.18) causes this: a plain loop of pwrite and fdatasync on such a disk shows it too.
 
-A second pass plants the bug that commits do not wait for the disk, and has to find a loss: otherwise the first pass
+A second pass arms the failpoint that commits do not wait for the disk, and must detect a loss: otherwise the first pass
 proves nothing. Needs root and loop devices, and the program built with its failpoints:
 
     cargo build --features failpoints && sudo tests/power/run.py [--cycles N]
@@ -35,7 +35,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "target/debug/imprint-bridge"
 
-# linux/fs/ext4/ext4.h: _IOR('X', 125, __u32), and go down without writing the journal back.
+# linux/fs/ext4/ext4.h: _IOR('X', 125, __u32), and the flag to shut down without writing the journal back.
 EXT4_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
 
@@ -44,12 +44,12 @@ SENDERS = 4
 CUSTOMERS = 40
 READY_WITHIN = 10.0
 DRAINED_WITHIN = 60.0
-TEETH_CYCLES_MAX = 20
+FAILPOINT_CYCLES_MAX = 20
 EVENTS = "/v1/sources/crm/events"
 
 
 class Lost(Exception):
-    """What was answered 202 is not there."""
+    """An event that was answered 202 is missing."""
 
 
 class Disk:
@@ -79,7 +79,7 @@ class Disk:
 
 
 class Bridge:
-    """The real program over many lives: one store, one address."""
+    """The real program over many restarts, with one store and one address."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self.host = f"127.78.{os.getpid() % 250}.1"
@@ -114,9 +114,9 @@ class Bridge:
     def start(self) -> None:
         self.process = self.launch("serve", "--config", str(self.config))
         deadline = time.monotonic() + READY_WITHIN
-        while self.figure("/readyz") is None:
+        while self.get("/readyz") is None:
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise Lost(f"the bridge does not start on what is left; see {self.log.name}")
+                raise Lost(f"the bridge does not start after the power cut; see {self.log.name}")
             time.sleep(0.01)
 
     def kill(self) -> None:
@@ -130,8 +130,8 @@ class Bridge:
         self.imprint.wait()
         self.log.close()
 
-    def figure(self, path: str) -> str | None:
-        """What the second listener says; None unless it says it with 200."""
+    def get(self, path: str) -> str | None:
+        """The answer of the second listener; None unless its status is 200."""
         connection = http.client.HTTPConnection(self.host, self.ops, timeout=2)
         try:
             connection.request("GET", path)
@@ -145,18 +145,18 @@ class Bridge:
 
     def drain(self) -> None:
         deadline = time.monotonic() + DRAINED_WITHIN
-        while "\nimprint_bridge_waiting_entries 0\n" not in (self.figure("/metrics") or ""):
+        while "\nimprint_bridge_waiting_entries 0\n" not in (self.get("/metrics") or ""):
             if time.monotonic() > deadline:
-                raise Lost(f"it does not drain; see {self.log.name}")
+                raise Lost(f"the waiting entries do not drain; see {self.log.name}")
             time.sleep(0.05)
 
 
 class Load:
-    """Senders that keep what they were promised."""
+    """Senders that record which events were accepted."""
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
-        self.promised: list[str] = []
+        self.accepted: list[str] = []
         self.numbers = itertools.count(1)
         self.stopping = threading.Event()
         self.threads: list[threading.Thread] = []
@@ -182,7 +182,7 @@ class Load:
                 answer = connection.getresponse()
                 answer.read()
                 if answer.status == 202 and not self.stopping.is_set():
-                    self.promised.append(event)
+                    self.accepted.append(event)
             except (OSError, http.client.HTTPException):
                 connection.close()
                 time.sleep(0.005)
@@ -208,8 +208,8 @@ def content(event: str, number: int) -> str:
     })
 
 
-def look_for(bridge: Bridge, events: list[str], states: set[str]) -> None:
-    """Every one of these has a receipt, in one of these states."""
+def expect_receipts(bridge: Bridge, events: list[str], states: set[str]) -> None:
+    """Checks that each event has a receipt in one of these states."""
     connection = http.client.HTTPConnection(bridge.host, bridge.ingress, timeout=5)
     missing = []
     for event in events:
@@ -220,22 +220,22 @@ def look_for(bridge: Bridge, events: list[str], states: set[str]) -> None:
             missing.append(event)
     connection.close()
     if missing:
-        raise Lost(f"{len(missing)} of {len(events)} are lost, {missing[0]} first")
+        raise Lost(f"{len(missing)} of {len(events)} are lost, the first is {missing[0]}")
 
 
-def cut_again_and_again(folder: Path, cycles: int, failpoints: str, chance: random.Random) -> int:
-    """Returns how many events were promised over that many power cuts; raises Lost if one promise was broken."""
+def cut_power(folder: Path, cycles: int, failpoints: str, chance: random.Random) -> int:
+    """Returns how many events were accepted over that many power cuts. Raises Lost if one of them is missing."""
     disk = Disk(folder)
     bridge = Bridge(folder, disk)
     load = Load(bridge)
     try:
         checked = 0
         for cycle in range(1, cycles + 1):
-            # The first life is sound: what is to be lost is a promise, not the whole store.
+            # The first run has no failpoint: an accepted event must be lost, not the whole store.
             bridge.failpoints = failpoints if cycle > 1 else ""
             bridge.start()
-            look_for(bridge, load.promised[checked:], {"waiting", "delivered", "superseded"})
-            checked = len(load.promised)
+            expect_receipts(bridge, load.accepted[checked:], {"waiting", "delivered", "superseded"})
+            checked = len(load.accepted)
             load.start()
             time.sleep(chance.uniform(0.005, 0.5))
             load.stopping.set()
@@ -245,11 +245,11 @@ def cut_again_and_again(folder: Path, cycles: int, failpoints: str, chance: rand
             disk.unmount()
             disk.mount()
             if cycle % 25 == 0:
-                print(f"    {cycle} power cuts, {len(load.promised)} events promised", flush=True)
+                print(f"    {cycle} power cuts, {len(load.accepted)} events accepted", flush=True)
         bridge.start()
         bridge.drain()
-        look_for(bridge, load.promised, {"delivered", "superseded"})
-        return len(load.promised)
+        expect_receipts(bridge, load.accepted, {"delivered", "superseded"})
+        return len(load.accepted)
     finally:
         load.stop()
         bridge.end()
@@ -264,9 +264,9 @@ def run(*command: str) -> None:
 
 def demand_loop_mounts() -> None:
     if os.geteuid() != 0:
-        sys.exit("power cuts need root: they mount a file system")
+        sys.exit("the power cut test needs root: it mounts a file system")
     if not PROGRAM.exists():
-        sys.exit(f"{PROGRAM} is not there: cargo build --features failpoints")
+        sys.exit(f"{PROGRAM} does not exist: cargo build --features failpoints")
     with tempfile.TemporaryDirectory() as folder:
         try:
             disk = Disk(Path(folder))
@@ -275,28 +275,28 @@ def demand_loop_mounts() -> None:
             finally:
                 disk.unmount()
         except OSError as error:
-            sys.exit(f"power cuts cannot be made on this machine, it mounts no ext4 from a file: {error}")
+            sys.exit(f"this machine cannot mount ext4 from an image file: {error}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Cuts the power under the bridge, and looks for what it had promised.")
-    parser.add_argument("--cycles", type=int, default=50, metavar="N", help="power cuts of the sound program")
-    parser.add_argument("--seed", type=int, default=None, help="where chance starts")
+    parser = argparse.ArgumentParser(description="Cuts the power under the bridge and checks that no accepted event is lost.")
+    parser.add_argument("--cycles", type=int, default=50, metavar="N", help="power cuts without a failpoint")
+    parser.add_argument("--seed", type=int, default=None, help="seed of the random numbers")
     options = parser.parse_args()
     demand_loop_mounts()
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     print(f"    seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="power-") as folder:
         try:
-            promised = cut_again_and_again(Path(folder), options.cycles, "", random.Random(seed))
+            accepted = cut_power(Path(folder), options.cycles, "", random.Random(seed))
         except Lost as loss:
             sys.exit(f"    LOST: {loss}")
-    if promised < options.cycles:
-        sys.exit(f"    only {promised} events were promised: that proves nothing")
-    print(f"    {options.cycles} power cuts, {promised} events promised, 0 lost", flush=True)
+    if accepted < options.cycles:
+        sys.exit(f"    only {accepted} events were accepted: too few to prove anything")
+    print(f"    {options.cycles} power cuts, {accepted} events accepted, 0 lost", flush=True)
     with tempfile.TemporaryDirectory(prefix="power-detects-loss-") as folder:
         try:
-            cut_again_and_again(Path(folder), TEETH_CYCLES_MAX, "synchronous_off", random.Random(seed))
+            cut_power(Path(folder), FAILPOINT_CYCLES_MAX, "synchronous_off", random.Random(seed))
         except Lost as loss:
             print(f"    failpoint synchronous_off: loss detected: {loss}")
             return
