@@ -46,9 +46,9 @@ pub use lanes::{
     Settlement, Trials, WaitingEntry,
 };
 pub use ledger::{
-    AuditEvent, AuditRecord, Depth, Detail, EntryFilter, EntryPage, EntrySummary, FieldOrigin,
-    Inspection, LOAD_BYTES_MAX, LOAD_MAX, Ledger, LoadedEntries, LoadedEntry, LoadedLane,
-    OriginEvent, PRUNE_MAX, Replay, SCAN_MAX, Selection, Verdict,
+    AuditEvent, AuditRecord, Depth, Detail, EntryFilter, EntryPage, EntrySelection, EntrySummary,
+    FieldOrigin, Inspection, LOAD_BYTES_MAX, LOAD_MAX, Ledger, LoadedEntries, LoadedEntry,
+    LoadedLane, OriginEvent, PRUNE_MAX, Replay, Resolution, SCAN_MAX,
 };
 pub use lifecycle::{Lifecycle, Setting, Settings};
 pub use memory::MemoryOutbox;

@@ -17,7 +17,7 @@ pub trait Ledger: Settings {
     fn list(&self, filter: EntryFilter) -> StoreFuture<'_, EntryPage>;
     /// Loads a selection of entries in one operation, as far as `detail` says. At most [`LOAD_MAX`] entries and about
     /// [`LOAD_BYTES_MAX`] of their content; [`LoadedEntries::has_more`] says if something was left out.
-    fn load(&self, selection: Selection, detail: Detail) -> StoreFuture<'_, LoadedEntries>;
+    fn load(&self, selection: EntrySelection, detail: Detail) -> StoreFuture<'_, LoadedEntries>;
     /// Which event brought each value that Imprint has of a customer, field by field.
     fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>>;
     /// Everything that is stored of an entry.
@@ -31,7 +31,7 @@ pub trait Ledger: Settings {
     fn decide(
         &self,
         entries: Vec<EntryId>,
-        verdict: Verdict,
+        resolution: Resolution,
         event: AuditEvent,
     ) -> StoreFuture<'_, Vec<EntryId>>;
     /// Ends parked and held entries for good and appends to the audit log. Returns the entries that ended.
@@ -173,7 +173,7 @@ pub const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// The entries that an operation is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selection {
+pub enum EntrySelection {
     /// The entries with these numbers, in this order. Unknown numbers are skipped.
     Entries(Vec<EntryId>),
     /// The entries that a filter selects, by number.
@@ -293,7 +293,7 @@ impl fmt::Debug for Inspection {
 
 /// What an operator decides about undecided entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Resolution {
     /// They wait again, behind live ones.
     Retry,
     /// They are parked.
@@ -302,7 +302,7 @@ pub enum Verdict {
     Discard,
 }
 
-impl Verdict {
+impl Resolution {
     /// The state that it leads to.
     pub const fn state(self) -> State {
         match self {

@@ -14,9 +14,9 @@ use self::tables::MemoryTables;
 use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, Depth, Detail, EntryFilter, EntryId, EntryPage,
-    Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, Lifecycle, LoadedEntries,
-    Lookup, NewEntry, Pick, Receipt, Replay, Selection, Setting, Settings, Settled, Settlement,
-    State, StoreFuture, Verdict,
+    EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, Lifecycle,
+    LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, Setting, Settings, Settled,
+    Settlement, State, StoreFuture,
 };
 use crate::time::Timestamp;
 
@@ -125,7 +125,7 @@ impl Ledger for MemoryOutbox {
         Box::pin(ready(Ok(self.tables().inspect(entry))))
     }
 
-    fn load(&self, selection: Selection, detail: Detail) -> StoreFuture<'_, LoadedEntries> {
+    fn load(&self, selection: EntrySelection, detail: Detail) -> StoreFuture<'_, LoadedEntries> {
         Box::pin(ready(Ok(self.tables().load(&selection, detail))))
     }
 
@@ -152,10 +152,10 @@ impl Ledger for MemoryOutbox {
     fn decide(
         &self,
         entries: Vec<EntryId>,
-        verdict: Verdict,
+        resolution: Resolution,
         event: AuditEvent,
     ) -> StoreFuture<'_, Vec<EntryId>> {
-        let decided = self.tables().decide(&entries, verdict, event);
+        let decided = self.tables().decide(&entries, resolution, event);
         self.woken.notify_waiters();
         Box::pin(ready(Ok(decided)))
     }

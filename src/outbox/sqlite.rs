@@ -19,13 +19,15 @@ use tokio::sync::{Notify, oneshot, watch};
 use self::counts::Counts;
 use self::disk_space::DiskSpace;
 use self::writer::Writer;
-use self::writer::job::{ActJob, AppendJob, ClaimJob, Command, ReadJob, Reply, SettleJob, Wakes};
+use self::writer::job::{
+    ActJob, AppendJob, ClaimJob, ReadJob, Reply, SettleJob, Wakes, WriterCommand,
+};
 use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, Depth, Detail, EntryFilter, EntryId, EntryPage,
-    Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, Lifecycle, LoadedEntries,
-    Lookup, NewEntry, Pick, Receipt, Replay, Selection, Setting, Settings, Settled, Settlement,
-    State, StoreFuture, Verdict,
+    EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, Lifecycle,
+    LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, Setting, Settings, Settled,
+    Settlement, State, StoreFuture,
 };
 use crate::time::Timestamp;
 
@@ -44,6 +46,7 @@ mod ledger;
 mod lock;
 mod meta;
 mod open;
+mod open_error;
 mod operator;
 mod origin;
 mod payload;
@@ -55,7 +58,7 @@ mod waiting;
 mod writer;
 
 pub use backup::{VerifyReport, restore, verify};
-pub use open::OpenError;
+pub use open_error::OpenError;
 
 /// The most bytes of events that wait for a commit. With a slow disk, senders must wait; the bridge must not use more memory.
 const INTAKE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -63,7 +66,7 @@ const INTAKE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// An outbox in one SQLite file.
 pub struct SqliteOutbox {
     /// `None` once the store is closed. Locked only while a command is sent, never across an await.
-    commands: Mutex<Option<Sender<Command>>>,
+    commands: Mutex<Option<Sender<WriterCommand>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
     failed: watch::Receiver<bool>,
@@ -132,7 +135,7 @@ impl SqliteOutbox {
             Arc::clone(&shared),
         )
         .map_err(OpenError::sqlite("counting entries"))?;
-        let (commands, inbox): (_, Receiver<Command>) = channel();
+        let (commands, inbox): (_, Receiver<WriterCommand>) = channel();
         let (failed_sender, failed) = watch::channel(false);
         let run = move || {
             writer.run(&inbox, &failed_sender);
@@ -157,7 +160,7 @@ impl SqliteOutbox {
     /// Sends a command to the writer thread and waits for its answer.
     fn ask<T: Send + 'static>(
         &self,
-        command: impl FnOnce(Reply<T>) -> Command,
+        command: impl FnOnce(Reply<T>) -> WriterCommand,
     ) -> StoreFuture<'_, T> {
         let (reply, answer) = oneshot::channel();
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,7 +181,7 @@ impl SqliteOutbox {
         &self,
         read: impl FnOnce(&Connection, Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        self.ask(|reply| Command::Read(ReadJob::new(reply, read)))
+        self.ask(|reply| WriterCommand::Read(ReadJob::new(reply, read)))
     }
 
     /// Changes the store in a transaction of its own.
@@ -187,7 +190,7 @@ impl SqliteOutbox {
         wakes: Wakes,
         act: impl FnOnce(&Connection, &mut Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        self.ask(|reply| Command::Act(ActJob::new(reply, wakes, act)))
+        self.ask(|reply| WriterCommand::Act(ActJob::new(reply, wakes, act)))
     }
 }
 
@@ -197,7 +200,7 @@ impl Inbox for SqliteOutbox {
         if !self.shared.enqueue(events, bytes, self.intake_max) {
             return Box::pin(std::future::ready(Err(Error::Busy)));
         }
-        self.ask(|reply| Command::Append(AppendJob { batch, reply }))
+        self.ask(|reply| WriterCommand::Append(AppendJob { batch, reply }))
     }
 
     fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>> {
@@ -223,7 +226,7 @@ impl Inbox for SqliteOutbox {
 impl Lanes for SqliteOutbox {
     fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim> {
         self.ask(|reply| {
-            Command::Claim(ClaimJob {
+            WriterCommand::Claim(ClaimJob {
                 now,
                 max,
                 pick,
@@ -234,7 +237,7 @@ impl Lanes for SqliteOutbox {
 
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled> {
         let settlement = Box::new(settlement);
-        self.ask(|reply| Command::Settle(SettleJob { settlement, reply }))
+        self.ask(|reply| WriterCommand::Settle(SettleJob { settlement, reply }))
     }
 
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
@@ -257,7 +260,7 @@ impl Ledger for SqliteOutbox {
         self.read(move |connection, _| ledger::inspect(connection, entry))
     }
 
-    fn load(&self, selection: Selection, detail: Detail) -> StoreFuture<'_, LoadedEntries> {
+    fn load(&self, selection: EntrySelection, detail: Detail) -> StoreFuture<'_, LoadedEntries> {
         self.read(move |connection, _| ledger::load(connection, &selection, detail))
     }
 
@@ -286,11 +289,11 @@ impl Ledger for SqliteOutbox {
     fn decide(
         &self,
         entries: Vec<EntryId>,
-        verdict: Verdict,
+        resolution: Resolution,
         event: AuditEvent,
     ) -> StoreFuture<'_, Vec<EntryId>> {
         self.act(Wakes::Dispatch, move |connection, counts| {
-            operator::decide(connection, &entries, (verdict, &event), counts)
+            operator::decide(connection, &entries, (resolution, &event), counts)
         })
     }
 
@@ -353,7 +356,7 @@ impl Lifecycle for SqliteOutbox {
     fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf> {
         let to = self.path.with_file_name(name);
         self.ask(|reply| {
-            Command::Read(ReadJob::infallible(reply, move |connection| {
+            WriterCommand::Read(ReadJob::infallible(reply, move |connection| {
                 backup::backup(connection, to)
             }))
         })

@@ -9,9 +9,9 @@ use imprint_bridge::fold::{Candidate, FoldEnd, LaneVersions, MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
     Appended, AppendedEntry, AuditEvent, Claim, ClaimedLane, Detail, Digest, Disposition, Ending,
-    EntryFilter, EntryId, Error, Inbox as _, LaneKey, Ledger as _, Lifecycle as _, Lookup,
-    MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt, Replay,
-    Selection, Setting, Settled, Settlement, SqliteOutbox, State, Trials, Verdict,
+    EntryFilter, EntryId, EntrySelection, Error, Inbox as _, LaneKey, Ledger as _, Lifecycle as _,
+    Lookup, MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt, Replay,
+    Resolution, Setting, Settled, Settlement, SqliteOutbox, State, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;

@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 use super::tables::{LaneRow, MemoryTables};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
-    AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySummary, Inspection,
-    LOAD_MAX, LaneId, LoadedEntries, LoadedEntry, LoadedLane, PRUNE_MAX, ParkReason, Priority,
-    Receipt, Replay, SCAN_MAX, Selection, State, Trials, Verdict, WAITING_WINDOW, WaitingEntry,
+    AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary,
+    Inspection, LOAD_MAX, LaneId, LoadedEntries, LoadedEntry, LoadedLane, PRUNE_MAX, ParkReason,
+    Priority, Receipt, Replay, Resolution, SCAN_MAX, State, Trials, WAITING_WINDOW, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -39,7 +39,7 @@ impl MemoryTables {
     }
 
     pub(super) fn inspect(&self, entry: EntryId) -> Option<Inspection> {
-        let mut loaded = self.load(&Selection::Entries(vec![entry]), Detail::Lanes);
+        let mut loaded = self.load(&EntrySelection::Entries(vec![entry]), Detail::Lanes);
         let lane = loaded.lanes.pop().unwrap_or_default();
         loaded.entries.pop().map(|entry| Inspection {
             listed: entry.summary,
@@ -50,14 +50,14 @@ impl MemoryTables {
         })
     }
 
-    pub(super) fn load(&self, selection: &Selection, detail: Detail) -> LoadedEntries {
+    pub(super) fn load(&self, selection: &EntrySelection, detail: Detail) -> LoadedEntries {
         let (summaries, has_more) = match selection {
-            Selection::Entries(entries) => {
+            EntrySelection::Entries(entries) => {
                 let summaries = entries.iter().take(LOAD_MAX);
                 let summaries = summaries.filter_map(|entry| self.summary(*entry));
                 (summaries.collect(), entries.len() > LOAD_MAX)
             }
-            Selection::Matching(filter) => {
+            EntrySelection::Matching(filter) => {
                 let mut filter = filter.clone();
                 filter.max = filter.max.min(LOAD_MAX);
                 let page = self.list(&filter);
@@ -139,15 +139,15 @@ impl MemoryTables {
     pub(super) fn decide(
         &mut self,
         entries: &[EntryId],
-        verdict: Verdict,
+        resolution: Resolution,
         event: AuditEvent,
     ) -> Vec<EntryId> {
         let mut decided = Vec::new();
         for entry in entries {
-            decided.extend(match verdict {
-                Verdict::Retry => self.enqueue(*entry, State::Undecided, None, event.at),
-                Verdict::Park(reason) => self.park_undecided(*entry, reason, event.at),
-                Verdict::Discard => self.discard_one(*entry, State::Undecided, event.at),
+            decided.extend(match resolution {
+                Resolution::Retry => self.enqueue(*entry, State::Undecided, None, event.at),
+                Resolution::Park(reason) => self.park_undecided(*entry, reason, event.at),
+                Resolution::Discard => self.discard_one(*entry, State::Undecided, event.at),
             });
         }
         self.append_audit(event, decided.len());

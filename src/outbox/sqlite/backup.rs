@@ -7,7 +7,8 @@ use rusqlite::{Connection, OpenFlags};
 use super::audit;
 use super::counts::count;
 use super::lock::{self, beside};
-use super::open::{OpenError, check_identity, sync_folder};
+use super::open::{check_identity, sync_folder};
+use super::open_error::OpenError;
 use crate::outbox::Error;
 
 /// The most records of the audit log that are verified: more than people write.

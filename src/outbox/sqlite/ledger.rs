@@ -9,8 +9,8 @@ use super::payload::{self, Payload};
 use super::receipt::{SUMMARY, summary};
 use super::{versions, waiting};
 use crate::outbox::{
-    Detail, EntryFilter, EntryId, EntryPage, EntrySummary, Inspection, LOAD_BYTES_MAX, LOAD_MAX,
-    LaneId, LoadedEntries, LoadedEntry, LoadedLane, SCAN_MAX, Selection,
+    Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary, Inspection,
+    LOAD_BYTES_MAX, LOAD_MAX, LaneId, LoadedEntries, LoadedEntry, LoadedLane, SCAN_MAX,
 };
 
 /// Lists the entries that a filter selects.
@@ -49,7 +49,7 @@ pub(super) fn inspect(
     connection: &Connection,
     entry: EntryId,
 ) -> rusqlite::Result<Option<Inspection>> {
-    let selection = Selection::Entries(vec![entry]);
+    let selection = EntrySelection::Entries(vec![entry]);
     let LoadedEntries {
         mut entries,
         mut lanes,
@@ -68,11 +68,11 @@ pub(super) fn inspect(
 /// Loads a selection of entries, as far as `detail` says and the limits allow.
 pub(super) fn load(
     connection: &Connection,
-    selection: &Selection,
+    selection: &EntrySelection,
     detail: Detail,
 ) -> rusqlite::Result<LoadedEntries> {
     let (summaries, mut has_more) = match selection {
-        Selection::Entries(entries) => {
+        EntrySelection::Entries(entries) => {
             let summaries = entries.iter().take(LOAD_MAX);
             let summaries = summaries
                 .map(|entry| find_summary(connection, *entry))
@@ -80,7 +80,7 @@ pub(super) fn load(
             let summaries: Vec<_> = summaries.into_iter().flatten().collect();
             (summaries, entries.len() > LOAD_MAX)
         }
-        Selection::Matching(filter) => {
+        EntrySelection::Matching(filter) => {
             let mut filter = filter.clone();
             filter.max = filter.max.min(LOAD_MAX);
             let page = list(connection, &filter)?;

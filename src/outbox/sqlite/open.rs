@@ -3,13 +3,14 @@
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::claimed_lanes::ClaimedLanes;
 use super::lock::{FILE_MODE, beside};
+use super::open_error::OpenError;
 use crate::failpoint::{self, Fault};
 use crate::outbox::{EntryId, IN_FLIGHT_MAX, LaneId};
 use crate::random;
@@ -42,81 +43,6 @@ const JOURNAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
 
 /// The prepared statements that are cached: a few more than there are.
 const STATEMENTS: usize = 128;
-
-/// The store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process holds it.
-    #[error("the store {path} is locked by {holder}; one process at a time may use it")]
-    Locked {
-        /// The store.
-        path: PathBuf,
-        /// The process that holds it.
-        holder: String,
-    },
-    /// The lock file cannot be used.
-    #[error("the lock file {path} cannot be used")]
-    Lock {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The file exists and is empty.
-    #[error(
-        "the store {0} is an empty file; restore it, or remove the file to start with an empty store"
-    )]
-    Empty(PathBuf),
-    /// The file is not a store.
-    #[error("{0} is not a store of this program")]
-    Foreign(PathBuf),
-    /// A newer program has written the store.
-    #[error(
-        "the store has layout {found}, but this program knows layouts up to {known}; use the newer program"
-    )]
-    Newer {
-        /// The layout of the store.
-        found: usize,
-        /// The newest layout that this program knows.
-        known: usize,
-    },
-    /// A file beside the store cannot be read or written.
-    #[error("{path} cannot be used")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// SQLite reports an error.
-    #[error("the store failed while {doing}")]
-    Sqlite {
-        /// What the engine was doing.
-        doing: &'static str,
-        /// The cause.
-        source: rusqlite::Error,
-    },
-    /// A copy is damaged.
-    #[error("{path} is damaged: {error}")]
-    Damaged {
-        /// The copy.
-        path: PathBuf,
-        /// The first error in it.
-        error: String,
-    },
-    /// The system gives no random bytes for the digest key.
-    #[error("no digest key could be made")]
-    NoRandomness(#[source] getrandom::Error),
-    /// The writer thread cannot be started.
-    #[error("the writer thread of the store could not be started")]
-    Thread(#[source] io::Error),
-}
-
-impl OpenError {
-    pub(super) fn sqlite(doing: &'static str) -> impl Fn(rusqlite::Error) -> Self {
-        move |source| Self::Sqlite { doing, source }
-    }
-}
 
 /// An opened store.
 pub(super) struct Opened {

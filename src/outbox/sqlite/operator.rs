@@ -8,7 +8,7 @@ use super::payload::ParkedFrom;
 use super::{audit, payload};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
-    AuditEvent, EntryId, LaneId, LaneKey, ParkReason, Priority, Replay, State, Verdict, codec,
+    AuditEvent, EntryId, LaneId, LaneKey, ParkReason, Priority, Replay, Resolution, State, codec,
 };
 use crate::time::Timestamp;
 
@@ -88,7 +88,7 @@ pub(super) fn approve(
 pub(super) fn decide(
     connection: &Connection,
     entries: &[EntryId],
-    (verdict, event): (Verdict, &AuditEvent),
+    (resolution, event): (Resolution, &AuditEvent),
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<EntryId>> {
     let mut decided = Vec::new();
@@ -96,13 +96,13 @@ pub(super) fn decide(
         let Some(subject) = subject(connection, *entry, State::Undecided)? else {
             continue;
         };
-        match verdict {
-            Verdict::Retry => enqueue(connection, &subject, State::Undecided, None, event.at)?,
-            Verdict::Park(reason) => park_undecided(connection, &subject, reason, event.at)?,
-            Verdict::Discard => end(connection, *entry, State::Undecided, event.at)?,
+        match resolution {
+            Resolution::Retry => enqueue(connection, &subject, State::Undecided, None, event.at)?,
+            Resolution::Park(reason) => park_undecided(connection, &subject, reason, event.at)?,
+            Resolution::Discard => end(connection, *entry, State::Undecided, event.at)?,
         }
         counts.leave(State::Undecided);
-        counts.enter(verdict.state());
+        counts.enter(resolution.state());
         decided.push(*entry);
     }
     audit::append(connection, event, decided.len())?;

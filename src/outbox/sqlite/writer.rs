@@ -17,7 +17,7 @@ use crate::outbox::{Appended, EntryId, Error, Settled, State};
 
 pub(super) mod job;
 
-use job::{ActJob, AppendJob, ClaimJob, Command, Finished, ReadJob, SettleJob, Wakes};
+use job::{ActJob, AppendJob, ClaimJob, Finished, ReadJob, SettleJob, Wakes, WriterCommand};
 use job::{is_full, recover, send};
 
 /// The most commands in one commit: enough to share the cost of a sync, few enough that no caller waits long for it.
@@ -56,17 +56,17 @@ impl CommitGroup {
         self.commands < GROUP_COMMANDS_MAX && self.bytes < GROUP_BYTES_MAX
     }
 
-    fn push(&mut self, command: Command) {
+    fn push(&mut self, command: WriterCommand) {
         self.commands += 1;
         match command {
-            Command::Append(append) => {
+            WriterCommand::Append(append) => {
                 self.bytes += bytes(&append.batch);
                 self.appends.push(append);
             }
-            Command::Settle(settle) => self.settles.push(settle),
-            Command::Claim(claim) => self.claims.push(claim),
-            Command::Read(read) => self.reads.push(read),
-            Command::Act(act) => self.acts.push(act),
+            WriterCommand::Settle(settle) => self.settles.push(settle),
+            WriterCommand::Claim(claim) => self.claims.push(claim),
+            WriterCommand::Read(read) => self.reads.push(read),
+            WriterCommand::Act(act) => self.acts.push(act),
         }
     }
 }
@@ -99,7 +99,7 @@ impl Writer {
     }
 
     /// Serves commands until every sender is gone, or until the store fails; then `failed` becomes true.
-    pub(super) fn run(&mut self, commands: &Receiver<Command>, failed: &watch::Sender<bool>) {
+    pub(super) fn run(&mut self, commands: &Receiver<WriterCommand>, failed: &watch::Sender<bool>) {
         while let Ok(first) = commands.recv() {
             // Lets concurrent callers on a busy machine join this group: a larger group costs one sync all the same.
             std::thread::yield_now();

@@ -10,9 +10,9 @@ use imprint_bridge::imprint::{
 };
 use imprint_bridge::outbox::{
     AuditEvent, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending, EntryFilter, EntryId,
-    IdentityLink, LaneKey, Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick,
-    Priority, Replay, Selection, Settlement, SqliteOutbox, State, StoreFuture, Trials, Verdict,
-    WaitingEntry,
+    EntrySelection, IdentityLink, LaneKey, Lookup, MemoryOutbox, Moved, NewEntry, Outbox,
+    ParkReason, Pick, Priority, Replay, Resolution, Settlement, SqliteOutbox, State, StoreFuture,
+    Trials, WaitingEntry,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -97,7 +97,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (numbers(), any::<bool>()).prop_map(|(entries, other)| Op::Replay(entries, other)),
         1 => numbers().prop_map(Op::Discard),
         1 => numbers().prop_map(Op::Approve),
-        1 => (numbers(), 0..3_u8).prop_map(|(entries, verdict)| Op::Decide(entries, verdict)),
+        1 => (numbers(), 0..3_u8).prop_map(|(entries, resolution)| Op::Decide(entries, resolution)),
         1 => (numbers(), 0..3_u8).prop_map(|(entries, detail)| Op::Load(entries, detail)),
         1 => Just(Op::Release),
         1 => (0..10_u64).prop_map(Op::Retire),
@@ -392,13 +392,13 @@ fn operate<'a>(outbox: &'a dyn Outbox, op: &Op, now: Timestamp) -> StoreFuture<'
         }
         Op::Discard(entries) => outbox.discard(ids(entries), event("discard", now)),
         Op::Approve(entries) => outbox.approve(ids(entries), event("approve", now)),
-        Op::Decide(entries, verdict) => {
-            let verdict = match verdict {
-                0 => Verdict::Retry,
-                1 => Verdict::Park(ParkReason::AttemptsExhausted),
-                _ => Verdict::Discard,
+        Op::Decide(entries, resolution) => {
+            let resolution = match resolution {
+                0 => Resolution::Retry,
+                1 => Resolution::Park(ParkReason::AttemptsExhausted),
+                _ => Resolution::Discard,
             };
-            outbox.decide(ids(entries), verdict, event("decide", now))
+            outbox.decide(ids(entries), resolution, event("decide", now))
         }
         Op::Append(_)
         | Op::Claim { .. }
@@ -423,7 +423,7 @@ fn load(outbox: &dyn Outbox, entries: Vec<EntryId>, detail: u8) -> String {
         1 => Detail::Payloads,
         _ => Detail::Lanes,
     };
-    let loaded = now_or_soon(outbox.load(Selection::Entries(entries), detail)).unwrap();
+    let loaded = now_or_soon(outbox.load(EntrySelection::Entries(entries), detail)).unwrap();
     let entries: Vec<_> = loaded
         .entries
         .into_iter()

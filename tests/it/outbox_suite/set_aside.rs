@@ -204,7 +204,7 @@ async fn a_sender_that_waits_is_not_told_that_its_entry_is_undecided() {
         let waiting = outbox.wait_settled(stored[0].entry);
         let settlement = settlement(&claimed, all(&claimed, &Ending::Undecided), NOW);
         record(&*outbox, settlement).await;
-        let decide = outbox.decide(vec![stored[0].entry], Verdict::Retry, event("retry"));
+        let decide = outbox.decide(vec![stored[0].entry], Resolution::Retry, event("retry"));
         decide.await.unwrap();
         let claimed = claim_one(&*outbox).await;
         let settlement = settle_all(&claimed, &Ending::Delivered);
@@ -219,37 +219,40 @@ fn settle_all(claimed: &ClaimedLane, ending: &Ending) -> Settlement {
 
 #[tokio::test]
 async fn an_operator_decides_undecided_entries() {
-    for (verdict, state) in [
-        (Verdict::Retry, State::Waiting),
-        (Verdict::Park(ParkReason::AttemptsExhausted), State::Parked),
-        (Verdict::Discard, State::Discarded),
+    for (resolution, state) in [
+        (Resolution::Retry, State::Waiting),
+        (
+            Resolution::Park(ParkReason::AttemptsExhausted),
+            State::Parked,
+        ),
+        (Resolution::Discard, State::Discarded),
     ] {
         for (engine, outbox, _folder) in engines() {
             let outbox = outbox.as_ref();
             let entries = undecided(outbox).await;
             let asked = vec![entries[1], EntryId(99)];
             let decided = outbox
-                .decide(asked, verdict, event("decide"))
+                .decide(asked, resolution, event("decide"))
                 .await
                 .unwrap();
-            assert_eq!(decided, [entries[1]], "{engine} {verdict:?}");
+            assert_eq!(decided, [entries[1]], "{engine} {resolution:?}");
             let seen = states(outbox, &["a", "b"]).await;
-            assert_eq!(seen, [State::Undecided, state], "{engine} {verdict:?}");
+            assert_eq!(seen, [State::Undecided, state], "{engine} {resolution:?}");
             let receipt = receipt(outbox, "b").await;
             let settled_at = state.is_settled().then_some(NOW);
-            assert_eq!(receipt.settled_at, settled_at, "{engine} {verdict:?}");
+            assert_eq!(receipt.settled_at, settled_at, "{engine} {resolution:?}");
             let claimed = claim(outbox, NOW).await.lanes.len();
             assert_eq!(
                 claimed,
                 usize::from(state == State::Waiting),
-                "{engine} {verdict:?}"
+                "{engine} {resolution:?}"
             );
             let depth = outbox.depth().await.unwrap();
             let count = |of: State| u64::from(of == state);
             assert_eq!(
                 (depth.waiting, depth.parked, depth.undecided),
                 (count(State::Waiting), count(State::Parked), 1),
-                "{engine} {verdict:?}"
+                "{engine} {resolution:?}"
             );
         }
     }
@@ -260,10 +263,10 @@ async fn a_parked_entry_that_was_undecided_can_be_replayed() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         let entries = undecided(outbox).await;
-        let verdict = Verdict::Park(ParkReason::AttemptsExhausted);
+        let resolution = Resolution::Park(ParkReason::AttemptsExhausted);
         let asked = vec![entries[0]];
         outbox
-            .decide(asked, verdict, event("decide"))
+            .decide(asked, resolution, event("decide"))
             .await
             .unwrap();
         let parked = receipt(outbox, "a").await.parked;
@@ -338,13 +341,13 @@ async fn a_selection_is_loaded_in_one_operation() {
         let all: Vec<EntryId> = stored.iter().map(|stored| stored.entry).collect();
         let filter = EntryFilter::in_state(State::Parked, 2);
         for (selection, entries, has_more) in [
-            (Selection::Entries(all.clone()), &all[..], false),
+            (EntrySelection::Entries(all.clone()), &all[..], false),
             (
-                Selection::Entries(vec![all[1], EntryId(99)]),
+                EntrySelection::Entries(vec![all[1], EntryId(99)]),
                 &all[1..2],
                 false,
             ),
-            (Selection::Matching(filter), &all[..2], true),
+            (EntrySelection::Matching(filter), &all[..2], true),
         ] {
             let summaries = outbox
                 .load(selection.clone(), Detail::Summaries)
@@ -368,7 +371,9 @@ async fn a_selection_is_loaded_in_one_operation() {
             let loaded = outbox.load(selection, Detail::Lanes).await.unwrap();
             is_as_inspected(outbox, &loaded).await;
         }
-        let loaded = outbox.load(Selection::Entries(all), Detail::Lanes).await;
+        let loaded = outbox
+            .load(EntrySelection::Entries(all), Detail::Lanes)
+            .await;
         assert_eq!(loaded.unwrap().lanes.len(), 2, "{engine}: each lane once");
     }
 }

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 pub(in crate::outbox::sqlite) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// One request to the writer thread.
-pub(in crate::outbox::sqlite) enum Command {
+pub(in crate::outbox::sqlite) enum WriterCommand {
     Append(AppendJob),
     Settle(SettleJob),
     Claim(ClaimJob),
@@ -42,10 +42,10 @@ pub(in crate::outbox::sqlite) struct ClaimJob {
     pub(in crate::outbox::sqlite) reply: Reply<Claim>,
 }
 
-type Read = dyn FnOnce(&Connection, Counts) -> rusqlite::Result<()> + Send;
+type ReadFn = dyn FnOnce(&Connection, Counts) -> rusqlite::Result<()> + Send;
 
 /// A read of what is committed.
-pub(in crate::outbox::sqlite) struct ReadJob(Box<Read>);
+pub(in crate::outbox::sqlite) struct ReadJob(Box<ReadFn>);
 
 impl ReadJob {
     /// Answers `reply` with the result of `read`. A row that cannot be read fails this request only.
@@ -89,11 +89,11 @@ pub(super) enum Finished {
     Refused,
 }
 
-type Act = dyn FnOnce(Transaction<'_>, &mut Counts) -> rusqlite::Result<Finished> + Send;
+type ActFn = dyn FnOnce(Transaction<'_>, &mut Counts) -> rusqlite::Result<Finished> + Send;
 
 /// A change in a transaction of its own. A full disk refuses it.
 pub(in crate::outbox::sqlite) struct ActJob {
-    act: Box<Act>,
+    act: Box<ActFn>,
     pub(super) wakes: Wakes,
 }
 
