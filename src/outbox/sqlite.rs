@@ -293,7 +293,7 @@ impl Ledger for SqliteOutbox {
         event: AuditEvent,
     ) -> StoreFuture<'_, Vec<EntryId>> {
         self.act(Wakes::Dispatch, move |connection, counts| {
-            operator::decide(connection, &entries, (resolution, &event), counts)
+            operator::decide(connection, &entries, resolution, &event, counts)
         })
     }
 

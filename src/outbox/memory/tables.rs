@@ -111,8 +111,8 @@ impl MemoryTables {
         }
         self.last = EntryId(self.last.0 + 1);
         let entry = self.last;
-        let place = (new.priority, new.accepted_at);
-        let (state, parked, lane) = self.place(entry, new.disposition, place);
+        let (state, parked, lane) =
+            self.place(entry, new.disposition, new.priority, new.accepted_at);
         self.identities.insert(new.identity.clone(), entry);
         let receipt = Receipt {
             entry,
@@ -146,7 +146,8 @@ impl MemoryTables {
         &mut self,
         entry: EntryId,
         disposition: Disposition,
-        (priority, now): (Priority, Timestamp),
+        priority: Priority,
+        now: Timestamp,
     ) -> Placed {
         match disposition {
             Disposition::Ignore => (State::Ignored, None, None),

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::columns;
 use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
-use super::payload::{self, Arrives};
+use super::payload::{self, Arrives, PayloadKey};
 use crate::event::{Attribute, Identity};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
@@ -141,12 +141,14 @@ fn append_one(
     let entry = EntryId(connection.last_insert_rowid().unsigned_abs());
     if let Some((lane, placement)) = lane.zip(placement) {
         lane.enter(connection)?;
-        payload::insert(
-            connection,
-            (entry, lane.id),
-            new,
-            (placement.arrives, placement.change),
-        )?;
+        let key = PayloadKey {
+            entry,
+            lane: lane.id,
+        };
+        let Placement {
+            arrives, change, ..
+        } = placement;
+        payload::insert(connection, key, new, arrives, change)?;
         counts.enter(state);
     }
     Ok(Some(AppendedEntry {

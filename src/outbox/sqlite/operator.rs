@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
-use super::payload::ParkedFrom;
+use super::payload::{ParkedFrom, PayloadKey};
 use super::{audit, payload};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
@@ -88,7 +88,8 @@ pub(super) fn approve(
 pub(super) fn decide(
     connection: &Connection,
     entries: &[EntryId],
-    (resolution, event): (Resolution, &AuditEvent),
+    resolution: Resolution,
+    event: &AuditEvent,
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<EntryId>> {
     let mut decided = Vec::new();
@@ -149,7 +150,7 @@ fn enqueue(
         }
         None => subject.lane,
     };
-    move_payload(connection, (entry, lane), from, State::Waiting)?;
+    payload::move_to_waiting(connection, PayloadKey { entry, lane }, from)?;
     if let Some(change) = change {
         payload::update(connection, entry, change)?;
     }
@@ -172,12 +173,11 @@ fn park_undecided(
     reason: ParkReason,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    payload::park(
-        connection,
-        (subject.entry, subject.lane),
-        ParkedFrom::Undecided,
-        (reason, None),
-    )?;
+    let key = PayloadKey {
+        entry: subject.entry,
+        lane: subject.lane,
+    };
+    payload::park(connection, key, ParkedFrom::Undecided, reason, None)?;
     payload::delete(connection, State::Undecided, subject.entry)?;
     set_ended(connection, subject.entry, State::Parked, now)
 }
@@ -206,16 +206,5 @@ fn set_ended(
             codec::state_number(state),
             now.as_millis()
         ])?;
-    Ok(())
-}
-
-fn move_payload(
-    connection: &Connection,
-    (entry, lane): (EntryId, LaneId),
-    from: State,
-    to: State,
-) -> rusqlite::Result<()> {
-    payload::copy(connection, (entry, lane), from, to)?;
-    payload::delete(connection, from, entry)?;
     Ok(())
 }

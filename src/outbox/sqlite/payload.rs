@@ -65,6 +65,13 @@ pub(super) const fn table(state: State) -> Option<&'static str> {
     }
 }
 
+/// The key of a payload: its entry, and the lane that the entry is in.
+#[derive(Clone, Copy)]
+pub(super) struct PayloadKey {
+    pub(super) entry: EntryId,
+    pub(super) lane: LaneId,
+}
+
 /// Where the payload of a new entry goes.
 #[derive(Clone, Copy)]
 pub(super) enum Arrives {
@@ -76,9 +83,10 @@ pub(super) enum Arrives {
 /// Stores the payload of a new entry.
 pub(super) fn insert(
     connection: &Connection,
-    (entry, lane): (EntryId, LaneId),
+    PayloadKey { entry, lane }: PayloadKey,
     new: &NewEntry,
-    (arrives, change): (Arrives, &CustomerChange),
+    arrives: Arrives,
+    change: &CustomerChange,
 ) -> rusqlite::Result<()> {
     let update = codec::encode(BlobKind::Update, entry.0, &change.update).map_err(unwritable)?;
     let event = codec::encode_bytes(BlobKind::Event, entry.0, &new.event);
@@ -130,9 +138,10 @@ pub(super) enum ParkedFrom {
 /// Copies the payload of an entry that is in `lane` from the table of its state to the parked ones.
 pub(super) fn park(
     connection: &Connection,
-    (entry, lane): (EntryId, LaneId),
+    PayloadKey { entry, lane }: PayloadKey,
     from: ParkedFrom,
-    (reason, detail): (ParkReason, Option<&str>),
+    reason: ParkReason,
+    detail: Option<&str>,
 ) -> rusqlite::Result<()> {
     let sql = match from {
         ParkedFrom::Waiting => park_from!("waiting"),
@@ -147,23 +156,35 @@ pub(super) fn park(
     Ok(())
 }
 
-/// Copies the payload of an entry from the table of one state to that of another, and into `lane`.
-pub(super) fn copy(
+/// Copies the payload of a waiting entry that is in `lane` to the undecided ones.
+pub(super) fn copy_to_undecided(
     connection: &Connection,
-    (entry, lane): (EntryId, LaneId),
-    from: State,
-    to: State,
+    PayloadKey { entry, lane }: PayloadKey,
 ) -> rusqlite::Result<()> {
-    let (Some(from), Some(to)) = (table(from), table(to)) else {
+    connection
+        .prepare_cached(&format!(
+            "INSERT INTO undecided ({COLUMNS}) SELECT {COLUMNS} FROM waiting WHERE entry = ?1 AND lane = ?2"
+        ))?
+        .execute(params![entry.0, lane.0])?;
+    Ok(())
+}
+
+/// Moves the payload of an entry that was set aside to the waiting ones, and into `lane`.
+pub(super) fn move_to_waiting(
+    connection: &Connection,
+    PayloadKey { entry, lane }: PayloadKey,
+    from: State,
+) -> rusqlite::Result<()> {
+    let Some(table) = table(from) else {
         return Ok(());
     };
     connection
         .prepare_cached(&format!(
-            "INSERT INTO {to} ({COLUMNS})
-             SELECT entry, ?2, epoch, value, facts, event, partner, stated, accepted_at FROM {from} WHERE entry = ?1"
+            "INSERT INTO waiting ({COLUMNS})
+             SELECT entry, ?2, epoch, value, facts, event, partner, stated, accepted_at FROM {table} WHERE entry = ?1"
         ))?
         .execute(params![entry.0, lane.0])?;
-    Ok(())
+    delete(connection, from, entry)
 }
 
 /// Deletes the payload of an entry from the table of its state.

@@ -6,7 +6,7 @@ use super::columns;
 use super::counts::Counts;
 use super::identity_link;
 use super::lane::{Entrance, EntryLane};
-use super::payload::{self, ParkedFrom};
+use super::payload::{self, ParkedFrom, PayloadKey};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{Ending, EntryId, LaneKey, Moved, Settlement, State};
 use crate::time::Timestamp;
@@ -22,7 +22,12 @@ pub(super) fn settle(
     let mut settled = Vec::with_capacity(settlement.endings.len());
     for (entry, ending) in &settlement.endings {
         let was_attempted = attempted.contains(entry);
-        if finish(connection, settlement, (*entry, was_attempted), ending)? {
+        let ended = EndedEntry {
+            entry: *entry,
+            was_attempted,
+            ending,
+        };
+        if finish(connection, settlement, &ended)? {
             attempted.retain(|other| other != entry);
             settled.push((*entry, ending.state()));
             counts.leave(State::Waiting);
@@ -96,23 +101,31 @@ fn move_entries(
     Ok(())
 }
 
+/// One entry of a settlement.
+struct EndedEntry<'a> {
+    entry: EntryId,
+    was_attempted: bool,
+    ending: &'a Ending,
+}
+
 /// Ends one entry, or sets it aside; `false` if it does not wait in this lane any more. Its payload is deleted, or moves to
 /// the table of its new state.
 fn finish(
     connection: &Connection,
     settlement: &Settlement,
-    (entry, was_attempted): (EntryId, bool),
-    ending: &Ending,
+    ended: &EndedEntry<'_>,
 ) -> rusqlite::Result<bool> {
-    let place = (entry, settlement.lane);
+    let EndedEntry { entry, ending, .. } = *ended;
+    let key = PayloadKey {
+        entry,
+        lane: settlement.lane,
+    };
     match ending {
         Ending::Parked { reason, detail } => {
-            let why = (*reason, detail.as_deref());
-            payload::park(connection, place, ParkedFrom::Waiting, why)?;
+            let detail = detail.as_deref();
+            payload::park(connection, key, ParkedFrom::Waiting, *reason, detail)?;
         }
-        Ending::Undecided => {
-            payload::copy(connection, place, State::Waiting, State::Undecided)?;
-        }
+        Ending::Undecided => payload::copy_to_undecided(connection, key)?,
         Ending::Delivered | Ending::Superseded(_) | Ending::Ignored => {}
     }
     let gone = connection
@@ -134,7 +147,7 @@ fn finish(
             codec::state_number(ending.state()),
             ending.state().is_settled().then_some(settlement.at.as_millis()),
             winner,
-            was_attempted,
+            ended.was_attempted,
         ])?;
     Ok(true)
 }

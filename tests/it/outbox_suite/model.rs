@@ -120,7 +120,7 @@ fn customer(number: u8) -> CustomerRef {
 
 fn change(number: u8, value: i64, text: &str) -> CustomerChange {
     let field = if value % 2 == 0 { "email" } else { "phone" };
-    let facts = [
+    let values = [
         (
             Field::parse(field).unwrap(),
             FieldValue::from_value(json!(text)),
@@ -133,7 +133,7 @@ fn change(number: u8, value: i64, text: &str) -> CustomerChange {
     CustomerChange {
         customer: customer(number),
         version: SourceVersion { epoch: 0, value },
-        update: facts.into_iter().collect(),
+        update: values.into_iter().collect(),
         is_foreign: false,
     }
 }
@@ -322,13 +322,13 @@ impl Engine {
             Pick::LongestDue
         };
         let claim = now_or_soon(self.outbox.claim(now, max, pick)).unwrap();
-        let mut told = claim.clone();
+        let mut described = claim.clone();
         // Each engine makes its own tokens.
-        for lane in &mut told.lanes {
+        for lane in &mut described.lanes {
             lane.token = ClaimToken::default();
         }
         self.claimed.extend(claim.lanes);
-        format!("{told:?}")
+        format!("{described:?}")
     }
 
     fn settle(&mut self, which: u8, outcome: Outcome, now: Timestamp) -> String {
