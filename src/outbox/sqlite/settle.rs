@@ -49,6 +49,12 @@ pub(super) fn settle(
     {
         move_entries(connection, settlement, moved)?;
     }
+    update_lane(connection, settlement)?;
+    Ok(settled)
+}
+
+/// Records the versions and failures of the lane, and when it is due again.
+fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<()> {
     let versions = settlement.versions.as_ref();
     let versions = versions
         .map(|versions| codec::encode(BlobKind::LaneVersions, settlement.lane.0, versions))
@@ -72,7 +78,7 @@ pub(super) fn settle(
             settlement.due.as_millis(),
             settlement.reassert_at.map(Timestamp::as_millis),
         ])?;
-    Ok(settled)
+    Ok(())
 }
 
 /// Moves entries into the lane of the customer that a search found for them.
