@@ -1,14 +1,14 @@
 //! The entries that an operator changes at once, and the reason for it.
 
 use super::{Error, Operations};
-use crate::outbox::{Detail, EntryFilter, EntryId, LOAD_MAX, LoadedEntries, Selection, State};
+use crate::outbox::{Detail, EntryFilter, EntryId, EntrySelection, LOAD_MAX, LoadedEntries, State};
 
 /// The most entries that one request changes: it is one transaction, and all other writers wait for it.
 pub const CHANGE_ENTRIES_MAX: usize = LOAD_MAX;
 
 /// The entries to change: parked ones, by number or by filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParkedSelection(Selection);
+pub struct ParkedSelection(EntrySelection);
 
 impl ParkedSelection {
     /// # Errors
@@ -17,7 +17,7 @@ impl ParkedSelection {
         if entries.len() > CHANGE_ENTRIES_MAX {
             return Err(Error::TooManyEntries);
         }
-        Ok(Self(Selection::Entries(entries)))
+        Ok(Self(EntrySelection::Entries(entries)))
     }
 
     /// # Errors
@@ -27,7 +27,7 @@ impl ParkedSelection {
             return Err(Error::NotParked);
         }
         filter.max = filter.max.min(CHANGE_ENTRIES_MAX);
-        Ok(Self(Selection::Matching(filter)))
+        Ok(Self(EntrySelection::Matching(filter)))
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
         assert!(matches!(numbers(501), Err(Error::TooManyEntries)));
         let parked =
             ParkedSelection::matching(EntryFilter::in_state(State::Parked, 10_000)).unwrap();
-        let Selection::Matching(filter) = parked.0 else {
+        let EntrySelection::Matching(filter) = parked.0 else {
             panic!("{parked:?}")
         };
         assert_eq!(filter.max, CHANGE_ENTRIES_MAX);
