@@ -1,6 +1,6 @@
-//! What a source says: a change event, and the names that identify it.
+//! Change events: the event itself, the names that identify it, its errors and its version.
 //!
-//! Constructors are parsers: a value of these types has been checked. Nothing here knows HTTP, the store or Imprint.
+//! Constructors parse, so every value of these types is valid. Nothing here knows HTTP, the store or Imprint.
 
 use std::fmt;
 
@@ -14,29 +14,28 @@ mod visibility;
 
 pub use visibility::Visibility;
 
-/// The longest name of a source.
+/// The maximum length of a source name.
 const SOURCE_NAME_CHARS_MAX: usize = 64;
-/// The longest event id, event type or CloudEvents `source`; CloudEvents asks consumers to take 64 KiB events, and an
-/// id longer than this is a payload in disguise.
+/// The maximum length of an event id, event type or CloudEvents `source`. No real id is longer.
 const ATTRIBUTE_CHARS_MAX: usize = 256;
 
-/// A text is not what its type asks for.
+/// A text does not fit its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The name of a source has another alphabet.
+    /// Not a source name.
     #[error("a source name must have 1 to 64 characters out of a-z, 0-9, - and _")]
     SourceName,
-    /// An attribute is empty, too long, or has control characters.
+    /// Not an attribute.
     #[error("an attribute must have 1 to 256 characters and no control characters")]
     Attribute,
 }
 
-/// The name of a source: the path segment it posts to and the name of its files.
+/// The name of a source: the path segment that it posts to, and the name of its files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceName(String);
 
 impl SourceName {
-    /// Takes 1 to 64 of `a-z`, `0-9`, `-` and `_`.
+    /// Parses 1 to 64 characters out of `a-z`, `0-9`, `-` and `_`.
     ///
     /// # Errors
     /// [`Error::SourceName`] for anything else.
@@ -52,7 +51,6 @@ impl SourceName {
         }
     }
 
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -64,12 +62,12 @@ impl fmt::Display for SourceName {
     }
 }
 
-/// An attribute that names something: an event's id, its type, its CloudEvents `source`.
+/// An attribute that names something: the id of an event, its type, or its CloudEvents `source`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attribute(String);
 
 impl Attribute {
-    /// Takes 1 to 256 characters without control characters.
+    /// Parses 1 to 256 characters without control characters.
     ///
     /// # Errors
     /// [`Error::Attribute`] for anything else.
@@ -84,34 +82,33 @@ impl Attribute {
         }
     }
 
-    /// The attribute as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What tells one event from every other: the source's name, the CloudEvents `source`, and `id`.
+/// The identity of an event: the source name, the CloudEvents `source`, and the id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
-    /// The source it came through.
+    /// The name of the source that sent it.
     pub source: SourceName,
-    /// The CloudEvents `source` attribute; `None` where the format has none.
+    /// The CloudEvents `source`; `None` for plain JSON.
     pub ce_source: Option<Attribute>,
-    /// The sender's id of the event.
+    /// The id that the sender gave it.
     pub id: Attribute,
 }
 
-/// One change as the source sent it, parsed but not yet held against a schema.
+/// One change as the source sent it, decoded but not yet validated against a schema.
 ///
 /// `Debug` prints no value: the envelope is personal data.
 #[derive(Clone, PartialEq)]
 pub struct ChangeEvent {
-    /// What identifies it.
+    /// The identity.
     pub identity: Identity,
-    /// Which of the source's event types it is.
+    /// The event type.
     pub event_type: Attribute,
-    /// The whole event in CloudEvents' structured JSON form, whichever mode it arrived in; mapping expressions and
-    /// schemas read this.
+    /// The event as an object: of CloudEvents the structured form, whatever the mode was; of plain JSON id, type, time and
+    /// data.
     pub envelope: Value,
 }
 
@@ -123,16 +120,16 @@ impl fmt::Debug for ChangeEvent {
     }
 }
 
-/// One thing that is wrong with an event, said without its value.
+/// One error of an event. It never contains a value of the event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventError {
-    /// Where in the event: a JSON Pointer (RFC 6901) into its structured form.
+    /// The place of the error: a JSON Pointer (RFC 6901) into the event, or into the batch.
     pub pointer: String,
-    /// Which rule it breaks: a schema keyword such as `required`, or a word of the mapping language such as `e164`.
+    /// The broken rule: a schema keyword such as `required`, or a name of the mapping language such as `e164`.
     pub rule: String,
-    /// Where the rule stands: a location in the schema, or the target field of the mapping.
+    /// The place of the rule: a location in the schema, or the target of the mapping.
     pub location: String,
-    /// One sentence for the sender's developer; never a value of the event.
+    /// One sentence for the sender's developer.
     pub detail: String,
 }
 
@@ -157,24 +154,23 @@ impl SourceVersion {
     }
 }
 
-/// What orders the facts about one customer: the greater one is newer.
+/// The order of all values of one customer: the greater version is newer.
 ///
-/// Compared field by field in the order they stand here. Which domain `value` belongs to (a sequence or a time) is
-/// named by the mapping of the event type; `check` refuses two domains on one group, so they are never compared.
+/// The members are compared in the order of their declaration. `value` is a sequence or a time, as the mapping says; `check`
+/// rejects two kinds on one field, so they are never compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// Raised by the operator when a source restarts its counter.
     pub epoch: u32,
-    /// The source's revision, or its time in microseconds; 0 where no version is configured.
+    /// The source's revision, or its time in microseconds; 0 if the mapping names no version.
     pub value: i64,
-    /// The store's own sequence: decides between equal values, and alone where no version is configured. It is the
-    /// entry's number, so a version also names the entry that brought it.
+    /// The number of the entry. It decides between equal values, and alone if the mapping names no version.
     pub arrival: u64,
 }
 
 impl Version {
-    /// Whether the source gave both the same place in the order, so that only their arrival decides. Where no version is
-    /// configured it always does, and that is no tie.
+    /// Whether two entries have the same epoch and value, so that only their arrival decides. Without a configured version the
+    /// arrival always decides, and that is not a tie.
     pub fn ties(self, other: Self) -> bool {
         let is_versioned = self.value != 0 || self.epoch != 0;
         is_versioned
@@ -188,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_take_only_their_alphabet() {
+    fn a_source_name_has_only_its_alphabet() {
         for good in ["crm", "a", "crm-2_x"] {
             assert!(SourceName::parse(good).is_ok(), "{good}");
         }
@@ -198,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_take_no_control_characters() {
+    fn an_attribute_has_no_control_characters() {
         for good in ["crm-evt-000017", "/crm/us", "π"] {
             assert!(Attribute::parse(good).is_ok(), "{good}");
         }

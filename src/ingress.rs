@@ -1,17 +1,16 @@
-//! The door: bytes of a source come in, an answer goes out, and between them one durable, idempotent append.
+//! The HTTP listener for events: it authenticates a request, has intake turn it into entries, and appends them.
 //!
 //! | call | answer |
 //! |---|---|
-//! | `POST /v1/sources/{source}/events` | 202 once the events are kept; with `Prefer: wait=N` 200 once they are settled |
-//! | `OPTIONS /v1/sources/{source}/events` | the CloudEvents web hook handshake |
+//! | `POST /v1/sources/{source}/events` | 202 once the events are stored; with `Prefer: wait=N` 200 once they are settled |
+//! | `OPTIONS /v1/sources/{source}/events` | the CloudEvents webhook handshake |
 //! | `GET /v1/sources/{source}/events/{id}` | the receipt |
 //!
-//! A request goes through the stages in one order: source, media type, body, authenticity, decoding, schema, mapping,
-//! append. Each stage either passes it on or ends it with a [`Refusal`]. What is refused leaves no trace in the store,
-//! and a batch is refused or kept as a whole. Whether the sender is still there when the append returns makes no
-//! difference: it may repeat the request.
+//! The stages of a POST run in one order: source, media type, body, authentication, intake, append. A stage that fails
+//! ends the request with a [`Refusal`], and the store does not change. A batch is refused or stored as a whole. The append
+//! is the only effect and it is idempotent, so a sender that hangs up before the answer can repeat the request.
 //!
-//! Nothing here sends to Imprint, or knows of dispatching or which engine the store runs on.
+//! Nothing here knows dispatch, Imprint or the engine of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,9 +41,9 @@ pub use refusal::Refusal;
 
 use auth::{Authentic, Head, RotatingVerifier, Untrusted};
 
-/// The methods of the path that events are posted to.
+/// The `Allow` header of the path for events.
 const EVENTS_ALLOW: &str = "OPTIONS, POST";
-/// The methods of the path of one event.
+/// The `Allow` header of the path of one event.
 const EVENT_ALLOW: &str = "GET";
 
 /// The state of the public listener, shared by all workers.
@@ -89,20 +88,20 @@ pub struct BodyLimits {
     pub body_deadline: Duration,
 }
 
-/// Routes of the public listener, and a problem for every other path and method.
+/// The routes of the listener. Every other path and method is answered with a problem document.
 pub fn configure(config: &mut web::ServiceConfig, ingress: web::Data<Ingress>) {
     let events = web::resource("/v1/sources/{source}/events")
         .route(web::post().to(post_events))
         .route(web::method(Method::OPTIONS).to(options_events))
-        .default_service(web::to(other_events));
+        .default_service(web::to(method_not_allowed_for_events));
     let event = web::resource("/v1/sources/{source}/events/{id}")
         .route(web::get().to(get_event))
-        .default_service(web::to(other_event));
+        .default_service(web::to(method_not_allowed_for_event));
     config
         .app_data(ingress)
         .service(events)
         .service(event)
-        .default_service(web::to(elsewhere));
+        .default_service(web::to(unknown_path));
 }
 
 type HandlerResult = Result<HttpResponse, Refusal>;
@@ -135,21 +134,27 @@ async fn options_events(
     ingress.answer(answer, payload)
 }
 
-async fn other_events(payload: web::Payload, ingress: SharedIngress) -> HttpResponse {
+async fn method_not_allowed_for_events(
+    payload: web::Payload,
+    ingress: SharedIngress,
+) -> HttpResponse {
     let allow = EVENTS_ALLOW;
     ingress.answer(Err(Refusal::MethodNotAllowed { allow }), payload)
 }
 
-async fn other_event(payload: web::Payload, ingress: SharedIngress) -> HttpResponse {
+async fn method_not_allowed_for_event(
+    payload: web::Payload,
+    ingress: SharedIngress,
+) -> HttpResponse {
     let allow = EVENT_ALLOW;
     ingress.answer(Err(Refusal::MethodNotAllowed { allow }), payload)
 }
 
-async fn elsewhere(payload: web::Payload, ingress: SharedIngress) -> HttpResponse {
+async fn unknown_path(payload: web::Payload, ingress: SharedIngress) -> HttpResponse {
     ingress.answer(Err(Refusal::NotFound), payload)
 }
 
-/// The stages that more than one call goes through.
+/// The stages that more than one route needs.
 impl Ingress {
     fn endpoint(&self, request: &HttpRequest) -> Result<&Endpoint, Refusal> {
         request
@@ -186,24 +191,24 @@ impl Ingress {
         }
     }
 
-    /// The last stage of every call.
+    /// The last stage of every route: counts a refusal, and makes the response.
     fn answer(&self, answer: HandlerResult, payload: web::Payload) -> HttpResponse {
         let response = answer.unwrap_or_else(|refusal| {
             self.counts.rejected(refusal.word());
             refusal.error_response()
         });
-        body::hold(response, payload)
+        body::hold_body(response, payload)
     }
 }
 
-/// The refusal for a failure of the store, which has said itself, once, what is wrong with it.
+/// The refusal for a failure of the store. The store itself logs the failure once, so this is logged as debug only.
 fn store_failed(error: &outbox::Error) -> Refusal {
     let refusal = Refusal::from(error);
     let cause: &(dyn std::error::Error + 'static) = error;
     tracing::debug!(
         cause,
         refusal = refusal.word(),
-        "the store did not take a request"
+        "the store did not accept a request"
     );
     refusal
 }

@@ -1,4 +1,4 @@
-//! Sources: one file each, with its schemas and mapping compiled, and every fault of all of them found at once.
+//! Reads the sources: one file each, with its schemas and mappings compiled. All errors of all files are reported at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -29,51 +29,51 @@ pub struct SourceSettings {
     pub allowed_origins: BTreeSet<String>,
 }
 
-/// Reads every `*.toml` in the folder of sources.
+/// Reads every `*.toml` file in the folder of sources.
 ///
 /// # Errors
-/// Every fault of every file.
+/// All errors of all files.
 pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     let mut sources = Vec::new();
     let files = match files(&config.sources_dir) {
         Ok(files) => files,
-        Err(reason) => return Err(vec![stray(&config.sources_dir, reason)]),
+        Err(reason) => return Err(vec![file_error(&config.sources_dir, reason)]),
     };
     if files.is_empty() {
-        faults.push(stray(
+        errors.push(file_error(
             &config.sources_dir,
-            "has no source: no file ends in .toml".to_owned(),
+            "has no source: no file name ends in .toml".to_owned(),
         ));
     }
     for file in files {
         match read_source(&file, &config.schemas_dir) {
             Ok(source) => sources.push(source),
-            Err(found) => faults.extend(found),
+            Err(found) => errors.extend(found),
         }
     }
-    faults.extend(unordered(&sources));
-    if faults.is_empty() {
+    errors.extend(conflicting_orders(&sources));
+    if errors.is_empty() {
         Ok(sources)
     } else {
-        Err(faults)
+        Err(errors)
     }
 }
 
-/// Reads how the source of one file shows who it is, and nothing else of the file.
+/// Reads only the authentication of a source's file.
 ///
 /// # Errors
-/// Every fault of that.
+/// All errors of that table.
 pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
-    let settings = read_file(file).map_err(|fault| vec![fault])?;
+    let settings = read_file(file).map_err(|error| vec![error])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
     let auth = auth::take(&mut reader);
-    let mut faults = reader.finish();
-    faults.retain(|fault| fault.key == "auth" || fault.key.starts_with("auth."));
-    auth.filter(|_| faults.is_empty()).ok_or(faults)
+    let mut errors = reader.finish();
+    errors.retain(|error| error.key == "auth" || error.key.starts_with("auth."));
+    auth.filter(|_| errors.is_empty()).ok_or(errors)
 }
 
-/// What orders the facts of an event type. A sequence is its source's own; times are everybody's.
+/// What orders the values of an event type. Sequences of two sources cannot be compared; times can.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order<'a> {
     Sequence(&'a SourceName),
@@ -91,10 +91,10 @@ impl fmt::Display for Order<'_> {
     }
 }
 
-/// Fields that two event types order differently: which fact is the newer one could not be said.
-fn unordered(sources: &[SourceSettings]) -> Vec<SettingError> {
+/// Reports fields that two event types order differently: nobody could say which value is newer.
+fn conflicting_orders(sources: &[SourceSettings]) -> Vec<SettingError> {
     let mut orders: BTreeMap<&Field, (Order<'_>, String)> = BTreeMap::new();
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     let event_types = sources.iter().flat_map(|settings| {
         let source = &settings.source;
         source
@@ -102,31 +102,31 @@ fn unordered(sources: &[SourceSettings]) -> Vec<SettingError> {
             .iter()
             .map(move |kind| (&source.name, kind))
     });
-    for (source, (event_type, kind)) in event_types {
-        let order = match kind.mapping.version_domain() {
+    for (source, (name, event_type)) in event_types {
+        let order = match event_type.mapping.version_domain() {
             Some(VersionDomain::Sequence) => Order::Sequence(source),
             Some(VersionDomain::Time) => Order::Time,
             None => Order::Arrival,
         };
-        let key = format!("{source} events.\"{event_type}\"");
-        let clash = kind.mapping.fields().find_map(|field| {
+        let key = format!("{source} events.\"{name}\"");
+        let clash = event_type.mapping.fields().find_map(|field| {
             let (first, place) = orders.entry(field).or_insert_with(|| (order, key.clone()));
             let reason =
                 || {
                 format!(
-                    "orders {field} by {order}, and {place} by {first}: which of two facts is newer could not be said. \
-                     Give both the same order, or take away the file of the source that is not used"
+                    "orders {field} by {order}, but {place} orders it by {first}: the bridge cannot tell which value is newer. \
+                     Give both the same order, or remove the file of the source that is not used"
                 )
             };
             (*first != order).then(reason)
         });
-        faults.extend(clash.map(|reason| SettingError {
+        errors.extend(clash.map(|reason| SettingError {
             origin: "sources".to_owned(),
             key,
             reason,
         }));
     }
-    faults
+    errors
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
@@ -147,8 +147,9 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<SourceSettings, Vec<Se
         .file_stem()
         .and_then(|stem| stem.to_str())
         .unwrap_or_default();
-    let name = SourceName::parse(stem).map_err(|error| vec![stray(file, error.to_string())])?;
-    let settings = read_file(file).map_err(|fault| vec![fault])?;
+    let name =
+        SourceName::parse(stem).map_err(|error| vec![file_error(file, error.to_string())])?;
+    let settings = read_file(file).map_err(|error| vec![error])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
     let auth = auth::take(&mut reader);
     let tables = rules::tables(&mut reader);
@@ -160,17 +161,17 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<SourceSettings, Vec<Se
         .take_optional(&["allowed_origins"], Raw::texts)
         .unwrap_or_default();
     let mut event_types = BTreeMap::new();
-    for event_type in reader.keys(&["events"]) {
-        if let Some(kind) = rules::event_type(&mut reader, &event_type, &tables, schemas_dir) {
-            event_types.insert(event_type, kind);
+    for type_name in reader.keys(&["events"]) {
+        if let Some(event_type) = rules::event_type(&mut reader, &type_name, &tables, schemas_dir) {
+            event_types.insert(type_name, event_type);
         }
     }
     if reader.keys(&["events"]).is_empty() && event_types.is_empty() && ignored.is_empty() {
         reader.fault(&["events"], "names no event type");
     }
-    let faults = reader.finish();
+    let errors = reader.finish();
     match auth {
-        Some(auth) if faults.is_empty() => Ok(SourceSettings {
+        Some(auth) if errors.is_empty() => Ok(SourceSettings {
             source: Arc::new(Source {
                 name,
                 json_envelope,
@@ -180,11 +181,11 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<SourceSettings, Vec<Se
             auth,
             allowed_origins: allowed_origins.into_iter().collect(),
         }),
-        Some(_) | None => Err(faults),
+        Some(_) | None => Err(errors),
     }
 }
 
-fn stray(path: &Path, reason: String) -> SettingError {
+fn file_error(path: &Path, reason: String) -> SettingError {
     SettingError {
         origin: path.display().to_string(),
         key: "file".to_owned(),
@@ -226,20 +227,24 @@ mod tests {
         for (one, other, fits) in table {
             let sources = [one, other]
                 .map(|(name, version, target)| source(folder.path(), name, version, target));
-            assert_eq!(unordered(&sources).is_empty(), fits, "{one:?} {other:?}");
+            assert_eq!(
+                conflicting_orders(&sources).is_empty(),
+                fits,
+                "{one:?} {other:?}"
+            );
         }
     }
 
-    /// K01, K03: every fault of a file, each with its key.
+    /// FAULTS K01, K03: every error of a file names its key.
     #[test]
-    fn every_fault_of_a_source_is_told() {
+    fn every_error_of_a_source_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("crm.toml");
         let text = "[auth]\nkind = \"signed\"\n[events.\"a.b\"]\nschema = \"none.json\"\nversion = \".n\"\n\
                     [events.\"a.b\".update]\ncountry = \".x\"\nemail = \"range(9)\"\n";
         fs::write(&file, text).unwrap();
-        let faults = read_source(&file, folder.path()).unwrap_err();
-        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let found = read_source(&file, folder.path()).unwrap_err();
+        let errors: Vec<String> = found.iter().map(ToString::to_string).collect();
         for expected in [
             "auth.kind: must be",
             "events.\"a.b\".schema",
@@ -249,8 +254,8 @@ mod tests {
             "customer.imprint_id",
         ] {
             assert!(
-                told.iter().any(|fault| fault.contains(expected)),
-                "{expected} in {told:#?}"
+                errors.iter().any(|error| error.contains(expected)),
+                "{expected} in {errors:#?}"
             );
         }
     }

@@ -1,18 +1,18 @@
-//! Values as people are shown them: what they are, and only if asked for what they say.
+//! Masking: people see the kind and length of a value, and the value itself only if they ask to reveal it.
 
 use serde_json::{Map, Value, json};
 
-/// Whether values are shown.
+/// Whether people see values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visibility {
-    /// Their kind and length only.
+    /// Only their kind and length.
     Masked,
-    /// As they are.
+    /// The values.
     Revealed,
 }
 
 impl Visibility {
-    /// A value, with whatever is in it.
+    /// A value with everything inside it.
     #[must_use]
     pub fn value(self, value: &Value) -> Value {
         match (self, value) {
@@ -30,7 +30,7 @@ impl Visibility {
         }
     }
 
-    /// An object; its keys are names and are shown.
+    /// An object. Its keys are names and stay visible.
     #[must_use]
     pub fn object(self, members: &Map<String, Value>) -> Value {
         let members = members
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mask_shows_what_a_value_is_and_not_what_it_says() {
+    fn a_mask_shows_kind_and_length_but_no_value() {
         let value =
             json!({"email": "canary@example.com", "n": 7, "list": [true, null, {"k": "canary"}]});
         let masked = Visibility::Masked.value(&value);

@@ -1,4 +1,6 @@
-//! Accepting events. The only effect is one idempotent append, so it is right whether or not the sender hears of it.
+//! The POST route: stores the events of a request.
+//!
+//! The only effect is one idempotent append, so the result is right whether or not the sender receives the answer.
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -11,7 +13,7 @@ use crate::ingress::{Ingress, Refusal, body, store_failed, wait};
 use crate::intake::{Encoding, EntryContext, Rejection, RejectionClass, Source};
 use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
 
-/// The urgency of what nobody waits for, in a Priority header.
+/// The lowest urgency of the `Priority` header (RFC 9218), called "background".
 const BACKGROUND: &str = "u=7";
 
 /// Stores the events of a request and answers with their ids.
@@ -59,7 +61,7 @@ fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'
     Encoding::of_request(source, content_type, pairs)
 }
 
-/// What is sent with the lowest urgency of RFC 9218, "background", goes behind everything live.
+/// The priority of the entries. Entries of a background request are delivered after all live ones.
 fn priority(headers: &HeaderMap) -> Priority {
     let is_background = |text: &str| text.split(',').any(|part| part.trim() == BACKGROUND);
     match SingleHeader::read(headers, "priority").text() {

@@ -1,7 +1,7 @@
-//! Who may speak for a source: untrusted bytes become authentic bytes, or they become nothing.
+//! Authentication of requests: turns untrusted bytes into authentic bytes, or denies the request.
 //!
-//! It stands before parsing and reads raw bytes, so that a body is never read that its source did not send. Secrets
-//! are compared in constant time; the one who asks hears the same whatever was wrong, and only a metric knows why.
+//! It runs before parsing and over the raw bytes, so that nothing parses a body that the source did not send. Secrets are
+//! compared in constant time. The answer is the same for every reason of a denial; only a metric tells them apart.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,55 +24,55 @@ mod standard_webhooks;
 pub use rotating::RotatingVerifier;
 pub use standard_webhooks::SigningKey;
 
-/// A shorter bearer token could be guessed.
+/// The minimum length of a bearer token: a shorter one could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
-/// Both sides of a comparison of tokens go through this HMAC, so that neither length nor prefix can be timed.
+/// The HMAC key for both sides of a token comparison, so that its time depends on neither length nor prefix.
 const TOKEN_LABEL: &[u8; 27] = b"imprint-bridge bearer token";
 /// The header of the one attribute that can have only one value.
 const SPECVERSION: &str = "ce-specversion";
 const BEARER: &str = "bearer";
 
-/// A secret is not what its kind of authentication asks for. Which one: its place in the list, counted from 0.
+/// A configured secret cannot be used. The number is its index in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is none: verification is never off by accident.
-    #[error("there is no secret; authentication `none` must be spelled out")]
+    /// The list is empty. Authentication is never off by accident.
+    #[error("there is no secret; to accept unauthenticated requests, set auth.kind = \"none\"")]
     NoSecret,
-    /// A token is short, or cannot stand in a header.
+    /// A token is too short, or cannot be a header value.
     #[error("token {0} is not 16 or more visible ASCII characters")]
     Token(usize),
-    /// A signing secret is not one of Standard Webhooks.
-    #[error("secret {0} is not `whsec_` and 24 to 64 bytes in base64")]
+    /// A secret is not a signing secret of Standard Webhooks.
+    #[error("secret {0} is not `whsec_` followed by 24 to 64 bytes in base64")]
     SigningSecret(usize),
-    /// A secret of a source's own scheme is short, or not in its encoding.
-    #[error("secret {0} is not 16 or more bytes as auth.secret_encoding has them")]
+    /// A secret of an HMAC scheme is too short, or not in its encoding.
+    #[error("secret {0} is not 16 or more bytes in the encoding auth.secret_encoding")]
     HmacSecret(usize),
 }
 
-/// The head of a request, as far as it can be signed.
+/// The parts of a request's head that can be signed.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
-    /// The method.
+    /// The HTTP method.
     pub method: &'a str,
-    /// Path and query, exactly as in the request line.
+    /// Path and query, byte by byte as in the request line.
     pub path: &'a str,
-    /// The headers.
+    /// All headers.
     pub headers: &'a HeaderMap,
 }
 
-/// Never the content: paths have ids in them, headers secrets.
+/// Never the content: paths contain ids, and headers contain secrets.
 impl fmt::Debug for Head<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Head")
     }
 }
 
-/// What came over the wire and nobody vouches for yet.
+/// Bytes from the network that are not authenticated yet.
 #[derive(Clone)]
 pub struct Untrusted<T>(T);
 
 impl<T> Untrusted<T> {
-    /// Marks what came over the wire.
+    /// Marks bytes as not authenticated.
     pub const fn new(inner: T) -> Self {
         Self(inner)
     }
@@ -85,40 +85,41 @@ impl<T> fmt::Debug for Untrusted<T> {
     }
 }
 
-/// What the source has sent, as far as its authentication can tell.
+/// Bytes that the source sent, by the evidence of its authentication.
 #[derive(Clone)]
 pub struct Authentic<T> {
     content: T,
     signed: SignatureScope,
 }
 
-/// What a signature is about, besides the body.
+/// What the signature covers besides the body.
 #[derive(Clone)]
 enum SignatureScope {
-    /// There is no signature: whoever knows the token is believed in everything.
+    /// There is no signature. The token, if any, covers the whole request.
     Nothing,
-    /// This id.
+    /// This event id.
     Id(String),
-    /// What the template of this scheme has.
+    /// The placeholders in the template of this scheme.
     Text(Arc<hmac::HmacKeys>),
 }
 
 impl<T> Authentic<T> {
-    /// What was sent.
+    /// The body.
     pub const fn content(&self) -> &T {
         &self.content
     }
 
-    /// Whether the signature, where there is one, is about the event with this id, which stands in the path.
+    /// Whether the signature, if there is one, covers the event id in the path.
     pub fn is_about(&self, id: &Attribute) -> bool {
         match &self.signed {
             SignatureScope::Nothing => true,
             SignatureScope::Id(signed) => signed == id.as_str(),
-            SignatureScope::Text(keys) => keys.sign_path(),
+            SignatureScope::Text(keys) => keys.covers_path(),
         }
     }
 
-    /// In binary mode the attributes of the event are headers: what intake uses of them must be signed, if anything is.
+    /// In binary mode the attributes of the event are headers. If the request is signed, every attribute that intake uses
+    /// must be signed too.
     ///
     /// An event without a readable id or type passes: intake reads them the same way and rejects it.
     ///
@@ -144,7 +145,7 @@ impl<T> Authentic<T> {
                 .iter()
                 .map(|(name, _)| *name)
                 .filter(|name| cloudevents::is_attribute(name) && *name != SPECVERSION)
-                .all(|name| keys.sign_header(name)),
+                .all(|name| keys.covers_header(name)),
         };
         is_covered.then_some(()).ok_or(DenialReason::Mismatch)
     }
@@ -160,18 +161,18 @@ impl<T> fmt::Debug for Authentic<T> {
 /// The reason for an authentication failure. It is a metric label only: the sender never learns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DenialReason {
-    /// A header is not there.
+    /// A header is missing.
     Missing,
-    /// A header is there and cannot be read.
+    /// A header cannot be parsed.
     Malformed,
-    /// It was signed too long ago, or by a clock that is ahead.
+    /// The time of signing is too far from our clock.
     Stale,
-    /// No secret of ours made this.
+    /// No configured secret matches.
     Mismatch,
 }
 
 impl DenialReason {
-    /// The word for it.
+    /// The metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -182,7 +183,7 @@ impl DenialReason {
     }
 }
 
-/// How a source proves that a request is its own.
+/// Verifies the requests of one source.
 #[derive(Clone)]
 pub struct Verifier(AuthScheme);
 
@@ -195,15 +196,15 @@ enum AuthScheme {
 }
 
 impl Verifier {
-    /// Believes everybody: for a source that nobody else can reach.
+    /// Accepts every request: for a source on a network that nobody else can reach.
     pub const fn none() -> Self {
         Self(AuthScheme::None)
     }
 
-    /// Believes who knows one of these tokens, sent as `Authorization: Bearer …`.
+    /// Accepts a request with one of these tokens in `Authorization: Bearer …`.
     ///
     /// # Errors
-    /// There is no token, or one is too short or could not stand in a header.
+    /// There is no token, or one is too short or cannot be a header value.
     pub fn bearer(tokens: &[SecretString]) -> Result<Self, Error> {
         let parse = |(index, token): (usize, &SecretString)| {
             let bytes = token.expose_secret().as_bytes();
@@ -221,10 +222,10 @@ impl Verifier {
         Ok(Self(AuthScheme::Bearer(tokens)))
     }
 
-    /// Believes who signs with one of these secrets as Standard Webhooks 1.0 has it (`v1`, HMAC-SHA256).
+    /// Accepts a request signed with one of these secrets by Standard Webhooks 1.0 (`v1`, HMAC-SHA256).
     ///
     /// # Errors
-    /// There is no secret, or one is not `whsec_` and 24 to 64 bytes in base64.
+    /// There is no secret, or one is not `whsec_` followed by 24 to 64 bytes in base64.
     pub fn standard_webhooks(secrets: &[SecretString]) -> Result<Self, Error> {
         let parse = |(index, secret)| SigningKey::parse(secret).ok_or(Error::SigningSecret(index));
         let keys: Vec<_> = secrets
@@ -238,12 +239,12 @@ impl Verifier {
         Ok(Self(AuthScheme::StandardWebhooks(keys)))
     }
 
-    /// Believes who signs with one of the secrets of a scheme of its own.
+    /// Accepts a request signed by an HMAC scheme of the source's own.
     pub fn hmac(keys: hmac::HmacKeys) -> Self {
         Self(AuthScheme::Hmac(Arc::new(keys)))
     }
 
-    /// What a refusal names in `WWW-Authenticate`.
+    /// The value of `WWW-Authenticate` in a denial.
     pub const fn challenge(&self) -> &'static str {
         match self.0 {
             AuthScheme::None => "None",
@@ -253,10 +254,10 @@ impl Verifier {
         }
     }
 
-    /// Takes the body if the head proves it at the time `wall`.
+    /// Authenticates the body by the head of the request, at the time `wall`.
     ///
     /// # Errors
-    /// It does not.
+    /// The reason for the denial.
     pub fn verify(
         &self,
         head: Head<'_>,
@@ -292,13 +293,10 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// HMAC-SHA256 under a key of at most one block, which is filled up with zeros as the algorithm has it.
+/// HMAC-SHA256 with a key of at most one block. HMAC pads a shorter key with zeros.
 pub(super) fn hmac_sha256<const LEN: usize>(key: &[u8; LEN], parts: &[&[u8]]) -> Hmac<Sha256> {
     const {
-        assert!(
-            LEN <= KEY_BYTES_MAX,
-            "a longer key would have to be hashed first"
-        );
+        assert!(LEN <= KEY_BYTES_MAX, "HMAC would hash a longer key first");
     };
     let mut block = [0; KEY_BYTES_MAX];
     for (slot, byte) in block.iter_mut().zip(key) {
@@ -311,7 +309,7 @@ pub(super) fn hmac_sha256<const LEN: usize>(key: &[u8; LEN], parts: &[&[u8]]) ->
     mac
 }
 
-/// The block of SHA-256.
+/// The size of one block of SHA-256.
 const KEY_BYTES_MAX: usize = 64;
 
 fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, DenialReason> {
@@ -330,7 +328,7 @@ fn bearer(tokens: &[SecretString], headers: &HeaderMap) -> Result<(), DenialReas
         return Err(DenialReason::Malformed);
     }
     let presented = token_mac(presented.trim()).finalize().into_bytes();
-    // Every token is compared, whichever matches: which one is current cannot be timed.
+    // Every token is compared, even after a match: the time does not tell which one is current.
     let is_known = tokens.iter().fold(false, |is_known, token| {
         let token = token_mac(token.expose_secret());
         is_known | token.verify_slice(&presented).is_ok()

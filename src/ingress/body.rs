@@ -1,4 +1,4 @@
-//! Reading a body within bounds: so many bytes, so much time; and not reading on when nobody wants it.
+//! Receives a request body within a size limit and a time limit, and closes the connection if a rest was not read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,7 +16,7 @@ use crate::ingress::auth::Untrusted;
 use crate::ingress::{BodyLimits, Refusal};
 use crate::intake::{Rejection, RejectionClass};
 
-/// Reads all of `payload`.
+/// Receives the whole body.
 pub(super) async fn collect(
     headers: &HeaderMap,
     payload: &mut Payload,
@@ -56,7 +56,7 @@ async fn read(
     Ok(body.freeze())
 }
 
-/// The connection ended, or its framing broke, in the middle of the body; mostly nobody is there to read this.
+/// The connection ended, or its framing broke, inside the body. Usually the sender no longer reads the answer.
 fn incomplete() -> Refusal {
     Refusal::from(Rejection::new(
         RejectionClass::Malformed,
@@ -69,21 +69,21 @@ fn incomplete() -> Refusal {
     ))
 }
 
-/// The same answer, which keeps what is left of the request's body until it is sent.
+/// The same response, which holds the rest of the request body until the response is sent.
 ///
-/// The server drains a chunked body that nobody holds any more, however long it is. One that is still held when the
-/// answer is out ends the connection instead; a body that was read to its end changes nothing.
-pub(super) fn hold(response: HttpResponse, payload: Payload) -> HttpResponse {
-    response.map_body(|_, body| Held { body, payload }.boxed())
+/// The HTTP server reads a dropped chunked body to its end, however long it is. If the body is still held when the response
+/// is out, the server closes the connection instead. A body that was read completely changes nothing.
+pub(super) fn hold_body(response: HttpResponse, payload: Payload) -> HttpResponse {
+    response.map_body(|_, body| HeldBody { body, payload }.boxed())
 }
 
-struct Held {
+struct HeldBody {
     body: BoxBody,
-    #[expect(dead_code, reason = "it is there to be dropped with the answer")]
+    #[expect(dead_code, reason = "it is held until the response is dropped")]
     payload: Payload,
 }
 
-impl MessageBody for Held {
+impl MessageBody for HeldBody {
     type Error = Box<dyn std::error::Error>;
 
     fn size(&self) -> BodySize {

@@ -1,4 +1,4 @@
-//! The handshake of the CloudEvents web hook specification: may this origin deliver here?
+//! The handshake of the CloudEvents webhook specification: an origin asks whether it may deliver here.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{ALLOW, HeaderMap};
@@ -9,7 +9,7 @@ use crate::http::single_header::SingleHeader;
 const REQUEST_ORIGIN: &str = "webhook-request-origin";
 const ALLOWED_ORIGIN: &str = "webhook-allowed-origin";
 
-/// Grants what the source's list grants, and says nothing of the others. A rate is never promised.
+/// Grants an origin on the source's list, and does not mention any other. It never promises a rate.
 pub(super) fn handshake(endpoint: &Endpoint, headers: &HeaderMap) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((ALLOW, EVENTS_ALLOW));

@@ -1,8 +1,8 @@
-//! What became of an event: told to the source that sent it, without anything that was in it.
+//! The GET route: the receipt of one event, for the source that sent it. It contains nothing of the event's data.
 //!
-//! The request proves itself as a POST would. With Standard Webhooks the signature is over an empty body, and
-//! `webhook-id` is the id asked about, so that a signature for one receipt opens no other. For the same reason a scheme of the source's own
-//! opens receipts only if it signs the path.
+//! The request is authenticated like a POST. With Standard Webhooks the signature covers an empty body, and `webhook-id`
+//! must be the id in the path: a signature for one receipt is not valid for another. For the same reason an HMAC scheme of
+//! the source's own must sign the path.
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Bytes, Query};
@@ -16,7 +16,7 @@ use crate::ingress::{Ingress, Refusal, store_failed};
 use crate::intake::{Rejection, RejectionClass};
 use crate::outbox::{Lookup, ParkReason, Receipt};
 
-/// Answers with the receipt.
+/// Answers with the receipt of the event in the path.
 pub(super) async fn receipt(
     ingress: &Ingress,
     request: &HttpRequest,
@@ -44,7 +44,7 @@ fn lookup(source: &SourceName, request: &HttpRequest) -> Result<Lookup, Refusal>
     })
 }
 
-/// The router has decoded all of the path but `%2F` and `%25`, so that decoding the rest is still decoding once.
+/// The event id of the path. The router has decoded everything but `%2F` and `%25`, so this decodes each character once.
 fn id(request: &HttpRequest) -> Option<Attribute> {
     let raw = request.match_info().get("id")?;
     let id = percent_decode_str(raw).decode_utf8().ok()?;
@@ -57,14 +57,14 @@ struct ReceiptQuery {
 }
 
 fn ce_source(request: &HttpRequest) -> Result<Option<Attribute>, Refusal> {
-    let asked = Query::<ReceiptQuery>::from_query(request.query_string())
+    let query = Query::<ReceiptQuery>::from_query(request.query_string())
         .map_err(|_unreadable| unreadable("The query string cannot be parsed."))?;
     let parse = |raw: &String| {
         Attribute::parse(raw).map_err(|_other| {
             unreadable("ce_source must have 1 to 256 characters and no control characters.")
         })
     };
-    asked.ce_source.as_ref().map(parse).transpose()
+    query.ce_source.as_ref().map(parse).transpose()
 }
 
 fn unreadable(detail: &str) -> Refusal {
@@ -79,7 +79,7 @@ fn unreadable(detail: &str) -> Refusal {
     ))
 }
 
-/// The receipt as it is told.
+/// The response body.
 #[derive(Serialize)]
 struct ReceiptBody<'a> {
     id: &'a str,

@@ -1,7 +1,7 @@
-//! The one table of refusals: which status, which stable `type`, which words, which metric label.
+//! The one table of refusals: it chooses the status, the stable `type`, the title and the metric label.
 //!
-//! The answer is a problem as RFC 9457 has it. It says what is wrong by pointer and rule, and never repeats a value;
-//! it is never a redirect.
+//! The answer is a problem document (RFC 9457). It names errors by pointer and rule and never repeats a value. It is never
+//! a redirect.
 
 use std::fmt;
 
@@ -73,7 +73,7 @@ const fn row(status: u16, word: &'static str, title: &'static str) -> RefusalRow
 }
 
 impl RefusalRow {
-    /// A sender that waits this long finds either room or a gateway that has noticed.
+    /// After this time, either the store has room again or the gateway has noticed the failure.
     const fn retry_after(self, seconds: u32) -> Self {
         Self {
             retry_after_seconds: Some(seconds),
@@ -118,7 +118,7 @@ impl Refusal {
         }
     }
 
-    /// The word for it: the end of its `type`, and its metric label.
+    /// The end of the `type`, and the metric label.
     pub fn word(&self) -> &'static str {
         self.row().word
     }

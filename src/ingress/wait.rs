@@ -1,4 +1,4 @@
-//! `Prefer: wait=N` (RFC 7240): a sender that would rather hear the end than come back for it.
+//! `Prefer: wait=N` (RFC 7240): the sender waits up to N seconds for the final state of its events.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use crate::ingress::Ingress;
 use crate::outbox::{AppendedEntry, State};
 
-/// How long anybody may be kept waiting; below the patience of common gateways.
+/// The maximum of N: below the timeout of common gateways.
 const SECONDS_MAX: u64 = 30;
 
-/// For how many seconds the sender would wait; what cannot be read or is out of bounds is no preference.
+/// The seconds that the sender wants to wait. A value that cannot be parsed or is out of range counts as no preference.
 pub(super) fn preferred(headers: &HeaderMap) -> Option<u64> {
     headers
         .get_all("prefer")
@@ -23,7 +23,7 @@ pub(super) fn preferred(headers: &HeaderMap) -> Option<u64> {
         .filter(|seconds| (1..=SECONDS_MAX).contains(seconds))
 }
 
-/// The value of the preference, if it is `wait`; the first one counts.
+/// The value of the preference `wait`. The first one counts.
 fn wait(preference: &str) -> Option<&str> {
     let (name, value) = preference.split(';').next()?.split_once('=')?;
     let value = value.trim().trim_matches('"');
@@ -31,7 +31,7 @@ fn wait(preference: &str) -> Option<&str> {
     is_wait.then_some(value)
 }
 
-/// Where all of `kept` have ended; `None` once the seconds are over, or the process ends, or the store cannot tell.
+/// The final states of the entries. `None` after the given seconds, when the process stops, or if the store fails.
 pub(super) async fn settled(
     ingress: &Ingress,
     kept: &[AppendedEntry],
@@ -49,7 +49,7 @@ pub(super) async fn settled(
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     if stopping.wait_for(|stopping| *stopping).await.is_err() {
-        // Nobody is left who could stop us.
+        // The sender of the signal is gone, so it can never come.
         std::future::pending::<()>().await;
     }
 }

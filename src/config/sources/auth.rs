@@ -1,4 +1,4 @@
-//! `[auth]` of a source: how it shows who it is.
+//! The `[auth]` table of a source's file: how the source authenticates its requests.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,30 +9,30 @@ use crate::ingress::auth::hmac::{
     Template, TimeUnit,
 };
 
-/// What is signed where nothing else is said.
+/// The default of `signed`.
 const SIGNED: &str = "{body}";
-/// How old or ahead a signature may be where nothing else is said, and what may be said.
+/// The default and the range of `tolerance`.
 const TOLERANCE: Duration = Duration::from_mins(5);
 const TOLERANCE_MIN: Duration = Duration::from_secs(1);
 const TOLERANCE_MAX: Duration = Duration::from_hours(1);
-/// What is said of a time of signing besides its header.
+/// The keys that need `timestamp_header`.
 const TIMESTAMP_KEYS: [&str; 3] = ["timestamp_prefix", "timestamp_unit", "tolerance"];
 
-/// How a source shows who it is.
+/// The authentication of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// It does not.
+    /// None: anybody can send events as this source.
     None,
-    /// By a token; any of those in the files will do.
+    /// A bearer token. Each file contains a valid one.
     Bearer(Vec<PathBuf>),
-    /// By a signature as Standard Webhooks describes it; any key of those in the files will do.
+    /// A signature of Standard Webhooks. Each file contains a valid secret.
     StandardWebhooks(Vec<PathBuf>),
-    /// By a signature in a scheme of its own; any secret of those in the files will do.
+    /// A signature in an HMAC scheme of the source's own. Each file contains a valid secret.
     Hmac(Box<HmacScheme>, Vec<PathBuf>),
 }
 
 impl Auth {
-    /// The word for it in a source's file.
+    /// The value of `auth.kind`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::None => "none",
@@ -42,7 +42,7 @@ impl Auth {
         }
     }
 
-    /// What whoever runs the bridge should know of it; nothing where there is nothing to fear.
+    /// A risk that the operator should know; `None` if there is none.
     pub const fn warning(&self) -> Option<&'static str> {
         match self {
             Self::None => {
@@ -64,7 +64,7 @@ enum AuthKind {
     Hmac,
 }
 
-/// Takes all that is said of authentication.
+/// Takes the table.
 pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
     let words = [
         ("none", AuthKind::None),
@@ -130,13 +130,13 @@ fn scheme(reader: &mut Reader) -> Option<HmacScheme> {
         None
     };
     if let (Some(stamp), Some(header)) = (&stamp, &header) {
-        let is_told_apart = stamp.header != *header || stamp.marks.are_told_from(marks.as_ref());
-        if !is_told_apart {
-            let reason = "must differ from prefix: both stand in one header";
+        let is_disjoint = stamp.header != *header || stamp.marks.are_disjoint_from(marks.as_ref());
+        if !is_disjoint {
+            let reason = "must differ from prefix, because both are in one header";
             reader.fault(&["auth", "timestamp_prefix"], reason);
         }
     }
-    // A time that was named and could not be read has been told; it is not missing.
+    // An unreadable time has been reported already. It is not missing.
     let signed = if has_stamp && stamp.is_none() {
         None
     } else {
@@ -187,7 +187,7 @@ fn stamp(reader: &mut Reader, separator: Option<String>) -> Option<SigningTime> 
     let marks = match (text(reader, "timestamp_prefix"), separator) {
         (None, _) => Some(HeaderItems::default()),
         (Some(_), None) => {
-            reader.fault(&["auth", "timestamp_prefix"], "needs separator beside it");
+            reader.fault(&["auth", "timestamp_prefix"], "needs separator");
             None
         }
         (prefix, separator) => marks(reader, "timestamp_prefix", (prefix, separator)),
@@ -200,14 +200,14 @@ fn stamp(reader: &mut Reader, separator: Option<String>) -> Option<SigningTime> 
     })
 }
 
-/// Refuses what is said of a time that is nowhere.
+/// Reports the keys that need `timestamp_header`.
 fn without_stamp(reader: &mut Reader) {
     let known = reader.keys(&["auth"]);
     for key in TIMESTAMP_KEYS
         .into_iter()
         .filter(|key| known.contains(*key))
     {
-        let refuse = |_raw| Err::<(), _>("needs timestamp_header beside it".to_owned());
+        let refuse = |_raw| Err::<(), _>("needs timestamp_header".to_owned());
         let _told: Option<()> = reader.take(&["auth", key], refuse);
     }
 }
@@ -238,21 +238,24 @@ mod tests {
 
     const GOOD: &str = "kind = \"hmac\"\nsecret_files = [\"a\", \"b\"]\nheader = \"X-Signature\"\nencoding = \"hex\"\n";
 
-    /// What is added to a good scheme, and all the faults that it has then; $ is a time that is signed.
-    const FAULTS: [(&str, &[&str]); 22] = [
+    /// Keys that are added to [`GOOD`], and all errors that follow; `$` stands for a signed time.
+    const ERRORS: [(&str, &[&str]); 22] = [
         (
             "signed = \"{timestmp}.{body}\"",
-            &["auth.signed: does not know {timestmp}"],
+            &["auth.signed: has an unknown placeholder {timestmp}"],
         ),
         (
             "signed = \"{header:}{body}\"",
-            &["auth.signed: does not know {header:}"],
+            &["auth.signed: has an unknown placeholder {header:}"],
         ),
         (
             "signed = \"{header:a b}{body}\"",
-            &["auth.signed: does not know {header:a b}"],
+            &["auth.signed: has an unknown placeholder {header:a b}"],
         ),
-        ("signed = \"{}{body}\"", &["auth.signed: does not know {}"]),
+        (
+            "signed = \"{}{body}\"",
+            &["auth.signed: has an unknown placeholder {}"],
+        ),
         ("signed = \"v0\"", &["auth.signed: has {body} 0 times"]),
         (
             "signed = \"{body}{body}\"",
@@ -260,11 +263,11 @@ mod tests {
         ),
         (
             "signed = \"{body}}\"",
-            &["auth.signed: has a } that closes nothing"],
+            &["auth.signed: has a } without a {"],
         ),
         (
             "signed = \"{body}{\"",
-            &["auth.signed: has a { that is not closed"],
+            &["auth.signed: has a { without a }"],
         ),
         (
             "signed = \"{header:ce-id}{header:ce-type}.{body}\"",
@@ -273,7 +276,7 @@ mod tests {
         (
             "signed = \"{x}{y}\"",
             &[
-                "{x}: a placeholder is {timestamp}, {method}, {path}, {body} or {header:NAME}; {{ and }} are braces; does not know {y}",
+                "{x}: a placeholder is {timestamp}, {method}, {path}, {body} or {header:NAME}; {{ and }} are braces; has an unknown placeholder {y}",
             ],
         ),
         (
@@ -298,15 +301,15 @@ mod tests {
         ("separator = \",\"", &["auth.separator: needs a prefix"]),
         (
             "separator = \"=\"\nprefix = \"a\"",
-            &["auth.separator: must be a comma"],
+            &["auth.separator: must be made of"],
         ),
         (
             "separator = \"a\"\nprefix = \"b\"",
-            &["auth.separator: must be a comma"],
+            &["auth.separator: must be made of"],
         ),
         (
             "separator = \",\"\nprefix = \"a,b\"",
-            &["auth.separator: stands in the prefix"],
+            &["auth.separator: must not occur in the prefix"],
         ),
         (
             "algorithm = \"md5\"\nsecret_encoding = \"utf-8\"",
@@ -333,15 +336,15 @@ mod tests {
             .unwrap();
         let mut reader = Reader::new("file", Value::new(None, ValueKind::Table(table)));
         let auth = take(&mut reader);
-        let faults: Vec<String> = reader.finish().iter().map(ToString::to_string).collect();
+        let errors: Vec<String> = reader.finish().iter().map(ToString::to_string).collect();
         match auth {
-            Some(auth) if faults.is_empty() => Ok(auth),
-            Some(_) | None => Err(faults),
+            Some(auth) if errors.is_empty() => Ok(auth),
+            Some(_) | None => Err(errors),
         }
     }
 
     #[test]
-    fn a_scheme_is_read_with_its_defaults() {
+    fn a_scheme_is_read_with_its_deerrors() {
         let Auth::Hmac(scheme, files) = read(GOOD).unwrap() else {
             panic!("another kind");
         };
@@ -358,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_is_read_with_everything_said() {
+    fn a_scheme_is_read_with_every_key() {
         let more = "algorithm = \"sha512\"\nsecret_encoding = \"base64\"\nprefix = \"v1=\"\nseparator = \",\"\n\
                     signed = \"{timestamp}.{body}\"\ntimestamp_header = \"x-signature\"\ntimestamp_prefix = \"t=\"\n\
                     timestamp_unit = \"rfc3339\"\ntolerance = \"1h\"\n";
@@ -387,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_request_could_be_repeated_somebody_is_warned() {
+    fn a_warning_names_requests_that_can_be_forged_or_repeated() {
         for (auth, warns) in [
             ("kind = \"none\"", true),
             ("kind = \"bearer\"\ntoken_files = [\"a\"]", false),
@@ -402,24 +405,24 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_a_scheme_is_told_with_its_key() {
+    fn every_error_of_a_scheme_names_its_key() {
         let stamped = "signed = \"{timestamp}{body}\"\ntimestamp_header = \"x-t\"\n";
-        for (more, expected) in FAULTS {
+        for (more, expected) in ERRORS {
             let more = more.replace('$', stamped);
-            let told = read(&format!("{GOOD}{more}")).unwrap_err();
-            assert_eq!(told.len(), expected.len(), "{more}: {told:#?}");
-            for (told, expected) in told.iter().zip(expected) {
-                assert!(told.contains(expected), "{more}: {told}");
+            let errors = read(&format!("{GOOD}{more}")).unwrap_err();
+            assert_eq!(errors.len(), expected.len(), "{more}: {errors:#?}");
+            for (error, expected) in errors.iter().zip(expected) {
+                assert!(error.contains(expected), "{more}: {error}");
             }
         }
     }
 
     #[test]
-    fn all_faults_of_a_scheme_are_told_at_once() {
-        let told = read(
+    fn all_errors_of_a_scheme_are_reported_at_once() {
+        let errors = read(
             "kind = \"hmac\"\nsigned = \"x\"\nalgorithm = \"md5\"\nseparator = \",\"\nsecret_files = []\n",
         );
-        let told = told.unwrap_err();
+        let errors = errors.unwrap_err();
         let keys = [
             "algorithm",
             "encoding",
@@ -428,15 +431,15 @@ mod tests {
             "separator",
             "signed",
         ];
-        for (told, key) in told.iter().zip(keys) {
-            assert!(told.contains(&format!("auth.{key}: ")), "{told}");
+        for (error, key) in errors.iter().zip(keys) {
+            assert!(error.contains(&format!("auth.{key}: ")), "{error}");
         }
-        assert_eq!(told.len(), keys.len(), "{told:#?}");
+        assert_eq!(errors.len(), keys.len(), "{errors:#?}");
     }
 
-    /// One header with two values that nothing tells apart could not be read.
+    /// Otherwise nothing tells which value of the header is the time and which is the signature.
     #[test]
-    fn a_time_beside_the_signature_has_a_prefix_of_its_own() {
+    fn a_time_in_the_header_of_the_signature_needs_a_prefix_of_its_own() {
         let list = "separator = \",\"\nprefix = \"v1=\"\nsigned = \"{timestamp}.{body}\"\n\
                     timestamp_header = \"x-signature\"\n";
         for (more, fits) in [
@@ -446,8 +449,8 @@ mod tests {
             ("timestamp_prefix = \"v1=x\"", false),
             ("", false),
         ] {
-            let told = read(&format!("{GOOD}{list}{more}"));
-            assert_eq!(told.is_ok(), fits, "{more}: {told:?}");
+            let errors = read(&format!("{GOOD}{list}{more}"));
+            assert_eq!(errors.is_ok(), fits, "{more}: {errors:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a source's file says of its bodies and its event types.
+//! The tables of a source's file that describe its bodies and its event types.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,17 +15,17 @@ use crate::mapping::{
     VersionDomain, VersionRule,
 };
 
-/// The longest schema; a larger file is something else.
+/// The maximum size of a schema file.
 const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
 
-/// What a body is.
+/// The format of a body.
 #[derive(Clone, Copy)]
 enum BodyFormat {
     CloudEvents,
     Json,
 }
 
-/// The tables that `lookup` reads.
+/// Takes the tables that `lookup` reads.
 pub(super) fn tables(reader: &mut Reader) -> LookupTables {
     let mut tables = BTreeMap::new();
     for table in reader.keys(&["tables"]) {
@@ -43,7 +43,7 @@ pub(super) fn tables(reader: &mut Reader) -> LookupTables {
     tables
 }
 
-/// How bodies are read; nothing where they are CloudEvents.
+/// Takes the rules for plain JSON bodies; `None` if the bodies are CloudEvents.
 pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Option<JsonEnvelope> {
     let words = [
         ("cloudevents", BodyFormat::CloudEvents),
@@ -52,19 +52,19 @@ pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Optio
     let format = reader.take_optional(&["body", "format"], |raw| raw.word(&words));
     let mut rule = |name: &str| reader.take_optional(&["body", name], Raw::text);
     let (split, id, event_type, time) = (rule("split"), rule("id"), rule("type"), rule("time"));
-    let is_said = [&split, &id, &event_type, &time]
+    let has_json_rules = [&split, &id, &event_type, &time]
         .into_iter()
         .any(Option::is_some);
     if !matches!(format, Some(BodyFormat::Json)) {
-        if is_said {
-            let reason = "must be \"json\" where the file says how bodies are read";
+        if has_json_rules {
+            let reason = "must be \"json\", because the file has rules for plain JSON bodies";
             reader.fault(&["body", "format"], reason);
         }
         return None;
     }
     for (name, value) in [("id", &id), ("type", &event_type)] {
         if value.is_none() {
-            reader.fault(&["body", name], "is required where bodies are plain JSON");
+            reader.fault(&["body", name], "is required for plain JSON bodies");
         }
     }
     let rules = JsonEnvelopeRules {
@@ -74,11 +74,11 @@ pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Optio
         time,
     };
     JsonEnvelope::compile(&rules, tables)
-        .map_err(|faults| note(reader, &["body"], faults))
+        .map_err(|errors| report(reader, &["body"], errors))
         .ok()
 }
 
-/// One event type.
+/// Takes one event type.
 pub(super) fn event_type(
     reader: &mut Reader,
     event_type: &str,
@@ -110,7 +110,7 @@ pub(super) fn event_type(
         tables: tables.clone(),
     };
     let mapping = Mapping::compile(&rules)
-        .map_err(|faults| note(reader, &["events", event_type], faults))
+        .map_err(|errors| report(reader, &["events", event_type], errors))
         .ok();
     Some(EventType {
         schema: schema?,
@@ -119,9 +119,9 @@ pub(super) fn event_type(
     })
 }
 
-fn note(reader: &mut Reader, place: &[&str], faults: Vec<RuleError>) {
-    for fault in faults {
-        reader.fault(place, fault.to_string());
+fn report(reader: &mut Reader, place: &[&str], errors: Vec<RuleError>) {
+    for error in errors {
+        reader.fault(place, error.to_string());
     }
 }
 
@@ -138,9 +138,9 @@ fn version(reader: &mut Reader, event_type: &str) -> Option<VersionRule> {
         (Some(expression), Some(domain)) => return Some(VersionRule { expression, domain }),
         (Some(_), None) => reader.fault(
             &at("version_domain"),
-            "is required beside version: \"sequence\" or \"time\"",
+            "is required with version: \"sequence\" or \"time\"",
         ),
-        (None, Some(_)) => reader.fault(&at("version"), "is required beside version_domain"),
+        (None, Some(_)) => reader.fault(&at("version"), "is required with version_domain"),
         (None, None) => {}
     }
     None
@@ -156,7 +156,7 @@ fn images(reader: &mut Reader, event_type: &str) -> Option<ImageRules> {
         (Some(before), Some(after)) => Some(ImageRules { before, after }),
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => {
-            reader.fault(&place, "needs both: before and after");
+            reader.fault(&place, "needs both before and after");
             None
         }
     }
@@ -180,7 +180,7 @@ fn schema(folder: &Path, name: &str) -> Result<Schema, String> {
     let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
     if fs::metadata(&path).map_err(unreadable)?.len() > SCHEMA_BYTES_MAX {
         return Err(format!(
-            "{} is longer than {SCHEMA_BYTES_MAX} bytes",
+            "{} is larger than {SCHEMA_BYTES_MAX} bytes",
             path.display()
         ));
     }

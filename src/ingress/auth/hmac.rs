@@ -1,10 +1,10 @@
-//! HMAC signatures in a source's own scheme: which header, which encoding, over which text.
+//! HMAC signatures in a scheme of the source's own: the header, the encoding and the signed text are configured.
 //!
-//! A [`HmacScheme`] is what the configuration says, without secrets. [`HmacKeys`] are a scheme with its secrets: they verify, and
-//! sign for tests and for the command `send`, by the same text.
+//! A [`HmacScheme`] is the configuration without secrets. [`HmacKeys`] is a scheme with its secrets. It verifies requests, and
+//! it signs them for tests and for the command `send`; both use the same signed text.
 //!
-//! HMAC with SHA-1 is there because CRMs sign with it. It is not broken: what is broken of SHA-1 are collisions, which
-//! HMAC does not rest on.
+//! HMAC-SHA1 is supported because some CRMs use it. It is not broken: SHA-1 has collisions, and the security of HMAC does
+//! not depend on them.
 
 use std::fmt;
 
@@ -27,32 +27,32 @@ pub use header_items::HeaderItems;
 pub use signing_time::{SigningTime, TimeUnit};
 pub use template::Template;
 
-/// A shorter secret could be guessed.
+/// The minimum length of a secret: a shorter one could be guessed.
 const SECRET_BYTES_MIN: usize = 16;
-/// How many signatures are looked at: one a secret in rotation, and room to spare.
+/// The maximum number of signatures that are compared: one for each secret in rotation, and some more.
 const SIGNATURES_MAX: usize = 8;
 
-/// How a source signs; every value is right with every other.
+/// How a source signs. All values can be combined freely.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HmacScheme {
-    /// The hash under the HMAC.
+    /// The hash algorithm.
     pub algorithm: Algorithm,
-    /// How a secret is written in its file.
+    /// The encoding of a secret in its file.
     pub secret_encoding: SecretEncoding,
-    /// The header that the signature stands in.
+    /// The header with the signature.
     pub header: HeaderName,
-    /// Which parts of that header are signatures.
+    /// The parts of that header that are signatures.
     pub marks: HeaderItems,
-    /// How a signature is written.
+    /// The encoding of a signature.
     pub encoding: SignatureEncoding,
-    /// What is signed.
+    /// The text that is signed.
     pub signed: SignedText,
 }
 
-/// The hash under the HMAC.
+/// The hash algorithm of the HMAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// SHA-1. HMAC-SHA1 is not broken, though nobody would choose it today.
+    /// SHA-1.
     Sha1,
     /// SHA-256.
     Sha256,
@@ -60,40 +60,40 @@ pub enum Algorithm {
     Sha512,
 }
 
-/// How a secret is written in its file.
+/// The encoding of a secret in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretEncoding {
-    /// Its characters are the key.
+    /// The UTF-8 bytes of the text are the key.
     Text,
-    /// The key in base64.
+    /// Base64 with padding.
     Base64,
-    /// The key in hexadecimal digits, of either case.
+    /// Hexadecimal digits in either case.
     Hex,
 }
 
-/// How a signature is written.
+/// The encoding of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureEncoding {
-    /// Hexadecimal digits, of either case.
+    /// Hexadecimal digits in either case.
     Hex,
     /// Base64 with padding.
     Base64,
 }
 
-/// What is signed, and where its time stands if it has one.
+/// The text that is signed, and where the time of signing is, if it is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedText {
     template: Template,
     stamp: Option<SigningTime>,
 }
 
-/// A template and the place of the time do not fit together.
+/// The template and the time of signing contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimestampMismatch {
-    /// The time is signed, and nobody knows where it stands.
-    #[error("is required where `signed` has {{timestamp}}")]
+    /// The template has a time, but no header for it is configured.
+    #[error("is required because `signed` has {{timestamp}}")]
     NoStamp,
-    /// There is a time that anybody could change.
+    /// A header for the time is configured, but the template does not sign it: anybody could change it.
     #[error("is not signed: `signed` has no {{timestamp}}")]
     Unsigned,
 }
@@ -107,10 +107,10 @@ pub struct HmacKeys {
 // === impl SignedText ===
 
 impl SignedText {
-    /// What is signed, with its time where the template has one.
+    /// Combines a template with the place of its time.
     ///
     /// # Errors
-    /// One of them has a time and the other has not.
+    /// Only one of them has a time.
     pub fn new(template: Template, stamp: Option<SigningTime>) -> Result<Self, TimestampMismatch> {
         match (template.has_timestamp(), &stamp) {
             (true, None) => Err(TimestampMismatch::NoStamp),
@@ -119,7 +119,7 @@ impl SignedText {
         }
     }
 
-    /// Whether an old request can be told from a new one.
+    /// Whether a time is signed, so that an old request can be recognised.
     pub const fn has_time(&self) -> bool {
         self.stamp.is_some()
     }
@@ -128,10 +128,10 @@ impl SignedText {
 // === impl HmacKeys ===
 
 impl HmacKeys {
-    /// Takes the secrets of a scheme; any of them will do, and the first one signs.
+    /// Adds the secrets to a scheme. A request may be signed with any of them; [`HmacKeys::sign`] uses the first.
     ///
     /// # Errors
-    /// There is no secret, or one is not in its encoding or too short.
+    /// There is no secret, or one is too short or not in its encoding.
     pub fn new(scheme: HmacScheme, secrets: &[SecretString]) -> Result<Self, Error> {
         let decode = |(index, secret): (usize, &SecretString)| {
             scheme
@@ -152,9 +152,9 @@ impl HmacKeys {
         Ok(Self { scheme, secrets })
     }
 
-    /// The headers with which a sender signs a request at `at`; `head` has all other headers.
+    /// The headers that sign a request at the time `at`. `head` has all other headers.
     ///
-    /// `None` where a header that is to be signed is not there once, as text.
+    /// `None` if a header that must be signed is missing, occurs more than once or is not text.
     pub fn sign(
         &self,
         head: Head<'_>,
@@ -186,7 +186,7 @@ impl HmacKeys {
         })
     }
 
-    /// Says whether one of the secrets made one of the signatures.
+    /// Verifies that one of the secrets made one of the signatures.
     pub(super) fn verify(
         &self,
         head: Head<'_>,
@@ -215,20 +215,20 @@ impl HmacKeys {
             None => "",
         };
         let text = signed.template.fill(head, time, body)?;
-        // Every pair is compared, whichever matches: which key is current cannot be timed.
+        // Every pair is compared, even after a match: the time does not tell which key is current.
         let is_signed = self.secrets.iter().fold(false, |is_signed, secret| {
             is_signed | algorithm.made_any(secret.expose_secret(), &text, &signatures)
         });
         is_signed.then_some(()).ok_or(DenialReason::Mismatch)
     }
 
-    /// Whether the path is signed.
-    pub(super) fn sign_path(&self) -> bool {
+    /// Whether the signature covers the path.
+    pub(super) fn covers_path(&self) -> bool {
         self.scheme.signed.template.has_path()
     }
 
-    /// Whether the header of this name, in lower case, is signed.
-    pub(super) fn sign_header(&self, name: &str) -> bool {
+    /// Whether the signature covers this header. The name is in lower case.
+    pub(super) fn covers_header(&self, name: &str) -> bool {
         self.scheme.signed.template.has_header(name)
     }
 }
@@ -274,7 +274,7 @@ fn made_any<M: Mac + KeyInit + Clone>(key: &[u8], text: &[&[u8]], signatures: &[
     })
 }
 
-/// `None` would be a key of a length that the algorithm does not take; HMAC takes all.
+/// Never `None`: HMAC accepts keys of every length.
 fn keyed<M: Mac + KeyInit>(key: &[u8], text: &[&[u8]]) -> Option<M> {
     let mut mac = <M as KeyInit>::new_from_slice(key).ok()?;
     for piece in text {

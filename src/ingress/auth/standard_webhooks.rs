@@ -1,6 +1,6 @@
 //! Standard Webhooks 1.0, symmetric: `v1` signatures over `id.timestamp.body`.
 //!
-//! `v1a` (asymmetric) signatures are skipped, not refused: a sender may add them for others.
+//! Asymmetric `v1a` signatures are skipped: a sender may add them for other receivers.
 
 use std::fmt;
 
@@ -19,14 +19,14 @@ const TIMESTAMP: &str = "webhook-timestamp";
 const SIGNATURE: &str = "webhook-signature";
 const SECRET_PREFIX: &str = "whsec_";
 const SIGNATURE_PREFIX: &str = "v1,";
-/// The lengths of a secret that the specification allows.
+/// The lengths that the specification allows for a secret.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=KEY_BYTES_MAX;
-/// How far a signature's time may be from ours, either way; 300 is still taken.
+/// The maximum distance between the time of signing and our clock, in both directions.
 const TOLERANCE_SECONDS: u64 = 300;
-/// How many signatures are looked at: one a secret in rotation, and room to spare.
+/// The maximum number of signatures that are compared: one for each secret in rotation, and some more.
 const SIGNATURES_MAX: usize = 8;
 
-/// A secret that signs and verifies.
+/// A secret of Standard Webhooks. It signs and verifies.
 #[derive(Clone)]
 pub struct SigningKey(SecretBox<Key>);
 
@@ -42,7 +42,7 @@ impl secrecy::zeroize::Zeroize for Key {
 impl secrecy::CloneableSecret for Key {}
 
 impl SigningKey {
-    /// Takes `whsec_` and 24 to 64 bytes in base64.
+    /// Parses `whsec_` followed by 24 to 64 bytes in base64.
     pub fn parse(secret: &SecretString) -> Option<Self> {
         let encoded = secret.expose_secret().strip_prefix(SECRET_PREFIX)?;
         let decoded = SecretBox::new(Box::new(STANDARD.decode(encoded).ok()?));
@@ -56,7 +56,7 @@ impl SigningKey {
         Some(Self(key))
     }
 
-    /// The headers with which a sender signs `body` at `at`.
+    /// The headers of a request that is signed at the time `at`.
     pub fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
         let timestamp = seconds(at).to_string();
         let mac = self.mac(id, &timestamp, body).finalize().into_bytes();
@@ -84,7 +84,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The signed id, if one of `keys` made one of the signatures.
+/// The signed event id, if one of `keys` made one of the signatures.
 pub(super) fn verify(
     keys: &[SigningKey],
     headers: &HeaderMap,
@@ -101,7 +101,7 @@ pub(super) fn verify(
     if signed_at.abs_diff(seconds(wall)) > TOLERANCE_SECONDS {
         return Err(DenialReason::Stale);
     }
-    // Every pair is compared, whichever matches: which key is current cannot be timed.
+    // Every pair is compared, even after a match: the time does not tell which key is current.
     let is_signed = keys.iter().fold(false, |is_signed, key| {
         let mac = key.mac(id, timestamp, body);
         is_signed | is_any(&mac, &signatures)
@@ -129,7 +129,7 @@ fn seconds(at: Timestamp) -> i64 {
     at.as_millis().div_euclid(1000)
 }
 
-/// Digits only: what `i64` would read besides is not what the sender signed in every other reader's eyes.
+/// Digits only. `i64` would also parse a sign, and other receivers would read another text than was signed.
 fn parse_seconds(text: &str) -> Option<i64> {
     let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     is_digits.then(|| text.parse().ok()).flatten()

@@ -1,4 +1,4 @@
-//! The time of signing: where it stands, how it is written, and how far it may be from ours.
+//! The time of signing: its header, its unit, and its maximum distance from our clock.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use super::super::{DenialReason, required};
 use super::HeaderItems;
 use crate::time::Timestamp;
 
-/// Where the time of signing stands, and how far it may be from ours.
+/// The place of the time of signing, and its tolerance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningTime {
-    /// Its header.
+    /// The header.
     pub header: HeaderName,
-    /// Which part of that header it is.
+    /// The part of that header.
     pub marks: HeaderItems,
-    /// How it is written.
+    /// The unit.
     pub unit: TimeUnit,
-    /// How far it may be from our time, either way; exactly so far is still taken.
+    /// The maximum distance from our clock, in both directions.
     pub tolerance: Duration,
 }
 
-/// How a time of signing is written.
+/// The unit of a time of signing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
     /// Seconds since 1970, digits only.
@@ -33,7 +33,7 @@ pub enum TimeUnit {
 }
 
 impl SigningTime {
-    /// The time as it stands there, if it is near enough.
+    /// The text of the time, if it is within the tolerance.
     pub(super) fn read<'a>(
         &'a self,
         headers: &'a HeaderMap,
@@ -63,7 +63,7 @@ impl TimeUnit {
         }
     }
 
-    /// Our time as exactly as a time of this unit can be.
+    /// Our time, rounded down to the unit.
     const fn round(self, at: Timestamp) -> i64 {
         let millis = at.as_millis();
         match self {
@@ -81,8 +81,8 @@ impl TimeUnit {
     }
 }
 
-/// Digits only, and no zero before them: what could be written in two ways could be changed unseen where nothing parts it
-/// from its neighbour.
+/// Digits only and no leading zero. If one number had two spellings, somebody could move a digit between the time and the
+/// neighbouring text without changing the signed text.
 fn whole(text: &str) -> Option<i64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     is_plain.then(|| text.parse().ok()).flatten()

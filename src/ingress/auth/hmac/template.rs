@@ -1,7 +1,7 @@
-//! The text that a signature is over, as the configuration describes it. Built here for signing and for verifying alike.
+//! The signed text, as a template with placeholders. Signing and verifying use the same template.
 //!
 //! A template is literal text with placeholders: `{timestamp}`, `{method}`, `{path}`, `{body}` and `{header:NAME}`.
-//! `{{` and `}}` stand for braces. Knows nothing of keys and signatures.
+//! `{{` and `}}` are literal braces.
 
 use std::str::FromStr;
 
@@ -9,13 +9,13 @@ use actix_web::http::header::HeaderName;
 
 use super::super::{DenialReason, Head, required};
 
-/// What the name of a header begins with that carries an attribute of an event.
+/// The prefix of headers that carry attributes of an event.
 const ATTRIBUTE: &str = "ce-";
 const HEADER: &str = "header:";
 const USAGE: &str =
     "a placeholder is {timestamp}, {method}, {path}, {body} or {header:NAME}; {{ and }} are braces";
 
-/// A template that has the body in it, once.
+/// A template with exactly one `{body}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
@@ -30,7 +30,7 @@ enum Part {
 }
 
 impl FromStr for Template {
-    /// Everything that is wrong with it, in one sentence.
+    /// All errors, in one sentence.
     type Err = String;
 
     fn from_str(raw: &str) -> Result<Self, String> {
@@ -47,11 +47,9 @@ impl FromStr for Template {
         }
         let bodies = parts.iter().filter(|part| **part == Part::Body).count();
         if bodies != 1 {
-            flaws.push(format!(
-                "has {{body}} {bodies} times, and must have it once"
-            ));
+            flaws.push(format!("has {{body}} {bodies} times; it must have it once"));
         }
-        flaws.extend(parts.windows(2).filter_map(blurred));
+        flaws.extend(parts.windows(2).filter_map(adjacent_values));
         if flaws.is_empty() {
             Ok(Self(parts))
         } else {
@@ -61,27 +59,27 @@ impl FromStr for Template {
 }
 
 impl Template {
-    /// Whether the time of signing is signed.
+    /// Whether the template has `{timestamp}`.
     pub fn has_timestamp(&self) -> bool {
         self.0.contains(&Part::Timestamp)
     }
 
-    /// Whether the path is signed.
+    /// Whether the template has `{path}`.
     pub(super) fn has_path(&self) -> bool {
         self.0.contains(&Part::Path)
     }
 
-    /// Whether the header of this name, in lower case, is signed.
+    /// Whether the template has `{header:NAME}`. The name is in lower case.
     pub(super) fn has_header(&self, name: &str) -> bool {
         self.0
             .iter()
             .any(|part| matches!(part, Part::Header(known) if known.as_str() == name))
     }
 
-    /// The text of a request, in pieces.
+    /// The signed text of a request, in pieces.
     ///
     /// # Errors
-    /// A header that belongs into it is not there once, as text.
+    /// A header in the template is missing, occurs more than once or is not text.
     pub(super) fn fill<'a>(
         &'a self,
         head: Head<'a>,
@@ -102,7 +100,7 @@ impl Template {
     }
 }
 
-/// The first part of `raw`, which is not empty, and what follows it.
+/// The first part of `raw`, which is not empty, and the rest.
 fn next(raw: &str) -> (Result<Part, String>, &str) {
     let literal = |text: &str| Ok(Part::Literal(text.to_owned()));
     if let Some(rest) = raw.strip_prefix("{{") {
@@ -112,11 +110,11 @@ fn next(raw: &str) -> (Result<Part, String>, &str) {
         return (literal("}"), rest);
     }
     if let Some(rest) = raw.strip_prefix('}') {
-        return (Err(format!("has a }} that closes nothing: {USAGE}")), rest);
+        return (Err(format!("has a }} without a {{: {USAGE}")), rest);
     }
     match raw.strip_prefix('{').map(|inner| inner.split_once('}')) {
         Some(Some((name, rest))) => (placeholder(name), rest),
-        Some(None) => (Err(format!("has a {{ that is not closed: {USAGE}")), ""),
+        Some(None) => (Err(format!("has a {{ without a }}: {USAGE}")), ""),
         None => {
             let end = raw.find(['{', '}']).unwrap_or(raw.len());
             let (text, rest) = raw.split_at_checked(end).unwrap_or((raw, ""));
@@ -135,11 +133,11 @@ fn placeholder(name: &str) -> Result<Part, String> {
             .strip_prefix(HEADER)
             .and_then(|header| header.parse().ok())
             .map(Part::Header)
-            .ok_or_else(|| format!("does not know {{{other}}}: {USAGE}")),
+            .ok_or_else(|| format!("has an unknown placeholder {{{other}}}: {USAGE}")),
     }
 }
 
-/// Literals that meet become one.
+/// Adds a part. Adjacent literals become one.
 fn push(parts: &mut Vec<Part>, part: Part) {
     match (parts.last_mut(), part) {
         (Some(Part::Literal(text)), Part::Literal(more)) => text.push_str(&more),
@@ -147,9 +145,9 @@ fn push(parts: &mut Vec<Part>, part: Part) {
     }
 }
 
-/// Two values side by side, one of them an attribute of the event: whoever has seen one signature could move what stands
-/// between them, and so make another id or type of it.
-fn blurred(pair: &[Part]) -> Option<String> {
+/// An error if two values are adjacent and one of them is an attribute of the event. Somebody who saw one signature could
+/// move characters from one value to the other and so forge another id or type.
+fn adjacent_values(pair: &[Part]) -> Option<String> {
     let is_literal = |part: &Part| matches!(part, Part::Literal(_));
     let attribute = pair.iter().find_map(|part| match part {
         Part::Header(name) if name.as_str().starts_with(ATTRIBUTE) => Some(name),
@@ -162,7 +160,7 @@ fn blurred(pair: &[Part]) -> Option<String> {
     })?;
     (!pair.iter().any(is_literal)).then(|| {
         format!(
-            "has nothing between {{{HEADER}{attribute}}} and its neighbour: text must part them"
+            "has nothing between {{{HEADER}{attribute}}} and the value next to it: put text between them"
         )
     })
 }
