@@ -1,8 +1,8 @@
-//! CloudEvents 1.0.2 over HTTP: structured, batch and binary mode, all made into the structured form.
+//! CloudEvents 1.0.2 over HTTP: decodes structured, batch and binary mode into the structured form.
 //!
-//! Strict about what is used (id, source, type, specversion, time, how data is encoded); extension attributes stay in
-//! the envelope as they came, for the source's schema to judge. Knows header lines as pairs of name and value, and
-//! nothing else of HTTP.
+//! The attributes that the bridge uses are validated: id, source, type, specversion, time, and the encoding of the data.
+//! Extension attributes stay in the envelope as they are, for the source's schema to validate. Headers are pairs of name
+//! and value; nothing else of HTTP is known here.
 
 use serde_json::{Map, Value};
 
@@ -11,9 +11,9 @@ use crate::time::rfc3339;
 
 mod binary;
 
-/// Where a fault stands, for rules that are CloudEvents' own.
+/// The location of an error against the rules of CloudEvents.
 const LOCATION: &str = "cloudevents";
-/// The same for rules of [`json`].
+/// The location of an error against the rules of [`json`].
 const LOCATION_JSON: &str = "json";
 /// The detail of an error in an attribute that names something.
 pub const ATTRIBUTE: &str = "The value must have 1 to 256 characters and no control characters.";
@@ -22,7 +22,7 @@ pub const TIME: &str = "The time must be an RFC 3339 date-time.";
 const SPECVERSION: &str = "1.0";
 const DATA: &str = "data";
 
-/// How events lie in a request.
+/// The content mode of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentMode {
     /// The body is one event.
@@ -34,8 +34,7 @@ pub enum ContentMode {
 }
 
 impl ContentMode {
-    /// The mode a request is in; `None` where its media type is none that events come in, or it is plain JSON and
-    /// nothing in the headers makes an event of it.
+    /// The mode of a request; `None` if its media type is not one of CloudEvents, and it is not JSON with `ce-` headers.
     pub fn of(content_type: &str, headers: &[(&str, &[u8])]) -> Option<Self> {
         let media_type = utf8_media_type(content_type)?;
         match media_type.as_str() {
@@ -47,16 +46,16 @@ impl ContentMode {
     }
 }
 
-/// One request, as far as CloudEvents is concerned.
+/// The parts of a request that carry events.
 #[derive(Clone, Copy)]
 pub struct HttpMessage<'a> {
-    /// How events lie in it.
+    /// The content mode.
     pub mode: ContentMode,
-    /// Its header lines; names in any case.
+    /// The headers; names in any case.
     pub headers: &'a [(&'a str, &'a [u8])],
-    /// Its media type.
+    /// The media type.
     pub content_type: &'a str,
-    /// Its body.
+    /// The body.
     pub body: &'a [u8],
 }
 
@@ -69,13 +68,13 @@ impl std::fmt::Debug for HttpMessage<'_> {
     }
 }
 
-/// The events of a request in their order; for each that is none, what is wrong with it.
+/// The events of a request in their order. An event that cannot be decoded is a list of its errors.
 pub type Decoded = Vec<Result<ChangeEvent, Vec<EventError>>>;
 
-/// Reads the events of `message`; a batch has at least one and at most `events_max`.
+/// Decodes the events of a request. A batch must have 1 to `events_max` events.
 ///
 /// # Errors
-/// What is wrong with the request as a whole.
+/// The errors of the request as a whole.
 pub fn decode(
     source: &SourceName,
     message: HttpMessage<'_>,
@@ -108,25 +107,25 @@ pub fn header_attribute(headers: &[(&str, &[u8])], name: &str) -> Option<String>
     binary::single_attribute(headers, name)
 }
 
-/// The faults of the event at `index` as they read from the whole batch.
+/// The same errors with pointers into the batch, for the event at `index`.
 #[must_use]
-pub fn in_batch(index: usize, faults: Vec<EventError>) -> Vec<EventError> {
-    let named = faults.into_iter().map(|fault| EventError {
-        pointer: format!("/{index}{}", fault.pointer),
-        ..fault
+pub fn in_batch(index: usize, errors: Vec<EventError>) -> Vec<EventError> {
+    let named = errors.into_iter().map(|error| EventError {
+        pointer: format!("/{index}{}", error.pointer),
+        ..error
     });
     named.collect()
 }
 
-/// Whether a media type is JSON that is none of the types of CloudEvents, in UTF-8.
+/// Whether a media type is JSON in UTF-8, and not one of CloudEvents.
 pub fn is_plain_json(content_type: &str) -> bool {
     is_json_text(content_type)
 }
 
-/// Reads JSON as every body is read: no duplicate keys, no surprises.
+/// Parses a body as strict JSON.
 ///
 /// # Errors
-/// The one thing that ends the reading.
+/// The first error in the body.
 pub fn parse(body: &[u8]) -> Result<Value, Vec<EventError>> {
     json::parse(body).map_err(|error| {
         vec![EventError {
@@ -143,17 +142,17 @@ pub fn parse(body: &[u8]) -> Result<Value, Vec<EventError>> {
 
 fn batch(source: &SourceName, body: Value, events_max: usize) -> Result<Decoded, Vec<EventError>> {
     let Value::Array(events) = body else {
-        return Err(vec![fault(
+        return Err(vec![error(
             "",
             "type",
             "A batch must be an array of events.",
         )]);
     };
     match events.len() {
-        0 => Err(vec![fault("", "batch_empty", "The batch is empty.")]),
+        0 => Err(vec![error("", "batch_empty", "The batch is empty.")]),
         len if len > events_max => {
             let detail = format!("A batch must have at most {events_max} events.");
-            Err(vec![fault("", "batch_size", &detail)])
+            Err(vec![error("", "batch_size", &detail)])
         }
         _ => Ok(events
             .into_iter()
@@ -165,22 +164,22 @@ fn batch(source: &SourceName, body: Value, events_max: usize) -> Result<Decoded,
 
 fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<EventError>> {
     let Value::Object(mut envelope) = event else {
-        return Err(vec![fault("", "type", "An event must be an object.")]);
+        return Err(vec![error("", "type", "An event must be an object.")]);
     };
-    // "null" is how CloudEvents' JSON format spells "not set"; of data it is a value.
+    // In the JSON format of CloudEvents, null means "not set". For the data, null is a value.
     envelope.retain(|name, value| name == DATA || !value.is_null());
     let mut attributes = Attributes {
         envelope: &envelope,
-        faults: Vec::new(),
+        errors: Vec::new(),
     };
     attributes.specversion();
     let id = attributes.required("id");
     let ce_source = attributes.required("source");
     let event_type = attributes.required("type");
     attributes.optional();
-    let faults = attributes.faults;
+    let errors = attributes.errors;
     match (id, ce_source, event_type) {
-        (Some(id), Some(ce_source), Some(event_type)) if faults.is_empty() => Ok(ChangeEvent {
+        (Some(id), Some(ce_source), Some(event_type)) if errors.is_empty() => Ok(ChangeEvent {
             identity: Identity {
                 source: source.clone(),
                 ce_source: Some(ce_source),
@@ -189,14 +188,14 @@ fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<Even
             event_type,
             envelope: Value::Object(envelope),
         }),
-        _ => Err(faults),
+        _ => Err(errors),
     }
 }
 
-/// The attributes of one event, and what is wrong with them so far.
+/// The attributes of one event, and their errors so far.
 struct Attributes<'a> {
     envelope: &'a Map<String, Value>,
-    faults: Vec<EventError>,
+    errors: Vec<EventError>,
 }
 
 impl<'a> Attributes<'a> {
@@ -264,11 +263,11 @@ impl<'a> Attributes<'a> {
     }
 
     fn fail(&mut self, name: &str, rule: &str, detail: &str) {
-        self.faults.push(fault(&format!("/{name}"), rule, detail));
+        self.errors.push(error(&format!("/{name}"), rule, detail));
     }
 }
 
-fn fault(pointer: &str, rule: &str, detail: &str) -> EventError {
+fn error(pointer: &str, rule: &str, detail: &str) -> EventError {
     EventError {
         pointer: pointer.to_owned(),
         rule: rule.to_owned(),
@@ -290,7 +289,7 @@ fn is_json(media_type: &str) -> bool {
     })
 }
 
-/// The media type in lower case without its parameters; `None` where it names another charset than UTF-8.
+/// The media type in lower case without parameters; `None` if it names a charset other than UTF-8.
 fn utf8_media_type(content_type: &str) -> Option<String> {
     let mut parts = content_type.split(';');
     let media_type = parts.next()?.trim().to_ascii_lowercase();

@@ -1,8 +1,8 @@
-//! Strict JSON: bytes to a value, or the rule they break and where.
+//! Strict JSON: parses bytes into a value, or names the broken rule and its place.
 //!
-//! Stricter than RFC 8259 asks, so that the source, a gateway and we cannot read one body in two ways: UTF-8 without
-//! a byte order mark, no key twice, no NUL, no lone surrogate, and a bound on depth, keys and strings. One pass, in
-//! time linear in the body; nothing of the body is ever in an error.
+//! It is stricter than RFC 8259, so that the source, a gateway and the bridge cannot read one body in different ways: UTF-8
+//! without a byte order mark, no duplicate key, no NUL, no lone surrogate, and limits on depth, keys and strings. It makes one
+//! pass, in time linear in the size of the body. An error never contains anything of the body.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,54 +11,54 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-/// How many arrays and objects may lie in each other; the events we know need 5.
+/// The maximum nesting of arrays and objects. Known events need 5 levels.
 pub const DEPTH_MAX: usize = 32;
-/// How many keys a body may have in all its objects together; a batch of 100 events of 60 fields has 6000.
+/// The maximum number of keys in all objects together. A batch of 100 events with 60 fields has 6000.
 pub const KEYS_MAX: usize = 10_000;
-/// How long one string or key may be: CloudEvents asks for no event longer than this.
+/// The maximum size of one string or key. CloudEvents requires receivers to accept events up to this size.
 pub const STRING_BYTES_MAX: usize = 64 * 1024;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A body is not JSON as we take it. Lines and columns count from 1, columns in bytes.
+/// A body breaks a rule. Lines and columns start at 1, and columns count bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{rule} at line {line}, column {column}")]
 pub struct Error {
-    /// Which rule it breaks.
+    /// The broken rule.
     pub rule: JsonRule,
-    /// The line where that was seen.
+    /// The line of the error.
     pub line: usize,
-    /// The column where that was seen.
+    /// The column of the error.
     pub column: usize,
 }
 
-/// What a body must obey.
+/// A rule for bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonRule {
-    /// It is UTF-8.
+    /// The body is UTF-8.
     Utf8,
-    /// It does not begin with a byte order mark.
+    /// The body does not begin with a byte order mark.
     ByteOrderMark,
-    /// There is something in it.
+    /// The body is not empty.
     Empty,
-    /// It is JSON: also without lone surrogates, raw control characters and numbers out of range.
+    /// The body is JSON, without lone surrogates, raw control characters or numbers out of range.
     Syntax,
-    /// It is one value.
+    /// The body is a single value.
     Trailing,
-    /// No object has a key twice, however the key is spelled.
+    /// No object has a key twice, whatever the escapes in the key.
     DuplicateKey,
-    /// No string has a NUL in it: databases and logs end there.
+    /// No string contains a NUL character: some databases and logs would cut the string there.
     Nul,
-    /// It is at most [`DEPTH_MAX`] deep.
+    /// The nesting is at most [`DEPTH_MAX`].
     Depth,
-    /// It has at most [`KEYS_MAX`] keys.
+    /// There are at most [`KEYS_MAX`] keys.
     Keys,
-    /// Its strings and keys are at most [`STRING_BYTES_MAX`] long.
+    /// Every string and key has at most [`STRING_BYTES_MAX`] bytes.
     StringLength,
 }
 
 impl JsonRule {
-    /// The word for it.
+    /// The name of the rule in a problem document.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Utf8 => "utf8",
@@ -92,10 +92,10 @@ impl fmt::Display for JsonRule {
     }
 }
 
-/// Reads one value.
+/// Parses one value.
 ///
 /// # Errors
-/// The first rule the body breaks, and where.
+/// The first broken rule, and its place.
 pub fn parse(body: &[u8]) -> Result<Value, Error> {
     let text = std::str::from_utf8(body)
         .map_err(|error| at(body, error.valid_up_to()).breaks(JsonRule::Utf8))?;
@@ -117,7 +117,7 @@ pub fn parse(body: &[u8]) -> Result<Value, Error> {
     Ok(value)
 }
 
-// === where ===
+// === positions ===
 
 struct Position {
     line: usize,
@@ -153,9 +153,9 @@ fn place(error: &serde_json::Error) -> Position {
     }
 }
 
-// === reading ===
+// === parsing ===
 
-/// What is counted over the whole body, and which of our own rules ended the reading: serde's errors carry text only.
+/// The number of keys in the whole body, and the rule of ours that ended the parsing: an error of serde carries only text.
 #[derive(Default)]
 struct ParseState {
     keys: Cell<usize>,
@@ -194,7 +194,7 @@ impl ParseState {
     }
 }
 
-/// Reads a value that lies `depth` containers deep.
+/// Parses a value at this nesting depth.
 struct Seed<'a> {
     reading: &'a ParseState,
     depth: usize,
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn one_value_of_any_kind_is_read() {
+    fn a_value_of_any_kind_is_parsed() {
         let body = r#" {"a":[1,-2,1.5,true,false,null,"x"],"b":{"\u0061":"\ud83d\ude00 é"}} "#;
         let read = parse(body.as_bytes()).unwrap();
         assert_eq!(
@@ -306,9 +306,9 @@ mod tests {
         );
     }
 
-    /// I05
+    /// FAULTS I05
     #[test]
-    fn no_key_stands_twice_however_it_is_spelled() {
+    fn a_duplicate_key_is_refused_however_it_is_escaped() {
         for body in [
             r#"{"a":1,"a":1}"#,
             r#"{"a":1,"\u0061":2}"#,
@@ -321,9 +321,9 @@ mod tests {
         assert!(parse(br#"{"a":{"a":1},"b":{"a":1}}"#).is_ok());
     }
 
-    /// I07
+    /// FAULTS I07
     #[test]
-    fn only_clean_utf_8_is_text() {
+    fn only_valid_utf_8_is_accepted() {
         check(b"\"\xff\"", JsonRule::Utf8);
         check(b"\"\xc0\xaf\"", JsonRule::Utf8);
         check(b"\"\xed\xa0\x80\"", JsonRule::Utf8);
@@ -340,9 +340,9 @@ mod tests {
         }
     }
 
-    /// I08
+    /// FAULTS I08
     #[test]
-    fn no_string_has_a_nul_or_a_raw_control_character() {
+    fn a_nul_or_a_raw_control_character_is_refused() {
         check(r#"{"a":"b\u0000c"}"#, JsonRule::Nul);
         check(r#"{"a\u0000":1}"#, JsonRule::Nul);
         check(b"\"a\0\"", JsonRule::Syntax);
@@ -350,15 +350,15 @@ mod tests {
         assert_eq!(parse(br#""a\nb""#).unwrap(), json!("a\nb"));
     }
 
-    /// I35
+    /// FAULTS I35
     #[test]
-    fn an_empty_body_is_said_to_be_empty() {
+    fn an_empty_body_has_an_error_of_its_own() {
         check("", JsonRule::Empty);
         check(" \r\n\t", JsonRule::Empty);
     }
 
     #[test]
-    fn what_is_not_one_json_value_is_refused() {
+    fn anything_but_one_json_value_is_refused() {
         for body in [
             "{",
             "}",
@@ -384,9 +384,9 @@ mod tests {
         }
     }
 
-    /// I03, P19
+    /// FAULTS I03, P19
     #[test]
-    fn depth_is_bounded_before_it_costs_stack() {
+    fn depth_is_limited_before_the_stack_grows() {
         let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
         assert!(parse(nested(DEPTH_MAX).as_bytes()).is_ok());
         check(nested(DEPTH_MAX + 1), JsonRule::Depth);
@@ -394,9 +394,9 @@ mod tests {
         check("{\"a\":".repeat(100_000), JsonRule::Depth);
     }
 
-    /// I04
+    /// FAULTS I04
     #[test]
-    fn keys_are_counted_over_the_whole_body() {
+    fn keys_are_counted_in_the_whole_body() {
         let object = |from: usize, keys: usize| {
             let members: Vec<_> = (from..from + keys).map(|k| format!("\"{k}\":1")).collect();
             format!("{{{}}}", members.join(","))
@@ -410,9 +410,9 @@ mod tests {
         );
     }
 
-    /// I26
+    /// FAULTS I26
     #[test]
-    fn strings_and_keys_have_a_longest_length() {
+    fn strings_and_keys_have_a_maximum_length() {
         let long = "x".repeat(STRING_BYTES_MAX);
         assert!(parse(format!("{{\"{long}\":\"{long}\"}}").as_bytes()).is_ok());
         check(format!("\"{long}x\""), JsonRule::StringLength);
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_its_place_and_nothing_of_the_body() {
+    fn an_error_names_its_position_and_nothing_of_the_body() {
         let error = parse(b"{\"a\": 1,\n \"secret\": 2,\n \"secret\": 3}").unwrap_err();
         assert_eq!((error.rule, error.line), (JsonRule::DuplicateKey, 3));
         assert!(!error.to_string().contains("secret"));
@@ -430,13 +430,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_parsed_or_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             let read = parse(&body);
             prop_assert!(read.is_err() || serde_json::from_slice::<Value>(&body).ok() == read.ok());
         }
 
         #[test]
-        fn what_serde_prints_is_read_back(keys in proptest::collection::btree_map("[a-z\"\\\\é]{0,8}", any::<i64>(), 0..20)) {
+        fn serialised_json_parses_to_the_same_value(keys in proptest::collection::btree_map("[a-z\"\\\\é]{0,8}", any::<i64>(), 0..20)) {
             let value = serde_json::to_value(&keys).unwrap();
             prop_assert_eq!(parse(value.to_string().as_bytes()), Ok(value));
         }

@@ -1,4 +1,4 @@
-//! The door from the sender's side.
+//! The event listener as a sender sees it.
 
 mod accept;
 mod fake;
@@ -59,14 +59,14 @@ struct Settings {
     intake: IntakeSettings,
 }
 
-/// One door with three sources: `open`, `bearer` and `signed`.
-struct Door {
+/// A listener with three sources: `open`, `bearer` and `signed`.
+struct TestListener {
     outbox: Arc<fake::Fake>,
     stop: watch::Sender<bool>,
     ingress: Data<Ingress>,
 }
 
-/// What the sender sees.
+/// The response to a sender.
 #[derive(Debug)]
 struct Reply {
     status: u16,
@@ -74,7 +74,7 @@ struct Reply {
     text: String,
 }
 
-impl Door {
+impl TestListener {
     fn new() -> Self {
         Self::with(SETTINGS)
     }
@@ -162,11 +162,11 @@ impl Door {
         self.send(post("open", STRUCTURED, event)).await
     }
 
-    fn kept(&self) -> usize {
+    fn stored_count(&self) -> usize {
         self.outbox.entries().len()
     }
 
-    fn refused(&self, word: &str) -> u64 {
+    fn refused_count(&self, word: &str) -> u64 {
         let rejected = self.ingress.counts.snapshot().rejected;
         rejected.get(word).copied().unwrap_or_default()
     }
@@ -181,7 +181,7 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// A refusal: its status and type, and that it is a problem that repeats nothing.
+    /// Asserts that this is a problem of this status and type, and that it repeats no value of the event.
     #[track_caller]
     fn is_problem(&self, status: u16, word: &str) {
         assert_eq!(self.status, status, "{}", self.text);
@@ -194,15 +194,15 @@ impl Reply {
         assert!(!self.text.contains("canary"), "{}", self.text);
     }
 
-    fn faults(&self) -> Vec<(String, String)> {
-        let faults = self.json()["faults"]
+    fn errors(&self) -> Vec<(String, String)> {
+        let errors = self.json()["faults"]
             .as_array()
             .cloned()
             .unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        faults
+        errors
             .iter()
-            .map(|fault| (text(&fault["pointer"]), text(&fault["rule"])))
+            .map(|error| (text(&error["pointer"]), text(&error["rule"])))
             .collect()
     }
 
@@ -298,7 +298,7 @@ fn event(id: &str) -> Value {
     })
 }
 
-/// An event in which what lies at `pointer`'s parent is given another member.
+/// An event with `value` at `pointer`.
 fn event_with(id: &str, pointer: &str, value: Value) -> Value {
     let mut event = event(id);
     let (parent, name) = pointer.rsplit_once('/').unwrap();
@@ -331,7 +331,7 @@ fn signed(request: TestRequest, id: &str, body: &[u8]) -> TestRequest {
 }
 
 #[actix_web::test]
-async fn one_door_serves_all_workers() {
+async fn one_listener_state_serves_all_workers() {
     fn is_shared<T: Send + Sync>() {}
     is_shared::<Ingress>();
 }

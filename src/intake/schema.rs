@@ -1,13 +1,11 @@
-//! Whether an event is shaped as its source promised, and if not, everything that is wrong with it.
+//! JSON Schemas of event types: validates an event and reports all its errors.
 //!
-//! A schema is compiled once, when the configuration is loaded: its patterns run in linear time, its formats are
-//! asserted, and a reference to another place is refused, because nothing may be fetched while an event waits.
+//! A schema is compiled once, when the configuration is loaded. Patterns run in linear time, formats are asserted, and a
+//! reference to another document is refused, because nothing may be fetched while an event waits.
 //!
-//! What a fault says is made of the schema's words alone (the keyword, and what stands beside it), never of the
-//! event's: not its values, and not the names of properties nobody expected. Only a fault's `pointer` can hold a name
-//! of the sender's; it is for the answer to the sender, and what is logged is `location`.
-//!
-//! Nothing here knows the mapping, the store or HTTP.
+//! The detail of an error contains only words of the schema: the keyword and its limit. It contains neither values of the
+//! event nor the names of unexpected properties. Only `pointer` can contain a name that the sender chose: it goes into the
+//! answer to the sender, and logs use `location` instead.
 
 use std::collections::BTreeSet;
 
@@ -17,30 +15,30 @@ use serde_json::Value;
 
 use crate::event::{EventError, pointer};
 
-/// The most faults named of one event: enough for a developer to go on with, and a cap on what one bad event costs.
-const FAULTS_MAX: usize = 100;
-/// How deep the places of a schema are listed; one that refers to itself has no end.
+/// The maximum number of errors of one event: enough for a developer, and a limit on the cost of one bad event.
+const ERRORS_MAX: usize = 100;
+/// The maximum depth of listed places. A schema that refers to itself has no end.
 const LEAF_DEPTH_MAX: usize = 16;
-/// The longest limit quoted from a schema; an `enum` can have hundreds of members.
+/// The maximum length of a limit quoted from a schema. An `enum` can have hundreds of members.
 const LIMIT_CHARS_MAX: usize = 200;
 
-/// A document is not a schema that can be used.
+/// A document cannot be used as a schema.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It does not compile: a keyword is misused, a pattern needs back-tracking, a format is unknown, or it refers to
+    /// It does not compile: a keyword is misused, a pattern needs backtracking, a format is unknown, or a reference leads to
     /// another document.
     #[error("schema {name} does not compile, at #{location}")]
     Compile {
-        /// The schema.
+        /// The name of the schema.
         name: String,
-        /// Where in it, as a JSON Pointer.
+        /// The place in the schema, as a JSON Pointer.
         location: String,
-        /// Why.
+        /// The reason.
         source: Box<ValidationError<'static>>,
     },
 }
 
-/// The shape that the events of one type have.
+/// The schema of one event type.
 #[derive(Debug)]
 pub struct Schema {
     name: String,
@@ -49,10 +47,10 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Makes a schema of a JSON document; one that names no draft is read as 2020-12.
+    /// Compiles a JSON document. Without `$schema` it is draft 2020-12.
     ///
     /// # Errors
-    /// [`Error::Compile`] with the first thing that is wrong with it.
+    /// The first error of the schema.
     pub fn compile(name: &str, document: &Value) -> Result<Self, Error> {
         let mut options = jsonschema::options()
             .should_validate_formats(true)
@@ -74,39 +72,33 @@ impl Schema {
         })
     }
 
-    /// The name it was compiled under.
+    /// The name of the schema's file.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// All that is wrong with an event, up to a hundred faults; nothing if it is as promised.
+    /// The errors of an event, at most [`ERRORS_MAX`]; empty if it is valid.
     ///
-    /// The plain yes or no comes first, because it is the usual answer and costs a seventh of the long one.
+    /// It first asks only whether the event is valid: that is the usual case, and a seventh of the cost of listing errors.
     pub fn errors(&self, event: &Value) -> Vec<EventError> {
         if self.validator.is_valid(event) {
             return Vec::new();
         }
         self.validator
             .iter_errors(event)
-            .take(FAULTS_MAX)
-            .map(|error| self.fault(&error))
+            .take(ERRORS_MAX)
+            .map(|error| self.event_error(&error))
             .collect()
     }
 
-    /// The places that it describes and that have no places inside, as JSON Pointers; `*` stands for every item.
+    /// The described places without described places inside, as JSON Pointers. `*` stands for every item of an array.
     pub fn leaf_pointers(&self) -> Vec<String> {
         let mut leaves = BTreeSet::new();
-        self.note_leaves(&self.document, "", LEAF_DEPTH_MAX, &mut leaves);
+        self.add_leaves(&self.document, "", LEAF_DEPTH_MAX, &mut leaves);
         leaves.into_iter().collect()
     }
 
-    fn note_leaves(
-        &self,
-        schema: &Value,
-        place: &str,
-        depth: usize,
-        leaves: &mut BTreeSet<String>,
-    ) {
+    fn add_leaves(&self, schema: &Value, place: &str, depth: usize, leaves: &mut BTreeSet<String>) {
         let Some(depth) = depth.checked_sub(1) else {
             return;
         };
@@ -122,29 +114,29 @@ impl Schema {
             ["allOf", "anyOf", "oneOf"].map(|key| schema.get(key).and_then(Value::as_array));
         let same_place = inner.into_iter().flatten();
         for inner in same_place.chain(lists.into_iter().flatten().flatten()) {
-            self.note_leaves(inner, place, depth, leaves);
+            self.add_leaves(inner, place, depth, leaves);
         }
         let properties = schema.get("properties").and_then(Value::as_object);
         for (name, property) in properties.into_iter().flatten() {
-            self.note_place(property, &pointer::inside(place, name), depth, leaves);
+            self.add_place(property, &pointer::inside(place, name), depth, leaves);
         }
         if let Some(items) = schema.get("items") {
-            self.note_place(items, &format!("{place}/*"), depth, leaves);
+            self.add_place(items, &format!("{place}/*"), depth, leaves);
         }
     }
 
-    fn note_place(&self, schema: &Value, place: &str, depth: usize, leaves: &mut BTreeSet<String>) {
+    fn add_place(&self, schema: &Value, place: &str, depth: usize, leaves: &mut BTreeSet<String>) {
         let mut inside = BTreeSet::new();
-        self.note_leaves(schema, place, depth, &mut inside);
+        self.add_leaves(schema, place, depth, &mut inside);
         if inside.is_empty() {
             inside.insert(place.to_owned());
         }
         leaves.append(&mut inside);
     }
 
-    fn fault(&self, error: &ValidationError<'_>) -> EventError {
+    fn event_error(&self, error: &ValidationError<'_>) -> EventError {
         let location = error.schema_path().as_str();
-        // The keyword `required` lists every name; the one that is missing is one of them, and so the schema's word.
+        // The keyword `required` lists several names. The missing one is among them, so it is a word of the schema.
         let limit = if let ValidationErrorKind::Required { property } = error.kind() {
             Some(property)
         } else {
@@ -160,7 +152,7 @@ impl Schema {
     }
 }
 
-/// What a keyword asks, with the schema's limit in it; a keyword that is not known here is named, and that is all.
+/// The sentence for a keyword and its limit. An unknown keyword is only named.
 fn sentence(keyword: &str, limit: &str) -> String {
     match keyword {
         "type" => format!("The value must be of type {limit}."),
@@ -199,7 +191,7 @@ fn sentence(keyword: &str, limit: &str) -> String {
     }
 }
 
-/// What the schema says beside a keyword, as JSON, cut where it gets long.
+/// The value of a keyword in the schema as JSON, cut to [`LIMIT_CHARS_MAX`].
 fn quoted(limit: &Value) -> String {
     let text = limit.to_string();
     match text.char_indices().nth(LIMIT_CHARS_MAX) {
@@ -214,42 +206,42 @@ mod tests {
 
     use super::*;
 
-    /// Stands wherever the sender's words stand; no fault may say it.
+    /// It replaces every word of the sender. No error may contain it.
     const CANARY: &str = "canary-7f3a";
 
-    /// Holds `event` against `schema` and compares the faults as (rule, pointer, location, detail).
+    /// Validates `event` and compares its errors as (rule, pointer, location, detail).
     fn check(schema: &Value, event: &Value, expected: &[(&str, &str, &str, &str)]) {
-        let faults = Schema::compile("test", schema).unwrap().errors(event);
-        let found: Vec<_> = faults
+        let errors = Schema::compile("test", schema).unwrap().errors(event);
+        let found: Vec<_> = errors
             .iter()
-            .map(|fault| {
+            .map(|error| {
                 (
-                    fault.rule.as_str(),
-                    fault.pointer.as_str(),
-                    fault.location.as_str(),
-                    fault.detail.as_str(),
+                    error.rule.as_str(),
+                    error.pointer.as_str(),
+                    error.location.as_str(),
+                    error.detail.as_str(),
                 )
             })
             .collect();
         assert_eq!(found, expected);
-        for fault in &faults {
-            assert!(!fault.detail.contains(CANARY), "{fault:?}");
-            assert!(!fault.location.contains(CANARY), "{fault:?}");
+        for error in &errors {
+            assert!(!error.detail.contains(CANARY), "{error:?}");
+            assert!(!error.location.contains(CANARY), "{error:?}");
         }
     }
 
-    /// Holds each event against its schema, and compares the one sentence that comes of it.
+    /// Validates each event against its schema, and compares the detail of the only error.
     fn check_details(cases: &[(Value, Value, &str)]) {
         for (schema, event, detail) in cases {
-            let faults = Schema::compile("test", schema).unwrap().errors(event);
-            let details: Vec<_> = faults.iter().map(|fault| fault.detail.as_str()).collect();
+            let errors = Schema::compile("test", schema).unwrap().errors(event);
+            let details: Vec<_> = errors.iter().map(|error| error.detail.as_str()).collect();
             assert_eq!(details, [*detail], "{schema}");
             assert!(!detail.contains(CANARY), "{schema}");
         }
     }
 
     #[test]
-    fn a_fault_of_a_text_says_the_limit_and_never_the_value() {
+    fn an_error_in_a_text_states_the_limit_and_never_the_value() {
         check_details(&[
             (
                 json!({"type": "integer"}),
@@ -295,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_a_number_or_an_array_says_the_limit_and_never_the_value() {
+    fn an_error_in_a_number_or_an_array_states_the_limit_and_never_the_value() {
         check_details(&[
             (
                 json!({"minimum": 0}),
@@ -341,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_an_object_never_says_a_name_of_the_senders() {
+    fn an_error_in_an_object_never_contains_a_name_of_the_sender() {
         check_details(&[
             (
                 json!({"properties": {"a": {}}, "additionalProperties": false}),
@@ -387,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named_with_its_places() {
+    fn every_error_names_its_places() {
         let schema = json!({
             "required": ["id", "data"],
             "properties": {"data": {"properties": {"name": {"$ref": "#/$defs/name"}}}},
@@ -415,16 +407,16 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_capped_and_long_limits_are_cut() {
+    fn the_number_of_errors_is_limited_and_long_limits_are_cut() {
         let words: Vec<String> = (0..300).map(|number| format!("word{number}")).collect();
         let schema = Schema::compile("test", &json!({"items": {"enum": words}})).unwrap();
-        let faults = schema.errors(&Value::Array(vec![json!(CANARY); 500]));
-        assert_eq!(faults.len(), FAULTS_MAX);
-        assert!(faults[0].detail.chars().count() < LIMIT_CHARS_MAX + 50);
+        let errors = schema.errors(&Value::Array(vec![json!(CANARY); 500]));
+        assert_eq!(errors.len(), ERRORS_MAX);
+        assert!(errors[0].detail.chars().count() < LIMIT_CHARS_MAX + 50);
     }
 
     #[test]
-    fn a_schema_that_cannot_be_trusted_does_not_compile() {
+    fn an_unsafe_schema_does_not_compile() {
         for document in [
             json!({"type": "text"}),
             json!({"$ref": "https://example.com/schema.json"}),
@@ -440,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn the_crm_schema_takes_its_example_and_what_a_crm_makes_of_it() {
+    fn the_crm_schema_accepts_its_example_and_common_variations() {
         let document: Value =
             serde_json::from_str(include_str!("../../schemas/crm/customer-changed.v1.json"))
                 .unwrap();
@@ -481,7 +473,7 @@ mod tests {
             .unwrap()
             .errors(&wrong)
             .into_iter()
-            .map(|fault| (fault.rule, fault.pointer))
+            .map(|error| (error.rule, error.pointer))
             .collect();
         let named = |pointer: &str| ("type".to_owned(), pointer.to_owned());
         assert_eq!(rules.len(), 2);

@@ -1,40 +1,40 @@
-//! Binary mode: attributes in `ce-` headers, made into the envelope that structured mode would have carried.
+//! Binary mode: turns attributes in `ce-` headers and data in the body into the structured form.
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::{DATA, fault};
+use super::{DATA, error};
 use crate::event::{EventError, pointer};
 
-/// What the name of a header begins with that carries an attribute.
+/// The prefix of headers that carry attributes.
 const PREFIX: &str = "ce-";
 const DATACONTENTTYPE: &str = "datacontenttype";
-/// What the request says otherwise, and a header must not say again.
+/// Attributes that the body and its content-type state, so that no header may state them.
 const RESERVED: [&str; 3] = [DATA, "data_base64", DATACONTENTTYPE];
 
-/// The structured form of an event in binary mode; `data` is `None` where the body is empty.
+/// The structured form of an event in binary mode. `data` is `None` if the body is empty.
 pub(super) fn envelope(
     headers: &[(&str, &[u8])],
     content_type: &str,
     data: Option<Value>,
 ) -> Result<Value, Vec<EventError>> {
     let mut envelope = Map::new();
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     for (name, value) in headers {
         let Some(name) = attribute_name(name) else {
             continue;
         };
         match attribute(&name, value, &envelope) {
             Ok(text) => drop(envelope.insert(name, Value::String(text))),
-            Err((rule, detail)) => faults.push(fault(&pointer::inside("", &name), rule, detail)),
+            Err((rule, detail)) => errors.push(error(&pointer::inside("", &name), rule, detail)),
         }
     }
     envelope.insert(DATACONTENTTYPE.to_owned(), content_type.into());
     envelope.extend(data.map(|data| (DATA.to_owned(), data)));
-    if faults.is_empty() {
+    if errors.is_empty() {
         Ok(Value::Object(envelope))
     } else {
-        Err(faults)
+        Err(errors)
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) fn has_attributes(headers: &[(&str, &[u8])]) -> bool {
         .any(|(name, _)| attribute_name(name).is_some())
 }
 
-/// The attribute that a header of this name carries, if it carries one.
+/// The name of the attribute in a header; `None` if the header carries none.
 pub(super) fn attribute_name(header: &str) -> Option<String> {
     let name = header.to_ascii_lowercase();
     name.strip_prefix(PREFIX).map(str::to_owned)
@@ -81,7 +81,7 @@ fn attribute(
     text(value).ok_or(("utf8", "The header is not percent-encoded UTF-8."))
 }
 
-/// The text of a header: unquoted, then percent-decoded once, as the HTTP binding has it (3.1.3.2).
+/// The text of a header: unquoted, then percent-decoded once, as section 3.1.3.2 of the HTTP binding defines it.
 fn text(value: &[u8]) -> Option<String> {
     let raw = std::str::from_utf8(value).ok()?.trim();
     let unquoted = unquote(raw);
@@ -89,7 +89,7 @@ fn text(value: &[u8]) -> Option<String> {
     (!decoded.contains('\0')).then(|| decoded.into_owned())
 }
 
-/// Older senders quote what has spaces, with backslashes before quotes.
+/// Removes the quotes that older senders put around a text with spaces, and the backslashes inside.
 fn unquote(raw: &str) -> String {
     let Some(inner) = raw
         .strip_prefix('"')

@@ -58,20 +58,20 @@ fn decode_binary(headers: &[(&str, &str)], body: &str) -> Result<ChangeEvent, Ve
     decode(&source(), message, EVENTS_MAX)?.remove(0)
 }
 
-fn places(faults: &[EventError]) -> Vec<(&str, &str)> {
-    faults
+fn places(errors: &[EventError]) -> Vec<(&str, &str)> {
+    errors
         .iter()
-        .map(|fault| (fault.pointer.as_str(), fault.rule.as_str()))
+        .map(|error| (error.pointer.as_str(), error.rule.as_str()))
         .collect()
 }
 
-/// What is wrong with one structured event: pointers and rules.
+/// Compares the errors of one structured event as (pointer, rule).
 fn check(event: &Value, expected: &[(&str, &str)]) {
     let decoded = decode_body(ContentMode::Structured, event.to_string().as_bytes())
         .unwrap()
         .remove(0);
-    let faults = decoded.err().unwrap_or_default();
-    assert_eq!(places(&faults), expected, "{event}");
+    let errors = decoded.err().unwrap_or_default();
+    assert_eq!(places(&errors), expected, "{event}");
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn a_structured_event_keeps_its_whole_envelope() {
     assert_eq!(decoded.envelope, event());
 }
 
-/// I29, I30
+/// FAULTS I29, I30
 #[test]
-fn every_fault_of_an_event_is_named_at_once() {
+fn all_errors_of_an_event_are_reported_at_once() {
     check(&event(), &[]);
     for name in ["specversion", "id", "source", "type"] {
         check(&without(name), &[(&format!("/{name}"), "required")]);
@@ -189,7 +189,7 @@ fn every_fault_of_an_event_is_named_at_once() {
 }
 
 #[test]
-fn an_attribute_that_is_null_is_not_set_but_data_may_be_null() {
+fn a_null_attribute_is_not_set_but_data_may_be_null() {
     let mut sent = with("traceparent", Value::Null);
     sent["data"] = Value::Null;
     let decoded = decode_body(ContentMode::Structured, sent.to_string().as_bytes())
@@ -201,7 +201,7 @@ fn an_attribute_that_is_null_is_not_set_but_data_may_be_null() {
 }
 
 #[test]
-fn a_time_is_rfc_3339_and_nothing_wider() {
+fn a_time_must_be_rfc_3339() {
     for good in [
         "2025-02-13T19:08:07Z",
         "2025-02-13t19:08:07.123456789z",
@@ -231,18 +231,18 @@ fn a_time_is_rfc_3339_and_nothing_wider() {
     }
 }
 
-/// I35
+/// FAULTS I35
 #[test]
-fn a_batch_names_the_event_that_is_at_fault() {
+fn an_error_in_a_batch_names_the_event() {
     let body = json!([event(), without("id"), with("time", json!("noon"))]).to_string();
     let decoded = decode_body(ContentMode::Batch, body.as_bytes()).unwrap();
-    let faults: Vec<_> = decoded
+    let errors: Vec<_> = decoded
         .into_iter()
         .filter_map(Result::err)
         .flatten()
         .collect();
     assert_eq!(
-        places(&faults),
+        places(&errors),
         [("/1/id", "required"), ("/2/time", "rfc3339")]
     );
     for (body, rule) in [
@@ -251,22 +251,22 @@ fn a_batch_names_the_event_that_is_at_fault() {
         (event(), "type"),
         (json!(null), "type"),
     ] {
-        let faults = decode_body(ContentMode::Batch, body.to_string().as_bytes()).unwrap_err();
-        assert_eq!(places(&faults), [("", rule)]);
+        let errors = decode_body(ContentMode::Batch, body.to_string().as_bytes()).unwrap_err();
+        assert_eq!(places(&errors), [("", rule)]);
     }
 }
 
-/// I05, I35
+/// FAULTS I05, I35
 #[test]
-fn a_body_that_is_not_json_names_the_rule_and_the_place() {
+fn an_error_in_json_names_the_rule_and_the_position() {
     for (body, rule) in [
         ("", "empty"),
         ("{", "syntax"),
         (r#"{"id":1,"id":2}"#, "duplicate_key"),
     ] {
-        let faults = decode_body(ContentMode::Structured, body.as_bytes()).unwrap_err();
-        assert_eq!(places(&faults), [("", rule)]);
-        assert_eq!(faults[0].location, "json");
+        let errors = decode_body(ContentMode::Structured, body.as_bytes()).unwrap_err();
+        assert_eq!(places(&errors), [("", rule)]);
+        assert_eq!(errors[0].location, "json");
     }
 }
 
@@ -323,7 +323,7 @@ fn a_header_is_percent_decoded_once() {
 }
 
 #[test]
-fn a_header_that_could_be_read_in_two_ways_is_refused() {
+fn an_ambiguous_header_is_refused() {
     for (name, value, pointer, rule) in [
         ("ce-id", "e-2", "/id", "duplicate_key"),
         ("ce-data", "x", "/data", "reserved"),
@@ -340,14 +340,14 @@ fn a_header_that_could_be_read_in_two_ways_is_refused() {
         ("ce-time", "noon", "/time", "rfc3339"),
     ] {
         let headers = [&HEADERS[..], &[(name, value)]].concat();
-        let faults = decode_binary(&headers, "{}").unwrap_err();
-        assert_eq!(places(&faults), [(pointer, rule)]);
+        let errors = decode_binary(&headers, "{}").unwrap_err();
+        assert_eq!(places(&errors), [(pointer, rule)]);
     }
-    let faults = decode_binary(&HEADERS[..2], "{}").unwrap_err();
+    let errors = decode_binary(&HEADERS[..2], "{}").unwrap_err();
     assert_eq!(
-        places(&faults),
+        places(&errors),
         [("/source", "required"), ("/type", "required")]
     );
-    let faults = decode_binary(&HEADERS, "{").unwrap_err();
-    assert_eq!(places(&faults), [("", "syntax")]);
+    let errors = decode_binary(&HEADERS, "{").unwrap_err();
+    assert_eq!(places(&errors), [("", "syntax")]);
 }

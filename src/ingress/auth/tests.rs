@@ -54,7 +54,7 @@ fn webhooks() -> Verifier {
     Verifier::standard_webhooks(&[secret(1), secret(2)]).unwrap()
 }
 
-/// A header of a good request replaced by each of `values`.
+/// Replaces a header of a valid request by each of `values`.
 fn check_replaced(name: &str, values: &[&str], expected: DenialReason) {
     for value in values {
         let mut lines = signed(1, "e-1", NOW, BODY);
@@ -68,9 +68,9 @@ fn check_replaced(name: &str, values: &[&str], expected: DenialReason) {
     }
 }
 
-/// The example of the Standard Webhooks specification.
+/// The example in the Standard Webhooks specification.
 #[test]
-fn the_signature_is_the_one_of_the_specification() {
+fn a_signature_equals_the_one_in_the_specification() {
     let secret = SecretString::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     let key = SigningKey::parse(&secret).unwrap();
     let [_, _, (_, signature)] = key.sign(
@@ -81,7 +81,7 @@ fn the_signature_is_the_one_of_the_specification() {
     assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
 }
 
-/// S06
+/// FAULTS S06
 #[test]
 fn any_current_key_passes_and_a_removed_one_does_not() {
     for fill in [1, 2] {
@@ -101,9 +101,9 @@ fn any_current_key_passes_and_a_removed_one_does_not() {
     assert_eq!(verify(&webhooks(), &both, BODY), Ok(()));
 }
 
-/// S01
+/// FAULTS S01
 #[test]
-fn a_header_that_is_not_there_is_missing() {
+fn an_absent_header_is_missing() {
     for removed in 0..3 {
         let mut lines = signed(1, "e-1", NOW, BODY);
         lines.remove(removed);
@@ -115,9 +115,9 @@ fn a_header_that_is_not_there_is_missing() {
     assert_eq!(verify(&webhooks(), &[], BODY), Err(DenialReason::Missing));
 }
 
-/// S02
+/// FAULTS S02
 #[test]
-fn a_signature_that_cannot_be_read_or_is_not_ours_is_refused() {
+fn an_unreadable_or_foreign_signature_is_refused() {
     let unreadable = [
         "",
         "v1",
@@ -154,7 +154,7 @@ fn a_signature_that_cannot_be_read_or_is_not_ours_is_refused() {
     );
 }
 
-/// S03, S08
+/// FAULTS S03, S08
 #[test]
 fn one_changed_bit_anywhere_is_refused() {
     let lines = signed(1, "e-1", NOW, BODY);
@@ -182,7 +182,7 @@ fn one_changed_bit_anywhere_is_refused() {
     );
 }
 
-/// C04, C02, C03, S05
+/// FAULTS C04, C02, C03, S05
 #[test]
 fn a_signature_is_good_for_300_seconds_either_way() {
     for (skew, expected) in [
@@ -217,7 +217,7 @@ fn a_signature_is_good_for_300_seconds_either_way() {
 }
 
 #[test]
-fn a_bearer_token_is_one_of_those_we_know() {
+fn a_bearer_token_must_be_a_configured_one() {
     let verifier = Verifier::bearer(&TOKENS.map(SecretString::from)).unwrap();
     let check = |line: &str, expected| {
         let lines = [("authorization", line.to_owned())];
@@ -236,9 +236,9 @@ fn a_bearer_token_is_one_of_those_we_know() {
     assert_eq!(verify(&verifier, &[], BODY), Err(DenialReason::Missing));
 }
 
-/// S11
+/// FAULTS S11
 #[test]
-fn a_secret_that_is_empty_or_short_is_refused_at_the_start() {
+fn an_empty_or_short_secret_is_refused_at_start() {
     use base64::Engine as _;
     let of_bytes = |len: usize| {
         let encoded = base64::engine::general_purpose::STANDARD.encode(vec![7; len]);
@@ -290,7 +290,7 @@ fn a_secret_that_is_empty_or_short_is_refused_at_the_start() {
 }
 
 #[test]
-fn a_signature_is_about_the_id_it_names() {
+fn a_signature_covers_the_id_that_it_names() {
     let body = Untrusted::new(Bytes::from_static(BODY));
     let lines = header_map(&signed(1, "e-1", NOW, BODY));
     let authentic = webhooks()
@@ -304,9 +304,9 @@ fn a_signature_is_about_the_id_it_names() {
     assert!(unsigned.is_about(&Attribute::parse("e-2").unwrap()));
 }
 
-/// V5
+/// FAULTS V5
 #[test]
-fn nothing_that_is_printed_has_a_secret_in_it() {
+fn debug_output_contains_no_secret() {
     let bearer = Verifier::bearer(&TOKENS.map(SecretString::from)).unwrap();
     let body = Untrusted::new("body-canary");
     let printed = format!(

@@ -5,18 +5,18 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn faults(count: usize) -> Vec<EventError> {
-    let fault = EventError {
+fn errors(count: usize) -> Vec<EventError> {
+    let error = EventError {
         pointer: "/data/email".to_owned(),
         rule: "format".to_owned(),
         location: "/properties/email/format".to_owned(),
-        detail: "is no address".to_owned(),
+        detail: "is not an address".to_owned(),
     };
-    vec![fault; count]
+    vec![error; count]
 }
 
 fn rejected(class: RejectionClass, count: usize) -> Refusal {
-    Rejection::new(class, faults(count)).into()
+    Rejection::new(class, errors(count)).into()
 }
 
 fn all() -> Vec<(Refusal, u16, &'static str)> {
@@ -38,7 +38,7 @@ fn all() -> Vec<(Refusal, u16, &'static str)> {
             "method_not_allowed",
         ),
         (Refusal::BodyTimeout, 408, "body_timeout"),
-        (Refusal::Conflict(faults(1)), 409, "conflict"),
+        (Refusal::Conflict(errors(1)), 409, "conflict"),
         (Refusal::TooLarge { limit_bytes: 9 }, 413, "too_large"),
         (
             rejected(RejectionClass::UnsupportedMediaType, 0),
@@ -68,7 +68,7 @@ async fn body(refusal: &Refusal) -> Value {
 }
 
 #[actix_web::test]
-async fn every_refusal_is_a_problem_with_a_type_of_its_own() {
+async fn every_refusal_has_a_problem_type_of_its_own() {
     for (refusal, status, word) in all() {
         let response = refusal.error_response();
         assert_eq!(response.status(), status, "{word}");
@@ -101,7 +101,7 @@ async fn every_refusal_is_a_problem_with_a_type_of_its_own() {
 }
 
 #[actix_web::test]
-async fn a_problem_lists_its_faults_up_to_a_limit() {
+async fn a_problem_lists_errors_up_to_a_limit() {
     assert_eq!(
         body(&rejected(RejectionClass::Invalid, 1)).await,
         json!({
@@ -113,7 +113,7 @@ async fn a_problem_lists_its_faults_up_to_a_limit() {
                 "pointer": "/data/email",
                 "rule": "format",
                 "location": "/properties/email/format",
-                "detail": "is no address",
+                "detail": "is not an address",
             }],
         })
     );
@@ -122,9 +122,9 @@ async fn a_problem_lists_its_faults_up_to_a_limit() {
     assert_eq!(many["detail"], "250 errors; the first 100 are listed.");
 }
 
-/// D01, D05, D19
+/// FAULTS D01, D05, D19
 #[test]
-fn every_failure_of_the_store_asks_the_sender_to_come_again() {
+fn every_failure_of_the_store_asks_the_sender_to_repeat() {
     let failed = outbox::Error::Failed { doing: "appending" };
     for (error, refusal) in [
         (outbox::Error::Busy, Refusal::Busy),

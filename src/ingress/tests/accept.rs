@@ -7,13 +7,13 @@ use crate::imprint::{
 use crate::outbox::{Digest, Disposition, ParkReason};
 
 #[actix_web::test]
-async fn an_event_is_kept_and_answered_202() {
-    let door = Door::new();
-    let reply = door.post(&event("e-1")).await;
+async fn an_event_is_stored_and_answered_202() {
+    let listener = TestListener::new();
+    let reply = listener.post(&event("e-1")).await;
     assert_eq!(reply.status, 202);
     let expected = json!({"accepted": [{"id": "e-1", "status": "waiting", "duplicate": false}]});
     assert_eq!(reply.json(), expected);
-    let entries = door.outbox.entries();
+    let entries = listener.outbox.entries();
     let entry = entries.first().unwrap();
     assert_eq!(entry.identity.source.as_str(), "open");
     assert_eq!(
@@ -39,10 +39,10 @@ async fn an_event_is_kept_and_answered_202() {
     assert_eq!((customer, version.epoch, version.value), ("C-1", 2, 7));
     let email = FieldValue::Set(json!("canary@example.com"));
     assert_eq!(update.value(&Field::parse("email").unwrap()), Some(&email));
-    assert_eq!(door.ingress.counts.snapshot().accepted, 1);
+    assert_eq!(listener.ingress.counts.snapshot().accepted, 1);
 }
 
-/// An event about a customer with these fields beside the usual ones.
+/// An event whose customer has these fields too.
 fn event_of(id: &str, fields: &Value) -> Value {
     let mut event = event(id);
     let customer = event["data"]["customer"].as_object_mut().unwrap();
@@ -51,7 +51,7 @@ fn event_of(id: &str, fields: &Value) -> Value {
 }
 
 #[actix_web::test]
-async fn an_event_goes_by_whichever_id_it_has() {
+async fn an_event_is_accepted_with_either_customer_id() {
     let imprint = || ImprintId::parse("C-1").unwrap();
     let partner = || PartnerCustomerId::parse("P 17").unwrap();
     for (ids, expected) in [
@@ -69,68 +69,72 @@ async fn an_event_goes_by_whichever_id_it_has() {
             CustomerRef::Partner(partner()),
         ),
     ] {
-        let door = Door::new();
-        assert_eq!(door.post(&event_of("e-1", &ids)).await.status, 202, "{ids}");
-        let entries = door.outbox.entries();
+        let listener = TestListener::new();
+        assert_eq!(
+            listener.post(&event_of("e-1", &ids)).await.status,
+            202,
+            "{ids}"
+        );
+        let entries = listener.outbox.entries();
         let Disposition::Enqueue(stated) = &entries.first().unwrap().disposition else {
             panic!("it waits");
         };
         assert_eq!(stated.customer, expected, "{ids}");
     }
-    let door = Door::new();
+    let listener = TestListener::new();
     for ids in [
         json!({"imprint_customer_id": null}),
         json!({"id": "canary\u{7}"}),
         json!({"id": "P 17", "imprint_customer_id": "canary/.."}),
     ] {
-        let reply = door.post(&event_of("e-1", &ids)).await;
+        let reply = listener.post(&event_of("e-1", &ids)).await;
         reply.is_problem(422, "unmappable");
     }
-    assert_eq!(door.kept(), 0);
+    assert_eq!(listener.stored_count(), 0);
 }
 
-/// What becomes of an arrival, and the fields that it states.
-fn told(disposition: &Disposition) -> (&'static str, String) {
-    let (word, stated) = match disposition {
-        Disposition::Enqueue(stated) => ("wait", stated),
-        Disposition::Park(stated, ParkReason::ForeignAddress) => ("park", stated),
+/// The kind of a disposition, and the fields of its change.
+fn summary(disposition: &Disposition) -> (&'static str, String) {
+    let (word, change) = match disposition {
+        Disposition::Enqueue(change) => ("enqueue", change),
+        Disposition::Park(change, ParkReason::ForeignAddress) => ("park", change),
         Disposition::Park(..) | Disposition::Hold(_) | Disposition::Ignore => {
             panic!("{disposition:?}")
         }
     };
-    let mut fields: Vec<_> = stated.update.fields().map(Field::to_string).collect();
+    let mut fields: Vec<_> = change.update.fields().map(Field::to_string).collect();
     fields.sort_unstable();
     (word, fields.join(" "))
 }
 
 #[actix_web::test]
-async fn an_address_abroad_is_parked_or_skipped_and_one_in_the_usa_goes_on() {
+async fn a_foreign_address_is_parked_or_skipped_and_one_in_the_usa_is_sent() {
     let whole = "city customer_history.address.city customer_history.address.country email";
     let rest = "customer_history.address.city customer_history.address.country email";
     for (policy, country, word, expected) in [
-        (ForeignAddress::Park, json!("US"), "wait", whole),
+        (ForeignAddress::Park, json!("US"), "enqueue", whole),
         (ForeignAddress::Park, json!("France"), "park", whole),
-        (ForeignAddress::Skip, json!("US"), "wait", whole),
-        (ForeignAddress::Skip, json!("FR"), "wait", rest),
-        (ForeignAddress::Park, json!(null), "wait", whole),
+        (ForeignAddress::Skip, json!("US"), "enqueue", whole),
+        (ForeignAddress::Skip, json!("FR"), "enqueue", rest),
+        (ForeignAddress::Park, json!(null), "enqueue", whole),
     ] {
         let intake = IntakeSettings {
             foreign_address: policy,
             ..SETTINGS.intake
         };
-        let door = Door::with(Settings { intake, ..SETTINGS });
+        let listener = TestListener::with(Settings { intake, ..SETTINGS });
         let fields = json!({"city": "Paris", "country": country});
-        assert_eq!(door.post(&event_of("e-1", &fields)).await.status, 202);
-        let entries = door.outbox.entries();
-        let told = told(&entries.first().unwrap().disposition);
-        assert_eq!(told, (word, expected.to_owned()), "{policy:?} {country}");
+        assert_eq!(listener.post(&event_of("e-1", &fields)).await.status, 202);
+        let entries = listener.outbox.entries();
+        let found = summary(&entries.first().unwrap().disposition);
+        assert_eq!(found, (word, expected.to_owned()), "{policy:?} {country}");
     }
 }
 
-/// Every source takes every mode, if the request is its own.
+/// Every source accepts every mode if the request is authentic.
 #[actix_web::test]
-async fn every_mode_comes_in_by_every_authentication() {
-    let door = Door::new();
+async fn every_mode_is_accepted_with_every_authentication() {
+    let listener = TestListener::new();
     let one = event("e-1");
     let data = one["data"].to_string();
     for (source, token) in [("open", "none"), ("bearer", TOKEN)] {
@@ -141,7 +145,7 @@ async fn every_mode_comes_in_by_every_authentication() {
             binary(post(source, JSON, &one["data"]), "e-4"),
         ];
         for request in requests {
-            let reply = door
+            let reply = listener
                 .send(request.insert_header(authorization.clone()))
                 .await;
             assert_eq!(reply.status, 202, "{source}: {}", reply.text);
@@ -166,117 +170,117 @@ async fn every_mode_comes_in_by_every_authentication() {
         ),
     ];
     for request in requests {
-        let reply = door.send(request).await;
+        let reply = listener.send(request).await;
         assert_eq!(reply.status, 202, "{}", reply.text);
     }
-    assert_eq!(door.kept(), 12);
+    assert_eq!(listener.stored_count(), 12);
 }
 
-/// O01, P04, S04
+/// FAULTS O01, P04, S04
 #[actix_web::test]
 async fn the_same_event_again_is_a_duplicate() {
-    let door = Door::new();
-    assert_eq!(door.post(&event("e-1")).await.status, 202);
-    let again = door.post(&event("e-1")).await;
+    let listener = TestListener::new();
+    assert_eq!(listener.post(&event("e-1")).await.status, 202);
+    let again = listener.post(&event("e-1")).await;
     assert_eq!(again.status, 202);
     assert_eq!(again.json()["accepted"][0]["duplicate"], true);
     let one = event("e-1");
-    let replies = join_all((0..100).map(|_| door.post(&one))).await;
+    let replies = join_all((0..100).map(|_| listener.post(&one))).await;
     assert!(replies.iter().all(|reply| reply.status == 202));
-    assert_eq!(door.kept(), 1);
-    assert_eq!(door.ingress.counts.snapshot().accepted, 1);
-    assert_eq!(door.ingress.counts.snapshot().duplicates, 101);
+    assert_eq!(listener.stored_count(), 1);
+    assert_eq!(listener.ingress.counts.snapshot().accepted, 1);
+    assert_eq!(listener.ingress.counts.snapshot().duplicates, 101);
 }
 
-/// O02
+/// FAULTS O02
 #[actix_web::test]
 async fn the_same_id_with_other_content_is_a_conflict() {
-    let door = Door::new();
-    assert_eq!(door.post(&event("e-1")).await.status, 202);
+    let listener = TestListener::new();
+    assert_eq!(listener.post(&event("e-1")).await.status, 202);
     for (pointer, value) in [
         ("/data/customer/email", json!("other-canary@example.com")),
         ("/subject", json!("C-1")),
         ("/type", json!("customer.viewed")),
     ] {
-        let reply = door.post(&event_with("e-1", pointer, value)).await;
+        let reply = listener.post(&event_with("e-1", pointer, value)).await;
         reply.is_problem(409, "conflict");
-        assert_eq!(reply.faults(), [(String::new(), "conflict".to_owned())]);
+        assert_eq!(reply.errors(), [(String::new(), "conflict".to_owned())]);
     }
     let other = event_with("e-1", "/data/customer/email", json!("other@example.com"));
-    let reply = door
+    let reply = listener
         .send(post("open", BATCH, &json!([event("e-2"), other])))
         .await;
     reply.is_problem(409, "conflict");
-    assert_eq!(reply.faults(), [("/1".to_owned(), "conflict".to_owned())]);
-    assert_eq!(door.kept(), 1);
-    assert_eq!(door.refused("conflict"), 4);
+    assert_eq!(reply.errors(), [("/1".to_owned(), "conflict".to_owned())]);
+    assert_eq!(listener.stored_count(), 1);
+    assert_eq!(listener.refused_count("conflict"), 4);
 }
 
-/// The content is type, subject and data: neither bytes nor mode nor trace headers nor the order of keys.
+/// The content is type, subject and data. Bytes, mode, trace headers and the order of keys are not content.
 #[actix_web::test]
-async fn what_is_not_content_makes_no_conflict() {
-    let door = Door::new();
-    assert_eq!(door.post(&event("e-1")).await.status, 202);
+async fn a_difference_outside_the_content_is_no_conflict() {
+    let listener = TestListener::new();
+    assert_eq!(listener.post(&event("e-1")).await.status, 202);
     let traced = event_with("e-1", "/traceparent", json!("00-aa-bb-01"));
     let timed = event_with("e-1", "/time", json!("2025-02-13T19:08:07Z"));
     for same in [traced, timed] {
         assert_eq!(
-            door.post(&same).await.json()["accepted"][0]["duplicate"],
+            listener.post(&same).await.json()["accepted"][0]["duplicate"],
             true
         );
     }
     let spaced = r#"{ "data": {"customer": {"email": "canary@example.com", "revision": 7,
         "imprint_customer_id": "C-1"}}, "type": "customer.changed", "source": "/crm/us",
         "id": "\u0065-1", "specversion": "1.0" }"#;
-    let reply = door
+    let reply = listener
         .send(post("open", STRUCTURED, &json!(0)).set_payload(spaced))
         .await;
     assert_eq!(reply.json()["accepted"][0]["duplicate"], true);
-    let reply = door
+    let reply = listener
         .send(binary(post("open", JSON, &event("e-1")["data"]), "e-1"))
         .await;
     assert_eq!(reply.json()["accepted"][0]["duplicate"], true);
-    assert_eq!(door.kept(), 1);
+    assert_eq!(listener.stored_count(), 1);
 }
 
-/// O15
+/// FAULTS O15
 #[actix_web::test]
 async fn one_id_from_two_sources_is_two_events() {
-    let door = Door::new();
-    assert_eq!(door.post(&event("e-1")).await.status, 202);
+    let listener = TestListener::new();
+    assert_eq!(listener.post(&event("e-1")).await.status, 202);
     let other = event_with("e-1", "/source", json!("/crm/eu"));
     assert_eq!(
-        door.post(&other).await.json()["accepted"][0]["duplicate"],
+        listener.post(&other).await.json()["accepted"][0]["duplicate"],
         false
     );
     let one = event("e-1");
     let authorization = ("authorization", format!("Bearer {TOKEN}"));
-    let reply = door
+    let reply = listener
         .send(post("bearer", STRUCTURED, &one).insert_header(authorization))
         .await;
     assert_eq!(reply.json()["accepted"][0]["duplicate"], false);
-    assert_eq!(door.kept(), 3);
+    assert_eq!(listener.stored_count(), 3);
 }
 
-/// O08
+/// FAULTS O08
 #[actix_web::test]
-async fn what_there_is_nothing_to_send_for_is_kept_as_ignored() {
-    let door = Door::new();
+async fn an_event_without_anything_to_send_ends_as_ignored() {
+    let listener = TestListener::new();
     let viewed =
         json!({"specversion": "1.0", "id": "e-1", "source": "/crm", "type": "customer.viewed"});
-    let reply = door.post(&viewed).await;
+    let reply = listener.post(&viewed).await;
     assert_eq!(reply.statuses(), ["ignored"]);
-    assert_eq!(door.outbox.entries()[0].disposition, Disposition::Ignore);
-    let counts = door.ingress.counts.snapshot();
+    assert_eq!(listener.outbox.entries()[0].disposition, Disposition::Ignore);
+    let counts = listener.ingress.counts.snapshot();
     assert_eq!((counts.accepted, counts.ignored), (1, 1));
 }
 
-/// I35
+/// FAULTS I35
 #[actix_web::test]
-async fn a_batch_is_kept_in_its_order() {
-    let door = Door::new();
+async fn a_batch_is_stored_in_its_order() {
+    let listener = TestListener::new();
     let batch = json!([event("e-1"), event("e-2"), event("e-1")]);
-    let reply = door.send(post("open", BATCH, &batch)).await;
+    let reply = listener.send(post("open", BATCH, &batch)).await;
     assert_eq!(reply.status, 202);
     let accepted = reply.json()["accepted"].clone();
     assert_eq!(
@@ -287,15 +291,15 @@ async fn a_batch_is_kept_in_its_order() {
             {"id": "e-1", "status": "waiting", "duplicate": true},
         ])
     );
-    assert_eq!(door.kept(), 2);
+    assert_eq!(listener.stored_count(), 2);
 }
 
-/// A known value, so that a change of the digest cannot slip in: stored digests would all become conflicts.
+/// A fixed value, because a changed digest would turn every repeated event into a conflict.
 #[actix_web::test]
-async fn the_digest_of_a_content_does_not_change() {
-    let door = Door::new();
-    assert_eq!(door.post(&event("e-1")).await.status, 202);
-    let Digest(digest) = door.outbox.entries()[0].digest;
+async fn the_digest_of_a_content_never_changes() {
+    let listener = TestListener::new();
+    assert_eq!(listener.post(&event("e-1")).await.status, 202);
+    let Digest(digest) = listener.outbox.entries()[0].digest;
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, "3e34a228c08276821247a6433cd23302");
 }

@@ -1,4 +1,4 @@
-//! An outbox that keeps entries in a list, and fails when it is told to.
+//! An outbox for tests: it stores entries in a list, and fails on request.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -11,9 +11,9 @@ use crate::outbox::{
 #[derive(Debug, Default)]
 pub(super) struct Fake {
     entries: Mutex<Vec<NewEntry>>,
-    /// What the next operations fail with.
+    /// The error of the next operations.
     pub(super) failure: Mutex<Option<Error>>,
-    /// What every entry ends as; nothing: none ever does.
+    /// The final state of every entry; `None` if no entry ever ends.
     pub(super) end: Mutex<Option<State>>,
 }
 

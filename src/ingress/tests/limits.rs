@@ -20,25 +20,27 @@ fn request() -> TestRequest {
         .insert_header(STRUCTURED)
 }
 
-/// I01, I34
+/// FAULTS I01, I34
 #[actix_web::test]
-async fn a_body_announced_too_long_is_refused_unread() {
-    let door = Door::with(SMALL);
+async fn a_content_length_over_the_limit_is_refused_without_reading() {
+    let listener = TestListener::with(SMALL);
     for length in ["1001", "99999999999999", "18446744073709551615"] {
         let request = request().insert_header(("content-length", length));
         let never = stream::poll_fn(|_| -> std::task::Poll<Option<_>> { panic!("it is not read") });
-        door.send_stream(request, never)
+        listener
+            .send_stream(request, never)
             .await
             .is_problem(413, "too_large");
     }
 }
 
-/// I02
+/// FAULTS I02
 #[actix_web::test]
-async fn a_body_that_grows_too_long_is_cut() {
-    let door = Door::with(SMALL);
+async fn a_chunked_body_over_the_limit_is_refused() {
+    let listener = TestListener::with(SMALL);
     let endless = stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 100])));
-    door.send_stream(request(), endless)
+    listener
+        .send_stream(request(), endless)
         .await
         .is_problem(413, "too_large");
     let fits = event("e-1").to_string();
@@ -48,60 +50,62 @@ async fn a_body_that_grows_too_long_is_cut() {
         .map(|byte| Ok(Bytes::from(vec![byte])))
         .collect();
     assert_eq!(
-        door.send_stream(request(), stream::iter(bytes))
+        listener
+            .send_stream(request(), stream::iter(bytes))
             .await
             .status,
         202
     );
 }
 
-/// I10
+/// FAULTS I10
 #[actix_web::test]
-async fn a_body_that_does_not_come_is_given_up() {
-    let door = Door::with(SMALL);
-    door.send_stream(request(), stream::pending())
+async fn a_body_that_does_not_arrive_times_out() {
+    let listener = TestListener::with(SMALL);
+    listener
+        .send_stream(request(), stream::pending())
         .await
         .is_problem(408, "body_timeout");
 }
 
-/// I12, I21, P01
+/// FAULTS I12, I21, P01
 #[actix_web::test]
-async fn a_body_that_breaks_off_leaves_nothing() {
-    let door = Door::with(SMALL);
+async fn an_incomplete_body_stores_nothing() {
+    let listener = TestListener::with(SMALL);
     let whole = Bytes::from(event("e-1").to_string());
     let broken = stream::iter([Ok(whole), Err(PayloadError::Incomplete(None))]);
-    let reply = door.send_stream(request(), broken).await;
+    let reply = listener.send_stream(request(), broken).await;
     reply.is_problem(400, "malformed");
-    assert_eq!(reply.faults(), [(String::new(), "incomplete".to_owned())]);
-    assert_eq!(door.kept(), 0);
+    assert_eq!(reply.errors(), [(String::new(), "incomplete".to_owned())]);
+    assert_eq!(listener.stored_count(), 0);
 }
 
-/// I35
+/// FAULTS I35
 #[actix_web::test]
-async fn a_batch_has_a_largest_size() {
-    let door = Door::with(SMALL);
+async fn a_batch_has_a_maximum_size() {
+    let listener = TestListener::with(SMALL);
     let batch = json!([1, 2, 3]);
-    let reply = door.send(post("open", BATCH, &batch)).await;
+    let reply = listener.send(post("open", BATCH, &batch)).await;
     reply.is_problem(400, "malformed");
-    assert_eq!(reply.faults(), [(String::new(), "batch_size".to_owned())]);
+    assert_eq!(reply.errors(), [(String::new(), "batch_size".to_owned())]);
 }
 
 #[actix_web::test]
-async fn an_answer_lists_a_hundred_faults_at_most() {
-    let door = Door::new();
+async fn a_problem_lists_at_most_a_hundred_errors() {
+    let listener = TestListener::new();
     let batch = vec![json!({}); 100];
-    let reply = door.send(post("open", BATCH, &json!(batch))).await;
+    let reply = listener.send(post("open", BATCH, &json!(batch))).await;
     reply.is_problem(400, "malformed");
-    assert_eq!(reply.faults().len(), 100);
+    assert_eq!(reply.errors().len(), 100);
     assert_eq!(
         reply.json()["detail"],
         "400 errors; the first 100 are listed."
     );
 }
 
-/// I02, V7: the server would read an endless body to its end for us if we let go of it before the answer is out.
+/// FAULTS I02, V7: the HTTP server would read an endless body to its end if it were dropped before the response is sent.
 #[actix_web::test]
-async fn an_unread_body_is_held_until_the_answer_is_sent() {
+async fn an_unread_body_is_held_until_the_response_is_sent() {
     for (method, path) in [
         ("POST", "/v1/sources/other/events"),
         ("GET", "/v1"),
@@ -113,9 +117,11 @@ async fn an_unread_body_is_held_until_the_answer_is_sent() {
             let _held = &guard;
             std::task::Poll::Pending
         });
-        let door = Door::with(SMALL);
+        let listener = TestListener::with(SMALL);
         let request = TestRequest::with_uri(path).method(method.parse().unwrap());
-        let response = door.respond(request, Some(stream_payload(unread))).await;
+        let response = listener
+            .respond(request, Some(stream_payload(unread)))
+            .await;
         assert_eq!(Arc::strong_count(&held), 2, "{path}");
         drop(response);
         assert_eq!(Arc::strong_count(&held), 1, "{path}");

@@ -8,16 +8,16 @@ fn waiting(seconds: &'static str) -> TestRequest {
 }
 
 #[actix_web::test]
-async fn who_waits_hears_how_it_ended() {
+async fn a_waiting_sender_gets_the_final_state() {
     for state in [
         State::Delivered,
         State::Superseded,
         State::Parked,
         State::Ignored,
     ] {
-        let door = Door::new();
-        door.outbox.end(state);
-        let reply = door.send(waiting("wait=5")).await;
+        let listener = TestListener::new();
+        listener.outbox.end(state);
+        let reply = listener.send(waiting("wait=5")).await;
         assert_eq!(reply.status, 200);
         assert_eq!(reply.header("preference-applied"), Some("wait=5"));
         assert_eq!(reply.statuses(), [state.as_str()]);
@@ -25,36 +25,36 @@ async fn who_waits_hears_how_it_ended() {
 }
 
 #[actix_web::test]
-async fn who_waits_in_vain_hears_that_it_is_kept() {
-    let door = Door::new();
-    let reply = door.send(waiting("wait=1")).await;
+async fn a_sender_that_waits_too_short_gets_202() {
+    let listener = TestListener::new();
+    let reply = listener.send(waiting("wait=1")).await;
     assert_eq!(reply.status, 202);
     assert_eq!(reply.header("preference-applied"), None);
     assert_eq!(reply.statuses(), ["waiting"]);
 }
 
-/// P14
+/// FAULTS P14
 #[actix_web::test]
-async fn nobody_is_kept_waiting_by_a_process_that_ends() {
-    let door = Door::new();
-    let stop = async { door.stop.send(true).unwrap() };
-    let (reply, ()) = join(door.send(waiting("wait=30")), stop).await;
+async fn a_stopping_process_ends_the_wait() {
+    let listener = TestListener::new();
+    let stop = async { listener.stop.send(true).unwrap() };
+    let (reply, ()) = join(listener.send(waiting("wait=30")), stop).await;
     assert_eq!(reply.status, 202);
-    assert_eq!(door.send(waiting("wait=30")).await.status, 202);
+    assert_eq!(listener.send(waiting("wait=30")).await.status, 202);
 }
 
-/// The events are kept: that the store cannot tell how they end does not unmake that.
+/// The events are stored, even if the store cannot tell their final state.
 #[actix_web::test]
 async fn a_store_that_fails_after_the_append_is_still_202() {
-    let door = Door::new();
-    door.outbox.end(State::Waiting);
-    assert_eq!(door.send(waiting("wait=5")).await.status, 202);
+    let listener = TestListener::new();
+    listener.outbox.end(State::Waiting);
+    assert_eq!(listener.send(waiting("wait=5")).await.status, 202);
 }
 
 #[actix_web::test]
-async fn what_is_no_preference_is_not_waited_for() {
-    let door = Door::new();
+async fn an_invalid_preference_is_ignored() {
+    let listener = TestListener::new();
     for line in ["wait=0", "wait=31", "wait=soon", "respond-async"] {
-        assert_eq!(door.send(waiting(line)).await.status, 202, "{line}");
+        assert_eq!(listener.send(waiting(line)).await.status, 202, "{line}");
     }
 }

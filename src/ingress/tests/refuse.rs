@@ -1,10 +1,10 @@
 use super::*;
 use crate::outbox::Error;
 
-/// I03, I05, I07, I08, I30, I35
+/// FAULTS I03, I05, I07, I08, I30, I35
 #[actix_web::test]
-async fn a_body_that_cannot_be_read_is_malformed() {
-    let door = Door::new();
+async fn a_body_that_cannot_be_parsed_is_malformed() {
+    let listener = TestListener::new();
     let deep = "[".repeat(100_000);
     for (body, rule) in [
         (&b""[..], "empty"),
@@ -19,36 +19,36 @@ async fn a_body_that_cannot_be_read_is_malformed() {
         (br#"{"id":"canary\u0000"}"#, "nul"),
     ] {
         let request = post("open", STRUCTURED, &json!(0)).set_payload(body.to_vec());
-        let reply = door.send(request).await;
+        let reply = listener.send(request).await;
         reply.is_problem(400, "malformed");
-        assert_eq!(reply.faults(), [(String::new(), rule.to_owned())]);
+        assert_eq!(reply.errors(), [(String::new(), rule.to_owned())]);
     }
     for (body, rule) in [
         (json!([]), "batch_empty"),
         (json!(null), "type"),
         (event("e-1"), "type"),
     ] {
-        let reply = door.send(post("open", BATCH, &body)).await;
+        let reply = listener.send(post("open", BATCH, &body)).await;
         reply.is_problem(400, "malformed");
-        assert_eq!(reply.faults(), [(String::new(), rule.to_owned())]);
+        assert_eq!(reply.errors(), [(String::new(), rule.to_owned())]);
     }
-    assert_eq!(door.kept(), 0);
-    assert_eq!(door.refused("malformed"), 13);
+    assert_eq!(listener.stored_count(), 0);
+    assert_eq!(listener.refused_count("malformed"), 13);
 }
 
-/// O08, I29
+/// FAULTS O08, I29
 #[actix_web::test]
-async fn an_event_that_is_not_understood_is_refused_with_all_its_faults() {
-    let door = Door::new();
-    let unknown = door
+async fn an_invalid_event_is_refused_with_all_its_errors() {
+    let listener = TestListener::new();
+    let unknown = listener
         .post(&event_with("e-1", "/type", json!("customer.canary")))
         .await;
     unknown.is_problem(422, "unknown_event_type");
     assert_eq!(
-        unknown.faults(),
+        unknown.errors(),
         [("/type".to_owned(), "unknown_event_type".to_owned())]
     );
-    let invalid = door
+    let invalid = listener
         .post(&event_with(
             "e-1",
             "/data/customer/email",
@@ -56,8 +56,8 @@ async fn an_event_that_is_not_understood_is_refused_with_all_its_faults() {
         ))
         .await;
     invalid.is_problem(422, "invalid");
-    assert!(invalid.faults()[0].0.starts_with("/data/customer"));
-    let unmappable = door
+    assert!(invalid.errors()[0].0.starts_with("/data/customer"));
+    let unmappable = listener
         .post(&event_with(
             "e-1",
             "/data/customer/imprint_customer_id",
@@ -66,16 +66,16 @@ async fn an_event_that_is_not_understood_is_refused_with_all_its_faults() {
         .await;
     unmappable.is_problem(422, "unmappable");
     assert_eq!(
-        unmappable.faults()[0].0,
+        unmappable.errors()[0].0,
         "/data/customer/imprint_customer_id"
     );
-    assert_eq!(door.kept(), 0);
+    assert_eq!(listener.stored_count(), 0);
 }
 
-/// I35: all or nothing, all faults at once, and the gravest class decides.
+/// FAULTS I35: all or nothing, all errors at once, and the earliest stage decides.
 #[actix_web::test]
 async fn a_batch_with_one_bad_event_is_refused_as_a_whole() {
-    let door = Door::new();
+    let listener = TestListener::new();
     let good = || event("e-1");
     let unmappable = || event_with("e-2", "/data/customer/imprint_customer_id", json!("a/b"));
     let invalid = || event_with("e-3", "/data/customer/email", json!(1));
@@ -102,21 +102,21 @@ async fn a_batch_with_one_bad_event_is_refused_as_a_whole() {
             vec!["/2", "/1", "/0"],
         ),
     ] {
-        let reply = door.send(post("open", BATCH, &batch)).await;
+        let reply = listener.send(post("open", BATCH, &batch)).await;
         reply.is_problem(status, word);
-        let faults = reply.faults();
+        let faults = reply.errors();
         let places: Vec<_> = faults
             .iter()
             .map(|fault| fault.0.get(..2).unwrap())
             .collect();
         assert_eq!(places, indexes);
     }
-    assert_eq!(door.kept(), 0);
+    assert_eq!(listener.stored_count(), 0);
 }
 
 #[actix_web::test]
-async fn a_version_that_is_a_time_may_not_lie_far_ahead() {
-    let door = Door::new();
+async fn a_version_far_in_the_future_is_refused() {
+    let listener = TestListener::new();
     let at = |id: &str, seconds: u64, kind: &str| {
         let at = NOW.after(Duration::from_secs(seconds)).to_rfc3339();
         let mut event = event_with(id, "/data/customer/changed_at", json!(at));
@@ -124,31 +124,37 @@ async fn a_version_that_is_a_time_may_not_lie_far_ahead() {
         event
     };
     assert_eq!(
-        door.post(&at("e-1", 300, "customer.timed")).await.status,
+        listener
+            .post(&at("e-1", 300, "customer.timed"))
+            .await
+            .status,
         202
     );
-    let ahead = door.post(&at("e-2", 301, "customer.timed")).await;
+    let ahead = listener.post(&at("e-2", 301, "customer.timed")).await;
     ahead.is_problem(422, "unmappable");
     assert_eq!(
-        ahead.faults(),
+        ahead.errors(),
         [(String::new(), "version_ahead".to_owned())]
     );
     let batch = json!([at("e-3", 301, "customer.timed")]);
-    let reply = door.send(post("open", BATCH, &batch)).await;
+    let reply = listener.send(post("open", BATCH, &batch)).await;
     assert_eq!(
-        reply.faults(),
+        reply.errors(),
         [("/0".to_owned(), "version_ahead".to_owned())]
     );
     assert_eq!(
-        door.post(&at("e-4", 301, "customer.changed")).await.status,
+        listener
+            .post(&at("e-4", 301, "customer.changed"))
+            .await
+            .status,
         202
     );
 }
 
-/// S01, S02, S03
+/// FAULTS S01, S02, S03
 #[actix_web::test]
-async fn who_cannot_prove_it_hears_one_answer_and_nothing_is_read() {
-    let door = Door::new();
+async fn every_failed_authentication_gets_the_same_answer_before_parsing() {
+    let listener = TestListener::new();
     let body = event("e-1");
     let bytes = body.to_string();
     let unreadable = json!("canary");
@@ -182,38 +188,41 @@ async fn who_cannot_prove_it_hears_one_answer_and_nothing_is_read() {
     let mut texts = BTreeSet::new();
     for (why, request) in requests {
         let count = || {
-            let counts = door.ingress.counts.snapshot();
+            let counts = listener.ingress.counts.snapshot();
             counts.unauthenticated.get(why).copied().unwrap_or_default()
         };
         let before = count();
-        let reply = door.send(request).await;
+        let reply = listener.send(request).await;
         reply.is_problem(401, "unauthenticated");
         assert!(reply.header("www-authenticate").is_some());
         assert_eq!(count(), before + 1, "{why}");
         texts.insert(reply.text);
     }
     assert_eq!(texts.len(), 1);
-    assert_eq!(door.kept(), 0);
+    assert_eq!(listener.stored_count(), 0);
 }
 
-/// In binary mode the id is outside of the signed bytes.
+/// In binary mode the event id is in a header, outside the signed body.
 #[actix_web::test]
-async fn a_signed_binary_event_has_the_id_that_is_signed() {
-    let door = Door::new();
+async fn a_binary_event_must_have_the_signed_id() {
+    let listener = TestListener::new();
     let data = event("e-1")["data"].clone();
     let request = signed(
         binary(post("signed", JSON, &data), "e-2"),
         "e-1",
         data.to_string().as_bytes(),
     );
-    door.send(request).await.is_problem(401, "unauthenticated");
-    assert_eq!(door.kept(), 0);
+    listener
+        .send(request)
+        .await
+        .is_problem(401, "unauthenticated");
+    assert_eq!(listener.stored_count(), 0);
 }
 
-/// I14, I17
+/// FAULTS I14, I17
 #[actix_web::test]
-async fn only_forms_that_events_come_in_are_taken() {
-    let door = Door::new();
+async fn only_media_types_of_events_are_accepted() {
+    let listener = TestListener::new();
     for content_type in [
         "application/json",
         "text/plain",
@@ -223,7 +232,7 @@ async fn only_forms_that_events_come_in_are_taken() {
         "multipart/form-data; boundary=x",
         "",
     ] {
-        let reply = door
+        let reply = listener
             .send(post("open", ("content-type", content_type), &event("e-1")))
             .await;
         reply.is_problem(415, "unsupported_media_type");
@@ -231,27 +240,30 @@ async fn only_forms_that_events_come_in_are_taken() {
     let bare = TestRequest::post()
         .uri("/v1/sources/open/events")
         .set_payload("{}");
-    door.send(bare)
+    listener
+        .send(bare)
         .await
         .is_problem(415, "unsupported_media_type");
     let twice = post("open", STRUCTURED, &event("e-1")).append_header(BATCH);
-    door.send(twice)
+    listener
+        .send(twice)
         .await
         .is_problem(415, "unsupported_media_type");
     for encoding in ["gzip", "br", "zstd", "deflate", "x", "identity, gzip", ""] {
         let request =
             post("open", STRUCTURED, &event("e-1")).insert_header(("content-encoding", encoding));
-        door.send(request)
+        listener
+            .send(request)
             .await
             .is_problem(415, "unsupported_media_type");
     }
-    assert_eq!(door.kept(), 0);
+    assert_eq!(listener.stored_count(), 0);
     let identity =
         post("open", STRUCTURED, &event("e-1")).insert_header(("content-encoding", "identity"));
-    assert_eq!(door.send(identity).await.status, 202);
+    assert_eq!(listener.send(identity).await.status, 202);
 }
 
-/// D01, D05, D06, D09, D19: never 2xx, and the sender comes again.
+/// FAULTS D01, D05, D06, D09, D19: the answer is never 2xx, and the sender is asked to repeat.
 #[actix_web::test]
 async fn a_store_that_cannot_keep_is_never_answered_2xx() {
     let failed = || Error::Failed { doing: "appending" };
@@ -261,15 +273,15 @@ async fn a_store_that_cannot_keep_is_never_answered_2xx() {
         (failed(), "store_failed", "10"),
         (Error::Closed, "stopping", "2"),
     ] {
-        let door = Door::new();
-        door.outbox.fail(error);
-        let reply = door.post(&event("e-1")).await;
+        let listener = TestListener::new();
+        listener.outbox.fail(error);
+        let reply = listener.post(&event("e-1")).await;
         reply.is_problem(503, word);
         assert_eq!(reply.header("retry-after"), Some(seconds));
-        let reply = door
+        let reply = listener
             .send(TestRequest::get().uri("/v1/sources/open/events/e-1"))
             .await;
         reply.is_problem(503, word);
-        assert_eq!(door.refused(word), 2);
+        assert_eq!(listener.refused_count(word), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! What is signed is what is used: attributes in headers, and the id in a path.
+//! Everything that is used must be signed: attributes in headers, and the id in a path.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::ingress::auth::hmac::{
 
 const ATTRIBUTES: &str = "{header:ce-id}\n{header:ce-source}\n{header:ce-type}\n{body}";
 
-/// The secret of a source that signs this text.
+/// The keys of a source that signs this text.
 fn keys(signed: &str) -> HmacKeys {
     let template: Template = signed.parse().unwrap();
     let stamp = template.has_timestamp().then(|| SigningTime {
@@ -33,8 +33,8 @@ fn keys(signed: &str) -> HmacKeys {
     HmacKeys::new(scheme, &[SecretString::from(SECRET)]).unwrap()
 }
 
-/// A door with two sources: `own`, which signs this text, and `signed`, of which one type has its version in an attribute.
-fn door(signed: &str) -> Door {
+/// A listener with two sources: `own` signs this text; `signed` has a type whose version is an attribute.
+fn listener(signed: &str) -> TestListener {
     let rules = MappingRules {
         imprint_id: Some(".data.customer.imprint_customer_id".to_owned()),
         version: Some(VersionRule {
@@ -58,10 +58,10 @@ fn door(signed: &str) -> Door {
         (source("own"), Verifier::hmac(keys(signed))),
         (whole, Verifier::standard_webhooks(&secrets).unwrap()),
     ];
-    Door::of(sources, SETTINGS)
+    TestListener::of(sources, SETTINGS)
 }
 
-/// A request with the signature of its own headers and body.
+/// The request with a signature of its headers and body.
 fn sign(
     template: &str,
     (method, path): (&str, &str),
@@ -96,8 +96,8 @@ fn in_binary(template: &str, more: &[(&'static str, &'static str)]) -> TestReque
 }
 
 #[actix_web::test]
-async fn a_scheme_of_its_own_takes_what_it_signed() {
-    let door = door("{method}{path}{timestamp}{body}");
+async fn an_hmac_scheme_accepts_its_own_signatures() {
+    let listener = listener("{method}{path}{timestamp}{body}");
     let body = event("e-1").to_string();
     let request = || TestRequest::post().insert_header(STRUCTURED);
     let good = sign(
@@ -106,7 +106,7 @@ async fn a_scheme_of_its_own_takes_what_it_signed() {
         request(),
         body.as_bytes(),
     );
-    let reply = door.send(good).await;
+    let reply = listener.send(good).await;
     assert_eq!(reply.status, 202, "{}", reply.text);
     let elsewhere = ("POST", "/v1/sources/own/events?x=1");
     for (method, path) in [elsewhere, ("PUT", POST.1)] {
@@ -117,15 +117,15 @@ async fn a_scheme_of_its_own_takes_what_it_signed() {
             body.as_bytes(),
         );
         let moved = signed.uri(POST.1).method(Method::POST);
-        let reply = door.send(moved).await;
+        let reply = listener.send(moved).await;
         reply.is_problem(401, "unauthenticated");
         assert_eq!(reply.header("www-authenticate"), Some("HMAC"));
     }
 }
 
-/// In binary mode every attribute is signed, or nothing is taken.
+/// In binary mode an unsigned attribute ends the request.
 #[actix_web::test]
-async fn an_attribute_in_a_header_is_signed_or_refused() {
+async fn an_unsigned_attribute_is_refused() {
     const ALL: &str =
         "{header:ce-id}\n{header:ce-source}\n{header:ce-type}\n{header:ce-time}\n{body}";
     let time = ("ce-time", "2023-11-14T22:13:20Z");
@@ -139,24 +139,24 @@ async fn an_attribute_in_a_header_is_signed_or_refused() {
         (ATTRIBUTES, vec![("ce-subject", "C-1")], 401),
         (ATTRIBUTES, vec![("ce-tenant", "t-1")], 401),
     ] {
-        let door = door(template);
-        let reply = door.send(in_binary(template, &more)).await;
+        let listener = listener(template);
+        let reply = listener.send(in_binary(template, &more)).await;
         assert_eq!(
             reply.status, status,
             "{template:?} {more:?}: {}",
             reply.text
         );
         assert_eq!(
-            door.kept(),
+            listener.stored_count(),
             usize::from(status == 202),
             "{template:?} {more:?}"
         );
     }
 }
 
-/// Headers that were changed, or put there, by somebody on the way.
+/// Somebody between sender and bridge changes or adds headers.
 #[actix_web::test]
-async fn an_attribute_that_was_changed_is_refused() {
+async fn a_changed_attribute_is_refused() {
     for line in [
         ("ce-id", "e-2"),
         ("ce-source", "/crm/eu"),
@@ -164,18 +164,18 @@ async fn an_attribute_that_was_changed_is_refused() {
         ("ce-time", "2023-11-14T22:13:20Z"),
         ("ce-subject", "C-2"),
     ] {
-        let door = door(ATTRIBUTES);
-        let reply = door
+        let listener = listener(ATTRIBUTES);
+        let reply = listener
             .send(in_binary(ATTRIBUTES, &[]).insert_header(line))
             .await;
         reply.is_problem(401, "unauthenticated");
-        assert_eq!(door.kept(), 0, "{line:?}");
+        assert_eq!(listener.stored_count(), 0, "{line:?}");
     }
 }
 
-/// Standard Webhooks sign the id and the body: whom it is about, and how new it is, must stand there.
+/// Standard Webhooks sign only the id and the body, so customer and version must be in the body.
 #[actix_web::test]
-async fn a_version_outside_of_what_is_signed_is_refused() {
+async fn a_version_outside_the_signed_text_is_refused() {
     let data = event("e-1")["data"].clone();
     let timed = |request: TestRequest, event_type| {
         request
@@ -183,41 +183,41 @@ async fn a_version_outside_of_what_is_signed_is_refused() {
             .insert_header(("ce-time", "2023-11-14T22:13:20Z"))
     };
     for (event_type, status) in [("customer.changed", 202), ("customer.attributed", 401)] {
-        let door = door("{body}");
+        let listener = listener("{body}");
         let request = timed(binary(post("signed", JSON, &data), "e-1"), event_type);
-        let reply = door
+        let reply = listener
             .send(signed(request, "e-1", data.to_string().as_bytes()))
             .await;
         assert_eq!(reply.status, status, "{event_type}: {}", reply.text);
     }
-    let door = door("{body}");
+    let listener = listener("{body}");
     let mut whole = event_with("e-1", "/time", json!("2023-11-14T22:13:20Z"));
     whole["type"] = json!("customer.attributed");
     let request = post("signed", STRUCTURED, &whole);
-    let reply = door
+    let reply = listener
         .send(signed(request, "m", whole.to_string().as_bytes()))
         .await;
     assert_eq!(reply.status, 202, "{}", reply.text);
 }
 
-/// A signature that says nothing of the path would open every receipt.
+/// Otherwise a signature for one receipt would open every other.
 #[actix_web::test]
-async fn a_receipt_is_told_to_who_signs_its_path() {
+async fn a_receipt_needs_a_signature_over_its_path() {
     for (template, status) in [("{body}", 401), ("{path}{body}", 200)] {
-        let door = door(template);
+        let listener = listener(template);
         let body = event("e-1").to_string();
         let request = TestRequest::post().insert_header(STRUCTURED);
-        let sent = door
+        let sent = listener
             .send(sign(template, POST, request, body.as_bytes()))
             .await;
         assert_eq!(sent.status, 202, "{}", sent.text);
         let path = "/v1/sources/own/events/e-1";
-        let asked = door
+        let asked = listener
             .send(sign(template, ("GET", path), TestRequest::get(), b""))
             .await;
         assert_eq!(asked.status, status, "{template}: {}", asked.text);
         let moved = sign(template, ("GET", path), TestRequest::get(), b"");
-        let moved = door.send(moved.uri("/v1/sources/own/events/e-2")).await;
+        let moved = listener.send(moved.uri("/v1/sources/own/events/e-2")).await;
         moved.is_problem(401, "unauthenticated");
     }
 }

@@ -10,7 +10,7 @@ const BODY: &str = r#"{"id":"e-1"}"#;
 /// 2023-11-14T22:13:20Z
 const NOW: i64 = 1_700_000_000_000;
 
-/// A scheme, and a request that was signed in it by somebody else.
+/// A scheme, and a request that another implementation signed.
 struct Case {
     name: &'static str,
     scheme: HmacScheme,
@@ -262,7 +262,7 @@ impl Case {
             .verify(head, body, Timestamp::from_millis(self.wall))
     }
 
-    /// The case with one line of another value.
+    /// The case with another value of one header.
     fn with(mut self, name: &str, value: &'static str) -> Self {
         let line = self.headers.iter_mut().find(|line| line.0 == name).unwrap();
         line.1 = value;
@@ -285,15 +285,15 @@ fn header_map(lines: &[(&str, String)]) -> HeaderMap {
 }
 
 #[test]
-fn what_others_sign_is_authentic() {
+fn signatures_of_other_implementations_are_accepted() {
     for case in cases() {
         assert_eq!(case.verify(), Ok(()), "{}", case.name);
     }
 }
 
-/// The signature that stands in the case comes out again, in the same headers.
+/// Signing again gives the published signature, in the same headers.
 #[test]
-fn what_is_signed_here_is_what_others_sign() {
+fn signing_gives_the_published_signatures() {
     for case in cases() {
         let (given, expected): (Vec<_>, Vec<_>) = case
             .lines()
@@ -312,7 +312,7 @@ fn what_is_signed_here_is_what_others_sign() {
             .iter()
             .map(|(n, v)| (n.as_str(), v.clone()))
             .collect();
-        // Our times have milliseconds, which the published one has not.
+        // Our times have milliseconds, and the published one does not.
         if case.name.contains("event connectors") {
             let verified = case.verify_with(&lines, case.path, case.body.as_bytes());
             assert_eq!(verified, Ok(()), "{}", case.name);
@@ -322,7 +322,7 @@ fn what_is_signed_here_is_what_others_sign() {
     }
 }
 
-/// Every byte of every header.
+/// The position of every byte of every header.
 fn places(lines: &[(&str, String)]) -> Vec<(usize, usize)> {
     let of_line = |(line, (_, value)): (usize, &(&str, String))| {
         (0..value.len()).map(move |index| (line, index)).collect()
@@ -331,7 +331,7 @@ fn places(lines: &[(&str, String)]) -> Vec<(usize, usize)> {
     places.concat()
 }
 
-/// Another digit of a time or a signature, and never the same digit in the other case.
+/// The value with another digit at `index`, and never the same digit in the other case.
 fn changed(value: &str, index: usize) -> String {
     let mut value = value.as_bytes().to_vec();
     value[index] = if value[index] == b'7' { b'4' } else { b'7' };
@@ -389,7 +389,7 @@ fn any_current_secret_passes_and_a_removed_one_does_not() {
     }
 }
 
-/// Stripe's header, which is a list.
+/// The header of Stripe is a list.
 #[test]
 fn a_list_has_one_time_and_up_to_eight_signatures() {
     const GOOD: &str = "v1=2e193afb87d994dcb66242ae4378bfed72d95866f173a1c0b0df5d8ac65833b5";
@@ -442,7 +442,7 @@ fn a_list_has_one_time_and_up_to_eight_signatures() {
 }
 
 #[test]
-fn a_header_is_there_once_or_the_request_is_refused() {
+fn a_header_must_occur_exactly_once() {
     for case in cases() {
         for index in 0..case.headers.len() {
             let mut lines = case.lines();
@@ -476,7 +476,7 @@ fn a_header_is_there_once_or_the_request_is_refused() {
 }
 
 #[test]
-fn a_signature_is_good_for_the_tolerance_either_way() {
+fn a_signature_is_valid_within_the_tolerance_in_both_directions() {
     let zendesk = || zendesk().into_iter().next().unwrap();
     let makes: [(fn() -> Case, i64); 3] = [(stripe, NOW), (hubspot, NOW + 123), (zendesk, NOW)];
     for (make, signed_at) in makes {
@@ -501,7 +501,7 @@ fn a_signature_is_good_for_the_tolerance_either_way() {
 }
 
 #[test]
-fn a_secret_that_is_short_or_not_in_its_encoding_is_refused_with_its_place() {
+fn a_short_or_undecodable_secret_is_refused_with_its_index() {
     use SecretEncoding::{Base64, Hex, Text};
     for (encoding, text, fits) in [
         (Text, "sixteen-bytes-is", true),
@@ -539,7 +539,7 @@ fn a_secret_that_is_short_or_not_in_its_encoding_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_header_that_is_not_sent_cannot_be_signed() {
+fn an_absent_header_cannot_be_signed() {
     let case = cases()
         .into_iter()
         .find(|case| case.name.contains("block"))
@@ -556,9 +556,9 @@ fn a_header_that_is_not_sent_cannot_be_signed() {
     assert_eq!(signed, None);
 }
 
-/// V5
+/// FAULTS V5
 #[test]
-fn nothing_that_is_printed_has_a_secret_in_it() {
+fn debug_output_contains_no_secret() {
     let case = segment();
     let printed = format!("{:?}", case.keys(&[SECRET]));
     assert!(
