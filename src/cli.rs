@@ -38,9 +38,9 @@ enum CliCommand {
     /// Accepts events and delivers them, until SIGTERM or SIGINT.
     Serve(Layers),
     /// Reports all errors in the configuration, the sources, their schemas, mappings and examples.
-    Check(check::Options),
+    Check(check::CheckOptions),
     /// Shows what the mapping makes of an event, expression by expression; stores and sends nothing.
-    Explain(explain::Options),
+    Explain(explain::ExplainOptions),
     /// Sends events from a file or from standard input to a bridge: signed, rate-limited, in order.
     Send(send::SendOptions),
     /// Lists the entries of a running bridge that are in one state.

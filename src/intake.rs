@@ -23,6 +23,7 @@ mod encoding;
 mod explain;
 mod explanation;
 mod pipeline;
+mod rejection;
 mod source;
 
 pub use encoding::Encoding;
@@ -31,7 +32,8 @@ pub use explanation::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
     RequestPreview, TargetExplanation, TargetResult,
 };
-pub use pipeline::{EntryContext, Rejection, RejectionClass};
+pub use pipeline::EntryContext;
+pub use rejection::{Rejection, RejectionClass};
 pub use source::{EventType, Source};
 
 /// The settings of intake. The defaults are in `config/default.toml`.

@@ -1,4 +1,4 @@
-//! `check`: everything that is wrong, before anything runs.
+//! `check`: reports all errors of the configuration, the sources and their examples, before anything runs.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use self::examples::ExampleResults;
-use self::watch::Snapshot;
+use self::watch::FileSnapshot;
 use super::explain::in_one_line;
 use super::{Layers, NEGATIVE_RESULT, read};
 use crate::app::block_on;
@@ -21,40 +21,40 @@ use crate::time::{Clock, cost};
 mod examples;
 mod watch;
 
-/// What is checked, and whether once.
+/// The arguments of `check`.
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(super) struct CheckOptions {
     #[command(flatten)]
     layers: Layers,
-    /// Checks again whenever a file changes, until it is interrupted.
+    /// Check again whenever a file changes, until interrupted.
     #[arg(long)]
     watch: bool,
 }
 
-pub(super) fn run(options: &Options) -> ExitCode {
+pub(super) fn run(options: &CheckOptions) -> ExitCode {
     if !options.watch {
-        return once(&options.layers).1;
+        return check_once(&options.layers).1;
     }
     block_on(async {
         loop {
-            let (paths, _) = once(&options.layers);
-            let before = Snapshot::take(&paths);
+            let (paths, _) = check_once(&options.layers);
+            let before = FileSnapshot::take(&paths);
             print_result("--- waiting for a change");
             before.changed(&paths).await;
         }
     })
 }
 
-/// Checks once; says where the files are that it read.
-fn once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
-    let mut places = layers.config.clone();
-    // Where the sources are is known even if they are at fault.
+/// Checks once. Returns the paths that it read, to watch them.
+fn check_once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
+    let mut paths = layers.config.clone();
+    // The folders are known even if a source has errors.
     if let Ok(config) = Config::read(&layers.config, Purpose::Check) {
-        places.extend([config.sources_dir, config.schemas_dir]);
+        paths.extend([config.sources_dir, config.schemas_dir]);
     }
     let (config, sources) = match read(layers, Purpose::Check) {
         Ok(read) => read,
-        Err(code) => return (places, code),
+        Err(code) => return (paths, code),
     };
     print_result(format_args!(
         "configuration: {:?} profile, destination {}",
@@ -64,10 +64,10 @@ fn once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
     if config.imprint.key_file.is_none() {
         print_result("  imprint.key_file is not set; serve needs it");
     }
-    (places, examine(&config, sources))
+    (paths, check_sources(&config, sources))
 }
 
-fn examine(config: &Config, settings: Vec<SourceSettings>) -> ExitCode {
+fn check_sources(config: &Config, settings: Vec<SourceSettings>) -> ExitCode {
     let all = settings.iter().map(|settings| Arc::clone(&settings.source));
     let sources = Sources::new(all, config.intake);
     let wall_time = Clock::machine().wall();

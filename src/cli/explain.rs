@@ -1,7 +1,7 @@
-//! `explain`: what an event comes to, and why.
+//! `explain`: prints what the bridge would do with an event, and why.
 //!
-//! The event is in a file, and is held against the sources of this machine; or it is in the store of a running bridge,
-//! which then also knows what of it Imprint has in a newer form.
+//! The event is in a file, and the sources are those of this machine. Or the event is an entry of a running bridge, which
+//! also knows the values that Imprint has in a newer version.
 
 use std::fs;
 use std::io::Read as _;
@@ -26,46 +26,50 @@ mod report;
 
 pub(super) use report::in_one_line;
 
-/// Which event, and how much of it is shown.
+/// The arguments of `explain`.
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(super) struct ExplainOptions {
     #[command(flatten)]
     layers: Layers,
-    /// The source that the event is of.
+    /// The source of the event.
     #[arg(long, value_name = "NAME", required_unless_present = "entry")]
     source: Option<String>,
-    /// The file with the body as it would be posted; standard input without one, or where it is `-`.
+    /// The file with the request body; standard input if it is missing or `-`.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The number of an entry in the store of a running bridge, instead of a file.
+    /// Explain this entry of a running bridge, instead of a file.
     #[arg(long, value_name = "NUMBER", requires = "token_file", conflicts_with_all = ["source", "file"])]
     entry: Option<u64>,
-    /// The second listener of that bridge.
+    /// The operations listener of that bridge.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     ops: String,
     /// The file with the operator's token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Shows the values too; of an entry, that is recorded.
+    /// Show the values. For an entry, the audit log records it.
     #[arg(long)]
     reveal: bool,
-    /// Prints the explanation as JSON.
+    /// Print the explanation as JSON.
     #[arg(long)]
     json: bool,
-    /// Prints what stands in the .request.json or .refusal.json of an example, with all values.
+    /// Print the content of the example's .request.json or .refusal.json, with all values.
     #[arg(long, conflicts_with_all = ["entry", "json"])]
     example: bool,
 }
 
-pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub(super) fn run(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
     match (options.entry, &options.token_file) {
         (Some(entry), Some(token_file)) => explain_entry(options, entry, token_file),
         (_, _) => explain_body(options),
     }
 }
 
-/// Asks a running bridge about an entry in its store.
-fn explain_entry(options: &Options, entry: u64, token_file: &Path) -> anyhow::Result<ExitCode> {
+/// Explains an entry of a running bridge.
+fn explain_entry(
+    options: &ExplainOptions,
+    entry: u64,
+    token_file: &Path,
+) -> anyhow::Result<ExitCode> {
     let bridge = Bridge::new(options.ops.clone(), token_file.to_owned(), options.json);
     let path = format!("/entries/{entry}/explain?reveal={}", options.reveal);
     let answer = bridge.call(&Method::GET, &path, None)?;
@@ -79,8 +83,8 @@ fn explain_entry(options: &Options, entry: u64, token_file: &Path) -> anyhow::Re
     Ok(exit_code(explanation.outcome.problem().is_some()))
 }
 
-/// Explains the body in a file by the sources of this machine.
-fn explain_body(options: &Options) -> anyhow::Result<ExitCode> {
+/// Explains the body in a file, with the sources of this machine.
+fn explain_body(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
     let (config, settings) = match read(&options.layers, Purpose::Check) {
         Ok(read) => read,
         Err(code) => return Ok(code),
@@ -105,7 +109,7 @@ fn explain_body(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(exit_code(explanation.problems().next().is_some()))
 }
 
-fn print(options: &Options, explanation: &Explanation) -> anyhow::Result<()> {
+fn print(options: &ExplainOptions, explanation: &Explanation) -> anyhow::Result<()> {
     if options.example {
         let expectation = Expectation::of(explanation);
         print_result(format_args!("{:#}", expectation.as_json()));
@@ -131,7 +135,7 @@ fn exit_code(is_refused: bool) -> ExitCode {
     }
 }
 
-fn body(options: &Options) -> anyhow::Result<Vec<u8>> {
+fn body(options: &ExplainOptions) -> anyhow::Result<Vec<u8>> {
     match options
         .file
         .as_deref()

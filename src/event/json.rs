@@ -119,12 +119,12 @@ pub fn parse(body: &[u8]) -> Result<Value, Error> {
 
 // === positions ===
 
-struct Position {
+struct LineAndColumn {
     line: usize,
     column: usize,
 }
 
-impl Position {
+impl LineAndColumn {
     const fn breaks(self, rule: JsonRule) -> Error {
         Error {
             rule,
@@ -134,9 +134,9 @@ impl Position {
     }
 }
 
-fn at(body: &[u8], offset: usize) -> Position {
+fn at(body: &[u8], offset: usize) -> LineAndColumn {
     let before = body.get(..offset).unwrap_or(body);
-    Position {
+    LineAndColumn {
         line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
         column: 1 + before
             .iter()
@@ -146,8 +146,8 @@ fn at(body: &[u8], offset: usize) -> Position {
     }
 }
 
-fn place(error: &serde_json::Error) -> Position {
-    Position {
+fn place(error: &serde_json::Error) -> LineAndColumn {
+    LineAndColumn {
         line: error.line(),
         column: error.column(),
     }

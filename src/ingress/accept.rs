@@ -41,8 +41,8 @@ pub(super) async fn accept(
         .iter()
         .map(|entry| entry.identity.id.clone())
         .collect();
-    let kept = append(ingress, encoding.is_batch(), entries).await?;
-    Ok(answer(ingress, headers, &ids, &kept).await)
+    let stored = append(ingress, encoding.is_batch(), entries).await?;
+    Ok(answer(ingress, headers, &ids, &stored).await)
 }
 
 /// The encoding that the headers announce. A compressed body is not accepted.
@@ -81,9 +81,9 @@ async fn append(
     }
     let appended = ingress.outbox.append(entries).await;
     match appended.map_err(|error| store_failed(&error))? {
-        Appended::Stored(kept) if kept.len() == sent => {
-            count_appended(&ingress.counts, &kept);
-            Ok(kept)
+        Appended::Stored(stored) if stored.len() == sent => {
+            count_appended(&ingress.counts, &stored);
+            Ok(stored)
         }
         Appended::Stored(_) => Err(Refusal::Internal),
         Appended::Conflict(indexes) => Err(Refusal::Conflict(conflicts(is_batch, &indexes))),
@@ -110,50 +110,51 @@ async fn answer(
     ingress: &Ingress,
     headers: &HeaderMap,
     ids: &[Attribute],
-    kept: &[AppendedEntry],
+    stored: &[AppendedEntry],
 ) -> HttpResponse {
     let Some(seconds) = wait::preferred(headers) else {
-        return HttpResponse::Accepted().json(Accepted::new(ids, kept));
+        return HttpResponse::Accepted().json(Accepted::new(ids, stored));
     };
-    match wait::settled(ingress, kept, seconds).await {
+    match wait::settled(ingress, stored, seconds).await {
         Some(states) => HttpResponse::Ok()
             .insert_header(("preference-applied", format!("wait={seconds}")))
-            .json(Accepted::new(ids, &ended(kept, &states))),
-        None => HttpResponse::Accepted().json(Accepted::new(ids, kept)),
+            .json(Accepted::new(ids, &ended(stored, &states))),
+        None => HttpResponse::Accepted().json(Accepted::new(ids, stored)),
     }
 }
 
-fn ended(kept: &[AppendedEntry], states: &[State]) -> Vec<AppendedEntry> {
-    kept.iter()
+fn ended(stored: &[AppendedEntry], states: &[State]) -> Vec<AppendedEntry> {
+    stored
+        .iter()
         .zip(states)
-        .map(|(kept, state)| AppendedEntry {
+        .map(|(stored, state)| AppendedEntry {
             state: *state,
-            ..*kept
+            ..*stored
         })
         .collect()
 }
 
 #[derive(Serialize)]
 struct Accepted<'a> {
-    accepted: Vec<AcceptedEvent<'a>>,
+    accepted: Vec<AcceptedItem<'a>>,
 }
 
 #[derive(Serialize)]
-struct AcceptedEvent<'a> {
+struct AcceptedItem<'a> {
     id: &'a str,
     status: &'static str,
     duplicate: bool,
 }
 
 impl<'a> Accepted<'a> {
-    fn new(ids: &'a [Attribute], kept: &[AppendedEntry]) -> Self {
-        let event = |(id, kept): (&'a Attribute, &AppendedEntry)| AcceptedEvent {
+    fn new(ids: &'a [Attribute], stored: &[AppendedEntry]) -> Self {
+        let event = |(id, stored): (&'a Attribute, &AppendedEntry)| AcceptedItem {
             id: id.as_str(),
-            status: kept.state.as_str(),
-            duplicate: kept.duplicate,
+            status: stored.state.as_str(),
+            duplicate: stored.duplicate,
         };
         Self {
-            accepted: ids.iter().zip(kept).map(event).collect(),
+            accepted: ids.iter().zip(stored).map(event).collect(),
         }
     }
 }

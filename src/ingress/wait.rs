@@ -34,12 +34,13 @@ fn wait(preference: &str) -> Option<&str> {
 /// The final states of the entries. `None` after the given seconds, when the process stops, or if the store fails.
 pub(super) async fn settled(
     ingress: &Ingress,
-    kept: &[AppendedEntry],
+    stored: &[AppendedEntry],
     seconds: u64,
 ) -> Option<Vec<State>> {
     let all = try_join_all(
-        kept.iter()
-            .map(|kept| ingress.outbox.wait_settled(kept.entry)),
+        stored
+            .iter()
+            .map(|stored| ingress.outbox.wait_settled(stored.entry)),
     );
     tokio::select! {
         states = tokio::time::timeout(Duration::from_secs(seconds), all) => states.ok()?.ok(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::pipeline::{Rejection, RejectionClass};
+use super::rejection::{Rejection, RejectionClass};
 use super::source::Source;
 use crate::event::cloudevents::{self, ContentMode, Decoded, HttpMessage};
 use crate::event::{Attribute, ChangeEvent, EventError, Identity, SourceName};

@@ -12,7 +12,7 @@ use super::explanation::{
     EventExplanation, ExplainedOutcome, Explanation, RequestExplanation, RequestPreview,
     TargetExplanation, TargetResult,
 };
-use super::pipeline::Rejection;
+use super::rejection::Rejection;
 use super::source::Source;
 use super::{IntakeSettings, Sources};
 use crate::event::{Attribute, ChangeEvent, EventError, Identity, SourceName, Visibility};

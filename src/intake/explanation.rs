@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::pipeline::Rejection;
+use super::rejection::Rejection;
 use crate::event::{EventError, SourceVersion};
 use crate::imprint::{CustomerChange, Field};
 

@@ -1,4 +1,4 @@
-//! The sources in `config/examples`, which are there to be copied: they check out, and they run.
+//! The sources in `config/examples`, which people copy: `check` accepts them, and they run.
 
 use std::fs;
 use std::path::Path;
@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::commands;
 use crate::support::{FakeImprint, TestApp, wait_for};
 
-/// Each of them, what its sender signs with, and one of its examples that names a customer as Imprint does.
-const SHOWN: [(&str, &str, &str); 3] = [
+/// Each source with the secret of its sender, and one of its examples that names a customer by Imprint id.
+const SOURCES: [(&str, &str, &str); 3] = [
     (
         "debezium",
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -24,17 +24,17 @@ fn examples() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples"))
 }
 
-/// The sources with secrets that are there, checked and started.
+/// Starts the bridge with these sources and readable secrets.
 fn start(folder: &Path) -> TestApp {
-    for (source, secret, _) in SHOWN {
+    for (source, secret, _) in SOURCES {
         let file = format!("{source}.toml");
-        let shown = fs::read_to_string(examples().join(&file)).unwrap();
-        let kept = folder.join(source);
-        fs::write(&kept, secret).unwrap();
+        let text = fs::read_to_string(examples().join(&file)).unwrap();
+        let secret_file = folder.join(source);
+        fs::write(&secret_file, secret).unwrap();
         let missing = format!("/run/secrets/imprint-bridge/sources/{source}");
-        assert!(shown.contains(&missing), "{source}");
-        let mended = shown.replace(&missing, kept.to_str().unwrap());
-        fs::write(folder.join(file), mended).unwrap();
+        assert!(text.contains(&missing), "{source}");
+        let readable = text.replace(&missing, secret_file.to_str().unwrap());
+        fs::write(folder.join(file), readable).unwrap();
     }
     TestApp::setup()
         .settings(format!("sources_dir = {folder:?}"))
@@ -42,37 +42,37 @@ fn start(folder: &Path) -> TestApp {
 }
 
 #[test]
-fn every_example_of_theirs_comes_to_what_stands_beside_it() {
+fn every_example_matches_its_expectation() {
     let output = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
         .arg("check")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("IMPRINT_BRIDGE__SOURCES_DIR", examples())
         .output()
         .unwrap();
-    let said = commands::text(&output.stdout);
+    let report = commands::text(&output.stdout);
     assert!(
         output.status.success(),
-        "{said}{}",
+        "{report}{}",
         commands::text(&output.stderr)
     );
-    for (source, _, _) in SHOWN {
+    for (source, _, _) in SOURCES {
         let files = fs::read_dir(examples().join(source)).unwrap();
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         let bodies = names.filter(|name| name.ends_with(".event.json")).count();
         assert!(
-            bodies >= 10 && said.contains(&format!("  {bodies} examples\n")),
-            "{said}"
+            bodies >= 10 && report.contains(&format!("  {bodies} examples\n")),
+            "{report}"
         );
     }
-    assert!(!said.contains("in no example"), "{said}");
+    assert!(!report.contains("in no example"), "{report}");
 }
 
 #[test]
-fn they_run_when_they_are_given_secrets() {
+fn the_sources_run_with_readable_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let app = start(folder.path());
     let to = format!("http://{}", app.ingress());
-    for (source, _, example) in SHOWN {
+    for (source, _, example) in SOURCES {
         let file = folder.path().join(format!("{source}.toml"));
         let body = examples()
             .join(source)

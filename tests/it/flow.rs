@@ -1,5 +1,4 @@
-//! From the door to Imprint, with everything real in between: what a sender posts, what the sandbox receives, and what
-//! the sender is told.
+//! The whole flow with real parts: a sender posts events, the sandbox receives requests, and the sender reads receipts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,15 +9,15 @@ use serde_json::{Value, json};
 use crate::http::Answer;
 use crate::support::{Event, KEY, TestApp};
 
-/// Longer than any test runs: it is over when the faults are cleared.
+/// Longer than any test: the fault ends when the sandbox clears it.
 const OUTAGE: Duration = Duration::from_hours(1);
 
-/// An event about a customer's email.
+/// An event that changes the email of a customer.
 fn email(id: &str, customer: &str, revision: u64) -> Event {
     Event::new(id, customer, revision).email(&format!("{id}@example.com"))
 }
 
-/// The pointers and rules of the faults that an answer lists.
+/// The errors in an answer, as pointer and rule.
 fn faults(answer: &Answer) -> BTreeMap<String, String> {
     let answer = answer.json();
     let faults = answer["faults"].as_array().unwrap().iter();
@@ -28,9 +27,9 @@ fn faults(answer: &Answer) -> BTreeMap<String, String> {
         .collect()
 }
 
-// === what Imprint receives ===
+// === requests to Imprint ===
 
-/// V2
+/// FAULTS V2
 #[test]
 fn the_sample_event_becomes_the_sample_request_in_every_mode() {
     let app = TestApp::start();
@@ -79,7 +78,7 @@ fn the_sample_event_becomes_the_sample_request_in_every_mode() {
     }
 }
 
-/// O03: newest facts win, whatever order they come in.
+/// FAULTS O03: the newest values win, in whatever order the events arrive.
 #[test]
 fn an_older_revision_never_overwrites_a_newer_one() {
     let app = TestApp::start();
@@ -111,9 +110,9 @@ fn an_older_revision_never_overwrites_a_newer_one() {
     assert_eq!(app.imprint.calls().len(), 2);
 }
 
-/// O07, N18: what piles up in an outage is one request a customer.
+/// FAULTS O07, N18: events that arrive in an outage become one request per customer.
 #[test]
-fn changes_that_pile_up_are_folded() {
+fn changes_of_an_outage_are_folded() {
     let app = TestApp::start();
     app.imprint.sandbox.outage(OUTAGE);
     let customers = ["c1", "c2", "c3"];
@@ -121,7 +120,7 @@ fn changes_that_pile_up_are_folded() {
         for customer in customers {
             let id = format!("{customer}-{revision}");
             let event = email(&id, customer, revision);
-            // Every other change is about something else too.
+            // Every other change also sets another field.
             let event = match revision % 2 {
                 0 => event,
                 _ => event.with("/data/customer/language", json!("fr-CA")),
@@ -146,11 +145,11 @@ fn changes_that_pile_up_are_folded() {
     assert_eq!(app.metric("waiting_entries"), Some(0.0));
 }
 
-// === what the sender is told ===
+// === answers to the sender ===
 
-/// I28, I29, S04, X10: everything that is wrong is said at once, and nothing of what was sent is said again.
+/// FAULTS I28, I29, S04, X10: all errors are listed at once, and no value of the request is repeated.
 #[test]
-fn a_refusal_lists_every_fault_and_no_value() {
+fn a_refusal_lists_every_error_and_no_value() {
     let app = TestApp::start();
     let customer = "/data/customer";
     let with =
@@ -205,16 +204,16 @@ fn a_refusal_lists_every_fault_and_no_value() {
     assert_eq!(app.imprint.calls().len(), 0);
 }
 
-/// O01, O02, S04
+/// FAULTS O01, O02, S04
 #[test]
-fn a_repeated_event_is_kept_once_and_a_changed_one_is_a_conflict() {
+fn a_repeated_event_is_stored_once_and_a_changed_one_is_a_conflict() {
     let app = TestApp::start();
     let event = email("once", "c1", 1);
     let duplicate = |answer: &Answer| answer.json()["accepted"][0]["duplicate"] == true;
     let first = app.post(&event);
     assert_eq!((first.status, duplicate(&first)), (202, false));
     app.wait_until("once", "delivered");
-    // Trace headers and the order of keys are no part of what an event says.
+    // Trace headers and the order of keys are not part of the content.
     let again = app.post(&event.clone().with("/traceparent", json!("00-1-2-03")));
     assert_eq!((again.status, duplicate(&again)), (202, true));
     assert_eq!(again.json()["accepted"][0]["status"], "delivered");
@@ -229,7 +228,7 @@ fn a_repeated_event_is_kept_once_and_a_changed_one_is_a_conflict() {
 }
 
 #[test]
-fn a_sender_that_would_rather_wait_hears_the_end() {
+fn a_waiting_sender_gets_the_final_state() {
     let app = TestApp::setup()
         .unknown_customer(UnknownCustomer::NotFound)
         .start();
@@ -243,14 +242,14 @@ fn a_sender_that_would_rather_wait_hears_the_end() {
         let answer = app.post_with(&[("prefer", "wait=5")], &email(id, customer, 1));
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert_eq!(answer.header("preference-applied"), Some("wait=5"));
-        let told = &answer.json()["accepted"][0];
-        assert_eq!((&told["id"], &told["status"]), (&json!(id), &json!(end)));
+        let event = &answer.json()["accepted"][0];
+        assert_eq!((&event["id"], &event["status"]), (&json!(id), &json!(end)));
     }
 }
 
-/// V10: nobody is kept waiting by a process that ends.
+/// FAULTS V10: a stopping process ends the wait.
 #[test]
-fn a_sender_that_waits_is_let_go_when_the_bridge_stops() {
+fn a_waiting_sender_is_answered_when_the_bridge_stops() {
     let mut app = TestApp::start();
     app.imprint.sandbox.outage(OUTAGE);
     let ingress = app.ingress();
@@ -270,9 +269,9 @@ fn a_sender_that_waits_is_let_go_when_the_bridge_stops() {
     app.leave_waiting_entries();
 }
 
-// === what Imprint refuses ===
+// === rejections by Imprint ===
 
-/// O10 as decided in DESIGN.md: most customers of a CRM have no card.
+/// FAULTS O10: most customers of a CRM have no card, so an unknown customer is normal.
 #[test]
 fn an_unknown_customer_is_ignored() {
     let app = TestApp::setup()
@@ -288,7 +287,7 @@ fn an_unknown_customer_is_ignored() {
     );
 }
 
-/// U24, U44, O06, V9
+/// FAULTS U24, U44, O06, V9
 #[test]
 fn a_rejected_event_parks_and_the_lane_goes_on() {
     let app = TestApp::start();
@@ -309,9 +308,9 @@ fn a_rejected_event_parks_and_the_lane_goes_on() {
     assert!(!app.ops_get("/metrics").body.contains("canary"));
 }
 
-/// U24: folded entries are sent one by one, in order, when the whole is refused.
+/// FAULTS U24: if Imprint rejects a folded request, its entries are sent one by one, in order.
 #[test]
-fn of_entries_that_travel_together_only_the_guilty_one_parks() {
+fn of_folded_entries_only_the_faulty_one_parks() {
     let app = TestApp::start();
     app.imprint
         .inject(&json!({"times": 2, "action": {"status": 422}}));
@@ -338,9 +337,9 @@ fn of_entries_that_travel_together_only_the_guilty_one_parks() {
     assert_eq!(calls.len(), 4, "{bodies:?}");
 }
 
-/// U25, U40, V8, V9: nothing is spent or parked, and the key's file is all that has to change.
+/// FAULTS U25, U40, V8, V9: no attempt is used, nothing is parked, and a new key file is enough to continue.
 #[test]
-fn a_refused_key_stops_everything_until_there_is_another() {
+fn a_rejected_key_stops_sending_until_the_key_changes() {
     let app = TestApp::setup()
         .key("sk_test_canary_old")
         .manual_clock()
@@ -375,9 +374,9 @@ fn a_refused_key_stops_everything_until_there_is_another() {
     );
 }
 
-/// U34: a hint is for the whole destination and costs no attempt.
+/// FAULTS U34: Retry-After is for the whole destination and uses no attempt.
 #[test]
-fn a_throttled_destination_waits_as_it_is_told() {
+fn a_throttled_destination_waits_for_retry_after() {
     let app = TestApp::setup().manual_clock().start();
     app.imprint
         .inject(&json!({"times": 1, "action": {"status": 429, "retry_after": "60"}}));
@@ -399,9 +398,9 @@ fn a_throttled_destination_waits_as_it_is_told() {
     }
 }
 
-/// U13, U16, U18, U35, U37, U38, V4: what one bad answer costs is one more request.
+/// FAULTS U13, U16, U18, U35, U37, U38, V4: one bad answer costs one more request.
 #[test]
-fn an_answer_that_proves_nothing_is_followed_by_another_request() {
+fn an_inconclusive_answer_is_followed_by_another_request() {
     let app = TestApp::setup()
         .settings("[imprint]\ndeadline = \"500ms\"")
         .start();
@@ -435,9 +434,9 @@ fn an_answer_that_proves_nothing_is_followed_by_another_request() {
 
 // === across processes ===
 
-/// P05, P14, V1, V10
+/// FAULTS P05, P14, V1, V10
 #[test]
-fn what_was_accepted_in_an_outage_is_delivered_after_a_restart() {
+fn an_event_accepted_in_an_outage_is_delivered_after_a_restart() {
     let mut app = TestApp::start();
     app.imprint.sandbox.outage(OUTAGE);
     let ids: Vec<String> = (0..10).map(|number| format!("e{number}")).collect();
@@ -454,16 +453,16 @@ fn what_was_accepted_in_an_outage_is_delivered_after_a_restart() {
         app.wait_until(id, "delivered");
         assert_eq!(app.imprint.applied(id).len(), 1);
     }
-    // What the lane has is known after the restart too.
+    // The versions of the lane survive the restart.
     app.accept(&email("stale", "e0", 0));
     app.wait_until("stale", "superseded");
 }
 
-// === what operators see ===
+// === operations ===
 
-/// V5, X54, K11
+/// FAULTS V5, X54, K11
 #[test]
-fn health_is_local_and_the_metrics_page_shows_nobody() {
+fn health_is_local_and_the_metrics_page_has_no_personal_data() {
     let app = TestApp::start();
     app.imprint.sandbox.outage(OUTAGE);
     app.accept(&Event::sample().email("canary@example.com"));
@@ -502,7 +501,7 @@ fn health_is_local_and_the_metrics_page_shows_nobody() {
     }
 }
 
-/// V3, V9: a lane is in flight once, whichever of several threads took it.
+/// FAULTS V3, V9: a lane has at most one request in flight, with several dispatch threads too.
 #[test]
 fn several_dispatch_threads_keep_each_customer_in_order() {
     let app = TestApp::setup()

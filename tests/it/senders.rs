@@ -1,4 +1,4 @@
-//! Those at the other ends that nobody here wrote: a sender made of the CloudEvents SDK, and Prometheus' own checker.
+//! Foreign programs at both ends: a sender that uses the CloudEvents SDK, and the checker of Prometheus.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -15,10 +15,10 @@ use crate::kill::http::Client;
 use crate::kill::imprint::Imprint;
 
 const EVENTS: &str = "/v1/sources/crm/events";
-/// How long a delivery may take where nothing is in its way but one failure.
+/// The time limit for a delivery after one failure.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// The labels that a page may have, and every value of each. What is not here came from outside, or is new.
+/// The labels of the metrics page with all their values. Any other value is new, or came from a request.
 const LABELS: [(&str, &[&str]); 14] = [
     ("refused_total/problem", &PROBLEMS),
     (
@@ -114,7 +114,7 @@ const BUCKETS: [&str; 20] = [
     "2.5", "2", "5", "10", "20", "30", "50", "100", "+Inf",
 ];
 
-/// The SDK's messages are taken in both modes, and say the same in both.
+/// Messages of the SDK are accepted in both modes, and both mean the same.
 #[test]
 fn an_event_of_the_cloudevents_sdk_is_delivered_as_the_example_says() {
     let expected = example("customer-changed.request.json");
@@ -127,8 +127,8 @@ fn an_event_of_the_cloudevents_sdk_is_delivered_as_the_example_says() {
         assert_eq!(sdk_send(&bridge, mode), taken(id, "waiting", false));
         let calls = calls(&imprint, &bridge);
         let call = calls.first().unwrap();
-        let told = json!({"method": call.method, "path": call.path, "body": call.body});
-        assert_eq!((told, calls.len()), (expected.clone(), 1), "{mode}");
+        let received = json!({"method": call.method, "path": call.path, "body": call.body});
+        assert_eq!((received, calls.len()), (expected.clone(), 1), "{mode}");
         assert_eq!(call.authorization, Authorization::Bearer);
 
         assert_eq!(sdk_send(&bridge, other), taken(id, "delivered", true));
@@ -151,14 +151,14 @@ fn sdk_send(bridge: &Bridge, mode: &str) -> Value {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{mode}: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{mode}: {stderr}");
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// X54, K13: after all sorts of traffic the page is one that Prometheus takes without a remark.
+/// FAULTS X54, K13: after varied traffic, Prometheus accepts the metrics page without a warning.
 #[test]
-fn prometheus_has_nothing_to_remark_about_the_metrics() {
+fn prometheus_accepts_the_metrics_page_without_a_warning() {
     let page = page_after_traffic();
     let mut check = Command::new(promtool())
         .args(["check", "metrics"])
@@ -176,7 +176,7 @@ fn prometheus_has_nothing_to_remark_about_the_metrics() {
     assert!(output.status.success() && remarks.is_empty(), "{remarks}");
 }
 
-/// X54: whatever a stranger sends, no label repeats it.
+/// FAULTS X54: no label repeats anything of a request.
 #[test]
 fn metric_labels_come_from_closed_sets() {
     let allowed: BTreeMap<&str, &[&str]> = LABELS.into_iter().collect();
@@ -203,8 +203,7 @@ fn metric_labels_come_from_closed_sets() {
     assert!(seen > 20, "the page has labels: {page}");
 }
 
-/// The page of a bridge that has met a bit of everything: a delivery, an outage, a customer that is refused, and
-/// strangers.
+/// The metrics page after varied traffic: a delivery, an outage, a rejected customer, and unauthenticated requests.
 fn page_after_traffic() -> String {
     let faults = json!([
         {"customer": "BBB815E9-F654-438D-9AD3-3F7BB8136FC0", "times": 1, "action": {"status": 503}},
@@ -258,7 +257,7 @@ fn post(client: &mut Client, path: &str, body: &str) -> u16 {
     answer.unwrap().status
 }
 
-/// What Imprint received once nothing waits any more.
+/// The requests that Imprint received, once no entry waits.
 fn calls(imprint: &Imprint, bridge: &Bridge) -> Vec<LedgerEntry> {
     let clock = Clock::machine();
     let deadline = clock.now().after(DELIVERED_WITHIN);
@@ -280,9 +279,9 @@ fn example(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// A program that `tests/run` gets and names in the environment, or that it has put there before.
+/// A program that `tests/run` installs: its path is in the environment, or it is at the default path.
 pub(crate) fn tool(variable: &str, path: &str) -> PathBuf {
-    find(variable, path).unwrap_or_else(|| panic!("{path} is not there: run tests/run, it gets it"))
+    find(variable, path).unwrap_or_else(|| panic!("{path} is missing: tests/run installs it"))
 }
 
 fn promtool() -> PathBuf {
@@ -293,7 +292,7 @@ fn promtool() -> PathBuf {
     let unpacked = "target/promtool/usr/bin/promtool";
     find("PROMTOOL", unpacked)
         .or_else(on_path)
-        .unwrap_or_else(|| panic!("promtool is not there: run tests/run, it gets it"))
+        .unwrap_or_else(|| panic!("promtool is missing: tests/run installs it"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration")]

@@ -1,4 +1,4 @@
-//! Signatures that somebody else makes or verifies: the package `standardwebhooks`, and the recipes of seven senders.
+//! Signatures of other implementations: the package `standardwebhooks`, and the recipes of seven senders.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -24,13 +24,13 @@ const WHSEC_GONE: &str = "whsec_plJ3nmyCDGBKInavdOK15jsl2g8wXQ8u";
 const SECRETS: [&str; 2] = ["the-secret-of-today", "the-secret-of-tomorrow"];
 const SECRET_GONE: &str = "the-secret-of-yesterday";
 const STRUCTURED: (&str, &str) = ("content-type", "application/cloudevents+json");
-/// How many recipes the table has.
+/// The number of recipes in the table.
 const SENDERS: usize = 7;
 
-/// Header lines of a request.
+/// The headers of a request.
 type Lines = Vec<(String, String)>;
 
-/// Sources that sign, in a folder of their own with their secrets.
+/// Signing sources in a temporary folder, with their secrets.
 struct Sources(TempDir);
 
 impl Sources {
@@ -42,7 +42,7 @@ impl Sources {
         Self(folder)
     }
 
-    /// Adds a source: the shipped one with another `[auth]`, ordered by time, because a sequence would be one source's.
+    /// Adds a source: the shipped one with another `[auth]`. It is ordered by time: sequences of two sources cannot be compared.
     fn add(&self, name: &str, auth: &str) {
         let shipped = include_str!("../../config/sources/crm.toml");
         let secrets = ["first", "second"].map(|name| self.0.path().join(name));
@@ -68,7 +68,7 @@ impl Sources {
     }
 }
 
-/// What a script of this folder makes of some cases.
+/// The output of a Python script of this folder for some cases.
 fn python(script: &str, arguments: &[&str], cases: &Value) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/signed");
     let mut child = Command::new(tool("PYTHON", "target/venv/bin/python"))
@@ -81,12 +81,12 @@ fn python(script: &str, arguments: &[&str], cases: &Value) -> Vec<Value> {
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    // A script that fails at its start reads nothing, and says why.
+    // A script that fails at start reads nothing, and its output has the reason.
     let _unread = input.write_all(cases.to_string().as_bytes());
     drop(input);
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script}: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {stderr}");
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -108,11 +108,11 @@ fn post(app: &TestApp, path: &str, lines: &Lines, body: &str) -> Answer {
 }
 
 #[track_caller]
-fn check(answer: &Answer, status: u16, what: &str) {
-    assert_eq!(answer.status, status, "{what}: {}", answer.body);
+fn check(answer: &Answer, status: u16, context: &str) {
+    assert_eq!(answer.status, status, "{context}: {}", answer.body);
 }
 
-/// The text with another byte at each of its places: ASCII stays ASCII, a digit stays a digit.
+/// The text with one changed byte, for every position. ASCII stays ASCII, and a digit stays a digit.
 fn changed(text: &str) -> impl Iterator<Item = String> {
     (0..text.len()).map(move |index| {
         let mut bytes = text.as_bytes().to_vec();
@@ -121,7 +121,7 @@ fn changed(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The lines with every value of the header `name` that differs in one byte.
+/// The headers with one changed byte in the header `name`, for every position.
 fn with_changed<'a>(lines: &'a Lines, name: &'a str) -> impl Iterator<Item = Lines> + 'a {
     let index = lines.iter().position(|(known, _)| known == name).unwrap();
     changed(&lines[index].1)
@@ -147,9 +147,9 @@ fn is_delivered(app: &TestApp, id: &str, customer: &str) {
     });
 }
 
-/// X01, S06: somebody else's Standard Webhooks, with two keys while one replaces the other.
+/// FAULTS X01, S06: another implementation of Standard Webhooks, with two keys during a rotation.
 #[test]
-fn what_the_package_standardwebhooks_signs_is_taken() {
+fn signatures_of_the_package_standardwebhooks_are_accepted() {
     const PATH: &str = "/v1/sources/crm/events";
     let sources = Sources::new(WHSEC);
     sources.add("crm", "kind = \"standard_webhooks\"");
@@ -188,9 +188,9 @@ fn what_the_package_standardwebhooks_signs_is_taken() {
     }
 }
 
-/// S07: a secret is replaced in its file while the bridge runs; one that cannot be read leaves the last one in use.
+/// FAULTS S07: a secret file is replaced while the bridge runs. If a file cannot be read, the last secrets stay in use.
 #[test]
-fn a_new_secret_is_taken_without_a_restart() {
+fn a_new_secret_is_used_without_a_restart() {
     const PATH: &str = "/v1/sources/crm/events";
     let sources = Sources::new(WHSEC);
     sources.add("crm", "kind = \"standard_webhooks\"");
@@ -217,9 +217,9 @@ fn a_new_secret_is_taken_without_a_restart() {
     assert_eq!((post("w-5", WHSEC[0]), post("w-6", WHSEC[1])), (401, 202));
 }
 
-/// X01: the other way round.
+/// FAULTS X01: the package verifies our signatures.
 #[test]
-fn what_is_signed_here_the_package_standardwebhooks_takes() {
+fn the_package_standardwebhooks_accepts_our_signatures() {
     let key = SigningKey::parse(&SecretString::from(WHSEC[0])).unwrap();
     let body = email("w-1", "C-1");
     let lines: Lines = key
@@ -244,7 +244,7 @@ fn what_is_signed_here_the_package_standardwebhooks_takes() {
     }
 }
 
-/// The recipes of the table in config/sources/README.md: the sender, and its settings.
+/// The recipes in the table of config/sources/README.md: the sender, and its settings.
 fn recipes() -> Vec<(String, String)> {
     let table = include_str!("../../config/sources/README.md");
     let rows = table.lines().filter(|line| line.contains("`header = "));
@@ -263,9 +263,9 @@ fn recipes() -> Vec<(String, String)> {
     rows.map(recipe).collect()
 }
 
-/// Every recipe of the table as it stands there, with two secrets, against signatures that are made without our code.
+/// Every recipe of the table, with two secrets, against signatures that other code makes.
 #[test]
-fn the_recipes_take_what_their_senders_sign() {
+fn the_recipes_accept_the_signatures_of_their_senders() {
     let recipes = recipes();
     assert_eq!(recipes.len(), SENDERS);
     let sources = Sources::new(SECRETS);
@@ -296,11 +296,11 @@ fn the_recipes_take_what_their_senders_sign() {
             check(&post(&app, &path, &signed[0], &body), 401, sender);
         }
         for (name, value) in &signed[0] {
-            // Stripe's list ends with an item that is there for others.
+            // The list of Stripe ends with an item for other receivers.
             let read = value.find(",v0=").unwrap_or(value.len());
             for lines in with_changed(&signed[0], name).take(read) {
-                let what = format!("{sender}: {lines:?}");
-                check(&post(&app, &path, &lines, &body(today)), 401, &what);
+                let context = format!("{sender}: {lines:?}");
+                check(&post(&app, &path, &lines, &body(today)), 401, &context);
             }
         }
         let elsewhere = post(&app, &format!("{path}&x"), &signed[0], &body(today));
@@ -320,9 +320,9 @@ fn the_recipes_take_what_their_senders_sign() {
     }
 }
 
-/// `send` signs by the file of the source, and `check` says which of them sign no time.
+/// `send` signs as the source's file says, and `check` warns about sources that sign no time.
 #[test]
-fn send_signs_by_the_file_of_the_source() {
+fn send_signs_as_the_file_of_the_source_says() {
     let sources = Sources::new(SECRETS);
     let recipes = recipes();
     for (index, (_, settings)) in recipes.iter().enumerate() {
@@ -362,14 +362,14 @@ fn send_signs_by_the_file_of_the_source() {
         .iter()
         .flat_map(|file| ["--config", file.to_str().unwrap()]);
     let arguments: Vec<_> = ["check"].into_iter().chain(files).collect();
-    let said = commands::text(&commands::run(&arguments, "").stdout);
+    let report = commands::text(&commands::run(&arguments, "").stdout);
     let timeless = recipes
         .iter()
         .filter(|(_, settings)| !settings.contains("{timestamp}"));
-    let warned = said.matches("can send it again").count();
+    let warned = report.matches("can send it again").count();
     assert_eq!(
-        (warned, said.ends_with("no errors\n")),
+        (warned, report.ends_with("no errors\n")),
         (timeless.count(), true),
-        "{said}"
+        "{report}"
     );
 }

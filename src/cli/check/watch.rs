@@ -12,9 +12,9 @@ const DEPTH_MAX: usize = 4;
 
 /// The time of change of every file below the watched paths.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Snapshot(BTreeMap<PathBuf, Option<SystemTime>>);
+pub(super) struct FileSnapshot(BTreeMap<PathBuf, Option<SystemTime>>);
 
-impl Snapshot {
+impl FileSnapshot {
     pub(super) fn take(paths: &[PathBuf]) -> Self {
         let mut files = BTreeMap::new();
         for path in paths {
