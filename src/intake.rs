@@ -2,7 +2,7 @@
 //!
 //! The stages run in one order: encoding, event type, schema, mapping, version, foreign address. Every stage looks at all
 //! events of the request, so that a rejection lists every error of every event. A batch is accepted or rejected as a
-//! whole. [`Sources::explain_body`] runs the same stages and stores nothing, so it says what a request would do.
+//! whole. [`Sources::explain_body`] runs the same stages and stores nothing, so it shows what a request would do.
 //!
 //! Everything here is pure: the time and the digest key are arguments. Nothing here knows HTTP types, authentication or
 //! the engine of the store.

@@ -1,4 +1,4 @@
-//! The settings of intake. They stand in the sections of the listener and of the destination.
+//! The settings of intake. They are in the sections `ingress` and `imprint`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::intake::{ForeignAddress, IntakeSettings};
 const BATCH_MAX: std::ops::RangeInclusive<u64> = 1..=1000;
 const VERSION_AHEAD_MAX: Duration = Duration::from_hours(24);
 
-/// Takes the settings; `clearing` was taken with the destination.
+/// Takes the settings. `clearing` is also a setting of the destination, which is taken first.
 pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<IntakeSettings> {
     let batch_events_max = reader.take(&["ingress", "batch_max"], |raw| {
         raw.count(*BATCH_MAX.start(), *BATCH_MAX.end())

@@ -91,7 +91,7 @@ impl fmt::Display for Order<'_> {
     }
 }
 
-/// Reports fields that two event types order differently: nobody could say which value is newer.
+/// Reports fields that two event types order differently: then the bridge cannot tell which value is newer.
 fn conflicting_orders(sources: &[SourceSettings]) -> Vec<SettingError> {
     let mut orders: BTreeMap<&Field, (Order<'_>, String)> = BTreeMap::new();
     let mut errors = Vec::new();

@@ -1,4 +1,4 @@
-//! The encoding of a request: CloudEvents in one of three modes, or plain JSON of a source that says where its ids stand.
+//! The encoding of a request: CloudEvents in one of three modes, or plain JSON with configured expressions for id and type.
 
 use serde_json::{Map, Value};
 

@@ -1,8 +1,8 @@
 //! Examples: a body, and what its author expects of it. An example is a test of a source's mapping.
 //!
-//! The expectation is JSON: one request or a list of them, in which `"ignored"` stands for an event that sends nothing; or
-//! the problem type and the errors of a rejection. A request that the expectation does not mention a member of is not
-//! compared by it, except for `path` and `cleared`.
+//! The expectation is JSON: one request or a list of them, in which `"ignored"` means an event that sends nothing; or
+//! the problem type and the errors of a rejection. A member that the expectation does not have is not compared,
+//! except for `path` and `cleared`.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +44,7 @@ impl Expectation {
         }
     }
 
-    /// The JSON of the expectation, as it stands in a file.
+    /// The expectation as the content of its file.
     pub const fn as_json(&self) -> &Value {
         match self {
             Self::Requests(json) | Self::Rejection(json) => json,

@@ -27,7 +27,7 @@ const CUSTOMERS: &str = "/v2/customers/";
 /// The method of *update*.
 const UPDATE_METHOD: &str = "POST";
 
-/// An event as the store kept it.
+/// An event in its stored form.
 #[derive(Clone, Copy)]
 pub struct KeptEvent<'a> {
     /// The identity.

@@ -19,7 +19,7 @@ const DATA_POINTER: &str = "/data";
 pub struct Source {
     /// The name of the file without its ending, and the path segment that the source posts to.
     pub name: SourceName,
-    /// Where id, type and time stand in a body that is plain JSON; `None` if the bodies are CloudEvents.
+    /// The expressions for id, type and time in a body of plain JSON; `None` if the bodies are CloudEvents.
     pub json_envelope: Option<JsonEnvelope>,
     /// The event types that are mapped.
     pub event_types: BTreeMap<String, EventType>,

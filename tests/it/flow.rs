@@ -18,12 +18,12 @@ fn email(id: &str, customer: &str, revision: u64) -> Event {
 }
 
 /// The errors in an answer, as pointer and rule.
-fn faults(answer: &Answer) -> BTreeMap<String, String> {
+fn errors(answer: &Answer) -> BTreeMap<String, String> {
     let answer = answer.json();
-    let faults = answer["faults"].as_array().unwrap().iter();
+    let errors = answer["faults"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    faults
-        .map(|fault| (text(&fault["pointer"]), text(&fault["rule"])))
+    errors
+        .map(|error| (text(&error["pointer"]), text(&error["rule"])))
         .collect()
 }
 
@@ -192,7 +192,7 @@ fn a_refusal_lists_every_error_and_no_value() {
         );
         let urn = format!("urn:imprint-bridge:problem:{problem}");
         assert_eq!(answer.json()["type"], urn);
-        let listed = faults(&answer);
+        let listed = errors(&answer);
         let listed: Vec<(&str, &str)> = listed
             .iter()
             .map(|(pointer, rule)| (pointer.as_str(), rule.as_str()))

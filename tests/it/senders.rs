@@ -124,19 +124,19 @@ fn an_event_of_the_cloudevents_sdk_is_delivered_as_the_example_says() {
         let _life = bridge.start("").unwrap();
 
         let id = "crm-evt-000017";
-        assert_eq!(sdk_send(&bridge, mode), taken(id, "waiting", false));
+        assert_eq!(sdk_send(&bridge, mode), accepted(id, "waiting", false));
         let calls = calls(&imprint, &bridge);
         let call = calls.first().unwrap();
         let received = json!({"method": call.method, "path": call.path, "body": call.body});
         assert_eq!((received, calls.len()), (expected.clone(), 1), "{mode}");
         assert_eq!(call.authorization, Authorization::Bearer);
 
-        assert_eq!(sdk_send(&bridge, other), taken(id, "delivered", true));
+        assert_eq!(sdk_send(&bridge, other), accepted(id, "delivered", true));
         assert_eq!(imprint.calls().len(), 1, "{other} after {mode}");
     }
 }
 
-fn taken(id: &str, status: &str, duplicate: bool) -> Value {
+fn accepted(id: &str, status: &str, duplicate: bool) -> Value {
     let accepted = json!([{"id": id, "status": status, "duplicate": duplicate}]);
     json!({"status": 202, "body": {"accepted": accepted}})
 }

@@ -211,7 +211,7 @@ fn a_new_secret_is_used_without_a_restart() {
     std::fs::write(sources.0.path().join("second"), WHSEC_GONE).unwrap();
     assert_eq!(post("w-3", WHSEC[0]), 202);
     std::fs::write(sources.0.path().join("first"), WHSEC[1]).unwrap();
-    wait_for("the new secret is taken", || {
+    wait_for("the new secret is used", || {
         (post("w-4", WHSEC_GONE) == 202).then_some(())
     });
     assert_eq!((post("w-5", WHSEC[0]), post("w-6", WHSEC[1])), (401, 202));
@@ -236,11 +236,11 @@ fn the_package_standardwebhooks_accepts_our_signatures() {
     for name in ["webhook-id", "webhook-timestamp"] {
         cases.extend(with_changed(&lines, name).map(|lines| case(WHSEC[0], &lines, &body)));
     }
-    let taken = python("standard_webhooks.py", &["verify"], &json!(cases));
-    assert_eq!(taken.len(), cases.len());
-    assert_eq!(taken[0], true);
-    for (taken, case) in taken.iter().zip(&cases).skip(1) {
-        assert_eq!(*taken, false, "{case}");
+    let verified = python("standard_webhooks.py", &["verify"], &json!(cases));
+    assert_eq!(verified.len(), cases.len());
+    assert_eq!(verified[0], true);
+    for (verified, case) in verified.iter().zip(&cases).skip(1) {
+        assert_eq!(*verified, false, "{case}");
     }
 }
 

@@ -1,6 +1,6 @@
-//! The examples of a source: files in a folder beside the source's file. `check` runs them as the tests of the mapping.
+//! The examples of a source: files in a folder with the name of the source. `check` runs them as the tests of the mapping.
 //!
-//! `NAME.event.json` is the body of a request. Beside it is either `NAME.request.json` with the expected request (a list if
+//! `NAME.event.json` is the body of a request. With it comes either `NAME.request.json` with the expected request (a list if
 //! the body has several events; `"ignored"` for an event that sends nothing), or `NAME.refusal.json` with the expected
 //! problem type and errors.
 

@@ -96,11 +96,13 @@ fn destination(request: &RequestExplanation) -> String {
     let call = call.map(|(method, path)| format!("{method} {path}"));
     let to = match (call, preview.partner_id.as_deref()) {
         (None, partner_id) => format!(
-            "the customer whose partner id is {}",
+            "the customer whose partner customer id is {}",
             partner_id.unwrap_or("-")
         ),
         (Some(call), None) => call,
-        (Some(call), Some(partner_id)) => format!("{call}, if its partner id is {partner_id}"),
+        (Some(call), Some(partner_id)) => {
+            format!("{call}, if its partner customer id is {partner_id}")
+        }
     };
     let version = request.version;
     format!(

@@ -238,7 +238,7 @@ mod tests {
 
     const GOOD: &str = "kind = \"hmac\"\nsecret_files = [\"a\", \"b\"]\nheader = \"X-Signature\"\nencoding = \"hex\"\n";
 
-    /// Keys that are added to [`GOOD`], and all errors that follow; `$` stands for a signed time.
+    /// Keys that are added to [`GOOD`], and all errors that follow; `$` is replaced by a signed time.
     const ERRORS: [(&str, &[&str]); 22] = [
         (
             "signed = \"{timestmp}.{body}\"",
