@@ -80,3 +80,6 @@ impl Sources {
         self.by_name.get(name)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -270,7 +270,10 @@ async fn an_event_without_anything_to_send_ends_as_ignored() {
         json!({"specversion": "1.0", "id": "e-1", "source": "/crm", "type": "customer.viewed"});
     let reply = listener.post(&viewed).await;
     assert_eq!(reply.statuses(), ["ignored"]);
-    assert_eq!(listener.outbox.entries()[0].disposition, Disposition::Ignore);
+    assert_eq!(
+        listener.outbox.entries()[0].disposition,
+        Disposition::Ignore
+    );
     let counts = listener.ingress.counts.snapshot();
     assert_eq!((counts.accepted, counts.ignored), (1, 1));
 }

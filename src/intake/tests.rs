@@ -1,0 +1,246 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::examples::Expectation;
+use super::schema::Schema;
+use super::*;
+use crate::event::{Attribute, Identity, Visibility};
+use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
+use crate::mapping::{JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules};
+use crate::outbox::{Disposition, NewEntry, Priority};
+use crate::time::Timestamp;
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+const SETTINGS: IntakeSettings = IntakeSettings {
+    batch_events_max: 10,
+    version_ahead_max: Duration::from_mins(5),
+    foreign_address: ForeignAddress::Park,
+    clearing: Clearing {
+        fields: FieldClearing::Omit,
+        address: AddressClearing::Verify,
+    },
+};
+const CONTEXT: EntryContext = EntryContext {
+    accepted_at: NOW,
+    wall_time: NOW,
+    priority: Priority::Live,
+    digest_key: [7; 32],
+};
+
+/// A source of plain JSON with one mapped type, `row`, and one ignored type, `ping`.
+fn shop(foreign_address: ForeignAddress) -> Sources {
+    let rules = MappingRules {
+        imprint_id: Some(".id".to_owned()),
+        country: Some(".country".to_owned()),
+        update: [("email", ".email"), ("city", ".city")]
+            .map(|(field, expression)| (field.to_owned(), expression.to_owned()))
+            .into(),
+        ..MappingRules::default()
+    };
+    let envelope = JsonEnvelopeRules {
+        split: Some(".rows[]".to_owned()),
+        id: ".event".to_owned(),
+        event_type: ".type".to_owned(),
+        time: None,
+    };
+    let schema = json!({"properties": {"email": {"type": "string"}, "note": {}}});
+    let event_type = EventType {
+        schema: Schema::compile("row", &schema).unwrap(),
+        mapping: Mapping::compile(&rules).unwrap(),
+        epoch: 3,
+    };
+    let source = Source {
+        name: name(),
+        json_envelope: Some(JsonEnvelope::compile(&envelope, &BTreeMap::new()).unwrap()),
+        event_types: [("row".to_owned(), event_type)].into(),
+        ignored: ["ping".to_owned()].into(),
+    };
+    let settings = IntakeSettings {
+        foreign_address,
+        ..SETTINGS
+    };
+    Sources::new([Arc::new(source)], settings)
+}
+
+fn name() -> SourceName {
+    SourceName::parse("shop").unwrap()
+}
+
+fn entries(sources: &Sources, rows: &Value) -> Result<Vec<NewEntry>, Rejection> {
+    let body = json!({"rows": rows}).to_string();
+    let source = sources.get(&name()).unwrap();
+    let encoding = Encoding::of_body(source, body.as_bytes());
+    sources.entries(source, &encoding, body.as_bytes(), &CONTEXT)
+}
+
+fn row(fields: &Value) -> Value {
+    let mut row = json!({"event": 1, "type": "row", "id": "C-1"});
+    let row_fields = row.as_object_mut().unwrap();
+    row_fields.extend(fields.as_object().unwrap().clone());
+    row
+}
+
+#[test]
+fn plain_json_is_stored_with_id_type_and_data_only() {
+    let sources = shop(ForeignAddress::Park);
+    let row = row(&json!({"email": "a@example.com"}));
+    let entries = entries(&sources, &json!([row])).unwrap();
+    let entry = &entries[0];
+    let stored: Value = serde_json::from_slice(&entry.event).unwrap();
+    assert_eq!(stored, json!({"id": "1", "type": "row", "data": row}));
+    assert_eq!(
+        (entry.identity.id.as_str(), &entry.identity.ce_source),
+        ("1", &None)
+    );
+    let Disposition::Enqueue(change) = &entry.disposition else {
+        panic!("{:?}", entry.disposition);
+    };
+    assert_eq!((change.version.epoch, change.version.value), (3, 0));
+}
+
+#[test]
+fn the_earliest_stage_decides_and_all_errors_are_listed() {
+    let rows = json!([
+        row(&json!({"email": 7})),
+        {"event": 2, "type": "other"},
+        row(&json!({"event": 3, "email": "a@example.com", "id": "a/b"})),
+    ]);
+    let rejection = entries(&shop(ForeignAddress::Park), &rows).unwrap_err();
+    assert_eq!(rejection.class, RejectionClass::UnknownEventType);
+    let pointers: Vec<&str> = rejection
+        .errors
+        .iter()
+        .map(|error| error.pointer.as_str())
+        .collect();
+    assert_eq!(pointers, ["/1/type", "/0/email", "/2/id"]);
+}
+
+/// The rule about foreign addresses is the same on acceptance and when an entry is mapped again.
+#[test]
+fn a_foreign_address_has_one_rule() {
+    let whole = json!({"email": "a@example.com", "city": "Paris", "country": "FRA"});
+    let address_only = json!({"city": "Paris", "country": "FRA"});
+    let home = json!({"city": "Reno", "country": "USA"});
+    for (policy, fields, accepted, remapped) in [
+        (ForeignAddress::Park, &whole, "park", Err("foreign_address")),
+        (ForeignAddress::Skip, &whole, "enqueue", Ok("email")),
+        (
+            ForeignAddress::Skip,
+            &address_only,
+            "ignore",
+            Err("ignored"),
+        ),
+        (ForeignAddress::Park, &home, "enqueue", Ok("city")),
+    ] {
+        let sources = shop(policy);
+        let entry = entries(&sources, &json!([row(fields)])).unwrap().remove(0);
+        let found = match &entry.disposition {
+            Disposition::Enqueue(_) => "enqueue",
+            Disposition::Park(..) => "park",
+            Disposition::Ignore => "ignore",
+            Disposition::Hold(_) => "hold",
+        };
+        assert_eq!(found, accepted, "{policy:?} {fields}");
+        let again = sources.remap(&name(), &entry.event_type, &entry.event);
+        let found = again
+            .map(|change| {
+                let fields: Vec<String> = change.update.fields().map(ToString::to_string).collect();
+                fields.join(" ")
+            })
+            .map_err(|errors| errors[0].rule.clone());
+        let expected = remapped.map(str::to_owned).map_err(str::to_owned);
+        assert_eq!(found, expected, "{policy:?} {fields}");
+    }
+}
+
+#[test]
+fn an_explanation_reads_back_from_its_json() {
+    let sources = shop(ForeignAddress::Park);
+    let body = json!({"rows": [
+        row(&json!({"email": "a@example.com", "note": 1})),
+        row(&json!({"email": "a@example.com", "city": "Paris", "country": "FRA"})),
+        row(&json!({"email": 7})),
+        {"event": 4, "type": "ping"},
+    ]});
+    let body = body.to_string();
+    let explain = |visibility| sources.explain_body(&name(), body.as_bytes(), NOW, visibility);
+    let explanation = explain(Visibility::Revealed).unwrap();
+    let json = serde_json::to_value(&explanation).unwrap();
+    let outcomes: Vec<&Value> = json["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| &event["outcome"])
+        .collect();
+    assert_eq!(outcomes, ["request", "parked", "refused", "ignored"]);
+    let first = &json["events"][0];
+    assert_eq!(first["version"], json!({"epoch": 3, "value": 0}));
+    assert_eq!(first["request"]["path"], "/v2/customers/C-1");
+    assert_eq!(first["fields"][0]["says"], "value");
+    assert!(
+        first["unused"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("/note"))
+    );
+    let again: Explanation = serde_json::from_value(json.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&again).unwrap(), json);
+    let masked = serde_json::to_string(&explain(Visibility::Masked).unwrap()).unwrap();
+    assert!(!masked.contains("example.com"), "{masked}");
+}
+
+#[test]
+fn the_expectation_of_an_explanation_has_no_differences() {
+    let sources = shop(ForeignAddress::Park);
+    let good =
+        json!({"rows": [row(&json!({"email": "a@example.com"})), {"event": 2, "type": "ping"}]});
+    let bad = json!({"rows": [row(&json!({"email": 7}))]});
+    for body in [good, bad, json!({"rows": 1})] {
+        let body = body.to_string();
+        let explanation = sources.explain_body(&name(), body.as_bytes(), NOW, Visibility::Revealed);
+        let explanation = explanation.unwrap();
+        let expectation = Expectation::of(&explanation);
+        assert_eq!(
+            expectation.differences(&explanation),
+            Vec::<String>::new(),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn only_fields_that_would_be_sent_are_not_stale() {
+    let sources = shop(ForeignAddress::Park);
+    let row = row(&json!({"email": "a@example.com", "city": "Reno"}));
+    let entry = entries(&sources, &json!([row])).unwrap().remove(0);
+    let event = KeptEvent {
+        identity: &Identity {
+            source: name(),
+            ce_source: None,
+            id: Attribute::parse("1").unwrap(),
+        },
+        event_type: &entry.event_type,
+        bytes: &entry.event,
+    };
+    let mut explanation = sources
+        .explain_entry(event, NOW, Visibility::Masked)
+        .unwrap();
+    let change = explanation.change().unwrap();
+    let email: Vec<_> = change
+        .update
+        .fields()
+        .filter(|field| field.to_string() == "email")
+        .cloned()
+        .collect();
+    explanation.mark_stale(&email);
+    let stale: BTreeMap<String, Option<bool>> = explanation
+        .targets
+        .unwrap()
+        .into_iter()
+        .map(|target| (target.target, target.is_stale))
+        .collect();
+    assert_eq!(stale["email"], Some(false));
+    assert_eq!(stale["city"], Some(true));
+    assert_eq!(stale["customer.imprint_id"], None);
+}
