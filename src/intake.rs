@@ -27,7 +27,7 @@ mod rejection;
 mod source;
 
 pub use encoding::Encoding;
-pub use explain::KeptEvent;
+pub use explain::EntryEvent;
 pub use explanation::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
     RequestPreview, TargetExplanation, TargetResult,

@@ -29,7 +29,7 @@ const UPDATE_METHOD: &str = "POST";
 
 /// An event in its stored form.
 #[derive(Clone, Copy)]
-pub struct KeptEvent<'a> {
+pub struct EntryEvent<'a> {
     /// The identity.
     pub identity: &'a Identity,
     /// The type.
@@ -39,9 +39,9 @@ pub struct KeptEvent<'a> {
 }
 
 /// Never the event: it is personal data.
-impl fmt::Debug for KeptEvent<'_> {
+impl fmt::Debug for EntryEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeptEvent")
+        f.write_str("EntryEvent")
     }
 }
 
@@ -83,7 +83,7 @@ impl Sources {
     /// cannot be read.
     pub fn explain_entry(
         &self,
-        event: KeptEvent<'_>,
+        event: EntryEvent<'_>,
         wall_time: Timestamp,
         visibility: Visibility,
     ) -> Option<EventExplanation> {

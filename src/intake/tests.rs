@@ -214,7 +214,7 @@ fn only_fields_that_would_be_sent_are_not_stale() {
     let sources = shop(ForeignAddress::Park);
     let row = row(&json!({"email": "a@example.com", "city": "Reno"}));
     let entry = entries(&sources, &json!([row])).unwrap().remove(0);
-    let event = KeptEvent {
+    let event = EntryEvent {
         identity: &Identity {
             source: name(),
             ce_source: None,

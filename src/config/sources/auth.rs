@@ -120,33 +120,36 @@ fn scheme(reader: &mut Reader) -> Option<HmacScheme> {
     });
     let prefix = text(reader, "prefix");
     let separator = text(reader, "separator");
-    let marks = marks(reader, "separator", (prefix, separator.clone()));
+    let header_items = header_items(reader, "separator", (prefix, separator.clone()));
     let template = template(reader);
-    let has_stamp = reader.keys(&["auth"]).contains("timestamp_header");
-    let stamp = if has_stamp {
-        stamp(reader, separator)
+    let has_signing_time = reader.keys(&["auth"]).contains("timestamp_header");
+    let signing_time = if has_signing_time {
+        signing_time(reader, separator)
     } else {
-        without_stamp(reader);
+        without_signing_time(reader);
         None
     };
-    if let (Some(stamp), Some(header)) = (&stamp, &header) {
-        let is_disjoint = stamp.header != *header || stamp.marks.are_disjoint_from(marks.as_ref());
+    if let (Some(signing_time), Some(header)) = (&signing_time, &header) {
+        let is_disjoint = signing_time.header != *header
+            || signing_time
+                .header_items
+                .are_disjoint_from(header_items.as_ref());
         if !is_disjoint {
             let reason = "must differ from prefix, because both are in one header";
             reader.fault(&["auth", "timestamp_prefix"], reason);
         }
     }
     // An unreadable time has been reported already. It is not missing.
-    let signed = if has_stamp && stamp.is_none() {
+    let signed = if has_signing_time && signing_time.is_none() {
         None
     } else {
-        signed(reader, template?, stamp)
+        signed(reader, template?, signing_time)
     };
     Some(HmacScheme {
         algorithm,
         secret_encoding,
         header: header?,
-        marks: marks?,
+        header_items: header_items?,
         encoding: encoding?,
         signed: signed?,
     })
@@ -155,9 +158,9 @@ fn scheme(reader: &mut Reader) -> Option<HmacScheme> {
 fn signed(
     reader: &mut Reader,
     template: Template,
-    stamp: Option<SigningTime>,
+    signing_time: Option<SigningTime>,
 ) -> Option<SignedText> {
-    SignedText::new(template, stamp)
+    SignedText::new(template, signing_time)
         .map_err(|unfit| reader.fault(&["auth", "timestamp_header"], unfit.to_string()))
         .ok()
 }
@@ -169,7 +172,7 @@ fn template(reader: &mut Reader) -> Option<Template> {
         .ok()
 }
 
-fn stamp(reader: &mut Reader, separator: Option<String>) -> Option<SigningTime> {
+fn signing_time(reader: &mut Reader, separator: Option<String>) -> Option<SigningTime> {
     let units = [
         ("seconds", TimeUnit::Seconds),
         ("milliseconds", TimeUnit::Milliseconds),
@@ -184,24 +187,24 @@ fn stamp(reader: &mut Reader, separator: Option<String>) -> Option<SigningTime> 
             raw.duration(TOLERANCE_MIN, TOLERANCE_MAX)
         })
         .unwrap_or(TOLERANCE);
-    let marks = match (text(reader, "timestamp_prefix"), separator) {
+    let header_items = match (text(reader, "timestamp_prefix"), separator) {
         (None, _) => Some(HeaderItems::default()),
         (Some(_), None) => {
             reader.fault(&["auth", "timestamp_prefix"], "needs separator");
             None
         }
-        (prefix, separator) => marks(reader, "timestamp_prefix", (prefix, separator)),
+        (prefix, separator) => header_items(reader, "timestamp_prefix", (prefix, separator)),
     };
     Some(SigningTime {
         header: header?,
-        marks: marks?,
+        header_items: header_items?,
         unit,
         tolerance,
     })
 }
 
 /// Reports the keys that need `timestamp_header`.
-fn without_stamp(reader: &mut Reader) {
+fn without_signing_time(reader: &mut Reader) {
     let known = reader.keys(&["auth"]);
     for key in TIMESTAMP_KEYS
         .into_iter()
@@ -212,7 +215,7 @@ fn without_stamp(reader: &mut Reader) {
     }
 }
 
-fn marks(
+fn header_items(
     reader: &mut Reader,
     key: &str,
     (prefix, separator): (Option<String>, Option<String>),
@@ -353,7 +356,7 @@ mod tests {
             algorithm: Algorithm::Sha256,
             secret_encoding: SecretEncoding::Text,
             header: "x-signature".parse().unwrap(),
-            marks: HeaderItems::default(),
+            header_items: HeaderItems::default(),
             encoding: SignatureEncoding::Hex,
             signed: SignedText::new("{body}".parse().unwrap(), None).unwrap(),
         };
@@ -370,11 +373,11 @@ mod tests {
         let Auth::Hmac(scheme, _) = auth else {
             panic!("another kind");
         };
-        let marks =
+        let header_items =
             |prefix: &str| HeaderItems::new(prefix.to_owned(), Some(",".to_owned())).unwrap();
-        let stamp = SigningTime {
+        let signing_time = SigningTime {
             header: "x-signature".parse().unwrap(),
-            marks: marks("t="),
+            header_items: header_items("t="),
             unit: TimeUnit::Rfc3339,
             tolerance: Duration::from_hours(1),
         };
@@ -382,9 +385,10 @@ mod tests {
             algorithm: Algorithm::Sha512,
             secret_encoding: SecretEncoding::Base64,
             header: "x-signature".parse().unwrap(),
-            marks: marks("v1="),
+            header_items: header_items("v1="),
             encoding: SignatureEncoding::Hex,
-            signed: SignedText::new("{timestamp}.{body}".parse().unwrap(), Some(stamp)).unwrap(),
+            signed: SignedText::new("{timestamp}.{body}".parse().unwrap(), Some(signing_time))
+                .unwrap(),
         };
         assert_eq!(*scheme, expected);
     }

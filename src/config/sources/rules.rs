@@ -20,7 +20,7 @@ const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The format of a body.
 #[derive(Clone, Copy)]
-enum BodyFormat {
+enum SourceBodyFormat {
     CloudEvents,
     Json,
 }
@@ -46,8 +46,8 @@ pub(super) fn tables(reader: &mut Reader) -> LookupTables {
 /// Takes the rules for plain JSON bodies; `None` if the bodies are CloudEvents.
 pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Option<JsonEnvelope> {
     let words = [
-        ("cloudevents", BodyFormat::CloudEvents),
-        ("json", BodyFormat::Json),
+        ("cloudevents", SourceBodyFormat::CloudEvents),
+        ("json", SourceBodyFormat::Json),
     ];
     let format = reader.take_optional(&["body", "format"], |raw| raw.word(&words));
     let mut rule = |name: &str| reader.take_optional(&["body", name], Raw::text);
@@ -55,7 +55,7 @@ pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Optio
     let has_json_rules = [&split, &id, &event_type, &time]
         .into_iter()
         .any(Option::is_some);
-    if !matches!(format, Some(BodyFormat::Json)) {
+    if !matches!(format, Some(SourceBodyFormat::Json)) {
         if has_json_rules {
             let reason = "must be \"json\", because the file has rules for plain JSON bodies";
             reader.fault(&["body", "format"], reason);

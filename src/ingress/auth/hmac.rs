@@ -42,7 +42,7 @@ pub struct HmacScheme {
     /// The header with the signature.
     pub header: HeaderName,
     /// The parts of that header that are signatures.
-    pub marks: HeaderItems,
+    pub header_items: HeaderItems,
     /// The encoding of a signature.
     pub encoding: SignatureEncoding,
     /// The text that is signed.
@@ -84,7 +84,7 @@ pub enum SignatureEncoding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedText {
     template: Template,
-    stamp: Option<SigningTime>,
+    signing_time: Option<SigningTime>,
 }
 
 /// The template and the time of signing contradict each other.
@@ -92,7 +92,7 @@ pub struct SignedText {
 pub enum TimestampMismatch {
     /// The template has a time, but no header for it is configured.
     #[error("is required because `signed` has {{timestamp}}")]
-    NoStamp,
+    NoSigningTime,
     /// A header for the time is configured, but the template does not sign it: anybody could change it.
     #[error("is not signed: `signed` has no {{timestamp}}")]
     Unsigned,
@@ -111,17 +111,23 @@ impl SignedText {
     ///
     /// # Errors
     /// Only one of them has a time.
-    pub fn new(template: Template, stamp: Option<SigningTime>) -> Result<Self, TimestampMismatch> {
-        match (template.has_timestamp(), &stamp) {
-            (true, None) => Err(TimestampMismatch::NoStamp),
+    pub fn new(
+        template: Template,
+        signing_time: Option<SigningTime>,
+    ) -> Result<Self, TimestampMismatch> {
+        match (template.has_timestamp(), &signing_time) {
+            (true, None) => Err(TimestampMismatch::NoSigningTime),
             (false, Some(_)) => Err(TimestampMismatch::Unsigned),
-            (true, Some(_)) | (false, None) => Ok(Self { template, stamp }),
+            (true, Some(_)) | (false, None) => Ok(Self {
+                template,
+                signing_time,
+            }),
         }
     }
 
     /// Whether a time is signed, so that an old request can be recognised.
     pub const fn has_time(&self) -> bool {
-        self.stamp.is_some()
+        self.signing_time.is_some()
     }
 }
 
@@ -164,21 +170,26 @@ impl HmacKeys {
         let HmacScheme {
             algorithm,
             header,
-            marks,
+            header_items,
             encoding,
             signed,
             ..
         } = &self.scheme;
-        let time = signed.stamp.as_ref().map(|stamp| stamp.unit.write(at));
+        let time = signed
+            .signing_time
+            .as_ref()
+            .map(|signing_time| signing_time.unit.write(at));
         let written = time.as_deref().unwrap_or_default();
         let text = signed.template.fill(head, written, body).ok()?;
         let mac = algorithm.mac(self.secrets.first()?.expose_secret(), &text)?;
-        let signature = marks.item(&encoding.encode(&mac));
-        let stamp = signed.stamp.as_ref().zip(time);
-        let stamp = stamp.map(|(stamp, time)| (&stamp.header, stamp.marks.item(&time)));
-        Some(match stamp {
+        let signature = header_items.item(&encoding.encode(&mac));
+        let signing_time = signed.signing_time.as_ref().zip(time);
+        let signing_time = signing_time.map(|(signing_time, time)| {
+            (&signing_time.header, signing_time.header_items.item(&time))
+        });
+        Some(match signing_time {
             Some((same, time)) if same == header => {
-                let separator = marks.separator();
+                let separator = header_items.separator();
                 vec![(header.clone(), format!("{time}{separator}{signature}"))]
             }
             Some((other, time)) => vec![(other.clone(), time), (header.clone(), signature)],
@@ -196,13 +207,13 @@ impl HmacKeys {
         let HmacScheme {
             algorithm,
             header,
-            marks,
+            header_items,
             encoding,
             signed,
             ..
         } = &self.scheme;
         let line = required(head.headers, header.as_str())?;
-        let signatures: Vec<_> = marks
+        let signatures: Vec<_> = header_items
             .items(line)
             .filter_map(|text| encoding.decode(text))
             .take(SIGNATURES_MAX)
@@ -210,8 +221,8 @@ impl HmacKeys {
         if signatures.is_empty() {
             return Err(DenialReason::Malformed);
         }
-        let time = match &signed.stamp {
-            Some(stamp) => stamp.read(head.headers, wall)?,
+        let time = match &signed.signing_time {
+            Some(signing_time) => signing_time.read(head.headers, wall)?,
             None => "",
         };
         let text = signed.template.fill(head, time, body)?;

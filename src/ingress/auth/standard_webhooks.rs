@@ -28,18 +28,18 @@ const SIGNATURES_MAX: usize = 8;
 
 /// A secret of Standard Webhooks. It signs and verifies.
 #[derive(Clone)]
-pub struct SigningKey(SecretBox<Key>);
+pub struct SigningKey(SecretBox<KeyBytes>);
 
 #[derive(Clone)]
-struct Key([u8; KEY_BYTES_MAX]);
+struct KeyBytes([u8; KEY_BYTES_MAX]);
 
-impl secrecy::zeroize::Zeroize for Key {
+impl secrecy::zeroize::Zeroize for KeyBytes {
     fn zeroize(&mut self) {
         self.0.zeroize();
     }
 }
 
-impl secrecy::CloneableSecret for Key {}
+impl secrecy::CloneableSecret for KeyBytes {}
 
 impl SigningKey {
     /// Parses `whsec_` followed by 24 to 64 bytes in base64.
@@ -50,7 +50,7 @@ impl SigningKey {
         if !SECRET_BYTES.contains(&decoded.len()) {
             return None;
         }
-        let mut key = SecretBox::new(Box::new(Key([0; KEY_BYTES_MAX])));
+        let mut key = SecretBox::new(Box::new(KeyBytes([0; KEY_BYTES_MAX])));
         let bytes = key.expose_secret_mut().0.get_mut(..decoded.len())?;
         bytes.copy_from_slice(decoded);
         Some(Self(key))

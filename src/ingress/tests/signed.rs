@@ -16,9 +16,9 @@ const ATTRIBUTES: &str = "{header:ce-id}\n{header:ce-source}\n{header:ce-type}\n
 /// The keys of a source that signs this text.
 fn keys(signed: &str) -> HmacKeys {
     let template: Template = signed.parse().unwrap();
-    let stamp = template.has_timestamp().then(|| SigningTime {
+    let signing_time = template.has_timestamp().then(|| SigningTime {
         header: "x-timestamp".parse().unwrap(),
-        marks: HeaderItems::default(),
+        header_items: HeaderItems::default(),
         unit: TimeUnit::Seconds,
         tolerance: Duration::from_mins(5),
     });
@@ -26,9 +26,9 @@ fn keys(signed: &str) -> HmacKeys {
         algorithm: Algorithm::Sha256,
         secret_encoding: SecretEncoding::Text,
         header: "x-signature".parse().unwrap(),
-        marks: HeaderItems::default(),
+        header_items: HeaderItems::default(),
         encoding: SignatureEncoding::Hex,
-        signed: SignedText::new(template, stamp).unwrap(),
+        signed: SignedText::new(template, signing_time).unwrap(),
     };
     HmacKeys::new(scheme, &[SecretString::from(SECRET)]).unwrap()
 }

@@ -4,7 +4,7 @@ use super::{Error, Operations, Operator};
 use crate::event::{SourceName, Visibility};
 use crate::fold::{Candidate, fold};
 use crate::imprint::{CustomerChange, Field};
-use crate::intake::{EventExplanation, Explanation, KeptEvent};
+use crate::intake::{EntryEvent, EventExplanation, Explanation};
 use crate::outbox::{EntryId, Inspection};
 
 impl Operations {
@@ -23,7 +23,7 @@ impl Operations {
         let event = inspection.event.as_deref().ok_or(Error::EventErased)?;
         self.audit_reveal(operator, entry, visibility).await?;
         let receipt = &inspection.listed.receipt;
-        let event = KeptEvent {
+        let event = EntryEvent {
             identity: &receipt.identity,
             event_type: &receipt.event_type,
             bytes: event,

@@ -14,7 +14,7 @@ pub struct SigningTime {
     /// The header.
     pub header: HeaderName,
     /// The part of that header.
-    pub marks: HeaderItems,
+    pub header_items: HeaderItems,
     /// The unit.
     pub unit: TimeUnit,
     /// The maximum distance from our clock, in both directions.
@@ -39,7 +39,9 @@ impl SigningTime {
         headers: &'a HeaderMap,
         wall: Timestamp,
     ) -> Result<&'a str, DenialReason> {
-        let mut items = self.marks.items(required(headers, self.header.as_str())?);
+        let mut items = self
+            .header_items
+            .items(required(headers, self.header.as_str())?);
         let (Some(text), None) = (items.next(), items.next()) else {
             return Err(DenialReason::Malformed);
         };

@@ -26,24 +26,24 @@ fn scheme(header: &str, encoding: SignatureEncoding) -> HmacScheme {
         algorithm: Algorithm::Sha256,
         secret_encoding: SecretEncoding::Text,
         header: header.parse().unwrap(),
-        marks: HeaderItems::default(),
+        header_items: HeaderItems::default(),
         encoding,
         signed: SignedText::new("{body}".parse().unwrap(), None).unwrap(),
     }
 }
 
-fn marks(prefix: &str, separator: Option<&str>) -> HeaderItems {
+fn header_items(prefix: &str, separator: Option<&str>) -> HeaderItems {
     HeaderItems::new(prefix.to_owned(), separator.map(str::to_owned)).unwrap()
 }
 
 fn signed(template: &str, header: &str, unit: TimeUnit) -> SignedText {
-    let stamp = SigningTime {
+    let signing_time = SigningTime {
         header: header.parse().unwrap(),
-        marks: HeaderItems::default(),
+        header_items: HeaderItems::default(),
         unit,
         tolerance: Duration::from_mins(5),
     };
-    SignedText::new(template.parse().unwrap(), Some(stamp)).unwrap()
+    SignedText::new(template.parse().unwrap(), Some(signing_time)).unwrap()
 }
 
 fn case(name: &'static str, scheme: HmacScheme, headers: &[(&'static str, &'static str)]) -> Case {
@@ -60,7 +60,7 @@ fn case(name: &'static str, scheme: HmacScheme, headers: &[(&'static str, &'stat
 
 fn github() -> Case {
     let scheme = HmacScheme {
-        marks: marks("sha256=", None),
+        header_items: header_items("sha256=", None),
         ..scheme("x-hub-signature-256", SignatureEncoding::Hex)
     };
     let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
@@ -77,7 +77,7 @@ fn github() -> Case {
 
 fn slack() -> Case {
     let scheme = HmacScheme {
-        marks: marks("v0=", None),
+        header_items: header_items("v0=", None),
         signed: signed(
             "v0:{timestamp}:{body}",
             "x-slack-request-timestamp",
@@ -104,15 +104,15 @@ fn slack() -> Case {
 }
 
 fn stripe() -> Case {
-    let stamp = SigningTime {
+    let signing_time = SigningTime {
         header: "stripe-signature".parse().unwrap(),
-        marks: marks("t=", Some(",")),
+        header_items: header_items("t=", Some(",")),
         unit: TimeUnit::Seconds,
         tolerance: Duration::from_mins(5),
     };
     let scheme = HmacScheme {
-        marks: marks("v1=", Some(",")),
-        signed: SignedText::new("{timestamp}.{body}".parse().unwrap(), Some(stamp)).unwrap(),
+        header_items: header_items("v1=", Some(",")),
+        signed: SignedText::new("{timestamp}.{body}".parse().unwrap(), Some(signing_time)).unwrap(),
         ..scheme("stripe-signature", SignatureEncoding::Hex)
     };
     let line = "t=1700000000,v1=2e193afb87d994dcb66242ae4378bfed72d95866f173a1c0b0df5d8ac65833b5";
