@@ -271,9 +271,9 @@ pub struct OriginEvent {
 #[derive(Clone, PartialEq)]
 pub struct Inspection {
     /// Without any value of the event.
-    pub listed: EntrySummary,
+    pub summary: EntrySummary,
     /// The values that the entry sets and their version, until the entry ends.
-    pub facts: Option<(Version, Update)>,
+    pub update: Option<(Version, Update)>,
     /// The event in its structured form, until the entry ends.
     pub event: Option<Vec<u8>>,
     /// The versions that Imprint has of its customer.
@@ -286,7 +286,7 @@ pub struct Inspection {
 impl fmt::Debug for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inspection")
-            .field("listed", &self.listed)
+            .field("summary", &self.summary)
             .finish_non_exhaustive()
     }
 }

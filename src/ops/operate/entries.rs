@@ -79,7 +79,7 @@ impl Operations {
     ) -> Result<EntryView, Error> {
         let inspection = self.inspect(entry).await?;
         self.audit_reveal(operator, entry, visibility).await?;
-        let content = inspection.facts.map(|(version, update)| EntryContent {
+        let content = inspection.update.map(|(version, update)| EntryContent {
             version,
             values: field_views(visibility, &update),
             event: inspection
@@ -88,7 +88,7 @@ impl Operations {
                 .map(|event| visibility.value(&event)),
         });
         Ok(EntryView {
-            summary: inspection.listed,
+            summary: inspection.summary,
             content,
         })
     }

@@ -22,7 +22,7 @@ impl Operations {
         let inspection = self.inspect(entry).await?;
         let event = inspection.event.as_deref().ok_or(Error::EventErased)?;
         self.audit_reveal(operator, entry, visibility).await?;
-        let receipt = &inspection.listed.receipt;
+        let receipt = &inspection.summary.receipt;
         let event = EntryEvent {
             identity: &receipt.identity,
             event_type: &receipt.event_type,
@@ -59,7 +59,7 @@ impl Operations {
     /// The fields that would be sent if no other entry of the customer waited: Imprint has no newer value of them.
     fn fresh(&self, inspection: &Inspection, change: &CustomerChange) -> Vec<Field> {
         let candidate = Candidate {
-            version: change.version.arrived(inspection.listed.receipt.entry.0),
+            version: change.version.arrived(inspection.summary.receipt.entry.0),
             update: &change.update,
         };
         let fold = fold(

@@ -42,8 +42,8 @@ impl MemoryTables {
         let mut loaded = self.load(&EntrySelection::Entries(vec![entry]), Detail::Lanes);
         let lane = loaded.lanes.pop().unwrap_or_default();
         loaded.entries.pop().map(|entry| Inspection {
-            listed: entry.summary,
-            facts: entry.update,
+            summary: entry.summary,
+            update: entry.update,
             event: entry.event,
             versions: lane.versions,
             waiting: lane.waiting,

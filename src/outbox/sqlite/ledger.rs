@@ -57,8 +57,8 @@ pub(super) fn inspect(
     } = load(connection, &selection, Detail::Lanes)?;
     let (loaded, lane) = (entries.pop(), lanes.pop().unwrap_or_default());
     Ok(loaded.map(|loaded| Inspection {
-        listed: loaded.summary,
-        facts: loaded.update,
+        summary: loaded.summary,
+        update: loaded.update,
         event: loaded.event,
         versions: lane.versions,
         waiting: lane.waiting,

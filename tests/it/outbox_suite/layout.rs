@@ -119,7 +119,7 @@ async fn parked_entries_of_layout_5(store: &SqliteOutbox) {
         assert_eq!((receipt.state, parked.as_str()), (State::Parked, reason));
         assert_eq!(detail, Some(format!("detail {number}")));
         let inspection = store.inspect(receipt.entry).await.unwrap().unwrap();
-        let (version, update) = inspection.facts.unwrap();
+        let (version, update) = inspection.update.unwrap();
         assert_eq!((version.value, update.len()), (1, 2), "{reason}");
         assert!(inspection.event.unwrap().starts_with(b"{\"id\":\"parked-"));
     }

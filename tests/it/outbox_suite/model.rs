@@ -356,8 +356,8 @@ impl Engine {
             .map(|found| {
                 found.map(|found| {
                     (
-                        found.listed,
-                        found.facts,
+                        found.summary,
+                        found.update,
                         found.event,
                         found.versions,
                         found.waiting,

@@ -149,7 +149,7 @@ async fn a_held_entry_can_be_discarded() {
         );
         let inspection = outbox.inspect(stored[0].entry).await.unwrap().unwrap();
         assert_eq!(
-            (inspection.facts, inspection.event),
+            (inspection.update, inspection.event),
             (None, None),
             "{engine}"
         );
@@ -178,7 +178,7 @@ async fn an_undecided_entry_is_listed_and_not_claimed() {
         assert_eq!(seen, (State::Undecided, 1, None), "{engine}");
         let inspection = outbox.inspect(entries[0]).await.unwrap().unwrap();
         assert!(
-            inspection.facts.is_some() && inspection.event.is_some(),
+            inspection.update.is_some() && inspection.event.is_some(),
             "{engine}"
         );
         let depth = outbox.depth().await.unwrap();
@@ -384,9 +384,9 @@ async fn is_as_inspected(outbox: &dyn Outbox, loaded: &LoadedEntries) {
         let inspection = outbox.inspect(entry.summary.receipt.entry).await;
         let inspection = inspection.unwrap().unwrap();
         let lane = &loaded.lanes[entry.lane.unwrap()];
-        assert_eq!(inspection.listed, entry.summary);
+        assert_eq!(inspection.summary, entry.summary);
         assert_eq!(
-            (&inspection.facts, &inspection.event),
+            (&inspection.update, &inspection.event),
             (&entry.update, &entry.event)
         );
         assert_eq!(
