@@ -103,9 +103,7 @@ pub struct Identity {
 /// `Debug` prints no value: the envelope is personal data.
 #[derive(Clone, PartialEq)]
 pub struct ChangeEvent {
-    /// The identity.
     pub identity: Identity,
-    /// The event type.
     pub event_type: Attribute,
     /// The event as an object: of CloudEvents the structured form, whatever the mode was; of plain JSON id, type, time and
     /// data.

@@ -53,13 +53,10 @@ pub struct Ingress {
     pub endpoints: Endpoints,
     /// The sources, which turn requests into entries.
     pub sources: Arc<intake::Sources>,
-    /// The store.
     pub outbox: Arc<dyn Inbox>,
-    /// The clock.
     pub clock: Clock,
     /// The limits on request bodies.
     pub limits: BodyLimits,
-    /// The metrics.
     pub counts: metrics::IngressMetrics,
     /// Becomes true when the process begins to stop. From then on no request waits for its events to settle.
     pub stopping: watch::Receiver<bool>,

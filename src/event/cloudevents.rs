@@ -55,7 +55,6 @@ pub struct HttpMessage<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
     /// The media type.
     pub content_type: &'a str,
-    /// The body.
     pub body: &'a [u8],
 }
 

@@ -52,7 +52,6 @@ pub enum Error {
 /// The parts of a request's head that can be signed.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
-    /// The HTTP method.
     pub method: &'a str,
     /// Path and query, byte by byte as in the request line.
     pub path: &'a str,

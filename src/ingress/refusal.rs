@@ -47,7 +47,6 @@ pub enum Refusal {
     Busy,
     /// The store's disk is full.
     StoreFull,
-    /// The store failed.
     StoreFailed,
     /// The store is closed: the process is stopping.
     Stopping,

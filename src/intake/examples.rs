@@ -22,7 +22,6 @@ const ALWAYS_COMPARED: [&str; 2] = ["path", "cleared"];
 pub enum Expectation {
     /// A request, or one for each event.
     Requests(Value),
-    /// A rejection.
     Rejection(Value),
 }
 

@@ -30,9 +30,7 @@ const UPDATE_METHOD: &str = "POST";
 /// An event in its stored form.
 #[derive(Clone, Copy)]
 pub struct EntryEvent<'a> {
-    /// The identity.
     pub identity: &'a Identity,
-    /// The type.
     pub event_type: &'a Attribute,
     /// The stored form.
     pub bytes: &'a [u8],

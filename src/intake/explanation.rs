@@ -82,7 +82,6 @@ pub struct ExplainedProblem {
 /// The request of an event, with its place in the order of the customer's changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RequestExplanation {
-    /// The request.
     pub request: RequestPreview,
     /// The version of the change.
     pub version: SourceVersion,
@@ -102,7 +101,6 @@ pub struct RequestPreview {
     /// Our id of the customer at Imprint, if the event names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partner_id: Option<String>,
-    /// The body.
     pub body: Value,
 }
 
@@ -111,7 +109,6 @@ pub struct RequestPreview {
 pub struct TargetExplanation {
     /// The field, or the name of the rule, such as `customer.imprint_id`.
     pub target: String,
-    /// The expression.
     pub expression: String,
     /// The places of the event that the expression read, as JSON Pointers.
     pub reads: Vec<String>,

@@ -11,11 +11,9 @@ use crate::time::Timestamp;
 /// The place of the time of signing, and its tolerance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningTime {
-    /// The header.
     pub header: HeaderName,
     /// The part of that header.
     pub header_items: HeaderItems,
-    /// The unit.
     pub unit: TimeUnit,
     /// The maximum distance from our clock, in both directions.
     pub tolerance: Duration,
