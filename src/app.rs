@@ -116,7 +116,7 @@ impl App {
             outbox: store(),
             destination,
             clock: clock.clone(),
-            counts: metrics.dispatch,
+            metrics: metrics.dispatch,
             stopped,
         };
         let senders = Senders::start(&config, &key.credential(), &parts)?;

@@ -69,7 +69,7 @@ pub struct Fold {
 
 impl Fold {
     /// The entries that its facts of these fields come from.
-    pub fn brought_by(&self, fields: &[Field]) -> Vec<u64> {
+    pub fn entries_setting(&self, fields: &[Field]) -> Vec<u64> {
         self.versions
             .iter()
             .filter(|(field, _)| fields.contains(field))

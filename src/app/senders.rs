@@ -14,11 +14,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
 use crate::config::Config;
+use crate::dispatch::core::DispatchLimits;
 use crate::dispatch::destination::Destination;
-use crate::dispatch::{DispatchLimits, Dispatcher};
+use crate::dispatch::dispatcher::Dispatcher;
 use crate::http::client::tls;
 use crate::imprint::client::{Client, Credential};
-use crate::metrics;
+use crate::metrics::DispatchMetrics;
 use crate::outbox::Lanes;
 use crate::telemetry::chain;
 use crate::time::Clock;
@@ -29,7 +30,7 @@ pub(super) struct Parts {
     pub(super) outbox: Arc<dyn Lanes>,
     pub(super) destination: Arc<Destination>,
     pub(super) clock: Clock,
-    pub(super) counts: metrics::DispatchMetrics,
+    pub(super) metrics: DispatchMetrics,
     pub(super) stopped: watch::Receiver<bool>,
 }
 
@@ -114,21 +115,21 @@ fn send(
         outbox,
         destination,
         clock,
-        counts,
+        metrics,
         stopped,
     } = parts;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     LocalSet::new().block_on(&runtime, async {
-        let partner = Client::new(base_url, credential, tls, clock.clone());
+        let imprint = Client::new(base_url, credential, tls, clock.clone());
         let dispatcher = Dispatcher {
             outbox,
-            partner,
+            imprint,
             destination,
             limits,
             clock,
-            counts,
+            metrics,
         };
         Ok(dispatcher.run(stopped).await?)
     })

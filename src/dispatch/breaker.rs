@@ -165,7 +165,7 @@ impl DestinationState {
 
     /// Only the place is free again that was taken.
     fn aside(mut self) -> Self {
-        self.given_back(1);
+        self.return_places(1);
         self
     }
 
@@ -267,7 +267,7 @@ impl DestinationState {
     }
 
     /// Whether lanes may go out that were granted before it was known to be like this.
-    pub(super) fn lets_go(self, now: Timestamp) -> bool {
+    pub(super) fn honours_permits(self, now: Timestamp) -> bool {
         match self {
             Self::Flowing { .. } => true,
             Self::Throttled { until, .. } => now >= until,
@@ -276,7 +276,7 @@ impl DestinationState {
     }
 
     /// So many lanes go out.
-    pub(super) fn granted(&mut self, lanes: usize) {
+    pub(super) fn take_places(&mut self, lanes: usize) {
         if let Self::Flowing {
             ramp: Ramp::Rising { credits, .. },
             ..
@@ -287,14 +287,14 @@ impl DestinationState {
     }
 
     /// So many lanes did not go out after all.
-    pub(super) fn given_back(&mut self, lanes: usize) {
+    pub(super) fn return_places(&mut self, lanes: usize) {
         if let Self::Flowing { ramp, .. } = self {
             *ramp = ramp.with(lanes);
         }
     }
 
     /// A probe has gone out; the next one is due later.
-    pub(super) fn probed(&mut self, now: Timestamp) {
+    pub(super) fn probe_taken(&mut self, now: Timestamp) {
         match self {
             Self::Probing { probe_at, .. } => *probe_at = now.after(DOWN_PROBE_EVERY),
             Self::Stopped { probe_at } => *probe_at = now.after(REFUSED_PROBE_EVERY),
@@ -303,7 +303,7 @@ impl DestinationState {
     }
 
     /// There was nothing to probe with: it is still due.
-    pub(super) fn unprobed(&mut self, now: Timestamp) {
+    pub(super) fn probe_returned(&mut self, now: Timestamp) {
         match self {
             Self::Probing { probe_at, .. } | Self::Stopped { probe_at } => *probe_at = now,
             Self::Flowing { .. } | Self::Throttled { .. } => {}
@@ -344,26 +344,6 @@ pub enum Admission {
     NotBefore(Timestamp),
 }
 
-impl Admission {
-    /// How many lanes that is.
-    pub const fn lanes(self) -> usize {
-        match self {
-            Self::Lanes(lanes) => lanes,
-            Self::Probe => 1,
-            Self::NotBefore(_) => 0,
-        }
-    }
-
-    /// What of it each of its lanes has.
-    #[must_use]
-    pub const fn of_one(self) -> Self {
-        match self {
-            Self::Lanes(_) => Self::Lanes(1),
-            Self::Probe | Self::NotBefore(_) => self,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,6 +361,14 @@ mod tests {
             .fold(DestinationState::FIRST, |condition, (at, signal)| {
                 condition.after(*signal, Attribution::Unknown, later(*at), 0.5)
             })
+    }
+
+    const fn lanes(admission: Admission) -> usize {
+        match admission {
+            Admission::Lanes(lanes) => lanes,
+            Admission::Probe => 1,
+            Admission::NotBefore(_) => 0,
+        }
     }
 
     fn down() -> DestinationState {
@@ -425,7 +413,7 @@ mod tests {
         let mut condition = down();
         assert_eq!(condition.admits(8, NOW), Admission::NotBefore(later(1)));
         assert_eq!(condition.admits(8, later(1)), Admission::Probe);
-        condition.probed(later(1));
+        condition.probe_taken(later(1));
         condition = condition.after(Signal::Failed, Attribution::Unknown, later(2), 0.5);
         assert_eq!(
             condition.admits(8, later(3)),
@@ -440,8 +428,8 @@ mod tests {
         let mut condition = down().after(Signal::Applied, Attribution::Unknown, later(9), 0.5);
         let mut rounds = Vec::new();
         for _ in 0..8 {
-            let granted = condition.admits(64, later(9)).lanes();
-            condition.granted(granted);
+            let granted = lanes(condition.admits(64, later(9)));
+            condition.take_places(granted);
             rounds.push(granted);
             for _ in 0..granted {
                 condition = condition.after(Signal::Applied, Attribution::Unknown, later(9), 0.5);
@@ -453,12 +441,12 @@ mod tests {
     #[test]
     fn a_ramp_never_runs_dry() {
         let mut condition = down().after(Signal::Answered, Attribution::Unknown, later(9), 0.5);
-        condition.granted(2);
-        assert_eq!(condition.admits(8, later(9)).lanes(), 0);
+        condition.take_places(2);
+        assert_eq!(lanes(condition.admits(8, later(9))), 0);
         condition = condition.after(Signal::Failed, Attribution::Unknown, later(9), 0.5);
         assert_eq!(condition.admits(8, later(9)), Admission::Lanes(1));
-        condition.granted(1);
-        condition.given_back(1);
+        condition.take_places(1);
+        condition.return_places(1);
         assert_eq!(condition.admits(8, later(9)), Admission::Lanes(1));
     }
 

@@ -1,9 +1,12 @@
-//! What is asked of Imprint about one claimed lane, step by step, until it is known what to make of it. Pure.
+//! The exchange with Imprint about one claimed lane: call by call, until the result is known. Pure.
 //!
-//! Mostly that is one update. A lane that is known by the partner's id is looked up first; a refusal that may concern
-//! everybody or one customer only is told apart by a retrieve; a customer who is gone is looked up once more; and a line
-//! of the address that Imprint kept although it was cleared is sent once more as the empty text.
+//! Most exchanges are one update. Four cases need more calls:
+//! - A lane that is known only by our own id is looked up by a search first.
+//! - After a refusal that may concern everybody or only this customer, a retrieve tells which.
+//! - A customer that Imprint does not find any more is searched once more by our own id.
+//! - A line of the address that was cleared and that Imprint still echoes is sent once more as the empty text.
 
+use self::links::{conflicts, is_fresh};
 use super::breaker::Signal;
 use super::rules::DeliveryRules;
 use crate::fold::{Fold, MaxFold, fold};
@@ -15,55 +18,60 @@ use crate::imprint::{
 use crate::outbox::{ClaimedLane, EntryId, IdentityLink, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
-/// One claimed lane under way.
+mod links;
+
+/// The exchange about one claimed lane.
 #[derive(Debug)]
 pub struct LaneExchange {
-    /// The lane, as it was claimed.
+    /// The lane as it was claimed.
     pub claimed: ClaimedLane,
-    /// What of it is sent.
+    /// The request that its entries are folded into.
     pub fold: Fold,
-    /// The entries whose ids Imprint contradicts.
+    /// Entries that name two ids which belong to different customers, as Imprint said.
     pub conflicts: Vec<EntryId>,
-    /// What Imprint said of a partner's id on the way.
+    /// The link between our id and Imprint's id that a search of this exchange confirmed.
     pub new_link: Option<IdentityLink>,
-    /// What has been asked last.
-    asked: Asked,
+    /// The call that has not been answered.
+    pending: PendingCall,
 }
 
-/// What has been asked last.
+/// The call that has not been answered, with what is needed to judge its answer.
 #[derive(Debug)]
-enum Asked {
-    Nothing,
+enum PendingCall {
+    None,
     Update,
-    /// Whether the customer is there, after this refusal.
+    /// Retrieves the customer, because an update was refused for this cause.
     Retrieve(Cause),
-    /// Who somebody is; `None` is nobody yet, else the customer who is gone.
-    Search(PartnerCustomerId, Option<ImprintId>),
-    /// That a line be emptied, after everything else was applied with this echo.
-    Insist(Echo),
+    /// Searches our id. `gone` is the customer that it belonged to until now.
+    Search {
+        partner: PartnerCustomerId,
+        gone: Option<ImprintId>,
+    },
+    /// Empties address lines, after everything else was applied with this echo.
+    EmptyLines(Echo),
 }
 
-/// What is to be asked next, or what it all comes to.
+/// The next step of an exchange.
 #[derive(Debug)]
 pub enum ExchangeStep {
     /// Send this call next.
     Call(ImprintCall),
-    /// This is known.
+    /// The exchange is over.
     Conclude(Conclusion),
 }
 
-/// One question to Imprint.
+/// One call to Imprint.
 #[derive(Debug)]
 pub enum ImprintCall {
-    /// To take facts.
+    /// Updates a customer.
     Update(Request),
-    /// Whether a customer is there.
+    /// Asks whether a customer exists.
     Retrieve(ImprintId),
-    /// Who somebody is.
+    /// Asks which customer has this id of ours.
     Search(PartnerCustomerId),
 }
 
-/// What Imprint said to it.
+/// The answer to one call.
 #[derive(Debug)]
 pub enum ImprintReply {
     /// To an update.
@@ -72,35 +80,35 @@ pub enum ImprintReply {
     Lookup(LookupResult),
 }
 
-/// What it all comes to.
+/// The result of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conclusion {
-    /// There was nothing to ask.
+    /// There was nothing to send.
     NothingToSend,
-    /// There is no leave to search before this moment.
+    /// A call may not be sent before this time.
     Postponed(Timestamp),
-    /// The update came to this.
+    /// The update had this outcome.
     Updated(Outcome),
-    /// It was applied, but these cleared lines stay.
+    /// The update was applied, but Imprint keeps these cleared lines.
     NotCleared(Vec<Field>),
-    /// Those who are known by the partner's id are this customer.
+    /// The customer with our id has this Imprint id.
     Identified(ImprintId),
-    /// They are nobody whom Imprint knows.
+    /// Imprint knows no customer with our id.
     UnknownCustomer,
-    /// They are several.
+    /// Imprint knows several customers with our id.
     Ambiguous,
-    /// We may not ask who they are.
+    /// Our key may not search.
     SearchForbidden(Cause),
 }
 
 impl LaneExchange {
-    /// Takes a claimed lane and says what to do first.
+    /// Folds a claimed lane and returns the first step.
     pub fn start(
         mut claimed: ClaimedLane,
         rules: &DeliveryRules,
         now: Timestamp,
     ) -> (Self, ExchangeStep) {
-        doubt(&mut claimed, rules, now);
+        mark_in_doubt(&mut claimed, rules, now);
         let conflicts = conflicts(&claimed, rules, now);
         let candidates: Vec<_> = claimed
             .waiting
@@ -109,9 +117,12 @@ impl LaneExchange {
             .map(WaitingEntry::candidate)
             .collect();
         let fold = match claimed.key {
-            Some(LaneKey::Imprint(_)) => {
-                fold(&claimed.versions, &candidates, max(&claimed, rules), now)
-            }
+            Some(LaneKey::Imprint(_)) => fold(
+                &claimed.versions,
+                &candidates,
+                max_fold(&claimed, rules),
+                now,
+            ),
             Some(LaneKey::Partner(_)) | None => Fold::default(),
         };
         let mut exchange = Self {
@@ -119,59 +130,62 @@ impl LaneExchange {
             fold,
             conflicts,
             new_link: None,
-            asked: Asked::Nothing,
+            pending: PendingCall::None,
         };
-        let step = exchange.first(rules, now);
+        let step = exchange.first_step(rules, now);
         (exchange, step)
     }
 
-    fn first(&mut self, rules: &DeliveryRules, now: Timestamp) -> ExchangeStep {
+    fn first_step(&mut self, rules: &DeliveryRules, now: Timestamp) -> ExchangeStep {
         match self.claimed.key.clone() {
             None => ExchangeStep::Conclude(Conclusion::NothingToSend),
-            Some(LaneKey::Partner(partner)) => self.who_is(partner, rules, now),
-            Some(LaneKey::Imprint(customer)) => {
-                let body = self.fold.update.body(rules.clearing);
-                let cleared = match rules.clearing.address {
-                    AddressClearing::Verify => self.fold.update.cleared_address_lines(),
-                    AddressClearing::Empty | AddressClearing::Omit => Vec::new(),
-                };
-                // Where nothing else is sent, nothing is echoed either: the lines are emptied at once.
-                if body.is_empty() && !cleared.is_empty() {
-                    return self.insist(
-                        customer,
-                        Echo {
-                            still_set: cleared,
-                            ..Echo::default()
-                        },
-                    );
-                }
-                if body.is_empty() {
-                    return ExchangeStep::Conclude(Conclusion::NothingToSend);
-                }
-                self.asked = Asked::Update;
-                ExchangeStep::Call(ImprintCall::Update(Request {
-                    customer,
-                    body,
-                    cleared,
-                }))
-            }
+            Some(LaneKey::Partner(partner)) => self.identify(partner, rules, now),
+            Some(LaneKey::Imprint(customer)) => self.update(customer, rules),
         }
     }
 
-    fn who_is(
+    fn update(&mut self, customer: ImprintId, rules: &DeliveryRules) -> ExchangeStep {
+        let body = self.fold.update.body(rules.clearing);
+        let cleared = match rules.clearing.address {
+            AddressClearing::Verify => self.fold.update.cleared_address_lines(),
+            AddressClearing::Empty | AddressClearing::Omit => Vec::new(),
+        };
+        // If nothing else is sent, Imprint echoes nothing, so the lines are emptied at once.
+        if body.is_empty() && !cleared.is_empty() {
+            return self.empty_lines(
+                customer,
+                Echo {
+                    still_set: cleared,
+                    ..Echo::default()
+                },
+            );
+        }
+        if body.is_empty() {
+            return ExchangeStep::Conclude(Conclusion::NothingToSend);
+        }
+        self.pending = PendingCall::Update;
+        ExchangeStep::Call(ImprintCall::Update(Request {
+            customer,
+            body,
+            cleared,
+        }))
+    }
+
+    /// Finds the Imprint id of a lane that has only our own id.
+    fn identify(
         &mut self,
         partner: PartnerCustomerId,
         rules: &DeliveryRules,
         now: Timestamp,
     ) -> ExchangeStep {
-        let known = self.claimed.links.iter();
-        let known = known
-            .filter(|pair| pair.partner == partner)
-            .find(|pair| is_believed(pair, rules, now));
-        match known {
-            _ if self.claimed.waiting.is_empty() => {
-                ExchangeStep::Conclude(Conclusion::NothingToSend)
-            }
+        if self.claimed.waiting.is_empty() {
+            return ExchangeStep::Conclude(Conclusion::NothingToSend);
+        }
+        let links = self.claimed.links.iter();
+        let link = links
+            .filter(|link| link.partner == partner)
+            .find(|link| is_fresh(link, rules, now));
+        match link {
             Some(IdentityLink {
                 imprint: Some(imprint),
                 ..
@@ -184,47 +198,56 @@ impl LaneExchange {
     }
 
     fn search(&mut self, partner: PartnerCustomerId, gone: Option<ImprintId>) -> ExchangeStep {
-        self.asked = Asked::Search(partner.clone(), gone);
+        self.pending = PendingCall::Search {
+            partner: partner.clone(),
+            gone,
+        };
         ExchangeStep::Call(ImprintCall::Search(partner))
     }
 
-    /// Hears an answer and says what to do next.
-    pub fn hear(&mut self, answer: ImprintReply, now: Timestamp) -> ExchangeStep {
-        match (std::mem::replace(&mut self.asked, Asked::Nothing), answer) {
-            (Asked::Update, ImprintReply::Outcome(outcome)) => self.updated(outcome),
-            (Asked::Insist(echo), ImprintReply::Outcome(outcome)) => insisted(echo, outcome),
-            (Asked::Retrieve(cause), ImprintReply::Lookup(found)) => {
-                self.updated(resolve_ambiguous(cause, found))
+    /// Takes the answer to the pending call and returns the next step.
+    ///
+    /// This is the one place where an answer may not fit the call: an update answered by a lookup, or an answer that nobody
+    /// waits for. The types do not exclude it, because the caller holds the call while it is in flight. The result of the
+    /// call is then unknown, exactly as if no answer had come.
+    pub fn on_answer(&mut self, reply: ImprintReply, now: Timestamp) -> ExchangeStep {
+        let pending = std::mem::replace(&mut self.pending, PendingCall::None);
+        match (pending, reply) {
+            (PendingCall::Update, ImprintReply::Outcome(outcome)) => self.on_outcome(outcome),
+            (PendingCall::EmptyLines(echo), ImprintReply::Outcome(outcome)) => {
+                on_lines_emptied(echo, outcome)
             }
-            (Asked::Search(partner, gone), ImprintReply::Lookup(found)) => {
-                self.found(partner, gone.as_ref(), found, now)
+            (PendingCall::Retrieve(cause), ImprintReply::Lookup(found)) => {
+                self.on_outcome(resolve_ambiguous(cause, found))
             }
-            // Nobody asks one thing and hears another; if it were so, it would be as if no answer had come.
+            (PendingCall::Search { partner, gone }, ImprintReply::Lookup(found)) => {
+                self.on_found(partner, gone.as_ref(), found, now)
+            }
             (_, ImprintReply::Outcome(_) | ImprintReply::Lookup(_)) => {
                 ExchangeStep::Conclude(Conclusion::Updated(Outcome::Unknown(Cause::Protocol)))
             }
         }
     }
 
-    fn updated(&mut self, outcome: Outcome) -> ExchangeStep {
-        match (outcome, self.customer()) {
+    fn on_outcome(&mut self, outcome: Outcome) -> ExchangeStep {
+        match (outcome, self.imprint_id().cloned()) {
             (Outcome::Unclear(cause), Some(customer)) => {
-                self.asked = Asked::Retrieve(cause);
+                self.pending = PendingCall::Retrieve(cause);
                 ExchangeStep::Call(ImprintCall::Retrieve(customer))
             }
-            (Outcome::NotFound, Some(customer)) => match self.named_by_partner() {
+            (Outcome::NotFound, Some(customer)) => match self.partner_id_alone() {
                 Some(partner) => self.search(partner, Some(customer)),
                 None => ExchangeStep::Conclude(Conclusion::Updated(Outcome::NotFound)),
             },
             (Outcome::Applied(echo), Some(customer)) if !echo.still_set.is_empty() => {
-                self.insist(customer, echo)
+                self.empty_lines(customer, echo)
             }
             (outcome, _) => ExchangeStep::Conclude(Conclusion::Updated(outcome)),
         }
     }
 
-    /// Asks that the lines that were cleared and still stand be emptied.
-    fn insist(&mut self, customer: ImprintId, echo: Echo) -> ExchangeStep {
+    /// Sends the cleared lines that Imprint still has as the empty text.
+    fn empty_lines(&mut self, customer: ImprintId, echo: Echo) -> ExchangeStep {
         let cleared = echo
             .still_set
             .iter()
@@ -238,11 +261,11 @@ impl LaneExchange {
             body: cleared.collect::<Update>().body(clearing),
             cleared: echo.still_set.clone(),
         };
-        self.asked = Asked::Insist(echo);
+        self.pending = PendingCall::EmptyLines(echo);
         ExchangeStep::Call(ImprintCall::Update(request))
     }
 
-    fn found(
+    fn on_found(
         &mut self,
         partner: PartnerCustomerId,
         gone: Option<&ImprintId>,
@@ -273,11 +296,11 @@ impl LaneExchange {
         })
     }
 
-    /// What a conclusion says about the destination; `None` where nothing was asked.
+    /// What a conclusion says about the destination; `None` if nothing was sent.
     pub fn signal(&self, conclusion: &Conclusion) -> Option<Signal> {
         Some(match conclusion {
             Conclusion::NothingToSend | Conclusion::Postponed(_) => return None,
-            // Believed from before, and not asked.
+            // Known from an earlier search; nothing was sent this time.
             Conclusion::Identified(_) | Conclusion::UnknownCustomer if self.new_link.is_none() => {
                 return None;
             }
@@ -298,20 +321,16 @@ impl LaneExchange {
         })
     }
 
-    /// Imprint's id of the lane's customer.
-    pub fn imprint(&self) -> Option<&ImprintId> {
+    /// The Imprint id of the lane's customer.
+    pub fn imprint_id(&self) -> Option<&ImprintId> {
         match &self.claimed.key {
             Some(LaneKey::Imprint(imprint)) => Some(imprint),
             Some(LaneKey::Partner(_)) | None => None,
         }
     }
 
-    fn customer(&self) -> Option<ImprintId> {
-        self.imprint().cloned()
-    }
-
-    /// The partner's id that brought entries into this lane that did not name Imprint's.
-    fn named_by_partner(&self) -> Option<PartnerCustomerId> {
+    /// Our own id of the customer, if an entry names only that.
+    fn partner_id_alone(&self) -> Option<PartnerCustomerId> {
         self.claimed
             .waiting
             .iter()
@@ -322,15 +341,15 @@ impl LaneExchange {
     }
 }
 
-/// An emptied line is the only thing still open: what was applied stays applied.
-fn insisted(first: Echo, outcome: Outcome) -> ExchangeStep {
+/// The answer after address lines were emptied. Whatever it is, the first request was applied.
+fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
     ExchangeStep::Conclude(match outcome {
         Outcome::Applied(echo) if echo.still_set.is_empty() => {
             Conclusion::Updated(Outcome::Applied(first))
         }
         Outcome::Applied(echo) => Conclusion::NotCleared(echo.still_set),
         Outcome::Rejected(_) => Conclusion::NotCleared(first.still_set),
-        // It is all sent again, and asked for again.
+        // Both requests are sent again.
         outcome @ (Outcome::Throttled(_)
         | Outcome::Unavailable(_)
         | Outcome::Unknown(_)
@@ -340,59 +359,25 @@ fn insisted(first: Echo, outcome: Outcome) -> ExchangeStep {
     })
 }
 
-/// What a process before this one may have sent is in doubt.
-fn doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestamp) {
-    let Some(to) = claimed.maybe_sent_to else {
+/// Marks what an earlier process may have sent as in doubt.
+fn mark_in_doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestamp) {
+    let Some(last) = claimed.maybe_sent_to else {
         return;
     };
     let sent: Vec<_> = claimed
         .waiting
         .iter()
-        .filter(|waiting| waiting.entry <= to)
+        .filter(|waiting| waiting.entry <= last)
         .map(WaitingEntry::candidate)
         .collect();
     claimed.versions = std::mem::take(&mut claimed.versions)
         .with_possibly_sent(&sent, now.after(rules.reassert_after));
 }
 
-/// How many entries the next request of a lane may carry.
-fn max(claimed: &ClaimedLane, rules: &DeliveryRules) -> MaxFold {
+/// How many entries the next request may carry: one, while entries of a rejected request are sent one by one.
+fn max_fold(claimed: &ClaimedLane, rules: &DeliveryRules) -> MaxFold {
     let is_unfolding = claimed
         .unfold_to
         .is_some_and(|to| claimed.waiting.iter().any(|waiting| waiting.entry <= to));
     MaxFold(if is_unfolding { 1 } else { rules.max_fold })
-}
-
-/// Whether what was said of a partner's id still holds.
-fn is_believed(pair: &IdentityLink, rules: &DeliveryRules, now: Timestamp) -> bool {
-    let ttl = match pair.imprint {
-        Some(_) => rules.link_ttl,
-        None => rules.unknown_ttl,
-    };
-    now.since(pair.confirmed_at) < ttl
-}
-
-/// The entries that name two ids of which Imprint has said that they are not the same customer's. One wrong row of a CRM
-/// must not send somebody's facts to another cardholder.
-fn conflicts(claimed: &ClaimedLane, rules: &DeliveryRules, now: Timestamp) -> Vec<EntryId> {
-    let trusted: Vec<(&PartnerCustomerId, &ImprintId)> = claimed
-        .links
-        .iter()
-        .filter(|pair| is_believed(pair, rules, now))
-        .filter_map(|pair| Some((&pair.partner, pair.imprint.as_ref()?)))
-        .collect();
-    let contradicts = |waiting: &&WaitingEntry| {
-        let CustomerRef::Pair { imprint, partner } = &waiting.customer else {
-            return false;
-        };
-        trusted.iter().any(|(trusted_partner, trusted_imprint)| {
-            (*trusted_partner == partner) != trusted_imprint.is_same(imprint.as_str())
-        })
-    };
-    claimed
-        .waiting
-        .iter()
-        .filter(contradicts)
-        .map(|waiting| waiting.entry)
-        .collect()
 }

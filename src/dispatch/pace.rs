@@ -69,11 +69,6 @@ impl Pace {
         }
     }
 
-    /// Whether there is a rate at all.
-    pub const fn is_limited(&self) -> bool {
-        matches!(self.rate, Rate::PerSecond(_))
-    }
-
     /// How long it takes until there is one more token.
     pub fn interval(&self) -> Duration {
         match self.rate {

@@ -19,7 +19,7 @@ pub const DOWN_REST_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// There was nothing to send: what is over is over.
-    Nothing,
+    NothingToSend,
     /// Imprint has the facts.
     Deliver(Echo),
     /// Imprint has them, but keeps lines that were cleared: who cleared them is parked.
@@ -42,7 +42,7 @@ pub enum Decision {
     /// The request failed: the lane is to be sent again, later or at once.
     Retry {
         /// Whether it may have been applied all the same.
-        applied: Effect,
+        effect: Effect,
         /// How long it rests.
         rest: Rest,
         /// Whether that counts against the entries.
@@ -87,22 +87,22 @@ pub enum Attempt {
 pub fn decide(
     exchange: &LaneExchange,
     conclusion: Conclusion,
-    view: Assessment,
+    assessment: Assessment,
     rules: &DeliveryRules,
 ) -> Decision {
     let outcome = match conclusion {
-        Conclusion::NothingToSend => return Decision::Nothing,
+        Conclusion::NothingToSend => return Decision::NothingToSend,
         Conclusion::Postponed(later) => return Decision::Postpone(later),
         Conclusion::Identified(imprint) => return Decision::Move(imprint),
         Conclusion::UnknownCustomer => return Decision::CustomerUnknown,
         Conclusion::Ambiguous => return Decision::ParkAll(ParkReason::AmbiguousCustomer),
         Conclusion::SearchForbidden(cause) => {
-            return retry(exchange, Effect::None, view, rules, cause.to_string());
+            return retry(exchange, Effect::None, assessment, rules, cause.to_string());
         }
         Conclusion::NotCleared(lines) => return Decision::DeliverExcept(lines),
         Conclusion::Updated(outcome) => outcome,
     };
-    let is_own = view.fault == Attribution::Lane;
+    let is_own = assessment.attribution == Attribution::Lane;
     match outcome {
         Outcome::Applied(echo) => Decision::Deliver(echo),
         Outcome::NotFound => Decision::CustomerUnknown,
@@ -115,18 +115,18 @@ pub fn decide(
         Outcome::Throttled(_) if is_own => Decision::Wait(Rest::Backoff),
         Outcome::Throttled(_) => Decision::Wait(Rest::None),
         Outcome::Denied(cause) if is_own && cause.is_forbidden() => {
-            retry(exchange, Effect::None, view, rules, cause.to_string())
+            retry(exchange, Effect::None, assessment, rules, cause.to_string())
         }
         // Whether it is everybody is asked of somebody else first.
         Outcome::Denied(cause) if cause.is_forbidden() => Decision::Wait(Rest::Short),
         Outcome::Denied(_) => Decision::Wait(Rest::None),
         Outcome::Unavailable(cause) | Outcome::Unclear(cause) => {
-            retry(exchange, Effect::None, view, rules, cause.to_string())
+            retry(exchange, Effect::None, assessment, rules, cause.to_string())
         }
         Outcome::Unknown(cause) => retry(
             exchange,
             Effect::Unconfirmed,
-            view,
+            assessment,
             rules,
             cause.to_string(),
         ),
@@ -136,17 +136,17 @@ pub fn decide(
 /// Sends it again, unless it has failed often enough while others were served.
 fn retry(
     exchange: &LaneExchange,
-    applied: Effect,
-    view: Assessment,
+    effect: Effect,
+    assessment: Assessment,
     rules: &DeliveryRules,
     cause: String,
 ) -> Decision {
     let trials = exchange.claimed.trials;
-    let attempt = match view.fault {
+    let attempt = match assessment.attribution {
         Attribution::Lane if trials.tried_at.is_some() => Attempt::Counted,
         Attribution::Lane | Attribution::Unknown => Attempt::NotCounted,
     };
-    let rest = match view.condition {
+    let rest = match assessment.state {
         DestinationState::Probing { .. } | DestinationState::Stopped { .. } => Rest::Short,
         DestinationState::Flowing { .. } | DestinationState::Throttled { .. } => Rest::Backoff,
     };
@@ -158,7 +158,7 @@ fn retry(
         },
         2.. if is_exhausted => Decision::Unfold,
         _ => Decision::Retry {
-            applied,
+            effect,
             rest,
             attempt,
         },

@@ -1,8 +1,9 @@
-//! Decisions, written down for the store. Pure.
+//! From a decision to what the store records. Pure.
 
 use std::time::Duration;
 
 use super::backoff::backoff;
+use super::core::Moment;
 use super::lane_exchange::LaneExchange;
 use super::policy::{Attempt, DOWN_REST_MAX, Decision, Effect, Rest};
 use super::rules::{DeliveryRules, UnknownCustomer};
@@ -14,15 +15,15 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
-/// Writes a decision down for the store. `jitter` is a number in `[0, 1)`.
+/// What the store records for a decision.
 pub fn settlement(
     exchange: &LaneExchange,
     decision: Decision,
     rules: &DeliveryRules,
-    (now, jitter): (Timestamp, f64),
+    moment: Moment,
 ) -> Settlement {
-    let settlement = decided(exchange, decision, rules, (now, jitter));
-    // Facts that are to be asserted rest as long as anything else that failed.
+    let settlement = decided(exchange, decision, rules, moment);
+    // Values that are to be sent again rest as long as anything else that failed.
     Settlement {
         reassert_at: settlement.reassert_at.map(|at| at.max(settlement.due)),
         ..settlement
@@ -33,110 +34,65 @@ fn decided(
     exchange: &LaneExchange,
     decision: Decision,
     rules: &DeliveryRules,
-    (now, jitter): (Timestamp, f64),
+    moment: Moment,
 ) -> Settlement {
-    let held = held(exchange, now);
-    let tried = Settlement {
+    let unsent = unsent(exchange, moment.now);
+    let sent = Settlement {
         attempted: exchange.fold.carried.iter().copied().map(EntryId).collect(),
         trials: Trials::default(),
-        ..held.clone()
+        ..unsent.clone()
     };
     match decision {
-        Decision::Nothing => nothing(exchange, held),
+        Decision::NothingToSend => nothing_to_send(exchange, unsent),
         Decision::Deliver(echo) => Settlement {
-            new_link: confirmed(exchange, echo, rules, now),
-            ..delivered(exchange, tried)
+            new_link: confirmed_link(exchange, echo, rules, moment.now),
+            ..delivered(exchange, sent)
         },
-        Decision::DeliverExcept(lines) => delivered_but(exchange, &lines, tried),
+        Decision::DeliverExcept(lines) => delivered_except(exchange, &lines, sent),
         Decision::Unfold => Settlement {
             unfold_to: exchange.fold.carried.iter().copied().max().map(EntryId),
-            ..tried
+            ..sent
         },
-        Decision::Park { reason, detail } => {
-            parked(exchange, reason, detail, resigned(exchange, tried))
+        Decision::Park { reason, detail } => parked(
+            exchange,
+            reason,
+            detail,
+            without_reassertion(exchange, sent),
+        ),
+        Decision::ParkAll(reason) => {
+            all_end(exchange, &park(reason), without_reassertion(exchange, sent))
         }
-        Decision::ParkAll(reason) => all(exchange, &park(reason), resigned(exchange, tried)),
-        Decision::CustomerUnknown => absent(exchange, rules, resigned(exchange, tried)),
-        Decision::Move(imprint) => moved(exchange, imprint, held),
+        Decision::CustomerUnknown => {
+            customer_unknown(exchange, rules, without_reassertion(exchange, sent))
+        }
+        Decision::Move(imprint) => moved(exchange, imprint, unsent),
         Decision::Retry {
-            applied,
+            effect,
             rest,
             attempt,
         } => {
-            let trials = failed(exchange.claimed.trials, attempt, now);
+            let attempts = failed(exchange.claimed.trials, attempt, moment.now);
             Settlement {
-                due: now.after(rested(rest, trials.failures, jitter)),
-                trials,
-                attempted: tried.attempted,
-                ..match applied {
-                    Effect::None => held,
-                    Effect::Unconfirmed => in_doubt(exchange, rules, held),
+                due: moment.now.after(rest_for(rest, attempts.failures, moment)),
+                trials: attempts,
+                attempted: sent.attempted,
+                ..match effect {
+                    Effect::None => unsent,
+                    Effect::Unconfirmed => unconfirmed(exchange, rules, unsent),
                 }
             }
         }
-        Decision::Postpone(later) => Settlement { due: later, ..held },
-        Decision::Wait(rest) => {
-            let trials = match rest {
-                Rest::None => exchange.claimed.trials,
-                Rest::Short | Rest::Backoff => {
-                    failed(exchange.claimed.trials, Attempt::NotCounted, now)
-                }
-            };
-            Settlement {
-                due: now.after(rested(rest, trials.failures, jitter)),
-                trials: Trials {
-                    tried_at: Some(now),
-                    ..trials
-                },
-                ..held
-            }
-        }
+        Decision::Postpone(later) => Settlement {
+            due: later,
+            ..unsent
+        },
+        Decision::Wait(rest) => waiting(exchange, rest, moment, unsent),
     }
 }
 
-/// Where all that was sent were facts that are asserted once more, and Imprint will not have them, that is the end of it:
-/// they were delivered, and nobody is left to park.
-fn resigned(exchange: &LaneExchange, tried: Settlement) -> Settlement {
-    if !exchange.fold.carried.is_empty() || exchange.fold.reasserted == 0 {
-        return tried;
-    }
-    Settlement {
-        versions: Some(exchange.claimed.versions.clone().resigned()),
-        reassert_at: None,
-        ..tried
-    }
-}
-
-/// What was sent may have been applied, or may be yet.
-fn in_doubt(exchange: &LaneExchange, rules: &DeliveryRules, held: Settlement) -> Settlement {
-    let until = held.at.after(rules.reassert_after);
-    let versions = exchange.claimed.versions.clone();
-    let versions = versions.with_unconfirmed(&exchange.fold, until);
-    Settlement {
-        reassert_at: versions.reassert_at(),
-        versions: Some(versions),
-        ..held
-    }
-}
-
-fn failed(trials: Trials, attempt: Attempt, now: Timestamp) -> Trials {
-    Trials {
-        failures: trials.failures.saturating_add(1),
-        attempts: trials.attempts + u32::from(attempt == Attempt::Counted),
-        tried_at: Some(now),
-    }
-}
-
-fn rested(rest: Rest, failures: u32, jitter: f64) -> Duration {
-    match rest {
-        Rest::None => Duration::ZERO,
-        Rest::Short => backoff(failures, jitter).min(DOWN_REST_MAX),
-        Rest::Backoff => backoff(failures, jitter),
-    }
-}
-
-/// The lane as it is, due at once; only what is over without any request is over.
-fn held(exchange: &LaneExchange, now: Timestamp) -> Settlement {
+/// The lane as it is, due at once. Only entries end that need no request: what is older than what was delivered, what
+/// cannot be read, and what names two customers.
+fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
     let claimed = &exchange.claimed;
     let unreadable = claimed
         .unreadable
@@ -146,8 +102,6 @@ fn held(exchange: &LaneExchange, now: Timestamp) -> Settlement {
         .conflicts
         .iter()
         .map(|entry| (*entry, park(ParkReason::IdentityConflict)));
-    // What a process before this one left in doubt is to be remembered, whatever else comes of this.
-    let versions = claimed.maybe_sent_to.map(|_| claimed.versions.clone());
     Settlement {
         lane: claimed.lane,
         token: claimed.token,
@@ -158,7 +112,8 @@ fn held(exchange: &LaneExchange, now: Timestamp) -> Settlement {
         attempted: Vec::new(),
         moved: None,
         new_link: exchange.new_link.clone(),
-        versions,
+        // What an earlier process left in doubt must be remembered, whatever else is decided.
+        versions: claimed.maybe_sent_to.map(|_| claimed.versions.clone()),
         trials: claimed.trials,
         unfold_to: claimed.unfold_to,
         due: now,
@@ -174,22 +129,33 @@ fn park(reason: ParkReason) -> Ending {
     }
 }
 
-fn delivered(exchange: &LaneExchange, mut tried: Settlement) -> Settlement {
-    tried.endings.extend(endings(&exchange.fold.finished));
+/// Nothing had to be sent. Entries that only clear fields end without a request.
+fn nothing_to_send(exchange: &LaneExchange, unsent: Settlement) -> Settlement {
+    let mut settlement = delivered(exchange, unsent);
+    for (_, ending) in &mut settlement.endings {
+        if *ending == Ending::Delivered {
+            *ending = Ending::Ignored;
+        }
+    }
+    settlement
+}
+
+fn delivered(exchange: &LaneExchange, mut sent: Settlement) -> Settlement {
+    sent.endings.extend(endings(&exchange.fold.finished));
     let versions = exchange.claimed.versions.clone().delivered(&exchange.fold);
     Settlement {
         reassert_at: versions.reassert_at(),
         versions: Some(versions),
-        ..tried
+        ..sent
     }
 }
 
-/// Parks, out of what was delivered, the entries that cleared these lines. The lines themselves were not delivered:
-/// whoever takes such an entry up again has them cleared once more.
-fn delivered_but(exchange: &LaneExchange, lines: &[Field], tried: Settlement) -> Settlement {
-    let mut delivered = delivered(exchange, tried);
-    let mut cleared_by = exchange.fold.brought_by(lines);
-    // What is only asserted once more has ended before.
+/// Delivered, except that Imprint keeps these cleared lines: the entries that cleared them park. The lines do not count as
+/// delivered, so replaying such an entry clears them again.
+fn delivered_except(exchange: &LaneExchange, lines: &[Field], sent: Settlement) -> Settlement {
+    let mut delivered = delivered(exchange, sent);
+    let mut cleared_by = exchange.fold.entries_setting(lines);
+    // A line that was only sent again belongs to an entry that has ended before.
     cleared_by.retain(|entry| exchange.fold.carried.contains(entry));
     for entry in cleared_by.into_iter().map(EntryId) {
         delivered.endings.retain(|(other, _)| *other != entry);
@@ -210,30 +176,26 @@ fn parked(
     exchange: &LaneExchange,
     reason: ParkReason,
     detail: Option<String>,
-    mut tried: Settlement,
+    mut sent: Settlement,
 ) -> Settlement {
     let parked = Ending::Parked { reason, detail };
-    tried.endings.extend(
-        exchange
-            .fold
-            .carried
-            .iter()
-            .map(|entry| (EntryId(*entry), parked.clone())),
-    );
-    tried
+    let carried = exchange.fold.carried.iter().copied().map(EntryId);
+    sent.endings
+        .extend(carried.map(|entry| (entry, parked.clone())));
+    sent
 }
 
-/// Ends everything that waits in the same way.
-fn all(exchange: &LaneExchange, ending: &Ending, mut tried: Settlement) -> Settlement {
-    let rest: Vec<_> = left(exchange, &tried)
+/// Ends all remaining entries in the same way.
+fn all_end(exchange: &LaneExchange, ending: &Ending, mut sent: Settlement) -> Settlement {
+    let rest: Vec<_> = remaining(exchange, &sent)
         .map(|waiting| (waiting.entry, ending.clone()))
         .collect();
-    tried.endings.extend(rest);
-    tried
+    sent.endings.extend(rest);
+    sent
 }
 
-/// What waits and has not ended by what else is decided.
-fn left<'a>(
+/// The waiting entries that the settlement does not end.
+fn remaining<'a>(
     exchange: &'a LaneExchange,
     settlement: &Settlement,
 ) -> impl Iterator<Item = &'a WaitingEntry> + use<'a> {
@@ -245,20 +207,24 @@ fn left<'a>(
         .filter(move |waiting| !ended.contains(&waiting.entry))
 }
 
-fn absent(exchange: &LaneExchange, rules: &DeliveryRules, tried: Settlement) -> Settlement {
+fn customer_unknown(
+    exchange: &LaneExchange,
+    rules: &DeliveryRules,
+    sent: Settlement,
+) -> Settlement {
     match rules.unknown {
-        UnknownCustomer::Ignore => all(exchange, &Ending::Ignored, tried),
-        UnknownCustomer::Park => all(exchange, &park(ParkReason::UnknownCustomer), tried),
+        UnknownCustomer::Ignore => all_end(exchange, &Ending::Ignored, sent),
+        UnknownCustomer::Park => all_end(exchange, &park(ParkReason::UnknownCustomer), sent),
         UnknownCustomer::Wait => {
-            let now = tried.at;
-            let too_old: Vec<_> = left(exchange, &tried)
+            let now = sent.at;
+            let too_old: Vec<_> = remaining(exchange, &sent)
                 .filter(|waiting| now.since(waiting.accepted_at) >= rules.wait_max)
                 .map(|waiting| (waiting.entry, Ending::Ignored))
                 .collect();
             let mut waits = Settlement {
                 due: now.after(rules.unknown_ttl.min(DUE_AHEAD_MAX)),
                 attempted: Vec::new(),
-                ..tried
+                ..sent
             };
             waits.endings.extend(too_old);
             waits
@@ -266,53 +232,104 @@ fn absent(exchange: &LaneExchange, rules: &DeliveryRules, tried: Settlement) -> 
     }
 }
 
-/// What did not name Imprint's id goes on with the customer it turned out to be about.
-fn moved(exchange: &LaneExchange, to: ImprintId, held: Settlement) -> Settlement {
-    let searched = exchange.new_link.as_ref().map(|pair| &pair.partner);
-    let is_who_was_found = |waiting: &&WaitingEntry| match &waiting.customer {
+/// Moves the entries that name only our id to the lane of the Imprint id that it belongs to.
+fn moved(exchange: &LaneExchange, to: ImprintId, unsent: Settlement) -> Settlement {
+    let searched = exchange.new_link.as_ref().map(|link| &link.partner);
+    let is_identified = |waiting: &&WaitingEntry| match &waiting.customer {
         CustomerRef::Partner(partner) => searched.is_none_or(|searched| searched == partner),
         CustomerRef::Imprint(_) | CustomerRef::Pair { .. } => false,
     };
-    let entries = left(exchange, &held)
-        .filter(is_who_was_found)
+    let entries = remaining(exchange, &unsent)
+        .filter(is_identified)
         .map(|waiting| waiting.entry)
         .collect();
     Settlement {
         moved: Some(Moved { to, entries }),
         trials: Trials::default(),
-        ..held
+        ..unsent
     }
 }
 
-/// A lane that had nothing to send: what is over is over, and clearing alone needs no request.
-fn nothing(exchange: &LaneExchange, held: Settlement) -> Settlement {
-    let mut settlement = delivered(exchange, held);
-    for (_, ending) in &mut settlement.endings {
-        if *ending == Ending::Delivered {
-            *ending = Ending::Ignored;
+/// The lane waits with all others. Only a rest other than none counts as a failure of the lane.
+fn waiting(exchange: &LaneExchange, rest: Rest, moment: Moment, unsent: Settlement) -> Settlement {
+    let attempts = match rest {
+        Rest::None => exchange.claimed.trials,
+        Rest::Short | Rest::Backoff => {
+            failed(exchange.claimed.trials, Attempt::NotCounted, moment.now)
         }
+    };
+    Settlement {
+        due: moment.now.after(rest_for(rest, attempts.failures, moment)),
+        trials: Trials {
+            tried_at: Some(moment.now),
+            ..attempts
+        },
+        ..unsent
     }
-    settlement
 }
 
-/// What an echo says of the partner's id, if anybody here goes by one and it is signal, or half as old as it may get.
-fn confirmed(
+fn failed(attempts: Trials, attempt: Attempt, now: Timestamp) -> Trials {
+    Trials {
+        failures: attempts.failures.saturating_add(1),
+        attempts: attempts.attempts + u32::from(attempt == Attempt::Counted),
+        tried_at: Some(now),
+    }
+}
+
+fn rest_for(rest: Rest, failures: u32, moment: Moment) -> Duration {
+    match rest {
+        Rest::None => Duration::ZERO,
+        Rest::Short => backoff(failures, moment.jitter()).min(DOWN_REST_MAX),
+        Rest::Backoff => backoff(failures, moment.jitter()),
+    }
+}
+
+/// The request may have been applied, or may still be.
+fn unconfirmed(exchange: &LaneExchange, rules: &DeliveryRules, unsent: Settlement) -> Settlement {
+    let until = unsent.at.after(rules.reassert_after);
+    let versions = exchange.claimed.versions.clone();
+    let versions = versions.with_unconfirmed(&exchange.fold, until);
+    Settlement {
+        reassert_at: versions.reassert_at(),
+        versions: Some(versions),
+        ..unsent
+    }
+}
+
+/// If only values were sent that had been delivered before, and Imprint refuses them, they are given up: no entry is left
+/// to park.
+fn without_reassertion(exchange: &LaneExchange, sent: Settlement) -> Settlement {
+    if !exchange.fold.carried.is_empty() || exchange.fold.reasserted == 0 {
+        return sent;
+    }
+    Settlement {
+        versions: Some(exchange.claimed.versions.clone().without_doubt()),
+        reassert_at: None,
+        ..sent
+    }
+}
+
+/// The link that an echo confirms, if an entry of the lane names our id, and the link is new or has used up half its life.
+fn confirmed_link(
     exchange: &LaneExchange,
     echo: Echo,
     rules: &DeliveryRules,
     now: Timestamp,
 ) -> Option<IdentityLink> {
     let partner = echo.partner_customer_id?;
-    let goes_by_one = |waiting: &WaitingEntry| waiting.customer.partner().is_some();
-    let imprint = exchange
-        .imprint()
-        .filter(|_| exchange.claimed.waiting.iter().any(goes_by_one))?;
-    let is_known = exchange.claimed.links.iter().any(|pair| {
-        let is_it = pair
-            .imprint
-            .as_ref()
-            .is_some_and(|known| known.is_same(imprint.as_str()));
-        is_it && pair.partner == partner && now.since(pair.confirmed_at) < rules.link_ttl / 2
+    let imprint = exchange.imprint_id()?;
+    let waiting = &exchange.claimed.waiting;
+    if !waiting
+        .iter()
+        .any(|waiting| waiting.customer.partner().is_some())
+    {
+        return None;
+    }
+    let is_known = exchange.claimed.links.iter().any(|link| {
+        let linked = link.imprint.as_ref();
+        linked.is_some_and(|linked| linked.is_same(imprint.as_str()))
+            && link.partner == partner
+            && now.since(link.confirmed_at) < rules.link_ttl / 2
     });
     (!is_known).then(|| IdentityLink {
         partner,

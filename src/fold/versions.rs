@@ -109,7 +109,7 @@ impl LaneVersions {
 
     /// Forgets what is in doubt: nothing can be done about it any more.
     #[must_use]
-    pub fn resigned(mut self) -> Self {
+    pub fn without_doubt(mut self) -> Self {
         self.doubt = None;
         self
     }

@@ -123,7 +123,12 @@ const PURE: &[&str] = &[
     "fold/",
     "dispatch/backoff.rs",
     "dispatch/breaker.rs",
+    "dispatch/core.rs",
+    "dispatch/core/",
+    "dispatch/destination/limiter.rs",
+    "dispatch/destination/permit.rs",
     "dispatch/lane_exchange.rs",
+    "dispatch/lane_exchange/",
     "dispatch/pace.rs",
     "dispatch/policy.rs",
     "dispatch/settlement.rs",
@@ -156,29 +161,16 @@ const SHARED_NAMES_MAX: usize = 72;
 /// Functions that are longer than [`FUNCTION_LINES_MAX`] today.
 const LONG_FUNCTIONS: &[&str] = &[
     "config/imprint.rs take",
-    "dispatch/settlement.rs decided",
-    "dispatch.rs carry",
     "metrics.rs new",
     "outbox/sqlite/writer.rs read",
 ];
 
 /// Files that are longer than [`FILE_LINES_MAX`] today, and may not grow.
-const LONG_FILES: &[(&str, usize)] = &[("dispatch.rs", 470)];
+const LONG_FILES: &[(&str, usize)] = &[];
 
 #[test]
 fn rooms_name_only_the_rooms_they_may() {
     assert_none(&forbidden_rooms(&sources()));
-}
-
-#[test]
-fn every_room_has_a_line_in_lib_rs() {
-    let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();
-    let code = Source::new("lib.rs", &text).code;
-    let rooms = code
-        .lines()
-        .filter_map(|line| line.split_once("mod ")?.1.strip_suffix(';'));
-    let missing = rooms.filter(|room| !text.contains(&format!("//! | `{room}` | ")));
-    assert_none(&missing.map(str::to_owned).collect::<Vec<_>>());
 }
 
 #[test]

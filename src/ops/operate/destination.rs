@@ -30,7 +30,7 @@ pub struct ShadowView {
 impl Operations {
     /// The current mode and state.
     pub fn destination(&self, _operator: &Operator) -> DestinationView {
-        let state = self.destination.condition();
+        let state = self.destination.state();
         let next_try_at = match state {
             DestinationState::Flowing { .. } => None,
             DestinationState::Probing { probe_at, .. } | DestinationState::Stopped { probe_at } => {

@@ -1,15 +1,14 @@
-//! Bugs that are put into the steps of the dispatcher on purpose, to show that the judges would notice.
+//! Bugs that are planted around the core on purpose, to show that the oracles would notice them.
+//!
+//! The core itself is the production object and is not touched: a bug changes what goes into it or what comes out of it.
 
 use std::time::Duration;
 
-use imprint_bridge::dispatch::breaker::{Attribution, Signal};
-use imprint_bridge::dispatch::destination::Assessment;
-use imprint_bridge::dispatch::lane_exchange::{Conclusion, ImprintCall};
+use imprint_bridge::dispatch::lane_exchange::{ImprintCall, ImprintReply};
 use imprint_bridge::dispatch::pace::Rate;
-use imprint_bridge::dispatch::policy::{Attempt, Decision, Effect, Rest};
 use imprint_bridge::fold::LaneVersions;
-use imprint_bridge::imprint::{Echo, Outcome};
-use imprint_bridge::outbox::{ClaimedLane, ParkReason, Settlement};
+use imprint_bridge::imprint::{Cause, Echo, Outcome, Rejection};
+use imprint_bridge::outbox::{ClaimedLane, Ending, Settlement, Trials};
 
 use super::plan::Plan;
 
@@ -17,41 +16,41 @@ use super::plan::Plan;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bug {
     Absent,
-    /// Folding does not know what Imprint has already.
+    /// Folding does not know what was delivered.
     ForgetsVersions,
     /// Folding leaves out the newest entry.
     DropsTheNewest,
-    /// A request that failed is taken for delivered.
+    /// A request that failed is taken for applied.
     TakesFailureForDelivery,
-    /// Facts that may have been undone are not asserted once more.
-    LosesAssertion,
+    /// Values that a late request may have overwritten are not sent again.
+    LosesReassertion,
     /// A request that may have been applied is taken for one that was not.
     ForgetsDoubt,
-    /// What a process before this one may have sent is not doubted.
+    /// What an earlier process may have sent is not in doubt.
     ForgetsCrash,
     /// A refused key parks what was sent.
     ParksWhatWasDenied,
     /// What was settled is settled once more.
     SettlesTwice,
-    /// A lane is free again while its request is under way.
+    /// A lane is free again while its request is in flight.
     FreesEarly,
-    /// Nobody keeps to the rate.
+    /// The rate is ignored.
     IgnoresPace,
-    /// The destination is not told what came of requests.
+    /// The destination is not told the results of requests.
     TellsNobody,
-    /// An event is answered and then not kept.
-    AnswersBeforeKeeping,
+    /// An event is answered and then not stored.
+    AnswersBeforeStoring,
     /// A request goes to the customer next to the right one.
-    AsksAboutAnother,
+    UpdatesAnother,
     /// Every failure is the lane's own.
     BlamesTheLane,
     /// A lane that failed rests for a day.
     RestsForADay,
     /// What was delivered is sent again.
     RepeatsWhatWasDelivered,
-    /// A lane that has nothing to ask keeps the place that it was granted.
-    KeepsItsPlace,
-    /// A customer who fails makes everybody wait.
+    /// A delivery that sent nothing keeps its permit.
+    KeepsItsPermit,
+    /// A customer whose request fails makes everybody wait.
     OneStopsAll,
 }
 
@@ -70,38 +69,41 @@ impl Bug {
         }
     }
 
-    /// An ask leaves.
-    pub(super) fn asked(self, ask: &mut ImprintCall, plan: &Plan) {
-        if let (Self::AsksAboutAnother, ImprintCall::Update(request)) = (self, ask) {
+    /// A call is sent.
+    pub(super) fn calls(self, call: &mut ImprintCall, plan: &Plan) {
+        if let (Self::UpdatesAnother, ImprintCall::Update(request)) = (self, call) {
             let mut others = plan.people.iter();
             let other = others.find(|person| person.imprint != request.customer);
             request.customer = other.expect("there are three").imprint.clone();
         }
     }
 
-    /// The destination is told; `None` if it is not.
-    pub(super) fn told(self, news: Option<Signal>) -> Option<Signal> {
-        match (self, news) {
-            (Self::TellsNobody, _) => None,
-            (Self::OneStopsAll, Some(Signal::Failed)) => {
-                Some(Signal::Throttled(Some(Duration::from_mins(20))))
-            }
-            (_, news) => news,
-        }
-    }
-
-    /// The destination says what it thinks of it.
-    pub(super) fn seen(self, view: Assessment) -> Assessment {
-        let fault = if self == Self::BlamesTheLane {
-            Attribution::Lane
-        } else {
-            view.fault
+    /// Imprint has answered.
+    pub(super) fn replied(self, reply: ImprintReply) -> ImprintReply {
+        let ImprintReply::Outcome(outcome) = reply else {
+            return reply;
         };
-        Assessment { fault, ..view }
+        ImprintReply::Outcome(match (self, outcome) {
+            (Self::TakesFailureForDelivery, Outcome::Unavailable(_) | Outcome::Unknown(_)) => {
+                Outcome::Applied(Echo::default())
+            }
+            (Self::ForgetsDoubt, Outcome::Unknown(cause)) => Outcome::Unavailable(cause),
+            (Self::ParksWhatWasDenied, Outcome::Denied(Cause::Status(status))) => {
+                Outcome::Rejected(Rejection {
+                    status,
+                    kind: None,
+                    param: None,
+                })
+            }
+            (Self::OneStopsAll, Outcome::Unavailable(_) | Outcome::Unknown(_)) => {
+                Outcome::Throttled(Some(Duration::from_mins(20)))
+            }
+            (_, outcome) => outcome,
+        })
     }
 
-    /// A process learns how fast it may go.
-    pub(super) fn paced(self, rate: Rate) -> Rate {
+    /// A process learns how fast it may send.
+    pub(super) fn rate(self, rate: Rate) -> Rate {
         if self == Self::IgnoresPace {
             Rate::Unlimited
         } else {
@@ -109,37 +111,28 @@ impl Bug {
         }
     }
 
-    /// It was decided what becomes of a lane.
-    pub(super) fn decided(self, conclusion: &Conclusion, decision: Decision) -> Decision {
-        let is_denied = matches!(conclusion, Conclusion::Updated(Outcome::Denied(_)));
-        match (self, decision) {
-            (Self::TakesFailureForDelivery, Decision::Retry { .. }) => {
-                Decision::Deliver(Echo::default())
-            }
-            (Self::ForgetsDoubt, Decision::Retry { rest, attempt, .. }) => Decision::Retry {
-                applied: Effect::None,
-                rest,
-                attempt,
-            },
-            (Self::ParksWhatWasDenied, Decision::Wait(_)) if is_denied => {
-                Decision::ParkAll(ParkReason::Rejected)
-            }
-            (Self::RepeatsWhatWasDelivered, Decision::Deliver(_)) => Decision::Retry {
-                applied: Effect::None,
-                rest: Rest::Backoff,
-                attempt: Attempt::NotCounted,
-            },
-            (_, decision) => decision,
-        }
-    }
-
-    /// It was written down.
-    pub(super) fn written(self, settlement: &mut Settlement) {
-        if self == Self::LosesAssertion {
+    /// A settlement is recorded, of a lane whose requests had fared like this `before`.
+    pub(super) fn settles(self, settlement: &mut Settlement, before: Trials) {
+        let has_failed = settlement.trials.failures > before.failures;
+        if self == Self::LosesReassertion {
             settlement.reassert_at = None;
         }
         if self == Self::RestsForADay && settlement.trials.failures > 0 {
             settlement.due = settlement.at.after(Duration::from_hours(24));
+        }
+        if self == Self::BlamesTheLane && has_failed {
+            settlement.trials.attempts = before.attempts + 1;
+        }
+        let is_delivered =
+            |ending: &Ending| matches!(ending, Ending::Delivered | Ending::Superseded(_));
+        let mut endings = settlement.endings.iter();
+        if self == Self::RepeatsWhatWasDelivered && endings.any(|(_, ending)| is_delivered(ending))
+        {
+            settlement
+                .endings
+                .retain(|(_, ending)| !is_delivered(ending));
+            settlement.versions = None;
+            settlement.due = settlement.at.after(Duration::from_secs(1));
         }
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn lookup(event: usize) -> Lookup {
 }
 
 /// What a bridge would say of an entry that it has not kept.
-pub(super) const fn kept_unseen() -> AppendedEntry {
+pub(super) const fn never_stored() -> AppendedEntry {
     AppendedEntry {
         entry: EntryId(u64::MAX),
         state: State::Waiting,

@@ -8,8 +8,8 @@ use imprint_bridge::imprint::{
 use imprint_bridge::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::chance::Chance;
 use super::plan::{Clears, FIELDS, Fault, LATE_MAX, Plan, Silence, millis};
+use super::random::SeededRandom;
 
 /// What Imprint holds of each customer, field by field: the event whose value it is.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Imprint {
         ask: ImprintCall,
         plan: &Plan,
         now: i64,
-        chance: &mut Chance,
+        random: &mut SeededRandom,
     ) -> Exchange {
         let (request, about) = match ask {
             ImprintCall::Update(request) => {
@@ -98,7 +98,7 @@ impl Imprint {
             ImprintCall::Retrieve(customer) => (None, About::Retrieve(customer)),
             ImprintCall::Search(partner) => (None, About::Search(partner)),
         };
-        let fare = fare(&about, plan, now, chance);
+        let fare = fare(&about, plan, now, random);
         let deadline = now + millis(plan.deadline);
         let (heard, form) = if fare.heard > deadline {
             (deadline, Form::Cut(Outcome::Unknown(Cause::Deadline)))
@@ -248,8 +248,8 @@ impl Exchange {
 }
 
 /// How a request fares that sets out now.
-fn fare(about: &About, plan: &Plan, now: i64, chance: &mut Chance) -> Fare {
-    let took = chance.pick(&[3, 20, 120, 900]) + chance.between(0, 30);
+fn fare(about: &About, plan: &Plan, now: i64, random: &mut SeededRandom) -> Fare {
+    let took = random.pick(&[3, 20, 120, 900]) + random.between(0, 30);
     let well = Fare {
         lands: Some(now + took / 2),
         heard: now + took,
@@ -263,15 +263,15 @@ fn fare(about: &About, plan: &Plan, now: i64, chance: &mut Chance) -> Fare {
     let refused = |status| answers(quick, status, None);
     match plan.fault(now) {
         None => well,
-        Some(Fault::Flaky(per_mille)) if chance.happens(per_mille) => flaky(&well, now, chance),
+        Some(Fault::Flaky(per_mille)) if random.chance(per_mille) => flaky(&well, now, random),
         Some(Fault::Outage(Silence::Refuses)) => cut(quick, Outcome::Unavailable(Cause::Connect)),
         Some(Fault::Outage(Silence::Says503)) => refused(503),
         Some(Fault::Outage(Silence::Swallows)) => swallowed(),
         Some(Fault::Throttled(hint)) => answers(quick, 429, Some(hint)),
         Some(Fault::KeyRefused) => refused(401),
         Some(Fault::AllForbidden) => refused(403),
-        Some(Fault::Hanging(victim)) if is_of(victim) && chance.happens(200) => Fare {
-            lands: Some(now + chance.between(0, LATE_MAX)),
+        Some(Fault::Hanging(victim)) if is_of(victim) && random.chance(200) => Fare {
+            lands: Some(now + random.between(0, LATE_MAX)),
             ..swallowed()
         },
         Some(Fault::Hanging(victim)) if is_of(victim) => swallowed(),
@@ -282,10 +282,10 @@ fn fare(about: &About, plan: &Plan, now: i64, chance: &mut Chance) -> Fare {
 }
 
 /// One of the many ways in which one request can fail.
-fn flaky(well: &Fare, now: i64, chance: &mut Chance) -> Fare {
+fn flaky(well: &Fare, now: i64, random: &mut SeededRandom) -> Fare {
     let lost = Outcome::Unknown(Cause::Disconnected);
-    let late = Some(now + chance.between(0, LATE_MAX));
-    match chance.between(0, 13) {
+    let late = Some(now + random.between(0, LATE_MAX));
+    match random.between(0, 13) {
         0 | 1 => Fare {
             lands: well.lands,
             ..cut(well.heard, lost)

@@ -4,9 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use imprint_bridge::dispatch::lane_exchange::Conclusion;
 use imprint_bridge::event::Version;
-use imprint_bridge::imprint::Outcome;
 use imprint_bridge::imprint::clearing::{AddressClearing, FieldClearing};
 use imprint_bridge::outbox::{
     AppendedEntry, Depth, Ending, EntryId, ParkReason, Receipt, Settlement, State,
@@ -14,6 +12,7 @@ use imprint_bridge::outbox::{
 
 use super::imprint::{Imprint, Said, is_line, named};
 use super::plan::{Clears, Event, FIELDS, Plan, Stated};
+use super::world::deliveries::Attempt;
 
 /// What must never be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,14 +227,13 @@ impl<'p> Oracle<'p> {
         }
     }
 
-    /// A flight that sent these facts is settled.
+    /// A delivery is settled.
     pub(super) fn settled(
         &mut self,
         settlement: &Settlement,
-        conclusion: &Conclusion,
-        (person, said): (Option<usize>, &[(usize, Said)]),
+        attempt: &Attempt,
     ) -> Result<(), Violation> {
-        self.concluded(conclusion, person, said);
+        self.concluded(attempt);
         for (entry, ending) in &settlement.endings {
             self.ended(*entry, ending)?;
         }
@@ -249,25 +247,16 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// What came of the facts that were sent.
-    fn concluded(
-        &mut self,
-        conclusion: &Conclusion,
-        person: Option<usize>,
-        said: &[(usize, Said)],
-    ) {
-        let Some(person) = person else { return };
-        let is_applied = matches!(
-            conclusion,
-            Conclusion::Updated(Outcome::Applied(_)) | Conclusion::NotCleared(_)
-        );
-        if let Conclusion::Updated(Outcome::Unknown(_)) = conclusion {
+    /// What came of the values that were sent.
+    fn concluded(&mut self, attempt: &Attempt) {
+        let Some(person) = attempt.person else { return };
+        if attempt.is_unknown {
             *self.doubts.entry(person).or_default() += 1;
         }
-        for (field, said) in said {
+        for (field, said) in &attempt.sent {
             let Said::Of(event) = said else { continue };
             let place = (person, *field);
-            if !is_applied {
+            if !attempt.is_applied {
                 self.sends.entry((place, *event)).or_default().1 += 1;
             } else if let Some(version) = self.version(*event) {
                 let confirmed = self.confirmed.entry(place).or_insert(version);
@@ -388,7 +377,7 @@ impl<'p> Oracle<'p> {
     }
 
     /// A person took these up again, or gave them up.
-    pub(super) fn desked(&mut self, entries: &[EntryId], state: State) -> Result<(), Violation> {
+    pub(super) fn handled(&mut self, entries: &[EntryId], state: State) -> Result<(), Violation> {
         for entry in entries {
             let event = self.by_entry.get(entry).copied().unwrap_or(usize::MAX);
             let line = self.kept.get_mut(&event);

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use imprint_bridge::dispatch::destination::OperatorMode;
 use imprint_bridge::dispatch::pace::Rate;
 use imprint_bridge::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use imprint_bridge::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use imprint_bridge::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 
-use super::chance::Chance;
+use super::random::SeededRandom;
 
 /// The fields that events speak of: of every kind and of most groups.
 pub(super) const FIELDS: [&str; 9] = [
@@ -48,10 +49,14 @@ pub(super) struct Plan {
     pub(super) crash_per_mille: i64,
     /// When the process stands still, and for how long.
     pub(super) freezes: Vec<(i64, i64)>,
-    /// When the operator pauses, and until when.
-    pub(super) pauses: Vec<(i64, i64)>,
+    /// When the operator pauses or shadows the destination, and until when.
+    pub(super) modes: Vec<(i64, i64, OperatorMode)>,
+    /// In a thousand operations of the store, how many it refuses.
+    pub(super) store_refusals_per_mille: i64,
+    /// In a thousand steps of a delivery, how many panic.
+    pub(super) panics_per_mille: i64,
     /// When the operator takes up what is parked, and what they do with it.
-    pub(super) desk: Vec<(i64, Desk)>,
+    pub(super) operator: Vec<(i64, OperatorAction)>,
     /// When the last fault is over.
     pub(super) healed: i64,
     /// Whose fault everything is, where one customer is all that goes wrong.
@@ -148,90 +153,104 @@ pub(super) struct Crash {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Desk {
+pub(super) enum OperatorAction {
     Replay,
     Discard,
 }
 
 impl Plan {
     pub(super) fn of(seed: u64) -> Self {
-        let mut chance = Chance::new(seed);
-        let chance = &mut chance;
-        let span = chance.between(10, 400) * SECOND;
-        let is_isolated = chance.happens(150);
-        let people = people(chance, span, is_isolated);
-        let events = events(chance, &people, span);
-        let repeats = (0..chance.between(0, 6))
+        let mut random = SeededRandom::new(seed);
+        let random = &mut random;
+        let span = random.between(10, 400) * SECOND;
+        let is_isolated = random.chance(150);
+        let people = people(random, span, is_isolated);
+        let events = events(random, &people, span);
+        let repeats = (0..random.between(0, 6))
             .map(|_| {
-                let which = chance.between(0, i64::try_from(events.len()).unwrap());
+                let which = random.between(0, i64::try_from(events.len()).unwrap());
                 let which = usize::try_from(which).unwrap();
-                (events[which].at + chance.between(0, span), which)
+                (events[which].at + random.between(0, span), which)
             })
             .collect();
         let victim = is_isolated.then_some(0);
         let mut plan = Self {
-            rules: rules(chance),
-            rate: chance.pick(&[
+            rules: rules(random),
+            rate: random.pick(&[
                 Rate::Unlimited,
                 Rate::PerSecond(5.0),
                 Rate::PerSecond(20.0),
                 Rate::PerSecond(60.0),
             ]),
-            deadline: Duration::from_secs(chance.pick(&[2, 10, 30])),
-            dispatchers: chance.pick(&[1, 1, 2]),
-            concurrency: chance.pick(&[1, 2, 4, 16]),
-            phases: phases(chance, span, (people.len(), victim)),
+            deadline: Duration::from_secs(random.pick(&[2, 10, 30])),
+            dispatchers: random.pick(&[1, 1, 2]),
+            concurrency: random.pick(&[1, 2, 4, 16]),
+            phases: phases(random, span, (people.len(), victim)),
             people,
             events,
             repeats,
             crashes: Vec::new(),
             crash_per_mille: 0,
             freezes: Vec::new(),
-            pauses: Vec::new(),
-            desk: Vec::new(),
+            modes: Vec::new(),
+            store_refusals_per_mille: 0,
+            panics_per_mille: 0,
+            operator: Vec::new(),
             healed: span,
             victim,
             is_isolated,
         };
         if !is_isolated {
-            plan.disturb(chance, span);
+            plan.disturb(random, span);
         }
         plan.healed = plan.last();
         plan
     }
 
     /// What happens to the process and around it.
-    fn disturb(&mut self, chance: &mut Chance, span: i64) {
+    fn disturb(&mut self, random: &mut SeededRandom, span: i64) {
         let mut forward = FORWARD_MAX;
         let mut backward = BACKWARD_MAX;
-        for _ in 0..chance.pick(&[0, 0, 1, 2, 5]) {
-            let jump = match chance.between(0, 5) {
-                0 => chance.between(0, forward + 1),
-                1 => -chance.between(0, backward + 1),
+        for _ in 0..random.pick(&[0, 0, 1, 2, 5]) {
+            let jump = match random.between(0, 5) {
+                0 => random.between(0, forward + 1),
+                1 => -random.between(0, backward + 1),
                 _ => 0,
             };
             forward -= jump.max(0);
             backward -= (-jump).max(0);
             self.crashes.push(Crash {
-                at: chance.between(0, span),
-                down: chance.pick(&[0, 100, 3_000, 40_000]),
+                at: random.between(0, span),
+                down: random.pick(&[0, 100, 3_000, 40_000]),
                 jump,
             });
         }
-        self.crash_per_mille = chance.pick(&[0, 0, 0, 20, 100]);
-        if chance.happens(200) {
-            let standing = chance.pick(&[500, 20_000, 90_000]);
-            self.freezes.push((chance.between(0, span), standing));
+        self.crash_per_mille = random.pick(&[0, 0, 0, 20, 100]);
+        if random.chance(200) {
+            let standing = random.pick(&[500, 20_000, 90_000]);
+            self.freezes.push((random.between(0, span), standing));
         }
-        if chance.happens(150) {
-            let from = chance.between(0, span);
-            self.pauses.push((from, from + chance.between(0, 60_000)));
+        if random.chance(150) {
+            let from = random.between(0, span);
+            let to = from + random.between(0, 60_000);
+            self.modes.push((from, to, OperatorMode::Paused));
         }
-        for _ in 0..chance.pick(&[0, 0, 1, 3]) {
-            let what = chance.pick(&[Desk::Replay, Desk::Replay, Desk::Discard]);
-            let at = chance.between(0, span + span / 2);
-            self.desk.push((at, what));
+        for _ in 0..random.pick(&[0, 0, 1, 3]) {
+            let what = random.pick(&[
+                OperatorAction::Replay,
+                OperatorAction::Replay,
+                OperatorAction::Discard,
+            ]);
+            let at = random.between(0, span + span / 2);
+            self.operator.push((at, what));
         }
+        if random.chance(150) {
+            let from = random.between(0, span);
+            let to = from + random.between(0, 120_000);
+            self.modes.push((from, to, OperatorMode::Shadow));
+        }
+        self.store_refusals_per_mille = random.pick(&[0, 0, 0, 10, 100]);
+        self.panics_per_mille = random.pick(&[0, 0, 0, 5, 30]);
     }
 
     /// When the last thing happens that is planned.
@@ -241,11 +260,15 @@ impl Plan {
         let phases = self.phases.iter().map(|phase| phase.to);
         let crashes = self.crashes.iter().map(|crash| crash.at + crash.down);
         let freezes = self.freezes.iter().map(|(at, standing)| at + standing);
-        let pauses = self.pauses.iter().map(|(_, to)| *to);
-        let desk = self.desk.iter().map(|(at, _)| *at);
+        let modes = self.modes.iter().map(|(_, to, _)| *to);
+        let operator = self.operator.iter().map(|(at, _)| *at);
         let people = self.people.iter().filter_map(|person| person.known_from);
         let ends = events.chain(repeats).chain(phases).chain(crashes);
-        let ends = ends.chain(freezes).chain(pauses).chain(desk).chain(people);
+        let ends = ends
+            .chain(freezes)
+            .chain(modes)
+            .chain(operator)
+            .chain(people);
         ends.max().unwrap_or(0)
     }
 
@@ -270,6 +293,8 @@ impl Plan {
         };
         // Whether the destination is down, a process that is often ended does not live to see.
         let lives = self.crashes.is_empty() && self.crash_per_mille == 0;
+        // Nor does it if the store refuses what would wake the lanes, or if a panic makes them rest.
+        let lives = lives && self.store_refusals_per_mille == 0 && self.panics_per_mille == 0;
         let backoff = if !lives || self.phases.iter().any(backs_off) {
             2 * HOUR
         } else {
@@ -289,45 +314,45 @@ impl Plan {
     }
 }
 
-fn rules(chance: &mut Chance) -> DeliveryRules {
+fn rules(random: &mut SeededRandom) -> DeliveryRules {
     DeliveryRules {
-        max_fold: chance.pick(&[1, 2, 100]),
-        attempts_max: chance.pick(&[3, 12]),
+        max_fold: random.pick(&[1, 2, 100]),
+        attempts_max: random.pick(&[3, 12]),
         reassert_after: ASSERT_AFTER,
         clearing: Clearing {
-            fields: chance.pick(&[
+            fields: random.pick(&[
                 FieldClearing::Omit,
                 FieldClearing::Null,
                 FieldClearing::Empty,
             ]),
-            address: chance.pick(&[
+            address: random.pick(&[
                 AddressClearing::Verify,
                 AddressClearing::Empty,
                 AddressClearing::Omit,
             ]),
         },
-        unknown: chance.pick(&[
+        unknown: random.pick(&[
             UnknownCustomer::Ignore,
             UnknownCustomer::Wait,
             UnknownCustomer::Park,
         ]),
         wait_max: Duration::from_mins(10),
-        link_ttl: chance.pick(&[Duration::from_mins(1), Duration::from_hours(24)]),
-        unknown_ttl: chance.pick(&[Duration::from_secs(30), Duration::from_mins(5)]),
+        link_ttl: random.pick(&[Duration::from_mins(1), Duration::from_hours(24)]),
+        unknown_ttl: random.pick(&[Duration::from_secs(30), Duration::from_mins(5)]),
     }
 }
 
-fn people(chance: &mut Chance, span: i64, is_isolated: bool) -> Vec<Person> {
-    (0..chance.between(3, 9))
+fn people(random: &mut SeededRandom, span: i64, is_isolated: bool) -> Vec<Person> {
+    (0..random.between(3, 9))
         .map(|number| {
-            let is_plain = is_isolated || chance.happens(600);
-            let known_from = match chance.between(0, 4) {
+            let is_plain = is_isolated || random.chance(600);
+            let known_from = match random.between(0, 4) {
                 _ if is_plain => Some(0),
                 0 => None,
-                1 => Some(chance.between(0, span)),
+                1 => Some(random.between(0, span)),
                 _ => Some(0),
             };
-            let id = if chance.happens(300) {
+            let id = if random.chance(300) {
                 format!("BBB815E9-F654-438D-9AD3-{number:012X}")
             } else {
                 format!("CUST-{number}")
@@ -335,10 +360,10 @@ fn people(chance: &mut Chance, span: i64, is_isolated: bool) -> Vec<Person> {
             let partner = PartnerCustomerId::parse(&format!("P {number}")).unwrap();
             Person {
                 imprint: ImprintId::parse(&id).unwrap(),
-                partner: chance.happens(600).then_some(partner),
+                partner: random.chance(600).then_some(partner),
                 known_from,
-                is_twin: !is_plain && chance.happens(150),
-                clears: chance.pick(&[
+                is_twin: !is_plain && random.chance(150),
+                clears: random.pick(&[
                     Clears::Obeys,
                     Clears::Obeys,
                     Clears::Keeps,
@@ -349,51 +374,51 @@ fn people(chance: &mut Chance, span: i64, is_isolated: bool) -> Vec<Person> {
         .collect()
 }
 
-fn events(chance: &mut Chance, people: &[Person], span: i64) -> Vec<Event> {
-    let count = chance.between(10, 60);
-    let is_versioned = chance.happens(750);
-    let poisons = chance.pick(&[0, 0, 40]);
+fn events(random: &mut SeededRandom, people: &[Person], span: i64) -> Vec<Event> {
+    let count = random.between(10, 60);
+    let is_versioned = random.chance(750);
+    let poisons = random.pick(&[0, 0, 40]);
     (1..=count)
         .map(|number| {
-            let person = usize::try_from(chance.between(0, i64::try_from(people.len()).unwrap()));
+            let person = usize::try_from(random.between(0, i64::try_from(people.len()).unwrap()));
             let person = person.unwrap();
-            let (customer, is_false_pair) = named(chance, people, person);
+            let (customer, is_false_pair) = named(random, people, person);
             let mut facts: Vec<(usize, Stated)> = Vec::new();
             for field in 0..FIELDS.len() {
-                match chance.between(0, 10) {
+                match random.between(0, 10) {
                     0..3 => facts.push((field, Stated::Set)),
-                    3 if chance.happens(400) => facts.push((field, Stated::Cleared)),
+                    3 if random.chance(400) => facts.push((field, Stated::Cleared)),
                     _ => {}
                 }
             }
             let poison = facts.iter().find(|(_, stated)| *stated == Stated::Set);
             Event {
-                at: chance.between(0, span),
+                at: random.between(0, span),
                 person,
                 customer,
                 is_false_pair,
-                epoch: u32::from(is_versioned && number > count / 2 && chance.happens(100)),
+                epoch: u32::from(is_versioned && number > count / 2 && random.chance(100)),
                 // Out of order by some places, and now and then the same twice.
                 value: if is_versioned {
-                    1 + chance.between(number / 2, number / 2 + 8)
+                    1 + random.between(number / 2, number / 2 + 8)
                 } else {
                     0
                 },
                 poison: poison
                     .map(|(field, _)| *field)
-                    .filter(|_| chance.happens(poisons)),
+                    .filter(|_| random.chance(poisons)),
                 facts,
-                is_low: chance.happens(150),
+                is_low: random.chance(150),
             }
         })
         .collect()
 }
 
 /// How an event names its customer, and whether what it says is false.
-fn named(chance: &mut Chance, people: &[Person], person: usize) -> (CustomerRef, bool) {
+fn named(random: &mut SeededRandom, people: &[Person], person: usize) -> (CustomerRef, bool) {
     let of = &people[person];
     let mut imprint = of.imprint.clone();
-    if imprint.canonical() != imprint.as_str() && chance.happens(500) {
+    if imprint.canonical() != imprint.as_str() && random.chance(500) {
         imprint = ImprintId::parse(&imprint.canonical()).unwrap();
     }
     let Some(partner) = of.partner.clone() else {
@@ -403,7 +428,7 @@ fn named(chance: &mut Chance, people: &[Person], person: usize) -> (CustomerRef,
     let other = others
         .filter(|(place, _)| *place != person)
         .find_map(|(_, other)| other.partner.clone());
-    match (chance.between(0, 20), other) {
+    match (random.between(0, 20), other) {
         (0..8, _) => (CustomerRef::Partner(partner), false),
         (8..13, _) => (CustomerRef::Pair { imprint, partner }, false),
         (13, Some(partner)) => (CustomerRef::Pair { imprint, partner }, true),
@@ -411,20 +436,24 @@ fn named(chance: &mut Chance, people: &[Person], person: usize) -> (CustomerRef,
     }
 }
 
-fn phases(chance: &mut Chance, span: i64, (people, victim): (usize, Option<usize>)) -> Vec<Phase> {
+fn phases(
+    random: &mut SeededRandom,
+    span: i64,
+    (people, victim): (usize, Option<usize>),
+) -> Vec<Phase> {
     let mut at = 0;
     let mut phases = Vec::new();
     while at < span && phases.len() < 5 {
-        let from = at + chance.between(0, span / 2);
-        let to = from + chance.between(0, span / 2);
-        let one = usize::try_from(chance.between(0, i64::try_from(people).unwrap())).unwrap();
+        let from = at + random.between(0, span / 2);
+        let to = from + random.between(0, span / 2);
+        let one = usize::try_from(random.between(0, i64::try_from(people).unwrap())).unwrap();
         let fault = match victim {
-            Some(victim) => chance.pick(&[
+            Some(victim) => random.pick(&[
                 Fault::Hanging(victim),
                 Fault::Failing(victim),
                 Fault::Forbidden(victim),
             ]),
-            None => fault(chance, one),
+            None => fault(random, one),
         };
         phases.push(Phase { from, to, fault });
         at = to;
@@ -432,10 +461,10 @@ fn phases(chance: &mut Chance, span: i64, (people, victim): (usize, Option<usize
     phases
 }
 
-fn fault(chance: &mut Chance, one: usize) -> Fault {
-    let silence = chance.pick(&[Silence::Refuses, Silence::Says503, Silence::Swallows]);
+fn fault(random: &mut SeededRandom, one: usize) -> Fault {
+    let silence = random.pick(&[Silence::Refuses, Silence::Says503, Silence::Swallows]);
     // Absurd ones too: a century, the past, nonsense, none at all.
-    let hint = chance.pick(&[
+    let hint = random.pick(&[
         "",
         "3",
         "40",
@@ -447,8 +476,8 @@ fn fault(chance: &mut Chance, one: usize) -> Fault {
         "Thu, 13 Feb 2225 19:08:07 GMT",
         "Thu, 13 Feb 1975 19:08:07 GMT",
     ]);
-    let per_mille = chance.pick(&[100, 400, 900]);
-    chance.pick(&[
+    let per_mille = random.pick(&[100, 400, 900]);
+    random.pick(&[
         Fault::Flaky(per_mille),
         Fault::Flaky(per_mille),
         Fault::Flaky(per_mille),

@@ -1,10 +1,10 @@
-//! Chance that only a seed decides (`SplitMix64`), so that a run can be had again.
+//! Random numbers that only a seed decides (`SplitMix64`), so that a run can be repeated.
 
 /// A sequence of numbers.
 #[derive(Clone, Debug)]
-pub(super) struct Chance(u64);
+pub(super) struct SeededRandom(u64);
 
-impl Chance {
+impl SeededRandom {
     pub(super) const fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))
     }
@@ -24,7 +24,7 @@ impl Chance {
     }
 
     /// Whether something happens that happens so many times in a thousand.
-    pub(super) fn happens(&mut self, per_mille: i64) -> bool {
+    pub(super) fn chance(&mut self, per_mille: i64) -> bool {
         self.between(0, 1000) < per_mille
     }
 
@@ -34,13 +34,8 @@ impl Chance {
         items[usize::try_from(self.between(0, end)).unwrap_or(0)]
     }
 
-    /// A number in `[0, 1)`.
-    pub(super) fn jitter(&mut self) -> f64 {
-        f64::from(self.dice()) / (f64::from(u32::MAX) + 1.0)
-    }
-
     /// Any number.
-    pub(super) fn dice(&mut self) -> u32 {
+    pub(super) fn any_u32(&mut self) -> u32 {
         u32::try_from(self.bits() >> 32).unwrap_or(0)
     }
 }

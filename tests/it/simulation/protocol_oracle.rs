@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use imprint_bridge::dispatch::destination::OperatorMode;
 use imprint_bridge::dispatch::pace::Rate;
 use imprint_bridge::imprint::{Cause, Outcome};
 use imprint_bridge::outbox::LaneId;
@@ -11,10 +12,12 @@ use super::oracle::{Law, Violation, violation};
 use super::plan::{Plan, millis};
 
 const SECOND: i64 = 1_000;
+/// How long the store may need for a claim: so much later than it was due may a request be sent, and the next one not.
+pub(super) const CLAIM_MAX: i64 = 20;
 /// How often a destination that refuses us is tried.
-const REFUSED_EVERY: i64 = 30 * SECOND;
+const REFUSED_EVERY: i64 = 30 * SECOND - CLAIM_MAX;
 /// How often one that is down is tried.
-const DOWN_EVERY: i64 = 5 * SECOND;
+const DOWN_EVERY: i64 = 5 * SECOND - CLAIM_MAX;
 /// How many failures in a row make it down.
 const FAILURES: usize = 10;
 
@@ -27,7 +30,7 @@ pub(super) enum Turn {
 
 /// What one process has asked, and what it has been told.
 #[derive(Debug)]
-pub(super) struct Manners {
+pub(super) struct ProtocolOracle {
     rate: Rate,
     in_flight_max: usize,
     in_flight: BTreeSet<LaneId>,
@@ -40,7 +43,9 @@ pub(super) struct Manners {
     wait_until: i64,
     /// Whether the operation has been refused: worse news than a wait that was asked for.
     forbidden: bool,
-    is_paused: bool,
+    mode: OperatorMode,
+    /// Whether the store knows of the wait.
+    is_wait_saved: bool,
     /// When a request of each lane was last applied, and when one last failed.
     applied: BTreeMap<LaneId, i64>,
     failed: BTreeMap<LaneId, i64>,
@@ -48,7 +53,7 @@ pub(super) struct Manners {
     rests: BTreeMap<LaneId, i64>,
 }
 
-impl Manners {
+impl ProtocolOracle {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
             rate: plan.rate,
@@ -60,7 +65,8 @@ impl Manners {
             failures: 0,
             wait_until: i64::MIN,
             forbidden: false,
-            is_paused: false,
+            mode: OperatorMode::Open,
+            is_wait_saved: true,
             applied: BTreeMap::new(),
             failed: BTreeMap::new(),
             rests: BTreeMap::new(),
@@ -73,19 +79,25 @@ impl Manners {
         self.last_second.clear();
         self.is_refused = false;
         self.failures = 0;
-        if !is_same_clock {
+        if !is_same_clock || !self.is_wait_saved {
             self.wait_until = i64::MIN;
+        }
+        if !is_same_clock {
             self.rests.clear();
         }
     }
 
     /// The process ended before it could keep a wait that was asked for.
-    pub(super) const fn forgets(&mut self) {
+    pub(super) const fn wait_was_not_saved(&mut self) {
         self.wait_until = i64::MIN;
     }
 
-    pub(super) const fn paused(&mut self, is_paused: bool) {
-        self.is_paused = is_paused;
+    pub(super) const fn set_mode(&mut self, mode: OperatorMode) {
+        self.mode = mode;
+    }
+
+    pub(super) const fn wait_is_saved(&mut self, is_wait_saved: bool) {
+        self.is_wait_saved = is_wait_saved;
     }
 
     pub(super) fn sent(&mut self, lane: LaneId, turn: Turn, now: i64) -> Result<(), Violation> {
@@ -98,12 +110,16 @@ impl Manners {
             let what = format!("{} requests in flight", self.in_flight.len());
             return violation(Law::OneInFlight, what);
         }
+        if self.mode == OperatorMode::Shadow {
+            let what = format!("asked at {now} in shadow mode");
+            return violation(Law::LeftAlone, what);
+        }
         if turn == Turn::Later {
             return Ok(());
         }
         let since = now - self.last;
         self.last = now;
-        let disturbed = if self.is_paused {
+        let disturbed = if self.mode == OperatorMode::Paused {
             "it is paused"
         } else if now < self.wait_until {
             "it asked for a wait"
@@ -183,11 +199,15 @@ impl Manners {
         self.rests.insert(lane, until);
     }
 
-    /// A flight is settled; an attempt is spent only where another customer was served since the lane last failed.
+    /// A request of a lane was applied.
+    pub(super) fn applied(&mut self, lane: LaneId, now: i64) {
+        self.applied.insert(lane, now);
+    }
+
+    /// A delivery is settled that was decided at `now`; an attempt is spent only where another customer was served since the lane last failed.
     pub(super) fn settled(
         &mut self,
         lane: LaneId,
-        is_applied: bool,
         (spent, failed): (bool, bool),
         now: i64,
     ) -> Result<(), Violation> {
@@ -201,9 +221,6 @@ impl Manners {
                 lane.0
             );
             return violation(Law::Isolated, what);
-        }
-        if is_applied {
-            self.applied.insert(lane, now);
         }
         if failed {
             self.failed.insert(lane, now);

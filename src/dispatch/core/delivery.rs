@@ -1,0 +1,207 @@
+//! The record of one delivery: a claimed lane, its permits, and how far it has got.
+
+use std::mem;
+use std::time::Duration;
+
+use super::conclude::conclude;
+use super::in_flight::InFlightPermit;
+use super::{Context, LaneAction, LaneResult, Moment};
+use crate::dispatch::destination::{Clearance, SendPermit};
+use crate::dispatch::lane_exchange::{
+    Conclusion, ExchangeStep, ImprintCall, ImprintReply, LaneExchange,
+};
+use crate::dispatch::policy::{Attempt, Decision, Effect, Rest};
+use crate::dispatch::settlement::settlement;
+use crate::outbox::{ClaimToken, ClaimedLane, LaneId, Settlement, Trials};
+
+/// How long a lane rests after its request was recorded in shadow mode, before it is looked at for newer entries.
+const SHADOW_REST: Duration = Duration::from_mins(1);
+
+/// One delivery.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) lane: LaneId,
+    token: ClaimToken,
+    attempts: Trials,
+    permit: Option<SendPermit>,
+    pub(super) in_flight: Option<InFlightPermit>,
+    /// `None` until the lane is folded.
+    exchange: Option<LaneExchange>,
+    stage: Stage,
+    /// Whether an update was sent: if the task panics, its result is in doubt.
+    is_update_sent: bool,
+}
+
+/// How far a delivery has got.
+#[derive(Debug)]
+enum Stage {
+    /// It waits for an [`InFlightPermit`].
+    Queued(ClaimedLane),
+    /// It is being folded, or a call is in flight.
+    Exchanging,
+    /// The call waits for a token of the rate.
+    WaitingForToken(ImprintCall),
+    /// The store has not recorded this yet.
+    Settling(Settlement),
+}
+
+impl Delivery {
+    pub(super) fn new(claimed: ClaimedLane, permit: Option<SendPermit>) -> Self {
+        Self {
+            lane: claimed.lane,
+            token: claimed.token,
+            attempts: claimed.trials,
+            permit,
+            in_flight: None,
+            exchange: None,
+            stage: Stage::Queued(claimed),
+            is_update_sent: false,
+        }
+    }
+
+    pub(super) fn start(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
+        let claimed = match mem::replace(&mut self.stage, Stage::Exchanging) {
+            Stage::Queued(claimed) => claimed,
+            later @ (Stage::Exchanging | Stage::WaitingForToken(_) | Stage::Settling(_)) => {
+                self.stage = later;
+                return LaneAction::Done;
+            }
+        };
+        let (exchange, step) = LaneExchange::start(claimed, context.rules, moment.now);
+        self.exchange = Some(exchange);
+        self.advance(step, context, moment)
+    }
+
+    pub(super) fn on_answer(
+        &mut self,
+        reply: ImprintReply,
+        context: Context<'_>,
+        moment: Moment,
+    ) -> LaneAction {
+        let Some(exchange) = &mut self.exchange else {
+            return LaneAction::Done;
+        };
+        let step = exchange.on_answer(reply, moment.now);
+        self.advance(step, context, moment)
+    }
+
+    pub(super) fn resume(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
+        match mem::replace(&mut self.stage, Stage::Exchanging) {
+            Stage::WaitingForToken(call) => self.advance(ExchangeStep::Call(call), context, moment),
+            Stage::Settling(settlement) => self.settle_again(settlement),
+            earlier @ (Stage::Queued(_) | Stage::Exchanging) => {
+                self.stage = earlier;
+                LaneAction::Done
+            }
+        }
+    }
+
+    /// A settlement that may be recorded already is made once more: the store answers that the lane is no longer ours.
+    pub(super) fn on_lost(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
+        self.in_flight = None;
+        self.permit = None;
+        let settlement = match mem::replace(&mut self.stage, Stage::Exchanging) {
+            Stage::Settling(settlement) => settlement,
+            Stage::Queued(_) | Stage::Exchanging | Stage::WaitingForToken(_) => {
+                self.lost(context, moment)
+            }
+        };
+        self.settle_again(settlement)
+    }
+
+    /// What was folded is not looked at again unless it may have been sent: it may be what made the task panic.
+    fn lost(&self, context: Context<'_>, moment: Moment) -> Settlement {
+        let retry = |effect| Decision::Retry {
+            effect,
+            rest: Rest::Backoff,
+            attempt: Attempt::NotCounted,
+        };
+        match &self.exchange {
+            Some(exchange) if self.is_update_sent => {
+                settlement(exchange, retry(Effect::Unconfirmed), context.rules, moment)
+            }
+            Some(_) | None => {
+                let empty = ClaimedLane::empty(self.lane, self.token, self.attempts);
+                let (exchange, _) = LaneExchange::start(empty, context.rules, moment.now);
+                settlement(&exchange, retry(Effect::None), context.rules, moment)
+            }
+        }
+    }
+
+    pub(super) fn into_settlement(self) -> Option<Settlement> {
+        match self.stage {
+            Stage::Settling(settlement) => Some(settlement),
+            Stage::Queued(_) | Stage::Exchanging | Stage::WaitingForToken(_) => None,
+        }
+    }
+
+    fn advance(&mut self, step: ExchangeStep, context: Context<'_>, moment: Moment) -> LaneAction {
+        let call = match step {
+            ExchangeStep::Conclude(conclusion) => {
+                return self.conclude(conclusion, context, moment);
+            }
+            ExchangeStep::Call(call) => call,
+        };
+        let due = match self.clear(&call, moment) {
+            Clearance::Send => return self.send(call),
+            Clearance::Wait(later) => {
+                self.stage = Stage::WaitingForToken(call);
+                return LaneAction::SleepUntil(later);
+            }
+            Clearance::Withdrawn => moment.now,
+            Clearance::Shadow => moment.now.after(SHADOW_REST),
+            Clearance::Postpone(later) => later,
+        };
+        self.conclude(Conclusion::Postponed(due), context, moment)
+    }
+
+    /// Without an [`InFlightPermit`] the core is stopping.
+    fn clear(&mut self, call: &ImprintCall, moment: Moment) -> Clearance {
+        match (&mut self.permit, &self.in_flight) {
+            (Some(permit), Some(_)) => permit.clear(self.lane, call, moment.now),
+            (_, _) => Clearance::Withdrawn,
+        }
+    }
+
+    fn send(&mut self, call: ImprintCall) -> LaneAction {
+        self.stage = Stage::Exchanging;
+        self.is_update_sent |= matches!(call, ImprintCall::Update(_));
+        let carried = self
+            .exchange
+            .as_ref()
+            .map(|exchange| exchange.fold.carried.len());
+        LaneAction::Call {
+            call,
+            entries: carried.unwrap_or_default(),
+        }
+    }
+
+    fn conclude(
+        &mut self,
+        conclusion: Conclusion,
+        context: Context<'_>,
+        moment: Moment,
+    ) -> LaneAction {
+        self.in_flight = None;
+        let permit = self.permit.take();
+        let Some(exchange) = &self.exchange else {
+            return LaneAction::Done;
+        };
+        let result = conclude(exchange, conclusion, permit, context, moment);
+        self.settle(result)
+    }
+
+    /// The settlement is kept until the store has recorded it.
+    fn settle(&mut self, result: LaneResult) -> LaneAction {
+        self.stage = Stage::Settling(result.settlement.clone());
+        LaneAction::Settle(result)
+    }
+
+    fn settle_again(&mut self, settlement: Settlement) -> LaneAction {
+        self.settle(LaneResult {
+            report: None,
+            change: None,
+            settlement,
+        })
+    }
+}

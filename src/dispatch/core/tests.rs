@@ -1,0 +1,687 @@
+//! The core, driven by hand: a claim, an answer, a settlement or a panic at a time.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::dispatch::breaker::{DestinationState, Ramp};
+use crate::dispatch::destination::OperatorMode;
+use crate::dispatch::pace::Rate;
+use crate::dispatch::rules::UnknownCustomer;
+use crate::event::Version;
+use crate::imprint::clearing::Clearing;
+use crate::imprint::{
+    Cause, CustomerRef, Echo, Field, FieldValue, ImprintId, LookupResult, Outcome,
+    PartnerCustomerId,
+};
+use crate::outbox::{ClaimToken, ClaimedLane, EntryId, LaneId, LaneKey, Trials, WaitingEntry};
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+
+fn later(seconds: u64) -> Timestamp {
+    NOW.after(Duration::from_secs(seconds))
+}
+
+const fn moment(now: Timestamp) -> Moment {
+    Moment {
+        now,
+        random: u32::MAX / 2,
+    }
+}
+
+fn limits(concurrency: usize) -> DispatchLimits {
+    DispatchLimits {
+        concurrency,
+        deadline: Duration::from_secs(10),
+        rules: DeliveryRules {
+            max_fold: 100,
+            attempts_max: 12,
+            reassert_after: Duration::from_secs(60),
+            clearing: Clearing::default(),
+            unknown: UnknownCustomer::Ignore,
+            wait_max: Duration::from_hours(24),
+            link_ttl: Duration::from_hours(24),
+            unknown_ttl: Duration::from_mins(15),
+        },
+    }
+}
+
+/// A core, and the destination that it shares.
+fn core_at(rate: Rate, concurrency: usize) -> (Core, Arc<Destination>) {
+    let destination = Arc::new(Destination::new(rate, NOW));
+    (
+        Core::new(Arc::clone(&destination), limits(concurrency)),
+        destination,
+    )
+}
+
+/// A lane of an Imprint id with one entry.
+fn lane(id: u64) -> ClaimedLane {
+    let key = LaneKey::Imprint(ImprintId::parse(&format!("CUST-{id}")).unwrap());
+    let value = (
+        Field::parse("email").unwrap(),
+        FieldValue::from_value(json!("x")),
+    );
+    ClaimedLane {
+        key: Some(key),
+        waiting: vec![WaitingEntry {
+            entry: EntryId(id),
+            version: Version {
+                epoch: 0,
+                value: 1,
+                arrival: id,
+            },
+            update: [value].into_iter().collect(),
+            customer: CustomerRef::Imprint(ImprintId::parse(&format!("CUST-{id}")).unwrap()),
+            accepted_at: NOW,
+        }],
+        ..ClaimedLane::empty(LaneId(id), ClaimToken::default(), Trials::default())
+    }
+}
+
+/// A lane that must be searched by our own id.
+fn unidentified_lane(id: u64) -> ClaimedLane {
+    let partner = PartnerCustomerId::parse(&format!("P-{id}")).unwrap();
+    let mut claimed = lane(id);
+    claimed.waiting[0].customer = CustomerRef::Partner(partner.clone());
+    claimed.key = Some(LaneKey::Partner(partner));
+    claimed
+}
+
+/// A lane that has nothing to send.
+fn idle_lane(id: u64) -> ClaimedLane {
+    ClaimedLane::empty(LaneId(id), ClaimToken::default(), Trials::default())
+}
+
+fn claim(lanes: Vec<ClaimedLane>) -> Claim {
+    Claim {
+        lanes,
+        next_due: None,
+    }
+}
+
+/// Claims these lanes, and returns the deliveries that may start.
+fn claimed(core: &mut Core, now: Timestamp, lanes: Vec<ClaimedLane>) -> Vec<DeliveryId> {
+    let action = core.poll(moment(now));
+    assert!(
+        matches!(action, LoopAction::Claim { max, .. } if max >= lanes.len()),
+        "{action:?}"
+    );
+    core.on_claimed(claim(lanes), now);
+    started(core)
+}
+
+fn started(core: &mut Core) -> Vec<DeliveryId> {
+    std::iter::from_fn(|| core.next_start()).collect()
+}
+
+fn applied() -> ImprintReply {
+    ImprintReply::Outcome(Outcome::Applied(Echo::default()))
+}
+
+fn is_call(action: &LaneAction) -> bool {
+    matches!(action, LaneAction::Call { .. })
+}
+
+fn result(action: LaneAction) -> LaneResult {
+    let LaneAction::Settle(result) = action else {
+        panic!("{action:?}")
+    };
+    result
+}
+
+fn settled(action: LaneAction) -> Settlement {
+    result(action).settlement
+}
+
+fn max_claim(action: LoopAction) -> usize {
+    match action {
+        LoopAction::Claim { max, .. } => max,
+        LoopAction::SleepUntil(_) => 0,
+    }
+}
+
+/// How many permits the destination gives now. They return at once.
+fn permits(destination: &Arc<Destination>, now: Timestamp) -> usize {
+    destination
+        .acquire(1000, now)
+        .map_or(0, |permits| permits.count())
+}
+
+/// Brings the destination to a ramp with two places.
+fn recovered(destination: &Arc<Destination>) {
+    use crate::dispatch::breaker::Signal;
+    for (signal, now) in [(Signal::Refused, NOW), (Signal::Applied, later(1))] {
+        destination.probe_now(now);
+        let permit = destination.acquire(1, now).unwrap().take_one().unwrap();
+        permit.assess(LaneId(99), Trials::default(), signal, moment(now));
+    }
+    assert_eq!(
+        destination.state(),
+        DestinationState::Flowing {
+            failures: 0,
+            ramp: Ramp::Rising {
+                credits: 2,
+                answers: 1
+            }
+        }
+    );
+}
+
+// === claims ===
+
+#[test]
+fn without_a_rate_one_lane_is_prefetched_for_two_requests() {
+    for (concurrency, rate, expected) in [
+        (4, Rate::Unlimited, 6),
+        (5, Rate::Unlimited, 8),
+        (1, Rate::Unlimited, 2),
+        (4, Rate::PerSecond(1000.0), 4),
+    ] {
+        let (core, _) = core_at(rate, concurrency);
+        assert_eq!(core.lanes_max(), expected, "{concurrency} {rate:?}");
+    }
+}
+
+#[test]
+fn a_claim_asks_for_as_many_lanes_as_may_be_held() {
+    let (mut core, _) = core_at(Rate::Unlimited, 4);
+    let deliveries = claimed(&mut core, NOW, vec![lane(1), lane(2)]);
+    assert_eq!((deliveries.len(), core.deliveries()), (2, 2));
+    let action = core.poll(moment(NOW));
+    let expected = LoopAction::Claim {
+        max: 4,
+        pick: Pick::LongestDue,
+    };
+    assert_eq!(action, expected);
+    assert_eq!(
+        core.poll(moment(NOW)),
+        LoopAction::SleepUntil(NOW.after(POLL_EVERY)),
+        "one claim at a time"
+    );
+    core.on_claimed(claim((3..=6).map(lane).collect()), NOW);
+    assert_eq!(
+        core.poll(moment(NOW)),
+        LoopAction::SleepUntil(NOW.after(POLL_EVERY)),
+        "full"
+    );
+}
+
+#[test]
+fn the_next_poll_is_when_the_next_lane_is_due() {
+    let (mut core, _) = core_at(Rate::Unlimited, 4);
+    core.poll(moment(NOW));
+    let due = Claim {
+        lanes: Vec::new(),
+        next_due: Some(later(7)),
+    };
+    assert_eq!(core.on_claimed(due, NOW), later(7));
+    core.poll(moment(NOW));
+    let poll_at = core.on_claimed(claim(Vec::new()), NOW);
+    assert_eq!(poll_at, NOW.after(Duration::from_millis(400)));
+}
+
+#[test]
+fn a_refused_claim_returns_its_permits_and_is_made_again_soon() {
+    let (mut core, destination) = core_at(Rate::PerSecond(1.0), 4);
+    assert_eq!(max_claim(core.poll(moment(NOW))), 1);
+    assert_eq!(permits(&destination, NOW), 0);
+    assert_eq!(
+        core.on_claim_refused(NOW),
+        NOW.after(Duration::from_millis(200))
+    );
+    assert_eq!(permits(&destination, NOW), 1);
+    assert_eq!(max_claim(core.poll(moment(NOW))), 1);
+}
+
+#[test]
+fn a_claim_that_finds_fewer_lanes_returns_the_other_permits() {
+    let (mut core, destination) = core_at(Rate::PerSecond(100.0), 8);
+    assert_eq!(max_claim(core.poll(moment(later(60)))), 8);
+    core.on_claimed(claim(vec![lane(1)]), later(60));
+    assert_eq!(permits(&destination, later(60)), 9);
+}
+
+/// More lanes than were asked for are not sent: they have no permit.
+#[test]
+fn a_lane_without_a_permit_is_given_back() {
+    let (mut core, _) = core_at(Rate::PerSecond(1.0), 8);
+    let action = core.poll(moment(NOW));
+    assert_eq!(max_claim(action), 1);
+    core.on_claimed(claim(vec![lane(1), lane(2)]), NOW);
+    let deliveries = started(&mut core);
+    assert!(is_call(&core.start(deliveries[0], moment(NOW))));
+    let settlement = settled(core.start(deliveries[1], moment(NOW)));
+    assert_eq!(
+        (settlement.lane, settlement.due, settlement.endings.len()),
+        (LaneId(2), NOW, 0)
+    );
+}
+
+#[test]
+fn a_probe_claims_the_lane_that_has_failed_least() {
+    let (mut core, destination) = core_at(Rate::Unlimited, 4);
+    let permit = destination.acquire(1, NOW).unwrap().take_one().unwrap();
+    let refused = crate::dispatch::breaker::Signal::Refused;
+    permit.assess(LaneId(9), Trials::default(), refused, moment(NOW));
+    assert_eq!(core.poll(moment(NOW)), LoopAction::SleepUntil(later(30)));
+    let expected = LoopAction::Claim {
+        max: 1,
+        pick: Pick::LeastFailed(u32::MAX / 2),
+    };
+    assert_eq!(core.poll(moment(later(30))), expected);
+}
+
+/// Seed 1671 of the simulation: a prefetched probe waited for a place, and was sent just before the next one.
+#[test]
+fn a_probe_is_not_prefetched() {
+    let (mut core, destination) = core_at(Rate::Unlimited, 1);
+    let ids = claimed(&mut core, NOW, vec![lane(1)]);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    let permit = destination.acquire(1, NOW).unwrap().take_one().unwrap();
+    let refused = crate::dispatch::breaker::Signal::Refused;
+    permit.assess(LaneId(9), Trials::default(), refused, moment(NOW));
+    let now = later(30);
+    let expected = LoopAction::SleepUntil(now.after(POLL_EVERY));
+    assert_eq!(core.poll(moment(now)), expected);
+    core.on_answer(
+        ids[0],
+        ImprintReply::Outcome(Outcome::Denied(Cause::Status(401))),
+        moment(now),
+    );
+    assert_eq!(max_claim(core.poll(moment(now))), 1, "it is still due");
+}
+
+// === requests in flight ===
+
+#[test]
+fn prefetched_lanes_start_in_order_when_a_request_ends() {
+    let (mut core, _) = core_at(Rate::Unlimited, 2);
+    let first = claimed(&mut core, NOW, vec![lane(1), lane(2), lane(3)]);
+    assert_eq!(first.len(), 2);
+    for id in &first {
+        assert!(is_call(&core.start(*id, moment(NOW))));
+    }
+    assert_eq!(core.next_start(), None);
+    core.on_answer(first[1], applied(), moment(NOW));
+    let third = core.next_start().unwrap();
+    assert!(is_call(&core.start(third, moment(NOW))));
+    assert_eq!((core.next_start(), core.deliveries()), (None, 3));
+}
+
+#[test]
+fn a_stopping_core_gives_back_what_it_has_not_sent() {
+    let (mut core, destination) = core_at(Rate::Unlimited, 1);
+    recovered(&destination);
+    let first = claimed(&mut core, NOW, vec![lane(1), lane(2)]);
+    assert!(is_call(&core.start(first[0], moment(NOW))));
+    core.stop();
+    let queued = started(&mut core);
+    assert_eq!(queued.len(), 1);
+    let settlement = settled(core.start(queued[0], moment(NOW)));
+    assert_eq!(
+        (settlement.lane, settlement.due, settlement.endings.len()),
+        (LaneId(2), NOW, 0)
+    );
+    assert_eq!(permits(&destination, NOW), 1, "its place is free");
+    let answered = settled(core.on_answer(first[0], applied(), moment(NOW)));
+    assert_eq!(
+        answered.endings.len(),
+        1,
+        "what was sent is settled as always"
+    );
+    assert!(matches!(core.poll(moment(NOW)), LoopAction::SleepUntil(_)));
+}
+
+#[test]
+fn a_delivery_ends_when_the_store_recorded_it() {
+    let (mut core, _) = core_at(Rate::Unlimited, 1);
+    let ids = claimed(&mut core, NOW, vec![lane(1)]);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    let settlement = settled(core.on_answer(ids[0], applied(), moment(NOW)));
+    let LaneAction::SleepUntil(again) = core.on_settle_refused(NOW) else {
+        panic!("it is settled again")
+    };
+    assert_eq!(again, NOW.after(STORE_RETRY));
+    let retried = result(core.resume(ids[0], moment(again)));
+    assert_eq!(
+        (retried.report, retried.change),
+        (None, None),
+        "it was reported before"
+    );
+    assert_eq!(retried.settlement, settlement);
+    assert_eq!(
+        (
+            core.deliveries(),
+            core.on_settled(ids[0], Settled::Recorded)
+        ),
+        (1, Some(settlement))
+    );
+    assert_eq!(
+        (
+            core.deliveries(),
+            core.on_settled(ids[0], Settled::Recorded)
+        ),
+        (0, None)
+    );
+    assert!(matches!(core.resume(ids[0], moment(NOW)), LaneAction::Done));
+}
+
+#[test]
+fn a_stale_settlement_ends_the_delivery_and_is_not_counted() {
+    let (mut core, _) = core_at(Rate::Unlimited, 1);
+    let ids = claimed(&mut core, NOW, vec![lane(1)]);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    settled(core.on_answer(ids[0], applied(), moment(NOW)));
+    assert_eq!(core.on_settled(ids[0], Settled::Stale), None);
+    assert_eq!(core.deliveries(), 0);
+}
+
+#[test]
+fn what_does_not_fit_the_stage_of_a_delivery_changes_nothing() {
+    let (mut core, _) = core_at(Rate::Unlimited, 1);
+    let ids = claimed(&mut core, NOW, vec![lane(1)]);
+    assert!(matches!(core.resume(ids[0], moment(NOW)), LaneAction::Done));
+    assert!(matches!(
+        core.on_answer(ids[0], applied(), moment(NOW)),
+        LaneAction::Done
+    ));
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    assert!(matches!(core.start(ids[0], moment(NOW)), LaneAction::Done));
+    assert!(matches!(core.resume(ids[0], moment(NOW)), LaneAction::Done));
+    let settlement = settled(core.on_answer(ids[0], applied(), moment(NOW)));
+    assert_eq!(settlement.endings.len(), 1);
+}
+
+// === permits ===
+
+/// A lane whose delivery ends without a request leaves its token and its place to others, whatever the reason.
+#[test]
+fn a_delivery_without_a_request_uses_no_permit() {
+    type Setup = fn(&Arc<Destination>);
+    let nothing: Setup = |_| {};
+    let paused: Setup = |destination| destination.set_mode(OperatorMode::Paused);
+    let shadow: Setup = |destination| destination.set_mode(OperatorMode::Shadow);
+    for (claimed_lane, setup, rest) in [
+        (idle_lane(1), nothing, Duration::ZERO),
+        (lane(1), paused, Duration::ZERO),
+        (lane(1), shadow, Duration::from_secs(60)),
+    ] {
+        let (mut core, destination) = core_at(Rate::PerSecond(1.0), 4);
+        recovered(&destination);
+        let now = later(2);
+        let ids = claimed(&mut core, now, vec![claimed_lane]);
+        assert_eq!(permits(&destination, now), 0, "there is one token");
+        setup(&destination);
+        let settlement = settled(core.start(ids[0], moment(now)));
+        assert_eq!(settlement.due, now.after(rest));
+        destination.set_mode(OperatorMode::Open);
+        assert_eq!(permits(&destination, now), 1);
+        assert_eq!(credits(&destination), 2);
+    }
+}
+
+fn credits(destination: &Destination) -> usize {
+    let DestinationState::Flowing {
+        ramp: Ramp::Rising { credits, .. },
+        ..
+    } = destination.state()
+    else {
+        panic!("{destination:?}")
+    };
+    credits
+}
+
+/// A panic neither leaks nor doubles a permit, before and after the request was sent.
+#[test]
+fn a_panicking_task_neither_leaks_nor_doubles_a_permit() {
+    enum PanicAt {
+        Start,
+        Call,
+        Settlement,
+    }
+    for (panic_at, tokens, credits_left) in [
+        (PanicAt::Start, 1, 2),
+        (PanicAt::Call, 0, 2),
+        // One place used, and two more for the answer.
+        (PanicAt::Settlement, 0, 3),
+    ] {
+        let (mut core, destination) = core_at(Rate::PerSecond(1.0), 1);
+        recovered(&destination);
+        let now = later(2);
+        let ids = claimed(&mut core, now, vec![lane(1)]);
+        match panic_at {
+            PanicAt::Start => {}
+            PanicAt::Call => assert!(is_call(&core.start(ids[0], moment(now)))),
+            PanicAt::Settlement => {
+                assert!(is_call(&core.start(ids[0], moment(now))));
+                settled(core.on_answer(ids[0], applied(), moment(now)));
+            }
+        }
+        let settlement = settled(core.on_lost(ids[0], moment(now)));
+        assert_eq!(permits(&destination, now), tokens);
+        assert_eq!(credits(&destination), credits_left);
+        assert!(
+            core.on_settled(ids[0], Settled::Recorded)
+                .is_some_and(|recorded| recorded == settlement)
+        );
+        assert_eq!(core.deliveries(), 0);
+        assert_eq!(
+            max_claim(core.poll(moment(later(9)))),
+            1,
+            "a request may be in flight"
+        );
+        core.on_claimed(claim(vec![lane(2)]), later(9));
+        assert_eq!(started(&mut core).len(), 1);
+    }
+}
+
+#[test]
+fn a_lane_whose_task_panicked_rests_and_what_it_sent_is_in_doubt() {
+    let (mut core, _) = core_at(Rate::Unlimited, 4);
+    let ids = claimed(&mut core, NOW, vec![lane(1), lane(2), unidentified_lane(3)]);
+    let before = settled(core.on_lost(ids[0], moment(NOW)));
+    assert!(is_call(&core.start(ids[1], moment(NOW))));
+    let after = settled(core.on_lost(ids[1], moment(NOW)));
+    assert!(is_call(&core.start(ids[2], moment(NOW))));
+    let searched = settled(core.on_lost(ids[2], moment(NOW)));
+    for settlement in [&before, &after, &searched] {
+        assert!(settlement.due > NOW && settlement.endings.is_empty());
+        assert_eq!(
+            (settlement.trials.failures, settlement.trials.attempts),
+            (1, 0)
+        );
+    }
+    assert_eq!((before.versions, before.attempted.len()), (None, 0));
+    assert_eq!((searched.versions, searched.attempted.len()), (None, 0));
+    assert_eq!(after.attempted, [EntryId(2)]);
+    let newer = ClaimedLane {
+        versions: after.versions.unwrap(),
+        ..lane(2)
+    };
+    assert_ne!(newer.versions, crate::fold::LaneVersions::default());
+}
+
+#[test]
+fn a_lost_settlement_is_made_again_as_it_was() {
+    let (mut core, _) = core_at(Rate::Unlimited, 1);
+    let ids = claimed(&mut core, NOW, vec![lane(1)]);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    let settlement = settled(core.on_answer(ids[0], applied(), moment(NOW)));
+    assert_eq!(settled(core.on_lost(ids[0], moment(later(5)))), settlement);
+}
+
+// === calls that follow from an answer ===
+
+#[test]
+fn a_call_that_follows_from_an_answer_waits_for_a_token_in_its_place() {
+    let (mut core, _) = core_at(Rate::PerSecond(1.0), 1);
+    let ids = claimed(&mut core, NOW, vec![lane(1)]);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    let unclear = ImprintReply::Outcome(Outcome::Unclear(Cause::Status(403)));
+    let action = core.on_answer(ids[0], unclear, moment(NOW));
+    let LaneAction::SleepUntil(token_at) = action else {
+        panic!("{action:?}")
+    };
+    assert!(token_at > NOW);
+    let too_early = core.resume(ids[0], moment(NOW));
+    assert!(matches!(too_early, LaneAction::SleepUntil(at) if at == token_at));
+    let action = core.resume(ids[0], moment(token_at));
+    let is_retrieve = matches!(
+        &action,
+        LaneAction::Call {
+            call: ImprintCall::Retrieve(_),
+            entries: 1
+        }
+    );
+    assert!(is_retrieve, "{action:?}");
+    let gone = ImprintReply::Lookup(LookupResult::NotFound);
+    let settlement = settled(core.on_answer(ids[0], gone, moment(token_at)));
+    assert_eq!(settlement.endings.len(), 1);
+}
+
+/// A search that has to wait frees its lane, and the place of the request that was answered before.
+#[test]
+fn a_postponed_search_returns_the_place_of_its_update() {
+    let (mut core, destination) = core_at(Rate::PerSecond(1.0), 1);
+    recovered(&destination);
+    let mut by_partner = lane(1);
+    by_partner.waiting[0].customer = CustomerRef::Partner(PartnerCustomerId::parse("P-1").unwrap());
+    let now = later(2);
+    let ids = claimed(&mut core, now, vec![by_partner]);
+    assert!(is_call(&core.start(ids[0], moment(now))));
+    assert_eq!(credits(&destination), 1);
+    let not_found = ImprintReply::Outcome(Outcome::NotFound);
+    let settlement = settled(core.on_answer(ids[0], not_found, moment(now)));
+    assert!(settlement.due > now && settlement.endings.is_empty());
+    assert_eq!(credits(&destination), 2);
+    assert_eq!(permits(&destination, now), 0, "the token was used");
+}
+
+// === what is reported ===
+
+#[test]
+fn a_settlement_says_what_happened_to_the_destination() {
+    let (mut core, destination) = core_at(Rate::Unlimited, 4);
+    let ids = claimed(&mut core, NOW, vec![lane(1), lane(2), lane(3)]);
+    let mut concluded = |id: DeliveryId, outcome, now| {
+        assert!(is_call(&core.start(id, moment(now))));
+        let reply = ImprintReply::Outcome(outcome);
+        let result = result(core.on_answer(id, reply, moment(now)));
+        (result.report.unwrap(), result.change)
+    };
+    let (report, change) = concluded(
+        ids[0],
+        Outcome::Throttled(Some(Duration::from_secs(5))),
+        NOW,
+    );
+    assert_eq!(change, Some(DestinationChange::Throttled(later(5))));
+    assert_eq!(
+        (
+            report.lane,
+            report.outcome,
+            report.entries,
+            report.delivered
+        ),
+        (LaneId(1), "throttled", 1, None)
+    );
+    let states = report.states.map(|(from, to)| (from.as_str(), to.as_str()));
+    assert_eq!(states, Some(("flowing", "throttled")));
+    let echo = Echo {
+        mismatches: vec![crate::imprint::FieldGroup::Email],
+        ..Echo::default()
+    };
+    let (report, change) = concluded(ids[1], Outcome::Applied(echo), later(6));
+    assert_eq!((change, report.cause.as_str()), (None, ""));
+    let delivered = report.delivered.unwrap();
+    assert_eq!(
+        (
+            delivered.reasserted,
+            delivered.ties,
+            delivered.differs.len()
+        ),
+        (0, 0, 1)
+    );
+    let denied = Outcome::Denied(Cause::Status(401));
+    let (report, change) = concluded(ids[2], denied, later(7));
+    assert_eq!(
+        (change, report.outcome, report.cause.as_str()),
+        (None, "denied", "status_401")
+    );
+    assert_eq!(destination.state().as_str(), "stopped");
+    let later = later(60);
+    let ids = claimed(&mut core, later, vec![lane(4)]);
+    assert!(is_call(&core.start(ids[0], moment(later))));
+    let action = core.on_answer(ids[0], applied(), moment(later));
+    let recovered = Some(DestinationChange::Recovered);
+    assert_eq!(result(action).change, recovered);
+}
+
+#[test]
+fn a_delivery_that_sent_nothing_reports_no_state() {
+    let (mut core, _) = core_at(Rate::Unlimited, 4);
+    let ids = claimed(&mut core, NOW, vec![idle_lane(1)]);
+    let result = result(core.start(ids[0], moment(NOW)));
+    let report = result.report.unwrap();
+    assert_eq!(
+        (report.states, report.outcome, report.entries),
+        (None, "nothing", 0)
+    );
+    assert_eq!(result.change, None);
+}
+
+#[test]
+fn jitter_is_a_fraction_below_one() {
+    let jitter = |random| Moment { now: NOW, random }.jitter();
+    assert_eq!(jitter(0), 0.0);
+    assert_eq!(jitter(1 << 31), 0.5);
+    assert!(jitter(u32::MAX) < 1.0);
+}
+
+// === an hour of trouble ===
+
+/// FAULTS N25, U11, U43: whatever the destination does to everybody for an hour, nothing parks and no attempt is counted.
+#[test]
+fn an_hour_of_trouble_for_everybody_parks_nothing() {
+    let troubles: [fn() -> Outcome; 4] = [
+        || Outcome::Unknown(Cause::Deadline),
+        || Outcome::Unavailable(Cause::Status(503)),
+        || Outcome::Throttled(Some(Duration::from_secs(1))),
+        || Outcome::Denied(Cause::Status(401)),
+    ];
+    for trouble in troubles {
+        let (mut core, _) = core_at(Rate::PerSecond(50.0), 1);
+        let mut lanes: Vec<(Timestamp, Trials)> = vec![(NOW, Trials::default()); 200];
+        let mut requests = 0;
+        for tenth in 0..36_000 {
+            let now = NOW.after(Duration::from_millis(tenth * 100));
+            let Some(number) = lanes.iter().position(|(due, _)| *due <= now) else {
+                continue;
+            };
+            if max_claim(core.poll(moment(now))) == 0 {
+                continue;
+            }
+            requests += 1;
+            let id = u64::try_from(number).unwrap();
+            let claimed_lane = ClaimedLane {
+                trials: lanes[number].1,
+                ..lane(id)
+            };
+            core.on_claimed(claim(vec![claimed_lane]), now);
+            let delivery = core.next_start().unwrap();
+            assert!(is_call(&core.start(delivery, moment(now))));
+            let reply = ImprintReply::Outcome(trouble());
+            let settlement = settled(core.on_answer(delivery, reply, moment(now)));
+            assert_eq!(settlement.trials.attempts, 0, "{:?}", trouble());
+            assert_eq!(settlement.endings, []);
+            lanes[number] = (settlement.due, settlement.trials);
+            core.on_settled(delivery, Settled::Recorded);
+        }
+        assert!(
+            requests < 3700,
+            "{requests} requests that were {:?}",
+            trouble()
+        );
+    }
+}

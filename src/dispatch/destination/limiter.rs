@@ -1,0 +1,291 @@
+//! The rules by which a request may be sent: the operator's mode, the breaker and the rate, as one pure value.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Map;
+
+use super::{Assessment, Clearance, OperatorMode, ShadowRecord};
+use crate::dispatch::breaker::{Admission, Attribution, DestinationState, Signal};
+use crate::dispatch::core::Moment;
+use crate::dispatch::lane_exchange::ImprintCall;
+use crate::dispatch::pace::{Pace, Rate};
+use crate::outbox::{DUE_AHEAD_MAX, LaneId, Trials};
+use crate::time::Timestamp;
+
+/// The share of the rate that searches may use.
+const SEARCH_SHARE: f64 = 0.2;
+/// How long an applied request proves that the destination works, for a lane that has not failed before.
+const EVIDENCE_FRESH_MILLIS: i64 = 10_000;
+/// How often a paused destination is looked at, although the operator's change wakes the threads.
+const PAUSE_LOOK: Duration = Duration::from_secs(10);
+/// How many lanes have a shadow record: enough to compare, and a bound on memory.
+const SHADOW_RECORDS_MAX: usize = 1000;
+
+/// What a permit allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PermitKind {
+    /// A request of any lane that is due.
+    Lane,
+    /// The one request that tests whether the destination works again.
+    Probe,
+}
+
+/// Decides about each request.
+#[derive(Debug)]
+pub(super) struct SendLimiter {
+    mode: OperatorMode,
+    /// The last request of each lane in shadow mode.
+    shadow_records: BTreeMap<LaneId, ShadowRecord>,
+    state: DestinationState,
+    pace: Pace,
+    searches: Pace,
+    /// The latest time at which a postponed search is due.
+    last_search_turn: Timestamp,
+    applied: LastApplied,
+}
+
+/// The last lane to which a request was applied, and the last one before it of another lane: enough to know when any lane
+/// but a given one was last applied.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastApplied {
+    last: Option<(LaneId, Timestamp)>,
+    other: Option<(LaneId, Timestamp)>,
+}
+
+impl SendLimiter {
+    pub(super) fn new(rate: Rate, now: Timestamp) -> Self {
+        Self {
+            mode: OperatorMode::Open,
+            shadow_records: BTreeMap::new(),
+            state: DestinationState::FIRST,
+            pace: Pace::new(rate, now),
+            searches: Pace::new(rate.share(SEARCH_SHARE), now),
+            last_search_turn: now,
+            applied: LastApplied::default(),
+        }
+    }
+
+    pub(super) const fn state(&self) -> DestinationState {
+        self.state
+    }
+
+    pub(super) const fn mode(&self) -> OperatorMode {
+        self.mode
+    }
+
+    pub(super) fn set_mode(&mut self, mode: OperatorMode) {
+        self.mode = mode;
+        if mode != OperatorMode::Shadow {
+            self.shadow_records.clear();
+        }
+    }
+
+    pub(super) fn shadow_records(&self) -> Vec<ShadowRecord> {
+        self.shadow_records.values().cloned().collect()
+    }
+
+    pub(super) const fn throttle_until(&mut self, until: Timestamp) {
+        self.state = DestinationState::Throttled { until, streak: 1 };
+    }
+
+    pub(super) const fn probe_now(&mut self, now: Timestamp) {
+        if let DestinationState::Stopped { probe_at } = &mut self.state {
+            *probe_at = now;
+        }
+    }
+
+    /// Takes up to `wanted` permits of one kind, or returns the time to ask again.
+    pub(super) fn acquire(
+        &mut self,
+        wanted: usize,
+        now: Timestamp,
+    ) -> Result<(PermitKind, usize), Timestamp> {
+        let admission = match self.mode {
+            OperatorMode::Open | OperatorMode::Shadow => self.state.admits(wanted, now),
+            OperatorMode::Paused => Admission::NotBefore(now.after(PAUSE_LOOK)),
+        };
+        let (kind, lanes) = match admission {
+            Admission::NotBefore(later) => return Err(later),
+            Admission::Lanes(lanes) => (PermitKind::Lane, lanes),
+            Admission::Probe => (PermitKind::Probe, 1),
+        };
+        let count = self.pace.take(lanes, now);
+        if count == 0 {
+            return Err(self.pace.next());
+        }
+        match kind {
+            PermitKind::Lane => self.state.take_places(count),
+            PermitKind::Probe => self.state.probe_taken(now),
+        }
+        Ok((kind, count))
+    }
+
+    /// Returns permits whose requests were not sent. Without it a ramp would run dry: with no answer to come, nothing would
+    /// ever be sent again. A probe is due again as it was when it was taken.
+    pub(super) fn return_unused(&mut self, kind: PermitKind, count: usize, acquired_at: Timestamp) {
+        self.pace.give_back(count);
+        match kind {
+            PermitKind::Lane => self.state.return_places(count),
+            PermitKind::Probe => self.state.probe_returned(acquired_at),
+        }
+    }
+
+    /// Returns the place in the ramp of a request that was sent and whose result will not be assessed. Its token is used,
+    /// and the next probe is due at the usual time.
+    pub(super) fn return_place(&mut self, kind: PermitKind) {
+        match kind {
+            PermitKind::Lane => self.state.return_places(1),
+            PermitKind::Probe => {}
+        }
+    }
+
+    /// Decides about the first request of a lane, which uses the token of its permit.
+    pub(super) fn clear_first(
+        &mut self,
+        kind: PermitKind,
+        lane: LaneId,
+        call: &ImprintCall,
+        now: Timestamp,
+    ) -> Clearance {
+        let is_valid = match kind {
+            _ if self.mode == OperatorMode::Paused => false,
+            PermitKind::Lane => self.state.honours_permits(now),
+            PermitKind::Probe => true,
+        };
+        if !is_valid {
+            return Clearance::Withdrawn;
+        }
+        if self.mode == OperatorMode::Shadow {
+            self.record_shadow(lane, call, now);
+            return Clearance::Shadow;
+        }
+        match call {
+            ImprintCall::Update(_) | ImprintCall::Retrieve(_) => Clearance::Send,
+            ImprintCall::Search(_) => self
+                .take_search(now)
+                .map_or_else(Clearance::Postpone, |()| Clearance::Send),
+        }
+    }
+
+    /// Decides about a request that follows from an answer, and needs a token of its own. A lane keeps its place while it
+    /// waits for one, except for a search: the share of searches is small, and the lane would block others for seconds.
+    pub(super) fn clear_follow_up(
+        &mut self,
+        lane: LaneId,
+        call: &ImprintCall,
+        now: Timestamp,
+    ) -> Clearance {
+        if self.mode == OperatorMode::Shadow {
+            self.record_shadow(lane, call, now);
+            return Clearance::Shadow;
+        }
+        match call {
+            ImprintCall::Update(_) | ImprintCall::Retrieve(_) => {
+                if self.pace.take(1, now) == 1 {
+                    Clearance::Send
+                } else {
+                    Clearance::Wait(self.pace.next())
+                }
+            }
+            ImprintCall::Search(_) => match self.take_search(now) {
+                Err(turn) => Clearance::Postpone(turn),
+                Ok(()) if self.pace.take(1, now) == 1 => Clearance::Send,
+                Ok(()) => {
+                    self.searches.give_back(1);
+                    Clearance::Postpone(self.pace.next())
+                }
+            },
+        }
+    }
+
+    /// Takes a token of the share of searches, or returns the time of the caller's turn. Each caller gets another time: if
+    /// all came back for the next token, all but one would come in vain.
+    fn take_search(&mut self, now: Timestamp) -> Result<(), Timestamp> {
+        if self.searches.take(1, now) == 1 {
+            return Ok(());
+        }
+        let turn = self
+            .last_search_turn
+            .max(now)
+            .after(self.searches.interval());
+        self.last_search_turn = turn.min(now.after(DUE_AHEAD_MAX));
+        Err(self.last_search_turn)
+    }
+
+    fn record_shadow(&mut self, lane: LaneId, call: &ImprintCall, at: Timestamp) {
+        let (customer, operation, body) = match call {
+            ImprintCall::Update(request) => (
+                request.customer.as_str(),
+                "update",
+                request.body.to_object(),
+            ),
+            ImprintCall::Retrieve(customer) => (customer.as_str(), "retrieve", Map::new()),
+            ImprintCall::Search(partner) => (partner.as_str(), "search", Map::new()),
+        };
+        let is_new = !self.shadow_records.contains_key(&lane);
+        if is_new && self.shadow_records.len() >= SHADOW_RECORDS_MAX {
+            self.shadow_records.pop_first();
+        }
+        let record = ShadowRecord {
+            at,
+            customer: customer.to_owned(),
+            operation,
+            body,
+        };
+        self.shadow_records.insert(lane, record);
+    }
+
+    /// Moves the breaker by the result of a lane's request. Returns the state before it, and what the result means for the
+    /// lane: a failure is the lane's own if a request of another lane was applied since this lane last failed.
+    pub(super) fn assess(
+        &mut self,
+        lane: LaneId,
+        attempts: Trials,
+        signal: Signal,
+        moment: Moment,
+    ) -> (DestinationState, Assessment) {
+        let now = moment.now;
+        let fresh = now.as_millis().saturating_sub(EVIDENCE_FRESH_MILLIS);
+        let since = attempts
+            .tried_at
+            .unwrap_or_else(|| Timestamp::from_millis(fresh));
+        let is_other_applied = self
+            .applied
+            .of_another_lane(lane)
+            .is_some_and(|at| at >= since);
+        let before = self.state;
+        let attribution = match before {
+            DestinationState::Flowing { .. } if is_other_applied => Attribution::Lane,
+            DestinationState::Flowing { .. }
+            | DestinationState::Throttled { .. }
+            | DestinationState::Probing { .. }
+            | DestinationState::Stopped { .. } => Attribution::Unknown,
+        };
+        self.state = before.after(signal, attribution, now, moment.jitter());
+        if signal == Signal::Applied {
+            self.applied.record(lane, now);
+        }
+        let assessment = Assessment {
+            state: self.state,
+            attribution,
+        };
+        (before, assessment)
+    }
+}
+
+impl LastApplied {
+    fn record(&mut self, lane: LaneId, now: Timestamp) {
+        if self.last.is_some_and(|(last, _)| last != lane) {
+            self.other = self.last;
+        }
+        self.last = Some((lane, now));
+    }
+
+    /// When a request of any other lane was last applied.
+    fn of_another_lane(&self, lane: LaneId) -> Option<Timestamp> {
+        let is_other = |applied: &(LaneId, Timestamp)| applied.0 != lane;
+        let newest_first = [self.last, self.other].into_iter().flatten();
+        newest_first.filter(is_other).map(|(_, at)| at).next()
+    }
+}

@@ -1,0 +1,510 @@
+//! Permits and the limiter behind them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use super::*;
+use crate::dispatch::breaker::{Ramp, Signal};
+use crate::dispatch::core::Moment;
+use crate::dispatch::lane_exchange::ImprintCall;
+use crate::imprint::{Body, ImprintId, PartnerCustomerId, Request};
+use crate::outbox::{LaneId, Trials};
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn later(seconds: u64) -> Timestamp {
+    NOW.after(Duration::from_secs(seconds))
+}
+
+fn destination(rate: Rate) -> Arc<Destination> {
+    Arc::new(Destination::new(rate, NOW))
+}
+
+fn unlimited() -> Arc<Destination> {
+    destination(Rate::Unlimited)
+}
+
+const fn moment(now: Timestamp) -> Moment {
+    Moment {
+        now,
+        random: u32::MAX / 2,
+    }
+}
+
+/// The number of lanes and whether they are a probe, or the time to ask again. The permits are leaked, as if they were used.
+fn acquired(
+    destination: &Arc<Destination>,
+    wanted: usize,
+    now: Timestamp,
+) -> Result<(usize, bool), Timestamp> {
+    let permits = destination.acquire(wanted, now)?;
+    let result = (permits.count(), permits.is_probe());
+    std::mem::forget(permits);
+    Ok(result)
+}
+
+const LANES_8: Result<(usize, bool), Timestamp> = Ok((8, false));
+const PROBE: Result<(usize, bool), Timestamp> = Ok((1, true));
+
+fn permit(destination: &Arc<Destination>, now: Timestamp) -> SendPermit {
+    destination.acquire(1, now).unwrap().take_one().unwrap()
+}
+
+fn update() -> ImprintCall {
+    ImprintCall::Update(Request {
+        customer: ImprintId::parse("CUST-1").unwrap(),
+        body: Body::default(),
+        cleared: Vec::new(),
+    })
+}
+
+fn retrieve() -> ImprintCall {
+    ImprintCall::Retrieve(ImprintId::parse("CUST-1").unwrap())
+}
+
+fn search() -> ImprintCall {
+    ImprintCall::Search(PartnerCustomerId::parse("P-1").unwrap())
+}
+
+/// Reports a signal of a lane without using up a token or a place.
+fn report(destination: &Arc<Destination>, lane: u64, signal: Signal, now: Timestamp) -> Assessment {
+    let attempts = Trials::default();
+    let mut limiter = destination.limiter();
+    limiter
+        .assess(LaneId(lane), attempts, signal, moment(now))
+        .1
+}
+
+// === modes ===
+
+#[test]
+fn every_mode_parses_from_its_name() {
+    for mode in OperatorMode::ALL {
+        assert_eq!(OperatorMode::parse(mode.as_str()), Some(mode));
+    }
+    assert_eq!(OperatorMode::parse("closed"), None);
+}
+
+#[test]
+fn a_shadow_record_prints_no_personal_data() {
+    let record = ShadowRecord {
+        at: NOW,
+        customer: "CUST-1".to_owned(),
+        operation: "update",
+        body: Map::from_iter([("email".to_owned(), Value::from("a@example.com"))]),
+    };
+    let printed = format!("{record:?}");
+    assert_eq!(printed, r#"ShadowRecord { operation: "update", .. }"#);
+}
+
+#[test]
+fn a_paused_destination_gives_no_permit_until_it_is_resumed() {
+    let destination = unlimited();
+    destination.set_mode(OperatorMode::Paused);
+    assert_eq!(destination.mode(), OperatorMode::Paused);
+    assert_eq!(acquired(&destination, 8, NOW), Err(later(10)));
+    destination.set_mode(OperatorMode::Open);
+    assert_eq!(acquired(&destination, 8, NOW), LANES_8);
+    destination.set_mode(OperatorMode::Shadow);
+    assert_eq!(acquired(&destination, 8, NOW), LANES_8);
+}
+
+#[test]
+fn in_shadow_mode_each_call_is_recorded_and_none_is_sent() {
+    let destination = unlimited();
+    destination.set_mode(OperatorMode::Shadow);
+    for (lane, call) in [(1, update()), (2, retrieve()), (3, search())] {
+        let clearance = permit(&destination, NOW).clear(LaneId(lane), &call, NOW);
+        assert_eq!(clearance, Clearance::Shadow, "{call:?}");
+    }
+    let records = destination.shadow_records();
+    let seen: Vec<_> = records
+        .iter()
+        .map(|record| (record.operation, record.customer.as_str(), record.at))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("update", "CUST-1", NOW),
+            ("retrieve", "CUST-1", NOW),
+            ("search", "P-1", NOW)
+        ]
+    );
+    destination.set_mode(OperatorMode::Open);
+    assert_eq!(destination.shadow_records(), []);
+}
+
+#[test]
+fn a_call_that_follows_from_an_answer_is_not_sent_in_shadow_mode_either() {
+    let destination = unlimited();
+    let mut permit = permit(&destination, NOW);
+    assert_eq!(permit.clear(LaneId(1), &update(), NOW), Clearance::Send);
+    destination.set_mode(OperatorMode::Shadow);
+    assert_eq!(permit.clear(LaneId(1), &retrieve(), NOW), Clearance::Shadow);
+    assert_eq!(destination.shadow_records().len(), 1);
+}
+
+#[test]
+fn at_most_a_thousand_lanes_have_a_shadow_record() {
+    let destination = unlimited();
+    destination.set_mode(OperatorMode::Shadow);
+    for lane in (0..1000).chain([5]) {
+        permit(&destination, NOW).clear(LaneId(lane), &update(), NOW);
+    }
+    assert_eq!(destination.shadow_records().len(), 1000);
+    permit(&destination, later(1)).clear(LaneId(2000), &update(), later(1));
+    let records = destination.shadow_records();
+    assert_eq!((records.len(), records[999].at), (1000, later(1)));
+}
+
+// === the breaker behind the permits ===
+
+/// FAULTS U25: one probe every 30 s, and at once when the key changes.
+#[test]
+fn a_refused_key_lets_one_probe_through_every_thirty_seconds() {
+    let destination = unlimited();
+    assert_eq!(acquired(&destination, 8, NOW), LANES_8);
+    report(&destination, 1, Signal::Refused, NOW);
+    report(&destination, 2, Signal::Refused, later(9));
+    assert_eq!(
+        destination.state(),
+        DestinationState::Stopped {
+            probe_at: later(30)
+        }
+    );
+    assert_eq!(acquired(&destination, 8, later(10)), Err(later(30)));
+    assert_eq!(acquired(&destination, 8, later(30)), PROBE);
+    assert_eq!(acquired(&destination, 8, later(31)), Err(later(60)));
+    destination.probe_now(later(32));
+    assert_eq!(acquired(&destination, 8, later(32)), PROBE);
+    report(&destination, 1, Signal::Applied, later(33));
+    assert_eq!(acquired(&destination, 8, later(33)), Ok((2, false)));
+}
+
+#[test]
+fn a_new_key_changes_nothing_unless_the_destination_is_stopped() {
+    let destination = unlimited();
+    destination.wait_until(later(5));
+    destination.probe_now(NOW);
+    assert_eq!(acquired(&destination, 8, NOW), Err(later(5)));
+    assert_eq!(acquired(&destination, 8, later(5)), LANES_8);
+}
+
+/// FAULTS O06, V9: whether a failure is the lane's own is seen by the results of other lanes.
+#[test]
+fn a_failure_is_a_lanes_own_if_another_lane_was_applied_since_its_last_failure() {
+    let destination = unlimited();
+    let failed = |lane: u64, tried_at, now| {
+        let attempts = Trials {
+            tried_at,
+            ..Trials::default()
+        };
+        let mut limiter = destination.limiter();
+        let (_, assessment) = limiter.assess(LaneId(lane), attempts, Signal::Failed, moment(now));
+        assessment.attribution
+    };
+    assert_eq!(failed(1, None, NOW), Attribution::Unknown);
+    report(&destination, 1, Signal::Applied, later(1));
+    assert_eq!(
+        failed(1, Some(NOW), later(2)),
+        Attribution::Unknown,
+        "its own"
+    );
+    report(&destination, 2, Signal::Applied, later(3));
+    assert_eq!(failed(1, Some(later(2)), later(4)), Attribution::Lane);
+    assert_eq!(failed(1, Some(later(3)), later(4)), Attribution::Lane);
+    assert_eq!(failed(1, Some(later(4)), later(5)), Attribution::Unknown);
+    assert_eq!(failed(2, Some(NOW), later(6)), Attribution::Lane);
+    assert_eq!(failed(3, None, later(7)), Attribution::Lane);
+    assert_eq!(failed(3, None, later(13)), Attribution::Lane);
+    assert_eq!(failed(3, None, later(14)), Attribution::Unknown, "too old");
+    report(&destination, 2, Signal::Applied, later(20));
+    report(&destination, 2, Signal::Applied, later(30));
+    assert_eq!(
+        failed(2, Some(later(1)), later(31)),
+        Attribution::Lane,
+        "lane 1 at 1 s"
+    );
+    assert_eq!(failed(2, Some(later(2)), later(31)), Attribution::Unknown);
+}
+
+#[test]
+fn a_lane_is_not_blamed_while_the_destination_does_not_flow() {
+    let destination = unlimited();
+    report(&destination, 1, Signal::Applied, NOW);
+    let throttled = report(&destination, 2, Signal::Throttled(None), NOW);
+    assert_eq!(throttled.attribution, Attribution::Lane);
+    assert_eq!(
+        report(&destination, 2, Signal::Failed, NOW).attribution,
+        Attribution::Unknown
+    );
+    report(&destination, 2, Signal::Refused, NOW);
+    assert_eq!(
+        report(&destination, 2, Signal::Failed, NOW).attribution,
+        Attribution::Unknown
+    );
+}
+
+/// FAULTS V8: lanes that were being claimed while the key was found to be refused are not sent.
+#[test]
+fn permits_are_withdrawn_when_the_destination_stops_or_is_paused() {
+    let destination = unlimited();
+    let is_valid = |permit: &mut SendPermit, now| {
+        let clearance = permit.clear(LaneId(1), &update(), now);
+        assert!(matches!(clearance, Clearance::Send | Clearance::Withdrawn));
+        clearance == Clearance::Send
+    };
+    let mut permits = destination.acquire(8, NOW).unwrap();
+    let mut next = || permits.take_one().unwrap();
+    assert!(is_valid(&mut next(), NOW));
+    report(&destination, 1, Signal::Refused, NOW);
+    assert!(!is_valid(&mut next(), NOW));
+    let mut probe = permit(&destination, later(30));
+    assert!(is_valid(&mut probe, later(30)), "a probe is sent");
+    report(&destination, 1, Signal::Applied, later(31));
+    assert!(is_valid(&mut next(), later(31)));
+    destination.set_mode(OperatorMode::Paused);
+    assert!(!is_valid(&mut next(), later(31)));
+    destination.set_mode(OperatorMode::Open);
+    report(&destination, 1, Signal::Throttled(None), later(32));
+    assert!(!is_valid(&mut next(), later(32)));
+    assert!(is_valid(&mut next(), later(40)), "the wait is over");
+}
+
+// === permits that return themselves ===
+
+const RISING: DestinationState = DestinationState::Flowing {
+    failures: 0,
+    ramp: Ramp::Rising {
+        credits: 2,
+        answers: 1,
+    },
+};
+
+/// A destination that has just recovered, and whose bucket has one token.
+fn recovered() -> Arc<Destination> {
+    let destination = destination(Rate::PerSecond(1.0));
+    report(&destination, 1, Signal::Refused, NOW);
+    report(&destination, 1, Signal::Applied, NOW);
+    assert_eq!(destination.state(), RISING);
+    destination
+}
+
+fn credits(destination: &Destination) -> usize {
+    let DestinationState::Flowing {
+        ramp: Ramp::Rising { credits, .. },
+        ..
+    } = destination.state()
+    else {
+        panic!("{destination:?}")
+    };
+    credits
+}
+
+#[test]
+fn an_unused_permit_returns_its_token_and_its_place() {
+    let destination = recovered();
+    let permits = destination.acquire(1, NOW).unwrap();
+    assert_eq!(credits(&destination), 1);
+    assert!(
+        destination.acquire(1, NOW).is_err(),
+        "there is no second token"
+    );
+    drop(permits);
+    assert_eq!(credits(&destination), 2);
+    let one = permit(&destination, NOW);
+    assert_eq!(credits(&destination), 1);
+    drop(one);
+    assert_eq!(credits(&destination), 2);
+    assert!(destination.acquire(1, NOW).is_ok(), "the token is back");
+}
+
+#[test]
+fn a_permit_whose_request_was_sent_returns_its_place_and_not_its_token() {
+    let destination = recovered();
+    let mut permit = permit(&destination, NOW);
+    assert_eq!(permit.clear(LaneId(1), &update(), NOW), Clearance::Send);
+    drop(permit);
+    assert_eq!(credits(&destination), 2);
+    assert!(destination.acquire(1, NOW).is_err(), "the token is used");
+}
+
+#[test]
+fn an_assessed_permit_returns_nothing_more() {
+    let destination = recovered();
+    let mut permit = permit(&destination, NOW);
+    assert_eq!(permit.clear(LaneId(1), &update(), NOW), Clearance::Send);
+    let (before, assessment) =
+        permit.assess(LaneId(1), Trials::default(), Signal::Failed, moment(NOW));
+    assert_eq!(
+        (before, assessment.state),
+        (
+            DestinationState::Flowing {
+                failures: 0,
+                ramp: Ramp::Rising {
+                    credits: 1,
+                    answers: 1
+                }
+            },
+            DestinationState::Flowing {
+                failures: 1,
+                ramp: Ramp::Rising {
+                    credits: 2,
+                    answers: 1
+                }
+            },
+        )
+    );
+    assert_eq!(credits(&destination), 2);
+    assert!(destination.acquire(1, NOW).is_err(), "the token is used");
+}
+
+#[test]
+fn the_permits_of_one_claim_are_counted() {
+    let destination = destination(Rate::Unlimited);
+    report(&destination, 1, Signal::Refused, NOW);
+    report(&destination, 1, Signal::Applied, NOW);
+    let mut permits = destination.acquire(8, NOW).unwrap();
+    assert_eq!((permits.count(), credits(&destination)), (2, 0));
+    let taken = permits.take_one();
+    assert!(taken.is_some());
+    assert_eq!(permits.count(), 1);
+    drop(permits);
+    assert_eq!(credits(&destination), 1, "one is still held");
+    drop(taken);
+    assert_eq!(credits(&destination), 2);
+    let mut last = destination.acquire(1, NOW).unwrap();
+    let taken = (last.take_one(), last.take_one());
+    assert!(taken.0.is_some() && taken.1.is_none());
+}
+
+#[test]
+fn an_unused_probe_is_due_again_at_once_and_a_sent_one_is_not() {
+    let destination = unlimited();
+    report(&destination, 1, Signal::Refused, NOW);
+    drop(destination.acquire(8, later(30)));
+    assert_eq!(acquired(&destination, 8, later(30)), PROBE, "still due");
+    destination.probe_now(later(40));
+    let mut probe = permit(&destination, later(40));
+    assert_eq!(
+        probe.clear(LaneId(1), &update(), later(40)),
+        Clearance::Send
+    );
+    drop(probe);
+    assert_eq!(acquired(&destination, 8, later(41)), Err(later(70)));
+}
+
+/// Seed 70 of the simulation: lanes that had nothing to send used up the ramp, and nothing was ever sent again.
+#[test]
+fn lanes_with_nothing_to_send_leave_the_ramp_to_others() {
+    let destination = recovered();
+    for second in 0..20 {
+        let permits = destination.acquire(8, later(second)).unwrap();
+        assert_eq!(permits.count(), 1, "in second {second}");
+    }
+}
+
+#[test]
+fn a_change_of_state_wakes_the_threads() {
+    let destination = unlimited();
+    let assess = |signal| {
+        let permit = permit(&destination, NOW);
+        permit.assess(LaneId(1), Trials::default(), signal, moment(NOW))
+    };
+    let changed = destination.changed();
+    assess(Signal::Applied);
+    assert!(changed.now_or_never().is_none());
+    let changes: [&dyn Fn(); 3] = [
+        &|| {
+            assess(Signal::Refused);
+        },
+        &|| destination.probe_now(NOW),
+        &|| destination.set_mode(OperatorMode::Paused),
+    ];
+    for change in changes {
+        let changed = destination.changed();
+        change();
+        assert!(changed.now_or_never().is_some());
+    }
+}
+
+// === the rate ===
+
+#[test]
+fn only_a_destination_with_a_rate_is_paced() {
+    assert!(destination(Rate::PerSecond(1.0)).is_paced());
+    assert!(!unlimited().is_paced());
+}
+
+#[test]
+fn a_search_uses_the_permit_of_its_lane_or_returns_it() {
+    let destination = destination(Rate::PerSecond(10.0));
+    let mut first = permit(&destination, NOW);
+    assert_eq!(first.clear(LaneId(1), &search(), NOW), Clearance::Send);
+    assert!(destination.acquire(1, NOW).is_err());
+    let soon = NOW.after(Duration::from_millis(100));
+    let mut second = permit(&destination, soon);
+    let turn = soon.after(Duration::from_millis(500));
+    assert_eq!(
+        second.clear(LaneId(2), &search(), soon),
+        Clearance::Postpone(turn)
+    );
+    drop(second);
+    assert_eq!(destination.acquire(8, soon).unwrap().count(), 1);
+}
+
+#[test]
+fn a_call_that_follows_from_an_answer_takes_a_token_of_its_own() {
+    let destination = destination(Rate::PerSecond(10.0));
+    let mut held = permit(&destination, NOW);
+    assert_eq!(held.clear(LaneId(1), &update(), NOW), Clearance::Send);
+    let next = NOW.after(Duration::from_millis(101));
+    for call in [update(), retrieve()] {
+        assert_eq!(held.clear(LaneId(1), &call, NOW), Clearance::Wait(next));
+    }
+    assert_eq!(held.clear(LaneId(1), &retrieve(), next), Clearance::Send);
+    // A search that finds no token returns its share of the searches.
+    let token = next.after(Duration::from_millis(101));
+    let missing = held.clear(LaneId(1), &search(), next);
+    assert!(
+        matches!(missing, Clearance::Postpone(at) if at <= token),
+        "{missing:?}"
+    );
+    assert_eq!(held.clear(LaneId(1), &search(), token), Clearance::Send);
+}
+
+/// FAULTS N18: searches count against the rate, and get a fifth of it.
+#[test]
+fn searches_get_a_fifth_of_the_rate_and_each_caller_its_own_turn() {
+    let destination = destination(Rate::PerSecond(10.0));
+    let mut held = permit(&destination, NOW);
+    assert_eq!(held.clear(LaneId(1), &update(), NOW), Clearance::Send);
+    let mut searches = 0;
+    for tenth in 0..600_u64 {
+        let now = NOW.after(Duration::from_millis(tenth * 100));
+        searches += u64::from(held.clear(LaneId(1), &search(), now) == Clearance::Send);
+    }
+    assert!((110..=122).contains(&searches), "{searches} in a minute");
+    let minute = later(60);
+    let mut turns: Vec<u128> = Vec::new();
+    for _ in 0..4 {
+        if let Clearance::Postpone(turn) = held.clear(LaneId(1), &search(), minute) {
+            turns.push(turn.since(minute).as_millis());
+        }
+    }
+    assert!(turns.len() >= 3, "{turns:?}");
+    assert!(
+        turns.windows(2).all(|pair| pair[1] >= pair[0] + 500),
+        "{turns:?}"
+    );
+    for _ in 0..10_000 {
+        held.clear(LaneId(1), &search(), minute);
+    }
+    let last = held.clear(LaneId(1), &search(), minute);
+    assert_eq!(
+        last,
+        Clearance::Postpone(minute.after(Duration::from_hours(1)))
+    );
+}

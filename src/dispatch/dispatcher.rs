@@ -1,0 +1,379 @@
+//! The dispatcher: carries out with tokio, the store and Imprint what [`Core`] decides.
+//!
+//! One dispatcher lives on one thread, with an Imprint client of its own; several share the [`Destination`]. Its loop
+//! claims lanes and reaps ended tasks; each lane has one local task from its start to its settlement. The core is borrowed
+//! for one call at a time, and never across an await.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+
+use super::core::{
+    Core, DeliveryId, DestinationChange, DispatchLimits, LaneAction, LaneResult, LoopAction,
+    Moment, POLL_EVERY, Report,
+};
+use super::destination::Destination;
+use super::lane_exchange::{ImprintCall, ImprintReply};
+use crate::failpoint::{self, CrashPoint, Fault as Failpoint};
+use crate::imprint::{Echo, ImprintApi, Outcome};
+use crate::metrics::DispatchMetrics;
+use crate::outbox::{Ending, Error, Lanes, Setting, Settled, Settlement};
+use crate::random::random_u32;
+use crate::time::{Clock, Timestamp};
+
+/// What a dispatcher works with.
+#[derive(Debug)]
+pub struct Dispatcher<I> {
+    /// The store with the lanes.
+    pub outbox: Arc<dyn Lanes>,
+    /// The client of Imprint.
+    pub imprint: I,
+    /// The state that all dispatchers share.
+    pub destination: Arc<Destination>,
+    /// The limits of this dispatcher.
+    pub limits: DispatchLimits,
+    /// The clock.
+    pub clock: Clock,
+    /// The metrics of delivery.
+    pub metrics: DispatchMetrics,
+}
+
+/// The store failed for good. Its content is on disk, and the next process continues with it.
+#[derive(Debug, thiserror::Error)]
+#[error("the store failed, so dispatch cannot continue")]
+pub struct StoreFailed(#[source] Error);
+
+impl<I: ImprintApi + 'static> Dispatcher<I> {
+    /// Runs until `stopping` is true, and then until the requests in flight are settled.
+    ///
+    /// # Errors
+    /// [`StoreFailed`] when the store takes no more work.
+    pub async fn run(self, mut stopping: watch::Receiver<bool>) -> Result<(), StoreFailed> {
+        let shell = Rc::new(Shell {
+            core: RefCell::new(Core::new(Arc::clone(&self.destination), self.limits)),
+            tasks: RefCell::default(),
+            dispatcher: self,
+        });
+        let result = shell.run(&mut stopping).await;
+        // Ends tasks that are still there because the store failed; each of them holds the shell.
+        drop(shell.tasks.take());
+        result.map_err(StoreFailed)
+    }
+}
+
+/// A dispatcher that runs.
+struct Shell<I> {
+    dispatcher: Dispatcher<I>,
+    core: RefCell<Core>,
+    tasks: RefCell<JoinSet<Ended>>,
+}
+
+/// The task of a delivery ended.
+struct Ended {
+    id: DeliveryId,
+    panicked: bool,
+}
+
+/// Counts one request in flight for as long as it exists.
+struct InFlightGauge<'a>(&'a DispatchMetrics);
+
+impl<'a> InFlightGauge<'a> {
+    fn raise(metrics: &'a DispatchMetrics) -> Self {
+        metrics.in_flight(1);
+        Self(metrics)
+    }
+}
+
+impl Drop for InFlightGauge<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight(-1);
+    }
+}
+
+// === impl Shell: the loop ===
+
+impl<I: ImprintApi + 'static> Shell<I> {
+    async fn run(self: &Rc<Self>, stopping: &mut watch::Receiver<bool>) -> Result<(), Error> {
+        // Armed first and re-armed in place, so that it stays the runtime's earliest timer.
+        let mut next_poll = std::pin::pin!(self.dispatcher.clock.sleep(POLL_EVERY));
+        while !*stopping.borrow() {
+            // Armed before the store is asked, so that nothing that happens in between is missed.
+            let woken = self.dispatcher.outbox.woken();
+            let changed = self.dispatcher.destination.changed();
+            let poll_at = self.claim_due().await?;
+            let pause = poll_at.since(self.now()).min(POLL_EVERY);
+            next_poll.set(self.dispatcher.clock.sleep(pause));
+            tokio::select! {
+                biased;
+                () = &mut next_poll => {}
+                ended = self.ended(), if !self.tasks.borrow().is_empty() => self.reap(ended),
+                () = woken => {}
+                () = changed => {}
+                _ = stopping.changed() => {}
+            }
+        }
+        self.core.borrow_mut().stop();
+        self.start_ready();
+        while let Some(ended) = self.ended().await {
+            self.reap(Some(ended));
+        }
+        Ok(())
+    }
+
+    /// Claims the lanes that may be sent now, and starts them. Returns the time of the next claim.
+    async fn claim_due(self: &Rc<Self>) -> Result<Timestamp, Error> {
+        let moment = self.moment();
+        let action = self.core.borrow_mut().poll(moment);
+        let (max, pick) = match action {
+            LoopAction::Claim { max, pick } => (max, pick),
+            LoopAction::SleepUntil(later) => return Ok(later),
+        };
+        let claim = self.dispatcher.outbox.claim(moment.now, max, pick).await;
+        let poll_at = match claim {
+            Ok(claim) => self.core.borrow_mut().on_claimed(claim, moment.now),
+            Err(error) => {
+                let poll_at = self.core.borrow_mut().on_claim_refused(self.now());
+                match error {
+                    Error::Busy | Error::Full => poll_at,
+                    Error::Failed { .. } | Error::Closed => return Err(error),
+                }
+            }
+        };
+        self.start_ready();
+        Ok(poll_at)
+    }
+
+    /// Starts a task for each delivery that may have a request in flight now.
+    fn start_ready(self: &Rc<Self>) {
+        loop {
+            let next = self.core.borrow_mut().next_start();
+            let Some(id) = next else { return };
+            let shell = Rc::clone(self);
+            self.spawn(id, async move { shell.deliver_lane(id).await });
+        }
+    }
+
+    fn spawn(&self, id: DeliveryId, task: impl Future<Output = ()> + 'static) {
+        let task = AssertUnwindSafe(task).catch_unwind();
+        let ended = task.map(move |result| Ended {
+            id,
+            panicked: result.is_err(),
+        });
+        self.tasks.borrow_mut().spawn_local(ended);
+    }
+
+    /// The next task that ends; `None` when there is none. The set is borrowed for one poll only, so that a task can start
+    /// another one while the loop waits here.
+    async fn ended(&self) -> Option<Result<Ended, JoinError>> {
+        poll_fn(|context| self.tasks.borrow_mut().poll_join_next(context)).await
+    }
+
+    /// Takes all tasks that have ended: one look at the outbox serves all of them.
+    fn reap(self: &Rc<Self>, ended: Option<Result<Ended, JoinError>>) {
+        let mut next = ended;
+        while let Some(ended) = next {
+            // A task is only cancelled when the dispatcher itself ends.
+            if let Ok(Ended { id, panicked: true }) = ended {
+                self.recover(id);
+            }
+            next = self.tasks.borrow_mut().try_join_next();
+        }
+        self.start_ready();
+    }
+
+    /// Settles a delivery whose task panicked.
+    fn recover(self: &Rc<Self>, id: DeliveryId) {
+        let lane = self.core.borrow().lane(id).map(|lane| lane.0);
+        tracing::error!(lane.id = lane, "the delivery of a lane panicked");
+        let action = self.core.borrow_mut().on_lost(id, self.moment());
+        let shell = Rc::clone(self);
+        self.spawn(id, async move { shell.follow(id, action, None).await });
+    }
+
+    fn now(&self) -> Timestamp {
+        self.dispatcher.clock.now()
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            now: self.now(),
+            random: random_u32(),
+        }
+    }
+}
+
+// === impl Shell: one lane ===
+
+impl<I: ImprintApi + 'static> Shell<I> {
+    /// Delivers one lane, from its start to its settlement.
+    async fn deliver_lane(self: &Rc<Self>, id: DeliveryId) {
+        let gauge = InFlightGauge::raise(&self.dispatcher.metrics);
+        let action = self.core.borrow_mut().start(id, self.moment());
+        failpoint::crash_point(CrashPoint::AfterClaimBeforeRequest);
+        self.follow(id, action, Some(gauge)).await;
+    }
+
+    /// Carries out one action after the other.
+    async fn follow(
+        self: &Rc<Self>,
+        id: DeliveryId,
+        first: LaneAction,
+        mut gauge: Option<InFlightGauge<'_>>,
+    ) {
+        let mut action = first;
+        loop {
+            action = match action {
+                LaneAction::Call { call, entries } => {
+                    let reply = self.call(call, entries).await;
+                    let moment = self.moment();
+                    self.core.borrow_mut().on_answer(id, reply, moment)
+                }
+                LaneAction::SleepUntil(later) => {
+                    let pause = later.since(self.now());
+                    self.dispatcher.clock.sleep(pause).await;
+                    let moment = self.moment();
+                    self.core.borrow_mut().resume(id, moment)
+                }
+                LaneAction::Settle(result) => {
+                    drop(gauge.take());
+                    self.finish(id, result).await
+                }
+                LaneAction::Done => return,
+            };
+        }
+    }
+
+    /// Reports the result of a delivery, and makes it durable. Returns what to do next.
+    async fn finish(self: &Rc<Self>, id: DeliveryId, result: LaneResult) -> LaneAction {
+        // The permit to have a request in flight is free again.
+        self.start_ready();
+        failpoint::crash_point(CrashPoint::AfterRequestBeforeSettle);
+        if let Some(report) = result.report {
+            self.report(report);
+        }
+        if let Some(change) = result.change {
+            self.save(change).await;
+        }
+        self.settle(id, result.settlement).await
+    }
+
+    /// Sends one call to Imprint.
+    async fn call(&self, call: ImprintCall, entries: usize) -> ImprintReply {
+        let Dispatcher {
+            imprint,
+            limits,
+            metrics,
+            ..
+        } = &self.dispatcher;
+        let started = self.now();
+        match call {
+            ImprintCall::Update(request) => {
+                let mut outcome = imprint.deliver(request, limits.deadline).await;
+                if failpoint::is_armed(Failpoint::AssumeApplied) {
+                    outcome = Outcome::Applied(Echo::default());
+                }
+                metrics.attempt(outcome.label(), entries, self.now().since(started));
+                ImprintReply::Outcome(outcome)
+            }
+            ImprintCall::Retrieve(customer) => {
+                let found = imprint.retrieve(customer, limits.deadline).await;
+                metrics.lookup(found.label());
+                ImprintReply::Lookup(found)
+            }
+            ImprintCall::Search(partner) => {
+                let found = imprint.search(partner, limits.deadline).await;
+                metrics.lookup(found.label());
+                ImprintReply::Lookup(found)
+            }
+        }
+    }
+
+    /// Makes a change of the destination durable, and wakes the lanes that rest because it was down.
+    async fn save(&self, change: DestinationChange) {
+        let outbox = &self.dispatcher.outbox;
+        let saved = match change {
+            DestinationChange::Throttled(until) => {
+                outbox
+                    .store_setting(Setting::ThrottledUntil, until.as_millis().to_string())
+                    .await
+            }
+            DestinationChange::Recovered => outbox.release(self.now()).await,
+        };
+        if let Err(error) = saved {
+            tracing::warn!(error = %error, "the store did not save a change of the destination");
+        }
+    }
+
+    /// Records a settlement. Returns what to do next.
+    async fn settle(&self, id: DeliveryId, settlement: Settlement) -> LaneAction {
+        match self.dispatcher.outbox.settle(settlement).await {
+            Ok(answer) => {
+                failpoint::crash_point(CrashPoint::AfterSettle);
+                if answer == Settled::Stale {
+                    tracing::warn!("the lane was claimed again, so its settlement changed nothing");
+                }
+                let recorded = self.core.borrow_mut().on_settled(id, answer);
+                if let Some(settlement) = recorded {
+                    self.count_endings(&settlement);
+                }
+                LaneAction::Done
+            }
+            Err(Error::Busy | Error::Full) => self.core.borrow().on_settle_refused(self.now()),
+            // The loop ends the process at its next claim; after the restart the lane is sent again.
+            Err(Error::Failed { .. } | Error::Closed) => LaneAction::Done,
+        }
+    }
+
+    fn report(&self, report: Report) {
+        let metrics = &self.dispatcher.metrics;
+        if let Some(delivered) = report.delivered {
+            metrics.asserted(delivered.reasserted);
+            metrics.ties(delivered.ties);
+            for group in delivered.differs {
+                metrics.echo_differs(group.as_str());
+            }
+        }
+        let Some((before, after)) = report.states else {
+            return;
+        };
+        let (from, to) = (before.as_str(), after.as_str());
+        let (outcome, cause) = (report.outcome, &report.cause);
+        metrics.condition(to);
+        if from != to {
+            tracing::warn!(from, to, outcome, cause = %cause, "the destination changed its state");
+        }
+        tracing::debug!(
+            lane.id = report.lane.0,
+            outcome,
+            cause = %cause,
+            entries = report.entries,
+            "delivery attempt finished"
+        );
+    }
+
+    fn count_endings(&self, settlement: &Settlement) {
+        let metrics = &self.dispatcher.metrics;
+        for (entry, ending) in &settlement.endings {
+            metrics.ended(ending.state().as_str());
+            match ending {
+                Ending::Delivered => metrics.delivered_at(settlement.at.as_millis() / 1000),
+                Ending::Parked { reason, detail } => {
+                    metrics.parked(reason.as_str());
+                    tracing::warn!(
+                        entry.id = entry.0,
+                        reason = reason.as_str(),
+                        detail = detail.as_deref().unwrap_or_default(),
+                        "entry parked"
+                    );
+                }
+                Ending::Superseded(_) | Ending::Ignored | Ending::Undecided => {}
+            }
+        }
+    }
+}

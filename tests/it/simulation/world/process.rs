@@ -1,0 +1,245 @@
+//! The process: how it starts and ends, what senders and the operator do with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imprint_bridge::dispatch::core::{Core, DispatchLimits};
+use imprint_bridge::dispatch::destination::{Destination, OperatorMode};
+use imprint_bridge::outbox::{
+    Appended, AuditEvent, Claim, DUE_AHEAD_MAX, EntryFilter, Inbox as _, LaneId, Lanes as _,
+    Ledger as _, Replay, Setting, Settings as _, State,
+};
+use imprint_bridge::time::Timestamp;
+
+use super::deliveries::Attempt;
+use super::{Happening, Key, World, now_or_never};
+use crate::simulation::bug::Bug;
+use crate::simulation::entries;
+use crate::simulation::oracle::{Law, Violation, violation};
+use crate::simulation::plan::{Crash, OperatorAction};
+
+/// What a process has in memory.
+pub(super) struct Process {
+    pub(super) destination: Arc<Destination>,
+    pub(super) dispatchers: Vec<Dispatcher>,
+    /// What the world knows of each delivery.
+    pub(super) attempts: BTreeMap<Key, Attempt>,
+    /// Whether nothing was due at the last claim.
+    pub(super) nothing_due: bool,
+}
+
+/// One dispatch thread.
+pub(super) struct Dispatcher {
+    pub(super) core: Core,
+    /// When it polls its core next.
+    pub(super) next_poll: Option<i64>,
+    /// The answer of the store to its claim.
+    pub(super) claim: Option<Claim>,
+    /// What the world knows of the deliveries that have not started.
+    pub(super) queued: BTreeMap<LaneId, Attempt>,
+}
+
+impl Process {
+    pub(super) fn is_idle(&self) -> bool {
+        let is_idle = |dispatcher: &Dispatcher| {
+            dispatcher.claim.is_none() && dispatcher.core.deliveries() == 0
+        };
+        self.nothing_due && self.dispatchers.iter().all(is_idle)
+    }
+
+    pub(super) fn postpone_poll(&mut self, dispatcher: usize, until: i64) {
+        self.dispatchers[dispatcher].next_poll = Some(until);
+    }
+}
+
+impl World<'_> {
+    /// As `app::start` does.
+    pub(super) fn start(&mut self, jump: i64) {
+        self.offset += jump;
+        self.log(|| format!("a process starts, its clock off by {jump}"));
+        let now = self.clock();
+        let destination = Arc::new(Destination::new(self.bug.rate(self.plan.rate), now));
+        let mode = now_or_never(self.outbox.setting(Setting::DestinationMode));
+        let mode = mode.and_then(|name| OperatorMode::parse(&name));
+        let mode = mode.unwrap_or_default();
+        destination.set_mode(mode);
+        let until = now_or_never(self.outbox.setting(Setting::ThrottledUntil));
+        let until = until.and_then(|text| text.parse().ok());
+        if let Some(until) = until
+            .map(Timestamp::from_millis)
+            .filter(|until| *until > now)
+        {
+            destination.wait_until(until.min(now.after(DUE_AHEAD_MAX)));
+        }
+        self.protocol.restarted(jump == 0);
+        let limits = DispatchLimits {
+            concurrency: self.plan.concurrency,
+            deadline: self.plan.deadline,
+            rules: self.plan.rules,
+        };
+        let dispatchers = (0..self.plan.dispatchers).map(|_| Dispatcher {
+            core: Core::new(Arc::clone(&destination), limits),
+            next_poll: None,
+            claim: None,
+            queued: BTreeMap::new(),
+        });
+        self.process = Some(Process {
+            dispatchers: dispatchers.collect(),
+            destination,
+            attempts: BTreeMap::new(),
+            nothing_due: false,
+        });
+        if mode != self.wanted {
+            self.set_mode(self.wanted);
+        }
+        self.wake();
+    }
+
+    /// As `kill -9` does. What has been sent may still arrive.
+    pub(super) fn end(&mut self, crash: Crash) {
+        let Some(process) = self.process.take() else {
+            return;
+        };
+        self.log(|| "the process ends".to_owned());
+        self.figures.crashes += 1;
+        self.oracle.crashed();
+        for attempt in process.attempts.into_values() {
+            if let Some(person) = attempt.person {
+                self.oracle.orphaned(person, &attempt.sent);
+            }
+        }
+        for (delivery, _) in self.exchanges.values_mut() {
+            *delivery = None;
+        }
+        self.outbox.crash();
+        self.at(self.now + crash.down, Happening::Starts(crash.jump));
+    }
+
+    /// Whether the process ends between two of its steps.
+    pub(super) fn ends_here(&mut self) -> bool {
+        let ends = self.now < self.plan.healed && self.random.chance(self.plan.crash_per_mille);
+        if ends {
+            self.end_soon();
+        }
+        ends
+    }
+
+    pub(super) fn end_soon(&mut self) {
+        let down = self.random.pick(&[0, 10, 2_000]);
+        let (at, jump) = (self.now, 0);
+        self.end(Crash { at, down, jump });
+    }
+
+    /// As the admin API does.
+    pub(super) fn set_mode(&mut self, mode: OperatorMode) {
+        self.wanted = mode;
+        let now = self.clock();
+        let Some(process) = &self.process else { return };
+        let before = process.destination.mode();
+        let name = mode.as_str().to_owned();
+        now_or_never(self.outbox.store_setting(Setting::DestinationMode, name));
+        process.destination.set_mode(mode);
+        if before == OperatorMode::Shadow && mode == OperatorMode::Open {
+            now_or_never(self.outbox.release(now));
+            self.protocol.released();
+        }
+        self.protocol.set_mode(mode);
+        self.log(|| format!("the mode is {}", mode.as_str()));
+        self.wake();
+    }
+
+    pub(super) fn operator(&mut self, action: OperatorAction) -> Result<(), Violation> {
+        if self.process.is_none() {
+            self.at(self.now + 1_000, Happening::Operator(action));
+            return Ok(());
+        }
+        let parked = EntryFilter::in_state(State::Parked, 1_000);
+        let parked = now_or_never(self.outbox.list(parked));
+        let entries = parked.entries.into_iter();
+        let entries = entries.map(|listed| listed.receipt.entry);
+        let audit = AuditEvent {
+            operator: "somebody".to_owned(),
+            action: "looked",
+            target: String::new(),
+            reason: None,
+            at: self.clock(),
+        };
+        let (done, state) = match action {
+            OperatorAction::Replay => {
+                let replay = |entry| Replay {
+                    entry,
+                    change: None,
+                };
+                let replays = entries.map(replay).collect();
+                let replayed = self.outbox.replay(replays, audit);
+                (now_or_never(replayed), State::Waiting)
+            }
+            OperatorAction::Discard => {
+                let discarded = self.outbox.discard(entries.collect(), audit);
+                (now_or_never(discarded), State::Discarded)
+            }
+        };
+        self.log(|| format!("{action:?} of {done:?}"));
+        self.oracle.handled(&done, state)?;
+        self.protocol.released();
+        self.wake();
+        Ok(())
+    }
+
+    pub(super) fn sent(&mut self, event: usize) -> Result<(), Violation> {
+        if self.process.is_none() || self.is_refused() {
+            self.at(self.now + 500, Happening::Sent(event));
+            return Ok(());
+        }
+        let entry = entries::new(self.plan, event, self.clock());
+        if self.bug == Bug::AnswersBeforeStoring && self.random.chance(100) {
+            self.to_be_sent -= 1;
+            let stored = entries::never_stored();
+            return self.oracle.accepted(event, stored, self.now);
+        }
+        let Appended::Stored(stored) = now_or_never(self.outbox.append(vec![entry])) else {
+            return violation(Law::NoLoss, format!("event {event} conflicts with itself"));
+        };
+        let stored = stored[0];
+        self.log(|| {
+            format!(
+                "event {event} is entry {}, {:?}",
+                stored.entry, stored.state
+            )
+        });
+        self.oracle.accepted(event, stored, self.now)?;
+        self.protocol.released();
+        self.wake();
+        if self.ends_here() {
+            // The sender has no answer and sends it once more.
+            self.at(self.now + 1_000, Happening::Sent(event));
+        } else {
+            self.to_be_sent -= 1;
+        }
+        Ok(())
+    }
+
+    /// A lane may be due.
+    pub(super) fn wake(&mut self) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        process.nothing_due = false;
+        for dispatcher in 0..self.plan.dispatchers {
+            let soon = self.now + self.random.between(0, 3);
+            self.poll_at(dispatcher, soon);
+        }
+    }
+
+    pub(super) fn poll_at(&mut self, dispatcher: usize, at: i64) {
+        let at = at.max(self.now);
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let next_poll = &mut process.dispatchers[dispatcher].next_poll;
+        if next_poll.is_none_or(|poll| at < poll) {
+            *next_poll = Some(at);
+            self.at(at, Happening::Poll(dispatcher));
+        }
+    }
+}
