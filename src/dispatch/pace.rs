@@ -1,53 +1,53 @@
-//! How many requests may leave now: one token bucket for everything that goes to Imprint with our key.
+//! The rate of requests: one token bucket for everything that is sent to Imprint with our key. Pure.
 //!
-//! Pure: `now` is an argument. In any second at most the rate and its burst, a tenth of the rate, go out.
+//! In any second, at most the rate plus its burst, a tenth of the rate, is sent.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// The part of the rate that may go out at once after a silence.
+/// The share of the rate that may be sent at once after a pause.
 const BURST_SHARE: f64 = 0.1;
 
-/// A rate of requests, in requests a second.
+/// A rate of requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
-    /// As fast as concurrency allows.
+    /// Only the concurrency limits the requests.
     Unlimited,
-    /// At most this many a second.
+    /// At most this many requests a second.
     PerSecond(f64),
 }
 
 impl Rate {
-    /// This part of it.
+    /// This share of the rate.
     #[must_use]
-    pub fn share(self, part: f64) -> Self {
+    pub fn share(self, share: f64) -> Self {
         match self {
             Self::Unlimited => Self::Unlimited,
-            Self::PerSecond(rate) => Self::PerSecond(rate * part),
+            Self::PerSecond(rate) => Self::PerSecond(rate * share),
         }
     }
 }
 
-/// The bucket.
+/// A token bucket.
 #[derive(Clone, Debug)]
 pub struct Pace {
     rate: Rate,
     tokens: f64,
-    filled: Timestamp,
+    filled_at: Timestamp,
 }
 
 impl Pace {
-    /// A bucket with one token in it, so that a start is not a burst.
+    /// A bucket with one token, so that a start is not a burst.
     pub const fn new(rate: Rate, now: Timestamp) -> Self {
         Self {
             rate,
             tokens: 1.0,
-            filled: now,
+            filled_at: now,
         }
     }
 
-    /// Takes up to `wanted` tokens and says how many it got.
+    /// Takes up to `wanted` tokens and returns how many it took.
     pub fn take(&mut self, wanted: usize, now: Timestamp) -> usize {
         let Rate::PerSecond(rate) = self.rate else {
             return wanted;
@@ -61,7 +61,7 @@ impl Pace {
         taken
     }
 
-    /// Gives back a token that was not used.
+    /// Gives back tokens that were not used.
     pub fn give_back(&mut self, unused: usize) {
         if let Rate::PerSecond(rate) = self.rate {
             let unused = f64::from(u32::try_from(unused).unwrap_or(u32::MAX));
@@ -69,7 +69,7 @@ impl Pace {
         }
     }
 
-    /// How long it takes until there is one more token.
+    /// The time between two tokens.
     pub fn interval(&self) -> Duration {
         match self.rate {
             Rate::Unlimited => Duration::ZERO,
@@ -80,23 +80,25 @@ impl Pace {
     /// When the next token is there.
     pub fn next(&self) -> Timestamp {
         match self.rate {
-            Rate::Unlimited => self.filled,
+            Rate::Unlimited => self.filled_at,
             Rate::PerSecond(rate) => {
                 let missing = (1.0 - self.tokens).max(0.0);
-                // A millisecond more: timestamps are whole milliseconds, and a wake-up too early finds nothing.
-                self.filled
+                // One millisecond more: timestamps are whole milliseconds, and a wake-up too early finds no token.
+                self.filled_at
                     .after(Duration::from_secs_f64(missing / rate) + Duration::from_millis(1))
             }
         }
     }
 
+    /// A clock that is set back adds nothing and takes nothing.
     fn fill(&mut self, rate: f64, now: Timestamp) {
-        let elapsed = now.since(self.filled).as_secs_f64();
+        let elapsed = now.since(self.filled_at).as_secs_f64();
         self.tokens = elapsed.mul_add(rate, self.tokens).min(burst(rate));
-        self.filled = now.max(self.filled);
+        self.filled_at = now.max(self.filled_at);
     }
 }
 
+/// The most tokens that a bucket holds: at least one, otherwise a slow rate would send nothing.
 fn burst(rate: f64) -> f64 {
     (rate * BURST_SHARE).max(1.0)
 }
@@ -111,9 +113,13 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
+    fn bucket(rate: f64) -> Pace {
+        Pace::new(Rate::PerSecond(rate), at(0))
+    }
+
     #[test]
-    fn after_a_silence_a_tenth_of_the_rate_goes_out_at_once() {
-        let mut pace = Pace::new(Rate::PerSecond(100.0), at(0));
+    fn after_a_pause_a_tenth_of_the_rate_is_sent_at_once() {
+        let mut pace = bucket(100.0);
         assert_eq!(pace.take(50, at(0)), 1);
         assert_eq!(pace.take(50, at(60_000)), 10);
         assert_eq!(pace.take(50, at(60_000)), 0);
@@ -123,16 +129,71 @@ mod tests {
     }
 
     #[test]
+    fn no_more_tokens_are_taken_than_wanted() {
+        let mut pace = bucket(100.0);
+        assert_eq!(pace.take(0, at(60_000)), 0);
+        assert_eq!(pace.take(3, at(60_000)), 3);
+        assert_eq!(pace.take(50, at(60_000)), 7, "the others stay");
+    }
+
+    #[test]
+    fn a_bucket_holds_at_most_its_burst() {
+        for (rate, burst) in [(100.0, 10), (30.0, 3), (10.0, 1), (0.5, 1)] {
+            let mut pace = bucket(rate);
+            pace.give_back(1_000);
+            assert_eq!(pace.take(50, at(0)), burst, "given back at {rate}");
+            assert_eq!(pace.take(50, at(3_600_000)), burst, "filled at {rate}");
+        }
+    }
+
+    #[test]
+    fn tokens_come_at_the_rate() {
+        let mut pace = bucket(4.0);
+        assert_eq!(pace.take(1, at(0)), 1);
+        assert_eq!(pace.next(), at(251));
+        assert_eq!(pace.take(1, at(249)), 0);
+        assert_eq!(pace.next(), at(251));
+        assert_eq!(pace.take(1, at(250)), 1);
+        pace.give_back(1);
+        assert_eq!(pace.next(), at(251), "there is a token");
+    }
+
+    #[test]
     fn a_slow_rate_still_sends() {
-        let mut pace = Pace::new(Rate::PerSecond(0.5), at(0));
+        let mut pace = bucket(0.5);
         assert_eq!(pace.take(1, at(0)), 1);
         assert_eq!(pace.take(1, at(1_999)), 0);
         assert_eq!(pace.take(1, pace.next()), 1);
     }
 
     #[test]
-    fn without_a_rate_everything_goes() {
-        assert_eq!(Pace::new(Rate::Unlimited, at(0)).take(7, at(0)), 7);
+    fn a_clock_that_is_set_back_neither_adds_nor_takes_tokens() {
+        let mut pace = bucket(1.0);
+        assert_eq!(pace.take(1, at(10_000)), 1);
+        assert_eq!(pace.take(1, at(0)), 0);
+        assert_eq!(pace.next(), at(11_001), "counted from the latest time");
+        assert_eq!(pace.take(1, at(10_999)), 0);
+        assert_eq!(pace.take(1, at(11_000)), 1);
+    }
+
+    #[test]
+    fn without_a_rate_every_request_is_sent_at_once() {
+        let mut pace = Pace::new(Rate::Unlimited, at(5));
+        assert_eq!(pace.take(7, at(9)), 7);
+        pace.give_back(7);
+        assert_eq!((pace.next(), pace.interval()), (at(5), Duration::ZERO));
+    }
+
+    #[test]
+    fn the_interval_is_the_time_between_two_tokens() {
+        assert_eq!(bucket(4.0).interval(), Duration::from_millis(250));
+        assert_eq!(bucket(0.5).interval(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_share_of_a_rate_is_a_rate() {
+        assert_eq!(Rate::PerSecond(20.0).share(0.2), Rate::PerSecond(4.0));
+        assert_eq!(Rate::Unlimited.share(0.2), Rate::Unlimited);
     }
 
     proptest! {
@@ -141,13 +202,13 @@ mod tests {
             rate in 1_u32..500,
             steps in prop::collection::vec((0_i64..300, 0_usize..60), 1..200),
         ) {
-            let mut pace = Pace::new(Rate::PerSecond(f64::from(rate)), at(0));
+            let mut pace = bucket(f64::from(rate));
             let mut now = 0;
             let mut sent: Vec<i64> = Vec::new();
             for (pause, wanted) in steps {
                 now += pause;
                 sent.extend(std::iter::repeat_n(now, pace.take(wanted, at(now))));
-                let last_second = sent.iter().filter(|moment| **moment > now - 1000).count();
+                let last_second = sent.iter().filter(|time| **time > now - 1000).count();
                 let most = f64::from(rate) + burst(f64::from(rate));
                 prop_assert!(f64::from(u32::try_from(last_second).unwrap()) <= most.ceil());
             }

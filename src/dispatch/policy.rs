@@ -1,6 +1,6 @@
-//! What we do about what came of a exchange. Pure: conclusions in, decisions out; [`settle`](super::settle) writes them down.
+//! From the result of an exchange to a decision about its lane. Pure.
 //!
-//! A fault of the destination ends no entry and spends no attempt; a fault of one entry parks that entry only.
+//! A fault of the destination ends no entry and counts no attempt. A fault of one entry parks only that entry.
 
 use std::time::Duration;
 
@@ -12,54 +12,54 @@ use crate::imprint::{Echo, Field, ImprintId, Outcome, Rejection};
 use crate::outbox::ParkReason;
 use crate::time::Timestamp;
 
-/// How long a lane rests at most that failed while the destination was down.
+/// The longest rest of a lane that failed while the destination was down.
 pub const DOWN_REST_MAX: Duration = Duration::from_secs(5);
 
-/// What becomes of a lane.
+/// What is done about a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// There was nothing to send: what is over is over.
+    /// Nothing had to be sent: end the entries that need no request.
     NothingToSend,
-    /// Imprint has the facts.
+    /// The request was applied.
     Deliver(Echo),
-    /// Imprint has them, but keeps lines that were cleared: who cleared them is parked.
+    /// The request was applied, but Imprint keeps these cleared lines: park the entries that cleared them.
     DeliverExcept(Vec<Field>),
     /// One of several entries is at fault: send them one by one.
     Unfold,
-    /// The one entry that was sent is at fault.
+    /// The only entry that was sent is at fault.
     Park {
-        /// Why.
+        /// The reason.
         reason: ParkReason,
-        /// What Imprint said, names only.
+        /// The names in Imprint's answer, without values.
         detail: Option<String>,
     },
-    /// Nothing that waits can be sent: it is not clear to whom.
+    /// No entry can be sent, because the customer is not certain.
     ParkAll(ParkReason),
-    /// Nobody at Imprint is this customer.
+    /// Imprint does not know the customer.
     CustomerUnknown,
-    /// It is this customer, and goes on in that lane.
+    /// The customer has this Imprint id: move the entries to its lane.
     Move(ImprintId),
-    /// The request failed: the lane is to be sent again, later or at once.
+    /// The request failed: send the lane again.
     Retry {
-        /// Whether it may have been applied all the same.
+        /// Whether the request may have been applied.
         effect: Effect,
-        /// How long it rests.
+        /// How long the lane rests first.
         rest: Rest,
-        /// Whether that counts against the entries.
+        /// Whether the failure counts against its entries.
         attempt: Attempt,
     },
-    /// The destination is at fault: the lane waits with all others.
+    /// The destination is at fault: the lane waits like all others.
     Wait(Rest),
-    /// Nothing has been asked, and nothing may be before this moment.
+    /// A call may not be sent before this time.
     Postpone(Timestamp),
 }
 
-/// Whether a request that failed may have been applied all the same.
+/// What a failed request may have changed at Imprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It was not.
+    /// Nothing.
     None,
-    /// It may have been.
+    /// It may have been applied, or may still be.
     Unconfirmed,
 }
 
@@ -68,22 +68,22 @@ pub enum Effect {
 pub enum Rest {
     /// Not at all.
     None,
-    /// As long as any, and [`DOWN_REST_MAX`] at most: the destination is down, and when it is back nobody is to sleep on.
+    /// With backoff, but at most [`DOWN_REST_MAX`]: the destination is down, and lanes must be due soon after it recovers.
     Short,
-    /// Longer with each failure: it may be the lane's own.
+    /// With backoff: the failure may be the lane's own.
     Backoff,
 }
 
-/// Whether a failure counts against what was sent.
+/// Whether a failure counts against the entries that were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// The destination may be at fault.
     NotCounted,
-    /// Others were served since the lane was last tried.
+    /// Requests of other lanes were applied since this lane last failed.
     Counted,
 }
 
-/// Decides what becomes of a lane by what its exchange came to.
+/// Decides what is done about a lane.
 pub fn decide(
     exchange: &LaneExchange,
     conclusion: Conclusion,
@@ -111,13 +111,13 @@ pub fn decide(
             reason: ParkReason::Rejected,
             detail: Some(detail(&rejection)),
         },
-        // A customer who is always asked to wait rests like one who always fails; everybody else waits with it.
+        // A customer that is always throttled rests like one that always fails, because all others wait with it.
         Outcome::Throttled(_) if is_own => Decision::Wait(Rest::Backoff),
         Outcome::Throttled(_) => Decision::Wait(Rest::None),
         Outcome::Denied(cause) if is_own && cause.is_forbidden() => {
             retry(exchange, Effect::None, assessment, rules, cause.to_string())
         }
-        // Whether it is everybody is asked of somebody else first.
+        // The next probe, with another customer, shows whether the operation is forbidden for everybody.
         Outcome::Denied(cause) if cause.is_forbidden() => Decision::Wait(Rest::Short),
         Outcome::Denied(_) => Decision::Wait(Rest::None),
         Outcome::Unavailable(cause) | Outcome::Unclear(cause) => {
@@ -133,7 +133,7 @@ pub fn decide(
     }
 }
 
-/// Sends it again, unless it has failed often enough while others were served.
+/// Sends the lane again, unless it has failed `attempts_max` times while other lanes were applied.
 fn retry(
     exchange: &LaneExchange,
     effect: Effect,
@@ -165,7 +165,7 @@ fn retry(
     }
 }
 
-/// Imprint's own words for what is wrong, as one line of names.
+/// The status and the names in Imprint's answer, as one line.
 fn detail(rejection: &Rejection) -> String {
     let Rejection {
         status,

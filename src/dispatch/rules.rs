@@ -1,37 +1,37 @@
-//! What the operator decided about delivery, once, for all lanes.
+//! The delivery rules that the operator configures, for all lanes.
 
 use std::time::Duration;
 
 use crate::imprint::clearing::Clearing;
 
-/// What is done with facts about somebody whom Imprint does not know.
+/// What is done with values for a customer that Imprint does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownCustomer {
-    /// Most customers of a CRM have no card: the facts are dropped.
+    /// The values are dropped: most customers of a CRM have no card.
     Ignore,
-    /// They wait, up to [`DeliveryRules::wait_max`], for the customer to appear.
+    /// They wait for the customer to appear, for at most [`DeliveryRules::wait_max`].
     Wait,
-    /// A person must look.
+    /// An operator must look.
     Park,
 }
 
-/// The rules of delivery.
+/// The delivery rules.
 #[derive(Clone, Copy, Debug)]
 pub struct DeliveryRules {
-    /// Entries one request may carry.
+    /// How many entries one request may carry.
     pub max_fold: usize,
-    /// How often an entry may fail that alone keeps failing.
+    /// After how many counted attempts an entry that fails alone is parked.
     pub attempts_max: u32,
-    /// How long after a request without a sound answer that request may still land.
+    /// How long a request without a clear answer may still arrive at Imprint.
     pub reassert_after: Duration,
-    /// What becomes of fields that the source cleared.
+    /// What is sent for fields that the source cleared.
     pub clearing: Clearing,
-    /// What becomes of facts about somebody whom Imprint does not know.
+    /// What is done with values for a customer that Imprint does not know.
     pub unknown: UnknownCustomer,
-    /// How long facts wait for their customer.
+    /// How long values wait for their customer.
     pub wait_max: Duration,
-    /// How long it is believed which customer a partner's id is.
+    /// How long a link between our id and an Imprint id is trusted.
     pub link_ttl: Duration,
-    /// How long it is believed that there is none.
+    /// How long it is trusted that Imprint does not know an id of ours.
     pub unknown_ttl: Duration,
 }

@@ -1,9 +1,9 @@
-//! What a lane remembers of its customer when its entries are gone: how new Imprint's facts are, and what is in doubt.
+//! What a lane remembers of its customer after its entries are gone: the delivered versions, and what is in doubt. Pure.
 //!
-//! A request that was sent and never soundly answered may land late, after newer facts have been delivered, and undo
-//! them. Imprint offers nothing to prevent that. So a lane remembers what may still land, and for how long; facts that
-//! are delivered meanwhile are kept and asserted once more when that time is over. A request that lands even later
-//! than that cannot be excluded.
+//! A request that was sent and never clearly answered may arrive late, after newer values were delivered, and overwrite
+//! them. Imprint offers nothing to prevent that. So a lane remembers which versions may still arrive, and until when. Values
+//! that are delivered meanwhile are kept, and sent again when that time is over. A request that arrives even later cannot
+//! be excluded.
 
 use std::fmt;
 
@@ -16,76 +16,82 @@ use crate::event::Version;
 use crate::imprint::{Field, FieldValue, Update};
 use crate::time::Timestamp;
 
-/// How new the facts are that Imprint has of one customer, field by field. Outlives the entries that brought them.
+/// The delivered version of each field of one customer, and what is in doubt.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneVersions {
-    /// What a 2xx confirmed.
+    /// Confirmed by a 2xx.
     delivered: Versions,
-    /// What was sent without a sound answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    doubt: Option<InDoubt>,
+    /// Sent without a clear answer.
+    #[serde(default, rename = "doubt", skip_serializing_if = "Option::is_none")]
+    in_doubt: Option<InDoubt>,
 }
 
-/// Requests that may still land, and what they would undo.
+/// Requests that may still arrive, and what they would overwrite. The store keeps it under the older member names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct InDoubt {
-    /// Until when they may, in milliseconds.
-    until: i64,
-    /// The oldest version of each field that may.
+    /// Until when they may arrive, in milliseconds.
+    #[serde(rename = "until")]
+    until_millis: i64,
+    /// The oldest version of each field that may arrive.
     sent: Versions,
-    /// Newer facts that were delivered meanwhile.
-    facts: Update,
+    /// Newer values that were delivered meanwhile.
+    #[serde(rename = "facts")]
+    newer: Update,
 }
 
 impl LaneVersions {
-    /// Notes that every version in `fold` reached Imprint.
+    /// The versions after `fold` was delivered.
     #[must_use]
     pub fn delivered(mut self, fold: &Fold) -> Self {
         if fold.ends_doubt {
-            self.doubt = None;
+            self.in_doubt = None;
         }
         let newest = fold.versions.iter();
         let newest = newest.map(|(field, version)| (field.clone(), *version));
         self.delivered.0.extend(newest);
-        let Some(doubt) = self.doubt.as_mut() else {
+        let Some(in_doubt) = self.in_doubt.as_mut() else {
             return self;
         };
         for (field, version) in &fold.versions {
-            if doubt.sent.0.get(field).is_some_and(|sent| sent < version)
-                && let Some(fact) = fold.update.value(field)
+            if in_doubt
+                .sent
+                .0
+                .get(field)
+                .is_some_and(|sent| sent < version)
+                && let Some(value) = fold.update.value(field)
             {
-                doubt.facts.insert(field.clone(), fact.clone());
+                in_doubt.newer.insert(field.clone(), value.clone());
             }
         }
         self
     }
 
-    /// Notes that every version in `fold` may have reached Imprint, or may until `until`.
+    /// The versions after `fold` was sent without a clear answer: it may arrive until `until`.
     #[must_use]
     pub fn with_unconfirmed(self, fold: &Fold, until: Timestamp) -> Self {
         let sent = fold
             .versions
             .iter()
             .map(|(field, version)| (field, *version));
-        self.doubted(sent, until)
+        self.with_in_doubt(sent, until)
     }
 
-    /// Notes that these may have been sent by a process that did not live to hear of it.
+    /// The versions after an earlier process may have sent any of these candidates, and ended before the answer.
     #[must_use]
     pub fn with_possibly_sent(mut self, candidates: &[Candidate<'_>], until: Timestamp) -> Self {
-        // So may an assertion have been; if it lands late, it undoes what is delivered from now on.
-        let asserts = |doubt: &&mut InDoubt| !doubt.facts.is_empty();
-        if let Some(doubt) = self.doubt.as_mut().filter(asserts) {
-            doubt.until = doubt.until.max(until.as_millis());
+        // It may have sent a reassertion as well, which would overwrite what is delivered from now on.
+        let reasserts = |in_doubt: &&mut InDoubt| !in_doubt.newer.is_empty();
+        if let Some(in_doubt) = self.in_doubt.as_mut().filter(reasserts) {
+            in_doubt.until_millis = in_doubt.until_millis.max(until.as_millis());
         }
         let sent = candidates.iter().flat_map(|candidate| {
             let fields = candidate.update.fields();
             fields.map(|field| (field, candidate.version))
         });
-        self.doubted(sent, until)
+        self.with_in_doubt(sent, until)
     }
 
-    fn doubted<'a>(
+    fn with_in_doubt<'a>(
         mut self,
         sent: impl Iterator<Item = (&'a Field, Version)>,
         until: Timestamp,
@@ -94,51 +100,51 @@ impl LaneVersions {
         if sent.peek().is_none() {
             return self;
         }
-        let doubt = self.doubt.get_or_insert_with(|| InDoubt {
-            until: until.as_millis(),
+        let in_doubt = self.in_doubt.get_or_insert_with(|| InDoubt {
+            until_millis: until.as_millis(),
             sent: Versions::default(),
-            facts: Update::default(),
+            newer: Update::default(),
         });
-        doubt.until = doubt.until.max(until.as_millis());
+        in_doubt.until_millis = in_doubt.until_millis.max(until.as_millis());
         for (field, version) in sent {
-            let oldest = doubt.sent.0.entry(field.clone()).or_insert(version);
+            let oldest = in_doubt.sent.0.entry(field.clone()).or_insert(version);
             *oldest = version.min(*oldest);
         }
         self
     }
 
-    /// Forgets what is in doubt: nothing can be done about it any more.
+    /// The versions with nothing in doubt: Imprint refuses the reassertion, so nothing can be done about it.
     #[must_use]
     pub fn without_doubt(mut self) -> Self {
-        self.doubt = None;
+        self.in_doubt = None;
         self
     }
 
-    /// When facts are to be asserted once more, if any are.
+    /// When values are to be sent again, if there are any.
     pub fn reassert_at(&self) -> Option<Timestamp> {
-        let doubt = self.doubt.as_ref()?;
-        (!doubt.facts.is_empty()).then(|| Timestamp::from_millis(doubt.until))
+        let in_doubt = self.in_doubt.as_ref()?;
+        (!in_doubt.newer.is_empty()).then(|| Timestamp::from_millis(in_doubt.until_millis))
     }
 
-    /// Whether nothing can land any more that was in doubt.
+    /// Whether nothing that was in doubt can arrive any more.
     pub(super) fn doubt_is_over(&self, now: Timestamp) -> bool {
-        self.doubt
+        self.in_doubt
             .as_ref()
-            .is_some_and(|doubt| doubt.until <= now.as_millis())
+            .is_some_and(|in_doubt| in_doubt.until_millis <= now.as_millis())
     }
 
-    /// The facts that are to be asserted once more now.
-    pub(super) fn to_assert(
+    /// The values to be sent again now.
+    pub(super) fn to_reassert(
         &self,
         now: Timestamp,
     ) -> impl Iterator<Item = (&Field, Version, &FieldValue)> {
-        let over = self.doubt.as_ref().filter(|_| self.doubt_is_over(now));
+        let over = self.in_doubt.as_ref().filter(|_| self.doubt_is_over(now));
         over.into_iter()
-            .flat_map(|doubt| doubt.facts.iter())
-            .filter_map(|(field, fact)| Some((field, self.of(field)?, fact)))
+            .flat_map(|in_doubt| in_doubt.newer.iter())
+            .filter_map(|(field, value)| Some((field, self.version_of(field)?, value)))
     }
 
-    /// Every field that was delivered, with the version that Imprint has.
+    /// Every field that was delivered, with its delivered version.
     pub fn delivered_fields(&self) -> impl Iterator<Item = (&Field, Version)> {
         self.delivered
             .0
@@ -146,8 +152,8 @@ impl LaneVersions {
             .map(|(field, version)| (field, *version))
     }
 
-    /// The version of a field that was delivered.
-    pub(super) fn of(&self, field: &Field) -> Option<Version> {
+    /// The delivered version of a field.
+    pub(super) fn version_of(&self, field: &Field) -> Option<Version> {
         self.delivered.0.get(field).copied()
     }
 }
@@ -156,16 +162,16 @@ impl fmt::Debug for LaneVersions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LaneVersions")
             .field("delivered", &self.delivered)
-            .field("doubt", &self.doubt)
+            .field("in_doubt", &self.in_doubt)
             .finish()
     }
 }
 
-/// A version a field, stored grouped: the fields of one entry share one version.
+/// The version of each field. The store keeps them in groups, because the fields of one entry share one version.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Versions(LiteMap<Field, Version>);
 
-/// One group as it is stored: epoch, value, arrival, and the paths of the fields.
+/// One group in the store: epoch, value, arrival, and the paths of the fields.
 type VersionGroup<L> = (u32, i64, u64, Vec<L>);
 
 impl Serialize for Versions {
@@ -211,8 +217,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
     const UNTIL: Timestamp = Timestamp::from_millis(1_060_000);
 
-    fn entry(value: i64, arrival: u64, facts: &[(&str, &str)]) -> (Version, Update) {
-        let facts = facts.iter().map(|(path, value)| {
+    fn entry(value: i64, arrival: u64, values: &[(&str, &str)]) -> (Version, Update) {
+        let values = values.iter().map(|(path, value)| {
             (
                 Field::parse(path).unwrap(),
                 FieldValue::from_value(json!(value)),
@@ -223,7 +229,7 @@ mod tests {
             value,
             arrival,
         };
-        (version, facts.collect())
+        (version, values.collect())
     }
 
     fn fold_at(lane: &LaneVersions, waiting: &[(Version, Update)], now: Timestamp) -> Fold {
@@ -259,9 +265,9 @@ mod tests {
         lane.delivered(&answered)
     }
 
-    /// U37, V3: the late request would put the old e-mail back; the city it carries is still the newest.
+    /// FAULTS U37, V3: the late request would restore the old e-mail; its city is still the newest.
     #[test]
-    fn what_an_unanswered_request_may_undo_is_asserted_once_more() {
+    fn what_an_unanswered_request_may_overwrite_is_sent_again() {
         let lane = overtaken();
         assert_eq!(lane.reassert_at(), Some(UNTIL));
         assert_eq!(sent(&fold_at(&lane, &[], NOW)), json!({}));
@@ -276,20 +282,20 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_the_same_facts_leaves_nothing_to_assert() {
+    fn an_answer_to_the_same_values_leaves_nothing_to_reassert() {
         let entries = [entry(1, 1, &[("email", "a")])];
         let lane = LaneVersions::default();
         let fold = fold_at(&lane, &entries, NOW);
         let lane = lane.with_unconfirmed(&fold, UNTIL).delivered(&fold);
         assert_eq!(lane.reassert_at(), None);
-        // Until it cannot land any more, something newer may still have to be asserted.
+        // Until it cannot arrive any more, newer values are sent again.
         let newer = [entry(2, 2, &[("email", "b")])];
         let lane = lane.clone().delivered(&fold_at(&lane, &newer, NOW));
         assert_eq!(lane.reassert_at(), Some(UNTIL));
     }
 
     #[test]
-    fn an_assertion_carries_what_is_newer_meanwhile() {
+    fn a_reassertion_carries_values_that_are_newer_meanwhile() {
         let lane = overtaken();
         let newer = [entry(3, 3, &[("email", "newest")])];
         let fold = fold_at(&lane, &newer, UNTIL);
@@ -301,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_assertion_without_an_answer_is_made_again() {
+    fn a_reassertion_without_an_answer_is_sent_again() {
         let later = UNTIL.after(Duration::from_secs(60));
         let lane = overtaken();
         let unanswered = fold_at(&lane, &[], UNTIL);
@@ -310,9 +316,9 @@ mod tests {
         assert_eq!(sent(&fold_at(&lane, &[], later)), json!({"email": "new"}));
     }
 
-    /// P07; seed 25195 of the simulation: the assertion landed after what was delivered next.
+    /// FAULTS P07; seed 25195 of the simulation: the reassertion arrived after what was delivered next.
     #[test]
-    fn an_assertion_that_a_process_before_may_have_sent_is_in_doubt() {
+    fn a_reassertion_that_an_earlier_process_may_have_sent_is_in_doubt() {
         let later = UNTIL.after(Duration::from_secs(60));
         let lane = overtaken().with_possibly_sent(&[], later);
         assert_eq!(lane.reassert_at(), Some(later));
@@ -323,9 +329,9 @@ mod tests {
         assert_eq!(sent(&again), json!({"email": "newest"}));
     }
 
-    /// P07: nobody knows which of them the process before had sent.
+    /// FAULTS P07: it is not known which of them the earlier process had sent.
     #[test]
-    fn what_a_process_before_may_have_sent_is_in_doubt() {
+    fn entries_that_an_earlier_process_may_have_sent_are_in_doubt() {
         let waiting = [
             entry(1, 1, &[("email", "a")]),
             entry(2, 2, &[("email", "b")]),
@@ -346,9 +352,140 @@ mod tests {
     }
 
     #[test]
-    fn lane_versions_read_back_as_they_were() {
+    fn lane_versions_are_read_back_unchanged() {
         let lane = overtaken();
         let kept = serde_json::to_string(&lane).unwrap();
         assert_eq!(serde_json::from_str::<LaneVersions>(&kept).unwrap(), lane);
+    }
+
+    const LATER: Timestamp = Timestamp::from_millis(1_120_000);
+
+    fn possibly_sent(
+        lane: LaneVersions,
+        waiting: &[(Version, Update)],
+        until: Timestamp,
+    ) -> LaneVersions {
+        let candidates: Vec<_> = waiting
+            .iter()
+            .map(|(version, update)| Candidate {
+                version: *version,
+                update,
+            })
+            .collect();
+        lane.with_possibly_sent(&candidates, until)
+    }
+
+    fn delivered(
+        lane: LaneVersions,
+        waiting: &[(Version, Update)],
+        now: Timestamp,
+    ) -> LaneVersions {
+        let fold = fold_at(&lane, waiting, now);
+        lane.delivered(&fold)
+    }
+
+    #[test]
+    fn nothing_sent_leaves_nothing_in_doubt() {
+        let lane = LaneVersions::default();
+        let nothing = fold_at(&lane, &[], NOW);
+        assert_eq!(lane.clone().with_unconfirmed(&nothing, UNTIL), lane);
+        assert_eq!(possibly_sent(lane.clone(), &[], UNTIL), lane);
+    }
+
+    #[test]
+    fn doubt_can_be_given_up() {
+        let lane = overtaken();
+        assert_eq!(lane.reassert_at(), Some(UNTIL));
+        let given_up = lane.clone().without_doubt();
+        assert_eq!(given_up.reassert_at(), None);
+        assert!(!given_up.doubt_is_over(LATER));
+        assert_ne!(given_up, lane);
+        let email = Field::parse("email").unwrap();
+        assert_eq!(
+            given_up.version_of(&email),
+            lane.version_of(&email),
+            "what was delivered stays"
+        );
+    }
+
+    #[test]
+    fn doubt_is_over_from_its_time_on() {
+        let lane = overtaken();
+        let before = Timestamp::from_millis(UNTIL.as_millis() - 1);
+        assert_eq!(
+            (lane.doubt_is_over(before), lane.doubt_is_over(UNTIL)),
+            (false, true)
+        );
+        assert_eq!(sent(&fold_at(&lane, &[], before)), json!({}));
+        assert!(!LaneVersions::default().doubt_is_over(LATER));
+    }
+
+    #[test]
+    fn of_two_requests_in_doubt_the_oldest_version_and_the_latest_time_count() {
+        let old = entry(1, 1, &[("email", "old")]);
+        let middle = entry(2, 2, &[("email", "middle")]);
+        for (first, second) in [(&old, &middle), (&middle, &old)] {
+            for (until, then) in [(UNTIL, LATER), (LATER, UNTIL)] {
+                let lane =
+                    possibly_sent(LaneVersions::default(), std::slice::from_ref(first), until);
+                let lane = possibly_sent(lane, std::slice::from_ref(second), then);
+                let lane = delivered(lane, std::slice::from_ref(&middle), NOW);
+                assert_eq!(lane.reassert_at(), Some(LATER), "the old one may arrive");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_newer_value_is_sent_again() {
+        let same = entry(1, 1, &[("email", "same")]);
+        let lane = possibly_sent(LaneVersions::default(), std::slice::from_ref(&same), UNTIL);
+        assert_eq!(delivered(lane.clone(), &[same], NOW).reassert_at(), None);
+        let other = entry(9, 9, &[("phone", "1")]);
+        assert_eq!(
+            delivered(lane, &[other], NOW).reassert_at(),
+            None,
+            "another field"
+        );
+    }
+
+    /// A lane without values to send again may have been sent nothing more: its doubt keeps its time.
+    #[test]
+    fn an_earlier_process_prolongs_only_a_doubt_with_values_to_send_again() {
+        let lane = possibly_sent(
+            LaneVersions::default(),
+            &[entry(1, 1, &[("email", "a")])],
+            UNTIL,
+        );
+        let restarted = possibly_sent(lane, &[], LATER);
+        let lane = delivered(restarted, &[entry(2, 2, &[("email", "b")])], NOW);
+        assert_eq!(lane.reassert_at(), Some(UNTIL));
+        assert_eq!(
+            possibly_sent(lane.clone(), &[], LATER).reassert_at(),
+            Some(LATER)
+        );
+        assert_eq!(
+            possibly_sent(lane, &[], NOW).reassert_at(),
+            Some(UNTIL),
+            "never shortened"
+        );
+    }
+
+    #[test]
+    fn a_delivery_before_the_end_of_the_doubt_does_not_end_it() {
+        let lane = overtaken();
+        let lane = delivered(lane, &[entry(3, 3, &[("phone", "1")])], NOW);
+        assert_eq!(lane.reassert_at(), Some(UNTIL));
+        let lane = delivered(lane, &[entry(4, 4, &[("phone", "2")])], UNTIL);
+        assert_eq!(lane.reassert_at(), None, "the delivery carried the e-mail");
+    }
+
+    /// The store keeps these bytes: their form must not change.
+    #[test]
+    fn lane_versions_are_stored_in_this_form() {
+        let text = serde_json::to_string(&overtaken()).unwrap();
+        let expected = r#"{"delivered":[[0,1,1,[7]],[0,2,2,[0]]],"doubt":{"until":1060000,"sent":[[0,1,1,[0,7]]],"facts":{"0":"new"}}}"#;
+        assert_eq!(text, expected);
+        let printed = format!("{:?}", LaneVersions::default());
+        assert!(printed.starts_with("LaneVersions {"), "{printed}");
     }
 }
