@@ -178,7 +178,7 @@ impl Plan {
 
 #[expect(
     clippy::print_stdout,
-    reason = "whoever runs the test wants to see its figures"
+    reason = "the printed figures are the result of the test"
 )]
 fn assert_sound(plan: &Plan) -> Report {
     match execute(plan) {

@@ -41,11 +41,11 @@ struct Sent {
 }
 
 /// Sends one event after the other on one connection. If it breaks, opens another one, until that fails.
-fn send(ingress: SocketAddr, sender: usize, is_over: &AtomicBool) -> Sent {
+fn send(ingress: SocketAddr, sender: usize, is_stopped: &AtomicBool) -> Sent {
     let mut sent = Sent::default();
     let headers = [("content-type", "application/cloudevents+json")];
     let mut number = 0;
-    while !is_over.load(Ordering::SeqCst) {
+    while !is_stopped.load(Ordering::SeqCst) {
         let Ok(mut connection) = Connection::open(ingress) else {
             break;
         };
@@ -89,11 +89,11 @@ fn sigterm_under_load_loses_nothing() {
     let files = Files::write(imprint.address, KEY, settings);
     let mut process = Process::serve(&files);
     let (ingress, ops) = process.ready();
-    let is_over = Arc::new(AtomicBool::new(false));
+    let is_stopped = Arc::new(AtomicBool::new(false));
     let senders: Vec<JoinHandle<Sent>> = (0..4)
         .map(|sender| {
-            let is_over = Arc::clone(&is_over);
-            let run = move || send(ingress, sender, &is_over);
+            let is_stopped = Arc::clone(&is_stopped);
+            let run = move || send(ingress, sender, &is_stopped);
             std::thread::Builder::new().spawn(run).unwrap()
         })
         .collect();
@@ -119,7 +119,7 @@ fn sigterm_under_load_loses_nothing() {
     let status = process.wait_for_exit();
     assert!(clock.now().since(start) < STOP_MAX, "{}", process.log());
     assert_eq!(status.code(), Some(0), "{}", process.log());
-    is_over.store(true, Ordering::SeqCst);
+    is_stopped.store(true, Ordering::SeqCst);
     let sent: Vec<Sent> = senders
         .into_iter()
         .map(|sender| sender.join().unwrap())

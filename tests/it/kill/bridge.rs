@@ -199,7 +199,7 @@ pub(crate) fn pause(span: Duration) {
     std::thread::sleep(span);
 }
 
-/// A loopback address on which nobody listens, so that the bridges of concurrent tests can use the same ports.
+/// A loopback address without a listener, so that the bridges of concurrent tests can use the same ports.
 fn free_address() -> IpAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let process = u8::try_from(std::process::id() % 250).unwrap();
