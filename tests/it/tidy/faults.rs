@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use super::source::{files_below, root};
 
@@ -15,14 +16,25 @@ fn every_cited_fault_code_is_listed() {
     let list = list();
     let listed = listed(&list);
     let mut unknown = Vec::new();
-    for folder in ["src", "tests"] {
-        for file in files_below(&root().join(folder)) {
-            let text = fs::read_to_string(&file).unwrap();
-            let codes = unlisted(&text, &listed);
-            unknown.extend(codes.map(|code| format!("{}: {code}", file.display())));
-        }
+    for (file, text) in files() {
+        let codes = unlisted(&text, &listed);
+        unknown.extend(codes.map(|code| format!("{}: {code}", file.display())));
     }
     super::assert_none(&unknown);
+}
+
+#[test]
+fn no_comment_begins_with_a_bare_fault_code() {
+    let list = list();
+    let listed = listed(&list);
+    let mut bare = Vec::new();
+    for (file, text) in files() {
+        let codes = bare_codes(&text, &listed);
+        bare.extend(codes.map(|code| format!("{}: {code}", file.display())));
+    }
+    super::assert_none(&bare);
+    let found: Vec<&str> = bare_codes("/// P01, V1: text\n/// FAULTS P01", &listed).collect();
+    assert_eq!(found, ["P01"]);
 }
 
 #[test]
@@ -48,6 +60,28 @@ fn an_unlisted_fault_code_is_reported() {
         let reported: Vec<&str> = unlisted(line, &listed).collect();
         assert_eq!(reported, expected, "{line}");
     }
+}
+
+/// The Rust files, each with its text.
+fn files() -> impl Iterator<Item = (PathBuf, String)> {
+    ["src", "tests"]
+        .into_iter()
+        .flat_map(|folder| files_below(&root().join(folder)))
+        .map(|file| {
+            let text = fs::read_to_string(&file).unwrap();
+            (file, text)
+        })
+}
+
+/// The listed codes that comments begin with, without [`CITATION`] before them.
+fn bare_codes<'a>(text: &'a str, listed: &'a BTreeSet<&str>) -> impl Iterator<Item = &'a str> {
+    text.lines()
+        .filter_map(|line| line.trim_start().strip_prefix("//"))
+        .filter_map(|comment| {
+            let comment = comment.trim_start_matches(['/', '!', ' ']);
+            comment.split(|c: char| !c.is_alphanumeric()).next()
+        })
+        .filter(|word| listed.contains(word))
 }
 
 fn list() -> String {
