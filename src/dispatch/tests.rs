@@ -324,7 +324,7 @@ fn the_first_failure_of_a_lane_is_never_held_against_it() {
     );
 }
 
-/// O06: what alone keeps failing while others are served is parked, but only what is at attribution.
+/// FAULTS O06: what alone keeps failing while others are served is parked, but only what is at attribution.
 #[test]
 fn an_entry_that_alone_keeps_failing_is_parked_after_its_attempts() {
     let tried = |waiting| ClaimedLane {
@@ -378,7 +378,7 @@ fn clearing_alone_needs_no_request() {
 
 // === late requests ===
 
-/// U37, P07: what may land late is remembered, whoever sent it.
+/// FAULTS U37, P07: what may land late is remembered, whoever sent it.
 #[test]
 fn an_unknown_outcome_is_asserted_once_more_when_something_newer_was_delivered() {
     let first = ClaimedLane {
@@ -418,7 +418,7 @@ fn an_unknown_outcome_is_asserted_once_more_when_something_newer_was_delivered()
     assert_eq!((exchange.fold.reasserted, asserted.reassert_at), (1, None));
 }
 
-/// P07, V3
+/// FAULTS P07, V3
 #[test]
 fn what_a_process_before_may_have_sent_is_remembered_even_while_nothing_can_be_sent() {
     let claimed = ClaimedLane {
@@ -499,7 +499,7 @@ fn an_assertion_that_fails_neither_spins_nor_lasts_for_ever() {
 
 // === refusals told apart ===
 
-/// M05, U26, U27
+/// FAULTS M05, U26, U27
 #[test]
 fn a_refused_update_is_told_apart_by_a_retrieve() {
     let cause = Cause::Status(403);
@@ -728,7 +728,7 @@ fn somebody_who_is_several_is_parked() {
     assert_eq!(ended(&settlement), [(1, "parked")]);
 }
 
-/// M13: who is gone is looked up once more, if only the partner's id was named.
+/// FAULTS M13: who is gone is looked up once more, if only the partner's id was named.
 #[test]
 fn a_customer_who_is_gone_is_looked_up_once_more() {
     let lane = |customer| lane_of(LaneKey::Imprint(imprint("CUST-1")), customer);

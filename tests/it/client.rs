@@ -122,7 +122,7 @@ fn rejected() -> Outcome {
 
 // === what goes out ===
 
-/// X23, M01, M02
+/// FAULTS X23, M01, M02
 #[test]
 fn a_request_is_these_bytes_and_no_others() {
     let imprint = RawImprint::start(|mut accepted| accepted.serve(own));
@@ -243,7 +243,7 @@ fn requests_beside_an_interim_answer_get_their_own() {
     assert_eq!(imprint.requests().len(), 4);
 }
 
-/// U37
+/// FAULTS U37
 #[test]
 fn an_answer_after_the_deadline_is_credited_to_nobody() {
     let imprint = RawImprint::start(|mut accepted| {
@@ -263,7 +263,7 @@ fn an_answer_after_the_deadline_is_credited_to_nobody() {
 
 // === time ===
 
-/// U09, U10, U11: awc's own timeout ends at the head of the answer.
+/// FAULTS U09, U10, U11: awc's own timeout ends at the head of the answer.
 #[test]
 fn the_deadline_covers_the_whole_exchange() {
     let drip: fn(&mut Accepted, &str) = |accepted, bytes| {
@@ -308,7 +308,7 @@ fn the_deadline_covers_the_whole_exchange() {
 
 // === redirects ===
 
-/// U23, X21
+/// FAULTS U23, X21
 #[test]
 fn a_redirect_is_not_followed() {
     let elsewhere = RawImprint::start(|mut accepted| accepted.serve(own));
@@ -326,7 +326,7 @@ fn a_redirect_is_not_followed() {
 
 // === connections ===
 
-/// U01
+/// FAULTS U01
 #[test]
 fn a_refused_connection_proves_that_nothing_was_applied() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -336,7 +336,7 @@ fn a_refused_connection_proves_that_nothing_was_applied() {
     assert_eq!(outcome, Outcome::Unavailable(Cause::Connect));
 }
 
-/// U03, U13: awc says "connect" of some of these, and yet the request was sent.
+/// FAULTS U03, U13: awc says "connect" of some of these, and yet the request was sent.
 #[test]
 fn a_connection_that_ends_before_the_answer_leaves_the_outcome_unknown() {
     let unknown = Outcome::Unknown(Cause::Disconnected);
@@ -363,7 +363,7 @@ fn a_connection_that_ends_before_the_answer_leaves_the_outcome_unknown() {
     check_answer(half, &Outcome::Unknown(Cause::Unreadable));
 }
 
-/// U15: the peer has gone before the next request is written, and so nothing is sent twice.
+/// FAULTS U15: the peer has gone before the next request is written, and so nothing is sent twice.
 #[test]
 fn an_idle_connection_that_was_closed_costs_nothing() {
     let (closed, is_closed) = tokio::sync::oneshot::channel();
@@ -406,7 +406,7 @@ fn a_request_on_a_kept_connection_is_never_repeated() {
 
 // === answers ===
 
-/// U16, U17, U18, M01, M09
+/// FAULTS U16, U17, U18, M01, M09
 #[test]
 fn a_2xx_without_the_customer_is_no_proof() {
     let unreadable = Outcome::Unknown(Cause::Unreadable);
@@ -429,7 +429,7 @@ fn a_2xx_without_the_customer_is_no_proof() {
     check_answer(&ok("c1"), &applied());
 }
 
-/// U34, M08
+/// FAULTS U34, M08
 #[test]
 fn of_two_retry_afters_the_longer_counts() {
     let head = "429 Slow\r\nretry-after: 2\r\nretry-after: 7";
@@ -437,7 +437,7 @@ fn of_two_retry_afters_the_longer_counts() {
     check_answer(&answer(head, ""), &Outcome::Throttled(wait));
 }
 
-/// U19: the stand-in counts the bytes it can send before the client closes, which includes the kernel buffers.
+/// FAULTS U19: the stand-in counts the bytes it can send before the client closes, which includes the kernel buffers.
 #[test]
 fn an_endless_answer_is_cut() {
     const SENT_MAX: usize = 64 * 1024 * 1024;
@@ -459,7 +459,7 @@ fn an_endless_answer_is_cut() {
     }
 }
 
-/// U21
+/// FAULTS U21
 #[test]
 fn a_head_without_measure_is_an_error_like_any_other() {
     let many: String = (0..5000).map(|at| format!("x-{at}: y\r\n")).collect();
@@ -473,7 +473,7 @@ fn a_head_without_measure_is_an_error_like_any_other() {
     }
 }
 
-/// U16: what is not even HTTP.
+/// FAULTS U16: what is not even HTTP.
 #[test]
 fn an_answer_in_another_protocol_leaves_the_outcome_unknown() {
     for answer in [
@@ -510,7 +510,7 @@ fn behind(certificate_pem: &str) -> RawImprint {
     RawImprint::start_tls(Arc::new(tls), |mut accepted| accepted.serve(own))
 }
 
-/// U07, X22: nothing of a request, and so no key, goes to a server that cannot show who it is.
+/// FAULTS U07, X22: nothing of a request, and so no key, goes to a server that cannot show who it is.
 #[test]
 fn a_certificate_that_proves_nothing_stops_the_destination() {
     let localhost = include_str!("tls/localhost.pem");
@@ -541,7 +541,7 @@ fn a_certificate_that_proves_nothing_stops_the_destination() {
     }
 }
 
-/// U08
+/// FAULTS U08
 #[test]
 fn plain_http_where_tls_belongs_gets_no_request() {
     let imprint = RawImprint::start(|mut accepted| {

@@ -41,7 +41,7 @@ fn parked(receipt: &Value) -> &str {
 
 // === late requests ===
 
-/// U37, U46, V3: a request that timed out lands after newer facts were delivered; they are sent once more.
+/// FAULTS U37, U46, V3: a request that timed out lands after newer facts were delivered; they are sent once more.
 #[test]
 fn a_late_request_does_not_have_the_last_word() {
     let settings = "[imprint]\ndeadline = \"200ms\"\n[dispatch]\nassert_after = \"60s\"";
@@ -72,7 +72,7 @@ fn a_late_request_does_not_have_the_last_word() {
 
 // === folding ===
 
-/// O07, N18: a hundred changes of each of a hundred customers are a hundred requests.
+/// FAULTS O07, N18: a hundred changes of each of a hundred customers are a hundred requests.
 #[test]
 fn ten_thousand_changes_that_piled_up_are_a_request_a_customer() {
     let app = TestApp::start();
@@ -112,7 +112,7 @@ fn ten_thousand_changes_that_piled_up_are_a_request_a_customer() {
     assert_eq!(app.metric("waiting_entries"), Some(0.0));
 }
 
-/// U24: of fifty entries that state different things one is refused; the other forty-nine are delivered.
+/// FAULTS U24: of fifty entries that state different things one is refused; the other forty-nine are delivered.
 #[test]
 fn of_fifty_entries_in_one_request_only_the_guilty_one_parks() {
     let settings = "sources_dir = \"tests/it/sources\"\nschemas_dir = \"tests/it/sources\"";
@@ -149,7 +149,7 @@ fn of_fifty_entries_in_one_request_only_the_guilty_one_parks() {
 
 // === outcomes ===
 
-/// O06, V9: what alone keeps failing is parked; outages spend nothing.
+/// FAULTS O06, V9: what alone keeps failing is parked; outages spend nothing.
 #[test]
 fn an_entry_that_alone_keeps_failing_is_parked() {
     let app = TestApp::setup()
@@ -175,7 +175,7 @@ fn an_entry_that_alone_keeps_failing_is_parked() {
     app.wait_until(&format!("other-{}", revision.get()), "delivered");
 }
 
-/// M05: an operation that is refused to everybody stops the destination, parks nothing, and spends nothing.
+/// FAULTS M05: an operation that is refused to everybody stops the destination, parks nothing, and spends nothing.
 #[test]
 fn an_operation_that_is_not_enabled_stops_the_destination() {
     let mut app = TestApp::setup().manual_clock().start();
@@ -198,7 +198,7 @@ fn an_operation_that_is_not_enabled_stops_the_destination() {
     app.leave_waiting_entries();
 }
 
-/// U26, V9: one customer who is refused stops nobody.
+/// FAULTS U26, V9: one customer who is refused stops nobody.
 #[test]
 fn one_customer_who_is_refused_stops_nobody() {
     let mut app = TestApp::start();
@@ -219,7 +219,7 @@ fn one_customer_who_is_refused_stops_nobody() {
     app.leave_waiting_entries();
 }
 
-/// U27: an untyped 404 means "not there" where a retrieve says so too.
+/// FAULTS U27: an untyped 404 means "not there" where a retrieve says so too.
 #[test]
 fn an_untyped_404_is_believed_when_a_retrieve_says_it_too() {
     let app = TestApp::start();
@@ -256,7 +256,7 @@ fn a_customer_known_by_the_partners_id_is_looked_up_once() {
     assert_eq!(app.metric("lookups_total{outcome=\"one\"}"), Some(1.0));
 }
 
-/// M11 of imprint-api.md: most customers of a CRM have no card, and that is asked once in a while and not every time.
+/// FAULTS O10: most customers of a CRM have no card, and that is asked once in a while and not every time.
 #[test]
 fn somebody_unknown_is_ignored_and_the_no_is_remembered() {
     let app = TestApp::setup()
@@ -271,7 +271,7 @@ fn somebody_unknown_is_ignored_and_the_no_is_remembered() {
     assert_eq!(calls(&app, Operation::Update).len(), 0);
 }
 
-/// O10: the wait ends by itself when the customer appears, with the newest facts.
+/// FAULTS O10: the wait ends by itself when the customer appears, with the newest facts.
 #[test]
 fn facts_wait_for_their_customer_to_appear() {
     let app = TestApp::setup()
@@ -302,7 +302,7 @@ fn facts_wait_for_their_customer_to_appear() {
     );
 }
 
-/// M12
+/// FAULTS M12
 #[test]
 fn somebody_who_is_two_customers_is_parked() {
     let app = TestApp::setup()
@@ -342,7 +342,7 @@ fn a_pair_that_imprint_contradicts_is_parked() {
     assert_eq!(app.imprint.email("B").as_deref(), Some("known@example.com"));
 }
 
-/// M13
+/// FAULTS M13
 #[test]
 fn a_customer_who_was_linked_anew_is_found_again() {
     let app = TestApp::setup()

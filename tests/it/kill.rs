@@ -6,7 +6,7 @@
 //! The sandbox, the senders and the list of acknowledged events live in this process; only the bridge is killed. Senders
 //! send again whatever was not answered, as a CRM does. At the end [`oracle`] compares the events that were answered 2xx
 //! with their receipts, with the requests that Imprint received, and with the customers that it stores (FAULTS V1, V2, V3,
-//! V4). Two things show that the oracle detects loss: its own tests, and failpoints that make the program lose events
+//! FAULTS V4). Two things show that the oracle detects loss: its own tests, and failpoints that make the program lose events
 //! (feature `failpoints`).
 
 use std::ops::RangeInclusive;

@@ -81,7 +81,7 @@ fn check_answer(asked: Asked, answer: &str, expected: &LookupResult) {
 
 // === what goes out ===
 
-/// X23, M01, M02, M10
+/// FAULTS X23, M01, M02, M10
 #[test]
 fn a_look_up_is_these_bytes_and_no_others() {
     for (asked, target) in [
@@ -114,7 +114,7 @@ fn a_look_up_is_these_bytes_and_no_others() {
     }
 }
 
-/// M01, M02, M10, M12: whatever the id is, it is the value of one filter, and the filter is never blank.
+/// FAULTS M01, M02, M10, M12: whatever the id is, it is the value of one filter, and the filter is never blank.
 #[test]
 fn a_partner_id_stays_inside_its_filter() {
     let imprint = RawImprint::start(|mut accepted| accepted.serve(|_request| page(&json!([]))));
@@ -195,7 +195,7 @@ fn check_late(asked: Asked, head: &'static str, expected: &LookupResult) {
     });
 }
 
-/// U37
+/// FAULTS U37
 #[test]
 fn an_answer_after_the_deadline_of_a_look_up_is_credited_to_nobody() {
     for asked in BOTH {
@@ -230,7 +230,7 @@ fn look_ups_and_updates_share_their_connections() {
 
 // === failures ===
 
-/// U01, U03, U13, U16, U19, U23
+/// FAULTS U01, U03, U13, U16, U19, U23
 #[test]
 fn a_look_up_without_an_answer_says_why() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -258,7 +258,7 @@ fn a_look_up_without_an_answer_says_why() {
 
 // === the sandbox ===
 
-/// M12, M13: the stand-in answers look-ups as Imprint documents them, and the client understands it.
+/// FAULTS M12, M13: the stand-in answers look-ups as Imprint documents them, and the client understands it.
 #[test]
 fn the_sandbox_finds_one_none_or_several() {
     let sandbox = FakeImprint::start(|_settings| {});
@@ -294,7 +294,7 @@ fn the_sandbox_finds_one_none_or_several() {
     });
 }
 
-/// M05: an update that is refused for everyone, and one whose customer is not there.
+/// FAULTS M05: an update that is refused for everyone, and one whose customer is not there.
 #[test]
 fn a_retrieve_explains_an_update_that_was_refused() {
     let sandbox = FakeImprint::start(|_settings| {});

@@ -17,19 +17,19 @@ use super::world::deliveries::Attempt;
 /// What must never be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Law {
-    /// V1: every accepted event is in exactly one state, and that is true.
+    /// FAULTS V1: every accepted event is in exactly one state, and that is true.
     NoLoss,
-    /// V2: what is sent is what accepted events of that customer say.
+    /// FAULTS V2: what is sent is what accepted events of that customer say.
     NoInvention,
-    /// V3: the newest of each fact is what Imprint holds in the end, and nothing older is sent after it.
+    /// FAULTS V3: the newest of each fact is what Imprint holds in the end, and nothing older is sent after it.
     Order,
-    /// V4: nothing is sent again without a reason.
+    /// FAULTS V4: nothing is sent again without a reason.
     Repeats,
-    /// V8: when the last fault is over, everything drains.
+    /// FAULTS V8: when the last fault is over, everything drains.
     Live,
-    /// V9: nobody waits for the fault of another customer, and nothing parks for the fault of another.
+    /// FAULTS V9: nobody waits for the fault of another customer, and nothing parks for the fault of another.
     Isolated,
-    /// V10: what is counted is what there is.
+    /// FAULTS V10: what is counted is what there is.
     Truthful,
     /// One request of a customer in flight.
     OneInFlight,
@@ -187,7 +187,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// V2: the event that a fact is of has been accepted, says it, and says it of this customer.
+    /// FAULTS V2: the event that a fact is of has been accepted, says it, and says it of this customer.
     fn original(&self, (person, field): Place, event: usize) -> Result<Version, Violation> {
         let version = self.version(event);
         let says_it = |event: &Event| event.facts.contains(&(field, Stated::Set));
@@ -303,7 +303,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// V1: how an entry is said to have ended is how it ended.
+    /// FAULTS V1: how an entry is said to have ended is how it ended.
     fn is_true(&self, event: usize, line: &Line, ending: &Ending) -> Result<(), Violation> {
         let stated = &self.plan.events[event];
         let is_true = match ending {
@@ -392,7 +392,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// V10, after every step.
+    /// FAULTS V10, after every step.
     pub(super) fn counted(&self, depth: Depth) -> Result<(), Violation> {
         if (depth.waiting, depth.parked) == (self.waiting, self.parked) {
             return Ok(());
@@ -401,7 +401,7 @@ impl<'p> Oracle<'p> {
         violation(Law::Truthful, format!("{depth:?} counted, {own:?} there"))
     }
 
-    /// V9: how long an entry has waited, if it is not the victim's.
+    /// FAULTS V9: how long an entry has waited, if it is not the victim's.
     pub(super) fn is_isolated(&self, entry: EntryId, now: i64) -> Result<(), Violation> {
         let event = self.by_entry.get(&entry).copied();
         let Some((event, line)) = event.and_then(|event| Some((event, self.kept.get(&event)?)))
@@ -448,7 +448,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// V3: Imprint holds the newest fact among those that are not parked; a parked one may have arrived all the same.
+    /// FAULTS V3: Imprint holds the newest fact among those that are not parked; a parked one may have arrived all the same.
     fn is_newest(&self, imprint: &Imprint, place: Place) -> Result<(), Violation> {
         let (person, field) = place;
         let held = imprint.holds(person, field);

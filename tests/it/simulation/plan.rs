@@ -281,7 +281,7 @@ impl Plan {
         phase.map(|phase| phase.fault)
     }
 
-    /// V8: until when everything has drained. Where lanes have backed off, or Imprint asked for it, an hour is in it.
+    /// FAULTS V8: until when everything has drained. Where lanes have backed off, or Imprint asked for it, an hour is in it.
     pub(super) fn drained_by(&self) -> i64 {
         let backs_off = |phase: &Phase| match phase.fault {
             Fault::Flaky(_)
@@ -308,7 +308,7 @@ impl Plan {
         self.healed + backoff + jumps + waits + 3 * millis(ASSERT_AFTER)
     }
 
-    /// V9: within which time everybody else is served while one customer is at fault.
+    /// FAULTS V9: within which time everybody else is served while one customer is at fault.
     pub(super) fn isolation(&self) -> i64 {
         40 * SECOND + 3 * millis(self.deadline)
     }
