@@ -61,7 +61,7 @@ enum CliCommand {
     #[command(subcommand)]
     Store(store::StoreCommand),
     /// Simulates Imprint on this machine: the same operations, a ledger of all requests, and faults on request.
-    Sandbox(sandbox::Options),
+    Sandbox(sandbox::SandboxOptions),
     /// Runs everything on this machine: the sandbox, the bridge, and a stream of generated changes.
     Demo(demo::DemoOptions),
 }

@@ -1,49 +1,49 @@
-//! A stand-in for Imprint: the same operations on the same paths, and faults on request.
+//! A sandbox in place of Imprint: the same operations on the same paths, and faults on request.
 //!
-//! It serves the command `sandbox`, the `demo`, and the integration tests, which run it in their own process. It is
-//! not a model of what Imprint does beyond its documentation: where that is silent, the choice stands in [`SandboxSettings`]
-//! or beside the code that makes it.
+//! The command `sandbox`, the demo and the integration tests use it; the tests run it in their own process. It models
+//! Imprint's documentation and nothing more. Where the documentation is silent, [`SandboxSettings`] or a comment states
+//! the choice.
 //!
-//! # Imprint's side
+//! # Imprint's API
 //!
 //! | call | answer |
 //! |---|---|
 //! | `POST /v2/customers/{id}` | *update*: merges field by field; 200 Customer, 400, 404 |
 //! | `GET /v2/customers/{id}` | *retrieve*: 200 Customer, 404 |
-//! | `GET /v2/customers?partner_customer_id=&limit=&starting_after=` | *search*: 200; a blank filter lists everyone |
+//! | `GET /v2/customers?partner_customer_id=&limit=&starting_after=` | *search*: 200; a blank filter lists every customer |
 //! | `POST /v2/customers` | *search* again, with the filter in the body |
-//! | anything under `/v2/keys` | 404, and `forbidden` in the ledger: the bridge must never ask for it |
+//! | anything under `/v2/keys` | 404, and `forbidden` in the ledger: the bridge must never call it |
 //! | anything else under `/v2` | 404, and `unknown` in the ledger |
 //!
-//! A key that is not the sandbox's is answered 401 without a body.
+//! A call with another key is answered 401 without a body.
 //!
-//! # The tester's side, without a key
+//! # The tester's API, without a key
 //!
 //! | call | effect |
 //! |---|---|
 //! | `GET /sandbox/ledger?after=SEQ&limit=N` | every call received under `/v2`, in order of arrival |
-//! | `DELETE /sandbox/ledger` | forgets them; the sequence goes on |
+//! | `DELETE /sandbox/ledger` | deletes them; the sequence goes on |
 //! | `GET /sandbox/customers/{id}` | the whole customer, with `customer_history` and the count of updates |
 //! | `POST /sandbox/customers` | seeds one customer or an array of them |
-//! | `GET /sandbox/stats` | counts: calls, updates applied, in flight, most a second |
+//! | `GET /sandbox/stats` | counts: calls, applied updates, calls in flight, maximum per second |
 //! | `POST /sandbox/faults` | adds one [rule](FaultRule) or an array of them |
-//! | `GET /sandbox/faults` | the rules in force, and how often each fired |
-//! | `DELETE /sandbox/faults` | ends them all |
-//! | `POST /sandbox/outage` `{"for_ms": N}` | 503 without Retry-After to every call, for so long |
+//! | `GET /sandbox/faults` | the active rules, and how often each fired |
+//! | `DELETE /sandbox/faults` | deletes all rules |
+//! | `POST /sandbox/outage` `{"for_ms": N}` | answers 503 without Retry-After to every call for N ms |
 //!
-//! A rule of faults says whom it concerns (`body_has` is a JSON Pointer), how often and until when, and one action:
+//! A rule states the calls that it matches (`body_has` is a JSON Pointer), its rate and its end, and one action:
 //!
 //! ```json
 //! {"customer": "ID", "method": "POST", "body_has": "/email", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
 //! ```
 //!
-//! | action | what the caller meets |
+//! | action | effect for the caller |
 //! |---|---|
-//! | `{"status": 503}` | that error |
-//! | `{"body": "…", "status": 200}` | that text, labelled as JSON |
+//! | `{"status": 503}` | this error |
+//! | `{"body": "…", "status": 200}` | this text, labelled as JSON |
 //! | `{"latency_ms": 200}` | the answer, later |
 //! | `{"hang": true}` | no answer |
-//! | `{"lands_after_ms": 1500}` | no answer; the update is made that much later, whoever is still there |
+//! | `{"lands_after_ms": 1500}` | no answer; the update is made that much later, even if the caller is gone |
 //! | `{"reset": true}` | a TCP reset before the first byte |
 //! | `{"endless_body": true}` | a 200 that does not end |
 //! | `{"interim": 103, "then_ms": 30}` | a 1xx head, then the answer |
@@ -51,18 +51,17 @@
 //! | `{"short_body": true}` | half the body of the answer, then the end of the connection |
 //! | `{"wrong_id": true}` | the answer, about another customer |
 //!
-//! With a status go `shape` (`envelope`, `flat`, `invalid_request`, `string`, `html` or `empty`), `type`, `param`,
-//! `message`, `location`, and `retry_after`: one text or several, sent verbatim.
+//! A status may have a `shape` (`envelope`, `flat`, `invalid_request`, `string`, `html` or `empty`), `type`, `param`,
+//! `message`, `location`, and `retry_after`: one string or several, sent verbatim.
 //!
-//! The last four happen to an update that was made. The others happen instead of it, or after it with
-//! `"after": "apply"`; a delay with `"after": "apply"` stands between the update and its answer. Faults strike before
-//! the key is looked at. Delays are in real time, whatever the clock; `for_ms` follows the clock.
+//! The last four actions happen after the update is made. The others happen instead of the update, or after it with
+//! `"after": "apply"`. A delay with `"after": "apply"` is between the update and its answer. Faults happen before the key
+//! is checked. Delays are in real time, even with a manual clock; `for_ms` follows the clock.
 //!
-//! # What always holds
+//! # Invariants
 //!
-//! The clock is passed in and chance comes from a seed, so that a run can be repeated. Everything has a bound. No lock
-//! is held over an await. The ledger keeps what it was sent, personal data included: the sandbox is for made-up
-//! customers only.
+//! The clock is an argument and random numbers come from a seed, so a run can be repeated. Everything has a limit. No lock
+//! is held across an await. The ledger keeps every request, personal data included: use made-up customers only.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -104,20 +103,18 @@ pub use faults::FaultRule;
 pub use ledger::{LedgerEntry, LedgerPage, SandboxStats};
 pub use settings::{LEDGER_MAX, Nulls, SandboxSettings, UnknownCustomer};
 
-/// The threads that serve: one is enough for thousands of calls a second, and keeps what is drawn by chance in order.
+/// The number of server threads. One serves thousands of calls per second, and keeps the random numbers in order.
 const WORKERS: usize = 1;
-/// Longer than any client keeps a connection, so that the sandbox drops none unless asked to.
+/// Longer than any client keeps a connection, so that the sandbox closes a connection only as a fault.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Why the sandbox did not do what its owner asked.
+/// Why a call of the sandbox failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The listener could not be bound.
     #[error("binding the sandbox to {listen}")]
     Bind {
-        /// Where.
         listen: SocketAddr,
-        /// Why not.
         source: std::io::Error,
     },
     /// The thread of a [`BackgroundSandbox`] could not be started.
@@ -126,40 +123,34 @@ pub enum Error {
     /// The seed is not a customer or an array of customers.
     #[error("reading the customers to seed")]
     Seed(#[source] serde_json::Error),
-    /// There is no room for another customer.
-    #[error("the sandbox holds {customers_max} customers at the most")]
-    CustomersFull {
-        /// The bound.
-        customers_max: usize,
-    },
-    /// The fault is not a rule or an array of rules.
-    #[error("reading the rules of faults")]
+    /// The sandbox has the maximum number of customers.
+    #[error("the sandbox holds at most {customers_max} customers")]
+    CustomersFull { customers_max: usize },
+    /// The JSON is not a rule or an array of rules.
+    #[error("reading the fault rules")]
     FaultRule(#[source] serde_json::Error),
-    /// There is no room for another rule.
-    #[error("the sandbox holds {rules_max} rules of faults at the most")]
-    RulesFull {
-        /// The bound.
-        rules_max: usize,
-    },
+    /// The sandbox would have more than the maximum number of rules.
+    #[error("the sandbox holds at most {rules_max} fault rules")]
+    RulesFull { rules_max: usize },
 }
 
-/// A sandbox that listens. It answers once somebody polls `server`, on any thread that has a runtime.
+/// A sandbox with a bound listener. It answers as soon as the caller polls `server`, on any thread with a runtime.
 #[expect(
     missing_debug_implementations,
     reason = "the server it holds has no Debug"
 )]
 pub struct RunningSandbox {
-    /// Where it listens, with the port that was free.
+    /// The address it listens on.
     pub address: SocketAddr,
-    /// What it received and holds.
+    /// Its state: received calls, customers and faults.
     pub sandbox: Sandbox,
-    /// What stops it from any thread: `handle.stop(false)` acts when it is called, its future waits for the end.
+    /// Stops it from any thread: the call `handle.stop(false)` stops the server, and its future waits for the end.
     pub handle: ServerHandle,
-    /// The server; awaited by the caller, who owns the task.
+    /// The server; the caller owns its task.
     pub server: Server,
 }
 
-/// What a sandbox received and holds; clones are the same sandbox.
+/// The state of a sandbox: received calls, customers and faults. Clones share the state.
 #[derive(Clone)]
 pub struct Sandbox(Arc<SandboxShared>);
 
@@ -176,7 +167,7 @@ struct SandboxState {
     faults: FaultRules,
 }
 
-/// Never what it holds: it is personal data.
+/// Never prints the state: it is personal data.
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sandbox").finish_non_exhaustive()
@@ -184,7 +175,7 @@ impl fmt::Debug for Sandbox {
 }
 
 impl Sandbox {
-    /// Binds the listener; the caller runs what it returns.
+    /// Binds the listener. The caller runs the server.
     ///
     /// # Errors
     /// [`Error::Bind`], or [`Error::CustomersFull`] for too many seeds.
@@ -223,7 +214,7 @@ impl Sandbox {
         one_or_many(json).map_err(Error::Seed)
     }
 
-    /// Reads rules of faults: one, or an array of them.
+    /// Reads fault rules: one, or an array of them.
     ///
     /// # Errors
     /// [`Error::Rule`] for anything else.
@@ -231,10 +222,10 @@ impl Sandbox {
         one_or_many(json).map_err(Error::FaultRule)
     }
 
-    /// Adds customers; one that is there already is replaced.
+    /// Adds customers. A customer with a known id is replaced.
     ///
     /// # Errors
-    /// [`Error::CustomersFull`]; those before the first that found no room are in.
+    /// [`Error::CustomersFull`]; the customers before the limit are added.
     pub fn seed(&self, seeds: Vec<SeedCustomer>) -> Result<(), Error> {
         let now = self.0.clock.wall();
         let mut state = self.state();
@@ -243,36 +234,36 @@ impl Sandbox {
             .try_for_each(|seeded| state.customers.seed(seeded, now))
     }
 
-    /// Adds rules of faults behind those in force.
+    /// Adds fault rules behind the active ones.
     ///
     /// # Errors
-    /// [`Error::RulesFull`]; then none is added.
+    /// [`Error::RulesFull`]; then no rule is added.
     pub fn inject(&self, rules: Vec<FaultRule>) -> Result<(), Error> {
         self.state().faults.add(rules, self.0.clock.now())
     }
 
-    /// Ends every fault, an outage included.
+    /// Deletes every rule, an outage included.
     pub fn clear_faults(&self) {
         self.state().faults.clear();
     }
 
-    /// Answers 503 without Retry-After to every call, for so long; before any other rule.
+    /// Answers 503 without Retry-After to every call for this time. The outage comes before any other rule.
     pub fn outage(&self, span: Duration) {
         self.state().faults.outage(span, self.0.clock.now());
     }
 
-    /// The rules in force, as they were given, with how often each fired.
+    /// The active rules, as they were given, and how often each fired.
     pub fn faults(&self) -> Value {
         self.state().faults.describe(self.0.clock.now())
     }
 
-    /// At most `limit` calls received after the one numbered `after`.
+    /// At most `limit` received calls with a number above `after`.
     pub fn ledger(&self, after: u64, limit: usize) -> LedgerPage {
         let records = self.state().ledger.page(after, limit);
         records.into_page(after)
     }
 
-    /// Forgets the calls received so far.
+    /// Deletes the received calls.
     pub fn clear_ledger(&self) {
         self.state().ledger.clear();
     }
@@ -322,12 +313,12 @@ impl Sandbox {
         seq
     }
 
-    /// Draws what meets a call.
+    /// Decides which faults a call gets.
     fn draw(&self, call: &ImprintCall) -> FaultPlan {
         self.state().faults.draw(call, self.0.clock.now())
     }
 
-    /// Lets Imprint's side answer, and keeps what the call changed.
+    /// Answers as Imprint would, and counts an applied update.
     fn answer(&self, call: &ImprintCall, seq: u64) -> SandboxReply {
         let mut state = self.state();
         let answer = api::answer(
@@ -346,22 +337,22 @@ impl Sandbox {
         answer.reply
     }
 
-    /// Writes into the ledger what the caller got.
+    /// Completes the entry of a call in the ledger.
     fn close(&self, seq: u64, status: Option<u16>, fault: Option<&'static str>) {
         self.state().ledger.close(seq, status, fault);
     }
 
-    fn leave(&self) {
-        self.state().traffic.leave();
+    fn end_call(&self) {
+        self.state().traffic.end_call();
     }
 
-    /// A panic elsewhere leaves counts at worst one behind, so the lock is taken all the same.
+    /// After a panic elsewhere the counts are wrong by at most one, so a poisoned lock is still used.
     fn state(&self) -> MutexGuard<'_, SandboxState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Reads one value, or an array of them; the error is that of the value, not of the choice between the two.
+/// Reads one value or an array of values. The error is that of the value, not of the choice between the two.
 fn one_or_many<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<Vec<T>, serde_json::Error> {
     let value: Value = serde_json::from_slice(json)?;
     if value.is_array() {

@@ -1,4 +1,4 @@
-//! `sandbox`: a stand-in for Imprint on this machine.
+//! `sandbox`: simulates Imprint on this machine.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,33 +16,33 @@ use crate::telemetry::{self, LogFormat};
 use crate::terminal::print_notice;
 use crate::time::Clock;
 
-/// What the sandbox can be asked for.
+/// The arguments of `sandbox`.
 #[derive(Debug, Args)]
-pub(super) struct Options {
-    /// Where it listens.
+pub(super) struct SandboxOptions {
+    /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:9400")]
     listen: SocketAddr,
-    /// The file with the key it takes.
+    /// File with the API key that calls must have.
     #[arg(long, value_name = "FILE")]
     key_file: PathBuf,
-    /// The file with the merchant key it asks for.
+    /// File with the merchant key that calls must have.
     #[arg(long, value_name = "FILE")]
     merchant_key_file: Option<PathBuf>,
-    /// A JSON file with customers it knows from the start.
+    /// JSON file with the customers at the start.
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
-    /// Answers 404 for customers that were not seeded, instead of making them.
+    /// Answer 404 for unknown customers instead of creating them.
     #[arg(long)]
     seeded_only: bool,
-    /// How long every answer takes, in milliseconds.
+    /// Minimum latency of every answer, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency_ms: u64,
-    /// How many calls its ledger keeps.
+    /// Number of calls that the ledger keeps.
     #[arg(long, value_name = "N", default_value_t = LEDGER_MAX)]
     ledger_max: usize,
 }
 
-pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub(super) fn run(options: &SandboxOptions) -> anyhow::Result<ExitCode> {
     telemetry::start(LogFormat::Text, "info,actix_http=off")?;
     let read = |file: &PathBuf| secret::read(file).map_err(|reason| anyhow!(reason));
     let mut settings = SandboxSettings::new(options.listen, read(&options.key_file)?);
@@ -66,7 +66,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             running.address
         ));
         print_notice(format_args!(
-            "what it was sent: http://{}/sandbox/ledger",
+            "received calls: http://{}/sandbox/ledger",
             running.address
         ));
         tokio::select! {

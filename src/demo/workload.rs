@@ -23,7 +23,7 @@ const LATE: u64 = 50;
 const AGAIN: u64 = 250;
 /// The average number of events per customer.
 const EVENTS_PER_CUSTOMER: u64 = 5;
-/// Only the last so many events may be repeated.
+/// Only the last 200 events may be repeated.
 const RECENT_MAX: usize = 200;
 /// At most this many events overtake a late one.
 const LATE_MAX: u64 = 40;

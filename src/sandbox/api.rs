@@ -1,4 +1,4 @@
-//! Imprint's side: from a call to the answer Imprint would give.
+//! Imprint's API: turns a call into the answer that Imprint would give.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap};
@@ -17,10 +17,10 @@ use super::contract::{self, CustomerSearch};
 use super::customers::{CustomerTable, NotUpdated};
 use super::reply::{ErrorShape, ErrorWords, ReplyBody, SandboxReply};
 
-/// The header that names the product.
+/// The header that names the product of a partnership.
 const MERCHANT_KEY: &str = "x-imprint-merchant-key";
 
-/// What a call asks for.
+/// The operation of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
@@ -32,23 +32,23 @@ pub enum Operation {
     Search,
     /// The management of keys.
     Forbidden,
-    /// Nothing the sandbox stands in for.
+    /// Any other path or method.
     #[default]
     Unknown,
 }
 
-/// How a call says who it is.
+/// How a call is authenticated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Authorization {
-    /// The key, as Bearer.
+    /// The key as a bearer token.
     Bearer,
-    /// The key, as the user name of Basic, with an empty password.
+    /// The key as the user name of Basic, with an empty password.
     Basic,
     /// Not at all.
     #[default]
     None,
-    /// With something else.
+    /// With another key or scheme.
     Wrong,
 }
 
@@ -85,7 +85,7 @@ impl ImprintCall {
         }
     }
 
-    fn is_let_in(&self, settings: &SandboxSettings) -> bool {
+    fn is_authorized(&self, settings: &SandboxSettings) -> bool {
         let has_key = match self.authorization {
             Authorization::Bearer | Authorization::Basic => true,
             Authorization::None | Authorization::Wrong => false,
@@ -98,7 +98,7 @@ impl ImprintCall {
     }
 }
 
-/// An empty id leads to *search*, as it would at many a router: that is one of the traps.
+/// An empty id leads to *search*, as with many routers. A bridge that sends an empty id must fail its tests here.
 fn route<'a>(method: &Method, path: &'a str) -> (Operation, Option<&'a str>) {
     let segments: Vec<&str> = path.split('/').skip(2).collect();
     let is_get = method == Method::GET;
@@ -134,7 +134,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// What Imprint says, and whether a customer was changed.
+/// Imprint's answer, and whether a customer was changed.
 pub(super) struct ApiAnswer {
     pub(super) reply: SandboxReply,
     pub(super) applied: UpdateEffect,
@@ -155,7 +155,7 @@ pub(super) fn answer(
     now: Timestamp,
 ) -> ApiAnswer {
     let refusal = ErrorReplies { call, now };
-    if !call.is_let_in(settings) {
+    if !call.is_authorized(settings) {
         return unchanged(SandboxReply::new(
             StatusCode::UNAUTHORIZED,
             ReplyBody::Nothing,
@@ -175,11 +175,11 @@ pub(super) fn answer(
                 CustomerSearch::from_body(&call.body)
             };
             unchanged(search.map_or_else(
-                |faults| refusal.invalid(faults),
+                |errors| refusal.invalid(errors),
                 |search| ok(customers.search(&search)),
             ))
         }
-        Operation::Forbidden | Operation::Unknown => unchanged(refusal.not_here()),
+        Operation::Forbidden | Operation::Unknown => unchanged(refusal.unknown_path()),
     }
 }
 
@@ -198,7 +198,7 @@ fn update(
     }
     let body = match contract::read_update(&call.body, settings.nulls) {
         Ok(body) => body,
-        Err(faults) => return unchanged(refusal.invalid(faults)),
+        Err(errors) => return unchanged(refusal.invalid(errors)),
     };
     match customers.update(&id, body, settings.unknown_customer, refusal.now) {
         Ok(customer) => ApiAnswer {
@@ -225,7 +225,7 @@ fn unchanged(reply: SandboxReply) -> ApiAnswer {
     }
 }
 
-/// The errors Imprint documents, each in the shape it documents for it.
+/// The errors that Imprint documents, each in its documented shape.
 struct ErrorReplies<'a> {
     call: &'a ImprintCall,
     now: Timestamp,
@@ -241,22 +241,22 @@ impl ErrorReplies<'_> {
         )
     }
 
-    fn invalid(&self, faults: Vec<String>) -> SandboxReply {
+    fn invalid(&self, errors: Vec<String>) -> SandboxReply {
         self.error(
             ErrorShape::InvalidRequest,
             StatusCode::BAD_REQUEST,
             None,
-            faults,
+            errors,
         )
     }
 
-    /// Imprint documents no answer for a path it does not know; this one names no type.
-    fn not_here(&self) -> SandboxReply {
+    /// Imprint documents no answer for an unknown path. This one has no type.
+    fn unknown_path(&self) -> SandboxReply {
         self.error(ErrorShape::String, StatusCode::NOT_FOUND, None, Vec::new())
     }
 
     fn full(&self) -> SandboxReply {
-        let message = "the sandbox has no room for another customer".to_owned();
+        let message = "the sandbox has the maximum number of customers".to_owned();
         self.error(
             ErrorShape::Envelope,
             StatusCode::INSUFFICIENT_STORAGE,
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_bearer_or_a_user_name_without_a_password() {
+    fn a_key_is_a_bearer_token_or_a_user_name_without_a_password() {
         for (sent, read) in [
             (None, Authorization::None),
             (Some("Bearer k"), Authorization::Bearer),

@@ -1,6 +1,6 @@
-//! What Imprint's operations take: the body of *update*, the filter of *search*.
+//! The contract of Imprint's operations: the body of *update* and the filter of *search*.
 //!
-//! The fields and their types are those of [`Field`]; a fault names the field and never the value.
+//! The fields and their rules come from the table behind [`Field`]. An error names the field and never the value.
 
 use actix_web::web;
 use serde::Deserialize;
@@ -10,28 +10,28 @@ use crate::imprint::{Field, FieldFormat, FieldKind, ImprintId, SchemaRule};
 
 use super::Nulls;
 
-/// How many customers a search returns unless told otherwise (imprint-api.md §3).
+/// The documented number of customers on a page of *search*.
 const LIMIT: usize = 10;
-/// The most customers a search returns; Imprint documents no maximum, an answer needs one.
+/// The maximum number of customers on a page. Imprint documents none, but an answer needs a limit.
 const LIMIT_MAX: usize = 100;
-/// The most digits of a phone number, by Imprint's pattern.
+/// The maximum number of digits in Imprint's pattern for phone numbers.
 const PHONE_DIGITS_MAX: usize = 15;
 
-/// Reads the body of *update*, or says everything that is wrong with it.
+/// Reads the body of *update*, or returns all its errors.
 pub(super) fn read_update(body: &[u8], nulls: Nulls) -> Result<Map<String, Value>, Vec<String>> {
     let Ok(Value::Object(body)) = serde_json::from_slice(body) else {
         return Err(vec!["body: must be a JSON object".to_owned()]);
     };
-    let mut faults = Vec::new();
-    inspect("", &body, nulls, &mut faults);
-    if faults.is_empty() {
+    let mut errors = Vec::new();
+    inspect("", &body, nulls, &mut errors);
+    if errors.is_empty() {
         Ok(body)
     } else {
-        Err(faults)
+        Err(errors)
     }
 }
 
-fn inspect(prefix: &str, object: &Map<String, Value>, nulls: Nulls, faults: &mut Vec<String>) {
+fn inspect(prefix: &str, object: &Map<String, Value>, nulls: Nulls, errors: &mut Vec<String>) {
     for (key, value) in object {
         let path = format!("{prefix}{key}");
         let verdict = match (value, nulls) {
@@ -44,10 +44,10 @@ fn inspect(prefix: &str, object: &Map<String, Value>, nulls: Nulls, faults: &mut
                 | Value::Array(_)
                 | Value::Object(_),
                 Nulls::Clear | Nulls::Refused,
-            ) => inspect_field(&path, key, value, nulls, faults),
+            ) => inspect_field(&path, key, value, nulls, errors),
         };
-        if let Err(fault) = verdict {
-            faults.push(format!("{path}: {fault}"));
+        if let Err(error) = verdict {
+            errors.push(format!("{path}: {error}"));
         }
     }
 }
@@ -57,12 +57,12 @@ fn inspect_field(
     key: &str,
     value: &Value,
     nulls: Nulls,
-    faults: &mut Vec<String>,
+    errors: &mut Vec<String>,
 ) -> Result<(), &'static str> {
     match path {
         object if Field::is_object(object) => {
             let inner = value.as_object().ok_or("must be an object")?;
-            inspect(&format!("{path}."), inner, nulls, faults);
+            inspect(&format!("{path}."), inner, nulls, errors);
             Ok(())
         }
         "metadata" => {
@@ -73,17 +73,17 @@ fn inspect_field(
             }
             Ok(())
         }
-        _ => inspect_leaf(path, key, value),
+        _ => inspect_value(path, key, value),
     }
 }
 
-fn inspect_leaf(path: &str, key: &str, value: &Value) -> Result<(), &'static str> {
-    // A dot inside a key is part of the name, and no field has one.
+fn inspect_value(path: &str, key: &str, value: &Value) -> Result<(), &'static str> {
+    // A dot inside a key is part of the key, and no field has a dot in its key.
     let field = Field::parse(path)
         .filter(|_| !key.contains('.'))
         .ok_or("is not a field of this request")?;
     match field.kind() {
-        FieldKind::Text => inspect_text(&field, value.as_str().ok_or("must be a text")?),
+        FieldKind::Text => inspect_text(&field, value.as_str().ok_or("must be a string")?),
         FieldKind::Integer if value.is_i64() || value.is_u64() => Ok(()),
         FieldKind::Integer => Err("must be a whole number"),
         FieldKind::Open => Ok(()),
@@ -117,7 +117,7 @@ fn is_phone(text: &str) -> bool {
         && !digits.starts_with('0')
 }
 
-/// What *search* looks for; nothing at all is everyone.
+/// The filter of *search*. Without any filter it finds every customer.
 pub(super) struct CustomerSearch {
     pub(super) partner_customer_id: Option<String>,
     pub(super) ssn: Option<String>,
@@ -135,7 +135,7 @@ struct SearchFilter {
     starting_after: Option<String>,
 }
 
-/// The query has no social security number and no birthday: Imprint does not want them in an address.
+/// The query has no social security number and no date of birth: Imprint does not allow them in a URL.
 #[derive(Deserialize)]
 struct SearchQuery {
     partner_customer_id: Option<String>,
@@ -146,7 +146,7 @@ struct SearchQuery {
 impl CustomerSearch {
     pub(super) fn from_query(query: &str) -> Result<Self, Vec<String>> {
         let query = web::Query::<SearchQuery>::from_query(query)
-            .map_err(|_fault| vec!["query: must be a search".to_owned()])?
+            .map_err(|_error| vec!["query: must be a search".to_owned()])?
             .into_inner();
         Self::read(SearchFilter {
             partner_customer_id: query.partner_customer_id,
@@ -159,7 +159,7 @@ impl CustomerSearch {
 
     pub(super) fn from_body(body: &[u8]) -> Result<Self, Vec<String>> {
         let filter = serde_json::from_slice(body)
-            .map_err(|_fault| vec!["body: must be a search".to_owned()])?;
+            .map_err(|_error| vec!["body: must be a search".to_owned()])?;
         Self::read(filter)
     }
 
@@ -171,7 +171,7 @@ impl CustomerSearch {
         let starting_after = present(filter.starting_after)
             .map(|id| ImprintId::parse(&id))
             .transpose()
-            .map_err(|fault| vec![format!("starting_after: {fault}")])?;
+            .map_err(|error| vec![format!("starting_after: {error}")])?;
         Ok(Self {
             partner_customer_id: present(filter.partner_customer_id),
             ssn: present(filter.ssn),
@@ -182,7 +182,7 @@ impl CustomerSearch {
     }
 }
 
-/// A blank text filters nothing, as if it were not there: that is the trap this search sets.
+/// A blank string is no filter, and the search then lists every customer. A bridge that sends it must fail its tests here.
 fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_within_the_contract_is_taken() {
+    fn a_body_within_the_contract_is_accepted() {
         for body in [
             json!({}),
             json!({"email": "a@b", "phone": "+14155552671", "street_line2": ""}),
@@ -207,8 +207,8 @@ mod tests {
     }
 
     #[test]
-    fn a_body_outside_the_contract_is_refused_by_field_and_rule() {
-        for (body, fault) in [
+    fn a_body_outside_the_contract_is_rejected_by_field_and_rule() {
+        for (body, error) in [
             ("", "body: must be a JSON object"),
             ("[]", "body: must be a JSON object"),
             (
@@ -231,7 +231,7 @@ mod tests {
                 r#"{"phone": "+1 415"}"#,
                 r"phone: must match ^\+?[1-9]\d{1,14}$",
             ),
-            (r#"{"city": 5}"#, "city: must be a text"),
+            (r#"{"city": 5}"#, "city: must be a string"),
             (r#"{"city": null}"#, "city: must not be null"),
             (
                 r#"{"metadata": {"a": null}}"#,
@@ -257,20 +257,20 @@ mod tests {
         ] {
             assert_eq!(
                 read_update(body.as_bytes(), Nulls::Refused),
-                Err(vec![fault.to_owned()]),
+                Err(vec![error.to_owned()]),
                 "{body}"
             );
         }
     }
 
     #[test]
-    fn every_fault_of_a_body_is_named() {
-        let faults = read_update(br#"{"email": 1, "phone": "x", "ssn": ""}"#, Nulls::Refused);
-        assert_eq!(faults.unwrap_err().len(), 3);
+    fn every_error_of_a_body_is_reported() {
+        let errors = read_update(br#"{"email": 1, "phone": "x", "ssn": ""}"#, Nulls::Refused);
+        assert_eq!(errors.unwrap_err().len(), 3);
     }
 
     #[test]
-    fn null_passes_where_it_clears() {
+    fn null_is_accepted_if_it_clears() {
         let body =
             br#"{"city": null, "metadata": {"a": null}, "customer_history": {"email": null}}"#;
         assert!(read_update(body, Nulls::Clear).is_ok());
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_that_cannot_be_read_is_refused() {
+    fn an_invalid_search_is_rejected() {
         for query in ["limit=0", "limit=x", "limit=-1", "starting_after=a/b"] {
             assert!(CustomerSearch::from_query(query).is_err(), "{query}");
         }

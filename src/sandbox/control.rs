@@ -1,4 +1,4 @@
-//! The tester's side: the ledger, the customers, the counts and the faults over HTTP.
+//! The tester's API: the ledger, the customers, the counts and the faults over HTTP.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use serde_json::json;
 
 use super::{Error, Sandbox};
 
-/// The longest body of a tester: some ten thousand customers at once.
+/// The limit on a body: about 10,000 customers.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How many calls of the ledger are returned unless told otherwise.
+/// The default number of calls on a page of the ledger.
 const PAGE: usize = 1_000;
-/// The most calls of the ledger that are returned at once.
+/// The maximum number of calls on a page of the ledger.
 const PAGE_MAX: usize = 10_000;
 
 /// The routes under `/sandbox`.
@@ -89,15 +89,15 @@ async fn outage(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
     done(outage.map(|outage| sandbox.outage(Duration::from_millis(outage.for_ms))))
 }
 
-/// 204, or 400 with the whole chain of what is wrong: a tester is told everything.
+/// 204, or 400 with the whole chain of errors.
 fn done(result: Result<(), Error>) -> HttpResponse {
     match result {
         Ok(()) => HttpResponse::NoContent().finish(),
-        Err(fault) => {
-            let source = std::error::Error::source(&fault)
+        Err(error) => {
+            let source = std::error::Error::source(&error)
                 .map(|source| format!(": {source}"))
                 .unwrap_or_default();
-            HttpResponse::BadRequest().json(json!({"error": format!("{fault}{source}")}))
+            HttpResponse::BadRequest().json(json!({"error": format!("{error}{source}")}))
         }
     }
 }

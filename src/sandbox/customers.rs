@@ -1,4 +1,4 @@
-//! The customers, and what *update*, *retrieve* and *search* do with them.
+//! The customers of the sandbox, and the effect of *update*, *retrieve* and *search* on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 use super::contract::CustomerSearch;
 use super::{Error, UnknownCustomer};
 
-/// The most customers: about two gigabytes of them, more than any test needs.
+/// The maximum number of customers: about 2 GB, more than any test needs.
 const CUSTOMERS_MAX: usize = 1_000_000;
 /// The members of Imprint's Customer object besides its id and the fields of an update.
 const MEMBERS: [&str; 8] = [
@@ -34,7 +34,7 @@ const OBJECTS: [&str; 5] = [
     "customer_history",
 ];
 
-/// A customer to start with: Imprint's Customer object and, beside it, `customer_history`. Only `id` is required.
+/// A customer to add: the members of Imprint's Customer object and `customer_history`. Only `id` is required.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct SeedCustomer {
@@ -43,7 +43,7 @@ pub struct SeedCustomer {
     history: Map<String, Value>,
 }
 
-/// Never the customer: it is personal data.
+/// Never prints the customer: it is personal data.
 impl fmt::Debug for SeedCustomer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seeded").finish_non_exhaustive()
@@ -55,7 +55,7 @@ impl TryFrom<Map<String, Value>> for SeedCustomer {
 
     fn try_from(mut shown: Map<String, Value>) -> Result<Self, String> {
         let Some(Value::String(id)) = shown.remove("id") else {
-            return Err("id: a text is required".to_owned());
+            return Err("id: a string is required".to_owned());
         };
         let id = ImprintId::parse(&id).map_err(|fault| format!("id: {fault}"))?;
         for (field, value) in &shown {
@@ -84,7 +84,8 @@ struct StoredCustomer {
 }
 
 impl StoredCustomer {
-    /// Birthday and social security number are always there, so that every answer carries what must never be kept.
+    /// Every customer has a date of birth and a social security number, so that every answer has values that the bridge
+    /// must not keep.
     fn new(seeded: SeedCustomer, now: Timestamp) -> Self {
         let SeedCustomer {
             id,
@@ -160,11 +161,11 @@ impl StoredCustomer {
 pub(super) enum NotUpdated {
     /// There is no such customer.
     NotFound,
-    /// The customer would be made, but there is no room.
+    /// The sandbox has the maximum number of customers.
     Full,
 }
 
-/// All customers, by id and by the partner's id.
+/// All customers, by Imprint's id and by the partner's id.
 #[derive(Default)]
 pub(super) struct CustomerTable {
     by_id: BTreeMap<String, StoredCustomer>,
@@ -228,7 +229,7 @@ impl CustomerTable {
         self.by_id.get(&id.canonical()).map(StoredCustomer::show)
     }
 
-    /// One page of those whom the search finds, by id; without a filter that is everyone.
+    /// One page of the customers that match the search, ordered by id.
     pub(super) fn search(&self, search: &CustomerSearch) -> Value {
         let found: Vec<&StoredCustomer> = match &search.partner_customer_id {
             Some(partner) => self
@@ -286,7 +287,7 @@ fn object(value: Option<Value>) -> Map<String, Value> {
     object
 }
 
-/// Changes the object at `field`; if something else or nothing is there, it is an object from now on.
+/// Changes the object at `field`. Any other value there is first replaced by an empty object.
 fn within(
     parent: &mut Map<String, Value>,
     field: &str,
@@ -313,7 +314,7 @@ fn merge_deep(into: &mut Map<String, Value>, from: Map<String, Value>) {
     }
 }
 
-/// Null clears; the contract let it pass only where it is to clear.
+/// Null clears the field. The contract has rejected null if the settings say so.
 fn set(object: &mut Map<String, Value>, field: String, value: Value) {
     if value.is_null() {
         object.remove(&field);

@@ -1,4 +1,4 @@
-//! One call under `/v2`, from its arrival to its answer or to what befalls it instead.
+//! One call under `/v2`, from its arrival to its answer or its fault.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,23 +18,23 @@ use super::reply::{ErrorWords, ReplyBody, SandboxReply};
 use super::socket::{BrokenBody, SocketHandle};
 use crate::time::Clock;
 
-/// The longest body that is read; an update of a customer is a thousandth of it.
+/// The limit on a request body; an update has about 1 KiB.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// The pause in which the first half of a short body goes out before the connection ends.
+/// The pause between the first half of a short body and the end of the connection.
 const HALFWAY: Duration = Duration::from_millis(20);
-/// What an endless body is filled with, and how much of it there is: far beyond any cap, and still an end.
+/// The filler of an endless body, and its length: far beyond any limit of a client.
 const FILLER: [u8; 16 * 1024] = [b'x'; 16 * 1024];
 const ENDLESS_BYTES: usize = 256 * 1024 * 1024;
-/// The customer of whom a reply with the wrong id speaks.
-const SOMEBODY_ELSE: &str = "00000000-0000-4000-8000-000000000000";
+/// The id in an answer about another customer.
+const OTHER_CUSTOMER: &str = "00000000-0000-4000-8000-000000000000";
 
-/// Answers a call, or does to it what the faults in force say.
+/// Answers a call, or applies the faults that it gets.
 pub(super) async fn serve(
     request: HttpRequest,
     payload: Payload,
     sandbox: Data<Sandbox>,
 ) -> HttpResponse {
-    if !is_imprints(request.uri().path()) {
+    if !is_imprint_path(request.uri().path()) {
         return HttpResponse::NotFound().finish();
     }
     let read = match payload.to_bytes_limited(BODY_BYTES_MAX).await {
@@ -60,19 +60,19 @@ pub(super) async fn serve(
     exchange.fault = plan.label();
     let latency = sandbox.0.settings.latency;
     pause(&sandbox.0.clock, latency.saturating_add(plan.delay_before)).await;
-    let strikes = plan.action.as_ref().map(FaultAction::after);
-    let answer = match strikes {
+    let timing = plan.action.as_ref().map(FaultAction::timing);
+    let answer = match timing {
         Some(FaultTiming::BeforeUpdate) => SandboxReply::new(StatusCode::OK, ReplyBody::Nothing),
         Some(FaultTiming::AfterUpdate) | None => exchange.answer(),
     };
     pause(&sandbox.0.clock, plan.delay_after).await;
     match plan.action {
-        Some(action) => exchange.strike(action, answer).await,
+        Some(action) => exchange.apply_fault(action, answer).await,
         None => exchange.send(answer),
     }
 }
 
-fn is_imprints(path: &str) -> bool {
+fn is_imprint_path(path: &str) -> bool {
     path.strip_prefix("/v2")
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -83,7 +83,7 @@ async fn pause(clock: &Clock, span: Duration) {
     }
 }
 
-/// A call that has arrived and has its line in the ledger; it is in flight until this is dropped.
+/// A call that has an entry in the ledger. It is in flight until this value is dropped.
 struct Exchange {
     sandbox: Sandbox,
     seq: u64,
@@ -98,7 +98,7 @@ impl Drop for Exchange {
         if !self.is_closed {
             self.sandbox.close(self.seq, None, Some("client_gone"));
         }
-        self.sandbox.leave();
+        self.sandbox.end_call();
     }
 }
 
@@ -118,8 +118,8 @@ impl Exchange {
         reply.into_response()
     }
 
-    /// Does what the fault says; `answer` is what Imprint said if the call was let through to it, else empty.
-    async fn strike(mut self, action: FaultAction, answer: SandboxReply) -> HttpResponse {
+    /// Applies the fault. `answer` is Imprint's answer if the update was made, otherwise empty.
+    async fn apply_fault(mut self, action: FaultAction, answer: SandboxReply) -> HttpResponse {
         match action {
             FaultAction::Status(fault) => {
                 let error = self.error(&fault);
@@ -130,7 +130,7 @@ impl Exchange {
             }
             FaultAction::Hang { .. } => {
                 self.close(None);
-                self.until_gone().await;
+                self.until_client_gone().await;
                 self.reset()
             }
             FaultAction::LandsLate { lands_after_ms } => {
@@ -144,20 +144,20 @@ impl Exchange {
             }
             FaultAction::StallBody { .. } => self.stall(answer),
             FaultAction::ShortBody { .. } => self.cut_short(answer),
-            FaultAction::WrongId { .. } => self.send(about_somebody_else(answer)),
+            FaultAction::WrongId { .. } => self.send(about_another_customer(answer)),
             FaultAction::EndlessBody { .. } => self.never_end(),
-            // Delays are in the plan beside the action; here there is nothing left to wait for.
+            // The plan contains the delays, and they are over here.
             FaultAction::Latency { .. } => self.send(answer),
         }
     }
 
-    /// What is under way at Imprint lands, whether or not the client is still there to hear of it.
+    /// Makes the update after a delay, even if the client is gone by then.
     #[expect(
         clippy::disallowed_methods,
-        reason = "what is under way and has no owner any more is the fault that this plays"
+        reason = "the fault is a request that is still processed after its client has gone"
     )]
     async fn land_after(mut self, span: Duration) -> HttpResponse {
-        let gone = self.until_gone();
+        let gone = self.until_client_gone();
         self.close(None);
         actix_web::rt::spawn(async move {
             pause(&self.sandbox.0.clock, span).await;
@@ -187,15 +187,15 @@ impl Exchange {
     }
 
     fn send_interim(&self, status: u16) {
-        if let Some(Err(fault)) = self.wire.as_ref().map(|wire| wire.send_interim(status)) {
-            tracing::warn!(%fault, "the sandbox could not send an interim answer");
+        if let Some(Err(error)) = self.wire.as_ref().map(|wire| wire.send_interim(status)) {
+            tracing::warn!(%error, "the sandbox could not send an interim answer");
         }
     }
 
     fn reset(mut self) -> HttpResponse {
         self.close(None);
-        if let Some(Err(fault)) = self.wire.as_ref().map(|wire| wire.reset_at_close()) {
-            tracing::warn!(%fault, "the sandbox closes a connection that it should reset");
+        if let Some(Err(error)) = self.wire.as_ref().map(|wire| wire.reset_at_close()) {
+            tracing::warn!(%error, "the sandbox could not reset a connection and closes it");
         }
         HttpResponse::Ok().body(BrokenBody::at_once(self))
     }
@@ -203,7 +203,7 @@ impl Exchange {
     fn stall(mut self, answer: SandboxReply) -> HttpResponse {
         self.close(Some(answer.status));
         let (kind, bytes) = answer.content.into_bytes();
-        let gone = self.until_gone();
+        let gone = self.until_client_gone();
         HttpResponse::build(answer.status)
             .insert_header((header::CONTENT_TYPE, kind))
             .body(
@@ -230,7 +230,7 @@ impl Exchange {
 
     fn never_end(mut self) -> HttpResponse {
         self.close(Some(StatusCode::OK));
-        let id = Value::from(self.call.customer.as_deref().unwrap_or(SOMEBODY_ELSE));
+        let id = Value::from(self.call.customer.as_deref().unwrap_or(OTHER_CUSTOMER));
         let start = format!(r#"{{"id":{id},"metadata":{{"filler":""#);
         HttpResponse::Ok()
             .insert_header((header::CONTENT_TYPE, "application/json"))
@@ -241,22 +241,22 @@ impl Exchange {
             )
     }
 
-    fn until_gone(&self) -> impl Future<Output = ()> + use<> {
+    fn until_client_gone(&self) -> impl Future<Output = ()> + use<> {
         let wire = self.wire.clone();
         async move {
             if let Some(wire) = wire {
-                wire.until_gone().await;
+                wire.until_client_gone().await;
             }
         }
     }
 }
 
-/// The same answer under another id; one that names no customer stays as it is.
-fn about_somebody_else(mut answer: SandboxReply) -> SandboxReply {
+/// The same answer with the id of another customer. An answer without an id stays unchanged.
+fn about_another_customer(mut answer: SandboxReply) -> SandboxReply {
     if let ReplyBody::Json(Value::Object(body)) = &mut answer.content
         && body.contains_key("id")
     {
-        body.insert("id".to_owned(), json!(SOMEBODY_ELSE));
+        body.insert("id".to_owned(), json!(OTHER_CUSTOMER));
     }
     answer
 }

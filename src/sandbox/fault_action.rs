@@ -1,4 +1,4 @@
-//! What a fault does, as a rule spells it.
+//! The action of a fault rule, in the form of its JSON.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
@@ -6,32 +6,30 @@ use serde::Deserialize;
 
 use super::reply::ErrorShape;
 
-/// What happens to a call. Every action but those that spoil a real answer may be told to come after the update.
+/// The effect of a fault on a call. Every action that needs no real answer can be set to happen after the update.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub(super) enum FaultAction {
-    /// `{"body": "…", "status": 200}`: this text, labelled as JSON.
+    /// `{"body": "…", "status": 200}`: answers this text, labelled as JSON.
     Body {
-        /// The text.
         body: String,
-        /// The status; 200 unless told.
+        /// The status; 200 by default.
         #[serde(default)]
         status: FinalStatus,
         /// Whether the update is made first.
         #[serde(default)]
         after: FaultTiming,
     },
-    /// `{"status": 503, …}`: this error.
+    /// `{"status": 503, …}`: answers this error.
     Status(StatusFault),
-    /// `{"latency_ms": 200}`: the answer comes later. With `"after": "apply"` the update is made before the delay.
+    /// `{"latency_ms": 200}`: delays the answer. With `"after": "apply"` the update is made before the delay.
     Latency {
-        /// How much later.
         latency_ms: u64,
         /// Whether the update is made before the delay.
         #[serde(default)]
         after: FaultTiming,
     },
-    /// `{"hang": true}`: no answer, until the client goes.
+    /// `{"hang": true}`: gives no answer until the client closes the connection.
     Hang {
         #[serde(rename = "hang")]
         _hang: MustBeTrue,
@@ -39,12 +37,9 @@ pub(super) enum FaultAction {
         #[serde(default)]
         after: FaultTiming,
     },
-    /// `{"lands_after_ms": 1500}`: no answer, and so much later the update is made, whoever is still there.
-    LandsLate {
-        /// How much later.
-        lands_after_ms: u64,
-    },
-    /// `{"reset": true}`: the connection is reset before the first byte of an answer.
+    /// `{"lands_after_ms": 1500}`: gives no answer, and makes the update after this time, even if the client is gone.
+    LandsLate { lands_after_ms: u64 },
+    /// `{"reset": true}`: resets the connection before the first byte of an answer.
     Reset {
         #[serde(rename = "reset")]
         _reset: MustBeTrue,
@@ -52,30 +47,29 @@ pub(super) enum FaultAction {
         #[serde(default)]
         after: FaultTiming,
     },
-    /// `{"interim": 103, "then_ms": 30}`: a 1xx head, and so much later the real answer.
+    /// `{"interim": 103, "then_ms": 30}`: sends a 1xx head, and the real answer after this time.
     Interim {
-        /// The interim status.
         interim: InterimStatus,
-        /// The pause between the two.
+        /// The time between the two.
         #[serde(default)]
         then_ms: u64,
     },
-    /// `{"stall_body": true}`: the real answer's head, then silence.
+    /// `{"stall_body": true}`: sends the head of the real answer and nothing more.
     StallBody {
         #[serde(rename = "stall_body")]
         _stall_body: MustBeTrue,
     },
-    /// `{"short_body": true}`: the real answer's head, half its body, then the end of the connection.
+    /// `{"short_body": true}`: sends the head of the real answer and half its body, and closes the connection.
     ShortBody {
         #[serde(rename = "short_body")]
         _short_body: MustBeTrue,
     },
-    /// `{"wrong_id": true}`: the real answer, about another customer.
+    /// `{"wrong_id": true}`: sends the real answer with the id of another customer.
     WrongId {
         #[serde(rename = "wrong_id")]
         _wrong_id: MustBeTrue,
     },
-    /// `{"endless_body": true}`: a 200 whose JSON never comes to its end.
+    /// `{"endless_body": true}`: sends a 200 whose JSON does not end.
     EndlessBody {
         #[serde(rename = "endless_body")]
         _endless_body: MustBeTrue,
@@ -86,8 +80,8 @@ pub(super) enum FaultAction {
 }
 
 impl FaultAction {
-    /// When it strikes; what spoils a real answer strikes after the update was made.
-    pub(super) const fn after(&self) -> FaultTiming {
+    /// When the fault happens. An action that needs the real answer happens after the update.
+    pub(super) const fn timing(&self) -> FaultTiming {
         match self {
             Self::Body { after, .. }
             | Self::Status(StatusFault { after, .. })
@@ -103,7 +97,7 @@ impl FaultAction {
         }
     }
 
-    /// Its name in the ledger.
+    /// The name in the ledger.
     pub(super) const fn label(&self) -> &'static str {
         match self {
             Self::Body { .. } => "body",
@@ -121,7 +115,7 @@ impl FaultAction {
     }
 }
 
-/// An error that is answered instead of Imprint's answer.
+/// An error instead of the real answer.
 ///
 /// ```json
 /// {"status": 503, "shape": "envelope", "type": "…", "param": "…", "message": "…", "retry_after": "5", "location": "…",
@@ -130,21 +124,19 @@ impl FaultAction {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StatusFault {
-    /// The status.
     pub(super) status: FinalStatus,
-    /// How it is worded.
+    /// The shape of the body.
     #[serde(default)]
     pub(super) shape: ErrorShape,
-    /// Its `type`; the status in capitals unless told.
+    /// The `type`; by default the status in capitals.
     pub(super) r#type: Option<String>,
-    /// Its `param`.
     pub(super) param: Option<String>,
-    /// Its `message`; the reason of the status unless told.
+    /// The `message`; by default the reason phrase of the status.
     pub(super) message: Option<String>,
-    /// Its `Retry-After`, verbatim: none, one or several.
+    /// The `Retry-After` headers, verbatim.
     #[serde(default)]
     pub(super) retry_after: RetryAfter,
-    /// Its `Location`.
+    /// The `Location` header.
     pub(super) location: Option<HeaderText>,
     /// Whether the update is made first.
     #[serde(default)]
@@ -152,7 +144,7 @@ pub(super) struct StatusFault {
 }
 
 impl StatusFault {
-    /// That status and nothing else, in the guide's shape.
+    /// This status, in the shape of Imprint's guide.
     pub(super) const fn new(status: FinalStatus) -> Self {
         Self {
             status,
@@ -167,25 +159,24 @@ impl StatusFault {
     }
 }
 
-/// When a fault strikes.
+/// When a fault happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) enum FaultTiming {
-    /// Before anything was done for the call.
+    /// Instead of the update.
     #[default]
     #[serde(rename = "arrival")]
     BeforeUpdate,
-    /// After the update was made.
+    /// After the update.
     #[serde(rename = "apply")]
     AfterUpdate,
 }
 
-/// The status of a last answer: 200 to 599.
+/// A final status: 200 to 599.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u16")]
 pub(super) struct FinalStatus(StatusCode);
 
 impl FinalStatus {
-    /// 503.
     pub(super) const UNAVAILABLE: Self = Self(StatusCode::SERVICE_UNAVAILABLE);
 
     pub(super) const fn code(self) -> StatusCode {
@@ -211,7 +202,7 @@ impl TryFrom<u16> for FinalStatus {
     }
 }
 
-/// The status of an interim answer: 100 to 199.
+/// An interim status: 100 to 199.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u16")]
 pub(super) struct InterimStatus(u16);
@@ -234,7 +225,7 @@ impl TryFrom<u16> for InterimStatus {
     }
 }
 
-/// A text that may stand in a header.
+/// A string that a header can carry.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct HeaderText(HeaderValue);
@@ -251,7 +242,7 @@ impl TryFrom<String> for HeaderText {
     fn try_from(text: String) -> Result<Self, &'static str> {
         HeaderValue::try_from(text)
             .map(Self)
-            .map_err(|_fault| "not a text for a header")
+            .map_err(|_fault| "a header cannot carry this text")
     }
 }
 
@@ -259,12 +250,10 @@ impl TryFrom<String> for HeaderText {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub(super) enum RetryAfter {
-    /// None.
     #[default]
     Absent,
-    /// One.
     One(HeaderText),
-    /// One each.
+    /// One header for each string.
     Each(Vec<HeaderText>),
 }
 
@@ -278,7 +267,7 @@ impl RetryAfter {
     }
 }
 
-/// `true`: the rule that says `false` is a mistake.
+/// Only `true` is valid, because `false` has no meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "bool")]
 pub(super) struct MustBeTrue;
@@ -287,10 +276,6 @@ impl TryFrom<bool> for MustBeTrue {
     type Error = &'static str;
 
     fn try_from(yes: bool) -> Result<Self, &'static str> {
-        if yes {
-            Ok(Self)
-        } else {
-            Err("only true means something")
-        }
+        if yes { Ok(Self) } else { Err("must be true") }
     }
 }

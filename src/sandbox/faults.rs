@@ -1,8 +1,8 @@
-//! Faults on request: which call meets which.
+//! The fault rules, and the decision which faults a call gets.
 //!
-//! A rule says whom it concerns and what happens to them. Rules are looked at in the order they were given; delays add
-//! up, and the first rule that does anything else ends the search. Chance is a seeded sequence, so that a run can be
-//! repeated as long as its calls arrive in the same order.
+//! A rule states the calls that it matches and one action. Rules are checked in the order in which they were added.
+//! Delays add up; the first rule with another action ends the search. The random numbers come from a seed, so a run can
+//! be repeated if its calls arrive in the same order.
 
 use std::time::Duration;
 
@@ -17,18 +17,18 @@ use super::Error;
 use super::api::ImprintCall;
 use super::fault_action::{FaultAction, FaultTiming, FinalStatus, StatusFault};
 
-/// The most rules: each is looked at for every call.
+/// The maximum number of rules. Each call checks all of them.
 const RULES_MAX: usize = 1_000;
-/// The longest delay of one call; longer than any deadline that is worth a test.
+/// The maximum delay of one call: longer than any deadline in a test.
 pub(super) const DELAY_MAX: Duration = Duration::from_secs(600);
 
-/// Who meets which fault, how often and until when.
+/// A rule: the calls that it matches, its rate and its end, and one action.
 ///
 /// ```json
 /// {"customer": "ID", "method": "POST", "body_has": "/email", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
 /// ```
 ///
-/// Only `action` is required: without the others the rule concerns every call, always, until it is deleted.
+/// Only `action` is required. A rule with nothing else matches every call until it is deleted.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct FaultRule {
@@ -41,7 +41,7 @@ pub struct FaultRule {
 struct RuleFields {
     customer: Option<String>,
     method: Option<String>,
-    /// A JSON Pointer: only what has something there in its body.
+    /// A JSON Pointer: the rule matches only bodies with a value there.
     body_has: Option<String>,
     #[serde(default)]
     rate: Probability,
@@ -50,7 +50,7 @@ struct RuleFields {
     action: FaultAction,
 }
 
-/// The share of the calls that a rule meets: 0 to 1.
+/// The share of the matching calls that get the fault: 0 to 1.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "f64")]
 struct Probability(f64);
@@ -68,7 +68,7 @@ impl TryFrom<f64> for Probability {
         if (0.0..=1.0).contains(&rate) {
             Ok(Self(rate))
         } else {
-            Err("a rate is between 0 and 1")
+            Err("a rate is a number from 0 to 1")
         }
     }
 }
@@ -82,7 +82,7 @@ impl TryFrom<Value> for FaultRule {
     }
 }
 
-/// A rule in force.
+/// A rule in use.
 struct ActiveRule {
     rule: FaultRule,
     ends_at: Option<Timestamp>,
@@ -103,26 +103,26 @@ impl ActiveRule {
         }
     }
 
-    fn is_over(&self, now: Timestamp) -> bool {
+    fn is_expired(&self, now: Timestamp) -> bool {
         self.times_left == Some(0) || self.ends_at.is_some_and(|end| end <= now)
     }
 
-    fn concerns(&self, call: &ImprintCall) -> bool {
+    fn matches(&self, call: &ImprintCall) -> bool {
         let terms = &self.rule.terms;
-        let meets_customer = terms.customer.as_deref().is_none_or(|wanted| {
+        let is_customer = terms.customer.as_deref().is_none_or(|wanted| {
             call.customer.as_deref().is_some_and(|id| {
                 ImprintId::parse(id).map_or(id == wanted, |id| id.is_same(wanted))
             })
         });
-        let meets_method = terms
+        let is_method = terms
             .method
             .as_deref()
             .is_none_or(|wanted| wanted.eq_ignore_ascii_case(call.method.as_str()));
-        let meets_body = terms.body_has.as_deref().is_none_or(|pointer| {
+        let has_value = terms.body_has.as_deref().is_none_or(|pointer| {
             let body = serde_json::from_slice::<Value>(&call.body).unwrap_or_default();
             body.pointer(pointer).is_some()
         });
-        meets_customer && meets_method && meets_body
+        is_customer && is_method && has_value
     }
 
     fn fire(&mut self) {
@@ -131,19 +131,19 @@ impl ActiveRule {
     }
 }
 
-/// What meets one call.
+/// The faults of one call.
 #[derive(Debug, Default)]
 pub(super) struct FaultPlan {
-    /// How long it waits before anything is done for it.
+    /// The delay before the update.
     pub(super) delay_before: Duration,
-    /// How long it waits for its answer when that is ready.
+    /// The delay between the update and the answer.
     pub(super) delay_after: Duration,
-    /// What happens instead of, or to, its answer; never a delay.
+    /// The action instead of the answer, or on the answer. It is never a delay.
     pub(super) action: Option<FaultAction>,
 }
 
 impl FaultPlan {
-    /// The fault as the ledger names it.
+    /// The name of the fault in the ledger.
     pub(super) fn label(&self) -> Option<&'static str> {
         let is_delayed = !(self.delay_before.is_zero() && self.delay_after.is_zero());
         self.action
@@ -153,33 +153,33 @@ impl FaultPlan {
     }
 }
 
-/// The rules in force, and the chance they draw from.
+/// The rules in use, and their random numbers.
 pub(super) struct FaultRules {
-    standing: Vec<ActiveRule>,
+    active: Vec<ActiveRule>,
     random: SeededRandom,
 }
 
 impl FaultRules {
     pub(super) fn new(random_seed: u64) -> Self {
         Self {
-            standing: Vec::new(),
+            active: Vec::new(),
             random: SeededRandom::new(random_seed),
         }
     }
 
     pub(super) fn add(&mut self, rules: Vec<FaultRule>, now: Timestamp) -> Result<(), Error> {
-        self.standing.retain(|standing| !standing.is_over(now));
-        if self.standing.len().saturating_add(rules.len()) > RULES_MAX {
+        self.active.retain(|active| !active.is_expired(now));
+        if self.active.len().saturating_add(rules.len()) > RULES_MAX {
             return Err(Error::RulesFull {
                 rules_max: RULES_MAX,
             });
         }
-        let standing = rules.into_iter().map(|rule| ActiveRule::new(rule, now));
-        self.standing.extend(standing);
+        let added = rules.into_iter().map(|rule| ActiveRule::new(rule, now));
+        self.active.extend(added);
         Ok(())
     }
 
-    /// Stands before every other rule. It takes no room from them: one more than the most is harmless.
+    /// Adds an outage before every other rule. It may exceed the maximum by one.
     pub(super) fn outage(&mut self, span: Duration, now: Timestamp) {
         let for_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let rule = FaultRule {
@@ -194,50 +194,50 @@ impl FaultRules {
             },
             given: json!({"for_ms": for_ms, "action": {"status": 503}}),
         };
-        self.standing.retain(|standing| !standing.is_over(now));
-        self.standing.truncate(RULES_MAX);
-        self.standing.insert(0, ActiveRule::new(rule, now));
+        self.active.retain(|active| !active.is_expired(now));
+        self.active.truncate(RULES_MAX);
+        self.active.insert(0, ActiveRule::new(rule, now));
     }
 
     pub(super) fn clear(&mut self) {
-        self.standing.clear();
+        self.active.clear();
     }
 
-    /// What meets this call; rules that fired are counted, rules that are over leave.
+    /// Decides the faults of a call, counts the rules that fired, and deletes expired rules.
     pub(super) fn draw(&mut self, call: &ImprintCall, now: Timestamp) -> FaultPlan {
-        self.standing.retain(|standing| !standing.is_over(now));
+        self.active.retain(|active| !active.is_expired(now));
         let mut plan = FaultPlan::default();
-        for standing in &mut self.standing {
-            let Probability(rate) = standing.rule.terms.rate;
-            if !standing.concerns(call) || (rate < 1.0 && self.random.unit() >= rate) {
+        for active in &mut self.active {
+            let Probability(rate) = active.rule.terms.rate;
+            if !active.matches(call) || (rate < 1.0 && self.random.unit() >= rate) {
                 continue;
             }
-            standing.fire();
-            if let FaultAction::Latency { latency_ms, after } = standing.rule.terms.action {
+            active.fire();
+            if let FaultAction::Latency { latency_ms, after } = active.rule.terms.action {
                 let delay = match after {
                     FaultTiming::BeforeUpdate => &mut plan.delay_before,
                     FaultTiming::AfterUpdate => &mut plan.delay_after,
                 };
                 *delay = delay.saturating_add(Duration::from_millis(latency_ms));
             } else {
-                plan.action = Some(standing.rule.terms.action.clone());
+                plan.action = Some(active.rule.terms.action.clone());
                 break;
             }
         }
         plan
     }
 
-    /// The rules in force as they were given, and what has become of each.
+    /// The rules in use as they were given, with their counts.
     pub(super) fn describe(&mut self, now: Timestamp) -> Value {
-        self.standing.retain(|standing| !standing.is_over(now));
-        self.standing
+        self.active.retain(|active| !active.is_expired(now));
+        self.active
             .iter()
-            .map(|standing| {
+            .map(|active| {
                 json!({
-                    "rule": standing.rule.given,
-                    "fired": standing.fired,
-                    "times_left": standing.times_left,
-                    "ends_at_ms": standing.ends_at.map(Timestamp::as_millis),
+                    "rule": active.rule.given,
+                    "fired": active.fired,
+                    "times_left": active.times_left,
+                    "ends_at_ms": active.ends_at.map(Timestamp::as_millis),
                 })
             })
             .collect()
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_meets_those_it_names() {
+    fn a_rule_matches_the_calls_that_it_states() {
         let uuid = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
         for (rule, id, met) in [
             (json!({}), "a", true),
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_meets_the_same_calls_at_about_the_rate() {
+    fn the_same_seed_hits_the_same_calls_at_about_the_rate() {
         let rules = json!([{"rate": 0.25, "action": {"hang": true}}]);
         let draws = |mut faults: FaultRules| -> Vec<bool> {
             (0..4_000)
@@ -335,14 +335,14 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_stands_before_every_rule() {
+    fn an_outage_comes_before_every_rule() {
         let mut faults = faults(json!([{"action": {"hang": true}}]));
         faults.outage(Duration::from_millis(5), NOW);
         assert_eq!(label(&mut faults, &update("a")), Some("status"));
     }
 
     #[test]
-    fn rules_beyond_the_bound_are_refused_together() {
+    fn rules_beyond_the_maximum_are_rejected_together() {
         let mut faults = faults(json!([]));
         let rule: FaultRule = serde_json::from_value(json!({"action": {"hang": true}})).unwrap();
         assert!(faults.add(vec![rule.clone(); RULES_MAX], NOW).is_ok());
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_says_something_else_is_refused() {
+    fn an_invalid_rule_is_rejected() {
         for rule in [
             json!({}),
             json!({"action": {}}),

@@ -1,6 +1,7 @@
-//! What was received: the ledger of calls and the counts.
+//! The ledger of received calls, and the counts.
 //!
-//! The ledger is bounded twice, by calls and by bytes of bodies; the oldest go first and are counted as dropped.
+//! The ledger has two limits: the number of calls and the bytes of their bodies. Beyond a limit it drops the oldest calls
+//! and counts them.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,47 +15,47 @@ use crate::time::Timestamp;
 
 use super::api::{Authorization, ImprintCall, Operation};
 
-/// The most of one body that is kept: any update of the bridge is far shorter.
+/// A longer body is not kept. Updates of the bridge are far shorter.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// The most of all bodies together, so that a hundred thousand calls cannot fill the machine.
+/// The limit on all bodies together, so that 100,000 calls cannot fill the memory.
 const BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// The window of the busiest second.
+/// The window of `per_second_max`.
 const SECOND: Duration = Duration::from_secs(1);
-/// The most arrivals remembered to find the busiest second; it is reached only where a manual clock stands still.
+/// At most this many arrivals are remembered for `per_second_max`. Only a stopped manual clock reaches the limit.
 const ARRIVALS_MAX: usize = 1_000_000;
 
 /// One call under `/v2`.
 #[derive(Clone, Serialize)]
 pub struct LedgerEntry {
-    /// Its number, in order of arrival, from 1.
+    /// The number of the call in order of arrival, from 1.
     pub seq: u64,
-    /// When it arrived, in milliseconds since the Unix epoch.
+    /// The time of arrival, in milliseconds since the Unix epoch.
     pub at_ms: i64,
-    /// The method.
+    /// The HTTP method.
     pub method: String,
     /// The path, as it was sent.
     pub path: String,
     /// The query, as it was sent.
     pub query: String,
-    /// What it asked for.
+    /// The operation.
     pub operation: Operation,
-    /// How it said who it is.
+    /// The kind of authentication.
     pub authorization: Authorization,
-    /// Its `x-imprint-merchant-key`.
+    /// The header `x-imprint-merchant-key`.
     pub merchant_key: Option<String>,
-    /// Its body: JSON if it is that, else a text; null if there is none, `{"bytes": N}` if it is too long to keep.
+    /// The body: as JSON, or as a string if it is not JSON; null without a body, `{"bytes": N}` if it is too long to keep.
     pub body: Value,
-    /// The status it was answered with; null while it is in flight, and where no status was sent.
+    /// The status of the answer; null while the call is in flight or if no status was sent.
     pub status: Option<u16>,
-    /// The fault that met it.
+    /// The fault that the call got.
     pub fault: Option<&'static str>,
-    /// The id in its path.
+    /// The customer id in the path.
     pub customer: Option<String>,
-    /// Whether it changed the customer.
+    /// Whether the call changed the customer.
     pub applied: bool,
 }
 
-/// Never the body: it is personal data.
+/// Never prints the body: it is personal data.
 impl fmt::Debug for LedgerEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
@@ -68,16 +69,16 @@ impl fmt::Debug for LedgerEntry {
     }
 }
 
-/// Some calls, in order.
+/// One page of the ledger.
 #[derive(Clone, Debug, Serialize)]
 pub struct LedgerPage {
     /// The calls.
     pub entries: Vec<LedgerEntry>,
-    /// What to ask for as `after` to get those that follow.
+    /// The value of `after` that gives the next page.
     pub next: u64,
-    /// How many the ledger holds.
+    /// The number of calls in the ledger.
     pub total: usize,
-    /// How many it had to forget for want of room.
+    /// The number of calls that were dropped at a limit.
     pub dropped: u64,
 }
 
@@ -86,25 +87,25 @@ pub struct LedgerPage {
 pub struct SandboxStats {
     /// Calls under `/v2`.
     pub requests: u64,
-    /// Of these, updates asked for, whatever came of them.
+    /// Update requests, with or without effect.
     pub updates: u64,
     /// Updates that changed a customer.
     pub applied: u64,
-    /// Calls for what the bridge must never ask.
+    /// Calls that the bridge must never make.
     pub forbidden: u64,
-    /// Calls that are being answered.
+    /// Calls in flight.
     pub in_flight: u64,
-    /// The most there ever were at once.
+    /// The maximum number of calls in flight.
     pub in_flight_max: u64,
-    /// The most that arrived within any one second.
+    /// The maximum number of calls that arrived within one second.
     pub per_second_max: usize,
-    /// Customers held.
+    /// The number of customers.
     pub customers: usize,
-    /// Calls the ledger had to forget for want of room.
+    /// Calls that the ledger dropped at a limit.
     pub dropped: u64,
 }
 
-/// An entry whose body is not yet read.
+/// An entry whose body is not parsed yet.
 #[derive(Clone)]
 struct LedgerRecord {
     entry: LedgerEntry,
@@ -112,7 +113,7 @@ struct LedgerRecord {
     body_bytes: usize,
 }
 
-/// What was copied out of the ledger, to be read when its lock is free again.
+/// A copy of some records, to be parsed after the lock is released.
 pub(super) struct LedgerRecords {
     records: Vec<LedgerRecord>,
     total: usize,
@@ -146,7 +147,7 @@ impl LedgerRecord {
     }
 }
 
-/// The calls, the newest so many of them.
+/// The newest calls.
 pub(super) struct Ledger {
     records: VecDeque<LedgerRecord>,
     entries_max: usize,
@@ -166,7 +167,7 @@ impl Ledger {
         }
     }
 
-    /// Writes down a call that has arrived, and returns its number.
+    /// Adds a call that has arrived, and returns its number.
     pub(super) fn open(&mut self, call: &ImprintCall, now: Timestamp) -> u64 {
         self.last_seq = self.last_seq.saturating_add(1);
         let body: Arc<[u8]> = if call.body.len() > BODY_BYTES_MAX {
@@ -253,7 +254,7 @@ impl Ledger {
     }
 }
 
-/// How much comes in.
+/// The counts of calls.
 #[derive(Default)]
 pub(super) struct Traffic {
     counts: SandboxStats,
@@ -287,7 +288,7 @@ impl Traffic {
         self.counts.applied = self.counts.applied.saturating_add(1);
     }
 
-    pub(super) fn leave(&mut self) {
+    pub(super) fn end_call(&mut self) {
         self.counts.in_flight = self.counts.in_flight.saturating_sub(1);
     }
 
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_calls_go_first_and_are_counted() {
+    fn the_oldest_calls_are_dropped_and_counted() {
         let mut ledger = Ledger::new(2);
         for body in ["1", "2", "3"] {
             ledger.open(&call(body.as_bytes()), Timestamp::default());
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_ends_where_the_next_begins() {
+    fn pages_follow_each_other_without_a_gap() {
         let mut ledger = Ledger::new(10);
         for _ in 0..3 {
             ledger.open(&call(b""), Timestamp::default());
@@ -339,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_kept_as_json_as_text_or_as_its_length() {
+    fn a_body_is_kept_as_json_or_as_a_string_or_as_its_length() {
         let mut ledger = Ledger::new(10);
         for (body, kept) in [
             (b"{\"a\":1}".to_vec(), json!({"a": 1})),
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn the_busiest_second_is_any_second() {
+    fn the_maximum_per_second_counts_any_window_of_one_second() {
         let mut traffic = Traffic::default();
         for at in [0, 600, 900, 1_400, 1_599, 3_000] {
             traffic.arrive(Operation::Update, Timestamp::from_millis(at));
@@ -362,7 +363,7 @@ mod tests {
         let stats = traffic.stats(0, 0);
         assert_eq!((stats.per_second_max, stats.in_flight_max), (4, 6));
         assert_eq!(stats.updates, 6);
-        traffic.leave();
+        traffic.end_call();
         assert_eq!(traffic.stats(0, 0).in_flight, 5);
     }
 }

@@ -1,4 +1,4 @@
-//! The several shapes in which Imprint, or what stands before it, words an error (imprint-api.md §6).
+//! The answers of the sandbox, and the shapes of error bodies that Imprint or a gateway before it may send.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -8,26 +8,26 @@ use serde_json::{Value, json};
 
 use crate::time::Timestamp;
 
-/// How an error is worded.
+/// The shape of an error body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ErrorShape {
-    /// `{"error": {"type", "message", "param"}}`, the guide's.
+    /// `{"error": {"type", "message", "param"}}`, as in Imprint's guide.
     #[default]
     Envelope,
-    /// `{"type", "message", "param"}`, that of the 404s.
+    /// `{"type", "message", "param"}`, as in the documented 404s.
     Flat,
-    /// `{"path", "details", "error", "status", "timestamp"}`, that of the 400s.
+    /// `{"path", "details", "error", "status", "timestamp"}`, as in the documented 400s.
     InvalidRequest,
     /// `{"error": "…"}`
     String,
-    /// A page, as a gateway sends it.
+    /// An HTML page, as gateways send it.
     Html,
-    /// No body at all.
+    /// No body.
     Empty,
 }
 
-/// What an error says.
+/// The content of an error body.
 pub(super) struct ErrorWords<'a> {
     pub(super) status: StatusCode,
     pub(super) kind: Option<&'a str>,
@@ -37,14 +37,14 @@ pub(super) struct ErrorWords<'a> {
     pub(super) now: Timestamp,
 }
 
-/// An answer, before it is bytes.
+/// An answer of the sandbox.
 pub(super) struct SandboxReply {
     pub(super) status: StatusCode,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) content: ReplyBody,
 }
 
-/// What an answer carries.
+/// The body of an answer.
 pub(super) enum ReplyBody {
     Json(Value),
     Html(String),
@@ -61,7 +61,7 @@ impl SandboxReply {
         }
     }
 
-    /// The error in that shape.
+    /// An error in this shape.
     pub(super) fn error(shape: ErrorShape, words: &ErrorWords<'_>) -> Self {
         let status = words.status;
         let reason = status.canonical_reason().unwrap_or("Error");
@@ -91,7 +91,7 @@ impl SandboxReply {
         Self::new(status, content)
     }
 
-    /// The answer as actix sends it.
+    /// The answer in the form of actix.
     pub(super) fn into_response(self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         for header in self.headers {
@@ -109,7 +109,7 @@ impl SandboxReply {
 }
 
 impl ReplyBody {
-    /// As what it goes over the wire, and what goes there.
+    /// The content type and the bytes.
     pub(super) fn into_bytes(self) -> (&'static str, Vec<u8>) {
         match self {
             Self::Json(value) => ("application/json", value.to_string().into_bytes()),
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_has_the_shape_that_was_asked_for() {
+    fn an_error_has_the_requested_shape() {
         let words = ErrorWords {
             status: StatusCode::BAD_REQUEST,
             kind: Some("INVALID_REQUEST_ERROR"),

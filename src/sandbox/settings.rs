@@ -1,4 +1,4 @@
-//! What a sandbox is to be; every choice on which Imprint's documentation is silent is one of these.
+//! The settings of a sandbox. Each choice that Imprint's documentation leaves open is a setting.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,54 +7,54 @@ use secrecy::SecretString;
 
 use super::customers::SeedCustomer;
 
-/// How many calls the ledger keeps unless told otherwise: a long test's worth, and some 200 MB at the most.
+/// The default size of the ledger: enough for a long test, and at most about 200 MB.
 pub const LEDGER_MAX: usize = 100_000;
 
-/// What *update* makes of a customer that nobody seeded.
+/// The effect of *update* on a customer that does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownCustomer {
-    /// The customer comes into being, with a card, a birthday and no partner id.
+    /// The sandbox creates the customer, with a card, a date of birth and no partner id.
     #[default]
     Created,
-    /// 404.
+    /// The sandbox answers 404.
     NotFound,
 }
 
-/// What *update* makes of a field that is null. Imprint does not say.
+/// The effect of null in an *update*. Imprint does not document it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Nulls {
-    /// 400: the schema declares no field nullable.
+    /// The sandbox answers 400: no field of the schema is nullable.
     #[default]
     Refused,
-    /// The field is cleared.
+    /// The sandbox clears the field.
     Clear,
 }
 
-/// What a sandbox is to be.
+/// The settings of a sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxSettings {
-    /// Where it listens; port 0 for any free one.
+    /// The address to listen on; port 0 is any free port.
     pub listen: SocketAddr,
-    /// The key it takes, as Bearer or as the user name of Basic.
+    /// The key, which calls send as a bearer token or as the user name of Basic.
     pub key: SecretString,
-    /// The `x-imprint-merchant-key` that each call must carry; `None` takes any and none.
+    /// The required value of `x-imprint-merchant-key`; `None` accepts any value and none.
     pub merchant_key: Option<SecretString>,
-    /// What becomes of customers that nobody seeded.
+    /// The effect of *update* on a customer that does not exist.
     pub unknown_customer: UnknownCustomer,
-    /// What becomes of nulls.
+    /// The effect of null in an *update*.
     pub nulls: Nulls,
-    /// The customers it starts with.
+    /// The customers at the start.
     pub seeds: Vec<SeedCustomer>,
-    /// How long every answer takes at least.
+    /// The minimum latency of every answer.
     pub latency: Duration,
-    /// Where chance starts, for faults that have a rate.
+    /// The seed of the random numbers for faults with a rate.
     pub random_seed: u64,
-    /// How many calls the ledger keeps.
+    /// The number of calls that the ledger keeps.
     pub ledger_max: usize,
 }
 
 impl SandboxSettings {
-    /// A sandbox that answers at once and makes customers as they are asked for.
+    /// A sandbox that answers at once and creates unknown customers.
     pub fn new(listen: SocketAddr, key: SecretString) -> Self {
         Self {
             listen,

@@ -1,8 +1,8 @@
-//! What actix cannot be told to do on the wire: an interim head, a reset, a body that breaks off.
+//! Faults on the wire that actix has no function for: an interim head, a reset, a body that breaks off.
 //!
-//! A second handle of each accepted socket is kept beside its connection. Bytes written through it go out at once,
-//! ahead of what actix sends; options set through it hold for both handles. Actix reads and closes the socket as
-//! always, and gives up a connection unflushed when the body of an answer fails, which is how a reset is brought about.
+//! The sandbox keeps a second handle of each accepted socket. Bytes written through it are sent at once, before the bytes
+//! of actix, and options set through it apply to both handles. Actix reads and closes the socket as usual. It drops a
+//! connection without a flush if the body of an answer fails; that is how the sandbox causes a reset.
 
 use std::any::Any;
 use std::future::Future;
@@ -19,15 +19,15 @@ use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Bytes;
 
-/// How often a client that is kept waiting is looked after.
-const LOOK: Duration = Duration::from_millis(50);
-/// The longest that a client is kept waiting; longer than any deadline that is worth a test.
+/// How often the sandbox checks whether a waiting client is still connected.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
+/// The maximum wait of a client: longer than any deadline in a test.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
-/// The second handle of a connection's socket.
+/// A second handle of a connection's socket.
 pub(super) struct SocketHandle(net::TcpStream);
 
-/// Keeps the second handle of a connection, when it is accepted. Without one its faults come without their reset.
+/// Keeps a second handle of an accepted connection. If that fails, faults close the connection instead of resetting it.
 pub(super) fn keep(io: &dyn Any, connection: &mut Extensions) {
     let Some(stream) = io.downcast_ref::<TcpStream>() else {
         return;
@@ -36,42 +36,42 @@ pub(super) fn keep(io: &dyn Any, connection: &mut Extensions) {
         Ok(socket) => {
             connection.insert(Arc::new(SocketHandle(net::TcpStream::from(socket))));
         }
-        Err(fault) => tracing::warn!(%fault, "a connection of the sandbox has no second handle"),
+        Err(error) => tracing::warn!(%error, "the sandbox has no second handle of a connection"),
     }
 }
 
 impl SocketHandle {
-    /// Sends an interim head at once.
+    /// Sends an interim response head at once.
     pub(super) fn send_interim(&self, status: u16) -> io::Result<()> {
         let head = format!("HTTP/1.1 {status} Interim\r\n\r\n");
         (&self.0).write_all(head.as_bytes())
     }
 
-    /// Lets the close of the connection be a reset: what is unsent is thrown away, and the peer gets RST.
+    /// Makes the close of the connection a reset: unsent bytes are discarded, and the peer gets an RST.
     pub(super) fn reset_at_close(&self) -> io::Result<()> {
         TcpStream::from_std(self.0.try_clone()?)?.set_zero_linger()
     }
 
-    /// Waits until the client has closed its side, or the longest wait is over.
-    pub(super) async fn until_gone(&self) {
+    /// Waits until the client has closed the connection, or until the maximum wait.
+    pub(super) async fn until_client_gone(&self) {
         let gone = async {
             while self.has_client() {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(CHECK_EVERY).await;
             }
         };
-        // Either way the wait is over.
+        // The result does not matter: both ends of the wait are the same.
         drop(tokio::time::timeout(WAIT_MAX, gone).await);
     }
 
     fn has_client(&self) -> bool {
         match self.0.peek(&mut [0]) {
             Ok(bytes) => bytes > 0,
-            Err(fault) => fault.kind() == ErrorKind::WouldBlock,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
         }
     }
 }
 
-/// A body that breaks off: some bytes, filler, a wait, and then the connection ends.
+/// A response body that breaks off: some bytes, filler, a wait, and then the end of the connection.
 pub(super) struct BrokenBody<K> {
     size: BodySize,
     first: Bytes,
@@ -82,7 +82,7 @@ pub(super) struct BrokenBody<K> {
 }
 
 impl<K> BrokenBody<K> {
-    /// Breaks off before the first byte, that of the head included; `kept` is dropped when the connection is.
+    /// Breaks off before the first byte, the head included. `kept` is dropped with the connection.
     pub(super) fn at_once(kept: K) -> Self {
         Self {
             size: BodySize::Stream,
@@ -94,7 +94,7 @@ impl<K> BrokenBody<K> {
         }
     }
 
-    /// Promises this length; with no promise the body is sent in chunks.
+    /// Announces this length. Without it, the body is sent in chunks.
     pub(super) fn promising(mut self, bytes: usize) -> Self {
         self.size = BodySize::Sized(u64::try_from(bytes).unwrap_or(u64::MAX));
         self
@@ -106,14 +106,14 @@ impl<K> BrokenBody<K> {
         self
     }
 
-    /// Then sends `filler` over and over, so many bytes.
+    /// Then sends `filler` repeatedly, up to this many bytes.
     pub(super) fn filled(mut self, filler: Bytes, bytes: usize) -> Self {
         self.filler = filler;
         self.filler_bytes = bytes;
         self
     }
 
-    /// Waits before it breaks off, in which time what there is goes out.
+    /// Waits before it breaks off, so that the bytes so far are sent.
     pub(super) fn after(mut self, wait: impl Future<Output = ()> + 'static) -> Self {
         self.wait = Some(Box::pin(wait));
         self

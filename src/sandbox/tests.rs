@@ -1,4 +1,4 @@
-//! The sandbox through its front door, without a network; what happens on the wire is in `wire`.
+//! Tests of the sandbox through its routes, without a network. Tests of faults on the wire are in `wire`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Got {
     }
 }
 
-/// Sends a request to a sandbox, with the key.
+/// Sends a request with the key to a sandbox.
 async fn ask(sandbox: &Sandbox, method: Method, uri: &str, body: &str) -> Got {
     let request = TestRequest::default()
         .method(method)
@@ -115,7 +115,7 @@ async fn an_update_merges_field_by_field_and_answers_with_the_customer() {
 }
 
 #[actix_web::test]
-async fn null_clears_where_the_settings_say_so() {
+async fn null_clears_a_field_if_the_settings_say_so() {
     let (sandbox, _) = sandbox(SandboxSettings {
         nulls: Nulls::Clear,
         ..settings()
@@ -133,7 +133,7 @@ async fn null_clears_where_the_settings_say_so() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_answered_is_refused_in_the_documented_shape() {
+async fn an_invalid_call_is_answered_in_the_documented_shape() {
     let (sandbox, _) = sandbox(SandboxSettings {
         unknown_customer: UnknownCustomer::NotFound,
         seeds: Sandbox::parse_seed(br#"{"id": "c1"}"#).unwrap(),
@@ -193,7 +193,7 @@ async fn what_cannot_be_answered_is_refused_in_the_documented_shape() {
 }
 
 #[actix_web::test]
-async fn a_key_that_is_not_the_sandboxes_is_answered_without_a_body() {
+async fn a_call_with_another_key_is_answered_without_a_body() {
     let (sandbox, _) = sandbox(SandboxSettings {
         merchant_key: Some(SecretString::from("m1")),
         ..settings()
@@ -223,7 +223,7 @@ async fn a_key_that_is_not_the_sandboxes_is_answered_without_a_body() {
 }
 
 #[actix_web::test]
-async fn a_search_finds_by_the_partners_id_and_a_blank_one_finds_everyone() {
+async fn a_search_finds_by_partner_id_and_a_blank_one_lists_every_customer() {
     let (sandbox, _) = sandbox(settings());
     let seeds = r#"[{"id": "a", "partner_customer_id": "p1"}, {"id": "b", "partner_customer_id": "p1"},
         {"id": "c", "partner_customer_id": "p2", "ssn4": "1111"}, {"id": "d"}]"#;
@@ -325,7 +325,7 @@ async fn a_customer_seeded_again_is_replaced() {
 }
 
 #[test]
-fn a_seed_that_is_no_customer_is_refused() {
+fn a_seed_that_is_no_customer_is_rejected() {
     for seed in [
         "",
         "1",
@@ -375,7 +375,7 @@ async fn the_ledger_shows_every_call_in_order() {
 }
 
 #[actix_web::test]
-async fn a_body_too_long_is_refused_and_still_in_the_ledger() {
+async fn a_body_above_the_limit_is_rejected_and_still_in_the_ledger() {
     let (sandbox, _) = sandbox(settings());
     let long = "x".repeat(1024 * 1024 + 1);
     let got = ask(&sandbox, Method::POST, "/v2/customers/c1", &long).await;
@@ -385,7 +385,7 @@ async fn a_body_too_long_is_refused_and_still_in_the_ledger() {
 }
 
 #[actix_web::test]
-async fn faults_come_and_go_over_http() {
+async fn faults_are_added_and_deleted_over_http() {
     let (sandbox, _) = sandbox(settings());
     let rules = r#"[
         {"times": 1, "action": {"status": 429, "retry_after": ["5", "later"], "shape": "flat", "type": "SLOW"}},
@@ -440,7 +440,7 @@ async fn an_outage_ends_by_itself() {
 }
 
 #[actix_web::test]
-async fn an_answer_can_be_any_text_or_about_somebody_else() {
+async fn an_answer_can_be_any_text_or_about_another_customer() {
     let (sandbox, _) = sandbox(settings());
     let rules =
         br#"[{"times": 1, "action": {"body": "{\"id\":"}}, {"action": {"wrong_id": true}}]"#;
@@ -469,7 +469,7 @@ async fn only_paths_under_v2_reach_the_ledger() {
 }
 
 #[test]
-fn what_the_sandbox_holds_is_never_printed() {
+fn the_state_of_the_sandbox_is_never_printed() {
     let seeds = Sandbox::parse_seed(br#"{"id": "a", "email": "secret@example.com"}"#).unwrap();
     let settings = SandboxSettings {
         seeds,

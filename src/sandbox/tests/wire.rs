@@ -1,4 +1,4 @@
-//! What each fault does on the wire, seen through a plain socket.
+//! Tests of the effect of each fault on the wire, through a plain socket.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -6,9 +6,9 @@ use std::thread;
 
 use super::*;
 
-/// Longer than any answer takes that comes at all, shorter than a tester's patience.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a silence must last to be called one.
+/// The time limit for an answer.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// A connection without bytes for this long is silent.
 const SILENCE: Duration = Duration::from_millis(300);
 
 /// A sandbox on a port of its own.
@@ -32,7 +32,7 @@ impl Live {
 
     fn connect(&self) -> Client {
         let stream = TcpStream::connect(self.0.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(ANSWER_MAX)).unwrap();
         Client {
             stream,
             seen: String::new(),
@@ -57,7 +57,7 @@ impl Live {
         }
     }
 
-    /// Waits until a call has arrived and all of them have left.
+    /// Waits until a call has arrived and no call is in flight.
     fn settled(&self) -> LedgerEntry {
         self.arrived();
         while self.0.sandbox.stats().in_flight > 0 {
@@ -83,7 +83,7 @@ impl Client {
         self.stream.write_all(request.as_bytes()).unwrap();
     }
 
-    /// Reads until `wanted` was seen.
+    /// Reads until the received text contains `wanted`.
     fn until(&mut self, wanted: &str) {
         while !self.seen.contains(wanted) {
             let count = self.read().unwrap();
@@ -91,7 +91,7 @@ impl Client {
         }
     }
 
-    /// Reads until the connection ends, and says how.
+    /// Reads until the connection ends, and returns how it ended.
     fn until_end(&mut self) -> Result<(), ErrorKind> {
         while self.read()? > 0 {}
         Ok(())
@@ -110,7 +110,7 @@ impl Client {
         self.read() == Err(ErrorKind::WouldBlock)
     }
 
-    fn promised(&self) -> usize {
+    fn announced_length(&self) -> usize {
         let (_, rest) = self.seen.split_once("content-length: ").unwrap();
         rest.split("\r\n").next().unwrap().parse().unwrap()
     }
@@ -121,7 +121,7 @@ impl Client {
 }
 
 #[test]
-fn a_real_answer_is_whole_and_the_connection_goes_on() {
+fn a_real_answer_is_complete_and_the_connection_stays_open() {
     let live = Live::start(&json!([]));
     let mut client = live.connect();
     for _ in 0..2 {
@@ -129,7 +129,7 @@ fn a_real_answer_is_whole_and_the_connection_goes_on() {
         client.send();
         client.until("\"updated_at\":");
         assert!(client.seen.starts_with("HTTP/1.1 200 OK\r\n"));
-        assert_eq!(client.body().len(), client.promised());
+        assert_eq!(client.body().len(), client.announced_length());
     }
     assert_eq!(live.applied(), 2);
 }
@@ -151,14 +151,14 @@ fn a_reset_comes_before_the_first_byte() {
 }
 
 #[test]
-fn a_reset_connection_leaves_the_next_one_alone() {
+fn a_reset_does_not_affect_the_next_connection() {
     let live = Live::start(&json!({"times": 1, "action": {"reset": true}}));
     assert!(live.send().until_end().is_err());
     live.send().until("HTTP/1.1 200 OK");
 }
 
 #[test]
-fn an_interim_head_comes_ahead_of_the_real_answer() {
+fn an_interim_head_comes_before_the_real_answer() {
     let live = Live::with(&json!({"interim": 103, "then_ms": 100}));
     let mut client = live.send();
     client.until("\r\n\r\n");
@@ -168,7 +168,7 @@ fn an_interim_head_comes_ahead_of_the_real_answer() {
 }
 
 #[test]
-fn a_hung_call_is_never_answered_and_ends_with_its_client() {
+fn a_hanging_call_is_never_answered_and_ends_with_its_client() {
     for (action, applied) in [
         (json!({"hang": true}), 0),
         (json!({"hang": true, "after": "apply"}), 1),
@@ -195,7 +195,7 @@ fn a_sandbox_stops_while_a_call_hangs() {
 }
 
 #[test]
-fn every_answer_takes_the_base_latency() {
+fn every_answer_has_the_minimum_latency() {
     let sandbox = SandboxSettings {
         latency: SILENCE * 2,
         ..settings()
@@ -203,16 +203,16 @@ fn every_answer_takes_the_base_latency() {
     let live = Live::run(sandbox, &json!([]));
     let mut client = live.send();
     assert!(client.is_silent());
-    client.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.stream.set_read_timeout(Some(ANSWER_MAX)).unwrap();
     client.until("HTTP/1.1 200 OK");
 }
 
 #[test]
-fn a_stalled_body_is_promised_and_never_comes() {
+fn a_stalled_body_is_announced_and_never_sent() {
     let live = Live::with(&json!({"stall_body": true}));
     let mut client = live.send();
     client.until("\r\n\r\n");
-    assert!(client.promised() > 100);
+    assert!(client.announced_length() > 100);
     assert_eq!(client.body(), "");
     assert!(client.is_silent());
     drop(client);
@@ -225,12 +225,12 @@ fn a_short_body_ends_halfway() {
     let live = Live::with(&json!({"short_body": true}));
     let mut client = live.send();
     client.until_end().unwrap();
-    assert_eq!(client.body().len(), client.promised() / 2);
+    assert_eq!(client.body().len(), client.announced_length() / 2);
     assert_eq!(live.applied(), 1);
 }
 
 #[test]
-fn an_endless_body_goes_on_beyond_any_cap() {
+fn an_endless_body_goes_on_beyond_4_mib() {
     let live = Live::with(&json!({"endless_body": true}));
     let mut client = live.send();
     let mut bytes = [0; 65_536];
@@ -244,7 +244,7 @@ fn an_endless_body_goes_on_beyond_any_cap() {
 }
 
 #[test]
-fn a_redirect_and_an_empty_error_are_sent_as_they_were_asked_for() {
+fn a_redirect_and_an_empty_error_are_sent_as_requested() {
     let live = Live::start(&json!([
         {"times": 1, "action": {"status": 307, "location": "http://127.0.0.1:1/x", "shape": "empty"}},
         {"action": {"status": 502, "shape": "empty"}},
@@ -256,7 +256,7 @@ fn a_redirect_and_an_empty_error_are_sent_as_they_were_asked_for() {
     let mut client = live.send();
     client.until("\r\n\r\n");
     assert!(client.seen.starts_with("HTTP/1.1 502 Bad Gateway\r\n"));
-    assert_eq!((client.promised(), client.body()), (0, ""));
+    assert_eq!((client.announced_length(), client.body()), (0, ""));
 }
 
 #[test]
