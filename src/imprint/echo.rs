@@ -276,6 +276,9 @@ mod tests {
             let outcome = applied(&request(&json!({})), body.as_bytes());
             assert_eq!(outcome, Outcome::Unknown(Cause::Unreadable), "{body}");
         }
+        let error = serde_json::from_str::<EchoedCustomer<'_>>("7").err();
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("expected a customer with an id"), "{error}");
         let outcome = applied(&request(&json!({})), br#"{"id":"CUST-2"}"#);
         assert_eq!(outcome, Outcome::Unknown(Cause::WrongCustomer));
     }

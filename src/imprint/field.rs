@@ -540,6 +540,11 @@ mod tests {
         for unknown in ["27", "\"27\"", "-1", "256", "\"\"", "\"country\"", "null"] {
             assert!(serde_json::from_str::<Field>(unknown).is_err(), "{unknown}");
         }
+        let error = serde_json::from_str::<Field>("null").unwrap_err();
+        assert!(
+            error.to_string().contains("the number or the path"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -364,6 +364,17 @@ mod tests {
     }
 
     #[test]
+    fn only_an_object_is_an_update() {
+        for (json, error) in [
+            ("[]", "expected an object of field to value"),
+            (r#"{"ssn":1}"#, "not a field of Imprint's update request"),
+        ] {
+            let read = serde_json::from_str::<Update>(json).unwrap_err();
+            assert!(read.to_string().contains(error), "{read}");
+        }
+    }
+
+    #[test]
     fn no_value_is_printed() {
         let update = update(&[("email", json!("jane@example.com")), ("city", Value::Null)]);
         let printed = format!("{update:?}");
