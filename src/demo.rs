@@ -56,7 +56,7 @@ const FAULTS: &[u8] = br#"[
 ]"#;
 /// How often the demo checks whether entries are still waiting.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
-/// The time limit of the demo, to which every EVENTS_PER_SECOND events add one second.
+/// The time limit of the demo, to which [`EVENTS_PER_SECOND`] adds time for the events.
 const DEADLINE: Duration = Duration::from_secs(120);
 /// A bridge that accepts fewer events per second is too slow.
 const EVENTS_PER_SECOND: u64 = 100;

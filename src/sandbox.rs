@@ -56,7 +56,7 @@
 //!
 //! The last four actions happen after the update is made. The others happen instead of the update, or after it with
 //! `"after": "apply"`. A delay with `"after": "apply"` is between the update and its answer. Faults happen before the key
-//! is checked. Delays are in real time, even with a manual clock; `for_ms` follows the clock.
+//! is checked. Delays and `for_ms` follow the clock.
 //!
 //! # Invariants
 //!
@@ -74,7 +74,7 @@ use serde_json::Value;
 
 use crate::time::Clock;
 
-use api::{ImprintCall, UpdateEffect};
+use api::{SandboxCall, UpdateEffect};
 use customers::CustomerTable;
 use faults::{FaultPlan, FaultRules};
 use ledger::{Ledger, Traffic};
@@ -101,7 +101,7 @@ pub use background::BackgroundSandbox;
 pub use customers::SeedCustomer;
 pub use faults::FaultRule;
 pub use ledger::{LedgerEntry, LedgerPage, SandboxStats};
-pub use settings::{LEDGER_MAX, Nulls, SandboxSettings, UnknownCustomer};
+pub use settings::{LEDGER_MAX, Nulls, SandboxSettings, UnseededCustomer};
 
 /// The number of server threads. One serves thousands of calls per second, and keeps the random numbers in order.
 const WORKERS: usize = 1;
@@ -306,7 +306,7 @@ impl Sandbox {
     }
 
     /// Writes a call into the ledger.
-    fn arrive(&self, call: &ImprintCall) -> u64 {
+    fn arrive(&self, call: &SandboxCall) -> u64 {
         let mut state = self.state();
         let seq = state.ledger.open(call, self.0.clock.wall());
         state.traffic.arrive(call.operation, self.0.clock.now());
@@ -314,12 +314,12 @@ impl Sandbox {
     }
 
     /// Decides which faults a call gets.
-    fn draw(&self, call: &ImprintCall) -> FaultPlan {
+    fn draw(&self, call: &SandboxCall) -> FaultPlan {
         self.state().faults.draw(call, self.0.clock.now())
     }
 
     /// Answers as Imprint would, and counts an applied update.
-    fn answer(&self, call: &ImprintCall, seq: u64) -> SandboxReply {
+    fn answer(&self, call: &SandboxCall, seq: u64) -> SandboxReply {
         let mut state = self.state();
         let answer = api::answer(
             call,

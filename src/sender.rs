@@ -49,7 +49,7 @@ pub(crate) enum SenderAuth {
 
 /// The format of the bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BodyFormat {
+pub(crate) enum SendFormat {
     /// CloudEvents in structured mode.
     CloudEvents,
     /// Plain JSON, for a source whose file says where id and type are.
@@ -88,7 +88,7 @@ pub(crate) struct EventSender {
     clock: Clock,
     give_up_after: Duration,
     priority: SendPriority,
-    format: BodyFormat,
+    format: SendFormat,
 }
 
 impl EventSender {
@@ -106,12 +106,12 @@ impl EventSender {
             clock,
             give_up_after,
             priority: SendPriority::Live,
-            format: BodyFormat::CloudEvents,
+            format: SendFormat::CloudEvents,
         })
     }
 
     /// Sends bodies in this format.
-    pub(crate) fn with_format(self, format: BodyFormat) -> Self {
+    pub(crate) fn with_format(self, format: SendFormat) -> Self {
         Self { format, ..self }
     }
 
@@ -168,8 +168,8 @@ impl EventSender {
 
     fn post(&self, id: Option<&str>, body: &[u8]) -> Result<RequestHead, FailureReason> {
         let media_type = HeaderValue::from_static(match self.format {
-            BodyFormat::CloudEvents => "application/cloudevents+json",
-            BodyFormat::PlainJson => "application/json",
+            SendFormat::CloudEvents => "application/cloudevents+json",
+            SendFormat::PlainJson => "application/json",
         });
         let post = self.http.request(Method::POST, &self.url);
         let post = post.header(header::CONTENT_TYPE, media_type);
@@ -187,8 +187,8 @@ impl EventSender {
                     || FailureReason::new("the event has no id that fits the header webhook-id");
                 let id = id.filter(|id| is_header_text(id)).map(str::to_owned);
                 let id = match self.format {
-                    BodyFormat::CloudEvents => id,
-                    BodyFormat::PlainJson => id.or_else(|| Some(content_id(body))),
+                    SendFormat::CloudEvents => id,
+                    SendFormat::PlainJson => id.or_else(|| Some(content_id(body))),
                 };
                 let id = id.ok_or_else(invalid)?;
                 let signature = key.sign(&id, self.clock.wall(), body);

@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::app::block_on;
 use crate::config::secret;
-use crate::sandbox::{LEDGER_MAX, Sandbox, SandboxSettings, UnknownCustomer};
+use crate::sandbox::{LEDGER_MAX, Sandbox, SandboxSettings, UnseededCustomer};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::print_notice;
@@ -48,9 +48,9 @@ pub(super) fn run(options: &SandboxOptions) -> anyhow::Result<ExitCode> {
     let mut settings = SandboxSettings::new(options.listen, read(&options.key_file)?);
     settings.merchant_key = options.merchant_key_file.as_ref().map(read).transpose()?;
     settings.unknown_customer = if options.seeded_only {
-        UnknownCustomer::NotFound
+        UnseededCustomer::NotFound
     } else {
-        UnknownCustomer::Created
+        UnseededCustomer::Created
     };
     settings.latency = Duration::from_millis(options.latency_ms);
     settings.ledger_max = options.ledger_max;

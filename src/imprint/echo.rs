@@ -96,9 +96,9 @@ impl<'de> Visitor<'de> for EchoVisitor {
         let mut address = None;
         let mut metadata = None;
         let mut top_level = [None; ROWS];
-        while let Some(Key(key)) = map.next_key()? {
+        while let Some(BorrowedText(key)) = map.next_key()? {
             match key.as_ref() {
-                "id" => set_once(&mut id, map.next_value::<Key<'_>>()?)?,
+                "id" => set_once(&mut id, map.next_value::<BorrowedText<'_>>()?)?,
                 "partner_customer_id" => set_once(&mut partner_customer_id, map.next_value()?)?,
                 "address" => set_once(&mut address, map.next_value()?)?,
                 "metadata" => set_once(&mut metadata, map.next_value()?)?,
@@ -110,7 +110,7 @@ impl<'de> Visitor<'de> for EchoVisitor {
                 },
             }
         }
-        let Key(id) = id.ok_or_else(|| A::Error::missing_field("id"))?;
+        let BorrowedText(id) = id.ok_or_else(|| A::Error::missing_field("id"))?;
         Ok(EchoedCustomer {
             id,
             partner_customer_id,
@@ -123,7 +123,7 @@ impl<'de> Visitor<'de> for EchoVisitor {
 
 /// A string that is borrowed from the body where it has no escapes.
 #[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// An object that names a member twice is ambiguous, and so unreadable.
 fn set_once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {

@@ -54,7 +54,7 @@ pub enum Authorization {
 
 /// A call under `/v2`, read but not yet answered.
 #[derive(Default)]
-pub(super) struct ImprintCall {
+pub(super) struct SandboxCall {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) query: String,
@@ -66,7 +66,7 @@ pub(super) struct ImprintCall {
     pub(super) customer: Option<String>,
 }
 
-impl ImprintCall {
+impl SandboxCall {
     pub(super) fn read(request: &HttpRequest, body: Bytes, settings: &SandboxSettings) -> Self {
         let uri = request.uri();
         let headers = request.headers();
@@ -149,7 +149,7 @@ pub(super) enum UpdateEffect {
 
 /// Answers as Imprint would.
 pub(super) fn answer(
-    call: &ImprintCall,
+    call: &SandboxCall,
     settings: &SandboxSettings,
     customers: &mut CustomerTable,
     now: Timestamp,
@@ -210,7 +210,7 @@ fn update(
     }
 }
 
-fn id(call: &ImprintCall) -> Option<ImprintId> {
+fn id(call: &SandboxCall) -> Option<ImprintId> {
     ImprintId::parse(call.customer.as_deref()?).ok()
 }
 
@@ -227,7 +227,7 @@ fn unchanged(reply: SandboxReply) -> ApiAnswer {
 
 /// The errors that Imprint documents, each in its documented shape.
 struct ErrorReplies<'a> {
-    call: &'a ImprintCall,
+    call: &'a SandboxCall,
     now: Timestamp,
 }
 

@@ -10,7 +10,7 @@ use crate::imprint::{EchoPlace, Field, ImprintId};
 use crate::time::Timestamp;
 
 use super::contract::CustomerSearch;
-use super::{Error, UnknownCustomer};
+use super::{Error, UnseededCustomer};
 
 /// The maximum number of customers: about 2 GB, more than any test needs.
 const CUSTOMERS_MAX: usize = 1_000_000;
@@ -203,14 +203,14 @@ impl CustomerTable {
         &mut self,
         id: &ImprintId,
         body: Map<String, Value>,
-        unknown_customer: UnknownCustomer,
+        unknown_customer: UnseededCustomer,
         now: Timestamp,
     ) -> Result<Value, NotUpdated> {
         let key = id.canonical();
         if !self.by_id.contains_key(&key) {
             match unknown_customer {
-                UnknownCustomer::NotFound => return Err(NotUpdated::NotFound),
-                UnknownCustomer::Created => {
+                UnseededCustomer::NotFound => return Err(NotUpdated::NotFound),
+                UnseededCustomer::Created => {
                     let made = SeedCustomer {
                         id: id.clone(),
                         shown: Map::new(),

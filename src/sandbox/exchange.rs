@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::Sandbox;
-use super::api::ImprintCall;
+use super::api::SandboxCall;
 use super::fault_action::{FaultAction, FaultTiming, StatusFault};
 use super::faults::DELAY_MAX;
 use super::reply::{ErrorWords, ReplyBody, SandboxReply};
@@ -43,7 +43,7 @@ pub(super) async fn serve(
         Err(_too_long) => Err(StatusCode::PAYLOAD_TOO_LARGE),
     };
     let refused = read.as_ref().err().copied();
-    let call = ImprintCall::read(&request, read.unwrap_or_default(), &sandbox.0.settings);
+    let call = SandboxCall::read(&request, read.unwrap_or_default(), &sandbox.0.settings);
     let seq = sandbox.arrive(&call);
     let mut exchange = Exchange {
         sandbox: sandbox.as_ref().clone(),
@@ -87,7 +87,7 @@ async fn pause(clock: &Clock, span: Duration) {
 struct Exchange {
     sandbox: Sandbox,
     seq: u64,
-    call: ImprintCall,
+    call: SandboxCall,
     wire: Option<Arc<SocketHandle>>,
     fault: Option<&'static str>,
     is_closed: bool,

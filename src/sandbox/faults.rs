@@ -14,7 +14,7 @@ use crate::random::SeededRandom;
 use crate::time::Timestamp;
 
 use super::Error;
-use super::api::ImprintCall;
+use super::api::SandboxCall;
 use super::fault_action::{FaultAction, FaultTiming, FinalStatus, StatusFault};
 
 /// The maximum number of rules. Each call checks all of them.
@@ -107,7 +107,7 @@ impl ActiveRule {
         self.times_left == Some(0) || self.ends_at.is_some_and(|end| end <= now)
     }
 
-    fn matches(&self, call: &ImprintCall) -> bool {
+    fn matches(&self, call: &SandboxCall) -> bool {
         let terms = &self.rule.terms;
         let is_customer = terms.customer.as_deref().is_none_or(|wanted| {
             call.customer.as_deref().is_some_and(|id| {
@@ -204,7 +204,7 @@ impl FaultRules {
     }
 
     /// Decides the faults of a call, counts the rules that fired, and deletes expired rules.
-    pub(super) fn draw(&mut self, call: &ImprintCall, now: Timestamp) -> FaultPlan {
+    pub(super) fn draw(&mut self, call: &SandboxCall, now: Timestamp) -> FaultPlan {
         self.active.retain(|active| !active.is_expired(now));
         let mut plan = FaultPlan::default();
         for active in &mut self.active {
@@ -259,15 +259,15 @@ mod tests {
         faults
     }
 
-    fn update(id: &str) -> ImprintCall {
-        ImprintCall {
+    fn update(id: &str) -> SandboxCall {
+        SandboxCall {
             method: Method::POST,
             customer: Some(id.to_owned()),
-            ..ImprintCall::default()
+            ..SandboxCall::default()
         }
     }
 
-    fn label(faults: &mut FaultRules, call: &ImprintCall) -> Option<&'static str> {
+    fn label(faults: &mut FaultRules, call: &SandboxCall) -> Option<&'static str> {
         faults.draw(call, NOW).label()
     }
 
@@ -289,7 +289,7 @@ mod tests {
             assert_eq!(drawn.is_some(), met, "{rule} {id}");
         }
         let mut named = faults(json!([{"customer": "a", "action": {"hang": true}}]));
-        assert_eq!(label(&mut named, &ImprintCall::default()), None);
+        assert_eq!(label(&mut named, &SandboxCall::default()), None);
     }
 
     #[test]

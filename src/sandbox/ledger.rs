@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::time::Timestamp;
 
-use super::api::{Authorization, ImprintCall, Operation};
+use super::api::{Authorization, Operation, SandboxCall};
 
 /// A longer body is not kept. Updates of the bridge are far shorter.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -168,7 +168,7 @@ impl Ledger {
     }
 
     /// Adds a call that has arrived, and returns its number.
-    pub(super) fn open(&mut self, call: &ImprintCall, now: Timestamp) -> u64 {
+    pub(super) fn open(&mut self, call: &SandboxCall, now: Timestamp) -> u64 {
         self.last_seq = self.last_seq.saturating_add(1);
         let body: Arc<[u8]> = if call.body.len() > BODY_BYTES_MAX {
             Arc::default()
@@ -305,10 +305,10 @@ impl Traffic {
 mod tests {
     use super::*;
 
-    fn call(body: &[u8]) -> ImprintCall {
-        ImprintCall {
+    fn call(body: &[u8]) -> SandboxCall {
+        SandboxCall {
             body: body.to_vec().into(),
-            ..ImprintCall::default()
+            ..SandboxCall::default()
         }
     }
 

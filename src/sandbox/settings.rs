@@ -12,7 +12,7 @@ pub const LEDGER_MAX: usize = 100_000;
 
 /// The effect of *update* on a customer that does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnknownCustomer {
+pub enum UnseededCustomer {
     /// The sandbox creates the customer, with a card, a date of birth and no partner id.
     #[default]
     Created,
@@ -40,7 +40,7 @@ pub struct SandboxSettings {
     /// The required value of `x-imprint-merchant-key`; `None` accepts any value and none.
     pub merchant_key: Option<SecretString>,
     /// The effect of *update* on a customer that does not exist.
-    pub unknown_customer: UnknownCustomer,
+    pub unknown_customer: UnseededCustomer,
     /// The effect of null in an *update*.
     pub nulls: Nulls,
     /// The customers at the start.
@@ -60,7 +60,7 @@ impl SandboxSettings {
             listen,
             key,
             merchant_key: None,
-            unknown_customer: UnknownCustomer::default(),
+            unknown_customer: UnseededCustomer::default(),
             nulls: Nulls::default(),
             seeds: Vec::new(),
             latency: Duration::ZERO,

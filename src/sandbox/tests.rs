@@ -135,7 +135,7 @@ async fn null_clears_a_field_if_the_settings_say_so() {
 #[actix_web::test]
 async fn an_invalid_call_is_answered_in_the_documented_shape() {
     let (sandbox, _) = sandbox(SandboxSettings {
-        unknown_customer: UnknownCustomer::NotFound,
+        unknown_customer: UnseededCustomer::NotFound,
         seeds: Sandbox::parse_seed(br#"{"id": "c1"}"#).unwrap(),
         ..settings()
     });

@@ -20,7 +20,7 @@ use super::event_splitter::{EventSplitter, InputEvent};
 use super::keyed_workers::KeyedWorkers;
 use super::progress::{SendCounts, SendProgress};
 use super::verdict::FailureReason;
-use super::{BodyFormat, EventSender, SendPriority, SendResult, SenderAuth, events_url};
+use super::{EventSender, SendFormat, SendPriority, SendResult, SenderAuth, events_url};
 use crate::dispatch::pace::{Pace, Rate};
 use crate::event::SourceName;
 use crate::shutdown::Signals;
@@ -95,9 +95,9 @@ impl Upload {
                     SendPriority::Live
                 })
                 .with_format(if settings.plain {
-                    BodyFormat::PlainJson
+                    SendFormat::PlainJson
                 } else {
-                    BodyFormat::CloudEvents
+                    SendFormat::CloudEvents
                 }),
             progress: SendProgress::new(input.length_bytes, settings.quiet),
             counts: Cell::default(),

@@ -115,8 +115,8 @@ pub(crate) fn classify(response: &Response, wall: Timestamp) -> Verdict {
                 reason: FailureReason::new("the answer broke off"),
                 hint: None,
             },
-            Some(Some(AcceptedEvent { duplicate: false })) => Verdict::Accepted,
-            Some(Some(AcceptedEvent { duplicate: true })) => Verdict::Duplicate,
+            Some(Some(AcceptedItem { duplicate: false })) => Verdict::Accepted,
+            Some(Some(AcceptedItem { duplicate: true })) => Verdict::Duplicate,
             Some(None) => Verdict::Failed(FailureReason::not_a_bridge(status)),
         },
         408 | 429 | 500..=599 => Verdict::Retry {
@@ -129,15 +129,15 @@ pub(crate) fn classify(response: &Response, wall: Timestamp) -> Verdict {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-struct AcceptedEvent {
+struct AcceptedItem {
     duplicate: bool,
 }
 
 /// The one event in the answer to a post of one event.
-fn accepted_event(body: &[u8]) -> Option<AcceptedEvent> {
+fn accepted_event(body: &[u8]) -> Option<AcceptedItem> {
     #[derive(Deserialize)]
     struct Body {
-        accepted: [AcceptedEvent; 1],
+        accepted: [AcceptedItem; 1],
     }
     let body: Body = serde_json::from_slice(body).ok()?;
     let [event] = body.accepted;

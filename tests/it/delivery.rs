@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use imprint_bridge::sandbox::{LedgerEntry, Operation, Sandbox, UnknownCustomer};
+use imprint_bridge::sandbox::{LedgerEntry, Operation, Sandbox, UnseededCustomer};
 use serde_json::{Value, json};
 
 use crate::http;
@@ -235,7 +235,7 @@ fn an_untyped_404_is_believed_when_a_retrieve_says_it_too() {
 #[test]
 fn a_customer_known_by_the_partners_id_is_looked_up_once() {
     let app = TestApp::setup()
-        .unknown_customer(UnknownCustomer::NotFound)
+        .unknown_customer(UnseededCustomer::NotFound)
         .start();
     seed(
         &app,
@@ -260,7 +260,7 @@ fn a_customer_known_by_the_partners_id_is_looked_up_once() {
 #[test]
 fn somebody_unknown_is_ignored_and_the_no_is_remembered() {
     let app = TestApp::setup()
-        .unknown_customer(UnknownCustomer::NotFound)
+        .unknown_customer(UnseededCustomer::NotFound)
         .start();
     for revision in 1..=3 {
         let id = format!("e-{revision}");
@@ -277,7 +277,7 @@ fn facts_wait_for_their_customer_to_appear() {
     let app = TestApp::setup()
         .settings("[identity]\nunknown_customer = \"wait\"")
         .manual_clock()
-        .unknown_customer(UnknownCustomer::NotFound)
+        .unknown_customer(UnseededCustomer::NotFound)
         .start();
     app.accept(&by_partner("first", "P-1", 1));
     app.accept(&by_partner("second", "P-1", 2));
@@ -306,7 +306,7 @@ fn facts_wait_for_their_customer_to_appear() {
 #[test]
 fn somebody_who_is_two_customers_is_parked() {
     let app = TestApp::setup()
-        .unknown_customer(UnknownCustomer::NotFound)
+        .unknown_customer(UnseededCustomer::NotFound)
         .start();
     seed(
         &app,
@@ -346,7 +346,7 @@ fn a_pair_that_imprint_contradicts_is_parked() {
 #[test]
 fn a_customer_who_was_linked_anew_is_found_again() {
     let app = TestApp::setup()
-        .unknown_customer(UnknownCustomer::NotFound)
+        .unknown_customer(UnseededCustomer::NotFound)
         .start();
     seed(&app, &json!({"id": "OLD", "partner_customer_id": "P-1"}));
     app.accept(&by_partner("before", "P-1", 1));

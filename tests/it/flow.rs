@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use imprint_bridge::sandbox::{Authorization, UnknownCustomer};
+use imprint_bridge::sandbox::{Authorization, UnseededCustomer};
 use serde_json::{Value, json};
 
 use crate::http::Answer;
@@ -230,7 +230,7 @@ fn a_repeated_event_is_stored_once_and_a_changed_one_is_a_conflict() {
 #[test]
 fn a_waiting_sender_gets_the_final_state() {
     let app = TestApp::setup()
-        .unknown_customer(UnknownCustomer::NotFound)
+        .unknown_customer(UnseededCustomer::NotFound)
         .start();
     let seed = r#"{"id": "cardholder"}"#;
     let seed = imprint_bridge::sandbox::Sandbox::parse_seed(seed.as_bytes()).unwrap();
@@ -275,7 +275,7 @@ fn a_waiting_sender_is_answered_when_the_bridge_stops() {
 #[test]
 fn an_unknown_customer_is_ignored() {
     let app = TestApp::setup()
-        .unknown_customer(UnknownCustomer::NotFound)
+        .unknown_customer(UnseededCustomer::NotFound)
         .start();
     app.accept(&email("no-card", "stranger", 1));
     let receipt = app.wait_until("no-card", "ignored");

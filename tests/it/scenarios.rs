@@ -6,7 +6,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use imprint_bridge::sandbox::UnknownCustomer;
+use imprint_bridge::sandbox::UnseededCustomer;
 use imprint_bridge::time::Clock;
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ impl Scenario {
 
     fn with_key(key: &str, settings: &str) -> Self {
         let imprint =
-            FakeImprint::start(|settings| settings.unknown_customer = UnknownCustomer::Created);
+            FakeImprint::start(|settings| settings.unknown_customer = UnseededCustomer::Created);
         let files = Files::write(imprint.address, key, settings);
         files.write_token("alice", TOKEN);
         let process = Process::serve(&files);

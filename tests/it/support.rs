@@ -14,7 +14,7 @@ use imprint_bridge::app::App;
 use imprint_bridge::config::{Config, Purpose, sources};
 use imprint_bridge::outbox::{Ledger as _, SqliteOutbox};
 use imprint_bridge::sandbox::{
-    LedgerEntry, Operation, RunningSandbox, Sandbox, SandboxSettings, UnknownCustomer,
+    LedgerEntry, Operation, RunningSandbox, Sandbox, SandboxSettings, UnseededCustomer,
 };
 use imprint_bridge::time::Clock;
 use serde_json::{Value, json};
@@ -293,7 +293,7 @@ enum WaitingEntries {
 
 /// Builds a [`TestApp`].
 pub(crate) struct TestAppBuilder {
-    unknown_customer: UnknownCustomer,
+    unknown_customer: UnseededCustomer,
     key: &'static str,
     settings: String,
     operator: Option<(&'static str, &'static str)>,
@@ -309,7 +309,7 @@ impl TestAppBuilder {
     }
 
     /// Sets what the sandbox does with an unknown customer.
-    pub(crate) fn unknown_customer(self, unknown_customer: UnknownCustomer) -> Self {
+    pub(crate) fn unknown_customer(self, unknown_customer: UnseededCustomer) -> Self {
         Self {
             unknown_customer,
             ..self
@@ -368,7 +368,7 @@ impl TestApp {
 
     pub(crate) fn setup() -> TestAppBuilder {
         TestAppBuilder {
-            unknown_customer: UnknownCustomer::Created,
+            unknown_customer: UnseededCustomer::Created,
             key: KEY,
             settings: String::new(),
             operator: None,
