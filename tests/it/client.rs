@@ -1,5 +1,5 @@
 //! Tests of the client against a server that misbehaves on the wire. Most of it is about awc's habits:
-//! what src/imprint/client.rs says of them is held here, so that an update of awc is noticed.
+//! these tests hold what src/imprint/client.rs states about them, so that a change of awc is noticed.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use crate::support::{KEY, TEST_TIMEOUT, block_on};
 
 mod look_ups;
 
-/// Longer than any exchange takes that is to succeed.
+/// Longer than any exchange that must succeed.
 const DEADLINE: Duration = TEST_TIMEOUT;
-/// For exchanges that are to run into it.
+/// For exchanges that must exceed their deadline.
 const DEADLINE_SHORT: Duration = Duration::from_millis(300);
 /// A pause of a slow Imprint server, far below any deadline.
 const DRIP: Duration = Duration::from_millis(20);
@@ -40,7 +40,7 @@ fn client_with(origin: &str, roots: Option<RootCertStore>) -> Client {
     Client::new(origin, Arc::new(credential), tls, Clock::machine())
 }
 
-/// An update that was taken, and echoed without anything to remark.
+/// An applied update whose echo has no mismatch.
 fn applied() -> Outcome {
     Outcome::Applied(Echo::default())
 }
@@ -64,12 +64,12 @@ async fn deliver_within(client: &Client, customer: &str, deadline: Duration) -> 
     client.deliver(request, deadline).await
 }
 
-/// What a fresh client makes of it.
+/// The outcome of one update by a new client.
 fn outcome(imprint: &RawImprint) -> Outcome {
     block_on(async { deliver(&client(&imprint.origin()), "c1").await })
 }
 
-/// What a fresh client makes of one scripted exchange, which is never tried twice.
+/// Checks the outcome of one scripted exchange by a new client. The client must not retry.
 #[track_caller]
 fn check(what: &str, script: impl Fn(Accepted) + Send + Sync + 'static, expected: &Outcome) {
     let imprint = RawImprint::start(script);
@@ -78,19 +78,19 @@ fn check(what: &str, script: impl Fn(Accepted) + Send + Sync + 'static, expected
     assert!(imprint.requests().len() <= 1, "{what}");
 }
 
-/// As [`check`], for a request that is read whole and answered with these bytes, after which the connection ends.
+/// As [`check`], for a request that is answered with these bytes, after which the connection ends.
 #[track_caller]
 fn check_answer(answer: &str, expected: &Outcome) {
     let sent = answer.to_owned();
     let script = move |mut accepted: Accepted| {
         accepted.request().unwrap();
-        // A client that has seen enough goes before the end.
+        // The client may close the connection before the end of the answer.
         drop(accepted.send(&sent));
     };
     check(&format!("{answer:.100}"), script, expected);
 }
 
-/// An answer with its length.
+/// An answer with a content length.
 fn answer(head: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}",
@@ -102,8 +102,8 @@ fn ok(customer: &str) -> String {
     answer("200 OK", &json!({"id": customer}).to_string())
 }
 
-/// What Imprint answers to the request for the customer it is about.
-fn own(request: &str) -> String {
+/// Imprint's answer about the customer of the request.
+fn own_customer(request: &str) -> String {
     ok(customer_of(request))
 }
 
@@ -120,12 +120,12 @@ fn rejected() -> Outcome {
     })
 }
 
-// === what goes out ===
+// === requests ===
 
 /// FAULTS X23, M01, M02
 #[test]
-fn a_request_is_these_bytes_and_no_others() {
-    let imprint = RawImprint::start(|mut accepted| accepted.serve(own));
+fn a_request_has_exactly_these_bytes() {
+    let imprint = RawImprint::start(|mut accepted| accepted.serve(own_customer));
     let customer = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
     let outcome = block_on(async { deliver(&client(&imprint.origin()), customer).await });
     assert_eq!(outcome, applied());
@@ -151,20 +151,19 @@ fn a_request_is_these_bytes_and_no_others() {
 
 // === one answer, one request ===
 
-/// When the real answer comes after an interim one.
+/// When the real answer is sent after an interim one.
 #[derive(Clone, Copy, Debug)]
 enum Late {
-    /// In the same breath.
+    /// Together with the interim answer.
     AtOnce,
-    /// When the connection is used for the next request.
+    /// When the connection is reused for the next request.
     OnReuse,
 }
 
-/// awc takes a 1xx for the last answer, and an answer without a length for an empty one, and uses the connection again.
-/// The late answer here is made out to the next customer, so that nothing but the connection tells it from that
-/// customer's own.
+/// awc takes a 1xx as the final answer and an answer without a length as empty, and then reuses the connection. The late
+/// answer here is about the next customer, so that only the connection distinguishes it from that customer's own answer.
 #[test]
-fn an_answer_that_comes_late_is_credited_to_nobody() {
+fn a_late_answer_is_never_taken_for_another_request() {
     let protocol = Outcome::Unknown(Cause::Protocol);
     for (head, expected) in [
         ("100 Continue", protocol.clone()),
@@ -202,7 +201,7 @@ fn check_late(head: &'static str, late: Late, expected: &Outcome) {
 }
 
 #[test]
-fn requests_beside_an_interim_answer_get_their_own() {
+fn requests_beside_an_interim_answer_get_their_own_answers() {
     let is_released = Arc::new(AtomicBool::new(false));
     let released = Arc::clone(&is_released);
     let imprint = RawImprint::start(move |mut accepted| {
@@ -215,10 +214,10 @@ fn requests_beside_an_interim_answer_get_their_own() {
             return accepted.serve(|_request| answer("422 Late", ""));
         }
         while customer_of(&request).starts_with("held") && !released.load(Ordering::SeqCst) {
-            assert!(!accepted.is_left_within(DRIP), "the client has gone");
+            assert!(!accepted.is_closed_within(DRIP), "the client has gone");
         }
-        accepted.send(&own(&request)).unwrap();
-        accepted.serve(own);
+        accepted.send(&own_customer(&request)).unwrap();
+        accepted.serve(own_customer);
     });
     block_on(async {
         let client = client(&imprint.origin());
@@ -245,7 +244,7 @@ fn requests_beside_an_interim_answer_get_their_own() {
 
 /// FAULTS U37
 #[test]
-fn an_answer_after_the_deadline_is_credited_to_nobody() {
+fn an_answer_after_the_deadline_is_never_taken_for_another_request() {
     let imprint = RawImprint::start(|mut accepted| {
         if accepted.number > 0 {
             return accepted.serve(|_request| answer("422 No", ""));
@@ -263,11 +262,11 @@ fn an_answer_after_the_deadline_is_credited_to_nobody() {
 
 // === time ===
 
-/// FAULTS U09, U10, U11: awc's own timeout ends at the head of the answer.
+/// FAULTS U09, U10, U11: awc's own timeout covers only the head of the answer.
 #[test]
 fn the_deadline_covers_the_whole_exchange() {
     let drip: fn(&mut Accepted, &str) = |accepted, bytes| {
-        while !accepted.is_left_within(DRIP) {
+        while !accepted.is_closed_within(DRIP) {
             drop(accepted.send(bytes));
         }
     };
@@ -293,7 +292,7 @@ fn the_deadline_covers_the_whole_exchange() {
             accepted.send(first).unwrap();
             match then {
                 Some(bytes) => drip(&mut accepted, bytes),
-                None => accepted.until_left(),
+                None => accepted.until_closed(),
             }
         });
         let clock = Clock::machine();
@@ -311,7 +310,7 @@ fn the_deadline_covers_the_whole_exchange() {
 /// FAULTS U23, X21
 #[test]
 fn a_redirect_is_not_followed() {
-    let elsewhere = RawImprint::start(|mut accepted| accepted.serve(own));
+    let elsewhere = RawImprint::start(|mut accepted| accepted.serve(own_customer));
     for status in [301, 302, 303, 307, 308] {
         for location in [
             format!("http://{}/v2/customers/c1", elsewhere.address),
@@ -336,7 +335,7 @@ fn a_refused_connection_proves_that_nothing_was_applied() {
     assert_eq!(outcome, Outcome::Unavailable(Cause::Connect));
 }
 
-/// FAULTS U03, U13: awc says "connect" of some of these, and yet the request was sent.
+/// FAULTS U03, U13: awc reports some of these as connect errors, although the request was sent.
 #[test]
 fn a_connection_that_ends_before_the_answer_leaves_the_outcome_unknown() {
     let unknown = Outcome::Unknown(Cause::Disconnected);
@@ -359,21 +358,21 @@ fn a_connection_that_ends_before_the_answer_leaves_the_outcome_unknown() {
         &unknown,
     );
     check_answer("HTTP/1.1 200 OK\r\ncontent-le", &unknown);
-    // awc does not notice that a body is shorter than its length; what is left of a JSON object is none.
+    // awc does not notice that a body is shorter than its length, but the rest of a JSON object is not JSON.
     check_answer(half, &Outcome::Unknown(Cause::Unreadable));
 }
 
-/// FAULTS U15: the peer has gone before the next request is written, and so nothing is sent twice.
+/// FAULTS U15: the server closes the connection before the next request is written, so nothing is sent twice.
 #[test]
-fn an_idle_connection_that_was_closed_costs_nothing() {
+fn a_closed_idle_connection_causes_no_failure() {
     let (closed, is_closed) = tokio::sync::oneshot::channel();
     let closed = std::sync::Mutex::new(Some(closed));
     let imprint = RawImprint::start(move |mut accepted| {
         if accepted.number > 0 {
-            return accepted.serve(own);
+            return accepted.serve(own_customer);
         }
         let request = accepted.request().unwrap();
-        accepted.send(&own(&request)).unwrap();
+        accepted.send(&own_customer(&request)).unwrap();
         drop(accepted);
         closed.lock().unwrap().take().unwrap().send(()).unwrap();
     });
@@ -381,7 +380,7 @@ fn an_idle_connection_that_was_closed_costs_nothing() {
         let client = client(&imprint.origin());
         assert_eq!(deliver(&client, "first").await, applied());
         is_closed.await.unwrap();
-        // One turn of the runtime, in which it hears of it too.
+        // One turn of the runtime, in which the client notices the close.
         tokio::task::yield_now().await;
         assert_eq!(deliver(&client, "second").await, applied());
     });
@@ -392,7 +391,7 @@ fn an_idle_connection_that_was_closed_costs_nothing() {
 fn a_request_on_a_kept_connection_is_never_repeated() {
     let imprint = RawImprint::start(|mut accepted| {
         let request = accepted.request().unwrap();
-        accepted.send(&own(&request)).unwrap();
+        accepted.send(&own_customer(&request)).unwrap();
         drop(accepted.request());
     });
     block_on(async {
@@ -422,7 +421,7 @@ fn a_2xx_without_the_customer_is_no_proof() {
         check_answer(&answer("200 OK", body), &unreadable);
     }
     check_answer("HTTP/1.1 204 No Content\r\n\r\n", &unreadable);
-    // To awc an answer that ends with its connection is empty, whatever RFC 9112 says.
+    // RFC 9112 allows an answer that ends with its connection, but awc takes its body to be empty.
     let endless = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"id\":\"c1\"}";
     check_answer(endless, &unreadable);
     check_answer(&ok("c2"), &Outcome::Unknown(Cause::WrongCustomer));
@@ -461,7 +460,7 @@ fn an_endless_answer_is_cut() {
 
 /// FAULTS U21
 #[test]
-fn a_head_without_measure_is_an_error_like_any_other() {
+fn an_oversized_head_is_an_error_like_any_other() {
     let many: String = (0..5000).map(|at| format!("x-{at}: y\r\n")).collect();
     for headers in [format!("x: {}\r\n", "y".repeat(1024 * 1024)), many] {
         let body = json!({"id": "c1"}).to_string();
@@ -473,7 +472,7 @@ fn a_head_without_measure_is_an_error_like_any_other() {
     }
 }
 
-/// FAULTS U16: what is not even HTTP.
+/// FAULTS U16: the answer is not HTTP.
 #[test]
 fn an_answer_in_another_protocol_leaves_the_outcome_unknown() {
     for answer in [
@@ -498,7 +497,7 @@ fn roots() -> RootCertStore {
     roots
 }
 
-fn behind(certificate_pem: &str) -> RawImprint {
+fn tls_server(certificate_pem: &str) -> RawImprint {
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ServerConfig::builder_with_provider(provider)
@@ -507,12 +506,12 @@ fn behind(certificate_pem: &str) -> RawImprint {
         .with_no_client_auth()
         .with_single_cert(vec![certificate(certificate_pem)], key)
         .unwrap();
-    RawImprint::start_tls(Arc::new(tls), |mut accepted| accepted.serve(own))
+    RawImprint::start_tls(Arc::new(tls), |mut accepted| accepted.serve(own_customer))
 }
 
-/// FAULTS U07, X22: nothing of a request, and so no key, goes to a server that cannot show who it is.
+/// FAULTS U07, X22: no part of a request, and so no key, is sent to a server without a valid certificate.
 #[test]
-fn a_certificate_that_proves_nothing_stops_the_destination() {
+fn an_invalid_certificate_denies_the_request() {
     let localhost = include_str!("tls/localhost.pem");
     let denied = Outcome::Denied(Cause::Certificate);
     for (what, certificate, roots, expected, requests) in [
@@ -533,7 +532,7 @@ fn a_certificate_that_proves_nothing_stops_the_destination() {
             0,
         ),
     ] {
-        let imprint = behind(certificate);
+        let imprint = tls_server(certificate);
         let origin = format!("https://{}", imprint.address);
         let outcome = block_on(async { deliver(&client_with(&origin, roots), "c1").await });
         assert_eq!(outcome, expected, "{what}");
@@ -543,9 +542,9 @@ fn a_certificate_that_proves_nothing_stops_the_destination() {
 
 /// FAULTS U08
 #[test]
-fn plain_http_where_tls_belongs_gets_no_request() {
+fn a_plain_http_server_in_place_of_tls_gets_no_request() {
     let imprint = RawImprint::start(|mut accepted| {
-        // What TLS says first is no request, so this reads until the client goes.
+        // A TLS hello is not a request, so this reads until the client closes the connection.
         drop(accepted.send("HTTP/1.1 400 Bad Request\r\n\r\n"));
         assert_eq!(accepted.request(), None);
     });

@@ -1,4 +1,4 @@
-//! A plain HTTP/1.1 client on a blocking socket: what senders and operators use, without any habits of its own.
+//! A plain HTTP/1.1 client on a blocking socket, for the senders and operators of tests. It adds no header of its own.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::TEST_TIMEOUT;
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -28,7 +28,7 @@ impl Answer {
     }
 }
 
-/// One question on a connection of its own.
+/// Sends one request on a connection of its own.
 pub(crate) fn ask(
     address: SocketAddr,
     line: &str,
@@ -38,7 +38,7 @@ pub(crate) fn ask(
     Connection::open(address)?.ask(line, headers, body)
 }
 
-/// A connection that is kept.
+/// A connection that stays open.
 pub(crate) struct Connection(TcpStream);
 
 impl Connection {
@@ -49,7 +49,7 @@ impl Connection {
         Ok(Self(stream))
     }
 
-    /// Asks by a line such as `GET /livez`, and reads the whole answer.
+    /// Sends a request with a line such as `GET /livez`, and reads the whole response.
     pub(crate) fn ask(
         &mut self,
         line: &str,

@@ -11,16 +11,16 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::TEST_TIMEOUT;
 
-/// How often a script looks at what happens elsewhere, while it waits for its client to go.
+/// How often a waiting script checks its condition.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// What of a connection a script sees.
+/// The stream of a connection, plain or TLS.
 trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}
 
-/// A connection that was accepted, for its script.
+/// An accepted connection, for its script.
 pub(crate) struct Accepted {
-    /// Which one it is, from 0.
+    /// The number of the connection, from 0.
     pub(crate) number: usize,
     socket: TcpStream,
     stream: Box<dyn Stream>,
@@ -28,7 +28,7 @@ pub(crate) struct Accepted {
     seen: Arc<Seen>,
 }
 
-/// What came in, on all connections.
+/// The received data of all connections.
 #[derive(Default)]
 struct Seen {
     connections: Mutex<usize>,
@@ -36,7 +36,7 @@ struct Seen {
 }
 
 impl Accepted {
-    /// The next request, head and body; `None` if the connection ends before it is whole.
+    /// The next request, head and body; `None` if the connection ends before the request is complete.
     pub(crate) fn request(&mut self) -> Option<String> {
         loop {
             if let Some(length) = whole_request(&self.unread) {
@@ -53,13 +53,13 @@ impl Accepted {
         }
     }
 
-    /// Sends this, if there is still somebody to take it.
+    /// Sends these bytes; an error if the client has closed the connection.
     pub(crate) fn send(&mut self, bytes: &str) -> io::Result<()> {
         self.stream.write_all(bytes.as_bytes())?;
         self.stream.flush()
     }
 
-    /// Answers every request as `answer` says, until the connection ends.
+    /// Answers every request with `answer` until the connection ends.
     pub(crate) fn serve(&mut self, answer: impl Fn(&str) -> String) {
         while let Some(request) = self.request() {
             if self.send(&answer(&request)).is_err() {
@@ -68,8 +68,8 @@ impl Accepted {
         }
     }
 
-    /// Waits so long for the client to go; says whether it has gone.
-    pub(crate) fn is_left_within(&self, span: Duration) -> bool {
+    /// Waits for the client to close the connection, and returns whether it did within `span`.
+    pub(crate) fn is_closed_within(&self, span: Duration) -> bool {
         self.socket.set_read_timeout(Some(span)).unwrap();
         let peeked = self.socket.peek(&mut [0]);
         self.socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
@@ -79,26 +79,26 @@ impl Accepted {
         }
     }
 
-    /// Waits until the client has gone.
-    pub(crate) fn until_left(&self) {
-        assert!(self.is_left_within(TEST_TIMEOUT), "the client stays");
+    /// Waits until the client has closed the connection.
+    pub(crate) fn until_closed(&self) {
+        assert!(self.is_closed_within(TEST_TIMEOUT), "the client stays");
     }
 
-    /// Waits until so many requests came in whole, on all connections.
+    /// Waits until `count` complete requests have arrived on all connections together.
     pub(crate) fn until_requests(&self, count: usize) {
         while self.seen.requests.lock().unwrap().len() < count {
-            assert!(!self.is_left_within(LOOK_EVERY), "the client has gone");
+            assert!(!self.is_closed_within(LOOK_EVERY), "the client has gone");
         }
     }
 
-    /// Takes one byte and leaves the rest: a close with bytes unread is a reset.
+    /// Reads one byte and closes the connection: a close with unread bytes is a reset.
     pub(crate) fn reset(mut self, after: &str) {
         self.stream.read_exact(&mut [0]).unwrap();
         self.send(after).unwrap();
     }
 }
 
-/// How many of the bytes are the first request, if that is whole.
+/// The length of the first request in the bytes, if it is complete.
 fn whole_request(unread: &[u8]) -> Option<usize> {
     let head_bytes = unread.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&unread[..head_bytes]).into_owned();
@@ -109,7 +109,7 @@ fn whole_request(unread: &[u8]) -> Option<usize> {
     Some(head_bytes + body_bytes).filter(|bytes| *bytes <= unread.len())
 }
 
-/// A listener whose connections are scripts.
+/// A listener that runs a script for each connection.
 pub(crate) struct RawImprint {
     pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
@@ -122,7 +122,7 @@ impl RawImprint {
         Self::listen(None, script)
     }
 
-    /// The same behind TLS.
+    /// The same with TLS.
     pub(crate) fn start_tls(
         tls: Arc<ServerConfig>,
         script: impl Fn(Accepted) + Send + Sync + 'static,
@@ -163,18 +163,18 @@ impl RawImprint {
         format!("http://{}", self.address)
     }
 
-    /// How many connections it was offered.
+    /// The number of accepted connections.
     pub(crate) fn connections(&self) -> usize {
         *self.seen.connections.lock().unwrap()
     }
 
-    /// The requests that came in whole, on all connections.
+    /// The complete requests of all connections.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.seen.requests.lock().unwrap().clone()
     }
 }
 
-/// The stream is made where it is used: not every stream can be sent.
+/// Makes the stream on the thread that uses it, because not every stream is `Send`.
 fn accepted(
     number: usize,
     socket: TcpStream,
@@ -200,7 +200,7 @@ fn accepted(
     }
 }
 
-/// The clients are to be gone by now: a script that still waits for one is waited for.
+/// Waits for the scripts. The clients must have closed their connections by now.
 impl Drop for RawImprint {
     fn drop(&mut self) {
         self.is_stopping.store(true, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! The two look-ups on the wire: what goes out, what an answer is taken for, and that they share the pool's rules.
+//! Tests of retrieve and search on the wire: the request, the result of each answer, and the rules of the shared pool.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use super::{DEADLINE, DEADLINE_SHORT, answer, client, deliver, ok, rejected};
 use crate::raw_imprint::{Accepted, RawImprint};
 use crate::support::{FakeImprint, KEY, block_on};
 
-/// Which look-up.
+/// The two lookups.
 #[derive(Clone, Copy, Debug)]
-enum Asked {
+enum Lookup {
     Retrieve,
     Search,
 }
 
-const BOTH: [Asked; 2] = [Asked::Retrieve, Asked::Search];
+const BOTH: [Lookup; 2] = [Lookup::Retrieve, Lookup::Search];
 
-/// Looks "c1" up.
-async fn look_up(client: &Client, asked: Asked, deadline: Duration) -> LookupResult {
-    match asked {
-        Asked::Retrieve => {
+/// Looks up "c1".
+async fn look_up(client: &Client, lookup: Lookup, deadline: Duration) -> LookupResult {
+    match lookup {
+        Lookup::Retrieve => {
             let customer = ImprintId::parse("c1").unwrap();
             client.retrieve(customer, deadline).await
         }
-        Asked::Search => search(client, "c1", deadline).await,
+        Lookup::Search => search(client, "c1", deadline).await,
     }
 }
 
@@ -52,47 +52,47 @@ fn page(hits: &Value) -> String {
     answer("200 OK", &page.to_string())
 }
 
-/// What a fresh client makes of one scripted exchange, which is never tried twice.
+/// Checks the result of one scripted exchange by a new client. The client must not retry.
 #[track_caller]
 fn check(
-    asked: Asked,
+    lookup: Lookup,
     what: &str,
     script: impl Fn(Accepted) + Send + Sync + 'static,
     expected: &LookupResult,
 ) {
     let imprint = RawImprint::start(script);
-    let found = block_on(async { look_up(&client(&imprint.origin()), asked, DEADLINE).await });
-    assert_eq!(found, *expected, "{asked:?} {what}");
-    assert!(imprint.connections() <= 1, "{asked:?} {what}");
-    assert!(imprint.requests().len() <= 1, "{asked:?} {what}");
+    let found = block_on(async { look_up(&client(&imprint.origin()), lookup, DEADLINE).await });
+    assert_eq!(found, *expected, "{lookup:?} {what}");
+    assert!(imprint.connections() <= 1, "{lookup:?} {what}");
+    assert!(imprint.requests().len() <= 1, "{lookup:?} {what}");
 }
 
-/// As [`check`], for a request that is read whole and answered with these bytes, after which the connection ends.
+/// As [`check`], for a request that is answered with these bytes, after which the connection ends.
 #[track_caller]
-fn check_answer(asked: Asked, answer: &str, expected: &LookupResult) {
+fn check_answer(lookup: Lookup, answer: &str, expected: &LookupResult) {
     let sent = answer.to_owned();
     let script = move |mut accepted: Accepted| {
         accepted.request().unwrap();
-        // A client that has seen enough goes before the end.
+        // The client may close the connection before the end of the answer.
         drop(accepted.send(&sent));
     };
-    check(asked, &format!("{answer:.100}"), script, expected);
+    check(lookup, &format!("{answer:.100}"), script, expected);
 }
 
-// === what goes out ===
+// === requests ===
 
 /// FAULTS X23, M01, M02, M10
 #[test]
-fn a_look_up_is_these_bytes_and_no_others() {
-    for (asked, target) in [
-        (Asked::Retrieve, "/v2/customers/c1"),
+fn a_lookup_has_exactly_these_bytes() {
+    for (lookup, target) in [
+        (Lookup::Retrieve, "/v2/customers/c1"),
         (
-            Asked::Search,
+            Lookup::Search,
             "/v2/customers?partner_customer_id=c1&limit=10",
         ),
     ] {
         let imprint = RawImprint::start(|mut accepted| accepted.serve(|_request| ok("c1")));
-        block_on(async { look_up(&client(&imprint.origin()), asked, DEADLINE).await });
+        block_on(async { look_up(&client(&imprint.origin()), lookup, DEADLINE).await });
         let request = imprint.requests().remove(0);
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
         assert_eq!(body, "");
@@ -105,16 +105,16 @@ fn a_look_up_is_these_bytes_and_no_others() {
             "accept-encoding: identity".to_owned(),
             "accept: application/json".to_owned(),
             format!("authorization: Bearer {KEY}"),
-            // awc says so of every request without a body.
+            // awc adds this header to every request without a body.
             "content-length: 0".to_owned(),
             format!("host: {}", imprint.address),
             concat!("user-agent: imprint-bridge/", env!("CARGO_PKG_VERSION")).to_owned(),
         ];
-        assert_eq!(headers, expected, "{asked:?}");
+        assert_eq!(headers, expected, "{lookup:?}");
     }
 }
 
-/// FAULTS M01, M02, M10, M12: whatever the id is, it is the value of one filter, and the filter is never blank.
+/// FAULTS M01, M02, M10, M12: any id is the value of one filter, and the filter is never blank.
 #[test]
 fn a_partner_id_stays_inside_its_filter() {
     let imprint = RawImprint::start(|mut accepted| accepted.serve(|_request| page(&json!([]))));
@@ -159,23 +159,23 @@ fn a_partner_id_stays_inside_its_filter() {
 
 // === one answer, one request ===
 
-/// What awc does with a 1xx and with an answer without a length would credit the late answer to the next customer.
+/// With awc alone, after a 1xx or an answer without a length the late answer would be taken for the next customer.
 #[test]
-fn an_answer_that_comes_late_to_a_look_up_is_credited_to_nobody() {
+fn a_late_answer_to_a_lookup_is_never_taken_for_another_request() {
     let down = Outcome::Unavailable(Cause::Status(503));
     for (head, expected) in [
         ("103 Early Hints", unknown(Cause::Protocol)),
         ("200 OK", unknown(Cause::Unreadable)),
         ("503 Wait", LookupResult::Failed(down)),
     ] {
-        for asked in BOTH {
-            check_late(asked, head, &expected);
+        for lookup in BOTH {
+            check_late(lookup, head, &expected);
         }
     }
 }
 
 #[track_caller]
-fn check_late(asked: Asked, head: &'static str, expected: &LookupResult) {
+fn check_late(lookup: Lookup, head: &'static str, expected: &LookupResult) {
     let imprint = RawImprint::start(move |mut accepted| {
         if accepted.number > 0 {
             return accepted.serve(|_request| answer("422 No", ""));
@@ -188,17 +188,17 @@ fn check_late(asked: Asked, head: &'static str, expected: &LookupResult) {
     });
     block_on(async {
         let client = client(&imprint.origin());
-        let found = look_up(&client, asked, DEADLINE).await;
-        assert_eq!(found, *expected, "{asked:?} {head}");
+        let found = look_up(&client, lookup, DEADLINE).await;
+        assert_eq!(found, *expected, "{lookup:?} {head}");
         let second = deliver(&client, "second").await;
-        assert_eq!(second, rejected(), "{asked:?} {head}");
+        assert_eq!(second, rejected(), "{lookup:?} {head}");
     });
 }
 
 /// FAULTS U37
 #[test]
-fn an_answer_after_the_deadline_of_a_look_up_is_credited_to_nobody() {
-    for asked in BOTH {
+fn a_lookup_answered_after_the_deadline_is_never_taken_for_another_request() {
+    for lookup in BOTH {
         let imprint = RawImprint::start(|mut accepted| {
             if accepted.number > 0 {
                 return accepted.serve(|_request| answer("422 No", ""));
@@ -208,22 +208,25 @@ fn an_answer_after_the_deadline_of_a_look_up_is_credited_to_nobody() {
         });
         block_on(async {
             let client = client(&imprint.origin());
-            let found = look_up(&client, asked, DEADLINE_SHORT).await;
+            let found = look_up(&client, lookup, DEADLINE_SHORT).await;
             let late = LookupResult::Failed(Outcome::Unavailable(Cause::Deadline));
-            assert_eq!(found, late, "{asked:?}");
-            assert_eq!(deliver(&client, "second").await, rejected(), "{asked:?}");
+            assert_eq!(found, late, "{lookup:?}");
+            assert_eq!(deliver(&client, "second").await, rejected(), "{lookup:?}");
         });
     }
 }
 
 #[test]
-fn look_ups_and_updates_share_their_connections() {
+fn lookups_and_updates_share_connections() {
     let imprint = RawImprint::start(|mut accepted| accepted.serve(|_request| ok("c1")));
     block_on(async {
         let client = client(&imprint.origin());
-        assert_eq!(look_up(&client, Asked::Retrieve, DEADLINE).await, one("c1"));
+        assert_eq!(
+            look_up(&client, Lookup::Retrieve, DEADLINE).await,
+            one("c1")
+        );
         assert_eq!(deliver(&client, "c1").await, super::applied());
-        look_up(&client, Asked::Search, DEADLINE).await;
+        look_up(&client, Lookup::Search, DEADLINE).await;
     });
     assert_eq!((imprint.connections(), imprint.requests().len()), (1, 3));
 }
@@ -232,27 +235,32 @@ fn look_ups_and_updates_share_their_connections() {
 
 /// FAULTS U01, U03, U13, U16, U19, U23
 #[test]
-fn a_look_up_without_an_answer_says_why() {
+fn a_lookup_without_an_answer_has_a_cause() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let refusing = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    for asked in BOTH {
-        let found = block_on(async { look_up(&client(&refusing), asked, DEADLINE).await });
+    for lookup in BOTH {
+        let found = block_on(async { look_up(&client(&refusing), lookup, DEADLINE).await });
         let expected = LookupResult::Failed(Outcome::Unavailable(Cause::Connect));
-        assert_eq!(found, expected, "{asked:?}");
-        check(asked, "closed at once", drop, &unknown(Cause::Disconnected));
+        assert_eq!(found, expected, "{lookup:?}");
         check(
-            asked,
+            lookup,
+            "closed at once",
+            drop,
+            &unknown(Cause::Disconnected),
+        );
+        check(
+            lookup,
             "reset in the body",
             |accepted| accepted.reset("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"),
             &unknown(Cause::Disconnected),
         );
         let long = "x".repeat(70_000);
         let long = answer("200 OK", &json!({"id": "c1", "x": long}).to_string());
-        check_answer(asked, &long, &unknown(Cause::TooLong));
+        check_answer(lookup, &long, &unknown(Cause::TooLong));
         let away = answer("307 Elsewhere\r\nlocation: /v2/customers/c2", "");
         let denied = LookupResult::Failed(Outcome::Denied(Cause::Status(307)));
-        check_answer(asked, &away, &denied);
+        check_answer(lookup, &away, &denied);
     }
 }
 
@@ -260,7 +268,7 @@ fn a_look_up_without_an_answer_says_why() {
 
 /// FAULTS M12, M13: the stand-in answers look-ups as Imprint documents them, and the client understands it.
 #[test]
-fn the_sandbox_finds_one_none_or_several() {
+fn the_sandbox_finds_one_customer_none_or_several() {
     let sandbox = FakeImprint::start(|_settings| {});
     let upper = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
     let seed = json!([
@@ -294,9 +302,9 @@ fn the_sandbox_finds_one_none_or_several() {
     });
 }
 
-/// FAULTS M05: an update that is refused for everyone, and one whose customer is not there.
+/// FAULTS M05: an update that is denied for every customer, and one whose customer does not exist.
 #[test]
-fn a_retrieve_explains_an_update_that_was_refused() {
+fn a_retrieve_resolves_an_unclear_update() {
     let sandbox = FakeImprint::start(|_settings| {});
     let seed = json!([{"id": "c1"}]);
     let seeds = Sandbox::parse_seed(seed.to_string().as_bytes()).unwrap();
