@@ -39,7 +39,7 @@ use serde_json::Value;
 
 use crate::event::{EventError, SourceVersion};
 use crate::imprint::{
-    CustomerChange, CustomerRef, Field, FieldGroup, FieldKind, FieldValue, ImprintId,
+    CustomerChange, CustomerRef, Field, FieldFormat, FieldGroup, FieldValue, ImprintId,
     PartnerCustomerId, Update,
 };
 
@@ -63,7 +63,6 @@ pub use json_envelope::{JsonEnvelope, JsonEnvelopeRules, JsonEvent};
 
 use comparison::is_true;
 use compile::RuleCompiler;
-use contract::ValueFormat;
 use error::EvalError;
 use function::LookupTable;
 use located::{LocatedValue, PathStep};
@@ -178,7 +177,7 @@ struct Images {
 #[derive(Clone, Debug)]
 struct FieldRule {
     field: Field,
-    format: ValueFormat,
+    format: FieldFormat,
     rule: CompiledRule,
 }
 

@@ -48,6 +48,21 @@ pub enum FieldFormat {
 }
 
 impl FieldFormat {
+    /// The name of the rule that a value in another format breaks.
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Email => "email",
+            Self::Phone => "phone",
+            Self::Language => "language",
+            Self::Country => "country",
+            Self::Currency => "currency",
+            Self::DateTime => "moment",
+            Self::Integer => "integer",
+            Self::Open => "open",
+        }
+    }
+
     /// The JSON type of a value in this format.
     pub const fn kind(self) -> FieldKind {
         match self {
@@ -431,14 +446,19 @@ mod tests {
     }
 
     #[test]
-    fn a_format_has_one_json_type() {
-        for (format, kind) in [
-            (FieldFormat::Text, FieldKind::Text),
-            (FieldFormat::DateTime, FieldKind::Text),
-            (FieldFormat::Integer, FieldKind::Integer),
-            (FieldFormat::Open, FieldKind::Open),
+    fn a_format_has_one_json_type_and_one_rule() {
+        for (format, kind, rule) in [
+            (FieldFormat::Text, FieldKind::Text, "text"),
+            (FieldFormat::Email, FieldKind::Text, "email"),
+            (FieldFormat::Phone, FieldKind::Text, "phone"),
+            (FieldFormat::Language, FieldKind::Text, "language"),
+            (FieldFormat::Country, FieldKind::Text, "country"),
+            (FieldFormat::Currency, FieldKind::Text, "currency"),
+            (FieldFormat::DateTime, FieldKind::Text, "moment"),
+            (FieldFormat::Integer, FieldKind::Integer, "integer"),
+            (FieldFormat::Open, FieldKind::Open, "open"),
         ] {
-            assert_eq!(format.kind(), kind);
+            assert_eq!((format.kind(), format.rule()), (kind, rule));
         }
     }
 

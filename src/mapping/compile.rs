@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::contract::{self, ValueFormat};
+use super::contract;
 use super::jq::Program;
 use super::located::PathStep;
 use super::plan::Plan;
@@ -103,7 +103,7 @@ impl RuleCompiler {
             self.error(target, expression, &unknown(target));
             return None;
         };
-        let format = ValueFormat::of(&field);
+        let format = field.format();
         let rule = rule?;
         // A wrong constant is reported now, not when an event meets it.
         for error in contract::wrong_constants(format, &rule.plan) {

@@ -7,7 +7,7 @@ use super::error::{EvalError, ValueError};
 use super::function::calendar;
 use super::located::{LocatedValue, Presence};
 use super::plan::Plan;
-use super::{Field, FieldKind, FieldValue, ImprintId, PartnerCustomerId, VersionDomain};
+use super::{FieldFormat, FieldValue, ImprintId, PartnerCustomerId, VersionDomain};
 
 /// The longest email address that mail can be sent to (RFC 5321).
 const EMAIL_BYTES_MAX: usize = 254;
@@ -16,96 +16,9 @@ const HOME: &str = "USA";
 /// The most digits of a phone number in E.164.
 const PHONE_DIGITS_MAX: usize = 15;
 
-/// The format of the values of a field.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum ValueFormat {
-    Text,
-    Email,
-    Phone,
-    Language,
-    Country,
-    Currency,
-    Moment,
-    Integer,
-    Open,
-}
-
-impl ValueFormat {
-    /// The format of a field.
-    pub(super) fn of(field: &Field) -> Self {
-        match field.kind() {
-            FieldKind::Integer => Self::Integer,
-            FieldKind::Open => Self::Open,
-            FieldKind::Text => match field.to_string().as_str() {
-                "email" | "customer_history.email" => Self::Email,
-                "phone" | "customer_history.phone" => Self::Phone,
-                "preferred_language" | "customer_history.preferred_language" => Self::Language,
-                "customer_history.address.country" => Self::Country,
-                "customer_history.ltv_currency" => Self::Currency,
-                "customer_history.account_created_at" => Self::Moment,
-                _text => Self::Text,
-            },
-        }
-    }
-
-    /// The rule that an error of this format names.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Email => "email",
-            Self::Phone => "phone",
-            Self::Language => "language",
-            Self::Country => "country",
-            Self::Currency => "currency",
-            Self::Moment => "moment",
-            Self::Integer => "integer",
-            Self::Open => "open",
-        }
-    }
-
-    fn error(self, value: &Value) -> Option<ValueError> {
-        if has_control(value) {
-            return Some(ValueError::new("The text contains control characters."));
-        }
-        let (fits, detail) = match self {
-            Self::Text => (value.is_string(), "The value is not a text."),
-            Self::Email => (
-                value.as_str().is_some_and(is_email),
-                "The value is not an email address.",
-            ),
-            Self::Phone => (
-                value.as_str().is_some_and(is_e164),
-                "The value is not a phone number in E.164 (+ and digits); the function e164 makes one.",
-            ),
-            Self::Language => (
-                value.as_str().is_some_and(is_language),
-                "The value is not a language code of two letters; the function language makes one.",
-            ),
-            Self::Country => (
-                value.as_str().is_some_and(is_country),
-                "The value is not a country code of three letters; the function alpha3 makes one.",
-            ),
-            Self::Currency => (
-                value.as_str().is_some_and(is_currency),
-                "The value is not a currency code of three letters.",
-            ),
-            Self::Moment => (
-                value.as_str().and_then(calendar::microseconds).is_some(),
-                "The value is not an RFC 3339 moment.",
-            ),
-            Self::Integer => (
-                value.is_i64(),
-                "The value is not a whole number of 64 bits.",
-            ),
-            Self::Open => (true, ""),
-        };
-        (!fits).then(|| ValueError::new(detail))
-    }
-}
-
 /// The value to set in a field of this format; `None` if the event says nothing.
 pub(super) fn field_value(
-    format: ValueFormat,
+    format: FieldFormat,
     located: LocatedValue<'_>,
 ) -> Result<Option<FieldValue>, EvalError> {
     let Presence::Present(value) = &located.presence else {
@@ -114,8 +27,8 @@ pub(super) fn field_value(
     if is_cleared(value) {
         return Ok(Some(FieldValue::Cleared));
     }
-    if let Some(error) = format.error(value) {
-        return Err(located.error(format.name(), error));
+    if let Some(error) = format_error(format, value) {
+        return Err(located.error(format.rule(), error));
     }
     match located.presence {
         Presence::Present(value) => Ok(Some(FieldValue::from_value(value.into_owned()))),
@@ -124,13 +37,53 @@ pub(super) fn field_value(
 }
 
 /// The errors of the constants that an expression can evaluate to and a field of this format does not accept.
-pub(super) fn wrong_constants(format: ValueFormat, plan: &Plan) -> Vec<ValueError> {
+pub(super) fn wrong_constants(format: FieldFormat, plan: &Plan) -> Vec<ValueError> {
     let wrong = |value: Value| {
         (!is_cleared(&value))
-            .then(|| format.error(&value))
+            .then(|| format_error(format, &value))
             .flatten()
     };
     plan.constants().into_iter().filter_map(wrong).collect()
+}
+
+/// The error of a value that is not in this format.
+fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
+    if has_control(value) {
+        return Some(ValueError::new("The text contains control characters."));
+    }
+    let (fits, detail) = match format {
+        FieldFormat::Text => (value.is_string(), "The value is not a text."),
+        FieldFormat::Email => (
+            value.as_str().is_some_and(is_email),
+            "The value is not an email address.",
+        ),
+        FieldFormat::Phone => (
+            value.as_str().is_some_and(is_e164),
+            "The value is not a phone number in E.164 (+ and digits); the function e164 makes one.",
+        ),
+        FieldFormat::Language => (
+            value.as_str().is_some_and(is_language),
+            "The value is not a language code of two letters; the function language makes one.",
+        ),
+        FieldFormat::Country => (
+            value.as_str().is_some_and(is_country),
+            "The value is not a country code of three letters; the function alpha3 makes one.",
+        ),
+        FieldFormat::Currency => (
+            value.as_str().is_some_and(is_currency),
+            "The value is not a currency code of three letters.",
+        ),
+        FieldFormat::DateTime => (
+            value.as_str().and_then(calendar::microseconds).is_some(),
+            "The value is not an RFC 3339 moment.",
+        ),
+        FieldFormat::Integer => (
+            value.is_i64(),
+            "The value is not a whole number of 64 bits.",
+        ),
+        FieldFormat::Open => (true, ""),
+    };
+    (!fits).then(|| ValueError::new(detail))
 }
 
 /// Whether a country is not the USA; `None` if the event names no country.
@@ -138,8 +91,8 @@ pub(super) fn is_foreign(located: &LocatedValue<'_>) -> Result<Option<bool>, Eva
     let Some(value) = named(located) else {
         return Ok(None);
     };
-    match ValueFormat::Country.error(value) {
-        Some(error) => Err(located.error(ValueFormat::Country.name(), error)),
+    match format_error(FieldFormat::Country, value) {
+        Some(error) => Err(located.error(FieldFormat::Country.rule(), error)),
         None => Ok(Some(value != HOME)),
     }
 }
@@ -302,7 +255,7 @@ mod tests {
             ("metadata.k", json!(false), json!({"a\u{7}": 1})),
         ] {
             check(target, ".v", Some(good.clone()), &Set(good));
-            let format = ValueFormat::of(&Field::parse(target).unwrap()).name();
+            let format = super::super::Field::parse(target).unwrap().format().rule();
             check(target, ".v", Some(bad), &Refused(format, "/v"));
             check(target, ".v", Some(json!(" \t")), &Cleared);
             check(target, ".v", Some(Value::Null), &Cleared);
