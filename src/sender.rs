@@ -37,7 +37,7 @@ const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
 /// How the sender authenticates its requests.
 pub(crate) enum SenderAuth {
-    /// Not at all.
+    /// The requests have no authentication.
     None,
     /// With a bearer token.
     Token(SecretString),
@@ -59,7 +59,7 @@ pub(crate) enum SendFormat {
 /// When the bridge delivers the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendPriority {
-    /// In turn.
+    /// In the order of their arrival.
     Live,
     /// After every live event: the urgency 7, "background", of RFC 9218.
     BehindLive,

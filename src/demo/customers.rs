@@ -10,7 +10,6 @@ use super::names::{
 };
 use crate::random::SeededRandom;
 
-/// A date.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CalendarDay {
     pub(super) year: u64,

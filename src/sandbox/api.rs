@@ -45,7 +45,7 @@ pub enum Authorization {
     Bearer,
     /// The key as the user name of Basic, with an empty password.
     Basic,
-    /// Not at all.
+    /// The call has no Authorization header.
     #[default]
     None,
     /// With another key or scheme.

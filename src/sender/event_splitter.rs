@@ -55,7 +55,7 @@ enum SplitterState {
     AfterEvent { line: u64 },
 }
 
-/// Takes the input in events of any length and returns each event as soon as it is complete.
+/// Takes the input in chunks of any length and returns each event as soon as it is complete.
 #[derive(Debug)]
 pub(super) struct EventSplitter {
     state: SplitterState,

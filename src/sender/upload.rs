@@ -254,7 +254,7 @@ impl UploadRun {
     }
 }
 
-/// The input.
+/// The bytes to split into events.
 struct Input {
     bytes: Box<dyn io::Read + Send>,
     /// The length, if it is known.
