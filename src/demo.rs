@@ -22,6 +22,7 @@ use self::workload::{GeneratedEvent, Workload};
 use crate::app::{App, block_on};
 use crate::dispatch::pace::{Pace, Rate};
 use crate::http::client::HttpClient;
+use crate::ops::Figures;
 use crate::sandbox::Sandbox;
 use crate::sender::keyed_workers::KeyedWorkers;
 use crate::sender::{EventSender, SenderAuth, events_url};
@@ -92,12 +93,13 @@ async fn run_in(options: &DemoSettings, environment: &DemoEnvironment) -> anyhow
         ops: app.ops,
         sandbox: environment.sandbox_address(),
     };
+    let figures = app.figures();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut bridge = Box::pin(app.run(async move {
         let _dropped: Result<_, _> = stopped.await;
         "the demo is over"
     }));
-    let run = Box::pin(DemoRun::new(options, environment, &addresses)?.run());
+    let run = Box::pin(DemoRun::new(options, environment, &addresses, figures)?.run());
     let summary = tokio::select! {
         ended = &mut bridge => return ended.and_then(|()| bail!("the bridge ended during the demo")),
         _signal = signals.next() => None,
@@ -186,22 +188,16 @@ impl<'a> DemoRun<'a> {
         options: &'a DemoSettings,
         environment: &'a DemoEnvironment,
         addresses: &DemoAddresses,
+        figures: Figures,
     ) -> anyhow::Result<Self> {
         let base = format!("http://{}", addresses.ingress);
-        let (http, clock) = (HttpClient::new()?, Clock::machine());
-        let metrics_url = format!("http://{}/metrics", addresses.ops);
+        let clock = Clock::machine();
         Ok(Self {
             options,
             sandbox: environment.sandbox(),
             events_url: events_url(&base, "crm").map_err(anyhow::Error::msg)?,
-            progress: DemoProgress::new(
-                http.clone(),
-                metrics_url,
-                environment,
-                clock.clone(),
-                options.events,
-            ),
-            http,
+            progress: DemoProgress::new(figures, environment, clock.clone(), options.events),
+            http: HttpClient::new()?,
             clock,
             expectations: Rc::default(),
         })
@@ -219,14 +215,15 @@ impl<'a> DemoRun<'a> {
         let expectations = Rc::clone(&self.expectations);
         let work = async {
             self.send_workload().await?;
-            self.wait_until_settled().await
+            self.wait_until_settled().await;
+            anyhow::Ok(())
         };
         let is_in_time = tokio::select! {
             done = tokio::time::timeout(deadline, work) => match done {
                 Ok(done) => { done?; true }
                 Err(_elapsed) => false,
             },
-            error = self.progress.show(|| expectations.borrow().answered()) => return Err(error.context("reading the metrics")),
+            never = self.progress.show(|| expectations.borrow().answered()) => match never {},
         };
         let seconds = self.clock.now().since(started).as_secs_f64();
         let mut errors = std::mem::take(&mut self.expectations.borrow_mut().errors);
@@ -287,10 +284,9 @@ impl<'a> DemoRun<'a> {
     }
 
     /// Waits until no entry is waiting for delivery.
-    async fn wait_until_settled(&self) -> anyhow::Result<()> {
-        while self.progress.read().await?.waiting > 0.0 {
+    async fn wait_until_settled(&self) {
+        while self.progress.read().await.waiting > 0 {
             tokio::time::sleep(CHECK_EVERY).await;
         }
-        Ok(())
     }
 }

@@ -1,69 +1,49 @@
-//! The progress of the demo, read from the bridge's metrics page like any monitoring does, and shown on standard error.
+//! The progress of the demo, read from the bridge's metrics and shown on standard error.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::environment::DemoEnvironment;
-use crate::dispatch::breaker::DestinationState;
-use crate::http::client::HttpClient;
-use crate::sender::fetch;
+use crate::metrics::MetricsSnapshot;
+use crate::ops::Figures;
+use crate::outbox::State;
 use crate::terminal::print_notice;
 use crate::time::{Clock, Timestamp};
 
-/// The limit on the metrics page.
-const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// How often a terminal is updated.
 const TERMINAL_EVERY: Duration = Duration::from_millis(200);
 /// How often a line is printed if standard error is no terminal.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
-/// Some figures of the metrics page.
+/// The metrics that the demo shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct MetricsSample {
-    pub(super) accepted: f64,
-    pub(super) delivered: f64,
-    pub(super) waiting: f64,
+    pub(super) accepted: u64,
+    pub(super) delivered: u64,
+    pub(super) waiting: u64,
     /// The bridge's state of the destination.
     pub(super) destination: &'static str,
 }
 
-impl MetricsSample {
-    fn of(page: &str) -> Self {
+impl From<MetricsSnapshot> for MetricsSample {
+    fn from(snapshot: MetricsSnapshot) -> Self {
+        let delivered = snapshot.dispatch.ended.get(State::Delivered.as_str());
         Self {
-            accepted: figure(page, "imprint_bridge_accepted_total"),
-            delivered: figure(page, "imprint_bridge_ended_total{state=\"delivered\"}"),
-            waiting: figure(page, "imprint_bridge_waiting_entries"),
-            destination: destination(page),
+            accepted: snapshot.ingress.accepted,
+            delivered: delivered.copied().unwrap_or_default(),
+            waiting: snapshot.store.waiting,
+            destination: snapshot.dispatch.destination_state,
         }
     }
 }
 
-/// The value of one series; 0 if the page does not have it.
-fn figure(page: &str, series: &str) -> f64 {
-    page.lines()
-        .filter_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
-        .next()
-        .unwrap_or_default()
-}
-
-fn destination(page: &str) -> &'static str {
-    let is_current = |word: &&str| {
-        let series = format!("imprint_bridge_destination_state{{state=\"{word}\"}}");
-        figure(page, &series) > 0.0
-    };
-    DestinationState::NAMES
-        .into_iter()
-        .find(is_current)
-        .unwrap_or_default()
-}
-
 /// Reads the metrics and shows the progress.
 pub(super) struct DemoProgress<'a> {
-    http: HttpClient,
-    metrics_url: String,
+    figures: Figures,
     environment: &'a DemoEnvironment,
     clock: Clock,
     bar: ProgressBar,
@@ -73,8 +53,7 @@ pub(super) struct DemoProgress<'a> {
 
 impl<'a> DemoProgress<'a> {
     pub(super) fn new(
-        http: HttpClient,
-        metrics_url: String,
+        figures: Figures,
         environment: &'a DemoEnvironment,
         clock: Clock,
         events: u64,
@@ -88,8 +67,7 @@ impl<'a> DemoProgress<'a> {
             bar.set_style(style);
         }
         Self {
-            http,
-            metrics_url,
+            figures,
             environment,
             clock,
             bar,
@@ -99,13 +77,12 @@ impl<'a> DemoProgress<'a> {
     }
 
     /// Reads the metrics now.
-    pub(super) async fn read(&self) -> anyhow::Result<MetricsSample> {
-        let page = fetch(&self.http, &self.metrics_url, PAGE_BYTES_MAX).await?;
-        Ok(MetricsSample::of(std::str::from_utf8(&page)?))
+    pub(super) async fn read(&self) -> MetricsSample {
+        self.figures.snapshot().await.into()
     }
 
-    /// Shows the progress until the future is dropped. It ends by itself only if the metrics cannot be read.
-    pub(super) async fn show(&self, answered: impl Fn() -> u64) -> anyhow::Error {
+    /// Shows the progress until the future is dropped.
+    pub(super) async fn show(&self, answered: impl Fn() -> u64) -> Infallible {
         let every = if self.bar.is_hidden() {
             LOG_EVERY
         } else {
@@ -113,11 +90,7 @@ impl<'a> DemoProgress<'a> {
         };
         loop {
             tokio::time::sleep(every).await;
-            let sample = match self.read().await {
-                Ok(sample) => sample,
-                Err(error) => return error,
-            };
-            let line = self.line(answered(), sample);
+            let line = self.line(answered(), self.read().await);
             if self.bar.is_hidden() {
                 print_notice(line);
             } else {
@@ -154,7 +127,10 @@ impl<'a> DemoProgress<'a> {
         };
         let span = now.since(at);
         if span + TERMINAL_EVERY >= LOG_EVERY {
-            let rate = |from: f64, to: f64| ((to - from) / span.as_secs_f64()).max(0.0);
+            let rate = |from: u64, to: u64| {
+                let count = u32::try_from(to.saturating_sub(from)).unwrap_or(u32::MAX);
+                f64::from(count) / span.as_secs_f64()
+            };
             *self.rates.borrow_mut() = format!(
                 "{:.0} accepted/s  {:.0} delivered/s",
                 rate(before.accepted, sample.accepted),
@@ -177,24 +153,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_series_is_found_by_its_whole_name() {
-        let page = "# HELP imprint_bridge_accepted_total Events.\n\
-            imprint_bridge_accepted_total 17\n\
-            imprint_bridge_ended_total{state=\"delivered\"} 9\n\
-            imprint_bridge_ended_total{state=\"superseded\"} 4\n\
-            imprint_bridge_destination_state{state=\"flowing\"} 0\n\
-            imprint_bridge_destination_state{state=\"throttled\"} 1\n\
-            imprint_bridge_waiting_entries 4\n";
+    fn a_sample_has_the_figures_of_the_snapshot() {
+        let mut snapshot = MetricsSnapshot::default();
+        snapshot.ingress.accepted = 17;
+        snapshot.dispatch.destination_state = "throttled";
+        snapshot.store.waiting = 4;
+        for (state, count) in [("delivered", 9), ("superseded", 4)] {
+            snapshot.dispatch.ended.insert(state.to_owned(), count);
+        }
         let expected = MetricsSample {
-            accepted: 17.0,
-            delivered: 9.0,
-            waiting: 4.0,
+            accepted: 17,
+            delivered: 9,
+            waiting: 4,
             destination: "throttled",
         };
-        assert_eq!(MetricsSample::of(page), expected);
-        assert_eq!(
-            MetricsSample::of("imprint_bridge_accepted_totals 1"),
-            MetricsSample::default()
-        );
+        assert_eq!(MetricsSample::from(snapshot), expected);
+        let empty = MetricsSample::from(MetricsSnapshot::default());
+        assert_eq!(empty, MetricsSample::default());
     }
 }

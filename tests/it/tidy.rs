@@ -57,6 +57,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "config",
             "dispatch",
             "http",
+            "metrics",
+            "ops",
             "outbox",
             "random",
             "sandbox",
