@@ -56,8 +56,8 @@ pub(super) struct SendOptions {
 /// The arguments with the secrets.
 #[derive(Debug, Args)]
 struct AuthArguments {
-    /// The source's file at the bridge, such as config/sources/crm.toml. It decides how requests are authenticated. The
-    /// secret is read from the first secret file that it names, or from --secret-file or --token-file.
+    /// The source's file at the bridge, such as config/sources/crm.toml. It decides how requests are authenticated, and names
+    /// the secret file unless --secret-file or --token-file does.
     #[arg(long, value_name = "FILE")]
     source_file: Option<PathBuf>,
     /// File with the secret that signs each event: in the scheme of --source-file, otherwise as a Standard Webhooks secret
