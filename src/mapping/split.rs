@@ -19,11 +19,11 @@ const RULE: &str = "split";
 pub(super) struct Split {
     /// Never empty.
     separator: String,
-    selection: Selection,
+    selection: PieceSelection,
 }
 
 #[derive(Clone, Debug)]
-enum Selection {
+enum PieceSelection {
     /// `first` or `.[1]`, counted from 0.
     One(usize),
     /// `last`
@@ -66,7 +66,7 @@ impl Split {
             None => (rest?, None),
         };
         let between = call(join, "join")?;
-        let selection = Selection::Joined(from, to, between);
+        let selection = PieceSelection::Joined(from, to, between);
         Some((
             Self {
                 separator,
@@ -95,10 +95,10 @@ impl Split {
     fn take(&self, text: &str) -> Option<String> {
         let mut pieces = text.split(&self.separator);
         match &self.selection {
-            Selection::One(index) => pieces.nth(*index).map(str::to_owned),
+            PieceSelection::One(index) => pieces.nth(*index).map(str::to_owned),
             // Counted from the front: from the back, overlapping separators would be found at other places.
-            Selection::Last => pieces.last().map(str::to_owned),
-            Selection::Joined(from, to, between) => {
+            PieceSelection::Last => pieces.last().map(str::to_owned),
+            PieceSelection::Joined(from, to, between) => {
                 let count = to.map_or(usize::MAX, |to| to.saturating_sub(*from));
                 let mut pieces = pieces.skip(*from).take(count);
                 let mut joined = pieces.next()?.to_owned();
@@ -136,7 +136,7 @@ fn separator(term: &Term<&str>) -> Option<String> {
     call(term, "split").filter(|by| !by.is_empty())
 }
 
-fn selection(term: &Term<&str>) -> Option<Selection> {
+fn selection(term: &Term<&str>) -> Option<PieceSelection> {
     if let Term::Path(from, path) = term {
         return matches!(from.as_ref(), Term::Id).then(|| one(path))?;
     }
@@ -144,8 +144,8 @@ fn selection(term: &Term<&str>) -> Option<Selection> {
         && arguments.is_empty()
     {
         return match *name {
-            "first" => Some(Selection::One(0)),
-            "last" => Some(Selection::Last),
+            "first" => Some(PieceSelection::One(0)),
+            "last" => Some(PieceSelection::Last),
             _another => None,
         };
     }
@@ -153,9 +153,9 @@ fn selection(term: &Term<&str>) -> Option<Selection> {
 }
 
 /// The one piece that a path selects.
-fn one(path: &Path<Term<&str>>) -> Option<Selection> {
+fn one(path: &Path<Term<&str>>) -> Option<PieceSelection> {
     match path.0.as_slice() {
-        [(Part::Index(index), Opt::Essential)] => number(index).map(Selection::One),
+        [(Part::Index(index), Opt::Essential)] => number(index).map(PieceSelection::One),
         _other => None,
     }
 }
