@@ -269,7 +269,7 @@ fn take_shutdown(reader: &mut Reader) -> Option<ShutdownSettings> {
         drain: drain?,
     };
     if shutdown.lag + shutdown.drain > SHUTDOWN_MAX {
-        reader.fault(
+        reader.error(
             &["shutdown"],
             format!("lag plus drain must be at most {SHUTDOWN_MAX:?}"),
         );

@@ -38,40 +38,40 @@ impl Retention {
     /// Runs one pass after the other; never ends.
     pub(super) async fn run(&self) {
         loop {
-            let done = self.discard().await;
-            let done = match done {
+            let discarded = self.discard().await;
+            let pass = match discarded {
                 Ok(()) => self.prune().await,
                 Err(error) => Err(error),
             };
-            if let Err(error) = done {
+            if let Err(error) = pass {
                 tracing::warn!(error = %error, "retention pass failed; will retry");
             }
             self.clock.sleep(EVERY).await;
         }
     }
 
-    fn before(&self, kept: Duration) -> Timestamp {
-        let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
-        Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(kept))
+    /// The time before which something is older than `retention`.
+    fn cutoff(&self, retention: Duration) -> Timestamp {
+        let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(retention))
     }
 
     /// Discards entries that were parked for too long; the audit log records it.
     async fn discard(&self) -> Result<(), Error> {
-        let before = self.before(self.parked);
+        let before = self.cutoff(self.parked);
         // An entry that was parked before a time was also accepted before it.
-        let is_old =
-            |listed: &&EntrySummary| listed.receipt.settled_at.is_some_and(|at| at < before);
-        let mut listing = EntryFilter {
+        let is_old = |entry: &&EntrySummary| entry.receipt.settled_at.is_some_and(|at| at < before);
+        let mut filter = EntryFilter {
             before: Some(before),
             ..EntryFilter::in_state(State::Parked, DISCARDED_MAX)
         };
         loop {
-            let found = self.outbox.list(listing.clone()).await?;
-            let entries: Vec<EntryId> = found
+            let page = self.outbox.list(filter.clone()).await?;
+            let entries: Vec<EntryId> = page
                 .entries
                 .iter()
                 .filter(is_old)
-                .map(|listed| listed.receipt.entry)
+                .map(|entry| entry.receipt.entry)
                 .collect();
             if !entries.is_empty() {
                 let numbers: Vec<String> = entries.iter().map(EntryId::to_string).collect();
@@ -79,25 +79,25 @@ impl Retention {
                     entries = entries.len(),
                     "discarding entries that were parked for longer than outbox.retain_parked"
                 );
-                let act = AuditEvent {
+                let event = AuditEvent {
                     operator: "retention".to_owned(),
                     action: "discard",
                     target: numbers.join(" "),
                     reason: Some("parked for longer than outbox.retain_parked".to_owned()),
                     at: self.clock.now(),
                 };
-                self.outbox.discard(entries, act).await?;
+                self.outbox.discard(entries, event).await?;
             }
-            let Some(next) = found.next else {
+            let Some(next) = page.next else {
                 return Ok(());
             };
-            listing.after = next;
+            filter.after = next;
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     async fn prune(&self) -> Result<(), Error> {
-        let kept = self.before(self.receipts)..=self.clock.now();
+        let kept = self.cutoff(self.receipts)..=self.clock.now();
         let mut from = EntryId::default();
         while let Some(next) = self.outbox.prune_receipts(from, kept.clone()).await? {
             from = next;

@@ -60,7 +60,7 @@ impl LoadedAuth {
 /// The secrets in use, and the files that they come from.
 pub(super) struct SecretsWatch {
     endpoints: Endpoints,
-    kept: Vec<WatchedSource>,
+    sources: Vec<WatchedSource>,
     clock: Clock,
 }
 
@@ -69,25 +69,27 @@ struct WatchedSource {
     auth: sources::Auth,
     secrets: Vec<SecretString>,
     /// Whether the files could not be read the last time: this is logged once.
-    is_lost: bool,
+    is_unreadable: bool,
 }
 
 impl SecretsWatch {
     pub(super) fn new(
         endpoints: Endpoints,
-        kept: Vec<(SourceName, sources::Auth, Vec<SecretString>)>,
+        sources: Vec<(SourceName, sources::Auth, Vec<SecretString>)>,
         clock: Clock,
     ) -> Self {
-        let kept = kept.into_iter().map(|(name, auth, secrets)| WatchedSource {
-            name,
-            auth,
-            secrets,
-            is_lost: false,
-        });
-        let kept = kept.filter(|kept| !kept.secrets.is_empty()).collect();
+        let sources = sources
+            .into_iter()
+            .map(|(name, auth, secrets)| WatchedSource {
+                name,
+                auth,
+                secrets,
+                is_unreadable: false,
+            });
+        let with_secrets = sources.filter(|source| !source.secrets.is_empty());
         Self {
             endpoints,
-            kept,
+            sources: with_secrets.collect(),
             clock,
         }
     }
@@ -96,28 +98,28 @@ impl SecretsWatch {
     pub(super) async fn watch(&mut self) {
         loop {
             self.clock.sleep(READ_EVERY).await;
-            for kept in &mut self.kept {
-                kept.look(&self.endpoints);
+            for source in &mut self.sources {
+                source.read_again(&self.endpoints);
             }
         }
     }
 }
 
 impl WatchedSource {
-    fn look(&mut self, endpoints: &Endpoints) {
+    fn read_again(&mut self, endpoints: &Endpoints) {
         let source = self.name.as_str();
         match LoadedAuth::of(&self.auth) {
-            Ok(read) if is_same(&read.secrets, &self.secrets) => self.is_lost = false,
-            Ok(read) => {
+            Ok(loaded) if is_same(&loaded.secrets, &self.secrets) => self.is_unreadable = false,
+            Ok(loaded) => {
                 if let Some(endpoint) = endpoints.get(&self.name) {
-                    endpoint.verifier.replace(read.verifier);
+                    endpoint.verifier.replace(loaded.verifier);
                 }
-                self.secrets = read.secrets;
-                self.is_lost = false;
+                self.secrets = loaded.secrets;
+                self.is_unreadable = false;
                 tracing::info!(source, "secrets of the source changed");
             }
-            Err(error) if !self.is_lost => {
-                self.is_lost = true;
+            Err(error) if !self.is_unreadable => {
+                self.is_unreadable = true;
                 let error = format!("{error:#}");
                 tracing::warn!(
                     source,
@@ -125,7 +127,7 @@ impl WatchedSource {
                     "cannot read the secrets of the source; the last ones stay in use"
                 );
             }
-            Err(_said) => {}
+            Err(_logged_before) => {}
         }
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn take(
         (profile, environment, &host_allow, &base_url)
         && let Err(reason) = base_url.fits(profile, environment, host_allow)
     {
-        reader.fault(&["imprint", "base_url"], reason);
+        reader.error(&["imprint", "base_url"], reason);
     }
     let (key_file, merchant_key_file) = take_key_files(reader, purpose);
     let ca_file = reader.take_optional(&["imprint", "ca_file"], path);

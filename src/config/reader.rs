@@ -62,7 +62,7 @@ impl Reader {
         parse: impl FnOnce(Raw) -> Result<T, String>,
     ) -> Option<T> {
         let Some(value) = self.remove(place) else {
-            self.fault(place, "is required");
+            self.error(place, "is required");
             return None;
         };
         let origin = value.origin().map(str::to_owned);
@@ -117,7 +117,7 @@ impl Reader {
     }
 
     /// Adds an error that another check found.
-    pub(super) fn fault(&mut self, place: &[&str], reason: impl Into<String>) {
+    pub(super) fn error(&mut self, place: &[&str], reason: impl Into<String>) {
         let error = self.locate(place, None, reason.into());
         self.errors.push(error);
     }

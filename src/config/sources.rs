@@ -167,7 +167,7 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<SourceSettings, Vec<Se
         }
     }
     if reader.keys(&["events"]).is_empty() && event_types.is_empty() && ignored.is_empty() {
-        reader.fault(&["events"], "names no event type");
+        reader.error(&["events"], "names no event type");
     }
     let errors = reader.finish();
     match auth {

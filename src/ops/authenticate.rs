@@ -119,3 +119,51 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     value.strip_prefix("Bearer ")
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    fn operators(tokens: &[(&str, &'static str)]) -> Operators {
+        let operators = tokens.iter().map(|(name, token)| {
+            let token = *token;
+            let read: ReadToken = Box::new(move || Some(SecretString::from(token)));
+            ((*name).to_owned(), read)
+        });
+        Operators::new(operators.collect())
+    }
+
+    #[test]
+    fn only_the_token_of_an_operator_authenticates() {
+        let two = [("ann", "token-of-ann"), ("bob", "token-of-bob")];
+        let table = [
+            (&two[..], Some("Bearer token-of-bob"), Ok("bob")),
+            (&two, Some("Bearer token-of-eve"), Err(Denied::Mismatch)),
+            (&two, Some("Bearer "), Err(Denied::Mismatch)),
+            (&two, Some("Basic token-of-bob"), Err(Denied::Missing)),
+            (&two, None, Err(Denied::Missing)),
+            (&[], Some("Bearer token-of-bob"), Err(Denied::Disabled)),
+        ];
+        for (tokens, header, expected) in table {
+            let mut headers = HeaderMap::new();
+            if let Some(header) = header {
+                headers.insert(AUTHORIZATION, HeaderValue::from_static(header));
+            }
+            let operator = authenticate(&operators(tokens), &headers);
+            let name = operator
+                .as_ref()
+                .map(Operator::name)
+                .map_err(|denied| *denied);
+            assert_eq!(name, expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn an_operator_whose_token_cannot_be_read_is_denied() {
+        let unreadable: ReadToken = Box::new(|| None);
+        let operators = Operators::new(vec![("ann".to_owned(), unreadable)]);
+        assert_eq!(operators.with_token(""), None);
+    }
+}

@@ -136,7 +136,7 @@ fn scheme(reader: &mut Reader) -> Option<HmacScheme> {
                 .are_disjoint_from(header_items.as_ref());
         if !is_disjoint {
             let reason = "must differ from prefix, because both are in one header";
-            reader.fault(&["auth", "timestamp_prefix"], reason);
+            reader.error(&["auth", "timestamp_prefix"], reason);
         }
     }
     // An unreadable time has been reported already. It is not missing.
@@ -161,14 +161,14 @@ fn signed(
     signing_time: Option<SigningTime>,
 ) -> Option<SignedText> {
     SignedText::new(template, signing_time)
-        .map_err(|unfit| reader.fault(&["auth", "timestamp_header"], unfit.to_string()))
+        .map_err(|unfit| reader.error(&["auth", "timestamp_header"], unfit.to_string()))
         .ok()
 }
 
 fn template(reader: &mut Reader) -> Option<Template> {
     let raw = text(reader, "signed").unwrap_or_else(|| SIGNED.to_owned());
     raw.parse()
-        .map_err(|flaws: String| reader.fault(&["auth", "signed"], flaws))
+        .map_err(|flaws: String| reader.error(&["auth", "signed"], flaws))
         .ok()
 }
 
@@ -190,7 +190,7 @@ fn signing_time(reader: &mut Reader, separator: Option<String>) -> Option<Signin
     let header_items = match (text(reader, "timestamp_prefix"), separator) {
         (None, _) => Some(HeaderItems::default()),
         (Some(_), None) => {
-            reader.fault(&["auth", "timestamp_prefix"], "needs separator");
+            reader.error(&["auth", "timestamp_prefix"], "needs separator");
             None
         }
         (prefix, separator) => header_items(reader, "timestamp_prefix", (prefix, separator)),
@@ -221,7 +221,7 @@ fn header_items(
     (prefix, separator): (Option<String>, Option<String>),
 ) -> Option<HeaderItems> {
     HeaderItems::new(prefix.unwrap_or_default(), separator)
-        .map_err(|reason| reader.fault(&["auth", key], reason))
+        .map_err(|reason| reader.error(&["auth", key], reason))
         .ok()
 }
 

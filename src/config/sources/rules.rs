@@ -35,7 +35,7 @@ pub(super) fn tables(reader: &mut Reader) -> LookupTables {
                 Ok(value) => {
                     rows.insert(key, value);
                 }
-                Err(reason) => reader.fault(&["tables", &table, &key], reason),
+                Err(reason) => reader.error(&["tables", &table, &key], reason),
             }
         }
         tables.insert(table, rows);
@@ -58,13 +58,13 @@ pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Optio
     if !matches!(format, Some(SourceBodyFormat::Json)) {
         if has_json_rules {
             let reason = "must be \"json\", because the file has rules for plain JSON bodies";
-            reader.fault(&["body", "format"], reason);
+            reader.error(&["body", "format"], reason);
         }
         return None;
     }
     for (name, value) in [("id", &id), ("type", &event_type)] {
         if value.is_none() {
-            reader.fault(&["body", name], "is required for plain JSON bodies");
+            reader.error(&["body", name], "is required for plain JSON bodies");
         }
     }
     let rules = JsonEnvelopeRules {
@@ -87,7 +87,7 @@ pub(super) fn event_type(
 ) -> Option<EventType> {
     let at = |key: &'static str| ["events", event_type, key];
     if let Err(error) = Attribute::parse(event_type) {
-        reader.fault(&["events", event_type], error.to_string());
+        reader.error(&["events", event_type], error.to_string());
     }
     let schema = reader.take(&at("schema"), |raw| schema(schemas_dir, &raw.text()?));
     let epoch = reader
@@ -121,7 +121,7 @@ pub(super) fn event_type(
 
 fn report(reader: &mut Reader, place: &[&str], errors: Vec<RuleError>) {
     for error in errors {
-        reader.fault(place, error.to_string());
+        reader.error(place, error.to_string());
     }
 }
 
@@ -136,11 +136,11 @@ fn version(reader: &mut Reader, event_type: &str) -> Option<VersionRule> {
     let version = reader.take_optional(&at("version"), Raw::text);
     match (version, domain) {
         (Some(expression), Some(domain)) => return Some(VersionRule { expression, domain }),
-        (Some(_), None) => reader.fault(
+        (Some(_), None) => reader.error(
             &at("version_domain"),
             "is required with version: \"sequence\" or \"time\"",
         ),
-        (None, Some(_)) => reader.fault(&at("version"), "is required with version_domain"),
+        (None, Some(_)) => reader.error(&at("version"), "is required with version_domain"),
         (None, None) => {}
     }
     None
@@ -156,7 +156,7 @@ fn images(reader: &mut Reader, event_type: &str) -> Option<ImageRules> {
         (Some(before), Some(after)) => Some(ImageRules { before, after }),
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => {
-            reader.fault(&place, "needs both before and after");
+            reader.error(&place, "needs both before and after");
             None
         }
     }
@@ -169,7 +169,7 @@ fn update(reader: &mut Reader, event_type: &str) -> BTreeMap<String, String> {
             Ok(expression) => {
                 update.insert(target, expression);
             }
-            Err(reason) => reader.fault(&["events", event_type, "update", &target], reason),
+            Err(reason) => reader.error(&["events", event_type, "update", &target], reason),
         }
     }
     update
