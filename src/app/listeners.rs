@@ -37,13 +37,13 @@ pub(super) fn access(config: &Config, metrics: &Metrics) -> Access {
 }
 
 /// Binds the listener for events.
-pub(super) fn ingress(config: &Config, door: Ingress) -> anyhow::Result<(SocketAddr, Server)> {
+pub(super) fn ingress(config: &Config, ingress: Ingress) -> anyhow::Result<(SocketAddr, Server)> {
     let settings = &config.ingress;
-    let door = web::Data::new(door);
+    let ingress = web::Data::new(ingress);
     let server = HttpServer::new(move || {
-        let door = door.clone();
+        let ingress = ingress.clone();
         yield_to_delivery();
-        App::new().configure(move |config| ingress::configure(config, door))
+        App::new().configure(move |config| ingress::configure(config, ingress))
     })
     .workers(if settings.workers == 0 {
         cores()
