@@ -4,8 +4,8 @@
 //! entries may be changed, which values are masked, what is audited.
 //!
 //! - Every function takes the [`Operator`], so that no translation can forget to authenticate.
-//! - A change is audited in the transaction that makes it, with the operator's name. Revealed values are audited before
-//!   they are shown.
+//! - A replay or a discard is audited in the transaction that changes the entries. A change of the mode, a backup and
+//!   revealed values are audited before they happen. Each record has the operator's name.
 //! - JSON values appear only as data: an event is JSON, and so is the value of a `metadata` field.
 
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub use preview::ReplayedRequest;
 pub use replay::{DiscardPreview, Discarded, MappingChoice, ReplayPreview, Replayed, Unmappable};
 pub use selection::{CHANGE_ENTRIES_MAX, ParkedSelection, Reason};
 
-/// The use cases, and what they work on.
+/// The use cases, with the parts of the bridge that they read and change.
 pub struct Operations {
     pub outbox: Arc<dyn Outbox>,
     pub destination: Arc<Destination>,
