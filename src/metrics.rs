@@ -122,7 +122,7 @@ mod tests {
             .attempt("applied", 3, Duration::from_millis(4));
         metrics.dispatch.ended("delivered");
         metrics.dispatch.parked("rejected");
-        metrics.dispatch.condition("stopped");
+        metrics.dispatch.destination_state("stopped");
         metrics.dispatch.delivered_at(1_700_000_000);
         metrics.admin.denied("missing");
         metrics.store_depth(5, 1, Duration::from_secs(9));

@@ -333,7 +333,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
     fn report(&self, report: Report) {
         let metrics = &self.dispatcher.metrics;
         if let Some(delivered) = report.delivered {
-            metrics.asserted(delivered.reasserted);
+            metrics.reasserted(delivered.reasserted);
             metrics.ties(delivered.ties);
             for group in delivered.differs {
                 metrics.echo_differs(group.as_str());
@@ -344,7 +344,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         };
         let (from, to) = (before.as_str(), after.as_str());
         let (outcome, cause) = (report.outcome, &report.cause);
-        metrics.condition(to);
+        metrics.destination_state(to);
         if from != to {
             tracing::warn!(from, to, outcome, cause = %cause, "the destination changed its state");
         }

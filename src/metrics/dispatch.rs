@@ -108,7 +108,7 @@ impl DispatchMetrics {
             )?,
         };
         if let Some(first) = labels.destination_states.first() {
-            metrics.condition(first);
+            metrics.destination_state(first);
         }
         Ok(metrics)
     }
@@ -129,7 +129,7 @@ impl DispatchMetrics {
     }
 
     /// Counts values that were sent again.
-    pub fn asserted(&self, values: usize) {
+    pub fn reasserted(&self, values: usize) {
         self.reasserted
             .inc_by(u64::try_from(values).unwrap_or(u64::MAX));
     }
@@ -164,7 +164,7 @@ impl DispatchMetrics {
     }
 
     /// Sets the current state of the destination.
-    pub fn condition(&self, state: &'static str) {
+    pub fn destination_state(&self, state: &'static str) {
         for (known, gauge) in &self.destination_state {
             gauge.set(i64::from(*known == state));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use imprint_bridge::ingress::auth::SigningKey;
 use imprint_bridge::time::Clock;
@@ -64,7 +65,7 @@ impl Sources {
 
     fn start(&self) -> TestApp {
         let settings = format!("sources_dir = \"{}\"", self.0.path().display());
-        TestApp::setup().settings(settings).start()
+        TestApp::setup().settings(settings).manual_clock().start()
     }
 }
 
@@ -211,6 +212,8 @@ fn a_new_secret_is_used_without_a_restart() {
     std::fs::write(sources.0.path().join("second"), WHSEC_GONE).unwrap();
     assert_eq!(post("w-3", WHSEC[0]), 202);
     std::fs::write(sources.0.path().join("first"), WHSEC[1]).unwrap();
+    // The files are read every 3 seconds.
+    app.advance(Duration::from_secs(3));
     wait_for("the new secret is used", || {
         (post("w-4", WHSEC_GONE) == 202).then_some(())
     });
