@@ -10,6 +10,7 @@ The bridge runs on one core, the load and the stand-in for Imprint on another.
   run.py hot       all events of one customer, 50 ms per request
   run.py latency   500 events per second: time to the answer, and time to the arrival at Imprint
   run.py waiting   start, accept and deliver with a large backlog, and with a quarter of it
+  run.py compare   accept and deliver with two binaries in turn: --binary NEW --against OLD --pairs N
   run.py cores     accept and deliver with one thread and with two; bridge, load and Imprint share two cores
 
 The figures come from the stand-in's request counter and from /proc. `others` is the number of cores that other programs used
@@ -19,6 +20,7 @@ meanwhile: ignore a row if it is much more than 0.1.
 import argparse
 import json
 import os
+import random
 import re
 import selectors
 import shutil
@@ -245,23 +247,55 @@ def cores(run):
         rounds(run, name, lambda bridge, imprint: measure_load(bridge, imprint, 256, run.seconds))
 
 
+def compare(run):
+    """Two binaries in turn, the order reversed in each pair. Prints the ratio of --binary to --against: its median over the
+    pairs, and the 95 % interval of that median by resampling the pairs (bootstrap percentiles)."""
+    if not run.against:
+        sys.exit("compare needs --against BINARY")
+    new = run.binary
+    for connections in (64, 256):
+        ratios = {"events_per_second": [], "cpu_us_per_event": []}
+        for pair in range(run.pairs):
+            figures = {}
+            for binary in (new, run.against) if pair % 2 else (run.against, new):
+                run.binary = binary
+                name = f"{'new' if binary == new else 'old'}, {connections} connections"
+                measure = lambda bridge, imprint: measure_load(bridge, imprint, connections, run.seconds)
+                figures[binary] = one_round(run, name, measure, IMPRINT)
+            for key, values in ratios.items():
+                values.append(figures[new][key] / figures[run.against][key])
+        for key, values in ratios.items():
+            low, high = interval(values)
+            figures = {"median": round(statistics.median(values), 4), "low": round(low, 4), "high": round(high, 4)}
+            row(f"{key}, new to old, {connections} connections, {run.pairs} pairs", figures)
+
+
+def interval(values):
+    chance = random.Random(1)
+    medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(10_000))
+    return medians[249], medians[9749]
+
+
 def rounds(run, name, measure, imprint=IMPRINT):
     """Repeats a measurement, each time with a new store, and prints the median of each figure."""
-    figures = []
-    for _ in range(run.rounds):
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=run.disk) as folder:
-            folder = Path(folder)
-            nginx = FakeImprint(folder) if imprint else None
-            bridge = Bridge(run, folder, imprint or IMPRINT)
-            load(64, 1)
-            if nginx:
-                wait_until_drained(bridge)
-            figures.append(row(name, measure(bridge, nginx)))
-            bridge.stop()
-            if nginx:
-                nginx.stop()
+    figures = [one_round(run, name, measure, imprint) for _ in range(run.rounds)]
     median = {key: statistics.median(figure.get(key, 0) for figure in figures) for key in figures[0]}
     row(f"{name}: median of {len(figures)}", median)
+
+
+def one_round(run, name, measure, imprint):
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=run.disk) as folder:
+        folder = Path(folder)
+        nginx = FakeImprint(folder) if imprint else None
+        bridge = Bridge(run, folder, imprint or IMPRINT)
+        load(64, 1)
+        if nginx:
+            wait_until_drained(bridge)
+        figures = row(name, measure(bridge, nginx))
+        bridge.stop()
+        if nginx:
+            nginx.stop()
+    return figures
 
 
 class Listener(threading.Thread):
@@ -395,9 +429,11 @@ def with_backlog(run, folder, entries):
 
 
 def main():
-    cells = {cell.__name__: cell for cell in (deliver, accept, prefer, slow, hot, latency, waiting, cores)}
+    cells = {cell.__name__: cell for cell in (deliver, accept, prefer, slow, hot, latency, waiting, compare, cores)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", choices=[*cells, []], default=[])
+    parser.add_argument("--against", type=Path, help="the other binary, for `compare`")
+    parser.add_argument("--pairs", type=int, default=10, help="number of pairs, for `compare`")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--entries", type=int, default=1_000_000, help="size of the backlog, for `waiting`")
@@ -412,7 +448,7 @@ def main():
     if not run.binary.exists():
         sys.exit(f"{run.binary} is missing: cargo build --profile dist")
     # `cores` changes the cores of all programs for the rest of the run, so it is the last one.
-    for name in run.what or cells:
+    for name in run.what or [name for name in cells if name != "compare"]:
         cells[name](run)
 
 
