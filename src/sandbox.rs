@@ -77,7 +77,7 @@ use crate::time::Clock;
 use api::{SandboxCall, UpdateEffect};
 use customers::CustomerTable;
 use faults::{FaultPlan, FaultRules};
-use ledger::{Ledger, Traffic};
+use ledger::{CallLedger, Traffic};
 use reply::SandboxReply;
 
 mod api;
@@ -162,7 +162,7 @@ struct SandboxShared {
 
 struct SandboxState {
     customers: CustomerTable,
-    ledger: Ledger,
+    ledger: CallLedger,
     traffic: Traffic,
     faults: FaultRules,
 }
@@ -285,7 +285,7 @@ impl Sandbox {
         let seeds = std::mem::take(&mut settings.seeds);
         let state = SandboxState {
             customers: CustomerTable::default(),
-            ledger: Ledger::new(settings.ledger_max),
+            ledger: CallLedger::new(settings.ledger_max),
             traffic: Traffic::default(),
             faults: FaultRules::new(settings.random_seed),
         };

@@ -148,7 +148,7 @@ impl LedgerRecord {
 }
 
 /// The newest calls.
-pub(super) struct Ledger {
+pub(super) struct CallLedger {
     records: VecDeque<LedgerRecord>,
     entries_max: usize,
     bodies_bytes: usize,
@@ -156,7 +156,7 @@ pub(super) struct Ledger {
     dropped: u64,
 }
 
-impl Ledger {
+impl CallLedger {
     pub(super) fn new(entries_max: usize) -> Self {
         Self {
             records: VecDeque::new(),
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_oldest_calls_are_dropped_and_counted() {
-        let mut ledger = Ledger::new(2);
+        let mut ledger = CallLedger::new(2);
         for body in ["1", "2", "3"] {
             ledger.open(&call(body.as_bytes()), Timestamp::default());
         }
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn pages_follow_each_other_without_a_gap() {
-        let mut ledger = Ledger::new(10);
+        let mut ledger = CallLedger::new(10);
         for _ in 0..3 {
             ledger.open(&call(b""), Timestamp::default());
         }
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_body_is_kept_as_json_or_as_a_string_or_as_its_length() {
-        let mut ledger = Ledger::new(10);
+        let mut ledger = CallLedger::new(10);
         for (body, kept) in [
             (b"{\"a\":1}".to_vec(), json!({"a": 1})),
             (b"{\"a\":".to_vec(), json!("{\"a\":")),

@@ -115,8 +115,8 @@ pub(crate) fn classify(response: &Response, wall: Timestamp) -> Verdict {
                 reason: FailureReason::new("the answer broke off"),
                 hint: None,
             },
-            Some(Some(AcceptedItem { duplicate: false })) => Verdict::Accepted,
-            Some(Some(AcceptedItem { duplicate: true })) => Verdict::Duplicate,
+            Some(Some(ItemReceipt { duplicate: false })) => Verdict::Accepted,
+            Some(Some(ItemReceipt { duplicate: true })) => Verdict::Duplicate,
             Some(None) => Verdict::Failed(FailureReason::not_a_bridge(status)),
         },
         408 | 429 | 500..=599 => Verdict::Retry {
@@ -129,15 +129,15 @@ pub(crate) fn classify(response: &Response, wall: Timestamp) -> Verdict {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-struct AcceptedItem {
+struct ItemReceipt {
     duplicate: bool,
 }
 
 /// The one event in the answer to a post of one event.
-fn accepted_event(body: &[u8]) -> Option<AcceptedItem> {
+fn accepted_event(body: &[u8]) -> Option<ItemReceipt> {
     #[derive(Deserialize)]
     struct Body {
-        accepted: [AcceptedItem; 1],
+        accepted: [ItemReceipt; 1],
     }
     let body: Body = serde_json::from_slice(body).ok()?;
     let [event] = body.accepted;
