@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use self::key::KeyFile;
 use self::retention::Retention;
 use self::secrets::SecretsWatch;
-use self::senders::Senders;
+use self::senders::DispatchThreads;
 use crate::config::sources::SourceSettings;
 use crate::config::{self, Config};
 use crate::dispatch::breaker::DestinationState;
@@ -56,7 +56,7 @@ pub struct App {
     outbox: Arc<dyn Outbox>,
     health: Health,
     figures: Figures,
-    senders: Senders,
+    senders: DispatchThreads,
     retention: Retention,
     stopping: watch::Sender<bool>,
     ingress_server: Server,
@@ -119,7 +119,7 @@ impl App {
             metrics: metrics.dispatch,
             stopped,
         };
-        let senders = Senders::start(&config, &key.credential(), &parts)?;
+        let senders = DispatchThreads::start(&config, &key.credential(), &parts)?;
         Ok(Self {
             ingress,
             ops,

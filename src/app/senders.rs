@@ -1,4 +1,4 @@
-//! The dispatch threads. Each has a runtime and a client of its own, because the client cannot leave its thread.
+//! The dispatch threads. Each has its own runtime and its own Imprint client, because the client cannot leave its thread.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::outbox::Lanes;
 use crate::telemetry::chain;
 use crate::time::Clock;
 
-/// What every thread gets a share of.
+/// What all dispatch threads share.
 #[derive(Clone)]
 pub(super) struct Parts {
     pub(super) outbox: Arc<dyn Lanes>,
@@ -34,17 +34,17 @@ pub(super) struct Parts {
     pub(super) stopped: watch::Receiver<bool>,
 }
 
-/// The threads that send.
-pub(super) struct Senders(Vec<Sender>);
+/// The dispatch threads.
+pub(super) struct DispatchThreads(Vec<DispatchThread>);
 
-/// One of them: how it ended, and the thread to wait for.
-struct Sender {
+/// One dispatch thread: its result, and the handle to join it.
+struct DispatchThread {
     ended: oneshot::Receiver<anyhow::Result<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Senders {
-    /// Starts as many threads as the configuration says; they end when `parts.stopped` says so.
+impl DispatchThreads {
+    /// Starts as many threads as the configuration says. They end when `parts.stopped` is true.
     pub(super) fn start(
         config: &Config,
         credential: &Arc<Credential>,
@@ -62,13 +62,13 @@ impl Senders {
                 (Arc::clone(credential), Arc::clone(&tls), parts.clone());
             let (end, ended) = oneshot::channel();
             let run = move || {
-                // If nobody waits any more, the process is ending for another reason.
+                // Without a receiver the process is already ending for another reason.
                 let _unheard = end.send(send(&base_url, credential, tls, parts, limits));
             };
             let thread = thread::Builder::new()
                 .name(format!("dispatch-{number}"))
                 .spawn(run)?;
-            Ok(Sender {
+            Ok(DispatchThread {
                 ended,
                 thread: Some(thread),
             })
@@ -76,13 +76,13 @@ impl Senders {
         Ok(Self(senders.collect::<anyhow::Result<_>>()?))
     }
 
-    /// Resolves when one of the threads ends before it was asked to.
+    /// Resolves when a thread ends before it was told to.
     pub(super) async fn failed(&mut self) -> anyhow::Error {
         let (ended, _, _) = select_all(self.0.iter_mut().map(|sender| &mut sender.ended)).await;
         match ended {
-            Ok(Ok(())) => anyhow!("nobody asked it to"),
+            Ok(Ok(())) => anyhow!("the thread ended without being told to"),
             Ok(Err(error)) => error,
-            Err(_gone) => anyhow!("it panicked"),
+            Err(_gone) => anyhow!("the thread panicked"),
         }
     }
 
@@ -103,7 +103,7 @@ impl Senders {
     }
 }
 
-/// What one thread does.
+/// Runs one thread.
 fn send(
     base_url: &str,
     credential: Arc<Credential>,
@@ -135,7 +135,7 @@ fn send(
     })
 }
 
-/// The roots that the operator trusts instead of the public ones.
+/// The certificate roots that the operator configured instead of the public ones.
 fn roots(file: Option<&Path>) -> anyhow::Result<Option<RootCertStore>> {
     let Some(file) = file else { return Ok(None) };
     let unusable = || format!("imprint.ca_file {}", file.display());
@@ -146,7 +146,7 @@ fn roots(file: Option<&Path>) -> anyhow::Result<Option<RootCertStore>> {
             .with_context(unusable)?;
     }
     if roots.is_empty() {
-        bail!("{} has no certificate in it", unusable());
+        bail!("{} contains no certificate", unusable());
     }
     Ok(Some(roots))
 }

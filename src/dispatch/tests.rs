@@ -1,4 +1,4 @@
-//! What is asked about a lane, and what becomes of it: flights flown by hand, without a store or a network.
+//! The exchange about a lane, the decision, and the settlement, without a store or a network.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ fn waiting(entry: u64, value: i64, path: &str) -> WaitingEntry {
     }
 }
 
-/// A lane with two entries that ride together, 1 and 3, one that 1 beats, and one that cannot be read.
+/// A lane with two entries that are sent together, 1 and 3, one that 1 supersedes, and one that cannot be read.
 fn lane() -> ClaimedLane {
     ClaimedLane {
         key: Some(LaneKey::Imprint(imprint("CUST-1"))),
@@ -97,7 +97,7 @@ fn lane() -> ClaimedLane {
     }
 }
 
-/// A lane with one entry, whose event names its customer like this.
+/// A lane with one entry, whose event names this customer.
 fn lane_of(key: LaneKey, customer: CustomerRef) -> ClaimedLane {
     ClaimedLane {
         key: Some(key),
@@ -109,8 +109,8 @@ fn lane_of(key: LaneKey, customer: CustomerRef) -> ClaimedLane {
     }
 }
 
-/// Flies a lane on these answers; says what was asked, and what it comes to.
-fn fly(
+/// Runs the exchange about a lane with these answers. Returns the calls and the conclusion.
+fn exchange_with(
     claimed: ClaimedLane,
     rules: &DeliveryRules,
     answers: Vec<ImprintReply>,
@@ -152,13 +152,14 @@ const fn assessment(attribution: Attribution) -> Assessment {
     }
 }
 
-/// What becomes of a lane whose update had this outcome.
+/// The decision and the settlement for a lane whose update had this outcome.
 fn settle(
     claimed: ClaimedLane,
     outcome: Outcome,
     attribution: Attribution,
 ) -> (Decision, Settlement) {
-    let (exchange, _, conclusion) = fly(claimed, &RULES, vec![ImprintReply::Outcome(outcome)]);
+    let (exchange, _, conclusion) =
+        exchange_with(claimed, &RULES, vec![ImprintReply::Outcome(outcome)]);
     conclude(&exchange, conclusion, attribution, &RULES)
 }
 
@@ -242,7 +243,7 @@ fn every_outcome_has_its_decision() {
 }
 
 #[test]
-fn one_entry_that_is_rejected_is_parked_with_imprints_words() {
+fn a_rejected_entry_is_parked_with_the_names_in_imprints_answer() {
     let alone = ClaimedLane {
         waiting: vec![waiting(1, 5, "email")],
         ..lane()
@@ -255,7 +256,7 @@ fn one_entry_that_is_rejected_is_parked_with_imprints_words() {
 }
 
 #[test]
-fn what_is_delivered_names_what_it_beat() {
+fn a_delivery_supersedes_older_entries() {
     let (_, settlement) = settle(
         lane(),
         Outcome::Applied(Echo::default()),
@@ -308,7 +309,7 @@ fn a_fault_of_the_destination_ends_nothing() {
 }
 
 #[test]
-fn the_first_failure_of_a_lane_is_never_held_against_it() {
+fn the_first_failure_of_a_lane_is_not_counted() {
     let fresh = ClaimedLane {
         trials: Trials::default(),
         ..lane()
@@ -324,7 +325,7 @@ fn the_first_failure_of_a_lane_is_never_held_against_it() {
     );
 }
 
-/// FAULTS O06: what alone keeps failing while others are served is parked, but only what is at attribution.
+/// FAULTS O06: an entry that alone keeps failing while others are served is parked.
 #[test]
 fn an_entry_that_alone_keeps_failing_is_parked_after_its_attempts() {
     let tried = |waiting| ClaimedLane {
@@ -361,7 +362,7 @@ fn clearing_alone_needs_no_request() {
         let field = entry.update.fields().next().unwrap().clone();
         entry.update.insert(field, FieldValue::Cleared);
     }
-    let (exchange, asked, conclusion) = fly(claimed, &RULES, vec![]);
+    let (exchange, asked, conclusion) = exchange_with(claimed, &RULES, vec![]);
     let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(asked.len(), 0);
     assert_eq!(
@@ -378,9 +379,9 @@ fn clearing_alone_needs_no_request() {
 
 // === late requests ===
 
-/// FAULTS U37, P07: what may land late is remembered, whoever sent it.
+/// FAULTS U37, P07: a request that may arrive late is remembered, whichever process sent it.
 #[test]
-fn an_unknown_outcome_is_asserted_once_more_when_something_newer_was_delivered() {
+fn values_delivered_after_an_unknown_outcome_are_sent_once_more() {
     let first = ClaimedLane {
         waiting: vec![waiting(1, 5, "email")],
         ..lane()
@@ -420,7 +421,7 @@ fn an_unknown_outcome_is_asserted_once_more_when_something_newer_was_delivered()
 
 /// FAULTS P07, V3
 #[test]
-fn what_a_process_before_may_have_sent_is_remembered_even_while_nothing_can_be_sent() {
+fn entries_that_an_earlier_process_may_have_sent_stay_in_doubt_while_nothing_can_be_sent() {
     let claimed = ClaimedLane {
         maybe_sent_to: Some(EntryId(2)),
         ..lane()
@@ -440,9 +441,9 @@ fn what_a_process_before_may_have_sent_is_remembered_even_while_nothing_can_be_s
     assert_eq!(delivered.reassert_at, Some(NOW.after(RULES.reassert_after)));
 }
 
-/// An assertion that fails rests like anything that fails, and one that Imprint will not have is given up.
+/// A reassertion that fails rests like any failed request, and one that Imprint rejects is given up.
 #[test]
-fn an_assertion_that_fails_neither_spins_nor_lasts_for_ever() {
+fn a_failed_reassertion_is_neither_sent_at_once_nor_for_ever() {
     let until = NOW.after(RULES.reassert_after);
     let doubted = {
         let first = ClaimedLane {
@@ -497,11 +498,11 @@ fn an_assertion_that_fails_neither_spins_nor_lasts_for_ever() {
     }
 }
 
-// === refusals told apart ===
+// === ambiguous refusals ===
 
 /// FAULTS M05, U26, U27
 #[test]
-fn a_refused_update_is_told_apart_by_a_retrieve() {
+fn a_retrieve_resolves_an_ambiguous_refusal() {
     let cause = Cause::Status(403);
     let table = [
         (
@@ -526,7 +527,7 @@ fn a_refused_update_is_told_apart_by_a_retrieve() {
             ImprintReply::Outcome(Outcome::Unclear(cause)),
             ImprintReply::Lookup(found.clone()),
         ];
-        let (exchange, asked, conclusion) = fly(lane(), &RULES, answers);
+        let (exchange, asked, conclusion) = exchange_with(lane(), &RULES, answers);
         assert_eq!(asked[1..], ["retrieve CUST-1"]);
         assert_eq!(exchange.signal(&conclusion), Some(expected), "{found:?}");
         assert_eq!(conclusion, Conclusion::Updated(outcome));
@@ -552,10 +553,10 @@ fn still_there() -> Echo {
 
 /// A forgotten "Apt 4B" is a wrong letterbox.
 #[test]
-fn a_cleared_line_that_stays_is_emptied_and_parked_if_it_stays_then() {
+fn a_cleared_line_that_stays_is_sent_empty_and_its_entry_parks_if_it_still_stays() {
     let applied = |echo| ImprintReply::Outcome(Outcome::Applied(echo));
     let answers = vec![applied(still_there()), applied(Echo::default())];
-    let (exchange, asked, conclusion) = fly(clearing_lane(), &RULES, answers);
+    let (exchange, asked, conclusion) = exchange_with(clearing_lane(), &RULES, answers);
     assert_eq!(asked[1], r#"update {"street_line2":""}"#);
     let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(
@@ -564,7 +565,7 @@ fn a_cleared_line_that_stays_is_emptied_and_parked_if_it_stays_then() {
     );
     for last in [Outcome::Applied(still_there()), rejection()] {
         let answers = vec![applied(still_there()), ImprintReply::Outcome(last)];
-        let (exchange, _, conclusion) = fly(clearing_lane(), &RULES, answers);
+        let (exchange, _, conclusion) = exchange_with(clearing_lane(), &RULES, answers);
         let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
         assert_eq!(
             ended(&settlement),
@@ -575,43 +576,44 @@ fn a_cleared_line_that_stays_is_emptied_and_parked_if_it_stays_then() {
         applied(still_there()),
         ImprintReply::Outcome(Outcome::Unknown(Cause::Deadline)),
     ];
-    let (exchange, _, conclusion) = fly(clearing_lane(), &RULES, answers);
+    let (exchange, _, conclusion) = exchange_with(clearing_lane(), &RULES, answers);
     let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(ended(&settlement), [], "it is all sent again");
 }
 
-/// Seed 138 of the simulation: taken up again, it was said to be delivered, and the line stood.
+/// Seed 138 of the simulation: the replayed entry counted as delivered, and the line was still there.
 #[test]
-fn a_line_that_stayed_is_emptied_once_more_when_its_entry_is_taken_up_again() {
+fn a_line_that_stayed_is_cleared_again_when_its_entry_is_replayed() {
     let applied = ImprintReply::Outcome(Outcome::Applied(still_there()));
     let answers = vec![applied, ImprintReply::Outcome(rejection())];
-    let (exchange, _, conclusion) = fly(clearing_lane(), &RULES, answers);
+    let (exchange, _, conclusion) = exchange_with(clearing_lane(), &RULES, answers);
     let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     let mut again = clearing_lane();
     again.versions = settlement.versions.unwrap();
     again.waiting.drain(..2);
     let applied = ImprintReply::Outcome(Outcome::Applied(Echo::default()));
-    let (_, asked, _) = fly(again, &RULES, vec![applied]);
+    let (_, asked, _) = exchange_with(again, &RULES, vec![applied]);
     assert_eq!(asked, [r#"update {"street_line2":""}"#]);
 }
 
-/// An entry that is not over yet is parked all the same: else it would be sent, and refused, for ever.
+/// An entry that is not finished parks as well: otherwise it would be sent, and rejected, for ever.
 #[test]
-fn what_cleared_a_line_that_stays_is_parked_even_if_it_has_more_to_say() {
+fn an_entry_that_cleared_a_line_that_stays_parks_even_if_it_is_not_finished() {
     let mut claimed = clearing_lane();
     let newer = waiting(4, 7, "phone");
     claimed.waiting.push(newer);
     claimed.waiting.drain(..2);
     claimed.unfold_to = Some(EntryId(4));
-    let (exchange, _, conclusion) = fly(claimed, &RULES, vec![ImprintReply::Outcome(rejection())]);
+    let (exchange, _, conclusion) =
+        exchange_with(claimed, &RULES, vec![ImprintReply::Outcome(rejection())]);
     assert_eq!(exchange.fold.finished, []);
     let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(ended(&settlement), [(3, "parked")]);
 }
 
-/// What only clears lines of the address would not be echoed if it were left out.
+/// If only address lines are cleared and nothing is sent, Imprint echoes nothing.
 #[test]
-fn lines_that_are_all_there_is_to_clear_are_emptied_at_once() {
+fn address_lines_are_sent_empty_at_once_if_nothing_else_is_sent() {
     let line = (Field::parse("street_line2").unwrap(), FieldValue::Cleared);
     let claimed = || {
         let mut claimed = lane();
@@ -628,7 +630,7 @@ fn lines_that_are_all_there_is_to_clear_are_emptied_at_once() {
         (rejection(), "parked"),
     ] {
         let (exchange, asked, conclusion) =
-            fly(claimed(), &RULES, vec![ImprintReply::Outcome(outcome)]);
+            exchange_with(claimed(), &RULES, vec![ImprintReply::Outcome(outcome)]);
         assert_eq!(asked, [r#"update {"street_line2":""}"#]);
         let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
         assert_eq!(ended(&settlement), [(1, expected)]);
@@ -637,7 +639,7 @@ fn lines_that_are_all_there_is_to_clear_are_emptied_at_once() {
 
 // === identity ===
 
-fn pair(partner_id: &str, imprint_id: Option<&str>) -> IdentityLink {
+fn link(partner_id: &str, imprint_id: Option<&str>) -> IdentityLink {
     IdentityLink {
         partner: partner(partner_id),
         imprint: imprint_id.map(imprint),
@@ -654,11 +656,11 @@ fn partner_lane(known: Vec<IdentityLink>) -> ClaimedLane {
 }
 
 #[test]
-fn a_partner_lane_moves_once_it_is_known_whose_it_is() {
+fn a_lane_of_our_id_moves_once_its_imprint_id_is_known() {
     let found = vec![ImprintReply::Lookup(LookupResult::Found(imprint("CUST-2")))];
-    for (known, answers) in [(vec![], found), (vec![pair("P-1", Some("CUST-2"))], vec![])] {
+    for (known, answers) in [(vec![], found), (vec![link("P-1", Some("CUST-2"))], vec![])] {
         let has_asked = !answers.is_empty();
-        let (exchange, asked, conclusion) = fly(partner_lane(known), &RULES, answers);
+        let (exchange, asked, conclusion) = exchange_with(partner_lane(known), &RULES, answers);
         assert_eq!(asked.len(), usize::from(has_asked));
         assert_eq!(conclusion, Conclusion::Identified(imprint("CUST-2")));
         let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
@@ -673,24 +675,25 @@ fn a_partner_lane_moves_once_it_is_known_whose_it_is() {
 }
 
 #[test]
-fn what_was_said_of_an_id_is_believed_for_a_while() {
+fn a_link_is_trusted_until_it_expires() {
     let long_ago = Timestamp::from_millis(NOW.as_millis() - 24 * 3_600_000);
     let old = IdentityLink {
         confirmed_at: long_ago,
-        ..pair("P-1", Some("CUST-2"))
+        ..link("P-1", Some("CUST-2"))
     };
-    let (_, asked, _) = fly(
+    let (_, asked, _) = exchange_with(
         partner_lane(vec![old]),
         &RULES,
         vec![ImprintReply::Lookup(LookupResult::NotFound)],
     );
     assert_eq!(asked, ["search P-1"]);
-    let (_, asked, conclusion) = fly(partner_lane(vec![pair("P-1", None)]), &RULES, vec![]);
+    let (_, asked, conclusion) =
+        exchange_with(partner_lane(vec![link("P-1", None)]), &RULES, vec![]);
     assert_eq!((asked.len(), conclusion), (0, Conclusion::UnknownCustomer));
 }
 
 #[test]
-fn somebody_whom_imprint_does_not_know_is_treated_as_the_policy_says() {
+fn an_unknown_customer_is_treated_as_configured() {
     let too_old = Timestamp::from_millis(NOW.as_millis() - 25 * 3_600_000);
     let table = [
         (UnknownCustomer::Ignore, NOW, vec![(1, "ignored")]),
@@ -702,14 +705,14 @@ fn somebody_whom_imprint_does_not_know_is_treated_as_the_policy_says() {
         let rules = DeliveryRules { unknown, ..RULES };
         let mut claimed = partner_lane(vec![]);
         claimed.waiting[0].accepted_at = accepted_at;
-        let (exchange, _, conclusion) = fly(
+        let (exchange, _, conclusion) = exchange_with(
             claimed,
             &rules,
             vec![ImprintReply::Lookup(LookupResult::NotFound)],
         );
         let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &rules);
         assert_eq!(ended(&settlement), expected, "{unknown:?}");
-        assert_eq!(settlement.new_link, Some(pair("P-1", None)));
+        assert_eq!(settlement.new_link, Some(link("P-1", None)));
         if unknown == UnknownCustomer::Wait {
             assert_eq!(settlement.due, NOW.after(RULES.unknown_ttl));
         }
@@ -717,8 +720,8 @@ fn somebody_whom_imprint_does_not_know_is_treated_as_the_policy_says() {
 }
 
 #[test]
-fn somebody_who_is_several_is_parked() {
-    let (exchange, _, conclusion) = fly(
+fn an_ambiguous_customer_is_parked() {
+    let (exchange, _, conclusion) = exchange_with(
         partner_lane(vec![]),
         &RULES,
         vec![ImprintReply::Lookup(LookupResult::Ambiguous)],
@@ -728,13 +731,13 @@ fn somebody_who_is_several_is_parked() {
     assert_eq!(ended(&settlement), [(1, "parked")]);
 }
 
-/// FAULTS M13: who is gone is looked up once more, if only the partner's id was named.
+/// FAULTS M13: a customer that is gone is searched once more, if an entry names only our id.
 #[test]
-fn a_customer_who_is_gone_is_looked_up_once_more() {
+fn a_customer_that_is_gone_is_searched_once_more() {
     let lane = |customer| lane_of(LaneKey::Imprint(imprint("CUST-1")), customer);
     let gone = || ImprintReply::Outcome(Outcome::NotFound);
     let stated = named(Some("CUST-1"), Some("P-1"));
-    let (_, asked, conclusion) = fly(lane(stated), &RULES, vec![gone()]);
+    let (_, asked, conclusion) = exchange_with(lane(stated), &RULES, vec![gone()]);
     assert_eq!(
         (asked.len(), conclusion),
         (1, Conclusion::Updated(Outcome::NotFound))
@@ -752,14 +755,14 @@ fn a_customer_who_is_gone_is_looked_up_once_more() {
     ];
     for (found, expected) in table {
         let answers = vec![gone(), ImprintReply::Lookup(found)];
-        let (_, asked, conclusion) = fly(lane(named(None, Some("P-1"))), &RULES, answers);
+        let (_, asked, conclusion) = exchange_with(lane(named(None, Some("P-1"))), &RULES, answers);
         assert_eq!((asked[1].as_str(), conclusion), ("search P-1", expected));
     }
 }
 
-/// Who was found is moved, and nobody else who is in the same lane.
+/// Only the entries that name the id that was searched move.
 #[test]
-fn only_those_who_were_found_move_on() {
+fn only_entries_with_the_searched_id_move() {
     let mut claimed = lane_of(
         LaneKey::Imprint(imprint("CUST-1")),
         named(None, Some("P-1")),
@@ -777,16 +780,16 @@ fn only_those_who_were_found_move_on() {
         ImprintReply::Outcome(Outcome::NotFound),
         ImprintReply::Lookup(LookupResult::Found(imprint("CUST-2"))),
     ];
-    let (exchange, _, conclusion) = fly(claimed, &RULES, answers);
+    let (exchange, _, conclusion) = exchange_with(claimed, &RULES, answers);
     let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(settlement.moved.unwrap().entries, [EntryId(1)]);
 }
 
-/// A key that may not search stops nobody who can be sent to.
+/// A key that may not search does not stop updates.
 #[test]
-fn that_we_may_not_search_says_nothing_of_the_destination() {
+fn a_forbidden_search_says_nothing_about_the_destination() {
     let denied = LookupResult::Failed(Outcome::Denied(Cause::Status(403)));
-    let (exchange, _, conclusion) = fly(
+    let (exchange, _, conclusion) = exchange_with(
         partner_lane(vec![]),
         &RULES,
         vec![ImprintReply::Lookup(denied)],
@@ -801,13 +804,13 @@ fn that_we_may_not_search_says_nothing_of_the_destination() {
 }
 
 #[test]
-fn an_event_that_contradicts_what_imprint_said_is_parked() {
+fn an_event_that_contradicts_a_link_is_parked() {
     let table = [
-        (pair("P-1", Some("CUST-1")), "delivered"),
-        (pair("P-1", Some("CUST-2")), "parked"),
-        (pair("P-2", Some("CUST-1")), "parked"),
-        (pair("P-2", Some("CUST-2")), "delivered"),
-        (pair("P-1", None), "delivered"),
+        (link("P-1", Some("CUST-1")), "delivered"),
+        (link("P-1", Some("CUST-2")), "parked"),
+        (link("P-2", Some("CUST-1")), "parked"),
+        (link("P-2", Some("CUST-2")), "delivered"),
+        (link("P-1", None), "delivered"),
     ];
     for (known, expected) in table {
         let claimed = ClaimedLane {
@@ -821,14 +824,14 @@ fn an_event_that_contradicts_what_imprint_said_is_parked() {
             "delivered" => vec![ImprintReply::Outcome(Outcome::Applied(Echo::default()))],
             _ => vec![],
         };
-        let (exchange, _, conclusion) = fly(claimed, &RULES, answers);
+        let (exchange, _, conclusion) = exchange_with(claimed, &RULES, answers);
         let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
         assert_eq!(ended(&settlement), [(1, expected)], "{known:?}");
     }
 }
 
 #[test]
-fn an_echo_confirms_a_pair_where_somebody_goes_by_one() {
+fn an_echo_confirms_a_link_if_an_entry_names_our_id() {
     let echo = Outcome::Applied(Echo {
         partner_customer_id: Some(partner("P-1")),
         ..Echo::default()
@@ -842,12 +845,196 @@ fn an_echo_confirms_a_pair_where_somebody_goes_by_one() {
     let both = named(Some("CUST-1"), Some("P-1"));
     assert_eq!(
         learned(lane(both.clone())),
-        Some(pair("P-1", Some("CUST-1")))
+        Some(link("P-1", Some("CUST-1")))
     );
     assert_eq!(learned(lane(named(Some("CUST-1"), None))), None);
     let known = ClaimedLane {
-        links: vec![pair("P-1", Some("CUST-1"))],
+        links: vec![link("P-1", Some("CUST-1"))],
         ..lane(both)
     };
     assert_eq!(learned(known), None);
+}
+
+// === bounds and guards ===
+
+/// An answer that does not fit the pending call counts as no answer, and so does an answer that nobody waits for.
+#[test]
+fn an_answer_that_does_not_fit_the_call_leaves_the_outcome_unknown() {
+    let found = || ImprintReply::Lookup(LookupResult::Found(imprint("CUST-1")));
+    let outcome = || ImprintReply::Outcome(Outcome::Applied(Echo::default()));
+    let unknown = Conclusion::Updated(Outcome::Unknown(Cause::Protocol));
+    let (_, _, conclusion) = exchange_with(lane(), &RULES, vec![found()]);
+    assert_eq!(conclusion, unknown);
+    let (_, _, conclusion) = exchange_with(partner_lane(vec![]), &RULES, vec![outcome()]);
+    assert_eq!(conclusion, unknown);
+    let unclear = ImprintReply::Outcome(Outcome::Unclear(Cause::Status(403)));
+    let (_, _, conclusion) = exchange_with(lane(), &RULES, vec![unclear, outcome()]);
+    assert_eq!(conclusion, unknown);
+    let (mut exchange, _, _) = exchange_with(lane(), &RULES, vec![outcome()]);
+    let step = exchange.on_answer(outcome(), NOW);
+    assert!(matches!(step, ExchangeStep::Conclude(conclusion) if conclusion == unknown));
+}
+
+/// The last attempt parks, not the one before, and only a counted one.
+#[test]
+fn an_entry_parks_at_exactly_its_last_attempt() {
+    let table = [
+        (10, 1, Attribution::Lane, false),
+        (11, 1, Attribution::Lane, true),
+        (11, 1, Attribution::Unknown, false),
+        (11, 0, Attribution::Lane, false),
+    ];
+    for (attempts, entries, attribution, parks) in table {
+        let claimed = ClaimedLane {
+            trials: Trials {
+                failures: 20,
+                attempts,
+                tried_at: Some(NOW),
+            },
+            waiting: vec![waiting(1, 5, "email")],
+            ..lane()
+        };
+        let (mut exchange, _) = LaneExchange::start(claimed, &RULES, NOW);
+        if entries == 0 {
+            exchange.fold.carried.clear();
+        }
+        let outcome = Conclusion::Updated(Outcome::Unavailable(Cause::Connect));
+        let decision = decide(&exchange, outcome, assessment(attribution), &RULES);
+        let is_parked = matches!(decision, Decision::Park { .. });
+        assert_eq!(is_parked, parks, "{attempts} {entries} {attribution:?}");
+    }
+}
+
+#[test]
+fn a_lane_rests_shortly_while_the_destination_is_down() {
+    use super::breaker::ProbeReason;
+    let probing = DestinationState::Probing {
+        probe_at: NOW,
+        reason: ProbeReason::Outage,
+    };
+    let throttled = DestinationState::Throttled {
+        until: NOW,
+        streak: 1,
+    };
+    let table = [
+        (DestinationState::FIRST, Rest::Backoff, 1800),
+        (throttled, Rest::Backoff, 1800),
+        (probing, Rest::Short, 5),
+        (DestinationState::Stopped { probe_at: NOW }, Rest::Short, 5),
+    ];
+    for (state, expected, seconds) in table {
+        let claimed = ClaimedLane {
+            trials: Trials {
+                failures: 20,
+                ..Trials::default()
+            },
+            ..lane()
+        };
+        let (exchange, _) = LaneExchange::start(claimed, &RULES, NOW);
+        let assessment = Assessment {
+            state,
+            attribution: Attribution::Unknown,
+        };
+        let outcome = Conclusion::Updated(Outcome::Unavailable(Cause::Connect));
+        let decision = decide(&exchange, outcome, assessment, &RULES);
+        assert!(matches!(decision, Decision::Retry { rest, .. } if rest == expected));
+        let due = settlement(&exchange, decision, &RULES, moment(NOW)).due;
+        assert_eq!(
+            due.since(NOW).as_secs_f64().round(),
+            f64::from(seconds),
+            "{state:?}"
+        );
+    }
+}
+
+/// Unfolding ends with the last entry of the rejected request.
+#[test]
+fn entries_are_sent_one_by_one_up_to_the_last_of_the_rejected_request() {
+    let carried = |unfold_to: Option<u64>| {
+        let claimed = ClaimedLane {
+            waiting: vec![waiting(2, 5, "email"), waiting(3, 6, "phone")],
+            unfold_to: unfold_to.map(EntryId),
+            ..lane()
+        };
+        LaneExchange::start(claimed, &RULES, NOW)
+            .0
+            .fold
+            .carried
+            .len()
+    };
+    assert_eq!([None, Some(1), Some(2), Some(3)].map(carried), [2, 2, 1, 1]);
+}
+
+#[test]
+fn a_link_expires_at_its_age_and_an_echo_renews_it_at_half_of_it() {
+    let confirmed = |age: Duration| {
+        let at = NOW.as_millis() - i64::try_from(age.as_millis()).unwrap();
+        IdentityLink {
+            confirmed_at: Timestamp::from_millis(at),
+            ..link("P-1", Some("CUST-1"))
+        }
+    };
+    let millisecond = Duration::from_millis(1);
+    let ttl = RULES.link_ttl;
+    for (age, is_searched) in [(ttl.saturating_sub(millisecond), false), (ttl, true)] {
+        let (_, step) = LaneExchange::start(partner_lane(vec![confirmed(age)]), &RULES, NOW);
+        assert_eq!(matches!(step, ExchangeStep::Call(_)), is_searched);
+    }
+    let echo = Outcome::Applied(Echo {
+        partner_customer_id: Some(partner("P-1")),
+        ..Echo::default()
+    });
+    for (age, is_renewed) in [
+        ((ttl / 2).saturating_sub(millisecond), false),
+        (ttl / 2, true),
+    ] {
+        let claimed = ClaimedLane {
+            links: vec![confirmed(age)],
+            ..lane_of(
+                LaneKey::Imprint(imprint("CUST-1")),
+                named(Some("CUST-1"), Some("P-1")),
+            )
+        };
+        let (_, settlement) = settle(claimed, echo.clone(), Attribution::Unknown);
+        assert_eq!(settlement.new_link.is_some(), is_renewed);
+    }
+}
+
+#[test]
+fn values_wait_for_their_customer_until_exactly_the_longest_wait() {
+    let rules = DeliveryRules {
+        unknown: UnknownCustomer::Wait,
+        ..RULES
+    };
+    let wait_max = i64::try_from(RULES.wait_max.as_millis()).unwrap();
+    for (age, expected) in [(wait_max - 1, 0), (wait_max, 1)] {
+        let mut claimed = partner_lane(vec![]);
+        claimed.waiting[0].accepted_at = Timestamp::from_millis(NOW.as_millis() - age);
+        let answers = vec![ImprintReply::Lookup(LookupResult::NotFound)];
+        let (exchange, _, conclusion) = exchange_with(claimed, &rules, answers);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &rules);
+        assert_eq!(
+            (settlement.endings.len(), settlement.attempted.len()),
+            (expected, 0)
+        );
+    }
+}
+
+#[test]
+fn only_statuses_that_forbid_the_operation_are_about_one_customer() {
+    let signal = |status| {
+        let (exchange, _) = LaneExchange::start(lane(), &RULES, NOW);
+        let denied = Outcome::Denied(Cause::Status(status));
+        exchange.signal(&Conclusion::Updated(denied))
+    };
+    for status in [401, 402, 406, 301] {
+        assert_eq!(signal(status), Some(Signal::Refused), "{status}");
+    }
+    for status in [403, 404, 405] {
+        assert_eq!(
+            signal(status),
+            Some(Signal::Forbidden(LaneId(7))),
+            "{status}"
+        );
+    }
 }

@@ -12,12 +12,12 @@ use super::plan::{FIELDS, Plan, Stated};
 
 pub(super) fn new(plan: &Plan, event: usize, now: Timestamp) -> NewEntry {
     let planned = &plan.events[event];
-    let facts = planned.facts.iter().map(|(field, stated)| {
-        let fact = match stated {
+    let values = planned.values.iter().map(|(field, stated)| {
+        let value = match stated {
             Stated::Cleared => FieldValue::Cleared,
             Stated::Set => FieldValue::Set(value(*field, event)),
         };
-        (Field::parse(FIELDS[*field]).unwrap(), fact)
+        (Field::parse(FIELDS[*field]).unwrap(), value)
     });
     NewEntry {
         identity: identity(event),
@@ -30,7 +30,7 @@ pub(super) fn new(plan: &Plan, event: usize, now: Timestamp) -> NewEntry {
                 epoch: planned.epoch,
                 value: planned.value,
             },
-            update: facts.collect(),
+            update: values.collect(),
             is_foreign: false,
         }),
         priority: if planned.is_low {

@@ -11,37 +11,37 @@ use serde_json::{Map, Value, json};
 use super::plan::{Clears, FIELDS, Fault, LATE_MAX, Plan, Silence, millis};
 use super::random::SeededRandom;
 
-/// What Imprint holds of each customer, field by field: the event whose value it is.
+/// For each field of each customer, the event whose value Imprint holds.
 #[derive(Debug)]
 pub(super) struct Imprint {
     held: Vec<[Option<usize>; FIELDS.len()]>,
 }
 
-/// What one request says of a field (by its place in [`FIELDS`]).
+/// What one request does with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
-    /// The value of this event.
+pub(super) enum SentValue {
+    /// Sets it to the value of this event.
     Of(usize),
-    /// That it be empty.
-    Nothing,
+    /// Empties it.
+    Empty,
 }
 
-/// One request on its way, and what is to come of it.
+/// One request on its way, and its answer.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) request: Option<Request>,
     pub(super) about: About,
-    /// When it arrives at Imprint, if it does and changes anything.
-    pub(super) lands: Option<i64>,
-    /// When the bridge hears, and what.
-    pub(super) heard: i64,
+    /// When it arrives at Imprint, if it does and can change anything.
+    pub(super) arrives: Option<i64>,
+    /// When the answer reaches the bridge.
+    pub(super) answered: i64,
     form: Form,
 }
 
-/// What a request asks of whom.
+/// The operation of a request.
 #[derive(Clone, Debug)]
 pub(super) enum About {
-    /// To change a customer, `None` if Imprint has none by that id.
+    /// Updates a customer; `None` if Imprint has none with that id.
     Update(Option<usize>),
     Retrieve(ImprintId),
     Search(PartnerCustomerId),
@@ -50,10 +50,10 @@ pub(super) enum About {
 /// An answer.
 #[derive(Clone, Debug)]
 enum Form {
-    /// What Imprint says when the request has arrived.
+    /// Decided when the request arrives.
     Served,
     Http(Http),
-    /// None, for this reason.
+    /// No answer, for this reason.
     Cut(Outcome),
 }
 
@@ -64,10 +64,10 @@ struct Http {
     body: String,
 }
 
-/// How one request fares.
-struct Fare {
-    lands: Option<i64>,
-    heard: i64,
+/// What happens to one request.
+struct Handling {
+    arrives: Option<i64>,
+    answered: i64,
     form: Form,
 }
 
@@ -78,12 +78,12 @@ impl Imprint {
         }
     }
 
-    /// The event whose value Imprint holds of a field.
+    /// The event whose value Imprint holds for a field.
     pub(super) fn holds(&self, person: usize, field: usize) -> Option<usize> {
         self.held[person][field]
     }
 
-    /// A request sets out at `now`.
+    /// A request is sent at `now`.
     pub(super) fn exchange(
         ask: ImprintCall,
         plan: &Plan,
@@ -98,29 +98,29 @@ impl Imprint {
             ImprintCall::Retrieve(customer) => (None, About::Retrieve(customer)),
             ImprintCall::Search(partner) => (None, About::Search(partner)),
         };
-        let fare = fare(&about, plan, now, random);
+        let handling = handling(&about, plan, now, random);
         let deadline = now + millis(plan.deadline);
-        let (heard, form) = if fare.heard > deadline {
+        let (answered, form) = if handling.answered > deadline {
             (deadline, Form::Cut(Outcome::Unknown(Cause::Deadline)))
         } else {
-            (fare.heard, fare.form)
+            (handling.answered, handling.form)
         };
         Exchange {
             request,
             about,
-            lands: fare.lands,
-            heard,
+            arrives: handling.arrives,
+            answered,
             form,
         }
     }
 
-    /// A request arrives. What it says is done, and said back; says what was changed.
-    pub(super) fn land(
+    /// A request arrives and is applied. Returns what was changed.
+    pub(super) fn arrive(
         &mut self,
         exchange: &mut Exchange,
         plan: &Plan,
         now: i64,
-    ) -> Vec<(usize, Said)> {
+    ) -> Vec<(usize, SentValue)> {
         let Some(request) = &exchange.request else {
             return Vec::new();
         };
@@ -138,19 +138,19 @@ impl Imprint {
     fn update(
         &mut self,
         person: Option<usize>,
-        said: &[(usize, Said)],
+        said: &[(usize, SentValue)],
         request: &Request,
         (plan, now): (&Plan, i64),
-    ) -> (Vec<(usize, Said)>, Http) {
+    ) -> (Vec<(usize, SentValue)>, Http) {
         let is_known = |person: &usize| plan.people[*person].known_from.is_some_and(|at| at <= now);
         let Some(person) = person.filter(is_known) else {
             let body = json!({"type": "CUSTOMER_NOT_FOUND_ERROR"});
             return (Vec::new(), http(404, &body));
         };
         let clears = plan.people[person].clears;
-        let refuses = |(field, said): &(usize, Said)| match said {
-            Said::Of(event) => plan.events[*event].poison == Some(*field),
-            Said::Nothing => is_line(*field) && clears == Clears::Refuses,
+        let refuses = |(field, said): &(usize, SentValue)| match said {
+            SentValue::Of(event) => plan.events[*event].poison == Some(*field),
+            SentValue::Empty => is_line(*field) && clears == Clears::Refuses,
         };
         if said.iter().any(refuses) {
             let body = json!({"type": "INVALID_REQUEST_ERROR", "param": "email"});
@@ -158,9 +158,9 @@ impl Imprint {
         }
         for (field, said) in said {
             match said {
-                Said::Of(event) => self.held[person][*field] = Some(*event),
-                Said::Nothing if is_line(*field) && clears == Clears::Keeps => {}
-                Said::Nothing => self.held[person][*field] = None,
+                SentValue::Of(event) => self.held[person][*field] = Some(*event),
+                SentValue::Empty if is_line(*field) && clears == Clears::Keeps => {}
+                SentValue::Empty => self.held[person][*field] = None,
             }
         }
         let echo = self.echo(person, request, plan);
@@ -191,7 +191,7 @@ impl Imprint {
 }
 
 impl Exchange {
-    /// What the bridge makes of it.
+    /// The answer as the bridge classifies it.
     pub(super) fn answer(&self, plan: &Plan, (now, wall): (i64, Timestamp)) -> ImprintReply {
         let outcome = match &self.form {
             Form::Cut(outcome) => outcome.clone(),
@@ -219,7 +219,7 @@ impl Exchange {
             body: http.body.as_bytes(),
         };
         match (classify(&asked, reply, wall), &self.request) {
-            // A look-up that is refused says so itself.
+            // A lookup that is refused needs no second lookup.
             (Outcome::Unclear(cause), None) => Outcome::Denied(cause),
             (outcome, _) => outcome,
         }
@@ -247,12 +247,12 @@ impl Exchange {
     }
 }
 
-/// How a request fares that sets out now.
-fn fare(about: &About, plan: &Plan, now: i64, random: &mut SeededRandom) -> Fare {
+/// What happens to a request that is sent now.
+fn handling(about: &About, plan: &Plan, now: i64, random: &mut SeededRandom) -> Handling {
     let took = random.pick(&[3, 20, 120, 900]) + random.between(0, 30);
-    let well = Fare {
-        lands: Some(now + took / 2),
-        heard: now + took,
+    let well = Handling {
+        arrives: Some(now + took / 2),
+        answered: now + took,
         form: Form::Served,
     };
     let is_of = |victim: usize| match about {
@@ -270,8 +270,8 @@ fn fare(about: &About, plan: &Plan, now: i64, random: &mut SeededRandom) -> Fare
         Some(Fault::Throttled(hint)) => answers(quick, 429, Some(hint)),
         Some(Fault::KeyRefused) => refused(401),
         Some(Fault::AllForbidden) => refused(403),
-        Some(Fault::Hanging(victim)) if is_of(victim) && random.chance(200) => Fare {
-            lands: Some(now + random.between(0, LATE_MAX)),
+        Some(Fault::Hanging(victim)) if is_of(victim) && random.chance(200) => Handling {
+            arrives: Some(now + random.between(0, LATE_MAX)),
             ..swallowed()
         },
         Some(Fault::Hanging(victim)) if is_of(victim) => swallowed(),
@@ -281,41 +281,41 @@ fn fare(about: &About, plan: &Plan, now: i64, random: &mut SeededRandom) -> Fare
     }
 }
 
-/// One of the many ways in which one request can fail.
-fn flaky(well: &Fare, now: i64, random: &mut SeededRandom) -> Fare {
+/// One of the ways in which a request can fail.
+fn flaky(well: &Handling, now: i64, random: &mut SeededRandom) -> Handling {
     let lost = Outcome::Unknown(Cause::Disconnected);
     let late = Some(now + random.between(0, LATE_MAX));
     match random.between(0, 13) {
-        0 | 1 => Fare {
-            lands: well.lands,
-            ..cut(well.heard, lost)
+        0 | 1 => Handling {
+            arrives: well.arrives,
+            ..cut(well.answered, lost)
         },
-        2 => cut(well.heard, lost),
-        3 | 4 => Fare {
-            lands: late,
-            ..cut(well.heard, lost)
+        2 => cut(well.answered, lost),
+        3 | 4 => Handling {
+            arrives: late,
+            ..cut(well.answered, lost)
         },
-        5 | 6 => Fare {
-            lands: late,
+        5 | 6 => Handling {
+            arrives: late,
             ..swallowed()
         },
         7 => swallowed(),
-        8 => answers(well.heard, 503, None),
-        // Applied, and then something in front of it broke.
-        9 => Fare {
-            lands: well.lands,
-            ..answers(well.heard, 500, None)
+        8 => answers(well.answered, 503, None),
+        // Applied, and then a gateway in front of Imprint fails.
+        9 => Handling {
+            arrives: well.arrives,
+            ..answers(well.answered, 500, None)
         },
-        10 => answers(well.heard, 429, Some("2")),
-        11 => answers(well.heard, 404, None),
-        _ => cut(well.heard, Outcome::Unavailable(Cause::Connect)),
+        10 => answers(well.answered, 429, Some("2")),
+        11 => answers(well.answered, 404, None),
+        _ => cut(well.answered, Outcome::Unavailable(Cause::Connect)),
     }
 }
 
-fn answers(heard: i64, status: u16, retry_after: Option<&'static str>) -> Fare {
-    Fare {
-        lands: None,
-        heard,
+fn answers(answered: i64, status: u16, retry_after: Option<&'static str>) -> Handling {
+    Handling {
+        arrives: None,
+        answered,
         form: Form::Http(Http {
             status,
             retry_after,
@@ -324,16 +324,16 @@ fn answers(heard: i64, status: u16, retry_after: Option<&'static str>) -> Fare {
     }
 }
 
-fn cut(heard: i64, outcome: Outcome) -> Fare {
-    Fare {
-        lands: None,
-        heard,
+fn cut(answered: i64, outcome: Outcome) -> Handling {
+    Handling {
+        arrives: None,
+        answered,
         form: Form::Cut(outcome),
     }
 }
 
-/// Nothing comes back before the deadline.
-fn swallowed() -> Fare {
+/// No answer comes before the deadline.
+fn swallowed() -> Handling {
     cut(i64::MAX, Outcome::Unknown(Cause::Deadline))
 }
 
@@ -345,18 +345,18 @@ fn http(status: u16, body: &Value) -> Http {
     }
 }
 
-/// The customer of an id, whether Imprint knows them yet or not.
+/// The customer with an id, whether Imprint knows it yet or not.
 pub(super) fn person(plan: &Plan, customer: &ImprintId) -> Option<usize> {
     let mut people = plan.people.iter();
     people.position(|person| person.imprint.is_same(customer.as_str()))
 }
 
-/// Whom an event that names an Imprint id is about.
+/// The customer of an event that names an Imprint id.
 pub(super) fn named(plan: &Plan, customer: &CustomerRef) -> Option<usize> {
     customer.imprint().and_then(|id| person(plan, id))
 }
 
-/// The value that an event sets a field to; it names the event.
+/// The value that an event gives a field; it names the event.
 pub(super) fn value(field: usize, event: usize) -> Value {
     match FIELDS[field] {
         "customer_history.account_tenure" => json!(event),
@@ -370,14 +370,14 @@ pub(super) fn is_line(field: usize) -> bool {
     matches!(FIELDS[field], "street_line1" | "street_line2" | "city")
 }
 
-/// What a body says, field by field; `None` if it says anything that no event can have said.
-pub(super) fn said(body: &Body) -> Option<Vec<(usize, Said)>> {
+/// What a body does with each field; `None` if it contains anything that no event can have set.
+pub(super) fn said(body: &Body) -> Option<Vec<(usize, SentValue)>> {
     let mut said = Vec::new();
     read(&body.to_object(), "", &mut said)?;
     Some(said)
 }
 
-fn read(object: &Map<String, Value>, path: &str, said: &mut Vec<(usize, Said)>) -> Option<()> {
+fn read(object: &Map<String, Value>, path: &str, said: &mut Vec<(usize, SentValue)>) -> Option<()> {
     for (key, value) in object {
         let path = format!("{path}{key}");
         match (FIELDS.iter().position(|field| *field == path), value) {
@@ -389,15 +389,15 @@ fn read(object: &Map<String, Value>, path: &str, said: &mut Vec<(usize, Said)>) 
     Some(())
 }
 
-fn what(value: &Value) -> Option<Said> {
+fn what(value: &Value) -> Option<SentValue> {
     match value {
-        Value::Null => Some(Said::Nothing),
-        Value::String(text) if text.is_empty() => Some(Said::Nothing),
-        Value::String(text) => Some(Said::Of(text.strip_prefix('n')?.parse().ok()?)),
-        Value::Number(number) => Some(Said::Of(number.as_u64()?.try_into().ok()?)),
+        Value::Null => Some(SentValue::Empty),
+        Value::String(text) if text.is_empty() => Some(SentValue::Empty),
+        Value::String(text) => Some(SentValue::Of(text.strip_prefix('n')?.parse().ok()?)),
+        Value::Number(number) => Some(SentValue::Of(number.as_u64()?.try_into().ok()?)),
         Value::Object(open) => {
             let event = open.get("of")?.get(0)?.as_u64()?;
-            Some(Said::Of(event.try_into().ok()?))
+            Some(SentValue::Of(event.try_into().ok()?))
         }
         Value::Bool(_) | Value::Array(_) => None,
     }

@@ -1,6 +1,6 @@
-//! The judge of facts: what was accepted, what was sent, what Imprint was told, and how each entry ended.
+//! The oracle of delivery: what was accepted, what was sent, what Imprint applied, and how each entry ended.
 //!
-//! It keeps its own ledger and knows nothing of folds, lanes or retries; only what must be true of what they do.
+//! It keeps its own ledger and knows no folds, lanes or retries, only what must be true of their results.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,32 +10,32 @@ use imprint_bridge::outbox::{
     AppendedEntry, Depth, Ending, EntryId, ParkReason, Receipt, Settlement, State,
 };
 
-use super::imprint::{Imprint, Said, is_line, named};
+use super::imprint::{Imprint, SentValue, is_line, named};
 use super::plan::{Clears, Event, FIELDS, Plan, Stated};
 use super::world::deliveries::Attempt;
 
-/// What must never be seen.
+/// The laws of delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Law {
-    /// FAULTS V1: every accepted event is in exactly one state, and that is true.
+    /// FAULTS V1: every accepted event is in exactly one state, and the state is true.
     NoLoss,
-    /// FAULTS V2: what is sent is what accepted events of that customer say.
+    /// FAULTS V2: every value that is sent comes from an accepted event of that customer.
     NoInvention,
-    /// FAULTS V3: the newest of each fact is what Imprint holds in the end, and nothing older is sent after it.
+    /// FAULTS V3: in the end Imprint holds the newest value of each field, and nothing older is sent after it.
     Order,
     /// FAULTS V4: nothing is sent again without a reason.
     Repeats,
     /// FAULTS V8: when the last fault is over, everything drains.
     Live,
-    /// FAULTS V9: nobody waits for the fault of another customer, and nothing parks for the fault of another.
+    /// FAULTS V9: no customer waits for another customer's fault, and nothing parks for it.
     Isolated,
-    /// FAULTS V10: what is counted is what there is.
+    /// FAULTS V10: the counts are true.
     Truthful,
-    /// One request of a customer in flight.
+    /// Each customer has at most one request in flight.
     OneInFlight,
     /// No second sees more requests than the rate and its burst.
     Pace,
-    /// A destination that is down, refuses us, or asked us to wait, is left alone.
+    /// A destination that is down, refuses us, asked us to wait, or is paused or shadowed, is left alone.
     LeftAlone,
 }
 
@@ -56,18 +56,18 @@ type Place = (usize, usize);
 #[derive(Debug)]
 pub(super) struct Oracle<'p> {
     plan: &'p Plan,
-    /// By place in the plan.
+    /// By index in the plan.
     kept: BTreeMap<usize, Line>,
     by_entry: BTreeMap<EntryId, usize>,
     pub(super) waiting: u64,
     parked: u64,
-    /// The newest version that was settled as delivered.
+    /// The newest version that was applied and settled.
     confirmed: BTreeMap<Place, Version>,
-    /// The events whose fact has reached Imprint.
+    /// The events whose value has reached Imprint.
     landed: BTreeMap<Place, BTreeSet<usize>>,
-    /// How often the fact of an event was sent, and how many of those came to nothing.
+    /// How often the value of an event was sent, and how many of those requests were not applied.
     sends: BTreeMap<(Place, usize), (u32, u32)>,
-    /// How often it was in doubt what a customer's request did; each allows that facts are asserted once more.
+    /// How often the result of a customer's request was in doubt. Each doubt allows that values are sent once more.
     doubts: BTreeMap<usize, u32>,
     crashes: u32,
 }
@@ -80,7 +80,7 @@ struct Line {
     state: State,
     reason: Option<ParkReason>,
     accepted_at: i64,
-    /// The customer whose facts it changes, once that is known.
+    /// The customer that it changes, once that is known.
     person: Option<usize>,
 }
 
@@ -141,16 +141,16 @@ impl<'p> Oracle<'p> {
         self.kept.get(&event).map(|line| line.version)
     }
 
-    /// The events that wait for this customer when a lane is claimed, newest first of each field.
+    /// The newest waiting version of each field of a customer.
     pub(super) fn newest_waiting(&self, person: usize) -> BTreeMap<usize, Version> {
         let mut newest: BTreeMap<usize, Version> = BTreeMap::new();
         for (event, line) in &self.kept {
             let event = &self.plan.events[*event];
-            // What contradicts itself may be held back.
+            // An event that names two customers may park instead.
             if line.state != State::Waiting || line.person != Some(person) || event.is_false_pair {
                 continue;
             }
-            for (field, _) in &event.facts {
+            for (field, _) in &event.values {
                 let newest = newest.entry(*field).or_insert(line.version);
                 *newest = line.version.max(*newest);
             }
@@ -158,16 +158,16 @@ impl<'p> Oracle<'p> {
         newest
     }
 
-    /// An update leaves for a customer; `newest` is what waited when its lane was claimed.
+    /// An update is sent to a customer; `newest` is what waited when its lane was claimed.
     pub(super) fn sent(
         &mut self,
         person: usize,
-        said: &[(usize, Said)],
+        said: &[(usize, SentValue)],
         newest: Option<&BTreeMap<usize, Version>>,
     ) -> Result<(), Violation> {
         for (field, said) in said {
             let place = (person, *field);
-            let Said::Of(event) = said else {
+            let SentValue::Of(event) = said else {
                 self.is_cleared(place)?;
                 continue;
             };
@@ -187,10 +187,10 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// FAULTS V2: the event that a fact is of has been accepted, says it, and says it of this customer.
+    /// FAULTS V2: the event of a value was accepted, sets this field, and concerns this customer.
     fn original(&self, (person, field): Place, event: usize) -> Result<Version, Violation> {
         let version = self.version(event);
-        let says_it = |event: &Event| event.facts.contains(&(field, Stated::Set));
+        let says_it = |event: &Event| event.values.contains(&(field, Stated::Set));
         let is_of = self.kept.get(&event).map(|line| line.person) == Some(Some(person));
         match (version, self.plan.events.get(event)) {
             (Some(version), Some(original)) if says_it(original) && is_of => Ok(version),
@@ -207,8 +207,8 @@ impl<'p> Oracle<'p> {
     fn is_cleared(&self, (person, field): Place) -> Result<(), Violation> {
         let mut kept = self.kept.iter();
         let is_said = kept.any(|(event, line)| {
-            let facts = &self.plan.events[*event].facts;
-            line.person == Some(person) && facts.contains(&(field, Stated::Cleared))
+            let values = &self.plan.events[*event].values;
+            line.person == Some(person) && values.contains(&(field, Stated::Cleared))
         });
         if is_said {
             return Ok(());
@@ -217,10 +217,10 @@ impl<'p> Oracle<'p> {
         violation(Law::NoInvention, what)
     }
 
-    /// An update arrived and was done.
-    pub(super) fn landed(&mut self, person: usize, said: &[(usize, Said)]) {
+    /// An update arrived and was applied.
+    pub(super) fn applied(&mut self, person: usize, said: &[(usize, SentValue)]) {
         for (field, said) in said {
-            if let Said::Of(event) = said {
+            if let SentValue::Of(event) = said {
                 let landed = self.landed.entry((person, *field)).or_default();
                 landed.insert(*event);
             }
@@ -247,14 +247,14 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// What came of the values that were sent.
+    /// The result of the values that were sent.
     fn concluded(&mut self, attempt: &Attempt) {
         let Some(person) = attempt.person else { return };
         if attempt.is_unknown {
             *self.doubts.entry(person).or_default() += 1;
         }
         for (field, said) in &attempt.sent {
-            let Said::Of(event) = said else { continue };
+            let SentValue::Of(event) = said else { continue };
             let place = (person, *field);
             if !attempt.is_applied {
                 self.sends.entry((place, *event)).or_default().1 += 1;
@@ -265,10 +265,10 @@ impl<'p> Oracle<'p> {
         }
     }
 
-    /// A process died with these facts on their way.
-    pub(super) fn orphaned(&mut self, person: usize, said: &[(usize, Said)]) {
+    /// A process ended while these values were on their way.
+    pub(super) fn orphaned(&mut self, person: usize, said: &[(usize, SentValue)]) {
         for (field, said) in said {
-            if let Said::Of(event) = said {
+            if let SentValue::Of(event) = said {
                 self.sends.entry(((person, *field), *event)).or_default().1 += 1;
             }
         }
@@ -303,22 +303,28 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// FAULTS V1: how an entry is said to have ended is how it ended.
+    /// FAULTS V1: the recorded end of an entry is true.
     fn is_true(&self, event: usize, line: &Line, ending: &Ending) -> Result<(), Violation> {
         let stated = &self.plan.events[event];
         let is_true = match ending {
-            Ending::Delivered => stated.facts.iter().all(|(field, _)| self.has(line, *field)),
+            Ending::Delivered => stated
+                .values
+                .iter()
+                .all(|(field, _)| self.has(line, *field)),
             Ending::Superseded(winner) => {
                 let winner = self.by_entry.get(winner);
                 let winner = winner.and_then(|winner| self.kept.get(winner));
                 winner.is_some_and(|winner| {
                     winner.version > line.version && winner.person == line.person
-                }) && stated.facts.iter().all(|(field, _)| self.has(line, *field))
+                }) && stated
+                    .values
+                    .iter()
+                    .all(|(field, _)| self.has(line, *field))
             }
             Ending::Ignored => {
-                let mut facts = stated.facts.iter();
+                let mut values = stated.values.iter();
                 let says_nothing =
-                    facts.all(|(field, s)| *s == Stated::Cleared || self.has(line, *field));
+                    values.all(|(field, s)| *s == Stated::Cleared || self.has(line, *field));
                 says_nothing || self.plan.people[stated.person].known_from != Some(0)
             }
             Ending::Parked { reason, .. } => self.deserves(event, *reason),
@@ -337,7 +343,7 @@ impl<'p> Oracle<'p> {
         violation(law, format!("event {event} is not {ending:?}: {stated:?}"))
     }
 
-    /// Whether Imprint has been given a fact at least as new; of a cleared one nobody can see it.
+    /// Whether Imprint was given a value at least as new. A cleared field cannot be checked.
     fn has(&self, line: &Line, field: usize) -> bool {
         let Some(person) = line.person else {
             return false;
@@ -345,16 +351,16 @@ impl<'p> Oracle<'p> {
         let is_as_new = |event: &usize| self.version(*event) >= Some(line.version);
         let landed = self.landed.get(&(person, field));
         let is_cleared = |(event, other): (&usize, &Line)| {
-            let facts = &self.plan.events[*event].facts;
+            let values = &self.plan.events[*event].values;
             other.version >= line.version
                 && other.person == Some(person)
-                && facts.contains(&(field, Stated::Cleared))
+                && values.contains(&(field, Stated::Cleared))
         };
         landed.is_some_and(|landed| landed.iter().any(is_as_new))
             || self.kept.iter().any(is_cleared)
     }
 
-    /// Whether an entry parks for its own fault.
+    /// Whether an entry parks because of its own fault.
     fn deserves(&self, event: usize, reason: ParkReason) -> bool {
         let stated = &self.plan.events[event];
         let person = &self.plan.people[stated.person];
@@ -364,19 +370,19 @@ impl<'p> Oracle<'p> {
                     *stated == Stated::Cleared && is_line(*field)
                 };
                 let is_refused = person.clears == Clears::Refuses;
-                stated.poison.is_some() || (is_refused && stated.facts.iter().any(empties))
+                stated.poison.is_some() || (is_refused && stated.values.iter().any(empties))
             }
             ParkReason::IdentityConflict => stated.is_false_pair,
             ParkReason::AmbiguousCustomer => person.is_twin,
             ParkReason::UnknownCustomer => person.known_from != Some(0),
-            ParkReason::NotCleared => stated.facts.iter().any(|(_, s)| *s == Stated::Cleared),
-            // Whether others were served meanwhile is held elsewhere.
+            ParkReason::NotCleared => stated.values.iter().any(|(_, s)| *s == Stated::Cleared),
+            // The protocol oracle checks whether others were served meanwhile.
             ParkReason::AttemptsExhausted => true,
             ParkReason::Unreadable | ParkReason::ForeignAddress => false,
         }
     }
 
-    /// A person took these up again, or gave them up.
+    /// An operator replayed or discarded these entries.
     pub(super) fn handled(&mut self, entries: &[EntryId], state: State) -> Result<(), Violation> {
         for entry in entries {
             let event = self.by_entry.get(entry).copied().unwrap_or(usize::MAX);
@@ -401,7 +407,7 @@ impl<'p> Oracle<'p> {
         violation(Law::Truthful, format!("{depth:?} counted, {own:?} there"))
     }
 
-    /// FAULTS V9: how long an entry has waited, if it is not the victim's.
+    /// FAULTS V9: how long an entry has waited, if its customer is not the one at fault.
     pub(super) fn is_isolated(&self, entry: EntryId, now: i64) -> Result<(), Violation> {
         let event = self.by_entry.get(&entry).copied();
         let Some((event, line)) = event.and_then(|event| Some((event, self.kept.get(&event)?)))
@@ -417,7 +423,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// In the end.
+    /// Checks the end of a run.
     pub(super) fn judge(
         &self,
         imprint: &Imprint,
@@ -448,14 +454,14 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// FAULTS V3: Imprint holds the newest fact among those that are not parked; a parked one may have arrived all the same.
+    /// FAULTS V3: Imprint holds the newest value among the entries that are not parked. A parked one may have arrived, too.
     fn is_newest(&self, imprint: &Imprint, place: Place) -> Result<(), Violation> {
         let (person, field) = place;
         let held = imprint.holds(person, field);
         let stated = |event: &usize| {
-            let facts = &self.plan.events[*event].facts;
-            let fact = facts.iter().find(|(other, _)| *other == field);
-            fact.map(|(_, stated)| *stated)
+            let values = &self.plan.events[*event].values;
+            let value = values.iter().find(|(other, _)| *other == field);
+            value.map(|(_, stated)| *stated)
         };
         let speaks = |(event, line): &(&usize, &Line)| {
             line.person == Some(person) && stated(event).is_some()
@@ -471,7 +477,7 @@ impl<'p> Oracle<'p> {
         let over = all.iter().filter(|line| is_over(line));
         let newest = over.max_by_key(|(_, line)| line.version);
         let is_newer = |line: &Line| newest.is_none_or(|(_, newest)| line.version > newest.version);
-        // What was set aside, and may have been done before.
+        // Parked or discarded entries that may have been applied before.
         let aside = all.iter().filter(|line| !is_over(line) && is_newer(line.1));
         let aside: Vec<usize> = aside.map(|(event, _)| **event).collect();
         let was_done = aside.iter().any(|event| match stated(event) {
@@ -501,17 +507,16 @@ impl<'p> Oracle<'p> {
         )
     }
 
-    /// Whether a cleared field is told to Imprint, and Imprint does as it is told.
+    /// Whether clearing a field is sent to Imprint, and Imprint obeys.
     fn is_emptied(&self, (person, field): Place) -> bool {
         let clearing = self.plan.rules.clearing;
         let clears = self.plan.people[person].clears;
         match (FIELDS[field], clearing.address) {
             (_, AddressClearing::Empty) if is_line(field) => clears != Clears::Keeps,
-            // Where the clearing itself is done, and a late request undoes it, it is asserted; if that is refused, there
-            // is no entry left to park.
+            // A late request may undo the clearing, and Imprint may reject the reassertion: then no entry is left to park.
             (_, AddressClearing::Verify) if is_line(field) => clears == Clears::Obeys,
             (_, AddressClearing::Omit) if is_line(field) => false,
-            // No number and nothing open can be said to be empty.
+            // A number or an open object cannot be sent as the empty text.
             ("customer_history.account_tenure" | "metadata.k" | "metadata.l", _) => {
                 clearing.fields == FieldClearing::Null
             }

@@ -1,4 +1,4 @@
-//! What a seed decides before anything happens: who the customers are, what is said of them, and what goes wrong when.
+//! The plan of a run, which the seed decides: the customers, the events, and what goes wrong when.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use imprint_bridge::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 
 use super::random::SeededRandom;
 
-/// The fields that events speak of: of every kind and of most groups.
+/// The fields that events set: of every kind and of most groups.
 pub(super) const FIELDS: [&str; 9] = [
     "email",
     "phone",
@@ -22,12 +22,12 @@ pub(super) const FIELDS: [&str; 9] = [
     "metadata.k",
     "metadata.l",
 ];
-/// How long after it was sent a request lands at the latest. With what the clock is set forward this stays below
-/// [`ASSERT_AFTER`]: what lands later than the operator allows for cannot be made good.
+/// The latest arrival of a request after it was sent. Together with the time that the clock is set forward it stays below
+/// [`REASSERT_AFTER`]: a request that arrives later than the operator allows for cannot be corrected.
 pub(super) const LATE_MAX: i64 = 35_000;
 const FORWARD_MAX: i64 = 20_000;
 const BACKWARD_MAX: i64 = 300_000;
-const ASSERT_AFTER: Duration = Duration::from_secs(60);
+const REASSERT_AFTER: Duration = Duration::from_secs(60);
 const SECOND: i64 = 1_000;
 const HOUR: i64 = 3_600 * SECOND;
 
@@ -41,25 +41,25 @@ pub(super) struct Plan {
     pub(super) concurrency: usize,
     pub(super) people: Vec<Person>,
     pub(super) events: Vec<Event>,
-    /// Events that are sent once more, by place, and when.
+    /// When events are sent once more, and which (by index).
     pub(super) repeats: Vec<(i64, usize)>,
     pub(super) phases: Vec<Phase>,
     pub(super) crashes: Vec<Crash>,
-    /// In a thousand steps between a claim and what follows its settlement, how many are the process's last.
+    /// Of a thousand steps between a claim and the end of its settlement, how many are the process's last.
     pub(super) crash_per_mille: i64,
     /// When the process stands still, and for how long.
     pub(super) freezes: Vec<(i64, i64)>,
     /// When the operator pauses or shadows the destination, and until when.
     pub(super) modes: Vec<(i64, i64, OperatorMode)>,
-    /// In a thousand operations of the store, how many it refuses.
+    /// Of a thousand operations of the store, how many it refuses.
     pub(super) store_refusals_per_mille: i64,
-    /// In a thousand steps of a delivery, how many panic.
+    /// Of a thousand steps of a delivery, how many panic.
     pub(super) panics_per_mille: i64,
-    /// When the operator takes up what is parked, and what they do with it.
+    /// When the operator handles the parked entries, and how.
     pub(super) operator: Vec<(i64, OperatorAction)>,
-    /// When the last fault is over.
+    /// When the last fault ends.
     pub(super) healed: i64,
-    /// Whose fault everything is, where one customer is all that goes wrong.
+    /// The only customer at fault, in a plan where nothing else goes wrong.
     pub(super) victim: Option<usize>,
     pub(super) is_isolated: bool,
 }
@@ -69,14 +69,14 @@ pub(super) struct Plan {
 pub(super) struct Person {
     pub(super) imprint: ImprintId,
     pub(super) partner: Option<PartnerCustomerId>,
-    /// From when on Imprint knows them; `None` is never.
+    /// When Imprint gets to know the customer; `None` means never.
     pub(super) known_from: Option<i64>,
-    /// Whether Imprint knows somebody else by the same partner's id.
+    /// Whether Imprint knows another customer with the same id of ours.
     pub(super) is_twin: bool,
     pub(super) clears: Clears,
 }
 
-/// What Imprint does with a line of the address that is to be emptied.
+/// How Imprint handles an address line that is sent as the empty text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clears {
     Obeys,
@@ -84,31 +84,31 @@ pub(super) enum Clears {
     Refuses,
 }
 
-/// One event. Every value that it sets names it, so that a request tells which events it is made of.
+/// One event. Every value that it sets names the event, so that a request shows the events it consists of.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     pub(super) at: i64,
     pub(super) person: usize,
     pub(super) customer: CustomerRef,
-    /// Whether it names a pair of ids that are not one customer's.
+    /// Whether it names two ids that belong to different customers.
     pub(super) is_false_pair: bool,
     pub(super) epoch: u32,
     pub(super) value: i64,
-    /// Leaves by their place in [`FIELDS`].
-    pub(super) facts: Vec<(usize, Stated)>,
+    /// The fields (by index in [`FIELDS`]), and whether each is set or cleared.
+    pub(super) values: Vec<(usize, Stated)>,
     pub(super) is_low: bool,
-    /// The field whose value Imprint will never take.
+    /// The field whose value Imprint always rejects.
     pub(super) poison: Option<usize>,
 }
 
-/// What an event states of a field.
+/// What an event does with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stated {
     Set,
     Cleared,
 }
 
-/// What goes wrong for a while.
+/// A fault, and how long it lasts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Phase {
     pub(super) from: i64,
@@ -118,21 +118,21 @@ pub(super) struct Phase {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// So many requests in a thousand fail, each in its own way.
+    /// This many requests in a thousand fail, each in its own way.
     Flaky(i64),
-    /// Nothing is there, or everything vanishes.
+    /// No request is served.
     Outage(Silence),
-    /// Everybody is asked to wait.
+    /// Every request is answered 429, with this Retry-After.
     Throttled(&'static str),
     /// Our key is refused.
     KeyRefused,
-    /// The operation is refused, whoever it is about.
+    /// The operation is forbidden for every customer.
     AllForbidden,
     /// One customer's requests are never answered.
     Hanging(usize),
     /// One customer's requests always fail.
     Failing(usize),
-    /// One customer's updates are refused.
+    /// One customer's updates are forbidden.
     Forbidden(usize),
 }
 
@@ -146,9 +146,9 @@ pub(super) enum Silence {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crash {
     pub(super) at: i64,
-    /// How long nobody is there.
+    /// How long no process runs.
     pub(super) down: i64,
-    /// By how much the clock has been set when the next process reads it.
+    /// By how much the clock has been set before the next process reads it.
     pub(super) jump: i64,
 }
 
@@ -207,7 +207,7 @@ impl Plan {
         plan
     }
 
-    /// What happens to the process and around it.
+    /// Adds what happens to the process and around it.
     fn disturb(&mut self, random: &mut SeededRandom, span: i64) {
         let mut forward = FORWARD_MAX;
         let mut backward = BACKWARD_MAX;
@@ -253,7 +253,7 @@ impl Plan {
         self.panics_per_mille = random.pick(&[0, 0, 0, 5, 30]);
     }
 
-    /// When the last thing happens that is planned.
+    /// When the last planned thing happens.
     fn last(&self) -> i64 {
         let events = self.events.iter().map(|event| event.at);
         let repeats = self.repeats.iter().map(|(at, _)| *at);
@@ -272,7 +272,7 @@ impl Plan {
         ends.max().unwrap_or(0)
     }
 
-    /// What goes wrong at this moment.
+    /// The fault at this time.
     pub(super) fn fault(&self, at: i64) -> Option<Fault> {
         let phase = self
             .phases
@@ -281,7 +281,8 @@ impl Plan {
         phase.map(|phase| phase.fault)
     }
 
-    /// FAULTS V8: until when everything has drained. Where lanes have backed off, or Imprint asked for it, an hour is in it.
+    /// FAULTS V8: when everything must have drained. The longest backoff and the longest wait that Imprint may ask for are an
+    /// hour.
     pub(super) fn drained_by(&self) -> i64 {
         let backs_off = |phase: &Phase| match phase.fault {
             Fault::Flaky(_)
@@ -291,9 +292,9 @@ impl Plan {
             | Fault::Throttled(_) => true,
             Fault::Outage(_) | Fault::KeyRefused | Fault::AllForbidden => false,
         };
-        // Whether the destination is down, a process that is often ended does not live to see.
+        // A process that ends often never finds out that the destination is down.
         let lives = self.crashes.is_empty() && self.crash_per_mille == 0;
-        // Nor does it if the store refuses what would wake the lanes, or if a panic makes them rest.
+        // The same holds if the store refuses to wake the lanes, or if a panic makes them rest.
         let lives = lives && self.store_refusals_per_mille == 0 && self.panics_per_mille == 0;
         let backoff = if !lives || self.phases.iter().any(backs_off) {
             2 * HOUR
@@ -305,10 +306,10 @@ impl Plan {
             UnknownCustomer::Wait => millis(self.rules.wait_max + self.rules.unknown_ttl),
             UnknownCustomer::Ignore | UnknownCustomer::Park => 0,
         };
-        self.healed + backoff + jumps + waits + 3 * millis(ASSERT_AFTER)
+        self.healed + backoff + jumps + waits + 3 * millis(REASSERT_AFTER)
     }
 
-    /// FAULTS V9: within which time everybody else is served while one customer is at fault.
+    /// FAULTS V9: the time within which all other customers are served while one customer is at fault.
     pub(super) fn isolation(&self) -> i64 {
         40 * SECOND + 3 * millis(self.deadline)
     }
@@ -318,7 +319,7 @@ fn rules(random: &mut SeededRandom) -> DeliveryRules {
     DeliveryRules {
         max_fold: random.pick(&[1, 2, 100]),
         attempts_max: random.pick(&[3, 12]),
-        reassert_after: ASSERT_AFTER,
+        reassert_after: REASSERT_AFTER,
         clearing: Clearing {
             fields: random.pick(&[
                 FieldClearing::Omit,
@@ -383,22 +384,22 @@ fn events(random: &mut SeededRandom, people: &[Person], span: i64) -> Vec<Event>
             let person = usize::try_from(random.between(0, i64::try_from(people.len()).unwrap()));
             let person = person.unwrap();
             let (customer, is_false_pair) = named(random, people, person);
-            let mut facts: Vec<(usize, Stated)> = Vec::new();
+            let mut values: Vec<(usize, Stated)> = Vec::new();
             for field in 0..FIELDS.len() {
                 match random.between(0, 10) {
-                    0..3 => facts.push((field, Stated::Set)),
-                    3 if random.chance(400) => facts.push((field, Stated::Cleared)),
+                    0..3 => values.push((field, Stated::Set)),
+                    3 if random.chance(400) => values.push((field, Stated::Cleared)),
                     _ => {}
                 }
             }
-            let poison = facts.iter().find(|(_, stated)| *stated == Stated::Set);
+            let poison = values.iter().find(|(_, stated)| *stated == Stated::Set);
             Event {
                 at: random.between(0, span),
                 person,
                 customer,
                 is_false_pair,
                 epoch: u32::from(is_versioned && number > count / 2 && random.chance(100)),
-                // Out of order by some places, and now and then the same twice.
+                // Slightly out of order, and sometimes the same twice.
                 value: if is_versioned {
                     1 + random.between(number / 2, number / 2 + 8)
                 } else {
@@ -407,14 +408,14 @@ fn events(random: &mut SeededRandom, people: &[Person], span: i64) -> Vec<Event>
                 poison: poison
                     .map(|(field, _)| *field)
                     .filter(|_| random.chance(poisons)),
-                facts,
+                values,
                 is_low: random.chance(150),
             }
         })
         .collect()
 }
 
-/// How an event names its customer, and whether what it says is false.
+/// How an event names its customer, and whether it names two customers.
 fn named(random: &mut SeededRandom, people: &[Person], person: usize) -> (CustomerRef, bool) {
     let of = &people[person];
     let mut imprint = of.imprint.clone();

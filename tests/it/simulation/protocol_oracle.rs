@@ -1,4 +1,4 @@
-//! The judge of manners: how fast Imprint is asked, and whether it is left alone when it asks for that.
+//! The protocol oracle: how fast requests are sent, and whether Imprint is left alone when it must be.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -12,36 +12,36 @@ use super::oracle::{Law, Violation, violation};
 use super::plan::{Plan, millis};
 
 const SECOND: i64 = 1_000;
-/// How long the store may need for a claim: so much later than it was due may a request be sent, and the next one not.
+/// How long the store may need for a claim. A request may be sent that much late, and the next one in time.
 pub(super) const CLAIM_MAX: i64 = 20;
-/// How often a destination that refuses us is tried.
+/// How often a destination that refuses the key is probed.
 const REFUSED_EVERY: i64 = 30 * SECOND - CLAIM_MAX;
-/// How often one that is down is tried.
+/// How often a destination that is down is probed.
 const DOWN_EVERY: i64 = 5 * SECOND - CLAIM_MAX;
-/// How many failures in a row make it down.
+/// After how many failures in a row it counts as down.
 const FAILURES: usize = 10;
 
-/// Whether a request is the first of its flight; those that follow from its answer may go out after all.
+/// Whether a request is the first of its delivery. Requests that follow from its answer may still be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     First,
     Later,
 }
 
-/// What one process has asked, and what it has been told.
+/// The requests of one process, and the answers it got.
 #[derive(Debug)]
 pub(super) struct ProtocolOracle {
     rate: Rate,
     in_flight_max: usize,
     in_flight: BTreeSet<LaneId>,
     last_second: VecDeque<i64>,
-    /// When the first request of a flight last left.
+    /// When the first request of a delivery was last sent.
     last: i64,
     /// Whether our key has been refused.
     is_refused: bool,
     failures: usize,
     wait_until: i64,
-    /// Whether the operation has been refused: worse news than a wait that was asked for.
+    /// Whether the operation is forbidden, which takes precedence over throttling.
     forbidden: bool,
     mode: OperatorMode,
     /// Whether the store knows of the wait.
@@ -49,7 +49,7 @@ pub(super) struct ProtocolOracle {
     /// When a request of each lane was last applied, and when one last failed.
     applied: BTreeMap<LaneId, i64>,
     failed: BTreeMap<LaneId, i64>,
-    /// Until when a lane rests whose request failed.
+    /// Until when each lane rests after a failed request.
     rests: BTreeMap<LaneId, i64>,
 }
 
@@ -73,7 +73,7 @@ impl ProtocolOracle {
         }
     }
 
-    /// Another process takes over. Whether it must keep to a wait depends on whether the clock is the same.
+    /// Another process takes over. It must respect a wait only if the clock is the same and the wait was saved.
     pub(super) fn restarted(&mut self, is_same_clock: bool) {
         self.in_flight.clear();
         self.last_second.clear();
@@ -87,7 +87,7 @@ impl ProtocolOracle {
         }
     }
 
-    /// The process ended before it could keep a wait that was asked for.
+    /// The process ended before it could save a wait.
     pub(super) const fn wait_was_not_saved(&mut self) {
         self.wait_until = i64::MIN;
     }
@@ -154,7 +154,7 @@ impl ProtocolOracle {
         Ok(())
     }
 
-    /// Something came that says nothing of the destination.
+    /// An answer came that says nothing about the destination, or no answer will come.
     pub(super) fn answered(&mut self, lane: LaneId) {
         self.in_flight.remove(&lane);
     }
@@ -189,12 +189,12 @@ impl ProtocolOracle {
         }
     }
 
-    /// Something made lanes due that rested: what made them rest is over, or there is something new in them.
+    /// Resting lanes became due: the reason is over, or a new entry came.
     pub(super) fn released(&mut self) {
         self.rests.clear();
     }
 
-    /// A flight failed, and its lane rests.
+    /// A delivery failed, and its lane rests.
     pub(super) fn rests(&mut self, lane: LaneId, until: i64) {
         self.rests.insert(lane, until);
     }
@@ -204,7 +204,8 @@ impl ProtocolOracle {
         self.applied.insert(lane, now);
     }
 
-    /// A delivery is settled that was decided at `now`; an attempt is spent only where another customer was served since the lane last failed.
+    /// A delivery is settled that was decided at `now`. An attempt counts only if another lane was applied since this lane
+    /// last failed.
     pub(super) fn settled(
         &mut self,
         lane: LaneId,

@@ -17,7 +17,7 @@ use imprint_bridge::outbox::{
 use super::process::Dispatcher;
 use super::{Happening, Key, World, now_or_never};
 use crate::simulation::bug::Bug;
-use crate::simulation::imprint::{About, Imprint, Said, is_line, person, said};
+use crate::simulation::imprint::{About, Imprint, SentValue, is_line, person, said};
 use crate::simulation::oracle::{Law, Violation, violation};
 use crate::simulation::protocol_oracle::{CLAIM_MAX, Turn};
 
@@ -33,7 +33,7 @@ pub(in crate::simulation) struct Attempt {
     newest: BTreeMap<usize, Version>,
     calls: u32,
     /// What its first update said.
-    pub(in crate::simulation) sent: Vec<(usize, Said)>,
+    pub(in crate::simulation) sent: Vec<(usize, SentValue)>,
     /// Whether the call in flight only empties lines of the address, after all else was applied.
     is_emptying: bool,
     /// Whether its settlement was recorded.
@@ -256,7 +256,8 @@ impl World<'_> {
             let Some(said) = said(&request.body).filter(|said| !said.is_empty()) else {
                 return violation(Law::NoInvention, "no event says that".to_owned());
             };
-            let empties = |(field, said): &(usize, Said)| is_line(*field) && *said == Said::Nothing;
+            let empties =
+                |(field, said): &(usize, SentValue)| is_line(*field) && *said == SentValue::Empty;
             let is_emptying = !request.cleared.is_empty() && said.iter().all(empties);
             let newest = self.attempt(key).map(|attempt| {
                 attempt.is_emptying = is_emptying;
@@ -278,10 +279,10 @@ impl World<'_> {
         self.frees_early(key);
         self.number += 1;
         let id = self.number;
-        if let Some(arrives) = exchange.lands {
+        if let Some(arrives) = exchange.arrives {
             self.at(arrives, Happening::Arrives(id));
         }
-        self.at(exchange.heard, Happening::Answered(id));
+        self.at(exchange.answered, Happening::Answered(id));
         self.exchanges.insert(id, (Some(key), exchange));
         self.panics(key)?;
         Ok(())
@@ -320,10 +321,10 @@ impl World<'_> {
         let Some((_, exchange)) = self.exchanges.get_mut(&id) else {
             return;
         };
-        let done = self.imprint.land(exchange, self.plan, self.now);
-        exchange.lands = None;
+        let done = self.imprint.arrive(exchange, self.plan, self.now);
+        exchange.arrives = None;
         if let About::Update(Some(person)) = exchange.about {
-            self.oracle.landed(person, &done);
+            self.oracle.applied(person, &done);
             self.log(|| format!("customer {person} has {done:?}"));
         }
         self.forget(id);
@@ -332,7 +333,8 @@ impl World<'_> {
     /// An exchange is over when it has arrived on both sides.
     fn forget(&mut self, id: u64) {
         let exchange = self.exchanges.get(&id);
-        if exchange.is_some_and(|(_, exchange)| exchange.lands.is_none() && exchange.heard < 0) {
+        if exchange.is_some_and(|(_, exchange)| exchange.arrives.is_none() && exchange.answered < 0)
+        {
             self.exchanges.remove(&id);
         }
     }
@@ -343,7 +345,7 @@ impl World<'_> {
             return Ok(());
         };
         let key = *key;
-        exchange.heard = -1;
+        exchange.answered = -1;
         let reply = exchange.answer(self.plan, (self.now, now));
         let is_there = match (&exchange.about, &reply) {
             (About::Retrieve(_), ImprintReply::Lookup(LookupResult::Found(_))) => true,
