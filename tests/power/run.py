@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Cuts the power under the bridge many times and checks that no accepted event is lost (FAULTS R-PWR, D10, N2).
+"""Cuts the power under the bridge many times and checks that no accepted event is lost (FAULTS T4, D10, N2).
 
 A killed process loses nothing that it has written, because the kernel still has it. Only a power cut shows whether an
 answer waited for the disk. So the store is on an ext4 file system in an image file. EXT4_IOC_SHUTDOWN without a flush
