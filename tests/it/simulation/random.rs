@@ -1,26 +1,23 @@
-//! Random numbers that only a seed decides (`SplitMix64`), so that a run can be repeated.
+//! The random numbers of the simulation, from a seed, so that a run can be repeated.
+
+use imprint_bridge::random;
 
 /// A sequence of numbers.
 #[derive(Clone, Debug)]
-pub(super) struct SeededRandom(u64);
+pub(super) struct SeededRandom(random::SeededRandom);
 
 impl SeededRandom {
     pub(super) const fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))
-    }
-
-    const fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        // The recorded seeds of earlier failures belong to this sequence.
+        Self(random::SeededRandom::new(
+            seed.wrapping_mul(0x2545_f491_4f6c_dd1d),
+        ))
     }
 
     /// A number in `[from, to)`; `from` if there is none.
     pub(super) fn between(&mut self, from: i64, to: i64) -> i64 {
         let width = u64::try_from(to - from).unwrap_or(0).max(1);
-        from + i64::try_from(self.bits() % width).unwrap_or(0)
+        from + i64::try_from(self.0.next_u64() % width).unwrap_or(0)
     }
 
     /// Whether something happens that happens so many times in a thousand.
@@ -36,6 +33,6 @@ impl SeededRandom {
 
     /// Any number.
     pub(super) fn any_u32(&mut self) -> u32 {
-        u32::try_from(self.bits() >> 32).unwrap_or(0)
+        self.0.next_u32()
     }
 }
