@@ -1,20 +1,20 @@
-//! Exponential backoff with full jitter (Brooker, "Exponential Backoff And Jitter"). Pure.
+//! Computes exponential backoff with full jitter (Brooker, "Exponential Backoff And Jitter"). Pure.
 
 use std::time::Duration;
 
 /// The limits of one kind of retry.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
-    /// The ceiling after the first failure; it doubles with each further one.
+    /// The upper bound of the delay after the first failure. Each further failure doubles the bound.
     pub first: Duration,
-    /// The shortest delay: full jitter may draw 0, and nothing may retry in a busy loop.
+    /// The shortest delay. Full jitter may draw 0, and `min` prevents a retry in a busy loop.
     pub min: Duration,
-    /// The highest ceiling.
+    /// The largest upper bound: further failures do not raise the bound above `max`.
     pub max: Duration,
 }
 
 impl Backoff {
-    /// The delay after `failures` failures in a row; `jitter` is a random number in `[0, 1)`.
+    /// Returns the delay after `failures` failures in a row; `jitter` is a random number in `[0, 1)`.
     pub fn delay(&self, failures: u32, jitter: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let ceiling = self.first.saturating_mul(1 << doublings).min(self.max);

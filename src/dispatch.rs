@@ -4,14 +4,14 @@
 //! |---|---|
 //! | [`dispatcher`] | the loop: claims, sends and settles with tokio, the store and Imprint |
 //! | [`core`] | the state machine that decides every step of the loop; pure |
-//! | [`lane_exchange`] | the calls about one lane, until the result is known; pure |
-//! | [`policy`], [`settlement`] | from the result to a decision, and from the decision to the store; pure |
-//! | [`destination`] | the state that all dispatch threads share: mode, breaker, rate |
-//! | [`breaker`], [`pace`], [`backoff`] | its rules; pure |
-//! | [`rules`] | the operator's configuration of delivery |
+//! | [`lane_exchange`] | the sequence of calls about one lane until their result is known; pure |
+//! | [`policy`], [`settlement`] | turn a result into a decision, and a decision into a record for the store; pure |
+//! | [`destination`] | the state that all dispatch threads share: operator mode, breaker, rate |
+//! | [`breaker`], [`pace`], [`backoff`] | the rules behind the shared state; pure |
+//! | [`rules`] | the delivery rules that the operator configures |
 //!
-//! What is in memory is bounded by the requests that may be in flight; everything else stays in the outbox. Dispatch does
-//! not know how events come in.
+//! Dispatch keeps in memory only the lanes in flight, at most a fixed number; all other entries stay in the outbox.
+//! Dispatch does not know how events arrive.
 
 pub mod backoff;
 pub mod breaker;

@@ -1,11 +1,14 @@
-//! The breaker: the state of the destination, and how each result of a request changes it. Pure.
+//! The circuit breaker: the state of the destination, and the change that each result of a request causes. Pure.
 //!
 //! | state | entered | left | a restart there |
 //! |---|---|---|---|
-//! | flowing | at the start; from any other state when a request is answered | see the other rows | flows again |
-//! | throttled | Imprint answers 429 | its time is over and a request was answered | the store knows the time, so it stays throttled |
-//! | probing | 10 requests in a row failed, or one customer's operation is forbidden | a probe is answered | flows; the next failures stop it again |
-//! | stopped | the key is refused, or the operation is forbidden for a second customer | a probe is answered | flows; the next refusal stops it again |
+//! | flowing | at the start; from any other state when Imprint answers a request | see the other rows | flows again |
+//! | throttled | Imprint answers 429 | the wait is over and Imprint answered a request | the store keeps the end of the
+//! wait, so the destination stays throttled |
+//! | probing | 10 requests in a row failed, or Imprint forbids the operation for one customer | Imprint answers a probe
+//! | flows; the next failures stop the destination again |
+//! | stopped | Imprint refuses the key, or forbids the operation for a second customer | Imprint answers a probe |
+//! flows; the next refusal stops the destination again |
 
 use std::time::Duration;
 
@@ -13,64 +16,64 @@ use super::backoff::backoff;
 use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
-/// How often a stopped destination is probed.
+/// The interval between two probes of a stopped destination.
 const STOPPED_PROBE_EVERY: Duration = Duration::from_secs(30);
-/// How many requests in a row must fail before the destination counts as down: more than one faulty customer causes, few
-/// enough that an outage costs little.
+/// The number of requests in a row that must fail before the destination counts as down. One faulty customer causes
+/// fewer failures, and an outage still costs only a few requests.
 const FAILURES_MAX: u32 = 10;
-/// When a destination that went down is probed first, and when a second customer is tried after one was forbidden.
+/// The delay before the first probe of a destination that went down, or of a second customer after one was forbidden.
 const PROBE_FIRST: Duration = Duration::from_secs(1);
-/// How often a destination that is down is probed after that.
+/// The interval between further probes of a destination that is down.
 const DOWN_PROBE_EVERY: Duration = Duration::from_secs(5);
-/// How often in a row one customer alone is forbidden before the state is reported as stopped.
+/// The number of forbidden answers in a row for one customer alone after which the state is reported as stopped.
 const FORBIDDEN_MAX: u32 = 3;
 /// The shortest wait after a 429 without Retry-After.
 const THROTTLE_MIN: Duration = Duration::from_secs(1);
-/// How many lanes are sent at first when the destination has recovered. Each answer lets two more follow, so that their
-/// number doubles with every round trip (like the slow start of TCP, RFC 5681): a service that has just started is not
-/// overloaded.
+/// The number of lanes sent at first when the destination has recovered. Each answer lets two more lanes follow, so the
+/// number of lanes doubles with every round trip (like the slow start of TCP, RFC 5681). So a service that has just
+/// started is not overloaded.
 const RAMP_FIRST: usize = 2;
-/// After how many answers the ramp ends.
+/// The number of answers after which the ramp ends.
 const RAMP_ANSWERS: u32 = 64;
 
-/// What the result of a request says about the destination.
+/// The statement that the result of a request makes about the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// It applied an update.
+    /// Imprint applied an update.
     Applied,
-    /// It answered, and the answer concerns one customer only.
+    /// Imprint answered, and the answer concerns one customer only.
     Answered,
-    /// It answered, and the answer says nothing about updates.
+    /// Imprint answered, and the answer says nothing about updates.
     Unrelated,
-    /// It could not be reached, or failed.
+    /// Imprint could not be reached, or answered with a server failure.
     Failed,
-    /// It answered 429, with this Retry-After if there was one.
+    /// Imprint answered 429, with this `Retry-After` if the answer had one.
     Throttled(Option<Duration>),
-    /// It refused our key, redirected us, or has the wrong certificate.
+    /// Imprint refused our key or redirected us, or its certificate is wrong.
     Refused,
-    /// It knows the customer of this lane, and forbids the operation.
+    /// Imprint knows the customer of this lane, and forbids the operation.
     Forbidden(LaneId),
 }
 
-/// What a failure can be blamed on.
+/// The party at fault for a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribution {
-    /// Nothing shows it.
+    /// No evidence shows which party is at fault.
     Unknown,
-    /// The lane: a request of another lane was applied since this lane last failed.
+    /// The lane is at fault: a request of another lane was applied since this lane last failed.
     Lane,
 }
 
-/// How many lanes a flowing destination receives.
+/// The number of lanes that a flowing destination receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ramp {
-    /// As many as rate and concurrency allow.
+    /// As many lanes as rate and concurrency allow.
     Full,
-    /// It has just recovered.
+    /// The destination has just recovered: few lanes at first, then more with each answer.
     Rising {
-        /// How many lanes may be sent before the next answer.
+        /// The number of lanes that may be sent before the next answer.
         credits: usize,
-        /// How many answers have come.
+        /// The number of answers since the recovery.
         answers: u32,
     },
 }
@@ -80,53 +83,55 @@ pub enum Ramp {
 pub enum DestinationState {
     /// All due lanes are sent.
     Flowing {
-        /// How many requests have failed in a row.
+        /// The number of requests that have failed in a row.
         failures: u32,
-        /// How many lanes are sent.
+        /// The number of lanes that are sent.
         ramp: Ramp,
     },
-    /// It is down, or may forbid the operation for everybody. Only probes are sent, and waiting lanes use up no attempt.
+    /// The destination is down, or may forbid the operation for everybody. Only probes are sent, and no attempts are
+    /// counted.
     Probing {
-        /// When the next probe is due.
+        /// The time when the next probe is due.
         probe_at: Timestamp,
-        /// What the probe must find out.
+        /// The question that the probe must answer.
         reason: ProbeReason,
     },
-    /// It asked us to wait. Nothing is sent.
+    /// Imprint asked for a wait. Nothing is sent.
     Throttled {
-        /// Until when.
+        /// The end of the wait.
         until: Timestamp,
-        /// How many times in a row it asked without saying how long.
+        /// The number of 429 answers in a row without `Retry-After`.
         streak: u32,
     },
-    /// It refuses our key or the operation. Only probes are sent.
+    /// Imprint refuses our key or the operation. Only probes are sent.
     Stopped {
-        /// When the next probe is due.
+        /// The time when the next probe is due.
         probe_at: Timestamp,
     },
 }
 
-/// What a probe must find out.
+/// The question that a probe must answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeReason {
-    /// Whether the destination works again.
+    /// Does the destination work again?
     Outage,
-    /// Whether it forbids the operation for everybody or only for this lane, and how often in a row it has done so.
+    /// Is the operation forbidden for everybody, or only for this lane? The number counts this lane's forbidden answers
+    /// in a row.
     Forbidden(LaneId, u32),
 }
 
 impl DestinationState {
-    /// The names of all states, that of [`Self::FIRST`] first.
+    /// The names of all states. The name of [`Self::FIRST`] comes first.
     pub const NAMES: [&'static str; 4] = ["flowing", "probing", "throttled", "stopped"];
 
-    /// The state as long as nothing is known.
+    /// The state before the first result is known.
     pub const FIRST: Self = Self::Flowing {
         failures: 0,
         ramp: Ramp::Full,
     };
 
-    /// The name of the state. A destination that forbids the operation again and again, with no second customer to confirm
-    /// it, is reported as stopped.
+    /// Returns the name of the state. If the destination keeps forbidding the operation for one customer and no second
+    /// customer is tried, the name is `stopped`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Flowing { .. } => "flowing",
@@ -140,7 +145,7 @@ impl DestinationState {
         }
     }
 
-    /// The state after this signal.
+    /// Returns the state after this signal.
     #[must_use]
     pub fn after(
         self,
@@ -159,7 +164,7 @@ impl DestinationState {
         }
     }
 
-    /// An answer does not end a wait that Imprint asked for.
+    /// Returns the state after an answer. An answer does not end a wait that Imprint asked for.
     fn answered(self, now: Timestamp) -> Self {
         match self {
             Self::Throttled { until, .. } if now < until => self,
@@ -178,7 +183,7 @@ impl DestinationState {
         }
     }
 
-    /// Only the place in the ramp is free again.
+    /// Returns the state after an answer that says nothing about updates: it only frees its place in the ramp.
     const fn unrelated(mut self) -> Self {
         self.return_places(1);
         self
@@ -199,7 +204,7 @@ impl DestinationState {
                 failures: 1,
                 ramp: Ramp::Full,
             },
-            // It is down, which says nothing about whether it forbids the operation.
+            // A failed probe says nothing about whether the operation is forbidden.
             Self::Probing { probe_at, .. } => Self::Probing {
                 probe_at,
                 reason: ProbeReason::Outage,
@@ -217,8 +222,9 @@ impl DestinationState {
         }
     }
 
-    /// One customer proves nothing; a second one in a row does. If there is no second one, the same customer is probed as
-    /// often as an outage: the next new customer may be served.
+    /// Returns the state after a forbidden operation. Only a second customer in a row proves that the operation is
+    /// forbidden for everybody. Without a second customer, the same customer is probed as often as during an outage:
+    /// the next new customer may be served.
     fn forbidden(self, lane: LaneId, now: Timestamp) -> Self {
         let times = match self {
             Self::Stopped { .. } => return self,
@@ -245,7 +251,7 @@ impl DestinationState {
 
     fn throttled(self, hint: Option<Duration>, now: Timestamp, jitter: f64) -> Self {
         let (until, streak) = match self {
-            // Requests that were in flight with the first one get the same answer.
+            // Requests that were in flight together with the first throttled request get the same answer.
             Self::Throttled { until, streak } if now < until => (until, streak),
             Self::Throttled { streak, .. } => (now, streak.saturating_add(1)),
             // A refused key takes precedence over throttling.
@@ -259,7 +265,7 @@ impl DestinationState {
         }
     }
 
-    /// How many of `wanted` lanes may be sent, or the time before which none may.
+    /// Returns how many of `wanted` lanes may be sent, or the time before which no lane may be sent.
     pub(super) fn admits(self, wanted: usize, now: Timestamp) -> Admission {
         match self {
             Self::Flowing {
@@ -280,7 +286,7 @@ impl DestinationState {
         }
     }
 
-    /// Whether a permit for a lane that was given in an earlier state is still valid.
+    /// Returns whether a permit that was given in an earlier state is still valid for its lane.
     pub(super) fn honours_permits(self, now: Timestamp) -> bool {
         match self {
             Self::Flowing { .. } => true,
@@ -289,7 +295,7 @@ impl DestinationState {
         }
     }
 
-    /// Permits for this many lanes were given.
+    /// Takes the places of this many lanes in the ramp.
     pub(super) const fn take_places(&mut self, lanes: usize) {
         if let Self::Flowing {
             ramp: Ramp::Rising { credits, .. },
@@ -300,14 +306,14 @@ impl DestinationState {
         }
     }
 
-    /// Permits for this many lanes were returned.
+    /// Frees the places of this many lanes in the ramp.
     pub(super) const fn return_places(&mut self, lanes: usize) {
         if let Self::Flowing { ramp, .. } = self {
             *ramp = ramp.with(lanes);
         }
     }
 
-    /// The permit for a probe was given; the next probe is due later.
+    /// Schedules the next probe, after the permit for this one was given.
     pub(super) fn probe_taken(&mut self, now: Timestamp) {
         match self {
             Self::Probing { probe_at, .. } => *probe_at = now.after(DOWN_PROBE_EVERY),
@@ -316,7 +322,7 @@ impl DestinationState {
         }
     }
 
-    /// The permit for a probe, given at this time, was returned unused: the probe is still due.
+    /// Makes the probe due again: its permit, given at `acquired_at`, was returned unused.
     pub(super) const fn probe_returned(&mut self, acquired_at: Timestamp) {
         match self {
             Self::Probing { probe_at, .. } | Self::Stopped { probe_at } => *probe_at = acquired_at,
@@ -347,14 +353,14 @@ impl Ramp {
     }
 }
 
-/// How many lanes the destination accepts now.
+/// The number of lanes that the destination accepts now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// At most this many.
+    /// At most this many lanes.
     Lanes(usize),
-    /// One, to find out whether it works again.
+    /// One lane, to test whether the destination works again.
     Probe,
-    /// None before this time.
+    /// No lane before this time.
     NotBefore(Timestamp),
 }
 

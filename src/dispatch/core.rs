@@ -1,17 +1,17 @@
 //! The state machine of delivery, without IO. Pure.
 //!
-//! A [`Core`] is told what happened and what time it is, and answers with what to do next. The dispatcher carries that out
-//! with tokio, the store and Imprint; the simulation in the tests carries out the same answers under virtual time. Nothing
-//! about delivery is decided anywhere else.
+//! The caller reports each event and the time to a [`Core`], and the core returns the next action. The dispatcher
+//! carries the action out with tokio, the store and Imprint; the simulation in the tests carries out the same actions
+//! under virtual time. No other module decides about delivery.
 //!
-//! One core belongs to one dispatch thread. It is the only owner of that thread's deliveries (each a claimed lane, from the
-//! claim to the settlement), of their permits, and of the count of requests in flight. What the threads share has its one
-//! owner in [`Destination`]. The alternative, one core for all threads behind a lock, would hold that lock while it folds
-//! and decides, and the threads would wait for each other.
+//! Each dispatch thread has one core. The core alone owns the thread's deliveries (a delivery is a claimed lane, from
+//! the claim to the settlement), their permits, and the number of requests in flight. [`Destination`] owns the state
+//! that the threads share. The alternative is one core for all threads behind a lock: the threads would wait for each
+//! other, because the core would hold the lock while it folds and decides.
 //!
 //! Invariants:
-//! - A delivery is removed only when the store recorded its settlement, or answered that the lane is no longer ours.
-//! - Permits are held by the record of a delivery and by nothing else, so whatever ends a delivery returns them.
+//! - A delivery is removed only after the store recorded its settlement, or answered that the lane is no longer ours.
+//! - Only the record of a delivery holds its permits, so every way to end a delivery returns them.
 //! - No request leaves without a [`SendPermit`](super::destination::SendPermit) and an [`InFlightPermit`].
 //! - A request that may have been sent and was never assessed is in doubt, even if its task panicked.
 
@@ -37,63 +37,63 @@ mod in_flight;
 #[cfg(test)]
 mod tests;
 
-/// How often the store is asked for due lanes although nothing woke the loop: the fallback for a lost wake-up.
+/// The interval at which the loop asks the store for due lanes without being woken: the fallback for a lost wake-up.
 ///
-/// It is below the half second for which awc sets a timer with every request: the runtime makes a system call for each
-/// timer that becomes its earliest.
+/// The interval is shorter than the half second of the timer that awc sets with every request: the runtime makes a
+/// system call for each timer that becomes its earliest.
 pub const POLL_EVERY: Duration = Duration::from_millis(400);
-/// How long to wait before the store is asked again for what it refused because it is busy or full.
+/// The delay before the next try after a busy or full store refused an operation.
 pub const STORE_RETRY: Duration = Duration::from_millis(200);
-/// One lane is prefetched per this many concurrent requests. That hides the latency of a store that needs half as long as
-/// Imprint, and bounds the number of requests that are sent twice after a crash.
+/// The dispatcher prefetches one lane per this many concurrent requests. The prefetched lane hides the latency of a
+/// store that needs half as long as Imprint. The bound limits the number of requests that are sent twice after a crash.
 const REQUESTS_PER_PREFETCHED_LANE: usize = 2;
 
 /// The limits of one dispatch thread.
 #[derive(Clone, Copy, Debug)]
 pub struct DispatchLimits {
-    /// Requests in flight at once.
+    /// The most requests in flight at once.
     pub concurrency: usize,
-    /// How long one request may take.
+    /// The longest time that one request may take.
     pub deadline: Duration,
     /// The delivery rules that the operator configured.
     pub rules: DeliveryRules,
 }
 
-/// What the caller reads before each call: the time, and a random number.
+/// The time and a random number, which the caller reads before each call.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The time.
     pub now: Timestamp,
-    /// Any number, each with the same probability.
+    /// A random number, uniformly distributed over all values.
     pub random: u32,
 }
 
 impl Moment {
-    /// The random number as a fraction in `[0, 1)`.
+    /// Returns the random number as a fraction in `[0, 1)`.
     pub fn jitter(self) -> f64 {
         f64::from(self.random) / (f64::from(u32::MAX) + 1.0)
     }
 }
 
-/// Names one delivery of a core. A lane that is claimed again is another delivery.
+/// Identifies one delivery of a core. Each claim of a lane is a new delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(u64);
 
-/// What the loop does next.
+/// The next action of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoopAction {
     /// Claim due lanes; then call [`Core::on_claimed`] or [`Core::on_claim_refused`].
     Claim {
-        /// At most this many.
+        /// The most lanes to claim.
         max: usize,
-        /// Which of the due lanes.
+        /// The rule that selects among the due lanes.
         pick: Pick,
     },
-    /// Nothing can be claimed before this time; then call [`Core::poll`].
+    /// Call [`Core::poll`] again at this time: nothing can be claimed earlier.
     SleepUntil(Timestamp),
 }
 
-/// What is done next for one delivery.
+/// The next action for one delivery.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -110,21 +110,21 @@ pub enum LaneAction {
     /// Call [`Core::resume`] at this time.
     SleepUntil(Timestamp),
     /// Report the result, make the change of the destination durable, and record the settlement; then call
-    /// [`Core::on_settled`] or [`Core::on_settle_refused`]. A change that the store refuses is given up: it costs a
-    /// throttling that a restart cuts short, or some seconds of backoff.
+    /// [`Core::on_settled`] or [`Core::on_settle_refused`]. If the store refuses the change, the dispatcher drops the
+    /// change: the cost is a throttling that a restart cuts short, or some seconds of backoff.
     Settle(LaneResult),
-    /// Nothing: the delivery has ended.
+    /// Do nothing: the delivery has ended.
     Done,
 }
 
 /// The result of a delivery.
 #[derive(Debug)]
 pub struct LaneResult {
-    /// What to log and count; `None` when the settlement is retried.
+    /// The report to log and count; `None` when the settlement is retried.
     pub report: Option<Report>,
-    /// What other lanes and a restart must know.
+    /// The change that other lanes and a restart must know.
     pub change: Option<DestinationChange>,
-    /// What the store records.
+    /// The record for the store.
     pub settlement: Settlement,
 }
 
@@ -144,7 +144,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core without deliveries.
+    /// Creates a core without deliveries.
     pub fn new(destination: Arc<Destination>, limits: DispatchLimits) -> Self {
         Self {
             destination,
@@ -158,17 +158,17 @@ impl Core {
         }
     }
 
-    /// How many deliveries have not ended.
+    /// Returns the number of deliveries that have not ended.
     pub fn deliveries(&self) -> usize {
         self.deliveries.len()
     }
 
-    /// The lane of a delivery.
+    /// Returns the lane of a delivery.
     pub fn lane(&self, id: DeliveryId) -> Option<LaneId> {
         self.deliveries.get(&id).map(|delivery| delivery.lane)
     }
 
-    /// Says whether to claim lanes now. Only one claim is made at a time.
+    /// Returns whether to claim lanes now. At most one claim is made at a time.
     pub fn poll(&mut self, moment: Moment) -> LoopAction {
         let free = self.lanes_max().saturating_sub(self.deliveries.len());
         if free == 0 || self.claiming.is_some() || self.is_stopping {
@@ -178,11 +178,11 @@ impl Core {
             Ok(permits) => permits,
             Err(later) => return LoopAction::SleepUntil(later),
         };
-        // A prefetched probe would be sent when a place becomes free, which may be just before the next probe.
+        // A prefetched probe would leave when a request slot becomes free, perhaps just before the next probe.
         if permits.is_probe() && !self.in_flight.is_free() {
             return LoopAction::SleepUntil(moment.now.after(POLL_EVERY));
         }
-        // A probe with a lane that always fails would tell nothing.
+        // A probe with a lane that always fails would say nothing about the destination.
         let pick = if permits.is_probe() {
             Pick::LeastFailed(moment.random)
         } else {
@@ -193,9 +193,9 @@ impl Core {
         LoopAction::Claim { max, pick }
     }
 
-    /// How many lanes may be held. Without a rate, some lanes are prefetched: otherwise Imprint would idle while a busy store
-    /// takes one settlement and hands out the next lane. With a rate, prefetched lanes would collect tokens while Imprint is
-    /// slow, and leave in one burst when it recovers.
+    /// Returns the most lanes that the core may hold. Without a rate, some lanes are prefetched: otherwise Imprint
+    /// would idle while a busy store takes one settlement and returns the next lane. With a rate, prefetched lanes
+    /// would collect tokens while Imprint is slow, and all leave at once when Imprint recovers.
     fn lanes_max(&self) -> usize {
         let concurrency = self.limits.concurrency;
         let prefetched = if self.destination.is_paced() {
@@ -206,7 +206,7 @@ impl Core {
         concurrency.saturating_add(prefetched)
     }
 
-    /// Takes the claimed lanes in. Returns the time of the next [`Core::poll`]; [`Core::next_start`] says which of the lanes
+    /// Adds the claimed lanes. Returns the time of the next [`Core::poll`]; [`Core::next_start`] returns the lanes that
     /// may start.
     pub fn on_claimed(&mut self, claim: Claim, now: Timestamp) -> Timestamp {
         let mut permits = self.claiming.take();
@@ -220,13 +220,14 @@ impl Core {
         claim.next_due.unwrap_or_else(|| now.after(POLL_EVERY))
     }
 
-    /// The store did not take the claim. Returns the time of the next [`Core::poll`].
+    /// Returns the permits of a claim that the store refused. Returns the time of the next [`Core::poll`].
     pub fn on_claim_refused(&mut self, now: Timestamp) -> Timestamp {
         self.claiming = None;
         now.after(STORE_RETRY)
     }
 
-    /// The next delivery for [`Core::start`], if one more request may be in flight. To be asked after each other call.
+    /// Returns the next delivery for [`Core::start`] if one more request may be in flight. Call this after each other
+    /// call.
     pub fn next_start(&mut self) -> Option<DeliveryId> {
         let next = self.queue.front().copied()?;
         let permit = if self.is_stopping {
@@ -241,35 +242,36 @@ impl Core {
         Some(next)
     }
 
-    /// Folds the lane and says what to send first.
+    /// Folds the lane and returns its first action.
     pub fn start(&mut self, id: DeliveryId, moment: Moment) -> LaneAction {
         self.advance(id, |delivery, context| delivery.start(context, moment))
     }
 
-    /// Imprint answered a call.
+    /// Takes Imprint's answer to a call and returns the next action.
     pub fn on_answer(&mut self, id: DeliveryId, reply: ImprintReply, moment: Moment) -> LaneAction {
         self.advance(id, |delivery, context| {
             delivery.on_answer(reply, context, moment)
         })
     }
 
-    /// The time of a [`LaneAction::SleepUntil`] has come.
+    /// Continues a delivery after the time of its [`LaneAction::SleepUntil`] and returns the next action.
     pub fn resume(&mut self, id: DeliveryId, moment: Moment) -> LaneAction {
         self.advance(id, |delivery, context| delivery.resume(context, moment))
     }
 
-    /// The task of a delivery panicked. The lane rests like one that failed; its entries still wait.
+    /// Settles a delivery whose task panicked. The lane rests like a lane that failed; its entries still wait.
     pub fn on_lost(&mut self, id: DeliveryId, moment: Moment) -> LaneAction {
         self.advance(id, |delivery, context| delivery.on_lost(context, moment))
     }
 
-    /// The store did not take the settlement. Until it does, the lane is not sent again.
+    /// Returns the wait before a refused settlement is tried again. The lane is not sent again meanwhile.
     pub fn on_settle_refused(&self, now: Timestamp) -> LaneAction {
         LaneAction::SleepUntil(now.after(STORE_RETRY))
     }
 
-    /// The store answered a settlement. Returns it to be counted if it was recorded. A stale one changed nothing: the lane is
-    /// no longer ours, and whoever claimed it again settles its entries.
+    /// Ends a delivery after the store answered its settlement. Returns the settlement to be counted if the store
+    /// recorded it. A stale settlement changed nothing: the lane is no longer ours, and the process that claimed it
+    /// again settles its entries.
     pub fn on_settled(&mut self, id: DeliveryId, answer: Settled) -> Option<Settlement> {
         let delivery = self.deliveries.remove(&id)?;
         match answer {
@@ -278,8 +280,8 @@ impl Core {
         }
     }
 
-    /// Starts no further request. Deliveries in the queue are returned to the store by [`Core::next_start`]; those with a
-    /// request in flight go on to their settlement.
+    /// Starts no further request. [`Core::next_start`] returns queued deliveries to the store; deliveries with a
+    /// request in flight continue to their settlement.
     pub const fn stop(&mut self) {
         self.is_stopping = true;
     }
@@ -299,7 +301,7 @@ impl Core {
     }
 }
 
-/// What every delivery of a core works with.
+/// The values that every delivery of a core works with.
 #[derive(Clone, Copy, Debug)]
 struct Context<'a> {
     destination: &'a Destination,

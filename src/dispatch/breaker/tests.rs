@@ -1,4 +1,4 @@
-//! Every transition of the breaker, with its bounds.
+//! Tests every transition of the breaker, with its bounds.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn later(seconds: u64) -> Timestamp {
     NOW.after(Duration::from_secs(seconds))
 }
 
-/// The state after these signals, each with its second.
+/// Returns the state after these signals; each signal carries the second at which it comes.
 fn after(signals: &[(u64, Signal)]) -> DestinationState {
     let state = DestinationState::FIRST;
     signals.iter().fold(state, |state, (at, signal)| {
@@ -59,7 +59,7 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
     use Signal as S;
     let wait = Duration::from_secs(5);
     let table = [
-        // Answers.
+        // Transitions caused by answers.
         (flowing(3, Ramp::Full), S::Applied, flowing(0, Ramp::Full)),
         (
             flowing(3, rising(1, 7)),
@@ -80,7 +80,7 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
         (throttled(NOW, 2), S::Answered, DestinationState::FIRST),
         (probing(NOW, Outage), S::Answered, flowing(0, rising(2, 1))),
         (stopped(later(9)), S::Applied, flowing(0, rising(2, 1))),
-        // Answers that say nothing about updates.
+        // Transitions caused by answers that say nothing about updates.
         (
             flowing(3, rising(1, 7)),
             S::Unrelated,
@@ -90,7 +90,7 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
         (stopped(later(9)), S::Unrelated, stopped(later(9))),
         (probing(NOW, Outage), S::Unrelated, probing(NOW, Outage)),
         (throttled(NOW, 2), S::Unrelated, throttled(NOW, 2)),
-        // Failures.
+        // Transitions caused by failures.
         (
             flowing(0, rising(0, 7)),
             S::Failed,
@@ -106,12 +106,12 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
             probing(later(9), Outage),
         ),
         (stopped(later(9)), S::Failed, stopped(later(9))),
-        // A refused key.
+        // Transitions caused by a refused key.
         (flowing(3, Ramp::Full), S::Refused, stopped(later(30))),
         (throttled(later(9), 2), S::Refused, stopped(later(30))),
         (probing(later(9), Outage), S::Refused, stopped(later(30))),
         (stopped(later(9)), S::Refused, stopped(later(9))),
-        // A forbidden operation.
+        // Transitions caused by a forbidden operation.
         (
             flowing(3, Ramp::Full),
             S::Forbidden(LANE),
@@ -143,7 +143,7 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
             stopped(later(30)),
         ),
         (stopped(later(9)), S::Forbidden(LANE), stopped(later(9))),
-        // Throttling.
+        // Transitions caused by throttling.
         (
             flowing(3, Ramp::Full),
             S::Throttled(Some(wait)),
@@ -347,7 +347,7 @@ fn a_ramp_never_runs_dry() {
     assert_eq!(state.admits(8, later(9)), Admission::Lanes(1));
 }
 
-/// FAULTS O06, V9: failures of one customer among successes of others are no outage.
+/// FAULTS O06, V9: failures of one customer between successes of others are not an outage.
 #[test]
 fn failures_among_successes_are_no_outage() {
     let mut state = DestinationState::FIRST;
@@ -367,7 +367,8 @@ fn a_wait_that_is_over_hides_no_outage() {
     assert_eq!(after(&signals).as_str(), "probing");
 }
 
-/// FAULTS U26, M05: one customer who is forbidden stops nobody; a second one does, like a refused key.
+/// FAULTS U26, M05: a forbidden operation of one customer stops nobody; a second customer's stops all, like a refused
+/// key.
 #[test]
 fn a_forbidden_operation_stops_the_destination_once_a_second_customer_has_seen_it() {
     let once = after(&[(0, Signal::Forbidden(LANE))]);
