@@ -1,9 +1,9 @@
-//! The one place where what Imprint said becomes a decision. Pure.
+//! Turns an answer of Imprint into a decision. No other module does. Pure.
 //!
-//! A conclusion goes through four steps, each a pure function of its own: the exchange says what it tells about the
-//! destination ([`Signal`](crate::dispatch::breaker::Signal)), the destination assesses that against the results of other lanes ([`Assessment`]), the
-//! policy decides ([`decide`]), and the decision is written down for the store ([`settlement`]). A rule that needs more
-//! evidence belongs into one of these steps.
+//! A conclusion goes through four steps, each a pure function. The exchange derives the statement about the destination
+//! ([`Signal`](crate::dispatch::breaker::Signal)); the destination compares the statement with the results of other
+//! lanes ([`Assessment`]); the policy decides ([`decide`]); and [`settlement`] turns the decision into a record for the
+//! store. A rule that needs more evidence belongs in one of these steps.
 
 use super::{Context, LaneResult, Moment};
 use crate::dispatch::breaker::{Attribution, DestinationState};
@@ -18,41 +18,41 @@ use crate::time::Timestamp;
 /// A change of the destination that other lanes or a restart must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationChange {
-    /// Imprint asked for a wait: a restart must keep to it.
+    /// Imprint asked for a wait, and a restart must continue the wait.
     Throttled(Timestamp),
-    /// The destination works again: lanes that rest must become due.
+    /// The destination works again, and resting lanes must become due.
     Recovered,
 }
 
-/// What the log and the metrics say about the result of a delivery.
+/// The result of a delivery, for the log and the metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// The lane.
     pub lane: LaneId,
     /// The state of the destination before and after, if requests were sent.
     pub states: Option<(DestinationState, DestinationState)>,
-    /// The result in a word.
+    /// The result in one word.
     pub outcome: &'static str,
-    /// What caused it; empty if nothing failed.
+    /// The cause of a failure; empty if nothing failed.
     pub cause: String,
-    /// How many entries the request carried.
+    /// The number of entries that the request carried.
     pub entries: usize,
-    /// What was delivered.
+    /// The delivered values, if the request was applied.
     pub delivered: Option<Delivered>,
 }
 
-/// What one applied request delivered.
+/// The counts of one applied request, and the fields that differ in Imprint's echo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
-    /// How many values were sent again because a request with an unknown outcome may have arrived after them.
+    /// The number of values sent again because a request with an unknown outcome may have arrived after them.
     pub reasserted: usize,
-    /// How many entries have the version of another entry and different values.
+    /// The number of entries that have the version of another entry and different values.
     pub ties: usize,
     /// The groups of fields in which the echoed customer differs from what was sent.
     pub differs: Vec<FieldGroup>,
 }
 
-/// Decides what a conclusion means for the destination and for the lane.
+/// Decides the consequences of a conclusion for the destination and for the lane.
 pub(super) fn conclude(
     exchange: &LaneExchange,
     conclusion: Conclusion,
@@ -123,7 +123,7 @@ fn change(before: DestinationState, after: DestinationState) -> Option<Destinati
     }
 }
 
-/// The result in a word, and its cause.
+/// Returns the result in one word, and its cause.
 fn describe(conclusion: &Conclusion) -> (&'static str, String) {
     let outcome = match conclusion {
         Conclusion::Updated(outcome) => outcome,

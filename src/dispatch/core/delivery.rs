@@ -1,4 +1,4 @@
-//! The record of one delivery: a claimed lane, its permits, and how far it has got.
+//! The record of one delivery: a claimed lane, its permits, and its progress.
 
 use std::mem;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::dispatch::policy::{Attempt, Decision, Effect, Rest};
 use crate::dispatch::settlement::settlement;
 use crate::outbox::{ClaimToken, ClaimedLane, LaneId, Settlement, Trials};
 
-/// How long a lane rests after its request was recorded in shadow mode, before it is looked at for newer entries.
+/// The time that a lane rests in shadow mode after its request was recorded, before it is claimed for newer entries.
 const SHADOW_REST: Duration = Duration::from_mins(1);
 
-/// One delivery.
+/// One delivery of a claimed lane.
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) lane: LaneId,
@@ -25,23 +25,23 @@ pub(super) struct Delivery {
     attempts: Trials,
     permit: Option<SendPermit>,
     pub(super) in_flight: Option<InFlightPermit>,
-    /// `None` until the lane is folded.
+    /// The exchange about the lane; `None` until the lane is folded.
     exchange: Option<LaneExchange>,
     stage: Stage,
-    /// Whether an update was sent: if the task panics, its result is in doubt.
+    /// Whether an update was sent. If the task panics after that, the result of the update is in doubt.
     is_update_sent: bool,
 }
 
-/// How far a delivery has got.
+/// The progress of a delivery.
 #[derive(Debug)]
 enum Stage {
-    /// It waits for an [`InFlightPermit`].
+    /// The delivery waits for an [`InFlightPermit`].
     Queued(ClaimedLane),
-    /// It is being folded, or a call is in flight.
+    /// The lane is being folded, or a call is in flight.
     Exchanging,
     /// The call waits for a token of the rate.
     WaitingForToken(ImprintCall),
-    /// The store has not recorded this yet.
+    /// The store has not recorded this settlement yet.
     Settling(Settlement),
 }
 
@@ -96,7 +96,8 @@ impl Delivery {
         }
     }
 
-    /// A settlement that may be recorded already is made once more: the store answers that the lane is no longer ours.
+    /// Settles a delivery whose task panicked. If the store recorded the settlement before, it answers that the lane is
+    /// no longer ours.
     pub(super) fn on_lost(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
         self.in_flight = None;
         self.permit = None;
@@ -109,7 +110,8 @@ impl Delivery {
         self.settle_again(settlement)
     }
 
-    /// What was folded is not looked at again unless it may have been sent: it may be what made the task panic.
+    /// Returns the settlement after a panic. An exchange that sent no update is ignored: its content may have caused
+    /// the panic.
     fn lost(&self, context: Context<'_>, moment: Moment) -> Settlement {
         let retry = |effect| Decision::Retry {
             effect,
@@ -155,7 +157,8 @@ impl Delivery {
         self.conclude(Conclusion::Postponed(due), context, moment)
     }
 
-    /// Without an [`InFlightPermit`] the core is stopping.
+    /// Asks the permit whether the call may be sent. A delivery without an [`InFlightPermit`] may not: the core is
+    /// stopping.
     fn clear(&mut self, call: &ImprintCall, moment: Moment) -> Clearance {
         match (&mut self.permit, &self.in_flight) {
             (Some(permit), Some(_)) => permit.clear(self.lane, call, moment.now),
@@ -191,7 +194,7 @@ impl Delivery {
         self.settle(result)
     }
 
-    /// The settlement is kept until the store has recorded it.
+    /// Returns the settlement to record, and keeps a copy until the store has recorded the settlement.
     fn settle(&mut self, result: LaneResult) -> LaneAction {
         self.stage = Stage::Settling(result.settlement.clone());
         LaneAction::Settle(result)

@@ -1,4 +1,4 @@
-//! Permits to have a request in flight: as many as the configured concurrency.
+//! Permits to have a request in flight. Their number is the configured concurrency.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ pub(super) struct InFlight {
     free: Rc<Cell<usize>>,
 }
 
-/// The permit of one delivery. Dropping it returns it.
+/// The permit of one delivery. Dropping the permit returns it.
 #[derive(Debug)]
 pub struct InFlightPermit {
     free: Rc<Cell<usize>>,

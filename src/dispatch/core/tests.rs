@@ -1,4 +1,4 @@
-//! The core, driven by hand: a claim, an answer, a settlement or a panic at a time.
+//! Drives the core by hand: one claim, answer, settlement or panic at a time.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn limits(concurrency: usize) -> DispatchLimits {
     }
 }
 
-/// A core, and the destination that it shares.
+/// Returns a core and its destination.
 fn core_at(rate: Rate, concurrency: usize) -> (Core, Arc<Destination>) {
     let destination = Arc::new(Destination::new(rate, NOW));
     (
@@ -142,7 +142,7 @@ fn max_claim(action: LoopAction) -> usize {
     }
 }
 
-/// How many permits the destination gives now. They return at once.
+/// Returns how many permits the destination gives now, and returns the permits at once.
 fn permits(destination: &Arc<Destination>, now: Timestamp) -> usize {
     destination
         .acquire(1000, now)
