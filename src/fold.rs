@@ -1,11 +1,11 @@
 //! Folding: combines the waiting entries of one lane into one request. Pure.
 //!
-//! For each field the newest version wins. What is older than the delivered version is not sent. Folding goes by field,
-//! because an event may leave fields out ("leave alone"), and an older event that sets such a field must not lose it to a
-//! newer event that does not.
+//! For each field the newest version wins. Values older than the delivered version are not sent. Folding goes by field,
+//! because an event may leave fields out ("leave alone"), and a newer event without a field must not drop the value
+//! that an older event sets.
 //!
-//! Folding never changes the final state at Imprint: it equals sending every update by itself, in the order of versions.
-//! Nothing here knows the store: an entry is named by the `arrival` of its version, which is the entry's number.
+//! Folding never changes the final state at Imprint: the state is the same as after sending every update by itself, in
+//! the order of versions. Folding does not know the store: the `arrival` of a version is the number of its entry.
 //!
 //! Invariants:
 //! - A value that is sent is the newest of its field among all waiting entries and all delivered values.
@@ -26,41 +26,42 @@ pub use versions::LaneVersions;
 /// One waiting entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
-    /// The version of its values; `arrival` is the entry's number.
+    /// The version of the entry's values; `arrival` is the entry's number.
     pub version: Version,
-    /// Its values.
+    /// The values that the entry sets.
     pub update: &'a Update,
 }
 
-/// How many entries one request may carry. Entries that newer ones supersede do not count.
+/// The most entries that one request may carry. Entries that newer ones supersede do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxFold(pub usize);
 
-/// How an entry is finished.
+/// The way in which an entry is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FoldEnd {
-    /// At least one of its values was delivered, and newer values in place of the others.
+    /// At least one of the entry's values was delivered, and newer values in place of the others.
     Delivered,
-    /// Newer values were delivered in place of all its values, the newest of them by this entry.
+    /// Newer values were delivered in place of all the entry's values. The newest of them came from the entry with this
+    /// number.
     Superseded(u64),
-    /// It set no field.
+    /// The entry set no field.
     Empty,
 }
 
-/// One request, and what its delivery finishes.
+/// One request, and the entries that its delivery finishes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fold {
-    /// The values to send. Its body is empty if every winning value clears a field.
+    /// The values to send. The request's body is empty if every winning value clears a field.
     pub update: Update,
-    /// The entries, by number, that the values come from.
+    /// The numbers of the entries whose values are sent.
     pub carried: Vec<u64>,
     /// The entries that are finished once this request is delivered.
     pub finished: Vec<(u64, FoldEnd)>,
     /// The entries that are finished already, because values at least as new were delivered.
     pub stale: Vec<(u64, FoldEnd)>,
-    /// How many delivered values are sent again, because an older request may have arrived after them.
+    /// The number of delivered values that are sent again, because an older request may have arrived after them.
     pub reasserted: usize,
-    /// How many entries have the version of another entry and a different value. The later arrival wins.
+    /// The number of entries that have the version of another entry and a different value. The later arrival wins.
     pub ties: usize,
     /// The versions of the values to send.
     versions: LiteMap<Field, Version>,
@@ -69,7 +70,7 @@ pub struct Fold {
 }
 
 impl Fold {
-    /// The entries whose values of these fields are sent.
+    /// Returns the entries whose values of these fields are sent.
     pub fn entries_setting(&self, fields: &[Field]) -> Vec<u64> {
         self.versions
             .iter()
@@ -78,7 +79,7 @@ impl Fold {
             .collect()
     }
 
-    /// The same fold, as if these fields had not been sent.
+    /// Returns the same fold, as if these fields had not been sent.
     #[must_use]
     pub fn without(&self, fields: &[Field]) -> Self {
         let mut rest = self.clone();
@@ -133,7 +134,7 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: T
     fold
 }
 
-/// The values to send. If they are all values of one entry, its update is shared instead of copied.
+/// Returns the values to send. If one entry has all of them, its update is shared instead of copied.
 fn update(
     winners: &LiteMap<&Field, Winner<'_>>,
     carried: &[Version],
@@ -154,8 +155,8 @@ fn update(
 /// A value and its version.
 type Winner<'a> = (Version, &'a FieldValue);
 
-/// The newest value of each field, if it is newer than the delivered one, and the number of entries that tie with another
-/// entry.
+/// Returns the newest value of each field, if the value is newer than the delivered one, and the number of entries that
+/// tie with another entry.
 fn winners<'a>(
     lane: &LaneVersions,
     waiting: &[Candidate<'a>],
@@ -191,7 +192,7 @@ fn winners<'a>(
     (winners, ties)
 }
 
-/// How a candidate is finished if these versions are delivered; `None` if it has a value that is newer.
+/// Returns how a candidate is finished if these versions are delivered; `None` if the candidate has a newer value.
 fn end(
     delivered: impl Fn(&Field) -> Option<Version>,
     candidate: &Candidate<'_>,
@@ -342,7 +343,7 @@ mod tests {
             Value::Object(first.update.body(Clearing::default()).to_object()),
             json!({"phone": "1"})
         );
-        // Its e-mail may still be needed: the newer entry may park.
+        // The e-mail of the superseded entry may still be needed: the newer entry may park.
         assert_eq!((&first.carried, &first.finished), (&vec![1], &vec![]));
         let all = fold_all(&LaneVersions::default(), &waiting, 3);
         assert_eq!(all.carried, [1, 3, 4]);
@@ -375,7 +376,7 @@ mod tests {
         assert_eq!(fold.stale, [(1, FoldEnd::Empty)]);
     }
 
-    /// A lane to which this entry was delivered.
+    /// Returns a lane to which this entry was delivered.
     fn delivered(entry: (Version, Update)) -> LaneVersions {
         let lane = LaneVersions::default();
         let fold = fold_all(&lane, &[entry], 1);

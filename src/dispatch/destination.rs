@@ -1,8 +1,8 @@
-//! The destination as all dispatch threads share it: whether a request may be sent to Imprint now.
+//! The destination, shared by all dispatch threads: decides whether a request may be sent to Imprint now.
 //!
-//! [`Destination`] is the only owner of what one API key has only once: the rate, the breaker, the operator's mode, the
-//! shadow records, and the lanes that were applied last. All rules are in the pure [`SendLimiter`]; this file adds the
-//! lock and the wake-up. The lock is held for one decision, and never across an await.
+//! [`Destination`] alone owns the state of the one API key: the rate, the breaker, the operator's mode, the shadow
+//! records, and the lanes that were applied last. All rules are in the pure [`SendLimiter`]; this file adds the lock
+//! and the wake-up. The lock is held for one decision, and never across an await.
 //!
 //! Dispatch threads take permits and report signals, the operations listener reads the state and sets the mode, and the
 //! key watcher asks for a probe.
@@ -27,15 +27,15 @@ mod permit;
 #[cfg(test)]
 mod tests;
 
-/// What the operator allows.
+/// The mode that the operator sets for the destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OperatorMode {
     /// Requests are sent.
     #[default]
     Open,
-    /// Nothing is sent.
+    /// No request is sent.
     Paused,
-    /// Everything is done except the request itself, which is recorded instead.
+    /// Each request is recorded instead of sent; everything else is done.
     Shadow,
 }
 
@@ -43,7 +43,7 @@ impl OperatorMode {
     /// Every mode.
     pub const ALL: [Self; 3] = [Self::Open, Self::Paused, Self::Shadow];
 
-    /// The name of the mode, as the store keeps it and the admin API shows it.
+    /// Returns the name of the mode, as the store keeps it and the admin API shows it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -52,25 +52,25 @@ impl OperatorMode {
         }
     }
 
-    /// The mode with this name.
+    /// Returns the mode with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.as_str() == name)
     }
 }
 
-/// What the result of a request means for its lane, given the results of all other lanes.
+/// The meaning of a request's result for its lane, given the results of all other lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assessment {
     /// The state of the destination after the result.
     pub state: DestinationState,
-    /// Whether a failure can be blamed on the lane.
+    /// Whether the lane itself caused a failure.
     pub attribution: Attribution,
 }
 
 /// A request that would have been sent if the mode were not [`OperatorMode::Shadow`].
 #[derive(Clone, PartialEq)]
 pub struct ShadowRecord {
-    /// When it would have been sent.
+    /// The time when the request would have been sent.
     pub at: Timestamp,
     /// The customer's Imprint id, or our id for the customer if the request is a search.
     pub customer: String,
@@ -98,7 +98,7 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// A flowing destination that receives requests at this rate.
+    /// Creates a flowing destination that receives requests at this rate.
     pub fn new(rate: Rate, now: Timestamp) -> Self {
         Self {
             limiter: Mutex::new(SendLimiter::new(rate, now)),
@@ -107,22 +107,22 @@ impl Destination {
         }
     }
 
-    /// A thread that panicked cannot have left a half-made change behind: each change is one assignment.
+    /// Locks the limiter. A panic under the lock leaves no partial change: each change is one assignment.
     fn limiter(&self) -> MutexGuard<'_, SendLimiter> {
         self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The current state.
+    /// Returns the current state.
     pub fn state(&self) -> DestinationState {
         self.limiter().state()
     }
 
-    /// Whether a rate limits the requests, and not only their concurrency.
+    /// Returns whether a rate limits the requests, in addition to the concurrency.
     pub const fn is_paced(&self) -> bool {
         self.is_paced
     }
 
-    /// The mode that the operator set.
+    /// Returns the mode that the operator set.
     pub fn mode(&self) -> OperatorMode {
         self.limiter().mode()
     }
@@ -133,7 +133,7 @@ impl Destination {
         self.changed.notify_waiters();
     }
 
-    /// The recorded requests of shadow mode: the last one of each lane, at most 1,000 lanes.
+    /// Returns the requests recorded in shadow mode: the last request of each lane, for at most 1,000 lanes.
     pub fn shadow_records(&self) -> Vec<ShadowRecord> {
         self.limiter().shadow_records()
     }
@@ -152,7 +152,7 @@ impl Destination {
     /// Takes permits to send up to `wanted` lanes, at least one.
     ///
     /// # Errors
-    /// The time to ask again if nothing may be sent now.
+    /// Returns the time to ask again if nothing may be sent now.
     pub fn acquire(
         self: &Arc<Self>,
         wanted: usize,

@@ -1,4 +1,4 @@
-//! The dispatcher: carries out with tokio, the store and Imprint what [`Core`] decides.
+//! The dispatcher: carries out the actions that [`Core`] decides, with tokio, the store and Imprint.
 //!
 //! One dispatcher lives on one thread, with an Imprint client of its own; several share the [`Destination`]. Its loop
 //! claims lanes and reaps ended tasks; each lane has one local task from its start to its settlement. The core is borrowed
@@ -27,7 +27,7 @@ use crate::outbox::{Ending, Error, Lanes, Setting, Settled, Settlement};
 use crate::random::random_u32;
 use crate::time::{Clock, Timestamp};
 
-/// What a dispatcher works with.
+/// The parts of a dispatcher.
 #[derive(Debug)]
 pub struct Dispatcher<I> {
     /// The store with the lanes.
@@ -44,7 +44,7 @@ pub struct Dispatcher<I> {
     pub metrics: DispatchMetrics,
 }
 
-/// The store failed for good. Its content is on disk, and the next process continues with it.
+/// The store failed permanently. Its content is on disk, and the next process continues from there.
 #[derive(Debug, thiserror::Error)]
 #[error("the store failed, so dispatch cannot continue")]
 pub struct StoreFailed(#[source] Error);
@@ -53,7 +53,7 @@ impl<I: ImprintApi + 'static> Dispatcher<I> {
     /// Runs until `stopping` is true, and then until the requests in flight are settled.
     ///
     /// # Errors
-    /// [`StoreFailed`] when the store takes no more work.
+    /// Returns [`StoreFailed`] when the store accepts no more work.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) -> Result<(), StoreFailed> {
         let shell = Rc::new(Shell {
             core: RefCell::new(Core::new(Arc::clone(&self.destination), self.limits)),
@@ -61,26 +61,26 @@ impl<I: ImprintApi + 'static> Dispatcher<I> {
             dispatcher: self,
         });
         let result = shell.run(&mut stopping).await;
-        // Ends tasks that are still there because the store failed; each of them holds the shell.
+        // Aborts tasks that still run because the store failed; each of them holds the shell.
         drop(shell.tasks.take());
         result.map_err(StoreFailed)
     }
 }
 
-/// A dispatcher that runs.
+/// A running dispatcher.
 struct Shell<I> {
     dispatcher: Dispatcher<I>,
     core: RefCell<Core>,
     tasks: RefCell<JoinSet<Ended>>,
 }
 
-/// The task of a delivery ended.
+/// The end of a delivery's task.
 struct Ended {
     id: DeliveryId,
     panicked: bool,
 }
 
-/// Counts one request in flight for as long as it exists.
+/// Counts one request in flight while the value exists.
 struct InFlightGauge<'a>(&'a DispatchMetrics);
 
 impl<'a> InFlightGauge<'a> {
@@ -100,7 +100,7 @@ impl Drop for InFlightGauge<'_> {
 
 impl<I: ImprintApi + 'static> Shell<I> {
     async fn run(self: &Rc<Self>, stopping: &mut watch::Receiver<bool>) -> Result<(), Error> {
-        // Armed first and re-armed in place, so that it stays the runtime's earliest timer.
+        // Armed first and re-armed in place, so that this timer stays the runtime's earliest one.
         let mut next_poll = std::pin::pin!(self.dispatcher.clock.sleep(POLL_EVERY));
         while !*stopping.borrow() {
             // Armed before the store is asked, so that nothing that happens in between is missed.
@@ -168,13 +168,13 @@ impl<I: ImprintApi + 'static> Shell<I> {
         self.tasks.borrow_mut().spawn_local(ended);
     }
 
-    /// The next task that ends; `None` when there is none. The set is borrowed for one poll only, so that a task can start
-    /// another one while the loop waits here.
+    /// Returns the next task that ends; `None` if there is no task. The set is borrowed for one poll only, so that a
+    /// task can start another task while the loop waits here.
     async fn ended(&self) -> Option<Result<Ended, JoinError>> {
         poll_fn(|context| self.tasks.borrow_mut().poll_join_next(context)).await
     }
 
-    /// Takes all tasks that have ended: one look at the outbox serves all of them.
+    /// Takes all tasks that have ended, so that the loop asks the outbox only once for all of them.
     fn reap(self: &Rc<Self>, ended: Option<Result<Ended, JoinError>>) {
         let mut next = ended;
         while let Some(ended) = next {
@@ -219,7 +219,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         self.follow(id, action, Some(gauge)).await;
     }
 
-    /// Carries out one action after the other.
+    /// Carries out one action after another until the delivery ends.
     async fn follow(
         self: &Rc<Self>,
         id: DeliveryId,
@@ -249,9 +249,9 @@ impl<I: ImprintApi + 'static> Shell<I> {
         }
     }
 
-    /// Reports the result of a delivery, and makes it durable. Returns what to do next.
+    /// Reports the result of a delivery, makes the result durable, and returns the next action.
     async fn finish(self: &Rc<Self>, id: DeliveryId, result: LaneResult) -> LaneAction {
-        // The permit to have a request in flight is free again.
+        // The permit of this delivery to have a request in flight is free again.
         self.start_ready();
         failpoint::crash_point(CrashPoint::AfterRequestBeforeSettle);
         if let Some(report) = result.report {
@@ -294,7 +294,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         }
     }
 
-    /// Makes a change of the destination durable, and wakes the lanes that rest because it was down.
+    /// Makes a change of the destination durable, and wakes the lanes that rest because the destination was down.
     async fn save(&self, change: DestinationChange) {
         let outbox = &self.dispatcher.outbox;
         let saved = match change {
@@ -310,7 +310,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         }
     }
 
-    /// Records a settlement. Returns what to do next.
+    /// Records a settlement and returns the next action.
     async fn settle(&self, id: DeliveryId, settlement: Settlement) -> LaneAction {
         match self.dispatcher.outbox.settle(settlement).await {
             Ok(answer) => {

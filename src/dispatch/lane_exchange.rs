@@ -1,9 +1,9 @@
 //! The exchange with Imprint about one claimed lane: call by call, until the result is known. Pure.
 //!
 //! Most exchanges are one update. Four cases need more calls:
-//! - A lane that is known only by our own id is looked up by a search first.
-//! - After a refusal that may concern everybody or only this customer, a retrieve tells which.
-//! - A customer that Imprint does not find any more is searched once more by our own id.
+//! - A lane that is known only by our own id needs a search first.
+//! - After a refusal that may concern everybody or only this customer, a retrieve shows which is true.
+//! - A customer that Imprint no longer finds is searched once more by our own id.
 //! - A line of the address that was cleared and that Imprint still echoes is sent once more as the empty text.
 
 use self::links::{conflicts, is_fresh};
@@ -25,9 +25,9 @@ mod links;
 pub struct LaneExchange {
     /// The lane as it was claimed.
     pub claimed: ClaimedLane,
-    /// The request that its entries are folded into.
+    /// The request that the lane's entries are folded into.
     pub fold: Fold,
-    /// Entries that name two ids which belong to different customers, as Imprint said.
+    /// The entries that name two ids of different customers, according to Imprint.
     pub conflicts: Vec<EntryId>,
     /// The link between our id and Imprint's id that a search of this exchange confirmed.
     pub new_link: Option<IdentityLink>,
@@ -35,19 +35,19 @@ pub struct LaneExchange {
     pending: PendingCall,
 }
 
-/// The call that has not been answered, with what is needed to judge its answer.
+/// The call that has not been answered, with the data to judge its answer.
 #[derive(Debug)]
 enum PendingCall {
     None,
     Update,
     /// Retrieves the customer, because an update was refused for this cause.
     Retrieve(Cause),
-    /// Searches our id. `gone` is the customer that it belonged to until now.
+    /// Searches our id. `gone` is the customer to whom our id belonged until now.
     Search {
         partner: PartnerCustomerId,
         gone: Option<ImprintId>,
     },
-    /// Empties address lines, after everything else was applied with this echo.
+    /// Sends address lines as empty texts. The request before was applied, with this echo.
     EmptyLines(Echo),
 }
 
@@ -74,9 +74,9 @@ pub enum ImprintCall {
 /// The answer to one call.
 #[derive(Debug)]
 pub enum ImprintReply {
-    /// To an update.
+    /// The answer to an update.
     Outcome(Outcome),
-    /// To a retrieve or a search.
+    /// The answer to a retrieve or a search.
     Lookup(LookupResult),
 }
 
@@ -296,11 +296,11 @@ impl LaneExchange {
         })
     }
 
-    /// What a conclusion says about the destination; `None` if nothing was sent.
+    /// Returns the statement of a conclusion about the destination; `None` if nothing was sent.
     pub fn signal(&self, conclusion: &Conclusion) -> Option<Signal> {
         Some(match conclusion {
             Conclusion::NothingToSend | Conclusion::Postponed(_) => return None,
-            // Known from an earlier search; nothing was sent this time.
+            // The answer comes from an earlier search: this exchange sent nothing.
             Conclusion::Identified(_) | Conclusion::UnknownCustomer if self.new_link.is_none() => {
                 return None;
             }
@@ -321,7 +321,7 @@ impl LaneExchange {
         })
     }
 
-    /// The Imprint id of the lane's customer.
+    /// Returns the Imprint id of the lane's customer.
     pub fn imprint_id(&self) -> Option<&ImprintId> {
         match &self.claimed.key {
             Some(LaneKey::Imprint(imprint)) => Some(imprint),
@@ -329,7 +329,7 @@ impl LaneExchange {
         }
     }
 
-    /// Our own id of the customer, if an entry names only that.
+    /// Returns our own id of the customer, if an entry names only our id.
     fn partner_id_alone(&self) -> Option<PartnerCustomerId> {
         self.claimed
             .waiting
@@ -341,7 +341,7 @@ impl LaneExchange {
     }
 }
 
-/// The answer after address lines were emptied. Whatever it is, the first request was applied.
+/// Concludes the exchange after address lines were sent empty. Whatever the answer, the request before was applied.
 fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
     ExchangeStep::Conclude(match outcome {
         Outcome::Applied(echo) if echo.still_set.is_empty() => {
@@ -359,7 +359,7 @@ fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
     })
 }
 
-/// Marks what an earlier process may have sent as in doubt.
+/// Marks the entries that an earlier process may have sent as in doubt.
 fn mark_in_doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestamp) {
     let Some(last) = claimed.maybe_sent_to else {
         return;
@@ -374,7 +374,7 @@ fn mark_in_doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestam
         .with_possibly_sent(&sent, now.after(rules.reassert_after));
 }
 
-/// How many entries the next request may carry: one, while entries of a rejected request are sent one by one.
+/// Returns how many entries the next request may carry: one, while entries of a rejected request are sent one by one.
 fn max_fold(claimed: &ClaimedLane, rules: &DeliveryRules) -> MaxFold {
     let is_unfolding = claimed
         .unfold_to

@@ -1,6 +1,6 @@
 //! The rate of requests: one token bucket for everything that is sent to Imprint with our key. Pure.
 //!
-//! In any second, at most the rate plus its burst, a tenth of the rate, is sent.
+//! In any second, at most the rate plus a burst of one tenth of the rate is sent.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub enum Rate {
 }
 
 impl Rate {
-    /// This share of the rate.
+    /// Returns this share of the rate.
     #[must_use]
     pub fn share(self, share: f64) -> Self {
         match self {
@@ -38,7 +38,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A bucket with one token, so that a start is not a burst.
+    /// Creates a bucket with one token, so that a start is not a burst.
     pub const fn new(rate: Rate, now: Timestamp) -> Self {
         Self {
             rate,
@@ -69,7 +69,7 @@ impl Pace {
         }
     }
 
-    /// The time between two tokens.
+    /// Returns the time between two tokens.
     pub fn interval(&self) -> Duration {
         match self.rate {
             Rate::Unlimited => Duration::ZERO,
@@ -77,7 +77,7 @@ impl Pace {
         }
     }
 
-    /// When the next token is there.
+    /// Returns the time when the next token is available.
     pub fn next(&self) -> Timestamp {
         match self.rate {
             Rate::Unlimited => self.filled_at,
@@ -90,7 +90,7 @@ impl Pace {
         }
     }
 
-    /// A clock that is set back adds nothing and takes nothing.
+    /// Adds the tokens since the last call. A clock that is set back adds no token and takes none away.
     fn fill(&mut self, rate: f64, now: Timestamp) {
         let elapsed = now.since(self.filled_at).as_secs_f64();
         self.tokens = elapsed.mul_add(rate, self.tokens).min(burst(rate));
@@ -98,7 +98,7 @@ impl Pace {
     }
 }
 
-/// The most tokens that a bucket holds: at least one, otherwise a slow rate would send nothing.
+/// Returns the most tokens that a bucket holds: at least one, otherwise a slow rate would send nothing.
 fn burst(rate: f64) -> f64 {
     (rate * BURST_SHARE).max(1.0)
 }

@@ -1,4 +1,4 @@
-//! From the result of an exchange to a decision about its lane. Pure.
+//! Turns the result of an exchange into a decision about its lane. Pure.
 //!
 //! A fault of the destination ends no entry and counts no attempt. A fault of one entry parks only that entry.
 
@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 /// The longest rest of a lane that failed while the destination was down.
 pub const DOWN_REST_MAX: Duration = Duration::from_secs(5);
 
-/// What is done about a lane.
+/// The decision about a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Nothing had to be sent: end the entries that need no request.
@@ -43,7 +43,7 @@ pub enum Decision {
     Retry {
         /// Whether the request may have been applied.
         effect: Effect,
-        /// How long the lane rests first.
+        /// The rest of the lane before the next request.
         rest: Rest,
         /// Whether the failure counts against its entries.
         attempt: Attempt,
@@ -54,23 +54,24 @@ pub enum Decision {
     Postpone(Timestamp),
 }
 
-/// What a failed request may have changed at Imprint.
+/// The possible effect of a failed request at Imprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing.
+    /// The request changed nothing.
     None,
-    /// It may have been applied, or may still be.
+    /// The request may have been applied, or may still arrive.
     Unconfirmed,
 }
 
-/// How long a lane rests.
+/// The rest of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// Not at all.
+    /// The lane is due again at once.
     None,
-    /// With backoff, but at most [`DOWN_REST_MAX`]: the destination is down, and lanes must be due soon after it recovers.
+    /// A rest with backoff, at most [`DOWN_REST_MAX`]: the destination is down, and lanes must be due soon after it
+    /// recovers.
     Short,
-    /// With backoff: the failure may be the lane's own.
+    /// A rest with backoff: the failure may be the lane's own.
     Backoff,
 }
 
@@ -83,7 +84,7 @@ pub enum Attempt {
     Counted,
 }
 
-/// Decides what is done about a lane.
+/// Decides about a lane.
 pub fn decide(
     exchange: &LaneExchange,
     conclusion: Conclusion,
@@ -165,7 +166,7 @@ fn retry(
     }
 }
 
-/// The status and the names in Imprint's answer, as one line.
+/// Returns the status and the names in Imprint's answer, as one line.
 fn detail(rejection: &Rejection) -> String {
     let Rejection {
         status,

@@ -1,4 +1,4 @@
-//! From a decision to what the store records. Pure.
+//! Turns a decision into a settlement for the store. Pure.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
-/// What the store records for a decision.
+/// Returns the settlement that the store records for a decision.
 pub fn settlement(
     exchange: &LaneExchange,
     decision: Decision,
@@ -23,7 +23,7 @@ pub fn settlement(
     moment: Moment,
 ) -> Settlement {
     let settlement = decided(exchange, decision, rules, moment);
-    // Values that are to be sent again rest as long as anything else that failed.
+    // Values that must be sent again rest as long as the lane rests after a failure.
     Settlement {
         reassert_at: settlement.reassert_at.map(|at| at.max(settlement.due)),
         ..settlement
@@ -90,8 +90,8 @@ fn decided(
     }
 }
 
-/// The lane as it is, due at once. Only entries end that need no request: what is older than what was delivered, what
-/// cannot be read, and what names two customers.
+/// Returns a settlement that leaves the lane as it is, due at once. Only entries end that need no request: entries
+/// older than the delivered values, unreadable entries, and entries that name two customers.
 fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
     let claimed = &exchange.claimed;
     let unreadable = claimed
@@ -112,7 +112,7 @@ fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
         attempted: Vec::new(),
         moved: None,
         new_link: exchange.new_link.clone(),
-        // What an earlier process left in doubt must be remembered, whatever else is decided.
+        // Entries that an earlier process left in doubt must be remembered, whatever the decision is.
         versions: claimed.maybe_sent_to.map(|_| claimed.versions.clone()),
         trials: claimed.trials,
         unfold_to: claimed.unfold_to,
@@ -129,7 +129,7 @@ fn park(reason: ParkReason) -> Ending {
     }
 }
 
-/// Nothing had to be sent. Entries that only clear fields end without a request.
+/// Settles a lane without anything to send. Entries that only clear fields end without a request.
 fn nothing_to_send(exchange: &LaneExchange, unsent: Settlement) -> Settlement {
     let mut settlement = delivered(exchange, unsent);
     for (_, ending) in &mut settlement.endings {
@@ -150,12 +150,12 @@ fn delivered(exchange: &LaneExchange, mut sent: Settlement) -> Settlement {
     }
 }
 
-/// Delivered, except that Imprint keeps these cleared lines: the entries that cleared them park. The lines do not count as
-/// delivered, so replaying such an entry clears them again.
+/// Settles a delivery after which Imprint still keeps these cleared lines: the entries that cleared the lines park. The
+/// lines do not count as delivered, so replaying such an entry clears the lines again.
 fn delivered_except(exchange: &LaneExchange, lines: &[Field], sent: Settlement) -> Settlement {
     let mut delivered = delivered(exchange, sent);
     let mut cleared_by = exchange.fold.entries_setting(lines);
-    // A line that was only sent again belongs to an entry that has ended before.
+    // A line that was only sent again belongs to an entry that has already ended.
     cleared_by.retain(|entry| exchange.fold.carried.contains(entry));
     for entry in cleared_by.into_iter().map(EntryId) {
         delivered.endings.retain(|(other, _)| *other != entry);
@@ -194,7 +194,7 @@ fn all_end(exchange: &LaneExchange, ending: &Ending, mut sent: Settlement) -> Se
     sent
 }
 
-/// The waiting entries that the settlement does not end.
+/// Returns the waiting entries that the settlement does not end.
 fn remaining<'a>(
     exchange: &'a LaneExchange,
     settlement: &Settlement,
@@ -232,7 +232,7 @@ fn customer_unknown(
     }
 }
 
-/// Moves the entries that name only our id to the lane of the Imprint id that it belongs to.
+/// Moves the entries that name only our id to the lane of the Imprint id that our id belongs to.
 fn moved(exchange: &LaneExchange, to: ImprintId, unsent: Settlement) -> Settlement {
     let searched = exchange.new_link.as_ref().map(|link| &link.partner);
     let is_identified = |waiting: &&WaitingEntry| match &waiting.customer {
@@ -250,7 +250,7 @@ fn moved(exchange: &LaneExchange, to: ImprintId, unsent: Settlement) -> Settleme
     }
 }
 
-/// The lane waits with all others. Only a rest other than none counts as a failure of the lane.
+/// Lets the lane wait with all others. Any rest except [`Rest::None`] counts as a failure of the lane.
 fn waiting(exchange: &LaneExchange, rest: Rest, moment: Moment, unsent: Settlement) -> Settlement {
     let attempts = match rest {
         Rest::None => exchange.claimed.trials,
@@ -284,7 +284,7 @@ fn rest_for(rest: Rest, failures: u32, moment: Moment) -> Duration {
     }
 }
 
-/// The request may have been applied, or may still be.
+/// Marks the request as in doubt: it may have been applied, or may still arrive.
 fn unconfirmed(exchange: &LaneExchange, rules: &DeliveryRules, unsent: Settlement) -> Settlement {
     let until = unsent.at.after(rules.reassert_after);
     let versions = exchange.claimed.versions.clone();
@@ -296,8 +296,7 @@ fn unconfirmed(exchange: &LaneExchange, rules: &DeliveryRules, unsent: Settlemen
     }
 }
 
-/// If only values were sent that had been delivered before, and Imprint refuses them, they are given up: no entry is left
-/// to park.
+/// Gives up values that were only sent again and that Imprint refuses: no entry is left to park.
 fn without_reassertion(exchange: &LaneExchange, sent: Settlement) -> Settlement {
     if !exchange.fold.carried.is_empty() || exchange.fold.reasserted == 0 {
         return sent;
@@ -309,7 +308,8 @@ fn without_reassertion(exchange: &LaneExchange, sent: Settlement) -> Settlement 
     }
 }
 
-/// The link that an echo confirms, if an entry of the lane names our id, and the link is new or has used up half its life.
+/// Returns the link that an echo confirms, if an entry of the lane names our id, and the link is new or past half its
+/// life.
 fn confirmed_link(
     exchange: &LaneExchange,
     echo: Echo,

@@ -1,4 +1,4 @@
-//! The exchange about a lane, the decision, and the settlement, without a store or a network.
+//! Tests of the exchange about a lane, the decision, and the settlement, without a store or a network.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ fn waiting(entry: u64, value: i64, path: &str) -> WaitingEntry {
     }
 }
 
-/// A lane with two entries that are sent together, 1 and 3, one that 1 supersedes, and one that cannot be read.
+/// Returns a lane with two entries that are sent together (1 and 3), one that 1 supersedes, and one unreadable entry.
 fn lane() -> ClaimedLane {
     ClaimedLane {
         key: Some(LaneKey::Imprint(imprint("CUST-1"))),
@@ -109,7 +109,7 @@ fn lane_of(key: LaneKey, customer: CustomerRef) -> ClaimedLane {
     }
 }
 
-/// Runs the exchange about a lane with these answers. Returns the calls and the conclusion.
+/// Runs the exchange about a lane with these answers, and returns the calls and the conclusion.
 fn exchange_with(
     claimed: ClaimedLane,
     rules: &DeliveryRules,
@@ -152,7 +152,7 @@ const fn assessment(attribution: Attribution) -> Assessment {
     }
 }
 
-/// The decision and the settlement for a lane whose update had this outcome.
+/// Returns the decision and the settlement for a lane whose update had this outcome.
 fn settle(
     claimed: ClaimedLane,
     outcome: Outcome,

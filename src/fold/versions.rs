@@ -1,9 +1,9 @@
-//! What a lane remembers of its customer after its entries are gone: the delivered versions, and what is in doubt. Pure.
+//! The memory of a lane about its customer after the entries are gone: delivered versions, and versions in doubt. Pure.
 //!
 //! A request that was sent and never clearly answered may arrive late, after newer values were delivered, and overwrite
-//! them. Imprint offers nothing to prevent that. So a lane remembers which versions may still arrive, and until when. Values
-//! that are delivered meanwhile are kept, and sent again when that time is over. A request that arrives even later cannot
-//! be excluded.
+//! them. Imprint offers nothing to prevent that. So a lane remembers which versions may still arrive, and until when.
+//! The lane keeps values that are delivered meanwhile, and sends them again after that time. A request that arrives
+//! even later cannot be excluded.
 
 use std::fmt;
 
@@ -16,20 +16,20 @@ use crate::event::Version;
 use crate::imprint::{Field, FieldValue, Update};
 use crate::time::Timestamp;
 
-/// The delivered version of each field of one customer, and what is in doubt.
+/// The delivered version of each field of one customer, and the versions in doubt.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneVersions {
-    /// Confirmed by a 2xx.
+    /// The versions that Imprint confirmed with a 2xx.
     delivered: Versions,
-    /// Sent without a clear answer.
+    /// The versions that were sent without a clear answer.
     #[serde(default, rename = "doubt", skip_serializing_if = "Option::is_none")]
     in_doubt: Option<InDoubt>,
 }
 
-/// Requests that may still arrive, and what they would overwrite. The store keeps it under the older member names.
+/// Requests that may still arrive, and the values that they would overwrite. The store keeps the older member names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct InDoubt {
-    /// Until when they may arrive, in milliseconds.
+    /// The time until which the requests may arrive, in milliseconds.
     #[serde(rename = "until")]
     until_millis: i64,
     /// The oldest version of each field that may arrive.
@@ -40,7 +40,7 @@ struct InDoubt {
 }
 
 impl LaneVersions {
-    /// The versions after `fold` was delivered.
+    /// Returns the versions after `fold` was delivered.
     #[must_use]
     pub fn delivered(mut self, fold: &Fold) -> Self {
         if fold.ends_doubt {
@@ -66,7 +66,7 @@ impl LaneVersions {
         self
     }
 
-    /// The versions after `fold` was sent without a clear answer: it may arrive until `until`.
+    /// Returns the versions after `fold` was sent without a clear answer: the request may arrive until `until`.
     #[must_use]
     pub fn with_unconfirmed(self, fold: &Fold, until: Timestamp) -> Self {
         let sent = fold
@@ -76,10 +76,12 @@ impl LaneVersions {
         self.with_in_doubt(sent, until)
     }
 
-    /// The versions after an earlier process may have sent any of these candidates, and ended before the answer.
+    /// Returns the versions after an earlier process may have sent any of these candidates, and ended before the
+    /// answer.
     #[must_use]
     pub fn with_possibly_sent(mut self, candidates: &[Candidate<'_>], until: Timestamp) -> Self {
-        // It may have sent a reassertion as well, which would overwrite what is delivered from now on.
+        // The earlier process may also have sent a reassertion, which would overwrite the values that are delivered
+        // from now on.
         let reasserts = |in_doubt: &&mut InDoubt| !in_doubt.newer.is_empty();
         if let Some(in_doubt) = self.in_doubt.as_mut().filter(reasserts) {
             in_doubt.until_millis = in_doubt.until_millis.max(until.as_millis());
@@ -113,27 +115,28 @@ impl LaneVersions {
         self
     }
 
-    /// The versions with nothing in doubt: Imprint refuses the reassertion, so nothing can be done about it.
+    /// Returns the versions with nothing in doubt: Imprint refused the reassertion, so no request can resolve the
+    /// doubt.
     #[must_use]
     pub fn without_doubt(mut self) -> Self {
         self.in_doubt = None;
         self
     }
 
-    /// When values are to be sent again, if there are any.
+    /// Returns the time when values must be sent again, if there are any.
     pub fn reassert_at(&self) -> Option<Timestamp> {
         let in_doubt = self.in_doubt.as_ref()?;
         (!in_doubt.newer.is_empty()).then(|| Timestamp::from_millis(in_doubt.until_millis))
     }
 
-    /// Whether nothing that was in doubt can arrive any more.
+    /// Returns whether no request in doubt can arrive any more.
     pub(super) fn doubt_is_over(&self, now: Timestamp) -> bool {
         self.in_doubt
             .as_ref()
             .is_some_and(|in_doubt| in_doubt.until_millis <= now.as_millis())
     }
 
-    /// The values to be sent again now.
+    /// Returns the values to send again now.
     pub(super) fn to_reassert(
         &self,
         now: Timestamp,
@@ -144,7 +147,7 @@ impl LaneVersions {
             .filter_map(|(field, value)| Some((field, self.version_of(field)?, value)))
     }
 
-    /// Every field that was delivered, with its delivered version.
+    /// Returns every field that was delivered, with its delivered version.
     pub fn delivered_fields(&self) -> impl Iterator<Item = (&Field, Version)> {
         self.delivered
             .0
@@ -152,7 +155,7 @@ impl LaneVersions {
             .map(|(field, version)| (field, *version))
     }
 
-    /// The delivered version of a field.
+    /// Returns the delivered version of a field.
     pub(super) fn version_of(&self, field: &Field) -> Option<Version> {
         self.delivered.0.get(field).copied()
     }
@@ -254,7 +257,7 @@ mod tests {
             .into()
     }
 
-    /// A lane to which the first entry was sent without an answer, and the second one was delivered.
+    /// Returns a lane to which the first entry was sent without an answer, and the second entry was delivered.
     fn overtaken() -> LaneVersions {
         let old = [entry(1, 1, &[("email", "old"), ("city", "Elko")])];
         let lane = LaneVersions::default();
@@ -288,7 +291,7 @@ mod tests {
         let fold = fold_at(&lane, &entries, NOW);
         let lane = lane.with_unconfirmed(&fold, UNTIL).delivered(&fold);
         assert_eq!(lane.reassert_at(), None);
-        // Until it cannot arrive any more, newer values are sent again.
+        // Until the late request can no longer arrive, newer values are sent again.
         let newer = [entry(2, 2, &[("email", "b")])];
         let lane = lane.clone().delivered(&fold_at(&lane, &newer, NOW));
         assert_eq!(lane.reassert_at(), Some(UNTIL));
@@ -329,7 +332,7 @@ mod tests {
         assert_eq!(sent(&again), json!({"email": "newest"}));
     }
 
-    /// FAULTS P07: it is not known which of them the earlier process had sent.
+    /// FAULTS P07: nobody knows which of these entries the earlier process had sent.
     #[test]
     fn entries_that_an_earlier_process_may_have_sent_are_in_doubt() {
         let waiting = [
@@ -448,7 +451,7 @@ mod tests {
         );
     }
 
-    /// A lane without values to send again may have been sent nothing more: its doubt keeps its time.
+    /// If a lane has no values to send again, the earlier process sent nothing more, and the doubt keeps its time.
     #[test]
     fn an_earlier_process_prolongs_only_a_doubt_with_values_to_send_again() {
         let lane = possibly_sent(

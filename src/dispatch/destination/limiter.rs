@@ -1,4 +1,4 @@
-//! The rules by which a request may be sent: the operator's mode, the breaker and the rate, as one pure value.
+//! Decides whether a request may be sent: the operator's mode, the breaker and the rate, as one pure value.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use crate::time::Timestamp;
 const SEARCH_SHARE: f64 = 0.2;
 /// How long an applied request proves that the destination works, for a lane that has not failed before.
 const EVIDENCE_FRESH_MILLIS: i64 = 10_000;
-/// How often a paused destination is looked at, although the operator's change wakes the threads.
+/// The interval at which threads check a paused destination, in addition to the wake-up by the operator's change.
 const PAUSE_LOOK: Duration = Duration::from_secs(10);
-/// How many lanes have a shadow record: enough to compare, and a bound on memory.
+/// The most lanes with a shadow record: enough to compare, and a bound on memory.
 const SHADOW_RECORDS_MAX: usize = 1000;
 
-/// What a permit allows.
+/// The requests that a permit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PermitKind {
     /// A request of any lane that is due.
@@ -31,7 +31,7 @@ pub(super) enum PermitKind {
     Probe,
 }
 
-/// Decides about each request.
+/// The rules that decide about each request.
 #[derive(Debug)]
 pub(super) struct SendLimiter {
     mode: OperatorMode,
@@ -45,8 +45,8 @@ pub(super) struct SendLimiter {
     applied: LastApplied,
 }
 
-/// The last lane to which a request was applied, and the last one before it of another lane: enough to know when any lane
-/// but a given one was last applied.
+/// The last lane whose request was applied, and the last other lane before that. From both follows, for any lane, the
+/// time when a request of another lane was last applied.
 #[derive(Clone, Copy, Debug, Default)]
 struct LastApplied {
     last: Option<(LaneId, Timestamp)>,
@@ -121,8 +121,8 @@ impl SendLimiter {
         Ok((kind, count))
     }
 
-    /// Returns permits whose requests were not sent. Without it a ramp would run dry: with no answer to come, nothing would
-    /// ever be sent again. A probe is due again as it was when it was taken.
+    /// Returns permits whose requests were not sent. Otherwise the ramp would run out of places: without an answer,
+    /// nothing would ever be sent again. A probe becomes due at the time when its permit was taken.
     pub(super) fn return_unused(&mut self, kind: PermitKind, count: usize, acquired_at: Timestamp) {
         self.pace.give_back(count);
         match kind {
@@ -131,8 +131,8 @@ impl SendLimiter {
         }
     }
 
-    /// Returns the place in the ramp of a request that was sent and whose result will not be assessed. Its token is used,
-    /// and the next probe is due at the usual time.
+    /// Frees the place in the ramp of a request that was sent and whose result will not be assessed. The token of the
+    /// request is used, and the next probe is due at the usual time.
     pub(super) fn return_place(&mut self, kind: PermitKind) {
         match kind {
             PermitKind::Lane => self.state.return_places(1),
@@ -168,8 +168,9 @@ impl SendLimiter {
         }
     }
 
-    /// Decides about a request that follows from an answer, and needs a token of its own. A lane keeps its place while it
-    /// waits for one, except for a search: the share of searches is small, and the lane would block others for seconds.
+    /// Decides about a request that follows from an answer, and needs a token of its own. A lane keeps its place while
+    /// it waits for a token. A search does not wait: the share of searches is small, and the lane would block others
+    /// for seconds.
     pub(super) fn clear_follow_up(
         &mut self,
         lane: LaneId,
@@ -199,8 +200,8 @@ impl SendLimiter {
         }
     }
 
-    /// Takes a token of the share of searches, or returns the time of the caller's turn. Each caller gets another time: if
-    /// all came back for the next token, all but one would come in vain.
+    /// Takes a token from the share of searches, or returns the time of the caller's turn. Each caller gets a different
+    /// time: if all callers came back for the next token, only one would get a token.
     fn take_search(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         if self.searches.take(1, now) == 1 {
             return Ok(());
@@ -236,8 +237,8 @@ impl SendLimiter {
         self.shadow_records.insert(lane, record);
     }
 
-    /// Moves the breaker by the result of a lane's request. Returns the state before it, and what the result means for the
-    /// lane: a failure is the lane's own if a request of another lane was applied since this lane last failed.
+    /// Applies the result of a lane's request to the breaker. Returns the state before, and the meaning for the lane:
+    /// the lane itself is at fault if a request of another lane was applied since this lane last failed.
     pub(super) fn assess(
         &mut self,
         lane: LaneId,
@@ -282,7 +283,7 @@ impl LastApplied {
         self.last = Some((lane, now));
     }
 
-    /// When a request of any other lane was last applied.
+    /// Returns the time when a request of any other lane was last applied.
     fn of_another_lane(&self, lane: LaneId) -> Option<Timestamp> {
         let is_other = |applied: &(LaneId, Timestamp)| applied.0 != lane;
         let newest_first = [self.last, self.other].into_iter().flatten();

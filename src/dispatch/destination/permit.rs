@@ -1,6 +1,6 @@
-//! Permits to send: each stands for one token of the rate, and for one place in the ramp or for the probe.
+//! Permits to send. Each permit stands for one token of the rate, and for one place in the ramp or for the probe.
 //!
-//! A permit returns itself when it is dropped, so that no exit of a delivery can forget it or return it twice:
+//! A dropped permit returns itself, so no exit of a delivery can forget the permit or return it twice:
 //!
 //! | dropped | returned |
 //! |---|---|
@@ -42,17 +42,17 @@ impl SendPermits {
         }
     }
 
-    /// How many lanes may still take one.
+    /// Returns how many lanes may still take a permit.
     pub const fn count(&self) -> usize {
         self.count
     }
 
-    /// Whether this is the one request that tests whether the destination works again.
+    /// Returns whether these are the permit for the one request that tests whether the destination works again.
     pub fn is_probe(&self) -> bool {
         self.kind == PermitKind::Probe
     }
 
-    /// Takes one out, for one lane.
+    /// Takes out one permit, for one lane.
     pub fn take_one(&mut self) -> Option<SendPermit> {
         self.count = self.count.checked_sub(1)?;
         Some(SendPermit {
@@ -83,7 +83,7 @@ pub struct SendPermit {
     acquired_at: Timestamp,
 }
 
-/// How far the delivery that holds a permit has got.
+/// The progress of the delivery that holds a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     /// No request has been sent.
@@ -94,12 +94,12 @@ enum Progress {
     Assessed,
 }
 
-/// Whether one request may be sent now.
+/// The answer to the question whether one request may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clearance {
-    /// Send it.
+    /// Send the request.
     Send,
-    /// Shadow mode: it was recorded and must not be sent.
+    /// Do not send the request: it was recorded, because the mode is shadow.
     Shadow,
     /// The permit became invalid while the lane was claimed: the destination stopped, or the operator paused it.
     Withdrawn,
@@ -126,7 +126,7 @@ impl SendPermit {
         }
     }
 
-    /// Reports the result of the lane's requests. Returns the state before it, and what it means for the lane.
+    /// Reports the result of the lane's requests. Returns the state before the result, and the meaning for the lane.
     pub fn assess(
         mut self,
         lane: LaneId,

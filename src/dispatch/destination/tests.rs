@@ -1,4 +1,4 @@
-//! Permits and the limiter behind them.
+//! Tests of the permits and of the limiter behind them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,8 @@ const fn moment(now: Timestamp) -> Moment {
     }
 }
 
-/// The number of lanes and whether they are a probe, or the time to ask again. The permits are leaked, as if they were used.
+/// Returns the number of permits and whether they are a probe, or the time to ask again. Leaks the permits, as if they
+/// were used.
 fn acquired(
     destination: &Arc<Destination>,
     wanted: usize,
@@ -192,7 +193,7 @@ fn a_new_key_changes_nothing_unless_the_destination_is_stopped() {
     assert_eq!(acquired(&destination, 8, later(5)), LANES_8);
 }
 
-/// FAULTS O06, V9: whether a failure is the lane's own is seen by the results of other lanes.
+/// FAULTS O06, V9: the results of other lanes show whether a failure is the lane's own.
 #[test]
 fn a_failure_is_a_lanes_own_if_another_lane_was_applied_since_its_last_failure() {
     let destination = unlimited();

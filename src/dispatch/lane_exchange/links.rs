@@ -1,11 +1,11 @@
-//! Links between our ids and Imprint's ids: how long they are trusted, and which entries contradict them. Pure.
+//! Links between our ids and Imprint's ids: decides how long to trust a link, and which entries contradict links. Pure.
 
 use crate::dispatch::rules::DeliveryRules;
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{ClaimedLane, EntryId, IdentityLink, WaitingEntry};
 use crate::time::Timestamp;
 
-/// Whether a link is young enough to be used without another search.
+/// Returns whether a link is young enough to be used without another search.
 pub(super) fn is_fresh(link: &IdentityLink, rules: &DeliveryRules, now: Timestamp) -> bool {
     let ttl = match link.imprint {
         Some(_) => rules.link_ttl,
@@ -14,7 +14,7 @@ pub(super) fn is_fresh(link: &IdentityLink, rules: &DeliveryRules, now: Timestam
     now.since(link.confirmed_at) < ttl
 }
 
-/// The entries that name two ids which belong to different customers, as Imprint said. One wrong row of a CRM must not
+/// Returns the entries that name two ids of different customers, according to Imprint. One wrong row of a CRM must not
 /// send the values of one customer to another cardholder.
 pub(super) fn conflicts(
     claimed: &ClaimedLane,
