@@ -1,7 +1,7 @@
-//! Turns values into stored bytes and numbers, and reads them back. No other module does either.
+//! Encodes values into stored bytes and numbers, and decodes them. No other module does either.
 //!
-//! Every blob is made and read together with its kind and the id of its record. Sealing will bind the blob to both, so
-//! that a blob that was moved to another record cannot be opened. Today the bytes are stored as they are.
+//! Every blob is encoded and decoded together with its kind and the id of its record. Sealing will bind the blob to
+//! both, so that a blob moved to another record cannot be opened. Today the bytes are stored unchanged.
 //!
 //! The numbers of states, reasons, priorities and lane kinds never change and are never used again, because a store
 //! outlives the program that wrote it. A number that is not in the list is an error, never a guess.
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::{LaneKey, ParkReason, Priority, State};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 
-/// The memory that an encoded update usually needs, in bytes.
+/// The usual size of an encoded update, in bytes: the initial capacity of the buffer.
 const UPDATE_BYTES_USUAL: usize = 1024;
 
 /// The kind of a blob.
@@ -27,7 +27,7 @@ pub(super) enum BlobKind {
     Update,
     /// The versions of a lane, with values in doubt. Its record is the lane.
     LaneVersions,
-    /// What Imprint said about a parked entry. Its record is the entry.
+    /// Imprint's answer about a parked entry. Its record is the entry.
     ParkedDetail,
     /// An operator's reason for an action. Its record is the record of the audit log.
     AuditReason,
@@ -48,21 +48,21 @@ impl fmt::Display for BlobKind {
 /// Stored content that this program cannot read or write.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CodecError {
-    /// A number that no state, reason, priority or kind has.
+    /// The stored number belongs to no state, reason, priority or kind.
     #[error("unknown number {number} in {column}")]
     UnknownNumber {
-        /// Table and column.
+        /// The table and the column of the number.
         column: &'static str,
         number: i64,
     },
-    /// A blob that is not what its kind says.
+    /// The blob does not have the form of its kind.
     #[error("unreadable {kind} {record}")]
     Unreadable {
         kind: BlobKind,
         record: u64,
         source: serde_json::Error,
     },
-    /// A value that has no stored form.
+    /// The value has no stored form.
     #[error("{kind} {record} cannot be stored")]
     Unwritable {
         kind: BlobKind,
@@ -71,7 +71,7 @@ pub(super) enum CodecError {
     },
 }
 
-/// Makes the stored bytes of a value.
+/// Encodes a value into its stored bytes.
 pub(super) fn encode<T: Serialize>(
     kind: BlobKind,
     record: u64,
@@ -86,7 +86,7 @@ pub(super) fn encode<T: Serialize>(
     Ok(bytes)
 }
 
-/// Reads a value back from its stored bytes.
+/// Decodes a value from its stored bytes.
 pub(super) fn decode<T: DeserializeOwned>(
     kind: BlobKind,
     record: u64,
@@ -99,12 +99,12 @@ pub(super) fn decode<T: DeserializeOwned>(
     })
 }
 
-/// Makes the stored bytes of a value that is bytes already, as an event is.
+/// Encodes a value that consists of bytes already, such as an event.
 pub(super) const fn encode_bytes(_kind: BlobKind, _record: u64, bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Borrowed(bytes)
 }
 
-/// Reads bytes back from their stored form.
+/// Decodes bytes from their stored form.
 pub(super) fn decode_bytes(
     _kind: BlobKind,
     _record: u64,
@@ -113,12 +113,12 @@ pub(super) fn decode_bytes(
     Ok(bytes)
 }
 
-/// Makes the stored form of a text.
+/// Encodes a text into its stored form.
 pub(super) const fn encode_text(_kind: BlobKind, _record: u64, text: &str) -> Cow<'_, str> {
     Cow::Borrowed(text)
 }
 
-/// Reads a text back from its stored form.
+/// Decodes a text from its stored form.
 pub(super) fn decode_text(
     _kind: BlobKind,
     _record: u64,
@@ -177,7 +177,7 @@ pub(super) fn priority(column: &'static str, number: i64) -> Result<Priority, Co
     )
 }
 
-/// The one of `all` that has this number.
+/// Returns the value of `all` that has this number.
 fn named<T: Copy>(
     column: &'static str,
     number: i64,
@@ -219,7 +219,7 @@ pub(super) fn lane_columns(key: &LaneKey) -> LaneColumns<'_> {
     }
 }
 
-/// Reads the key of a lane back; `None` if its columns name nobody.
+/// Decodes the key of a lane; `None` if the columns name no customer.
 pub(super) fn lane_key(kind: i64, received: &str) -> Option<LaneKey> {
     match u8::try_from(kind) {
         Ok(IMPRINT_LANE) => ImprintId::parse(received).ok().map(LaneKey::Imprint),
@@ -230,7 +230,7 @@ pub(super) fn lane_key(kind: i64, received: &str) -> Option<LaneKey> {
     }
 }
 
-/// The columns that say how an event named its customer, beside its lane.
+/// The columns that record, beside the lane, how an event named its customer.
 pub(super) struct CustomerColumns<'a> {
     pub(super) partner: Option<&'a str>,
     pub(super) names_imprint_id: bool,
@@ -243,7 +243,7 @@ pub(super) fn customer_columns(customer: &CustomerRef) -> CustomerColumns<'_> {
     }
 }
 
-/// Reads back how an event named its customer; `None` if the columns name nobody.
+/// Decodes how an event named its customer; `None` if the columns name no customer.
 pub(super) fn customer(key: &LaneKey, columns: &CustomerColumns<'_>) -> Option<CustomerRef> {
     let partner = columns.partner.map(PartnerCustomerId::parse);
     match (key, partner.transpose().ok()?) {

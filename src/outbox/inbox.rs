@@ -11,19 +11,19 @@ use crate::time::Timestamp;
 ///
 /// Every operation is atomic and bounded. Dropping the future of an operation does not undo the operation.
 pub trait Inbox: Send + Sync + fmt::Debug {
-    /// Stores a batch durably: all of it or nothing. Recognises duplicates, also inside the batch.
+    /// Stores a batch durably: the whole batch or nothing. Recognises duplicates, also inside the batch.
     fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended>;
-    /// The receipt of an event, if there is one.
+    /// Finds the receipt of an event, if there is one.
     fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>>;
-    /// Resolves once the entry is settled; at once if it is settled already.
+    /// Resolves once the entry is settled; resolves at once if the entry is settled already.
     ///
     /// An engine that several processes share may learn of a settlement only by polling.
     fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State>;
-    /// The key of the content digests. The store makes it once and keeps it.
+    /// Returns the key of the content digests. The store generates the key once and keeps the key.
     fn digest_key(&self) -> [u8; 32];
 }
 
-/// The keyed digest of an event's canonical content. It tells a duplicate from a conflict.
+/// The keyed digest of an event's canonical content. The digest distinguishes a duplicate from a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub [u8; 16]);
 
@@ -32,7 +32,7 @@ pub struct Digest(pub [u8; 16]);
 pub enum Disposition {
     /// The entry waits in the lane of its customer.
     Enqueue(CustomerChange),
-    /// The entry is parked: an operator must look at it before anything of it is sent.
+    /// The entry is parked: an operator must act before any value of the entry is sent.
     Park(CustomerChange, ParkReason),
     /// The entry is held: it belongs to a mass change of its source, which an operator must approve first.
     Hold(CustomerChange),
@@ -40,13 +40,13 @@ pub enum Disposition {
     Ignore,
 }
 
-/// Which lanes are claimed first while more are due than can be sent.
+/// The order in which lanes are claimed while more lanes are due than can be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// An event that is sent as it happens.
+    /// The event is sent to the bridge as it happens.
     #[default]
     Live,
-    /// A replayed or late event. Its lane is claimed after every lane with a live entry.
+    /// The event is replayed or late. Its lane is claimed after every lane with a live entry.
     Low,
 }
 
@@ -57,15 +57,15 @@ pub struct NewEntry {
     pub identity: Identity,
     /// The type of the event.
     pub event_type: Attribute,
-    /// The digest of its content.
+    /// The keyed digest of the event's content.
     pub digest: Digest,
-    /// When it was accepted.
+    /// The time when the bridge accepted the event.
     pub accepted_at: Timestamp,
-    /// What `append` does with it.
+    /// The action of `append` for this entry.
     pub disposition: Disposition,
-    /// How urgent it is.
+    /// The priority of the entry.
     pub priority: Priority,
-    /// The event in its structured form. A replay can map it again.
+    /// The event in its structured form. A replay can map the event again.
     pub event: Vec<u8>,
 }
 
@@ -83,18 +83,19 @@ impl fmt::Debug for NewEntry {
 pub struct AppendedEntry {
     /// The new entry, or the one that was stored before under the same identity.
     pub entry: EntryId,
-    /// Its state.
+    /// The state of the entry.
     pub state: State,
-    /// Whether it was stored before.
+    /// Whether the entry was stored before this append.
     pub duplicate: bool,
 }
 
 /// The result of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// Every entry is on disk. In the order of the batch.
+    /// Every entry is on disk. The list has the order of the batch.
     Stored(Vec<AppendedEntry>),
-    /// The events at these places of the batch have the identity of another event with other content. Nothing was stored.
+    /// The events at these positions of the batch reuse the identity of an event with other content. Nothing was
+    /// stored.
     Conflict(Vec<usize>),
 }
 
@@ -103,31 +104,31 @@ pub enum Appended {
 pub struct Receipt {
     /// The number of the entry.
     pub entry: EntryId,
-    /// The identity of its event.
+    /// The identity of the event.
     pub identity: Identity,
-    /// The type of its event.
+    /// The type of the event.
     pub event_type: Attribute,
-    /// Its state.
+    /// The state of the entry.
     pub state: State,
-    /// How many requests have carried it.
+    /// The number of requests that have carried the entry.
     pub attempts: u32,
-    /// When it was accepted.
+    /// The time when the event was accepted.
     pub accepted_at: Timestamp,
-    /// When it ended or was parked.
+    /// The time when the entry ended or was parked.
     pub settled_at: Option<Timestamp>,
-    /// The id of the event whose newer values won, if it was superseded.
+    /// The id of the event whose newer values won, if the entry was superseded.
     pub superseded_by: Option<Attribute>,
-    /// Why it is parked, and what Imprint said about it, if it is parked.
+    /// The reason why the entry is parked, and Imprint's answer about the entry.
     pub parked: Option<(ParkReason, Option<String>)>,
 }
 
 /// The event of a wanted receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// The source that sent it.
+    /// The source that sent the event.
     pub source: SourceName,
     /// The CloudEvents `source`. `None` finds the newest event with this id, whatever its CloudEvents `source` is.
     pub ce_source: Option<Attribute>,
-    /// The id that the source gave it.
+    /// The id that the source gave the event.
     pub id: Attribute,
 }

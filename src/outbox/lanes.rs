@@ -1,4 +1,4 @@
-//! The role of dispatch: claim lanes, settle them, and hear when a lane becomes due.
+//! The role of dispatch: claims lanes, settles lanes, and waits until a lane becomes due.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,20 +19,20 @@ pub trait Lanes: Settings {
     ///
     /// Answers [`Settled::Stale`] and changes nothing if the lane is not claimed under the settlement's token any more.
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
-    /// Makes every lane due that has a waiting entry: the reason for its pause is over.
+    /// Makes every lane due that has a waiting entry. Called when the reason for a pause is over.
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()>;
-    /// Resolves when a lane may have become due since the future was made.
+    /// Resolves when a lane may have become due after this call.
     ///
-    /// A hint, not a promise: an engine that several processes share does not hear all of them, so dispatch polls as well.
+    /// The wake-up is a hint: an engine that several processes share misses some changes, so dispatch also polls.
     fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// The fencing token of one claim of one lane. `settle` takes it, so that a process that lost its lane changes nothing.
+/// The fencing token of one claim of one lane. `settle` checks the token: a process that lost its lane changes nothing.
 ///
-/// No two claims of a lane ever have the same token, also over restarts and over several processes.
+/// No two claims of a lane ever have the same token, across restarts and processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClaimToken {
-    /// The number of the engine that claimed: each opening of a store gets its own.
+    /// The number of the engine that claimed the lane: each opening of a store gets its own number.
     pub owner: u64,
     /// The number of the claim within that engine.
     pub epoch: u64,
@@ -48,13 +48,14 @@ pub enum Settled {
     Stale,
 }
 
-/// Which of the lanes that are due are claimed first.
+/// The rule by which due lanes are claimed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// The longest due.
+    /// Lanes that have been due longest come first.
     LongestDue,
-    /// One of the lanes that have failed least, among the [`PROBE_WINDOW`](super::PROBE_WINDOW) longest due. The number
-    /// chooses one of them. A probe of the destination needs a lane that does not always fail, and a different one each time.
+    /// Selects among the lanes that have failed least, out of the [`PROBE_WINDOW`](super::PROBE_WINDOW) longest due.
+    /// The number picks one of these lanes. A probe of the destination needs a lane that does not always fail, and a
+    /// different lane each time.
     LeastFailed(u32),
 }
 
@@ -80,23 +81,24 @@ impl Pick {
 /// The result of a claim.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {
-    /// The claimed lanes, the longest due first.
+    /// The claimed lanes. The lane that has been due longest comes first.
     pub lanes: Vec<ClaimedLane>,
-    /// When the next lane that is not claimed is due.
+    /// The time when the next unclaimed lane is due.
     pub next_due: Option<Timestamp>,
 }
 
 /// The customer of a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneKey {
-    /// Known by Imprint's id: its entries can be sent.
+    /// The customer is known by Imprint's id: the entries can be sent.
     Imprint(ImprintId),
-    /// Known by our customer id only: its entries move into an Imprint lane once a search has found the Imprint id.
+    /// The customer is known by our id only: the entries move into an Imprint lane once a search has found the Imprint
+    /// id.
     Partner(PartnerCustomerId),
 }
 
 impl LaneKey {
-    /// The key for a customer: by Imprint's id if the event names it, because only such a lane can send.
+    /// Returns the key for a customer: Imprint's id if the event names that id, because only such a lane can send.
     pub fn of(customer: &CustomerRef) -> Self {
         match customer {
             CustomerRef::Imprint(imprint) | CustomerRef::Pair { imprint, .. } => {
@@ -110,11 +112,11 @@ impl LaneKey {
 /// The failures of a lane since Imprint last applied a request of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trials {
-    /// Failed requests. They decide how long the lane rests.
+    /// The failed requests. Their number decides how long the lane rests.
     pub failures: u32,
-    /// Failed requests that only the lane itself can have caused. Enough of them park its entries.
+    /// The failed requests that only the lane itself can have caused. After enough attempts its entries are parked.
     pub attempts: u32,
-    /// When the last request failed.
+    /// The time when the last request failed.
     pub tried_at: Option<Timestamp>,
 }
 
@@ -123,24 +125,24 @@ pub struct Trials {
 pub struct IdentityLink {
     /// Our customer id.
     pub partner: PartnerCustomerId,
-    /// Imprint's id; `None` if Imprint knows nobody by our customer id.
+    /// Imprint's id; `None` if Imprint knows no customer by our id.
     pub imprint: Option<ImprintId>,
-    /// When Imprint confirmed it.
+    /// The time when Imprint confirmed the link.
     pub confirmed_at: Timestamp,
 }
 
 /// One lane that is due, claimed for one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimedLane {
-    /// The lane. Nobody else claims it until it is settled.
+    /// The lane. No other claim gets the lane before it is settled.
     pub lane: LaneId,
     /// The token of this claim, for its settlement.
     pub token: ClaimToken,
     /// The customer; `None` if the stored lane cannot be read, and then `waiting` is empty.
     pub key: Option<LaneKey>,
-    /// The versions that Imprint has of the customer, as far as the store knows.
+    /// The versions of the customer's values at Imprint, as far as the store knows.
     pub versions: LaneVersions,
-    /// Its failures.
+    /// The failures of the lane.
     pub trials: Trials,
     /// Entries up to this number are sent one by one, because a request that carried several of them was rejected.
     pub unfold_to: Option<EntryId>,
@@ -148,14 +150,14 @@ pub struct ClaimedLane {
     pub maybe_sent_to: Option<EntryId>,
     /// The waiting entries; the newest ones if there are more than [`WAITING_WINDOW`](super::WAITING_WINDOW).
     pub waiting: Vec<WaitingEntry>,
-    /// The identity links of the ids that its entries name.
+    /// The identity links of the ids that the entries of the lane name.
     pub links: Vec<IdentityLink>,
     /// Entries whose stored content cannot be read.
     pub unreadable: Vec<EntryId>,
 }
 
 impl ClaimedLane {
-    /// A lane without entries, versions and links.
+    /// Returns a lane without entries, versions and links.
     pub fn empty(lane: LaneId, token: ClaimToken, trials: Trials) -> Self {
         Self {
             lane,
@@ -171,7 +173,7 @@ impl ClaimedLane {
         }
     }
 
-    /// The waiting entries as folding sees them.
+    /// Returns the waiting entries in the form that folding takes.
     pub fn candidates(&self) -> Vec<Candidate<'_>> {
         self.waiting.iter().map(WaitingEntry::candidate).collect()
     }
@@ -182,18 +184,18 @@ impl ClaimedLane {
 pub struct WaitingEntry {
     /// The number of the entry.
     pub entry: EntryId,
-    /// The version of its values.
+    /// The version of the entry's values.
     pub version: Version,
-    /// The values that it sets.
+    /// The values that the entry sets.
     pub update: Update,
     /// The customer as the event named it.
     pub customer: CustomerRef,
-    /// When it was accepted.
+    /// The time when the entry was accepted.
     pub accepted_at: Timestamp,
 }
 
 impl WaitingEntry {
-    /// The entry as folding sees it.
+    /// Returns the entry in the form that folding takes.
     pub const fn candidate(&self) -> Candidate<'_> {
         Candidate {
             version: self.version,
@@ -205,25 +207,25 @@ impl WaitingEntry {
 /// How one entry of a claimed lane ends, or why it is set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Imprint has its values.
+    /// Imprint has the values of the entry.
     Delivered,
-    /// The newer values of this entry won.
+    /// The newer values of the entry with this id won.
     Superseded(EntryId),
-    /// There was nothing to send, or no such customer at Imprint.
+    /// There was nothing to send, or Imprint does not know the customer.
     Ignored,
-    /// An operator must look at it.
+    /// An operator must act on the entry.
     Parked {
         /// The reason.
         reason: ParkReason,
-        /// What Imprint said, without values: its `type` and `param`.
+        /// Imprint's answer without values: its `type` and `param`.
         detail: Option<String>,
     },
-    /// Its requests failed for a long time, and nothing has proved whose fault that is. An operator decides.
+    /// The requests of the entry failed for a long time without proof which party is at fault. An operator decides.
     Undecided,
 }
 
 impl Ending {
-    /// The state it leads to.
+    /// Returns the state that the ending leads to.
     pub const fn state(&self) -> State {
         match self {
             Self::Delivered => State::Delivered,
@@ -235,16 +237,16 @@ impl Ending {
     }
 }
 
-/// The consequences of one request, or of the decision to make none, for its lane. Recorded in one transaction.
+/// The consequences of one request, or of not sending one, for its lane. The store records them in one transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
-    /// The lane. It is free afterwards.
+    /// The lane. The settlement frees the lane.
     pub lane: LaneId,
-    /// The token of the claim that this settles.
+    /// The token of the claim that the settlement ends.
     pub token: ClaimToken,
     /// The entries that end or are set aside.
     pub endings: Vec<(EntryId, Ending)>,
-    /// The entries that the request carried: their attempts are counted.
+    /// The entries that the request carried. The store counts an attempt for each of them.
     pub attempted: Vec<EntryId>,
     /// The entries that move into another lane.
     pub moved: Option<Moved>,
@@ -252,19 +254,19 @@ pub struct Settlement {
     pub new_link: Option<IdentityLink>,
     /// The new versions of the lane, if they changed.
     pub versions: Option<LaneVersions>,
-    /// Its failures.
+    /// The failures of the lane.
     pub trials: Trials,
     /// Entries up to this number are sent one by one.
     pub unfold_to: Option<EntryId>,
-    /// When the lane is due again if entries still wait in it.
+    /// The time when the lane is due again if entries still wait in the lane.
     pub due: Timestamp,
-    /// When it is due if no entry waits in it: values in doubt are then reasserted.
+    /// The time when the lane is due if no entry waits in it: values in doubt are then reasserted.
     pub reassert_at: Option<Timestamp>,
-    /// When the dispatcher decided this.
+    /// The time of the dispatcher's decision.
     pub at: Timestamp,
 }
 
-/// Entries whose Imprint id was found.
+/// The move of entries whose Imprint id was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// The customer whose lane they move into.

@@ -1,4 +1,4 @@
-//! The role of operators and retention: list, inspect, replay and discard entries, read and append the audit log, prune.
+//! The role of operators and retention: lists, inspects, replays and discards entries, keeps the audit log, and prunes.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -13,34 +13,35 @@ use crate::time::Timestamp;
 ///
 /// Every operation is atomic and bounded. Dropping the future of an operation does not undo the operation.
 pub trait Ledger: Settings {
-    /// The entries that a filter selects; bounded. The page says where the next one starts.
+    /// Lists the entries that a filter selects, at most one page. The page says where the next page starts.
     fn list(&self, filter: EntryFilter) -> StoreFuture<'_, EntryPage>;
-    /// Loads a selection of entries in one operation, as far as `detail` says. At most [`LOAD_MAX`] entries and about
-    /// [`LOAD_BYTES_MAX`] of their content; [`LoadedEntries::has_more`] says if something was left out.
+    /// Loads a selection of entries in one operation, with as much data as `detail` says. Loads at most [`LOAD_MAX`]
+    /// entries and about [`LOAD_BYTES_MAX`] of their content; [`LoadedEntries::has_more`] says whether entries were
+    /// left out.
     fn load(&self, selection: EntrySelection, detail: Detail) -> StoreFuture<'_, LoadedEntries>;
-    /// Which event brought each value that Imprint has of a customer, field by field.
+    /// Returns, for each field that Imprint has of a customer, the event that brought the value.
     fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>>;
-    /// Everything that is stored of an entry.
+    /// Returns all stored data of an entry.
     fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>>;
-    /// Lets parked entries wait again, behind live ones, and appends to the audit log. Returns the entries that moved:
-    /// an entry that is not parked any more stays as it is.
+    /// Lets parked entries wait again, after live entries, and appends to the audit log. Returns the entries that
+    /// moved: an entry that is no longer parked stays unchanged.
     fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Lets held entries wait, behind live ones, and appends to the audit log. Returns the entries that moved.
+    /// Lets held entries wait, after live entries, and appends to the audit log. Returns the entries that moved.
     fn approve(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Decides undecided entries and appends to the audit log. Returns the entries that left the undecided ones.
+    /// Decides undecided entries and appends to the audit log. Returns the entries that are no longer undecided.
     fn decide(
         &self,
         entries: Vec<EntryId>,
         resolution: Resolution,
         event: AuditEvent,
     ) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Ends parked and held entries for good and appends to the audit log. Returns the entries that ended.
+    /// Ends parked and held entries permanently and appends to the audit log. Returns the entries that ended.
     fn discard(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Appends an operator's action that changes no entry to the audit log.
+    /// Appends to the audit log an operator's action that changes no entry.
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()>;
-    /// At most `max` records of the audit log after the one numbered `after`.
+    /// Returns at most `max` records of the audit log after the record numbered `after`.
     fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>>;
-    /// Deletes receipts of entries numbered `from` or higher that ended before `kept.start()`. `kept.end()` is now.
+    /// Deletes receipts of entries numbered `from` or higher that ended before `kept.start()`; `kept.end()` is now.
     ///
     /// Never deletes the receipt with the highest number, because the next entry's number follows it. Scans at most
     /// [`PRUNE_MAX`] receipts and returns where to continue. Returns `None` after the last one, or when every receipt it
@@ -51,11 +52,11 @@ pub trait Ledger: Settings {
         from: EntryId,
         kept: RangeInclusive<Timestamp>,
     ) -> StoreFuture<'_, Option<EntryId>>;
-    /// How much is in the store. The engine counts and never scans.
+    /// Returns the number of entries in the store. The engine keeps counts and never scans.
     fn depth(&self) -> StoreFuture<'_, Depth>;
 }
 
-/// How many receipts one [`Ledger::prune_receipts`] scans. Each of them may need its lane read too.
+/// The most receipts that one [`Ledger::prune_receipts`] scans. For each receipt, its lane may have to be read too.
 pub const PRUNE_MAX: usize = 1_000;
 
 /// The most entries that one [`Ledger::list`] reads, whether the filter selects them or not.
@@ -64,28 +65,28 @@ pub const SCAN_MAX: usize = 5_000;
 /// Selects entries. A field that is `None` selects every entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryFilter {
-    /// Their state.
+    /// The state of the entries.
     pub state: State,
-    /// The source that sent them.
+    /// The source that sent the events.
     pub source: Option<SourceName>,
-    /// Their event type.
+    /// The type of the events.
     pub event_type: Option<Attribute>,
-    /// The reason why they are parked.
+    /// The reason why the entries are parked.
     pub reason: Option<ParkReason>,
-    /// The id of their customer, as their lane has it.
+    /// The id of the customer, as the lane of the entry has it.
     pub customer: Option<String>,
-    /// Accepted before this time.
+    /// Selects entries accepted before this time.
     pub before: Option<Timestamp>,
-    /// Accepted at this time or later.
+    /// Selects entries accepted at this time or later.
     pub since: Option<Timestamp>,
-    /// Numbered higher than this.
+    /// Selects entries with a number higher than this.
     pub after: EntryId,
     /// The most entries of a page.
     pub max: usize,
 }
 
 impl EntryFilter {
-    /// Every entry in a state.
+    /// Returns a filter that selects every entry in a state.
     pub const fn in_state(state: State, max: usize) -> Self {
         Self {
             state,
@@ -100,7 +101,7 @@ impl EntryFilter {
         }
     }
 
-    /// Whether it selects this entry.
+    /// Returns whether the filter selects this entry.
     pub fn matches(&self, summary: &EntrySummary) -> bool {
         let receipt = &summary.receipt;
         let is_of = |customer: &String| match &summary.customer {
@@ -132,7 +133,7 @@ impl EntryFilter {
     }
 }
 
-/// How many entries are in each state that is not final.
+/// The number of entries in each state that is not final.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
     /// Waiting entries.
@@ -143,23 +144,23 @@ pub struct Depth {
     pub held: u64,
     /// Undecided entries.
     pub undecided: u64,
-    /// When the oldest waiting entry was accepted.
+    /// The time when the oldest waiting entry was accepted.
     pub oldest: Option<Timestamp>,
 }
 
 /// One entry, without any value of its event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntrySummary {
-    /// Its receipt.
+    /// The receipt of the entry.
     pub receipt: Receipt,
-    /// The customer of its lane.
+    /// The customer of the entry's lane.
     pub customer: Option<LaneKey>,
 }
 
 /// One page of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryPage {
-    /// The entries, by number.
+    /// The entries, in the order of their numbers.
     pub entries: Vec<EntrySummary>,
     /// The entry after which the next page starts, if there may be one.
     pub next: Option<EntryId>,
@@ -168,26 +169,26 @@ pub struct EntryPage {
 /// The most entries that one [`Ledger::load`] returns.
 pub const LOAD_MAX: usize = 500;
 
-/// The most bytes of events and updates that one [`Ledger::load`] returns, apart from the last entry's.
+/// The most bytes of events and updates that one [`Ledger::load`] returns, not counting the last entry.
 pub const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// The entries that an operation is about.
+/// The entries that an operation applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntrySelection {
     /// The entries with these numbers, in this order. Unknown numbers are skipped.
     Entries(Vec<EntryId>),
-    /// The entries that a filter selects, by number.
+    /// The entries that a filter selects, in the order of their numbers.
     Matching(EntryFilter),
 }
 
-/// How much [`Ledger::load`] reads of each entry.
+/// The amount of data that [`Ledger::load`] reads of each entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Only the summary.
     Summaries,
-    /// The update and the event too.
+    /// The summary, the update and the event.
     Payloads,
-    /// The lane too: its versions and its waiting entries.
+    /// The payload, and the lane with its versions and waiting entries.
     Lanes,
 }
 
@@ -205,18 +206,18 @@ pub struct LoadedEntries {
 /// One loaded entry.
 #[derive(Clone, PartialEq)]
 pub struct LoadedEntry {
-    /// Without any value of the event.
+    /// The summary of the entry, without any value of the event.
     pub summary: EntrySummary,
     /// The values that the entry sets and their version, until the entry ends.
     pub update: Option<(Version, Update)>,
     /// The event in its structured form, until the entry ends.
     pub event: Option<Vec<u8>>,
-    /// The place of its lane in [`LoadedEntries::lanes`].
+    /// The index of the entry's lane in [`LoadedEntries::lanes`].
     pub lane: Option<usize>,
 }
 
 impl LoadedEntry {
-    /// An entry whose payload is deleted or was not asked for.
+    /// Returns an entry whose payload is deleted or was not asked for.
     pub(super) const fn without_payload(summary: EntrySummary) -> Self {
         Self {
             summary,
@@ -239,13 +240,13 @@ impl fmt::Debug for LoadedEntry {
 /// One loaded lane.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadedLane {
-    /// The versions that Imprint has.
+    /// The versions of the values that Imprint has.
     pub versions: LaneVersions,
     /// The newest waiting entries.
     pub waiting: Vec<WaitingEntry>,
 }
 
-/// The origin of the value of one field at Imprint. It does not carry the value.
+/// The origin of the value of one field at Imprint, without the value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldOrigin {
     /// The field.
@@ -261,24 +262,24 @@ pub struct FieldOrigin {
 pub struct OriginEvent {
     /// The identity of the event.
     pub identity: Identity,
-    /// When its entry was settled.
+    /// The time when the entry of the event was settled.
     pub delivered_at: Timestamp,
-    /// How many requests carried it.
+    /// The number of requests that carried the entry.
     pub attempts: u32,
 }
 
-/// Everything that is stored of one entry.
+/// All stored data of one entry.
 #[derive(Clone, PartialEq)]
 pub struct Inspection {
-    /// Without any value of the event.
+    /// The summary of the entry, without any value of the event.
     pub summary: EntrySummary,
     /// The values that the entry sets and their version, until the entry ends.
     pub update: Option<(Version, Update)>,
     /// The event in its structured form, until the entry ends.
     pub event: Option<Vec<u8>>,
-    /// The versions that Imprint has of its customer.
+    /// The versions of the values that Imprint has of the customer.
     pub versions: LaneVersions,
-    /// The newest waiting entries of its lane.
+    /// The newest waiting entries of the entry's lane.
     pub waiting: Vec<WaitingEntry>,
 }
 
@@ -291,19 +292,19 @@ impl fmt::Debug for Inspection {
     }
 }
 
-/// What an operator decides about undecided entries.
+/// An operator's decision about undecided entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// They wait again, behind live ones.
+    /// The entries wait again, after live entries.
     Retry,
-    /// They are parked.
+    /// The entries are parked.
     Park(ParkReason),
-    /// They end for good.
+    /// The entries end permanently.
     Discard,
 }
 
 impl Resolution {
-    /// The state that it leads to.
+    /// Returns the state that the decision leads to.
     pub const fn state(self) -> State {
         match self {
             Self::Retry => State::Waiting,
@@ -318,7 +319,7 @@ impl Resolution {
 pub struct Replay {
     /// The number of the entry.
     pub entry: EntryId,
-    /// The change by today's mapping; `None` leaves the entry as it was.
+    /// The change according to today's mapping; `None` keeps the stored change.
     pub change: Option<CustomerChange>,
 }
 
@@ -329,31 +330,31 @@ pub struct AuditEvent {
     pub operator: String,
     /// The action, in one word.
     pub action: &'static str,
-    /// The entries it concerns, or how they were selected. Never a value of an event.
+    /// The entries that the action concerns, or their selection. Never contains a value of an event.
     pub target: String,
     /// The reason, in the operator's words.
     pub reason: Option<String>,
-    /// When it happened.
+    /// The time of the action.
     pub at: Timestamp,
 }
 
 /// One record of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// Its number.
+    /// The number of the record.
     pub number: u64,
     /// The operator, or the task of the bridge that acted.
     pub operator: String,
     /// The action, in one word.
     pub action: String,
-    /// The entries it concerns, or how they were selected.
+    /// The entries that the action concerns, or their selection.
     pub target: String,
-    /// The number of entries it changed.
+    /// The number of entries that the action changed.
     pub entries: usize,
     /// The reason, in the operator's words.
     pub reason: Option<String>,
-    /// When it happened.
+    /// The time of the action.
     pub at: Timestamp,
-    /// Whether this record, and its link to the record before it, are as they were written.
+    /// Whether this record, and its link to the record before it, are unchanged since they were written.
     pub is_intact: bool,
 }

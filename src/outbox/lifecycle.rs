@@ -1,6 +1,6 @@
-//! The role of the process that owns the engine: settings that outlive it, failure, backup, close.
+//! The role of the process that owns the engine: shared settings, failure, backup, close.
 //!
-//! An engine is opened and verified by functions of its own, because before that there is no port to ask.
+//! Opening and verifying an engine are separate functions, because before that no port exists.
 
 use std::fmt;
 use std::future::Future;
@@ -11,13 +11,14 @@ use super::StoreFuture;
 
 /// The role of the process that owns the engine. The composition root holds this port.
 pub trait Lifecycle: Send + Sync + fmt::Debug {
-    /// Resolves when the engine has failed for good. The process must then end; a new one continues with what is on disk.
+    /// Resolves when the engine has failed permanently. The process must then end; a new process continues from the
+    /// disk.
     fn failed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
     /// Copies the store into a new file of this name beside it and returns its path. An existing file is an error.
     ///
     /// The SQLite engine accepts and delivers nothing while it copies.
     fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf>;
-    /// Finishes the operations it was given, then closes the store. Every later operation answers
+    /// Finishes the accepted operations, then closes the store. Every later operation answers
     /// [`Error::Closed`](super::Error::Closed).
     fn close(&self);
 }
@@ -28,7 +29,7 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
 pub trait Settings: Send + Sync + fmt::Debug {
     /// Stores a value in place of the previous one.
     fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()>;
-    /// The stored value, if there is one.
+    /// Returns the stored value, if there is one.
     fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>>;
 }
 
@@ -42,7 +43,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// The name it is stored under. It never changes.
+    /// Returns the name under which the setting is stored. The name never changes.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::DestinationMode => "destination_mode",

@@ -28,7 +28,7 @@ mod tables;
 /// An outbox in memory.
 #[derive(Debug, Default)]
 pub struct MemoryOutbox {
-    /// Locked only while the maps are touched, never across an await.
+    /// The tables. The lock is held only while they are read or changed, never across an await.
     tables: Mutex<MemoryTables>,
     waiters: Waiters,
     woken: Notify,
@@ -40,7 +40,7 @@ impl MemoryOutbox {
         self.restart(false);
     }
 
-    /// Simulates a restart. If the earlier process did not end in order, its due lanes are in doubt.
+    /// Simulates a restart. If the earlier process did not close the store in order, its due lanes are in doubt.
     pub fn restart(&self, in_order: bool) {
         self.tables().restart(in_order);
     }

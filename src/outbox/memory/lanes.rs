@@ -1,4 +1,4 @@
-//! The lanes of the reference engine: claim, settle, release, restart.
+//! The lanes of the reference engine: claims, settlements, release and restart.
 
 use super::tables::MemoryTables;
 use crate::outbox::{
@@ -7,7 +7,7 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
-/// When a lane is due, which one it is, and how often it has failed.
+/// The due time of a lane, its number, and its failures.
 type Due = (Timestamp, LaneId, u32);
 
 impl MemoryTables {
@@ -57,7 +57,7 @@ impl MemoryTables {
         claim
     }
 
-    /// The lanes of one priority to claim, and when the next one is due.
+    /// Returns the lanes of one priority to claim, and the time when the next lane is due.
     fn due(
         &self,
         priority: Priority,
@@ -115,7 +115,7 @@ impl MemoryTables {
         })
     }
 
-    /// Records a settlement and returns the entries it settled; `None` if its claim is over.
+    /// Records a settlement and returns the entries that it settled; `None` if its claim is over.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Option<Vec<(EntryId, State)>> {
         if self.in_flight.get(&settlement.lane) != Some(&settlement.token) {
             return None;
@@ -153,7 +153,7 @@ impl MemoryTables {
         Some(settled)
     }
 
-    /// Ends one entry, or sets it aside, if it still waits.
+    /// Ends an entry that still waits, or sets the entry aside.
     fn end(
         &mut self,
         settlement: &Settlement,

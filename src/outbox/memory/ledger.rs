@@ -108,7 +108,7 @@ impl MemoryTables {
         }
     }
 
-    /// The lane, the update and the event of an entry that has not ended.
+    /// Returns the lane, the update and the event of an entry that has not ended.
     fn payload(&self, entry: EntryId) -> Option<(LaneId, &LaneRow, &WaitingEntry, &[u8])> {
         let row = self.entries.get(&entry)?;
         let id = row.lane?;
@@ -164,14 +164,14 @@ impl MemoryTables {
         ended
     }
 
-    /// Takes an entry out of those that were set aside in this state.
+    /// Takes an entry out of the entries that were set aside in this state.
     fn take(&mut self, entry: EntryId, state: State) -> Option<(LaneId, WaitingEntry)> {
         let lane = self.entries.get(&entry)?.lane?;
         let set_aside = &mut self.lanes.get_mut(&lane)?.set_aside;
         Some((lane, set_aside.remove(&(state, entry))?))
     }
 
-    /// Lets an entry that was set aside wait again, behind live ones.
+    /// Lets an entry that was set aside wait again, after live entries.
     fn enqueue(
         &mut self,
         entry: EntryId,

@@ -1,4 +1,4 @@
-//! Origins in the reference engine: which event brought each value that Imprint has of a customer.
+//! Origins in the reference engine: returns which event brought each value that Imprint has of a customer.
 
 use super::tables::{MemoryTables, spelling};
 use crate::outbox::{EntryId, FieldOrigin, LaneKey, OriginEvent, Receipt};

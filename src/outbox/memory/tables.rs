@@ -21,7 +21,7 @@ pub(super) struct MemoryTables {
     /// The origins whose receipts are deleted.
     pub(super) origins: BTreeMap<EntryId, OriginEvent>,
     pub(super) in_flight: HashMap<LaneId, ClaimToken>,
-    /// The token of the newest claim; its owner counts the restarts.
+    /// The token of the newest claim; its `owner` counts the restarts.
     pub(super) token: ClaimToken,
     pub(super) links: BTreeMap<PartnerCustomerId, IdentityLink>,
     pub(super) settings: BTreeMap<Setting, String>,
@@ -58,7 +58,7 @@ impl LaneRow {
         self.waiting.is_empty()
     }
 
-    /// Adds a waiting entry. It makes an idle lane due.
+    /// Adds a waiting entry, and makes its lane due if the lane was idle.
     pub(super) fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
         if self.is_idle() {
             self.due = Some(now);
@@ -69,7 +69,7 @@ impl LaneRow {
     }
 }
 
-/// The state of a new entry, why it is parked if it is, and its lane.
+/// The state of a new entry, the reason if it is parked, and its lane.
 type Placed = (State, Option<(ParkReason, Option<String>)>, Option<LaneId>);
 
 impl MemoryTables {
@@ -171,7 +171,7 @@ impl MemoryTables {
         }
     }
 
-    /// The lane of a customer, created if there is none.
+    /// Returns the lane of a customer, and creates the lane if there is none.
     pub(super) fn lane(&mut self, customer: &CustomerRef) -> (LaneId, &mut LaneRow) {
         self.lane_of(LaneKey::of(customer))
     }
@@ -197,7 +197,7 @@ impl MemoryTables {
     }
 }
 
-/// The spelling under which the lane of a customer is found.
+/// Returns the spelling under which the lane of a customer is found.
 pub(super) fn spelling(key: &LaneKey) -> String {
     match key {
         LaneKey::Imprint(imprint) => format!("imprint {}", imprint.canonical()),
@@ -205,7 +205,7 @@ pub(super) fn spelling(key: &LaneKey) -> String {
     }
 }
 
-/// The payload of a new entry.
+/// Returns the payload of a new entry.
 fn waiting(entry: EntryId, change: CustomerChange, accepted_at: Timestamp) -> WaitingEntry {
     WaitingEntry {
         entry,
