@@ -60,12 +60,13 @@ mod writer;
 pub use backup::{VerifyReport, restore, verify};
 pub use open_error::OpenError;
 
-/// The most bytes of events that wait for a commit. With a slow disk, senders must wait; the bridge must not use more memory.
+/// The most bytes of events that wait for a commit. On a slow disk, senders wait; the bridge does not use more memory.
 const INTAKE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// An outbox in one SQLite file.
 pub struct SqliteOutbox {
-    /// `None` once the store is closed. Locked only while a command is sent, never across an await.
+    /// The queue of the writer thread; `None` once closed. The lock is held while a command is sent, never across an
+    /// await.
     commands: Mutex<Option<Sender<WriterCommand>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
@@ -78,16 +79,16 @@ pub struct SqliteOutbox {
 /// The state that the writer thread and its callers share.
 #[derive(Debug, Default)]
 struct SharedState {
-    /// Events in the queue of the writer thread. `intake_max` bounds them.
+    /// The number of events in the queue of the writer thread; at most `intake_max`.
     intake: AtomicUsize,
-    /// Their bytes. [`INTAKE_BYTES_MAX`] bounds them.
+    /// The bytes of the events in the queue; at most [`INTAKE_BYTES_MAX`].
     intake_bytes: AtomicUsize,
     waiters: Waiters,
     woken: Notify,
 }
 
 impl SharedState {
-    /// Reserves queue space for events; `false` if the queue is full.
+    /// Reserves queue space for events. Returns `false` if the queue is full.
     fn enqueue(&self, events: usize, bytes: usize, events_max: usize) -> bool {
         let queued = self.intake.fetch_add(events, Ordering::Relaxed);
         let queued_bytes = self.intake_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -106,7 +107,7 @@ impl SharedState {
     }
 }
 
-/// The memory of a queued batch, as far as its sender decides it.
+/// Returns the memory that a queued batch needs, as far as its sender decides the size.
 fn bytes(batch: &[NewEntry]) -> usize {
     batch.iter().map(|new| new.event.len()).sum()
 }
@@ -123,7 +124,7 @@ impl SqliteOutbox {
     /// Opens the store at `path`, or creates it, and starts the writer thread. At most `intake_max` events wait for a commit.
     ///
     /// # Errors
-    /// [`OpenError`] says what to do: another process holds the store, or the file is not a store.
+    /// [`OpenError`] says how to fix the problem: another process holds the store, or the file is not a store.
     pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
         let lock = lock::acquire(path)?;
         let opened = open::connection(path, now)?;
@@ -176,7 +177,7 @@ impl SqliteOutbox {
         })
     }
 
-    /// Reads what is committed.
+    /// Runs a read of the committed state on the writer thread.
     fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection, Counts) -> rusqlite::Result<T> + Send + 'static,
@@ -184,7 +185,7 @@ impl SqliteOutbox {
         self.ask(|reply| WriterCommand::Read(ReadJob::new(reply, read)))
     }
 
-    /// Changes the store in a transaction of its own.
+    /// Changes the store in a separate transaction.
     fn act<T: Send + 'static>(
         &self,
         wakes: Wakes,
@@ -347,7 +348,7 @@ impl Lifecycle for SqliteOutbox {
         let mut failed = self.failed.clone();
         Box::pin(async move {
             if failed.wait_for(|failed| *failed).await.is_err() {
-                // The writer thread ended in order.
+                // The writer thread ended without a failure.
                 std::future::pending::<()>().await;
             }
         })

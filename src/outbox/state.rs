@@ -1,23 +1,23 @@
-//! The state of an entry, and the reason why it is parked. Closed sets: answers, metrics and logs use these words.
+//! The state of an entry, and the reason why an entry is parked. Answers, metrics and logs use these fixed words.
 
-/// The state of an entry. The table at the top of [`outbox`](super) says how an entry gets from one to the next.
+/// The state of an entry. The table at the top of [`outbox`](super) lists the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// It waits to be sent, or is being sent.
+    /// The entry waits to be sent, or is being sent.
     Waiting,
-    /// Imprint has its values.
+    /// Imprint has the values of the entry.
     Delivered,
-    /// Newer values won.
+    /// Newer values won over the values of the entry.
     Superseded,
-    /// There was nothing to send, or no such customer at Imprint.
+    /// There was nothing to send, or Imprint does not know the customer.
     Ignored,
-    /// It was set aside until an operator acts on it.
+    /// The entry was set aside until an operator acts.
     Parked,
-    /// An operator decided that it is not to be sent.
+    /// An operator decided not to send the entry.
     Discarded,
-    /// It belongs to a mass change of its source, which an operator must approve first.
+    /// The entry belongs to a mass change of its source, which an operator must approve first.
     Held,
-    /// Its requests failed for a long time, and nothing has proved whose fault that is.
+    /// The requests of the entry failed for a long time without proof which party is at fault.
     Undecided,
 }
 
@@ -34,7 +34,7 @@ impl State {
         Self::Discarded,
     ];
 
-    /// The words for how an entry ends.
+    /// The names of the states in which an entry ends.
     pub const ENDINGS: [&'static str; 5] = [
         Self::Delivered.as_str(),
         Self::Superseded.as_str(),
@@ -43,7 +43,7 @@ impl State {
         Self::Discarded.as_str(),
     ];
 
-    /// The word for it, in answers, metrics and logs.
+    /// Returns the name of the state in answers, metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -57,7 +57,7 @@ impl State {
         }
     }
 
-    /// Whether an entry in it has a result that a waiting sender is told: it ended, or it is parked.
+    /// Returns whether a waiting sender gets this state as the result: the entry ended, or is parked.
     pub const fn is_settled(self) -> bool {
         match self {
             Self::Delivered | Self::Superseded | Self::Ignored | Self::Parked | Self::Discarded => {
@@ -67,7 +67,7 @@ impl State {
         }
     }
 
-    /// Whether it is final: retention deletes the receipt of such an entry.
+    /// Returns whether the state is final: retention deletes the receipt of such an entry.
     pub const fn is_final(self) -> bool {
         match self {
             Self::Delivered | Self::Superseded | Self::Ignored | Self::Discarded => true,
@@ -79,21 +79,21 @@ impl State {
 /// The reason why an entry is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ParkReason {
-    /// Imprint rejected it.
+    /// Imprint rejected the entry.
     Rejected,
-    /// Its requests kept failing while those of other customers succeeded.
+    /// The requests of the entry kept failing while requests of other customers succeeded.
     AttemptsExhausted,
     /// Imprint does not know the customer, and the policy is to park.
     UnknownCustomer,
     /// The stored content of the entry cannot be read.
     Unreadable,
-    /// It names a pair of ids that Imprint contradicts: its values could reach another cardholder.
+    /// The event names a pair of ids that Imprint contradicts: the values could reach another cardholder.
     IdentityConflict,
     /// Imprint knows several customers by our customer id.
     AmbiguousCustomer,
-    /// Its address is outside the USA, and Imprint's address has no country.
+    /// The address is outside the USA, and Imprint's address has no country.
     ForeignAddress,
-    /// It clears a line of the address, and Imprint still has the line.
+    /// The entry clears a line of the address, and Imprint still has the line.
     NotCleared,
 }
 
@@ -110,7 +110,7 @@ impl ParkReason {
         Self::NotCleared,
     ];
 
-    /// The word for it, in answers and logs.
+    /// Returns the name of the reason in answers and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",

@@ -1,4 +1,4 @@
-//! The callers that wait until an entry is settled: senders that asked with `Prefer: wait`.
+//! The callers that wait until an entry is settled: senders that sent `Prefer: wait`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{EntryId, State};
 
-/// Locked only while the map is touched, never across an await. Bounded by the connections that wait.
+/// The waiting callers by entry, bounded by the open connections. The lock is never held across an await.
 #[derive(Debug, Default)]
 pub(super) struct Waiters(Mutex<HashMap<EntryId, Vec<oneshot::Sender<State>>>>);
 
@@ -22,7 +22,7 @@ impl Waiters {
         receiver
     }
 
-    /// Answers the callers that wait for these entries, as far as their new state is a result.
+    /// Answers the callers that wait for these entries, if the new state is a result.
     pub(super) fn settle(&self, changed: &[(EntryId, State)]) {
         let mut waiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiters.is_empty() {

@@ -1,4 +1,4 @@
-//! The SQL of appending: store a batch, or find the entries that it repeats.
+//! The SQL of appending: stores a batch, or finds the entries that the batch repeats.
 
 use std::collections::HashMap;
 
@@ -22,13 +22,13 @@ struct StoredIdentity {
     digest: Digest,
 }
 
-/// Stores a batch: all of it, or nothing if an event contradicts a stored one.
+/// Stores the whole batch, or nothing if an event contradicts a stored event.
 pub(super) fn append(
     connection: &Connection,
     batch: &[NewEntry],
     counts: &mut Counts,
 ) -> rusqlite::Result<Appended> {
-    // A single event can conflict only with a stored one, which its own insertion finds.
+    // A single event can conflict only with a stored event, which the insertion finds.
     if batch.len() > 1 {
         let conflicts = conflicts(connection, batch)?;
         if !conflicts.is_empty() {
@@ -39,15 +39,15 @@ pub(super) fn append(
     for (place, new) in batch.iter().enumerate() {
         match append_one(connection, new, counts)? {
             Some(entry) => stored.push(entry),
-            // The event is single: in a larger batch the conflict was found before anything was written.
+            // The batch has one event: in a larger batch, `conflicts` found the conflict before anything was written.
             None => return Ok(Appended::Conflict(vec![place])),
         }
     }
     Ok(Appended::Stored(stored))
 }
 
-/// The places of the events whose content differs from that of a stored event, or of an earlier one in the batch, with
-/// the same identity.
+/// Returns the positions of the events whose identity is used by a stored event, or by an earlier one in the batch,
+/// with different content.
 fn conflicts(connection: &Connection, batch: &[NewEntry]) -> rusqlite::Result<Vec<usize>> {
     let mut first: HashMap<&Identity, Digest> = HashMap::new();
     let mut conflicts = Vec::new();
@@ -77,7 +77,7 @@ fn lookup(
         .optional()
 }
 
-/// How a new entry is stored.
+/// The stored form of a new entry.
 struct Placement<'a> {
     state: State,
     entrance: Entrance,
@@ -86,7 +86,7 @@ struct Placement<'a> {
 }
 
 impl<'a> Placement<'a> {
-    /// `None` for an event to ignore: it leaves only a receipt.
+    /// Returns `None` for an ignored event, which has only a receipt.
     fn of(new: &'a NewEntry) -> Option<Self> {
         let (state, entrance, arrives, change) = match &new.disposition {
             Disposition::Ignore => return None,
@@ -109,7 +109,8 @@ impl<'a> Placement<'a> {
     }
 }
 
-/// Stores one event, or finds the entry that it repeats. `None` if that entry has other content; then nothing was written.
+/// Stores one event, or finds the entry that it repeats. Returns `None`, and writes nothing, if that entry has other
+/// content.
 fn append_one(
     connection: &Connection,
     new: &NewEntry,
@@ -158,7 +159,7 @@ fn append_one(
     }))
 }
 
-/// Inserts the receipt of a new entry; `false` if there is one with its identity.
+/// Inserts the receipt of a new entry. Returns `false` if a receipt with the same identity exists.
 fn insert_receipt(
     connection: &Connection,
     new: &NewEntry,

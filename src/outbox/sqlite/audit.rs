@@ -70,7 +70,7 @@ pub(super) fn read(
     while let Some(row) = rows.next()? {
         let stored_hash: Vec<u8> = row.get(7)?;
         let mut record = record(row)?;
-        // Numbers have no gaps: a missing one was deleted.
+        // Numbers have no gaps, so a gap shows that a record was deleted.
         let follows = record.number == number_before + 1;
         record.is_intact = follows && stored_hash == hash(&hash_before, &record);
         number_before = record.number;
@@ -96,7 +96,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
     })
 }
 
-/// The hash of a record. It does not cover the number, which the position in the chain fixes.
+/// Returns the hash of a record. The hash does not cover the number, which the position in the chain fixes.
 fn hash(hash_before: &[u8], record: &AuditRecord) -> Vec<u8> {
     let mut hasher = Sha256::new();
     hasher.update(hash_before);
@@ -109,7 +109,7 @@ fn hash(hash_before: &[u8], record: &AuditRecord) -> Vec<u8> {
         record.reason.clone().unwrap_or_default(),
     ];
     for field in fields {
-        // The length first, so that no two records read alike.
+        // The length comes first, so that the bytes of two different records always differ.
         hasher.update(field.len().to_le_bytes());
         hasher.update(field);
     }

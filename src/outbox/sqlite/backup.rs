@@ -1,4 +1,4 @@
-//! Copies of the store: make one while the store is in use, verify it, restore it.
+//! Copies of the store: makes a copy while the store is in use, verifies a copy, restores a copy.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use super::open::{check_identity, sync_folder};
 use super::open_error::OpenError;
 use crate::outbox::Error;
 
-/// The most records of the audit log that are verified: more than people write.
+/// The most records of the audit log that are verified: more than operators ever write.
 const AUDIT_RECORDS_MAX: usize = 10_000_000;
 
 /// The result of verifying a store.
@@ -25,11 +25,12 @@ pub struct VerifyReport {
     pub parked: u64,
     /// Records of the audit log.
     pub audit_records: u64,
-    /// Every error in the file, as SQLite names it, or in the audit log.
+    /// Every error in the file, in the words of SQLite, and every error in the audit log.
     pub errors: Vec<String>,
 }
 
-/// Copies the open store into a new file and returns its path. An existing file is left alone and is an error.
+/// Copies the open store into a new file and returns its path. Returns an error if the file exists, and keeps that
+/// file.
 pub(super) fn backup(connection: &Connection, to: PathBuf) -> Result<PathBuf, Error> {
     match connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]) {
         Ok(_) => Ok(to),
@@ -43,7 +44,7 @@ pub(super) fn backup(connection: &Connection, to: PathBuf) -> Result<PathBuf, Er
 /// Verifies a store that no process has open, without changing it.
 ///
 /// # Errors
-/// The file is not a store, or a process has it open.
+/// Returns an error if the file is not a store, or a process has the store open.
 pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
     let _lock = lock::acquire(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -83,14 +84,13 @@ fn report(connection: &Connection) -> rusqlite::Result<VerifyReport> {
     })
 }
 
-/// Puts a copy in the place of the store, which no process may have open. Renames the present store and returns its new
-/// path.
+/// Replaces the store, which no process may have open, by a copy. Renames the present store and returns its new path.
 ///
-/// A copy is older than Imprint: its waiting entries, and newer values too, may have been delivered meanwhile. So it counts
-/// as not closed in order, and the lanes that were due first are in doubt.
+/// Imprint is newer than the copy: the copy's waiting entries, and newer values, may have been delivered since. So the
+/// copy counts as a store that was not closed in order, and the lanes that were due first are in doubt.
 ///
 /// # Errors
-/// The copy is not a store or is damaged, or a process has the store open.
+/// Returns an error if the copy is not a store or is damaged, or a process has the store open.
 pub fn restore(copy: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
     let report = verify(copy)?;
     if let Some(error) = report.errors.first() {
@@ -122,7 +122,7 @@ pub fn restore(copy: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
     let mut replaced = None;
     if path.try_exists().map_err(file)? {
         let aside = beside(path, "replaced");
-        // The log belongs to the file: without its log the file is not the store.
+        // The write-ahead log belongs to the file: a file without its log is not the complete store.
         for ending in ["", "-wal", "-shm"] {
             let from = with_ending(path, ending);
             if from.try_exists().map_err(file)? {

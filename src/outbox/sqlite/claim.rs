@@ -1,4 +1,4 @@
-//! The SQL of claiming: find due lanes, and read them.
+//! The SQL of claiming: finds due lanes, and reads them.
 
 use rusqlite::{Connection, Row, params};
 
@@ -22,13 +22,13 @@ struct DueLane {
     due: Timestamp,
 }
 
-/// The lanes of one priority that can be claimed, and when the next one that is not among them is due.
+/// The claimable lanes of one priority, and the time when the next other lane is due.
 struct DueLanes {
     due: Vec<DueLane>,
     next_due: Option<Timestamp>,
 }
 
-/// What claiming works with: the store, the lanes that are claimed already, and updates that are still decoded.
+/// The state that claiming needs: the store, the lanes that are claimed already, and the cache of decoded updates.
 pub(super) struct Claimer<'a> {
     pub(super) connection: &'a Connection,
     pub(super) claimed: &'a mut ClaimedLanes,
@@ -37,7 +37,7 @@ pub(super) struct Claimer<'a> {
 }
 
 impl Claimer<'_> {
-    /// Claims up to `max` lanes that are due and not claimed. Lanes with a live entry come first.
+    /// Claims up to `max` lanes that are due and not claimed. Lanes with a live entry are claimed first.
     pub(super) fn claim(&mut self, max: usize, pick: Pick) -> rusqlite::Result<Claim> {
         match pick {
             Pick::LongestDue => self.longest_due(max),
@@ -58,7 +58,7 @@ impl Claimer<'_> {
         Ok(claim)
     }
 
-    /// Claims the lanes that have failed least, of either priority: they probe whether the destination is back.
+    /// Claims the lanes of either priority that have failed least, to probe whether the destination works again.
     fn least_failed(&mut self, max: usize, pick: Pick) -> rusqlite::Result<Claim> {
         let mut claim = Claim::default();
         let mut found = Vec::new();
@@ -93,7 +93,7 @@ impl Claimer<'_> {
     }
 
     fn due(&self, priority: Priority, max: usize) -> rusqlite::Result<DueLanes> {
-        // Claimed lanes are still due. Skipping all of them reads at most that many more rows of the index.
+        // Claimed lanes are still due. Skipping all of them reads at most that number of further rows of the index.
         let limit = max.saturating_add(self.claimed.len()).saturating_add(1);
         let mut free = self
             .connection
@@ -153,7 +153,7 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
         Some(bytes) => codec::decode(BlobKind::LaneVersions, lane.0, bytes).ok(),
         None => Some(LaneVersions::default()),
     };
-    // Without its versions a lane could send values that newer ones have overtaken. So it does not count as known.
+    // A lane without its versions could send values older than the delivered ones. So the customer counts as unknown.
     let key = match versions.is_some() {
         true => codec::lane_key(row.get(0)?, row.get_ref(1)?.as_str()?),
         false => None,
@@ -166,7 +166,7 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
     })
 }
 
-/// The identity links of the ids that are named in a lane.
+/// Returns the identity links of the ids that are named in a lane.
 fn links(
     connection: &Connection,
     key: &LaneKey,

@@ -1,6 +1,6 @@
-//! The lanes that are claimed now, each under its token, and those that an earlier process may have had in flight.
+//! The lanes that are claimed now, each with its token, and the lanes that an earlier process may have had in flight.
 //!
-//! Kept in the memory of the writer thread: after a crash no lane is claimed, and what waits is sent again.
+//! The writer thread keeps the claims in memory: after a crash no lane is claimed, and waiting entries are sent again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,14 +11,14 @@ pub(super) struct ClaimedLanes {
     claimed: HashMap<LaneId, ClaimToken>,
     /// The token of the newest claim.
     newest: ClaimToken,
-    /// Lanes that an earlier process may have had in flight.
+    /// The lanes that an earlier process may have had in flight.
     pub(super) doubted: HashSet<LaneId>,
-    /// The last entry that the earlier process can have sent.
+    /// The last entry that the earlier process may have sent.
     pub(super) sent_to: EntryId,
 }
 
 impl ClaimedLanes {
-    /// No lane is claimed. Tokens carry `owner`, the number of this opening of the store.
+    /// Creates the set with no lane claimed. Its tokens carry `owner`, the number of this opening of the store.
     pub(super) fn new(owner: u64) -> Self {
         Self {
             claimed: HashMap::new(),
@@ -40,7 +40,7 @@ impl ClaimedLanes {
         self.claimed.contains_key(&lane)
     }
 
-    /// The last entry of this lane that an earlier process may have sent, if the lane is in doubt.
+    /// Returns the last entry of this lane that an earlier process may have sent, if the lane is in doubt.
     pub(super) fn maybe_sent_to(&self, lane: LaneId) -> Option<EntryId> {
         self.doubted.contains(&lane).then_some(self.sent_to)
     }
@@ -52,17 +52,17 @@ impl ClaimedLanes {
         self.newest
     }
 
-    /// Takes back a claim that nobody received. The lane stays in doubt if it was.
+    /// Cancels a claim whose answer nobody received. A lane that was in doubt stays in doubt.
     pub(super) fn release(&mut self, lane: LaneId) {
         self.claimed.remove(&lane);
     }
 
-    /// Whether the lane is still claimed under this token.
+    /// Returns whether the lane is still claimed under this token.
     pub(super) fn holds(&self, lane: LaneId, token: ClaimToken) -> bool {
         self.claimed.get(&lane) == Some(&token)
     }
 
-    /// The lane is settled: it is free and no longer in doubt.
+    /// Removes a settled lane: the lane is free and no longer in doubt.
     pub(super) fn free(&mut self, lane: LaneId) {
         self.claimed.remove(&lane);
         self.doubted.remove(&lane);

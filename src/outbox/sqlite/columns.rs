@@ -1,4 +1,4 @@
-//! Stored columns as the codec reads them, with its errors as SQLite errors.
+//! Decodes stored columns, and turns the errors of the codec into SQLite errors.
 
 use rusqlite::types::Type;
 use rusqlite::{Error, Row};
@@ -6,12 +6,12 @@ use rusqlite::{Error, Row};
 use crate::outbox::codec::{self, CodecError};
 use crate::outbox::{ParkReason, Priority, State};
 
-/// Content that cannot be read fails the request that reads it, and no other.
+/// Turns unreadable content into an SQLite error, which fails only the request that reads the content.
 pub(super) fn unreadable(error: CodecError) -> Error {
     Error::FromSqlConversionFailure(0, Type::Null, Box::new(error))
 }
 
-/// A value that has no stored form.
+/// Turns a value without a stored form into an SQLite error.
 pub(super) fn unwritable(error: CodecError) -> Error {
     Error::ToSqlConversionFailure(Box::new(error))
 }

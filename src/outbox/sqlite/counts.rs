@@ -1,10 +1,10 @@
-//! How many entries are in each state that is not final. Counted once at the start and kept current by every commit.
+//! Counts the entries in each state that is not final: once at the start, then updated by every commit.
 
 use rusqlite::Connection;
 
 use crate::outbox::State;
 
-/// Changed only together with a commit.
+/// The counts. They change only together with a commit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) waiting: u64,
@@ -23,14 +23,14 @@ impl Counts {
         })
     }
 
-    /// An entry is now in this state.
+    /// Counts an entry that is now in this state.
     pub(super) fn enter(&mut self, state: State) {
         if let Some(count) = self.of(state) {
             *count = count.saturating_add(1);
         }
     }
 
-    /// An entry is no longer in this state.
+    /// Removes an entry that is no longer in this state from the count.
     pub(super) fn leave(&mut self, state: State) {
         if let Some(count) = self.of(state) {
             *count = count.saturating_sub(1);
@@ -48,7 +48,7 @@ impl Counts {
     }
 }
 
-/// The number of rows of a table.
+/// Returns the number of rows of a table.
 pub(super) fn count(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
     connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
         row.get(0)

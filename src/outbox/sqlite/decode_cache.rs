@@ -1,7 +1,7 @@
 //! A cache of updates that were stored a moment ago, until their lane is claimed.
 //!
-//! While deliveries keep up with events, a claim finds the update here and does not decode it again. An update that is not
-//! in the cache is read from the store.
+//! While deliveries keep up with events, a claim takes the update from this cache and need not decode the stored bytes.
+//! A claim reads an update that is not in the cache from the store.
 
 use std::collections::VecDeque;
 

@@ -1,18 +1,19 @@
-//! The free space of the disk, and whether it is enough for new events.
+//! Measures the free space of the disk, and decides whether the space is enough for new events.
 //!
-//! A store on a disk without any free byte cannot record deliveries, and deliveries are what frees space. So intake stops
-//! while there is still space for settlements, and the write-ahead log is written back into the file while that is still
-//! possible.
+//! A store on a full disk cannot record deliveries, and only deliveries free space. So intake stops while there is
+//! still space for settlements, and the write-ahead log is written back into the file while the space still allows
+//! that.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-/// The space that intake leaves free: for one group of events with its indexes, and the settlements of all lanes in flight.
+/// The space that intake leaves free: for one group of events with its indexes, and the settlements of all lanes in
+/// flight.
 pub(super) const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// With more free space than this no closer look is needed: the log does not grow as far between two checkpoints.
+/// Above this free space no further check is needed: the log grows less than this between two checkpoints.
 const AMPLE_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The disk of the store.
@@ -23,7 +24,7 @@ pub(super) struct DiskSpace {
 }
 
 impl DiskSpace {
-    /// The disk of the store at `path`.
+    /// Returns the disk of the store at `path`.
     pub(super) fn beside(path: &Path) -> Self {
         let folder = path
             .parent()
@@ -36,9 +37,9 @@ impl DiskSpace {
         }
     }
 
-    /// Whether there is space for more events. Writes the log back first if that can make the difference.
+    /// Returns whether there is space for more events. Writes the log back first if the result could change.
     ///
-    /// A disk that does not tell its free space counts as having enough: a write that it refuses is then refused.
+    /// A disk that does not report its free space counts as having enough; if a write then fails, the store refuses it.
     pub(super) fn has_space_for_intake(&self, connection: &Connection) -> bool {
         let Some(free) = self.free() else { return true };
         let log = || fs::metadata(&self.log).map_or(0, |log| log.len());
@@ -68,7 +69,7 @@ impl DiskSpace {
     }
 }
 
-/// The bytes of pages inside the file that no row uses.
+/// Returns the bytes of the pages inside the file that no row uses.
 fn unused(connection: &Connection) -> u64 {
     let pragma = |name: &str| -> u64 {
         connection

@@ -1,4 +1,4 @@
-//! The SQL of identity links: which Imprint id belongs to our customer id, as Imprint confirmed it.
+//! The SQL of identity links: the Imprint id that belongs to our customer id, as Imprint confirmed it.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -6,10 +6,10 @@ use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::IdentityLink;
 use crate::time::Timestamp;
 
-/// The most links of one Imprint id that are read. One is normal, and two contradict each other.
+/// The most links of one Imprint id that are read. One link is normal, and two links contradict each other.
 const LINKS_MAX: usize = 4;
 
-/// The link of our customer id.
+/// Reads the link of our customer id.
 pub(super) fn of_partner(
     connection: &Connection,
     partner: &PartnerCustomerId,
@@ -21,7 +21,7 @@ pub(super) fn of_partner(
         .map(Option::flatten)
 }
 
-/// The links to this Imprint id.
+/// Reads the links to this Imprint id.
 pub(super) fn of_imprint(
     connection: &Connection,
     imprint: &ImprintId,
@@ -52,7 +52,7 @@ pub(super) fn store(connection: &Connection, link: &IdentityLink) -> rusqlite::R
     Ok(())
 }
 
-/// Reads a row. A link that cannot be read counts as missing: Imprint is asked again.
+/// Decodes a row. A link that cannot be read counts as missing: Imprint is asked again.
 fn link(row: &Row<'_>) -> rusqlite::Result<Option<IdentityLink>> {
     let partner: String = row.get(0)?;
     let imprint: Option<String> = row.get(1)?;

@@ -1,6 +1,6 @@
-//! The SQL of lanes: find or create the lane of a customer, and let an entry enter it.
+//! The SQL of lanes: finds or creates the lane of a customer, and adds an entry to the lane.
 //!
-//! Plain reads and writes on purpose: an upsert that returns its row makes SQLite keep a separate journal for every row.
+//! Uses plain reads and writes: an upsert that returns its row makes SQLite keep a separate journal for every row.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -16,12 +16,12 @@ pub(super) struct EntryLane {
     before: LaneBefore,
 }
 
-/// How an entry enters its lane.
+/// The state in which an entry enters its lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Entrance {
-    /// It waits from this moment on.
+    /// The entry waits from this moment on.
     Waiting(Priority, Timestamp),
-    /// It is parked, held or undecided. The lane does not become due.
+    /// The entry is parked, held or undecided. The lane does not become due.
     SetAside,
 }
 
@@ -41,19 +41,19 @@ impl Entrance {
     }
 }
 
-/// The lane before the entry enters.
+/// The state of the lane before the entry enters.
 #[derive(Clone, Copy, Debug)]
 enum LaneBefore {
-    /// It was created just now, with the due time and priority of its first entry.
+    /// The lane was created just now, with the due time and priority of its first entry.
     New,
-    /// No entry waits in it.
+    /// No entry waits in the lane.
     Idle,
-    /// Entries wait in it, the most urgent of them with this priority.
+    /// Entries wait in the lane, the most urgent of them with this priority.
     Busy { low: u8 },
 }
 
 impl EntryLane {
-    /// The lane of `key`, created if there is none.
+    /// Finds the lane of `key`, and creates the lane if there is none.
     pub(super) fn find_or_create(
         connection: &Connection,
         key: &LaneKey,

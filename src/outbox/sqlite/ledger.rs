@@ -1,4 +1,4 @@
-//! The SQL of the ledger's reads: list, inspect, and load a selection of entries.
+//! The SQL of the ledger's reads: lists, inspects, and loads a selection of entries.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::outbox::{
 
 /// Lists the entries that a filter selects.
 pub(super) fn list(connection: &Connection, filter: &EntryFilter) -> rusqlite::Result<EntryPage> {
-    // Entries that are not final are a small part of all, and their state has a table of its own.
+    // Few entries are not final, and each of their states has a table of its own.
     let among = match payload::table(filter.state) {
         Some(table) => format!(
             "WHERE e.id IN (SELECT entry FROM {table} WHERE entry > ?1 ORDER BY entry LIMIT ?2)"
@@ -44,7 +44,7 @@ pub(super) fn list(connection: &Connection, filter: &EntryFilter) -> rusqlite::R
     Ok(page)
 }
 
-/// Reads everything that is stored of one entry.
+/// Reads all stored data of one entry.
 pub(super) fn inspect(
     connection: &Connection,
     entry: EntryId,
@@ -65,7 +65,7 @@ pub(super) fn inspect(
     }))
 }
 
-/// Loads a selection of entries, as far as `detail` says and the limits allow.
+/// Loads a selection of entries, with as much data as `detail` says and the limits allow.
 pub(super) fn load(
     connection: &Connection,
     selection: &EntrySelection,
@@ -116,11 +116,11 @@ fn find_summary(connection: &Connection, entry: EntryId) -> rusqlite::Result<Opt
         .optional()
 }
 
-/// Loads entries one after the other, each lane once.
+/// Loads entries one after the other, and each lane once.
 struct Loader<'a> {
     connection: &'a Connection,
     detail: Detail,
-    /// The bytes of everything that is loaded.
+    /// The bytes of the payloads loaded until now.
     bytes: usize,
     lanes: Vec<LoadedLane>,
     places: HashMap<LaneId, usize>,
@@ -155,7 +155,7 @@ impl Loader<'_> {
         })
     }
 
-    /// The place of a lane among the loaded ones.
+    /// Returns the index of a lane among the loaded lanes.
     fn lane(&mut self, lane: LaneId, summary: &EntrySummary) -> rusqlite::Result<usize> {
         if let Some(place) = self.places.get(&lane) {
             return Ok(*place);

@@ -1,4 +1,4 @@
-//! The lock that keeps a second process out of the store. It is a kernel lock, so it ends with its process in every case.
+//! The lock that keeps a second process out of the store: a kernel lock, which always ends with its process.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::OpenError;
 
-/// Only the user of the bridge can read the files of the store.
+/// The mode of the store's files: only the user of the bridge can read them.
 pub(super) const FILE_MODE: u32 = 0o600;
 
 /// Takes the lock file beside the store and writes the id of this process into it.
@@ -43,7 +43,7 @@ pub(super) fn acquire(store: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
-/// The path of a file beside the store: the name of the store and one more ending.
+/// Returns the path of a file beside the store: the name of the store with one more ending.
 pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
     let mut path = store.as_os_str().to_owned();
     path.push(".");

@@ -16,10 +16,10 @@ use crate::outbox::{EntryId, IN_FLIGHT_MAX, LaneId};
 use crate::random;
 use crate::time::Timestamp;
 
-/// Marks the file in its SQLite header as a store of this program. Spells "Impr".
+/// The application id in the SQLite header: marks the file as a store of this program. The bytes spell "Impr".
 const APPLICATION_ID: i32 = 0x496d_7072;
 
-/// The steps of the layout. A store records how many of them it has. A step that was released never changes.
+/// The migrations of the layout. A store records how many migrations it has. A released migration never changes.
 const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
@@ -30,18 +30,18 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/7.sql"),
 ];
 
-/// The page cache of SQLite, in KiB (negative, as SQLite wants it). It holds the working set of the indexes with a million
-/// waiting entries, and fits into the 64 MiB that the whole process may use.
+/// The page cache of SQLite, in KiB (a negative number means KiB to SQLite). The cache holds the working set of the
+/// indexes with a million waiting entries, and fits into the 64 MiB that the whole process may use.
 const CACHE_KIB: i32 = -12_288;
 
-/// The number of pages (4 KiB) in the log after which it is written back into the file. A higher number is faster, and
-/// 32 MiB of log is little.
+/// The number of log pages (4 KiB) after which SQLite writes the log back into the file. A higher number is faster, and
+/// a log of 32 MiB is small.
 const CHECKPOINT_PAGES: i32 = 8_192;
 
 /// The size to which the log file is truncated after a burst, in bytes.
 const JOURNAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
 
-/// The prepared statements that are cached: a few more than there are.
+/// The number of cached prepared statements: slightly more than the program has.
 const STATEMENTS: usize = 128;
 
 /// An opened store.
@@ -51,7 +51,7 @@ pub(super) struct Opened {
     pub(super) claimed_lanes: ClaimedLanes,
 }
 
-/// Opens the store, or creates it.
+/// Opens the store, or creates it if there is none.
 pub(super) fn connection(path: &Path, now: Timestamp) -> Result<Opened, OpenError> {
     let file = |source| OpenError::File {
         path: path.to_owned(),
@@ -88,7 +88,7 @@ pub(super) fn connection(path: &Path, now: Timestamp) -> Result<Opened, OpenErro
 
 /// Registers this opening and finds the lanes that an earlier process may have had in flight.
 ///
-/// Each opening gets a number of its own, the owner of its claim tokens. If the earlier process did not close the store in
+/// Each opening gets a new number, the owner of its claim tokens. If the earlier process did not close the store in
 /// order, the lanes that were due first are in doubt: lanes are claimed in the order in which they are due.
 fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
     let number = |name: &str| -> rusqlite::Result<Option<u64>> {
@@ -123,7 +123,7 @@ fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
     Ok(lanes)
 }
 
-/// Records that no lane is in flight. Nothing may be written to the store afterwards.
+/// Records that no lane is in flight. No write to the store may follow.
 pub(super) fn mark_closed_in_order(connection: &Connection) -> rusqlite::Result<usize> {
     connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'", [])
 }
@@ -184,9 +184,9 @@ pub(super) fn check_identity(path: &Path, connection: &Connection) -> Result<(),
     }
 }
 
-/// Sets what every connection needs. `synchronous=FULL` is the promise: a commit returns after the log is on disk. The
-/// exclusive locking mode keeps other programs out, and the index of the log in memory. The planner must not look at bound
-/// values, because it would prepare a statement again for every new value.
+/// Sets the options of every connection. `synchronous=FULL` keeps the promise of the store: a commit returns after the
+/// log is on disk. The exclusive locking mode keeps other programs out, and keeps the index of the log in memory. The
+/// planner must not look at bound values, because it would prepare a statement again for every new value.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -243,7 +243,7 @@ fn clamp_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The meaning of the first error that SQLite reports about a file.
+/// Returns the meaning of the first error that SQLite reports about a file.
 fn refusal(path: &Path, source: rusqlite::Error) -> OpenError {
     match source.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign(path.to_owned()),

@@ -3,15 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
-/// The store cannot be opened.
+/// The reason why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process holds it.
+    /// Another process holds the store.
     #[error("the store {path} is locked by {holder}; one process at a time may use it")]
     Locked {
         /// The store.
         path: PathBuf,
-        /// The process that holds it.
+        /// The process that holds the store.
         holder: String,
     },
     /// The lock file cannot be used.
@@ -51,7 +51,7 @@ pub enum OpenError {
     /// SQLite reports an error.
     #[error("the store failed while {doing}")]
     Sqlite {
-        /// What the engine was doing.
+        /// The operation that the engine was doing.
         doing: &'static str,
         /// The cause.
         source: rusqlite::Error,
@@ -61,10 +61,10 @@ pub enum OpenError {
     Damaged {
         /// The copy.
         path: PathBuf,
-        /// The first error in it.
+        /// The first error in the copy.
         error: String,
     },
-    /// The system gives no random bytes for the digest key.
+    /// The system returned no random bytes for the digest key.
     #[error("no digest key could be made")]
     NoRandomness(#[source] getrandom::Error),
     /// The writer thread cannot be started.

@@ -16,11 +16,11 @@ use crate::time::Timestamp;
 struct Subject {
     entry: EntryId,
     lane: LaneId,
-    /// `None` if the columns of the lane name nobody.
+    /// The key of the lane; `None` if the columns of the lane name no customer.
     key: Option<LaneKey>,
 }
 
-/// Reads an entry if it is in this state.
+/// Reads an entry if the entry is in this state.
 fn subject(
     connection: &Connection,
     entry: EntryId,
@@ -43,7 +43,7 @@ fn subject(
         .optional()
 }
 
-/// Lets parked entries wait again. Returns those that moved; an entry that is not parked stays as it is.
+/// Lets parked entries wait again. Returns the entries that moved; an entry that is not parked stays unchanged.
 pub(super) fn replay(
     connection: &Connection,
     replays: &[Replay],
@@ -64,7 +64,7 @@ pub(super) fn replay(
     Ok(moved)
 }
 
-/// Lets held entries wait. Returns those that moved.
+/// Lets held entries wait. Returns the entries that moved.
 pub(super) fn approve(
     connection: &Connection,
     entries: &[EntryId],
@@ -84,7 +84,7 @@ pub(super) fn approve(
     Ok(moved)
 }
 
-/// Decides undecided entries. Returns those that moved or ended.
+/// Decides undecided entries. Returns the entries that moved or ended.
 pub(super) fn decide(
     connection: &Connection,
     entries: &[EntryId],
@@ -110,7 +110,7 @@ pub(super) fn decide(
     Ok(decided)
 }
 
-/// Ends parked and held entries for good and deletes their payload. Returns those that ended.
+/// Ends parked and held entries permanently and deletes their payload. Returns the entries that ended.
 pub(super) fn discard(
     connection: &Connection,
     entries: &[EntryId],
@@ -131,7 +131,7 @@ pub(super) fn discard(
     Ok(ended)
 }
 
-/// Moves an entry to the waiting ones, behind live ones: into the lane of `change`, otherwise into its own.
+/// Moves an entry to the waiting entries, after live ones: into the lane of `change`, otherwise into its own lane.
 fn enqueue(
     connection: &Connection,
     subject: &Subject,

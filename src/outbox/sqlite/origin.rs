@@ -1,4 +1,4 @@
-//! The SQL of origins: which event brought each value that Imprint has of a customer.
+//! The SQL of origins: reads which event brought each value that Imprint has of a customer.
 //!
 //! The lane keeps the version of each delivered field, and a version names its entry. The receipt of the entry has the
 //! event id, the time and the number of requests. So nothing is written for an origin while the receipt exists. When
@@ -14,7 +14,7 @@ use super::versions;
 use crate::outbox::{EntryId, FieldOrigin, LaneId, LaneKey, OriginEvent, codec};
 use crate::time::Timestamp;
 
-/// The origin of every field that was delivered to a customer.
+/// Reads the origin of every field that was delivered to a customer.
 pub(super) fn read(connection: &Connection, key: &LaneKey) -> rusqlite::Result<Vec<FieldOrigin>> {
     let columns = codec::lane_columns(key);
     let lane = connection
@@ -37,7 +37,7 @@ pub(super) fn read(connection: &Connection, key: &LaneKey) -> rusqlite::Result<V
     fields.collect()
 }
 
-/// The event of an entry, from its receipt or from the table `origin`.
+/// Reads the event of an entry, from its receipt or from the table `origin`.
 fn event(connection: &Connection, entry: EntryId) -> rusqlite::Result<Option<OriginEvent>> {
     let from_receipt = connection
         .prepare_cached(
@@ -65,8 +65,8 @@ fn origin_event(row: &Row<'_>) -> rusqlite::Result<OriginEvent> {
     })
 }
 
-/// Keeps the origins out of receipts that are about to be deleted: those of final entries in this range that ended before
-/// `before`. Deletes the origins of their lanes that newer values have replaced.
+/// Copies the origins out of receipts that are about to be deleted: receipts of final entries in this range that ended
+/// before `before`. Deletes the origins in the same lanes that newer values have replaced.
 pub(super) fn keep(
     connection: &Connection,
     entries: &RangeInclusive<u64>,

@@ -10,7 +10,7 @@ use crate::imprint::{CustomerChange, Update};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{EntryId, LaneId, NewEntry, ParkReason, State};
 
-/// Builds a statement about every column that all payload tables have.
+/// Builds a statement with every column that all payload tables have.
 macro_rules! with_columns {
     ($before:literal, $between:literal, $after:literal) => {
         concat!(
@@ -22,7 +22,7 @@ macro_rules! with_columns {
     };
 }
 
-/// Builds the statement that parks an entry out of the table of another state.
+/// Builds the statement that parks an entry from the table of another state.
 macro_rules! park_from {
     ($table:literal) => {
         concat!(
@@ -54,7 +54,7 @@ const INSERT_PARKED: &str = with_columns!(
 /// The columns of every payload table.
 const COLUMNS: &str = with_columns!("", "", "");
 
-/// The table that keeps the payload of entries in a state; `None` for the final states, which keep none.
+/// Returns the table that keeps the payload of entries in a state; `None` for the final states, which keep none.
 pub(super) const fn table(state: State) -> Option<&'static str> {
     match state {
         State::Waiting => Some("waiting"),
@@ -72,7 +72,7 @@ pub(super) struct PayloadKey {
     pub(super) lane: LaneId,
 }
 
-/// Where the payload of a new entry goes.
+/// The table that receives the payload of a new entry.
 #[derive(Clone, Copy)]
 pub(super) enum Arrives {
     Waiting,
@@ -135,7 +135,7 @@ pub(super) enum ParkedFrom {
     Undecided,
 }
 
-/// Copies the payload of an entry that is in `lane` from the table of its state to the parked ones.
+/// Copies the payload of an entry in `lane` from the table of its state to the table `parked`.
 pub(super) fn park(
     connection: &Connection,
     PayloadKey { entry, lane }: PayloadKey,
@@ -156,7 +156,7 @@ pub(super) fn park(
     Ok(())
 }
 
-/// Copies the payload of a waiting entry that is in `lane` to the undecided ones.
+/// Copies the payload of a waiting entry in `lane` to the table `undecided`.
 pub(super) fn copy_to_undecided(
     connection: &Connection,
     PayloadKey { entry, lane }: PayloadKey,
@@ -169,7 +169,7 @@ pub(super) fn copy_to_undecided(
     Ok(())
 }
 
-/// Moves the payload of an entry that was set aside to the waiting ones, and into `lane`.
+/// Moves the payload of an entry that was set aside to the table `waiting`, and into `lane`.
 pub(super) fn move_to_waiting(
     connection: &Connection,
     PayloadKey { entry, lane }: PayloadKey,
@@ -201,7 +201,7 @@ pub(super) fn delete(
     Ok(())
 }
 
-/// Replaces the update of an entry that waits.
+/// Replaces the update of a waiting entry.
 pub(super) fn update(
     connection: &Connection,
     entry: EntryId,
@@ -228,7 +228,7 @@ pub(super) fn update(
 pub(super) struct Payload {
     pub(super) lane: LaneId,
     pub(super) version: SourceVersion,
-    /// `None` if the stored update cannot be read.
+    /// The update; `None` if the stored update cannot be read.
     pub(super) update: Option<Update>,
     pub(super) event: Vec<u8>,
 }

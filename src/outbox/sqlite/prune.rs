@@ -1,4 +1,4 @@
-//! The SQL of retention: delete receipts of entries that ended long ago, and identity links that were confirmed long ago.
+//! The SQL of retention: deletes receipts of entries that ended long ago, and identity links confirmed long ago.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use super::origin;
 use crate::outbox::{EntryId, PRUNE_MAX, State, codec};
 use crate::time::Timestamp;
 
-/// Deletes old receipts of entries numbered `from` or higher. Returns where to continue.
+/// Deletes old receipts of entries numbered `from` or higher. Returns the number to continue from.
 pub(super) fn prune_receipts(
     connection: &Connection,
     from: EntryId,
@@ -33,7 +33,7 @@ pub(super) fn prune_receipts(
             .execute([before])?;
         return Ok(None);
     };
-    // The receipt with the highest number stays: the next number follows it.
+    // The receipt with the highest number stays: the number of the next entry follows it.
     let entries = from.0..=last.min(u64::saturating_sub(newest, 1));
     origin::keep(connection, &entries, before)?;
     let [delivered, superseded, ignored, discarded] = [

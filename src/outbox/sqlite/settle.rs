@@ -1,4 +1,4 @@
-//! The SQL of settling: record the result of a claimed lane.
+//! The SQL of settling: records the result of a claimed lane.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -11,13 +11,13 @@ use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{Ending, EntryId, LaneKey, Moved, Settlement, State};
 use crate::time::Timestamp;
 
-/// Records a settlement. Returns the entries that left the waiting ones, with their new state.
+/// Records a settlement. Returns the entries that no longer wait, with their new state.
 pub(super) fn settle(
     connection: &Connection,
     settlement: &Settlement,
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<(EntryId, State)>> {
-    // At most as many as one request carries, so a linear search is enough.
+    // `attempted` has at most as many entries as one request carries, so a linear search is enough.
     let mut attempted = settlement.attempted.clone();
     let mut settled = Vec::with_capacity(settlement.endings.len());
     for (entry, ending) in &settlement.endings {
@@ -53,7 +53,7 @@ pub(super) fn settle(
     Ok(settled)
 }
 
-/// Records the versions and failures of the lane, and when it is due again.
+/// Records the versions and failures of the lane, and the time when the lane is due again.
 fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<()> {
     let versions = settlement.versions.as_ref();
     let versions = versions
@@ -62,7 +62,7 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
         .map_err(columns::unwritable)?;
     connection
         .prepare_cached(
-            // The same subquery twice: SQLite writes an update from a joined query through a temporary table.
+            // The subquery appears twice: SQLite writes an update from a joined query through a temporary table.
             "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6,
                     idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
                     due_at = CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) THEN ?7 ELSE ?8 END
@@ -114,8 +114,8 @@ struct EndedEntry<'a> {
     ending: &'a Ending,
 }
 
-/// Ends one entry, or sets it aside; `false` if it does not wait in this lane any more. Its payload is deleted, or moves to
-/// the table of its new state.
+/// Ends one entry, or sets it aside. Returns `false` if the entry no longer waits in this lane. The payload is deleted,
+/// or moves to the table of the new state.
 fn finish(
     connection: &Connection,
     settlement: &Settlement,
@@ -158,7 +158,7 @@ fn finish(
     Ok(true)
 }
 
-/// When the oldest waiting entry was accepted.
+/// Returns the time when the oldest waiting entry was accepted.
 pub(super) fn oldest(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     connection
         .prepare_cached(

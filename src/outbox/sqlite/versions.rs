@@ -6,7 +6,7 @@ use crate::fold::LaneVersions;
 use crate::outbox::LaneId;
 use crate::outbox::codec::{self, BlobKind};
 
-/// The versions of a lane; none if they cannot be read.
+/// Reads the versions of a lane; returns no versions if they cannot be read.
 pub(super) fn of_lane(connection: &Connection, lane: LaneId) -> rusqlite::Result<LaneVersions> {
     connection
         .prepare_cached("SELECT versions FROM lane WHERE id = ?1")?

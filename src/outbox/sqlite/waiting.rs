@@ -14,7 +14,7 @@ pub(super) struct WaitingEntries {
     pub(super) entries: Vec<WaitingEntry>,
     /// Entries whose stored content cannot be read.
     pub(super) unreadable: Vec<EntryId>,
-    /// The stored bytes of their updates.
+    /// The stored bytes of the entries' updates.
     pub(super) bytes: usize,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn read(
     Ok(waiting)
 }
 
-/// Reads one entry; only its number if its content cannot be read.
+/// Decodes one entry; returns only its number if its content cannot be read.
 fn entry(
     row: &Row<'_>,
     key: Option<&LaneKey>,

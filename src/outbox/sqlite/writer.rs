@@ -1,4 +1,4 @@
-//! The writer thread. It owns the connection, commits everything that has arrived as one group, then answers.
+//! The writer thread: owns the connection, commits all queued commands as one group, then answers.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -23,8 +23,8 @@ use job::{is_full, recover, send};
 /// The most commands in one commit: enough to share the cost of a sync, few enough that no caller waits long for it.
 const GROUP_COMMANDS_MAX: usize = 1024;
 
-/// The most bytes of events in one commit, apart from one command that exceeds it. [`disk_space::RESERVE_BYTES`] must
-/// hold them.
+/// The most bytes of events in one commit; a single command may exceed the limit. [`disk_space::RESERVE_BYTES`] must
+/// have room for them.
 ///
 /// [`disk_space::RESERVE_BYTES`]: super::disk_space::RESERVE_BYTES
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -39,7 +39,7 @@ pub(super) struct Writer {
     counts: Counts,
 }
 
-/// The commands that are served together.
+/// The commands that one commit serves.
 #[derive(Default)]
 struct CommitGroup {
     claims: Vec<ClaimJob>,
@@ -71,7 +71,7 @@ impl CommitGroup {
     }
 }
 
-/// The result of a group's transaction, answered once it is committed.
+/// The result of a group's transaction. The callers are answered once the transaction is committed.
 #[derive(Default)]
 struct GroupResult {
     appended: Vec<Result<Appended, Error>>,
@@ -98,7 +98,7 @@ impl Writer {
         })
     }
 
-    /// Serves commands until every sender is gone, or until the store fails; then `failed` becomes true.
+    /// Serves commands until every sender is dropped, or until the store fails; then `failed` becomes true.
     pub(super) fn run(&mut self, commands: &Receiver<WriterCommand>, failed: &watch::Sender<bool>) {
         while let Ok(first) = commands.recv() {
             // Lets concurrent callers on a busy machine join this group: a larger group costs one sync all the same.
@@ -129,9 +129,9 @@ impl Writer {
         }
     }
 
-    /// Serves one group. An error is one that the store cannot continue after.
+    /// Serves one group. Returns an error if the store cannot continue after the error.
     ///
-    /// Claims and reads come first: a claim that waited for the commit would leave free request slots unused meanwhile.
+    /// Serves claims and reads first: a claim that waited for the commit would leave request slots unused meanwhile.
     fn serve(&mut self, group: CommitGroup) -> rusqlite::Result<()> {
         for claim in group.claims {
             self.claim(claim)?;
@@ -144,7 +144,8 @@ impl Writer {
         }
         if !(group.appends.is_empty() && group.settles.is_empty()) {
             let events: usize = group.appends.iter().map(|append| append.batch.len()).sum();
-            // Before the answers: a caller with an answer finds the queue space that its command has left.
+            // Frees the queue space before the answers: a caller with an answer must find the space of its command
+            // free.
             self.shared.dequeued(events, group.bytes);
             self.write(group.appends, group.settles)?;
         }
@@ -159,7 +160,7 @@ impl Writer {
             now: claim.now,
         };
         let claimed = claimer.claim(claim.max, claim.pick)?;
-        // A claim that nobody receives is no claim.
+        // A claim whose answer nobody receives is cancelled.
         if let Err(Ok(unreceived)) = claim.reply.send(Ok(claimed)) {
             for claimed in unreceived.lanes {
                 self.claimed.release(claimed.lane);
@@ -181,8 +182,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes a group's appends and settlements in one commit. On a full disk intake yields: the appends are refused, and
-    /// the settlements, which free space, are tried by themselves.
+    /// Writes a group's appends and settlements in one commit. On a full disk, the appends are refused, and the
+    /// settlements, which free space, are tried alone.
     fn write(
         &mut self,
         mut appends: Vec<AppendJob>,
@@ -222,7 +223,8 @@ impl Writer {
         self.disk_has_space = has_space;
     }
 
-    /// Writes a group in one transaction. `appends` stays complete, unless the failpoint is armed that answers too early.
+    /// Writes a group in one transaction. `appends` stays complete, unless the failpoint that answers too early is
+    /// armed.
     fn transact(
         &mut self,
         appends: &mut Vec<AppendJob>,
@@ -235,7 +237,7 @@ impl Writer {
         };
         for append in appends.iter() {
             let appended = append::append(&transaction, &append.batch, &mut result.counts);
-            // A row that cannot be read is found before anything of its batch is written.
+            // Reading a row that cannot be read fails before anything of its batch is written.
             result.appended.push(recover_unreadable(appended)?);
         }
         for (number, settle) in settles.iter().enumerate() {
@@ -281,7 +283,7 @@ impl Writer {
     }
 }
 
-/// A row that cannot be read fails its own batch. A full disk and every other error fails the group.
+/// Fails only the batch for a row that cannot be read. A full disk and every other error fail the group.
 fn recover_unreadable(
     appended: rusqlite::Result<Appended>,
 ) -> rusqlite::Result<Result<Appended, Error>> {

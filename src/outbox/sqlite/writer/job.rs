@@ -1,7 +1,7 @@
-//! What the writer thread is asked to do, and how it answers.
+//! The commands of the writer thread, and their answers.
 //!
-//! Appends and settlements join the group commit. A read sees only what is committed. An act is an operator's or a
-//! background task's change; each act is a transaction of its own.
+//! Appends and settlements join the group commit. A read sees only committed data. An act is a change by an operator or
+//! a background task; each act is a separate transaction.
 
 use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::oneshot;
@@ -10,7 +10,7 @@ use crate::outbox::sqlite::counts::Counts;
 use crate::outbox::{Appended, Claim, Error, NewEntry, Pick, Settled, Settlement};
 use crate::time::Timestamp;
 
-/// Where an answer goes.
+/// The channel for an answer.
 pub(in crate::outbox::sqlite) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// One request to the writer thread.
@@ -44,7 +44,7 @@ pub(in crate::outbox::sqlite) struct ClaimJob {
 
 type ReadFn = dyn FnOnce(&Connection, Counts) -> rusqlite::Result<()> + Send;
 
-/// A read of what is committed.
+/// A read of committed data.
 pub(in crate::outbox::sqlite) struct ReadJob(Box<ReadFn>);
 
 impl ReadJob {
@@ -59,7 +59,7 @@ impl ReadJob {
         }))
     }
 
-    /// Answers `reply` with a result that never stops the store, whatever it is.
+    /// Answers `reply` with a result that never stops the store, even if the result is an error.
     pub(in crate::outbox::sqlite) fn infallible<T: Send + 'static>(
         reply: Reply<T>,
         read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
@@ -75,14 +75,14 @@ impl ReadJob {
     }
 }
 
-/// Whether an act can make a lane due.
+/// Whether an operator's or background task's change can make a lane due.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::outbox::sqlite) enum Wakes {
     Dispatch,
     Nobody,
 }
 
-/// Whether an act is on disk.
+/// Whether the change of an act is on disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finished {
     Committed,
@@ -91,7 +91,7 @@ pub(super) enum Finished {
 
 type ActFn = dyn FnOnce(Transaction<'_>, &mut Counts) -> rusqlite::Result<Finished> + Send;
 
-/// A change in a transaction of its own. A full disk refuses it.
+/// A change in a separate transaction. A full disk refuses the change.
 pub(in crate::outbox::sqlite) struct ActJob {
     act: Box<ActFn>,
     pub(super) wakes: Wakes,
@@ -132,15 +132,14 @@ impl ActJob {
     }
 }
 
-/// Sends an answer. The caller may be gone; what was done stays done.
+/// Sends an answer. If the caller is gone, the change still holds.
 pub(super) fn send<T>(reply: Reply<T>, answer: Result<T, Error>) {
     let _caller_is_gone = reply.send(answer);
 }
 
-/// Separates what fails one request from what the store cannot continue after.
+/// Separates an error that fails one request from an error that the store cannot continue after.
 ///
-/// A full disk refuses the request. A row whose content cannot be read fails the request. The outer error is for
-/// everything else.
+/// A full disk and a row with unreadable content fail the request. The outer error holds every other error.
 pub(super) fn recover<T>(
     result: rusqlite::Result<T>,
     doing: &'static str,
