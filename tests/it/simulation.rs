@@ -1,11 +1,11 @@
-//! The production core of delivery against a model of Imprint, under virtual time, from a seed.
+//! Runs the production core of delivery against a model of Imprint, under virtual time, from a seed.
 //!
-//! Real are the core with all that it decides (permits, claims, exchanges, breaker, rate, policy, settlement), the fold,
-//! the classification of answers, and the engine in memory. The model of Imprint is late, down, throttled, silent or wrong.
-//! Between any two steps the process may end, the task of a delivery may panic, and the store may refuse; the clock is
-//! set, the process stands still, the operator pauses or shadows the destination. After every step the oracles look. A
-//! seed that fails prints itself and its last steps; it is then kept in [`REGRESSIONS`]. That the oracles would notice is
-//! shown by planted bugs ([`Bug`]).
+//! The run uses the production core with all its decisions (permits, claims, exchanges, breaker, rate, policy,
+//! settlement), the fold, the classification of answers, and the engine in memory. The model of Imprint is late, down,
+//! throttled, silent or wrong. Between any two steps the process may end, the task of a delivery may panic, and the
+//! store may refuse an operation; the clock is set, the process stands still, the operator pauses or shadows the
+//! destination. After every step the oracles check the laws. A failed seed prints its number and its last steps, and is
+//! then kept in [`REGRESSIONS`]. Planted bugs ([`Bug`]) show that the oracles detect violations.
 //!
 //! Not modelled: the shell around the core (a lost wake-up; a step that may make a lane due is followed by a poll), and
 //! requests that arrive later than the operator allows for.
@@ -28,27 +28,27 @@ mod protocol_oracle;
 mod random;
 mod world;
 
-/// How many seeds a run takes.
+/// The number of seeds in a run.
 const SEEDS: u64 = 1_000;
-/// How many a full run takes.
+/// The number of seeds in a full run.
 const SEEDS_FULL: u64 = 1_000_000;
-/// Among how many seeds a planted bug must be detected.
+/// The number of seeds among which a planted bug must be detected.
 const SEEDS_FOR_BUGS: u64 = 1_000;
 
-/// How many threads play, and how many seeds must fail before they stop.
+/// The number of threads that play seeds, and the number of failed seeds after which they stop.
 const THREADS: usize = 2;
 const FAILURES_MAX: usize = 60;
 
-/// Seeds that have found something, and what. The plans of seeds have changed since, so each of these faults has a unit
-/// test as well.
+/// Seeds that found a fault, each with its fault. The plans of seeds have changed since, so each of these faults has a
+/// unit test as well.
 const REGRESSIONS: &[u64] = &[
     // A reassertion that failed in a lane where nothing waits did not rest.
     9,
-    // That a key may not search was taken for an answer of a destination that refuses the key.
+    // The core took a forbidden search for an answer of a destination that refuses the key.
     40,
     // Lanes that had nothing to send used up the ramp after an outage, and nothing was ever sent again.
     70,
-    // One customer who was refused, and nobody beside, stopped whoever came next; a backfill was never sent as a probe.
+    // One customer's refusal stopped the next customer, without a second refusal; a backfill was never sent as a probe.
     108,
     // A line of the address that was not cleared counted as delivered when its entry was replayed.
     138,
@@ -149,7 +149,7 @@ fn a_seed_decides_everything() {
     }
 }
 
-/// Which seeds are played: one that the environment names, as many as it names, or a thousand.
+/// Returns the seeds to play: the one seed or the number of seeds that the environment names, otherwise a thousand.
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
 fn seeds() -> std::ops::Range<u64> {
     let variable = |name: &str| std::env::var(name).ok();

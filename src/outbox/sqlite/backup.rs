@@ -17,13 +17,13 @@ const AUDIT_RECORDS_MAX: usize = 10_000_000;
 /// The result of verifying a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// All entries in it.
+    /// The number of all entries in the store.
     pub entries: u64,
-    /// Waiting entries.
+    /// The number of waiting entries.
     pub waiting: u64,
-    /// Parked entries.
+    /// The number of parked entries.
     pub parked: u64,
-    /// Records of the audit log.
+    /// The number of records in the audit log.
     pub audit_records: u64,
     /// Every error in the file, in the words of SQLite, and every error in the audit log.
     pub errors: Vec<String>,

@@ -1,6 +1,6 @@
-//! Bugs that are planted around the core on purpose, to show that the oracles would notice them.
+//! Bugs that are planted around the core on purpose, to show that the oracles detect them.
 //!
-//! The core itself is the production object and is not touched: a bug changes what goes into it or what comes out of it.
+//! The core is the unchanged production object: a bug changes only its inputs or its outputs.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use imprint_bridge::outbox::{ClaimedLane, Ending, Settlement, Trials};
 
 use super::plan::Plan;
 
-/// What is done wrong.
+/// The planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bug {
     Absent,
-    /// Folding does not know what was delivered.
+    /// Folding does not know the delivered versions.
     ForgetsVersions,
     /// Folding leaves out the newest entry.
     DropsTheNewest,
@@ -26,27 +26,27 @@ pub(super) enum Bug {
     LosesReassertion,
     /// A request that may have been applied is taken for one that was not.
     ForgetsDoubt,
-    /// What an earlier process may have sent is not in doubt.
+    /// Entries that an earlier process may have sent are not in doubt.
     ForgetsCrash,
-    /// A refused key parks what was sent.
+    /// A refused key parks the entries that were sent.
     ParksWhatWasDenied,
-    /// What was settled is settled once more.
+    /// A settlement is recorded a second time.
     SettlesTwice,
     /// A lane is free again while its request is in flight.
     FreesEarly,
     /// The rate is ignored.
     IgnoresPace,
-    /// The destination is not told the results of requests.
+    /// No result of a request is reported to the destination.
     TellsNobody,
     /// An event is answered and then not stored.
     AnswersBeforeStoring,
-    /// A request goes to the customer next to the right one.
+    /// A request goes to another customer than the right one.
     UpdatesAnother,
     /// Every failure is the lane's own.
     BlamesTheLane,
     /// A lane that failed rests for a day.
     RestsForADay,
-    /// What was delivered is sent again.
+    /// Delivered values are sent again.
     RepeatsWhatWasDelivered,
     /// A delivery that sent nothing keeps its permit.
     KeepsItsPermit,
@@ -55,7 +55,7 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    /// A lane was claimed.
+    /// Changes a claimed lane.
     pub(super) fn claimed(self, claimed: &mut ClaimedLane) {
         if self == Self::ForgetsVersions {
             claimed.versions = LaneVersions::default();
@@ -69,7 +69,7 @@ impl Bug {
         }
     }
 
-    /// A call is sent.
+    /// Changes a call before the world sends it.
     pub(super) fn calls(self, call: &mut ImprintCall, plan: &Plan) {
         if let (Self::UpdatesAnother, ImprintCall::Update(request)) = (self, call) {
             let mut others = plan.people.iter();
@@ -78,7 +78,7 @@ impl Bug {
         }
     }
 
-    /// Imprint has answered.
+    /// Changes an answer of Imprint.
     pub(super) fn replied(self, reply: ImprintReply) -> ImprintReply {
         let ImprintReply::Outcome(outcome) = reply else {
             return reply;
@@ -102,7 +102,7 @@ impl Bug {
         })
     }
 
-    /// A process learns how fast it may send.
+    /// Changes the rate that a process is configured with.
     pub(super) fn rate(self, rate: Rate) -> Rate {
         if self == Self::IgnoresPace {
             Rate::Unlimited
@@ -111,7 +111,7 @@ impl Bug {
         }
     }
 
-    /// A settlement is recorded, of a lane whose requests had fared like this `before`.
+    /// Changes a settlement before the store records it; `before` holds the lane's failures at the claim.
     pub(super) fn settles(self, settlement: &mut Settlement, before: Trials) {
         let has_failed = settlement.trials.failures > before.failures;
         if self == Self::LosesReassertion {

@@ -1,4 +1,4 @@
-//! Events of a plan, as the outbox is given them.
+//! Turns the events of a plan into entries for the outbox.
 
 use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion};
 use imprint_bridge::imprint::{CustomerChange, Field, FieldValue};
@@ -55,7 +55,7 @@ pub(super) fn lookup(event: usize) -> Lookup {
     }
 }
 
-/// What a bridge would say of an entry that it has not kept.
+/// Returns the answer of a faulty bridge about an entry that was never stored.
 pub(super) const fn never_stored() -> AppendedEntry {
     AppendedEntry {
         entry: EntryId(u64::MAX),

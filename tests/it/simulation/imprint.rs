@@ -1,4 +1,4 @@
-//! A model of Imprint under virtual time: what it holds, when a request arrives there, and what answer comes back when.
+//! A model of Imprint under virtual time: its values, the arrival times of requests, and its answers.
 
 use imprint_bridge::dispatch::lane_exchange::{ImprintCall, ImprintReply};
 use imprint_bridge::imprint::classify::{ImprintResponse, classify};
@@ -17,12 +17,12 @@ pub(super) struct Imprint {
     held: Vec<[Option<usize>; FIELDS.len()]>,
 }
 
-/// What one request does with a field.
+/// The effect of one request on a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SentValue {
-    /// Sets it to the value of this event.
+    /// Sets the field to the value of this event.
     Of(usize),
-    /// Empties it.
+    /// Empties the field.
     Empty,
 }
 
@@ -31,9 +31,9 @@ pub(super) enum SentValue {
 pub(super) struct Exchange {
     pub(super) request: Option<Request>,
     pub(super) about: About,
-    /// When it arrives at Imprint, if it does and can change anything.
+    /// The time when the request arrives at Imprint; `None` if the request never arrives or changes nothing.
     pub(super) arrives: Option<i64>,
-    /// When the answer reaches the bridge.
+    /// The time when the answer reaches the bridge.
     pub(super) answered: i64,
     form: Form,
 }
@@ -50,10 +50,10 @@ pub(super) enum About {
 /// An answer.
 #[derive(Clone, Debug)]
 enum Form {
-    /// Decided when the request arrives.
+    /// The model decides the answer when the request arrives.
     Served,
     Http(Http),
-    /// No answer, for this reason.
+    /// No answer comes, for this reason.
     Cut(Outcome),
 }
 
@@ -78,12 +78,12 @@ impl Imprint {
         }
     }
 
-    /// The event whose value Imprint holds for a field.
+    /// Returns the event whose value Imprint holds for a field.
     pub(super) fn holds(&self, person: usize, field: usize) -> Option<usize> {
         self.held[person][field]
     }
 
-    /// A request is sent at `now`.
+    /// Starts a request at `now`.
     pub(super) fn exchange(
         ask: ImprintCall,
         plan: &Plan,
@@ -114,7 +114,7 @@ impl Imprint {
         }
     }
 
-    /// A request arrives and is applied. Returns what was changed.
+    /// Applies a request that arrives. Returns the changes.
     pub(super) fn arrive(
         &mut self,
         exchange: &mut Exchange,
@@ -191,7 +191,7 @@ impl Imprint {
 }
 
 impl Exchange {
-    /// The answer as the bridge classifies it.
+    /// Returns the answer as the bridge classifies it.
     pub(super) fn answer(&self, plan: &Plan, (now, wall): (i64, Timestamp)) -> ImprintReply {
         let outcome = match &self.form {
             Form::Cut(outcome) => outcome.clone(),
@@ -332,7 +332,7 @@ fn cut(answered: i64, outcome: Outcome) -> Handling {
     }
 }
 
-/// No answer comes before the deadline.
+/// Returns the handling of a request without an answer before the deadline.
 fn swallowed() -> Handling {
     cut(i64::MAX, Outcome::Unknown(Cause::Deadline))
 }
@@ -345,18 +345,18 @@ fn http(status: u16, body: &Value) -> Http {
     }
 }
 
-/// The customer with an id, whether Imprint knows it yet or not.
+/// Returns the customer with this id, whether or not Imprint knows the customer yet.
 pub(super) fn person(plan: &Plan, customer: &ImprintId) -> Option<usize> {
     let mut people = plan.people.iter();
     people.position(|person| person.imprint.is_same(customer.as_str()))
 }
 
-/// The customer of an event that names an Imprint id.
+/// Returns the customer of an event that names an Imprint id.
 pub(super) fn named(plan: &Plan, customer: &CustomerRef) -> Option<usize> {
     customer.imprint().and_then(|id| person(plan, id))
 }
 
-/// The value that an event gives a field; it names the event.
+/// Returns the value that an event gives a field; the value names the event.
 pub(super) fn value(field: usize, event: usize) -> Value {
     match FIELDS[field] {
         "customer_history.account_tenure" => json!(event),
@@ -365,12 +365,12 @@ pub(super) fn value(field: usize, event: usize) -> Value {
     }
 }
 
-/// Whether a field is a line of the address.
+/// Returns whether a field is a line of the address.
 pub(super) fn is_line(field: usize) -> bool {
     matches!(FIELDS[field], "street_line1" | "street_line2" | "city")
 }
 
-/// What a body does with each field; `None` if it contains anything that no event can have set.
+/// Returns the effect of a body on each field; `None` if the body contains a value that no event can have set.
 pub(super) fn said(body: &Body) -> Option<Vec<(usize, SentValue)>> {
     let mut said = Vec::new();
     read(&body.to_object(), "", &mut said)?;

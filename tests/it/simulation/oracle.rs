@@ -1,6 +1,7 @@
-//! The oracle of delivery: what was accepted, what was sent, what Imprint applied, and how each entry ended.
+//! The oracle of delivery checks the accepted events, the sent and applied values, and the end of each entry.
 //!
-//! It keeps its own ledger and knows no folds, lanes or retries, only what must be true of their results.
+//! The oracle keeps its own ledger. It does not know folds, lanes or retries, only the laws that their results must
+//! obey.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,18 +57,18 @@ type Place = (usize, usize);
 #[derive(Debug)]
 pub(super) struct Oracle<'p> {
     plan: &'p Plan,
-    /// By index in the plan.
+    /// The accepted events, by index in the plan.
     kept: BTreeMap<usize, Line>,
     by_entry: BTreeMap<EntryId, usize>,
     pub(super) waiting: u64,
     parked: u64,
-    /// The newest version that was applied and settled.
+    /// The newest version of each field that was applied and settled.
     confirmed: BTreeMap<Place, Version>,
     /// The events whose value has reached Imprint.
     landed: BTreeMap<Place, BTreeSet<usize>>,
-    /// How often the value of an event was sent, and how many of those requests were not applied.
+    /// The number of requests that sent the value of an event, and how many of those requests were not applied.
     sends: BTreeMap<(Place, usize), (u32, u32)>,
-    /// How often the result of a customer's request was in doubt. Each doubt allows that values are sent once more.
+    /// The number of times that a customer's request was in doubt. Each doubt allows sending the values once more.
     doubts: BTreeMap<usize, u32>,
     crashes: u32,
 }
@@ -80,7 +81,7 @@ struct Line {
     state: State,
     reason: Option<ParkReason>,
     accepted_at: i64,
-    /// The customer that it changes, once that is known.
+    /// The customer that the event changes, once the customer is known.
     person: Option<usize>,
 }
 
@@ -100,7 +101,7 @@ impl<'p> Oracle<'p> {
         }
     }
 
-    /// An event was answered 2xx.
+    /// Records an event that was answered 2xx.
     pub(super) fn accepted(
         &mut self,
         event: usize,
@@ -141,7 +142,7 @@ impl<'p> Oracle<'p> {
         self.kept.get(&event).map(|line| line.version)
     }
 
-    /// The newest waiting version of each field of a customer.
+    /// Returns the newest waiting version of each field of a customer.
     pub(super) fn newest_waiting(&self, person: usize) -> BTreeMap<usize, Version> {
         let mut newest: BTreeMap<usize, Version> = BTreeMap::new();
         for (event, line) in &self.kept {
@@ -158,7 +159,7 @@ impl<'p> Oracle<'p> {
         newest
     }
 
-    /// An update is sent to a customer; `newest` is what waited when its lane was claimed.
+    /// Checks an update sent to a customer; `newest` holds the waiting versions when the lane was claimed.
     pub(super) fn sent(
         &mut self,
         person: usize,
@@ -187,7 +188,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// FAULTS V2: the event of a value was accepted, sets this field, and concerns this customer.
+    /// Checks FAULTS V2: the event of a value was accepted, sets this field, and concerns this customer.
     fn original(&self, (person, field): Place, event: usize) -> Result<Version, Violation> {
         let version = self.version(event);
         let says_it = |event: &Event| event.values.contains(&(field, Stated::Set));
@@ -217,7 +218,7 @@ impl<'p> Oracle<'p> {
         violation(Law::NoInvention, what)
     }
 
-    /// An update arrived and was applied.
+    /// Records an update that arrived and was applied.
     pub(super) fn applied(&mut self, person: usize, said: &[(usize, SentValue)]) {
         for (field, said) in said {
             if let SentValue::Of(event) = said {
@@ -227,7 +228,7 @@ impl<'p> Oracle<'p> {
         }
     }
 
-    /// A delivery is settled.
+    /// Checks the settlement of a delivery.
     pub(super) fn settled(
         &mut self,
         settlement: &Settlement,
@@ -247,7 +248,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// The result of the values that were sent.
+    /// Records the result for the values that were sent.
     fn concluded(&mut self, attempt: &Attempt) {
         let Some(person) = attempt.person else { return };
         if attempt.is_unknown {
@@ -265,7 +266,7 @@ impl<'p> Oracle<'p> {
         }
     }
 
-    /// A process ended while these values were on their way.
+    /// Records that a process ended while a request with these values was on its way.
     pub(super) fn orphaned(&mut self, person: usize, said: &[(usize, SentValue)]) {
         for (field, said) in said {
             if let SentValue::Of(event) = said {
@@ -303,7 +304,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// FAULTS V1: the recorded end of an entry is true.
+    /// Checks FAULTS V1: the recorded end of an entry is true.
     fn is_true(&self, event: usize, line: &Line, ending: &Ending) -> Result<(), Violation> {
         let stated = &self.plan.events[event];
         let is_true = match ending {
@@ -343,7 +344,7 @@ impl<'p> Oracle<'p> {
         violation(law, format!("event {event} is not {ending:?}: {stated:?}"))
     }
 
-    /// Whether Imprint was given a value at least as new. A cleared field cannot be checked.
+    /// Returns whether Imprint was given a value at least as new. A cleared field cannot be checked.
     fn has(&self, line: &Line, field: usize) -> bool {
         let Some(person) = line.person else {
             return false;
@@ -360,7 +361,7 @@ impl<'p> Oracle<'p> {
             || self.kept.iter().any(is_cleared)
     }
 
-    /// Whether an entry parks because of its own fault.
+    /// Returns whether an entry parks because of its own fault.
     fn deserves(&self, event: usize, reason: ParkReason) -> bool {
         let stated = &self.plan.events[event];
         let person = &self.plan.people[stated.person];
@@ -382,7 +383,7 @@ impl<'p> Oracle<'p> {
         }
     }
 
-    /// An operator replayed or discarded these entries.
+    /// Records that an operator replayed or discarded these entries.
     pub(super) fn handled(&mut self, entries: &[EntryId], state: State) -> Result<(), Violation> {
         for entry in entries {
             let event = self.by_entry.get(entry).copied().unwrap_or(usize::MAX);
@@ -398,7 +399,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// FAULTS V10, after every step.
+    /// Checks FAULTS V10 after every step.
     pub(super) fn counted(&self, depth: Depth) -> Result<(), Violation> {
         if (depth.waiting, depth.parked) == (self.waiting, self.parked) {
             return Ok(());
@@ -407,7 +408,7 @@ impl<'p> Oracle<'p> {
         violation(Law::Truthful, format!("{depth:?} counted, {own:?} there"))
     }
 
-    /// FAULTS V9: how long an entry has waited, if its customer is not the one at fault.
+    /// Checks FAULTS V9: how long an entry has waited, if its customer is not at fault.
     pub(super) fn is_isolated(&self, entry: EntryId, now: i64) -> Result<(), Violation> {
         let event = self.by_entry.get(&entry).copied();
         let Some((event, line)) = event.and_then(|event| Some((event, self.kept.get(&event)?)))

@@ -1,4 +1,4 @@
-//! The world in which a plan is played: virtual time, the store, Imprint, and a process that dispatches.
+//! The world that plays a plan: virtual time, the store, Imprint, and a process that dispatches.
 //!
 //! The process is the production [`Core`](imprint_bridge::dispatch::core::Core), one for each dispatch thread. The world
 //! takes the place of the shell around it: it carries out the actions of the core one by one. Between any two of them the
@@ -25,11 +25,11 @@ use super::random::SeededRandom;
 pub(super) mod deliveries;
 mod process;
 
-/// When the world begins.
+/// The time when the world begins.
 const EPOCH: i64 = 1_700_000_000_000;
-/// How many of the last steps a report shows.
+/// The most steps that a report shows.
 const LOG_LINES_MAX: usize = 60;
-/// How many steps a run may have; one with more goes round in circles.
+/// The most steps of a run. A run with more steps repeats itself without end.
 const STEPS_MAX: u64 = 20_000;
 
 /// An event of the world.
@@ -66,7 +66,7 @@ struct Key {
     id: DeliveryId,
 }
 
-/// Everything.
+/// The complete state of a run.
 pub(super) struct World<'p> {
     plan: &'p Plan,
     bug: Bug,
@@ -79,7 +79,7 @@ pub(super) struct World<'p> {
     oracle: Oracle<'p>,
     protocol: ProtocolOracle,
     log: Option<Vec<String>>,
-    /// How far the bridge's clock is off.
+    /// The difference between the bridge's clock and virtual time.
     offset: i64,
     /// The mode that the operator wants, whether a process runs or not.
     wanted: OperatorMode,
@@ -91,7 +91,7 @@ pub(super) struct World<'p> {
     to_be_sent: usize,
 }
 
-/// What a run did.
+/// The counts of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Figures {
     pub(super) seeds: u64,
@@ -205,7 +205,7 @@ impl<'p> World<'p> {
         self.happenings.insert(key, happening);
     }
 
-    /// Whether everything is over: nothing waits, nothing is on its way, and nothing is due any more.
+    /// Returns whether the run is over: nothing waits, no request is on its way, and no lane is due.
     fn is_over(&self) -> bool {
         self.to_be_sent == 0
             && self.oracle.waiting == 0
@@ -254,7 +254,7 @@ impl<'p> World<'p> {
         }
     }
 
-    /// Whether the store refuses an operation; nothing of it has happened then.
+    /// Returns whether the store refuses an operation. A refused operation has changed nothing.
     fn is_refused(&mut self) -> bool {
         let is_refused =
             self.now < self.plan.healed && self.random.chance(self.plan.store_refusals_per_mille);

@@ -1,4 +1,4 @@
-//! The shell around the cores: carries out their actions, and has the oracles check what comes of them.
+//! The shell around the cores: carries out their actions, and passes the results to the oracles.
 
 use std::collections::BTreeMap;
 
@@ -21,26 +21,26 @@ use crate::simulation::imprint::{About, Imprint, SentValue, is_line, person, sai
 use crate::simulation::oracle::{Law, Violation, violation};
 use crate::simulation::protocol_oracle::{CLAIM_MAX, Turn};
 
-/// What the world knows of one delivery.
+/// The world's record of one delivery.
 #[derive(Debug)]
 pub(in crate::simulation) struct Attempt {
     pub(super) lane: LaneId,
     token: ClaimToken,
-    /// How the lane's requests had fared when it was claimed.
+    /// The failures of the lane when it was claimed.
     before: Trials,
     pub(in crate::simulation) person: Option<usize>,
-    /// What waited for this customer when the lane was claimed.
+    /// The newest waiting versions of the customer when the lane was claimed.
     newest: BTreeMap<usize, Version>,
     calls: u32,
-    /// What its first update said.
+    /// The values in the first update of the delivery.
     pub(in crate::simulation) sent: Vec<(usize, SentValue)>,
     /// Whether the call in flight only empties lines of the address, after all else was applied.
     is_emptying: bool,
-    /// Whether its settlement was recorded.
+    /// Whether the settlement was recorded.
     is_recorded: bool,
-    /// Whether Imprint applied what was sent, as the last answer says.
+    /// Whether Imprint applied the sent values, according to the last answer.
     pub(in crate::simulation) is_applied: bool,
-    /// Whether it may have been applied.
+    /// Whether Imprint may have applied the sent values.
     pub(in crate::simulation) is_unknown: bool,
 }
 
@@ -214,7 +214,7 @@ impl World<'_> {
         }
     }
 
-    /// Whether the task of a delivery panics before its result is known.
+    /// Returns whether the task of a delivery panics before its result is known.
     fn panics(&mut self, key: Key) -> Result<bool, Violation> {
         let panics = self.now < self.plan.healed && self.random.chance(self.plan.panics_per_mille);
         if !panics {
@@ -288,7 +288,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// A bug: the lane is free while its request is in flight.
+    /// Plants a bug: the lane is free while its request is in flight.
     fn frees_early(&mut self, key: Key) {
         if self.bug != Bug::FreesEarly {
             return;
@@ -330,7 +330,7 @@ impl World<'_> {
         self.forget(id);
     }
 
-    /// An exchange is over when it has arrived on both sides.
+    /// Removes an exchange that has arrived at both sides.
     fn forget(&mut self, id: u64) {
         let exchange = self.exchanges.get(&id);
         if exchange.is_some_and(|(_, exchange)| exchange.arrives.is_none() && exchange.answered < 0)
@@ -362,7 +362,7 @@ impl World<'_> {
         attempt.replied(&reply);
         let lane = attempt.lane;
         let outcome = outcome(&reply);
-        // That a customer exists says nothing about the destination.
+        // A retrieve that finds the customer says nothing about the destination.
         if outcome.is_none() && is_there {
             self.protocol.answered(lane);
         } else {
@@ -440,7 +440,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The store answered a settlement. Only one that was recorded before is stale.
+    /// Handles the store's answer to a settlement. Only a settlement that was recorded before is stale.
     fn recorded(
         &mut self,
         key: Key,
@@ -476,7 +476,7 @@ impl World<'_> {
         }
     }
 
-    /// As the dispatcher does: a change that the store refuses is given up.
+    /// Saves a change of the destination. Like the dispatcher, the world drops a change that the store refuses.
     fn save(&mut self, change: Option<DestinationChange>) {
         let now = self.clock();
         let Some(change) = change else { return };
@@ -528,7 +528,7 @@ impl World<'_> {
 }
 
 impl Attempt {
-    /// What the answer means for what was sent.
+    /// Records the meaning of the answer for the sent values.
     fn replied(&mut self, reply: &ImprintReply) {
         self.is_unknown = matches!(outcome(reply), Some(Outcome::Unknown(_)));
         self.is_applied = match reply {
@@ -549,7 +549,7 @@ const fn is_exhausted(ending: &(EntryId, Ending)) -> bool {
     matches!(reason, ParkReason::AttemptsExhausted)
 }
 
-/// The outcome in a reply; `None` for a look-up that succeeded.
+/// Returns the outcome in a reply; `None` for a lookup that succeeded.
 const fn outcome(reply: &ImprintReply) -> Option<&Outcome> {
     match reply {
         ImprintReply::Outcome(outcome) | ImprintReply::Lookup(LookupResult::Failed(outcome)) => {

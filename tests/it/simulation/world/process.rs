@@ -1,4 +1,4 @@
-//! The process: how it starts and ends, what senders and the operator do with it.
+//! The process: its start and end, and the actions of senders and of the operator.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use crate::simulation::entries;
 use crate::simulation::oracle::{Law, Violation, violation};
 use crate::simulation::plan::{Crash, OperatorAction};
 
-/// What a process has in memory.
+/// The memory of a process.
 pub(super) struct Process {
     pub(super) destination: Arc<Destination>,
     pub(super) dispatchers: Vec<Dispatcher>,
-    /// What the world knows of each delivery.
+    /// The world's record of each delivery.
     pub(super) attempts: BTreeMap<Key, Attempt>,
     /// Whether nothing was due at the last claim.
     pub(super) nothing_due: bool,
@@ -31,11 +31,11 @@ pub(super) struct Process {
 /// One dispatch thread.
 pub(super) struct Dispatcher {
     pub(super) core: Core,
-    /// When it polls its core next.
+    /// The time of the dispatcher's next poll of its core.
     pub(super) next_poll: Option<i64>,
-    /// The answer of the store to its claim.
+    /// The store's answer to the dispatcher's claim.
     pub(super) claim: Option<Claim>,
-    /// What the world knows of the deliveries that have not started.
+    /// The world's records of the deliveries that have not started.
     pub(super) queued: BTreeMap<LaneId, Attempt>,
 }
 
@@ -53,7 +53,7 @@ impl Process {
 }
 
 impl World<'_> {
-    /// As `app::start` does.
+    /// Starts a process, like `app::start`.
     pub(super) fn start(&mut self, jump: i64) {
         self.offset += jump;
         self.log(|| format!("a process starts, its clock off by {jump}"));
@@ -95,7 +95,7 @@ impl World<'_> {
         self.wake();
     }
 
-    /// As `kill -9` does. What has been sent may still arrive.
+    /// Ends the process, like `kill -9`. A request that was sent may still arrive.
     pub(super) fn end(&mut self, crash: Crash) {
         let Some(process) = self.process.take() else {
             return;
@@ -130,7 +130,7 @@ impl World<'_> {
         self.end(Crash { at, down, jump });
     }
 
-    /// As the admin API does.
+    /// Sets the operator's mode, like the admin API.
     pub(super) fn set_mode(&mut self, mode: OperatorMode) {
         self.wanted = mode;
         let now = self.clock();
@@ -219,7 +219,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// A lane may be due.
+    /// Wakes the dispatchers, because a lane may be due.
     pub(super) fn wake(&mut self) {
         let Some(process) = &mut self.process else {
             return;
