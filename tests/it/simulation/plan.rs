@@ -31,7 +31,7 @@ const REASSERT_AFTER: Duration = Duration::from_secs(60);
 const SECOND: i64 = 1_000;
 const HOUR: i64 = 3_600 * SECOND;
 
-/// Everything a seed decides.
+/// All values that a seed decides.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) rules: DeliveryRules,
@@ -41,35 +41,35 @@ pub(super) struct Plan {
     pub(super) concurrency: usize,
     pub(super) people: Vec<Person>,
     pub(super) events: Vec<Event>,
-    /// When events are sent once more, and which (by index).
+    /// The times when events are sent once more, and the indexes of these events.
     pub(super) repeats: Vec<(i64, usize)>,
     pub(super) phases: Vec<Phase>,
     pub(super) crashes: Vec<Crash>,
-    /// Of a thousand steps between a claim and the end of its settlement, how many are the process's last.
+    /// The number of steps in a thousand, between a claim and the end of its settlement, after which the process ends.
     pub(super) crash_per_mille: i64,
-    /// When the process stands still, and for how long.
+    /// The times when the process stands still, and the durations.
     pub(super) freezes: Vec<(i64, i64)>,
-    /// When the operator pauses or shadows the destination, and until when.
+    /// The times when the operator pauses or shadows the destination, and when each mode ends.
     pub(super) modes: Vec<(i64, i64, OperatorMode)>,
-    /// Of a thousand operations of the store, how many it refuses.
+    /// The number of operations in a thousand that the store refuses.
     pub(super) store_refusals_per_mille: i64,
-    /// Of a thousand steps of a delivery, how many panic.
+    /// The number of steps of a delivery in a thousand that panic.
     pub(super) panics_per_mille: i64,
-    /// When the operator handles the parked entries, and how.
+    /// The times when the operator handles the parked entries, and the action.
     pub(super) operator: Vec<(i64, OperatorAction)>,
-    /// When the last fault ends.
+    /// The time when the last fault ends.
     pub(super) healed: i64,
-    /// The only customer at fault, in a plan where nothing else goes wrong.
+    /// The only customer at fault, in a plan without any other fault.
     pub(super) victim: Option<usize>,
     pub(super) is_isolated: bool,
 }
 
-/// A customer, as Imprint knows them.
+/// A customer in the model of Imprint.
 #[derive(Clone, Debug)]
 pub(super) struct Person {
     pub(super) imprint: ImprintId,
     pub(super) partner: Option<PartnerCustomerId>,
-    /// When Imprint gets to know the customer; `None` means never.
+    /// The time from which Imprint knows the customer; `None` means never.
     pub(super) known_from: Option<i64>,
     /// Whether Imprint knows another customer with the same id of ours.
     pub(super) is_twin: bool,
@@ -90,7 +90,7 @@ pub(super) struct Event {
     pub(super) at: i64,
     pub(super) person: usize,
     pub(super) customer: CustomerRef,
-    /// Whether it names two ids that belong to different customers.
+    /// Whether the event names two ids that belong to different customers.
     pub(super) is_false_pair: bool,
     pub(super) epoch: u32,
     pub(super) value: i64,
@@ -101,14 +101,14 @@ pub(super) struct Event {
     pub(super) poison: Option<usize>,
 }
 
-/// What an event does with a field.
+/// The effect of an event on a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stated {
     Set,
     Cleared,
 }
 
-/// A fault, and how long it lasts.
+/// A fault, and its duration.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Phase {
     pub(super) from: i64,
@@ -146,9 +146,9 @@ pub(super) enum Silence {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crash {
     pub(super) at: i64,
-    /// How long no process runs.
+    /// The time during which no process runs.
     pub(super) down: i64,
-    /// By how much the clock has been set before the next process reads it.
+    /// The change of the clock before the next process reads it.
     pub(super) jump: i64,
 }
 
@@ -207,7 +207,7 @@ impl Plan {
         plan
     }
 
-    /// Adds what happens to the process and around it.
+    /// Adds the disturbances of the process and of its surroundings.
     fn disturb(&mut self, random: &mut SeededRandom, span: i64) {
         let mut forward = FORWARD_MAX;
         let mut backward = BACKWARD_MAX;
@@ -253,7 +253,7 @@ impl Plan {
         self.panics_per_mille = random.pick(&[0, 0, 0, 5, 30]);
     }
 
-    /// When the last planned thing happens.
+    /// Returns the time of the last planned event.
     fn last(&self) -> i64 {
         let events = self.events.iter().map(|event| event.at);
         let repeats = self.repeats.iter().map(|(at, _)| *at);
@@ -272,7 +272,7 @@ impl Plan {
         ends.max().unwrap_or(0)
     }
 
-    /// The fault at this time.
+    /// Returns the fault at this time.
     pub(super) fn fault(&self, at: i64) -> Option<Fault> {
         let phase = self
             .phases
@@ -309,7 +309,7 @@ impl Plan {
         self.healed + backoff + jumps + waits + 3 * millis(REASSERT_AFTER)
     }
 
-    /// FAULTS V9: the time within which all other customers are served while one customer is at fault.
+    /// FAULTS V9: returns the time within which all other customers are served while one customer is at fault.
     pub(super) fn isolation(&self) -> i64 {
         40 * SECOND + 3 * millis(self.deadline)
     }
@@ -415,7 +415,7 @@ fn events(random: &mut SeededRandom, people: &[Person], span: i64) -> Vec<Event>
         .collect()
 }
 
-/// How an event names its customer, and whether it names two customers.
+/// Returns how an event names its customer, and whether the event names two customers.
 fn named(random: &mut SeededRandom, people: &[Person], person: usize) -> (CustomerRef, bool) {
     let of = &people[person];
     let mut imprint = of.imprint.clone();
@@ -464,7 +464,7 @@ fn phases(
 
 fn fault(random: &mut SeededRandom, one: usize) -> Fault {
     let silence = random.pick(&[Silence::Refuses, Silence::Says503, Silence::Swallows]);
-    // Absurd ones too: a century, the past, nonsense, none at all.
+    // The hints include absurd ones: a century, the past, an invalid text, or no hint.
     let hint = random.pick(&[
         "",
         "3",

@@ -1,4 +1,4 @@
-//! The protocol oracle: how fast requests are sent, and whether Imprint is left alone when it must be.
+//! The protocol oracle checks how fast requests are sent, and that no request is sent while Imprint must be left alone.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use super::oracle::{Law, Violation, violation};
 use super::plan::{Plan, millis};
 
 const SECOND: i64 = 1_000;
-/// How long the store may need for a claim. A request may be sent that much late, and the next one in time.
+/// The longest time of the store for a claim. A request may be sent that much late, and the next request in time.
 pub(super) const CLAIM_MAX: i64 = 20;
-/// How often a destination that refuses the key is probed.
+/// The interval at which a destination that refuses the key is probed.
 const REFUSED_EVERY: i64 = 30 * SECOND - CLAIM_MAX;
-/// How often a destination that is down is probed.
+/// The interval at which a destination that is down is probed.
 const DOWN_EVERY: i64 = 5 * SECOND - CLAIM_MAX;
-/// After how many failures in a row it counts as down.
+/// The number of failures in a row after which the destination counts as down.
 const FAILURES: usize = 10;
 
 /// Whether a request is the first of its delivery. Requests that follow from its answer may still be sent.
@@ -28,14 +28,14 @@ pub(super) enum Turn {
     Later,
 }
 
-/// The requests of one process, and the answers it got.
+/// The requests of one process, and Imprint's answers to them.
 #[derive(Debug)]
 pub(super) struct ProtocolOracle {
     rate: Rate,
     in_flight_max: usize,
     in_flight: BTreeSet<LaneId>,
     last_second: VecDeque<i64>,
-    /// When the first request of a delivery was last sent.
+    /// The time when the first request of a delivery was last sent.
     last: i64,
     /// Whether our key has been refused.
     is_refused: bool,
@@ -49,7 +49,7 @@ pub(super) struct ProtocolOracle {
     /// When a request of each lane was last applied, and when one last failed.
     applied: BTreeMap<LaneId, i64>,
     failed: BTreeMap<LaneId, i64>,
-    /// Until when each lane rests after a failed request.
+    /// The time until which each lane rests after a failed request.
     rests: BTreeMap<LaneId, i64>,
 }
 
@@ -73,7 +73,7 @@ impl ProtocolOracle {
         }
     }
 
-    /// Another process takes over. It must respect a wait only if the clock is the same and the wait was saved.
+    /// Starts another process. The process must respect a wait only if the clock is the same and the wait was saved.
     pub(super) fn restarted(&mut self, is_same_clock: bool) {
         self.in_flight.clear();
         self.last_second.clear();
@@ -87,7 +87,7 @@ impl ProtocolOracle {
         }
     }
 
-    /// The process ended before it could save a wait.
+    /// Records that the process ended before it could save a wait.
     pub(super) const fn wait_was_not_saved(&mut self) {
         self.wait_until = i64::MIN;
     }
@@ -154,12 +154,12 @@ impl ProtocolOracle {
         Ok(())
     }
 
-    /// An answer came that says nothing about the destination, or no answer will come.
+    /// Records an answer that says nothing about the destination, or that no answer will come.
     pub(super) fn answered(&mut self, lane: LaneId) {
         self.in_flight.remove(&lane);
     }
 
-    /// An answer came, or the deadline; `None` is a look-up that found what there is.
+    /// Records an answer, or the deadline; `None` is a lookup that succeeded.
     pub(super) fn heard(&mut self, lane: LaneId, outcome: Option<&Outcome>, now: i64) {
         self.in_flight.remove(&lane);
         match outcome {
@@ -189,17 +189,17 @@ impl ProtocolOracle {
         }
     }
 
-    /// Resting lanes became due: the reason is over, or a new entry came.
+    /// Records that resting lanes became due, because the reason is over or a new entry came.
     pub(super) fn released(&mut self) {
         self.rests.clear();
     }
 
-    /// A delivery failed, and its lane rests.
+    /// Records that a delivery failed and its lane rests.
     pub(super) fn rests(&mut self, lane: LaneId, until: i64) {
         self.rests.insert(lane, until);
     }
 
-    /// A request of a lane was applied.
+    /// Records that a request of a lane was applied.
     pub(super) fn applied(&mut self, lane: LaneId, now: i64) {
         self.applied.insert(lane, now);
     }
