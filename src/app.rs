@@ -1,9 +1,9 @@
-//! The wiring: opens the store, binds the listeners, starts the threads and tasks, and stops them in order. The only room
-//! that connects other rooms.
+//! The wiring: opens the store, binds the listeners, starts the threads and tasks, and stops them in order. This is the only
+//! room that connects other rooms.
 //!
-//! Shutdown: `/readyz` answers 503, but for `shutdown.lag` everything goes on, until the load balancer has noticed. Then
-//! no connection is accepted and no lane is claimed, and requests in flight have `shutdown.drain` to finish. Then the
-//! store is closed. Unfinished entries are on disk; the next process sends them.
+//! Shutdown: `/readyz` answers 503, but for `shutdown.lag` the bridge works as before, until the load balancer has noticed.
+//! Then the bridge accepts no connection and claims no lane, and requests in flight have `shutdown.drain` to finish. Then
+//! the bridge closes the store. Unfinished entries are on disk; the next process sends them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -39,12 +39,12 @@ mod secrets;
 mod senders;
 mod sources;
 
-/// Runs a future on a runtime of its own, on this thread: the commands of the command line are futures.
+/// Runs a future on a new runtime on this thread, for the commands of the command line.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     System::new().block_on(future)
 }
 
-/// The bridge: its listeners are bound, its dispatch threads run.
+/// The running bridge: the listeners are bound, and the dispatch threads run.
 pub struct App {
     /// The address of the event listener.
     pub ingress: SocketAddr,
@@ -73,7 +73,7 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    /// Opens the store, binds the listeners and starts to send. Must be called inside an actix system.
+    /// Opens the store, binds the listeners and starts to send. The caller must be inside an actix system.
     ///
     /// # Errors
     /// A file, an address or the store cannot be used.
@@ -137,7 +137,7 @@ impl App {
         })
     }
 
-    /// The metrics of this bridge, for code in this process.
+    /// Returns the metrics of this bridge, for code in this process.
     pub fn figures(&self) -> Figures {
         self.figures.clone()
     }

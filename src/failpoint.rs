@@ -1,10 +1,10 @@
 //! Failpoints: places in the code where a test can crash the process, or make it lose events.
 //!
 //! The kill test and the power-cut test need both: a crash at an exact point, and a process that really loses events, to
-//! prove that the tests detect a loss. The feature `failpoints` compiles them in; no release has it. Even then
-//! they do nothing until the environment variable `IMPRINT_BRIDGE_FAILPOINTS` names them, separated by commas:
-//! `answer_before_commit,crash:before_commit:25` also aborts the process at the 25th pass of that point. Without the
-//! feature every question here is answered by a constant, and the compiler removes it.
+//! prove that the tests detect a loss. The feature `failpoints` compiles them in; no release has this feature. Even then
+//! failpoints do nothing until the environment variable `IMPRINT_BRIDGE_FAILPOINTS` names them, separated by commas.
+//! For example, `crash:before_commit:25` aborts the process when it passes the point `before_commit` for the 25th time.
+//! Without the feature every function here returns a constant, and the compiler removes the calls.
 //!
 //! Only rooms with input and output may use this module; mutation tests check the pure rooms instead. It uses no other room.
 
@@ -13,9 +13,9 @@
 pub(crate) enum Fault {
     /// The sender gets its 202 before the transaction is committed.
     AnswerBeforeCommit,
-    /// The dispatcher takes every outcome of an update for a success.
+    /// The dispatcher treats every outcome of an update as a success.
     AssumeApplied,
-    /// A commit does not wait for the disk. Only a power cut shows it: the kernel keeps the writes of a killed process.
+    /// A commit does not wait for the disk. Only a power cut shows the loss: the kernel keeps the writes of a killed process.
     SynchronousOff,
 }
 
@@ -61,7 +61,7 @@ mod live {
 
     static ARMED: LazyLock<Armed> = LazyLock::new(Armed::read);
 
-    /// Whether this fault is armed.
+    /// Returns whether the environment variable arms this fault.
     pub(crate) fn is_armed(fault: Fault) -> bool {
         ARMED.faults.contains(&fault)
     }

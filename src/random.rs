@@ -5,19 +5,19 @@
 
 use std::cell::RefCell;
 
-/// How many numbers one system call fetches. Every request takes one.
+/// The random numbers that one system call fetches. Every request to Imprint uses one number.
 const BATCH: usize = 64;
 
 thread_local! {
     static UNUSED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A random number in `[0, 1)`; about 0.5 if the random source fails.
+/// Returns a random number in `[0, 1)`; about 0.5 if the random source fails.
 pub fn jitter() -> f64 {
     f64::from(random_u32()) / (f64::from(u32::MAX) + 1.0)
 }
 
-/// A random number; the middle of the range if the random source fails.
+/// Returns a random number; the middle of the range if the random source fails.
 pub fn random_u32() -> u32 {
     UNUSED.with_borrow_mut(|unused| {
         if unused.is_empty() {
@@ -44,17 +44,17 @@ pub fn fill_random(bytes: &mut [u8]) -> Result<(), getrandom::Error> {
     getrandom::fill(bytes)
 }
 
-/// A sequence of numbers that its seed decides alone (`SplitMix64`). Not fit for keys.
+/// A generator (`SplitMix64`) whose numbers depend on its seed only. Do not use these numbers for keys.
 #[derive(Clone, Debug)]
 pub struct SeededRandom(u64);
 
 impl SeededRandom {
-    /// The sequence of this seed.
+    /// Starts the sequence of `seed`.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub const fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -63,17 +63,17 @@ impl SeededRandom {
         mixed ^ (mixed >> 31)
     }
 
-    /// The next 32 bits: the upper half of the next 64.
+    /// Returns the next 32 bits: the upper half of the next 64.
     pub fn next_u32(&mut self) -> u32 {
         u32::try_from(self.next_u64() >> 32).unwrap_or(u32::MAX)
     }
 
-    /// A number in `[0, 1)`.
+    /// Returns a number in `[0, 1)`.
     pub fn unit(&mut self) -> f64 {
         f64::from(self.next_u32()) / (f64::from(u32::MAX) + 1.0)
     }
 
-    /// A number in `[0, end)`; 0 if `end` is 0.
+    /// Returns a number in `[0, end)`; 0 if `end` is 0.
     pub const fn below(&mut self, end: u64) -> u64 {
         match self.next_u64().checked_rem(end) {
             Some(number) => number,
@@ -81,12 +81,12 @@ impl SeededRandom {
         }
     }
 
-    /// True in `per_mille` of a thousand calls, on average.
+    /// Returns true in `per_mille` of a thousand calls, on average.
     pub const fn happens(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 
-    /// One of the items, each as likely as any other; `None` if there are none.
+    /// Chooses one of `items`, each with the same probability; `None` if `items` is empty.
     pub fn choose<T: Copy>(&mut self, items: &[T]) -> Option<T> {
         let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
         let index = usize::try_from(self.below(count)).unwrap_or(usize::MAX);

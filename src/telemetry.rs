@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::TryInitError;
 
-/// The log could not be started.
+/// An error that prevented the start of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     #[error("log.filter is not valid")]
@@ -18,13 +18,13 @@ pub enum SetupError {
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For a log collector: one JSON object for each line.
+    /// JSON for a log collector: one object for each line.
     Json,
 }
 
-/// Starts the log. A panic is logged by its place only: its message may contain personal data.
+/// Starts the log. The log shows the place of a panic but not its message, which may contain personal data.
 ///
 /// # Errors
 /// [`SetupError`]
@@ -48,7 +48,7 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// An error and all its causes, in one line.
+/// Formats an error and all its causes in one line.
 pub fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();

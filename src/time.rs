@@ -20,40 +20,40 @@ const COST_SPAN: Duration = Duration::from_millis(20);
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The moment `millis` milliseconds after the Unix epoch.
+    /// Returns the moment `millis` milliseconds after the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds from the Unix epoch to this moment.
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// This moment plus `span`; saturates.
+    /// Returns this moment plus `span`; saturates.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
     }
 
-    /// The time from `earlier` to this moment; zero if `earlier` is later.
+    /// Returns the time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// The moment of an RFC 3339 text.
+    /// Parses an RFC 3339 text.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         rfc3339::date_time(text).map(|moment| Self(moment.as_millisecond()))
     }
 
-    /// The moment as RFC 3339 text in UTC, with milliseconds.
+    /// Returns this moment as RFC 3339 text in UTC, with milliseconds.
     pub fn to_rfc3339(self) -> String {
         jiff::Timestamp::from_millisecond(self.0)
             .map_or_else(|_| self.0.to_string(), |moment| format!("{moment:.3}"))
     }
 }
 
-/// The source of `now`: the machine, or a test that sets the time.
+/// The clock that gives `now`: the machine's clock, or a manual clock that a test advances.
 #[derive(Clone, Debug)]
 pub struct Clock(ClockKind);
 
@@ -68,7 +68,7 @@ enum ClockKind {
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// Returns the machine's clock.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one place that reads it"
@@ -80,12 +80,12 @@ impl Clock {
         })
     }
 
-    /// A clock that shows `start` until [`Clock::advance`] moves it.
+    /// Returns a manual clock that shows `start` until [`Clock::advance`] moves it.
     pub fn manual(start: Timestamp) -> Self {
         Self(ClockKind::Manual(Arc::new(watch::Sender::new(start.0))))
     }
 
-    /// Now, for schedules: the wall clock at the start plus the monotonic time since then.
+    /// Returns the current time for schedules: the wall clock at the start plus the monotonic time since then.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one place that reads it"
@@ -100,7 +100,7 @@ impl Clock {
         }
     }
 
-    /// Now by the wall clock: for signatures and event times.
+    /// Returns the time of the wall clock, for signatures and event times.
     pub fn wall(&self) -> Timestamp {
         match &self.0 {
             ClockKind::Machine { .. } => Timestamp(wall_millis()),
@@ -115,9 +115,9 @@ impl Clock {
         }
     }
 
-    /// Resolves after `span` of this clock: with a manual clock, when it was advanced that far.
+    /// Resolves when this clock has advanced by `span`; a manual clock advances only through [`Clock::advance`].
     ///
-    /// For waits that are policy, such as a backoff. A deadline of real IO uses the timer of the runtime.
+    /// Use this for waits that are policy, such as a backoff. A deadline of real IO uses the timer of the runtime.
     pub fn sleep(&self, span: Duration) -> impl Future<Output = ()> + use<> {
         let timer = match &self.0 {
             ClockKind::Machine { .. } => Timer::Machine(tokio::time::sleep(span)),
@@ -130,7 +130,7 @@ impl Clock {
     }
 }
 
-/// One sleep.
+/// The state of one [`Clock::sleep`].
 enum Timer {
     Machine(tokio::time::Sleep),
     Manual(watch::Receiver<i64>, i64),
@@ -150,7 +150,7 @@ impl Timer {
     }
 }
 
-/// The average duration of one run of `work`, measured over about 20 ms.
+/// Measures the average duration of one run of `work` over about 20 ms.
 #[expect(clippy::disallowed_methods, reason = "this module reads the clock")]
 pub fn cost(mut work: impl FnMut()) -> Duration {
     let start = Instant::now();

@@ -1,4 +1,5 @@
-//! The API key: read from its file at the start and every few seconds, because it is rotated while the process runs.
+//! The API key of Imprint. The bridge reads the key file at the start and every few seconds, because operators rotate the
+//! key while the process runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,11 +13,11 @@ use crate::dispatch::destination::Destination;
 use crate::imprint::client::{Credential, KeyChange};
 use crate::time::Clock;
 
-/// The time between two reads. The file is polled: Kubernetes replaces the symbolic link of a mounted Secret, and a file
-/// watch would keep watching the old file.
+/// The time between two reads of the key file. The bridge does not watch the file: Kubernetes replaces the symbolic link
+/// of a mounted Secret, and a watch would stay on the old file.
 pub(super) const READ_EVERY: Duration = Duration::from_secs(3);
 
-/// The file with the key, and the credential that requests use.
+/// The file with the API key, and the credential that requests to Imprint use.
 pub(super) struct KeyFile {
     file: PathBuf,
     credential: Arc<Credential>,
@@ -25,7 +26,7 @@ pub(super) struct KeyFile {
 }
 
 impl KeyFile {
-    /// Reads the key, and the merchant key if one is configured.
+    /// Reads the API key, and the merchant key if one is configured.
     pub(super) fn read(
         settings: &ImprintSettings,
         destination: Arc<Destination>,
@@ -52,8 +53,8 @@ impl KeyFile {
         Arc::clone(&self.credential)
     }
 
-    /// Reads the file again and again; never ends. A new key is used at once, and a destination that rejected the old key is
-    /// probed at once.
+    /// Reads the key file at every interval; never ends. Requests use a new key at once, and a destination that rejected the
+    /// old key is probed at once.
     pub(super) async fn watch(&self) {
         loop {
             self.clock.sleep(READ_EVERY).await;
@@ -69,7 +70,7 @@ impl KeyFile {
                     self.destination.probe_now(self.clock.now());
                 }
                 Err(reason) => {
-                    tracing::warn!(reason, "cannot read the API key; the last one stays in use");
+                    tracing::warn!(reason, "cannot read the API key; the previous key stays in use");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The two listeners.
+//! The two HTTP listeners: one for events, one for health, metrics and the admin API.
 
 use std::net::SocketAddr;
 
@@ -13,11 +13,11 @@ use crate::ingress::{self, Ingress};
 use crate::metrics::Metrics;
 use crate::ops::{Access, Operators, Ops, ReadToken};
 
-/// The nice(2) value of the ingress threads. At 5, ingress gets a quarter of a core that delivery wants too.
+/// The nice(2) value of the ingress threads. At 5, ingress gets a quarter of a core on which delivery is busy too.
 #[cfg(target_os = "linux")]
 const INGRESS_NICENESS: i32 = 5;
 
-/// The operators, with functions that read their token files.
+/// Returns the operators of the admin API, each with a function that reads the operator's token file.
 pub(super) fn access(config: &Config, metrics: &Metrics) -> Access {
     let operators = config.operators.iter().cloned().map(|operator| {
         let name = operator.name.clone();
@@ -53,7 +53,7 @@ pub(super) fn ingress(config: &Config, ingress: Ingress) -> anyhow::Result<(Sock
     .max_connections(settings.connections_max)
     .client_request_timeout(settings.head_deadline)
     .keep_alive(settings.keep_alive)
-    // The deadline in `App::run` counts; this one must only not be shorter.
+    // `App::run` enforces the drain deadline; the timeout of actix must only not be shorter.
     .shutdown_timeout(config.shutdown.drain.as_secs().saturating_add(1))
     .disable_signals()
     .bind(settings.listen)
@@ -61,8 +61,8 @@ pub(super) fn ingress(config: &Config, ingress: Ingress) -> anyhow::Result<(Sock
     bound(server.addrs().first().copied(), server.run())
 }
 
-/// Binds the listener for health, metrics and the admin API. It has its own thread, so that it answers while the others
-/// are busy.
+/// Binds the listener for health, metrics and the admin API. This listener has its own thread, so that
+/// it answers while other threads are busy.
 pub(super) fn ops(config: &Config, ops: Ops) -> anyhow::Result<(SocketAddr, Server)> {
     let server = HttpServer::new(move || {
         let ops = ops.clone();

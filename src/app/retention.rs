@@ -1,4 +1,4 @@
-//! Retention: deletes old receipts, and discards entries that were parked for too long.
+//! Retention: deletes old receipts, and discards entries that stayed parked for too long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::config;
 use crate::outbox::{AuditEvent, EntryFilter, EntryId, EntrySummary, Error, Ledger, State};
 use crate::time::{Clock, Timestamp};
 
-/// The time between two passes.
+/// The time between two retention passes.
 const EVERY: Duration = Duration::from_hours(1);
 /// The pause between two batches, for other users of the store.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -35,7 +35,7 @@ impl Retention {
         }
     }
 
-    /// Runs one pass after the other; never ends.
+    /// Runs one retention pass after the other; never ends.
     pub(super) async fn run(&self) {
         loop {
             let discarded = self.discard().await;
@@ -50,16 +50,16 @@ impl Retention {
         }
     }
 
-    /// The time before which something is older than `retention`.
+    /// Returns the current time minus `retention`: anything before this moment is too old.
     fn cutoff(&self, retention: Duration) -> Timestamp {
         let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
         Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(retention))
     }
 
-    /// Discards entries that were parked for too long; the audit log records it.
+    /// Discards entries that stayed parked for too long, and records the discard in the audit log.
     async fn discard(&self) -> Result<(), Error> {
         let before = self.cutoff(self.parked);
-        // An entry that was parked before a time was also accepted before it.
+        // An entry that was parked before `before` was also accepted before `before`.
         let is_old = |entry: &&EntrySummary| entry.receipt.settled_at.is_some_and(|at| at < before);
         let mut filter = EntryFilter {
             before: Some(before),

@@ -24,7 +24,7 @@ use crate::outbox::Lanes;
 use crate::telemetry::chain;
 use crate::time::Clock;
 
-/// What all dispatch threads share.
+/// The parts that all dispatch threads share.
 #[derive(Clone)]
 pub(super) struct Parts {
     pub(super) outbox: Arc<dyn Lanes>,
@@ -34,7 +34,7 @@ pub(super) struct Parts {
     pub(super) stopped: watch::Receiver<bool>,
 }
 
-/// The dispatch threads.
+/// The running dispatch threads.
 pub(super) struct DispatchThreads(Vec<DispatchThread>);
 
 /// One dispatch thread: its result, and the handle to join it.
@@ -44,7 +44,7 @@ struct DispatchThread {
 }
 
 impl DispatchThreads {
-    /// Starts as many threads as the configuration says. They end when `parts.stopped` is true.
+    /// Starts the configured number of dispatch threads. The threads end when `parts.stopped` is true.
     pub(super) fn start(
         config: &Config,
         credential: &Arc<Credential>,
@@ -76,7 +76,7 @@ impl DispatchThreads {
         Ok(Self(senders.collect::<anyhow::Result<_>>()?))
     }
 
-    /// Resolves when a thread ends before it was told to.
+    /// Resolves when a dispatch thread ends before the shutdown.
     pub(super) async fn failed(&mut self) -> anyhow::Error {
         let (ended, _, _) = select_all(self.0.iter_mut().map(|sender| &mut sender.ended)).await;
         match ended {
@@ -86,7 +86,7 @@ impl DispatchThreads {
         }
     }
 
-    /// Resolves when all threads have ended.
+    /// Resolves when all dispatch threads have ended.
     pub(super) async fn ended(&mut self) {
         for sender in &mut self.0 {
             if let Ok(Err(error)) = (&mut sender.ended).await {
@@ -103,7 +103,7 @@ impl DispatchThreads {
     }
 }
 
-/// Runs one thread.
+/// Runs one dispatch thread until the shutdown.
 fn send(
     base_url: &str,
     credential: Arc<Credential>,
@@ -135,7 +135,7 @@ fn send(
     })
 }
 
-/// The certificate roots that the operator configured instead of the public ones.
+/// Reads the root certificates that the operator configured instead of the public ones.
 fn roots(file: Option<&Path>) -> anyhow::Result<Option<RootCertStore>> {
     let Some(file) = file else { return Ok(None) };
     let unusable = || format!("imprint.ca_file {}", file.display());

@@ -1,4 +1,4 @@
-//! The sources as they run: their endpoints with the secrets read, and the sources that intake uses.
+//! The running sources: the endpoints of the event route with their secrets, and the sources that intake uses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::ingress::{Endpoint, Endpoints};
 use crate::intake::{IntakeSettings, Sources};
 use crate::time::Clock;
 
-/// Reads the secrets of all sources.
+/// Reads the secrets of all sources, and builds the endpoints and mappings of the sources.
 pub(super) fn open(
     settings: Vec<SourceSettings>,
     intake: IntakeSettings,

@@ -1,14 +1,14 @@
 //! The only reader of RFC 3339 text.
 //!
 //! The date library alone accepts more than the standard: a space instead of `T`, a time without seconds, an offset
-//! without a colon, a time zone in brackets. Everything here checks the standard's shape first.
+//! without a colon, a time zone in brackets. The functions here check the standard's shape first.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 
 const DATE: &str = "0000-00-00";
 const DATE_AND_SECONDS: &str = "0000-00-00T00:00:00";
-/// The digits of a fraction that a nanosecond needs.
+/// The maximum number of digits of a second's fraction: a nanosecond needs nine.
 const FRACTION_DIGITS_MAX: usize = 9;
 
 /// Reads a `date-time`: `YYYY-MM-DDThh:mm:ss[.fraction](Z|±hh:mm)`, with `T` and `Z` in either case.
@@ -31,7 +31,7 @@ pub fn date_time(text: &str) -> Option<Timestamp> {
     is_date_time.then(|| text.parse().ok()).flatten()
 }
 
-/// Reads a `full-date` (`YYYY-MM-DD`), or the date of a `date-time` in the offset that it is written in.
+/// Reads a `full-date` (`YYYY-MM-DD`), or the date of a `date-time` as written, without converting its offset.
 pub fn date(text: &str) -> Option<Date> {
     let (date, time) = text.split_at_checked(DATE.len())?;
     let is_date = time.is_empty() || date_time(text).is_some();
@@ -40,7 +40,7 @@ pub fn date(text: &str) -> Option<Date> {
         .flatten()
 }
 
-/// Whether `text` has a digit where `shape` has `0`, and the characters of `shape` elsewhere; letters in either case.
+/// Returns whether `text` has a digit wherever `shape` has `0`, and otherwise the same characters, in either case.
 fn has_shape(text: &str, shape: &str) -> bool {
     text.len() == shape.len()
         && text.bytes().zip(shape.bytes()).all(|(byte, expected)| {
