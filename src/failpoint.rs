@@ -1,7 +1,7 @@
 //! Failpoints: places in the code where a test can crash the process, or make it lose events.
 //!
 //! The kill test and the power-cut test need both: a crash at an exact point, and a process that really loses events, to
-//! prove that the tests detect a loss. The feature `failpoints` compiles them in; no release has this feature. Even then
+//! prove that the tests detect a loss. The feature `failpoints` compiles failpoints in; no release has this feature. Even then
 //! failpoints do nothing until the environment variable `IMPRINT_BRIDGE_FAILPOINTS` names them, separated by commas.
 //! For example, `crash:before_commit:25` aborts the process when it passes the point `before_commit` for the 25th time.
 //! Without the feature every function here returns a constant, and the compiler removes the calls.

@@ -1,8 +1,7 @@
 //! Every metric of the process, declared once, each with its help text.
 //!
-//! Two readers: Prometheus scrapes the text page ([`Metrics::page`]), code in this process takes a typed
-//! [`Metrics::snapshot`]. Labels are `&'static str` wherever they are set: they come from closed sets of the program,
-//! never from input. This room knows no other room; each room that counts calls the methods of its own group.
+//! Prometheus scrapes the text page ([`Metrics::page`]); code in this process takes a typed [`Metrics::snapshot`]. Label
+//! values are `&'static str`, because they come from fixed sets in the program, never from input. This room knows no other room; each room that counts calls the methods of its own group.
 
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ pub use ingress::{IngressMetrics, IngressSnapshot};
 pub use snapshot::{CountByLabel, Distribution};
 pub use store::StoreSnapshot;
 
-/// The label values of series that are shown with 0 before anything was counted. Other rooms own these sets.
+/// The label values that the page shows with 0 before the first count. Other rooms define these sets.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelSets {
     /// The states of the destination; the first one is the state at the start.
@@ -60,7 +59,7 @@ impl Metrics {
     /// Declares every metric.
     ///
     /// # Errors
-    /// A name is used twice or is not valid.
+    /// A metric name is used twice or is not valid.
     pub fn new(labels: LabelSets) -> prometheus::Result<Self> {
         let registry = Registry::new();
         // CPU, memory and file descriptors, under the names that every dashboard knows.
@@ -81,14 +80,14 @@ impl Metrics {
         })
     }
 
-    /// The page for Prometheus, in its text format.
+    /// Returns the metrics page in the text format of Prometheus.
     pub fn page(&self) -> String {
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .unwrap_or_default()
     }
 
-    /// The current values, for code in this process.
+    /// Returns the current metric values, for code in this process.
     pub fn snapshot(&self) -> MetricsSnapshot {
         MetricsSnapshot {
             ingress: self.ingress.snapshot(),
@@ -98,7 +97,7 @@ impl Metrics {
         }
     }
 
-    /// Sets the gauges of the store. Only a reader calls this, before it reads: the store keeps these counts anyway.
+    /// Sets the gauges of the store. Call this before reading the metrics: the gauges are not updated in between.
     pub fn store_depth(&self, waiting: u64, parked: u64, oldest_waiting: Duration) {
         self.store.set(waiting, parked, oldest_waiting);
     }

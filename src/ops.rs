@@ -1,7 +1,7 @@
 //! The ops listener: health, metrics, and the admin API behind an operator's token. The gateway never routes to it.
 //!
-//! [`operate`] has the operator's use cases as typed functions; [`api`] translates them to JSON over HTTP. Nothing is
-//! decided in a translation.
+//! [`operate`] has the operator's use cases as typed functions; [`api`] translates them to JSON over HTTP. [`api`]
+//! makes no decisions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,10 +21,10 @@ mod api;
 mod authenticate;
 pub mod operate;
 
-/// How long a reader of the metrics waits for the depth of the store. Without it, the other values are still useful.
+/// The longest wait for the depth of the store when the metrics are read. The other metrics are useful without the depth.
 const DEPTH_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The parts of the listener; clones share them.
+/// The parts of the ops listener; clones share these parts.
 #[derive(Clone, Debug)]
 pub struct Ops {
     health: web::Data<Health>,
@@ -43,7 +43,7 @@ impl Ops {
         }
     }
 
-    /// Adds the routes of the listener.
+    /// Adds the routes of the ops listener.
     pub fn configure(self, config: &mut web::ServiceConfig) {
         config
             .app_data(self.health)
@@ -58,7 +58,7 @@ impl Ops {
     }
 }
 
-/// The phase of the process. It only goes forward. Clones share it.
+/// The health of the process: a phase that only goes forward. Clones share the phase.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     ready: Arc<AtomicBool>,
@@ -74,12 +74,12 @@ enum Phase {
 }
 
 impl Health {
-    /// The store is open, the mappings are loaded, the listeners are bound.
+    /// Records that the store is open, the mappings are loaded and the listeners are bound.
     pub fn ready(&self) {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// The process is about to end.
+    /// Records that the process is about to end.
     pub fn draining(&self) {
         self.draining.store(true, Ordering::Release);
     }
@@ -95,7 +95,7 @@ impl Health {
     }
 }
 
-/// The metrics, with the depth of the store at the time of reading. Clones share the values.
+/// The metrics, with the depth of the store at the time of reading. Clones share the metric values.
 #[derive(Clone, Debug)]
 pub struct Figures {
     metrics: Metrics,
@@ -112,13 +112,13 @@ impl Figures {
         }
     }
 
-    /// The values as typed data.
+    /// Returns the metric values as typed data.
     pub async fn snapshot(&self) -> MetricsSnapshot {
         self.read_depth().await;
         self.metrics.snapshot()
     }
 
-    /// The values as a page for Prometheus.
+    /// Returns the metric values as a page for Prometheus.
     async fn page(&self) -> String {
         self.read_depth().await;
         self.metrics.page()
@@ -137,7 +137,7 @@ impl Figures {
     }
 }
 
-/// Says nothing about Imprint: if Imprint is down, a restart does not help.
+/// Answers 200 while the process runs, even if Imprint is down: a restart of the bridge would not help then.
 async fn livez() -> HttpResponse {
     text(HttpResponse::Ok(), "alive")
 }

@@ -70,7 +70,7 @@ impl KeyFile {
                     self.destination.probe_now(self.clock.now());
                 }
                 Err(reason) => {
-                    tracing::warn!(reason, "cannot read the API key; the previous key stays in use");
+                    tracing::warn!(reason, "cannot read the API key; the old key stays in use");
                 }
             }
         }

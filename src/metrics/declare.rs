@@ -6,7 +6,7 @@ use prometheus::{
     Registry,
 };
 
-/// The prefix of every name.
+/// The prefix of every metric name.
 const NAMESPACE: &str = "imprint_bridge";
 
 /// Creates metrics in one registry.

@@ -140,7 +140,7 @@ impl DispatchMetrics {
             .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
     }
 
-    /// Counts an answer that echoed other values in this group of fields than were sent.
+    /// Counts an answer whose echo differs from the values sent in this group of fields.
     pub fn echo_differs(&self, group: &'static str) {
         self.echo_mismatches.with_label_values(&[group]).inc();
     }
@@ -226,9 +226,9 @@ fn per_label<M>(labels: &[&'static str], metric: impl Fn(&'static str) -> M) -> 
     labels.iter().map(|label| (*label, metric(label))).collect()
 }
 
-/// From half a millisecond to 30 seconds.
+/// The buckets of the request duration, from half a millisecond to 30 seconds.
 const LATENCY_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
-/// Up to the default of `dispatch.max_fold`.
+/// The buckets of entries per request, up to the default of `dispatch.max_fold`.
 const ENTRY_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];

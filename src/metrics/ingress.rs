@@ -22,7 +22,7 @@ pub struct IngressSnapshot {
     pub accepted: u64,
     /// Events that were stored before.
     pub duplicates: u64,
-    /// Events stored for the first time as ignored: by their mapping there is nothing to send.
+    /// Events stored for the first time as ignored: their mapping gives nothing to send.
     pub ignored: u64,
     /// Rejected requests, by problem type.
     pub rejected: CountByLabel,
@@ -80,7 +80,7 @@ impl IngressMetrics {
         self.unauthenticated.with_label_values(&[reason]).inc();
     }
 
-    /// The current values.
+    /// Returns the current values.
     pub fn snapshot(&self) -> IngressSnapshot {
         IngressSnapshot {
             accepted: self.accepted.get(),

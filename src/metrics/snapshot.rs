@@ -61,7 +61,7 @@ fn distribution_of(metric: &Metric) -> Distribution {
     }
 }
 
-/// The library keeps counters of whole numbers as integers and reports them as floats.
+/// Converts a count: the metrics library keeps integer counters but reports floats.
 #[expect(
     clippy::as_conversions,
     reason = "a float has no other conversion to an integer; this one saturates"

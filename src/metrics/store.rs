@@ -1,4 +1,4 @@
-//! Metrics of the store: gauges that are set when somebody reads the metrics.
+//! Metrics of the store: gauges that `ops` sets each time the metrics are read.
 
 use std::time::Duration;
 

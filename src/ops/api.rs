@@ -6,14 +6,14 @@
 //! | `GET /admin/v1/entries/{number}?reveal=true` | shows one entry; values only with `reveal`, which is audited first |
 //! | `POST /admin/v1/entries/replay` | lets parked entries wait for delivery again: `{"ids": […]}` or `{"filter": {…}}`, `map_again`, `preview`, `reason` |
 //! | `POST /admin/v1/entries/discard` | ends parked entries without sending them; `reason` is required |
-//! | `GET /admin/v1/entries/{number}/explain?reveal=true` | what the current mapping makes of its event, expression by expression, and which values are stale |
-//! | `POST /admin/v1/explain?source=&reveal=true` | the same for an event in the request body; nothing is stored |
-//! | `GET /admin/v1/audit?after=&limit=` | the audit log |
-//! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | the state of the destination, and its mode: `open`, `paused`, `shadow` |
-//! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store into a new file of that name in its folder |
-//! | `GET /admin/v1/shadow` | the requests that were not sent because of shadow mode, values masked |
+//! | `GET /admin/v1/entries/{number}/explain?reveal=true` | explains the current mapping of the entry's event, expression by expression, and names the stale values |
+//! | `POST /admin/v1/explain?source=&reveal=true` | explains the mapping of an event in the request body; nothing is stored |
+//! | `GET /admin/v1/audit?after=&limit=` | lists records of the audit log |
+//! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | shows the state and the mode of the destination; sets the mode: `open`, `paused` or `shadow` |
+//! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store into a new file of that name in the folder of the store |
+//! | `GET /admin/v1/shadow` | lists the requests that were not sent because of shadow mode, values masked |
 //!
-//! Every change is audited with the name of the operator's token. Answers must not be cached.
+//! The audit log records every change with the name of the operator's token. Clients must not cache answers.
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, Resource, web};
@@ -58,7 +58,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.service(scope);
 }
 
-/// A path whose methods are still to be added; other methods answer 405.
+/// Creates the resource for a path. The caller adds the methods; every other method answers 405.
 fn resource(path: &str) -> Resource {
     web::resource(path).default_service(web::to(method_not_allowed))
 }

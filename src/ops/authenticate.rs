@@ -1,7 +1,7 @@
 //! Authentication of operators: turns a request into an [`Operator`], or denies it.
 //!
-//! A handler that takes an `Operator` is never called for anybody else. The way in is a bearer token; a session cookie of
-//! a console would be a second way in [`authenticate`], and no handler would notice.
+//! Actix calls a handler that takes an `Operator` only for authenticated requests. An operator authenticates with a bearer
+//! token. A session cookie of a console would be a second method in [`authenticate`], without a change to any handler.
 
 use std::future::{Ready, ready};
 
@@ -15,7 +15,7 @@ use super::api::AdminProblem;
 use super::operate::Operator;
 use crate::metrics::AdminMetrics;
 
-/// Reads the current token of an operator from its file; it logs its own failures.
+/// A function that reads the current token of an operator from the token file, and logs a failure to read.
 pub type ReadToken = Box<dyn Fn() -> Option<SecretString> + Send + Sync>;
 
 /// The operators, and the counter of denied requests.
@@ -28,7 +28,7 @@ pub struct Access {
 /// The names of the operators, each with its token.
 pub struct Operators(Vec<(String, ReadToken)>);
 
-/// Why a request is denied.
+/// The reason to deny a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Denied {
     /// No operator is configured.
@@ -40,7 +40,7 @@ enum Denied {
 }
 
 impl Denied {
-    /// The label of the metric.
+    /// Returns the reason as the label value of the metric.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
@@ -59,7 +59,7 @@ impl From<Denied> for AdminProblem {
     }
 }
 
-/// Prints the names only.
+/// Prints the operators' names only, never their tokens.
 impl std::fmt::Debug for Operators {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = self.0.iter().map(|(name, _)| name);
@@ -68,16 +68,16 @@ impl std::fmt::Debug for Operators {
 }
 
 impl Operators {
-    /// Tokens are read for each request, so that a token that was removed is denied at once.
+    /// Reads the tokens again for each request, so that a removed token is denied at once.
     pub const fn new(operators: Vec<(String, ReadToken)>) -> Self {
         Self(operators)
     }
 
-    /// The operator who has this token.
+    /// Finds the operator who has this token.
     fn with_token(&self, token: &str) -> Option<Operator> {
         let digest = Sha256::digest(token);
         let mut found = None;
-        // All tokens are compared, and by their digests: the duration says nothing about any token.
+        // Compares the digests of all tokens, so that the duration reveals nothing about any token.
         for (name, read) in &self.0 {
             let token = read().map(|token| Sha256::digest(token.expose_secret()));
             if token == Some(digest) {

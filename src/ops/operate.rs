@@ -1,7 +1,7 @@
-//! What an operator can do: typed use cases, free of HTTP and of any text format.
+//! The use cases of an operator as typed functions, independent of HTTP and of any text format.
 //!
-//! The admin API translates them to JSON; a console translates them to HTML. Each decision is made here, once: which
-//! entries may be changed, which values are masked, what is audited.
+//! The admin API translates the use cases to JSON; a console would translate them to HTML. This module alone decides which
+//! entries an operator may change, which values are masked, and which actions are audited.
 //!
 //! - Every function takes the [`Operator`], so that no translation can forget to authenticate.
 //! - A replay or a discard is audited in the transaction that changes the entries. A change of the mode, a backup and
@@ -36,7 +36,7 @@ pub struct Operations {
     pub outbox: Arc<dyn Outbox>,
     pub destination: Arc<Destination>,
     pub sources: Arc<Sources>,
-    /// A preview folds like delivery does.
+    /// The fold limit of delivery: a preview of a replay uses the same limit.
     pub max_fold: MaxFold,
     pub clock: Clock,
 }
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Operations {
     }
 }
 
-/// An authenticated operator. Only the authentication of this listener creates one.
+/// An authenticated operator. Only the authentication of the ops listener creates an `Operator`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
     name: String,
@@ -58,13 +58,13 @@ impl Operator {
         Self { name }
     }
 
-    /// The name of the token, as the audit log records it.
+    /// Returns the name of the operator's token, as in the audit log.
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// A use case failed. The texts are shown to the operator.
+/// The error of a failed use case. The operator sees the texts.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("no entry has this number")]
@@ -100,7 +100,7 @@ pub struct AuditPage {
 pub const AUDIT_PAGE_MAX: usize = 1_000;
 
 impl Operations {
-    /// The audit records after the one numbered `after`; at most `limit` of them.
+    /// Returns at most `limit` audit records with a number greater than `after`.
     ///
     /// # Errors
     /// The store failed.

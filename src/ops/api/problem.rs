@@ -10,7 +10,7 @@ use crate::outbox;
 
 const CHALLENGE: &str = "Bearer realm=\"operator\"";
 
-/// Why a request of the admin API fails.
+/// The error of a failed request to the admin API.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminProblem {
     /// No operator is configured: the admin API is off.
@@ -29,7 +29,7 @@ pub enum AdminProblem {
 }
 
 impl AdminProblem {
-    /// Status, last part of the problem type, and title.
+    /// Returns the status, the last part of the problem type, and the title of this error.
     const fn row(&self) -> (u16, &'static str, &'static str) {
         use operate::Error;
         match self {

@@ -1,4 +1,4 @@
-//! Requests as JSON and query strings spell them, read into the types of the use cases.
+//! Parses JSON bodies and query strings of the admin API into the types of the use cases.
 
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, Query};
@@ -11,11 +11,11 @@ use crate::ops::operate::{Error, MappingChoice, ParkedSelection, Reason};
 use crate::outbox::{EntryFilter, EntryId, ParkReason, State};
 use crate::time::Timestamp;
 
-/// The entries on a page: the default, and the maximum.
+/// The number of entries on a page: the default, and the maximum.
 const PAGE_ENTRIES: usize = 100;
 const PAGE_ENTRIES_MAX: usize = 500;
 
-/// A filter, in a query string or in the body of a change.
+/// A filter for entries, in a query string or in the body of a replay or discard.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FilterQuery {
@@ -84,7 +84,7 @@ fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Admin
     text.map(parse).transpose()
 }
 
-/// Whether values are revealed.
+/// The query parameter `reveal`: whether the answer shows values unmasked.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevealQuery {
@@ -142,7 +142,7 @@ impl ChangeBody {
     }
 }
 
-/// The number of an entry in a path.
+/// Parses the entry number in a path.
 pub(super) fn parse_entry(number: &str) -> Result<EntryId, AdminProblem> {
     let number = number.parse().map(EntryId);
     number.map_err(|_not_a_number| AdminProblem::Failed(Error::UnknownEntry))

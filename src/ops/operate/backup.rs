@@ -1,4 +1,4 @@
-//! Backups of the store, while it is in use.
+//! Copies the store while the bridge uses it.
 
 use std::path::PathBuf;
 

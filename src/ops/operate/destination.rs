@@ -9,12 +9,12 @@ use crate::event::Visibility;
 use crate::outbox::Setting;
 use crate::time::Timestamp;
 
-/// The mode that the operator set, and the state that the requests found.
+/// The mode that the operator set, and the state that the outcomes of requests led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestinationView {
     pub mode: OperatorMode,
     pub state: &'static str,
-    /// When the next request is sent, if requests are held back.
+    /// The time of the next request, while the destination holds requests back.
     pub next_try_at: Option<Timestamp>,
 }
 
@@ -28,7 +28,7 @@ pub struct ShadowView {
 }
 
 impl Operations {
-    /// The current mode and state.
+    /// Returns the current mode and state of the destination.
     pub fn destination(&self, _operator: &Operator) -> DestinationView {
         let state = self.destination.state();
         let next_try_at = match state {
@@ -45,7 +45,7 @@ impl Operations {
         }
     }
 
-    /// Sets the mode: it outlives a restart.
+    /// Sets the mode of the destination. The store keeps the mode over a restart.
     ///
     /// # Errors
     /// The store failed.
@@ -65,7 +65,7 @@ impl Operations {
             .store_setting(Setting::DestinationMode, mode.as_str().to_owned())
             .await?;
         self.destination.set_mode(mode);
-        // Lanes that were handled in shadow mode rest; now they are due.
+        // Lanes that shadow mode handled are at rest: the mode `open` makes these lanes due.
         if before == OperatorMode::Shadow && mode == OperatorMode::Open {
             self.outbox.release(now).await?;
         }
@@ -78,7 +78,7 @@ impl Operations {
         Ok(self.destination(operator))
     }
 
-    /// The latest request of each customer that was not sent because of shadow mode.
+    /// Returns, for each customer, the latest request that was not sent because of shadow mode.
     pub fn shadow_requests(&self, _operator: &Operator) -> Vec<ShadowView> {
         let records = self.destination.shadow_records().into_iter();
         let views = records.map(|record| ShadowView {

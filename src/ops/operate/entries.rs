@@ -1,4 +1,4 @@
-//! Entries: lists, and one with its content.
+//! Lists entries, and shows one entry with its content.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::event::{Version, Visibility};
 use crate::imprint::{Field, FieldValue, Update};
 use crate::outbox::{EntryFilter, EntryId, EntryPage, EntrySummary, Inspection};
 
-/// One entry. Its content is erased when it ends.
+/// One entry. The store erases the content of an entry that ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntryView {
     pub summary: EntrySummary,
@@ -23,7 +23,7 @@ pub struct EntryContent {
     pub event: Option<Value>,
 }
 
-/// Never the values: they may be revealed.
+/// Prints no event and no value: they may be unmasked.
 impl std::fmt::Debug for EntryContent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EntryContent").finish_non_exhaustive()
@@ -44,7 +44,7 @@ pub enum ValueView {
     Cleared,
 }
 
-/// Never the value: it may be revealed.
+/// Prints no value: the value may be unmasked.
 impl std::fmt::Debug for ValueView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -55,7 +55,7 @@ impl std::fmt::Debug for ValueView {
 }
 
 impl Operations {
-    /// The entries that match the filter.
+    /// Lists the entries that match the filter.
     ///
     /// # Errors
     /// The store failed.
@@ -67,7 +67,7 @@ impl Operations {
         Ok(self.outbox.list(filter).await?)
     }
 
-    /// One entry. Revealing its values is audited first.
+    /// Shows one entry. Before values are revealed, the audit log records it.
     ///
     /// # Errors
     /// There is no such entry, or the store failed.
@@ -114,7 +114,7 @@ impl Operations {
     }
 }
 
-/// The fields of an update.
+/// Returns the fields of an update, masked or revealed.
 pub(super) fn field_views(visibility: Visibility, update: &Update) -> Vec<FieldView> {
     let fields = update.iter().map(|(field, value)| FieldView {
         field: field.clone(),

@@ -1,4 +1,4 @@
-//! Explanations: what the current mapping makes of an event, expression by expression.
+//! Explains how the current mapping turns an event into a request, expression by expression.
 
 use super::{Error, Operations, Operator};
 use crate::event::{SourceName, Visibility};
@@ -8,8 +8,8 @@ use crate::intake::{EntryEvent, EventExplanation, Explanation};
 use crate::outbox::{EntryId, Inspection};
 
 impl Operations {
-    /// Explains the event of an entry, and which of its values newer ones have overtaken. Revealing values is audited
-    /// first.
+    /// Explains the event of an entry, and names the values that are stale. Before values are revealed, the audit log
+    /// records it.
     ///
     /// # Errors
     /// There is no such entry, its event is erased, its source is not configured any more, or the store failed.
@@ -39,8 +39,8 @@ impl Operations {
         Ok(explanation)
     }
 
-    /// Explains a body as it would be posted to a source; nothing is stored. The operator already has the body, so nothing is
-    /// revealed and nothing is audited.
+    /// Explains a body as it would be posted to a source; nothing is stored. The operator already has the body, so the audit
+    /// log records nothing.
     ///
     /// # Errors
     /// There is no such source.
@@ -56,7 +56,7 @@ impl Operations {
         explanation.ok_or(Error::UnknownSource)
     }
 
-    /// The fields that would be sent if no other entry of the customer waited: Imprint has no newer value of them.
+    /// Returns the fields of which Imprint has no newer value: delivery would send these if no other entry waited.
     fn fresh(&self, inspection: &Inspection, change: &CustomerChange) -> Vec<Field> {
         let candidate = Candidate {
             version: change.version.arrived(inspection.summary.receipt.entry.0),

@@ -9,13 +9,13 @@ use crate::imprint::Update;
 use crate::outbox::{EntryId, LaneKey, LoadedEntries, LoadedEntry, LoadedLane, Replay};
 use crate::time::Timestamp;
 
-/// The request that would be sent for one customer; values are masked.
+/// The request that a replay would send for one customer; values are masked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplayedRequest {
     pub customer: String,
     /// The entries that the request carries, those that already wait included.
     pub entries: Vec<EntryId>,
-    /// The replayed entries that newer ones in the same request supersede.
+    /// The replayed entries that newer entries in the same request supersede.
     pub superseded: Vec<EntryId>,
     pub values: Vec<FieldView>,
 }
@@ -23,7 +23,7 @@ pub struct ReplayedRequest {
 /// One entry to replay, with its version and its update.
 type ReplayCandidate<'a> = (&'a LoadedEntry, Version, &'a Update);
 
-/// Folds the entries to replay with the entries that already wait for the same customer, as delivery will.
+/// Folds the entries to replay with the entries that already wait for the same customer, as delivery does.
 pub(super) fn preview(
     loaded: &LoadedEntries,
     replays: &[Replay],
@@ -54,7 +54,7 @@ pub(super) fn preview(
     (requests, stale)
 }
 
-/// The request for one customer, and the replayed entries that would send nothing.
+/// Folds the request for one customer, and finds the replayed entries that would send nothing.
 fn request(
     customer: String,
     lane: &LoadedLane,
@@ -88,7 +88,7 @@ fn request(
     (request, stale)
 }
 
-/// The version and the update of an entry: by the current mapping if it was mapped again, otherwise as stored.
+/// Returns the version and the update of an entry: from the current mapping if the replay maps again, otherwise as stored.
 fn change<'a>(entry: &'a LoadedEntry, replay: &'a Replay) -> Option<(Version, &'a Update)> {
     match (&replay.change, &entry.update) {
         (Some(change), _) => Some((change.version.arrived(replay.entry.0), &change.update)),

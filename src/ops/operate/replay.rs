@@ -63,7 +63,7 @@ pub struct Discarded {
 }
 
 impl Operations {
-    /// The requests that a replay of these entries would send.
+    /// Returns the requests that a replay of these entries would send.
     ///
     /// # Errors
     /// The store failed.
@@ -114,7 +114,7 @@ impl Operations {
         })
     }
 
-    /// The entries that a discard would end.
+    /// Returns the entries that a discard would end.
     ///
     /// # Errors
     /// The store failed.
@@ -130,7 +130,7 @@ impl Operations {
         })
     }
 
-    /// Ends parked entries without sending them. Their content is erased.
+    /// Ends parked entries without sending them, and erases their content.
     ///
     /// # Errors
     /// There is no reason, or the store failed.
@@ -152,7 +152,7 @@ impl Operations {
         })
     }
 
-    /// The change that each entry states: as stored, or by the current mapping.
+    /// Returns the change of each entry: as stored, or from the current mapping. Also lists the rejected entries.
     fn map(
         &self,
         entries: &[LoadedEntry],
@@ -183,7 +183,7 @@ const fn number(entry: &LoadedEntry) -> EntryId {
     entry.summary.receipt.entry
 }
 
-/// The numbers of entries, as the audit log records them.
+/// Lists the numbers of entries for the audit log.
 fn target(entries: impl Iterator<Item = EntryId>) -> String {
     let numbers: Vec<String> = entries.map(|entry| entry.to_string()).collect();
     numbers.join(" ")

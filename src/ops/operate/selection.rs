@@ -3,7 +3,7 @@
 use super::{Error, Operations};
 use crate::outbox::{Detail, EntryFilter, EntryId, EntrySelection, LOAD_MAX, LoadedEntries, State};
 
-/// The most entries that one request changes: it is one transaction, and all other writers wait for it.
+/// The most entries that one request changes: all are changed in one transaction, and all other writers wait for it.
 pub const CHANGE_ENTRIES_MAX: usize = LOAD_MAX;
 
 /// The entries to change: parked ones, by number or by filter.
@@ -31,12 +31,12 @@ impl ParkedSelection {
     }
 }
 
-/// Why an operator changes something, for the audit log.
+/// The operator's reason for a change, for the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason(String);
 
 impl Reason {
-    /// `None` if the text is blank.
+    /// Parses the reason; `None` if the text is blank.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         (!text.is_empty()).then(|| Self(text.to_owned()))
