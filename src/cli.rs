@@ -21,7 +21,7 @@ mod store;
 
 /// The exit code of a command that succeeded and has a negative result: errors were found, or no entry matched.
 const NEGATIVE_RESULT: u8 = 2;
-/// The limits of a rate, in events per second.
+/// The lower and upper limits of a rate, in events per second.
 const RATE_MIN: f64 = 0.01;
 const RATE_MAX: f64 = 1_000_000.0;
 
@@ -39,7 +39,7 @@ enum CliCommand {
     Serve(Layers),
     /// Reports all errors in the configuration, the sources, their schemas, mappings and examples.
     Check(check::CheckOptions),
-    /// Shows what the mapping makes of an event, expression by expression; stores and sends nothing.
+    /// Explains how the mapping turns an event into a request, expression by expression; stores and sends nothing.
     Explain(explain::ExplainOptions),
     /// Sends events from a file or from standard input to a bridge: signed, rate-limited, in order.
     Send(send::SendOptions),

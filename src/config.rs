@@ -1,7 +1,7 @@
 //! Configuration: the only room that reads settings files, environment variables and secret files.
 //!
-//! The result consists of domain types, so a [`Config`] is always valid. Reading reports every error at once, each with
-//! its file or variable.
+//! The result consists of domain types, so a [`Config`] is always valid. [`Config::read`] reports every error at
+//! once, each with the file or the environment variable.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ const DEADLINE_MAX: Duration = Duration::from_secs(300);
 const DEADLINE_MIN: Duration = Duration::from_millis(50);
 /// The minimum of a retention: a sender that repeats an event at once must get `duplicate`.
 const RETAIN_MIN: Duration = Duration::from_mins(1);
-/// The maximum of a retention: ten years.
+/// The maximum of a retention: about ten years.
 const RETAIN_MAX: Duration = Duration::from_hours(24 * 3660);
 /// The maximum of `lag` plus `drain`: by default, Kubernetes kills a pod after 30 s.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(28);
@@ -47,9 +47,9 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(28);
 /// The kind of deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// A developer's machine.
+    /// A deployment on a developer's machine.
     Local,
-    /// Real customers.
+    /// A deployment with real customers.
     Production,
 }
 
@@ -69,7 +69,7 @@ pub struct Config {
     pub sources_dir: PathBuf,
     pub schemas_dir: PathBuf,
     pub ingress: IngressSettings,
-    /// How requests become entries.
+    /// Limits and rules by which intake turns requests into entries.
     pub intake: IntakeSettings,
     /// The address of the listener for health, metrics and the admin API.
     pub ops_listen: SocketAddr,
@@ -119,7 +119,7 @@ impl Config {
     /// Reads the defaults, then `files` in their order, then the environment. A later layer overrides an earlier one.
     ///
     /// # Errors
-    /// All errors of all layers.
+    /// Every error of every layer.
     pub fn read(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<SettingError>> {
         Self::from_layers(files, Environment::with_prefix(PREFIX), purpose)
     }
@@ -128,7 +128,7 @@ impl Config {
     /// events to a real host.
     ///
     /// # Errors
-    /// All errors of all layers.
+    /// Every error of every layer.
     pub fn read_apart(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<SettingError>> {
         let nothing = Environment::default().source(Some(config::Map::new()));
         Self::from_layers(files, nothing, purpose)
@@ -164,7 +164,7 @@ impl Config {
         }
     }
 
-    /// Takes every section before it returns, so that all errors are found.
+    /// Takes every section before returning, so that the reader collects all errors.
     fn take(reader: &mut Reader, purpose: Purpose) -> Option<Self> {
         let profile = reader.take(&["profile"], |raw| {
             raw.word(&[
@@ -285,7 +285,7 @@ fn listen(raw: Raw) -> Result<SocketAddr, String> {
     raw.parsed("an address and a port, such as 127.0.0.1:8080")
 }
 
-/// The error for a file that cannot be read at all.
+/// Creates the error for a settings file that cannot be read at all.
 fn unreadable(origin: &str, error: &config::ConfigError) -> SettingError {
     SettingError {
         origin: origin.to_owned(),
@@ -294,7 +294,7 @@ fn unreadable(origin: &str, error: &config::ConfigError) -> SettingError {
     }
 }
 
-/// Reads one TOML file on its own, without defaults and environment.
+/// Reads one TOML file, without the defaults and the environment.
 fn read_file(path: &Path) -> Result<Value, SettingError> {
     let table = File::from(path).format(FileFormat::Toml).collect();
     let table = table.map_err(|error| unreadable(&path.display().to_string(), &error))?;
@@ -307,7 +307,7 @@ mod tests {
     use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
     use crate::intake::ForeignAddress;
 
-    /// Reads the defaults, then this file, then these variables.
+    /// Checks the result of reading the defaults, then this file, then these variables.
     fn check(
         file: &str,
         variables: &[(&str, &str)],

@@ -1,7 +1,8 @@
 //! Every metric of the process, declared once, each with its help text.
 //!
 //! Prometheus scrapes the text page ([`Metrics::page`]); code in this process takes a typed [`Metrics::snapshot`]. Label
-//! values are `&'static str`, because they come from fixed sets in the program, never from input. This room knows no other room; each room that counts calls the methods of its own group.
+//! values are `&'static str`, because they come from fixed sets in the program, never from input. This room uses
+//! no other room; each room that counts calls the methods of its own group.
 
 use std::time::Duration;
 

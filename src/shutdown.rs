@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// SIGTERM, which Kubernetes sends, and SIGINT, which a terminal sends.
+/// A listener for SIGTERM, which Kubernetes sends, and SIGINT, which a terminal sends.
 #[derive(Debug)]
 pub struct Signals {
     terminate: tokio::signal::unix::Signal,
@@ -12,10 +12,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Handles the signals from now on.
+    /// Starts to handle SIGTERM and SIGINT.
     ///
     /// # Errors
-    /// The operating system refused the handlers.
+    /// The operating system refused the signal handlers.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -23,7 +23,7 @@ impl Signals {
         })
     }
 
-    /// Resolves at the next signal, with its name.
+    /// Waits for the next signal and returns the name of the signal.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

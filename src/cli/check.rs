@@ -45,10 +45,10 @@ pub(super) fn run(options: &CheckOptions) -> ExitCode {
     })
 }
 
-/// Checks once. Returns the paths that it read, to watch them.
+/// Checks once. Returns the paths that were read, so that `--watch` can watch these.
 fn check_once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
     let mut paths = layers.config.clone();
-    // The folders are known even if a source has errors.
+    // The folders are known even if a source has errors, so `--watch` can watch the folders.
     if let Ok(config) = Config::read(&layers.config, Purpose::Check) {
         paths.extend([config.sources_dir, config.schemas_dir]);
     }
@@ -133,7 +133,7 @@ fn describe(source: &Source, results: &ExampleResults) {
     }
 }
 
-/// The expressions that run in the jq interpreter, and how long one run takes.
+/// Prints the expressions that run in the jq interpreter, and the duration of one run.
 fn describe_interpreted(name: &str, event_type: &EventType, results: &ExampleResults) {
     let view = results.first_views.get(name);
     for rule in event_type.mapping.interpreted_rules() {

@@ -1,7 +1,7 @@
 //! `explain`: prints what the bridge would do with an event, and why.
 //!
-//! The event is in a file, and the sources are those of this machine. Or the event is an entry of a running bridge, which
-//! also knows the values that Imprint has in a newer version.
+//! The event is in a file, and the command uses the sources of this machine. With `--entry`, a running bridge explains
+//! one of its entries; the bridge also knows which values Imprint has in a newer version.
 
 use std::fs;
 use std::io::Read as _;
@@ -34,19 +34,19 @@ pub(super) struct ExplainOptions {
     /// The source of the event.
     #[arg(long, value_name = "NAME", required_unless_present = "entry")]
     source: Option<String>,
-    /// The file with the request body; standard input if it is missing or `-`.
+    /// The file with the request body; standard input if no file or `-` is given.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Explain this entry of a running bridge, instead of a file.
     #[arg(long, value_name = "NUMBER", requires = "token_file", conflicts_with_all = ["source", "file"])]
     entry: Option<u64>,
-    /// The operations listener of that bridge.
+    /// URL of the ops listener of the running bridge.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     ops: String,
     /// The file with the operator's token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Show the values. For an entry, the audit log records it.
+    /// Show values unmasked. With --entry, the audit log records this.
     #[arg(long)]
     reveal: bool,
     /// Print the explanation as JSON.
@@ -83,7 +83,7 @@ fn explain_entry(
     Ok(exit_code(explanation.outcome.problem().is_some()))
 }
 
-/// Explains the body in a file, with the sources of this machine.
+/// Explains the request body in a file, with the sources of this machine.
 fn explain_body(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
     let (config, settings) = match read(&options.layers, Purpose::Check) {
         Ok(read) => read,
@@ -121,7 +121,7 @@ fn print(options: &ExplainOptions, explanation: &Explanation) -> anyhow::Result<
     Ok(())
 }
 
-/// Prints the JSON of the admin API.
+/// Prints an explanation as JSON, in the format of the admin API.
 fn print_json(explanation: &impl Serialize) -> anyhow::Result<()> {
     print_result(serde_json::to_value(explanation)?);
     Ok(())

@@ -70,7 +70,7 @@ pub(super) struct FilterOptions {
     /// Entries accepted at this time or later (RFC 3339).
     #[arg(long)]
     since: Option<String>,
-    /// Entries with a greater number than this.
+    /// Entries with a number greater than this one.
     #[arg(long)]
     after: Option<u64>,
     /// Maximum number of entries.
@@ -106,7 +106,7 @@ pub(super) struct ShowOptions {
     bridge: Bridge,
     /// Number of the entry.
     entry: u64,
-    /// Shows values unmasked; the audit log records it.
+    /// Shows values unmasked; the audit log records this.
     #[arg(long)]
     reveal: bool,
 }
@@ -146,7 +146,7 @@ pub(super) struct ReplayOptions {
 pub(super) struct AuditOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// Records with a greater number than this.
+    /// Records with a number greater than this one.
     #[arg(long, default_value = "0")]
     after: u64,
 }
@@ -349,7 +349,7 @@ impl Bridge {
     }
 }
 
-/// The body of an answer, or its `detail` as an error.
+/// Parses the body of an answer; an error answer becomes an error with its `detail`.
 fn parse_answer(status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     if status.is_success() {

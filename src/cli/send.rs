@@ -14,7 +14,7 @@ use crate::sender::upload::{CONCURRENCY_MAX, Upload, UploadEnd, UploadSettings};
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 
-/// The range of `--give-up-after`.
+/// The limits of `--give-up-after`.
 const GIVE_UP_MIN: Duration = Duration::from_millis(100);
 const GIVE_UP_MAX: Duration = Duration::from_hours(24);
 
@@ -39,21 +39,21 @@ pub(super) struct SendOptions {
     /// list are sent one by one.
     #[arg(long)]
     plain: bool,
-    /// The bridge delivers these events after all live events: for backfills.
+    /// Let the bridge deliver these events after all live events; use this for backfills.
     #[arg(long)]
     low_priority: bool,
-    /// Time limit for one event. After it, the whole run ends.
+    /// Time limit for one event. If an event exceeds the limit, the whole run ends.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     give_up_after: Duration,
     /// Show no progress bar.
     #[arg(long)]
     quiet: bool,
-    /// File with JSON events: one, one per line, or an array. - is standard input.
+    /// File with JSON events: a single event, one event per line, or an array. - means standard input.
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
 }
 
-/// The arguments with the secrets.
+/// The arguments that name the files with secrets.
 #[derive(Debug, Args)]
 struct AuthArguments {
     /// The source's file at the bridge, such as config/sources/crm.toml. It decides how requests are authenticated, and names

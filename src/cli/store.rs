@@ -1,4 +1,4 @@
-//! `store`: back up, verify and restore the store.
+//! `store`: backs up, verifies and restores the store.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,23 +16,23 @@ use crate::terminal::{print_notice, print_result};
 /// The subcommands of `store`.
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
-    /// Makes a running bridge copy its store into a file beside it. Meanwhile it accepts and sends nothing.
+    /// Copies the store of a running bridge into a file in the same folder. Meanwhile the bridge accepts and sends nothing.
     Backup {
         #[command(flatten)]
         bridge: Bridge,
         /// The name of the copy. The file must not exist yet.
         name: String,
     },
-    /// Verifies a store that no process has open, and prints how much is in it.
+    /// Verifies a store that no process has open, and prints the size of its content.
     Verify {
         /// The store, or a copy of one.
         file: PathBuf,
     },
     /// Puts a copy in the place of the store. The bridge must not be running. The present store is renamed, not deleted.
     ///
-    /// The copy is older than the present store. Its waiting entries are sent again. Events that were accepted after the
-    /// copy was made are not in it: make the sources send them again. Values that are older than what Imprint has by then
-    /// are not sent.
+    /// The copy is older than the present store. Its waiting entries are sent again. The copy does not contain
+    /// events that were accepted later: make the sources send those events again. The bridge does not send values that are
+    /// older than the values at Imprint.
     Restore {
         #[command(flatten)]
         layers: Layers,

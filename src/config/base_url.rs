@@ -1,10 +1,10 @@
-//! The base URL of Imprint's API. It is checked before anything is sent to it, because every request carries the key.
+//! The base URL of Imprint's API. The configuration checks this URL first, because every request carries the key.
 
 use std::net::IpAddr;
 
 use super::{ImprintEnvironment, Profile};
 
-/// The hosts that Imprint documents.
+/// The API hosts that Imprint documents.
 const SANDBOX_HOST: &str = "dev.sbx.imprint.co";
 const PRODUCTION_HOST: &str = "dev.imprint.co";
 
@@ -19,7 +19,7 @@ impl BaseUrl {
     /// Parses a scheme, a host and an optional port. A path or a query is an error.
     ///
     /// # Errors
-    /// The reason.
+    /// The reason why the URL is not accepted.
     pub fn parse(raw: &str) -> Result<Self, String> {
         let (scheme, rest) = raw.split_once("://").ok_or("must start with https://")?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -56,12 +56,12 @@ impl BaseUrl {
         }
     }
 
-    /// The URL without a trailing slash.
+    /// Returns the URL without a trailing slash.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Checks that host, environment and profile agree.
+    /// Checks that the host of the URL, Imprint's environment and the profile agree.
     pub(super) fn fits(
         &self,
         profile: Profile,

@@ -1,4 +1,4 @@
-//! The sections `[dispatch]` and `[identity]`: how updates are sent, and how customers are found at Imprint.
+//! The sections `[dispatch]` and `[identity]`: settings for sending updates and for finding customers at Imprint.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::imprint::clearing::Clearing;
 
 /// The maximum of a wait or of a time to live.
 const SPAN_MAX: Duration = Duration::from_hours(24 * 400);
-/// The minimum of `assert_after`; tests need a short one.
+/// The minimum of `assert_after`; tests need a short time.
 const ASSERT_AFTER_MIN: Duration = Duration::from_millis(100);
 /// The maximum of `assert_after`: no request is known to arrive more than an hour late.
 const ASSERT_AFTER_MAX: Duration = Duration::from_hours(1);
@@ -22,7 +22,7 @@ pub struct DispatchSettings {
     pub rules: DeliveryRules,
 }
 
-/// Takes both sections.
+/// Takes the sections `[dispatch]` and `[identity]`.
 pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<DispatchSettings> {
     let threads = reader.take(&["dispatch", "threads"], |raw| raw.count(1, 64));
     let max_fold = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, 1000));

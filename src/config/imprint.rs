@@ -10,10 +10,10 @@ use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::imprint::client::KeyScheme;
 use crate::outbox::IN_FLIGHT_MAX;
 
-/// The lowest rate other than 0: one request in about a quarter of an hour.
+/// The lowest rate other than 0, in requests per second: about four requests per hour.
 const RATE_MIN: f64 = 0.001;
 
-/// Imprint's environment at this host.
+/// The environment of Imprint that `imprint.base_url` leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImprintEnvironment {
     /// A sandbox on this machine.
@@ -39,7 +39,7 @@ pub struct ImprintSettings {
     pub clearing: Clearing,
 }
 
-/// Takes the section.
+/// Takes the section `[imprint]`.
 pub(super) fn take(
     reader: &mut Reader,
     profile: Option<Profile>,
@@ -87,7 +87,7 @@ pub(super) fn take(
     })
 }
 
-/// Takes the files of both keys. `serve` requires the first one and checks that both can be read.
+/// Takes the files of the API key and the merchant key. `serve` requires the API key, and reads both files as a check.
 fn take_key_files(reader: &mut Reader, purpose: Purpose) -> (Option<PathBuf>, Option<PathBuf>) {
     let (key, merchant_key) = (&["imprint", "key_file"], &["imprint", "merchant_key_file"]);
     match purpose {

@@ -1,4 +1,4 @@
-//! The settings of intake. They are in the sections `ingress` and `imprint`.
+//! The settings of intake, from the sections `[ingress]` and `[imprint]`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::intake::{ForeignAddress, IntakeSettings};
 const BATCH_MAX: std::ops::RangeInclusive<u64> = 1..=1000;
 const VERSION_AHEAD_MAX: Duration = Duration::from_hours(24);
 
-/// Takes the settings. `clearing` is also a setting of the destination, which is taken first.
+/// Takes the settings of intake. The section `[imprint]` is taken first and passes on its `clearing`.
 pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<IntakeSettings> {
     let batch_events_max = reader.take(&["ingress", "batch_max"], |raw| {
         raw.count(*BATCH_MAX.start(), *BATCH_MAX.end())

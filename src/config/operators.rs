@@ -1,4 +1,4 @@
-//! The operators of the admin API: one token file for each.
+//! The operators of the admin API: one token file for each operator.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,15 +8,15 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::reader::Reader;
 use super::{Purpose, secret};
 
-/// The longest name: every record of the audit log contains it.
+/// The longest name of an operator: every record of the audit log contains it.
 const NAME_CHARS_MAX: usize = 64;
-/// The shortest token; a shorter one could be guessed.
+/// The shortest token; a shorter token could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
 
 /// An operator of the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorFile {
-    /// The name of the file without its extension.
+    /// The name of the operator: the file name without the extension.
     pub name: String,
     pub token_file: PathBuf,
 }
@@ -55,10 +55,10 @@ fn operator(token_file: PathBuf, purpose: Purpose) -> Result<OperatorFile, Strin
 }
 
 impl OperatorFile {
-    /// Reads the token.
+    /// Reads the token of the operator.
     ///
     /// # Errors
-    /// The reason, without the content of the file.
+    /// The reason why the token cannot be used, without the content of the file.
     pub fn token(&self) -> Result<SecretString, String> {
         let token = secret::read(&self.token_file)?;
         if token.expose_secret().len() < TOKEN_BYTES_MIN {

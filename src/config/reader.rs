@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
-/// One error of the configuration, with its place.
+/// One error of the configuration, with the place of the setting.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SettingError {
-    /// The file or the environment; empty if no layer has the setting.
+    /// The file or the environment variable; empty if no layer has the setting.
     pub origin: String,
     pub key: String,
     pub reason: String,
@@ -44,7 +44,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads the table at the root of `settings`.
+    /// Starts to read the table at the root of `settings`.
     pub(super) fn new(origin: &str, settings: Value) -> Self {
         let mut values = BTreeMap::new();
         flatten(Vec::new(), settings, &mut values);
@@ -55,7 +55,7 @@ impl Reader {
         }
     }
 
-    /// Takes the setting at `place` and parses it. An error is collected, and the result is `None`.
+    /// Takes the setting at `place` and parses it. On an error, collects the error and returns `None`.
     pub(super) fn take<T>(
         &mut self,
         place: &[&str],
@@ -92,7 +92,7 @@ impl Reader {
         self.take(place, parse)
     }
 
-    /// The keys directly below `place`.
+    /// Lists the keys directly below `place`.
     pub(super) fn keys(&self, place: &[&str]) -> BTreeSet<String> {
         let place = owned(place);
         let below = self.values.keys().filter(|key| key.starts_with(&place));
@@ -102,7 +102,7 @@ impl Reader {
             .collect()
     }
 
-    /// Takes every setting below `place`, by the rest of its key path, joined with dots.
+    /// Takes every setting below `place`. The key of each is the rest of the key path, joined with dots.
     pub(super) fn take_all(&mut self, place: &[&str]) -> BTreeMap<String, Raw> {
         let place = owned(place);
         let (inside, outside) = std::mem::take(&mut self.values)
@@ -122,7 +122,7 @@ impl Reader {
         self.errors.push(error);
     }
 
-    /// All errors, unknown settings included.
+    /// Returns all errors, unknown settings included.
     pub(super) fn finish(mut self) -> Vec<SettingError> {
         for (place, value) in std::mem::take(&mut self.values) {
             let place: Vec<&str> = place.iter().map(String::as_str).collect();
@@ -160,7 +160,7 @@ impl Raw {
         }
     }
 
-    /// A value that is written as one word, such as an address.
+    /// Parses a value that is written as one word, such as an address.
     pub(super) fn parsed<T: FromStr>(self, what: &str) -> Result<T, String> {
         self.text()?
             .trim()
@@ -168,7 +168,7 @@ impl Raw {
             .map_err(|_unreadable| format!("must be {what}"))
     }
 
-    /// A whole number from `least` to `most`.
+    /// Parses an integer from `least` to `most`.
     pub(super) fn whole(self, least: u64, most: u64) -> Result<u64, String> {
         let range = || format!("must be a whole number from {least} to {most}");
         let number = self.0.into_uint().map_err(|_unreadable| range())?;
@@ -179,13 +179,13 @@ impl Raw {
         }
     }
 
-    /// Like [`Raw::whole`], as a `usize`.
+    /// Parses like [`Raw::whole`], but returns a `usize`.
     pub(super) fn count(self, least: u64, most: u64) -> Result<usize, String> {
         usize::try_from(self.whole(least, most)?)
             .map_err(|_large| "is too large for this machine".to_owned())
     }
 
-    /// A number from `least` to `most`.
+    /// Parses a number from `least` to `most`.
     pub(super) fn number(self, least: f64, most: f64) -> Result<f64, String> {
         let number = self
             .0
@@ -195,7 +195,7 @@ impl Raw {
         number.ok_or_else(|| format!("must be a number from {least} to {most}"))
     }
 
-    /// A duration such as `10s`; a bare number is seconds.
+    /// Parses a duration such as `10s`; a number without a unit means seconds.
     pub(super) fn duration(self, least: Duration, most: Duration) -> Result<Duration, String> {
         let range = || format!("must be a duration such as \"10s\", from {least:?} to {most:?}");
         let text = self.0.into_string().map_err(|_unreadable| range())?;
@@ -216,7 +216,7 @@ impl Raw {
         }
     }
 
-    /// A list of strings; in an environment variable they are separated by commas.
+    /// Parses a list of strings; commas separate the strings in an environment variable.
     pub(super) fn texts(self) -> Result<Vec<String>, String> {
         if let ValueKind::Array(values) = self.0.kind {
             return values.into_iter().map(|value| Self(value).text()).collect();
@@ -232,7 +232,7 @@ impl Raw {
             .collect())
     }
 
-    /// One of these words.
+    /// Parses one of these words.
     pub(super) fn word<T: Copy>(self, words: &[(&str, T)]) -> Result<T, String> {
         let text = self.text()?;
         let found = words
@@ -265,7 +265,7 @@ fn owned(place: &[&str]) -> KeyPath {
     place.iter().map(|&key| key.to_owned()).collect()
 }
 
-/// A key path as TOML writes it: keys with dots in quotes.
+/// Formats a key path as in TOML: a key that contains a dot is in quotes.
 fn spell(place: &[&str]) -> String {
     let spelled: Vec<String> = place
         .iter()

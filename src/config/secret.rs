@@ -1,4 +1,4 @@
-//! Secrets: they are read from files only.
+//! Reads secrets, from files only.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,11 +8,11 @@ use secrecy::SecretString;
 /// The longest secret; a longer file is an error.
 const SECRET_BYTES_MAX: u64 = 4096;
 
-/// Reads a secret. One newline at the end of the file is not part of it. Anything else but visible ASCII is an error:
-/// otherwise it would appear only later, as a rejected key.
+/// Reads a secret. A newline at the end of the file is ignored. Any other character must be visible ASCII: otherwise
+/// the mistake would appear only later, as a rejected key.
 ///
 /// # Errors
-/// The reason, without the content of the file.
+/// The reason why the secret cannot be used, without the content of the file.
 pub fn read(path: &Path) -> Result<SecretString, String> {
     let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
     let mut content = String::new();

@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 const EVENT: &str = ".event.json";
 const REQUEST: &str = ".request.json";
 const REFUSAL: &str = ".refusal.json";
-/// The maximum size of a file. No body can be larger.
+/// The maximum size of an example file. No body can be larger.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The results of all examples of one source.
@@ -28,9 +28,9 @@ pub(super) struct ExampleResults {
     pub(super) count: usize,
     /// Every difference from an expectation, and every file that cannot be read.
     pub(super) errors: Vec<String>,
-    /// By event type: what the examples read and set.
+    /// By event type: the inputs that the examples read and the fields that they set.
     pub(super) coverage: BTreeMap<String, ExampleCoverage>,
-    /// By event type: the first event as schema and mapping read it.
+    /// By event type: the first event, in the form that schema and mapping read.
     pub(super) first_views: BTreeMap<String, Value>,
 }
 
@@ -92,7 +92,7 @@ impl ExampleResults {
     }
 }
 
-/// The names of the examples, sorted.
+/// Lists the names of the examples, sorted.
 fn example_names(folder: &Path) -> Result<Vec<String>, String> {
     if !folder.exists() {
         return Ok(Vec::new());

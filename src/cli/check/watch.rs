@@ -1,16 +1,16 @@
-//! The files that `check --watch` watches: their times of change are compared again and again.
+//! Watches files for `check --watch`, by comparing their modification times at an interval.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// The interval between two looks at the files.
+/// The interval between two comparisons of the files.
 const INTERVAL: Duration = Duration::from_millis(300);
 /// The maximum depth of folders.
 const DEPTH_MAX: usize = 4;
 
-/// The time of change of every file below the watched paths.
+/// The modification time of every file below the watched paths.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FileSnapshot(BTreeMap<PathBuf, Option<SystemTime>>);
 

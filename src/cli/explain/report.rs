@@ -1,4 +1,4 @@
-//! An explanation as text for people.
+//! Formats an explanation as text for people.
 
 use crate::cli::operator::table::{aligned, text};
 use crate::intake::{
@@ -11,7 +11,7 @@ use crate::terminal::printable;
 const CELL_CHARACTERS_MAX: usize = 48;
 const HEAD: [&str; 4] = ["FIELD", "RESULT", "READS", "EXPRESSION"];
 
-/// The report on a body: one part for each event.
+/// Formats the report on a request body: one part for each event.
 pub(super) fn body(explanation: &Explanation) -> Vec<String> {
     if let Some(outcome) = &explanation.outcome {
         let mut lines = vec![format!("the body: {}", summary(outcome))];
@@ -24,7 +24,7 @@ pub(super) fn body(explanation: &Explanation) -> Vec<String> {
     explanation.events.iter().flat_map(event).collect()
 }
 
-/// The report on one event.
+/// Formats the report on one event.
 pub(super) fn event(event: &EventExplanation) -> Vec<String> {
     let name = match (&event.id, &event.event_type) {
         (Some(id), event_type) => format!("{id} ({})", event_type.as_deref().unwrap_or("-")),
@@ -55,7 +55,7 @@ fn summary(outcome: &ExplainedOutcome) -> String {
     }
 }
 
-/// The errors of a rejection, or where the request goes.
+/// Lists the errors of a rejected event, or the destination of the request.
 fn details(outcome: &ExplainedOutcome) -> Vec<String> {
     match outcome {
         ExplainedOutcome::Refused { problem } => errors(problem),
@@ -132,7 +132,7 @@ fn row(target: &TargetExplanation) -> Vec<String> {
     ]
 }
 
-/// A text that fits into a column; `--json` prints all of it.
+/// Shortens a text to the width of a column; `--json` prints the whole text.
 fn shortened(cell: &str) -> String {
     let cell = printable(cell);
     match cell.char_indices().nth(CELL_CHARACTERS_MAX) {
@@ -146,7 +146,7 @@ fn list(title: &str, items: Option<&[String]>) -> Option<String> {
     Some(format!("  {title}: {}", items.join(", ")))
 }
 
-/// An expression without its line breaks.
+/// Returns an expression without line breaks.
 pub(in crate::cli) fn in_one_line(expression: &str) -> String {
     let lines: Vec<&str> = expression.lines().map(str::trim).collect();
     lines.join(" ")

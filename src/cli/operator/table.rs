@@ -1,13 +1,13 @@
-//! Answers of the admin API as lines of text. Pure.
+//! Formats answers of the admin API as lines of text. Pure.
 
 use serde_json::Value;
 
-/// A member of an object; null if there is none.
+/// Returns a member of a JSON object; null if the object has no such member.
 pub(in crate::cli) fn at<'a>(object: &'a Value, name: &str) -> &'a Value {
     object.get(name).unwrap_or(&Value::Null)
 }
 
-/// The text of a value; a dash for null.
+/// Formats a JSON value as text; a dash for null.
 pub(in crate::cli) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
@@ -42,7 +42,7 @@ pub(in crate::cli) fn list<'a>(
     at(answer, name).as_array().into_iter().flatten()
 }
 
-/// A line for each entry.
+/// Formats one line for each entry.
 pub(super) fn entries(answer: &Value) -> Vec<String> {
     let head = [
         "ENTRY", "ID", "TYPE", "STATUS", "CUSTOMER", "ATTEMPTS", "ACCEPTED", "DETAIL",
@@ -74,7 +74,7 @@ pub(super) fn entries(answer: &Value) -> Vec<String> {
     aligned(&rows)
 }
 
-/// A line for each member of an object; members of inner objects are indented.
+/// Formats one line for each member of an object; members of inner objects are indented.
 pub(in crate::cli) fn entry(answer: &Value) -> Vec<String> {
     let Some(members) = answer.as_object() else {
         return vec![text(answer)];
@@ -96,7 +96,7 @@ pub(in crate::cli) fn entry(answer: &Value) -> Vec<String> {
     lines
 }
 
-/// The effect of a replay or a discard, or of its preview.
+/// Formats the effect of a replay or a discard, or the effect that a preview shows.
 pub(super) fn change(answer: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, sentence) in [
@@ -148,7 +148,7 @@ pub(super) fn change(answer: &Value) -> Vec<String> {
     lines
 }
 
-/// A line for each record of the audit log.
+/// Formats one line for each record of the audit log.
 pub(super) fn audit(answer: &Value) -> Vec<String> {
     let head = [
         "NUMBER", "TIME", "OPERATOR", "ACTION", "ENTRIES", "TARGET", "REASON", "INTACT",
