@@ -23,7 +23,7 @@ pub(super) enum StoreCommand {
         /// The name of the copy. The file must not exist yet.
         name: String,
     },
-    /// Verifies a store that no process has open, and prints the size of its content.
+    /// Verifies a store that no process has open, and prints the number of its entries and audit records.
     Verify {
         /// The store, or a copy of one.
         file: PathBuf,
