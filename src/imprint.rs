@@ -1,7 +1,7 @@
 //! The vocabulary of Imprint's API and the port through which the bridge calls it.
 //!
-//! The port names three operations of Imprint by type: *update*, *retrieve* and *search*. Nothing else of Imprint's API
-//! can be expressed here, because the same key could also delete keys.
+//! The port has three typed operations of Imprint: *update*, *retrieve* and *search*. Code that uses the port cannot
+//! call any other operation of Imprint's API, because the same key could also delete keys.
 
 use std::fmt;
 use std::time::Duration;
@@ -26,22 +26,24 @@ pub use update::{FieldValue, Update};
 const IMPRINT_ID_CHARS_MAX: usize = 64;
 /// The length of a UUID as text, hyphens included.
 const UUID_CHARS: usize = 36;
-/// The maximum length of the partner's own id of a customer.
+/// The maximum length of the partner's own customer id.
 const PARTNER_CUSTOMER_ID_CHARS_MAX: usize = 256;
 
-/// A text is not an Imprint id.
+/// The error for a text that is not an Imprint id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an Imprint id is 1 to 64 characters out of A-Z, a-z, 0-9, _ and -")]
 pub struct IdError;
 
-/// The id of a customer at Imprint. It is opaque, is sent as it was received, and is always one path segment.
+/// The id of a customer at Imprint: an opaque text that is always one path segment. The bridge sends the id as
+/// received.
 ///
-/// The alphabet protects the key: with `/`, `.` or an empty id, *update* would become *link* or *search*.
+/// The restricted alphabet protects the key: an id with `/` or `.`, or an empty id, would turn the path of *update*
+/// into the path of *link* or *search*.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImprintId(String);
 
 impl ImprintId {
-    /// Parses 1 to 64 characters out of `A-Z a-z 0-9 _ -`.
+    /// Parses an Imprint id: 1 to 64 characters out of `A-Z a-z 0-9 _ -`.
     ///
     /// # Errors
     /// [`IdError`] for any other text.
@@ -57,12 +59,12 @@ impl ImprintId {
         }
     }
 
-    /// The id as it was received.
+    /// Returns the Imprint id as received.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The spelling to store and look up: a UUID in lower case, any other id unchanged.
+    /// Returns the spelling of the Imprint id to store and look up: a UUID in lower case, any other id unchanged.
     pub fn canonical(&self) -> String {
         if self.is_uuid_shaped() {
             self.0.to_ascii_lowercase()
@@ -71,7 +73,8 @@ impl ImprintId {
         }
     }
 
-    /// Whether both ids name the same customer. Only UUIDs are compared without case.
+    /// Returns whether both Imprint ids name the same customer. Two UUIDs may differ in case; other ids must be
+    /// identical.
     pub fn is_same(&self, other: &str) -> bool {
         self.0 == other || (self.is_uuid_shaped() && self.0.eq_ignore_ascii_case(other))
     }
@@ -85,20 +88,21 @@ impl ImprintId {
     }
 }
 
-/// A text is not a partner's id of a customer.
+/// The error for a text that is not a partner's customer id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a partner's id is 1 to 256 characters, without control characters or white space around it"
 )]
 pub struct PartnerCustomerIdError;
 
-/// Our own id of a customer, as Imprint stores it. It is never blank, because a search with a blank filter lists every
-/// customer.
+/// The partner's own id of a customer, as Imprint stores the id.
+///
+/// A partner customer id is never blank, because a search with a blank filter lists every customer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartnerCustomerId(String);
 
 impl PartnerCustomerId {
-    /// Parses 1 to 256 characters without control characters and without white space at either end.
+    /// Parses a partner customer id: 1 to 256 characters, no control character, no white space at either end.
     ///
     /// # Errors
     /// [`PartnerCustomerIdError`] for any other text.
@@ -114,30 +118,30 @@ impl PartnerCustomerId {
         }
     }
 
-    /// The id as text.
+    /// Returns the partner customer id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// How an event names its customer.
+/// The ids by which an event names its customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CustomerRef {
-    /// By Imprint's id.
+    /// The event has Imprint's id only.
     Imprint(ImprintId),
-    /// By our own id.
+    /// The event has the partner's own id only.
     Partner(PartnerCustomerId),
-    /// By both ids.
+    /// The event has both ids.
     Pair {
         /// Imprint's id.
         imprint: ImprintId,
-        /// Our own id.
+        /// The partner's own id.
         partner: PartnerCustomerId,
     },
 }
 
 impl CustomerRef {
-    /// Imprint's id, if the event has it.
+    /// Returns Imprint's id of the customer, if the event has that id.
     pub const fn imprint(&self) -> Option<&ImprintId> {
         match self {
             Self::Imprint(imprint) | Self::Pair { imprint, .. } => Some(imprint),
@@ -145,7 +149,7 @@ impl CustomerRef {
         }
     }
 
-    /// Our own id, if the event has it.
+    /// Returns the partner's own id of the customer, if the event has that id.
     pub const fn partner(&self) -> Option<&PartnerCustomerId> {
         match self {
             Self::Partner(partner) | Self::Pair { partner, .. } => Some(partner),
@@ -154,18 +158,18 @@ impl CustomerRef {
     }
 }
 
-/// One update request: set these fields on this customer.
+/// One update request to Imprint: the customer, and the fields to set on this customer.
 #[derive(Clone, PartialEq)]
 pub struct Request {
     /// The customer to update.
     pub customer: ImprintId,
-    /// The fields and their values; never empty.
+    /// The fields to set and their values; never empty.
     pub body: Body,
-    /// The address lines that the request clears by leaving them out. The echo shows whether Imprint still has them.
+    /// The address lines that the request clears by omission. The echo shows whether Imprint still has these lines.
     pub cleared: Vec<Field>,
 }
 
-/// Never prints the body: it is personal data.
+/// Never prints the body, because field values are personal data.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
@@ -174,30 +178,32 @@ impl fmt::Debug for Request {
     }
 }
 
-/// The outcome of one update request. There is no error beside it: a refused connection is an outcome.
+/// The outcome of one update request to Imprint. A failed connection is also an outcome, so there is no error type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A 2xx and a JSON object whose `id` is that of the request: Imprint has applied the update.
+    /// Imprint has applied the update: a 2xx with a JSON object whose `id` is that of the request.
     Applied(Echo),
-    /// A 429, or a 503 with Retry-After. The whole destination waits this long; `None` without a readable Retry-After.
+    /// Imprint limits the rate: a 429, or a 503 with Retry-After. The whole destination waits for the given time; the
+    /// time is `None` if no Retry-After could be parsed.
     Throttled(Option<Duration>),
-    /// Imprint applied nothing, for a reason that passes: no connection, 408, 425 or 5xx.
+    /// Imprint applied nothing, for a temporary reason: no connection, 408, 425 or 5xx.
     Unavailable(Cause),
-    /// The request was sent and no sound answer came back: Imprint may have applied it.
+    /// The bridge sent the request but received no valid answer: Imprint may have applied the update.
     Unknown(Cause),
-    /// Imprint, or a gateway before it, does not accept the key or the connection: 401, any 3xx, a certificate error.
-    /// No event is at fault.
+    /// Imprint, or a gateway in front of Imprint, does not accept the key or the connection: 401, any 3xx, a
+    /// certificate error. The event is not the reason.
     Denied(Cause),
-    /// A 403, a 405 or an untyped 404 is about every customer or about this one. A retrieve of the same id decides.
+    /// The reason is unclear: a 403, a 405 or an untyped 404 may concern every customer or this customer only. A
+    /// retrieve of the same customer decides.
     Unclear(Cause),
-    /// The customer does not exist.
+    /// The customer does not exist at Imprint.
     NotFound,
-    /// Imprint rejects this request for its content.
+    /// Imprint rejects this request because of its content.
     Rejected(Rejection),
 }
 
 impl Outcome {
-    /// The label in metrics and logs.
+    /// Returns the label of the outcome in metrics and logs.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Applied(_) => "applied",
@@ -212,32 +218,32 @@ impl Outcome {
     }
 }
 
-/// The result of comparing the echoed customer with the request; it contains no value of a field.
+/// The difference between the echoed customer and the request. An `Echo` contains no field value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
-    /// The groups with a field that is echoed with another value than was sent.
+    /// The groups with a field that Imprint echoes with another value than the bridge sent.
     pub mismatches: Vec<FieldGroup>,
-    /// The address lines that were cleared and that Imprint still has.
+    /// The address lines that the request cleared and that Imprint still has.
     pub still_set: Vec<Field>,
-    /// Our own id of the customer, as Imprint has it.
+    /// The partner's own customer id that Imprint has stored.
     pub partner_customer_id: Option<PartnerCustomerId>,
 }
 
 /// The result of a retrieve or a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookupResult {
-    /// Exactly this customer.
+    /// The lookup found exactly this customer.
     Found(ImprintId),
-    /// No such customer.
+    /// Imprint has no such customer.
     NotFound,
     /// A search matched at least two different customers.
     Ambiguous,
-    /// Imprint gave no usable answer, for this reason.
+    /// Imprint gave no usable answer; the outcome is the reason.
     Failed(Outcome),
 }
 
 impl LookupResult {
-    /// The label in metrics and logs.
+    /// Returns the label of the lookup result in metrics and logs.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Found(_) => "one",
@@ -248,9 +254,10 @@ impl LookupResult {
     }
 }
 
-/// The outcome of an [`Outcome::Unclear`] update, once the same customer has been retrieved.
+/// Replaces an [`Outcome::Unclear`] by a clear outcome, from a lookup of the same customer.
 ///
-/// If Imprint shows the customer, it denied the operation; if it does not have the customer, that was the reason.
+/// If the lookup finds the customer, Imprint denied the operation. If Imprint does not have the customer, the outcome
+/// is [`Outcome::NotFound`].
 pub fn resolve_ambiguous(cause: Cause, lookup: LookupResult) -> Outcome {
     match lookup {
         LookupResult::Found(_)
@@ -261,35 +268,35 @@ pub fn resolve_ambiguous(cause: Cause, lookup: LookupResult) -> Outcome {
     }
 }
 
-/// The reason for an outcome: a closed set, because it is a log field and a metric label.
+/// The cause of an outcome: a closed set, because the cause is a log field and a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// No connection could be made.
+    /// The client could not connect.
     Connect,
     /// The host name did not resolve.
     Dns,
-    /// The TLS handshake failed for another reason than the certificate.
+    /// The TLS handshake failed, but not because of the certificate.
     Tls,
     /// The server's certificate is not valid.
     Certificate,
     /// The deadline passed.
     Deadline,
-    /// The connection ended, or its data became unreadable, before the whole answer had arrived.
+    /// The connection ended, or its data became unreadable, before the client had received the whole answer.
     Disconnected,
-    /// The answer was interim (1xx) where the final one was due, or the request could not be built.
+    /// Imprint sent an interim answer (1xx) instead of a final one, or the client could not build the request.
     Protocol,
-    /// The answer is longer than the limit.
+    /// The answer is longer than the response limit.
     TooLong,
     /// The answer is a 2xx without a JSON object.
     Unreadable,
-    /// The answer is a 2xx about another customer.
+    /// The answer is a 2xx with the id of another customer.
     WrongCustomer,
-    /// The answer had this status.
+    /// The answer had this HTTP status.
     Status(u16),
 }
 
 impl Cause {
-    /// Whether the status says that the operation, not the key, is refused (403, 404 or 405).
+    /// Returns whether the status means that Imprint refuses the operation and not the key (403, 404 or 405).
     pub const fn is_forbidden(self) -> bool {
         matches!(self, Self::Status(403..=405))
     }
@@ -313,30 +320,30 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The parts of Imprint's error body that are kept; none of them is a value of a field.
+/// The parts of Imprint's error body that the bridge keeps. No part is a field value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The HTTP status.
     pub status: u16,
     /// Imprint's `type`, such as `INVALID_REQUEST_ERROR`.
     pub kind: Option<String>,
-    /// The field that Imprint names.
+    /// The name of the field that Imprint reports as wrong.
     pub param: Option<String>,
 }
 
-/// The port to Imprint. Its futures are not `Send`: a client stays on the thread that made it.
+/// The port to Imprint's API. Its futures are not `Send`: a client stays on the thread that created the client.
 pub trait ImprintApi {
-    /// Updates a customer. The future ends no later than `deadline`.
+    /// Sends an update of a customer to Imprint. The future ends before or at `deadline`.
     fn deliver(&self, request: Request, deadline: Duration) -> impl Future<Output = Outcome>;
 
-    /// Retrieves a customer by Imprint's id, to learn whether it exists.
+    /// Retrieves a customer by Imprint's id, to find out whether the customer exists.
     fn retrieve(
         &self,
         customer: ImprintId,
         deadline: Duration,
     ) -> impl Future<Output = LookupResult>;
 
-    /// Searches the customer with this id of ours.
+    /// Searches for the customer that has this partner customer id.
     fn search(
         &self,
         partner: PartnerCustomerId,

@@ -1,4 +1,5 @@
-//! The body of an update request: the values by field, nested into objects only when it is written.
+//! The body of an update request to Imprint: a flat map of field to value, nested into objects only during
+//! serialisation.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use super::clearing::Clearing;
 use super::update::FieldValue;
 use super::{Field, Update};
 
-/// The fields of a request with the values to send, in the order of the fields.
+/// The fields of an update request with the values to send, in the order of the fields.
 #[derive(Clone, Default, PartialEq)]
 pub struct Body {
     update: Update,
@@ -21,12 +22,12 @@ impl Body {
         Self { update, clearing }
     }
 
-    /// Whether there is no field to send.
+    /// Returns whether the body has no field to send.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 
-    /// The fields with the values to send.
+    /// Iterates over the fields with the values to send.
     pub fn iter(&self) -> impl Iterator<Item = (&Field, &Value)> {
         self.update.iter().filter_map(|(field, value)| match value {
             FieldValue::Set(value) => Some((field, value)),
@@ -34,17 +35,17 @@ impl Body {
         })
     }
 
-    /// The JSON object that is sent.
+    /// Returns the body as the JSON object that the client sends.
     pub fn to_object(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(object)) => object,
-            // The serialiser writes an object, and writing to memory cannot fail.
+            // The serialiser always writes an object, and a write to memory cannot fail.
             Ok(_) | Err(_) => Map::new(),
         }
     }
 }
 
-/// Never prints the values: they are personal data.
+/// Never prints the values, because field values are personal data.
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
@@ -65,7 +66,7 @@ impl Serialize for Body {
     }
 }
 
-/// The fields of one object, which is `depth` keys deep.
+/// The fields of one nested object of the body, at a depth of `depth` keys.
 struct NestedBody<'a> {
     entries: &'a [(&'a Field, &'a Value)],
     depth: usize,
@@ -79,7 +80,7 @@ impl Serialize for NestedBody<'_> {
             let Some(name) = field.key(self.depth) else {
                 break;
             };
-            // Fields of one object are neighbours, so each object is written once.
+            // Fields of one object are neighbours, so this loop writes each object once.
             let inside = match field.key(self.depth + 1) {
                 None => 0,
                 Some(_) => {

@@ -1,4 +1,4 @@
-//! What one event changes on one customer: the value that intake produces and the outbox stores.
+//! The change that one event makes to one customer: intake produces a change, and the outbox stores the change.
 
 use super::{CustomerRef, Update};
 use crate::event::SourceVersion;
@@ -6,12 +6,13 @@ use crate::event::SourceVersion;
 /// One event as an update of one customer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CustomerChange {
-    /// The customer, as the event names it.
+    /// The ids by which the event names the customer.
     pub customer: CustomerRef,
-    /// The place of the event among all changes of this customer, as the source states it.
+    /// The position of the event among all changes of this customer, as the source states it.
     pub version: SourceVersion,
-    /// The values to set. Empty if the event says nothing about any field.
+    /// The field values to set; empty if the event mentions no field.
     pub update: Update,
-    /// Whether the update sets a flat address that is known to be outside the USA. Imprint's flat address has no country.
+    /// `true` if the update sets a flat address that is known to be outside the USA. Imprint's flat address has no
+    /// country.
     pub is_foreign: bool,
 }

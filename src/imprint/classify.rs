@@ -1,7 +1,7 @@
 //! Turns Imprint's answer to an update into an [`Outcome`]. Pure.
 //!
 //! The status decides first; the `type` of an error body is only a hint, because a gateway may answer instead of
-//! Imprint. After this, no code looks at HTTP any more.
+//! Imprint. Code after this module sees the outcome and never the HTTP answer.
 
 use serde_json::Value;
 
@@ -10,12 +10,12 @@ use super::{Cause, Field, Outcome, Rejection, Request};
 use crate::http::retry_after;
 use crate::time::Timestamp;
 
-/// A longer `type` is ignored.
+/// The maximum length of an error `type`; the classifier ignores a longer `type`.
 const TYPE_CHARS_MAX: usize = 64;
-/// The parameters besides the fields of an update that Imprint may name.
+/// The request parameters that Imprint may name in an error, besides the fields of an update.
 const PARAMETERS: [&str; 4] = ["customer_id", "partner_customer_id", "metadata", "address"];
 
-/// The parts of an answer that decide the outcome.
+/// The parts of Imprint's answer that decide the outcome.
 #[derive(Clone, Copy)]
 #[expect(missing_debug_implementations, reason = "the body is personal data")]
 pub struct ImprintResponse<'a> {
@@ -23,11 +23,11 @@ pub struct ImprintResponse<'a> {
     pub status: u16,
     /// The values of all `Retry-After` headers.
     pub retry_after: &'a [String],
-    /// The body; empty if it broke off.
+    /// The body; empty if the client could not read the whole body.
     pub body: &'a [u8],
 }
 
-/// The outcome of an update. A `Retry-After` date is compared with `wall`, the time of day.
+/// Classifies Imprint's answer to an update. A `Retry-After` date is compared with `wall`, the time of day.
 pub fn classify(request: &Request, response: ImprintResponse<'_>, wall: Timestamp) -> Outcome {
     match response.status {
         200..=299 => applied(request, response.body),
@@ -39,7 +39,7 @@ pub fn classify(request: &Request, response: ImprintResponse<'_>, wall: Timestam
             Some(wait) => Outcome::Throttled(Some(wait)),
             None => Outcome::Unavailable(Cause::Status(503)),
         },
-        // The answer does not say whether it is about this customer or about every customer.
+        // The answer does not tell whether it concerns this customer or every customer.
         403..=405 => Outcome::Unclear(Cause::Status(response.status)),
         408 | 425 | 500..=599 => Outcome::Unavailable(Cause::Status(response.status)),
         400..=499 => {
@@ -54,13 +54,13 @@ pub fn classify(request: &Request, response: ImprintResponse<'_>, wall: Timestam
     }
 }
 
-/// Whether an error body has the type that says that the customer does not exist.
+/// Returns whether an error body has the type for "the customer does not exist".
 pub(super) fn is_customer_not_found(body: &[u8]) -> bool {
     let kind = ErrorBody::parse(body).kind;
     kind.is_some_and(|kind| kind.contains("CUSTOMER") && kind.contains("NOT_FOUND"))
 }
 
-/// The names in an error body, whichever of Imprint's shapes it has.
+/// The error type and the parameter in an error body, for each of the shapes that Imprint uses.
 #[derive(Default)]
 struct ErrorBody {
     kind: Option<String>,
@@ -79,7 +79,7 @@ impl ErrorBody {
                 .or_else(|| flat.get(key));
             value.and_then(Value::as_str)
         };
-        // The InvalidRequestError shape names the field at the head of each detail: "email: must be …".
+        // Each detail of an `InvalidRequestError` starts with the name of the field: "email: must be …".
         let detail = flat
             .get("details")
             .and_then(|details| details.get(0))
@@ -94,7 +94,7 @@ impl ErrorBody {
     }
 }
 
-/// The text, in upper case, if it is spelled like a type of Imprint's, such as `CUSTOMER_NOT_FOUND_ERROR`.
+/// Returns the text in upper case if it is spelled like an error type of Imprint, such as `CUSTOMER_NOT_FOUND_ERROR`.
 fn error_type(raw: &str) -> Option<String> {
     let spelled = raw.to_ascii_uppercase().replace('-', "_");
     let fits = spelled.len() <= TYPE_CHARS_MAX
@@ -103,7 +103,8 @@ fn error_type(raw: &str) -> Option<String> {
     fits.then_some(spelled)
 }
 
-/// The text, if it names a field, an object of fields or another known parameter. Any other text may be a value.
+/// Returns the text if it is the name of a field, an object of fields or another known parameter. Any other text may be
+/// a customer's value.
 fn parameter(raw: &str) -> Option<String> {
     let is_known = PARAMETERS.contains(&raw)
         || Field::paths().any(|path| path == raw)
@@ -191,7 +192,7 @@ mod tests {
             let expected = wait.map_or(unavailable, |wait| Outcome::Throttled(Some(wait)));
             assert_eq!(check(503, headers, ""), expected, "{headers:?}");
         }
-        // Other statuses ignore the header.
+        // The classifier ignores the header of an answer with another status.
         let unavailable = Outcome::Unavailable(Cause::Status(502));
         assert_eq!(check(502, &["5"], ""), unavailable);
     }
@@ -237,7 +238,7 @@ mod tests {
             r#"{"type":"NOT_FOUND_CUSTOMER"}"#,
         ] {
             assert_eq!(check(404, &[], body), Outcome::NotFound, "{body}");
-            // The type alone decides nothing.
+            // The error type alone does not change the outcome.
             let rejected = check(400, &[], body);
             assert!(matches!(rejected, Outcome::Rejected(_)), "{body}");
         }

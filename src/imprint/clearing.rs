@@ -1,45 +1,46 @@
-//! What a request says about a field that the source has cleared. Imprint documents neither null nor the empty string,
-//! so the operator chooses.
+//! The settings for a field that the source has cleared: omit the field, send null, or send "". Imprint documents
+//! neither null nor the empty string, so the operator chooses.
 
 use serde_json::Value;
 
 use super::{Field, FieldGroup, FieldKind};
 
-/// What a request says about cleared fields.
+/// The operator's settings for cleared fields in an update request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clearing {
-    /// For every field outside the address.
+    /// The setting for every field outside the address.
     pub fields: FieldClearing,
-    /// For the lines of the address.
+    /// The setting for the lines of the flat address.
     pub address: AddressClearing,
 }
 
-/// What a request says about a cleared field outside the address.
+/// The representation of a cleared field outside the address in an update request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FieldClearing {
-    /// The request leaves the field out.
+    /// The request omits the field.
     #[default]
     Omit,
     /// The request sets the field to null.
     Null,
-    /// The request sets a string to "". It leaves other fields out: there is no empty number.
+    /// The request sets a text field to "" and omits a field of another type, because there is no empty number.
     Empty,
 }
 
-/// What a request says about a cleared address line. A forgotten "Apt 4B" sends a letter to the wrong letterbox.
+/// The representation of a cleared address line in an update request. If Imprint keeps an old "Apt 4B", a letter goes
+/// to the wrong letterbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AddressClearing {
-    /// The request leaves the line out. If the echo still has it, a second request sets it to "".
+    /// The request omits the line. If the echo still has the line, a second request sets the line to "".
     #[default]
     Verify,
     /// The request sets the line to "".
     Empty,
-    /// The request leaves the line out.
+    /// The request omits the line.
     Omit,
 }
 
 impl Clearing {
-    /// The value to send for a cleared field; `None` if the request leaves it out.
+    /// Returns the value to send for a cleared field; `None` if the request omits the field.
     pub(super) fn value(self, field: &Field) -> Option<&'static Value> {
         match (field.group(), self.address, self.fields) {
             (FieldGroup::Address, AddressClearing::Empty, _) => Some(&EMPTY),
@@ -64,7 +65,7 @@ mod tests {
     fn a_cleared_field_is_omitted_null_or_empty_as_configured() {
         let (null, empty) = (Some(json!(null)), Some(json!("")));
         let table = [
-            // The path, then the values for fields = Omit, Null, Empty.
+            // Each row: the path, then the values for fields = Omit, Null, Empty.
             ("email", None, null.clone(), empty.clone()),
             ("customer_history.phone", None, null.clone(), empty),
             ("customer_history.ltv_amount", None, null.clone(), None),

@@ -1,10 +1,12 @@
-//! The HTTP client of Imprint: one update, retrieve or search over HTTP/1.1, and its outcome.
+//! The HTTP client of Imprint: sends one update, retrieve or search over HTTP/1.1 and returns the outcome.
 //!
-//! Some habits of awc shape this code. It follows redirects, its timeout ends at the response head, and it never retries.
-//! It hands over a 1xx answer as the final one and then reuses the connection. It does the same with an answer that has
-//! neither a length nor chunks, whose body may still be on its way. Therefore redirects are off, one deadline covers the
-//! whole exchange, and an error after the connection was made means "unknown". After an answer of the last two kinds the
-//! client drops the whole pool, before another exchange can take a connection from it.
+//! Properties of the HTTP library awc determine this code. awc follows redirects by default, so the client turns
+//! redirects off. The timeout of awc ends at the response head, so the client sets one deadline for the whole exchange.
+//! awc never retries, and an error after the connection was made means "unknown".
+//!
+//! awc returns a 1xx answer as the final answer and then reuses the connection. awc does the same with an answer that has
+//! neither a length nor chunks, although the rest of the body may still arrive. After either kind of answer the client
+//! drops the whole pool, before another exchange can take a connection from the pool.
 
 use std::cell::RefCell;
 use std::error::Error as StdError;
@@ -30,15 +32,15 @@ use crate::time::Clock;
 
 /// The limit on a response body. A customer object has about 1 KiB.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
-/// The initial capacity of a request body.
+/// The usual size of a request body, used as initial capacity.
 const BODY_BYTES_USUAL: usize = 1024;
-/// The number of hits that a search asks for: one is right, and two are ambiguous.
+/// The maximum number of hits that a search requests: one hit is a match, and two are ambiguous.
 const HITS_MAX: usize = 10;
 const JSON: &str = "application/json";
-/// The header that names the product if a partnership has several.
+/// The header that names the product if the partner has several products at Imprint.
 const MERCHANT_KEY: &str = "x-imprint-merchant-key";
 
-/// How the key is sent.
+/// The scheme by which the client sends the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyScheme {
     /// `Authorization: Bearer <key>`
@@ -47,21 +49,21 @@ pub enum KeyScheme {
     Basic,
 }
 
-/// The key and the scheme to send it. The key can be replaced while requests are in flight.
+/// Imprint's key and the scheme to send the key. The key can be replaced while requests are in flight.
 pub struct Credential {
     scheme: KeyScheme,
     merchant_key: Option<HeaderValue>,
-    /// The lock is held only while the header is copied, never across an await.
+    /// The code holds the lock only while it copies the header, never across an await.
     authorization: RwLock<HeaderValue>,
 }
 
-/// A key has characters that a header cannot carry.
+/// The error for a key with a character that a header cannot carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a key consists of visible ASCII characters without spaces")]
 pub struct KeyError;
 
 impl Credential {
-    /// Makes the headers from the secrets.
+    /// Creates the headers from the secrets.
     ///
     /// # Errors
     /// [`KeyError`] if a header cannot carry one of the secrets.
@@ -80,10 +82,10 @@ impl Credential {
         })
     }
 
-    /// Uses this key for every request from now on, and tells whether it differs from the key in use.
+    /// Uses this key for every later request, and returns whether the key differs from the current key.
     ///
     /// # Errors
-    /// [`KeyError`] if a header cannot carry the key; the key in use stays.
+    /// [`KeyError`] if a header cannot carry the key; the current key stays in use.
     pub fn replace(&self, key: &SecretString) -> Result<KeyChange, KeyError> {
         let fresh = authorization(self.scheme, key)?;
         let mut current = self
@@ -108,9 +110,9 @@ impl Credential {
 /// The effect of [`Credential::replace`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyChange {
-    /// The key is already in use.
+    /// The given key was already in use.
     Unchanged,
-    /// The key is in use from now on.
+    /// The given key replaced another key.
     Changed,
 }
 
@@ -140,13 +142,14 @@ fn sensitive(text: &str) -> Result<HeaderValue, KeyError> {
     Ok(value)
 }
 
-/// A client of Imprint's API, for one thread.
+/// A client of Imprint's API, for use on one thread.
 pub struct Client {
     base_url: String,
     credential: Arc<Credential>,
     tls: Arc<ClientConfig>,
     clock: Clock,
-    /// Replaced when one of its connections may hold unread data. It is never borrowed across an await.
+    /// The connection pool. The client replaces the pool when a connection may hold unread data. No await happens while
+    /// the cell is borrowed.
     http: RefCell<awc::Client>,
 }
 
@@ -159,7 +162,7 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client of the API at `base_url`, which has no path and no slash at its end.
+    /// Creates a client of the API at `base_url`, which has no path and no slash at its end.
     pub fn new(
         base_url: &str,
         credential: Arc<Credential>,
@@ -176,8 +179,8 @@ impl Client {
         }
     }
 
-    /// Sends one request and reads the answer, or returns the outcome if there is none. Does not consult the rate limiter:
-    /// the caller has a permit.
+    /// Sends one request and reads the answer, or returns an outcome if Imprint did not answer. The rate limiter is not
+    /// consulted here, because the caller already has a permit.
     async fn exchange(
         &self,
         method: Method,
@@ -213,7 +216,7 @@ impl Client {
             .collect();
         let body = match response.body().limit(RESPONSE_BYTES_MAX).await {
             Ok(body) => body.to_vec(),
-            // A 2xx proves nothing without its body. Any other status is enough.
+            // A 2xx without its whole body proves nothing. Any other status is enough without the body.
             Err(error) if (200..300).contains(&status) => {
                 return Err(Outcome::Unknown(body_error(&error)));
             }
@@ -241,12 +244,13 @@ impl Client {
     }
 }
 
-/// The path of one customer: one encoded segment. The alphabet of ids needs no encoding; this is defence in depth.
+/// Returns the path of one customer: one encoded segment. The alphabet of ids needs no encoding; the encoding is a
+/// second line of defence.
 fn segment(customer: &ImprintId) -> String {
     format!("/{}", utf8_percent_encode(customer.as_str(), &SEGMENT))
 }
 
-/// The parts of an answer that are read.
+/// The parts of Imprint's answer that the client reads.
 struct RawResponse {
     status: u16,
     retry_after: Vec<String>,
@@ -292,15 +296,17 @@ impl ImprintApi for Client {
     }
 }
 
-/// Whether an answer says where its body ends. awc takes the body of any other answer to be empty.
+/// Returns whether the headers of an answer say where its body ends. Without such a header, awc assumes an empty body.
 fn is_framed(headers: &header::HeaderMap) -> bool {
     headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
-/// The characters that stay unencoded in a path segment: RFC 3986's unreserved ones without the dot and the tilde.
+/// The characters to encode in a path segment: every character except RFC 3986's unreserved ones; the dot and the tilde
+/// are encoded too.
 const SEGMENT: percent_encoding::AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
-/// The outcome if there is no answer. Only a connection that was never made proves that Imprint applied nothing.
+/// Returns the outcome of a request without an answer. Only a failed connection attempt proves that Imprint applied
+/// nothing.
 fn send_error(error: &SendRequestError) -> Outcome {
     match error {
         SendRequestError::Connect(

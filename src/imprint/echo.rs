@@ -1,8 +1,8 @@
 //! Compares the customer that Imprint echoes after an update with the values that were sent. Pure.
 //!
-//! The echo carries values that the bridge must not keep (`ssn4`, `date_of_birth`). So only the fields that are compared
-//! are read, and only names of fields leave this module. Every answer passes through here: a field that was not sent is
-//! skipped without being parsed, and a field of an unexpected type affects nothing but itself.
+//! The echo carries values that the bridge must not keep (`ssn4`, `date_of_birth`). So this module reads only the
+//! fields that it compares, and returns only names of fields. The module handles every answer to an update: it skips a
+//! field that was not sent without parsing the field, and a field of an unexpected type affects no other field.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use super::field::{EchoPlace, ROWS};
 use super::json::{object, text};
 use super::{Body, Cause, Echo, Field, FieldGroup, Outcome, PartnerCustomerId, Request};
 
-/// The outcome of a 2xx. It counts only if the body is a JSON object about the customer of the request.
+/// Returns the outcome of a 2xx: `Applied` only if the body is a JSON object about the customer of the request.
 pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
     let Some(customer) = object::<EchoedCustomer<'_>>(body) else {
         return Outcome::Unknown(Cause::Unreadable);
@@ -37,22 +37,22 @@ pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
     })
 }
 
-/// The parts of a customer that are compared.
+/// The parts of an echoed customer that this module compares.
 struct EchoedCustomer<'a> {
     id: Cow<'a, str>,
     partner_customer_id: Option<&'a RawValue>,
     address: Option<&'a RawValue>,
     metadata: Option<&'a RawValue>,
-    /// By row of the field table: the fields that Imprint shows at the top level.
+    /// The fields that Imprint shows at the top level, indexed by the row of the field table.
     top_level: [Option<&'a RawValue>; ROWS],
 }
 
-/// An object whose members are not parsed.
+/// The members of a JSON object, with unparsed values.
 type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 impl<'a> EchoedCustomer<'a> {
-    /// The groups with a field that was sent and is echoed with another value. A field that is not echoed is no
-    /// difference.
+    /// Returns the groups with a field that Imprint echoes with another value than the bridge sent. A field that is
+    /// missing in the echo is no mismatch.
     fn mismatches(&self, sent: &Body, address: Option<&Members<'a>>) -> Vec<FieldGroup> {
         let metadata = self.metadata.and_then(members);
         let mut mismatches = Vec::new();
@@ -121,11 +121,11 @@ impl<'de> Visitor<'de> for EchoVisitor {
     }
 }
 
-/// A string that is borrowed from the body where it has no escapes.
+/// A string that borrows from the body if the string has no escapes.
 #[derive(Deserialize)]
 struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// An object that names a member twice is ambiguous, and so unreadable.
+/// Stores a member of the echoed object. A repeated member is an error, because the object is then ambiguous.
 fn set_once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
     match slot.replace(value) {
         None => Ok(()),
@@ -133,7 +133,7 @@ fn set_once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
     }
 }
 
-/// The members of an object; `None` for anything else, which is then not compared.
+/// Returns the members of a JSON object; `None` for any other type, which is then not compared.
 fn members(raw: &RawValue) -> Option<Members<'_>> {
     object(raw.get().as_bytes())
 }
@@ -142,7 +142,8 @@ fn member<'a>(object: Option<&Members<'a>>, key: &str) -> Option<&'a RawValue> {
     object?.get(key).copied()
 }
 
-/// Whether a field is echoed as it was sent, or not at all. A field that was sent as null or "" must be echoed empty.
+/// Returns whether the echoed value of a field is equal to the sent value or missing. After null or "" was sent, the
+/// echoed value must be empty.
 fn agrees(sent: &Value, echoed: Option<&RawValue>) -> bool {
     let Some(raw) = echoed else { return true };
     match sent {
@@ -155,7 +156,7 @@ fn agrees(sent: &Value, echoed: Option<&RawValue>) -> bool {
     }
 }
 
-/// Whether the echo has no value: it is missing, null, or white space only.
+/// Returns whether the echoed value is empty: missing, null, or white space only.
 fn is_empty(echoed: Option<&RawValue>) -> bool {
     echoed.is_none_or(|raw| {
         raw.get() == "null" || text(raw).is_some_and(|text| text.trim().is_empty())

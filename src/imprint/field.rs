@@ -1,8 +1,8 @@
 //! The fields of Imprint's update request: one table with everything that differs from field to field.
 //!
-//! The table restates `schemas/imprint/update-request.schema.json`. A field that is not in the table has no name, so the
-//! bridge cannot send it. A new field of Imprint is one new row here: mapping, request body, echo comparison, store and
-//! sandbox read the row.
+//! The table restates `schemas/imprint/update-request.schema.json`. The bridge cannot send a field that is not in the
+//! table. To add a new field of Imprint, add one row here: mapping, request body, echo comparison, store and sandbox
+//! read the row.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The prefix of the fields that carry the open `metadata` object, one field a key.
+/// The first key of every path into the open `metadata` object; each metadata key is one field.
 const METADATA: &str = "metadata";
 
 /// The JSON type of a field's value.
@@ -48,7 +48,7 @@ pub enum FieldFormat {
 }
 
 impl FieldFormat {
-    /// The name of the rule that a value in another format breaks.
+    /// Returns the name of the rule that a value in another format breaks.
     pub const fn rule(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -63,7 +63,7 @@ impl FieldFormat {
         }
     }
 
-    /// The JSON type of a value in this format.
+    /// Returns the JSON type of a value in this format.
     pub const fn kind(self) -> FieldKind {
         match self {
             Self::Text
@@ -79,29 +79,30 @@ impl FieldFormat {
     }
 }
 
-/// What Imprint's schema states about a field's value.
+/// The constraint of Imprint's schema on a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaRule {
-    /// Only the JSON type.
+    /// The schema states only the JSON type.
     Type,
-    /// The type, and a `format` or `pattern` keyword: Imprint rejects other values.
+    /// The schema states the type and a `format` or `pattern` keyword: Imprint rejects other values.
     Format,
 }
 
-/// Where Imprint's answer to an update shows the field.
+/// The place of a field in Imprint's answer to an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EchoPlace {
-    /// At the top level, under the same name.
+    /// Imprint shows the field at the top level, under the same name.
     TopLevel,
-    /// In the object `address`, under the same name. The request has the field at the top level.
+    /// Imprint shows the field in the object `address`, under the same name. The request has the field at the top
+    /// level.
     Address,
-    /// In the object `metadata`.
+    /// Imprint shows the field in the object `metadata`.
     Metadata,
-    /// Nowhere.
+    /// Imprint does not show the field.
     NotEchoed,
 }
 
-/// The fields that are reported together when an echo differs.
+/// The group of fields under which the bridge reports an echo that differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FieldGroup {
     /// `email`
@@ -122,12 +123,12 @@ pub enum FieldGroup {
     Metadata,
 }
 
-/// One row of the table.
+/// One row of the field table.
 struct FieldRow {
-    /// Identifies the field in the store. A number is given once and never reused.
+    /// The number that identifies the field in the store. A number is assigned once and never reused.
     number: u8,
     path: &'static str,
-    /// The keys of the path, outermost first.
+    /// The keys of the field's path, outermost first.
     keys: &'static [&'static str],
     format: FieldFormat,
     schema: SchemaRule,
@@ -149,7 +150,8 @@ macro_rules! row {
     };
 }
 
-/// Every field except those of `metadata`. Fields of one object are neighbours: the request body relies on it.
+/// Every field except those of `metadata`. Fields of one object must be neighbours: the request body relies on this
+/// order.
 #[rustfmt::skip]
 static FIELDS: [FieldRow; 27] = [
     row!(0, email, Email, Format, TopLevel, Email),
@@ -181,7 +183,7 @@ static FIELDS: [FieldRow; 27] = [
     row!(26, customer_history.transaction_count, Integer, Type, NotEchoed, CustomerHistory),
 ];
 
-/// How many rows the table has.
+/// The number of rows of the field table.
 pub(super) const ROWS: usize = FIELDS.len();
 
 /// One field of Imprint's update request, named by its dotted path.
@@ -190,15 +192,15 @@ pub struct Field(FieldId);
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum FieldId {
-    /// An index into [`FIELDS`].
+    /// A field of the table, as an index into [`FIELDS`].
     Known(u8),
-    /// The path of a key of `metadata`. It is shared, because every event of a mapping names the same ones.
+    /// The path of a `metadata` key. Clones share the path, because every event of a mapping names the same keys.
     Metadata(Arc<str>),
 }
 
 impl Field {
-    /// The field at a dotted path such as `customer_history.address.city` or `metadata.segment`; `None` if Imprint's
-    /// update request has no such field.
+    /// Returns the field at a dotted path such as `customer_history.address.city` or `metadata.segment`; `None` if
+    /// Imprint's update request has no such field.
     pub fn parse(path: &str) -> Option<Self> {
         if let Some(index) = FIELDS.iter().position(|row| row.path == path) {
             return Self::at(index);
@@ -207,12 +209,12 @@ impl Field {
         (!key.is_empty()).then(|| Self(FieldId::Metadata(path.into())))
     }
 
-    /// Every path that [`Field::parse`] accepts, except `metadata.*`.
+    /// Iterates over every path that [`Field::parse`] accepts, except `metadata.*`.
     pub fn paths() -> impl Iterator<Item = &'static str> {
         FIELDS.iter().map(|row| row.path)
     }
 
-    /// Whether the path names an object that contains fields of the table, such as `customer_history.address`.
+    /// Returns whether the path names an object that contains fields of the table, such as `customer_history.address`.
     pub fn is_object(path: &str) -> bool {
         let is_inside = |field: &str| {
             field
@@ -222,7 +224,7 @@ impl Field {
         Self::paths().any(is_inside)
     }
 
-    /// The dotted path.
+    /// Returns the dotted path of the field.
     pub fn path(&self) -> &str {
         match &self.0 {
             FieldId::Metadata(path) => path,
@@ -230,32 +232,32 @@ impl Field {
         }
     }
 
-    /// The JSON type of the value.
+    /// Returns the JSON type of the field's value.
     pub fn kind(&self) -> FieldKind {
         self.format().kind()
     }
 
-    /// The format that the bridge requires of the value.
+    /// Returns the format that the bridge requires of the field's value.
     pub fn format(&self) -> FieldFormat {
         self.row().map_or(FieldFormat::Open, |row| row.format)
     }
 
-    /// What Imprint's schema states about the value.
+    /// Returns the constraint of Imprint's schema on the field's value.
     pub fn schema_rule(&self) -> SchemaRule {
         self.row().map_or(SchemaRule::Type, |row| row.schema)
     }
 
-    /// Where Imprint's answer shows the field.
+    /// Returns the place of the field in Imprint's answer.
     pub fn echo_place(&self) -> EchoPlace {
         self.row().map_or(EchoPlace::Metadata, |row| row.echo)
     }
 
-    /// The group under which a difference in the echo is reported.
+    /// Returns the group under which the bridge reports a difference in the echo of the field.
     pub fn group(&self) -> FieldGroup {
         self.row().map_or(FieldGroup::Metadata, |row| row.group)
     }
 
-    /// The row of the table; `None` for a key of `metadata`.
+    /// Returns the field's row in the table; `None` for a key of `metadata`.
     pub(super) fn row_index(&self) -> Option<usize> {
         match &self.0 {
             FieldId::Known(index) => Some(usize::from(*index)),
@@ -263,13 +265,14 @@ impl Field {
         }
     }
 
-    /// The row of the field that an echo shows at the top level under `key`.
+    /// Returns the row of the field that an echo shows at the top level under `key`.
     pub(super) fn top_level_row(key: &str) -> Option<usize> {
         let is_shown = |row: &FieldRow| row.echo == EchoPlace::TopLevel && row.path == key;
         FIELDS.iter().position(is_shown)
     }
 
-    /// The key of the path at this depth, 0 being the outermost. A metadata key is one key, even if it contains dots.
+    /// Returns the key of the field's path at this depth; the outermost key has depth 0. A metadata key is one key,
+    /// even with dots.
     pub(super) fn key(&self, depth: usize) -> Option<&str> {
         match (&self.0, depth) {
             (FieldId::Known(_), _) => self.row()?.keys.get(depth).copied(),
@@ -292,8 +295,8 @@ impl Field {
     }
 }
 
-/// As the store keeps it: by its number, or by its path under `metadata`. With paths, a customer's lane would consist
-/// mostly of field names, and each event reads and writes its lane.
+/// Writes a field in the form of the store: the number, or the path of a `metadata` key. With paths for every field, a
+/// customer's lane would consist mostly of field names, and each event reads and writes its lane.
 impl Serialize for Field {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.row() {
@@ -309,7 +312,8 @@ impl<'de> Deserialize<'de> for Field {
     }
 }
 
-/// Reads a number, a number as text (as object keys are), or a path. Stores up to layout 3 have paths throughout.
+/// Reads a stored field: a number, a number as text (in object keys), or a path. Stores up to layout 3 contain only
+/// paths.
 struct FieldVisitor;
 
 impl Visitor<'_> for FieldVisitor {
@@ -346,7 +350,7 @@ impl fmt::Debug for Field {
 }
 
 impl FieldGroup {
-    /// The name of the group: a log field and a metric label.
+    /// Returns the name of the group: a log field and a metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
@@ -520,7 +524,7 @@ mod tests {
         }
     }
 
-    /// A stored number must name the same field for ever.
+    /// A stored number must always name the same field.
     #[test]
     fn the_store_identifies_each_field_by_a_unique_number() {
         for (index, field) in FIELDS.iter().enumerate() {

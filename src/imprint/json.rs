@@ -1,11 +1,11 @@
-//! Reads only the needed parts of Imprint's JSON, borrowed from the received bytes. Pure.
+//! Reads only the needed parts of Imprint's JSON, as slices borrowed from the received bytes. Pure.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Reads a JSON object. Without the check, a derived struct would also accept an array of its members.
+/// Parses a JSON object. Without the check for an object, a derived struct would also accept an array of its members.
 pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
     let is_object = json.trim_ascii_start().first() == Some(&b'{');
     is_object
@@ -13,7 +13,7 @@ pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
         .flatten()
 }
 
-/// The string in a raw value; `None` for any other type.
+/// Returns the string in a raw JSON value; `None` for any other type.
 pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

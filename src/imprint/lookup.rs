@@ -12,10 +12,10 @@ use super::{Cause, ImprintId, LookupResult, Outcome, PartnerCustomerId};
 use crate::http::retry_after;
 use crate::time::Timestamp;
 
-/// A page from which nothing can be concluded.
+/// The result for a page of hits that proves nothing.
 const UNREADABLE: LookupResult = LookupResult::Failed(Outcome::Unknown(Cause::Unreadable));
 
-/// The result of retrieving `customer`.
+/// Returns the result of a retrieve of `customer`.
 pub(super) fn retrieved(
     customer: &ImprintId,
     response: ImprintResponse<'_>,
@@ -37,7 +37,7 @@ pub(super) fn retrieved(
     }
 }
 
-/// The result of searching `partner`.
+/// Returns the result of a search for `partner`.
 pub(super) fn searched(
     partner: &PartnerCustomerId,
     response: ImprintResponse<'_>,
@@ -53,7 +53,7 @@ pub(super) fn searched(
     }
 }
 
-/// The body of a search's answer. Imprint promises none of the three members.
+/// The body of Imprint's answer to a search. Imprint guarantees none of the three members.
 #[derive(Deserialize)]
 struct SearchPage<'a> {
     #[serde(borrow)]
@@ -63,7 +63,7 @@ struct SearchPage<'a> {
     total: Option<u64>,
 }
 
-/// The ids of a hit. They are raw, because a hit for another customer may have any content.
+/// The ids of one hit of a search. The ids are unparsed, because a hit for another customer may contain anything.
 #[derive(Deserialize)]
 struct SearchHit<'a> {
     #[serde(borrow)]
@@ -73,11 +73,11 @@ struct SearchHit<'a> {
 }
 
 impl SearchPage<'_> {
-    /// The result of the search; `None` if the page proves nothing.
+    /// Returns the result of the search; `None` if the page of hits proves nothing.
     ///
-    /// Imprint may match fuzzily, and may ignore the filter and list every customer. So each hit is compared with the id
-    /// that was searched. Other hits beside the right one do no harm. Other hits alone show that the filter was ignored.
-    /// A page that is not the last one may hide a second match.
+    /// Imprint may match fuzzily, and may ignore the filter and list every customer. So the function compares each hit
+    /// with the id of the search. Wrong hits next to the right one do no harm. A page with wrong hits only shows that
+    /// Imprint ignored the filter. A page that is not the last one may hide a second match.
     fn result(&self, partner: &PartnerCustomerId) -> Option<LookupResult> {
         let hits = match &self.data {
             Some(hits) => hits.as_slice(),
@@ -114,7 +114,7 @@ impl SearchHit<'_> {
     }
 }
 
-/// The outcome of a lookup that was not answered with a customer or with "not found".
+/// Returns the outcome of a lookup whose answer is neither a customer nor "not found".
 fn failure(response: ImprintResponse<'_>, wall: Timestamp) -> Outcome {
     let cause = Cause::Status(response.status);
     match (
@@ -179,9 +179,9 @@ mod tests {
                 json!([own("A"), own("A"), own("B")]),
                 LookupResult::Ambiguous,
             ),
-            // Other hits beside the right one: the match is fuzzy, or every customer is listed.
+            // Wrong hits next to the right one: Imprint matches fuzzily or lists every customer.
             (json!([other, odd, {}, own("A")]), one()),
-            // Other hits alone: Imprint ignored the filter.
+            // Wrong hits only: Imprint ignored the filter.
             (json!([other]), UNREADABLE),
             (json!([odd]), UNREADABLE),
             (json!([{"id": "A"}]), UNREADABLE),
@@ -192,7 +192,7 @@ mod tests {
         for (data, result) in table {
             let page = json!({"data": data, "has_more": false});
             assert_eq!(search(200, &page.to_string()), result, "{page}");
-            // On a page that is not the last one, only an ambiguous result is certain.
+            // On a page that is not the last one, only the result "ambiguous" is certain.
             let page = json!({"data": data, "has_more": true});
             let is_certain = result == LookupResult::Ambiguous;
             let result = if is_certain { result } else { UNREADABLE };

@@ -1,6 +1,6 @@
 //! The values to set on one Imprint customer, by field.
 //!
-//! A field that Imprint does not have cannot be named, so the bridge cannot send it.
+//! An [`Update`] can name only fields that Imprint has, so the bridge cannot send an unknown field.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,25 +15,25 @@ use super::Body;
 use super::clearing::Clearing;
 use super::field::{Field, FieldGroup};
 
-/// The field with the country of the customer's address. The flat address has no country.
+/// The path of the field with the country of the customer's address. The flat address has no country.
 const COUNTRY: &str = "customer_history.address.country";
-/// Imprint takes the flat address to be in this country.
+/// The country in which Imprint assumes the flat address to be.
 const HOME: &str = "USA";
 
-/// The capacity of an update that is read from the store; most updates have fewer fields.
+/// The usual number of fields, used as capacity when an update is read from the store.
 const FIELDS_USUAL: usize = 32;
 
-/// What a source states about one field. A field that the source says nothing about is not in the update.
+/// The statement of a source about one field. An update omits every field that the source does not mention.
 #[derive(Clone, PartialEq)]
 pub enum FieldValue {
-    /// The field has this value: a string, a whole number or, under `metadata`, any JSON value but null.
+    /// The field has this value: a string, a whole number or, under `metadata`, any JSON value except null.
     Set(Value),
-    /// The source has no value for the field any more: it is null or empty there.
+    /// The source no longer has a value for the field: the source sent null or an empty text.
     Cleared,
 }
 
 impl FieldValue {
-    /// Null means cleared.
+    /// Converts a JSON value to a field value; null means cleared.
     pub fn from_value(value: Value) -> Self {
         if value.is_null() {
             Self::Cleared
@@ -43,7 +43,7 @@ impl FieldValue {
     }
 }
 
-/// Never prints the value: it is personal data.
+/// Never prints the value, because field values are personal data.
 impl fmt::Debug for FieldValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -55,53 +55,54 @@ impl fmt::Debug for FieldValue {
 
 /// The values to set on one Imprint customer, at most one per field.
 ///
-/// It is serialised as an object of field to value, with null for cleared; the store keeps this form. Clones share the
-/// values, so the values of an event pass through fold and request without a copy.
+/// The store keeps an update as a JSON object of field to value, where null means cleared. Clones share the values, so
+/// fold and request use the values of an event without a copy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Update(Arc<LiteMap<Field, FieldValue>>);
 
 impl Update {
-    /// Sets the value of a field, in place of an earlier one.
+    /// Sets the value of a field and replaces an earlier value.
     pub fn insert(&mut self, field: Field, value: FieldValue) {
         put(Arc::make_mut(&mut self.0), field, value);
     }
 
-    /// Whether both share their values, that is, one is a clone of the other. Equal updates may be separate.
+    /// Returns whether one update is a clone of the other, so that both share their values. Equal updates may be
+    /// separate.
     pub fn ptr_eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The number of fields.
+    /// Returns the number of fields in the update.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The fields with their values, in the order of the fields.
+    /// Iterates over the fields with their values, in the order of the fields.
     pub fn iter(&self) -> impl Iterator<Item = (&Field, &FieldValue)> {
         self.0.iter()
     }
 
-    /// The fields, in their order.
+    /// Iterates over the fields, in their order.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.0.keys()
     }
 
-    /// The value of a field; `None` if the update does not mention the field.
+    /// Returns the value of a field; `None` if the update does not mention the field.
     pub fn value(&self, field: &Field) -> Option<&FieldValue> {
         self.0.get(field)
     }
 
-    /// Whether the update mentions no field.
+    /// Returns whether the update mentions no field.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The body of the request that makes Imprint take these values.
+    /// Returns the request body that sets these values at Imprint.
     pub fn body(&self, clearing: Clearing) -> Body {
         Body::new(self.clone(), clearing)
     }
 
-    /// The lines of the flat address that are cleared.
+    /// Returns the lines of the flat address that the update clears.
     pub fn cleared_address_lines(&self) -> Vec<Field> {
         let is_cleared_line = |(field, value): &(&Field, &FieldValue)| {
             field.group() == FieldGroup::Address && **value == FieldValue::Cleared
@@ -110,7 +111,8 @@ impl Update {
         lines.map(|(field, _)| field.clone()).collect()
     }
 
-    /// Whether the update sets a flat address that is known to be outside the USA. Imprint cannot represent it.
+    /// Returns whether the update sets a flat address that is known to be outside the USA. Imprint's flat address
+    /// cannot represent a foreign address.
     pub fn is_foreign(&self) -> bool {
         let country = Field::parse(COUNTRY).and_then(|field| self.0.get(&field));
         let is_abroad =
@@ -118,7 +120,7 @@ impl Update {
         is_abroad && self.sets_address()
     }
 
-    /// Whether the update sets a line of the flat address.
+    /// Returns whether the update sets a line of the flat address.
     pub fn sets_address(&self) -> bool {
         let sets_line = |(field, value): (&Field, &FieldValue)| {
             field.group() == FieldGroup::Address && *value != FieldValue::Cleared
@@ -126,7 +128,7 @@ impl Update {
         self.iter().any(sets_line)
     }
 
-    /// The same update without the flat address.
+    /// Returns a copy of the update without the flat address.
     #[must_use]
     pub fn without_address(mut self) -> Self {
         Arc::make_mut(&mut self.0).retain(|field, _| field.group() != FieldGroup::Address);
@@ -147,7 +149,7 @@ impl FromIterator<(Field, FieldValue)> for Update {
 }
 
 fn put(values: &mut LiteMap<Field, FieldValue>, field: Field, value: FieldValue) {
-    // Fields usually arrive in order, and then no search is needed.
+    // Fields usually arrive in order, so an append usually succeeds and avoids the search.
     if let Some((field, value)) = values.try_append(field, value) {
         values.insert(field, value);
     }
@@ -172,7 +174,7 @@ impl<'de> Deserialize<'de> for Update {
     }
 }
 
-/// Reads an object of field to value.
+/// Reads an update from its stored form: an object of field to value.
 struct UpdateVisitor;
 
 impl<'de> Visitor<'de> for UpdateVisitor {
@@ -285,7 +287,7 @@ mod tests {
 
     #[test]
     fn an_address_is_foreign_if_it_is_set_and_its_country_is_another() {
-        // The values, whether the update sets an address, and whether that is foreign.
+        // Each row: the values, whether the update sets an address, and whether the address is foreign.
         let table = [
             (
                 &[("city", json!("Paris")), (COUNTRY, json!("FRA"))][..],
