@@ -252,12 +252,12 @@ impl Sandbox {
         self.state().faults.outage(span, self.0.clock.now());
     }
 
-    /// The active rules, as they were given, and how often each fired.
+    /// Returns the active fault rules in their original form, and how often each rule fired.
     pub fn faults(&self) -> Value {
         self.state().faults.describe(self.0.clock.now())
     }
 
-    /// At most `limit` received calls with a number above `after`.
+    /// Returns at most `limit` received calls with a number above `after`.
     pub fn ledger(&self, after: u64, limit: usize) -> LedgerPage {
         let records = self.state().ledger.page(after, limit);
         records.into_page(after)
@@ -268,12 +268,12 @@ impl Sandbox {
         self.state().ledger.clear();
     }
 
-    /// `{"customer", "customer_history", "updates"}` of a customer.
+    /// Returns a customer of the sandbox as `{"customer", "customer_history", "updates"}`.
     pub fn customer(&self, id: &str) -> Option<Value> {
         self.state().customers.describe(id)
     }
 
-    /// The counts so far.
+    /// Returns the sandbox's counts since its start.
     pub fn stats(&self) -> SandboxStats {
         let state = self.state();
         state
@@ -346,7 +346,7 @@ impl Sandbox {
         self.state().traffic.end_call();
     }
 
-    /// After a panic elsewhere the counts are wrong by at most one, so a poisoned lock is still used.
+    /// Locks the sandbox's state, even after a panic on another thread: the counts are then wrong by at most one.
     fn state(&self) -> MutexGuard<'_, SandboxState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -92,7 +92,7 @@ pub(crate) struct EventSender {
 }
 
 impl EventSender {
-    /// A sender to `url`, the events of a source as [`events_url`] makes it.
+    /// Creates a sender to `url`, the event URL of a source as [`events_url`] builds it.
     pub(crate) fn new(
         url: String,
         authentication: SenderAuth,
@@ -110,7 +110,7 @@ impl EventSender {
         })
     }
 
-    /// Sends bodies in this format.
+    /// Sets the format of the bodies.
     pub(crate) fn with_format(self, format: SendFormat) -> Self {
         Self { format, ..self }
     }
@@ -217,7 +217,7 @@ impl EventSender {
     }
 }
 
-/// The URL of the events of a source. `base` is the origin of the bridge, with or without a path.
+/// Returns the URL of the events of a source. `base` is the origin of the bridge, with or without a path.
 pub(crate) fn events_url(base: &str, source: &str) -> Result<String, String> {
     let uri: Uri = base
         .parse()
@@ -256,7 +256,7 @@ pub(crate) async fn fetch(
         .with_context(|| format!("{url}: the answer broke off"))
 }
 
-/// An id for a body that has none. It is the same for every attempt.
+/// Computes an event id for a body without an id. The id is the same for every attempt.
 fn content_id(body: &[u8]) -> String {
     STANDARD.encode(Sha256::digest(body))
 }

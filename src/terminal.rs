@@ -22,7 +22,7 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
-/// The same for text of several lines: line feeds stay.
+/// Replaces every control character except line feeds by U+FFFD, in text of several lines.
 fn printable_lines(text: &impl Display) -> String {
     let text = text.to_string();
     let lines: Vec<String> = text.split('\n').map(printable).collect();

@@ -18,7 +18,7 @@ const IDLE_MAX: Duration = Duration::from_secs(15);
 /// The maximum age of a connection: after a failover to another address the client follows within this time.
 const LIFETIME_MAX: Duration = Duration::from_secs(75);
 
-/// A new connection pool. It has no limit of its own, so no exchange ever waits inside it.
+/// Creates a connection pool. The pool has no limit on connections, so no exchange waits inside the pool.
 pub fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
     let connector = awc::Connector::new()
         .timeout(CONNECT_DEADLINE)
@@ -39,7 +39,7 @@ pub fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
         .finish()
 }
 
-/// TLS that trusts `roots`, or the public certificate authorities if there are none.
+/// Creates a TLS configuration that trusts `roots`; without `roots`, it trusts the public certificate authorities.
 ///
 /// # Errors
 /// The TLS library rejects its settings.
@@ -75,7 +75,7 @@ pub(crate) enum ExchangeError {
 #[error("the text has characters that a header cannot carry")]
 pub(crate) struct HeaderError;
 
-/// How long one exchange may take, and how much of the response is read.
+/// The limits of one exchange: its duration and the length of the response body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExchangeLimits {
     pub(crate) deadline: Duration,
@@ -95,7 +95,7 @@ pub(crate) struct Response {
 }
 
 impl HttpClient {
-    /// A client that trusts the public certificate authorities.
+    /// Creates a client that trusts the public certificate authorities.
     pub(crate) fn new() -> Result<Self, rustls::Error> {
         Ok(Self(pool(&tls(None)?)))
     }
@@ -127,7 +127,7 @@ impl RequestHead {
         self.0.get_method()
     }
 
-    /// Path and query, as they are sent.
+    /// Returns the path and the query of the request, as the client sends them.
     pub(crate) fn path(&self) -> &str {
         let path = self.0.get_uri().path_and_query();
         path.map_or("", |path| path.as_str())

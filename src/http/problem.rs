@@ -38,7 +38,7 @@ pub struct ProblemError<'a> {
 }
 
 impl<'a> ProblemDocument<'a> {
-    /// A document without errors; `word` is the last part of its type.
+    /// Creates a problem document without errors; `word` is the last part of its type.
     pub fn new(word: &str, status: u16, title: &'a str, detail: impl Into<Cow<'a, str>>) -> Self {
         Self {
             r#type: format!("{TYPE_PREFIX}{word}"),
@@ -49,7 +49,7 @@ impl<'a> ProblemDocument<'a> {
         }
     }
 
-    /// The same document with the first [`ERRORS_MAX`] of these errors.
+    /// Returns the same problem document with the first [`ERRORS_MAX`] of these errors.
     #[must_use]
     pub fn with_errors(mut self, errors: impl IntoIterator<Item = ProblemError<'a>>) -> Self {
         self.errors = errors.into_iter().take(ERRORS_MAX).collect();
@@ -79,7 +79,7 @@ pub struct ReceivedError {
 }
 
 impl ReceivedProblem {
-    /// Reads a body; empty for anything that is not a problem document.
+    /// Parses a problem document; the result is empty if the body is not a problem document.
     pub fn parse(body: &[u8]) -> Self {
         let mut problem: Self = serde_json::from_slice(body).unwrap_or_default();
         // One mistake breaks a rule once for every field that is computed from it.
@@ -93,7 +93,7 @@ impl ReceivedProblem {
         problem
     }
 
-    /// The last word of the type, such as `unmappable`.
+    /// Returns the last word of the problem type, such as `unmappable`.
     pub fn word(&self) -> &str {
         self.r#type.rsplit(':').next().unwrap_or_default()
     }

@@ -9,9 +9,9 @@ pub const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 /// The longest wait: a wrong header must not stop us for a day.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// The longest wait that the headers ask for, between [`RETRY_AFTER_MIN`] and [`RETRY_AFTER_MAX`].
+/// Returns the longest wait in the `Retry-After` headers, limited to [`RETRY_AFTER_MIN`] to [`RETRY_AFTER_MAX`].
 ///
-/// `None` if no header can be read. A date is compared with `wall`, the time of day on this machine.
+/// Returns `None` if no header can be parsed. A date is compared with `wall`, the time of day on this machine.
 pub fn parse(headers: &[String], wall: Timestamp) -> Option<Duration> {
     let longest = headers
         .iter()

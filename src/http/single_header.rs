@@ -24,7 +24,7 @@ impl<'a> SingleHeader<'a> {
         }
     }
 
-    /// The value, if the header occurs once and is text.
+    /// Returns the header's value, if the header occurs once and is text.
     pub const fn text(self) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),

@@ -48,7 +48,7 @@ pub enum Authorization {
     /// The call has no Authorization header.
     #[default]
     None,
-    /// With another key or scheme.
+    /// The call has another key or another scheme.
     Wrong,
 }
 
@@ -98,7 +98,8 @@ impl SandboxCall {
     }
 }
 
-/// An empty id leads to *search*, as with many routers. A bridge that sends an empty id must fail its tests here.
+/// Finds the operation of a call. An empty id leads to *search*, as in many routers: a bridge that sends an empty id
+/// must fail its tests.
 fn route<'a>(method: &Method, path: &'a str) -> (Operation, Option<&'a str>) {
     let segments: Vec<&str> = path.split('/').skip(2).collect();
     let is_get = method == Method::GET;

@@ -132,7 +132,7 @@ impl StoredCustomer {
         self.updates = self.updates.saturating_add(1);
     }
 
-    /// Imprint's Customer object.
+    /// Returns the customer as Imprint's Customer object.
     fn show(&self) -> Value {
         let mut shown = self.shown.clone();
         shown.insert("id".to_owned(), self.id.as_str().into());
@@ -229,7 +229,7 @@ impl CustomerTable {
         self.by_id.get(&id.canonical()).map(StoredCustomer::show)
     }
 
-    /// One page of the customers that match the search, ordered by id.
+    /// Returns one page of the customers that match the search, ordered by id.
     pub(super) fn search(&self, search: &CustomerSearch) -> Value {
         let found: Vec<&StoredCustomer> = match &search.partner_customer_id {
             Some(partner) => self

@@ -37,7 +37,7 @@ pub struct SandboxSettings {
     pub listen: SocketAddr,
     /// The key, which calls send as a bearer token or as the user name of Basic.
     pub key: SecretString,
-    /// The required value of `x-imprint-merchant-key`; `None` accepts any value and none.
+    /// The required value of `x-imprint-merchant-key`. With `None`, the sandbox does not check this header.
     pub merchant_key: Option<SecretString>,
     /// The effect of *update* on a customer that does not exist.
     pub unknown_customer: UnseededCustomer,
@@ -54,7 +54,7 @@ pub struct SandboxSettings {
 }
 
 impl SandboxSettings {
-    /// A sandbox that answers at once and creates unknown customers.
+    /// Creates the settings of a sandbox that answers without delay and creates unknown customers.
     pub fn new(listen: SocketAddr, key: SecretString) -> Self {
         Self {
             listen,

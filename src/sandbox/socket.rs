@@ -94,26 +94,26 @@ impl<K> BrokenBody<K> {
         }
     }
 
-    /// Announces this length. Without it, the body is sent in chunks.
+    /// Sets the announced length of the body. Without this call, the sandbox sends the body in chunks.
     pub(super) fn promising(mut self, bytes: usize) -> Self {
         self.size = BodySize::Sized(u64::try_from(bytes).unwrap_or(u64::MAX));
         self
     }
 
-    /// Sends this first.
+    /// Sets the first bytes of the broken body.
     pub(super) fn with(mut self, first: Bytes) -> Self {
         self.first = first;
         self
     }
 
-    /// Then sends `filler` repeatedly, up to this many bytes.
+    /// Adds `filler` repeatedly after the first bytes, up to this many bytes.
     pub(super) fn filled(mut self, filler: Bytes, bytes: usize) -> Self {
         self.filler = filler;
         self.filler_bytes = bytes;
         self
     }
 
-    /// Waits before it breaks off, so that the bytes so far are sent.
+    /// Sets a wait before the connection ends, so that the previous bytes are sent.
     pub(super) fn after(mut self, wait: impl Future<Output = ()> + 'static) -> Self {
         self.wait = Some(Box::pin(wait));
         self

@@ -133,7 +133,7 @@ struct ItemReceipt {
     duplicate: bool,
 }
 
-/// The one event in the answer to a post of one event.
+/// Returns the one receipt in the bridge's answer to a post of one event.
 fn accepted_event(body: &[u8]) -> Option<ItemReceipt> {
     #[derive(Deserialize)]
     struct Body {
