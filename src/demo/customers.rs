@@ -143,7 +143,7 @@ impl SimulatedCustomer {
         }
     }
 
-    /// The data of the event that the CRM sends.
+    /// Returns the data of the event that the CRM sends about this customer.
     pub(super) fn data(&self) -> Value {
         let mut address = json!({
             "line1": self.street,
@@ -176,7 +176,7 @@ impl SimulatedCustomer {
         }})
     }
 
-    /// The values that Imprint must have after the event of this day, in the sandbox's form.
+    /// Returns the values that Imprint must have after the event of this day, in the sandbox's form.
     pub(super) fn expected_values(&self, today: CalendarDay) -> ExpectedValues {
         let mut address = Map::new();
         let lines = [
@@ -239,7 +239,7 @@ pub(super) struct ExpectedValues {
 }
 
 impl ExpectedValues {
-    /// The names of the fields in which the sandbox's customer differs.
+    /// Returns the names of the fields in which the sandbox's customer differs from the expected values.
     pub(super) fn differences(&self, actual: &Value) -> Vec<String> {
         [
             ("customer", &self.customer),
@@ -258,7 +258,7 @@ impl ExpectedValues {
     }
 }
 
-/// One of the items; the default if there are none.
+/// Picks one of the items at random; returns the default if there are no items.
 pub(super) fn pick<T: Copy + Default>(random: &mut SeededRandom, items: &[T]) -> T {
     random.choose(items).unwrap_or_default()
 }
@@ -276,7 +276,7 @@ fn apartment(random: &mut SeededRandom) -> String {
     )
 }
 
-/// A UUID of version 4, the form of Imprint's ids.
+/// Draws a UUID of version 4, the form of Imprint's ids.
 fn uuid(random: &mut SeededRandom) -> String {
     let (high, low) = (random.next_u64(), random.next_u64());
     format!(

@@ -91,7 +91,7 @@ impl DemoSummary {
         self.errors.iter().take(ERRORS_MAX).cloned().chain(rest)
     }
 
-    /// The effect of folding.
+    /// Describes the effect of folding in one sentence.
     fn folding_effect(&self) -> String {
         let DemoFigures {
             accepted, requests, ..

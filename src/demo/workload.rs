@@ -77,7 +77,7 @@ impl Workload {
         }
     }
 
-    /// The late event that is due, or the next late event if only late ones are left.
+    /// Returns the late event that is due, or the next late event if only late events are left.
     fn overdue(&mut self) -> Option<GeneratedEvent> {
         let left = self.events.saturating_sub(self.sent);
         let is_end = u64::try_from(self.late.len()).unwrap_or(u64::MAX) > left;
@@ -122,7 +122,7 @@ impl Workload {
         }
     }
 
-    /// The customer of the next event.
+    /// Chooses the customer of the next event.
     fn next_customer(&mut self) -> u64 {
         if !self.random.happens(AGAIN) {
             self.last_customer = self
@@ -132,7 +132,7 @@ impl Workload {
         self.last_customer
     }
 
-    /// The event of the customer's next change.
+    /// Changes customer `number` and returns the event of this change.
     fn change(&mut self, number: u64) -> GeneratedEvent {
         let mut customer = self.customer(number);
         customer.change(&mut self.random);
@@ -152,7 +152,7 @@ impl Workload {
         event
     }
 
-    /// An invalid event. The customer stays unchanged.
+    /// Creates an invalid event and leaves the customer unchanged.
     fn invalid(&mut self) -> GeneratedEvent {
         let number = self.next_customer();
         let mut customer = self.customer(number);
@@ -265,7 +265,7 @@ impl InvalidEvent {
     }
 }
 
-/// The event as the CRM sends it.
+/// Returns the event in the form in which the CRM sends it.
 fn envelope(id: &str, at: Timestamp, customer: &SimulatedCustomer) -> Value {
     json!({
         "specversion": "1.0",
@@ -279,7 +279,7 @@ fn envelope(id: &str, at: Timestamp, customer: &SimulatedCustomer) -> Value {
     })
 }
 
-/// The date of a time.
+/// Returns the date of a time.
 fn day(at: Timestamp) -> CalendarDay {
     let text = at.to_rfc3339();
     let number = |from: usize, to: usize| {

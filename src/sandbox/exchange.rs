@@ -251,7 +251,7 @@ impl Exchange {
     }
 }
 
-/// The same answer with the id of another customer. An answer without an id stays unchanged.
+/// Replaces the id in an answer by the id of another customer. An answer without an id stays unchanged.
 fn about_another_customer(mut answer: SandboxReply) -> SandboxReply {
     if let ReplyBody::Json(Value::Object(body)) = &mut answer.content
         && body.contains_key("id")

@@ -80,7 +80,7 @@ pub(super) enum FaultAction {
 }
 
 impl FaultAction {
-    /// When the fault happens. An action that needs the real answer happens after the update.
+    /// Returns when the fault happens. An action that needs the real answer happens after the update.
     pub(super) const fn timing(&self) -> FaultTiming {
         match self {
             Self::Body { after, .. }
@@ -97,7 +97,7 @@ impl FaultAction {
         }
     }
 
-    /// The name in the ledger.
+    /// Returns the name of the fault in the ledger.
     pub(super) const fn label(&self) -> &'static str {
         match self {
             Self::Body { .. } => "body",
@@ -144,7 +144,7 @@ pub(super) struct StatusFault {
 }
 
 impl StatusFault {
-    /// This status, in the shape of Imprint's guide.
+    /// Creates an error with this status, in the shape of Imprint's guide.
     pub(super) const fn new(status: FinalStatus) -> Self {
         Self {
             status,

@@ -143,7 +143,7 @@ pub(super) struct FaultPlan {
 }
 
 impl FaultPlan {
-    /// The name of the fault in the ledger.
+    /// Returns the name of the fault in the ledger.
     pub(super) fn label(&self) -> Option<&'static str> {
         let is_delayed = !(self.delay_before.is_zero() && self.delay_after.is_zero());
         self.action
@@ -227,7 +227,7 @@ impl FaultRules {
         plan
     }
 
-    /// The rules in use as they were given, with their counts.
+    /// Returns the active rules in their original form, with the number of times each rule fired.
     pub(super) fn describe(&mut self, now: Timestamp) -> Value {
         self.active.retain(|active| !active.is_expired(now));
         self.active

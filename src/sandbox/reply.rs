@@ -61,7 +61,7 @@ impl SandboxReply {
         }
     }
 
-    /// An error in this shape.
+    /// Creates an error answer with a body of this shape.
     pub(super) fn error(shape: ErrorShape, words: &ErrorWords<'_>) -> Self {
         let status = words.status;
         let reason = status.canonical_reason().unwrap_or("Error");
@@ -91,7 +91,7 @@ impl SandboxReply {
         Self::new(status, content)
     }
 
-    /// The answer in the form of actix.
+    /// Converts the sandbox's answer to a response of actix.
     pub(super) fn into_response(self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         for header in self.headers {
@@ -109,7 +109,7 @@ impl SandboxReply {
 }
 
 impl ReplyBody {
-    /// The content type and the bytes.
+    /// Returns the content type and the bytes of the body.
     pub(super) fn into_bytes(self) -> (&'static str, Vec<u8>) {
         match self {
             Self::Json(value) => ("application/json", value.to_string().into_bytes()),

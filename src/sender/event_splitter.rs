@@ -111,7 +111,7 @@ impl EventSplitter {
         Ok(())
     }
 
-    /// An error if the input must not end here.
+    /// Returns an error if the input ends inside an event or an array.
     pub(super) fn finish(&self) -> Result<(), InputError> {
         match self.state {
             _ if self.depth > 0 => Err(InputError::Unfinished {
@@ -167,7 +167,7 @@ impl EventSplitter {
         Ok(())
     }
 
-    /// Whether the event ends with this byte.
+    /// Reads a byte inside an event, and returns whether the event ends with this byte.
     fn inside(&mut self, byte: u8) -> Result<bool, InputError> {
         if self.buffer.len() >= EVENT_BYTES_MAX {
             return Err(InputError::TooLong {
