@@ -79,19 +79,19 @@ impl DemoSummary {
         }
     }
 
-    /// Whether every accepted event is in a final state and every customer has the newest values.
+    /// Returns whether every accepted event is in a final state and every customer has the newest values.
     pub(super) fn is_correct(&self) -> bool {
         self.errors.is_empty()
     }
 
-    /// The errors, by event or customer id.
+    /// Returns the errors, each with the id of its event or customer.
     pub(super) fn error_lines(&self) -> impl Iterator<Item = String> + '_ {
         let more = self.errors.len().saturating_sub(ERRORS_MAX);
         let rest = (more > 0).then(|| format!("and {more} more"));
         self.errors.iter().take(ERRORS_MAX).cloned().chain(rest)
     }
 
-    /// Describes the effect of folding in one sentence.
+    /// Describes the effect of folding and the number of failed requests.
     fn folding_effect(&self) -> String {
         let DemoFigures {
             accepted, requests, ..

@@ -4,7 +4,7 @@
 //! redirects off. The timeout of awc ends at the response head, so the client sets one deadline for the whole exchange.
 //! awc never retries, and an error after the connection was made means "unknown".
 //!
-//! awc returns a 1xx answer as the final answer and then reuses the connection. awc does the same with an answer that has
+//! awc returns a 1xx answer as the final answer and then reuses the connection. awc does the same with an answer with
 //! neither a length nor chunks, although the rest of the body may still arrive. After either kind of answer the client
 //! drops the whole pool, before another exchange can take a connection from the pool.
 
