@@ -254,7 +254,7 @@ impl LookupResult {
     }
 }
 
-/// Replaces an [`Outcome::Unclear`] by a clear outcome, from a lookup of the same customer.
+/// Replaces an [`Outcome::Unclear`] by the outcome that follows from a lookup of the same customer.
 ///
 /// If the lookup finds the customer, Imprint denied the operation. If Imprint does not have the customer, the outcome
 /// is [`Outcome::NotFound`].

@@ -108,7 +108,7 @@ const WORKERS: usize = 1;
 /// Longer than any client keeps a connection, so that the sandbox closes a connection only as a fault.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Why a call of the sandbox failed.
+/// The error of an operation on the sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The listener could not be bound.
@@ -140,9 +140,9 @@ pub enum Error {
     reason = "the server it holds has no Debug"
 )]
 pub struct RunningSandbox {
-    /// The address it listens on.
+    /// The address on which the sandbox listens.
     pub address: SocketAddr,
-    /// Its state: received calls, customers and faults.
+    /// The sandbox's state: received calls, customers and faults.
     pub sandbox: Sandbox,
     /// Stops it from any thread: the call `handle.stop(false)` stops the server, and its future waits for the end.
     pub handle: ServerHandle,
@@ -167,7 +167,7 @@ struct SandboxState {
     faults: FaultRules,
 }
 
-/// Never prints the state: it is personal data.
+/// Never prints the state, because the state contains personal data.
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sandbox").finish_non_exhaustive()

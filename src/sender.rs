@@ -39,11 +39,11 @@ const PRIORITY: HeaderName = HeaderName::from_static("priority");
 pub(crate) enum SenderAuth {
     /// The requests have no authentication.
     None,
-    /// With a bearer token.
+    /// The requests have a bearer token.
     Token(SecretString),
-    /// With a signature as in the Standard Webhooks specification.
+    /// The requests have a signature as in the Standard Webhooks specification.
     Signature(SigningKey),
-    /// With an HMAC signature in the source's own scheme.
+    /// The requests have an HMAC signature in the source's own scheme.
     Hmac(Box<HmacKeys>),
 }
 
@@ -59,7 +59,7 @@ pub(crate) enum SendFormat {
 /// When the bridge delivers the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendPriority {
-    /// In the order of their arrival.
+    /// The bridge delivers the events in the order of arrival.
     Live,
     /// After every live event: the urgency 7, "background", of RFC 9218.
     BehindLive,

@@ -60,7 +60,7 @@ pub fn tls(roots: Option<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Er
 #[derive(Clone)]
 pub(crate) struct HttpClient(awc::Client);
 
-/// Why an exchange has no response.
+/// The error of an exchange without a response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExchangeError {
     #[error("no response within {0:?}")]
@@ -70,7 +70,7 @@ pub(crate) enum ExchangeError {
     Connection(String),
 }
 
-/// A text cannot be a header value.
+/// The error for a text that cannot be a header value.
 #[derive(Debug, thiserror::Error)]
 #[error("the text has characters that a header cannot carry")]
 pub(crate) struct HeaderError;

@@ -13,9 +13,9 @@ use super::{Error, RunningSandbox, Sandbox, SandboxSettings};
 
 /// A sandbox on a thread of its own. Dropping it stops it.
 pub struct BackgroundSandbox {
-    /// The address it listens on.
+    /// The address on which the sandbox listens.
     pub address: SocketAddr,
-    /// Its state: received calls, customers and faults.
+    /// The sandbox's state: received calls, customers and faults.
     pub sandbox: Sandbox,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,

@@ -89,7 +89,7 @@ async fn outage(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
     done(outage.map(|outage| sandbox.outage(Duration::from_millis(outage.for_ms))))
 }
 
-/// 204, or 400 with the whole chain of errors.
+/// Returns a 204, or a 400 with the whole chain of errors.
 fn done(result: Result<(), Error>) -> HttpResponse {
     match result {
         Ok(()) => HttpResponse::NoContent().finish(),

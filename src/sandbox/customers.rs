@@ -43,7 +43,7 @@ pub struct SeedCustomer {
     history: Map<String, Value>,
 }
 
-/// Never prints the customer: it is personal data.
+/// Never prints the customer, because the customer's data is personal.
 impl fmt::Debug for SeedCustomer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seeded").finish_non_exhaustive()

@@ -16,7 +16,7 @@ pub(super) enum FaultAction {
         /// The status; 200 by default.
         #[serde(default)]
         status: FinalStatus,
-        /// Whether the update is made first.
+        /// Whether the sandbox makes the update before the fault.
         #[serde(default)]
         after: FaultTiming,
     },
@@ -33,7 +33,7 @@ pub(super) enum FaultAction {
     Hang {
         #[serde(rename = "hang")]
         _hang: MustBeTrue,
-        /// Whether the update is made first.
+        /// Whether the sandbox makes the update before the fault.
         #[serde(default)]
         after: FaultTiming,
     },
@@ -43,7 +43,7 @@ pub(super) enum FaultAction {
     Reset {
         #[serde(rename = "reset")]
         _reset: MustBeTrue,
-        /// Whether the update is made first.
+        /// Whether the sandbox makes the update before the fault.
         #[serde(default)]
         after: FaultTiming,
     },
@@ -73,7 +73,7 @@ pub(super) enum FaultAction {
     EndlessBody {
         #[serde(rename = "endless_body")]
         _endless_body: MustBeTrue,
-        /// Whether the update is made first.
+        /// Whether the sandbox makes the update before the fault.
         #[serde(default)]
         after: FaultTiming,
     },
@@ -138,7 +138,7 @@ pub(super) struct StatusFault {
     pub(super) retry_after: RetryAfter,
     /// The `Location` header.
     pub(super) location: Option<HeaderText>,
-    /// Whether the update is made first.
+    /// Whether the sandbox makes the update before the fault.
     #[serde(default)]
     pub(super) after: FaultTiming,
 }

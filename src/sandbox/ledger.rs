@@ -55,7 +55,7 @@ pub struct LedgerEntry {
     pub applied: bool,
 }
 
-/// Never prints the body: it is personal data.
+/// Never prints the body, because the body contains personal data.
 impl fmt::Debug for LedgerEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")

@@ -12,15 +12,15 @@ const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 /// One event, as it is in the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InputEvent {
-    /// Its position among the events, from 1.
+    /// The position of the event in the input, from 1.
     pub(super) number: u64,
-    /// The line it begins on, from 1.
+    /// The line on which the event begins, from 1.
     pub(super) line: u64,
     /// The number of bytes of the input up to the end of the event.
     pub(super) end: u64,
-    /// Its attribute `id`, if that is a string.
+    /// The event's attribute `id`, if the attribute is a string.
     pub(super) id: Option<String>,
-    /// Its attribute `subject`, if that is a string.
+    /// The event's attribute `subject`, if the attribute is a string.
     pub(super) subject: Option<String>,
     pub(super) bytes: Vec<u8>,
 }
@@ -28,7 +28,7 @@ pub(super) struct InputEvent {
 /// The input is not a stream of events. The error has the line and nothing of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InputError {
-    /// Something else is where an event should begin.
+    /// The input has another character where an event should begin.
     #[error("line {line}: an event, which is a JSON object, should begin here")]
     NoObject { line: u64 },
     /// An object is not JSON.

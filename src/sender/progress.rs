@@ -24,7 +24,7 @@ impl SendCounts {
             .saturating_add(self.failed)
     }
 
-    /// Whether the bridge accepted every event.
+    /// Returns whether the bridge accepted every event.
     pub(crate) const fn is_clean(self) -> bool {
         self.refused == 0 && self.failed == 0
     }
