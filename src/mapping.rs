@@ -1,36 +1,39 @@
-//! From an event to an update of an Imprint customer: the mapping language.
+//! The mapping language: it turns an event into an update of an Imprint customer.
 //!
-//! A mapping is a table of Imprint's fields. Each has an expression in the syntax of jq that reads the CloudEvents
-//! envelope. A mapping is compiled once, when the configuration is loaded. All errors are reported then, all at once: a
-//! field that Imprint does not have, a term or function that the language does not have, a missing table.
+//! A mapping is a table from fields of Imprint to expressions. An expression is written in the syntax of jq and reads
+//! the CloudEvents envelope. The bridge compiles a mapping once, when it loads the configuration. It then reports all
+//! errors at once: a field that Imprint does not have, a term or function that the language does not have, a missing
+//! table.
 //!
 //! # The language
 //!
 //! - `.`, `.a.b`, `."x y"`, `.a[0]`: a path. A place that does not exist is *absent*. Every place inside null is null. A
 //!   path into a text or a number is an error.
 //! - `a | b`: `b` reads the result of `a`.
-//! - `a // b`: `b` where `a` is absent, null or false, as in jq. Unlike in jq, an error in `a` stays an error.
+//! - `a // b`: returns `b` if `a` is absent, null or false, as in jq. Unlike in jq, an error in `a` stays an error.
 //! - `"text"`, `7`, `true`, `false`, `null`: constants.
-//! - `{a: .x, b}`: an object, without its absent members.
-//! - `"\(.first) \(.last)"`: a text with parts. Where a part is absent, the whole text is; a null part is an error.
-//! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. Everything except null, false
-//!   and absent is true.
+//! - `{a: .x, b}`: an object. Absent members are left out.
+//! - `"\(.first) \(.last)"`: a text with parts. If a part is absent, the whole text is absent. If a part is null, the
+//!   expression fails.
+//! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. Every value except null,
+//!   false and absent counts as true.
 //! - Functions: `alpha3`, `date`, `digits`, `e164`, `language`, `line`, `lookup`, `lower`, `minor_units`, `moment`,
 //!   `months_since`, `text`, `title`, `trim`, `upper`, `us_state`, `us_zip`, `whole`.
 //!
-//! All of this is compiled to a plan. More of jq is interpreted by jaq, which takes some microseconds per expression:
-//! `.[]`, `.[0:5]`, `[…]`, `as $x`, `<` and the other comparisons, `+`, `-`, `*` (whole numbers), `?`,
-//! `try … catch …`, `select`, `map`, `first`, `any`, `join` and others; the error for a term that is not allowed lists
-//! them all. Absent and null stay apart there too. An expression has one result; without a result it is absent.
+//! The bridge compiles all of this to a plan. The interpreter jaq runs some more of jq and takes some microseconds per
+//! expression: `.[]`, `.[0:5]`, `[…]`, `as $x`, `<` and the other comparisons, `+`, `-`, `*` (whole numbers), `?`,
+//! `try … catch …`, `select`, `map`, `first`, `any`, `join` and others. The error message for a forbidden term lists all
+//! allowed terms. Interpreted expressions also distinguish absent from null. An expression has at most one result; an
+//! expression without a result is absent.
 //!
 //! # Invariants
 //!
 //! - A field whose expression is absent is left unchanged. Null, or a text of white space only, clears it.
 //! - A value with more than one possible meaning is refused, never guessed.
-//! - Only the fields of the table can be sent. No fault contains a value of the event.
-//! - Reading an event ends: a plan takes at most as many steps as it has nodes, and jaq gets a limited number of steps.
+//! - An update contains only fields that the mapping names. No error contains a value of the event.
+//! - Every evaluation ends: a plan takes at most as many steps as it has nodes, and jaq gets a limited number of steps.
 //!
-//! Nothing here knows schemas, the store, HTTP or the current time.
+//! This module does not know schemas, the store, HTTP or the current time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -71,7 +74,7 @@ use plan::Plan;
 /// The tables that `lookup` reads, by name.
 pub type LookupTables = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The same tables, shared with the plans that read them.
+/// The lookup tables, shared with the plans that read them.
 type SharedTables = BTreeMap<String, Arc<LookupTable>>;
 
 // The names of the rules, as error messages and explanations show them.
@@ -86,33 +89,33 @@ const AFTER: &str = "only_changed.after";
 /// The member of a CloudEvents envelope that holds the data; all others are attributes.
 const DATA: &str = "data";
 
-/// The rules for the events of one type, as the configuration has them.
+/// The rules for the events of one type, as the configuration file states them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MappingRules {
-    /// A condition: events for which it is not true are ignored.
+    /// The condition for mapping an event. An event for which the condition is not true is ignored.
     pub when: Option<String>,
-    /// Imprint's id of the customer.
+    /// The expression for Imprint's id of the customer.
     pub imprint_id: Option<String>,
-    /// The sender's own id of the customer. One of the two ids is enough.
+    /// The expression for the sender's own id of the customer. An event needs at least one of the two ids.
     pub partner_id: Option<String>,
-    /// The version that orders the events of one customer; without it, the order of arrival does.
+    /// The version that orders the events of one customer. Without a version rule, the order of arrival decides.
     pub version: Option<VersionRule>,
-    /// The country of the flat address, if `customer_history.address.country` does not have it.
+    /// The expression for the country of the flat address, if `customer_history.address.country` is not mapped.
     pub country: Option<String>,
-    /// The images of the customer before and after the change, for events that have both.
+    /// The expressions for the customer before and after the change, for events that contain both.
     pub only_changed: Option<ImageRules>,
-    /// An expression for each field of Imprint, by the path of the field.
+    /// The expression for each field of Imprint. The key is the path of the field.
     pub update: BTreeMap<String, String>,
     /// The tables that `lookup` reads, by name.
     pub tables: LookupTables,
 }
 
-/// The two images of a customer in an event that has both. Only field groups that differ are sent.
+/// The two images of a customer, before and after a change. Only field groups that differ between the images are sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageRules {
-    /// The customer before the change; absent or null for a new customer, of which everything is sent.
+    /// The customer before the change. If this image is absent or null, the customer is new and all fields are sent.
     pub before: String,
-    /// The customer after the change, as a plain path: the fields are read from here.
+    /// The customer after the change, as a plain path. The field expressions read this image.
     pub after: String,
 }
 
@@ -123,7 +126,7 @@ pub struct VersionRule {
     pub domain: VersionDomain,
 }
 
-/// What a version counts.
+/// The quantity that a version counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionDomain {
     /// A number that the source increases with every change.
@@ -143,7 +146,7 @@ pub struct RuleError {
     pub line: usize,
     /// The character in that line, counted from 1.
     pub column: usize,
-    /// What is wrong, and what would be correct.
+    /// The error and its correction, as a sentence.
     pub reason: String,
 }
 
@@ -182,18 +185,19 @@ struct FieldRule {
 }
 
 impl Mapping {
-    /// Compiles the rules.
+    /// Compiles the rules of one event type.
     ///
     /// # Errors
-    /// All errors in the rules.
+    /// Returns all errors in the rules.
     pub fn compile(rules: &MappingRules) -> Result<Self, Vec<RuleError>> {
         RuleCompiler::new(&rules.tables).mapping(rules)
     }
 
-    /// Maps an event; `None` if the condition of the rules excludes it. The epoch is 0: it is a setting of the source.
+    /// Maps an event. Returns `None` if the condition `when` excludes the event. The epoch of the version is 0, because
+    /// the epoch is a setting of the source.
     ///
     /// # Errors
-    /// The errors of all rules that cannot be evaluated on the event.
+    /// Returns one error for each rule that cannot be evaluated on the event.
     pub fn map(&self, event: &Value) -> Result<Option<CustomerChange>, Vec<EventError>> {
         let input = &LocatedValue::of_event(event);
         let mut errors = Vec::new();
@@ -250,8 +254,8 @@ impl Mapping {
         values.collect()
     }
 
-    /// The part of an update that differs from the before image, if the event has one. A group is sent whole or not at
-    /// all. A field that cannot be read from the before image counts as different.
+    /// Returns the part of an update that differs from the before image, if the event has one. A field group is sent as
+    /// a whole or not at all. A field that the bridge cannot read from the before image counts as different.
     fn changed(
         &self,
         update: Update,
@@ -283,7 +287,7 @@ impl Mapping {
             .collect()
     }
 
-    /// The customer of an event. An empty id counts as missing; one of the two ids is enough.
+    /// Reads the customer of an event. An empty id counts as missing. The event needs at least one of the two ids.
     fn customer(
         &self,
         input: &LocatedValue<'_>,
@@ -321,7 +325,8 @@ impl Mapping {
         self.fields.iter().map(|rule| &rule.field)
     }
 
-    /// Whether the ids of the customer and the version are read from the data of an event alone, not from attributes.
+    /// Returns whether the ids of the customer and the version come from the data of an event only, not from
+    /// attributes.
     pub fn identifies_by_data_only(&self) -> bool {
         let version = self.version.as_ref().map(|(_, rule)| rule);
         let ids = [&self.imprint_id, &self.partner_id];
@@ -331,13 +336,13 @@ impl Mapping {
             .all(|rule| rule.plan.reads_only_member(DATA))
     }
 
-    /// What the versions count; `None` if the order of arrival orders the events.
+    /// Returns the quantity that the versions count, or `None` if the order of arrival orders the events.
     pub fn version_domain(&self) -> Option<VersionDomain> {
         self.version.as_ref().map(|(domain, _)| *domain)
     }
 }
 
-/// The value of a rule, or `None` after its fault was added to `errors`.
+/// Returns the value of a rule. Adds a failure to `errors` and returns `None`.
 fn or_record<T>(
     errors: &mut Vec<EventError>,
     location: &impl ToString,
@@ -356,7 +361,7 @@ mod tests {
     use super::*;
     use crate::imprint::clearing::Clearing;
 
-    /// A value of the sender in the events of the tests; no error may contain it.
+    /// A value in the test events that stands for personal data. No error may contain this value.
     pub(super) const CANARY: &str = "canary-7f3a";
 
     fn strings<'a>(
@@ -384,7 +389,7 @@ mod tests {
         Mapping::compile(&rules(update)).unwrap()
     }
 
-    /// The result of an expression in a field.
+    /// The result of an expression in a field of Imprint.
     #[derive(Debug, PartialEq)]
     pub(super) enum FieldResult {
         Absent,
@@ -577,7 +582,7 @@ mod tests {
         })
     }
 
-    /// Values of which many have the format of some field.
+    /// Generates values. Many of them have the format of some Imprint field.
     fn any_value() -> impl Strategy<Value = Value> {
         let fitting = prop::sample::select(vec![
             json!("a@example.com"),
@@ -602,7 +607,7 @@ mod tests {
         prop::sample::select(fields)
     }
 
-    /// The example event, with some members replaced or removed at random.
+    /// Generates the example event with some members replaced or removed at random.
     fn any_customer() -> impl Strategy<Value = Value> {
         let event = read(include_str!(
             "../config/sources/crm/customer-changed.event.json"
@@ -724,7 +729,7 @@ mod tests {
         }
     }
 
-    // === Only what differs ===
+    // // === Only changed fields ===
 
     #[test]
     fn only_groups_that_differ_from_the_before_image_are_sent() {

@@ -1,7 +1,7 @@
-//! The functions of the mapping language, in one table.
+//! The functions of the mapping language, such as `e164` and `digits`, in one table.
 //!
-//! Every function returns absent for absent input, and null for null or a blank text: without a value there is nothing
-//! to convert. A function never guesses: it refuses input that has two possible meanings.
+//! Every function returns absent for absent input, and null for null or a blank text, because there is no value to
+//! convert. A function never guesses: it refuses input that has two possible meanings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ pub(super) mod phone;
 mod states;
 pub(super) mod text;
 
-/// A table of the configuration: from the source's words to Imprint's.
+/// A table `[tables.<name>]` of the configuration. It translates the source's words into Imprint's words.
 pub(super) type LookupTable = BTreeMap<String, String>;
 
 /// The result of a function on one value.
 pub(super) type Conversion = Result<Value, ValueError>;
 
-/// How a function is written.
+/// The name, usage and parameters of a function of the mapping language.
 #[derive(Debug)]
 pub(super) struct Signature {
     pub(super) name: &'static str,
@@ -38,22 +38,22 @@ pub(super) struct Signature {
     pub(super) parameters: Parameters,
 }
 
-/// What a function takes, beside its input, in its parentheses.
+/// The parameters of a function, and for some functions the Rust code that runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Parameters {
-    /// Nothing; its input must be a text.
+    /// Takes no arguments. The input must be a text.
     Nothing(fn(&str) -> Conversion),
-    /// Nothing; its input can be any value.
+    /// Takes no arguments. The input can be any value.
     Anything(fn(&Value) -> Conversion),
-    /// The unit of its input, such as `"ms"`.
+    /// Takes the unit of the input, such as `"ms"`.
     Unit,
-    /// The number of a line, and the most lines that its input may have.
+    /// Takes the number of a line, and the maximum number of lines in the input.
     Line,
-    /// Nothing, or the region of phone numbers that are written without `+`.
+    /// Takes no arguments, or the region of phone numbers that are written without `+`.
     Region,
-    /// The name of a table.
+    /// Takes the name of a lookup table.
     Table,
-    /// Two expressions.
+    /// Takes two expressions.
     Expressions(fn(&Value, &Value) -> Conversion),
 }
 
@@ -103,19 +103,19 @@ pub(super) static FUNCTIONS: [Signature; 18] = [
     signature("whole", "whole", Parameters::Anything(text::whole)),
 ];
 
-/// The function of this name.
+/// Finds the function with this name.
 pub(super) fn find(name: &str) -> Option<&'static Signature> {
     FUNCTIONS.iter().find(|known| known.name == name)
 }
 
-/// A call of a function that works on its input.
+/// A call of a function on its input, such as `.phone | e164("US")`.
 #[derive(Clone, Debug)]
 pub(super) struct FunctionCall {
     pub(super) name: &'static str,
     pub(super) function: Function,
 }
 
-/// A function with its constant arguments.
+/// A function of the mapping language with its constant arguments.
 #[derive(Clone, Debug)]
 pub(super) enum Function {
     Text(fn(&str) -> Conversion),
@@ -126,7 +126,7 @@ pub(super) enum Function {
     Lookup(Arc<LookupTable>),
 }
 
-/// A call of a function that works on the values of two expressions.
+/// A call of a function on the values of two expressions, such as `minor_units(.amount; .currency)`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BinaryCall {
     pub(super) name: &'static str,
@@ -134,7 +134,7 @@ pub(super) struct BinaryCall {
 }
 
 impl FunctionCall {
-    /// The constants that it can return.
+    /// Returns the constants that the function can return.
     pub(super) fn constants(&self) -> Vec<Value> {
         match &self.function {
             Function::Lookup(table) => table.values().map(|to| Value::from(to.as_str())).collect(),
@@ -191,7 +191,8 @@ impl FunctionCall {
 impl BinaryCall {
     /// Calls the function on two values.
     ///
-    /// If the first is absent or cleared, so is the result. Otherwise the second is required: it cannot be guessed.
+    /// If the first value is absent or cleared, the result is absent or cleared too. Otherwise the second value is
+    /// required, because it cannot be guessed.
     pub(super) fn read<'a>(
         &self,
         first: &LocatedValue<'a>,
@@ -253,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Checks one function on texts, with the result for each; `None` if the function refuses it.
+    /// Checks one function on texts. `None` means that the function refuses the text.
     fn check_texts(expression: &str, rule: &'static str, cases: &[(&str, Option<&str>)]) {
         for (text, made) in cases {
             let expected = made.map_or(Refused(rule, "/v"), |made| Set(json!(made)));

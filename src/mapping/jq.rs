@@ -1,9 +1,9 @@
-//! The interpreter: runs the expressions that cannot be compiled to a plan, on jaq.
+//! The interpreter: runs on jaq the expressions that cannot be compiled to a plan.
 //!
-//! jaq never gets the text of the author: [`sanitize`] writes the expression again, with only the terms that the language
-//! allows. jaq works on our own values ([`value`]), so that a compiled and an interpreted expression mean the same. It has
-//! only our own functions, so that a function that is not allowed does not exist. An expression has one result; without a
-//! result it is *absent*.
+//! jaq never gets the author's text: [`sanitize`] writes the expression again, with only the terms that the language
+//! allows. jaq works on the bridge's own values ([`value`]), so that compiled and interpreted expressions give the same
+//! results. jaq knows only the bridge's own functions, so a function that is not allowed does not exist. An expression
+//! has at most one result; an expression without a result is *absent*.
 
 use std::fmt;
 
@@ -26,12 +26,13 @@ mod native;
 mod sanitize;
 mod value;
 
-/// How many values one expression may visit in one event: far more than a customer has, and a matter of milliseconds.
+/// The maximum number of values that one expression may visit in one event. A customer has far fewer; the limit is
+/// reached in milliseconds.
 const STEPS_MAX: u32 = 20_000;
-/// The same for the expression that splits a body into events: enough for the longest body.
+/// The maximum number of values that the expression `body.split` may visit. It is enough for the longest body.
 const SPLIT_STEPS_MAX: u32 = 1_000_000;
 
-/// The functions of jq that are defined in jq. Every loop in them goes through items, and that costs steps.
+/// The functions that are defined in jq itself. Every loop in them visits items, and each visit costs steps.
 const PRELUDE: &str = "
 def empty: [] | .[];
 def not: if . then false else true end;
@@ -56,10 +57,10 @@ pub(super) struct Program {
     binary_calls: Vec<BinaryCall>,
 }
 
-/// The value type and the function data that jaq works with.
+/// The types that jaq works with: the values and the function data.
 struct Interpreter;
 
-/// The data that native functions can use, beside their input.
+/// The data that native functions can use, besides their input.
 #[derive(Clone, Copy)]
 struct InterpreterData<'a> {
     lut: &'a Lut<Interpreter>,
@@ -82,7 +83,7 @@ impl Program {
     /// Compiles a term of the expression `code` for the interpreter.
     ///
     /// # Errors
-    /// Everything in the term that the language does not allow.
+    /// Returns every term that the language does not allow.
     pub(super) fn compile<'c>(
         term: &Term<&'c str>,
         code: &'c str,
@@ -125,7 +126,7 @@ impl Program {
         })
     }
 
-    /// Runs the expression for its one result.
+    /// Runs the expression and returns its one result.
     pub(super) fn run<'a>(
         &'a self,
         input: &LocatedValue<'a>,
@@ -143,7 +144,7 @@ impl Program {
         result.located_in(input).map_err(value::into_eval_error)
     }
 
-    /// Runs the expression for up to `max` results; an absent result is `None`.
+    /// Runs the expression and returns up to `max` results. An absent result is `None`.
     pub(super) fn run_all(
         &self,
         input: &LocatedValue<'_>,
@@ -188,7 +189,7 @@ impl Program {
     }
 }
 
-/// A compiled program has no readable form, except for the functions that it calls.
+/// Prints only the names of the called functions, because a compiled program has no readable form.
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Program")

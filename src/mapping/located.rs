@@ -1,7 +1,7 @@
-//! What an expression reads from an event: a value and the place it came from.
+//! A value that an expression reads from an event, together with its place in the event.
 //!
-//! *Absent*, null and a value stay apart all the way: absent means that the event says nothing, null means that the
-//! source has no value any more. The place is kept for error messages and explanations.
+//! *Absent*, null and a value stay distinct during the whole evaluation: absent means that the event does not mention
+//! the place, null means that the source has no value any more. Error messages and explanations show the place.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -17,31 +17,32 @@ static NULL: Value = Value::Null;
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PathStep {
-    /// Into a member of an object.
+    /// A step into a member of an object.
     Key(String),
-    /// Into an item of an array.
+    /// A step into an item of an array.
     Index(usize),
 }
 
-/// Whether the event has a value.
+/// The presence of a value in an event.
 #[derive(Clone)]
 pub(super) enum Presence<'a> {
-    /// The event says nothing.
+    /// The event does not mention this place.
     Absent,
-    /// The event has this value; null means "no value any more".
+    /// The event has this value. Null means "no value any more".
     Present(Cow<'a, Value>),
 }
 
-/// A value of an event, or its absence, and the path to its place.
+/// A value of an event or its absence, with the path to its place.
 #[derive(Clone)]
 pub(super) struct LocatedValue<'a> {
     pub(super) presence: Presence<'a>,
-    /// Borrowed from the plan where one path leads here from the top of the event, as nearly all do.
+    /// The path. It is borrowed from the plan if the plan has the whole path from the top of the event, as in nearly
+    /// all cases.
     origin: Cow<'a, [PathStep]>,
     log: Option<&'a ReadLog>,
 }
 
-/// The places of an event that were read, as JSON Pointers.
+/// A log of the places of an event that expressions read, as JSON Pointers.
 #[derive(Debug, Default)]
 pub(super) struct ReadLog(RefCell<BTreeSet<String>>);
 
@@ -50,7 +51,7 @@ impl ReadLog {
         self.0.borrow_mut().insert(pointer);
     }
 
-    /// The places, without those that only led to another one.
+    /// Returns the logged places. A place that is only on the way to another logged place is left out.
     pub(super) fn into_places(self) -> Vec<String> {
         let all = self.0.into_inner();
         let is_innermost = |place: &&String| !pointer::any_inside(&all, place);
@@ -59,7 +60,7 @@ impl ReadLog {
 }
 
 impl<'a> LocatedValue<'a> {
-    /// The whole event.
+    /// Locates the whole event.
     pub(super) fn of_event(event: &'a Value) -> Self {
         Self {
             presence: Presence::Present(Cow::Borrowed(event)),
@@ -68,7 +69,7 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// The whole event; `log` records every place that is read.
+    /// Locates the whole event. `log` records every place that the expression reads.
     pub(super) fn of_logged_event(event: &'a Value, log: &'a ReadLog) -> Self {
         Self {
             log: Some(log),
@@ -76,7 +77,7 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// An owned value with its path.
+    /// Creates an owned value with its path.
     pub(super) fn owned(value: Option<Value>, origin: Vec<PathStep>) -> Self {
         Self {
             presence: value.map_or(Presence::Absent, |value| {
@@ -87,7 +88,7 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// An owned value from another place of the same event.
+    /// Creates an owned value from another place of the same event.
     pub(super) fn elsewhere(&self, value: Option<Value>, origin: Vec<PathStep>) -> Self {
         Self {
             log: self.log,
@@ -95,7 +96,7 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// The value, unless it is absent.
+    /// Returns the value, or `None` if it is absent.
     pub(super) fn value(&self) -> Option<&Value> {
         match &self.presence {
             Presence::Absent => None,
@@ -103,17 +104,17 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// The path to the place.
+    /// Returns the path to the place.
     pub(super) fn origin(&self) -> impl Iterator<Item = &PathStep> {
         self.origin.iter()
     }
 
-    /// The log of the evaluation, if it has one.
+    /// Returns the log of the evaluation, if the evaluation has one.
     pub(super) const fn log(&self) -> Option<&'a ReadLog> {
         self.log
     }
 
-    /// Another value with this place as its origin.
+    /// Creates another value with this place as its origin.
     pub(super) fn with(&self, presence: Presence<'a>) -> Self {
         Self {
             presence,
@@ -122,17 +123,17 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// A new value with this place as its origin.
+    /// Creates a new, present value with this place as its origin.
     pub(super) fn made(&self, value: Value) -> Self {
         self.with(Presence::Present(Cow::Owned(value)))
     }
 
-    /// The place in the event, as a JSON Pointer.
+    /// Returns the place in the event as a JSON Pointer.
     pub(super) fn pointer(&self) -> String {
         pointer(self.origin())
     }
 
-    /// The error of this value.
+    /// Creates an error about this value.
     pub(super) fn error(&self, rule: &'static str, error: ValueError) -> EvalError {
         EvalError {
             rule,
@@ -149,8 +150,8 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Follows a path. Inside what is absent everything is absent, and inside null everything is null. A step into a
-    /// value that is no object (no array, for an index) is an error.
+    /// Follows a path. A path inside an absent value leads to an absent value, and a path inside null leads to null. A
+    /// step by name into a value that is not an object, or by index into a value that is not an array, is an error.
     pub(super) fn walk(mut self, steps: &'a [PathStep]) -> Result<Self, EvalError> {
         for (walked, step) in steps.iter().enumerate() {
             self.presence = match self.presence.inner(step) {
@@ -169,7 +170,7 @@ impl<'a> LocatedValue<'a> {
     }
 }
 
-/// Replaces the value at a path, if the path leads to one.
+/// Replaces the value at a path, if the path exists in the event.
 pub(super) fn replace_at(event: &mut Value, path: &[PathStep], value: Value) {
     let place = path.iter().try_fold(event, |place, step| match step {
         PathStep::Key(key) => place.get_mut(key),
@@ -180,7 +181,7 @@ pub(super) fn replace_at(event: &mut Value, path: &[PathStep], value: Value) {
     }
 }
 
-/// A path as a JSON Pointer (RFC 6901).
+/// Formats a path as a JSON Pointer (RFC 6901).
 pub(super) fn pointer<'s>(path: impl Iterator<Item = &'s PathStep>) -> String {
     let mut text = String::new();
     for step in path {
@@ -221,9 +222,9 @@ impl PathStep {
     }
 }
 
-/// The error of a path that steps into a member of something else.
+/// The error text for a path that takes a member of a value that is not an object.
 pub(super) const NO_OBJECT: &str =
     "The path continues into a member, but the value here is not an object.";
-/// The error of a path that steps into an item of something else.
+/// The error text for a path that takes an item of a value that is not an array.
 pub(super) const NO_ARRAY: &str =
     "The path continues into an item, but the value here is not an array.";

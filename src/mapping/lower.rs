@@ -1,11 +1,11 @@
-//! From the text of an expression to its plan.
+//! Compiles the text of an expression to its plan.
 //!
-//! jaq's parser reads the whole syntax of jq. Terms that always have exactly one result are compiled to a [`Plan`]; any
-//! other expression is interpreted by jaq ([`super::jq`]). What is not in the language is refused by name when the
-//! mapping is loaded, so no event meets an expression that cannot be run.
+//! jaq's parser reads the whole syntax of jq. Terms that always have exactly one result are compiled to a [`Plan`]. jaq
+//! interprets every other allowed expression ([`super::jq`]). A term that the language does not have is refused by name
+//! when the bridge loads the mapping, so no event meets an expression that cannot run.
 //!
-//! [`Lowering::term`] alone decides whether a term is compiled. Its matches over jaq's syntax have no default arm: a
-//! term that is new in a later version of jaq must be decided on before this compiles.
+//! Only [`Lowering::term`] decides whether a term is compiled. Its matches over jaq's syntax have no default arm: if a
+//! later version of jaq adds a term, this module does not compile until somebody decides about the new term.
 
 use std::sync::Arc;
 
@@ -24,13 +24,14 @@ use super::plan::Plan;
 use super::split::Split;
 use super::syntax::{self, ExpressionError, constant, joined, number};
 
-/// How many copies of its input an expression may put into its result; a text of names and an address needs a dozen.
+/// The maximum number of copies of its input in the result of an expression. A text of names and an address needs a
+/// dozen.
 const COPIES_MAX: usize = 64;
 
 /// Lowers an expression to a plan.
 ///
 /// # Errors
-/// Everything that is wrong with the expression.
+/// Returns every error in the expression.
 pub(super) fn lower(code: &str, tables: &SharedTables) -> Result<Plan, Vec<ExpressionError>> {
     let term = syntax::parse(code)?;
     let plan = Lowering { code, tables }.expression(&term)?;
@@ -41,10 +42,10 @@ pub(super) fn lower(code: &str, tables: &SharedTables) -> Result<Plan, Vec<Expre
     Ok(plan)
 }
 
-/// Lowers an expression that may have many results; it is always interpreted.
+/// Lowers an expression that may have many results. jaq always interprets such an expression.
 ///
 /// # Errors
-/// Everything that is wrong with the expression.
+/// Returns every error in the expression.
 pub(super) fn lower_stream(
     code: &str,
     tables: &SharedTables,
@@ -61,7 +62,7 @@ struct Lowering<'c> {
 type Branches<'c> = [(Term<&'c str>, Term<&'c str>)];
 
 impl<'c> Lowering<'c> {
-    /// A whole expression. In a pipe, the terms before the first interpreted one are compiled all the same.
+    /// Lowers a whole expression. In a pipe, the terms before the first interpreted term are compiled.
     fn expression(&self, term: &Term<&'c str>) -> Result<Plan, Vec<ExpressionError>> {
         match self.compiled_prefix(term) {
             Some((plan, None)) => Ok(plan),
@@ -70,7 +71,8 @@ impl<'c> Lowering<'c> {
         }
     }
 
-    /// The plan of the first term of a pipe and the rest of the pipe, if the first term is compiled.
+    /// Returns the plan of the first term of a pipe and the rest of the pipe, or `None` if the first term is not
+    /// compiled.
     fn compiled_prefix<'t>(
         &self,
         term: &'t Term<&'c str>,
@@ -89,9 +91,9 @@ impl<'c> Lowering<'c> {
         Ok(Plan::Interpreted(Arc::new(program)))
     }
 
-    /// The plan of a term, or `None` if the term is to be interpreted.
+    /// Returns the plan of a term, or `None` if jaq must interpret the term.
     ///
-    /// A term that is wrong has no plan either: the interpreter's check ([`super::jq`]) reports every error.
+    /// A wrong term has no plan either: the check of the interpreter ([`super::jq`]) reports every error.
     fn term(&self, term: &Term<&'c str>) -> Option<Plan> {
         if let Some((split, rest)) = Split::of(term) {
             return self.split(split, rest);
@@ -278,7 +280,7 @@ fn literal_number(sign: &str, text: &str) -> Option<Plan> {
     number(sign, text).map(|number| Plan::Literal(Value::Number(number)))
 }
 
-/// The step of an index that is a constant name, or the number of an item from 0 up.
+/// Returns the step for an index that is a constant name or a number from 0 up.
 fn step(index: &Term<&str>) -> Option<PathStep> {
     if let Term::Num(text) = index {
         return text.parse().ok().map(PathStep::Index);
@@ -341,7 +343,7 @@ mod tests {
         assert!(errors[0].to_string().starts_with("customer.partner_id: "));
     }
 
-    /// Expressions, and a part of the error of each.
+    /// Refused expressions, and a part of the error of each expression.
     const REFUSED: &[(&str, &str)] = &[
         ("..", "`..`"),
         (".a[range(3)]", "constant names"),

@@ -1,7 +1,7 @@
-//! A compiled expression, and how it is evaluated on an event.
+//! The compiled form of an expression, and its evaluation on an event.
 //!
-//! A plan is a tree without loops, so an evaluation takes at most as many steps as the plan has nodes. Values are
-//! borrowed from the event until a new one must be made.
+//! A plan is a tree without loops, so an evaluation takes at most as many steps as the plan has nodes. An evaluation
+//! borrows values from the event, and allocates only new values.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::jq::Program;
 use super::located::{LocatedValue, PathStep, Presence, pointer};
 use super::split::Split;
 
-/// A compiled expression.
+/// A compiled expression of the mapping language.
 #[derive(Clone, Debug)]
 pub(super) enum Plan {
     /// `.`
@@ -24,16 +24,16 @@ pub(super) enum Plan {
     Path(Box<Self>, Vec<PathStep>),
     /// `a | b`
     Pipe(Box<Self>, Box<Self>),
-    /// `a // b`: `b` where `a` is absent, null or false. If neither has a value and one of them is null, the result is
-    /// null, because the event did clear it. An error in `a` stays an error (jq would hide it).
+    /// `a // b`: returns `b` if `a` is absent, null or false. If neither side has a value and one side is null, the
+    /// result is null, because the event clears the field. An error in `a` stays an error (jq would hide the error).
     Alternative(Box<Self>, Box<Self>),
     /// A constant.
     Literal(Value),
-    /// `{a: .x}`, without its absent members. An object whose members are all absent is absent itself.
+    /// `{a: .x}`: absent members are left out. An object is absent if all its members are absent.
     Object(Vec<(String, Self)>),
-    /// A function of the input.
+    /// A function on the input of the plan.
     Call(FunctionCall),
-    /// A function of two expressions.
+    /// A function on the values of two expressions.
     BinaryCall(BinaryCall, Box<(Self, Self)>),
     /// `split(" ") | first`
     Split(Split),
@@ -44,16 +44,16 @@ pub(super) enum Plan {
         sides: Box<(Self, Self)>,
         expects_equal: bool,
     },
-    /// `a or b`, or `a and b`: a first side with the truth value `decisive` is the result.
+    /// `a or b`, or `a and b`: if the first side has the truth value `decisive`, that is the result.
     Logic {
         sides: Box<(Self, Self)>,
         decisive: bool,
     },
     /// `not`
     Not,
-    /// `"a \\(.b)"`: absent where a part is absent, because half a text would be invented data.
+    /// `"a \\(.b)"`: absent if a part is absent, because half a text would be invented data.
     Interpolation(Vec<Self>),
-    /// Any other term of the language; jaq interprets it.
+    /// A term that jaq interprets.
     Interpreted(Arc<Program>),
 }
 
@@ -89,7 +89,7 @@ impl Plan {
 }
 
 impl Plan {
-    /// Whether jaq interprets a part of it.
+    /// Returns whether jaq interprets a part of the plan.
     pub(super) fn is_interpreted(&self) -> bool {
         match self {
             Self::Input | Self::Literal(_) | Self::Not | Self::Split(_) | Self::Call(_) => false,
@@ -112,7 +112,7 @@ impl Plan {
         }
     }
 
-    /// The constants that it can evaluate to.
+    /// Returns the constants that the plan can evaluate to.
     pub(super) fn constants(&self) -> Vec<Value> {
         match self {
             Self::Literal(value) => vec![value.clone()],
@@ -136,12 +136,12 @@ impl Plan {
         }
     }
 
-    /// Adds the places that it can read in an event, as JSON Pointers.
+    /// Adds the places of an event that the plan can read, as JSON Pointers.
     pub(super) fn add_places(&self, places: &mut Vec<String>) {
         self.places_from(&[Vec::new()], places);
     }
 
-    /// Whether it certainly reads nothing of an event outside this member.
+    /// Returns whether the plan certainly reads nothing of an event outside the member `member`.
     pub(super) fn reads_only_member(&self, member: &str) -> bool {
         let mut places = Vec::new();
         let origins = self.places_from(&[Vec::new()], &mut places);
@@ -150,8 +150,8 @@ impl Plan {
         !self.is_interpreted() && !origins.contains(&Vec::new()) && places.iter().all(is_in)
     }
 
-    /// Adds the places that it can read when its input comes from one of `from`. Returns where its own result can come
-    /// from.
+    /// Adds the places that the plan can read when its input comes from one of `from`. Returns the places that the
+    /// result of the plan can come from.
     fn places_from(&self, from: &[Vec<PathStep>], places: &mut Vec<String>) -> Vec<Vec<PathStep>> {
         match self {
             Self::Input => from.to_vec(),
@@ -205,8 +205,8 @@ impl Plan {
         }
     }
 
-    /// The most copies of its input that its result can hold. Objects and texts can copy their input several times, and
-    /// in a pipe the numbers multiply.
+    /// Returns the maximum number of copies of the input in the result of the plan. Objects and texts can copy their
+    /// input several times, and in a pipe the numbers multiply.
     pub(super) fn copies(&self) -> usize {
         match self {
             Self::Input
@@ -237,7 +237,7 @@ impl Plan {
     }
 }
 
-// Each term has a function of its own: it keeps the stack frame of `Plan::read` small, which calls itself.
+// Each term has a function of its own, to keep the stack frame of the recursive `Plan::read` small.
 
 fn binary_call<'a>(
     call: BinaryCall,
@@ -293,7 +293,7 @@ fn interpolation<'a>(
             text = None;
             continue;
         };
-        // Even if the text is absent by now, an error in a later part is reported.
+        // An error in a later part is reported even if the text is already absent.
         match (text_part(value), &mut text) {
             (Ok(part), Some(text)) => text.push_str(&part),
             (Ok(_part), None) => {}

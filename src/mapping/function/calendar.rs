@@ -1,4 +1,4 @@
-//! The functions `date`, `moment` and `months_since`: dates and moments.
+//! The functions `date`, `moment` and `months_since` of the mapping language: dates and moments.
 
 use jiff::{Timestamp, Unit};
 use serde_json::Value;
@@ -7,15 +7,15 @@ use super::super::error::ValueError;
 use super::Conversion;
 use crate::time::rfc3339;
 
-/// The date, as `YYYY-MM-DD`, of a date or of an RFC 3339 moment, in the offset that it is written in.
+/// Converts a date or an RFC 3339 moment to `YYYY-MM-DD`. The date of a moment is the date in the moment's own offset.
 pub(super) fn date(text: &str) -> Conversion {
     rfc3339::date(text)
         .map(|date| Value::from(date.to_string()))
         .ok_or_else(|| ValueError::new(NOT_A_DATE))
 }
 
-/// The whole months from a date to a moment. With the event's own time as the moment, an event that is mapped again
-/// gives the same tenure again.
+/// Counts the whole months from a date to a moment. If the moment is the time of the event, mapping the event again
+/// returns the same number.
 pub(super) fn months_since(date: &Value, at: &Value) -> Conversion {
     let date_of = |value: &Value| value.as_str().and_then(rfc3339::date);
     let from = date_of(date).ok_or_else(|| ValueError::new(NOT_A_DATE))?;
@@ -49,7 +49,7 @@ impl EpochUnit {
         }
     }
 
-    /// The moment of a number, as RFC 3339 in UTC; a text in RFC 3339 is returned unchanged.
+    /// Converts a number to a moment: RFC 3339 in UTC. A text in RFC 3339 is returned unchanged.
     pub(super) fn moment(self, value: &Value) -> Conversion {
         let refused =
             || ValueError::new("The value is neither a whole number nor an RFC 3339 moment.");
@@ -73,7 +73,7 @@ impl EpochUnit {
     }
 }
 
-/// Microseconds from the Unix epoch to an RFC 3339 moment; finer fractions are cut off.
+/// Converts an RFC 3339 moment to microseconds since the Unix epoch. Smaller fractions are cut off.
 pub(crate) fn microseconds(text: &str) -> Option<i64> {
     rfc3339::date_time(text).map(Timestamp::as_microsecond)
 }

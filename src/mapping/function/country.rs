@@ -1,4 +1,4 @@
-//! The function `alpha3`: codes and names of countries.
+//! The function `alpha3` of the mapping language: codes and names of countries.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// The ISO 3166-1 alpha-3 code of a country, from its alpha-2 code, its alpha-3 code or its English name, in any case.
+/// Converts an alpha-2 code, an alpha-3 code or an English country name to the ISO 3166-1 alpha-3 code, in any case.
 pub(super) fn alpha3(text: &str) -> Conversion {
     NAMES
         .get(text.trim().to_lowercase().as_str())
@@ -20,7 +20,7 @@ pub(super) fn alpha3(text: &str) -> Conversion {
         })
 }
 
-/// All names and codes of countries, in lower case.
+/// All country names and codes, in lower case.
 static NAMES: LazyLock<BTreeMap<String, &'static str>> = LazyLock::new(|| {
     let mut names = BTreeMap::new();
     for country in rust_iso3166::ALL {
@@ -34,7 +34,7 @@ static NAMES: LazyLock<BTreeMap<String, &'static str>> = LazyLock::new(|| {
     names
 });
 
-/// Names that people write and ISO does not list; only names that everyone understands as one country.
+/// Country names that people write and ISO does not list. Each name must be unambiguous.
 const ALIASES: [(&str, &str); 44] = [
     ("aland islands", "ALA"),
     ("bolivia", "BOL"),

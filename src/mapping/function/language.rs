@@ -1,4 +1,4 @@
-//! The function `language`: language tags.
+//! The function `language` of the mapping language: language tags.
 
 use serde_json::Value;
 
@@ -8,7 +8,8 @@ use super::Conversion;
 /// The longest language tag that BCP 47 requires software to accept.
 const TAG_CHARS_MAX: usize = 35;
 
-/// The ISO 639-1 code, in lower case, of a BCP 47 language tag; `_` is accepted for `-`, as in the names of locales.
+/// Returns the ISO 639-1 code of a BCP 47 language tag, in lower case. The tag may contain `_` instead of `-`, as
+/// locale names do.
 ///
 /// A language without a two-letter code is refused: a related language would be a guess.
 pub(super) fn language(tag: &str) -> Conversion {
@@ -34,10 +35,10 @@ pub(super) fn language(tag: &str) -> Conversion {
     ))
 }
 
-/// Codes that ISO 639-1 has withdrawn and some software still writes.
+/// Language codes that ISO 639-1 has withdrawn and that some software still writes.
 const RENAMED: [(&str, &str); 3] = [("in", "id"), ("iw", "he"), ("ji", "yi")];
 
-/// All of ISO 639-1.
+/// All language codes of ISO 639-1.
 const CODES: &str = "\
     aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en eo \
     es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv ka \

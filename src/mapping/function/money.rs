@@ -1,4 +1,4 @@
-//! The function `minor_units`: amounts of money.
+//! The function `minor_units` of the mapping language: amounts of money.
 
 use iso_currency::Currency;
 use rust_decimal::Decimal;
@@ -7,12 +7,12 @@ use serde_json::{Number, Value};
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// The significant digits that survive in a JSON number, which most writers and readers treat as a 64-bit float.
+/// The number of significant digits that a JSON number keeps, because most software treats it as a 64-bit float.
 const FLOAT_DIGITS_MAX: u32 = 15;
 
-/// The amount in the currency's minor units: `"340.00"` US dollars are 34000.
+/// Converts an amount to the minor units of its currency: `"340.00"` US dollars are 34000.
 ///
-/// Nothing is rounded: an amount with more decimals than its currency is refused, unless they are zeros.
+/// The function does not round: it refuses an amount with more decimals than the currency has, unless they are zeros.
 pub(super) fn minor_units(amount: &Value, currency: &Value) -> Conversion {
     let exponent = currency
         .as_str()
@@ -43,7 +43,8 @@ fn decimal(amount: &Value) -> Result<Decimal, ValueError> {
     }
 }
 
-/// Reads digits with an optional minus sign and decimals. `1,234` is refused: its value depends on the country.
+/// Parses digits with an optional minus sign and decimals. `1,234` is refused, because its value depends on the
+/// country.
 fn from_text(text: &str) -> Result<Decimal, ValueError> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
@@ -59,7 +60,7 @@ fn from_text(text: &str) -> Result<Decimal, ValueError> {
     })
 }
 
-/// Reads a whole number exactly, and a fraction by its shortest decimal text if a float holds that many digits.
+/// Converts a whole number exactly, and a fraction by its shortest decimal text if a float holds that many digits.
 fn from_number(number: &Number) -> Result<Decimal, ValueError> {
     if let Some(whole) = number.as_i128() {
         return Decimal::try_from_i128_with_scale(whole, 0)

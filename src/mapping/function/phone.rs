@@ -1,4 +1,4 @@
-//! The function `e164`: phone numbers.
+//! The function `e164` of the mapping language: phone numbers.
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
 use serde_json::Value;
@@ -6,10 +6,10 @@ use serde_json::Value;
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// The longest text that is parsed: a number has at most 15 digits, and people write much punctuation.
+/// The maximum length of a parsed text: a phone number has at most 15 digits, and people add much punctuation.
 const TEXT_CHARS_MAX: usize = 40;
 
-/// The region of an ISO 3166 alpha-2 code in upper case, if it has phone numbers of its own.
+/// Returns the phone region of an upper-case ISO 3166 alpha-2 code, if the region has phone numbers of its own.
 pub(crate) fn region(code: &str) -> Option<Region> {
     let region = Region::from_code(code).ok()?;
     let is_known = code.bytes().all(|b| b.is_ascii_uppercase())
@@ -19,9 +19,11 @@ pub(crate) fn region(code: &str) -> Option<Region> {
     is_known.then_some(region)
 }
 
-/// The number in E.164. Without a region only numbers with `+` are accepted: ten digits can be a number of many countries.
+/// Converts a phone number to E.164. Without a region the number must start with `+`, because ten digits can be a
+/// number of many countries.
 ///
-/// Letters and extensions are refused: E.164 has neither, and without them it would be another number.
+/// A number with letters or an extension is refused. E.164 has neither, and dropping them would give a different
+/// number.
 pub(super) fn e164(text: &str, region: Option<Region>) -> Conversion {
     let text = text.trim();
     let is_plain = text.len() <= TEXT_CHARS_MAX

@@ -1,12 +1,12 @@
-//! The functions `us_state` and `us_zip`: addresses in the USA. The abbreviations are those of USPS Publication 28,
-//! appendix B.
+//! The functions `us_state` and `us_zip` of the mapping language: addresses in the USA. The abbreviations are from USPS
+//! Publication 28, appendix B.
 
 use serde_json::Value;
 
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// Code and name: the fifty states, the district, the territories, and the military "states".
+/// The code and name of each of the fifty states, the district, the territories, and the military "states".
 static STATES: [(&str, &str); 59] = [
     ("AL", "ALABAMA"),
     ("AK", "ALASKA"),
@@ -69,7 +69,7 @@ static STATES: [(&str, &str); 59] = [
     ("AP", "ARMED FORCES PACIFIC"),
 ];
 
-/// The two letters of a state, from its name or abbreviation, in any case, with or without dots.
+/// Converts the name or abbreviation of a state to its two letters. Upper and lower case and dots do not matter.
 pub(super) fn us_state(text: &str) -> Conversion {
     let name_or_code = text.trim().replace('.', "").to_uppercase();
     STATES
@@ -83,8 +83,8 @@ pub(super) fn us_state(text: &str) -> Conversion {
         })
 }
 
-/// A ZIP code of five digits, or of nine as `94105-1234`. A JSON number is refused, because it may have lost leading
-/// zeros.
+/// Validates a ZIP code of five digits, or of nine digits as `94105-1234`. A JSON number is refused, because it may
+/// have lost leading zeros.
 pub(super) fn us_zip(value: &Value) -> Conversion {
     const REFUSED: &str = "The value is not a text of five or nine digits.";
     let text = value

@@ -1,4 +1,5 @@
-//! Functions of texts: `trim`, `upper`, `lower`, `title`, `digits`, `line`, `lookup`, `text`, `whole`.
+//! The text functions of the mapping language: `trim`, `upper`, `lower`, `title`, `digits`, `line`, `lookup`, `text`,
+//! `whole`.
 
 use serde_json::Value;
 
@@ -18,8 +19,8 @@ pub(super) fn lower(text: &str) -> Conversion {
     Ok(Value::from(text.to_lowercase()))
 }
 
-/// The entry of a table for a text, or for a whole number. A key that is not in the table is an error: the operator must
-/// learn about a loyalty tier that nobody has mapped yet.
+/// Looks up a text or a whole number in a table. A key that is not in the table is an error: the operator must learn
+/// about a loyalty tier that nobody has mapped yet.
 pub(super) fn lookup(value: &Value, table: &LookupTable) -> Conversion {
     let entry = match value {
         Value::String(text) => table.get(text),
@@ -37,15 +38,15 @@ pub(super) fn lookup(value: &Value, table: &LookupTable) -> Conversion {
         .ok_or_else(|| ValueError::new("The table has no entry for the value."))
 }
 
-/// Title case, for a text in one case only. `McDonald` is right already and stays; `MCDONALD` becomes `Mcdonald`, which
-/// is wrong for this name and right for most.
+/// Converts a text that is all upper case or all lower case to title case. A text in mixed case, such as `McDonald`,
+/// stays unchanged. `MCDONALD` becomes `Mcdonald`: title case is wrong for this name and right for most names.
 pub(super) fn title(text: &str) -> Conversion {
     let is_mixed = text.chars().any(char::is_uppercase) && text.chars().any(char::is_lowercase);
     if is_mixed {
         return Ok(Value::from(text));
     }
     let mut titled = String::with_capacity(text.len());
-    // Counts the letters of the word: after one letter and an apostrophe a new word starts (O'Neil, D'Angelo).
+    // Counts the letters of the current word: a new word starts after one letter and an apostrophe (O'Neil, D'Angelo).
     let mut letters = 0_usize;
     for letter in text.chars() {
         if letter.is_alphabetic() && letters == 0 {
@@ -63,7 +64,7 @@ pub(super) fn title(text: &str) -> Conversion {
     Ok(Value::from(titled))
 }
 
-/// The digits of a text, without anything else.
+/// Returns the digits of a text and drops all other characters.
 pub(super) fn digits(text: &str) -> Conversion {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     if digits.is_empty() {
@@ -75,14 +76,15 @@ pub(super) fn digits(text: &str) -> Conversion {
 /// Selects one line of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mapping) struct LineSelector {
-    /// Counted from 1.
+    /// The number of the selected line, counted from 1.
     pub(in crate::mapping) number: usize,
-    /// The most lines that the text may have: a further line would be lost.
+    /// The maximum number of lines in the text. A text with more lines is refused, because a line would be lost.
     pub(in crate::mapping) of: usize,
 }
 
 impl LineSelector {
-    /// The line. If the text has fewer lines the result is null: the text is complete, so this line is known to be empty.
+    /// Returns the selected line. If the text has fewer lines the result is null: the text is complete, so the line is
+    /// known to be empty.
     pub(super) fn select(self, text: &str) -> Conversion {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         if lines.clone().count() > self.of {
@@ -99,7 +101,8 @@ impl LineSelector {
     }
 }
 
-/// A text, a whole number, true or false as text. A fraction is refused, because JSON does not keep how it was written.
+/// Converts a text, a whole number, true or false to text. A fraction is refused: JSON does not keep how it was
+/// written.
 pub(super) fn text(value: &Value) -> Conversion {
     match value {
         Value::String(text) => Ok(Value::from(text.as_str())),
@@ -111,10 +114,10 @@ pub(super) fn text(value: &Value) -> Conversion {
     }
 }
 
-/// The greatest whole number up to which floating point holds every whole number exactly.
+/// The greatest whole number below which a 64-bit float represents every whole number exactly.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// A whole number, from a number or from its text.
+/// Converts a number, or a text with a number, to a whole number.
 pub(super) fn whole(value: &Value) -> Conversion {
     let refused =
         || ValueError::new("The value is neither a whole number of 64 bits nor the text of one.");

@@ -2,7 +2,7 @@
 
 use super::super::function::FUNCTIONS;
 
-/// What a function of jq takes in its parentheses.
+/// The kind of argument that a jq function takes in its parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ArgumentKind {
     Nothing,
@@ -44,7 +44,7 @@ pub(super) static ALLOWED: [(&str, ArgumentKind); 26] = [
     ("with_entries", ArgumentKind::Filter),
 ];
 
-/// Everything that an expression may contain, for error messages.
+/// Lists everything that an expression may contain, for error messages.
 pub(super) fn allowed() -> String {
     let functions: Vec<_> = FUNCTIONS.iter().map(|known| known.usage).collect();
     let mut names: Vec<_> = ALLOWED.iter().map(|(name, _)| *name).collect();

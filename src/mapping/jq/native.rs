@@ -14,7 +14,8 @@ use super::value::{JaqError, Val, ValResult, failed, into_jaq_error};
 
 type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
 
-/// All functions with their arguments. A name that begins with `__` is written by the sanitizer or the prelude only.
+/// Lists all native functions with their arguments. Only the sanitizer and the prelude write names that begin with
+/// `__`.
 pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
     let filters = |n: usize| -> Box<[Bind]> { (0..n).map(|_| Bind::Fun(())).collect() };
     let table: [NativeFunction; 20] = [
@@ -73,8 +74,8 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
         .map(|(name, arguments, run)| (name, arguments, Native::<Interpreter>::new(run)))
 }
 
-/// `a // b`: the results of `a` that are true; without one, the results of `b`. As in a compiled plan, an error in `a`
-/// stays an error, and if neither side has a value but one is null, the result is null.
+/// Evaluates `a // b`: the true results of `a`, or the results of `b` if `a` has no true result. As in a compiled plan,
+/// an error in `a` stays an error, and if neither side has a value but one side is null, the result is null.
 fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let (other, other_context) = cv.0.pop_fun();
     let (first, context) = cv.0.pop_fun();
@@ -106,7 +107,7 @@ fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     )
 }
 
-/// Joins two parts of a text; absent if one of them is absent.
+/// Joins two parts of a text. The result is absent if one part is absent.
 fn joined(before: &Val, after: &Val) -> ValResult {
     let text = |part: &Val| -> Result<Option<String>, JaqError> {
         let value = part.value()?;
@@ -163,7 +164,7 @@ fn split(value: &Val, by: &Val) -> ValResult {
     text.split(by).map(Val::text).collect()
 }
 
-/// Joins the texts of an array. Absent and null items are left out; without any item the result is absent.
+/// Joins the texts of an array. Absent and null items are left out. The result is absent if no item is left.
 fn join(value: &Val, by: &Val) -> ValResult {
     if value.is_absent_or_null() {
         return Ok(value.clone());

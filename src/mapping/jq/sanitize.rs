@@ -1,12 +1,12 @@
 //! Writes an expression for jaq again, with only the terms that the language allows.
 //!
-//! jaq never gets the text of the author, so no term reaches it that this file does not name. Matches over
-//! jaq's syntax have no default arm: a term that is new in a later version of jaq must be decided on before this
-//! compiles.
+//! jaq never gets the author's text, so no term reaches jaq that this file does not name. The matches over jaq's syntax
+//! have no default arm: if a later version of jaq adds a term, this file does not compile until somebody decides about
+//! it.
 //!
-//! What is allowed always ends. There are no definitions, no recursion and no ranges of numbers, so every loop goes
-//! through the items of a value. `,` doubles the results without going through items, so it is allowed only where it
-//! cannot be applied to its own results.
+//! Every allowed expression ends. There are no definitions, no recursion and no ranges of numbers, so every loop visits
+//! the items of a value. `,` doubles the results without visiting items, so it is allowed only where it cannot be
+//! applied to its own results.
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
@@ -20,7 +20,7 @@ use super::super::function::{self, BinaryCall, FunctionCall, Parameters};
 use super::super::syntax::{ExpressionError, constant, first_slice, joined, number};
 use super::allowed::{ALLOWED, ArgumentKind, allowed};
 
-/// An expression for jaq, and the functions of ours that it calls by their index.
+/// An expression for jaq, and the bridge's own functions that the expression calls by index.
 #[derive(Debug, Default)]
 pub(super) struct SanitizedCode {
     pub(super) code: String,
@@ -31,7 +31,7 @@ pub(super) struct SanitizedCode {
 /// Writes a term for jaq.
 ///
 /// # Errors
-/// Everything in the term that the language does not allow.
+/// Returns every term that the language does not allow.
 pub(super) fn sanitize<'c>(
     term: &Term<&'c str>,
     code: &'c str,
@@ -112,7 +112,7 @@ impl<'c> Sanitizer<'_, 'c> {
         }
     }
 
-    /// Terms with `,` between them.
+    /// Writes terms that are separated by `,`.
     fn stream(&mut self, term: &Term<&'c str>) {
         if let Term::BinOp(left, BinaryOp::Comma, right) = term {
             self.stream(left);
@@ -202,7 +202,7 @@ impl<'c> Sanitizer<'_, 'c> {
         self.around(" ", right, ")");
     }
 
-    /// `a as $x | b`
+    /// Writes `a as $x | b`.
     fn bound(&mut self, value: &Term<&'c str>, name: &'c str, body: &Term<&'c str>) {
         let name = name.trim_start_matches('$');
         self.around("((", value, ") as $");
@@ -325,7 +325,7 @@ impl<'c> Sanitizer<'_, 'c> {
         self.put(")");
     }
 
-    /// Writes the call of a function of ours, which jaq calls by its index.
+    /// Writes the call of one of the bridge's own functions, which jaq calls by its index.
     fn own_function(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
         let Some(signature) = function::find(name) else {
             return self.not_allowed(Some(name), name);
@@ -355,7 +355,7 @@ impl<'c> Sanitizer<'_, 'c> {
         self.not_allowed(first_slice(term), name);
     }
 
-    /// Reports a name that the language does not have. The first such error lists everything that it does have.
+    /// Reports a name that the language does not have. The first such error lists all names that the language has.
     fn not_allowed(&mut self, slice: Option<&str>, name: &str) {
         let reason = if self.errors.is_empty() {
             format!("`{name}` is not allowed here; {}", allowed())
@@ -365,7 +365,7 @@ impl<'c> Sanitizer<'_, 'c> {
         self.error(slice, reason);
     }
 
-    /// Reports an error of a slice of the expression; of all of it where the syntax tree keeps no slice.
+    /// Reports an error at a slice of the expression, or at the whole expression if the syntax tree keeps no slice.
     fn error(&mut self, slice: Option<&str>, reason: String) {
         let slice = slice.unwrap_or(self.code);
         self.errors
@@ -373,7 +373,7 @@ impl<'c> Sanitizer<'_, 'c> {
     }
 }
 
-/// The name of a term that is a variable.
+/// Returns the name of a term that is a variable.
 fn variable<'c>(term: &Term<&'c str>) -> Option<&'c str> {
     if let Term::Var(name) = term {
         Some(name.trim_start_matches('$'))

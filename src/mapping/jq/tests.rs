@@ -10,7 +10,7 @@ use crate::mapping::plan::Plan;
 use crate::mapping::tests::CANARY;
 use crate::mapping::{SharedTables, lower};
 
-/// The result of an expression, in a form that can be compared.
+/// The result of an expression, in a form that tests can compare.
 #[derive(Debug, PartialEq)]
 enum Evaluated {
     Absent,
@@ -131,7 +131,7 @@ fn expressions_without_a_plan_are_interpreted() {
     }
 }
 
-/// Absent stays absent: nothing is cleared or invented because the source says nothing.
+/// An absent input stays absent: the expression clears and invents nothing if the event does not mention the place.
 #[test]
 fn an_absent_input_stays_absent_when_interpreted() {
     for expression in [
@@ -229,7 +229,7 @@ fn an_interpreted_error_names_the_place_and_not_the_value() {
     }
 }
 
-/// The allowed terms can still build large values; the limits stop that early.
+/// The allowed terms can still create large values; the limits stop such an expression early.
 #[test]
 fn an_expression_that_grows_hits_a_limit() {
     let many: Vec<u32> = (0..2_000).collect();
@@ -305,7 +305,7 @@ fn any_event() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Expressions that are compiled, as text.
+/// Generates the text of expressions that can be compiled.
 fn any_compiled() -> impl Strategy<Value = String> {
     let field = prop::sample::select(vec![
         ".",
@@ -364,7 +364,7 @@ fn any_compiled() -> impl Strategy<Value = String> {
     })
 }
 
-/// Expressions that read places of an event and contain no constants that they could return.
+/// Generates expressions that read places of an event and contain no constants that they could return.
 fn any_path_expression() -> impl Strategy<Value = String> {
     let field = prop::sample::select(vec![".a", ".b.c", ".a[0]", ".a[]", ".a[1:]", ".b.c[]?"]);
     let after = prop::sample::select(vec![
@@ -411,8 +411,8 @@ fn any_path_expression() -> impl Strategy<Value = String> {
     })
 }
 
-/// Expressions that mean exactly the same in jq: no objects and no texts with parts, because these leave out absent
-/// members, and no functions of ours.
+/// Generates expressions that mean exactly the same in jq: no objects and no texts with parts, because our language
+/// leaves out absent members there, and none of our own functions.
 fn any_jq_expression() -> impl Strategy<Value = String> {
     let field = prop::sample::select(vec![
         ".", ".a", ".b", ".c", ".a.b", ".b.c.a", ".a[0]", ".b[1].a", "\"a\"", "1", "-2.5", "null",
@@ -436,7 +436,7 @@ fn any_jq_expression() -> impl Strategy<Value = String> {
     })
 }
 
-/// The first result of an expression in jaq itself, with jaq's own values.
+/// Returns the first result of an expression in jaq itself, with jaq's own values.
 fn stock(expression: &str, event: &Value) -> Option<String> {
     use jaq_core::data::JustLut;
     use jaq_core::load::{Arena, File, Loader};
@@ -476,7 +476,7 @@ proptest! {
         }
     }
 
-    /// If the event says nothing, nothing is cleared and nothing is invented.
+    /// An expression on an event that mentions no place clears and invents nothing.
     #[test]
     fn absent_input_sets_no_value(expression in any_path_expression()) {
         let plan = lower::lower(&expression, &tables());
@@ -490,7 +490,7 @@ proptest! {
         prop_assert!(is_absent, "{} returns {:?}", expression, result);
     }
 
-    /// The result of a plan is the result of jaq itself, in which absent is null. Errors that jaq hides are left out.
+    /// A plan and stock jaq, in which absent is null, give the same result. Errors that jaq hides are not compared.
     #[test]
     fn a_compiled_plan_and_stock_jaq_agree(expression in any_jq_expression(), event in any_event()) {
         let plan = lower::lower(&expression, &tables());

@@ -1,8 +1,8 @@
-//! The values that jaq works on.
+//! The values that jaq works on while it interprets an expression.
 //!
-//! They are ours, not jaq's own, so that an expression means the same whether it is compiled or interpreted: absent and
-//! null stay apart, every value knows the place of the event it came from, and numbers that are not whole are never
-//! calculated with. They also bound the work: visiting values costs steps, and an expression has a limited number.
+//! These values replace jaq's own, so that compiled and interpreted expressions give the same results: absent and null
+//! stay distinct, every value knows its place in the event, and arithmetic accepts whole numbers only. The values also
+//! limit the work: visiting a value costs steps, and an expression has a limited number of steps.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,17 +22,18 @@ mod origin;
 
 /// The rule that the error of an interpreted expression names.
 pub(super) const RULE: &str = "jq";
-/// How many bytes of new text cost one step.
+/// The number of bytes of new text that cost one step.
 const STEP_BYTES: usize = 64;
-/// How many members a value that an expression makes may have, at all depths together; Imprint takes far fewer.
+/// The maximum number of members, at all depths together, in a value that an expression creates. Imprint takes far
+/// fewer.
 const WEIGHT_MAX: usize = 4_096;
-/// The longest text that an expression may make.
+/// The maximum length of a text that an expression creates.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 pub(super) type JaqError = jaq_core::Error<Val>;
 pub(super) type ValResult<T = Val> = Result<T, JaqError>;
 
-/// A value, and the place it came from if it is a value of the event.
+/// A value in the interpreter, with its place in the event if the event contains the value.
 #[derive(Clone)]
 pub(super) struct Val {
     content: ValContent,
@@ -48,11 +49,11 @@ enum ValContent {
     Text(Rc<str>),
     Array(Rc<Vec<Val>>, usize),
     Object(Rc<BTreeMap<Rc<str>, Val>>, usize),
-    /// The value that a jaq error holds.
+    /// The evaluation error that a jaq error carries.
     Error(Rc<EvalError>),
 }
 
-/// An error of the whole expression.
+/// Creates an error about the whole expression.
 pub(super) fn failed(detail: &str) -> JaqError {
     into_jaq_error(EvalError {
         rule: RULE,
@@ -61,12 +62,12 @@ pub(super) fn failed(detail: &str) -> JaqError {
     })
 }
 
-/// An evaluation error as an error of jaq's.
+/// Wraps an evaluation error in a jaq error.
 pub(super) fn into_jaq_error(error: EvalError) -> JaqError {
     JaqError::new(Val::made(ValContent::Error(Rc::new(error))))
 }
 
-/// The evaluation error in an error of jaq's. The text of jaq's own errors is dropped, because it contains values.
+/// Extracts the evaluation error from a jaq error. The text of jaq's own errors is dropped, because it contains values.
 pub(super) fn into_eval_error(error: JaqError) -> EvalError {
     match error.into_val().content {
         ValContent::Error(error) => error.as_ref().clone(),
@@ -95,7 +96,7 @@ impl Val {
         }
     }
 
-    /// The input of an expression.
+    /// Converts the input of an expression.
     pub(super) fn of(input: &LocatedValue<'_>) -> Self {
         let origin = input.origin().fold(Rc::new(Origin::Event), |outer, step| {
             let step = step.clone();
@@ -107,7 +108,7 @@ impl Val {
         }
     }
 
-    /// The value with its place.
+    /// Returns the value with its place.
     pub(super) fn located<'a>(&self) -> ValResult<LocatedValue<'a>> {
         let origin = self.origin.as_ref().map(|origin| origin.path());
         Ok(LocatedValue::owned(
@@ -116,7 +117,7 @@ impl Val {
         ))
     }
 
-    /// As [`Self::located`], in the event of `input`. A new value gets the place of `input`.
+    /// Returns the value with its place, like [`Self::located`]. A new value gets the place of `input`.
     pub(super) fn located_in<'a>(&self, input: &LocatedValue<'a>) -> ValResult<LocatedValue<'a>> {
         let origin = match &self.origin {
             Some(origin) => origin.path(),
@@ -125,7 +126,7 @@ impl Val {
         Ok(input.elsewhere(self.value()?, origin))
     }
 
-    /// The value, if it is not absent.
+    /// Returns the value as JSON, or `None` if it is absent.
     pub(super) fn value(&self) -> ValResult<Option<Value>> {
         Ok(match &self.content {
             ValContent::Absent => None,
@@ -135,7 +136,7 @@ impl Val {
             ValContent::Text(text) => Some(Value::String(text.as_ref().to_owned())),
             ValContent::Array(items, _) => {
                 spend(items.len())?;
-                // An absent item becomes null: to leave it out would change the number of items.
+                // An absent item becomes null: leaving the item out would change the number of items.
                 let item = |item: &Self| Ok(item.value()?.unwrap_or(Value::Null));
                 Some(Value::Array(
                     items.iter().map(item).collect::<ValResult<_>>()?,
@@ -164,7 +165,7 @@ impl Val {
         Self::made(value.map_or(ValContent::Absent, ValContent::of))
     }
 
-    /// The value, with the place of another one.
+    /// Returns the value with the place of `other`.
     pub(super) fn with_origin_of(self, other: &Self) -> Self {
         Self {
             content: self.content,
@@ -219,7 +220,7 @@ impl Val {
         }
     }
 
-    /// The items of an array or the members of an object, each with its place. Absent and null have none.
+    /// Returns the items of an array or the members of an object, each with its place. Absent and null have no items.
     pub(super) fn items(&self) -> ValResult<Vec<Self>> {
         let items: Vec<Self> = match &self.content {
             ValContent::Absent | ValContent::Null => Vec::new(),
@@ -245,7 +246,7 @@ impl Val {
         Ok(items)
     }
 
-    /// The members of an object with their names.
+    /// Returns the members of an object with their names.
     pub(super) fn members(&self) -> ValResult<Vec<(Rc<str>, Self)>> {
         match &self.content {
             ValContent::Absent | ValContent::Null => Ok(Vec::new()),
@@ -273,7 +274,7 @@ impl Val {
         }
     }
 
-    /// The value as one inside `parent`.
+    /// Returns the value with its place inside `parent`.
     fn at(&self, parent: &Self, step: PathStep) -> Self {
         let origin = parent.origin.as_ref().map(|outer| {
             let outer = Rc::clone(outer);
@@ -296,7 +297,7 @@ impl Val {
             .unwrap_or_default()
     }
 
-    /// An error of this value.
+    /// Creates an error about this value.
     pub(super) fn error(&self, detail: &str) -> JaqError {
         into_jaq_error(EvalError {
             rule: RULE,
@@ -305,7 +306,7 @@ impl Val {
         })
     }
 
-    /// An error of this value that names a rule of its own.
+    /// Creates an error about this value that names the given rule.
     pub(super) fn error_of_rule(&self, rule: &'static str, error: ValueError) -> JaqError {
         into_jaq_error(EvalError {
             rule,
@@ -314,7 +315,7 @@ impl Val {
         })
     }
 
-    /// A new text.
+    /// Creates a new text.
     pub(super) fn text(text: &str) -> ValResult {
         spend(text.len() / STEP_BYTES + 1)?;
         if text.len() > TEXT_BYTES_MAX {
@@ -346,8 +347,8 @@ impl Val {
     }
 }
 
-/// A new array or object. One that is too large becomes absent and exhausts the budget, because the functions that make
-/// values for jaq cannot fail.
+/// Creates an array or object. A too large value becomes absent and exhausts the budget, because the functions that
+/// create values for jaq cannot fail.
 fn bounded(content: ValContent, weight: usize) -> Val {
     if weight > WEIGHT_MAX {
         exhaust();
@@ -357,7 +358,7 @@ fn bounded(content: ValContent, weight: usize) -> Val {
 }
 
 impl ValContent {
-    /// A value of the event. It weighs 1 in all: its members already exist.
+    /// Converts a value of the event. The whole value weighs 1, because its members already exist.
     fn of(value: &Value) -> Self {
         match value {
             Value::Null => Self::Null,
@@ -378,14 +379,14 @@ impl ValContent {
     }
 }
 
-/// Never the value: it is personal data.
+/// Never prints the value, because it is personal data.
 impl fmt::Display for Val {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 }
 
-/// Never the value: it is personal data.
+/// Never prints the value, because it is personal data.
 impl fmt::Debug for Val {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Val")

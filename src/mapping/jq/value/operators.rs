@@ -1,6 +1,6 @@
-//! The operations that jaq needs of its values: paths, loops, comparisons and arithmetic.
+//! The operations that jaq requires of its values: paths, loops, comparisons and arithmetic.
 //!
-//! Arithmetic works on whole numbers only: a fraction would have to be rounded, and money is never rounded. `+` also
+//! Arithmetic accepts whole numbers only: a fraction would need rounding, and the bridge never rounds money. `+` also
 //! joins texts, arrays and objects. If one side of `+` is absent or null, the result is the other side.
 
 use std::cmp::Ordering;
@@ -137,13 +137,13 @@ impl ValT for Val {
         self.is_true()
     }
 
-    /// Never called: the sanitizer replaces texts with parts by calls of `__text`.
+    /// Never runs: the sanitizer replaces texts with parts by calls of `__text`.
     fn into_string(self) -> Self {
         self
     }
 }
 
-/// The error of an update, which the sanitizer does not allow.
+/// Creates the error for an update (`|=`), which the sanitizer does not allow.
 fn unchangeable() -> JaqError {
     failed("An expression cannot change an event.")
 }
@@ -166,7 +166,7 @@ impl From<String> for Val {
     }
 }
 
-/// Never called: only paths as values contain ranges, and the sanitizer does not allow those.
+/// Never runs: only paths as values contain ranges, and the sanitizer does not allow paths as values.
 impl From<Range<Option<Self>>> for Val {
     fn from(_range: Range<Option<Self>>) -> Self {
         Self::ABSENT
@@ -174,7 +174,7 @@ impl From<Range<Option<Self>>> for Val {
 }
 
 impl FromIterator<Self> for Val {
-    /// Stops at the first item that makes the array too large, however many more there are.
+    /// Collects items, and stops at the first item that makes the array too large.
     fn from_iter<I: IntoIterator<Item = Self>>(items: I) -> Self {
         let mut weight = 1;
         let mut taken = Vec::new();
@@ -274,7 +274,7 @@ impl Mul for Val {
 impl Div for Val {
     type Output = ValR<Self>;
 
-    /// Never called: the sanitizer allows no division.
+    /// Never runs: the sanitizer allows no division.
     fn div(self, _other: Self) -> ValR<Self> {
         Err(failed("The language has no division."))
     }
@@ -283,7 +283,7 @@ impl Div for Val {
 impl Rem for Val {
     type Output = ValR<Self>;
 
-    /// Never called: the sanitizer allows no division.
+    /// Never runs: the sanitizer allows no division.
     fn rem(self, _other: Self) -> ValR<Self> {
         Err(failed("The language has no division."))
     }

@@ -7,7 +7,7 @@ use super::budget::spend;
 use super::{Val, ValContent};
 
 impl Val {
-    /// Compares two values. Comparing costs steps; without a step left, any two values are equal.
+    /// Compares two values. A comparison costs steps; if no step is left, any two values are equal.
     pub(in crate::mapping::jq) fn order(&self, other: &Self) -> Ordering {
         if spend(1).is_err() {
             return Ordering::Equal;

@@ -1,10 +1,10 @@
-//! The place of the event that a value came from.
+//! The place in the event that a value came from.
 
 use std::rc::Rc;
 
 use super::super::super::located::{PathStep, pointer};
 
-/// A place, as a list of steps that shares its beginning with the other places.
+/// A place in an event: a list of steps that shares its beginning with other places.
 #[derive(Debug)]
 pub(super) enum Origin {
     Event,
@@ -23,7 +23,7 @@ impl Origin {
         }
     }
 
-    /// The place as a JSON Pointer.
+    /// Returns the place as a JSON Pointer.
     pub(super) fn pointer(&self) -> String {
         pointer(self.path().iter())
     }
