@@ -73,7 +73,7 @@ pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
     auth.filter(|_| errors.is_empty()).ok_or(errors)
 }
 
-/// What orders the values of an event type. Sequences of two sources cannot be compared; times can.
+/// The order of the values of an event type. The bridge can compare times of two sources, but not their sequences.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order<'a> {
     Sequence(&'a SourceName),

@@ -1,7 +1,8 @@
 //! Authentication of requests: turns untrusted bytes into authentic bytes, or denies the request.
 //!
-//! It runs before parsing and over the raw bytes, so that nothing parses a body that the source did not send. Secrets are
-//! compared in constant time. The answer is the same for every reason of a denial; only a metric tells them apart.
+//! Authentication runs before parsing and over the raw bytes, so that the bridge never parses a body that the source
+//! did not send. Secrets are compared in constant time. The response is the same for every denial reason; only a metric
+//! distinguishes the reasons.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ pub use standard_webhooks::SigningKey;
 const TOKEN_BYTES_MIN: usize = 16;
 /// The HMAC key for both sides of a token comparison, so that its time depends on neither length nor prefix.
 const TOKEN_LABEL: &[u8; 27] = b"imprint-bridge bearer token";
-/// The header of the one attribute that can have only one value.
+/// The header of the attribute `specversion`, which can have only one value.
 const SPECVERSION: &str = "ce-specversion";
 const BEARER: &str = "bearer";
 
@@ -59,7 +60,7 @@ pub struct Head<'a> {
     pub headers: &'a HeaderMap,
 }
 
-/// Never the content: paths contain ids, and headers contain secrets.
+/// Never prints the content: paths contain ids, and headers contain secrets.
 impl fmt::Debug for Head<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Head")
@@ -77,21 +78,21 @@ impl<T> Untrusted<T> {
     }
 }
 
-/// Never the content: it is personal data.
+/// Never prints the content, because it is personal data.
 impl<T> fmt::Debug for Untrusted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Untrusted")
     }
 }
 
-/// Bytes that the source sent, by the evidence of its authentication.
+/// Bytes that the authentication has proved to come from the source.
 #[derive(Clone)]
 pub struct Authentic<T> {
     content: T,
     signed: SignatureScope,
 }
 
-/// What the signature covers besides the body.
+/// The parts of a request, besides the body, that the signature covers.
 #[derive(Clone)]
 enum SignatureScope {
     /// There is no signature. The token, if any, covers the whole request.
@@ -150,7 +151,7 @@ impl<T> Authentic<T> {
     }
 }
 
-/// Never the content: it is personal data.
+/// Never prints the content, because it is personal data.
 impl<T> fmt::Debug for Authentic<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Authentic")
@@ -203,7 +204,7 @@ impl Verifier {
     /// Accepts a request with one of these tokens in `Authorization: Bearer …`.
     ///
     /// # Errors
-    /// There is no token, or one is too short or cannot be a header value.
+    /// Fails if there is no token, or if a token is too short or cannot be a header value.
     pub fn bearer(tokens: &[SecretString]) -> Result<Self, Error> {
         let parse = |(index, token): (usize, &SecretString)| {
             let bytes = token.expose_secret().as_bytes();
@@ -224,7 +225,7 @@ impl Verifier {
     /// Accepts a request signed with one of these secrets by Standard Webhooks 1.0 (`v1`, HMAC-SHA256).
     ///
     /// # Errors
-    /// There is no secret, or one is not `whsec_` followed by 24 to 64 bytes in base64.
+    /// Fails if there is no secret, or if a secret is not `whsec_` followed by 24 to 64 bytes in base64.
     pub fn standard_webhooks(secrets: &[SecretString]) -> Result<Self, Error> {
         let parse = |(index, secret)| SigningKey::parse(secret).ok_or(Error::SigningSecret(index));
         let keys: Vec<_> = secrets
@@ -285,7 +286,7 @@ impl Verifier {
     }
 }
 
-/// Never the secrets.
+/// Never prints the secrets.
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Verifier").field(&self.challenge()).finish()
@@ -327,7 +328,7 @@ fn bearer(tokens: &[SecretString], headers: &HeaderMap) -> Result<(), DenialReas
         return Err(DenialReason::Malformed);
     }
     let presented = token_mac(presented.trim()).finalize().into_bytes();
-    // Every token is compared, even after a match: the time does not tell which one is current.
+    // Every token is compared, even after a match, so that the time does not reveal which token is current.
     let is_known = tokens.iter().fold(false, |is_known, token| {
         let token = token_mac(token.expose_secret());
         is_known | token.verify_slice(&presented).is_ok()

@@ -16,9 +16,9 @@ use crate::outbox;
 /// The reason for a refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Intake rejects it.
+    /// Intake rejects the request.
     Rejected(Rejection),
-    /// Nothing proves that it comes from the source.
+    /// Nothing proves that the request comes from the source.
     Unauthenticated {
         /// The authentication scheme of the source.
         challenge: &'static str,
@@ -31,7 +31,7 @@ pub enum Refusal {
     NotFound,
     /// The resource of this path has other methods.
     MethodNotAllowed {
-        /// The methods that it has.
+        /// The methods that the resource has.
         allow: &'static str,
     },
     /// The body was not received in time.

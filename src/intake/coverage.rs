@@ -7,7 +7,7 @@ use super::source::{EventType, Source};
 use crate::event::pointer;
 use crate::mapping::JsonEnvelope;
 
-/// What the examples of one event type read and set.
+/// The places that the examples of one event type read, and the fields that they set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExampleCoverage {
     /// The places that were read, as JSON Pointers.

@@ -24,7 +24,7 @@ pub enum Encoding<'a> {
     Json(&'a JsonEnvelope),
 }
 
-/// Never the headers: binary mode carries attributes in them.
+/// Never prints the headers, because binary mode carries attributes in them.
 impl std::fmt::Debug for Encoding<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -50,7 +50,7 @@ impl Expectation {
         }
     }
 
-    /// Every difference between the expectation and what the body does, as sentences.
+    /// Lists every difference between the expectation and the result of the body, as sentences.
     pub fn differences(&self, explanation: &Explanation) -> Vec<String> {
         match self {
             Self::Requests(expected) => compare_requests(expected, explanation),
@@ -59,7 +59,7 @@ impl Expectation {
     }
 }
 
-/// What a body does, in one line.
+/// Describes the result of a body in one line.
 pub fn summary(explanation: &Explanation) -> String {
     let first = explanation.events.first().map(|event| &event.outcome);
     match explanation.outcome.as_ref().or(first) {

@@ -1,4 +1,5 @@
-//! What a request would do and why, rule by rule, without storing anything: for people who write mappings.
+//! Explains the changes that a request would make, rule by rule, without storing anything: for people who write
+//! mappings.
 //!
 //! The events go through the same pipeline as those of a request. An [`Explanation`] is both the JSON of the admin API
 //! and what the command line prints; its values are masked unless the reader asked to reveal them.
@@ -36,7 +37,7 @@ pub struct EntryEvent<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Never the event: it is personal data.
+/// Never prints the event, because it is personal data.
 impl fmt::Debug for EntryEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EntryEvent")
@@ -44,7 +45,7 @@ impl fmt::Debug for EntryEvent<'_> {
 }
 
 impl Sources {
-    /// Explains the body of a request that has no headers. `None` if there is no such source.
+    /// Explains the body of a request without headers. Returns `None` if there is no such source.
     pub fn explain_body(
         &self,
         source: &SourceName,
@@ -77,8 +78,8 @@ impl Sources {
         })
     }
 
-    /// Explains a stored event with the schema and the mapping of today. `None` if there is no such source, or the event
-    /// cannot be read.
+    /// Explains a stored event with the current schema and mapping. Returns `None` if there is no such source, or if
+    /// the event cannot be read.
     pub fn explain_entry(
         &self,
         event: EntryEvent<'_>,

@@ -9,7 +9,7 @@ use super::rejection::Rejection;
 use crate::event::{EventError, SourceVersion};
 use crate::imprint::{CustomerChange, Field};
 
-/// What the body of a request would do.
+/// The changes that sending this body would make, event by event.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Explanation {
     /// The name of the source.
@@ -21,7 +21,7 @@ pub struct Explanation {
     pub outcome: Option<ExplainedOutcome>,
 }
 
-/// What one event would do.
+/// The changes that one event would make.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventExplanation {
     /// The result of the pipeline.
@@ -62,7 +62,7 @@ pub enum ExplainedOutcome {
         /// The name of the park reason.
         #[serde(rename = "parked")]
         reason: String,
-        /// What would be sent once an operator replays the entry.
+        /// The request that is sent when an operator replays the entry.
         #[serde(flatten)]
         request: RequestExplanation,
     },
@@ -118,7 +118,7 @@ pub struct TargetExplanation {
     /// The result.
     #[serde(flatten)]
     pub result: TargetResult,
-    /// Whether Imprint has a newer value of the field already. Known only for stored entries.
+    /// Whether Imprint already has a newer value of the field. Only explanations of stored entries know this.
     #[serde(rename = "stale", default, skip_serializing_if = "Option::is_none")]
     pub is_stale: Option<bool>,
 }
@@ -127,7 +127,7 @@ pub struct TargetExplanation {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "says", rename_all = "snake_case")]
 pub enum TargetResult {
-    /// The expression is absent: the field is left alone.
+    /// The expression is absent, so the field is left unchanged.
     Nothing,
     /// The source cleared the field.
     Cleared,
@@ -144,14 +144,14 @@ pub enum TargetResult {
     },
 }
 
-/// Never the body: it is personal data.
+/// Never prints the body, because it is personal data.
 impl fmt::Debug for RequestPreview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestPreview").finish_non_exhaustive()
     }
 }
 
-/// Never the value: it is personal data.
+/// Never prints the value, because it is personal data.
 impl fmt::Debug for TargetResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -164,7 +164,7 @@ impl fmt::Debug for TargetResult {
 }
 
 impl Explanation {
-    /// The problems of the body or of its events.
+    /// Returns the problems of the body and of its events.
     pub fn problems(&self) -> impl Iterator<Item = &ExplainedProblem> {
         let of_events = self.events.iter().map(|event| &event.outcome);
         let outcomes = of_events.chain(&self.outcome);
@@ -173,7 +173,7 @@ impl Explanation {
 }
 
 impl EventExplanation {
-    /// The change that would be sent. Not known to an explanation that was read from JSON.
+    /// Returns the change that would be sent. An explanation that was parsed from JSON does not contain the change.
     pub const fn change(&self) -> Option<&CustomerChange> {
         self.change.as_ref()
     }
@@ -201,7 +201,7 @@ impl ExplainedOutcome {
         }
     }
 
-    /// The problem, if the request is rejected.
+    /// Returns the problem, if the request is rejected.
     pub const fn problem(&self) -> Option<&ExplainedProblem> {
         match self {
             Self::Refused { problem } => Some(problem),

@@ -1,4 +1,4 @@
-//! From decoded events to entries: event type, schema, mapping, version, foreign address.
+//! The pipeline from decoded events to entries: event type, schema, mapping, version, foreign address.
 
 use serde_json::Value;
 
@@ -14,12 +14,12 @@ use crate::mapping::VersionDomain;
 use crate::outbox::{Disposition, NewEntry, ParkReason, Priority};
 use crate::time::Timestamp;
 
-/// What all entries of one request have in common.
+/// The values that all entries of one request have in common.
 #[derive(Clone, Copy)]
 pub struct EntryContext {
     /// The time of acceptance, by the clock of the store.
     pub accepted_at: Timestamp,
-    /// The wall clock: a version that is a time is compared with it.
+    /// The wall clock, which the pipeline compares with versions that are times.
     pub wall_time: Timestamp,
     /// The priority of the entries.
     pub priority: Priority,
@@ -27,7 +27,7 @@ pub struct EntryContext {
     pub digest_key: [u8; 32],
 }
 
-/// Never the key.
+/// Never prints the key.
 impl std::fmt::Debug for EntryContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EntryContext")
@@ -40,7 +40,7 @@ impl Sources {
     /// Turns the body of a request into entries.
     ///
     /// # Errors
-    /// Every error of every event. Nothing of the request may be stored then.
+    /// Returns every error of every event. In this case the caller must not store any event of the request.
     pub fn entries(
         &self,
         source: &Source,
@@ -61,10 +61,11 @@ impl Sources {
         Rejection::merge(rejections).map_or(Ok(entries), Err)
     }
 
-    /// Maps a stored event again, with the schema and the mapping of today, so that it can be sent after they were fixed.
+    /// Maps a stored event again with the current schema and mapping, so that the event can be sent after they were
+    /// fixed.
     ///
     /// # Errors
-    /// Every reason why the event cannot be sent.
+    /// Returns every reason why the event cannot be sent.
     pub fn remap(
         &self,
         source: &SourceName,
@@ -123,7 +124,7 @@ impl Pipeline<'_> {
         index: usize,
         event: Result<ChangeEvent, Vec<EventError>>,
     ) -> Result<(ChangeEvent, Disposition), Rejection> {
-        // The decoder has added the index to its pointers already.
+        // The decoder has already added the index of the event to the pointers.
         let event = event.map_err(|errors| Rejection::new(RejectionClass::Malformed, errors))?;
         let disposition = self
             .disposition(&event)

@@ -25,8 +25,8 @@ const LIMIT_CHARS_MAX: usize = 200;
 /// A document cannot be used as a schema.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It does not compile: a keyword is misused, a pattern needs backtracking, a format is unknown, or a reference leads to
-    /// another document.
+    /// The document does not compile: a keyword is misused, a pattern needs backtracking, a format is unknown, or a
+    /// reference leads to another document.
     #[error("schema {name} does not compile, at #{location}")]
     Compile {
         /// The name of the schema.
@@ -47,10 +47,10 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Compiles a JSON document. Without `$schema` it is draft 2020-12.
+    /// Compiles a JSON document. A document without `$schema` is read as draft 2020-12.
     ///
     /// # Errors
-    /// The first error of the schema.
+    /// Returns the first error of the schema.
     pub fn compile(name: &str, document: &Value) -> Result<Self, Error> {
         let mut options = jsonschema::options()
             .should_validate_formats(true)
@@ -77,9 +77,10 @@ impl Schema {
         &self.name
     }
 
-    /// The errors of an event, at most [`ERRORS_MAX`]; empty if it is valid.
+    /// Returns the errors of an event, at most [`ERRORS_MAX`]. The list is empty if the event is valid.
     ///
-    /// It first asks only whether the event is valid: that is the usual case, and a seventh of the cost of listing errors.
+    /// The function first checks only whether the event is valid: most events are, and this check costs a seventh of
+    /// listing errors.
     pub fn errors(&self, event: &Value) -> Vec<EventError> {
         if self.validator.is_valid(event) {
             return Vec::new();
@@ -91,7 +92,8 @@ impl Schema {
             .collect()
     }
 
-    /// The described places without described places inside, as JSON Pointers. `*` stands for every item of an array.
+    /// Returns the described places that contain no described places, as JSON Pointers. `*` stands for every item of an
+    /// array.
     pub fn leaf_pointers(&self) -> Vec<String> {
         let mut leaves = BTreeSet::new();
         self.add_leaves(&self.document, "", LEAF_DEPTH_MAX, &mut leaves);
@@ -136,7 +138,8 @@ impl Schema {
 
     fn event_error(&self, error: &ValidationError<'_>) -> EventError {
         let location = error.schema_path().as_str();
-        // The keyword `required` lists several names. The missing one is among them, so it is a word of the schema.
+        // The keyword `required` lists several names. The missing name is one of them, so the error may quote this
+        // name.
         let limit = if let ValidationErrorKind::Required { property } = error.kind() {
             Some(property)
         } else {
@@ -152,7 +155,7 @@ impl Schema {
     }
 }
 
-/// The sentence for a keyword and its limit. An unknown keyword is only named.
+/// Returns the sentence for a keyword and its limit. For an unknown keyword the sentence only names the keyword.
 fn sentence(keyword: &str, limit: &str) -> String {
     match keyword {
         "type" => format!("The value must be of type {limit}."),
@@ -191,7 +194,7 @@ fn sentence(keyword: &str, limit: &str) -> String {
     }
 }
 
-/// The value of a keyword in the schema as JSON, cut to [`LIMIT_CHARS_MAX`].
+/// Returns the value of a schema keyword as JSON, cut to [`LIMIT_CHARS_MAX`].
 fn quoted(limit: &Value) -> String {
     let text = limit.to_string();
     match text.char_indices().nth(LIMIT_CHARS_MAX) {
@@ -206,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    /// It replaces every word of the sender. No error may contain it.
+    /// A text that replaces every word of the sender in the tests. No error may contain this text.
     const CANARY: &str = "canary-7f3a";
 
     /// Validates `event` and compares its errors as (rule, pointer, location, detail).

@@ -1,4 +1,4 @@
-//! From a function call in the syntax of an expression to a call that can be run.
+//! Compiles a function call of an expression, such as `e164("US")`.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use super::syntax::{constant, first_slice};
 /// The most lines that `line` counts: no address has more.
 const LINES_MAX: usize = 9;
 
-/// Why a call cannot be compiled.
+/// The reason why a function call cannot be compiled.
 #[derive(Debug)]
 pub(super) struct CallError<'c> {
-    /// The wrong argument; `None` if all are wrong, or if the syntax tree keeps no slice of it.
+    /// The wrong argument, or `None` if all arguments are wrong or the syntax tree keeps no slice of the argument.
     pub(super) slice: Option<&'c str>,
     pub(super) reason: String,
 }
 
-/// The call of a function that works on its input.
+/// Compiles the call of a function on its input.
 ///
 /// # Errors
-/// The arguments are not the ones that the function takes.
+/// Fails if the function does not take these arguments.
 pub(super) fn function_call<'c>(
     signature: &'static Signature,
     arguments: &[Term<&'c str>],

@@ -1,4 +1,4 @@
-//! From the rules of a configuration to a mapping, or to all errors in them.
+//! Compiles the rules of a configuration into a mapping, or returns every error in them.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl RuleCompiler {
             .iter()
             .filter_map(|(target, expression)| self.field(target, expression))
             .collect();
-        // In the order of an update, so that each value is appended behind the ones before it.
+        // Fields are sorted like the fields of an update, so that each new value is appended at the end.
         fields.sort_by(|one, other| one.field.cmp(&other.field));
         let mapping = Mapping {
             when,
@@ -105,7 +105,7 @@ impl RuleCompiler {
         };
         let format = field.format();
         let rule = rule?;
-        // A wrong constant is reported now, not when an event meets it.
+        // A wrong constant is reported when the mapping is compiled, not when an event uses it.
         for error in contract::wrong_constants(format, &rule.plan) {
             let reason = format!(
                 "the result can be a constant that the field does not accept: {}",

@@ -1,10 +1,10 @@
-//! Why an expression cannot be evaluated on an event.
+//! The errors of evaluating an expression on an event.
 //!
 //! No error here contains a value of the event: values are personal data.
 
 use crate::event::EventError;
 
-/// Why a value is not accepted, without its place.
+/// The reason why a value is not accepted, without the place of the value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ValueError {
     /// One sentence.
@@ -37,7 +37,7 @@ impl ValueError {
     }
 }
 
-/// Why an expression cannot be evaluated, and at which place of the event.
+/// The reason why an expression cannot be evaluated, and the place in the event.
 #[derive(Clone, Debug)]
 pub(super) struct EvalError {
     /// `path`, `jq`, the name of the function or of the value format.

@@ -17,7 +17,7 @@ use crate::imprint::CustomerChange;
 pub struct MappingExplanation {
     /// Every expression; the rules come before the fields.
     pub rules: Vec<RuleExplanation>,
-    /// The places of the event that no expression has read, as JSON Pointers.
+    /// The places of the event that no expression read, as JSON Pointers.
     pub unused: Vec<String>,
     /// The result of [`Mapping::map`].
     pub outcome: Result<Option<CustomerChange>, Vec<EventError>>,
@@ -29,9 +29,9 @@ pub struct RuleExplanation {
     /// The field, or the name of the rule.
     pub target: String,
     pub expression: String,
-    /// Whether jaq interprets a part of it.
+    /// Whether jaq interprets a part of the expression.
     pub is_interpreted: bool,
-    /// The places of the event that it has read, as JSON Pointers.
+    /// The places of the event that the expression read, as JSON Pointers.
     pub reads: Vec<String>,
     pub result: RuleResult,
 }
@@ -39,7 +39,7 @@ pub struct RuleExplanation {
 /// The result of an expression.
 #[derive(Clone, PartialEq)]
 pub enum RuleResult {
-    /// The event says nothing; the field is left unchanged.
+    /// The event does not mention the value, so the field is left unchanged.
     Absent,
     /// The source has no value any more.
     Cleared,
@@ -48,7 +48,7 @@ pub enum RuleResult {
     Refused(EventError),
 }
 
-/// Never the value: it is personal data.
+/// Never prints the value, because it is personal data.
 impl fmt::Debug for RuleResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -74,7 +74,7 @@ impl<'a> InterpretedRule<'a> {
         &self.0.expression
     }
 
-    /// Evaluates it once, to measure the cost.
+    /// Evaluates the expression once, to measure its cost.
     pub fn run(self, event: &Value) -> bool {
         self.0.plan.read(&LocatedValue::of_event(event)).is_ok()
     }

@@ -53,7 +53,7 @@ pub struct JsonEvent {
     pub data: Value,
 }
 
-/// Never the data: it is personal data.
+/// Never prints the data, because it is personal data.
 impl fmt::Debug for JsonEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JsonEvent").finish_non_exhaustive()
@@ -64,7 +64,7 @@ impl JsonEnvelope {
     /// Compiles the rules; `lookup` reads `tables`.
     ///
     /// # Errors
-    /// All errors in the rules.
+    /// Returns all errors in the rules.
     pub fn compile(
         rules: &JsonEnvelopeRules,
         tables: &LookupTables,

@@ -1,5 +1,5 @@
-//! `split(" ") | first` and similar terms, which take a name or an address in one text apart, without a list of the
-//! pieces. Any other operation on lists is interpreted.
+//! Compiles `split(" ") | first` and similar terms, which select parts of a name or an address without creating a list
+//! of the pieces. jaq interprets any other operation on lists.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use super::syntax::constant;
 /// The rule that an error names.
 const RULE: &str = "split";
 
-/// A text is split at a separator, and some of the pieces are taken.
+/// A separator that splits a text, and a selection of the pieces.
 #[derive(Clone, Debug)]
 pub(super) struct Split {
     /// Never empty.
@@ -96,7 +96,8 @@ impl Split {
         let mut pieces = text.split(&self.separator);
         match &self.selection {
             PieceSelection::One(index) => pieces.nth(*index).map(str::to_owned),
-            // Counted from the front: from the back, overlapping separators would be found at other places.
+            // The pieces are counted from the front: a search from the back would find overlapping separators at other
+            // places.
             PieceSelection::Last => pieces.last().map(str::to_owned),
             PieceSelection::Joined(from, to, between) => {
                 let count = to.map_or(usize::MAX, |to| to.saturating_sub(*from));

@@ -5,10 +5,10 @@ use jaq_core::load::parse::{Parser, Term};
 use jaq_core::path::Part;
 use serde_json::Number;
 
-/// The longest expression; far longer than anyone would want to read.
+/// The maximum length of an expression. A longer expression would be hard to read.
 const EXPRESSION_CHARS_MAX: usize = 1_000;
-/// How many of [`NESTING`] an expression may contain. The parser calls itself for each of them and needs about 8 KiB of
-/// stack every time: without this limit a line of brackets would overflow the stack and abort the process.
+/// The maximum number of [`NESTING`] signs in an expression. The parser calls itself for each sign and uses about 8 KiB
+/// of stack for each call: without this limit a line of brackets would overflow the stack and abort the process.
 const NESTING_MAX: usize = 64;
 /// The signs and keywords that make the parser call itself.
 const NESTING: [&str; 11] = [
@@ -18,7 +18,7 @@ const NESTING: [&str; 11] = [
 /// Parses an expression.
 ///
 /// # Errors
-/// Everything that is wrong with its syntax.
+/// Returns every syntax error of the expression.
 pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
     if let Some(reason) = excess(code) {
         return Err(vec![ExpressionError::at(code, code, reason)]);
@@ -55,7 +55,7 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
         })
 }
 
-/// Why the lexer refuses a character, with a message of its own for the most common mistake.
+/// Explains why the lexer refuses a character. The most common mistake has its own message.
 fn unreadable(expected: &str, found: &str) -> String {
     if found.starts_with('\'') || found.starts_with('‘') || found.starts_with('“') {
         return "a text is written in plain double quotes, as in e164(\"US\")".to_owned();

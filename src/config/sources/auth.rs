@@ -441,7 +441,7 @@ mod tests {
         assert_eq!(errors.len(), keys.len(), "{errors:#?}");
     }
 
-    /// Otherwise nothing tells which value of the header is the time and which is the signature.
+    /// Without its own prefix, the time in the header could not be distinguished from the signature.
     #[test]
     fn a_time_in_the_header_of_the_signature_needs_a_prefix_of_its_own() {
         let list = "separator = \",\"\nprefix = \"v1=\"\nsigned = \"{timestamp}.{body}\"\n\

@@ -110,7 +110,7 @@ impl SignedText {
     /// Combines a template with the place of its time.
     ///
     /// # Errors
-    /// Only one of them has a time.
+    /// Fails if only the template has `{timestamp}`, or if only a signing time is configured.
     pub fn new(
         template: Template,
         signing_time: Option<SigningTime>,
@@ -137,7 +137,7 @@ impl HmacKeys {
     /// Adds the secrets to a scheme. A request may be signed with any of them; [`HmacKeys::sign`] uses the first.
     ///
     /// # Errors
-    /// There is no secret, or one is too short or not in its encoding.
+    /// Fails if there is no secret, or if a secret is too short or not in its encoding.
     pub fn new(scheme: HmacScheme, secrets: &[SecretString]) -> Result<Self, Error> {
         let decode = |(index, secret): (usize, &SecretString)| {
             scheme
@@ -158,9 +158,9 @@ impl HmacKeys {
         Ok(Self { scheme, secrets })
     }
 
-    /// The headers that sign a request at the time `at`. `head` has all other headers.
+    /// Returns the headers that sign a request at the time `at`. `head` has all other headers.
     ///
-    /// `None` if a header that must be signed is missing, occurs more than once or is not text.
+    /// Returns `None` if a header that must be signed is missing, occurs more than once or is not text.
     pub fn sign(
         &self,
         head: Head<'_>,
@@ -226,14 +226,14 @@ impl HmacKeys {
             None => "",
         };
         let text = signed.template.fill(head, time, body)?;
-        // Every pair is compared, even after a match: the time does not tell which key is current.
+        // Every pair is compared, even after a match, so that the time does not reveal which key is current.
         let is_signed = self.secrets.iter().fold(false, |is_signed, secret| {
             is_signed | algorithm.made_any(secret.expose_secret(), &text, &signatures)
         });
         is_signed.then_some(()).ok_or(DenialReason::Mismatch)
     }
 
-    /// Whether the signature covers the path.
+    /// Returns whether the signature covers the path.
     pub(super) fn covers_path(&self) -> bool {
         self.scheme.signed.template.has_path()
     }
@@ -244,7 +244,7 @@ impl HmacKeys {
     }
 }
 
-/// Never the secrets.
+/// Never prints the secrets.
 impl fmt::Debug for HmacKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HmacKeys")

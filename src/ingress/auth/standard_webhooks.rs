@@ -77,14 +77,14 @@ impl SigningKey {
     }
 }
 
-/// Never the secret.
+/// Never prints the secret.
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SigningKey")
     }
 }
 
-/// The signed event id, if one of `keys` made one of the signatures.
+/// Returns the signed event id, if one of `keys` made one of the signatures.
 pub(super) fn verify(
     keys: &[SigningKey],
     headers: &HeaderMap,
@@ -101,7 +101,7 @@ pub(super) fn verify(
     if signed_at.abs_diff(seconds(wall)) > TOLERANCE_SECONDS {
         return Err(DenialReason::Stale);
     }
-    // Every pair is compared, even after a match: the time does not tell which key is current.
+    // Every pair is compared, even after a match, so that the time does not reveal which key is current.
     let is_signed = keys.iter().fold(false, |is_signed, key| {
         let mac = key.mac(id, timestamp, body);
         is_signed | is_any(&mac, &signatures)
@@ -129,7 +129,7 @@ fn seconds(at: Timestamp) -> i64 {
     at.as_millis().div_euclid(1000)
 }
 
-/// Digits only. `i64` would also parse a sign, and other receivers would read another text than was signed.
+/// Parses digits only. `i64` would also parse a sign, and then other receivers would read a different text.
 fn parse_seconds(text: &str) -> Option<i64> {
     let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     is_digits.then(|| text.parse().ok()).flatten()
