@@ -141,7 +141,7 @@ pub struct SourceVersion {
 }
 
 impl SourceVersion {
-    /// The full version, once the store has given the event its number.
+    /// Returns the full version, once the store has given the event its number.
     #[must_use]
     pub const fn arrived(self, arrival: u64) -> Version {
         Version {

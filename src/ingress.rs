@@ -85,7 +85,7 @@ pub struct BodyLimits {
     pub body_deadline: Duration,
 }
 
-/// The routes of the listener. Every other path and method is answered with a problem document.
+/// Registers the routes of the listener. The listener answers every other path and method with a problem document.
 pub fn configure(config: &mut web::ServiceConfig, ingress: web::Data<Ingress>) {
     let events = web::resource("/v1/sources/{source}/events")
         .route(web::post().to(post_events))
@@ -188,7 +188,7 @@ impl Ingress {
         }
     }
 
-    /// The last stage of every route: counts a refusal, and makes the response.
+    /// Runs the last stage of every route: counts a refusal, and creates the response.
     fn answer(&self, answer: HandlerResult, payload: web::Payload) -> HttpResponse {
         let response = answer.unwrap_or_else(|refusal| {
             self.counts.rejected(refusal.word());

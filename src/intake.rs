@@ -75,7 +75,7 @@ impl Sources {
         }
     }
 
-    /// The source of this name.
+    /// Returns the source of this name.
     pub fn get(&self, name: &SourceName) -> Option<&Arc<Source>> {
         self.by_name.get(name)
     }

@@ -320,7 +320,7 @@ impl Mapping {
         }
     }
 
-    /// The fields that the rules can set.
+    /// Returns the fields that the rules can set.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().map(|rule| &rule.field)
     }

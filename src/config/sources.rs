@@ -32,7 +32,7 @@ pub struct SourceSettings {
 /// Reads every `*.toml` file in the folder of sources.
 ///
 /// # Errors
-/// All errors of all files.
+/// Returns all errors of all files.
 pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
     let mut errors = Vec::new();
     let mut sources = Vec::new();
@@ -63,7 +63,7 @@ pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
 /// Reads only the authentication of a source's file.
 ///
 /// # Errors
-/// All errors of that table.
+/// Returns all errors of that table.
 pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
     let settings = read_file(file).map_err(|error| vec![error])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
@@ -199,7 +199,7 @@ mod tests {
 
     const SCHEMA: &str = "{}";
 
-    /// A source with one event type that maps one field, ordered by `version`.
+    /// Creates a source with one event type that maps one field, ordered by `version`.
     fn source(folder: &Path, name: &str, version: &str, target: &str) -> SourceSettings {
         let file = folder.join(format!("{name}.toml"));
         let text = format!(

@@ -73,7 +73,7 @@ pub type Decoded = Vec<Result<ChangeEvent, Vec<EventError>>>;
 /// Decodes the events of a request. A batch must have 1 to `events_max` events.
 ///
 /// # Errors
-/// The errors of the request as a whole.
+/// Returns the errors of the request as a whole.
 pub fn decode(
     source: &SourceName,
     message: HttpMessage<'_>,
@@ -95,7 +95,7 @@ pub fn decode(
     }
 }
 
-/// Whether a header of this name carries an attribute of an event in binary mode.
+/// Returns whether a header of this name carries an attribute of an event in binary mode.
 #[must_use]
 pub fn is_attribute(header: &str) -> bool {
     binary::attribute_name(header).is_some()
@@ -106,7 +106,7 @@ pub fn header_attribute(headers: &[(&str, &[u8])], name: &str) -> Option<String>
     binary::single_attribute(headers, name)
 }
 
-/// The same errors with pointers into the batch, for the event at `index`.
+/// Returns the same errors with pointers into the batch, for the event at `index`.
 #[must_use]
 pub fn in_batch(index: usize, errors: Vec<EventError>) -> Vec<EventError> {
     let named = errors.into_iter().map(|error| EventError {
@@ -116,7 +116,7 @@ pub fn in_batch(index: usize, errors: Vec<EventError>) -> Vec<EventError> {
     named.collect()
 }
 
-/// Whether a media type is JSON in UTF-8, and not one of CloudEvents.
+/// Returns whether a media type is JSON in UTF-8, and not one of CloudEvents.
 pub fn is_plain_json(content_type: &str) -> bool {
     is_json_text(content_type)
 }
@@ -124,7 +124,7 @@ pub fn is_plain_json(content_type: &str) -> bool {
 /// Parses a body as strict JSON.
 ///
 /// # Errors
-/// The first error in the body.
+/// Returns the first error in the body.
 pub fn parse(body: &[u8]) -> Result<Value, Vec<EventError>> {
     json::parse(body).map_err(|error| {
         vec![EventError {
@@ -288,7 +288,7 @@ fn is_json(media_type: &str) -> bool {
     })
 }
 
-/// The media type in lower case without parameters; `None` if it names a charset other than UTF-8.
+/// Returns the media type in lower case without parameters; `None` if it names a charset other than UTF-8.
 fn utf8_media_type(content_type: &str) -> Option<String> {
     let mut parts = content_type.split(';');
     let media_type = parts.next()?.trim().to_ascii_lowercase();

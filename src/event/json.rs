@@ -58,7 +58,7 @@ pub enum JsonRule {
 }
 
 impl JsonRule {
-    /// The name of the rule in a problem document.
+    /// Returns the name of the rule in a problem document.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Utf8 => "utf8",
@@ -95,7 +95,7 @@ impl fmt::Display for JsonRule {
 /// Parses one value.
 ///
 /// # Errors
-/// The first broken rule, and its place.
+/// Returns the first broken rule, and its place.
 pub fn parse(body: &[u8]) -> Result<Value, Error> {
     let text = std::str::from_utf8(body)
         .map_err(|error| at(body, error.valid_up_to()).breaks(JsonRule::Utf8))?;

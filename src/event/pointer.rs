@@ -16,7 +16,7 @@ pub fn push(pointer: &mut String, name: &str) {
     }
 }
 
-/// The place of the member or item `name` inside the place `outer`.
+/// Returns the place of the member or item `name` inside the place `outer`.
 pub fn inside(outer: &str, name: &str) -> String {
     let mut pointer = String::with_capacity(outer.len() + name.len() + 1);
     pointer.push_str(outer);
@@ -24,7 +24,7 @@ pub fn inside(outer: &str, name: &str) -> String {
     pointer
 }
 
-/// Whether one of `pointers` lies inside the place `outer`.
+/// Returns whether one of `pointers` lies inside the place `outer`.
 pub fn any_inside<P: Borrow<str> + Ord>(pointers: &BTreeSet<P>, outer: &str) -> bool {
     let prefix = format!("{outer}/");
     let range = (Bound::Included(prefix.as_str()), Bound::Unbounded);

@@ -12,7 +12,7 @@ pub enum Visibility {
 }
 
 impl Visibility {
-    /// A value with everything inside it.
+    /// Masks or reveals a value and everything inside the value.
     #[must_use]
     pub fn value(self, value: &Value) -> Value {
         match (self, value) {
@@ -30,7 +30,7 @@ impl Visibility {
         }
     }
 
-    /// An object. Its keys are names and stay visible.
+    /// Masks or reveals the values of an object. The keys are names and stay visible.
     #[must_use]
     pub fn object(self, members: &Map<String, Value>) -> Value {
         let members = members

@@ -45,7 +45,7 @@ pub(super) async fn accept(
     Ok(answer(ingress, headers, &ids, &stored).await)
 }
 
-/// The encoding that the headers announce. A compressed body is not accepted.
+/// Returns the encoding that the headers announce. A compressed body is not accepted.
 fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'a>, Rejection> {
     let is_identity = match SingleHeader::read(headers, CONTENT_ENCODING.as_str()) {
         SingleHeader::Absent => true,
@@ -61,7 +61,7 @@ fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'
     Encoding::of_request(source, content_type, pairs)
 }
 
-/// The priority of the entries. Entries of a background request are delivered after all live ones.
+/// Returns the priority of the entries. Entries of a background request are delivered after all live ones.
 fn priority(headers: &HeaderMap) -> Priority {
     let is_background = |text: &str| text.split(',').any(|part| part.trim() == BACKGROUND);
     match SingleHeader::read(headers, "priority").text() {

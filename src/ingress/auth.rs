@@ -104,12 +104,12 @@ enum SignatureScope {
 }
 
 impl<T> Authentic<T> {
-    /// The body.
+    /// Returns the content.
     pub const fn content(&self) -> &T {
         &self.content
     }
 
-    /// Whether the signature, if there is one, covers the event id in the path.
+    /// Returns whether the signature, if there is one, covers the event id in the path.
     pub fn is_about(&self, id: &Attribute) -> bool {
         match &self.signed {
             SignatureScope::Nothing => true,
@@ -172,7 +172,7 @@ pub enum DenialReason {
 }
 
 impl DenialReason {
-    /// The metric label.
+    /// Returns the metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -244,7 +244,7 @@ impl Verifier {
         Self(AuthScheme::Hmac(Arc::new(keys)))
     }
 
-    /// The value of `WWW-Authenticate` in a denial.
+    /// Returns the value of `WWW-Authenticate` in a denial.
     pub const fn challenge(&self) -> &'static str {
         match self.0 {
             AuthScheme::None => "None",
@@ -257,7 +257,7 @@ impl Verifier {
     /// Authenticates the body by the head of the request, at the time `wall`.
     ///
     /// # Errors
-    /// The reason for the denial.
+    /// Returns the reason for the denial.
     pub fn verify(
         &self,
         head: Head<'_>,

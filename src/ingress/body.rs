@@ -56,7 +56,7 @@ async fn read(
     Ok(body.freeze())
 }
 
-/// The connection ended, or its framing broke, inside the body. Usually the sender no longer reads the answer.
+/// Creates the refusal for a body that ended too early or has broken framing. The sender rarely reads the response.
 fn incomplete() -> Refusal {
     Refusal::from(Rejection::new(
         RejectionClass::Malformed,
@@ -69,7 +69,7 @@ fn incomplete() -> Refusal {
     ))
 }
 
-/// The same response, which holds the rest of the request body until the response is sent.
+/// Returns the same response, which holds the rest of the request body until the response is sent.
 ///
 /// The HTTP server reads a dropped chunked body to its end, however long it is. If the body is still held when the response
 /// is out, the server closes the connection instead. A body that was read completely changes nothing.

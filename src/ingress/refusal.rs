@@ -81,7 +81,7 @@ impl RefusalRow {
     }
 }
 
-/// The rows of what intake rejects.
+/// Returns the row for a rejection by intake.
 const fn rejected(class: RejectionClass) -> RefusalRow {
     let (status, title) = match class {
         RejectionClass::UnsupportedMediaType => (415, "Unsupported media type"),
@@ -117,7 +117,7 @@ impl Refusal {
         }
     }
 
-    /// The end of the `type`, and the metric label.
+    /// Returns the last word of the problem `type`, which is also the metric label.
     pub fn word(&self) -> &'static str {
         self.row().word
     }

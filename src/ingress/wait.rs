@@ -23,7 +23,7 @@ pub(super) fn preferred(headers: &HeaderMap) -> Option<u64> {
         .filter(|seconds| (1..=SECONDS_MAX).contains(seconds))
 }
 
-/// The value of the preference `wait`. The first one counts.
+/// Returns the value of the preference `wait`. The first one counts.
 fn wait(preference: &str) -> Option<&str> {
     let (name, value) = preference.split(';').next()?.split_once('=')?;
     let value = value.trim().trim_matches('"');

@@ -51,7 +51,7 @@ pub fn unread(source: &Source, event_type: &EventType, examples: &ExampleCoverag
         .collect()
 }
 
-/// The fields of the mapping that no example sets or clears.
+/// Returns the fields of the mapping that no example sets or clears.
 pub fn without_example(event_type: &EventType, examples: &ExampleCoverage) -> Vec<String> {
     let fields = event_type.mapping.fields().map(ToString::to_string);
     fields

@@ -65,7 +65,7 @@ impl StoredEvent {
         let _written = serde_json::to_writer(&mut self.bytes, value);
     }
 
-    /// A member as it was serialised; null if the event does not have it.
+    /// Returns a member as it was serialised; null if the event does not have it.
     fn member(&self, range: Range<usize>) -> &[u8] {
         self.bytes
             .get(range)

@@ -35,7 +35,7 @@ impl std::fmt::Debug for Encoding<'_> {
 }
 
 impl<'a> Encoding<'a> {
-    /// The encoding that the headers of a request announce. `headers` is read only for CloudEvents.
+    /// Returns the encoding that the headers of a request announce. `headers` is read only for CloudEvents.
     ///
     /// # Errors
     /// The source does not send bodies of this media type.
@@ -59,7 +59,7 @@ impl<'a> Encoding<'a> {
         })
     }
 
-    /// The encoding of a body without headers, such as a file: binary mode is not possible.
+    /// Returns the encoding of a body without headers, such as a file: binary mode is not possible.
     pub fn of_body(source: &'a Source, body: &[u8]) -> Self {
         if let Some(envelope) = &source.json_envelope {
             return Self::Json(envelope);
@@ -76,7 +76,7 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// Whether a body can hold several events. Pointers in errors then start with the index of the event.
+    /// Returns whether a body can hold several events. Pointers in errors then start with the index of the event.
     pub const fn is_batch(&self) -> bool {
         match self {
             Self::CloudEvents { mode, .. } => matches!(mode, ContentMode::Batch),
@@ -84,7 +84,7 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// The headers, if they carry the attributes of the event: in binary mode.
+    /// Returns the headers, if they carry the attributes of the event: in binary mode.
     pub fn attribute_headers(&self) -> Option<&[(&'a str, &'a [u8])]> {
         match self {
             Self::CloudEvents {
@@ -100,7 +100,7 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// The events of a body, in their order.
+    /// Returns the events of a body, in their order.
     pub(super) fn decode(
         &self,
         source: &SourceName,
@@ -152,7 +152,7 @@ fn decode_json(
     Ok(numbered.collect())
 }
 
-/// The event that the store keeps: id, type, time and data. Its identity has no CloudEvents `source`.
+/// Returns the event that the store keeps: id, type, time and data. Its identity has no CloudEvents `source`.
 fn json_event(source: &SourceName, event: JsonEvent) -> Result<ChangeEvent, Vec<EventError>> {
     let JsonEvent {
         id: id_text,
@@ -194,7 +194,7 @@ fn json_event(source: &SourceName, event: JsonEvent) -> Result<ChangeEvent, Vec<
     })
 }
 
-/// An error of a rule in the `[body]` table of the source's file.
+/// Creates an error of a rule in the `[body]` table of the source's file.
 fn error(rule_name: &str, rule: &str, detail: &str) -> EventError {
     EventError {
         pointer: String::new(),

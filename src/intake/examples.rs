@@ -26,7 +26,7 @@ pub enum Expectation {
 }
 
 impl Expectation {
-    /// The expectation that the body fulfils today.
+    /// Returns the expectation that the body fulfils with the current mapping.
     pub fn of(explanation: &Explanation) -> Self {
         if let Some(problem) = explanation.problems().next() {
             let error = |error: &crate::event::EventError| json!({"pointer": error.pointer, "rule": error.rule});
@@ -43,7 +43,7 @@ impl Expectation {
         }
     }
 
-    /// The expectation as the content of its file.
+    /// Returns the expectation as the content of its file.
     pub const fn as_json(&self) -> &Value {
         match self {
             Self::Requests(json) | Self::Rejection(json) => json,
@@ -77,7 +77,7 @@ fn outcome_summary(outcome: &ExplainedOutcome) -> String {
     }
 }
 
-/// The expectation that one event fulfils.
+/// Returns the expectation that one event fulfils.
 fn expected(event: &EventExplanation) -> Value {
     let (request, parked) = match &event.outcome {
         ExplainedOutcome::Request(request) => (request, None),
@@ -103,7 +103,7 @@ fn request_members(request: &RequestExplanation) -> Map<String, Value> {
     }
 }
 
-/// A struct without maps always has a JSON form.
+/// Converts a value to JSON. A struct without maps always has a JSON form.
 fn to_json(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
@@ -199,7 +199,7 @@ fn compare_rejection(expected: &Value, explanation: &Explanation) -> Vec<String>
     differences
 }
 
-/// Whether an error has every member that the expectation names.
+/// Returns whether an error has every member that the expectation names.
 fn agrees(wanted: &Value, found: &Value) -> bool {
     let mut members = wanted.as_object().into_iter().flatten();
     members.all(|(name, value)| found.get(name).unwrap_or(&Value::Null) == value)

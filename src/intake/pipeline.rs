@@ -153,7 +153,7 @@ impl Pipeline<'_> {
         Ok(self.foreign_address.disposition(change))
     }
 
-    /// Whether a version that is a time lies too far in the future. Such a version counts microseconds.
+    /// Returns whether a version that is a time lies too far in the future. Such a version counts microseconds.
     fn is_ahead(&self, event_type: &EventType, version: i64) -> bool {
         match event_type.mapping.version_domain() {
             Some(VersionDomain::Time) => {
@@ -175,7 +175,7 @@ impl Pipeline<'_> {
 }
 
 impl ForeignAddress {
-    /// The one rule about changes whose flat address is outside the USA; a change that sets nothing is ignored.
+    /// Applies the rule for changes with a flat address outside the USA. A change that sets nothing is ignored.
     fn disposition(self, change: Option<CustomerChange>) -> Disposition {
         let Some(change) = change else {
             return Disposition::Ignore;

@@ -27,7 +27,7 @@ pub enum RejectionClass {
 }
 
 impl RejectionClass {
-    /// The stable name: the end of the problem `type`, and the metric label.
+    /// Returns the stable name: the end of the problem `type`, and the metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -40,7 +40,7 @@ impl RejectionClass {
 }
 
 impl Rejection {
-    /// A rejection by one stage.
+    /// Creates a rejection by one stage.
     pub const fn new(class: RejectionClass, errors: Vec<EventError>) -> Self {
         Self { class, errors }
     }

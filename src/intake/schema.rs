@@ -72,7 +72,7 @@ impl Schema {
         })
     }
 
-    /// The name of the schema's file.
+    /// Returns the name of the schema's file.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -47,7 +47,7 @@ impl Source {
         }
     }
 
-    /// The place inside [`Source::view`] that holds what the source sent, as a JSON Pointer.
+    /// Returns the place inside [`Source::view`] that holds what the source sent, as a JSON Pointer.
     pub(super) const fn data_pointer(&self) -> &'static str {
         match self.json_envelope {
             Some(_) => "",

@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use super::error::ValueError;
 
-/// Whether a value means that the source has no value: null, or a text of white space only.
+/// Returns whether a value means that the source has no value: null, or a text of white space only.
 pub(super) fn is_cleared(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -16,7 +16,7 @@ pub(super) fn is_cleared(value: &Value) -> bool {
     }
 }
 
-/// Whether a value counts as true, as in jq: everything except null, false and absent does.
+/// Returns whether a value counts as true, as in jq: everything except null, false and absent does.
 pub(super) fn is_true(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => false,
@@ -25,7 +25,7 @@ pub(super) fn is_true(value: Option<&Value>) -> bool {
     }
 }
 
-/// Whether two values are equal. Absent equals null, and `1` equals `1.0`.
+/// Returns whether two values are equal. Absent equals null, and `1` equals `1.0`.
 pub(super) fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
     match (left.unwrap_or(&Value::Null), right.unwrap_or(&Value::Null)) {
         (Value::Number(left), Value::Number(right)) => number_order(left, right).is_eq(),
@@ -57,7 +57,7 @@ pub(super) fn number_order(left: &Number, right: &Number) -> Ordering {
     }
 }
 
-/// A value as a part of a longer text.
+/// Converts a value to a part of a longer text.
 pub(super) fn text_part(value: &Value) -> Result<Cow<'_, str>, ValueError> {
     match value {
         Value::String(text) => Ok(Cow::Borrowed(text)),

@@ -16,7 +16,7 @@ const HOME: &str = "USA";
 /// The most digits of a phone number in E.164.
 const PHONE_DIGITS_MAX: usize = 15;
 
-/// The value to set in a field of this format; `None` if the event says nothing.
+/// Returns the value to set in a field of this format; `None` if the event does not mention the field.
 pub(super) fn field_value(
     format: FieldFormat,
     located: LocatedValue<'_>,
@@ -36,7 +36,7 @@ pub(super) fn field_value(
     }
 }
 
-/// The errors of the constants that an expression can evaluate to and a field of this format does not accept.
+/// Returns the errors of the constants that an expression can evaluate to and a field of this format does not accept.
 pub(super) fn wrong_constants(format: FieldFormat, plan: &Plan) -> Vec<ValueError> {
     let wrong = |value: Value| {
         (!is_cleared(&value))
@@ -46,7 +46,7 @@ pub(super) fn wrong_constants(format: FieldFormat, plan: &Plan) -> Vec<ValueErro
     plan.constants().into_iter().filter_map(wrong).collect()
 }
 
-/// The error of a value that is not in this format.
+/// Returns the error of a value that is not in this format.
 fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
     if has_control(value) {
         return Some(ValueError::new("The text contains control characters."));
@@ -86,7 +86,7 @@ fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
     (!fits).then(|| ValueError::new(detail))
 }
 
-/// Whether a country is not the USA; `None` if the event names no country.
+/// Returns whether a country is not the USA; `None` if the event names no country.
 pub(super) fn is_foreign(located: &LocatedValue<'_>) -> Result<Option<bool>, EvalError> {
     let Some(value) = named(located) else {
         return Ok(None);
@@ -109,7 +109,7 @@ pub(super) fn imprint_id(located: &LocatedValue<'_>) -> Result<Option<ImprintId>
         .ok_or_else(|| located.error("imprint_id", error))
 }
 
-/// Our own id of the customer, if the event has one: a text, or a whole number, as many CRMs number their rows.
+/// Returns our own id of the customer, if the event has one: a text, or a whole number, as many CRMs number their rows.
 pub(super) fn partner_id(
     located: &LocatedValue<'_>,
 ) -> Result<Option<PartnerCustomerId>, EvalError> {
@@ -126,7 +126,7 @@ pub(super) fn partner_id(
         .ok_or_else(|| located.error("partner_id", error))
 }
 
-/// The error of an event without any id of the customer.
+/// Returns the error of an event without any id of the customer.
 pub(super) fn no_customer(located: &LocatedValue<'_>) -> EvalError {
     let error = ValueError::new("The event does not say which customer it is about.");
     located.error("customer", error)
@@ -139,7 +139,7 @@ fn named<'a>(located: &'a LocatedValue<'_>) -> Option<&'a Value> {
     }
 }
 
-/// The version of an event: a whole number or the text of one, or the microseconds of an RFC 3339 moment.
+/// Returns the version of an event: a whole number or the text of one, or the microseconds of an RFC 3339 moment.
 pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Result<i64, EvalError> {
     let refused = |detail: &str| located.error("version", ValueError::new(detail));
     let value = match &located.presence {
@@ -201,7 +201,7 @@ fn is_e164(text: &str) -> bool {
     })
 }
 
-/// Whether a text, at any depth, contains a control character: every field of Imprint is one line.
+/// Returns whether a text, at any depth, contains a control character: every field of Imprint is one line.
 fn has_control(value: &Value) -> bool {
     let in_text = |text: &str| text.chars().any(char::is_control);
     match value {

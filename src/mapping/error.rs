@@ -20,7 +20,7 @@ pub(super) enum Argument {
 }
 
 impl ValueError {
-    /// An error of the input, or of the first of two arguments.
+    /// Creates an error of the input, or of the first of two arguments.
     pub(super) fn new(detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
@@ -28,7 +28,7 @@ impl ValueError {
         }
     }
 
-    /// An error of the second of two arguments.
+    /// Creates an error of the second of two arguments.
     pub(super) fn of_second(detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
@@ -49,7 +49,7 @@ pub(super) struct EvalError {
 }
 
 impl EvalError {
-    /// The fault of the event; `location` names the rule of the mapping.
+    /// Converts to an error of the event. `location` names the rule of the mapping.
     pub(super) fn into_event_error(self, location: &impl ToString) -> EventError {
         EventError {
             pointer: self.pointer,

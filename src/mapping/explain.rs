@@ -65,7 +65,7 @@ impl fmt::Debug for RuleResult {
 pub struct InterpretedRule<'a>(&'a CompiledRule);
 
 impl<'a> InterpretedRule<'a> {
-    /// The field, or the name of the rule.
+    /// Returns the field, or the name of the rule.
     pub fn target(self) -> &'a str {
         &self.0.target
     }
@@ -119,7 +119,7 @@ impl Mapping {
         }
     }
 
-    /// All rules except the fields.
+    /// Returns all rules except the fields.
     fn rules(&self) -> impl Iterator<Item = &CompiledRule> {
         let version = self.version.as_ref().map(|(_, rule)| rule);
         let images = self.images.as_ref();
@@ -136,7 +136,7 @@ impl Mapping {
         .flatten()
     }
 
-    /// Every expression that jaq interprets.
+    /// Returns every expression that jaq interprets.
     pub fn interpreted_rules(&self) -> impl Iterator<Item = InterpretedRule<'_>> {
         self.rules()
             .chain(self.fields.iter().map(|field| &field.rule))
@@ -154,7 +154,7 @@ impl Mapping {
     }
 }
 
-/// The places that the plans of some rules can read.
+/// Returns the places that the plans of some rules can read.
 pub(super) fn places<'a>(rules: impl Iterator<Item = &'a CompiledRule>) -> BTreeSet<String> {
     let mut places = Vec::new();
     for rule in rules {
@@ -189,7 +189,7 @@ fn explained(
 }
 
 impl CompiledRule {
-    /// The place of the event that the value of the expression comes from.
+    /// Returns the place of the event that the value of the expression comes from.
     fn origin(&self, event: &Value) -> Option<String> {
         let located = self.plan.read(&LocatedValue::of_event(event)).ok()?;
         Some(located.pointer())

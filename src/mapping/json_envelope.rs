@@ -91,18 +91,18 @@ impl JsonEnvelope {
         }
     }
 
-    /// Whether a body can contain several events.
+    /// Returns whether a body can contain several events.
     pub const fn splits(&self) -> bool {
         self.split.is_some()
     }
 
-    /// The places of an event that id, type and time are read from, as JSON Pointers.
+    /// Returns the places of an event that id, type and time are read from, as JSON Pointers.
     pub fn reads(&self) -> BTreeSet<String> {
         let rules = [Some(&self.id), Some(&self.event_type), self.time.as_ref()];
         places(rules.into_iter().flatten())
     }
 
-    /// The events of a body, at most `max` + 1, so that the caller notices too many.
+    /// Returns the events of a body, at most `max` + 1, so that the caller notices too many.
     ///
     /// # Errors
     /// The body cannot be split into events.
@@ -145,14 +145,14 @@ impl JsonEnvelope {
     }
 }
 
-/// The events of a body. Null is no event: some sources send it for "nothing", such as the tombstone of a log.
+/// Returns the events of a body. Null is no event: some sources send it for "nothing", such as the tombstone of a log.
 fn parts(split: &Program, body: &Value, max: usize) -> Result<Vec<Value>, EvalError> {
     let results = split.run_all(&LocatedValue::of_event(body), max.saturating_add(1))?;
     let is_event = |part: &Value| !part.is_null();
     Ok(results.into_iter().flatten().filter(is_event).collect())
 }
 
-/// A value as text. A whole number is accepted, because many sources number their rows.
+/// Converts a value to text. A whole number is accepted, because many sources number their rows.
 fn text(located: &LocatedValue<'_>, is_required: bool) -> Result<Option<String>, EvalError> {
     let error = |detail: &str| Err(located.error("body", super::error::ValueError::new(detail)));
     match located.value() {

@@ -33,7 +33,7 @@ enum PieceSelection {
 }
 
 impl Split {
-    /// The split that a term begins with, and the rest of its pipe.
+    /// Returns the split that a term begins with, and the rest of its pipe.
     pub(super) fn of<'t, 'c>(term: &'t Term<&'c str>) -> Option<(Self, Option<&'t Term<&'c str>>)> {
         if let Term::Path(from, path) = term {
             let (separator, selection) = (separator(from)?, one(path)?);
@@ -91,7 +91,7 @@ impl Split {
         }
     }
 
-    /// The selected pieces; `None` if the text has too few.
+    /// Returns the selected pieces; `None` if the text has too few.
     fn take(&self, text: &str) -> Option<String> {
         let mut pieces = text.split(&self.separator);
         match &self.selection {
@@ -121,7 +121,7 @@ fn pipe<'t, 'c>(term: &'t Term<&'c str>) -> Option<(&'t Term<&'c str>, &'t Term<
     }
 }
 
-/// The constant text in a call of the function `name`.
+/// Returns the constant text in a call of the function `name`.
 fn call(term: &Term<&str>, name: &str) -> Option<String> {
     if let Term::Call(called, arguments) = term
         && *called == name
@@ -153,7 +153,7 @@ fn selection(term: &Term<&str>) -> Option<PieceSelection> {
     None
 }
 
-/// The one piece that a path selects.
+/// Returns the one piece that a path selects.
 fn one(path: &Path<Term<&str>>) -> Option<PieceSelection> {
     match path.0.as_slice() {
         [(Part::Index(index), Opt::Essential)] => number(index).map(PieceSelection::One),
@@ -161,7 +161,7 @@ fn one(path: &Path<Term<&str>>) -> Option<PieceSelection> {
     }
 }
 
-/// The range of pieces that a path selects: the first index, and the index after the last one.
+/// Returns the range of pieces that a path selects: the first index, and the index after the last one.
 fn range(term: &Term<&str>) -> Option<(usize, Option<usize>)> {
     if let Term::Path(from, path) = term
         && let Term::Id = from.as_ref()

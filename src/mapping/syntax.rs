@@ -63,7 +63,7 @@ fn unreadable(expected: &str, found: &str) -> String {
     format!("expected {expected} here")
 }
 
-/// The limit that an expression exceeds.
+/// Returns the limit that an expression exceeds.
 fn excess(code: &str) -> Option<String> {
     if code.chars().count() > EXPRESSION_CHARS_MAX {
         return Some(format!(
@@ -106,7 +106,7 @@ pub(super) struct ExpressionError {
 }
 
 impl ExpressionError {
-    /// An error of `slice`, a slice of `code`.
+    /// Creates an error of `slice`, a slice of `code`.
     pub(super) fn at(code: &str, slice: &str, reason: String) -> Self {
         Self {
             position: LineColumn::of(code, slice),
@@ -159,7 +159,7 @@ pub(super) fn first_slice<'c>(term: &Term<&'c str>) -> Option<&'c str> {
     }
 }
 
-/// The text of a term that is a constant text.
+/// Returns the text of a term that is a constant text.
 pub(super) fn constant(term: &Term<&str>) -> Option<String> {
     if let Term::Str(None, parts) = term {
         joined(parts)
@@ -168,7 +168,7 @@ pub(super) fn constant(term: &Term<&str>) -> Option<String> {
     }
 }
 
-/// The parts as one text, if none of them is a term.
+/// Returns the parts as one text, if none of them is a term.
 pub(super) fn joined(parts: &[StrPart<&str, Term<&str>>]) -> Option<String> {
     let mut text = String::new();
     for part in parts {
@@ -181,7 +181,7 @@ pub(super) fn joined(parts: &[StrPart<&str, Term<&str>>]) -> Option<String> {
     Some(text)
 }
 
-/// A number as JSON writes it; jq's syntax also has others.
+/// Returns a number as JSON writes it; jq's syntax also has others.
 pub(super) fn number(sign: &str, text: &str) -> Option<Number> {
     serde_json::from_str(&format!("{sign}{text}")).ok()
 }

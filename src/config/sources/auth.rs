@@ -32,7 +32,7 @@ pub enum Auth {
 }
 
 impl Auth {
-    /// The value of `auth.kind`.
+    /// Returns the value of `auth.kind`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::None => "none",
@@ -42,7 +42,7 @@ impl Auth {
         }
     }
 
-    /// A risk that the operator should know; `None` if there is none.
+    /// Returns a risk that the operator should know; `None` if there is none.
     pub const fn warning(&self) -> Option<&'static str> {
         match self {
             Self::None => {

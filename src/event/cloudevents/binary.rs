@@ -12,7 +12,7 @@ const DATACONTENTTYPE: &str = "datacontenttype";
 /// Attributes that the body and its content-type state, so that no header may state them.
 const RESERVED: [&str; 3] = [DATA, "data_base64", DATACONTENTTYPE];
 
-/// The structured form of an event in binary mode. `data` is `None` if the body is empty.
+/// Returns the structured form of an event in binary mode. `data` is `None` if the body is empty.
 pub(super) fn envelope(
     headers: &[(&str, &[u8])],
     content_type: &str,
@@ -38,20 +38,20 @@ pub(super) fn envelope(
     }
 }
 
-/// Whether any header carries an attribute.
+/// Returns whether any header carries an attribute.
 pub(super) fn has_attributes(headers: &[(&str, &[u8])]) -> bool {
     headers
         .iter()
         .any(|(name, _)| attribute_name(name).is_some())
 }
 
-/// The name of the attribute in a header; `None` if the header carries none.
+/// Returns the name of the attribute in a header; `None` if the header carries none.
 pub(super) fn attribute_name(header: &str) -> Option<String> {
     let name = header.to_ascii_lowercase();
     name.strip_prefix(PREFIX).map(str::to_owned)
 }
 
-/// The attribute `name`, if exactly one header carries it as text.
+/// Returns the attribute `name`, if exactly one header carries it as text.
 pub(super) fn single_attribute(headers: &[(&str, &[u8])], name: &str) -> Option<String> {
     let is_named = |header: &str| {
         let (prefix, attribute) = header.split_at_checked(PREFIX.len()).unwrap_or_default();

@@ -125,7 +125,7 @@ impl SignedText {
         }
     }
 
-    /// Whether a time is signed, so that an old request can be recognised.
+    /// Returns whether a time is signed, so that an old request can be recognised.
     pub const fn has_time(&self) -> bool {
         self.signing_time.is_some()
     }
@@ -238,7 +238,7 @@ impl HmacKeys {
         self.scheme.signed.template.has_path()
     }
 
-    /// Whether the signature covers this header. The name is in lower case.
+    /// Returns whether the signature covers this header. The name is in lower case.
     pub(super) fn covers_header(&self, name: &str) -> bool {
         self.scheme.signed.template.has_header(name)
     }

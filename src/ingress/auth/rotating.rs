@@ -14,7 +14,7 @@ impl RotatingVerifier {
         Self(RwLock::new(Arc::new(verifier)))
     }
 
-    /// The verifier that is in use now.
+    /// Returns the verifier that is in use now.
     pub fn current(&self) -> Arc<Verifier> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -56,7 +56,7 @@ impl SigningKey {
         Some(Self(key))
     }
 
-    /// The headers of a request that is signed at the time `at`.
+    /// Returns the headers of a request that is signed at the time `at`.
     pub fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
         let timestamp = seconds(at).to_string();
         let mac = self.mac(id, &timestamp, body).finalize().into_bytes();

@@ -33,7 +33,7 @@ impl HeaderItems {
         Ok(Self { prefix, separator })
     }
 
-    /// The selected values.
+    /// Returns the selected values.
     pub(super) fn items<'a>(&'a self, line: &'a str) -> impl Iterator<Item = &'a str> {
         let separator = self.separator.as_deref();
         let items = separator.map(|separator| line.split(separator).map(str::trim));
@@ -42,17 +42,17 @@ impl HeaderItems {
         items.filter_map(|item| item.strip_prefix(self.prefix.as_str()))
     }
 
-    /// The item for a value.
+    /// Returns the item for a value.
     pub(super) fn item(&self, value: &str) -> String {
         format!("{}{value}", self.prefix)
     }
 
-    /// The separator; empty if the header is not a list.
+    /// Returns the separator; empty if the header is not a list.
     pub(super) fn separator(&self) -> &str {
         self.separator.as_deref().unwrap_or_default()
     }
 
-    /// Whether no item of one header can be selected by both.
+    /// Returns whether no item of a header can match both selections.
     #[must_use]
     pub fn are_disjoint_from(&self, others: Option<&Self>) -> bool {
         let is_disjoint = |others: &Self| {

@@ -31,7 +31,7 @@ pub enum TimeUnit {
 }
 
 impl SigningTime {
-    /// The text of the time, if it is within the tolerance.
+    /// Returns the text of the time, if it is within the tolerance.
     pub(super) fn read<'a>(
         &'a self,
         headers: &'a HeaderMap,
@@ -63,7 +63,7 @@ impl TimeUnit {
         }
     }
 
-    /// Our time, rounded down to the unit.
+    /// Rounds the bridge's time down to the unit.
     const fn round(self, at: Timestamp) -> i64 {
         let millis = at.as_millis();
         match self {

@@ -59,24 +59,24 @@ impl FromStr for Template {
 }
 
 impl Template {
-    /// Whether the template has `{timestamp}`.
+    /// Returns whether the template has `{timestamp}`.
     pub fn has_timestamp(&self) -> bool {
         self.0.contains(&Part::Timestamp)
     }
 
-    /// Whether the template has `{path}`.
+    /// Returns whether the template has `{path}`.
     pub(super) fn has_path(&self) -> bool {
         self.0.contains(&Part::Path)
     }
 
-    /// Whether the template has `{header:NAME}`. The name is in lower case.
+    /// Returns whether the template has `{header:NAME}`. The name is in lower case.
     pub(super) fn has_header(&self, name: &str) -> bool {
         self.0
             .iter()
             .any(|part| matches!(part, Part::Header(known) if known.as_str() == name))
     }
 
-    /// The signed text of a request, in pieces.
+    /// Returns the signed text of a request, in pieces.
     ///
     /// # Errors
     /// A header in the template is missing, occurs more than once or is not text.
@@ -100,7 +100,7 @@ impl Template {
     }
 }
 
-/// The first part of `raw`, which is not empty, and the rest.
+/// Returns the first part of `raw`, which is not empty, and the rest.
 fn next(raw: &str) -> (Result<Part, String>, &str) {
     let literal = |text: &str| Ok(Part::Literal(text.to_owned()));
     if let Some(rest) = raw.strip_prefix("{{") {
