@@ -22,10 +22,10 @@ const ATTRIBUTE_CHARS_MAX: usize = 256;
 /// A text does not fit its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Not a source name.
+    /// The text is not a source name.
     #[error("a source name must have 1 to 64 characters out of a-z, 0-9, - and _")]
     SourceName,
-    /// Not an attribute.
+    /// The text is not an attribute.
     #[error("an attribute must have 1 to 256 characters and no control characters")]
     Attribute,
 }
@@ -105,8 +105,8 @@ pub struct Identity {
 pub struct ChangeEvent {
     pub identity: Identity,
     pub event_type: Attribute,
-    /// The event as an object: of CloudEvents the structured form, whatever the mode was; of plain JSON id, type, time and
-    /// data.
+    /// The event as an object. For CloudEvents this is the structured form in every content mode; for plain JSON it has
+    /// the id, type, time and data.
     pub envelope: Value,
 }
 
@@ -118,7 +118,7 @@ impl fmt::Debug for ChangeEvent {
     }
 }
 
-/// One error of an event. It never contains a value of the event.
+/// One error of an event. The error never contains a value of the event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventError {
     /// The place of the error: a JSON Pointer (RFC 6901) into the event, or into the batch.
@@ -162,13 +162,14 @@ pub struct Version {
     pub epoch: u32,
     /// The source's revision, or its time in microseconds; 0 if the mapping names no version.
     pub value: i64,
-    /// The number of the entry. It decides between equal values, and alone if the mapping names no version.
+    /// The number of the entry. It orders equal values. If the mapping names no version, only the arrival number orders
+    /// entries.
     pub arrival: u64,
 }
 
 impl Version {
-    /// Whether two entries have the same epoch and value, so that only their arrival decides. Without a configured version the
-    /// arrival always decides, and that is not a tie.
+    /// Returns whether two entries have the same epoch and value, so that only their arrival decides. Without a
+    /// configured version the arrival always decides, and equal values are not a tie.
     pub fn ties(self, other: Self) -> bool {
         let is_versioned = self.value != 0 || self.epoch != 0;
         is_versioned

@@ -1,8 +1,8 @@
 //! CloudEvents 1.0.2 over HTTP: decodes structured, batch and binary mode into the structured form.
 //!
 //! The attributes that the bridge uses are validated: id, source, type, specversion, time, and the encoding of the data.
-//! Extension attributes stay in the envelope as they are, for the source's schema to validate. Headers are pairs of name
-//! and value; nothing else of HTTP is known here.
+//! Extension attributes stay in the envelope unchanged, and the source's schema validates them. Headers are pairs of
+//! name and value; this module knows nothing else of HTTP.
 
 use serde_json::{Map, Value};
 
@@ -58,7 +58,7 @@ pub struct HttpMessage<'a> {
     pub body: &'a [u8],
 }
 
-/// Never headers or body: they are personal data.
+/// Never prints headers or body, because they are personal data.
 impl std::fmt::Debug for HttpMessage<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HttpMessage")

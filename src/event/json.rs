@@ -1,8 +1,9 @@
 //! Strict JSON: parses bytes into a value, or names the broken rule and its place.
 //!
-//! It is stricter than RFC 8259, so that the source, a gateway and the bridge cannot read one body in different ways: UTF-8
-//! without a byte order mark, no duplicate key, no NUL, no lone surrogate, and limits on depth, keys and strings. It makes one
-//! pass, in time linear in the size of the body. An error never contains anything of the body.
+//! The parser is stricter than RFC 8259, so that the source, a gateway and the bridge cannot read one body in different
+//! ways: UTF-8 without a byte order mark, no duplicate key, no NUL, no lone surrogate, and limits on depth, keys and
+//! strings. The parser makes one pass, in time linear in the size of the body. An error never contains any part of the
+//! body.
 
 use std::cell::Cell;
 use std::fmt;
@@ -155,7 +156,8 @@ fn place(error: &serde_json::Error) -> LineAndColumn {
 
 // === parsing ===
 
-/// The number of keys in the whole body, and the rule of ours that ended the parsing: an error of serde carries only text.
+/// The number of keys in the whole body, and the bridge's own rule that ended the parsing. A serde error carries only
+/// text.
 #[derive(Default)]
 struct ParseState {
     keys: Cell<usize>,

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-/// Whether people see values.
+/// Decides whether people see values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visibility {
-    /// Only their kind and length.
+    /// People see only the kind and length of a value.
     Masked,
-    /// The values.
+    /// People see the values.
     Revealed,
 }
 

@@ -1,4 +1,5 @@
-//! Receives a request body within a size limit and a time limit, and closes the connection if a rest was not read.
+//! Receives a request body within a size limit and a time limit. Closes the connection if a part of the body was not
+//! read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -12,7 +12,8 @@ use crate::outbox::{AppendedEntry, State};
 /// The maximum of N: below the timeout of common gateways.
 const SECONDS_MAX: u64 = 30;
 
-/// The seconds that the sender wants to wait. A value that cannot be parsed or is out of range counts as no preference.
+/// Returns the number of seconds that the sender wants to wait. A value that is invalid or out of range counts as no
+/// preference.
 pub(super) fn preferred(headers: &HeaderMap) -> Option<u64> {
     headers
         .get_all("prefer")
@@ -31,7 +32,8 @@ fn wait(preference: &str) -> Option<&str> {
     is_wait.then_some(value)
 }
 
-/// The final states of the entries. `None` after the given seconds, when the process stops, or if the store fails.
+/// Returns the final states of the entries, or `None` after the given seconds, when the process stops, or if the store
+/// fails.
 pub(super) async fn settled(
     ingress: &Ingress,
     stored: &[AppendedEntry],
@@ -50,7 +52,7 @@ pub(super) async fn settled(
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     if stopping.wait_for(|stopping| *stopping).await.is_err() {
-        // The sender of the signal is gone, so it can never come.
+        // The sending half of the stop signal is gone, so the signal can never come.
         std::future::pending::<()>().await;
     }
 }

@@ -33,10 +33,10 @@ pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &E
     }
 }
 
-/// The places that the schema describes and that nothing reads, as JSON Pointers. An expression in the jq interpreter shows
-/// its reads only when it runs: those are known from the examples.
+/// Returns the places that the schema describes and no expression reads, as JSON Pointers. The jq interpreter shows its
+/// reads only when it runs, so those reads come from the examples.
 ///
-/// Attributes of CloudEvents are left out: the bridge itself reads them.
+/// CloudEvents attributes are left out, because the bridge itself reads them.
 pub fn unread(source: &Source, event_type: &EventType, examples: &ExampleCoverage) -> Vec<String> {
     let envelope = source.json_envelope.as_ref();
     let mut reads = envelope.map(JsonEnvelope::reads).unwrap_or_default();

@@ -38,8 +38,8 @@ pub struct EventType {
 }
 
 impl Source {
-    /// The part of an event that schema and mapping read: of plain JSON the data, which is all that the source sent;
-    /// otherwise the whole envelope.
+    /// Returns the part of an event that schema and mapping read. For plain JSON this is the data, which is all that
+    /// the source sent. For CloudEvents this is the whole envelope.
     pub(super) fn view<'e>(&self, envelope: &'e Value) -> &'e Value {
         match self.json_envelope {
             Some(_) => envelope.get(DATA).unwrap_or(&Value::Null),
@@ -55,7 +55,8 @@ impl Source {
         }
     }
 
-    /// Whether customer and version of an event of this type are read from its data alone. True for a type without a mapping.
+    /// Returns whether customer and version of an event of this type come from its data only. True for a type without a
+    /// mapping.
     #[must_use]
     pub fn identifies_by_data_only(&self, event_type: &Attribute) -> bool {
         let event_type = self.event_types.get(event_type.as_str());
@@ -63,7 +64,8 @@ impl Source {
     }
 }
 
-/// Schemas and mappings are long. The name of the type is the key of the map around it.
+/// Prints only the epoch: schemas and mappings are long, and the type's name is the key of the map that contains the
+/// type.
 impl fmt::Debug for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventType")

@@ -86,7 +86,7 @@ fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
     (!fits).then(|| ValueError::new(detail))
 }
 
-/// Returns whether a country is not the USA; `None` if the event names no country.
+/// Returns whether a country is not the USA, or `None` if the event names no country.
 pub(super) fn is_foreign(located: &LocatedValue<'_>) -> Result<Option<bool>, EvalError> {
     let Some(value) = named(located) else {
         return Ok(None);

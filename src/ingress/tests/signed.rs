@@ -1,4 +1,4 @@
-//! Everything that is used must be signed: attributes in headers, and the id in a path.
+//! Tests that the bridge uses only signed parts of a request: attributes in headers, and the id in a path.
 
 use std::time::Duration;
 
@@ -154,7 +154,7 @@ async fn an_unsigned_attribute_is_refused() {
     }
 }
 
-/// Somebody between sender and bridge changes or adds headers.
+/// An attacker between sender and bridge changes or adds headers.
 #[actix_web::test]
 async fn a_changed_attribute_is_refused() {
     for line in [
@@ -200,7 +200,7 @@ async fn a_version_outside_the_signed_text_is_refused() {
     assert_eq!(reply.status, 202, "{}", reply.text);
 }
 
-/// Otherwise a signature for one receipt would open every other.
+/// Without this check a signature for one receipt would open every other receipt.
 #[actix_web::test]
 async fn a_receipt_needs_a_signature_over_its_path() {
     for (template, status) in [("{body}", 401), ("{path}{body}", 200)] {

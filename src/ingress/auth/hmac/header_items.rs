@@ -11,10 +11,11 @@ pub struct HeaderItems {
 }
 
 impl HeaderItems {
-    /// Without a separator: the whole value after `prefix`. With a separator: every item that starts with `prefix`, after it.
+    /// Selects values: without a separator the whole value after `prefix`, with a separator every item after its
+    /// `prefix`.
     ///
     /// # Errors
-    /// The separator or the prefix cannot be used.
+    /// Fails if the separator or the prefix cannot be used.
     pub fn new(prefix: String, separator: Option<String>) -> Result<Self, String> {
         if let Some(separator) = &separator {
             let is_separator = |byte: &u8| SEPARATORS.contains(byte);

@@ -54,7 +54,7 @@ impl SigningTime {
 }
 
 impl TimeUnit {
-    /// Milliseconds since 1970.
+    /// Parses a time to milliseconds since 1970.
     fn parse(self, text: &str) -> Option<i64> {
         match self {
             Self::Seconds => whole(text).map(|seconds| seconds.saturating_mul(1000)),
@@ -81,8 +81,8 @@ impl TimeUnit {
     }
 }
 
-/// Digits only and no leading zero. If one number had two spellings, somebody could move a digit between the time and the
-/// neighbouring text without changing the signed text.
+/// Parses digits without a leading zero. If one number had two spellings, an attacker could move a digit between the
+/// time and the neighbouring text without changing the signed text.
 fn whole(text: &str) -> Option<i64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     is_plain.then(|| text.parse().ok()).flatten()

@@ -79,7 +79,7 @@ impl Template {
     /// Returns the signed text of a request, in pieces.
     ///
     /// # Errors
-    /// A header in the template is missing, occurs more than once or is not text.
+    /// Fails if a header in the template is missing, occurs more than once or is not text.
     pub(super) fn fill<'a>(
         &'a self,
         head: Head<'a>,
@@ -145,8 +145,8 @@ fn push(parts: &mut Vec<Part>, part: Part) {
     }
 }
 
-/// An error if two values are adjacent and one of them is an attribute of the event. Somebody who saw one signature could
-/// move characters from one value to the other and so forge another id or type.
+/// Returns an error if two values are adjacent and one of them is an attribute of the event. An attacker who saw one
+/// signature could move characters from one value to the other and so forge an event id or type.
 fn adjacent_values(pair: &[Part]) -> Option<String> {
     let is_literal = |part: &Part| matches!(part, Part::Literal(_));
     let attribute = pair.iter().find_map(|part| match part {
