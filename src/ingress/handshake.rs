@@ -9,7 +9,7 @@ use crate::http::single_header::SingleHeader;
 const REQUEST_ORIGIN: &str = "webhook-request-origin";
 const ALLOWED_ORIGIN: &str = "webhook-allowed-origin";
 
-/// Grants an origin on the source's list, and does not mention any other. It never promises a rate.
+/// Grants an origin on the source's list, and does not mention any other origin. The response never promises a rate.
 pub(super) fn handshake(endpoint: &Endpoint, headers: &HeaderMap) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((ALLOW, EVENTS_ALLOW));

@@ -1,4 +1,4 @@
-//! The GET route: the receipt of one event, for the source that sent it. It contains nothing of the event's data.
+//! The GET route: the receipt of one event, for the source that sent it. A receipt contains no data of the event.
 //!
 //! The request is authenticated like a POST. With Standard Webhooks the signature covers an empty body, and `webhook-id`
 //! must be the id in the path: a signature for one receipt is not valid for another. For the same reason an HMAC scheme of

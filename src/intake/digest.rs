@@ -46,7 +46,7 @@ impl StoredEvent {
         stored
     }
 
-    /// The digest of the content under the key of the store. It tells a repeated event from an id that was used twice.
+    /// Digests the content under the key of the store. The digest distinguishes a repeated event from a reused id.
     pub(super) fn digest(&self, key: &[u8; 32]) -> Digest {
         let [event_type, subject, data] = self.content.clone().map(|range| self.member(range));
         let mut mac = keyed(key);

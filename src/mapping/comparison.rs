@@ -16,7 +16,7 @@ pub(super) fn is_cleared(value: &Value) -> bool {
     }
 }
 
-/// Returns whether a value counts as true, as in jq: everything except null, false and absent does.
+/// Returns false for null, false and absent, and true for every other value, as in jq.
 pub(super) fn is_true(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => false,

@@ -12,7 +12,7 @@ const DATACONTENTTYPE: &str = "datacontenttype";
 /// Attributes that the body and its content-type state, so that no header may state them.
 const RESERVED: [&str; 3] = [DATA, "data_base64", DATACONTENTTYPE];
 
-/// Returns the structured form of an event in binary mode. `data` is `None` if the body is empty.
+/// Builds the structured form of an event in binary mode. `data` is `None` if the body is empty.
 pub(super) fn envelope(
     headers: &[(&str, &[u8])],
     content_type: &str,
