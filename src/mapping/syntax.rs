@@ -7,7 +7,9 @@ use serde_json::Number;
 
 /// The maximum length of an expression. A longer expression would be hard to read.
 const EXPRESSION_CHARS_MAX: usize = 1_000;
-/// The maximum number of [`NESTING`] signs in an expression. The parser calls itself for each sign and uses about 8 KiB
+/// The maximum number of [`NESTING`] signs in an expression.
+///
+/// The parser calls itself for each sign and uses about 8 KiB
 /// of stack for each call: without this limit a line of brackets would overflow the stack and abort the process.
 const NESTING_MAX: usize = 64;
 /// The signs and keywords that make the parser call itself.

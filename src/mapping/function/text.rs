@@ -38,7 +38,9 @@ pub(super) fn lookup(value: &Value, table: &LookupTable) -> Conversion {
         .ok_or_else(|| ValueError::new("The table has no entry for the value."))
 }
 
-/// Converts a text that is all upper case or all lower case to title case. A text in mixed case, such as `McDonald`,
+/// Converts a text that is all upper case or all lower case to title case.
+///
+/// A text in mixed case, such as `McDonald`,
 /// stays unchanged. `MCDONALD` becomes `Mcdonald`: title case is wrong for this name and right for most names.
 pub(super) fn title(text: &str) -> Conversion {
     let is_mixed = text.chars().any(char::is_uppercase) && text.chars().any(char::is_lowercase);

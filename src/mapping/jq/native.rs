@@ -74,7 +74,9 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
         .map(|(name, arguments, run)| (name, arguments, Native::<Interpreter>::new(run)))
 }
 
-/// Evaluates `a // b`: the true results of `a`, or the results of `b` if `a` has no true result. As in a compiled plan,
+/// Evaluates `a // b`: the true results of `a`, or the results of `b` if `a` has no true result.
+///
+/// As in a compiled plan,
 /// an error in `a` stays an error, and if neither side has a value but one side is null, the result is null.
 fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let (other, other_context) = cv.0.pop_fun();

@@ -145,7 +145,9 @@ fn push(parts: &mut Vec<Part>, part: Part) {
     }
 }
 
-/// Returns an error if two values are adjacent and one of them is an attribute of the event. An attacker who saw one
+/// Returns an error if two values are adjacent and one of them is an attribute of the event.
+///
+/// An attacker who saw one
 /// signature could move characters from one value to the other and so forge an event id or type.
 fn adjacent_values(pair: &[Part]) -> Option<String> {
     let is_literal = |part: &Part| matches!(part, Part::Literal(_));
