@@ -21,7 +21,8 @@ const STOPPED_PROBE_EVERY: Duration = Duration::from_secs(30);
 /// The number of requests in a row that must fail before the destination counts as down. One faulty customer causes
 /// fewer failures, and an outage still costs only a few requests.
 const FAILURES_MAX: u32 = 10;
-/// The delay before the first probe of a destination that went down, or of a second customer after one was forbidden.
+/// The delay before the first probe of a destination that went down. After Imprint answered 403 for one customer, also the
+/// delay before another customer is tried.
 const PROBE_FIRST: Duration = Duration::from_secs(1);
 /// The interval between further probes of a destination that is down.
 const DOWN_PROBE_EVERY: Duration = Duration::from_secs(5);

@@ -36,7 +36,7 @@ pub struct Operations {
     pub outbox: Arc<dyn Outbox>,
     pub destination: Arc<Destination>,
     pub sources: Arc<Sources>,
-    /// The fold limit of delivery: a preview of a replay uses the same limit.
+    /// How many entries delivery folds into one request. The preview of a replay uses the same limit.
     pub max_fold: MaxFold,
     pub clock: Clock,
 }

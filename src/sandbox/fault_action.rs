@@ -144,7 +144,7 @@ pub(super) struct StatusFault {
 }
 
 impl StatusFault {
-    /// Creates an error with this status, in the shape of Imprint's guide.
+    /// Creates an error with this status, in the format that Imprint documents.
     pub(super) const fn new(status: FinalStatus) -> Self {
         Self {
             status,

@@ -35,7 +35,7 @@ pub enum Nulls {
 pub struct SandboxSettings {
     /// The address to listen on; port 0 is any free port.
     pub listen: SocketAddr,
-    /// The key, which calls send as a bearer token or as the user name of Basic.
+    /// The API key. A client sends it as a bearer token, or as the user name of Basic authentication.
     pub key: SecretString,
     /// The required value of `x-imprint-merchant-key`. With `None`, the sandbox does not check this header.
     pub merchant_key: Option<SecretString>,

@@ -40,7 +40,7 @@ pub fn date(text: &str) -> Option<Date> {
         .flatten()
 }
 
-/// Returns whether `text` has a digit wherever `shape` has `0`, and otherwise the same characters, in either case.
+/// Returns whether `text` has the form of `shape`: `0` stands for any digit; other characters must be equal, ignoring case.
 fn has_shape(text: &str, shape: &str) -> bool {
     text.len() == shape.len()
         && text.bytes().zip(shape.bytes()).all(|(byte, expected)| {

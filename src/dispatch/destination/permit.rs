@@ -18,7 +18,7 @@ use crate::dispatch::lane_exchange::ImprintCall;
 use crate::outbox::{LaneId, Trials};
 use crate::time::Timestamp;
 
-/// Permits for the lanes of one claim. Permits that no lane takes return themselves.
+/// The permits to send that one claim takes: one for each claimed lane. Permits that no lane takes return themselves.
 #[derive(Debug)]
 pub struct SendPermits {
     destination: Arc<Destination>,
