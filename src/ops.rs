@@ -1,6 +1,6 @@
 //! The ops listener: health, metrics, and the admin API behind an operator's token. The gateway never routes to it.
 //!
-//! [`operate`] has the operator's use cases as typed functions; [`api`] translates them to JSON over HTTP. [`api`]
+//! [`operate`] has the operator's use cases as typed functions; `api` translates them to JSON over HTTP. `api`
 //! makes no decisions.
 
 use std::sync::Arc;

@@ -217,7 +217,7 @@ impl Sandbox {
     /// Reads fault rules: one, or an array of them.
     ///
     /// # Errors
-    /// [`Error::Rule`] for anything else.
+    /// [`Error::FaultRule`] for anything else.
     pub fn parse_rules(json: &[u8]) -> Result<Vec<FaultRule>, Error> {
         one_or_many(json).map_err(Error::FaultRule)
     }

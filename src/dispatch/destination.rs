@@ -1,7 +1,7 @@
 //! The destination, shared by all dispatch threads: decides whether a request may be sent to Imprint now.
 //!
 //! [`Destination`] alone owns the state of the one API key: the rate, the breaker, the operator's mode, the shadow
-//! records, and the lanes that were applied last. All rules are in the pure [`SendLimiter`]; this file adds the lock
+//! records, and the lanes that were applied last. All rules are in the pure `SendLimiter`; this file adds the lock
 //! and the wake-up. The lock is held for one decision, and never across an await.
 //!
 //! Dispatch threads take permits and report signals, the operations listener reads the state and sets the mode, and the

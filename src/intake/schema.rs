@@ -77,7 +77,7 @@ impl Schema {
         &self.name
     }
 
-    /// Returns the errors of an event, at most [`ERRORS_MAX`]. The list is empty if the event is valid.
+    /// Returns the errors of an event, at most `ERRORS_MAX`. The list is empty if the event is valid.
     ///
     /// The function first checks only whether the event is valid: most events are, and this check costs a seventh of
     /// listing errors.

@@ -1,6 +1,6 @@
 //! The interpreter: runs on jaq the expressions that cannot be compiled to a plan.
 //!
-//! jaq never gets the author's text: [`sanitize`] writes the expression again, with only the terms that the language
+//! jaq never gets the author's text: [`mod@sanitize`] writes the expression again, with only the terms that the language
 //! allows. jaq works on the bridge's own values ([`value`]), so that compiled and interpreted expressions give the same
 //! results. jaq knows only the bridge's own functions, so a function that is not allowed does not exist. An expression
 //! has at most one result; an expression without a result is *absent*.
