@@ -12,7 +12,8 @@ use crate::dispatch::lane_exchange::{
 };
 use crate::dispatch::policy::{Attempt, Decision, Effect, Rest};
 use crate::dispatch::settlement::settlement;
-use crate::outbox::{ClaimToken, ClaimedLane, LaneId, Settlement, Trials};
+use crate::outbox::{ClaimToken, ClaimedLane, EntryId, LaneId, Settlement, Trials};
+use crate::time::Timestamp;
 
 /// The time that a lane rests in shadow mode after its request was recorded, before it is claimed for newer entries.
 const SHADOW_REST: Duration = Duration::from_mins(1);
@@ -23,6 +24,10 @@ pub(super) struct Delivery {
     pub(super) lane: LaneId,
     token: ClaimToken,
     attempts: Trials,
+    /// The entry up to which the lane is sent one by one. A panic must not end that.
+    unfold_to: Option<EntryId>,
+    /// When values in doubt are to be sent again. A panic must not end that.
+    reassert_at: Option<Timestamp>,
     permit: Option<SendPermit>,
     pub(super) in_flight: Option<InFlightPermit>,
     /// The exchange about the lane; `None` until the lane is folded.
@@ -51,6 +56,8 @@ impl Delivery {
             lane: claimed.lane,
             token: claimed.token,
             attempts: claimed.trials,
+            unfold_to: claimed.unfold_to,
+            reassert_at: claimed.versions.reassert_at(),
             permit,
             in_flight: None,
             exchange: None,
@@ -103,30 +110,42 @@ impl Delivery {
         self.permit = None;
         let settlement = match mem::replace(&mut self.stage, Stage::Exchanging) {
             Stage::Settling(settlement) => settlement,
-            Stage::Queued(_) | Stage::Exchanging | Stage::WaitingForToken(_) => {
+            Stage::Queued(claimed) => {
+                let (exchange, _) = LaneExchange::start(claimed, context.rules, moment.now);
+                self.exchange = Some(exchange);
                 self.lost(context, moment)
             }
+            Stage::Exchanging | Stage::WaitingForToken(_) => self.lost(context, moment),
         };
         self.settle_again(settlement)
     }
 
-    /// Returns the settlement after a panic. An exchange that sent no update is ignored: its content may have caused
-    /// the panic.
+    /// Returns the settlement after a panic. If no update was sent, it settles no entry and carries no value, because
+    /// the content may have caused the panic. What the lane must remember stays: the values in doubt, the time of their
+    /// reassertion, and that entries are sent one by one.
     fn lost(&self, context: Context<'_>, moment: Moment) -> Settlement {
         let retry = |effect| Decision::Retry {
             effect,
             rest: Rest::Backoff,
             attempt: Attempt::NotCounted,
         };
-        match &self.exchange {
-            Some(exchange) if self.is_update_sent => {
-                settlement(exchange, retry(Effect::Unconfirmed), context.rules, moment)
-            }
-            Some(_) | None => {
-                let empty = ClaimedLane::empty(self.lane, self.token, self.attempts);
-                let (exchange, _) = LaneExchange::start(empty, context.rules, moment.now);
-                settlement(&exchange, retry(Effect::None), context.rules, moment)
-            }
+        if let Some(exchange) = self.exchange.as_ref().filter(|_| self.is_update_sent) {
+            return settlement(exchange, retry(Effect::Unconfirmed), context.rules, moment);
+        }
+        let empty = ClaimedLane {
+            unfold_to: self.unfold_to,
+            ..ClaimedLane::empty(self.lane, self.token, self.attempts)
+        };
+        let (exchange, _) = LaneExchange::start(empty, context.rules, moment.now);
+        let retried = settlement(&exchange, retry(Effect::None), context.rules, moment);
+        let claimed = self.exchange.as_ref().map(|exchange| &exchange.claimed);
+        let reassert_at =
+            claimed.map_or(self.reassert_at, |claimed| claimed.versions.reassert_at());
+        let in_doubt = claimed.filter(|claimed| claimed.maybe_sent_to.is_some());
+        Settlement {
+            versions: in_doubt.map(|claimed| claimed.versions.clone()),
+            reassert_at: reassert_at.map(|at| at.max(retried.due)),
+            ..retried
         }
     }
 

@@ -503,6 +503,47 @@ fn a_lane_whose_task_panicked_rests_and_what_it_sent_is_in_doubt() {
     assert_ne!(newer.versions, crate::fold::LaneVersions::default());
 }
 
+/// A panic before the request was sent ends neither the reassertion of the lane, nor the doubt that an earlier process
+/// left, nor the sending of entries one by one.
+#[test]
+fn a_panic_leaves_what_the_lane_must_remember() {
+    let (mut core, _) = core_at(Rate::Unlimited, 4);
+    let id = claimed(&mut core, NOW, vec![lane(1)])[0];
+    assert!(is_call(&core.start(id, moment(NOW))));
+    let unanswered = settled(core.on_lost(id, moment(NOW))).versions.unwrap();
+    let newer = ClaimedLane {
+        versions: unanswered,
+        ..lane(2)
+    };
+    let id = claimed(&mut core, NOW, vec![newer])[0];
+    assert!(is_call(&core.start(id, moment(NOW))));
+    let delivered = settled(core.on_answer(id, applied(), moment(NOW)));
+    let in_doubt = delivered.versions.unwrap();
+    let reassert_at = in_doubt.reassert_at();
+    assert!(reassert_at.is_some());
+    let lanes = vec![
+        ClaimedLane {
+            versions: in_doubt,
+            waiting: Vec::new(),
+            unfold_to: Some(EntryId(7)),
+            ..lane(2)
+        },
+        ClaimedLane {
+            maybe_sent_to: Some(EntryId(9)),
+            ..lane(3)
+        },
+    ];
+    let ids = claimed(&mut core, NOW, lanes);
+    let kept = settled(core.on_lost(ids[0], moment(NOW)));
+    assert_eq!(kept.reassert_at, reassert_at.map(|at| at.max(kept.due)));
+    assert_eq!((kept.unfold_to, kept.versions), (Some(EntryId(7)), None));
+    let doubted = settled(core.on_lost(ids[1], moment(NOW)));
+    assert_ne!(
+        doubted.versions.unwrap(),
+        crate::fold::LaneVersions::default()
+    );
+}
+
 #[test]
 fn a_lost_settlement_is_made_again_as_it_was() {
     let (mut core, _) = core_at(Rate::Unlimited, 1);
