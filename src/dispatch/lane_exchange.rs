@@ -42,7 +42,7 @@ enum PendingCall {
     Update,
     /// Retrieves the customer, because an update was refused for this cause.
     Retrieve(Cause),
-    /// Searches our id. `gone` is the customer to whom our id belonged until now.
+    /// Searches by our id. `gone` is the customer that had our id so far.
     Search {
         partner: PartnerCustomerId,
         gone: Option<ImprintId>,

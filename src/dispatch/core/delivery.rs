@@ -26,7 +26,7 @@ pub(super) struct Delivery {
     attempts: Trials,
     /// The entry up to which the lane is sent one by one. A panic must not end that.
     unfold_to: Option<EntryId>,
-    /// When values in doubt are to be sent again. A panic must not end that.
+    /// The time at which the core sends the values in doubt again. A panic must not cancel it.
     reassert_at: Option<Timestamp>,
     permit: Option<SendPermit>,
     pub(super) in_flight: Option<InFlightPermit>,

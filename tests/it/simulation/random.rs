@@ -20,7 +20,7 @@ impl SeededRandom {
         from + i64::try_from(self.0.next_u64() % width).unwrap_or(0)
     }
 
-    /// Whether something happens that happens so many times in a thousand.
+    /// Returns true with a probability of `per_mille` in 1,000.
     pub(super) fn chance(&mut self, per_mille: i64) -> bool {
         self.between(0, 1000) < per_mille
     }

@@ -78,7 +78,7 @@ mod tests {
         assert!(spend(0).is_err(), "an overdrawn budget stays overdrawn");
         assert!(end().1.is_err());
         begin(1, false);
-        assert!(end().1.is_ok(), "the next run begins anew");
+        assert!(end().1.is_ok(), "the next run starts with a full budget");
         begin(u32::MAX, false);
         assert!(spend(usize::MAX).is_err());
         begin(5, false);
