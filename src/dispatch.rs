@@ -3,14 +3,14 @@
 //! | module | content |
 //! |---|---|
 //! | [`dispatcher`] | the loop: claims, sends and settles with tokio, the store and Imprint |
-//! | [`core`] | the state machine that decides every step of the loop; pure |
-//! | [`lane_exchange`] | the sequence of calls about one lane until their result is known; pure |
-//! | [`policy`], [`settlement`] | turn a result into a decision, and a decision into a record for the store; pure |
+//! | [`core`] | the state machine that decides every step of the dispatch loop; pure |
+//! | [`lane_exchange`] | the sequence of calls to Imprint about one lane; pure |
+//! | [`policy`], [`settlement`] | turn a result into a decision, and the decision into a record for the store; pure |
 //! | [`destination`] | the state that all dispatch threads share: operator mode, breaker, rate |
 //! | [`breaker`], [`pace`], [`backoff`] | the rules behind the shared state; pure |
 //! | [`rules`] | the delivery rules that the operator configures |
 //!
-//! Dispatch keeps in memory only the lanes in flight, at most a fixed number; all other entries stay in the outbox.
+//! Dispatch holds only the lanes in flight in memory, and limits their number; all other entries stay in the outbox.
 //! Dispatch does not know how events arrive.
 
 pub mod backoff;

@@ -1,18 +1,19 @@
-//! Decides how long a lane waits after a failure.
+//! Decides how long a lane waits after a failed request.
 
 use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::outbox::DUE_AHEAD_MAX;
 
-/// The backoff of lanes. Its longest delay is the furthest that the store accepts a lane to be due ahead.
+/// The limits of a lane's backoff. The longest delay equals [`DUE_AHEAD_MAX`], because the store accepts no later due
+/// time.
 const LANE_BACKOFF: Backoff = Backoff {
     first: Duration::from_secs(1),
     min: Duration::from_millis(50),
     max: DUE_AHEAD_MAX,
 };
 
-/// Returns the delay after `failures` failures in a row; `jitter` is a random number in `[0, 1)`.
+/// Returns the delay of a lane after `failures` failures in a row; `jitter` is a random number in `[0, 1)`.
 pub fn backoff(failures: u32, jitter: f64) -> Duration {
     LANE_BACKOFF.delay(failures, jitter)
 }

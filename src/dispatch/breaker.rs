@@ -1,14 +1,14 @@
-//! The circuit breaker: the state of the destination, and the change that each result of a request causes. Pure.
+//! The circuit breaker: the state of the destination, and the change of state that each result of a request causes.
+//! Pure.
 //!
-//! | state | entered | left | a restart there |
+//! | state | entered when | left when | after a restart |
 //! |---|---|---|---|
-//! | flowing | at the start; from any other state when Imprint answers a request | see the other rows | flows again |
-//! | throttled | Imprint answers 429 | the wait is over and Imprint answered a request | the store keeps the end of the
-//! wait, so the destination stays throttled |
-//! | probing | 10 requests in a row failed, or Imprint forbids the operation for one customer | Imprint answers a probe
-//! | flows; the next failures stop the destination again |
-//! | stopped | Imprint refuses the key, or forbids the operation for a second customer | Imprint answers a probe |
-//! flows; the next refusal stops the destination again |
+//! | flowing | at the start; Imprint answers a request in any other state | another state is entered | flowing |
+//! | throttled | Imprint answers 429 | the wait is over and Imprint answered a request | throttled |
+//! | probing | 10 requests in a row fail; Imprint forbids the operation once | Imprint answers a probe | flowing |
+//! | stopped | Imprint refuses the key; Imprint forbids a second customer | Imprint answers a probe | flowing |
+//!
+//! The store keeps only the end of a throttling. After a restart, the next failures or refusals change the state again.
 
 use std::time::Duration;
 
@@ -18,121 +18,121 @@ use crate::time::Timestamp;
 
 /// The interval between two probes of a stopped destination.
 const STOPPED_PROBE_EVERY: Duration = Duration::from_secs(30);
-/// The number of requests in a row that must fail before the destination counts as down. One faulty customer causes
-/// fewer failures, and an outage still costs only a few requests.
+/// The number of requests in a row that must fail before the breaker treats the destination as down. One faulty
+/// customer causes fewer failures in a row, and an outage costs only these few requests.
 const FAILURES_MAX: u32 = 10;
-/// The delay before the first probe of a destination that went down. After Imprint answered 403 for one customer, also the
-/// delay before another customer is tried.
+/// The delay before the first probe of a destination that went down. After Imprint forbade the operation
+/// for one customer, the breaker also waits this long before the dispatcher tries another customer.
 const PROBE_FIRST: Duration = Duration::from_secs(1);
 /// The interval between further probes of a destination that is down.
 const DOWN_PROBE_EVERY: Duration = Duration::from_secs(5);
-/// The number of forbidden answers in a row for one customer alone after which the state is reported as stopped.
+/// The number of forbidden operations in a row, of one customer alone, after which the breaker reports `stopped`.
 const FORBIDDEN_MAX: u32 = 3;
-/// The shortest wait after a 429 without Retry-After.
+/// The shortest wait after a 429 answer without `Retry-After`.
 const THROTTLE_MIN: Duration = Duration::from_secs(1);
-/// The number of lanes sent at first when the destination has recovered. Each answer lets two more lanes follow, so the
-/// number of lanes doubles with every round trip (like the slow start of TCP, RFC 5681). So a service that has just
-/// started is not overloaded.
+/// The number of lanes that the ramp admits when the destination has recovered. Each answer admits two more lanes, so
+/// the number doubles with every round trip (like the slow start of TCP, RFC 5681). A service that has just started is
+/// therefore not overloaded.
 const RAMP_FIRST: usize = 2;
-/// The number of answers after which the ramp ends.
+/// The number of answers after which the ramp ends and the breaker admits all lanes.
 const RAMP_ANSWERS: u32 = 64;
 
-/// The statement that the result of a request makes about the destination.
+/// The evidence about the destination in the result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// Imprint applied an update.
     Applied,
-    /// Imprint answered, and the answer concerns one customer only.
+    /// Imprint answered, and the answer concerns only one customer.
     Answered,
-    /// Imprint answered, and the answer says nothing about updates.
+    /// Imprint answered, and the answer does not show whether Imprint accepts updates.
     Unrelated,
-    /// Imprint could not be reached, or answered with a server failure.
+    /// Imprint could not be reached, or answered with a server error.
     Failed,
-    /// Imprint answered 429, with this `Retry-After` if the answer had one.
+    /// Imprint answered 429; the value is the `Retry-After` of the answer, if present.
     Throttled(Option<Duration>),
-    /// Imprint refused our key or redirected us, or its certificate is wrong.
+    /// Imprint refused our API key or redirected us, or Imprint's certificate is wrong.
     Refused,
-    /// Imprint knows the customer of this lane, and forbids the operation.
+    /// Imprint knows the customer of this lane, but forbids the operation.
     Forbidden(LaneId),
 }
 
-/// The party at fault for a failure.
+/// The party that caused a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribution {
-    /// No evidence shows which party is at fault.
+    /// There is no evidence which party caused the failure.
     Unknown,
-    /// The lane is at fault: a request of another lane was applied since this lane last failed.
+    /// The lane caused the failure: Imprint applied a request of another lane since this lane last failed.
     Lane,
 }
 
-/// The number of lanes that a flowing destination receives.
+/// The number of lanes that a flowing destination accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ramp {
     /// As many lanes as rate and concurrency allow.
     Full,
-    /// The destination has just recovered: few lanes at first, then more with each answer.
+    /// The destination has just recovered: the breaker admits few lanes at first, and more after each answer.
     Rising {
-        /// The number of lanes that may be sent before the next answer.
+        /// The number of lanes that dispatch may send before the next answer.
         credits: usize,
-        /// The number of answers since the recovery.
+        /// The number of answers since the destination recovered.
         answers: u32,
     },
 }
 
-/// The state of the destination.
+/// The state of the destination, as the breaker sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationState {
-    /// All due lanes are sent.
+    /// Dispatch sends all due lanes.
     Flowing {
         /// The number of requests that have failed in a row.
         failures: u32,
-        /// The number of lanes that are sent.
+        /// The limit on the number of lanes.
         ramp: Ramp,
     },
-    /// The destination is down, or may forbid the operation for everybody. Only probes are sent, and no attempts are
-    /// counted.
+    /// The destination is down, or may forbid the operation for every customer. Dispatch sends only probes, and counts
+    /// no attempts against entries.
     Probing {
         /// The time when the next probe is due.
         probe_at: Timestamp,
-        /// The question that the probe must answer.
+        /// The question that the next probe answers.
         reason: ProbeReason,
     },
-    /// Imprint asked for a wait. Nothing is sent.
+    /// Imprint asked for a wait (429). Dispatch sends nothing.
     Throttled {
         /// The end of the wait.
         until: Timestamp,
         /// The number of 429 answers in a row without `Retry-After`.
         streak: u32,
     },
-    /// Imprint refuses our key or the operation. Only probes are sent.
+    /// Imprint refuses our API key, or forbids the operation. Dispatch sends only probes.
     Stopped {
         /// The time when the next probe is due.
         probe_at: Timestamp,
     },
 }
 
-/// The question that a probe must answer.
+/// The question that a probe of the destination answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeReason {
     /// Does the destination work again?
     Outage,
-    /// Is the operation forbidden for everybody, or only for this lane? The number counts this lane's forbidden answers
-    /// in a row.
+    /// Is the operation forbidden for every customer, or only for the customer of this lane? The number
+    /// counts the forbidden operations of this lane in a row.
     Forbidden(LaneId, u32),
 }
 
 impl DestinationState {
-    /// The names of all states. The name of [`Self::FIRST`] comes first.
+    /// The names of all destination states; the name of [`Self::FIRST`] comes first.
     pub const NAMES: [&'static str; 4] = ["flowing", "probing", "throttled", "stopped"];
 
-    /// The state before the first result is known.
+    /// The state of the destination before the first result is known.
     pub const FIRST: Self = Self::Flowing {
         failures: 0,
         ramp: Ramp::Full,
     };
 
-    /// Returns the name of the state. If the destination keeps forbidding the operation for one customer and no second
-    /// customer is tried, the name is `stopped`.
+    /// Returns the name of the state. The name is also `stopped` while the destination keeps forbidding the operation
+    /// for one customer and dispatch has no second customer to try.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Flowing { .. } => "flowing",
@@ -146,7 +146,7 @@ impl DestinationState {
         }
     }
 
-    /// Returns the state after this signal.
+    /// Returns the state of the destination after this signal.
     #[must_use]
     pub fn after(
         self,
@@ -165,7 +165,7 @@ impl DestinationState {
         }
     }
 
-    /// Returns the state after an answer. An answer does not end a wait that Imprint asked for.
+    /// Returns the state after Imprint answered. An answer does not end a wait that Imprint asked for.
     fn answered(self, now: Timestamp) -> Self {
         match self {
             Self::Throttled { until, .. } if now < until => self,
@@ -184,7 +184,7 @@ impl DestinationState {
         }
     }
 
-    /// Returns the state after an answer that says nothing about updates: it only frees its place in the ramp.
+    /// Returns the state after an answer that shows nothing about updates: the answer only frees one place in the ramp.
     const fn unrelated(mut self) -> Self {
         self.return_places(1);
         self
@@ -200,12 +200,12 @@ impl DestinationState {
                 failures: failures + 1,
                 ramp: ramp.with(1),
             },
-            // The wait is over, so this failure counts like any other.
+            // The wait of the throttling is over, so this failure counts like any other failure.
             Self::Throttled { until, .. } if now >= until => Self::Flowing {
                 failures: 1,
                 ramp: Ramp::Full,
             },
-            // A failed probe says nothing about whether the operation is forbidden.
+            // A failed probe does not show whether Imprint forbids the operation.
             Self::Probing { probe_at, .. } => Self::Probing {
                 probe_at,
                 reason: ProbeReason::Outage,
@@ -223,9 +223,9 @@ impl DestinationState {
         }
     }
 
-    /// Returns the state after a forbidden operation. Only a second customer in a row proves that the operation is
-    /// forbidden for everybody. Without a second customer, the same customer is probed as often as during an outage:
-    /// the next new customer may be served.
+    /// Returns the state after Imprint forbade an operation. Only a second customer in a row proves that Imprint
+    /// forbids the operation for every customer. Without a second customer, the breaker probes as often as during an
+    /// outage, because Imprint may serve the next customer.
     fn forbidden(self, lane: LaneId, now: Timestamp) -> Self {
         let times = match self {
             Self::Stopped { .. } => return self,
@@ -252,10 +252,10 @@ impl DestinationState {
 
     fn throttled(self, hint: Option<Duration>, now: Timestamp, jitter: f64) -> Self {
         let (until, streak) = match self {
-            // Requests that were in flight together with the first throttled request get the same answer.
+            // Requests that were in flight together with the first throttled request also get a 429 answer.
             Self::Throttled { until, streak } if now < until => (until, streak),
             Self::Throttled { streak, .. } => (now, streak.saturating_add(1)),
-            // A refused key takes precedence over throttling.
+            // A refused API key takes precedence over throttling.
             Self::Stopped { .. } => return self,
             Self::Flowing { .. } | Self::Probing { .. } => (now, 1),
         };
@@ -266,7 +266,7 @@ impl DestinationState {
         }
     }
 
-    /// Returns how many of `wanted` lanes may be sent, or the time before which no lane may be sent.
+    /// Returns how many of the `wanted` lanes dispatch may send, or the time before which dispatch may send none.
     pub(super) fn admits(self, wanted: usize, now: Timestamp) -> Admission {
         match self {
             Self::Flowing {
@@ -287,7 +287,7 @@ impl DestinationState {
         }
     }
 
-    /// Returns whether a permit that was given in an earlier state is still valid for its lane.
+    /// Returns whether a lane may still use a send permit that was given in an earlier state.
     pub(super) fn honours_permits(self, now: Timestamp) -> bool {
         match self {
             Self::Flowing { .. } => true,
@@ -296,7 +296,7 @@ impl DestinationState {
         }
     }
 
-    /// Takes the places of this many lanes in the ramp.
+    /// Takes places in the ramp for this number of lanes.
     pub(super) const fn take_places(&mut self, lanes: usize) {
         if let Self::Flowing {
             ramp: Ramp::Rising { credits, .. },
@@ -307,14 +307,14 @@ impl DestinationState {
         }
     }
 
-    /// Frees the places of this many lanes in the ramp.
+    /// Frees the places of this number of lanes in the ramp.
     pub(super) const fn return_places(&mut self, lanes: usize) {
         if let Self::Flowing { ramp, .. } = self {
             *ramp = ramp.with(lanes);
         }
     }
 
-    /// Schedules the next probe, after the permit for this one was given.
+    /// Schedules the next probe, after a permit for the current probe was given.
     pub(super) fn probe_taken(&mut self, now: Timestamp) {
         match self {
             Self::Probing { probe_at, .. } => *probe_at = now.after(DOWN_PROBE_EVERY),
@@ -323,7 +323,7 @@ impl DestinationState {
         }
     }
 
-    /// Makes the probe due again: its permit, given at `acquired_at`, was returned unused.
+    /// Makes the probe due again after its permit, which was given at `acquired_at`, was returned unused.
     pub(super) const fn probe_returned(&mut self, acquired_at: Timestamp) {
         match self {
             Self::Probing { probe_at, .. } | Self::Stopped { probe_at } => *probe_at = acquired_at,
@@ -354,14 +354,14 @@ impl Ramp {
     }
 }
 
-/// The number of lanes that the destination accepts now.
+/// The number of lanes that the breaker admits now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// At most this many lanes.
+    /// The breaker admits at most this number of lanes.
     Lanes(usize),
-    /// One lane, to test whether the destination works again.
+    /// The breaker admits one lane, to test whether the destination works again.
     Probe,
-    /// No lane before this time.
+    /// The breaker admits no lane before this time.
     NotBefore(Timestamp),
 }
 

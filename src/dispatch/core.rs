@@ -1,4 +1,4 @@
-//! The state machine of delivery, without IO. Pure.
+//! The state machine that delivers lanes, without IO. Pure.
 //!
 //! The caller reports each event and the time to a [`Core`], and the core returns the next action. The dispatcher
 //! carries the action out with tokio, the store and Imprint; the simulation in the tests carries out the same actions
@@ -6,14 +6,16 @@
 //!
 //! Each dispatch thread has one core. The core alone owns the thread's deliveries (a delivery is a claimed lane, from
 //! the claim to the settlement), their permits, and the number of requests in flight. [`Destination`] owns the state
-//! that the threads share. The alternative is one core for all threads behind a lock: the threads would wait for each
-//! other, because the core would hold the lock while it folds and decides.
+//! that the threads share. One core for all threads would need a lock, and the threads would wait for each other while
+//! the core folds and decides.
 //!
 //! Invariants:
-//! - A delivery is removed only after the store recorded its settlement, or answered that the lane is no longer ours.
-//! - Only the record of a delivery holds its permits, so every way to end a delivery returns them.
+//! - A delivery is removed only after the store recorded its settlement, or answered that the settlement is stale.
+//! - Only the record of a delivery holds the permits of the delivery, so the end of a delivery always returns its
+//!   permits.
 //! - No request leaves without a [`SendPermit`](super::destination::SendPermit) and an [`InFlightPermit`].
-//! - A request that may have been sent and was never assessed is in doubt, even if its task panicked.
+//! - A request that may have been sent without an assessed result is in doubt, even if the task of its delivery
+//!   panicked.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -37,21 +39,22 @@ mod in_flight;
 #[cfg(test)]
 mod tests;
 
-/// The interval at which the loop asks the store for due lanes without being woken: the fallback for a lost wake-up.
+/// The longest wait of the dispatch loop before it asks the store for due lanes again: the fallback for a lost wake-up.
 ///
-/// The interval is shorter than the half second of the timer that awc sets with every request: the runtime makes a
-/// system call for each timer that becomes its earliest.
+/// 400 ms is shorter than the 500 ms timer that awc sets with every request. The runtime makes a system call for each
+/// timer that becomes its earliest timer, so the timer of the loop should stay the earliest one.
 pub const POLL_EVERY: Duration = Duration::from_millis(400);
-/// The delay before the next try after a busy or full store refused an operation.
+/// The delay before dispatch repeats an operation that the store refused because the store was busy or full.
 pub const STORE_RETRY: Duration = Duration::from_millis(200);
-/// The dispatcher prefetches one lane per this many concurrent requests. The prefetched lane hides the latency of a
-/// store that needs half as long as Imprint. The bound limits the number of requests that are sent twice after a crash.
+/// The number of concurrent requests for which the dispatcher prefetches one lane. The prefetched lane hides the
+/// latency of a store that needs half as long as Imprint. The limit on prefetched lanes also limits the number of
+/// requests that are sent twice after a crash.
 const REQUESTS_PER_PREFETCHED_LANE: usize = 2;
 
 /// The limits of one dispatch thread.
 #[derive(Clone, Copy, Debug)]
 pub struct DispatchLimits {
-    /// The most requests in flight at once.
+    /// The most requests that the dispatch thread may have in flight at once.
     pub concurrency: usize,
     /// The longest time that one request may take.
     pub deadline: Duration,
@@ -59,12 +62,11 @@ pub struct DispatchLimits {
     pub rules: DeliveryRules,
 }
 
-/// The time and a random number, which the caller reads before each call.
+/// The time and the random number for one call of the core. The caller reads both before the call.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// The time.
     pub now: Timestamp,
-    /// A random number, uniformly distributed over all values.
+    /// A random number, uniformly distributed over all values of `u32`.
     pub random: u32,
 }
 
@@ -75,14 +77,14 @@ impl Moment {
     }
 }
 
-/// Identifies one delivery of a core. Each claim of a lane is a new delivery.
+/// The number of one delivery in a core. Each claim of a lane starts a new delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(u64);
 
-/// The next action of the loop.
+/// The next action of the dispatch loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoopAction {
-    /// Claim due lanes; then call [`Core::on_claimed`] or [`Core::on_claim_refused`].
+    /// Claim due lanes from the store; then call [`Core::on_claimed`] or [`Core::on_claim_refused`].
     Claim {
         /// The most lanes to claim.
         max: usize,
@@ -100,18 +102,18 @@ pub enum LoopAction {
     reason = "an action is moved once; a box would be an allocation per request"
 )]
 pub enum LaneAction {
-    /// Send this call to Imprint; then call [`Core::on_answer`].
+    /// Send this call to Imprint; then pass the answer to [`Core::on_answer`].
     Call {
-        /// The call.
         call: ImprintCall,
         /// The number of entries that the request carries.
         entries: usize,
     },
-    /// Call [`Core::resume`] at this time.
+    /// Wait until this time; then call [`Core::resume`].
     SleepUntil(Timestamp),
-    /// Report the result, make the change of the destination durable, and record the settlement; then call
-    /// [`Core::on_settled`] or [`Core::on_settle_refused`]. If the store refuses the change, the dispatcher drops the
-    /// change: the cost is a throttling that a restart cuts short, or some seconds of backoff.
+    /// Report the result, save the change of the destination in the store, and record the settlement; then call
+    /// [`Core::on_settled`] or [`Core::on_settle_refused`]. If the store refuses the change of the destination, the
+    /// dispatcher drops the change: a restart may then end a throttling too early, or lanes may rest some seconds
+    /// longer.
     Settle(LaneResult),
     /// Do nothing: the delivery has ended.
     Done,
@@ -122,9 +124,9 @@ pub enum LaneAction {
 pub struct LaneResult {
     /// The report to log and count; `None` when the settlement is retried.
     pub report: Option<Report>,
-    /// The change that other lanes and a restart must know.
+    /// The change of the destination that other lanes and a restart must know.
     pub change: Option<DestinationChange>,
-    /// The record for the store.
+    /// The settlement that the store records.
     pub settlement: Settlement,
 }
 
@@ -137,7 +139,7 @@ pub struct Core {
     /// Deliveries that wait for an [`InFlightPermit`], in the order of their claim.
     queue: VecDeque<DeliveryId>,
     in_flight: InFlight,
-    /// The permits of the claim that the store is working on.
+    /// The send permits of the claim that the store is working on.
     claiming: Option<SendPermits>,
     last_id: u64,
     is_stopping: bool,
@@ -168,7 +170,7 @@ impl Core {
         self.deliveries.get(&id).map(|delivery| delivery.lane)
     }
 
-    /// Returns whether to claim lanes now. At most one claim is made at a time.
+    /// Decides whether the dispatch loop claims lanes now or sleeps. The core makes at most one claim at a time.
     pub fn poll(&mut self, moment: Moment) -> LoopAction {
         let free = self.lanes_max().saturating_sub(self.deliveries.len());
         if free == 0 || self.claiming.is_some() || self.is_stopping {
@@ -178,11 +180,11 @@ impl Core {
             Ok(permits) => permits,
             Err(later) => return LoopAction::SleepUntil(later),
         };
-        // A prefetched probe would leave when a request slot becomes free, perhaps just before the next probe.
+        // A prefetched probe would wait for a free request slot, and could then be sent just before the next probe.
         if permits.is_probe() && !self.in_flight.is_free() {
             return LoopAction::SleepUntil(moment.now.after(POLL_EVERY));
         }
-        // A probe with a lane that always fails would say nothing about the destination.
+        // A probe that uses a lane which always fails would show nothing about the destination.
         let pick = if permits.is_probe() {
             Pick::LeastFailed(moment.random)
         } else {
@@ -193,9 +195,9 @@ impl Core {
         LoopAction::Claim { max, pick }
     }
 
-    /// Returns the most lanes that the core may hold. Without a rate, some lanes are prefetched: otherwise Imprint
-    /// would idle while a busy store takes one settlement and returns the next lane. With a rate, prefetched lanes
-    /// would collect tokens while Imprint is slow, and all leave at once when Imprint recovers.
+    /// Returns the most lanes that the core may hold. Without a rate, the core prefetches some lanes: otherwise Imprint
+    /// would idle while a busy store records one settlement and returns the next lane. With a rate, prefetched lanes
+    /// would collect tokens while Imprint is slow, and dispatch would send them all at once when Imprint recovers.
     fn lanes_max(&self) -> usize {
         let concurrency = self.limits.concurrency;
         let prefetched = if self.destination.is_paced() {
@@ -206,8 +208,8 @@ impl Core {
         concurrency.saturating_add(prefetched)
     }
 
-    /// Adds the claimed lanes. Returns the time of the next [`Core::poll`]; [`Core::next_start`] returns the lanes that
-    /// may start.
+    /// Adds the claimed lanes as deliveries and returns the time of the next [`Core::poll`]; [`Core::next_start`]
+    /// returns the deliveries that may start.
     pub fn on_claimed(&mut self, claim: Claim, now: Timestamp) -> Timestamp {
         let mut permits = self.claiming.take();
         for lane in claim.lanes {
@@ -220,14 +222,14 @@ impl Core {
         claim.next_due.unwrap_or_else(|| now.after(POLL_EVERY))
     }
 
-    /// Returns the permits of a claim that the store refused. Returns the time of the next [`Core::poll`].
+    /// Gives back the permits of a claim that the store refused, and returns the time of the next [`Core::poll`].
     pub fn on_claim_refused(&mut self, now: Timestamp) -> Timestamp {
         self.claiming = None;
         now.after(STORE_RETRY)
     }
 
-    /// Returns the next delivery for [`Core::start`] if one more request may be in flight. Call this after each other
-    /// call.
+    /// Returns the next delivery for [`Core::start`] if one more request may be in flight. The dispatcher must call
+    /// `next_start` after every other call of the core.
     pub fn next_start(&mut self) -> Option<DeliveryId> {
         let next = self.queue.front().copied()?;
         let permit = if self.is_stopping {
@@ -242,12 +244,12 @@ impl Core {
         Some(next)
     }
 
-    /// Folds the lane and returns its first action.
+    /// Folds the lane of a delivery and returns the first action of the delivery.
     pub fn start(&mut self, id: DeliveryId, moment: Moment) -> LaneAction {
         self.advance(id, |delivery, context| delivery.start(context, moment))
     }
 
-    /// Takes Imprint's answer to a call and returns the next action.
+    /// Takes Imprint's answer to a call of a delivery and returns the next action of the delivery.
     pub fn on_answer(&mut self, id: DeliveryId, reply: ImprintReply, moment: Moment) -> LaneAction {
         self.advance(id, |delivery, context| {
             delivery.on_answer(reply, context, moment)
@@ -259,19 +261,21 @@ impl Core {
         self.advance(id, |delivery, context| delivery.resume(context, moment))
     }
 
-    /// Settles a delivery whose task panicked. The lane rests like a lane that failed; its entries still wait.
+    /// Settles a delivery whose task panicked. The lane rests like a failed lane, and the entries of the lane still
+    /// wait.
     pub fn on_lost(&mut self, id: DeliveryId, moment: Moment) -> LaneAction {
         self.advance(id, |delivery, context| delivery.on_lost(context, moment))
     }
 
-    /// Returns the wait before a refused settlement is tried again. The lane is not sent again meanwhile.
+    /// Returns the wait before the dispatcher repeats a settlement that the store refused. The lane is not sent again
+    /// during the wait.
     pub fn on_settle_refused(&self, now: Timestamp) -> LaneAction {
         LaneAction::SleepUntil(now.after(STORE_RETRY))
     }
 
-    /// Ends a delivery after the store answered its settlement. Returns the settlement to be counted if the store
-    /// recorded it. A stale settlement changed nothing: the lane is no longer ours, and the process that claimed it
-    /// again settles its entries.
+    /// Ends a delivery after the store answered the settlement. Returns the settlement for the metrics if the store
+    /// recorded the settlement. A stale settlement changed nothing: the process that claimed the lane again settles the
+    /// entries of the lane.
     pub fn on_settled(&mut self, id: DeliveryId, answer: Settled) -> Option<Settlement> {
         let delivery = self.deliveries.remove(&id)?;
         match answer {
@@ -280,8 +284,8 @@ impl Core {
         }
     }
 
-    /// Starts no further request. [`Core::next_start`] returns queued deliveries to the store; deliveries with a
-    /// request in flight continue to their settlement.
+    /// Stops the core from starting requests. [`Core::next_start`] returns queued deliveries, whose lanes go back to
+    /// the store unsent; deliveries with a request in flight continue to their settlement.
     pub const fn stop(&mut self) {
         self.is_stopping = true;
     }
@@ -301,7 +305,7 @@ impl Core {
     }
 }
 
-/// The values that every delivery of a core works with.
+/// The destination and the rules that every delivery of a core uses.
 #[derive(Clone, Copy, Debug)]
 struct Context<'a> {
     destination: &'a Destination,

@@ -1,8 +1,8 @@
 //! The destination, shared by all dispatch threads: decides whether a request may be sent to Imprint now.
 //!
 //! [`Destination`] alone owns the state of the one API key: the rate, the breaker, the operator's mode, the shadow
-//! records, and the lanes that were applied last. All rules are in the pure `SendLimiter`; this file adds the lock
-//! and the wake-up. The lock is held for one decision, and never across an await.
+//! records, and the lanes that were applied last. All rules are in the pure `SendLimiter`; this file adds the lock and
+//! the wake-up. [`Destination`] holds its lock for one decision, and never across an await.
 //!
 //! Dispatch threads take permits and report signals, the operations listener reads the state and sets the mode, and the
 //! key watcher asks for a probe.
@@ -30,20 +30,20 @@ mod tests;
 /// The mode that the operator sets for the destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OperatorMode {
-    /// Requests are sent.
+    /// Dispatch sends requests.
     #[default]
     Open,
-    /// No request is sent.
+    /// Dispatch sends no request.
     Paused,
-    /// Each request is recorded instead of sent; everything else is done.
+    /// Dispatch records each request instead of sending the request.
     Shadow,
 }
 
 impl OperatorMode {
-    /// Every mode.
+    /// Every operator mode.
     pub const ALL: [Self; 3] = [Self::Open, Self::Paused, Self::Shadow];
 
-    /// Returns the name of the mode, as the store keeps it and the admin API shows it.
+    /// Returns the name of the operator mode, which the store keeps and the admin API shows.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -52,35 +52,35 @@ impl OperatorMode {
         }
     }
 
-    /// Returns the mode with this name.
+    /// Parses the name of an operator mode.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.as_str() == name)
     }
 }
 
-/// The meaning of a request's result for its lane, given the results of all other lanes.
+/// The assessment of a lane's result, in view of the results of all other lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assessment {
     /// The state of the destination after the result.
     pub state: DestinationState,
-    /// Whether the lane itself caused a failure.
+    /// The party that caused a failure, as far as the evidence shows.
     pub attribution: Attribution,
 }
 
-/// A request that would have been sent if the mode were not [`OperatorMode::Shadow`].
+/// A request that dispatch recorded in [`OperatorMode::Shadow`] instead of sending the request.
 #[derive(Clone, PartialEq)]
 pub struct ShadowRecord {
     /// The time when the request would have been sent.
     pub at: Timestamp,
     /// The customer's Imprint id, or our id for the customer if the request is a search.
     pub customer: String,
-    /// `update`, `retrieve` or `search`.
+    /// The operation of the request: `update`, `retrieve` or `search`.
     pub operation: &'static str,
     /// The body of the update; empty for the other operations.
     pub body: Map<String, Value>,
 }
 
-/// Prints neither the body nor the customer: they are personal data.
+/// Prints neither the body nor the customer of the shadow record: both are personal data.
 impl fmt::Debug for ShadowRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ShadowRecord")
@@ -112,7 +112,7 @@ impl Destination {
         self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the current state.
+    /// Returns the current state of the destination.
     pub fn state(&self) -> DestinationState {
         self.limiter().state()
     }
@@ -138,21 +138,21 @@ impl Destination {
         self.limiter().shadow_records()
     }
 
-    /// Continues a throttling that Imprint asked for before this process started.
+    /// Continues a throttling of the destination that Imprint asked for before this process started.
     pub fn wait_until(&self, until: Timestamp) {
         self.limiter().throttle_until(until);
     }
 
-    /// Makes a stopped destination due for a probe at once, because the key has changed.
+    /// Makes the probe of a stopped destination due at once, because the API key has changed.
     pub fn probe_now(&self, now: Timestamp) {
         self.limiter().probe_now(now);
         self.changed.notify_waiters();
     }
 
-    /// Takes permits to send up to `wanted` lanes, at least one.
+    /// Takes at least one and at most `wanted` permits to send a lane.
     ///
     /// # Errors
-    /// Returns the time to ask again if nothing may be sent now.
+    /// Returns the time of the next attempt if no lane may be sent now.
     pub fn acquire(
         self: &Arc<Self>,
         wanted: usize,
@@ -162,7 +162,7 @@ impl Destination {
         Ok(SendPermits::new(Arc::clone(self), kind, count, now))
     }
 
-    /// Resolves when the mode or the state has changed since this call, or when a probe became due.
+    /// Resolves when the mode or the state of the destination has changed since this call, or when a probe became due.
     pub fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }

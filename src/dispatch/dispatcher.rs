@@ -1,8 +1,8 @@
 //! The dispatcher: carries out the actions that [`Core`] decides, with tokio, the store and Imprint.
 //!
-//! One dispatcher lives on one thread, with an Imprint client of its own; several share the [`Destination`]. Its loop
-//! claims lanes and reaps ended tasks; each lane has one local task from its start to its settlement. The core is borrowed
-//! for one call at a time, and never across an await.
+//! Each dispatch thread runs one dispatcher with its own Imprint client; all dispatchers share the [`Destination`]. The
+//! loop of a dispatcher claims lanes and collects ended tasks; each lane has one local task from its start to its
+//! settlement. The dispatcher borrows the core for one call at a time, and never across an await.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -27,33 +27,33 @@ use crate::outbox::{Ending, Error, Lanes, Setting, Settled, Settlement};
 use crate::random::random_u32;
 use crate::time::{Clock, Timestamp};
 
-/// The parts of a dispatcher.
+/// The parts that one dispatcher works with.
 #[derive(Debug)]
 pub struct Dispatcher<I> {
-    /// The store with the lanes.
+    /// The store that holds the lanes.
     pub outbox: Arc<dyn Lanes>,
-    /// The client of Imprint.
+    /// The client of the Imprint API.
     pub imprint: I,
-    /// The state that all dispatchers share.
+    /// The state of the destination, which all dispatchers share.
     pub destination: Arc<Destination>,
     /// The limits of this dispatcher.
     pub limits: DispatchLimits,
-    /// The clock.
     pub clock: Clock,
     /// The metrics of delivery.
     pub metrics: DispatchMetrics,
 }
 
-/// The store failed permanently. Its content is on disk, and the next process continues from there.
+/// The error of a dispatcher whose store failed permanently. The data is on disk, and the next process continues from
+/// the disk.
 #[derive(Debug, thiserror::Error)]
 #[error("the store failed, so dispatch cannot continue")]
 pub struct StoreFailed(#[source] Error);
 
 impl<I: ImprintApi + 'static> Dispatcher<I> {
-    /// Runs until `stopping` is true, and then until the requests in flight are settled.
+    /// Runs the dispatcher until `stopping` is true, and then until the requests in flight are settled.
     ///
     /// # Errors
-    /// Returns [`StoreFailed`] when the store accepts no more work.
+    /// Returns [`StoreFailed`] when the store accepts no more operations.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) -> Result<(), StoreFailed> {
         let shell = Rc::new(Shell {
             core: RefCell::new(Core::new(Arc::clone(&self.destination), self.limits)),
@@ -61,7 +61,7 @@ impl<I: ImprintApi + 'static> Dispatcher<I> {
             dispatcher: self,
         });
         let result = shell.run(&mut stopping).await;
-        // Aborts tasks that still run because the store failed; each of them holds the shell.
+        // Aborts the tasks that still run because the store failed: each of these tasks holds a reference to the shell.
         drop(shell.tasks.take());
         result.map_err(StoreFailed)
     }
@@ -80,7 +80,7 @@ struct Ended {
     panicked: bool,
 }
 
-/// Counts one request in flight while the value exists.
+/// Counts one request as in flight while this value exists.
 struct InFlightGauge<'a>(&'a DispatchMetrics);
 
 impl<'a> InFlightGauge<'a> {
@@ -100,10 +100,12 @@ impl Drop for InFlightGauge<'_> {
 
 impl<I: ImprintApi + 'static> Shell<I> {
     async fn run(self: &Rc<Self>, stopping: &mut watch::Receiver<bool>) -> Result<(), Error> {
-        // Armed first and re-armed in place, so that this timer stays the runtime's earliest one.
+        // The loop creates this timer first and resets the timer in place, so that the timer stays the runtime's
+        // earliest timer.
         let mut next_poll = std::pin::pin!(self.dispatcher.clock.sleep(POLL_EVERY));
         while !*stopping.borrow() {
-            // Armed before the store is asked, so that nothing that happens in between is missed.
+            // The loop starts to listen for wake-ups before it asks the store, so that the loop misses no wake-up in
+            // between.
             let woken = self.dispatcher.outbox.woken();
             let changed = self.dispatcher.destination.changed();
             let poll_at = self.claim_due().await?;
@@ -126,7 +128,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         Ok(())
     }
 
-    /// Claims the lanes that may be sent now, and starts them. Returns the time of the next claim.
+    /// Claims the lanes that may be sent now and starts the lanes. Returns the time of the next claim.
     async fn claim_due(self: &Rc<Self>) -> Result<Timestamp, Error> {
         let moment = self.moment();
         let action = self.core.borrow_mut().poll(moment);
@@ -168,17 +170,17 @@ impl<I: ImprintApi + 'static> Shell<I> {
         self.tasks.borrow_mut().spawn_local(ended);
     }
 
-    /// Returns the next task that ends; `None` if there is no task. The set is borrowed for one poll only, so that a
-    /// task can start another task while the loop waits here.
+    /// Returns the result of the next task that ends; `None` if there is no task. The task set is borrowed only during
+    /// a poll, so that a task can start another task while the loop waits.
     async fn ended(&self) -> Option<Result<Ended, JoinError>> {
         poll_fn(|context| self.tasks.borrow_mut().poll_join_next(context)).await
     }
 
-    /// Takes all tasks that have ended, so that the loop asks the outbox only once for all of them.
+    /// Collects all tasks that have ended, so that the loop asks the outbox for lanes once for all of these tasks.
     fn reap(self: &Rc<Self>, ended: Option<Result<Ended, JoinError>>) {
         let mut next = ended;
         while let Some(ended) = next {
-            // A task is only cancelled when the dispatcher itself ends.
+            // A task is cancelled only when the dispatcher itself ends.
             if let Ok(Ended { id, panicked: true }) = ended {
                 self.recover(id);
             }
@@ -219,7 +221,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         self.follow(id, action, Some(gauge)).await;
     }
 
-    /// Carries out one action after another until the delivery ends.
+    /// Carries out the actions of a delivery, one after another, until the delivery ends.
     async fn follow(
         self: &Rc<Self>,
         id: DeliveryId,
@@ -249,9 +251,9 @@ impl<I: ImprintApi + 'static> Shell<I> {
         }
     }
 
-    /// Reports the result of a delivery, makes the result durable, and returns the next action.
+    /// Reports the result of a delivery, makes the result durable, and returns the next action of the delivery.
     async fn finish(self: &Rc<Self>, id: DeliveryId, result: LaneResult) -> LaneAction {
-        // The permit of this delivery to have a request in flight is free again.
+        // The delivery has returned its in-flight permit, so another delivery may start.
         self.start_ready();
         failpoint::crash_point(CrashPoint::AfterRequestBeforeSettle);
         if let Some(report) = result.report {
@@ -294,7 +296,8 @@ impl<I: ImprintApi + 'static> Shell<I> {
         }
     }
 
-    /// Makes a change of the destination durable, and wakes the lanes that rest because the destination was down.
+    /// Saves a change of the destination in the store, and makes the lanes due that rest because the destination was
+    /// down.
     async fn save(&self, change: DestinationChange) {
         let outbox = &self.dispatcher.outbox;
         let saved = match change {
@@ -310,7 +313,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         }
     }
 
-    /// Records a settlement and returns the next action.
+    /// Records a settlement in the store and returns the next action of the delivery.
     async fn settle(&self, id: DeliveryId, settlement: Settlement) -> LaneAction {
         match self.dispatcher.outbox.settle(settlement).await {
             Ok(answer) => {
@@ -325,7 +328,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 LaneAction::Done
             }
             Err(Error::Busy | Error::Full) => self.core.borrow().on_settle_refused(self.now()),
-            // The loop ends the process at its next claim; after the restart the lane is sent again.
+            // The dispatch loop ends the process at its next claim; after the restart, dispatch sends the lane again.
             Err(Error::Failed { .. } | Error::Closed) => LaneAction::Done,
         }
     }

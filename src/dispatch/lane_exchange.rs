@@ -1,10 +1,12 @@
-//! The exchange with Imprint about one claimed lane: call by call, until the result is known. Pure.
+//! The exchange with Imprint about one claimed lane: calls follow each other until the result of the lane is known.
+//! Pure.
 //!
 //! Most exchanges are one update. Four cases need more calls:
-//! - A lane that is known only by our own id needs a search first.
-//! - After a refusal that may concern everybody or only this customer, a retrieve shows which is true.
+//! - A lane whose customer is known only by our own id needs a search first.
+//! - After a refusal that may concern every customer or only this customer, a retrieve of the customer shows which is
+//!   true.
 //! - A customer that Imprint no longer finds is searched once more by our own id.
-//! - A line of the address that was cleared and that Imprint still echoes is sent once more as the empty text.
+//! - A cleared address line that Imprint still echoes is sent once more, as an empty text.
 
 use self::links::{conflicts, is_fresh};
 use super::breaker::Signal;
@@ -25,29 +27,29 @@ mod links;
 pub struct LaneExchange {
     /// The lane as it was claimed.
     pub claimed: ClaimedLane,
-    /// The request that the lane's entries are folded into.
+    /// The request that combines the entries of the lane.
     pub fold: Fold,
-    /// The entries that name two ids of different customers, according to Imprint.
+    /// The entries that name two ids which, according to Imprint, belong to different customers.
     pub conflicts: Vec<EntryId>,
     /// The link between our id and Imprint's id that a search of this exchange confirmed.
     pub new_link: Option<IdentityLink>,
-    /// The call that has not been answered.
+    /// The call to Imprint that has not been answered.
     pending: PendingCall,
 }
 
-/// The call that has not been answered, with the data to judge its answer.
+/// The call that Imprint has not answered, with the data that is needed to interpret the answer.
 #[derive(Debug)]
 enum PendingCall {
     None,
     Update,
-    /// Retrieves the customer, because an update was refused for this cause.
+    /// A retrieve of the customer, because Imprint refused an update for this cause.
     Retrieve(Cause),
-    /// Searches by our id. `gone` is the customer that had our id so far.
+    /// A search by our id. `gone` is the Imprint id that our id has had so far.
     Search {
         partner: PartnerCustomerId,
         gone: Option<ImprintId>,
     },
-    /// Sends address lines as empty texts. The request before was applied, with this echo.
+    /// An update that sends address lines as empty texts. The echo is the answer to the update before.
     EmptyLines(Echo),
 }
 
@@ -56,22 +58,22 @@ enum PendingCall {
 pub enum ExchangeStep {
     /// Send this call next.
     Call(ImprintCall),
-    /// The exchange is over.
+    /// The exchange is over and has this conclusion.
     Conclude(Conclusion),
 }
 
 /// One call to Imprint.
 #[derive(Debug)]
 pub enum ImprintCall {
-    /// Updates a customer.
+    /// Updates the values of a customer at Imprint.
     Update(Request),
-    /// Asks whether a customer exists.
+    /// Asks Imprint whether a customer exists.
     Retrieve(ImprintId),
-    /// Asks which customer has this id of ours.
+    /// Asks Imprint which customer has this partner customer id.
     Search(PartnerCustomerId),
 }
 
-/// The answer to one call.
+/// Imprint's answer to one call.
 #[derive(Debug)]
 pub enum ImprintReply {
     /// The answer to an update.
@@ -83,26 +85,26 @@ pub enum ImprintReply {
 /// The result of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conclusion {
-    /// There was nothing to send.
+    /// The lane had nothing to send.
     NothingToSend,
-    /// A call may not be sent before this time.
+    /// Dispatch may not send the next call before this time.
     Postponed(Timestamp),
     /// The update had this outcome.
     Updated(Outcome),
-    /// The update was applied, but Imprint keeps these cleared lines.
+    /// Imprint applied the update, but keeps these cleared address lines.
     NotCleared(Vec<Field>),
-    /// The customer with our id has this Imprint id.
+    /// The customer with our own id has this Imprint id.
     Identified(ImprintId),
-    /// Imprint knows no customer with our id.
+    /// Imprint knows no customer with our own id.
     UnknownCustomer,
-    /// Imprint knows several customers with our id.
+    /// Imprint knows several customers with our own id.
     Ambiguous,
-    /// Our key may not search.
+    /// Our API key may not search.
     SearchForbidden(Cause),
 }
 
 impl LaneExchange {
-    /// Folds a claimed lane and returns the first step.
+    /// Folds a claimed lane and returns the first step of the exchange.
     pub fn start(
         mut claimed: ClaimedLane,
         rules: &DeliveryRules,
@@ -150,7 +152,7 @@ impl LaneExchange {
             AddressClearing::Verify => self.fold.update.cleared_address_lines(),
             AddressClearing::Empty | AddressClearing::Omit => Vec::new(),
         };
-        // If nothing else is sent, Imprint echoes nothing, so the lines are emptied at once.
+        // If the update has no other value, no echo can show the lines, so the exchange sends the empty lines at once.
         if body.is_empty() && !cleared.is_empty() {
             return self.empty_lines(
                 customer,
@@ -205,11 +207,12 @@ impl LaneExchange {
         ExchangeStep::Call(ImprintCall::Search(partner))
     }
 
-    /// Takes the answer to the pending call and returns the next step.
+    /// Takes Imprint's answer to the pending call and returns the next step of the exchange.
     ///
-    /// This is the one place where an answer may not fit the call: an update answered by a lookup, or an answer that nobody
-    /// waits for. The types do not exclude it, because the caller holds the call while it is in flight. The result of the
-    /// call is then unknown, exactly as if no answer had come.
+    ///
+    /// Only in this function can an answer not match its call: a lookup result may answer an update, or no call may be
+    /// pending. The types do not exclude a mismatch, because the caller holds the call while the call is in flight.
+    /// After a mismatch the result of the call is unknown, exactly as if no answer had come.
     pub fn on_answer(&mut self, reply: ImprintReply, now: Timestamp) -> ExchangeStep {
         let pending = std::mem::replace(&mut self.pending, PendingCall::None);
         match (pending, reply) {
@@ -246,7 +249,7 @@ impl LaneExchange {
         }
     }
 
-    /// Sends the cleared lines that Imprint still has as the empty text.
+    /// Sends the cleared address lines that Imprint still has, as empty texts.
     fn empty_lines(&mut self, customer: ImprintId, echo: Echo) -> ExchangeStep {
         let cleared = echo
             .still_set
@@ -296,11 +299,11 @@ impl LaneExchange {
         })
     }
 
-    /// Returns the statement of a conclusion about the destination; `None` if nothing was sent.
+    /// Returns the evidence about the destination in a conclusion; `None` if the exchange sent nothing.
     pub fn signal(&self, conclusion: &Conclusion) -> Option<Signal> {
         Some(match conclusion {
             Conclusion::NothingToSend | Conclusion::Postponed(_) => return None,
-            // The answer comes from an earlier search: this exchange sent nothing.
+            // The conclusion comes from a stored identity link: this exchange sent nothing.
             Conclusion::Identified(_) | Conclusion::UnknownCustomer if self.new_link.is_none() => {
                 return None;
             }
@@ -341,7 +344,8 @@ impl LaneExchange {
     }
 }
 
-/// Concludes the exchange after address lines were sent empty. Whatever the answer, the request before was applied.
+/// Concludes the exchange after address lines were sent empty. Imprint had applied the update before, whatever the
+/// answer is now.
 fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
     ExchangeStep::Conclude(match outcome {
         Outcome::Applied(echo) if echo.still_set.is_empty() => {
@@ -349,7 +353,7 @@ fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
         }
         Outcome::Applied(echo) => Conclusion::NotCleared(echo.still_set),
         Outcome::Rejected(_) => Conclusion::NotCleared(first.still_set),
-        // Both requests are sent again.
+        // Dispatch sends both requests again.
         outcome @ (Outcome::Throttled(_)
         | Outcome::Unavailable(_)
         | Outcome::Unknown(_)
@@ -359,7 +363,7 @@ fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
     })
 }
 
-/// Marks the entries that an earlier process may have sent as in doubt.
+/// Marks as in doubt the entries that an earlier process may have sent.
 fn mark_in_doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestamp) {
     let Some(last) = claimed.maybe_sent_to else {
         return;
@@ -374,7 +378,7 @@ fn mark_in_doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestam
         .with_possibly_sent(&sent, now.after(rules.reassert_after));
 }
 
-/// Returns how many entries the next request may carry: one, while entries of a rejected request are sent one by one.
+/// Returns the most entries that the next request may carry: one entry while a rejected request is sent entry by entry.
 fn max_fold(claimed: &ClaimedLane, rules: &DeliveryRules) -> MaxFold {
     let is_unfolding = claimed
         .unfold_to

@@ -1,15 +1,15 @@
 //! The rate of requests: one token bucket for everything that is sent to Imprint with our key. Pure.
 //!
-//! In any second, at most the rate plus a burst of one tenth of the rate is sent.
+//! In any one second, dispatch sends at most the rate plus a burst of one tenth of the rate.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// The share of the rate that may be sent at once after a pause.
+/// The share of the rate that the token bucket may release at once after a pause.
 const BURST_SHARE: f64 = 0.1;
 
-/// A rate of requests.
+/// A rate of requests to Imprint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
     /// Only the concurrency limits the requests.
@@ -19,7 +19,7 @@ pub enum Rate {
 }
 
 impl Rate {
-    /// Returns this share of the rate.
+    /// Returns the rate multiplied by `share`.
     #[must_use]
     pub fn share(self, share: f64) -> Self {
         match self {
@@ -29,7 +29,7 @@ impl Rate {
     }
 }
 
-/// A token bucket.
+/// A token bucket for requests to Imprint.
 #[derive(Clone, Debug)]
 pub struct Pace {
     rate: Rate,
@@ -38,7 +38,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Creates a bucket with one token, so that a start is not a burst.
+    /// Creates a token bucket with one token, so that a start is not a burst of requests.
     pub const fn new(rate: Rate, now: Timestamp) -> Self {
         Self {
             rate,
@@ -47,7 +47,7 @@ impl Pace {
         }
     }
 
-    /// Takes up to `wanted` tokens and returns how many it took.
+    /// Takes up to `wanted` tokens and returns the number of tokens that were taken.
     pub fn take(&mut self, wanted: usize, now: Timestamp) -> usize {
         let Rate::PerSecond(rate) = self.rate else {
             return wanted;
@@ -61,7 +61,7 @@ impl Pace {
         taken
     }
 
-    /// Gives back tokens that were not used.
+    /// Gives back tokens that no request used.
     pub fn give_back(&mut self, unused: usize) {
         if let Rate::PerSecond(rate) = self.rate {
             let unused = f64::from(u32::try_from(unused).unwrap_or(u32::MAX));
@@ -77,20 +77,21 @@ impl Pace {
         }
     }
 
-    /// Returns the time when the next token is available.
+    /// Returns the time when the token bucket has the next token.
     pub fn next(&self) -> Timestamp {
         match self.rate {
             Rate::Unlimited => self.filled_at,
             Rate::PerSecond(rate) => {
                 let missing = (1.0 - self.tokens).max(0.0);
-                // One millisecond more: timestamps are whole milliseconds, and a wake-up too early finds no token.
+                // One millisecond is added: timestamps are whole milliseconds, and a caller that wakes too early finds
+                // no token.
                 self.filled_at
                     .after(Duration::from_secs_f64(missing / rate) + Duration::from_millis(1))
             }
         }
     }
 
-    /// Adds the tokens since the last call. A clock that is set back adds no token and takes none away.
+    /// Adds the tokens for the time since the last call. A clock that was set back neither adds nor removes tokens.
     fn fill(&mut self, rate: f64, now: Timestamp) {
         let elapsed = now.since(self.filled_at).as_secs_f64();
         self.tokens = elapsed.mul_add(rate, self.tokens).min(burst(rate));
@@ -98,7 +99,7 @@ impl Pace {
     }
 }
 
-/// Returns the most tokens that a bucket holds: at least one, otherwise a slow rate would send nothing.
+/// Returns the most tokens that a bucket holds: at least one token, because a slow rate would otherwise send nothing.
 fn burst(rate: f64) -> f64 {
     (rate * BURST_SHARE).max(1.0)
 }

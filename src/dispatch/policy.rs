@@ -15,76 +15,76 @@ use crate::time::Timestamp;
 /// The longest rest of a lane that failed while the destination was down.
 pub const DOWN_REST_MAX: Duration = Duration::from_secs(5);
 
-/// The decision about a lane.
+/// The decision about a lane after an exchange with Imprint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing had to be sent: end the entries that need no request.
+    /// The exchange had nothing to send: end the entries that need no request.
     NothingToSend,
-    /// The request was applied.
+    /// Imprint applied the request.
     Deliver(Echo),
-    /// The request was applied, but Imprint keeps these cleared lines: park the entries that cleared them.
+    /// Imprint applied the request but keeps these cleared address lines: park the entries that cleared the lines.
     DeliverExcept(Vec<Field>),
-    /// One of several entries is at fault: send them one by one.
+    /// One of several entries in the request is at fault: send the entries one by one.
     Unfold,
-    /// The only entry that was sent is at fault.
+    /// The only entry in the request is at fault: park the entry.
     Park {
-        /// The reason.
+        /// The reason for parking the entry.
         reason: ParkReason,
         /// The names in Imprint's answer, without values.
         detail: Option<String>,
     },
-    /// No entry can be sent, because the customer is not certain.
+    /// The customer of the lane is not certain: park all entries.
     ParkAll(ParkReason),
     /// Imprint does not know the customer.
     CustomerUnknown,
-    /// The customer has this Imprint id: move the entries to its lane.
+    /// The customer has this Imprint id: move the entries to the lane of this id.
     Move(ImprintId),
     /// The request failed: send the lane again.
     Retry {
-        /// Whether the request may have been applied.
+        /// The possible effect of the failed request at Imprint.
         effect: Effect,
         /// The rest of the lane before the next request.
         rest: Rest,
-        /// Whether the failure counts against its entries.
+        /// The rule whether the failure counts as an attempt.
         attempt: Attempt,
     },
-    /// The destination is at fault: the lane waits like all others.
+    /// The destination is at fault: the lane waits like all other lanes.
     Wait(Rest),
-    /// A call may not be sent before this time.
+    /// Dispatch may not send a call of the lane before this time.
     Postpone(Timestamp),
 }
 
 /// The possible effect of a failed request at Imprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The request changed nothing.
+    /// The failed request changed nothing at Imprint.
     None,
-    /// The request may have been applied, or may still arrive.
+    /// The failed request may have been applied, or may still arrive at Imprint.
     Unconfirmed,
 }
 
-/// The rest of a lane.
+/// The rest of a lane before its next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
     /// The lane is due again at once.
     None,
-    /// A rest with backoff, at most [`DOWN_REST_MAX`]: the destination is down, and lanes must be due soon after it
-    /// recovers.
+    /// The lane rests with backoff, at most [`DOWN_REST_MAX`]: the destination is down, and lanes must be due soon
+    /// after the destination recovers.
     Short,
-    /// A rest with backoff: the failure may be the lane's own.
+    /// The lane rests with backoff, because the lane itself may have caused the failure.
     Backoff,
 }
 
-/// Whether a failure counts against the entries that were sent.
+/// The rule whether a failure counts as an attempt of the entries that were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// The destination may be at fault.
+    /// The failure does not count, because the destination may be at fault.
     NotCounted,
-    /// Requests of other lanes were applied since this lane last failed.
+    /// The failure counts, because Imprint applied requests of other lanes since this lane last failed.
     Counted,
 }
 
-/// Decides about a lane.
+/// Returns the decision about a lane after an exchange with Imprint.
 pub fn decide(
     exchange: &LaneExchange,
     conclusion: Conclusion,
@@ -112,13 +112,14 @@ pub fn decide(
             reason: ParkReason::Rejected,
             detail: Some(detail(&rejection)),
         },
-        // A customer that is always throttled rests like one that always fails, because all others wait with it.
+        // A lane that is always throttled rests like a lane that always fails, because all other lanes wait during the
+        // throttling.
         Outcome::Throttled(_) if is_own => Decision::Wait(Rest::Backoff),
         Outcome::Throttled(_) => Decision::Wait(Rest::None),
         Outcome::Denied(cause) if is_own && cause.is_forbidden() => {
             retry(exchange, Effect::None, assessment, rules, cause.to_string())
         }
-        // The next probe, with another customer, shows whether the operation is forbidden for everybody.
+        // The next probe uses another customer, and shows whether Imprint forbids the operation for every customer.
         Outcome::Denied(cause) if cause.is_forbidden() => Decision::Wait(Rest::Short),
         Outcome::Denied(_) => Decision::Wait(Rest::None),
         Outcome::Unavailable(cause) | Outcome::Unclear(cause) => {
@@ -134,7 +135,7 @@ pub fn decide(
     }
 }
 
-/// Sends the lane again, unless it has failed `attempts_max` times while other lanes were applied.
+/// Sends the lane again, unless the lane has failed `attempts_max` times while Imprint applied requests of other lanes.
 fn retry(
     exchange: &LaneExchange,
     effect: Effect,
@@ -166,7 +167,7 @@ fn retry(
     }
 }
 
-/// Returns the status and the names in Imprint's answer, as one line.
+/// Returns one line with the status of a rejection and the names in Imprint's answer.
 fn detail(rejection: &Rejection) -> String {
     let Rejection {
         status,

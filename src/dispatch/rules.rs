@@ -15,23 +15,23 @@ pub enum UnknownCustomer {
     Park,
 }
 
-/// The delivery rules.
+/// The delivery rules of the configuration, for all lanes.
 #[derive(Clone, Copy, Debug)]
 pub struct DeliveryRules {
     /// The most entries that one request may carry.
     pub max_fold: usize,
-    /// The number of counted attempts after which an entry that fails alone is parked.
+    /// The number of counted attempts after which dispatch parks an entry that fails alone.
     pub attempts_max: u32,
     /// The time during which a request without a clear answer may still arrive at Imprint.
     pub reassert_after: Duration,
-    /// The values sent for fields that the source cleared.
+    /// The values that dispatch sends for fields that the source cleared.
     pub clearing: Clearing,
     /// The treatment of values for a customer that Imprint does not know.
     pub unknown: UnknownCustomer,
     /// The longest time that values wait for their customer.
     pub wait_max: Duration,
-    /// The time during which a link between our id and an Imprint id is trusted.
+    /// The time for which dispatch trusts a link between our id and an Imprint id.
     pub link_ttl: Duration,
-    /// The time during which Imprint's answer that it does not know our id is trusted.
+    /// The time for which dispatch trusts Imprint's answer that no customer has our id.
     pub unknown_ttl: Duration,
 }

@@ -23,7 +23,7 @@ pub fn settlement(
     moment: Moment,
 ) -> Settlement {
     let settlement = decided(exchange, decision, rules, moment);
-    // Values that must be sent again rest as long as the lane rests after a failure.
+    // Values that must be sent again rest at least as long as the lane rests after a failure.
     Settlement {
         reassert_at: settlement.reassert_at.map(|at| at.max(settlement.due)),
         ..settlement
@@ -90,8 +90,8 @@ fn decided(
     }
 }
 
-/// Returns a settlement that leaves the lane as it is, due at once. Only entries end that need no request: entries
-/// older than the delivered values, unreadable entries, and entries that name two customers.
+/// Returns a settlement that leaves the lane unchanged and due at once. The settlement ends only entries that need no
+/// request: entries older than the delivered values, unreadable entries, and entries that name two customers.
 fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
     let claimed = &exchange.claimed;
     let unreadable = claimed
@@ -112,7 +112,7 @@ fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
         attempted: Vec::new(),
         moved: None,
         new_link: exchange.new_link.clone(),
-        // Entries that an earlier process left in doubt must be remembered, whatever the decision is.
+        // The store must remember the entries that an earlier process left in doubt, whatever the decision is.
         versions: claimed.maybe_sent_to.map(|_| claimed.versions.clone()),
         trials: claimed.trials,
         unfold_to: claimed.unfold_to,
@@ -129,7 +129,8 @@ fn park(reason: ParkReason) -> Ending {
     }
 }
 
-/// Settles a lane without anything to send. Entries that only clear fields end without a request.
+/// Returns the settlement of a lane that has nothing to send. Entries that only clear fields end as ignored, without a
+/// request.
 fn nothing_to_send(exchange: &LaneExchange, unsent: Settlement) -> Settlement {
     let mut settlement = delivered(exchange, unsent);
     for (_, ending) in &mut settlement.endings {
@@ -150,12 +151,12 @@ fn delivered(exchange: &LaneExchange, mut sent: Settlement) -> Settlement {
     }
 }
 
-/// Settles a delivery after which Imprint still keeps these cleared lines: the entries that cleared the lines park. The
-/// lines do not count as delivered, so replaying such an entry clears the lines again.
+/// Returns the settlement of a delivery after which Imprint still keeps these cleared lines. The entries that cleared
+/// the lines are parked. The lines do not count as delivered, so replaying such an entry clears the lines again.
 fn delivered_except(exchange: &LaneExchange, lines: &[Field], sent: Settlement) -> Settlement {
     let mut delivered = delivered(exchange, sent);
     let mut cleared_by = exchange.fold.entries_setting(lines);
-    // A line that was only sent again belongs to an entry that has already ended.
+    // A reasserted line belongs to an entry that has already ended.
     cleared_by.retain(|entry| exchange.fold.carried.contains(entry));
     for entry in cleared_by.into_iter().map(EntryId) {
         delivered.endings.retain(|(other, _)| *other != entry);
@@ -185,7 +186,7 @@ fn parked(
     sent
 }
 
-/// Ends all remaining entries in the same way.
+/// Adds the same ending for all remaining entries to the settlement.
 fn all_end(exchange: &LaneExchange, ending: &Ending, mut sent: Settlement) -> Settlement {
     let rest: Vec<_> = remaining(exchange, &sent)
         .map(|waiting| (waiting.entry, ending.clone()))
@@ -232,7 +233,7 @@ fn customer_unknown(
     }
 }
 
-/// Moves the entries that name only our id to the lane of the Imprint id that our id belongs to.
+/// Returns the settlement that moves the entries which name only our id to the lane of the Imprint id.
 fn moved(exchange: &LaneExchange, to: ImprintId, unsent: Settlement) -> Settlement {
     let searched = exchange.new_link.as_ref().map(|link| &link.partner);
     let is_identified = |waiting: &&WaitingEntry| match &waiting.customer {
@@ -250,7 +251,8 @@ fn moved(exchange: &LaneExchange, to: ImprintId, unsent: Settlement) -> Settleme
     }
 }
 
-/// Lets the lane wait with all others. Any rest except [`Rest::None`] counts as a failure of the lane.
+/// Returns the settlement of a lane that waits with all other lanes. Any rest except [`Rest::None`] counts as a failure
+/// of the lane.
 fn waiting(exchange: &LaneExchange, rest: Rest, moment: Moment, unsent: Settlement) -> Settlement {
     let attempts = match rest {
         Rest::None => exchange.claimed.trials,
@@ -284,7 +286,7 @@ fn rest_for(rest: Rest, failures: u32, moment: Moment) -> Duration {
     }
 }
 
-/// Marks the request as in doubt: it may have been applied, or may still arrive.
+/// Returns the settlement that marks the request as in doubt: the request may have been applied, or may still arrive.
 fn unconfirmed(exchange: &LaneExchange, rules: &DeliveryRules, unsent: Settlement) -> Settlement {
     let until = unsent.at.after(rules.reassert_after);
     let versions = exchange.claimed.versions.clone();
@@ -296,7 +298,7 @@ fn unconfirmed(exchange: &LaneExchange, rules: &DeliveryRules, unsent: Settlemen
     }
 }
 
-/// Gives up values that were only sent again and that Imprint refuses: no entry is left to park.
+/// Returns the settlement without a reassertion that Imprint refuses: no entry is left that could be parked.
 fn without_reassertion(exchange: &LaneExchange, sent: Settlement) -> Settlement {
     if !exchange.fold.carried.is_empty() || exchange.fold.reasserted == 0 {
         return sent;
@@ -308,8 +310,8 @@ fn without_reassertion(exchange: &LaneExchange, sent: Settlement) -> Settlement 
     }
 }
 
-/// Returns the link that an echo confirms, if an entry of the lane names our id, and the link is new or past half its
-/// life.
+/// Returns the identity link that an echo confirms, if an entry of the lane names our id, and the link is new or older
+/// than half of `link_ttl`.
 fn confirmed_link(
     exchange: &LaneExchange,
     echo: Echo,

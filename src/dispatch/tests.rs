@@ -78,7 +78,8 @@ fn waiting(entry: u64, value: i64, path: &str) -> WaitingEntry {
     }
 }
 
-/// Returns a lane with two entries that are sent together (1 and 3), one that 1 supersedes, and one unreadable entry.
+/// Returns a lane with two entries that are sent together (1 and 3), one entry that entry 1 supersedes, and one
+/// unreadable entry.
 fn lane() -> ClaimedLane {
     ClaimedLane {
         key: Some(LaneKey::Imprint(imprint("CUST-1"))),
@@ -97,7 +98,7 @@ fn lane() -> ClaimedLane {
     }
 }
 
-/// A lane with one entry, whose event names this customer.
+/// Returns a lane with one entry, whose event names this customer.
 fn lane_of(key: LaneKey, customer: CustomerRef) -> ClaimedLane {
     ClaimedLane {
         key: Some(key),
@@ -278,7 +279,8 @@ fn a_delivery_supersedes_older_entries() {
     assert!(settlement.versions.is_some());
 }
 
-/// FAULTS U25, U34, U35: no fault of the destination ends an entry, and only a failure of the lane itself counts as an attempt.
+/// FAULTS U25, U34, U35: no fault of the destination ends an entry, and only a failure of the lane itself counts as an
+/// attempt.
 #[test]
 fn a_fault_of_the_destination_ends_nothing() {
     let cause = Cause::Status(503);
@@ -325,7 +327,7 @@ fn the_first_failure_of_a_lane_is_not_counted() {
     );
 }
 
-/// FAULTS O06: an entry that alone keeps failing while others are served is parked.
+/// FAULTS O06: dispatch parks an entry that keeps failing alone while Imprint applies the requests of other lanes.
 #[test]
 fn an_entry_that_alone_keeps_failing_is_parked_after_its_attempts() {
     let tried = |waiting| ClaimedLane {
@@ -379,7 +381,7 @@ fn clearing_alone_needs_no_request() {
 
 // === late requests ===
 
-/// FAULTS U37, P07: a request that may arrive late is remembered, whichever process sent it.
+/// FAULTS U37, P07: the lane remembers a request that may arrive late, whichever process sent the request.
 #[test]
 fn values_delivered_after_an_unknown_outcome_are_sent_once_more() {
     let first = ClaimedLane {
@@ -441,7 +443,7 @@ fn entries_that_an_earlier_process_may_have_sent_stay_in_doubt_while_nothing_can
     assert_eq!(delivered.reassert_at, Some(NOW.after(RULES.reassert_after)));
 }
 
-/// A reassertion that fails rests like any failed request, and one that Imprint rejects is given up.
+/// A reassertion that fails rests like any failed request, and dispatch gives up a reassertion that Imprint rejects.
 #[test]
 fn a_failed_reassertion_is_neither_sent_at_once_nor_for_ever() {
     let until = NOW.after(RULES.reassert_after);
@@ -551,7 +553,7 @@ fn still_there() -> Echo {
     }
 }
 
-/// A forgotten "Apt 4B" is a wrong letterbox.
+/// If Imprint kept a cleared address line such as "Apt 4B", mail would go to the wrong letterbox.
 #[test]
 fn a_cleared_line_that_stays_is_sent_empty_and_its_entry_parks_if_it_still_stays() {
     let applied = |echo| ImprintReply::Outcome(Outcome::Applied(echo));
@@ -581,7 +583,7 @@ fn a_cleared_line_that_stays_is_sent_empty_and_its_entry_parks_if_it_still_stays
     assert_eq!(ended(&settlement), [], "it is all sent again");
 }
 
-/// Seed 138 of the simulation: the replayed entry counted as delivered, and the line was still there.
+/// Seed 138 of the simulation: the replayed entry counted as delivered, but Imprint still had the cleared line.
 #[test]
 fn a_line_that_stayed_is_cleared_again_when_its_entry_is_replayed() {
     let applied = ImprintReply::Outcome(Outcome::Applied(still_there()));
@@ -596,7 +598,8 @@ fn a_line_that_stayed_is_cleared_again_when_its_entry_is_replayed() {
     assert_eq!(asked, [r#"update {"street_line2":""}"#]);
 }
 
-/// An entry that is not finished parks as well: otherwise it would be sent, and rejected, for ever.
+/// An entry that is not finished parks as well: otherwise dispatch would send the entry for ever, and Imprint would
+/// reject the entry each time.
 #[test]
 fn an_entry_that_cleared_a_line_that_stays_parks_even_if_it_is_not_finished() {
     let mut claimed = clearing_lane();
@@ -611,7 +614,7 @@ fn an_entry_that_cleared_a_line_that_stays_parks_even_if_it_is_not_finished() {
     assert_eq!(ended(&settlement), [(3, "parked")]);
 }
 
-/// If only address lines are cleared and nothing is sent, Imprint echoes nothing.
+/// If only address lines are cleared, the first update is empty, and Imprint echoes nothing.
 #[test]
 fn address_lines_are_sent_empty_at_once_if_nothing_else_is_sent() {
     let line = (Field::parse("street_line2").unwrap(), FieldValue::Cleared);
@@ -731,7 +734,7 @@ fn an_ambiguous_customer_is_parked() {
     assert_eq!(ended(&settlement), [(1, "parked")]);
 }
 
-/// FAULTS M13: a customer that is gone is searched once more, if an entry names only our id.
+/// FAULTS M13: the exchange searches once more for a customer that is gone, if an entry names only our id.
 #[test]
 fn a_customer_that_is_gone_is_searched_once_more() {
     let lane = |customer| lane_of(LaneKey::Imprint(imprint("CUST-1")), customer);
@@ -760,7 +763,7 @@ fn a_customer_that_is_gone_is_searched_once_more() {
     }
 }
 
-/// Only the entries that name the id that was searched move.
+/// The settlement moves only the entries that name the searched id.
 #[test]
 fn only_entries_with_the_searched_id_move() {
     let mut claimed = lane_of(
@@ -785,7 +788,7 @@ fn only_entries_with_the_searched_id_move() {
     assert_eq!(settlement.moved.unwrap().entries, [EntryId(1)]);
 }
 
-/// A key that may not search does not stop updates.
+/// An API key that may not search does not stop updates.
 #[test]
 fn a_forbidden_search_says_nothing_about_the_destination() {
     let denied = LookupResult::Failed(Outcome::Denied(Cause::Status(403)));
@@ -857,7 +860,7 @@ fn an_echo_confirms_a_link_if_an_entry_names_our_id() {
 
 // === bounds and guards ===
 
-/// An answer that does not fit the pending call counts as no answer, and so does an answer that nobody waits for.
+/// An answer that does not match the pending call counts as no answer, and so does an answer without a pending call.
 #[test]
 fn an_answer_that_does_not_fit_the_call_leaves_the_outcome_unknown() {
     let found = || ImprintReply::Lookup(LookupResult::Found(imprint("CUST-1")));
@@ -875,7 +878,7 @@ fn an_answer_that_does_not_fit_the_call_leaves_the_outcome_unknown() {
     assert!(matches!(step, ExchangeStep::Conclude(conclusion) if conclusion == unknown));
 }
 
-/// The last attempt parks, not the one before, and only a counted one.
+/// Only the last counted attempt parks the entry; no earlier attempt and no uncounted attempt does.
 #[test]
 fn an_entry_parks_at_exactly_its_last_attempt() {
     let table = [
@@ -947,7 +950,7 @@ fn a_lane_rests_shortly_while_the_destination_is_down() {
     }
 }
 
-/// Unfolding ends with the last entry of the rejected request.
+/// Dispatch stops sending entries one by one after the last entry of the rejected request.
 #[test]
 fn entries_are_sent_one_by_one_up_to_the_last_of_the_rejected_request() {
     let carried = |unfold_to: Option<u64>| {

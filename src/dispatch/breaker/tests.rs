@@ -1,4 +1,4 @@
-//! Tests every transition of the breaker, with its bounds.
+//! Tests every transition of the breaker, including the limits of each transition.
 
 use super::*;
 
@@ -9,7 +9,8 @@ fn later(seconds: u64) -> Timestamp {
     NOW.after(Duration::from_secs(seconds))
 }
 
-/// Returns the state after these signals; each signal carries the second at which it comes.
+/// Returns the state of the breaker after these signals; each signal has the second at which the breaker receives the
+/// signal.
 fn after(signals: &[(u64, Signal)]) -> DestinationState {
     let state = DestinationState::FIRST;
     signals.iter().fold(state, |state, (at, signal)| {
@@ -59,7 +60,7 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
     use Signal as S;
     let wait = Duration::from_secs(5);
     let table = [
-        // Transitions caused by answers.
+        // Transitions of the breaker after answers.
         (flowing(3, Ramp::Full), S::Applied, flowing(0, Ramp::Full)),
         (
             flowing(3, rising(1, 7)),
@@ -80,7 +81,7 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
         (throttled(NOW, 2), S::Answered, DestinationState::FIRST),
         (probing(NOW, Outage), S::Answered, flowing(0, rising(2, 1))),
         (stopped(later(9)), S::Applied, flowing(0, rising(2, 1))),
-        // Transitions caused by answers that say nothing about updates.
+        // Transitions of the breaker after answers that show nothing about updates.
         (
             flowing(3, rising(1, 7)),
             S::Unrelated,
@@ -90,7 +91,7 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
         (stopped(later(9)), S::Unrelated, stopped(later(9))),
         (probing(NOW, Outage), S::Unrelated, probing(NOW, Outage)),
         (throttled(NOW, 2), S::Unrelated, throttled(NOW, 2)),
-        // Transitions caused by failures.
+        // Transitions of the breaker after failures.
         (
             flowing(0, rising(0, 7)),
             S::Failed,
@@ -106,12 +107,12 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
             probing(later(9), Outage),
         ),
         (stopped(later(9)), S::Failed, stopped(later(9))),
-        // Transitions caused by a refused key.
+        // Transitions of the breaker after a refused API key.
         (flowing(3, Ramp::Full), S::Refused, stopped(later(30))),
         (throttled(later(9), 2), S::Refused, stopped(later(30))),
         (probing(later(9), Outage), S::Refused, stopped(later(30))),
         (stopped(later(9)), S::Refused, stopped(later(9))),
-        // Transitions caused by a forbidden operation.
+        // Transitions of the breaker after a forbidden operation.
         (
             flowing(3, Ramp::Full),
             S::Forbidden(LANE),
@@ -143,7 +144,7 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
             stopped(later(30)),
         ),
         (stopped(later(9)), S::Forbidden(LANE), stopped(later(9))),
-        // Transitions caused by throttling.
+        // Transitions of the breaker after throttling.
         (
             flowing(3, Ramp::Full),
             S::Throttled(Some(wait)),
@@ -294,7 +295,7 @@ fn without_a_hint_the_waits_double() {
     assert_eq!(shortest, throttled(later(1), 1));
 }
 
-/// FAULTS U34: the whole destination waits.
+/// FAULTS U34: throttling makes all lanes of the destination wait.
 #[test]
 fn a_throttled_destination_waits_for_its_hint() {
     let hint = Signal::Throttled(Some(Duration::from_secs(5)));
@@ -303,7 +304,7 @@ fn a_throttled_destination_waits_for_its_hint() {
     assert_eq!(state.admits(8, later(5)), Admission::Lanes(8));
 }
 
-/// FAULTS U01, U35, N19, N20: an outage costs ten requests and a probe every 5 s.
+/// FAULTS U01, U35, N19, N20: an outage costs ten requests, and then one probe every 5 s.
 #[test]
 fn a_destination_that_is_down_is_probed_until_it_answers() {
     for failed in 1..10 {
@@ -319,7 +320,7 @@ fn a_destination_that_is_down_is_probed_until_it_answers() {
     assert_eq!(state.admits(8, later(6)), Admission::Probe);
 }
 
-/// FAULTS U43: a service that has just recovered is not overloaded; each answer lets two more lanes follow.
+/// FAULTS U43: the breaker does not overload a service that has just recovered; each answer admits two more lanes.
 #[test]
 fn a_recovered_destination_is_ramped_up() {
     let mut state = down().after(Signal::Applied, UNKNOWN, later(9), 0.5);
@@ -347,7 +348,7 @@ fn a_ramp_never_runs_dry() {
     assert_eq!(state.admits(8, later(9)), Admission::Lanes(1));
 }
 
-/// FAULTS O06, V9: failures of one customer between successes of others are not an outage.
+/// FAULTS O06, V9: the failures of one customer between successes of other customers are not an outage.
 #[test]
 fn failures_among_successes_are_no_outage() {
     let mut state = DestinationState::FIRST;
@@ -359,7 +360,7 @@ fn failures_among_successes_are_no_outage() {
     }
 }
 
-/// FAULTS U34, U35: an outage after a 429 is an outage.
+/// FAULTS U34, U35: the breaker detects an outage that follows a 429 answer.
 #[test]
 fn a_wait_that_is_over_hides_no_outage() {
     let mut signals = vec![(0, Signal::Throttled(Some(Duration::from_secs(1))))];
@@ -367,8 +368,8 @@ fn a_wait_that_is_over_hides_no_outage() {
     assert_eq!(after(&signals).as_str(), "probing");
 }
 
-/// FAULTS U26, M05: a forbidden operation of one customer stops nobody; a second customer's stops all, like a refused
-/// key.
+/// FAULTS U26, M05: a forbidden operation for one customer does not stop other customers; a forbidden operation for a
+/// second customer stops the destination, like a refused key.
 #[test]
 fn a_forbidden_operation_stops_the_destination_once_a_second_customer_has_seen_it() {
     let once = after(&[(0, Signal::Forbidden(LANE))]);

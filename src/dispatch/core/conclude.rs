@@ -1,9 +1,9 @@
-//! Turns an answer of Imprint into a decision. No other module does. Pure.
+//! Turns an answer of Imprint into a decision about the lane: every answer takes the path in this module. Pure.
 //!
-//! A conclusion goes through four steps, each a pure function. The exchange derives the statement about the destination
-//! ([`Signal`](crate::dispatch::breaker::Signal)); the destination compares the statement with the results of other
-//! lanes ([`Assessment`]); the policy decides ([`decide`]); and [`settlement`] turns the decision into a record for the
-//! store. A rule that needs more evidence belongs in one of these steps.
+//! A conclusion goes through four steps, and each step is a pure function. The exchange derives evidence about the
+//! destination ([`Signal`](crate::dispatch::breaker::Signal)); the destination compares the evidence with the results
+//! of other lanes ([`Assessment`]); the policy decides ([`decide`]); and [`settlement`] turns the decision into a
+//! record for the store. A rule that needs more evidence belongs in one of these steps.
 
 use super::{Context, LaneResult, Moment};
 use crate::dispatch::breaker::{Attribution, DestinationState};
@@ -18,41 +18,41 @@ use crate::time::Timestamp;
 /// A change of the destination that other lanes or a restart must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationChange {
-    /// Imprint asked for a wait, and a restart must continue the wait.
+    /// Imprint asked for a wait until this time, and a restart must continue the wait.
     Throttled(Timestamp),
-    /// The destination works again, and resting lanes must become due.
+    /// The destination works again, and lanes that rest must become due.
     Recovered,
 }
 
-/// The result of a delivery, for the log and the metrics.
+/// The report about a delivery, for the log and the metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// The lane.
     pub lane: LaneId,
-    /// The state of the destination before and after, if requests were sent.
+    /// The state of the destination before and after the delivery, if requests were sent.
     pub states: Option<(DestinationState, DestinationState)>,
-    /// The result in one word.
+    /// The result of the delivery in one word.
     pub outcome: &'static str,
-    /// The cause of a failure; empty if nothing failed.
+    /// The cause of a failure; empty if the delivery did not fail.
     pub cause: String,
     /// The number of entries that the request carried.
     pub entries: usize,
-    /// The delivered values, if the request was applied.
+    /// The counts of the delivered values, if Imprint applied the request.
     pub delivered: Option<Delivered>,
 }
 
 /// The counts of one applied request, and the fields that differ in Imprint's echo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
-    /// The number of values sent again because a request with an unknown outcome may have arrived after them.
+    /// The number of delivered values that the request sent again, because an older request may have arrived after
+    /// them.
     pub reasserted: usize,
-    /// The number of entries that have the version of another entry and different values.
+    /// The number of entries whose version equals the version of another entry, but whose values differ.
     pub ties: usize,
-    /// The groups of fields in which the echoed customer differs from what was sent.
+    /// The field groups in which Imprint's echo differs from the values that were sent.
     pub differs: Vec<FieldGroup>,
 }
 
-/// Decides the consequences of a conclusion for the destination and for the lane.
+/// Decides the consequences of an exchange's conclusion for the destination and for the lane.
 pub(super) fn conclude(
     exchange: &LaneExchange,
     conclusion: Conclusion,
@@ -123,7 +123,7 @@ fn change(before: DestinationState, after: DestinationState) -> Option<Destinati
     }
 }
 
-/// Returns the result in one word, and its cause.
+/// Returns the result of an exchange in one word, and the cause of a failure.
 fn describe(conclusion: &Conclusion) -> (&'static str, String) {
     let outcome = match conclusion {
         Conclusion::Updated(outcome) => outcome,

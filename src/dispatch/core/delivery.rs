@@ -15,7 +15,8 @@ use crate::dispatch::settlement::settlement;
 use crate::outbox::{ClaimToken, ClaimedLane, EntryId, LaneId, Settlement, Trials};
 use crate::time::Timestamp;
 
-/// The time that a lane rests in shadow mode after its request was recorded, before it is claimed for newer entries.
+/// The time for which a lane rests in shadow mode after its request was recorded. Only then may dispatch claim the lane
+/// for newer entries.
 const SHADOW_REST: Duration = Duration::from_mins(1);
 
 /// One delivery of a claimed lane.
@@ -24,16 +25,16 @@ pub(super) struct Delivery {
     pub(super) lane: LaneId,
     token: ClaimToken,
     attempts: Trials,
-    /// The entry up to which the lane is sent one by one. A panic must not end that.
+    /// Entries up to this number are sent one by one. A panic must not end the sending one by one.
     unfold_to: Option<EntryId>,
-    /// The time at which the core sends the values in doubt again. A panic must not cancel it.
+    /// The time at which the core sends the values in doubt again. A panic must not cancel the time.
     reassert_at: Option<Timestamp>,
     permit: Option<SendPermit>,
     pub(super) in_flight: Option<InFlightPermit>,
     /// The exchange about the lane; `None` until the lane is folded.
     exchange: Option<LaneExchange>,
     stage: Stage,
-    /// Whether an update was sent. If the task panics after that, the result of the update is in doubt.
+    /// True if the delivery has sent an update. A panic after an update leaves the result of the update in doubt.
     is_update_sent: bool,
 }
 
@@ -44,9 +45,9 @@ enum Stage {
     Queued(ClaimedLane),
     /// The lane is being folded, or a call is in flight.
     Exchanging,
-    /// The call waits for a token of the rate.
+    /// The call to Imprint waits for a token of the rate.
     WaitingForToken(ImprintCall),
-    /// The store has not recorded this settlement yet.
+    /// The store has not recorded this settlement of the delivery yet.
     Settling(Settlement),
 }
 
@@ -103,8 +104,8 @@ impl Delivery {
         }
     }
 
-    /// Settles a delivery whose task panicked. If the store recorded the settlement before, it answers that the lane is
-    /// no longer ours.
+    /// Settles a delivery whose task panicked. If the store had recorded the settlement before the panic, the store
+    /// answers that the new settlement is stale.
     pub(super) fn on_lost(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
         self.in_flight = None;
         self.permit = None;
@@ -120,9 +121,9 @@ impl Delivery {
         self.settle_again(settlement)
     }
 
-    /// Returns the settlement after a panic. If no update was sent, it settles no entry and carries no value, because
-    /// the content may have caused the panic. What the lane must remember stays: the values in doubt, the time of their
-    /// reassertion, and that entries are sent one by one.
+    /// Returns the settlement of a delivery whose task panicked. If no update was sent, the settlement ends no entry
+    /// and carries no value, because the content of an entry may have caused the panic. The settlement keeps the values
+    /// in doubt, the time of their reassertion, and the mark that entries are sent one by one.
     fn lost(&self, context: Context<'_>, moment: Moment) -> Settlement {
         let retry = |effect| Decision::Retry {
             effect,
@@ -176,8 +177,8 @@ impl Delivery {
         self.conclude(Conclusion::Postponed(due), context, moment)
     }
 
-    /// Asks the permit whether the call may be sent. A delivery without an [`InFlightPermit`] may not: the core is
-    /// stopping.
+    /// Asks the send permit whether the call may be sent. A delivery without an [`InFlightPermit`] must not send,
+    /// because the core is stopping.
     fn clear(&mut self, call: &ImprintCall, moment: Moment) -> Clearance {
         match (&mut self.permit, &self.in_flight) {
             (Some(permit), Some(_)) => permit.clear(self.lane, call, moment.now),
@@ -213,7 +214,8 @@ impl Delivery {
         self.settle(result)
     }
 
-    /// Returns the settlement to record, and keeps a copy until the store has recorded the settlement.
+    /// Returns the action that settles the delivery, and keeps a copy of the settlement until the store has recorded
+    /// the settlement.
     fn settle(&mut self, result: LaneResult) -> LaneAction {
         self.stage = Stage::Settling(result.settlement.clone());
         LaneAction::Settle(result)

@@ -1,15 +1,15 @@
-//! Permits to have a request in flight. Their number is the configured concurrency.
+//! Permits to have a request in flight: as many permits as the configured concurrency.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// The permits of one core.
+/// The in-flight permits of one core.
 #[derive(Debug)]
 pub(super) struct InFlight {
     free: Rc<Cell<usize>>,
 }
 
-/// The permit of one delivery. Dropping the permit returns it.
+/// The permit of one delivery to have a request in flight. Dropping the permit returns the permit to the core.
 #[derive(Debug)]
 pub struct InFlightPermit {
     free: Rc<Cell<usize>>,

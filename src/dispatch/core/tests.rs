@@ -1,4 +1,4 @@
-//! Drives the core by hand: one claim, answer, settlement or panic at a time.
+//! Tests of the dispatch core: each test drives the core by one claim, answer, settlement or panic at a time.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn limits(concurrency: usize) -> DispatchLimits {
     }
 }
 
-/// Returns a core and its destination.
+/// Returns a core and the destination of the core.
 fn core_at(rate: Rate, concurrency: usize) -> (Core, Arc<Destination>) {
     let destination = Arc::new(Destination::new(rate, NOW));
     (
@@ -56,7 +56,7 @@ fn core_at(rate: Rate, concurrency: usize) -> (Core, Arc<Destination>) {
     )
 }
 
-/// A lane of an Imprint id with one entry.
+/// Returns a claimed lane of an Imprint id, with one entry.
 fn lane(id: u64) -> ClaimedLane {
     let key = LaneKey::Imprint(ImprintId::parse(&format!("CUST-{id}")).unwrap());
     let value = (
@@ -80,7 +80,7 @@ fn lane(id: u64) -> ClaimedLane {
     }
 }
 
-/// A lane that must be searched by our own id.
+/// Returns a claimed lane whose customer dispatch must search by our own id.
 fn unidentified_lane(id: u64) -> ClaimedLane {
     let partner = PartnerCustomerId::parse(&format!("P-{id}")).unwrap();
     let mut claimed = lane(id);
@@ -89,7 +89,7 @@ fn unidentified_lane(id: u64) -> ClaimedLane {
     claimed
 }
 
-/// A lane that has nothing to send.
+/// Returns a claimed lane that has nothing to send.
 fn idle_lane(id: u64) -> ClaimedLane {
     ClaimedLane::empty(LaneId(id), ClaimToken::default(), Trials::default())
 }
@@ -142,14 +142,14 @@ fn max_claim(action: LoopAction) -> usize {
     }
 }
 
-/// Returns how many permits the destination gives now, and returns the permits at once.
+/// Returns how many permits the destination gives now, and gives the permits back at once.
 fn permits(destination: &Arc<Destination>, now: Timestamp) -> usize {
     destination
         .acquire(1000, now)
         .map_or(0, |permits| permits.count())
 }
 
-/// Brings the destination to a ramp with two places.
+/// Brings the destination into a ramp with two places.
 fn recovered(destination: &Arc<Destination>) {
     use crate::dispatch::breaker::Signal;
     for (signal, now) in [(Signal::Refused, NOW), (Signal::Applied, later(1))] {
@@ -243,7 +243,7 @@ fn a_claim_that_finds_fewer_lanes_returns_the_other_permits() {
     assert_eq!(permits(&destination, later(60)), 9);
 }
 
-/// More lanes than were asked for are not sent: they have no permit.
+/// The core does not send a lane beyond the requested number of lanes, because such a lane has no permit.
 #[test]
 fn a_lane_without_a_permit_is_given_back() {
     let (mut core, _) = core_at(Rate::PerSecond(1.0), 8);
@@ -273,7 +273,7 @@ fn a_probe_claims_the_lane_that_has_failed_least() {
     assert_eq!(core.poll(moment(later(30))), expected);
 }
 
-/// Seed 1671 of the simulation: a prefetched probe waited for a place, and was sent just before the next one.
+/// Seed 1671 of the simulation: a prefetched probe waited for a request slot, and was sent just before the next probe.
 #[test]
 fn a_probe_is_not_prefetched() {
     let (mut core, destination) = core_at(Rate::Unlimited, 1);
@@ -396,7 +396,7 @@ fn what_does_not_fit_the_stage_of_a_delivery_changes_nothing() {
 
 // === permits ===
 
-/// A lane whose delivery ends without a request leaves its token and its place to others, whatever the reason.
+/// A delivery that ends without a request gives its token and its place in the ramp back, whatever the reason.
 #[test]
 fn a_delivery_without_a_request_uses_no_permit() {
     type Setup = fn(&Arc<Destination>);
@@ -433,7 +433,7 @@ fn credits(destination: &Destination) -> usize {
     credits
 }
 
-/// A panic neither leaks nor doubles a permit, before and after the request was sent.
+/// A panic before or after the request was sent neither leaks a permit nor returns a permit twice.
 #[test]
 fn a_panicking_task_neither_leaks_nor_doubles_a_permit() {
     enum PanicAt {
@@ -444,7 +444,7 @@ fn a_panicking_task_neither_leaks_nor_doubles_a_permit() {
     for (panic_at, tokens, credits_left) in [
         (PanicAt::Start, 1, 2),
         (PanicAt::Call, 0, 2),
-        // One place used, and two more for the answer.
+        // The update uses one place of the ramp, and the answer adds two places.
         (PanicAt::Settlement, 0, 3),
     ] {
         let (mut core, destination) = core_at(Rate::PerSecond(1.0), 1);
@@ -503,8 +503,8 @@ fn a_lane_whose_task_panicked_rests_and_what_it_sent_is_in_doubt() {
     assert_ne!(newer.versions, crate::fold::LaneVersions::default());
 }
 
-/// A panic before the request was sent ends neither the reassertion of the lane, nor the doubt that an earlier process
-/// left, nor the sending of entries one by one.
+/// A panic before the request was sent keeps the reassertion of the lane, the doubt that an earlier process left, and
+/// the sending of entries one by one.
 #[test]
 fn a_panic_leaves_what_the_lane_must_remember() {
     let (mut core, _) = core_at(Rate::Unlimited, 4);
@@ -553,7 +553,7 @@ fn a_lost_settlement_is_made_again_as_it_was() {
     assert_eq!(settled(core.on_lost(ids[0], moment(later(5)))), settlement);
 }
 
-// === calls that follow from an answer ===
+// === follow-up calls ===
 
 #[test]
 fn a_call_that_follows_from_an_answer_waits_for_a_token_in_its_place() {
@@ -582,7 +582,7 @@ fn a_call_that_follows_from_an_answer_waits_for_a_token_in_its_place() {
     assert_eq!(settlement.endings.len(), 1);
 }
 
-/// A search that has to wait frees its lane, and the place of the request that was answered before.
+/// A search that has to wait frees its lane, and frees the place in the ramp that the answered update used.
 #[test]
 fn a_postponed_search_returns_the_place_of_its_update() {
     let (mut core, destination) = core_at(Rate::PerSecond(1.0), 1);
@@ -600,7 +600,7 @@ fn a_postponed_search_returns_the_place_of_its_update() {
     assert_eq!(permits(&destination, now), 0, "the token was used");
 }
 
-// === what is reported ===
+// === reports ===
 
 #[test]
 fn a_settlement_says_what_happened_to_the_destination() {
@@ -680,9 +680,10 @@ fn jitter_is_a_fraction_below_one() {
     assert!(jitter(u32::MAX) < 1.0);
 }
 
-// === an hour of trouble ===
+// === one hour of failures ===
 
-/// FAULTS N25, U11, U43: whatever the destination does to everybody for an hour, nothing parks and no attempt is counted.
+/// FAULTS N25, U11, U43: when the destination fails in any way for all lanes for an hour, no entry parks and no attempt
+/// is counted.
 #[test]
 fn an_hour_of_trouble_for_everybody_parks_nothing() {
     let troubles: [fn() -> Outcome; 4] = [

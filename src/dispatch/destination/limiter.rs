@@ -1,4 +1,4 @@
-//! Decides whether a request may be sent: the operator's mode, the breaker and the rate, as one pure value.
+//! Decides whether a request may be sent to Imprint: combines the operator's mode, the breaker and the rate. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,14 +15,16 @@ use crate::time::Timestamp;
 
 /// The share of the rate that searches may use.
 const SEARCH_SHARE: f64 = 0.2;
-/// How long an applied request proves that the destination works, for a lane that has not failed before.
+/// The age, in milliseconds, up to which an applied request proves that the destination works, for a lane that has not
+/// failed before.
 const EVIDENCE_FRESH_MILLIS: i64 = 10_000;
-/// The interval at which threads check a paused destination, in addition to the wake-up by the operator's change.
+/// The interval at which dispatch threads check a paused destination, in addition to the wake-up when the operator
+/// changes the mode.
 const PAUSE_LOOK: Duration = Duration::from_secs(10);
-/// The most lanes with a shadow record: enough to compare, and a bound on memory.
+/// The most lanes for which the limiter keeps a shadow record: enough for a comparison, and a limit on memory.
 const SHADOW_RECORDS_MAX: usize = 1000;
 
-/// The requests that a permit allows.
+/// The kind of requests that a send permit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PermitKind {
     /// A request of any lane that is due.
@@ -31,11 +33,11 @@ pub(super) enum PermitKind {
     Probe,
 }
 
-/// The rules that decide about each request.
+/// The rules and the state that decide whether a request may be sent.
 #[derive(Debug)]
 pub(super) struct SendLimiter {
     mode: OperatorMode,
-    /// The last request of each lane in shadow mode.
+    /// The last recorded request of each lane in shadow mode.
     shadow_records: BTreeMap<LaneId, ShadowRecord>,
     state: DestinationState,
     pace: Pace,
@@ -45,8 +47,8 @@ pub(super) struct SendLimiter {
     applied: LastApplied,
 }
 
-/// The last lane whose request was applied, and the last other lane before that. From both follows, for any lane, the
-/// time when a request of another lane was last applied.
+/// The lane of the last applied request, and the last applied lane that differs from that lane. The two lanes show, for
+/// any lane, when Imprint last applied a request of another lane.
 #[derive(Clone, Copy, Debug, Default)]
 struct LastApplied {
     last: Option<(LaneId, Timestamp)>,
@@ -95,7 +97,7 @@ impl SendLimiter {
         }
     }
 
-    /// Takes up to `wanted` permits of one kind, or returns the time to ask again.
+    /// Takes up to `wanted` send permits of one kind, or returns the time of the next attempt.
     pub(super) fn acquire(
         &mut self,
         wanted: usize,
@@ -121,8 +123,9 @@ impl SendLimiter {
         Ok((kind, count))
     }
 
-    /// Returns permits whose requests were not sent. Otherwise the ramp would run out of places: without an answer,
-    /// nothing would ever be sent again. A probe becomes due at the time when its permit was taken.
+    /// Takes back permits whose requests were not sent. Otherwise the ramp would run out of places: without an answer,
+    /// no place would become free, and nothing would ever be sent again. A returned probe is due at the time when its
+    /// permit was taken.
     pub(super) fn return_unused(&mut self, kind: PermitKind, count: usize, acquired_at: Timestamp) {
         self.pace.give_back(count);
         match kind {
@@ -132,7 +135,7 @@ impl SendLimiter {
     }
 
     /// Frees the place in the ramp of a request that was sent and whose result will not be assessed. The token of the
-    /// request is used, and the next probe is due at the usual time.
+    /// request stays used, and the next probe stays due at its usual time.
     pub(super) fn return_place(&mut self, kind: PermitKind) {
         match kind {
             PermitKind::Lane => self.state.return_places(1),
@@ -168,9 +171,9 @@ impl SendLimiter {
         }
     }
 
-    /// Decides about a request that follows from an answer, and needs a token of its own. A lane keeps its place while
-    /// it waits for a token. A search does not wait: the share of searches is small, and the lane would block others
-    /// for seconds.
+    /// Decides about a request that follows from an answer and needs another token. An update or a retrieve waits for
+    /// the token, and the lane stays claimed. A search does not wait: the share of searches is small, and the claimed
+    /// lane would block other lanes for seconds.
     pub(super) fn clear_follow_up(
         &mut self,
         lane: LaneId,
@@ -200,8 +203,8 @@ impl SendLimiter {
         }
     }
 
-    /// Takes a token from the share of searches, or returns the time of the caller's turn. Each caller gets a different
-    /// time: if all callers came back for the next token, only one would get a token.
+    /// Takes a token from the share of searches, or returns the time at which the caller may ask again. Each caller
+    /// gets a different time: if all callers asked again at the same time, only one caller would get a token.
     fn take_search(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         if self.searches.take(1, now) == 1 {
             return Ok(());
@@ -237,8 +240,8 @@ impl SendLimiter {
         self.shadow_records.insert(lane, record);
     }
 
-    /// Applies the result of a lane's request to the breaker. Returns the state before, and the meaning for the lane:
-    /// the lane itself is at fault if a request of another lane was applied since this lane last failed.
+    /// Applies the result of a lane's request to the breaker. Returns the state before the result, and the assessment:
+    /// the lane itself is at fault if Imprint applied a request of another lane since this lane last failed.
     pub(super) fn assess(
         &mut self,
         lane: LaneId,
@@ -283,7 +286,7 @@ impl LastApplied {
         self.last = Some((lane, now));
     }
 
-    /// Returns the time when a request of any other lane was last applied.
+    /// Returns the time when Imprint last applied a request of any other lane.
     fn of_another_lane(&self, lane: LaneId) -> Option<Timestamp> {
         let is_other = |applied: &(LaneId, Timestamp)| applied.0 != lane;
         let newest_first = [self.last, self.other].into_iter().flatten();

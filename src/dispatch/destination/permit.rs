@@ -1,6 +1,6 @@
-//! Permits to send. Each permit stands for one token of the rate, and for one place in the ramp or for the probe.
+//! Permits to send a lane. Each permit holds one token of the rate, and either one place in the ramp or the probe.
 //!
-//! A dropped permit returns itself, so no exit of a delivery can forget the permit or return it twice:
+//! A dropped permit is returned automatically, so no exit of a delivery can forget a permit or return a permit twice:
 //!
 //! | dropped | returned |
 //! |---|---|
@@ -18,7 +18,8 @@ use crate::dispatch::lane_exchange::ImprintCall;
 use crate::outbox::{LaneId, Trials};
 use crate::time::Timestamp;
 
-/// The permits to send that one claim takes: one for each claimed lane. Permits that no lane takes return themselves.
+/// The send permits of one claim: one permit for each claimed lane. Dropping them returns the permits that no lane
+/// took.
 #[derive(Debug)]
 pub struct SendPermits {
     destination: Arc<Destination>,
@@ -47,12 +48,13 @@ impl SendPermits {
         self.count
     }
 
-    /// Returns whether these are the permit for the one request that tests whether the destination works again.
+    /// Returns whether the claim holds the permit for the probe: the one request that tests whether the destination
+    /// works.
     pub fn is_probe(&self) -> bool {
         self.kind == PermitKind::Probe
     }
 
-    /// Takes out one permit, for one lane.
+    /// Takes one permit, for one lane, out of the permits of the claim.
     pub fn take_one(&mut self) -> Option<SendPermit> {
         self.count = self.count.checked_sub(1)?;
         Some(SendPermit {
@@ -74,7 +76,7 @@ impl Drop for SendPermits {
     }
 }
 
-/// The permit of one lane.
+/// The send permit of one lane.
 #[derive(Debug)]
 pub struct SendPermit {
     destination: Arc<Destination>,
@@ -86,32 +88,33 @@ pub struct SendPermit {
 /// The progress of the delivery that holds a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
-    /// No request has been sent.
+    /// The delivery has not sent a request.
     Unused,
-    /// A request has been sent, and the result has not been assessed.
+    /// The delivery has sent a request, and the result of the request has not been assessed.
     Sent,
-    /// The result has been assessed.
+    /// The result of the request has been assessed.
     Assessed,
 }
 
-/// The answer to the question whether one request may be sent now.
+/// The decision whether one request may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clearance {
     /// Send the request.
     Send,
-    /// Do not send the request: it was recorded, because the mode is shadow.
+    /// Do not send the request: the limiter recorded the request, because the mode is shadow.
     Shadow,
-    /// The permit became invalid while the lane was claimed: the destination stopped, or the operator paused it.
+    /// The permit became invalid while the lane was claimed: the destination stopped, or the operator paused the
+    /// destination.
     Withdrawn,
-    /// Free the lane and claim it again at this time.
+    /// Free the lane, and claim the lane again at this time.
     Postpone(Timestamp),
-    /// Keep the lane and ask again at this time.
+    /// Keep the lane claimed, and ask the limiter again at this time.
     Wait(Timestamp),
 }
 
 impl SendPermit {
-    /// Asks whether this lane may send `call` now. The first call of a lane uses the token of the permit; each later call
-    /// takes a token of its own.
+    /// Asks the limiter whether this lane may send `call` now. The first call of a lane uses the token of the permit;
+    /// each later call takes another token.
     pub fn clear(&mut self, lane: LaneId, call: &ImprintCall, now: Timestamp) -> Clearance {
         let mut limiter = self.destination.limiter();
         match self.progress {
@@ -126,7 +129,8 @@ impl SendPermit {
         }
     }
 
-    /// Reports the result of the lane's requests. Returns the state before the result, and the meaning for the lane.
+    /// Reports the result of the lane's requests to the limiter. Returns the state of the destination before the
+    /// result, and the assessment of the result.
     pub fn assess(
         mut self,
         lane: LaneId,

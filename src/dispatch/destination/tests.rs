@@ -1,4 +1,4 @@
-//! Tests of the permits and of the limiter behind them.
+//! Tests of the send permits, and of the limiter that gives the permits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +33,8 @@ const fn moment(now: Timestamp) -> Moment {
     }
 }
 
-/// Returns the number of permits and whether they are a probe, or the time to ask again. Leaks the permits, as if they
-/// were used.
+/// Takes permits from the destination. Returns the number of permits and whether they are for a probe, or the time of
+/// the next attempt. Leaks the permits, as if requests had used the permits.
 fn acquired(
     destination: &Arc<Destination>,
     wanted: usize,
@@ -69,7 +69,7 @@ fn search() -> ImprintCall {
     ImprintCall::Search(PartnerCustomerId::parse("P-1").unwrap())
 }
 
-/// Reports a signal of a lane without using up a token or a place.
+/// Reports a signal of a lane without using up a token or a place in the ramp.
 fn report(destination: &Arc<Destination>, lane: u64, signal: Signal, now: Timestamp) -> Assessment {
     let attempts = Trials::default();
     let mut limiter = destination.limiter();
@@ -162,7 +162,7 @@ fn at_most_a_thousand_lanes_have_a_shadow_record() {
 
 // === the breaker behind the permits ===
 
-/// FAULTS U25: one probe every 30 s, and at once when the key changes.
+/// FAULTS U25: a stopped destination gets one probe every 30 s, and one probe at once when the API key changes.
 #[test]
 fn a_refused_key_lets_one_probe_through_every_thirty_seconds() {
     let destination = unlimited();
@@ -193,7 +193,7 @@ fn a_new_key_changes_nothing_unless_the_destination_is_stopped() {
     assert_eq!(acquired(&destination, 8, later(5)), LANES_8);
 }
 
-/// FAULTS O06, V9: the results of other lanes show whether a failure is the lane's own.
+/// FAULTS O06, V9: the results of other lanes show whether a lane itself caused its failure.
 #[test]
 fn a_failure_is_a_lanes_own_if_another_lane_was_applied_since_its_last_failure() {
     let destination = unlimited();
@@ -248,7 +248,7 @@ fn a_lane_is_not_blamed_while_the_destination_does_not_flow() {
     );
 }
 
-/// FAULTS V8: lanes that were being claimed while the key was found to be refused are not sent.
+/// FAULTS V8: dispatch does not send lanes whose claim was running when Imprint refused the API key.
 #[test]
 fn permits_are_withdrawn_when_the_destination_stops_or_is_paused() {
     let destination = unlimited();
@@ -274,7 +274,7 @@ fn permits_are_withdrawn_when_the_destination_stops_or_is_paused() {
     assert!(is_valid(&mut next(), later(40)), "the wait is over");
 }
 
-// === permits that return themselves ===
+// === dropped permits ===
 
 const RISING: DestinationState = DestinationState::Flowing {
     failures: 0,
@@ -284,7 +284,7 @@ const RISING: DestinationState = DestinationState::Flowing {
     },
 };
 
-/// A destination that has just recovered, and whose bucket has one token.
+/// Returns a destination that has just recovered, and whose token bucket has one token.
 fn recovered() -> Arc<Destination> {
     let destination = destination(Rate::PerSecond(1.0));
     report(&destination, 1, Signal::Refused, NOW);
@@ -397,7 +397,7 @@ fn an_unused_probe_is_due_again_at_once_and_a_sent_one_is_not() {
     assert_eq!(acquired(&destination, 8, later(41)), Err(later(70)));
 }
 
-/// Seed 70 of the simulation: lanes that had nothing to send used up the ramp, and nothing was ever sent again.
+/// Seed 70 of the simulation: lanes that had nothing to send used up the ramp, and dispatch never sent anything again.
 #[test]
 fn lanes_with_nothing_to_send_leave_the_ramp_to_others() {
     let destination = recovered();
@@ -466,7 +466,7 @@ fn a_call_that_follows_from_an_answer_takes_a_token_of_its_own() {
         assert_eq!(held.clear(LaneId(1), &call, NOW), Clearance::Wait(next));
     }
     assert_eq!(held.clear(LaneId(1), &retrieve(), next), Clearance::Send);
-    // A search that finds no token returns its share of the searches.
+    // A search that finds no token of the rate gives back its token from the share of searches.
     let token = next.after(Duration::from_millis(101));
     let missing = held.clear(LaneId(1), &search(), next);
     assert!(
@@ -476,7 +476,7 @@ fn a_call_that_follows_from_an_answer_takes_a_token_of_its_own() {
     assert_eq!(held.clear(LaneId(1), &search(), token), Clearance::Send);
 }
 
-/// FAULTS N18: searches count against the rate, and get a fifth of it.
+/// FAULTS N18: searches count against the rate, and get at most a fifth of the rate.
 #[test]
 fn searches_get_a_fifth_of_the_rate_and_each_caller_its_own_turn() {
     let destination = destination(Rate::PerSecond(10.0));

@@ -5,7 +5,7 @@ use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{ClaimedLane, EntryId, IdentityLink, WaitingEntry};
 use crate::time::Timestamp;
 
-/// Returns whether a link is young enough to be used without another search.
+/// Returns whether an identity link is young enough to be used without another search.
 pub(super) fn is_fresh(link: &IdentityLink, rules: &DeliveryRules, now: Timestamp) -> bool {
     let ttl = match link.imprint {
         Some(_) => rules.link_ttl,
@@ -14,8 +14,8 @@ pub(super) fn is_fresh(link: &IdentityLink, rules: &DeliveryRules, now: Timestam
     now.since(link.confirmed_at) < ttl
 }
 
-/// Returns the entries that name two ids of different customers, according to Imprint. One wrong row of a CRM must not
-/// send the values of one customer to another cardholder.
+/// Returns the entries that name two ids which, according to Imprint, belong to different customers. One wrong row of a
+/// CRM must not send the values of one customer to another cardholder.
 pub(super) fn conflicts(
     claimed: &ClaimedLane,
     rules: &DeliveryRules,
