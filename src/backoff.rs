@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// The limits of one kind of retry.
+/// The limits of the backoff of one kind of retry.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     /// The upper bound of the delay after the first failure. Each further failure doubles the bound.
     pub first: Duration,
-    /// The shortest delay. Full jitter may draw 0, and `min` prevents a retry in a busy loop.
+    /// The shortest delay. Full jitter may draw 0, and without `min` a retry could run in a busy loop.
     pub min: Duration,
-    /// The largest upper bound: further failures do not raise the bound above `max`.
+    /// The largest upper bound of the delay: further failures do not raise the bound above `max`.
     pub max: Duration,
 }
 

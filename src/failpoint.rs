@@ -1,34 +1,37 @@
 //! Failpoints: places in the code where a test can crash the process, or make it lose events.
 //!
-//! The kill test and the power-cut test need both: a crash at an exact point, and a process that really loses events, to
-//! prove that the tests detect a loss. The feature `failpoints` compiles failpoints in; no release has this feature. Even then
-//! failpoints do nothing until the environment variable `IMPRINT_BRIDGE_FAILPOINTS` names them, separated by commas.
-//! For example, `crash:before_commit:25` aborts the process when it passes the point `before_commit` for the 25th time.
-//! Without the feature every function here returns a constant, and the compiler removes the calls.
+//! The kill test and the power-cut test need a crash at an exact point. Both tests also need a process that really
+//! loses events, to prove that the tests detect a loss. The cargo feature `failpoints` compiles failpoints into the
+//! program; no release has this feature. A compiled failpoint does nothing until the environment variable
+//! `IMPRINT_BRIDGE_FAILPOINTS` names the failpoint; commas separate several names. For example,
+//! `crash:before_commit:25` aborts the process when the process passes the point `before_commit` for the 25th time.
+//! Without the feature, every function in this module returns a constant, and the compiler removes the calls.
 //!
-//! Only rooms with input and output may use this module; mutation tests check the pure rooms instead. It uses no other room.
+//! Only modules with input and output may use failpoints; mutation tests check the pure modules instead. This module
+//! uses no other module of the crate.
 
 /// A fault that a test can switch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The sender gets its 202 before the transaction is committed.
+    /// The bridge answers the sender with 202 before the store has committed the transaction.
     AnswerBeforeCommit,
     /// The dispatcher treats every outcome of an update as a success.
     AssumeApplied,
-    /// A commit does not wait for the disk. Only a power cut shows the loss: the kernel keeps the writes of a killed process.
+    /// A commit does not wait for the disk. Only a power cut shows the loss, because the kernel keeps the writes of a
+    /// killed process.
     SynchronousOff,
 }
 
-/// A point at which a test can abort the process, with the effect of SIGKILL.
+/// A point in the code at which a test can abort the process, with the effect of SIGKILL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CrashPoint {
-    /// The transaction of a group of events is written and not committed.
+    /// The store has written the transaction of a group of events, but has not committed the transaction.
     BeforeCommit,
-    /// The group is on disk, and no sender has an answer.
+    /// The group of events is on disk, but no sender has an answer.
     AfterCommitBeforeAnswer,
-    /// A lane is claimed, and its request is not sent.
+    /// Dispatch has claimed a lane, but has not sent the request of the lane.
     AfterClaimBeforeRequest,
-    /// Imprint has answered, and the store has not recorded the result.
+    /// Imprint has answered a request, but the store has not recorded the result.
     AfterRequestBeforeSettle,
     /// The store has recorded the result of a request.
     AfterSettle,
@@ -56,7 +59,8 @@ mod live {
     /// The environment variable that arms failpoints.
     const VARIABLE: &str = "IMPRINT_BRIDGE_FAILPOINTS";
 
-    /// The delay before a crash: answers written before it reach their clients, which is the worst moment to crash.
+    /// The delay before a crash. Answers that were written before the crash still reach their clients: the worst case
+    /// for a crash.
     const DELAY: Duration = Duration::from_millis(50);
 
     static ARMED: LazyLock<Armed> = LazyLock::new(Armed::read);
@@ -66,7 +70,7 @@ mod live {
         ARMED.faults.contains(&fault)
     }
 
-    /// Aborts the process if a crash is armed for this point and this pass.
+    /// Aborts the process if the environment variable arms a crash for this point and this pass.
     #[expect(
         clippy::disallowed_methods,
         reason = "the thread must not continue before the process aborts"
@@ -93,7 +97,8 @@ mod live {
     }
 
     impl Armed {
-        /// An unknown name aborts the process: a test without its failpoint would prove nothing.
+        /// Reads the armed failpoints. An unknown name aborts the process, because a test without its failpoint would
+        /// prove nothing.
         #[expect(
             clippy::disallowed_methods,
             reason = "this is not configuration: no release reads it"

@@ -1,17 +1,18 @@
 //! Folding: combines the waiting entries of one lane into one request. Pure.
 //!
-//! For each field the newest version wins. Values older than the delivered version are not sent. Folding goes by field,
-//! because an event may leave fields out ("leave alone"), and a newer event without a field must not drop the value
-//! that an older event sets.
+//! Folding selects the newest version of each field, and drops values that are older than the delivered version.
+//! Folding works field by field: an event may leave a field out ("leave alone"), and must then not drop the value that
+//! an older event sets for the field.
 //!
 //! Folding never changes the final state at Imprint: the state is the same as after sending every update by itself, in
-//! the order of versions. Folding does not know the store: the `arrival` of a version is the number of its entry.
+//! the order of versions. Folding does not use the store: the `arrival` of a version is the number of the entry that
+//! brought the version.
 //!
 //! Invariants:
-//! - A value that is sent is the newest of its field among all waiting entries and all delivered values.
-//! - An entry is finished only when, for each of its fields, a value at least as new was delivered.
-//! - A value that was delivered while an older request might still arrive is sent again when no request can arrive any
-//!   more ([`LaneVersions`]).
+//! - A request sends only the newest value of a field, among all waiting entries and all delivered values.
+//! - An entry is finished only when, for each field of the entry, a value at least as new was delivered.
+//! - A value that was delivered while an older request might still arrive is sent again when the older request can no
+//!   longer arrive ([`LaneVersions`]).
 
 use litemap::LiteMap;
 
@@ -23,7 +24,7 @@ mod versions;
 
 pub use versions::LaneVersions;
 
-/// One waiting entry.
+/// One waiting entry of a lane, as an input of folding.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// The version of the entry's values; `arrival` is the entry's number.
@@ -32,23 +33,23 @@ pub struct Candidate<'a> {
     pub update: &'a Update,
 }
 
-/// The most entries that one request may carry. Entries that newer ones supersede do not count.
+/// The most entries that one request may carry, not counting superseded entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxFold(pub usize);
 
-/// The way in which an entry is finished.
+/// The way in which an entry of a lane is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FoldEnd {
-    /// At least one of the entry's values was delivered, and newer values in place of the others.
+    /// Imprint has at least one of the entry's values, and newer values of the entry's other fields.
     Delivered,
-    /// Newer values were delivered in place of all the entry's values. The newest of them came from the entry with this
+    /// Imprint has newer values of all the entry's fields. The newest of these values came from the entry with this
     /// number.
     Superseded(u64),
     /// The entry set no field.
     Empty,
 }
 
-/// One request, and the entries that its delivery finishes.
+/// One folded request, and the entries that the delivery of the request finishes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fold {
     /// The values to send. The request's body is empty if every winning value clears a field.
@@ -61,16 +62,17 @@ pub struct Fold {
     pub stale: Vec<(u64, FoldEnd)>,
     /// The number of delivered values that are sent again, because an older request may have arrived after them.
     pub reasserted: usize,
-    /// The number of entries that have the version of another entry and a different value. The later arrival wins.
+    /// The number of entries whose version equals the version of another entry but whose value differs. The later
+    /// arrival wins.
     pub ties: usize,
     /// The versions of the values to send.
     versions: LiteMap<Field, Version>,
-    /// Whether the delivery ends the doubt about earlier requests.
+    /// True if the delivery of this request ends the doubt about earlier requests.
     ends_doubt: bool,
 }
 
 impl Fold {
-    /// Returns the entries whose values of these fields are sent.
+    /// Returns the numbers of the entries that set the sent values of these fields.
     pub fn entries_setting(&self, fields: &[Field]) -> Vec<u64> {
         self.versions
             .iter()
@@ -88,10 +90,10 @@ impl Fold {
     }
 }
 
-/// Folds the waiting entries of a lane into one request that carries at most `max` of them.
+/// Folds the waiting entries of a lane into one request that carries at most `max` entries.
 ///
-/// If more entries than `max` have something to send, the oldest versions go first. An entry that is superseded is finished
-/// only when the winner is delivered: if the winner parks instead, the superseded entry is sent after all.
+/// If more than `max` entries have a value to send, the request carries the oldest versions first. A superseded entry
+/// is finished only when the newer value is delivered: if the newer entry parks instead, the superseded entry is sent.
 pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: Timestamp) -> Fold {
     let (mut winners, ties) = winners(lane, waiting);
     let mut carried: Vec<Version> = winners.values().map(|(version, _)| *version).collect();
@@ -124,7 +126,7 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: T
         if let Some(end) = end(|field| lane.version_of(field), candidate) {
             fold.stale.push((candidate.version.arrival, end));
         } else if fold.update.ptr_eq(candidate.update) {
-            // Exactly this entry is sent: no need to compare its fields.
+            // The request sends exactly this entry, so the fields of the entry need no comparison.
             fold.finished
                 .push((candidate.version.arrival, FoldEnd::Delivered));
         } else if let Some(end) = end(after, candidate) {
@@ -134,7 +136,8 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: T
     fold
 }
 
-/// Returns the values to send. If one entry has all of them, its update is shared instead of copied.
+/// Returns the values to send. If one entry has all of these values, the update of the entry is shared instead of
+/// copied.
 fn update(
     winners: &LiteMap<&Field, Winner<'_>>,
     carried: &[Version],
@@ -152,11 +155,11 @@ fn update(
         .collect()
 }
 
-/// A value and its version.
+/// A field value and the version of the value.
 type Winner<'a> = (Version, &'a FieldValue);
 
-/// Returns the newest value of each field, if the value is newer than the delivered one, and the number of entries that
-/// tie with another entry.
+/// Returns the newest waiting value of each field, if the value is newer than the delivered value. Also returns the
+/// number of entries that tie with another entry.
 fn winners<'a>(
     lane: &LaneVersions,
     waiting: &[Candidate<'a>],
@@ -173,7 +176,7 @@ fn winners<'a>(
             is_tie |= lane
                 .version_of(field)
                 .is_some_and(|delivered| candidate.version.ties(delivered));
-            // Appends without a search where it can: all fields of the first entry come in order.
+            // An append needs no search while the fields come in order, as all fields of the first entry do.
             let Some((field, value)) = winners.try_append(field, (candidate.version, value)) else {
                 continue;
             };
@@ -192,7 +195,7 @@ fn winners<'a>(
     (winners, ties)
 }
 
-/// Returns how a candidate is finished if these versions are delivered; `None` if the candidate has a newer value.
+/// Returns how a waiting entry is finished if these versions are delivered; `None` if the entry has a newer value.
 fn end(
     delivered: impl Fn(&Field) -> Option<Version>,
     candidate: &Candidate<'_>,
@@ -291,7 +294,7 @@ mod tests {
         );
     }
 
-    /// An event that leaves a field out says nothing about it.
+    /// An event that leaves a field out says nothing about the field.
     #[test]
     fn a_newer_event_supersedes_only_the_fields_it_sets() {
         let waiting = [
@@ -343,7 +346,7 @@ mod tests {
             Value::Object(first.update.body(Clearing::default()).to_object()),
             json!({"phone": "1"})
         );
-        // The e-mail of the superseded entry may still be needed: the newer entry may park.
+        // The e-mail of the superseded entry may still be needed, because the newer entry may park.
         assert_eq!((&first.carried, &first.finished), (&vec![1], &vec![]));
         let all = fold_all(&LaneVersions::default(), &waiting, 3);
         assert_eq!(all.carried, [1, 3, 4]);
@@ -376,14 +379,14 @@ mod tests {
         assert_eq!(fold.stale, [(1, FoldEnd::Empty)]);
     }
 
-    /// Returns a lane to which this entry was delivered.
+    /// Returns the versions of a lane to which this entry was delivered.
     fn delivered(entry: (Version, Update)) -> LaneVersions {
         let lane = LaneVersions::default();
         let fold = fold_all(&lane, &[entry], 1);
         lane.delivered(&fold)
     }
 
-    /// Value and arrival of a version, and the fields that the entry sets.
+    /// An entry of a test: the value and the arrival of its version, and the fields that the entry sets.
     type Entry<'a> = (i64, u64, &'a [(&'a str, &'a str)]);
 
     #[test]
@@ -534,11 +537,12 @@ mod tests {
         assert_eq!(body, json!({"email": "a"}));
     }
 
-    /// The fields of a history: of different groups and of one.
+    /// The fields of a history of events: fields of different groups, and two fields of one group.
     const FIELDS: [&str; 4] = ["email", "street_line2", "city", "metadata.k"];
 
     proptest! {
-        /// FAULTS V3: sent one fold at a time, whatever its bound, a history in any order leaves the newest values of each group.
+        /// FAULTS V3: a history in any order, sent one fold at a time with any limit, leaves the newest values of each
+        /// group.
         #[test]
         fn any_history_leaves_the_newest_values(
             history in prop::collection::vec((0_i64..5, 0_usize..16), 1..12),

@@ -1,11 +1,11 @@
 //! Random numbers: the only place that reads the operating system's random source.
 //!
-//! Pure rooms take a random number as an argument (`jitter`, `random`), so that a test can repeat any decision. The demo,
-//! the sandbox and the simulation draw from a [`SeededRandom`], so that a run can be repeated from its seed.
+//! Pure modules take a random number as an argument (`jitter`, `random`), so that a test can repeat any decision. The
+//! demo, the sandbox and the simulation draw from a [`SeededRandom`], so that a run can be repeated from its seed.
 
 use std::cell::RefCell;
 
-/// The random numbers that one system call fetches. Every request to Imprint uses one number.
+/// The number of random numbers that one system call fetches. Each request to Imprint uses one random number.
 const BATCH: usize = 64;
 
 thread_local! {
@@ -32,10 +32,10 @@ pub fn random_u32() -> u32 {
     })
 }
 
-/// Fills `bytes` with random bytes fit for keys.
+/// Fills `bytes` with random bytes that are secure enough for keys.
 ///
 /// # Errors
-/// The operating system's random source cannot be read.
+/// Fails if the operating system's random source cannot be read.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that reads the random source"
@@ -44,17 +44,17 @@ pub fn fill_random(bytes: &mut [u8]) -> Result<(), getrandom::Error> {
     getrandom::fill(bytes)
 }
 
-/// A generator (`SplitMix64`) whose numbers depend on its seed only. Do not use these numbers for keys.
+/// A generator (`SplitMix64`) of random numbers that depend only on the seed. Do not use these random numbers for keys.
 #[derive(Clone, Debug)]
 pub struct SeededRandom(u64);
 
 impl SeededRandom {
-    /// Starts the sequence of `seed`.
+    /// Creates a generator that starts the random sequence of `seed`.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Returns the next 64 bits.
+    /// Returns the next 64 random bits of the sequence.
     pub const fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -63,17 +63,17 @@ impl SeededRandom {
         mixed ^ (mixed >> 31)
     }
 
-    /// Returns the next 32 bits: the upper half of the next 64.
+    /// Returns 32 random bits: the upper half of the next 64 bits of the sequence.
     pub fn next_u32(&mut self) -> u32 {
         u32::try_from(self.next_u64() >> 32).unwrap_or(u32::MAX)
     }
 
-    /// Returns a number in `[0, 1)`.
+    /// Returns a random number in `[0, 1)`.
     pub fn unit(&mut self) -> f64 {
         f64::from(self.next_u32()) / (f64::from(u32::MAX) + 1.0)
     }
 
-    /// Returns a number in `[0, end)`; 0 if `end` is 0.
+    /// Returns a random number in `[0, end)`; 0 if `end` is 0.
     pub const fn below(&mut self, end: u64) -> u64 {
         match self.next_u64().checked_rem(end) {
             Some(number) => number,
@@ -81,7 +81,7 @@ impl SeededRandom {
         }
     }
 
-    /// Returns true in `per_mille` of a thousand calls, on average.
+    /// Returns true in `per_mille` of 1,000 calls, on average.
     pub const fn happens(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }

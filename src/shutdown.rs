@@ -1,4 +1,4 @@
-//! Signals that stop the process.
+//! Signals that stop the process: SIGTERM and SIGINT.
 
 use std::io;
 
@@ -15,7 +15,7 @@ impl Signals {
     /// Starts to handle SIGTERM and SIGINT.
     ///
     /// # Errors
-    /// The operating system refused the signal handlers.
+    /// Fails if the operating system refuses the signal handlers.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

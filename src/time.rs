@@ -1,8 +1,8 @@
-//! Time: the only place that reads the clock.
+//! Time: the only module that reads the clock.
 //!
-//! Pure rooms take `now` as an argument, so that a test can repeat any moment. Schedules follow the monotonic clock: a
-//! wall clock that is set back must not delay a retry by an hour. Times that are compared with other systems (signatures,
-//! event times) follow the wall clock.
+//! Pure modules take `now` as an argument, so that a test can repeat any moment. Schedules follow the monotonic clock:
+//! a wall clock that is set back must not delay a retry by an hour. Times that are compared with other systems
+//! (signatures, event times) follow the wall clock.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 pub mod rfc3339;
 
-/// How long [`cost`] repeats the work that it measures.
+/// The time for which [`cost`] repeats the work that it measures.
 const COST_SPAN: Duration = Duration::from_millis(20);
 
 /// A moment, in milliseconds since the Unix epoch.
@@ -30,7 +30,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Returns this moment plus `span`; saturates.
+    /// Returns this moment plus `span`; an overflow returns the largest moment.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
@@ -41,7 +41,7 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// Parses an RFC 3339 text.
+    /// Parses a moment from RFC 3339 text.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         rfc3339::date_time(text).map(|moment| Self(moment.as_millisecond()))
     }
@@ -63,7 +63,7 @@ enum ClockKind {
         start: Instant,
         start_wall: i64,
     },
-    /// The channel wakes the sleeps of all runtimes when the time is moved.
+    /// The channel wakes the sleeps of all runtimes when a test advances the clock.
     Manual(Arc<watch::Sender<i64>>),
 }
 
@@ -108,7 +108,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock forward; does nothing to the machine's clock.
+    /// Moves a manual clock forward; has no effect on the machine's clock.
     pub fn advance(&self, span: Duration) {
         if let ClockKind::Manual(now) = &self.0 {
             now.send_modify(|now| *now = now.saturating_add(millis(span)));
@@ -117,7 +117,8 @@ impl Clock {
 
     /// Resolves when this clock has advanced by `span`; a manual clock advances only through [`Clock::advance`].
     ///
-    /// Use this for waits that are policy, such as a backoff. A deadline of real IO uses the timer of the runtime.
+    /// Use `sleep` for a wait that is part of a policy, such as a backoff. A deadline of real IO uses the timer of the
+    /// runtime.
     pub fn sleep(&self, span: Duration) -> impl Future<Output = ()> + use<> {
         let timer = match &self.0 {
             ClockKind::Machine { .. } => Timer::Machine(tokio::time::sleep(span)),
@@ -142,7 +143,7 @@ impl Timer {
             Self::Machine(sleep) => sleep.await,
             Self::Manual(mut now, until) => {
                 if now.wait_for(|now| *now >= until).await.is_err() {
-                    // The clock is gone, so nothing will advance it.
+                    // The manual clock was dropped, so no test can advance the clock any more.
                     pending::<()>().await;
                 }
             }

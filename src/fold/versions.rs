@@ -1,9 +1,9 @@
-//! The memory of a lane about its customer after the entries are gone: delivered versions, and versions in doubt. Pure.
+//! The versions that a lane remembers after its entries are gone: delivered versions, and versions in doubt. Pure.
 //!
-//! A request that was sent and never clearly answered may arrive late, after newer values were delivered, and overwrite
-//! them. Imprint offers nothing to prevent that. So a lane remembers which versions may still arrive, and until when.
-//! The lane keeps values that are delivered meanwhile, and sends them again after that time. A request that arrives
-//! even later cannot be excluded.
+//! A request without a clear answer may arrive at Imprint late, after newer values were delivered, and overwrite the
+//! newer values. Imprint's API offers nothing to prevent this. So a lane remembers which versions may still arrive, and
+//! until when. The lane keeps the values that are delivered in the meantime, and sends these values again after that
+//! time. The lane cannot protect the values from a request that arrives even later.
 
 use std::fmt;
 
@@ -19,22 +19,23 @@ use crate::time::Timestamp;
 /// The delivered version of each field of one customer, and the versions in doubt.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneVersions {
-    /// The versions that Imprint confirmed with a 2xx.
+    /// The versions that Imprint confirmed with a 2xx answer.
     delivered: Versions,
     /// The versions that were sent without a clear answer.
     #[serde(default, rename = "doubt", skip_serializing_if = "Option::is_none")]
     in_doubt: Option<InDoubt>,
 }
 
-/// Requests that may still arrive, and the values that they would overwrite. The store keeps the older member names.
+/// Requests that may still arrive, and the newer values that the requests would overwrite. The stored form keeps the
+/// older member names `until` and `facts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct InDoubt {
-    /// The time until which the requests may arrive, in milliseconds.
+    /// The time until which the requests may arrive, in milliseconds since the Unix epoch.
     #[serde(rename = "until")]
     until_millis: i64,
-    /// The oldest version of each field that may arrive.
+    /// The oldest version of each field that may still arrive at Imprint.
     sent: Versions,
-    /// Newer values that were delivered meanwhile.
+    /// The newer values that were delivered while the requests could still arrive.
     #[serde(rename = "facts")]
     newer: Update,
 }
@@ -76,7 +77,7 @@ impl LaneVersions {
         self.with_in_doubt(sent, until)
     }
 
-    /// Returns the versions after an earlier process may have sent any of these candidates, and ended before the
+    /// Returns the versions after an earlier process may have sent any of these entries, and ended before Imprint's
     /// answer.
     #[must_use]
     pub fn with_possibly_sent(mut self, candidates: &[Candidate<'_>], until: Timestamp) -> Self {
@@ -115,7 +116,7 @@ impl LaneVersions {
         self
     }
 
-    /// Returns the versions with nothing in doubt: Imprint refused the reassertion, so no request can resolve the
+    /// Returns the versions with nothing in doubt: Imprint refused the reassertion, so no later request can resolve the
     /// doubt.
     #[must_use]
     pub fn without_doubt(mut self) -> Self {
@@ -123,20 +124,20 @@ impl LaneVersions {
         self
     }
 
-    /// Returns the time when values must be sent again, if there are any.
+    /// Returns the time at which values must be sent again; `None` if no value must be sent again.
     pub fn reassert_at(&self) -> Option<Timestamp> {
         let in_doubt = self.in_doubt.as_ref()?;
         (!in_doubt.newer.is_empty()).then(|| Timestamp::from_millis(in_doubt.until_millis))
     }
 
-    /// Returns whether no request in doubt can arrive any more.
+    /// Returns true if there are requests in doubt and none of these requests can arrive any more.
     pub(super) fn doubt_is_over(&self, now: Timestamp) -> bool {
         self.in_doubt
             .as_ref()
             .is_some_and(|in_doubt| in_doubt.until_millis <= now.as_millis())
     }
 
-    /// Returns the values to send again now.
+    /// Returns the values that must be sent again now, with their fields and versions.
     pub(super) fn to_reassert(
         &self,
         now: Timestamp,
@@ -147,7 +148,7 @@ impl LaneVersions {
             .filter_map(|(field, value)| Some((field, self.version_of(field)?, value)))
     }
 
-    /// Returns every field that was delivered, with its delivered version.
+    /// Returns every delivered field with the delivered version of the field.
     pub fn delivered_fields(&self) -> impl Iterator<Item = (&Field, Version)> {
         self.delivered
             .0
@@ -170,11 +171,12 @@ impl fmt::Debug for LaneVersions {
     }
 }
 
-/// The version of each field. The store keeps them in groups, because the fields of one entry share one version.
+/// The version of each field. The stored form groups the fields by version, because the fields of one entry share one
+/// version.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Versions(LiteMap<Field, Version>);
 
-/// One group in the store: epoch, value, arrival, and the paths of the fields.
+/// One group of fields in the stored form: epoch, value and arrival of the version, and the paths of the fields.
 type VersionGroup<L> = (u32, i64, u64, Vec<L>);
 
 impl Serialize for Versions {
@@ -257,7 +259,8 @@ mod tests {
             .into()
     }
 
-    /// Returns a lane to which the first entry was sent without an answer, and the second entry was delivered.
+    /// Returns the versions of a lane after the first entry was sent without an answer, and the second entry was
+    /// delivered.
     fn overtaken() -> LaneVersions {
         let old = [entry(1, 1, &[("email", "old"), ("city", "Elko")])];
         let lane = LaneVersions::default();
@@ -268,7 +271,8 @@ mod tests {
         lane.delivered(&answered)
     }
 
-    /// FAULTS U37, V3: the late request would restore the old e-mail; its city is still the newest.
+    /// FAULTS U37, V3: the late request would restore the old e-mail; the city in the late request is still the newest
+    /// city.
     #[test]
     fn what_an_unanswered_request_may_overwrite_is_sent_again() {
         let lane = overtaken();
@@ -291,7 +295,7 @@ mod tests {
         let fold = fold_at(&lane, &entries, NOW);
         let lane = lane.with_unconfirmed(&fold, UNTIL).delivered(&fold);
         assert_eq!(lane.reassert_at(), None);
-        // Until the late request can no longer arrive, newer values are sent again.
+        // A newer value that is delivered before `UNTIL` is sent again, because the late request may still arrive.
         let newer = [entry(2, 2, &[("email", "b")])];
         let lane = lane.clone().delivered(&fold_at(&lane, &newer, NOW));
         assert_eq!(lane.reassert_at(), Some(UNTIL));
@@ -319,7 +323,7 @@ mod tests {
         assert_eq!(sent(&fold_at(&lane, &[], later)), json!({"email": "new"}));
     }
 
-    /// FAULTS P07; seed 25195 of the simulation: the reassertion arrived after what was delivered next.
+    /// FAULTS P07; seed 25195 of the simulation: the reassertion arrived after the values that were delivered next.
     #[test]
     fn a_reassertion_that_an_earlier_process_may_have_sent_is_in_doubt() {
         let later = UNTIL.after(Duration::from_secs(60));
@@ -332,7 +336,7 @@ mod tests {
         assert_eq!(sent(&again), json!({"email": "newest"}));
     }
 
-    /// FAULTS P07: nobody knows which of these entries the earlier process had sent.
+    /// FAULTS P07: the bridge does not know which of these entries the earlier process had sent.
     #[test]
     fn entries_that_an_earlier_process_may_have_sent_are_in_doubt() {
         let waiting = [
@@ -451,7 +455,8 @@ mod tests {
         );
     }
 
-    /// If a lane has no values to send again, the earlier process sent nothing more, and the doubt keeps its time.
+    /// If a lane has no values to send again, the earlier process sent no reassertion, and the end of the doubt is
+    /// unchanged.
     #[test]
     fn an_earlier_process_prolongs_only_a_doubt_with_values_to_send_again() {
         let lane = possibly_sent(
@@ -482,7 +487,7 @@ mod tests {
         assert_eq!(lane.reassert_at(), None, "the delivery carried the e-mail");
     }
 
-    /// The store keeps these bytes: their form must not change.
+    /// Stores contain these bytes, so the stored form of versions must not change.
     #[test]
     fn lane_versions_are_stored_in_this_form() {
         let text = serde_json::to_string(&overtaken()).unwrap();

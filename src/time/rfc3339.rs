@@ -1,14 +1,14 @@
-//! The only reader of RFC 3339 text.
+//! Reads times and dates in RFC 3339 text. No other module reads RFC 3339 text.
 //!
-//! The date library alone accepts more than the standard: a space instead of `T`, a time without seconds, an offset
-//! without a colon, a time zone in brackets. The functions here check the standard's shape first.
+//! The date library alone accepts more than RFC 3339: a space instead of `T`, a time without seconds, an offset without
+//! a colon, a time zone in brackets. The functions in this module check the shape of the text first.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 
 const DATE: &str = "0000-00-00";
 const DATE_AND_SECONDS: &str = "0000-00-00T00:00:00";
-/// The maximum number of digits of a second's fraction: a nanosecond needs nine.
+/// The maximum number of digits in the fraction of a second: nine digits express a nanosecond.
 const FRACTION_DIGITS_MAX: usize = 9;
 
 /// Reads a `date-time`: `YYYY-MM-DDThh:mm:ss[.fraction](Z|±hh:mm)`, with `T` and `Z` in either case.
@@ -40,7 +40,8 @@ pub fn date(text: &str) -> Option<Date> {
         .flatten()
 }
 
-/// Returns whether `text` has the form of `shape`: `0` stands for any digit; other characters must be equal, ignoring case.
+/// Returns whether `text` has the form of `shape`. A `0` in `shape` stands for any digit; the other characters must be
+/// equal, ignoring case.
 fn has_shape(text: &str, shape: &str) -> bool {
     text.len() == shape.len()
         && text.bytes().zip(shape.bytes()).all(|(byte, expected)| {
