@@ -1,24 +1,23 @@
-//! The outbox: the durable queue between accepting events and delivering them. Defines one port per role, and their
-//! types.
+//! The outbox: the durable queue between accepting events and delivering them. Defines one port for each role, and the
+//! types of the ports.
 //!
-//! An event is answered 2xx only after [`Inbox::append`] has returned, and `append` returns only after the entry is on
-//! disk. From then on the entry is in exactly one [`State`]. Engines know no HTTP, no mapping and no policy.
+//! The bridge answers an event with 2xx only after [`Inbox::append`] has returned, and `append` returns only after the
+//! entry is on disk. From then on the entry is in exactly one [`State`]. Storage engines know no HTTP, no mapping and
+//! no policy.
 //!
 //! | state | enters by | leaves by | after a crash |
 //! |---|---|---|---|
-//! | waiting | `append`, `replay`, `approve`, `decide` | `settle` | it still waits; if it was in flight, it is sent again |
-//! | held | `append`, when an operator must approve a mass change | `approve`, `discard` | it stays held |
-//! | undecided | `settle`, after a long time without proof which party is at fault for the failures | `decide` | it
-//! stays undecided |
-//! | parked | `settle` or `append`, when an operator must look; `decide` | `replay`, `discard` | it stays parked |
-//! | delivered | `settle`, once Imprint has every value of the entry that nothing newer replaced | retention | it is
-//! final |
-//! | superseded | `settle`, in the transaction that delivers the newer values | retention | it is final |
-//! | ignored | `append` (nothing to send), `settle` (unknown customer) | retention | it is final |
-//! | discarded | `discard`, `decide` | retention | it is final |
+//! | waiting | `append`, `replay`, `approve`, `decide` | `settle` | still waiting; an entry in flight is sent again |
+//! | held | `append`, when an operator must approve a mass change | `approve`, `discard` | still held |
+//! | undecided | `settle`, after long failures of unknown cause | `decide` | still undecided |
+//! | parked | `settle` or `append`, when an operator must act; `decide` | `replay`, `discard` | still parked |
+//! | delivered | `settle`, when Imprint has all values that no newer value replaced | retention | unchanged; this state is final |
+//! | superseded | `settle`, in the transaction that delivers the newer values | retention | unchanged; this state is final |
+//! | ignored | `append` (nothing to send), `settle` (unknown customer) | retention | unchanged; this state is final |
+//! | discarded | `discard`, `decide` | retention | unchanged; this state is final |
 //!
-//! A held entry blocks nothing: no claim includes the entry, and other entries of its lane are sent meanwhile. Once an
-//! operator approves the entry, versions decide which of its values are still the newest.
+//! A held entry blocks no other entry: no claim includes the held entry, and dispatch sends other entries of the lane
+//! meanwhile. When an operator approves the entry, versions decide which values of the entry are still the newest.
 
 #![warn(missing_docs)]
 
@@ -58,40 +57,43 @@ pub use memory::MemoryOutbox;
 pub use sqlite::{OpenError, SqliteOutbox, VerifyReport, restore, verify};
 pub use state::{ParkReason, State};
 
-/// The most entries of a lane that one claim reads, the newest first. The limit allows folding the changes of a busy
-/// customer into few requests, and keeps a claim of many lanes small in memory.
+/// The most entries of a lane that one claim reads, starting with the newest.
+///
+/// The limit is high enough to fold the changes of a busy customer into few requests, and low enough to keep a claim of
+/// many lanes small in memory.
 pub const WAITING_WINDOW: usize = 1000;
 
-/// The number of due lanes among which a probe looks for the one that has failed least.
+/// The number of due lanes from which a probe selects the lane that has failed least.
 pub const PROBE_WINDOW: usize = 256;
 
-/// The most bytes of updates that one claim reads of a lane, not counting the last entry. This limit times the lanes in
-/// flight bounds the memory of claims.
+/// The most bytes of updates that one claim reads from a lane, not counting the last entry. This limit times the number
+/// of lanes in flight is the limit on the memory of claims.
 pub const CLAIM_BYTES_MAX: usize = 256 * 1024;
 
-/// The most lanes in flight at once, whatever the configuration says. After a crash, the lanes that were in flight are
-/// among the first lanes in due order, at most this many.
+/// The most lanes in flight at once, whatever the configuration says. After a crash, the store treats this many lanes,
+/// the first in due order, as possibly in flight.
 pub const IN_FLIGHT_MAX: usize = 4096;
 
-/// The furthest ahead that a lane may be due: the longest backoff, and the longest wait that Imprint may ask for.
+/// The longest time from now to a lane's due time: the longest backoff, and the longest wait that Imprint may ask for.
 pub const DUE_AHEAD_MAX: Duration = Duration::from_hours(1);
 
-/// A future that returns the result of a port's operation.
+/// A future that returns the result of an outbox operation.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// The failure of an operation, which has changed nothing.
+/// The error of an outbox operation. A failed operation has changed nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The queue of the store is full. The writer empties the queue within moments.
+    /// The command queue of the store is full. The store writer empties the queue within moments.
     #[error("the store's queue is full")]
     Busy,
-    /// The disk is full.
+    /// The disk of the store is full.
     #[error("the store's disk is full")]
     Full,
-    /// The operation failed; the log has the reason. If the engine cannot continue, [`Lifecycle::failed`] resolves.
+    /// The operation failed; the log has the reason. If the storage engine cannot continue, [`Lifecycle::failed`]
+    /// resolves.
     #[error("the store failed while it was {doing}")]
     Failed {
-        /// What the engine was doing.
+        /// The operation that the storage engine was doing.
         doing: &'static str,
     },
     /// The store is closed.
@@ -99,12 +101,12 @@ pub enum Error {
     Closed,
 }
 
-/// The number of an entry. No number is used twice.
+/// The number of an entry. The store never uses a number twice.
 ///
-/// Every engine promises that numbers follow the order in which appends become visible: an entry that becomes visible
-/// later has a higher number. Versions ([`Version::arrival`](crate::event::Version)), the cursors of
-/// [`Ledger::list`] and the pass of [`Ledger::prune_receipts`] rely on it. An engine whose sequence does not commit in
-/// order must number entries at the commit.
+/// Every storage engine guarantees that entry numbers follow the order in which appends become visible: an entry that
+/// becomes visible later has a higher number. Versions ([`Version::arrival`](crate::event::Version)), the cursors of
+/// [`Ledger::list`] and the progress of [`Ledger::prune_receipts`] rely on this order. An engine whose sequence numbers
+/// can commit out of order must number entries at the commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId(pub u64);
 
@@ -114,16 +116,17 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// The number of a lane.
+/// The number of a lane in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId(pub u64);
 
-/// All roles of one engine, for the composition root. Every other caller holds the port of its own role.
+/// All roles of one storage engine, for the code that wires the process. Every other caller holds the port of its own
+/// role.
 pub trait Outbox: Inbox + Lanes + Ledger + Lifecycle {}
 
 impl<T: Inbox + Lanes + Ledger + Lifecycle> Outbox for T {}
 
-/// Opens the store at `path`, or creates it. At most `intake_max` events wait for a commit.
+/// Opens the store at `path`, or creates the store if none exists. At most `intake_max` events wait for a commit.
 ///
 /// # Errors
 /// [`OpenError`] says how to fix the problem: another process holds the store, or the file is not a store.

@@ -1,10 +1,10 @@
-//! Encodes values into stored bytes and numbers, and decodes them. No other module does either.
+//! Encodes values into stored bytes and numbers, and decodes stored bytes and numbers. No other module does so.
 //!
-//! Every blob is encoded and decoded together with its kind and the id of its record. Sealing will bind the blob to
-//! both, so that a blob moved to another record cannot be opened. Today the bytes are stored unchanged.
+//! Every blob is encoded and decoded together with its kind and the id of its record. A later encryption can bind the
+//! blob to both, so that a blob moved to another record cannot be opened. Today the bytes are stored unchanged.
 //!
 //! The numbers of states, reasons, priorities and lane kinds never change and are never used again, because a store
-//! outlives the program that wrote it. A number that is not in the list is an error, never a guess.
+//! outlives the program that wrote the store. An unknown number is an error; the codec never guesses.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,21 +15,21 @@ use serde::de::DeserializeOwned;
 use super::{LaneKey, ParkReason, Priority, State};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 
-/// The usual size of an encoded update, in bytes: the initial capacity of the buffer.
+/// The usual size of an encoded update, in bytes: the initial capacity of the encoding buffer.
 const UPDATE_BYTES_USUAL: usize = 1024;
 
-/// The kind of a blob.
+/// The kind of a stored blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BlobKind {
-    /// The event as the source sent it. Its record is the entry.
+    /// The event as the source sent the event. The record of this blob is the entry.
     Event,
-    /// The values that the event sets. Its record is the entry.
+    /// The values that the event sets. The record of this blob is the entry.
     Update,
-    /// The versions of a lane, with values in doubt. Its record is the lane.
+    /// The versions of a lane, with values in doubt. The record of this blob is the lane.
     LaneVersions,
-    /// Imprint's answer about a parked entry. Its record is the entry.
+    /// Imprint's answer about a parked entry. The record of this blob is the entry.
     ParkedDetail,
-    /// An operator's reason for an action. Its record is the record of the audit log.
+    /// An operator's reason for an action. The record of this blob is the record of the audit log.
     AuditReason,
 }
 
@@ -48,14 +48,14 @@ impl fmt::Display for BlobKind {
 /// Stored content that this program cannot read or write.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CodecError {
-    /// The stored number belongs to no state, reason, priority or kind.
+    /// The stored number belongs to no known state, reason, priority or lane kind.
     #[error("unknown number {number} in {column}")]
     UnknownNumber {
-        /// The table and the column of the number.
+        /// The table and the column that contain the number.
         column: &'static str,
         number: i64,
     },
-    /// The blob does not have the form of its kind.
+    /// The stored blob does not have the form of its kind.
     #[error("unreadable {kind} {record}")]
     Unreadable {
         kind: BlobKind,
@@ -99,7 +99,7 @@ pub(super) fn decode<T: DeserializeOwned>(
     })
 }
 
-/// Encodes a value that consists of bytes already, such as an event.
+/// Encodes a value that already consists of bytes, such as an event.
 pub(super) const fn encode_bytes(_kind: BlobKind, _record: u64, bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Borrowed(bytes)
 }
@@ -177,7 +177,7 @@ pub(super) fn priority(column: &'static str, number: i64) -> Result<Priority, Co
     )
 }
 
-/// Returns the value of `all` that has this number.
+/// Returns the value in `all` that has this stored number.
 fn named<T: Copy>(
     column: &'static str,
     number: i64,
@@ -193,9 +193,9 @@ fn named<T: Copy>(
 /// The columns that name the customer of a lane.
 pub(super) struct LaneColumns<'a> {
     pub(super) kind: u8,
-    /// The id in the spelling under which the lane is found.
+    /// The customer id in the canonical spelling that finds the lane.
     pub(super) canonical: Cow<'a, str>,
-    /// The id as it was received.
+    /// The customer id in the spelling in which the bridge received the id.
     pub(super) received: &'a str,
 }
 
@@ -230,7 +230,7 @@ pub(super) fn lane_key(kind: i64, received: &str) -> Option<LaneKey> {
     }
 }
 
-/// The columns that record, beside the lane, how an event named its customer.
+/// The columns of an entry that record, in addition to the lane, how an event named its customer.
 pub(super) struct CustomerColumns<'a> {
     pub(super) partner: Option<&'a str>,
     pub(super) names_imprint_id: bool,
@@ -265,7 +265,7 @@ pub(super) fn customer(key: &LaneKey, columns: &CustomerColumns<'_>) -> Option<C
 mod tests {
     use super::*;
 
-    /// Stores of released programs have these numbers.
+    /// Stores of released programs contain these numbers.
     #[test]
     fn state_numbers_never_change() {
         for (number, word) in [
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(State::ALL.len(), 8, "a new state is pinned above");
     }
 
-    /// Stores of released programs have these numbers.
+    /// Stores of released programs contain these numbers.
     #[test]
     fn reason_numbers_never_change() {
         for (number, word) in [
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(ParkReason::ALL.len(), 8, "a new reason is pinned above");
     }
 
-    /// Stores of released programs have these numbers.
+    /// Stores of released programs contain these numbers.
     #[test]
     fn numbers_of_priorities_and_lane_kinds_never_change() {
         assert_eq!(priority("lane.low", 0).unwrap(), Priority::Live);

@@ -1,4 +1,4 @@
-//! The role of the accepting side: append events, find their receipts, and wait for a result.
+//! The outbox port of the accepting side: appends events, finds receipts, and waits for the result of an entry.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use crate::event::{Attribute, Identity, SourceName};
 use crate::imprint::CustomerChange;
 use crate::time::Timestamp;
 
-/// The role of the accepting side. Ingress holds this port and no other.
+/// The outbox port of the accepting side. Ingress holds this port and no other port of the outbox.
 ///
 /// Every operation is atomic and bounded. Dropping the future of an operation does not undo the operation.
 pub trait Inbox: Send + Sync + fmt::Debug {
-    /// Stores a batch durably: the whole batch or nothing. Recognises duplicates, also inside the batch.
+    /// Stores a batch durably: either the whole batch or nothing. Recognises duplicate events, also within the batch.
     fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended>;
-    /// Finds the receipt of an event, if there is one.
+    /// Finds the receipt of an event; `None` if the store has no receipt of the event.
     fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>>;
-    /// Resolves once the entry is settled; resolves at once if the entry is settled already.
+    /// Resolves when the entry is settled; resolves at once if the entry is settled already.
     ///
-    /// An engine that several processes share may learn of a settlement only by polling.
+    /// A storage engine that several processes share may notice a settlement only by polling.
     fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State>;
-    /// Returns the key of the content digests. The store generates the key once and keeps the key.
+    /// Returns the key of the content digests. The store generates the key once and keeps the key for ever.
     fn digest_key(&self) -> [u8; 32];
 }
 
@@ -27,7 +27,7 @@ pub trait Inbox: Send + Sync + fmt::Debug {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub [u8; 16]);
 
-/// What `append` does with a new entry.
+/// The action of `append` for a new entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Disposition {
     /// The entry waits in the lane of its customer.
@@ -36,21 +36,21 @@ pub enum Disposition {
     Park(CustomerChange, ParkReason),
     /// The entry is held: it belongs to a mass change of its source, which an operator must approve first.
     Hold(CustomerChange),
-    /// There is nothing to send. Only the receipt is stored.
+    /// The event has nothing to send: the store keeps only the receipt.
     Ignore,
 }
 
-/// The order in which lanes are claimed while more lanes are due than can be sent.
+/// The priority of an entry: the order in which lanes are claimed while more lanes are due than can be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// The event is sent to the bridge as it happens.
+    /// The source sent the event to the bridge as the change happened.
     #[default]
     Live,
-    /// The event is replayed or late. Its lane is claimed after every lane with a live entry.
+    /// The event is replayed or late. The store claims its lane after every lane with a live entry.
     Low,
 }
 
-/// One accepted event.
+/// One accepted event, as ingress passes the event to the store.
 #[derive(Clone, PartialEq)]
 pub struct NewEntry {
     /// The identity of the event.
@@ -65,11 +65,11 @@ pub struct NewEntry {
     pub disposition: Disposition,
     /// The priority of the entry.
     pub priority: Priority,
-    /// The event in its structured form. A replay can map the event again.
+    /// The event in its structured form, so that a replay can map the event again.
     pub event: Vec<u8>,
 }
 
-/// Prints no content of the event: it is personal data.
+/// Prints no content of the event, because the content is personal data.
 impl fmt::Debug for NewEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewEntry")
@@ -81,25 +81,25 @@ impl fmt::Debug for NewEntry {
 /// The entry of one appended event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppendedEntry {
-    /// The new entry, or the one that was stored before under the same identity.
+    /// The number of the new entry, or of the entry that was stored before under the same identity.
     pub entry: EntryId,
     /// The state of the entry.
     pub state: State,
-    /// Whether the entry was stored before this append.
+    /// True if the entry was stored before this append.
     pub duplicate: bool,
 }
 
 /// The result of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// Every entry is on disk. The list has the order of the batch.
+    /// Every entry is on disk. The list has the same order as the batch.
     Stored(Vec<AppendedEntry>),
-    /// The events at these positions of the batch reuse the identity of an event with other content. Nothing was
-    /// stored.
+    /// The events at these positions of the batch use the identity of another event with different content. The store
+    /// wrote nothing.
     Conflict(Vec<usize>),
 }
 
-/// The public facts about an entry, without any value of its event.
+/// The receipt of an accepted event: the facts about the entry, without any value of the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The number of the entry.
@@ -116,18 +116,19 @@ pub struct Receipt {
     pub accepted_at: Timestamp,
     /// The time when the entry ended or was parked.
     pub settled_at: Option<Timestamp>,
-    /// The id of the event whose newer values won, if the entry was superseded.
+    /// The id of the event whose newer values replaced the values of the entry, if the entry was superseded.
     pub superseded_by: Option<Attribute>,
     /// The reason why the entry is parked, and Imprint's answer about the entry.
     pub parked: Option<(ParkReason, Option<String>)>,
 }
 
-/// The event of a wanted receipt.
+/// The key for finding the receipt of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
     /// The source that sent the event.
     pub source: SourceName,
-    /// The CloudEvents `source`. `None` finds the newest event with this id, whatever its CloudEvents `source` is.
+    /// The CloudEvents `source` of the event. `None` finds the newest event with this id, whatever its CloudEvents
+    /// `source` is.
     pub ce_source: Option<Attribute>,
     /// The id that the source gave the event.
     pub id: Attribute,

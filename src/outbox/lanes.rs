@@ -1,4 +1,4 @@
-//! The role of dispatch: claims lanes, settles lanes, and waits until a lane becomes due.
+//! The outbox port of dispatch: claims lanes, settles lanes, and waits until a lane becomes due.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,32 +9,34 @@ use crate::fold::{Candidate, LaneVersions};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId, Update};
 use crate::time::Timestamp;
 
-/// The role of dispatch. The dispatcher holds this port and no other.
+/// The outbox port of dispatch. The dispatcher holds this port and no other port of the outbox.
 ///
 /// Every operation is atomic and bounded. Dropping the future of an operation does not undo the operation.
 pub trait Lanes: Settings {
-    /// Claims up to `max` lanes that are due at `now`. Each carries the [`ClaimToken`] of this claim.
+    /// Claims up to `max` lanes that are due at `now`. Each claimed lane carries the [`ClaimToken`] of this claim.
     fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim>;
     /// Records the result of a claimed lane and frees the lane, in one transaction.
     ///
-    /// Answers [`Settled::Stale`] and changes nothing if the lane is not claimed under the settlement's token any more.
+    /// Answers [`Settled::Stale`] and changes nothing if the lane is no longer claimed under the settlement's token.
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
-    /// Makes every lane due that has a waiting entry. Called when the reason for a pause is over.
+    /// Makes every lane due that has a waiting entry. Dispatch calls `release` when the destination works again.
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()>;
     /// Resolves when a lane may have become due after this call.
     ///
-    /// The wake-up is a hint: an engine that several processes share misses some changes, so dispatch also polls.
+    /// The wake-up is a hint: a storage engine that several processes share misses some changes, so dispatch also
+    /// polls.
     fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// The fencing token of one claim of one lane. `settle` checks the token: a process that lost its lane changes nothing.
+/// The fencing token of one claim of one lane. `settle` checks the token, so that a process that lost the lane changes
+/// nothing.
 ///
-/// No two claims of a lane ever have the same token, across restarts and processes.
+/// No two claims of a lane ever have the same token, even across restarts and processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClaimToken {
-    /// The number of the engine that claimed the lane: each opening of a store gets its own number.
+    /// The number of the engine that claimed the lane: each opening of a store gets a new number.
     pub owner: u64,
-    /// The number of the claim within that engine.
+    /// The number of the claim within one opening of the store.
     pub epoch: u64,
 }
 
@@ -42,25 +44,25 @@ pub struct ClaimToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a stale settlement has changed nothing"]
 pub enum Settled {
-    /// The settlement is on disk and the lane is free.
+    /// The settlement is on disk, and the lane is free.
     Recorded,
-    /// The lane is not claimed under this token any more. Nothing was changed.
+    /// The lane is no longer claimed under this token. The store changed nothing.
     Stale,
 }
 
-/// The rule by which due lanes are claimed first.
+/// The rule that selects which due lanes are claimed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// Lanes that have been due longest come first.
+    /// Claims the lanes first that have been due longest.
     LongestDue,
-    /// Selects among the lanes that have failed least, out of the [`PROBE_WINDOW`](super::PROBE_WINDOW) longest due.
-    /// The number picks one of these lanes. A probe of the destination needs a lane that does not always fail, and a
+    /// Selects from the [`PROBE_WINDOW`](super::PROBE_WINDOW) longest due lanes those that have failed least; the
+    /// number picks one of these lanes. A probe of the destination needs a lane that does not always fail, and a
     /// different lane each time.
     LeastFailed(u32),
 }
 
 impl Pick {
-    /// Sorts due lanes into the order in which they are claimed.
+    /// Sorts due lanes into the order in which this rule claims the lanes.
     pub(super) fn sort<T>(self, due: &mut [T], failures: impl Fn(&T) -> u32) {
         let Self::LeastFailed(chance) = self else {
             return;
@@ -78,27 +80,27 @@ impl Pick {
     }
 }
 
-/// The result of a claim.
+/// The result of a claim of due lanes.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {
-    /// The claimed lanes. The lane that has been due longest comes first.
+    /// The claimed lanes, starting with the lane that has been due longest.
     pub lanes: Vec<ClaimedLane>,
     /// The time when the next unclaimed lane is due.
     pub next_due: Option<Timestamp>,
 }
 
-/// The customer of a lane.
+/// The key of a lane: the lane's customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneKey {
-    /// The customer is known by Imprint's id: the entries can be sent.
+    /// The customer is known by Imprint's id, so the entries of the lane can be sent.
     Imprint(ImprintId),
-    /// The customer is known by our id only: the entries move into an Imprint lane once a search has found the Imprint
+    /// The customer is known only by our id. The entries move into an Imprint lane when a search has found the Imprint
     /// id.
     Partner(PartnerCustomerId),
 }
 
 impl LaneKey {
-    /// Returns the key for a customer: Imprint's id if the event names that id, because only such a lane can send.
+    /// Returns the lane key for a customer: Imprint's id if the event names this id, because only such a lane can send.
     pub fn of(customer: &CustomerRef) -> Self {
         match customer {
             CustomerRef::Imprint(imprint) | CustomerRef::Pair { imprint, .. } => {
@@ -109,55 +111,57 @@ impl LaneKey {
     }
 }
 
-/// The failures of a lane since Imprint last applied a request of it.
+/// The failures of a lane since Imprint last applied a request of the lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trials {
-    /// The failed requests. Their number decides how long the lane rests.
+    /// The number of failed requests. This number decides how long the lane rests.
     pub failures: u32,
-    /// The failed requests that only the lane itself can have caused. After enough attempts its entries are parked.
+    /// The number of failed requests that only the lane itself can have caused. After enough attempts, dispatch parks
+    /// entries of the lane.
     pub attempts: u32,
-    /// The time when the last request failed.
+    /// The time when the last request of the lane failed.
     pub tried_at: Option<Timestamp>,
 }
 
-/// The Imprint id that belongs to our customer id, as Imprint confirmed it.
+/// A link between our customer id and Imprint's customer id, as Imprint confirmed the link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityLink {
     /// Our customer id.
     pub partner: PartnerCustomerId,
-    /// Imprint's id; `None` if Imprint knows no customer by our id.
+    /// Imprint's customer id; `None` if Imprint knows no customer by our id.
     pub imprint: Option<ImprintId>,
     /// The time when Imprint confirmed the link.
     pub confirmed_at: Timestamp,
 }
 
-/// One lane that is due, claimed for one request.
+/// One due lane, claimed for one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimedLane {
-    /// The lane. No other claim gets the lane before it is settled.
+    /// The number of the lane. No other claim gets the lane before the lane is settled.
     pub lane: LaneId,
-    /// The token of this claim, for its settlement.
+    /// The fencing token of this claim, for the settlement of the lane.
     pub token: ClaimToken,
-    /// The customer; `None` if the stored lane cannot be read, and then `waiting` is empty.
+    /// The customer of the lane; `None` if the stored lane cannot be read, and then `waiting` is empty.
     pub key: Option<LaneKey>,
-    /// The versions of the customer's values at Imprint, as far as the store knows.
+    /// The versions of the customer's values that Imprint has, as far as the store knows.
     pub versions: LaneVersions,
     /// The failures of the lane.
     pub trials: Trials,
-    /// Entries up to this number are sent one by one, because a request that carried several of them was rejected.
+    /// Entries up to this number are sent one by one, because Imprint rejected a request that carried several of these
+    /// entries.
     pub unfold_to: Option<EntryId>,
-    /// An earlier process may have sent entries up to this number.
+    /// An earlier process may have sent the waiting entries up to this number.
     pub maybe_sent_to: Option<EntryId>,
-    /// The waiting entries; the newest ones if there are more than [`WAITING_WINDOW`](super::WAITING_WINDOW).
+    /// The waiting entries; only the newest entries if there are more than [`WAITING_WINDOW`](super::WAITING_WINDOW).
     pub waiting: Vec<WaitingEntry>,
-    /// The identity links of the ids that the entries of the lane name.
+    /// The identity links of the ids that the waiting entries name.
     pub links: Vec<IdentityLink>,
-    /// Entries whose stored content cannot be read.
+    /// The waiting entries whose stored content cannot be read.
     pub unreadable: Vec<EntryId>,
 }
 
 impl ClaimedLane {
-    /// Returns a lane without entries, versions and links.
+    /// Returns a claimed lane without entries, versions and links.
     pub fn empty(lane: LaneId, token: ClaimToken, trials: Trials) -> Self {
         Self {
             lane,
@@ -188,9 +192,9 @@ pub struct WaitingEntry {
     pub version: Version,
     /// The values that the entry sets.
     pub update: Update,
-    /// The customer as the event named it.
+    /// The customer as the event named the customer.
     pub customer: CustomerRef,
-    /// The time when the entry was accepted.
+    /// The time when the bridge accepted the event of the entry.
     pub accepted_at: Timestamp,
 }
 
@@ -204,28 +208,29 @@ impl WaitingEntry {
     }
 }
 
-/// How one entry of a claimed lane ends, or why it is set aside.
+/// The ending of one entry of a claimed lane, or the reason why the entry is set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Imprint has the values of the entry.
     Delivered,
-    /// The newer values of the entry with this id won.
+    /// Imprint has newer values, which came from the entry with this number.
     Superseded(EntryId),
     /// There was nothing to send, or Imprint does not know the customer.
     Ignored,
     /// An operator must act on the entry.
     Parked {
-        /// The reason.
+        /// The reason for parking the entry.
         reason: ParkReason,
-        /// Imprint's answer without values: its `type` and `param`.
+        /// Imprint's answer, without values: the `type` and `param` of the answer.
         detail: Option<String>,
     },
-    /// The requests of the entry failed for a long time without proof which party is at fault. An operator decides.
+    /// The requests of the entry failed for a long time, without proof which party caused the failures. An operator
+    /// decides.
     Undecided,
 }
 
 impl Ending {
-    /// Returns the state that the ending leads to.
+    /// Returns the state of an entry with this ending.
     pub const fn state(&self) -> State {
         match self {
             Self::Delivered => State::Delivered,
@@ -237,16 +242,17 @@ impl Ending {
     }
 }
 
-/// The consequences of one request, or of not sending one, for its lane. The store records them in one transaction.
+/// The settlement of a claimed lane: the result of one request, or of sending none. The store records the settlement in
+/// one transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
-    /// The lane. The settlement frees the lane.
+    /// The settled lane. The settlement frees the lane.
     pub lane: LaneId,
-    /// The token of the claim that the settlement ends.
+    /// The fencing token of the claim that the settlement ends.
     pub token: ClaimToken,
     /// The entries that end or are set aside.
     pub endings: Vec<(EntryId, Ending)>,
-    /// The entries that the request carried. The store counts an attempt for each of them.
+    /// The entries that the request carried. The store counts one attempt for each of these entries.
     pub attempted: Vec<EntryId>,
     /// The entries that move into another lane.
     pub moved: Option<Moved>,
@@ -254,23 +260,23 @@ pub struct Settlement {
     pub new_link: Option<IdentityLink>,
     /// The new versions of the lane, if they changed.
     pub versions: Option<LaneVersions>,
-    /// The failures of the lane.
+    /// The failures of the lane after the request.
     pub trials: Trials,
     /// Entries up to this number are sent one by one.
     pub unfold_to: Option<EntryId>,
     /// The time when the lane is due again if entries still wait in the lane.
     pub due: Timestamp,
-    /// The time when the lane is due if no entry waits in it: values in doubt are then reasserted.
+    /// The time when the lane is due if no entry waits in the lane: dispatch then reasserts the values in doubt.
     pub reassert_at: Option<Timestamp>,
     /// The time of the dispatcher's decision.
     pub at: Timestamp,
 }
 
-/// The move of entries whose Imprint id was found.
+/// The move of entries to another lane, after a search found the Imprint id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// The customer whose lane they move into.
+    /// The customer whose lane receives the entries.
     pub to: ImprintId,
-    /// The entries.
+    /// The numbers of the entries that move.
     pub entries: Vec<EntryId>,
 }
