@@ -11,10 +11,10 @@
 //! | held | `append`, when an operator must approve a mass change | `approve`, `discard` | still held |
 //! | undecided | `settle`, after long failures of unknown cause | `decide` | still undecided |
 //! | parked | `settle` or `append`, when an operator must act; `decide` | `replay`, `discard` | still parked |
-//! | delivered | `settle`, when Imprint has all values that no newer value replaced | retention | unchanged; this state is final |
-//! | superseded | `settle`, in the transaction that delivers the newer values | retention | unchanged; this state is final |
-//! | ignored | `append` (nothing to send), `settle` (unknown customer) | retention | unchanged; this state is final |
-//! | discarded | `discard`, `decide` | retention | unchanged; this state is final |
+//! | delivered | `settle`, when Imprint has all values that are still the newest | retention | unchanged (final) |
+//! | superseded | `settle`, in the transaction that delivers the newer values | retention | unchanged (final) |
+//! | ignored | `append` (nothing to send), `settle` (unknown customer) | retention | unchanged (final) |
+//! | discarded | `discard`, `decide` | retention | unchanged (final) |
 //!
 //! A held entry blocks no other entry: no claim includes the held entry, and dispatch sends other entries of the lane
 //! meanwhile. When an operator approves the entry, versions decide which values of the entry are still the newest.

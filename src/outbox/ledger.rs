@@ -1,4 +1,5 @@
-//! The role of operators and retention: lists, inspects, replays and discards entries, keeps the audit log, and prunes.
+//! The outbox port of operators and retention: lists, replays and discards entries, keeps the audit log, prunes
+//! receipts.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -9,60 +10,66 @@ use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, Field, Update};
 use crate::time::Timestamp;
 
-/// The role of operators and retention. The operator API and the retention task hold this port.
+/// The outbox port of operators and retention. The operator API and the retention task hold this port.
 ///
 /// Every operation is atomic and bounded. Dropping the future of an operation does not undo the operation.
 pub trait Ledger: Settings {
-    /// Lists the entries that a filter selects, at most one page. The page says where the next page starts.
+    /// Lists one page of the entries that a filter selects. The page contains the start of the next page.
     fn list(&self, filter: EntryFilter) -> StoreFuture<'_, EntryPage>;
-    /// Loads a selection of entries in one operation, with as much data as `detail` says. Loads at most [`LOAD_MAX`]
-    /// entries and about [`LOAD_BYTES_MAX`] of their content; [`LoadedEntries::has_more`] says whether entries were
-    /// left out.
+    /// Loads a selection of entries in one operation, with as much data as `detail` requests. Loads at most
+    /// [`LOAD_MAX`] entries and about [`LOAD_BYTES_MAX`] of their content; [`LoadedEntries::has_more`] is true if
+    /// entries were left out.
     fn load(&self, selection: EntrySelection, detail: Detail) -> StoreFuture<'_, LoadedEntries>;
-    /// Returns, for each field that Imprint has of a customer, the event that brought the value.
+    /// Returns the origin of each field value that Imprint has of a customer: the event that brought the value.
     fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>>;
     /// Returns all stored data of an entry.
     fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>>;
-    /// Lets parked entries wait again, after live entries, and appends to the audit log. Returns the entries that
-    /// moved: an entry that is no longer parked stays unchanged.
+    /// Moves parked entries back to the waiting entries, after live entries, and appends to the audit log. Returns the
+    /// entries that moved: an entry that is no longer parked stays unchanged.
     fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Lets held entries wait, after live entries, and appends to the audit log. Returns the entries that moved.
+    /// Moves held entries to the waiting entries, after live entries, and appends to the audit log. Returns the moved
+    /// entries.
     fn approve(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Decides undecided entries and appends to the audit log. Returns the entries that are no longer undecided.
+    /// Applies an operator's decision to undecided entries and appends to the audit log. Returns the entries that are
+    /// no longer undecided.
     fn decide(
         &self,
         entries: Vec<EntryId>,
         resolution: Resolution,
         event: AuditEvent,
     ) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Ends parked and held entries permanently and appends to the audit log. Returns the entries that ended.
+    /// Ends parked and held entries permanently and appends to the audit log. Returns the ended entries.
     fn discard(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Appends to the audit log an operator's action that changes no entry.
+    /// Appends an operator's action that changes no entry to the audit log.
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()>;
-    /// Returns at most `max` records of the audit log after the record numbered `after`.
+    /// Returns at most `max` records of the audit log, starting after the record with the number `after`.
     fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>>;
-    /// Deletes receipts of entries numbered `from` or higher that ended before `kept.start()`; `kept.end()` is now.
+    /// Deletes the receipts of entries that have the number `from` or a higher number and ended before `kept.start()`;
+    /// `kept.end()` is the current time.
     ///
-    /// Never deletes the receipt with the highest number, because the next entry's number follows it. Scans at most
-    /// [`PRUNE_MAX`] receipts and returns where to continue. Returns `None` after the last one, or when every receipt it
-    /// scanned was accepted within `kept`. Receipts are numbered in the order of arrival, so later ones were accepted within
-    /// `kept` too, unless the clock was set back; those are deleted by a later pass.
+    /// Never deletes the receipt with the highest number, because the number of the next entry follows that number.
+    /// Scans at most [`PRUNE_MAX`] receipts and returns the number from which to continue. Returns `None` after the
+    /// last receipt, or when every scanned receipt was accepted within `kept`. Receipts are numbered in the order of
+    /// arrival, so later receipts were accepted within `kept` too, unless the clock was set back; a later pass then
+    /// deletes these receipts.
     fn prune_receipts(
         &self,
         from: EntryId,
         kept: RangeInclusive<Timestamp>,
     ) -> StoreFuture<'_, Option<EntryId>>;
-    /// Returns the number of entries in the store. The engine keeps counts and never scans.
+    /// Returns the number of entries in each state that is not final. The storage engine keeps these counts and never
+    /// scans.
     fn depth(&self) -> StoreFuture<'_, Depth>;
 }
 
-/// The most receipts that one [`Ledger::prune_receipts`] scans. For each receipt, its lane may have to be read too.
+/// The most receipts that one [`Ledger::prune_receipts`] scans. For each receipt, the store may also have to read a
+/// lane.
 pub const PRUNE_MAX: usize = 1_000;
 
-/// The most entries that one [`Ledger::list`] reads, whether the filter selects them or not.
+/// The most entries that one [`Ledger::list`] reads, whether the filter selects the entries or not.
 pub const SCAN_MAX: usize = 5_000;
 
-/// Selects entries. A field that is `None` selects every entry.
+/// A filter that selects entries. A field that is `None` excludes no entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryFilter {
     /// The state of the entries.
@@ -73,15 +80,15 @@ pub struct EntryFilter {
     pub event_type: Option<Attribute>,
     /// The reason why the entries are parked.
     pub reason: Option<ParkReason>,
-    /// The id of the customer, as the lane of the entry has it.
+    /// The id of the customer, in the spelling of the entry's lane.
     pub customer: Option<String>,
-    /// Selects entries accepted before this time.
+    /// The filter selects entries that were accepted before this time.
     pub before: Option<Timestamp>,
-    /// Selects entries accepted at this time or later.
+    /// The filter selects entries that were accepted at this time or later.
     pub since: Option<Timestamp>,
-    /// Selects entries with a number higher than this.
+    /// The filter selects entries with a number higher than this number.
     pub after: EntryId,
-    /// The most entries of a page.
+    /// The most entries of one page.
     pub max: usize,
 }
 
@@ -136,15 +143,15 @@ impl EntryFilter {
 /// The number of entries in each state that is not final.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Waiting entries.
+    /// The number of waiting entries.
     pub waiting: u64,
-    /// Parked entries.
+    /// The number of parked entries.
     pub parked: u64,
-    /// Held entries.
+    /// The number of held entries.
     pub held: u64,
-    /// Undecided entries.
+    /// The number of undecided entries.
     pub undecided: u64,
-    /// The time when the oldest waiting entry was accepted.
+    /// The time when the bridge accepted the oldest waiting entry.
     pub oldest: Option<Timestamp>,
 }
 
@@ -157,12 +164,12 @@ pub struct EntrySummary {
     pub customer: Option<LaneKey>,
 }
 
-/// One page of a list.
+/// One page of a list of entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryPage {
     /// The entries, in the order of their numbers.
     pub entries: Vec<EntrySummary>,
-    /// The entry after which the next page starts, if there may be one.
+    /// The last entry of this page, after which the next page starts; `None` if there is no next page.
     pub next: Option<EntryId>,
 }
 
@@ -172,7 +179,7 @@ pub const LOAD_MAX: usize = 500;
 /// The most bytes of events and updates that one [`Ledger::load`] returns, not counting the last entry.
 pub const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// The entries that an operation applies to.
+/// A selection of entries for an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntrySelection {
     /// The entries with these numbers, in this order. Unknown numbers are skipped.
@@ -184,22 +191,22 @@ pub enum EntrySelection {
 /// The amount of data that [`Ledger::load`] reads of each entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// Only the summary.
+    /// Loads only the summary of each entry.
     Summaries,
-    /// The summary, the update and the event.
+    /// Loads the summary, the update and the event of each entry.
     Payloads,
-    /// The payload, and the lane with its versions and waiting entries.
+    /// Loads the payload of each entry, and the lane of the entry with versions and waiting entries.
     Lanes,
 }
 
-/// A loaded selection.
+/// The loaded entries of a selection.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadedEntries {
-    /// The entries.
+    /// The loaded entries, in the order of the selection.
     pub entries: Vec<LoadedEntry>,
-    /// The lanes of those entries, each once.
+    /// The lanes of the loaded entries; each lane appears once.
     pub lanes: Vec<LoadedLane>,
-    /// Whether the selection has more entries than were loaded.
+    /// True if the selection has more entries than were loaded.
     pub has_more: bool,
 }
 
@@ -208,16 +215,16 @@ pub struct LoadedEntries {
 pub struct LoadedEntry {
     /// The summary of the entry, without any value of the event.
     pub summary: EntrySummary,
-    /// The values that the entry sets and their version, until the entry ends.
+    /// The values that the entry sets, and the version of the values; `None` after the entry has ended.
     pub update: Option<(Version, Update)>,
-    /// The event in its structured form, until the entry ends.
+    /// The event in its structured form; `None` after the entry has ended.
     pub event: Option<Vec<u8>>,
     /// The index of the entry's lane in [`LoadedEntries::lanes`].
     pub lane: Option<usize>,
 }
 
 impl LoadedEntry {
-    /// Returns an entry whose payload is deleted or was not asked for.
+    /// Returns an entry whose payload was deleted or was not requested.
     pub(super) const fn without_payload(summary: EntrySummary) -> Self {
         Self {
             summary,
@@ -228,7 +235,7 @@ impl LoadedEntry {
     }
 }
 
-/// Prints no value of the event.
+/// Prints no value of the event, because values are personal data.
 impl fmt::Debug for LoadedEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadedEntry")
@@ -237,27 +244,27 @@ impl fmt::Debug for LoadedEntry {
     }
 }
 
-/// One loaded lane.
+/// One lane of a loaded entry.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadedLane {
-    /// The versions of the values that Imprint has.
+    /// The versions of the values that Imprint has of the lane's customer.
     pub versions: LaneVersions,
-    /// The newest waiting entries.
+    /// The newest waiting entries of the lane.
     pub waiting: Vec<WaitingEntry>,
 }
 
-/// The origin of the value of one field at Imprint, without the value.
+/// The origin of one field value at Imprint, without the value itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldOrigin {
-    /// The field.
+    /// The field whose value Imprint has.
     pub field: Field,
-    /// The version that was delivered. Its `arrival` is the number of the entry.
+    /// The delivered version of the field. The `arrival` of the version is the number of the entry.
     pub version: Version,
-    /// The event; `None` if its receipt was deleted before the store kept origins.
+    /// The event that brought the value; `None` if the receipt of the event was deleted before the store kept origins.
     pub event: Option<OriginEvent>,
 }
 
-/// The event that a delivered value came from, and its delivery.
+/// The event that brought a delivered value, and the delivery of the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginEvent {
     /// The identity of the event.
@@ -273,9 +280,9 @@ pub struct OriginEvent {
 pub struct Inspection {
     /// The summary of the entry, without any value of the event.
     pub summary: EntrySummary,
-    /// The values that the entry sets and their version, until the entry ends.
+    /// The values that the entry sets, and the version of the values; `None` after the entry has ended.
     pub update: Option<(Version, Update)>,
-    /// The event in its structured form, until the entry ends.
+    /// The event in its structured form; `None` after the entry has ended.
     pub event: Option<Vec<u8>>,
     /// The versions of the values that Imprint has of the customer.
     pub versions: LaneVersions,
@@ -283,7 +290,7 @@ pub struct Inspection {
     pub waiting: Vec<WaitingEntry>,
 }
 
-/// Prints no value of the event.
+/// Prints no value of the event, because values are personal data.
 impl fmt::Debug for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inspection")
@@ -295,16 +302,16 @@ impl fmt::Debug for Inspection {
 /// An operator's decision about undecided entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// The entries wait again, after live entries.
+    /// The undecided entries wait again, after live entries.
     Retry,
-    /// The entries are parked.
+    /// The undecided entries are parked.
     Park(ParkReason),
-    /// The entries end permanently.
+    /// The undecided entries end permanently.
     Discard,
 }
 
 impl Resolution {
-    /// Returns the state that the decision leads to.
+    /// Returns the state that an entry has after this decision.
     pub const fn state(self) -> State {
         match self {
             Self::Retry => State::Waiting,
@@ -319,18 +326,18 @@ impl Resolution {
 pub struct Replay {
     /// The number of the entry.
     pub entry: EntryId,
-    /// The change according to today's mapping; `None` keeps the stored change.
+    /// The customer change from the current mapping; `None` keeps the stored customer change.
     pub change: Option<CustomerChange>,
 }
 
-/// One action, for the audit log.
+/// One action of an operator or of a background task, for the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// The operator, or the task of the bridge that acted.
+    /// The operator, or the background task of the bridge that acted.
     pub operator: String,
     /// The action, in one word.
     pub action: &'static str,
-    /// The entries that the action concerns, or their selection. Never contains a value of an event.
+    /// The entries that the action concerns, or the selection of these entries. Never contains a value of an event.
     pub target: String,
     /// The reason, in the operator's words.
     pub reason: Option<String>,
@@ -343,11 +350,11 @@ pub struct AuditEvent {
 pub struct AuditRecord {
     /// The number of the record.
     pub number: u64,
-    /// The operator, or the task of the bridge that acted.
+    /// The operator, or the background task of the bridge that acted.
     pub operator: String,
     /// The action, in one word.
     pub action: String,
-    /// The entries that the action concerns, or their selection.
+    /// The entries that the action concerns, or the selection of these entries.
     pub target: String,
     /// The number of entries that the action changed.
     pub entries: usize,
@@ -355,6 +362,6 @@ pub struct AuditRecord {
     pub reason: Option<String>,
     /// The time of the action.
     pub at: Timestamp,
-    /// Whether this record, and its link to the record before it, are unchanged since they were written.
+    /// True if this record, and its link to the record before, are unchanged since they were written.
     pub is_intact: bool,
 }

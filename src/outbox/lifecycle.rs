@@ -1,6 +1,6 @@
-//! The role of the process that owns the engine: shared settings, failure, backup, close.
+//! The outbox port of the process that owns the storage engine: shared settings, failure, backup, close.
 //!
-//! Opening and verifying an engine are separate functions, because before that no port exists.
+//! Opening and verifying a store are separate functions, because no port exists before the store is open.
 
 use std::fmt;
 use std::future::Future;
@@ -9,41 +9,42 @@ use std::pin::Pin;
 
 use super::StoreFuture;
 
-/// The role of the process that owns the engine. The composition root holds this port.
+/// The outbox port of the process that owns the storage engine. The code that wires the process holds this port.
 pub trait Lifecycle: Send + Sync + fmt::Debug {
-    /// Resolves when the engine has failed permanently. The process must then end; a new process continues from the
-    /// disk.
+    /// Resolves when the storage engine has failed permanently. The process must then end; a new process continues with
+    /// the data on disk.
     fn failed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
-    /// Copies the store into a new file of this name beside it and returns its path. An existing file is an error.
+    /// Copies the store into a new file with this name in the same folder, and returns the path of the copy. Returns an
+    /// error if the file exists.
     ///
-    /// The SQLite engine accepts and delivers nothing while it copies.
+    /// The SQLite engine accepts and delivers no event during the copy.
     fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf>;
     /// Finishes the accepted operations, then closes the store. Every later operation answers
     /// [`Error::Closed`](super::Error::Closed).
     fn close(&self);
 }
 
-/// Small values that outlive the process and that every process on the store shares.
+/// Settings that outlive the process and that every process with the same store shares.
 ///
-/// Both operations read and write the store itself, so an operator's change reaches every process.
+/// Both operations use the store itself, so that an operator's change of a setting reaches every process.
 pub trait Settings: Send + Sync + fmt::Debug {
-    /// Stores a value in place of the previous one.
+    /// Stores the value of a setting in place of the previous value.
     fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()>;
-    /// Returns the stored value, if there is one.
+    /// Returns the stored value of a setting; `None` if no value is stored.
     fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>>;
 }
 
-/// The name of a shared value.
+/// The name of a setting that all processes share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Setting {
-    /// The mode that an operator chose for the destination.
+    /// The mode that an operator set for the destination.
     DestinationMode,
-    /// The time until which the destination asked us to wait, in milliseconds since 1970.
+    /// The time until which Imprint asked us to wait, in milliseconds since the Unix epoch.
     ThrottledUntil,
 }
 
 impl Setting {
-    /// Returns the name under which the setting is stored. The name never changes.
+    /// Returns the name under which the store keeps the setting. The name never changes.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::DestinationMode => "destination_mode",

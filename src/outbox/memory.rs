@@ -1,6 +1,6 @@
-//! The reference engine: every role of the outbox in plain maps, for tests and the simulation.
+//! The reference storage engine: every role of the outbox in plain maps, for tests and the simulation.
 //!
-//! Its entries end with the process, so `serve` does not offer it.
+//! The entries of this engine are lost when the process ends, so the command `serve` does not offer the engine.
 
 use std::future::ready;
 use std::ops::RangeInclusive;
@@ -25,22 +25,22 @@ mod ledger;
 mod origin;
 mod tables;
 
-/// An outbox in memory.
+/// An outbox that keeps all entries in memory.
 #[derive(Debug, Default)]
 pub struct MemoryOutbox {
-    /// The tables. The lock is held only while they are read or changed, never across an await.
+    /// The tables of the engine. The lock is held only for one read or change of the tables, never across an await.
     tables: Mutex<MemoryTables>,
     waiters: Waiters,
     woken: Notify,
 }
 
 impl MemoryOutbox {
-    /// Simulates a crash: everything that was stored remains, and no lane is claimed.
+    /// Simulates a crash: all stored data remains, and no lane is claimed.
     pub fn crash(&self) {
         self.restart(false);
     }
 
-    /// Simulates a restart. If the earlier process did not close the store in order, its due lanes are in doubt.
+    /// Simulates a restart. If the earlier process did not close the store cleanly, the due lanes are in doubt.
     pub fn restart(&self, in_order: bool) {
         self.tables().restart(in_order);
     }

@@ -7,7 +7,7 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
-/// The due time of a lane, its number, and its failures.
+/// A due lane: its due time, its number, and its failures.
 type Due = (Timestamp, LaneId, u32);
 
 impl MemoryTables {
@@ -18,7 +18,7 @@ impl MemoryTables {
         }
     }
 
-    /// Ends every claim. After a crash the lanes that were due are in doubt.
+    /// Ends every claim. After a crash (`in_order` is false), the due lanes are in doubt.
     pub(super) fn restart(&mut self, in_order: bool) {
         let due = self
             .lanes
@@ -36,7 +36,7 @@ impl MemoryTables {
         for priority in [Priority::Live, Priority::Low] {
             let room = match pick {
                 Pick::LongestDue => max.saturating_sub(all.len()),
-                // A probe may use any lane, whatever its priority.
+                // A probe may use any lane, whatever the priority of the lane.
                 Pick::LeastFailed(_) => PROBE_WINDOW,
             };
             let (due, next_due) = self.due(priority, now, room, pick);
@@ -57,7 +57,7 @@ impl MemoryTables {
         claim
     }
 
-    /// Returns the lanes of one priority to claim, and the time when the next lane is due.
+    /// Returns the lanes of one priority that the engine claims, and the time when the next unclaimed lane is due.
     fn due(
         &self,
         priority: Priority,
@@ -115,7 +115,7 @@ impl MemoryTables {
         })
     }
 
-    /// Records a settlement and returns the entries that it settled; `None` if its claim is over.
+    /// Records a settlement and returns the entries that the settlement ended; `None` if the claim of the lane is over.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Option<Vec<(EntryId, State)>> {
         if self.in_flight.get(&settlement.lane) != Some(&settlement.token) {
             return None;
@@ -153,7 +153,7 @@ impl MemoryTables {
         Some(settled)
     }
 
-    /// Ends an entry that still waits, or sets the entry aside.
+    /// Ends a waiting entry, or sets the entry aside.
     fn end(
         &mut self,
         settlement: &Settlement,
@@ -186,7 +186,7 @@ impl MemoryTables {
         Some((entry, row.state))
     }
 
-    /// Moves entries into the lane of the customer that a search found for them.
+    /// Moves entries into the lane of the customer that a search found for these entries.
     fn move_entries(&mut self, from: LaneId, moved: Moved, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(&from) else {
             return;

@@ -1,4 +1,4 @@
-//! The ledger of the reference engine: reads, an operator's changes, the audit log, retention.
+//! The ledger of the reference engine: reads, changes by operators, the audit log, retention.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -164,14 +164,14 @@ impl MemoryTables {
         ended
     }
 
-    /// Takes an entry out of the entries that were set aside in this state.
+    /// Removes an entry from the entries that are set aside in this state, and returns the lane and the payload.
     fn take(&mut self, entry: EntryId, state: State) -> Option<(LaneId, WaitingEntry)> {
         let lane = self.entries.get(&entry)?.lane?;
         let set_aside = &mut self.lanes.get_mut(&lane)?.set_aside;
         Some((lane, set_aside.remove(&(state, entry))?))
     }
 
-    /// Lets an entry that was set aside wait again, after live entries.
+    /// Moves an entry that was set aside back to the waiting entries, after live entries.
     fn enqueue(
         &mut self,
         entry: EntryId,
@@ -242,7 +242,7 @@ impl MemoryTables {
         let newest = self.last;
         let is_old = |entry: &EntryId, receipt: &Receipt| {
             let ended_before = receipt.settled_at.is_some_and(|at| at < *kept.start());
-            // The receipt with the highest number stays, as in every engine.
+            // The receipt with the highest number is kept, as in every storage engine.
             *entry < newest && receipt.state.is_final() && ended_before
         };
         let old = self.entries.range(from..=last);

@@ -1,4 +1,4 @@
-//! Origins in the reference engine: returns which event brought each value that Imprint has of a customer.
+//! Origins in the reference engine: finds the event that brought each value that Imprint has of a customer.
 
 use super::tables::{MemoryTables, spelling};
 use crate::outbox::{EntryId, FieldOrigin, LaneKey, OriginEvent, Receipt};
@@ -25,7 +25,7 @@ impl MemoryTables {
         receipt.and_then(of_receipt).or_else(stored)
     }
 
-    /// Keeps the origin of an entry whose receipt is about to be deleted, if its lane still refers to it.
+    /// Keeps the origin of an entry before the receipt of the entry is deleted, if the lane still refers to the entry.
     pub(super) fn keep_origin(&mut self, entry: EntryId) {
         let row = self.entries.get(&entry);
         let lane = row.and_then(|row| self.lanes.get(&row.lane?));

@@ -1,4 +1,4 @@
-//! The tables of the reference engine, and how an append changes them.
+//! The tables of the reference engine, and the changes that an append makes to the tables.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -18,17 +18,17 @@ pub(super) struct MemoryTables {
     pub(super) identities: HashMap<Identity, EntryId>,
     pub(super) lanes: BTreeMap<LaneId, LaneRow>,
     pub(super) keys: HashMap<String, LaneId>,
-    /// The origins whose receipts are deleted.
+    /// The origins of entries whose receipts are deleted.
     pub(super) origins: BTreeMap<EntryId, OriginEvent>,
     pub(super) in_flight: HashMap<LaneId, ClaimToken>,
-    /// The token of the newest claim; its `owner` counts the restarts.
+    /// The token of the newest claim; the `owner` of the token counts the restarts.
     pub(super) token: ClaimToken,
     pub(super) links: BTreeMap<PartnerCustomerId, IdentityLink>,
     pub(super) settings: BTreeMap<Setting, String>,
     pub(super) audit: Vec<AuditRecord>,
     pub(super) doubted: HashSet<LaneId>,
     pub(super) sent_to: EntryId,
-    /// The highest number that an entry has had. No number is used twice.
+    /// The highest number that any entry has had. The engine never uses a number twice.
     pub(super) last: EntryId,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct LaneRow {
     pub(super) trials: Trials,
     pub(super) unfold_to: Option<EntryId>,
     pub(super) waiting: BTreeMap<EntryId, WaitingEntry>,
-    /// Entries that are parked, held or undecided, by their state.
+    /// The entries that are parked, held or undecided, with their state.
     pub(super) set_aside: BTreeMap<(State, EntryId), WaitingEntry>,
 }
 
@@ -58,7 +58,7 @@ impl LaneRow {
         self.waiting.is_empty()
     }
 
-    /// Adds a waiting entry, and makes its lane due if the lane was idle.
+    /// Adds a waiting entry to its lane, and makes the lane due if the lane was idle.
     pub(super) fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
         if self.is_idle() {
             self.due = Some(now);
@@ -69,7 +69,7 @@ impl LaneRow {
     }
 }
 
-/// The state of a new entry, the reason if it is parked, and its lane.
+/// The state of a new entry, the reason if the entry is parked, and the lane of the entry.
 type Placed = (State, Option<(ParkReason, Option<String>)>, Option<LaneId>);
 
 impl MemoryTables {
@@ -141,7 +141,7 @@ impl MemoryTables {
         }
     }
 
-    /// Puts a new entry into its lane.
+    /// Puts a new entry into the lane of its customer.
     fn place(
         &mut self,
         entry: EntryId,
@@ -171,7 +171,7 @@ impl MemoryTables {
         }
     }
 
-    /// Returns the lane of a customer, and creates the lane if there is none.
+    /// Returns the lane of a customer, and creates the lane if the customer has no lane.
     pub(super) fn lane(&mut self, customer: &CustomerRef) -> (LaneId, &mut LaneRow) {
         self.lane_of(LaneKey::of(customer))
     }
@@ -197,7 +197,7 @@ impl MemoryTables {
     }
 }
 
-/// Returns the spelling under which the lane of a customer is found.
+/// Returns the canonical spelling of a customer id, by which the engine finds the lane.
 pub(super) fn spelling(key: &LaneKey) -> String {
     match key {
         LaneKey::Imprint(imprint) => format!("imprint {}", imprint.canonical()),
@@ -205,7 +205,7 @@ pub(super) fn spelling(key: &LaneKey) -> String {
     }
 }
 
-/// Returns the payload of a new entry.
+/// Returns the waiting entry with the payload of a new entry.
 fn waiting(entry: EntryId, change: CustomerChange, accepted_at: Timestamp) -> WaitingEntry {
     WaitingEntry {
         entry,
