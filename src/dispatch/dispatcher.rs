@@ -192,7 +192,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
     /// Settles a delivery whose task panicked.
     fn recover(self: &Rc<Self>, id: DeliveryId) {
         let lane = self.core.borrow().lane(id).map(|lane| lane.0);
-        tracing::error!(lane.id = lane, "the delivery of a lane panicked");
+        tracing::error!(lane.id = lane, "the task that delivers this lane panicked");
         let action = self.core.borrow_mut().on_lost(id, self.moment());
         let shell = Rc::clone(self);
         self.spawn(id, async move { shell.follow(id, action, None).await });

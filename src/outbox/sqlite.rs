@@ -1,8 +1,8 @@
-//! The embedded engine: SQLite with `journal_mode=WAL` and `synchronous=FULL`, for one process.
+//! The embedded storage engine: SQLite with `journal_mode=WAL` and `synchronous=FULL`, for one process.
 //!
-//! One writer thread owns the connection. Commands that arrive during a commit share the next one (group commit), so a
-//! group pays for one `fdatasync`, and not each event. The claims of lanes are kept in the memory of that thread: after a
-//! crash no lane is claimed, and the waiting entries are sent again.
+//! One writer thread owns the SQLite connection. Commands that arrive during a commit share the next commit (group
+//! commit), so a whole group of events pays for one `fdatasync`. The writer thread keeps the claims of lanes in memory:
+//! after a crash no lane is claimed, and the waiting entries are sent again.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -60,13 +60,14 @@ mod writer;
 pub use backup::{VerifyReport, restore, verify};
 pub use open_error::OpenError;
 
-/// The most bytes of events that wait for a commit. On a slow disk, senders wait; the bridge does not use more memory.
+/// The most bytes of events that wait for a commit. On a slow disk, senders wait instead of filling the memory of the
+/// bridge.
 const INTAKE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// An outbox in one SQLite file.
 pub struct SqliteOutbox {
-    /// The queue of the writer thread; `None` once closed. The lock is held while a command is sent, never across an
-    /// await.
+    /// The command queue of the writer thread; `None` after the store was closed. The lock is held only while a command
+    /// is sent, never across an await.
     commands: Mutex<Option<Sender<WriterCommand>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
@@ -76,19 +77,19 @@ pub struct SqliteOutbox {
     shared: Arc<SharedState>,
 }
 
-/// The state that the writer thread and its callers share.
+/// The state that the writer thread and the callers of the store share.
 #[derive(Debug, Default)]
 struct SharedState {
     /// The number of events in the queue of the writer thread; at most `intake_max`.
     intake: AtomicUsize,
-    /// The bytes of the events in the queue; at most [`INTAKE_BYTES_MAX`].
+    /// The bytes of the events in the queue of the writer thread; at most [`INTAKE_BYTES_MAX`].
     intake_bytes: AtomicUsize,
     waiters: Waiters,
     woken: Notify,
 }
 
 impl SharedState {
-    /// Reserves queue space for events. Returns `false` if the queue is full.
+    /// Reserves space in the queue of the writer thread for events. Returns `false` if the queue is full.
     fn enqueue(&self, events: usize, bytes: usize, events_max: usize) -> bool {
         let queued = self.intake.fetch_add(events, Ordering::Relaxed);
         let queued_bytes = self.intake_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -100,14 +101,14 @@ impl SharedState {
         has_space
     }
 
-    /// Frees the queue space of events that left the queue.
+    /// Frees the queue space of events that have left the queue of the writer thread.
     fn dequeued(&self, events: usize, bytes: usize) {
         self.intake.fetch_sub(events, Ordering::Relaxed);
         self.intake_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// Returns the memory that a queued batch needs, as far as its sender decides the size.
+/// Returns the bytes of the events in a queued batch: the part of the memory whose size the senders decide.
 fn bytes(batch: &[NewEntry]) -> usize {
     batch.iter().map(|new| new.event.len()).sum()
 }
@@ -121,7 +122,8 @@ impl fmt::Debug for SqliteOutbox {
 }
 
 impl SqliteOutbox {
-    /// Opens the store at `path`, or creates it, and starts the writer thread. At most `intake_max` events wait for a commit.
+    /// Opens the store at `path`, or creates the store, and starts the writer thread. At most `intake_max` events wait
+    /// for a commit.
     ///
     /// # Errors
     /// [`OpenError`] says how to fix the problem: another process holds the store, or the file is not a store.
@@ -158,7 +160,7 @@ impl SqliteOutbox {
         })
     }
 
-    /// Sends a command to the writer thread and waits for its answer.
+    /// Sends a command to the writer thread and waits for the answer of the writer thread.
     fn ask<T: Send + 'static>(
         &self,
         command: impl FnOnce(Reply<T>) -> WriterCommand,
@@ -185,7 +187,7 @@ impl SqliteOutbox {
         self.ask(|reply| WriterCommand::Read(ReadJob::new(reply, read)))
     }
 
-    /// Changes the store in a separate transaction.
+    /// Changes the store on the writer thread, in a separate transaction.
     fn act<T: Send + 'static>(
         &self,
         wakes: Wakes,
@@ -348,7 +350,7 @@ impl Lifecycle for SqliteOutbox {
         let mut failed = self.failed.clone();
         Box::pin(async move {
             if failed.wait_for(|failed| *failed).await.is_err() {
-                // The writer thread ended without a failure.
+                // The writer thread has ended without a failure, so this future never resolves.
                 std::future::pending::<()>().await;
             }
         })

@@ -1,28 +1,28 @@
-//! The state of an entry, and the reason why an entry is parked. Answers, metrics and logs use these fixed words.
+//! The state of an entry, and the reason why an entry is parked. Answers, metrics and logs use these fixed names.
 
 /// The state of an entry. The table at the top of [`outbox`](super) lists the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// The entry waits to be sent, or is being sent.
+    /// The entry waits until dispatch sends the entry, or a request with the entry is in flight.
     Waiting,
     /// Imprint has the values of the entry.
     Delivered,
-    /// Newer values won over the values of the entry.
+    /// Imprint has newer values in place of the values of the entry.
     Superseded,
-    /// There was nothing to send, or Imprint does not know the customer.
+    /// The entry had nothing to send, or Imprint does not know the customer.
     Ignored,
-    /// The entry was set aside until an operator acts.
+    /// The entry is set aside until an operator acts.
     Parked,
     /// An operator decided not to send the entry.
     Discarded,
     /// The entry belongs to a mass change of its source, which an operator must approve first.
     Held,
-    /// The requests of the entry failed for a long time without proof which party is at fault.
+    /// The requests of the entry failed for a long time, without proof which party caused the failures.
     Undecided,
 }
 
 impl State {
-    /// Every state, in the order in which people read them.
+    /// Every state of an entry, in the order in which people read the states.
     pub const ALL: [Self; 8] = [
         Self::Waiting,
         Self::Held,
@@ -43,7 +43,7 @@ impl State {
         Self::Discarded.as_str(),
     ];
 
-    /// Returns the name of the state in answers, metrics and logs.
+    /// Returns the name of the state, which answers, metrics and logs show.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -57,7 +57,7 @@ impl State {
         }
     }
 
-    /// Returns whether a waiting sender gets this state as the result: the entry ended, or is parked.
+    /// Returns whether a waiting sender gets this state as the result, because the entry has ended or is parked.
     pub const fn is_settled(self) -> bool {
         match self {
             Self::Delivered | Self::Superseded | Self::Ignored | Self::Parked | Self::Discarded => {
@@ -67,7 +67,7 @@ impl State {
         }
     }
 
-    /// Returns whether the state is final: retention deletes the receipt of such an entry.
+    /// Returns whether the state is final. Retention deletes the receipt of an entry in a final state.
     pub const fn is_final(self) -> bool {
         match self {
             Self::Delivered | Self::Superseded | Self::Ignored | Self::Discarded => true,
@@ -79,26 +79,27 @@ impl State {
 /// The reason why an entry is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ParkReason {
-    /// Imprint rejected the entry.
+    /// Imprint rejected the values of the entry.
     Rejected,
     /// The requests of the entry kept failing while requests of other customers succeeded.
     AttemptsExhausted,
-    /// Imprint does not know the customer, and the policy is to park.
+    /// Imprint does not know the customer, and the delivery rules park entries of unknown customers.
     UnknownCustomer,
     /// The stored content of the entry cannot be read.
     Unreadable,
-    /// The event names a pair of ids that Imprint contradicts: the values could reach another cardholder.
+    /// The event names two ids that, according to Imprint, belong to different customers: the values could reach
+    /// another cardholder.
     IdentityConflict,
-    /// Imprint knows several customers by our customer id.
+    /// Imprint knows several customers with our customer id.
     AmbiguousCustomer,
-    /// The address is outside the USA, and Imprint's address has no country.
+    /// The address is outside the USA, but Imprint's address has no country.
     ForeignAddress,
-    /// The entry clears a line of the address, and Imprint still has the line.
+    /// The entry clears an address line, but Imprint still has the line.
     NotCleared,
 }
 
 impl ParkReason {
-    /// Every reason.
+    /// Every reason for parking an entry.
     pub const ALL: [Self; 8] = [
         Self::Rejected,
         Self::AttemptsExhausted,
@@ -110,7 +111,7 @@ impl ParkReason {
         Self::NotCleared,
     ];
 
-    /// Returns the name of the reason in answers and logs.
+    /// Returns the name of the reason, which answers and logs show.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",

@@ -1,4 +1,4 @@
-//! The callers that wait until an entry is settled: senders that sent `Prefer: wait`.
+//! The callers that wait until an entry is settled: requests of senders with the header `Prefer: wait`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,12 +7,13 @@ use tokio::sync::oneshot;
 
 use super::{EntryId, State};
 
-/// The waiting callers by entry, bounded by the open connections. The lock is never held across an await.
+/// The callers that wait for each entry; the open connections limit their number. The lock is never held across an
+/// await.
 #[derive(Debug, Default)]
 pub(super) struct Waiters(Mutex<HashMap<EntryId, Vec<oneshot::Sender<State>>>>);
 
 impl Waiters {
-    /// Resolves when [`Waiters::settle`] names the entry.
+    /// Registers a caller. The returned channel resolves when [`Waiters::settle`] names the entry.
     pub(super) fn register(&self, entry: EntryId) -> oneshot::Receiver<State> {
         let (sender, receiver) = oneshot::channel();
         let mut waiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -22,7 +23,7 @@ impl Waiters {
         receiver
     }
 
-    /// Answers the callers that wait for these entries, if the new state is a result.
+    /// Answers the callers that wait for these entries, if the new state is settled.
     pub(super) fn settle(&self, changed: &[(EntryId, State)]) {
         let mut waiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiters.is_empty() {

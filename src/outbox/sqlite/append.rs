@@ -1,4 +1,4 @@
-//! The SQL of appending: stores a batch, or finds the entries that the batch repeats.
+//! The SQL of appending: stores a batch of events, or finds the entries that the batch repeats.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::outbox::{
     Appended, AppendedEntry, Digest, Disposition, EntryId, LaneId, LaneKey, NewEntry, State, codec,
 };
 
-/// The entry that is stored under an identity.
+/// The stored entry with the same identity as a new event.
 #[derive(Clone, Copy)]
 struct StoredIdentity {
     entry: EntryId,
@@ -22,13 +22,13 @@ struct StoredIdentity {
     digest: Digest,
 }
 
-/// Stores the whole batch, or nothing if an event contradicts a stored event.
+/// Stores the whole batch, or stores nothing if an event contradicts a stored event.
 pub(super) fn append(
     connection: &Connection,
     batch: &[NewEntry],
     counts: &mut Counts,
 ) -> rusqlite::Result<Appended> {
-    // A single event can conflict only with a stored event, which the insertion finds.
+    // A single event can conflict only with a stored event, and the insertion of the event finds the conflict.
     if batch.len() > 1 {
         let conflicts = conflicts(connection, batch)?;
         if !conflicts.is_empty() {
@@ -39,14 +39,15 @@ pub(super) fn append(
     for (place, new) in batch.iter().enumerate() {
         match append_one(connection, new, counts)? {
             Some(entry) => stored.push(entry),
-            // The batch has one event: in a larger batch, `conflicts` found the conflict before anything was written.
+            // The batch has one event: for a larger batch, `conflicts` finds every conflict before the store writes
+            // anything.
             None => return Ok(Appended::Conflict(vec![place])),
         }
     }
     Ok(Appended::Stored(stored))
 }
 
-/// Returns the positions of the events whose identity is used by a stored event, or by an earlier one in the batch,
+/// Returns the positions of the events whose identity belongs to a stored event, or to an earlier event of the batch,
 /// with different content.
 fn conflicts(connection: &Connection, batch: &[NewEntry]) -> rusqlite::Result<Vec<usize>> {
     let mut first: HashMap<&Identity, Digest> = HashMap::new();
@@ -86,7 +87,7 @@ struct Placement<'a> {
 }
 
 impl<'a> Placement<'a> {
-    /// Returns `None` for an ignored event, which has only a receipt.
+    /// Returns the stored form of a new entry; `None` for an ignored event, which has only a receipt.
     fn of(new: &'a NewEntry) -> Option<Self> {
         let (state, entrance, arrives, change) = match &new.disposition {
             Disposition::Ignore => return None,
@@ -109,8 +110,8 @@ impl<'a> Placement<'a> {
     }
 }
 
-/// Stores one event, or finds the entry that it repeats. Returns `None`, and writes nothing, if that entry has other
-/// content.
+/// Stores one event, or finds the entry that the event repeats. Returns `None`, and writes nothing, if the existing
+/// entry has different content.
 fn append_one(
     connection: &Connection,
     new: &NewEntry,

@@ -1,7 +1,7 @@
 //! The SQL of the audit log.
 //!
-//! Each record carries a SHA-256 over the hash of the record before it and its own fields. A record that is changed or
-//! deleted breaks the chain (FAULTS X52).
+//! Each audit record contains a SHA-256 hash over its own fields and the hash of the record before. A changed or
+//! deleted record breaks the chain of hashes (FAULTS X52).
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest as _, Sha256};
@@ -11,7 +11,7 @@ use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{AuditEvent, AuditRecord};
 use crate::time::Timestamp;
 
-/// Appends a record to the log.
+/// Appends a record to the audit log.
 pub(super) fn append(
     connection: &Connection,
     event: &AuditEvent,
@@ -49,7 +49,7 @@ pub(super) fn append(
     Ok(())
 }
 
-/// Reads at most `max` records after the one numbered `after`.
+/// Reads at most `max` records of the audit log, starting after the record with the number `after`.
 pub(super) fn read(
     connection: &Connection,
     after: u64,
@@ -70,7 +70,7 @@ pub(super) fn read(
     while let Some(row) = rows.next()? {
         let stored_hash: Vec<u8> = row.get(7)?;
         let mut record = record(row)?;
-        // Numbers have no gaps, so a gap shows that a record was deleted.
+        // The numbers of audit records have no gaps, so a gap shows that a record was deleted.
         let follows = record.number == number_before + 1;
         record.is_intact = follows && stored_hash == hash(&hash_before, &record);
         number_before = record.number;
@@ -96,7 +96,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
     })
 }
 
-/// Returns the hash of a record. The hash does not cover the number, which the position in the chain fixes.
+/// Returns the hash of an audit record. The hash does not cover the number, because the position in the chain fixes the
+/// number.
 fn hash(hash_before: &[u8], record: &AuditRecord) -> Vec<u8> {
     let mut hasher = Sha256::new();
     hasher.update(hash_before);
@@ -109,7 +110,7 @@ fn hash(hash_before: &[u8], record: &AuditRecord) -> Vec<u8> {
         record.reason.clone().unwrap_or_default(),
     ];
     for field in fields {
-        // The length comes first, so that the bytes of two different records always differ.
+        // The hash includes the length of each field, so that the bytes of two different records always differ.
         hasher.update(field.len().to_le_bytes());
         hasher.update(field);
     }

@@ -1,4 +1,4 @@
-//! Copies of the store: makes a copy while the store is in use, verifies a copy, restores a copy.
+//! Copies of the store: makes a copy of a store in use, verifies a copy, restores a copy.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use super::open::{check_identity, sync_folder};
 use super::open_error::OpenError;
 use crate::outbox::Error;
 
-/// The most records of the audit log that are verified: more than operators ever write.
+/// The most records of the audit log that `verify` checks: more records than operators ever write.
 const AUDIT_RECORDS_MAX: usize = 10_000_000;
 
 /// The result of verifying a store.
@@ -25,17 +25,17 @@ pub struct VerifyReport {
     pub parked: u64,
     /// The number of records in the audit log.
     pub audit_records: u64,
-    /// Every error in the file, in the words of SQLite, and every error in the audit log.
+    /// Every error in the store file, as SQLite reports the error, and every error in the audit log.
     pub errors: Vec<String>,
 }
 
-/// Copies the open store into a new file and returns its path. Returns an error if the file exists, and keeps that
-/// file.
+/// Copies the open store into a new file and returns the path of the copy. Returns an error if the file exists, and
+/// leaves the existing file unchanged.
 pub(super) fn backup(connection: &Connection, to: PathBuf) -> Result<PathBuf, Error> {
     match connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]) {
         Ok(_) => Ok(to),
         Err(error) => {
-            tracing::warn!(error = %error, "the store could not be copied");
+            tracing::warn!(error = %error, "the backup of the store failed");
             Err(Error::Failed { doing: "copying" })
         }
     }
@@ -84,10 +84,12 @@ fn report(connection: &Connection) -> rusqlite::Result<VerifyReport> {
     })
 }
 
-/// Replaces the store, which no process may have open, by a copy. Renames the present store and returns its new path.
+/// Replaces the store with a copy, while no process has the store open. Renames the present store and returns its new
+/// path.
 ///
-/// Imprint is newer than the copy: the copy's waiting entries, and newer values, may have been delivered since. So the
-/// copy counts as a store that was not closed in order, and the lanes that were due first are in doubt.
+/// Imprint may be newer than the copy: the waiting entries of the copy, and newer values, may have been delivered since
+/// the copy was made. So the copy counts as a store that was not closed cleanly, and the lanes that were due first are
+/// in doubt.
 ///
 /// # Errors
 /// Returns an error if the copy is not a store or is damaged, or a process has the store open.
@@ -122,7 +124,7 @@ pub fn restore(copy: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
     let mut replaced = None;
     if path.try_exists().map_err(file)? {
         let aside = beside(path, "replaced");
-        // The write-ahead log belongs to the file: a file without its log is not the complete store.
+        // The write-ahead log belongs to the store file: the file without its log is not the complete store.
         for ending in ["", "-wal", "-shm"] {
             let from = with_ending(path, ending);
             if from.try_exists().map_err(file)? {

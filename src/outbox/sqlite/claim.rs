@@ -1,4 +1,4 @@
-//! The SQL of claiming: finds due lanes, and reads them.
+//! The SQL of claiming: finds due lanes, and reads the due lanes with their waiting entries.
 
 use rusqlite::{Connection, Row, params};
 
@@ -22,13 +22,13 @@ struct DueLane {
     due: Timestamp,
 }
 
-/// The claimable lanes of one priority, and the time when the next other lane is due.
+/// The lanes of one priority that can be claimed, and the time when the next lane is due.
 struct DueLanes {
     due: Vec<DueLane>,
     next_due: Option<Timestamp>,
 }
 
-/// The state that claiming needs: the store, the lanes that are claimed already, and the cache of decoded updates.
+/// The state that claiming needs: the store, the lanes that are already claimed, and the cache of decoded updates.
 pub(super) struct Claimer<'a> {
     pub(super) connection: &'a Connection,
     pub(super) claimed: &'a mut ClaimedLanes,
@@ -37,7 +37,7 @@ pub(super) struct Claimer<'a> {
 }
 
 impl Claimer<'_> {
-    /// Claims up to `max` lanes that are due and not claimed. Lanes with a live entry are claimed first.
+    /// Claims up to `max` lanes that are due and not claimed, starting with the lanes that have a live entry.
     pub(super) fn claim(&mut self, max: usize, pick: Pick) -> rusqlite::Result<Claim> {
         match pick {
             Pick::LongestDue => self.longest_due(max),
@@ -58,7 +58,7 @@ impl Claimer<'_> {
         Ok(claim)
     }
 
-    /// Claims the lanes of either priority that have failed least, to probe whether the destination works again.
+    /// Claims the lanes of any priority that have failed least, so that a probe can test whether the destination works.
     fn least_failed(&mut self, max: usize, pick: Pick) -> rusqlite::Result<Claim> {
         let mut claim = Claim::default();
         let mut found = Vec::new();
@@ -93,7 +93,8 @@ impl Claimer<'_> {
     }
 
     fn due(&self, priority: Priority, max: usize) -> rusqlite::Result<DueLanes> {
-        // Claimed lanes are still due. Skipping all of them reads at most that number of further rows of the index.
+        // Claimed lanes stay in the index of due lanes. To skip the claimed lanes, the query reads at most one more row
+        // for each.
         let limit = max.saturating_add(self.claimed.len()).saturating_add(1);
         let mut free = self
             .connection
@@ -153,7 +154,7 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
         Some(bytes) => codec::decode(BlobKind::LaneVersions, lane.0, bytes).ok(),
         None => Some(LaneVersions::default()),
     };
-    // A lane without its versions could send values older than the delivered ones. So the customer counts as unknown.
+    // A lane without its versions could send values older than the delivered values, so the customer counts as unknown.
     let key = match versions.is_some() {
         true => codec::lane_key(row.get(0)?, row.get_ref(1)?.as_str()?),
         false => None,
@@ -166,7 +167,7 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
     })
 }
 
-/// Returns the identity links of the ids that are named in a lane.
+/// Returns the identity links of the ids that the waiting entries of a lane name.
 fn links(
     connection: &Connection,
     key: &LaneKey,

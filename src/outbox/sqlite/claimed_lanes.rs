@@ -1,4 +1,4 @@
-//! The lanes that are claimed now, each with its token, and the lanes that an earlier process may have had in flight.
+//! The claimed lanes with their claim tokens, and the lanes that an earlier process may have had in flight.
 //!
 //! The writer thread keeps the claims in memory: after a crash no lane is claimed, and waiting entries are sent again.
 
@@ -11,14 +11,15 @@ pub(super) struct ClaimedLanes {
     claimed: HashMap<LaneId, ClaimToken>,
     /// The token of the newest claim.
     newest: ClaimToken,
-    /// The lanes that an earlier process may have had in flight.
+    /// The lanes in doubt: an earlier process may have had these lanes in flight.
     pub(super) doubted: HashSet<LaneId>,
     /// The last entry that the earlier process may have sent.
     pub(super) sent_to: EntryId,
 }
 
 impl ClaimedLanes {
-    /// Creates the set with no lane claimed. Its tokens carry `owner`, the number of this opening of the store.
+    /// Creates the set without claimed lanes. The claim tokens of the set carry `owner`, the number of this opening of
+    /// the store.
     pub(super) fn new(owner: u64) -> Self {
         Self {
             claimed: HashMap::new(),
@@ -52,7 +53,7 @@ impl ClaimedLanes {
         self.newest
     }
 
-    /// Cancels a claim whose answer nobody received. A lane that was in doubt stays in doubt.
+    /// Cancels a claim whose answer no caller received. A lane that was in doubt stays in doubt.
     pub(super) fn release(&mut self, lane: LaneId) {
         self.claimed.remove(&lane);
     }
@@ -62,7 +63,7 @@ impl ClaimedLanes {
         self.claimed.get(&lane) == Some(&token)
     }
 
-    /// Removes a settled lane: the lane is free and no longer in doubt.
+    /// Removes a settled lane from the set: the lane is free and no longer in doubt.
     pub(super) fn free(&mut self, lane: LaneId) {
         self.claimed.remove(&lane);
         self.doubted.remove(&lane);

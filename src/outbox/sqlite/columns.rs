@@ -1,4 +1,4 @@
-//! Decodes stored columns, and turns the errors of the codec into SQLite errors.
+//! Decodes stored columns, and converts the errors of the codec into SQLite errors.
 
 use rusqlite::types::Type;
 use rusqlite::{Error, Row};
@@ -6,29 +6,30 @@ use rusqlite::{Error, Row};
 use crate::outbox::codec::{self, CodecError};
 use crate::outbox::{ParkReason, Priority, State};
 
-/// Turns unreadable content into an SQLite error, which fails only the request that reads the content.
+/// Converts an error about unreadable content into an SQLite error, which fails only the request that reads the
+/// content.
 pub(super) fn unreadable(error: CodecError) -> Error {
     Error::FromSqlConversionFailure(0, Type::Null, Box::new(error))
 }
 
-/// Turns a value without a stored form into an SQLite error.
+/// Converts an error about a value without a stored form into an SQLite error.
 pub(super) fn unwritable(error: CodecError) -> Error {
     Error::ToSqlConversionFailure(Box::new(error))
 }
 
-/// Reads `entry.state`.
+/// Reads the state of an entry from the column `entry.state`.
 pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     codec::state("entry.state", row.get(column)?).map_err(unreadable)
 }
 
-/// Reads `parked.reason`, if the entry is parked.
+/// Reads the reason from the column `parked.reason`; `None` if the entry is not parked.
 pub(super) fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<ParkReason>> {
     let number: Option<i64> = row.get(column)?;
     let reason = number.map(|number| codec::reason("parked.reason", number));
     reason.transpose().map_err(unreadable)
 }
 
-/// Reads `lane.low`.
+/// Reads the priority of a lane from the column `lane.low`.
 pub(super) fn priority(row: &Row<'_>, column: usize) -> rusqlite::Result<Priority> {
     codec::priority("lane.low", row.get(column)?).map_err(unreadable)
 }

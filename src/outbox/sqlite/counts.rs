@@ -1,10 +1,10 @@
-//! Counts the entries in each state that is not final: once at the start, then updated by every commit.
+//! Counts the entries in each state that is not final: once when the store opens, then with every commit.
 
 use rusqlite::Connection;
 
 use crate::outbox::State;
 
-/// The counts. They change only together with a commit.
+/// The number of entries in each state that is not final. The counts change only together with a commit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) waiting: u64,
@@ -23,14 +23,14 @@ impl Counts {
         })
     }
 
-    /// Counts an entry that is now in this state.
+    /// Adds an entry that is now in this state to the counts.
     pub(super) fn enter(&mut self, state: State) {
         if let Some(count) = self.of(state) {
             *count = count.saturating_add(1);
         }
     }
 
-    /// Removes an entry that is no longer in this state from the count.
+    /// Removes an entry that is no longer in this state from the counts.
     pub(super) fn leave(&mut self, state: State) {
         if let Some(count) = self.of(state) {
             *count = count.saturating_sub(1);

@@ -1,7 +1,7 @@
-//! A cache of updates that were stored a moment ago, until their lane is claimed.
+//! A cache of decoded updates: keeps an update from the append of an entry until the lane of the entry is claimed.
 //!
-//! While deliveries keep up with events, a claim takes the update from this cache and need not decode the stored bytes.
-//! A claim reads an update that is not in the cache from the store.
+//! While deliveries keep up with events, a claim takes updates from this cache and need not decode the stored bytes. If
+//! an update is not in the cache, the claim reads the update from the store.
 
 use std::collections::VecDeque;
 
@@ -10,10 +10,10 @@ use crate::outbox::{AppendedEntry, Disposition, EntryId, NewEntry};
 
 /// The most cached updates: more than can arrive during one commit.
 const ENTRIES_MAX: usize = 1024;
-/// The most bytes of the events of those entries, so that a few large ones do not use much memory.
+/// The most bytes of events whose updates are cached, so that a few large events do not use much memory.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// The updates of the newest entries that are not claimed yet, the oldest first.
+/// The updates of the newest entries that are not claimed yet, starting with the oldest update.
 #[derive(Debug, Default)]
 pub(super) struct DecodeCache {
     updates: VecDeque<CachedUpdate>,
@@ -28,7 +28,7 @@ struct CachedUpdate {
 }
 
 impl DecodeCache {
-    /// Caches the updates of the new waiting entries of a batch that was committed.
+    /// Caches the updates of the new waiting entries in a committed batch.
     pub(super) fn insert(&mut self, batch: Vec<NewEntry>, stored: &[AppendedEntry]) {
         for (new, stored) in batch.into_iter().zip(stored) {
             if let (Disposition::Enqueue(change), false) = (new.disposition, stored.duplicate) {
@@ -37,7 +37,7 @@ impl DecodeCache {
         }
     }
 
-    /// Caches the update of an entry, which is newer than all cached ones. `bytes` is the size of its event.
+    /// Caches the update of an entry that is newer than all cached entries. `bytes` is the size of the entry's event.
     fn push(&mut self, entry: EntryId, update: Update, bytes: usize) {
         self.bytes += bytes;
         self.updates.push_back(CachedUpdate {
@@ -50,7 +50,7 @@ impl DecodeCache {
         }
     }
 
-    /// Takes the update of an entry out of the cache, if it is there.
+    /// Takes the update of an entry out of the cache; `None` if the cache does not have the update.
     pub(super) fn take(&mut self, entry: EntryId) -> Option<Update> {
         let place = self
             .updates

@@ -1,22 +1,23 @@
 //! Measures the free space of the disk, and decides whether the space is enough for new events.
 //!
-//! A store on a full disk cannot record deliveries, and only deliveries free space. So intake stops while there is
-//! still space for settlements, and the write-ahead log is written back into the file while the space still allows
-//! that.
+//! A store on a full disk cannot record deliveries, and only deliveries free space. So the store stops accepting events
+//! while there is still space for settlements. The store also writes the write-ahead log back into the store file while
+//! there is still space to do so.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-/// The space that intake leaves free: for one group of events with its indexes, and the settlements of all lanes in
-/// flight.
+/// The free space that the store keeps when it accepts events: for one group of events with its indexes, and for the
+/// settlements of all lanes in flight.
 pub(super) const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Above this free space no further check is needed: the log grows less than this between two checkpoints.
+/// The free space above which no further check is needed: the write-ahead log grows less than this between two
+/// checkpoints.
 const AMPLE_BYTES: u64 = 128 * 1024 * 1024;
 
-/// The disk of the store.
+/// The disk that contains the store.
 #[derive(Debug)]
 pub(super) struct DiskSpace {
     folder: PathBuf,
@@ -24,7 +25,7 @@ pub(super) struct DiskSpace {
 }
 
 impl DiskSpace {
-    /// Returns the disk of the store at `path`.
+    /// Returns the disk that contains the store at `path`.
     pub(super) fn beside(path: &Path) -> Self {
         let folder = path
             .parent()
@@ -37,9 +38,11 @@ impl DiskSpace {
         }
     }
 
-    /// Returns whether there is space for more events. Writes the log back first if the result could change.
+    /// Returns whether the disk has space for more events. Writes the write-ahead log back first if that could change
+    /// the result.
     ///
-    /// A disk that does not report its free space counts as having enough; if a write then fails, the store refuses it.
+    /// A disk that does not report its free space counts as having enough space. If a write then fails, the store
+    /// refuses the write.
     pub(super) fn has_space_for_intake(&self, connection: &Connection) -> bool {
         let Some(free) = self.free() else { return true };
         let log = || fs::metadata(&self.log).map_or(0, |log| log.len());
@@ -47,19 +50,19 @@ impl DiskSpace {
             return true;
         }
         self.reclaim(connection);
-        // New rows use the pages of deleted rows; the log still needs space of its own.
+        // New rows use the pages of deleted rows; the write-ahead log still needs separate space.
         let enough = |free: u64| {
             free >= RESERVE_BYTES / 2 && free.saturating_add(unused(connection)) >= RESERVE_BYTES
         };
         self.free().is_none_or(enough)
     }
 
-    /// Writes the log back into the file, as far as there is space, and truncates it.
+    /// Writes the write-ahead log back into the store file, as far as the disk has space, and truncates the log.
     pub(super) fn reclaim(&self, connection: &Connection) {
         let written_back = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = written_back {
-            // The writer logs a full disk once. This error repeats with every attempt.
-            tracing::debug!(error = %error, log = %self.log.display(), "the write-ahead log of the store could not be written back");
+            // The store writer logs a full disk once, but this error repeats with every attempt.
+            tracing::debug!(error = %error, log = %self.log.display(), "the store could not write back its write-ahead log");
         }
     }
 
@@ -69,7 +72,7 @@ impl DiskSpace {
     }
 }
 
-/// Returns the bytes of the pages inside the file that no row uses.
+/// Returns the number of bytes in pages of the store file that no row uses.
 fn unused(connection: &Connection) -> u64 {
     let pragma = |name: &str| -> u64 {
         connection

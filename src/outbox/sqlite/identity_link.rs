@@ -1,4 +1,4 @@
-//! The SQL of identity links: the Imprint id that belongs to our customer id, as Imprint confirmed it.
+//! The SQL of identity links between our customer ids and Imprint's customer ids.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -6,10 +6,10 @@ use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::IdentityLink;
 use crate::time::Timestamp;
 
-/// The most links of one Imprint id that are read. One link is normal, and two links contradict each other.
+/// The most identity links that are read for one Imprint id. One link is normal, and two links contradict each other.
 const LINKS_MAX: usize = 4;
 
-/// Reads the link of our customer id.
+/// Reads the identity link of our customer id.
 pub(super) fn of_partner(
     connection: &Connection,
     partner: &PartnerCustomerId,
@@ -21,7 +21,7 @@ pub(super) fn of_partner(
         .map(Option::flatten)
 }
 
-/// Reads the links to this Imprint id.
+/// Reads the identity links of this Imprint id.
 pub(super) fn of_imprint(
     connection: &Connection,
     imprint: &ImprintId,
@@ -35,7 +35,7 @@ pub(super) fn of_imprint(
     Ok(links.into_iter().flatten().collect())
 }
 
-/// Stores a link in place of the previous one of the same customer id.
+/// Stores an identity link in place of the previous link of the same customer id.
 pub(super) fn store(connection: &Connection, link: &IdentityLink) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -52,7 +52,7 @@ pub(super) fn store(connection: &Connection, link: &IdentityLink) -> rusqlite::R
     Ok(())
 }
 
-/// Decodes a row. A link that cannot be read counts as missing: Imprint is asked again.
+/// Decodes the row of an identity link. A link that cannot be read counts as missing, so dispatch asks Imprint again.
 fn link(row: &Row<'_>) -> rusqlite::Result<Option<IdentityLink>> {
     let partner: String = row.get(0)?;
     let imprint: Option<String> = row.get(1)?;

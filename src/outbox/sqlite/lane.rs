@@ -1,6 +1,7 @@
 //! The SQL of lanes: finds or creates the lane of a customer, and adds an entry to the lane.
 //!
-//! Uses plain reads and writes: an upsert that returns its row makes SQLite keep a separate journal for every row.
+//! This module uses plain reads and writes: an upsert that returns its row makes SQLite keep a separate journal for
+//! each row.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -8,7 +9,7 @@ use crate::outbox::codec::{self, LaneColumns};
 use crate::outbox::{LaneId, LaneKey, Priority};
 use crate::time::Timestamp;
 
-/// The lane that an entry enters.
+/// The lane that a new entry enters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EntryLane {
     pub(super) id: LaneId,
@@ -19,9 +20,9 @@ pub(super) struct EntryLane {
 /// The state in which an entry enters its lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Entrance {
-    /// The entry waits from this moment on.
+    /// The entry waits, with this priority and from this moment on.
     Waiting(Priority, Timestamp),
-    /// The entry is parked, held or undecided. The lane does not become due.
+    /// The entry is parked, held or undecided, and does not make the lane due.
     SetAside,
 }
 
@@ -44,16 +45,16 @@ impl Entrance {
 /// The state of the lane before the entry enters.
 #[derive(Clone, Copy, Debug)]
 enum LaneBefore {
-    /// The lane was created just now, with the due time and priority of its first entry.
+    /// The lane was just created, with the due time and the priority of its first entry.
     New,
     /// No entry waits in the lane.
     Idle,
-    /// Entries wait in the lane, the most urgent of them with this priority.
+    /// Entries wait in the lane; `low` is the priority of the most urgent entry.
     Busy { low: u8 },
 }
 
 impl EntryLane {
-    /// Finds the lane of `key`, and creates the lane if there is none.
+    /// Finds the lane of `key`, and creates the lane if no lane has this key.
     pub(super) fn find_or_create(
         connection: &Connection,
         key: &LaneKey,
@@ -93,8 +94,8 @@ impl EntryLane {
         Ok(lane(id, LaneBefore::New))
     }
 
-    /// Lets the entry enter. A waiting entry makes an idle lane due, and a lane with less urgent entries more urgent.
-    /// Otherwise nothing is written.
+    /// Updates the lane for an entry that enters. A waiting entry makes an idle lane due, and makes a lane more urgent
+    /// if all other entries of the lane are less urgent. Other entries change nothing.
     pub(super) fn enter(self, connection: &Connection) -> rusqlite::Result<()> {
         let low = self.entrance.low();
         match (self.before, self.entrance.due()) {
@@ -116,7 +117,7 @@ impl EntryLane {
         Ok(())
     }
 
-    /// Deletes the lane again if it was created for an entry that does not enter.
+    /// Deletes a lane that was created for an entry which then does not enter the lane.
     pub(super) fn undo(self, connection: &Connection) -> rusqlite::Result<()> {
         if matches!(self.before, LaneBefore::New) {
             connection.execute("DELETE FROM lane WHERE id = ?1", [self.id.0])?;

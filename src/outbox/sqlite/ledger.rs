@@ -15,7 +15,7 @@ use crate::outbox::{
 
 /// Lists the entries that a filter selects.
 pub(super) fn list(connection: &Connection, filter: &EntryFilter) -> rusqlite::Result<EntryPage> {
-    // Few entries are not final, and each of their states has a table of its own.
+    // Few entries have a state that is not final, and each such state has a separate table.
     let among = match payload::table(filter.state) {
         Some(table) => format!(
             "WHERE e.id IN (SELECT entry FROM {table} WHERE entry > ?1 ORDER BY entry LIMIT ?2)"
@@ -65,7 +65,7 @@ pub(super) fn inspect(
     }))
 }
 
-/// Loads a selection of entries, with as much data as `detail` says and the limits allow.
+/// Loads a selection of entries, with as much data as `detail` requests and the limits allow.
 pub(super) fn load(
     connection: &Connection,
     selection: &EntrySelection,
@@ -116,11 +116,11 @@ fn find_summary(connection: &Connection, entry: EntryId) -> rusqlite::Result<Opt
         .optional()
 }
 
-/// Loads entries one after the other, and each lane once.
+/// Loads entries one after another, and loads each lane once.
 struct Loader<'a> {
     connection: &'a Connection,
     detail: Detail,
-    /// The bytes of the payloads loaded until now.
+    /// The bytes of the payloads that were loaded until now.
     bytes: usize,
     lanes: Vec<LoadedLane>,
     places: HashMap<LaneId, usize>,

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::OpenError;
 
-/// The mode of the store's files: only the user of the bridge can read them.
+/// The file mode of the store's files: only the user that runs the bridge can read the files.
 pub(super) const FILE_MODE: u32 = 0o600;
 
-/// Takes the lock file beside the store and writes the id of this process into it.
+/// Locks the lock file beside the store, and writes the id of this process into the lock file.
 pub(super) fn acquire(store: &Path) -> Result<File, OpenError> {
     let path = beside(store, "lock");
     let failed = |source| OpenError::Lock {
@@ -43,7 +43,7 @@ pub(super) fn acquire(store: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
-/// Returns the path of a file beside the store: the name of the store with one more ending.
+/// Returns the path of a file beside the store: the path of the store with one more extension.
 pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
     let mut path = store.as_os_str().to_owned();
     path.push(".");

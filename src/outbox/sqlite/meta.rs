@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 
 /// Makes every lane due that has a waiting entry.
 pub(super) fn release(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    // By priority, because the index of due lanes begins with it.
+    // The update runs once for each priority, because the index of due lanes begins with the priority.
     for low in [0, 1] {
         connection
             .prepare_cached(

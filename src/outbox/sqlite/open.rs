@@ -1,4 +1,5 @@
-//! Opens the store. Refuses an empty file, a file of another program, and a layout that is newer than this program.
+//! Opens the store. Refuses an empty file, a file of another program, and a store layout that is newer than this
+//! program.
 
 use std::fs::Permissions;
 use std::io;
@@ -16,10 +17,11 @@ use crate::outbox::{EntryId, IN_FLIGHT_MAX, LaneId};
 use crate::random;
 use crate::time::Timestamp;
 
-/// The application id in the SQLite header: marks the file as a store of this program. The bytes spell "Impr".
+/// The application id in the SQLite header, which marks the file as a store of this program. The bytes spell "Impr".
 const APPLICATION_ID: i32 = 0x496d_7072;
 
-/// The migrations of the layout. A store records how many migrations it has. A released migration never changes.
+/// The migrations of the store layout. A store records the number of its migrations. A released migration never
+/// changes.
 const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
@@ -30,28 +32,30 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/7.sql"),
 ];
 
-/// The page cache of SQLite, in KiB (a negative number means KiB to SQLite). The cache holds the working set of the
-/// indexes with a million waiting entries, and fits into the 64 MiB that the whole process may use.
+/// The size of SQLite's page cache, in KiB; SQLite expects KiB as a negative number.
+///
+/// The cache holds the working set of the indexes with a million waiting entries, and fits into the 64 MiB of memory
+/// that the whole process may use.
 const CACHE_KIB: i32 = -12_288;
 
-/// The number of log pages (4 KiB) after which SQLite writes the log back into the file. A higher number is faster, and
-/// a log of 32 MiB is small.
+/// The number of log pages (4 KiB each) after which SQLite writes the write-ahead log back into the store file. A
+/// higher number is faster, and a log of 32 MiB is small.
 const CHECKPOINT_PAGES: i32 = 8_192;
 
-/// The size to which the log file is truncated after a burst, in bytes.
+/// The size in bytes to which SQLite truncates the write-ahead log after a burst.
 const JOURNAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
 
-/// The number of cached prepared statements: slightly more than the program has.
+/// The number of prepared statements that SQLite caches: slightly more than the program has.
 const STATEMENTS: usize = 128;
 
-/// An opened store.
+/// An opened store, before the writer thread takes over the connection.
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) digest_key: [u8; 32],
     pub(super) claimed_lanes: ClaimedLanes,
 }
 
-/// Opens the store, or creates it if there is none.
+/// Opens the store, or creates the store if the file does not exist.
 pub(super) fn connection(path: &Path, now: Timestamp) -> Result<Opened, OpenError> {
     let file = |source| OpenError::File {
         path: path.to_owned(),
@@ -86,10 +90,11 @@ pub(super) fn connection(path: &Path, now: Timestamp) -> Result<Opened, OpenErro
     })
 }
 
-/// Registers this opening and finds the lanes that an earlier process may have had in flight.
+/// Registers this opening of the store, and finds the lanes that an earlier process may have had in flight.
 ///
-/// Each opening gets a new number, the owner of its claim tokens. If the earlier process did not close the store in
-/// order, the lanes that were due first are in doubt: lanes are claimed in the order in which they are due.
+/// Each opening of the store gets a new number, which is the owner of the claim tokens. If the earlier process did not
+/// close the store cleanly, the lanes that were due first are in doubt, because lanes are claimed in the order of their
+/// due times.
 fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
     let number = |name: &str| -> rusqlite::Result<Option<u64>> {
         connection
@@ -123,12 +128,12 @@ fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
     Ok(lanes)
 }
 
-/// Records that no lane is in flight. No write to the store may follow.
+/// Records that no lane is in flight, which marks the store as closed cleanly. No later write to the store may follow.
 pub(super) fn mark_closed_in_order(connection: &Connection) -> rusqlite::Result<usize> {
     connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'", [])
 }
 
-/// Creates a store under another name and renames it, so that a crash leaves no incomplete store.
+/// Creates a store under a temporary name and then renames the store, so that a crash leaves no incomplete store.
 fn create(path: &Path) -> Result<(), OpenError> {
     let draft = beside(path, "new");
     let file = |source| OpenError::File {
@@ -163,7 +168,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
     sync_folder(path).map_err(file)
 }
 
-/// Syncs the folder of a file, so that the name of the file survives a crash.
+/// Syncs the folder of a file to disk, so that the name of the file survives a crash.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
@@ -184,9 +189,11 @@ pub(super) fn check_identity(path: &Path, connection: &Connection) -> Result<(),
     }
 }
 
-/// Sets the options of every connection. `synchronous=FULL` keeps the promise of the store: a commit returns after the
-/// log is on disk. The exclusive locking mode keeps other programs out, and keeps the index of the log in memory. The
-/// planner must not look at bound values, because it would prepare a statement again for every new value.
+/// Sets the options of every SQLite connection.
+///
+/// With `synchronous=FULL`, a commit returns only after the write-ahead log is on disk. The exclusive locking mode
+/// keeps other programs out, and keeps the index of the log in memory. The query planner must not look at bound values,
+/// because SQLite would prepare a statement again for every new value.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -227,7 +234,7 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     transaction.commit().map_err(&doing)
 }
 
-/// Limits how far ahead lanes are due: the clock may have been set back since (FAULTS C01).
+/// Limits how far in the future lanes are due, because the clock may have been set back (FAULTS C01).
 fn clamp_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     let latest = now.after(crate::outbox::DUE_AHEAD_MAX).as_millis();
     let far: Option<i64> = connection
@@ -243,7 +250,7 @@ fn clamp_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Returns the meaning of the first error that SQLite reports about a file.
+/// Converts the first error that SQLite reports about a store file into the reason why the store cannot be opened.
 fn refusal(path: &Path, source: rusqlite::Error) -> OpenError {
     match source.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign(path.to_owned()),

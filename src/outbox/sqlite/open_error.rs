@@ -3,68 +3,68 @@
 use std::io;
 use std::path::PathBuf;
 
-/// The reason why the store cannot be opened.
+/// The reason why a store cannot be opened, copied or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process holds the store.
+    /// Another process has locked the store.
     #[error("the store {path} is locked by {holder}; one process at a time may use it")]
     Locked {
-        /// The store.
+        /// The path of the store.
         path: PathBuf,
-        /// The process that holds the store.
+        /// The process that has locked the store.
         holder: String,
     },
-    /// The lock file cannot be used.
+    /// The lock file beside the store cannot be used.
     #[error("the lock file {path} cannot be used")]
     Lock {
-        /// The file.
+        /// The path of the lock file.
         path: PathBuf,
-        /// The cause.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file exists and is empty.
+    /// The store file exists and is empty.
     #[error(
         "the store {0} is an empty file; restore it, or remove the file to start with an empty store"
     )]
     Empty(PathBuf),
-    /// The file is not a store.
+    /// The file is not a store of this program.
     #[error("{0} is not a store of this program")]
     Foreign(PathBuf),
-    /// A newer program has written the store.
+    /// A newer version of this program has written the store.
     #[error(
         "the store has layout {found}, but this program knows layouts up to {known}; use the newer program"
     )]
     Newer {
-        /// The layout of the store.
+        /// The number of the layout that the store has.
         found: usize,
-        /// The newest layout that this program knows.
+        /// The number of the newest layout that this program knows.
         known: usize,
     },
-    /// A file beside the store cannot be read or written.
+    /// The store file, or a file beside the store, cannot be read or written.
     #[error("{path} cannot be used")]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The cause.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// SQLite reports an error.
+    /// SQLite reports an error about the store.
     #[error("the store failed while {doing}")]
     Sqlite {
-        /// The operation that the engine was doing.
+        /// The operation during which SQLite reported the error.
         doing: &'static str,
-        /// The cause.
+        /// The error that SQLite reported.
         source: rusqlite::Error,
     },
-    /// A copy is damaged.
+    /// A copy of the store is damaged.
     #[error("{path} is damaged: {error}")]
     Damaged {
-        /// The copy.
+        /// The path of the copy.
         path: PathBuf,
         /// The first error in the copy.
         error: String,
     },
-    /// The system returned no random bytes for the digest key.
+    /// The operating system returned no random bytes for the digest key.
     #[error("no digest key could be made")]
     NoRandomness(#[source] getrandom::Error),
     /// The writer thread cannot be started.

@@ -1,4 +1,4 @@
-//! The SQL of an operator's changes: replay, approve, decide, discard. Each appends to the audit log.
+//! The SQL of an operator's changes: replay, approve, decide, discard. Each change appends to the audit log.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -12,7 +12,7 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
-/// An entry that an operator changes.
+/// An entry that an operator wants to change.
 struct Subject {
     entry: EntryId,
     lane: LaneId,
@@ -20,7 +20,7 @@ struct Subject {
     key: Option<LaneKey>,
 }
 
-/// Reads an entry if the entry is in this state.
+/// Reads an entry for an operator's change; `None` if the entry is not in this state.
 fn subject(
     connection: &Connection,
     entry: EntryId,
@@ -43,7 +43,8 @@ fn subject(
         .optional()
 }
 
-/// Lets parked entries wait again. Returns the entries that moved; an entry that is not parked stays unchanged.
+/// Moves parked entries back to the waiting entries. Returns the moved entries; an entry that is not parked stays
+/// unchanged.
 pub(super) fn replay(
     connection: &Connection,
     replays: &[Replay],
@@ -64,7 +65,7 @@ pub(super) fn replay(
     Ok(moved)
 }
 
-/// Lets held entries wait. Returns the entries that moved.
+/// Moves held entries to the waiting entries. Returns the moved entries.
 pub(super) fn approve(
     connection: &Connection,
     entries: &[EntryId],
@@ -84,7 +85,7 @@ pub(super) fn approve(
     Ok(moved)
 }
 
-/// Decides undecided entries. Returns the entries that moved or ended.
+/// Applies an operator's decision to undecided entries. Returns the entries that moved or ended.
 pub(super) fn decide(
     connection: &Connection,
     entries: &[EntryId],
@@ -110,7 +111,7 @@ pub(super) fn decide(
     Ok(decided)
 }
 
-/// Ends parked and held entries permanently and deletes their payload. Returns the entries that ended.
+/// Ends parked and held entries permanently and deletes the payload of these entries. Returns the ended entries.
 pub(super) fn discard(
     connection: &Connection,
     entries: &[EntryId],
@@ -131,7 +132,7 @@ pub(super) fn discard(
     Ok(ended)
 }
 
-/// Moves an entry to the waiting entries, after live ones: into the lane of `change`, otherwise into its own lane.
+/// Moves an entry to the waiting entries, after live entries: into the lane of `change`, otherwise into its own lane.
 fn enqueue(
     connection: &Connection,
     subject: &Subject,

@@ -1,8 +1,9 @@
-//! The SQL of origins: reads which event brought each value that Imprint has of a customer.
+//! The SQL of origins: reads the event that brought each value that Imprint has of a customer.
 //!
-//! The lane keeps the version of each delivered field, and a version names its entry. The receipt of the entry has the
-//! event id, the time and the number of requests. So nothing is written for an origin while the receipt exists. When
-//! retention deletes the receipt of an entry that a lane still refers to, these columns move to the table `origin`.
+//! The lane keeps the version of each delivered field, and the version contains the number of the entry. The receipt of
+//! the entry has the event id, the time and the number of requests. So the store writes nothing for an origin while the
+//! receipt exists. When retention deletes the receipt of an entry that a lane still refers to, these columns move to
+//! the table `origin`.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -14,7 +15,7 @@ use super::versions;
 use crate::outbox::{EntryId, FieldOrigin, LaneId, LaneKey, OriginEvent, codec};
 use crate::time::Timestamp;
 
-/// Reads the origin of every field that was delivered to a customer.
+/// Reads the origin of every field value that was delivered for a customer.
 pub(super) fn read(connection: &Connection, key: &LaneKey) -> rusqlite::Result<Vec<FieldOrigin>> {
     let columns = codec::lane_columns(key);
     let lane = connection
@@ -37,7 +38,7 @@ pub(super) fn read(connection: &Connection, key: &LaneKey) -> rusqlite::Result<V
     fields.collect()
 }
 
-/// Reads the event of an entry, from its receipt or from the table `origin`.
+/// Reads the event of an entry from its receipt, or from the table `origin`.
 fn event(connection: &Connection, entry: EntryId) -> rusqlite::Result<Option<OriginEvent>> {
     let from_receipt = connection
         .prepare_cached(
@@ -65,8 +66,8 @@ fn origin_event(row: &Row<'_>) -> rusqlite::Result<OriginEvent> {
     })
 }
 
-/// Copies the origins out of receipts that are about to be deleted: receipts of final entries in this range that ended
-/// before `before`. Deletes the origins in the same lanes that newer values have replaced.
+/// Copies the origins of receipts that are about to be deleted: the receipts of final entries in this range that ended
+/// before `before`. Deletes origins in the same lanes whose values were replaced by newer values.
 pub(super) fn keep(
     connection: &Connection,
     entries: &RangeInclusive<u64>,

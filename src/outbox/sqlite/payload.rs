@@ -1,6 +1,7 @@
-//! The SQL of payloads: the update and the event of an entry that has not ended.
+//! The SQL of payloads: a payload is the update and the event of an entry that has not ended.
 //!
-//! Each state that keeps its payload has a table of its own. A change of state moves the row as it is, without reading it.
+//! Each state that keeps payloads has a separate table. A change of state copies the row unchanged, without decoding
+//! the row.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,7 +11,7 @@ use crate::imprint::{CustomerChange, Update};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{EntryId, LaneId, NewEntry, ParkReason, State};
 
-/// Builds a statement with every column that all payload tables have.
+/// Builds an SQL statement with every column that all payload tables have.
 macro_rules! with_columns {
     ($before:literal, $between:literal, $after:literal) => {
         concat!(
@@ -22,7 +23,7 @@ macro_rules! with_columns {
     };
 }
 
-/// Builds the statement that parks an entry from the table of another state.
+/// Builds the SQL statement that parks an entry from the table of another state.
 macro_rules! park_from {
     ($table:literal) => {
         concat!(
@@ -54,7 +55,7 @@ const INSERT_PARKED: &str = with_columns!(
 /// The columns of every payload table.
 const COLUMNS: &str = with_columns!("", "", "");
 
-/// Returns the table that keeps the payload of entries in a state; `None` for the final states, which keep none.
+/// Returns the table that keeps the payloads of entries in a state; `None` for a final state, which keeps no payload.
 pub(super) const fn table(state: State) -> Option<&'static str> {
     match state {
         State::Waiting => Some("waiting"),
@@ -65,7 +66,7 @@ pub(super) const fn table(state: State) -> Option<&'static str> {
     }
 }
 
-/// The key of a payload: its entry, and the lane that the entry is in.
+/// The key of a payload: the entry, and the lane of the entry.
 #[derive(Clone, Copy)]
 pub(super) struct PayloadKey {
     pub(super) entry: EntryId,

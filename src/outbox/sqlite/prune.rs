@@ -1,4 +1,5 @@
-//! The SQL of retention: deletes receipts of entries that ended long ago, and identity links confirmed long ago.
+//! The SQL of retention: deletes receipts of entries that ended long ago, and identity links that were confirmed long
+//! ago.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +9,8 @@ use super::origin;
 use crate::outbox::{EntryId, PRUNE_MAX, State, codec};
 use crate::time::Timestamp;
 
-/// Deletes old receipts of entries numbered `from` or higher. Returns the number to continue from.
+/// Deletes old receipts of entries that have the number `from` or a higher number. Returns the number from which to
+/// continue.
 pub(super) fn prune_receipts(
     connection: &Connection,
     from: EntryId,
@@ -25,15 +27,15 @@ pub(super) fn prune_receipts(
             last.map(|last| Ok((last, row.get(1)?, row.get(2)?)))
                 .transpose()
         })?;
-    // Every scanned receipt was accepted within `kept`, so none ended before it. Numbers follow the order of arrival, so
-    // the same holds for the receipts that follow.
+    // Every scanned receipt was accepted within `kept`, so no entry of these receipts ended before `kept`. Numbers
+    // follow the order of arrival, so the later receipts were accepted within `kept` as well.
     let Some((last, true, newest)) = scanned else {
         connection
             .prepare_cached("DELETE FROM pair WHERE confirmed_at < ?1")?
             .execute([before])?;
         return Ok(None);
     };
-    // The receipt with the highest number stays: the number of the next entry follows it.
+    // The receipt with the highest number is kept, because the number of the next entry follows that number.
     let entries = from.0..=last.min(u64::saturating_sub(newest, 1));
     origin::keep(connection, &entries, before)?;
     let [delivered, superseded, ignored, discarded] = [

@@ -1,4 +1,4 @@
-//! The SQL of receipts: finds a receipt, and reads the state of an entry.
+//! The SQL of receipts: finds the receipt of an event, and reads the state of an entry.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -8,14 +8,14 @@ use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{EntryId, EntrySummary, Lookup, Receipt, State};
 use crate::time::Timestamp;
 
-/// Selects a receipt and the key of its lane. [`summary`] decodes a row with these columns in this order.
+/// The SQL that selects a receipt and the key of its lane. [`summary`] decodes a row with these columns in this order.
 pub(super) const SUMMARY: &str =
     "SELECT e.id, e.source, e.ce_source, e.event_id, e.event_type, e.state, e.attempts,
         e.accepted_at, e.settled_at, w.event_id, p.reason, p.detail, l.kind, l.received
     FROM entry e LEFT JOIN entry w ON w.id = e.superseded_by LEFT JOIN parked p ON p.entry = e.id
     LEFT JOIN lane l ON l.id = e.lane";
 
-/// Finds the receipt of an event; the newest receipt if several systems behind one source use the same id.
+/// Finds the receipt of an event; the newest receipt if several systems behind one source use the same event id.
 pub(super) fn find(connection: &Connection, lookup: &Lookup) -> rusqlite::Result<Option<Receipt>> {
     connection
         .prepare_cached(&format!(
@@ -42,7 +42,7 @@ pub(super) fn state(connection: &Connection, entry: EntryId) -> rusqlite::Result
         .optional()
 }
 
-/// Decodes a row of [`SUMMARY`].
+/// Decodes a row of [`SUMMARY`] into the summary of an entry.
 pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<EntrySummary> {
     let kind: Option<i64> = row.get(12)?;
     let received: Option<String> = row.get(13)?;
@@ -74,7 +74,7 @@ fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
     })
 }
 
-/// Reads an identity from three columns: source, CloudEvents source and event id.
+/// Reads the identity of an event from three columns: source, CloudEvents source and event id.
 pub(super) fn identity(row: &Row<'_>, first: usize) -> rusqlite::Result<Identity> {
     let source: String = row.get(first)?;
     let ce_source: String = row.get(first + 1)?;

@@ -1,4 +1,4 @@
-//! The SQL of settling: records the result of a claimed lane.
+//! The SQL of settling: records the settlement of a claimed lane.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -11,13 +11,13 @@ use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{Ending, EntryId, LaneKey, Moved, Settlement, State};
 use crate::time::Timestamp;
 
-/// Records a settlement. Returns the entries that no longer wait, with their new state.
+/// Records a settlement. Returns the entries that no longer wait, with the new state of each entry.
 pub(super) fn settle(
     connection: &Connection,
     settlement: &Settlement,
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<(EntryId, State)>> {
-    // `attempted` has at most as many entries as one request carries, so a linear search is enough.
+    // The list `attempted` has at most as many entries as one request carries, so a linear search is fast enough.
     let mut attempted = settlement.attempted.clone();
     let mut settled = Vec::with_capacity(settlement.endings.len());
     for (entry, ending) in &settlement.endings {
@@ -62,7 +62,8 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
         .map_err(columns::unwritable)?;
     connection
         .prepare_cached(
-            // The subquery appears twice: SQLite writes an update from a joined query through a temporary table.
+            // The subquery appears twice, because SQLite writes an update from a joined query through a temporary
+            // table.
             "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6,
                     idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
                     due_at = CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) THEN ?7 ELSE ?8 END
@@ -81,7 +82,7 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
     Ok(())
 }
 
-/// Moves entries into the lane of the customer that a search found for them.
+/// Moves entries into the lane of the customer that a search found for these entries.
 fn move_entries(
     connection: &Connection,
     settlement: &Settlement,
@@ -107,15 +108,15 @@ fn move_entries(
     Ok(())
 }
 
-/// One entry of a settlement.
+/// One entry that a settlement ends.
 struct EndedEntry<'a> {
     entry: EntryId,
     was_attempted: bool,
     ending: &'a Ending,
 }
 
-/// Ends one entry, or sets it aside. Returns `false` if the entry no longer waits in this lane. The payload is deleted,
-/// or moves to the table of the new state.
+/// Ends one entry, or sets the entry aside. Returns `false` if the entry no longer waits in this lane. The payload of
+/// the entry is deleted, or moves to the table of the new state.
 fn finish(
     connection: &Connection,
     settlement: &Settlement,
@@ -158,7 +159,7 @@ fn finish(
     Ok(true)
 }
 
-/// Returns the time when the oldest waiting entry was accepted.
+/// Returns the time when the bridge accepted the oldest waiting entry.
 pub(super) fn oldest(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     connection
         .prepare_cached(

@@ -1,4 +1,4 @@
-//! The SQL of a lane's versions.
+//! The SQL of a lane's versions: reads the delivered versions and the versions in doubt.
 
 use rusqlite::Connection;
 
@@ -6,7 +6,7 @@ use crate::fold::LaneVersions;
 use crate::outbox::LaneId;
 use crate::outbox::codec::{self, BlobKind};
 
-/// Reads the versions of a lane; returns no versions if they cannot be read.
+/// Reads the versions of a lane; returns no versions if the stored versions cannot be read.
 pub(super) fn of_lane(connection: &Connection, lane: LaneId) -> rusqlite::Result<LaneVersions> {
     connection
         .prepare_cached("SELECT versions FROM lane WHERE id = ?1")?

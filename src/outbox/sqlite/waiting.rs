@@ -1,4 +1,4 @@
-//! The SQL of the entries that wait in a lane.
+//! The SQL of waiting entries: reads the entries that wait in a lane.
 
 use rusqlite::{Connection, Row, params};
 
@@ -12,13 +12,14 @@ use crate::time::Timestamp;
 #[derive(Default)]
 pub(super) struct WaitingEntries {
     pub(super) entries: Vec<WaitingEntry>,
-    /// Entries whose stored content cannot be read.
+    /// The waiting entries whose stored content cannot be read.
     pub(super) unreadable: Vec<EntryId>,
     /// The stored bytes of the entries' updates.
     pub(super) bytes: usize,
 }
 
-/// Reads the newest waiting entries of a lane, at most [`WAITING_WINDOW`] of them and about [`CLAIM_BYTES_MAX`] of updates.
+/// Reads the newest waiting entries of a lane: at most [`WAITING_WINDOW`] entries and about [`CLAIM_BYTES_MAX`] of
+/// updates.
 pub(super) fn read(
     connection: &Connection,
     lane: LaneId,
@@ -43,7 +44,7 @@ pub(super) fn read(
     Ok(waiting)
 }
 
-/// Decodes one entry; returns only its number if its content cannot be read.
+/// Decodes one waiting entry; returns only the number of the entry if the content cannot be read.
 fn entry(
     row: &Row<'_>,
     key: Option<&LaneKey>,

@@ -1,4 +1,4 @@
-//! The writer thread: owns the connection, commits all queued commands as one group, then answers.
+//! The store's writer thread: owns the SQLite connection, commits all queued commands as one group, then answers.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -20,11 +20,11 @@ pub(super) mod job;
 use job::{ActJob, AppendJob, ClaimJob, Finished, ReadJob, SettleJob, Wakes, WriterCommand};
 use job::{is_full, recover, send};
 
-/// The most commands in one commit: enough to share the cost of a sync, few enough that no caller waits long for it.
+/// The most commands in one commit: enough to share the cost of a sync, and few enough that no caller waits long.
 const GROUP_COMMANDS_MAX: usize = 1024;
 
-/// The most bytes of events in one commit; a single command may exceed the limit. [`disk_space::RESERVE_BYTES`] must
-/// have room for them.
+/// The most bytes of events in one commit; a single command may exceed the limit. The free space
+/// [`disk_space::RESERVE_BYTES`] must be large enough for these events.
 ///
 /// [`disk_space::RESERVE_BYTES`]: super::disk_space::RESERVE_BYTES
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -39,7 +39,7 @@ pub(super) struct Writer {
     counts: Counts,
 }
 
-/// The commands that one commit serves.
+/// The commands that one group commit serves.
 #[derive(Default)]
 struct CommitGroup {
     claims: Vec<ClaimJob>,
@@ -71,7 +71,7 @@ impl CommitGroup {
     }
 }
 
-/// The result of a group's transaction. The callers are answered once the transaction is committed.
+/// The result of a group's transaction. The writer answers the callers after the commit of the transaction.
 #[derive(Default)]
 struct GroupResult {
     appended: Vec<Result<Appended, Error>>,
@@ -98,10 +98,11 @@ impl Writer {
         })
     }
 
-    /// Serves commands until every sender is dropped, or until the store fails; then `failed` becomes true.
+    /// Serves commands until every sender of commands is dropped, or until the store fails; then `failed` becomes true.
     pub(super) fn run(&mut self, commands: &Receiver<WriterCommand>, failed: &watch::Sender<bool>) {
         while let Ok(first) = commands.recv() {
-            // Lets concurrent callers on a busy machine join this group: a larger group costs one sync all the same.
+            // The yield lets concurrent callers on a busy machine join this group, because a larger group still costs
+            // only one sync.
             std::thread::yield_now();
             let mut group = CommitGroup::default();
             group.push(first);
@@ -113,7 +114,7 @@ impl Writer {
             if let Err(error) = self.serve(group) {
                 tracing::error!(
                     error = %error,
-                    "the store failed; the process must end, the data on disk is kept"
+                    "the store failed: the process must end; the data on disk is kept"
                 );
                 failed.send_replace(true);
                 return;
@@ -124,14 +125,15 @@ impl Writer {
         {
             tracing::warn!(
                 error = %error,
-                "the store could not be marked as closed in order; the next start reasserts more than necessary"
+                "the store was not marked as closed cleanly; after the next start, dispatch sends more values again than necessary"
             );
         }
     }
 
-    /// Serves one group. Returns an error if the store cannot continue after the error.
+    /// Serves one group of commands. Returns an error if the store cannot continue after the error.
     ///
-    /// Serves claims and reads first: a claim that waited for the commit would leave request slots unused meanwhile.
+    /// Serves claims and reads first: a claim that waited for the commit would leave request slots unused during the
+    /// commit.
     fn serve(&mut self, group: CommitGroup) -> rusqlite::Result<()> {
         for claim in group.claims {
             self.claim(claim)?;
@@ -144,8 +146,8 @@ impl Writer {
         }
         if !(group.appends.is_empty() && group.settles.is_empty()) {
             let events: usize = group.appends.iter().map(|append| append.batch.len()).sum();
-            // Frees the queue space before the answers: a caller with an answer must find the space of its command
-            // free.
+            // The queue space is freed before the answers, because a caller that has its answer must find the queue
+            // space of its command free.
             self.shared.dequeued(events, group.bytes);
             self.write(group.appends, group.settles)?;
         }
@@ -160,7 +162,7 @@ impl Writer {
             now: claim.now,
         };
         let claimed = claimer.claim(claim.max, claim.pick)?;
-        // A claim whose answer nobody receives is cancelled.
+        // The writer cancels a claim if no caller receives the answer.
         if let Err(Ok(unreceived)) = claim.reply.send(Ok(claimed)) {
             for claimed in unreceived.lanes {
                 self.claimed.release(claimed.lane);
@@ -182,8 +184,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes a group's appends and settlements in one commit. On a full disk, the appends are refused, and the
-    /// settlements, which free space, are tried alone.
+    /// Writes a group's appends and settlements in one commit. On a full disk, the writer refuses the appends and then
+    /// tries the settlements alone, because settlements free space.
     fn write(
         &mut self,
         mut appends: Vec<AppendJob>,
@@ -213,18 +215,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Logs once that the disk is full, and once that it has space again.
+    /// Logs once when the disk becomes full, and once when the disk has space again.
     fn log_disk_space(&mut self, has_space: bool) {
         if self.disk_has_space && !has_space {
-            tracing::error!("the store's disk is full: events are refused, deliveries go on");
+            tracing::error!("the store's disk is full: events are refused, deliveries continue");
         } else if has_space && !self.disk_has_space {
             tracing::warn!("the store's disk has space again");
         }
         self.disk_has_space = has_space;
     }
 
-    /// Writes a group in one transaction. `appends` stays complete, unless the failpoint that answers too early is
-    /// armed.
+    /// Writes a group in one transaction. The transaction leaves `appends` complete, except when the failpoint
+    /// `answer_before_commit` is armed.
     fn transact(
         &mut self,
         appends: &mut Vec<AppendJob>,
@@ -237,7 +239,7 @@ impl Writer {
         };
         for append in appends.iter() {
             let appended = append::append(&transaction, &append.batch, &mut result.counts);
-            // Reading a row that cannot be read fails before anything of its batch is written.
+            // A row that cannot be read fails its batch before the transaction writes any event of the batch.
             result.appended.push(recover_unreadable(appended)?);
         }
         for (number, settle) in settles.iter().enumerate() {
@@ -283,7 +285,7 @@ impl Writer {
     }
 }
 
-/// Fails only the batch for a row that cannot be read. A full disk and every other error fail the group.
+/// Fails only the batch if a stored row cannot be read. A full disk and every other error fail the whole group.
 fn recover_unreadable(
     appended: rusqlite::Result<Appended>,
 ) -> rusqlite::Result<Result<Appended, Error>> {

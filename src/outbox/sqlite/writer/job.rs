@@ -1,7 +1,7 @@
-//! The commands of the writer thread, and their answers.
+//! The commands of the store's writer thread, and the answers to the commands.
 //!
 //! Appends and settlements join the group commit. A read sees only committed data. An act is a change by an operator or
-//! a background task; each act is a separate transaction.
+//! by a background task; each act has a separate transaction.
 
 use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::oneshot;
@@ -10,10 +10,10 @@ use crate::outbox::sqlite::counts::Counts;
 use crate::outbox::{Appended, Claim, Error, NewEntry, Pick, Settled, Settlement};
 use crate::time::Timestamp;
 
-/// The channel for an answer.
+/// The channel on which the writer thread answers a command.
 pub(in crate::outbox::sqlite) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// One request to the writer thread.
+/// One command for the writer thread.
 pub(in crate::outbox::sqlite) enum WriterCommand {
     Append(AppendJob),
     Settle(SettleJob),
@@ -22,19 +22,19 @@ pub(in crate::outbox::sqlite) enum WriterCommand {
     Act(ActJob),
 }
 
-/// A batch to store.
+/// A command to store a batch of events.
 pub(in crate::outbox::sqlite) struct AppendJob {
     pub(in crate::outbox::sqlite) batch: Vec<NewEntry>,
     pub(in crate::outbox::sqlite) reply: Reply<Appended>,
 }
 
-/// A settlement to record.
+/// A command to record the settlement of a lane.
 pub(in crate::outbox::sqlite) struct SettleJob {
     pub(in crate::outbox::sqlite) settlement: Box<Settlement>,
     pub(in crate::outbox::sqlite) reply: Reply<Settled>,
 }
 
-/// Lanes to claim. A claim writes nothing to disk, so it waits for no commit.
+/// A command to claim lanes. A claim writes nothing to disk, so a claim does not wait for a commit.
 pub(in crate::outbox::sqlite) struct ClaimJob {
     pub(in crate::outbox::sqlite) now: Timestamp,
     pub(in crate::outbox::sqlite) max: usize,
@@ -44,11 +44,12 @@ pub(in crate::outbox::sqlite) struct ClaimJob {
 
 type ReadFn = dyn FnOnce(&Connection, Counts) -> rusqlite::Result<()> + Send;
 
-/// A read of committed data.
+/// A command to read committed data.
 pub(in crate::outbox::sqlite) struct ReadJob(Box<ReadFn>);
 
 impl ReadJob {
-    /// Answers `reply` with the result of `read`. A row that cannot be read fails this request only.
+    /// Creates a read that answers `reply` with the result of `read`. A row that cannot be read fails only this
+    /// request.
     pub(in crate::outbox::sqlite) fn new<T: Send + 'static>(
         reply: Reply<T>,
         read: impl FnOnce(&Connection, Counts) -> rusqlite::Result<T> + Send + 'static,
@@ -59,7 +60,7 @@ impl ReadJob {
         }))
     }
 
-    /// Answers `reply` with a result that never stops the store, even if the result is an error.
+    /// Creates a read that answers `reply` with a result that never stops the store, even if the result is an error.
     pub(in crate::outbox::sqlite) fn infallible<T: Send + 'static>(
         reply: Reply<T>,
         read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
@@ -75,14 +76,14 @@ impl ReadJob {
     }
 }
 
-/// Whether an operator's or background task's change can make a lane due.
+/// The effect of an act on dispatch: an act wakes dispatch if the change can make a lane due.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::outbox::sqlite) enum Wakes {
     Dispatch,
     Nobody,
 }
 
-/// Whether the change of an act is on disk.
+/// The result of an act: the store has committed or refused the change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finished {
     Committed,
@@ -91,14 +92,14 @@ pub(super) enum Finished {
 
 type ActFn = dyn FnOnce(Transaction<'_>, &mut Counts) -> rusqlite::Result<Finished> + Send;
 
-/// A change in a separate transaction. A full disk refuses the change.
+/// A change by an operator or a background task, in a separate transaction. A full disk refuses the change.
 pub(in crate::outbox::sqlite) struct ActJob {
     act: Box<ActFn>,
     pub(super) wakes: Wakes,
 }
 
 impl ActJob {
-    /// Answers `reply` with the result of `act` once it is committed.
+    /// Creates an act that answers `reply` with the result of `act` after the commit.
     pub(in crate::outbox::sqlite) fn new<T: Send + 'static>(
         reply: Reply<T>,
         wakes: Wakes,
@@ -132,14 +133,14 @@ impl ActJob {
     }
 }
 
-/// Sends an answer. If the caller is gone, the change still holds.
+/// Sends an answer to the caller of a command. If the caller is gone, the change remains in the store.
 pub(super) fn send<T>(reply: Reply<T>, answer: Result<T, Error>) {
     let _caller_is_gone = reply.send(answer);
 }
 
-/// Separates an error that fails one request from an error that the store cannot continue after.
+/// Separates an error that fails only one request from an error after which the store cannot continue.
 ///
-/// A full disk and a row with unreadable content fail the request. The outer error holds every other error.
+/// A full disk and a row with unreadable content fail only the request. Every other error is the outer error.
 pub(super) fn recover<T>(
     result: rusqlite::Result<T>,
     doing: &'static str,
