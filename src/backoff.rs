@@ -1,8 +1,9 @@
-//! Computes exponential backoff with full jitter (Brooker, "Exponential Backoff And Jitter"). Pure.
+//! Computes exponential backoff with full jitter (Brooker, "Exponential Backoff And Jitter"). This module is pure: it
+//! does no IO and reads no clock.
 
 use std::time::Duration;
 
-/// The limits of the backoff of one kind of retry.
+/// The backoff limits of one kind of retry.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     /// The upper bound of the delay after the first failure. Each further failure doubles the bound.

@@ -1,4 +1,5 @@
-//! Folding: combines the waiting entries of one lane into one request. Pure.
+//! Folding: combines the waiting entries of one lane into one request. This module is pure: it does no IO and reads no
+//! clock.
 //!
 //! Folding selects the newest version of each field, and drops values that are older than the delivered version.
 //! Folding works field by field: an event may leave a field out ("leave alone"), and must then not drop the value that

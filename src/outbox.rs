@@ -9,7 +9,7 @@
 //! |---|---|---|---|
 //! | waiting | `append`, `replay`, `approve`, `decide` | `settle` | still waiting; an entry in flight is sent again |
 //! | held | `append`, when an operator must approve a mass change | `approve`, `discard` | still held |
-//! | undecided | `settle`, after long failures that no party provably caused | `decide` | still undecided |
+//! | undecided | `settle`, when failures last long without a proven cause | `decide` | still undecided |
 //! | parked | `settle` or `append`, when an operator must act; `decide` | `replay`, `discard` | still parked |
 //! | delivered | `settle`, when Imprint has all values that are still the newest | retention | unchanged (final) |
 //! | superseded | `settle`, in the transaction that delivers the newer values | retention | unchanged (final) |

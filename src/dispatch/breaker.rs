@@ -1,5 +1,5 @@
 //! The circuit breaker: the state of the destination, and the change of state that each result of a request causes.
-//! Pure.
+//! This module is pure: it does no IO and reads no clock.
 //!
 //! | state | entered when | left when | after a restart |
 //! |---|---|---|---|
@@ -86,7 +86,7 @@ pub enum DestinationState {
     Flowing {
         /// The number of requests that have failed in a row.
         failures: u32,
-        /// The limit on the number of lanes.
+        /// The ramp, which limits the number of lanes after a recovery.
         ramp: Ramp,
     },
     /// The destination is down, or may forbid the operation for every customer. Dispatch sends only probes, and counts

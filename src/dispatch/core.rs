@@ -1,4 +1,4 @@
-//! The state machine that delivers lanes, without IO. Pure.
+//! The state machine that delivers lanes. This module is pure: it does no IO and reads no clock.
 //!
 //! The caller reports each event and the time to a [`Core`], and the core returns the next action. The dispatcher
 //! carries the action out with tokio, the store and Imprint; the simulation in the tests carries out the same actions

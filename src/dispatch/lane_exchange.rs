@@ -1,5 +1,5 @@
-//! The exchange with Imprint about one claimed lane: calls follow each other until the result of the lane is known.
-//! Pure.
+//! The exchange with Imprint about one claimed lane: a sequence of calls until the result for the lane is known. This
+//! module is pure: it does no IO and reads no clock.
 //!
 //! Most exchanges are one update. Four cases need more calls:
 //! - A lane whose customer is known only by our own id needs a search first.
@@ -25,7 +25,7 @@ mod links;
 /// The exchange about one claimed lane.
 #[derive(Debug)]
 pub struct LaneExchange {
-    /// The lane as it was claimed.
+    /// The claimed lane, as the store returned the lane.
     pub claimed: ClaimedLane,
     /// The request that combines the entries of the lane.
     pub fold: Fold,
@@ -210,9 +210,9 @@ impl LaneExchange {
     /// Takes Imprint's answer to the pending call and returns the next step of the exchange.
     ///
     ///
-    /// Only in this function can an answer not match its call: a lookup result may answer an update, or no call may be
-    /// pending. The types do not exclude a mismatch, because the caller holds the call while the call is in flight.
-    /// After a mismatch the result of the call is unknown, exactly as if no answer had come.
+    /// This is the only function in which an answer can fail to match its call: a lookup result may answer an update,
+    /// or no call may be pending. The types do not exclude a mismatch, because the caller holds the call while the call
+    /// is in flight. After a mismatch the result of the call is unknown, exactly as if no answer had come.
     pub fn on_answer(&mut self, reply: ImprintReply, now: Timestamp) -> ExchangeStep {
         let pending = std::mem::replace(&mut self.pending, PendingCall::None);
         match (pending, reply) {

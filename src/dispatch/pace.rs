@@ -1,4 +1,5 @@
-//! The rate of requests: one token bucket for everything that is sent to Imprint with our key. Pure.
+//! The rate of requests: one token bucket for everything that is sent to Imprint with our key. This module is pure: it
+//! does no IO and reads no clock.
 //!
 //! In any one second, dispatch sends at most the rate plus a burst of one tenth of the rate.
 

@@ -1,4 +1,5 @@
-//! Turns the result of an exchange into a decision about its lane. Pure.
+//! Turns the result of an exchange into a decision about its lane. This module is pure: it does no IO and reads no
+//! clock.
 //!
 //! A fault of the destination ends no entry and counts no attempt. A fault of one entry parks only that entry.
 
@@ -45,7 +46,7 @@ pub enum Decision {
         effect: Effect,
         /// The rest of the lane before the next request.
         rest: Rest,
-        /// The rule whether the failure counts as an attempt.
+        /// The rule for counting the failure as an attempt.
         attempt: Attempt,
     },
     /// The destination is at fault: the lane waits like all other lanes.
@@ -75,7 +76,7 @@ pub enum Rest {
     Backoff,
 }
 
-/// The rule whether a failure counts as an attempt of the entries that were sent.
+/// The rule for counting a failure as an attempt of the entries that were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// The failure does not count, because the destination may be at fault.
@@ -135,7 +136,8 @@ pub fn decide(
     }
 }
 
-/// Sends the lane again, unless the lane has failed `attempts_max` times while Imprint applied requests of other lanes.
+/// Returns the decision to send the lane again, unless the lane has failed `attempts_max` times while Imprint applied
+/// requests of other lanes.
 fn retry(
     exchange: &LaneExchange,
     effect: Effect,

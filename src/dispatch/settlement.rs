@@ -1,4 +1,4 @@
-//! Turns a decision into a settlement for the store. Pure.
+//! Turns a decision into a settlement for the store. This module is pure: it does no IO and reads no clock.
 
 use std::time::Duration;
 
@@ -298,7 +298,8 @@ fn unconfirmed(exchange: &LaneExchange, rules: &DeliveryRules, unsent: Settlemen
     }
 }
 
-/// Returns the settlement without a reassertion that Imprint refuses: no entry is left that could be parked.
+/// Drops the doubt from the settlement if Imprint refused a request of reasserted values only: no entry is left to
+/// park.
 fn without_reassertion(exchange: &LaneExchange, sent: Settlement) -> Settlement {
     if !exchange.fold.carried.is_empty() || exchange.fold.reasserted == 0 {
         return sent;

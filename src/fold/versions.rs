@@ -1,9 +1,11 @@
-//! The versions that a lane remembers after its entries are gone: delivered versions, and versions in doubt. Pure.
+//! The versions that a lane remembers after its entries are gone: delivered versions, and versions in doubt. This
+//! module is pure: it does no IO and reads no clock.
 //!
 //! A request without a clear answer may arrive at Imprint late, after newer values were delivered, and overwrite the
-//! newer values. Imprint's API offers nothing to prevent this. So a lane remembers which versions may still arrive, and
-//! until when. The lane keeps the values that are delivered in the meantime, and sends these values again after that
-//! time. The lane cannot protect the values from a request that arrives even later.
+//! newer values. Imprint's API offers no way to prevent a late request from overwriting newer values. So a lane
+//! remembers which versions may still arrive, and until when. The lane keeps the values that are delivered in the
+//! meantime, and sends these values again after that time. The lane cannot protect the values from a request that
+//! arrives even later.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! Encodes values into stored bytes and numbers, and decodes stored bytes and numbers. No other module does so.
+//! Encodes values into stored bytes and numbers, and decodes stored bytes and numbers. No other module encodes or
+//! decodes stored data.
 //!
 //! Every blob is encoded and decoded together with its kind and the id of its record. A later encryption can bind the
 //! blob to both, so that a blob moved to another record cannot be opened. Today the bytes are stored unchanged.

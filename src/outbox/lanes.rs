@@ -19,7 +19,7 @@ pub trait Lanes: Settings {
     ///
     /// Answers [`Settled::Stale`] and changes nothing if the lane is no longer claimed under the settlement's token.
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
-    /// Makes every lane due that has a waiting entry. Dispatch calls `release` when the destination works again.
+    /// Makes every lane with a waiting entry due. Dispatch calls `release` when the destination works again.
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()>;
     /// Resolves when a lane may have become due after this call.
     ///
@@ -258,7 +258,7 @@ pub struct Settlement {
     pub moved: Option<Moved>,
     /// An identity link that Imprint confirmed or denied.
     pub new_link: Option<IdentityLink>,
-    /// The new versions of the lane, if they changed.
+    /// The new versions of the lane; `None` if the versions did not change.
     pub versions: Option<LaneVersions>,
     /// The failures of the lane after the request.
     pub trials: Trials,

@@ -3,7 +3,7 @@
 /// The state of an entry. The table at the top of [`outbox`](super) lists the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// The entry waits until dispatch sends the entry, or a request with the entry is in flight.
+    /// The entry waits to be sent, or a request with the entry is in flight.
     Waiting,
     /// Imprint has the values of the entry.
     Delivered,

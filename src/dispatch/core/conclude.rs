@@ -1,4 +1,5 @@
-//! Turns an answer of Imprint into a decision about the lane: every answer takes the path in this module. Pure.
+//! Turns an answer of Imprint into a decision about the lane: every answer takes the path in this module. This module
+//! is pure: it does no IO and reads no clock.
 //!
 //! A conclusion goes through four steps, and each step is a pure function. The exchange derives evidence about the
 //! destination ([`Signal`](crate::dispatch::breaker::Signal)); the destination compares the evidence with the results

@@ -15,8 +15,8 @@ use crate::dispatch::settlement::settlement;
 use crate::outbox::{ClaimToken, ClaimedLane, EntryId, LaneId, Settlement, Trials};
 use crate::time::Timestamp;
 
-/// The time for which a lane rests in shadow mode after its request was recorded. Only then may dispatch claim the lane
-/// for newer entries.
+/// The time for which a lane rests in shadow mode after its request was recorded, before dispatch may claim the lane
+/// again.
 const SHADOW_REST: Duration = Duration::from_mins(1);
 
 /// One delivery of a claimed lane.
@@ -25,9 +25,9 @@ pub(super) struct Delivery {
     pub(super) lane: LaneId,
     token: ClaimToken,
     attempts: Trials,
-    /// Entries up to this number are sent one by one. A panic must not end the sending one by one.
+    /// Entries up to this number are sent one by one, even after the task of the delivery panicked.
     unfold_to: Option<EntryId>,
-    /// The time at which the core sends the values in doubt again. A panic must not cancel the time.
+    /// The time at which dispatch sends the values in doubt again, even after the task of the delivery panicked.
     reassert_at: Option<Timestamp>,
     permit: Option<SendPermit>,
     pub(super) in_flight: Option<InFlightPermit>,

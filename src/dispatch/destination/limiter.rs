@@ -1,4 +1,5 @@
-//! Decides whether a request may be sent to Imprint: combines the operator's mode, the breaker and the rate. Pure.
+//! Decides whether a request may be sent to Imprint: combines the operator's mode, the breaker and the rate. This
+//! module is pure: it does no IO and reads no clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -143,7 +144,7 @@ impl SendLimiter {
         }
     }
 
-    /// Decides about the first request of a lane, which uses the token of its permit.
+    /// Decides whether the first request of a lane may be sent. The first request uses the token of the lane's permit.
     pub(super) fn clear_first(
         &mut self,
         kind: PermitKind,
@@ -171,9 +172,9 @@ impl SendLimiter {
         }
     }
 
-    /// Decides about a request that follows from an answer and needs another token. An update or a retrieve waits for
-    /// the token, and the lane stays claimed. A search does not wait: the share of searches is small, and the claimed
-    /// lane would block other lanes for seconds.
+    /// Decides whether a request that follows from an answer may be sent. Such a request needs another token. An update
+    /// or a retrieve waits for the token, and the lane stays claimed. A search does not wait: the share of searches is
+    /// small, and the claimed lane would block other lanes for seconds.
     pub(super) fn clear_follow_up(
         &mut self,
         lane: LaneId,

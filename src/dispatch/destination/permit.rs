@@ -18,8 +18,8 @@ use crate::dispatch::lane_exchange::ImprintCall;
 use crate::outbox::{LaneId, Trials};
 use crate::time::Timestamp;
 
-/// The send permits of one claim: one permit for each claimed lane. Dropping them returns the permits that no lane
-/// took.
+/// The send permits of one claim: one permit for each claimed lane. A drop of `SendPermits` returns the permits that no
+/// lane took.
 #[derive(Debug)]
 pub struct SendPermits {
     destination: Arc<Destination>,

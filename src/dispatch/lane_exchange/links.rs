@@ -1,4 +1,5 @@
-//! Links between our ids and Imprint's ids: decides how long to trust a link, and which entries contradict links. Pure.
+//! Links between our ids and Imprint's ids: decides how long to trust a link, and which entries contradict links. This
+//! module is pure: it does no IO and reads no clock.
 
 use crate::dispatch::rules::DeliveryRules;
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};

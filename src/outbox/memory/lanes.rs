@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 type Due = (Timestamp, LaneId, u32);
 
 impl MemoryTables {
-    /// Makes every lane due that has a waiting entry.
+    /// Makes every lane with a waiting entry due.
     pub(super) fn release(&mut self, now: Timestamp) {
         for lane in self.lanes.values_mut().filter(|lane| !lane.is_idle()) {
             lane.due = lane.due.map(|due| due.min(now));

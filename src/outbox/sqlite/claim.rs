@@ -94,7 +94,7 @@ impl Claimer<'_> {
 
     fn due(&self, priority: Priority, max: usize) -> rusqlite::Result<DueLanes> {
         // Claimed lanes stay in the index of due lanes. To skip the claimed lanes, the query reads at most one more row
-        // for each.
+        // for each claimed lane.
         let limit = max.saturating_add(self.claimed.len()).saturating_add(1);
         let mut free = self
             .connection

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::outbox::Setting;
 use crate::time::Timestamp;
 
-/// Makes every lane due that has a waiting entry.
+/// Makes every lane with a waiting entry due.
 pub(super) fn release(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     // The update runs once for each priority, because the index of due lanes begins with the priority.
     for low in [0, 1] {

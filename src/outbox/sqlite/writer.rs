@@ -101,8 +101,8 @@ impl Writer {
     /// Serves commands until every sender of commands is dropped, or until the store fails; then `failed` becomes true.
     pub(super) fn run(&mut self, commands: &Receiver<WriterCommand>, failed: &watch::Sender<bool>) {
         while let Ok(first) = commands.recv() {
-            // The yield lets concurrent callers on a busy machine join this group, because a larger group still costs
-            // only one sync.
+            // The yield lets concurrent callers on a busy machine join this group: a larger group still costs only one
+            // sync.
             std::thread::yield_now();
             let mut group = CommitGroup::default();
             group.push(first);
