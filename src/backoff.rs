@@ -15,7 +15,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Returns the delay after `failures` failures in a row; `jitter` is a random number in `[0, 1)`.
+    /// Returns the backoff delay after `failures` failures in a row; `jitter` is a random number in `[0, 1)`.
     pub fn delay(&self, failures: u32, jitter: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let ceiling = self.first.saturating_mul(1 << doublings).min(self.max);

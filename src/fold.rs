@@ -46,14 +46,14 @@ pub enum FoldEnd {
     /// Imprint has newer values of all the entry's fields. The newest of these values came from the entry with this
     /// number.
     Superseded(u64),
-    /// The entry set no field.
+    /// The entry sets no field, so there is nothing to deliver.
     Empty,
 }
 
 /// One folded request, and the entries that the delivery of the request finishes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fold {
-    /// The values to send. The request's body is empty if every winning value clears a field.
+    /// The values that the request sends. The body of the request is empty if every value clears a field.
     pub update: Update,
     /// The numbers of the entries whose values are sent.
     pub carried: Vec<u64>,
@@ -66,7 +66,7 @@ pub struct Fold {
     /// The number of entries whose version equals the version of another entry but whose value differs. The later
     /// arrival wins.
     pub ties: usize,
-    /// The versions of the values to send.
+    /// The versions of the values that the request sends.
     versions: LiteMap<Field, Version>,
     /// True if the delivery of this request ends the doubt about earlier requests.
     ends_doubt: bool,
@@ -82,7 +82,7 @@ impl Fold {
             .collect()
     }
 
-    /// Returns the same fold, as if these fields had not been sent.
+    /// Returns a copy of the fold in which these fields count as not sent.
     #[must_use]
     pub fn without(&self, fields: &[Field]) -> Self {
         let mut rest = self.clone();

@@ -12,12 +12,12 @@ thread_local! {
     static UNUSED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns a random number in `[0, 1)`; about 0.5 if the random source fails.
+/// Returns a random number in `[0, 1)`, or about 0.5 if the operating system's random source fails.
 pub fn jitter() -> f64 {
     f64::from(random_u32()) / (f64::from(u32::MAX) + 1.0)
 }
 
-/// Returns a random number; the middle of the range if the random source fails.
+/// Returns a random number, or the middle of the range if the operating system's random source fails.
 pub fn random_u32() -> u32 {
     UNUSED.with_borrow_mut(|unused| {
         if unused.is_empty() {

@@ -80,7 +80,7 @@ impl Clock {
         })
     }
 
-    /// Returns a manual clock that shows `start` until [`Clock::advance`] moves it.
+    /// Returns a manual clock that shows `start` until [`Clock::advance`] moves the clock.
     pub fn manual(start: Timestamp) -> Self {
         Self(ClockKind::Manual(Arc::new(watch::Sender::new(start.0))))
     }
@@ -131,7 +131,7 @@ impl Clock {
     }
 }
 
-/// The state of one [`Clock::sleep`].
+/// The timer of one [`Clock::sleep`].
 enum Timer {
     Machine(tokio::time::Sleep),
     Manual(watch::Receiver<i64>, i64),

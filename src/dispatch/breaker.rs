@@ -68,7 +68,7 @@ pub enum Attribution {
 /// The number of lanes that a flowing destination accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ramp {
-    /// As many lanes as rate and concurrency allow.
+    /// Dispatch sends as many lanes as the rate and the concurrency allow.
     Full,
     /// The destination has just recovered: the breaker admits few lanes at first, and more after each answer.
     Rising {
@@ -84,7 +84,7 @@ pub enum Ramp {
 pub enum DestinationState {
     /// Dispatch sends all due lanes.
     Flowing {
-        /// The number of requests that have failed in a row.
+        /// The number of requests to Imprint that have failed in a row.
         failures: u32,
         /// The ramp, which limits the number of lanes after a recovery.
         ramp: Ramp,
@@ -92,21 +92,21 @@ pub enum DestinationState {
     /// The destination is down, or may forbid the operation for every customer. Dispatch sends only probes, and counts
     /// no attempts against entries.
     Probing {
-        /// The time when the next probe is due.
+        /// The time when the next probe of the destination is due.
         probe_at: Timestamp,
         /// The question that the next probe answers.
         reason: ProbeReason,
     },
     /// Imprint asked for a wait (429). Dispatch sends nothing.
     Throttled {
-        /// The end of the wait.
+        /// The end of the wait that Imprint asked for.
         until: Timestamp,
         /// The number of 429 answers in a row without `Retry-After`.
         streak: u32,
     },
     /// Imprint refuses our API key, or forbids the operation. Dispatch sends only probes.
     Stopped {
-        /// The time when the next probe is due.
+        /// The time when the next probe of the destination is due.
         probe_at: Timestamp,
     },
 }
@@ -114,10 +114,10 @@ pub enum DestinationState {
 /// The question that a probe of the destination answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeReason {
-    /// Does the destination work again?
+    /// The probe tests whether the destination works again after an outage.
     Outage,
-    /// Is the operation forbidden for every customer, or only for the customer of this lane? The number
-    /// counts the forbidden operations of this lane in a row.
+    /// The probe tests whether the operation is forbidden for every customer, or only for the customer of this lane.
+    /// The number counts the forbidden operations of this lane in a row.
     Forbidden(LaneId, u32),
 }
 

@@ -56,7 +56,7 @@ const REQUESTS_PER_PREFETCHED_LANE: usize = 2;
 pub struct DispatchLimits {
     /// The most requests that the dispatch thread may have in flight at once.
     pub concurrency: usize,
-    /// The longest time that one request may take.
+    /// The longest time that one request to Imprint may take.
     pub deadline: Duration,
     /// The delivery rules that the operator configured.
     pub rules: DeliveryRules,
@@ -71,7 +71,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Returns the random number as a fraction in `[0, 1)`.
+    /// Returns the random number of this call as a fraction in `[0, 1)`.
     pub fn jitter(self) -> f64 {
         f64::from(self.random) / (f64::from(u32::MAX) + 1.0)
     }
@@ -86,7 +86,7 @@ pub struct DeliveryId(u64);
 pub enum LoopAction {
     /// Claim due lanes from the store; then call [`Core::on_claimed`] or [`Core::on_claim_refused`].
     Claim {
-        /// The most lanes to claim.
+        /// The most lanes to claim from the store.
         max: usize,
         /// The rule that selects among the due lanes.
         pick: Pick,
@@ -95,7 +95,7 @@ pub enum LoopAction {
     SleepUntil(Timestamp),
 }
 
-/// The next action for one delivery.
+/// The next action for one delivery of a lane.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -119,10 +119,10 @@ pub enum LaneAction {
     Done,
 }
 
-/// The result of a delivery.
+/// The result of one delivery: the report, the change of the destination, and the settlement.
 #[derive(Debug)]
 pub struct LaneResult {
-    /// The report to log and count; `None` when the settlement is retried.
+    /// The report for the log and the metrics; `None` when dispatch repeats a settlement.
     pub report: Option<Report>,
     /// The change of the destination that other lanes and a restart must know.
     pub change: Option<DestinationChange>,
@@ -136,7 +136,7 @@ pub struct Core {
     destination: Arc<Destination>,
     limits: DispatchLimits,
     deliveries: HashMap<DeliveryId, Delivery>,
-    /// Deliveries that wait for an [`InFlightPermit`], in the order of their claim.
+    /// The deliveries that wait for an [`InFlightPermit`], in the order of their claim.
     queue: VecDeque<DeliveryId>,
     in_flight: InFlight,
     /// The send permits of the claim that the store is working on.
@@ -165,7 +165,7 @@ impl Core {
         self.deliveries.len()
     }
 
-    /// Returns the lane of a delivery.
+    /// Returns the lane of a delivery; `None` if the delivery has ended.
     pub fn lane(&self, id: DeliveryId) -> Option<LaneId> {
         self.deliveries.get(&id).map(|delivery| delivery.lane)
     }

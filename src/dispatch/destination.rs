@@ -61,7 +61,7 @@ impl OperatorMode {
 /// The assessment of a lane's result, in view of the results of all other lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assessment {
-    /// The state of the destination after the result.
+    /// The state of the destination after the result of the request.
     pub state: DestinationState,
     /// The party that caused a failure, as far as the evidence shows.
     pub attribution: Attribution,
@@ -70,13 +70,13 @@ pub struct Assessment {
 /// A request that dispatch recorded in [`OperatorMode::Shadow`] instead of sending the request.
 #[derive(Clone, PartialEq)]
 pub struct ShadowRecord {
-    /// The time when the request would have been sent.
+    /// The time when dispatch would have sent the request.
     pub at: Timestamp,
     /// The customer's Imprint id, or our id for the customer if the request is a search.
     pub customer: String,
     /// The operation of the request: `update`, `retrieve` or `search`.
     pub operation: &'static str,
-    /// The body of the update; empty for the other operations.
+    /// The body of the update request; empty for a retrieve or a search.
     pub body: Map<String, Value>,
 }
 
@@ -122,7 +122,7 @@ impl Destination {
         self.is_paced
     }
 
-    /// Returns the mode that the operator set.
+    /// Returns the mode of the destination that the operator set.
     pub fn mode(&self) -> OperatorMode {
         self.limiter().mode()
     }

@@ -39,7 +39,7 @@ pub struct Dispatcher<I> {
     /// The limits of this dispatcher.
     pub limits: DispatchLimits,
     pub clock: Clock,
-    /// The metrics of delivery.
+    /// The metrics of delivery to Imprint.
     pub metrics: DispatchMetrics,
 }
 
@@ -74,7 +74,7 @@ struct Shell<I> {
     tasks: RefCell<JoinSet<Ended>>,
 }
 
-/// The end of a delivery's task.
+/// The end of a delivery task, which may have panicked.
 struct Ended {
     id: DeliveryId,
     panicked: bool,

@@ -53,10 +53,10 @@ enum PendingCall {
     EmptyLines(Echo),
 }
 
-/// The next step of an exchange.
+/// The next step of an exchange with Imprint.
 #[derive(Debug)]
 pub enum ExchangeStep {
-    /// Send this call next.
+    /// The exchange continues with this call.
     Call(ImprintCall),
     /// The exchange is over and has this conclusion.
     Conclude(Conclusion),
@@ -76,20 +76,20 @@ pub enum ImprintCall {
 /// Imprint's answer to one call.
 #[derive(Debug)]
 pub enum ImprintReply {
-    /// The answer to an update.
+    /// Imprint's answer to an update.
     Outcome(Outcome),
-    /// The answer to a retrieve or a search.
+    /// Imprint's answer to a retrieve or a search.
     Lookup(LookupResult),
 }
 
-/// The result of an exchange.
+/// The result of an exchange with Imprint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conclusion {
     /// The lane had nothing to send.
     NothingToSend,
     /// Dispatch may not send the next call before this time.
     Postponed(Timestamp),
-    /// The update had this outcome.
+    /// The update of the customer had this outcome.
     Updated(Outcome),
     /// Imprint applied the update, but keeps these cleared address lines.
     NotCleared(Vec<Field>),

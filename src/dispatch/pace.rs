@@ -13,9 +13,9 @@ const BURST_SHARE: f64 = 0.1;
 /// A rate of requests to Imprint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
-    /// Only the concurrency limits the requests.
+    /// The rate is unlimited: only the concurrency limits the requests.
     Unlimited,
-    /// At most this many requests a second.
+    /// The bridge sends at most this number of requests per second.
     PerSecond(f64),
 }
 
@@ -70,7 +70,7 @@ impl Pace {
         }
     }
 
-    /// Returns the time between two tokens.
+    /// Returns the time between two tokens of the bucket.
     pub fn interval(&self) -> Duration {
         match self.rate {
             Rate::Unlimited => Duration::ZERO,

@@ -31,16 +31,16 @@ pub enum Decision {
     Park {
         /// The reason for parking the entry.
         reason: ParkReason,
-        /// The names in Imprint's answer, without values.
+        /// The details of Imprint's answer, without any value.
         detail: Option<String>,
     },
     /// The customer of the lane is not certain: park all entries.
     ParkAll(ParkReason),
-    /// Imprint does not know the customer.
+    /// Imprint does not know the customer of the lane.
     CustomerUnknown,
     /// The customer has this Imprint id: move the entries to the lane of this id.
     Move(ImprintId),
-    /// The request failed: send the lane again.
+    /// The request failed: send the entries of the lane again.
     Retry {
         /// The possible effect of the failed request at Imprint.
         effect: Effect,
@@ -67,7 +67,7 @@ pub enum Effect {
 /// The rest of a lane before its next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// The lane is due again at once.
+    /// The lane is due again without a rest.
     None,
     /// The lane rests with backoff, at most [`DOWN_REST_MAX`]: the destination is down, and lanes must be due soon
     /// after the destination recovers.

@@ -7,11 +7,11 @@ use crate::imprint::clearing::Clearing;
 /// The treatment of values for a customer that Imprint does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownCustomer {
-    /// The values are discarded: most customers of a CRM have no card.
+    /// The bridge discards the values, because most customers of a CRM have no card.
     Ignore,
     /// The values wait until the customer appears, for at most [`DeliveryRules::wait_max`].
     Wait,
-    /// The entries are parked for an operator.
+    /// The bridge parks the entries until an operator acts.
     Park,
 }
 
@@ -28,7 +28,7 @@ pub struct DeliveryRules {
     pub clearing: Clearing,
     /// The treatment of values for a customer that Imprint does not know.
     pub unknown: UnknownCustomer,
-    /// The longest time that values wait for their customer.
+    /// The longest time for which values wait for a customer that Imprint does not know.
     pub wait_max: Duration,
     /// The time for which dispatch trusts a link between our id and an Imprint id.
     pub link_ttl: Duration,

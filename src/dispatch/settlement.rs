@@ -195,7 +195,7 @@ fn all_end(exchange: &LaneExchange, ending: &Ending, mut sent: Settlement) -> Se
     sent
 }
 
-/// Returns the waiting entries that the settlement does not end.
+/// Returns the waiting entries of the lane that the settlement does not end.
 fn remaining<'a>(
     exchange: &'a LaneExchange,
     settlement: &Settlement,

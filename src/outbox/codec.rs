@@ -63,7 +63,7 @@ pub(super) enum CodecError {
         record: u64,
         source: serde_json::Error,
     },
-    /// The value has no stored form.
+    /// The value of a blob has no stored form.
     #[error("{kind} {record} cannot be stored")]
     Unwritable {
         kind: BlobKind,
@@ -105,7 +105,7 @@ pub(super) const fn encode_bytes(_kind: BlobKind, _record: u64, bytes: &[u8]) ->
     Cow::Borrowed(bytes)
 }
 
-/// Decodes bytes from their stored form.
+/// Decodes a value that consists of bytes, such as an event, from its stored form.
 pub(super) fn decode_bytes(
     _kind: BlobKind,
     _record: u64,
@@ -191,7 +191,7 @@ fn named<T: Copy>(
         .ok_or(CodecError::UnknownNumber { column, number })
 }
 
-/// The columns that name the customer of a lane.
+/// The columns of a lane that name the customer.
 pub(super) struct LaneColumns<'a> {
     pub(super) kind: u8,
     /// The customer id in the canonical spelling that finds the lane.

@@ -61,7 +61,7 @@ pub struct NewEntry {
     pub digest: Digest,
     /// The time when the bridge accepted the event.
     pub accepted_at: Timestamp,
-    /// The action of `append` for this entry.
+    /// The action of `append` for the entry of this event.
     pub disposition: Disposition,
     /// The priority of the entry.
     pub priority: Priority,
@@ -78,18 +78,18 @@ impl fmt::Debug for NewEntry {
     }
 }
 
-/// The entry of one appended event.
+/// The entry that `append` stored or found for one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppendedEntry {
     /// The number of the new entry, or of the entry that was stored before under the same identity.
     pub entry: EntryId,
-    /// The state of the entry.
+    /// The state of the entry at the append.
     pub state: State,
     /// True if the entry was stored before this append.
     pub duplicate: bool,
 }
 
-/// The result of an append.
+/// The result of appending a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
     /// Every entry is on disk. The list has the same order as the batch.
@@ -112,13 +112,13 @@ pub struct Receipt {
     pub state: State,
     /// The number of requests that have carried the entry.
     pub attempts: u32,
-    /// The time when the event was accepted.
+    /// The time when the bridge accepted the event.
     pub accepted_at: Timestamp,
     /// The time when the entry ended or was parked.
     pub settled_at: Option<Timestamp>,
     /// The id of the event whose newer values replaced the values of the entry, if the entry was superseded.
     pub superseded_by: Option<Attribute>,
-    /// The reason why the entry is parked, and Imprint's answer about the entry.
+    /// The reason why the entry is parked, and Imprint's answer about the entry; `None` if the entry is not parked.
     pub parked: Option<(ParkReason, Option<String>)>,
 }
 

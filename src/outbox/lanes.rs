@@ -40,7 +40,7 @@ pub struct ClaimToken {
     pub epoch: u64,
 }
 
-/// The answer to [`Lanes::settle`].
+/// The answer of the store to [`Lanes::settle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a stale settlement has changed nothing"]
 pub enum Settled {
@@ -126,11 +126,11 @@ pub struct Trials {
 /// A link between our customer id and Imprint's customer id, as Imprint confirmed the link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityLink {
-    /// Our customer id.
+    /// Our id of the customer in the identity link.
     pub partner: PartnerCustomerId,
     /// Imprint's customer id; `None` if Imprint knows no customer by our id.
     pub imprint: Option<ImprintId>,
-    /// The time when Imprint confirmed the link.
+    /// The time when Imprint last confirmed the identity link.
     pub confirmed_at: Timestamp,
 }
 
@@ -215,7 +215,7 @@ pub enum Ending {
     Delivered,
     /// Imprint has newer values, which came from the entry with this number.
     Superseded(EntryId),
-    /// There was nothing to send, or Imprint does not know the customer.
+    /// The entry had nothing to send, or Imprint does not know the customer.
     Ignored,
     /// An operator must act on the entry.
     Parked {
@@ -250,11 +250,11 @@ pub struct Settlement {
     pub lane: LaneId,
     /// The fencing token of the claim that the settlement ends.
     pub token: ClaimToken,
-    /// The entries that end or are set aside.
+    /// The entries that the settlement ends or sets aside.
     pub endings: Vec<(EntryId, Ending)>,
     /// The entries that the request carried. The store counts one attempt for each of these entries.
     pub attempted: Vec<EntryId>,
-    /// The entries that move into another lane.
+    /// The entries that the settlement moves into another lane.
     pub moved: Option<Moved>,
     /// An identity link that Imprint confirmed or denied.
     pub new_link: Option<IdentityLink>,
@@ -268,7 +268,7 @@ pub struct Settlement {
     pub due: Timestamp,
     /// The time when the lane is due if no entry waits in the lane: dispatch then reasserts the values in doubt.
     pub reassert_at: Option<Timestamp>,
-    /// The time of the dispatcher's decision.
+    /// The time when the dispatcher decided about the lane.
     pub at: Timestamp,
 }
 

@@ -72,13 +72,13 @@ pub const SCAN_MAX: usize = 5_000;
 /// A filter that selects entries. A field that is `None` excludes no entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryFilter {
-    /// The state of the entries.
+    /// The state of the selected entries.
     pub state: State,
-    /// The source that sent the events.
+    /// The source that sent the events of the selected entries; `None` selects every source.
     pub source: Option<SourceName>,
-    /// The type of the events.
+    /// The event type of the selected entries; `None` selects every type.
     pub event_type: Option<Attribute>,
-    /// The reason why the entries are parked.
+    /// The reason why the selected entries are parked; `None` selects every reason.
     pub reason: Option<ParkReason>,
     /// The id of the customer, in the spelling of the entry's lane.
     pub customer: Option<String>,
@@ -158,7 +158,7 @@ pub struct Depth {
 /// One entry, without any value of its event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntrySummary {
-    /// The receipt of the entry.
+    /// The receipt of the entry's event.
     pub receipt: Receipt,
     /// The customer of the entry's lane.
     pub customer: Option<LaneKey>,
@@ -167,7 +167,7 @@ pub struct EntrySummary {
 /// One page of a list of entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryPage {
-    /// The entries, in the order of their numbers.
+    /// The entries of the page, in the order of their numbers.
     pub entries: Vec<EntrySummary>,
     /// The last entry of this page, after which the next page starts; `None` if there is no next page.
     pub next: Option<EntryId>,
@@ -182,7 +182,7 @@ pub const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A selection of entries for an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntrySelection {
-    /// The entries with these numbers, in this order. Unknown numbers are skipped.
+    /// The entries with these numbers, in the order of this list. The store skips unknown numbers.
     Entries(Vec<EntryId>),
     /// The entries that a filter selects, in the order of their numbers.
     Matching(EntryFilter),
@@ -210,7 +210,7 @@ pub struct LoadedEntries {
     pub has_more: bool,
 }
 
-/// One loaded entry.
+/// One entry that [`Ledger::load`] returns.
 #[derive(Clone, PartialEq)]
 pub struct LoadedEntry {
     /// The summary of the entry, without any value of the event.
@@ -219,7 +219,7 @@ pub struct LoadedEntry {
     pub update: Option<(Version, Update)>,
     /// The event in its structured form; `None` after the entry has ended.
     pub event: Option<Vec<u8>>,
-    /// The index of the entry's lane in [`LoadedEntries::lanes`].
+    /// The index of the entry's lane in [`LoadedEntries::lanes`]; `None` if no lane was loaded.
     pub lane: Option<usize>,
 }
 
@@ -335,32 +335,32 @@ pub struct Replay {
 pub struct AuditEvent {
     /// The operator, or the background task of the bridge that acted.
     pub operator: String,
-    /// The action, in one word.
+    /// The action in one word, such as `replay`.
     pub action: &'static str,
     /// The entries that the action concerns, or the selection of these entries. Never contains a value of an event.
     pub target: String,
-    /// The reason, in the operator's words.
+    /// The operator's reason for the action, in free text.
     pub reason: Option<String>,
-    /// The time of the action.
+    /// The time of the operator's or the task's action.
     pub at: Timestamp,
 }
 
 /// One record of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// The number of the record.
+    /// The number of the audit record.
     pub number: u64,
     /// The operator, or the background task of the bridge that acted.
     pub operator: String,
-    /// The action, in one word.
+    /// The action in one word, such as `replay`.
     pub action: String,
     /// The entries that the action concerns, or the selection of these entries.
     pub target: String,
     /// The number of entries that the action changed.
     pub entries: usize,
-    /// The reason, in the operator's words.
+    /// The operator's reason for the action, in free text.
     pub reason: Option<String>,
-    /// The time of the action.
+    /// The time of the operator's or the task's action.
     pub at: Timestamp,
     /// True if this record, and its link to the record before, are unchanged since they were written.
     pub is_intact: bool,

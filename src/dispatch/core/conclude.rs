@@ -41,7 +41,7 @@ pub struct Report {
     pub delivered: Option<Delivered>,
 }
 
-/// The counts of one applied request, and the fields that differ in Imprint's echo.
+/// The counts of one applied request, and the field groups that differ in Imprint's echo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
     /// The number of delivered values that the request sent again, because an older request may have arrived after

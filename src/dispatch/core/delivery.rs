@@ -31,19 +31,19 @@ pub(super) struct Delivery {
     reassert_at: Option<Timestamp>,
     permit: Option<SendPermit>,
     pub(super) in_flight: Option<InFlightPermit>,
-    /// The exchange about the lane; `None` until the lane is folded.
+    /// The exchange with Imprint about the lane; `None` until the lane is folded.
     exchange: Option<LaneExchange>,
     stage: Stage,
     /// True if the delivery has sent an update. A panic after an update leaves the result of the update in doubt.
     is_update_sent: bool,
 }
 
-/// The progress of a delivery.
+/// The progress of a delivery from the claim to the settlement.
 #[derive(Debug)]
 enum Stage {
     /// The delivery waits for an [`InFlightPermit`].
     Queued(ClaimedLane),
-    /// The lane is being folded, or a call is in flight.
+    /// The lane is being folded, or a call to Imprint is in flight.
     Exchanging,
     /// The call to Imprint waits for a token of the rate.
     WaitingForToken(ImprintCall),

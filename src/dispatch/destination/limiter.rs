@@ -14,7 +14,7 @@ use crate::dispatch::pace::{Pace, Rate};
 use crate::outbox::{DUE_AHEAD_MAX, LaneId, Trials};
 use crate::time::Timestamp;
 
-/// The share of the rate that searches may use.
+/// The share of the request rate that searches may use.
 const SEARCH_SHARE: f64 = 0.2;
 /// The age, in milliseconds, up to which an applied request proves that the destination works, for a lane that has not
 /// failed before.
@@ -28,9 +28,9 @@ const SHADOW_RECORDS_MAX: usize = 1000;
 /// The kind of requests that a send permit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PermitKind {
-    /// A request of any lane that is due.
+    /// The permit allows a request of any lane that is due.
     Lane,
-    /// The one request that tests whether the destination works again.
+    /// The permit allows the one request that tests whether the destination works again.
     Probe,
 }
 

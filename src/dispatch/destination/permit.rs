@@ -43,7 +43,7 @@ impl SendPermits {
         }
     }
 
-    /// Returns how many lanes may still take a permit.
+    /// Returns the number of lanes that may still take a permit.
     pub const fn count(&self) -> usize {
         self.count
     }
@@ -99,7 +99,7 @@ enum Progress {
 /// The decision whether one request may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clearance {
-    /// Send the request.
+    /// Dispatch may send the request now.
     Send,
     /// Do not send the request: the limiter recorded the request, because the mode is shadow.
     Shadow,

@@ -78,7 +78,7 @@ fn lookup(
         .optional()
 }
 
-/// The stored form of a new entry.
+/// The placement of a new entry in the store: state, lane entrance, payload table and customer change.
 struct Placement<'a> {
     state: State,
     entrance: Entrance,

@@ -17,13 +17,13 @@ const AUDIT_RECORDS_MAX: usize = 10_000_000;
 /// The result of verifying a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// The number of all entries in the store.
+    /// The number of all entries in the verified store.
     pub entries: u64,
-    /// The number of waiting entries.
+    /// The number of waiting entries in the verified store.
     pub waiting: u64,
-    /// The number of parked entries.
+    /// The number of parked entries in the verified store.
     pub parked: u64,
-    /// The number of records in the audit log.
+    /// The number of audit log records in the verified store.
     pub audit_records: u64,
     /// Every error in the store file, as SQLite reports the error, and every error in the audit log.
     pub errors: Vec<String>,
@@ -41,7 +41,7 @@ pub(super) fn backup(connection: &Connection, to: PathBuf) -> Result<PathBuf, Er
     }
 }
 
-/// Verifies a store that no process has open, without changing it.
+/// Verifies a store that no process has open, without changing the store.
 ///
 /// # Errors
 /// Returns an error if the file is not a store, or a process has the store open.

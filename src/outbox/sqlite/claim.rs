@@ -15,7 +15,7 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
-/// A lane that is due.
+/// A lane that is due, with its due time.
 #[derive(Clone, Copy)]
 struct DueLane {
     lane: LaneId,
@@ -143,7 +143,7 @@ impl Claimer<'_> {
     }
 }
 
-/// Reads the row of a lane, without its waiting entries.
+/// Reads the row of a claimed lane, without the waiting entries of the lane.
 fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<ClaimedLane> {
     let trials = Trials {
         failures: row.get(2)?,

@@ -13,7 +13,7 @@ pub(super) struct ClaimedLanes {
     newest: ClaimToken,
     /// The lanes in doubt: an earlier process may have had these lanes in flight.
     pub(super) doubted: HashSet<LaneId>,
-    /// The last entry that the earlier process may have sent.
+    /// The last entry that the earlier process may have sent, of any lane in doubt.
     pub(super) sent_to: EntryId,
 }
 

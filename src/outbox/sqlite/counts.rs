@@ -48,7 +48,7 @@ impl Counts {
     }
 }
 
-/// Returns the number of rows of a table.
+/// Returns the number of rows in a table of the store.
 pub(super) fn count(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
     connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
         row.get(0)

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use crate::imprint::Update;
 use crate::outbox::{AppendedEntry, Disposition, EntryId, NewEntry};
 
-/// The most cached updates: more than can arrive during one commit.
+/// The most updates in the cache: more than can arrive during one commit.
 const ENTRIES_MAX: usize = 1024;
 /// The most bytes of events whose updates are cached, so that a few large events do not use much memory.
 const BYTES_MAX: usize = 2 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! The SQL of the ledger's reads: lists, inspects, and loads a selection of entries.
+//! The SQL of the operators' reads: lists, inspects, and loads a selection of entries.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The lock that keeps a second process out of the store: a kernel lock, which always ends with its process.
+//! The lock that keeps a second process out of the store: a kernel lock, which ends when the process ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};

@@ -1,4 +1,4 @@
-//! The SQL of shared settings, and of releasing lanes.
+//! The SQL of settings that all processes share, and the SQL that makes waiting lanes due.
 
 use rusqlite::{Connection, OptionalExtension, params};
 

@@ -61,7 +61,7 @@ pub enum OpenError {
     Damaged {
         /// The path of the copy.
         path: PathBuf,
-        /// The first error in the copy.
+        /// The first error that was found in the copy.
         error: String,
     },
     /// The operating system returned no random bytes for the digest key.

@@ -183,7 +183,7 @@ fn park_undecided(
     set_ended(connection, subject.entry, State::Parked, now)
 }
 
-/// Ends an entry as discarded and deletes its payload.
+/// Ends an entry as discarded and deletes the payload of the entry.
 fn end(
     connection: &Connection,
     entry: EntryId,

@@ -202,7 +202,7 @@ pub(super) fn delete(
     Ok(())
 }
 
-/// Replaces the update of a waiting entry.
+/// Replaces the stored update of a waiting entry.
 pub(super) fn update(
     connection: &Connection,
     entry: EntryId,
@@ -225,7 +225,7 @@ pub(super) fn update(
     Ok(())
 }
 
-/// A stored payload.
+/// The stored payload of an entry.
 pub(super) struct Payload {
     pub(super) lane: LaneId,
     pub(super) version: SourceVersion,
