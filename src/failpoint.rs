@@ -1,11 +1,12 @@
 //! Failpoints: places in the code where a test can crash the process, or make it lose events.
 //!
-//! The kill test and the power-cut test need a crash at an exact point. Both tests also need a process that really
-//! loses events, to prove that the tests detect a loss. The cargo feature `failpoints` compiles failpoints into the
-//! program; no release has this feature. A compiled failpoint does nothing until the environment variable
-//! `IMPRINT_BRIDGE_FAILPOINTS` names the failpoint; commas separate several names. For example,
+//! The kill test and the power-cut test need a crash at an exact point. The kill test and the power-cut test also need
+//! a process that really loses events, to prove that the tests detect a loss. The cargo feature `failpoints` compiles
+//! failpoints into the program; no release has this feature. A compiled failpoint does nothing until the environment
+//! variable `IMPRINT_BRIDGE_FAILPOINTS` names the failpoint; commas separate several names. For example,
 //! `crash:before_commit:25` aborts the process when the process passes the point `before_commit` for the 25th time.
-//! Without the feature, every function in this module returns a constant, and the compiler removes the calls.
+//! Without the feature `failpoints`, every function in this module returns a constant, and the compiler removes the
+//! calls.
 //!
 //! Only modules with input and output may use failpoints; mutation tests check the pure modules instead. This module
 //! uses no other module of the crate.

@@ -43,8 +43,8 @@ pub struct MaxFold(pub usize);
 pub enum FoldEnd {
     /// Imprint has at least one of the entry's values, and newer values of the entry's other fields.
     Delivered,
-    /// Imprint has newer values of all the entry's fields. The newest of these values came from the entry with this
-    /// number.
+    /// Imprint has newer values of all the entry's fields. The entry with this number brought the newest of the newer
+    /// values.
     Superseded(u64),
     /// The entry sets no field, so there is nothing to deliver.
     Empty,

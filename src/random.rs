@@ -44,7 +44,8 @@ pub fn fill_random(bytes: &mut [u8]) -> Result<(), getrandom::Error> {
     getrandom::fill(bytes)
 }
 
-/// A generator (`SplitMix64`) of random numbers that depend only on the seed. Do not use these random numbers for keys.
+/// A generator (`SplitMix64`) of random numbers that depend only on the seed. Do not use the numbers of a
+/// `SeededRandom` for keys.
 #[derive(Clone, Debug)]
 pub struct SeededRandom(u64);
 

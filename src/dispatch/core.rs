@@ -2,7 +2,7 @@
 //!
 //! The caller reports each event and the time to a [`Core`], and the core returns the next action. The dispatcher
 //! carries the action out with tokio, the store and Imprint; the simulation in the tests carries out the same actions
-//! under virtual time. No other module decides about delivery.
+//! under virtual time. No other module decides the next action of a delivery.
 //!
 //! Each dispatch thread has one core. The core alone owns the thread's deliveries (a delivery is a claimed lane, from
 //! the claim to the settlement), their permits, and the number of requests in flight. [`Destination`] owns the state
@@ -62,7 +62,8 @@ pub struct DispatchLimits {
     pub rules: DeliveryRules,
 }
 
-/// The time and the random number for one call of the core. The caller reads both before the call.
+/// The time and the random number for one call of the core. The caller of the core reads the time and the random number
+/// before each call.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub now: Timestamp,

@@ -1,8 +1,8 @@
 //! The destination, shared by all dispatch threads: decides whether a request may be sent to Imprint now.
 //!
 //! [`Destination`] alone owns the state of the one API key: the rate, the breaker, the operator's mode, the shadow
-//! records, and the lanes that were applied last. All rules are in the pure `SendLimiter`; this file adds the lock and
-//! the wake-up. [`Destination`] holds its lock for one decision, and never across an await.
+//! records, and the lanes that were applied last. All rules are in the pure `SendLimiter`; [`Destination`] adds the
+//! lock and the wake-up. [`Destination`] holds its lock for one decision, and never across an await.
 //!
 //! Dispatch threads take permits and report signals, the operations listener reads the state and sets the mode, and the
 //! key watcher asks for a probe.

@@ -87,7 +87,7 @@ pub enum ImprintReply {
 pub enum Conclusion {
     /// The lane had nothing to send.
     NothingToSend,
-    /// Dispatch may not send the next call before this time.
+    /// Dispatch must not send the next call before this time.
     Postponed(Timestamp),
     /// The update of the customer had this outcome.
     Updated(Outcome),
@@ -210,9 +210,9 @@ impl LaneExchange {
     /// Takes Imprint's answer to the pending call and returns the next step of the exchange.
     ///
     ///
-    /// This is the only function in which an answer can fail to match its call: a lookup result may answer an update,
-    /// or no call may be pending. The types do not exclude a mismatch, because the caller holds the call while the call
-    /// is in flight. After a mismatch the result of the call is unknown, exactly as if no answer had come.
+    /// `on_answer` is the only function in which an answer can fail to match its call: a lookup result may answer an
+    /// update, or no call may be pending. The types do not exclude a mismatch, because the caller holds the call while
+    /// the call is in flight. After a mismatch the result of the call is unknown, exactly as if no answer had come.
     pub fn on_answer(&mut self, reply: ImprintReply, now: Timestamp) -> ExchangeStep {
         let pending = std::mem::replace(&mut self.pending, PendingCall::None);
         match (pending, reply) {
@@ -353,7 +353,7 @@ fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
         }
         Outcome::Applied(echo) => Conclusion::NotCleared(echo.still_set),
         Outcome::Rejected(_) => Conclusion::NotCleared(first.still_set),
-        // Dispatch sends both requests again.
+        // Dispatch sends the first update and the update with the empty lines again.
         outcome @ (Outcome::Throttled(_)
         | Outcome::Unavailable(_)
         | Outcome::Unknown(_)

@@ -51,7 +51,7 @@ pub enum Decision {
     },
     /// The destination is at fault: the lane waits like all other lanes.
     Wait(Rest),
-    /// Dispatch may not send a call of the lane before this time.
+    /// Dispatch must not send a call of the lane before this time.
     Postpone(Timestamp),
 }
 

@@ -152,7 +152,8 @@ fn delivered(exchange: &LaneExchange, mut sent: Settlement) -> Settlement {
 }
 
 /// Returns the settlement of a delivery after which Imprint still keeps these cleared lines. The entries that cleared
-/// the lines are parked. The lines do not count as delivered, so replaying such an entry clears the lines again.
+/// the lines are parked. The lines do not count as delivered, so the replay of an entry that cleared the lines clears
+/// the lines again.
 fn delivered_except(exchange: &LaneExchange, lines: &[Field], sent: Settlement) -> Settlement {
     let mut delivered = delivered(exchange, sent);
     let mut cleared_by = exchange.fold.entries_setting(lines);

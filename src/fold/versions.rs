@@ -3,9 +3,9 @@
 //!
 //! A request without a clear answer may arrive at Imprint late, after newer values were delivered, and overwrite the
 //! newer values. Imprint's API offers no way to prevent a late request from overwriting newer values. So a lane
-//! remembers which versions may still arrive, and until when. The lane keeps the values that are delivered in the
-//! meantime, and sends these values again after that time. The lane cannot protect the values from a request that
-//! arrives even later.
+//! remembers which versions may still arrive, and until when. The lane keeps the values that are delivered while a
+//! request may still arrive, and dispatch sends the kept values again when the request can no longer arrive. The lane
+//! cannot protect the values from a request that arrives even later.
 
 use std::fmt;
 

@@ -1,8 +1,9 @@
 //! Encodes values into stored bytes and numbers, and decodes stored bytes and numbers. No other module encodes or
 //! decodes stored data.
 //!
-//! Every blob is encoded and decoded together with its kind and the id of its record. A later encryption can bind the
-//! blob to both, so that a blob moved to another record cannot be opened. Today the bytes are stored unchanged.
+//! The codec encodes and decodes every blob together with its kind and the id of its record. A later encryption can
+//! bind the blob to both, so that a blob moved to another record cannot be opened. Today the bytes are stored
+//! unchanged.
 //!
 //! The numbers of states, reasons, priorities and lane kinds never change and are never used again, because a store
 //! outlives the program that wrote the store. An unknown number is an error; the codec never guesses.

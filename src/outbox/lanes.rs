@@ -100,7 +100,8 @@ pub enum LaneKey {
 }
 
 impl LaneKey {
-    /// Returns the lane key for a customer: Imprint's id if the event names this id, because only such a lane can send.
+    /// Returns the lane key for a customer: Imprint's id if the event names this id, because only a lane with Imprint's
+    /// id can send.
     pub fn of(customer: &CustomerRef) -> Self {
         match customer {
             CustomerRef::Imprint(imprint) | CustomerRef::Pair { imprint, .. } => {

@@ -57,8 +57,8 @@ pub trait Ledger: Settings {
         from: EntryId,
         kept: RangeInclusive<Timestamp>,
     ) -> StoreFuture<'_, Option<EntryId>>;
-    /// Returns the number of entries in each state that is not final. The storage engine keeps these counts and never
-    /// scans.
+    /// Returns the number of entries in each state that is not final. The storage engine keeps the counts up to date
+    /// and never scans entries.
     fn depth(&self) -> StoreFuture<'_, Depth>;
 }
 

@@ -26,7 +26,8 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
 
 /// Settings that outlive the process and that every process with the same store shares.
 ///
-/// Both operations use the store itself, so that an operator's change of a setting reaches every process.
+/// A read or a write of a setting always uses the store itself, so that an operator's change of a setting reaches every
+/// process.
 pub trait Settings: Send + Sync + fmt::Debug {
     /// Stores the value of a setting in place of the previous value.
     fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()>;

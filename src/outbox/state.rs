@@ -1,4 +1,5 @@
-//! The state of an entry, and the reason why an entry is parked. Answers, metrics and logs use these fixed names.
+//! The state of an entry, and the reason why an entry is parked. Answers, metrics and logs use the fixed names in this
+//! module.
 
 /// The state of an entry. The table at the top of [`outbox`](super) lists the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,10 +1,13 @@
 //! Turns an answer of Imprint into a decision about the lane: every answer takes the path in this module. This module
 //! is pure: it does no IO and reads no clock.
 //!
-//! A conclusion goes through four steps, and each step is a pure function. The exchange derives evidence about the
-//! destination ([`Signal`](crate::dispatch::breaker::Signal)); the destination compares the evidence with the results
-//! of other lanes ([`Assessment`]); the policy decides ([`decide`]); and [`settlement`] turns the decision into a
-//! record for the store. A rule that needs more evidence belongs in one of these steps.
+//! A conclusion goes through four steps, and each step is a pure function:
+//! - The exchange derives evidence about the destination ([`Signal`](crate::dispatch::breaker::Signal)).
+//! - The destination compares the evidence with the results of other lanes ([`Assessment`]).
+//! - The policy decides about the lane ([`decide`]).
+//! - [`settlement`] turns the decision into a record for the store.
+//!
+//! A rule that needs more evidence belongs in one of these steps.
 
 use super::{Context, LaneResult, Moment};
 use crate::dispatch::breaker::{Attribution, DestinationState};

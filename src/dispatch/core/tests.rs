@@ -101,7 +101,7 @@ fn claim(lanes: Vec<ClaimedLane>) -> Claim {
     }
 }
 
-/// Claims these lanes, and returns the deliveries that may start.
+/// Lets the core claim these lanes, and returns the deliveries that may start.
 fn claimed(core: &mut Core, now: Timestamp, lanes: Vec<ClaimedLane>) -> Vec<DeliveryId> {
     let action = core.poll(moment(now));
     assert!(

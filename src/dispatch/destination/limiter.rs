@@ -48,8 +48,8 @@ pub(super) struct SendLimiter {
     applied: LastApplied,
 }
 
-/// The lane of the last applied request, and the last applied lane that differs from that lane. The two lanes show, for
-/// any lane, when Imprint last applied a request of another lane.
+/// The lane of the last applied request, and the last applied lane that differs from that lane. From the two lanes the
+/// limiter finds, for any lane, the time when Imprint last applied a request of another lane.
 #[derive(Clone, Copy, Debug, Default)]
 struct LastApplied {
     last: Option<(LaneId, Timestamp)>,
@@ -124,9 +124,9 @@ impl SendLimiter {
         Ok((kind, count))
     }
 
-    /// Takes back permits whose requests were not sent. Otherwise the ramp would run out of places: without an answer,
-    /// no place would become free, and nothing would ever be sent again. A returned probe is due at the time when its
-    /// permit was taken.
+    /// Takes back permits whose requests were not sent. If unused permits were not returned, the ramp would run out of
+    /// places: without an answer, no place would become free, and nothing would ever be sent again. A returned probe is
+    /// due at the time when its permit was taken.
     pub(super) fn return_unused(&mut self, kind: PermitKind, count: usize, acquired_at: Timestamp) {
         self.pace.give_back(count);
         match kind {
@@ -172,9 +172,9 @@ impl SendLimiter {
         }
     }
 
-    /// Decides whether a request that follows from an answer may be sent. Such a request needs another token. An update
-    /// or a retrieve waits for the token, and the lane stays claimed. A search does not wait: the share of searches is
-    /// small, and the claimed lane would block other lanes for seconds.
+    /// Decides whether a request that follows from an answer may be sent. A request that follows from an answer needs
+    /// another token. An update or a retrieve waits for the token, and the lane stays claimed. A search does not wait:
+    /// the share of searches is small, and the claimed lane would block other lanes for seconds.
     pub(super) fn clear_follow_up(
         &mut self,
         lane: LaneId,

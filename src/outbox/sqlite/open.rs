@@ -128,8 +128,8 @@ fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
     Ok(lanes)
 }
 
-/// Records that no lane is in flight, which marks the store as closed cleanly. No write to the store may follow this
-/// record.
+/// Records that no lane is in flight, which marks the store as closed cleanly. After the store is marked as closed, no
+/// write to the store may follow.
 pub(super) fn mark_closed_in_order(connection: &Connection) -> rusqlite::Result<usize> {
     connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'", [])
 }

@@ -2,8 +2,8 @@
 //!
 //! The lane keeps the version of each delivered field, and the version contains the number of the entry. The receipt of
 //! the entry has the event id, the time and the number of requests. So the store writes nothing for an origin while the
-//! receipt exists. When retention deletes the receipt of an entry that a lane still refers to, these columns move to
-//! the table `origin`.
+//! receipt exists. When retention deletes the receipt of an entry that a lane still refers to, the event id, the time
+//! and the number of requests move to the table `origin`.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;

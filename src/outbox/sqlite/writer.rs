@@ -24,7 +24,7 @@ use job::{is_full, recover, send};
 const GROUP_COMMANDS_MAX: usize = 1024;
 
 /// The most bytes of events in one commit; a single command may exceed the limit. The free space
-/// [`disk_space::RESERVE_BYTES`] must be large enough for these events.
+/// [`disk_space::RESERVE_BYTES`] must be large enough for the events of one commit.
 ///
 /// [`disk_space::RESERVE_BYTES`]: super::disk_space::RESERVE_BYTES
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
