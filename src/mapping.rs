@@ -1,18 +1,18 @@
 //! The mapping language: it turns an event into an update of an Imprint customer.
 //!
-//! A mapping is a table from fields of Imprint to expressions. An expression is written in the syntax of jq and reads
-//! the CloudEvents envelope. The bridge compiles a mapping once, when it loads the configuration. It then reports all
-//! errors at once: a field that Imprint does not have, a term or function that the language does not have, a missing
-//! table.
+//! A mapping is a table with one expression for each Imprint field to set. An expression is written in the syntax of jq
+//! and reads the CloudEvents envelope. The bridge compiles a mapping once, when the bridge loads the configuration. The
+//! compiler reports all errors of a mapping at once: an unknown field of Imprint, a term or function that the language
+//! does not have, a missing table.
 //!
 //! # The language
 //!
-//! - `.`, `.a.b`, `."x y"`, `.a[0]`: a path. A place that does not exist is *absent*. Every place inside null is null. A
-//!   path into a text or a number is an error.
-//! - `a | b`: `b` reads the result of `a`.
+//! - `.`, `.a.b`, `."x y"`, `.a[0]`: a path. The value of a path that the event does not contain is *absent*. The value
+//!   of a path inside null is null. A path into a text or a number is an error.
+//! - `a | b`: a pipe. The expression `b` reads the result of `a`.
 //! - `a // b`: returns `b` if `a` is absent, null or false, as in jq. Unlike in jq, an error in `a` stays an error.
 //! - `"text"`, `7`, `true`, `false`, `null`: constants.
-//! - `{a: .x, b}`: an object. Absent members are left out.
+//! - `{a: .x, b}`: an object. The object leaves out each member whose value is absent.
 //! - `"\(.first) \(.last)"`: a text with parts. If a part is absent, the whole text is absent. If a part is null, the
 //!   expression fails.
 //! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. Every value except null,
@@ -20,17 +20,18 @@
 //! - Functions: `alpha3`, `date`, `digits`, `e164`, `language`, `line`, `lookup`, `lower`, `minor_units`, `moment`,
 //!   `months_since`, `text`, `title`, `trim`, `upper`, `us_state`, `us_zip`, `whole`.
 //!
-//! The bridge compiles all of this to a plan. The interpreter jaq runs some more of jq and takes some microseconds per
-//! expression: `.[]`, `.[0:5]`, `[…]`, `as $x`, `<` and the other comparisons, `+`, `-`, `*` (whole numbers), `?`,
-//! `try … catch …`, `select`, `map`, `first`, `any`, `join` and others. The error message for a forbidden term lists all
-//! allowed terms. Interpreted expressions also distinguish absent from null. An expression has at most one result; an
-//! expression without a result is absent.
+//! The bridge compiles all terms of this list to a plan. The interpreter jaq runs further terms of jq and takes some
+//! microseconds per expression: `.[]`, `.[0:5]`, `[…]`, `as $x`, `<` and the other comparisons, `+`, `-`, `*` (whole
+//! numbers), `?`, `try … catch …`, `select`, `map`, `first`, `any`, `join` and others. The error message for a
+//! forbidden term lists all allowed terms. Interpreted expressions also distinguish absent from null. An expression has
+//! at most one result; an expression without a result is absent.
 //!
 //! # Invariants
 //!
-//! - A field whose expression is absent is left unchanged. Null, or a text of white space only, clears it.
-//! - A value with more than one possible meaning is refused, never guessed.
-//! - An update contains only fields that the mapping names. No error contains a value of the event.
+//! - If the expression of a field is absent, the update leaves the field unchanged. If the value of the expression is
+//!   null or a text of white space only, the update clears the field.
+//! - The mapping refuses a value with more than one possible meaning, and never guesses the meaning.
+//! - An update contains only fields that the mapping names. No error message contains a value of the event.
 //! - Every evaluation ends: a plan takes at most as many steps as it has nodes, and jaq gets a limited number of steps.
 //!
 //! This module does not know schemas, the store, HTTP or the current time.
@@ -71,13 +72,13 @@ use function::LookupTable;
 use located::{LocatedValue, PathStep};
 use plan::Plan;
 
-/// The tables that `lookup` reads, by name.
+/// The lookup tables of a mapping, by table name. The mapping function `lookup` reads the tables.
 pub type LookupTables = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The lookup tables, shared with the plans that read them.
+/// The lookup tables of a mapping, shared with the compiled plans that read the tables.
 type SharedTables = BTreeMap<String, Arc<LookupTable>>;
 
-// The names of the rules, as error messages and explanations show them.
+// The names of mapping rules in error messages and explanations.
 const WHEN: &str = "when";
 const IMPRINT_ID: &str = "customer.imprint_id";
 const PARTNER_ID: &str = "customer.partner_id";
@@ -86,52 +87,55 @@ const COUNTRY: &str = "address.country";
 const BEFORE: &str = "only_changed.before";
 const AFTER: &str = "only_changed.after";
 
-/// The member of a CloudEvents envelope that holds the data; all others are attributes.
+/// The name of the CloudEvents envelope member with the data of the event. Every other member is an attribute.
 const DATA: &str = "data";
 
-/// The rules for the events of one type, as the configuration file states them.
+/// The mapping rules for the events of one type, as the configuration file states the rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MappingRules {
-    /// The condition for mapping an event. An event for which the condition is not true is ignored.
+    /// The condition for mapping an event. The bridge ignores an event for which the condition is not true.
     pub when: Option<String>,
     /// The expression for Imprint's id of the customer.
     pub imprint_id: Option<String>,
-    /// The expression for the sender's own id of the customer. An event needs at least one of the two ids.
+    /// The expression for the sender's own id of the customer. An event needs Imprint's id, the sender's id, or both.
     pub partner_id: Option<String>,
-    /// The version that orders the events of one customer. Without a version rule, the order of arrival decides.
+    /// The rule for the version that orders the events of one customer. Without a version rule, the bridge orders the
+    /// events by arrival.
     pub version: Option<VersionRule>,
     /// The expression for the country of the flat address, if `customer_history.address.country` is not mapped.
     pub country: Option<String>,
     /// The expressions for the customer before and after the change, for events that contain both.
     pub only_changed: Option<ImageRules>,
-    /// The expression for each field of Imprint. The key is the path of the field.
+    /// The mapping expressions. The key is the path of the Imprint field that the expression sets.
     pub update: BTreeMap<String, String>,
-    /// The tables that `lookup` reads, by name.
+    /// The lookup tables, by table name. The mapping function `lookup` reads the tables.
     pub tables: LookupTables,
 }
 
-/// The two images of a customer, before and after a change. Only field groups that differ between the images are sent.
+/// The expressions for two images of a customer, before and after a change. An update contains only the field groups
+/// that differ between the two images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageRules {
-    /// The customer before the change. If this image is absent or null, the customer is new and all fields are sent.
+    /// The expression for the customer before the change. If the before image is absent or null, the customer is new
+    /// and the update contains all mapped fields.
     pub before: String,
-    /// The customer after the change, as a plain path. The field expressions read this image.
+    /// The plain path to the customer after the change. The field expressions read the customer at this path.
     pub after: String,
 }
 
-/// The version that orders the events of one customer.
+/// The mapping rule for the version that orders the events of one customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRule {
     pub expression: String,
     pub domain: VersionDomain,
 }
 
-/// The quantity that a version counts.
+/// The kind of a version: a sequence number or a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionDomain {
-    /// A number that the source increases with every change.
+    /// The version is a number that the source increases with every change.
     Sequence,
-    /// A moment, as RFC 3339 text.
+    /// The version is a moment, as RFC 3339 text.
     Time,
 }
 
@@ -139,18 +143,18 @@ pub enum VersionDomain {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{target}: {reason} (line {line}, column {column} of `{expression}`)")]
 pub struct RuleError {
-    /// The field, or the name of the rule, such as `version` or `customer.imprint_id`.
+    /// The Imprint field, or the name of the mapping rule, such as `version` or `customer.imprint_id`.
     pub target: String,
     pub expression: String,
-    /// The line of the expression, counted from 1.
+    /// The line number of the error in the expression, counted from 1.
     pub line: usize,
-    /// The character in that line, counted from 1.
+    /// The column number of the error in its line, in characters, counted from 1.
     pub column: usize,
-    /// The error and its correction, as a sentence.
+    /// The description of the error and of its correction, as a sentence.
     pub reason: String,
 }
 
-/// The compiled rules of one event type.
+/// The compiled mapping rules of one event type.
 #[derive(Clone, Debug)]
 pub struct Mapping {
     when: Option<CompiledRule>,
@@ -162,7 +166,7 @@ pub struct Mapping {
     fields: Vec<FieldRule>,
 }
 
-/// A compiled expression with the name of its field or rule.
+/// A compiled expression with the name of its Imprint field or mapping rule.
 #[derive(Clone, Debug)]
 struct CompiledRule {
     target: String,
@@ -185,19 +189,19 @@ struct FieldRule {
 }
 
 impl Mapping {
-    /// Compiles the rules of one event type.
+    /// Compiles the mapping rules of one event type.
     ///
     /// # Errors
-    /// Returns all errors in the rules.
+    /// Returns all errors in the mapping rules.
     pub fn compile(rules: &MappingRules) -> Result<Self, Vec<RuleError>> {
         RuleCompiler::new(&rules.tables).mapping(rules)
     }
 
-    /// Maps an event. Returns `None` if the condition `when` excludes the event. The epoch of the version is 0, because
-    /// the epoch is a setting of the source.
+    /// Maps an event to a change of a customer. Returns `None` if the condition `when` excludes the event. The version
+    /// of the change has epoch 0, because the epoch is a setting of the source.
     ///
     /// # Errors
-    /// Returns one error for each rule that cannot be evaluated on the event.
+    /// Returns one error for each mapping rule that cannot be evaluated on the event.
     pub fn map(&self, event: &Value) -> Result<Option<CustomerChange>, Vec<EventError>> {
         let input = &LocatedValue::of_event(event);
         let mut errors = Vec::new();
@@ -254,8 +258,9 @@ impl Mapping {
         values.collect()
     }
 
-    /// Returns the part of an update that differs from the before image, if the event has one. A field group is sent as
-    /// a whole or not at all. A field that the bridge cannot read from the before image counts as different.
+    /// Returns the field groups of an update that differ from the customer's image before the change, or the whole
+    /// update if the event has no before image. A field group is sent as a whole or not at all. A field that the bridge
+    /// cannot read from the before image counts as different.
     fn changed(
         &self,
         update: Update,
@@ -287,7 +292,8 @@ impl Mapping {
             .collect()
     }
 
-    /// Reads the customer of an event. An empty id counts as missing. The event needs at least one of the two ids.
+    /// Reads the ids of the event's customer. An empty id counts as missing. The event needs Imprint's id or the
+    /// sender's own id of the customer.
     fn customer(
         &self,
         input: &LocatedValue<'_>,
@@ -320,13 +326,13 @@ impl Mapping {
         }
     }
 
-    /// Returns the fields that the rules can set.
+    /// Returns the Imprint fields that the mapping rules can set.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().map(|rule| &rule.field)
     }
 
-    /// Returns whether the ids of the customer and the version come from the data of an event only, not from
-    /// attributes.
+    /// Returns whether the mapping reads the customer ids and the version only from the data of an event, not from
+    /// CloudEvents attributes.
     pub fn identifies_by_data_only(&self) -> bool {
         let version = self.version.as_ref().map(|(_, rule)| rule);
         let ids = [&self.imprint_id, &self.partner_id];
@@ -336,13 +342,13 @@ impl Mapping {
             .all(|rule| rule.plan.reads_only_member(DATA))
     }
 
-    /// Returns the quantity that the versions count, or `None` if the order of arrival orders the events.
+    /// Returns the kind of the versions, or `None` if the bridge orders the events by arrival.
     pub fn version_domain(&self) -> Option<VersionDomain> {
         self.version.as_ref().map(|(domain, _)| *domain)
     }
 }
 
-/// Returns the value of a rule. Adds a failure to `errors` and returns `None`.
+/// Returns the value of a mapping rule. On failure, adds the error to `errors` and returns `None`.
 fn or_record<T>(
     errors: &mut Vec<EventError>,
     location: &impl ToString,
@@ -361,7 +367,7 @@ mod tests {
     use super::*;
     use crate::imprint::clearing::Clearing;
 
-    /// A value in the test events that stands for personal data. No error may contain this value.
+    /// A test value that stands for personal data. No error message may contain this value.
     pub(super) const CANARY: &str = "canary-7f3a";
 
     fn strings<'a>(
@@ -389,13 +395,13 @@ mod tests {
         Mapping::compile(&rules(update)).unwrap()
     }
 
-    /// The result of an expression in a field of Imprint.
+    /// The result of a mapping expression for an Imprint field.
     #[derive(Debug, PartialEq)]
     pub(super) enum FieldResult {
         Absent,
         Cleared,
         Set(Value),
-        /// The rule and the pointer of the error.
+        /// The name of the rule that refused the value, and the JSON Pointer of the value.
         Refused(&'static str, &'static str),
     }
     use FieldResult::{Absent, Cleared, Refused, Set};
@@ -582,7 +588,7 @@ mod tests {
         })
     }
 
-    /// Generates values. Many of them have the format of some Imprint field.
+    /// Generates JSON values. Many of the values have the format of some Imprint field.
     fn any_value() -> impl Strategy<Value = Value> {
         let fitting = prop::sample::select(vec![
             json!("a@example.com"),
@@ -729,7 +735,7 @@ mod tests {
         }
     }
 
-    // // === Only changed fields ===
+    // === Only changed fields ===
 
     #[test]
     fn only_groups_that_differ_from_the_before_image_are_sent() {

@@ -1,4 +1,4 @@
-//! Compiles a function call of an expression, such as `e164("US")`.
+//! Compiles a function call of a mapping expression, such as `e164("US")`.
 
 use std::sync::Arc;
 
@@ -10,21 +10,22 @@ use super::function::text::LineSelector;
 use super::function::{Function, FunctionCall, Parameters, Signature, phone};
 use super::syntax::{constant, first_slice};
 
-/// The most lines that `line` counts: no address has more.
+/// The maximum number of lines that the function `line` accepts in a text: no address has more than 9 lines.
 const LINES_MAX: usize = 9;
 
 /// The reason why a function call cannot be compiled.
 #[derive(Debug)]
 pub(super) struct CallError<'c> {
-    /// The wrong argument, or `None` if all arguments are wrong or the syntax tree keeps no slice of the argument.
+    /// The wrong argument, or `None` if all arguments of the call are wrong or the syntax tree keeps no slice of the
+    /// argument.
     pub(super) slice: Option<&'c str>,
     pub(super) reason: String,
 }
 
-/// Compiles the call of a function on its input.
+/// Compiles the call of a mapping function on its input.
 ///
 /// # Errors
-/// Fails if the function does not take these arguments.
+/// Returns an error if the function does not take the given arguments.
 pub(super) fn function_call<'c>(
     signature: &'static Signature,
     arguments: &[Term<&'c str>],

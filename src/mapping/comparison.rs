@@ -1,4 +1,4 @@
-//! Comparisons of values: cleared, true, equal, and the order of numbers.
+//! Compares JSON values in mapping expressions: cleared values, true values, equality, and the order of numbers.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use super::error::ValueError;
 
-/// Returns whether a value means that the source has no value: null, or a text of white space only.
+/// Returns whether a value means "no value any more" in the source: null, or a text of white space only.
 pub(super) fn is_cleared(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -16,7 +16,7 @@ pub(super) fn is_cleared(value: &Value) -> bool {
     }
 }
 
-/// Returns false for null, false and absent, and true for every other value, as in jq.
+/// Returns false for a value that is null, false or absent, and true for every other value, as in jq.
 pub(super) fn is_true(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => false,
@@ -25,7 +25,7 @@ pub(super) fn is_true(value: Option<&Value>) -> bool {
     }
 }
 
-/// Returns whether two values are equal. Absent equals null, and `1` equals `1.0`.
+/// Returns whether two JSON values are equal. Absent equals null, and `1` equals `1.0`.
 pub(super) fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
     match (left.unwrap_or(&Value::Null), right.unwrap_or(&Value::Null)) {
         (Value::Number(left), Value::Number(right)) => number_order(left, right).is_eq(),
@@ -42,7 +42,7 @@ pub(super) fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
     }
 }
 
-/// Compares two numbers: exactly if both are whole numbers of 64 bits, otherwise as floating point.
+/// Compares two numbers: two whole numbers of 64 bits exactly, other numbers as floating point.
 pub(super) fn number_order(left: &Number, right: &Number) -> Ordering {
     let whole = |number: &Number| {
         let unsigned = number.as_u64().map(i128::from);
@@ -57,7 +57,7 @@ pub(super) fn number_order(left: &Number, right: &Number) -> Ordering {
     }
 }
 
-/// Converts a value to a part of a longer text.
+/// Converts a JSON value to a part of an interpolated text.
 pub(super) fn text_part(value: &Value) -> Result<Cow<'_, str>, ValueError> {
     match value {
         Value::String(text) => Ok(Cow::Borrowed(text)),
@@ -149,7 +149,7 @@ mod tests {
             ("-1", "1", Ordering::Less),
             ("0.5", "1", Ordering::Less),
             ("1.5", "1.25", Ordering::Greater),
-            // Floating point has one value for both.
+            // As floating-point numbers, the two whole numbers would be equal.
             ("9007199254740993", "9007199254740992", Ordering::Greater),
             (
                 "18446744073709551615",

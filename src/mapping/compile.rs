@@ -1,4 +1,4 @@
-//! Compiles the rules of a configuration into a mapping, or returns every error in them.
+//! Compiles the mapping rules of a configuration into a mapping, or returns every error in the rules.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{
     LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, SharedTables, VERSION, WHEN, lower,
 };
 
-/// Compiles rules and collects their errors.
+/// The compiler of mapping rules, with the errors found up to now.
 pub(super) struct RuleCompiler {
     tables: SharedTables,
     pub(super) errors: Vec<RuleError>,
@@ -30,7 +30,7 @@ impl RuleCompiler {
         }
     }
 
-    /// Compiles all rules of an event type.
+    /// Compiles all mapping rules of an event type.
     pub(super) fn mapping(mut self, rules: &MappingRules) -> Result<Mapping, Vec<RuleError>> {
         let when = self.optional(WHEN, rules.when.as_ref());
         let imprint_id = self.optional(IMPRINT_ID, rules.imprint_id.as_ref());
@@ -53,7 +53,8 @@ impl RuleCompiler {
             .iter()
             .filter_map(|(target, expression)| self.field(target, expression))
             .collect();
-        // Fields are sorted like the fields of an update, so that each new value is appended at the end.
+        // The compiled fields have the same order as the fields of an update, so that the update appends each new value
+        // at the end.
         fields.sort_by(|one, other| one.field.cmp(&other.field));
         let mapping = Mapping {
             when,
@@ -105,7 +106,7 @@ impl RuleCompiler {
         };
         let format = field.format();
         let rule = rule?;
-        // A wrong constant is reported when the mapping is compiled, not when an event uses it.
+        // The compiler reports a wrong constant when it compiles the mapping, before any event uses the constant.
         for error in contract::wrong_constants(format, &rule.plan) {
             let reason = format!(
                 "the result can be a constant that the field does not accept: {}",
@@ -124,7 +125,7 @@ impl RuleCompiler {
         self.rule(target, expression?)
     }
 
-    /// Compiles one expression.
+    /// Compiles one mapping expression.
     pub(super) fn rule(&mut self, target: &str, expression: &str) -> Option<CompiledRule> {
         let plan = lower::lower(expression, &self.tables);
         let plan = self.or_record(target, expression, plan)?;
@@ -135,7 +136,7 @@ impl RuleCompiler {
         })
     }
 
-    /// Compiles one expression that may have many results.
+    /// Compiles one mapping expression that may have many results.
     pub(super) fn stream(&mut self, target: &str, expression: &str) -> Option<Program> {
         let program = lower::lower_stream(expression, &self.tables);
         self.or_record(target, expression, program)
@@ -173,7 +174,7 @@ impl RuleCompiler {
     }
 }
 
-/// Why a target is not a field, with the fields of the same name at other paths.
+/// Describes an unknown target of a mapping, and lists the fields of the same name at other paths.
 fn unknown(target: &str) -> String {
     let name = target.rsplit('.').next().unwrap_or(target);
     let last = |path: &str| path.rsplit('.').next().is_some_and(|last| last == name);

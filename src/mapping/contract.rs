@@ -9,14 +9,14 @@ use super::located::{LocatedValue, Presence};
 use super::plan::Plan;
 use super::{FieldFormat, FieldValue, ImprintId, PartnerCustomerId, VersionDomain};
 
-/// The longest email address that mail can be sent to (RFC 5321).
+/// The maximum length of an email address that mail can be sent to (RFC 5321).
 const EMAIL_BYTES_MAX: usize = 254;
-/// The only country that a flat address can be in.
+/// The only country that Imprint's flat address fields support.
 const HOME: &str = "USA";
-/// The most digits of a phone number in E.164.
+/// The maximum number of digits in an E.164 phone number.
 const PHONE_DIGITS_MAX: usize = 15;
 
-/// Returns the value to set in a field of this format; `None` if the event does not mention the field.
+/// Returns the value to set in an Imprint field of this format, or `None` if the event does not mention the field.
 pub(super) fn field_value(
     format: FieldFormat,
     located: LocatedValue<'_>,
@@ -36,7 +36,7 @@ pub(super) fn field_value(
     }
 }
 
-/// Returns the errors of the constants that an expression can evaluate to and a field of this format does not accept.
+/// Returns one error for each constant that an expression can return and that a field of this format does not accept.
 pub(super) fn wrong_constants(format: FieldFormat, plan: &Plan) -> Vec<ValueError> {
     let wrong = |value: Value| {
         (!is_cleared(&value))
@@ -46,7 +46,7 @@ pub(super) fn wrong_constants(format: FieldFormat, plan: &Plan) -> Vec<ValueErro
     plan.constants().into_iter().filter_map(wrong).collect()
 }
 
-/// Returns the error of a value that is not in this format.
+/// Returns an error if a value does not have the format of its Imprint field.
 fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
     if has_control(value) {
         return Some(ValueError::new("The text contains control characters."));
@@ -86,7 +86,7 @@ fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
     (!fits).then(|| ValueError::new(detail))
 }
 
-/// Returns whether a country is not the USA, or `None` if the event names no country.
+/// Returns whether a country is outside the USA, or `None` if the event names no country.
 pub(super) fn is_foreign(located: &LocatedValue<'_>) -> Result<Option<bool>, EvalError> {
     let Some(value) = named(located) else {
         return Ok(None);
@@ -97,7 +97,7 @@ pub(super) fn is_foreign(located: &LocatedValue<'_>) -> Result<Option<bool>, Eva
     }
 }
 
-/// Imprint's id of the customer, if the event has one.
+/// Returns Imprint's id of the customer, or `None` if the event has no such id.
 pub(super) fn imprint_id(located: &LocatedValue<'_>) -> Result<Option<ImprintId>, EvalError> {
     let Some(value) = named(located) else {
         return Ok(None);
@@ -109,7 +109,8 @@ pub(super) fn imprint_id(located: &LocatedValue<'_>) -> Result<Option<ImprintId>
         .ok_or_else(|| located.error("imprint_id", error))
 }
 
-/// Returns our own id of the customer, if the event has one: a text, or a whole number, as many CRMs number their rows.
+/// Returns the sender's own id of the customer, if the event has such an id. The id is a text, or a whole number,
+/// because many CRMs number their rows.
 pub(super) fn partner_id(
     located: &LocatedValue<'_>,
 ) -> Result<Option<PartnerCustomerId>, EvalError> {
@@ -126,7 +127,7 @@ pub(super) fn partner_id(
         .ok_or_else(|| located.error("partner_id", error))
 }
 
-/// Returns the error of an event without any id of the customer.
+/// Creates the error for an event without any id of the customer.
 pub(super) fn no_customer(located: &LocatedValue<'_>) -> EvalError {
     let error = ValueError::new("The event does not say which customer it is about.");
     located.error("customer", error)
@@ -139,7 +140,8 @@ fn named<'a>(located: &'a LocatedValue<'_>) -> Option<&'a Value> {
     }
 }
 
-/// Returns the version of an event: a whole number or the text of one, or the microseconds of an RFC 3339 moment.
+/// Returns the version of an event: a whole number, the text of a whole number, or the microseconds of an RFC 3339
+/// moment.
 pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Result<i64, EvalError> {
     let refused = |detail: &str| located.error("version", ValueError::new(detail));
     let value = match &located.presence {
@@ -201,7 +203,8 @@ fn is_e164(text: &str) -> bool {
     })
 }
 
-/// Returns whether a text, at any depth, contains a control character: every field of Imprint is one line.
+/// Returns whether a JSON value contains a text with a control character, at any depth. Every field of Imprint is one
+/// line of text.
 fn has_control(value: &Value) -> bool {
     let in_text = |text: &str| text.chars().any(char::is_control);
     match value {

@@ -1,18 +1,18 @@
-//! The errors of evaluating an expression on an event.
+//! Errors of evaluating a mapping expression on an event.
 //!
-//! No error here contains a value of the event: values are personal data.
+//! No evaluation error contains a value of the event, because values are personal data.
 
 use crate::event::EventError;
 
 /// The reason why a value is not accepted, without the place of the value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ValueError {
-    /// One sentence.
+    /// The description of the error, in one sentence.
     pub(super) detail: String,
     pub(super) argument: Argument,
 }
 
-/// Which of two arguments an error is about.
+/// The argument of a two-argument function that an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Argument {
     First,
@@ -20,7 +20,7 @@ pub(super) enum Argument {
 }
 
 impl ValueError {
-    /// Creates an error of the input, or of the first of two arguments.
+    /// Creates an error about the input of a function, or about the first of two arguments.
     pub(super) fn new(detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
@@ -28,7 +28,7 @@ impl ValueError {
         }
     }
 
-    /// Creates an error of the second of two arguments.
+    /// Creates an error about the second of two arguments of a function.
     pub(super) fn of_second(detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
@@ -37,19 +37,19 @@ impl ValueError {
     }
 }
 
-/// The reason why an expression cannot be evaluated, and the place in the event.
+/// The reason why a mapping expression cannot be evaluated, and the place in the event.
 #[derive(Clone, Debug)]
 pub(super) struct EvalError {
-    /// `path`, `jq`, the name of the function or of the value format.
+    /// The source of the error: `path`, `jq`, the name of a function, or the name of a value format.
     pub(super) rule: &'static str,
-    /// The place in the event, as a JSON Pointer.
+    /// The place of the error in the event, as a JSON Pointer.
     pub(super) pointer: String,
-    /// One sentence, without any value.
+    /// The description of the error, in one sentence without any value of the event.
     pub(super) detail: String,
 }
 
 impl EvalError {
-    /// Converts to an error of the event. `location` names the rule of the mapping.
+    /// Converts an evaluation error to an error of the event. `location` names the mapping rule.
     pub(super) fn into_event_error(self, location: &impl ToString) -> EventError {
         EventError {
             pointer: self.pointer,

@@ -1,4 +1,4 @@
-//! Explains what a mapping does with one event, expression by expression.
+//! Explains the evaluation of a mapping on one event, expression by expression.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,43 +12,43 @@ use super::{CompiledRule, FieldValue, Mapping};
 use crate::event::{EventError, pointer};
 use crate::imprint::CustomerChange;
 
-/// How a mapping maps one event.
+/// The explanation of a mapping on one event.
 #[derive(Clone, Debug)]
 pub struct MappingExplanation {
-    /// Every expression; the rules come before the fields.
+    /// The explanation of every expression of the mapping. The rules come before the fields.
     pub rules: Vec<RuleExplanation>,
-    /// The places of the event that no expression read, as JSON Pointers.
+    /// The places of the event that no mapping expression read, as JSON Pointers.
     pub unused: Vec<String>,
     /// The result of [`Mapping::map`].
     pub outcome: Result<Option<CustomerChange>, Vec<EventError>>,
 }
 
-/// How one expression is evaluated on the event.
+/// The explanation of one mapping expression on the event.
 #[derive(Clone, Debug)]
 pub struct RuleExplanation {
-    /// The field, or the name of the rule.
+    /// The Imprint field, or the name of the mapping rule.
     pub target: String,
     pub expression: String,
-    /// Whether jaq interprets a part of the expression.
+    /// Whether jaq interprets a part of the mapping expression.
     pub is_interpreted: bool,
-    /// The places of the event that the expression read, as JSON Pointers.
+    /// The places of the event that the mapping expression read, as JSON Pointers.
     pub reads: Vec<String>,
     pub result: RuleResult,
 }
 
-/// The result of an expression.
+/// The result of a mapping expression on one event.
 #[derive(Clone, PartialEq)]
 pub enum RuleResult {
-    /// The event does not mention the value, so the field is left unchanged.
+    /// The event does not mention the value, so the update leaves the field unchanged.
     Absent,
-    /// The source has no value any more.
+    /// The event says that the source has no value any more, so the update clears the field.
     Cleared,
     Value(Value),
-    /// The expression cannot be evaluated on the event.
+    /// The mapping expression cannot be evaluated on the event.
     Refused(EventError),
 }
 
-/// Never prints the value, because it is personal data.
+/// Prints the kind of the result, never the value, because the value is personal data.
 impl fmt::Debug for RuleResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -60,12 +60,12 @@ impl fmt::Debug for RuleResult {
     }
 }
 
-/// An expression that jaq interprets, entirely or in part.
+/// A mapping expression that jaq interprets, entirely or in part.
 #[derive(Clone, Copy, Debug)]
 pub struct InterpretedRule<'a>(&'a CompiledRule);
 
 impl<'a> InterpretedRule<'a> {
-    /// Returns the field, or the name of the rule.
+    /// Returns the Imprint field, or the name of the mapping rule.
     pub fn target(self) -> &'a str {
         &self.0.target
     }
@@ -74,14 +74,15 @@ impl<'a> InterpretedRule<'a> {
         &self.0.expression
     }
 
-    /// Evaluates the expression once, to measure its cost.
+    /// Evaluates the interpreted expression once, to measure its cost. Returns whether the evaluation succeeded.
     pub fn run(self, event: &Value) -> bool {
         self.0.plan.read(&LocatedValue::of_event(event)).is_ok()
     }
 }
 
 impl Mapping {
-    /// Explains an event. Unused places are listed inside `root`, a JSON Pointer.
+    /// Explains the mapping of an event. The explanation lists unused places of the event only inside `root`, a JSON
+    /// Pointer.
     pub fn explain(&self, event: &Value, root: &str) -> MappingExplanation {
         let mut rules: Vec<RuleExplanation> = self
             .rules()
@@ -103,7 +104,7 @@ impl Mapping {
             .iter()
             .flat_map(|rule| rule.reads.iter().map(String::as_str))
             .collect();
-        // The mapping compares the whole before image.
+        // The mapping compares the whole before image, so every place in the before image counts as read.
         let before = self
             .images
             .as_ref()
@@ -119,7 +120,7 @@ impl Mapping {
         }
     }
 
-    /// Returns all rules except the fields.
+    /// Returns all mapping rules except the rules of the fields.
     fn rules(&self) -> impl Iterator<Item = &CompiledRule> {
         let version = self.version.as_ref().map(|(_, rule)| rule);
         let images = self.images.as_ref();
@@ -136,7 +137,7 @@ impl Mapping {
         .flatten()
     }
 
-    /// Returns every expression that jaq interprets.
+    /// Returns every mapping expression that jaq interprets.
     pub fn interpreted_rules(&self) -> impl Iterator<Item = InterpretedRule<'_>> {
         self.rules()
             .chain(self.fields.iter().map(|field| &field.rule))
@@ -144,8 +145,8 @@ impl Mapping {
             .map(InterpretedRule)
     }
 
-    /// The places that compiled expressions can read, as JSON Pointers. The places that jaq reads are known only from
-    /// examples.
+    /// Returns the places that compiled expressions can read, as JSON Pointers. The places that interpreted expressions
+    /// read are known only from example events.
     pub fn reads(&self) -> BTreeSet<String> {
         places(
             self.rules()
@@ -154,7 +155,7 @@ impl Mapping {
     }
 }
 
-/// Returns the places that the plans of some rules can read.
+/// Returns the places of an event that the plans of the given mapping rules can read.
 pub(super) fn places<'a>(rules: impl Iterator<Item = &'a CompiledRule>) -> BTreeSet<String> {
     let mut places = Vec::new();
     for rule in rules {
@@ -189,14 +190,15 @@ fn explained(
 }
 
 impl CompiledRule {
-    /// Returns the place of the event that the value of the expression comes from.
+    /// Returns the place of the event that the result of the mapping expression comes from.
     fn origin(&self, event: &Value) -> Option<String> {
         let located = self.plan.read(&LocatedValue::of_event(event)).ok()?;
         Some(located.pointer())
     }
 }
 
-/// Adds the unused places of `value`, which is at `place`. A place that is unused as a whole is listed as one.
+/// Adds the unused places of `value`, which is at `place` in the event. If no part of a place is used, the list names
+/// the place itself instead of its parts.
 fn add_unused(value: &Value, place: &str, reads: &BTreeSet<&str>, unused: &mut Vec<String>) {
     if !pointer::any_inside(reads, place) {
         if !reads.contains(place) {

@@ -1,7 +1,7 @@
 //! The functions of the mapping language, such as `e164` and `digits`, in one table.
 //!
-//! Every function returns absent for absent input, and null for null or a blank text, because there is no value to
-//! convert. A function never guesses: it refuses input that has two possible meanings.
+//! Every mapping function returns absent for absent input. For null or a blank text, every function returns null,
+//! because there is no value to convert. A function never guesses: it refuses input that has two possible meanings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,37 +23,38 @@ pub(super) mod phone;
 mod states;
 pub(super) mod text;
 
-/// A table `[tables.<name>]` of the configuration. It translates the source's words into Imprint's words.
+/// A lookup table `[tables.<name>]` of the configuration, which translates the words of the source into Imprint's
+/// words.
 pub(super) type LookupTable = BTreeMap<String, String>;
 
-/// The result of a function on one value.
+/// The result of a mapping function on one value.
 pub(super) type Conversion = Result<Value, ValueError>;
 
 /// The name, usage and parameters of a function of the mapping language.
 #[derive(Debug)]
 pub(super) struct Signature {
     pub(super) name: &'static str,
-    /// The notation, for error messages.
+    /// The notation of a call, for error messages.
     pub(super) usage: &'static str,
     pub(super) parameters: Parameters,
 }
 
-/// The parameters of a function, and for some functions the Rust code that runs.
+/// The parameters of a mapping function. For some kinds of parameters, the Rust code of the function.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Parameters {
-    /// Takes no arguments. The input must be a text.
+    /// Takes no arguments; the input must be a text.
     Nothing(fn(&str) -> Conversion),
-    /// Takes no arguments. The input can be any value.
+    /// Takes no arguments; the input can be any value.
     Anything(fn(&Value) -> Conversion),
-    /// Takes the unit of the input, such as `"ms"`.
+    /// Takes one argument: the unit of the input, such as `"ms"`.
     Unit,
-    /// Takes the number of a line, and the maximum number of lines in the input.
+    /// Takes two arguments: the number of a line, and the maximum number of lines in the input.
     Line,
-    /// Takes no arguments, or the region of phone numbers that are written without `+`.
+    /// Takes no argument, or one: the region of phone numbers that are written without `+`.
     Region,
-    /// Takes the name of a lookup table.
+    /// Takes one argument: the name of a lookup table.
     Table,
-    /// Takes two expressions.
+    /// Takes two arguments, both expressions.
     Expressions(fn(&Value, &Value) -> Conversion),
 }
 
@@ -65,7 +66,7 @@ const fn signature(name: &'static str, usage: &'static str, parameters: Paramete
     }
 }
 
-/// All functions of the language.
+/// All functions of the mapping language.
 pub(super) static FUNCTIONS: [Signature; 18] = [
     signature("alpha3", "alpha3", Parameters::Nothing(country::alpha3)),
     signature("date", "date", Parameters::Nothing(calendar::date)),
@@ -103,12 +104,12 @@ pub(super) static FUNCTIONS: [Signature; 18] = [
     signature("whole", "whole", Parameters::Anything(text::whole)),
 ];
 
-/// Finds the function with this name.
+/// Finds the mapping function with this name.
 pub(super) fn find(name: &str) -> Option<&'static Signature> {
     FUNCTIONS.iter().find(|known| known.name == name)
 }
 
-/// A call of a function on its input, such as `.phone | e164("US")`.
+/// A call of a mapping function on its input, such as `.phone | e164("US")`.
 #[derive(Clone, Debug)]
 pub(super) struct FunctionCall {
     pub(super) name: &'static str,
@@ -126,7 +127,7 @@ pub(super) enum Function {
     Lookup(Arc<LookupTable>),
 }
 
-/// A call of a function on the values of two expressions, such as `minor_units(.amount; .currency)`.
+/// A call of a mapping function on the values of two expressions, such as `minor_units(.amount; .currency)`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BinaryCall {
     pub(super) name: &'static str,
@@ -134,7 +135,7 @@ pub(super) struct BinaryCall {
 }
 
 impl FunctionCall {
-    /// Returns the constants that the function can return.
+    /// Returns the constants that the mapping function can return.
     pub(super) fn constants(&self) -> Vec<Value> {
         match &self.function {
             Function::Lookup(table) => table.values().map(|to| Value::from(to.as_str())).collect(),
@@ -146,7 +147,7 @@ impl FunctionCall {
         }
     }
 
-    /// Calls the function on `input`.
+    /// Calls the mapping function on `input`.
     pub(super) fn read<'a>(&self, input: &LocatedValue<'a>) -> Result<LocatedValue<'a>, EvalError> {
         match &self.function {
             Function::Text(apply) => self.on_text(input, apply),
@@ -189,10 +190,10 @@ impl FunctionCall {
 }
 
 impl BinaryCall {
-    /// Calls the function on two values.
+    /// Calls the mapping function on two values.
     ///
-    /// If the first value is absent or cleared, the result is absent or cleared too. Otherwise the second value is
-    /// required, because it cannot be guessed.
+    /// If the first value is absent, the result is absent. If the first value is cleared, the result is null. Otherwise
+    /// the second value must be present, because the function does not guess.
     pub(super) fn read<'a>(
         &self,
         first: &LocatedValue<'a>,
@@ -254,7 +255,7 @@ mod tests {
         }
     }
 
-    /// Checks one function on texts. `None` means that the function refuses the text.
+    /// Checks one mapping function on texts. An expected result of `None` means that the function refuses the text.
     fn check_texts(expression: &str, rule: &'static str, cases: &[(&str, Option<&str>)]) {
         for (text, made) in cases {
             let expected = made.map_or(Refused(rule, "/v"), |made| Set(json!(made)));

@@ -1,9 +1,9 @@
-//! The interpreter: runs on jaq the expressions that cannot be compiled to a plan.
+//! The interpreter of mapping expressions: jaq runs the expressions that cannot be compiled to a plan.
 //!
-//! jaq never gets the author's text: [`mod@sanitize`] writes the expression again, with only the terms that the language
-//! allows. jaq works on the bridge's own values ([`value`]), so that compiled and interpreted expressions give the same
-//! results. jaq knows only the bridge's own functions, so a function that is not allowed does not exist. An expression
-//! has at most one result; an expression without a result is *absent*.
+//! jaq never gets the author's text: [`mod@sanitize`] writes each expression again, with only the terms that the
+//! language allows. jaq works on the bridge's own values ([`value`]), so that compiled and interpreted expressions give
+//! the same results. jaq knows only the bridge's own functions, so jaq cannot call a function that the language does
+//! not allow. An expression has at most one result; an expression without a result is *absent*.
 
 use std::fmt;
 
@@ -26,13 +26,15 @@ mod native;
 mod sanitize;
 mod value;
 
-/// The maximum number of values that one expression may visit in one event. A customer has far fewer; the limit is
-/// reached in milliseconds.
+/// The maximum number of values that one interpreted expression may visit in one event. A customer has far fewer
+/// values. jaq reaches the limit in milliseconds.
 const STEPS_MAX: u32 = 20_000;
-/// The maximum number of values that the expression `body.split` may visit. It is enough for the longest body.
+/// The maximum number of values that the expression `body.split` may visit. The limit is high enough for the longest
+/// body.
 const SPLIT_STEPS_MAX: u32 = 1_000_000;
 
-/// The functions that are defined in jq itself. Every loop in them visits items, and each visit costs steps.
+/// The functions of the interpreter that are written in jq itself. Every loop in the functions visits items, and each
+/// visit costs steps.
 const PRELUDE: &str = "
 def empty: [] | .[];
 def not: if . then false else true end;
@@ -50,17 +52,17 @@ def sort_by(f): if __is_absent_or_null then . else [.[] | [[f], .]] | __sort | [
 def unique: __sort | __unique;
 ";
 
-/// An interpreted expression.
+/// A mapping expression that jaq interprets.
 pub(super) struct Program {
     filter: Filter<Interpreter>,
     calls: Vec<FunctionCall>,
     binary_calls: Vec<BinaryCall>,
 }
 
-/// The types that jaq works with: the values and the function data.
+/// The types that jaq works with: the bridge's values and function data.
 struct Interpreter;
 
-/// The data that native functions can use, besides their input.
+/// The data that native functions of the interpreter can use, besides their input.
 #[derive(Clone, Copy)]
 struct InterpreterData<'a> {
     lut: &'a Lut<Interpreter>,
@@ -83,7 +85,7 @@ impl Program {
     /// Compiles a term of the expression `code` for the interpreter.
     ///
     /// # Errors
-    /// Returns every term that the language does not allow.
+    /// Returns an error for every term that the language does not allow.
     pub(super) fn compile<'c>(
         term: &Term<&'c str>,
         code: &'c str,
@@ -126,12 +128,12 @@ impl Program {
         })
     }
 
-    /// Runs the expression and returns its one result.
+    /// Runs the interpreted expression and returns its one result.
     pub(super) fn run<'a>(
         &'a self,
         input: &LocatedValue<'a>,
     ) -> Result<LocatedValue<'a>, EvalError> {
-        // A second result is already an error, so the others are not computed.
+        // The interpreter computes at most two results, because a second result is already an error.
         let mut results = self.results(input, STEPS_MAX, 2)?.into_iter();
         let result = results.next().unwrap_or(Val::ABSENT);
         if results.next().is_some() {
@@ -144,7 +146,7 @@ impl Program {
         result.located_in(input).map_err(value::into_eval_error)
     }
 
-    /// Runs the expression and returns up to `max` results. An absent result is `None`.
+    /// Runs the interpreted expression and returns up to `max` results. An absent result is `None`.
     pub(super) fn run_all(
         &self,
         input: &LocatedValue<'_>,

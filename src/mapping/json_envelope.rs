@@ -1,6 +1,8 @@
-//! Bodies of plain JSON instead of CloudEvents: the expressions that find the events, their ids, types and times.
+//! Bodies of plain JSON instead of CloudEvents: the expressions that find the events of a body, and the id, type and
+//! time of each event.
 //!
-//! These expressions, and the schema and the mapping of an event type, read the JSON that the source sent.
+//! The expressions of the JSON envelope read the JSON as the source sent it. The schema and the mapping of an event
+//! type read the same JSON.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,23 +19,24 @@ use super::located::LocatedValue;
 use super::{LookupTables, RuleError, or_record};
 use crate::event::EventError;
 
-/// The name of the rule that splits a body, in error messages.
+/// The name of the rule that splits a plain JSON body, in error messages.
 const SPLIT: &str = "body.split";
 
-/// How a body of plain JSON is read, as the configuration says.
+/// The configured rules for reading a body of plain JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JsonEnvelopeRules {
-    /// The events of a body, one per result. Without it, the body is one event.
+    /// The expression for the events of a body: each result is one event. Without this expression, the whole body is
+    /// one event.
     pub split: Option<String>,
-    /// The id of an event: a text, or a whole number.
+    /// The expression for the id of an event: a text, or a whole number.
     pub id: String,
-    /// The type of an event.
+    /// The expression for the type of an event.
     pub event_type: String,
-    /// The time of the change, as RFC 3339 text.
+    /// The expression for the time of the change, as RFC 3339 text.
     pub time: Option<String>,
 }
 
-/// Compiled [`JsonEnvelopeRules`].
+/// Compiled rules for reading a body of plain JSON, from [`JsonEnvelopeRules`].
 #[derive(Clone, Debug)]
 pub struct JsonEnvelope {
     split: Option<Arc<Program>>,
@@ -47,13 +50,13 @@ pub struct JsonEnvelope {
 pub struct JsonEvent {
     pub id: String,
     pub event_type: String,
-    /// The time, if the event has one; not yet checked.
+    /// The time of the change, if the event has a time. The text is not yet checked.
     pub time: Option<String>,
-    /// The event as the source sent it.
+    /// The JSON of the event, as the source sent it.
     pub data: Value,
 }
 
-/// Never prints the data, because it is personal data.
+/// Prints only the type name, never the data, because the data is personal data.
 impl fmt::Debug for JsonEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JsonEvent").finish_non_exhaustive()
@@ -61,10 +64,10 @@ impl fmt::Debug for JsonEvent {
 }
 
 impl JsonEnvelope {
-    /// Compiles the rules; `lookup` reads `tables`.
+    /// Compiles the rules for a plain JSON body. The mapping function `lookup` reads `tables`.
     ///
     /// # Errors
-    /// Returns all errors in the rules.
+    /// Returns all errors in the envelope rules.
     pub fn compile(
         rules: &JsonEnvelopeRules,
         tables: &LookupTables,
@@ -91,21 +94,22 @@ impl JsonEnvelope {
         }
     }
 
-    /// Returns whether a body can contain several events.
+    /// Returns whether a plain JSON body can contain several events.
     pub const fn splits(&self) -> bool {
         self.split.is_some()
     }
 
-    /// Returns the places of an event that id, type and time are read from, as JSON Pointers.
+    /// Returns the places of an event that contain its id, type and time, as JSON Pointers.
     pub fn reads(&self) -> BTreeSet<String> {
         let rules = [Some(&self.id), Some(&self.event_type), self.time.as_ref()];
         places(rules.into_iter().flatten())
     }
 
-    /// Returns the events of a body, at most `max` + 1, so that the caller notices too many.
+    /// Returns the events of a plain JSON body. Returns at most `max` + 1 events, so that the caller notices a body
+    /// with too many events.
     ///
     /// # Errors
-    /// The body cannot be split into events.
+    /// Returns the errors of a body that cannot be split into events.
     pub fn events(
         &self,
         body: Value,
@@ -145,14 +149,16 @@ impl JsonEnvelope {
     }
 }
 
-/// Returns the events of a body. Null is no event: some sources send it for "nothing", such as the tombstone of a log.
+/// Splits a plain JSON body into its events. A null result is not an event: some sources send null for "nothing", such
+/// as the tombstone of a log.
 fn parts(split: &Program, body: &Value, max: usize) -> Result<Vec<Value>, EvalError> {
     let results = split.run_all(&LocatedValue::of_event(body), max.saturating_add(1))?;
     let is_event = |part: &Value| !part.is_null();
     Ok(results.into_iter().flatten().filter(is_event).collect())
 }
 
-/// Converts a value to text. A whole number is accepted, because many sources number their rows.
+/// Converts the id, type or time of an event to text. A whole number is accepted, because many sources number their
+/// rows.
 fn text(located: &LocatedValue<'_>, is_required: bool) -> Result<Option<String>, EvalError> {
     let error = |detail: &str| Err(located.error("body", super::error::ValueError::new(detail)));
     match located.value() {

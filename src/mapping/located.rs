@@ -1,7 +1,8 @@
 //! A value that an expression reads from an event, together with its place in the event.
 //!
-//! *Absent*, null and a value stay distinct during the whole evaluation: absent means that the event does not mention
-//! the place, null means that the source has no value any more. Error messages and explanations show the place.
+//! *Absent*, null and a value stay distinct during the whole evaluation of an expression. Absent means that the event
+//! does not mention the place. Null means that the source has no value any more. Error messages and explanations show
+//! the place.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -14,7 +15,7 @@ use crate::event::pointer;
 
 static NULL: Value = Value::Null;
 
-/// One step of a path.
+/// One step of a path into an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PathStep {
     /// A step into a member of an object.
@@ -26,9 +27,9 @@ pub(super) enum PathStep {
 /// The presence of a value in an event.
 #[derive(Clone)]
 pub(super) enum Presence<'a> {
-    /// The event does not mention this place.
+    /// The event does not mention the place of the value.
     Absent,
-    /// The event has this value. Null means "no value any more".
+    /// The event contains the value. Null means "no value any more".
     Present(Cow<'a, Value>),
 }
 
@@ -36,8 +37,8 @@ pub(super) enum Presence<'a> {
 #[derive(Clone)]
 pub(super) struct LocatedValue<'a> {
     pub(super) presence: Presence<'a>,
-    /// The path. It is borrowed from the plan if the plan has the whole path from the top of the event, as in nearly
-    /// all cases.
+    /// The path from the top of the event. The path is borrowed from the plan in nearly all cases: whenever the plan
+    /// contains the whole path.
     origin: Cow<'a, [PathStep]>,
     log: Option<&'a ReadLog>,
 }
@@ -51,7 +52,7 @@ impl ReadLog {
         self.0.borrow_mut().insert(pointer);
     }
 
-    /// Returns the logged places. A place that is only on the way to another logged place is left out.
+    /// Returns the logged places of an event. A place that is only on the way to another logged place is left out.
     pub(super) fn into_places(self) -> Vec<String> {
         let all = self.0.into_inner();
         let is_innermost = |place: &&String| !pointer::any_inside(&all, place);
@@ -60,7 +61,7 @@ impl ReadLog {
 }
 
 impl<'a> LocatedValue<'a> {
-    /// Locates the whole event.
+    /// Returns the whole event as a located value.
     pub(super) fn of_event(event: &'a Value) -> Self {
         Self {
             presence: Presence::Present(Cow::Borrowed(event)),
@@ -69,7 +70,7 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Locates the whole event. `log` records every place that the expression reads.
+    /// Returns the whole event as a located value. `log` records every place that the expression reads.
     pub(super) fn of_logged_event(event: &'a Value, log: &'a ReadLog) -> Self {
         Self {
             log: Some(log),
@@ -77,7 +78,7 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Creates an owned value with its path.
+    /// Creates an owned value with its path in the event.
     pub(super) fn owned(value: Option<Value>, origin: Vec<PathStep>) -> Self {
         Self {
             presence: value.map_or(Presence::Absent, |value| {
@@ -96,7 +97,7 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Returns the value, or `None` if it is absent.
+    /// Returns the value, or `None` if the value is absent.
     pub(super) fn value(&self) -> Option<&Value> {
         match &self.presence {
             Presence::Absent => None,
@@ -104,17 +105,17 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Returns the path to the place.
+    /// Returns the path to the value's place in the event.
     pub(super) fn origin(&self) -> impl Iterator<Item = &PathStep> {
         self.origin.iter()
     }
 
-    /// Returns the log of the evaluation, if the evaluation has one.
+    /// Returns the log of places read, if the evaluation has a log.
     pub(super) const fn log(&self) -> Option<&'a ReadLog> {
         self.log
     }
 
-    /// Creates another value with this place as its origin.
+    /// Creates another value with the place of this value as its origin.
     pub(super) fn with(&self, presence: Presence<'a>) -> Self {
         Self {
             presence,
@@ -123,17 +124,17 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Creates a new, present value with this place as its origin.
+    /// Creates a new, present value with the place of this value as its origin.
     pub(super) fn made(&self, value: Value) -> Self {
         self.with(Presence::Present(Cow::Owned(value)))
     }
 
-    /// Returns the place in the event as a JSON Pointer.
+    /// Returns the place of the value in the event, as a JSON Pointer.
     pub(super) fn pointer(&self) -> String {
         pointer(self.origin())
     }
 
-    /// Creates an error about this value.
+    /// Creates an evaluation error about this value.
     pub(super) fn error(&self, rule: &'static str, error: ValueError) -> EvalError {
         EvalError {
             rule,
@@ -150,8 +151,9 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Follows a path. A path inside an absent value leads to an absent value, and a path inside null leads to null. A
-    /// step by name into a value that is not an object, or by index into a value that is not an array, is an error.
+    /// Follows a path into this value. A path inside an absent value leads to an absent value, and a path inside null
+    /// leads to null. A step by name into a value that is not an object is an error. A step by index into a value that
+    /// is not an array is an error.
     pub(super) fn walk(mut self, steps: &'a [PathStep]) -> Result<Self, EvalError> {
         for (walked, step) in steps.iter().enumerate() {
             self.presence = match self.presence.inner(step) {

@@ -1,11 +1,13 @@
-//! Compiles the text of an expression to its plan.
+//! Compiles the text of a mapping expression to its plan.
 //!
-//! jaq's parser reads the whole syntax of jq. Terms that always have exactly one result are compiled to a [`Plan`]. jaq
-//! interprets every other allowed expression ([`super::jq`]). A term that the language does not have is refused by name
-//! when the bridge loads the mapping, so no event meets an expression that cannot run.
+//! jaq's parser reads the whole syntax of jq. The bridge compiles terms that always have exactly one result to a
+//! [`Plan`]. jaq interprets every other allowed expression ([`super::jq`]). When the bridge loads a mapping, it reports
+//! each term that the language does not have, by name. Every expression of a loaded mapping can therefore run on an
+//! event.
 //!
-//! Only [`Lowering::term`] decides whether a term is compiled. Its matches over jaq's syntax have no default arm: if a
-//! later version of jaq adds a term, this module does not compile until somebody decides about the new term.
+//! Only [`Lowering::term`] decides whether the bridge compiles a term or leaves the term to jaq. The matches over jaq's
+//! syntax have no default arm: if a later version of jaq adds a term, this module does not compile until somebody
+//! decides about the new term.
 
 use std::sync::Arc;
 
@@ -24,14 +26,14 @@ use super::plan::Plan;
 use super::split::Split;
 use super::syntax::{self, ExpressionError, constant, joined, number};
 
-/// The maximum number of copies of its input in the result of an expression. A text of names and an address needs a
-/// dozen.
+/// The maximum number of copies of the input in the result of an expression. A text of names and an address needs about
+/// twelve copies.
 const COPIES_MAX: usize = 64;
 
-/// Lowers an expression to a plan.
+/// Compiles a mapping expression to a plan.
 ///
 /// # Errors
-/// Returns every error in the expression.
+/// Returns every error in the mapping expression.
 pub(super) fn lower(code: &str, tables: &SharedTables) -> Result<Plan, Vec<ExpressionError>> {
     let term = syntax::parse(code)?;
     let plan = Lowering { code, tables }.expression(&term)?;
@@ -42,10 +44,10 @@ pub(super) fn lower(code: &str, tables: &SharedTables) -> Result<Plan, Vec<Expre
     Ok(plan)
 }
 
-/// Lowers an expression that may have many results. jaq always interprets such an expression.
+/// Prepares an expression that may have many results for jaq, which always interprets such an expression.
 ///
 /// # Errors
-/// Returns every error in the expression.
+/// Returns every error in the mapping expression.
 pub(super) fn lower_stream(
     code: &str,
     tables: &SharedTables,
@@ -62,7 +64,7 @@ struct Lowering<'c> {
 type Branches<'c> = [(Term<&'c str>, Term<&'c str>)];
 
 impl<'c> Lowering<'c> {
-    /// Lowers a whole expression. In a pipe, the terms before the first interpreted term are compiled.
+    /// Compiles a whole expression. In a pipe, the terms before the first interpreted term are compiled.
     fn expression(&self, term: &Term<&'c str>) -> Result<Plan, Vec<ExpressionError>> {
         match self.compiled_prefix(term) {
             Some((plan, None)) => Ok(plan),
@@ -71,7 +73,7 @@ impl<'c> Lowering<'c> {
         }
     }
 
-    /// Returns the plan of the first term of a pipe and the rest of the pipe, or `None` if the first term is not
+    /// Returns the plan of the first term of a pipe, and the rest of the pipe. Returns `None` if the first term is not
     /// compiled.
     fn compiled_prefix<'t>(
         &self,
@@ -93,7 +95,7 @@ impl<'c> Lowering<'c> {
 
     /// Returns the plan of a term, or `None` if jaq must interpret the term.
     ///
-    /// A wrong term has no plan either: the check of the interpreter ([`super::jq`]) reports every error.
+    /// A wrong term has no plan: the check of the interpreter ([`super::jq`]) reports every error.
     fn term(&self, term: &Term<&'c str>) -> Option<Plan> {
         if let Some((split, rest)) = Split::of(term) {
             return self.split(split, rest);
@@ -280,7 +282,7 @@ fn literal_number(sign: &str, text: &str) -> Option<Plan> {
     number(sign, text).map(|number| Plan::Literal(Value::Number(number)))
 }
 
-/// Returns the step for an index that is a constant name or a number from 0 up.
+/// Returns the path step for an index that is a constant name or a whole number of at least 0.
 fn step(index: &Term<&str>) -> Option<PathStep> {
     if let Term::Num(text) = index {
         return text.parse().ok().map(PathStep::Index);
@@ -343,7 +345,7 @@ mod tests {
         assert!(errors[0].to_string().starts_with("customer.partner_id: "));
     }
 
-    /// Refused expressions, and a part of the error of each expression.
+    /// Refused expressions, each with a part of its error message.
     const REFUSED: &[(&str, &str)] = &[
         ("..", "`..`"),
         (".a[range(3)]", "constant names"),

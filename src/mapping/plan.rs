@@ -1,7 +1,7 @@
-//! The compiled form of an expression, and its evaluation on an event.
+//! The compiled form of a mapping expression, and the evaluation of the form on an event.
 //!
 //! A plan is a tree without loops, so an evaluation takes at most as many steps as the plan has nodes. An evaluation
-//! borrows values from the event, and allocates only new values.
+//! borrows values from the event, and allocates memory only for new values.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,47 +18,50 @@ use super::split::Split;
 /// A compiled expression of the mapping language.
 #[derive(Clone, Debug)]
 pub(super) enum Plan {
-    /// `.`
+    /// The input of the plan: `.`
     Input,
-    /// `.a.b[0]`, starting at the result of the inner plan.
+    /// A path that starts at the result of the inner plan: `.a.b[0]`
     Path(Box<Self>, Vec<PathStep>),
-    /// `a | b`
+    /// A pipe: `a | b`
     Pipe(Box<Self>, Box<Self>),
-    /// `a // b`: returns `b` if `a` is absent, null or false. If neither side has a value and one side is null, the
-    /// result is null, because the event clears the field. An error in `a` stays an error (jq would hide the error).
+    /// An alternative: `a // b` returns `b` if `a` is absent, null or false. If neither side has a value and one side
+    /// is null, the result is null, because the event clears the field. An error in `a` stays an error (jq would hide
+    /// the error).
     Alternative(Box<Self>, Box<Self>),
-    /// A constant.
+    /// A constant: `"text"`, `7`, `true`, `null`
     Literal(Value),
-    /// `{a: .x}`: absent members are left out. An object is absent if all its members are absent.
+    /// An object: `{a: .x}` leaves out absent members. An object is absent if all its members are absent.
     Object(Vec<(String, Self)>),
-    /// A function on the input of the plan.
+    /// A call of a mapping function on the input of the plan.
     Call(FunctionCall),
-    /// A function on the values of two expressions.
+    /// A call of a mapping function on the values of two expressions.
     BinaryCall(BinaryCall, Box<(Self, Self)>),
-    /// `split(" ") | first`
+    /// A selection of pieces of a text: `split(" ") | first`
     Split(Split),
-    /// `if a then b elif c then d else e end`
+    /// A conditional: `if a then b elif c then d else e end`
     Conditional(Vec<(Self, Self)>, Box<Self>),
-    /// `a == b`, or `a != b`.
+    /// A comparison: `a == b`, or `a != b`.
     Compare {
         sides: Box<(Self, Self)>,
         expects_equal: bool,
     },
-    /// `a or b`, or `a and b`: if the first side has the truth value `decisive`, that is the result.
+    /// A logical term: `a or b`, or `a and b`. If the first side has the truth value `decisive`, the result is
+    /// `decisive`.
     Logic {
         sides: Box<(Self, Self)>,
         decisive: bool,
     },
-    /// `not`
+    /// The logical negation of the input: `not`
     Not,
-    /// `"a \\(.b)"`: absent if a part is absent, because half a text would be invented data.
+    /// A text with parts: `"a \\(.b)"`. The text is absent if a part is absent, because half a text would be invented
+    /// data.
     Interpolation(Vec<Self>),
     /// A term that jaq interprets.
     Interpreted(Arc<Program>),
 }
 
 impl Plan {
-    /// Evaluates the plan on `input`.
+    /// Evaluates the compiled plan on `input`.
     pub(super) fn read<'a>(
         &'a self,
         input: &LocatedValue<'a>,
@@ -112,7 +115,7 @@ impl Plan {
         }
     }
 
-    /// Returns the constants that the plan can evaluate to.
+    /// Returns the constants that can be the result of the plan.
     pub(super) fn constants(&self) -> Vec<Value> {
         match self {
             Self::Literal(value) => vec![value.clone()],
@@ -141,7 +144,7 @@ impl Plan {
         self.places_from(&[Vec::new()], places);
     }
 
-    /// Returns whether the plan certainly reads nothing of an event outside the member `member`.
+    /// Returns whether the plan certainly reads no place of an event outside the member `member`.
     pub(super) fn reads_only_member(&self, member: &str) -> bool {
         let mut places = Vec::new();
         let origins = self.places_from(&[Vec::new()], &mut places);
@@ -150,8 +153,8 @@ impl Plan {
         !self.is_interpreted() && !origins.contains(&Vec::new()) && places.iter().all(is_in)
     }
 
-    /// Adds the places that the plan can read when its input comes from one of `from`. Returns the places that the
-    /// result of the plan can come from.
+    /// Adds the places that the plan can read if its input comes from one of the places `from`. Returns the places that
+    /// the result of the plan can come from.
     fn places_from(&self, from: &[Vec<PathStep>], places: &mut Vec<String>) -> Vec<Vec<PathStep>> {
         match self {
             Self::Input => from.to_vec(),
@@ -205,8 +208,8 @@ impl Plan {
         }
     }
 
-    /// Returns the maximum number of copies of the input in the result of the plan. Objects and texts can copy their
-    /// input several times, and in a pipe the numbers multiply.
+    /// Returns the maximum number of copies of the input in the result of the plan. Objects and texts can copy the
+    /// input several times; in a pipe the numbers of copies multiply.
     pub(super) fn copies(&self) -> usize {
         match self {
             Self::Input
@@ -237,7 +240,7 @@ impl Plan {
     }
 }
 
-// Each term has a function of its own, to keep the stack frame of the recursive `Plan::read` small.
+// Each kind of term has a function of its own, to keep the stack frame of the recursive `Plan::read` small.
 
 fn binary_call<'a>(
     call: BinaryCall,
@@ -293,7 +296,7 @@ fn interpolation<'a>(
             text = None;
             continue;
         };
-        // An error in a later part is reported even if the text is already absent.
+        // `Plan::read` reports an error in a later part of a text even if the text is already absent.
         match (text_part(value), &mut text) {
             (Ok(part), Some(text)) => text.push_str(&part),
             (Ok(_part), None) => {}

@@ -1,5 +1,5 @@
-//! Compiles `split(" ") | first` and similar terms, which select parts of a name or an address without creating a list
-//! of the pieces. jaq interprets any other operation on lists.
+//! Compiles `split(" ") | first` and similar terms, which select parts of a name or an address. The compiled split
+//! creates no list of the pieces. jaq interprets any other operation on lists.
 
 use std::borrow::Cow;
 
@@ -11,29 +11,30 @@ use super::error::{EvalError, ValueError};
 use super::located::{LocatedValue, Presence};
 use super::syntax::constant;
 
-/// The rule that an error names.
+/// The name of the rule in the errors of a compiled split.
 const RULE: &str = "split";
 
 /// A separator that splits a text, and a selection of the pieces.
 #[derive(Clone, Debug)]
 pub(super) struct Split {
-    /// Never empty.
+    /// The separator of the pieces, never empty.
     separator: String,
     selection: PieceSelection,
 }
 
 #[derive(Clone, Debug)]
 enum PieceSelection {
-    /// `first` or `.[1]`, counted from 0.
+    /// The piece that `first` or `.[1]` selects; the pieces are counted from 0.
     One(usize),
-    /// `last`
+    /// The last piece: `last`
     Last,
-    /// `.[1:3] | join(" ")`: the first index, the index after the last one, and the text between two pieces.
+    /// Several pieces: `.[1:3] | join(" ")`. The fields are the first index, the index after the last piece, and the
+    /// text between two pieces.
     Joined(usize, Option<usize>, String),
 }
 
 impl Split {
-    /// Returns the split that a term begins with, and the rest of its pipe.
+    /// Returns the split at the beginning of a term, and the rest of the pipe after the split.
     pub(super) fn of<'t, 'c>(term: &'t Term<&'c str>) -> Option<(Self, Option<&'t Term<&'c str>>)> {
         if let Term::Path(from, path) = term {
             let (separator, selection) = (separator(from)?, one(path)?);
@@ -76,7 +77,7 @@ impl Split {
         ))
     }
 
-    /// Splits the text in `input`.
+    /// Splits the text in `input` and selects the pieces.
     pub(super) fn read<'a>(&self, input: &LocatedValue<'a>) -> Result<LocatedValue<'a>, EvalError> {
         match input.value() {
             None | Some(Value::Null) => Ok(input.clone()),
@@ -91,13 +92,13 @@ impl Split {
         }
     }
 
-    /// Returns the selected pieces; `None` if the text has too few.
+    /// Returns the selected pieces, or `None` if the text has too few pieces.
     fn take(&self, text: &str) -> Option<String> {
         let mut pieces = text.split(&self.separator);
         match &self.selection {
             PieceSelection::One(index) => pieces.nth(*index).map(str::to_owned),
-            // The pieces are counted from the front: a search from the back would find overlapping separators at other
-            // places.
+            // `split(…) | last` takes the last piece from the front: a search from the back would find overlapping
+            // separators at other places.
             PieceSelection::Last => pieces.last().map(str::to_owned),
             PieceSelection::Joined(from, to, between) => {
                 let count = to.map_or(usize::MAX, |to| to.saturating_sub(*from));
@@ -121,7 +122,7 @@ fn pipe<'t, 'c>(term: &'t Term<&'c str>) -> Option<(&'t Term<&'c str>, &'t Term<
     }
 }
 
-/// Returns the constant text in a call of the function `name`.
+/// Returns the constant text argument in a call of the function `name`.
 fn call(term: &Term<&str>, name: &str) -> Option<String> {
     if let Term::Call(called, arguments) = term
         && *called == name
@@ -153,7 +154,7 @@ fn selection(term: &Term<&str>) -> Option<PieceSelection> {
     None
 }
 
-/// Returns the one piece that a path selects.
+/// Returns the one piece of a split text that a path selects.
 fn one(path: &Path<Term<&str>>) -> Option<PieceSelection> {
     match path.0.as_slice() {
         [(Part::Index(index), Opt::Essential)] => number(index).map(PieceSelection::One),
@@ -161,7 +162,8 @@ fn one(path: &Path<Term<&str>>) -> Option<PieceSelection> {
     }
 }
 
-/// Returns the range of pieces that a path selects: the first index, and the index after the last one.
+/// Returns the range of pieces of a split text that a path selects: the first index, and the index after the last
+/// piece.
 fn range(term: &Term<&str>) -> Option<(usize, Option<usize>)> {
     if let Term::Path(from, path) = term
         && let Term::Id = from.as_ref()
@@ -193,7 +195,8 @@ mod tests {
     use crate::mapping::tests::FieldResult::{Absent, Cleared, Refused, Set};
     use crate::mapping::tests::{CANARY, FieldResult, check};
 
-    /// The result of an expression on a text, and whether the expression has a rest; `None` if it begins with no split.
+    /// Returns the selected pieces of a text, and whether the expression has more terms after the split. Returns `None`
+    /// if the expression does not begin with a split.
     fn take(expression: &str, text: &str) -> Option<(Option<String>, bool)> {
         let term = parse(expression).unwrap();
         Split::of(&term).map(|(split, rest)| (split.take(text), rest.is_some()))

@@ -1,23 +1,23 @@
-//! The syntax of expressions: jaq's parser with limits, constants, and positions in the text.
+//! The syntax of mapping expressions: jaq's parser with limits, constants, and positions in the text.
 
 use jaq_core::load::lex::{Lexer, StrPart};
 use jaq_core::load::parse::{Parser, Term};
 use jaq_core::path::Part;
 use serde_json::Number;
 
-/// The maximum length of an expression. A longer expression would be hard to read.
+/// The maximum length of a mapping expression. A longer expression would be hard to read.
 const EXPRESSION_CHARS_MAX: usize = 1_000;
 /// The maximum number of [`NESTING`] signs in an expression.
 ///
-/// The parser calls itself for each sign and uses about 8 KiB
-/// of stack for each call: without this limit a line of brackets would overflow the stack and abort the process.
+/// jaq's parser calls itself for each sign and uses about 8 KiB of stack for each call. Without the limit, a line of
+/// brackets would overflow the stack and abort the process.
 const NESTING_MAX: usize = 64;
-/// The signs and keywords that make the parser call itself.
+/// The signs and keywords that make jaq's parser call itself.
 const NESTING: [&str; 11] = [
     "(", "[", "{", "-", "as", "def", "foreach", "if", "label", "reduce", "try",
 ];
 
-/// Parses an expression.
+/// Parses a mapping expression.
 ///
 /// # Errors
 /// Returns every syntax error of the expression.
@@ -36,7 +36,7 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
                 .collect::<Vec<_>>()
         });
     let tokens = tokens.map_err(|mut flaws| {
-        // One wrong character breaks several rules of the lexer at its position; one message is enough.
+        // One wrong character breaks several rules of the lexer at the same position; one error message is enough.
         flaws.dedup_by_key(|flaw| flaw.position);
         flaws
     })?;
@@ -57,7 +57,7 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
         })
 }
 
-/// Explains why the lexer refuses a character. The most common mistake has its own message.
+/// Explains why jaq's lexer refuses a character. The most common mistake, a text in wrong quotes, has its own message.
 fn unreadable(expected: &str, found: &str) -> String {
     if found.starts_with('\'') || found.starts_with('‘') || found.starts_with('“') {
         return "a text is written in plain double quotes, as in e164(\"US\")".to_owned();
@@ -65,7 +65,7 @@ fn unreadable(expected: &str, found: &str) -> String {
     format!("expected {expected} here")
 }
 
-/// Returns the limit that an expression exceeds.
+/// Returns a description of the limit that a mapping expression exceeds, or `None`.
 fn excess(code: &str) -> Option<String> {
     if code.chars().count() > EXPRESSION_CHARS_MAX {
         return Some(format!(
@@ -76,7 +76,7 @@ fn excess(code: &str) -> Option<String> {
     (nesting > NESTING_MAX).then(|| format!("an expression has at most {NESTING_MAX} brackets"))
 }
 
-/// A position in an expression; line and column are counted from 1, the column in characters.
+/// A position in a mapping expression. Line and column are counted from 1; the column counts characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LineColumn {
     pub(super) line: usize,
@@ -84,7 +84,8 @@ pub(super) struct LineColumn {
 }
 
 impl LineColumn {
-    /// Where `slice` begins in `code`; the beginning if it is not a slice of it.
+    /// Returns the position where `slice` begins in `code`. If `slice` is not a slice of `code`, returns the beginning
+    /// of `code`.
     pub(super) fn of(code: &str, slice: &str) -> Self {
         let before = slice
             .as_ptr()
@@ -100,7 +101,7 @@ impl LineColumn {
     }
 }
 
-/// An error in an expression, and its position.
+/// An error in a mapping expression, and the position of the error.
 #[derive(Debug)]
 pub(super) struct ExpressionError {
     pub(super) position: LineColumn,
@@ -108,7 +109,7 @@ pub(super) struct ExpressionError {
 }
 
 impl ExpressionError {
-    /// Creates an error of `slice`, a slice of `code`.
+    /// Creates an error at the position of `slice`, a slice of `code`.
     pub(super) fn at(code: &str, slice: &str, reason: String) -> Self {
         Self {
             position: LineColumn::of(code, slice),
@@ -117,8 +118,8 @@ impl ExpressionError {
     }
 }
 
-/// The first slice of the expression that belongs to a term. jaq's syntax tree keeps no slices of symbols and brackets,
-/// so it can be a little after the beginning of the term, or missing.
+/// Returns the first slice of the expression that belongs to a term. jaq's syntax tree keeps no slices of symbols and
+/// brackets, so the slice can begin a little after the term, or be missing.
 pub(super) fn first_slice<'c>(term: &Term<&'c str>) -> Option<&'c str> {
     match term {
         Term::Id | Term::Recurse | Term::Arr(None) => None,
@@ -170,7 +171,7 @@ pub(super) fn constant(term: &Term<&str>) -> Option<String> {
     }
 }
 
-/// Returns the parts as one text, if none of them is a term.
+/// Joins the parts of a text, or returns `None` if a part is a term.
 pub(super) fn joined(parts: &[StrPart<&str, Term<&str>>]) -> Option<String> {
     let mut text = String::new();
     for part in parts {
@@ -183,7 +184,7 @@ pub(super) fn joined(parts: &[StrPart<&str, Term<&str>>]) -> Option<String> {
     Some(text)
 }
 
-/// Returns a number as JSON writes it; jq's syntax also has others.
+/// Returns a number in JSON notation, or `None`; jq's syntax also allows other notations of numbers.
 pub(super) fn number(sign: &str, text: &str) -> Option<Number> {
     serde_json::from_str(&format!("{sign}{text}")).ok()
 }

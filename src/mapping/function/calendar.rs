@@ -14,8 +14,8 @@ pub(super) fn date(text: &str) -> Conversion {
         .ok_or_else(|| ValueError::new(NOT_A_DATE))
 }
 
-/// Counts the whole months from a date to a moment. If the moment is the time of the event, mapping the event again
-/// returns the same number.
+/// Counts the whole months from a date to a moment. If the moment is the time of the event, a second mapping of the
+/// same event returns the same number.
 pub(super) fn months_since(date: &Value, at: &Value) -> Conversion {
     let date_of = |value: &Value| value.as_str().and_then(rfc3339::date);
     let from = date_of(date).ok_or_else(|| ValueError::new(NOT_A_DATE))?;
@@ -31,7 +31,7 @@ pub(super) fn months_since(date: &Value, at: &Value) -> Conversion {
         .ok_or_else(|| ValueError::new("The date is too far from the moment."))
 }
 
-/// The unit of a number that counts from the Unix epoch.
+/// The unit of a number that counts the time since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mapping) enum EpochUnit {
     Seconds,
@@ -49,7 +49,7 @@ impl EpochUnit {
         }
     }
 
-    /// Converts a number to a moment: RFC 3339 in UTC. A text in RFC 3339 is returned unchanged.
+    /// Converts a number since the Unix epoch to a moment: RFC 3339 in UTC. Returns an RFC 3339 text unchanged.
     pub(super) fn moment(self, value: &Value) -> Conversion {
         let refused =
             || ValueError::new("The value is neither a whole number nor an RFC 3339 moment.");
@@ -73,7 +73,7 @@ impl EpochUnit {
     }
 }
 
-/// Converts an RFC 3339 moment to microseconds since the Unix epoch. Smaller fractions are cut off.
+/// Converts an RFC 3339 moment to microseconds since the Unix epoch. Fractions of a microsecond are cut off.
 pub(crate) fn microseconds(text: &str) -> Option<i64> {
     rfc3339::date_time(text).map(Timestamp::as_microsecond)
 }

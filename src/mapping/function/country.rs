@@ -34,7 +34,7 @@ static NAMES: LazyLock<BTreeMap<String, &'static str>> = LazyLock::new(|| {
     names
 });
 
-/// Country names that people write and ISO does not list. Each name must be unambiguous.
+/// Country names that people use and that ISO 3166 does not list. Each name must be unambiguous.
 const ALIASES: [(&str, &str); 44] = [
     ("aland islands", "ALA"),
     ("bolivia", "BOL"),

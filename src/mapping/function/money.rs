@@ -7,12 +7,14 @@ use serde_json::{Number, Value};
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// The number of significant digits that a JSON number keeps, because most software treats it as a 64-bit float.
+/// The number of significant digits that a JSON number keeps, because most software treats a JSON number as a 64-bit
+/// float.
 const FLOAT_DIGITS_MAX: u32 = 15;
 
-/// Converts an amount to the minor units of its currency: `"340.00"` US dollars are 34000.
+/// Converts an amount of money to the minor units of its currency: `"340.00"` US dollars are 34000.
 ///
-/// The function does not round: it refuses an amount with more decimals than the currency has, unless they are zeros.
+/// The function `minor_units` does not round. An amount with more decimals than its currency is refused, unless the
+/// extra decimals are zeros.
 pub(super) fn minor_units(amount: &Value, currency: &Value) -> Conversion {
     let exponent = currency
         .as_str()
@@ -43,8 +45,8 @@ fn decimal(amount: &Value) -> Result<Decimal, ValueError> {
     }
 }
 
-/// Parses digits with an optional minus sign and decimals. `1,234` is refused, because its value depends on the
-/// country.
+/// Parses an amount of money: digits with an optional minus sign and decimals. `1,234` is refused, because the meaning
+/// of the comma depends on the country.
 fn from_text(text: &str) -> Result<Decimal, ValueError> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
@@ -60,7 +62,8 @@ fn from_text(text: &str) -> Result<Decimal, ValueError> {
     })
 }
 
-/// Converts a whole number exactly, and a fraction by its shortest decimal text if a float holds that many digits.
+/// Converts a JSON number to an amount of money: a whole number exactly, and a fraction by its shortest decimal text. A
+/// fraction with more digits than a 64-bit float can hold is refused.
 fn from_number(number: &Number) -> Result<Decimal, ValueError> {
     if let Some(whole) = number.as_i128() {
         return Decimal::try_from_i128_with_scale(whole, 0)

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// The maximum length of a parsed text: a phone number has at most 15 digits, and people add much punctuation.
+/// The maximum length of a phone number text. A phone number has at most 15 digits, and people add much punctuation.
 const TEXT_CHARS_MAX: usize = 40;
 
 /// Returns the phone region of an upper-case ISO 3166 alpha-2 code, if the region has phone numbers of its own.
@@ -19,11 +19,11 @@ pub(crate) fn region(code: &str) -> Option<Region> {
     is_known.then_some(region)
 }
 
-/// Converts a phone number to E.164. Without a region the number must start with `+`, because ten digits can be a
-/// number of many countries.
+/// Converts a phone number to E.164. Without a region the phone number must start with `+`, because the same ten digits
+/// can be a valid number in many countries.
 ///
-/// A number with letters or an extension is refused. E.164 has neither, and dropping them would give a different
-/// number.
+/// The function refuses a number with letters or an extension. E.164 has neither letters nor extensions, and a number
+/// without them would be a different number.
 pub(super) fn e164(text: &str, region: Option<Region>) -> Conversion {
     let text = text.trim();
     let is_plain = text.len() <= TEXT_CHARS_MAX

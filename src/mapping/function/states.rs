@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// The code and name of each of the fifty states, the district, the territories, and the military "states".
+/// The code and name of each of the fifty states of the USA, the district, the territories, and the military "states".
 static STATES: [(&str, &str); 59] = [
     ("AL", "ALABAMA"),
     ("AK", "ALASKA"),
@@ -69,7 +69,7 @@ static STATES: [(&str, &str); 59] = [
     ("AP", "ARMED FORCES PACIFIC"),
 ];
 
-/// Converts the name or abbreviation of a state to its two letters. Upper and lower case and dots do not matter.
+/// Converts the name or abbreviation of a US state to its two-letter code. Upper and lower case and dots do not matter.
 pub(super) fn us_state(text: &str) -> Conversion {
     let name_or_code = text.trim().replace('.', "").to_uppercase();
     STATES

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::error::ValueError;
 use super::{Conversion, LookupTable};
 
-/// Removes white space from both ends.
+/// Removes white space from both ends of a text.
 pub(super) fn trim(text: &str) -> Conversion {
     Ok(Value::from(text.trim()))
 }
@@ -19,8 +19,8 @@ pub(super) fn lower(text: &str) -> Conversion {
     Ok(Value::from(text.to_lowercase()))
 }
 
-/// Looks up a text or a whole number in a table. A key that is not in the table is an error: the operator must learn
-/// about a loyalty tier that nobody has mapped yet.
+/// Looks up a text or a whole number in a lookup table. A key that is not in the table is an error, so that the
+/// operator learns about a loyalty tier that nobody has mapped yet.
 pub(super) fn lookup(value: &Value, table: &LookupTable) -> Conversion {
     let entry = match value {
         Value::String(text) => table.get(text),
@@ -40,15 +40,16 @@ pub(super) fn lookup(value: &Value, table: &LookupTable) -> Conversion {
 
 /// Converts a text that is all upper case or all lower case to title case.
 ///
-/// A text in mixed case, such as `McDonald`,
-/// stays unchanged. `MCDONALD` becomes `Mcdonald`: title case is wrong for this name and right for most names.
+/// A text in mixed case, such as `McDonald`, stays unchanged. `MCDONALD` becomes `Mcdonald`: title case is wrong for
+/// this name and right for most names.
 pub(super) fn title(text: &str) -> Conversion {
     let is_mixed = text.chars().any(char::is_uppercase) && text.chars().any(char::is_lowercase);
     if is_mixed {
         return Ok(Value::from(text));
     }
     let mut titled = String::with_capacity(text.len());
-    // Counts the letters of the current word: a new word starts after one letter and an apostrophe (O'Neil, D'Angelo).
+    // `title` counts the letters of the current word: a new word starts after one letter and an apostrophe (O'Neil,
+    // D'Angelo).
     let mut letters = 0_usize;
     for letter in text.chars() {
         if letter.is_alphabetic() && letters == 0 {
@@ -75,18 +76,19 @@ pub(super) fn digits(text: &str) -> Conversion {
     Ok(Value::from(digits))
 }
 
-/// Selects one line of a text.
+/// The arguments of the mapping function `line`, which selects one line of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mapping) struct LineSelector {
     /// The number of the selected line, counted from 1.
     pub(in crate::mapping) number: usize,
-    /// The maximum number of lines in the text. A text with more lines is refused, because a line would be lost.
+    /// The maximum number of lines in the text. The function `line` refuses a text with more lines, because a line
+    /// would be lost.
     pub(in crate::mapping) of: usize,
 }
 
 impl LineSelector {
-    /// Returns the selected line. If the text has fewer lines the result is null: the text is complete, so the line is
-    /// known to be empty.
+    /// Returns the selected line of a text. If the text has fewer lines, the result is null: the text is complete, so
+    /// the selected line is known to be empty.
     pub(super) fn select(self, text: &str) -> Conversion {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         if lines.clone().count() > self.of {
@@ -103,8 +105,8 @@ impl LineSelector {
     }
 }
 
-/// Converts a text, a whole number, true or false to text. A fraction is refused: JSON does not keep how it was
-/// written.
+/// Converts a text, a whole number, true or false to text. A fraction is refused, because JSON does not keep the
+/// notation of a fraction.
 pub(super) fn text(value: &Value) -> Conversion {
     match value {
         Value::String(text) => Ok(Value::from(text.as_str())),
@@ -116,7 +118,7 @@ pub(super) fn text(value: &Value) -> Conversion {
     }
 }
 
-/// The greatest whole number below which a 64-bit float represents every whole number exactly.
+/// The limit below which a 64-bit float represents every whole number exactly.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// Converts a number, or a text with a number, to a whole number.

@@ -6,15 +6,15 @@ use super::super::function::FUNCTIONS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ArgumentKind {
     Nothing,
-    /// An expression.
+    /// The argument is an expression.
     Filter,
-    /// An expression that may contain `,`.
+    /// The argument is an expression that may contain `,`.
     Stream,
-    /// A constant text.
+    /// The argument is a constant text.
     Text,
 }
 
-/// The allowed functions, one row for each way to call them.
+/// The jq functions that an expression may call, one row for each way to call a function.
 pub(super) static ALLOWED: [(&str, ArgumentKind); 26] = [
     ("add", ArgumentKind::Nothing),
     ("all", ArgumentKind::Filter),
@@ -44,7 +44,7 @@ pub(super) static ALLOWED: [(&str, ArgumentKind); 26] = [
     ("with_entries", ArgumentKind::Filter),
 ];
 
-/// Lists everything that an expression may contain, for error messages.
+/// Lists every term and function that an expression may contain, for error messages.
 pub(super) fn allowed() -> String {
     let functions: Vec<_> = FUNCTIONS.iter().map(|known| known.usage).collect();
     let mut names: Vec<_> = ALLOWED.iter().map(|(name, _)| *name).collect();

@@ -1,4 +1,4 @@
-//! The functions of interpreted expressions that are written in Rust.
+//! The functions of the expression interpreter that are written in Rust.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -14,8 +14,8 @@ use super::value::{JaqError, Val, ValResult, failed, into_jaq_error};
 
 type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
 
-/// Lists all native functions with their arguments. Only the sanitizer and the prelude write names that begin with
-/// `__`.
+/// Lists all native functions of the interpreter with their arguments. Only the sanitizer and the prelude write names
+/// that begin with `__`, never the author of a mapping.
 pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
     let filters = |n: usize| -> Box<[Bind]> { (0..n).map(|_| Bind::Fun(())).collect() };
     let table: [NativeFunction; 20] = [
@@ -76,8 +76,8 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
 
 /// Evaluates `a // b`: the true results of `a`, or the results of `b` if `a` has no true result.
 ///
-/// As in a compiled plan,
-/// an error in `a` stays an error, and if neither side has a value but one side is null, the result is null.
+/// As in a compiled plan, an error in `a` stays an error. If neither `a` nor `b` has a value and one of the two is
+/// null, the result is null.
 fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let (other, other_context) = cv.0.pop_fun();
     let (first, context) = cv.0.pop_fun();
@@ -109,7 +109,7 @@ fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     )
 }
 
-/// Joins two parts of a text. The result is absent if one part is absent.
+/// Joins two parts of an interpolated text. The result is absent if one part is absent.
 fn joined(before: &Val, after: &Val) -> ValResult {
     let text = |part: &Val| -> Result<Option<String>, JaqError> {
         let value = part.value()?;
@@ -123,7 +123,7 @@ fn joined(before: &Val, after: &Val) -> ValResult {
     }
 }
 
-/// Runs the function at the index that the first argument gives.
+/// Runs the mapping function whose index is the first argument.
 fn run_call(cv: &mut Cv<'_, Interpreter>) -> ValResult {
     let index = cv.0.pop_var().as_index();
     let call: Option<&FunctionCall> = index.and_then(|index| cv.0.data().calls.get(index));
@@ -166,7 +166,7 @@ fn split(value: &Val, by: &Val) -> ValResult {
     text.split(by).map(Val::text).collect()
 }
 
-/// Joins the texts of an array. Absent and null items are left out. The result is absent if no item is left.
+/// Joins the texts of an array and leaves out absent and null items. The result is absent if no item is left.
 fn join(value: &Val, by: &Val) -> ValResult {
     if value.is_absent_or_null() {
         return Ok(value.clone());

@@ -1,12 +1,12 @@
-//! Writes an expression for jaq again, with only the terms that the language allows.
+//! Writes a mapping expression for jaq again, with only the terms that the language allows.
 //!
-//! jaq never gets the author's text, so no term reaches jaq that this file does not name. The matches over jaq's syntax
-//! have no default arm: if a later version of jaq adds a term, this file does not compile until somebody decides about
-//! it.
+//! jaq never gets the author's text, so jaq runs only terms that the sanitizer names. The sanitizer's matches over
+//! jaq's syntax have no default arm: if a later version of jaq adds a term, this file does not compile until somebody
+//! decides about the new term.
 //!
-//! Every allowed expression ends. There are no definitions, no recursion and no ranges of numbers, so every loop visits
-//! the items of a value. `,` doubles the results without visiting items, so it is allowed only where it cannot be
-//! applied to its own results.
+//! Every allowed expression ends. An expression cannot contain definitions, recursion or ranges of numbers, so every
+//! loop visits the items of a value. `,` doubles the results without visiting items, so the sanitizer allows `,` only
+//! in places where an expression cannot apply `,` to its own results.
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
@@ -20,7 +20,7 @@ use super::super::function::{self, BinaryCall, FunctionCall, Parameters};
 use super::super::syntax::{ExpressionError, constant, first_slice, joined, number};
 use super::allowed::{ALLOWED, ArgumentKind, allowed};
 
-/// An expression for jaq, and the bridge's own functions that the expression calls by index.
+/// A sanitized expression for jaq, and the bridge's own functions that the expression calls by index.
 #[derive(Debug, Default)]
 pub(super) struct SanitizedCode {
     pub(super) code: String,
@@ -28,7 +28,7 @@ pub(super) struct SanitizedCode {
     pub(super) binary_calls: Vec<BinaryCall>,
 }
 
-/// Writes a term for jaq.
+/// Writes a term of a mapping expression for jaq.
 ///
 /// # Errors
 /// Returns every term that the language does not allow.
@@ -57,7 +57,7 @@ struct Sanitizer<'t, 'c> {
     tables: &'t SharedTables,
     sanitized: SanitizedCode,
     errors: Vec<ExpressionError>,
-    /// The variables in scope.
+    /// The jq variables in scope.
     variables: Vec<&'c str>,
 }
 
@@ -355,7 +355,7 @@ impl<'c> Sanitizer<'_, 'c> {
         self.not_allowed(first_slice(term), name);
     }
 
-    /// Reports a name that the language does not have. The first such error lists all names that the language has.
+    /// Reports a name that the language does not have. The first such error lists all names of the language.
     fn not_allowed(&mut self, slice: Option<&str>, name: &str) {
         let reason = if self.errors.is_empty() {
             format!("`{name}` is not allowed here; {}", allowed())
@@ -373,7 +373,7 @@ impl<'c> Sanitizer<'_, 'c> {
     }
 }
 
-/// Returns the name of a term that is a variable.
+/// Returns the name of a variable, or `None` if the term is not a variable.
 fn variable<'c>(term: &Term<&'c str>) -> Option<&'c str> {
     if let Term::Var(name) = term {
         Some(name.trim_start_matches('$'))

@@ -10,7 +10,7 @@ use crate::mapping::plan::Plan;
 use crate::mapping::tests::CANARY;
 use crate::mapping::{SharedTables, lower};
 
-/// The result of an expression, in a form that tests can compare.
+/// The result of an interpreted expression, in a form that tests can compare.
 #[derive(Debug, PartialEq)]
 enum Evaluated {
     Absent,
@@ -44,7 +44,7 @@ fn evaluate(plan: &Plan, event: &Value) -> Evaluated {
     }
 }
 
-/// Expressions and their results.
+/// Returns interpreted expressions and their expected results.
 fn expected() -> Vec<(&'static str, Value)> {
     vec![
         (
@@ -131,7 +131,8 @@ fn expressions_without_a_plan_are_interpreted() {
     }
 }
 
-/// An absent input stays absent: the expression clears and invents nothing if the event does not mention the place.
+/// An absent input stays absent: if the event does not mention the place, the expression neither clears a field nor
+/// invents a value.
 #[test]
 fn an_absent_input_stays_absent_when_interpreted() {
     for expression in [
@@ -229,7 +230,7 @@ fn an_interpreted_error_names_the_place_and_not_the_value() {
     }
 }
 
-/// The allowed terms can still create large values; the limits stop such an expression early.
+/// An expression of allowed terms can create large values; the limits of the interpreter stop such an expression early.
 #[test]
 fn an_expression_that_grows_hits_a_limit() {
     let many: Vec<u32> = (0..2_000).collect();
@@ -305,7 +306,7 @@ fn any_event() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Generates the text of expressions that can be compiled.
+/// Generates the text of expressions that the bridge can compile.
 fn any_compiled() -> impl Strategy<Value = String> {
     let field = prop::sample::select(vec![
         ".",
@@ -364,7 +365,7 @@ fn any_compiled() -> impl Strategy<Value = String> {
     })
 }
 
-/// Generates expressions that read places of an event and contain no constants that they could return.
+/// Generates expressions that read places of an event and contain no constants as possible results.
 fn any_path_expression() -> impl Strategy<Value = String> {
     let field = prop::sample::select(vec![".a", ".b.c", ".a[0]", ".a[]", ".a[1:]", ".b.c[]?"]);
     let after = prop::sample::select(vec![
@@ -411,8 +412,9 @@ fn any_path_expression() -> impl Strategy<Value = String> {
     })
 }
 
-/// Generates expressions that mean exactly the same in jq: no objects and no texts with parts, because our language
-/// leaves out absent members there, and none of our own functions.
+/// Generates expressions with exactly the same meaning in stock jq. The expressions contain no objects and no texts
+/// with parts, because the mapping language leaves out absent members there. The expressions contain none of the
+/// bridge's own functions.
 fn any_jq_expression() -> impl Strategy<Value = String> {
     let field = prop::sample::select(vec![
         ".", ".a", ".b", ".c", ".a.b", ".b.c.a", ".a[0]", ".b[1].a", "\"a\"", "1", "-2.5", "null",
@@ -436,7 +438,7 @@ fn any_jq_expression() -> impl Strategy<Value = String> {
     })
 }
 
-/// Returns the first result of an expression in jaq itself, with jaq's own values.
+/// Returns the first result of an expression in stock jaq, with jaq's own values.
 fn stock(expression: &str, event: &Value) -> Option<String> {
     use jaq_core::data::JustLut;
     use jaq_core::load::{Arena, File, Loader};
@@ -476,14 +478,14 @@ proptest! {
         }
     }
 
-    /// An expression on an event that mentions no place clears and invents nothing.
+    /// An expression on an event that mentions no place neither clears a field nor invents a value.
     #[test]
     fn absent_input_sets_no_value(expression in any_path_expression()) {
         let plan = lower::lower(&expression, &tables());
         let result = plan.map(|plan| evaluate(&plan, &json!({"id": 1})));
         let is_absent = match &result {
             Ok(Evaluated::Absent) | Err(_) => true,
-            // An empty list is not a value: no field accepts it.
+            // An empty list is not an invented value, because no field accepts a list.
             Ok(Evaluated::Value(value)) => value.as_array().is_some_and(Vec::is_empty),
             Ok(Evaluated::Refused) => false,
         };

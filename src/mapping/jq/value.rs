@@ -1,8 +1,8 @@
-//! The values that jaq works on while it interprets an expression.
+//! The JSON values that jaq works on while it interprets a mapping expression.
 //!
-//! These values replace jaq's own, so that compiled and interpreted expressions give the same results: absent and null
-//! stay distinct, every value knows its place in the event, and arithmetic accepts whole numbers only. The values also
-//! limit the work: visiting a value costs steps, and an expression has a limited number of steps.
+//! The bridge's values replace jaq's own values, so that compiled and interpreted expressions give the same results.
+//! Absent and null stay distinct, every value knows its place in the event, and arithmetic accepts whole numbers only.
+//! The values also limit the work: a visit of a value costs steps, and an expression has a limited number of steps.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,14 +20,14 @@ mod operators;
 mod order;
 mod origin;
 
-/// The rule that the error of an interpreted expression names.
+/// The rule name in the error of an interpreted expression.
 pub(super) const RULE: &str = "jq";
-/// The number of bytes of new text that cost one step.
+/// The number of bytes of new text that cost one step of the interpreter's budget.
 const STEP_BYTES: usize = 64;
-/// The maximum number of members, at all depths together, in a value that an expression creates. Imprint takes far
-/// fewer.
+/// The maximum number of members, at all depths together, in a value that an interpreted expression creates. An Imprint
+/// update has far fewer members.
 const WEIGHT_MAX: usize = 4_096;
-/// The maximum length of a text that an expression creates.
+/// The maximum length of a text that an interpreted expression creates.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 pub(super) type JaqError = jaq_core::Error<Val>;
@@ -49,11 +49,11 @@ enum ValContent {
     Text(Rc<str>),
     Array(Rc<Vec<Val>>, usize),
     Object(Rc<BTreeMap<Rc<str>, Val>>, usize),
-    /// The evaluation error that a jaq error carries.
+    /// The evaluation error inside a jaq error.
     Error(Rc<EvalError>),
 }
 
-/// Creates an error about the whole expression.
+/// Creates an error about the whole interpreted expression.
 pub(super) fn failed(detail: &str) -> JaqError {
     into_jaq_error(EvalError {
         rule: RULE,
@@ -96,7 +96,7 @@ impl Val {
         }
     }
 
-    /// Converts the input of an expression.
+    /// Converts the input of an interpreted expression to an interpreter value.
     pub(super) fn of(input: &LocatedValue<'_>) -> Self {
         let origin = input.origin().fold(Rc::new(Origin::Event), |outer, step| {
             let step = step.clone();
@@ -108,7 +108,7 @@ impl Val {
         }
     }
 
-    /// Returns the value with its place.
+    /// Converts an interpreter value to a located value, with its place in the event.
     pub(super) fn located<'a>(&self) -> ValResult<LocatedValue<'a>> {
         let origin = self.origin.as_ref().map(|origin| origin.path());
         Ok(LocatedValue::owned(
@@ -117,7 +117,7 @@ impl Val {
         ))
     }
 
-    /// Returns the value with its place, like [`Self::located`]. A new value gets the place of `input`.
+    /// Converts an interpreter value to a located value, like [`Self::located`]. A new value gets the place of `input`.
     pub(super) fn located_in<'a>(&self, input: &LocatedValue<'a>) -> ValResult<LocatedValue<'a>> {
         let origin = match &self.origin {
             Some(origin) => origin.path(),
@@ -126,7 +126,7 @@ impl Val {
         Ok(input.elsewhere(self.value()?, origin))
     }
 
-    /// Returns the value as JSON, or `None` if it is absent.
+    /// Converts an interpreter value to JSON. Returns `None` if the value is absent.
     pub(super) fn value(&self) -> ValResult<Option<Value>> {
         Ok(match &self.content {
             ValContent::Absent => None,
@@ -136,7 +136,8 @@ impl Val {
             ValContent::Text(text) => Some(Value::String(text.as_ref().to_owned())),
             ValContent::Array(items, _) => {
                 spend(items.len())?;
-                // An absent item becomes null: leaving the item out would change the number of items.
+                // An absent item of an array becomes null in JSON: an array without the item would have another number
+                // of items.
                 let item = |item: &Self| Ok(item.value()?.unwrap_or(Value::Null));
                 Some(Value::Array(
                     items.iter().map(item).collect::<ValResult<_>>()?,
@@ -165,7 +166,7 @@ impl Val {
         Self::made(value.map_or(ValContent::Absent, ValContent::of))
     }
 
-    /// Returns the value with the place of `other`.
+    /// Returns the interpreter value with the place of `other`.
     pub(super) fn with_origin_of(self, other: &Self) -> Self {
         Self {
             content: self.content,
@@ -220,7 +221,8 @@ impl Val {
         }
     }
 
-    /// Returns the items of an array or the members of an object, each with its place. Absent and null have no items.
+    /// Returns the items of an array or the members of an object, each with its place in the event. Absent and null
+    /// have no items.
     pub(super) fn items(&self) -> ValResult<Vec<Self>> {
         let items: Vec<Self> = match &self.content {
             ValContent::Absent | ValContent::Null => Vec::new(),
@@ -274,7 +276,7 @@ impl Val {
         }
     }
 
-    /// Returns the value with its place inside `parent`.
+    /// Returns a member or item of `parent` with its place in the event.
     fn at(&self, parent: &Self, step: PathStep) -> Self {
         let origin = parent.origin.as_ref().map(|outer| {
             let outer = Rc::clone(outer);
@@ -285,7 +287,7 @@ impl Val {
         }
         Self {
             content: self.content.clone(),
-            // A member of a new value keeps its own place.
+            // A member of a new interpreter value keeps its own place in the event.
             origin: origin.or_else(|| self.origin.clone()),
         }
     }
@@ -297,7 +299,7 @@ impl Val {
             .unwrap_or_default()
     }
 
-    /// Creates an error about this value.
+    /// Creates an error about this interpreter value.
     pub(super) fn error(&self, detail: &str) -> JaqError {
         into_jaq_error(EvalError {
             rule: RULE,
@@ -306,7 +308,7 @@ impl Val {
         })
     }
 
-    /// Creates an error about this value that names the given rule.
+    /// Creates an error about this interpreter value, with the given rule name.
     pub(super) fn error_of_rule(&self, rule: &'static str, error: ValueError) -> JaqError {
         into_jaq_error(EvalError {
             rule,
@@ -315,7 +317,7 @@ impl Val {
         })
     }
 
-    /// Creates a new text.
+    /// Creates a new text value in the interpreter.
     pub(super) fn text(text: &str) -> ValResult {
         spend(text.len() / STEP_BYTES + 1)?;
         if text.len() > TEXT_BYTES_MAX {
@@ -347,8 +349,8 @@ impl Val {
     }
 }
 
-/// Creates an array or object. A too large value becomes absent and exhausts the budget, because the functions that
-/// create values for jaq cannot fail.
+/// Creates an array or object in the interpreter. A value that is too large becomes absent and exhausts the step
+/// budget, because the functions that create values for jaq cannot return an error.
 fn bounded(content: ValContent, weight: usize) -> Val {
     if weight > WEIGHT_MAX {
         exhaust();
@@ -358,7 +360,7 @@ fn bounded(content: ValContent, weight: usize) -> Val {
 }
 
 impl ValContent {
-    /// Converts a value of the event. The whole value weighs 1, because its members already exist.
+    /// Converts a value of the event for the interpreter. The whole value weighs 1, because its members already exist.
     fn of(value: &Value) -> Self {
         match value {
             Value::Null => Self::Null,
@@ -379,14 +381,14 @@ impl ValContent {
     }
 }
 
-/// Never prints the value, because it is personal data.
+/// Prints the same words for every value, because values are personal data.
 impl fmt::Display for Val {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 }
 
-/// Never prints the value, because it is personal data.
+/// Prints only the type name, never the value, because the value is personal data.
 impl fmt::Debug for Val {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Val")

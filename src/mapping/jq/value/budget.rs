@@ -1,4 +1,5 @@
-//! The budget of the running expression: the number of steps left, and the places that the expression has read.
+//! The budget of the running interpreted expression: the number of steps left, and the places of the event that the
+//! expression has read.
 //!
 //! jaq passes no context to the values that it works on, so the budget is a thread-local variable.
 
@@ -8,7 +9,7 @@ use super::{ValResult, failed};
 
 #[derive(Debug, Default)]
 struct Budget {
-    /// The steps that are left, or `None` after a call of [`spend`] with more steps than were left.
+    /// The number of steps that are left, or `None` after a call of [`spend`] with more steps than were left.
     steps: Option<u32>,
     /// The places that the expression has read, if the run logs places.
     places: Option<Vec<String>>,
@@ -18,7 +19,7 @@ thread_local! {
     static BUDGET: RefCell<Budget> = RefCell::default();
 }
 
-/// Begins a run with `steps`. `is_logged` decides whether the run logs places.
+/// Begins a run of an interpreted expression with a budget of `steps`. `is_logged` decides whether the run logs places.
 pub(in crate::mapping::jq) fn begin(steps: u32, is_logged: bool) {
     BUDGET.with_borrow_mut(|budget| {
         budget.steps = Some(steps);
@@ -26,14 +27,14 @@ pub(in crate::mapping::jq) fn begin(steps: u32, is_logged: bool) {
     });
 }
 
-/// Ends a run. Returns the logged places, and an error if the steps did not suffice. After such an error no result can
-/// be trusted: a comparison cannot fail, and `try` can hide the error.
+/// Ends a run of an interpreted expression. Returns the logged places, and an error if the step budget did not suffice.
+/// After such an error no result can be trusted: a comparison cannot fail, and `try` can hide the error.
 pub(in crate::mapping::jq) fn end() -> (Vec<String>, ValResult<()>) {
     let places = BUDGET.with_borrow_mut(|budget| budget.places.take().unwrap_or_default());
     (places, spend(0))
 }
 
-/// Uses up all remaining steps.
+/// Uses up all remaining steps of the budget.
 pub(super) fn exhaust() {
     BUDGET.with_borrow_mut(|budget| budget.steps = None);
 }
@@ -41,7 +42,7 @@ pub(super) fn exhaust() {
 /// Takes `steps` from the budget.
 ///
 /// # Errors
-/// Fails if fewer steps are left. From then on every call fails.
+/// Returns an error if fewer than `steps` steps are left. After the first error every call fails.
 pub(super) fn spend(steps: usize) -> ValResult<()> {
     let steps = u32::try_from(steps).ok();
     let left = BUDGET.with_borrow_mut(|budget| {
@@ -55,7 +56,7 @@ pub(super) fn spend(steps: usize) -> ValResult<()> {
         .ok_or_else(|| failed("This event makes the expression exceed its step limit."))
 }
 
-/// Logs a place, if the run logs places.
+/// Logs a place of the event, if the run logs places.
 pub(super) fn log(place: impl FnOnce() -> String) {
     BUDGET.with_borrow_mut(|budget| {
         if let Some(places) = &mut budget.places {

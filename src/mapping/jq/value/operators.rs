@@ -1,4 +1,4 @@
-//! The operations that jaq requires of its values: paths, loops, comparisons and arithmetic.
+//! The operations that jaq requires of the interpreter's values: paths, loops, comparisons and arithmetic.
 //!
 //! Arithmetic accepts whole numbers only: a fraction would need rounding, and the bridge never rounds money. `+` also
 //! joins texts, arrays and objects. If one side of `+` is absent or null, the result is the other side.
@@ -137,7 +137,7 @@ impl ValT for Val {
         self.is_true()
     }
 
-    /// Never runs: the sanitizer replaces texts with parts by calls of `__text`.
+    /// Never runs: the sanitizer replaces interpolated texts by calls of `__text`.
     fn into_string(self) -> Self {
         self
     }
@@ -174,7 +174,7 @@ impl From<Range<Option<Self>>> for Val {
 }
 
 impl FromIterator<Self> for Val {
-    /// Collects items, and stops at the first item that makes the array too large.
+    /// Collects items into an array, and stops at the first item that makes the array too large.
     fn from_iter<I: IntoIterator<Item = Self>>(items: I) -> Self {
         let mut weight = 1;
         let mut taken = Vec::new();

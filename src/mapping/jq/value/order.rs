@@ -1,4 +1,4 @@
-//! The order of values, as jq defines it.
+//! The order of the interpreter's values, as jq defines the order.
 
 use std::cmp::Ordering;
 
@@ -7,7 +7,7 @@ use super::budget::spend;
 use super::{Val, ValContent};
 
 impl Val {
-    /// Compares two values. A comparison costs steps; if no step is left, any two values are equal.
+    /// Compares two interpreter values. A comparison costs steps; if no step is left, any two values are equal.
     pub(in crate::mapping::jq) fn order(&self, other: &Self) -> Ordering {
         if spend(1).is_err() {
             return Ordering::Equal;

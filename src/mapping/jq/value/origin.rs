@@ -1,4 +1,4 @@
-//! The place in the event that a value came from.
+//! The place in the event that an interpreter value came from.
 
 use std::rc::Rc;
 
@@ -23,7 +23,7 @@ impl Origin {
         }
     }
 
-    /// Returns the place as a JSON Pointer.
+    /// Returns the place in the event, as a JSON Pointer.
     pub(super) fn pointer(&self) -> String {
         pointer(self.path().iter())
     }
