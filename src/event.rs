@@ -1,6 +1,7 @@
 //! Change events: the event itself, the names that identify it, its errors and its version.
 //!
-//! Constructors parse, so every value of these types is valid. Nothing here knows HTTP, the store or Imprint.
+//! The constructors of the event types parse, so every value of an event type is valid. The module `event` does not
+//! know HTTP, the store or Imprint.
 
 use std::fmt;
 
@@ -16,29 +17,29 @@ pub use visibility::Visibility;
 
 /// The maximum length of a source name.
 const SOURCE_NAME_CHARS_MAX: usize = 64;
-/// The maximum length of an event id, event type or CloudEvents `source`. No real id is longer.
+/// The maximum length of an event id, event type or CloudEvents `source`. No known sender uses longer texts.
 const ATTRIBUTE_CHARS_MAX: usize = 256;
 
-/// A text does not fit its type.
+/// The error of a text that is not a valid source name or event attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The text is not a source name.
+    /// The text is not a valid source name.
     #[error("a source name must have 1 to 64 characters out of a-z, 0-9, - and _")]
     SourceName,
-    /// The text is not an attribute.
+    /// The text is not a valid event attribute.
     #[error("an attribute must have 1 to 256 characters and no control characters")]
     Attribute,
 }
 
-/// The name of a source: the path segment that it posts to, and the name of its files.
+/// The name of a source. The name is also the path segment of the source's URL, and the name of the source's files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceName(String);
 
 impl SourceName {
-    /// Parses 1 to 64 characters out of `a-z`, `0-9`, `-` and `_`.
+    /// Parses a source name: 1 to 64 characters out of `a-z`, `0-9`, `-` and `_`.
     ///
     /// # Errors
-    /// [`Error::SourceName`] for anything else.
+    /// Returns [`Error::SourceName`] if the text is not a source name.
     pub fn parse(raw: &str) -> Result<Self, Error> {
         let fits = (1..=SOURCE_NAME_CHARS_MAX).contains(&raw.len())
             && raw
@@ -62,15 +63,15 @@ impl fmt::Display for SourceName {
     }
 }
 
-/// An attribute that names something: the id of an event, its type, or its CloudEvents `source`.
+/// An event attribute that is a name: the id of an event, its type, or its CloudEvents `source`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attribute(String);
 
 impl Attribute {
-    /// Parses 1 to 256 characters without control characters.
+    /// Parses an event attribute: 1 to 256 characters without control characters.
     ///
     /// # Errors
-    /// [`Error::Attribute`] for anything else.
+    /// Returns [`Error::Attribute`] if the text is not an event attribute.
     pub fn parse(raw: &str) -> Result<Self, Error> {
         let fits = !raw.is_empty()
             && raw.chars().count() <= ATTRIBUTE_CHARS_MAX
@@ -90,23 +91,23 @@ impl Attribute {
 /// The identity of an event: the source name, the CloudEvents `source`, and the id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
-    /// The name of the source that sent it.
+    /// The name of the source that sent the event.
     pub source: SourceName,
-    /// The CloudEvents `source`; `None` for plain JSON.
+    /// The CloudEvents `source` of the event; `None` for plain JSON.
     pub ce_source: Option<Attribute>,
-    /// The id that the sender gave it.
+    /// The id that the sender gave the event.
     pub id: Attribute,
 }
 
-/// One change as the source sent it, decoded but not yet validated against a schema.
+/// One change event as the source sent it, decoded but not yet validated against a schema.
 ///
-/// `Debug` prints no value: the envelope is personal data.
+/// `Debug` prints no value of the event, because the envelope is personal data.
 #[derive(Clone, PartialEq)]
 pub struct ChangeEvent {
     pub identity: Identity,
     pub event_type: Attribute,
-    /// The event as an object. For CloudEvents this is the structured form in every content mode; for plain JSON it has
-    /// the id, type, time and data.
+    /// The event as a JSON object. For CloudEvents, the envelope has the structured form in every content mode. For
+    /// plain JSON, the envelope has the id, type, time and data.
     pub envelope: Value,
 }
 
@@ -121,27 +122,29 @@ impl fmt::Debug for ChangeEvent {
 /// One error of an event. The error never contains a value of the event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventError {
-    /// The place of the error: a JSON Pointer (RFC 6901) into the event, or into the batch.
+    /// The place of the error in the event or in the batch, as a JSON Pointer (RFC 6901).
     pub pointer: String,
     /// The broken rule: a schema keyword such as `required`, or a name of the mapping language such as `e164`.
     pub rule: String,
-    /// The place of the rule: a location in the schema, or the target of the mapping.
+    /// The place of the broken rule: a location in the schema, or the target of the mapping.
     pub location: String,
-    /// One sentence for the sender's developer.
+    /// The description of the error, in one sentence for the sender's developer.
     pub detail: String,
 }
 
-/// The place of an event in the order of its source: the part of a [`Version`] that is known before the event is stored.
+/// The position of an event in the order of its source. A source version is the part of a [`Version`] that is known
+/// before the store keeps the event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceVersion {
-    /// Raised by the operator when a source restarts its counter.
+    /// The epoch of the source's version counter. The operator raises the epoch when the source restarts the counter.
     pub epoch: u32,
-    /// The source's revision, or its time in microseconds; 0 if the mapping names no version.
+    /// The version that the source gives the change: a revision number, or a time in microseconds. The value is 0 if
+    /// the mapping names no version.
     pub value: i64,
 }
 
 impl SourceVersion {
-    /// Returns the full version, once the store has given the event its number.
+    /// Returns the full version, with the arrival number that the store has given the event.
     #[must_use]
     pub const fn arrived(self, arrival: u64) -> Version {
         Version {
@@ -152,24 +155,26 @@ impl SourceVersion {
     }
 }
 
-/// The order of all values of one customer: the greater version is newer.
+/// The version of a change, which orders all values of one customer: the greater version is newer.
 ///
-/// The members are compared in the order of their declaration. `value` is a sequence or a time, as the mapping says; `check`
-/// rejects two kinds on one field, so they are never compared.
+/// Versions are compared by epoch, then value, then arrival. The mapping decides whether `value` is a sequence number
+/// or a time. The command `check` rejects a configuration that mixes sequence numbers and times on one field, so the
+/// bridge never compares a sequence number with a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
-    /// Raised by the operator when a source restarts its counter.
+    /// The epoch of the source's version counter. The operator raises the epoch when the source restarts the counter.
     pub epoch: u32,
-    /// The source's revision, or its time in microseconds; 0 if the mapping names no version.
+    /// The version that the source gives the change: a revision number, or a time in microseconds. The value is 0 if
+    /// the mapping names no version.
     pub value: i64,
-    /// The number of the entry. It orders equal values. If the mapping names no version, only the arrival number orders
-    /// entries.
+    /// The arrival number of the outbox entry, which orders changes of equal value. If the mapping names no version,
+    /// only the arrival number orders entries.
     pub arrival: u64,
 }
 
 impl Version {
-    /// Returns whether two entries have the same epoch and value, so that only their arrival decides. Without a
-    /// configured version the arrival always decides, and equal values are not a tie.
+    /// Returns whether two entries have the same epoch and value, so that only the arrival numbers order the entries.
+    /// Without a configured version the arrival number always decides, and equal values are not a tie.
     pub fn ties(self, other: Self) -> bool {
         let is_versioned = self.value != 0 || self.epoch != 0;
         is_versioned

@@ -1,11 +1,12 @@
 //! Intake turns the bytes and headers of one request into entries for the outbox, or into a [`Rejection`].
 //!
-//! The stages run in one order: encoding, event type, schema, mapping, version, foreign address. Every stage looks at all
-//! events of the request, so that a rejection lists every error of every event. A batch is accepted or rejected as a
-//! whole. [`Sources::explain_body`] runs the same stages and stores nothing, so it shows what a request would do.
+//! The stages of intake run in this order: encoding, event type, schema, mapping, version, foreign address. Every stage
+//! looks at all events of the request, so that a rejection lists every error of every event. A batch is accepted or
+//! rejected as a whole. [`Sources::explain_body`] runs the same stages and stores nothing, so an explanation shows the
+//! effects of a request.
 //!
-//! Everything here is pure: the time and the digest key are arguments. Nothing here knows HTTP types, authentication or
-//! the engine of the store.
+//! Intake is pure: the time and the digest key are arguments. The module `intake` does not know HTTP types,
+//! authentication or the engine of the store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,29 +37,30 @@ pub use pipeline::EntryContext;
 pub use rejection::{Rejection, RejectionClass};
 pub use source::{EventType, Source};
 
-/// The settings of intake. The defaults are in `config/default.toml`.
+/// The settings of intake. The file `config/default.toml` contains the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IntakeSettings {
-    /// The maximum number of events in one body.
+    /// The maximum number of events in one request body.
     pub batch_events_max: usize,
-    /// How far a version that is a time may lie in the future. One wrong year would block a field until then.
+    /// The maximum time by which a version that is a time may lie in the future. Without this limit, one wrong year
+    /// would block a field until that year.
     pub version_ahead_max: Duration,
-    /// What happens to an address outside the USA.
+    /// The action for an event with a flat address outside the USA.
     pub foreign_address: ForeignAddress,
-    /// What a request sends for a cleared field. Only explanations use it.
+    /// The value that a request to Imprint contains for a cleared field. Only explanations use this setting.
     pub clearing: Clearing,
 }
 
-/// What intake does with an event whose flat address is known to be outside the USA: Imprint's flat address has no country.
+/// The action of intake for an event with a flat address outside the USA. Imprint's flat address has no country field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForeignAddress {
-    /// The event is parked.
+    /// The bridge parks the event.
     Park,
-    /// The event is sent without its address.
+    /// The bridge sends the event without its address.
     Skip,
 }
 
-/// All configured sources, with the settings that every one of them obeys.
+/// All configured sources, with the intake settings that apply to every source.
 #[derive(Debug)]
 pub struct Sources {
     by_name: BTreeMap<SourceName, Arc<Source>>,
@@ -66,7 +68,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Puts the sources in the order of their names.
+    /// Sorts the sources by name.
     pub fn new(sources: impl IntoIterator<Item = Arc<Source>>, settings: IntakeSettings) -> Self {
         let named = |source: Arc<Source>| (source.name.clone(), source);
         Self {
@@ -75,7 +77,7 @@ impl Sources {
         }
     }
 
-    /// Returns the source of this name.
+    /// Returns the source with this name.
     pub fn get(&self, name: &SourceName) -> Option<&Arc<Source>> {
         self.by_name.get(name)
     }

@@ -1,8 +1,8 @@
-//! CloudEvents 1.0.2 over HTTP: decodes structured, batch and binary mode into the structured form.
+//! Decodes CloudEvents 1.0.2 over HTTP: structured, batch and binary mode become the structured form.
 //!
-//! The attributes that the bridge uses are validated: id, source, type, specversion, time, and the encoding of the data.
-//! Extension attributes stay in the envelope unchanged, and the source's schema validates them. Headers are pairs of
-//! name and value; this module knows nothing else of HTTP.
+//! The decoder validates the CloudEvents attributes that the bridge uses: id, source, type, specversion, time, and the
+//! encoding of the data. Extension attributes stay in the envelope unchanged, and the source's schema validates them.
+//! Request headers are pairs of name and value; the decoder does not use any other part of HTTP.
 
 use serde_json::{Map, Value};
 
@@ -11,30 +11,31 @@ use crate::time::rfc3339;
 
 mod binary;
 
-/// The location of an error against the rules of CloudEvents.
+/// The location in errors of the CloudEvents rules.
 const LOCATION: &str = "cloudevents";
-/// The location of an error against the rules of [`json`].
+/// The location in errors of the strict JSON rules of [`json`].
 const LOCATION_JSON: &str = "json";
-/// The detail of an error in an attribute that names something.
+/// The error text for an invalid event id, event type or CloudEvents `source`.
 pub const ATTRIBUTE: &str = "The value must have 1 to 256 characters and no control characters.";
-/// The detail of an error in a time.
+/// The error text for an invalid event time.
 pub const TIME: &str = "The time must be an RFC 3339 date-time.";
 const SPECVERSION: &str = "1.0";
 const DATA: &str = "data";
 
-/// The content mode of a request.
+/// The CloudEvents content mode of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentMode {
-    /// The body is one event.
+    /// The body of the request is one event.
     Structured,
-    /// The body is an array of events.
+    /// The body of the request is an array of events.
     Batch,
-    /// The body is the data of one event; its attributes are in `ce-` headers.
+    /// The body of the request is the data of one event; `ce-` headers contain the attributes of the event.
     Binary,
 }
 
 impl ContentMode {
-    /// The mode of a request; `None` if its media type is not one of CloudEvents, and it is not JSON with `ce-` headers.
+    /// Returns the CloudEvents content mode of a request. Returns `None` if the media type is neither a CloudEvents
+    /// type nor JSON with `ce-` headers.
     pub fn of(content_type: &str, headers: &[(&str, &[u8])]) -> Option<Self> {
         let media_type = utf8_media_type(content_type)?;
         match media_type.as_str() {
@@ -46,19 +47,19 @@ impl ContentMode {
     }
 }
 
-/// The parts of a request that carry events.
+/// The parts of an HTTP request that contain events.
 #[derive(Clone, Copy)]
 pub struct HttpMessage<'a> {
-    /// The content mode.
+    /// The CloudEvents content mode of the request.
     pub mode: ContentMode,
-    /// The headers; names in any case.
+    /// The headers of the request, with names in upper or lower case.
     pub headers: &'a [(&'a str, &'a [u8])],
-    /// The media type.
+    /// The media type of the request.
     pub content_type: &'a str,
     pub body: &'a [u8],
 }
 
-/// Never prints headers or body, because they are personal data.
+/// Prints neither headers nor body, because both are personal data.
 impl std::fmt::Debug for HttpMessage<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HttpMessage")
@@ -67,13 +68,13 @@ impl std::fmt::Debug for HttpMessage<'_> {
     }
 }
 
-/// The events of a request in their order. An event that cannot be decoded is a list of its errors.
+/// The decoded events of a request, in the order of the request. An event that cannot be decoded is a list of errors.
 pub type Decoded = Vec<Result<ChangeEvent, Vec<EventError>>>;
 
-/// Decodes the events of a request. A batch must have 1 to `events_max` events.
+/// Decodes the CloudEvents of a request. A batch must have 1 to `events_max` events.
 ///
 /// # Errors
-/// Returns the errors of the request as a whole.
+/// Returns the errors that concern the request as a whole.
 pub fn decode(
     source: &SourceName,
     message: HttpMessage<'_>,
@@ -95,18 +96,19 @@ pub fn decode(
     }
 }
 
-/// Returns whether a header of this name carries an attribute of an event in binary mode.
+/// Returns whether a header of this name contains an event attribute in binary mode.
 #[must_use]
 pub fn is_attribute(header: &str) -> bool {
     binary::attribute_name(header).is_some()
 }
 
-/// The attribute `name` of an event in binary mode. `None` if no header carries it, or more than one, or it is not text.
+/// Returns the event attribute `name` from the headers of a binary-mode request. Returns `None` if no header or more
+/// than one header contains the attribute, or if the header is not text.
 pub fn header_attribute(headers: &[(&str, &[u8])], name: &str) -> Option<String> {
     binary::single_attribute(headers, name)
 }
 
-/// Returns the same errors with pointers into the batch, for the event at `index`.
+/// Adds the index of the event in the batch to the pointers of the errors.
 #[must_use]
 pub fn in_batch(index: usize, errors: Vec<EventError>) -> Vec<EventError> {
     let named = errors.into_iter().map(|error| EventError {
@@ -116,12 +118,12 @@ pub fn in_batch(index: usize, errors: Vec<EventError>) -> Vec<EventError> {
     named.collect()
 }
 
-/// Returns whether a media type is JSON in UTF-8, and not one of CloudEvents.
+/// Returns whether a media type is JSON in UTF-8 and not a CloudEvents type.
 pub fn is_plain_json(content_type: &str) -> bool {
     is_json_text(content_type)
 }
 
-/// Parses a body as strict JSON.
+/// Parses a request body as strict JSON.
 ///
 /// # Errors
 /// Returns the first error in the body.
@@ -165,7 +167,7 @@ fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<Even
     let Value::Object(mut envelope) = event else {
         return Err(vec![error("", "type", "An event must be an object.")]);
     };
-    // In the JSON format of CloudEvents, null means "not set". For the data, null is a value.
+    // In the JSON format of CloudEvents, a null attribute means "not set". For the data, null is a value.
     envelope.retain(|name, value| name == DATA || !value.is_null());
     let mut attributes = Attributes {
         envelope: &envelope,
@@ -191,7 +193,7 @@ fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<Even
     }
 }
 
-/// The attributes of one event, and their errors so far.
+/// The attributes of one CloudEvents event, and the attribute errors found up to now.
 struct Attributes<'a> {
     envelope: &'a Map<String, Value>,
     errors: Vec<EventError>,
@@ -275,7 +277,7 @@ fn error(pointer: &str, rule: &str, detail: &str) -> EventError {
     }
 }
 
-// === media types ===
+// === Media types ===
 
 fn is_json_text(content_type: &str) -> bool {
     utf8_media_type(content_type).is_some_and(|media_type| is_json(&media_type))
@@ -288,7 +290,8 @@ fn is_json(media_type: &str) -> bool {
     })
 }
 
-/// Returns the media type in lower case without parameters; `None` if it names a charset other than UTF-8.
+/// Returns the media type in lower case without parameters. Returns `None` if the media type names a charset other than
+/// UTF-8.
 fn utf8_media_type(content_type: &str) -> Option<String> {
     let mut parts = content_type.split(';');
     let media_type = parts.next()?.trim().to_ascii_lowercase();

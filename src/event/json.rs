@@ -1,9 +1,9 @@
-//! Strict JSON: parses bytes into a value, or names the broken rule and its place.
+//! Parses bytes as strict JSON. An error names the broken rule and the place in the body.
 //!
 //! The parser is stricter than RFC 8259, so that the source, a gateway and the bridge cannot read one body in different
-//! ways: UTF-8 without a byte order mark, no duplicate key, no NUL, no lone surrogate, and limits on depth, keys and
-//! strings. The parser makes one pass, in time linear in the size of the body. An error never contains any part of the
-//! body.
+//! ways. The parser requires UTF-8 without a byte order mark, and refuses a duplicate key, a NUL and a lone surrogate.
+//! The parser also limits depth, keys and strings. The parser makes one pass, in time linear in the size of the body. A
+//! parse error never contains any part of the body.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,28 +12,28 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-/// The maximum nesting of arrays and objects. Known events need 5 levels.
+/// The maximum nesting depth of arrays and objects in a body. Known events need 5 levels.
 pub const DEPTH_MAX: usize = 32;
-/// The maximum number of keys in all objects together. A batch of 100 events with 60 fields has 6000.
+/// The maximum number of keys in all objects of a body together. A batch of 100 events with 60 fields has 6000 keys.
 pub const KEYS_MAX: usize = 10_000;
-/// The maximum size of one string or key. CloudEvents requires receivers to accept events up to this size.
+/// The maximum size of one string or key in a body. CloudEvents requires receivers to accept events of up to 64 KiB.
 pub const STRING_BYTES_MAX: usize = 64 * 1024;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A body breaks a rule. Lines and columns start at 1, and columns count bytes.
+/// The error of a body that breaks a rule of strict JSON. Lines and columns start at 1, and columns count bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{rule} at line {line}, column {column}")]
 pub struct Error {
-    /// The broken rule.
+    /// The strict JSON rule that the body breaks.
     pub rule: JsonRule,
-    /// The line of the error.
+    /// The line of the error in the body.
     pub line: usize,
-    /// The column of the error.
+    /// The column of the error in the body, in bytes.
     pub column: usize,
 }
 
-/// A rule for bodies.
+/// A rule of strict JSON for request bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonRule {
     /// The body is UTF-8.
@@ -44,22 +44,22 @@ pub enum JsonRule {
     Empty,
     /// The body is JSON, without lone surrogates, raw control characters or numbers out of range.
     Syntax,
-    /// The body is a single value.
+    /// The body is a single JSON value.
     Trailing,
-    /// No object has a key twice, whatever the escapes in the key.
+    /// No object has a key twice, even if escapes in the two keys differ.
     DuplicateKey,
     /// No string contains a NUL character: some databases and logs would cut the string there.
     Nul,
-    /// The nesting is at most [`DEPTH_MAX`].
+    /// Arrays and objects are nested at most [`DEPTH_MAX`] deep.
     Depth,
-    /// There are at most [`KEYS_MAX`] keys.
+    /// The body has at most [`KEYS_MAX`] keys.
     Keys,
     /// Every string and key has at most [`STRING_BYTES_MAX`] bytes.
     StringLength,
 }
 
 impl JsonRule {
-    /// Returns the name of the rule in a problem document.
+    /// Returns the name of the strict JSON rule in a problem document.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Utf8 => "utf8",
@@ -93,10 +93,10 @@ impl fmt::Display for JsonRule {
     }
 }
 
-/// Parses one value.
+/// Parses one JSON value.
 ///
 /// # Errors
-/// Returns the first broken rule, and its place.
+/// Returns the first broken rule, and the place in the body.
 pub fn parse(body: &[u8]) -> Result<Value, Error> {
     let text = std::str::from_utf8(body)
         .map_err(|error| at(body, error.valid_up_to()).breaks(JsonRule::Utf8))?;
@@ -118,7 +118,7 @@ pub fn parse(body: &[u8]) -> Result<Value, Error> {
     Ok(value)
 }
 
-// === positions ===
+// === Positions ===
 
 struct LineAndColumn {
     line: usize,
@@ -154,10 +154,10 @@ fn place(error: &serde_json::Error) -> LineAndColumn {
     }
 }
 
-// === parsing ===
+// === Parsing ===
 
-/// The number of keys in the whole body, and the bridge's own rule that ended the parsing. A serde error carries only
-/// text.
+/// The number of keys in the whole body, and the strict JSON rule that ended the parsing. The parse state stores the
+/// rule, because a serde error contains only text.
 #[derive(Default)]
 struct ParseState {
     keys: Cell<usize>,
@@ -196,7 +196,7 @@ impl ParseState {
     }
 }
 
-/// Parses a value at this nesting depth.
+/// The parser of a JSON value at this nesting depth.
 struct Seed<'a> {
     reading: &'a ParseState,
     depth: usize,

@@ -1,10 +1,10 @@
-//! JSON Pointers (RFC 6901): places in an event, as text.
+//! JSON Pointers (RFC 6901) to places in an event, as text.
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-/// Appends the member or item `name` to a pointer.
+/// Appends the member or item `name` to a JSON Pointer.
 pub fn push(pointer: &mut String, name: &str) {
     pointer.push('/');
     for letter in name.chars() {
@@ -16,7 +16,7 @@ pub fn push(pointer: &mut String, name: &str) {
     }
 }
 
-/// Returns the place of the member or item `name` inside the place `outer`.
+/// Returns the JSON Pointer of the member or item `name` inside the place `outer`.
 pub fn inside(outer: &str, name: &str) -> String {
     let mut pointer = String::with_capacity(outer.len() + name.len() + 1);
     pointer.push_str(outer);
@@ -24,7 +24,7 @@ pub fn inside(outer: &str, name: &str) -> String {
     pointer
 }
 
-/// Returns whether one of `pointers` lies inside the place `outer`.
+/// Returns whether one of the JSON Pointers `pointers` lies inside the place `outer`.
 pub fn any_inside<P: Borrow<str> + Ord>(pointers: &BTreeSet<P>, outer: &str) -> bool {
     let prefix = format!("{outer}/");
     let range = (Bound::Included(prefix.as_str()), Bound::Unbounded);

@@ -1,8 +1,8 @@
-//! Masking: people see the kind and length of a value, and the value itself only if they ask to reveal it.
+//! Masking of personal data: people see the kind and length of a value, and see the value itself only on request.
 
 use serde_json::{Map, Value, json};
 
-/// Decides whether people see values.
+/// The choice between masked and revealed values of personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visibility {
     /// People see only the kind and length of a value.
@@ -12,7 +12,7 @@ pub enum Visibility {
 }
 
 impl Visibility {
-    /// Masks or reveals a value and everything inside the value.
+    /// Masks or reveals a JSON value and every value inside it.
     #[must_use]
     pub fn value(self, value: &Value) -> Value {
         match (self, value) {
@@ -30,7 +30,7 @@ impl Visibility {
         }
     }
 
-    /// Masks or reveals the values of an object. The keys are names and stay visible.
+    /// Masks or reveals the values of a JSON object. The keys are names and stay visible.
     #[must_use]
     pub fn object(self, members: &Map<String, Value>) -> Value {
         let members = members

@@ -1,4 +1,4 @@
-//! Coverage: the described places of an event that no mapping rule reads, and the fields that no example sets.
+//! Mapping coverage: the places in the schema that no mapping rule reads, and the fields that no example sets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,16 +7,16 @@ use super::source::{EventType, Source};
 use crate::event::pointer;
 use crate::mapping::JsonEnvelope;
 
-/// The places that the examples of one event type read, and the fields that they set.
+/// The coverage of one event type: the places that its examples read, and the fields that its examples set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExampleCoverage {
-    /// The places that were read, as JSON Pointers.
+    /// The places of an event that the examples read, as JSON Pointers.
     reads: BTreeSet<String>,
-    /// The fields that were set or cleared.
+    /// The fields that the examples set or clear.
     targets: BTreeSet<String>,
 }
 
-/// Adds what one example reads and sets to the coverage of its event types.
+/// Adds the places read and the fields set by one example to the coverage of the example's event types.
 pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &Explanation) {
     for event in &explanation.events {
         let name = event.event_type.clone().unwrap_or_default();
@@ -33,10 +33,10 @@ pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &E
     }
 }
 
-/// Returns the places that the schema describes and no expression reads, as JSON Pointers. The jq interpreter shows its
-/// reads only when it runs, so those reads come from the examples.
+/// Returns the places that the schema describes and no mapping expression reads, as JSON Pointers. The places that
+/// interpreted expressions read are known only from the examples, because jaq shows its reads only when it runs.
 ///
-/// CloudEvents attributes are left out, because the bridge itself reads them.
+/// The list does not contain CloudEvents attributes, because the bridge itself reads the attributes.
 pub fn unread(source: &Source, event_type: &EventType, examples: &ExampleCoverage) -> Vec<String> {
     let envelope = source.json_envelope.as_ref();
     let mut reads = envelope.map(JsonEnvelope::reads).unwrap_or_default();
@@ -59,8 +59,8 @@ pub fn without_example(event_type: &EventType, examples: &ExampleCoverage) -> Ve
         .collect()
 }
 
-/// Whether reading the place `read` reads `leaf`: they are the same, or `leaf` lies inside `read` and no other read is more
-/// precise.
+/// Returns whether reading the place `read` also reads the schema place `leaf`. The two places are the same, or `leaf`
+/// lies inside `read` and no other read is more precise.
 fn covers(read: &str, leaf: &str, reads: &BTreeSet<String>) -> bool {
     let mut steps = leaf.split('/');
     let fits = read.split('/').all(|step| {

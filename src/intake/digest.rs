@@ -1,4 +1,4 @@
-//! The stored form of an event, and the digest of its content. The event is serialised once for both.
+//! The stored form of an event, and the digest of the event's content. Intake serialises the event once for both.
 
 use std::ops::Range;
 
@@ -8,22 +8,23 @@ use sha2::Sha256;
 
 use crate::outbox::Digest;
 
-/// The members of an event that are its content. Trace headers and the order of keys do not change the content.
+/// The names of the event members that are the content of an event. Trace headers and the order of keys do not change
+/// the content.
 const CONTENT: [&str; 3] = ["type", "subject", "data"];
-/// The initial capacity for a serialised event.
+/// The initial capacity of the buffer for a serialised event.
 const EVENT_BYTES_USUAL: usize = 1024;
-/// The block of SHA-256. A shorter key is padded with zeros, as HMAC defines it.
+/// The block size of SHA-256. A shorter key is padded with zeros, as HMAC requires.
 const BLOCK_BYTES: usize = 64;
 
-/// An event as the store keeps it.
+/// An event in the form that the store keeps.
 pub(super) struct StoredEvent {
     pub(super) bytes: Vec<u8>,
-    /// The ranges of the members of [`CONTENT`] in `bytes`; empty if the event has no such member.
+    /// The ranges of the [`CONTENT`] members in `bytes`. The range of a member that the event does not have is empty.
     content: [Range<usize>; CONTENT.len()],
 }
 
 impl StoredEvent {
-    /// Serialises an envelope, which is an object.
+    /// Serialises an event envelope, which is a JSON object.
     pub(super) fn new(envelope: &Value) -> Self {
         let mut stored = Self {
             bytes: Vec::with_capacity(EVENT_BYTES_USUAL),
@@ -46,7 +47,8 @@ impl StoredEvent {
         stored
     }
 
-    /// Digests the content under the key of the store. The digest distinguishes a repeated event from a reused id.
+    /// Computes the digest of the event's content with the key of the store. The digest distinguishes a repeated event
+    /// from a reused id.
     pub(super) fn digest(&self, key: &[u8; 32]) -> Digest {
         let [event_type, subject, data] = self.content.clone().map(|range| self.member(range));
         let mut mac = keyed(key);
@@ -65,7 +67,7 @@ impl StoredEvent {
         let _written = serde_json::to_writer(&mut self.bytes, value);
     }
 
-    /// Returns a member as it was serialised; null if the event does not have it.
+    /// Returns the serialised bytes of an event member, or `null` if the event does not have the member.
     fn member(&self, range: Range<usize>) -> &[u8] {
         self.bytes
             .get(range)

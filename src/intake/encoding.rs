@@ -1,4 +1,5 @@
-//! The encoding of a request: CloudEvents in one of three modes, or plain JSON with configured expressions for id and type.
+//! The encoding of a request: CloudEvents in one of three modes, or plain JSON with configured expressions for id and
+//! type.
 
 use serde_json::{Map, Value};
 
@@ -9,22 +10,22 @@ use crate::event::{Attribute, ChangeEvent, EventError, Identity, SourceName};
 use crate::mapping::{JsonEnvelope, JsonEvent};
 use crate::time::rfc3339;
 
-/// How the events of a request are encoded.
+/// The encoding of the events in a request.
 pub enum Encoding<'a> {
-    /// CloudEvents; a binary one has its attributes in the headers.
+    /// CloudEvents. In binary mode, the headers contain the attributes of the event.
     CloudEvents {
-        /// Structured, batch or binary.
+        /// The content mode: structured, batch or binary.
         mode: ContentMode,
-        /// The media type of the body.
+        /// The media type of the request body.
         content_type: &'a str,
-        /// The headers, as pairs of name and value.
+        /// The headers of the request, as pairs of name and value.
         headers: Vec<(&'a str, &'a [u8])>,
     },
-    /// Plain JSON.
+    /// Plain JSON, with the compiled expressions for id, type and time.
     Json(&'a JsonEnvelope),
 }
 
-/// Never prints the headers, because binary mode carries attributes in them.
+/// Prints no headers, because in binary mode the headers contain event attributes.
 impl std::fmt::Debug for Encoding<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -35,10 +36,10 @@ impl std::fmt::Debug for Encoding<'_> {
 }
 
 impl<'a> Encoding<'a> {
-    /// Returns the encoding that the headers of a request announce. `headers` is read only for CloudEvents.
+    /// Returns the encoding that the headers of a request announce. Reads `headers` only for CloudEvents.
     ///
     /// # Errors
-    /// The source does not send bodies of this media type.
+    /// Returns an error if the source does not send bodies of this media type.
     pub fn of_request(
         source: &'a Source,
         content_type: &'a str,
@@ -59,7 +60,7 @@ impl<'a> Encoding<'a> {
         })
     }
 
-    /// Returns the encoding of a body without headers, such as a file: binary mode is not possible.
+    /// Returns the encoding of a body without headers, such as a file. A body without headers cannot have binary mode.
     pub fn of_body(source: &'a Source, body: &[u8]) -> Self {
         if let Some(envelope) = &source.json_envelope {
             return Self::Json(envelope);
@@ -76,7 +77,8 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// Returns whether a body can hold several events. Pointers in errors then start with the index of the event.
+    /// Returns whether a request body can contain several events. If it can, pointers in errors start with the index of
+    /// the event.
     pub const fn is_batch(&self) -> bool {
         match self {
             Self::CloudEvents { mode, .. } => matches!(mode, ContentMode::Batch),
@@ -84,7 +86,7 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// Returns the headers, if they carry the attributes of the event: in binary mode.
+    /// Returns the headers in binary mode, in which the headers contain the attributes of the event.
     pub fn attribute_headers(&self) -> Option<&[(&'a str, &'a [u8])]> {
         match self {
             Self::CloudEvents {
@@ -100,7 +102,7 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// Returns the events of a body, in their order.
+    /// Decodes the events of a body, in the order of the body.
     pub(super) fn decode(
         &self,
         source: &SourceName,
@@ -152,7 +154,8 @@ fn decode_json(
     Ok(numbered.collect())
 }
 
-/// Returns the event that the store keeps: id, type, time and data. Its identity has no CloudEvents `source`.
+/// Builds the event that the store keeps for plain JSON: id, type, time and data. The identity of such an event has no
+/// CloudEvents `source`.
 fn json_event(source: &SourceName, event: JsonEvent) -> Result<ChangeEvent, Vec<EventError>> {
     let JsonEvent {
         id: id_text,

@@ -1,8 +1,9 @@
-//! Examples: a body, and what its author expects of it. An example is a test of a source's mapping.
+//! Examples of a source: each example is a body with the result that the author expects. An example is a test of a
+//! source's mapping.
 //!
-//! The expectation is JSON: one request or a list of them, in which `"ignored"` means an event that sends nothing; or
-//! the problem type and the errors of a rejection. A member that the expectation does not have is not compared,
-//! except for `path` and `cleared`.
+//! The expected result is JSON. For an accepted body, the JSON is one request or a list of requests, in which
+//! `"ignored"` stands for an event that sends nothing. For a rejected body, the JSON has the problem type and the
+//! errors. The test ignores a member that the expected JSON does not have, except for `path` and `cleared`.
 
 use std::collections::BTreeSet;
 
@@ -12,21 +13,21 @@ use super::explanation::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
 };
 
-/// The word for an event that sends nothing.
+/// The word in an expectation for an event that sends nothing.
 const IGNORED: &str = "ignored";
-/// Members that are compared even if the expectation does not have them.
+/// The members of a request that the test compares even if the expectation does not have the member.
 const ALWAYS_COMPARED: [&str; 2] = ["path", "cleared"];
 
-/// What the author of an example expects.
+/// The result that the author of an example expects.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expectation {
-    /// A request, or one for each event.
+    /// One expected request, or a list with one request for each event.
     Requests(Value),
     Rejection(Value),
 }
 
 impl Expectation {
-    /// Returns the expectation that the body fulfils with the current mapping.
+    /// Returns the expectation that the current mapping fulfils for this body.
     pub fn of(explanation: &Explanation) -> Self {
         if let Some(problem) = explanation.problems().next() {
             let error = |error: &crate::event::EventError| json!({"pointer": error.pointer, "rule": error.rule});
@@ -43,7 +44,7 @@ impl Expectation {
         }
     }
 
-    /// Returns the expectation as the content of its file.
+    /// Returns the expectation as the JSON content of its file.
     pub const fn as_json(&self) -> &Value {
         match self {
             Self::Requests(json) | Self::Rejection(json) => json,
@@ -59,7 +60,7 @@ impl Expectation {
     }
 }
 
-/// Describes the result of a body in one line.
+/// Describes the result of an example body in one line.
 pub fn summary(explanation: &Explanation) -> String {
     let first = explanation.events.first().map(|event| &event.outcome);
     match explanation.outcome.as_ref().or(first) {
@@ -77,7 +78,7 @@ fn outcome_summary(outcome: &ExplainedOutcome) -> String {
     }
 }
 
-/// Returns the expectation that one event fulfils.
+/// Returns the expectation that the result of one event fulfils.
 fn expected(event: &EventExplanation) -> Value {
     let (request, parked) = match &event.outcome {
         ExplainedOutcome::Request(request) => (request, None),
@@ -103,7 +104,7 @@ fn request_members(request: &RequestExplanation) -> Map<String, Value> {
     }
 }
 
-/// Converts a value to JSON. A struct without maps always has a JSON form.
+/// Converts a value to JSON. The conversion cannot fail, because a struct without maps always has a JSON form.
 fn to_json(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
@@ -199,13 +200,13 @@ fn compare_rejection(expected: &Value, explanation: &Explanation) -> Vec<String>
     differences
 }
 
-/// Returns whether an error has every member that the expectation names.
+/// Returns whether an error has every member of the expected error.
 fn agrees(wanted: &Value, found: &Value) -> bool {
     let mut members = wanted.as_object().into_iter().flatten();
     members.all(|(name, value)| found.get(name).unwrap_or(&Value::Null) == value)
 }
 
-/// Adds every place at which two values differ.
+/// Adds every place at which the expected and the found JSON differ.
 fn differ(expected: &Value, found: &Value, place: &str, differences: &mut Vec<String>) {
     let (Value::Object(wanted), Value::Object(is)) = (expected, found) else {
         if expected != found {

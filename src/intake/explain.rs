@@ -1,8 +1,9 @@
-//! Explains the changes that a request would make, rule by rule, without storing anything: for people who write
-//! mappings.
+//! Explains the changes that a request would make, mapping rule by mapping rule, without storing anything. The
+//! explanations are for people who write mappings.
 //!
-//! The events go through the same pipeline as those of a request. An [`Explanation`] is both the JSON of the admin API
-//! and what the command line prints; its values are masked unless the reader asked to reveal them.
+//! Explained events go through the same pipeline as the events of a request. An [`Explanation`] is the JSON of the
+//! admin API and the output of the command line. The values in an explanation are masked unless the reader asked to
+//! reveal the values.
 
 use std::fmt;
 
@@ -23,21 +24,21 @@ use crate::mapping::{RuleExplanation, RuleResult};
 use crate::outbox::Disposition;
 use crate::time::Timestamp;
 
-/// Imprint's path of a customer, before the id.
+/// The path of a customer in Imprint's API, before the customer's id.
 const CUSTOMERS: &str = "/v2/customers/";
-/// The method of *update*.
+/// The HTTP method of Imprint's *update* operation.
 const UPDATE_METHOD: &str = "POST";
 
-/// An event in its stored form.
+/// An event of a stored outbox entry.
 #[derive(Clone, Copy)]
 pub struct EntryEvent<'a> {
     pub identity: &'a Identity,
     pub event_type: &'a Attribute,
-    /// The stored form.
+    /// The bytes of the event in its stored form.
     pub bytes: &'a [u8],
 }
 
-/// Never prints the event, because it is personal data.
+/// Prints only the type name, never the event, because the event is personal data.
 impl fmt::Debug for EntryEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EntryEvent")
@@ -45,7 +46,7 @@ impl fmt::Debug for EntryEvent<'_> {
 }
 
 impl Sources {
-    /// Explains the body of a request without headers. Returns `None` if there is no such source.
+    /// Explains a request body without headers. Returns `None` if there is no source of this name.
     pub fn explain_body(
         &self,
         source: &SourceName,
@@ -78,8 +79,8 @@ impl Sources {
         })
     }
 
-    /// Explains a stored event with the current schema and mapping. Returns `None` if there is no such source, or if
-    /// the event cannot be read.
+    /// Explains a stored event with the current schema and mapping. Returns `None` if there is no source of this name,
+    /// or if the event cannot be read.
     pub fn explain_entry(
         &self,
         event: EntryEvent<'_>,
@@ -100,8 +101,8 @@ impl Sources {
         Some(self.event(source, Some(&named), disposition, visibility))
     }
 
-    /// The events of a body as schema and mapping read them, each with the name of its type. Events that cannot be decoded
-    /// or have no mapping are left out.
+    /// Returns the events of a body in the form that schema and mapping read, each with the name of the event type.
+    /// Events without a mapping and events that cannot be decoded are left out.
     pub fn views(&self, source: &Source, body: &[u8]) -> Vec<(String, Value)> {
         let encoding = Encoding::of_body(source, body);
         let events = encoding.decode(&source.name, body, self.settings.batch_events_max);

@@ -1,4 +1,4 @@
-//! The typed explanation of a body or an event: the JSON of the admin API, and what the command line prints.
+//! The typed explanation of a body or an event: the JSON of the admin API, and the output of the command line.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use super::rejection::Rejection;
 use crate::event::{EventError, SourceVersion};
 use crate::imprint::{CustomerChange, Field};
 
-/// The changes that sending this body would make, event by event.
+/// The changes that sending this request body would make, event by event.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Explanation {
-    /// The name of the source.
+    /// The name of the source that would send the body.
     pub source: String,
-    /// One explanation per event.
+    /// The explanations of the events, one per event.
     pub events: Vec<EventExplanation>,
-    /// The rejection, if the body as a whole cannot be decoded. `events` is empty then.
+    /// The rejection of a body that cannot be decoded as a whole. If the body is rejected, `events` is empty.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<ExplainedOutcome>,
 }
@@ -24,134 +24,135 @@ pub struct Explanation {
 /// The changes that one event would make.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventExplanation {
-    /// The result of the pipeline.
+    /// The result of the intake pipeline for the event.
     #[serde(flatten)]
     pub outcome: ExplainedOutcome,
-    /// The id of the event, if it could be read.
+    /// The id of the event, if the bridge could read the id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The type of the event, if it could be read.
+    /// The type of the event, if the bridge could read the type.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
-    /// Every rule of the mapping, those that find the customer first. `None` if the type has no mapping.
+    /// The explanations of all mapping rules, with the rules for the customer first. `None` if the event type has no
+    /// mapping.
     #[serde(rename = "fields", default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Vec<TargetExplanation>>,
-    /// The places of the event that no rule read, as JSON Pointers.
+    /// The places of the event that no mapping rule read, as JSON Pointers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused: Option<Vec<String>>,
-    /// The change behind the outcome. It never leaves the process.
+    /// The customer change of the event, which never leaves the process.
     #[serde(skip)]
     pub(super) change: Option<CustomerChange>,
 }
 
-/// The result of the pipeline for one event or one body.
+/// The result of the intake pipeline for one event or one body.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum ExplainedOutcome {
-    /// The request is rejected.
+    /// The bridge rejects the request.
     Refused {
-        /// The problem that the sender would get.
+        /// The problem document that the sender would get.
         problem: ExplainedProblem,
     },
-    /// The event is accepted, and nothing is sent.
+    /// The bridge accepts the event and sends nothing to Imprint.
     Ignored,
-    /// This request is sent.
+    /// The bridge sends this request to Imprint.
     Request(RequestExplanation),
-    /// The event is parked.
+    /// The bridge parks the event.
     Parked {
-        /// The name of the park reason.
+        /// The name of the reason for parking the event.
         #[serde(rename = "parked")]
         reason: String,
-        /// The request that is sent when an operator replays the entry.
+        /// The request to Imprint that the bridge sends when an operator replays the entry.
         #[serde(flatten)]
         request: RequestExplanation,
     },
 }
 
-/// The problem that the sender would get.
+/// The problem document that the sender would get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainedProblem {
-    /// The last word of the problem `type`.
+    /// The last word of the problem document's `type`.
     #[serde(rename = "type")]
     pub class: String,
-    /// All errors.
+    /// All errors of the rejected request.
     #[serde(rename = "faults")]
     pub errors: Vec<EventError>,
 }
 
-/// The request of an event, with its place in the order of the customer's changes.
+/// The Imprint request of an event, with the event's position in the order of the customer's changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RequestExplanation {
     pub request: RequestPreview,
-    /// The version of the change.
+    /// The version of the customer change.
     pub version: SourceVersion,
-    /// The fields that the source cleared.
+    /// The Imprint fields that the source cleared.
     pub cleared: Vec<String>,
 }
 
-/// A request to Imprint.
+/// A preview of a request to Imprint.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestPreview {
-    /// The HTTP method; `None` if the Imprint id is not known yet.
+    /// The HTTP method of the request; `None` if the customer's Imprint id is not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// The path; `None` if the Imprint id is not known yet.
+    /// The path of the request; `None` if the customer's Imprint id is not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Our id of the customer at Imprint, if the event names it.
+    /// The partner's own id of the customer, if the event contains this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partner_id: Option<String>,
     pub body: Value,
 }
 
-/// One rule of the mapping at work.
+/// The explanation of one mapping rule.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TargetExplanation {
-    /// The field, or the name of the rule, such as `customer.imprint_id`.
+    /// The Imprint field, or the name of the mapping rule, such as `customer.imprint_id`.
     pub target: String,
     pub expression: String,
-    /// The places of the event that the expression read, as JSON Pointers.
+    /// The places of the event that the mapping expression read, as JSON Pointers.
     pub reads: Vec<String>,
-    /// Whether the expression runs in the jq interpreter instead of a compiled plan.
+    /// Whether jaq interprets the mapping expression, entirely or in part.
     #[serde(rename = "slow")]
     pub is_interpreted: bool,
-    /// The result.
+    /// The result of the mapping rule.
     #[serde(flatten)]
     pub result: TargetResult,
-    /// Whether Imprint already has a newer value of the field. Only explanations of stored entries know this.
+    /// Whether Imprint already has a newer value of the field. Only the explanation of a stored entry has this flag.
     #[serde(rename = "stale", default, skip_serializing_if = "Option::is_none")]
     pub is_stale: Option<bool>,
 }
 
-/// The result of one rule.
+/// The result of one mapping rule.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "says", rename_all = "snake_case")]
 pub enum TargetResult {
-    /// The expression is absent, so the field is left unchanged.
+    /// The event does not mention the value, so the update leaves the field unchanged.
     Nothing,
     /// The source cleared the field.
     Cleared,
-    /// The field gets this value.
+    /// The update sets the field to this value.
     Value {
-        /// The value, masked unless revealed.
+        /// The new value of the field, masked unless the reader asked to reveal values.
         value: Value,
     },
-    /// The expression cannot be evaluated.
+    /// The mapping expression cannot be evaluated on the event.
     Refused {
-        /// The error.
+        /// The evaluation error of the mapping expression.
         #[serde(rename = "fault")]
         error: EventError,
     },
 }
 
-/// Never prints the body, because it is personal data.
+/// Prints only the type name, never the body, because the body is personal data.
 impl fmt::Debug for RequestPreview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestPreview").finish_non_exhaustive()
     }
 }
 
-/// Never prints the value, because it is personal data.
+/// Prints only the kind of the result, never the value, because the value is personal data.
 impl fmt::Debug for TargetResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -164,7 +165,7 @@ impl fmt::Debug for TargetResult {
 }
 
 impl Explanation {
-    /// Returns the problems of the body and of its events.
+    /// Returns the problem documents of the body and of its events.
     pub fn problems(&self) -> impl Iterator<Item = &ExplainedProblem> {
         let of_events = self.events.iter().map(|event| &event.outcome);
         let outcomes = of_events.chain(&self.outcome);
@@ -173,12 +174,13 @@ impl Explanation {
 }
 
 impl EventExplanation {
-    /// Returns the change that would be sent. An explanation that was parsed from JSON does not contain the change.
+    /// Returns the customer change that the bridge would send. An explanation that was parsed from JSON does not
+    /// contain the change.
     pub const fn change(&self) -> Option<&CustomerChange> {
         self.change.as_ref()
     }
 
-    /// Marks every field that has a value as stale, unless it is among `sent`.
+    /// Marks every field with a new value as stale, unless `sent` contains the field.
     pub fn mark_stale(&mut self, sent: &[Field]) {
         for target in self.targets.iter_mut().flatten() {
             let is_set = match target.result {
@@ -201,7 +203,7 @@ impl ExplainedOutcome {
         }
     }
 
-    /// Returns the problem, if the request is rejected.
+    /// Returns the problem document if the bridge rejects the request.
     pub const fn problem(&self) -> Option<&ExplainedProblem> {
         match self {
             Self::Refused { problem } => Some(problem),

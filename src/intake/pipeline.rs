@@ -1,4 +1,4 @@
-//! The pipeline from decoded events to entries: event type, schema, mapping, version, foreign address.
+//! The intake pipeline from decoded events to outbox entries: event type, schema, mapping, version, foreign address.
 
 use serde_json::Value;
 
@@ -14,20 +14,20 @@ use crate::mapping::VersionDomain;
 use crate::outbox::{Disposition, NewEntry, ParkReason, Priority};
 use crate::time::Timestamp;
 
-/// The values that all entries of one request have in common.
+/// The values that all outbox entries of one request have in common.
 #[derive(Clone, Copy)]
 pub struct EntryContext {
-    /// The time of acceptance, by the clock of the store.
+    /// The time at which the bridge accepted the request, by the clock of the store.
     pub accepted_at: Timestamp,
-    /// The wall clock, which the pipeline compares with versions that are times.
+    /// The current wall-clock time. The pipeline compares this time with versions that are times.
     pub wall_time: Timestamp,
-    /// The priority of the entries.
+    /// The priority of the outbox entries.
     pub priority: Priority,
-    /// The key of the store for content digests.
+    /// The key of the store for the content digests of events.
     pub digest_key: [u8; 32],
 }
 
-/// Never prints the key.
+/// Prints the context without the digest key, which is a secret.
 impl std::fmt::Debug for EntryContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EntryContext")
@@ -37,7 +37,7 @@ impl std::fmt::Debug for EntryContext {
 }
 
 impl Sources {
-    /// Turns the body of a request into entries.
+    /// Turns the body of a request into outbox entries.
     ///
     /// # Errors
     /// Returns every error of every event. In this case the caller must not store any event of the request.
@@ -61,11 +61,11 @@ impl Sources {
         Rejection::merge(rejections).map_or(Ok(entries), Err)
     }
 
-    /// Maps a stored event again with the current schema and mapping, so that the event can be sent after they were
-    /// fixed.
+    /// Maps a stored event again with the current schema and mapping, so that the bridge can send the event after an
+    /// operator has fixed the schema or the mapping.
     ///
     /// # Errors
-    /// Returns every reason why the event cannot be sent.
+    /// Returns every reason why the stored event cannot be sent.
     pub fn remap(
         &self,
         source: &SourceName,
@@ -107,18 +107,18 @@ impl Sources {
     }
 }
 
-/// The stages that every event of one request goes through.
+/// The intake stages that every event of one request goes through.
 pub(super) struct Pipeline<'a> {
     source: &'a Source,
-    /// Whether the request can hold several events: pointers in errors then start with the index of the event.
+    /// Whether the request can contain several events. If it can, pointers in errors start with the index of the event.
     is_batch: bool,
-    /// The latest time that a version may name.
+    /// The latest time that an event's version may name.
     version_time_max: Timestamp,
     foreign_address: ForeignAddress,
 }
 
 impl Pipeline<'_> {
-    /// Runs all stages for the event at `index`.
+    /// Runs all intake stages for the event at `index`.
     pub(super) fn run(
         &self,
         index: usize,
@@ -153,7 +153,7 @@ impl Pipeline<'_> {
         Ok(self.foreign_address.disposition(change))
     }
 
-    /// Returns whether a version that is a time lies too far in the future. Such a version counts microseconds.
+    /// Returns whether a version that is a time, in microseconds, lies too far in the future.
     fn is_ahead(&self, event_type: &EventType, version: i64) -> bool {
         match event_type.mapping.version_domain() {
             Some(VersionDomain::Time) => {
@@ -175,7 +175,8 @@ impl Pipeline<'_> {
 }
 
 impl ForeignAddress {
-    /// Applies the rule for changes with a flat address outside the USA. A change that sets nothing is ignored.
+    /// Applies the foreign-address rule: parks a change with a flat address outside the USA, or drops the address. A
+    /// change that sets no field is ignored.
     fn disposition(self, change: Option<CustomerChange>) -> Disposition {
         let Some(change) = change else {
             return Disposition::Ignore;
@@ -210,7 +211,8 @@ impl EntryContext {
     }
 }
 
-/// The change that schema and mapping make of an event; `None` if the mapping leaves the event out or sets no field.
+/// Validates and maps an event. Returns the customer change, or `None` if the mapping excludes the event or sets no
+/// field.
 fn change(
     source: &Source,
     event_type: &EventType,

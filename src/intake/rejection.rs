@@ -1,33 +1,33 @@
-//! The rejection of a request: the stage that rejects it, and all errors.
+//! The rejection of a request: the stage that rejects the request, and all errors.
 
 use crate::event::EventError;
 
-/// A request that is not accepted.
+/// The rejection of a request by intake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// The stage that rejected it.
+    /// The intake stage that rejected the request.
     pub class: RejectionClass,
-    /// All errors of all events of the request; those of `class` come first.
+    /// All errors of all events of the request. The errors of the stage `class` come first.
     pub errors: Vec<EventError>,
 }
 
-/// The stage that rejects a request. If events fail in different stages, the earliest stage decides the answer.
+/// The intake stage that rejects a request. If events fail in different stages, the earliest stage decides the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RejectionClass {
-    /// The media type is not one that the source sends.
+    /// The source does not send bodies of the request's media type.
     UnsupportedMediaType,
-    /// The body is not valid JSON, or an event lacks what CloudEvents requires.
+    /// The body is not valid JSON, or an event lacks an attribute that CloudEvents requires.
     Malformed,
-    /// The source has no such event type.
+    /// The source does not have the type of the event.
     UnknownEventType,
     /// An event does not match the schema of its type.
     Invalid,
-    /// An event matches its schema, but its mapping cannot turn it into a change.
+    /// An event matches its schema, but its mapping cannot turn the event into a customer change.
     Unmappable,
 }
 
 impl RejectionClass {
-    /// Returns the stable name: the end of the problem `type`, and the metric label.
+    /// Returns the stable name of the stage: the end of the problem document's `type`, and the metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -40,12 +40,12 @@ impl RejectionClass {
 }
 
 impl Rejection {
-    /// Creates a rejection by one stage.
+    /// Creates a rejection by one intake stage.
     pub const fn new(class: RejectionClass, errors: Vec<EventError>) -> Self {
         Self { class, errors }
     }
 
-    /// One rejection for those of several events.
+    /// Merges the rejections of several events into one rejection.
     pub(super) fn merge(mut rejections: Vec<Self>) -> Option<Self> {
         rejections.sort_by_key(|rejection| rejection.class);
         let class = rejections.first()?.class;

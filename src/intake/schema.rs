@@ -1,11 +1,12 @@
-//! JSON Schemas of event types: validates an event and reports all its errors.
+//! JSON Schemas of event types: a schema validates an event and reports all errors of the event.
 //!
-//! A schema is compiled once, when the configuration is loaded. Patterns run in linear time, formats are asserted, and a
-//! reference to another document is refused, because nothing may be fetched while an event waits.
+//! The bridge compiles a schema once, when it loads the configuration. Patterns run in linear time, and formats are
+//! checked. A reference to another document is refused, because the bridge must not fetch a document while an event
+//! waits.
 //!
-//! The detail of an error contains only words of the schema: the keyword and its limit. It contains neither values of the
-//! event nor the names of unexpected properties. Only `pointer` can contain a name that the sender chose: it goes into the
-//! answer to the sender, and logs use `location` instead.
+//! The detail of a schema error contains only words of the schema: the keyword and its limit. The detail contains
+//! neither values of the event nor the names of unexpected properties. Only the `pointer` of an error can contain a
+//! name that the sender chose. The pointer is part of the answer to the sender; logs use `location` instead.
 
 use std::collections::BTreeSet;
 
@@ -15,30 +16,30 @@ use serde_json::Value;
 
 use crate::event::{EventError, pointer};
 
-/// The maximum number of errors of one event: enough for a developer, and a limit on the cost of one bad event.
+/// The maximum number of schema errors for one event: enough for a developer, and a limit on the cost of one bad event.
 const ERRORS_MAX: usize = 100;
-/// The maximum depth of listed places. A schema that refers to itself has no end.
+/// The maximum depth of the places listed from a schema. A schema that refers to itself has unlimited depth.
 const LEAF_DEPTH_MAX: usize = 16;
 /// The maximum length of a limit quoted from a schema. An `enum` can have hundreds of members.
 const LIMIT_CHARS_MAX: usize = 200;
 
-/// A document cannot be used as a schema.
+/// The error of a document that cannot be used as a schema.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The document does not compile: a keyword is misused, a pattern needs backtracking, a format is unknown, or a
+    /// The schema does not compile: a keyword is misused, a pattern needs backtracking, a format is unknown, or a
     /// reference leads to another document.
     #[error("schema {name} does not compile, at #{location}")]
     Compile {
         /// The name of the schema.
         name: String,
-        /// The place in the schema, as a JSON Pointer.
+        /// The place of the error in the schema, as a JSON Pointer.
         location: String,
-        /// The reason.
+        /// The reason why the schema does not compile.
         source: Box<ValidationError<'static>>,
     },
 }
 
-/// The schema of one event type.
+/// The JSON Schema of one event type.
 #[derive(Debug)]
 pub struct Schema {
     name: String,
@@ -47,7 +48,7 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Compiles a JSON document. A document without `$schema` is read as draft 2020-12.
+    /// Compiles a JSON document to a schema. A document without `$schema` is read as draft 2020-12.
     ///
     /// # Errors
     /// Returns the first error of the schema.
@@ -77,10 +78,10 @@ impl Schema {
         &self.name
     }
 
-    /// Returns the errors of an event, at most `ERRORS_MAX`. The list is empty if the event is valid.
+    /// Returns the schema errors of an event, at most `ERRORS_MAX`. The list is empty if the event is valid.
     ///
-    /// The function first checks only whether the event is valid: most events are, and this check costs a seventh of
-    /// listing errors.
+    /// The schema first checks only whether the event is valid. Most events are valid, and the check costs a seventh of
+    /// the time for listing errors.
     pub fn errors(&self, event: &Value) -> Vec<EventError> {
         if self.validator.is_valid(event) {
             return Vec::new();
@@ -92,8 +93,7 @@ impl Schema {
             .collect()
     }
 
-    /// Returns the described places that contain no described places, as JSON Pointers. `*` stands for every item of an
-    /// array.
+    /// Returns the innermost places that the schema describes, as JSON Pointers. `*` stands for every item of an array.
     pub fn leaf_pointers(&self) -> Vec<String> {
         let mut leaves = BTreeSet::new();
         self.add_leaves(&self.document, "", LEAF_DEPTH_MAX, &mut leaves);
@@ -138,8 +138,8 @@ impl Schema {
 
     fn event_error(&self, error: &ValidationError<'_>) -> EventError {
         let location = error.schema_path().as_str();
-        // The keyword `required` lists several names. The missing name is one of them, so the error may quote this
-        // name.
+        // The keyword `required` lists several names. The list contains the missing name, so the error may quote the
+        // missing name.
         let limit = if let ValidationErrorKind::Required { property } = error.kind() {
             Some(property)
         } else {
@@ -155,7 +155,8 @@ impl Schema {
     }
 }
 
-/// Returns the sentence for a keyword and its limit. For an unknown keyword the sentence only names the keyword.
+/// Describes a broken schema keyword and its limit in one sentence. For an unknown keyword the sentence only names the
+/// keyword.
 fn sentence(keyword: &str, limit: &str) -> String {
     match keyword {
         "type" => format!("The value must be of type {limit}."),
@@ -194,7 +195,7 @@ fn sentence(keyword: &str, limit: &str) -> String {
     }
 }
 
-/// Returns the value of a schema keyword as JSON, cut to [`LIMIT_CHARS_MAX`].
+/// Returns the value of a schema keyword as JSON, cut to [`LIMIT_CHARS_MAX`] characters.
 fn quoted(limit: &Value) -> String {
     let text = limit.to_string();
     match text.char_indices().nth(LIMIT_CHARS_MAX) {
@@ -209,10 +210,10 @@ mod tests {
 
     use super::*;
 
-    /// A text that replaces every word of the sender in the tests. No error may contain this text.
+    /// A test text that replaces every word of the sender. No schema error may contain this text.
     const CANARY: &str = "canary-7f3a";
 
-    /// Validates `event` and compares its errors as (rule, pointer, location, detail).
+    /// Validates `event` and compares its schema errors as (rule, pointer, location, detail).
     fn check(schema: &Value, event: &Value, expected: &[(&str, &str, &str, &str)]) {
         let errors = Schema::compile("test", schema).unwrap().errors(event);
         let found: Vec<_> = errors

@@ -28,7 +28,7 @@ const CONTEXT: EntryContext = EntryContext {
     digest_key: [7; 32],
 };
 
-/// A source of plain JSON with one mapped type, `row`, and one ignored type, `ping`.
+/// Creates a source of plain JSON with one mapped type, `row`, and one ignored type, `ping`.
 fn shop(foreign_address: ForeignAddress) -> Sources {
     let rules = MappingRules {
         imprint_id: Some(".id".to_owned()),
@@ -116,7 +116,7 @@ fn the_earliest_stage_decides_and_all_errors_are_listed() {
     assert_eq!(pointers, ["/1/type", "/0/email", "/2/id"]);
 }
 
-/// The rule about foreign addresses is the same on acceptance and when an entry is mapped again.
+/// The foreign-address rule is the same when the bridge accepts an event and when it maps a stored event again.
 #[test]
 fn a_foreign_address_has_one_rule() {
     let whole = json!({"email": "a@example.com", "city": "Paris", "country": "FRA"});

@@ -1,4 +1,4 @@
-//! Binary mode: turns attributes in `ce-` headers and data in the body into the structured form.
+//! Binary mode of CloudEvents: turns attributes in `ce-` headers and data in the body into the structured form.
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 use super::{DATA, error};
 use crate::event::{EventError, pointer};
 
-/// The prefix of headers that carry attributes.
+/// The prefix of headers that contain CloudEvents attributes.
 const PREFIX: &str = "ce-";
 const DATACONTENTTYPE: &str = "datacontenttype";
-/// Attributes that the body and its content-type state, so that no header may state them.
+/// CloudEvents attributes that the body and its content-type state. A header may not state these attributes.
 const RESERVED: [&str; 3] = [DATA, "data_base64", DATACONTENTTYPE];
 
-/// Builds the structured form of an event in binary mode. `data` is `None` if the body is empty.
+/// Builds the structured form of an event from a binary-mode request. `data` is `None` if the body is empty.
 pub(super) fn envelope(
     headers: &[(&str, &[u8])],
     content_type: &str,
@@ -38,20 +38,20 @@ pub(super) fn envelope(
     }
 }
 
-/// Returns whether any header carries an attribute.
+/// Returns whether any header contains a CloudEvents attribute.
 pub(super) fn has_attributes(headers: &[(&str, &[u8])]) -> bool {
     headers
         .iter()
         .any(|(name, _)| attribute_name(name).is_some())
 }
 
-/// Returns the name of the attribute in a header; `None` if the header carries none.
+/// Returns the name of the CloudEvents attribute in a header, or `None` if the header contains no attribute.
 pub(super) fn attribute_name(header: &str) -> Option<String> {
     let name = header.to_ascii_lowercase();
     name.strip_prefix(PREFIX).map(str::to_owned)
 }
 
-/// Returns the attribute `name`, if exactly one header carries it as text.
+/// Returns the CloudEvents attribute `name`, if exactly one header contains the attribute as text.
 pub(super) fn single_attribute(headers: &[(&str, &[u8])], name: &str) -> Option<String> {
     let is_named = |header: &str| {
         let (prefix, attribute) = header.split_at_checked(PREFIX.len()).unwrap_or_default();
@@ -81,7 +81,8 @@ fn attribute(
     text(value).ok_or(("utf8", "The header is not percent-encoded UTF-8."))
 }
 
-/// The text of a header: unquoted, then percent-decoded once, as section 3.1.3.2 of the HTTP binding defines it.
+/// Decodes the text of an attribute header: removes quotes, then decodes percent-encoding once, as section 3.1.3.2 of
+/// the CloudEvents HTTP binding requires.
 fn text(value: &[u8]) -> Option<String> {
     let raw = std::str::from_utf8(value).ok()?.trim();
     let unquoted = unquote(raw);
@@ -89,7 +90,7 @@ fn text(value: &[u8]) -> Option<String> {
     (!decoded.contains('\0')).then(|| decoded.into_owned())
 }
 
-/// Removes the quotes that older senders put around a text with spaces, and the backslashes inside.
+/// Removes the quotes that older senders put around a header text with spaces, and the backslashes inside the quotes.
 fn unquote(raw: &str) -> String {
     let Some(inner) = raw
         .strip_prefix('"')

@@ -65,7 +65,7 @@ fn places(errors: &[EventError]) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Compares the errors of one structured event as (pointer, rule).
+/// Decodes one structured event and compares its errors as (pointer, rule).
 fn check(event: &Value, expected: &[(&str, &str)]) {
     let decoded = decode_body(ContentMode::Structured, event.to_string().as_bytes())
         .unwrap()
