@@ -1,7 +1,8 @@
 //! The vocabulary of Imprint's API and the port through which the bridge calls it.
 //!
-//! The port has three typed operations of Imprint: *update*, *retrieve* and *search*. Code that uses the port cannot
-//! call any other operation of Imprint's API, because the same key could also delete keys.
+//! The port [`ImprintApi`] has three typed operations of Imprint: *update*, *retrieve* and *search*. Code that uses the
+//! port cannot call any other operation of Imprint's API. This restriction matters, because the bridge's API key would
+//! also allow deleting keys.
 
 use std::fmt;
 use std::time::Duration;
@@ -37,8 +38,8 @@ pub struct IdError;
 /// The id of a customer at Imprint: an opaque text that is always one path segment. The bridge sends the id as
 /// received.
 ///
-/// The restricted alphabet protects the key: an id with `/` or `.`, or an empty id, would turn the path of *update*
-/// into the path of *link* or *search*.
+/// The restricted alphabet of an Imprint id protects the API key: an id with `/` or `.`, or an empty id, would turn the
+/// path of *update* into the path of *link* or *search*.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImprintId(String);
 
@@ -46,7 +47,7 @@ impl ImprintId {
     /// Parses an Imprint id: 1 to 64 characters out of `A-Z a-z 0-9 _ -`.
     ///
     /// # Errors
-    /// [`IdError`] for any other text.
+    /// Returns [`IdError`] if the text is not an Imprint id.
     pub fn parse(raw: &str) -> Result<Self, IdError> {
         let fits = (1..=IMPRINT_ID_CHARS_MAX).contains(&raw.len())
             && raw
@@ -64,7 +65,8 @@ impl ImprintId {
         &self.0
     }
 
-    /// Returns the spelling of the Imprint id to store and look up: a UUID in lower case, any other id unchanged.
+    /// Returns the Imprint id in the spelling that the store keeps and looks up: a UUID in lower case, any other id
+    /// unchanged.
     pub fn canonical(&self) -> String {
         if self.is_uuid_shaped() {
             self.0.to_ascii_lowercase()
@@ -73,7 +75,7 @@ impl ImprintId {
         }
     }
 
-    /// Returns whether both Imprint ids name the same customer. Two UUIDs may differ in case; other ids must be
+    /// Returns whether two Imprint ids name the same customer. Two UUIDs may differ in case; other ids must be
     /// identical.
     pub fn is_same(&self, other: &str) -> bool {
         self.0 == other || (self.is_uuid_shaped() && self.0.eq_ignore_ascii_case(other))
@@ -105,7 +107,7 @@ impl PartnerCustomerId {
     /// Parses a partner customer id: 1 to 256 characters, no control character, no white space at either end.
     ///
     /// # Errors
-    /// [`PartnerCustomerIdError`] for any other text.
+    /// Returns [`PartnerCustomerIdError`] if the text is not a partner customer id.
     pub fn parse(raw: &str) -> Result<Self, PartnerCustomerIdError> {
         let fits = !raw.is_empty()
             && raw.trim() == raw
@@ -124,7 +126,7 @@ impl PartnerCustomerId {
     }
 }
 
-/// The ids by which an event names its customer.
+/// The ids with which an event names its customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CustomerRef {
     /// The event has Imprint's id only.
@@ -169,7 +171,7 @@ pub struct Request {
     pub cleared: Vec<Field>,
 }
 
-/// Never prints the body, because field values are personal data.
+/// Prints no body of a request, because field values are personal data.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
@@ -181,24 +183,24 @@ impl fmt::Debug for Request {
 /// The outcome of one update request to Imprint. A failed connection is also an outcome, so there is no error type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Imprint has applied the update: a 2xx with a JSON object whose `id` is that of the request.
+    /// Imprint has applied the update: the answer is a 2xx with a JSON object whose `id` equals the id in the request.
     Applied(Echo),
-    /// Imprint limits the rate: a 429, or a 503 with Retry-After. The whole destination waits for the given time; the
-    /// time is `None` if no Retry-After could be parsed.
+    /// Imprint limits the rate: the answer is a 429, or a 503 with Retry-After. All requests to Imprint wait for the
+    /// given time. The time is `None` if no Retry-After could be parsed.
     Throttled(Option<Duration>),
-    /// Imprint applied nothing, for a temporary reason: no connection, 408, 425 or 5xx.
+    /// Imprint did not apply the update, for a temporary reason: no connection, 408, 425 or 5xx.
     Unavailable(Cause),
     /// The bridge sent the request but received no valid answer: Imprint may have applied the update.
     Unknown(Cause),
-    /// Imprint, or a gateway in front of Imprint, does not accept the key or the connection: 401, any 3xx, a
-    /// certificate error. The event is not the reason.
+    /// Imprint, or a gateway in front of Imprint, does not accept the API key or the connection: 401, any 3xx, a
+    /// certificate error. The content of the event does not cause a denial.
     Denied(Cause),
-    /// The reason is unclear: a 403, a 405 or an untyped 404 may concern every customer or this customer only. A
-    /// retrieve of the same customer decides.
+    /// The scope of Imprint's refusal is unclear: a 403, a 405 or a 404 without an error type may concern every
+    /// customer or only one customer. The bridge then retrieves the same customer to decide.
     Unclear(Cause),
-    /// The customer does not exist at Imprint.
+    /// The customer of the update does not exist at Imprint.
     NotFound,
-    /// Imprint rejects this request because of its content.
+    /// Imprint rejects the update because of its content.
     Rejected(Rejection),
 }
 
@@ -218,10 +220,10 @@ impl Outcome {
     }
 }
 
-/// The difference between the echoed customer and the request. An `Echo` contains no field value.
+/// The differences between the customer that Imprint echoes and the update request. An `Echo` contains no field value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
-    /// The groups with a field that Imprint echoes with another value than the bridge sent.
+    /// The field groups that Imprint echoes with another value than the bridge sent.
     pub mismatches: Vec<FieldGroup>,
     /// The address lines that the request cleared and that Imprint still has.
     pub still_set: Vec<Field>,
@@ -232,13 +234,13 @@ pub struct Echo {
 /// The result of a retrieve or a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookupResult {
-    /// The lookup found exactly this customer.
+    /// The retrieve or search found exactly this customer.
     Found(ImprintId),
-    /// Imprint has no such customer.
+    /// Imprint does not have the customer.
     NotFound,
     /// A search matched at least two different customers.
     Ambiguous,
-    /// Imprint gave no usable answer; the outcome is the reason.
+    /// Imprint gave no usable answer to the lookup. The contained outcome tells the reason.
     Failed(Outcome),
 }
 
@@ -256,8 +258,8 @@ impl LookupResult {
 
 /// Replaces an [`Outcome::Unclear`] by the outcome that follows from a lookup of the same customer.
 ///
-/// If the lookup finds the customer, Imprint denied the operation. If Imprint does not have the customer, the outcome
-/// is [`Outcome::NotFound`].
+/// If the lookup finds the customer, the result is that Imprint denied the update. If Imprint does not have the
+/// customer, the result is [`Outcome::NotFound`].
 pub fn resolve_ambiguous(cause: Cause, lookup: LookupResult) -> Outcome {
     match lookup {
         LookupResult::Found(_)
@@ -268,35 +270,35 @@ pub fn resolve_ambiguous(cause: Cause, lookup: LookupResult) -> Outcome {
     }
 }
 
-/// The cause of an outcome: a closed set, because the cause is a log field and a metric label.
+/// The cause of an outcome. The set of causes is closed, because a cause is a log field and a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// The client could not connect.
+    /// The HTTP client could not connect to Imprint.
     Connect,
-    /// The host name did not resolve.
+    /// Imprint's host name did not resolve.
     Dns,
-    /// The TLS handshake failed, but not because of the certificate.
+    /// The TLS handshake with Imprint failed for a reason other than the certificate.
     Tls,
-    /// The server's certificate is not valid.
+    /// The certificate of Imprint's server is not valid.
     Certificate,
-    /// The deadline passed.
+    /// The deadline of the request passed before Imprint had answered.
     Deadline,
-    /// The connection ended, or its data became unreadable, before the client had received the whole answer.
+    /// The connection ended, or its data became unreadable, before the client had received Imprint's whole answer.
     Disconnected,
-    /// Imprint sent an interim answer (1xx) instead of a final one, or the client could not build the request.
+    /// Imprint sent an interim answer (1xx) instead of a final answer, or the client could not build the request.
     Protocol,
-    /// The answer is longer than the response limit.
+    /// Imprint's answer is longer than the response limit.
     TooLong,
-    /// The answer is a 2xx without a JSON object.
+    /// Imprint's answer is a 2xx without a JSON object.
     Unreadable,
-    /// The answer is a 2xx with the id of another customer.
+    /// Imprint's answer is a 2xx with the id of another customer.
     WrongCustomer,
-    /// The answer had this HTTP status.
+    /// Imprint's answer had this HTTP status.
     Status(u16),
 }
 
 impl Cause {
-    /// Returns whether the status means that Imprint refuses the operation and not the key (403, 404 or 405).
+    /// Returns whether the status means that Imprint refuses the operation but accepts the API key (403, 404 or 405).
     pub const fn is_forbidden(self) -> bool {
         matches!(self, Self::Status(403..=405))
     }
@@ -320,20 +322,21 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The parts of Imprint's error body that the bridge keeps. No part is a field value.
+/// The parts of Imprint's error body that the bridge keeps. None of the parts contains a field value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// The HTTP status.
+    /// The HTTP status of Imprint's rejection.
     pub status: u16,
-    /// Imprint's `type`, such as `INVALID_REQUEST_ERROR`.
+    /// The error `type` in Imprint's answer, such as `INVALID_REQUEST_ERROR`.
     pub kind: Option<String>,
     /// The name of the field that Imprint reports as wrong.
     pub param: Option<String>,
 }
 
-/// The port to Imprint's API. Its futures are not `Send`: a client stays on the thread that created the client.
+/// The port to Imprint's API. The futures of the port are not `Send`: a client stays on the thread that created the
+/// client.
 pub trait ImprintApi {
-    /// Sends an update of a customer to Imprint. The future ends before or at `deadline`.
+    /// Sends an update of a customer to Imprint. The future ends at `deadline` or earlier.
     fn deliver(&self, request: Request, deadline: Duration) -> impl Future<Output = Outcome>;
 
     /// Retrieves a customer by Imprint's id, to find out whether the customer exists.
@@ -388,7 +391,7 @@ mod tests {
         assert!(uuid.is_same(&UUID.to_lowercase()));
         assert!(!uuid.is_same("BBB815E9-F654-438D-9AD3-3F7BB8136FC1"));
         assert_eq!(uuid.canonical(), UUID.to_lowercase());
-        // The same length, but a hyphen or a digit in the wrong place.
+        // Texts of the same length as a UUID, but with a hyphen or a digit in the wrong place.
         for other in [
             "CSMR-v1",
             "BBB815E9XF654-438D-9AD3-3F7BB8136FC0",

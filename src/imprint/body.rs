@@ -1,5 +1,5 @@
-//! The body of an update request to Imprint: a flat map of field to value, nested into objects only during
-//! serialisation.
+//! The body of an update request to Imprint. The body is a flat map of field to value; the serialiser nests the fields
+//! into objects.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::clearing::Clearing;
 use super::update::FieldValue;
 use super::{Field, Update};
 
-/// The fields of an update request with the values to send, in the order of the fields.
+/// The fields of an update request with the values to send, in field order.
 #[derive(Clone, Default, PartialEq)]
 pub struct Body {
     update: Update,
@@ -39,13 +39,14 @@ impl Body {
     pub fn to_object(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(object)) => object,
-            // The serialiser always writes an object, and a write to memory cannot fail.
+            // The conversion cannot fail: the serialiser always writes an object, and a write to memory always
+            // succeeds.
             Ok(_) | Err(_) => Map::new(),
         }
     }
 }
 
-/// Never prints the values, because field values are personal data.
+/// Prints no values, because field values are personal data.
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
@@ -66,7 +67,7 @@ impl Serialize for Body {
     }
 }
 
-/// The fields of one nested object of the body, at a depth of `depth` keys.
+/// The fields of one nested object of the request body, at a depth of `depth` keys.
 struct NestedBody<'a> {
     entries: &'a [(&'a Field, &'a Value)],
     depth: usize,
@@ -80,7 +81,7 @@ impl Serialize for NestedBody<'_> {
             let Some(name) = field.key(self.depth) else {
                 break;
             };
-            // Fields of one object are neighbours, so this loop writes each object once.
+            // The fields of one object are neighbours, so the serialiser writes each object once.
             let inside = match field.key(self.depth + 1) {
                 None => 0,
                 Some(_) => {

@@ -1,7 +1,7 @@
-//! Turns Imprint's answer to an update into an [`Outcome`]. Pure.
+//! Turns Imprint's answer to an update into an [`Outcome`]. The classifier is pure.
 //!
-//! The status decides first; the `type` of an error body is only a hint, because a gateway may answer instead of
-//! Imprint. Code after this module sees the outcome and never the HTTP answer.
+//! The HTTP status decides first. The `type` of an error body is only a hint, because a gateway may answer instead of
+//! Imprint. Code after the classifier sees only the outcome, never the HTTP answer.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use super::{Cause, Field, Outcome, Rejection, Request};
 use crate::http::retry_after;
 use crate::time::Timestamp;
 
-/// The maximum length of an error `type`; the classifier ignores a longer `type`.
+/// The maximum length of Imprint's error `type`. The classifier ignores a longer `type`.
 const TYPE_CHARS_MAX: usize = 64;
 /// The request parameters that Imprint may name in an error, besides the fields of an update.
 const PARAMETERS: [&str; 4] = ["customer_id", "partner_customer_id", "metadata", "address"];
@@ -19,15 +19,16 @@ const PARAMETERS: [&str; 4] = ["customer_id", "partner_customer_id", "metadata",
 #[derive(Clone, Copy)]
 #[expect(missing_debug_implementations, reason = "the body is personal data")]
 pub struct ImprintResponse<'a> {
-    /// The HTTP status.
+    /// The HTTP status of Imprint's answer.
     pub status: u16,
-    /// The values of all `Retry-After` headers.
+    /// The values of all `Retry-After` headers in Imprint's answer.
     pub retry_after: &'a [String],
-    /// The body; empty if the client could not read the whole body.
+    /// The body of Imprint's answer, or an empty body if the client could not read the whole body.
     pub body: &'a [u8],
 }
 
-/// Classifies Imprint's answer to an update. A `Retry-After` date is compared with `wall`, the time of day.
+/// Classifies Imprint's answer to an update. The classifier compares a date in `Retry-After` with `wall`, the current
+/// time.
 pub fn classify(request: &Request, response: ImprintResponse<'_>, wall: Timestamp) -> Outcome {
     match response.status {
         200..=299 => applied(request, response.body),
@@ -39,7 +40,7 @@ pub fn classify(request: &Request, response: ImprintResponse<'_>, wall: Timestam
             Some(wait) => Outcome::Throttled(Some(wait)),
             None => Outcome::Unavailable(Cause::Status(503)),
         },
-        // The answer does not tell whether it concerns this customer or every customer.
+        // The status 403, 404 or 405 does not tell whether the answer concerns one customer or every customer.
         403..=405 => Outcome::Unclear(Cause::Status(response.status)),
         408 | 425 | 500..=599 => Outcome::Unavailable(Cause::Status(response.status)),
         400..=499 => {
@@ -54,13 +55,13 @@ pub fn classify(request: &Request, response: ImprintResponse<'_>, wall: Timestam
     }
 }
 
-/// Returns whether an error body has the type for "the customer does not exist".
+/// Returns whether an error body of Imprint has the type for "the customer does not exist".
 pub(super) fn is_customer_not_found(body: &[u8]) -> bool {
     let kind = ErrorBody::parse(body).kind;
     kind.is_some_and(|kind| kind.contains("CUSTOMER") && kind.contains("NOT_FOUND"))
 }
 
-/// The error type and the parameter in an error body, for each of the shapes that Imprint uses.
+/// The error type and the parameter name in an error body, for each of the JSON formats that Imprint uses.
 #[derive(Default)]
 struct ErrorBody {
     kind: Option<String>,
@@ -79,7 +80,7 @@ impl ErrorBody {
                 .or_else(|| flat.get(key));
             value.and_then(Value::as_str)
         };
-        // Each detail of an `InvalidRequestError` starts with the name of the field: "email: must be …".
+        // Each detail of Imprint's `InvalidRequestError` starts with the name of the field: "email: must be …".
         let detail = flat
             .get("details")
             .and_then(|details| details.get(0))
@@ -94,7 +95,8 @@ impl ErrorBody {
     }
 }
 
-/// Returns the text in upper case if it is spelled like an error type of Imprint, such as `CUSTOMER_NOT_FOUND_ERROR`.
+/// Converts a text to upper case if the text is spelled like an error type of Imprint, such as
+/// `CUSTOMER_NOT_FOUND_ERROR`. Returns `None` for any other text.
 fn error_type(raw: &str) -> Option<String> {
     let spelled = raw.to_ascii_uppercase().replace('-', "_");
     let fits = spelled.len() <= TYPE_CHARS_MAX
@@ -103,8 +105,8 @@ fn error_type(raw: &str) -> Option<String> {
     fits.then_some(spelled)
 }
 
-/// Returns the text if it is the name of a field, an object of fields or another known parameter. Any other text may be
-/// a customer's value.
+/// Returns the text if it is the name of a field, an object of fields or another known parameter. Any other text is
+/// dropped, because the text may be a customer's value.
 fn parameter(raw: &str) -> Option<String> {
     let is_known = PARAMETERS.contains(&raw)
         || Field::paths().any(|path| path == raw)
@@ -120,7 +122,7 @@ mod tests {
     use super::*;
 
     const CUSTOMER: &str = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
-    /// 2025-02-13T19:08:07Z, a Thursday.
+    /// The test time: 2025-02-13T19:08:07Z, a Thursday.
     const WALL: Timestamp = Timestamp::from_millis(1_739_473_687_000);
 
     fn check(status: u16, retry_after: &[&str], body: &str) -> Outcome {
@@ -192,7 +194,7 @@ mod tests {
             let expected = wait.map_or(unavailable, |wait| Outcome::Throttled(Some(wait)));
             assert_eq!(check(503, headers, ""), expected, "{headers:?}");
         }
-        // The classifier ignores the header of an answer with another status.
+        // The classifier ignores a `Retry-After` header in an answer with another status than 429 or 503.
         let unavailable = Outcome::Unavailable(Cause::Status(502));
         assert_eq!(check(502, &["5"], ""), unavailable);
     }
@@ -238,7 +240,7 @@ mod tests {
             r#"{"type":"NOT_FOUND_CUSTOMER"}"#,
         ] {
             assert_eq!(check(404, &[], body), Outcome::NotFound, "{body}");
-            // The error type alone does not change the outcome.
+            // The error type alone does not change the outcome of an answer.
             let rejected = check(400, &[], body);
             assert!(matches!(rejected, Outcome::Rejected(_)), "{body}");
         }

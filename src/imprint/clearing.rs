@@ -1,5 +1,5 @@
-//! The settings for a field that the source has cleared: omit the field, send null, or send "". Imprint documents
-//! neither null nor the empty string, so the operator chooses.
+//! The settings for a field that the source has cleared: the request omits the field, sends null, or sends "".
+//! Imprint's documentation describes neither null nor the empty string, so the operator chooses.
 
 use serde_json::Value;
 
@@ -17,30 +17,31 @@ pub struct Clearing {
 /// The representation of a cleared field outside the address in an update request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FieldClearing {
-    /// The request omits the field.
+    /// The update request omits the cleared field.
     #[default]
     Omit,
-    /// The request sets the field to null.
+    /// The update request sets the cleared field to null.
     Null,
-    /// The request sets a text field to "" and omits a field of another type, because there is no empty number.
+    /// The update request sets a cleared text field to "". The request omits a cleared field of another type, because
+    /// there is no empty number.
     Empty,
 }
 
-/// The representation of a cleared address line in an update request. If Imprint keeps an old "Apt 4B", a letter goes
-/// to the wrong letterbox.
+/// The representation of a cleared address line in an update request. The setting matters: if Imprint keeps an old "Apt
+/// 4B", a letter goes to the wrong letterbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AddressClearing {
-    /// The request omits the line. If the echo still has the line, a second request sets the line to "".
+    /// The update request omits the cleared line. If the echo still has the line, a second request sets the line to "".
     #[default]
     Verify,
-    /// The request sets the line to "".
+    /// The update request sets the cleared line to "".
     Empty,
-    /// The request omits the line.
+    /// The update request omits the cleared line.
     Omit,
 }
 
 impl Clearing {
-    /// Returns the value to send for a cleared field; `None` if the request omits the field.
+    /// Returns the value to send for a cleared field, or `None` if the request omits the field.
     pub(super) fn value(self, field: &Field) -> Option<&'static Value> {
         match (field.group(), self.address, self.fields) {
             (FieldGroup::Address, AddressClearing::Empty, _) => Some(&EMPTY),

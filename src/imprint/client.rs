@@ -1,12 +1,12 @@
 //! The HTTP client of Imprint: sends one update, retrieve or search over HTTP/1.1 and returns the outcome.
 //!
-//! Properties of the HTTP library awc determine this code. awc follows redirects by default, so the client turns
-//! redirects off. The timeout of awc ends at the response head, so the client sets one deadline for the whole exchange.
-//! awc never retries, and an error after the connection was made means "unknown".
+//! The client works around three properties of the HTTP library awc. awc follows redirects by default, so the client
+//! turns redirects off. The timeout of awc ends at the response head, so the client sets one deadline for the whole
+//! exchange. awc never retries, so the client classifies an error after the connection was made as "unknown".
 //!
-//! awc returns a 1xx answer as the final answer and then reuses the connection. awc does the same with an answer with
-//! neither a length nor chunks, although the rest of the body may still arrive. After either kind of answer the client
-//! drops the whole pool, before another exchange can take a connection from the pool.
+//! awc returns a 1xx answer as the final answer, and then reuses the connection. awc also reuses the connection after
+//! an answer with neither a length nor chunks, although the rest of the body may still arrive. After both kinds of
+//! answer, the client drops the whole pool before another exchange can take a connection from the pool.
 
 use std::cell::RefCell;
 use std::error::Error as StdError;
@@ -30,43 +30,43 @@ use super::{Cause, ImprintApi, ImprintId, LookupResult, Outcome, PartnerCustomer
 use crate::http::client::pool;
 use crate::time::Clock;
 
-/// The limit on a response body. A customer object has about 1 KiB.
+/// The maximum size of Imprint's response body. A customer object has about 1 KiB.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
-/// The usual size of a request body, used as initial capacity.
+/// The initial capacity of the buffer for a request body.
 const BODY_BYTES_USUAL: usize = 1024;
-/// The maximum number of hits that a search requests: one hit is a match, and two are ambiguous.
+/// The maximum number of hits that a search requests from Imprint. One hit is a match, and two hits are ambiguous.
 const HITS_MAX: usize = 10;
 const JSON: &str = "application/json";
-/// The header that names the product if the partner has several products at Imprint.
+/// The header that names the partner's product, for a partner with several products at Imprint.
 const MERCHANT_KEY: &str = "x-imprint-merchant-key";
 
-/// The scheme by which the client sends the key.
+/// The authorization scheme with which the client sends the API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyScheme {
-    /// `Authorization: Bearer <key>`
+    /// The header `Authorization: Bearer <key>`.
     Bearer,
-    /// `Authorization: Basic`, with the key as user name and an empty password.
+    /// The header `Authorization: Basic`, with the API key as user name and an empty password.
     Basic,
 }
 
-/// Imprint's key and the scheme to send the key. The key can be replaced while requests are in flight.
+/// Imprint's API key and its authorization scheme. The key can be replaced while requests are in flight.
 pub struct Credential {
     scheme: KeyScheme,
     merchant_key: Option<HeaderValue>,
-    /// The code holds the lock only while it copies the header, never across an await.
+    /// The authorization header. The client holds the lock only while it copies the header, never across an await.
     authorization: RwLock<HeaderValue>,
 }
 
-/// The error for a key with a character that a header cannot carry.
+/// The error of an API key with a character that an HTTP header cannot contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a key consists of visible ASCII characters without spaces")]
 pub struct KeyError;
 
 impl Credential {
-    /// Creates the headers from the secrets.
+    /// Creates the authentication headers from the secrets.
     ///
     /// # Errors
-    /// [`KeyError`] if a header cannot carry one of the secrets.
+    /// Returns [`KeyError`] if an HTTP header cannot contain one of the secrets.
     pub fn new(
         scheme: KeyScheme,
         key: &SecretString,
@@ -82,10 +82,10 @@ impl Credential {
         })
     }
 
-    /// Uses this key for every later request, and returns whether the key differs from the current key.
+    /// Uses the given API key for every later request, and returns whether the given key differs from the current key.
     ///
     /// # Errors
-    /// [`KeyError`] if a header cannot carry the key; the current key stays in use.
+    /// Returns [`KeyError`] if an HTTP header cannot contain the given key. The current key then stays in use.
     pub fn replace(&self, key: &SecretString) -> Result<KeyChange, KeyError> {
         let fresh = authorization(self.scheme, key)?;
         let mut current = self
@@ -107,16 +107,16 @@ impl Credential {
     }
 }
 
-/// The effect of [`Credential::replace`].
+/// The effect of replacing the API key with [`Credential::replace`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyChange {
-    /// The given key was already in use.
+    /// The given API key was already in use.
     Unchanged,
-    /// The given key replaced another key.
+    /// The given API key replaced another key.
     Changed,
 }
 
-/// Never prints the key.
+/// Prints no API key, because the key is a secret.
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential")
@@ -148,8 +148,8 @@ pub struct Client {
     credential: Arc<Credential>,
     tls: Arc<ClientConfig>,
     clock: Clock,
-    /// The connection pool. The client replaces the pool when a connection may hold unread data. No await happens while
-    /// the cell is borrowed.
+    /// The connection pool. The client replaces the pool if a connection may hold unread data. The client never awaits
+    /// while it borrows the cell.
     http: RefCell<awc::Client>,
 }
 
@@ -162,7 +162,7 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Creates a client of the API at `base_url`, which has no path and no slash at its end.
+    /// Creates a client of Imprint's API at `base_url`, which has no path and no slash at its end.
     pub fn new(
         base_url: &str,
         credential: Arc<Credential>,
@@ -179,8 +179,8 @@ impl Client {
         }
     }
 
-    /// Sends one request and reads the answer, or returns an outcome if Imprint did not answer. The rate limiter is not
-    /// consulted here, because the caller already has a permit.
+    /// Sends one request to Imprint and reads the answer. Returns an outcome if Imprint did not answer. The client does
+    /// not consult the rate limiter, because the caller already has a permit.
     async fn exchange(
         &self,
         method: Method,
@@ -216,7 +216,8 @@ impl Client {
             .collect();
         let body = match response.body().limit(RESPONSE_BYTES_MAX).await {
             Ok(body) => body.to_vec(),
-            // A 2xx without its whole body proves nothing. Any other status is enough without the body.
+            // A 2xx answer without its whole body does not prove that Imprint applied the update. For any other status,
+            // the classifier does not need the body.
             Err(error) if (200..300).contains(&status) => {
                 return Err(Outcome::Unknown(body_error(&error)));
             }
@@ -244,13 +245,13 @@ impl Client {
     }
 }
 
-/// Returns the path of one customer: one encoded segment. The alphabet of ids needs no encoding; the encoding is a
-/// second line of defence.
+/// Returns the path of one customer: one percent-encoded segment. The characters of Imprint ids need no encoding; the
+/// encoding is a second protection.
 fn segment(customer: &ImprintId) -> String {
     format!("/{}", utf8_percent_encode(customer.as_str(), &SEGMENT))
 }
 
-/// The parts of Imprint's answer that the client reads.
+/// The parts of Imprint's HTTP answer that the client reads.
 struct RawResponse {
     status: u16,
     retry_after: Vec<String>,
@@ -296,17 +297,16 @@ impl ImprintApi for Client {
     }
 }
 
-/// Returns whether the headers of an answer say where its body ends. Without such a header, awc assumes an empty body.
+/// Returns whether the headers of an answer tell the end of its body. Without such a header, awc assumes an empty body.
 fn is_framed(headers: &header::HeaderMap) -> bool {
     headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
-/// The characters to encode in a path segment: every character except RFC 3986's unreserved ones; the dot and the tilde
-/// are encoded too.
+/// The characters that the client encodes in a path segment: every character except letters, digits, `-` and `_`.
 const SEGMENT: percent_encoding::AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
-/// Returns the outcome of a request without an answer. Only a failed connection attempt proves that Imprint applied
-/// nothing.
+/// Returns the outcome of a request without an answer. Only a failed connection attempt proves that Imprint did not
+/// apply the update.
 fn send_error(error: &SendRequestError) -> Outcome {
     match error {
         SendRequestError::Connect(

@@ -1,8 +1,10 @@
-//! Compares the customer that Imprint echoes after an update with the values that were sent. Pure.
+//! Compares the customer that Imprint echoes after an update with the values that the bridge sent. The comparison is
+//! pure.
 //!
-//! The echo carries values that the bridge must not keep (`ssn4`, `date_of_birth`). So this module reads only the
-//! fields that it compares, and returns only names of fields. The module handles every answer to an update: it skips a
-//! field that was not sent without parsing the field, and a field of an unexpected type affects no other field.
+//! The echo contains values that the bridge must not keep (`ssn4`, `date_of_birth`). The comparison therefore reads
+//! only the fields that it compares, and returns only names of fields. The comparison handles every answer to an
+//! update. It does not parse a field that the bridge did not send, and a field of an unexpected type affects no other
+//! field.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,7 +19,7 @@ use super::field::{EchoPlace, ROWS};
 use super::json::{object, text};
 use super::{Body, Cause, Echo, Field, FieldGroup, Outcome, PartnerCustomerId, Request};
 
-/// Returns the outcome of a 2xx: `Applied` only if the body is a JSON object about the customer of the request.
+/// Returns the outcome of a 2xx answer: `Applied` only if the body is a JSON object about the customer of the request.
 pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
     let Some(customer) = object::<EchoedCustomer<'_>>(body) else {
         return Outcome::Unknown(Cause::Unreadable);
@@ -37,13 +39,13 @@ pub(super) fn applied(request: &Request, body: &[u8]) -> Outcome {
     })
 }
 
-/// The parts of an echoed customer that this module compares.
+/// The parts of an echoed customer that the bridge compares with the update.
 struct EchoedCustomer<'a> {
     id: Cow<'a, str>,
     partner_customer_id: Option<&'a RawValue>,
     address: Option<&'a RawValue>,
     metadata: Option<&'a RawValue>,
-    /// The fields that Imprint shows at the top level, indexed by the row of the field table.
+    /// The echoed fields at the top level, indexed by the row of the field table.
     top_level: [Option<&'a RawValue>; ROWS],
 }
 
@@ -52,7 +54,7 @@ type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 impl<'a> EchoedCustomer<'a> {
     /// Returns the groups with a field that Imprint echoes with another value than the bridge sent. A field that is
-    /// missing in the echo is no mismatch.
+    /// missing in the echo does not count as a mismatch.
     fn mismatches(&self, sent: &Body, address: Option<&Members<'a>>) -> Vec<FieldGroup> {
         let metadata = self.metadata.and_then(members);
         let mut mismatches = Vec::new();
@@ -121,11 +123,12 @@ impl<'de> Visitor<'de> for EchoVisitor {
     }
 }
 
-/// A string that borrows from the body if the string has no escapes.
+/// A JSON string that borrows from the body if the string has no escapes.
 #[derive(Deserialize)]
 struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Stores a member of the echoed object. A repeated member is an error, because the object is then ambiguous.
+/// Stores a member of the echoed object. A repeated member is an error, because a repetition makes the object
+/// ambiguous.
 fn set_once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
     match slot.replace(value) {
         None => Ok(()),
@@ -133,7 +136,8 @@ fn set_once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
     }
 }
 
-/// Returns the members of a JSON object; `None` for any other type, which is then not compared.
+/// Returns the members of a JSON object, or `None` for any other JSON type. The bridge does not compare an echoed value
+/// that should be an object and is not.
 fn members(raw: &RawValue) -> Option<Members<'_>> {
     object(raw.get().as_bytes())
 }
@@ -142,8 +146,8 @@ fn member<'a>(object: Option<&Members<'a>>, key: &str) -> Option<&'a RawValue> {
     object?.get(key).copied()
 }
 
-/// Returns whether the echoed value of a field is equal to the sent value or missing. After null or "" was sent, the
-/// echoed value must be empty.
+/// Returns whether the echoed value of a field is missing or equal to the sent value. After the bridge sent null or "",
+/// the echoed value must be empty.
 fn agrees(sent: &Value, echoed: Option<&RawValue>) -> bool {
     let Some(raw) = echoed else { return true };
     match sent {

@@ -1,8 +1,8 @@
-//! The fields of Imprint's update request: one table with everything that differs from field to field.
+//! The fields of Imprint's update request, in one table with every property that differs between fields.
 //!
-//! The table restates `schemas/imprint/update-request.schema.json`. The bridge cannot send a field that is not in the
-//! table. To add a new field of Imprint, add one row here: mapping, request body, echo comparison, store and sandbox
-//! read the row.
+//! The field table restates `schemas/imprint/update-request.schema.json`. The bridge cannot send a field that is not in
+//! the table. To support a new field of Imprint, add one row to the table: mapping, request body, echo comparison,
+//! store and sandbox read the row.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The first key of every path into the open `metadata` object; each metadata key is one field.
+/// The first key of every path into the open `metadata` object. Each key inside `metadata` is one field.
 const METADATA: &str = "metadata";
 
 /// The JSON type of a field's value.
@@ -20,7 +20,7 @@ pub enum FieldKind {
     Text,
     /// A whole number.
     Integer,
-    /// Any JSON value but null.
+    /// Any JSON value except null.
     Open,
 }
 
@@ -43,7 +43,7 @@ pub enum FieldFormat {
     DateTime,
     /// A whole number of 64 bits.
     Integer,
-    /// Any JSON value but null.
+    /// Any JSON value except null.
     Open,
 }
 
@@ -84,7 +84,7 @@ impl FieldFormat {
 pub enum SchemaRule {
     /// The schema states only the JSON type.
     Type,
-    /// The schema states the type and a `format` or `pattern` keyword: Imprint rejects other values.
+    /// The schema states the JSON type and a `format` or `pattern` keyword. Imprint rejects other values.
     Format,
 }
 
@@ -93,7 +93,7 @@ pub enum SchemaRule {
 pub enum EchoPlace {
     /// Imprint shows the field at the top level, under the same name.
     TopLevel,
-    /// Imprint shows the field in the object `address`, under the same name. The request has the field at the top
+    /// Imprint shows the field in the object `address`, under the same name. In the request, the field is at the top
     /// level.
     Address,
     /// Imprint shows the field in the object `metadata`.
@@ -102,28 +102,28 @@ pub enum EchoPlace {
     NotEchoed,
 }
 
-/// The group of fields under which the bridge reports an echo that differs.
+/// The group of fields under which the bridge reports a difference in Imprint's echo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FieldGroup {
-    /// `email`
+    /// The field `email`.
     Email,
-    /// `phone`
+    /// The field `phone`.
     Phone,
-    /// `first_name`
+    /// The field `first_name`.
     FirstName,
-    /// `last_name`
+    /// The field `last_name`.
     LastName,
-    /// `preferred_language`
+    /// The field `preferred_language`.
     PreferredLanguage,
     /// The five flat address fields.
     Address,
-    /// Everything under `customer_history`.
+    /// All fields in `customer_history`.
     CustomerHistory,
-    /// Everything under `metadata`.
+    /// All fields in `metadata`.
     Metadata,
 }
 
-/// One row of the field table.
+/// One row of the table of Imprint's fields.
 struct FieldRow {
     /// The number that identifies the field in the store. A number is assigned once and never reused.
     number: u8,
@@ -150,8 +150,8 @@ macro_rules! row {
     };
 }
 
-/// Every field except those of `metadata`. Fields of one object must be neighbours: the request body relies on this
-/// order.
+/// Every field of Imprint's update request except those in `metadata`. The fields of one object must be neighbours,
+/// because the request body relies on this order.
 #[rustfmt::skip]
 static FIELDS: [FieldRow; 27] = [
     row!(0, email, Email, Format, TopLevel, Email),
@@ -194,13 +194,14 @@ pub struct Field(FieldId);
 enum FieldId {
     /// A field of the table, as an index into [`FIELDS`].
     Known(u8),
-    /// The path of a `metadata` key. Clones share the path, because every event of a mapping names the same keys.
+    /// The path of a `metadata` key. Clones share the memory of the path, because every event of a mapping uses the
+    /// same keys.
     Metadata(Arc<str>),
 }
 
 impl Field {
-    /// Returns the field at a dotted path such as `customer_history.address.city` or `metadata.segment`; `None` if
-    /// Imprint's update request has no such field.
+    /// Returns the field at a dotted path such as `customer_history.address.city` or `metadata.segment`. Returns `None`
+    /// if Imprint's update request has no such field.
     pub fn parse(path: &str) -> Option<Self> {
         if let Some(index) = FIELDS.iter().position(|row| row.path == path) {
             return Self::at(index);
@@ -209,7 +210,7 @@ impl Field {
         (!key.is_empty()).then(|| Self(FieldId::Metadata(path.into())))
     }
 
-    /// Iterates over every path that [`Field::parse`] accepts, except `metadata.*`.
+    /// Iterates over every field path that [`Field::parse`] accepts, except `metadata.*`.
     pub fn paths() -> impl Iterator<Item = &'static str> {
         FIELDS.iter().map(|row| row.path)
     }
@@ -247,7 +248,7 @@ impl Field {
         self.row().map_or(SchemaRule::Type, |row| row.schema)
     }
 
-    /// Returns the place of the field in Imprint's answer.
+    /// Returns the place of the field in Imprint's answer to an update.
     pub fn echo_place(&self) -> EchoPlace {
         self.row().map_or(EchoPlace::Metadata, |row| row.echo)
     }
@@ -257,7 +258,7 @@ impl Field {
         self.row().map_or(FieldGroup::Metadata, |row| row.group)
     }
 
-    /// Returns the field's row in the table; `None` for a key of `metadata`.
+    /// Returns the index of the field's row in the table, or `None` for a key of `metadata`.
     pub(super) fn row_index(&self) -> Option<usize> {
         match &self.0 {
             FieldId::Known(index) => Some(usize::from(*index)),
@@ -265,14 +266,14 @@ impl Field {
         }
     }
 
-    /// Returns the row of the field that an echo shows at the top level under `key`.
+    /// Returns the table row of the field that Imprint's echo shows at the top level under `key`.
     pub(super) fn top_level_row(key: &str) -> Option<usize> {
         let is_shown = |row: &FieldRow| row.echo == EchoPlace::TopLevel && row.path == key;
         FIELDS.iter().position(is_shown)
     }
 
-    /// Returns the key of the field's path at this depth; the outermost key has depth 0. A metadata key is one key,
-    /// even with dots.
+    /// Returns the key of the field's path at this depth; the outermost key has depth 0. The name of a `metadata` field
+    /// is one key, even if the name contains dots.
     pub(super) fn key(&self, depth: usize) -> Option<&str> {
         match (&self.0, depth) {
             (FieldId::Known(_), _) => self.row()?.keys.get(depth).copied(),
@@ -295,8 +296,9 @@ impl Field {
     }
 }
 
-/// Writes a field in the form of the store: the number, or the path of a `metadata` key. With paths for every field, a
-/// customer's lane would consist mostly of field names, and each event reads and writes its lane.
+/// Writes a field in its stored form: the number of the field, or the path of a `metadata` key. With paths for every
+/// field, a customer's lane would consist mostly of field names, and the store reads and writes the lane for each
+/// event.
 impl Serialize for Field {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.row() {
@@ -312,8 +314,8 @@ impl<'de> Deserialize<'de> for Field {
     }
 }
 
-/// Reads a stored field: a number, a number as text (in object keys), or a path. Stores up to layout 3 contain only
-/// paths.
+/// Reads a stored field: a number, a number as text (in object keys), or a path. Stores of layout 3 and earlier contain
+/// only paths.
 struct FieldVisitor;
 
 impl Visitor<'_> for FieldVisitor {
@@ -350,7 +352,7 @@ impl fmt::Debug for Field {
 }
 
 impl FieldGroup {
-    /// Returns the name of the group: a log field and a metric label.
+    /// Returns the name of the field group, for log fields and metric labels.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
@@ -512,7 +514,7 @@ mod tests {
         assert_eq!(Field::parse("metadata.a").unwrap().row_index(), None);
     }
 
-    /// A request body writes each object once, so its fields must be neighbours.
+    /// A request body writes each object once, so the fields of one object must be neighbours.
     #[test]
     fn fields_of_one_object_are_neighbours() {
         for depth in 1..3 {
@@ -524,7 +526,7 @@ mod tests {
         }
     }
 
-    /// A stored number must always name the same field.
+    /// A stored field number must always identify the same field.
     #[test]
     fn the_store_identifies_each_field_by_a_unique_number() {
         for (index, field) in FIELDS.iter().enumerate() {

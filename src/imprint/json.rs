@@ -1,4 +1,4 @@
-//! Reads only the needed parts of Imprint's JSON, as slices borrowed from the received bytes. Pure.
+//! Reads only the needed parts of Imprint's JSON, as slices borrowed from the received bytes. The functions are pure.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
         .flatten()
 }
 
-/// Returns the string in a raw JSON value; `None` for any other type.
+/// Returns the string in a raw JSON value, or `None` for any other JSON type.
 pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -1,5 +1,5 @@
-//! Turns Imprint's answer to a retrieve or a search into a [`LookupResult`]. Pure. The status decides first, as in
-//! [`classify`](super::classify).
+//! Turns Imprint's answer to a retrieve or a search into a [`LookupResult`]. The conversion is pure. The HTTP status
+//! decides first, as in [`classify`](super::classify).
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::{Cause, ImprintId, LookupResult, Outcome, PartnerCustomerId};
 use crate::http::retry_after;
 use crate::time::Timestamp;
 
-/// The result for a page of hits that proves nothing.
+/// The result of a search whose page of hits proves neither that the customer exists nor that it is missing.
 const UNREADABLE: LookupResult = LookupResult::Failed(Outcome::Unknown(Cause::Unreadable));
 
 /// Returns the result of a retrieve of `customer`.
@@ -47,13 +47,14 @@ pub(super) fn searched(
         200..=299 => object::<SearchPage<'_>>(response.body)
             .and_then(|page| page.result(partner))
             .unwrap_or(UNREADABLE),
-        // Imprint may answer an empty search with a typed 404. A 404 without the type may be a wrong base URL.
+        // Imprint may answer an empty search with a 404 that has an error type. A 404 without the error type may be a
+        // wrong base URL.
         404 if is_customer_not_found(response.body) => LookupResult::NotFound,
         _ => LookupResult::Failed(failure(response, wall)),
     }
 }
 
-/// The body of Imprint's answer to a search. Imprint guarantees none of the three members.
+/// The body of Imprint's answer to a search. Imprint may leave out any of the three members.
 #[derive(Deserialize)]
 struct SearchPage<'a> {
     #[serde(borrow)]
@@ -63,7 +64,7 @@ struct SearchPage<'a> {
     total: Option<u64>,
 }
 
-/// The ids of one hit of a search. The ids are unparsed, because a hit for another customer may contain anything.
+/// The ids of one hit of a search. The ids are not yet parsed, because a hit for another customer may contain any JSON.
 #[derive(Deserialize)]
 struct SearchHit<'a> {
     #[serde(borrow)]
@@ -73,15 +74,16 @@ struct SearchHit<'a> {
 }
 
 impl SearchPage<'_> {
-    /// Returns the result of the search; `None` if the page of hits proves nothing.
+    /// Returns the result of the search, or `None` if the page of hits proves nothing.
     ///
-    /// Imprint may match fuzzily, and may ignore the filter and list every customer. So the function compares each hit
-    /// with the id of the search. Wrong hits next to the right one do no harm. A page with wrong hits only shows that
-    /// Imprint ignored the filter. A page that is not the last one may hide a second match.
+    /// Imprint may match similar ids, and may ignore the filter and list every customer. The bridge therefore compares
+    /// each hit with the id of the search. A page may contain wrong hits next to the right hit. A page with only wrong
+    /// hits shows that Imprint ignored the filter. If a page is not the last page, a later page may contain a second
+    /// match.
     fn result(&self, partner: &PartnerCustomerId) -> Option<LookupResult> {
         let hits = match &self.data {
             Some(hits) => hits.as_slice(),
-            // Some languages write an empty list as null.
+            // Some languages write an empty list as null, so a null list with a total of 0 is an empty page.
             None if self.total == Some(0) => &[],
             None => return None,
         };
@@ -114,7 +116,7 @@ impl SearchHit<'_> {
     }
 }
 
-/// Returns the outcome of a lookup whose answer is neither a customer nor "not found".
+/// Returns the outcome of a retrieve or search whose answer is neither a customer nor "not found".
 fn failure(response: ImprintResponse<'_>, wall: Timestamp) -> Outcome {
     let cause = Cause::Status(response.status);
     match (
@@ -179,9 +181,9 @@ mod tests {
                 json!([own("A"), own("A"), own("B")]),
                 LookupResult::Ambiguous,
             ),
-            // Wrong hits next to the right one: Imprint matches fuzzily or lists every customer.
+            // Wrong hits next to the right hit: Imprint matches similar ids or lists every customer.
             (json!([other, odd, {}, own("A")]), one()),
-            // Wrong hits only: Imprint ignored the filter.
+            // A page with only wrong hits: Imprint ignored the filter.
             (json!([other]), UNREADABLE),
             (json!([odd]), UNREADABLE),
             (json!([{"id": "A"}]), UNREADABLE),
@@ -192,7 +194,7 @@ mod tests {
         for (data, result) in table {
             let page = json!({"data": data, "has_more": false});
             assert_eq!(search(200, &page.to_string()), result, "{page}");
-            // On a page that is not the last one, only the result "ambiguous" is certain.
+            // On a page that is not the last page, only the result "ambiguous" is certain.
             let page = json!({"data": data, "has_more": true});
             let is_certain = result == LookupResult::Ambiguous;
             let result = if is_certain { result } else { UNREADABLE };

@@ -1,6 +1,6 @@
 //! The values to set on one Imprint customer, by field.
 //!
-//! An [`Update`] can name only fields that Imprint has, so the bridge cannot send an unknown field.
+//! An [`Update`] can contain only fields that Imprint has, so the bridge cannot send an unknown field.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use super::Body;
 use super::clearing::Clearing;
 use super::field::{Field, FieldGroup};
 
-/// The path of the field with the country of the customer's address. The flat address has no country.
+/// The path of the field with the country of the customer's address. Imprint's flat address has no country field.
 const COUNTRY: &str = "customer_history.address.country";
-/// The country in which Imprint assumes the flat address to be.
+/// The country of every flat address, as Imprint assumes.
 const HOME: &str = "USA";
 
-/// The usual number of fields, used as capacity when an update is read from the store.
+/// The usual number of fields in an update, used as capacity when the store reads an update.
 const FIELDS_USUAL: usize = 32;
 
-/// The statement of a source about one field. An update omits every field that the source does not mention.
+/// The source's new value of one field. An update omits every field that the source does not mention.
 #[derive(Clone, PartialEq)]
 pub enum FieldValue {
     /// The field has this value: a string, a whole number or, under `metadata`, any JSON value except null.
@@ -33,7 +33,7 @@ pub enum FieldValue {
 }
 
 impl FieldValue {
-    /// Converts a JSON value to a field value; null means cleared.
+    /// Converts a JSON value to a field value. Null means that the source cleared the field.
     pub fn from_value(value: Value) -> Self {
         if value.is_null() {
             Self::Cleared
@@ -43,7 +43,7 @@ impl FieldValue {
     }
 }
 
-/// Never prints the value, because field values are personal data.
+/// Prints no value of the field, because field values are personal data.
 impl fmt::Debug for FieldValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -55,19 +55,19 @@ impl fmt::Debug for FieldValue {
 
 /// The values to set on one Imprint customer, at most one per field.
 ///
-/// The store keeps an update as a JSON object of field to value, where null means cleared. Clones share the values, so
-/// fold and request use the values of an event without a copy.
+/// The store keeps an update as a JSON object of field to value, where null means cleared. Clones of an update share
+/// the values, so fold and request use the values of an event without a copy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Update(Arc<LiteMap<Field, FieldValue>>);
 
 impl Update {
-    /// Sets the value of a field and replaces an earlier value.
+    /// Sets the value of a field, and replaces an earlier value of the field.
     pub fn insert(&mut self, field: Field, value: FieldValue) {
         put(Arc::make_mut(&mut self.0), field, value);
     }
 
-    /// Returns whether one update is a clone of the other, so that both share their values. Equal updates may be
-    /// separate.
+    /// Returns whether one update is a clone of the other, so that both updates share their values. Two equal updates
+    /// need not share their values.
     pub fn ptr_eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -77,17 +77,17 @@ impl Update {
         self.0.len()
     }
 
-    /// Iterates over the fields with their values, in the order of the fields.
+    /// Iterates over the fields of the update with their values, in field order.
     pub fn iter(&self) -> impl Iterator<Item = (&Field, &FieldValue)> {
         self.0.iter()
     }
 
-    /// Iterates over the fields, in their order.
+    /// Iterates over the fields of the update, in field order.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.0.keys()
     }
 
-    /// Returns the value of a field; `None` if the update does not mention the field.
+    /// Returns the value of a field, or `None` if the update does not mention the field.
     pub fn value(&self, field: &Field) -> Option<&FieldValue> {
         self.0.get(field)
     }
@@ -97,7 +97,7 @@ impl Update {
         self.0.is_empty()
     }
 
-    /// Returns the request body that sets these values at Imprint.
+    /// Returns the request body that sets the values of the update at Imprint.
     pub fn body(&self, clearing: Clearing) -> Body {
         Body::new(self.clone(), clearing)
     }
@@ -149,7 +149,7 @@ impl FromIterator<(Field, FieldValue)> for Update {
 }
 
 fn put(values: &mut LiteMap<Field, FieldValue>, field: Field, value: FieldValue) {
-    // Fields usually arrive in order, so an append usually succeeds and avoids the search.
+    // Fields usually arrive in field order, so an append usually succeeds and avoids the search.
     if let Some((field, value)) = values.try_append(field, value) {
         values.insert(field, value);
     }
@@ -174,7 +174,7 @@ impl<'de> Deserialize<'de> for Update {
     }
 }
 
-/// Reads an update from its stored form: an object of field to value.
+/// Reads an update from its stored form: a JSON object of field to value.
 struct UpdateVisitor;
 
 impl<'de> Visitor<'de> for UpdateVisitor {
