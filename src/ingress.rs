@@ -1,4 +1,5 @@
-//! The HTTP listener for events: it authenticates a request, has intake turn it into entries, and appends them.
+//! The HTTP listener for events. The listener authenticates a request, calls intake to turn the request into outbox
+//! entries, and appends the entries to the outbox.
 //!
 //! | call | answer |
 //! |---|---|
@@ -6,11 +7,12 @@
 //! | `OPTIONS /v1/sources/{source}/events` | the CloudEvents webhook handshake |
 //! | `GET /v1/sources/{source}/events/{id}` | the receipt |
 //!
-//! The stages of a POST run in one order: source, media type, body, authentication, intake, append. A stage that fails
-//! ends the request with a [`Refusal`], and the store does not change. A batch is refused or stored as a whole. The append
-//! is the only effect and it is idempotent, so a sender that hangs up before the answer can repeat the request.
+//! The stages of a POST run in this order: source, media type, body, authentication, intake, append. A stage that fails
+//! ends the request with a [`Refusal`], and the store does not change. A batch is refused or stored as a whole. The
+//! append is the only effect of a POST and is idempotent, so a sender that hangs up before the answer can repeat the
+//! request.
 //!
-//! Nothing here knows dispatch, Imprint or the engine of the store.
+//! The module `ingress` does not know dispatch, Imprint or the engine of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,51 +43,52 @@ pub use refusal::Refusal;
 
 use auth::{Authentic, Head, RotatingVerifier, Untrusted};
 
-/// The `Allow` header of the path for events.
+/// The `Allow` header for the URL path of a source's events.
 const EVENTS_ALLOW: &str = "OPTIONS, POST";
-/// The `Allow` header of the path of one event.
+/// The `Allow` header for the URL path of one event.
 const EVENT_ALLOW: &str = "GET";
 
 /// The state of the public listener, shared by all workers.
 #[derive(Debug)]
 pub struct Ingress {
-    /// The endpoints, by the names of their sources.
+    /// The endpoints of the sources, by source name.
     pub endpoints: Endpoints,
-    /// The sources, which turn requests into entries.
+    /// The configured sources, which turn requests into outbox entries.
     pub sources: Arc<intake::Sources>,
     pub outbox: Arc<dyn Inbox>,
     pub clock: Clock,
-    /// The limits on request bodies.
+    /// The limits on the size and time of request bodies.
     pub limits: BodyLimits,
     pub counts: metrics::IngressMetrics,
-    /// Becomes true when the process begins to stop. From then on no request waits for its events to settle.
+    /// The stop signal. After the signal becomes true, no request waits until its events are settled.
     pub stopping: watch::Receiver<bool>,
 }
 
-/// The endpoints of all sources.
+/// The endpoints of all sources, by source name.
 pub type Endpoints = Arc<BTreeMap<SourceName, Endpoint>>;
 
-/// The endpoint of one source: who may call it.
+/// The endpoint of one source, with the verifier and the allowed origins of its callers.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// The source that the requests belong to.
+    /// The source that sends requests to this endpoint.
     pub source: Arc<intake::Source>,
-    /// Verifies that a request comes from the source.
+    /// The verifier that proves that a request comes from the source.
     pub verifier: RotatingVerifier,
     /// The origins (DNS names) that the CloudEvents handshake grants.
     pub allowed_origins: BTreeSet<String>,
 }
 
-/// The limits on one request body. The defaults are in `config/default.toml`.
+/// The limits on one request body. The file `config/default.toml` contains the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimits {
-    /// The maximum size of a body.
+    /// The maximum size of a request body.
     pub body_bytes_max: usize,
-    /// The time limit for receiving a body. The deadline of the HTTP server covers the head only.
+    /// The time limit for receiving a request body. The deadline of the HTTP server covers only the head of a request.
     pub body_deadline: Duration,
 }
 
-/// Registers the routes of the listener. The listener answers every other path and method with a problem document.
+/// Registers the routes of the event listener. The listener answers every other path and method with a problem
+/// document.
 pub fn configure(config: &mut web::ServiceConfig, ingress: web::Data<Ingress>) {
     let events = web::resource("/v1/sources/{source}/events")
         .route(web::post().to(post_events))
@@ -151,7 +154,7 @@ async fn unknown_path(payload: web::Payload, ingress: SharedIngress) -> HttpResp
     ingress.answer(Err(Refusal::NotFound), payload)
 }
 
-/// The stages that more than one route needs.
+/// Stages of a request that more than one route needs.
 impl Ingress {
     fn endpoint(&self, request: &HttpRequest) -> Result<&Endpoint, Refusal> {
         request
@@ -188,7 +191,7 @@ impl Ingress {
         }
     }
 
-    /// Runs the last stage of every route: counts a refusal, and creates the response.
+    /// Runs the last stage of every route: counts a refusal, and creates the HTTP response.
     fn answer(&self, answer: HandlerResult, payload: web::Payload) -> HttpResponse {
         let response = answer.unwrap_or_else(|refusal| {
             self.counts.rejected(refusal.word());
@@ -198,7 +201,8 @@ impl Ingress {
     }
 }
 
-/// The refusal for a failure of the store. The store itself logs the failure once, so this is logged as debug only.
+/// Returns the refusal for a failure of the store. The listener logs the failure only at debug level, because the store
+/// itself has already logged it.
 fn store_failed(error: &outbox::Error) -> Refusal {
     let refusal = Refusal::from(error);
     let cause: &(dyn std::error::Error + 'static) = error;

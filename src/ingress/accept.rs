@@ -1,6 +1,7 @@
-//! The POST route: stores the events of a request.
+//! The POST route of the event listener: stores the events of a request.
 //!
-//! The only effect is one idempotent append, so the result is right whether or not the sender receives the answer.
+//! The only effect of a POST is one idempotent append, so the store is correct whether or not the sender receives the
+//! answer.
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -13,7 +14,7 @@ use crate::ingress::{Ingress, Refusal, body, store_failed, wait};
 use crate::intake::{Encoding, EntryContext, Rejection, RejectionClass, Source};
 use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
 
-/// The lowest urgency of the `Priority` header (RFC 9218), called "background".
+/// The lowest urgency of the `Priority` request header (RFC 9218), called "background".
 const BACKGROUND: &str = "u=7";
 
 /// Stores the events of a request and answers with their ids.
@@ -45,7 +46,7 @@ pub(super) async fn accept(
     Ok(answer(ingress, headers, &ids, &stored).await)
 }
 
-/// Returns the encoding that the headers announce. A compressed body is not accepted.
+/// Returns the encoding that the request headers announce. The listener does not accept a compressed body.
 fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'a>, Rejection> {
     let is_identity = match SingleHeader::read(headers, CONTENT_ENCODING.as_str()) {
         SingleHeader::Absent => true,
@@ -61,7 +62,8 @@ fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'
     Encoding::of_request(source, content_type, pairs)
 }
 
-/// Returns the priority of the entries. Entries of a background request are delivered after all live ones.
+/// Returns the priority of the request's outbox entries. The bridge delivers the entries of a background request after
+/// all live entries.
 fn priority(headers: &HeaderMap) -> Priority {
     let is_background = |text: &str| text.split(',').any(|part| part.trim() == BACKGROUND);
     match SingleHeader::read(headers, "priority").text() {

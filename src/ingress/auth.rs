@@ -1,8 +1,8 @@
 //! Authentication of requests: turns untrusted bytes into authentic bytes, or denies the request.
 //!
-//! Authentication runs before parsing and over the raw bytes, so that the bridge never parses a body that the source
-//! did not send. Secrets are compared in constant time. The response is the same for every denial reason; only a metric
-//! distinguishes the reasons.
+//! Authentication runs before parsing and on the raw bytes, so that the bridge never parses a body that the source did
+//! not send. The bridge compares secrets in constant time. The response is the same for every denial reason; only a
+//! metric distinguishes the reasons.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,67 +25,69 @@ mod standard_webhooks;
 pub use rotating::RotatingVerifier;
 pub use standard_webhooks::SigningKey;
 
-/// The minimum length of a bearer token: a shorter one could be guessed.
+/// The minimum length of a bearer token. An attacker could guess a shorter token.
 const TOKEN_BYTES_MIN: usize = 16;
-/// The HMAC key for both sides of a token comparison, so that its time depends on neither length nor prefix.
+/// The HMAC key for both sides of a token comparison. Because of the HMAC, the time of the comparison depends on
+/// neither the length nor the prefix of a token.
 const TOKEN_LABEL: &[u8; 27] = b"imprint-bridge bearer token";
-/// The header of the attribute `specversion`, which can have only one value.
+/// The header of the CloudEvents attribute `specversion`, which can have only one value.
 const SPECVERSION: &str = "ce-specversion";
 const BEARER: &str = "bearer";
 
-/// A configured secret cannot be used. The number is its index in the list.
+/// The error of a configured secret that cannot be used. The number in the error is the index of the secret in the
+/// configured list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The list is empty. Authentication is never off by accident.
+    /// The list of secrets is empty. An empty list cannot turn authentication off by accident.
     #[error("there is no secret; to accept unauthenticated requests, set auth.kind = \"none\"")]
     NoSecret,
-    /// A token is too short, or cannot be a header value.
+    /// A bearer token is too short, or cannot be a header value.
     #[error("token {0} is not 16 or more visible ASCII characters")]
     Token(usize),
-    /// A secret is not a signing secret of Standard Webhooks.
+    /// A configured secret is not a signing secret of Standard Webhooks.
     #[error("secret {0} is not `whsec_` followed by 24 to 64 bytes in base64")]
     SigningSecret(usize),
-    /// A secret of an HMAC scheme is too short, or not in its encoding.
+    /// A secret of an HMAC scheme is too short, or does not have the configured encoding.
     #[error("secret {0} is not 16 or more bytes in the encoding auth.secret_encoding")]
     HmacSecret(usize),
 }
 
-/// The parts of a request's head that can be signed.
+/// The parts of a request's head that a signature can cover.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
     pub method: &'a str,
-    /// Path and query, byte by byte as in the request line.
+    /// The path and query of the request, byte by byte as in the request line.
     pub path: &'a str,
-    /// All headers.
+    /// All headers of the request.
     pub headers: &'a HeaderMap,
 }
 
-/// Never prints the content: paths contain ids, and headers contain secrets.
+/// Prints only the type name, because paths contain ids and headers contain secrets.
 impl fmt::Debug for Head<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Head")
     }
 }
 
-/// Bytes from the network that are not authenticated yet.
+/// Bytes from the network that the bridge has not yet authenticated.
 #[derive(Clone)]
 pub struct Untrusted<T>(T);
 
 impl<T> Untrusted<T> {
-    /// Marks bytes as not authenticated.
+    /// Marks bytes from the network as not authenticated.
     pub const fn new(inner: T) -> Self {
         Self(inner)
     }
 }
 
-/// Never prints the content, because it is personal data.
+/// Prints only the type name, never the content, because the content is personal data.
 impl<T> fmt::Debug for Untrusted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Untrusted")
     }
 }
 
-/// Bytes that the authentication has proved to come from the source.
+/// Bytes that come from the source, as the authentication has proved.
 #[derive(Clone)]
 pub struct Authentic<T> {
     content: T,
@@ -95,21 +97,22 @@ pub struct Authentic<T> {
 /// The parts of a request, besides the body, that the signature covers.
 #[derive(Clone)]
 enum SignatureScope {
-    /// There is no signature. The token, if any, covers the whole request.
+    /// The request has no signature. A bearer token, if the source uses one, covers the whole request.
     Nothing,
-    /// This event id.
+    /// The signature covers this event id.
     Id(String),
-    /// The placeholders in the template of this scheme.
+    /// The signature covers the placeholders in the template of this HMAC scheme.
     Text(Arc<hmac::HmacKeys>),
 }
 
 impl<T> Authentic<T> {
-    /// Returns the content.
+    /// Returns the authenticated content.
     pub const fn content(&self) -> &T {
         &self.content
     }
 
-    /// Returns whether the signature, if there is one, covers the event id in the path.
+    /// Returns whether the signature covers the event id in the path. Returns true for a request without a signature
+    /// scheme.
     pub fn is_about(&self, id: &Attribute) -> bool {
         match &self.signed {
             SignatureScope::Nothing => true,
@@ -118,13 +121,14 @@ impl<T> Authentic<T> {
         }
     }
 
-    /// In binary mode the attributes of the event are headers. If the request is signed, every attribute that intake uses
-    /// must be signed too.
+    /// Verifies that the signature covers every event attribute that intake reads from headers. In binary mode, the
+    /// attributes of the event are headers. In a signed request, every attribute that intake uses must be signed too.
     ///
-    /// An event without a readable id or type passes: intake reads them the same way and rejects it.
+    /// An event without a readable id or type passes this check, because intake also cannot read the attribute and
+    /// rejects the event.
     ///
     /// # Errors
-    /// The signature does not cover an attribute that intake uses.
+    /// Returns an error if the signature does not cover an attribute that intake uses.
     pub fn verify_attributes(
         &self,
         source: &intake::Source,
@@ -151,28 +155,28 @@ impl<T> Authentic<T> {
     }
 }
 
-/// Never prints the content, because it is personal data.
+/// Prints only the type name, never the content, because the content is personal data.
 impl<T> fmt::Debug for Authentic<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Authentic")
     }
 }
 
-/// The reason for an authentication failure. It is a metric label only: the sender never learns it.
+/// The reason for an authentication failure. The reason is only a metric label: the sender never learns the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DenialReason {
-    /// A header is missing.
+    /// A header that authentication needs is missing.
     Missing,
-    /// A header cannot be parsed.
+    /// A header that authentication needs cannot be parsed.
     Malformed,
-    /// The time of signing is too far from our clock.
+    /// The signing time is too far from the bridge's clock.
     Stale,
-    /// No configured secret matches.
+    /// None of the configured secrets matches the token or signature.
     Mismatch,
 }
 
 impl DenialReason {
-    /// Returns the metric label.
+    /// Returns the metric label of the denial reason.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -183,7 +187,7 @@ impl DenialReason {
     }
 }
 
-/// Verifies the requests of one source.
+/// The verifier of one source's requests.
 #[derive(Clone)]
 pub struct Verifier(AuthScheme);
 
@@ -196,15 +200,15 @@ enum AuthScheme {
 }
 
 impl Verifier {
-    /// Accepts every request: for a source on a network that nobody else can reach.
+    /// Creates a verifier that accepts every request, for a source on a network that nobody else can reach.
     pub const fn none() -> Self {
         Self(AuthScheme::None)
     }
 
-    /// Accepts a request with one of these tokens in `Authorization: Bearer …`.
+    /// Creates a verifier that accepts a request with one of these tokens in `Authorization: Bearer …`.
     ///
     /// # Errors
-    /// Fails if there is no token, or if a token is too short or cannot be a header value.
+    /// Returns an error if there is no token, or if a token is too short or cannot be a header value.
     pub fn bearer(tokens: &[SecretString]) -> Result<Self, Error> {
         let parse = |(index, token): (usize, &SecretString)| {
             let bytes = token.expose_secret().as_bytes();
@@ -222,10 +226,11 @@ impl Verifier {
         Ok(Self(AuthScheme::Bearer(tokens)))
     }
 
-    /// Accepts a request signed with one of these secrets by Standard Webhooks 1.0 (`v1`, HMAC-SHA256).
+    /// Creates a verifier that accepts a request signed with one of these secrets by Standard Webhooks 1.0 (`v1`,
+    /// HMAC-SHA256).
     ///
     /// # Errors
-    /// Fails if there is no secret, or if a secret is not `whsec_` followed by 24 to 64 bytes in base64.
+    /// Returns an error if there is no secret, or if a secret is not `whsec_` followed by 24 to 64 bytes in base64.
     pub fn standard_webhooks(secrets: &[SecretString]) -> Result<Self, Error> {
         let parse = |(index, secret)| SigningKey::parse(secret).ok_or(Error::SigningSecret(index));
         let keys: Vec<_> = secrets
@@ -239,12 +244,12 @@ impl Verifier {
         Ok(Self(AuthScheme::StandardWebhooks(keys)))
     }
 
-    /// Accepts a request signed by an HMAC scheme of the source's own.
+    /// Creates a verifier that accepts a request signed by an HMAC scheme of the source's own.
     pub fn hmac(keys: hmac::HmacKeys) -> Self {
         Self(AuthScheme::Hmac(Arc::new(keys)))
     }
 
-    /// Returns the value of `WWW-Authenticate` in a denial.
+    /// Returns the `WWW-Authenticate` header value for a denied request.
     pub const fn challenge(&self) -> &'static str {
         match self.0 {
             AuthScheme::None => "None",
@@ -254,7 +259,7 @@ impl Verifier {
         }
     }
 
-    /// Authenticates the body by the head of the request, at the time `wall`.
+    /// Authenticates the body with the head of the request. `wall` is the current time.
     ///
     /// # Errors
     /// Returns the reason for the denial.
@@ -286,14 +291,14 @@ impl Verifier {
     }
 }
 
-/// Never prints the secrets.
+/// Prints only the authentication scheme, never the secrets.
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Verifier").field(&self.challenge()).finish()
     }
 }
 
-/// HMAC-SHA256 with a key of at most one block. HMAC pads a shorter key with zeros.
+/// Computes an HMAC-SHA256 with a key of at most one block. HMAC pads a shorter key with zeros.
 pub(super) fn hmac_sha256<const LEN: usize>(key: &[u8; LEN], parts: &[&[u8]]) -> Hmac<Sha256> {
     const {
         assert!(LEN <= KEY_BYTES_MAX, "HMAC would hash a longer key first");
@@ -328,7 +333,7 @@ fn bearer(tokens: &[SecretString], headers: &HeaderMap) -> Result<(), DenialReas
         return Err(DenialReason::Malformed);
     }
     let presented = token_mac(presented.trim()).finalize().into_bytes();
-    // Every token is compared, even after a match, so that the time does not reveal which token is current.
+    // The verifier compares every token, even after a match, so that the time does not reveal which token is current.
     let is_known = tokens.iter().fold(false, |is_known, token| {
         let token = token_mac(token.expose_secret());
         is_known | token.verify_slice(&presented).is_ok()

@@ -1,5 +1,5 @@
-//! Receives a request body within a size limit and a time limit. Closes the connection if a part of the body was not
-//! read.
+//! Receives a request body within a size limit and a time limit. Closes the connection if the bridge did not read the
+//! whole body.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,7 +17,7 @@ use crate::ingress::auth::Untrusted;
 use crate::ingress::{BodyLimits, Refusal};
 use crate::intake::{Rejection, RejectionClass};
 
-/// Receives the whole body.
+/// Receives the whole request body.
 pub(super) async fn collect(
     headers: &HeaderMap,
     payload: &mut Payload,
@@ -57,7 +57,8 @@ async fn read(
     Ok(body.freeze())
 }
 
-/// Creates the refusal for a body that ended too early or has broken framing. The sender rarely reads the response.
+/// Creates the refusal for a request body that ended too early or has broken framing. The sender rarely reads the
+/// response.
 fn incomplete() -> Refusal {
     Refusal::from(Rejection::new(
         RejectionClass::Malformed,
@@ -70,10 +71,11 @@ fn incomplete() -> Refusal {
     ))
 }
 
-/// Returns the same response, which holds the rest of the request body until the response is sent.
+/// Adds the rest of the request body to the response, which holds the rest until the server has sent the response.
 ///
-/// The HTTP server reads a dropped chunked body to its end, however long it is. If the body is still held when the response
-/// is out, the server closes the connection instead. A body that was read completely changes nothing.
+/// The HTTP server reads a dropped chunked body to its end, even if the body is endless. If the response still holds
+/// the body after the server has sent the response, the server closes the connection instead. For a completely read
+/// body, holding has no effect.
 pub(super) fn hold_body(response: HttpResponse, payload: Payload) -> HttpResponse {
     response.map_body(|_, body| HeldBody { body, payload }.boxed())
 }

@@ -1,9 +1,9 @@
-//! Counts stored events.
+//! Counts the stored events in the metrics of the event listener.
 
 use crate::metrics::IngressMetrics;
 use crate::outbox::{AppendedEntry, State};
 
-/// Counts the entries of one request.
+/// Counts the appended outbox entries of one request.
 pub(super) fn count_appended(metrics: &IngressMetrics, entries: &[AppendedEntry]) {
     for entry in entries {
         match (entry.duplicate, entry.state) {

@@ -1,4 +1,5 @@
-//! The handshake of the CloudEvents webhook specification: an origin asks whether it may deliver here.
+//! The handshake of the CloudEvents webhook specification: an origin asks for permission to deliver events to the
+//! bridge.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{ALLOW, HeaderMap};
@@ -9,7 +10,8 @@ use crate::http::single_header::SingleHeader;
 const REQUEST_ORIGIN: &str = "webhook-request-origin";
 const ALLOWED_ORIGIN: &str = "webhook-allowed-origin";
 
-/// Grants an origin on the source's list, and does not mention any other origin. The response never promises a rate.
+/// Grants the request's origin if the source's list contains the origin. The response does not mention any other
+/// origin, and never promises a rate.
 pub(super) fn handshake(endpoint: &Endpoint, headers: &HeaderMap) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((ALLOW, EVENTS_ALLOW));

@@ -1,8 +1,9 @@
-//! The GET route: the receipt of one event, for the source that sent it. A receipt contains no data of the event.
+//! The GET route of the event listener: returns the receipt of one event to the source that sent the event. A receipt
+//! contains no data of the event.
 //!
-//! The request is authenticated like a POST. With Standard Webhooks the signature covers an empty body, and `webhook-id`
-//! must be the id in the path: a signature for one receipt is not valid for another. For the same reason an HMAC scheme of
-//! the source's own must sign the path.
+//! The bridge authenticates a receipt request like a POST. With Standard Webhooks, the signature covers an empty body,
+//! and `webhook-id` must be the id in the path, so that a signature for one receipt is not valid for another receipt.
+//! For the same reason, an HMAC scheme of the source's own must sign the path.
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Bytes, Query};
@@ -16,7 +17,7 @@ use crate::ingress::{Ingress, Refusal, store_failed};
 use crate::intake::{Rejection, RejectionClass};
 use crate::outbox::{Lookup, ParkReason, Receipt};
 
-/// Answers with the receipt of the event in the path.
+/// Answers a GET request with the receipt of the event in the path.
 pub(super) async fn receipt(
     ingress: &Ingress,
     request: &HttpRequest,
@@ -44,7 +45,8 @@ fn lookup(source: &SourceName, request: &HttpRequest) -> Result<Lookup, Refusal>
     })
 }
 
-/// The event id of the path. The router has decoded everything but `%2F` and `%25`, so this decodes each character once.
+/// Returns the event id in the path. The router has already decoded every character except `%2F` and `%25`, so each
+/// character is decoded exactly once.
 fn id(request: &HttpRequest) -> Option<Attribute> {
     let raw = request.match_info().get("id")?;
     let id = percent_decode_str(raw).decode_utf8().ok()?;
@@ -79,7 +81,7 @@ fn unreadable(detail: &str) -> Refusal {
     ))
 }
 
-/// The response body.
+/// The JSON body of a receipt.
 #[derive(Serialize)]
 struct ReceiptBody<'a> {
     id: &'a str,

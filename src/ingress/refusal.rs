@@ -1,7 +1,8 @@
-//! The one table of refusals: it chooses the status, the stable `type`, the title and the metric label.
+//! The table of refusals, which is the only place that chooses the status, the stable `type`, the title and the metric
+//! label of a refusal.
 //!
-//! The answer is a problem document (RFC 9457). It names errors by pointer and rule and never repeats a value. It is never
-//! a redirect.
+//! The answer to a refused request is a problem document (RFC 9457). The problem document names errors by pointer and
+//! rule, and never repeats a value of the request. The answer is never a redirect.
 
 use std::fmt;
 
@@ -13,34 +14,34 @@ use crate::http::problem::{ERRORS_MAX, MEDIA_TYPE, ProblemDocument, ProblemError
 use crate::intake::{Rejection, RejectionClass};
 use crate::outbox;
 
-/// The reason for a refused request.
+/// The reason why the event listener refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Intake rejects the request.
     Rejected(Rejection),
-    /// Nothing proves that the request comes from the source.
+    /// Authentication could not prove that the request comes from the source.
     Unauthenticated {
-        /// The authentication scheme of the source.
+        /// The authentication scheme of the source, for the `WWW-Authenticate` header.
         challenge: &'static str,
     },
-    /// No source has this name.
+    /// The bridge has no source with the name in the path.
     UnknownSource,
-    /// No receipt has this id.
+    /// The source has no receipt with the event id in the path.
     UnknownEvent,
-    /// No resource has this path.
+    /// The listener has no resource at this path.
     NotFound,
-    /// The resource of this path has other methods.
+    /// The resource at this path does not support the method of the request.
     MethodNotAllowed {
-        /// The methods that the resource has.
+        /// The methods that the resource supports.
         allow: &'static str,
     },
-    /// The body was not received in time.
+    /// The bridge did not receive the whole request body in time.
     BodyTimeout,
-    /// Events repeat an id that was accepted with other content.
+    /// Some events of the request repeat an id that the bridge has accepted with other content.
     Conflict(Vec<EventError>),
-    /// The body is too large.
+    /// The request body is too large.
     TooLarge {
-        /// The maximum size.
+        /// The maximum size of a request body, in bytes.
         limit_bytes: usize,
     },
     /// The store's queue is full.
@@ -48,13 +49,13 @@ pub enum Refusal {
     /// The store's disk is full.
     StoreFull,
     StoreFailed,
-    /// The store is closed: the process is stopping.
+    /// The store is closed, because the process is stopping.
     Stopping,
-    /// The bridge broke a rule of its own.
+    /// The bridge broke an internal rule of its own.
     Internal,
 }
 
-/// One row of the table.
+/// One row of the refusal table.
 struct RefusalRow {
     status: u16,
     word: &'static str,
@@ -72,7 +73,8 @@ const fn row(status: u16, word: &'static str, title: &'static str) -> RefusalRow
 }
 
 impl RefusalRow {
-    /// After this time, either the store has room again or the gateway has noticed the failure.
+    /// Adds the time after which the sender may repeat the request. After this time, either the store has room again or
+    /// the gateway has noticed the failure.
     const fn retry_after(self, seconds: u32) -> Self {
         Self {
             retry_after_seconds: Some(seconds),
@@ -81,7 +83,7 @@ impl RefusalRow {
     }
 }
 
-/// Returns the row for a rejection by intake.
+/// Returns the row of the refusal table for a rejection by intake.
 const fn rejected(class: RejectionClass) -> RefusalRow {
     let (status, title) = match class {
         RejectionClass::UnsupportedMediaType => (415, "Unsupported media type"),
@@ -117,7 +119,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the last word of the problem `type`, which is also the metric label.
+    /// Returns the last word of the problem document's `type`, which is also the metric label of the refusal.
     pub fn word(&self) -> &'static str {
         self.row().word
     }

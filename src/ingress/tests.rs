@@ -1,4 +1,4 @@
-//! The event listener as a sender sees it.
+//! Tests of the event listener from the view of a sender.
 
 mod accept;
 mod fake;
@@ -59,14 +59,14 @@ struct Settings {
     intake: IntakeSettings,
 }
 
-/// A listener with three sources: `open`, `bearer` and `signed`.
+/// An event listener with three sources: `open`, `bearer` and `signed`.
 struct TestListener {
     outbox: Arc<fake::Fake>,
     stop: watch::Sender<bool>,
     ingress: Data<Ingress>,
 }
 
-/// The response to a sender.
+/// The listener's response to a sender.
 #[derive(Debug)]
 struct Reply {
     status: u16,
@@ -181,7 +181,8 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// Asserts that this is a problem of this status and type, and that it repeats no value of the event.
+    /// Asserts that the response is a problem document of this status and type, and that the response repeats no value
+    /// of the event.
     #[track_caller]
     fn is_problem(&self, status: u16, word: &str) {
         assert_eq!(self.status, status, "{}", self.text);
@@ -298,7 +299,7 @@ fn event(id: &str) -> Value {
     })
 }
 
-/// An event with `value` at `pointer`.
+/// Returns a test event with `value` at `pointer`.
 fn event_with(id: &str, pointer: &str, value: Value) -> Value {
     let mut event = event(id);
     let (parent, name) = pointer.rsplit_once('/').unwrap();

@@ -1,4 +1,4 @@
-//! `Prefer: wait=N` (RFC 7240): the sender waits up to N seconds for the final state of its events.
+//! The request header `Prefer: wait=N` (RFC 7240): the sender waits up to N seconds for the final state of its events.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use tokio::sync::watch;
 use crate::ingress::Ingress;
 use crate::outbox::{AppendedEntry, State};
 
-/// The maximum of N: below the timeout of common gateways.
+/// The maximum number of seconds in `Prefer: wait=N`, below the timeout of common gateways.
 const SECONDS_MAX: u64 = 30;
 
-/// Returns the number of seconds that the sender wants to wait. A value that is invalid or out of range counts as no
-/// preference.
+/// Returns the number of seconds for which the sender wants to wait. An invalid value or a value out of range counts as
+/// no preference.
 pub(super) fn preferred(headers: &HeaderMap) -> Option<u64> {
     headers
         .get_all("prefer")
@@ -24,7 +24,8 @@ pub(super) fn preferred(headers: &HeaderMap) -> Option<u64> {
         .filter(|seconds| (1..=SECONDS_MAX).contains(seconds))
 }
 
-/// Returns the value of the preference `wait`. The first one counts.
+/// Returns the value of the preference `wait` in one item of the `Prefer` header. If `wait` occurs more than once, the
+/// first value counts.
 fn wait(preference: &str) -> Option<&str> {
     let (name, value) = preference.split(';').next()?.split_once('=')?;
     let value = value.trim().trim_matches('"');
@@ -32,8 +33,8 @@ fn wait(preference: &str) -> Option<&str> {
     is_wait.then_some(value)
 }
 
-/// Returns the final states of the entries, or `None` after the given seconds, when the process stops, or if the store
-/// fails.
+/// Waits for the final states of the outbox entries and returns the states. Returns `None` after the given seconds, if
+/// the process stops, or if the store fails.
 pub(super) async fn settled(
     ingress: &Ingress,
     stored: &[AppendedEntry],
@@ -52,7 +53,7 @@ pub(super) async fn settled(
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     if stopping.wait_for(|stopping| *stopping).await.is_err() {
-        // The sending half of the stop signal is gone, so the signal can never come.
+        // The sender of the stop signal no longer exists, so the process can never send the signal.
         std::future::pending::<()>().await;
     }
 }

@@ -1,10 +1,11 @@
-//! HMAC signatures in a scheme of the source's own: the header, the encoding and the signed text are configured.
+//! HMAC signatures in a source's own scheme: the configuration names the header, the encoding and the signed text.
 //!
-//! A [`HmacScheme`] is the configuration without secrets. [`HmacKeys`] is a scheme with its secrets. It verifies requests, and
-//! it signs them for tests and for the command `send`; both use the same signed text.
+//! An [`HmacScheme`] is the configuration of the signatures without secrets. [`HmacKeys`] is a scheme with its secrets.
+//! [`HmacKeys`] verifies requests, and signs requests for tests and for the command `send`. Verifying and signing use
+//! the same signed text.
 //!
-//! HMAC-SHA1 is supported because some CRMs use it. It is not broken: SHA-1 has collisions, and the security of HMAC does
-//! not depend on them.
+//! The bridge supports HMAC-SHA1, because some CRMs use it. HMAC-SHA1 is not broken: SHA-1 has collisions, but the
+//! security of HMAC does not depend on collisions.
 
 use std::fmt;
 
@@ -27,25 +28,26 @@ pub use header_items::HeaderItems;
 pub use signing_time::{SigningTime, TimeUnit};
 pub use template::Template;
 
-/// The minimum length of a secret: a shorter one could be guessed.
+/// The minimum length of an HMAC secret. An attacker could guess a shorter secret.
 const SECRET_BYTES_MIN: usize = 16;
-/// The maximum number of signatures that are compared: one for each secret in rotation, and some more.
+/// The maximum number of signatures of a request that the verifier compares: one signature for each secret in rotation,
+/// and some more.
 const SIGNATURES_MAX: usize = 8;
 
-/// How a source signs. All values can be combined freely.
+/// The HMAC scheme of a source. All values of the scheme can be combined freely.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HmacScheme {
-    /// The hash algorithm.
+    /// The hash algorithm of the HMAC scheme.
     pub algorithm: Algorithm,
-    /// The encoding of a secret in its file.
+    /// The encoding of an HMAC secret in its file.
     pub secret_encoding: SecretEncoding,
-    /// The header with the signature.
+    /// The name of the header that contains the signature.
     pub header: HeaderName,
-    /// The parts of that header that are signatures.
+    /// The selection of the signatures in the signature header.
     pub header_items: HeaderItems,
-    /// The encoding of a signature.
+    /// The encoding of a signature in the header.
     pub encoding: SignatureEncoding,
-    /// The text that is signed.
+    /// The text that the source signs.
     pub signed: SignedText,
 }
 
@@ -60,45 +62,46 @@ pub enum Algorithm {
     Sha512,
 }
 
-/// The encoding of a secret in its file.
+/// The encoding of an HMAC secret in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretEncoding {
-    /// The UTF-8 bytes of the text are the key.
+    /// The key is the UTF-8 bytes of the text.
     Text,
-    /// Base64 with padding.
+    /// The text is base64 with padding.
     Base64,
-    /// Hexadecimal digits in either case.
+    /// The text consists of hexadecimal digits in either case.
     Hex,
 }
 
-/// The encoding of a signature.
+/// The encoding of a signature in its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureEncoding {
-    /// Hexadecimal digits in either case.
+    /// The signature consists of hexadecimal digits in either case.
     Hex,
-    /// Base64 with padding.
+    /// The signature is base64 with padding.
     Base64,
 }
 
-/// The text that is signed, and where the time of signing is, if it is signed.
+/// The text that a source signs, and the place of the signing time if the text contains the time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedText {
     template: Template,
     signing_time: Option<SigningTime>,
 }
 
-/// The template and the time of signing contradict each other.
+/// The error of a template and a signing time that contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimestampMismatch {
-    /// The template has a time, but no header for it is configured.
+    /// The template contains a signing time, but the configuration names no header for the time.
     #[error("is required because `signed` has {{timestamp}}")]
     NoSigningTime,
-    /// A header for the time is configured, but the template does not sign it: anybody could change it.
+    /// The configuration names a header for the signing time, but the template does not sign the time. Anybody could
+    /// change the unsigned time.
     #[error("is not signed: `signed` has no {{timestamp}}")]
     Unsigned,
 }
 
-/// A scheme with its secrets.
+/// An HMAC scheme with its secrets.
 pub struct HmacKeys {
     scheme: HmacScheme,
     secrets: Vec<SecretSlice<u8>>,
@@ -107,10 +110,10 @@ pub struct HmacKeys {
 // === impl SignedText ===
 
 impl SignedText {
-    /// Combines a template with the place of its time.
+    /// Combines a template with the place of the signing time.
     ///
     /// # Errors
-    /// Fails if only the template has `{timestamp}`, or if only a signing time is configured.
+    /// Returns an error if only the template has `{timestamp}`, or if only a signing time is configured.
     pub fn new(
         template: Template,
         signing_time: Option<SigningTime>,
@@ -125,7 +128,7 @@ impl SignedText {
         }
     }
 
-    /// Returns whether a time is signed, so that an old request can be recognised.
+    /// Returns whether the signed text contains a time, so that the bridge can recognise an old request.
     pub const fn has_time(&self) -> bool {
         self.signing_time.is_some()
     }
@@ -134,10 +137,11 @@ impl SignedText {
 // === impl HmacKeys ===
 
 impl HmacKeys {
-    /// Adds the secrets to a scheme. A request may be signed with any of them; [`HmacKeys::sign`] uses the first.
+    /// Adds the secrets to an HMAC scheme. A request may be signed with any of the secrets; [`HmacKeys::sign`] uses the
+    /// first secret.
     ///
     /// # Errors
-    /// Fails if there is no secret, or if a secret is too short or not in its encoding.
+    /// Returns an error if there is no secret, or if a secret is too short or does not have the configured encoding.
     pub fn new(scheme: HmacScheme, secrets: &[SecretString]) -> Result<Self, Error> {
         let decode = |(index, secret): (usize, &SecretString)| {
             scheme
@@ -158,9 +162,9 @@ impl HmacKeys {
         Ok(Self { scheme, secrets })
     }
 
-    /// Returns the headers that sign a request at the time `at`. `head` has all other headers.
+    /// Returns the headers that sign a request at the time `at`. `head` contains all other headers of the request.
     ///
-    /// Returns `None` if a header that must be signed is missing, occurs more than once or is not text.
+    /// Returns `None` if a header in the signed text is missing, occurs more than once or is not text.
     pub fn sign(
         &self,
         head: Head<'_>,
@@ -197,7 +201,7 @@ impl HmacKeys {
         })
     }
 
-    /// Verifies that one of the secrets made one of the signatures.
+    /// Verifies that at least one signature of the request was made with one of the secrets.
     pub(super) fn verify(
         &self,
         head: Head<'_>,
@@ -226,25 +230,26 @@ impl HmacKeys {
             None => "",
         };
         let text = signed.template.fill(head, time, body)?;
-        // Every pair is compared, even after a match, so that the time does not reveal which key is current.
+        // The verifier compares every pair of secret and signature, even after a match, so that the time does not
+        // reveal which secret is current.
         let is_signed = self.secrets.iter().fold(false, |is_signed, secret| {
             is_signed | algorithm.made_any(secret.expose_secret(), &text, &signatures)
         });
         is_signed.then_some(()).ok_or(DenialReason::Mismatch)
     }
 
-    /// Returns whether the signature covers the path.
+    /// Returns whether the signature covers the path of the request.
     pub(super) fn covers_path(&self) -> bool {
         self.scheme.signed.template.has_path()
     }
 
-    /// Returns whether the signature covers this header. The name is in lower case.
+    /// Returns whether the signature covers this header. The given name is in lower case.
     pub(super) fn covers_header(&self, name: &str) -> bool {
         self.scheme.signed.template.has_header(name)
     }
 }
 
-/// Never prints the secrets.
+/// Prints the HMAC scheme without the secrets.
 impl fmt::Debug for HmacKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HmacKeys")
@@ -285,7 +290,7 @@ fn made_any<M: Mac + KeyInit + Clone>(key: &[u8], text: &[&[u8]], signatures: &[
     })
 }
 
-/// Never `None`: HMAC accepts keys of every length.
+/// Computes an HMAC. The result is never `None`, because HMAC accepts keys of every length.
 fn keyed<M: Mac + KeyInit>(key: &[u8], text: &[&[u8]]) -> Option<M> {
     let mut mac = <M as KeyInit>::new_from_slice(key).ok()?;
     for piece in text {

@@ -1,25 +1,25 @@
-//! A verifier that is replaced while requests use it: secrets are rotated while the process runs.
+//! A verifier that the bridge can replace while requests use it, to rotate secrets without a restart.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Verifier;
 
-/// The current verifier of a source.
+/// The current verifier of a source, which can be replaced.
 #[derive(Debug)]
 pub struct RotatingVerifier(RwLock<Arc<Verifier>>);
 
 impl RotatingVerifier {
-    /// Starts with this verifier.
+    /// Creates a rotating verifier that starts with the given verifier.
     pub fn new(verifier: Verifier) -> Self {
         Self(RwLock::new(Arc::new(verifier)))
     }
 
-    /// Returns the verifier that is in use now.
+    /// Returns the verifier that is currently in use.
     pub fn current(&self) -> Arc<Verifier> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Uses another verifier from now on.
+    /// Replaces the verifier for all later requests.
     pub fn replace(&self, verifier: Verifier) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(verifier);
     }

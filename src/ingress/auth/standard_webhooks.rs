@@ -1,6 +1,6 @@
-//! Standard Webhooks 1.0, symmetric: `v1` signatures over `id.timestamp.body`.
+//! Symmetric signatures of Standard Webhooks 1.0: `v1` signatures of the text `id.timestamp.body`.
 //!
-//! Asymmetric `v1a` signatures are skipped: a sender may add them for other receivers.
+//! The verifier ignores asymmetric `v1a` signatures, because a sender may add such signatures for other receivers.
 
 use std::fmt;
 
@@ -19,14 +19,15 @@ const TIMESTAMP: &str = "webhook-timestamp";
 const SIGNATURE: &str = "webhook-signature";
 const SECRET_PREFIX: &str = "whsec_";
 const SIGNATURE_PREFIX: &str = "v1,";
-/// The lengths that the specification allows for a secret.
+/// The lengths in bytes that Standard Webhooks allows for a secret.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=KEY_BYTES_MAX;
-/// The maximum distance between the time of signing and our clock, in both directions.
+/// The maximum distance in seconds between the signing time and the bridge's clock, in both directions.
 const TOLERANCE_SECONDS: u64 = 300;
-/// The maximum number of signatures that are compared: one for each secret in rotation, and some more.
+/// The maximum number of signatures of a request that the verifier compares: one signature for each secret in rotation,
+/// and some more.
 const SIGNATURES_MAX: usize = 8;
 
-/// A secret of Standard Webhooks. It signs and verifies.
+/// A Standard Webhooks secret, for signing and for verifying requests.
 #[derive(Clone)]
 pub struct SigningKey(SecretBox<KeyBytes>);
 
@@ -42,7 +43,7 @@ impl secrecy::zeroize::Zeroize for KeyBytes {
 impl secrecy::CloneableSecret for KeyBytes {}
 
 impl SigningKey {
-    /// Parses `whsec_` followed by 24 to 64 bytes in base64.
+    /// Parses a Standard Webhooks secret: `whsec_` followed by 24 to 64 bytes in base64.
     pub fn parse(secret: &SecretString) -> Option<Self> {
         let encoded = secret.expose_secret().strip_prefix(SECRET_PREFIX)?;
         let decoded = SecretBox::new(Box::new(STANDARD.decode(encoded).ok()?));
@@ -56,7 +57,7 @@ impl SigningKey {
         Some(Self(key))
     }
 
-    /// Returns the headers of a request that is signed at the time `at`.
+    /// Returns the headers that sign a request at the time `at`.
     pub fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
         let timestamp = seconds(at).to_string();
         let mac = self.mac(id, &timestamp, body).finalize().into_bytes();
@@ -77,7 +78,7 @@ impl SigningKey {
     }
 }
 
-/// Never prints the secret.
+/// Prints only the type name, never the secret.
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SigningKey")
@@ -101,7 +102,8 @@ pub(super) fn verify(
     if signed_at.abs_diff(seconds(wall)) > TOLERANCE_SECONDS {
         return Err(DenialReason::Stale);
     }
-    // Every pair is compared, even after a match, so that the time does not reveal which key is current.
+    // The verifier compares every pair of key and signature, even after a match, so that the time does not reveal which
+    // key is current.
     let is_signed = keys.iter().fold(false, |is_signed, key| {
         let mac = key.mac(id, timestamp, body);
         is_signed | is_any(&mac, &signatures)
@@ -129,7 +131,8 @@ fn seconds(at: Timestamp) -> i64 {
     at.as_millis().div_euclid(1000)
 }
 
-/// Parses digits only. `i64` would also parse a sign, and then other receivers would read a different text.
+/// Parses a signing time of digits only. `i64` would also parse a sign, and then other receivers would read a different
+/// text.
 fn parse_seconds(text: &str) -> Option<i64> {
     let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     is_digits.then(|| text.parse().ok()).flatten()

@@ -54,7 +54,7 @@ fn webhooks() -> Verifier {
     Verifier::standard_webhooks(&[secret(1), secret(2)]).unwrap()
 }
 
-/// Replaces a header of a valid request by each of `values`.
+/// Replaces a header of a valid request by each of `values`, and checks the reason for the denial.
 fn check_replaced(name: &str, values: &[&str], expected: DenialReason) {
     for value in values {
         let mut lines = signed(1, "e-1", NOW, BODY);
@@ -68,7 +68,7 @@ fn check_replaced(name: &str, values: &[&str], expected: DenialReason) {
     }
 }
 
-/// The example in the Standard Webhooks specification.
+/// The request and the signature are the example in the Standard Webhooks specification.
 #[test]
 fn a_signature_equals_the_one_in_the_specification() {
     let secret = SecretString::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");

@@ -42,7 +42,7 @@ async fn an_event_is_stored_and_answered_202() {
     assert_eq!(listener.ingress.counts.snapshot().accepted, 1);
 }
 
-/// An event whose customer has these fields too.
+/// Returns a test event whose customer has the given additional fields.
 fn event_of(id: &str, fields: &Value) -> Value {
     let mut event = event(id);
     let customer = event["data"]["customer"].as_object_mut().unwrap();
@@ -93,7 +93,7 @@ async fn an_event_is_accepted_with_either_customer_id() {
     assert_eq!(listener.stored_count(), 0);
 }
 
-/// The kind of a disposition, and the fields of its change.
+/// Returns the kind of a disposition, and the fields of its customer change.
 fn summary(disposition: &Disposition) -> (&'static str, String) {
     let (word, change) = match disposition {
         Disposition::Enqueue(change) => ("enqueue", change),
@@ -131,7 +131,7 @@ async fn a_foreign_address_is_parked_or_skipped_and_one_in_the_usa_is_sent() {
     }
 }
 
-/// Every source accepts every mode if the request is authentic.
+/// The listener accepts every content mode from every source if the request is authentic.
 #[actix_web::test]
 async fn every_mode_is_accepted_with_every_authentication() {
     let listener = TestListener::new();
@@ -216,7 +216,7 @@ async fn the_same_id_with_other_content_is_a_conflict() {
     assert_eq!(listener.refused_count("conflict"), 4);
 }
 
-/// The content is type, subject and data. Bytes, mode, trace headers and the order of keys are not content.
+/// The content of an event is type, subject and data. Bytes, mode, trace headers and the order of keys are not content.
 #[actix_web::test]
 async fn a_difference_outside_the_content_is_no_conflict() {
     let listener = TestListener::new();
@@ -297,7 +297,7 @@ async fn a_batch_is_stored_in_its_order() {
     assert_eq!(listener.stored_count(), 2);
 }
 
-/// A fixed value, because a changed digest would turn every repeated event into a conflict.
+/// The expected digest is a fixed value, because a changed digest would turn every repeated event into a conflict.
 #[actix_web::test]
 async fn the_digest_of_a_content_never_changes() {
     let listener = TestListener::new();

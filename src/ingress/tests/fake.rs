@@ -1,4 +1,4 @@
-//! An outbox for tests: it stores entries in a list, and fails on request.
+//! A fake outbox for tests, which stores entries in a list and fails on request.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -11,9 +11,9 @@ use crate::outbox::{
 #[derive(Debug, Default)]
 pub(super) struct Fake {
     entries: Mutex<Vec<NewEntry>>,
-    /// The error of the next operations.
+    /// The error that the next operations of the fake outbox return.
     pub(super) failure: Mutex<Option<Error>>,
-    /// The final state of every entry; `None` if no entry ever ends.
+    /// The final state of every entry, or `None` if no entry reaches a final state.
     pub(super) end: Mutex<Option<State>>,
 }
 

@@ -103,7 +103,8 @@ async fn a_problem_lists_at_most_a_hundred_errors() {
     );
 }
 
-/// FAULTS I02, V7: the HTTP server would read an endless body to its end if it were dropped before the response is sent.
+/// FAULTS I02, V7: the HTTP server would read an endless body to its end if the listener dropped the body before
+/// sending the response.
 #[actix_web::test]
 async fn an_unread_body_is_held_until_the_response_is_sent() {
     for (method, path) in [

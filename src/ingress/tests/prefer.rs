@@ -43,7 +43,7 @@ async fn a_stopping_process_ends_the_wait() {
     assert_eq!(listener.send(waiting("wait=30")).await.status, 202);
 }
 
-/// The events are stored, even if the store cannot tell their final state.
+/// The events are stored even if the store cannot tell the final state of the events.
 #[actix_web::test]
 async fn a_store_that_fails_after_the_append_is_still_202() {
     let listener = TestListener::new();

@@ -72,7 +72,8 @@ async fn an_invalid_event_is_refused_with_all_its_errors() {
     assert_eq!(listener.stored_count(), 0);
 }
 
-/// FAULTS I35: all or nothing, all errors at once, and the earliest stage decides.
+/// FAULTS I35: a batch is stored as a whole or not at all, the answer lists all errors, and the earliest stage decides
+/// the answer.
 #[actix_web::test]
 async fn a_batch_with_one_bad_event_is_refused_as_a_whole() {
     let listener = TestListener::new();
@@ -263,7 +264,7 @@ async fn only_media_types_of_events_are_accepted() {
     assert_eq!(listener.send(identity).await.status, 202);
 }
 
-/// FAULTS D01, D05, D06, D09, D19: the answer is never 2xx, and the sender is asked to repeat.
+/// FAULTS D01, D05, D06, D09, D19: the answer is never 2xx, and asks the sender to repeat the request.
 #[actix_web::test]
 async fn a_store_that_cannot_keep_is_never_answered_2xx() {
     let failed = || Error::Failed { doing: "appending" };

@@ -1,4 +1,4 @@
-//! Tests that the bridge uses only signed parts of a request: attributes in headers, and the id in a path.
+//! Tests that the bridge uses only signed parts of a request: event attributes in headers, and the event id in a path.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::ingress::auth::hmac::{
 
 const ATTRIBUTES: &str = "{header:ce-id}\n{header:ce-source}\n{header:ce-type}\n{body}";
 
-/// The keys of a source that signs this text.
+/// Returns the keys of a source that signs the text `signed`.
 fn keys(signed: &str) -> HmacKeys {
     let template: Template = signed.parse().unwrap();
     let signing_time = template.has_timestamp().then(|| SigningTime {
@@ -33,7 +33,8 @@ fn keys(signed: &str) -> HmacKeys {
     HmacKeys::new(scheme, &[SecretString::from(SECRET)]).unwrap()
 }
 
-/// A listener with two sources: `own` signs this text; `signed` has a type whose version is an attribute.
+/// Creates a listener with two sources. The source `own` signs this text; the source `signed` has an event type whose
+/// version is an attribute.
 fn listener(signed: &str) -> TestListener {
     let rules = MappingRules {
         imprint_id: Some(".data.customer.imprint_customer_id".to_owned()),
@@ -61,7 +62,7 @@ fn listener(signed: &str) -> TestListener {
     TestListener::of(sources, SETTINGS)
 }
 
-/// The request with a signature of its headers and body.
+/// Returns the request with a signature of its headers and body.
 fn sign(
     template: &str,
     (method, path): (&str, &str),
@@ -123,7 +124,7 @@ async fn an_hmac_scheme_accepts_its_own_signatures() {
     }
 }
 
-/// In binary mode an unsigned attribute ends the request.
+/// In binary mode an unsigned event attribute ends the request.
 #[actix_web::test]
 async fn an_unsigned_attribute_is_refused() {
     const ALL: &str =
@@ -154,7 +155,7 @@ async fn an_unsigned_attribute_is_refused() {
     }
 }
 
-/// An attacker between sender and bridge changes or adds headers.
+/// An attacker between sender and bridge changes or adds headers of a request.
 #[actix_web::test]
 async fn a_changed_attribute_is_refused() {
     for line in [
@@ -173,7 +174,7 @@ async fn a_changed_attribute_is_refused() {
     }
 }
 
-/// Standard Webhooks sign only the id and the body, so customer and version must be in the body.
+/// Standard Webhooks signatures cover only the id and the body, so customer and version must be in the body.
 #[actix_web::test]
 async fn a_version_outside_the_signed_text_is_refused() {
     let data = event("e-1")["data"].clone();
@@ -200,7 +201,7 @@ async fn a_version_outside_the_signed_text_is_refused() {
     assert_eq!(reply.status, 202, "{}", reply.text);
 }
 
-/// Without this check a signature for one receipt would open every other receipt.
+/// Without the check of the path, a signature for one receipt would open every other receipt.
 #[actix_web::test]
 async fn a_receipt_needs_a_signature_over_its_path() {
     for (template, status) in [("{body}", 401), ("{path}{body}", 200)] {

@@ -33,7 +33,7 @@ async fn every_other_method_is_405_with_those_that_are_allowed() {
     assert_eq!(listener.refused_count("method_not_allowed"), 14);
 }
 
-/// FAULTS I16: no trailing slash, no normalisation, never a redirect.
+/// FAULTS I16: the listener accepts no trailing slash, normalises no path, and never redirects.
 #[actix_web::test]
 async fn every_other_path_is_404() {
     let listener = TestListener::new();

@@ -1,9 +1,9 @@
-//! The parts of a header that are signatures or times: the whole value, or some items of a list.
+//! The parts of a header that are signatures or signing times: the whole value, or some items of a list.
 
-/// The characters that may separate items. None of them occurs in base64.
+/// The characters that may separate the items of a header. Base64 uses none of these characters.
 const SEPARATORS: &[u8] = b" ,;|&:~!*$#";
 
-/// Selects values in a header.
+/// The selection of signatures or signing times in a header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderItems {
     prefix: String,
@@ -11,11 +11,11 @@ pub struct HeaderItems {
 }
 
 impl HeaderItems {
-    /// Selects values: without a separator the whole value after `prefix`, with a separator every item after its
-    /// `prefix`.
+    /// Creates a selection of values in a header. Without a separator, the selected value is the whole header value
+    /// after `prefix`. With a separator, the selected values are all items that begin with `prefix`.
     ///
     /// # Errors
-    /// Fails if the separator or the prefix cannot be used.
+    /// Returns an error if the separator or the prefix cannot be used.
     pub fn new(prefix: String, separator: Option<String>) -> Result<Self, String> {
         if let Some(separator) = &separator {
             let is_separator = |byte: &u8| SEPARATORS.contains(byte);
@@ -34,7 +34,7 @@ impl HeaderItems {
         Ok(Self { prefix, separator })
     }
 
-    /// Returns the selected values.
+    /// Returns the selected values of a header, without their prefix.
     pub(super) fn items<'a>(&'a self, line: &'a str) -> impl Iterator<Item = &'a str> {
         let separator = self.separator.as_deref();
         let items = separator.map(|separator| line.split(separator).map(str::trim));
@@ -43,17 +43,17 @@ impl HeaderItems {
         items.filter_map(|item| item.strip_prefix(self.prefix.as_str()))
     }
 
-    /// Returns the item for a value.
+    /// Returns the header item for a value: the prefix and the value.
     pub(super) fn item(&self, value: &str) -> String {
         format!("{}{value}", self.prefix)
     }
 
-    /// Returns the separator; empty if the header is not a list.
+    /// Returns the separator of the header items, or an empty text if the header is not a list.
     pub(super) fn separator(&self) -> &str {
         self.separator.as_deref().unwrap_or_default()
     }
 
-    /// Returns whether no item of a header can match both selections.
+    /// Returns whether every header item matches at most one of the two selections.
     #[must_use]
     pub fn are_disjoint_from(&self, others: Option<&Self>) -> bool {
         let is_disjoint = |others: &Self| {

@@ -1,4 +1,4 @@
-//! The time of signing: its header, its unit, and its maximum distance from our clock.
+//! The signing time of a request: its header, its unit, and its maximum distance from the bridge's clock.
 
 use std::time::Duration;
 
@@ -8,30 +8,30 @@ use super::super::{DenialReason, required};
 use super::HeaderItems;
 use crate::time::Timestamp;
 
-/// The place of the time of signing, and its tolerance.
+/// The place of the signing time in a request, and the tolerance of the signing time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningTime {
     pub header: HeaderName,
-    /// The part of that header.
+    /// The part of the header that is the signing time.
     pub header_items: HeaderItems,
     pub unit: TimeUnit,
-    /// The maximum distance from our clock, in both directions.
+    /// The maximum distance of the signing time from the bridge's clock, in both directions.
     pub tolerance: Duration,
 }
 
-/// The unit of a time of signing.
+/// The unit of a signing time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
-    /// Seconds since 1970, digits only.
+    /// The signing time is the seconds since 1970, digits only.
     Seconds,
-    /// Milliseconds since 1970, digits only.
+    /// The signing time is the milliseconds since 1970, digits only.
     Milliseconds,
-    /// RFC 3339 text.
+    /// The signing time is RFC 3339 text.
     Rfc3339,
 }
 
 impl SigningTime {
-    /// Returns the text of the time, if it is within the tolerance.
+    /// Returns the text of the signing time, if the time is within the tolerance.
     pub(super) fn read<'a>(
         &'a self,
         headers: &'a HeaderMap,
@@ -54,7 +54,7 @@ impl SigningTime {
 }
 
 impl TimeUnit {
-    /// Parses a time to milliseconds since 1970.
+    /// Parses a signing time to milliseconds since 1970.
     fn parse(self, text: &str) -> Option<i64> {
         match self {
             Self::Seconds => whole(text).map(|seconds| seconds.saturating_mul(1000)),
@@ -63,7 +63,7 @@ impl TimeUnit {
         }
     }
 
-    /// Rounds the bridge's time down to the unit.
+    /// Rounds the bridge's current time down to the unit of the signing time.
     const fn round(self, at: Timestamp) -> i64 {
         let millis = at.as_millis();
         match self {
@@ -81,8 +81,8 @@ impl TimeUnit {
     }
 }
 
-/// Parses digits without a leading zero. If one number had two spellings, an attacker could move a digit between the
-/// time and the neighbouring text without changing the signed text.
+/// Parses digits without a leading zero. If one number had two notations, an attacker could move a digit between the
+/// signing time and the neighbouring text without changing the signed text.
 fn whole(text: &str) -> Option<i64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     is_plain.then(|| text.parse().ok()).flatten()

@@ -1,7 +1,7 @@
-//! The signed text, as a template with placeholders. Signing and verifying use the same template.
+//! The template of the text that a source signs. Signing and verifying use the same template.
 //!
-//! A template is literal text with placeholders: `{timestamp}`, `{method}`, `{path}`, `{body}` and `{header:NAME}`.
-//! `{{` and `}}` are literal braces.
+//! A template is literal text with the placeholders `{timestamp}`, `{method}`, `{path}`, `{body}` and `{header:NAME}`.
+//! In a template, `{{` and `}}` are literal braces.
 
 use std::str::FromStr;
 
@@ -9,13 +9,13 @@ use actix_web::http::header::HeaderName;
 
 use super::super::{DenialReason, Head, required};
 
-/// The prefix of headers that carry attributes of an event.
+/// The prefix of headers that contain CloudEvents attributes.
 const ATTRIBUTE: &str = "ce-";
 const HEADER: &str = "header:";
 const USAGE: &str =
     "a placeholder is {timestamp}, {method}, {path}, {body} or {header:NAME}; {{ and }} are braces";
 
-/// A template with exactly one `{body}`.
+/// A template of the signed text, with exactly one `{body}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
@@ -30,7 +30,7 @@ enum Part {
 }
 
 impl FromStr for Template {
-    /// All errors, in one sentence.
+    /// The description of all errors of the template, in one sentence.
     type Err = String;
 
     fn from_str(raw: &str) -> Result<Self, String> {
@@ -59,17 +59,17 @@ impl FromStr for Template {
 }
 
 impl Template {
-    /// Returns whether the template has `{timestamp}`.
+    /// Returns whether the template contains `{timestamp}`.
     pub fn has_timestamp(&self) -> bool {
         self.0.contains(&Part::Timestamp)
     }
 
-    /// Returns whether the template has `{path}`.
+    /// Returns whether the template contains `{path}`.
     pub(super) fn has_path(&self) -> bool {
         self.0.contains(&Part::Path)
     }
 
-    /// Returns whether the template has `{header:NAME}`. The name is in lower case.
+    /// Returns whether the template contains `{header:NAME}`. The given name is in lower case.
     pub(super) fn has_header(&self, name: &str) -> bool {
         self.0
             .iter()
@@ -79,7 +79,7 @@ impl Template {
     /// Returns the signed text of a request, in pieces.
     ///
     /// # Errors
-    /// Fails if a header in the template is missing, occurs more than once or is not text.
+    /// Returns an error if a header in the template is missing, occurs more than once or is not text.
     pub(super) fn fill<'a>(
         &'a self,
         head: Head<'a>,
@@ -100,7 +100,7 @@ impl Template {
     }
 }
 
-/// Returns the first part of `raw`, which is not empty, and the rest.
+/// Returns the first part of the template `raw`, and the rest of the template. `raw` must not be empty.
 fn next(raw: &str) -> (Result<Part, String>, &str) {
     let literal = |text: &str| Ok(Part::Literal(text.to_owned()));
     if let Some(rest) = raw.strip_prefix("{{") {
@@ -137,7 +137,7 @@ fn placeholder(name: &str) -> Result<Part, String> {
     }
 }
 
-/// Adds a part. Adjacent literals become one.
+/// Adds a part to a template. Adjacent literal texts become one part.
 fn push(parts: &mut Vec<Part>, part: Part) {
     match (parts.last_mut(), part) {
         (Some(Part::Literal(text)), Part::Literal(more)) => text.push_str(&more),
@@ -145,10 +145,10 @@ fn push(parts: &mut Vec<Part>, part: Part) {
     }
 }
 
-/// Returns an error if two values are adjacent and one of them is an attribute of the event.
+/// Returns an error if two placeholders are adjacent and one of the two stands for an attribute of the event.
 ///
-/// An attacker who saw one
-/// signature could move characters from one value to the other and so forge an event id or type.
+/// An attacker who saw one signature could move characters between two adjacent values, and so forge an event id or
+/// type.
 fn adjacent_values(pair: &[Part]) -> Option<String> {
     let is_literal = |part: &Part| matches!(part, Part::Literal(_));
     let attribute = pair.iter().find_map(|part| match part {

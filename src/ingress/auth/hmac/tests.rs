@@ -7,10 +7,10 @@ use super::*;
 const SECRET: &str = "a-secret-of-the-tests";
 const EVENTS: &str = "/v1/sources/crm/events";
 const BODY: &str = r#"{"id":"e-1"}"#;
-/// 2023-11-14T22:13:20Z
+/// The test time: 2023-11-14T22:13:20Z.
 const NOW: i64 = 1_700_000_000_000;
 
-/// A scheme, and a request that another implementation signed.
+/// An HMAC scheme, and a request that another implementation signed.
 struct Case {
     name: &'static str,
     scheme: HmacScheme,
@@ -262,7 +262,7 @@ impl Case {
             .verify(head, body, Timestamp::from_millis(self.wall))
     }
 
-    /// The case with another value of one header.
+    /// Returns the test case with another value of one header.
     fn with(mut self, name: &str, value: &'static str) -> Self {
         let line = self.headers.iter_mut().find(|line| line.0 == name).unwrap();
         line.1 = value;
@@ -291,7 +291,7 @@ fn signatures_of_other_implementations_are_accepted() {
     }
 }
 
-/// Signing again gives the published signature, in the same headers.
+/// Signing a published request again gives the published signature, in the same headers.
 #[test]
 fn signing_gives_the_published_signatures() {
     for case in cases() {
@@ -312,7 +312,7 @@ fn signing_gives_the_published_signatures() {
             .iter()
             .map(|(n, v)| (n.as_str(), v.clone()))
             .collect();
-        // Our times have milliseconds, and the published one does not.
+        // The bridge writes signing times with milliseconds, but the published signing time has none.
         if case.name.contains("event connectors") {
             let verified = case.verify_with(&lines, case.path, case.body.as_bytes());
             assert_eq!(verified, Ok(()), "{}", case.name);
@@ -322,7 +322,7 @@ fn signing_gives_the_published_signatures() {
     }
 }
 
-/// The position of every byte of every header.
+/// Returns the position of every byte of every header.
 fn places(lines: &[(&str, String)]) -> Vec<(usize, usize)> {
     let of_line = |(line, (_, value)): (usize, &(&str, String))| {
         (0..value.len()).map(move |index| (line, index)).collect()
@@ -331,7 +331,8 @@ fn places(lines: &[(&str, String)]) -> Vec<(usize, usize)> {
     places.concat()
 }
 
-/// The value with another digit at `index`, and never the same digit in the other case.
+/// Returns the value with another digit at `index`. The other digit is not the same hexadecimal digit in the other
+/// case.
 fn changed(value: &str, index: usize) -> String {
     let mut value = value.as_bytes().to_vec();
     value[index] = if value[index] == b'7' { b'4' } else { b'7' };
@@ -389,7 +390,7 @@ fn any_current_secret_passes_and_a_removed_one_does_not() {
     }
 }
 
-/// The header of Stripe is a list.
+/// The `Stripe-Signature` header of Stripe is a list.
 #[test]
 fn a_list_has_one_time_and_up_to_eight_signatures() {
     const GOOD: &str = "v1=2e193afb87d994dcb66242ae4378bfed72d95866f173a1c0b0df5d8ac65833b5";
@@ -492,7 +493,7 @@ fn a_signature_is_valid_within_the_tolerance_in_both_directions() {
             assert_eq!(case.verify(), expected, "{} {skew}", case.name);
         }
     }
-    // A time in seconds is compared in seconds, one in milliseconds in milliseconds.
+    // The verifier compares a signing time in its own unit: seconds with seconds, and milliseconds with milliseconds.
     assert_eq!(stripe().at(NOW + 300_999).verify(), Ok(()));
     assert_eq!(
         hubspot().at(NOW + 300_124).verify(),
