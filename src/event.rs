@@ -1,6 +1,6 @@
 //! Change events: the event itself, the names that identify it, its errors and its version.
 //!
-//! The constructors of the event types parse, so every value of an event type is valid. The module `event` does not
+//! The constructors of the module `event` parse their input, so every constructed value is valid. The module does not
 //! know HTTP, the store or Imprint.
 
 use std::fmt;
@@ -17,7 +17,7 @@ pub use visibility::Visibility;
 
 /// The maximum length of a source name.
 const SOURCE_NAME_CHARS_MAX: usize = 64;
-/// The maximum length of an event id, event type or CloudEvents `source`. No known sender uses longer texts.
+/// The maximum length of an event id, event type or CloudEvents `source`. No real event id is longer.
 const ATTRIBUTE_CHARS_MAX: usize = 256;
 
 /// The error of a text that is not a valid source name or event attribute.

@@ -171,7 +171,7 @@ pub struct Request {
     pub cleared: Vec<Field>,
 }
 
-/// Prints no body of a request, because field values are personal data.
+/// Prints only the number of fields in the request, because field values are personal data.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
@@ -258,8 +258,8 @@ impl LookupResult {
 
 /// Replaces an [`Outcome::Unclear`] by the outcome that follows from a lookup of the same customer.
 ///
-/// If the lookup finds the customer, the result is that Imprint denied the update. If Imprint does not have the
-/// customer, the result is [`Outcome::NotFound`].
+/// If the lookup finds the customer, the result is [`Outcome::Denied`]. If Imprint does not have the customer, the
+/// result is [`Outcome::NotFound`].
 pub fn resolve_ambiguous(cause: Cause, lookup: LookupResult) -> Outcome {
     match lookup {
         LookupResult::Found(_)

@@ -3,9 +3,9 @@
 //!
 //! | call | answer |
 //! |---|---|
-//! | `POST /v1/sources/{source}/events` | 202 once the events are stored; with `Prefer: wait=N` 200 once they are settled |
+//! | `POST /v1/sources/{source}/events` | 202 (events stored); with `Prefer: wait=N` 200 (events settled) |
 //! | `OPTIONS /v1/sources/{source}/events` | the CloudEvents webhook handshake |
-//! | `GET /v1/sources/{source}/events/{id}` | the receipt |
+//! | `GET /v1/sources/{source}/events/{id}` | the receipt of one event |
 //!
 //! The stages of a POST run in this order: source, media type, body, authentication, intake, append. A stage that fails
 //! ends the request with a [`Refusal`], and the store does not change. A batch is refused or stored as a whole. The
@@ -74,7 +74,7 @@ pub struct Endpoint {
     pub source: Arc<intake::Source>,
     /// The verifier that proves that a request comes from the source.
     pub verifier: RotatingVerifier,
-    /// The origins (DNS names) that the CloudEvents handshake grants.
+    /// The origins (DNS names) to which the CloudEvents handshake grants permission.
     pub allowed_origins: BTreeSet<String>,
 }
 

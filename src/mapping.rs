@@ -34,7 +34,7 @@
 //! - An update contains only fields that the mapping names. No error message contains a value of the event.
 //! - Every evaluation ends: a plan takes at most as many steps as it has nodes, and jaq gets a limited number of steps.
 //!
-//! This module does not know schemas, the store, HTTP or the current time.
+//! The module `mapping` does not know schemas, the store, HTTP or the current time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -130,12 +130,12 @@ pub struct VersionRule {
     pub domain: VersionDomain,
 }
 
-/// The kind of a version: a sequence number or a moment.
+/// The kind of a version: a sequence number or a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionDomain {
     /// The version is a number that the source increases with every change.
     Sequence,
-    /// The version is a moment, as RFC 3339 text.
+    /// The version is a time, as RFC 3339 text.
     Time,
 }
 

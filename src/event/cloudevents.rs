@@ -59,7 +59,7 @@ pub struct HttpMessage<'a> {
     pub body: &'a [u8],
 }
 
-/// Prints neither headers nor body, because both are personal data.
+/// Prints only the content mode, because headers and body are personal data.
 impl std::fmt::Debug for HttpMessage<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HttpMessage")

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 pub enum Visibility {
     /// People see only the kind and length of a value.
     Masked,
-    /// People see the values.
+    /// People see the values unmasked.
     Revealed,
 }
 

@@ -46,7 +46,7 @@ impl Body {
     }
 }
 
-/// Prints no values, because field values are personal data.
+/// Prints only the field names of the body, because field values are personal data.
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()

@@ -1,7 +1,7 @@
-//! Turns Imprint's answer to an update into an [`Outcome`]. The classifier is pure.
+//! Turns Imprint's answer to an update into an [`Outcome`]. The classifier is a pure function.
 //!
-//! The HTTP status decides first. The `type` of an error body is only a hint, because a gateway may answer instead of
-//! Imprint. Code after the classifier sees only the outcome, never the HTTP answer.
+//! The classifier looks at the HTTP status first. The `type` of an error body is only a hint, because a gateway may
+//! answer instead of Imprint. Code after the classifier sees only the outcome, never the HTTP answer.
 
 use serde_json::Value;
 

@@ -66,7 +66,7 @@ mod tests {
     fn a_cleared_field_is_omitted_null_or_empty_as_configured() {
         let (null, empty) = (Some(json!(null)), Some(json!("")));
         let table = [
-            // Each row: the path, then the values for fields = Omit, Null, Empty.
+            // Each row contains the path, then the expected values for `fields` = Omit, Null and Empty.
             ("email", None, null.clone(), empty.clone()),
             ("customer_history.phone", None, null.clone(), empty),
             ("customer_history.ltv_amount", None, null.clone(), None),

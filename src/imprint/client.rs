@@ -1,8 +1,8 @@
 //! The HTTP client of Imprint: sends one update, retrieve or search over HTTP/1.1 and returns the outcome.
 //!
-//! The client works around three properties of the HTTP library awc. awc follows redirects by default, so the client
-//! turns redirects off. The timeout of awc ends at the response head, so the client sets one deadline for the whole
-//! exchange. awc never retries, so the client classifies an error after the connection was made as "unknown".
+//! The client adapts to the behaviour of the HTTP library awc. awc follows redirects by default, so the client turns
+//! redirects off. The timeout of awc ends at the response head, so the client sets one deadline for the whole exchange.
+//! awc never retries a request. An error after the connection was made has the outcome "unknown".
 //!
 //! awc returns a 1xx answer as the final answer, and then reuses the connection. awc also reuses the connection after
 //! an answer with neither a length nor chunks, although the rest of the body may still arrive. After both kinds of
@@ -116,7 +116,7 @@ pub enum KeyChange {
     Changed,
 }
 
-/// Prints no API key, because the key is a secret.
+/// Prints only the authorization scheme, because the API key is a secret.
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential")
@@ -297,7 +297,8 @@ impl ImprintApi for Client {
     }
 }
 
-/// Returns whether the headers of an answer tell the end of its body. Without such a header, awc assumes an empty body.
+/// Returns whether the headers of an answer tell the end of the answer's body. Without such a header, awc assumes an
+/// empty body.
 fn is_framed(headers: &header::HeaderMap) -> bool {
     headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
 }

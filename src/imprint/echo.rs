@@ -1,9 +1,9 @@
-//! Compares the customer that Imprint echoes after an update with the values that the bridge sent. The comparison is
-//! pure.
+//! Compares the customer that Imprint echoes after an update with the values that the bridge sent. The comparison is a
+//! pure function.
 //!
 //! The echo contains values that the bridge must not keep (`ssn4`, `date_of_birth`). The comparison therefore reads
-//! only the fields that it compares, and returns only names of fields. The comparison handles every answer to an
-//! update. It does not parse a field that the bridge did not send, and a field of an unexpected type affects no other
+//! only the fields that it compares, and returns only names of fields. The comparison accepts every answer to an
+//! update: it does not parse a field that the bridge did not send, and a field of an unexpected type affects no other
 //! field.
 
 use std::borrow::Cow;

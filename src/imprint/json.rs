@@ -1,4 +1,4 @@
-//! Reads only the needed parts of Imprint's JSON, as slices borrowed from the received bytes. The functions are pure.
+//! Pure functions that read only the needed parts of Imprint's JSON, as slices borrowed from the received bytes.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Turns Imprint's answer to a retrieve or a search into a [`LookupResult`]. The conversion is pure. The HTTP status
+//! Turns Imprint's answer to a retrieve or a search into a [`LookupResult`], with pure functions. The HTTP status
 //! decides first, as in [`classify`](super::classify).
 
 use std::borrow::Cow;
@@ -83,7 +83,8 @@ impl SearchPage<'_> {
     fn result(&self, partner: &PartnerCustomerId) -> Option<LookupResult> {
         let hits = match &self.data {
             Some(hits) => hits.as_slice(),
-            // Some languages write an empty list as null, so a null list with a total of 0 is an empty page.
+            // Some programming languages write an empty list as null, so a null list with a total of 0 is an empty
+            // page.
             None if self.total == Some(0) => &[],
             None => return None,
         };
@@ -181,9 +182,10 @@ mod tests {
                 json!([own("A"), own("A"), own("B")]),
                 LookupResult::Ambiguous,
             ),
-            // Wrong hits next to the right hit: Imprint matches similar ids or lists every customer.
+            // Imprint may return wrong hits next to the right hit, because it matches similar ids or lists every
+            // customer.
             (json!([other, odd, {}, own("A")]), one()),
-            // A page with only wrong hits: Imprint ignored the filter.
+            // A page with only wrong hits shows that Imprint ignored the filter.
             (json!([other]), UNREADABLE),
             (json!([odd]), UNREADABLE),
             (json!([{"id": "A"}]), UNREADABLE),

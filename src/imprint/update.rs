@@ -17,7 +17,7 @@ use super::field::{Field, FieldGroup};
 
 /// The path of the field with the country of the customer's address. Imprint's flat address has no country field.
 const COUNTRY: &str = "customer_history.address.country";
-/// The country of every flat address, as Imprint assumes.
+/// The country of a flat address: Imprint assumes that every flat address is in the USA.
 const HOME: &str = "USA";
 
 /// The usual number of fields in an update, used as capacity when the store reads an update.
@@ -43,7 +43,7 @@ impl FieldValue {
     }
 }
 
-/// Prints no value of the field, because field values are personal data.
+/// Prints only the kind of the field value, because field values are personal data.
 impl fmt::Debug for FieldValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -56,7 +56,7 @@ impl fmt::Debug for FieldValue {
 /// The values to set on one Imprint customer, at most one per field.
 ///
 /// The store keeps an update as a JSON object of field to value, where null means cleared. Clones of an update share
-/// the values, so fold and request use the values of an event without a copy.
+/// the values, so the fold and the request use the values of an event without a copy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Update(Arc<LiteMap<Field, FieldValue>>);
 
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn an_address_is_foreign_if_it_is_set_and_its_country_is_another() {
-        // Each row: the values, whether the update sets an address, and whether the address is foreign.
+        // Each row contains the values, whether the update sets an address, and whether the address is foreign.
         let table = [
             (
                 &[("city", json!("Paris")), (COUNTRY, json!("FRA"))][..],

@@ -38,7 +38,7 @@ const BEARER: &str = "bearer";
 /// configured list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The list of secrets is empty. An empty list cannot turn authentication off by accident.
+    /// The list of secrets is empty. Without this error, an empty list would turn authentication off by accident.
     #[error("there is no secret; to accept unauthenticated requests, set auth.kind = \"none\"")]
     NoSecret,
     /// A bearer token is too short, or cannot be a header value.

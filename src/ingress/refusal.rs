@@ -1,8 +1,8 @@
 //! The table of refusals, which is the only place that chooses the status, the stable `type`, the title and the metric
 //! label of a refusal.
 //!
-//! The answer to a refused request is a problem document (RFC 9457). The problem document names errors by pointer and
-//! rule, and never repeats a value of the request. The answer is never a redirect.
+//! The answer to a refused request is a problem document (RFC 9457), never a redirect. The problem document names
+//! errors by pointer and rule, and never repeats a value of the request.
 
 use std::fmt;
 
@@ -51,7 +51,7 @@ pub enum Refusal {
     StoreFailed,
     /// The store is closed, because the process is stopping.
     Stopping,
-    /// The bridge broke an internal rule of its own.
+    /// Internal error: the bridge broke one of its own rules.
     Internal,
 }
 
@@ -73,8 +73,8 @@ const fn row(status: u16, word: &'static str, title: &'static str) -> RefusalRow
 }
 
 impl RefusalRow {
-    /// Adds the time after which the sender may repeat the request. After this time, either the store has room again or
-    /// the gateway has noticed the failure.
+    /// Adds the `Retry-After` time to a refusal. After this time, either the store has room again or the gateway has
+    /// noticed the failure.
     const fn retry_after(self, seconds: u32) -> Self {
         Self {
             retry_after_seconds: Some(seconds),

@@ -36,7 +36,7 @@ pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &E
 /// Returns the places that the schema describes and no mapping expression reads, as JSON Pointers. The places that
 /// interpreted expressions read are known only from the examples, because jaq shows its reads only when it runs.
 ///
-/// The list does not contain CloudEvents attributes, because the bridge itself reads the attributes.
+/// The list of unread places contains no CloudEvents attributes, because the bridge itself reads the attributes.
 pub fn unread(source: &Source, event_type: &EventType, examples: &ExampleCoverage) -> Vec<String> {
     let envelope = source.json_envelope.as_ref();
     let mut reads = envelope.map(JsonEnvelope::reads).unwrap_or_default();
@@ -59,7 +59,7 @@ pub fn without_example(event_type: &EventType, examples: &ExampleCoverage) -> Ve
         .collect()
 }
 
-/// Returns whether reading the place `read` also reads the schema place `leaf`. The two places are the same, or `leaf`
+/// Returns whether reading the place `read` also reads the schema place `leaf`: the two places are the same, or `leaf`
 /// lies inside `read` and no other read is more precise.
 fn covers(read: &str, leaf: &str, reads: &BTreeSet<String>) -> bool {
     let mut steps = leaf.split('/');

@@ -25,7 +25,7 @@ pub enum Encoding<'a> {
     Json(&'a JsonEnvelope),
 }
 
-/// Prints no headers, because in binary mode the headers contain event attributes.
+/// Prints only the content mode, because in binary mode the headers contain event attributes.
 impl std::fmt::Debug for Encoding<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -77,8 +77,8 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// Returns whether a request body can contain several events. If it can, pointers in errors start with the index of
-    /// the event.
+    /// Returns whether a request body can contain several events. Pointers in the errors of such a body start with the
+    /// index of the event.
     pub const fn is_batch(&self) -> bool {
         match self {
             Self::CloudEvents { mode, .. } => matches!(mode, ContentMode::Batch),

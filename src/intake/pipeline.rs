@@ -110,7 +110,8 @@ impl Sources {
 /// The intake stages that every event of one request goes through.
 pub(super) struct Pipeline<'a> {
     source: &'a Source,
-    /// Whether the request can contain several events. If it can, pointers in errors start with the index of the event.
+    /// Whether the request can contain several events. Pointers in the errors of such a request start with the index of
+    /// the event.
     is_batch: bool,
     /// The latest time that an event's version may name.
     version_time_max: Timestamp,

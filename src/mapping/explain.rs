@@ -15,7 +15,7 @@ use crate::imprint::CustomerChange;
 /// The explanation of a mapping on one event.
 #[derive(Clone, Debug)]
 pub struct MappingExplanation {
-    /// The explanation of every expression of the mapping. The rules come before the fields.
+    /// The explanation of every expression of the mapping, with the rules before the fields.
     pub rules: Vec<RuleExplanation>,
     /// The places of the event that no mapping expression read, as JSON Pointers.
     pub unused: Vec<String>,

@@ -39,7 +39,7 @@ pub(super) struct Signature {
     pub(super) parameters: Parameters,
 }
 
-/// The parameters of a mapping function. For some kinds of parameters, the Rust code of the function.
+/// The parameters of a mapping function. Some variants also contain the Rust code of the function.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Parameters {
     /// Takes no arguments; the input must be a text.

@@ -50,7 +50,7 @@ pub struct JsonEnvelope {
 pub struct JsonEvent {
     pub id: String,
     pub event_type: String,
-    /// The time of the change, if the event has a time. The text is not yet checked.
+    /// The time of the change, if the event has a time. The bridge has not yet checked the format of the time.
     pub time: Option<String>,
     /// The JSON of the event, as the source sent it.
     pub data: Value,

@@ -26,8 +26,8 @@ use super::plan::Plan;
 use super::split::Split;
 use super::syntax::{self, ExpressionError, constant, joined, number};
 
-/// The maximum number of copies of the input in the result of an expression. A text of names and an address needs about
-/// twelve copies.
+/// The maximum number of copies of the input in the result of an expression. An expression that joins names and an
+/// address into one text needs about twelve copies.
 const COPIES_MAX: usize = 64;
 
 /// Compiles a mapping expression to a plan.
@@ -95,7 +95,7 @@ impl<'c> Lowering<'c> {
 
     /// Returns the plan of a term, or `None` if jaq must interpret the term.
     ///
-    /// A wrong term has no plan: the check of the interpreter ([`super::jq`]) reports every error.
+    /// A wrong term has no plan: the check of the interpreter ([`super::jq`]) reports every error of the term.
     fn term(&self, term: &Term<&'c str>) -> Option<Plan> {
         if let Some((split, rest)) = Split::of(term) {
             return self.split(split, rest);

@@ -1,4 +1,4 @@
-//! The compiled form of a mapping expression, and the evaluation of the form on an event.
+//! The compiled form of a mapping expression, and its evaluation on an event.
 //!
 //! A plan is a tree without loops, so an evaluation takes at most as many steps as the plan has nodes. An evaluation
 //! borrows values from the event, and allocates memory only for new values.

@@ -216,7 +216,8 @@ async fn the_same_id_with_other_content_is_a_conflict() {
     assert_eq!(listener.refused_count("conflict"), 4);
 }
 
-/// The content of an event is type, subject and data. Bytes, mode, trace headers and the order of keys are not content.
+/// The content of an event is its type, subject and data. A change of the bytes, the content mode, the trace headers or
+/// the order of keys does not change the content.
 #[actix_web::test]
 async fn a_difference_outside_the_content_is_no_conflict() {
     let listener = TestListener::new();

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// Converts an alpha-2 code, an alpha-3 code or an English country name to the ISO 3166-1 alpha-3 code, in any case.
+/// Converts an alpha-2 code, an alpha-3 code or an English country name to the ISO 3166-1 alpha-3 code. The input may
+/// be in upper or lower case.
 pub(super) fn alpha3(text: &str) -> Conversion {
     NAMES
         .get(text.trim().to_lowercase().as_str())

@@ -11,7 +11,7 @@ const TAG_CHARS_MAX: usize = 35;
 /// Returns the ISO 639-1 code of a BCP 47 language tag, in lower case. The tag may contain `_` instead of `-`, as
 /// locale names do.
 ///
-/// The function refuses a language without a two-letter code: a related language would be a guess.
+/// The function `language` refuses a language without a two-letter code: a related language would be a guess.
 pub(super) fn language(tag: &str) -> Conversion {
     let tag = tag.trim();
     let mut subtags = tag.split(['-', '_']);

@@ -22,8 +22,8 @@ pub(crate) fn region(code: &str) -> Option<Region> {
 /// Converts a phone number to E.164. Without a region the phone number must start with `+`, because the same ten digits
 /// can be a valid number in many countries.
 ///
-/// The function refuses a number with letters or an extension. E.164 has neither letters nor extensions, and a number
-/// without them would be a different number.
+/// The function `e164` refuses a number with letters or an extension. An E.164 number can contain neither, and dropping
+/// the letters or the extension would give a different number.
 pub(super) fn e164(text: &str, region: Option<Region>) -> Conversion {
     let text = text.trim();
     let is_plain = text.len() <= TEXT_CHARS_MAX

@@ -69,7 +69,7 @@ static STATES: [(&str, &str); 59] = [
     ("AP", "ARMED FORCES PACIFIC"),
 ];
 
-/// Converts the name or abbreviation of a US state to its two-letter code. Upper and lower case and dots do not matter.
+/// Converts the name or abbreviation of a US state to its two-letter code, and ignores case and dots.
 pub(super) fn us_state(text: &str) -> Conversion {
     let name_or_code = text.trim().replace('.', "").to_uppercase();
     STATES

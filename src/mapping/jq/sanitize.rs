@@ -355,7 +355,8 @@ impl<'c> Sanitizer<'_, 'c> {
         self.not_allowed(first_slice(term), name);
     }
 
-    /// Reports a name that the language does not have. The first such error lists all names of the language.
+    /// Reports a name that the language does not have. The first report of an unknown name lists all names of the
+    /// language.
     fn not_allowed(&mut self, slice: Option<&str>, name: &str) {
         let reason = if self.errors.is_empty() {
             format!("`{name}` is not allowed here; {}", allowed())

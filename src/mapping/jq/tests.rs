@@ -413,8 +413,8 @@ fn any_path_expression() -> impl Strategy<Value = String> {
 }
 
 /// Generates expressions with exactly the same meaning in stock jq. The expressions contain no objects and no texts
-/// with parts, because the mapping language leaves out absent members there. The expressions contain none of the
-/// bridge's own functions.
+/// with parts, because objects and texts treat absent members differently in the mapping language. The expressions
+/// contain none of the bridge's own functions.
 fn any_jq_expression() -> impl Strategy<Value = String> {
     let field = prop::sample::select(vec![
         ".", ".a", ".b", ".c", ".a.b", ".b.c.a", ".a[0]", ".b[1].a", "\"a\"", "1", "-2.5", "null",

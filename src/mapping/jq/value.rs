@@ -360,7 +360,8 @@ fn bounded(content: ValContent, weight: usize) -> Val {
 }
 
 impl ValContent {
-    /// Converts a value of the event for the interpreter. The whole value weighs 1, because its members already exist.
+    /// Converts a value of the event for the interpreter. A value of the event weighs 1 against the size limit, because
+    /// the expression does not create the value's members.
     fn of(value: &Value) -> Self {
         match value {
             Value::Null => Self::Null,

@@ -28,7 +28,7 @@ pub(in crate::mapping::jq) fn begin(steps: u32, is_logged: bool) {
 }
 
 /// Ends a run of an interpreted expression. Returns the logged places, and an error if the step budget did not suffice.
-/// After such an error no result can be trusted: a comparison cannot fail, and `try` can hide the error.
+/// After a budget error no result can be trusted: a comparison cannot fail, and `try` can hide the error.
 pub(in crate::mapping::jq) fn end() -> (Vec<String>, ValResult<()>) {
     let places = BUDGET.with_borrow_mut(|budget| budget.places.take().unwrap_or_default());
     (places, spend(0))
@@ -42,7 +42,7 @@ pub(super) fn exhaust() {
 /// Takes `steps` from the budget.
 ///
 /// # Errors
-/// Returns an error if fewer than `steps` steps are left. After the first error every call fails.
+/// Returns an error if fewer than `steps` steps are left. After the first error every later call of `spend` fails.
 pub(super) fn spend(steps: usize) -> ValResult<()> {
     let steps = u32::try_from(steps).ok();
     let left = BUDGET.with_borrow_mut(|budget| {

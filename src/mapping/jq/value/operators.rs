@@ -137,7 +137,7 @@ impl ValT for Val {
         self.is_true()
     }
 
-    /// Never runs: the sanitizer replaces interpolated texts by calls of `__text`.
+    /// Never called by jaq: the sanitizer replaces interpolated texts by calls of `__text`.
     fn into_string(self) -> Self {
         self
     }
@@ -166,7 +166,7 @@ impl From<String> for Val {
     }
 }
 
-/// Never runs: only paths as values contain ranges, and the sanitizer does not allow paths as values.
+/// Never used by jaq: only paths as values contain ranges, and the sanitizer does not allow paths as values.
 impl From<Range<Option<Self>>> for Val {
     fn from(_range: Range<Option<Self>>) -> Self {
         Self::ABSENT
@@ -274,7 +274,7 @@ impl Mul for Val {
 impl Div for Val {
     type Output = ValR<Self>;
 
-    /// Never runs: the sanitizer allows no division.
+    /// Never called by jaq: the sanitizer allows no division.
     fn div(self, _other: Self) -> ValR<Self> {
         Err(failed("The language has no division."))
     }
@@ -283,7 +283,7 @@ impl Div for Val {
 impl Rem for Val {
     type Output = ValR<Self>;
 
-    /// Never runs: the sanitizer allows no division.
+    /// Never called by jaq: the sanitizer allows no remainder (`%`).
     fn rem(self, _other: Self) -> ValR<Self> {
         Err(failed("The language has no division."))
     }
