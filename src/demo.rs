@@ -1,8 +1,9 @@
-//! The demo: a sandbox in place of Imprint, the bridge, and a simulated CRM, in one process.
+//! The demo: runs a sandbox in place of Imprint, the bridge, and a simulated CRM in one process.
 //!
-//! The CRM sends a generated workload with repeated, late and invalid events, and Imprint has an outage in the middle of
-//! it. At the end every accepted event must be in a final state, and every customer at Imprint must have the newest
-//! accepted values. The exit code tells whether that is so.
+//! The simulated CRM sends a generated workload with repeated, late and invalid events, and the sandbox has an outage
+//! in the middle of the workload. At the end of the demo, every accepted event must be in a final state, and every
+//! customer at Imprint must have the newest accepted values. The exit code of the demo is 0 only if this result is
+//! correct.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -40,29 +41,29 @@ mod summary;
 mod verify;
 mod workload;
 
-/// The log filter. The demo expects the warnings about the unauthenticated source and about the outage, so they are off.
+/// The log filter of the demo, without the expected warnings about the unauthenticated source and about the outage.
 const LOG: &str = "warn,imprint_bridge::app=error,imprint_bridge::dispatch=error,actix_http=off,actix_server=warn";
-/// The number of events that the CRM has in flight at once.
+/// The number of events that the simulated CRM has in flight at once.
 const CONCURRENCY: usize = 64;
-/// The maximum number of events. The demo remembers every id until the end.
+/// The maximum number of events of a demo, because the demo keeps every event id in memory until its end.
 pub(crate) const EVENTS_MAX: u64 = 1_000_000;
-/// The time limit for sending one event.
+/// The time limit for sending one event, including all attempts.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
-/// The length of the outage.
+/// The duration of the sandbox's outage.
 const OUTAGE: Duration = Duration::from_millis(1_500);
-/// The faults around the outage: connections are reset, some before and some after the update is made.
+/// The sandbox's faults around the outage: connection resets, some before and some after the sandbox makes the update.
 const FAULTS: &[u8] = br#"[
     {"rate": 0.02, "for_ms": 4000, "action": {"reset": true}},
     {"rate": 0.02, "for_ms": 4000, "action": {"reset": true, "after": "apply"}}
 ]"#;
-/// How often the demo checks whether entries are still waiting.
+/// The time between two checks for waiting entries.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// The time limit of the demo, to which [`EVENTS_PER_SECOND`] adds time for the events.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// A bridge that accepts fewer events per second is too slow.
+/// The minimum number of events per second that the bridge must accept in the demo.
 const EVENTS_PER_SECOND: u64 = 100;
 
-/// The arguments of `demo`.
+/// The arguments of the command `demo`.
 #[derive(Debug)]
 pub(crate) struct DemoSettings {
     pub(crate) events: u64,
@@ -72,7 +73,7 @@ pub(crate) struct DemoSettings {
     pub(crate) keep: bool,
 }
 
-/// Runs the demo; the exit code tells whether the result is correct.
+/// Runs the demo; the exit code is 0 only if the result is correct.
 pub(crate) fn run(options: &DemoSettings) -> anyhow::Result<ExitCode> {
     telemetry::start(LogFormat::Text, LOG)?;
     let environment = DemoEnvironment::start(options.seed)?;
@@ -141,7 +142,7 @@ fn print_summary(options: &DemoSettings, summary: &DemoSummary) -> anyhow::Resul
     Ok(())
 }
 
-/// The addresses to try by hand after the demo.
+/// The addresses that a person can try after the demo.
 struct DemoAddresses {
     ingress: SocketAddr,
     ops: SocketAddr,
@@ -172,7 +173,7 @@ impl std::fmt::Display for DemoAddresses {
     }
 }
 
-/// One run of the workload.
+/// One run of the demo's workload.
 struct DemoRun<'a> {
     options: &'a DemoSettings,
     sandbox: &'a Sandbox,
@@ -203,7 +204,7 @@ impl<'a> DemoRun<'a> {
         })
     }
 
-    /// Sends the workload, waits until no entry is waiting, and verifies the result.
+    /// Sends the workload, waits until the bridge has no waiting entry, and verifies the result.
     async fn run(self) -> anyhow::Result<DemoSummary> {
         self.progress.print_notice(&format!(
             "A simulated CRM sends {} changes to the bridge; Imprint will have an outage of {:.1} s.",
@@ -246,7 +247,7 @@ impl<'a> DemoRun<'a> {
         ))
     }
 
-    /// Sends the workload. The events of one customer are sent in the order of the workload.
+    /// Sends the demo's workload, with the events of each customer in the order of the workload.
     async fn send_workload(&self) -> anyhow::Result<()> {
         let sender = Rc::new(EventSender::new(
             self.events_url.clone(),

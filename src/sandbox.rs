@@ -1,8 +1,7 @@
 //! A sandbox in place of Imprint: the same operations on the same paths, and faults on request.
 //!
-//! The command `sandbox`, the demo and the integration tests use it; the tests run it in their own process. It models
-//! Imprint's documentation and nothing more. Where the documentation is silent, [`SandboxSettings`] or a comment states
-//! the choice.
+//! The command `sandbox`, the demo and the integration tests use the sandbox. The sandbox models only what Imprint
+//! documents. If the documentation is silent, [`SandboxSettings`] or a comment states the choice.
 //!
 //! # Imprint's API
 //!
@@ -11,27 +10,27 @@
 //! | `POST /v2/customers/{id}` | *update*: merges field by field; 200 Customer, 400, 404 |
 //! | `GET /v2/customers/{id}` | *retrieve*: 200 Customer, 404 |
 //! | `GET /v2/customers?partner_customer_id=&limit=&starting_after=` | *search*: 200; a blank filter lists every customer |
-//! | `POST /v2/customers` | *search* again, with the filter in the body |
-//! | anything under `/v2/keys` | 404, and `forbidden` in the ledger: the bridge must never call it |
-//! | anything else under `/v2` | 404, and `unknown` in the ledger |
+//! | `POST /v2/customers` | *search* with the filter in the body: 200 |
+//! | any path under `/v2/keys` | 404, and `forbidden` in the ledger: the bridge must never call this path |
+//! | any other path under `/v2` | 404, and `unknown` in the ledger |
 //!
-//! A call with another key is answered 401 without a body.
+//! The sandbox answers a call with another API key with 401 and no body.
 //!
-//! # The tester's API, without a key
+//! # The tester's API, which needs no key
 //!
 //! | call | effect |
 //! |---|---|
-//! | `GET /sandbox/ledger?after=SEQ&limit=N` | every call received under `/v2`, in order of arrival |
-//! | `DELETE /sandbox/ledger` | deletes them; the sequence goes on |
-//! | `GET /sandbox/customers/{id}` | the whole customer, with `customer_history` and the count of updates |
-//! | `POST /sandbox/customers` | seeds one customer or an array of them |
-//! | `GET /sandbox/stats` | counts: calls, applied updates, calls in flight, maximum per second |
-//! | `POST /sandbox/faults` | adds one [rule](FaultRule) or an array of them |
-//! | `GET /sandbox/faults` | the active rules, and how often each fired |
-//! | `DELETE /sandbox/faults` | deletes all rules |
+//! | `GET /sandbox/ledger?after=SEQ&limit=N` | lists the calls received under `/v2`, in order of arrival |
+//! | `DELETE /sandbox/ledger` | deletes the calls in the ledger; the numbering of calls continues |
+//! | `GET /sandbox/customers/{id}` | returns the whole customer, with `customer_history` and the number of updates |
+//! | `POST /sandbox/customers` | adds one customer or an array of customers |
+//! | `GET /sandbox/stats` | returns counts: calls, applied updates, calls in flight, maximum calls per second |
+//! | `POST /sandbox/faults` | adds one [fault rule](FaultRule) or an array of fault rules |
+//! | `GET /sandbox/faults` | lists the active fault rules, with the number of times that each rule fired |
+//! | `DELETE /sandbox/faults` | deletes all fault rules |
 //! | `POST /sandbox/outage` `{"for_ms": N}` | answers 503 without Retry-After to every call for N ms |
 //!
-//! A rule states the calls that it matches (`body_has` is a JSON Pointer), its rate and its end, and one action:
+//! A fault rule states the matching calls (`body_has` is a JSON Pointer), a rate, an end, and one action:
 //!
 //! ```json
 //! {"customer": "ID", "method": "POST", "body_has": "/email", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
@@ -39,29 +38,30 @@
 //!
 //! | action | effect for the caller |
 //! |---|---|
-//! | `{"status": 503}` | this error |
-//! | `{"body": "…", "status": 200}` | this text, labelled as JSON |
-//! | `{"latency_ms": 200}` | the answer, later |
+//! | `{"status": 503}` | an error answer with this status |
+//! | `{"body": "…", "status": 200}` | an answer with this text as the body, labelled as JSON |
+//! | `{"latency_ms": 200}` | the real answer, after this delay |
 //! | `{"hang": true}` | no answer |
-//! | `{"lands_after_ms": 1500}` | no answer; the update is made that much later, even if the caller is gone |
-//! | `{"reset": true}` | a TCP reset before the first byte |
-//! | `{"endless_body": true}` | a 200 that does not end |
-//! | `{"interim": 103, "then_ms": 30}` | a 1xx head, then the answer |
-//! | `{"stall_body": true}` | the head of the answer, then silence |
-//! | `{"short_body": true}` | half the body of the answer, then the end of the connection |
-//! | `{"wrong_id": true}` | the answer, about another customer |
+//! | `{"lands_after_ms": 1500}` | no answer; the sandbox makes the update after this time, even if the caller is gone |
+//! | `{"reset": true}` | a TCP reset before the first byte of an answer |
+//! | `{"endless_body": true}` | an answer 200 whose body does not end |
+//! | `{"interim": 103, "then_ms": 30}` | a 1xx head, then the real answer |
+//! | `{"stall_body": true}` | the head of the real answer, then silence |
+//! | `{"short_body": true}` | half the body of the real answer, then the end of the connection |
+//! | `{"wrong_id": true}` | the real answer, with the id of another customer |
 //!
-//! A status may have a `shape` (`envelope`, `flat`, `invalid_request`, `string`, `html` or `empty`), `type`, `param`,
-//! `message`, `location`, and `retry_after`: one string or several, sent verbatim.
+//! The action `status` may have a `shape` (`envelope`, `flat`, `invalid_request`, `string`, `html` or `empty`), `type`,
+//! `param`, `message`, `location`, and `retry_after`: one string or several strings, sent verbatim.
 //!
-//! The last four actions happen after the update is made. The others happen instead of the update, or after it with
-//! `"after": "apply"`. A delay with `"after": "apply"` is between the update and its answer. Faults happen before the key
-//! is checked. Delays and `for_ms` follow the clock.
+//! The last four fault actions happen after the sandbox makes the update. The other fault actions happen instead of the
+//! update or, with `"after": "apply"`, after the update. A delay with `"after": "apply"` comes between the update and
+//! the answer. The sandbox applies faults before it checks the API key. Delays and `for_ms` follow the sandbox's clock.
 //!
 //! # Invariants
 //!
-//! The clock is an argument and random numbers come from a seed, so a run can be repeated. Everything has a limit. No lock
-//! is held across an await. The ledger keeps every request, personal data included: use made-up customers only.
+//! The sandbox takes its clock as an argument and its random numbers from a seed, so a run can be repeated. The numbers
+//! of customers, fault rules and ledger entries have limits. The sandbox holds no lock across an await. The ledger
+//! keeps every request with its personal data: use made-up customers only.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -103,15 +103,17 @@ pub use faults::FaultRule;
 pub use ledger::{LedgerEntry, LedgerPage, SandboxStats};
 pub use settings::{LEDGER_MAX, Nulls, SandboxSettings, UnseededCustomer};
 
-/// The number of server threads. One serves thousands of calls per second, and keeps the random numbers in order.
+/// The number of the sandbox's server threads. One thread serves thousands of calls per second, and draws the random
+/// numbers in the order of the calls.
 const WORKERS: usize = 1;
-/// Longer than any client keeps a connection, so that the sandbox closes a connection only as a fault.
+/// The keep-alive time of the sandbox, longer than the keep-alive time of any client: so the sandbox closes a
+/// connection only as a fault.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The error of an operation on the sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The listener could not be bound.
+    /// The sandbox could not bind its listener.
     #[error("binding the sandbox to {listen}")]
     Bind {
         listen: SocketAddr,
@@ -120,21 +122,21 @@ pub enum Error {
     /// The thread of a [`BackgroundSandbox`] could not be started.
     #[error("starting the sandbox's thread")]
     Thread(#[source] std::io::Error),
-    /// The seed is not a customer or an array of customers.
+    /// The JSON to seed is neither a customer nor an array of customers.
     #[error("reading the customers to seed")]
     Seed(#[source] serde_json::Error),
     /// The sandbox has the maximum number of customers.
     #[error("the sandbox holds at most {customers_max} customers")]
     CustomersFull { customers_max: usize },
-    /// The JSON is not a rule or an array of rules.
+    /// The JSON is neither a fault rule nor an array of fault rules.
     #[error("reading the fault rules")]
     FaultRule(#[source] serde_json::Error),
-    /// The sandbox would have more than the maximum number of rules.
+    /// The sandbox would have more than the maximum number of fault rules.
     #[error("the sandbox holds at most {rules_max} fault rules")]
     RulesFull { rules_max: usize },
 }
 
-/// A sandbox with a bound listener. It answers as soon as the caller polls `server`, on any thread with a runtime.
+/// A sandbox with a bound listener. The sandbox answers once the caller polls `server`, on any thread with a runtime.
 #[expect(
     missing_debug_implementations,
     reason = "the server it holds has no Debug"
@@ -144,9 +146,10 @@ pub struct RunningSandbox {
     pub address: SocketAddr,
     /// The sandbox's state: received calls, customers and faults.
     pub sandbox: Sandbox,
-    /// Stops it from any thread: the call `handle.stop(false)` stops the server, and its future waits for the end.
+    /// The handle that stops the server from any thread: calling `handle.stop(false)` stops the server at once, and the
+    /// returned future waits for the end.
     pub handle: ServerHandle,
-    /// The server; the caller owns its task.
+    /// The sandbox's server, which the caller must poll.
     pub server: Server,
 }
 
@@ -167,7 +170,7 @@ struct SandboxState {
     faults: FaultRules,
 }
 
-/// Never prints the state, because the state contains personal data.
+/// Prints no state of the sandbox, because the state contains personal data.
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sandbox").finish_non_exhaustive()
@@ -175,10 +178,11 @@ impl fmt::Debug for Sandbox {
 }
 
 impl Sandbox {
-    /// Binds the listener. The caller runs the server.
+    /// Binds the sandbox's listener. The caller runs the server.
     ///
     /// # Errors
-    /// [`Error::Bind`], or [`Error::CustomersFull`] for too many seeds.
+    /// Returns [`Error::Bind`] if the address cannot be used, or [`Error::CustomersFull`] for too many seeded
+    /// customers.
     pub fn start(settings: SandboxSettings, clock: Clock) -> Result<RunningSandbox, Error> {
         let listen = settings.listen;
         let bind = |source| Error::Bind { listen, source };
@@ -206,26 +210,26 @@ impl Sandbox {
         })
     }
 
-    /// Reads the customers to seed: one, or an array of them.
+    /// Parses one customer to seed, or an array of customers.
     ///
     /// # Errors
-    /// [`Error::Seed`] for anything else, an unknown field included.
+    /// Returns [`Error::Seed`] for any other JSON, and for a customer with an unknown field.
     pub fn parse_seed(json: &[u8]) -> Result<Vec<SeedCustomer>, Error> {
         one_or_many(json).map_err(Error::Seed)
     }
 
-    /// Reads fault rules: one, or an array of them.
+    /// Parses one fault rule, or an array of fault rules.
     ///
     /// # Errors
-    /// [`Error::FaultRule`] for anything else.
+    /// Returns [`Error::FaultRule`] for any other JSON.
     pub fn parse_rules(json: &[u8]) -> Result<Vec<FaultRule>, Error> {
         one_or_many(json).map_err(Error::FaultRule)
     }
 
-    /// Adds customers. A customer with a known id is replaced.
+    /// Adds customers to the sandbox, and replaces a customer that has the same id.
     ///
     /// # Errors
-    /// [`Error::CustomersFull`]; the customers before the limit are added.
+    /// Returns [`Error::CustomersFull`] at the limit; the customers before the limit stay added.
     pub fn seed(&self, seeds: Vec<SeedCustomer>) -> Result<(), Error> {
         let now = self.0.clock.wall();
         let mut state = self.state();
@@ -234,20 +238,21 @@ impl Sandbox {
             .try_for_each(|seeded| state.customers.seed(seeded, now))
     }
 
-    /// Adds fault rules behind the active ones.
+    /// Adds fault rules after the active rules.
     ///
     /// # Errors
-    /// [`Error::RulesFull`]; then no rule is added.
+    /// Returns [`Error::RulesFull`], and adds no rule, if the sandbox would have too many rules.
     pub fn inject(&self, rules: Vec<FaultRule>) -> Result<(), Error> {
         self.state().faults.add(rules, self.0.clock.now())
     }
 
-    /// Deletes every rule, an outage included.
+    /// Deletes every fault rule, including an outage.
     pub fn clear_faults(&self) {
         self.state().faults.clear();
     }
 
-    /// Answers 503 without Retry-After to every call for this time. The outage comes before any other rule.
+    /// Makes the sandbox answer every call with 503 without Retry-After during `span`. The outage takes precedence over
+    /// every other fault rule.
     pub fn outage(&self, span: Duration) {
         self.state().faults.outage(span, self.0.clock.now());
     }
@@ -257,13 +262,13 @@ impl Sandbox {
         self.state().faults.describe(self.0.clock.now())
     }
 
-    /// Returns at most `limit` received calls with a number above `after`.
+    /// Returns at most `limit` calls of the ledger whose number is greater than `after`.
     pub fn ledger(&self, after: u64, limit: usize) -> LedgerPage {
         let records = self.state().ledger.page(after, limit);
         records.into_page(after)
     }
 
-    /// Deletes the received calls.
+    /// Deletes all calls in the ledger.
     pub fn clear_ledger(&self) {
         self.state().ledger.clear();
     }
@@ -313,12 +318,12 @@ impl Sandbox {
         seq
     }
 
-    /// Decides which faults a call gets.
+    /// Decides the faults of a call.
     fn draw(&self, call: &SandboxCall) -> FaultPlan {
         self.state().faults.draw(call, self.0.clock.now())
     }
 
-    /// Answers as Imprint would, and counts an applied update.
+    /// Answers a call as Imprint would, and counts an update that changed a customer.
     fn answer(&self, call: &SandboxCall, seq: u64) -> SandboxReply {
         let mut state = self.state();
         let answer = api::answer(
@@ -352,7 +357,8 @@ impl Sandbox {
     }
 }
 
-/// Reads one value or an array of values. The error is that of the value, not of the choice between the two.
+/// Parses one JSON value or an array of values. The error describes the invalid value, and does not mention the choice
+/// between a value and an array.
 fn one_or_many<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<Vec<T>, serde_json::Error> {
     let value: Value = serde_json::from_slice(json)?;
     if value.is_array() {

@@ -1,7 +1,7 @@
-//! A client that sends events to a bridge. It retries while a retry can help, and not longer.
+//! A client that sends events to a bridge, and retries only while a retry can succeed.
 //!
-//! A retry is safe, because the bridge recognises an event by its id. Of an answer, the client keeps only what says
-//! nothing about a customer: the status, the problem type, pointers and rules.
+//! A retry is safe, because the bridge recognizes a repeated event by its id. The sender keeps only the parts of an
+//! answer that contain no customer data: the status, the problem type, pointers and rules.
 
 use std::time::Duration;
 
@@ -26,16 +26,16 @@ mod progress;
 pub(crate) mod upload;
 pub(crate) mod verdict;
 
-/// The time limit of one attempt, from connecting to the last byte of the answer.
+/// The time limit of one attempt to send an event, from connecting to the last byte of the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// The last attempt before giving up gets at least this much time.
+/// The minimum time limit of the last attempt to send an event.
 const DEADLINE_MIN: Duration = Duration::from_millis(200);
-/// The limit on an answer: a problem document lists at most 100 errors of about 200 bytes each.
+/// The maximum length of an answer: a problem document lists at most 100 errors of about 200 bytes each.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// The header with the urgency of a request (RFC 9218).
 const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
-/// How the sender authenticates its requests.
+/// The sender's authentication towards the bridge.
 pub(crate) enum SenderAuth {
     /// The requests have no authentication.
     None,
@@ -47,21 +47,21 @@ pub(crate) enum SenderAuth {
     Hmac(Box<HmacKeys>),
 }
 
-/// The format of the bodies.
+/// The format of the events that the sender sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendFormat {
-    /// CloudEvents in structured mode.
+    /// Each body is a CloudEvent in structured mode.
     CloudEvents,
-    /// Plain JSON, for a source whose file says where id and type are.
+    /// Each body is plain JSON, for a source whose file has the paths of id and type.
     PlainJson,
 }
 
-/// When the bridge delivers the events.
+/// The priority with which the bridge delivers the sender's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendPriority {
     /// The bridge delivers the events in the order of arrival.
     Live,
-    /// After every live event: the urgency 7, "background", of RFC 9218.
+    /// The bridge delivers the events after every live event: the urgency 7 ("background") of RFC 9218.
     BehindLive,
 }
 
@@ -74,13 +74,13 @@ pub(crate) enum SendResult {
     Duplicate,
     /// The bridge refused the event for its content or its authentication.
     Refused(FailureReason),
-    /// The bridge did not accept the event in time.
+    /// The bridge did not accept the event within the time limit.
     GaveUp(FailureReason),
-    /// The event cannot be sent, or the server is no bridge.
+    /// The event cannot be sent, or the server is not a bridge.
     Failed(FailureReason),
 }
 
-/// Sends events to one source of one bridge, from one thread.
+/// A client that sends events to one source of one bridge, from one thread.
 pub(crate) struct EventSender {
     http: HttpClient,
     url: String,
@@ -92,7 +92,7 @@ pub(crate) struct EventSender {
 }
 
 impl EventSender {
-    /// Creates a sender to `url`, the event URL of a source as [`events_url`] builds it.
+    /// Creates a sender for the event URL of a source; [`events_url`] builds such a URL.
     pub(crate) fn new(
         url: String,
         authentication: SenderAuth,
@@ -110,17 +110,17 @@ impl EventSender {
         })
     }
 
-    /// Sets the format of the bodies.
+    /// Sets the format of the events that the sender sends.
     pub(crate) fn with_format(self, format: SendFormat) -> Self {
         Self { format, ..self }
     }
 
-    /// Asks the bridge to deliver the events in this order relative to live events.
+    /// Sets the priority that the sender requests from the bridge for all its events.
     pub(crate) fn with_priority(self, priority: SendPriority) -> Self {
         Self { priority, ..self }
     }
 
-    /// Sends one event until the bridge gives a final answer or the time is up.
+    /// Sends one event repeatedly until the bridge gives a final answer or the time limit ends.
     pub(crate) async fn send(&self, id: Option<&str>, body: &[u8]) -> SendResult {
         let started = self.clock.now();
         let mut attempts = 0_u32;
@@ -217,7 +217,7 @@ impl EventSender {
     }
 }
 
-/// Returns the URL of the events of a source. `base` is the origin of the bridge, with or without a path.
+/// Returns the event URL of a source. `base` is the origin of the bridge, with or without a path.
 pub(crate) fn events_url(base: &str, source: &str) -> Result<String, String> {
     let uri: Uri = base
         .parse()
@@ -233,7 +233,7 @@ pub(crate) fn events_url(base: &str, source: &str) -> Result<String, String> {
     Ok(format!("{base}/v1/sources/{source}/events"))
 }
 
-/// Reads the resource at a URL. Any answer but a 200 in time is an error.
+/// Reads the resource at a URL. Any answer other than a 200 within the time limit is an error.
 pub(crate) async fn fetch(
     http: &HttpClient,
     url: &str,
@@ -256,7 +256,7 @@ pub(crate) async fn fetch(
         .with_context(|| format!("{url}: the answer broke off"))
 }
 
-/// Computes an event id for a body without an id. The id is the same for every attempt.
+/// Computes an event id from the content of an event without an id, so that every attempt has the same id.
 fn content_id(body: &[u8]) -> String {
     STANDARD.encode(Sha256::digest(body))
 }

@@ -1,7 +1,9 @@
-//! Simulated customers: their data in the CRM, how it changes, and the values that Imprint must have at the end.
+//! Simulated customers: the data in the CRM, the changes of this data, and the values that Imprint must have at the
+//! end.
 //!
-//! The expected values are computed from the customer and not by the mapping. Two independent ways to the same result
-//! make the demo a proof. Email hosts and telephone numbers are reserved ones, so no real person is ever contacted.
+//! The demo computes the expected values from the simulated customer, independently of the mapping, so that the
+//! comparison finds errors in the mapping. Email hosts and telephone numbers are from reserved ranges, so no real
+//! person is ever contacted.
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +20,7 @@ pub(super) struct CalendarDay {
 }
 
 impl CalendarDay {
-    /// The whole months from this date to a later one.
+    /// Returns the number of whole months from this date to a later date.
     fn months_to(self, later: Self) -> u64 {
         let months = |day: Self| day.year.saturating_mul(12).saturating_add(day.month);
         let unfinished = u64::from(later.day < self.day);
@@ -28,7 +30,7 @@ impl CalendarDay {
     }
 }
 
-/// A telephone number in the USA, and the style in which a clerk typed it.
+/// A telephone number in the USA, and the style in which a clerk typed the number.
 #[derive(Clone, Copy, Debug)]
 struct PhoneNumber {
     area: &'static str,
@@ -37,7 +39,7 @@ struct PhoneNumber {
 }
 
 impl PhoneNumber {
-    /// All numbers are in the reserved exchange 555, without 555-1212, which is directory assistance.
+    /// Draws a telephone number in the reserved exchange 555, but never 555-1212, which is directory assistance.
     fn draw(area: &'static str, random: &mut SeededRandom) -> Self {
         let line = if random.happens(500) {
             100 + random.below(100)
@@ -69,7 +71,7 @@ impl PhoneNumber {
     }
 }
 
-/// A customer in the CRM.
+/// A customer in the simulated CRM.
 #[derive(Clone, Debug)]
 pub(super) struct SimulatedCustomer {
     pub(super) partner_id: String,
@@ -115,7 +117,7 @@ impl SimulatedCustomer {
         }
     }
 
-    /// Changes one part of the data. Most often the customer buys something.
+    /// Changes one part of the customer's data; the most frequent change is a purchase.
     pub(super) fn change(&mut self, random: &mut SeededRandom) {
         self.revision = self.revision.saturating_add(1);
         match random.below(10) {
@@ -134,7 +136,8 @@ impl SimulatedCustomer {
         }
     }
 
-    /// An address with an apartment gets another apartment: with the default settings, the bridge cannot clear the line.
+    /// Changes the address. An address with an apartment gets another apartment, because the bridge cannot clear an
+    /// address line with the default settings.
     fn change_address(&mut self, random: &mut SeededRandom) {
         self.city = pick(random, &CITIES);
         self.street = street(random);
@@ -143,7 +146,7 @@ impl SimulatedCustomer {
         }
     }
 
-    /// Returns the data of the event that the CRM sends about this customer.
+    /// Returns the attribute `data` of the event that the simulated CRM sends about this customer.
     pub(super) fn data(&self) -> Value {
         let mut address = json!({
             "line1": self.street,
@@ -176,7 +179,8 @@ impl SimulatedCustomer {
         }})
     }
 
-    /// Returns the values that Imprint must have after the event of this day, in the sandbox's form.
+    /// Returns the values that Imprint must have after an event of the day `today`, in the form of the sandbox's
+    /// customer.
     pub(super) fn expected_values(&self, today: CalendarDay) -> ExpectedValues {
         let mut address = Map::new();
         let lines = [
@@ -231,7 +235,7 @@ impl SimulatedCustomer {
     }
 }
 
-/// The values that Imprint must have of one customer.
+/// The values that Imprint must have for one customer at the end of the demo.
 #[derive(Clone, PartialEq)]
 pub(super) struct ExpectedValues {
     customer: Value,
@@ -276,7 +280,7 @@ fn apartment(random: &mut SeededRandom) -> String {
     )
 }
 
-/// Draws a UUID of version 4, the form of Imprint's ids.
+/// Draws a UUID of version 4, because Imprint's customer ids are UUIDs.
 fn uuid(random: &mut SeededRandom) -> String {
     let (high, low) = (random.next_u64(), random.next_u64());
     format!(
@@ -289,7 +293,7 @@ fn uuid(random: &mut SeededRandom) -> String {
     )
 }
 
-/// A name in lower-case ASCII letters, as in an email address.
+/// Returns a name in lower-case ASCII letters, for an email address.
 fn ascii_lowercase(name: &str) -> String {
     name.chars()
         .filter_map(|c| match c {

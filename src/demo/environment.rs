@@ -1,5 +1,5 @@
-//! The environment of the demo: a temporary folder, the sandbox on a thread of its own, and a configuration of the bridge
-//! that uses only these two.
+//! The environment of the demo: a temporary folder, the sandbox on its own thread, and a configuration of the bridge
+//! that uses only this folder and this sandbox.
 
 use std::fs;
 use std::io::Write as _;
@@ -18,26 +18,26 @@ use crate::random::fill_random;
 use crate::sandbox::{BackgroundSandbox, Sandbox, SandboxSettings};
 use crate::time::Clock;
 
-/// The shipped example source, compiled in, so that the demo runs from any folder.
+/// The shipped example source `crm`, compiled into the binary so that the demo runs from any folder.
 const SOURCE: &str = include_str!("../../config/sources/crm.toml");
-/// The schema of that source.
+/// The JSON Schema of the example source `crm`.
 const SCHEMA: &str = include_str!("../../schemas/crm/customer-changed.v1.json");
-/// The path at which the source looks for its schema.
+/// The path of the schema in the example source `crm`.
 const SCHEMA_NAME: &str = "crm/customer-changed.v1.json";
-/// Any free port of this machine.
+/// The listen address of the demo's listeners: any free port of this machine.
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-/// The sandbox's latency. Without latency the lanes would stay empty, and there would be nothing to fold.
+/// The sandbox's latency. Without latency, entries would not wait in lanes, and the bridge would have nothing to fold.
 const LATENCY: Duration = Duration::from_millis(5);
 const KEY_BYTES: usize = 24;
 
-/// The sandbox and the files of one demo.
+/// The sandbox and the temporary files of one demo.
 pub(super) struct DemoEnvironment {
     sandbox: BackgroundSandbox,
     folder: TempDir,
 }
 
 impl DemoEnvironment {
-    /// Makes the folder and starts the sandbox. The seed decides which calls the sandbox's faults hit.
+    /// Creates the temporary folder and starts the sandbox. The seed decides which calls get the sandbox's faults.
     pub(super) fn start(seed: u64) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("imprint-bridge-demo-")
@@ -67,12 +67,12 @@ impl DemoEnvironment {
         self.sandbox.address
     }
 
-    /// The bridge's configuration and its one source.
+    /// Returns the bridge's configuration and the bridge's only source.
     pub(super) fn bridge(&self) -> anyhow::Result<(Config, Vec<SourceSettings>)> {
         configure(self.folder.path(), self.sandbox.address)
     }
 
-    /// Stops the sandbox and removes the folder.
+    /// Stops the sandbox and removes the temporary folder.
     pub(super) fn stop(self) -> anyhow::Result<()> {
         drop(self.sandbox);
         Ok(self.folder.close()?)
@@ -85,7 +85,7 @@ fn configure(folder: &Path, imprint: SocketAddr) -> anyhow::Result<(Config, Vec<
         let path = path
             .to_str()
             .context("the path of the temporary folder is not UTF-8")?;
-        // TOML reads JSON's escapes the same way.
+        // The JSON form of a string is a valid TOML string: both formats have the same escapes.
         Ok(serde_json::to_string(path)?)
     };
     let store = format!(
@@ -142,7 +142,7 @@ fn random_key() -> anyhow::Result<String> {
         .fold("demo_".to_owned(), |key, byte| format!("{key}{byte:02x}")))
 }
 
-/// The shipped source, as the demo reads it.
+/// Returns the shipped example source, read as the demo reads the source.
 #[cfg(test)]
 pub(super) fn shipped() -> std::sync::Arc<crate::intake::Source> {
     let folder = tempfile::tempdir().unwrap();

@@ -6,23 +6,23 @@ use std::rc::Rc;
 use super::workload::{ExpectedUpdate, GeneratedEvent};
 use crate::sender::SendResult;
 
-/// The expectations follow from the bridge's answers alone.
+/// The expected result of the demo, which follows only from the bridge's answers.
 #[derive(Default)]
 pub(super) struct Expectations {
     /// The ids of the accepted events.
     pub(super) accepted: BTreeSet<String>,
-    /// The number of answers that said "duplicate".
+    /// The number of answers in which the bridge reported a duplicate event.
     pub(super) duplicates: u64,
-    /// The number of refused events.
+    /// The number of events that the bridge refused.
     pub(super) refused: u64,
     /// The newest accepted update of each customer, by Imprint's id.
     pub(super) newest: BTreeMap<String, Rc<ExpectedUpdate>>,
-    /// Unexpected answers.
+    /// The unexpected answers of the bridge, as error texts.
     pub(super) errors: Vec<String>,
 }
 
 impl Expectations {
-    /// The number of events with a final answer.
+    /// Returns the number of events with a final answer of the bridge.
     pub(super) fn answered(&self) -> u64 {
         u64::try_from(self.accepted.len())
             .unwrap_or(u64::MAX)
@@ -52,8 +52,8 @@ impl Expectations {
         }
     }
 
-    /// The first answer about an event counts as its acceptance, even if it says "duplicate": the answer to an earlier
-    /// attempt may have been lost.
+    /// Records an accepted event. The first answer about an event counts as acceptance, even if the answer reports a
+    /// duplicate: the answer to an earlier attempt may have been lost.
     fn accept(&mut self, id: String, expected: Rc<ExpectedUpdate>) {
         if !self.accepted.insert(id) {
             self.duplicates = self.duplicates.saturating_add(1);

@@ -1,6 +1,6 @@
-//! The names, cities and other values that simulated customers are made of.
+//! The names, cities and other values from which the demo builds simulated customers.
 
-/// A city with a postal code and a telephone area code of it.
+/// A city of a simulated customer, with one of the city's postal codes and telephone area codes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct City {
     pub(super) name: &'static str,
@@ -152,7 +152,7 @@ pub(super) static STREETS: [&str; 24] = [
     "Prospect Pl",
 ];
 
-/// Language tags as a CRM writes them, and the code that Imprint must have. Most customers speak English.
+/// Language tags as a CRM writes them, each with the language code that Imprint must have. Most tags are English.
 pub(super) static LANGUAGES: [(&str, &str); 10] = [
     ("en-US", "en"),
     ("en-US", "en"),
@@ -166,7 +166,8 @@ pub(super) static LANGUAGES: [(&str, &str); 10] = [
     ("fr_CA", "fr"),
 ];
 
-/// The tiers, highest first: the dollars from which a customer has the tier, its name in the CRM, and its name at Imprint.
+/// The loyalty tiers, highest tier first: the minimum of dollars for the tier, the tier's name in the CRM, and the
+/// tier's name at Imprint.
 pub(super) static TIERS: [(u64, &str, &str); 4] = [
     (5_000, "Platinum", "PLATINUM"),
     (1_500, "Gold", "GOLD"),
@@ -174,8 +175,8 @@ pub(super) static TIERS: [(u64, &str, &str); 4] = [
     (0, "Bronze", "BRONZE"),
 ];
 
-/// Spellings of the country in the CRM.
+/// The spellings of the USA in the simulated CRM.
 pub(super) static COUNTRIES: [&str; 4] = ["US", "US", "USA", "United States"];
 
-/// Hosts that never receive mail (RFC 2606).
+/// Email hosts that never receive mail (RFC 2606).
 pub(super) static MAIL_HOSTS: [&str; 3] = ["example.com", "example.net", "example.org"];

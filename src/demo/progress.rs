@@ -1,4 +1,4 @@
-//! The progress of the demo, read from the bridge's metrics and shown on standard error.
+//! Shows the progress of the demo on standard error, from the bridge's metrics.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -14,18 +14,18 @@ use crate::outbox::State;
 use crate::terminal::print_notice;
 use crate::time::{Clock, Timestamp};
 
-/// How often a terminal is updated.
+/// The time between two updates of the progress on a terminal.
 const TERMINAL_EVERY: Duration = Duration::from_millis(200);
-/// How often a line is printed if standard error is no terminal.
+/// The time between two progress lines if standard error is not a terminal.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
-/// The metrics that the demo shows.
+/// The values of the metrics that the demo shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct MetricsSample {
     pub(super) accepted: u64,
     pub(super) delivered: u64,
     pub(super) waiting: u64,
-    /// The bridge's state of the destination.
+    /// The state of the destination, as the bridge reports it.
     pub(super) destination: &'static str,
 }
 
@@ -41,7 +41,7 @@ impl From<MetricsSnapshot> for MetricsSample {
     }
 }
 
-/// Reads the metrics and shows the progress.
+/// The reader of the bridge's metrics, which shows the demo's progress.
 pub(super) struct DemoProgress<'a> {
     figures: Figures,
     environment: &'a DemoEnvironment,
@@ -76,12 +76,12 @@ impl<'a> DemoProgress<'a> {
         }
     }
 
-    /// Reads the metrics now.
+    /// Reads the bridge's metrics once.
     pub(super) async fn read(&self) -> MetricsSample {
         self.figures.snapshot().await.into()
     }
 
-    /// Shows the progress until the future is dropped.
+    /// Shows the demo's progress until the caller drops the future.
     pub(super) async fn show(&self, answered: impl Fn() -> u64) -> Infallible {
         let every = if self.bar.is_hidden() {
             LOG_EVERY
@@ -100,7 +100,7 @@ impl<'a> DemoProgress<'a> {
         }
     }
 
-    /// Prints a line above the figures.
+    /// Prints a line above the progress bar.
     pub(super) fn print_notice(&self, line: &str) {
         self.bar.suspend(|| print_notice(line));
     }
@@ -119,7 +119,7 @@ impl<'a> DemoProgress<'a> {
         )
     }
 
-    /// Computes the rates about once a second. Over a shorter time they would flicker.
+    /// Computes the rates about once a second, because rates over a shorter time would flicker.
     fn measure(&self, now: Timestamp, sample: MetricsSample) {
         let Some((at, before)) = self.before.get() else {
             self.before.set(Some((now, MetricsSample::default())));

@@ -1,4 +1,4 @@
-//! The result of the demo: figures for programs, a table and two sentences for people.
+//! The summary of the demo: figures for programs, and a table and two sentences for people.
 
 use std::fmt;
 
@@ -8,25 +8,25 @@ use super::expectations::Expectations;
 use super::verify::FinalStates;
 use crate::sandbox::SandboxStats;
 
-/// At most this many errors are printed; the others are counted.
+/// The maximum number of errors that the demo prints; further errors are only counted.
 const ERRORS_MAX: usize = 20;
 
-/// The figures, in the order in which they are written.
+/// The figures of the demo, in the order of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct DemoFigures {
-    /// Accepted events, each counted once.
+    /// The number of accepted events, each event counted once.
     accepted: u64,
-    /// Answers that said "duplicate".
+    /// The number of answers in which the bridge reported a duplicate event.
     duplicates: u64,
-    /// Refused events.
+    /// The number of events that the bridge refused.
     refused: u64,
     delivered: u64,
     superseded: u64,
     ignored: u64,
     parked: u64,
-    /// Update requests to Imprint, failed ones included.
+    /// The number of update requests to Imprint, including failed requests.
     requests: u64,
-    /// The time from the first event sent to the last final state.
+    /// The time in seconds from the first event that the CRM sends to the last final state.
     seconds: f64,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct DemoFigures {
 pub(super) struct DemoSummary {
     pub(super) figures: DemoFigures,
     customers: usize,
-    /// Update requests that changed a customer.
+    /// The number of update requests that changed a customer.
     applied: u64,
     errors: Vec<String>,
 }
@@ -84,7 +84,7 @@ impl DemoSummary {
         self.errors.is_empty()
     }
 
-    /// Returns the errors, each with the id of its event or customer.
+    /// Returns the errors of the demo, each with the id of the event or the customer.
     pub(super) fn error_lines(&self) -> impl Iterator<Item = String> + '_ {
         let more = self.errors.len().saturating_sub(ERRORS_MAX);
         let rest = (more > 0).then(|| format!("and {more} more"));

@@ -1,4 +1,5 @@
-//! Verifies the result of the demo: every accepted event is in a final state, and every customer has the newest values.
+//! Verifies the result of the demo: every accepted event must be in a final state, and every customer at Imprint must
+//! have the newest values.
 
 use futures_util::{StreamExt as _, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,9 +11,9 @@ use crate::outbox::State;
 use crate::sandbox::Sandbox;
 use crate::sender::fetch;
 
-/// At most this many receipts are requested at once.
+/// The maximum number of receipts that the demo requests at once.
 const CONCURRENCY: usize = 32;
-/// The limit on a receipt.
+/// The maximum length of a receipt.
 const RECEIPT_BYTES_MAX: usize = 16 * 1024;
 
 /// The number of accepted events by final state.
@@ -32,7 +33,8 @@ impl FinalStates {
             .saturating_add(self.parked)
     }
 
-    /// Counts a state by its name. The error says why the demo does not expect the state.
+    /// Counts an event in the state with this name. The error states the reason for which the demo does not expect the
+    /// state.
     fn count(&mut self, state: &str) -> Result<(), &'static str> {
         let count = match State::ALL.into_iter().find(|known| known.as_str() == state) {
             Some(State::Delivered) => &mut self.delivered,
@@ -55,7 +57,7 @@ struct ReceiptStatus {
     status: String,
 }
 
-/// Counts the states in the receipts of all accepted events.
+/// Reads the receipts of all accepted events, and counts the events by state.
 pub(super) async fn count_final_states(
     http: &HttpClient,
     events_url: &str,
@@ -85,7 +87,7 @@ pub(super) async fn count_final_states(
     final_states
 }
 
-/// Compares every customer at Imprint with its newest accepted update.
+/// Compares every customer at Imprint with the newest accepted update of the customer.
 pub(super) fn compare_customers(
     sandbox: &Sandbox,
     expectations: &Expectations,

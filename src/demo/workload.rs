@@ -1,7 +1,7 @@
 //! The workload of the demo: changes of simulated customers, sent in a difficult order.
 //!
-//! Of 1,000 events about 30 repeat an earlier event, 50 arrive after a newer event of the same customer, and 20 are
-//! invalid. The seed decides the whole workload. Its clock always starts on the same day.
+//! Of 1,000 events, about 30 repeat an earlier event, 50 arrive after a newer event of the same customer, and 20 are
+//! invalid. The seed decides the whole workload. The clock of the workload always starts on the same day.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -13,44 +13,45 @@ use super::customers::{CalendarDay, ExpectedValues, SimulatedCustomer, pick};
 use crate::random::SeededRandom;
 use crate::time::Timestamp;
 
-/// Per thousand: invalid events.
+/// The number of invalid events per 1,000 events.
 const INVALID: u64 = 20;
-/// Per thousand: events that were sent before.
+/// The number of repeated events per 1,000 events.
 const REPEATED: u64 = 30;
-/// Per thousand: events that a newer one overtakes.
+/// The number of late events per 1,000 events: newer events of the same customer overtake a late event.
 const LATE: u64 = 50;
-/// Per thousand: changes of the customer that was changed last, like several saves of one form.
+/// The number of events per 1,000 that change the same customer as the previous event, as when a clerk saves a form
+/// several times.
 const AGAIN: u64 = 250;
 /// The average number of events per customer.
 const EVENTS_PER_CUSTOMER: u64 = 5;
-/// Only the last 200 events may be repeated.
+/// The number of latest events from which the workload chooses a repeated event.
 const RECENT_MAX: usize = 200;
-/// At most this many events overtake a late one.
+/// The maximum number of events that overtake a late event.
 const LATE_MAX: u64 = 40;
-/// The time of the first event: 2025-09-01T14:00:00Z.
+/// The time of the first event of the workload: 2025-09-01T14:00:00Z.
 const START: Timestamp = Timestamp::from_millis(1_756_735_200_000);
-/// The time between two events.
+/// The time between two events of the workload.
 const STEP: Duration = Duration::from_secs(17);
 
-/// One event, ready to send.
+/// One generated event that the simulated CRM can send.
 #[derive(Clone)]
 pub(super) struct GeneratedEvent {
     pub(super) id: String,
     /// The CRM's id of the customer.
     pub(super) subject: String,
     pub(super) body: Rc<[u8]>,
-    /// The effect at Imprint if the bridge accepts the event; `None` if the bridge must refuse it.
+    /// The expected effect of the event at Imprint; `None` if the bridge must refuse the event.
     pub(super) expected: Option<Rc<ExpectedUpdate>>,
 }
 
-/// The effect of one event on one customer at Imprint.
+/// The expected effect of one event on one customer at Imprint.
 pub(super) struct ExpectedUpdate {
     pub(super) imprint_id: String,
     pub(super) revision: u64,
     pub(super) values: ExpectedValues,
 }
 
-/// The events, in the order in which they are sent.
+/// The generated events, in the order in which the simulated CRM sends them.
 pub(super) struct Workload {
     random: SeededRandom,
     events: u64,
@@ -59,7 +60,7 @@ pub(super) struct Workload {
     customers: BTreeMap<u64, SimulatedCustomer>,
     last_customer: u64,
     recent: VecDeque<GeneratedEvent>,
-    /// Late events, each with the number of the event that it follows.
+    /// The late events, each with the number of the event after which the CRM sends the late event.
     late: Vec<(u64, GeneratedEvent)>,
 }
 
@@ -265,7 +266,7 @@ impl InvalidEvent {
     }
 }
 
-/// Returns the event in the form in which the CRM sends it.
+/// Returns the CloudEvent that the simulated CRM sends about a customer.
 fn envelope(id: &str, at: Timestamp, customer: &SimulatedCustomer) -> Value {
     json!({
         "specversion": "1.0",
@@ -279,7 +280,7 @@ fn envelope(id: &str, at: Timestamp, customer: &SimulatedCustomer) -> Value {
     })
 }
 
-/// Returns the date of a time.
+/// Returns the calendar day of a timestamp.
 fn day(at: Timestamp) -> CalendarDay {
     let text = at.to_rfc3339();
     let number = |from: usize, to: usize| {
@@ -321,7 +322,7 @@ mod tests {
             .flatten()
     }
 
-    /// The customer in the sandbox after one update.
+    /// Returns the sandbox's customer after one update.
     fn updated(mapped: &CustomerChange) -> Value {
         let mut body = mapped.update.body(Clearing::default()).to_object();
         let history = body.remove("customer_history").unwrap();

@@ -1,4 +1,4 @@
-//! Imprint's API: turns a call into the answer that Imprint would give.
+//! The sandbox's version of Imprint's API: turns a call into the answer that Imprint would give.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap};
@@ -17,42 +17,42 @@ use super::contract::{self, CustomerSearch};
 use super::customers::{CustomerTable, NotUpdated};
 use super::reply::{ErrorShape, ErrorWords, ReplyBody, SandboxReply};
 
-/// The header that names the product of a partnership.
+/// The header with the merchant key, which selects one product of a partner.
 const MERCHANT_KEY: &str = "x-imprint-merchant-key";
 
-/// The operation of a call.
+/// The operation of Imprint that a call asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// *Update a customer.*
+    /// Imprint's operation *update a customer*.
     Update,
-    /// *Retrieve a customer.*
+    /// Imprint's operation *retrieve a customer*.
     Retrieve,
-    /// *Search for customers*, by either method.
+    /// Imprint's operation *search for customers*, by GET or POST.
     Search,
-    /// The management of keys.
+    /// A call that manages API keys, which the bridge must never make.
     Forbidden,
-    /// Any other path or method.
+    /// A call with any other path or method.
     #[default]
     Unknown,
 }
 
-/// How a call is authenticated.
+/// The kind of authentication of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Authorization {
-    /// The key as a bearer token.
+    /// The call has the API key as a bearer token.
     Bearer,
-    /// The key as the user name of Basic, with an empty password.
+    /// The call has the API key as the user name of Basic authentication, with an empty password.
     Basic,
     /// The call has no Authorization header.
     #[default]
     None,
-    /// The call has another key or another scheme.
+    /// The call has another API key or another authentication scheme.
     Wrong,
 }
 
-/// A call under `/v2`, read but not yet answered.
+/// A call under `/v2` that the sandbox has read but not answered yet.
 #[derive(Default)]
 pub(super) struct SandboxCall {
     pub(super) method: Method,
@@ -98,8 +98,8 @@ impl SandboxCall {
     }
 }
 
-/// Finds the operation of a call. An empty id leads to *search*, as in many routers: a bridge that sends an empty id
-/// must fail its tests.
+/// Finds the operation of a call. An empty customer id selects *search*, as in many routers: a bridge that sends an
+/// empty id then fails its tests.
 fn route<'a>(method: &Method, path: &'a str) -> (Operation, Option<&'a str>) {
     let segments: Vec<&str> = path.split('/').skip(2).collect();
     let is_get = method == Method::GET;
@@ -135,20 +135,20 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Imprint's answer, and whether a customer was changed.
+/// The sandbox's answer to a call, and the effect of the call on a customer.
 pub(super) struct ApiAnswer {
     pub(super) reply: SandboxReply,
     pub(super) applied: UpdateEffect,
 }
 
-/// Whether a call changed a customer.
+/// The effect of a call on a customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UpdateEffect {
     Changed,
     Nothing,
 }
 
-/// Answers as Imprint would.
+/// Answers a call as Imprint would.
 pub(super) fn answer(
     call: &SandboxCall,
     settings: &SandboxSettings,
@@ -251,7 +251,7 @@ impl ErrorReplies<'_> {
         )
     }
 
-    /// Imprint documents no answer for an unknown path. This one has no type.
+    /// Creates a 404 without an error type, because Imprint documents no answer for an unknown path.
     fn unknown_path(&self) -> SandboxReply {
         self.error(ErrorShape::String, StatusCode::NOT_FOUND, None, Vec::new())
     }

@@ -1,4 +1,4 @@
-//! A sandbox that runs on a thread of its own until it is stopped.
+//! A sandbox that runs on its own thread until the owner drops the sandbox.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use crate::time::Clock;
 
 use super::{Error, RunningSandbox, Sandbox, SandboxSettings};
 
-/// A sandbox on a thread of its own. Dropping it stops it.
+/// A sandbox on its own thread. Dropping a `BackgroundSandbox` stops the sandbox.
 pub struct BackgroundSandbox {
     /// The address on which the sandbox listens.
     pub address: SocketAddr,
@@ -30,10 +30,10 @@ impl fmt::Debug for BackgroundSandbox {
 }
 
 impl BackgroundSandbox {
-    /// Binds the listener and starts the thread.
+    /// Binds the sandbox's listener and starts the sandbox's thread.
     ///
     /// # Errors
-    /// As [`Sandbox::start`]; [`Error::Thread`] if the thread cannot be started.
+    /// Returns the errors of [`Sandbox::start`], and [`Error::Thread`] if the thread cannot be started.
     pub fn start(settings: SandboxSettings, clock: Clock) -> Result<Self, Error> {
         let RunningSandbox {
             address,
@@ -61,7 +61,7 @@ impl BackgroundSandbox {
 
 impl Drop for BackgroundSandbox {
     fn drop(&mut self) {
-        // The call itself stops the server. Its future only waits for the end, and so does the join.
+        // Calling `stop` stops the server at once. The join waits for the end, so the future of `stop` is not needed.
         drop(self.handle.stop(false));
         if let Some(Err(_panic)) = self.thread.take().map(JoinHandle::join) {
             tracing::error!("the sandbox's thread panicked");

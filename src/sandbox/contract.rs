@@ -1,6 +1,7 @@
 //! The contract of Imprint's operations: the body of *update* and the filter of *search*.
 //!
-//! The fields and their rules come from the table behind [`Field`]. An error names the field and never the value.
+//! The sandbox takes the fields of an update and the rules for each field from [`Field`]. An error names the field and
+//! never the value.
 
 use actix_web::web;
 use serde::Deserialize;
@@ -10,14 +11,14 @@ use crate::imprint::{Field, FieldFormat, FieldKind, ImprintId, SchemaRule};
 
 use super::Nulls;
 
-/// The documented number of customers on a page of *search*.
+/// The number of customers on a page of *search*, as Imprint documents it.
 const LIMIT: usize = 10;
-/// The maximum number of customers on a page. Imprint documents none, but an answer needs a limit.
+/// The maximum number of customers on a page of *search*. Imprint documents no maximum, but an answer needs a limit.
 const LIMIT_MAX: usize = 100;
 /// The maximum number of digits in Imprint's pattern for phone numbers.
 const PHONE_DIGITS_MAX: usize = 15;
 
-/// Reads the body of *update*, or returns all its errors.
+/// Parses the body of *update*, or returns every error in the body.
 pub(super) fn read_update(body: &[u8], nulls: Nulls) -> Result<Map<String, Value>, Vec<String>> {
     let Ok(Value::Object(body)) = serde_json::from_slice(body) else {
         return Err(vec!["body: must be a JSON object".to_owned()]);
@@ -78,7 +79,7 @@ fn inspect_field(
 }
 
 fn inspect_value(path: &str, key: &str, value: &Value) -> Result<(), &'static str> {
-    // A dot inside a key is part of the key, and no field has a dot in its key.
+    // A dot separates keys in the path of a field, so a received key with a dot is never a field of Imprint.
     let field = Field::parse(path)
         .filter(|_| !key.contains('.'))
         .ok_or("is not a field of this request")?;
@@ -117,7 +118,7 @@ fn is_phone(text: &str) -> bool {
         && !digits.starts_with('0')
 }
 
-/// The filter of *search*. Without any filter it finds every customer.
+/// The filter of *search*. An empty filter finds every customer.
 pub(super) struct CustomerSearch {
     pub(super) partner_customer_id: Option<String>,
     pub(super) ssn: Option<String>,
@@ -135,7 +136,7 @@ struct SearchFilter {
     starting_after: Option<String>,
 }
 
-/// The query has no social security number and no date of birth: Imprint does not allow them in a URL.
+/// The query of *search*, without social security number and date of birth: Imprint allows neither in a URL.
 #[derive(Deserialize)]
 struct SearchQuery {
     partner_customer_id: Option<String>,
@@ -182,7 +183,8 @@ impl CustomerSearch {
     }
 }
 
-/// A blank string is no filter, and the search then lists every customer. A bridge that sends it must fail its tests here.
+/// Drops a blank filter of *search*, so that the search lists every customer: a bridge that sends a blank id then fails
+/// its tests.
 fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }

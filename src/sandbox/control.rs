@@ -1,4 +1,4 @@
-//! The tester's API: the ledger, the customers, the counts and the faults over HTTP.
+//! The tester's API: HTTP access to the sandbox's ledger, customers, counts and faults.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::{Error, Sandbox};
 
-/// The limit on a body: about 10,000 customers.
+/// The maximum length of a body of the tester's API: enough for about 10,000 customers.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The default number of calls on a page of the ledger.
 const PAGE: usize = 1_000;
 /// The maximum number of calls on a page of the ledger.
 const PAGE_MAX: usize = 10_000;
 
-/// The routes under `/sandbox`.
+/// Creates the routes under `/sandbox`.
 pub(super) fn scope() -> Scope {
     web::scope("/sandbox")
         .app_data(PayloadConfig::new(BODY_BYTES_MAX))
@@ -89,7 +89,7 @@ async fn outage(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
     done(outage.map(|outage| sandbox.outage(Duration::from_millis(outage.for_ms))))
 }
 
-/// Returns a 204, or a 400 with the whole chain of errors.
+/// Answers 204 for success, or 400 with the error and all its causes.
 fn done(result: Result<(), Error>) -> HttpResponse {
     match result {
         Ok(()) => HttpResponse::NoContent().finish(),

@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 use super::contract::CustomerSearch;
 use super::{Error, UnseededCustomer};
 
-/// The maximum number of customers: about 2 GB, more than any test needs.
+/// The maximum number of customers in the sandbox: they need about 2 GB, and no test needs more.
 const CUSTOMERS_MAX: usize = 1_000_000;
 /// The members of Imprint's Customer object besides its id and the fields of an update.
 const MEMBERS: [&str; 8] = [
@@ -25,7 +25,7 @@ const MEMBERS: [&str; 8] = [
     "created_at",
     "updated_at",
 ];
-/// The fields of a customer that are objects.
+/// The fields of a customer whose values are JSON objects.
 const OBJECTS: [&str; 5] = [
     "statuses",
     "date_of_birth",
@@ -34,7 +34,8 @@ const OBJECTS: [&str; 5] = [
     "customer_history",
 ];
 
-/// A customer to add: the members of Imprint's Customer object and `customer_history`. Only `id` is required.
+/// A customer to add to the sandbox: the members of Imprint's Customer object and `customer_history`. Only `id` is
+/// required.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct SeedCustomer {
@@ -43,7 +44,7 @@ pub struct SeedCustomer {
     history: Map<String, Value>,
 }
 
-/// Never prints the customer, because the customer's data is personal.
+/// Prints nothing of the customer, because the customer's data is personal.
 impl fmt::Debug for SeedCustomer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seeded").finish_non_exhaustive()
@@ -84,8 +85,8 @@ struct StoredCustomer {
 }
 
 impl StoredCustomer {
-    /// Every customer has a date of birth and a social security number, so that every answer has values that the bridge
-    /// must not keep.
+    /// Gives every customer a date of birth and a social security number, so that every answer of the sandbox has
+    /// values that the bridge must not keep.
     fn new(seeded: SeedCustomer, now: Timestamp) -> Self {
         let SeedCustomer {
             id,
@@ -132,7 +133,7 @@ impl StoredCustomer {
         self.updates = self.updates.saturating_add(1);
     }
 
-    /// Returns the customer as Imprint's Customer object.
+    /// Returns the sandbox's customer in the form of Imprint's Customer object.
     fn show(&self) -> Value {
         let mut shown = self.shown.clone();
         shown.insert("id".to_owned(), self.id.as_str().into());
@@ -157,15 +158,15 @@ impl StoredCustomer {
     }
 }
 
-/// Why an update changed nothing.
+/// The reason for which an update changed no customer.
 pub(super) enum NotUpdated {
-    /// There is no such customer.
+    /// The sandbox has no customer with this id.
     NotFound,
     /// The sandbox has the maximum number of customers.
     Full,
 }
 
-/// All customers, by Imprint's id and by the partner's id.
+/// The sandbox's customers, by Imprint's id and by the partner's id.
 #[derive(Default)]
 pub(super) struct CustomerTable {
     by_id: BTreeMap<String, StoredCustomer>,
@@ -229,7 +230,7 @@ impl CustomerTable {
         self.by_id.get(&id.canonical()).map(StoredCustomer::show)
     }
 
-    /// Returns one page of the customers that match the search, ordered by id.
+    /// Returns one page of the customers that match the filter, ordered by id.
     pub(super) fn search(&self, search: &CustomerSearch) -> Value {
         let found: Vec<&StoredCustomer> = match &search.partner_customer_id {
             Some(partner) => self
@@ -287,7 +288,7 @@ fn object(value: Option<Value>) -> Map<String, Value> {
     object
 }
 
-/// Changes the object at `field`. Any other value there is first replaced by an empty object.
+/// Changes the object at `field`, after replacing a value that is not an object by an empty object.
 fn within(
     parent: &mut Map<String, Value>,
     field: &str,
@@ -314,7 +315,7 @@ fn merge_deep(into: &mut Map<String, Value>, from: Map<String, Value>) {
     }
 }
 
-/// Null clears the field. The contract has rejected null if the settings say so.
+/// Sets a field of a customer, or clears the field if the value is null. [`Nulls::Refused`] rejects null earlier.
 fn set(object: &mut Map<String, Value>, field: String, value: Value) {
     if value.is_null() {
         object.remove(&field);

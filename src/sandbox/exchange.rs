@@ -1,4 +1,4 @@
-//! One call under `/v2`, from its arrival to its answer or its fault.
+//! One call under `/v2`, from the arrival of the request to the answer or the fault.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,17 +18,18 @@ use super::reply::{ErrorWords, ReplyBody, SandboxReply};
 use super::socket::{BrokenBody, SocketHandle};
 use crate::time::Clock;
 
-/// The limit on a request body; an update has about 1 KiB.
+/// The maximum length of a request body; an update has about 1 KiB.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// The pause between the first half of a short body and the end of the connection.
 const HALFWAY: Duration = Duration::from_millis(20);
-/// The filler of an endless body, and its length: far beyond any limit of a client.
+/// The chunk that fills an endless body.
 const FILLER: [u8; 16 * 1024] = [b'x'; 16 * 1024];
+/// The length of an endless body: far beyond the limit of any client.
 const ENDLESS_BYTES: usize = 256 * 1024 * 1024;
-/// The id in an answer about another customer.
+/// The customer id that the fault `wrong_id` puts into an answer.
 const OTHER_CUSTOMER: &str = "00000000-0000-4000-8000-000000000000";
 
-/// Answers a call, or applies the faults that it gets.
+/// Answers a call, or applies the faults of the call.
 pub(super) async fn serve(
     request: HttpRequest,
     payload: Payload,
@@ -83,7 +84,7 @@ async fn pause(clock: &Clock, span: Duration) {
     }
 }
 
-/// A call that has an entry in the ledger. It is in flight until this value is dropped.
+/// A call that has an entry in the ledger. The call counts as in flight until its `Exchange` is dropped.
 struct Exchange {
     sandbox: Sandbox,
     seq: u64,
@@ -118,7 +119,7 @@ impl Exchange {
         reply.into_response()
     }
 
-    /// Applies the fault. `answer` is Imprint's answer if the update was made, otherwise empty.
+    /// Applies a fault. `answer` is the real answer if the sandbox made the update, otherwise an empty answer.
     async fn apply_fault(mut self, action: FaultAction, answer: SandboxReply) -> HttpResponse {
         match action {
             FaultAction::Status(fault) => {
@@ -146,12 +147,12 @@ impl Exchange {
             FaultAction::ShortBody { .. } => self.cut_short(answer),
             FaultAction::WrongId { .. } => self.send(about_another_customer(answer)),
             FaultAction::EndlessBody { .. } => self.never_end(),
-            // The plan contains the delays, and they are over here.
+            // The fault plan applied every delay before this point.
             FaultAction::Latency { .. } => self.send(answer),
         }
     }
 
-    /// Makes the update after a delay, even if the client is gone by then.
+    /// Makes the update after a delay, even if the client has closed the connection.
     #[expect(
         clippy::disallowed_methods,
         reason = "the fault is a request that is still processed after its client has gone"
@@ -251,7 +252,7 @@ impl Exchange {
     }
 }
 
-/// Replaces the id in an answer by the id of another customer. An answer without an id stays unchanged.
+/// Replaces the customer id in an answer by the id of another customer. An answer without an id stays unchanged.
 fn about_another_customer(mut answer: SandboxReply) -> SandboxReply {
     if let ReplyBody::Json(Value::Object(body)) = &mut answer.content
         && body.contains_key("id")

@@ -1,4 +1,4 @@
-//! The action of a fault rule, in the form of its JSON.
+//! The action of a fault rule, in the form of the rule's JSON.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
@@ -6,26 +6,26 @@ use serde::Deserialize;
 
 use super::reply::ErrorShape;
 
-/// The effect of a fault on a call. Every action that needs no real answer can be set to happen after the update.
+/// The effect of a fault on a call. A rule can set every action that needs no real answer to happen after the update.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub(super) enum FaultAction {
     /// `{"body": "…", "status": 200}`: answers this text, labelled as JSON.
     Body {
         body: String,
-        /// The status; 200 by default.
+        /// The status of the answer; 200 by default.
         #[serde(default)]
         status: FinalStatus,
-        /// Whether the sandbox makes the update before the fault.
+        /// The time of the fault: instead of the update, or after the update.
         #[serde(default)]
         after: FaultTiming,
     },
-    /// `{"status": 503, …}`: answers this error.
+    /// `{"status": 503, …}`: answers an error with this status.
     Status(StatusFault),
-    /// `{"latency_ms": 200}`: delays the answer. With `"after": "apply"` the update is made before the delay.
+    /// `{"latency_ms": 200}`: delays the answer; with `"after": "apply"`, the update happens before the delay.
     Latency {
         latency_ms: u64,
-        /// Whether the update is made before the delay.
+        /// The time of the delay: before the update, or after the update.
         #[serde(default)]
         after: FaultTiming,
     },
@@ -33,7 +33,7 @@ pub(super) enum FaultAction {
     Hang {
         #[serde(rename = "hang")]
         _hang: MustBeTrue,
-        /// Whether the sandbox makes the update before the fault.
+        /// The time of the fault: instead of the update, or after the update.
         #[serde(default)]
         after: FaultTiming,
     },
@@ -43,14 +43,14 @@ pub(super) enum FaultAction {
     Reset {
         #[serde(rename = "reset")]
         _reset: MustBeTrue,
-        /// Whether the sandbox makes the update before the fault.
+        /// The time of the fault: instead of the update, or after the update.
         #[serde(default)]
         after: FaultTiming,
     },
     /// `{"interim": 103, "then_ms": 30}`: sends a 1xx head, and the real answer after this time.
     Interim {
         interim: InterimStatus,
-        /// The time between the two.
+        /// The time between the interim head and the real answer.
         #[serde(default)]
         then_ms: u64,
     },
@@ -69,18 +69,18 @@ pub(super) enum FaultAction {
         #[serde(rename = "wrong_id")]
         _wrong_id: MustBeTrue,
     },
-    /// `{"endless_body": true}`: sends a 200 whose JSON does not end.
+    /// `{"endless_body": true}`: answers 200 with a JSON body that does not end.
     EndlessBody {
         #[serde(rename = "endless_body")]
         _endless_body: MustBeTrue,
-        /// Whether the sandbox makes the update before the fault.
+        /// The time of the fault: instead of the update, or after the update.
         #[serde(default)]
         after: FaultTiming,
     },
 }
 
 impl FaultAction {
-    /// Returns when the fault happens. An action that needs the real answer happens after the update.
+    /// Returns the time of the fault. An action that needs the real answer happens after the update.
     pub(super) const fn timing(&self) -> FaultTiming {
         match self {
             Self::Body { after, .. }
@@ -115,7 +115,7 @@ impl FaultAction {
     }
 }
 
-/// An error instead of the real answer.
+/// An error answer that the sandbox sends instead of the real answer.
 ///
 /// ```json
 /// {"status": 503, "shape": "envelope", "type": "…", "param": "…", "message": "…", "retry_after": "5", "location": "…",
@@ -125,26 +125,26 @@ impl FaultAction {
 #[serde(deny_unknown_fields)]
 pub(super) struct StatusFault {
     pub(super) status: FinalStatus,
-    /// The shape of the body.
+    /// The shape of the error body.
     #[serde(default)]
     pub(super) shape: ErrorShape,
-    /// The `type`; by default the status in capitals.
+    /// The error's `type`; by default the name of the status in capitals.
     pub(super) r#type: Option<String>,
     pub(super) param: Option<String>,
-    /// The `message`; by default the reason phrase of the status.
+    /// The error's `message`; by default the reason phrase of the status.
     pub(super) message: Option<String>,
-    /// The `Retry-After` headers, verbatim.
+    /// The `Retry-After` headers, which the sandbox sends verbatim.
     #[serde(default)]
     pub(super) retry_after: RetryAfter,
     /// The `Location` header.
     pub(super) location: Option<HeaderText>,
-    /// Whether the sandbox makes the update before the fault.
+    /// The time of the fault: instead of the update, or after the update.
     #[serde(default)]
     pub(super) after: FaultTiming,
 }
 
 impl StatusFault {
-    /// Creates an error with this status, in the format that Imprint documents.
+    /// Creates an error answer with this status, in the format that Imprint documents.
     pub(super) const fn new(status: FinalStatus) -> Self {
         Self {
             status,
@@ -159,19 +159,19 @@ impl StatusFault {
     }
 }
 
-/// When a fault happens.
+/// The time at which a fault happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) enum FaultTiming {
-    /// Instead of the update.
+    /// The fault happens instead of the update.
     #[default]
     #[serde(rename = "arrival")]
     BeforeUpdate,
-    /// After the update.
+    /// The fault happens after the update.
     #[serde(rename = "apply")]
     AfterUpdate,
 }
 
-/// A final status: 200 to 599.
+/// A final HTTP status: 200 to 599.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u16")]
 pub(super) struct FinalStatus(StatusCode);
@@ -202,7 +202,7 @@ impl TryFrom<u16> for FinalStatus {
     }
 }
 
-/// An interim status: 100 to 199.
+/// An interim HTTP status: 100 to 199.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u16")]
 pub(super) struct InterimStatus(u16);
@@ -225,7 +225,7 @@ impl TryFrom<u16> for InterimStatus {
     }
 }
 
-/// A string that a header can carry.
+/// A string that is a valid header value.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct HeaderText(HeaderValue);
@@ -267,7 +267,7 @@ impl RetryAfter {
     }
 }
 
-/// Only `true` is valid, because `false` has no meaning.
+/// The value `true` of a fault action that has no other setting; `false` is invalid, because `false` has no meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "bool")]
 pub(super) struct MustBeTrue;

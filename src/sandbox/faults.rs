@@ -1,8 +1,8 @@
-//! The fault rules, and the decision which faults a call gets.
+//! The sandbox's fault rules, and the choice of the faults for a call.
 //!
-//! A rule states the calls that it matches and one action. Rules are checked in the order in which they were added.
-//! Delays add up; the first rule with another action ends the search. The random numbers come from a seed, so a run can
-//! be repeated if its calls arrive in the same order.
+//! A fault rule states the matching calls and one action. The sandbox checks the rules in the order in which they were
+//! added. The sandbox adds up the delays of all matching rules, up to the first matching rule with another action. The
+//! random numbers come from a seed, so a run can be repeated if the calls arrive in the same order.
 
 use std::time::Duration;
 
@@ -17,18 +17,18 @@ use super::Error;
 use super::api::SandboxCall;
 use super::fault_action::{FaultAction, FaultTiming, FinalStatus, StatusFault};
 
-/// The maximum number of rules. Each call checks all of them.
+/// The maximum number of fault rules: the sandbox checks every rule for each call.
 const RULES_MAX: usize = 1_000;
 /// The maximum delay of one call: longer than any deadline in a test.
 pub(super) const DELAY_MAX: Duration = Duration::from_secs(600);
 
-/// A rule: the calls that it matches, its rate and its end, and one action.
+/// A fault rule: the matching calls, the rate, the end, and one action.
 ///
 /// ```json
 /// {"customer": "ID", "method": "POST", "body_has": "/email", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
 /// ```
 ///
-/// Only `action` is required. A rule with nothing else matches every call until it is deleted.
+/// A fault rule requires only `action`. A rule with only an action matches every call until a tester deletes the rule.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct FaultRule {
@@ -41,7 +41,7 @@ pub struct FaultRule {
 struct RuleFields {
     customer: Option<String>,
     method: Option<String>,
-    /// A JSON Pointer: the rule matches only bodies with a value there.
+    /// A JSON Pointer: the fault rule matches only bodies that have a value at this pointer.
     body_has: Option<String>,
     #[serde(default)]
     rate: Probability,
@@ -82,7 +82,7 @@ impl TryFrom<Value> for FaultRule {
     }
 }
 
-/// A rule in use.
+/// An active fault rule.
 struct ActiveRule {
     rule: FaultRule,
     ends_at: Option<Timestamp>,
@@ -138,7 +138,7 @@ pub(super) struct FaultPlan {
     pub(super) delay_before: Duration,
     /// The delay between the update and the answer.
     pub(super) delay_after: Duration,
-    /// The action instead of the answer, or on the answer. It is never a delay.
+    /// The fault action that replaces or changes the answer; never a delay.
     pub(super) action: Option<FaultAction>,
 }
 
@@ -153,7 +153,7 @@ impl FaultPlan {
     }
 }
 
-/// The rules in use, and their random numbers.
+/// The active fault rules, with the random numbers for their rates.
 pub(super) struct FaultRules {
     active: Vec<ActiveRule>,
     random: SeededRandom,
@@ -179,7 +179,7 @@ impl FaultRules {
         Ok(())
     }
 
-    /// Adds an outage before every other rule. It may exceed the maximum by one.
+    /// Adds an outage before every other fault rule. An outage may exceed the maximum number of rules by one.
     pub(super) fn outage(&mut self, span: Duration, now: Timestamp) {
         let for_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let rule = FaultRule {
@@ -227,7 +227,7 @@ impl FaultRules {
         plan
     }
 
-    /// Returns the active rules in their original form, with the number of times each rule fired.
+    /// Returns the active fault rules in their original form, with the number of times that each rule fired.
     pub(super) fn describe(&mut self, now: Timestamp) -> Value {
         self.active.retain(|active| !active.is_expired(now));
         self.active

@@ -1,7 +1,7 @@
-//! The ledger of received calls, and the counts.
+//! The sandbox's ledger of received calls, and the sandbox's counts.
 //!
-//! The ledger has two limits: the number of calls and the bytes of their bodies. Beyond a limit it drops the oldest calls
-//! and counts them.
+//! The ledger limits the number of calls and the total length of their bodies. Beyond a limit, the ledger drops the
+//! oldest calls and counts the dropped calls.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,47 +15,49 @@ use crate::time::Timestamp;
 
 use super::api::{Authorization, Operation, SandboxCall};
 
-/// A longer body is not kept. Updates of the bridge are far shorter.
+/// The maximum length of a body that the ledger keeps. The updates of the bridge are far shorter.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// The limit on all bodies together, so that 100,000 calls cannot fill the memory.
+/// The maximum length of all bodies in the ledger together, so that 100,000 calls cannot fill the memory.
 const BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// The window of `per_second_max`.
+/// The time window of the count `per_second_max`.
 const SECOND: Duration = Duration::from_secs(1);
-/// At most this many arrivals are remembered for `per_second_max`. Only a stopped manual clock reaches the limit.
+/// The maximum number of arrival times that the sandbox keeps for `per_second_max`. Only a stopped manual clock reaches
+/// this limit.
 const ARRIVALS_MAX: usize = 1_000_000;
 
-/// One call under `/v2`.
+/// One call under `/v2`, as an entry of the ledger.
 #[derive(Clone, Serialize)]
 pub struct LedgerEntry {
     /// The number of the call in order of arrival, from 1.
     pub seq: u64,
     /// The time of arrival, in milliseconds since the Unix epoch.
     pub at_ms: i64,
-    /// The HTTP method.
+    /// The HTTP method of the call.
     pub method: String,
-    /// The path, as it was sent.
+    /// The path of the call, as the client sent it.
     pub path: String,
-    /// The query, as it was sent.
+    /// The query of the call, as the client sent it.
     pub query: String,
-    /// The operation.
+    /// The operation of Imprint that the call asks for.
     pub operation: Operation,
-    /// The kind of authentication.
+    /// The kind of authentication of the call.
     pub authorization: Authorization,
-    /// The header `x-imprint-merchant-key`.
+    /// The value of the header `x-imprint-merchant-key`.
     pub merchant_key: Option<String>,
-    /// The body: as JSON, or as a string if it is not JSON; null without a body, `{"bytes": N}` if it is too long to keep.
+    /// The body of the call: JSON, or a string if the body is not JSON; null for a call without a body, and
+    /// `{"bytes": N}` for a body that is too long to keep.
     pub body: Value,
-    /// The status of the answer; null while the call is in flight or if no status was sent.
+    /// The status of the answer; null while the call is in flight, or if the sandbox sent no status.
     pub status: Option<u16>,
-    /// The fault that the call got.
+    /// The name of the fault that the sandbox applied to the call.
     pub fault: Option<&'static str>,
-    /// The customer id in the path.
+    /// The customer id in the path of the call.
     pub customer: Option<String>,
     /// Whether the call changed the customer.
     pub applied: bool,
 }
 
-/// Never prints the body, because the body contains personal data.
+/// Prints no body of a call, because the body contains personal data.
 impl fmt::Debug for LedgerEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
@@ -72,40 +74,40 @@ impl fmt::Debug for LedgerEntry {
 /// One page of the ledger.
 #[derive(Clone, Debug, Serialize)]
 pub struct LedgerPage {
-    /// The calls.
+    /// The calls on this page.
     pub entries: Vec<LedgerEntry>,
-    /// The value of `after` that gives the next page.
+    /// The value of `after` for the next page of the ledger.
     pub next: u64,
     /// The number of calls in the ledger.
     pub total: usize,
-    /// The number of calls that were dropped at a limit.
+    /// The number of calls that the ledger dropped at a limit.
     pub dropped: u64,
 }
 
-/// The counts since the start.
+/// The sandbox's counts since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SandboxStats {
-    /// Calls under `/v2`.
+    /// The number of calls under `/v2`.
     pub requests: u64,
-    /// Update requests, with or without effect.
+    /// The number of update requests, with or without effect.
     pub updates: u64,
-    /// Updates that changed a customer.
+    /// The number of updates that changed a customer.
     pub applied: u64,
-    /// Calls that the bridge must never make.
+    /// The number of calls that the bridge must never make.
     pub forbidden: u64,
-    /// Calls in flight.
+    /// The number of calls in flight.
     pub in_flight: u64,
-    /// The maximum number of calls in flight.
+    /// The highest number of calls that were in flight at the same time.
     pub in_flight_max: u64,
-    /// The maximum number of calls that arrived within one second.
+    /// The highest number of calls that arrived within one second.
     pub per_second_max: usize,
-    /// The number of customers.
+    /// The number of customers in the sandbox.
     pub customers: usize,
-    /// Calls that the ledger dropped at a limit.
+    /// The number of calls that the ledger dropped at a limit.
     pub dropped: u64,
 }
 
-/// An entry whose body is not parsed yet.
+/// A ledger entry whose body is not parsed yet.
 #[derive(Clone)]
 struct LedgerRecord {
     entry: LedgerEntry,
@@ -113,7 +115,7 @@ struct LedgerRecord {
     body_bytes: usize,
 }
 
-/// A copy of some records, to be parsed after the lock is released.
+/// A copy of some ledger records, which the sandbox parses after it releases the lock.
 pub(super) struct LedgerRecords {
     records: Vec<LedgerRecord>,
     total: usize,
@@ -147,7 +149,7 @@ impl LedgerRecord {
     }
 }
 
-/// The newest calls.
+/// The newest calls that the sandbox received.
 pub(super) struct CallLedger {
     records: VecDeque<LedgerRecord>,
     entries_max: usize,
@@ -167,7 +169,7 @@ impl CallLedger {
         }
     }
 
-    /// Adds a call that has arrived, and returns its number.
+    /// Adds a received call to the ledger, and returns the number of the call.
     pub(super) fn open(&mut self, call: &SandboxCall, now: Timestamp) -> u64 {
         self.last_seq = self.last_seq.saturating_add(1);
         let body: Arc<[u8]> = if call.body.len() > BODY_BYTES_MAX {
@@ -254,7 +256,7 @@ impl CallLedger {
     }
 }
 
-/// The counts of calls.
+/// The counts of received calls.
 #[derive(Default)]
 pub(super) struct Traffic {
     counts: SandboxStats,

@@ -1,4 +1,4 @@
-//! The answers of the sandbox, and the shapes of error bodies that Imprint or a gateway before it may send.
+//! The answers of the sandbox, and the shapes of error bodies that Imprint or a gateway may send.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -12,18 +12,18 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ErrorShape {
-    /// `{"error": {"type", "message", "param"}}`, as in Imprint's guide.
+    /// The error body `{"error": {"type", "message", "param"}}`, as in Imprint's guide.
     #[default]
     Envelope,
-    /// `{"type", "message", "param"}`, as in the documented 404s.
+    /// The error body `{"type", "message", "param"}`, as in Imprint's documented 404 answers.
     Flat,
-    /// `{"path", "details", "error", "status", "timestamp"}`, as in the documented 400s.
+    /// The error body `{"path", "details", "error", "status", "timestamp"}`, as in Imprint's documented 400 answers.
     InvalidRequest,
-    /// `{"error": "…"}`
+    /// The error body `{"error": "…"}`.
     String,
-    /// An HTML page, as gateways send it.
+    /// An HTML page, as gateways send for errors.
     Html,
-    /// No body.
+    /// An error without a body.
     Empty,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct SandboxReply {
     pub(super) content: ReplyBody,
 }
 
-/// The body of an answer.
+/// The body of an answer of the sandbox.
 pub(super) enum ReplyBody {
     Json(Value),
     Html(String),
@@ -61,7 +61,7 @@ impl SandboxReply {
         }
     }
 
-    /// Creates an error answer with a body of this shape.
+    /// Creates an error answer whose body has this shape.
     pub(super) fn error(shape: ErrorShape, words: &ErrorWords<'_>) -> Self {
         let status = words.status;
         let reason = status.canonical_reason().unwrap_or("Error");
@@ -91,7 +91,7 @@ impl SandboxReply {
         Self::new(status, content)
     }
 
-    /// Converts the sandbox's answer to a response of actix.
+    /// Converts an answer of the sandbox to a response of actix.
     pub(super) fn into_response(self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         for header in self.headers {

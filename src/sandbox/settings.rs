@@ -1,4 +1,4 @@
-//! The settings of a sandbox. Each choice that Imprint's documentation leaves open is a setting.
+//! The settings of a sandbox, with a setting for each choice that Imprint's documentation leaves open.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::customers::SeedCustomer;
 
-/// The default size of the ledger: enough for a long test, and at most about 200 MB.
+/// The default number of calls that the ledger keeps: enough for a long test, and at most about 200 MB.
 pub const LEDGER_MAX: usize = 100_000;
 
 /// The effect of *update* on a customer that does not exist.
@@ -20,22 +20,22 @@ pub enum UnseededCustomer {
     NotFound,
 }
 
-/// The effect of null in an *update*. Imprint does not document it.
+/// The effect of null in an *update*. Imprint does not document the effect of null.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Nulls {
-    /// The sandbox answers 400: no field of the schema is nullable.
+    /// The sandbox answers 400 to null, because no field of Imprint's schema is nullable.
     #[default]
     Refused,
-    /// The sandbox clears the field.
+    /// The sandbox clears a field that is null in the update.
     Clear,
 }
 
 /// The settings of a sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxSettings {
-    /// The address to listen on; port 0 is any free port.
+    /// The address on which the sandbox listens; port 0 means any free port.
     pub listen: SocketAddr,
-    /// The API key. A client sends it as a bearer token, or as the user name of Basic authentication.
+    /// The API key that clients must send, as a bearer token or as the user name of Basic authentication.
     pub key: SecretString,
     /// The required value of `x-imprint-merchant-key`. With `None`, the sandbox does not check this header.
     pub merchant_key: Option<SecretString>,
@@ -43,9 +43,9 @@ pub struct SandboxSettings {
     pub unknown_customer: UnseededCustomer,
     /// The effect of null in an *update*.
     pub nulls: Nulls,
-    /// The customers at the start.
+    /// The customers that the sandbox has at its start.
     pub seeds: Vec<SeedCustomer>,
-    /// The minimum latency of every answer.
+    /// The minimum latency of every answer of the sandbox.
     pub latency: Duration,
     /// The seed of the random numbers for faults with a rate.
     pub random_seed: u64,

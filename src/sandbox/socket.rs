@@ -1,8 +1,9 @@
-//! Faults on the wire that actix has no function for: an interim head, a reset, a body that breaks off.
+//! The faults on the wire that actix cannot cause: an interim head, a reset, and a body that breaks off.
 //!
-//! The sandbox keeps a second handle of each accepted socket. Bytes written through it are sent at once, before the bytes
-//! of actix, and options set through it apply to both handles. Actix reads and closes the socket as usual. It drops a
-//! connection without a flush if the body of an answer fails; that is how the sandbox causes a reset.
+//! The sandbox keeps a second handle of each accepted socket. Bytes written through the second handle are sent at once,
+//! before the bytes of actix. Options set through the second handle apply to both handles. Actix reads and closes the
+//! socket as usual. The sandbox causes a reset by an answer body that fails: actix then drops the connection without a
+//! flush.
 
 use std::any::Any;
 use std::future::Future;
@@ -19,15 +20,16 @@ use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Bytes;
 
-/// How often the sandbox checks whether a waiting client is still connected.
+/// The time between two checks that a waiting client is still connected.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
-/// The maximum wait of a client: longer than any deadline in a test.
+/// The maximum time that the sandbox lets a client wait: longer than any deadline in a test.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// A second handle of a connection's socket.
 pub(super) struct SocketHandle(net::TcpStream);
 
-/// Keeps a second handle of an accepted connection. If that fails, faults close the connection instead of resetting it.
+/// Keeps a second handle of an accepted connection. Without a second handle, the fault `reset` closes the connection
+/// instead of resetting it.
 pub(super) fn keep(io: &dyn Any, connection: &mut Extensions) {
     let Some(stream) = io.downcast_ref::<TcpStream>() else {
         return;
@@ -59,7 +61,7 @@ impl SocketHandle {
                 tokio::time::sleep(CHECK_EVERY).await;
             }
         };
-        // The result does not matter: both ends of the wait are the same.
+        // The result is not needed: the fault continues in the same way after a timeout.
         drop(tokio::time::timeout(WAIT_MAX, gone).await);
     }
 
@@ -71,7 +73,7 @@ impl SocketHandle {
     }
 }
 
-/// A response body that breaks off: some bytes, filler, a wait, and then the end of the connection.
+/// A response body that breaks off: some bytes, filler bytes, a wait, and the end of the connection.
 pub(super) struct BrokenBody<K> {
     size: BodySize,
     first: Bytes,
@@ -82,7 +84,8 @@ pub(super) struct BrokenBody<K> {
 }
 
 impl<K> BrokenBody<K> {
-    /// Breaks off before the first byte, the head included. `kept` is dropped with the connection.
+    /// Creates a body that breaks off before the first byte of the answer, so that the client gets no response head.
+    /// The connection owns `kept` until the connection ends.
     pub(super) fn at_once(kept: K) -> Self {
         Self {
             size: BodySize::Stream,
@@ -94,7 +97,7 @@ impl<K> BrokenBody<K> {
         }
     }
 
-    /// Sets the announced length of the body. Without this call, the sandbox sends the body in chunks.
+    /// Sets the announced length of the body. A body without an announced length is sent in chunks.
     pub(super) fn promising(mut self, bytes: usize) -> Self {
         self.size = BodySize::Sized(u64::try_from(bytes).unwrap_or(u64::MAX));
         self
@@ -106,14 +109,14 @@ impl<K> BrokenBody<K> {
         self
     }
 
-    /// Adds `filler` repeatedly after the first bytes, up to this many bytes.
+    /// Adds `filler` repeatedly after the first bytes, up to `bytes` bytes of filler.
     pub(super) fn filled(mut self, filler: Bytes, bytes: usize) -> Self {
         self.filler = filler;
         self.filler_bytes = bytes;
         self
     }
 
-    /// Sets a wait before the connection ends, so that the previous bytes are sent.
+    /// Sets a wait before the connection ends, so that actix sends the bytes before the wait.
     pub(super) fn after(mut self, wait: impl Future<Output = ()> + 'static) -> Self {
         self.wait = Some(Box::pin(wait));
         self

@@ -1,4 +1,4 @@
-//! Tests of the sandbox through its routes, without a network. Tests of faults on the wire are in `wire`.
+//! Tests of the sandbox through its routes, without a network. The module `wire` tests the faults on the wire.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

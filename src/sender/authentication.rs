@@ -1,4 +1,4 @@
-//! Reads how the sender authenticates: from the arguments of `send`, or from the file of the source at the bridge.
+//! Reads the sender's authentication from the arguments of `send`, or from the source file that the bridge uses.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::config::{secret, sources};
 use crate::ingress::auth::SigningKey;
 use crate::ingress::auth::hmac::HmacKeys;
 
-/// The files with the secrets; the arguments of `send`.
+/// The secret files in the arguments of `send`.
 #[derive(Debug)]
 pub(crate) struct SenderAuthFiles {
     pub(crate) source_file: Option<PathBuf>,
@@ -18,7 +18,7 @@ pub(crate) struct SenderAuthFiles {
     pub(crate) token_file: Option<PathBuf>,
 }
 
-/// Reads the secrets.
+/// Reads the secret files, and returns the sender's authentication.
 pub(super) fn read(options: &SenderAuthFiles) -> anyhow::Result<SenderAuth> {
     let (secret, token) = (
         options.secret_file.as_deref(),
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::telemetry;
 
-    /// The kind of authentication, without its secret.
+    /// Returns the kind of authentication, without the secret.
     const fn kind(authentication: &SenderAuth) -> &'static str {
         match authentication {
             SenderAuth::None => "none",
@@ -100,7 +100,7 @@ mod tests {
         }
     }
 
-    /// The section `[auth]`, the given secret file and token file, and the kind or a part of the error.
+    /// A test case: the section `[auth]`, the secret file and token file, and the expected kind or a part of the error.
     type Row = (
         &'static str,
         [Option<&'static str>; 2],
@@ -150,7 +150,7 @@ mod tests {
         std::fs::write(path("whsec"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let inside = format!("[\"{}/", folder.path().display());
         for (auth, [secret, token], expected) in ROWS {
-            // Errors elsewhere in the file do not concern the sender.
+            // The sender ignores errors outside the section `[auth]`.
             let text = format!("other = 1\n[auth]\n{}\n", auth.replace("[\"", &inside));
             std::fs::write(path("crm.toml"), text).unwrap();
             let read = read(&SenderAuthFiles {

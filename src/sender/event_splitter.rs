@@ -1,22 +1,24 @@
-//! Splits a stream of bytes into events: JSON objects one after another, or the elements of one array of objects. Pure.
+//! Splits a stream of bytes into events: JSON objects one after another, or the elements of one array of objects. This
+//! module does no IO.
 //!
-//! The splitter holds at most one event in memory. It returns each event byte for byte, because a signature and a digest
-//! cover the bytes and not the parsed JSON. Brackets show where an object ends; a real parser then checks that it is JSON.
+//! The splitter holds at most one event in memory. The splitter returns each event byte for byte, because a signature
+//! and a digest cover the bytes and not the parsed JSON. The splitter finds the end of an object by counting brackets,
+//! and then a JSON parser checks the object.
 
 use serde_json::Value;
 
-/// The maximum length of an event. By default, a bridge accepts a quarter of it.
+/// The maximum length of an event in the input, 4 times the maximum length that a bridge accepts by default.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
 const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
-/// One event, as it is in the input.
+/// One event of the input, byte for byte.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InputEvent {
     /// The position of the event in the input, from 1.
     pub(super) number: u64,
     /// The line on which the event begins, from 1.
     pub(super) line: u64,
-    /// The number of bytes of the input up to the end of the event.
+    /// The number of bytes from the start of the input to the end of the event.
     pub(super) end: u64,
     /// The event's attribute `id`, if the attribute is a string.
     pub(super) id: Option<String>,
@@ -25,13 +27,13 @@ pub(super) struct InputEvent {
     pub(super) bytes: Vec<u8>,
 }
 
-/// The input is not a stream of events. The error has the line and nothing of the content.
+/// The error of an input that is not a stream of events. The error has the line, and no content of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InputError {
     /// The input has another character where an event should begin.
     #[error("line {line}: an event, which is a JSON object, should begin here")]
     NoObject { line: u64 },
-    /// An object is not JSON.
+    /// An object in the input is not valid JSON.
     #[error("line {line}: this is not JSON")]
     Syntax { line: u64 },
     /// An event is longer than the limit.
@@ -42,20 +44,20 @@ pub(super) enum InputError {
     Unfinished { line: u64 },
 }
 
-/// The position of the splitter between events.
+/// The position of the event splitter between two events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SplitterState {
-    /// Outside an array.
+    /// The splitter is outside an array.
     Top,
-    /// Behind the bracket that opened an array on this line: an event may begin, or the array may end.
+    /// The splitter is after the opening bracket of an array on this line: an event may begin, or the array may end.
     ArrayStart { line: u64 },
-    /// Behind a comma of the array: an event must begin.
+    /// The splitter is after a comma of the array: an event must begin.
     AfterComma { line: u64 },
-    /// Behind an event of the array: a comma must follow, or the array may end.
+    /// The splitter is after an event of the array: a comma must follow, or the array may end.
     AfterEvent { line: u64 },
 }
 
-/// Takes the input in chunks of any length and returns each event as soon as it is complete.
+/// A parser that takes the input in chunks of any length and returns each complete event.
 #[derive(Debug)]
 pub(super) struct EventSplitter {
     state: SplitterState,
@@ -87,7 +89,7 @@ impl EventSplitter {
         }
     }
 
-    /// Takes some bytes, and calls `found` with each event that ends in them.
+    /// Takes the next chunk of the input, and calls `found` with each event that ends in the chunk.
     pub(super) fn feed(
         &mut self,
         bytes: &[u8],

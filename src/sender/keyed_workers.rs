@@ -1,8 +1,8 @@
-//! Workers that process the items of one key in order, and the items of different keys side by side.
+//! Workers that process the items of one key in order, and the items of different keys concurrently.
 //!
-//! Each key belongs to one worker, chosen by hash, and each worker processes one item at a time. So memory is bounded:
-//! only the workers' queues hold items. The price is that keys of the same worker wait for each other, and a full queue
-//! blocks the caller.
+//! Each key belongs to one worker, chosen by hash, and each worker processes one item at a time. Memory is bounded:
+//! only the workers' queues hold items. The disadvantage is that keys of the same worker wait for each other, and a
+//! full queue blocks the caller.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -10,10 +10,10 @@ use anyhow::anyhow;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// The length of a worker's queue: enough that the worker does not idle while the next item is on its way.
+/// The length of a worker's queue: long enough that the worker does not wait for the next item.
 const QUEUE_MAX: usize = 4;
 
-/// Running workers. They must be started and used inside a `LocalSet`, which every actix system has.
+/// The running workers. The caller must start and use the workers inside a `LocalSet`, which every actix system has.
 #[derive(Debug)]
 pub(crate) struct KeyedWorkers<T> {
     queues: Vec<mpsc::Sender<T>>,
@@ -21,7 +21,7 @@ pub(crate) struct KeyedWorkers<T> {
 }
 
 impl<T: 'static> KeyedWorkers<T> {
-    /// Starts `count` workers (at least one), each of which does one `work` at a time.
+    /// Starts `count` workers (at least one); each worker calls `work` for one item at a time.
     pub(crate) fn start<W, F>(count: usize, work: W) -> Self
     where
         W: Fn(T) -> F + Clone + 'static,
@@ -39,7 +39,7 @@ impl<T: 'static> KeyedWorkers<T> {
         started
     }
 
-    /// Gives an item to the worker of its key, as soon as the worker's queue has room. Items without a key share a worker.
+    /// Waits for room in the queue of the key's worker, and adds the item. Items without a key share a worker.
     pub(crate) async fn submit(&self, key: Option<&str>, item: T) -> anyhow::Result<()> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
@@ -53,7 +53,7 @@ impl<T: 'static> KeyedWorkers<T> {
             .map_err(|_closed| anyhow!("a worker ended before its work was done"))
     }
 
-    /// Waits until every submitted item is processed.
+    /// Waits until the workers have processed every submitted item.
     pub(crate) async fn finish(mut self) -> anyhow::Result<()> {
         self.queues.clear();
         while let Some(ended) = self.workers.join_next().await {

@@ -1,4 +1,4 @@
-//! The progress of `send`: the counts of results, and a progress bar if standard error is a terminal.
+//! The progress of the command `send`: the counts of results, and a progress bar if standard error is a terminal.
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::terminal::print_notice;
 
-/// The number of events by result.
+/// The numbers of sent events by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SendCounts {
     pub(crate) accepted: u64,
@@ -30,7 +30,7 @@ impl SendCounts {
     }
 }
 
-/// The last line that the command prints.
+/// Formats the counts as the last line that the command `send` prints.
 impl fmt::Display for SendCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -47,12 +47,12 @@ impl fmt::Display for SendCounts {
     }
 }
 
-/// The progress bar on standard error; hidden if that is no terminal.
+/// The progress bar of `send` on standard error; hidden if standard error is not a terminal.
 #[derive(Clone, Debug)]
 pub(super) struct SendProgress(ProgressBar);
 
 impl SendProgress {
-    /// A bar up to the length of the file, or a spinner if the length is unknown.
+    /// Creates a progress bar up to the length of the file, or a spinner if the length is unknown.
     pub(super) fn new(length_bytes: Option<u64>, is_quiet: bool) -> Self {
         if is_quiet || !std::io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());
@@ -69,7 +69,7 @@ impl SendProgress {
         Self(bar)
     }
 
-    /// Shows the counts and the position in the input.
+    /// Shows the counts of sent events and the position in the input.
     pub(super) fn show(&self, tally: SendCounts, position_bytes: u64) {
         let rate = match self.0.elapsed().as_secs() {
             0 => tally.sent(),
@@ -83,12 +83,12 @@ impl SendProgress {
         ));
     }
 
-    /// Prints a line above the bar.
+    /// Prints a line above the progress bar.
     pub(super) fn print_notice(&self, line: impl fmt::Display) {
         self.0.suspend(|| print_notice(line));
     }
 
-    /// Removes the bar.
+    /// Removes the progress bar.
     pub(super) fn finish(&self) {
         self.0.finish_and_clear();
     }

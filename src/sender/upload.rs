@@ -1,9 +1,9 @@
 //! Sends every event of a file or of standard input to a bridge.
 //!
-//! The input may have any length, and memory stays bounded: a thread of its own reads and splits the input, and waits
-//! while the workers' queues are full. Events of one `subject` go through one worker, so they arrive in order. Events
-//! without a subject share a worker, because they may be about the same customer. Events of different subjects are sent
-//! in any order.
+//! The input may have any length, and memory stays bounded: a reader thread splits the input into events, and waits
+//! while the workers' queues are full. One worker sends all events of one `subject`, so the events of a subject arrive
+//! in order. Events without a subject share a worker, because these events may be about the same customer. Events of
+//! different subjects are sent in any order.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -28,19 +28,19 @@ use crate::telemetry;
 use crate::terminal::{print_notice, printable};
 use crate::time::Clock;
 
-/// The size of one read.
+/// The maximum number of bytes in one read of the input.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// At most this many events wait between the reader and the workers.
+/// The maximum number of events that wait between the reader thread and the workers.
 const READ_AHEAD: usize = 64;
-/// The maximum number of workers. Each has a connection to the bridge.
+/// The maximum number of workers of `send`. Each worker has a connection to the bridge.
 pub(crate) const CONCURRENCY_MAX: u64 = 1024;
 
-/// After an interrupt, requests in flight get this much time to finish.
+/// The time that requests in flight have to finish after an interrupt.
 const FINISH_MAX: Duration = Duration::from_secs(3);
-/// Advice after a run that did not reach the end of the input.
+/// The advice that `send` prints after a run that did not reach the end of the input.
 const RESEND_ADVICE: &str = "the rest was not sent. You can send the whole file again at any time: the bridge recognises events that it has";
 
-/// The arguments of `send`.
+/// The arguments of the command `send`.
 #[derive(Debug)]
 pub(crate) struct UploadSettings {
     pub(crate) to: String,
@@ -55,7 +55,7 @@ pub(crate) struct UploadSettings {
     pub(crate) file: PathBuf,
 }
 
-/// A run whose settings are valid. Nothing is sent yet.
+/// An upload with valid settings that has not sent any event yet.
 pub(crate) struct Upload {
     settings: UploadSettings,
     url: String,
@@ -78,7 +78,7 @@ impl Upload {
         })
     }
 
-    /// Sends every event, and returns how the run ended and the counts.
+    /// Sends every event, and returns the end of the upload and the counts of results.
     pub(crate) async fn run(self) -> anyhow::Result<(UploadEnd, SendCounts)> {
         let Self {
             settings,
@@ -115,16 +115,16 @@ impl Upload {
     }
 }
 
-/// How a run ended.
+/// The end of an upload.
 #[derive(Debug)]
 pub(crate) enum UploadEnd {
-    /// Every event of the input was sent.
+    /// The upload sent every event of the input.
     Complete,
-    /// The input is not a stream of events. The events before the error were sent.
+    /// The input is not a stream of events; the upload sent the events before the error.
     InvalidInput(anyhow::Error),
-    /// One event was not accepted within the time limit, so the run ended.
+    /// The bridge did not accept one event within the time limit, so the upload ended.
     GaveUp,
-    /// A signal ended the run.
+    /// A signal ended the upload.
     Interrupted,
 }
 
@@ -142,7 +142,7 @@ impl UploadEnd {
     }
 }
 
-/// The state that all workers share.
+/// The state of an upload that all workers share.
 struct UploadRun {
     sender: EventSender,
     progress: SendProgress,
@@ -160,7 +160,7 @@ impl UploadRun {
     ) -> anyhow::Result<UploadEnd> {
         let mut signals = Signals::listen()?;
         let (events, mut read) = mpsc::channel(READ_AHEAD);
-        // The thread may still wait for standard input when the run ends. It ends with the process.
+        // The reader thread may still wait for standard input after the upload; the thread ends with the process.
         std::thread::Builder::new()
             .name("reader".to_owned())
             .spawn(move || read_into(input.bytes, &events))?;
@@ -173,7 +173,7 @@ impl UploadRun {
             _signal = signals.next() => UploadEnd::Interrupted,
         };
         if matches!(ended, UploadEnd::Interrupted) {
-            // Waiting longer would gain nothing: the bridge keeps every event that it has accepted.
+            // A longer wait has no benefit: the bridge keeps every event that it has accepted.
             let _in_time: Result<_, _> = tokio::time::timeout(FINISH_MAX, workers.finish()).await;
             return Ok(ended);
         }
@@ -188,7 +188,7 @@ impl UploadRun {
         })
     }
 
-    /// Gives the events to the workers, at the configured rate.
+    /// Gives the events of the input to the workers, at the configured rate.
     async fn feed(
         &self,
         workers: &KeyedWorkers<InputEvent>,
@@ -213,7 +213,7 @@ impl UploadRun {
         Ok(UploadEnd::Complete)
     }
 
-    /// Sends one event and counts its result. After the run gave up on an event, it sends nothing.
+    /// Sends one event and counts the result, or does nothing if the upload has already given up.
     async fn send_one(self: Rc<Self>, mut event: InputEvent) {
         if self.given_up.get() {
             return;
@@ -254,10 +254,10 @@ impl UploadRun {
     }
 }
 
-/// The bytes to split into events.
+/// The input of an upload.
 struct Input {
     bytes: Box<dyn io::Read + Send>,
-    /// The length, if it is known.
+    /// The length of the input, if the length is known.
     length_bytes: Option<u64>,
 }
 
@@ -283,7 +283,7 @@ fn open(file: &Path) -> anyhow::Result<Input> {
     })
 }
 
-/// Reads until the end of the input, the first error, or the end of the run.
+/// Reads events until the end of the input, the first error, or the end of the upload.
 fn read_into(
     mut bytes: Box<dyn io::Read + Send>,
     events: &mpsc::Sender<anyhow::Result<InputEvent>>,

@@ -1,4 +1,4 @@
-//! Decides from the bridge's answer whether an event is accepted, refused or sent again. Pure.
+//! Decides from the bridge's answer whether an event is accepted, refused or sent again. This module does no IO.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use crate::http::retry_after;
 use crate::terminal::printable;
 use crate::time::Timestamp;
 
-/// The delays between the attempts of one event.
+/// The delays between the attempts to send one event.
 const RETRY: Backoff = Backoff {
     first: Duration::from_millis(200),
     min: Duration::from_millis(20),
     max: Duration::from_secs(5),
 };
-/// At most this many errors of a problem are printed; the others are counted.
+/// The maximum number of errors of one problem document that `send` prints; further errors are only counted.
 const ERRORS_MAX: usize = 5;
 
-/// The decision about one event after one attempt.
+/// The decision about one event after one attempt to send the event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The bridge accepted the event.
@@ -30,18 +30,18 @@ pub(crate) enum Verdict {
     Duplicate,
     /// The bridge will never accept the event.
     Refused(FailureReason),
-    /// The event cannot be sent, or the server is no bridge.
+    /// The event cannot be sent, or the server is not a bridge.
     Failed(FailureReason),
-    /// Another attempt may succeed.
+    /// Another attempt to send the event may succeed.
     Retry {
-        /// Why this attempt failed.
+        /// The reason for which this attempt failed.
         reason: FailureReason,
-        /// The Retry-After of the answer.
+        /// The `Retry-After` of the bridge's answer.
         hint: Option<Duration>,
     },
 }
 
-/// Why an event was not accepted. It contains nothing of the event.
+/// The reason for which the bridge did not accept an event, without any content of the event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FailureReason {
     status: Option<u16>,
@@ -50,7 +50,7 @@ pub(crate) struct FailureReason {
 }
 
 impl FailureReason {
-    /// A reason without an answer of the bridge.
+    /// Creates a failure reason for an attempt without an answer of the bridge.
     pub(crate) fn new(text: &str) -> Self {
         Self {
             kind: text.to_owned(),
@@ -74,14 +74,14 @@ impl FailureReason {
         }
     }
 
-    /// The last word of the problem type, such as `unmappable`.
+    /// Returns the last word of the problem type, such as `unmappable`.
     #[cfg(test)]
     pub(crate) fn word(&self) -> &str {
         self.kind.rsplit(':').next().unwrap_or_default()
     }
 }
 
-/// For example `422 urn:imprint-bridge:problem:unmappable: /data/customer/email (email)`.
+/// Formats a failure, for example as `422 urn:imprint-bridge:problem:unmappable: /data/customer/email (email)`.
 impl fmt::Display for FailureReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = self.status.map(|status| status.to_string());
@@ -103,14 +103,14 @@ impl fmt::Display for FailureReason {
     }
 }
 
-/// Decides about the event. A Retry-After date is compared with `wall`, the time of day.
+/// Decides from the bridge's answer about the event, and compares a `Retry-After` date with `wall`, the time of day.
 pub(crate) fn classify(response: &Response, wall: Timestamp) -> Verdict {
     let status = response.status.as_u16();
     let body = response.body.as_deref();
     let problem = || FailureReason::read(status, body);
     match status {
         200..=299 => match body.map(accepted_event) {
-            // The body broke off. The answer to the next attempt tells whether the bridge has the event.
+            // The body of the answer broke off. The answer to the next attempt shows whether the bridge has the event.
             None => Verdict::Retry {
                 reason: FailureReason::new("the answer broke off"),
                 hint: None,
@@ -133,7 +133,7 @@ struct ItemReceipt {
     duplicate: bool,
 }
 
-/// Returns the one receipt in the bridge's answer to a post of one event.
+/// Returns the receipt from the bridge's answer to a request with one event.
 fn accepted_event(body: &[u8]) -> Option<ItemReceipt> {
     #[derive(Deserialize)]
     struct Body {
@@ -144,8 +144,8 @@ fn accepted_event(body: &[u8]) -> Option<ItemReceipt> {
     Some(event)
 }
 
-/// The delay before the next attempt: the backoff, or the Retry-After plus at most 200 ms of backoff, so that senders with
-/// the same Retry-After do not return at the same moment.
+/// Returns the delay before the next attempt: the backoff, or the `Retry-After` plus at most 200 ms of backoff. The
+/// added backoff prevents that all senders with the same `Retry-After` retry at the same moment.
 pub(crate) fn retry_delay(attempts: u32, hint: Option<Duration>, jitter: f64) -> Duration {
     let backoff = RETRY.delay(attempts, jitter);
     hint.map_or(backoff, |hint| {

@@ -1,4 +1,4 @@
-//! Tests of the effect of each fault on the wire, through a plain socket.
+//! Tests that check the effect of each sandbox fault on the wire, through a plain socket.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -6,12 +6,12 @@ use std::thread;
 
 use super::*;
 
-/// The time limit for an answer.
+/// The time limit for an answer of the sandbox.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// A connection without bytes for this long is silent.
+/// The time without bytes after which a connection counts as silent.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// A sandbox on a port of its own.
+/// A sandbox that listens on its own port.
 struct Live(BackgroundSandbox);
 
 impl Live {
@@ -50,14 +50,14 @@ impl Live {
         self.0.sandbox.stats().applied
     }
 
-    /// Waits until a call has arrived.
+    /// Waits until a call has arrived at the sandbox.
     fn arrived(&self) {
         while self.0.sandbox.stats().requests == 0 {
             thread::yield_now();
         }
     }
 
-    /// Waits until a call has arrived and no call is in flight.
+    /// Waits until a call has arrived at the sandbox and no call is in flight.
     fn settled(&self) -> LedgerEntry {
         self.arrived();
         while self.0.sandbox.stats().in_flight > 0 {
@@ -91,7 +91,7 @@ impl Client {
         }
     }
 
-    /// Reads until the connection ends, and returns how it ended.
+    /// Reads until the connection ends, and returns the error if the connection did not end normally.
     fn until_end(&mut self) -> Result<(), ErrorKind> {
         while self.read()? > 0 {}
         Ok(())
