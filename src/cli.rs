@@ -1,4 +1,5 @@
-//! The command line: one file for each command. Results go to standard output, everything else to standard error.
+//! The command line, with one file for each command. A command prints results to standard output, and everything else
+//! to standard error.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,10 +20,11 @@ mod send;
 mod serve;
 mod store;
 
-/// The exit code of a command that succeeded and has a negative result: errors were found, or no entry matched.
+/// The exit code of a command that succeeded with a negative result: the command found errors, or no entry matched.
 const NEGATIVE_RESULT: u8 = 2;
-/// The lower and upper limits of a rate, in events per second.
+/// The lowest rate of `--rate`, in events per second.
 const RATE_MIN: f64 = 0.01;
+/// The highest rate of `--rate`, in events per second.
 const RATE_MAX: f64 = 1_000_000.0;
 
 /// Sends customer changes from internal systems to Imprint: in order, folded, rate-limited, and never lost.
@@ -45,17 +47,17 @@ enum CliCommand {
     Send(send::SendOptions),
     /// Lists the entries of a running bridge that are in one state.
     Events(operator::EventsOptions),
-    /// Lists parked entries: those that need an operator.
+    /// Lists parked entries, which need a decision of an operator.
     Parked(operator::ParkedOptions),
     /// Shows one entry; values are masked without --reveal.
     Show(operator::ShowOptions),
-    /// Lets parked entries wait for delivery again, behind live events.
+    /// Lets parked entries wait for delivery again, after live events.
     Replay(operator::ReplayOptions),
-    /// Ends parked entries without sending them.
+    /// Discards parked entries, which are then never sent.
     Discard(operator::ChangeOptions),
     /// Shows the audit log: the actions of operators.
     Audit(operator::AuditOptions),
-    /// Shows the destination; opens, pauses or shadows it.
+    /// Shows the destination, or sets the mode of the destination: open, paused or shadow.
     Destination(operator::DestinationOptions),
     /// Makes, verifies and restores copies of the store.
     #[command(subcommand)]
@@ -66,16 +68,16 @@ enum CliCommand {
     Demo(demo::DemoOptions),
 }
 
-/// The layers of settings.
+/// The settings files of the command line, which override the defaults.
 #[derive(Debug, Args)]
 struct Layers {
-    /// File with settings that override the defaults; of several files, later ones win. The environment
+    /// File with settings that override the defaults; a later file overrides an earlier file. The environment
     /// (`IMPRINT_BRIDGE__SECTION__KEY`) overrides files.
     #[arg(long = "config", value_name = "FILE")]
     config: Vec<PathBuf>,
 }
 
-/// Runs one command. The exit code is 0 for success, 1 for a failure, and 2 for a negative result.
+/// Runs one command, and returns the exit code: 0 for success, 1 for a failure, and 2 for a negative result.
 pub fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         CliCommand::Serve(layers) => serve::run(&layers),
@@ -102,7 +104,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Reads the configuration and its sources; prints all errors if there are any.
+/// Reads the configuration and the sources, or prints all their errors.
 fn read(layers: &Layers, purpose: Purpose) -> Result<(Config, Vec<SourceSettings>), ExitCode> {
     let read = Config::read(&layers.config, purpose);
     read.and_then(|config| sources::read(&config).map(|sources| (config, sources)))

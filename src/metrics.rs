@@ -1,8 +1,8 @@
-//! Every metric of the process, declared once, each with its help text.
+//! Declares every metric of the process once, with the metric's help text.
 //!
-//! Prometheus scrapes the text page ([`Metrics::page`]); code in this process takes a typed [`Metrics::snapshot`]. Label
-//! values are `&'static str`, because they come from fixed sets in the program, never from input. This room uses
-//! no other room; each room that counts calls the methods of its own group.
+//! Prometheus scrapes the text page ([`Metrics::page`]); code in this process takes a typed [`Metrics::snapshot`].
+//! Label values are `&'static str`, because label values come from fixed sets in the program, never from input. The
+//! room `metrics` uses no other room. A room that counts something calls the methods of its own metric group.
 
 use std::time::Duration;
 
@@ -24,35 +24,35 @@ pub use ingress::{IngressMetrics, IngressSnapshot};
 pub use snapshot::{CountByLabel, Distribution};
 pub use store::StoreSnapshot;
 
-/// The label values that the page shows with 0 before the first count. Other rooms define these sets.
+/// The label values that the metrics page shows with 0 before the first count. Other rooms define these label values.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelSets {
-    /// The states of the destination; the first one is the state at the start.
+    /// The states of the destination, beginning with the state at the start of the process.
     pub destination_states: &'static [&'static str],
     /// The final states of entries.
     pub end_states: &'static [&'static str],
 }
 
-/// All metrics, and the registry that prints them. Clones share the same values.
+/// All metrics, and the registry that prints the metrics page. Clones share the metric values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Counted by `ingress`.
+    /// The metrics that `ingress` counts.
     pub ingress: IngressMetrics,
-    /// Counted by `dispatch`.
+    /// The metrics that `dispatch` counts.
     pub dispatch: DispatchMetrics,
-    /// Counted by `ops`.
+    /// The metrics that `ops` counts.
     pub admin: AdminMetrics,
     store: StoreMetrics,
 }
 
-/// All metric values at one moment. Values that change together may be read a moment apart.
+/// All metric values at about one moment: two values that change together may be read microseconds apart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricsSnapshot {
     pub ingress: IngressSnapshot,
     pub dispatch: DispatchSnapshot,
     pub admin: AdminSnapshot,
-    /// The depth of the store, as of the latest [`Metrics::store_depth`].
+    /// The depth of the store at the latest call of [`Metrics::store_depth`].
     pub store: StoreSnapshot,
 }
 
@@ -60,10 +60,10 @@ impl Metrics {
     /// Declares every metric.
     ///
     /// # Errors
-    /// A metric name is used twice or is not valid.
+    /// Returns an error if a metric name is used twice or is not valid.
     pub fn new(labels: LabelSets) -> prometheus::Result<Self> {
         let registry = Registry::new();
-        // CPU, memory and file descriptors, under the names that every dashboard knows.
+        // The process collector reports CPU, memory and file descriptors under the usual metric names.
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
@@ -98,7 +98,8 @@ impl Metrics {
         }
     }
 
-    /// Sets the gauges of the store. Call this before reading the metrics: the gauges are not updated in between.
+    /// Sets the gauges of the store. Call `store_depth` before each read of the metrics, because nothing else updates
+    /// these gauges.
     pub fn store_depth(&self, waiting: u64, parked: u64, oldest_waiting: Duration) {
         self.store.set(waiting, parked, oldest_waiting);
     }

@@ -1,6 +1,7 @@
-//! The ops listener: health, metrics, and the admin API behind an operator's token. The gateway never routes to it.
+//! The ops listener: health, metrics, and the admin API behind an operator's token. The gateway must never route to the
+//! ops listener.
 //!
-//! [`operate`] has the operator's use cases as typed functions; `api` translates them to JSON over HTTP. `api`
+//! [`operate`] has the operator's use cases as typed functions. `api` translates the use cases to JSON over HTTP, and
 //! makes no decisions.
 
 use std::sync::Arc;
@@ -21,10 +22,11 @@ mod api;
 mod authenticate;
 pub mod operate;
 
-/// The longest wait for the depth of the store when the metrics are read. The other metrics are useful without the depth.
+/// The maximum wait for the depth of the store before a read of the metrics. After the timeout, the metrics show the
+/// last known depth.
 const DEPTH_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The parts of the ops listener; clones share these parts.
+/// The parts of the ops listener. Clones share these parts.
 #[derive(Clone, Debug)]
 pub struct Ops {
     health: web::Data<Health>,
@@ -58,7 +60,7 @@ impl Ops {
     }
 }
 
-/// The health of the process: a phase that only goes forward. Clones share the phase.
+/// The health of the process: starting, then ready, then draining. Clones share this state.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     ready: Arc<AtomicBool>,
@@ -95,7 +97,7 @@ impl Health {
     }
 }
 
-/// The metrics, with the depth of the store at the time of reading. Clones share the metric values.
+/// A reader of the metrics that first updates the depth of the store. Clones share the metric values.
 #[derive(Clone, Debug)]
 pub struct Figures {
     metrics: Metrics,
@@ -137,7 +139,7 @@ impl Figures {
     }
 }
 
-/// Answers 200 while the process runs, even if Imprint is down: a restart of the bridge would not help then.
+/// Answers 200 while the process runs, even if Imprint is down, because a restart of the bridge would not help.
 async fn livez() -> HttpResponse {
     text(HttpResponse::Ok(), "alive")
 }

@@ -1,4 +1,5 @@
-//! `check`: reports all errors of the configuration, the sources and their examples, before anything runs.
+//! `check`: reports all errors of the configuration, the sources and the examples of the sources, before the bridge
+//! runs.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,12 +22,12 @@ use crate::time::{Clock, cost};
 mod examples;
 mod watch;
 
-/// The arguments of `check`.
+/// The arguments of the command `check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckOptions {
     #[command(flatten)]
     layers: Layers,
-    /// Check again whenever a file changes, until interrupted.
+    /// Check again whenever a file changes, until Ctrl-C.
     #[arg(long)]
     watch: bool,
 }
@@ -45,10 +46,10 @@ pub(super) fn run(options: &CheckOptions) -> ExitCode {
     })
 }
 
-/// Checks once. Returns the paths that were read, so that `--watch` can watch these.
+/// Runs one check, and returns the checked paths, so that `--watch` can watch these paths.
 fn check_once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
     let mut paths = layers.config.clone();
-    // The folders are known even if a source has errors, so `--watch` can watch the folders.
+    // `Config::read` returns the folders even if a source has errors, so `--watch` can watch the folders.
     if let Ok(config) = Config::read(&layers.config, Purpose::Check) {
         paths.extend([config.sources_dir, config.schemas_dir]);
     }
@@ -133,7 +134,7 @@ fn describe(source: &Source, results: &ExampleResults) {
     }
 }
 
-/// Prints the expressions that run in the jq interpreter, and the duration of one run.
+/// Prints the expressions of an event type that run in the jq interpreter, with the duration of one run.
 fn describe_interpreted(name: &str, event_type: &EventType, results: &ExampleResults) {
     let view = results.first_views.get(name);
     for rule in event_type.mapping.interpreted_rules() {

@@ -1,7 +1,7 @@
-//! `explain`: prints what the bridge would do with an event, and why.
+//! `explain`: prints the request that the bridge would send for an event, with the expression for each field.
 //!
-//! The event is in a file, and the command uses the sources of this machine. With `--entry`, a running bridge explains
-//! one of its entries; the bridge also knows which values Imprint has in a newer version.
+//! `explain` reads the event from a file, and uses the sources of this machine. With `--entry`, a running bridge
+//! explains one of its entries; the bridge also knows the fields for which Imprint has newer values.
 
 use std::fs;
 use std::io::Read as _;
@@ -26,7 +26,7 @@ mod report;
 
 pub(super) use report::in_one_line;
 
-/// The arguments of `explain`.
+/// The arguments of the command `explain`.
 #[derive(Debug, Args)]
 pub(super) struct ExplainOptions {
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub(super) struct ExplainOptions {
     /// The source of the event.
     #[arg(long, value_name = "NAME", required_unless_present = "entry")]
     source: Option<String>,
-    /// The file with the request body; standard input if no file or `-` is given.
+    /// File with the request body; without a file, or with `-`, the command reads standard input.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Explain this entry of a running bridge, instead of a file.
@@ -43,16 +43,16 @@ pub(super) struct ExplainOptions {
     /// URL of the ops listener of the running bridge.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     ops: String,
-    /// The file with the operator's token.
+    /// File with the operator's token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Show values unmasked. With --entry, the audit log records this.
+    /// Show values unmasked. With --entry, the audit log records that the operator revealed values.
     #[arg(long)]
     reveal: bool,
     /// Print the explanation as JSON.
     #[arg(long)]
     json: bool,
-    /// Print the content of the example's .request.json or .refusal.json, with all values.
+    /// Print the content for the example file NAME.request.json or NAME.refusal.json, with unmasked values.
     #[arg(long, conflicts_with_all = ["entry", "json"])]
     example: bool,
 }

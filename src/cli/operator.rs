@@ -1,4 +1,4 @@
-//! The operator's commands: they call the admin API of a running bridge and print its answers.
+//! The operator's commands, which call the admin API of a running bridge and print the answers of the API.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,9 +20,9 @@ use crate::terminal::{print_notice, print_result};
 
 pub(super) mod table;
 
-/// The maximum duration of a call: a replay of many entries is one transaction.
+/// The maximum duration of a call to the admin API: a replay of many entries is one long transaction.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// The maximum size of an answer: 500 entries with their values.
+/// The maximum size of an answer of the admin API: enough for 500 entries with all values.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The bridge to call, and the operator's token.
@@ -49,28 +49,28 @@ impl Bridge {
     }
 }
 
-/// Options that select entries.
+/// The command-line options that select entries.
 #[derive(Debug, Args)]
 pub(super) struct FilterOptions {
-    /// Entries of this source.
+    /// Select entries of this source.
     #[arg(long)]
     source: Option<String>,
-    /// Entries of this event type.
+    /// Select entries of this event type.
     #[arg(long)]
     r#type: Option<String>,
-    /// Entries parked for this reason.
+    /// Select entries parked for this reason.
     #[arg(long)]
     parked_for: Option<String>,
-    /// Entries of this customer: Imprint's id or, for a customer without one, our own id.
+    /// Select entries of this customer: Imprint's customer id, or the CRM's id of a customer without Imprint id.
     #[arg(long)]
     customer: Option<String>,
-    /// Entries accepted before this time (RFC 3339).
+    /// Select entries accepted before this time (RFC 3339).
     #[arg(long)]
     before: Option<String>,
-    /// Entries accepted at this time or later (RFC 3339).
+    /// Select entries accepted at this time or later (RFC 3339).
     #[arg(long)]
     since: Option<String>,
-    /// Entries with a number greater than this one.
+    /// Select entries whose number is greater than this number.
     #[arg(long)]
     after: Option<u64>,
     /// Maximum number of entries.
@@ -78,19 +78,19 @@ pub(super) struct FilterOptions {
     limit: Option<u64>,
 }
 
-/// `events`
+/// The arguments of the command `events`.
 #[derive(Debug, Args)]
 pub(super) struct EventsOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// Entries in this state: waiting, delivered, superseded, ignored, parked or discarded.
+    /// Select entries in this state: waiting, delivered, superseded, ignored, parked or discarded.
     #[arg(long, default_value = "waiting")]
     state: String,
     #[command(flatten)]
     filter: FilterOptions,
 }
 
-/// `parked`
+/// The arguments of the command `parked`.
 #[derive(Debug, Args)]
 pub(super) struct ParkedOptions {
     #[command(flatten)]
@@ -99,77 +99,77 @@ pub(super) struct ParkedOptions {
     filter: FilterOptions,
 }
 
-/// `show`
+/// The arguments of the command `show`.
 #[derive(Debug, Args)]
 pub(super) struct ShowOptions {
     #[command(flatten)]
     bridge: Bridge,
     /// Number of the entry.
     entry: u64,
-    /// Shows values unmasked; the audit log records this.
+    /// Shows values unmasked; the audit log records that the operator revealed values.
     #[arg(long)]
     reveal: bool,
 }
 
-/// `replay` and `discard`
+/// The arguments that the commands `replay` and `discard` share.
 #[derive(Debug, Args)]
 pub(super) struct ChangeOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// Numbers of parked entries; without numbers, the filter options select the entries.
+    /// Numbers of parked entries. Without numbers, the filter options select the parked entries.
     entries: Vec<u64>,
     #[command(flatten)]
     filter: FilterOptions,
-    /// Selects all parked entries; without numbers and filter options, this is required.
+    /// Selects all parked entries. `--all` is required without numbers and filter options.
     #[arg(long)]
     all: bool,
-    /// Shows the effect, and changes nothing.
+    /// Shows the effect of the command, and changes nothing.
     #[arg(long)]
     preview: bool,
-    /// Reason, for the audit log.
+    /// Reason of the operator, which the audit log records.
     #[arg(long)]
     reason: Option<String>,
 }
 
-/// `replay`
+/// The arguments of the command `replay`.
 #[derive(Debug, Args)]
 pub(super) struct ReplayOptions {
     #[command(flatten)]
     change: ChangeOptions,
-    /// Maps the stored events again, by the current mapping.
+    /// Maps the stored events again with the current mapping.
     #[arg(long)]
     map_again: bool,
 }
 
-/// `audit`
+/// The arguments of the command `audit`.
 #[derive(Debug, Args)]
 pub(super) struct AuditOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// Records with a number greater than this one.
+    /// Select audit records whose number is greater than this number.
     #[arg(long, default_value = "0")]
     after: u64,
 }
 
-/// `destination`
+/// The arguments of the command `destination`.
 #[derive(Debug, Args)]
 pub(super) struct DestinationOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// The new mode; without it, the command only shows the destination.
+    /// New mode of the destination. Without a mode, the command only shows the destination.
     mode: Option<ModeOption>,
-    /// Reason, for the audit log.
+    /// Reason of the operator, which the audit log records.
     #[arg(long)]
     reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ModeOption {
-    /// Sends requests.
+    /// Sends requests to Imprint.
     Open,
-    /// Sends nothing.
+    /// Sends no requests to Imprint.
     Paused,
-    /// Does everything except the request, and records what would be sent.
+    /// Does everything except sending requests, and records each request instead.
     Shadow,
 }
 
@@ -308,7 +308,7 @@ impl ChangeOptions {
 }
 
 impl Bridge {
-    /// Calls the admin API. An error answer becomes an error with its `detail`.
+    /// Calls the admin API. For an error answer, returns an error with the `detail` of the answer.
     pub(super) fn call(
         &self,
         method: &Method,
@@ -349,7 +349,8 @@ impl Bridge {
     }
 }
 
-/// Parses the body of an answer; an error answer becomes an error with its `detail`.
+/// Parses the body of an answer of the admin API. For an error answer, returns an error with the `detail` of the
+/// answer.
 fn parse_answer(status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     if status.is_success() {

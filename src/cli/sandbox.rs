@@ -16,22 +16,22 @@ use crate::telemetry::{self, LogFormat};
 use crate::terminal::print_notice;
 use crate::time::Clock;
 
-/// The arguments of `sandbox`.
+/// The arguments of the command `sandbox`.
 #[derive(Debug, Args)]
 pub(super) struct SandboxOptions {
-    /// Address to listen on.
+    /// Address on which the sandbox listens.
     #[arg(long, default_value = "127.0.0.1:9400")]
     listen: SocketAddr,
-    /// File with the API key that calls must have.
+    /// File with the API key that every call must have.
     #[arg(long, value_name = "FILE")]
     key_file: PathBuf,
-    /// File with the merchant key that calls must have.
+    /// File with the merchant key that every call must have.
     #[arg(long, value_name = "FILE")]
     merchant_key_file: Option<PathBuf>,
-    /// JSON file with the customers at the start.
+    /// JSON file with the customers that the sandbox has at its start.
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
-    /// Answer 404 for unknown customers instead of creating them.
+    /// Answer 404 to an update of an unknown customer instead of creating the customer.
     #[arg(long)]
     seeded_only: bool,
     /// Minimum latency of every answer, in milliseconds.

@@ -14,11 +14,12 @@ use crate::sender::upload::{CONCURRENCY_MAX, Upload, UploadEnd, UploadSettings};
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 
-/// The limits of `--give-up-after`.
+/// The lowest value of `--give-up-after`.
 const GIVE_UP_MIN: Duration = Duration::from_millis(100);
+/// The highest value of `--give-up-after`.
 const GIVE_UP_MAX: Duration = Duration::from_hours(24);
 
-/// The arguments of `send`.
+/// The arguments of the command `send`.
 #[derive(Debug, Args)]
 pub(super) struct SendOptions {
     /// URL of the bridge.
@@ -27,41 +28,41 @@ pub(super) struct SendOptions {
     /// Name of the source in the configuration of the bridge.
     #[arg(long, value_parser = parse_source)]
     source: SourceName,
-    /// Maximum number of events per second. Without it, events are sent as fast as the bridge accepts them.
+    /// Maximum number of events per second. By default, `send` sends events as fast as the bridge accepts events.
     #[arg(long, value_name = "N", value_parser = super::parse_rate)]
     rate: Option<f64>,
-    /// Number of events in flight at once. Events of one subject are always sent one after another.
+    /// Maximum number of events in flight. Events of one subject are always sent one after another.
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u64).range(1..=CONCURRENCY_MAX))]
     concurrency: u64,
     #[command(flatten)]
     authentication: AuthArguments,
-    /// The events are plain JSON, not CloudEvents: for a source whose file says where id and type are. The items of a
-    /// list are sent one by one.
+    /// Send plain JSON events instead of CloudEvents, to a source whose file has the paths of id and type. The items of
+    /// a list are sent one by one.
     #[arg(long)]
     plain: bool,
-    /// Let the bridge deliver these events after all live events; use this for backfills.
+    /// Let the bridge deliver these events after all live events, for example for a backfill.
     #[arg(long)]
     low_priority: bool,
-    /// Time limit for one event. If an event exceeds the limit, the whole run ends.
+    /// Time limit for sending one event. If an event exceeds the limit, the command ends.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     give_up_after: Duration,
     /// Show no progress bar.
     #[arg(long)]
     quiet: bool,
-    /// File with JSON events: a single event, one event per line, or an array. - means standard input.
+    /// File with JSON events: a single event, one event per line, or an array. `-` means standard input.
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
 }
 
-/// The arguments that name the files with secrets.
+/// The arguments of `send` that name the secret files.
 #[derive(Debug, Args)]
 struct AuthArguments {
-    /// The source's file at the bridge, such as config/sources/crm.toml. It decides how requests are authenticated, and names
-    /// the secret file unless --secret-file or --token-file does.
+    /// The source file that the bridge uses, such as config/sources/crm.toml. The source file sets the kind of
+    /// authentication, and names the secret file unless --secret-file or --token-file is given.
     #[arg(long, value_name = "FILE")]
     source_file: Option<PathBuf>,
-    /// File with the secret that signs each event: in the scheme of --source-file, otherwise as a Standard Webhooks secret
-    /// (`whsec_…`).
+    /// File with the secret that signs each event, in the scheme of --source-file. Without --source-file, the file has
+    /// a Standard Webhooks secret (`whsec_…`).
     #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
     secret_file: Option<PathBuf>,
     /// File with the bearer token.

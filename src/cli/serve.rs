@@ -1,4 +1,4 @@
-//! `serve`: runs the bridge.
+//! `serve`: runs the bridge until SIGTERM or SIGINT.
 
 use std::process::ExitCode;
 

@@ -13,30 +13,31 @@ use crate::http::Method;
 use crate::outbox;
 use crate::terminal::{print_notice, print_result};
 
-/// The subcommands of `store`.
+/// The subcommands of the command `store`.
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
-    /// Copies the store of a running bridge into a file in the same folder. Meanwhile the bridge accepts and sends nothing.
+    /// Copies the store of a running bridge into a file in the same folder. During the copy, the bridge accepts and
+    /// sends nothing.
     Backup {
         #[command(flatten)]
         bridge: Bridge,
-        /// The name of the copy. The file must not exist yet.
+        /// File name of the copy. A file of this name must not exist.
         name: String,
     },
     /// Verifies a store that no process has open, and prints the number of its entries and audit records.
     Verify {
-        /// The store, or a copy of one.
+        /// File of the store, or of a copy of the store.
         file: PathBuf,
     },
-    /// Puts a copy in the place of the store. The bridge must not be running. The present store is renamed, not deleted.
+    /// Replaces the store by a copy, and renames the present store. The bridge must not be running.
     ///
-    /// The copy is older than the present store. Its waiting entries are sent again. The copy does not contain
-    /// events that were accepted later: make the sources send those events again. The bridge does not send values that are
-    /// older than the values at Imprint.
+    /// The copy is older than the present store. The bridge sends the waiting entries of the copy again. The copy does
+    /// not contain events that the bridge accepted later: make the sources send these events again. The bridge does not
+    /// send values that are older than the values at Imprint.
     Restore {
         #[command(flatten)]
         layers: Layers,
-        /// The copy.
+        /// File of the copy that replaces the store.
         copy: PathBuf,
     },
 }

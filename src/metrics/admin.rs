@@ -14,7 +14,7 @@ pub struct AdminMetrics {
 /// The values of [`AdminMetrics`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AdminSnapshot {
-    /// Requests without a valid operator token, by reason.
+    /// The number of admin requests without a valid operator token, by reason.
     pub denied: CountByLabel,
 }
 
@@ -29,7 +29,7 @@ impl AdminMetrics {
         })
     }
 
-    /// Counts a request without a valid operator token.
+    /// Counts an admin request without a valid operator token.
     pub fn denied(&self, reason: &'static str) {
         self.denied.with_label_values(&[reason]).inc();
     }

@@ -1,4 +1,4 @@
-//! Creates metrics and registers them, all under one namespace.
+//! Creates and registers metrics under the namespace `imprint_bridge`.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -9,7 +9,7 @@ use prometheus::{
 /// The prefix of every metric name.
 const NAMESPACE: &str = "imprint_bridge";
 
-/// Creates metrics in one registry.
+/// A builder that creates metrics in one registry.
 pub(super) struct Declare<'a>(&'a Registry);
 
 impl<'a> Declare<'a> {

@@ -26,35 +26,35 @@ pub struct DispatchMetrics {
     echo_mismatches: IntCounterVec,
 }
 
-/// A metric for each value of a label whose values are all known: counting an event needs no lookup in a locked map.
+/// A list with one metric for each known value of a label: counting then needs no lookup in a locked map.
 type PerLabel<M> = Vec<(&'static str, M)>;
 
 /// The values of [`DispatchMetrics`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DispatchSnapshot {
-    /// Update requests to Imprint, by outcome.
+    /// The number of update requests to Imprint, by outcome.
     pub attempts: CountByLabel,
-    /// Entries finished, by final state.
+    /// The number of finished entries, by final state.
     pub ended: CountByLabel,
-    /// Entries parked, by reason.
+    /// The number of parked entries, by reason.
     pub parked: CountByLabel,
-    /// Entries per update request.
+    /// The distribution of the number of entries per update request.
     pub request_entries: Distribution,
-    /// Duration of update requests in seconds, by outcome.
+    /// The distribution of the duration of update requests in seconds, by outcome.
     pub request_seconds: BTreeMap<String, Distribution>,
-    /// Update requests without an answer yet.
+    /// The number of update requests in flight.
     pub in_flight: i64,
     /// The current state of the destination.
     pub destination_state: &'static str,
     /// The time of the latest delivery, in seconds since the Unix epoch.
     pub last_delivered_at_seconds: Option<i64>,
-    /// Search and retrieve requests to Imprint, by outcome.
+    /// The number of search and retrieve requests to Imprint, by outcome.
     pub lookups: CountByLabel,
-    /// Values sent again after a request with an unknown outcome.
+    /// The number of values that dispatch sent again after a request with an unknown outcome.
     pub reasserted: u64,
-    /// Entries with the version of another entry and different values.
+    /// The number of entries that have the same version as another entry, but different values.
     pub version_ties: u64,
-    /// Echoed customers that differ from the values sent, by group of fields.
+    /// The number of answers whose echoed customer differs from the sent values, by group of fields.
     pub echo_mismatches: CountByLabel,
 }
 
@@ -113,7 +113,7 @@ impl DispatchMetrics {
         Ok(metrics)
     }
 
-    /// Counts an update request, with the number of entries it carried.
+    /// Counts an update request, with the outcome, the number of entries in the request, and the duration.
     pub fn attempt(&self, outcome: &'static str, entries: usize, took: Duration) {
         self.attempts.with_label_values(&[outcome]).inc();
         self.request_seconds
@@ -123,24 +123,24 @@ impl DispatchMetrics {
             .observe(f64::from(u32::try_from(entries).unwrap_or(u32::MAX)));
     }
 
-    /// Counts a search or retrieve request.
+    /// Counts a search or retrieve request to Imprint.
     pub fn lookup(&self, outcome: &'static str) {
         self.lookups.with_label_values(&[outcome]).inc();
     }
 
-    /// Counts values that were sent again.
+    /// Counts values that dispatch sent again after a request with an unknown outcome.
     pub fn reasserted(&self, values: usize) {
         self.reasserted
             .inc_by(u64::try_from(values).unwrap_or(u64::MAX));
     }
 
-    /// Counts entries with the version of another entry and different values.
+    /// Counts entries that have the same version as another entry, but different values.
     pub fn ties(&self, entries: usize) {
         self.version_ties
             .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
     }
 
-    /// Counts an answer whose echo differs from the values sent in this group of fields.
+    /// Counts an answer whose echoed customer differs from the sent values in this group of fields.
     pub fn echo_differs(&self, group: &'static str) {
         self.echo_mismatches.with_label_values(&[group]).inc();
     }
@@ -170,7 +170,7 @@ impl DispatchMetrics {
         }
     }
 
-    /// Adds to the number of requests in flight; a negative change subtracts.
+    /// Adds `change`, which may be negative, to the number of update requests in flight.
     pub fn in_flight(&self, change: i64) {
         self.in_flight.add(change);
     }
@@ -226,9 +226,9 @@ fn per_label<M>(labels: &[&'static str], metric: impl Fn(&'static str) -> M) -> 
     labels.iter().map(|label| (*label, metric(label))).collect()
 }
 
-/// The buckets of the request duration, from half a millisecond to 30 seconds.
+/// The histogram buckets of the duration of update requests, from 0.5 ms to 30 s.
 const LATENCY_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
-/// The buckets of entries per request, up to the default of `dispatch.max_fold`.
+/// The histogram buckets of the number of entries per request, up to the default of `dispatch.max_fold`.
 const ENTRY_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];

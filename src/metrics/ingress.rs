@@ -18,15 +18,15 @@ pub struct IngressMetrics {
 /// The values of [`IngressMetrics`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IngressSnapshot {
-    /// Events stored for the first time, ignored ones included.
+    /// The number of events stored for the first time, including ignored events.
     pub accepted: u64,
-    /// Events that were stored before.
+    /// The number of repeated events, which the store already had.
     pub duplicates: u64,
-    /// Events stored for the first time as ignored: their mapping gives nothing to send.
+    /// The number of events stored for the first time as ignored, because the mapping gave nothing to send.
     pub ignored: u64,
-    /// Rejected requests, by problem type.
+    /// The number of rejected requests to the event route, by problem type.
     pub rejected: CountByLabel,
-    /// Requests that failed authentication, by reason.
+    /// The number of requests that failed authentication, by reason.
     pub unauthenticated: CountByLabel,
 }
 
@@ -60,17 +60,17 @@ impl IngressMetrics {
         self.accepted.inc();
     }
 
-    /// Counts an event that was stored before.
+    /// Counts a repeated event, which the store already had.
     pub fn duplicate(&self) {
         self.duplicates.inc();
     }
 
-    /// Counts an event stored for the first time with nothing to send; [`Self::accepted`] counts it too.
+    /// Counts an event stored for the first time with nothing to send; [`Self::accepted`] counts the same event.
     pub fn ignored(&self) {
         self.ignored.inc();
     }
 
-    /// Counts a rejected request.
+    /// Counts a rejected request to the event route.
     pub fn rejected(&self, problem: &'static str) {
         self.rejected.with_label_values(&[problem]).inc();
     }
@@ -80,7 +80,7 @@ impl IngressMetrics {
         self.unauthenticated.with_label_values(&[reason]).inc();
     }
 
-    /// Returns the current values.
+    /// Returns the current values of the ingress metrics.
     pub fn snapshot(&self) -> IngressSnapshot {
         IngressSnapshot {
             accepted: self.accepted.get(),

@@ -16,7 +16,7 @@ pub struct Distribution {
     pub count: u64,
     /// The sum of all observed values.
     pub sum: f64,
-    /// For each upper bound, the number of observations at or below it.
+    /// The histogram buckets, each with the upper bound and the number of observations up to this bound.
     pub buckets: Vec<(f64, u64)>,
 }
 
@@ -61,7 +61,7 @@ fn distribution_of(metric: &Metric) -> Distribution {
     }
 }
 
-/// Converts a count: the metrics library keeps integer counters but reports floats.
+/// Converts a count to an integer, because the metrics library reports integer counters as floats.
 #[expect(
     clippy::as_conversions,
     reason = "a float has no other conversion to an integer; this one saturates"

@@ -1,4 +1,4 @@
-//! Metrics of the store: gauges that `ops` sets each time the metrics are read.
+//! Metrics of the store: gauges that `ops` sets before each read of the metrics.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ pub(super) struct StoreMetrics {
 /// The depth of the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreSnapshot {
-    /// Entries waiting for delivery.
+    /// The number of entries that wait for delivery.
     pub waiting: u64,
-    /// Entries parked until an operator decides.
+    /// The number of entries that are parked until an operator decides.
     pub parked: u64,
-    /// The age of the oldest waiting entry; zero if none waits.
+    /// The age of the oldest waiting entry; zero if no entry waits.
     pub oldest_waiting: Duration,
 }
 

@@ -1,19 +1,20 @@
-//! The admin API: translates JSON over HTTP to the use cases in [`super::operate`], and back.
+//! The admin API: calls the use cases in [`super::operate`] for JSON requests over HTTP, and answers in JSON.
 //!
 //! | call | effect |
 //! |---|---|
-//! | `GET /admin/v1/entries?state=&source=&type=&reason=&customer=&before=&since=&after=&limit=` | lists entries; parked ones if `state` is not given |
-//! | `GET /admin/v1/entries/{number}?reveal=true` | shows one entry; values only with `reveal`, which is audited first |
+//! | `GET /admin/v1/entries?state=&source=&type=&reason=&customer=&before=&since=&after=&limit=` | lists entries; without `state`, lists parked entries |
+//! | `GET /admin/v1/entries/{number}?reveal=true` | shows one entry; shows values unmasked only with `reveal`, which the audit log records first |
 //! | `POST /admin/v1/entries/replay` | lets parked entries wait for delivery again: `{"ids": […]}` or `{"filter": {…}}`, `map_again`, `preview`, `reason` |
-//! | `POST /admin/v1/entries/discard` | ends parked entries without sending them; `reason` is required |
+//! | `POST /admin/v1/entries/discard` | discards parked entries, which are then never sent; `reason` is required |
 //! | `GET /admin/v1/entries/{number}/explain?reveal=true` | explains the current mapping of the entry's event, expression by expression, and names the stale values |
 //! | `POST /admin/v1/explain?source=&reveal=true` | explains the mapping of an event in the request body; nothing is stored |
 //! | `GET /admin/v1/audit?after=&limit=` | lists records of the audit log |
 //! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | shows the state and the mode of the destination; sets the mode: `open`, `paused` or `shadow` |
-//! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store into a new file of that name in the folder of the store |
-//! | `GET /admin/v1/shadow` | lists the requests that were not sent because of shadow mode, values masked |
+//! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store into a new file with this name in the folder of the store |
+//! | `GET /admin/v1/shadow` | lists the requests that shadow mode did not send, with masked values |
 //!
-//! The audit log records every change with the name of the operator's token. Clients must not cache answers.
+//! The audit log records every change with the name of the operator's token. Clients must not cache answers of the
+//! admin API.
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, Resource, web};
@@ -30,7 +31,7 @@ mod store;
 
 pub use self::problem::AdminProblem;
 
-/// The longest body of a request.
+/// The maximum length of a request body of the admin API.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
 type SharedOperations = web::Data<Operations>;
@@ -58,7 +59,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.service(scope);
 }
 
-/// Creates the resource for a path. The caller adds the methods; every other method answers 405.
+/// Creates the resource for a path, which answers 405 to every method that the caller does not add.
 fn resource(path: &str) -> Resource {
     web::resource(path).default_service(web::to(method_not_allowed))
 }

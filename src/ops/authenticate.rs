@@ -1,7 +1,8 @@
-//! Authentication of operators: turns a request into an [`Operator`], or denies it.
+//! Authentication of operators: finds the [`Operator`] of a request, or denies the request.
 //!
-//! Actix calls a handler that takes an `Operator` only for authenticated requests. An operator authenticates with a bearer
-//! token. A session cookie of a console would be a second method in [`authenticate`], without a change to any handler.
+//! Actix calls a handler that takes an `Operator` only for authenticated requests. An operator authenticates with a
+//! bearer token. A session cookie of a console would be a second method in [`authenticate`], without a change to any
+//! handler.
 
 use std::future::{Ready, ready};
 
@@ -25,22 +26,22 @@ pub struct Access {
     pub metrics: AdminMetrics,
 }
 
-/// The names of the operators, each with its token.
+/// The operators: each name, with the function that reads the operator's token.
 pub struct Operators(Vec<(String, ReadToken)>);
 
-/// The reason to deny a request.
+/// The reason for which an admin request is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Denied {
-    /// No operator is configured.
+    /// The configuration has no operator.
     Disabled,
-    /// The request carries no token.
+    /// The request has no bearer token.
     Missing,
     /// No operator has this token.
     Mismatch,
 }
 
 impl Denied {
-    /// Returns the reason as the label value of the metric.
+    /// Returns the reason as a label value of the metric for denied requests.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
@@ -59,7 +60,7 @@ impl From<Denied> for AdminProblem {
     }
 }
 
-/// Prints the operators' names only, never their tokens.
+/// Prints only the names of the operators, never a token.
 impl std::fmt::Debug for Operators {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = self.0.iter().map(|(name, _)| name);
@@ -68,7 +69,7 @@ impl std::fmt::Debug for Operators {
 }
 
 impl Operators {
-    /// Reads the tokens again for each request, so that a removed token is denied at once.
+    /// Creates the list of operators. Each request reads the tokens again, so that a removed token is denied at once.
     pub const fn new(operators: Vec<(String, ReadToken)>) -> Self {
         Self(operators)
     }

@@ -1,12 +1,13 @@
 //! The use cases of an operator as typed functions, independent of HTTP and of any text format.
 //!
-//! The admin API translates the use cases to JSON; a console would translate them to HTML. This module alone decides which
-//! entries an operator may change, which values are masked, and which actions are audited.
+//! The admin API translates the use cases to JSON; a console would translate the use cases to HTML. Only the module
+//! `operate` decides which entries an operator may change, which values are masked, and which actions are audited.
 //!
-//! - Every function takes the [`Operator`], so that no translation can forget to authenticate.
-//! - A replay or a discard is audited in the transaction that changes the entries. A change of the mode, a backup and
-//!   revealed values are audited before they happen. Each record has the operator's name.
-//! - JSON values appear only as data: an event is JSON, and so is the value of a `metadata` field.
+//! - Every use case takes an [`Operator`], so that no caller can forget to authenticate.
+//! - The store writes the audit record of a replay or a discard in the transaction that changes the entries. A use case
+//!   that changes the mode, copies the store or reveals values first writes the audit record. Each audit record has the
+//!   operator's name.
+//! - The use cases have JSON values only as data: an event is JSON, and the value of a `metadata` field is JSON.
 
 use std::sync::Arc;
 
@@ -31,12 +32,12 @@ pub use preview::ReplayedRequest;
 pub use replay::{DiscardPreview, Discarded, MappingChoice, ReplayPreview, Replayed, Unmappable};
 pub use selection::{CHANGE_ENTRIES_MAX, ParkedSelection, Reason};
 
-/// The use cases, with the parts of the bridge that they read and change.
+/// The operator's use cases, with the parts of the bridge that the use cases read and change.
 pub struct Operations {
     pub outbox: Arc<dyn Outbox>,
     pub destination: Arc<Destination>,
     pub sources: Arc<Sources>,
-    /// How many entries delivery folds into one request. The preview of a replay uses the same limit.
+    /// The maximum number of entries that delivery folds into one request; the preview of a replay uses the same limit.
     pub max_fold: MaxFold,
     pub clock: Clock,
 }
@@ -58,13 +59,13 @@ impl Operator {
         Self { name }
     }
 
-    /// Returns the name of the operator's token, as in the audit log.
+    /// Returns the operator's name, which the audit log records.
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// The error of a failed use case. The operator sees the texts.
+/// The error of a failed use case. The admin API shows the error text to the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("no entry has this number")]
@@ -92,18 +93,18 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditPage {
     pub records: Vec<AuditRecord>,
-    /// Whether no record of this page was changed after it was written.
+    /// True if every record of this page is unchanged since the bridge wrote the record.
     pub is_intact: bool,
 }
 
-/// The most records on one page of the audit log.
+/// The maximum number of records on one page of the audit log.
 pub const AUDIT_PAGE_MAX: usize = 1_000;
 
 impl Operations {
     /// Returns at most `limit` audit records with a number greater than `after`.
     ///
     /// # Errors
-    /// The store failed.
+    /// Returns an error if the store fails.
     pub async fn audit(
         &self,
         _operator: &Operator,

@@ -53,7 +53,7 @@ pub struct LedgerEntry {
     pub fault: Option<&'static str>,
     /// The customer id in the path of the call.
     pub customer: Option<String>,
-    /// Whether the call changed the customer.
+    /// True if the call changed the customer.
     pub applied: bool,
 }
 

@@ -1,8 +1,9 @@
-//! The examples of a source: files in a folder with the name of the source. `check` runs them as the tests of the mapping.
+//! The examples of a source: files in a folder with the name of the source. `check` runs the examples as the tests of
+//! the mapping.
 //!
-//! `NAME.event.json` is the body of a request. With it comes either `NAME.request.json` with the expected request (a list if
-//! the body has several events; `"ignored"` for an event that sends nothing), or `NAME.refusal.json` with the expected
-//! problem type and errors.
+//! `NAME.event.json` is the body of a request. `NAME.request.json` has the expected request to Imprint: a list if the
+//! body has several events, and `"ignored"` for an event that sends nothing. `NAME.refusal.json` instead has the
+//! expected problem type and errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,22 +20,22 @@ use crate::time::Timestamp;
 const EVENT: &str = ".event.json";
 const REQUEST: &str = ".request.json";
 const REFUSAL: &str = ".refusal.json";
-/// The maximum size of an example file. No body can be larger.
+/// The maximum size of an example file, which is also the maximum size of a request body.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The results of all examples of one source.
 #[derive(Debug, Default)]
 pub(super) struct ExampleResults {
     pub(super) count: usize,
-    /// Every difference from an expectation, and every file that cannot be read.
+    /// The differences between the expected and the actual results, and the example files that cannot be read.
     pub(super) errors: Vec<String>,
-    /// By event type: the inputs that the examples read and the fields that they set.
+    /// For each event type, the input places that the examples read and the fields of Imprint that the examples set.
     pub(super) coverage: BTreeMap<String, ExampleCoverage>,
-    /// By event type: the first event, in the form that schema and mapping read.
+    /// For each event type, the event of the first example, in the form that the schema and the mapping read.
     pub(super) first_views: BTreeMap<String, Value>,
 }
 
-/// Runs the examples in `folder`.
+/// Runs the examples in `folder`, and compares the results with the expected results.
 pub(super) fn run(
     folder: &Path,
     sources: &Sources,

@@ -1,16 +1,16 @@
-//! Watches files for `check --watch`, by comparing their modification times at an interval.
+//! Watches files for `check --watch`, by comparing the modification times of the files every 300 ms.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// The interval between two comparisons of the files.
+/// The time between two comparisons of the modification times.
 const INTERVAL: Duration = Duration::from_millis(300);
-/// The maximum depth of folders.
+/// The maximum depth of subfolders that `check --watch` watches.
 const DEPTH_MAX: usize = 4;
 
-/// The modification time of every file below the watched paths.
+/// The modification times of all files below the watched paths.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FileSnapshot(BTreeMap<PathBuf, Option<SystemTime>>);
 
@@ -23,7 +23,7 @@ impl FileSnapshot {
         Self(files)
     }
 
-    /// Returns once a file below `paths` differs from this snapshot.
+    /// Waits until a file below `paths` differs from this snapshot.
     pub(super) async fn changed(&self, paths: &[PathBuf]) {
         while Self::take(paths) == *self {
             tokio::time::sleep(INTERVAL).await;

@@ -1,4 +1,4 @@
-//! Formats an explanation as text for people.
+//! Formats an explanation of `explain` as text for people.
 
 use crate::cli::operator::table::{aligned, text};
 use crate::intake::{
@@ -7,11 +7,11 @@ use crate::intake::{
 };
 use crate::terminal::printable;
 
-/// The width limit of the columns with the result and the places. Both of them and two names fit into a wide terminal.
+/// The maximum width of the columns RESULT and READS, so that all columns fit into a wide terminal.
 const CELL_CHARACTERS_MAX: usize = 48;
 const HEAD: [&str; 4] = ["FIELD", "RESULT", "READS", "EXPRESSION"];
 
-/// Formats the report on a request body: one part for each event.
+/// Formats the explanation of a request body: one part for each event.
 pub(super) fn body(explanation: &Explanation) -> Vec<String> {
     if let Some(outcome) = &explanation.outcome {
         let mut lines = vec![format!("the body: {}", summary(outcome))];
@@ -24,7 +24,7 @@ pub(super) fn body(explanation: &Explanation) -> Vec<String> {
     explanation.events.iter().flat_map(event).collect()
 }
 
-/// Formats the report on one event.
+/// Formats the explanation of one event.
 pub(super) fn event(event: &EventExplanation) -> Vec<String> {
     let name = match (&event.id, &event.event_type) {
         (Some(id), event_type) => format!("{id} ({})", event_type.as_deref().unwrap_or("-")),
@@ -132,7 +132,7 @@ fn row(target: &TargetExplanation) -> Vec<String> {
     ]
 }
 
-/// Shortens a text to the width of a column; `--json` prints the whole text.
+/// Shortens a text to the maximum width of a column; `--json` prints the whole text.
 fn shortened(cell: &str) -> String {
     let cell = printable(cell);
     match cell.char_indices().nth(CELL_CHARACTERS_MAX) {

@@ -1,4 +1,4 @@
-//! Formats answers of the admin API as lines of text. Pure.
+//! Formats answers of the admin API as lines of text. This module does no IO.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ pub(in crate::cli) fn at<'a>(object: &'a Value, name: &str) -> &'a Value {
     object.get(name).unwrap_or(&Value::Null)
 }
 
-/// Formats a JSON value as text; a dash for null.
+/// Formats a JSON value as text, and null as a dash.
 pub(in crate::cli) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
@@ -16,7 +16,7 @@ pub(in crate::cli) fn text(value: &Value) -> String {
     }
 }
 
-/// Pads the cells of all rows, so that each column is as wide as its widest cell.
+/// Pads the cells of all rows, so that all cells of a column have the same width.
 pub(in crate::cli) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {

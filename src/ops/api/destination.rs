@@ -1,4 +1,4 @@
-//! The destination as JSON.
+//! The admin API's routes for the destination, in JSON.
 
 use actix_web::web::Bytes;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use super::{ApiResult, SharedOperations, json_response};
 use crate::dispatch::destination::OperatorMode;
 use crate::ops::operate::{DestinationView, Operator};
 
-/// `GET /admin/v1/destination`
+/// Answers `GET /admin/v1/destination`.
 pub(super) async fn show(operations: SharedOperations, operator: Operator) -> ApiResult {
     json_response(&destination_json(&operations.destination(&operator)))
 }
@@ -21,7 +21,7 @@ struct ModeBody {
     reason: Option<String>,
 }
 
-/// `POST /admin/v1/destination`
+/// Answers `POST /admin/v1/destination`.
 pub(super) async fn set_mode(
     operations: SharedOperations,
     operator: Operator,
@@ -34,7 +34,7 @@ pub(super) async fn set_mode(
     json_response(&destination_json(&view))
 }
 
-/// `GET /admin/v1/shadow`
+/// Answers `GET /admin/v1/shadow`.
 pub(super) async fn shadow(operations: SharedOperations, operator: Operator) -> ApiResult {
     let requests = operations.shadow_requests(&operator).into_iter();
     let requests = requests.map(|request| {

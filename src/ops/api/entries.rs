@@ -1,4 +1,4 @@
-//! Entries and the audit log as JSON.
+//! The admin API's routes for entries and the audit log, in JSON.
 
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, Path};
@@ -15,7 +15,7 @@ use crate::ops::operate::{
 };
 use crate::outbox::{AuditRecord, EntryId, EntrySummary, LaneKey};
 
-/// `GET /admin/v1/entries`
+/// Answers `GET /admin/v1/entries`.
 pub(super) async fn list(
     operations: SharedOperations,
     operator: Operator,
@@ -27,7 +27,7 @@ pub(super) async fn list(
     json_response(&json!({"entries": entries, "next": page.next.map(|next| next.0)}))
 }
 
-/// `GET /admin/v1/entries/{number}`
+/// Answers `GET /admin/v1/entries/{number}`.
 pub(super) async fn show(
     operations: SharedOperations,
     operator: Operator,
@@ -42,7 +42,7 @@ pub(super) async fn show(
     json_response(&entry_json(view))
 }
 
-/// `POST /admin/v1/entries/replay`
+/// Answers `POST /admin/v1/entries/replay`.
 pub(super) async fn replay(
     operations: SharedOperations,
     operator: Operator,
@@ -62,7 +62,7 @@ pub(super) async fn replay(
     }))
 }
 
-/// `POST /admin/v1/entries/discard`
+/// Answers `POST /admin/v1/entries/discard`.
 pub(super) async fn discard(
     operations: SharedOperations,
     operator: Operator,
@@ -89,7 +89,7 @@ struct AuditQuery {
     limit: Option<usize>,
 }
 
-/// `GET /admin/v1/audit`
+/// Answers `GET /admin/v1/audit`.
 pub(super) async fn audit(
     operations: SharedOperations,
     operator: Operator,

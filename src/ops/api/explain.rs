@@ -1,4 +1,4 @@
-//! Explanations as JSON.
+//! The admin API's routes for explanations of mappings, in JSON.
 
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, Path};
@@ -9,7 +9,7 @@ use super::{ApiResult, SharedOperations, json_response};
 use crate::event::{SourceName, Visibility};
 use crate::ops::operate::Operator;
 
-/// `GET /admin/v1/entries/{number}/explain`
+/// Answers `GET /admin/v1/entries/{number}/explain`.
 pub(super) async fn entry(
     operations: SharedOperations,
     operator: Operator,
@@ -30,7 +30,7 @@ struct BodyQuery {
     reveal: bool,
 }
 
-/// `POST /admin/v1/explain`
+/// Answers `POST /admin/v1/explain`.
 pub(super) async fn body(
     operations: SharedOperations,
     operator: Operator,

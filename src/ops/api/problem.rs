@@ -1,4 +1,4 @@
-//! The table of the admin API's errors: each with its status, its problem type and its title.
+//! The table of the admin API's errors, with the HTTP status, the problem type and the title of each error.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
@@ -13,7 +13,7 @@ const CHALLENGE: &str = "Bearer realm=\"operator\"";
 /// The error of a failed request to the admin API.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminProblem {
-    /// No operator is configured: the admin API is off.
+    /// The admin API is disabled, because no operator is configured.
     #[error("set ops.token_files to enable the admin API")]
     Disabled,
     #[error("the request needs the bearer token of an operator")]
@@ -29,7 +29,7 @@ pub enum AdminProblem {
 }
 
 impl AdminProblem {
-    /// Returns the status, the last part of the problem type, and the title of this error.
+    /// Returns the HTTP status, the last part of the problem type, and the title of this error.
     const fn row(&self) -> (u16, &'static str, &'static str) {
         use operate::Error;
         match self {

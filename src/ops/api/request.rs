@@ -11,8 +11,9 @@ use crate::ops::operate::{Error, MappingChoice, ParkedSelection, Reason};
 use crate::outbox::{EntryFilter, EntryId, ParkReason, State};
 use crate::time::Timestamp;
 
-/// The number of entries on a page: the default, and the maximum.
+/// The default number of entries on a page.
 const PAGE_ENTRIES: usize = 100;
+/// The maximum number of entries on a page.
 const PAGE_ENTRIES_MAX: usize = 500;
 
 /// A filter for entries, in a query string or in the body of a replay or discard.
@@ -24,9 +25,9 @@ pub(super) struct FilterQuery {
     r#type: Option<String>,
     reason: Option<String>,
     customer: Option<String>,
-    /// RFC 3339.
+    /// The upper limit of the time of acceptance, in RFC 3339 format.
     before: Option<String>,
-    /// RFC 3339.
+    /// The lower limit of the time of acceptance, in RFC 3339 format.
     since: Option<String>,
     after: Option<u64>,
     limit: Option<usize>,
@@ -84,7 +85,7 @@ fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Admin
     text.map(parse).transpose()
 }
 
-/// The query parameter `reveal`: whether the answer shows values unmasked.
+/// The query parameter `reveal`; `true` asks for an answer with unmasked values.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevealQuery {
@@ -102,7 +103,7 @@ impl RevealQuery {
     }
 }
 
-/// The body of a replay or a discard.
+/// The request body of a replay or a discard.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChangeBody {
@@ -142,7 +143,7 @@ impl ChangeBody {
     }
 }
 
-/// Parses the entry number in a path.
+/// Parses the entry number in a path of the admin API.
 pub(super) fn parse_entry(number: &str) -> Result<EntryId, AdminProblem> {
     let number = number.parse().map(EntryId);
     number.map_err(|_not_a_number| AdminProblem::Failed(Error::UnknownEntry))

@@ -1,4 +1,4 @@
-//! Backups as JSON.
+//! The admin API's route for backups of the store, in JSON.
 
 use actix_web::web::Bytes;
 use serde::Deserialize;
@@ -14,7 +14,7 @@ struct BackupBody {
     name: String,
 }
 
-/// `POST /admin/v1/store/backup`
+/// Answers `POST /admin/v1/store/backup`.
 pub(super) async fn backup(
     operations: SharedOperations,
     operator: Operator,

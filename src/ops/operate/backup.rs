@@ -1,19 +1,21 @@
-//! Copies the store while the bridge uses it.
+//! Copies the store while the bridge uses the store.
 
 use std::path::PathBuf;
 
 use super::{Error, Operations, Operator};
 
-/// The longest name of a backup.
+/// The maximum length of the name of a backup.
 pub(super) const NAME_CHARS_MAX: usize = 100;
 
-/// The file name of a backup: one path segment, because a backup is written to the folder of the store only.
+/// The file name of a backup: one path segment, because the bridge writes backups only to the folder of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupName(String);
 
 impl BackupName {
+    /// Parses the name of a backup.
+    ///
     /// # Errors
-    /// [`Error::BackupName`]
+    /// Returns [`Error::BackupName`] if the name is not one plain path segment.
     pub fn parse(name: String) -> Result<Self, Error> {
         let is_valid = (1..=NAME_CHARS_MAX).contains(&name.len())
             && name.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -29,10 +31,10 @@ impl BackupName {
 }
 
 impl Operations {
-    /// Copies the store into a new file in its folder, and returns the path of the copy.
+    /// Copies the store into a new file in the folder of the store, and returns the path of the copy.
     ///
     /// # Errors
-    /// The store failed, or a file of this name exists.
+    /// Returns an error if the store fails, or if a file of this name exists.
     pub async fn backup(&self, operator: &Operator, name: BackupName) -> Result<PathBuf, Error> {
         let BackupName(name) = name;
         let event = self.audit_event(operator, "backup", name.clone());

@@ -1,4 +1,4 @@
-//! The destination: its state, and the mode that the operator sets.
+//! The use cases for the destination: show the state and the mode, and set the mode.
 
 use serde_json::Value;
 
@@ -9,16 +9,16 @@ use crate::event::Visibility;
 use crate::outbox::Setting;
 use crate::time::Timestamp;
 
-/// The mode that the operator set, and the state that the outcomes of requests led to.
+/// The mode of the destination, which the operator sets, and the state, which depends on the outcomes of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestinationView {
     pub mode: OperatorMode,
     pub state: &'static str,
-    /// The time of the next request, while the destination holds requests back.
+    /// The time of the next request, if the destination does not send requests at the moment.
     pub next_try_at: Option<Timestamp>,
 }
 
-/// A request that was not sent because of shadow mode; its values are masked.
+/// A request that shadow mode did not send, with masked values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShadowView {
     pub at: Timestamp,
@@ -45,10 +45,10 @@ impl Operations {
         }
     }
 
-    /// Sets the mode of the destination. The store keeps the mode over a restart.
+    /// Sets the mode of the destination. The store keeps the mode for the next start.
     ///
     /// # Errors
-    /// The store failed.
+    /// Returns an error if the store fails.
     pub async fn set_mode(
         &self,
         operator: &Operator,
@@ -65,7 +65,7 @@ impl Operations {
             .store_setting(Setting::DestinationMode, mode.as_str().to_owned())
             .await?;
         self.destination.set_mode(mode);
-        // Lanes that shadow mode handled are at rest: the mode `open` makes these lanes due.
+        // Lanes that shadow mode handled are not due: the mode `open` makes these lanes due.
         if before == OperatorMode::Shadow && mode == OperatorMode::Open {
             self.outbox.release(now).await?;
         }
@@ -78,7 +78,7 @@ impl Operations {
         Ok(self.destination(operator))
     }
 
-    /// Returns, for each customer, the latest request that was not sent because of shadow mode.
+    /// Returns the latest request of each customer that shadow mode did not send.
     pub fn shadow_requests(&self, _operator: &Operator) -> Vec<ShadowView> {
         let records = self.destination.shadow_records().into_iter();
         let views = records.map(|record| ShadowView {

@@ -1,4 +1,4 @@
-//! Lists entries, and shows one entry with its content.
+//! The use cases that list entries, and that show one entry with its content.
 
 use serde_json::Value;
 
@@ -7,44 +7,44 @@ use crate::event::{Version, Visibility};
 use crate::imprint::{Field, FieldValue, Update};
 use crate::outbox::{EntryFilter, EntryId, EntryPage, EntrySummary, Inspection};
 
-/// One entry. The store erases the content of an entry that ends.
+/// One entry, as an operator sees the entry. The store erases the content of an entry that ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntryView {
     pub summary: EntrySummary,
     pub content: Option<EntryContent>,
 }
 
-/// The content of an entry that has not ended; values are masked unless they were revealed.
+/// The content of an entry that has not ended, with masked or revealed values.
 #[derive(Clone, PartialEq)]
 pub struct EntryContent {
     pub version: Version,
     pub values: Vec<FieldView>,
-    /// The event in its structured form; `None` if the stored bytes cannot be read.
+    /// The entry's event as a CloudEvent in structured form; `None` if the stored bytes cannot be read.
     pub event: Option<Value>,
 }
 
-/// Prints no event and no value: they may be unmasked.
+/// Prints no event and no value, because the values may be unmasked.
 impl std::fmt::Debug for EntryContent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EntryContent").finish_non_exhaustive()
     }
 }
 
-/// One field of an update.
+/// One field of an update, with its value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldView {
     pub field: Field,
     pub value: ValueView,
 }
 
-/// The value of a field, masked unless it was revealed.
+/// The masked or revealed value of a field.
 #[derive(Clone, PartialEq)]
 pub enum ValueView {
     Set(Value),
     Cleared,
 }
 
-/// Prints no value: the value may be unmasked.
+/// Prints no value, because the value may be unmasked.
 impl std::fmt::Debug for ValueView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -55,10 +55,10 @@ impl std::fmt::Debug for ValueView {
 }
 
 impl Operations {
-    /// Lists the entries that match the filter.
+    /// Lists the entries that match a filter.
     ///
     /// # Errors
-    /// The store failed.
+    /// Returns an error if the store fails.
     pub async fn list(
         &self,
         _operator: &Operator,
@@ -67,10 +67,10 @@ impl Operations {
         Ok(self.outbox.list(filter).await?)
     }
 
-    /// Shows one entry. Before values are revealed, the audit log records it.
+    /// Shows one entry. The audit log records the reveal before the operator sees unmasked values.
     ///
     /// # Errors
-    /// There is no such entry, or the store failed.
+    /// Returns an error if no entry has this number, or if the store fails.
     pub async fn show(
         &self,
         operator: &Operator,
@@ -114,7 +114,7 @@ impl Operations {
     }
 }
 
-/// Returns the fields of an update, masked or revealed.
+/// Returns the fields of an update, with masked or revealed values.
 pub(super) fn field_views(visibility: Visibility, update: &Update) -> Vec<FieldView> {
     let fields = update.iter().map(|(field, value)| FieldView {
         field: field.clone(),

@@ -8,11 +8,12 @@ use crate::intake::{EntryEvent, EventExplanation, Explanation};
 use crate::outbox::{EntryId, Inspection};
 
 impl Operations {
-    /// Explains the event of an entry, and names the values that are stale. Before values are revealed, the audit log
-    /// records it.
+    /// Explains the mapping of an entry's event, and names the stale values. The audit log records the reveal before
+    /// the operator sees unmasked values.
     ///
     /// # Errors
-    /// There is no such entry, its event is erased, its source is not configured any more, or the store failed.
+    /// Returns an error if no entry has this number, if the entry's event is erased, if the entry's source is not
+    /// configured any more, or if the store fails.
     pub async fn explain_entry(
         &self,
         operator: &Operator,
@@ -39,11 +40,11 @@ impl Operations {
         Ok(explanation)
     }
 
-    /// Explains a body as it would be posted to a source; nothing is stored. The operator already has the body, so the audit
-    /// log records nothing.
+    /// Explains the mapping of a request body for a source, and stores nothing. The audit log records nothing, because
+    /// the operator already has the body.
     ///
     /// # Errors
-    /// There is no such source.
+    /// Returns an error if no source has this name.
     pub fn explain_body(
         &self,
         _operator: &Operator,
@@ -56,7 +57,8 @@ impl Operations {
         explanation.ok_or(Error::UnknownSource)
     }
 
-    /// Returns the fields of which Imprint has no newer value: delivery would send these if no other entry waited.
+    /// Returns the fields of an update for which Imprint has no newer value. Delivery would send these fields if no
+    /// other entry of the customer waited.
     fn fresh(&self, inspection: &Inspection, change: &CustomerChange) -> Vec<Field> {
         let candidate = Candidate {
             version: change.version.arrived(inspection.summary.receipt.entry.0),

@@ -1,4 +1,4 @@
-//! The requests that a replay would send. Pure.
+//! Computes the requests that a replay would send. This module does no IO.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use crate::imprint::Update;
 use crate::outbox::{EntryId, LaneKey, LoadedEntries, LoadedEntry, LoadedLane, Replay};
 use crate::time::Timestamp;
 
-/// The request that a replay would send for one customer; values are masked.
+/// The request that a replay would send for one customer, with masked values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplayedRequest {
     pub customer: String,
-    /// The entries that the request carries, those that already wait included.
+    /// The entries in the request, including entries that already wait.
     pub entries: Vec<EntryId>,
-    /// The replayed entries that newer entries in the same request supersede.
+    /// The replayed entries that are superseded by newer entries in the same request.
     pub superseded: Vec<EntryId>,
     pub values: Vec<FieldView>,
 }
 
-/// One entry to replay, with its version and its update.
+/// One entry to replay, with the entry's version and update.
 type ReplayCandidate<'a> = (&'a LoadedEntry, Version, &'a Update);
 
-/// Folds the entries to replay with the entries that already wait for the same customer, as delivery does.
+/// Folds the entries to replay with the waiting entries of the same customer, as delivery does.
 pub(super) fn preview(
     loaded: &LoadedEntries,
     replays: &[Replay],
@@ -88,7 +88,8 @@ fn request(
     (request, stale)
 }
 
-/// Returns the version and the update of an entry: from the current mapping if the replay maps again, otherwise as stored.
+/// Returns the version and the update of an entry: the result of the current mapping if the replay maps again,
+/// otherwise the stored version and update.
 fn change<'a>(entry: &'a LoadedEntry, replay: &'a Replay) -> Option<(Version, &'a Update)> {
     match (&replay.change, &entry.update) {
         (Some(change), _) => Some((change.version.arrived(replay.entry.0), &change.update)),

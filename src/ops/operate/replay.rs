@@ -1,4 +1,4 @@
-//! Replay and discard of parked entries, each with a preview.
+//! The use cases that replay and discard parked entries, each with a preview.
 
 use super::preview::{ReplayedRequest, preview};
 use super::selection::{ParkedSelection, Reason};
@@ -9,9 +9,9 @@ use crate::outbox::{Detail, EntryId, LoadedEntry, Replay};
 /// The mapping that a replay uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingChoice {
-    /// Sends the update that was stored when the event was accepted.
+    /// The replay sends the update that the bridge stored when it accepted the event.
     Stored,
-    /// Maps the stored event again, by the current schema and mapping.
+    /// The replay maps the stored event again, with the current schema and mapping.
     Current,
 }
 
@@ -27,12 +27,12 @@ pub struct Unmappable {
 pub struct ReplayPreview {
     /// The number of entries that would wait for delivery again.
     pub replayable: usize,
-    /// One request for each customer.
+    /// The requests that the replay would send, one request for each customer.
     pub requests: Vec<ReplayedRequest>,
-    /// The entries that would send nothing: newer values of all their fields were delivered.
+    /// The stale entries, which would send nothing: Imprint already has newer values of all fields of such an entry.
     pub stale: Vec<EntryId>,
     pub unmappable: Vec<Unmappable>,
-    /// Whether the filter matches more entries than one request changes.
+    /// True if the filter matches more entries than one request can change.
     pub has_more: bool,
 }
 
@@ -42,7 +42,7 @@ pub struct Replayed {
     /// The entries that wait for delivery again.
     pub entries: Vec<EntryId>,
     pub unmappable: Vec<Unmappable>,
-    /// Whether the filter matches more entries than one request changes.
+    /// True if the filter matches more entries than one request can change.
     pub has_more: bool,
 }
 
@@ -50,7 +50,7 @@ pub struct Replayed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiscardPreview {
     pub entries: Vec<EntryId>,
-    /// Whether the filter matches more entries than one request changes.
+    /// True if the filter matches more entries than one request can change.
     pub has_more: bool,
 }
 
@@ -58,7 +58,7 @@ pub struct DiscardPreview {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discarded {
     pub entries: Vec<EntryId>,
-    /// Whether the filter matches more entries than one request changes.
+    /// True if the filter matches more entries than one request can change.
     pub has_more: bool,
 }
 
@@ -66,7 +66,7 @@ impl Operations {
     /// Returns the requests that a replay of these entries would send.
     ///
     /// # Errors
-    /// The store failed.
+    /// Returns an error if the store fails.
     pub async fn preview_replay(
         &self,
         _operator: &Operator,
@@ -85,11 +85,11 @@ impl Operations {
         })
     }
 
-    /// Lets parked entries wait for delivery again, behind live traffic. An entry that the current mapping rejects stays
+    /// Lets parked entries wait for delivery again, after live entries. An entry that the current mapping rejects stays
     /// parked.
     ///
     /// # Errors
-    /// The store failed.
+    /// Returns an error if the store fails.
     pub async fn replay(
         &self,
         operator: &Operator,
@@ -117,7 +117,7 @@ impl Operations {
     /// Returns the entries that a discard would end.
     ///
     /// # Errors
-    /// The store failed.
+    /// Returns an error if the store fails.
     pub async fn preview_discard(
         &self,
         _operator: &Operator,
@@ -130,10 +130,10 @@ impl Operations {
         })
     }
 
-    /// Ends parked entries without sending them, and erases their content.
+    /// Discards parked entries without sending any request, and erases the content of the entries.
     ///
     /// # Errors
-    /// There is no reason, or the store failed.
+    /// Returns an error if the operator gave no reason, or if the store fails.
     pub async fn discard(
         &self,
         operator: &Operator,
@@ -152,7 +152,8 @@ impl Operations {
         })
     }
 
-    /// Returns the change of each entry: as stored, or from the current mapping. Also lists the rejected entries.
+    /// Returns the replay of each entry, with the stored change or the result of the current mapping, and the entries
+    /// that the current mapping rejects.
     fn map(
         &self,
         entries: &[LoadedEntry],

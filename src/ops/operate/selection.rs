@@ -1,18 +1,20 @@
-//! The entries that an operator changes at once, and the reason for it.
+//! The selection of entries that an operator changes at once, and the operator's reason.
 
 use super::{Error, Operations};
 use crate::outbox::{Detail, EntryFilter, EntryId, EntrySelection, LOAD_MAX, LoadedEntries, State};
 
-/// The most entries that one request changes: all are changed in one transaction, and all other writers wait for it.
+/// The maximum number of entries that one request changes, because all other writers wait for the transaction.
 pub const CHANGE_ENTRIES_MAX: usize = LOAD_MAX;
 
-/// The entries to change: parked ones, by number or by filter.
+/// The parked entries to change, selected by number or by filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkedSelection(EntrySelection);
 
 impl ParkedSelection {
+    /// Selects entries by number.
+    ///
     /// # Errors
-    /// [`Error::TooManyEntries`]
+    /// Returns [`Error::TooManyEntries`] for more than [`CHANGE_ENTRIES_MAX`] numbers.
     pub fn numbers(entries: Vec<EntryId>) -> Result<Self, Error> {
         if entries.len() > CHANGE_ENTRIES_MAX {
             return Err(Error::TooManyEntries);
@@ -20,8 +22,10 @@ impl ParkedSelection {
         Ok(Self(EntrySelection::Entries(entries)))
     }
 
+    /// Selects the entries that match a filter.
+    ///
     /// # Errors
-    /// [`Error::NotParked`]
+    /// Returns [`Error::NotParked`] if the filter selects another state than `parked`.
     pub fn matching(mut filter: EntryFilter) -> Result<Self, Error> {
         if filter.state != State::Parked {
             return Err(Error::NotParked);
@@ -31,12 +35,12 @@ impl ParkedSelection {
     }
 }
 
-/// The operator's reason for a change, for the audit log.
+/// The operator's reason for a change, which the audit log records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason(String);
 
 impl Reason {
-    /// Parses the reason; `None` if the text is blank.
+    /// Parses the operator's reason; returns `None` if the text is blank.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         (!text.is_empty()).then(|| Self(text.to_owned()))
@@ -48,7 +52,7 @@ impl Reason {
 }
 
 impl Operations {
-    /// Loads the selected entries in one operation. An entry that is not parked any more is left out.
+    /// Loads the selected entries in one operation of the store, except entries that are not parked any more.
     pub(super) async fn load_parked(
         &self,
         selection: ParkedSelection,
