@@ -1,9 +1,10 @@
-//! The wiring: opens the store, binds the listeners, starts the threads and tasks, and stops them in order. This is the only
-//! room that connects other rooms.
+//! The wiring of the bridge: opens the store, binds the listeners, starts the threads and tasks, and stops all of them
+//! in a fixed order. Only the room `app` connects other rooms.
 //!
-//! Shutdown: `/readyz` answers 503, but for `shutdown.lag` the bridge works as before, until the load balancer has noticed.
-//! Then the bridge accepts no connection and claims no lane, and requests in flight have `shutdown.drain` to finish. Then
-//! the bridge closes the store. Unfinished entries are on disk; the next process sends them.
+//! At shutdown, `/readyz` answers 503 at once. The bridge still works as before for `shutdown.lag`, so that the load
+//! balancer can notice the 503. After the lag, the bridge accepts no connection and claims no lane, and requests in
+//! flight have `shutdown.drain` to finish. The bridge closes the store last. Unfinished entries stay on disk, and the
+//! next process sends these entries.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -44,7 +45,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     System::new().block_on(future)
 }
 
-/// The running bridge: the listeners are bound, and the dispatch threads run.
+/// The running bridge, with bound listeners and running dispatch threads.
 pub struct App {
     /// The address of the event listener.
     pub ingress: SocketAddr,
@@ -73,10 +74,10 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    /// Opens the store, binds the listeners and starts to send. The caller must be inside an actix system.
+    /// Opens the store, binds the listeners and starts the dispatch threads. The caller must be inside an actix system.
     ///
     /// # Errors
-    /// A file, an address or the store cannot be used.
+    /// Returns an error if a file, an address or the store cannot be used.
     pub async fn start(
         config: Config,
         sources: Vec<SourceSettings>,
@@ -137,15 +138,15 @@ impl App {
         })
     }
 
-    /// Returns the metrics of this bridge, for code in this process.
+    /// Returns the metrics reader of this bridge, for code in this process.
     pub fn figures(&self) -> Figures {
         self.figures.clone()
     }
 
-    /// Runs until `stop` resolves with the reason, then drains.
+    /// Runs the bridge until `stop` resolves with the reason to stop, and then drains.
     ///
     /// # Errors
-    /// A thread, a task or the store ended too early. Accepted events are on disk.
+    /// Returns an error if a thread, a task or the store ends before the shutdown. Accepted events stay on disk.
     pub async fn run(mut self, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
         if self.config.profile == config::Profile::Production {
             tracing::warn!("the store is not encrypted: keep it on an encrypted volume");
@@ -164,7 +165,7 @@ impl App {
         };
         tracing::info!(reason, "stopping");
         self.health.draining();
-        // New connections arrive until the load balancer has noticed.
+        // New connections arrive until the load balancer has noticed the 503 of `/readyz`.
         tokio::time::sleep(self.config.shutdown.lag).await;
         self.stopping.send_replace(true);
         let handle = self.ingress_server.handle();
@@ -200,7 +201,7 @@ fn metrics() -> prometheus::Result<Metrics> {
     })
 }
 
-/// Restores the mode that the operator set, and a pause that Imprint asked for.
+/// Restores the mode that an operator set, and a pause that Imprint asked for, from the store.
 async fn restore_destination(
     outbox: &dyn Outbox,
     destination: &Destination,
@@ -219,7 +220,8 @@ async fn restore_destination(
         .map(Timestamp::from_millis)
         .filter(|until| *until > now)
     {
-        // If the clock was set back meanwhile, the pause would be too long: limit it to the longest possible one.
+        // The clock may have been set back since the pause was stored, so the pause is limited to the longest possible
+        // pause.
         destination.wait_until(until.min(now.after(DUE_AHEAD_MAX)));
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Configuration: the only room that reads settings files, environment variables and secret files.
 //!
-//! The result consists of domain types, so a [`Config`] is always valid. [`Config::read`] reports every error at
-//! once, each with the file or the environment variable.
+//! A [`Config`] consists of domain types, so a `Config` is always valid. [`Config::read`] reports every error at once,
+//! each with the file or the environment variable.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,19 +29,19 @@ pub use imprint::{ImprintEnvironment, ImprintSettings};
 pub use operators::OperatorFile;
 pub use reader::SettingError;
 
-/// The built-in defaults.
+/// The built-in default settings.
 const DEFAULT: &str = include_str!("../config/default.toml");
-/// The prefix of every environment variable.
+/// The prefix of every environment variable with a setting.
 const PREFIX: &str = "IMPRINT_BRIDGE";
-/// The maximum of any deadline: after five minutes no client waits for the answer.
+/// The maximum of every deadline setting: after five minutes, no client waits for an answer.
 const DEADLINE_MAX: Duration = Duration::from_secs(300);
-/// The minimum of any deadline.
+/// The minimum of every deadline setting.
 const DEADLINE_MIN: Duration = Duration::from_millis(50);
-/// The minimum of a retention: a sender that repeats an event at once must get `duplicate`.
+/// The minimum of a retention setting, so that a sender that repeats an event at once gets `duplicate`.
 const RETAIN_MIN: Duration = Duration::from_mins(1);
-/// The maximum of a retention: about ten years.
+/// The maximum of a retention setting: about ten years.
 const RETAIN_MAX: Duration = Duration::from_hours(24 * 3660);
-/// The maximum of `lag` plus `drain`: by default, Kubernetes kills a pod after 30 s.
+/// The maximum of `shutdown.lag` plus `shutdown.drain`: by default, Kubernetes kills a pod after 30 s.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(28);
 
 /// The kind of deployment.
@@ -56,20 +56,20 @@ pub enum Profile {
 /// The command that reads the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// `serve`: secret files must be named and readable.
+    /// The command `serve`, for which the secret files must be configured and readable.
     Serve,
-    /// `check` and other commands: the machine may not have the secrets.
+    /// The command `check` or another command, which may run on a machine without the secrets.
     Check,
 }
 
-/// All settings.
+/// All settings of the bridge.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub profile: Profile,
     pub sources_dir: PathBuf,
     pub schemas_dir: PathBuf,
     pub ingress: IngressSettings,
-    /// Limits and rules by which intake turns requests into entries.
+    /// The limits and rules with which intake turns requests into entries.
     pub intake: IntakeSettings,
     /// The address of the listener for health, metrics and the admin API.
     pub ops_listen: SocketAddr,
@@ -81,7 +81,7 @@ pub struct Config {
     pub log: LogSettings,
 }
 
-/// Settings of the event listener. `config/default.toml` describes each.
+/// The settings of the event listener, which `config/default.toml` describes.
 #[derive(Clone, Copy, Debug)]
 pub struct IngressSettings {
     pub listen: SocketAddr,
@@ -92,7 +92,7 @@ pub struct IngressSettings {
     pub connections_max: usize,
 }
 
-/// Settings of the store. `config/default.toml` describes each.
+/// The settings of the store, which `config/default.toml` describes.
 #[derive(Clone, Debug)]
 pub struct OutboxSettings {
     pub path: PathBuf,
@@ -101,14 +101,14 @@ pub struct OutboxSettings {
     pub retain_parked: Duration,
 }
 
-/// Settings of the shutdown. `config/default.toml` describes each.
+/// The settings of the shutdown, which `config/default.toml` describes.
 #[derive(Clone, Copy, Debug)]
 pub struct ShutdownSettings {
     pub lag: Duration,
     pub drain: Duration,
 }
 
-/// Settings of the log. `config/default.toml` describes each.
+/// The settings of the log, which `config/default.toml` describes.
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     pub format: LogFormat,
@@ -116,19 +116,20 @@ pub struct LogSettings {
 }
 
 impl Config {
-    /// Reads the defaults, then `files` in their order, then the environment. A later layer overrides an earlier one.
+    /// Reads the default settings, then the settings files in the given order, then the environment. A later layer
+    /// overrides an earlier layer.
     ///
     /// # Errors
-    /// Every error of every layer.
+    /// Returns every error of every layer of settings.
     pub fn read(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<SettingError>> {
         Self::from_layers(files, Environment::with_prefix(PREFIX), purpose)
     }
 
-    /// Reads the defaults and `files`, but not the environment: a variable in somebody's shell must not send the demo's
-    /// events to a real host.
+    /// Reads the default settings and the settings files, but not the environment: an environment variable must not
+    /// send the demo's events to a real host.
     ///
     /// # Errors
-    /// Every error of every layer.
+    /// Returns every error of every layer of settings.
     pub fn read_apart(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<SettingError>> {
         let nothing = Environment::default().source(Some(config::Map::new()));
         Self::from_layers(files, nothing, purpose)
@@ -148,7 +149,7 @@ impl Config {
         for file in files {
             layers = layers.add_source(File::from(file.as_path()).format(FileFormat::Toml));
         }
-        // `try_deserialize` would lose the origin of each value; `collect` keeps it.
+        // `collect` keeps the origin of each value; `try_deserialize` would lose the origin.
         let settings = layers
             .add_source(environment)
             .build()
@@ -164,7 +165,7 @@ impl Config {
         }
     }
 
-    /// Takes every section before returning, so that the reader collects all errors.
+    /// Takes every section before the first return, so that the reader collects all errors.
     fn take(reader: &mut Reader, purpose: Purpose) -> Option<Self> {
         let profile = reader.take(&["profile"], |raw| {
             raw.word(&[
@@ -285,7 +286,7 @@ fn listen(raw: Raw) -> Result<SocketAddr, String> {
     raw.parsed("an address and a port, such as 127.0.0.1:8080")
 }
 
-/// Creates the error for a settings file that cannot be read at all.
+/// Creates the error for a settings file that cannot be read or parsed.
 fn unreadable(origin: &str, error: &config::ConfigError) -> SettingError {
     SettingError {
         origin: origin.to_owned(),
@@ -294,7 +295,7 @@ fn unreadable(origin: &str, error: &config::ConfigError) -> SettingError {
     }
 }
 
-/// Reads one TOML file, without the defaults and the environment.
+/// Reads one TOML file without the default settings and the environment.
 fn read_file(path: &Path) -> Result<Value, SettingError> {
     let table = File::from(path).format(FileFormat::Toml).collect();
     let table = table.map_err(|error| unreadable(&path.display().to_string(), &error))?;
@@ -307,7 +308,7 @@ mod tests {
     use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
     use crate::intake::ForeignAddress;
 
-    /// Checks the result of reading the defaults, then this file, then these variables.
+    /// Checks the result of reading the default settings, the given file and the given environment variables.
     fn check(
         file: &str,
         variables: &[(&str, &str)],

@@ -1,6 +1,6 @@
-//! HTTP pieces that more than one room needs: the client pool, `Retry-After`, problem documents, single-value headers.
+//! HTTP pieces that several rooms share: the client pool, `Retry-After`, problem documents, single-value headers.
 //!
-//! Nothing here knows the bridge, its sources or Imprint. Servers build their responses in their own rooms.
+//! The room `http` does not depend on the bridge, sources or Imprint. Each server room builds its own HTTP responses.
 
 pub(crate) use awc::http::header::{HeaderName, HeaderValue};
 pub(crate) use awc::http::{Method, StatusCode, Uri, header};

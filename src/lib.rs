@@ -1,4 +1,5 @@
-//! Imprint Bridge accepts customer change events over HTTP, keeps them in a durable outbox, and delivers them to Imprint.
+//! Imprint Bridge accepts customer change events over HTTP, keeps them in a durable outbox, and delivers them to
+//! Imprint.
 //!
 //! # The flow, one direction
 //!
@@ -19,46 +20,48 @@
 //!
 //! # The rooms
 //!
-//! A room may name only the rooms that `tests/it/tidy.rs` allows. Pure rooms have no IO, no clock and no random numbers:
-//! `now` and `jitter` are arguments.
+//! A room may use only the rooms that `tests/it/tidy.rs` allows. Pure rooms have no IO, no clock and no random numbers:
+//! pure functions take `now` and `jitter` as arguments.
 //!
 //! | room | what it does | |
 //! |---|---|---|
 //! | `cli` | the commands, one file each | |
-//! | `demo` | a simulated CRM and the check of what it sent | |
+//! | `demo` | a simulated CRM, and the check of the result at Imprint | |
 //! | `sender` | a client that sends events to a bridge | |
-//! | `sandbox` | a server that stands in for Imprint | |
+//! | `sandbox` | a server that simulates Imprint | |
 //! | `app` | wires the parts: listeners, watched files, tasks, shutdown | |
 //! | `config` | reads settings and sources, and reports every error at once | |
 //! | `ingress` | HTTP of the event route: body, authentication, problems, receipts | |
 //! | `ops` | the second listener: health, metrics, the operator's use cases and their API | |
-//! | `dispatch` | sends what waits: a pure core that decides, and an async shell that acts | core pure |
+//! | `dispatch` | sends waiting entries: a pure core that decides, and an async shell that acts | core pure |
 //! | `outbox` | the durable store: ports, vocabulary, codec, engines | |
 //! | `imprint` | Imprint's vocabulary, the port `ImprintApi`, and its HTTP client | |
 //! | `intake` | turns bytes and headers into entries or a rejection | pure |
 //! | `mapping` | compiles and runs the expressions that turn an event into an update | pure |
 //! | `fold` | orders values by version and folds waiting entries into one request | pure |
-//! | `event` | change events, CloudEvents, JSON with places | pure |
-//! | `backoff` | the delay before the next try | pure |
+//! | `event` | change events, CloudEvents, JSON with the place of each value | pure |
+//! | `backoff` | the delay before the next attempt | pure |
 //! | `http` | shared HTTP pieces: client pool, Retry-After, problem document | |
 //! | `metrics` | every metric and its labels | |
 //! | `telemetry` | logs | |
 //! | `terminal` | output of commands | |
-//! | `shutdown` | the order to stop | |
-//! | `failpoint` | crashes and faults for tests; not in a release | |
+//! | `shutdown` | the signal to stop the process | |
+//! | `failpoint` | crashes and faults for tests; not part of a release | |
 //! | `random` | the random source | |
 //! | `time` | the clock and timestamps | |
 //!
 //! # Words that are not used
 //!
-//! *Message* and *job* (an *event* before it is stored, an *entry* afterwards), *record* (an audit record), *dead letter*
-//! (*parked*), *queue* for one customer (*lane*), *upstream* and *partner* for Imprint (*destination*, or Imprint),
-//! *leaf* and *fact* (*field* and *value*).
+//! This code does not use these words; the word in parentheses is used instead: *message* and *job* (*event* before the
+//! bridge stores it, *entry* afterwards), *record* without "audit" (*audit record*), *dead letter* (*parked*), *queue*
+//! of one customer (*lane*), *upstream* and *partner* for Imprint (*destination*), *leaf* (*field*), and *fact*
+//! (*value*).
 //!
 //! # Absent on purpose
 //!
-//! Several destinations, exactly-once delivery, an embedded scripting language with IO, a home-made cluster, creating or
-//! deleting Imprint customers, storing Imprint's answers.
+//! The bridge intentionally does not have several destinations, exactly-once delivery, an embedded scripting language
+//! with IO, or its own clustering. The bridge does not create or delete Imprint customers, and does not store Imprint's
+//! answers.
 
 pub mod app;
 pub mod backoff;

@@ -6,7 +6,8 @@ use clap::Parser as _;
 use imprint_bridge::cli::{self, Arguments};
 use mimalloc::MiMalloc;
 
-// One thread often frees memory that another one allocated. The allocators of C libraries, above all musl, are slow in this case.
+// Mimalloc is fast if one thread frees memory that another thread allocated, which the bridge does often. The
+// allocators of C libraries, above all musl, are slow in this case.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

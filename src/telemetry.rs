@@ -1,4 +1,4 @@
-//! The log: one line for each event, on standard error. An error is logged once, with all its causes.
+//! The log: one line for each log event, on standard error. The bridge logs each error once, with all its causes.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::TryInitError;
 
-/// An error that prevented the start of the log.
+/// The error that prevented the start of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     #[error("log.filter is not valid")]
@@ -18,16 +18,16 @@ pub enum SetupError {
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Text for people.
+    /// Log lines as text for people.
     Text,
-    /// JSON for a log collector: one object for each line.
+    /// Log lines as JSON for a log collector, one object for each line.
     Json,
 }
 
-/// Starts the log. The log shows the place of a panic but not its message, which may contain personal data.
+/// Starts the log. The log shows the place of a panic, but not the panic message, which may contain personal data.
 ///
 /// # Errors
-/// [`SetupError`]
+/// Returns a [`SetupError`] if the filter is not valid or a log is already running.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), SetupError> {
     use tracing_subscriber::util::SubscriberInitExt as _;
 

@@ -1,11 +1,12 @@
-//! Output of the commands: results go to standard output, everything else to standard error.
+//! The output of the commands: prints results to standard output, and everything else to standard error.
 //!
-//! Events and answers of other systems are printed here, so control characters never reach the terminal.
+//! The commands print events and answers of other systems, so this module replaces control characters in all output.
 
 use std::fmt::Display;
 use std::io::Write as _;
 
-/// Prints one line of a command's result to standard output. A closed pipe is no error: its reader has seen enough.
+/// Prints one line of a command's result to standard output. A closed pipe is not an error, because a reader such as
+/// `head` may stop early.
 pub(crate) fn print_result(line: impl Display) {
     let _unread: std::io::Result<()> = writeln!(std::io::stdout(), "{}", printable_lines(&line));
 }
@@ -15,14 +16,14 @@ pub(crate) fn print_notice(line: impl Display) {
     let _unread: std::io::Result<()> = writeln!(std::io::stderr(), "{}", printable_lines(&line));
 }
 
-/// Replaces every control character, a line feed included, by U+FFFD.
+/// Replaces every control character, including line feeds, by U+FFFD.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
 }
 
-/// Replaces every control character except line feeds by U+FFFD, in text of several lines.
+/// Replaces every control character except line feeds by U+FFFD in a text of several lines.
 fn printable_lines(text: &impl Display) -> String {
     let text = text.to_string();
     let lines: Vec<String> = text.split('\n').map(printable).collect();

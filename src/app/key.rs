@@ -1,5 +1,5 @@
-//! The API key of Imprint. The bridge reads the key file at the start and every few seconds, because operators rotate the
-//! key while the process runs.
+//! The API key of Imprint. The bridge reads the key file at the start and every few seconds, because operators rotate
+//! the key while the process runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::dispatch::destination::Destination;
 use crate::imprint::client::{Credential, KeyChange};
 use crate::time::Clock;
 
-/// The time between two reads of the key file. The bridge does not watch the file: Kubernetes replaces the symbolic link
-/// of a mounted Secret, and a watch would stay on the old file.
+/// The time between two reads of a key file. The bridge does not watch the file, because Kubernetes replaces the
+/// symbolic link of a mounted Secret, and a watch would stay on the old file.
 pub(super) const READ_EVERY: Duration = Duration::from_secs(3);
 
 /// The file with the API key, and the credential that requests to Imprint use.
@@ -53,8 +53,8 @@ impl KeyFile {
         Arc::clone(&self.credential)
     }
 
-    /// Reads the key file at every interval; never ends. Requests use a new key at once, and a destination that rejected the
-    /// old key is probed at once.
+    /// Reads the key file every [`READ_EVERY`], and never returns. Requests use a new API key at once, and a
+    /// destination that rejected the old key gets a probe at once.
     pub(super) async fn watch(&self) {
         loop {
             self.clock.sleep(READ_EVERY).await;

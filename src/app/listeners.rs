@@ -1,4 +1,4 @@
-//! The two HTTP listeners: one for events, one for health, metrics and the admin API.
+//! The two HTTP listeners: the event listener, and the ops listener for health, metrics and the admin API.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::ingress::{self, Ingress};
 use crate::metrics::Metrics;
 use crate::ops::{Access, Operators, Ops, ReadToken};
 
-/// The nice(2) value of the ingress threads. At 5, ingress gets a quarter of a core on which delivery is busy too.
+/// The nice(2) value of the ingress threads. With 5, ingress gets a quarter of a core that delivery also uses fully.
 #[cfg(target_os = "linux")]
 const INGRESS_NICENESS: i32 = 5;
 
@@ -36,7 +36,7 @@ pub(super) fn access(config: &Config, metrics: &Metrics) -> Access {
     }
 }
 
-/// Binds the listener for events.
+/// Binds the event listener.
 pub(super) fn ingress(config: &Config, ingress: Ingress) -> anyhow::Result<(SocketAddr, Server)> {
     let settings = &config.ingress;
     let ingress = web::Data::new(ingress);
@@ -53,7 +53,7 @@ pub(super) fn ingress(config: &Config, ingress: Ingress) -> anyhow::Result<(Sock
     .max_connections(settings.connections_max)
     .client_request_timeout(settings.head_deadline)
     .keep_alive(settings.keep_alive)
-    // `App::run` enforces the drain deadline; the timeout of actix must only not be shorter.
+    // `App::run` enforces `shutdown.drain`, so the shutdown timeout of actix must not be shorter.
     .shutdown_timeout(config.shutdown.drain.as_secs().saturating_add(1))
     .disable_signals()
     .bind(settings.listen)
@@ -61,8 +61,8 @@ pub(super) fn ingress(config: &Config, ingress: Ingress) -> anyhow::Result<(Sock
     bound(server.addrs().first().copied(), server.run())
 }
 
-/// Binds the listener for health, metrics and the admin API. This listener has its own thread, so that
-/// it answers while other threads are busy.
+/// Binds the ops listener for health, metrics and the admin API. The ops listener has its own thread, so that
+/// health checks get an answer while other threads are busy.
 pub(super) fn ops(config: &Config, ops: Ops) -> anyhow::Result<(SocketAddr, Server)> {
     let server = HttpServer::new(move || {
         let ops = ops.clone();
@@ -79,8 +79,8 @@ fn bound(address: Option<SocketAddr>, server: Server) -> anyhow::Result<(SocketA
     Ok((address.context("the listener has no address")?, server))
 }
 
-/// Gives delivery priority on a busy core. Every accepted event must also be delivered: under overload, senders should wait
-/// for their answers instead of filling the store. An idle core is used completely.
+/// Lowers the priority of the ingress threads, so that delivery comes first on a busy core. Under overload, senders
+/// then wait for answers instead of filling the store faster than the bridge delivers.
 fn yield_to_delivery() {
     #[cfg(target_os = "linux")]
     if let Err(error) = setpriority_process(None, INGRESS_NICENESS) {

@@ -1,4 +1,5 @@
-//! Retention: deletes old receipts, and discards entries that stayed parked for too long.
+//! Retention: deletes receipts older than `outbox.retain_receipt`, and discards entries that stayed parked for longer
+//! than `outbox.retain_parked`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +10,9 @@ use crate::time::{Clock, Timestamp};
 
 /// The time between two retention passes.
 const EVERY: Duration = Duration::from_hours(1);
-/// The pause between two batches, for other users of the store.
+/// The pause between two batches of a retention pass, so that other writers can use the store.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The most parked entries that one transaction discards.
+/// The maximum number of parked entries that retention discards in one transaction.
 const DISCARDED_MAX: usize = 500;
 
 pub(super) struct Retention {
@@ -35,7 +36,7 @@ impl Retention {
         }
     }
 
-    /// Runs one retention pass after the other; never ends.
+    /// Runs a retention pass every [`EVERY`], and never returns.
     pub(super) async fn run(&self) {
         loop {
             let discarded = self.discard().await;
@@ -50,7 +51,7 @@ impl Retention {
         }
     }
 
-    /// Returns the current time minus `retention`: anything before this moment is too old.
+    /// Returns the current time minus `retention`: retention removes everything before this moment.
     fn cutoff(&self, retention: Duration) -> Timestamp {
         let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
         Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(retention))
@@ -59,7 +60,7 @@ impl Retention {
     /// Discards entries that stayed parked for too long, and records the discard in the audit log.
     async fn discard(&self) -> Result<(), Error> {
         let before = self.cutoff(self.parked);
-        // An entry that was parked before `before` was also accepted before `before`.
+        // The filter on the time of acceptance is safe, because an entry is accepted before it is parked.
         let is_old = |entry: &&EntrySummary| entry.receipt.settled_at.is_some_and(|at| at < before);
         let mut filter = EntryFilter {
             before: Some(before),

@@ -1,5 +1,5 @@
-//! The secrets of sources. The bridge reads the secret files at the start and every few seconds, because operators rotate
-//! the secrets while the process runs.
+//! The secrets of sources. The bridge reads the secret files at the start and every few seconds, because operators
+//! rotate the secrets while the process runs.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::ingress::auth::Verifier;
 use crate::ingress::auth::hmac::HmacKeys;
 use crate::time::Clock;
 
-/// The secrets of one source, and the verifier that uses these secrets.
+/// The loaded secrets of one source, and the verifier that uses these secrets.
 pub(super) struct LoadedAuth {
     pub(super) secrets: Vec<SecretString>,
     pub(super) verifier: Verifier,
@@ -57,7 +57,7 @@ impl LoadedAuth {
     }
 }
 
-/// The watch on the secret files of all sources, with the secrets in use.
+/// A task that reads the secret files of all sources repeatedly, with the secrets in use.
 pub(super) struct SecretsWatch {
     endpoints: Endpoints,
     sources: Vec<WatchedSource>,
@@ -68,7 +68,7 @@ struct WatchedSource {
     name: SourceName,
     auth: sources::Auth,
     secrets: Vec<SecretString>,
-    /// Whether the last read of the secret files failed: the log shows only the first failure in a row.
+    /// True if the last read of the secret files failed; the log shows only the first of consecutive failures.
     is_unreadable: bool,
 }
 
@@ -94,7 +94,8 @@ impl SecretsWatch {
         }
     }
 
-    /// Reads the secret files at every interval; never ends. The event route uses new secrets at once.
+    /// Reads the secret files of all sources every [`READ_EVERY`], and never returns. The event route uses new secrets
+    /// at once.
     pub(super) async fn watch(&mut self) {
         loop {
             self.clock.sleep(READ_EVERY).await;

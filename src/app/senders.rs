@@ -1,4 +1,5 @@
-//! The dispatch threads. Each has its own runtime and its own Imprint client, because the client cannot leave its thread.
+//! The dispatch threads. Each dispatch thread has its own runtime and its own Imprint client, because the client cannot
+//! move to another thread.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub(super) struct Parts {
 /// The running dispatch threads.
 pub(super) struct DispatchThreads(Vec<DispatchThread>);
 
-/// One dispatch thread: its result, and the handle to join it.
+/// One dispatch thread, with the receiver of the thread's result and the handle to join the thread.
 struct DispatchThread {
     ended: oneshot::Receiver<anyhow::Result<()>>,
     thread: Option<JoinHandle<()>>,
@@ -62,7 +63,7 @@ impl DispatchThreads {
                 (Arc::clone(credential), Arc::clone(&tls), parts.clone());
             let (end, ended) = oneshot::channel();
             let run = move || {
-                // Without a receiver the process is already ending for another reason.
+                // If nobody receives the result, the process is already ending for another reason.
                 let _unheard = end.send(send(&base_url, credential, tls, parts, limits));
             };
             let thread = thread::Builder::new()
@@ -135,7 +136,7 @@ fn send(
     })
 }
 
-/// Reads the root certificates that the operator configured instead of the public ones.
+/// Reads the configured root certificates, which replace the public root certificates.
 fn roots(file: Option<&Path>) -> anyhow::Result<Option<RootCertStore>> {
     let Some(file) = file else { return Ok(None) };
     let unusable = || format!("imprint.ca_file {}", file.display());

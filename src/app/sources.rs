@@ -1,4 +1,4 @@
-//! The running sources: the endpoints of the event route with their secrets, and the sources that intake uses.
+//! The running sources: the endpoints of the event route with the secrets, and the mappings that intake uses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::ingress::{Endpoint, Endpoints};
 use crate::intake::{IntakeSettings, Sources};
 use crate::time::Clock;
 
-/// Reads the secrets of all sources, and builds the endpoints and mappings of the sources.
+/// Reads the secrets of all sources, and builds an endpoint and a mapping for each source.
 pub(super) fn open(
     settings: Vec<SourceSettings>,
     intake: IntakeSettings,

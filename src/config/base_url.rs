@@ -1,14 +1,16 @@
-//! The base URL of Imprint's API. The configuration checks this URL first, because every request carries the key.
+//! The base URL of Imprint's API. The configuration checks the base URL strictly, because every request to this URL
+//! contains the API key.
 
 use std::net::IpAddr;
 
 use super::{ImprintEnvironment, Profile};
 
-/// The API hosts that Imprint documents.
+/// The documented host of Imprint's sandbox.
 const SANDBOX_HOST: &str = "dev.sbx.imprint.co";
+/// The documented host of Imprint's production.
 const PRODUCTION_HOST: &str = "dev.imprint.co";
 
-/// Scheme, host and port of Imprint's API. `http` is allowed for this machine only.
+/// The scheme, host and port of Imprint's API. The scheme `http` is allowed only for a host on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     text: String,
@@ -19,7 +21,7 @@ impl BaseUrl {
     /// Parses a scheme, a host and an optional port. A path or a query is an error.
     ///
     /// # Errors
-    /// The reason why the URL is not accepted.
+    /// Returns the reason for which the URL is not accepted.
     pub fn parse(raw: &str) -> Result<Self, String> {
         let (scheme, rest) = raw.split_once("://").ok_or("must start with https://")?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -56,12 +58,12 @@ impl BaseUrl {
         }
     }
 
-    /// Returns the URL without a trailing slash.
+    /// Returns the base URL without a trailing slash.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Checks that the host of the URL, Imprint's environment and the profile agree.
+    /// Checks that the host of the base URL, `imprint.environment` and the profile agree.
     pub(super) fn fits(
         &self,
         profile: Profile,

@@ -6,23 +6,23 @@ use super::reader::Reader;
 use crate::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use crate::imprint::clearing::Clearing;
 
-/// The maximum of a wait or of a time to live.
+/// The maximum of a wait or a time to live in the section `[identity]`.
 const SPAN_MAX: Duration = Duration::from_hours(24 * 400);
-/// The minimum of `assert_after`; tests need a short time.
+/// The minimum of `assert_after`, which is short for tests.
 const ASSERT_AFTER_MIN: Duration = Duration::from_millis(100);
-/// The maximum of `assert_after`: no request is known to arrive more than an hour late.
+/// The maximum of `assert_after`: a request that arrives more than an hour late is unknown in practice.
 const ASSERT_AFTER_MAX: Duration = Duration::from_hours(1);
-/// The minimum time to live of a search result: each search uses the rate limit.
+/// The minimum time to live of a search result, because each search counts towards the rate limit.
 const TTL_MIN: Duration = Duration::from_millis(100);
 
-/// Settings of delivery. `config/default.toml` describes each.
+/// The settings of delivery, which `config/default.toml` describes.
 #[derive(Clone, Copy, Debug)]
 pub struct DispatchSettings {
     pub threads: usize,
     pub rules: DeliveryRules,
 }
 
-/// Takes the sections `[dispatch]` and `[identity]`.
+/// Takes and parses the sections `[dispatch]` and `[identity]`.
 pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<DispatchSettings> {
     let threads = reader.take(&["dispatch", "threads"], |raw| raw.count(1, 64));
     let max_fold = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, 1000));

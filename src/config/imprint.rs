@@ -1,4 +1,4 @@
-//! The section `[imprint]`: the destination and its key.
+//! The section `[imprint]`: the settings of the destination and of the API key.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,21 +10,21 @@ use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::imprint::client::KeyScheme;
 use crate::outbox::IN_FLIGHT_MAX;
 
-/// The lowest rate other than 0, in requests per second: about four requests per hour.
+/// The lowest `rate_per_second` other than 0: about four requests per hour.
 const RATE_MIN: f64 = 0.001;
 
-/// The environment of Imprint that `imprint.base_url` leads to.
+/// The environment of Imprint at the host of `imprint.base_url`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImprintEnvironment {
-    /// A sandbox on this machine.
+    /// The sandbox of the command `sandbox` on this machine.
     Local,
-    /// Imprint's sandbox.
+    /// Imprint's sandbox environment.
     Sandbox,
-    /// Imprint's production.
+    /// Imprint's production environment.
     Production,
 }
 
-/// Settings of the destination. `config/default.toml` describes each.
+/// The settings of the destination, which `config/default.toml` describes.
 #[derive(Clone, Debug)]
 pub struct ImprintSettings {
     pub base_url: BaseUrl,
@@ -39,7 +39,7 @@ pub struct ImprintSettings {
     pub clearing: Clearing,
 }
 
-/// Takes the section `[imprint]`.
+/// Takes and parses the section `[imprint]`.
 pub(super) fn take(
     reader: &mut Reader,
     profile: Option<Profile>,
@@ -87,7 +87,8 @@ pub(super) fn take(
     })
 }
 
-/// Takes the files of the API key and the merchant key. `serve` requires the API key, and reads both files as a check.
+/// Takes the paths of the API key file and the merchant key file. `serve` requires the API key, and checks that both
+/// files are readable.
 fn take_key_files(reader: &mut Reader, purpose: Purpose) -> (Option<PathBuf>, Option<PathBuf>) {
     let (key, merchant_key) = (&["imprint", "key_file"], &["imprint", "merchant_key_file"]);
     match purpose {

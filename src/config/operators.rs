@@ -8,20 +8,20 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::reader::Reader;
 use super::{Purpose, secret};
 
-/// The longest name of an operator: every record of the audit log contains it.
+/// The maximum length of an operator's name, because every record of the audit log contains the name.
 const NAME_CHARS_MAX: usize = 64;
-/// The shortest token; a shorter token could be guessed.
+/// The minimum length of an operator's token, because a shorter token could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
 
-/// An operator of the admin API.
+/// An operator of the admin API, with the path of the operator's token file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorFile {
-    /// The name of the operator: the file name without the extension.
+    /// The name of the operator: the name of the token file without the extension.
     pub name: String,
     pub token_file: PathBuf,
 }
 
-/// Takes `ops.token_files`.
+/// Takes and parses the setting `ops.token_files`.
 pub(super) fn take(reader: &mut Reader, purpose: Purpose) -> Option<Vec<OperatorFile>> {
     reader.take(&["ops", "token_files"], |raw| {
         let files = raw.texts()?.into_iter().filter(|file| !file.is_empty());
@@ -55,10 +55,10 @@ fn operator(token_file: PathBuf, purpose: Purpose) -> Result<OperatorFile, Strin
 }
 
 impl OperatorFile {
-    /// Reads the token of the operator.
+    /// Reads the operator's token from the token file.
     ///
     /// # Errors
-    /// The reason why the token cannot be used, without the content of the file.
+    /// Returns the reason for which the token cannot be used, without the content of the token file.
     pub fn token(&self) -> Result<SecretString, String> {
         let token = secret::read(&self.token_file)?;
         if token.expose_secret().len() < TOKEN_BYTES_MIN {

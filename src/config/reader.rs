@@ -1,4 +1,4 @@
-//! Reads settings one by one and collects every error: a file with five mistakes gets five errors.
+//! Reads settings one by one and collects every error, so that a file with five mistakes gets five errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
-/// One error of the configuration, with the place of the setting.
+/// One error of the configuration, with the origin and the key of the setting.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SettingError {
-    /// The file or the environment variable; empty if no layer has the setting.
+    /// The settings file or the environment variable; empty if no layer has the setting.
     pub origin: String,
     pub key: String,
     pub reason: String,
@@ -34,7 +34,8 @@ impl fmt::Display for SettingError {
 /// The keys that lead to a setting, outermost first.
 type KeyPath = Vec<String>;
 
-/// Settings by key path. Taking a setting removes it, so the settings left at the end are unknown ones.
+/// A reader of settings by key path. Taking a setting removes the setting, so that `finish` can report all remaining
+/// settings as unknown.
 #[derive(Debug)]
 pub(super) struct Reader {
     /// The origin in errors about a missing setting.
@@ -44,7 +45,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Starts to read the table at the root of `settings`.
+    /// Creates a reader for the settings in the root table `settings`.
     pub(super) fn new(origin: &str, settings: Value) -> Self {
         let mut values = BTreeMap::new();
         flatten(Vec::new(), settings, &mut values);
@@ -55,7 +56,7 @@ impl Reader {
         }
     }
 
-    /// Takes the setting at `place` and parses it. On an error, collects the error and returns `None`.
+    /// Takes and parses the setting at `place`. For an invalid setting, collects the error and returns `None`.
     pub(super) fn take<T>(
         &mut self,
         place: &[&str],
@@ -75,7 +76,7 @@ impl Reader {
         }
     }
 
-    /// Like [`Reader::take`], for a setting that may be absent or empty.
+    /// Takes and parses a setting that may be absent or empty, otherwise like [`Reader::take`].
     pub(super) fn take_optional<T>(
         &mut self,
         place: &[&str],
@@ -102,7 +103,7 @@ impl Reader {
             .collect()
     }
 
-    /// Takes every setting below `place`. The key of each is the rest of the key path, joined with dots.
+    /// Takes every setting below `place`, each with the rest of its key path, joined with dots, as the key.
     pub(super) fn take_all(&mut self, place: &[&str]) -> BTreeMap<String, Raw> {
         let place = owned(place);
         let (inside, outside) = std::mem::take(&mut self.values)
@@ -116,13 +117,13 @@ impl Reader {
             .collect()
     }
 
-    /// Adds an error that another check found.
+    /// Adds an error about the setting at `place` that the caller found.
     pub(super) fn error(&mut self, place: &[&str], reason: impl Into<String>) {
         let error = self.locate(place, None, reason.into());
         self.errors.push(error);
     }
 
-    /// Returns all errors, unknown settings included.
+    /// Returns all collected errors, and an error for each unknown setting.
     pub(super) fn finish(mut self) -> Vec<SettingError> {
         for (place, value) in std::mem::take(&mut self.values) {
             let place: Vec<&str> = place.iter().map(String::as_str).collect();
@@ -147,7 +148,7 @@ impl Reader {
     }
 }
 
-/// A setting before it is parsed.
+/// A setting that is not parsed yet.
 #[derive(Debug)]
 pub(super) struct Raw(Value);
 
@@ -160,7 +161,7 @@ impl Raw {
         }
     }
 
-    /// Parses a value that is written as one word, such as an address.
+    /// Parses a setting that is one word, such as an address.
     pub(super) fn parsed<T: FromStr>(self, what: &str) -> Result<T, String> {
         self.text()?
             .trim()
@@ -168,7 +169,7 @@ impl Raw {
             .map_err(|_unreadable| format!("must be {what}"))
     }
 
-    /// Parses an integer from `least` to `most`.
+    /// Parses a setting that is an integer from `least` to `most`.
     pub(super) fn whole(self, least: u64, most: u64) -> Result<u64, String> {
         let range = || format!("must be a whole number from {least} to {most}");
         let number = self.0.into_uint().map_err(|_unreadable| range())?;
@@ -179,13 +180,13 @@ impl Raw {
         }
     }
 
-    /// Parses like [`Raw::whole`], but returns a `usize`.
+    /// Parses a setting like [`Raw::whole`], but returns a `usize`.
     pub(super) fn count(self, least: u64, most: u64) -> Result<usize, String> {
         usize::try_from(self.whole(least, most)?)
             .map_err(|_large| "is too large for this machine".to_owned())
     }
 
-    /// Parses a number from `least` to `most`.
+    /// Parses a setting that is a number from `least` to `most`.
     pub(super) fn number(self, least: f64, most: f64) -> Result<f64, String> {
         let number = self
             .0
@@ -195,7 +196,7 @@ impl Raw {
         number.ok_or_else(|| format!("must be a number from {least} to {most}"))
     }
 
-    /// Parses a duration such as `10s`; a number without a unit means seconds.
+    /// Parses a setting that is a duration such as `10s`; a number without a unit means seconds.
     pub(super) fn duration(self, least: Duration, most: Duration) -> Result<Duration, String> {
         let range = || format!("must be a duration such as \"10s\", from {least:?} to {most:?}");
         let text = self.0.into_string().map_err(|_unreadable| range())?;
@@ -216,7 +217,7 @@ impl Raw {
         }
     }
 
-    /// Parses a list of strings; commas separate the strings in an environment variable.
+    /// Parses a setting that is a list of strings; commas separate the strings in an environment variable.
     pub(super) fn texts(self) -> Result<Vec<String>, String> {
         if let ValueKind::Array(values) = self.0.kind {
             return values.into_iter().map(|value| Self(value).text()).collect();
@@ -232,7 +233,7 @@ impl Raw {
             .collect())
     }
 
-    /// Parses one of these words.
+    /// Parses a setting that is one of the given words.
     pub(super) fn word<T: Copy>(self, words: &[(&str, T)]) -> Result<T, String> {
         let text = self.text()?;
         let found = words
@@ -265,7 +266,7 @@ fn owned(place: &[&str]) -> KeyPath {
     place.iter().map(|&key| key.to_owned()).collect()
 }
 
-/// Formats a key path as in TOML: a key that contains a dot is in quotes.
+/// Formats a key path as in TOML, with quotes around a key that contains a dot.
 fn spell(place: &[&str]) -> String {
     let spelled: Vec<String> = place
         .iter()

@@ -1,18 +1,18 @@
-//! Reads secrets, from files only.
+//! Reads secrets, which the configuration accepts only in files.
 
 use std::io::Read;
 use std::path::Path;
 
 use secrecy::SecretString;
 
-/// The longest secret; a longer file is an error.
+/// The maximum length of a secret file.
 const SECRET_BYTES_MAX: u64 = 4096;
 
-/// Reads a secret. A newline at the end of the file is ignored. Any other character must be visible ASCII: otherwise
-/// the mistake would appear only later, as a rejected key.
+/// Reads a secret from a file, and ignores a newline at the end of the file. All other characters must be visible
+/// ASCII, because other characters are usually a mistake that would appear only later, as a rejected key.
 ///
 /// # Errors
-/// The reason why the secret cannot be used, without the content of the file.
+/// Returns the reason for which the secret cannot be used, without the content of the file.
 pub fn read(path: &Path) -> Result<SecretString, String> {
     let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
     let mut content = String::new();

@@ -1,4 +1,5 @@
-//! Reads the sources: one file each, with its schemas and mappings compiled. All errors of all files are reported at once.
+//! Reads the source files, compiles the schemas and mappings of each source, and reports all errors of all source files
+//! at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,21 +19,21 @@ mod rules;
 
 pub use auth::Auth;
 
-/// A source's file, read.
+/// The settings of one source file.
 #[derive(Debug)]
 pub struct SourceSettings {
-    /// The source, with its schemas and mappings compiled.
+    /// The source, with the compiled schemas and mappings.
     pub source: Arc<Source>,
-    /// How the source authenticates its requests.
+    /// The authentication of the source's requests.
     pub auth: Auth,
-    /// The origins (DNS names) that may ask for deliveries in the CloudEvents handshake.
+    /// The origins (DNS names) that the CloudEvents web hook handshake allows.
     pub allowed_origins: BTreeSet<String>,
 }
 
 /// Reads every `*.toml` file in the folder of sources.
 ///
 /// # Errors
-/// Returns all errors of all files.
+/// Returns all errors of all source files.
 pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
     let mut errors = Vec::new();
     let mut sources = Vec::new();
@@ -60,10 +61,10 @@ pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
     }
 }
 
-/// Reads only the authentication of a source's file.
+/// Reads only the table `[auth]` of a source file.
 ///
 /// # Errors
-/// Returns all errors of that table.
+/// Returns all errors of the table `[auth]`.
 pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
     let settings = read_file(file).map_err(|error| vec![error])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
@@ -73,7 +74,8 @@ pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
     auth.filter(|_| errors.is_empty()).ok_or(errors)
 }
 
-/// The order of the values of an event type. The bridge can compare times of two sources, but not their sequences.
+/// The kind of version of an event type. The bridge can compare the times of two sources, but not the sequence numbers
+/// of two sources.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order<'a> {
     Sequence(&'a SourceName),
@@ -91,7 +93,8 @@ impl fmt::Display for Order<'_> {
     }
 }
 
-/// Reports fields that two event types order differently: then the bridge cannot tell which value is newer.
+/// Reports the fields that two event types order by different kinds of version, because the bridge cannot find the
+/// newer value of such a field.
 fn conflicting_orders(sources: &[SourceSettings]) -> Vec<SettingError> {
     let mut orders: BTreeMap<&Field, (Order<'_>, String)> = BTreeMap::new();
     let mut errors = Vec::new();

@@ -1,7 +1,8 @@
-//! The HTTP client: a connection pool that adds nothing of its own, and a small client for the tools.
+//! The HTTP clients: a plain connection pool, and a small client for the tools `send`, `demo` and the operator's
+//! commands.
 //!
-//! The pool follows no redirect, uses no proxy, decompresses nothing and speaks HTTP/1.1 only. The caller sets the
-//! deadline of each exchange and bounds the number of exchanges in flight.
+//! The connection pool follows no redirect, uses no proxy, decompresses nothing and speaks only HTTP/1.1. The caller
+//! sets the deadline of each exchange, and limits the number of exchanges in flight.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +14,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 /// The time limit for a new connection, and for its TLS handshake.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a connection may idle: less than the 60 s after which load balancers usually close theirs.
+/// The maximum idle time of a connection: less than the 60 s after which load balancers usually close an idle
+/// connection.
 const IDLE_MAX: Duration = Duration::from_secs(15);
-/// The maximum age of a connection: after a failover to another address the client follows within this time.
+/// The maximum age of a connection, so that the client follows a failover to another address within this time.
 const LIFETIME_MAX: Duration = Duration::from_secs(75);
 
 /// Creates a connection pool. The pool has no limit on connections, so no exchange waits inside the pool.
@@ -56,41 +58,41 @@ pub fn tls(roots: Option<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Er
     Ok(Arc::new(config))
 }
 
-/// A client for the tools: each exchange has a deadline and a limit on the response body.
+/// The HTTP client of the tools, with a deadline and a maximum response length for each exchange.
 #[derive(Clone)]
 pub(crate) struct HttpClient(awc::Client);
 
-/// The error of an exchange without a response.
+/// The error of an HTTP exchange without a response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExchangeError {
     #[error("no response within {0:?}")]
     Deadline(Duration),
-    /// The client's error is not `Send`, so only its text is kept.
+    /// The text of the client library's error, which itself is not `Send`.
     #[error("no connection, or it broke: {0}")]
     Connection(String),
 }
 
-/// The error for a text that cannot be a header value.
+/// The error for a text that is not a valid header value.
 #[derive(Debug, thiserror::Error)]
 #[error("the text has characters that a header cannot carry")]
 pub(crate) struct HeaderError;
 
-/// The limits of one exchange: its duration and the length of the response body.
+/// The limits of one HTTP exchange: the duration and the length of the response body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExchangeLimits {
     pub(crate) deadline: Duration,
     pub(crate) body_bytes_max: usize,
 }
 
-/// A request without its body.
+/// The head of an HTTP request: method, URL and headers.
 pub(crate) struct RequestHead(awc::ClientRequest);
 
-/// A response.
+/// The response of an HTTP exchange.
 pub(crate) struct Response {
     pub(crate) status: StatusCode,
-    /// Every `Retry-After` header.
+    /// The values of all `Retry-After` headers of the response.
     pub(crate) retry_after: Vec<String>,
-    /// The body; `None` if it broke off or is longer than the limit.
+    /// The response body; `None` if the body broke off or is longer than the limit.
     pub(crate) body: Option<Vec<u8>>,
 }
 
@@ -115,7 +117,7 @@ impl RequestHead {
         Ok(self.header(name, value))
     }
 
-    /// Adds `Authorization: Bearer` with this token; the value is never printed.
+    /// Adds the header `Authorization: Bearer` with a token, and marks the value so that debug output hides it.
     pub(crate) fn bearer(self, token: &SecretString) -> Result<Self, HeaderError> {
         let text = format!("Bearer {}", token.expose_secret());
         let mut value = HeaderValue::from_str(&text).map_err(|_invalid| HeaderError)?;
@@ -127,7 +129,7 @@ impl RequestHead {
         self.0.get_method()
     }
 
-    /// Returns the path and the query of the request, as the client sends them.
+    /// Returns the path and the query of the request, exactly as the client sends both.
     pub(crate) fn path(&self) -> &str {
         let path = self.0.get_uri().path_and_query();
         path.map_or("", |path| path.as_str())

@@ -1,6 +1,7 @@
 //! Problem documents (RFC 9457): the body of every answer that is an error, on both listeners.
 //!
-//! A document names what is wrong by a stable type, by pointers and by rules. It never repeats a value of the request.
+//! A problem document describes errors by a stable type, by JSON Pointers and by rules. A problem document never
+//! contains a value of the request.
 
 use std::borrow::Cow;
 
@@ -8,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
-/// At most this many errors are listed; the detail says how many there are.
+/// The maximum number of errors in a problem document; the `detail` states the total number of errors.
 pub const ERRORS_MAX: usize = 100;
-/// Every `type` starts with this; the word behind it is stable.
+/// The prefix of every problem type; the word after the prefix never changes.
 const TYPE_PREFIX: &str = "urn:imprint-bridge:problem:";
 
-/// A problem document to send.
+/// A problem document that the bridge sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProblemDocument<'a> {
     r#type: String,
@@ -24,21 +25,21 @@ pub struct ProblemDocument<'a> {
     errors: Vec<ProblemError<'a>>,
 }
 
-/// One error in the event or the events of the request.
+/// One error in an event of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ProblemError<'a> {
-    /// A JSON Pointer into the body that was sent.
+    /// A JSON Pointer to the error in the request body.
     pub pointer: &'a str,
-    /// The rule that is broken.
+    /// The name of the broken rule.
     pub rule: &'a str,
-    /// Where the schema or the mapping states the rule.
+    /// The place of the rule in the schema or the mapping.
     pub location: &'a str,
-    /// One sentence about the rule.
+    /// One sentence that explains the broken rule.
     pub detail: &'a str,
 }
 
 impl<'a> ProblemDocument<'a> {
-    /// Creates a problem document without errors; `word` is the last part of its type.
+    /// Creates a problem document without errors; `word` is the last part of the problem type.
     pub fn new(word: &str, status: u16, title: &'a str, detail: impl Into<Cow<'a, str>>) -> Self {
         Self {
             r#type: format!("{TYPE_PREFIX}{word}"),
@@ -49,7 +50,7 @@ impl<'a> ProblemDocument<'a> {
         }
     }
 
-    /// Returns the same problem document with the first [`ERRORS_MAX`] of these errors.
+    /// Returns the same problem document with at most the first [`ERRORS_MAX`] of the given errors.
     #[must_use]
     pub fn with_errors(mut self, errors: impl IntoIterator<Item = ProblemError<'a>>) -> Self {
         self.errors = errors.into_iter().take(ERRORS_MAX).collect();
@@ -57,32 +58,32 @@ impl<'a> ProblemDocument<'a> {
     }
 }
 
-/// The parts of a received problem document that say nothing about a customer.
+/// The parts of a received problem document that contain no customer data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ReceivedProblem {
-    /// The type, with its prefix.
+    /// The problem type, with the prefix.
     pub r#type: String,
-    /// The errors, each pair of pointer and rule once.
+    /// The errors of the problem document, without repeated pairs of pointer and rule.
     #[serde(rename = "faults")]
     pub errors: Vec<ReceivedError>,
 }
 
-/// Where an error is and which rule it breaks.
+/// The pointer and the broken rule of one received error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ReceivedError {
-    /// A JSON Pointer into the body that was sent.
+    /// A JSON Pointer to the error in the request body.
     pub pointer: String,
-    /// The rule that is broken.
+    /// The name of the broken rule.
     pub rule: String,
 }
 
 impl ReceivedProblem {
-    /// Parses a problem document; the result is empty if the body is not a problem document.
+    /// Parses a received problem document; returns an empty result if the body is not a problem document.
     pub fn parse(body: &[u8]) -> Self {
         let mut problem: Self = serde_json::from_slice(body).unwrap_or_default();
-        // One mistake breaks a rule once for every field that is computed from it.
+        // One mistake in an event causes one error for each field that the mapping computes from the same place.
         let mut listed: Vec<ReceivedError> = Vec::new();
         for error in std::mem::take(&mut problem.errors) {
             if !listed.contains(&error) {

@@ -1,17 +1,20 @@
-//! `Retry-After` (RFC 9110, section 10.2.3): a number of seconds or an HTTP date. Pure.
+//! Parses `Retry-After` headers (RFC 9110, section 10.2.3): a number of seconds or an HTTP date. This module does no
+//! IO.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// The shortest wait: a server that answers 0 seconds would otherwise be asked again in a busy loop.
+/// The minimum wait from a `Retry-After` header, so that 0 seconds do not cause a busy loop of requests.
 pub const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
-/// The longest wait: a wrong header must not stop us for a day.
+/// The maximum wait from a `Retry-After` header, so that a wrong header does not stop requests for a day.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// Returns the longest wait in the `Retry-After` headers, limited to [`RETRY_AFTER_MIN`] to [`RETRY_AFTER_MAX`].
+/// Returns the longest wait in the `Retry-After` headers, but at least [`RETRY_AFTER_MIN`] and at most
+/// [`RETRY_AFTER_MAX`].
 ///
-/// Returns `None` if no header can be parsed. A date is compared with `wall`, the time of day on this machine.
+/// Returns `None` if no `Retry-After` header can be parsed. The wait until an HTTP date is counted from `wall`, the
+/// time of day on this machine.
 pub fn parse(headers: &[String], wall: Timestamp) -> Option<Duration> {
     let longest = headers
         .iter()
@@ -22,7 +25,7 @@ pub fn parse(headers: &[String], wall: Timestamp) -> Option<Duration> {
 
 fn wait(header: &str, wall: Timestamp) -> Option<Duration> {
     if !header.is_empty() && header.bytes().all(|b| b.is_ascii_digit()) {
-        // A number that does not fit 64 bits asks for more than the maximum.
+        // A number of seconds that does not fit 64 bits is longer than the maximum wait.
         return Some(header.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs));
     }
     let date = jiff::fmt::rfc2822::parse(header).ok()?;
@@ -33,7 +36,7 @@ fn wait(header: &str, wall: Timestamp) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    /// 2025-02-13T19:08:07Z, a Thursday.
+    /// The time of day in the tests: 2025-02-13T19:08:07Z, a Thursday.
     const WALL: Timestamp = Timestamp::from_millis(1_739_473_687_000);
 
     #[test]

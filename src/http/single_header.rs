@@ -9,12 +9,13 @@ pub enum SingleHeader<'a> {
     Absent,
     /// The header occurs once, and its value is visible ASCII.
     Text(&'a str),
-    /// The header occurs several times, or its value is not text. A proxy may have read another value than we would.
+    /// The header occurs several times, or its value is not visible ASCII. A proxy may read another value than the
+    /// bridge.
     Unreadable,
 }
 
 impl<'a> SingleHeader<'a> {
-    /// Reads the header `name`.
+    /// Reads the request header `name`, which must occur at most once.
     pub fn read(headers: &'a HeaderMap, name: &str) -> Self {
         let mut values = headers.get_all(name);
         match (values.next(), values.next()) {

@@ -11,7 +11,7 @@ use crate::imprint::{Field, FieldFormat, FieldKind, ImprintId, SchemaRule};
 
 use super::Nulls;
 
-/// The number of customers on a page of *search*, as Imprint documents it.
+/// The default number of customers on a page of *search*, from Imprint's documentation.
 const LIMIT: usize = 10;
 /// The maximum number of customers on a page of *search*. Imprint documents no maximum, but an answer needs a limit.
 const LIMIT_MAX: usize = 100;

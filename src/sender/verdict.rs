@@ -1,4 +1,4 @@
-//! Decides from the bridge's answer whether an event is accepted, refused or sent again. This module does no IO.
+//! Decides from the bridge's answer whether an event is accepted, refused or sent again. This module is pure.
 
 use std::fmt;
 use std::time::Duration;

@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 const EVENT: &str = ".event.json";
 const REQUEST: &str = ".request.json";
 const REFUSAL: &str = ".refusal.json";
-/// The maximum size of an example file, which is also the maximum size of a request body.
+/// The maximum size of an example file: 4 times the default of `ingress.body_bytes_max`.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The results of all examples of one source.

@@ -1,4 +1,4 @@
-//! Formats answers of the admin API as lines of text. This module does no IO.
+//! Formats answers of the admin API as lines of text. This module is pure.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The `[auth]` table of a source's file: how the source authenticates its requests.
+//! The table `[auth]` of a source file, which configures the authentication of the source's requests.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,30 +9,32 @@ use crate::ingress::auth::hmac::{
     Template, TimeUnit,
 };
 
-/// The default of `signed`.
+/// The default of the setting `signed`.
 const SIGNED: &str = "{body}";
-/// The default and the range of `tolerance`.
+/// The default of the setting `tolerance`.
 const TOLERANCE: Duration = Duration::from_mins(5);
+/// The minimum of the setting `tolerance`.
 const TOLERANCE_MIN: Duration = Duration::from_secs(1);
+/// The maximum of the setting `tolerance`.
 const TOLERANCE_MAX: Duration = Duration::from_hours(1);
-/// The keys that need `timestamp_header`.
+/// The settings of `[auth]` that require `timestamp_header`.
 const TIMESTAMP_KEYS: [&str; 3] = ["timestamp_prefix", "timestamp_unit", "tolerance"];
 
 /// The authentication of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// None: anybody can send events as this source.
+    /// No authentication, so that anybody can send events as this source.
     None,
-    /// A bearer token. Each file contains a valid one.
+    /// A bearer token; each file contains a valid token.
     Bearer(Vec<PathBuf>),
-    /// A signature of Standard Webhooks. Each file contains a valid secret.
+    /// A Standard Webhooks signature; each file contains a valid secret.
     StandardWebhooks(Vec<PathBuf>),
-    /// A signature in an HMAC scheme of the source's own. Each file contains a valid secret.
+    /// A signature in the source's own HMAC scheme; each file contains a valid secret.
     Hmac(Box<HmacScheme>, Vec<PathBuf>),
 }
 
 impl Auth {
-    /// Returns the value of `auth.kind`.
+    /// Returns the value of the setting `auth.kind`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::None => "none",
@@ -42,7 +44,7 @@ impl Auth {
         }
     }
 
-    /// Returns a risk that the operator should know; `None` if there is none.
+    /// Returns a warning about the security risk of this authentication, if the authentication has a risk.
     pub const fn warning(&self) -> Option<&'static str> {
         match self {
             Self::None => {
@@ -64,7 +66,7 @@ enum AuthKind {
     Hmac,
 }
 
-/// Takes the table.
+/// Takes and parses the table `[auth]`.
 pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
     let words = [
         ("none", AuthKind::None),
@@ -139,7 +141,7 @@ fn scheme(reader: &mut Reader) -> Option<HmacScheme> {
             reader.error(&["auth", "timestamp_prefix"], reason);
         }
     }
-    // An unreadable time has been reported already. It is not missing.
+    // Invalid settings of the signing time are already reported, so no second error reports a missing signing time.
     let signed = if has_signing_time && signing_time.is_none() {
         None
     } else {
@@ -203,7 +205,7 @@ fn signing_time(reader: &mut Reader, separator: Option<String>) -> Option<Signin
     })
 }
 
-/// Reports the keys that need `timestamp_header`.
+/// Reports each setting that requires `timestamp_header` if `timestamp_header` is missing.
 fn without_signing_time(reader: &mut Reader) {
     let known = reader.keys(&["auth"]);
     for key in TIMESTAMP_KEYS
@@ -241,7 +243,8 @@ mod tests {
 
     const GOOD: &str = "kind = \"hmac\"\nsecret_files = [\"a\", \"b\"]\nheader = \"X-Signature\"\nencoding = \"hex\"\n";
 
-    /// Keys that are added to [`GOOD`], and all errors that follow; `$` is replaced by a signed time.
+    /// The test cases: settings added to [`GOOD`], and all expected errors. The test replaces `$` by settings for a
+    /// signed time.
     const ERRORS: [(&str, &[&str]); 22] = [
         (
             "signed = \"{timestmp}.{body}\"",
@@ -441,7 +444,7 @@ mod tests {
         assert_eq!(errors.len(), keys.len(), "{errors:#?}");
     }
 
-    /// Without its own prefix, the time in the header could not be distinguished from the signature.
+    /// A time in the header of the signature needs its own prefix, to be distinguished from the signature.
     #[test]
     fn a_time_in_the_header_of_the_signature_needs_a_prefix_of_its_own() {
         let list = "separator = \",\"\nprefix = \"v1=\"\nsigned = \"{timestamp}.{body}\"\n\

@@ -1,4 +1,4 @@
-//! The tables of a source's file that describe its bodies and its event types.
+//! The tables of a source file that describe the source's request bodies and event types.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,14 +18,14 @@ use crate::mapping::{
 /// The maximum size of a schema file.
 const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The format of a body.
+/// The format of a source's request bodies.
 #[derive(Clone, Copy)]
 enum SourceBodyFormat {
     CloudEvents,
     Json,
 }
 
-/// Takes the tables that `lookup` reads.
+/// Takes the lookup tables, which the function `lookup` of expressions reads.
 pub(super) fn tables(reader: &mut Reader) -> LookupTables {
     let mut tables = BTreeMap::new();
     for table in reader.keys(&["tables"]) {
@@ -43,7 +43,7 @@ pub(super) fn tables(reader: &mut Reader) -> LookupTables {
     tables
 }
 
-/// Takes the rules for plain JSON bodies; `None` if the bodies are CloudEvents.
+/// Takes the rules for a source's plain JSON bodies; returns `None` if the bodies are CloudEvents.
 pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Option<JsonEnvelope> {
     let words = [
         ("cloudevents", SourceBodyFormat::CloudEvents),
@@ -78,7 +78,7 @@ pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Optio
         .ok()
 }
 
-/// Takes one event type.
+/// Takes the settings of one event type, and compiles the schema and the mapping.
 pub(super) fn event_type(
     reader: &mut Reader,
     event_type: &str,

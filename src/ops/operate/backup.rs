@@ -15,7 +15,8 @@ impl BackupName {
     /// Parses the name of a backup.
     ///
     /// # Errors
-    /// Returns [`Error::BackupName`] if the name is not one plain path segment.
+    /// Returns [`Error::BackupName`] unless the name has 1 to 100 letters, digits, `.`, `_` and `-`, and starts with a
+    /// letter or a digit.
     pub fn parse(name: String) -> Result<Self, Error> {
         let is_valid = (1..=NAME_CHARS_MAX).contains(&name.len())
             && name.starts_with(|first: char| first.is_ascii_alphanumeric())

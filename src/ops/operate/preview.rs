@@ -1,4 +1,4 @@
-//! Computes the requests that a replay would send. This module does no IO.
+//! Computes the requests that a replay would send. This module is pure.
 
 use std::collections::BTreeMap;
 
