@@ -315,7 +315,8 @@ fn merge_deep(into: &mut Map<String, Value>, from: Map<String, Value>) {
     }
 }
 
-/// Sets a field of a customer, or clears the field if the value is null. [`Nulls::Refused`] rejects null earlier.
+/// Sets a field of a customer, or clears the field if the value is null. With `Nulls::Refused`, the contract rejects
+/// null earlier.
 fn set(object: &mut Map<String, Value>, field: String, value: Value) {
     if value.is_null() {
         object.remove(&field);

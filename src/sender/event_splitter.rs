@@ -1,5 +1,5 @@
-//! Splits a stream of bytes into events: JSON objects one after another, or the elements of one array of objects. This
-//! module does no IO.
+//! Splits a stream of bytes into events: JSON objects one after another, or the elements of one array of objects.
+//! This module is pure.
 //!
 //! The splitter holds at most one event in memory. The splitter returns each event byte for byte, because a signature
 //! and a digest cover the bytes and not the parsed JSON. The splitter finds the end of an object by counting brackets,
