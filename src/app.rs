@@ -176,7 +176,7 @@ impl App {
         );
         if timeout(self.config.shutdown.drain, drained).await.is_err() {
             tracing::warn!(
-                "requests in flight did not finish in time; the next process sends them again"
+                "some requests did not finish within shutdown.drain; the next process sends these requests again"
             );
         }
         let handle = self.ops_server.handle();

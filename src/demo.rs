@@ -84,7 +84,7 @@ pub(crate) fn run(options: &DemoSettings) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-/// Runs the bridge, and sends the workload to it.
+/// Runs the bridge, and sends the demo's workload to the bridge.
 async fn run_in(options: &DemoSettings, environment: &DemoEnvironment) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let (config, sources) = environment.bridge()?;

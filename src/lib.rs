@@ -12,11 +12,11 @@
 //!
 //! # Invariants
 //!
-//! - A 2xx answer is sent only after the event is on disk. Delivery is at least once.
-//! - Each customer has at most one request in flight, and an older value never overwrites a newer one.
-//! - A failure of the destination stops sending and ends no entry. A failure caused by one entry parks only that entry.
-//! - `ingress` and `dispatch` never name each other: only the outbox connects them.
-//! - Personal data and keys appear in the request to Imprint and in the store, and nowhere else.
+//! - The bridge answers 2xx only after the event is on disk. Delivery is at least once.
+//! - Each customer has at most one request in flight, and an older value never overwrites a newer value.
+//! - A failure of the destination stops sending and ends no entry. A failure caused by one entry parks only this entry.
+//! - `ingress` and `dispatch` never use each other: only the outbox connects these two rooms.
+//! - Personal data and keys appear only in requests to Imprint and in the store.
 //!
 //! # The rooms
 //!
@@ -32,19 +32,19 @@
 //! | `app` | wires the parts: listeners, watched files, tasks, shutdown | |
 //! | `config` | reads settings and sources, and reports every error at once | |
 //! | `ingress` | HTTP of the event route: body, authentication, problems, receipts | |
-//! | `ops` | the second listener: health, metrics, the operator's use cases and their API | |
+//! | `ops` | the second listener: health, metrics, the operator's use cases and the admin API | |
 //! | `dispatch` | sends waiting entries: a pure core that decides, and an async shell that acts | core pure |
 //! | `outbox` | the durable store: ports, vocabulary, codec, engines | |
-//! | `imprint` | Imprint's vocabulary, the port `ImprintApi`, and its HTTP client | |
+//! | `imprint` | Imprint's vocabulary, the port `ImprintApi`, and the HTTP client for Imprint | |
 //! | `intake` | turns bytes and headers into entries or a rejection | pure |
 //! | `mapping` | compiles and runs the expressions that turn an event into an update | pure |
 //! | `fold` | orders values by version and folds waiting entries into one request | pure |
 //! | `event` | change events, CloudEvents, JSON with the place of each value | pure |
 //! | `backoff` | the delay before the next attempt | pure |
 //! | `http` | shared HTTP pieces: client pool, Retry-After, problem document | |
-//! | `metrics` | every metric and its labels | |
-//! | `telemetry` | logs | |
-//! | `terminal` | output of commands | |
+//! | `metrics` | every metric with its labels | |
+//! | `telemetry` | the log of the process | |
+//! | `terminal` | the output of commands | |
 //! | `shutdown` | the signal to stop the process | |
 //! | `failpoint` | crashes and faults for tests; not part of a release | |
 //! | `random` | the random source | |

@@ -1,4 +1,4 @@
-//! The program: parses the arguments, runs the command, and returns its exit code.
+//! The program: parses the arguments, runs the command, and returns the command's exit code.
 
 use std::process::ExitCode;
 

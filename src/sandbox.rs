@@ -178,7 +178,7 @@ impl fmt::Debug for Sandbox {
 }
 
 impl Sandbox {
-    /// Binds the sandbox's listener. The caller runs the server.
+    /// Binds the sandbox's listener. The caller runs the sandbox's server.
     ///
     /// # Errors
     /// Returns [`Error::Bind`] if the address cannot be used, or [`Error::CustomersFull`] for too many seeded

@@ -70,7 +70,7 @@ pub(crate) enum SendPriority {
 pub(crate) enum SendResult {
     /// The bridge accepted the event.
     Accepted,
-    /// The bridge had accepted the event before.
+    /// The bridge recognized the event as a duplicate, because it had accepted the event before.
     Duplicate,
     /// The bridge refused the event for its content or its authentication.
     Refused(FailureReason),
@@ -233,7 +233,7 @@ pub(crate) fn events_url(base: &str, source: &str) -> Result<String, String> {
     Ok(format!("{base}/v1/sources/{source}/events"))
 }
 
-/// Reads the resource at a URL. Any answer other than a 200 within the time limit is an error.
+/// Reads the resource at a URL. Returns an error unless the server answers 200 within the time limit.
 pub(crate) async fn fetch(
     http: &HttpClient,
     url: &str,

@@ -45,7 +45,7 @@ impl Retention {
                 Err(error) => Err(error),
             };
             if let Err(error) = pass {
-                tracing::warn!(error = %error, "retention pass failed; will retry");
+                tracing::warn!(error = %error, "a retention pass failed; the next pass starts in 1 hour");
             }
             self.clock.sleep(EVERY).await;
         }

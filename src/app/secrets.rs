@@ -125,7 +125,7 @@ impl WatchedSource {
                 tracing::warn!(
                     source,
                     error,
-                    "cannot read the secrets of the source; the last ones stay in use"
+                    "cannot read the secrets of the source; the previous secrets stay in use"
                 );
             }
             Err(_logged_before) => {}

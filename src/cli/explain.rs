@@ -31,7 +31,7 @@ pub(super) use report::in_one_line;
 pub(super) struct ExplainOptions {
     #[command(flatten)]
     layers: Layers,
-    /// The source of the event.
+    /// Name of the source of the event.
     #[arg(long, value_name = "NAME", required_unless_present = "entry")]
     source: Option<String>,
     /// File with the request body; without a file, or with `-`, the command reads standard input.

@@ -73,7 +73,7 @@ pub(super) struct FilterOptions {
     /// Select entries whose number is greater than this number.
     #[arg(long)]
     after: Option<u64>,
-    /// Maximum number of entries.
+    /// Maximum number of entries to select.
     #[arg(long)]
     limit: Option<u64>,
 }

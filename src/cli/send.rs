@@ -43,7 +43,7 @@ pub(super) struct SendOptions {
     /// Let the bridge deliver these events after all live events, for example for a backfill.
     #[arg(long)]
     low_priority: bool,
-    /// Time limit for sending one event. If an event exceeds the limit, the command ends.
+    /// Time limit for sending one event. If an event exceeds this time limit, the command ends.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     give_up_after: Duration,
     /// Show no progress bar.

@@ -21,7 +21,7 @@ pub(super) enum StoreCommand {
     Backup {
         #[command(flatten)]
         bridge: Bridge,
-        /// File name of the copy. A file of this name must not exist.
+        /// File name of the copy, which must not exist yet.
         name: String,
     },
     /// Verifies a store that no process has open, and prints the number of its entries and audit records.

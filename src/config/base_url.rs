@@ -18,7 +18,7 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Parses a scheme, a host and an optional port. A path or a query is an error.
+    /// Parses a base URL with a scheme, a host and an optional port. A base URL with a path or a query is an error.
     ///
     /// # Errors
     /// Returns the reason for which the URL is not accepted.

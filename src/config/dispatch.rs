@@ -8,9 +8,9 @@ use crate::imprint::clearing::Clearing;
 
 /// The maximum of a wait or a time to live in the section `[identity]`.
 const SPAN_MAX: Duration = Duration::from_hours(24 * 400);
-/// The minimum of `assert_after`, which is short for tests.
+/// The minimum of `assert_after`; only tests need such a short time.
 const ASSERT_AFTER_MIN: Duration = Duration::from_millis(100);
-/// The maximum of `assert_after`: a request that arrives more than an hour late is unknown in practice.
+/// The maximum of `assert_after`, because no request is known to arrive at Imprint more than one hour late.
 const ASSERT_AFTER_MAX: Duration = Duration::from_hours(1);
 /// The minimum time to live of a search result, because each search counts towards the rate limit.
 const TTL_MIN: Duration = Duration::from_millis(100);

@@ -74,8 +74,8 @@ pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
     auth.filter(|_| errors.is_empty()).ok_or(errors)
 }
 
-/// The kind of version of an event type. The bridge can compare the times of two sources, but not the sequence numbers
-/// of two sources.
+/// The order of the events of an event type: by sequence number, by time, or by arrival. The bridge can compare the
+/// times of two sources, but not the sequence numbers of two sources.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order<'a> {
     Sequence(&'a SourceName),
@@ -93,8 +93,8 @@ impl fmt::Display for Order<'_> {
     }
 }
 
-/// Reports the fields that two event types order by different kinds of version, because the bridge cannot find the
-/// newer value of such a field.
+/// Reports the fields that two event types order in different ways, because the bridge cannot find the newer value of
+/// such a field.
 fn conflicting_orders(sources: &[SourceSettings]) -> Vec<SettingError> {
     let mut orders: BTreeMap<&Field, (Order<'_>, String)> = BTreeMap::new();
     let mut errors = Vec::new();

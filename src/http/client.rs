@@ -12,7 +12,7 @@ use awc::http::{Method, StatusCode};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// The time limit for a new connection, and for its TLS handshake.
+/// The time limit for a new TCP connection, and the time limit for a TLS handshake.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// The maximum idle time of a connection: less than the 60 s after which load balancers usually close an idle
 /// connection.
@@ -41,10 +41,10 @@ pub fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
         .finish()
 }
 
-/// Creates a TLS configuration that trusts `roots`; without `roots`, it trusts the public certificate authorities.
+/// Creates a TLS configuration that trusts `roots` or, without `roots`, the public certificate authorities.
 ///
 /// # Errors
-/// The TLS library rejects its settings.
+/// Returns an error if the TLS library rejects the settings.
 pub fn tls(roots: Option<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Error> {
     let public = || RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),

@@ -1,5 +1,5 @@
-//! Parses `Retry-After` headers (RFC 9110, section 10.2.3): a number of seconds or an HTTP date. This module does no
-//! IO.
+//! Parses `Retry-After` headers (RFC 9110, section 10.2.3): a number of seconds or an HTTP date. This module is pure:
+//! it uses no IO, no clock and no random numbers.
 
 use std::time::Duration;
 

@@ -34,8 +34,8 @@ const OBJECTS: [&str; 5] = [
     "customer_history",
 ];
 
-/// A customer to add to the sandbox: the members of Imprint's Customer object and `customer_history`. Only `id` is
-/// required.
+/// A customer to add to the sandbox: the members of Imprint's Customer object and `customer_history`. A customer
+/// to add needs only `id`.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct SeedCustomer {

@@ -147,7 +147,7 @@ impl Exchange {
             FaultAction::ShortBody { .. } => self.cut_short(answer),
             FaultAction::WrongId { .. } => self.send(about_another_customer(answer)),
             FaultAction::EndlessBody { .. } => self.never_end(),
-            // The fault plan applied every delay before this point.
+            // The sandbox has already applied the delays of the fault plan.
             FaultAction::Latency { .. } => self.send(answer),
         }
     }
@@ -196,7 +196,7 @@ impl Exchange {
     fn reset(mut self) -> HttpResponse {
         self.close(None);
         if let Some(Err(error)) = self.wire.as_ref().map(|wire| wire.reset_at_close()) {
-            tracing::warn!(%error, "the sandbox could not reset a connection and closes it");
+            tracing::warn!(%error, "the sandbox could not reset a connection, and closes the connection instead");
         }
         HttpResponse::Ok().body(BrokenBody::at_once(self))
     }

@@ -16,7 +16,7 @@ pub enum UnseededCustomer {
     /// The sandbox creates the customer, with a card, a date of birth and no partner id.
     #[default]
     Created,
-    /// The sandbox answers 404.
+    /// The sandbox answers 404 to an update of an unknown customer.
     NotFound,
 }
 

@@ -38,7 +38,7 @@ pub(super) fn keep(io: &dyn Any, connection: &mut Extensions) {
         Ok(socket) => {
             connection.insert(Arc::new(SocketHandle(net::TcpStream::from(socket))));
         }
-        Err(error) => tracing::warn!(%error, "the sandbox has no second handle of a connection"),
+        Err(error) => tracing::warn!(%error, "the sandbox cannot clone a connection's socket"),
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) struct BrokenBody<K> {
 
 impl<K> BrokenBody<K> {
     /// Creates a body that breaks off before the first byte of the answer, so that the client gets no response head.
-    /// The connection owns `kept` until the connection ends.
+    /// The body drops `kept` when the connection ends.
     pub(super) fn at_once(kept: K) -> Self {
         Self {
             size: BodySize::Stream,

@@ -1,5 +1,5 @@
 //! Splits a stream of bytes into events: JSON objects one after another, or the elements of one array of objects.
-//! This module is pure.
+//! This module is pure: it uses no IO, no clock and no random numbers.
 //!
 //! The splitter holds at most one event in memory. The splitter returns each event byte for byte, because a signature
 //! and a digest cover the bytes and not the parsed JSON. The splitter finds the end of an object by counting brackets,
@@ -30,13 +30,13 @@ pub(super) struct InputEvent {
 /// The error of an input that is not a stream of events. The error has the line, and no content of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InputError {
-    /// The input has another character where an event should begin.
+    /// The input has a character other than `{` at the place where an event should begin.
     #[error("line {line}: an event, which is a JSON object, should begin here")]
     NoObject { line: u64 },
     /// An object in the input is not valid JSON.
     #[error("line {line}: this is not JSON")]
     Syntax { line: u64 },
-    /// An event is longer than the limit.
+    /// An event is longer than [`EVENT_BYTES_MAX`].
     #[error("line {line}: this event is longer than {EVENT_BYTES_MAX} bytes")]
     TooLong { line: u64 },
     /// The input ends inside an event or inside the array.
@@ -61,7 +61,7 @@ enum SplitterState {
 #[derive(Debug)]
 pub(super) struct EventSplitter {
     state: SplitterState,
-    /// The bytes of the event that is not complete yet.
+    /// The bytes of the current event, which is not complete yet.
     buffer: Vec<u8>,
     /// The number of open brackets; 0 between events.
     depth: u32,

@@ -1,4 +1,5 @@
-//! Decides from the bridge's answer whether an event is accepted, refused or sent again. This module is pure.
+//! Decides from the bridge's answer whether an event is accepted, refused or sent again. This module is pure: it uses
+//! no IO, no clock and no random numbers.
 
 use std::fmt;
 use std::time::Duration;
@@ -26,7 +27,7 @@ const ERRORS_MAX: usize = 5;
 pub(crate) enum Verdict {
     /// The bridge accepted the event.
     Accepted,
-    /// The bridge had accepted the event before.
+    /// The bridge recognized the event as a duplicate, because it had accepted the event before.
     Duplicate,
     /// The bridge will never accept the event.
     Refused(FailureReason),
@@ -145,7 +146,7 @@ fn accepted_event(body: &[u8]) -> Option<ItemReceipt> {
 }
 
 /// Returns the delay before the next attempt: the backoff, or the `Retry-After` plus at most 200 ms of backoff. The
-/// added backoff prevents that all senders with the same `Retry-After` retry at the same moment.
+/// added backoff spreads the retries of all senders that got the same `Retry-After`.
 pub(crate) fn retry_delay(attempts: u32, hint: Option<Duration>, jitter: f64) -> Duration {
     let backoff = RETRY.delay(attempts, jitter);
     hint.map_or(backoff, |hint| {

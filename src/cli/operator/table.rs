@@ -1,4 +1,5 @@
-//! Formats answers of the admin API as lines of text. This module is pure.
+//! Formats answers of the admin API as lines of text. This module is pure: it uses no IO, no clock and no random
+//! numbers.
 
 use serde_json::Value;
 

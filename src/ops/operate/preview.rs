@@ -1,4 +1,4 @@
-//! Computes the requests that a replay would send. This module is pure.
+//! Computes the requests that a replay would send. This module is pure: it uses no IO, no clock and no random numbers.
 
 use std::collections::BTreeMap;
 
