@@ -1,4 +1,4 @@
-//! The cost of an event before it is stored: parsing, validating, mapping, and single expressions.
+//! Measures the cost of an event before the store: parsing, validation, mapping, and single mapping expressions.
 #![expect(
     clippy::unwrap_used,
     reason = "an unexpected error must stop the benchmark"
@@ -20,7 +20,7 @@ fn event() -> Value {
     serde_json::from_str(event).unwrap()
 }
 
-/// The event type of the source `crm`, which maps a whole customer to 26 fields.
+/// Loads the event type of the source `crm`, which maps a whole customer to 26 fields.
 fn shipped() -> EventType {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().unwrap();
@@ -52,7 +52,7 @@ fn whole_customer(criterion: &mut Criterion) {
     });
 }
 
-/// Single expressions, compiled and interpreted.
+/// Measures single mapping expressions.
 fn expressions(criterion: &mut Criterion) {
     let rows = [("Gold".to_owned(), "GOLD".to_owned())];
     for expression in [

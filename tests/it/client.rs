@@ -1,5 +1,5 @@
-//! Tests of the client against a server that misbehaves on the wire. Most of it is about awc's habits:
-//! these tests hold what src/imprint/client.rs states about them, so that a change of awc is noticed.
+//! Tests of the Imprint client against a server that misbehaves on the wire. Most of these tests check the behaviour
+//! of awc that src/imprint/client.rs documents, so that a change of awc is noticed.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::support::{KEY, TEST_TIMEOUT, block_on};
 
 mod look_ups;
 
-/// Longer than any exchange that must succeed.
+/// The deadline of an exchange with Imprint that must succeed.
 const DEADLINE: Duration = TEST_TIMEOUT;
-/// For exchanges that must exceed their deadline.
+/// The deadline of an exchange with Imprint that must time out.
 const DEADLINE_SHORT: Duration = Duration::from_millis(300);
-/// A pause of a slow Imprint server, far below any deadline.
+/// The pause between two pieces of a slow answer from Imprint, far below any deadline.
 const DRIP: Duration = Duration::from_millis(20);
 
 fn client(origin: &str) -> Client {
@@ -40,7 +40,7 @@ fn client_with(origin: &str, roots: Option<RootCertStore>) -> Client {
     Client::new(origin, Arc::new(credential), tls, Clock::machine())
 }
 
-/// An applied update whose echo has no mismatch.
+/// Returns the outcome of an applied update whose echoed customer has no difference.
 fn applied() -> Outcome {
     Outcome::Applied(Echo::default())
 }
@@ -64,12 +64,12 @@ async fn deliver_within(client: &Client, customer: &str, deadline: Duration) -> 
     client.deliver(request, deadline).await
 }
 
-/// The outcome of one update by a new client.
+/// Returns the outcome of one update that a new Imprint client sends.
 fn outcome(imprint: &RawImprint) -> Outcome {
     block_on(async { deliver(&client(&imprint.origin()), "c1").await })
 }
 
-/// Checks the outcome of one scripted exchange by a new client. The client must not retry.
+/// Checks the outcome of one scripted exchange with a new Imprint client. The client must not retry.
 #[track_caller]
 fn check(what: &str, script: impl Fn(Accepted) + Send + Sync + 'static, expected: &Outcome) {
     let imprint = RawImprint::start(script);
@@ -78,7 +78,7 @@ fn check(what: &str, script: impl Fn(Accepted) + Send + Sync + 'static, expected
     assert!(imprint.requests().len() <= 1, "{what}");
 }
 
-/// As [`check`], for a request that is answered with these bytes, after which the connection ends.
+/// Checks the outcome of an update that the server answers with `answer` before it closes the connection.
 #[track_caller]
 fn check_answer(answer: &str, expected: &Outcome) {
     let sent = answer.to_owned();
@@ -90,7 +90,7 @@ fn check_answer(answer: &str, expected: &Outcome) {
     check(&format!("{answer:.100}"), script, expected);
 }
 
-/// An answer with a content length.
+/// Builds an HTTP answer with a content length.
 fn answer(head: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}",
@@ -102,7 +102,7 @@ fn ok(customer: &str) -> String {
     answer("200 OK", &json!({"id": customer}).to_string())
 }
 
-/// Imprint's answer about the customer of the request.
+/// Builds Imprint's answer about the customer that the request names.
 fn own_customer(request: &str) -> String {
     ok(customer_of(request))
 }
@@ -151,17 +151,18 @@ fn a_request_has_exactly_these_bytes() {
 
 // === one answer, one request ===
 
-/// When the real answer is sent after an interim one.
+/// The time at which the server sends a late answer, after an answer that awc wrongly takes as complete.
 #[derive(Clone, Copy, Debug)]
 enum Late {
-    /// Together with the interim answer.
+    /// The late answer comes together with the first answer.
     AtOnce,
-    /// When the connection is reused for the next request.
+    /// The late answer comes when the client reuses the connection for its next request.
     OnReuse,
 }
 
-/// awc takes a 1xx as the final answer and an answer without a length as empty, and then reuses the connection. The late
-/// answer here is about the next customer, so that only the connection distinguishes it from that customer's own answer.
+/// awc takes a 1xx as the final answer and an answer without a length as empty, and then reuses the connection. The
+/// late answer names the customer of the next request, so a client that reuses the connection would accept the late
+/// answer for that request.
 #[test]
 fn a_late_answer_is_never_taken_for_another_request() {
     let protocol = Outcome::Unknown(Cause::Protocol);
@@ -335,7 +336,7 @@ fn a_refused_connection_proves_that_nothing_was_applied() {
     assert_eq!(outcome, Outcome::Unavailable(Cause::Connect));
 }
 
-/// FAULTS U03, U13: awc reports some of these as connect errors, although the request was sent.
+/// FAULTS U03, U13: awc reports some of these disconnects as connect errors, although the request was sent.
 #[test]
 fn a_connection_that_ends_before_the_answer_leaves_the_outcome_unknown() {
     let unknown = Outcome::Unknown(Cause::Disconnected);
@@ -358,7 +359,8 @@ fn a_connection_that_ends_before_the_answer_leaves_the_outcome_unknown() {
         &unknown,
     );
     check_answer("HTTP/1.1 200 OK\r\ncontent-le", &unknown);
-    // awc does not notice that a body is shorter than its length, but the rest of a JSON object is not JSON.
+    // awc does not notice that a body is shorter than its content length, but an incomplete JSON object cannot be
+    // parsed.
     check_answer(half, &Outcome::Unknown(Cause::Unreadable));
 }
 
@@ -380,7 +382,7 @@ fn a_closed_idle_connection_causes_no_failure() {
         let client = client(&imprint.origin());
         assert_eq!(deliver(&client, "first").await, applied());
         is_closed.await.unwrap();
-        // One turn of the runtime, in which the client notices the close.
+        // Yielding once lets the client notice that the server has closed the connection.
         tokio::task::yield_now().await;
         assert_eq!(deliver(&client, "second").await, applied());
     });
@@ -421,7 +423,8 @@ fn a_2xx_without_the_customer_is_no_proof() {
         check_answer(&answer("200 OK", body), &unreadable);
     }
     check_answer("HTTP/1.1 204 No Content\r\n\r\n", &unreadable);
-    // RFC 9112 allows an answer that ends with its connection, but awc takes its body to be empty.
+    // RFC 9112 lets the end of the connection mark the end of an answer, but awc treats the body of such an answer as
+    // empty.
     let endless = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"id\":\"c1\"}";
     check_answer(endless, &unreadable);
     check_answer(&ok("c2"), &Outcome::Unknown(Cause::WrongCustomer));
@@ -436,7 +439,7 @@ fn of_two_retry_afters_the_longer_counts() {
     check_answer(&answer(head, ""), &Outcome::Throttled(wait));
 }
 
-/// FAULTS U19: the stand-in counts the bytes it can send before the client closes, which includes the kernel buffers.
+/// FAULTS U19: the fake server counts the bytes that it can send before the client closes, kernel buffers included.
 #[test]
 fn an_endless_answer_is_cut() {
     const SENT_MAX: usize = 64 * 1024 * 1024;
@@ -509,7 +512,7 @@ fn tls_server(certificate_pem: &str) -> RawImprint {
     RawImprint::start_tls(Arc::new(tls), |mut accepted| accepted.serve(own_customer))
 }
 
-/// FAULTS U07, X22: no part of a request, and so no key, is sent to a server without a valid certificate.
+/// FAULTS U07, X22: the client sends no part of a request, and so no API key, to a server without a valid certificate.
 #[test]
 fn an_invalid_certificate_denies_the_request() {
     let localhost = include_str!("tls/localhost.pem");
@@ -544,7 +547,7 @@ fn an_invalid_certificate_denies_the_request() {
 #[test]
 fn a_plain_http_server_in_place_of_tls_gets_no_request() {
     let imprint = RawImprint::start(|mut accepted| {
-        // A TLS hello is not a request, so this reads until the client closes the connection.
+        // A TLS hello is not an HTTP request, so `request` reads until the client closes the connection.
         drop(accepted.send("HTTP/1.1 400 Bad Request\r\n\r\n"));
         assert_eq!(accepted.request(), None);
     });

@@ -1,4 +1,5 @@
-//! What an operator trusts: the newest facts win whatever happens on the way, and nobody suffers for another's fault.
+//! Tests of the delivery guarantees that an operator relies on: the newest values win after every fault, and no
+//! customer is affected by a fault of another customer.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -10,14 +11,14 @@ use crate::http;
 use crate::process::Process;
 use crate::support::{Event, FakeImprint, Files, KEY, TestApp, post, receipt, wait_for};
 
-/// Longer than any test runs.
+/// The duration of a sandbox outage that the test ends itself: longer than any test runs.
 const OUTAGE: Duration = Duration::from_hours(1);
 
 fn email(id: &str, customer: &str, revision: u64) -> Event {
     Event::new(id, customer, revision).email(&format!("{id}@example.com"))
 }
 
-/// An event that names its customer by the CRM's own id only.
+/// Creates an event that names its customer only by the CRM's own id.
 fn by_partner(id: &str, partner: &str, revision: u64) -> Event {
     let event = email(id, "unused", revision);
     let event = event.with("/data/customer/id", json!(partner));
@@ -41,7 +42,8 @@ fn parked(receipt: &Value) -> &str {
 
 // === late requests ===
 
-/// FAULTS U37, U46, V3: a request that timed out lands after newer facts were delivered; they are sent once more.
+/// FAULTS U37, U46, V3: Imprint applies a timed-out request after newer values were delivered, so the bridge sends the
+/// newer values again.
 #[test]
 fn a_late_request_does_not_have_the_last_word() {
     let settings = "[imprint]\ndeadline = \"200ms\"\n[dispatch]\nassert_after = \"60s\"";
@@ -53,7 +55,7 @@ fn a_late_request_does_not_have_the_last_word() {
         app.metric("attempts_total{outcome=\"unknown\"}") == Some(1.0)
     });
     app.accept(&email("new", "c1", 2));
-    // The lane rests for at most a second after the first request.
+    // After its first failed request, the lane rests for at most 1 s.
     app.advance(Duration::from_secs(1));
     app.wait_until("new", "delivered");
     app.advance(Duration::from_secs(40));
@@ -72,7 +74,8 @@ fn a_late_request_does_not_have_the_last_word() {
 
 // === folding ===
 
-/// FAULTS O07, N18: a hundred changes of each of a hundred customers are a hundred requests.
+/// FAULTS O07, N18: 10,000 changes that wait during an outage, 100 for each of 100 customers, are delivered in about
+/// 100 requests.
 #[test]
 fn ten_thousand_changes_that_piled_up_are_a_request_a_customer() {
     let app = TestApp::start();
@@ -107,12 +110,12 @@ fn ten_thousand_changes_that_piled_up_are_a_request_a_customer() {
         .iter()
         .filter(|call| call.seq > last_outage_call)
         .count();
-    // One of each, and one more of each that was in flight when the outage ended.
+    // One request per customer, and one more for each of the 64 requests that may be in flight when the outage ends.
     assert!(after <= 100 + 64, "{after} requests");
     assert_eq!(app.metric("waiting_entries"), Some(0.0));
 }
 
-/// FAULTS U24: of fifty entries that state different things one is refused; the other forty-nine are delivered.
+/// FAULTS U24: Imprint rejects one of 50 entries that set different fields, and the other 49 entries are delivered.
 #[test]
 fn of_fifty_entries_in_one_request_only_the_guilty_one_parks() {
     let settings = "sources_dir = \"tests/it/sources\"\nschemas_dir = \"tests/it/sources\"";
@@ -149,7 +152,7 @@ fn of_fifty_entries_in_one_request_only_the_guilty_one_parks() {
 
 // === outcomes ===
 
-/// FAULTS O06, V9: what alone keeps failing is parked; outages spend nothing.
+/// FAULTS O06, V9: an entry is parked if its requests keep failing while others succeed; an outage uses no attempt.
 #[test]
 fn an_entry_that_alone_keeps_failing_is_parked() {
     let app = TestApp::setup()
@@ -175,7 +178,8 @@ fn an_entry_that_alone_keeps_failing_is_parked() {
     app.wait_until(&format!("other-{}", revision.get()), "delivered");
 }
 
-/// FAULTS M05: an operation that is refused to everybody stops the destination, parks nothing, and spends nothing.
+/// FAULTS M05: an operation that Imprint forbids for every customer stops the destination, parks no entry, and uses no
+/// attempt.
 #[test]
 fn an_operation_that_is_not_enabled_stops_the_destination() {
     let mut app = TestApp::setup().manual_clock().start();
@@ -198,7 +202,7 @@ fn an_operation_that_is_not_enabled_stops_the_destination() {
     app.leave_waiting_entries();
 }
 
-/// FAULTS U26, V9: one customer who is refused stops nobody.
+/// FAULTS U26, V9: a customer whose updates Imprint forbids does not stop the deliveries of other customers.
 #[test]
 fn one_customer_who_is_refused_stops_nobody() {
     let mut app = TestApp::start();
@@ -219,7 +223,7 @@ fn one_customer_who_is_refused_stops_nobody() {
     app.leave_waiting_entries();
 }
 
-/// FAULTS U27: an untyped 404 means "not there" where a retrieve says so too.
+/// FAULTS U27: a 404 without an error type means "unknown customer" only if a retrieve also finds no such customer.
 #[test]
 fn an_untyped_404_is_believed_when_a_retrieve_says_it_too() {
     let app = TestApp::start();
@@ -256,7 +260,7 @@ fn a_customer_known_by_the_partners_id_is_looked_up_once() {
     assert_eq!(app.metric("lookups_total{outcome=\"one\"}"), Some(1.0));
 }
 
-/// FAULTS O10: most customers of a CRM have no card, and that is asked once in a while and not every time.
+/// FAULTS O10: most customers of a CRM have no card, so the bridge remembers for a while that a search found nobody.
 #[test]
 fn somebody_unknown_is_ignored_and_the_no_is_remembered() {
     let app = TestApp::setup()
@@ -271,7 +275,8 @@ fn somebody_unknown_is_ignored_and_the_no_is_remembered() {
     assert_eq!(calls(&app, Operation::Update).len(), 0);
 }
 
-/// FAULTS O10: the wait ends by itself when the customer appears, with the newest facts.
+/// FAULTS O10: entries of an unknown customer wait and are delivered without an operator, with the newest values, as
+/// soon as Imprint knows the customer.
 #[test]
 fn facts_wait_for_their_customer_to_appear() {
     let app = TestApp::setup()
@@ -317,7 +322,7 @@ fn somebody_who_is_two_customers_is_parked() {
     assert_eq!(calls(&app, Operation::Update).len(), 0);
 }
 
-/// One wrong row of a CRM must not send somebody's facts to another cardholder.
+/// One wrong row of a CRM must not send the values of a customer to another cardholder.
 #[test]
 fn a_pair_that_imprint_contradicts_is_parked() {
     let app = TestApp::start();
@@ -369,7 +374,7 @@ fn a_customer_who_was_linked_anew_is_found_again() {
 
 // === clearing and addresses ===
 
-/// A forgotten "Apt 4B" is a wrong letterbox.
+/// An apartment number that stays in the address after a move would send mail to the wrong letterbox.
 #[test]
 fn a_cleared_line_of_the_address_is_emptied_if_leaving_it_out_does_not() {
     let app = TestApp::start();
@@ -393,7 +398,7 @@ fn a_cleared_line_of_the_address_is_emptied_if_leaving_it_out_does_not() {
     assert_ne!(customer["customer"]["address"]["street_line2"], "Apt 4B");
 }
 
-/// Imprint's address has no country: one abroad would be taken for one at home.
+/// An address at Imprint has no country, so Imprint would take a foreign address for a domestic one.
 #[test]
 fn an_address_abroad_parks_or_is_left_out() {
     let abroad = |id: &str| {
@@ -420,7 +425,7 @@ fn an_address_abroad_parks_or_is_left_out() {
 
 // === isolation ===
 
-/// The key is refused and replaced: nothing parks, nothing is spent, and no more than the probe goes out.
+/// While Imprint refuses the API key, the bridge parks no entry and uses no attempt, and sends only probes.
 #[test]
 fn a_refused_key_costs_nothing_and_a_new_one_is_tried_at_once() {
     let app = TestApp::setup().key("sk_wrong").manual_clock().start();
@@ -433,7 +438,7 @@ fn a_refused_key_costs_nothing_and_a_new_one_is_tried_at_once() {
     let refused = app.imprint.calls().len();
     assert!(refused <= 20, "at most what was in flight: {refused}");
     app.files.write_key(KEY);
-    // The file is read every 3 seconds.
+    // The bridge reads the API key file every 3 s.
     app.advance(Duration::from_secs(3));
     for customer in 0..20 {
         let receipt = app.wait_until(&format!("e-{customer}"), "delivered");
@@ -442,7 +447,7 @@ fn a_refused_key_costs_nothing_and_a_new_one_is_tried_at_once() {
     assert_eq!(app.metric("parked_entries"), Some(0.0));
 }
 
-/// What is sent with the lowest urgency goes behind what is live.
+/// Events with the lowest urgency are delivered after live events.
 #[test]
 fn a_backfill_goes_behind_live_traffic() {
     let app = TestApp::setup()
@@ -486,9 +491,10 @@ fn a_backfill_goes_behind_live_traffic() {
     );
 }
 
-// === what is not ours ===
+// === personal data in Imprint's answers ===
 
-/// An answer holds more of a person than was ever sent, and an error may repeat what was: none of it is kept or told.
+/// Imprint's answers contain more personal data than the bridge sent, and error answers may repeat sent values: the
+/// bridge neither stores nor logs any part of an answer.
 #[test]
 fn nothing_of_an_answer_is_kept_or_told() {
     let imprint = FakeImprint::start(|_settings| {});
@@ -522,7 +528,7 @@ fn nothing_of_an_answer_is_kept_or_told() {
     assert!(!page.contains("canary"), "{page}");
     process.terminate();
     assert!(process.wait_for_exit().success());
-    // The log is looked through by the process itself.
+    // `Process` searches the log for canary values when the test drops the process.
     assert!(process.log().contains("TRACE") && !process.log().contains(KEY));
     for file in std::fs::read_dir(files.store().parent().unwrap()).unwrap() {
         let path = file.unwrap().path();

@@ -1,4 +1,5 @@
-//! The sources in `config/examples`, which people copy: `check` accepts them, and they run.
+//! Tests of the example sources in `config/examples`: `check` accepts each source, and the bridge delivers an example
+//! event of each source.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use crate::commands;
 use crate::support::{FakeImprint, TestApp, wait_for};
 
-/// Each source with the secret of its sender, and one of its examples that names a customer by Imprint id.
+/// The example sources: the name, the sender's secret, and an example event that names a customer by Imprint id.
 const SOURCES: [(&str, &str, &str); 3] = [
     (
         "debezium",
@@ -24,7 +25,7 @@ fn examples() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples"))
 }
 
-/// Starts the bridge with these sources and readable secrets.
+/// Starts the bridge with copies of the example sources in `folder`, whose secret files are readable.
 fn start(folder: &Path) -> TestApp {
     for (source, secret, _) in SOURCES {
         let file = format!("{source}.toml");
@@ -102,7 +103,7 @@ fn the_sources_run_with_readable_secrets() {
     }
 }
 
-/// The update that Imprint received for the customer with this path.
+/// Returns the body of the update that the sandbox applied to the customer in this request path.
 fn applied(imprint: &FakeImprint, path: &Value) -> Option<Value> {
     let (_, customer) = path.as_str().unwrap().rsplit_once('/').unwrap();
     let mut taken = imprint.applied(customer).into_iter();

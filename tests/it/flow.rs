@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 use crate::http::Answer;
 use crate::support::{Event, KEY, TestApp};
 
-/// Longer than any test: the fault ends when the sandbox clears it.
+/// The duration of a sandbox outage that the test ends itself: longer than any test runs.
 const OUTAGE: Duration = Duration::from_hours(1);
 
-/// An event that changes the email of a customer.
+/// Creates an event that changes the email address of a customer.
 fn email(id: &str, customer: &str, revision: u64) -> Event {
     Event::new(id, customer, revision).email(&format!("{id}@example.com"))
 }
 
-/// The errors in an answer, as pointer and rule.
+/// Returns the errors in a problem document: the broken rule for each JSON Pointer.
 fn errors(answer: &Answer) -> BTreeMap<String, String> {
     let answer = answer.json();
     let errors = answer["faults"].as_array().unwrap().iter();
@@ -120,7 +120,7 @@ fn changes_of_an_outage_are_folded() {
         for customer in customers {
             let id = format!("{customer}-{revision}");
             let event = email(&id, customer, revision);
-            // Every other change also sets another field.
+            // Every second change also sets the language of the customer.
             let event = match revision % 2 {
                 0 => event,
                 _ => event.with("/data/customer/language", json!("fr-CA")),
@@ -213,7 +213,7 @@ fn a_repeated_event_is_stored_once_and_a_changed_one_is_a_conflict() {
     let first = app.post(&event);
     assert_eq!((first.status, duplicate(&first)), (202, false));
     app.wait_until("once", "delivered");
-    // Trace headers and the order of keys are not part of the content.
+    // Trace headers and the order of JSON keys are not part of an event's content.
     let again = app.post(&event.clone().with("/traceparent", json!("00-1-2-03")));
     assert_eq!((again.status, duplicate(&again)), (202, true));
     assert_eq!(again.json()["accepted"][0]["status"], "delivered");
@@ -247,7 +247,7 @@ fn a_waiting_sender_gets_the_final_state() {
     }
 }
 
-/// FAULTS V10: a stopping process ends the wait.
+/// FAULTS V10: a bridge that stops answers the sender that waits for a delivery.
 #[test]
 fn a_waiting_sender_is_answered_when_the_bridge_stops() {
     let mut app = TestApp::start();
@@ -337,7 +337,8 @@ fn of_folded_entries_only_the_faulty_one_parks() {
     assert_eq!(calls.len(), 4, "{bodies:?}");
 }
 
-/// FAULTS U25, U40, V8, V9: no attempt is used, nothing is parked, and a new key file is enough to continue.
+/// FAULTS U25, U40, V8, V9: a rejected API key uses no attempt and parks no entry, and a new key file is enough to
+/// continue.
 #[test]
 fn a_rejected_key_stops_sending_until_the_key_changes() {
     let app = TestApp::setup()
@@ -360,7 +361,7 @@ fn a_rejected_key_stops_sending_until_the_key_changes() {
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0].authorization, Authorization::Wrong);
     app.files.write_key(KEY);
-    // The file is read every 3 seconds.
+    // The bridge reads the API key file every 3 s.
     app.advance(Duration::from_secs(3));
     for id in ["first", "c2", "c3", "c4"] {
         let receipt = app.wait_until(id, "delivered");
@@ -374,7 +375,7 @@ fn a_rejected_key_stops_sending_until_the_key_changes() {
     );
 }
 
-/// FAULTS U34: Retry-After is for the whole destination and uses no attempt.
+/// FAULTS U34: Imprint's Retry-After delays the whole destination and uses no attempt.
 #[test]
 fn a_throttled_destination_waits_for_retry_after() {
     let app = TestApp::setup().manual_clock().start();
@@ -398,7 +399,7 @@ fn a_throttled_destination_waits_for_retry_after() {
     }
 }
 
-/// FAULTS U13, U16, U18, U35, U37, U38, V4: one bad answer costs one more request.
+/// FAULTS U13, U16, U18, U35, U37, U38, V4: an inconclusive answer of Imprint causes exactly one more request.
 #[test]
 fn an_inconclusive_answer_is_followed_by_another_request() {
     let app = TestApp::setup()
@@ -453,7 +454,7 @@ fn an_event_accepted_in_an_outage_is_delivered_after_a_restart() {
         app.wait_until(id, "delivered");
         assert_eq!(app.imprint.applied(id).len(), 1);
     }
-    // The versions of the lane survive the restart.
+    // The lane's versions survive the restart of the bridge.
     app.accept(&email("stale", "e0", 0));
     app.wait_until("stale", "superseded");
 }
@@ -501,7 +502,7 @@ fn health_is_local_and_the_metrics_page_has_no_personal_data() {
     }
 }
 
-/// FAULTS V3, V9: a lane has at most one request in flight, with several dispatch threads too.
+/// FAULTS V3, V9: a lane has at most one request in flight, even with several dispatch threads.
 #[test]
 fn several_dispatch_threads_keep_each_customer_in_order() {
     let app = TestApp::setup()

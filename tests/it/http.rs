@@ -1,4 +1,5 @@
-//! A plain HTTP/1.1 client on a blocking socket, for the senders and operators of tests. It adds no header of its own.
+//! A plain HTTP/1.1 client on a blocking socket, for the senders and operators of tests. The client adds only the
+//! headers that HTTP/1.1 requires.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::TEST_TIMEOUT;
 
-/// A response.
+/// An HTTP response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -28,7 +29,7 @@ impl Answer {
     }
 }
 
-/// Sends one request on a connection of its own.
+/// Sends one HTTP request on a new connection.
 pub(crate) fn ask(
     address: SocketAddr,
     line: &str,
@@ -38,7 +39,7 @@ pub(crate) fn ask(
     Connection::open(address)?.ask(line, headers, body)
 }
 
-/// A connection that stays open.
+/// An HTTP connection that stays open between requests.
 pub(crate) struct Connection(TcpStream);
 
 impl Connection {
@@ -49,7 +50,7 @@ impl Connection {
         Ok(Self(stream))
     }
 
-    /// Sends a request with a line such as `GET /livez`, and reads the whole response.
+    /// Sends an HTTP request with a line such as `GET /livez`, and reads the whole response.
     pub(crate) fn ask(
         &mut self,
         line: &str,

@@ -1,13 +1,14 @@
-//! The kill test: the real program is killed again and again under load, and its promises are checked from outside.
+//! The kill test: kills the real program again and again under load, and checks the guarantees of the bridge from
+//! outside.
 //!
-//! These tests run in real time, because only a real process can be killed: no test can move the clock of another
-//! process, and the moment of a kill must be independent of what the program does. FAULTS T2, T5, T14 describe the method.
+//! The kill tests run in real time, because no test can move the clock of another process. The moment of a kill must
+//! not depend on the work of the program. FAULTS T2, T5, T14 describe the method.
 //!
-//! The sandbox, the senders and the list of acknowledged events live in this process; only the bridge is killed. Senders
-//! send again whatever was not answered, as a CRM does. At the end [`oracle`] compares the events that were answered 2xx
-//! with their receipts, with the requests that Imprint received, and with the customers that it stores (FAULTS V1, V2, V3,
-//! FAULTS V4). Two things show that the oracle detects loss: its own tests, and failpoints that make the program lose events
-//! (feature `failpoints`).
+//! The sandbox, the senders and the list of acknowledged events live in the test process; only the bridge is killed.
+//! The senders send every unanswered event again, as a CRM does. At the end, [`oracle`] compares the events that the
+//! bridge answered with 2xx with their receipts, with the requests that Imprint received, and with the customers that
+//! Imprint stores (FAULTS V1, V2, V3, V4). The oracle's own tests, and failpoints that make the program lose events
+//! (feature `failpoints`), show that the oracle detects loss.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,14 +36,15 @@ mod load;
 mod oracle;
 mod report;
 
-/// The number of random kills: a few in every run of the tests, and the thousand of FAULTS N1 in a full run.
+/// The number of random kills in a normal run of the tests.
 const KILLS: u64 = 20;
+/// FAULTS N1: the number of random kills in a full run of the tests.
 const KILLS_FULL: u64 = 1_000;
-/// A long test prints its progress after this many kills.
+/// The number of kills after which a long kill test prints its progress again.
 const PROGRESS_EVERY: usize = 50;
-/// FAULTS V8: the longest time from the last fault until no entry waits. It includes the backoff of a few failures in a row.
+/// FAULTS V8: the longest time from the last fault until no entry waits, including the backoff after a few failures.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
-/// The longest time until a process reaches the failpoint at which it crashes.
+/// The longest time from the start of a bridge until the bridge crashes at its armed failpoint.
 const CRASH_MAX: Duration = Duration::from_secs(20);
 const SENDERS: u64 = 4;
 const CUSTOMERS: usize = 40;
@@ -65,7 +67,8 @@ fn random_kills_lose_no_event() {
 mod detects_loss {
     use super::*;
 
-    /// The process crashes when it passes the failpoint for the first, the sixth time and so on.
+    /// The passes of a failpoint that crash a process: the 1st pass in the first run, the 6th in the second run, and
+    /// so on.
     const PASSES: [u32; 4] = [1, 6, 25, 60];
 
     fn assert_sound_after_crashes_at(point: &str) {
@@ -74,25 +77,25 @@ mod detects_loss {
         assert_eq!(report.kills, 4);
     }
 
-    /// FAULTS P02: the event was not acknowledged; the sender sends it again.
+    /// FAULTS P02: the sender gets no acknowledgement, and sends the event again.
     #[test]
     fn a_crash_before_the_commit_loses_nothing() {
         assert_sound_after_crashes_at("before_commit");
     }
 
-    /// FAULTS P04: the sender sends the event again, and it is recognized as a duplicate.
+    /// FAULTS P04: the sender sends the event again, and the bridge recognizes the duplicate.
     #[test]
     fn a_crash_before_the_answer_stores_the_event_once() {
         assert_sound_after_crashes_at("after_commit_before_answer");
     }
 
-    /// FAULTS P06: a claim ends with its process.
+    /// FAULTS P06: a claim of a lane becomes void when the process ends.
     #[test]
     fn a_crash_before_the_request_sends_it_after_the_restart() {
         assert_sound_after_crashes_at("after_claim_before_request");
     }
 
-    /// FAULTS P07, P08: the request is sent again.
+    /// FAULTS P07, P08: the next process sends the request again.
     #[test]
     fn a_crash_before_the_settlement_sends_the_request_again() {
         assert_sound_after_crashes_at("after_request_before_settle");
@@ -103,7 +106,7 @@ mod detects_loss {
         assert_sound_after_crashes_at("after_settle");
     }
 
-    /// FAULTS T14: the sender gets its 202 before the commit.
+    /// FAULTS T14: a failpoint makes the bridge answer 202 before the commit.
     #[test]
     fn an_answer_before_the_commit_is_reported_as_loss() {
         let crash =
@@ -111,7 +114,7 @@ mod detects_loss {
         assert_loss_reported(&Plan::new([5, 12, 30, 31, 32, 33].map(crash).into()));
     }
 
-    /// FAULTS T14: a failed request is recorded as delivered.
+    /// FAULTS T14: a failpoint makes the bridge record a failed request as delivered.
     #[test]
     fn a_failed_request_taken_for_delivered_is_reported_as_loss() {
         let run = || RunEnd::FaultThenKill("assume_applied", 200..=300);
@@ -129,28 +132,28 @@ mod detects_loss {
     }
 }
 
-/// The plan of one test.
+/// The plan of one kill test.
 #[derive(Clone, Debug)]
 struct Plan {
     seed: u64,
-    /// The ends of the process runs, one after the other. One more run delivers the rest.
+    /// The end of each process run, in the order of the runs. One more run delivers the remaining entries.
     run_ends: Vec<RunEnd>,
     /// The fault rules of the sandbox.
     faults: Value,
 }
 
-/// The end of one run of the process.
+/// The end of one run of the bridge process.
 #[derive(Clone, Debug)]
 enum RunEnd {
-    /// SIGKILL, a random number of milliseconds in this range after the process was ready.
+    /// SIGKILL after the process was ready for a random time within this range, in milliseconds.
     Kill(RangeInclusive<u64>),
-    /// The process crashes by itself at an armed failpoint.
+    /// The bridge process crashes at an armed failpoint.
     #[cfg_attr(
         not(feature = "failpoints"),
         expect(dead_code, reason = "only failpoints crash a process")
     )]
     Crash(String),
-    /// SIGKILL, after the process ran with this failpoint armed for a while.
+    /// SIGKILL after the bridge ran with this armed failpoint for a random time within the range, in milliseconds.
     #[cfg_attr(
         not(feature = "failpoints"),
         expect(dead_code, reason = "only failpoints make a process lose events")
@@ -159,8 +162,8 @@ enum RunEnd {
 }
 
 impl Plan {
-    /// A plan with these process runs, and with an Imprint that is sometimes slow, sometimes down, and sometimes applies a
-    /// request without a response.
+    /// Creates a plan with these process runs and with a sandbox that is sometimes slow or down, or applies a request
+    /// without answering.
     fn new(run_ends: Vec<RunEnd>) -> Self {
         Self {
             seed: seed(),
@@ -190,7 +193,8 @@ fn assert_sound(plan: &Plan) -> Report {
     }
 }
 
-/// Executes a plan under load, then ends all faults, waits until every entry has ended, and asks the oracle.
+/// Executes a kill plan under load. After the last fault, waits until every entry has ended, and returns the oracle's
+/// result.
 fn execute(plan: &Plan) -> Result<Report, Violation> {
     let imprint = Imprint::start(Duration::from_millis(2), plan.seed, &plan.faults);
     let bridge = Bridge::prepare(imprint.address);
@@ -224,7 +228,7 @@ fn execute(plan: &Plan) -> Result<Report, Violation> {
 
 type SenderThread<'scope> = std::thread::ScopedJoinHandle<'scope, Result<(), Violation>>;
 
-/// Starts the senders. A sender that finds a violation ends the test.
+/// Starts the senders of the kill test. A sender that finds a violation ends the test.
 fn start_senders<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     plan: &Plan,
@@ -244,7 +248,8 @@ fn start_senders<'scope, 'env>(
     (1..=SENDERS).map(start).collect()
 }
 
-/// Starts and ends one process after the other, and leaves one more running. Returns it with the longest time to ready.
+/// Runs the planned bridge processes one after the other, and starts one more. Returns the last process and the
+/// longest time to ready.
 #[expect(clippy::print_stdout, reason = "a long test prints its progress")]
 fn run_processes(
     plan: &Plan,
@@ -302,7 +307,7 @@ fn wait_until_drained(bridge: &Bridge) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Collects everything that is visible from outside: receipts, requests, customers.
+/// Collects the evidence for the oracle: the receipts, and the requests and customers of the sandbox.
 fn collect_evidence(
     plan: &Plan,
     bridge: &Bridge,
@@ -336,12 +341,12 @@ fn collect_evidence(
             .collect::<Result<_, _>>()?,
         customers: (0..CUSTOMERS).filter_map(stored).collect(),
         kills: plan.run_ends.len().try_into().unwrap_or(u64::MAX),
-        // The lanes in flight, and the prefetched ones: half as many.
+        // A process holds the lanes in flight and half as many prefetched lanes.
         lanes: CONCURRENCY + CONCURRENCY / 2,
     })
 }
 
-/// The seed of the test: `IMPRINT_BRIDGE_TEST_SEED` repeats a test; otherwise the seed is random.
+/// Returns the seed of the kill test: the value of `IMPRINT_BRIDGE_TEST_SEED`, otherwise a random number.
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
 fn seed() -> u64 {
     let given = std::env::var("IMPRINT_BRIDGE_TEST_SEED").ok();

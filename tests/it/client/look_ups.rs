@@ -1,4 +1,5 @@
-//! Tests of retrieve and search on the wire: the request, the result of each answer, and the rules of the shared pool.
+//! Tests of Imprint's retrieve and search calls on the wire: the request bytes, the result of each answer, and the
+//! rules of the shared connection pool.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::{DEADLINE, DEADLINE_SHORT, answer, client, deliver, ok, rejected};
 use crate::raw_imprint::{Accepted, RawImprint};
 use crate::support::{FakeImprint, KEY, block_on};
 
-/// The two lookups.
+/// The two lookup calls of Imprint.
 #[derive(Clone, Copy, Debug)]
 enum Lookup {
     Retrieve,
@@ -23,7 +24,7 @@ enum Lookup {
 
 const BOTH: [Lookup; 2] = [Lookup::Retrieve, Lookup::Search];
 
-/// Looks up "c1".
+/// Looks up the customer "c1" at Imprint.
 async fn look_up(client: &Client, lookup: Lookup, deadline: Duration) -> LookupResult {
     match lookup {
         Lookup::Retrieve => {
@@ -52,7 +53,7 @@ fn page(hits: &Value) -> String {
     answer("200 OK", &page.to_string())
 }
 
-/// Checks the result of one scripted exchange by a new client. The client must not retry.
+/// Checks the result of one scripted lookup by a new Imprint client. The client must not retry.
 #[track_caller]
 fn check(
     lookup: Lookup,
@@ -67,7 +68,7 @@ fn check(
     assert!(imprint.requests().len() <= 1, "{lookup:?} {what}");
 }
 
-/// As [`check`], for a request that is answered with these bytes, after which the connection ends.
+/// Checks the result of a lookup that the server answers with `answer` before it closes the connection.
 #[track_caller]
 fn check_answer(lookup: Lookup, answer: &str, expected: &LookupResult) {
     let sent = answer.to_owned();
@@ -114,7 +115,8 @@ fn a_lookup_has_exactly_these_bytes() {
     }
 }
 
-/// FAULTS M01, M02, M10, M12: any id is the value of one filter, and the filter is never blank.
+/// FAULTS M01, M02, M10, M12: a search sends any partner customer id as the value of exactly one filter, and this
+/// value is never blank.
 #[test]
 fn a_partner_id_stays_inside_its_filter() {
     let imprint = RawImprint::start(|mut accepted| accepted.serve(|_request| page(&json!([]))));
@@ -159,7 +161,7 @@ fn a_partner_id_stays_inside_its_filter() {
 
 // === one answer, one request ===
 
-/// With awc alone, after a 1xx or an answer without a length the late answer would be taken for the next customer.
+/// awc alone would take the late answer, after a 1xx or an answer without a length, as the answer to the next lookup.
 #[test]
 fn a_late_answer_to_a_lookup_is_never_taken_for_another_request() {
     let down = Outcome::Unavailable(Cause::Status(503));
@@ -266,7 +268,8 @@ fn a_lookup_without_an_answer_has_a_cause() {
 
 // === the sandbox ===
 
-/// FAULTS M12, M13: the stand-in answers look-ups as Imprint documents them, and the client understands it.
+/// FAULTS M12, M13: the sandbox answers lookups as Imprint documents them, and the Imprint client understands the
+/// answers.
 #[test]
 fn the_sandbox_finds_one_customer_none_or_several() {
     let sandbox = FakeImprint::start(|_settings| {});
@@ -302,7 +305,8 @@ fn the_sandbox_finds_one_customer_none_or_several() {
     });
 }
 
-/// FAULTS M05: an update that is denied for every customer, and one whose customer does not exist.
+/// FAULTS M05: a retrieve shows whether an update with an unclear 404 was denied or named a customer that does not
+/// exist.
 #[test]
 fn a_retrieve_resolves_an_unclear_update() {
     let sandbox = FakeImprint::start(|_settings| {});
