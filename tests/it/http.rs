@@ -1,5 +1,5 @@
 //! A plain HTTP/1.1 client on a blocking socket, for the senders and operators of tests. The client adds only the
-//! headers that HTTP/1.1 requires.
+//! headers `host` and `content-length`.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

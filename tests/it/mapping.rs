@@ -1,4 +1,4 @@
-//! Sources with their own JSON: how their bodies are mapped, checked and explained.
+//! Tests of sources that send plain JSON instead of CloudEvents: mapping, `check`, and explanations.
 
 use std::fs;
 use std::path::Path;
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::http::{self, Answer};
 use crate::support::TestApp;
 
-/// The token of the operator `alice`.
+/// The admin API token of the operator `alice`.
 const TOKEN: &str = "op-canary-token-1";
-/// A source that sends JSON of its own.
+/// The folder of a test source that sends plain JSON instead of CloudEvents.
 const SHOP: &str = "tests/it/sources/shop";
 
 fn shop() -> TestApp {
@@ -34,7 +34,7 @@ fn ids(answer: &Answer) -> Vec<String> {
     accepted.iter().map(id).collect()
 }
 
-/// The row of a customer in the source's table.
+/// Returns the row of a customer in the table `customers` of the source `shop`.
 fn row(id: &str, email: &str, phone: &str) -> Value {
     json!({
         "id": id, "email": email, "street": "1 Elm St", "city": "Reno", "country": "US",
@@ -101,7 +101,8 @@ fn only_field_groups_that_differ_are_sent() {
         ["1"]
     );
     until(&app, "1", "delivered");
-    // The address is sent as a whole: a mix of the new and the old one would be an address that does not exist.
+    // The bridge sends all lines of a changed address: a mix of old and new lines would be an address that does not
+    // exist.
     assert_eq!(
         app.imprint.calls()[0].body,
         json!({"street_line1": "1 Elm St", "city": "Sparks"})
@@ -130,7 +131,7 @@ fn only_field_groups_that_differ_are_sent() {
     until(&app, "4", "parked");
 }
 
-/// Bodies with one wrong event, and the answer to each: status, problem type, place and rule.
+/// Returns bodies with one faulty event, each with the expected answer: status, problem type, JSON Pointer and rule.
 fn faulty() -> [(Value, u16, &'static str, &'static str, &'static str); 6] {
     let good = change(1, &Value::Null, &row("c1", "a@example.com", "415 555 2671"));
     let guessed = change(2, &Value::Null, &row("c2", "b@example.com", "555-2671"));
@@ -253,7 +254,8 @@ fn an_explanation_shows_the_request_and_the_places_read() {
     );
 }
 
-/// The explanation logs every place that an expression reads: the cost must grow only linearly with a list.
+/// An explanation lists every value that an expression reads, so the cost of an explanation must grow only linearly
+/// with the length of a list.
 #[test]
 fn an_event_with_a_long_list_is_explained() {
     let app = shop();
@@ -318,7 +320,7 @@ fn an_explanation_of_an_entry_marks_stale_fields() {
     );
 }
 
-/// Runs the program with a folder of sources.
+/// Runs the program with the sources in `folder`, and returns the output also as text.
 fn run(folder: &Path, arguments: &[&str]) -> (Output, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
         .args(arguments)
@@ -331,7 +333,7 @@ fn run(folder: &Path, arguments: &[&str]) -> (Output, String) {
     (output, String::from_utf8(output_text).unwrap())
 }
 
-/// A copy of the source's folder with these examples.
+/// Copies the folder of the source `shop` and adds these example files.
 fn with_examples(examples: &[(&str, Value)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in ["shop.toml", "shop.json"] {

@@ -1,14 +1,14 @@
-//! The operator's use cases, through the admin API and the command line, and their audit log.
+//! Tests of the operator's use cases through the admin API and the command line, and of the audit log.
 
 use serde_json::{Value, json};
 
 use crate::http::{self, Answer};
 use crate::support::{Event, TestApp, wait_for};
 
-/// The token of the operator `alice`; its file is in the folder of the test.
+/// The admin API token of the operator `alice`.
 const TOKEN: &str = "op-canary-token-1";
 
-/// A bridge with one operator.
+/// A bridge with the operator `alice`.
 struct OperatedApp(TestApp);
 
 impl OperatedApp {
@@ -45,7 +45,7 @@ impl OperatedApp {
         answer.json()
     }
 
-    /// Sends an event that Imprint rejects, and returns the number of its parked entry.
+    /// Posts an event that Imprint rejects, and returns the number of the parked entry.
     fn park(&self, event: &Event, customer: &str) -> u64 {
         let id = event.json()["id"].as_str().unwrap().to_owned();
         let fault =
@@ -184,7 +184,7 @@ fn a_replay_can_be_previewed_and_sends_once() {
     assert_eq!(audit["acts"][0]["entries"], 1);
 }
 
-/// FAULTS O13, V3: Tuesday's parked event is replayed after Thursday's success.
+/// FAULTS O13, V3: an operator replays a parked event after a newer event of the same customer was delivered.
 #[test]
 fn a_replay_never_overwrites_newer_values() {
     let app = OperatedApp::start("");
@@ -250,7 +250,7 @@ fn a_discard_needs_a_reason_and_erases_the_entry() {
     assert_eq!((accepted, depth), (Some(1.0), [0.0, 0.0]));
 }
 
-/// With `foreign_address = "skip"`, a parked event is replayed without its address.
+/// After the change to `foreign_address = "skip"`, a replay sends the parked event without its address.
 #[test]
 fn a_replay_can_map_again_by_the_current_settings() {
     let mut app = OperatedApp::start("");
@@ -338,7 +338,7 @@ fn a_retry_after_of_imprint_outlives_a_restart() {
 
 // === the command line ===
 
-/// The output of a command and its exit code.
+/// The output and the exit code of a command.
 struct CommandOutput {
     code: i32,
     stdout: String,
@@ -441,7 +441,8 @@ fn the_command_line_discards_and_pauses() {
     }
 }
 
-/// FAULTS D15: the copy is made while the bridge runs. Its waiting entries are delivered after the restore.
+/// FAULTS D15: an operator copies the store while the bridge runs, and the waiting entries of the copy are delivered
+/// after the restore.
 #[test]
 fn a_copy_of_the_store_can_be_made_verified_and_restored() {
     let mut app = OperatedApp::start("");

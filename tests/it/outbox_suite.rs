@@ -1,4 +1,4 @@
-//! One suite for every engine of the outbox: the promises of the ports.
+//! One test suite for every storage engine of the outbox: the guarantees of the outbox ports.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ mod set_aside;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-/// An empty store of each engine. Dropping the folder deletes the store.
+/// Creates an empty store of each storage engine. Dropping the folder deletes the store.
 fn engines() -> Vec<(&'static str, Arc<dyn Outbox>, Option<tempfile::TempDir>)> {
     let folder = tempfile::tempdir().unwrap();
     let sqlite = open(&folder.path().join("outbox.db")).unwrap();
@@ -76,14 +76,14 @@ async fn claim(outbox: &dyn Outbox, now: Timestamp) -> Claim {
     outbox.claim(now, 10, Pick::LongestDue).await.unwrap()
 }
 
-/// Claims the one lane that is due.
+/// Claims lanes, and expects exactly one due lane.
 async fn claim_one(outbox: &dyn Outbox) -> ClaimedLane {
     let mut claim = claim(outbox, NOW).await;
     assert_eq!(claim.lanes.len(), 1);
     claim.lanes.remove(0)
 }
 
-/// Settles a claim that is still valid.
+/// Settles a claim, and expects that the claim is still valid.
 async fn record(outbox: &dyn Outbox, settlement: Settlement) {
     assert_eq!(outbox.settle(settlement).await.unwrap(), Settled::Recorded);
 }
@@ -183,7 +183,7 @@ async fn an_appended_entry_waits_until_it_is_settled() {
     }
 }
 
-/// FAULTS V9: a probe of the destination does not use a lane that always fails.
+/// FAULTS V9: the lane for a probe of the destination is never a lane that always fails.
 #[tokio::test]
 async fn a_probe_takes_the_lane_that_has_failed_least() {
     for (engine, outbox, _folder) in engines() {
@@ -272,7 +272,8 @@ async fn a_batch_with_a_conflict_stores_nothing() {
     }
 }
 
-/// FAULTS O02: neither a conflict nor a duplicate makes a lane due for the customer that it names this time.
+/// FAULTS O02: a conflict or a duplicate that names another customer than the stored event makes no lane of this
+/// customer due.
 #[tokio::test]
 async fn a_refused_or_repeated_event_leaves_nothing_to_claim() {
     for (engine, outbox, _folder) in engines() {
@@ -285,13 +286,14 @@ async fn a_refused_or_repeated_event_leaves_nothing_to_claim() {
         assert_eq!(refused, Appended::Conflict(vec![0]), "{engine}");
         let claimed = claim_one(&*outbox).await;
         assert_eq!(claimed.key, key("CUST-1"), "{engine}");
-        // The lane of the refused event was not created.
+        // The refused event has created no lane for its customer.
         append(&*outbox, &[entry("b", "CUST-2", 1)]).await;
         assert_eq!(claim_one(&*outbox).await.key, key("CUST-2"), "{engine}");
     }
 }
 
-/// The number of an entry orders values for ever. So no number is used twice, whatever retention has deleted.
+/// Entry numbers order the values of a customer for ever, so the outbox never uses a number twice, even after
+/// retention has deleted receipts.
 #[tokio::test]
 async fn the_newest_receipt_is_never_deleted() {
     for (engine, outbox, _folder) in engines() {
@@ -307,7 +309,7 @@ async fn the_newest_receipt_is_never_deleted() {
         let young = NOW..=NOW.after(second);
         let go_on = outbox.prune_receipts(EntryId(0), young).await.unwrap();
         assert_eq!(go_on, None, "{engine}: all are stored");
-        // Receipts from a time when the clock was ahead say nothing about later receipts.
+        // A receipt from a time when the clock was ahead does not end the pruning of later receipts.
         let ahead = Timestamp::from_millis(0)..=Timestamp::from_millis(NOW.as_millis() - 1);
         let go_on = outbox.prune_receipts(EntryId(0), ahead).await.unwrap();
         assert!(go_on.is_some(), "{engine}");
@@ -440,7 +442,7 @@ async fn settling_twice_changes_nothing_twice() {
     }
 }
 
-/// Two settlements of one claim, in one commit or one after the other: the second one is stale.
+/// The second of two settlements of one claim is stale, in the same commit and in a later commit.
 #[tokio::test]
 async fn a_claim_is_settled_once() {
     for (engine, outbox, _folder) in engines() {
@@ -471,7 +473,7 @@ async fn a_claim_is_settled_once() {
     }
 }
 
-/// A process that lost a lane changes nothing: after a restart the lane is claimed again, under another token.
+/// Checks that a settlement from before a restart changes nothing: the lane was claimed again under another token.
 async fn a_lost_claim_is_stale(
     engine: &str,
     before: Arc<dyn Outbox>,
@@ -634,7 +636,7 @@ async fn an_append_resolves_a_wake_up_that_was_made_before() {
     }
 }
 
-/// The versions of a lane after all of its waiting entries were delivered.
+/// Returns the versions of a claimed lane after the delivery of all waiting entries.
 fn delivered(claimed: &ClaimedLane) -> LaneVersions {
     claimed.versions.clone().delivered(&fold(
         &claimed.versions,
@@ -671,7 +673,8 @@ async fn lane_versions_outlive_the_entries_that_brought_them() {
     }
 }
 
-/// The event that a value came from is known as long as Imprint has the value, also after its receipt was deleted.
+/// The outbox knows the event that set a value for as long as Imprint has the value, even after retention deleted the
+/// event's receipt.
 #[tokio::test]
 async fn the_origin_of_a_value_outlives_the_receipt_of_its_event() {
     for (engine, outbox, _folder) in engines() {
@@ -707,7 +710,7 @@ async fn the_origin_of_a_value_outlives_the_receipt_of_its_event() {
     }
 }
 
-/// The one value of the customer came from this event, which one request delivered.
+/// Checks that this event set the only value of the customer, and that one request delivered the event.
 async fn is_origin(outbox: &dyn Outbox, id: &str, entry: EntryId) {
     let origins = outbox.origins(key("CUST-1").unwrap()).await.unwrap();
     assert_eq!(origins.len(), 1, "{id}");
@@ -725,7 +728,7 @@ fn settle_as_delivered(claimed: &ClaimedLane, versions: Option<LaneVersions>) ->
     }
 }
 
-/// FAULTS P05, P06: a lane that was claimed before the restart waits again.
+/// FAULTS P05, P06: a lane that was claimed before the restart is due again.
 #[tokio::test]
 async fn a_reopened_store_has_every_stored_entry() {
     let folder = tempfile::tempdir().unwrap();
@@ -777,7 +780,7 @@ fn a_file_that_is_not_a_store_is_refused_and_not_changed() {
     }
 }
 
-/// FAULTS I35: a full queue refuses events at once.
+/// FAULTS I35: a store writer with a full queue refuses events at once.
 #[tokio::test]
 async fn a_full_queue_is_busy() {
     let folder = tempfile::tempdir().unwrap();
@@ -788,7 +791,7 @@ async fn a_full_queue_is_busy() {
     append(&store, &[entry("b", "CUST-1", 1)]).await;
 }
 
-/// FAULTS V7: the queue is bounded in bytes too, for a slow disk.
+/// FAULTS V7: the queue of the store writer is also limited in bytes, for the case of a slow disk.
 #[tokio::test]
 async fn a_queue_can_be_full_of_bytes_before_it_is_full_of_events() {
     let folder = tempfile::tempdir().unwrap();

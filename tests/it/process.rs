@@ -1,4 +1,4 @@
-//! The real program as a process, for tests of its start, its end and its log.
+//! The real program as a process, for tests of start, shutdown and log.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::support::{Files, wait_for};
 
-/// A process that runs `serve`. Dropping it kills the process, and fails the test if the log has a panic or a canary value.
+/// A bridge process that runs `serve`. Dropping a `Process` kills the process, and fails the test if the log contains
+/// a panic or a canary value.
 pub(crate) struct Process {
     pub(crate) child: Child,
     lines: Arc<Mutex<Vec<String>>>,
@@ -42,7 +43,7 @@ impl Process {
         }
     }
 
-    /// Waits until the process is ready, and returns the addresses of its event listener and its ops listener.
+    /// Waits until the bridge process is ready, and returns the addresses of the event listener and the ops listener.
     #[track_caller]
     pub(crate) fn ready(&self) -> (SocketAddr, SocketAddr) {
         wait_for("the process is ready", || {
@@ -56,7 +57,7 @@ impl Process {
         })
     }
 
-    /// Sends SIGTERM.
+    /// Sends SIGTERM to the bridge process.
     pub(crate) fn terminate(&self) {
         let kill = format!("kill -TERM {}", self.child.id());
         assert!(
@@ -68,7 +69,7 @@ impl Process {
         );
     }
 
-    /// Waits until the process exits.
+    /// Waits until the bridge process exits.
     #[track_caller]
     pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let status = wait_for("the process exits", || self.child.try_wait().unwrap());
@@ -80,7 +81,7 @@ impl Process {
         status
     }
 
-    /// The log so far.
+    /// Returns the log that the bridge process has written so far.
     pub(crate) fn log(&self) -> String {
         self.lines.lock().unwrap().join("\n")
     }

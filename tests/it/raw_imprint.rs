@@ -1,4 +1,4 @@
-//! A stand-in for Imprint that misbehaves on the wire as no real server would: each connection runs a script.
+//! A fake Imprint server that misbehaves on the wire: each connection runs a script of the test.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,16 +11,16 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::TEST_TIMEOUT;
 
-/// How often a waiting script checks its condition.
+/// The interval at which a waiting script checks its condition.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// The stream of a connection, plain or TLS.
+/// The byte stream of a connection to the fake Imprint server, plain or TLS.
 trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}
 
-/// An accepted connection, for its script.
+/// A connection that the fake Imprint server has accepted, as its script sees the connection.
 pub(crate) struct Accepted {
-    /// The number of the connection, from 0.
+    /// The number of the connection, starting from 0.
     pub(crate) number: usize,
     socket: TcpStream,
     stream: Box<dyn Stream>,
@@ -28,7 +28,7 @@ pub(crate) struct Accepted {
     seen: Arc<Seen>,
 }
 
-/// The received data of all connections.
+/// The number of connections to the fake Imprint server, and the requests of all connections.
 #[derive(Default)]
 struct Seen {
     connections: Mutex<usize>,
@@ -36,7 +36,7 @@ struct Seen {
 }
 
 impl Accepted {
-    /// The next request, head and body; `None` if the connection ends before the request is complete.
+    /// Reads the next request, head and body; returns `None` if the connection ends before the request is complete.
     pub(crate) fn request(&mut self) -> Option<String> {
         loop {
             if let Some(length) = whole_request(&self.unread) {
@@ -53,7 +53,7 @@ impl Accepted {
         }
     }
 
-    /// Sends these bytes; an error if the client has closed the connection.
+    /// Sends bytes to the client; returns an error if the client has closed the connection.
     pub(crate) fn send(&mut self, bytes: &str) -> io::Result<()> {
         self.stream.write_all(bytes.as_bytes())?;
         self.stream.flush()
@@ -68,7 +68,7 @@ impl Accepted {
         }
     }
 
-    /// Waits for the client to close the connection, and returns whether it did within `span`.
+    /// Returns true if the client closes the connection within `span`.
     pub(crate) fn is_closed_within(&self, span: Duration) -> bool {
         self.socket.set_read_timeout(Some(span)).unwrap();
         let peeked = self.socket.peek(&mut [0]);
@@ -91,14 +91,15 @@ impl Accepted {
         }
     }
 
-    /// Reads one byte and closes the connection: a close with unread bytes is a reset.
+    /// Reads one byte, sends `after`, and closes the connection: the kernel resets a connection that is closed with
+    /// unread bytes.
     pub(crate) fn reset(mut self, after: &str) {
         self.stream.read_exact(&mut [0]).unwrap();
         self.send(after).unwrap();
     }
 }
 
-/// The length of the first request in the bytes, if it is complete.
+/// Returns the length of the first request in the unread bytes, if the request is complete.
 fn whole_request(unread: &[u8]) -> Option<usize> {
     let head_bytes = unread.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&unread[..head_bytes]).into_owned();
@@ -109,7 +110,7 @@ fn whole_request(unread: &[u8]) -> Option<usize> {
     Some(head_bytes + body_bytes).filter(|bytes| *bytes <= unread.len())
 }
 
-/// A listener that runs a script for each connection.
+/// A fake Imprint server that runs a script for each connection.
 pub(crate) struct RawImprint {
     pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
@@ -122,7 +123,7 @@ impl RawImprint {
         Self::listen(None, script)
     }
 
-    /// The same with TLS.
+    /// Starts a fake Imprint server that speaks TLS.
     pub(crate) fn start_tls(
         tls: Arc<ServerConfig>,
         script: impl Fn(Accepted) + Send + Sync + 'static,
@@ -163,18 +164,19 @@ impl RawImprint {
         format!("http://{}", self.address)
     }
 
-    /// The number of accepted connections.
+    /// Returns the number of accepted connections.
     pub(crate) fn connections(&self) -> usize {
         *self.seen.connections.lock().unwrap()
     }
 
-    /// The complete requests of all connections.
+    /// Returns the complete requests of all connections.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.seen.requests.lock().unwrap().clone()
     }
 }
 
-/// Makes the stream on the thread that uses it, because not every stream is `Send`.
+/// Counts a connection and returns a function that creates its stream on the script's thread, because not every stream
+/// is `Send`.
 fn accepted(
     number: usize,
     socket: TcpStream,
@@ -200,7 +202,7 @@ fn accepted(
     }
 }
 
-/// Waits for the scripts. The clients must have closed their connections by now.
+/// Waits for the scripts to end. The clients must have closed their connections before.
 impl Drop for RawImprint {
     fn drop(&mut self) {
         self.is_stopping.store(true, Ordering::SeqCst);

@@ -1,7 +1,7 @@
 //! Scenarios with the real program: a process, the sandbox, and the admin API.
 //!
-//! They run in real time: no test can move the clock of another process. Each one checks a promise that no part keeps
-//! alone.
+//! The scenarios run in real time, because no test can move the clock of another process. Each scenario checks a
+//! guarantee that only the whole program can give.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -24,7 +24,7 @@ const TOKEN: &str = "op-scenario-token-1";
 struct Scenario {
     imprint: FakeImprint,
     files: Files,
-    /// Dropping it stops the program.
+    /// Dropping the `Process` stops the program.
     _process: Process,
     ingress: SocketAddr,
     ops: SocketAddr,
@@ -62,7 +62,7 @@ impl Scenario {
         assert_eq!(answer.status, 202, "{}", answer.body);
     }
 
-    /// Posts events as one batch, so that one claim takes them together.
+    /// Posts events as one batch, so that the dispatcher claims all of these events together.
     #[track_caller]
     fn accept_batch(&self, events: &[Event]) {
         let headers = [("content-type", "application/cloudevents-batch+json")];
@@ -90,13 +90,13 @@ impl Scenario {
         self.metric("destination_state{state=\"stopped\"}") > 0.0
     }
 
-    /// Waits until no request is in flight. True if an entry is parked then.
+    /// Waits until no request is in flight, and returns true if an entry is parked then.
     fn has_parked_entries(&self) -> bool {
         assert!(self.soon(|scenario| scenario.metric("requests_in_flight") == 0.0));
         self.metric("parked_entries") > 0.0
     }
 
-    /// Waits for the condition. False if it does not hold within [`SOON`].
+    /// Waits for a condition, and returns false if the condition does not hold within [`SOON`].
     fn soon(&self, condition: impl Fn(&Self) -> bool) -> bool {
         let clock = Clock::machine();
         let start = clock.now();
@@ -184,7 +184,7 @@ fn every_accepted_event_is_counted_as_ended_once() {
     assert_eq!(ended, scenario.metric("accepted_total"));
 }
 
-/// FAULTS U37: the old request times out, the new one is delivered, and then Imprint applies the old one.
+/// FAULTS U37: Imprint applies a timed-out request late, after the delivery of newer values.
 #[test]
 fn an_old_request_that_is_applied_late_is_overwritten() {
     let scenario =
@@ -215,7 +215,7 @@ fn imprint_is_not_called_before_its_retry_after_has_passed() {
     scenario.accept(&email("e", "c1", 1));
     assert!(scenario.soon(|scenario| scenario.status("e") == "delivered"));
     let calls = scenario.imprint.calls();
-    // The clocks of sandbox and bridge differ a little: 3 s for the bridge may be slightly less for the sandbox.
+    // The clocks of sandbox and bridge differ slightly, so 3 s for the bridge may be less than 3 s for the sandbox.
     assert!(calls[1].at_ms - calls[0].at_ms > 2_900);
 }
 

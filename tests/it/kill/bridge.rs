@@ -1,4 +1,4 @@
-//! The real program, started and killed many times with the same store and the same addresses.
+//! The bridge process of the kill test, which is started and killed many times with one store and the same addresses.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -12,17 +12,17 @@ use tempfile::TempDir;
 
 use super::http::Client;
 
-/// FAULTS P20, D20: the longest time to ready, whatever the last process left behind.
+/// FAULTS P20, D20: the longest time until a bridge process is ready, whatever files the killed process left behind.
 pub(crate) const READY_MAX: Duration = Duration::from_secs(5);
-/// The time between two polls of a process.
+/// The time between two polls of a bridge process.
 const POLL_EVERY: Duration = Duration::from_millis(5);
-/// The maximum number of requests in flight, for every bridge here.
+/// The maximum number of requests in flight in each bridge of the kill test.
 pub(crate) const CONCURRENCY: u64 = 8;
-/// Below the range from which the kernel takes client ports, so that no connection of a test can occupy them.
+/// The ports of the bridge are below the range of client ports, so that no test connection can occupy a bridge port.
 const INGRESS_PORT: u16 = 28_080;
 const OPS_PORT: u16 = 28_090;
 
-/// A folder with a store and a configuration, and the addresses that all its processes listen on.
+/// The store, the configuration and the listen addresses that all bridge processes of one kill test use.
 #[derive(Debug)]
 pub(crate) struct Bridge {
     folder: TempDir,
@@ -32,19 +32,19 @@ pub(crate) struct Bridge {
     pub(crate) ops: SocketAddr,
 }
 
-/// One run of the process. Dropping it kills the process.
+/// One run of the bridge process. Dropping a `ProcessRun` kills the process.
 #[derive(Debug)]
 pub(crate) struct ProcessRun {
     child: Child,
     pub(crate) time_to_ready: Duration,
 }
 
-/// The process was not ready in time, or it exited. The text has the reason and the end of the log.
+/// The error that a bridge process exited or was not ready in time. The text has the reason and the end of the log.
 #[derive(Debug)]
 pub(crate) struct NotReady(pub(crate) String);
 
 impl Bridge {
-    /// Prepares a bridge that delivers to `imprint`, with the source `crm` of this repository and without a rate limit.
+    /// Prepares a bridge without a rate limit that delivers the events of the source `crm` to `imprint`.
     pub(crate) fn prepare(imprint: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -89,7 +89,7 @@ impl Bridge {
         }
     }
 
-    /// Starts a process with these failpoints armed, and waits until it is ready.
+    /// Starts a bridge process with armed failpoints, and waits until the process is ready.
     pub(crate) fn start(&self, failpoints: &str) -> Result<ProcessRun, NotReady> {
         let log = || {
             let path = self.folder.path().join("log");
@@ -117,7 +117,7 @@ impl Bridge {
             if ready.is_ok_and(|answer| answer.status == 200) {
                 return Ok(run);
             }
-            // A process with an armed crash may exit before the poll sees it ready.
+            // A process with an armed crash may exit before a poll finds the process ready.
             let ended = run.child.try_wait().unwrap();
             if ended.is_some() && failpoints.contains("crash:") {
                 return Ok(run);
@@ -133,13 +133,13 @@ impl Bridge {
         }
     }
 
-    /// The metrics page; `None` if the process does not answer.
+    /// Returns the metrics page, or `None` if the bridge process does not answer.
     pub(crate) fn metrics(&self) -> Option<String> {
         let answer = Client::new(self.ops).get("/metrics").ok()?;
         (answer.status == 200).then(|| answer.text())
     }
 
-    /// Whether the metrics of the bridge count no waiting and no parked entry.
+    /// Returns true if the metrics of the bridge count no waiting and no parked entries.
     pub(crate) fn is_drained(&self) -> bool {
         let is_zero = |page: &str, name: &str| {
             let line = format!("imprint_bridge_{name} 0");
@@ -150,7 +150,7 @@ impl Bridge {
         })
     }
 
-    /// The last lines of the log of all processes.
+    /// Returns the last lines of the log that all bridge processes share.
     pub(crate) fn log_tail(&self) -> String {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(10).collect();
@@ -159,12 +159,12 @@ impl Bridge {
 }
 
 impl ProcessRun {
-    /// Sends SIGKILL.
+    /// Kills the bridge process with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.end();
     }
 
-    /// Waits until the process exits by itself; `None` if it does not within this time.
+    /// Waits until the bridge process exits; returns `None` if the process still runs after `timeout`.
     pub(crate) fn wait_for_exit(&mut self, timeout: Duration) -> Option<ExitStatus> {
         let clock = Clock::machine();
         let deadline = clock.now().after(timeout);
@@ -178,7 +178,7 @@ impl ProcessRun {
     }
 
     fn end(&mut self) {
-        // The process may have exited already.
+        // `kill` fails if the bridge process has already exited.
         let _killed = self.child.kill();
         let _status = self.child.wait();
     }
@@ -190,7 +190,7 @@ impl Drop for ProcessRun {
     }
 }
 
-/// Waits in real time: no test can move the clock of another process.
+/// Sleeps in real time, because no test can move the clock of another process.
 #[expect(
     clippy::disallowed_methods,
     reason = "another process must run meanwhile"
@@ -199,7 +199,7 @@ pub(crate) fn pause(span: Duration) {
     std::thread::sleep(span);
 }
 
-/// A loopback address without a listener, so that the bridges of concurrent tests can use the same ports.
+/// Returns a loopback address without a listener, so that the bridges of concurrent tests can use the same ports.
 fn free_address() -> IpAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let process = u8::try_from(std::process::id() % 250).unwrap();

@@ -1,12 +1,12 @@
-//! The events of the kill test. Customer and revision decide the content of an event, so that every value at Imprint shows
-//! the event that it came from.
+//! The events of the kill test. Customer and revision determine the content of an event, so that every value at
+//! Imprint shows which event set the value.
 
 use serde_json::{Map, Value, json};
 
-/// The CloudEvents `source` of all events.
+/// The CloudEvents `source` of all events in the kill test.
 const CE_SOURCE: &str = "/crm/us";
 
-/// One change of one customer.
+/// An event of the kill test: one change of one customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Event {
     pub(crate) customer: usize,
@@ -26,12 +26,13 @@ impl Event {
         })
     }
 
-    /// Every third revision sets the first name too, so that the newest values may come from several events.
+    /// Returns true for every third revision, which also sets the first name. So a customer's newest values may come
+    /// from different events.
     pub(crate) fn has_first_name(self) -> bool {
         self.revision.is_multiple_of(3)
     }
 
-    /// The body that the CRM sends.
+    /// Builds the event body that the CRM sends.
     pub(crate) fn body(self) -> Vec<u8> {
         let mut customer = json!({
             "id": format!("P-{}", self.customer),
@@ -66,12 +67,12 @@ impl Event {
     }
 }
 
-/// Imprint's id of a customer.
+/// Returns Imprint's id of a customer in the kill test.
 pub(crate) fn imprint_id(customer: usize) -> String {
     format!("kill-{customer}")
 }
 
-/// The events that the values of a request came from.
+/// The events that set the values of one request to Imprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CarriedEvents {
     pub(crate) email: Option<Event>,
@@ -79,7 +80,7 @@ pub(crate) struct CarriedEvents {
 }
 
 impl CarriedEvents {
-    /// Reads the body of a request about a customer. `None` if no events of this customer make this body.
+    /// Reads the body of an update; returns `None` if no events of this customer can produce the body.
     pub(crate) fn read(customer: usize, body: &Map<String, Value>) -> Option<Self> {
         let mut carried = Self::default();
         let mut history = Self::default();
@@ -90,7 +91,8 @@ impl CarriedEvents {
         for (field, value) in body.get("customer_history")?.as_object()? {
             history.add(customer, field, value)?;
         }
-        // Every event sets a value in both places, so the newest event must be the same in both.
+        // Every event sets each value both at the top level and in `customer_history`, so both must show the same
+        // event.
         (history == carried).then_some(carried)
     }
 

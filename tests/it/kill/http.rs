@@ -1,4 +1,5 @@
-//! A small HTTP client that keeps its connection and never retries, so that a test knows which request was answered.
+//! A small HTTP client for the kill test. The client keeps its connection and never retries, so that the test knows
+//! which request was answered.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,17 +7,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// The longest time for an answer. A bridge that needs longer does not work.
+/// The longest time to wait for an answer of the bridge.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client for one server.
+/// An HTTP client for one server.
 #[derive(Debug)]
 pub(crate) struct Client {
     server: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
 }
 
-/// A complete answer; an incomplete one is an error.
+/// A complete HTTP answer. An incomplete answer is an IO error instead.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -86,7 +87,7 @@ fn connect(server: SocketAddr) -> io::Result<BufReader<TcpStream>> {
     Ok(BufReader::new(stream))
 }
 
-/// Reads an answer, and whether the server closes the connection after it.
+/// Reads an HTTP answer. The returned flag is true if the server closes the connection after the answer.
 fn read(connection: &mut BufReader<TcpStream>) -> io::Result<(Answer, bool)> {
     let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
     let status = read_line(connection)?

@@ -1,4 +1,5 @@
-//! The sandbox in a thread of this process: it survives every kill, and a test can read its ledger directly.
+//! The sandbox of the kill test runs in a thread of the test process, so no kill ends the sandbox, and a test can read
+//! the sandbox's ledger directly.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -11,10 +12,11 @@ use imprint_bridge::sandbox::{LedgerEntry, Sandbox, SandboxSettings};
 use imprint_bridge::time::Clock;
 use serde_json::Value;
 
-/// More than the calls of the longest test: a ledger with a gap would prove nothing.
+/// The maximum number of calls in the sandbox's ledger: more than the longest kill test makes, because a ledger with a
+/// gap would prove nothing.
 const LEDGER_MAX: usize = 2_000_000;
 
-/// A running sandbox. It stops when this value is dropped.
+/// A running sandbox, which stops when the `Imprint` value is dropped.
 pub(crate) struct Imprint {
     pub(crate) address: SocketAddr,
     pub(crate) sandbox: Sandbox,
@@ -23,7 +25,7 @@ pub(crate) struct Imprint {
 }
 
 impl Imprint {
-    /// Starts a sandbox that answers after `latency` and has these fault rules.
+    /// Starts a sandbox with these fault rules, which answers after `latency`.
     pub(crate) fn start(latency: Duration, seed: u64, faults: &Value) -> Self {
         let mut settings = SandboxSettings::new(([127, 0, 0, 1], 0).into(), "kill-key".into());
         settings.latency = latency;
@@ -54,7 +56,7 @@ impl Imprint {
         }
     }
 
-    /// Every call it received, in order of arrival.
+    /// Returns every call that the sandbox received, in order of arrival.
     pub(crate) fn calls(&self) -> Vec<LedgerEntry> {
         let page = self.sandbox.ledger(0, usize::MAX);
         assert_eq!(page.dropped, 0, "the ledger is too small for this test");
@@ -66,7 +68,8 @@ impl Drop for Imprint {
     fn drop(&mut self) {
         drop(self.handle.stop(false));
         if let Some(thread) = self.thread.take() {
-            // A panic of that thread was printed already. A second panic here would hide the failure of the test.
+            // The sandbox thread has already printed its panic. A second panic while dropping would hide the failure
+            // of the test.
             let _ended = thread.join();
         }
     }

@@ -1,4 +1,5 @@
-//! The senders of the kill test, and their list of sent events, which no kill of the bridge can destroy.
+//! The senders of the kill test, and the list of sent events, which is in the test process and survives every kill of
+//! the bridge.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
@@ -17,23 +18,23 @@ use super::report::Violation;
 
 const EVENTS_PATH: &str = "/v1/sources/crm/events";
 const STRUCTURED: &str = "application/cloudevents+json";
-/// FAULTS V8: the longest time until a sender that keeps trying is answered, restarts included.
+/// FAULTS V8: the longest time until a sender that keeps sending gets an answer, including restarts of the bridge.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// The pause of a sender between two tries.
+/// The pause of a sender between two attempts to send an event.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
-/// The number of acknowledged events that a sender keeps, to send some of them again.
+/// The number of acknowledged events that a sender remembers, in order to send some of these events again.
 const REPEATABLE_MAX: usize = 32;
 
-/// Whether a sent event was acknowledged.
+/// The status of an event that a sender of the kill test has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendStatus {
-    /// No answer came: the event may be stored or not.
+    /// The sender got no answer, so the bridge may have stored the event or not.
     Unanswered,
-    /// The answer was 202: from now on the event must never be lost.
+    /// The bridge answered 202, so the bridge must never lose the event.
     Acknowledged,
 }
 
-/// All events that were sent, and whether they were acknowledged.
+/// All events that the senders of the kill test have sent, with the status of each event.
 #[derive(Debug)]
 pub(crate) struct SentEvents {
     events: Mutex<BTreeMap<Event, SendStatus>>,
@@ -67,16 +68,16 @@ impl SentEvents {
     }
 }
 
-/// What a sender does if it gets no answer.
+/// The reaction of a sender to a request without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RetryMode {
-    /// It sends again until it is answered.
+    /// The sender sends the event again until the bridge answers.
     UntilAnswered,
-    /// It does not send again.
+    /// The sender does not send the event again.
     Never,
 }
 
-/// A sender with its own connection.
+/// A sender of the kill test, with its own connection.
 #[derive(Debug)]
 pub(crate) struct Sender<'a> {
     sent: &'a SentEvents,
@@ -97,7 +98,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Sends until `stop` is set: mostly new events, some in the wrong order, some a second time.
+    /// Sends events until `stop` is set: mostly new events, some in the wrong order, some a second time.
     pub(crate) fn send_until(&mut self, stop: &AtomicBool) -> Result<(), Violation> {
         while !stop.load(Ordering::Relaxed) {
             let retry = if one_in(&mut self.random, 20) {
@@ -121,7 +122,7 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
-    /// Sends the events without an answer again, until they are answered.
+    /// Sends each unanswered event again until the bridge answers.
     pub(crate) fn resend_unanswered(&mut self) -> Result<(), Violation> {
         let unanswered: Vec<Event> = self
             .sent
@@ -147,7 +148,7 @@ impl<'a> Sender<'a> {
                 Ok(answer) if answer.status == 202 => {
                     return self.acknowledge(event, before, &answer);
                 }
-                // The only statuses that mean "send again later".
+                // 429 and 503 are the only statuses after which a sender sends the same event again.
                 Ok(answer) if matches!(answer.status, 429 | 503) => {}
                 Ok(answer) => {
                     return Err(Violation::Rejected {
@@ -155,7 +156,8 @@ impl<'a> Sender<'a> {
                         answer: format!("{} {}", answer.status, answer.text()),
                     });
                 }
-                // No process listens between two runs: the event was not sent yet.
+                // Between two bridge processes nobody listens, so a refused connection means that the event was not
+                // sent.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
                 Err(_) if retry == RetryMode::Never => return Ok(()),
                 Err(_) => {}
@@ -168,7 +170,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Records a 202. An event that was acknowledged before must be answered as a duplicate.
+    /// Records a 202. The bridge must answer an event that was acknowledged before as a duplicate.
     fn acknowledge(
         &mut self,
         event: Event,
@@ -196,7 +198,7 @@ fn below(random: &mut SeededRandom, end: usize) -> usize {
     usize::try_from(random.below(end)).unwrap_or_default()
 }
 
-/// True in one of `times` calls, on average.
+/// Returns true in one of `times` calls, on average.
 fn one_in(random: &mut SeededRandom, times: u64) -> bool {
     random.below(times) == 0
 }

@@ -1,8 +1,8 @@
 //! The oracle of the kill test: compares the acknowledged events with their receipts, with the requests that Imprint
 //! received, and with the customers that it stores.
 //!
-//! It does not know how the bridge works. Its input is plain data, so that its own tests need no bridge: they spoil one
-//! record and expect a violation.
+//! The oracle does not know how the bridge works. The oracle's input is plain data, so that its own tests need no
+//! bridge: these tests change one record and expect a violation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,18 +12,18 @@ use serde_json::Value;
 use super::event::{CarriedEvents, Event, imprint_id};
 use super::report::Violation;
 
-/// Everything that is visible after a test. By then every sent event was answered 2xx.
+/// The input of the kill test's oracle, collected after the bridge has answered every sent event with 2xx.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
     /// The receipt of each event; `None` if the bridge has none.
     pub(crate) receipts: BTreeMap<Event, Option<Value>>,
     /// The requests that Imprint received, in order of arrival.
     pub(crate) calls: Vec<UpdateCall>,
-    /// E-mail address and first name of each customer at Imprint.
+    /// The e-mail address and the first name of each customer at Imprint.
     pub(crate) customers: BTreeMap<usize, (Option<String>, Option<String>)>,
-    /// The number of processes that were killed or crashed.
+    /// The number of bridge processes that were killed or crashed.
     pub(crate) kills: u64,
-    /// The most lanes that a process holds, from claim to settlement.
+    /// The maximum number of lanes that a bridge process holds between claim and settlement.
     pub(crate) lanes: u64,
 }
 
@@ -32,13 +32,13 @@ pub(crate) struct Evidence {
 pub(crate) struct UpdateCall {
     pub(crate) customer: usize,
     pub(crate) body: Value,
-    /// Whether the sandbox changed the customer.
+    /// True if the sandbox changed the customer.
     pub(crate) applied: bool,
-    /// Whether its answer was not a complete 200 with this customer.
+    /// True if the sandbox's answer was not a complete 200 with this customer.
     pub(crate) is_faulty: bool,
 }
 
-/// The figures of a test without a violation.
+/// The counts that the oracle returns if it finds no violation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) delivered: u64,
@@ -49,7 +49,7 @@ pub(crate) struct Counts {
 }
 
 impl UpdateCall {
-    /// Reads an entry of the sandbox's ledger. Anything but an update is a violation.
+    /// Reads an entry of the sandbox's ledger. A call that is not an update is a violation.
     pub(crate) fn read(entry: &LedgerEntry) -> Result<Self, Violation> {
         let invented = || Violation::Invented {
             request: format!("{} {}", entry.method, entry.path),
@@ -70,7 +70,7 @@ impl UpdateCall {
     }
 }
 
-/// The newest revisions of one customer that were applied so far, and its repeated and faulty requests.
+/// The newest applied revisions of one customer, and the numbers of repeated and faulty requests about the customer.
 #[derive(Default)]
 struct Progress {
     email: u64,
@@ -79,7 +79,7 @@ struct Progress {
     repeats: u64,
 }
 
-/// Checks all invariants.
+/// Checks all invariants of the kill test.
 pub(crate) fn check(evidence: &Evidence) -> Result<Counts, Violation> {
     let mut counts = Counts::default();
     let mut progress: BTreeMap<usize, Progress> = BTreeMap::new();
@@ -109,7 +109,7 @@ pub(crate) fn check(evidence: &Evidence) -> Result<Counts, Violation> {
     Ok(counts)
 }
 
-/// FAULTS V2: every request is the mapping of events that were sent.
+/// Checks FAULTS V2: every request to Imprint is the mapping of sent events.
 fn carried_events(evidence: &Evidence, call: &UpdateCall) -> Result<CarriedEvents, Violation> {
     call.body
         .as_object()
@@ -125,7 +125,8 @@ fn carried_events(evidence: &Evidence, call: &UpdateCall) -> Result<CarriedEvent
         })
 }
 
-/// FAULTS V3: no value is applied after a newer one. A request without a newer value is a repetition.
+/// Checks FAULTS V3: Imprint applies no value after a newer value. Counts a request without a newer value as a
+/// repetition.
 fn advance(
     progress: &mut Progress,
     customer: usize,
@@ -152,7 +153,7 @@ fn advance(
     Ok(())
 }
 
-/// FAULTS V4: a request is repeated only if a kill or a fault left its outcome unknown.
+/// Checks FAULTS V4: the bridge repeats a request only if a kill or a fault left the outcome of the request unknown.
 fn check_repeats(
     evidence: &Evidence,
     progress: &BTreeMap<usize, Progress>,
@@ -176,7 +177,7 @@ enum End {
     Superseded,
 }
 
-/// FAULTS V1: an acknowledged event ends, and its receipt says truly how.
+/// Checks FAULTS V1: an acknowledged event was delivered or superseded, and the status in its receipt is true.
 fn end_of(
     evidence: &Evidence,
     applied: &BTreeSet<Event>,
@@ -221,10 +222,10 @@ fn status(receipt: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// FAULTS V3: at the end Imprint has the newest value of each field.
+/// Checks FAULTS V3: at the end, Imprint has the newest value of each field.
 fn check_customers(evidence: &Evidence) -> Result<(), Violation> {
     let mut newest: BTreeMap<usize, (Option<String>, Option<String>)> = BTreeMap::new();
-    // In ascending order of revisions, so that the last value stays.
+    // The loop visits the revisions in ascending order, so that the newest value stays.
     for event in evidence.receipts.keys() {
         let (email, first_name) = newest.entry(event.customer).or_default();
         *email = Some(event.email());
@@ -270,7 +271,7 @@ mod tests {
         }
     }
 
-    /// Both events were delivered, one after the other, by a process that was killed once.
+    /// Returns evidence without a violation: two events that were delivered one after the other, and one kill.
     fn sound() -> Evidence {
         let delivered = || Some(json!({"status": "delivered"}));
         Evidence {

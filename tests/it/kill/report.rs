@@ -1,4 +1,4 @@
-//! The result of a kill test: its figures, or the violation that the oracle found.
+//! The result of a kill test: the figures of the run, or the violation that the oracle found.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::bridge::NotReady;
 use super::event::Event;
 use super::oracle::Counts;
 
-/// The figures of a test without a violation.
+/// The figures of a kill test without a violation.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) seed: u64,
@@ -44,7 +44,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// A broken invariant. Its message begins with the code from tests/FAULTS.md.
+/// An invariant that the bridge broke. The message begins with the code of the invariant in tests/FAULTS.md.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Violation {
     #[error("V1: {event:?} is lost: {reason}")]

@@ -1,4 +1,4 @@
-//! The file of the SQLite engine: stores of older layouts, unknown numbers, a tampered audit log.
+//! Tests of the SQLite store file: stores of older layouts, unknown state numbers, a tampered audit log.
 
 use rusqlite::Connection;
 
@@ -8,7 +8,8 @@ use imprint_bridge::outbox::{AuditEvent, Settings as _, verify};
 
 use crate::support::wait_for;
 
-/// Opens a store that was closed just now. A process that another test starts at this moment may still hold its lock.
+/// Opens a store again as soon as the lock is free. A process that another test starts at this moment may still hold
+/// the store's lock.
 pub(super) fn reopen(path: &Path) -> SqliteOutbox {
     wait_for("the store is free", || match open(path) {
         Err(OpenError::Locked { .. }) => None,
@@ -16,7 +17,7 @@ pub(super) fn reopen(path: &Path) -> SqliteOutbox {
     })
 }
 
-/// FAULTS P12: entries that the first release stored are claimed by this one.
+/// FAULTS P12: this release claims entries that the first release stored.
 #[tokio::test]
 async fn a_store_of_the_first_layout_is_updated() {
     let folder = tempfile::tempdir().unwrap();
@@ -48,13 +49,13 @@ async fn a_store_of_the_first_layout_is_updated() {
     let claimed = claim_one(&store).await;
     assert_eq!(claimed.key, key("CUST-1"));
     assert_eq!(claimed.waiting[0].entry, EntryId(7));
-    // The earlier process may have sent it.
+    // The earlier process may have sent every entry up to the highest stored number.
     assert_eq!(claimed.maybe_sent_to, Some(EntryId(11)));
     let stored = append(&store, &[entry("c", "CUST-1", 5)]).await;
     assert_eq!(stored[0].entry, EntryId(12), "no number is used again");
 }
 
-/// FAULTS P12: everything that a program with layout 5 stored is there, and has the same meaning.
+/// FAULTS P12: a store that a program with layout 5 wrote keeps all of its content and meaning.
 #[tokio::test]
 async fn a_store_of_layout_5_opens_with_everything_in_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -96,7 +97,7 @@ async fn a_store_of_layout_5_opens_with_everything_in_it() {
     claims_of_layout_5(&store).await;
 }
 
-/// The parked entries of the fixture, one for each reason, and the winner of the superseded one.
+/// Checks the parked entries of the layout 5 fixture, one for each reason, and the winner over the superseded entry.
 async fn parked_entries_of_layout_5(store: &SqliteOutbox) {
     let superseded = receipt(store, "superseded").await;
     let winner = superseded.superseded_by.unwrap();
@@ -125,7 +126,7 @@ async fn parked_entries_of_layout_5(store: &SqliteOutbox) {
     }
 }
 
-/// The lanes of the fixture: their customers, their failures, their links, and a value in doubt.
+/// Checks the lanes of the layout 5 fixture: customers, failures, identity links, and a value in doubt.
 async fn claims_of_layout_5(store: &SqliteOutbox) {
     let lanes = claim(store, NOW).await.lanes;
     let keys = lanes.iter().map(|lane| lane.key.clone());
@@ -158,7 +159,7 @@ async fn claims_of_layout_5(store: &SqliteOutbox) {
     assert_eq!(value, Some(&expected));
 }
 
-/// A state that this program does not know fails the request that reads it, and nothing else.
+/// An entry whose stored state is unknown to this program fails only the operation that reads the entry.
 #[tokio::test]
 async fn an_unknown_state_fails_one_request_and_is_never_taken_for_another() {
     let folder = tempfile::tempdir().unwrap();
@@ -182,14 +183,14 @@ async fn an_unknown_state_fails_one_request_and_is_never_taken_for_another() {
         store.find(lookup).await,
         Err(Error::Failed { .. })
     ));
-    // A duplicate of it is refused too, and the store continues.
+    // The store refuses a duplicate of the unreadable entry too, and continues to work.
     let repeated = store.append(vec![entry("a", "CUST-1", 1)]).await;
     assert!(matches!(repeated, Err(Error::Failed { .. })));
     assert_eq!(receipt(&store, "b").await.state, State::Waiting);
     append(&store, &[entry("c", "CUST-1", 1)]).await;
 }
 
-/// FAULTS X52: a changed or deleted audit record is found.
+/// FAULTS X52: verifying the audit log finds a changed or deleted record.
 #[tokio::test]
 async fn a_tampered_audit_log_is_found() {
     let folder = tempfile::tempdir().unwrap();

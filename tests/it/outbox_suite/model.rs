@@ -1,4 +1,5 @@
-//! The engines against a model: any operations in any order have the same results. The model is the reference engine.
+//! Compares each storage engine with a model, the reference engine: any operations in any order must have the same
+//! results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +22,10 @@ use serde_json::json;
 use crate::support::is_full_run;
 use crate::support::wait_for;
 
-/// One operation on an engine.
+/// One operation on a storage engine.
 #[derive(Clone, Debug)]
 enum Op {
-    /// Events: id, customer, version and disposition.
+    /// Appends events, each with id, customer, version and disposition.
     Append(Vec<(u8, u8, i64, Fate)>),
     Claim {
         max: usize,
@@ -41,7 +42,7 @@ enum Op {
     Retire(u64),
     List(u8, u64, usize),
     Pass(u64),
-    /// Ends the process and starts a new one.
+    /// Ends the process and starts a new process on the same store.
     Restart,
 }
 
@@ -107,7 +108,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Customers 0 to 2 are named by Imprint's id, 3 by both ids, 4 and 5 by our customer id.
+/// Returns the reference to a customer: Imprint's id for customers 0 to 2, both ids for customer 3, and the partner
+/// customer id for customers 4 and 5.
 fn customer(number: u8) -> CustomerRef {
     let imprint = ImprintId::parse(&format!("CUST-{number}")).unwrap();
     let partner = PartnerCustomerId::parse(&format!("P-{number}")).unwrap();
@@ -139,7 +141,8 @@ fn change(number: u8, value: i64, text: &str) -> CustomerChange {
 }
 
 fn entry((id, number, value, fate): (u8, u8, i64, Fate), now: Timestamp) -> NewEntry {
-    // An event id always has the same content, except the last id: its content depends on the customer, so it conflicts.
+    // Events with the same id have the same content, except that the content of id 39 depends on the customer, to
+    // produce conflicts.
     let digest = if id == 39 { number } else { id };
     let change = change(number, value, &format!("e-{id}"));
     NewEntry {
@@ -165,7 +168,7 @@ fn entry((id, number, value, fate): (u8, u8, i64, Fate), now: Timestamp) -> NewE
     }
 }
 
-/// The settlement of a claimed lane, as a policy might decide it.
+/// Builds the settlement of a claimed lane, as the dispatch policy might decide.
 fn settlement(claimed: &ClaimedLane, outcome: Outcome, now: Timestamp) -> Settlement {
     let fold = fold(&claimed.versions, &claimed.candidates(), MaxFold(2), now);
     let carried: Vec<EntryId> = fold.carried.iter().copied().map(EntryId).collect();
@@ -229,7 +232,7 @@ fn parked() -> Ending {
     }
 }
 
-/// Moves the entries that did not name Imprint's id.
+/// Builds the move of all entries that do not name Imprint's id to the lane of customer 0.
 fn moved(claimed: &ClaimedLane) -> Moved {
     let by_partner = |waiting: &&WaitingEntry| waiting.customer.imprint().is_none();
     Moved {
@@ -251,17 +254,17 @@ fn learned(now: Timestamp) -> IdentityLink {
     }
 }
 
-/// Ends an engine, in order or by a crash, and starts it again.
+/// Ends a storage engine, cleanly or by a crash, and starts the engine again.
 type Restart = Box<dyn Fn(Arc<dyn Outbox>, bool, Timestamp) -> Arc<dyn Outbox>>;
 
-/// An engine, and how it is restarted.
+/// A storage engine under test, with its restart function and its claimed lanes.
 struct Engine {
     outbox: Arc<dyn Outbox>,
     restart: Restart,
     claimed: Vec<ClaimedLane>,
 }
 
-/// Waits for a result, which the writer thread of the store gives.
+/// Waits for a result of the store writer.
 fn now_or_soon<T>(answer: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -270,7 +273,7 @@ fn now_or_soon<T>(answer: impl Future<Output = T>) -> T {
 }
 
 impl Engine {
-    /// Performs an operation and describes its result.
+    /// Performs an operation on the storage engine and returns its result as text.
     fn perform(&mut self, op: &Op, now: Timestamp) -> String {
         let outbox = Arc::clone(&self.outbox);
         match op {
@@ -300,7 +303,8 @@ impl Engine {
                     ..EntryFilter::in_state(State::ALL[usize::from(*state)], *max)
                 };
                 let found = now_or_soon(outbox.list(listing)).unwrap();
-                // Each engine may scan a different number of entries, as long as it returns where to continue.
+                // Each engine may scan a different number of entries for one page, as long as it returns the place to
+                // continue.
                 format!("{:?}", found.entries)
             }
             Op::Pass(_) => String::new(),
@@ -323,7 +327,7 @@ impl Engine {
         };
         let claim = now_or_soon(self.outbox.claim(now, max, pick)).unwrap();
         let mut described = claim.clone();
-        // Each engine makes its own tokens.
+        // Each storage engine makes its own claim tokens, so the comparison leaves the tokens out.
         for lane in &mut described.lanes {
             lane.token = ClaimToken::default();
         }
@@ -341,7 +345,7 @@ impl Engine {
         format!("{settled:?}")
     }
 
-    /// Everything that can be read: receipts, inspections, origins, depth, audit log.
+    /// Reads the whole state of the storage engine as text: receipts, inspections, origins, depth, audit log.
     fn readable(&self) -> String {
         let lookup = |id: u8| Lookup {
             source: SourceName::parse("crm").unwrap(),
@@ -379,7 +383,7 @@ impl Engine {
     }
 }
 
-/// An operator's change.
+/// Performs an operator's change on the outbox.
 fn operate<'a>(outbox: &'a dyn Outbox, op: &Op, now: Timestamp) -> StoreFuture<'a, Vec<EntryId>> {
     match op {
         Op::Replay(entries, other) => {
@@ -416,7 +420,7 @@ fn ids(entries: &[u64]) -> Vec<EntryId> {
     entries.iter().copied().map(EntryId).collect()
 }
 
-/// Everything that a loaded selection has.
+/// Loads a selection of entries and returns its content as text.
 fn load(outbox: &dyn Outbox, entries: Vec<EntryId>, detail: u8) -> String {
     let detail = match detail {
         0 => Detail::Summaries,
@@ -461,7 +465,7 @@ fn sqlite(folder: &tempfile::TempDir, start: Timestamp) -> Engine {
     let path = folder.path().join("outbox.db");
     let outbox = Arc::new(SqliteOutbox::open(&path, 1000, start).unwrap());
     let restart = move |old: Arc<dyn Outbox>, _in_order, now| -> Arc<dyn Outbox> {
-        // Claimed lanes at this moment decide whether the store is closed in order.
+        // Dropping the store is a clean shutdown only if no lane is claimed at this moment.
         drop(old);
         // A process that another test starts at this moment may still hold the lock.
         let open = || SqliteOutbox::open(&path, 1000, now).ok();
@@ -477,7 +481,8 @@ fn sqlite(folder: &tempfile::TempDir, start: Timestamp) -> Engine {
 proptest! {
     #![proptest_config(ProptestConfig { cases: if is_full_run() { 2_000 } else { 60 }, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// FAULTS T11: any operations in any order have the same results in every engine, and leave the same state.
+    /// FAULTS T11: any operations in any order have the same results in every storage engine, and lead to the same
+    /// state.
     #[test]
     fn engines_have_the_same_results(ops in prop::collection::vec(op(), 1..40)) {
         let mut now = Timestamp::from_millis(1_000_000);

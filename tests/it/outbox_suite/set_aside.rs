@@ -1,4 +1,5 @@
-//! Entries that are set aside: held until an operator approves a mass change, or undecided until an operator decides.
+//! Tests of entries that are set aside: *held* until an operator approves a mass change, or *undecided* until an
+//! operator decides.
 
 use super::*;
 use imprint_bridge::outbox::{LoadedEntries, LoadedEntry};
@@ -17,7 +18,7 @@ fn held(id: &str, customer: &str, value: i64) -> NewEntry {
     disposed(entry(id, customer, value), Disposition::Hold)
 }
 
-/// An entry that does not wait but is set aside.
+/// Changes a new entry from waiting to set aside.
 fn disposed(new: NewEntry, set_aside: impl Fn(CustomerChange) -> Disposition) -> NewEntry {
     let Disposition::Enqueue(change) = new.disposition else {
         panic!("an entry that waits");
@@ -106,7 +107,7 @@ async fn an_approved_entry_waits_in_its_lane() {
         );
         let claimed = claim(outbox, NOW).await.lanes;
         let entries = claimed.iter().map(|lane| lane.waiting[0].entry);
-        // An approved entry goes behind live ones.
+        // A claim returns approved entries after live entries.
         assert_eq!(
             entries.collect::<Vec<_>>(),
             [waiting[0].entry, stored[0].entry],
@@ -279,7 +280,7 @@ async fn a_parked_entry_that_was_undecided_can_be_replayed() {
             entry: *entry,
             change: None,
         });
-        // The other one is undecided: a replay is for parked entries only.
+        // The second entry is undecided, and an operator can replay only parked entries.
         let moved = outbox
             .replay(replays.collect(), event("replay"))
             .await
@@ -326,7 +327,7 @@ fn parked(id: &str, customer: &str) -> NewEntry {
     })
 }
 
-/// One operation instead of one inspection for each entry; each lane is loaded once.
+/// One `load` replaces an inspection of each selected entry, and loads each lane once.
 #[tokio::test]
 async fn a_selection_is_loaded_in_one_operation() {
     for (engine, outbox, _folder) in engines() {
@@ -378,7 +379,7 @@ async fn a_selection_is_loaded_in_one_operation() {
     }
 }
 
-/// A loaded entry has what an inspection of it has.
+/// Checks that a loaded entry has the same content as an inspection of the entry.
 async fn is_as_inspected(outbox: &dyn Outbox, loaded: &LoadedEntries) {
     for entry in &loaded.entries {
         let inspection = outbox.inspect(entry.summary.receipt.entry).await;
