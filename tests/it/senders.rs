@@ -1,4 +1,4 @@
-//! Foreign programs at both ends: a sender that uses the CloudEvents SDK, and the checker of Prometheus.
+//! Tests with foreign programs: a sender that uses the CloudEvents SDK, and `promtool`, the checker of Prometheus.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -15,10 +15,10 @@ use crate::kill::http::Client;
 use crate::kill::imprint::Imprint;
 
 const EVENTS: &str = "/v1/sources/crm/events";
-/// The time limit for a delivery after one failure.
+/// The time limit for the delivery of an event after one failed attempt.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// The labels of the metrics page with all their values. Any other value is new, or came from a request.
+/// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
 const LABELS: [(&str, &[&str]); 14] = [
     ("refused_total/problem", &PROBLEMS),
     (
@@ -114,7 +114,7 @@ const BUCKETS: [&str; 20] = [
     "2.5", "2", "5", "10", "20", "30", "50", "100", "+Inf",
 ];
 
-/// Messages of the SDK are accepted in both modes, and both mean the same.
+/// The bridge accepts messages of the CloudEvents SDK in binary and in structured mode, with the same result.
 #[test]
 fn an_event_of_the_cloudevents_sdk_is_delivered_as_the_example_says() {
     let expected = example("customer-changed.request.json");
@@ -176,7 +176,7 @@ fn prometheus_accepts_the_metrics_page_without_a_warning() {
     assert!(output.status.success() && remarks.is_empty(), "{remarks}");
 }
 
-/// FAULTS X54: no label repeats anything of a request.
+/// FAULTS X54: no label of the metrics page repeats a value from a request.
 #[test]
 fn metric_labels_come_from_closed_sets() {
     let allowed: BTreeMap<&str, &[&str]> = LABELS.into_iter().collect();
@@ -203,7 +203,8 @@ fn metric_labels_come_from_closed_sets() {
     assert!(seen > 20, "the page has labels: {page}");
 }
 
-/// The metrics page after varied traffic: a delivery, an outage, a rejected customer, and unauthenticated requests.
+/// Returns the metrics page after varied traffic: a delivery, an outage, a rejected customer, and unauthenticated
+/// requests.
 fn page_after_traffic() -> String {
     let faults = json!([
         {"customer": "BBB815E9-F654-438D-9AD3-3F7BB8136FC0", "times": 1, "action": {"status": 503}},
@@ -257,7 +258,7 @@ fn post(client: &mut Client, path: &str, body: &str) -> u16 {
     answer.unwrap().status
 }
 
-/// The requests that Imprint received, once no entry waits.
+/// Waits until no entry waits, and returns the requests that the sandbox received.
 fn calls(imprint: &Imprint, bridge: &Bridge) -> Vec<LedgerEntry> {
     let clock = Clock::machine();
     let deadline = clock.now().after(DELIVERED_WITHIN);
@@ -279,7 +280,8 @@ fn example(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// A program that `tests/run` installs: its path is in the environment, or it is at the default path.
+/// Returns the path of a program that `tests/run` installs: the path in the environment variable, otherwise the
+/// default path.
 pub(crate) fn tool(variable: &str, path: &str) -> PathBuf {
     find(variable, path).unwrap_or_else(|| panic!("{path} is missing: tests/run installs it"))
 }

@@ -1,4 +1,5 @@
-//! Signatures of other implementations: the package `standardwebhooks`, and the recipes of seven senders.
+//! Tests of request signatures against other implementations: the Python package `standardwebhooks`, and the signature
+//! recipes of seven senders.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -25,13 +26,13 @@ const WHSEC_GONE: &str = "whsec_plJ3nmyCDGBKInavdOK15jsl2g8wXQ8u";
 const SECRETS: [&str; 2] = ["the-secret-of-today", "the-secret-of-tomorrow"];
 const SECRET_GONE: &str = "the-secret-of-yesterday";
 const STRUCTURED: (&str, &str) = ("content-type", "application/cloudevents+json");
-/// The number of recipes in the table.
+/// The number of signature recipes in config/sources/README.md.
 const SENDERS: usize = 7;
 
-/// The headers of a request.
+/// The headers of a signed request.
 type Lines = Vec<(String, String)>;
 
-/// Signing sources in a temporary folder, with their secrets.
+/// A temporary folder with sources whose requests are signed, and with the signing secrets.
 struct Sources(TempDir);
 
 impl Sources {
@@ -43,7 +44,8 @@ impl Sources {
         Self(folder)
     }
 
-    /// Adds a source: the shipped one with another `[auth]`. It is ordered by time: sequences of two sources cannot be compared.
+    /// Adds a copy of the source `crm` with another `[auth]`. Its versions are times, because the sequence numbers of
+    /// two sources cannot be compared.
     fn add(&self, name: &str, auth: &str) {
         let shipped = include_str!("../../config/sources/crm.toml");
         let secrets = ["first", "second"].map(|name| self.0.path().join(name));
@@ -69,7 +71,7 @@ impl Sources {
     }
 }
 
-/// The output of a Python script of this folder for some cases.
+/// Runs a Python script of the folder tests/it/signed with `cases` as input, and returns the output.
 fn python(script: &str, arguments: &[&str], cases: &Value) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/signed");
     let mut child = Command::new(tool("PYTHON", "target/venv/bin/python"))
@@ -82,7 +84,7 @@ fn python(script: &str, arguments: &[&str], cases: &Value) -> Vec<Value> {
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    // A script that fails at start reads nothing, and its output has the reason.
+    // A script that fails at its start reads no input, and prints the reason.
     let _unread = input.write_all(cases.to_string().as_bytes());
     drop(input);
     let output = child.wait_with_output().unwrap();
@@ -113,7 +115,8 @@ fn check(answer: &Answer, status: u16, context: &str) {
     assert_eq!(answer.status, status, "{context}: {}", answer.body);
 }
 
-/// The text with one changed byte, for every position. ASCII stays ASCII, and a digit stays a digit.
+/// Returns copies of the text with one changed byte, one copy for each position. ASCII stays ASCII, and a digit stays
+/// a digit.
 fn changed(text: &str) -> impl Iterator<Item = String> {
     (0..text.len()).map(move |index| {
         let mut bytes = text.as_bytes().to_vec();
@@ -122,7 +125,7 @@ fn changed(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The headers with one changed byte in the header `name`, for every position.
+/// Returns copies of the headers with one changed byte in the header `name`, one copy for each position.
 fn with_changed<'a>(lines: &'a Lines, name: &'a str) -> impl Iterator<Item = Lines> + 'a {
     let index = lines.iter().position(|(known, _)| known == name).unwrap();
     changed(&lines[index].1)
@@ -148,7 +151,8 @@ fn is_delivered(app: &TestApp, id: &str, customer: &str) {
     });
 }
 
-/// FAULTS X01, S06: another implementation of Standard Webhooks, with two keys during a rotation.
+/// FAULTS X01, S06: the bridge accepts signatures of another Standard Webhooks implementation, and both keys during a
+/// rotation.
 #[test]
 fn signatures_of_the_package_standardwebhooks_are_accepted() {
     const PATH: &str = "/v1/sources/crm/events";
@@ -189,7 +193,8 @@ fn signatures_of_the_package_standardwebhooks_are_accepted() {
     }
 }
 
-/// FAULTS S07: a secret file is replaced while the bridge runs. If a file cannot be read, the last secrets stay in use.
+/// FAULTS S07: the bridge uses a replaced secret file without a restart. If a secret file cannot be read, the last
+/// secrets stay in use.
 #[test]
 fn a_new_secret_is_used_without_a_restart() {
     const PATH: &str = "/v1/sources/crm/events";
@@ -212,7 +217,7 @@ fn a_new_secret_is_used_without_a_restart() {
     std::fs::write(sources.0.path().join("second"), WHSEC_GONE).unwrap();
     assert_eq!(post("w-3", WHSEC[0]), 202);
     std::fs::write(sources.0.path().join("first"), WHSEC[1]).unwrap();
-    // The files are read every 3 seconds.
+    // The bridge reads the secret files every 3 s.
     app.advance(Duration::from_secs(3));
     wait_for("the new secret is used", || {
         (post("w-4", WHSEC_GONE) == 202).then_some(())
@@ -220,7 +225,7 @@ fn a_new_secret_is_used_without_a_restart() {
     assert_eq!((post("w-5", WHSEC[0]), post("w-6", WHSEC[1])), (401, 202));
 }
 
-/// FAULTS X01: the package verifies our signatures.
+/// FAULTS X01: the package `standardwebhooks` accepts the signatures of the bridge's `SigningKey`.
 #[test]
 fn the_package_standardwebhooks_accepts_our_signatures() {
     let key = SigningKey::parse(&SecretString::from(WHSEC[0])).unwrap();
@@ -247,7 +252,7 @@ fn the_package_standardwebhooks_accepts_our_signatures() {
     }
 }
 
-/// The recipes in the table of config/sources/README.md: the sender, and its settings.
+/// Reads the signature recipes from the table in config/sources/README.md: the sender, and the settings for `[auth]`.
 fn recipes() -> Vec<(String, String)> {
     let table = include_str!("../../config/sources/README.md");
     let rows = table.lines().filter(|line| line.contains("`header = "));
@@ -266,7 +271,7 @@ fn recipes() -> Vec<(String, String)> {
     rows.map(recipe).collect()
 }
 
-/// Every recipe of the table, with two secrets, against signatures that other code makes.
+/// The signature recipe of each sender, with two secrets, accepts the signatures that independent code makes.
 #[test]
 fn the_recipes_accept_the_signatures_of_their_senders() {
     let recipes = recipes();
@@ -299,7 +304,7 @@ fn the_recipes_accept_the_signatures_of_their_senders() {
             check(&post(&app, &path, &signed[0], &body), 401, sender);
         }
         for (name, value) in &signed[0] {
-            // The list of Stripe ends with an item for other receivers.
+            // Stripe's signature header ends with an item that the bridge does not read.
             let read = value.find(",v0=").unwrap_or(value.len());
             for lines in with_changed(&signed[0], name).take(read) {
                 let context = format!("{sender}: {lines:?}");
@@ -323,7 +328,7 @@ fn the_recipes_accept_the_signatures_of_their_senders() {
     }
 }
 
-/// `send` signs as the source's file says, and `check` warns about sources that sign no time.
+/// `send` signs as the file of the source says, and `check` warns about sources whose signature covers no timestamp.
 #[test]
 fn send_signs_as_the_file_of_the_source_says() {
     let sources = Sources::new(SECRETS);

@@ -1,6 +1,6 @@
-//! The real program as a process: it starts, rejects wrong settings, and stops within its deadlines.
+//! Tests of the real program as a process: start, rejection of wrong settings, and shutdown within the deadlines.
 //!
-//! These tests run in real time: no test can move the clock of another process.
+//! These tests run in real time, because no test can move the clock of another process.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::support::{
     Event, FakeImprint, Files, KEY, POST_EVENTS, metric, post, receipt, wait_for,
 };
 
-/// FAULTS N22: the longest time from SIGTERM to the exit.
+/// FAULTS N22: the longest time from SIGTERM to the exit of the process.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
 fn receipt_status(ingress: SocketAddr, id: &str) -> String {
@@ -29,18 +29,19 @@ fn receipt_status(ingress: SocketAddr, id: &str) -> String {
 
 // === under load ===
 
-/// The events of one sender, and their answers.
+/// The events of one sender, and the answers of the bridge.
 #[derive(Default)]
 struct Sent {
-    /// The ids of the events that were answered 202.
+    /// The ids of the events that the bridge answered with 202.
     accepted: Vec<String>,
     /// The newest accepted revision of each customer.
     newest: BTreeMap<String, u64>,
-    /// The bodies of all other answers.
+    /// The bodies of all answers with another status than 202.
     other_answers: Vec<String>,
 }
 
-/// Sends one event after the other on one connection. If it breaks, opens another one, until that fails.
+/// Sends one event after the other on one connection. Opens a new connection after a broken one, until the bridge
+/// accepts none.
 fn send(ingress: SocketAddr, sender: usize, is_stopped: &AtomicBool) -> Sent {
     let mut sent = Sent::default();
     let headers = [("content-type", "application/cloudevents+json")];
@@ -70,7 +71,7 @@ fn send(ingress: SocketAddr, sender: usize, is_stopped: &AtomicBool) -> Sent {
     sent
 }
 
-/// The revision of the e-mail address that the sandbox stores for a customer of [`send`].
+/// Returns the revision of the e-mail address that the sandbox stores for a customer of [`send`].
 fn revision(imprint: &FakeImprint, customer: &str) -> u64 {
     let email = imprint.email(customer).unwrap();
     let number = email.strip_prefix("canary").unwrap();
@@ -109,7 +110,7 @@ fn sigterm_under_load_loses_nothing() {
         let answer = http::ask(ops, "GET /readyz", &[], "").ok()?;
         (answer.status == 503).then(|| assert_eq!(answer.body, "draining\n"))
     });
-    // The load balancer still sends events, because it has not noticed the shutdown.
+    // A load balancer that has not noticed the shutdown still sends events.
     let late = Event::new("late", "late", 1)
         .email("late@example.com")
         .json()
@@ -130,7 +131,7 @@ fn sigterm_under_load_loses_nothing() {
     check_delivered(&files, &imprint, sent);
 }
 
-/// Starts another process with the same store, and asserts that it delivers every accepted event, the newest last.
+/// Starts another process with the same store, and asserts that Imprint has the newest value of every accepted event.
 fn check_delivered(files: &Files, imprint: &FakeImprint, sent: Vec<Sent>) {
     let mut again = Process::serve(files);
     let (ingress, ops) = again.ready();
@@ -148,7 +149,7 @@ fn check_delivered(files: &Files, imprint: &FakeImprint, sent: Vec<Sent>) {
             );
         }
         for (customer, newest) in &sent.newest {
-            // An event without an answer may have been stored too.
+            // The bridge may also have stored newer events without answering the sender.
             assert!(revision(imprint, customer) >= *newest, "{customer}");
         }
     }
@@ -209,7 +210,8 @@ fn a_second_process_on_the_same_store_exits_and_names_the_first() {
     assert_eq!(first.wait_for_exit().code(), Some(0), "{}", first.log());
 }
 
-/// FAULTS K01, K02, K03, K04: all errors at once, each with its place, and no secret.
+/// FAULTS K01, K02, K03, K04: the program reports all configuration errors at once, each with its place and without
+/// any secret.
 #[test]
 fn every_error_in_the_configuration_is_reported_at_once() {
     let mistakes = r#"
@@ -229,7 +231,7 @@ fn every_error_in_the_configuration_is_reported_at_once() {
     let mut process = Process::serve(&files);
     assert_eq!(process.wait_for_exit().code(), Some(2), "{}", process.log());
     let log = process.log();
-    // A file name is relative to the folder in which the program was started.
+    // The program reports file names relative to the folder in which it was started.
     for expected in [
         "more.toml: imprint.base_url: must be https",
         "more.toml: imprint.key_file: /nowhere/key cannot be read",

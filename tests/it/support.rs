@@ -1,5 +1,5 @@
-//! The test harness: [`TestApp`] runs a complete bridge and the sandbox in this process, with free ports and a temporary
-//! store, and has a method for each thing that a sender or an operator does.
+//! The test harness: [`TestApp`] runs a complete bridge and the sandbox in the test process, with free ports and a
+//! temporary store. `TestApp` has a method for each action of a sender or an operator.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,16 +23,16 @@ use tokio::sync::oneshot;
 
 use crate::http::{self, Answer};
 
-/// A test fails if it waits longer than this. It never asserts how quick something is.
+/// The longest time that a test waits for a condition before the test fails. No test uses this limit to measure speed.
 pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// The time between two checks of a condition.
+/// The time between two checks of a condition that a test waits for.
 const POLL_EVERY: Duration = Duration::from_millis(10);
 /// The API key that the sandbox accepts.
 pub(crate) const KEY: &str = "sk_test_canary_key";
-/// The folder of the package. Tests must not depend on the current folder.
+/// The root folder of this package, because tests must not depend on the current folder.
 const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Polls `condition` until it returns a value. Except for the kill tests, no other code of a test sleeps.
+/// Polls `condition` until `condition` returns a value. Except for the kill tests, no other test code sleeps.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let clock = Clock::machine();
@@ -50,13 +50,13 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
     }
 }
 
-/// Whether `tests/run --full` asked for the long tests.
+/// Returns true if `tests/run --full` asked for the long tests.
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
 pub(crate) fn is_full_run() -> bool {
     std::env::var("IMPRINT_BRIDGE_TEST_FULL").is_ok()
 }
 
-/// Runs a future on this thread.
+/// Runs a future to its end on the current thread.
 pub(crate) fn block_on<T>(task: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -72,7 +72,7 @@ pub(crate) fn block_on<T>(task: impl Future<Output = T>) -> T {
 pub(crate) struct Event(Value);
 
 impl Event {
-    /// An event that sets no value. Events of different customers share no id.
+    /// Creates an event that sets no value. Events of different customers have no id in common.
     pub(crate) fn new(id: &str, customer: &str, revision: u64) -> Self {
         Self(json!({
             "specversion": "1.0",
@@ -84,7 +84,7 @@ impl Event {
         }))
     }
 
-    /// The example event of the source `crm`.
+    /// Returns the example event of the source `crm`.
     pub(crate) fn sample() -> Self {
         let sample = include_str!("../../config/sources/crm/customer-changed.event.json");
         Self(serde_json::from_str(sample).unwrap())
@@ -94,7 +94,7 @@ impl Event {
         self.with("/data/customer/email", json!(email))
     }
 
-    /// Sets the value at a JSON Pointer. Its parent must exist.
+    /// Sets the value at a JSON Pointer of the event. The parent of the value must exist.
     pub(crate) fn with(mut self, pointer: &str, value: Value) -> Self {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         self.0.pointer_mut(parent).unwrap()[name] = value;
@@ -108,7 +108,7 @@ impl Event {
 
 // === impl FakeImprint ===
 
-/// A running sandbox. It stops when it is dropped.
+/// A running sandbox, which stops when the `FakeImprint` value is dropped.
 pub(crate) struct FakeImprint {
     pub(crate) address: SocketAddr,
     pub(crate) sandbox: Sandbox,
@@ -143,18 +143,18 @@ impl FakeImprint {
         }
     }
 
-    /// Adds fault rules: the JSON that src/sandbox.rs describes.
+    /// Adds fault rules to the sandbox, in the JSON format that src/sandbox.rs describes.
     pub(crate) fn inject(&self, rules: &Value) {
         let rules = Sandbox::parse_rules(rules.to_string().as_bytes()).unwrap();
         self.sandbox.inject(rules).unwrap();
     }
 
-    /// All requests that it received.
+    /// Returns all requests that the sandbox received.
     pub(crate) fn calls(&self) -> Vec<LedgerEntry> {
         self.sandbox.ledger(0, usize::MAX).entries
     }
 
-    /// The updates that it applied to a customer.
+    /// Returns the updates that the sandbox applied to a customer.
     pub(crate) fn applied(&self, customer: &str) -> Vec<LedgerEntry> {
         let mut calls = self.calls();
         calls.retain(|call| {
@@ -165,7 +165,7 @@ impl FakeImprint {
         calls
     }
 
-    /// The e-mail address that it stores for a customer.
+    /// Returns the e-mail address that the sandbox stores for a customer.
     pub(crate) fn email(&self, customer: &str) -> Option<String> {
         let customer = self.sandbox.customer(customer)?;
         customer["customer"]["email"].as_str().map(str::to_owned)
@@ -174,7 +174,7 @@ impl FakeImprint {
 
 impl Drop for FakeImprint {
     fn drop(&mut self) {
-        // The call sends the stop signal; the join waits for the end.
+        // `stop` sends the stop signal to the sandbox, and `join` waits for the end of the sandbox's thread.
         drop(self.handle.stop(false));
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
@@ -184,11 +184,11 @@ impl Drop for FakeImprint {
 
 // === impl Files ===
 
-/// A temporary folder with all files of a bridge.
+/// A temporary folder with all files of a bridge under test.
 pub(crate) struct Files(TempDir);
 
 impl Files {
-    /// Writes the settings of a bridge that sends to `imprint`. `more` is TOML that overrides them.
+    /// Writes the settings of a bridge that sends to `imprint`. The TOML in `more` overrides these settings.
     pub(crate) fn write(imprint: SocketAddr, key: &str, more: &str) -> Self {
         let files = Self(tempfile::tempdir().unwrap());
         files.write_key(key);
@@ -219,29 +219,29 @@ impl Files {
         files
     }
 
-    /// The settings files; later ones override earlier ones.
+    /// Returns the settings files of the bridge. A later file overrides an earlier file.
     pub(crate) fn settings(&self) -> Vec<PathBuf> {
         let files = ["bridge.toml", "more.toml", "operator.toml"];
         let files = files.into_iter().map(|name| self.path(name));
         files.filter(|path| path.exists()).collect()
     }
 
-    /// Replaces the settings of this test.
+    /// Replaces `more.toml`, the settings file of the current test.
     pub(crate) fn write_settings(&self, settings: &str) {
         std::fs::write(self.path("more.toml"), settings).unwrap();
     }
 
-    /// A file in the folder of the store.
+    /// Returns the path of a file in the folder of the store.
     pub(crate) fn store_file(&self, name: &str) -> PathBuf {
         self.path(name)
     }
 
-    /// The token file of an operator.
+    /// Returns the path of an operator's token file.
     pub(crate) fn token_file(&self, name: &str) -> PathBuf {
         self.path(name)
     }
 
-    /// Writes the token file of an operator and names it in the settings.
+    /// Writes the token file of an operator, and adds the file to the settings of the bridge.
     pub(crate) fn write_token(&self, name: &str, token: &str) {
         std::fs::write(self.path(name), token).unwrap();
         let file = self.path(name);
@@ -257,20 +257,20 @@ impl Files {
         self.path("key")
     }
 
-    /// Replaces the key file atomically, as Kubernetes does.
+    /// Replaces the API key file atomically, as Kubernetes does.
     pub(crate) fn write_key(&self, key: &str) {
         let draft = self.path("key.new");
         std::fs::write(&draft, format!("{key}\n")).unwrap();
         std::fs::rename(draft, self.key()).unwrap();
     }
 
-    /// The number of waiting entries. No bridge may have the store open.
+    /// Returns the number of waiting entries in the store, which no bridge may have open.
     pub(crate) fn waiting(&self) -> u64 {
         block_on(self.open_store().depth()).unwrap().waiting
     }
 
-    /// Opens the store as soon as its lock is free. A process that another test starts at this moment inherits the lock
-    /// file until it executes its program.
+    /// Opens the store as soon as its lock is free. A process that another test starts at this moment inherits the
+    /// lock file until the process executes its program.
     fn open_store(&self) -> SqliteOutbox {
         let now = Clock::machine().now();
         let open = || SqliteOutbox::open(&self.store(), 1, now).ok();
@@ -284,7 +284,7 @@ impl Files {
 
 // === impl TestApp ===
 
-/// Whether entries may still wait when a test ends.
+/// The reaction of [`TestApp`] to entries that still wait when a test ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WaitingEntries {
     Fail,
@@ -308,7 +308,7 @@ impl TestAppBuilder {
         Self { clock, ..self }
     }
 
-    /// Sets what the sandbox does with an unknown customer.
+    /// Sets the sandbox's answer about an unknown customer.
     pub(crate) fn unknown_customer(self, unknown_customer: UnseededCustomer) -> Self {
         Self {
             unknown_customer,
@@ -327,7 +327,7 @@ impl TestAppBuilder {
         Self { operator, ..self }
     }
 
-    /// Overrides settings; TOML.
+    /// Overrides settings of the bridge with TOML.
     pub(crate) fn settings(self, settings: impl Into<String>) -> Self {
         let settings = settings.into();
         Self { settings, ..self }
@@ -352,7 +352,8 @@ impl TestAppBuilder {
     }
 }
 
-/// A bridge, and the sandbox that it sends to. Dropping it fails the test if entries still wait.
+/// A bridge, and the sandbox that receives the bridge's requests. Dropping a `TestApp` fails the test if entries still
+/// wait.
 pub(crate) struct TestApp {
     bridge: Option<Bridge>,
     clock: Clock,
@@ -402,7 +403,7 @@ impl TestApp {
         post(self.bridge().ingress, headers, body).unwrap()
     }
 
-    /// Posts an event and asserts that it is accepted.
+    /// Posts an event and asserts that the bridge accepts the event.
     #[track_caller]
     pub(crate) fn accept(&self, event: &Event) {
         let answer = self.post(event);
@@ -432,17 +433,17 @@ impl TestApp {
         http::ask(self.bridge().ops, &format!("GET {path}"), &[], "").unwrap()
     }
 
-    /// The value of a metric. The name includes labels, and not the namespace.
+    /// Returns the value of a metric of the bridge. The name includes labels, but not the namespace.
     pub(crate) fn metric(&self, name: &str) -> Option<f64> {
         metric(&self.ops_get("/metrics").body, name)
     }
 
-    /// Stops the bridge as SIGTERM does, and returns its result.
+    /// Stops the bridge as SIGTERM does, and returns the result of the bridge.
     pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
         self.bridge.take().expect("the bridge is running").stop()
     }
 
-    /// Starts a bridge with the same files, after [`TestApp::stop`].
+    /// Starts a new bridge with the same files, after [`TestApp::stop`].
     pub(crate) fn restart(&mut self) {
         self.files.open_store();
         self.bridge = Some(Bridge::start(&self.files, self.clock.clone()));
@@ -453,8 +454,8 @@ impl TestApp {
         self.clock.advance(span);
     }
 
-    /// Moves the manual clock forward, one step after the other, until the condition is true. Between two steps, the bridge
-    /// and the sandbox have some real milliseconds for what is due.
+    /// Moves the manual clock forward in steps until the condition is true. Between two steps, the bridge and the
+    /// sandbox have some real milliseconds for their due work.
     #[track_caller]
     pub(crate) fn advance_until(&self, what: &str, step: Duration, is_so: impl Fn(&Self) -> bool) {
         wait_for(what, || {
@@ -466,12 +467,12 @@ impl TestApp {
         });
     }
 
-    /// The address of the event listener.
+    /// Returns the address of the event listener.
     pub(crate) fn ingress(&self) -> SocketAddr {
         self.bridge().ingress
     }
 
-    /// The address of the listener for health, metrics and the admin API.
+    /// Returns the address of the listener for health, metrics and the admin API.
     pub(crate) fn ops(&self) -> SocketAddr {
         self.bridge().ops
     }
@@ -494,7 +495,7 @@ impl Drop for TestApp {
     }
 }
 
-/// Posts events of the source `crm`.
+/// Posts a body with events of the source `crm`.
 pub(crate) fn post(
     ingress: SocketAddr,
     headers: &[(&str, &str)],
@@ -503,7 +504,7 @@ pub(crate) fn post(
     http::ask(ingress, POST_EVENTS, headers, body)
 }
 
-/// Method and path of a request with events.
+/// The method and the path of a request with events of the source `crm`.
 pub(crate) const POST_EVENTS: &str = "POST /v1/sources/crm/events";
 
 pub(crate) fn receipt(ingress: SocketAddr, id: &str) -> std::io::Result<Answer> {
@@ -511,7 +512,7 @@ pub(crate) fn receipt(ingress: SocketAddr, id: &str) -> std::io::Result<Answer> 
     http::ask(ingress, &line, &[], "")
 }
 
-/// The value of a metric on a metrics page. The name includes labels, and not the namespace.
+/// Returns the value of a metric on a metrics page. The name includes labels, but not the namespace.
 pub(crate) fn metric(page: &str, name: &str) -> Option<f64> {
     let line = format!("imprint_bridge_{name} ");
     let value = page.lines().find_map(|known| known.strip_prefix(&line))?;
@@ -520,7 +521,7 @@ pub(crate) fn metric(page: &str, name: &str) -> Option<f64> {
 
 // === impl Bridge ===
 
-/// A bridge in its own thread.
+/// A bridge that runs in its own thread.
 struct Bridge {
     ingress: SocketAddr,
     ops: SocketAddr,
@@ -556,7 +557,7 @@ impl Bridge {
     }
 
     fn stop(self) -> anyhow::Result<()> {
-        // A bridge that has ended by itself says why when it is joined.
+        // If the bridge has already ended, `send` fails, and `join` returns the reason.
         let _gone: Result<(), ()> = self.stop.send(());
         self.thread.join().expect("the bridge panicked")
     }

@@ -1,4 +1,5 @@
-//! The house rules that no lint checks, over whole files: layers, purity, lengths, names, cycles.
+//! Checks of the code rules that no lint covers, over whole source files: layers, purity, lengths, type names, module
+//! cycles.
 
 #![expect(
     clippy::string_slice,
@@ -15,10 +16,10 @@ mod faults;
 mod graph;
 mod source;
 
-/// The longest file, in lines, without its tests.
+/// The maximum length of a source file, in lines, without tests.
 const FILE_LINES_MAX: usize = 400;
 
-/// The rooms that each room may name besides itself. `app`, `cli` and `main` may name all.
+/// The rooms (top-level modules) that each room may use. The rooms `app`, `cli` and `main` may use every room.
 const EDGES: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("event", &["time"]),
@@ -112,7 +113,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The pure rooms: they decide and never wait.
+/// The pure files, which contain decisions and no `.await`.
 const PURE: &[&str] = &[
     "backoff.rs",
     "event.rs",
@@ -143,7 +144,7 @@ const PURE: &[&str] = &[
     "imprint/lookup.rs",
 ];
 
-/// The places that may name a crate.
+/// The crates that only some places of the code may use, with these places.
 const CRATES: &[(&str, &[&str])] = &[
     ("actix_web", &["app", "ingress", "ops", "sandbox"]),
     ("awc", &["http", "imprint/client"]),
@@ -151,10 +152,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("std::env", &["config", "failpoint.rs"]),
 ];
 
-/// The longest function, in lines, signature and closing brace included.
+/// The maximum length of a function, in lines, signature and closing brace included.
 const FUNCTION_LINES_MAX: usize = 60;
 
-/// The most files that may all name one another, directly or through others.
+/// The maximum number of files in one cycle of the module graph.
 const CYCLE_FILES_MAX: usize = 4;
 
 /// The type names that more than one file may define, each with its reason.
@@ -230,7 +231,8 @@ fn a_type_name_means_one_thing() {
     assert_none(&shared);
 }
 
-/// The rules see a whole file, also behind a test module that is declared near its top.
+/// The code rules cover a whole file, including the code after a test module that is declared near the top of the
+/// file.
 #[test]
 fn a_violation_behind_an_early_test_module_is_reported() {
     let early = "use std::fmt;\n#[cfg(test)]\nmod tests;\n";
@@ -336,7 +338,7 @@ fn long_functions(sources: &[Source]) -> Vec<String> {
     violations
 }
 
-/// The type names that several files define at their top level, each with these files.
+/// Returns the type names that several files define at their top level, each name with its files.
 fn shared_type_names(sources: &[Source]) -> Vec<String> {
     let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for source in sources {
@@ -372,7 +374,7 @@ fn shared_type_names(sources: &[Source]) -> Vec<String> {
         .collect()
 }
 
-/// The rooms named by `crate::room`, also inside `use crate::{a, b}`.
+/// Returns the rooms that the code names as `crate::room`, also inside `use crate::{a, b}`.
 fn named_rooms(code: &str) -> BTreeSet<String> {
     graph::paths(code)
         .into_iter()

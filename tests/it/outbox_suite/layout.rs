@@ -49,7 +49,7 @@ async fn a_store_of_the_first_layout_is_updated() {
     let claimed = claim_one(&store).await;
     assert_eq!(claimed.key, key("CUST-1"));
     assert_eq!(claimed.waiting[0].entry, EntryId(7));
-    // The earlier process may have sent every entry up to the highest stored number.
+    // The earlier process may have sent every entry up to 11, the last number that it gave to an entry.
     assert_eq!(claimed.maybe_sent_to, Some(EntryId(11)));
     let stored = append(&store, &[entry("c", "CUST-1", 5)]).await;
     assert_eq!(stored[0].entry, EntryId(12), "no number is used again");

@@ -1,6 +1,6 @@
-//! The fault codes that comments cite are those of tests/FAULTS.md.
+//! Checks that tests/FAULTS.md lists every fault code that a comment cites.
 //!
-//! The one form of a citation is `FAULTS`, a space, and codes with commas between them, in a comment.
+//! A citation in a comment is the word `FAULTS`, a space, and codes with commas between the codes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::source::{files_below, root};
 
-/// The word that begins a citation.
+/// The word that begins a citation of fault codes.
 const CITATION: &str = "FAULTS ";
 
 #[test]
@@ -62,7 +62,7 @@ fn an_unlisted_fault_code_is_reported() {
     }
 }
 
-/// The Rust files, each with its text.
+/// Returns the path and the text of every Rust file in `src` and `tests`.
 fn files() -> impl Iterator<Item = (PathBuf, String)> {
     ["src", "tests"]
         .into_iter()
@@ -73,7 +73,7 @@ fn files() -> impl Iterator<Item = (PathBuf, String)> {
         })
 }
 
-/// The listed codes that comments begin with, without [`CITATION`] before them.
+/// Returns the listed fault codes at the beginning of comments that have no [`CITATION`] before the code.
 fn bare_codes<'a>(text: &'a str, listed: &'a BTreeSet<&str>) -> impl Iterator<Item = &'a str> {
     text.lines()
         .filter_map(|line| line.trim_start().strip_prefix("//"))
@@ -88,18 +88,18 @@ fn list() -> String {
     fs::read_to_string(root().join("tests/FAULTS.md")).unwrap()
 }
 
-/// The codes of the rows of all tables.
+/// Returns the fault codes of all table rows in the text of tests/FAULTS.md.
 fn listed(text: &str) -> BTreeSet<&str> {
     text.lines().filter_map(row_code).collect()
 }
 
-/// The code in the first cell of a row of a table.
+/// Returns the fault code in the first cell of a table row.
 fn row_code(line: &str) -> Option<&str> {
     let (code, _) = line.strip_prefix("| ")?.split_once(" | ")?;
     is_code(code).then_some(code)
 }
 
-/// What the comments of a file cite and `listed` does not have.
+/// Returns the codes that the comments of a file cite and that `listed` does not have.
 fn unlisted<'a>(text: &'a str, listed: &'a BTreeSet<&str>) -> impl Iterator<Item = &'a str> {
     text.lines()
         .filter(|line| line.trim_start().starts_with("//"))
@@ -108,7 +108,8 @@ fn unlisted<'a>(text: &'a str, listed: &'a BTreeSet<&str>) -> impl Iterator<Item
         .filter(|code| !listed.contains(code))
 }
 
-/// The codes at the start of what follows [`CITATION`]: at least one word, and all codes after it.
+/// Returns the cited codes at the start of `rest`, the text after [`CITATION`]: the first word, and all codes that
+/// follow the first word.
 fn cited(rest: &str) -> impl Iterator<Item = &str> {
     let mut words = rest.split(", ").map(|part| {
         let end = part.find(|c: char| !c.is_alphanumeric());
@@ -124,7 +125,7 @@ fn cited(rest: &str) -> impl Iterator<Item = &str> {
     first.into_iter().chain(more).map(|(word, _)| word)
 }
 
-/// Whether a word is a capital letter with a number.
+/// Returns true if the word is a fault code: a capital letter with a number.
 fn is_code(word: &str) -> bool {
     let number = word.strip_prefix(|c: char| c.is_ascii_uppercase());
     number.is_some_and(|number| {

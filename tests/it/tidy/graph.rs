@@ -1,4 +1,4 @@
-//! Which file names which: the module graph below `src`, and its cycles.
+//! The graph of uses between the modules in `src`, and the cycles of this graph.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,9 +6,9 @@ use super::source::Source;
 
 type Path = Vec<String>;
 
-/// The module graph: for each module the modules that it names.
+/// The module graph: for each module, the modules that its code uses.
 ///
-/// A module that names one of its own submodules is their front; that is no edge. A re-export is followed to the module
+/// The use of a module's own submodule is not an edge of the graph. An edge through a re-export leads to the module
 /// that defines the item.
 pub(super) struct Graph {
     edges: BTreeMap<Path, BTreeSet<Path>>,
@@ -45,7 +45,7 @@ impl Graph {
         Self { edges }
     }
 
-    /// The groups of modules that all reach one another, largest first.
+    /// Returns the groups of modules that all reach one another in the module graph, the largest group first.
     pub(super) fn cycles(&self) -> Vec<Vec<String>> {
         let reached: BTreeMap<&Path, BTreeSet<&Path>> = self
             .edges
@@ -80,18 +80,18 @@ impl Graph {
     }
 }
 
-/// Every path that the code names.
+/// Returns every module or item path in the code.
 pub(super) fn paths(code: &str) -> Vec<Vec<String>> {
     uses(code).into_iter().map(|(path, _)| path).collect()
 }
 
-/// The module that defines what `path` names.
+/// Returns the module that defines the item at `path`.
 fn defining(
     mut path: Path,
     modules: &BTreeSet<Path>,
     exports: &BTreeMap<(Path, String), Path>,
 ) -> Path {
-    // A chain of re-exports is short; the bound ends one that leads to itself.
+    // A chain of re-exports is short, and the limit of 8 steps ends a chain that leads to itself.
     for _ in 0..8 {
         let module = (0..=path.len())
             .rev()
@@ -111,7 +111,7 @@ fn defining(
     Path::new()
 }
 
-/// The path from the crate's root; `None` for one into another crate.
+/// Returns the path from the root of our crate, or `None` if the path leads to another crate.
 fn absolute(module: &Path, path: &[String], modules: &BTreeSet<Path>) -> Option<Path> {
     let supers = path.iter().take_while(|step| *step == "super").count();
     let (base, rest) = match path.first().map(String::as_str)? {
@@ -129,7 +129,7 @@ fn absolute(module: &Path, path: &[String], modules: &BTreeSet<Path>) -> Option<
     Some(base.iter().chain(rest).cloned().collect())
 }
 
-/// Every path that the code names, and whether it is a re-export.
+/// Returns every path in the code. The flag of a path is true if the path is re-exported.
 fn uses(code: &str) -> Vec<(Path, bool)> {
     let mut found = Vec::new();
     let mut others = String::new();
@@ -157,7 +157,7 @@ fn uses(code: &str) -> Vec<(Path, bool)> {
     found
 }
 
-/// The paths of a `use` tree.
+/// Returns the single paths that a `use` tree contains.
 fn expanded(prefix: &[String], tree: &str) -> Vec<Path> {
     let mut paths = Vec::new();
     let (mut depth, mut start) = (0_usize, 0);

@@ -1,13 +1,13 @@
-//! The source files as the rules see them: without comments, string contents and test items.
+//! The source files in the form that the code rules check: without comments, string contents and test items.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One production file.
+/// One production source file.
 pub(super) struct Source {
-    /// Below `src`, such as `dispatch/policy.rs`.
+    /// The path of the file below `src`, such as `dispatch/policy.rs`.
     pub(super) path: String,
-    /// The code; line breaks stay, so that lines can be counted.
+    /// The code of the file with all line breaks, so that lines can be counted.
     pub(super) code: String,
 }
 
@@ -19,12 +19,13 @@ impl Source {
         }
     }
 
-    /// The top-level module, such as `dispatch`.
+    /// Returns the room (top-level module) of the file, such as `dispatch`.
     pub(super) fn room(&self) -> &str {
         self.path.split(['/', '.']).next().unwrap_or_default()
     }
 
-    /// The module path, such as `["dispatch", "policy"]`; empty for `lib.rs` and `main.rs`.
+    /// Returns the module path of the file, such as `["dispatch", "policy"]`. The path of `lib.rs` and `main.rs` is
+    /// empty.
     pub(super) fn module(&self) -> Vec<&str> {
         match self.path.trim_end_matches(".rs") {
             "lib" | "main" => Vec::new(),
@@ -37,7 +38,7 @@ pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file below `src` that is not a test.
+/// Returns every source file below `src` that is not a test.
 pub(super) fn sources() -> Vec<Source> {
     let folder = root().join("src");
     let files = files_below(&folder);
@@ -50,7 +51,7 @@ pub(super) fn sources() -> Vec<Source> {
         .collect()
 }
 
-/// Every Rust file below a folder.
+/// Returns the path of every Rust file below a folder.
 pub(super) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     collect(folder, &mut files);
@@ -68,7 +69,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code without comments and without the contents of strings and characters; line breaks stay.
+/// Removes comments, strings and character literals from Rust code, but keeps all line breaks.
 fn blanked(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -96,7 +97,7 @@ fn blanked(text: &str) -> String {
     code
 }
 
-/// The length of the raw string that `rest` begins with.
+/// Returns the length of the raw string at the start of `rest`.
 fn raw_string(rest: &str, before: Option<char>) -> Option<usize> {
     let is_in_word = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
     let raw = rest.strip_prefix('b').unwrap_or(rest).strip_prefix('r')?;
@@ -107,7 +108,7 @@ fn raw_string(rest: &str, before: Option<char>) -> Option<usize> {
     Some(rest.len() - content.len() + length)
 }
 
-/// The length of the string literal that `rest` begins with.
+/// Returns the length of the string literal at the start of `rest`.
 fn quoted(rest: &str) -> usize {
     let mut is_escaped = false;
     for (at, c) in rest.char_indices().skip(1) {
@@ -121,7 +122,7 @@ fn quoted(rest: &str) -> usize {
     rest.len()
 }
 
-/// The length of the character literal that `rest` begins with; a lifetime is none.
+/// Returns the length of the character literal at the start of `rest`. A lifetime is not a character literal.
 fn character(rest: &str) -> Option<usize> {
     let content = rest.strip_prefix('\'')?;
     let first = content.chars().next()?;
@@ -130,7 +131,7 @@ fn character(rest: &str) -> Option<usize> {
     (first == '\\' || end == 0).then_some(1 + skipped + end + 1)
 }
 
-/// The code without every item that carries `#[cfg(test)]`, wherever it stands.
+/// Removes every item with the attribute `#[cfg(test)]` from Rust code.
 fn without_test_items(code: &str) -> String {
     let mut kept = String::with_capacity(code.len());
     let mut rest = code;
@@ -142,12 +143,12 @@ fn without_test_items(code: &str) -> String {
     kept
 }
 
-/// The place behind the item that begins at `start`.
+/// Returns the position directly after the item that begins at `start`.
 pub(super) fn item_end(code: &str, start: usize) -> usize {
     start + item_length(&code[start..])
 }
 
-/// The length of an item: up to its semicolon, or to the brace that closes its body.
+/// Returns the length of an item, up to the item's semicolon or the brace that closes the item's body.
 fn item_length(item: &str) -> usize {
     let (mut depth, mut brackets) = (0_usize, 0_usize);
     for (at, c) in item.char_indices() {
