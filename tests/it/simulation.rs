@@ -1,14 +1,16 @@
-//! Runs the production core of delivery against a model of Imprint, under virtual time, from a seed.
+//! The simulation runs the production core of dispatch against a model of Imprint, under virtual time, from a seed.
 //!
-//! The run uses the production core with all its decisions (permits, claims, exchanges, breaker, rate, policy,
-//! settlement), the fold, the classification of answers, and the engine in memory. The model of Imprint is late, down,
-//! throttled, silent or wrong. Between any two steps the process may end, the task of a delivery may panic, and the
-//! store may refuse an operation; the clock is set, the process stands still, the operator pauses or shadows the
-//! destination. After every step the oracles check the laws. A failed seed prints its number and its last steps, and is
-//! then kept in [`REGRESSIONS`]. Planted bugs ([`Bug`]) show that the oracles detect violations.
+//! A run uses the production code of the dispatch core with all its decisions (permits, claims, exchanges, breaker,
+//! rate, policy, settlement), the fold, the classification of answers, and the engine in memory. The model of Imprint
+//! is late, down, throttled, silent or wrong. Between any two steps the process may end, the task of a delivery may
+//! panic, and the store may refuse an operation. A plan can also set the clock, stop the process for a while, and let
+//! the operator pause or shadow the destination. After every step, the oracles check the laws of delivery. A failed
+//! seed prints its number and its last steps, and is then kept in [`REGRESSIONS`]. Planted bugs ([`Bug`]) show that
+//! the oracles detect violations.
 //!
-//! Not modelled: the shell around the core (a lost wake-up; a step that may make a lane due is followed by a poll), and
-//! requests that arrive later than the operator allows for.
+//! The simulation does not model the async shell around the core, so it cannot find a lost wake-up: a step that may
+//! make a lane due is always followed by a poll. The simulation also has no request that arrives at Imprint later than
+//! the setting `assert_after` covers.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -28,33 +30,36 @@ mod protocol_oracle;
 mod random;
 mod world;
 
-/// The number of seeds in a run.
+/// The number of simulation seeds in a normal run of the tests.
 const SEEDS: u64 = 1_000;
-/// The number of seeds in a full run.
+/// The number of simulation seeds in a full run of the tests.
 const SEEDS_FULL: u64 = 1_000_000;
-/// The number of seeds among which a planted bug must be detected.
+/// The number of seeds within which the oracles must detect each planted bug.
 const SEEDS_FOR_BUGS: u64 = 1_000;
 
-/// The number of threads that play seeds, and the number of failed seeds after which they stop.
+/// The number of threads that play seeds.
 const THREADS: usize = 2;
+/// The number of failed seeds after which the simulation stops.
 const FAILURES_MAX: usize = 60;
 
-/// Seeds that found a fault, each with its fault. The plans of seeds have changed since, so each of these faults has a
-/// unit test as well.
+/// Seeds of the simulation that found a fault, each with a comment about the fault. The plans of seeds have changed
+/// since, so each of these faults also has a unit test.
 const REGRESSIONS: &[u64] = &[
-    // A reassertion that failed in a lane where nothing waits did not rest.
+    // A lane without waiting entries did not rest after its reassertion failed.
     9,
-    // The core took a forbidden search for an answer of a destination that refuses the key.
+    // The core treated a forbidden search as an answer of a destination that refuses the API key.
     40,
-    // Lanes that had nothing to send used up the ramp after an outage, and nothing was ever sent again.
+    // Lanes without a request used up the rate ramp after an outage, so that the dispatcher never sent a request
+    // again.
     70,
-    // One customer's refusal stopped the next customer, without a second refusal; a backfill was never sent as a probe.
+    // A refusal for one customer stopped the next customer without a second refusal, and no backfill was ever sent as
+    // a probe.
     108,
-    // A line of the address that was not cleared counted as delivered when its entry was replayed.
+    // An address line that Imprint had not cleared counted as delivered after the replay of its entry.
     138,
-    // A reassertion that was in flight when the process ended was not in doubt, and arrived after newer values.
+    // A reassertion that was in flight at the end of a process was not in doubt, and arrived after newer values.
     25_195,
-    // A task that panicked before its request was sent ended the reassertion of its lane.
+    // A delivery task that panicked before it sent its request ended the reassertion of its lane.
     7_053,
 ];
 
@@ -79,7 +84,7 @@ fn run(seed: u64, bug: Bug) -> Result<Figures, Violation> {
     Ok(world.figures)
 }
 
-/// Plays a failed seed once more, and reports its last steps.
+/// Plays a failed seed once more and returns a report with the last steps.
 fn report(seed: u64, Violation { law, what }: &Violation) -> String {
     let plan = Plan::of(seed);
     let mut world = World::new(&plan, seed, Bug::Absent).logging();
@@ -151,7 +156,8 @@ fn a_seed_decides_everything() {
     }
 }
 
-/// Returns the seeds to play: the one seed or the number of seeds that the environment names, otherwise a thousand.
+/// Returns the seeds to play: the seed or the number of seeds in the environment, otherwise 1,000, or 1,000,000 in a full
+/// run.
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
 fn seeds() -> std::ops::Range<u64> {
     let variable = |name: &str| std::env::var(name).ok();
@@ -169,7 +175,7 @@ fn seeds() -> std::ops::Range<u64> {
 mod detects_bugs {
     use super::*;
 
-    /// A planted bug is detected among the first seeds, by the law that it breaks.
+    /// Checks that the first seeds detect a planted bug as a violation of `law`.
     fn is_detected(bug: Bug, law: Law) {
         let mut broken = Vec::new();
         for seed in 0..SEEDS_FOR_BUGS {

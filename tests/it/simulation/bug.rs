@@ -1,6 +1,7 @@
-//! Bugs that are planted around the core on purpose, to show that the oracles detect them.
+//! Bugs that the simulation plants around the dispatch core, to show that the oracles detect bugs.
 //!
-//! The core is the unchanged production object: a bug changes only its inputs or its outputs.
+//! The dispatch core is the unchanged production object: a planted bug changes only the inputs or the outputs of the
+//! core.
 
 use std::time::Duration;
 
@@ -12,50 +13,50 @@ use imprint_bridge::outbox::{ClaimedLane, Ending, Settlement, Trials};
 
 use super::plan::Plan;
 
-/// The planted bug.
+/// A planted bug, or `Absent` for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bug {
     Absent,
-    /// Folding does not know the delivered versions.
+    /// The fold does not know the delivered versions of the lane.
     ForgetsVersions,
-    /// Folding leaves out the newest entry.
+    /// The fold leaves out the newest waiting entry.
     DropsTheNewest,
-    /// A request that failed is taken for applied.
+    /// The dispatcher treats a failed request as applied.
     TakesFailureForDelivery,
-    /// Values that a late request may have overwritten are not sent again.
+    /// The dispatcher does not reassert values that a late request may have overwritten.
     LosesReassertion,
-    /// A request that may have been applied is taken for one that was not.
+    /// The dispatcher treats a request with an unknown outcome as not applied.
     ForgetsDoubt,
-    /// Entries that an earlier process may have sent are not in doubt.
+    /// The dispatcher forgets that an earlier process may have sent some entries.
     ForgetsCrash,
-    /// A refused key parks the entries that were sent.
+    /// A refused API key parks the entries of the refused request.
     ParksWhatWasDenied,
-    /// A settlement is recorded a second time.
+    /// The world records a settlement a second time.
     SettlesTwice,
-    /// A lane is free again while its request is in flight.
+    /// The store releases a lane while a request of the lane is in flight.
     FreesEarly,
-    /// The rate is ignored.
+    /// The dispatcher ignores the rate limit.
     IgnoresPace,
-    /// No result of a request is reported to the destination.
+    /// The destination learns no result of a request.
     TellsNobody,
-    /// An event is answered and then not stored.
+    /// The bridge acknowledges an event that is never stored.
     AnswersBeforeStoring,
-    /// A request goes to another customer than the right one.
+    /// A request names another customer than the customer of the lane.
     UpdatesAnother,
-    /// Every failure is the lane's own.
+    /// Every failure uses an attempt of the lane, even if the destination is down.
     BlamesTheLane,
-    /// A lane that failed rests for a day.
+    /// A lane rests for a day after a failure.
     RestsForADay,
-    /// Delivered values are sent again.
+    /// The dispatcher sends delivered values again.
     RepeatsWhatWasDelivered,
-    /// A delivery that sent nothing keeps its permit.
+    /// A delivery that sends no request keeps its permit.
     KeepsItsPermit,
-    /// A customer whose request fails makes everybody wait.
+    /// A failed request of one customer throttles the whole destination.
     OneStopsAll,
 }
 
 impl Bug {
-    /// Changes a claimed lane.
+    /// Applies the planted bug to a claimed lane.
     pub(super) fn claimed(self, claimed: &mut ClaimedLane) {
         if self == Self::ForgetsVersions {
             claimed.versions = LaneVersions::default();
@@ -69,7 +70,7 @@ impl Bug {
         }
     }
 
-    /// Changes a call before the world sends it.
+    /// Applies the planted bug to a call before the world sends the call.
     pub(super) fn calls(self, call: &mut ImprintCall, plan: &Plan) {
         if let (Self::UpdatesAnother, ImprintCall::Update(request)) = (self, call) {
             let mut others = plan.people.iter();
@@ -78,7 +79,7 @@ impl Bug {
         }
     }
 
-    /// Changes an answer of Imprint.
+    /// Applies the planted bug to an answer of Imprint.
     pub(super) fn replied(self, reply: ImprintReply) -> ImprintReply {
         let ImprintReply::Outcome(outcome) = reply else {
             return reply;
@@ -102,7 +103,7 @@ impl Bug {
         })
     }
 
-    /// Changes the rate that a process is configured with.
+    /// Applies the planted bug to the configured request rate of a process.
     pub(super) fn rate(self, rate: Rate) -> Rate {
         if self == Self::IgnoresPace {
             Rate::Unlimited
@@ -111,7 +112,8 @@ impl Bug {
         }
     }
 
-    /// Changes a settlement before the store records it; `before` holds the lane's failures at the claim.
+    /// Applies the planted bug to a settlement before the store records it. `before` holds the lane's failures at the
+    /// claim.
     pub(super) fn settles(self, settlement: &mut Settlement, before: Trials) {
         let has_failed = settlement.trials.failures > before.failures;
         if self == Self::LosesReassertion {

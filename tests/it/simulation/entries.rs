@@ -1,4 +1,4 @@
-//! Turns the events of a plan into entries for the outbox.
+//! Turns the events of a simulation plan into entries for the outbox.
 
 use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion};
 use imprint_bridge::imprint::{CustomerChange, Field, FieldValue};

@@ -11,49 +11,49 @@ use serde_json::{Map, Value, json};
 use super::plan::{Clears, FIELDS, Fault, LATE_MAX, Plan, Silence, millis};
 use super::random::SeededRandom;
 
-/// For each field of each customer, the event whose value Imprint holds.
+/// The model of Imprint: for each field of each customer, the event whose value Imprint holds.
 #[derive(Debug)]
 pub(super) struct Imprint {
     held: Vec<[Option<usize>; FIELDS.len()]>,
 }
 
-/// The effect of one request on a field.
+/// The value that one request sends for a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SentValue {
-    /// Sets the field to the value of this event.
+    /// The request sets the field to the value of this event.
     Of(usize),
-    /// Empties the field.
+    /// The request empties the field.
     Empty,
 }
 
-/// One request on its way, and its answer.
+/// One request to the model of Imprint on its way, with the planned answer.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) request: Option<Request>,
     pub(super) about: About,
-    /// The time when the request arrives at Imprint; `None` if the request never arrives or changes nothing.
+    /// The time at which the request arrives at Imprint, or `None` if the request never arrives or changes nothing.
     pub(super) arrives: Option<i64>,
-    /// The time when the answer reaches the bridge.
+    /// The time at which the answer reaches the bridge.
     pub(super) answered: i64,
     form: Form,
 }
 
-/// The operation of a request.
+/// The operation of a request to the model of Imprint.
 #[derive(Clone, Debug)]
 pub(super) enum About {
-    /// Updates a customer; `None` if Imprint has none with that id.
+    /// An update of a customer, or `None` if the plan has no customer with the requested id.
     Update(Option<usize>),
     Retrieve(ImprintId),
     Search(PartnerCustomerId),
 }
 
-/// An answer.
+/// The form of an answer from the model of Imprint.
 #[derive(Clone, Debug)]
 enum Form {
     /// The model decides the answer when the request arrives.
     Served,
     Http(Http),
-    /// No answer comes, for this reason.
+    /// The request gets no answer, and the client reports this outcome.
     Cut(Outcome),
 }
 
@@ -64,7 +64,7 @@ struct Http {
     body: String,
 }
 
-/// What happens to one request.
+/// The planned handling of one request by the model of Imprint.
 struct Handling {
     arrives: Option<i64>,
     answered: i64,
@@ -78,12 +78,12 @@ impl Imprint {
         }
     }
 
-    /// Returns the event whose value Imprint holds for a field.
+    /// Returns the event whose value Imprint holds for a customer's field.
     pub(super) fn holds(&self, person: usize, field: usize) -> Option<usize> {
         self.held[person][field]
     }
 
-    /// Starts a request at `now`.
+    /// Starts a request to the model of Imprint at `now`, and plans its arrival and its answer.
     pub(super) fn exchange(
         ask: ImprintCall,
         plan: &Plan,
@@ -114,7 +114,7 @@ impl Imprint {
         }
     }
 
-    /// Applies a request that arrives. Returns the changes.
+    /// Applies an arriving request to the model of Imprint, and returns the changes.
     pub(super) fn arrive(
         &mut self,
         exchange: &mut Exchange,
@@ -191,7 +191,7 @@ impl Imprint {
 }
 
 impl Exchange {
-    /// Returns the answer as the bridge classifies it.
+    /// Returns Imprint's answer to the request in the form in which the bridge's client classifies the answer.
     pub(super) fn answer(&self, plan: &Plan, (now, wall): (i64, Timestamp)) -> ImprintReply {
         let outcome = match &self.form {
             Form::Cut(outcome) => outcome.clone(),
@@ -219,7 +219,7 @@ impl Exchange {
             body: http.body.as_bytes(),
         };
         match (classify(&asked, reply, wall), &self.request) {
-            // A lookup that is refused needs no second lookup.
+            // Only an update with an unclear answer needs a lookup, so an unclear answer to a lookup counts as denied.
             (Outcome::Unclear(cause), None) => Outcome::Denied(cause),
             (outcome, _) => outcome,
         }
@@ -247,7 +247,7 @@ impl Exchange {
     }
 }
 
-/// What happens to a request that is sent now.
+/// Returns the handling of a request that is sent at `now`.
 fn handling(about: &About, plan: &Plan, now: i64, random: &mut SeededRandom) -> Handling {
     let took = random.pick(&[3, 20, 120, 900]) + random.between(0, 30);
     let well = Handling {
@@ -281,7 +281,7 @@ fn handling(about: &About, plan: &Plan, now: i64, random: &mut SeededRandom) -> 
     }
 }
 
-/// One of the ways in which a request can fail.
+/// Returns a random failure of a request.
 fn flaky(well: &Handling, now: i64, random: &mut SeededRandom) -> Handling {
     let lost = Outcome::Unknown(Cause::Disconnected);
     let late = Some(now + random.between(0, LATE_MAX));
@@ -301,7 +301,7 @@ fn flaky(well: &Handling, now: i64, random: &mut SeededRandom) -> Handling {
         },
         7 => swallowed(),
         8 => answers(well.answered, 503, None),
-        // Applied, and then a gateway in front of Imprint fails.
+        // Imprint applies the request, but a gateway in front of Imprint answers 500.
         9 => Handling {
             arrives: well.arrives,
             ..answers(well.answered, 500, None)
@@ -345,18 +345,18 @@ fn http(status: u16, body: &Value) -> Http {
     }
 }
 
-/// Returns the customer with this id, whether or not Imprint knows the customer yet.
+/// Returns the planned customer with this Imprint id, even if Imprint does not know the customer yet.
 pub(super) fn person(plan: &Plan, customer: &ImprintId) -> Option<usize> {
     let mut people = plan.people.iter();
     people.position(|person| person.imprint.is_same(customer.as_str()))
 }
 
-/// Returns the customer of an event that names an Imprint id.
+/// Returns the planned customer whose Imprint id an event names.
 pub(super) fn named(plan: &Plan, customer: &CustomerRef) -> Option<usize> {
     customer.imprint().and_then(|id| person(plan, id))
 }
 
-/// Returns the value that an event gives a field; the value names the event.
+/// Returns the value to which an event sets a field. The value contains the number of the event.
 pub(super) fn value(field: usize, event: usize) -> Value {
     match FIELDS[field] {
         "customer_history.account_tenure" => json!(event),
@@ -365,12 +365,13 @@ pub(super) fn value(field: usize, event: usize) -> Value {
     }
 }
 
-/// Returns whether a field is a line of the address.
+/// Returns true if a field is a line of the address.
 pub(super) fn is_line(field: usize) -> bool {
     matches!(FIELDS[field], "street_line1" | "street_line2" | "city")
 }
 
-/// Returns the effect of a body on each field; `None` if the body contains a value that no event can have set.
+/// Returns the value that an update body sends for each field, or `None` if the body contains a value that no event
+/// can have set.
 pub(super) fn said(body: &Body) -> Option<Vec<(usize, SentValue)>> {
     let mut said = Vec::new();
     read(&body.to_object(), "", &mut said)?;

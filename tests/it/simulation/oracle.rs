@@ -1,7 +1,7 @@
 //! The oracle of delivery checks the accepted events, the sent and applied values, and the end of each entry.
 //!
-//! The oracle keeps its own ledger. It does not know folds, lanes or retries, only the laws that their results must
-//! obey.
+//! The oracle keeps its own ledger. It does not know folds, lanes or retries, but only the laws that the results of
+//! delivery must obey.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,28 +15,30 @@ use super::imprint::{Imprint, SentValue, is_line, named};
 use super::plan::{Clears, Event, FIELDS, Plan, Stated};
 use super::world::deliveries::Attempt;
 
-/// The laws of delivery.
+/// A law of delivery that the simulation checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Law {
-    /// FAULTS V1: every accepted event is in exactly one state, and the state is true.
+    /// FAULTS V1: every accepted event is in exactly one state, and the recorded state is true.
     NoLoss,
-    /// FAULTS V2: every value that is sent comes from an accepted event of that customer.
+    /// FAULTS V2: every sent value comes from an accepted event of the same customer.
     NoInvention,
-    /// FAULTS V3: in the end Imprint holds the newest value of each field, and nothing older is sent after it.
+    /// FAULTS V3: the bridge sends no older value after a newer one, and in the end Imprint holds the newest value of
+    /// each field.
     Order,
-    /// FAULTS V4: nothing is sent again without a reason.
+    /// FAULTS V4: the bridge sends a value again only after a failure or an unknown outcome.
     Repeats,
-    /// FAULTS V8: when the last fault is over, everything drains.
+    /// FAULTS V8: after the last fault, every waiting entry ends.
     Live,
-    /// FAULTS V9: no customer waits for another customer's fault, and nothing parks for it.
+    /// FAULTS V9: a fault of one customer neither delays nor parks the entries of another customer.
     Isolated,
-    /// FAULTS V10: the counts are true.
+    /// FAULTS V10: the store counts waiting and parked entries correctly.
     Truthful,
-    /// Each customer has at most one request in flight.
+    /// Each lane has at most one request in flight.
     OneInFlight,
-    /// No second sees more requests than the rate and its burst.
+    /// Within any second, the bridge sends at most as many requests as the rate and its burst allow.
     Pace,
-    /// A destination that is down, refuses us, asked us to wait, or is paused or shadowed, is left alone.
+    /// The bridge sends no request, except for probes, while Imprint is down, refuses the API key or asked for a wait,
+    /// or while the operator paused or shadowed the destination.
     LeftAlone,
 }
 
@@ -50,10 +52,10 @@ pub(super) fn violation<T>(law: Law, what: String) -> Result<T, Violation> {
     Err(Violation { law, what })
 }
 
-/// One field of one customer.
+/// One field of one customer, as indexes in the simulation plan.
 type Place = (usize, usize);
 
-/// The ledger.
+/// The oracle's own ledger of a simulation run.
 #[derive(Debug)]
 pub(super) struct Oracle<'p> {
     plan: &'p Plan,
@@ -62,18 +64,19 @@ pub(super) struct Oracle<'p> {
     by_entry: BTreeMap<EntryId, usize>,
     pub(super) waiting: u64,
     parked: u64,
-    /// The newest version of each field that was applied and settled.
+    /// The newest version of each field for which an applied request was settled.
     confirmed: BTreeMap<Place, Version>,
-    /// The events whose value has reached Imprint.
+    /// For each field, the events whose value Imprint has applied.
     landed: BTreeMap<Place, BTreeSet<usize>>,
-    /// The number of requests that sent the value of an event, and how many of those requests were not applied.
+    /// The number of requests that sent the value of an event, and the number of these requests that were not applied.
     sends: BTreeMap<(Place, usize), (u32, u32)>,
-    /// The number of times that a customer's request was in doubt. Each doubt allows sending the values once more.
+    /// The number of requests per customer with an unknown outcome. Each such request allows one more request with the
+    /// same values.
     doubts: BTreeMap<usize, u32>,
     crashes: u32,
 }
 
-/// An accepted event.
+/// A line of the oracle's ledger: an accepted event.
 #[derive(Clone, Debug)]
 struct Line {
     entry: EntryId,
@@ -81,7 +84,7 @@ struct Line {
     state: State,
     reason: Option<ParkReason>,
     accepted_at: i64,
-    /// The customer that the event changes, once the customer is known.
+    /// The customer whom the event changes, or `None` while the customer is unknown.
     person: Option<usize>,
 }
 
@@ -101,7 +104,7 @@ impl<'p> Oracle<'p> {
         }
     }
 
-    /// Records an event that was answered 2xx.
+    /// Records an event that the bridge answered with 2xx.
     pub(super) fn accepted(
         &mut self,
         event: usize,
@@ -147,7 +150,7 @@ impl<'p> Oracle<'p> {
         let mut newest: BTreeMap<usize, Version> = BTreeMap::new();
         for (event, line) in &self.kept {
             let event = &self.plan.events[*event];
-            // An event that names two customers may park instead.
+            // An event with the ids of two customers may park instead of being sent.
             if line.state != State::Waiting || line.person != Some(person) || event.is_false_pair {
                 continue;
             }
@@ -159,7 +162,8 @@ impl<'p> Oracle<'p> {
         newest
     }
 
-    /// Checks an update sent to a customer; `newest` holds the waiting versions when the lane was claimed.
+    /// Checks an update that the bridge sends to a customer. `newest` holds the customer's newest waiting versions at
+    /// the claim.
     pub(super) fn sent(
         &mut self,
         person: usize,
@@ -188,7 +192,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// Checks FAULTS V2: the event of a value was accepted, sets this field, and concerns this customer.
+    /// Checks FAULTS V2: the event of a sent value was accepted, sets this field, and is about this customer.
     fn original(&self, (person, field): Place, event: usize) -> Result<Version, Violation> {
         let version = self.version(event);
         let says_it = |event: &Event| event.values.contains(&(field, Stated::Set));
@@ -218,7 +222,7 @@ impl<'p> Oracle<'p> {
         violation(Law::NoInvention, what)
     }
 
-    /// Records an update that arrived and was applied.
+    /// Records an update that Imprint has applied.
     pub(super) fn applied(&mut self, person: usize, said: &[(usize, SentValue)]) {
         for (field, said) in said {
             if let SentValue::Of(event) = said {
@@ -228,7 +232,7 @@ impl<'p> Oracle<'p> {
         }
     }
 
-    /// Checks the settlement of a delivery.
+    /// Checks the settlement of a delivery: every recorded ending must be true.
     pub(super) fn settled(
         &mut self,
         settlement: &Settlement,
@@ -248,7 +252,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// Records the result for the values that were sent.
+    /// Records for each sent value of a delivery whether Imprint applied the value.
     fn concluded(&mut self, attempt: &Attempt) {
         let Some(person) = attempt.person else { return };
         if attempt.is_unknown {
@@ -266,7 +270,7 @@ impl<'p> Oracle<'p> {
         }
     }
 
-    /// Records that a process ended while a request with these values was on its way.
+    /// Records that a process ended before it knew the result of a request with these values.
     pub(super) fn orphaned(&mut self, person: usize, said: &[(usize, SentValue)]) {
         for (field, said) in said {
             if let SentValue::Of(event) = said {
@@ -304,7 +308,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// Checks FAULTS V1: the recorded end of an entry is true.
+    /// Checks FAULTS V1: the recorded ending of an entry is true.
     fn is_true(&self, event: usize, line: &Line, ending: &Ending) -> Result<(), Violation> {
         let stated = &self.plan.events[event];
         let is_true = match ending {
@@ -329,7 +333,7 @@ impl<'p> Oracle<'p> {
                 says_nothing || self.plan.people[stated.person].known_from != Some(0)
             }
             Ending::Parked { reason, .. } => self.deserves(event, *reason),
-            // The dispatcher does not settle anything as undecided yet.
+            // The dispatcher does not settle any entry as undecided yet.
             Ending::Undecided => false,
         };
         if is_true {
@@ -344,7 +348,8 @@ impl<'p> Oracle<'p> {
         violation(law, format!("event {event} is not {ending:?}: {stated:?}"))
     }
 
-    /// Returns whether Imprint was given a value at least as new. A cleared field cannot be checked.
+    /// Returns true if Imprint has applied a value at least as new as the entry's value. A cleared field counts as
+    /// applied, because clearing cannot be checked.
     fn has(&self, line: &Line, field: usize) -> bool {
         let Some(person) = line.person else {
             return false;
@@ -361,7 +366,7 @@ impl<'p> Oracle<'p> {
             || self.kept.iter().any(is_cleared)
     }
 
-    /// Returns whether an entry parks because of its own fault.
+    /// Returns true if an entry parks because of its own fault.
     fn deserves(&self, event: usize, reason: ParkReason) -> bool {
         let stated = &self.plan.events[event];
         let person = &self.plan.people[stated.person];
@@ -377,13 +382,13 @@ impl<'p> Oracle<'p> {
             ParkReason::AmbiguousCustomer => person.is_twin,
             ParkReason::UnknownCustomer => person.known_from != Some(0),
             ParkReason::NotCleared => stated.values.iter().any(|(_, s)| *s == Stated::Cleared),
-            // The protocol oracle checks whether others were served meanwhile.
+            // The protocol oracle checks that Imprint served other customers during the exhausted attempts.
             ParkReason::AttemptsExhausted => true,
             ParkReason::Unreadable | ParkReason::ForeignAddress => false,
         }
     }
 
-    /// Records that an operator replayed or discarded these entries.
+    /// Records that an operator replayed or discarded parked entries.
     pub(super) fn handled(&mut self, entries: &[EntryId], state: State) -> Result<(), Violation> {
         for entry in entries {
             let event = self.by_entry.get(entry).copied().unwrap_or(usize::MAX);
@@ -399,7 +404,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// Checks FAULTS V10 after every step.
+    /// Checks FAULTS V10 after every step: the store's counts match the oracle's ledger.
     pub(super) fn counted(&self, depth: Depth) -> Result<(), Violation> {
         if (depth.waiting, depth.parked) == (self.waiting, self.parked) {
             return Ok(());
@@ -408,7 +413,7 @@ impl<'p> Oracle<'p> {
         violation(Law::Truthful, format!("{depth:?} counted, {own:?} there"))
     }
 
-    /// Checks FAULTS V9: how long an entry has waited, if its customer is not at fault.
+    /// Checks FAULTS V9: an entry of a customer without a fault has not waited too long.
     pub(super) fn is_isolated(&self, entry: EntryId, now: i64) -> Result<(), Violation> {
         let event = self.by_entry.get(&entry).copied();
         let Some((event, line)) = event.and_then(|event| Some((event, self.kept.get(&event)?)))
@@ -424,7 +429,7 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// Checks the end of a run.
+    /// Checks the final state of a simulation run.
     pub(super) fn judge(
         &self,
         imprint: &Imprint,
@@ -455,7 +460,8 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// FAULTS V3: Imprint holds the newest value among the entries that are not parked. A parked one may have arrived, too.
+    /// Checks FAULTS V3: Imprint holds the newest value among the entries that are not parked. The value of a parked
+    /// or discarded entry is allowed too.
     fn is_newest(&self, imprint: &Imprint, place: Place) -> Result<(), Violation> {
         let (person, field) = place;
         let held = imprint.holds(person, field);
@@ -478,7 +484,7 @@ impl<'p> Oracle<'p> {
         let over = all.iter().filter(|line| is_over(line));
         let newest = over.max_by_key(|(_, line)| line.version);
         let is_newer = |line: &Line| newest.is_none_or(|(_, newest)| line.version > newest.version);
-        // Parked or discarded entries that may have been applied before.
+        // Imprint may have applied the value of a parked or discarded entry before the entry was set aside.
         let aside = all.iter().filter(|line| !is_over(line) && is_newer(line.1));
         let aside: Vec<usize> = aside.map(|(event, _)| **event).collect();
         let was_done = aside.iter().any(|event| match stated(event) {
@@ -508,16 +514,17 @@ impl<'p> Oracle<'p> {
         )
     }
 
-    /// Whether clearing a field is sent to Imprint, and Imprint obeys.
+    /// Returns true if the bridge sends the clearing of a field to Imprint, and Imprint obeys.
     fn is_emptied(&self, (person, field): Place) -> bool {
         let clearing = self.plan.rules.clearing;
         let clears = self.plan.people[person].clears;
         match (FIELDS[field], clearing.address) {
             (_, AddressClearing::Empty) if is_line(field) => clears != Clears::Keeps,
-            // A late request may undo the clearing, and Imprint may reject the reassertion: then no entry is left to park.
+            // A late request may undo the clearing, and Imprint may reject the reassertion when no entry is left to
+            // park.
             (_, AddressClearing::Verify) if is_line(field) => clears == Clears::Obeys,
             (_, AddressClearing::Omit) if is_line(field) => false,
-            // A number or an open object cannot be sent as the empty text.
+            // An empty text cannot clear a number or a field of an open object.
             ("customer_history.account_tenure" | "metadata.k" | "metadata.l", _) => {
                 clearing.fields == FieldClearing::Null
             }

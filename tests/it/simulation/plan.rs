@@ -1,4 +1,4 @@
-//! The plan of a run, which the seed decides: the customers, the events, and what goes wrong when.
+//! The plan of a simulation run, which the seed decides: the customers, the events, and the faults with their times.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use imprint_bridge::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 
 use super::random::SeededRandom;
 
-/// The fields that events set: of every kind and of most groups.
+/// The fields that the events of a plan set: fields of every kind and of most groups.
 pub(super) const FIELDS: [&str; 9] = [
     "email",
     "phone",
@@ -22,16 +22,18 @@ pub(super) const FIELDS: [&str; 9] = [
     "metadata.k",
     "metadata.l",
 ];
-/// The latest arrival of a request after it was sent. Together with the time that the clock is set forward it stays below
-/// [`REASSERT_AFTER`]: a request that arrives later than the operator allows for cannot be corrected.
+/// The longest time in milliseconds between sending a request and its arrival at Imprint. The sum of `LATE_MAX` and
+/// [`FORWARD_MAX`] is less than [`REASSERT_AFTER`], because the bridge cannot correct a request that arrives after the
+/// reassertion.
 pub(super) const LATE_MAX: i64 = 35_000;
+/// The longest time in milliseconds by which a plan sets the clock forward.
 const FORWARD_MAX: i64 = 20_000;
 const BACKWARD_MAX: i64 = 300_000;
 const REASSERT_AFTER: Duration = Duration::from_secs(60);
 const SECOND: i64 = 1_000;
 const HOUR: i64 = 3_600 * SECOND;
 
-/// All values that a seed decides.
+/// The plan of a simulation run: all values that a seed decides.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) rules: DeliveryRules,
@@ -41,25 +43,25 @@ pub(super) struct Plan {
     pub(super) concurrency: usize,
     pub(super) people: Vec<Person>,
     pub(super) events: Vec<Event>,
-    /// The times when events are sent once more, and the indexes of these events.
+    /// The times at which senders repeat events, and the indexes of these events.
     pub(super) repeats: Vec<(i64, usize)>,
     pub(super) phases: Vec<Phase>,
     pub(super) crashes: Vec<Crash>,
-    /// The number of steps in a thousand, between a claim and the end of its settlement, after which the process ends.
+    /// The probability, per mille, that the process ends after a step between a claim and the end of the settlement.
     pub(super) crash_per_mille: i64,
-    /// The times when the process stands still, and the durations.
+    /// The times at which the process stands still, and the durations.
     pub(super) freezes: Vec<(i64, i64)>,
-    /// The times when the operator pauses or shadows the destination, and when each mode ends.
+    /// The start and the end of each time in which the operator pauses or shadows the destination.
     pub(super) modes: Vec<(i64, i64, OperatorMode)>,
-    /// The number of operations in a thousand that the store refuses.
+    /// The probability, per mille, that the store refuses an operation.
     pub(super) store_refusals_per_mille: i64,
-    /// The number of steps of a delivery in a thousand that panic.
+    /// The probability, per mille, that a step of a delivery panics.
     pub(super) panics_per_mille: i64,
-    /// The times when the operator handles the parked entries, and the action.
+    /// The times at which the operator handles the parked entries, and the actions.
     pub(super) operator: Vec<(i64, OperatorAction)>,
-    /// The time when the last fault ends.
+    /// The time at which the last fault of the plan ends.
     pub(super) healed: i64,
-    /// The only customer at fault, in a plan without any other fault.
+    /// The only customer at fault, in a plan that has no other fault.
     pub(super) victim: Option<usize>,
     pub(super) is_isolated: bool,
 }
@@ -69,14 +71,14 @@ pub(super) struct Plan {
 pub(super) struct Person {
     pub(super) imprint: ImprintId,
     pub(super) partner: Option<PartnerCustomerId>,
-    /// The time from which Imprint knows the customer; `None` means never.
+    /// The time from which Imprint knows the customer, or `None` if Imprint never does.
     pub(super) known_from: Option<i64>,
-    /// Whether Imprint knows another customer with the same id of ours.
+    /// True if Imprint knows another customer with the same partner customer id.
     pub(super) is_twin: bool,
     pub(super) clears: Clears,
 }
 
-/// How Imprint handles an address line that is sent as the empty text.
+/// The reaction of Imprint to an address line that is sent as the empty text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clears {
     Obeys,
@@ -84,20 +86,21 @@ pub(super) enum Clears {
     Refuses,
 }
 
-/// One event. Every value that it sets names the event, so that a request shows the events it consists of.
+/// One event of a simulation plan. Every value of an event contains the event's number, so that a request shows which
+/// events it carries.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     pub(super) at: i64,
     pub(super) person: usize,
     pub(super) customer: CustomerRef,
-    /// Whether the event names two ids that belong to different customers.
+    /// True if the event names two ids that belong to different customers.
     pub(super) is_false_pair: bool,
     pub(super) epoch: u32,
     pub(super) value: i64,
-    /// The fields (by index in [`FIELDS`]), and whether each is set or cleared.
+    /// The fields that the event sets or clears, by index in [`FIELDS`].
     pub(super) values: Vec<(usize, Stated)>,
     pub(super) is_low: bool,
-    /// The field whose value Imprint always rejects.
+    /// The field of the event whose value Imprint always rejects.
     pub(super) poison: Option<usize>,
 }
 
@@ -108,7 +111,7 @@ pub(super) enum Stated {
     Cleared,
 }
 
-/// A fault, and its duration.
+/// A fault of a simulation plan, and its duration.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Phase {
     pub(super) from: i64,
@@ -118,21 +121,21 @@ pub(super) struct Phase {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// This many requests in a thousand fail, each in its own way.
+    /// The given number of requests per 1,000 fail, each in a random way.
     Flaky(i64),
-    /// No request is served.
+    /// Imprint serves no request.
     Outage(Silence),
-    /// Every request is answered 429, with this Retry-After.
+    /// Imprint answers every request with 429 and this Retry-After.
     Throttled(&'static str),
-    /// Our key is refused.
+    /// Imprint refuses the API key.
     KeyRefused,
-    /// The operation is forbidden for every customer.
+    /// Imprint forbids every request, for every customer.
     AllForbidden,
-    /// One customer's requests are never answered.
+    /// Imprint never answers an update of one customer.
     Hanging(usize),
-    /// One customer's requests always fail.
+    /// Imprint answers every update of one customer with 500.
     Failing(usize),
-    /// One customer's updates are forbidden.
+    /// Imprint forbids the updates of one customer.
     Forbidden(usize),
 }
 
@@ -146,9 +149,9 @@ pub(super) enum Silence {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crash {
     pub(super) at: i64,
-    /// The time during which no process runs.
+    /// The time after the crash during which no process runs.
     pub(super) down: i64,
-    /// The change of the clock before the next process reads it.
+    /// The change of the clock before the next process starts.
     pub(super) jump: i64,
 }
 
@@ -207,7 +210,7 @@ impl Plan {
         plan
     }
 
-    /// Adds the disturbances of the process and of its surroundings.
+    /// Adds crashes, clock changes, pauses, operator actions, store refusals and panics to the plan.
     fn disturb(&mut self, random: &mut SeededRandom, span: i64) {
         let mut forward = FORWARD_MAX;
         let mut backward = BACKWARD_MAX;
@@ -253,7 +256,7 @@ impl Plan {
         self.panics_per_mille = random.pick(&[0, 0, 0, 5, 30]);
     }
 
-    /// Returns the time of the last planned event.
+    /// Returns the time at which the last planned happening ends.
     fn last(&self) -> i64 {
         let events = self.events.iter().map(|event| event.at);
         let repeats = self.repeats.iter().map(|(at, _)| *at);
@@ -272,7 +275,7 @@ impl Plan {
         ends.max().unwrap_or(0)
     }
 
-    /// Returns the fault at this time.
+    /// Returns the planned fault of Imprint at this time.
     pub(super) fn fault(&self, at: i64) -> Option<Fault> {
         let phase = self
             .phases
@@ -281,8 +284,8 @@ impl Plan {
         phase.map(|phase| phase.fault)
     }
 
-    /// FAULTS V8: when everything must have drained. The longest backoff and the longest wait that Imprint may ask for are an
-    /// hour.
+    /// FAULTS V8: returns the time by which every entry must have ended. The longest backoff and the longest wait that
+    /// Imprint may ask for are 1 h.
     pub(super) fn drained_by(&self) -> i64 {
         let backs_off = |phase: &Phase| match phase.fault {
             Fault::Flaky(_)
@@ -292,9 +295,9 @@ impl Plan {
             | Fault::Throttled(_) => true,
             Fault::Outage(_) | Fault::KeyRefused | Fault::AllForbidden => false,
         };
-        // A process that ends often never finds out that the destination is down.
+        // A process that crashes often never finds out that the destination is down, so its lanes back off instead.
         let lives = self.crashes.is_empty() && self.crash_per_mille == 0;
-        // The same holds if the store refuses to wake the lanes, or if a panic makes them rest.
+        // Lanes also back off if the store refuses to wake the lanes, or if a panic makes the lanes rest.
         let lives = lives && self.store_refusals_per_mille == 0 && self.panics_per_mille == 0;
         let backoff = if !lives || self.phases.iter().any(backs_off) {
             2 * HOUR
@@ -309,7 +312,7 @@ impl Plan {
         self.healed + backoff + jumps + waits + 3 * millis(REASSERT_AFTER)
     }
 
-    /// FAULTS V9: returns the time within which all other customers are served while one customer is at fault.
+    /// FAULTS V9: returns the time within which every other customer must be served while one customer is at fault.
     pub(super) fn isolation(&self) -> i64 {
         40 * SECOND + 3 * millis(self.deadline)
     }
@@ -399,7 +402,7 @@ fn events(random: &mut SeededRandom, people: &[Person], span: i64) -> Vec<Event>
                 customer,
                 is_false_pair,
                 epoch: u32::from(is_versioned && number > count / 2 && random.chance(100)),
-                // Slightly out of order, and sometimes the same twice.
+                // Version values are slightly out of order, and two events sometimes have the same value.
                 value: if is_versioned {
                     1 + random.between(number / 2, number / 2 + 8)
                 } else {
@@ -415,7 +418,7 @@ fn events(random: &mut SeededRandom, people: &[Person], span: i64) -> Vec<Event>
         .collect()
 }
 
-/// Returns how an event names its customer, and whether the event names two customers.
+/// Returns the customer reference of an event. The flag is true if the reference names two different customers.
 fn named(random: &mut SeededRandom, people: &[Person], person: usize) -> (CustomerRef, bool) {
     let of = &people[person];
     let mut imprint = of.imprint.clone();
@@ -464,7 +467,7 @@ fn phases(
 
 fn fault(random: &mut SeededRandom, one: usize) -> Fault {
     let silence = random.pick(&[Silence::Refuses, Silence::Says503, Silence::Swallows]);
-    // The hints include absurd ones: a century, the past, an invalid text, or no hint.
+    // The Retry-After hints include absurd values: a century, the past, an invalid text, or no hint.
     let hint = random.pick(&[
         "",
         "3",

@@ -1,4 +1,5 @@
-//! The protocol oracle checks how fast requests are sent, and that no request is sent while Imprint must be left alone.
+//! The protocol oracle checks the rate of requests, and that the bridge sends no request while Imprint must be left
+//! alone.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -12,42 +13,44 @@ use super::oracle::{Law, Violation, violation};
 use super::plan::{Plan, millis};
 
 const SECOND: i64 = 1_000;
-/// The longest time of the store for a claim. A request may be sent that much late, and the next request in time.
+/// The longest time in milliseconds that the store takes for a claim. A claim can delay one request by this time but
+/// not the next request, so the interval between both may be shorter by this time.
 pub(super) const CLAIM_MAX: i64 = 20;
-/// The interval at which a destination that refuses the key is probed.
+/// The shortest interval in milliseconds between two probes of a destination that refuses the API key.
 const REFUSED_EVERY: i64 = 30 * SECOND - CLAIM_MAX;
-/// The interval at which a destination that is down is probed.
+/// The shortest interval in milliseconds between two probes of a destination that is down.
 const DOWN_EVERY: i64 = 5 * SECOND - CLAIM_MAX;
-/// The number of failures in a row after which the destination counts as down.
+/// The number of consecutive failures after which the destination counts as down.
 const FAILURES: usize = 10;
 
-/// Whether a request is the first of its delivery. Requests that follow from its answer may still be sent.
+/// The position of a request in its delivery. A later request of a delivery is allowed even if a first request is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     First,
     Later,
 }
 
-/// The requests of one process, and Imprint's answers to them.
+/// The protocol oracle's record of the requests of one process and of Imprint's answers.
 #[derive(Debug)]
 pub(super) struct ProtocolOracle {
     rate: Rate,
     in_flight_max: usize,
     in_flight: BTreeSet<LaneId>,
     last_second: VecDeque<i64>,
-    /// The time when the first request of a delivery was last sent.
+    /// The last time at which the first request of a delivery was sent.
     last: i64,
-    /// Whether our key has been refused.
+    /// True if Imprint has refused the API key.
     is_refused: bool,
     failures: usize,
     wait_until: i64,
-    /// Whether the operation is forbidden, which takes precedence over throttling.
+    /// True if Imprint forbids the operation, which takes precedence over throttling.
     forbidden: bool,
     mode: OperatorMode,
-    /// Whether the store knows of the wait.
+    /// True if the store has saved the wait that Imprint asked for.
     is_wait_saved: bool,
-    /// When a request of each lane was last applied, and when one last failed.
+    /// The last time at which Imprint applied a request of each lane.
     applied: BTreeMap<LaneId, i64>,
+    /// The last time at which a delivery of each lane failed.
     failed: BTreeMap<LaneId, i64>,
     /// The time until which each lane rests after a failed request.
     rests: BTreeMap<LaneId, i64>,
@@ -73,7 +76,8 @@ impl ProtocolOracle {
         }
     }
 
-    /// Starts another process. The process must respect a wait only if the clock is the same and the wait was saved.
+    /// Records the start of another process, which must respect a wait only if the wait was saved and the clock did
+    /// not change.
     pub(super) fn restarted(&mut self, is_same_clock: bool) {
         self.in_flight.clear();
         self.last_second.clear();
@@ -87,7 +91,7 @@ impl ProtocolOracle {
         }
     }
 
-    /// Records that the process ended before it could save a wait.
+    /// Records that the process ended before the store saved the wait.
     pub(super) const fn wait_was_not_saved(&mut self) {
         self.wait_until = i64::MIN;
     }
@@ -154,12 +158,12 @@ impl ProtocolOracle {
         Ok(())
     }
 
-    /// Records an answer that says nothing about the destination, or that no answer will come.
+    /// Records the end of a request that shows nothing about the state of the destination.
     pub(super) fn answered(&mut self, lane: LaneId) {
         self.in_flight.remove(&lane);
     }
 
-    /// Records an answer, or the deadline; `None` is a lookup that succeeded.
+    /// Records the outcome of a request, where `None` means a successful lookup.
     pub(super) fn heard(&mut self, lane: LaneId, outcome: Option<&Outcome>, now: i64) {
         self.in_flight.remove(&lane);
         match outcome {
@@ -189,23 +193,23 @@ impl ProtocolOracle {
         }
     }
 
-    /// Records that resting lanes became due, because the reason is over or a new entry came.
+    /// Records that resting lanes are due, because the reason for the rest is over or a new entry came.
     pub(super) fn released(&mut self) {
         self.rests.clear();
     }
 
-    /// Records that a delivery failed and its lane rests.
+    /// Records that a lane rests after a failed delivery.
     pub(super) fn rests(&mut self, lane: LaneId, until: i64) {
         self.rests.insert(lane, until);
     }
 
-    /// Records that a request of a lane was applied.
+    /// Records that Imprint applied a request of a lane.
     pub(super) fn applied(&mut self, lane: LaneId, now: i64) {
         self.applied.insert(lane, now);
     }
 
-    /// A delivery is settled that was decided at `now`. An attempt counts only if another lane was applied since this lane
-    /// last failed.
+    /// Checks the settlement of a delivery that was decided at `now`. An attempt may count only if Imprint served
+    /// another lane since the last failure of this lane.
     pub(super) fn settled(
         &mut self,
         lane: LaneId,

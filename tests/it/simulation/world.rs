@@ -1,8 +1,9 @@
-//! The world that plays a plan: virtual time, the store, Imprint, and a process that dispatches.
+//! The simulated world that plays a plan: virtual time, the store, the model of Imprint, and a process that
+//! dispatches.
 //!
-//! The process is the production [`Core`](imprint_bridge::dispatch::core::Core), one for each dispatch thread. The world
-//! takes the place of the shell around it: it carries out the actions of the core one by one. Between any two of them the
-//! process may end, the task of a delivery may panic, and the store may refuse.
+//! The process is the production [`Core`](imprint_bridge::dispatch::core::Core), one for each dispatch thread. The
+//! world replaces the async shell around the core, and carries out the core's actions one by one. Between any two
+//! actions the process may end, the task of a delivery may panic, and the store may refuse an operation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,48 +26,48 @@ use super::random::SeededRandom;
 pub(super) mod deliveries;
 mod process;
 
-/// The time when the world begins.
+/// The Unix time in milliseconds at which the simulated world begins.
 const EPOCH: i64 = 1_700_000_000_000;
-/// The most steps that a report shows.
+/// The maximum number of steps in the report of a failed seed.
 const LOG_LINES_MAX: usize = 60;
-/// The most steps of a run. A run with more steps repeats itself without end.
+/// The maximum number of steps of a simulation run. A run with more steps would repeat itself without end.
 const STEPS_MAX: u64 = 20_000;
 
-/// An event of the world.
+/// A happening in the simulated world.
 #[derive(Clone, Copy, Debug)]
 enum Happening {
     /// A sender sends an event.
     Sent(usize),
-    /// A dispatcher asks its core whether to claim.
+    /// A dispatcher asks its core for the next action.
     Poll(usize),
-    /// The store answers a claim of this dispatcher.
+    /// The store answers a dispatcher's claim.
     Claimed(usize),
-    /// A delivery goes on after a wait.
+    /// A delivery continues after a wait.
     Resume(Key),
     /// A request arrives at Imprint.
     Arrives(u64),
-    /// An answer arrives at the bridge, or the deadline does.
+    /// An answer arrives at the bridge, or the deadline of the request passes.
     Answered(u64),
-    /// The process ends.
+    /// The bridge process ends.
     Ends(Crash),
-    /// Another process starts, with its clock off by this much.
+    /// Another bridge process starts after this change of the clock.
     Starts(i64),
-    /// The process stands still for this long.
+    /// The bridge process stands still for this time.
     Freezes(i64),
-    /// The operator changes the mode.
+    /// The operator changes the mode of the destination.
     SetMode(OperatorMode),
-    /// The operator handles parked entries.
+    /// The operator replays or discards the parked entries.
     Operator(OperatorAction),
 }
 
-/// A delivery of one of the dispatchers.
+/// The key of a delivery: the dispatcher, and the id of the delivery in this dispatcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     dispatcher: usize,
     id: DeliveryId,
 }
 
-/// The complete state of a run.
+/// The complete state of a simulation run.
 pub(super) struct World<'p> {
     plan: &'p Plan,
     bug: Bug,
@@ -81,17 +82,17 @@ pub(super) struct World<'p> {
     log: Option<Vec<String>>,
     /// The difference between the bridge's clock and virtual time.
     offset: i64,
-    /// The mode that the operator wants, whether a process runs or not.
+    /// The mode that the operator wants, even while no process runs.
     wanted: OperatorMode,
     process: Option<Process>,
     frozen_until: i64,
-    /// Requests on their way, with the delivery that waits for the answer.
+    /// The requests on their way to Imprint, each with the delivery that waits for the answer.
     exchanges: BTreeMap<u64, (Option<Key>, Exchange)>,
     pub(super) figures: Figures,
     to_be_sent: usize,
 }
 
-/// The counts of a run.
+/// The figures of a simulation run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Figures {
     pub(super) seeds: u64,
@@ -132,7 +133,7 @@ impl<'p> World<'p> {
         }
     }
 
-    /// Keeps a log of what happens, for the report.
+    /// Makes the world keep a log of its steps for a report.
     pub(super) fn logging(mut self) -> Self {
         self.log = Some(Vec::new());
         self
@@ -149,7 +150,7 @@ impl<'p> World<'p> {
         }
     }
 
-    /// Plays the plan to its end.
+    /// Plays the plan of the simulated world to its end.
     pub(super) fn play(&mut self) -> Result<(), Violation> {
         self.prepare();
         self.start(0);
@@ -205,7 +206,7 @@ impl<'p> World<'p> {
         self.happenings.insert(key, happening);
     }
 
-    /// Returns whether the run is over: nothing waits, no request is on its way, and no lane is due.
+    /// Returns true if the run is over: no entry waits, no request is on its way, and no lane is due.
     fn is_over(&self) -> bool {
         self.to_be_sent == 0
             && self.oracle.waiting == 0
@@ -218,7 +219,7 @@ impl<'p> World<'p> {
             if let (Happening::Poll(dispatcher), Some(process)) = (happening, &mut self.process) {
                 process.postpone_poll(dispatcher, self.frozen_until);
             }
-            // In the order in which they were to happen.
+            // Postponed happenings keep their order.
             self.number += 1;
             let key = (self.frozen_until, 0, self.number);
             self.happenings.insert(key, happening);
@@ -254,7 +255,7 @@ impl<'p> World<'p> {
         }
     }
 
-    /// Returns whether the store refuses an operation. A refused operation has changed nothing.
+    /// Decides at random whether the store refuses an operation. A refused operation changes nothing.
     fn is_refused(&mut self) -> bool {
         let is_refused =
             self.now < self.plan.healed && self.random.chance(self.plan.store_refusals_per_mille);
@@ -271,7 +272,7 @@ impl fmt::Debug for World<'_> {
     }
 }
 
-/// The engine in memory answers at once and has no reason to fail.
+/// Returns the answer of the storage engine in memory, which answers at once and never fails.
 fn now_or_never<T>(answer: StoreFuture<'_, T>) -> T {
     answer
         .now_or_never()

@@ -1,4 +1,4 @@
-//! The shell around the cores: carries out their actions, and passes the results to the oracles.
+//! The simulated shell around the dispatch cores carries out the cores' actions and passes the results to the oracles.
 
 use std::collections::BTreeMap;
 
@@ -21,26 +21,26 @@ use crate::simulation::imprint::{About, Imprint, SentValue, is_line, person, sai
 use crate::simulation::oracle::{Law, Violation, violation};
 use crate::simulation::protocol_oracle::{CLAIM_MAX, Turn};
 
-/// The world's record of one delivery.
+/// The simulated world's record of one delivery.
 #[derive(Debug)]
 pub(in crate::simulation) struct Attempt {
     pub(super) lane: LaneId,
     token: ClaimToken,
-    /// The failures of the lane when it was claimed.
+    /// The lane's failures and attempts at the claim.
     before: Trials,
     pub(in crate::simulation) person: Option<usize>,
-    /// The newest waiting versions of the customer when the lane was claimed.
+    /// The customer's newest waiting versions at the claim of the lane.
     newest: BTreeMap<usize, Version>,
     calls: u32,
     /// The values in the first update of the delivery.
     pub(in crate::simulation) sent: Vec<(usize, SentValue)>,
-    /// Whether the call in flight only empties lines of the address, after all else was applied.
+    /// True if the call in flight only empties address lines, after Imprint applied all other values.
     is_emptying: bool,
-    /// Whether the settlement was recorded.
+    /// True if the store has recorded the settlement of the delivery.
     is_recorded: bool,
-    /// Whether Imprint applied the sent values, according to the last answer.
+    /// True if the last answer shows that Imprint applied the sent values.
     pub(in crate::simulation) is_applied: bool,
-    /// Whether Imprint may have applied the sent values.
+    /// True if it is unknown whether Imprint applied the sent values.
     pub(in crate::simulation) is_unknown: bool,
 }
 
@@ -60,7 +60,7 @@ impl World<'_> {
         let Some(dispatcher) = self.dispatcher(number) else {
             return Ok(());
         };
-        // An earlier poll has taken the place of this one.
+        // Another poll has replaced this poll.
         if dispatcher.next_poll != Some(now) {
             return Ok(());
         }
@@ -95,7 +95,7 @@ impl World<'_> {
             let attempts = attempts.into_iter().map(|attempt| (attempt.lane, attempt));
             dispatcher.queued.extend(attempts);
         }
-        // While the store works on the claim, the destination may change.
+        // The state of the destination may change while the store works on the claim.
         let took = self.random.pick(&[0, 0, 1, CLAIM_MAX]);
         self.at(self.now + took, Happening::Claimed(number));
         Ok(())
@@ -124,7 +124,7 @@ impl World<'_> {
         let poll_at = dispatcher.core.on_claimed(claim, now);
         let prefetched = dispatcher.core.deliveries().saturating_sub(concurrency);
         self.figures.prefetched += u64::try_from(prefetched).unwrap_or(0);
-        // Without it the outbox wakes the dispatcher.
+        // If no lane becomes due later, the outbox wakes the dispatcher instead.
         if next_due.is_some() {
             self.poll_at(number, poll_at.as_millis() - self.offset);
         }
@@ -152,7 +152,7 @@ impl World<'_> {
         }
     }
 
-    /// Starts the deliveries that may have a request in flight now.
+    /// Starts every delivery that may have a request in flight now.
     pub(super) fn start_ready(&mut self) -> Result<(), Violation> {
         for number in 0..self.plan.dispatchers {
             while let Some(key) = self.next_start(number) {
@@ -214,7 +214,7 @@ impl World<'_> {
         }
     }
 
-    /// Returns whether the task of a delivery panics before its result is known.
+    /// Decides at random whether the task of a delivery panics before its result is known.
     fn panics(&mut self, key: Key) -> Result<bool, Violation> {
         let panics = self.now < self.plan.healed && self.random.chance(self.plan.panics_per_mille);
         if !panics {
@@ -288,7 +288,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Plants a bug: the lane is free while its request is in flight.
+    /// Plants the bug `FreesEarly`: the store releases a lane while its request is in flight.
     fn frees_early(&mut self, key: Key) {
         if self.bug != Bug::FreesEarly {
             return;
@@ -312,7 +312,7 @@ impl World<'_> {
             reassert_at: None,
             at: now,
         }));
-        // A second call of the same delivery finds the lane free.
+        // The settlement is stale at the second call of a delivery, whose lane is already released.
         assert!(matches!(answer, Settled::Recorded | Settled::Stale));
         self.wake();
     }
@@ -330,7 +330,7 @@ impl World<'_> {
         self.forget(id);
     }
 
-    /// Removes an exchange that has arrived at both sides.
+    /// Removes an exchange whose request and answer have both arrived.
     fn forget(&mut self, id: u64) {
         let exchange = self.exchanges.get(&id);
         if exchange.is_some_and(|(_, exchange)| exchange.arrives.is_none() && exchange.answered < 0)
@@ -362,7 +362,7 @@ impl World<'_> {
         attempt.replied(&reply);
         let lane = attempt.lane;
         let outcome = outcome(&reply);
-        // A retrieve that finds the customer says nothing about the destination.
+        // A retrieve that finds the customer shows nothing about the state of the destination.
         if outcome.is_none() && is_there {
             self.protocol.answered(lane);
         } else {
@@ -440,7 +440,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Handles the store's answer to a settlement. Only a settlement that was recorded before is stale.
+    /// Handles the store's answer to a settlement. The answer may be stale only if the settlement was recorded before.
     fn recorded(
         &mut self,
         key: Key,
@@ -476,7 +476,7 @@ impl World<'_> {
         }
     }
 
-    /// Saves a change of the destination. Like the dispatcher, the world drops a change that the store refuses.
+    /// Saves a change of the destination's state. Like the dispatcher, the world drops a change that the store refuses.
     fn save(&mut self, change: Option<DestinationChange>) {
         let now = self.clock();
         let Some(change) = change else { return };
@@ -528,7 +528,7 @@ impl World<'_> {
 }
 
 impl Attempt {
-    /// Records the meaning of the answer for the sent values.
+    /// Records whether the answer shows that Imprint applied the sent values.
     fn replied(&mut self, reply: &ImprintReply) {
         self.is_unknown = matches!(outcome(reply), Some(Outcome::Unknown(_)));
         self.is_applied = match reply {
@@ -549,7 +549,7 @@ const fn is_exhausted(ending: &(EntryId, Ending)) -> bool {
     matches!(reason, ParkReason::AttemptsExhausted)
 }
 
-/// Returns the outcome in a reply; `None` for a lookup that succeeded.
+/// Returns the outcome in a reply of Imprint, or `None` for a lookup that succeeded.
 const fn outcome(reply: &ImprintReply) -> Option<&Outcome> {
     match reply {
         ImprintReply::Outcome(outcome) | ImprintReply::Lookup(LookupResult::Failed(outcome)) => {

@@ -1,4 +1,4 @@
-//! The process: its start and end, and the actions of senders and of the operator.
+//! The simulated bridge process: start and end, and the actions of senders and of the operator.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,24 +18,24 @@ use crate::simulation::entries;
 use crate::simulation::oracle::{Law, Violation, violation};
 use crate::simulation::plan::{Crash, OperatorAction};
 
-/// The memory of a process.
+/// The memory of a simulated bridge process.
 pub(super) struct Process {
     pub(super) destination: Arc<Destination>,
     pub(super) dispatchers: Vec<Dispatcher>,
-    /// The world's record of each delivery.
+    /// The simulated world's record of each running delivery.
     pub(super) attempts: BTreeMap<Key, Attempt>,
-    /// Whether nothing was due at the last claim.
+    /// True if the last claim found no due lane and no lane with a later due time.
     pub(super) nothing_due: bool,
 }
 
-/// One dispatch thread.
+/// One simulated dispatch thread.
 pub(super) struct Dispatcher {
     pub(super) core: Core,
-    /// The time of the dispatcher's next poll of its core.
+    /// The time at which the dispatcher polls its core next.
     pub(super) next_poll: Option<i64>,
     /// The store's answer to the dispatcher's claim.
     pub(super) claim: Option<Claim>,
-    /// The world's records of the deliveries that have not started.
+    /// The simulated world's records of the claimed deliveries that have not started.
     pub(super) queued: BTreeMap<LaneId, Attempt>,
 }
 
@@ -53,7 +53,7 @@ impl Process {
 }
 
 impl World<'_> {
-    /// Starts a process, like `app::start`.
+    /// Starts a simulated bridge process, like `app::start`.
     pub(super) fn start(&mut self, jump: i64) {
         self.offset += jump;
         self.log(|| format!("a process starts, its clock off by {jump}"));
@@ -95,7 +95,7 @@ impl World<'_> {
         self.wake();
     }
 
-    /// Ends the process, like `kill -9`. A request that was sent may still arrive.
+    /// Ends the bridge process, like `kill -9`. A request that was sent may still arrive at Imprint.
     pub(super) fn end(&mut self, crash: Crash) {
         let Some(process) = self.process.take() else {
             return;
@@ -115,7 +115,7 @@ impl World<'_> {
         self.at(self.now + crash.down, Happening::Starts(crash.jump));
     }
 
-    /// Whether the process ends between two of its steps.
+    /// Decides at random whether the process ends between two steps.
     pub(super) fn ends_here(&mut self) -> bool {
         let ends = self.now < self.plan.healed && self.random.chance(self.plan.crash_per_mille);
         if ends {
@@ -130,7 +130,7 @@ impl World<'_> {
         self.end(Crash { at, down, jump });
     }
 
-    /// Sets the operator's mode, like the admin API.
+    /// Sets the operator's mode of the destination, like the admin API.
     pub(super) fn set_mode(&mut self, mode: OperatorMode) {
         self.wanted = mode;
         let now = self.clock();
@@ -211,7 +211,7 @@ impl World<'_> {
         self.protocol.released();
         self.wake();
         if self.ends_here() {
-            // The sender has no answer and sends it once more.
+            // The sender has no answer and sends the event once more.
             self.at(self.now + 1_000, Happening::Sent(event));
         } else {
             self.to_be_sent -= 1;
@@ -219,7 +219,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Wakes the dispatchers, because a lane may be due.
+    /// Schedules a poll of every dispatcher, because a lane may be due.
     pub(super) fn wake(&mut self) {
         let Some(process) = &mut self.process else {
             return;
