@@ -1,5 +1,6 @@
--- A wrk script: each request is one event of about 700 bytes with an id of its own. Arguments after "--": a label that no
--- earlier run used, and then "hot" if all events are of one customer, or "wait" if each event is answered after its delivery.
+-- A wrk script: each request is one event of about 700 bytes with its own id. The arguments after "--" are a label that
+-- no earlier run used, and then "hot" to send all events of one customer, or "wait" to ask for each answer after the
+-- delivery of the event.
 local label, customer, count = "run", nil, 0
 
 local function image(name, email, phone, line1, line2, city, postal_code, tier, amount, tenure)

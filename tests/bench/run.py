@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the bridge process under load. README.md lists the programs that this needs.
 
-The bridge runs on one core, the load and the stand-in for Imprint on another.
+The bridge runs on one core, and the load and the fake Imprint run on another core.
 
   run.py deliver   accept and deliver, different customers, Imprint answers at once, 64 and 256 connections
   run.py accept    accept only: Imprint cannot be reached
@@ -13,8 +13,8 @@ The bridge runs on one core, the load and the stand-in for Imprint on another.
   run.py compare   accept and deliver with two binaries in turn: --binary NEW --against OLD --pairs N
   run.py cores     accept and deliver with one thread and with two; bridge, load and Imprint share two cores
 
-The figures come from the stand-in's request counter and from /proc. `others` is the number of cores that other programs used
-meanwhile: ignore a row if it is much more than 0.1.
+The figures come from the fake Imprint's request counter and from /proc. `others` is the number of cores that other
+programs used during the measurement: ignore a row whose `others` is much more than 0.1.
 """
 
 import argparse
@@ -43,7 +43,7 @@ LOAD_CPU = "0"
 
 
 def cpu_seconds(pid):
-    """User and system time of a process and of its living children."""
+    """Returns the user and system time of a process and of its living children, in seconds."""
     total = 0.0
     for pid in [pid, *children(pid)]:
         try:
@@ -63,7 +63,7 @@ def children(pid):
 
 
 def busy_seconds():
-    """The busy time of all cores together."""
+    """Returns the busy time of all cores together, in seconds."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
     return (fields[0] + fields[1] + fields[2] + fields[5] + fields[6]) / TICKS
 
@@ -86,7 +86,7 @@ def wait_until(what, condition, seconds=60):
 
 
 class FakeImprint:
-    """nginx as a stand-in for Imprint: it answers every update, and counts requests."""
+    """A fake Imprint: an nginx process that answers every update and counts requests."""
 
     def __init__(self, folder):
         command = ["nginx", "-p", folder, "-c", HERE / "imprint.conf"]
@@ -94,7 +94,7 @@ class FakeImprint:
         wait_until("the stand-in for Imprint answers", lambda: is_open(COUNTER))
 
     def requests(self):
-        """The number of requests so far, without this one."""
+        """Returns the number of requests that nginx has counted, without the request for the counter."""
         return int(get(COUNTER).split("requests")[1].split()[2]) - 1
 
     def stop(self):
@@ -157,7 +157,7 @@ class Bridge:
 
 
 def share_cores():
-    """Lets bridge, load and stand-in use both cores."""
+    """Lets the bridge, the load and the fake Imprint use both cores."""
     global LOAD_CPU
     LOAD_CPU = "0,1"
 
@@ -175,7 +175,7 @@ def wait_until_drained(bridge):
 
 
 def measure_load(bridge, imprint, connections, seconds, *arguments):
-    """One measurement: events accepted, requests delivered during the load, and the cost of all of them until the end."""
+    """Measures one load: accepted events, delivered requests during the load, and the cost until the last delivery."""
     count = imprint.requests if imprint else lambda: 0
     cpu, busy, delivered, started = cpu_seconds(bridge.process.pid), busy_seconds(), count(), time.monotonic()
     own = os.times()
@@ -201,7 +201,7 @@ def measure_load(bridge, imprint, connections, seconds, *arguments):
         started, left = time.monotonic(), bridge.waiting()
         wait_until_drained(bridge)
         figures["requests_per_event"] = round((count() - delivered) / events, 3)
-        # A rest that is delivered within a second is too small for a rate.
+        # A backlog that is delivered within a second after the load is too small to measure a rate.
         if time.monotonic() - started > 1:
             figures["rest_per_second"] = round(left / (time.monotonic() - started))
     figures["cpu_us_per_event"] = round((cpu_seconds(bridge.process.pid) - cpu) / events * 1e6, 1)
@@ -237,8 +237,8 @@ def hot(run):
 
 
 def cores(run):
-    """With only two cores, the load has none of its own: all programs share both. If the bridge had a bottleneck (a lock,
-    one busy thread), a core would be idle in part, or the cost per event would rise."""
+    """Measures the bridge with one thread and with two threads while all programs share two cores. A bottleneck in the
+    bridge (a lock, one busy thread) would leave a core partly idle, or would raise the cost per event."""
     share_cores()
     run.bridge_cpu = "0,1"
     for threads in (1, 2):
@@ -248,8 +248,8 @@ def cores(run):
 
 
 def compare(run):
-    """Two binaries in turn, the order reversed in each pair. Prints the ratio of --binary to --against: its median over the
-    pairs, and the 95 % interval of that median by resampling the pairs (bootstrap percentiles)."""
+    """Measures two binaries in turn, with the order reversed in each pair. Prints the ratio of --binary to --against:
+    the median over the pairs, and the 95 % interval of the median by resampling the pairs (bootstrap percentiles)."""
     if not run.against:
         sys.exit("compare needs --against BINARY")
     new = run.binary
@@ -299,7 +299,7 @@ def one_round(run, name, measure, imprint):
 
 
 class Listener(threading.Thread):
-    """A stand-in for Imprint in this process: it answers at once, and records when the update of each customer arrived."""
+    """A fake Imprint in this process, which answers at once and records the arrival time of each customer's update."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -339,7 +339,7 @@ class Listener(threading.Thread):
 
 
 def latency(run):
-    """One event every 2 ms; each is sent after the previous one has arrived."""
+    """Sends one event every 2 ms, each after the arrival of the previous event at Imprint."""
     os.sched_setaffinity(0, {int(LOAD_CPU)})
     listener, label, body = Listener(), f"l{time.time_ns()}", template()
     for every, name in ((0.002, "500 events per second"), (1.5, "one event after 1.5 s without any")):
@@ -373,7 +373,7 @@ def latency(run):
 
 
 def sync_seconds(path):
-    """The time that the disk takes to sync 4 KiB."""
+    """Measures the time that the disk takes to sync 4 KiB."""
     with open(path, "ab", buffering=0) as file:
         file.write(os.urandom(4096))
         started = time.perf_counter()
@@ -382,7 +382,7 @@ def sync_seconds(path):
 
 
 def template():
-    """The event of load.lua, with CUSTOMER in place of the ids."""
+    """Returns the event of load.lua, with CUSTOMER in place of the ids."""
     image = {
         "name": "Maren Holt-Osei", "email": "maren.osei@example.com", "phone": "+15035550147", "preferred_language": "en",
         "address": {"line1": "61 Fern Ln", "line2": "Suite 400", "city": "Bend", "region": "OR", "postal_code": "97701", "country": "US"},
@@ -393,7 +393,8 @@ def template():
 
 
 def waiting(run):
-    """The same with a quarter of the backlog and with all of it: the figures should not depend on the backlog."""
+    """Measures the bridge with a quarter of the backlog and with the full backlog, because the figures should not depend
+    on the size of the backlog."""
     for entries in (run.entries // 4, run.entries):
         with tempfile.TemporaryDirectory(prefix="bench-", dir=run.disk) as folder:
             with_backlog(run, Path(folder), entries)
@@ -417,7 +418,7 @@ def with_backlog(run, folder, entries):
     row("accept with this backlog", measure_load(bridge, None, 64, run.seconds))
     imprint = FakeImprint(folder)
     wait_until("the destination flows", lambda: bridge.flows())
-    # The bridge starts with few requests in flight.
+    # After its start, the bridge allows only few requests in flight, so the measurement waits for 0.5 s.
     time.sleep(0.5)
     cpu, before, started = cpu_seconds(bridge.process.pid), bridge.waiting(), time.monotonic()
     time.sleep(3)
@@ -447,7 +448,7 @@ def main():
             sys.exit(f"{tool} is missing: apt-get install nginx-light libnginx-mod-http-echo wrk util-linux")
     if not run.binary.exists():
         sys.exit(f"{run.binary} is missing: cargo build --profile dist")
-    # `cores` changes the cores of all programs for the rest of the run, so it is the last one.
+    # `cores` comes last, because `cores` changes the cores of all programs for the rest of the run.
     for name in run.what or [name for name in cells if name != "compare"]:
         cells[name](run)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the manifests in deploy/. Prints one line for each rule and a total; exit code 1 if a rule fails.
 
---self-test  breaks the manifests in memory, one change at a time, and proves that the rule reports each.
+--self-test  breaks the manifests in memory, one change at a time, and proves that a rule reports each change.
 --builtin    does not use kustomize, even if it is installed.
 """
 
@@ -46,7 +46,8 @@ def self_test(deployment):
     for rule, change, mutate in MUTATIONS:
         mutant = deployment.copy()
         mutate(mutant)
-        # Only new errors count: a rule that was broken before proves nothing, and neither does one that raised.
+        # Only new errors count: a rule that already failed, or that raised an exception, does not prove that it
+        # detects the change.
         found = {e for e in errors_of(rule, mutant) if not e.startswith(RULE_FAILED)} - set(errors_of(rule, deployment))
         yield f"{titles[rule]}: reports {change}", [] if found else ["not reported"]
     tested = {rule for rule, _, _ in MUTATIONS}
@@ -54,7 +55,7 @@ def self_test(deployment):
 
 
 def errors_of(rule, deployment):
-    """The errors that the rule yields; an exception of the rule is an error too."""
+    """Returns the errors that a rule yields. An exception in the rule is an error too."""
     try:
         return list(rule(deployment))
     except (KeyError, IndexError, LookupError, TypeError, AttributeError, ValueError, StopIteration) as error:

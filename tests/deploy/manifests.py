@@ -1,4 +1,4 @@
-"""Reads the input of the checks: the manifests as kustomize renders them, and the files that they must agree with."""
+"""Reads the input of the deployment checks: rendered manifests, and the files that must agree with these manifests."""
 
 import copy
 import shutil
@@ -10,7 +10,7 @@ import yaml
 
 try:
     import tomllib
-except ModuleNotFoundError:  # Python 3.10
+except ModuleNotFoundError:  # Python 3.10 has no tomllib
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +19,7 @@ NAME = "imprint-bridge"
 
 @dataclass
 class Deployment:
-    """The input of all checks. A mutation changes a copy of it, never a file."""
+    """The input of all deployment checks. A mutation changes a copy of the `Deployment`, and never a file."""
 
     manifests: list
     base: list
@@ -67,7 +67,7 @@ class Deployment:
 
     @property
     def mounts(self):
-        """Mount path to (mount, volume), where a claim template is a volume too."""
+        """Maps each mount path to its mount and its volume. A volume claim template counts as a volume."""
         volumes = {v["name"]: v for v in self.pod.get("volumes", [])}
         for claim in self.one("StatefulSet")["spec"].get("volumeClaimTemplates", []):
             volumes[claim["metadata"]["name"]] = {"claim": claim}
@@ -95,7 +95,7 @@ def load(renderer):
 
 
 def renderers():
-    """The renderers of this machine, the best one first: a name, and a function from a folder to its manifests."""
+    """Returns the manifest renderers of this machine, the best first: a name, and a function that renders a folder."""
     found = []
     if shutil.which("kustomize"):
         found.append(("kustomize", lambda folder: run("kustomize", "build", str(folder))))

@@ -1,6 +1,6 @@
 """Mutations of the deployment, each with the rule that must report it.
 
-A rule without a mutation is an error: it might accept everything.
+A rule without a mutation is an error, because such a rule might accept everything.
 """
 
 import copy
@@ -18,7 +18,7 @@ def mutates(rule, change):
 
 
 def each(rule, **cases):
-    """Registers short mutations; the name of each argument describes the change."""
+    """Registers several short mutations. The name of each keyword argument describes the change."""
     for change, function in cases.items():
         MUTATIONS.append((rule, change.replace("_", " "), function))
 

@@ -1,4 +1,4 @@
-"""The rules for the deployment: one function for each rule. A rule yields its errors; none means that the rule holds.
+"""The rules for the deployment: one function for each rule. A rule that yields no error holds.
 
 The rules come from the restricted Pod Security Standard and from this service: one writer, keys only as files, the ops
 port never public, an orderly shutdown.
@@ -12,11 +12,13 @@ import kubernetes_validate
 
 from manifests import NAME
 
-# The oldest release that has the fields we use, and the newest with a published schema here.
+# The oldest Kubernetes release that has all fields of our manifests, and the newest release whose schema the package
+# has.
 KUBERNETES = ("1.31", "1.37")
 OPS_PATHS = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
 PUBLIC_PATHS = {("PathPrefix", "/v1/sources"), ("Exact", "/v1/openapi.json")}
-# In addition to lag and drain: the time that the kubelet and the runtime need to send the signal and to notice the exit.
+# The grace period must cover, besides lag and drain, the time that the kubelet needs to send SIGTERM and notice the
+# exit.
 MARGIN_SECONDS = 5
 USER = 65532
 PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"]
@@ -37,7 +39,7 @@ def rule(title):
 def schema_valid(d):
     for manifest in d.manifests + d.secrets:
         if manifest["kind"] == "HTTPRoute":
-            continue  # a custom resource: the next rule checks it
+            continue  # a custom resource, which the next rule checks
         for version in KUBERNETES:
             try:
                 kubernetes_validate.validate(manifest, version, strict=True)
@@ -59,7 +61,7 @@ def route_shape(d):
         if not parent.get("name") or not parent.get("sectionName"):
             yield "a parentRef without name and sectionName may select a listener without TLS"
     for each in spec.get("rules", []):
-        # No filters: a redirect or a rewrite would break the signature of the request.
+        # A route must have no filters, because a redirect or a rewrite would break the signature of the request.
         yield from only(each, {"name", "matches", "backendRefs", "timeouts"}, "rules")
         yield from (f"timeout {t}" for t in each.get("timeouts", {}).values() if not re.fullmatch(r"\d{1,5}s", t))
         for match in each.get("matches", []):
@@ -69,7 +71,7 @@ def route_shape(d):
 @rule("the HTTPRoute opens the public paths and no others")
 def route_paths(d):
     rules = d.one("HTTPRoute")["spec"].get("rules", [])
-    # No match at all means every path.
+    # A route without any match applies to every path.
     paths = {
         (m.get("path", {}).get("type", "PathPrefix"), m.get("path", {}).get("value", "/"))
         for r in rules for m in r.get("matches") or [{}]
@@ -397,7 +399,7 @@ def only(mapping, known, where):
 
 
 def seconds(duration):
-    """The seconds of a duration as the configuration writes it: a number, or a number with a unit."""
+    """Returns the seconds of a duration in the configuration: a number, or a number with a unit."""
     if isinstance(duration, (int, float)):
         return duration
     number, unit = re.fullmatch(r"([\d.]+) ?(ms|s|m)", duration).groups()

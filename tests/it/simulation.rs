@@ -156,8 +156,8 @@ fn a_seed_decides_everything() {
     }
 }
 
-/// Returns the seeds to play: the seed or the number of seeds in the environment, otherwise 1,000, or 1,000,000 in a full
-/// run.
+/// Returns the seeds to play: the seed or the number of seeds in the environment, otherwise 1,000 seeds (1,000,000 in a
+/// full run).
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
 fn seeds() -> std::ops::Range<u64> {
     let variable = |name: &str| std::env::var(name).ok();

@@ -4,7 +4,7 @@
     cargo build --release
     tests/measure/delivery.py [PROGRAM] [--only amplification,outage,rate,key,isolation,pile] [--key-minutes 5]
 
-Prints one line for each figure and asserts nothing: machines are noisy, so compare only figures of one run.
+Prints one line for each figure and asserts nothing, because machines are noisy: compare only figures of one run.
 """
 
 import argparse
@@ -253,7 +253,7 @@ def pile(program, _):
 
 
 def latencies(world, seconds):
-    """The time from posting an event to the request at Imprint. Each customer changes once."""
+    """Measures the time from posting an event to the request at Imprint. Each customer changes once."""
     posted = {}
     began, number = time.monotonic(), 0
     prefix = f"h{int(time.time() * 1000)}-"

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Mutation tests of the pure rooms: every decision that a changed operator, bound or constant would alter is tested.
+"""Mutation tests of the pure rooms: check that a test fails for each changed operator, limit or constant.
 
     tests/mutants/run.py                 run what has changed, then report; fails below the required rate
     tests/mutants/run.py --shard 1/2     one half of the files; the other half runs as 2/2, at the same time if wished
     tests/mutants/run.py --file PATH     only this file (repeatable)
     tests/mutants/run.py --report        only report
 
-cargo-mutants changes one expression at a time; the unit tests of the same room must then fail. Only unit tests run
-(`cargo test --lib ROOM::`), so that a pure function is proved beside its definition and a mutant costs seconds.
+cargo-mutants changes one expression at a time, and the unit tests of the same room must then fail. Only unit tests run
+(`cargo test --lib ROOM::`), so that the tests beside a pure function prove the function and a mutant costs seconds.
 
-Results are kept in tests/mutants/results.json, one record per file with a hash of the file and of its room's test files.
+tests/mutants/results.json keeps the results, one record per file with a hash of the file and of its room's test files.
 A file whose hash is unchanged is not run again, and an interrupted run continues where it stopped. A mutant that no test
 can catch is listed with its reason in tests/mutants/survivors.toml; an unlisted survivor fails the run.
 """
@@ -34,10 +34,10 @@ VERSION = "27.1.0"
 
 # The share of viable mutants that the unit tests must catch.
 REQUIRED = 0.97
-# Seconds for the tests of one mutant; a mutant that loops for ever counts as caught.
+# The time limit in seconds for the tests of one mutant. A mutant that exceeds the limit counts as caught.
 TIMEOUT = 60
 
-# The pure rooms, and the filter of the unit tests that prove each of them.
+# The pure rooms, each with the filter of its unit tests.
 ROOMS = {
     "src/fold.rs": "fold::",
     "src/fold/*.rs": "fold::",
@@ -82,7 +82,7 @@ def pure_files():
 
 
 def content_hash(path, room):
-    """Of the file and of the separate test files of its room: with either changed, the result may be another."""
+    """Returns a hash of a file and of the separate test files of its room, because all of them decide the result."""
     folder = ROOT / "src" / room.split("::")[0]
     tests = [test for test in sorted(folder.rglob("*.rs")) if test.name == "tests.rs" or "tests" in test.parts]
     digest = hashlib.sha256()
@@ -105,7 +105,7 @@ def pending(files, arguments):
     ]
     if arguments.file:
         return [path for path in changed if path in arguments.file]
-    # Large files first and in turn, so that the shares take about as long.
+    # Every share gets files in turn, large files first, so that all shares take about the same time.
     changed.sort(key=lambda path: -(ROOT / path).stat().st_size)
     return changed[share - 1 :: shares]
 
@@ -130,7 +130,7 @@ def run(paths, files, name):
 
 
 def copy_tree(tree):
-    """A copy to change: cargo-mutants writes each mutant into the file itself."""
+    """Copies the package for the mutants, because cargo-mutants writes each mutant into the source file."""
     tree.mkdir(parents=True, exist_ok=True)
     for folder in ("src", "schemas", "config", "tests", ".cargo"):
         if (tree / folder).exists():
@@ -146,7 +146,8 @@ def mutate(path, room, tree, environment, name):
     command = ["cargo", "mutants", "--in-place", "--baseline=skip", "--no-shuffle", "--colors=never"]
     command += ["--timeout", str(TIMEOUT), "--output", str(output), "--file", path, "--", "--locked", "--lib", room]
     finished = subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    # 0: all caught, 2: some missed, 3: some timed out. Anything else is no result.
+    # Exit code 0 means all mutants caught, 2 some missed, 3 some timed out. Any other exit code is a failure of the
+    # tool.
     if finished.returncode not in (0, 2, 3):
         sys.exit(f"cargo mutants failed on {path} ({finished.returncode}):\n{finished.stdout.decode()}")
     lists = {}
@@ -161,12 +162,12 @@ def mutate(path, room, tree, environment, name):
 
 
 def nameless(mutant):
-    """`src/a.rs:12:5: replace …` without the place, which moves with every edit above it."""
+    """Removes line and column from `src/a.rs:12:5: replace …`, because edits above the mutant change the line."""
     return re.sub(r"^([^:]+):\d+:\d+: ", r"\1: ", mutant)
 
 
 def store(path, digest, result):
-    # Two shares may run at the same time.
+    # A lock protects the results, because two shares may run at the same time.
     WORK.mkdir(parents=True, exist_ok=True)
     with open(WORK / "results.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

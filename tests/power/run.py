@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Cuts the power under the bridge many times and checks that no accepted event is lost (FAULTS T4, D10, N2).
 
-A killed process loses nothing that it has written, because the kernel still has it. Only a power cut shows whether an
-answer waited for the disk. So the store is on an ext4 file system in an image file. EXT4_IOC_SHUTDOWN without a flush
-shuts the file system down under the running program: data that was not synced is lost, as after a power cut. Then the
-script mounts the file system again, starts the bridge again, and expects a receipt for every event that was answered 202.
+A killed process loses no written data, because the kernel still has this data. Only a power cut shows whether an answer
+waited for the disk. So the store is on an ext4 file system in an image file. EXT4_IOC_SHUTDOWN without a flush shuts
+the file system down under the running program: data that was not synced is lost, as after a power cut. Then the script
+mounts the file system again, starts the bridge again, and expects a receipt for every event that was answered with 202.
 
-Answers that arrive after the cut began do not count: a real machine sends none by then, but here the program still runs.
-Such an answer may be wrong: an fdatasync that is in progress during the shutdown can return success for data that is
-lost. The kernel (6.18) causes this: a plain loop of pwrite and fdatasync on such a disk shows it too.
+Answers that arrive after the start of the cut do not count: a real machine would send no such answer, but here the
+program still runs. An answer after the cut may be wrong, because an fdatasync during the shutdown can return success
+for lost data. The cause is the kernel (6.18): a plain loop of pwrite and fdatasync on such a disk shows the same.
 
-A second pass arms the failpoint that commits do not wait for the disk, and must detect a loss: otherwise the first pass
-proves nothing. Needs root and loop devices, and the program built with its failpoints:
+In a second pass, a failpoint lets commits return before the disk has the data, and the script must detect a loss:
+otherwise the first pass proves nothing. The script needs root, loop devices, and the program built with the feature "failpoints":
 
     cargo build --features failpoints && sudo tests/power/run.py [--cycles N]
 """
@@ -35,7 +35,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "target/debug/imprint-bridge"
 
-# linux/fs/ext4/ext4.h: _IOR('X', 125, __u32), and the flag to shut down without writing the journal back.
+# From linux/fs/ext4/ext4.h: _IOR('X', 125, __u32), and the flag to shut down without writing the journal back.
 EXT4_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
 
@@ -49,11 +49,11 @@ EVENTS = "/v1/sources/crm/events"
 
 
 class Lost(Exception):
-    """An event that was answered 202 is missing."""
+    """The error that an event is missing although the bridge answered it with 202."""
 
 
 class Disk:
-    """A file system that can lose its power."""
+    """An ext4 file system in an image file, which can lose its power."""
 
     def __init__(self, folder: Path) -> None:
         self.image = folder / "disk.img"
@@ -79,7 +79,7 @@ class Disk:
 
 
 class Bridge:
-    """The real program over many restarts, with one store and one address."""
+    """The real bridge program over many restarts, with one store and one address."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self.host = f"127.78.{os.getpid() % 250}.1"
@@ -131,7 +131,7 @@ class Bridge:
         self.log.close()
 
     def get(self, path: str) -> str | None:
-        """The answer of the second listener; None unless its status is 200."""
+        """Returns the body of an answer from the ops listener, or None if the status is not 200."""
         connection = http.client.HTTPConnection(self.host, self.ops, timeout=2)
         try:
             connection.request("GET", path)
@@ -152,7 +152,7 @@ class Bridge:
 
 
 class Load:
-    """Senders that record which events were accepted."""
+    """Senders that record the events that the bridge accepted."""
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
@@ -209,7 +209,7 @@ def content(event: str, number: int) -> str:
 
 
 def expect_receipts(bridge: Bridge, events: list[str], states: set[str]) -> None:
-    """Checks that each event has a receipt in one of these states."""
+    """Checks that each accepted event has a receipt in an allowed state."""
     connection = http.client.HTTPConnection(bridge.host, bridge.ingress, timeout=5)
     missing = []
     for event in events:
@@ -224,14 +224,15 @@ def expect_receipts(bridge: Bridge, events: list[str], states: set[str]) -> None
 
 
 def cut_power(folder: Path, cycles: int, failpoints: str, chance: random.Random) -> int:
-    """Returns how many events were accepted over that many power cuts. Raises Lost if one of them is missing."""
+    """Cuts the power `cycles` times and returns the number of accepted events. Raises Lost if one of them is missing."""
     disk = Disk(folder)
     bridge = Bridge(folder, disk)
     load = Load(bridge)
     try:
         checked = 0
         for cycle in range(1, cycles + 1):
-            # The first run has no failpoint: an accepted event must be lost, not the whole store.
+            # The first run has no failpoint, because the power cut must lose an accepted event and not the whole
+            # store.
             bridge.failpoints = failpoints if cycle > 1 else ""
             bridge.start()
             expect_receipts(bridge, load.accepted[checked:], {"waiting", "delivered", "superseded"})

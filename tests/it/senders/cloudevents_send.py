@@ -1,6 +1,6 @@
-"""Posts one event with the CloudEvents SDK, as any sender written in Python would: cloudevents_send.py URL FILE MODE.
+"""Posts one event with the CloudEvents SDK, like a sender written in Python: cloudevents_send.py URL FILE MODE.
 
-FILE holds the event in its structured form; MODE is "structured" or "binary". Prints the status and the answer.
+FILE contains the event in structured form. MODE is "structured" or "binary". Prints the status and the answer.
 """
 
 import json

@@ -1,6 +1,7 @@
-"""Signs requests in the schemes of seven senders, from their public descriptions and not from ours.
+"""Signs requests in the schemes of seven senders, following the public descriptions of these senders and not ours.
 
-Reads a list of cases from standard input: objects with "sender", "secret", "path" and "body". Prints the headers of each.
+Reads a list of cases from standard input: objects with "sender", "secret", "path" and "body". Prints the headers of
+each case.
 """
 
 import base64

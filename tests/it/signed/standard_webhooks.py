@@ -1,7 +1,7 @@
-"""Signs or verifies with the package `standardwebhooks`, as anybody who uses it would: standard_webhooks.py sign|verify.
+"""Signs or verifies requests with the Python package `standardwebhooks`: standard_webhooks.py sign|verify.
 
-Reads a list of cases from standard input: objects with "secret", "body" and, to sign, "id", to verify, "headers". Prints
-the headers of each, or whether each was taken.
+Reads a list of cases from standard input: objects with "secret", "body" and either "id" (sign) or "headers" (verify).
+Prints the headers of each case, or whether the package accepted the headers of each case.
 """
 
 import json
