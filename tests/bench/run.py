@@ -393,8 +393,8 @@ def template():
 
 
 def waiting(run):
-    """Measures the bridge with a quarter of the backlog and with the full backlog, because the figures should not depend
-    on the size of the backlog."""
+    """Measures the bridge with a quarter of the backlog and with the full backlog, because the figures should
+    not depend on the size of the backlog."""
     for entries in (run.entries // 4, run.entries):
         with tempfile.TemporaryDirectory(prefix="bench-", dir=run.disk) as folder:
             with_backlog(run, Path(folder), entries)

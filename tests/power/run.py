@@ -11,7 +11,8 @@ program still runs. An answer after the cut may be wrong, because an fdatasync d
 for lost data. The cause is the kernel (6.18): a plain loop of pwrite and fdatasync on such a disk shows the same.
 
 In a second pass, a failpoint lets commits return before the disk has the data, and the script must detect a loss:
-otherwise the first pass proves nothing. The script needs root, loop devices, and the program built with the feature "failpoints":
+otherwise the first pass proves nothing. The script needs root, loop devices, and the program
+built with the feature "failpoints":
 
     cargo build --features failpoints && sudo tests/power/run.py [--cycles N]
 """
@@ -224,7 +225,7 @@ def expect_receipts(bridge: Bridge, events: list[str], states: set[str]) -> None
 
 
 def cut_power(folder: Path, cycles: int, failpoints: str, chance: random.Random) -> int:
-    """Cuts the power `cycles` times and returns the number of accepted events. Raises Lost if one of them is missing."""
+    """Cuts the power `cycles` times and returns the number of accepted events. Raises Lost if one is missing."""
     disk = Disk(folder)
     bridge = Bridge(folder, disk)
     load = Load(bridge)

@@ -1,5 +1,5 @@
 -- A store that a program with layout 5 wrote, with all kinds of content: an entry of each state, a parked entry for
--- each reason, lane versions with a value in doubt, a lane that has failed, an identity link, settings and an audit log.
+-- each reason, lane versions with a value in doubt, a failed lane, an identity link, settings and an audit log.
 PRAGMA application_id = 1231908978;
 PRAGMA user_version = 5;
 BEGIN TRANSACTION;
