@@ -364,7 +364,8 @@ fn a_connection_that_ends_before_the_answer_leaves_the_outcome_unknown() {
     check_answer(half, &Outcome::Unknown(Cause::Unreadable));
 }
 
-/// FAULTS U15: the server closes the connection before the next request is written, so nothing is sent twice.
+/// FAULTS U15: the server closes the connection before the client writes the next request, so the client sends no
+/// request twice.
 #[test]
 fn a_closed_idle_connection_causes_no_failure() {
     let (closed, is_closed) = tokio::sync::oneshot::channel();
@@ -475,7 +476,7 @@ fn an_oversized_head_is_an_error_like_any_other() {
     }
 }
 
-/// FAULTS U16: the answer is not HTTP.
+/// FAULTS U16: the server's answer is not HTTP.
 #[test]
 fn an_answer_in_another_protocol_leaves_the_outcome_unknown() {
     for answer in [

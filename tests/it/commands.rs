@@ -1,4 +1,4 @@
-//! The commands of the command line: their output and their exit codes.
+//! Tests of the command line: the output and the exit code of each command.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};

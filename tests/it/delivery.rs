@@ -110,7 +110,8 @@ fn ten_thousand_changes_that_piled_up_are_a_request_a_customer() {
         .iter()
         .filter(|call| call.seq > last_outage_call)
         .count();
-    // One request per customer, and one more for each of the 64 requests that may be in flight when the outage ends.
+    // The bridge may send one request per customer, and one more for each of the 64 requests in flight at the end of
+    // the outage.
     assert!(after <= 100 + 64, "{after} requests");
     assert_eq!(app.metric("waiting_entries"), Some(0.0));
 }

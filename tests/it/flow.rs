@@ -147,7 +147,7 @@ fn changes_of_an_outage_are_folded() {
 
 // === answers to the sender ===
 
-/// FAULTS I28, I29, S04, X10: all errors are listed at once, and no value of the request is repeated.
+/// FAULTS I28, I29, S04, X10: a refusal lists all errors of the event at once, and repeats no value of the request.
 #[test]
 fn a_refusal_lists_every_error_and_no_value() {
     let app = TestApp::start();
@@ -247,7 +247,7 @@ fn a_waiting_sender_gets_the_final_state() {
     }
 }
 
-/// FAULTS V10: a bridge that stops answers the sender that waits for a delivery.
+/// FAULTS V10: at shutdown, the bridge answers a sender that still waits for a delivery.
 #[test]
 fn a_waiting_sender_is_answered_when_the_bridge_stops() {
     let mut app = TestApp::start();
@@ -308,7 +308,7 @@ fn a_rejected_event_parks_and_the_lane_goes_on() {
     assert!(!app.ops_get("/metrics").body.contains("canary"));
 }
 
-/// FAULTS U24: if Imprint rejects a folded request, its entries are sent one by one, in order.
+/// FAULTS U24: if Imprint rejects a folded request, the bridge sends the folded entries one by one, in order.
 #[test]
 fn of_folded_entries_only_the_faulty_one_parks() {
     let app = TestApp::start();

@@ -49,7 +49,7 @@ const CRASH_MAX: Duration = Duration::from_secs(20);
 const SENDERS: u64 = 4;
 const CUSTOMERS: usize = 40;
 
-/// FAULTS P01, P03, P05, P06, P07, P08, P09, P20, D20, N1: a kill at a random moment.
+/// FAULTS P01, P03, P05, P06, P07, P08, P09, P20, D20, N1: SIGKILL at random moments loses no event.
 #[test]
 fn random_kills_lose_no_event() {
     let kills = if is_full_run() { KILLS_FULL } else { KILLS };
@@ -145,7 +145,8 @@ struct Plan {
 /// The end of one run of the bridge process.
 #[derive(Clone, Debug)]
 enum RunEnd {
-    /// SIGKILL after the process was ready for a random time within this range, in milliseconds.
+    /// The test kills the process with SIGKILL at a random time after the start. The range is the time in milliseconds
+    /// since the process was ready.
     Kill(RangeInclusive<u64>),
     /// The bridge process crashes at an armed failpoint.
     #[cfg_attr(
@@ -153,7 +154,8 @@ enum RunEnd {
         expect(dead_code, reason = "only failpoints crash a process")
     )]
     Crash(String),
-    /// SIGKILL after the bridge ran with this armed failpoint for a random time within the range, in milliseconds.
+    /// The test arms this failpoint at the start, and kills the process with SIGKILL at a random time. The range is
+    /// the time in milliseconds since the process was ready.
     #[cfg_attr(
         not(feature = "failpoints"),
         expect(dead_code, reason = "only failpoints make a process lose events")

@@ -1,6 +1,7 @@
-//! The integration tests: the suites of the ports, and the service as senders, operators and Imprint see it.
+//! The integration tests: the test suite of the outbox ports, and tests of the service from the view of senders,
+//! operators and Imprint.
 //!
-//! Doc comments cite fault codes: `FAULTS P01, D05`. tests/FAULTS.md lists them.
+//! The doc comments of tests cite fault codes, such as `FAULTS P01, D05`. tests/FAULTS.md lists all fault codes.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -45,21 +45,23 @@ const FAILURES_MAX: usize = 60;
 /// Seeds of the simulation that found a fault, each with a comment about the fault. The plans of seeds have changed
 /// since, so each of these faults also has a unit test.
 const REGRESSIONS: &[u64] = &[
-    // A lane without waiting entries did not rest after its reassertion failed.
+    // Fixed fault: a lane without waiting entries did not rest after its reassertion failed.
     9,
-    // The core treated a forbidden search as an answer of a destination that refuses the API key.
+    // Fixed fault: the core treated a forbidden search as an answer of a destination that refuses the API key.
     40,
-    // Lanes without a request used up the rate ramp after an outage, so that the dispatcher never sent a request
+    // Fixed fault: lanes without a request used up the rate ramp after an outage, so that no request was ever sent
     // again.
     70,
-    // A refusal for one customer stopped the next customer without a second refusal, and no backfill was ever sent as
+    // Fixed fault: a refusal for one customer stopped the next customer without a second refusal, and no backfill was
+    // ever sent as a probe.
     // a probe.
     108,
-    // An address line that Imprint had not cleared counted as delivered after the replay of its entry.
+    // Fixed fault: an address line that Imprint had not cleared counted as delivered after the replay of its entry.
     138,
-    // A reassertion that was in flight at the end of a process was not in doubt, and arrived after newer values.
+    // Fixed fault: a reassertion that was in flight at the end of a process was not in doubt, and arrived after newer
+    // values.
     25_195,
-    // A delivery task that panicked before it sent its request ended the reassertion of its lane.
+    // Fixed fault: a delivery task that panicked before it sent its request ended the reassertion of its lane.
     7_053,
 ];
 

@@ -1,6 +1,6 @@
 //! Tests of the real program as a process: start, rejection of wrong settings, and shutdown within the deadlines.
 //!
-//! These tests run in real time, because no test can move the clock of another process.
+//! The process tests run in real time, because no test can move the clock of another process.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -301,8 +301,8 @@ pub(crate) struct TestAppBuilder {
 }
 
 impl TestAppBuilder {
-    /// Stops the clock of the bridge and of the sandbox: only [`TestApp::advance`] moves it. Deadlines of real IO, such as
-    /// `imprint.deadline`, still run in real time.
+    /// Stops the common clock of the bridge and the sandbox: only [`TestApp::advance`] moves this clock. Deadlines of
+    /// real IO, such as `imprint.deadline`, still run in real time.
     pub(crate) fn manual_clock(self) -> Self {
         let clock = Clock::manual(Clock::machine().now());
         Self { clock, ..self }

@@ -106,7 +106,7 @@ fn a_lookup_has_exactly_these_bytes() {
             "accept-encoding: identity".to_owned(),
             "accept: application/json".to_owned(),
             format!("authorization: Bearer {KEY}"),
-            // awc adds this header to every request without a body.
+            // awc adds `content-length: 0` to every request without a body.
             "content-length: 0".to_owned(),
             format!("host: {}", imprint.address),
             concat!("user-agent: imprint-bridge/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -156,7 +156,7 @@ impl<'a> Sender<'a> {
                         answer: format!("{} {}", answer.status, answer.text()),
                     });
                 }
-                // Between two bridge processes nobody listens, so a refused connection means that the event was not
+                // No process listens while the bridge restarts, so a refused connection means that the event was not
                 // sent.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
                 Err(_) if retry == RetryMode::Never => return Ok(()),

@@ -15,7 +15,7 @@ use super::report::Violation;
 /// The input of the kill test's oracle, collected after the bridge has answered every sent event with 2xx.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
-    /// The receipt of each event; `None` if the bridge has none.
+    /// The receipt of each event, or `None` if the bridge has no receipt.
     pub(crate) receipts: BTreeMap<Event, Option<Value>>,
     /// The requests that Imprint received, in order of arrival.
     pub(crate) calls: Vec<UpdateCall>,

@@ -467,7 +467,7 @@ fn sqlite(folder: &tempfile::TempDir, start: Timestamp) -> Engine {
     let restart = move |old: Arc<dyn Outbox>, _in_order, now| -> Arc<dyn Outbox> {
         // Dropping the store is a clean shutdown only if no lane is claimed at this moment.
         drop(old);
-        // A process that another test starts at this moment may still hold the lock.
+        // A process that another test starts at this moment may still hold the store's lock.
         let open = || SqliteOutbox::open(&path, 1000, now).ok();
         Arc::new(wait_for("the store is free", open))
     };

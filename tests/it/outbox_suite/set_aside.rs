@@ -327,7 +327,7 @@ fn parked(id: &str, customer: &str) -> NewEntry {
     })
 }
 
-/// One `load` replaces an inspection of each selected entry, and loads each lane once.
+/// A single `load` call returns all selected entries and, once each, the lanes of these entries.
 #[tokio::test]
 async fn a_selection_is_loaded_in_one_operation() {
     for (engine, outbox, _folder) in engines() {

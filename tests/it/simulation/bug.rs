@@ -17,41 +17,41 @@ use super::plan::Plan;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bug {
     Absent,
-    /// The fold does not know the delivered versions of the lane.
+    /// Planted bug: the fold does not know the delivered versions of the lane.
     ForgetsVersions,
-    /// The fold leaves out the newest waiting entry.
+    /// Planted bug: the fold leaves out the newest waiting entry.
     DropsTheNewest,
-    /// The dispatcher treats a failed request as applied.
+    /// Planted bug: the dispatcher treats a failed request as applied.
     TakesFailureForDelivery,
-    /// The dispatcher does not reassert values that a late request may have overwritten.
+    /// Planted bug: the dispatcher does not reassert values that a late request may have overwritten.
     LosesReassertion,
-    /// The dispatcher treats a request with an unknown outcome as not applied.
+    /// Planted bug: the dispatcher treats a request with an unknown outcome as not applied.
     ForgetsDoubt,
-    /// The dispatcher forgets that an earlier process may have sent some entries.
+    /// Planted bug: the dispatcher forgets that an earlier process may have sent some entries.
     ForgetsCrash,
-    /// A refused API key parks the entries of the refused request.
+    /// Planted bug: a refused API key parks the entries of the refused request.
     ParksWhatWasDenied,
-    /// The world records a settlement a second time.
+    /// Planted bug: a settlement is recorded a second time.
     SettlesTwice,
-    /// The store releases a lane while a request of the lane is in flight.
+    /// Planted bug: the store releases a lane while a request of the lane is in flight.
     FreesEarly,
-    /// The dispatcher ignores the rate limit.
+    /// Planted bug: the dispatcher ignores the rate limit.
     IgnoresPace,
-    /// The destination learns no result of a request.
+    /// Planted bug: the dispatcher reports no result of a request to the destination.
     TellsNobody,
-    /// The bridge acknowledges an event that is never stored.
+    /// Planted bug: the bridge acknowledges an event and does not store the event.
     AnswersBeforeStoring,
-    /// A request names another customer than the customer of the lane.
+    /// Planted bug: a request names another customer than the customer of the lane.
     UpdatesAnother,
-    /// Every failure uses an attempt of the lane, even if the destination is down.
+    /// Planted bug: every failure uses an attempt of the lane, even if the destination is down.
     BlamesTheLane,
-    /// A lane rests for a day after a failure.
+    /// Planted bug: a lane rests for a day after a failure.
     RestsForADay,
-    /// The dispatcher sends delivered values again.
+    /// Planted bug: the dispatcher sends delivered values again.
     RepeatsWhatWasDelivered,
-    /// A delivery that sends no request keeps its permit.
+    /// Planted bug: a delivery that sends no request keeps its permit.
     KeepsItsPermit,
-    /// A failed request of one customer throttles the whole destination.
+    /// Planted bug: a failed request of one customer throttles the whole destination.
     OneStopsAll,
 }
 

@@ -33,12 +33,12 @@ pub(super) enum Law {
     Isolated,
     /// FAULTS V10: the store counts waiting and parked entries correctly.
     Truthful,
-    /// Each lane has at most one request in flight.
+    /// Law: each lane has at most one request in flight.
     OneInFlight,
-    /// Within any second, the bridge sends at most as many requests as the rate and its burst allow.
+    /// Law: within any second, the bridge sends at most as many requests as the rate and its burst allow.
     Pace,
-    /// The bridge sends no request, except for probes, while Imprint is down, refuses the API key or asked for a wait,
-    /// or while the operator paused or shadowed the destination.
+    /// Law: except for probes, the bridge sends no request while Imprint is down, refuses the API key or asked for a
+    /// wait, or while the operator paused or shadowed the destination.
     LeftAlone,
 }
 
@@ -70,7 +70,8 @@ pub(super) struct Oracle<'p> {
     landed: BTreeMap<Place, BTreeSet<usize>>,
     /// The number of requests that sent the value of an event, and the number of these requests that were not applied.
     sends: BTreeMap<(Place, usize), (u32, u32)>,
-    /// The number of requests per customer with an unknown outcome. Each such request allows one more request with the
+    /// The number of requests per customer with an unknown outcome. Each unknown outcome allows one more request with
+    /// the same values.
     /// same values.
     doubts: BTreeMap<usize, u32>,
     crashes: u32,

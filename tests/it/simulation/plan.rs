@@ -121,21 +121,21 @@ pub(super) struct Phase {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The given number of requests per 1,000 fail, each in a random way.
+    /// Fault: the given number of requests per 1,000 fail, each in a random way.
     Flaky(i64),
-    /// Imprint serves no request.
+    /// Fault: Imprint serves no request.
     Outage(Silence),
-    /// Imprint answers every request with 429 and this Retry-After.
+    /// Fault: Imprint answers every request with 429 and this Retry-After.
     Throttled(&'static str),
-    /// Imprint refuses the API key.
+    /// Fault: Imprint refuses the API key.
     KeyRefused,
-    /// Imprint forbids every request, for every customer.
+    /// Fault: Imprint forbids every request, for every customer.
     AllForbidden,
-    /// Imprint never answers an update of one customer.
+    /// Fault: Imprint never answers an update of one customer.
     Hanging(usize),
-    /// Imprint answers every update of one customer with 500.
+    /// Fault: Imprint answers every update of one customer with 500.
     Failing(usize),
-    /// Imprint forbids the updates of one customer.
+    /// Fault: Imprint forbids the updates of one customer.
     Forbidden(usize),
 }
 

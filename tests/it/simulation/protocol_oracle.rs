@@ -13,8 +13,8 @@ use super::oracle::{Law, Violation, violation};
 use super::plan::{Plan, millis};
 
 const SECOND: i64 = 1_000;
-/// The longest time in milliseconds that the store takes for a claim. A claim can delay one request by this time but
-/// not the next request, so the interval between both may be shorter by this time.
+/// The longest time in milliseconds that the store takes for a claim. A slow claim may delay one request and not the
+/// next request, so the interval between both requests may be shorter by `CLAIM_MAX`.
 pub(super) const CLAIM_MAX: i64 = 20;
 /// The shortest interval in milliseconds between two probes of a destination that refuses the API key.
 const REFUSED_EVERY: i64 = 30 * SECOND - CLAIM_MAX;

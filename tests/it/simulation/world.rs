@@ -219,7 +219,7 @@ impl<'p> World<'p> {
             if let (Happening::Poll(dispatcher), Some(process)) = (happening, &mut self.process) {
                 process.postpone_poll(dispatcher, self.frozen_until);
             }
-            // Postponed happenings keep their order.
+            // Happenings that a standstill of the process postpones keep their order.
             self.number += 1;
             let key = (self.frozen_until, 0, self.number);
             self.happenings.insert(key, happening);

@@ -60,7 +60,7 @@ impl World<'_> {
         let Some(dispatcher) = self.dispatcher(number) else {
             return Ok(());
         };
-        // Another poll has replaced this poll.
+        // A poll at another time has replaced the scheduled poll.
         if dispatcher.next_poll != Some(now) {
             return Ok(());
         }
