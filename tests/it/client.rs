@@ -160,9 +160,10 @@ enum Late {
     OnReuse,
 }
 
-/// awc takes a 1xx as the final answer and an answer without a length as empty, and then reuses the connection. The
-/// late answer names the customer of the next request, so a client that reuses the connection would accept the late
-/// answer for that request.
+/// awc takes a 1xx as the final answer and an answer without a length as empty, and then reuses the connection.
+///
+/// The late answer names the customer of the next request, so a client that reuses the connection would accept the late
+/// answer for the next request.
 #[test]
 fn a_late_answer_is_never_taken_for_another_request() {
     let protocol = Outcome::Unknown(Cause::Protocol);

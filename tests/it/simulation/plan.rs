@@ -22,9 +22,10 @@ pub(super) const FIELDS: [&str; 9] = [
     "metadata.k",
     "metadata.l",
 ];
-/// The longest time in milliseconds between sending a request and its arrival at Imprint. The sum of `LATE_MAX` and
-/// [`FORWARD_MAX`] is less than [`REASSERT_AFTER`], because the bridge cannot correct a request that arrives after the
-/// reassertion.
+/// The longest time in milliseconds between sending a request and its arrival at Imprint.
+///
+/// The sum of `LATE_MAX` and [`FORWARD_MAX`] is less than [`REASSERT_AFTER`], because the bridge cannot correct a
+/// request that arrives after the reassertion.
 pub(super) const LATE_MAX: i64 = 35_000;
 /// The longest time in milliseconds by which a plan sets the clock forward.
 const FORWARD_MAX: i64 = 20_000;
