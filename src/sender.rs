@@ -50,7 +50,7 @@ pub(crate) enum SenderAuth {
 /// The format of the events that the sender sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendFormat {
-    /// Each body is a CloudEvent in structured mode.
+    /// Each body is a `CloudEvent` in structured mode.
     CloudEvents,
     /// Each body is plain JSON, for a source whose file has the paths of id and type.
     PlainJson,

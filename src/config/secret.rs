@@ -8,8 +8,10 @@ use secrecy::SecretString;
 /// The maximum length of a secret file.
 const SECRET_BYTES_MAX: u64 = 4096;
 
-/// Reads a secret from a file, and ignores a newline at the end of the file. All other characters must be visible
-/// ASCII, because other characters are usually a mistake that would appear only later, as a rejected key.
+/// Reads a secret from a file, and ignores a newline at the end of the file.
+///
+/// All other characters must be visible ASCII, because other characters are usually a mistake that would appear only
+/// later, as a rejected key.
 ///
 /// # Errors
 /// Returns the reason for which the secret cannot be used, without the content of the file.

@@ -266,7 +266,7 @@ impl InvalidEvent {
     }
 }
 
-/// Returns the CloudEvent that the simulated CRM sends about a customer.
+/// Returns the `CloudEvent` that the simulated CRM sends about a customer.
 fn envelope(id: &str, at: Timestamp, customer: &SimulatedCustomer) -> Value {
     json!({
         "specversion": "1.0",

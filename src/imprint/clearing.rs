@@ -1,4 +1,5 @@
 //! The settings for a field that the source has cleared: the request omits the field, sends null, or sends "".
+//!
 //! Imprint's documentation describes neither null nor the empty string, so the operator chooses.
 
 use serde_json::Value;

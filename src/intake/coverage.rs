@@ -33,8 +33,10 @@ pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &E
     }
 }
 
-/// Returns the places that the schema describes and no mapping expression reads, as JSON Pointers. The places that
-/// interpreted expressions read are known only from the examples, because jaq shows its reads only when it runs.
+/// Returns the places that the schema describes and no mapping expression reads, as JSON Pointers.
+///
+/// The places that interpreted expressions read are known only from the examples, because jaq shows its reads
+/// only when it runs.
 ///
 /// The list of unread places contains no CloudEvents attributes, because the bridge itself reads the attributes.
 pub fn unread(source: &Source, event_type: &EventType, examples: &ExampleCoverage) -> Vec<String> {

@@ -19,7 +19,7 @@ pub struct EntryView {
 pub struct EntryContent {
     pub version: Version,
     pub values: Vec<FieldView>,
-    /// The entry's event as a CloudEvent in structured form; `None` if the stored bytes cannot be read.
+    /// The entry's event as a `CloudEvent` in structured form; `None` if the stored bytes cannot be read.
     pub event: Option<Value>,
 }
 
