@@ -4,6 +4,7 @@
     tests/mutants/run.py                 run what has changed, then report; fails below the required rate
     tests/mutants/run.py --shard 1/2     one half of the files; the other half runs as 2/2, at the same time if wished
     tests/mutants/run.py --file PATH     only this file (repeatable)
+    tests/mutants/run.py --survivors     run only the mutants again that survived, after tests were added and none removed
     tests/mutants/run.py --report        only report
 
 cargo-mutants changes one expression at a time, and the unit tests of the same room must then fail. Only unit tests run
@@ -66,11 +67,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shard", default="1/1", help="K/N: this run's share of the files")
     parser.add_argument("--file", action="append", default=[], help="only this file")
+    parser.add_argument("--survivors", action="store_true", help="only the mutants that survived before")
     parser.add_argument("--report", action="store_true", help="run nothing, only report")
     arguments = parser.parse_args()
     files = dict(pure_files())
     if not arguments.report:
-        run(pending(files, arguments), files, arguments.shard.replace("/", "-of-"))
+        run(pending(files, arguments), files, arguments.shard.replace("/", "-of-"), arguments.survivors)
     sys.exit(report(files))
 
 
@@ -79,6 +81,12 @@ def pure_files():
         for path in sorted(ROOT.glob(pattern)):
             if path.name != "tests.rs":
                 yield str(path.relative_to(ROOT)), room
+
+
+def source_hash(path):
+    """Returns a hash of a file without the unit tests at its end."""
+    source = (ROOT / path).read_text().split("\n#[cfg(test)]\nmod tests {")[0]
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 def content_hash(path, room):
@@ -104,13 +112,16 @@ def pending(files, arguments):
         if results.get(path, {}).get("hash") != content_hash(path, room)
     ]
     if arguments.file:
-        return [path for path in changed if path in arguments.file]
+        changed = [path for path in changed if path in arguments.file]
+    if arguments.survivors:
+        unchanged = lambda path: results.get(path, {}).get("source") == source_hash(path)
+        changed = [path for path in changed if unchanged(path)]
     # Every share gets files in turn, large files first, so that all shares take about the same time.
     changed.sort(key=lambda path: -(ROOT / path).stat().st_size)
     return changed[share - 1 :: shares]
 
 
-def run(paths, files, name):
+def run(paths, files, name, survivors):
     if not paths:
         return
     require_cargo_mutants()
@@ -125,8 +136,15 @@ def run(paths, files, name):
     for room in sorted({files[path] for path in paths}):
         command = ["cargo", "test", "--quiet", "--locked", "--lib", room]
         subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.DEVNULL)
+    results = load()
     for path in paths:
-        store(path, content_hash(path, files[path]), mutate(path, files[path], tree, environment, name))
+        again = results[path]["missed"] if survivors else None
+        # A file without survivors needs no run: added tests catch at least the same mutants.
+        result = mutate(path, files[path], tree, environment, name, again) if again != [] else results[path]
+        if survivors and again:
+            result["caught"] = results[path]["caught"] + len(again) - len(result["missed"])
+            result["unviable"] = results[path]["unviable"]
+        store(path, content_hash(path, files[path]), result)
 
 
 def copy_tree(tree):
@@ -140,11 +158,13 @@ def copy_tree(tree):
         shutil.copy2(ROOT / file, tree / file)
 
 
-def mutate(path, room, tree, environment, name):
+def mutate(path, room, tree, environment, name, only=None):
     output = WORK / f"output-{name}"
     shutil.rmtree(output, ignore_errors=True)
     command = ["cargo", "mutants", "--in-place", "--baseline=skip", "--no-shuffle", "--colors=never"]
-    command += ["--timeout", str(TIMEOUT), "--output", str(output), "--file", path, "--", "--locked", "--lib", room]
+    command += ["--timeout", str(TIMEOUT), "--output", str(output), "--file", path]
+    command += [f"--re={placed(mutant)}" for mutant in only or []]
+    command += ["--", "--locked", "--lib", room]
     finished = subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     # Exit code 0 means all mutants caught, 2 some missed, 3 some timed out. Any other exit code is a failure of the
     # tool.
@@ -166,13 +186,19 @@ def nameless(mutant):
     return re.sub(r"^([^:]+):\d+:\d+: ", r"\1: ", mutant)
 
 
+def placed(mutant):
+    """Returns the regular expression that matches a mutant at any line and column."""
+    file, change = mutant.split(": ", 1)
+    return f"^{re.escape(file)}:[0-9]+:[0-9]+: {re.escape(change)}$"
+
+
 def store(path, digest, result):
     # A lock protects the results, because two shares may run at the same time.
     WORK.mkdir(parents=True, exist_ok=True)
     with open(WORK / "results.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         results = load()
-        results[path] = {"hash": digest, **result}
+        results[path] = {**result, "hash": digest, "source": source_hash(path)}
         RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     print(f"    {path}: {result['caught']} caught, {len(result['missed'])} missed", flush=True)
 
