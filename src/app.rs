@@ -27,10 +27,11 @@ use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::{Destination, OperatorMode};
 use crate::fold::MaxFold;
 use crate::ingress::Ingress;
-use crate::metrics::{LabelSets, Metrics};
+use crate::metrics::{LabelSets, LogCounters, Metrics};
 use crate::ops::operate::Operations;
 use crate::ops::{Figures, Health, Ops};
 use crate::outbox::{self, DUE_AHEAD_MAX, Outbox, Setting, State};
+use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
 mod key;
@@ -195,10 +196,15 @@ fn open(settings: &config::OutboxSettings, now: Timestamp) -> anyhow::Result<Arc
 }
 
 fn metrics() -> prometheus::Result<Metrics> {
-    Metrics::new(LabelSets {
+    let labels = LabelSets {
         destination_states: &DestinationState::NAMES,
         end_states: &State::ENDINGS,
-    })
+    };
+    let log = LogCounters {
+        dropped: || missing_lines().dropped(),
+        left_out: || missing_lines().left_out(),
+    };
+    Metrics::new(labels, log)
 }
 
 /// Restores the mode that an operator set, and a pause that Imprint asked for, from the store.

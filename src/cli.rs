@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::sources::{self, SourceSettings};
 use crate::config::{Config, Purpose, SettingError};
-use crate::telemetry;
+use crate::telemetry::{self, Log};
 use crate::terminal::print_notice;
 
 mod check;
@@ -122,7 +122,7 @@ fn print_errors(errors: &[SettingError]) -> ExitCode {
     ExitCode::from(NEGATIVE_RESULT)
 }
 
-fn start_log(config: &Config) -> Result<(), telemetry::SetupError> {
+fn start_log(config: &Config) -> Result<Log, telemetry::SetupError> {
     telemetry::start(config.log.format, &config.log.filter)
 }
 

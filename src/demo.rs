@@ -75,7 +75,7 @@ pub(crate) struct DemoSettings {
 
 /// Runs the demo; the exit code is 0 only if the result is correct.
 pub(crate) fn run(options: &DemoSettings) -> anyhow::Result<ExitCode> {
-    telemetry::start(LogFormat::Text, LOG)?;
+    let _log = telemetry::start(LogFormat::Text, LOG)?;
     let environment = DemoEnvironment::start(options.seed)?;
     let result = block_on(run_in(options, &environment));
     let stopped = environment.stop();

@@ -15,12 +15,14 @@ mod admin;
 mod declare;
 mod dispatch;
 mod ingress;
+mod log;
 mod snapshot;
 mod store;
 
 pub use admin::{AdminMetrics, AdminSnapshot};
 pub use dispatch::{DispatchMetrics, DispatchSnapshot};
 pub use ingress::{IngressMetrics, IngressSnapshot};
+pub use log::LogCounters;
 pub use snapshot::{CountByLabel, Distribution};
 pub use store::StoreSnapshot;
 
@@ -61,13 +63,14 @@ impl Metrics {
     ///
     /// # Errors
     /// Returns an error if a metric name is used twice or is not valid.
-    pub fn new(labels: LabelSets) -> prometheus::Result<Self> {
+    pub fn new(labels: LabelSets, log: LogCounters) -> prometheus::Result<Self> {
         let registry = Registry::new();
         // The process collector reports CPU, memory and file descriptors under the usual metric names.
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
         let declare = Declare::new(&registry);
+        log::declare(&declare, log)?;
         let ingress = IngressMetrics::new(&declare)?;
         let dispatch = DispatchMetrics::new(&declare, labels)?;
         let admin = AdminMetrics::new(&declare)?;
@@ -114,9 +117,14 @@ mod tests {
         end_states: &["delivered", "ignored"],
     };
 
+    const LOG: LogCounters = LogCounters {
+        dropped: || 3,
+        left_out: || 4,
+    };
+
     #[test]
     fn a_snapshot_has_the_values_of_the_page() {
-        let metrics = Metrics::new(LABELS).unwrap();
+        let metrics = Metrics::new(LABELS, LOG).unwrap();
         metrics.ingress.accepted();
         metrics
             .dispatch
@@ -150,6 +158,9 @@ mod tests {
             "imprint_bridge_ended_total{state=\"ignored\"} 0",
             "imprint_bridge_destination_state{state=\"stopped\"} 1",
             "imprint_bridge_oldest_waiting_seconds 9",
+            "# TYPE imprint_bridge_log_lines_dropped_total counter",
+            "imprint_bridge_log_lines_dropped_total 3",
+            "imprint_bridge_log_lines_left_out_total 4",
         ] {
             assert!(page.lines().any(|printed| printed == line), "{line}");
         }
@@ -157,7 +168,7 @@ mod tests {
 
     #[test]
     fn before_anything_was_counted_the_first_destination_state_is_shown() {
-        let snapshot = Metrics::new(LABELS).unwrap().snapshot();
+        let snapshot = Metrics::new(LABELS, LOG).unwrap().snapshot();
         assert_eq!(snapshot.dispatch.destination_state, "flowing");
         assert_eq!(snapshot.dispatch.last_delivered_at_seconds, None);
     }

@@ -315,7 +315,7 @@ impl Bridge {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
-        telemetry::start(LogFormat::Text, "warn")?;
+        let _log = telemetry::start(LogFormat::Text, "warn")?;
         let token = secret::read(&self.token_file).map_err(|reason| anyhow!(reason))?;
         let url = format!("{}/admin/v1{path}", self.ops.trim_end_matches('/'));
         block_on(async {

@@ -43,7 +43,7 @@ pub(super) struct SandboxOptions {
 }
 
 pub(super) fn run(options: &SandboxOptions) -> anyhow::Result<ExitCode> {
-    telemetry::start(LogFormat::Text, "info,actix_http=off")?;
+    let _log = telemetry::start(LogFormat::Text, "info,actix_http=off")?;
     let read = |file: &PathBuf| secret::read(file).map_err(|reason| anyhow!(reason));
     let mut settings = SandboxSettings::new(options.listen, read(&options.key_file)?);
     settings.merchant_key = options.merchant_key_file.as_ref().map(read).transpose()?;

@@ -71,7 +71,7 @@ struct AuthArguments {
 }
 
 pub(super) fn run(arguments: &SendOptions) -> anyhow::Result<ExitCode> {
-    telemetry::start(LogFormat::Text, "warn")?;
+    let _log = telemetry::start(LogFormat::Text, "warn")?;
     let upload = match Upload::prepare(settings(arguments)) {
         Ok(upload) => upload,
         Err(error) => {

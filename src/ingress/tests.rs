@@ -286,7 +286,11 @@ fn counts() -> metrics::IngressMetrics {
         destination_states: &[],
         end_states: &[],
     };
-    metrics::Metrics::new(words).unwrap().ingress
+    let log = metrics::LogCounters {
+        dropped: || 0,
+        left_out: || 0,
+    };
+    metrics::Metrics::new(words, log).unwrap().ingress
 }
 
 fn event(id: &str) -> Value {

@@ -64,12 +64,16 @@ impl<'a> Declare<'a> {
         self.register(HistogramVec::new(opts, &[label])?)
     }
 
+    pub(super) fn collector(&self, collector: impl Collector + 'static) -> prometheus::Result<()> {
+        self.0.register(Box::new(collector))
+    }
+
     fn register<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
 }
 
-fn opts(name: &str, help: &str) -> Opts {
+pub(super) fn opts(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace(NAMESPACE)
 }

@@ -16,6 +16,7 @@ mod delivery;
 mod examples;
 mod flow;
 mod kill;
+mod log;
 mod mapping;
 mod operator;
 mod outbox_suite;

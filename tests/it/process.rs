@@ -20,14 +20,7 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn serve(files: &Files) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"));
-        command
-            .arg("serve")
-            .env("IMPRINT_BRIDGE__LOG__FORMAT", "json");
-        for file in files.settings() {
-            command.arg("--config").arg(file);
-        }
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command(files).stderr(Stdio::piped()).spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (log_lines, log) = (Arc::clone(&lines), child.stderr.take().unwrap());
         let read = move || {
@@ -48,25 +41,13 @@ impl Process {
     pub(crate) fn ready(&self) -> (SocketAddr, SocketAddr) {
         wait_for("the process is ready", || {
             let lines = self.lines.lock().unwrap();
-            let ready = lines
-                .iter()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-                .find(|line| line["message"] == "ready")?;
-            let address = |name| ready[name].as_str().unwrap().parse().unwrap();
-            Some((address("ingress"), address("ops")))
+            lines.iter().find_map(|line| addresses(line))
         })
     }
 
     /// Sends SIGTERM to the bridge process.
     pub(crate) fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &kill])
-                .status()
-                .unwrap()
-                .success()
-        );
+        terminate(&self.child);
     }
 
     /// Waits until the bridge process exits.
@@ -85,6 +66,32 @@ impl Process {
     pub(crate) fn log(&self) -> String {
         self.lines.lock().unwrap().join("\n")
     }
+}
+
+/// Returns the command that runs `serve` with a JSON log.
+pub(crate) fn command(files: &Files) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"));
+    command
+        .arg("serve")
+        .env("IMPRINT_BRIDGE__LOG__FORMAT", "json");
+    for file in files.settings() {
+        command.arg("--config").arg(file);
+    }
+    command
+}
+
+/// Returns the addresses of the event listener and the ops listener, if the log line says that the bridge is ready.
+pub(crate) fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let ready: Value = serde_json::from_str(line).ok()?;
+    let address = |name| ready[name].as_str().unwrap().parse().unwrap();
+    (ready["message"] == "ready").then(|| (address("ingress"), address("ops")))
+}
+
+/// Sends SIGTERM to a process.
+pub(crate) fn terminate(child: &Child) {
+    let kill = format!("kill -TERM {}", child.id());
+    let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+    assert!(status.success());
 }
 
 impl Drop for Process {

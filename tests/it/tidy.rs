@@ -26,7 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("random", &[]),
     ("metrics", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["time"]),
     ("shutdown", &[]),
     ("failpoint", &[]),
     ("intake", &["event", "imprint", "mapping", "outbox", "time"]),
