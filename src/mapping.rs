@@ -1,38 +1,41 @@
 //! The mapping language: it turns an event into an update of an Imprint customer.
 //!
-//! A mapping is a table with one expression for each Imprint field to set. An expression is written in the syntax of jq
-//! and reads the CloudEvents envelope. The bridge compiles a mapping once, when the bridge loads the configuration. The
-//! compiler reports all errors of a mapping at once: an unknown field of Imprint, a term or function that the language
-//! does not have, a missing table.
+//! A mapping is a table with one expression for each Imprint field to set. A mapping expression has the syntax of jq
+//! and reads the CloudEvents envelope of an event. The bridge compiles a mapping once, when the bridge loads the
+//! configuration. The compiler reports all errors of a mapping at once: unknown Imprint fields, terms and functions
+//! that the language does not have, and missing lookup tables.
 //!
 //! # The language
 //!
-//! - `.`, `.a.b`, `."x y"`, `.a[0]`: a path. The value of a path that the event does not contain is *absent*. The value
-//!   of a path inside null is null. A path into a text or a number is an error.
+//! - `.`, `.a.b`, `."x y"`, `.a[0]`: a path. If the event does not contain the path, the value is *absent*. A path into
+//!   null gives null. A path into a text or a number is an error.
 //! - `a | b`: a pipe. The expression `b` reads the result of `a`.
-//! - `a // b`: returns `b` if `a` is absent, null or false, as in jq. Unlike in jq, an error in `a` stays an error.
+//! - `a // b`: returns `b` if `a` is absent, null or false, as in jq. If `a` has an error, the expression fails, but jq
+//!   would return `b`.
 //! - `"text"`, `7`, `true`, `false`, `null`: constants.
 //! - `{a: .x, b}`: an object. The object leaves out each member whose value is absent.
-//! - `"\(.first) \(.last)"`: a text with parts. If a part is absent, the whole text is absent. If a part is null, the
-//!   expression fails.
-//! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. Every value except null,
-//!   false and absent counts as true.
+//! - `"\(.first) \(.last)"`: a text with parts. If a part of the text is absent, the whole text is absent. If a part of
+//!   the text is null, the expression fails.
+//! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. In a condition, every
+//!   value except null, false and absent counts as true.
 //! - Functions: `alpha3`, `date`, `digits`, `e164`, `language`, `line`, `lookup`, `lower`, `minor_units`, `moment`,
 //!   `months_since`, `text`, `title`, `trim`, `upper`, `us_state`, `us_zip`, `whole`.
 //!
-//! The bridge compiles all terms of this list to a plan. The interpreter jaq runs further terms of jq and takes some
+//! The bridge compiles all terms in the list above to a plan. The interpreter jaq runs some more terms of jq, in some
 //! microseconds per expression: `.[]`, `.[0:5]`, `[…]`, `as $x`, `<` and the other comparisons, `+`, `-`, `*` (whole
 //! numbers), `?`, `try … catch …`, `select`, `map`, `first`, `any`, `join` and others. The error message for a
-//! forbidden term lists all allowed terms. Interpreted expressions also distinguish absent from null. An expression has
-//! at most one result; an expression without a result is absent.
+//! forbidden term lists all allowed terms. Interpreted expressions distinguish absent from null, as compiled
+//! expressions do. An expression has at most one result. If an expression has no result, the value of the expression is
+//! absent.
 //!
 //! # Invariants
 //!
-//! - If the expression of a field is absent, the update leaves the field unchanged. If the value of the expression is
-//!   null or a text of white space only, the update clears the field.
-//! - The mapping refuses a value with more than one possible meaning, and never guesses the meaning.
+//! - If the expression of a field gives an absent value, the update leaves the field unchanged. If the expression of a
+//!   field gives null or a text of white space only, the update clears the field.
+//! - The mapping refuses a value with more than one possible meaning. It never guesses the meaning of a value.
 //! - An update contains only fields that the mapping names. No error message contains a value of the event.
-//! - Every evaluation ends: a plan takes at most as many steps as it has nodes, and jaq gets a limited number of steps.
+//! - Every evaluation of an expression ends: a plan takes at most as many steps as it has nodes, and jaq gets a limited
+//!   number of steps.
 //!
 //! The module `mapping` does not know schemas, the store, HTTP or the current time.
 
@@ -87,24 +90,26 @@ const COUNTRY: &str = "address.country";
 const BEFORE: &str = "only_changed.before";
 const AFTER: &str = "only_changed.after";
 
-/// The name of the CloudEvents envelope member with the data of the event. Every other member is an attribute.
+/// The name of the CloudEvents envelope member with the data of the event. Every other member of the envelope is an
+/// attribute.
 const DATA: &str = "data";
 
-/// The mapping rules for the events of one type, as the configuration file states the rules.
+/// The mapping rules for the events of one type, as written in the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MappingRules {
     /// The condition for mapping an event. The bridge ignores an event for which the condition is not true.
     pub when: Option<String>,
-    /// The expression for Imprint's id of the customer.
+    /// The expression that reads Imprint's id of the customer from an event.
     pub imprint_id: Option<String>,
-    /// The expression for the sender's own id of the customer. An event needs Imprint's id, the sender's id, or both.
+    /// The expression that reads the sender's own id of the customer from an event. An event needs Imprint's id, the
+    /// sender's id, or both.
     pub partner_id: Option<String>,
     /// The rule for the version that orders the events of one customer. Without a version rule, the bridge orders the
     /// events by arrival.
     pub version: Option<VersionRule>,
     /// The expression for the country of the flat address, if `customer_history.address.country` is not mapped.
     pub country: Option<String>,
-    /// The expressions for the customer before and after the change, for events that contain both.
+    /// The expressions that find the customer before and after the change, in events that contain both images.
     pub only_changed: Option<ImageRules>,
     /// The mapping expressions. The key is the path of the Imprint field that the expression sets.
     pub update: BTreeMap<String, String>,
@@ -112,12 +117,12 @@ pub struct MappingRules {
     pub tables: LookupTables,
 }
 
-/// The expressions for two images of a customer, before and after a change. An update contains only the field groups
-/// that differ between the two images.
+/// The expressions that find the two images of a customer in an event: before and after the change. An update contains
+/// only the field groups that differ between the two images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageRules {
-    /// The expression for the customer before the change. If the before image is absent or null, the customer is new
-    /// and the update contains all mapped fields.
+    /// The expression that finds the customer before the change. If the before image is absent or null, the customer is
+    /// new and the update contains all mapped fields.
     pub before: String,
     /// The plain path to the customer after the change. The field expressions read the customer at this path.
     pub after: String,
@@ -143,14 +148,15 @@ pub enum VersionDomain {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{target}: {reason} (line {line}, column {column} of `{expression}`)")]
 pub struct RuleError {
-    /// The Imprint field, or the name of the mapping rule, such as `version` or `customer.imprint_id`.
+    /// The target of the wrong expression: an Imprint field, or a mapping rule such as `version` or
+    /// `customer.imprint_id`.
     pub target: String,
     pub expression: String,
     /// The line number of the error in the expression, counted from 1.
     pub line: usize,
     /// The column number of the error in its line, in characters, counted from 1.
     pub column: usize,
-    /// The description of the error and of its correction, as a sentence.
+    /// A sentence that describes the error and how to correct the expression.
     pub reason: String,
 }
 
@@ -258,9 +264,11 @@ impl Mapping {
         values.collect()
     }
 
-    /// Returns the field groups of an update that differ from the customer's image before the change, or the whole
-    /// update if the event has no before image. A field group is sent as a whole or not at all. A field that the bridge
-    /// cannot read from the before image counts as different.
+    /// Returns the field groups of an update that differ from the customer's image before the change. Returns the whole
+    /// update if the event has no before image.
+    ///
+    /// The bridge sends a field group as a whole or not at all. A field that the bridge cannot read from the before
+    /// image counts as different.
     fn changed(
         &self,
         update: Update,
@@ -342,7 +350,8 @@ impl Mapping {
             .all(|rule| rule.plan.reads_only_member(DATA))
     }
 
-    /// Returns the kind of the versions, or `None` if the bridge orders the events by arrival.
+    /// Returns the kind of the mapping's versions: sequence numbers or times. Returns `None` if the bridge orders the
+    /// events by arrival.
     pub fn version_domain(&self) -> Option<VersionDomain> {
         self.version.as_ref().map(|(domain, _)| *domain)
     }

@@ -16,13 +16,13 @@ const LINES_MAX: usize = 9;
 /// The reason why a function call cannot be compiled.
 #[derive(Debug)]
 pub(super) struct CallError<'c> {
-    /// The wrong argument, or `None` if all arguments of the call are wrong or the syntax tree keeps no slice of the
-    /// argument.
+    /// The text of the wrong argument. `None` means that all arguments of the call are wrong, or that the syntax tree
+    /// does not keep the text of the argument.
     pub(super) slice: Option<&'c str>,
     pub(super) reason: String,
 }
 
-/// Compiles the call of a mapping function on its input.
+/// Compiles the call of a mapping function that converts its input, such as `e164("US")`.
 ///
 /// # Errors
 /// Returns an error if the function does not take the given arguments.

@@ -7,7 +7,8 @@ use serde_json::{Number, Value};
 
 use super::error::ValueError;
 
-/// Returns whether a value means "no value any more" in the source: null, or a text of white space only.
+/// Returns whether a value is null or a text of white space only. Such a value means that the source has cleared the
+/// value.
 pub(super) fn is_cleared(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -42,7 +43,7 @@ pub(super) fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
     }
 }
 
-/// Compares two numbers: two whole numbers of 64 bits exactly, other numbers as floating point.
+/// Compares two numbers: exactly if both are whole numbers of 64 bits, otherwise as floating-point numbers.
 pub(super) fn number_order(left: &Number, right: &Number) -> Ordering {
     let whole = |number: &Number| {
         let unsigned = number.as_u64().map(i128::from);
@@ -149,7 +150,7 @@ mod tests {
             ("-1", "1", Ordering::Less),
             ("0.5", "1", Ordering::Less),
             ("1.5", "1.25", Ordering::Greater),
-            // As floating-point numbers, the two whole numbers would be equal.
+            // After a conversion to floating point, the two whole numbers would be equal.
             ("9007199254740993", "9007199254740992", Ordering::Greater),
             (
                 "18446744073709551615",

@@ -53,8 +53,8 @@ impl RuleCompiler {
             .iter()
             .filter_map(|(target, expression)| self.field(target, expression))
             .collect();
-        // The compiled fields have the same order as the fields of an update, so that the update appends each new value
-        // at the end.
+        // The compiler sorts the fields into the order of an update's fields, so that the update can append each new
+        // value at its end.
         fields.sort_by(|one, other| one.field.cmp(&other.field));
         let mapping = Mapping {
             when,

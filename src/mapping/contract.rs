@@ -1,4 +1,5 @@
-//! The formats of values that Imprint accepts in its fields, and of the ids, the version and the country of an event.
+//! Checks that a value has the format that its Imprint field requires. Also checks the ids, the version and the country
+//! in an event.
 
 use serde_json::Value;
 
@@ -36,7 +37,8 @@ pub(super) fn field_value(
     }
 }
 
-/// Returns one error for each constant that an expression can return and that a field of this format does not accept.
+/// Finds the constants that an expression can return. Returns one error for each constant that does not have the format
+/// of the field.
 pub(super) fn wrong_constants(format: FieldFormat, plan: &Plan) -> Vec<ValueError> {
     let wrong = |value: Value| {
         (!is_cleared(&value))
@@ -97,7 +99,7 @@ pub(super) fn is_foreign(located: &LocatedValue<'_>) -> Result<Option<bool>, Eva
     }
 }
 
-/// Returns Imprint's id of the customer, or `None` if the event has no such id.
+/// Returns Imprint's id of the customer, or `None` if the event does not contain this id.
 pub(super) fn imprint_id(located: &LocatedValue<'_>) -> Result<Option<ImprintId>, EvalError> {
     let Some(value) = named(located) else {
         return Ok(None);
@@ -109,8 +111,8 @@ pub(super) fn imprint_id(located: &LocatedValue<'_>) -> Result<Option<ImprintId>
         .ok_or_else(|| located.error("imprint_id", error))
 }
 
-/// Returns the sender's own id of the customer, if the event has such an id. The id is a text, or a whole number,
-/// because many CRMs number their rows.
+/// Returns the sender's own id of the customer, if the event contains this id. The id may be a whole number instead of
+/// a text, because many CRMs number their rows.
 pub(super) fn partner_id(
     located: &LocatedValue<'_>,
 ) -> Result<Option<PartnerCustomerId>, EvalError> {
@@ -140,8 +142,8 @@ fn named<'a>(located: &'a LocatedValue<'_>) -> Option<&'a Value> {
     }
 }
 
-/// Returns the version of an event: a whole number, the text of a whole number, or the microseconds of an RFC 3339
-/// moment.
+/// Returns the version of an event as a number. The event contains a whole number, the text of a whole number, or an
+/// RFC 3339 moment. A moment becomes a number of microseconds.
 pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Result<i64, EvalError> {
     let refused = |detail: &str| located.error("version", ValueError::new(detail));
     let value = match &located.presence {
@@ -203,8 +205,8 @@ fn is_e164(text: &str) -> bool {
     })
 }
 
-/// Returns whether a JSON value contains a text with a control character, at any depth. Every field of Imprint is one
-/// line of text.
+/// Returns whether a JSON value contains a text with a control character, at any depth. Every text in an Imprint field
+/// is a single line.
 fn has_control(value: &Value) -> bool {
     let in_text = |text: &str| text.chars().any(char::is_control);
     match value {

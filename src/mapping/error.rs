@@ -12,7 +12,7 @@ pub(super) struct ValueError {
     pub(super) argument: Argument,
 }
 
-/// The argument of a two-argument function that an error is about.
+/// The wrong argument in a call of a function with two arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Argument {
     First,
@@ -37,10 +37,10 @@ impl ValueError {
     }
 }
 
-/// The reason why a mapping expression cannot be evaluated, and the place in the event.
+/// The reason why the evaluation of a mapping expression failed, and the place of the wrong value in the event.
 #[derive(Clone, Debug)]
 pub(super) struct EvalError {
-    /// The source of the error: `path`, `jq`, the name of a function, or the name of a value format.
+    /// The name of the broken rule: `path`, `jq`, the name of a function, or the name of a value format.
     pub(super) rule: &'static str,
     /// The place of the error in the event, as a JSON Pointer.
     pub(super) pointer: String,

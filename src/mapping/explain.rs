@@ -12,10 +12,10 @@ use super::{CompiledRule, FieldValue, Mapping};
 use crate::event::{EventError, pointer};
 use crate::imprint::CustomerChange;
 
-/// The explanation of a mapping on one event.
+/// The explanation of how a mapping evaluates one event.
 #[derive(Clone, Debug)]
 pub struct MappingExplanation {
-    /// The explanation of every expression of the mapping, with the rules before the fields.
+    /// One explanation for each expression of the mapping: first the mapping rules, then the Imprint fields.
     pub rules: Vec<RuleExplanation>,
     /// The places of the event that no mapping expression read, as JSON Pointers.
     pub unused: Vec<String>,
@@ -23,7 +23,7 @@ pub struct MappingExplanation {
     pub outcome: Result<Option<CustomerChange>, Vec<EventError>>,
 }
 
-/// The explanation of one mapping expression on the event.
+/// The explanation of how one mapping expression evaluates the event.
 #[derive(Clone, Debug)]
 pub struct RuleExplanation {
     /// The Imprint field, or the name of the mapping rule.
@@ -39,7 +39,7 @@ pub struct RuleExplanation {
 /// The result of a mapping expression on one event.
 #[derive(Clone, PartialEq)]
 pub enum RuleResult {
-    /// The event does not mention the value, so the update leaves the field unchanged.
+    /// The event does not contain the path to the value, so the update leaves the field unchanged.
     Absent,
     /// The event says that the source has no value any more, so the update clears the field.
     Cleared,
@@ -74,15 +74,16 @@ impl<'a> InterpretedRule<'a> {
         &self.0.expression
     }
 
-    /// Evaluates the interpreted expression once, to measure its cost. Returns whether the evaluation succeeded.
+    /// Evaluates the interpreted expression once, so that the caller can measure the time. Returns whether the
+    /// evaluation succeeded.
     pub fn run(self, event: &Value) -> bool {
         self.0.plan.read(&LocatedValue::of_event(event)).is_ok()
     }
 }
 
 impl Mapping {
-    /// Explains the mapping of an event. The explanation lists unused places of the event only inside `root`, a JSON
-    /// Pointer.
+    /// Explains the mapping of an event. `root` is a JSON Pointer: the explanation lists only unused places inside
+    /// `root`.
     pub fn explain(&self, event: &Value, root: &str) -> MappingExplanation {
         let mut rules: Vec<RuleExplanation> = self
             .rules()
@@ -145,8 +146,8 @@ impl Mapping {
             .map(InterpretedRule)
     }
 
-    /// Returns the places that compiled expressions can read, as JSON Pointers. The places that interpreted expressions
-    /// read are known only from example events.
+    /// Returns the places that compiled expressions can read, as JSON Pointers. Only a run on an example event shows
+    /// which places an interpreted expression reads.
     pub fn reads(&self) -> BTreeSet<String> {
         places(
             self.rules()
@@ -190,7 +191,7 @@ fn explained(
 }
 
 impl CompiledRule {
-    /// Returns the place of the event that the result of the mapping expression comes from.
+    /// Returns the place in the event from which the result of the mapping expression comes.
     fn origin(&self, event: &Value) -> Option<String> {
         let located = self.plan.read(&LocatedValue::of_event(event)).ok()?;
         Some(located.pointer())

@@ -50,11 +50,11 @@ pub(super) enum Parameters {
     Unit,
     /// Takes two arguments: the number of a line, and the maximum number of lines in the input.
     Line,
-    /// Takes no argument, or one: the region of phone numbers that are written without `+`.
+    /// Takes one optional argument: the region of phone numbers that are written without `+`.
     Region,
     /// Takes one argument: the name of a lookup table.
     Table,
-    /// Takes two arguments, both expressions.
+    /// Takes two arguments. Both arguments are expressions.
     Expressions(fn(&Value, &Value) -> Conversion),
 }
 
@@ -192,8 +192,9 @@ impl FunctionCall {
 impl BinaryCall {
     /// Calls the mapping function on two values.
     ///
-    /// If the first value is absent, the result is absent. If the first value is cleared, the result is null. Otherwise
-    /// the second value must be present, because the function does not guess.
+    /// If the first value is absent, the result is absent. If the first value is cleared, the result is null. If the
+    /// first value is neither absent nor cleared, a missing second value is an error, because the function does not
+    /// guess.
     pub(super) fn read<'a>(
         &self,
         first: &LocatedValue<'a>,

@@ -1,9 +1,9 @@
-//! The interpreter of mapping expressions: jaq runs the expressions that cannot be compiled to a plan.
+//! The interpreter of mapping expressions: jaq runs the expressions that the bridge cannot compile to a plan.
 //!
-//! jaq never gets the author's text: [`mod@sanitize`] writes each expression again, with only the terms that the
-//! language allows. jaq works on the bridge's own values ([`value`]), so that compiled and interpreted expressions give
-//! the same results. jaq knows only the bridge's own functions, so jaq cannot call a function that the language does
-//! not allow. An expression has at most one result; an expression without a result is *absent*.
+//! jaq never gets the author's text: [`mod@sanitize`] rewrites each expression with only the terms that the language
+//! allows. jaq works on the bridge's own values ([`value`]), so that compiled and interpreted expressions give the same
+//! results. jaq knows only the bridge's own functions, so jaq cannot call a function that the language does not allow.
+//! An expression has at most one result. If an expression has no result, the value of the expression is *absent*.
 
 use std::fmt;
 
@@ -26,15 +26,15 @@ mod native;
 mod sanitize;
 mod value;
 
-/// The maximum number of values that one interpreted expression may visit in one event. A customer has far fewer
-/// values. jaq reaches the limit in milliseconds.
+/// The maximum number of values that one interpreted expression may visit in one event. The data of a customer has far
+/// fewer values than this limit. jaq needs only milliseconds to reach the limit.
 const STEPS_MAX: u32 = 20_000;
 /// The maximum number of values that the expression `body.split` may visit. The limit is high enough for the longest
-/// body.
+/// body that the bridge accepts.
 const SPLIT_STEPS_MAX: u32 = 1_000_000;
 
-/// The functions of the interpreter that are written in jq itself. Every loop in the functions visits items, and each
-/// visit costs steps.
+/// The functions of the interpreter that are written in jq itself. Every loop in these functions visits the items of a
+/// value, and each visit takes steps from the step budget.
 const PRELUDE: &str = "
 def empty: [] | .[];
 def not: if . then false else true end;

@@ -1,5 +1,5 @@
-//! Bodies of plain JSON instead of CloudEvents: the expressions that find the events of a body, and the id, type and
-//! time of each event.
+//! Reads request bodies of plain JSON instead of CloudEvents. Configured expressions find the events of a body, and the
+//! id, type and time of each event.
 //!
 //! The expressions of the JSON envelope read the JSON as the source sent it. The schema and the mapping of an event
 //! type read the same JSON.
@@ -99,7 +99,7 @@ impl JsonEnvelope {
         self.split.is_some()
     }
 
-    /// Returns the places of an event that contain its id, type and time, as JSON Pointers.
+    /// Returns the JSON Pointers of the places that contain the id, the type and the time of an event.
     pub fn reads(&self) -> BTreeSet<String> {
         let rules = [Some(&self.id), Some(&self.event_type), self.time.as_ref()];
         places(rules.into_iter().flatten())
@@ -149,16 +149,16 @@ impl JsonEnvelope {
     }
 }
 
-/// Splits a plain JSON body into its events. A null result is not an event: some sources send null for "nothing", such
-/// as the tombstone of a log.
+/// Splits a plain JSON body into its events. A null result is not an event: some sources send null instead of an event,
+/// such as a tombstone in a log of changes.
 fn parts(split: &Program, body: &Value, max: usize) -> Result<Vec<Value>, EvalError> {
     let results = split.run_all(&LocatedValue::of_event(body), max.saturating_add(1))?;
     let is_event = |part: &Value| !part.is_null();
     Ok(results.into_iter().flatten().filter(is_event).collect())
 }
 
-/// Converts the id, type or time of an event to text. A whole number is accepted, because many sources number their
-/// rows.
+/// Converts the id, type or time of an event to text. The function accepts a whole number, because many sources number
+/// their rows.
 fn text(located: &LocatedValue<'_>, is_required: bool) -> Result<Option<String>, EvalError> {
     let error = |detail: &str| Err(located.error("body", super::error::ValueError::new(detail)));
     match located.value() {

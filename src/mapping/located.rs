@@ -1,8 +1,8 @@
 //! A value that an expression reads from an event, together with its place in the event.
 //!
 //! *Absent*, null and a value stay distinct during the whole evaluation of an expression. Absent means that the event
-//! does not mention the place. Null means that the source has no value any more. Error messages and explanations show
-//! the place.
+//! does not contain the path to the value. Null means that the source has no value any more. Error messages and
+//! explanations show the place of the value.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -27,23 +27,23 @@ pub(super) enum PathStep {
 /// The presence of a value in an event.
 #[derive(Clone)]
 pub(super) enum Presence<'a> {
-    /// The event does not mention the place of the value.
+    /// The event does not contain the path to the value.
     Absent,
     /// The event contains the value. Null means "no value any more".
     Present(Cow<'a, Value>),
 }
 
-/// A value of an event or its absence, with the path to its place.
+/// A present or absent value of an event, with the path to the value.
 #[derive(Clone)]
 pub(super) struct LocatedValue<'a> {
     pub(super) presence: Presence<'a>,
-    /// The path from the top of the event. The path is borrowed from the plan in nearly all cases: whenever the plan
-    /// contains the whole path.
+    /// The path to the value, from the top of the event. If the plan contains the whole path, this value borrows the
+    /// path from the plan.
     origin: Cow<'a, [PathStep]>,
     log: Option<&'a ReadLog>,
 }
 
-/// A log of the places of an event that expressions read, as JSON Pointers.
+/// A log of the places that expressions read in an event, as JSON Pointers.
 #[derive(Debug, Default)]
 pub(super) struct ReadLog(RefCell<BTreeSet<String>>);
 
@@ -52,7 +52,7 @@ impl ReadLog {
         self.0.borrow_mut().insert(pointer);
     }
 
-    /// Returns the logged places of an event. A place that is only on the way to another logged place is left out.
+    /// Returns the logged places of an event. Leaves out a path that is only a prefix of another path in the log.
     pub(super) fn into_places(self) -> Vec<String> {
         let all = self.0.into_inner();
         let is_innermost = |place: &&String| !pointer::any_inside(&all, place);
@@ -78,7 +78,7 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Creates an owned value with its path in the event.
+    /// Creates a located value that owns its JSON value and its path in the event.
     pub(super) fn owned(value: Option<Value>, origin: Vec<PathStep>) -> Self {
         Self {
             presence: value.map_or(Presence::Absent, |value| {
@@ -89,7 +89,7 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Creates an owned value from another place of the same event.
+    /// Creates a located value for the given path in the event of this value.
     pub(super) fn elsewhere(&self, value: Option<Value>, origin: Vec<PathStep>) -> Self {
         Self {
             log: self.log,
@@ -115,7 +115,7 @@ impl<'a> LocatedValue<'a> {
         self.log
     }
 
-    /// Creates another value with the place of this value as its origin.
+    /// Creates a present or absent value that counts as read from the place of this value.
     pub(super) fn with(&self, presence: Presence<'a>) -> Self {
         Self {
             presence,
@@ -124,7 +124,7 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Creates a new, present value with the place of this value as its origin.
+    /// Creates a present value that counts as read from the place of this value.
     pub(super) fn made(&self, value: Value) -> Self {
         self.with(Presence::Present(Cow::Owned(value)))
     }
@@ -224,9 +224,9 @@ impl PathStep {
     }
 }
 
-/// The error text for a path that takes a member of a value that is not an object.
+/// The error text for a path with a member name at a value that is not an object.
 pub(super) const NO_OBJECT: &str =
     "The path continues into a member, but the value here is not an object.";
-/// The error text for a path that takes an item of a value that is not an array.
+/// The error text for a path with an item index at a value that is not an array.
 pub(super) const NO_ARRAY: &str =
     "The path continues into an item, but the value here is not an array.";

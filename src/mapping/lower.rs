@@ -1,13 +1,13 @@
 //! Compiles the text of a mapping expression to its plan.
 //!
-//! jaq's parser reads the whole syntax of jq. The bridge compiles terms that always have exactly one result to a
-//! [`Plan`]. jaq interprets every other allowed expression ([`super::jq`]). When the bridge loads a mapping, it reports
+//! jaq's parser reads the whole syntax of jq. If a term always has exactly one result, the bridge compiles the term to
+//! a [`Plan`]. jaq interprets every other allowed term ([`super::jq`]). When the bridge loads a mapping, it reports
 //! each term that the language does not have, by name. Every expression of a loaded mapping can therefore run on an
 //! event.
 //!
-//! Only [`Lowering::term`] decides whether the bridge compiles a term or leaves the term to jaq. The matches over jaq's
-//! syntax have no default arm: if a later version of jaq adds a term, this module does not compile until somebody
-//! decides about the new term.
+//! Only [`Lowering::term`] decides whether the bridge compiles a term or leaves the term to jaq. The `match`
+//! expressions over jaq's syntax have no default arm: if a later version of jaq adds a term, this module does not
+//! compile until somebody decides about the new term.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub(super) fn lower(code: &str, tables: &SharedTables) -> Result<Plan, Vec<Expre
     Ok(plan)
 }
 
-/// Prepares an expression that may have many results for jaq, which always interprets such an expression.
+/// Prepares an expression that may have many results. jaq always interprets such an expression.
 ///
 /// # Errors
 /// Returns every error in the mapping expression.
@@ -64,7 +64,7 @@ struct Lowering<'c> {
 type Branches<'c> = [(Term<&'c str>, Term<&'c str>)];
 
 impl<'c> Lowering<'c> {
-    /// Compiles a whole expression. In a pipe, the terms before the first interpreted term are compiled.
+    /// Compiles a whole expression. In a pipe, the bridge compiles the terms before the first interpreted term.
     fn expression(&self, term: &Term<&'c str>) -> Result<Plan, Vec<ExpressionError>> {
         match self.compiled_prefix(term) {
             Some((plan, None)) => Ok(plan),
@@ -73,8 +73,8 @@ impl<'c> Lowering<'c> {
         }
     }
 
-    /// Returns the plan of the first term of a pipe, and the rest of the pipe. Returns `None` if the first term is not
-    /// compiled.
+    /// Returns the plan of the first term of a pipe, and the rest of the pipe. Returns `None` if jaq must interpret the
+    /// first term.
     fn compiled_prefix<'t>(
         &self,
         term: &'t Term<&'c str>,

@@ -24,9 +24,9 @@ pub(super) enum Plan {
     Path(Box<Self>, Vec<PathStep>),
     /// A pipe: `a | b`
     Pipe(Box<Self>, Box<Self>),
-    /// An alternative: `a // b` returns `b` if `a` is absent, null or false. If neither side has a value and one side
-    /// is null, the result is null, because the event clears the field. An error in `a` stays an error (jq would hide
-    /// the error).
+    /// An alternative: `a // b` returns `b` if `a` is absent, null or false. If neither `a` nor `b` has a value and one
+    /// of the two is null, the result is null, because the event clears the field. If `a` has an error, the plan fails
+    /// (jq would hide the error).
     Alternative(Box<Self>, Box<Self>),
     /// A constant: `"text"`, `7`, `true`, `null`
     Literal(Value),
@@ -45,16 +45,16 @@ pub(super) enum Plan {
         sides: Box<(Self, Self)>,
         expects_equal: bool,
     },
-    /// A logical term: `a or b`, or `a and b`. If the first side has the truth value `decisive`, the result is
-    /// `decisive`.
+    /// A logical term: `a or b`, or `a and b`. If the first side has the truth value `decisive`, the result of the
+    /// logical term is `decisive`.
     Logic {
         sides: Box<(Self, Self)>,
         decisive: bool,
     },
     /// The logical negation of the input: `not`
     Not,
-    /// A text with parts: `"a \\(.b)"`. The text is absent if a part is absent, because half a text would be invented
-    /// data.
+    /// A text with parts: `"a \\(.b)"`. If a part is absent, the whole text is absent, because a text without one of
+    /// its parts would be invented data.
     Interpolation(Vec<Self>),
     /// A term that jaq interprets.
     Interpreted(Arc<Program>),
@@ -139,7 +139,7 @@ impl Plan {
         }
     }
 
-    /// Adds the places of an event that the plan can read, as JSON Pointers.
+    /// Adds every place that the plan can read in an event to `places`, as a JSON Pointer.
     pub(super) fn add_places(&self, places: &mut Vec<String>) {
         self.places_from(&[Vec::new()], places);
     }
@@ -153,8 +153,8 @@ impl Plan {
         !self.is_interpreted() && !origins.contains(&Vec::new()) && places.iter().all(is_in)
     }
 
-    /// Adds the places that the plan can read if its input comes from one of the places `from`. Returns the places that
-    /// the result of the plan can come from.
+    /// Adds to `places` every place that the plan can read if its input comes from one of the places in `from`. Returns
+    /// the places from which the result of the plan can come.
     fn places_from(&self, from: &[Vec<PathStep>], places: &mut Vec<String>) -> Vec<Vec<PathStep>> {
         match self {
             Self::Input => from.to_vec(),
@@ -209,7 +209,7 @@ impl Plan {
     }
 
     /// Returns the maximum number of copies of the input in the result of the plan. Objects and texts can copy the
-    /// input several times; in a pipe the numbers of copies multiply.
+    /// input several times. In a pipe the numbers of copies multiply.
     pub(super) fn copies(&self) -> usize {
         match self {
             Self::Input

@@ -1,5 +1,6 @@
-//! Compiles `split(" ") | first` and similar terms, which select parts of a name or an address. The compiled split
-//! creates no list of the pieces. jaq interprets any other operation on lists.
+//! Compiles `split(" ") | first` and similar terms, which select parts of a name or an address.
+//!
+//! The compiled split creates no list of the pieces. jaq interprets any operation on lists that is not such a split.
 
 use std::borrow::Cow;
 
@@ -24,12 +25,12 @@ pub(super) struct Split {
 
 #[derive(Clone, Debug)]
 enum PieceSelection {
-    /// The piece that `first` or `.[1]` selects; the pieces are counted from 0.
+    /// The index of the piece that `first` or `.[1]` selects, counted from 0.
     One(usize),
     /// The last piece: `last`
     Last,
-    /// Several pieces: `.[1:3] | join(" ")`. The fields are the first index, the index after the last piece, and the
-    /// text between two pieces.
+    /// Several pieces: `.[1:3] | join(" ")`. The variant contains the first index, the index after the last piece, and
+    /// the text to put between two pieces.
     Joined(usize, Option<usize>, String),
 }
 

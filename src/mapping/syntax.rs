@@ -1,4 +1,5 @@
-//! The syntax of mapping expressions: jaq's parser with limits, constants, and positions in the text.
+//! Parses mapping expressions with jaq's parser. Limits the length and nesting of an expression, and finds constants
+//! and text positions in an expression.
 
 use jaq_core::load::lex::{Lexer, StrPart};
 use jaq_core::load::parse::{Parser, Term};
@@ -9,8 +10,8 @@ use serde_json::Number;
 const EXPRESSION_CHARS_MAX: usize = 1_000;
 /// The maximum number of [`NESTING`] signs in an expression.
 ///
-/// jaq's parser calls itself for each sign and uses about 8 KiB of stack for each call. Without the limit, a line of
-/// brackets would overflow the stack and abort the process.
+/// jaq's parser calls itself for each [`NESTING`] sign and uses about 8 KiB of stack for each call. Without the limit,
+/// a line of brackets would overflow the stack and abort the process.
 const NESTING_MAX: usize = 64;
 /// The signs and keywords that make jaq's parser call itself.
 const NESTING: [&str; 11] = [
@@ -36,7 +37,7 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
                 .collect::<Vec<_>>()
         });
     let tokens = tokens.map_err(|mut flaws| {
-        // One wrong character breaks several rules of the lexer at the same position; one error message is enough.
+        // One wrong character breaks several rules of the lexer at the same position, but one error message is enough.
         flaws.dedup_by_key(|flaw| flaw.position);
         flaws
     })?;
@@ -76,7 +77,7 @@ fn excess(code: &str) -> Option<String> {
     (nesting > NESTING_MAX).then(|| format!("an expression has at most {NESTING_MAX} brackets"))
 }
 
-/// A position in a mapping expression. Line and column are counted from 1; the column counts characters.
+/// A position in a mapping expression. Line and column are counted from 1. The column counts characters, not bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LineColumn {
     pub(super) line: usize,
@@ -118,8 +119,10 @@ impl ExpressionError {
     }
 }
 
-/// Returns the first slice of the expression that belongs to a term. jaq's syntax tree keeps no slices of symbols and
-/// brackets, so the slice can begin a little after the term, or be missing.
+/// Returns the first slice of the expression that belongs to a term.
+///
+/// jaq's syntax tree keeps no slices of symbols and brackets, so the slice can begin a little after the beginning of
+/// the term. Returns `None` if the syntax tree keeps no slice of the term.
 pub(super) fn first_slice<'c>(term: &Term<&'c str>) -> Option<&'c str> {
     match term {
         Term::Id | Term::Recurse | Term::Arr(None) => None,
@@ -162,7 +165,7 @@ pub(super) fn first_slice<'c>(term: &Term<&'c str>) -> Option<&'c str> {
     }
 }
 
-/// Returns the text of a term that is a constant text.
+/// Returns the text if a term is a constant text, otherwise `None`.
 pub(super) fn constant(term: &Term<&str>) -> Option<String> {
     if let Term::Str(None, parts) = term {
         joined(parts)
@@ -171,7 +174,7 @@ pub(super) fn constant(term: &Term<&str>) -> Option<String> {
     }
 }
 
-/// Joins the parts of a text, or returns `None` if a part is a term.
+/// Joins the constant parts of a text. Returns `None` if a part of the text is an expression.
 pub(super) fn joined(parts: &[StrPart<&str, Term<&str>>]) -> Option<String> {
     let mut text = String::new();
     for part in parts {
@@ -184,7 +187,7 @@ pub(super) fn joined(parts: &[StrPart<&str, Term<&str>>]) -> Option<String> {
     Some(text)
 }
 
-/// Returns a number in JSON notation, or `None`; jq's syntax also allows other notations of numbers.
+/// Returns a number if it has JSON notation. Returns `None` for the other notations of numbers that jq's syntax allows.
 pub(super) fn number(sign: &str, text: &str) -> Option<Number> {
     serde_json::from_str(&format!("{sign}{text}")).ok()
 }

@@ -7,7 +7,8 @@ use super::super::error::ValueError;
 use super::Conversion;
 use crate::time::rfc3339;
 
-/// Converts a date or an RFC 3339 moment to `YYYY-MM-DD`. The date of a moment is the date in the moment's own offset.
+/// Converts a date or an RFC 3339 moment to `YYYY-MM-DD`. The date of a moment is the local date in the UTC offset that
+/// the moment states.
 pub(super) fn date(text: &str) -> Conversion {
     rfc3339::date(text)
         .map(|date| Value::from(date.to_string()))
@@ -49,7 +50,8 @@ impl EpochUnit {
         }
     }
 
-    /// Converts a number since the Unix epoch to a moment: RFC 3339 in UTC. Returns an RFC 3339 text unchanged.
+    /// Converts a number of time units since the Unix epoch to an RFC 3339 text in UTC. Returns an RFC 3339 text
+    /// unchanged.
     pub(super) fn moment(self, value: &Value) -> Conversion {
         let refused =
             || ValueError::new("The value is neither a whole number nor an RFC 3339 moment.");
@@ -73,7 +75,7 @@ impl EpochUnit {
     }
 }
 
-/// Converts an RFC 3339 moment to microseconds since the Unix epoch. Fractions of a microsecond are cut off.
+/// Converts an RFC 3339 moment to microseconds since the Unix epoch. The function cuts off fractions of a microsecond.
 pub(crate) fn microseconds(text: &str) -> Option<i64> {
     rfc3339::date_time(text).map(Timestamp::as_microsecond)
 }

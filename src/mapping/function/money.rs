@@ -7,13 +7,13 @@ use serde_json::{Number, Value};
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// The number of significant digits that a JSON number keeps, because most software treats a JSON number as a 64-bit
-/// float.
+/// The number of significant decimal digits that a 64-bit float keeps exactly. Most software reads a JSON number as a
+/// 64-bit float.
 const FLOAT_DIGITS_MAX: u32 = 15;
 
 /// Converts an amount of money to the minor units of its currency: `"340.00"` US dollars are 34000.
 ///
-/// The function `minor_units` does not round. An amount with more decimals than its currency is refused, unless the
+/// The function `minor_units` does not round. It refuses an amount with more decimals than the currency has, unless the
 /// extra decimals are zeros.
 pub(super) fn minor_units(amount: &Value, currency: &Value) -> Conversion {
     let exponent = currency
@@ -45,8 +45,8 @@ fn decimal(amount: &Value) -> Result<Decimal, ValueError> {
     }
 }
 
-/// Parses an amount of money: digits with an optional minus sign and decimals. `1,234` is refused, because the meaning
-/// of the comma depends on the country.
+/// Parses an amount of money: digits with an optional minus sign and decimals. The function refuses `1,234`, because
+/// the meaning of the comma depends on the country.
 fn from_text(text: &str) -> Result<Decimal, ValueError> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
@@ -62,8 +62,11 @@ fn from_text(text: &str) -> Result<Decimal, ValueError> {
     })
 }
 
-/// Converts a JSON number to an amount of money: a whole number exactly, and a fraction by its shortest decimal text. A
-/// fraction with more digits than a 64-bit float can hold is refused.
+/// Converts a JSON number to an amount of money. A whole number is exact, and a fraction becomes its shortest decimal
+/// text.
+///
+/// The function refuses a fraction with more than 15 significant digits, because a 64-bit float does not keep more
+/// digits.
 fn from_number(number: &Number) -> Result<Decimal, ValueError> {
     if let Some(whole) = number.as_i128() {
         return Decimal::try_from_i128_with_scale(whole, 0)

@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// The maximum length of a phone number text. A phone number has at most 15 digits, and people add much punctuation.
+/// The maximum length of a phone number text. A phone number has at most 15 digits, but people add spaces and
+/// punctuation.
 const TEXT_CHARS_MAX: usize = 40;
 
 /// Returns the phone region of an upper-case ISO 3166 alpha-2 code, if the region has phone numbers of its own.
@@ -22,8 +23,8 @@ pub(crate) fn region(code: &str) -> Option<Region> {
 /// Converts a phone number to E.164. Without a region the phone number must start with `+`, because the same ten digits
 /// can be a valid number in many countries.
 ///
-/// The function `e164` refuses a number with letters or an extension. An E.164 number can contain neither, and dropping
-/// the letters or the extension would give a different number.
+/// The function `e164` refuses a number with letters or an extension. An E.164 number contains only digits after the
+/// `+`, and dropping the letters or the extension would give a different number.
 pub(super) fn e164(text: &str, region: Option<Region>) -> Conversion {
     let text = text.trim();
     let is_plain = text.len() <= TEXT_CHARS_MAX

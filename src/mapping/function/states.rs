@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// The code and name of each of the fifty states of the USA, the district, the territories, and the military "states".
+/// The code and name of each US state, the District of Columbia, each US territory, and each military "state".
 static STATES: [(&str, &str); 59] = [
     ("AL", "ALABAMA"),
     ("AK", "ALASKA"),
@@ -83,8 +83,8 @@ pub(super) fn us_state(text: &str) -> Conversion {
         })
 }
 
-/// Validates a ZIP code of five digits, or of nine digits as `94105-1234`. A JSON number is refused, because it may
-/// have lost leading zeros.
+/// Validates a ZIP code of five digits, or of nine digits as `94105-1234`. The function refuses a JSON number, because
+/// the number may have lost leading zeros.
 pub(super) fn us_zip(value: &Value) -> Conversion {
     const REFUSED: &str = "The value is not a text of five or nine digits.";
     let text = value

@@ -19,8 +19,8 @@ pub(super) fn lower(text: &str) -> Conversion {
     Ok(Value::from(text.to_lowercase()))
 }
 
-/// Looks up a text or a whole number in a lookup table. A key that is not in the table is an error, so that the
-/// operator learns about a loyalty tier that nobody has mapped yet.
+/// Looks up a text or a whole number in a lookup table. A value that is not in the table is an error, so that the
+/// operator learns about new values, such as a new loyalty tier.
 pub(super) fn lookup(value: &Value, table: &LookupTable) -> Conversion {
     let entry = match value {
         Value::String(text) => table.get(text),
@@ -81,14 +81,14 @@ pub(super) fn digits(text: &str) -> Conversion {
 pub(in crate::mapping) struct LineSelector {
     /// The number of the selected line, counted from 1.
     pub(in crate::mapping) number: usize,
-    /// The maximum number of lines in the text. The function `line` refuses a text with more lines, because a line
-    /// would be lost.
+    /// The maximum number of lines in the text. The function `line` refuses a text with more lines than this maximum,
+    /// because the mapping would lose a line of the address.
     pub(in crate::mapping) of: usize,
 }
 
 impl LineSelector {
-    /// Returns the selected line of a text. If the text has fewer lines, the result is null: the text is complete, so
-    /// the selected line is known to be empty.
+    /// Returns the selected line of a text. If the text ends before the selected line, the result is null: the source
+    /// has no such line.
     pub(super) fn select(self, text: &str) -> Conversion {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         if lines.clone().count() > self.of {
@@ -105,8 +105,8 @@ impl LineSelector {
     }
 }
 
-/// Converts a text, a whole number, true or false to text. A fraction is refused, because JSON does not keep the
-/// notation of a fraction.
+/// Converts a text, a whole number, true or false to text. The function refuses a fraction, because JSON does not keep
+/// how the source wrote the fraction (`1.5` or `1.50`).
 pub(super) fn text(value: &Value) -> Conversion {
     match value {
         Value::String(text) => Ok(Value::from(text.as_str())),

@@ -14,7 +14,7 @@ pub(super) enum ArgumentKind {
     Text,
 }
 
-/// The jq functions that an expression may call, one row for each way to call a function.
+/// The jq functions that an expression may call. A function has one row for each way to call it.
 pub(super) static ALLOWED: [(&str, ArgumentKind); 26] = [
     ("add", ArgumentKind::Nothing),
     ("all", ArgumentKind::Filter),

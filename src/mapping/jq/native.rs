@@ -14,8 +14,10 @@ use super::value::{JaqError, Val, ValResult, failed, into_jaq_error};
 
 type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
 
-/// Lists all native functions of the interpreter with their arguments. Only the sanitizer and the prelude write names
-/// that begin with `__`, never the author of a mapping.
+/// Lists all native functions of the interpreter with their arguments.
+///
+/// Only the sanitizer and the prelude can call functions whose names begin with `__`. The author of a mapping cannot
+/// call these functions.
 pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
     let filters = |n: usize| -> Box<[Bind]> { (0..n).map(|_| Bind::Fun(())).collect() };
     let table: [NativeFunction; 20] = [
@@ -74,10 +76,10 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
         .map(|(name, arguments, run)| (name, arguments, Native::<Interpreter>::new(run)))
 }
 
-/// Evaluates `a // b`: the true results of `a`, or the results of `b` if `a` has no true result.
+/// Evaluates `a // b`: returns the true results of `a`, or the results of `b` if `a` has no true result.
 ///
-/// As in a compiled plan, an error in `a` stays an error. If neither `a` nor `b` has a value and one of the two is
-/// null, the result is null.
+/// As in a compiled plan, an error in `a` makes the whole term fail. If neither `a` nor `b` has a value and one of the
+/// two is null, the result is null.
 fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let (other, other_context) = cv.0.pop_fun();
     let (first, context) = cv.0.pop_fun();

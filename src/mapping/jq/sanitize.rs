@@ -1,8 +1,8 @@
-//! Writes a mapping expression for jaq again, with only the terms that the language allows.
+//! Rewrites a mapping expression for jaq, with only the terms that the mapping language allows.
 //!
-//! jaq never gets the author's text, so jaq runs only terms that the sanitizer names. The sanitizer's matches over
-//! jaq's syntax have no default arm: if a later version of jaq adds a term, this file does not compile until somebody
-//! decides about the new term.
+//! jaq never gets the author's text, so jaq runs only terms that the sanitizer names. The sanitizer's `match`
+//! expressions over jaq's syntax have no default arm: if a later version of jaq adds a term, this file does not compile
+//! until somebody decides about the new term.
 //!
 //! Every allowed expression ends. An expression cannot contain definitions, recursion or ranges of numbers, so every
 //! loop visits the items of a value. `,` doubles the results without visiting items, so the sanitizer allows `,` only
@@ -202,7 +202,7 @@ impl<'c> Sanitizer<'_, 'c> {
         self.around(" ", right, ")");
     }
 
-    /// Writes `a as $x | b`.
+    /// Writes the term `a as $x | b` for jaq.
     fn bound(&mut self, value: &Term<&'c str>, name: &'c str, body: &Term<&'c str>) {
         let name = name.trim_start_matches('$');
         self.around("((", value, ") as $");
@@ -325,7 +325,7 @@ impl<'c> Sanitizer<'_, 'c> {
         self.put(")");
     }
 
-    /// Writes the call of one of the bridge's own functions, which jaq calls by its index.
+    /// Writes a call of one of the bridge's own functions. jaq calls the function by its index.
     fn own_function(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
         let Some(signature) = function::find(name) else {
             return self.not_allowed(Some(name), name);
@@ -366,7 +366,7 @@ impl<'c> Sanitizer<'_, 'c> {
         self.error(slice, reason);
     }
 
-    /// Reports an error at a slice of the expression, or at the whole expression if the syntax tree keeps no slice.
+    /// Reports an error at a part of the expression. Without a part, the error concerns the whole expression.
     fn error(&mut self, slice: Option<&str>, reason: String) {
         let slice = slice.unwrap_or(self.code);
         self.errors

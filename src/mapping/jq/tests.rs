@@ -131,7 +131,7 @@ fn expressions_without_a_plan_are_interpreted() {
     }
 }
 
-/// An absent input stays absent: if the event does not mention the place, the expression neither clears a field nor
+/// An absent input stays absent: if the event does not contain the path, the expression neither clears a field nor
 /// invents a value.
 #[test]
 fn an_absent_input_stays_absent_when_interpreted() {
@@ -230,7 +230,8 @@ fn an_interpreted_error_names_the_place_and_not_the_value() {
     }
 }
 
-/// An expression of allowed terms can create large values; the limits of the interpreter stop such an expression early.
+/// An expression of allowed terms can create large values, but the limits of the interpreter stop such an expression
+/// early.
 #[test]
 fn an_expression_that_grows_hits_a_limit() {
     let many: Vec<u32> = (0..2_000).collect();
@@ -412,9 +413,10 @@ fn any_path_expression() -> impl Strategy<Value = String> {
     })
 }
 
-/// Generates expressions with exactly the same meaning in stock jq. The expressions contain no objects and no texts
-/// with parts, because objects and texts treat absent members differently in the mapping language. The expressions
-/// contain none of the bridge's own functions.
+/// Generates expressions that have the same meaning in the mapping language and in stock jq.
+///
+/// The expressions contain no objects and no texts with parts, because objects and texts treat absent members
+/// differently in the mapping language. The expressions contain none of the bridge's own functions.
 fn any_jq_expression() -> impl Strategy<Value = String> {
     let field = prop::sample::select(vec![
         ".", ".a", ".b", ".c", ".a.b", ".b.c.a", ".a[0]", ".b[1].a", "\"a\"", "1", "-2.5", "null",
@@ -478,7 +480,8 @@ proptest! {
         }
     }
 
-    /// An expression on an event that mentions no place neither clears a field nor invents a value.
+    /// If an event contains none of the paths of an expression, the expression neither clears a field nor invents a
+    /// value.
     #[test]
     fn absent_input_sets_no_value(expression in any_path_expression()) {
         let plan = lower::lower(&expression, &tables());
@@ -492,7 +495,8 @@ proptest! {
         prop_assert!(is_absent, "{} returns {:?}", expression, result);
     }
 
-    /// A plan and stock jaq, in which absent is null, give the same result. Errors that jaq hides are not compared.
+    /// A plan gives the same result as stock jaq, except that stock jaq returns null for absent. The test does not
+    /// compare expressions with an error that jaq hides.
     #[test]
     fn a_compiled_plan_and_stock_jaq_agree(expression in any_jq_expression(), event in any_event()) {
         let plan = lower::lower(&expression, &tables());

@@ -2,7 +2,8 @@
 //!
 //! The bridge's values replace jaq's own values, so that compiled and interpreted expressions give the same results.
 //! Absent and null stay distinct, every value knows its place in the event, and arithmetic accepts whole numbers only.
-//! The values also limit the work: a visit of a value costs steps, and an expression has a limited number of steps.
+//! The bridge's values also limit the work of jaq: each visit of a value costs steps, and an expression has a limited
+//! number of steps.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +26,7 @@ pub(super) const RULE: &str = "jq";
 /// The number of bytes of new text that cost one step of the interpreter's budget.
 const STEP_BYTES: usize = 64;
 /// The maximum number of members, at all depths together, in a value that an interpreted expression creates. An Imprint
-/// update has far fewer members.
+/// update has far fewer members than this maximum.
 const WEIGHT_MAX: usize = 4_096;
 /// The maximum length of a text that an interpreted expression creates.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
@@ -67,7 +68,8 @@ pub(super) fn into_jaq_error(error: EvalError) -> JaqError {
     JaqError::new(Val::made(ValContent::Error(Rc::new(error))))
 }
 
-/// Extracts the evaluation error from a jaq error. The text of jaq's own errors is dropped, because it contains values.
+/// Extracts the evaluation error from a jaq error. The function drops the text of jaq's own errors, because this text
+/// contains values of the event.
 pub(super) fn into_eval_error(error: JaqError) -> EvalError {
     match error.into_val().content {
         ValContent::Error(error) => error.as_ref().clone(),
@@ -117,7 +119,8 @@ impl Val {
         ))
     }
 
-    /// Converts an interpreter value to a located value, like [`Self::located`]. A new value gets the place of `input`.
+    /// Converts an interpreter value to a located value, like [`Self::located`]. A value that the expression created
+    /// gets the place of `input`.
     pub(super) fn located_in<'a>(&self, input: &LocatedValue<'a>) -> ValResult<LocatedValue<'a>> {
         let origin = match &self.origin {
             Some(origin) => origin.path(),
@@ -136,8 +139,7 @@ impl Val {
             ValContent::Text(text) => Some(Value::String(text.as_ref().to_owned())),
             ValContent::Array(items, _) => {
                 spend(items.len())?;
-                // An absent item of an array becomes null in JSON: an array without the item would have another number
-                // of items.
+                // An absent item of an array becomes null in JSON: an array without the absent item would be too short.
                 let item = |item: &Self| Ok(item.value()?.unwrap_or(Value::Null));
                 Some(Value::Array(
                     items.iter().map(item).collect::<ValResult<_>>()?,
@@ -166,7 +168,7 @@ impl Val {
         Self::made(value.map_or(ValContent::Absent, ValContent::of))
     }
 
-    /// Returns the interpreter value with the place of `other`.
+    /// Returns this interpreter value with the place of `other` instead of its own place.
     pub(super) fn with_origin_of(self, other: &Self) -> Self {
         Self {
             content: self.content,
@@ -287,7 +289,7 @@ impl Val {
         }
         Self {
             content: self.content.clone(),
-            // A member of a new interpreter value keeps its own place in the event.
+            // A member of a value that the expression created keeps its own place in the event.
             origin: origin.or_else(|| self.origin.clone()),
         }
     }
@@ -360,8 +362,8 @@ fn bounded(content: ValContent, weight: usize) -> Val {
 }
 
 impl ValContent {
-    /// Converts a value of the event for the interpreter. A value of the event weighs 1 against the size limit, because
-    /// the expression does not create the value's members.
+    /// Converts a value of the event for the interpreter. A value of the event counts as one member against the size
+    /// limit, because the expression does not create the value's members.
     fn of(value: &Value) -> Self {
         match value {
             Value::Null => Self::Null,

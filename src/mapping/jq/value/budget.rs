@@ -28,7 +28,9 @@ pub(in crate::mapping::jq) fn begin(steps: u32, is_logged: bool) {
 }
 
 /// Ends a run of an interpreted expression. Returns the logged places, and an error if the step budget did not suffice.
-/// After a budget error no result can be trusted: a comparison cannot fail, and `try` can hide the error.
+///
+/// After a budget error the caller must not use any result, because a comparison cannot report the error, and `try` can
+/// hide the error.
 pub(in crate::mapping::jq) fn end() -> (Vec<String>, ValResult<()>) {
     let places = BUDGET.with_borrow_mut(|budget| budget.places.take().unwrap_or_default());
     (places, spend(0))

@@ -137,13 +137,13 @@ impl ValT for Val {
         self.is_true()
     }
 
-    /// Never called by jaq: the sanitizer replaces interpolated texts by calls of `__text`.
+    /// jaq never calls `into_string`, because the sanitizer replaces interpolated texts by calls of `__text`.
     fn into_string(self) -> Self {
         self
     }
 }
 
-/// Creates the error for an update (`|=`), which the sanitizer does not allow.
+/// Creates the error for a jq assignment (`|=`), which the sanitizer does not allow.
 fn unchangeable() -> JaqError {
     failed("An expression cannot change an event.")
 }
@@ -166,7 +166,8 @@ impl From<String> for Val {
     }
 }
 
-/// Never used by jaq: only paths as values contain ranges, and the sanitizer does not allow paths as values.
+/// jaq never uses this conversion: only paths as values contain ranges, and the sanitizer does not allow paths as
+/// values.
 impl From<Range<Option<Self>>> for Val {
     fn from(_range: Range<Option<Self>>) -> Self {
         Self::ABSENT
@@ -274,7 +275,7 @@ impl Mul for Val {
 impl Div for Val {
     type Output = ValR<Self>;
 
-    /// Never called by jaq: the sanitizer allows no division.
+    /// jaq never calls `div`, because the sanitizer allows no division.
     fn div(self, _other: Self) -> ValR<Self> {
         Err(failed("The language has no division."))
     }
@@ -283,7 +284,7 @@ impl Div for Val {
 impl Rem for Val {
     type Output = ValR<Self>;
 
-    /// Never called by jaq: the sanitizer allows no remainder (`%`).
+    /// jaq never calls `rem`, because the sanitizer allows no remainder (`%`).
     fn rem(self, _other: Self) -> ValR<Self> {
         Err(failed("The language has no division."))
     }

@@ -7,7 +7,8 @@ use super::budget::spend;
 use super::{Val, ValContent};
 
 impl Val {
-    /// Compares two interpreter values. A comparison costs steps; if no step is left, any two values are equal.
+    /// Compares two interpreter values. A comparison takes steps from the budget. If no steps are left, the comparison
+    /// calls any two values equal.
     pub(in crate::mapping::jq) fn order(&self, other: &Self) -> Ordering {
         if spend(1).is_err() {
             return Ordering::Equal;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::super::super::located::{PathStep, pointer};
 
-/// A place in an event: a list of steps that shares its beginning with other places.
+/// A place in an event, as a linked list of path steps. Several places share the steps at the beginning of their paths.
 #[derive(Debug)]
 pub(super) enum Origin {
     Event,
