@@ -1,8 +1,8 @@
 //! The vocabulary of Imprint's API and the port through which the bridge calls it.
 //!
 //! The port [`ImprintApi`] has three typed operations of Imprint: *update*, *retrieve* and *search*. Code that uses the
-//! port cannot call any other operation of Imprint's API. This restriction matters, because the bridge's API key would
-//! also allow deleting keys.
+//! port cannot call any other operation of Imprint's API. The restriction to three operations matters, because the
+//! bridge's API key would also permit other operations, such as the deletion of keys.
 
 use std::fmt;
 use std::time::Duration;
@@ -35,8 +35,8 @@ const PARTNER_CUSTOMER_ID_CHARS_MAX: usize = 256;
 #[error("an Imprint id is 1 to 64 characters out of A-Z, a-z, 0-9, _ and -")]
 pub struct IdError;
 
-/// The id of a customer at Imprint: an opaque text that is always one path segment. The bridge sends the id as
-/// received.
+/// The id of a customer at Imprint: an opaque text that is always one path segment. The bridge sends the id in the
+/// spelling in which the bridge received it.
 ///
 /// The restricted alphabet of an Imprint id protects the API key: an id with `/` or `.`, or an empty id, would turn the
 /// path of *update* into the path of *link* or *search*.
@@ -129,15 +129,15 @@ impl PartnerCustomerId {
 /// The ids with which an event names its customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CustomerRef {
-    /// The event has Imprint's id only.
+    /// The event names the customer only by Imprint's id.
     Imprint(ImprintId),
-    /// The event has the partner's own id only.
+    /// The event names the customer only by the partner's own id.
     Partner(PartnerCustomerId),
-    /// The event has both ids.
+    /// The event names the customer by Imprint's id and by the partner's own id.
     Pair {
-        /// Imprint's id.
+        /// Imprint's id of the customer.
         imprint: ImprintId,
-        /// The partner's own id.
+        /// The partner's own id of the customer.
         partner: PartnerCustomerId,
     },
 }
@@ -167,7 +167,8 @@ pub struct Request {
     pub customer: ImprintId,
     /// The fields to set and their values; never empty.
     pub body: Body,
-    /// The address lines that the request clears by omission. The echo shows whether Imprint still has these lines.
+    /// The address lines that the source has cleared and that the request therefore omits. Imprint's echo shows whether
+    /// Imprint still has these lines.
     pub cleared: Vec<Field>,
 }
 
@@ -185,8 +186,8 @@ impl fmt::Debug for Request {
 pub enum Outcome {
     /// Imprint has applied the update: the answer is a 2xx with a JSON object whose `id` equals the id in the request.
     Applied(Echo),
-    /// Imprint limits the rate: the answer is a 429, or a 503 with Retry-After. All requests to Imprint wait for the
-    /// given time. The time is `None` if no Retry-After could be parsed.
+    /// Imprint limits the rate: the answer is a 429, or a 503 with Retry-After. Every further request to Imprint waits
+    /// for the contained time. The time is `None` if the bridge cannot parse the Retry-After.
     Throttled(Option<Duration>),
     /// Imprint did not apply the update, for a temporary reason: no connection, 408, 425 or 5xx.
     Unavailable(Cause),
@@ -196,7 +197,7 @@ pub enum Outcome {
     /// certificate error. The content of the event does not cause a denial.
     Denied(Cause),
     /// The scope of Imprint's refusal is unclear: a 403, a 405 or a 404 without an error type may concern every
-    /// customer or only one customer. The bridge then retrieves the same customer to decide.
+    /// customer or only one customer. The bridge then retrieves the same customer to find out.
     Unclear(Cause),
     /// The customer of the update does not exist at Imprint.
     NotFound,
@@ -220,12 +221,12 @@ impl Outcome {
     }
 }
 
-/// The differences between the customer that Imprint echoes and the update request. An `Echo` contains no field value.
+/// The differences between an update request and the customer in Imprint's answer. An `Echo` contains no field value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
-    /// The field groups that Imprint echoes with another value than the bridge sent.
+    /// The field groups in which Imprint's echo differs from the values that the bridge sent.
     pub mismatches: Vec<FieldGroup>,
-    /// The address lines that the request cleared and that Imprint still has.
+    /// The address lines that the update cleared but that Imprint's echo still contains.
     pub still_set: Vec<Field>,
     /// The partner's own customer id that Imprint has stored.
     pub partner_customer_id: Option<PartnerCustomerId>,
@@ -240,7 +241,7 @@ pub enum LookupResult {
     NotFound,
     /// A search matched at least two different customers.
     Ambiguous,
-    /// Imprint gave no usable answer to the lookup. The contained outcome tells the reason.
+    /// Imprint gave no usable answer to the retrieve or search. The contained outcome tells the reason.
     Failed(Outcome),
 }
 
@@ -270,7 +271,8 @@ pub fn resolve_ambiguous(cause: Cause, lookup: LookupResult) -> Outcome {
     }
 }
 
-/// The cause of an outcome. The set of causes is closed, because a cause is a log field and a metric label.
+/// The cause of an outcome. The set of causes is small and fixed, because every cause is a log value and a metric
+/// label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// The HTTP client could not connect to Imprint.
@@ -291,7 +293,7 @@ pub enum Cause {
     TooLong,
     /// Imprint's answer is a 2xx without a JSON object.
     Unreadable,
-    /// Imprint's answer is a 2xx with the id of another customer.
+    /// Imprint's answer is a 2xx with the id of a customer other than the customer of the request.
     WrongCustomer,
     /// Imprint's answer had this HTTP status.
     Status(u16),
@@ -336,7 +338,7 @@ pub struct Rejection {
 /// The port to Imprint's API. The futures of the port are not `Send`: a client stays on the thread that created the
 /// client.
 pub trait ImprintApi {
-    /// Sends an update of a customer to Imprint. The future ends at `deadline` or earlier.
+    /// Sends an update of a customer to Imprint. The future ends after the time `deadline` at the latest.
     fn deliver(&self, request: Request, deadline: Duration) -> impl Future<Output = Outcome>;
 
     /// Retrieves a customer by Imprint's id, to find out whether the customer exists.
@@ -391,7 +393,7 @@ mod tests {
         assert!(uuid.is_same(&UUID.to_lowercase()));
         assert!(!uuid.is_same("BBB815E9-F654-438D-9AD3-3F7BB8136FC1"));
         assert_eq!(uuid.canonical(), UUID.to_lowercase());
-        // Texts of the same length as a UUID, but with a hyphen or a digit in the wrong place.
+        // Texts that are as long as a UUID, but have a hyphen or a digit in the wrong place.
         for other in [
             "CSMR-v1",
             "BBB815E9XF654-438D-9AD3-3F7BB8136FC0",

@@ -1,5 +1,5 @@
-//! The body of an update request to Imprint. The body is a flat map of field to value; the serialiser nests the fields
-//! into objects.
+//! The body of an update request to Imprint. A [`Body`] is a flat map of field to value. The serialiser nests the
+//! fields into objects.
 
 use std::fmt;
 
@@ -67,7 +67,7 @@ impl Serialize for Body {
     }
 }
 
-/// The fields of one nested object of the request body, at a depth of `depth` keys.
+/// The fields of one nested object of the request body. The path to the object has `depth` keys.
 struct NestedBody<'a> {
     entries: &'a [(&'a Field, &'a Value)],
     depth: usize,

@@ -1,7 +1,7 @@
 //! Turns Imprint's answer to an update into an [`Outcome`]. The classifier is a pure function.
 //!
 //! The classifier looks at the HTTP status first. The `type` of an error body is only a hint, because a gateway may
-//! answer instead of Imprint. Code after the classifier sees only the outcome, never the HTTP answer.
+//! answer instead of Imprint. The callers of Imprint's client see only the outcome, never the HTTP answer.
 
 use serde_json::Value;
 
@@ -105,8 +105,8 @@ fn error_type(raw: &str) -> Option<String> {
     fits.then_some(spelled)
 }
 
-/// Returns the text if it is the name of a field, an object of fields or another known parameter. Any other text is
-/// dropped, because the text may be a customer's value.
+/// Returns the text if it is the name of a field, an object of fields or another known parameter. The function drops
+/// any other text, because the text may be a customer's value.
 fn parameter(raw: &str) -> Option<String> {
     let is_known = PARAMETERS.contains(&raw)
         || Field::paths().any(|path| path == raw)
@@ -194,7 +194,7 @@ mod tests {
             let expected = wait.map_or(unavailable, |wait| Outcome::Throttled(Some(wait)));
             assert_eq!(check(503, headers, ""), expected, "{headers:?}");
         }
-        // The classifier ignores a `Retry-After` header in an answer with another status than 429 or 503.
+        // The classifier ignores a `Retry-After` header in an answer with any status except 429 and 503.
         let unavailable = Outcome::Unavailable(Cause::Status(502));
         assert_eq!(check(502, &["5"], ""), unavailable);
     }

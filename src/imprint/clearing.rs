@@ -1,6 +1,6 @@
 //! The settings for a field that the source has cleared: the request omits the field, sends null, or sends "".
 //!
-//! Imprint's documentation describes neither null nor the empty string, so the operator chooses.
+//! Imprint's documentation does not say what null or the empty string in a request means, so the operator chooses.
 
 use serde_json::Value;
 
@@ -23,16 +23,17 @@ pub enum FieldClearing {
     Omit,
     /// The update request sets the cleared field to null.
     Null,
-    /// The update request sets a cleared text field to "". The request omits a cleared field of another type, because
-    /// there is no empty number.
+    /// The update request sets a cleared text field to "". The request omits a cleared field that is not a text field,
+    /// because there is no empty number.
     Empty,
 }
 
-/// The representation of a cleared address line in an update request. The setting matters: if Imprint keeps an old "Apt
-/// 4B", a letter goes to the wrong letterbox.
+/// The representation of a cleared address line in an update request. The setting matters: if Imprint keeps the old
+/// line "Apt 4B", Imprint's letters go to the wrong letterbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AddressClearing {
-    /// The update request omits the cleared line. If the echo still has the line, a second request sets the line to "".
+    /// The update request omits the cleared line. If Imprint's echo still has the line, a second request sets the line
+    /// to "".
     #[default]
     Verify,
     /// The update request sets the cleared line to "".

@@ -1,12 +1,13 @@
 //! The HTTP client of Imprint: sends one update, retrieve or search over HTTP/1.1 and returns the outcome.
 //!
 //! The client adapts to the behaviour of the HTTP library awc. awc follows redirects by default, so the client turns
-//! redirects off. The timeout of awc ends at the response head, so the client sets one deadline for the whole exchange.
-//! awc never retries a request. An error after the connection was made has the outcome "unknown".
+//! redirects off. The timeout of awc covers only the time until the response head, so the client sets one deadline for
+//! the whole exchange. awc never retries a request. If the exchange fails after the connection was made, the outcome is
+//! "unknown".
 //!
 //! awc returns a 1xx answer as the final answer, and then reuses the connection. awc also reuses the connection after
-//! an answer with neither a length nor chunks, although the rest of the body may still arrive. After both kinds of
-//! answer, the client drops the whole pool before another exchange can take a connection from the pool.
+//! an answer whose body has neither a stated length nor chunks, although a part of the body may still arrive. After an
+//! answer of either kind, the client drops the whole pool before another exchange can take a connection from the pool.
 
 use std::cell::RefCell;
 use std::error::Error as StdError;
@@ -34,10 +35,11 @@ use crate::time::Clock;
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 /// The initial capacity of the buffer for a request body.
 const BODY_BYTES_USUAL: usize = 1024;
-/// The maximum number of hits that a search requests from Imprint. One hit is a match, and two hits are ambiguous.
+/// The maximum number of hits that a search requests from Imprint. One matching hit identifies the customer, but two
+/// matching hits are ambiguous.
 const HITS_MAX: usize = 10;
 const JSON: &str = "application/json";
-/// The header that names the partner's product, for a partner with several products at Imprint.
+/// The header that tells Imprint the partner's product. A partner with several products at Imprint needs the header.
 const MERCHANT_KEY: &str = "x-imprint-merchant-key";
 
 /// The authorization scheme with which the client sends the API key.
@@ -149,7 +151,7 @@ pub struct Client {
     tls: Arc<ClientConfig>,
     clock: Clock,
     /// The connection pool. The client replaces the pool if a connection may hold unread data. The client never awaits
-    /// while it borrows the cell.
+    /// while it borrows the pool.
     http: RefCell<awc::Client>,
 }
 
@@ -179,8 +181,10 @@ impl Client {
         }
     }
 
-    /// Sends one request to Imprint and reads the answer. Returns an outcome if Imprint did not answer. The client does
-    /// not consult the rate limiter, because the caller already has a permit.
+    /// Sends one request to Imprint and reads the answer. If Imprint does not answer, the error is the outcome of the
+    /// request.
+    ///
+    /// The client does not ask the rate limiter, because the caller already has a permit for the request.
     async fn exchange(
         &self,
         method: Method,
@@ -216,8 +220,8 @@ impl Client {
             .collect();
         let body = match response.body().limit(RESPONSE_BYTES_MAX).await {
             Ok(body) => body.to_vec(),
-            // A 2xx answer without its whole body does not prove that Imprint applied the update. For any other status,
-            // the classifier does not need the body.
+            // A 2xx answer with an incomplete body does not prove that Imprint applied the update. For a status other
+            // than 2xx, the classifier does not need the body.
             Err(error) if (200..300).contains(&status) => {
                 return Err(Outcome::Unknown(body_error(&error)));
             }
@@ -245,8 +249,8 @@ impl Client {
     }
 }
 
-/// Returns the path of one customer: one percent-encoded segment. The characters of Imprint ids need no encoding; the
-/// encoding is a second protection.
+/// Returns the path of one customer: one percent-encoded segment. The characters of Imprint ids need no encoding. The
+/// encoding protects the path even if the check of the id is wrong.
 fn segment(customer: &ImprintId) -> String {
     format!("/{}", utf8_percent_encode(customer.as_str(), &SEGMENT))
 }

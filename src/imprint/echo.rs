@@ -3,8 +3,8 @@
 //!
 //! The echo contains values that the bridge must not keep (`ssn4`, `date_of_birth`). The comparison therefore reads
 //! only the fields that it compares, and returns only names of fields. The comparison accepts every answer to an
-//! update: it does not parse a field that the bridge did not send, and a field of an unexpected type affects no other
-//! field.
+//! update. The comparison does not parse a field that the bridge did not send. If an echoed field has an unexpected
+//! type, the comparison of the other fields still works.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ struct EchoedCustomer<'a> {
 type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 impl<'a> EchoedCustomer<'a> {
-    /// Returns the groups with a field that Imprint echoes with another value than the bridge sent. A field that is
+    /// Returns each field group in which an echoed value differs from the value that the bridge sent. A field that is
     /// missing in the echo does not count as a mismatch.
     fn mismatches(&self, sent: &Body, address: Option<&Members<'a>>) -> Vec<FieldGroup> {
         let metadata = self.metadata.and_then(members);
@@ -127,8 +127,7 @@ impl<'de> Visitor<'de> for EchoVisitor {
 #[derive(Deserialize)]
 struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Stores a member of the echoed object. A repeated member is an error, because a repetition makes the object
-/// ambiguous.
+/// Stores a member of the echoed object. A repeated member is an error, because a member with two values is ambiguous.
 fn set_once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
     match slot.replace(value) {
         None => Ok(()),
@@ -136,8 +135,8 @@ fn set_once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
     }
 }
 
-/// Returns the members of a JSON object, or `None` for any other JSON type. The bridge does not compare an echoed value
-/// that should be an object and is not.
+/// Returns the members of a JSON object, or `None` for any other JSON type. If the echo has a different JSON type where
+/// the bridge expects an object, the bridge does not compare the value.
 fn members(raw: &RawValue) -> Option<Members<'_>> {
     object(raw.get().as_bytes())
 }

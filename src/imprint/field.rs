@@ -1,8 +1,8 @@
 //! The fields of Imprint's update request, in one table with every property that differs between fields.
 //!
 //! The field table restates `schemas/imprint/update-request.schema.json`. The bridge cannot send a field that is not in
-//! the table. To support a new field of Imprint, add one row to the table: mapping, request body, echo comparison,
-//! store and sandbox read the row.
+//! the table. To support a new field of Imprint, add one row to the table. The mapping, the request body, the echo
+//! comparison, the store and the sandbox read the rows of the table.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The first key of every path into the open `metadata` object. Each key inside `metadata` is one field.
+/// The first key of every path into the `metadata` object, whose keys the partner chooses. Each key inside `metadata`
+/// is one field.
 const METADATA: &str = "metadata";
 
 /// The JSON type of a field's value.
@@ -48,7 +49,7 @@ pub enum FieldFormat {
 }
 
 impl FieldFormat {
-    /// Returns the name of the rule that a value in another format breaks.
+    /// Returns the name of the rule that a value breaks if the value does not have this format.
     pub const fn rule(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -82,27 +83,28 @@ impl FieldFormat {
 /// The constraint of Imprint's schema on a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaRule {
-    /// The schema states only the JSON type.
+    /// Imprint's schema states only the JSON type of the field.
     Type,
-    /// The schema states the JSON type and a `format` or `pattern` keyword. Imprint rejects other values.
+    /// Imprint's schema states the JSON type and a `format` or `pattern` keyword. Imprint rejects a value that does not
+    /// match the keyword.
     Format,
 }
 
 /// The place of a field in Imprint's answer to an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EchoPlace {
-    /// Imprint shows the field at the top level, under the same name.
+    /// Imprint's answer contains the field at the top level, under the same name as the request.
     TopLevel,
-    /// Imprint shows the field in the object `address`, under the same name. In the request, the field is at the top
-    /// level.
+    /// Imprint's answer contains the field in the object `address`, under the same name as the request. In the request,
+    /// the field is at the top level.
     Address,
-    /// Imprint shows the field in the object `metadata`.
+    /// Imprint's answer contains the field in the object `metadata`.
     Metadata,
-    /// Imprint does not show the field.
+    /// Imprint's answer does not contain the field.
     NotEchoed,
 }
 
-/// The group of fields under which the bridge reports a difference in Imprint's echo.
+/// A group of fields. If Imprint's echo of a field differs from the sent value, the bridge reports the field's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FieldGroup {
     /// The field `email`.
@@ -194,8 +196,8 @@ pub struct Field(FieldId);
 enum FieldId {
     /// A field of the table, as an index into [`FIELDS`].
     Known(u8),
-    /// The path of a `metadata` key. Clones share the memory of the path, because every event of a mapping uses the
-    /// same keys.
+    /// The path of a `metadata` key. Clones of the field share the memory of the path, because every event of a mapping
+    /// uses the same keys.
     Metadata(Arc<str>),
 }
 
@@ -253,7 +255,7 @@ impl Field {
         self.row().map_or(EchoPlace::Metadata, |row| row.echo)
     }
 
-    /// Returns the group under which the bridge reports a difference in the echo of the field.
+    /// Returns the group that the bridge reports if Imprint's echo of the field differs from the sent value.
     pub fn group(&self) -> FieldGroup {
         self.row().map_or(FieldGroup::Metadata, |row| row.group)
     }
@@ -296,9 +298,10 @@ impl Field {
     }
 }
 
-/// Writes a field in its stored form: the number of the field, or the path of a `metadata` key. With paths for every
-/// field, a customer's lane would consist mostly of field names, and the store reads and writes the lane for each
-/// event.
+/// Writes a field in its stored form: the number of the field, or the path of a `metadata` key.
+///
+/// The numbers keep a stored lane small: with a path for every field, the lane would consist mostly of field names. The
+/// store reads and writes the lane for each event.
 impl Serialize for Field {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.row() {

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Parses a JSON object. Without the check for an object, a derived struct would also accept an array of its members.
+/// Parses a JSON object. The function first checks that the JSON is an object, because a derived `Deserialize` would
+/// also accept an array.
 pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
     let is_object = json.trim_ascii_start().first() == Some(&b'{');
     is_object

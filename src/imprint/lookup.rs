@@ -1,5 +1,5 @@
-//! Turns Imprint's answer to a retrieve or a search into a [`LookupResult`], with pure functions. The HTTP status
-//! decides first, as in [`classify`](super::classify).
+//! Turns Imprint's answer to a retrieve or a search into a [`LookupResult`], with pure functions. The HTTP status has
+//! priority over the body, as in [`classify`](super::classify).
 
 use std::borrow::Cow;
 
@@ -54,7 +54,7 @@ pub(super) fn searched(
     }
 }
 
-/// The body of Imprint's answer to a search. Imprint may leave out any of the three members.
+/// The body of Imprint's answer to a search. Imprint may leave out any of the three members of the body.
 #[derive(Deserialize)]
 struct SearchPage<'a> {
     #[serde(borrow)]
@@ -64,7 +64,8 @@ struct SearchPage<'a> {
     total: Option<u64>,
 }
 
-/// The ids of one hit of a search. The ids are not yet parsed, because a hit for another customer may contain any JSON.
+/// The ids of one hit of a search. The ids are unparsed JSON, because a hit for a customer with a different id may
+/// contain any JSON.
 #[derive(Deserialize)]
 struct SearchHit<'a> {
     #[serde(borrow)]

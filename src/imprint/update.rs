@@ -23,7 +23,7 @@ const HOME: &str = "USA";
 /// The usual number of fields in an update, used as capacity when the store reads an update.
 const FIELDS_USUAL: usize = 32;
 
-/// The source's new value of one field. An update omits every field that the source does not mention.
+/// The source's new value of one field. If the source does not mention a field, the update has no value for the field.
 #[derive(Clone, PartialEq)]
 pub enum FieldValue {
     /// The field has this value: a string, a whole number or, under `metadata`, any JSON value except null.
