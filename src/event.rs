@@ -1,4 +1,4 @@
-//! Change events: the event itself, the names that identify it, its errors and its version.
+//! Change events, and the names that identify an event, the errors in an event and the version of an event.
 //!
 //! The constructors of the module `event` parse their input, so every constructed value is valid. The module does not
 //! know HTTP, the store or Imprint.
@@ -17,7 +17,7 @@ pub use visibility::Visibility;
 
 /// The maximum length of a source name.
 const SOURCE_NAME_CHARS_MAX: usize = 64;
-/// The maximum length of an event id, event type or CloudEvents `source`. No real event id is longer.
+/// The maximum length of an event id, event type or CloudEvents `source`. Event ids in practice are shorter.
 const ATTRIBUTE_CHARS_MAX: usize = 256;
 
 /// The error of a text that is not a valid source name or event attribute.
@@ -126,14 +126,15 @@ pub struct EventError {
     pub pointer: String,
     /// The broken rule: a schema keyword such as `required`, or a name of the mapping language such as `e164`.
     pub rule: String,
-    /// The place of the broken rule: a location in the schema, or the target of the mapping.
+    /// The place of the broken rule: a location in the schema, or the Imprint field or mapping rule whose expression
+    /// failed.
     pub location: String,
     /// The description of the error, in one sentence for the sender's developer.
     pub detail: String,
 }
 
-/// The position of an event in the order of its source. A source version is the part of a [`Version`] that is known
-/// before the store keeps the event.
+/// The position of an event in the order of its source. A source version is a [`Version`] without the arrival number,
+/// which the store assigns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceVersion {
     /// The epoch of the source's version counter. The operator raises the epoch when the source restarts the counter.
@@ -174,7 +175,8 @@ pub struct Version {
 
 impl Version {
     /// Returns whether two entries have the same epoch and value, so that only the arrival numbers order the entries.
-    /// Without a configured version the arrival number always decides, and equal values are not a tie.
+    ///
+    /// If the mapping names no version, the arrival number always decides, and equal values do not count as a tie.
     pub fn ties(self, other: Self) -> bool {
         let is_versioned = self.value != 0 || self.epoch != 0;
         is_versioned

@@ -1,19 +1,19 @@
 //! Folding: combines the waiting entries of one lane into one request. This module is pure: it does no IO and reads no
 //! clock.
 //!
-//! Folding selects the newest version of each field, and drops values that are older than the delivered version.
-//! Folding works field by field: an event may leave a field out ("leave alone"), and must then not drop the value that
-//! an older event sets for the field.
+//! Folding selects the newest version of each field, and drops values that are older than the values that Imprint
+//! already has. Folding works field by field: if an event leaves a field out, folding keeps the value that an older
+//! event sets for this field.
 //!
 //! Folding never changes the final state at Imprint: the state is the same as after sending every update by itself, in
-//! the order of versions. Folding does not use the store: the `arrival` of a version is the number of the entry that
-//! brought the version.
+//! the order of versions. Folding does not read the store. The `arrival` of a version is the number of the entry that
+//! brought the value.
 //!
 //! Invariants:
 //! - A request sends only the newest value of a field, among all waiting entries and all delivered values.
-//! - An entry is finished only when, for each field of the entry, a value at least as new was delivered.
-//! - A value that was delivered while an older request might still arrive is sent again when the older request can no
-//!   longer arrive ([`LaneVersions`]).
+//! - Folding finishes an entry only when Imprint has, for each field of the entry, the entry's value or a newer value.
+//! - If a value was delivered while an older request could still arrive at Imprint, folding sends the value again when
+//!   the older request can no longer arrive ([`LaneVersions`]).
 
 use litemap::LiteMap;
 
@@ -34,17 +34,17 @@ pub struct Candidate<'a> {
     pub update: &'a Update,
 }
 
-/// The most entries that one request may carry, not counting superseded entries.
+/// The maximum number of entries that one request may carry. Superseded entries do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxFold(pub usize);
 
 /// The way in which an entry of a lane is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FoldEnd {
-    /// Imprint has at least one of the entry's values, and newer values of the entry's other fields.
+    /// Imprint has at least one value of the entry, and newer values for the remaining fields of the entry.
     Delivered,
-    /// Imprint has newer values of all the entry's fields. The entry with this number brought the newest of the newer
-    /// values.
+    /// Imprint has newer values for all fields of the entry. The contained number is the entry that brought the newest
+    /// value.
     Superseded(u64),
     /// The entry sets no field, so there is nothing to deliver.
     Empty,
@@ -57,23 +57,25 @@ pub struct Fold {
     pub update: Update,
     /// The numbers of the entries whose values are sent.
     pub carried: Vec<u64>,
-    /// The entries that are finished once this request is delivered.
+    /// The entries that are finished when Imprint applies this request.
     pub finished: Vec<(u64, FoldEnd)>,
-    /// The entries that are finished already, because values at least as new were delivered.
+    /// The entries that need no request, because Imprint already has the same or newer values for their fields.
     pub stale: Vec<(u64, FoldEnd)>,
-    /// The number of delivered values that are sent again, because an older request may have arrived after them.
+    /// The number of delivered values that the request sends again, because an older request may have overwritten the
+    /// values at Imprint.
     pub reasserted: usize,
-    /// The number of entries whose version equals the version of another entry but whose value differs. The later
-    /// arrival wins.
+    /// The number of waiting entries with the same version as a delivered value or as a different waiting value. Among
+    /// values with the same version, the later arrival wins.
     pub ties: usize,
     /// The versions of the values that the request sends.
     versions: LiteMap<Field, Version>,
-    /// True if the delivery of this request ends the doubt about earlier requests.
+    /// True if no earlier request of the lane can arrive late any more. When this request is delivered, the lane
+    /// forgets the earlier requests in doubt.
     ends_doubt: bool,
 }
 
 impl Fold {
-    /// Returns the numbers of the entries that set the sent values of these fields.
+    /// Returns the numbers of the entries from which the request takes the values of these fields.
     pub fn entries_setting(&self, fields: &[Field]) -> Vec<u64> {
         self.versions
             .iter()
@@ -94,7 +96,8 @@ impl Fold {
 /// Folds the waiting entries of a lane into one request that carries at most `max` entries.
 ///
 /// If more than `max` entries have a value to send, the request carries the oldest versions first. A superseded entry
-/// is finished only when the newer value is delivered: if the newer entry parks instead, the superseded entry is sent.
+/// is finished only when the newer value is delivered. If the newer entry is parked instead of delivered, a later
+/// request sends the superseded entry.
 pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: Timestamp) -> Fold {
     let (mut winners, ties) = winners(lane, waiting);
     let mut carried: Vec<Version> = winners.values().map(|(version, _)| *version).collect();
@@ -137,8 +140,8 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: T
     fold
 }
 
-/// Returns the values to send. If one entry has all of these values, the update of the entry is shared instead of
-/// copied.
+/// Returns the values to send. If one entry has exactly these values, the result shares the values of the entry and
+/// copies nothing.
 fn update(
     winners: &LiteMap<&Field, Winner<'_>>,
     carried: &[Version],
@@ -160,7 +163,7 @@ fn update(
 type Winner<'a> = (Version, &'a FieldValue);
 
 /// Returns the newest waiting value of each field, if the value is newer than the delivered value. Also returns the
-/// number of entries that tie with another entry.
+/// number of entries for [`Fold::ties`].
 fn winners<'a>(
     lane: &LaneVersions,
     waiting: &[Candidate<'a>],
@@ -177,7 +180,8 @@ fn winners<'a>(
             is_tie |= lane
                 .version_of(field)
                 .is_some_and(|delivered| candidate.version.ties(delivered));
-            // An append needs no search while the fields come in order, as all fields of the first entry do.
+            // If the fields come in order, as in the first entry, an append finds the place of a field without a
+            // search.
             let Some((field, value)) = winners.try_append(field, (candidate.version, value)) else {
                 continue;
             };
@@ -196,7 +200,8 @@ fn winners<'a>(
     (winners, ties)
 }
 
-/// Returns how a waiting entry is finished if these versions are delivered; `None` if the entry has a newer value.
+/// Returns how a waiting entry is finished when Imprint has the versions `delivered`. Returns `None` if the entry has a
+/// newer value for some field.
 fn end(
     delivered: impl Fn(&Field) -> Option<Version>,
     candidate: &Candidate<'_>,
@@ -295,7 +300,7 @@ mod tests {
         );
     }
 
-    /// An event that leaves a field out says nothing about the field.
+    /// If an event leaves a field out, folding keeps the older value of the field.
     #[test]
     fn a_newer_event_supersedes_only_the_fields_it_sets() {
         let waiting = [
@@ -380,14 +385,14 @@ mod tests {
         assert_eq!(fold.stale, [(1, FoldEnd::Empty)]);
     }
 
-    /// Returns the versions of a lane to which this entry was delivered.
+    /// Returns the versions of a lane after the delivery of this entry.
     fn delivered(entry: (Version, Update)) -> LaneVersions {
         let lane = LaneVersions::default();
         let fold = fold_all(&lane, &[entry], 1);
         lane.delivered(&fold)
     }
 
-    /// An entry of a test: the value and the arrival of its version, and the fields that the entry sets.
+    /// A test entry: the value of its version, the arrival of its version, and the fields that the entry sets.
     type Entry<'a> = (i64, u64, &'a [(&'a str, &'a str)]);
 
     #[test]
@@ -538,12 +543,12 @@ mod tests {
         assert_eq!(body, json!({"email": "a"}));
     }
 
-    /// The fields of a history of events: fields of different groups, and two fields of one group.
+    /// The fields that the generated events set: fields of different field groups, and two fields of one group.
     const FIELDS: [&str; 4] = ["email", "street_line2", "city", "metadata.k"];
 
     proptest! {
-        /// FAULTS V3: a history in any order, sent one fold at a time with any limit, leaves the newest values of each
-        /// group.
+        /// FAULTS V3: events in any order, sent one fold at a time with any limit, leave the newest values of each
+        /// field group at Imprint.
         #[test]
         fn any_history_leaves_the_newest_values(
             history in prop::collection::vec((0_i64..5, 0_usize..16), 1..12),

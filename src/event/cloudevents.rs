@@ -2,7 +2,7 @@
 //!
 //! The decoder validates the CloudEvents attributes that the bridge uses: id, source, type, specversion, time, and the
 //! encoding of the data. Extension attributes stay in the envelope unchanged, and the source's schema validates them.
-//! Request headers are pairs of name and value; the decoder does not use any other part of HTTP.
+//! The decoder gets request headers as pairs of name and value, and uses no other part of HTTP.
 
 use serde_json::{Map, Value};
 
@@ -11,9 +11,9 @@ use crate::time::rfc3339;
 
 mod binary;
 
-/// The location in errors of the CloudEvents rules.
+/// The `location` of an error if an event breaks a rule of CloudEvents.
 const LOCATION: &str = "cloudevents";
-/// The location in errors of the strict JSON rules of [`json`].
+/// The `location` of an error if a body breaks a strict JSON rule of [`json`].
 const LOCATION_JSON: &str = "json";
 /// The error text for an invalid event id, event type or CloudEvents `source`.
 pub const ATTRIBUTE: &str = "The value must have 1 to 256 characters and no control characters.";
@@ -29,7 +29,7 @@ pub enum ContentMode {
     Structured,
     /// The body of the request is an array of events.
     Batch,
-    /// The body of the request is the data of one event; `ce-` headers contain the attributes of the event.
+    /// The body of the request is the data of one event. The `ce-` headers contain the attributes of the event.
     Binary,
 }
 
@@ -47,7 +47,7 @@ impl ContentMode {
     }
 }
 
-/// The parts of an HTTP request that contain events.
+/// The parts of an HTTP request from which the decoder reads events.
 #[derive(Clone, Copy)]
 pub struct HttpMessage<'a> {
     /// The CloudEvents content mode of the request.
@@ -68,7 +68,8 @@ impl std::fmt::Debug for HttpMessage<'_> {
     }
 }
 
-/// The decoded events of a request, in the order of the request. An event that cannot be decoded is a list of errors.
+/// The decoded events of a request, in the order of the request. If an event cannot be decoded, the list contains the
+/// errors of the event in its place.
 pub type Decoded = Vec<Result<ChangeEvent, Vec<EventError>>>;
 
 /// Decodes the CloudEvents of a request. A batch must have 1 to `events_max` events.
@@ -167,7 +168,7 @@ fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<Even
     let Value::Object(mut envelope) = event else {
         return Err(vec![error("", "type", "An event must be an object.")]);
     };
-    // In the JSON format of CloudEvents, a null attribute means "not set". For the data, null is a value.
+    // In the JSON format of CloudEvents, a null attribute means "not set". In the member `data`, null is a value.
     envelope.retain(|name, value| name == DATA || !value.is_null());
     let mut attributes = Attributes {
         envelope: &envelope,

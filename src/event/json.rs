@@ -42,11 +42,11 @@ pub enum JsonRule {
     ByteOrderMark,
     /// The body is not empty.
     Empty,
-    /// The body is JSON, without lone surrogates, raw control characters or numbers out of range.
+    /// The body is valid JSON. It contains no lone surrogates, no raw control characters and no numbers out of range.
     Syntax,
-    /// The body is a single JSON value.
+    /// Nothing except white space follows the JSON value of the body.
     Trailing,
-    /// No object has a key twice, even if escapes in the two keys differ.
+    /// No object has the same key twice, even if the two copies of the key are written with different escapes.
     DuplicateKey,
     /// No string contains a NUL character: some databases and logs would cut the string there.
     Nul,
@@ -96,7 +96,7 @@ impl fmt::Display for JsonRule {
 /// Parses one JSON value.
 ///
 /// # Errors
-/// Returns the first broken rule, and the place in the body.
+/// Returns the first rule that the body breaks, and the place of the error in the body.
 pub fn parse(body: &[u8]) -> Result<Value, Error> {
     let text = std::str::from_utf8(body)
         .map_err(|error| at(body, error.valid_up_to()).breaks(JsonRule::Utf8))?;
@@ -156,8 +156,8 @@ fn place(error: &serde_json::Error) -> LineAndColumn {
 
 // === Parsing ===
 
-/// The number of keys in the whole body, and the strict JSON rule that ended the parsing. The parse state stores the
-/// rule, because a serde error contains only text.
+/// The number of keys in the whole body up to now, and the strict JSON rule that ended the parsing. The parse state
+/// stores the rule, because a serde error contains only text.
 #[derive(Default)]
 struct ParseState {
     keys: Cell<usize>,

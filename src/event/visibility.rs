@@ -1,4 +1,4 @@
-//! Masking of personal data: people see the kind and length of a value, and see the value itself only on request.
+//! Masks personal data: people see the kind and length of a value. People see the value itself only on request.
 
 use serde_json::{Map, Value, json};
 

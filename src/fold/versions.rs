@@ -2,10 +2,10 @@
 //! module is pure: it does no IO and reads no clock.
 //!
 //! A request without a clear answer may arrive at Imprint late, after newer values were delivered, and overwrite the
-//! newer values. Imprint's API offers no way to prevent a late request from overwriting newer values. So a lane
-//! remembers which versions may still arrive, and until when. The lane keeps the values that are delivered while a
-//! request may still arrive, and dispatch sends the kept values again when the request can no longer arrive. The lane
-//! cannot protect the values from a request that arrives even later.
+//! newer values. Imprint's API offers no way to prevent a late request from overwriting newer values. A lane therefore
+//! remembers which versions may still arrive, and until what time. If a newer value is delivered before this time, the
+//! lane keeps the newer value. Dispatch sends the kept values again after this time. The lane cannot protect the values
+//! from a request that arrives after the values were sent again.
 
 use std::fmt;
 
@@ -21,21 +21,21 @@ use crate::time::Timestamp;
 /// The delivered version of each field of one customer, and the versions in doubt.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneVersions {
-    /// The versions that Imprint confirmed with a 2xx answer.
+    /// The versions of values that Imprint confirmed with a 2xx answer.
     delivered: Versions,
-    /// The versions that were sent without a clear answer.
+    /// The versions of values in requests without a clear answer from Imprint.
     #[serde(default, rename = "doubt", skip_serializing_if = "Option::is_none")]
     in_doubt: Option<InDoubt>,
 }
 
-/// Requests that may still arrive, and the newer values that the requests would overwrite. The stored form keeps the
-/// older member names `until` and `facts`.
+/// The requests in doubt, which may still arrive at Imprint, and the newer values that such a request would overwrite.
+/// The stored form keeps the older member names `until` and `facts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct InDoubt {
     /// The time until which the requests may arrive, in milliseconds since the Unix epoch.
     #[serde(rename = "until")]
     until_millis: i64,
-    /// The oldest version of each field that may still arrive at Imprint.
+    /// For each field, the oldest version that may still arrive at Imprint.
     sent: Versions,
     /// The newer values that were delivered while the requests could still arrive.
     #[serde(rename = "facts")]
@@ -43,7 +43,7 @@ struct InDoubt {
 }
 
 impl LaneVersions {
-    /// Returns the versions after `fold` was delivered.
+    /// Returns the versions of the lane after the delivery of `fold`.
     #[must_use]
     pub fn delivered(mut self, fold: &Fold) -> Self {
         if fold.ends_doubt {
@@ -69,7 +69,8 @@ impl LaneVersions {
         self
     }
 
-    /// Returns the versions after `fold` was sent without a clear answer: the request may arrive until `until`.
+    /// Returns the versions of the lane after a request with `fold` got no clear answer. The request may arrive at
+    /// Imprint until the time `until`.
     #[must_use]
     pub fn with_unconfirmed(self, fold: &Fold, until: Timestamp) -> Self {
         let sent = fold
@@ -79,12 +80,12 @@ impl LaneVersions {
         self.with_in_doubt(sent, until)
     }
 
-    /// Returns the versions after an earlier process may have sent any of these entries, and ended before Imprint's
-    /// answer.
+    /// Returns the versions of the lane after a process ended unexpectedly. The ended process may have sent any of
+    /// these entries, without an answer from Imprint.
     #[must_use]
     pub fn with_possibly_sent(mut self, candidates: &[Candidate<'_>], until: Timestamp) -> Self {
-        // The earlier process may also have sent a reassertion, which would overwrite the values that are delivered
-        // from now on.
+        // The ended process may also have sent kept values again. Such a request could overwrite values that are
+        // delivered from now on.
         let reasserts = |in_doubt: &&mut InDoubt| !in_doubt.newer.is_empty();
         if let Some(in_doubt) = self.in_doubt.as_mut().filter(reasserts) {
             in_doubt.until_millis = in_doubt.until_millis.max(until.as_millis());
@@ -118,28 +119,29 @@ impl LaneVersions {
         self
     }
 
-    /// Returns the versions with nothing in doubt: Imprint refused the reassertion, so no later request can resolve the
-    /// doubt.
+    /// Returns the versions of the lane without requests in doubt. Dispatch gives up the doubt after Imprint has
+    /// refused to take the kept values again.
     #[must_use]
     pub fn without_doubt(mut self) -> Self {
         self.in_doubt = None;
         self
     }
 
-    /// Returns the time at which values must be sent again; `None` if no value must be sent again.
+    /// Returns the time at which dispatch must send delivered values again. Returns `None` if dispatch must send no
+    /// value again.
     pub fn reassert_at(&self) -> Option<Timestamp> {
         let in_doubt = self.in_doubt.as_ref()?;
         (!in_doubt.newer.is_empty()).then(|| Timestamp::from_millis(in_doubt.until_millis))
     }
 
-    /// Returns true if there are requests in doubt and none of these requests can arrive any more.
+    /// Returns true if the lane has requests in doubt, and none of these requests can arrive at Imprint any more.
     pub(super) fn doubt_is_over(&self, now: Timestamp) -> bool {
         self.in_doubt
             .as_ref()
             .is_some_and(|in_doubt| in_doubt.until_millis <= now.as_millis())
     }
 
-    /// Returns the values that must be sent again now, with their fields and versions.
+    /// Returns the values that dispatch must send again now. Each value comes with its field and its version.
     pub(super) fn to_reassert(
         &self,
         now: Timestamp,
@@ -261,8 +263,8 @@ mod tests {
             .into()
     }
 
-    /// Returns the versions of a lane after the first entry was sent without an answer, and the second entry was
-    /// delivered.
+    /// Returns the versions of a lane with two entries: the request with the first entry got no answer, and the second
+    /// entry was delivered.
     fn overtaken() -> LaneVersions {
         let old = [entry(1, 1, &[("email", "old"), ("city", "Elko")])];
         let lane = LaneVersions::default();
@@ -325,7 +327,8 @@ mod tests {
         assert_eq!(sent(&fold_at(&lane, &[], later)), json!({"email": "new"}));
     }
 
-    /// FAULTS P07; seed 25195 of the simulation: the reassertion arrived after the values that were delivered next.
+    /// FAULTS P07; seed 25195 of the simulation: the request with the kept values arrived after a request with newer
+    /// values.
     #[test]
     fn a_reassertion_that_an_earlier_process_may_have_sent_is_in_doubt() {
         let later = UNTIL.after(Duration::from_secs(60));
@@ -338,7 +341,7 @@ mod tests {
         assert_eq!(sent(&again), json!({"email": "newest"}));
     }
 
-    /// FAULTS P07: the bridge does not know which of these entries the earlier process had sent.
+    /// FAULTS P07: the bridge does not know which of these entries the ended process had sent.
     #[test]
     fn entries_that_an_earlier_process_may_have_sent_are_in_doubt() {
         let waiting = [
@@ -457,8 +460,8 @@ mod tests {
         );
     }
 
-    /// If a lane has no values to send again, the earlier process sent no reassertion, and the end of the doubt is
-    /// unchanged.
+    /// If a lane has no values to send again, the ended process cannot have sent such values, so the end of the doubt
+    /// stays unchanged.
     #[test]
     fn an_earlier_process_prolongs_only_a_doubt_with_values_to_send_again() {
         let lane = possibly_sent(

@@ -1,4 +1,5 @@
-//! Binary mode of CloudEvents: turns attributes in `ce-` headers and data in the body into the structured form.
+//! Decodes the binary mode of CloudEvents. The attributes in `ce-` headers and the data in the body become one event in
+//! the structured form.
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -9,7 +10,8 @@ use crate::event::{EventError, pointer};
 /// The prefix of headers that contain CloudEvents attributes.
 const PREFIX: &str = "ce-";
 const DATACONTENTTYPE: &str = "datacontenttype";
-/// CloudEvents attributes that the body and its content-type state. A header may not state these attributes.
+/// The CloudEvents attributes that the bridge takes from the body and its content type. A `ce-` header must not contain
+/// any of these attributes.
 const RESERVED: [&str; 3] = [DATA, "data_base64", DATACONTENTTYPE];
 
 /// Builds the structured form of an event from a binary-mode request. `data` is `None` if the body is empty.
