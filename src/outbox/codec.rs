@@ -1,12 +1,13 @@
 //! Encodes values into stored bytes and numbers, and decodes stored bytes and numbers. No other module encodes or
 //! decodes stored data.
 //!
-//! The codec encodes and decodes every blob together with its kind and the id of its record. A later encryption can
-//! bind the blob to both, so that a blob moved to another record cannot be opened. Today the bytes are stored
-//! unchanged.
+//! Every function of the codec for blobs gets the kind of the blob and the id of the blob's record. A later version of
+//! the codec can therefore encrypt each blob for one kind and one record. Nobody could then move a blob to a different
+//! record unnoticed. Today the codec stores the bytes unencrypted.
 //!
-//! The numbers of states, reasons, priorities and lane kinds never change and are never used again, because a store
-//! outlives the program that wrote the store. An unknown number is an error; the codec never guesses.
+//! The numbers of states, reasons, priorities and lane kinds never change, because a newer program must read the stores
+//! of an older program. For the same reason, no removed number is ever used again. An unknown number is an error: the
+//! codec never guesses the meaning of a number.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,15 +24,16 @@ const UPDATE_BYTES_USUAL: usize = 1024;
 /// The kind of a stored blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BlobKind {
-    /// The event as the source sent the event. The record of this blob is the entry.
+    /// The blob contains the event. The record of this blob is the entry.
     Event,
-    /// The values that the event sets. The record of this blob is the entry.
+    /// The blob contains the values that the event sets. The record of this blob is the entry.
     Update,
-    /// The versions of a lane, with values in doubt. The record of this blob is the lane.
+    /// The blob contains the versions of a lane and the values that dispatch may have to send again. The record of this
+    /// blob is the lane.
     LaneVersions,
-    /// Imprint's answer about a parked entry. The record of this blob is the entry.
+    /// The blob contains Imprint's answer about a parked entry. The record of this blob is the entry.
     ParkedDetail,
-    /// An operator's reason for an action. The record of this blob is the record of the audit log.
+    /// The blob contains an operator's reason for an action. The record of this blob is the audit record of the action.
     AuditReason,
 }
 
@@ -47,7 +49,7 @@ impl fmt::Display for BlobKind {
     }
 }
 
-/// Stored content that this program cannot read or write.
+/// The error of stored content that this program cannot read or write.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CodecError {
     /// The stored number belongs to no known state, reason, priority or lane kind.
@@ -101,7 +103,7 @@ pub(super) fn decode<T: DeserializeOwned>(
     })
 }
 
-/// Encodes a value that already consists of bytes, such as an event.
+/// Encodes a value that consists of bytes, such as an event, into its stored form.
 pub(super) const fn encode_bytes(_kind: BlobKind, _record: u64, bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Borrowed(bytes)
 }
@@ -195,15 +197,15 @@ fn named<T: Copy>(
 /// The columns of a lane that name the customer.
 pub(super) struct LaneColumns<'a> {
     pub(super) kind: u8,
-    /// The customer id in the canonical spelling that finds the lane.
+    /// The canonical spelling of the customer id, by which the store finds the lane.
     pub(super) canonical: Cow<'a, str>,
-    /// The customer id in the spelling in which the bridge received the id.
+    /// The customer id as the bridge received it.
     pub(super) received: &'a str,
 }
 
-/// The kind of a lane whose customer is known by Imprint's id.
+/// The kind of a lane if the bridge knows Imprint's id of the customer.
 const IMPRINT_LANE: u8 = 0;
-/// The kind of a lane whose customer is known by our own customer id only.
+/// The kind of a lane if the bridge knows only the partner's own id of the customer.
 const PARTNER_LANE: u8 = 1;
 
 pub(super) fn lane_columns(key: &LaneKey) -> LaneColumns<'_> {
@@ -221,7 +223,7 @@ pub(super) fn lane_columns(key: &LaneKey) -> LaneColumns<'_> {
     }
 }
 
-/// Decodes the key of a lane; `None` if the columns name no customer.
+/// Decodes the key of a lane. Returns `None` if the columns contain no valid customer id.
 pub(super) fn lane_key(kind: i64, received: &str) -> Option<LaneKey> {
     match u8::try_from(kind) {
         Ok(IMPRINT_LANE) => ImprintId::parse(received).ok().map(LaneKey::Imprint),
@@ -232,7 +234,7 @@ pub(super) fn lane_key(kind: i64, received: &str) -> Option<LaneKey> {
     }
 }
 
-/// The columns of an entry that record, in addition to the lane, how an event named its customer.
+/// The columns of an entry that tell which customer ids the event contains, in addition to the columns of the lane.
 pub(super) struct CustomerColumns<'a> {
     pub(super) partner: Option<&'a str>,
     pub(super) names_imprint_id: bool,
@@ -245,7 +247,7 @@ pub(super) fn customer_columns(customer: &CustomerRef) -> CustomerColumns<'_> {
     }
 }
 
-/// Decodes how an event named its customer; `None` if the columns name no customer.
+/// Decodes the ids by which an event named its customer. Returns `None` if the columns contain no valid customer id.
 pub(super) fn customer(key: &LaneKey, columns: &CustomerColumns<'_>) -> Option<CustomerRef> {
     let partner = columns.partner.map(PartnerCustomerId::parse);
     match (key, partner.transpose().ok()?) {

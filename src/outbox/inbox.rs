@@ -11,15 +11,16 @@ use crate::time::Timestamp;
 ///
 /// Every operation is atomic and bounded. Dropping the future of an operation does not undo the operation.
 pub trait Inbox: Send + Sync + fmt::Debug {
-    /// Stores a batch durably: either the whole batch or nothing. Recognises duplicate events, also within the batch.
+    /// Stores a batch durably: either the whole batch or nothing. Recognises an event that is a duplicate of a stored
+    /// event, or of an earlier event in the batch.
     fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended>;
-    /// Finds the receipt of an event; `None` if the store has no receipt of the event.
+    /// Finds the receipt of an event. Returns `None` if the store has no receipt of the event.
     fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>>;
-    /// Resolves when the entry is settled; resolves at once if the entry is settled already.
+    /// Resolves when the entry is settled. If the entry is settled already, the future resolves at once.
     ///
     /// A storage engine that several processes share may notice a settlement only by polling.
     fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State>;
-    /// Returns the key of the content digests. The store generates the key once and keeps the key for ever.
+    /// Returns the secret key of the content digests. The store generates the key once and never changes the key.
     fn digest_key(&self) -> [u8; 32];
 }
 
@@ -27,7 +28,7 @@ pub trait Inbox: Send + Sync + fmt::Debug {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub [u8; 16]);
 
-/// The action of `append` for a new entry.
+/// The action that `append` takes for a new entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Disposition {
     /// The entry waits in the lane of its customer.
@@ -40,13 +41,15 @@ pub enum Disposition {
     Ignore,
 }
 
-/// The priority of an entry: the order in which lanes are claimed while more lanes are due than can be sent.
+/// The priority of an entry. While more lanes are due than dispatch can send, the priority decides which lanes the
+/// store claims first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     /// The source sent the event to the bridge as the change happened.
     #[default]
     Live,
-    /// The event is replayed or late. The store claims its lane after every lane with a live entry.
+    /// The event is replayed or late. The store claims lanes with only low entries after all due lanes with a live
+    /// entry.
     Low,
 }
 
@@ -61,7 +64,7 @@ pub struct NewEntry {
     pub digest: Digest,
     /// The time when the bridge accepted the event.
     pub accepted_at: Timestamp,
-    /// The action of `append` for the entry of this event.
+    /// The action that `append` takes for the entry of this event.
     pub disposition: Disposition,
     /// The priority of the entry.
     pub priority: Priority,
@@ -83,7 +86,7 @@ impl fmt::Debug for NewEntry {
 pub struct AppendedEntry {
     /// The number of the new entry, or of the entry that was stored before under the same identity.
     pub entry: EntryId,
-    /// The state of the entry at the append.
+    /// The state of the entry at the time of the append.
     pub state: State,
     /// True if the entry was stored before this append.
     pub duplicate: bool,
@@ -94,8 +97,8 @@ pub struct AppendedEntry {
 pub enum Appended {
     /// Every entry is on disk. The list has the same order as the batch.
     Stored(Vec<AppendedEntry>),
-    /// The events at these positions of the batch use the identity of another event with different content. The store
-    /// wrote nothing.
+    /// Each event at these positions of the batch has the same identity as an earlier event, but different content. The
+    /// store wrote nothing.
     Conflict(Vec<usize>),
 }
 
@@ -118,7 +121,8 @@ pub struct Receipt {
     pub settled_at: Option<Timestamp>,
     /// The id of the event whose newer values replaced the values of the entry, if the entry was superseded.
     pub superseded_by: Option<Attribute>,
-    /// The reason why the entry is parked, and Imprint's answer about the entry; `None` if the entry is not parked.
+    /// The reason why the entry is parked, and Imprint's answer about the entry. `None` means that the entry is not
+    /// parked.
     pub parked: Option<(ParkReason, Option<String>)>,
 }
 
@@ -127,8 +131,7 @@ pub struct Receipt {
 pub struct Lookup {
     /// The source that sent the event.
     pub source: SourceName,
-    /// The CloudEvents `source` of the event. `None` finds the newest event with this id, whatever its CloudEvents
-    /// `source` is.
+    /// The CloudEvents `source` of the event. `None` finds the newest event with this id and any CloudEvents `source`.
     pub ce_source: Option<Attribute>,
     /// The id that the source gave the event.
     pub id: Attribute,

@@ -15,16 +15,16 @@ use crate::time::Timestamp;
 pub trait Lanes: Settings {
     /// Claims up to `max` lanes that are due at `now`. Each claimed lane carries the [`ClaimToken`] of this claim.
     fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim>;
-    /// Records the result of a claimed lane and frees the lane, in one transaction.
+    /// Records the result of the work on a claimed lane and ends the claim, in one transaction.
     ///
     /// Answers [`Settled::Stale`] and changes nothing if the lane is no longer claimed under the settlement's token.
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
-    /// Makes every lane with a waiting entry due. Dispatch calls `release` when the destination works again.
+    /// Makes every lane with a waiting entry due now. Dispatch calls `release` when the destination works again.
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()>;
     /// Resolves when a lane may have become due after this call.
     ///
-    /// The wake-up is a hint: a storage engine that several processes share misses some changes, so dispatch also
-    /// polls.
+    /// The future is only a hint: a storage engine that several processes share misses some changes, so dispatch also
+    /// polls the store.
     fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
@@ -34,9 +34,10 @@ pub trait Lanes: Settings {
 /// No two claims of a lane ever have the same token, even across restarts and processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClaimToken {
-    /// The number of the engine that claimed the lane: each opening of a store gets a new number.
+    /// The number of the storage engine that claimed the lane. Each time a process opens a store, the engine gets a new
+    /// number.
     pub owner: u64,
-    /// The number of the claim within one opening of the store.
+    /// The number of the claim, counted from the time when the process opened the store.
     pub epoch: u64,
 }
 
@@ -44,20 +45,24 @@ pub struct ClaimToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a stale settlement has changed nothing"]
 pub enum Settled {
-    /// The settlement is on disk, and the lane is free.
+    /// The settlement is on disk, and the lane is no longer claimed.
     Recorded,
     /// The lane is no longer claimed under this token. The store changed nothing.
     Stale,
 }
 
-/// The rule that selects which due lanes are claimed first.
+/// The rule that decides which due lanes the store claims first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// Claims the lanes first that have been due longest.
+    /// The store first claims the lanes that have been due for the longest time.
     LongestDue,
-    /// Selects from the [`PROBE_WINDOW`](super::PROBE_WINDOW) longest due lanes those that have failed least; the
-    /// number picks one of these lanes. A probe of the destination needs a lane that does not always fail, and a
-    /// different lane each time.
+    /// The store looks at the [`PROBE_WINDOW`](super::PROBE_WINDOW) lanes that have been due for the longest time.
+    ///
+    /// Of these lanes, the store keeps the lanes with the fewest failures. The contained number picks one of the kept
+    /// lanes.
+    ///
+    /// A probe of the destination needs a lane whose requests do not always fail. Each probe should also use a
+    /// different lane.
     LeastFailed(u32),
 }
 
@@ -80,7 +85,7 @@ impl Pick {
     }
 }
 
-/// The result of a claim of due lanes.
+/// The lanes that one call of [`Lanes::claim`] has claimed.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {
     /// The claimed lanes, starting with the lane that has been due longest.
@@ -92,16 +97,16 @@ pub struct Claim {
 /// The key of a lane: the lane's customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneKey {
-    /// The customer is known by Imprint's id, so the entries of the lane can be sent.
+    /// The bridge knows Imprint's id of the customer, so dispatch can send the entries of the lane.
     Imprint(ImprintId),
-    /// The customer is known only by our id. The entries move into an Imprint lane when a search has found the Imprint
-    /// id.
+    /// The bridge knows only the partner's own id of the customer. When a search finds Imprint's id, dispatch moves the
+    /// entries into a lane with Imprint's id.
     Partner(PartnerCustomerId),
 }
 
 impl LaneKey {
-    /// Returns the lane key for a customer: Imprint's id if the event names this id, because only a lane with Imprint's
-    /// id can send.
+    /// Returns the lane key for a customer. If the event contains Imprint's id, this id is the key, because dispatch
+    /// can send only the entries of a lane with Imprint's id.
     pub fn of(customer: &CustomerRef) -> Self {
         match customer {
             CustomerRef::Imprint(imprint) | CustomerRef::Pair { imprint, .. } => {
@@ -115,21 +120,21 @@ impl LaneKey {
 /// The failures of a lane since Imprint last applied a request of the lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trials {
-    /// The number of failed requests. This number decides how long the lane rests.
+    /// The number of failed requests. This number decides how long the lane waits before the next request.
     pub failures: u32,
-    /// The number of failed requests that only the lane itself can have caused. After enough attempts, dispatch parks
-    /// entries of the lane.
+    /// The number of failed requests whose failure is the fault of this lane only. When this number reaches its limit,
+    /// dispatch parks entries of the lane.
     pub attempts: u32,
     /// The time when the last request of the lane failed.
     pub tried_at: Option<Timestamp>,
 }
 
-/// A link between our customer id and Imprint's customer id, as Imprint confirmed the link.
+/// An identity link: the partner's own id and Imprint's id of one customer, as Imprint confirmed them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityLink {
-    /// Our id of the customer in the identity link.
+    /// The partner's own id of the customer.
     pub partner: PartnerCustomerId,
-    /// Imprint's customer id; `None` if Imprint knows no customer by our id.
+    /// Imprint's id of the customer. `None` means that Imprint knows no customer with the partner's id.
     pub imprint: Option<ImprintId>,
     /// The time when Imprint last confirmed the identity link.
     pub confirmed_at: Timestamp,
@@ -138,31 +143,32 @@ pub struct IdentityLink {
 /// One due lane, claimed for one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimedLane {
-    /// The number of the lane. No other claim gets the lane before the lane is settled.
+    /// The number of the lane. The store does not claim the lane again before this claim is settled.
     pub lane: LaneId,
     /// The fencing token of this claim, for the settlement of the lane.
     pub token: ClaimToken,
-    /// The customer of the lane; `None` if the stored lane cannot be read, and then `waiting` is empty.
+    /// The customer of the lane. If the bridge cannot read the stored lane, the key is `None` and `waiting` is empty.
     pub key: Option<LaneKey>,
     /// The versions of the customer's values that Imprint has, as far as the store knows.
     pub versions: LaneVersions,
     /// The failures of the lane.
     pub trials: Trials,
-    /// Entries up to this number are sent one by one, because Imprint rejected a request that carried several of these
-    /// entries.
+    /// Dispatch sends entries up to this number one by one, because Imprint rejected a request that carried several of
+    /// these entries.
     pub unfold_to: Option<EntryId>,
     /// An earlier process may have sent the waiting entries up to this number.
     pub maybe_sent_to: Option<EntryId>,
-    /// The waiting entries; only the newest entries if there are more than [`WAITING_WINDOW`](super::WAITING_WINDOW).
+    /// The waiting entries of the lane. If the lane has more than [`WAITING_WINDOW`](super::WAITING_WINDOW) waiting
+    /// entries, the list contains only the newest.
     pub waiting: Vec<WaitingEntry>,
-    /// The identity links of the ids that the waiting entries name.
+    /// The identity links of the customer ids in the waiting entries.
     pub links: Vec<IdentityLink>,
     /// The waiting entries whose stored content cannot be read.
     pub unreadable: Vec<EntryId>,
 }
 
 impl ClaimedLane {
-    /// Returns a claimed lane without entries, versions and links.
+    /// Creates a claimed lane that has no entries, no versions and no identity links.
     pub fn empty(lane: LaneId, token: ClaimToken, trials: Trials) -> Self {
         Self {
             lane,
@@ -178,7 +184,7 @@ impl ClaimedLane {
         }
     }
 
-    /// Returns the waiting entries in the form that folding takes.
+    /// Returns the waiting entries as inputs of folding.
     pub fn candidates(&self) -> Vec<Candidate<'_>> {
         self.waiting.iter().map(WaitingEntry::candidate).collect()
     }
@@ -193,14 +199,14 @@ pub struct WaitingEntry {
     pub version: Version,
     /// The values that the entry sets.
     pub update: Update,
-    /// The customer as the event named the customer.
+    /// The customer, with the ids in the event.
     pub customer: CustomerRef,
     /// The time when the bridge accepted the event of the entry.
     pub accepted_at: Timestamp,
 }
 
 impl WaitingEntry {
-    /// Returns the entry in the form that folding takes.
+    /// Returns the entry as an input of folding.
     pub const fn candidate(&self) -> Candidate<'_> {
         Candidate {
             version: self.version,
@@ -225,8 +231,8 @@ pub enum Ending {
         /// Imprint's answer, without values: the `type` and `param` of the answer.
         detail: Option<String>,
     },
-    /// The requests of the entry failed for a long time, without proof which party caused the failures. An operator
-    /// decides.
+    /// Requests with the entry failed for a long time, and nothing proves whether the entry or Imprint is the cause. An
+    /// operator decides about the entry.
     Undecided,
 }
 
@@ -243,11 +249,11 @@ impl Ending {
     }
 }
 
-/// The settlement of a claimed lane: the result of one request, or of sending none. The store records the settlement in
-/// one transaction.
+/// The settlement of a claimed lane: the result of one request, or of a claim without a request. The store records the
+/// settlement in one transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
-    /// The settled lane. The settlement frees the lane.
+    /// The settled lane. After the settlement, the store can claim the lane again.
     pub lane: LaneId,
     /// The fencing token of the claim that the settlement ends.
     pub token: ClaimToken,
@@ -259,15 +265,16 @@ pub struct Settlement {
     pub moved: Option<Moved>,
     /// An identity link that Imprint confirmed or denied.
     pub new_link: Option<IdentityLink>,
-    /// The new versions of the lane; `None` if the versions did not change.
+    /// The new versions of the lane. `None` leaves the stored versions unchanged.
     pub versions: Option<LaneVersions>,
     /// The failures of the lane after the request.
     pub trials: Trials,
-    /// Entries up to this number are sent one by one.
+    /// Dispatch sends entries up to this number one by one.
     pub unfold_to: Option<EntryId>,
     /// The time when the lane is due again if entries still wait in the lane.
     pub due: Timestamp,
-    /// The time when the lane is due if no entry waits in the lane: dispatch then reasserts the values in doubt.
+    /// The time when the lane is due if no entry waits in the lane. At this time, dispatch sends delivered values
+    /// again, because an older request may have overwritten them.
     pub reassert_at: Option<Timestamp>,
     /// The time when the dispatcher decided about the lane.
     pub at: Timestamp,

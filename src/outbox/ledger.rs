@@ -16,42 +16,45 @@ use crate::time::Timestamp;
 pub trait Ledger: Settings {
     /// Lists one page of the entries that a filter selects. The page contains the start of the next page.
     fn list(&self, filter: EntryFilter) -> StoreFuture<'_, EntryPage>;
-    /// Loads a selection of entries in one operation, with as much data as `detail` requests. Loads at most
-    /// [`LOAD_MAX`] entries and about [`LOAD_BYTES_MAX`] of their content; [`LoadedEntries::has_more`] is true if
-    /// entries were left out.
+    /// Loads a selection of entries in one operation, with as much data as `detail` requests.
+    ///
+    /// Loads at most [`LOAD_MAX`] entries and about [`LOAD_BYTES_MAX`] of their content. If the selection has more
+    /// entries, [`LoadedEntries::has_more`] is true.
     fn load(&self, selection: EntrySelection, detail: Detail) -> StoreFuture<'_, LoadedEntries>;
-    /// Returns the origin of each field value that Imprint has of a customer: the event that brought the value.
+    /// Returns, for each field value of a customer that Imprint has, the event that brought the value.
     fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>>;
     /// Returns all stored data of an entry.
     fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>>;
-    /// Moves parked entries back to the waiting entries, after live entries, and appends to the audit log. Returns the
-    /// entries that moved: an entry that is no longer parked stays unchanged.
+    /// Makes parked entries wait again, with low priority, and appends a record to the audit log. Returns the entries
+    /// that wait again. An entry that is no longer parked stays unchanged.
     fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Moves held entries to the waiting entries, after live entries, and appends to the audit log. Returns the moved
-    /// entries.
+    /// Makes held entries wait to be sent, with low priority, and appends a record to the audit log. Returns the
+    /// entries that now wait.
     fn approve(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Applies an operator's decision to undecided entries and appends to the audit log. Returns the entries that are
-    /// no longer undecided.
+    /// Applies an operator's decision to undecided entries and appends a record to the audit log. Returns the entries
+    /// that are no longer undecided.
     fn decide(
         &self,
         entries: Vec<EntryId>,
         resolution: Resolution,
         event: AuditEvent,
     ) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Ends parked and held entries permanently and appends to the audit log. Returns the ended entries.
+    /// Ends parked and held entries permanently and appends a record to the audit log. Returns the ended entries.
     fn discard(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Appends an operator's action that changes no entry to the audit log.
+    /// Appends a record to the audit log, for an operator's action that changes no entry.
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()>;
     /// Returns at most `max` records of the audit log, starting after the record with the number `after`.
     fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>>;
-    /// Deletes the receipts of entries that have the number `from` or a higher number and ended before `kept.start()`;
-    /// `kept.end()` is the current time.
+    /// Deletes the receipts of entries that ended before `kept.start()`. Scans entries from the number `from` upwards.
+    /// The time `kept.end()` is the current time.
     ///
     /// Never deletes the receipt with the highest number, because the number of the next entry follows that number.
     /// Scans at most [`PRUNE_MAX`] receipts and returns the number from which to continue. Returns `None` after the
-    /// last receipt, or when every scanned receipt was accepted within `kept`. Receipts are numbered in the order of
-    /// arrival, so later receipts were accepted within `kept` too, unless the clock was set back; a later pass then
-    /// deletes these receipts.
+    /// last receipt, or when every scanned receipt was accepted within `kept`.
+    ///
+    /// Receipts are numbered in the order of arrival. If every scanned receipt was accepted within `kept`, all later
+    /// receipts were accepted within `kept` too, unless somebody set the clock back. If somebody set the clock back, a
+    /// later call deletes the receipts.
     fn prune_receipts(
         &self,
         from: EntryId,
@@ -62,11 +65,12 @@ pub trait Ledger: Settings {
     fn depth(&self) -> StoreFuture<'_, Depth>;
 }
 
-/// The most receipts that one [`Ledger::prune_receipts`] scans. For each receipt, the store may also have to read a
-/// lane.
+/// The maximum number of receipts that one call of [`Ledger::prune_receipts`] scans. For each receipt, the store may
+/// also have to read a lane.
 pub const PRUNE_MAX: usize = 1_000;
 
-/// The most entries that one [`Ledger::list`] reads, whether the filter selects the entries or not.
+/// The maximum number of entries that one call of [`Ledger::list`] reads, including entries that the filter does not
+/// select.
 pub const SCAN_MAX: usize = 5_000;
 
 /// A filter that selects entries. A field that is `None` excludes no entry.
@@ -74,13 +78,13 @@ pub const SCAN_MAX: usize = 5_000;
 pub struct EntryFilter {
     /// The state of the selected entries.
     pub state: State,
-    /// The source that sent the events of the selected entries; `None` selects every source.
+    /// The source that sent the events of the selected entries. `None` selects every source.
     pub source: Option<SourceName>,
-    /// The event type of the selected entries; `None` selects every type.
+    /// The event type of the selected entries. `None` selects every event type.
     pub event_type: Option<Attribute>,
-    /// The reason why the selected entries are parked; `None` selects every reason.
+    /// The reason why the selected entries are parked. `None` selects every reason.
     pub reason: Option<ParkReason>,
-    /// The id of the customer, in the spelling of the entry's lane.
+    /// The id of the customer, in the spelling that the lane of the entry uses.
     pub customer: Option<String>,
     /// The filter selects entries that were accepted before this time.
     pub before: Option<Timestamp>,
@@ -88,7 +92,7 @@ pub struct EntryFilter {
     pub since: Option<Timestamp>,
     /// The filter selects entries with a number higher than this number.
     pub after: EntryId,
-    /// The most entries of one page.
+    /// The maximum number of entries on one page.
     pub max: usize,
 }
 
@@ -169,14 +173,15 @@ pub struct EntrySummary {
 pub struct EntryPage {
     /// The entries of the page, in the order of their numbers.
     pub entries: Vec<EntrySummary>,
-    /// The last entry of this page, after which the next page starts; `None` if there is no next page.
+    /// The last entry of this page, after which the next page starts. `None` means that there is no next page.
     pub next: Option<EntryId>,
 }
 
-/// The most entries that one [`Ledger::load`] returns.
+/// The maximum number of entries that one call of [`Ledger::load`] returns.
 pub const LOAD_MAX: usize = 500;
 
-/// The most bytes of events and updates that one [`Ledger::load`] returns, not counting the last entry.
+/// The maximum number of bytes of events and updates that one call of [`Ledger::load`] returns. The last entry does not
+/// count.
 pub const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A selection of entries for an operation.
@@ -195,7 +200,7 @@ pub enum Detail {
     Summaries,
     /// Loads the summary, the update and the event of each entry.
     Payloads,
-    /// Loads the payload of each entry, and the lane of the entry with versions and waiting entries.
+    /// Loads the summary, the update and the event of each entry, and also the lane of each entry.
     Lanes,
 }
 
@@ -204,7 +209,7 @@ pub enum Detail {
 pub struct LoadedEntries {
     /// The loaded entries, in the order of the selection.
     pub entries: Vec<LoadedEntry>,
-    /// The lanes of the loaded entries; each lane appears once.
+    /// The lanes of the loaded entries. Each lane appears only once.
     pub lanes: Vec<LoadedLane>,
     /// True if the selection has more entries than were loaded.
     pub has_more: bool,
@@ -219,12 +224,14 @@ pub struct LoadedEntry {
     pub update: Option<(Version, Update)>,
     /// The event in its structured form; `None` after the entry has ended.
     pub event: Option<Vec<u8>>,
-    /// The index of the entry's lane in [`LoadedEntries::lanes`]; `None` if no lane was loaded.
+    /// The index of the entry's lane in [`LoadedEntries::lanes`]. `None` means that the store loaded no lane for the
+    /// entry.
     pub lane: Option<usize>,
 }
 
 impl LoadedEntry {
-    /// Returns an entry whose payload was deleted or was not requested.
+    /// Creates a loaded entry without update and event, because the store deleted them or the caller did not request
+    /// them.
     pub(super) const fn without_payload(summary: EntrySummary) -> Self {
         Self {
             summary,
@@ -258,13 +265,15 @@ pub struct LoadedLane {
 pub struct FieldOrigin {
     /// The field whose value Imprint has.
     pub field: Field,
-    /// The delivered version of the field. The `arrival` of the version is the number of the entry.
+    /// The delivered version of the field. The `arrival` of the version is the number of the entry that brought the
+    /// value.
     pub version: Version,
-    /// The event that brought the value; `None` if the receipt of the event was deleted before the store kept origins.
+    /// The event that brought the value. `None` means that the store deleted the receipt of the event before stores
+    /// kept origins.
     pub event: Option<OriginEvent>,
 }
 
-/// The event that brought a delivered value, and the delivery of the event.
+/// The event that brought a delivered value, with the time and the attempts of the delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginEvent {
     /// The identity of the event.
@@ -302,7 +311,7 @@ impl fmt::Debug for Inspection {
 /// An operator's decision about undecided entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// The undecided entries wait again, after live entries.
+    /// The undecided entries wait again, with low priority.
     Retry,
     /// The undecided entries are parked.
     Park(ParkReason),
@@ -326,7 +335,7 @@ impl Resolution {
 pub struct Replay {
     /// The number of the entry.
     pub entry: EntryId,
-    /// The customer change from the current mapping; `None` keeps the stored customer change.
+    /// The customer change that the current mapping makes from the event. `None` keeps the stored customer change.
     pub change: Option<CustomerChange>,
 }
 
@@ -337,7 +346,8 @@ pub struct AuditEvent {
     pub operator: String,
     /// The action in one word, such as `replay`.
     pub action: &'static str,
-    /// The entries that the action concerns, or the selection of these entries. Never contains a value of an event.
+    /// The entries that the action concerns, or the filter that selected the entries. The text never contains a value
+    /// of an event.
     pub target: String,
     /// The operator's reason for the action, in free text.
     pub reason: Option<String>,
@@ -354,7 +364,7 @@ pub struct AuditRecord {
     pub operator: String,
     /// The action in one word, such as `replay`.
     pub action: String,
-    /// The entries that the action concerns, or the selection of these entries.
+    /// The entries that the action concerns, or the filter that selected the entries.
     pub target: String,
     /// The number of entries that the action changed.
     pub entries: usize,
@@ -362,6 +372,6 @@ pub struct AuditRecord {
     pub reason: Option<String>,
     /// The time of the operator's or the task's action.
     pub at: Timestamp,
-    /// True if this record, and its link to the record before, are unchanged since they were written.
+    /// True if nobody has changed this audit record, or deleted the audit record before it.
     pub is_intact: bool,
 }

@@ -1,6 +1,6 @@
-//! The outbox port of the process that owns the storage engine: shared settings, failure, backup, close.
+//! The outbox port of the process that owns the storage engine: backup, close, permanent failure, and shared settings.
 //!
-//! Opening and verifying a store are separate functions, because no port exists before the store is open.
+//! The functions that open and verify a store are not part of a port, because no port exists before the store is open.
 
 use std::fmt;
 use std::future::Future;
@@ -9,13 +9,14 @@ use std::pin::Pin;
 
 use super::StoreFuture;
 
-/// The outbox port of the process that owns the storage engine. The code that wires the process holds this port.
+/// The outbox port of the process that owns the storage engine. The code that starts and stops the process holds this
+/// port.
 pub trait Lifecycle: Send + Sync + fmt::Debug {
     /// Resolves when the storage engine has failed permanently. The process must then end; a new process continues with
     /// the data on disk.
     fn failed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
-    /// Copies the store into a new file with this name in the same folder, and returns the path of the copy. Returns an
-    /// error if the file exists.
+    /// Copies the store into a new file with this name in the store's folder, and returns the path of the copy. Returns
+    /// an error if the file exists already.
     ///
     /// The SQLite engine accepts and delivers no event during the copy.
     fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf>;
@@ -31,7 +32,7 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
 pub trait Settings: Send + Sync + fmt::Debug {
     /// Stores the value of a setting in place of the previous value.
     fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()>;
-    /// Returns the stored value of a setting; `None` if no value is stored.
+    /// Returns the stored value of a setting. Returns `None` if the store has no value of the setting.
     fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>>;
 }
 
@@ -40,7 +41,7 @@ pub trait Settings: Send + Sync + fmt::Debug {
 pub enum Setting {
     /// The mode that an operator set for the destination.
     DestinationMode,
-    /// The time until which Imprint asked us to wait, in milliseconds since the Unix epoch.
+    /// The time until which Imprint asked the bridge to wait, in milliseconds since the Unix epoch.
     ThrottledUntil,
 }
 

@@ -1,4 +1,4 @@
-//! The reference storage engine: every role of the outbox in plain maps, for tests and the simulation.
+//! The reference storage engine: implements every port of the outbox with plain maps, for tests and the simulation.
 //!
 //! The entries of this engine are lost when the process ends, so the command `serve` does not offer the engine.
 
@@ -35,12 +35,13 @@ pub struct MemoryOutbox {
 }
 
 impl MemoryOutbox {
-    /// Simulates a crash: all stored data remains, and no lane is claimed.
+    /// Simulates a crash of the process: all stored data remains, and every claim of a lane ends.
     pub fn crash(&self) {
         self.restart(false);
     }
 
-    /// Simulates a restart. If the earlier process did not close the store cleanly, the due lanes are in doubt.
+    /// Simulates a restart of the process. If `in_order` is false, the earlier process did not close the store, so it
+    /// may have sent the waiting entries of every due lane.
     pub fn restart(&self, in_order: bool) {
         self.tables().restart(in_order);
     }

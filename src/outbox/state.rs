@@ -1,5 +1,5 @@
-//! The state of an entry, and the reason why an entry is parked. Answers, metrics and logs use the fixed names in this
-//! module.
+//! The state of an entry, and the reason why an entry is parked. HTTP answers, metrics and logs use the fixed names in
+//! this module.
 
 /// The state of an entry. The table at the top of [`outbox`](super) lists the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,12 +18,12 @@ pub enum State {
     Discarded,
     /// The entry belongs to a mass change of its source, which an operator must approve first.
     Held,
-    /// The requests of the entry failed for a long time, without proof which party caused the failures.
+    /// Requests with the entry failed for a long time, and nothing proves whether the entry or Imprint is the cause.
     Undecided,
 }
 
 impl State {
-    /// Every state of an entry, in the order in which people read the states.
+    /// Every state of an entry, in the order in which reports list the states.
     pub const ALL: [Self; 8] = [
         Self::Waiting,
         Self::Held,
@@ -35,7 +35,7 @@ impl State {
         Self::Discarded,
     ];
 
-    /// The names of the states in which an entry ends.
+    /// The names of the final states of an entry.
     pub const ENDINGS: [&'static str; 5] = [
         Self::Delivered.as_str(),
         Self::Superseded.as_str(),
@@ -44,7 +44,7 @@ impl State {
         Self::Discarded.as_str(),
     ];
 
-    /// Returns the name of the state, which answers, metrics and logs show.
+    /// Returns the name of the state for HTTP answers, metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -58,7 +58,8 @@ impl State {
         }
     }
 
-    /// Returns whether a waiting sender gets this state as the result, because the entry has ended or is parked.
+    /// Returns whether an entry in this state has ended or is parked. A sender that waits for the result of an event
+    /// gets such a state.
     pub const fn is_settled(self) -> bool {
         match self {
             Self::Delivered | Self::Superseded | Self::Ignored | Self::Parked | Self::Discarded => {
@@ -88,12 +89,12 @@ pub enum ParkReason {
     UnknownCustomer,
     /// The stored content of the entry cannot be read.
     Unreadable,
-    /// The event names two ids that, according to Imprint, belong to different customers: the values could reach
-    /// another cardholder.
+    /// The two customer ids in the event belong to different customers at Imprint. A request could change the data of
+    /// the wrong cardholder.
     IdentityConflict,
-    /// Imprint knows several customers with our customer id.
+    /// Imprint knows several customers with the same partner id as the customer of the entry.
     AmbiguousCustomer,
-    /// The address is outside the USA, but Imprint's address has no country.
+    /// The address in the entry is outside the USA, but Imprint's flat address has no country field.
     ForeignAddress,
     /// The entry clears an address line, but Imprint still has the line.
     NotCleared,
@@ -112,7 +113,7 @@ impl ParkReason {
         Self::NotCleared,
     ];
 
-    /// Returns the name of the reason, which answers and logs show.
+    /// Returns the name of the reason for HTTP answers and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",

@@ -7,13 +7,13 @@ use tokio::sync::oneshot;
 
 use super::{EntryId, State};
 
-/// The callers that wait for each entry; the open connections limit their number. The lock is never held across an
-/// await.
+/// The callers that wait for each entry. The limit on open connections also limits the number of callers. The lock is
+/// never held across an await.
 #[derive(Debug, Default)]
 pub(super) struct Waiters(Mutex<HashMap<EntryId, Vec<oneshot::Sender<State>>>>);
 
 impl Waiters {
-    /// Registers a caller. The returned channel resolves when [`Waiters::settle`] names the entry.
+    /// Registers a caller. The returned channel resolves when [`Waiters::settle`] is called with the entry.
     pub(super) fn register(&self, entry: EntryId) -> oneshot::Receiver<State> {
         let (sender, receiver) = oneshot::channel();
         let mut waiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,7 +18,8 @@ impl MemoryTables {
         }
     }
 
-    /// Ends every claim. After a crash (`in_order` is false), the due lanes are in doubt.
+    /// Ends every claim. After a crash (`in_order` is false), the earlier process may have sent the waiting entries of
+    /// every due lane.
     pub(super) fn restart(&mut self, in_order: bool) {
         let due = self
             .lanes
@@ -36,7 +37,7 @@ impl MemoryTables {
         for priority in [Priority::Live, Priority::Low] {
             let room = match pick {
                 Pick::LongestDue => max.saturating_sub(all.len()),
-                // A probe may use any lane, whatever the priority of the lane.
+                // A probe may use a lane of any priority.
                 Pick::LeastFailed(_) => PROBE_WINDOW,
             };
             let (due, next_due) = self.due(priority, now, room, pick);
@@ -115,7 +116,8 @@ impl MemoryTables {
         })
     }
 
-    /// Records a settlement and returns the entries that the settlement ended; `None` if the claim of the lane is over.
+    /// Records a settlement and returns the entries that the settlement ended. Returns `None` if the claim of the lane
+    /// has ended already.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Option<Vec<(EntryId, State)>> {
         if self.in_flight.get(&settlement.lane) != Some(&settlement.token) {
             return None;

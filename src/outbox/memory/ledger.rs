@@ -1,4 +1,5 @@
-//! The ledger of the reference engine: reads, changes by operators, the audit log, retention.
+//! The ledger of the reference engine: lists entries, applies operators' changes, keeps the audit log and prunes
+//! receipts.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -164,14 +165,15 @@ impl MemoryTables {
         ended
     }
 
-    /// Removes an entry from the entries that are set aside in this state, and returns the lane and the payload.
+    /// Removes an entry from the entries that are set aside in this state. Returns the lane of the entry and the
+    /// removed entry.
     fn take(&mut self, entry: EntryId, state: State) -> Option<(LaneId, WaitingEntry)> {
         let lane = self.entries.get(&entry)?.lane?;
         let set_aside = &mut self.lanes.get_mut(&lane)?.set_aside;
         Some((lane, set_aside.remove(&(state, entry))?))
     }
 
-    /// Moves an entry that was set aside back to the waiting entries, after live entries.
+    /// Makes an entry that was set aside wait to be sent, with low priority.
     fn enqueue(
         &mut self,
         entry: EntryId,
@@ -242,7 +244,8 @@ impl MemoryTables {
         let newest = self.last;
         let is_old = |entry: &EntryId, receipt: &Receipt| {
             let ended_before = receipt.settled_at.is_some_and(|at| at < *kept.start());
-            // The receipt with the highest number is kept, as in every storage engine.
+            // Every storage engine keeps the receipt with the highest number, because the next entry gets the following
+            // number.
             *entry < newest && receipt.state.is_final() && ended_before
         };
         let old = self.entries.range(from..=last);

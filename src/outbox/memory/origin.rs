@@ -25,7 +25,8 @@ impl MemoryTables {
         receipt.and_then(of_receipt).or_else(stored)
     }
 
-    /// Keeps the origin of an entry before the receipt of the entry is deleted, if the lane still refers to the entry.
+    /// Keeps the origin of an entry whose receipt the engine is about to delete. Keeps nothing if no version of the
+    /// lane refers to the entry.
     pub(super) fn keep_origin(&mut self, entry: EntryId) {
         let row = self.entries.get(&entry);
         let lane = row.and_then(|row| self.lanes.get(&row.lane?));

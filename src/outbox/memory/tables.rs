@@ -21,7 +21,7 @@ pub(super) struct MemoryTables {
     /// The origins of entries whose receipts are deleted.
     pub(super) origins: BTreeMap<EntryId, OriginEvent>,
     pub(super) in_flight: HashMap<LaneId, ClaimToken>,
-    /// The token of the newest claim; the `owner` of the token counts the restarts.
+    /// The token of the newest claim. The `owner` of the token is the number of restarts.
     pub(super) token: ClaimToken,
     pub(super) links: BTreeMap<PartnerCustomerId, IdentityLink>,
     pub(super) settings: BTreeMap<Setting, String>,
@@ -49,7 +49,7 @@ pub(super) struct LaneRow {
     pub(super) trials: Trials,
     pub(super) unfold_to: Option<EntryId>,
     pub(super) waiting: BTreeMap<EntryId, WaitingEntry>,
-    /// The entries that are parked, held or undecided, with their state.
+    /// The entries that are parked, held or undecided. The key of each entry contains the state of the entry.
     pub(super) set_aside: BTreeMap<(State, EntryId), WaitingEntry>,
 }
 
@@ -58,7 +58,7 @@ impl LaneRow {
         self.waiting.is_empty()
     }
 
-    /// Adds a waiting entry to its lane, and makes the lane due if the lane was idle.
+    /// Adds a waiting entry to its lane. If the lane had no waiting entry, the lane becomes due.
     pub(super) fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
         if self.is_idle() {
             self.due = Some(now);
@@ -205,7 +205,7 @@ pub(super) fn spelling(key: &LaneKey) -> String {
     }
 }
 
-/// Returns the waiting entry with the payload of a new entry.
+/// Creates the waiting entry for a new entry of the outbox.
 fn waiting(entry: EntryId, change: CustomerChange, accepted_at: Timestamp) -> WaitingEntry {
     WaitingEntry {
         entry,
