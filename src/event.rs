@@ -158,9 +158,9 @@ impl SourceVersion {
 
 /// The version of a change, which orders all values of one customer: the greater version is newer.
 ///
-/// Versions are compared by epoch, then value, then arrival. The mapping decides whether `value` is a sequence number
-/// or a time. The command `check` rejects a configuration that mixes sequence numbers and times on one field, so the
-/// bridge never compares a sequence number with a time.
+/// The bridge compares versions by epoch, then by value, then by arrival. The mapping decides whether `value` is a
+/// sequence number or a time. The command `check` rejects a configuration that mixes sequence numbers and times on one
+/// field, so the bridge never compares a sequence number with a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// The epoch of the source's version counter. The operator raises the epoch when the source restarts the counter.

@@ -34,7 +34,7 @@ pub struct Candidate<'a> {
     pub update: &'a Update,
 }
 
-/// The maximum number of entries that one request may carry. Superseded entries do not count.
+/// The maximum number of entries that one request may carry. Superseded entries do not count towards this maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxFold(pub usize);
 
@@ -65,7 +65,7 @@ pub struct Fold {
     /// values at Imprint.
     pub reasserted: usize,
     /// The number of waiting entries with the same version as a delivered value or as a different waiting value. Among
-    /// values with the same version, the later arrival wins.
+    /// values with the same version, the value that arrived later wins.
     pub ties: usize,
     /// The versions of the values that the request sends.
     versions: LiteMap<Field, Version>,

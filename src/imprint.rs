@@ -186,8 +186,10 @@ impl fmt::Debug for Request {
 pub enum Outcome {
     /// Imprint has applied the update: the answer is a 2xx with a JSON object whose `id` equals the id in the request.
     Applied(Echo),
-    /// Imprint limits the rate: the answer is a 429, or a 503 with Retry-After. Every further request to Imprint waits
-    /// for the contained time. The time is `None` if the bridge cannot parse the Retry-After.
+    /// Imprint limits the rate: the answer is a 429, or a 503 with Retry-After.
+    ///
+    /// Every further request to Imprint waits for the contained time. The time is `None` if the answer has no
+    /// Retry-After that the bridge can parse.
     Throttled(Option<Duration>),
     /// Imprint did not apply the update, for a temporary reason: no connection, 408, 425 or 5xx.
     Unavailable(Cause),
@@ -197,7 +199,9 @@ pub enum Outcome {
     /// certificate error. The content of the event does not cause a denial.
     Denied(Cause),
     /// The scope of Imprint's refusal is unclear: a 403, a 405 or a 404 without an error type may concern every
-    /// customer or only one customer. The bridge then retrieves the same customer to find out.
+    /// customer or only one customer.
+    ///
+    /// After such an answer, the bridge retrieves the same customer to find out.
     Unclear(Cause),
     /// The customer of the update does not exist at Imprint.
     NotFound,

@@ -10,8 +10,8 @@
 //! - `.`, `.a.b`, `."x y"`, `.a[0]`: a path. If the event does not contain the path, the value is *absent*. A path into
 //!   null gives null. A path into a text or a number is an error.
 //! - `a | b`: a pipe. The expression `b` reads the result of `a`.
-//! - `a // b`: returns `b` if `a` is absent, null or false, as in jq. If `a` has an error, the expression fails, but jq
-//!   would return `b`.
+//! - `a // b`: returns `b` if `a` is absent, null or false, as in jq. If `a` has an error, `a // b` fails, but jq would
+//!   return `b`.
 //! - `"text"`, `7`, `true`, `false`, `null`: constants.
 //! - `{a: .x, b}`: an object. The object leaves out each member whose value is absent.
 //! - `"\(.first) \(.last)"`: a text with parts. If a part of the text is absent, the whole text is absent. If a part of
@@ -32,7 +32,7 @@
 //!
 //! - If the expression of a field gives an absent value, the update leaves the field unchanged. If the expression of a
 //!   field gives null or a text of white space only, the update clears the field.
-//! - The mapping refuses a value with more than one possible meaning. It never guesses the meaning of a value.
+//! - The mapping refuses a value with more than one possible meaning. The mapping never guesses the meaning of a value.
 //! - An update contains only fields that the mapping names. No error message contains a value of the event.
 //! - Every evaluation of an expression ends: a plan takes at most as many steps as it has nodes, and jaq gets a limited
 //!   number of steps.

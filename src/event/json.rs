@@ -42,7 +42,7 @@ pub enum JsonRule {
     ByteOrderMark,
     /// The body is not empty.
     Empty,
-    /// The body is valid JSON. It contains no lone surrogates, no raw control characters and no numbers out of range.
+    /// The body is valid JSON, and contains no lone surrogates, no raw control characters and no numbers out of range.
     Syntax,
     /// Nothing except white space follows the JSON value of the body.
     Trailing,

@@ -3,9 +3,9 @@
 //!
 //! A request without a clear answer may arrive at Imprint late, after newer values were delivered, and overwrite the
 //! newer values. Imprint's API offers no way to prevent a late request from overwriting newer values. A lane therefore
-//! remembers which versions may still arrive, and until what time. If a newer value is delivered before this time, the
-//! lane keeps the newer value. Dispatch sends the kept values again after this time. The lane cannot protect the values
-//! from a request that arrives after the values were sent again.
+//! remembers which versions may still arrive, and until what time. The lane also keeps each newer value that is
+//! delivered while the old request may still arrive. When the old request can no longer arrive, dispatch sends the kept
+//! values again. The lane cannot protect the values from a request that arrives after the values were sent again.
 
 use std::fmt;
 
@@ -80,12 +80,12 @@ impl LaneVersions {
         self.with_in_doubt(sent, until)
     }
 
-    /// Returns the versions of the lane after a process ended unexpectedly. The ended process may have sent any of
-    /// these entries, without an answer from Imprint.
+    /// Returns the versions of the lane after a process ended unexpectedly. The ended process may have sent a request
+    /// with any of these entries before it ended.
     #[must_use]
     pub fn with_possibly_sent(mut self, candidates: &[Candidate<'_>], until: Timestamp) -> Self {
-        // The ended process may also have sent kept values again. Such a request could overwrite values that are
-        // delivered from now on.
+        // The ended process may also have sent the kept values of the lane again. Such a request could overwrite values
+        // that are delivered from now on.
         let reasserts = |in_doubt: &&mut InDoubt| !in_doubt.newer.is_empty();
         if let Some(in_doubt) = self.in_doubt.as_mut().filter(reasserts) {
             in_doubt.until_millis = in_doubt.until_millis.max(until.as_millis());

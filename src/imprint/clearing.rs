@@ -28,7 +28,7 @@ pub enum FieldClearing {
     Empty,
 }
 
-/// The representation of a cleared address line in an update request. The setting matters: if Imprint keeps the old
+/// The representation of a cleared address line in an update request. This setting matters: if Imprint keeps the old
 /// line "Apt 4B", Imprint's letters go to the wrong letterbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AddressClearing {

@@ -87,7 +87,8 @@ impl Credential {
     /// Uses the given API key for every later request, and returns whether the given key differs from the current key.
     ///
     /// # Errors
-    /// Returns [`KeyError`] if an HTTP header cannot contain the given key. The current key then stays in use.
+    /// Returns [`KeyError`] if an HTTP header cannot contain the given key. After this error, the current key stays in
+    /// use.
     pub fn replace(&self, key: &SecretString) -> Result<KeyChange, KeyError> {
         let fresh = authorization(self.scheme, key)?;
         let mut current = self
@@ -301,8 +302,8 @@ impl ImprintApi for Client {
     }
 }
 
-/// Returns whether the headers of an answer tell the end of the answer's body. Without such a header, awc assumes an
-/// empty body.
+/// Returns whether the headers of an answer tell the end of the answer's body. If no header tells the end of the body,
+/// awc assumes an empty body.
 fn is_framed(headers: &header::HeaderMap) -> bool {
     headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
 }

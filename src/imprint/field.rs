@@ -95,8 +95,8 @@ pub enum SchemaRule {
 pub enum EchoPlace {
     /// Imprint's answer contains the field at the top level, under the same name as the request.
     TopLevel,
-    /// Imprint's answer contains the field in the object `address`, under the same name as the request. In the request,
-    /// the field is at the top level.
+    /// Imprint's answer contains the field in the object `address`, under the same name as the request. The request
+    /// contains the field at the top level.
     Address,
     /// Imprint's answer contains the field in the object `metadata`.
     Metadata,

@@ -8,7 +8,7 @@ use serde_json::{Number, Value};
 use super::error::ValueError;
 
 /// Returns whether a value is null or a text of white space only. Such a value means that the source has cleared the
-/// value.
+/// field.
 pub(super) fn is_cleared(value: &Value) -> bool {
     match value {
         Value::Null => true,

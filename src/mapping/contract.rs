@@ -112,7 +112,7 @@ pub(super) fn imprint_id(located: &LocatedValue<'_>) -> Result<Option<ImprintId>
 }
 
 /// Returns the sender's own id of the customer, if the event contains this id. The id may be a whole number instead of
-/// a text, because many CRMs number their rows.
+/// a text, because many CRMs use the number of a database row as the customer id.
 pub(super) fn partner_id(
     located: &LocatedValue<'_>,
 ) -> Result<Option<PartnerCustomerId>, EvalError> {

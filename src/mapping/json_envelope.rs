@@ -157,8 +157,8 @@ fn parts(split: &Program, body: &Value, max: usize) -> Result<Vec<Value>, EvalEr
     Ok(results.into_iter().flatten().filter(is_event).collect())
 }
 
-/// Converts the id, type or time of an event to text. The function accepts a whole number, because many sources number
-/// their rows.
+/// Converts the id, type or time of an event to text. The function accepts a whole number, because many sources use the
+/// number of a database row as an id.
 fn text(located: &LocatedValue<'_>, is_required: bool) -> Result<Option<String>, EvalError> {
     let error = |detail: &str| Err(located.error("body", super::error::ValueError::new(detail)));
     match located.value() {

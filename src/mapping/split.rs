@@ -1,6 +1,6 @@
 //! Compiles `split(" ") | first` and similar terms, which select parts of a name or an address.
 //!
-//! The compiled split creates no list of the pieces. jaq interprets any operation on lists that is not such a split.
+//! The compiled split creates no list of the pieces. jaq interprets all operations on lists except these splits.
 
 use std::borrow::Cow;
 
@@ -155,7 +155,7 @@ fn selection(term: &Term<&str>) -> Option<PieceSelection> {
     None
 }
 
-/// Returns the one piece of a split text that a path selects.
+/// Converts a path that selects one piece of a split text, such as `.[1]`.
 fn one(path: &Path<Term<&str>>) -> Option<PieceSelection> {
     match path.0.as_slice() {
         [(Part::Index(index), Opt::Essential)] => number(index).map(PieceSelection::One),
@@ -163,8 +163,8 @@ fn one(path: &Path<Term<&str>>) -> Option<PieceSelection> {
     }
 }
 
-/// Returns the range of pieces of a split text that a path selects: the first index, and the index after the last
-/// piece.
+/// Converts a path that selects a range of pieces, such as `.[1:3]`. Returns the first index, and the index after the
+/// last piece.
 fn range(term: &Term<&str>) -> Option<(usize, Option<usize>)> {
     if let Term::Path(from, path) = term
         && let Term::Id = from.as_ref()

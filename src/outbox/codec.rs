@@ -24,16 +24,16 @@ const UPDATE_BYTES_USUAL: usize = 1024;
 /// The kind of a stored blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BlobKind {
-    /// The blob contains the event. The record of this blob is the entry.
+    /// The event of an entry. The record id is the number of the entry.
     Event,
-    /// The blob contains the values that the event sets. The record of this blob is the entry.
+    /// The values that the event of an entry sets. The record id is the number of the entry.
     Update,
-    /// The blob contains the versions of a lane and the values that dispatch may have to send again. The record of this
-    /// blob is the lane.
+    /// The versions of a lane, with the values that dispatch may have to send again. The record id is the number of the
+    /// lane.
     LaneVersions,
-    /// The blob contains Imprint's answer about a parked entry. The record of this blob is the entry.
+    /// Imprint's answer about a parked entry. The record id is the number of the entry.
     ParkedDetail,
-    /// The blob contains an operator's reason for an action. The record of this blob is the audit record of the action.
+    /// An operator's reason for an action. The record id is the number of the audit record.
     AuditReason,
 }
 
@@ -59,14 +59,14 @@ pub(super) enum CodecError {
         column: &'static str,
         number: i64,
     },
-    /// The stored blob does not have the form of its kind.
+    /// The codec cannot decode the stored blob as a value of the blob's kind.
     #[error("unreadable {kind} {record}")]
     Unreadable {
         kind: BlobKind,
         record: u64,
         source: serde_json::Error,
     },
-    /// The value of a blob has no stored form.
+    /// The codec cannot encode the value as a blob.
     #[error("{kind} {record} cannot be stored")]
     Unwritable {
         kind: BlobKind,
@@ -269,7 +269,7 @@ pub(super) fn customer(key: &LaneKey, columns: &CustomerColumns<'_>) -> Option<C
 mod tests {
     use super::*;
 
-    /// Stores of released programs contain these numbers.
+    /// The stores of released versions contain these numbers, so the numbers must not change.
     #[test]
     fn state_numbers_never_change() {
         for (number, word) in [
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(State::ALL.len(), 8, "a new state is pinned above");
     }
 
-    /// Stores of released programs contain these numbers.
+    /// The stores of released versions contain these numbers, so the numbers must not change.
     #[test]
     fn reason_numbers_never_change() {
         for (number, word) in [
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(ParkReason::ALL.len(), 8, "a new reason is pinned above");
     }
 
-    /// Stores of released programs contain these numbers.
+    /// The stores of released versions contain these numbers, so the numbers must not change.
     #[test]
     fn numbers_of_priorities_and_lane_kinds_never_change() {
         assert_eq!(priority("lane.low", 0).unwrap(), Priority::Live);

@@ -9,7 +9,8 @@ use crate::time::Timestamp;
 
 /// The outbox port of the accepting side. Ingress holds this port and no other port of the outbox.
 ///
-/// Every operation is atomic and bounded. Dropping the future of an operation does not undo the operation.
+/// Every operation of this port is atomic and does a bounded amount of work. Dropping the future of an operation does
+/// not undo the operation.
 pub trait Inbox: Send + Sync + fmt::Debug {
     /// Stores a batch durably: either the whole batch or nothing. Recognises an event that is a duplicate of a stored
     /// event, or of an earlier event in the batch.
@@ -95,10 +96,10 @@ pub struct AppendedEntry {
 /// The result of appending a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// Every entry is on disk. The list has the same order as the batch.
+    /// Every entry of the batch is on disk. The list has one item per event of the batch, in the order of the batch.
     Stored(Vec<AppendedEntry>),
     /// Each event at these positions of the batch has the same identity as an earlier event, but different content. The
-    /// store wrote nothing.
+    /// store has stored no event of the batch.
     Conflict(Vec<usize>),
 }
 

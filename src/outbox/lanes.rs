@@ -11,7 +11,8 @@ use crate::time::Timestamp;
 
 /// The outbox port of dispatch. The dispatcher holds this port and no other port of the outbox.
 ///
-/// Every operation is atomic and bounded. Dropping the future of an operation does not undo the operation.
+/// Every operation of this port is atomic and does a bounded amount of work. Dropping the future of an operation does
+/// not undo the operation.
 pub trait Lanes: Settings {
     /// Claims up to `max` lanes that are due at `now`. Each claimed lane carries the [`ClaimToken`] of this claim.
     fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim>;
@@ -37,7 +38,7 @@ pub struct ClaimToken {
     /// The number of the storage engine that claimed the lane. Each time a process opens a store, the engine gets a new
     /// number.
     pub owner: u64,
-    /// The number of the claim, counted from the time when the process opened the store.
+    /// The number of the claim. The count restarts each time a process opens the store.
     pub epoch: u64,
 }
 
@@ -47,7 +48,7 @@ pub struct ClaimToken {
 pub enum Settled {
     /// The settlement is on disk, and the lane is no longer claimed.
     Recorded,
-    /// The lane is no longer claimed under this token. The store changed nothing.
+    /// The lane is no longer claimed under the token of the settlement. The store has ignored the settlement.
     Stale,
 }
 
@@ -125,7 +126,7 @@ pub struct Trials {
     /// The number of failed requests whose failure is the fault of this lane only. When this number reaches its limit,
     /// dispatch parks entries of the lane.
     pub attempts: u32,
-    /// The time when the last request of the lane failed.
+    /// The time when a request of the lane last failed.
     pub tried_at: Option<Timestamp>,
 }
 
@@ -199,7 +200,7 @@ pub struct WaitingEntry {
     pub version: Version,
     /// The values that the entry sets.
     pub update: Update,
-    /// The customer, with the ids in the event.
+    /// The ids by which the event names its customer.
     pub customer: CustomerRef,
     /// The time when the bridge accepted the event of the entry.
     pub accepted_at: Timestamp,
@@ -253,7 +254,7 @@ impl Ending {
 /// settlement in one transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
-    /// The settled lane. After the settlement, the store can claim the lane again.
+    /// The lane to settle. After the settlement, the store can claim the lane again.
     pub lane: LaneId,
     /// The fencing token of the claim that the settlement ends.
     pub token: ClaimToken,
@@ -269,7 +270,7 @@ pub struct Settlement {
     pub versions: Option<LaneVersions>,
     /// The failures of the lane after the request.
     pub trials: Trials,
-    /// Dispatch sends entries up to this number one by one.
+    /// Dispatch sends the lane's entries up to this number one by one.
     pub unfold_to: Option<EntryId>,
     /// The time when the lane is due again if entries still wait in the lane.
     pub due: Timestamp,

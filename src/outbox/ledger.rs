@@ -12,7 +12,8 @@ use crate::time::Timestamp;
 
 /// The outbox port of operators and retention. The operator API and the retention task hold this port.
 ///
-/// Every operation is atomic and bounded. Dropping the future of an operation does not undo the operation.
+/// Every operation of this port is atomic and does a bounded amount of work. Dropping the future of an operation does
+/// not undo the operation.
 pub trait Ledger: Settings {
     /// Lists one page of the entries that a filter selects. The page contains the start of the next page.
     fn list(&self, filter: EntryFilter) -> StoreFuture<'_, EntryPage>;
@@ -26,7 +27,7 @@ pub trait Ledger: Settings {
     /// Returns all stored data of an entry.
     fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>>;
     /// Makes parked entries wait again, with low priority, and appends a record to the audit log. Returns the entries
-    /// that wait again. An entry that is no longer parked stays unchanged.
+    /// that now wait. An entry that is no longer parked stays unchanged.
     fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
     /// Makes held entries wait to be sent, with low priority, and appends a record to the audit log. Returns the
     /// entries that now wait.
@@ -180,8 +181,8 @@ pub struct EntryPage {
 /// The maximum number of entries that one call of [`Ledger::load`] returns.
 pub const LOAD_MAX: usize = 500;
 
-/// The maximum number of bytes of events and updates that one call of [`Ledger::load`] returns. The last entry does not
-/// count.
+/// The maximum number of bytes of events and updates that one call of [`Ledger::load`] returns. The last returned entry
+/// does not count towards this maximum.
 pub const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A selection of entries for an operation.
@@ -209,7 +210,7 @@ pub enum Detail {
 pub struct LoadedEntries {
     /// The loaded entries, in the order of the selection.
     pub entries: Vec<LoadedEntry>,
-    /// The lanes of the loaded entries. Each lane appears only once.
+    /// The lanes of the loaded entries. The list contains each lane only once.
     pub lanes: Vec<LoadedLane>,
     /// True if the selection has more entries than were loaded.
     pub has_more: bool,
@@ -346,7 +347,7 @@ pub struct AuditEvent {
     pub operator: String,
     /// The action in one word, such as `replay`.
     pub action: &'static str,
-    /// The entries that the action concerns, or the filter that selected the entries. The text never contains a value
+    /// The entries that the action concerns, or the filter that selected the entries. The target never contains a value
     /// of an event.
     pub target: String,
     /// The operator's reason for the action, in free text.

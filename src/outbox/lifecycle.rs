@@ -46,7 +46,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// Returns the name under which the store keeps the setting. The name never changes.
+    /// Returns the name under which the store keeps the setting. The stored name of a setting never changes.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::DestinationMode => "destination_mode",

@@ -13,7 +13,8 @@ use super::{EntryId, State};
 pub(super) struct Waiters(Mutex<HashMap<EntryId, Vec<oneshot::Sender<State>>>>);
 
 impl Waiters {
-    /// Registers a caller. The returned channel resolves when [`Waiters::settle`] is called with the entry.
+    /// Registers a caller that waits for the entry. The returned channel resolves when [`Waiters::settle`] is called
+    /// with the entry.
     pub(super) fn register(&self, entry: EntryId) -> oneshot::Receiver<State> {
         let (sender, receiver) = oneshot::channel();
         let mut waiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -13,8 +13,8 @@ const FLOAT_DIGITS_MAX: u32 = 15;
 
 /// Converts an amount of money to the minor units of its currency: `"340.00"` US dollars are 34000.
 ///
-/// The function `minor_units` does not round. It refuses an amount with more decimals than the currency has, unless the
-/// extra decimals are zeros.
+/// The function `minor_units` does not round. The function refuses an amount with more decimals than the currency has,
+/// unless the extra decimals are zeros.
 pub(super) fn minor_units(amount: &Value, currency: &Value) -> Conversion {
     let exponent = currency
         .as_str()

@@ -366,7 +366,7 @@ impl<'c> Sanitizer<'_, 'c> {
         self.error(slice, reason);
     }
 
-    /// Reports an error at a part of the expression. Without a part, the error concerns the whole expression.
+    /// Reports an error at a part of the expression. If `slice` is `None`, the error concerns the whole expression.
     fn error(&mut self, slice: Option<&str>, reason: String) {
         let slice = slice.unwrap_or(self.code);
         self.errors

@@ -18,8 +18,8 @@ impl MemoryTables {
         }
     }
 
-    /// Ends every claim. After a crash (`in_order` is false), the earlier process may have sent the waiting entries of
-    /// every due lane.
+    /// Ends every claim of a lane. After a crash (`in_order` is false), the earlier process may have sent the waiting
+    /// entries of every due lane.
     pub(super) fn restart(&mut self, in_order: bool) {
         let due = self
             .lanes

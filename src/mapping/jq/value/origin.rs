@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use super::super::super::located::{PathStep, pointer};
 
-/// A place in an event, as a linked list of path steps. Several places share the steps at the beginning of their paths.
+/// A place in an event, as a linked list of path steps. If the paths to several places begin with the same steps, the
+/// places share these steps.
 #[derive(Debug)]
 pub(super) enum Origin {
     Event,
