@@ -1,4 +1,4 @@
-//! Change events, and the names that identify an event, the errors in an event and the version of an event.
+//! Change events: the contents of an event, the names that identify it, its version, and the errors in it.
 //!
 //! The constructors of the module `event` parse their input, so every constructed value is valid. The module does not
 //! know HTTP, the store or Imprint.
@@ -93,7 +93,7 @@ impl Attribute {
 pub struct Identity {
     /// The name of the source that sent the event.
     pub source: SourceName,
-    /// The CloudEvents `source` of the event; `None` for plain JSON.
+    /// The CloudEvents `source` of the event. `None` means that the source sends plain JSON instead of CloudEvents.
     pub ce_source: Option<Attribute>,
     /// The id that the sender gave the event.
     pub id: Attribute,

@@ -28,7 +28,7 @@ pub use versions::LaneVersions;
 /// One waiting entry of a lane, as an input of folding.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
-    /// The version of the entry's values; `arrival` is the entry's number.
+    /// The version of the entry's values. Its `arrival` is the number of the entry.
     pub version: Version,
     /// The values that the entry sets.
     pub update: &'a Update,
@@ -55,7 +55,7 @@ pub enum FoldEnd {
 pub struct Fold {
     /// The values that the request sends. The body of the request is empty if every value clears a field.
     pub update: Update,
-    /// The numbers of the entries whose values are sent.
+    /// The numbers of the entries whose values the request sends.
     pub carried: Vec<u64>,
     /// The entries that are finished when Imprint applies this request.
     pub finished: Vec<(u64, FoldEnd)>,
@@ -352,7 +352,7 @@ mod tests {
             Value::Object(first.update.body(Clearing::default()).to_object()),
             json!({"phone": "1"})
         );
-        // The e-mail of the superseded entry may still be needed, because the newer entry may park.
+        // If the newer entry is parked, a later request must send the e-mail of the superseded entry.
         assert_eq!((&first.carried, &first.finished), (&vec![1], &vec![]));
         let all = fold_all(&LaneVersions::default(), &waiting, 3);
         assert_eq!(all.carried, [1, 3, 4]);

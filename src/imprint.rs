@@ -75,8 +75,8 @@ impl ImprintId {
         }
     }
 
-    /// Returns whether two Imprint ids name the same customer. Two UUIDs may differ in case; other ids must be
-    /// identical.
+    /// Returns whether two Imprint ids name the same customer. Two UUIDs may differ in case. Ids that are not UUIDs
+    /// must be identical.
     pub fn is_same(&self, other: &str) -> bool {
         self.0 == other || (self.is_uuid_shaped() && self.0.eq_ignore_ascii_case(other))
     }
@@ -165,7 +165,7 @@ impl CustomerRef {
 pub struct Request {
     /// The customer to update.
     pub customer: ImprintId,
-    /// The fields to set and their values; never empty.
+    /// The fields to set and their values. A request sets at least one field.
     pub body: Body,
     /// The address lines that the source has cleared and that the request therefore omits. Imprint's echo shows whether
     /// Imprint still has these lines.

@@ -127,7 +127,8 @@ pub enum FieldGroup {
 
 /// One row of the table of Imprint's fields.
 struct FieldRow {
-    /// The number that identifies the field in the store. A number is assigned once and never reused.
+    /// The number that identifies the field in the store. The number of a field never changes, and no two fields ever
+    /// have the same number.
     number: u8,
     path: &'static str,
     /// The keys of the field's path, outermost first.
@@ -274,7 +275,7 @@ impl Field {
         FIELDS.iter().position(is_shown)
     }
 
-    /// Returns the key of the field's path at this depth; the outermost key has depth 0. The name of a `metadata` field
+    /// Returns the key at this depth of the field's path. The outermost key has depth 0. The name of a `metadata` field
     /// is one key, even if the name contains dots.
     pub(super) fn key(&self, depth: usize) -> Option<&str> {
         match (&self.0, depth) {

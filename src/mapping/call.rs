@@ -13,7 +13,7 @@ use super::syntax::{constant, first_slice};
 /// The maximum number of lines that the function `line` accepts in a text: no address has more than 9 lines.
 const LINES_MAX: usize = 9;
 
-/// The reason why a function call cannot be compiled.
+/// The reason why the bridge cannot compile a function call.
 #[derive(Debug)]
 pub(super) struct CallError<'c> {
     /// The text of the wrong argument. `None` means that all arguments of the call are wrong, or that the syntax tree

@@ -4,7 +4,7 @@
 
 use crate::event::EventError;
 
-/// The reason why a value is not accepted, without the place of the value.
+/// The reason why the mapping refuses a value, without the place of the value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ValueError {
     /// The description of the error, in one sentence.

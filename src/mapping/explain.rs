@@ -44,7 +44,7 @@ pub enum RuleResult {
     /// The event says that the source has no value any more, so the update clears the field.
     Cleared,
     Value(Value),
-    /// The mapping expression cannot be evaluated on the event.
+    /// The evaluation of the mapping expression on the event failed.
     Refused(EventError),
 }
 

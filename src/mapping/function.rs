@@ -42,9 +42,9 @@ pub(super) struct Signature {
 /// The parameters of a mapping function. Some variants also contain the Rust code of the function.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Parameters {
-    /// Takes no arguments; the input must be a text.
+    /// Takes no arguments. The input must be a text.
     Nothing(fn(&str) -> Conversion),
-    /// Takes no arguments; the input can be any value.
+    /// Takes no arguments. The input can be any value.
     Anything(fn(&Value) -> Conversion),
     /// Takes one argument: the unit of the input, such as `"ms"`.
     Unit,

@@ -34,7 +34,7 @@ pub struct Digest(pub [u8; 16]);
 pub enum Disposition {
     /// The entry waits in the lane of its customer.
     Enqueue(CustomerChange),
-    /// The entry is parked: an operator must act before any value of the entry is sent.
+    /// The entry is parked: an operator must act before dispatch sends any value of the entry.
     Park(CustomerChange, ParkReason),
     /// The entry is held: it belongs to a mass change of its source, which an operator must approve first.
     Hold(CustomerChange),
@@ -114,11 +114,11 @@ pub struct Receipt {
     pub event_type: Attribute,
     /// The state of the entry.
     pub state: State,
-    /// The number of requests that have carried the entry.
+    /// The number of requests that have contained values of the entry.
     pub attempts: u32,
     /// The time when the bridge accepted the event.
     pub accepted_at: Timestamp,
-    /// The time when the entry ended or was parked.
+    /// The time when the entry ended, or when the bridge parked the entry.
     pub settled_at: Option<Timestamp>,
     /// The id of the event whose newer values replaced the values of the entry, if the entry was superseded.
     pub superseded_by: Option<Attribute>,

@@ -164,7 +164,7 @@ pub struct ClaimedLane {
     pub waiting: Vec<WaitingEntry>,
     /// The identity links of the customer ids in the waiting entries.
     pub links: Vec<IdentityLink>,
-    /// The waiting entries whose stored content cannot be read.
+    /// The waiting entries whose stored content the bridge cannot read.
     pub unreadable: Vec<EntryId>,
 }
 
@@ -262,7 +262,7 @@ pub struct Settlement {
     pub endings: Vec<(EntryId, Ending)>,
     /// The entries that the request carried. The store counts one attempt for each of these entries.
     pub attempted: Vec<EntryId>,
-    /// The entries that the settlement moves into another lane.
+    /// The entries that the settlement moves into a different lane, and the customer of this lane.
     pub moved: Option<Moved>,
     /// An identity link that Imprint confirmed or denied.
     pub new_link: Option<IdentityLink>,
@@ -281,7 +281,8 @@ pub struct Settlement {
     pub at: Timestamp,
 }
 
-/// The move of entries to another lane, after a search found the Imprint id.
+/// The move of entries from a lane with the partner's id to a lane with Imprint's id, after a search found Imprint's
+/// id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// The customer whose lane receives the entries.

@@ -221,9 +221,9 @@ pub struct LoadedEntries {
 pub struct LoadedEntry {
     /// The summary of the entry, without any value of the event.
     pub summary: EntrySummary,
-    /// The values that the entry sets, and the version of the values; `None` after the entry has ended.
+    /// The values that the entry sets, and the version of the values. After the entry has ended, `update` is `None`.
     pub update: Option<(Version, Update)>,
-    /// The event in its structured form; `None` after the entry has ended.
+    /// The event in its structured form. After the entry has ended, `event` is `None`.
     pub event: Option<Vec<u8>>,
     /// The index of the entry's lane in [`LoadedEntries::lanes`]. `None` means that the store loaded no lane for the
     /// entry.
@@ -290,9 +290,9 @@ pub struct OriginEvent {
 pub struct Inspection {
     /// The summary of the entry, without any value of the event.
     pub summary: EntrySummary,
-    /// The values that the entry sets, and the version of the values; `None` after the entry has ended.
+    /// The values that the entry sets, and the version of the values. After the entry has ended, `update` is `None`.
     pub update: Option<(Version, Update)>,
-    /// The event in its structured form; `None` after the entry has ended.
+    /// The event in its structured form. After the entry has ended, `event` is `None`.
     pub event: Option<Vec<u8>>,
     /// The versions of the values that Imprint has of the customer.
     pub versions: LaneVersions,

@@ -12,8 +12,8 @@ use super::StoreFuture;
 /// The outbox port of the process that owns the storage engine. The code that starts and stops the process holds this
 /// port.
 pub trait Lifecycle: Send + Sync + fmt::Debug {
-    /// Resolves when the storage engine has failed permanently. The process must then end; a new process continues with
-    /// the data on disk.
+    /// Resolves when the storage engine has failed permanently. After a permanent failure the process must end, and a
+    /// new process continues with the data on disk.
     fn failed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
     /// Copies the store into a new file with this name in the store's folder, and returns the path of the copy. Returns
     /// an error if the file exists already.

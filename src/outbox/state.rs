@@ -83,11 +83,11 @@ impl State {
 pub enum ParkReason {
     /// Imprint rejected the values of the entry.
     Rejected,
-    /// The requests of the entry kept failing while requests of other customers succeeded.
+    /// Requests with the entry kept failing while requests for other customers succeeded.
     AttemptsExhausted,
     /// Imprint does not know the customer, and the delivery rules park entries of unknown customers.
     UnknownCustomer,
-    /// The stored content of the entry cannot be read.
+    /// The bridge cannot read the stored content of the entry.
     Unreadable,
     /// The two customer ids in the event belong to different customers at Imprint. A request could change the data of
     /// the wrong cardholder.
