@@ -1,7 +1,7 @@
 //! Change events: the contents of an event, the names that identify it, its version, and the errors in it.
 //!
-//! The constructors of the module `event` parse their input, so every constructed value is valid. The module does not
-//! know HTTP, the store or Imprint.
+//! The constructors of the module `event` parse their input, so every constructed value is valid. The module `event`
+//! does not know HTTP, the store or Imprint.
 
 use std::fmt;
 
@@ -129,7 +129,7 @@ pub struct EventError {
     /// The place of the broken rule: a location in the schema, or the Imprint field or mapping rule whose expression
     /// failed.
     pub location: String,
-    /// The description of the error, in one sentence for the sender's developer.
+    /// One sentence that describes the error for the developer of the source.
     pub detail: String,
 }
 

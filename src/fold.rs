@@ -64,8 +64,8 @@ pub struct Fold {
     /// The number of delivered values that the request sends again, because an older request may have overwritten the
     /// values at Imprint.
     pub reasserted: usize,
-    /// The number of waiting entries with the same version as a delivered value or as a different waiting value. Among
-    /// values with the same version, the value that arrived later wins.
+    /// The number of waiting entries whose version equals the version of a delivered value, or of a waiting entry with
+    /// a different value. Among values with the same version, the value that arrived later wins.
     pub ties: usize,
     /// The versions of the values that the request sends.
     versions: LiteMap<Field, Version>,
@@ -130,7 +130,7 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: T
         if let Some(end) = end(|field| lane.version_of(field), candidate) {
             fold.stale.push((candidate.version.arrival, end));
         } else if fold.update.ptr_eq(candidate.update) {
-            // The request sends exactly this entry, so the fields of the entry need no comparison.
+            // The request sends exactly the values of this entry, so the fields of the entry need no comparison.
             fold.finished
                 .push((candidate.version.arrival, FoldEnd::Delivered));
         } else if let Some(end) = end(after, candidate) {
@@ -163,7 +163,7 @@ fn update(
 type Winner<'a> = (Version, &'a FieldValue);
 
 /// Returns the newest waiting value of each field, if the value is newer than the delivered value. Also returns the
-/// number of entries for [`Fold::ties`].
+/// number of ties, as [`Fold::ties`] defines a tie.
 fn winners<'a>(
     lane: &LaneVersions,
     waiting: &[Candidate<'a>],

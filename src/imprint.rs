@@ -201,7 +201,8 @@ pub enum Outcome {
     /// The scope of Imprint's refusal is unclear: a 403, a 405 or a 404 without an error type may concern every
     /// customer or only one customer.
     ///
-    /// After such an answer, the bridge retrieves the same customer to find out.
+    /// After an unclear refusal, the bridge retrieves the customer, to find out whether the refusal concerns only this
+    /// customer.
     Unclear(Cause),
     /// The customer of the update does not exist at Imprint.
     NotFound,

@@ -103,8 +103,8 @@ pub fn is_attribute(header: &str) -> bool {
     binary::attribute_name(header).is_some()
 }
 
-/// Returns the event attribute `name` from the headers of a binary-mode request. Returns `None` if no header or more
-/// than one header contains the attribute, or if the header is not text.
+/// Returns the event attribute `name` from the headers of a binary-mode request. Returns `None` unless exactly one
+/// header contains the attribute, as text.
 pub fn header_attribute(headers: &[(&str, &[u8])], name: &str) -> Option<String> {
     binary::single_attribute(headers, name)
 }

@@ -12,7 +12,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-/// The maximum nesting depth of arrays and objects in a body. Known events need 5 levels.
+/// The maximum nesting depth of arrays and objects in a body. The deepest known event has 5 levels.
 pub const DEPTH_MAX: usize = 32;
 /// The maximum number of keys in all objects of a body together. A batch of 100 events with 60 fields has 6000 keys.
 pub const KEYS_MAX: usize = 10_000;

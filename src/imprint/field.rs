@@ -17,9 +17,9 @@ const METADATA: &str = "metadata";
 /// The JSON type of a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldKind {
-    /// A string.
+    /// The value is a string.
     Text,
-    /// A whole number.
+    /// The value is a whole number.
     Integer,
     /// Any JSON value except null.
     Open,
@@ -301,8 +301,8 @@ impl Field {
 
 /// Writes a field in its stored form: the number of the field, or the path of a `metadata` key.
 ///
-/// The numbers keep a stored lane small: with a path for every field, the lane would consist mostly of field names. The
-/// store reads and writes the lane for each event.
+/// Field numbers keep a stored lane small: with a path for every field, the lane would consist mostly of field names.
+/// The store reads and writes the lane for each event.
 impl Serialize for Field {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.row() {

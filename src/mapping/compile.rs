@@ -53,8 +53,8 @@ impl RuleCompiler {
             .iter()
             .filter_map(|(target, expression)| self.field(target, expression))
             .collect();
-        // The compiler sorts the fields into the order of an update's fields, so that the update can append each new
-        // value at its end.
+        // The compiler sorts the rules by field, because an update is fastest to build if the values come in the order
+        // of the fields.
         fields.sort_by(|one, other| one.field.cmp(&other.field));
         let mapping = Mapping {
             when,

@@ -209,7 +209,7 @@ impl Plan {
     }
 
     /// Returns the maximum number of copies of the input in the result of the plan. Objects and texts can copy the
-    /// input several times. In a pipe the numbers of copies multiply.
+    /// input several times. The number of copies in a pipe is the product of the numbers for the two sides of the pipe.
     pub(super) fn copies(&self) -> usize {
         match self {
             Self::Input

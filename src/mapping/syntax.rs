@@ -58,7 +58,8 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
         })
 }
 
-/// Explains why jaq's lexer refuses a character. The most common mistake, a text in wrong quotes, has its own message.
+/// Explains why jaq's lexer refuses a character. A text in wrong quotes is the most common mistake, and gets an error
+/// message of its own.
 fn unreadable(expected: &str, found: &str) -> String {
     if found.starts_with('\'') || found.starts_with('‘') || found.starts_with('“') {
         return "a text is written in plain double quotes, as in e164(\"US\")".to_owned();

@@ -36,7 +36,8 @@ pub enum Disposition {
     Enqueue(CustomerChange),
     /// The entry is parked: an operator must act before dispatch sends any value of the entry.
     Park(CustomerChange, ParkReason),
-    /// The entry is held: it belongs to a mass change of its source, which an operator must approve first.
+    /// The entry is held, because it belongs to a mass change of its source. An operator must first approve the mass
+    /// change.
     Hold(CustomerChange),
     /// The event has nothing to send: the store keeps only the receipt.
     Ignore,
@@ -46,7 +47,7 @@ pub enum Disposition {
 /// store claims first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// The source sent the event to the bridge as the change happened.
+    /// The source sent the event to the bridge when the change happened.
     #[default]
     Live,
     /// The event is replayed or late. The store claims lanes with only low entries after all due lanes with a live

@@ -50,8 +50,8 @@ pub trait Ledger: Settings {
     /// The time `kept.end()` is the current time.
     ///
     /// Never deletes the receipt with the highest number, because the number of the next entry follows that number.
-    /// Scans at most [`PRUNE_MAX`] receipts and returns the number from which to continue. Returns `None` after the
-    /// last receipt, or when every scanned receipt was accepted within `kept`.
+    /// Scans at most [`PRUNE_MAX`] receipts and returns the entry number from which the next call must continue.
+    /// Returns `None` after the last receipt, or when every scanned receipt was accepted within `kept`.
     ///
     /// Receipts are numbered in the order of arrival. If every scanned receipt was accepted within `kept`, all later
     /// receipts were accepted within `kept` too, unless somebody set the clock back. If somebody set the clock back, a

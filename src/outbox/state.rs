@@ -16,7 +16,8 @@ pub enum State {
     Parked,
     /// An operator decided not to send the entry.
     Discarded,
-    /// The entry belongs to a mass change of its source, which an operator must approve first.
+    /// The entry belongs to a mass change of its source. An operator must approve the mass change before dispatch sends
+    /// the entry.
     Held,
     /// Requests with the entry failed for a long time, and nothing proves whether the entry or Imprint is the cause.
     Undecided,
@@ -58,8 +59,8 @@ impl State {
         }
     }
 
-    /// Returns whether an entry in this state has ended or is parked. A sender that waits for the result of an event
-    /// gets such a state.
+    /// Returns whether an entry in this state has ended or is parked. When the entry of an event reaches such a state,
+    /// the bridge answers the sender that waits for the result.
     pub const fn is_settled(self) -> bool {
         match self {
             Self::Delivered | Self::Superseded | Self::Ignored | Self::Parked | Self::Discarded => {
