@@ -156,7 +156,7 @@ impl SourceVersion {
     }
 }
 
-/// The version of a change, which orders all values of one customer: the greater version is newer.
+/// The version of a change. Versions order all values of one customer: the greater version is newer.
 ///
 /// The bridge compares versions by epoch, then by value, then by arrival. The mapping decides whether `value` is a
 /// sequence number or a time. The command `check` rejects a configuration that mixes sequence numbers and times on one
@@ -168,8 +168,8 @@ pub struct Version {
     /// The version that the source gives the change: a revision number, or a time in microseconds. The value is 0 if
     /// the mapping names no version.
     pub value: i64,
-    /// The arrival number of the outbox entry, which orders changes of equal value. If the mapping names no version,
-    /// only the arrival number orders entries.
+    /// The arrival number of the outbox entry. The arrival number orders changes with an equal `value`. If the mapping
+    /// names no version, only the arrival number orders entries.
     pub arrival: u64,
 }
 

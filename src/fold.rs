@@ -64,8 +64,8 @@ pub struct Fold {
     /// The number of delivered values that the request sends again, because an older request may have overwritten the
     /// values at Imprint.
     pub reasserted: usize,
-    /// The number of waiting entries whose version equals the version of a delivered value, or of a waiting entry with
-    /// a different value. Among values with the same version, the value that arrived later wins.
+    /// The number of waiting entries whose version equals that of a delivered value, or of a waiting entry with a
+    /// different value. Of two values with one version, the later arrival wins.
     pub ties: usize,
     /// The versions of the values that the request sends.
     versions: LiteMap<Field, Version>,

@@ -181,7 +181,8 @@ impl fmt::Debug for Request {
     }
 }
 
-/// The outcome of one update request to Imprint. A failed connection is also an outcome, so there is no error type.
+/// The outcome of one update request to Imprint. A failed connection is also an outcome, so an update request has no
+/// error type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Imprint has applied the update: the answer is a 2xx with a JSON object whose `id` equals the id in the request.

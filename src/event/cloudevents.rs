@@ -68,8 +68,8 @@ impl std::fmt::Debug for HttpMessage<'_> {
     }
 }
 
-/// The decoded events of a request, in the order of the request. If an event cannot be decoded, the list contains the
-/// errors of the event in its place.
+/// The decoded events of a request, in the order of the request. In place of an event that it cannot decode, the
+/// decoder puts the errors of the event into the list.
 pub type Decoded = Vec<Result<ChangeEvent, Vec<EventError>>>;
 
 /// Decodes the CloudEvents of a request. A batch must have 1 to `events_max` events.

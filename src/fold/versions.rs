@@ -84,8 +84,8 @@ impl LaneVersions {
     /// with any of these entries before it ended.
     #[must_use]
     pub fn with_possibly_sent(mut self, candidates: &[Candidate<'_>], until: Timestamp) -> Self {
-        // The ended process may also have sent the kept values of the lane again. Such a request could overwrite values
-        // that are delivered from now on.
+        // The ended process may also have sent the kept values of the lane again. A late request with the kept values
+        // could overwrite values that are delivered from now on.
         let reasserts = |in_doubt: &&mut InDoubt| !in_doubt.newer.is_empty();
         if let Some(in_doubt) = self.in_doubt.as_mut().filter(reasserts) {
             in_doubt.until_millis = in_doubt.until_millis.max(until.as_millis());

@@ -3,14 +3,14 @@
 use super::{CustomerRef, Update};
 use crate::event::SourceVersion;
 
-/// The change of one customer that follows from one event.
+/// The change that one event makes to the values of one customer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CustomerChange {
     /// The ids by which the event names the customer.
     pub customer: CustomerRef,
     /// The position of the event among all changes of this customer, as the source states it.
     pub version: SourceVersion,
-    /// The field values to set at Imprint. The update is empty if the event mentions no field.
+    /// The field values to set at Imprint. The update is empty if the event contains no value for any field.
     pub update: Update,
     /// Whether the update sets a flat address that is known to be outside the USA. Imprint's flat address has no
     /// country field.

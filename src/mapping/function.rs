@@ -23,7 +23,7 @@ pub(super) mod phone;
 mod states;
 pub(super) mod text;
 
-/// A lookup table `[tables.<name>]` of the configuration, which translates the words of the source into Imprint's
+/// A lookup table `[tables.<name>]` of the configuration. The table translates the words of the source into Imprint's
 /// words.
 pub(super) type LookupTable = BTreeMap<String, String>;
 

@@ -208,8 +208,10 @@ impl Plan {
         }
     }
 
-    /// Returns the maximum number of copies of the input in the result of the plan. Objects and texts can copy the
-    /// input several times. The number of copies in a pipe is the product of the numbers for the two sides of the pipe.
+    /// Returns the maximum number of copies of the input in the result of the plan.
+    ///
+    /// Objects and texts can copy the input several times. The number of copies in a pipe is the product of the numbers
+    /// for the two sides of the pipe.
     pub(super) fn copies(&self) -> usize {
         match self {
             Self::Input

@@ -38,7 +38,7 @@ pub struct ClaimToken {
     /// The number of the storage engine that claimed the lane. Each time a process opens a store, the engine gets a new
     /// number.
     pub owner: u64,
-    /// The number of the claim. The count restarts each time a process opens the store.
+    /// The number of the claim. The numbers start again each time a process opens the store.
     pub epoch: u64,
 }
 
