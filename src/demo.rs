@@ -1,9 +1,9 @@
-//! The demo: runs a sandbox in place of Imprint, the bridge, and a simulated CRM in one process.
+//! The demo runs the sandbox (a simulated Imprint), the bridge and a simulated CRM in one process.
 //!
-//! The simulated CRM sends a generated workload with repeated, late and invalid events, and the sandbox has an outage
-//! in the middle of the workload. At the end of the demo, every accepted event must be in a final state, and every
-//! customer at Imprint must have the newest accepted values. The exit code of the demo is 0 only if this result is
-//! correct.
+//! The simulated CRM sends generated events, and some of these events are repeated, late or invalid. In the middle of
+//! the workload, the sandbox has an outage. At the end of the demo, every accepted event must be in a final state, and
+//! every customer in the sandbox must have the newest accepted values. The exit code of the demo is 0 only if both
+//! conditions hold and the bridge gave no unexpected answer.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -41,26 +41,26 @@ mod summary;
 mod verify;
 mod workload;
 
-/// The log filter of the demo, without the expected warnings about the unauthenticated source and about the outage.
+/// The log filter of the demo. It hides the expected warnings about the unauthenticated source and about the outage.
 const LOG: &str = "warn,imprint_bridge::app=error,imprint_bridge::dispatch=error,actix_http=off,actix_server=warn";
-/// The number of events that the simulated CRM has in flight at once.
+/// The maximum number of events that the simulated CRM has in flight at the same time.
 const CONCURRENCY: usize = 64;
-/// The maximum number of events of a demo, because the demo keeps every event id in memory until its end.
+/// The maximum number of events of a demo. The demo keeps every event id in memory until the demo ends.
 pub(crate) const EVENTS_MAX: u64 = 1_000_000;
 /// The time limit for sending one event, including all attempts.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 /// The duration of the sandbox's outage.
 const OUTAGE: Duration = Duration::from_millis(1_500);
-/// The sandbox's faults around the outage: connection resets, some before and some after the sandbox makes the update.
+/// Two fault rules of the sandbox: one rule resets connections before the update, the other rule after the update.
 const FAULTS: &[u8] = br#"[
     {"rate": 0.02, "for_ms": 4000, "action": {"reset": true}},
     {"rate": 0.02, "for_ms": 4000, "action": {"reset": true, "after": "apply"}}
 ]"#;
 /// The time between two checks for waiting entries.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
-/// The time limit of the demo, to which [`EVENTS_PER_SECOND`] adds time for the events.
+/// The time limit of a demo without events. The demo adds one second for every [`EVENTS_PER_SECOND`] events.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// The minimum number of events per second that the bridge must accept in the demo.
+/// The demo adds one second to its time limit for this number of events.
 const EVENTS_PER_SECOND: u64 = 100;
 
 /// The arguments of the command `demo`.
@@ -73,7 +73,7 @@ pub(crate) struct DemoSettings {
     pub(crate) keep: bool,
 }
 
-/// Runs the demo; the exit code is 0 only if the result is correct.
+/// Runs the demo. The exit code is 0 only if the demo found no error.
 pub(crate) fn run(options: &DemoSettings) -> anyhow::Result<ExitCode> {
     let _log = telemetry::start(LogFormat::Text, LOG)?;
     let environment = DemoEnvironment::start(options.seed)?;
@@ -84,7 +84,7 @@ pub(crate) fn run(options: &DemoSettings) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-/// Runs the bridge, and sends the demo's workload to the bridge.
+/// Starts the bridge, and runs the demo until the result or a signal.
 async fn run_in(options: &DemoSettings, environment: &DemoEnvironment) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let (config, sources) = environment.bridge()?;
@@ -142,7 +142,7 @@ fn print_summary(options: &DemoSettings, summary: &DemoSummary) -> anyhow::Resul
     Ok(())
 }
 
-/// The addresses that a person can try after the demo.
+/// The addresses that the demo prints for a person who tries the bridge and the sandbox after the workload.
 struct DemoAddresses {
     ingress: SocketAddr,
     ops: SocketAddr,
@@ -247,7 +247,7 @@ impl<'a> DemoRun<'a> {
         ))
     }
 
-    /// Sends the demo's workload, with the events of each customer in the order of the workload.
+    /// Sends all events of the workload. The events of one customer keep the order that they have in the workload.
     async fn send_workload(&self) -> anyhow::Result<()> {
         let sender = Rc::new(EventSender::new(
             self.events_url.clone(),

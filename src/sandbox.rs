@@ -1,7 +1,8 @@
-//! A sandbox in place of Imprint: the same operations on the same paths, and faults on request.
+//! The sandbox simulates Imprint: it has the same operations on the same paths, and causes faults on request.
 //!
-//! The command `sandbox`, the demo and the integration tests use the sandbox. The sandbox models only what Imprint
-//! documents. If the documentation is silent, [`SandboxSettings`] or a comment states the choice.
+//! The command `sandbox`, the demo and the integration tests use the sandbox. The sandbox models only the behaviour
+//! that Imprint documents. If Imprint's documentation leaves a behaviour open, a setting in [`SandboxSettings`] or a
+//! comment in the code states the sandbox's behaviour.
 //!
 //! # Imprint's API
 //!
@@ -14,7 +15,7 @@
 //! | any path under `/v2/keys` | 404, and `forbidden` in the ledger: the bridge must never call this path |
 //! | any other path under `/v2` | 404, and `unknown` in the ledger |
 //!
-//! The sandbox answers a call with another API key with 401 and no body.
+//! The sandbox answers 401 without a body to a call whose API key or merchant key is missing or wrong.
 //!
 //! # The tester's API, which needs no key
 //!
@@ -30,7 +31,8 @@
 //! | `DELETE /sandbox/faults` | deletes all fault rules |
 //! | `POST /sandbox/outage` `{"for_ms": N}` | answers 503 without Retry-After to every call for N ms |
 //!
-//! A fault rule states the matching calls (`body_has` is a JSON Pointer), a rate, an end, and one action:
+//! A fault rule has conditions for calls, a rate, an end, and one action. The condition `body_has` is a JSON Pointer to
+//! a value that the body must have:
 //!
 //! ```json
 //! {"customer": "ID", "method": "POST", "body_has": "/email", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
@@ -50,18 +52,21 @@
 //! | `{"short_body": true}` | half the body of the real answer, then the end of the connection |
 //! | `{"wrong_id": true}` | the real answer, with the id of another customer |
 //!
-//! The action `status` may have a `shape` (`envelope`, `flat`, `invalid_request`, `string`, `html` or `empty`), `type`,
-//! `param`, `message`, `location`, and `retry_after`: one string or several strings, sent verbatim.
+//! The action `status` may also have the members `shape` (`envelope`, `flat`, `invalid_request`, `string`, `html` or
+//! `empty`), `type`, `param`, `message`, `location` and `retry_after`. The member `retry_after` is one string or a list
+//! of strings, which the sandbox sends verbatim.
 //!
-//! The last four fault actions happen after the sandbox makes the update. The other fault actions happen instead of the
-//! update or, with `"after": "apply"`, after the update. A delay with `"after": "apply"` comes between the update and
-//! the answer. The sandbox applies faults before it checks the API key. Delays and `for_ms` follow the sandbox's clock.
+//! For the actions `interim`, `stall_body`, `short_body` and `wrong_id`, the sandbox makes the update before the fault.
+//! The actions `status`, `body`, `hang`, `reset` and `endless_body` replace the update. With `"after": "apply"`, the
+//! sandbox makes the update before these faults. The delay `latency_ms` comes before the update or, with `"after":
+//! "apply"`, between the update and the answer. The sandbox applies faults before it checks the API key. Delays and
+//! `for_ms` follow the sandbox's clock.
 //!
 //! # Invariants
 //!
-//! The sandbox takes its clock as an argument and its random numbers from a seed, so a run can be repeated. The numbers
-//! of customers, fault rules and ledger entries have limits. The sandbox holds no lock across an await. The ledger
-//! keeps every request with its personal data: use made-up customers only.
+//! The sandbox takes its clock as an argument and its random numbers from a seed, so a test can repeat a run. The
+//! sandbox limits the numbers of customers, of fault rules and of ledger entries. The sandbox holds no lock across an
+//! await. The ledger keeps every request with its personal data: use made-up customers only.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -104,10 +109,10 @@ pub use ledger::{LedgerEntry, LedgerPage, SandboxStats};
 pub use settings::{LEDGER_MAX, Nulls, SandboxSettings, UnseededCustomer};
 
 /// The number of the sandbox's server threads. One thread serves thousands of calls per second, and draws the random
-/// numbers in the order of the calls.
+/// numbers in the order in which the calls arrive.
 const WORKERS: usize = 1;
-/// The keep-alive time of the sandbox, longer than the keep-alive time of any client: so the sandbox closes a
-/// connection only as a fault.
+/// The time after which the sandbox closes an idle connection. Every client closes an idle connection earlier, so the
+/// sandbox closes a connection only as a fault.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The error of an operation on the sandbox.
@@ -122,10 +127,10 @@ pub enum Error {
     /// The thread of a [`BackgroundSandbox`] could not be started.
     #[error("starting the sandbox's thread")]
     Thread(#[source] std::io::Error),
-    /// The JSON to seed is neither a customer nor an array of customers.
+    /// The JSON of the customers to add is neither a customer nor an array of customers.
     #[error("reading the customers to seed")]
     Seed(#[source] serde_json::Error),
-    /// The sandbox has the maximum number of customers.
+    /// The sandbox already has the maximum number of customers.
     #[error("the sandbox holds at most {customers_max} customers")]
     CustomersFull { customers_max: usize },
     /// The JSON is neither a fault rule nor an array of fault rules.
@@ -136,7 +141,8 @@ pub enum Error {
     RulesFull { rules_max: usize },
 }
 
-/// A sandbox with a bound listener. The sandbox answers once the caller polls `server`, on any thread with a runtime.
+/// A sandbox with a bound listener. The sandbox answers only while the caller polls `server`, on any thread with a
+/// runtime.
 #[expect(
     missing_debug_implementations,
     reason = "the server it holds has no Debug"
@@ -146,8 +152,8 @@ pub struct RunningSandbox {
     pub address: SocketAddr,
     /// The sandbox's state: received calls, customers and faults.
     pub sandbox: Sandbox,
-    /// The handle that stops the server from any thread: calling `handle.stop(false)` stops the server at once, and the
-    /// returned future waits for the end.
+    /// The handle that stops the server from any thread. A call of `handle.stop(false)` stops the server at once, and
+    /// the returned future waits until the server has ended.
     pub handle: ServerHandle,
     /// The sandbox's server, which the caller must poll.
     pub server: Server,
@@ -178,11 +184,11 @@ impl fmt::Debug for Sandbox {
 }
 
 impl Sandbox {
-    /// Binds the sandbox's listener. The caller runs the sandbox's server.
+    /// Binds the sandbox's listener. The caller must then poll the sandbox's server.
     ///
     /// # Errors
-    /// Returns [`Error::Bind`] if the address cannot be used, or [`Error::CustomersFull`] for too many seeded
-    /// customers.
+    /// Returns [`Error::Bind`] if the address cannot be used. Returns [`Error::CustomersFull`] if the settings have too
+    /// many customers.
     pub fn start(settings: SandboxSettings, clock: Clock) -> Result<RunningSandbox, Error> {
         let listen = settings.listen;
         let bind = |source| Error::Bind { listen, source };
@@ -210,7 +216,7 @@ impl Sandbox {
         })
     }
 
-    /// Parses one customer to seed, or an array of customers.
+    /// Parses one customer to add, or an array of customers.
     ///
     /// # Errors
     /// Returns [`Error::Seed`] for any other JSON, and for a customer with an unknown field.
@@ -226,10 +232,11 @@ impl Sandbox {
         one_or_many(json).map_err(Error::FaultRule)
     }
 
-    /// Adds customers to the sandbox, and replaces a customer that has the same id.
+    /// Adds customers to the sandbox. An added customer replaces a customer with the same id.
     ///
     /// # Errors
-    /// Returns [`Error::CustomersFull`] at the limit; the customers before the limit stay added.
+    /// Returns [`Error::CustomersFull`] if the sandbox has the maximum number of customers. The sandbox keeps the
+    /// customers that it added before the error.
     pub fn seed(&self, seeds: Vec<SeedCustomer>) -> Result<(), Error> {
         let now = self.0.clock.wall();
         let mut state = self.state();
@@ -238,7 +245,7 @@ impl Sandbox {
             .try_for_each(|seeded| state.customers.seed(seeded, now))
     }
 
-    /// Adds fault rules after the active rules.
+    /// Adds fault rules at the end of the list of active rules.
     ///
     /// # Errors
     /// Returns [`Error::RulesFull`], and adds no rule, if the sandbox would have too many rules.
@@ -257,7 +264,7 @@ impl Sandbox {
         self.state().faults.outage(span, self.0.clock.now());
     }
 
-    /// Returns the active fault rules in their original form, and how often each rule fired.
+    /// Returns the active fault rules in their original form, with the number of times that each rule fired.
     pub fn faults(&self) -> Value {
         self.state().faults.describe(self.0.clock.now())
     }
@@ -278,7 +285,7 @@ impl Sandbox {
         self.state().customers.describe(id)
     }
 
-    /// Returns the sandbox's counts since its start.
+    /// Returns the counts that the sandbox has kept since its start.
     pub fn stats(&self) -> SandboxStats {
         let state = self.state();
         state
@@ -310,7 +317,7 @@ impl Sandbox {
             .default_service(web::to(exchange::serve));
     }
 
-    /// Writes a call into the ledger.
+    /// Adds a received call to the ledger, and returns the number of the call.
     fn arrive(&self, call: &SandboxCall) -> u64 {
         let mut state = self.state();
         let seq = state.ledger.open(call, self.0.clock.wall());
@@ -342,7 +349,7 @@ impl Sandbox {
         answer.reply
     }
 
-    /// Completes the entry of a call in the ledger.
+    /// Adds the status of the answer and the name of the fault to the call's entry in the ledger.
     fn close(&self, seq: u64, status: Option<u16>, fault: Option<&'static str>) {
         self.state().ledger.close(seq, status, fault);
     }
@@ -351,14 +358,13 @@ impl Sandbox {
         self.state().traffic.end_call();
     }
 
-    /// Locks the sandbox's state, even after a panic on another thread: the counts are then wrong by at most one.
+    /// Locks the sandbox's state. If another thread panicked while it held the lock, a count may be wrong by one.
     fn state(&self) -> MutexGuard<'_, SandboxState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Parses one JSON value or an array of values. The error describes the invalid value, and does not mention the choice
-/// between a value and an array.
+/// Parses one JSON value or an array of values. An error describes only the invalid value.
 fn one_or_many<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<Vec<T>, serde_json::Error> {
     let value: Value = serde_json::from_slice(json)?;
     if value.is_array() {

@@ -1,9 +1,9 @@
-//! Simulated customers: the data in the CRM, the changes of this data, and the values that Imprint must have at the
-//! end.
+//! Simulated customers: a customer's data in the CRM, the changes of this data, and the values that Imprint must have
+//! at the end of the demo.
 //!
-//! The demo computes the expected values from the simulated customer, independently of the mapping, so that the
-//! comparison finds errors in the mapping. Email hosts and telephone numbers are from reserved ranges, so no real
-//! person is ever contacted.
+//! The demo computes the expected values from the simulated customer and not with the mapping, so that the comparison
+//! finds errors in the mapping. Email hosts and telephone numbers are from reserved ranges, so the demo never names an
+//! address or a number of a real person.
 
 use serde_json::{Map, Value, json};
 
@@ -117,7 +117,7 @@ impl SimulatedCustomer {
         }
     }
 
-    /// Changes one part of the customer's data; the most frequent change is a purchase.
+    /// Changes one part of the customer's data. The most frequent change is a purchase.
     pub(super) fn change(&mut self, random: &mut SeededRandom) {
         self.revision = self.revision.saturating_add(1);
         match random.below(10) {
@@ -179,8 +179,8 @@ impl SimulatedCustomer {
         }})
     }
 
-    /// Returns the values that Imprint must have after an event of the day `today`, in the form of the sandbox's
-    /// customer.
+    /// Returns the values that Imprint must have after an event of the day `today`. The member names are the member
+    /// names of a customer in the sandbox.
     pub(super) fn expected_values(&self, today: CalendarDay) -> ExpectedValues {
         let mut address = Map::new();
         let lines = [

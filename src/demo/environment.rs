@@ -1,5 +1,5 @@
-//! The environment of the demo: a temporary folder, the sandbox on its own thread, and a configuration of the bridge
-//! that uses only this folder and this sandbox.
+//! The environment of the demo: a temporary folder, a sandbox on its own thread, and a configuration with which the
+//! bridge uses only this folder and this sandbox.
 
 use std::fs;
 use std::io::Write as _;
@@ -18,7 +18,7 @@ use crate::random::fill_random;
 use crate::sandbox::{BackgroundSandbox, Sandbox, SandboxSettings};
 use crate::time::Clock;
 
-/// The shipped example source `crm`, compiled into the binary so that the demo runs from any folder.
+/// The example source `crm`. The binary contains this source, so that the demo runs from any folder.
 const SOURCE: &str = include_str!("../../config/sources/crm.toml");
 /// The JSON Schema of the example source `crm`.
 const SCHEMA: &str = include_str!("../../schemas/crm/customer-changed.v1.json");
@@ -85,7 +85,8 @@ fn configure(folder: &Path, imprint: SocketAddr) -> anyhow::Result<(Config, Vec<
         let path = path
             .to_str()
             .context("the path of the temporary folder is not UTF-8")?;
-        // The JSON form of a string is a valid TOML string: both formats have the same escapes.
+        // `serde_json` escapes a string only with escapes that TOML also has, so the JSON string is a valid TOML
+        // string.
         Ok(serde_json::to_string(path)?)
     };
     let store = format!(
@@ -142,7 +143,7 @@ fn random_key() -> anyhow::Result<String> {
         .fold("demo_".to_owned(), |key, byte| format!("{key}{byte:02x}")))
 }
 
-/// Returns the shipped example source, read as the demo reads the source.
+/// Reads the example source `crm` in the same way as the demo.
 #[cfg(test)]
 pub(super) fn shipped() -> std::sync::Arc<crate::intake::Source> {
     let folder = tempfile::tempdir().unwrap();

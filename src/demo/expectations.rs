@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::workload::{ExpectedUpdate, GeneratedEvent};
 use crate::sender::SendResult;
 
-/// The expected result of the demo, which follows only from the bridge's answers.
+/// The expected result of the demo. The demo computes the expected result only from the bridge's answers to the CRM.
 #[derive(Default)]
 pub(super) struct Expectations {
     /// The ids of the accepted events.

@@ -152,7 +152,7 @@ pub(super) static STREETS: [&str; 24] = [
     "Prospect Pl",
 ];
 
-/// Language tags as a CRM writes them, each with the language code that Imprint must have. Most tags are English.
+/// Language tags as a CRM writes them. Each tag is paired with the language code that Imprint must have.
 pub(super) static LANGUAGES: [(&str, &str); 10] = [
     ("en-US", "en"),
     ("en-US", "en"),
@@ -166,8 +166,8 @@ pub(super) static LANGUAGES: [(&str, &str); 10] = [
     ("fr_CA", "fr"),
 ];
 
-/// The loyalty tiers, highest tier first: the minimum of dollars for the tier, the tier's name in the CRM, and the
-/// tier's name at Imprint.
+/// The loyalty tiers, highest tier first. A row has the minimum spending in dollars, the tier's name in the CRM, and
+/// the tier's name at Imprint.
 pub(super) static TIERS: [(u64, &str, &str); 4] = [
     (5_000, "Platinum", "PLATINUM"),
     (1_500, "Gold", "GOLD"),

@@ -14,7 +14,7 @@ use crate::outbox::State;
 use crate::terminal::print_notice;
 use crate::time::{Clock, Timestamp};
 
-/// The time between two updates of the progress on a terminal.
+/// The time between two redraws of the progress bar on a terminal.
 const TERMINAL_EVERY: Duration = Duration::from_millis(200);
 /// The time between two progress lines if standard error is not a terminal.
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -119,7 +119,7 @@ impl<'a> DemoProgress<'a> {
         )
     }
 
-    /// Computes the rates about once a second, because rates over a shorter time would flicker.
+    /// Computes the rates about once a second. The displayed rates would flicker if the period were shorter.
     fn measure(&self, now: Timestamp, sample: MetricsSample) {
         let Some((at, before)) = self.before.get() else {
             self.before.set(Some((now, MetricsSample::default())));
@@ -141,7 +141,7 @@ impl<'a> DemoProgress<'a> {
     }
 }
 
-/// Removes the progress bar.
+/// Removes the progress bar from the terminal.
 impl Drop for DemoProgress<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();

@@ -8,7 +8,7 @@ use super::expectations::Expectations;
 use super::verify::FinalStates;
 use crate::sandbox::SandboxStats;
 
-/// The maximum number of errors that the demo prints; further errors are only counted.
+/// The maximum number of errors that the demo prints. The demo only counts all further errors.
 const ERRORS_MAX: usize = 20;
 
 /// The figures of the demo, in the order of the output.
@@ -79,19 +79,19 @@ impl DemoSummary {
         }
     }
 
-    /// Returns whether every accepted event is in a final state and every customer has the newest values.
+    /// Returns whether the demo found no error.
     pub(super) fn is_correct(&self) -> bool {
         self.errors.is_empty()
     }
 
-    /// Returns the errors of the demo, each with the id of the event or the customer.
+    /// Returns the errors of the demo as lines of text, and the number of the errors that the lines omit.
     pub(super) fn error_lines(&self) -> impl Iterator<Item = String> + '_ {
         let more = self.errors.len().saturating_sub(ERRORS_MAX);
         let rest = (more > 0).then(|| format!("and {more} more"));
         self.errors.iter().take(ERRORS_MAX).cloned().chain(rest)
     }
 
-    /// Describes the effect of folding and the number of failed requests.
+    /// Describes how many updates folding saved, and how many requests failed.
     fn folding_effect(&self) -> String {
         let DemoFigures {
             accepted, requests, ..

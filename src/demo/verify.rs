@@ -33,8 +33,8 @@ impl FinalStates {
             .saturating_add(self.parked)
     }
 
-    /// Counts an event in the state with this name. The error states the reason for which the demo does not expect the
-    /// state.
+    /// Adds 1 to the count of the final state with this name. Returns the reason as an error if the demo does not
+    /// expect this state.
     fn count(&mut self, state: &str) -> Result<(), &'static str> {
         let count = match State::ALL.into_iter().find(|known| known.as_str() == state) {
             Some(State::Delivered) => &mut self.delivered,
@@ -57,7 +57,7 @@ struct ReceiptStatus {
     status: String,
 }
 
-/// Reads the receipts of all accepted events, and counts the events by state.
+/// Reads the receipts of all accepted events, and counts the events by final state.
 pub(super) async fn count_final_states(
     http: &HttpClient,
     events_url: &str,

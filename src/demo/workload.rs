@@ -1,7 +1,8 @@
-//! The workload of the demo: changes of simulated customers, sent in a difficult order.
+//! The workload of the demo: generated events about changes of simulated customers, in a difficult order.
 //!
 //! Of 1,000 events, about 30 repeat an earlier event, 50 arrive after a newer event of the same customer, and 20 are
-//! invalid. The seed decides the whole workload. The clock of the workload always starts on the same day.
+//! invalid. The same seed and the same number of events always give the same workload. The generated event times do not
+//! depend on the real time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -17,20 +18,20 @@ use crate::time::Timestamp;
 const INVALID: u64 = 20;
 /// The number of repeated events per 1,000 events.
 const REPEATED: u64 = 30;
-/// The number of late events per 1,000 events: newer events of the same customer overtake a late event.
+/// The number of late events per 1,000 events. The CRM sends a late event after a newer event of the same customer.
 const LATE: u64 = 50;
-/// The number of events per 1,000 that change the same customer as the previous event, as when a clerk saves a form
-/// several times.
+/// Of 1,000 events, this number of events change the same customer as the previous event. For example, a clerk saves a
+/// form several times.
 const AGAIN: u64 = 250;
 /// The average number of events per customer.
 const EVENTS_PER_CUSTOMER: u64 = 5;
-/// The number of latest events from which the workload chooses a repeated event.
+/// The workload chooses the event to repeat from this number of events that the CRM sent last.
 const RECENT_MAX: usize = 200;
-/// The maximum number of events that overtake a late event.
+/// The maximum delay of a late event, counted in events that the CRM sends first.
 const LATE_MAX: u64 = 40;
-/// The time of the first event of the workload: 2025-09-01T14:00:00Z.
+/// The event times of the workload begin one [`STEP`] after this time: 2025-09-01T14:00:00Z.
 const START: Timestamp = Timestamp::from_millis(1_756_735_200_000);
-/// The time between two events of the workload.
+/// The difference between the times of two consecutive events of the workload.
 const STEP: Duration = Duration::from_secs(17);
 
 /// One generated event that the simulated CRM can send.
@@ -51,7 +52,7 @@ pub(super) struct ExpectedUpdate {
     pub(super) values: ExpectedValues,
 }
 
-/// The generated events, in the order in which the simulated CRM sends them.
+/// The generated events, in the order in which the simulated CRM sends the events.
 pub(super) struct Workload {
     random: SeededRandom,
     events: u64,
@@ -60,7 +61,7 @@ pub(super) struct Workload {
     customers: BTreeMap<u64, SimulatedCustomer>,
     last_customer: u64,
     recent: VecDeque<GeneratedEvent>,
-    /// The late events, each with the number of the event after which the CRM sends the late event.
+    /// The late events that are not sent yet, each with the number of sent events at which the late event is due.
     late: Vec<(u64, GeneratedEvent)>,
 }
 
@@ -78,7 +79,7 @@ impl Workload {
         }
     }
 
-    /// Returns the late event that is due, or the next late event if only late events are left.
+    /// Returns a late event that is due. At the end of the workload, returns every late event without a further delay.
     fn overdue(&mut self) -> Option<GeneratedEvent> {
         let left = self.events.saturating_sub(self.sent);
         let is_end = u64::try_from(self.late.len()).unwrap_or(u64::MAX) > left;

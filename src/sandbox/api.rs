@@ -17,10 +17,10 @@ use super::contract::{self, CustomerSearch};
 use super::customers::{CustomerTable, NotUpdated};
 use super::reply::{ErrorShape, ErrorWords, ReplyBody, SandboxReply};
 
-/// The header with the merchant key, which selects one product of a partner.
+/// The header with the merchant key. The merchant key selects one of a partner's products.
 const MERCHANT_KEY: &str = "x-imprint-merchant-key";
 
-/// The operation of Imprint that a call asks for.
+/// The operation of Imprint that a call requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
@@ -37,7 +37,7 @@ pub enum Operation {
     Unknown,
 }
 
-/// The kind of authentication of a call.
+/// The kind of authentication that a call uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Authorization {
@@ -48,7 +48,7 @@ pub enum Authorization {
     /// The call has no Authorization header.
     #[default]
     None,
-    /// The call has another API key or another authentication scheme.
+    /// The call has a wrong API key or an unknown authentication scheme.
     Wrong,
 }
 
@@ -98,8 +98,9 @@ impl SandboxCall {
     }
 }
 
-/// Finds the operation of a call. An empty customer id selects *search*, as in many routers: a bridge that sends an
-/// empty id then fails its tests.
+/// Finds the operation of a call. As in many routers, a path with an empty customer id means *search*.
+///
+/// Therefore a test fails if the bridge sends an empty customer id.
 fn route<'a>(method: &Method, path: &'a str) -> (Operation, Option<&'a str>) {
     let segments: Vec<&str> = path.split('/').skip(2).collect();
     let is_get = method == Method::GET;
@@ -226,7 +227,7 @@ fn unchanged(reply: SandboxReply) -> ApiAnswer {
     }
 }
 
-/// The errors that Imprint documents, each in its documented shape.
+/// The error answers to a call, in the shapes that Imprint documents.
 struct ErrorReplies<'a> {
     call: &'a SandboxCall,
     now: Timestamp,

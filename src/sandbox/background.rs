@@ -1,4 +1,4 @@
-//! A sandbox that runs on its own thread until the owner drops the sandbox.
+//! A sandbox that runs on its own thread until its owner drops it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use crate::time::Clock;
 
 use super::{Error, RunningSandbox, Sandbox, SandboxSettings};
 
-/// A sandbox on its own thread. Dropping a `BackgroundSandbox` stops the sandbox.
+/// A sandbox on its own thread. The sandbox stops when its owner drops the `BackgroundSandbox`.
 pub struct BackgroundSandbox {
     /// The address on which the sandbox listens.
     pub address: SocketAddr,
@@ -61,7 +61,8 @@ impl BackgroundSandbox {
 
 impl Drop for BackgroundSandbox {
     fn drop(&mut self) {
-        // Calling `stop` stops the server at once. The join waits for the end, so the future of `stop` is not needed.
+        // The call of `stop` stops the server at once. The returned future only waits for the end of the server, and
+        // the join below waits for the same end.
         drop(self.handle.stop(false));
         if let Some(Err(_panic)) = self.thread.take().map(JoinHandle::join) {
             tracing::error!("the sandbox's thread panicked");

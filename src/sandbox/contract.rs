@@ -1,7 +1,7 @@
 //! The contract of Imprint's operations: the body of *update* and the filter of *search*.
 //!
-//! The sandbox takes the fields of an update and the rules for each field from [`Field`]. An error names the field and
-//! never the value.
+//! The type [`Field`] defines the fields of an update and the rule for the value of each field. An error names the
+//! field and never the value.
 
 use actix_web::web;
 use serde::Deserialize;
@@ -79,7 +79,8 @@ fn inspect_field(
 }
 
 fn inspect_value(path: &str, key: &str, value: &Value) -> Result<(), &'static str> {
-    // A dot separates keys in the path of a field, so a received key with a dot is never a field of Imprint.
+    // A dot separates the keys in the path of a field, so a received key that contains a dot is never a field of
+    // Imprint.
     let field = Field::parse(path)
         .filter(|_| !key.contains('.'))
         .ok_or("is not a field of this request")?;
@@ -136,7 +137,7 @@ struct SearchFilter {
     starting_after: Option<String>,
 }
 
-/// The query of *search*, without social security number and date of birth: Imprint allows neither in a URL.
+/// The query parameters of *search*. Imprint does not allow the social security number and the date of birth in a URL.
 #[derive(Deserialize)]
 struct SearchQuery {
     partner_customer_id: Option<String>,
@@ -183,8 +184,9 @@ impl CustomerSearch {
     }
 }
 
-/// Drops a blank filter of *search*, so that the search lists every customer: a bridge that sends a blank id then fails
-/// its tests.
+/// Turns a blank filter of *search* into no filter, so that the search lists every customer.
+///
+/// Therefore a test fails if the bridge sends a blank id.
 fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }

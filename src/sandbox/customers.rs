@@ -1,4 +1,4 @@
-//! The customers of the sandbox, and the effect of *update*, *retrieve* and *search* on them.
+//! The customers of the sandbox, and the effects of *update*, *retrieve* and *search* on the customers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,9 +12,10 @@ use crate::time::Timestamp;
 use super::contract::CustomerSearch;
 use super::{Error, UnseededCustomer};
 
-/// The maximum number of customers in the sandbox: they need about 2 GB, and no test needs more.
+/// The maximum number of customers in the sandbox. A million customers need about 2 GB, and no test needs more
+/// customers.
 const CUSTOMERS_MAX: usize = 1_000_000;
-/// The members of Imprint's Customer object besides its id and the fields of an update.
+/// The members that Imprint's Customer object has in addition to its id and the fields of an update.
 const MEMBERS: [&str; 8] = [
     "statuses",
     "ssn4",
@@ -34,8 +35,7 @@ const OBJECTS: [&str; 5] = [
     "customer_history",
 ];
 
-/// A customer to add to the sandbox: the members of Imprint's Customer object and `customer_history`. A customer
-/// to add needs only `id`.
+/// A customer to add: the members of Imprint's Customer object, and `customer_history`. Only `id` is required.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct SeedCustomer {
@@ -44,7 +44,7 @@ pub struct SeedCustomer {
     history: Map<String, Value>,
 }
 
-/// Prints nothing of the customer, because the customer's data is personal.
+/// Prints no data of the customer, because the data is personal.
 impl fmt::Debug for SeedCustomer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seeded").finish_non_exhaustive()
@@ -85,8 +85,8 @@ struct StoredCustomer {
 }
 
 impl StoredCustomer {
-    /// Gives every customer a date of birth and a social security number, so that every answer of the sandbox has
-    /// values that the bridge must not keep.
+    /// Creates a customer that always has a date of birth and a social security number. So every answer of the sandbox
+    /// has values that the bridge must not keep.
     fn new(seeded: SeedCustomer, now: Timestamp) -> Self {
         let SeedCustomer {
             id,
@@ -158,7 +158,7 @@ impl StoredCustomer {
     }
 }
 
-/// The reason for which an update changed no customer.
+/// The reason why an update did not change a customer.
 pub(super) enum NotUpdated {
     /// The sandbox has no customer with this id.
     NotFound,
@@ -288,7 +288,7 @@ fn object(value: Option<Value>) -> Map<String, Value> {
     object
 }
 
-/// Changes the object at `field`, after replacing a value that is not an object by an empty object.
+/// Calls `change` with the object at `field`. If `field` has no object, `change` gets an empty object.
 fn within(
     parent: &mut Map<String, Value>,
     field: &str,
@@ -315,8 +315,8 @@ fn merge_deep(into: &mut Map<String, Value>, from: Map<String, Value>) {
     }
 }
 
-/// Sets a field of a customer, or clears the field if the value is null. With `Nulls::Refused`, the contract rejects
-/// null earlier.
+/// Sets a field of a customer, or clears the field if the value is null. With `Nulls::Refused`, no update with null
+/// gets here, because `read_update` refuses the update.
 fn set(object: &mut Map<String, Value>, field: String, value: Value) {
     if value.is_null() {
         object.remove(&field);

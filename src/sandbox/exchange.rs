@@ -18,18 +18,18 @@ use super::reply::{ErrorWords, ReplyBody, SandboxReply};
 use super::socket::{BrokenBody, SocketHandle};
 use crate::time::Clock;
 
-/// The maximum length of a request body; an update has about 1 KiB.
+/// The maximum length of a request body. A typical update has about 1 KiB.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// The pause between the first half of a short body and the end of the connection.
 const HALFWAY: Duration = Duration::from_millis(20);
-/// The chunk that fills an endless body.
+/// The bytes that the sandbox sends again and again in an endless body.
 const FILLER: [u8; 16 * 1024] = [b'x'; 16 * 1024];
-/// The length of an endless body: far beyond the limit of any client.
+/// The length at which the sandbox ends an "endless" body. No client accepts a body of this length.
 const ENDLESS_BYTES: usize = 256 * 1024 * 1024;
 /// The customer id that the fault `wrong_id` puts into an answer.
 const OTHER_CUSTOMER: &str = "00000000-0000-4000-8000-000000000000";
 
-/// Answers a call, or applies the faults of the call.
+/// Answers a call as Imprint would, or with the faults that the fault rules give to the call.
 pub(super) async fn serve(
     request: HttpRequest,
     payload: Payload,
@@ -119,7 +119,8 @@ impl Exchange {
         reply.into_response()
     }
 
-    /// Applies a fault. `answer` is the real answer if the sandbox made the update, otherwise an empty answer.
+    /// Applies a fault. `answer` is the real answer if the sandbox has already made the update. Otherwise `answer` is
+    /// empty.
     async fn apply_fault(mut self, action: FaultAction, answer: SandboxReply) -> HttpResponse {
         match action {
             FaultAction::Status(fault) => {
@@ -147,7 +148,7 @@ impl Exchange {
             FaultAction::ShortBody { .. } => self.cut_short(answer),
             FaultAction::WrongId { .. } => self.send(about_another_customer(answer)),
             FaultAction::EndlessBody { .. } => self.never_end(),
-            // The sandbox has already applied the delays of the fault plan.
+            // The function `serve` has already waited for the delays.
             FaultAction::Latency { .. } => self.send(answer),
         }
     }
@@ -252,7 +253,8 @@ impl Exchange {
     }
 }
 
-/// Replaces the customer id in an answer by the id of another customer. An answer without an id stays unchanged.
+/// Replaces the customer id in an answer by the id of another customer. An answer without a customer id stays
+/// unchanged.
 fn about_another_customer(mut answer: SandboxReply) -> SandboxReply {
     if let ReplyBody::Json(Value::Object(body)) = &mut answer.content
         && body.contains_key("id")

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::reply::ErrorShape;
 
-/// The effect of a fault on a call. A rule can set every action that needs no real answer to happen after the update.
+/// The effect of a fault on a call. For most actions, `after` decides whether the sandbox makes the update before the
+/// fault.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub(super) enum FaultAction {
@@ -16,16 +17,16 @@ pub(super) enum FaultAction {
         /// The status of the answer; 200 by default.
         #[serde(default)]
         status: FinalStatus,
-        /// The time of the fault: instead of the update, or after the update.
+        /// Whether the fault happens instead of the update or after the update.
         #[serde(default)]
         after: FaultTiming,
     },
     /// `{"status": 503, …}`: answers an error with this status.
     Status(StatusFault),
-    /// `{"latency_ms": 200}`: delays the answer; with `"after": "apply"`, the update happens before the delay.
+    /// `{"latency_ms": 200}`: delays the answer. With `"after": "apply"`, the update happens before the delay.
     Latency {
         latency_ms: u64,
-        /// The time of the delay: before the update, or after the update.
+        /// Whether the delay comes before or after the update.
         #[serde(default)]
         after: FaultTiming,
     },
@@ -33,7 +34,7 @@ pub(super) enum FaultAction {
     Hang {
         #[serde(rename = "hang")]
         _hang: MustBeTrue,
-        /// The time of the fault: instead of the update, or after the update.
+        /// Whether the fault happens instead of the update or after the update.
         #[serde(default)]
         after: FaultTiming,
     },
@@ -43,11 +44,11 @@ pub(super) enum FaultAction {
     Reset {
         #[serde(rename = "reset")]
         _reset: MustBeTrue,
-        /// The time of the fault: instead of the update, or after the update.
+        /// Whether the fault happens instead of the update or after the update.
         #[serde(default)]
         after: FaultTiming,
     },
-    /// `{"interim": 103, "then_ms": 30}`: sends a 1xx head, and the real answer after this time.
+    /// `{"interim": 103, "then_ms": 30}`: sends a 1xx head, waits for this time, and then sends the real answer.
     Interim {
         interim: InterimStatus,
         /// The time between the interim head and the real answer.
@@ -73,14 +74,14 @@ pub(super) enum FaultAction {
     EndlessBody {
         #[serde(rename = "endless_body")]
         _endless_body: MustBeTrue,
-        /// The time of the fault: instead of the update, or after the update.
+        /// Whether the fault happens instead of the update or after the update.
         #[serde(default)]
         after: FaultTiming,
     },
 }
 
 impl FaultAction {
-    /// Returns the time of the fault. An action that needs the real answer happens after the update.
+    /// Returns whether the fault comes before or after the update. An action that needs the real answer comes after it.
     pub(super) const fn timing(&self) -> FaultTiming {
         match self {
             Self::Body { after, .. }
@@ -97,7 +98,7 @@ impl FaultAction {
         }
     }
 
-    /// Returns the name of the fault in the ledger.
+    /// Returns the name that the ledger shows for the fault.
     pub(super) const fn label(&self) -> &'static str {
         match self {
             Self::Body { .. } => "body",
@@ -128,17 +129,17 @@ pub(super) struct StatusFault {
     /// The shape of the error body.
     #[serde(default)]
     pub(super) shape: ErrorShape,
-    /// The error's `type`; by default the name of the status in capitals.
+    /// The `type` of the error. The default is the name of the status in capitals.
     pub(super) r#type: Option<String>,
     pub(super) param: Option<String>,
-    /// The error's `message`; by default the reason phrase of the status.
+    /// The `message` of the error. The default is the reason phrase of the status.
     pub(super) message: Option<String>,
     /// The `Retry-After` headers, which the sandbox sends verbatim.
     #[serde(default)]
     pub(super) retry_after: RetryAfter,
     /// The `Location` header.
     pub(super) location: Option<HeaderText>,
-    /// The time of the fault: instead of the update, or after the update.
+    /// Whether the fault happens instead of the update or after the update.
     #[serde(default)]
     pub(super) after: FaultTiming,
 }
@@ -159,7 +160,7 @@ impl StatusFault {
     }
 }
 
-/// The time at which a fault happens.
+/// Whether a fault happens instead of the update or after the update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) enum FaultTiming {
     /// The fault happens instead of the update.
@@ -267,7 +268,7 @@ impl RetryAfter {
     }
 }
 
-/// The value `true` of a fault action that has no other setting; `false` is invalid, because `false` has no meaning.
+/// The value `true` of a fault action that has no other setting. The value `false` is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "bool")]
 pub(super) struct MustBeTrue;

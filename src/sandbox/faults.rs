@@ -1,8 +1,9 @@
-//! The sandbox's fault rules, and the choice of the faults for a call.
+//! The sandbox's fault rules, and the decision which faults a call gets.
 //!
-//! A fault rule states the matching calls and one action. The sandbox checks the rules in the order in which they were
-//! added. The sandbox adds up the delays of all matching rules, up to the first matching rule with another action. The
-//! random numbers come from a seed, so a run can be repeated if the calls arrive in the same order.
+//! A fault rule has conditions for calls, and one action for every call that meets the conditions. The sandbox checks
+//! the rules in the order in which a tester added the rules; an outage comes first. A call gets the delays of all
+//! matching rules up to the first matching rule whose action is not a delay, and the action of this rule. The random
+//! numbers come from a seed, so calls that arrive in the same order get the same faults.
 
 use std::time::Duration;
 
@@ -17,18 +18,18 @@ use super::Error;
 use super::api::SandboxCall;
 use super::fault_action::{FaultAction, FaultTiming, FinalStatus, StatusFault};
 
-/// The maximum number of fault rules: the sandbox checks every rule for each call.
+/// The maximum number of fault rules. The sandbox checks every rule for each call.
 const RULES_MAX: usize = 1_000;
-/// The maximum delay of one call: longer than any deadline in a test.
+/// The maximum delay of one call. The maximum delay is longer than any deadline in a test.
 pub(super) const DELAY_MAX: Duration = Duration::from_secs(600);
 
-/// A fault rule: the matching calls, the rate, the end, and one action.
+/// A fault rule: the conditions for calls, the rate, the end, and one action.
 ///
 /// ```json
 /// {"customer": "ID", "method": "POST", "body_has": "/email", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
 /// ```
 ///
-/// A fault rule requires only `action`. A rule with only an action matches every call until a tester deletes the rule.
+/// Only `action` is required. A rule that has only an action matches every call until a tester deletes the rule.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct FaultRule {
@@ -41,7 +42,7 @@ pub struct FaultRule {
 struct RuleFields {
     customer: Option<String>,
     method: Option<String>,
-    /// A JSON Pointer: the fault rule matches only bodies that have a value at this pointer.
+    /// A JSON Pointer. The fault rule matches only calls whose body has a value at this pointer.
     body_has: Option<String>,
     #[serde(default)]
     rate: Probability,
@@ -50,7 +51,7 @@ struct RuleFields {
     action: FaultAction,
 }
 
-/// The share of the matching calls that get the fault: 0 to 1.
+/// The share of the matching calls that get the fault, from 0 to 1.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "f64")]
 struct Probability(f64);
@@ -131,19 +132,19 @@ impl ActiveRule {
     }
 }
 
-/// The faults of one call.
+/// The faults that one call gets.
 #[derive(Debug, Default)]
 pub(super) struct FaultPlan {
     /// The delay before the update.
     pub(super) delay_before: Duration,
     /// The delay between the update and the answer.
     pub(super) delay_after: Duration,
-    /// The fault action that replaces or changes the answer; never a delay.
+    /// The fault action that replaces or changes the answer. The action is never a delay.
     pub(super) action: Option<FaultAction>,
 }
 
 impl FaultPlan {
-    /// Returns the name of the fault in the ledger.
+    /// Returns the name that the ledger shows for the fault.
     pub(super) fn label(&self) -> Option<&'static str> {
         let is_delayed = !(self.delay_before.is_zero() && self.delay_after.is_zero());
         self.action
@@ -153,7 +154,7 @@ impl FaultPlan {
     }
 }
 
-/// The active fault rules, with the random numbers for their rates.
+/// The active fault rules, and the random numbers that decide which matching calls get a fault.
 pub(super) struct FaultRules {
     active: Vec<ActiveRule>,
     random: SeededRandom,
@@ -179,7 +180,7 @@ impl FaultRules {
         Ok(())
     }
 
-    /// Adds an outage before every other fault rule. An outage may exceed the maximum number of rules by one.
+    /// Adds an outage before every other fault rule. With an outage, the number of rules may exceed the maximum by one.
     pub(super) fn outage(&mut self, span: Duration, now: Timestamp) {
         let for_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let rule = FaultRule {

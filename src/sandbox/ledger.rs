@@ -1,7 +1,7 @@
-//! The sandbox's ledger of received calls, and the sandbox's counts.
+//! The sandbox's ledger of received calls, and the counts that the sandbox keeps.
 //!
-//! The ledger limits the number of calls and the total length of their bodies. Beyond a limit, the ledger drops the
-//! oldest calls and counts the dropped calls.
+//! The ledger has a maximum number of calls, and a maximum total length of the bodies of these calls. Beyond a limit,
+//! the ledger drops the oldest calls and counts the dropped calls.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,14 +15,14 @@ use crate::time::Timestamp;
 
 use super::api::{Authorization, Operation, SandboxCall};
 
-/// The maximum length of a body that the ledger keeps. The updates of the bridge are far shorter.
+/// The maximum length of a body that the ledger keeps. The updates that the bridge sends are far shorter.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// The maximum length of all bodies in the ledger together, so that 100,000 calls cannot fill the memory.
 const BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// The time window of the count `per_second_max`.
 const SECOND: Duration = Duration::from_secs(1);
-/// The maximum number of arrival times that the sandbox keeps for `per_second_max`. Only a stopped manual clock reaches
-/// this limit.
+/// The maximum number of arrival times that the sandbox keeps for `per_second_max`. More calls can arrive within one
+/// second only if a test stops a manual clock.
 const ARRIVALS_MAX: usize = 1_000_000;
 
 /// One call under `/v2`, as an entry of the ledger.
@@ -38,16 +38,16 @@ pub struct LedgerEntry {
     pub path: String,
     /// The query of the call, as the client sent it.
     pub query: String,
-    /// The operation of Imprint that the call asks for.
+    /// The operation of Imprint that the call requests.
     pub operation: Operation,
-    /// The kind of authentication of the call.
+    /// The kind of authentication that the call uses.
     pub authorization: Authorization,
     /// The value of the header `x-imprint-merchant-key`.
     pub merchant_key: Option<String>,
-    /// The body of the call: JSON, or a string if the body is not JSON; null for a call without a body, and
+    /// The body of the call: JSON, or a string if the body is not JSON. The body is null for a call without a body, and
     /// `{"bytes": N}` for a body that is too long to keep.
     pub body: Value,
-    /// The status of the answer; null while the call is in flight, or if the sandbox sent no status.
+    /// The status of the answer. The status is null while the call is in flight, or if the sandbox sent no status.
     pub status: Option<u16>,
     /// The name of the fault that the sandbox applied to the call.
     pub fault: Option<&'static str>,
@@ -76,20 +76,20 @@ impl fmt::Debug for LedgerEntry {
 pub struct LedgerPage {
     /// The calls on this page.
     pub entries: Vec<LedgerEntry>,
-    /// The value of `after` for the next page of the ledger.
+    /// The value that the parameter `after` must have in the request for the next page.
     pub next: u64,
     /// The number of calls in the ledger.
     pub total: usize,
-    /// The number of calls that the ledger dropped at a limit.
+    /// The number of calls that the ledger dropped because of a limit.
     pub dropped: u64,
 }
 
-/// The sandbox's counts since its start.
+/// The counts that the sandbox has kept since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SandboxStats {
     /// The number of calls under `/v2`.
     pub requests: u64,
-    /// The number of update requests, with or without effect.
+    /// The number of update requests, including requests that changed no customer.
     pub updates: u64,
     /// The number of updates that changed a customer.
     pub applied: u64,
@@ -103,11 +103,11 @@ pub struct SandboxStats {
     pub per_second_max: usize,
     /// The number of customers in the sandbox.
     pub customers: usize,
-    /// The number of calls that the ledger dropped at a limit.
+    /// The number of calls that the ledger dropped because of a limit.
     pub dropped: u64,
 }
 
-/// A ledger entry whose body is not parsed yet.
+/// A ledger entry whose request body the sandbox has not parsed yet.
 #[derive(Clone)]
 struct LedgerRecord {
     entry: LedgerEntry,

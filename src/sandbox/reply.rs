@@ -21,7 +21,7 @@ pub(super) enum ErrorShape {
     InvalidRequest,
     /// The error body `{"error": "…"}`.
     String,
-    /// An HTML page, as gateways send for errors.
+    /// An HTML page, as a gateway sends it for an error.
     Html,
     /// An error without a body.
     Empty,

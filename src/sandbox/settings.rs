@@ -1,4 +1,4 @@
-//! The settings of a sandbox, with a setting for each choice that Imprint's documentation leaves open.
+//! The settings of a sandbox. For each behaviour that Imprint's documentation leaves open, there is a setting.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,13 +7,14 @@ use secrecy::SecretString;
 
 use super::customers::SeedCustomer;
 
-/// The default number of calls that the ledger keeps: enough for a long test, and at most about 200 MB.
+/// The default number of calls that the ledger keeps. This number is enough for a long test, and needs at most about
+/// 200 MB.
 pub const LEDGER_MAX: usize = 100_000;
 
 /// The effect of *update* on a customer that does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnseededCustomer {
-    /// The sandbox creates the customer, with a card, a date of birth and no partner id.
+    /// The sandbox creates the customer. The new customer has a card and a date of birth, but no partner id.
     #[default]
     Created,
     /// The sandbox answers 404 to an update of an unknown customer.
@@ -33,7 +34,7 @@ pub enum Nulls {
 /// The settings of a sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxSettings {
-    /// The address on which the sandbox listens; port 0 means any free port.
+    /// The address on which the sandbox listens. Port 0 means any free port.
     pub listen: SocketAddr,
     /// The API key that clients must send, as a bearer token or as the user name of Basic authentication.
     pub key: SecretString,
@@ -47,7 +48,7 @@ pub struct SandboxSettings {
     pub seeds: Vec<SeedCustomer>,
     /// The minimum latency of every answer of the sandbox.
     pub latency: Duration,
-    /// The seed of the random numbers for faults with a rate.
+    /// The seed of the random numbers that decide which calls get a fault whose rate is less than 1.
     pub random_seed: u64,
     /// The number of calls that the ledger keeps.
     pub ledger_max: usize,

@@ -1,9 +1,9 @@
-//! The faults on the wire that actix cannot cause: an interim head, a reset, and a body that breaks off.
+//! The faults on the connection that actix cannot cause: an interim head, a reset, and a body that breaks off.
 //!
 //! The sandbox keeps a second handle of each accepted socket. Bytes written through the second handle are sent at once,
-//! before the bytes of actix. Options set through the second handle apply to both handles. Actix reads and closes the
-//! socket as usual. The sandbox causes a reset by an answer body that fails: actix then drops the connection without a
-//! flush.
+//! before the bytes that actix writes. Options set through the second handle apply to both handles. Actix reads and
+//! closes the socket as usual. To reset a connection, the sandbox gives actix an answer body that fails. Actix then
+//! drops the connection without a flush.
 
 use std::any::Any;
 use std::future::Future;
@@ -22,7 +22,7 @@ use actix_web::web::Bytes;
 
 /// The time between two checks that a waiting client is still connected.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
-/// The maximum time that the sandbox lets a client wait: longer than any deadline in a test.
+/// The maximum time that the sandbox lets a client wait. No deadline in a test is this long.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// A second handle of a connection's socket.
@@ -49,19 +49,19 @@ impl SocketHandle {
         (&self.0).write_all(head.as_bytes())
     }
 
-    /// Makes the close of the connection a reset: unsent bytes are discarded, and the peer gets an RST.
+    /// Sets the socket so that its close resets the connection. The kernel then discards unsent bytes and sends an RST.
     pub(super) fn reset_at_close(&self) -> io::Result<()> {
         TcpStream::from_std(self.0.try_clone()?)?.set_zero_linger()
     }
 
-    /// Waits until the client has closed the connection, or until the maximum wait.
+    /// Waits until the client closes the connection, at most for [`WAIT_MAX`].
     pub(super) async fn until_client_gone(&self) {
         let gone = async {
             while self.has_client() {
                 tokio::time::sleep(CHECK_EVERY).await;
             }
         };
-        // The result is not needed: the fault continues in the same way after a timeout.
+        // The result is not needed, because the fault goes on in the same way after a timeout.
         drop(tokio::time::timeout(WAIT_MAX, gone).await);
     }
 
@@ -97,7 +97,7 @@ impl<K> BrokenBody<K> {
         }
     }
 
-    /// Sets the announced length of the body. A body without an announced length is sent in chunks.
+    /// Sets the announced length of the body. Actix sends a body without an announced length in chunks.
     pub(super) fn promising(mut self, bytes: usize) -> Self {
         self.size = BodySize::Sized(u64::try_from(bytes).unwrap_or(u64::MAX));
         self
@@ -116,7 +116,8 @@ impl<K> BrokenBody<K> {
         self
     }
 
-    /// Sets a wait before the connection ends, so that actix sends the bytes before the wait.
+    /// Adds a wait between the last byte and the end of the connection. During this wait, actix sends the earlier
+    /// bytes.
     pub(super) fn after(mut self, wait: impl Future<Output = ()> + 'static) -> Self {
         self.wait = Some(Box::pin(wait));
         self

@@ -1,4 +1,4 @@
-//! Tests of the sandbox through its routes, without a network. The module `wire` tests the faults on the wire.
+//! Tests of the sandbox through its routes, without a network. The module `wire` tests the faults on the connection.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Got {
     }
 }
 
-/// Sends a request with the key to a sandbox.
+/// Sends a request with the API key to a sandbox.
 async fn ask(sandbox: &Sandbox, method: Method, uri: &str, body: &str) -> Got {
     let request = TestRequest::default()
         .method(method)

@@ -1,4 +1,4 @@
-//! Tests that check the effect of each sandbox fault on the wire, through a plain socket.
+//! Tests that send calls over a plain socket, and check the bytes that the sandbox sends for each fault.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use super::*;
 
 /// The time limit for an answer of the sandbox.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// The time without bytes after which a connection counts as silent.
+/// A connection counts as silent if no byte arrives in this time.
 const SILENCE: Duration = Duration::from_millis(300);
 
 /// A sandbox that listens on its own port.
@@ -91,7 +91,7 @@ impl Client {
         }
     }
 
-    /// Reads until the connection ends, and returns the error if the connection did not end normally.
+    /// Reads until the connection ends. Returns the error if the connection did not end normally.
     fn until_end(&mut self) -> Result<(), ErrorKind> {
         while self.read()? > 0 {}
         Ok(())
