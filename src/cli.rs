@@ -1,4 +1,4 @@
-//! The command line, with one file for each command. A command prints results to standard output, and everything else
+//! The command line, with one file for each command. A command prints its result to standard output, and all other text
 //! to standard error.
 
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ mod send;
 mod serve;
 mod store;
 
-/// The exit code of a command that succeeded with a negative result: the command found errors, or no entry matched.
+/// The exit code of a command that ran, but whose result is negative: the command found errors, or no entry matched.
 const NEGATIVE_RESULT: u8 = 2;
 /// The lowest rate of `--rate`, in events per second.
 const RATE_MIN: f64 = 0.01;
@@ -37,23 +37,23 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// Accepts events and delivers them, until SIGTERM or SIGINT.
+    /// Accepts events and delivers the events to Imprint, until SIGTERM or SIGINT.
     Serve(Layers),
-    /// Reports all errors in the configuration, the sources, their schemas, mappings and examples.
+    /// Reports all errors in the configuration, the sources, the schemas, the mappings and the examples.
     Check(check::CheckOptions),
-    /// Explains how the mapping turns an event into a request, expression by expression; stores and sends nothing.
+    /// Explains how the mapping turns an event into a request, expression by expression. Stores and sends nothing.
     Explain(explain::ExplainOptions),
     /// Sends events from a file or from standard input to a bridge: signed, rate-limited, in order.
     Send(send::SendOptions),
-    /// Lists the entries of a running bridge that are in one state.
+    /// Lists the entries of a running bridge in one state. The default is the state waiting.
     Events(operator::EventsOptions),
-    /// Lists parked entries, which need a decision of an operator.
+    /// Lists parked entries. An operator must decide about a parked entry.
     Parked(operator::ParkedOptions),
-    /// Shows one entry; values are masked without --reveal.
+    /// Shows one entry. Without --reveal, the values are masked.
     Show(operator::ShowOptions),
-    /// Lets parked entries wait for delivery again, after live events.
+    /// Makes parked entries wait for delivery again. The bridge delivers live events first.
     Replay(operator::ReplayOptions),
-    /// Discards parked entries, which are then never sent.
+    /// Discards parked entries. The bridge then never sends these entries.
     Discard(operator::ChangeOptions),
     /// Shows the audit log: the actions of operators.
     Audit(operator::AuditOptions),
@@ -68,7 +68,7 @@ enum CliCommand {
     Demo(demo::DemoOptions),
 }
 
-/// The settings files of the command line, which override the defaults.
+/// The settings files on the command line. A settings file overrides the defaults.
 #[derive(Debug, Args)]
 struct Layers {
     /// File with settings that override the defaults; a later file overrides an earlier file. The environment
@@ -104,7 +104,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Reads the configuration and the sources, or prints all their errors.
+/// Reads the configuration and the sources. If they have errors, prints all errors and returns an exit code.
 fn read(layers: &Layers, purpose: Purpose) -> Result<(Config, Vec<SourceSettings>), ExitCode> {
     let read = Config::read(&layers.config, purpose);
     read.and_then(|config| sources::read(&config).map(|sources| (config, sources)))

@@ -1,7 +1,7 @@
-//! A client that sends events to a bridge, and retries only while a retry can succeed.
+//! The sender: a client that sends events to a bridge. The sender tries again only while another attempt can succeed.
 //!
-//! A retry is safe, because the bridge recognizes a repeated event by its id. The sender keeps only the parts of an
-//! answer that contain no customer data: the status, the problem type, pointers and rules.
+//! Another attempt is safe, because the bridge recognizes a repeated event by its id. The sender keeps only the parts
+//! of the bridge's answer that contain no customer data: the status, the problem type, JSON Pointers and rules.
 
 use std::time::Duration;
 
@@ -28,9 +28,9 @@ pub(crate) mod verdict;
 
 /// The time limit of one attempt to send an event, from connecting to the last byte of the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// The minimum time limit of the last attempt to send an event.
+/// The minimum time limit of one attempt. The last attempt has this time even if less time is left for the event.
 const DEADLINE_MIN: Duration = Duration::from_millis(200);
-/// The maximum length of an answer: a problem document lists at most 100 errors of about 200 bytes each.
+/// The maximum length of the bridge's answer. A problem document has at most 100 errors of about 200 bytes each.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// The header with the urgency of a request (RFC 9218).
 const PRIORITY: HeaderName = HeaderName::from_static("priority");
@@ -52,16 +52,16 @@ pub(crate) enum SenderAuth {
 pub(crate) enum SendFormat {
     /// Each body is a `CloudEvent` in structured mode.
     CloudEvents,
-    /// Each body is plain JSON, for a source whose file has the paths of id and type.
+    /// Each body is plain JSON. The source file must have the expressions for the id and the type of an event.
     PlainJson,
 }
 
 /// The priority with which the bridge delivers the sender's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendPriority {
-    /// The bridge delivers the events in the order of arrival.
+    /// The bridge delivers the events as live events.
     Live,
-    /// The bridge delivers the events after every live event: the urgency 7 ("background") of RFC 9218.
+    /// The bridge delivers the events after all live events. The sender requests this with the urgency 7 of RFC 9218.
     BehindLive,
 }
 
@@ -70,13 +70,13 @@ pub(crate) enum SendPriority {
 pub(crate) enum SendResult {
     /// The bridge accepted the event.
     Accepted,
-    /// The bridge recognized the event as a duplicate, because it had accepted the event before.
+    /// The bridge already had the event, and recognized the repeated event as a duplicate.
     Duplicate,
-    /// The bridge refused the event for its content or its authentication.
+    /// The bridge refused the event because of its content or because of the authentication.
     Refused(FailureReason),
     /// The bridge did not accept the event within the time limit.
     GaveUp(FailureReason),
-    /// The event cannot be sent, or the server is not a bridge.
+    /// The sender cannot send the event, or the server is not a bridge.
     Failed(FailureReason),
 }
 
@@ -92,7 +92,7 @@ pub(crate) struct EventSender {
 }
 
 impl EventSender {
-    /// Creates a sender for the event URL of a source; [`events_url`] builds such a URL.
+    /// Creates a sender for the event URL of a source. The function [`events_url`] returns this URL.
     pub(crate) fn new(
         url: String,
         authentication: SenderAuth,
@@ -115,7 +115,7 @@ impl EventSender {
         Self { format, ..self }
     }
 
-    /// Sets the priority that the sender requests from the bridge for all its events.
+    /// Sets the priority that the sender requests from the bridge for every event.
     pub(crate) fn with_priority(self, priority: SendPriority) -> Self {
         Self { priority, ..self }
     }
@@ -217,7 +217,7 @@ impl EventSender {
     }
 }
 
-/// Returns the event URL of a source. `base` is the origin of the bridge, with or without a path.
+/// Returns the event URL of a source. `base` is the URL of the bridge, with or without a path.
 pub(crate) fn events_url(base: &str, source: &str) -> Result<String, String> {
     let uri: Uri = base
         .parse()
@@ -256,7 +256,7 @@ pub(crate) async fn fetch(
         .with_context(|| format!("{url}: the answer broke off"))
 }
 
-/// Computes an event id from the content of an event without an id, so that every attempt has the same id.
+/// Computes an event id from the content of an event. An event without an id then has the same id in every attempt.
 fn content_id(body: &[u8]) -> String {
     STANDARD.encode(Sha256::digest(body))
 }

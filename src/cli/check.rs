@@ -1,5 +1,5 @@
-//! `check`: reports all errors of the configuration, the sources and the examples of the sources, before the bridge
-//! runs.
+//! `check`: reports all errors of the configuration and of the sources with their examples, without starting the
+//! bridge.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,10 +46,10 @@ pub(super) fn run(options: &CheckOptions) -> ExitCode {
     })
 }
 
-/// Runs one check, and returns the checked paths, so that `--watch` can watch these paths.
+/// Runs one check, and returns the exit code and the checked paths. `--watch` then watches these paths.
 fn check_once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
     let mut paths = layers.config.clone();
-    // `Config::read` returns the folders even if a source has errors, so `--watch` can watch the folders.
+    // If a source has errors, `Config::read` still returns the folders, so `--watch` can watch the folders.
     if let Ok(config) = Config::read(&layers.config, Purpose::Check) {
         paths.extend([config.sources_dir, config.schemas_dir]);
     }
@@ -134,7 +134,7 @@ fn describe(source: &Source, results: &ExampleResults) {
     }
 }
 
-/// Prints the expressions of an event type that run in the jq interpreter, with the duration of one run.
+/// Prints every expression of an event type that runs in the jq interpreter, with the time that one run takes.
 fn describe_interpreted(name: &str, event_type: &EventType, results: &ExampleResults) {
     let view = results.first_views.get(name);
     for rule in event_type.mapping.interpreted_rules() {

@@ -1,4 +1,4 @@
-//! `demo`: runs a sandbox in place of Imprint, the bridge and a simulated CRM in one process.
+//! `demo`: runs the sandbox, the bridge and a simulated CRM in one process.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ pub(super) struct DemoOptions {
     /// Number of events that the simulated CRM sends, including repeated and invalid events.
     #[arg(long, value_name = "N", default_value = "2000", value_parser = clap::value_parser!(u64).range(1..=EVENTS_MAX))]
     events: u64,
-    /// Seed of the workload: the same seed gives the same events.
+    /// Seed of the workload. The same seed gives the same events.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Maximum number of events per second. By default, the CRM sends events as fast as the bridge accepts events.
@@ -21,7 +21,7 @@ pub(super) struct DemoOptions {
     /// Write the figures of the demo to standard output as one JSON object, and everything else to standard error.
     #[arg(long)]
     json: bool,
-    /// Keep the sandbox and the bridge running after the demo, until Ctrl-C, and print their addresses.
+    /// Keep the sandbox and the bridge running after the demo until Ctrl-C, and print the addresses of both.
     #[arg(long)]
     keep: bool,
 }

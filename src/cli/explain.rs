@@ -1,7 +1,8 @@
 //! `explain`: prints the request that the bridge would send for an event, with the expression for each field.
 //!
 //! `explain` reads the event from a file, and uses the sources of this machine. With `--entry`, a running bridge
-//! explains one of its entries; the bridge also knows the fields for which Imprint has newer values.
+//! explains one of its entries. The explanation of an entry also shows the fields for which Imprint already has newer
+//! values.
 
 use std::fs;
 use std::io::Read as _;
@@ -34,10 +35,10 @@ pub(super) struct ExplainOptions {
     /// Name of the source of the event.
     #[arg(long, value_name = "NAME", required_unless_present = "entry")]
     source: Option<String>,
-    /// File with the request body; without a file, or with `-`, the command reads standard input.
+    /// File with the request body. Without a file, or with `-`, the command reads standard input.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Explain this entry of a running bridge, instead of a file.
+    /// Explain this entry of a running bridge instead of a file.
     #[arg(long, value_name = "NUMBER", requires = "token_file", conflicts_with_all = ["source", "file"])]
     entry: Option<u64>,
     /// URL of the ops listener of the running bridge.
@@ -46,13 +47,13 @@ pub(super) struct ExplainOptions {
     /// File with the operator's token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Show values unmasked. With --entry, the audit log records that the operator revealed values.
+    /// Show values unmasked. With --entry, the bridge records in the audit log that the operator revealed values.
     #[arg(long)]
     reveal: bool,
     /// Print the explanation as JSON.
     #[arg(long)]
     json: bool,
-    /// Print the content for the example file NAME.request.json or NAME.refusal.json, with unmasked values.
+    /// Print the text for the example file NAME.request.json or NAME.refusal.json. The values are unmasked.
     #[arg(long, conflicts_with_all = ["entry", "json"])]
     example: bool,
 }

@@ -1,4 +1,4 @@
-//! The operator's commands, which call the admin API of a running bridge and print the answers of the API.
+//! The operator's commands. These commands call the admin API of a running bridge and print the answers of the API.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,9 +20,9 @@ use crate::terminal::{print_notice, print_result};
 
 pub(super) mod table;
 
-/// The maximum duration of a call to the admin API: a replay of many entries is one long transaction.
+/// The maximum duration of a call to the admin API. A replay of many entries is one long transaction.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// The maximum size of an answer of the admin API: enough for 500 entries with all values.
+/// The maximum size of an answer of the admin API. An answer with 500 entries and all values fits into this size.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The bridge to call, and the operator's token.
@@ -34,7 +34,7 @@ pub(super) struct Bridge {
     /// File with the operator's token.
     #[arg(long, value_name = "FILE")]
     token_file: PathBuf,
-    /// Prints the answer as JSON.
+    /// Print the answer as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -61,7 +61,8 @@ pub(super) struct FilterOptions {
     /// Select entries parked for this reason.
     #[arg(long)]
     parked_for: Option<String>,
-    /// Select entries of this customer: Imprint's customer id, or the CRM's id of a customer without Imprint id.
+    /// Select entries of this customer. The id is Imprint's customer id, or the CRM's id of a customer without Imprint
+    /// id.
     #[arg(long)]
     customer: Option<String>,
     /// Select entries accepted before this time (RFC 3339).
@@ -106,7 +107,7 @@ pub(super) struct ShowOptions {
     bridge: Bridge,
     /// Number of the entry.
     entry: u64,
-    /// Shows values unmasked; the audit log records that the operator revealed values.
+    /// Show values unmasked. The bridge records in the audit log that the operator revealed values.
     #[arg(long)]
     reveal: bool,
 }
@@ -120,13 +121,13 @@ pub(super) struct ChangeOptions {
     entries: Vec<u64>,
     #[command(flatten)]
     filter: FilterOptions,
-    /// Selects all parked entries. `--all` is required without numbers and filter options.
+    /// Select all parked entries. The command requires `--all` if there are neither numbers nor filter options.
     #[arg(long)]
     all: bool,
-    /// Shows the effect of the command, and changes nothing.
+    /// Show the effect of the command, and change nothing.
     #[arg(long)]
     preview: bool,
-    /// Reason of the operator, which the audit log records.
+    /// The operator's reason for the command. The bridge records the reason in the audit log.
     #[arg(long)]
     reason: Option<String>,
 }
@@ -136,7 +137,7 @@ pub(super) struct ChangeOptions {
 pub(super) struct ReplayOptions {
     #[command(flatten)]
     change: ChangeOptions,
-    /// Maps the stored events again with the current mapping.
+    /// Map the stored events again with the current mapping.
     #[arg(long)]
     map_again: bool,
 }
@@ -158,18 +159,18 @@ pub(super) struct DestinationOptions {
     bridge: Bridge,
     /// New mode of the destination. Without a mode, the command only shows the destination.
     mode: Option<ModeOption>,
-    /// Reason of the operator, which the audit log records.
+    /// The operator's reason for the command. The bridge records the reason in the audit log.
     #[arg(long)]
     reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ModeOption {
-    /// Sends requests to Imprint.
+    /// The bridge sends requests to Imprint.
     Open,
-    /// Sends no requests to Imprint.
+    /// The bridge sends no requests to Imprint.
     Paused,
-    /// Does everything except sending requests, and records each request instead.
+    /// The bridge does everything except sending requests, and records each request instead.
     Shadow,
 }
 

@@ -31,7 +31,7 @@ pub(super) struct SandboxOptions {
     /// JSON file with the customers that the sandbox has at its start.
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
-    /// Answer 404 to an update of an unknown customer instead of creating the customer.
+    /// Answer 404 to an update of an unknown customer. By default, the sandbox creates the customer.
     #[arg(long)]
     seeded_only: bool,
     /// Minimum latency of every answer, in milliseconds.

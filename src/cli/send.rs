@@ -31,16 +31,16 @@ pub(super) struct SendOptions {
     /// Maximum number of events per second. By default, `send` sends events as fast as the bridge accepts events.
     #[arg(long, value_name = "N", value_parser = super::parse_rate)]
     rate: Option<f64>,
-    /// Maximum number of events in flight. Events of one subject are always sent one after another.
+    /// Maximum number of events in flight. The command sends the events of one subject one after another.
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u64).range(1..=CONCURRENCY_MAX))]
     concurrency: u64,
     #[command(flatten)]
     authentication: AuthArguments,
-    /// Send plain JSON events instead of CloudEvents, to a source whose file has the paths of id and type. The items of
-    /// a list are sent one by one.
+    /// Send plain JSON events instead of CloudEvents. The source file must have the expressions for the id and the
+    /// type. The command sends each item of a list in its own request.
     #[arg(long)]
     plain: bool,
-    /// Let the bridge deliver these events after all live events, for example for a backfill.
+    /// Make the bridge deliver these events after all live events, for example for a backfill.
     #[arg(long)]
     low_priority: bool,
     /// Time limit for sending one event. If an event exceeds this time limit, the command ends.
@@ -49,7 +49,7 @@ pub(super) struct SendOptions {
     /// Show no progress bar.
     #[arg(long)]
     quiet: bool,
-    /// File with JSON events: a single event, one event per line, or an array. `-` means standard input.
+    /// File with JSON events: a single event, one event per line, or an array of events. `-` means standard input.
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
 }
@@ -57,12 +57,12 @@ pub(super) struct SendOptions {
 /// The arguments of `send` that name the secret files.
 #[derive(Debug, Args)]
 struct AuthArguments {
-    /// The source file that the bridge uses, such as config/sources/crm.toml. The source file sets the kind of
-    /// authentication, and names the secret file unless --secret-file or --token-file is given.
+    /// Source file of the bridge, such as config/sources/crm.toml. The source file sets the kind of authentication. The
+    /// source file also names the secret file, unless --secret-file or --token-file is given.
     #[arg(long, value_name = "FILE")]
     source_file: Option<PathBuf>,
-    /// File with the secret that signs each event, in the scheme of --source-file. Without --source-file, the file has
-    /// a Standard Webhooks secret (`whsec_…`).
+    /// File with the secret that signs each event. --source-file sets the signature scheme. Without --source-file, the
+    /// secret is a Standard Webhooks secret (`whsec_…`).
     #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
     secret_file: Option<PathBuf>,
     /// File with the bearer token.

@@ -24,16 +24,16 @@ pub(super) enum StoreCommand {
         /// File name of the copy, which must not exist yet.
         name: String,
     },
-    /// Verifies a store that no process has open, and prints the number of its entries and audit records.
+    /// Verifies a store, and prints the number of entries and of audit records. No process may have the store open.
     Verify {
         /// File of the store, or of a copy of the store.
         file: PathBuf,
     },
-    /// Replaces the store by a copy, and renames the present store. The bridge must not be running.
+    /// Replaces the store by a copy, and renames the replaced store. The bridge must not be running.
     ///
-    /// The copy is older than the present store. The bridge sends the waiting entries of the copy again. The copy does
-    /// not contain events that the bridge accepted later: make the sources send these events again. The bridge does not
-    /// send values that are older than the values at Imprint.
+    /// The copy is older than the replaced store. The bridge sends the waiting entries of the copy again. The copy does
+    /// not contain events that the bridge accepted after the copy was made: make the sources send these events again.
+    /// The bridge never sends values that are older than the values at Imprint.
     Restore {
         #[command(flatten)]
         layers: Layers,

@@ -1,4 +1,4 @@
-//! Reads the sender's authentication from the arguments of `send`, or from the source file that the bridge uses.
+//! Reads the sender's authentication from the arguments of `send`, or from a source file of the bridge.
 
 use std::path::{Path, PathBuf};
 
@@ -100,7 +100,8 @@ mod tests {
         }
     }
 
-    /// A test case: the section `[auth]`, the secret file and token file, and the expected kind or a part of the error.
+    /// A test case: the section `[auth]`, the secret file, the token file, and the expected kind or a part of the error
+    /// text.
     type Row = (
         &'static str,
         [Option<&'static str>; 2],
@@ -150,7 +151,8 @@ mod tests {
         std::fs::write(path("whsec"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let inside = format!("[\"{}/", folder.path().display());
         for (auth, [secret, token], expected) in ROWS {
-            // The sender ignores errors outside the section `[auth]`.
+            // The function `read_auth` ignores errors outside the section `[auth]`, such as the unknown setting
+            // `other`.
             let text = format!("other = 1\n[auth]\n{}\n", auth.replace("[\"", &inside));
             std::fs::write(path("crm.toml"), text).unwrap();
             let read = read(&SenderAuthFiles {

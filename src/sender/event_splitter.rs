@@ -1,17 +1,17 @@
-//! Splits a stream of bytes into events: JSON objects one after another, or the elements of one array of objects.
+//! Splits a stream of bytes into events. The stream contains JSON objects one after another, or one array of objects.
 //! This module is pure: it uses no IO, no clock and no random numbers.
 //!
-//! The splitter holds at most one event in memory. The splitter returns each event byte for byte, because a signature
-//! and a digest cover the bytes and not the parsed JSON. The splitter finds the end of an object by counting brackets,
-//! and then a JSON parser checks the object.
+//! The splitter holds at most one event in memory. The splitter returns the exact bytes of each event, because a
+//! signature and a digest cover the bytes and not the parsed JSON. The splitter counts brackets to find the end of an
+//! object. Then a JSON parser checks the object.
 
 use serde_json::Value;
 
-/// The maximum length of an event in the input, 4 times the maximum length that a bridge accepts by default.
+/// The maximum length of an event in the input: 4 times the maximum length that a bridge accepts by default.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
 const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
-/// One event of the input, byte for byte.
+/// One event of the input, with the exact bytes of the event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InputEvent {
     /// The position of the event in the input, from 1.
@@ -27,10 +27,10 @@ pub(super) struct InputEvent {
     pub(super) bytes: Vec<u8>,
 }
 
-/// The error of an input that is not a stream of events. The error has the line, and no content of the input.
+/// The error of an input that is not a stream of events. The error contains the line number, and no part of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InputError {
-    /// The input has a character other than `{` at the place where an event should begin.
+    /// An event should begin here, but the input has a character other than `{`.
     #[error("line {line}: an event, which is a JSON object, should begin here")]
     NoObject { line: u64 },
     /// An object in the input is not valid JSON.
@@ -44,26 +44,26 @@ pub(super) enum InputError {
     Unfinished { line: u64 },
 }
 
-/// The position of the event splitter between two events.
+/// The state of the event splitter while the splitter is not inside an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SplitterState {
     /// The splitter is outside an array.
     Top,
-    /// The splitter is after the opening bracket of an array on this line: an event may begin, or the array may end.
+    /// The splitter has read the opening bracket of an array on this line. An event may begin, or the array may end.
     ArrayStart { line: u64 },
-    /// The splitter is after a comma of the array: an event must begin.
+    /// The splitter has read a comma of the array. An event must begin.
     AfterComma { line: u64 },
-    /// The splitter is after an event of the array: a comma must follow, or the array may end.
+    /// The splitter has read an event of the array. A comma must follow, or the array may end.
     AfterEvent { line: u64 },
 }
 
-/// A parser that takes the input in chunks of any length and returns each complete event.
+/// A parser that takes the input in chunks of any length, and returns each event as soon as the event is complete.
 #[derive(Debug)]
 pub(super) struct EventSplitter {
     state: SplitterState,
     /// The bytes of the current event, which is not complete yet.
     buffer: Vec<u8>,
-    /// The number of open brackets; 0 between events.
+    /// The number of open brackets. This number is 0 between two events.
     depth: u32,
     in_text: bool,
     escaped: bool,

@@ -1,8 +1,8 @@
-//! Workers that process the items of one key in order, and the items of different keys concurrently.
+//! Workers that process the items of one key one after another, and the items of different keys at the same time.
 //!
-//! Each key belongs to one worker, chosen by hash, and each worker processes one item at a time. Memory is bounded:
-//! only the workers' queues hold items. The disadvantage is that keys of the same worker wait for each other, and a
-//! full queue blocks the caller.
+//! A hash of the key chooses the worker, and each worker processes one item at a time. Memory is bounded, because only
+//! the workers' queues hold items. There are two disadvantages: two keys of one worker wait for each other, and the
+//! caller waits while the queue of the worker is full.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// The length of a worker's queue: long enough that the worker does not wait for the next item.
+/// The length of a worker's queue. With this length, a worker rarely waits for its next item.
 const QUEUE_MAX: usize = 4;
 
 /// The running workers. The caller must start and use the workers inside a `LocalSet`, which every actix system has.
@@ -21,7 +21,7 @@ pub(crate) struct KeyedWorkers<T> {
 }
 
 impl<T: 'static> KeyedWorkers<T> {
-    /// Starts `count` workers (at least one); each worker calls `work` for one item at a time.
+    /// Starts `count` workers, at least one worker. Each worker calls `work` for one item at a time.
     pub(crate) fn start<W, F>(count: usize, work: W) -> Self
     where
         W: Fn(T) -> F + Clone + 'static,
@@ -39,7 +39,8 @@ impl<T: 'static> KeyedWorkers<T> {
         started
     }
 
-    /// Waits for room in the queue of the key's worker, and adds the item. Items without a key share a worker.
+    /// Waits for room in the queue of the key's worker, and adds the item. All items without a key have the same
+    /// worker.
     pub(crate) async fn submit(&self, key: Option<&str>, item: T) -> anyhow::Result<()> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);

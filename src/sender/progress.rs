@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::terminal::print_notice;
 
-/// The numbers of sent events by result.
+/// The number of events for each result of `send`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SendCounts {
     pub(crate) accepted: u64,
@@ -47,12 +47,12 @@ impl fmt::Display for SendCounts {
     }
 }
 
-/// The progress bar of `send` on standard error; hidden if standard error is not a terminal.
+/// The progress bar of `send` on standard error. The bar is hidden if standard error is not a terminal.
 #[derive(Clone, Debug)]
 pub(super) struct SendProgress(ProgressBar);
 
 impl SendProgress {
-    /// Creates a progress bar up to the length of the file, or a spinner if the length is unknown.
+    /// Creates a progress bar whose end is the length of the input. Creates a spinner if the length is unknown.
     pub(super) fn new(length_bytes: Option<u64>, is_quiet: bool) -> Self {
         if is_quiet || !std::io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());

@@ -1,9 +1,9 @@
 //! Sends every event of a file or of standard input to a bridge.
 //!
-//! The input may have any length, and memory stays bounded: a reader thread splits the input into events, and waits
-//! while the workers' queues are full. One worker sends all events of one `subject`, so the events of a subject arrive
-//! in order. Events without a subject share a worker, because these events may be about the same customer. Events of
-//! different subjects are sent in any order.
+//! The input may have any length, and memory stays bounded: a reader thread splits the input into events, and the
+//! reader thread waits while the workers' queues are full. One worker sends all events of one `subject`, so the events
+//! of a subject arrive in order. All events without a subject have the same worker, because these events may be about
+//! the same customer. Events of different subjects may arrive in any order.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -35,7 +35,7 @@ const READ_AHEAD: usize = 64;
 /// The maximum number of workers of `send`. Each worker has a connection to the bridge.
 pub(crate) const CONCURRENCY_MAX: u64 = 1024;
 
-/// The time that requests in flight have to finish after an interrupt.
+/// After an interrupt, `send` waits at most this time for the answers to the requests in flight.
 const FINISH_MAX: Duration = Duration::from_secs(3);
 /// The advice that `send` prints after a run that did not reach the end of the input.
 const RESEND_ADVICE: &str = "the rest was not sent. You can send the whole file again at any time: the bridge recognises events that it has";
@@ -55,7 +55,7 @@ pub(crate) struct UploadSettings {
     pub(crate) file: PathBuf,
 }
 
-/// An upload with valid settings that has not sent any event yet.
+/// An upload with checked settings. The upload has not sent any event yet.
 pub(crate) struct Upload {
     settings: UploadSettings,
     url: String,
@@ -78,7 +78,7 @@ impl Upload {
         })
     }
 
-    /// Sends every event, and returns the end of the upload and the counts of results.
+    /// Sends every event. Returns the reason for the end of the upload, and the number of events for each result.
     pub(crate) async fn run(self) -> anyhow::Result<(UploadEnd, SendCounts)> {
         let Self {
             settings,
@@ -115,14 +115,14 @@ impl Upload {
     }
 }
 
-/// The end of an upload.
+/// The reason for the end of an upload.
 #[derive(Debug)]
 pub(crate) enum UploadEnd {
     /// The upload sent every event of the input.
     Complete,
-    /// The input is not a stream of events; the upload sent the events before the error.
+    /// The input is not a stream of events. The upload sent the events before the error.
     InvalidInput(anyhow::Error),
-    /// The bridge did not accept one event within the time limit, so the upload ended.
+    /// The bridge did not accept an event within the time limit, so the upload ended.
     GaveUp,
     /// A signal ended the upload.
     Interrupted,
@@ -160,7 +160,7 @@ impl UploadRun {
     ) -> anyhow::Result<UploadEnd> {
         let mut signals = Signals::listen()?;
         let (events, mut read) = mpsc::channel(READ_AHEAD);
-        // The reader thread may still wait for standard input after the upload; the thread ends with the process.
+        // After the upload, the reader thread may still wait for standard input. The thread then ends with the process.
         std::thread::Builder::new()
             .name("reader".to_owned())
             .spawn(move || read_into(input.bytes, &events))?;
@@ -173,7 +173,7 @@ impl UploadRun {
             _signal = signals.next() => UploadEnd::Interrupted,
         };
         if matches!(ended, UploadEnd::Interrupted) {
-            // A longer wait has no benefit: the bridge keeps every event that it has accepted.
+            // A longer wait has no benefit, because the bridge keeps every accepted event even if the answer is lost.
             let _in_time: Result<_, _> = tokio::time::timeout(FINISH_MAX, workers.finish()).await;
             return Ok(ended);
         }
@@ -188,7 +188,7 @@ impl UploadRun {
         })
     }
 
-    /// Gives the events of the input to the workers, at the configured rate.
+    /// Gives the events of the input to the workers, not faster than the configured rate.
     async fn feed(
         &self,
         workers: &KeyedWorkers<InputEvent>,
@@ -213,7 +213,7 @@ impl UploadRun {
         Ok(UploadEnd::Complete)
     }
 
-    /// Sends one event and counts the result, or does nothing if the upload has already given up.
+    /// Sends one event and counts the result. Does nothing if the upload has already given up.
     async fn send_one(self: Rc<Self>, mut event: InputEvent) {
         if self.given_up.get() {
             return;
@@ -283,7 +283,7 @@ fn open(file: &Path) -> anyhow::Result<Input> {
     })
 }
 
-/// Reads events until the end of the input, the first error, or the end of the upload.
+/// Reads events until the input ends, the input has an error, or the upload ends.
 fn read_into(
     mut bytes: Box<dyn io::Read + Send>,
     events: &mpsc::Sender<anyhow::Result<InputEvent>>,

@@ -1,5 +1,5 @@
-//! Decides from the bridge's answer whether an event is accepted, refused or sent again. This module is pure: it uses
-//! no IO, no clock and no random numbers.
+//! Decides from the bridge's answer whether the bridge has the event, or whether to send the event again. This module
+//! is pure: it uses no IO, no clock and no random numbers.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const RETRY: Backoff = Backoff {
     min: Duration::from_millis(20),
     max: Duration::from_secs(5),
 };
-/// The maximum number of errors of one problem document that `send` prints; further errors are only counted.
+/// The maximum number of errors of one problem document that `send` prints. `send` only counts all further errors.
 const ERRORS_MAX: usize = 5;
 
 /// The decision about one event after one attempt to send the event.
@@ -27,22 +27,22 @@ const ERRORS_MAX: usize = 5;
 pub(crate) enum Verdict {
     /// The bridge accepted the event.
     Accepted,
-    /// The bridge recognized the event as a duplicate, because it had accepted the event before.
+    /// The bridge already had the event, and recognized the repeated event as a duplicate.
     Duplicate,
     /// The bridge will never accept the event.
     Refused(FailureReason),
-    /// The event cannot be sent, or the server is not a bridge.
+    /// The sender cannot send the event, or the server is not a bridge.
     Failed(FailureReason),
     /// Another attempt to send the event may succeed.
     Retry {
-        /// The reason for which this attempt failed.
+        /// The reason why this attempt failed.
         reason: FailureReason,
-        /// The `Retry-After` of the bridge's answer.
+        /// The delay in the header `Retry-After` of the bridge's answer.
         hint: Option<Duration>,
     },
 }
 
-/// The reason for which the bridge did not accept an event, without any content of the event.
+/// The reason why the bridge did not accept an event. The reason contains no content of the event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FailureReason {
     status: Option<u16>,
@@ -51,7 +51,7 @@ pub(crate) struct FailureReason {
 }
 
 impl FailureReason {
-    /// Creates a failure reason for an attempt without an answer of the bridge.
+    /// Creates the reason for an attempt to which the bridge gave no answer.
     pub(crate) fn new(text: &str) -> Self {
         Self {
             kind: text.to_owned(),
@@ -104,7 +104,7 @@ impl fmt::Display for FailureReason {
     }
 }
 
-/// Decides from the bridge's answer about the event, and compares a `Retry-After` date with `wall`, the time of day.
+/// Decides from the bridge's answer about the event. `wall` is the time of day, for a date in `Retry-After`.
 pub(crate) fn classify(response: &Response, wall: Timestamp) -> Verdict {
     let status = response.status.as_u16();
     let body = response.body.as_deref();
@@ -134,7 +134,7 @@ struct ItemReceipt {
     duplicate: bool,
 }
 
-/// Returns the receipt from the bridge's answer to a request with one event.
+/// Returns the receipt in the bridge's answer. The request had one event.
 fn accepted_event(body: &[u8]) -> Option<ItemReceipt> {
     #[derive(Deserialize)]
     struct Body {
@@ -145,8 +145,9 @@ fn accepted_event(body: &[u8]) -> Option<ItemReceipt> {
     Some(event)
 }
 
-/// Returns the delay before the next attempt: the backoff, or the `Retry-After` plus at most 200 ms of backoff. The
-/// added backoff spreads the retries of all senders that got the same `Retry-After`.
+/// Returns the delay before the next attempt: the backoff, or the `Retry-After` plus at most 200 ms of backoff.
+///
+/// The added backoff spreads the next attempts of all senders that got the same `Retry-After`.
 pub(crate) fn retry_delay(attempts: u32, hint: Option<Duration>, jitter: f64) -> Duration {
     let backoff = RETRY.delay(attempts, jitter);
     hint.map_or(backoff, |hint| {

@@ -1,9 +1,9 @@
-//! The examples of a source: files in a folder with the name of the source. `check` runs the examples as the tests of
-//! the mapping.
+//! The examples of a source: the files in the folder that has the name of the source. `check` runs the examples as the
+//! tests of the mapping.
 //!
-//! `NAME.event.json` is the body of a request. `NAME.request.json` has the expected request to Imprint: a list if the
-//! body has several events, and `"ignored"` for an event that sends nothing. `NAME.refusal.json` instead has the
-//! expected problem type and errors.
+//! `NAME.event.json` is the body of a request. If the bridge accepts the body, `NAME.request.json` has the expected
+//! request to Imprint. This file has a list if the body has several events, and `"ignored"` for an event that sends
+//! nothing. If the bridge refuses the body, `NAME.refusal.json` has the expected problem type and errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,15 +27,17 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct ExampleResults {
     pub(super) count: usize,
-    /// The differences between the expected and the actual results, and the example files that cannot be read.
+    /// The differences between expected and actual results, and the errors of example files that cannot be read.
     pub(super) errors: Vec<String>,
-    /// For each event type, the input places that the examples read and the fields of Imprint that the examples set.
+    /// For each event type, the paths that the mapping read in the examples, and the Imprint fields that the examples
+    /// set.
     pub(super) coverage: BTreeMap<String, ExampleCoverage>,
-    /// For each event type, the event of the first example, in the form that the schema and the mapping read.
+    /// For each event type, the event of the first example. The event has the form that the schema and the mapping
+    /// read.
     pub(super) first_views: BTreeMap<String, Value>,
 }
 
-/// Runs the examples in `folder`, and compares the results with the expected results.
+/// Runs the examples in `folder`, and compares each result with the result that the example expects.
 pub(super) fn run(
     folder: &Path,
     sources: &Sources,

@@ -11,7 +11,7 @@ use crate::terminal::printable;
 const CELL_CHARACTERS_MAX: usize = 48;
 const HEAD: [&str; 4] = ["FIELD", "RESULT", "READS", "EXPRESSION"];
 
-/// Formats the explanation of a request body: one part for each event.
+/// Formats the explanation of a request body, with one part for each event of the body.
 pub(super) fn body(explanation: &Explanation) -> Vec<String> {
     if let Some(outcome) = &explanation.outcome {
         let mut lines = vec![format!("the body: {}", summary(outcome))];
@@ -55,7 +55,7 @@ fn summary(outcome: &ExplainedOutcome) -> String {
     }
 }
 
-/// Lists the errors of a rejected event, or the destination of the request.
+/// Lists the errors of a refused event. For any other event, names the path of the request or the searched customer.
 fn details(outcome: &ExplainedOutcome) -> Vec<String> {
     match outcome {
         ExplainedOutcome::Refused { problem } => errors(problem),
@@ -132,7 +132,7 @@ fn row(target: &TargetExplanation) -> Vec<String> {
     ]
 }
 
-/// Shortens a text to the maximum width of a column; `--json` prints the whole text.
+/// Shortens a text to the maximum width of a column. With `--json`, the command prints the whole text.
 fn shortened(cell: &str) -> String {
     let cell = printable(cell);
     match cell.char_indices().nth(CELL_CHARACTERS_MAX) {

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-/// Returns a member of a JSON object; null if the object has no such member.
+/// Returns a member of a JSON object. Returns null if the object does not have the member.
 pub(in crate::cli) fn at<'a>(object: &'a Value, name: &str) -> &'a Value {
     object.get(name).unwrap_or(&Value::Null)
 }
@@ -75,7 +75,7 @@ pub(super) fn entries(answer: &Value) -> Vec<String> {
     aligned(&rows)
 }
 
-/// Formats one line for each member of an object; members of inner objects are indented.
+/// Formats one line for each member of an object. The members of inner objects are indented.
 pub(in crate::cli) fn entry(answer: &Value) -> Vec<String> {
     let Some(members) = answer.as_object() else {
         return vec![text(answer)];
@@ -97,7 +97,7 @@ pub(in crate::cli) fn entry(answer: &Value) -> Vec<String> {
     lines
 }
 
-/// Formats the effect of a replay or a discard, or the effect that a preview shows.
+/// Formats the effect of a replay or of a discard. A preview has the same format.
 pub(super) fn change(answer: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, sentence) in [
