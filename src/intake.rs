@@ -1,9 +1,9 @@
 //! Intake turns the bytes and headers of one request into entries for the outbox, or into a [`Rejection`].
 //!
-//! The stages of intake run in this order: encoding, event type, schema, mapping, version, foreign address. Every stage
-//! looks at all events of the request, so that a rejection lists every error of every event. A batch is accepted or
-//! rejected as a whole. [`Sources::explain_body`] runs the same stages and stores nothing, so an explanation shows the
-//! effects of a request.
+//! The stages of intake run in this order: encoding, event type, schema, mapping, version, foreign address. Intake runs
+//! the stages for every event of the request, even if another event has an error, so a rejection lists the errors of
+//! all events. Intake accepts or rejects a batch as a whole. The function [`Sources::explain_body`] runs the same
+//! stages and stores nothing, so an explanation shows what a request would do.
 //!
 //! Intake is pure: the time and the digest key are arguments. The module `intake` does not know HTTP types,
 //! authentication or the engine of the store.
@@ -42,12 +42,13 @@ pub use source::{EventType, Source};
 pub struct IntakeSettings {
     /// The maximum number of events in one request body.
     pub batch_events_max: usize,
-    /// The maximum time by which a version that is a time may lie in the future. Without this limit, one wrong year
-    /// would block a field until that year.
+    /// The maximum time by which a version that is a time may lie in the future.
+    ///
+    /// Without this limit, a version with a wrong year would make all other values of the field stale until that year.
     pub version_ahead_max: Duration,
     /// The action for an event with a flat address outside the USA.
     pub foreign_address: ForeignAddress,
-    /// The value that a request to Imprint contains for a cleared field. Only explanations use this setting.
+    /// The value that a request to Imprint has for a cleared field. Intake uses this setting only for explanations.
     pub clearing: Clearing,
 }
 

@@ -1,6 +1,6 @@
 //! Declares every metric of the process once, with the metric's help text.
 //!
-//! Prometheus scrapes the text page ([`Metrics::page`]); code in this process takes a typed [`Metrics::snapshot`].
+//! Prometheus scrapes the text page ([`Metrics::page`]). Code in this process reads the typed [`Metrics::snapshot`].
 //! Label values are `&'static str`, because label values come from fixed sets in the program, never from input. The
 //! room `metrics` uses no other room. A room that counts something calls the methods of its own metric group.
 
@@ -26,10 +26,11 @@ pub use log::LogCounters;
 pub use snapshot::{CountByLabel, Distribution};
 pub use store::StoreSnapshot;
 
-/// The label values that the metrics page shows with 0 before the first count. Other rooms define these label values.
+/// The label values that the metrics page shows with the count 0 before the first event. Other rooms define these
+/// values.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelSets {
-    /// The states of the destination, beginning with the state at the start of the process.
+    /// The states of the destination. The first state is the state at the start of the process.
     pub destination_states: &'static [&'static str],
     /// The final states of entries.
     pub end_states: &'static [&'static str],
@@ -48,13 +49,13 @@ pub struct Metrics {
     store: StoreMetrics,
 }
 
-/// All metric values at about one moment: two values that change together may be read microseconds apart.
+/// All metric values at about one moment. The reads of two values can be some microseconds apart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricsSnapshot {
     pub ingress: IngressSnapshot,
     pub dispatch: DispatchSnapshot,
     pub admin: AdminSnapshot,
-    /// The depth of the store at the latest call of [`Metrics::store_depth`].
+    /// The depth of the store that the latest call of [`Metrics::store_depth`] set.
     pub store: StoreSnapshot,
 }
 
@@ -62,7 +63,7 @@ impl Metrics {
     /// Declares every metric.
     ///
     /// # Errors
-    /// Returns an error if a metric name is used twice or is not valid.
+    /// Returns an error if a metric name is not valid, or if two metrics have the same name.
     pub fn new(labels: LabelSets, log: LogCounters) -> prometheus::Result<Self> {
         let registry = Registry::new();
         // The process collector reports CPU, memory and file descriptors under the usual metric names.
@@ -101,8 +102,8 @@ impl Metrics {
         }
     }
 
-    /// Sets the gauges of the store. Call `store_depth` before each read of the metrics, because nothing else updates
-    /// these gauges.
+    /// Sets the gauges of the store. Call `store_depth` before each read of the metrics: nothing else sets these
+    /// gauges.
     pub fn store_depth(&self, waiting: u64, parked: u64, oldest_waiting: Duration) {
         self.store.set(waiting, parked, oldest_waiting);
     }

@@ -1,5 +1,5 @@
-//! The HTTP clients: a plain connection pool, and a small client for the tools `send`, `demo` and the operator's
-//! commands.
+//! The HTTP clients: a plain connection pool, and a small client. The commands `send` and `demo` and the operator's
+//! commands use the small client.
 //!
 //! The connection pool follows no redirect, uses no proxy, decompresses nothing and speaks only HTTP/1.1. The caller
 //! sets the deadline of each exchange, and limits the number of exchanges in flight.
@@ -12,12 +12,12 @@ use awc::http::{Method, StatusCode};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// The time limit for a new TCP connection, and the time limit for a TLS handshake.
+/// The time limit for a new TCP connection. A TLS handshake has the same time limit.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// The maximum idle time of a connection: less than the 60 s after which load balancers usually close an idle
-/// connection.
+/// The maximum idle time of a connection. Load balancers usually close a connection that is idle for 60 s.
 const IDLE_MAX: Duration = Duration::from_secs(15);
-/// The maximum age of a connection, so that the client follows a failover to another address within this time.
+/// The maximum age of a connection. After a failover to another address, the client uses the new address within this
+/// time.
 const LIFETIME_MAX: Duration = Duration::from_secs(75);
 
 /// Creates a connection pool. The pool has no limit on connections, so no exchange waits inside the pool.
@@ -41,7 +41,9 @@ pub fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
         .finish()
 }
 
-/// Creates a TLS configuration that trusts `roots` or, without `roots`, the public certificate authorities.
+/// Creates a TLS configuration that trusts the root certificates in `roots`.
+///
+/// Without `roots`, the configuration trusts the public certificate authorities.
 ///
 /// # Errors
 /// Returns an error if the TLS library rejects the settings.
@@ -58,16 +60,16 @@ pub fn tls(roots: Option<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Er
     Ok(Arc::new(config))
 }
 
-/// The HTTP client of the tools, with a deadline and a maximum response length for each exchange.
+/// The HTTP client of the commands. Each exchange has a deadline and a maximum response length.
 #[derive(Clone)]
 pub(crate) struct HttpClient(awc::Client);
 
-/// The error of an HTTP exchange without a response.
+/// The error of an HTTP exchange that got no response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExchangeError {
     #[error("no response within {0:?}")]
     Deadline(Duration),
-    /// The text of the client library's error, which itself is not `Send`.
+    /// The text of the client library's error. The error itself is not `Send`.
     #[error("no connection, or it broke: {0}")]
     Connection(String),
 }
@@ -117,7 +119,7 @@ impl RequestHead {
         Ok(self.header(name, value))
     }
 
-    /// Adds the header `Authorization: Bearer` with a token, and marks the value so that debug output hides it.
+    /// Adds the header `Authorization: Bearer` with a token. Debug output does not show the value of this header.
     pub(crate) fn bearer(self, token: &SecretString) -> Result<Self, HeaderError> {
         let text = format!("Bearer {}", token.expose_secret());
         let mut value = HeaderValue::from_str(&text).map_err(|_invalid| HeaderError)?;
@@ -129,7 +131,7 @@ impl RequestHead {
         self.0.get_method()
     }
 
-    /// Returns the path and the query of the request, exactly as the client sends both.
+    /// Returns the path and the query of the request, exactly as the client sends them.
     pub(crate) fn path(&self) -> &str {
         let path = self.0.get_uri().path_and_query();
         path.map_or("", |path| path.as_str())
@@ -139,7 +141,7 @@ impl RequestHead {
         self.0.headers()
     }
 
-    /// Sends the request and reads the response. The deadline covers everything from connecting to the last byte.
+    /// Sends the request and reads the response. The deadline covers the time from connecting to the last byte.
     pub(crate) async fn send(
         self,
         body: Vec<u8>,

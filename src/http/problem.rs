@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457): the body of every answer that is an error, on both listeners.
+//! Problem documents (RFC 9457). Every error answer on both listeners has a problem document as its body.
 //!
 //! A problem document describes errors by a stable type, by JSON Pointers and by rules. A problem document never
 //! contains a value of the request.
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
-/// The maximum number of errors in a problem document; the `detail` states the total number of errors.
+/// The maximum number of errors in a problem document. The `detail` of the document states the total number of errors.
 pub const ERRORS_MAX: usize = 100;
-/// The prefix of every problem type; the word after the prefix never changes.
+/// The prefix of every problem type. The word after the prefix is stable.
 const TYPE_PREFIX: &str = "urn:imprint-bridge:problem:";
 
 /// A problem document that the bridge sends.
@@ -32,14 +32,14 @@ pub struct ProblemError<'a> {
     pub pointer: &'a str,
     /// The name of the broken rule.
     pub rule: &'a str,
-    /// The place of the rule in the schema or the mapping.
+    /// The location of the broken rule in the schema or in the mapping.
     pub location: &'a str,
     /// One sentence that explains the broken rule.
     pub detail: &'a str,
 }
 
 impl<'a> ProblemDocument<'a> {
-    /// Creates a problem document without errors; `word` is the last part of the problem type.
+    /// Creates a problem document without errors. `word` is the last part of the problem type.
     pub fn new(word: &str, status: u16, title: &'a str, detail: impl Into<Cow<'a, str>>) -> Self {
         Self {
             r#type: format!("{TYPE_PREFIX}{word}"),
@@ -50,7 +50,7 @@ impl<'a> ProblemDocument<'a> {
         }
     }
 
-    /// Returns the same problem document with at most the first [`ERRORS_MAX`] of the given errors.
+    /// Returns the problem document with the given errors, but at most the first [`ERRORS_MAX`] errors.
     #[must_use]
     pub fn with_errors(mut self, errors: impl IntoIterator<Item = ProblemError<'a>>) -> Self {
         self.errors = errors.into_iter().take(ERRORS_MAX).collect();
@@ -62,14 +62,14 @@ impl<'a> ProblemDocument<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ReceivedProblem {
-    /// The problem type, with the prefix.
+    /// The problem type, including the prefix.
     pub r#type: String,
-    /// The errors of the problem document, without repeated pairs of pointer and rule.
+    /// The errors of the problem document. The list has each pair of pointer and rule only once.
     #[serde(rename = "faults")]
     pub errors: Vec<ReceivedError>,
 }
 
-/// The pointer and the broken rule of one received error.
+/// The JSON Pointer and the broken rule of one received error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ReceivedError {
@@ -80,10 +80,11 @@ pub struct ReceivedError {
 }
 
 impl ReceivedProblem {
-    /// Parses a received problem document; returns an empty result if the body is not a problem document.
+    /// Parses a received problem document. Returns an empty result if the body is not a problem document.
     pub fn parse(body: &[u8]) -> Self {
         let mut problem: Self = serde_json::from_slice(body).unwrap_or_default();
-        // One mistake in an event causes one error for each field that the mapping computes from the same place.
+        // Several fields of the mapping can read the same path. One mistake at this path then causes one error for each
+        // field.
         let mut listed: Vec<ReceivedError> = Vec::new();
         for error in std::mem::take(&mut problem.errors) {
             if !listed.contains(&error) {

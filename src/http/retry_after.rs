@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// The minimum wait from a `Retry-After` header, so that 0 seconds do not cause a busy loop of requests.
+/// The minimum wait after a `Retry-After` header. Without a minimum, a header with 0 seconds would cause a busy loop.
 pub const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
-/// The maximum wait from a `Retry-After` header, so that a wrong header does not stop requests for a day.
+/// The maximum wait after a `Retry-After` header. Without a maximum, a wrong header could stop requests for a day.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// Returns the longest wait in the `Retry-After` headers, but at least [`RETRY_AFTER_MIN`] and at most
+/// Returns the longest wait of the `Retry-After` headers. The result is at least [`RETRY_AFTER_MIN`] and at most
 /// [`RETRY_AFTER_MAX`].
 ///
-/// Returns `None` if no `Retry-After` header can be parsed. The wait until an HTTP date is counted from `wall`, the
-/// time of day on this machine.
+/// Returns `None` if no `Retry-After` header can be parsed. For an HTTP date, the wait is the time from `wall` to the
+/// date. `wall` is the time of day on this machine.
 pub fn parse(headers: &[String], wall: Timestamp) -> Option<Duration> {
     let longest = headers
         .iter()
@@ -25,7 +25,7 @@ pub fn parse(headers: &[String], wall: Timestamp) -> Option<Duration> {
 
 fn wait(header: &str, wall: Timestamp) -> Option<Duration> {
     if !header.is_empty() && header.bytes().all(|b| b.is_ascii_digit()) {
-        // A number of seconds that does not fit 64 bits is longer than the maximum wait.
+        // A number of seconds that does not fit into 64 bits is longer than the maximum wait.
         return Some(header.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs));
     }
     let date = jiff::fmt::rfc2822::parse(header).ok()?;
@@ -36,7 +36,7 @@ fn wait(header: &str, wall: Timestamp) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    /// The time of day in the tests: 2025-02-13T19:08:07Z, a Thursday.
+    /// The time of day in the tests: Thursday, 2025-02-13T19:08:07Z.
     const WALL: Timestamp = Timestamp::from_millis(1_739_473_687_000);
 
     #[test]

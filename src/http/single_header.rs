@@ -1,21 +1,21 @@
-//! Request headers that are valid only if they occur once.
+//! Reads request headers that are valid only if the request has them once.
 
 use awc::http::header::HeaderMap;
 
-/// The value of a header that must occur at most once.
+/// The value of a header that a request may have at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SingleHeader<'a> {
     /// The header is missing.
     Absent,
     /// The header occurs once, and its value is visible ASCII.
     Text(&'a str),
-    /// The header occurs several times, or its value is not visible ASCII. A proxy may read another value than the
-    /// bridge.
+    /// The header occurs several times, or its value is not visible ASCII. A proxy and the bridge may read such a
+    /// header differently.
     Unreadable,
 }
 
 impl<'a> SingleHeader<'a> {
-    /// Reads the request header `name`, which must occur at most once.
+    /// Reads the request header `name`, which a request may have at most once.
     pub fn read(headers: &'a HeaderMap, name: &str) -> Self {
         let mut values = headers.get_all(name);
         match (values.next(), values.next()) {
@@ -25,7 +25,7 @@ impl<'a> SingleHeader<'a> {
         }
     }
 
-    /// Returns the header's value, if the header occurs once and is text.
+    /// Returns the value of the header. Returns `None` if the header is absent or unreadable.
     pub const fn text(self) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),

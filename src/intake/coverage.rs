@@ -1,4 +1,4 @@
-//! Mapping coverage: the places in the schema that no mapping rule reads, and the fields that no example sets.
+//! Mapping coverage: the schema paths that no mapping rule reads, and the Imprint fields that no example sets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,16 +7,17 @@ use super::source::{EventType, Source};
 use crate::event::pointer;
 use crate::mapping::JsonEnvelope;
 
-/// The coverage of one event type: the places that its examples read, and the fields that its examples set.
+/// The coverage of one event type: the paths that the mapping read in the examples, and the fields that the examples
+/// set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExampleCoverage {
-    /// The places of an event that the examples read, as JSON Pointers.
+    /// The paths that the mapping read in the examples, as JSON Pointers.
     reads: BTreeSet<String>,
-    /// The fields that the examples set or clear.
+    /// The Imprint fields that the examples set or clear.
     targets: BTreeSet<String>,
 }
 
-/// Adds the places read and the fields set by one example to the coverage of the example's event types.
+/// Adds the read paths and the set fields of one example to the coverage of the event types in the example.
 pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &Explanation) {
     for event in &explanation.events {
         let name = event.event_type.clone().unwrap_or_default();
@@ -33,12 +34,12 @@ pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &E
     }
 }
 
-/// Returns the places that the schema describes and no mapping expression reads, as JSON Pointers.
+/// Returns the paths of the schema that no mapping expression reads, as JSON Pointers.
 ///
-/// The places that interpreted expressions read are known only from the examples, because jaq shows its reads
-/// only when it runs.
+/// The bridge knows the paths that an interpreted expression reads only from the examples, because jaq reports a read
+/// only when jaq runs the expression.
 ///
-/// The list of unread places contains no CloudEvents attributes, because the bridge itself reads the attributes.
+/// The returned list contains no CloudEvents attributes, because the bridge itself reads the attributes.
 pub fn unread(source: &Source, event_type: &EventType, examples: &ExampleCoverage) -> Vec<String> {
     let envelope = source.json_envelope.as_ref();
     let mut reads = envelope.map(JsonEnvelope::reads).unwrap_or_default();
@@ -53,7 +54,7 @@ pub fn unread(source: &Source, event_type: &EventType, examples: &ExampleCoverag
         .collect()
 }
 
-/// Returns the fields of the mapping that no example sets or clears.
+/// Returns the Imprint fields of the mapping that no example sets or clears.
 pub fn without_example(event_type: &EventType, examples: &ExampleCoverage) -> Vec<String> {
     let fields = event_type.mapping.fields().map(ToString::to_string);
     fields
@@ -61,8 +62,10 @@ pub fn without_example(event_type: &EventType, examples: &ExampleCoverage) -> Ve
         .collect()
 }
 
-/// Returns whether reading the place `read` also reads the schema place `leaf`: the two places are the same, or `leaf`
-/// lies inside `read` and no other read is more precise.
+/// Returns whether a read of the path `read` also reads the schema path `leaf`.
+///
+/// The result is true if the two paths are equal. The result is also true if `leaf` lies inside `read`, and no path in
+/// `reads` lies inside `read`.
 fn covers(read: &str, leaf: &str, reads: &BTreeSet<String>) -> bool {
     let mut steps = leaf.split('/');
     let fits = read.split('/').all(|step| {

@@ -1,4 +1,5 @@
-//! The stored form of an event, and the digest of the event's content. Intake serialises the event once for both.
+//! The stored form of an event, and the digest of the event's content. Intake serialises the event once, and uses the
+//! bytes for the stored form and for the digest.
 
 use std::ops::Range;
 
@@ -8,8 +9,7 @@ use sha2::Sha256;
 
 use crate::outbox::Digest;
 
-/// The names of the event members that are the content of an event. Trace headers and the order of keys do not change
-/// the content.
+/// The members of an event that are the content of the event. Trace headers and the order of keys are not content.
 const CONTENT: [&str; 3] = ["type", "subject", "data"];
 /// The initial capacity of the buffer for a serialised event.
 const EVENT_BYTES_USUAL: usize = 1024;
@@ -19,7 +19,8 @@ const BLOCK_BYTES: usize = 64;
 /// An event in the form that the store keeps.
 pub(super) struct StoredEvent {
     pub(super) bytes: Vec<u8>,
-    /// The ranges of the [`CONTENT`] members in `bytes`. The range of a member that the event does not have is empty.
+    /// The ranges of the [`CONTENT`] members in `bytes`. If the event does not have a member, the range of the member
+    /// is empty.
     content: [Range<usize>; CONTENT.len()],
 }
 
@@ -47,8 +48,9 @@ impl StoredEvent {
         stored
     }
 
-    /// Computes the digest of the event's content with the key of the store. The digest distinguishes a repeated event
-    /// from a reused id.
+    /// Computes the digest of the event's content with the key of the store.
+    ///
+    /// The digest shows whether an event with a known id is a repeated event or a different event.
     pub(super) fn digest(&self, key: &[u8; 32]) -> Digest {
         let [event_type, subject, data] = self.content.clone().map(|range| self.member(range));
         let mut mac = keyed(key);
@@ -63,11 +65,11 @@ impl StoredEvent {
     }
 
     fn write(&mut self, value: &Value) {
-        // Writing a `Value` to memory cannot fail.
+        // A `Value` always serialises to memory without an error.
         let _written = serde_json::to_writer(&mut self.bytes, value);
     }
 
-    /// Returns the serialised bytes of an event member, or `null` if the event does not have the member.
+    /// Returns the serialised bytes of an event member. Returns `null` if the event does not have the member.
     fn member(&self, range: Range<usize>) -> &[u8] {
         self.bytes
             .get(range)

@@ -1,5 +1,5 @@
-//! The encoding of a request: CloudEvents in one of three modes, or plain JSON with configured expressions for id and
-//! type.
+//! The encoding of a request: CloudEvents in one of three modes, or plain JSON. For plain JSON, the source file has the
+//! expressions for id and type.
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ use crate::time::rfc3339;
 
 /// The encoding of the events in a request.
 pub enum Encoding<'a> {
-    /// CloudEvents. In binary mode, the headers contain the attributes of the event.
+    /// CloudEvents. In binary mode, the request headers contain the attributes of the event.
     CloudEvents {
         /// The content mode: structured, batch or binary.
         mode: ContentMode,
@@ -25,7 +25,7 @@ pub enum Encoding<'a> {
     Json(&'a JsonEnvelope),
 }
 
-/// Prints only the content mode, because in binary mode the headers contain event attributes.
+/// Prints only the content mode, because the headers can contain event attributes.
 impl std::fmt::Debug for Encoding<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -36,10 +36,10 @@ impl std::fmt::Debug for Encoding<'_> {
 }
 
 impl<'a> Encoding<'a> {
-    /// Returns the encoding that the headers of a request announce. Reads `headers` only for CloudEvents.
+    /// Returns the encoding that the headers of a request announce. Reads the argument `headers` only for CloudEvents.
     ///
     /// # Errors
-    /// Returns an error if the source does not send bodies of this media type.
+    /// Returns an error if the source is not configured for bodies of this media type.
     pub fn of_request(
         source: &'a Source,
         content_type: &'a str,
@@ -60,7 +60,7 @@ impl<'a> Encoding<'a> {
         })
     }
 
-    /// Returns the encoding of a body without headers, such as a file. A body without headers cannot have binary mode.
+    /// Returns the encoding of a body without headers, such as a file. Such a body is never in binary mode.
     pub fn of_body(source: &'a Source, body: &[u8]) -> Self {
         if let Some(envelope) = &source.json_envelope {
             return Self::Json(envelope);
@@ -77,8 +77,9 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// Returns whether a request body can contain several events. Pointers in the errors of such a body start with the
-    /// index of the event.
+    /// Returns whether a request body can contain several events.
+    ///
+    /// If it can, the pointers in the errors of the body start with the index of the event.
     pub const fn is_batch(&self) -> bool {
         match self {
             Self::CloudEvents { mode, .. } => matches!(mode, ContentMode::Batch),
@@ -86,7 +87,7 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// Returns the headers in binary mode, in which the headers contain the attributes of the event.
+    /// Returns the request headers in binary mode, because these headers contain the attributes of the event.
     pub fn attribute_headers(&self) -> Option<&[(&'a str, &'a [u8])]> {
         match self {
             Self::CloudEvents {
@@ -102,7 +103,7 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// Decodes the events of a body, in the order of the body.
+    /// Decodes the events of a body. The events keep the order that they have in the body.
     pub(super) fn decode(
         &self,
         source: &SourceName,
@@ -154,8 +155,7 @@ fn decode_json(
     Ok(numbered.collect())
 }
 
-/// Builds the event that the store keeps for plain JSON: id, type, time and data. The identity of such an event has no
-/// CloudEvents `source`.
+/// Builds the stored form of a plain JSON event: id, type, time and data. The stored event has no CloudEvents `source`.
 fn json_event(source: &SourceName, event: JsonEvent) -> Result<ChangeEvent, Vec<EventError>> {
     let JsonEvent {
         id: id_text,
@@ -197,7 +197,7 @@ fn json_event(source: &SourceName, event: JsonEvent) -> Result<ChangeEvent, Vec<
     })
 }
 
-/// Creates an error of a rule in the `[body]` table of the source's file.
+/// Creates the error of an event that breaks a rule of the `[body]` table in the source file.
 fn error(rule_name: &str, rule: &str, detail: &str) -> EventError {
     EventError {
         pointer: String::new(),

@@ -1,9 +1,9 @@
-//! Examples of a source: each example is a body with the result that the author expects. An example is a test of a
-//! source's mapping.
+//! Examples of a source: an example is a request body with the result that the author expects. The examples of a source
+//! are the tests of the source's mapping.
 //!
-//! The expected result is JSON. For an accepted body, the JSON is one request or a list of requests, in which
+//! The expected result is JSON. For an accepted body, the JSON is one request or a list of requests. In this list,
 //! `"ignored"` stands for an event that sends nothing. For a rejected body, the JSON has the problem type and the
-//! errors. The test ignores a member that the expected JSON does not have, except for `path` and `cleared`.
+//! errors. The test compares only members that the expected JSON has, but always compares `path` and `cleared`.
 
 use std::collections::BTreeSet;
 
@@ -13,21 +13,21 @@ use super::explanation::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
 };
 
-/// The word in an expectation for an event that sends nothing.
+/// The word in an expected result that stands for an event that sends nothing.
 const IGNORED: &str = "ignored";
-/// The members of a request that the test compares even if the expectation does not have the member.
+/// The test compares these members of a request even if the expected result does not have them.
 const ALWAYS_COMPARED: [&str; 2] = ["path", "cleared"];
 
 /// The result that the author of an example expects.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expectation {
-    /// One expected request, or a list with one request for each event.
+    /// One expected request, or a list with one expected request for each event.
     Requests(Value),
     Rejection(Value),
 }
 
 impl Expectation {
-    /// Returns the expectation that the current mapping fulfils for this body.
+    /// Returns the result of the explained body as an expectation.
     pub fn of(explanation: &Explanation) -> Self {
         if let Some(problem) = explanation.problems().next() {
             let error = |error: &crate::event::EventError| json!({"pointer": error.pointer, "rule": error.rule});
@@ -51,7 +51,7 @@ impl Expectation {
         }
     }
 
-    /// Lists every difference between the expectation and the result of the body, as sentences.
+    /// Lists every difference between the expectation and the result of the explained body, as sentences.
     pub fn differences(&self, explanation: &Explanation) -> Vec<String> {
         match self {
             Self::Requests(expected) => compare_requests(expected, explanation),
@@ -78,7 +78,7 @@ fn outcome_summary(outcome: &ExplainedOutcome) -> String {
     }
 }
 
-/// Returns the expectation that the result of one event fulfils.
+/// Returns the result of one event in the form of an expected result.
 fn expected(event: &EventExplanation) -> Value {
     let (request, parked) = match &event.outcome {
         ExplainedOutcome::Request(request) => (request, None),
@@ -200,13 +200,13 @@ fn compare_rejection(expected: &Value, explanation: &Explanation) -> Vec<String>
     differences
 }
 
-/// Returns whether an error has every member of the expected error.
+/// Returns whether the found error has every member of the expected error, with the same value.
 fn agrees(wanted: &Value, found: &Value) -> bool {
     let mut members = wanted.as_object().into_iter().flatten();
     members.all(|(name, value)| found.get(name).unwrap_or(&Value::Null) == value)
 }
 
-/// Adds every place at which the expected and the found JSON differ.
+/// Adds one sentence for every path at which the found JSON differs from the expected JSON.
 fn differ(expected: &Value, found: &Value, place: &str, differences: &mut Vec<String>) {
     let (Value::Object(wanted), Value::Object(is)) = (expected, found) else {
         if expected != found {

@@ -1,9 +1,8 @@
-//! Explains the changes that a request would make, mapping rule by mapping rule, without storing anything. The
+//! Explains the changes that a request would make, mapping rule by mapping rule. The explanation stores nothing. The
 //! explanations are for people who write mappings.
 //!
-//! Explained events go through the same pipeline as the events of a request. An [`Explanation`] is the JSON of the
-//! admin API and the output of the command line. The values in an explanation are masked unless the reader asked to
-//! reveal the values.
+//! An explained event goes through the same pipeline as the events of a request. An [`Explanation`] is the JSON of the
+//! admin API and the output of the command line. The explanation masks values unless the user asked to reveal values.
 
 use std::fmt;
 
@@ -38,7 +37,7 @@ pub struct EntryEvent<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Prints only the type name, never the event, because the event is personal data.
+/// Prints only the type name and never the event, because the event is personal data.
 impl fmt::Debug for EntryEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EntryEvent")
@@ -46,7 +45,7 @@ impl fmt::Debug for EntryEvent<'_> {
 }
 
 impl Sources {
-    /// Explains a request body without headers. Returns `None` if there is no source of this name.
+    /// Explains a request body without headers. Returns `None` if no source has this name.
     pub fn explain_body(
         &self,
         source: &SourceName,
@@ -79,8 +78,9 @@ impl Sources {
         })
     }
 
-    /// Explains a stored event with the current schema and mapping. Returns `None` if there is no source of this name,
-    /// or if the event cannot be read.
+    /// Explains a stored event with the current schema and mapping.
+    ///
+    /// Returns `None` if no source has this name, or if the bridge cannot read the stored event.
     pub fn explain_entry(
         &self,
         event: EntryEvent<'_>,
@@ -101,8 +101,9 @@ impl Sources {
         Some(self.event(source, Some(&named), disposition, visibility))
     }
 
-    /// Returns the events of a body in the form that schema and mapping read, each with the name of the event type.
-    /// Events without a mapping and events that cannot be decoded are left out.
+    /// Returns the events of a body, each with the name of its event type, in the form that schema and mapping read.
+    ///
+    /// The result omits events without a mapping and events that cannot be decoded.
     pub fn views(&self, source: &Source, body: &[u8]) -> Vec<(String, Value)> {
         let encoding = Encoding::of_body(source, body);
         let events = encoding.decode(&source.name, body, self.settings.batch_events_max);

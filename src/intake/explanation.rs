@@ -1,4 +1,5 @@
-//! The typed explanation of a body or an event: the JSON of the admin API, and the output of the command line.
+//! The typed explanation of a body or of an event. The admin API returns the explanation as JSON, and the command
+//! `explain` prints the explanation.
 
 use std::fmt;
 
@@ -9,14 +10,14 @@ use super::rejection::Rejection;
 use crate::event::{EventError, SourceVersion};
 use crate::imprint::{CustomerChange, Field};
 
-/// The changes that sending this request body would make, event by event.
+/// The changes that a request with this body would make, event by event.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Explanation {
-    /// The name of the source that would send the body.
+    /// The name of the source to which the body belongs.
     pub source: String,
     /// The explanations of the events, one per event.
     pub events: Vec<EventExplanation>,
-    /// The rejection of a body that cannot be decoded as a whole. If the body is rejected, `events` is empty.
+    /// The problem of a body that the bridge cannot decode. Without this problem, `events` has the explanations.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<ExplainedOutcome>,
 }
@@ -33,14 +34,14 @@ pub struct EventExplanation {
     /// The type of the event, if the bridge could read the type.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
-    /// The explanations of all mapping rules, with the rules for the customer first. `None` if the event type has no
-    /// mapping.
+    /// The explanations of all mapping rules. The rules for the customer come first. The value is `None` if the event
+    /// type has no mapping.
     #[serde(rename = "fields", default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Vec<TargetExplanation>>,
-    /// The places of the event that no mapping rule read, as JSON Pointers.
+    /// The paths of the event that no mapping rule read, as JSON Pointers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused: Option<Vec<String>>,
-    /// The customer change of the event, which never leaves the process.
+    /// The customer change of the event. The JSON form of the explanation does not contain the customer change.
     #[serde(skip)]
     pub(super) change: Option<CustomerChange>,
 }
@@ -63,7 +64,7 @@ pub enum ExplainedOutcome {
         /// The name of the reason for parking the event.
         #[serde(rename = "parked")]
         reason: String,
-        /// The request to Imprint that the bridge sends when an operator replays the entry.
+        /// The request that the bridge sends to Imprint if an operator replays the entry.
         #[serde(flatten)]
         request: RequestExplanation,
     },
@@ -80,7 +81,7 @@ pub struct ExplainedProblem {
     pub errors: Vec<EventError>,
 }
 
-/// The Imprint request of an event, with the event's position in the order of the customer's changes.
+/// The Imprint request of an event, with the version that orders the customer's changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RequestExplanation {
     pub request: RequestPreview,
@@ -93,10 +94,10 @@ pub struct RequestExplanation {
 /// A preview of a request to Imprint.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestPreview {
-    /// The HTTP method of the request; `None` if the customer's Imprint id is not known yet.
+    /// The HTTP method of the request. The value is `None` if the customer's Imprint id is not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// The path of the request; `None` if the customer's Imprint id is not known yet.
+    /// The path of the request. The value is `None` if the customer's Imprint id is not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The partner's own id of the customer, if the event contains this id.
@@ -108,10 +109,10 @@ pub struct RequestPreview {
 /// The explanation of one mapping rule.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TargetExplanation {
-    /// The Imprint field, or the name of the mapping rule, such as `customer.imprint_id`.
+    /// The name of the Imprint field, or the name of a customer rule such as `customer.imprint_id`.
     pub target: String,
     pub expression: String,
-    /// The places of the event that the mapping expression read, as JSON Pointers.
+    /// The paths of the event that the mapping expression read, as JSON Pointers.
     pub reads: Vec<String>,
     /// Whether jaq interprets the mapping expression, entirely or in part.
     #[serde(rename = "slow")]
@@ -119,7 +120,7 @@ pub struct TargetExplanation {
     /// The result of the mapping rule.
     #[serde(flatten)]
     pub result: TargetResult,
-    /// Whether Imprint already has a newer value of the field. Only the explanation of a stored entry has this flag.
+    /// Whether Imprint already has a newer value of the field. Only the explanation of a stored entry has this member.
     #[serde(rename = "stale", default, skip_serializing_if = "Option::is_none")]
     pub is_stale: Option<bool>,
 }
@@ -128,31 +129,31 @@ pub struct TargetExplanation {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "says", rename_all = "snake_case")]
 pub enum TargetResult {
-    /// The event does not mention the value, so the update leaves the field unchanged.
+    /// The mapping expression has no result, so the update leaves the field unchanged.
     Nothing,
     /// The source cleared the field.
     Cleared,
     /// The update sets the field to this value.
     Value {
-        /// The new value of the field, masked unless the reader asked to reveal values.
+        /// The new value of the field. The value is masked unless the user asked to reveal values.
         value: Value,
     },
-    /// The mapping expression cannot be evaluated on the event.
+    /// The mapping expression cannot compute a value from the event.
     Refused {
-        /// The evaluation error of the mapping expression.
+        /// The error of the mapping expression.
         #[serde(rename = "fault")]
         error: EventError,
     },
 }
 
-/// Prints only the type name, never the body, because the body is personal data.
+/// Prints only the type name and never the body, because the body is personal data.
 impl fmt::Debug for RequestPreview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestPreview").finish_non_exhaustive()
     }
 }
 
-/// Prints only the kind of the result, never the value, because the value is personal data.
+/// Prints only the kind of the result and never the value, because the value is personal data.
 impl fmt::Debug for TargetResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -174,13 +175,12 @@ impl Explanation {
 }
 
 impl EventExplanation {
-    /// Returns the customer change that the bridge would send. An explanation that was parsed from JSON does not
-    /// contain the change.
+    /// Returns the customer change that the bridge would send. An explanation parsed from JSON has no customer change.
     pub const fn change(&self) -> Option<&CustomerChange> {
         self.change.as_ref()
     }
 
-    /// Marks every field with a new value as stale, unless `sent` contains the field.
+    /// Marks every field that the event sets or clears as stale, unless `sent` contains the field.
     pub fn mark_stale(&mut self, sent: &[Field]) {
         for target in self.targets.iter_mut().flatten() {
             let is_set = match target.result {
@@ -203,7 +203,7 @@ impl ExplainedOutcome {
         }
     }
 
-    /// Returns the problem document if the bridge rejects the request.
+    /// Returns the problem document if the bridge would reject the request.
     pub const fn problem(&self) -> Option<&ExplainedProblem> {
         match self {
             Self::Refused { problem } => Some(problem),

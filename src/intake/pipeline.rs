@@ -1,4 +1,5 @@
-//! The intake pipeline from decoded events to outbox entries: event type, schema, mapping, version, foreign address.
+//! The intake pipeline from decoded events to outbox entries. The stages are event type, schema, mapping, version and
+//! foreign address.
 
 use serde_json::Value;
 
@@ -14,16 +15,17 @@ use crate::mapping::VersionDomain;
 use crate::outbox::{Disposition, NewEntry, ParkReason, Priority};
 use crate::time::Timestamp;
 
-/// The values that all outbox entries of one request have in common.
+/// The values that are the same for all outbox entries of one request.
 #[derive(Clone, Copy)]
 pub struct EntryContext {
-    /// The time at which the bridge accepted the request, by the clock of the store.
+    /// The time at which the bridge accepted the request. The clock of the store gives this time.
     pub accepted_at: Timestamp,
-    /// The current wall-clock time. The pipeline compares this time with versions that are times.
+    /// The current wall-clock time. If the version of an event is a time, the pipeline compares the version with this
+    /// time.
     pub wall_time: Timestamp,
     /// The priority of the outbox entries.
     pub priority: Priority,
-    /// The key of the store for the content digests of events.
+    /// The key of the store with which the pipeline computes the content digests of events.
     pub digest_key: [u8; 32],
 }
 
@@ -40,7 +42,7 @@ impl Sources {
     /// Turns the body of a request into outbox entries.
     ///
     /// # Errors
-    /// Returns every error of every event. In this case the caller must not store any event of the request.
+    /// Returns every error of every event. After an error, the caller must not store any event of the request.
     pub fn entries(
         &self,
         source: &Source,
@@ -61,8 +63,9 @@ impl Sources {
         Rejection::merge(rejections).map_or(Ok(entries), Err)
     }
 
-    /// Maps a stored event again with the current schema and mapping, so that the bridge can send the event after an
-    /// operator has fixed the schema or the mapping.
+    /// Maps a stored event again with the current schema and mapping.
+    ///
+    /// When an operator has fixed the schema or the mapping, the bridge can then send the event.
     ///
     /// # Errors
     /// Returns every reason why the stored event cannot be sent.
@@ -110,10 +113,10 @@ impl Sources {
 /// The intake stages that every event of one request goes through.
 pub(super) struct Pipeline<'a> {
     source: &'a Source,
-    /// Whether the request can contain several events. Pointers in the errors of such a request start with the index of
+    /// Whether the request can contain several events. If it can, the pointers in the errors start with the index of
     /// the event.
     is_batch: bool,
-    /// The latest time that an event's version may name.
+    /// The latest time that the version of an event may have.
     version_time_max: Timestamp,
     foreign_address: ForeignAddress,
 }
@@ -154,7 +157,7 @@ impl Pipeline<'_> {
         Ok(self.foreign_address.disposition(change))
     }
 
-    /// Returns whether a version that is a time, in microseconds, lies too far in the future.
+    /// Returns whether a version lies too far in the future. The version is a time in microseconds.
     fn is_ahead(&self, event_type: &EventType, version: i64) -> bool {
         match event_type.mapping.version_domain() {
             Some(VersionDomain::Time) => {
@@ -176,8 +179,10 @@ impl Pipeline<'_> {
 }
 
 impl ForeignAddress {
-    /// Applies the foreign-address rule: parks a change with a flat address outside the USA, or drops the address. A
-    /// change that sets no field is ignored.
+    /// Decides what happens with a customer change: the bridge sends, parks or ignores the change.
+    ///
+    /// The rule for a flat address outside the USA parks the change or drops the address. The bridge ignores a change
+    /// that sets no field.
     fn disposition(self, change: Option<CustomerChange>) -> Disposition {
         let Some(change) = change else {
             return Disposition::Ignore;
@@ -212,8 +217,9 @@ impl EntryContext {
     }
 }
 
-/// Validates and maps an event. Returns the customer change, or `None` if the mapping excludes the event or sets no
-/// field.
+/// Validates and maps an event, and returns the customer change.
+///
+/// Returns `None` if the condition `when` of the mapping excludes the event, or if the mapping sets no field.
 fn change(
     source: &Source,
     event_type: &EventType,

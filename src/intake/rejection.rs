@@ -1,4 +1,4 @@
-//! The rejection of a request: the stage that rejects the request, and all errors.
+//! The rejection of a request. A rejection has the stage that rejects the request, and all errors of the request.
 
 use crate::event::EventError;
 
@@ -7,18 +7,18 @@ use crate::event::EventError;
 pub struct Rejection {
     /// The intake stage that rejected the request.
     pub class: RejectionClass,
-    /// All errors of all events of the request. The errors of the stage `class` come first.
+    /// All errors of all events of the request. The errors of the stage in `class` come first.
     pub errors: Vec<EventError>,
 }
 
 /// The intake stage that rejects a request. If events fail in different stages, the earliest stage decides the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RejectionClass {
-    /// The source does not send bodies of the request's media type.
+    /// The source is not configured for bodies of the request's media type.
     UnsupportedMediaType,
     /// The body is not valid JSON, or an event lacks an attribute that CloudEvents requires.
     Malformed,
-    /// The source does not have the type of the event.
+    /// The source file has no event type with the name that the event has.
     UnknownEventType,
     /// An event does not match the schema of its type.
     Invalid,
@@ -27,7 +27,8 @@ pub enum RejectionClass {
 }
 
 impl RejectionClass {
-    /// Returns the stable name of the stage: the end of the problem document's `type`, and the metric label.
+    /// Returns the stable name of the stage. The name is the end of the problem document's `type`, and the metric
+    /// label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UnsupportedMediaType => "unsupported_media_type",

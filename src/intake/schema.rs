@@ -1,12 +1,13 @@
-//! JSON Schemas of event types: a schema validates an event and reports all errors of the event.
+//! JSON Schemas of event types. A schema validates an event, and reports all errors of the event.
 //!
-//! The bridge compiles a schema once, when it loads the configuration. Patterns run in linear time, and formats are
-//! checked. A reference to another document is refused, because the bridge must not fetch a document while an event
-//! waits.
+//! The bridge compiles a schema once, when it loads the configuration. Patterns run in linear time, and the bridge
+//! checks formats. The bridge refuses a schema with a reference to another document, because the bridge must not fetch
+//! a document while an event waits.
 //!
-//! The detail of a schema error contains only words of the schema: the keyword and its limit. The detail contains
-//! neither values of the event nor the names of unexpected properties. Only the `pointer` of an error can contain a
-//! name that the sender chose. The pointer is part of the answer to the sender; logs use `location` instead.
+//! The detail of a schema error contains only words of the schema: the keyword and the value of the keyword. The detail
+//! contains neither values of the event nor the names of unexpected properties. Only the `pointer` of an error can
+//! contain a name that the sender chose. The answer to the sender contains the pointer; a log line contains `location`
+//! and no pointer.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +17,13 @@ use serde_json::Value;
 
 use crate::event::{EventError, pointer};
 
-/// The maximum number of schema errors for one event: enough for a developer, and a limit on the cost of one bad event.
+/// The maximum number of schema errors for one event. This number is enough for a developer, and limits the time that
+/// the bridge spends on one bad event.
 const ERRORS_MAX: usize = 100;
-/// The maximum depth of the places listed from a schema. A schema that refers to itself has unlimited depth.
+/// The maximum depth of the paths that the bridge lists from a schema. A recursive schema has paths of any depth.
 const LEAF_DEPTH_MAX: usize = 16;
-/// The maximum length of a limit quoted from a schema. An `enum` can have hundreds of members.
+/// The maximum length of a keyword's value in an error text. For example, the list of an `enum` can have hundreds of
+/// members.
 const LIMIT_CHARS_MAX: usize = 200;
 
 /// The error of a document that cannot be used as a schema.
@@ -32,7 +35,7 @@ pub enum Error {
     Compile {
         /// The name of the schema.
         name: String,
-        /// The place of the error in the schema, as a JSON Pointer.
+        /// A JSON Pointer to the error in the schema.
         location: String,
         /// The reason why the schema does not compile.
         source: Box<ValidationError<'static>>,
@@ -78,10 +81,10 @@ impl Schema {
         &self.name
     }
 
-    /// Returns the schema errors of an event, at most `ERRORS_MAX`. The list is empty if the event is valid.
+    /// Returns the schema errors of an event, at most `ERRORS_MAX` errors. The list is empty if the event is valid.
     ///
-    /// The schema first checks only whether the event is valid. Most events are valid, and the check costs a seventh of
-    /// the time for listing errors.
+    /// First, the schema only checks whether the event is valid. Most events are valid, and this check takes a seventh
+    /// of the time that the listing of errors takes.
     pub fn errors(&self, event: &Value) -> Vec<EventError> {
         if self.validator.is_valid(event) {
             return Vec::new();
@@ -93,7 +96,7 @@ impl Schema {
             .collect()
     }
 
-    /// Returns the innermost places that the schema describes, as JSON Pointers. `*` stands for every item of an array.
+    /// Returns the paths of the schema's innermost properties, as JSON Pointers. `*` stands for every item of an array.
     pub fn leaf_pointers(&self) -> Vec<String> {
         let mut leaves = BTreeSet::new();
         self.add_leaves(&self.document, "", LEAF_DEPTH_MAX, &mut leaves);
@@ -138,8 +141,8 @@ impl Schema {
 
     fn event_error(&self, error: &ValidationError<'_>) -> EventError {
         let location = error.schema_path().as_str();
-        // The keyword `required` lists several names. The list contains the missing name, so the error may quote the
-        // missing name.
+        // The keyword `required` has a list of names. The missing name is in this list, so the missing name is a word
+        // of the schema, and the error may quote the missing name.
         let limit = if let ValidationErrorKind::Required { property } = error.kind() {
             Some(property)
         } else {
@@ -155,8 +158,9 @@ impl Schema {
     }
 }
 
-/// Describes a broken schema keyword and its limit in one sentence. For an unknown keyword the sentence only names the
-/// keyword.
+/// Describes a broken schema keyword and the value of the keyword in one sentence.
+///
+/// For an unknown keyword, the sentence only names the keyword.
 fn sentence(keyword: &str, limit: &str) -> String {
     match keyword {
         "type" => format!("The value must be of type {limit}."),
@@ -195,7 +199,7 @@ fn sentence(keyword: &str, limit: &str) -> String {
     }
 }
 
-/// Returns the value of a schema keyword as JSON, cut to [`LIMIT_CHARS_MAX`] characters.
+/// Returns the value of a schema keyword as JSON. A long value is cut to [`LIMIT_CHARS_MAX`] characters.
 fn quoted(limit: &Value) -> String {
     let text = limit.to_string();
     match text.char_indices().nth(LIMIT_CHARS_MAX) {
@@ -210,7 +214,7 @@ mod tests {
 
     use super::*;
 
-    /// A test text that replaces every word of the sender. No schema error may contain this text.
+    /// The tests put this text in every place where a sender chooses words. No schema error may contain this text.
     const CANARY: &str = "canary-7f3a";
 
     /// Validates `event` and compares its schema errors as (rule, pointer, location, detail).

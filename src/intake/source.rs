@@ -9,17 +9,19 @@ use super::schema::Schema;
 use crate::event::{Attribute, SourceName};
 use crate::mapping::{JsonEnvelope, Mapping};
 
-/// The name of the event member with the data that the source sent.
+/// The name of the event member that has the data of the source.
 const DATA: &str = "data";
-/// The place of the event member with the data, as a JSON Pointer.
+/// A JSON Pointer to the event member that has the data of the source.
 const DATA_POINTER: &str = "/data";
 
-/// A system that sends events, as the configuration file of the source describes it.
+/// A system that sends events. The file of the source configures the source.
 #[derive(Debug)]
 pub struct Source {
-    /// The name of the source: the name of its file without the ending, and the path segment of the source's URL.
+    /// The name of the source. The source file has this name plus `.toml`, and the URL of the source contains this
+    /// name.
     pub name: SourceName,
-    /// The expressions for id, type and time in a body of plain JSON; `None` if the source sends CloudEvents.
+    /// The expressions for id, type and time in a body of plain JSON. The value is `None` if the source sends
+    /// CloudEvents.
     pub json_envelope: Option<JsonEnvelope>,
     /// The event types that the source maps to customer changes.
     pub event_types: BTreeMap<String, EventType>,
@@ -33,13 +35,15 @@ pub struct EventType {
     pub schema: Schema,
     /// The mapping rules that turn an event into a change of one customer.
     pub mapping: Mapping,
-    /// The epoch of the source's version counter. The operator raises the epoch when the source restarts the counter.
+    /// The epoch of the source's version counter. When a source restarts its counter, an operator raises the epoch.
     pub epoch: u32,
 }
 
 impl Source {
-    /// Returns the part of an event that schema and mapping read. For plain JSON, the part is the data, which is the
-    /// whole JSON that the source sent. For CloudEvents, the part is the whole envelope.
+    /// Returns the part of an event that the schema and the mapping read.
+    ///
+    /// For plain JSON, this part is the event's data: the whole JSON that the source sent. For CloudEvents, this part
+    /// is the whole envelope.
     pub(super) fn view<'e>(&self, envelope: &'e Value) -> &'e Value {
         match self.json_envelope {
             Some(_) => envelope.get(DATA).unwrap_or(&Value::Null),
@@ -47,7 +51,7 @@ impl Source {
         }
     }
 
-    /// Returns the place of the source's data inside [`Source::view`], as a JSON Pointer.
+    /// Returns a JSON Pointer to the source's data inside the result of [`Source::view`].
     pub(super) const fn data_pointer(&self) -> &'static str {
         match self.json_envelope {
             Some(_) => "",
@@ -55,8 +59,9 @@ impl Source {
         }
     }
 
-    /// Returns whether the customer and the version of an event come only from the event's data. Returns true for an
-    /// event type without a mapping.
+    /// Returns whether the mapping takes the customer and the version only from the event's data.
+    ///
+    /// Returns true for an event type without a mapping.
     #[must_use]
     pub fn identifies_by_data_only(&self, event_type: &Attribute) -> bool {
         let event_type = self.event_types.get(event_type.as_str());
@@ -64,8 +69,8 @@ impl Source {
     }
 }
 
-/// Prints only the epoch. Schemas and mappings are long, and the name of the event type is the key of the map that
-/// contains the event type.
+/// Prints only the epoch. Schemas and mappings are long, and the map of the event types has the name of each event
+/// type.
 impl fmt::Debug for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventType")

@@ -116,7 +116,7 @@ fn the_earliest_stage_decides_and_all_errors_are_listed() {
     assert_eq!(pointers, ["/1/type", "/0/email", "/2/id"]);
 }
 
-/// The foreign-address rule is the same when the bridge accepts an event and when it maps a stored event again.
+/// The foreign-address rule is the same for a new event and for a stored event that the bridge maps again.
 #[test]
 fn a_foreign_address_has_one_rule() {
     let whole = json!({"email": "a@example.com", "city": "Paris", "country": "FRA"});

@@ -14,7 +14,7 @@ pub struct AdminMetrics {
 /// The values of [`AdminMetrics`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AdminSnapshot {
-    /// The number of admin requests without a valid operator token, by reason.
+    /// The number of admin requests without a valid operator token, by reason of the denial.
     pub denied: CountByLabel,
 }
 

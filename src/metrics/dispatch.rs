@@ -26,7 +26,7 @@ pub struct DispatchMetrics {
     echo_mismatches: IntCounterVec,
 }
 
-/// A list with one metric for each known value of a label: counting then needs no lookup in a locked map.
+/// A list with one metric for each known value of a label. To count, dispatch needs no lookup in a locked map.
 type PerLabel<M> = Vec<(&'static str, M)>;
 
 /// The values of [`DispatchMetrics`].
@@ -34,7 +34,7 @@ type PerLabel<M> = Vec<(&'static str, M)>;
 pub struct DispatchSnapshot {
     /// The number of update requests to Imprint, by outcome.
     pub attempts: CountByLabel,
-    /// The number of finished entries, by final state.
+    /// The number of ended entries, by final state.
     pub ended: CountByLabel,
     /// The number of parked entries, by reason.
     pub parked: CountByLabel,
@@ -50,11 +50,11 @@ pub struct DispatchSnapshot {
     pub last_delivered_at_seconds: Option<i64>,
     /// The number of search and retrieve requests to Imprint, by outcome.
     pub lookups: CountByLabel,
-    /// The number of values that dispatch sent again after a request with an unknown outcome.
+    /// The number of values that the bridge sent again after a request with an unknown outcome.
     pub reasserted: u64,
-    /// The number of entries that have the same version as another entry, but different values.
+    /// The number of entries whose version equals the version of another entry with different values.
     pub version_ties: u64,
-    /// The number of answers whose echoed customer differs from the sent values, by group of fields.
+    /// The number of answers in which Imprint's echo of the customer differs from the sent values, by group of fields.
     pub echo_mismatches: CountByLabel,
 }
 
@@ -113,7 +113,7 @@ impl DispatchMetrics {
         Ok(metrics)
     }
 
-    /// Counts an update request, with the outcome, the number of entries in the request, and the duration.
+    /// Counts an update request, with its outcome, its number of entries and its duration.
     pub fn attempt(&self, outcome: &'static str, entries: usize, took: Duration) {
         self.attempts.with_label_values(&[outcome]).inc();
         self.request_seconds
@@ -128,19 +128,19 @@ impl DispatchMetrics {
         self.lookups.with_label_values(&[outcome]).inc();
     }
 
-    /// Counts values that dispatch sent again after a request with an unknown outcome.
+    /// Counts values that the bridge sent again after a request with an unknown outcome.
     pub fn reasserted(&self, values: usize) {
         self.reasserted
             .inc_by(u64::try_from(values).unwrap_or(u64::MAX));
     }
 
-    /// Counts entries that have the same version as another entry, but different values.
+    /// Counts entries whose version equals the version of another entry with different values.
     pub fn ties(&self, entries: usize) {
         self.version_ties
             .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
     }
 
-    /// Counts an answer whose echoed customer differs from the sent values in this group of fields.
+    /// Counts an answer in which the echo of this group of fields differs from the sent values.
     pub fn echo_differs(&self, group: &'static str) {
         self.echo_mismatches.with_label_values(&[group]).inc();
     }
@@ -230,5 +230,5 @@ fn per_label<M>(labels: &[&'static str], metric: impl Fn(&'static str) -> M) -> 
 const LATENCY_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
-/// The histogram buckets of the number of entries per request, up to the default of `dispatch.max_fold`.
+/// The histogram buckets of the number of entries per request. The last bound is the default of `dispatch.max_fold`.
 const ENTRY_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];

@@ -18,11 +18,11 @@ pub struct IngressMetrics {
 /// The values of [`IngressMetrics`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IngressSnapshot {
-    /// The number of events stored for the first time, including ignored events.
+    /// The number of events stored for the first time. Ignored events count too.
     pub accepted: u64,
-    /// The number of repeated events, which the store already had.
+    /// The number of repeated events: events that the store already had.
     pub duplicates: u64,
-    /// The number of events stored for the first time as ignored, because the mapping gave nothing to send.
+    /// The number of new events that the bridge stored as ignored, because the mapping gave nothing to send.
     pub ignored: u64,
     /// The number of rejected requests to the event route, by problem type.
     pub rejected: CountByLabel,
@@ -55,17 +55,17 @@ impl IngressMetrics {
         })
     }
 
-    /// Counts an event stored for the first time.
+    /// Counts an event that the bridge stored for the first time.
     pub fn accepted(&self) {
         self.accepted.inc();
     }
 
-    /// Counts a repeated event, which the store already had.
+    /// Counts a repeated event: an event that the store already had.
     pub fn duplicate(&self) {
         self.duplicates.inc();
     }
 
-    /// Counts an event stored for the first time with nothing to send; [`Self::accepted`] counts the same event.
+    /// Counts a new event that sends nothing. The caller must also count this event with [`Self::accepted`].
     pub fn ignored(&self) {
         self.ignored.inc();
     }

@@ -6,17 +6,17 @@ use prometheus::core::Collector;
 use prometheus::proto::Metric;
 use prometheus::{Histogram, HistogramVec, IntCounterVec};
 
-/// The values of a counter, by label value.
+/// The counts of a counter metric, by label value.
 pub type CountByLabel = BTreeMap<String, u64>;
 
-/// The values of a histogram.
+/// The values of a histogram metric.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Distribution {
     /// The number of observations.
     pub count: u64,
     /// The sum of all observed values.
     pub sum: f64,
-    /// The histogram buckets, each with the upper bound and the number of observations up to this bound.
+    /// The histogram buckets. A bucket has an upper bound and the number of observations that are not above this bound.
     pub buckets: Vec<(f64, u64)>,
 }
 

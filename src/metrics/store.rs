@@ -14,14 +14,14 @@ pub(super) struct StoreMetrics {
     oldest_waiting_seconds: IntGauge,
 }
 
-/// The depth of the store.
+/// The depth of the store: the waiting entries, the parked entries, and the age of the oldest waiting entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreSnapshot {
     /// The number of entries that wait for delivery.
     pub waiting: u64,
-    /// The number of entries that are parked until an operator decides.
+    /// The number of parked entries.
     pub parked: u64,
-    /// The age of the oldest waiting entry; zero if no entry waits.
+    /// The age of the oldest waiting entry. The age is zero if no entry waits.
     pub oldest_waiting: Duration,
 }
 
