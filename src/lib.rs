@@ -1,7 +1,7 @@
 //! Imprint Bridge accepts customer change events over HTTP, keeps them in a durable outbox, and delivers them to
 //! Imprint.
 //!
-//! # The flow, one direction
+//! # The flow of an event
 //!
 //! ```text
 //! bytes ─ingress→ authentic bytes ─intake→ update ─outbox.append→ 202
@@ -14,54 +14,60 @@
 //!
 //! - The bridge answers 2xx only after the event is on disk. Delivery is at least once.
 //! - Each customer has at most one request in flight, and an older value never overwrites a newer value.
-//! - A failure of the destination stops sending and ends no entry. A failure caused by one entry parks only this entry.
-//! - `ingress` and `dispatch` never use each other: only the outbox connects these two rooms.
+//! - If the destination fails, the bridge stops sending, and no entry ends. If one entry causes a failure, the bridge
+//!   parks only this entry.
+//! - The rooms `ingress` and `dispatch` never use each other. Only the room `outbox` connects these two rooms.
 //! - Personal data and keys appear only in requests to Imprint and in the store.
 //!
 //! # The rooms
 //!
-//! A room may use only the rooms that `tests/it/tidy.rs` allows. Pure rooms have no IO, no clock and no random numbers:
-//! pure functions take `now` and `jitter` as arguments.
+//! A room is a top-level module. The test `tests/it/tidy.rs` lists, for each room, the rooms that this room may use. A
+//! pure room has no IO, no clock and no random numbers: its functions take `now` and `jitter` as arguments.
 //!
 //! | room | what it does | |
 //! |---|---|---|
-//! | `cli` | the commands, one file each | |
+//! | `cli` | the commands, with one file for each command | |
 //! | `demo` | a simulated CRM, and the check of the result at Imprint | |
 //! | `sender` | a client that sends events to a bridge | |
 //! | `sandbox` | a server that simulates Imprint | |
-//! | `app` | wires the parts: listeners, watched files, tasks, shutdown | |
+//! | `app` | starts and connects the parts of the bridge: listeners, watched files, tasks, shutdown | |
 //! | `config` | reads settings and sources, and reports every error at once | |
-//! | `ingress` | HTTP of the event route: body, authentication, problems, receipts | |
-//! | `ops` | the second listener: health, metrics, the operator's use cases and the admin API | |
+//! | `ingress` | HTTP of the event route: body, authentication, problem documents, receipts | |
+//! | `ops` | the second listener: health checks, metrics, the operator's use cases, the admin API | |
 //! | `dispatch` | sends waiting entries: a pure core that decides, and an async shell that acts | core pure |
-//! | `outbox` | the durable store: ports, vocabulary, codec, engines | |
+//! | `outbox` | the durable store of entries: ports, vocabulary, codec, engines | |
 //! | `imprint` | Imprint's vocabulary, the port `ImprintApi`, and the HTTP client for Imprint | |
 //! | `intake` | turns bytes and headers into entries or a rejection | pure |
 //! | `mapping` | compiles and runs the expressions that turn an event into an update | pure |
 //! | `fold` | orders values by version and folds waiting entries into one request | pure |
-//! | `event` | change events, CloudEvents, JSON with the place of each value | pure |
+//! | `event` | change events, CloudEvents, JSON in which each value knows its path | pure |
 //! | `backoff` | the delay before the next attempt | pure |
-//! | `http` | shared HTTP pieces: client pool, Retry-After, problem document | |
+//! | `http` | shared HTTP pieces: client pool, `Retry-After`, problem documents | |
 //! | `metrics` | every metric with its labels | |
 //! | `telemetry` | the log of the process | |
 //! | `terminal` | the output of commands | |
 //! | `shutdown` | the signal to stop the process | |
-//! | `failpoint` | crashes and faults for tests; not part of a release | |
+//! | `failpoint` | crashes and faults for tests; a release does not contain this room | |
 //! | `random` | the random source | |
 //! | `time` | the clock and timestamps | |
 //!
 //! # Words that are not used
 //!
-//! This code does not use these words; the word in parentheses is used instead: *message* and *job* (*event* before the
-//! bridge stores it, *entry* afterwards), *record* without "audit" (*audit record*), *dead letter* (*parked*), *queue*
-//! of one customer (*lane*), *upstream* and *partner* for Imprint (*destination*), *leaf* (*field*), and *fact*
-//! (*value*).
+//! | word that is not used | word that this code uses instead |
+//! |---|---|
+//! | *message*, *job* | *event* before the bridge stores the event, *entry* afterwards |
+//! | *record* without "audit" | *audit record* for a record of the audit log |
+//! | *dead letter* | *parked* |
+//! | *queue* of one customer | *lane* |
+//! | *upstream* or *partner* for Imprint | *destination* |
+//! | *leaf* | *field* |
+//! | *fact* | *value* |
 //!
 //! # Absent on purpose
 //!
 //! The bridge intentionally does not have several destinations, exactly-once delivery, an embedded scripting language
-//! with IO, or its own clustering. The bridge does not create or delete Imprint customers, and does not store Imprint's
-//! answers.
+//! with IO, or its own clustering. The bridge intentionally does not create or delete customers at Imprint. The bridge
+//! intentionally does not store Imprint's answers.
 
 pub mod app;
 pub mod backoff;

@@ -26,7 +26,7 @@ pub use log::LogCounters;
 pub use snapshot::{CountByLabel, Distribution};
 pub use store::StoreSnapshot;
 
-/// The label values that the metrics page shows with the count 0 before the first event. Other rooms define these
+/// The label values that the metrics page shows with 0 before the first count. Other rooms define these label
 /// values.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelSets {

@@ -58,9 +58,9 @@
 //!
 //! For the actions `interim`, `stall_body`, `short_body` and `wrong_id`, the sandbox makes the update before the fault.
 //! The actions `status`, `body`, `hang`, `reset` and `endless_body` replace the update. With `"after": "apply"`, the
-//! sandbox makes the update before these faults. The delay `latency_ms` comes before the update or, with `"after":
-//! "apply"`, between the update and the answer. The sandbox applies faults before it checks the API key. Delays and
-//! `for_ms` follow the sandbox's clock.
+//! sandbox makes the update before these faults. The delay `latency_ms` comes before the update or between the update
+//! and the answer (with `"after": "apply"`). The sandbox applies faults before it checks the API key. Delays and `for_ms`
+//! follow the sandbox's clock.
 //!
 //! # Invariants
 //!
