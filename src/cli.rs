@@ -62,7 +62,8 @@ enum CliCommand {
     /// Makes, verifies and restores copies of the store.
     #[command(subcommand)]
     Store(store::StoreCommand),
-    /// Simulates Imprint on this machine: the same operations, a ledger of all requests, and faults on request.
+    /// Simulates Imprint on this machine, with the operations of Imprint, a ledger of all requests, and faults on
+    /// request.
     Sandbox(sandbox::SandboxOptions),
     /// Runs everything on this machine: the sandbox, the bridge, and a stream of generated changes.
     Demo(demo::DemoOptions),
@@ -71,8 +72,8 @@ enum CliCommand {
 /// The settings files on the command line. A settings file overrides the defaults.
 #[derive(Debug, Args)]
 struct Layers {
-    /// File with settings that override the defaults; a later file overrides an earlier file. The environment
-    /// (`IMPRINT_BRIDGE__SECTION__KEY`) overrides files.
+    /// File with settings that override the defaults. A later file overrides an earlier file. The environment
+    /// (`IMPRINT_BRIDGE__SECTION__KEY`) overrides all files.
     #[arg(long = "config", value_name = "FILE")]
     config: Vec<PathBuf>,
 }

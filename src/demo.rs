@@ -51,7 +51,8 @@ pub(crate) const EVENTS_MAX: u64 = 1_000_000;
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 /// The duration of the sandbox's outage.
 const OUTAGE: Duration = Duration::from_millis(1_500);
-/// Two fault rules of the sandbox: one rule resets connections before the update, the other rule after the update.
+/// Two fault rules for the time of the outage: one rule resets connections before the update, the other after the
+/// update.
 const FAULTS: &[u8] = br#"[
     {"rate": 0.02, "for_ms": 4000, "action": {"reset": true}},
     {"rate": 0.02, "for_ms": 4000, "action": {"reset": true, "after": "apply"}}
@@ -60,7 +61,7 @@ const FAULTS: &[u8] = br#"[
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// The time limit of a demo without events. The demo adds one second for every [`EVENTS_PER_SECOND`] events.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// The demo adds one second to its time limit for this number of events.
+/// The number of events for which the demo adds one second to its time limit.
 const EVENTS_PER_SECOND: u64 = 100;
 
 /// The arguments of the command `demo`.

@@ -1,5 +1,5 @@
-//! Imprint Bridge accepts customer change events over HTTP, keeps them in a durable outbox, and delivers them to
-//! Imprint.
+//! Imprint Bridge accepts customer change events over HTTP, keeps the events in a durable outbox, and delivers the
+//! changes to Imprint.
 //!
 //! # The flow of an event
 //!

@@ -57,10 +57,10 @@
 //! of strings, which the sandbox sends verbatim.
 //!
 //! For the actions `interim`, `stall_body`, `short_body` and `wrong_id`, the sandbox makes the update before the fault.
-//! The actions `status`, `body`, `hang`, `reset` and `endless_body` replace the update. With `"after": "apply"`, the
-//! sandbox makes the update before these faults. The delay `latency_ms` comes before the update or between the update
-//! and the answer (with `"after": "apply"`). The sandbox applies faults before it checks the API key. Delays and `for_ms`
-//! follow the sandbox's clock.
+//! The actions `status`, `body`, `hang`, `reset` and `endless_body` replace the update. If such an action has the
+//! member `"after": "apply"`, the sandbox makes the update before the fault. The delay `latency_ms` comes before the
+//! update. With `"after": "apply"`, the delay comes between the update and the answer. The sandbox applies faults
+//! before it checks the API key. Delays and `for_ms` follow the sandbox's clock.
 //!
 //! # Invariants
 //!
@@ -118,7 +118,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The error of an operation on the sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The sandbox could not bind its listener.
+    /// The sandbox could not listen on the configured address.
     #[error("binding the sandbox to {listen}")]
     Bind {
         listen: SocketAddr,
@@ -219,7 +219,8 @@ impl Sandbox {
     /// Parses one customer to add, or an array of customers.
     ///
     /// # Errors
-    /// Returns [`Error::Seed`] for any other JSON, and for a customer with an unknown field.
+    /// Returns [`Error::Seed`] for JSON that is neither a customer nor an array, and for a customer with an unknown
+    /// field.
     pub fn parse_seed(json: &[u8]) -> Result<Vec<SeedCustomer>, Error> {
         one_or_many(json).map_err(Error::Seed)
     }
@@ -227,7 +228,7 @@ impl Sandbox {
     /// Parses one fault rule, or an array of fault rules.
     ///
     /// # Errors
-    /// Returns [`Error::FaultRule`] for any other JSON.
+    /// Returns [`Error::FaultRule`] for JSON that is neither a fault rule nor an array of fault rules.
     pub fn parse_rules(json: &[u8]) -> Result<Vec<FaultRule>, Error> {
         one_or_many(json).map_err(Error::FaultRule)
     }
@@ -358,7 +359,7 @@ impl Sandbox {
         self.state().traffic.end_call();
     }
 
-    /// Locks the sandbox's state. If another thread panicked while it held the lock, a count may be wrong by one.
+    /// Locks the sandbox's state. After a panic of a thread that held the lock, a count may be wrong by one.
     fn state(&self) -> MutexGuard<'_, SandboxState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

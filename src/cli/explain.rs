@@ -1,8 +1,8 @@
 //! `explain`: prints the request that the bridge would send for an event, with the expression for each field.
 //!
 //! `explain` reads the event from a file, and uses the sources of this machine. With `--entry`, a running bridge
-//! explains one of its entries. The explanation of an entry also shows the fields for which Imprint already has newer
-//! values.
+//! explains one of the bridge's entries. The explanation of an entry also shows the fields for which Imprint already
+//! has newer values.
 
 use std::fs;
 use std::io::Read as _;

@@ -21,7 +21,7 @@ pub(super) enum StoreCommand {
     Backup {
         #[command(flatten)]
         bridge: Bridge,
-        /// File name of the copy, which must not exist yet.
+        /// File name of the copy. A file with this name must not exist yet.
         name: String,
     },
     /// Verifies a store, and prints the number of entries and of audit records. No process may have the store open.

@@ -39,7 +39,8 @@ struct PhoneNumber {
 }
 
 impl PhoneNumber {
-    /// Draws a telephone number in the reserved exchange 555, but never 555-1212, which is directory assistance.
+    /// Draws a telephone number in the reserved exchange 555. The number is never 555-1212, the number of directory
+    /// assistance.
     fn draw(area: &'static str, random: &mut SeededRandom) -> Self {
         let line = if random.happens(500) {
             100 + random.below(100)
@@ -136,8 +137,9 @@ impl SimulatedCustomer {
         }
     }
 
-    /// Changes the address. An address with an apartment gets another apartment, because the bridge cannot clear an
-    /// address line with the default settings.
+    /// Changes the address. The address keeps an apartment or stays without an apartment.
+    ///
+    /// With the default settings, the bridge cannot clear an address line, so the demo never removes an apartment.
     fn change_address(&mut self, random: &mut SeededRandom) {
         self.city = pick(random, &CITIES);
         self.street = street(random);
@@ -262,7 +264,7 @@ impl ExpectedValues {
     }
 }
 
-/// Picks one of the items at random; returns the default if there are no items.
+/// Picks one of the items at random. Returns the default value of the type if there are no items.
 pub(super) fn pick<T: Copy + Default>(random: &mut SeededRandom, items: &[T]) -> T {
     random.choose(items).unwrap_or_default()
 }

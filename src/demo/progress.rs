@@ -41,7 +41,7 @@ impl From<MetricsSnapshot> for MetricsSample {
     }
 }
 
-/// The reader of the bridge's metrics, which shows the demo's progress.
+/// The progress display of the demo. The display reads the bridge's metrics.
 pub(super) struct DemoProgress<'a> {
     figures: Figures,
     environment: &'a DemoEnvironment,

@@ -41,7 +41,7 @@ pub(super) struct GeneratedEvent {
     /// The CRM's id of the customer.
     pub(super) subject: String,
     pub(super) body: Rc<[u8]>,
-    /// The expected effect of the event at Imprint; `None` if the bridge must refuse the event.
+    /// The expected effect of the event at Imprint. The value is `None` if the bridge must refuse the event.
     pub(super) expected: Option<Rc<ExpectedUpdate>>,
 }
 

@@ -20,7 +20,8 @@ const IDLE_MAX: Duration = Duration::from_secs(15);
 /// time.
 const LIFETIME_MAX: Duration = Duration::from_secs(75);
 
-/// Creates a connection pool. The pool has no limit on connections, so no exchange waits inside the pool.
+/// Creates a connection pool without a limit on the number of connections. An exchange never waits for a free
+/// connection.
 pub fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
     let connector = awc::Connector::new()
         .timeout(CONNECT_DEADLINE)
@@ -94,7 +95,7 @@ pub(crate) struct Response {
     pub(crate) status: StatusCode,
     /// The values of all `Retry-After` headers of the response.
     pub(crate) retry_after: Vec<String>,
-    /// The response body; `None` if the body broke off or is longer than the limit.
+    /// The response body. The value is `None` if the body broke off or is longer than the limit.
     pub(crate) body: Option<Vec<u8>>,
 }
 

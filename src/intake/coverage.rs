@@ -62,7 +62,7 @@ pub fn without_example(event_type: &EventType, examples: &ExampleCoverage) -> Ve
         .collect()
 }
 
-/// Returns whether a read of the path `read` also reads the schema path `leaf`.
+/// Returns whether a mapping that reads the path `read` also reads the schema path `leaf`.
 ///
 /// The result is true if the two paths are equal. The result is also true if `leaf` lies inside `read`, and no path in
 /// `reads` lies inside `read`.

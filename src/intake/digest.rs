@@ -25,7 +25,7 @@ pub(super) struct StoredEvent {
 }
 
 impl StoredEvent {
-    /// Serialises an event envelope, which is a JSON object.
+    /// Serialises an event envelope. The envelope is a JSON object.
     pub(super) fn new(envelope: &Value) -> Self {
         let mut stored = Self {
             bytes: Vec::with_capacity(EVENT_BYTES_USUAL),

@@ -79,7 +79,7 @@ impl<'a> Encoding<'a> {
 
     /// Returns whether a request body can contain several events.
     ///
-    /// If it can, the pointers in the errors of the body start with the index of the event.
+    /// If a body can contain several events, the pointers in its errors start with the index of the event.
     pub const fn is_batch(&self) -> bool {
         match self {
             Self::CloudEvents { mode, .. } => matches!(mode, ContentMode::Batch),

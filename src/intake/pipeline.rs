@@ -29,7 +29,7 @@ pub struct EntryContext {
     pub digest_key: [u8; 32],
 }
 
-/// Prints the context without the digest key, which is a secret.
+/// Prints the context without the digest key, because the digest key is a secret.
 impl std::fmt::Debug for EntryContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EntryContext")

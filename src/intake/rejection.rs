@@ -20,9 +20,9 @@ pub enum RejectionClass {
     Malformed,
     /// The source file has no event type with the name that the event has.
     UnknownEventType,
-    /// An event does not match the schema of its type.
+    /// An event does not match the schema of the event's type.
     Invalid,
-    /// An event matches its schema, but its mapping cannot turn the event into a customer change.
+    /// An event matches its schema, but the mapping cannot turn the event into a customer change.
     Unmappable,
 }
 

@@ -6,8 +6,8 @@
 //!
 //! The detail of a schema error contains only words of the schema: the keyword and the value of the keyword. The detail
 //! contains neither values of the event nor the names of unexpected properties. Only the `pointer` of an error can
-//! contain a name that the sender chose. The answer to the sender contains the pointer; a log line contains `location`
-//! and no pointer.
+//! contain a name that the sender chose. The answer to the sender contains the `pointer`. A log line contains the
+//! `location` and not the `pointer`.
 
 use std::collections::BTreeSet;
 

@@ -25,7 +25,8 @@ pub struct Source {
     pub json_envelope: Option<JsonEnvelope>,
     /// The event types that the source maps to customer changes.
     pub event_types: BTreeMap<String, EventType>,
-    /// The event types that the bridge accepts and ignores, so that the source need not filter its events.
+    /// The event types that the bridge accepts and ignores. The source can send such events without any effect at
+    /// Imprint.
     pub ignored: BTreeSet<String>,
 }
 

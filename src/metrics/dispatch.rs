@@ -170,7 +170,7 @@ impl DispatchMetrics {
         }
     }
 
-    /// Adds `change`, which may be negative, to the number of update requests in flight.
+    /// Adds `change` to the number of update requests in flight. `change` may be negative.
     pub fn in_flight(&self, change: i64) {
         self.in_flight.add(change);
     }

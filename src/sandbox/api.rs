@@ -30,9 +30,9 @@ pub enum Operation {
     Retrieve,
     /// Imprint's operation *search for customers*, by GET or POST.
     Search,
-    /// A call that manages API keys, which the bridge must never make.
+    /// A call that manages API keys. The bridge must never make such a call.
     Forbidden,
-    /// A call with any other path or method.
+    /// A call whose path and method belong to no operation.
     #[default]
     Unknown,
 }

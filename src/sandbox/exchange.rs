@@ -84,7 +84,7 @@ async fn pause(clock: &Clock, span: Duration) {
     }
 }
 
-/// A call that has an entry in the ledger. The call counts as in flight until its `Exchange` is dropped.
+/// A call that has an entry in the ledger. The call counts as in flight until the `Exchange` of the call is dropped.
 struct Exchange {
     sandbox: Sandbox,
     seq: u64,

@@ -14,7 +14,7 @@ pub(super) enum FaultAction {
     /// `{"body": "…", "status": 200}`: answers this text, labelled as JSON.
     Body {
         body: String,
-        /// The status of the answer; 200 by default.
+        /// The status of the answer. The default is 200.
         #[serde(default)]
         status: FinalStatus,
         /// Whether the fault happens instead of the update or after the update.

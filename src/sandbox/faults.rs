@@ -1,9 +1,9 @@
 //! The sandbox's fault rules, and the decision which faults a call gets.
 //!
 //! A fault rule has conditions for calls, and one action for every call that meets the conditions. The sandbox checks
-//! the rules in the order in which a tester added the rules; an outage comes first. A call gets the delays of all
-//! matching rules up to the first matching rule whose action is not a delay, and the action of this rule. The random
-//! numbers come from a seed, so calls that arrive in the same order get the same faults.
+//! an outage first, and then the rules in the order in which a tester added the rules. A call gets the delays of all
+//! matching rules up to the first matching rule whose action is not a delay. The call also gets the action of this
+//! rule. The random numbers come from a seed, so calls that arrive in the same order get the same faults.
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ use super::api::{Authorization, Operation, SandboxCall};
 
 /// The maximum length of a body that the ledger keeps. The updates that the bridge sends are far shorter.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// The maximum length of all bodies in the ledger together, so that 100,000 calls cannot fill the memory.
+/// The maximum total length of all bodies in the ledger. With this limit, 100,000 calls cannot fill the memory.
 const BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// The time window of the count `per_second_max`.
 const SECOND: Duration = Duration::from_secs(1);
@@ -115,7 +115,7 @@ struct LedgerRecord {
     body_bytes: usize,
 }
 
-/// A copy of some ledger records, which the sandbox parses after it releases the lock.
+/// A copy of some ledger records. The sandbox parses the copied bodies after it has released the lock.
 pub(super) struct LedgerRecords {
     records: Vec<LedgerRecord>,
     total: usize,

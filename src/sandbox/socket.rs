@@ -28,8 +28,9 @@ const WAIT_MAX: Duration = Duration::from_secs(600);
 /// A second handle of a connection's socket.
 pub(super) struct SocketHandle(net::TcpStream);
 
-/// Keeps a second handle of an accepted connection. Without a second handle, the fault `reset` closes the connection
-/// instead of resetting it.
+/// Keeps a second handle of an accepted connection.
+///
+/// Without the second handle, the fault `reset` can only close a connection in the normal way.
 pub(super) fn keep(io: &dyn Any, connection: &mut Extensions) {
     let Some(stream) = io.downcast_ref::<TcpStream>() else {
         return;
@@ -49,7 +50,7 @@ impl SocketHandle {
         (&self.0).write_all(head.as_bytes())
     }
 
-    /// Sets the socket so that its close resets the connection. The kernel then discards unsent bytes and sends an RST.
+    /// Makes the close of the socket a reset: at the close, the kernel discards unsent bytes and sends an RST.
     pub(super) fn reset_at_close(&self) -> io::Result<()> {
         TcpStream::from_std(self.0.try_clone()?)?.set_zero_linger()
     }

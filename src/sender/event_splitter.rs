@@ -61,7 +61,7 @@ enum SplitterState {
 #[derive(Debug)]
 pub(super) struct EventSplitter {
     state: SplitterState,
-    /// The bytes of the current event, which is not complete yet.
+    /// The bytes of the current event. The current event is not complete yet.
     buffer: Vec<u8>,
     /// The number of open brackets. This number is 0 between two events.
     depth: u32,

@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 /// The length of a worker's queue. With this length, a worker rarely waits for its next item.
 const QUEUE_MAX: usize = 4;
 
-/// The running workers. The caller must start and use the workers inside a `LocalSet`, which every actix system has.
+/// The running workers. The caller must start and use the workers inside a `LocalSet`. Every actix system has a
+/// `LocalSet`.
 #[derive(Debug)]
 pub(crate) struct KeyedWorkers<T> {
     queues: Vec<mpsc::Sender<T>>,

@@ -17,7 +17,7 @@ pub(in crate::cli) fn text(value: &Value) -> String {
     }
 }
 
-/// Pads the cells of all rows, so that all cells of a column have the same width.
+/// Pads the cells of all rows with spaces, so that all cells of one column have the same width.
 pub(in crate::cli) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {
