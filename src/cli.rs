@@ -41,7 +41,8 @@ enum CliCommand {
     Serve(Layers),
     /// Reports all errors in the configuration, the sources, the schemas, the mappings and the examples.
     Check(check::CheckOptions),
-    /// Explains how the mapping turns an event into a request, expression by expression. Stores and sends nothing.
+    /// Explains how the mapping turns an event into a request, expression by expression. The command stores and sends
+    /// nothing.
     Explain(explain::ExplainOptions),
     /// Sends events from a file or from standard input to a bridge: signed, rate-limited, in order.
     Send(send::SendOptions),
@@ -51,9 +52,9 @@ enum CliCommand {
     Parked(operator::ParkedOptions),
     /// Shows one entry. Without --reveal, the values are masked.
     Show(operator::ShowOptions),
-    /// Makes parked entries wait for delivery again. The bridge delivers live events first.
+    /// Makes parked entries wait for delivery again. The bridge delivers live events before replayed entries.
     Replay(operator::ReplayOptions),
-    /// Discards parked entries. The bridge then never sends these entries.
+    /// Discards parked entries. The bridge never sends a discarded entry.
     Discard(operator::ChangeOptions),
     /// Shows the audit log: the actions of operators.
     Audit(operator::AuditOptions),

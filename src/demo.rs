@@ -2,8 +2,8 @@
 //!
 //! The simulated CRM sends generated events, and some of these events are repeated, late or invalid. In the middle of
 //! the workload, the sandbox has an outage. At the end of the demo, every accepted event must be in a final state, and
-//! every customer in the sandbox must have the newest accepted values. The exit code of the demo is 0 only if both
-//! conditions hold and the bridge gave no unexpected answer.
+//! every customer in the sandbox must have the newest accepted values. If an event or a customer is not as expected,
+//! the demo reports an error. The exit code of the demo is 0 only if the demo reports no error.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -41,7 +41,7 @@ mod summary;
 mod verify;
 mod workload;
 
-/// The log filter of the demo. It hides the expected warnings about the unauthenticated source and about the outage.
+/// The log filter of the demo. The filter hides the expected warnings about the unauthenticated source and the outage.
 const LOG: &str = "warn,imprint_bridge::app=error,imprint_bridge::dispatch=error,actix_http=off,actix_server=warn";
 /// The maximum number of events that the simulated CRM has in flight at the same time.
 const CONCURRENCY: usize = 64;
@@ -59,7 +59,7 @@ const FAULTS: &[u8] = br#"[
 ]"#;
 /// The time between two checks for waiting entries.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
-/// The time limit of a demo without events. The demo adds one second for every [`EVENTS_PER_SECOND`] events.
+/// The basic time limit of a demo. The demo adds one second for every [`EVENTS_PER_SECOND`] events.
 const DEADLINE: Duration = Duration::from_secs(120);
 /// The number of events for which the demo adds one second to its time limit.
 const EVENTS_PER_SECOND: u64 = 100;
@@ -143,7 +143,7 @@ fn print_summary(options: &DemoSettings, summary: &DemoSummary) -> anyhow::Resul
     Ok(())
 }
 
-/// The addresses that the demo prints for a person who tries the bridge and the sandbox after the workload.
+/// The addresses of the bridge and the sandbox. With `--keep`, the demo prints the addresses.
 struct DemoAddresses {
     ingress: SocketAddr,
     ops: SocketAddr,

@@ -69,7 +69,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Sorts the sources by name.
+    /// Creates the set of all sources, sorted by name.
     pub fn new(sources: impl IntoIterator<Item = Arc<Source>>, settings: IntakeSettings) -> Self {
         let named = |source: Arc<Source>| (source.name.clone(), source);
         Self {

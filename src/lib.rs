@@ -16,7 +16,7 @@
 //! - Each customer has at most one request in flight, and an older value never overwrites a newer value.
 //! - If the destination fails, the bridge stops sending, and no entry ends. If one entry causes a failure, the bridge
 //!   parks only this entry.
-//! - The rooms `ingress` and `dispatch` never use each other. Only the room `outbox` connects these two rooms.
+//! - The rooms `ingress` and `dispatch` never use each other. Only the room `outbox` connects the two rooms.
 //! - Personal data and keys appear only in requests to Imprint and in the store.
 //!
 //! # The rooms

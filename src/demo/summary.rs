@@ -8,7 +8,8 @@ use super::expectations::Expectations;
 use super::verify::FinalStates;
 use crate::sandbox::SandboxStats;
 
-/// The maximum number of errors that the demo prints. The demo only counts all further errors.
+/// The maximum number of errors that the demo prints. If there are more errors, the demo prints the number of the
+/// others.
 const ERRORS_MAX: usize = 20;
 
 /// The figures of the demo, in the order of the output.

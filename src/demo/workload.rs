@@ -20,8 +20,7 @@ const INVALID: u64 = 20;
 const REPEATED: u64 = 30;
 /// The number of late events per 1,000 events. The CRM sends a late event after a newer event of the same customer.
 const LATE: u64 = 50;
-/// Of 1,000 events, this number of events change the same customer as the previous event. For example, a clerk saves a
-/// form several times.
+/// Of 1,000 events, this number change the same customer as the previous event, as if a clerk saved a form repeatedly.
 const AGAIN: u64 = 250;
 /// The average number of events per customer.
 const EVENTS_PER_CUSTOMER: u64 = 5;
@@ -29,7 +28,7 @@ const EVENTS_PER_CUSTOMER: u64 = 5;
 const RECENT_MAX: usize = 200;
 /// The maximum delay of a late event, counted in events that the CRM sends first.
 const LATE_MAX: u64 = 40;
-/// The event times of the workload begin one [`STEP`] after this time: 2025-09-01T14:00:00Z.
+/// The time one [`STEP`] before the first event of the workload: 2025-09-01T14:00:00Z.
 const START: Timestamp = Timestamp::from_millis(1_756_735_200_000);
 /// The difference between the times of two consecutive events of the workload.
 const STEP: Duration = Duration::from_secs(17);

@@ -113,8 +113,8 @@ impl Sources {
 /// The intake stages that every event of one request goes through.
 pub(super) struct Pipeline<'a> {
     source: &'a Source,
-    /// Whether the request can contain several events. If it can, the pointers in the errors start with the index of
-    /// the event.
+    /// Whether the request can contain several events. The pointers in the errors of such a request start with the
+    /// index of the event.
     is_batch: bool,
     /// The latest time that the version of an event may have.
     version_time_max: Timestamp,

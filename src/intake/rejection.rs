@@ -18,7 +18,7 @@ pub enum RejectionClass {
     UnsupportedMediaType,
     /// The body is not valid JSON, or an event lacks an attribute that CloudEvents requires.
     Malformed,
-    /// The source file has no event type with the name that the event has.
+    /// The source file does not configure the type of the event.
     UnknownEventType,
     /// An event does not match the schema of the event's type.
     Invalid,

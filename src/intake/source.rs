@@ -9,9 +9,9 @@ use super::schema::Schema;
 use crate::event::{Attribute, SourceName};
 use crate::mapping::{JsonEnvelope, Mapping};
 
-/// The name of the event member that has the data of the source.
+/// The name of the member of an event that contains the data from the source.
 const DATA: &str = "data";
-/// A JSON Pointer to the event member that has the data of the source.
+/// A JSON Pointer to the member of an event that contains the data from the source.
 const DATA_POINTER: &str = "/data";
 
 /// A system that sends events. The file of the source configures the source.
@@ -25,8 +25,7 @@ pub struct Source {
     pub json_envelope: Option<JsonEnvelope>,
     /// The event types that the source maps to customer changes.
     pub event_types: BTreeMap<String, EventType>,
-    /// The event types that the bridge accepts and ignores. The source can send such events without any effect at
-    /// Imprint.
+    /// The event types that the bridge accepts and ignores. The source need not filter out events of these types.
     pub ignored: BTreeSet<String>,
 }
 

@@ -65,7 +65,7 @@ impl IngressMetrics {
         self.duplicates.inc();
     }
 
-    /// Counts a new event that sends nothing. The caller must also count this event with [`Self::accepted`].
+    /// Counts a new event that sends nothing. The caller must call [`Self::accepted`] for this event too.
     pub fn ignored(&self) {
         self.ignored.inc();
     }

@@ -100,7 +100,7 @@ impl SandboxCall {
 
 /// Finds the operation of a call. As in many routers, a path with an empty customer id means *search*.
 ///
-/// Therefore a test fails if the bridge sends an empty customer id.
+/// A bridge that sends an empty customer id therefore fails its tests.
 fn route<'a>(method: &Method, path: &'a str) -> (Operation, Option<&'a str>) {
     let segments: Vec<&str> = path.split('/').skip(2).collect();
     let is_get = method == Method::GET;

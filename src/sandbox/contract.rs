@@ -186,7 +186,7 @@ impl CustomerSearch {
 
 /// Turns a blank filter of *search* into no filter, so that the search lists every customer.
 ///
-/// Therefore a test fails if the bridge sends a blank id.
+/// A bridge that sends a blank id therefore fails its tests.
 fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }

@@ -1,9 +1,9 @@
 //! Sends every event of a file or of standard input to a bridge.
 //!
-//! The input may have any length, and memory stays bounded: a reader thread splits the input into events, and the
-//! reader thread waits while the workers' queues are full. One worker sends all events of one `subject`, so the events
-//! of a subject arrive in order. All events without a subject have the same worker, because these events may be about
-//! the same customer. Events of different subjects may arrive in any order.
+//! The input may have any length, and memory stays bounded. A reader thread splits the input into events, and waits
+//! while the workers' queues are full. One worker sends all events of one `subject`, so the events of a subject arrive
+//! in order. One worker sends all events without a subject, because these events may be about the same customer. Events
+//! of different subjects may arrive in any order.
 
 use std::cell::Cell;
 use std::fs::File;

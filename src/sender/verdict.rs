@@ -19,7 +19,8 @@ const RETRY: Backoff = Backoff {
     min: Duration::from_millis(20),
     max: Duration::from_secs(5),
 };
-/// The maximum number of errors of one problem document that `send` prints. `send` only counts all further errors.
+/// The maximum number of errors of one problem document that `send` prints. If there are more errors, `send` prints the
+/// number of the others.
 const ERRORS_MAX: usize = 5;
 
 /// The decision about one event after one attempt to send the event.
@@ -104,7 +105,7 @@ impl fmt::Display for FailureReason {
     }
 }
 
-/// Decides from the bridge's answer about the event. `wall` is the time of day, for a date in `Retry-After`.
+/// Decides from the bridge's answer what to do with the event. `wall` is the time of day, for a date in `Retry-After`.
 pub(crate) fn classify(response: &Response, wall: Timestamp) -> Verdict {
     let status = response.status.as_u16();
     let body = response.body.as_deref();

@@ -97,7 +97,7 @@ pub(in crate::cli) fn entry(answer: &Value) -> Vec<String> {
     lines
 }
 
-/// Formats the effect of a replay or of a discard. A preview has the same format.
+/// Formats the effect of a replay or a discard. The preview of a replay or a discard has the same format.
 pub(super) fn change(answer: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, sentence) in [
