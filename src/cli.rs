@@ -66,7 +66,7 @@ enum CliCommand {
     /// Simulates Imprint on this machine, with the operations of Imprint, a ledger of all requests, and faults on
     /// request.
     Sandbox(sandbox::SandboxOptions),
-    /// Runs everything on this machine: the sandbox, the bridge, and a stream of generated changes.
+    /// Runs the sandbox, the bridge and a simulated CRM on this machine. The simulated CRM sends generated changes.
     Demo(demo::DemoOptions),
 }
 
@@ -106,7 +106,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Reads the configuration and the sources. If they have errors, prints all errors and returns an exit code.
+/// Reads the configuration and the sources. If there are errors, prints all errors and returns the exit code of the
+/// command.
 fn read(layers: &Layers, purpose: Purpose) -> Result<(Config, Vec<SourceSettings>), ExitCode> {
     let read = Config::read(&layers.config, purpose);
     read.and_then(|config| sources::read(&config).map(|sources| (config, sources)))

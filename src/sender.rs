@@ -28,7 +28,8 @@ pub(crate) mod verdict;
 
 /// The time limit of one attempt to send an event, from connecting to the last byte of the answer.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// The minimum time limit of one attempt. The last attempt has this time even if less time is left for the event.
+/// The minimum time limit of one attempt. The last attempt gets at least this time, even if the event has less time
+/// left.
 const DEADLINE_MIN: Duration = Duration::from_millis(200);
 /// The maximum length of the bridge's answer. A problem document has at most 100 errors of about 200 bytes each.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;

@@ -26,7 +26,7 @@ const AGAIN: u64 = 250;
 const EVENTS_PER_CUSTOMER: u64 = 5;
 /// The workload chooses the event to repeat from this number of events that the CRM sent last.
 const RECENT_MAX: usize = 200;
-/// The maximum delay of a late event, counted in events that the CRM sends first.
+/// The maximum distance, in events, between a late event and the newer event that the CRM sends first.
 const LATE_MAX: u64 = 40;
 /// The time one [`STEP`] before the first event of the workload: 2025-09-01T14:00:00Z.
 const START: Timestamp = Timestamp::from_millis(1_756_735_200_000);

@@ -26,7 +26,7 @@ pub struct DispatchMetrics {
     echo_mismatches: IntCounterVec,
 }
 
-/// A list with one metric for each known value of a label. To count, dispatch needs no lookup in a locked map.
+/// A list with one metric for each known value of a label. With this list, a count needs no lookup in a locked map.
 type PerLabel<M> = Vec<(&'static str, M)>;
 
 /// The values of [`DispatchMetrics`].
@@ -145,7 +145,7 @@ impl DispatchMetrics {
         self.echo_mismatches.with_label_values(&[group]).inc();
     }
 
-    /// Counts an entry that reached this final state.
+    /// Counts an entry that ended in the final state `state`.
     pub fn ended(&self, state: &'static str) {
         let ended = self.ended.iter().find(|(known, _)| *known == state);
         if let Some((_, ended)) = ended {

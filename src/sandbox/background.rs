@@ -11,7 +11,7 @@ use crate::time::Clock;
 
 use super::{Error, RunningSandbox, Sandbox, SandboxSettings};
 
-/// A sandbox on its own thread. The sandbox stops when its owner drops the `BackgroundSandbox`.
+/// A sandbox on its own thread. The sandbox stops when the `BackgroundSandbox` is dropped.
 pub struct BackgroundSandbox {
     /// The address on which the sandbox listens.
     pub address: SocketAddr,

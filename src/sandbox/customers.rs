@@ -315,8 +315,9 @@ fn merge_deep(into: &mut Map<String, Value>, from: Map<String, Value>) {
     }
 }
 
-/// Sets a field of a customer, or clears the field if the value is null. With `Nulls::Refused`, no update with null
-/// gets here, because `read_update` refuses the update.
+/// Sets a field of a customer, or clears the field if the value is null.
+///
+/// With `Nulls::Refused`, the value is never null, because `read_update` refuses an update with null.
 fn set(object: &mut Map<String, Value>, field: String, value: Value) {
     if value.is_null() {
         object.remove(&field);

@@ -11,7 +11,7 @@ use super::reply::ErrorShape;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub(super) enum FaultAction {
-    /// `{"body": "…", "status": 200}`: answers this text, labelled as JSON.
+    /// `{"body": "…", "status": 200}`: answers with this text as the body. The answer is labelled as JSON.
     Body {
         body: String,
         /// The status of the answer. The default is 200.

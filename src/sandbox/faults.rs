@@ -51,7 +51,7 @@ struct RuleFields {
     action: FaultAction,
 }
 
-/// The share of the matching calls that get the fault, from 0 to 1.
+/// The probability, from 0 to 1, that a matching call gets the fault.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "f64")]
 struct Probability(f64);
