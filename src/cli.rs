@@ -60,7 +60,7 @@ enum CliCommand {
     Audit(operator::AuditOptions),
     /// Shows the destination, or sets the mode of the destination: open, paused or shadow.
     Destination(operator::DestinationOptions),
-    /// Makes, verifies and restores copies of the store.
+    /// Makes or verifies a copy of the store, or replaces the store by a copy.
     #[command(subcommand)]
     Store(store::StoreCommand),
     /// Simulates Imprint on this machine, with the operations of Imprint, a ledger of all requests, and faults on

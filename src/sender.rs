@@ -62,7 +62,7 @@ pub(crate) enum SendFormat {
 pub(crate) enum SendPriority {
     /// The bridge delivers the events as live events.
     Live,
-    /// The bridge delivers the events after all live events. The sender requests this with the urgency 7 of RFC 9218.
+    /// The bridge delivers the events after all live events. The requests have the urgency 7 of RFC 9218.
     BehindLive,
 }
 

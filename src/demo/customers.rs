@@ -137,7 +137,7 @@ impl SimulatedCustomer {
         }
     }
 
-    /// Changes the address. The address keeps an apartment or stays without an apartment.
+    /// Changes the address. The new address has an apartment only if the old address has an apartment.
     ///
     /// With the default settings, the bridge cannot clear an address line, so the demo never removes an apartment.
     fn change_address(&mut self, random: &mut SeededRandom) {
@@ -181,8 +181,8 @@ impl SimulatedCustomer {
         }})
     }
 
-    /// Returns the values that Imprint must have after an event of the day `today`. The member names are the member
-    /// names of a customer in the sandbox.
+    /// Returns the values that Imprint must have after an event of the day `today`, as the members of a customer
+    /// object.
     pub(super) fn expected_values(&self, today: CalendarDay) -> ExpectedValues {
         let mut address = Map::new();
         let lines = [

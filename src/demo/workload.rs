@@ -24,7 +24,7 @@ const LATE: u64 = 50;
 const AGAIN: u64 = 250;
 /// The average number of events per customer.
 const EVENTS_PER_CUSTOMER: u64 = 5;
-/// The workload chooses the event to repeat from this number of events that the CRM sent last.
+/// To repeat an event, the workload chooses among this number of the most recently sent valid events.
 const RECENT_MAX: usize = 200;
 /// The maximum distance, in events, between a late event and the newer event that the CRM sends first.
 const LATE_MAX: u64 = 40;
@@ -60,7 +60,8 @@ pub(super) struct Workload {
     customers: BTreeMap<u64, SimulatedCustomer>,
     last_customer: u64,
     recent: VecDeque<GeneratedEvent>,
-    /// The late events that are not sent yet, each with the number of sent events at which the late event is due.
+    /// The late events that are not sent yet. A late event is due when the CRM has sent the number of events in its
+    /// pair.
     late: Vec<(u64, GeneratedEvent)>,
 }
 

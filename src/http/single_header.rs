@@ -1,4 +1,4 @@
-//! Reads request headers that are valid only if the request has them once.
+//! Reads request headers that a request must not repeat.
 
 use awc::http::header::HeaderMap;
 

@@ -17,7 +17,7 @@ pub struct ExampleCoverage {
     targets: BTreeSet<String>,
 }
 
-/// Adds the read paths and the set fields of one example to the coverage of the event types in the example.
+/// Adds one example to the coverage of its event types: the paths that the mapping read, and the fields that it set.
 pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &Explanation) {
     for event in &explanation.events {
         let name = event.event_type.clone().unwrap_or_default();
@@ -36,8 +36,8 @@ pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &E
 
 /// Returns the paths of the schema that no mapping expression reads, as JSON Pointers.
 ///
-/// The bridge knows the paths that an interpreted expression reads only from the examples, because jaq reports a read
-/// only when jaq runs the expression.
+/// For an expression in the jq interpreter (jaq), only a run of the expression shows which paths the expression reads.
+/// For such an expression, the paths come from the runs of the examples.
 ///
 /// The returned list contains no CloudEvents attributes, because the bridge itself reads the attributes.
 pub fn unread(source: &Source, event_type: &EventType, examples: &ExampleCoverage) -> Vec<String> {
@@ -64,8 +64,8 @@ pub fn without_example(event_type: &EventType, examples: &ExampleCoverage) -> Ve
 
 /// Returns whether a mapping that reads the path `read` also reads the schema path `leaf`.
 ///
-/// The result is true if the two paths are equal. The result is also true if `leaf` lies inside `read`, and no path in
-/// `reads` lies inside `read`.
+/// The result is true if the two paths are equal. The result is also true if `leaf` lies inside `read`, and no other
+/// path in `reads` lies inside `read`.
 fn covers(read: &str, leaf: &str, reads: &BTreeSet<String>) -> bool {
     let mut steps = leaf.split('/');
     let fits = read.split('/').all(|step| {

@@ -17,7 +17,7 @@ pub struct Explanation {
     pub source: String,
     /// The explanations of the events, one per event.
     pub events: Vec<EventExplanation>,
-    /// The problem of a body that the bridge cannot decode. Without this problem, `events` has the explanations.
+    /// The problem document for a body that the bridge cannot decode. For such a body, `events` is empty.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<ExplainedOutcome>,
 }

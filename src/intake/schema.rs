@@ -214,7 +214,8 @@ mod tests {
 
     use super::*;
 
-    /// The tests put this text in every place where a sender chooses words. No schema error may contain this text.
+    /// The tests put this text into every part of an event that a sender chooses. No schema error may contain this
+    /// text.
     const CANARY: &str = "canary-7f3a";
 
     /// Validates `event` and compares its schema errors as (rule, pointer, location, detail).

@@ -81,7 +81,8 @@ pub(super) enum FaultAction {
 }
 
 impl FaultAction {
-    /// Returns whether the fault comes before or after the update. An action that needs the real answer comes after it.
+    /// Returns whether the fault comes before or after the update. A fault that needs the real answer comes after the
+    /// update.
     pub(super) const fn timing(&self) -> FaultTiming {
         match self {
             Self::Body { after, .. }

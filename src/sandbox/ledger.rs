@@ -21,8 +21,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// The time window of the count `per_second_max`.
 const SECOND: Duration = Duration::from_secs(1);
-/// The maximum number of arrival times that the sandbox keeps for `per_second_max`. More calls can arrive within one
-/// second only if a test stops a manual clock.
+/// The maximum number of arrival times that the sandbox keeps for `per_second_max`. Only a test with a stopped manual
+/// clock can exceed this number.
 const ARRIVALS_MAX: usize = 1_000_000;
 
 /// One call under `/v2`, as an entry of the ledger.
