@@ -63,7 +63,7 @@ impl Metrics {
     /// Declares every metric.
     ///
     /// # Errors
-    /// Returns an error if a metric name is used twice or is not valid.
+    /// Returns an error if a metric name is not valid, or if two metrics have the same name.
     pub fn new(labels: LabelSets, log: LogCounters) -> prometheus::Result<Self> {
         let registry = Registry::new();
         // The process collector reports CPU, memory and file descriptors under the usual metric names.
