@@ -21,6 +21,7 @@ use self::key::KeyFile;
 use self::retention::Retention;
 use self::secrets::SecretsWatch;
 use self::senders::DispatchThreads;
+use self::store::StoreReport;
 use crate::config::sources::SourceSettings;
 use crate::config::{self, Config};
 use crate::dispatch::breaker::DestinationState;
@@ -30,7 +31,7 @@ use crate::ingress::Ingress;
 use crate::metrics::{LabelSets, LogCounters, Metrics};
 use crate::ops::operate::Operations;
 use crate::ops::{Figures, Health, Ops};
-use crate::outbox::{self, DUE_AHEAD_MAX, Outbox, Setting, State};
+use crate::outbox::{self, DUE_AHEAD_MAX, Outbox, Setting, State, StoreCondition};
 use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
@@ -40,6 +41,7 @@ mod retention;
 mod secrets;
 mod senders;
 mod sources;
+mod store;
 
 /// Runs a future on a new runtime on this thread, for the commands of the command line.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
@@ -56,6 +58,7 @@ pub struct App {
     key: KeyFile,
     secrets: SecretsWatch,
     outbox: Arc<dyn Outbox>,
+    store_report: StoreReport,
     health: Health,
     figures: Figures,
     senders: DispatchThreads,
@@ -118,7 +121,7 @@ impl App {
             outbox: store(),
             destination,
             clock: clock.clone(),
-            metrics: metrics.dispatch,
+            metrics: metrics.dispatch.clone(),
             stopped,
         };
         let senders = DispatchThreads::start(&config, &key.credential(), &parts)?;
@@ -129,6 +132,7 @@ impl App {
             config,
             key,
             secrets,
+            store_report: StoreReport::new(outbox.condition(), health.clone(), metrics),
             outbox,
             health,
             figures,
@@ -158,6 +162,7 @@ impl App {
             reason = stop => reason,
             () = self.outbox.failed() => bail!("the store failed"),
             error = self.senders.failed() => return Err(error.context("a dispatch thread ended")),
+            () = self.store_report.run() => bail!("the task that reports the store's condition ended"),
             () = self.retention.run() => bail!("the retention task ended"),
             () = self.secrets.watch() => bail!("the task that reads the secrets of sources ended"),
             () = self.key.watch() => bail!("the task that reads the API key ended"),
@@ -199,6 +204,7 @@ fn metrics() -> prometheus::Result<Metrics> {
     let labels = LabelSets {
         destination_states: &DestinationState::NAMES,
         end_states: &State::ENDINGS,
+        store_conditions: &StoreCondition::NAMES,
     };
     let log = LogCounters {
         dropped: || missing_lines().dropped(),

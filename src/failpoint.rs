@@ -4,7 +4,8 @@
 //! a process that really loses events, to prove that the tests detect a loss. The cargo feature `failpoints` compiles
 //! failpoints into the program; no release has this feature. A compiled failpoint does nothing until the environment
 //! variable `IMPRINT_BRIDGE_FAILPOINTS` names the failpoint; commas separate several names. For example,
-//! `crash:before_commit:25` aborts the process when the process passes the point `before_commit` for the 25th time.
+//! `crash:before_commit:25` aborts the process when the process passes the point `before_commit` for the 25th time, and
+//! `hang:/tmp/hang` lets every commit hang while the file `/tmp/hang` exists.
 //! Without the feature `failpoints`, every function in this module returns a constant, and the compiler removes the
 //! calls.
 //!
@@ -46,11 +47,15 @@ pub(crate) const fn is_armed(_fault: Fault) -> bool {
 #[cfg(not(feature = "failpoints"))]
 pub(crate) const fn crash_point(_point: CrashPoint) {}
 
+#[cfg(not(feature = "failpoints"))]
+pub(crate) const fn hang_point() {}
+
 #[cfg(feature = "failpoints")]
-pub(crate) use self::live::{crash_point, is_armed};
+pub(crate) use self::live::{crash_point, hang_point, is_armed};
 
 #[cfg(feature = "failpoints")]
 mod live {
+    use std::path::PathBuf;
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
@@ -63,6 +68,9 @@ mod live {
     /// The delay before a crash. Answers that were written before the crash still reach their clients: the worst case
     /// for a crash.
     const DELAY: Duration = Duration::from_millis(50);
+
+    /// The time between two looks for the file of a hang.
+    const HANG_POLL: Duration = Duration::from_millis(20);
 
     static ARMED: LazyLock<Armed> = LazyLock::new(Armed::read);
 
@@ -86,9 +94,21 @@ mod live {
         }
     }
 
+    /// Hangs, as a commit on a disk that does not answer, while the file exists that `hang:FILE` names.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the thread must wait as for a disk"
+    )]
+    pub(crate) fn hang_point() {
+        while ARMED.hang_file.as_ref().is_some_and(|file| file.exists()) {
+            std::thread::sleep(HANG_POLL);
+        }
+    }
+
     #[derive(Default)]
     struct Armed {
         faults: Vec<Fault>,
+        hang_file: Option<PathBuf>,
         crash: Option<Crash>,
     }
 
@@ -126,6 +146,7 @@ mod live {
                         passes_left: AtomicU32::new(passes.parse().ok().filter(|left| *left > 0)?),
                     });
                 }
+                ["hang", file] => self.hang_file = Some(PathBuf::from(file)),
                 [fault] => self.faults.push(fault_named(fault)?),
                 _ => return None,
             }

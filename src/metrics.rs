@@ -34,6 +34,8 @@ pub struct LabelSets {
     pub destination_states: &'static [&'static str],
     /// The final states of entries.
     pub end_states: &'static [&'static str],
+    /// The conditions of the store, beginning with the condition at the start of the process.
+    pub store_conditions: &'static [&'static str],
 }
 
 /// All metrics, and the registry that prints the metrics page. Clones share the metric values.
@@ -75,7 +77,7 @@ impl Metrics {
         let ingress = IngressMetrics::new(&declare)?;
         let dispatch = DispatchMetrics::new(&declare, labels)?;
         let admin = AdminMetrics::new(&declare)?;
-        let store = StoreMetrics::new(&declare)?;
+        let store = StoreMetrics::new(&declare, labels)?;
         Ok(Self {
             registry,
             ingress,
@@ -102,6 +104,11 @@ impl Metrics {
         }
     }
 
+    /// Sets the condition of the store.
+    pub fn store_condition(&self, condition: &'static str) {
+        self.store.set_condition(condition);
+    }
+
     /// Sets the gauges of the store. Call `store_depth` before each read of the metrics: nothing else sets these
     /// gauges.
     pub fn store_depth(&self, waiting: u64, parked: u64, oldest_waiting: Duration) {
@@ -116,6 +123,7 @@ mod tests {
     const LABELS: LabelSets = LabelSets {
         destination_states: &["flowing", "stopped"],
         end_states: &["delivered", "ignored"],
+        store_conditions: &["working", "stalled"],
     };
 
     const LOG: LogCounters = LogCounters {
@@ -136,6 +144,7 @@ mod tests {
         metrics.dispatch.delivered_at(1_700_000_000);
         metrics.admin.denied("missing");
         metrics.store_depth(5, 1, Duration::from_secs(9));
+        metrics.store_condition("stalled");
         let snapshot = metrics.snapshot();
         assert_eq!(snapshot.ingress.accepted, 1);
         assert_eq!(snapshot.dispatch.attempts["applied"], 1);
@@ -162,6 +171,8 @@ mod tests {
             "# TYPE imprint_bridge_log_lines_dropped_total counter",
             "imprint_bridge_log_lines_dropped_total 3",
             "imprint_bridge_log_lines_left_out_total 4",
+            "imprint_bridge_store_condition{condition=\"working\"} 0",
+            "imprint_bridge_store_condition{condition=\"stalled\"} 1",
         ] {
             assert!(page.lines().any(|printed| printed == line), "{line}");
         }

@@ -15,7 +15,7 @@ pub use self::api::AdminProblem;
 pub use self::authenticate::{Access, Operators, ReadToken};
 use self::operate::Operations;
 use crate::metrics::{Metrics, MetricsSnapshot};
-use crate::outbox::Ledger;
+use crate::outbox::{Ledger, StoreCondition};
 use crate::time::Clock;
 
 mod api;
@@ -60,11 +60,13 @@ impl Ops {
     }
 }
 
-/// The health of the process: starting, then ready, then draining. Clones share this state.
+/// The health of the process: starting, then ready, then draining; not ready while the store accepts no event. Clones
+/// share this state.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     ready: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
+    store_unavailable: Arc<AtomicBool>,
 }
 
 /// A phase in the life of the process.
@@ -72,6 +74,7 @@ pub struct Health {
 enum Phase {
     Starting,
     Ready,
+    StoreUnavailable,
     Draining,
 }
 
@@ -86,13 +89,22 @@ impl Health {
         self.draining.store(true, Ordering::Release);
     }
 
+    /// Records whether the store accepts events.
+    pub fn store(&self, condition: StoreCondition) {
+        let is_unavailable = condition != StoreCondition::Working;
+        self.store_unavailable
+            .store(is_unavailable, Ordering::Release);
+    }
+
     fn phase(&self) -> Phase {
         if self.draining.load(Ordering::Acquire) {
             Phase::Draining
-        } else if self.ready.load(Ordering::Acquire) {
-            Phase::Ready
-        } else {
+        } else if !self.ready.load(Ordering::Acquire) {
             Phase::Starting
+        } else if self.store_unavailable.load(Ordering::Acquire) {
+            Phase::StoreUnavailable
+        } else {
+            Phase::Ready
         }
     }
 }
@@ -148,6 +160,7 @@ async fn readyz(health: web::Data<Health>) -> HttpResponse {
     match health.phase() {
         Phase::Ready => text(HttpResponse::Ok(), "ready"),
         Phase::Starting => text(HttpResponse::ServiceUnavailable(), "starting"),
+        Phase::StoreUnavailable => text(HttpResponse::ServiceUnavailable(), "store unavailable"),
         Phase::Draining => text(HttpResponse::ServiceUnavailable(), "draining"),
     }
 }
@@ -155,7 +168,9 @@ async fn readyz(health: web::Data<Health>) -> HttpResponse {
 async fn startupz(health: web::Data<Health>) -> HttpResponse {
     match health.phase() {
         Phase::Starting => text(HttpResponse::ServiceUnavailable(), "starting"),
-        Phase::Ready | Phase::Draining => text(HttpResponse::Ok(), "started"),
+        Phase::Ready | Phase::StoreUnavailable | Phase::Draining => {
+            text(HttpResponse::Ok(), "started")
+        }
     }
 }
 

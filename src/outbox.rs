@@ -52,7 +52,7 @@ pub use ledger::{
     FieldOrigin, Inspection, LOAD_BYTES_MAX, LOAD_MAX, Ledger, LoadedEntries, LoadedEntry,
     LoadedLane, OriginEvent, PRUNE_MAX, Replay, Resolution, SCAN_MAX,
 };
-pub use lifecycle::{Lifecycle, Setting, Settings};
+pub use lifecycle::{Lifecycle, STALLED_AFTER, Setting, Settings, StoreCondition};
 pub use memory::MemoryOutbox;
 pub use sqlite::{OpenError, SqliteOutbox, VerifyReport, restore, verify};
 pub use state::{ParkReason, State};
@@ -81,6 +81,9 @@ pub const DUE_AHEAD_MAX: Duration = Duration::from_hours(1);
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// The error of an outbox operation. A failed operation has changed nothing.
+///
+/// Only an operation that was answered with [`Error::Unavailable`] may still be done: later, or in a file that no other
+/// process finds.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The command queue of the store is full. The store writer empties the queue within moments.
@@ -96,6 +99,9 @@ pub enum Error {
         /// The operation that the storage engine was doing.
         doing: &'static str,
     },
+    /// The store cannot work now. The store recovers without a restart if the cause ends.
+    #[error("{0}")]
+    Unavailable(StoreCondition),
     /// The store is closed.
     #[error("the store is closed")]
     Closed,

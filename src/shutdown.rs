@@ -1,7 +1,8 @@
-//! Signals that stop the process: SIGTERM and SIGINT.
+//! Signals that stop the process: SIGTERM and SIGINT. SIGXFSZ must not stop the process.
 
 use std::io;
 
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A listener for SIGTERM, which Kubernetes sends, and SIGINT, which a terminal sends.
@@ -12,11 +13,16 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Starts to handle SIGTERM and SIGINT.
+    /// Starts to handle SIGTERM and SIGINT, and to ignore SIGXFSZ.
+    ///
+    /// Without SIGXFSZ, a write beyond the file size limit of the process fails with EFBIG, and the store treats the
+    /// error as a full disk.
     ///
     /// # Errors
     /// Fails if the operating system refuses the signal handlers.
     pub fn listen() -> io::Result<Self> {
+        // The handler of a signal stays in place for the life of the process.
+        drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

@@ -142,7 +142,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
             Err(error) => {
                 let poll_at = self.core.borrow_mut().on_claim_refused(self.now());
                 match error {
-                    Error::Busy | Error::Full => poll_at,
+                    Error::Busy | Error::Full | Error::Unavailable(_) => poll_at,
                     Error::Failed { .. } | Error::Closed => return Err(error),
                 }
             }
@@ -327,7 +327,9 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 }
                 LaneAction::Done
             }
-            Err(Error::Busy | Error::Full) => self.core.borrow().on_settle_refused(self.now()),
+            Err(Error::Busy | Error::Full | Error::Unavailable(_)) => {
+                self.core.borrow().on_settle_refused(self.now())
+            }
             // The dispatch loop ends the process at its next claim; after the restart, dispatch sends the lane again.
             Err(Error::Failed { .. } | Error::Closed) => LaneAction::Done,
         }

@@ -198,7 +198,7 @@ impl From<&outbox::Error> for Refusal {
         match error {
             outbox::Error::Busy => Self::Busy,
             outbox::Error::Full => Self::StoreFull,
-            outbox::Error::Failed { .. } => Self::StoreFailed,
+            outbox::Error::Failed { .. } | outbox::Error::Unavailable(_) => Self::StoreFailed,
             outbox::Error::Closed => Self::Stopping,
         }
     }

@@ -285,6 +285,7 @@ fn counts() -> metrics::IngressMetrics {
     let words = metrics::LabelSets {
         destination_states: &[],
         end_states: &[],
+        store_conditions: &[],
     };
     let log = metrics::LogCounters {
         dropped: || 0,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::IntGauge;
+use prometheus::{IntGauge, IntGaugeVec};
 
+use super::LabelSets;
 use super::declare::Declare;
 
 /// Gauges of the store.
@@ -12,6 +13,8 @@ pub(super) struct StoreMetrics {
     waiting: IntGauge,
     parked: IntGauge,
     oldest_waiting_seconds: IntGauge,
+    condition: IntGaugeVec,
+    conditions: &'static [&'static str],
 }
 
 /// The depth of the store: the waiting entries, the parked entries, and the age of the oldest waiting entry.
@@ -26,8 +29,8 @@ pub struct StoreSnapshot {
 }
 
 impl StoreMetrics {
-    pub(super) fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
-        Ok(Self {
+    pub(super) fn new(declare: &Declare<'_>, labels: LabelSets) -> prometheus::Result<Self> {
+        let metrics = Self {
             waiting: declare.gauge("waiting_entries", "Entries waiting for delivery.")?,
             parked: declare.gauge(
                 "parked_entries",
@@ -37,7 +40,22 @@ impl StoreMetrics {
                 "oldest_waiting_seconds",
                 "Age of the oldest waiting entry in seconds; 0 if none waits.",
             )?,
-        })
+            condition: declare.gauges(
+                "store_condition",
+                "1 for the present condition of the store. Only a working store accepts events.",
+                "condition",
+            )?,
+            conditions: labels.store_conditions,
+        };
+        metrics.set_condition(labels.store_conditions.first().copied().unwrap_or_default());
+        Ok(metrics)
+    }
+
+    pub(super) fn set_condition(&self, present: &str) {
+        for condition in self.conditions {
+            let gauge = self.condition.with_label_values(&[*condition]);
+            gauge.set(i64::from(*condition == present));
+        }
     }
 
     pub(super) fn set(&self, waiting: u64, parked: u64, oldest_waiting: Duration) {

@@ -6,6 +6,9 @@ use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use super::StoreFuture;
 
@@ -15,6 +18,8 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
     /// Resolves when the storage engine has failed permanently. After a permanent failure the process must end, and a
     /// new process continues with the data on disk.
     fn failed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// Returns the condition of the store, with every later change.
+    fn condition(&self) -> watch::Receiver<StoreCondition>;
     /// Copies the store into a new file with this name in the store's folder, and returns the path of the copy. Returns
     /// an error if the file exists already.
     ///
@@ -23,6 +28,50 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
     /// Finishes the accepted operations, then closes the store. Every later operation answers
     /// [`Error::Closed`](super::Error::Closed).
     fn close(&self);
+}
+
+/// The longest time that the store takes for an operation of a sender or for a read.
+///
+/// After this time, the sender gets 503: a disk that hangs must not hang the sender. Five seconds are longer than any commit on a working disk, and
+/// shorter than the timeout of any usual sender.
+pub const STALLED_AFTER: Duration = Duration::from_secs(5);
+
+/// The condition of the store while the process runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreCondition {
+    /// The store accepts events.
+    #[default]
+    Working,
+    /// One operation takes longer than [`STALLED_AFTER`], because the disk hangs or because the operation is large. The
+    /// store accepts no event until the operation ends.
+    Stalled,
+    /// The store file or its log was deleted, renamed, replaced or shortened. The store accepts no event until the files
+    /// are back, because the next process would not find the event.
+    FileGone,
+}
+
+impl StoreCondition {
+    /// The names of all conditions, beginning with the condition at the start of the process.
+    pub const NAMES: [&str; 3] = ["working", "stalled", "file_gone"];
+
+    /// Returns the name of the condition, for metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Stalled => "stalled",
+            Self::FileGone => "file_gone",
+        }
+    }
+}
+
+impl fmt::Display for StoreCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Working => "the store works",
+            Self::Stalled => "the store did not answer in time",
+            Self::FileGone => "a file of the store was deleted, renamed or replaced",
+        })
+    }
 }
 
 /// Settings that outlive the process and that every process with the same store shares.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use self::tables::MemoryTables;
 use super::waiters::Waiters;
@@ -16,7 +16,7 @@ use super::{
     Appended, AuditEvent, AuditRecord, Claim, Depth, Detail, EntryFilter, EntryId, EntryPage,
     EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, Lifecycle,
     LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, Setting, Settings, Settled,
-    Settlement, State, StoreFuture,
+    Settlement, State, StoreCondition, StoreFuture,
 };
 use crate::time::Timestamp;
 
@@ -215,6 +215,10 @@ impl Settings for MemoryOutbox {
 impl Lifecycle for MemoryOutbox {
     fn failed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(std::future::pending())
+    }
+
+    fn condition(&self) -> watch::Receiver<StoreCondition> {
+        watch::channel(StoreCondition::Working).1
     }
 
     fn backup(&self, _name: &str) -> StoreFuture<'_, PathBuf> {

@@ -8,26 +8,25 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use rusqlite::Connection;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch as channel_watch};
+use tokio::time::timeout;
 
 use self::counts::Counts;
-use self::disk_space::DiskSpace;
+use self::shared::SharedState;
+use self::threads::Threads;
 use self::writer::Writer;
 use self::writer::job::{
     ActJob, AppendJob, ClaimJob, ReadJob, Reply, SettleJob, Wakes, WriterCommand,
 };
-use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, Depth, Detail, EntryFilter, EntryId, EntryPage,
     EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, Lifecycle,
-    LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, Setting, Settings, Settled,
-    Settlement, State, StoreFuture,
+    LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, STALLED_AFTER, Setting,
+    Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
 };
 use crate::time::Timestamp;
 
@@ -40,10 +39,12 @@ mod columns;
 mod counts;
 mod decode_cache;
 mod disk_space;
+mod files;
 mod identity_link;
 mod lane;
 mod ledger;
 mod lock;
+mod log_mark;
 mod meta;
 mod open;
 mod open_error;
@@ -53,59 +54,27 @@ mod payload;
 mod prune;
 mod receipt;
 mod settle;
+mod shared;
+mod threads;
 mod versions;
 mod waiting;
+mod watch;
 mod writer;
 
 pub use backup::{VerifyReport, restore, verify};
 pub use open_error::OpenError;
-
-/// The most bytes of events that wait for a commit. On a slow disk, senders wait instead of filling the memory of the
-/// bridge.
-const INTAKE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// An outbox in one SQLite file.
 pub struct SqliteOutbox {
     /// The command queue of the writer thread; `None` after the store was closed. The lock is held only while a command
     /// is sent, never across an await.
     commands: Mutex<Option<Sender<WriterCommand>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Option<Threads>>,
     path: PathBuf,
-    failed: watch::Receiver<bool>,
+    failed: channel_watch::Receiver<bool>,
     digest_key: [u8; 32],
     intake_max: usize,
     shared: Arc<SharedState>,
-}
-
-/// The state that the writer thread and the callers of the store share.
-#[derive(Debug, Default)]
-struct SharedState {
-    /// The number of events in the queue of the writer thread; at most `intake_max`.
-    intake: AtomicUsize,
-    /// The bytes of the events in the queue of the writer thread; at most [`INTAKE_BYTES_MAX`].
-    intake_bytes: AtomicUsize,
-    waiters: Waiters,
-    woken: Notify,
-}
-
-impl SharedState {
-    /// Reserves space in the queue of the writer thread for events. Returns `false` if the queue is full.
-    fn enqueue(&self, events: usize, bytes: usize, events_max: usize) -> bool {
-        let queued = self.intake.fetch_add(events, Ordering::Relaxed);
-        let queued_bytes = self.intake_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let has_space = queued.saturating_add(events) <= events_max
-            && queued_bytes.saturating_add(bytes) <= INTAKE_BYTES_MAX;
-        if !has_space {
-            self.dequeued(events, bytes);
-        }
-        has_space
-    }
-
-    /// Frees the queue space of events that have left the queue of the writer thread.
-    fn dequeued(&self, events: usize, bytes: usize) {
-        self.intake.fetch_sub(events, Ordering::Relaxed);
-        self.intake_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
 }
 
 /// Returns the bytes of the events in a queued batch: the part of the memory whose size the senders decide.
@@ -116,7 +85,7 @@ fn bytes(batch: &[NewEntry]) -> usize {
 impl fmt::Debug for SqliteOutbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteOutbox")
-            .field("intake", &self.shared.intake)
+            .field("shared", &self.shared)
             .finish_non_exhaustive()
     }
 }
@@ -128,33 +97,28 @@ impl SqliteOutbox {
     /// # Errors
     /// [`OpenError`] says how to fix the problem: another process holds the store, or the file is not a store.
     pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
-        let lock = lock::acquire(path)?;
-        let opened = open::connection(path, now)?;
+        let mut lock = lock::acquire(path)?;
+        let (opened, files) = open::connection(path, &mut lock, now)?;
+        let (digest_key, files) = (opened.digest_key, Arc::new(files));
         let shared = Arc::new(SharedState::default());
-        let mut writer = Writer::new(
-            opened.connection,
-            opened.claimed_lanes,
-            DiskSpace::beside(path),
-            Arc::clone(&shared),
-        )
-        .map_err(OpenError::sqlite("counting entries"))?;
-        let (commands, inbox): (_, Receiver<WriterCommand>) = channel();
-        let (failed_sender, failed) = watch::channel(false);
-        let run = move || {
+        let mut writer = Writer::new(opened, Arc::clone(&files), Arc::clone(&shared))
+            .map_err(OpenError::sqlite("counting entries"))?;
+        let (commands, inbox) = channel();
+        let (failed_sender, failed) = channel_watch::channel(false);
+        let write = move || {
             writer.run(&inbox, &failed_sender);
             drop(writer);
             drop(lock);
         };
-        let thread = std::thread::Builder::new()
-            .name("outbox".to_owned())
-            .spawn(run)
+        let watched = Arc::clone(&shared);
+        let threads = Threads::start(write, move |stop| watch::run(&files, &watched, stop))
             .map_err(OpenError::Thread)?;
         Ok(Self {
             commands: Mutex::new(Some(commands)),
-            thread: Mutex::new(Some(thread)),
+            threads: Mutex::new(Some(threads)),
             path: path.to_owned(),
             failed,
-            digest_key: opened.digest_key,
+            digest_key,
             intake_max,
             shared,
         })
@@ -179,12 +143,22 @@ impl SqliteOutbox {
         })
     }
 
+    /// Asks like [`Self::ask`], but answers with an error after [`STALLED_AFTER`].
+    fn ask_in_time<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> WriterCommand,
+    ) -> StoreFuture<'_, T> {
+        let answer = self.ask(command);
+        let stalled = Err(Error::Unavailable(StoreCondition::Stalled));
+        Box::pin(async move { timeout(STALLED_AFTER, answer).await.unwrap_or(stalled) })
+    }
+
     /// Runs a read of the committed state on the writer thread.
     fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection, Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        self.ask(|reply| WriterCommand::Read(ReadJob::new(reply, read)))
+        self.ask_in_time(|reply| WriterCommand::Read(ReadJob::new(reply, read)))
     }
 
     /// Changes the store on the writer thread, in a separate transaction.
@@ -199,11 +173,14 @@ impl SqliteOutbox {
 
 impl Inbox for SqliteOutbox {
     fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended> {
+        if let Err(error) = self.shared.accepts() {
+            return Box::pin(std::future::ready(Err(error)));
+        }
         let (events, bytes) = (batch.len(), bytes(&batch));
         if !self.shared.enqueue(events, bytes, self.intake_max) {
             return Box::pin(std::future::ready(Err(Error::Busy)));
         }
-        self.ask(|reply| WriterCommand::Append(AppendJob { batch, reply }))
+        self.ask_in_time(|reply| WriterCommand::Append(AppendJob { batch, reply }))
     }
 
     fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>> {
@@ -356,6 +333,10 @@ impl Lifecycle for SqliteOutbox {
         })
     }
 
+    fn condition(&self) -> channel_watch::Receiver<StoreCondition> {
+        self.shared.condition()
+    }
+
     fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf> {
         let to = self.path.with_file_name(name);
         self.ask(|reply| {
@@ -373,12 +354,13 @@ impl Lifecycle for SqliteOutbox {
                 .unwrap_or_else(PoisonError::into_inner)
                 .take(),
         );
-        let thread = &self.thread;
-        let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("the store's writer thread panicked");
+        let threads = &self.threads;
+        let threads = threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(threads) = threads {
+            threads.join();
         }
     }
 }

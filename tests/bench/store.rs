@@ -123,6 +123,7 @@ fn outbox(criterion: &mut Criterion) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let outbox = SqliteOutbox::open(&folder.path().join("outbox.db"), 100_000, NOW).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap();
     let update = update();

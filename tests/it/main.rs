@@ -25,6 +25,7 @@ mod senders;
 mod signed;
 mod simulation;
 mod stop;
+mod store_files;
 mod tidy;
 
 mod http;

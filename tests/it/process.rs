@@ -20,7 +20,12 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn serve(files: &Files) -> Self {
-        let mut child = command(files).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start(command(files))
+    }
+
+    /// Starts a bridge process.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (log_lines, log) = (Arc::clone(&lines), child.stderr.take().unwrap());
         let read = move || {

@@ -50,7 +50,9 @@ impl AdminProblem {
             Self::Failed(Error::Store(error)) => match error {
                 outbox::Error::Busy => (503, "busy", "Store busy"),
                 outbox::Error::Full => (503, "store_full", "Store full"),
-                outbox::Error::Failed { .. } => (503, "store_failed", "Store failed"),
+                outbox::Error::Failed { .. } | outbox::Error::Unavailable(_) => {
+                    (503, "store_failed", "Store failed")
+                }
                 outbox::Error::Closed => (503, "stopping", "Service stopping"),
             },
         }

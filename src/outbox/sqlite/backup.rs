@@ -1,18 +1,26 @@
 //! Copies of the store: makes a copy of a store in use, verifies a copy, restores a copy.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::audit;
 use super::counts::count;
-use super::lock::{self, beside};
-use super::open::{check_identity, sync_folder};
+use super::files::with_ending;
+use super::lock::{self, FILE_MODE, beside};
+use super::log_mark;
+use super::open::{check_identity, remove_draft, remove_logs, sync_folder};
 use super::open_error::OpenError;
 use crate::outbox::Error;
 
 /// The most records of the audit log that `verify` checks: more records than operators ever write.
 const AUDIT_RECORDS_MAX: usize = 10_000_000;
+
+/// The mark of the lock file during a restore, which no store file has.
+const RESTORING: &str = "restoring";
 
 /// The result of verifying a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +40,39 @@ pub struct VerifyReport {
 /// Copies the open store into a new file and returns the path of the copy. Returns an error if the file exists, and
 /// leaves the existing file unchanged.
 pub(super) fn backup(connection: &Connection, to: PathBuf) -> Result<PathBuf, Error> {
-    match connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]) {
-        Ok(_) => Ok(to),
+    let copied = create_private(&to)
+        .map_err(|error| error.to_string())
+        .and_then(|_created| {
+            let copied = copy_into(connection, &to);
+            copied.map_err(|error| {
+                // Only the incomplete copy is removed: `create_private` refuses an existing file.
+                drop(remove_draft(&to));
+                error.to_string()
+            })
+        });
+    match copied {
+        Ok(()) => Ok(to),
         Err(error) => {
-            tracing::warn!(error = %error, "the backup of the store failed");
+            tracing::warn!(error, copy = %to.display(), "the backup of the store failed");
             Err(Error::Failed { doing: "copying" })
         }
     }
+}
+
+/// Copies the store into an empty file.
+fn copy_into(connection: &Connection, to: &Path) -> rusqlite::Result<()> {
+    connection.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+    log_mark::remove(&Connection::open(to)?)
+}
+
+/// Creates an empty file that only the user of the bridge can read. Returns an error if a file or a link of this name
+/// exists.
+fn create_private(path: &Path) -> io::Result<File> {
+    File::options()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(path)
 }
 
 /// Verifies a store that no process has open, without changing the store.
@@ -46,7 +80,11 @@ pub(super) fn backup(connection: &Connection, to: PathBuf) -> Result<PathBuf, Er
 /// # Errors
 /// Returns an error if the file is not a store, or a process has the store open.
 pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
-    let _lock = lock::acquire(path)?;
+    // An absolute path without links: SQLite gives a meaning to names such as `:memory:`, and finds the log beside the
+    // file that a link names.
+    let path = &path.canonicalize().map_err(OpenError::file(path))?;
+    let lock = lock::acquire(path)?;
+    log_mark::check(path, &lock)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(OpenError::sqlite("opening it"))?;
@@ -84,8 +122,8 @@ fn report(connection: &Connection) -> rusqlite::Result<VerifyReport> {
     })
 }
 
-/// Replaces the store with a copy, while no process has the store open. Renames the present store and returns its new
-/// path.
+/// Replaces the store with a copy, while no process has the store open. Keeps the present store under a new name, which
+/// no earlier restore has used, and returns that name.
 ///
 /// Imprint may be newer than the copy: the waiting entries of the copy, and newer values, may have been delivered since
 /// the copy was made. So the copy counts as a store that was not closed cleanly, and the lanes that were due first are
@@ -101,16 +139,35 @@ pub fn restore(copy: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
             error: error.clone(),
         });
     }
-    let _lock = lock::acquire(path)?;
-    let file = |source| OpenError::File {
-        path: path.to_owned(),
-        source,
-    };
+    let path = &path
+        .canonicalize()
+        .unwrap_or_else(|_absent| path.to_owned());
+    if is_same_file(copy, path) {
+        return Err(OpenError::CopyOfItself(path.to_owned()));
+    }
+    let mut lock = lock::acquire(path)?;
     let draft = beside(path, "new");
-    std::fs::copy(copy, &draft).map_err(file)?;
-    let connection = Connection::open(&draft).map_err(OpenError::sqlite("opening the copy"))?;
+    prepare(copy, &draft)?;
+    let aside = set_aside(path).map_err(OpenError::file(path))?;
+    // If the process ends before the old log is removed, the next start refuses the old log.
+    lock.write_marks(vec![RESTORING.to_owned()])?;
+    std::fs::rename(&draft, path).map_err(OpenError::file(path))?;
+    remove_logs(path).map_err(OpenError::file(path))?;
+    sync_folder(path).map_err(OpenError::file(path))?;
+    lock.write_marks(Vec::new())?;
+    Ok(aside)
+}
+
+/// Copies the copy into a draft, and marks the draft as a store that was not closed cleanly.
+fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
+    remove_draft(draft).map_err(OpenError::file(draft))?;
+    create_private(draft)
+        .and_then(|mut file| io::copy(&mut File::open(copy)?, &mut file))
+        .map_err(OpenError::file(draft))?;
+    let connection = Connection::open(draft).map_err(OpenError::sqlite("opening the copy"))?;
     connection
         .execute("UPDATE meta SET value = 0 WHERE name = 'clean'", [])
+        .and_then(|_| log_mark::remove(&connection))
         .map_err(OpenError::sqlite("marking the copy"))?;
     connection
         .close()
@@ -118,28 +175,39 @@ pub fn restore(copy: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
             doing: "closing the copy",
             source,
         })?;
-    std::fs::File::open(&draft)
-        .and_then(|draft| draft.sync_all())
-        .map_err(file)?;
-    let mut replaced = None;
-    if path.try_exists().map_err(file)? {
-        let aside = beside(path, "replaced");
-        // The write-ahead log belongs to the store file: the file without its log is not the complete store.
-        for ending in ["", "-wal", "-shm"] {
-            let from = with_ending(path, ending);
-            if from.try_exists().map_err(file)? {
-                std::fs::rename(&from, with_ending(&aside, ending)).map_err(file)?;
-            }
-        }
-        replaced = Some(aside);
-    }
-    std::fs::rename(&draft, path).map_err(file)?;
-    sync_folder(path).map_err(file)?;
-    Ok(replaced)
+    let synced = File::open(draft).and_then(|draft| draft.sync_all());
+    synced.map_err(OpenError::file(draft))
 }
 
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
+/// Gives the present store, with its log, a second name that no file has. Returns the name; `None` if there is no store.
+///
+/// The write-ahead log belongs to the store file: the file without its log is not the complete store. Until the caller
+/// replaces the store, the present store is complete under both names, whenever the process ends.
+fn set_aside(path: &Path) -> io::Result<Option<PathBuf>> {
+    let endings = ["", "-wal", "-journal"];
+    let is_present = |path: &Path| endings.map(|ending| with_ending(path, ending).exists());
+    let present = is_present(path);
+    if present == [false; 3] {
+        return Ok(None);
+    }
+    let numbered = (2..).map(|number: u64| format!("replaced.{number}"));
+    let aside = std::iter::once("replaced".to_owned())
+        .chain(numbered)
+        .map(|ending| beside(path, &ending))
+        .find(|aside| is_present(aside) == [false; 3])
+        .unwrap_or_else(|| beside(path, "replaced"));
+    for (ending, _) in endings.iter().zip(present).filter(|(_, present)| *present) {
+        std::fs::hard_link(with_ending(path, ending), with_ending(&aside, ending))?;
+    }
+    sync_folder(path)?;
+    Ok(Some(aside))
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| {
+        let file = std::fs::metadata(path).ok()?;
+        Some((file.dev(), file.ino()))
+    };
+    let one = identity(one);
+    one.is_some() && one == identity(other)
 }

@@ -4,10 +4,15 @@
 //! while there is still space for settlements. The store also writes the write-ahead log back into the store file while
 //! there is still space to do so.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode, ffi};
+
+use super::files::with_ending;
+use super::lock::{FILE_MODE, beside};
 
 /// The free space that the store keeps when it accepts events: for one group of events with its indexes, and for the
 /// settlements of all lanes in flight.
@@ -17,11 +22,16 @@ pub(super) const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 /// checkpoints.
 const AMPLE_BYTES: u64 = 128 * 1024 * 1024;
 
+/// The bytes that a probe writes: as many as a large commit, so that a quota that refused the commit refuses the probe.
+const PROBE_BYTES: usize = 4 * 1024 * 1024;
+
 /// The disk that contains the store.
 #[derive(Debug)]
 pub(super) struct DiskSpace {
     folder: PathBuf,
+    database: PathBuf,
     log: PathBuf,
+    probe: PathBuf,
 }
 
 impl DiskSpace {
@@ -30,12 +40,48 @@ impl DiskSpace {
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
         Self {
             folder: folder.unwrap_or_else(|| Path::new(".")).to_owned(),
-            log: PathBuf::from(log),
+            database: path.to_owned(),
+            log: with_ending(path, "-wal"),
+            probe: beside(path, "probe"),
         }
+    }
+
+    /// Returns whether an error of SQLite means that the disk is full.
+    ///
+    /// SQLite reports only ENOSPC as a full disk. A quota (EDQUOT) and a file size limit (EFBIG) are write errors for
+    /// SQLite, so a probe finds the reason for a write error.
+    pub(super) fn is_full(&self, error: &rusqlite::Error) -> bool {
+        let Some(error) = error.sqlite_error() else {
+            return false;
+        };
+        error.code == ErrorCode::DiskFull
+            || (error.extended_code == ffi::SQLITE_IOERR_WRITE && self.refuses_more_bytes())
+    }
+
+    /// Returns whether the operating system refuses to make a file longer, because of the disk, a quota or a limit.
+    fn refuses_more_bytes(&self) -> bool {
+        let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+        let probed = self.probe(length(&self.database).max(length(&self.log)));
+        let _absent = fs::remove_file(&self.probe);
+        probed.is_err_and(|error| {
+            matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+            )
+        })
+    }
+
+    /// Writes to a new file, starting at the length of the store's files, because a file size limit applies to each
+    /// file.
+    fn probe(&self, offset: u64) -> io::Result<()> {
+        File::options()
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(&self.probe)?
+            .write_all_at(&vec![0; PROBE_BYTES], offset)
     }
 
     /// Returns whether the disk has space for more events. Writes the write-ahead log back first if that could change

@@ -1,23 +1,41 @@
 //! The lock that keeps a second process out of the store: a kernel lock, which ends when the process ends.
+//!
+//! The lock file also keeps the marks of the write-ahead log; see [`log_mark`](super::log_mark).
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
+use super::files::with_ending;
+use super::open::sync_folder;
 
 /// The file mode of the store's files: only the user that runs the bridge can read the files.
 pub(super) const FILE_MODE: u32 = 0o600;
 
+/// The most bytes of a lock file that are read: more than the lock file ever has.
+const LOCK_BYTES_MAX: u64 = 4096;
+
+/// The first word of the line of the lock file that has the marks.
+const MARKS: &str = "log";
+
+/// The locked lock file. The lock ends when this value is dropped, and when the process ends.
+#[derive(Debug)]
+pub(super) struct StoreLock {
+    path: PathBuf,
+    file: File,
+    marks: Vec<String>,
+}
+
 /// Locks the lock file beside the store, and writes the id of this process into the lock file.
-pub(super) fn acquire(store: &Path) -> Result<File, OpenError> {
+pub(super) fn acquire(store: &Path) -> Result<StoreLock, OpenError> {
     let path = beside(store, "lock");
     let failed = |source| OpenError::Lock {
         path: path.clone(),
         source,
     };
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
@@ -25,28 +43,67 @@ pub(super) fn acquire(store: &Path) -> Result<File, OpenError> {
         .mode(FILE_MODE)
         .open(&path)
         .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            file.read_to_string(&mut holder).map_err(failed)?;
-            return Err(OpenError::Locked {
-                path: store.to_owned(),
-                holder: holder.trim().to_owned(),
-            });
-        }
+    let is_locked = match file.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
         Err(TryLockError::Error(source)) => return Err(failed(source)),
+    };
+    let mut content = String::new();
+    (&file)
+        .take(LOCK_BYTES_MAX)
+        .read_to_string(&mut content)
+        .map_err(failed)?;
+    if !is_locked {
+        return Err(OpenError::Locked {
+            path: store.to_owned(),
+            holder: content.lines().next().unwrap_or_default().to_owned(),
+        });
     }
-    file.set_len(0).map_err(failed)?;
-    file.rewind().map_err(failed)?;
-    writeln!(file, "process {}", std::process::id()).map_err(failed)?;
-    Ok(file)
+    let mut lock = StoreLock {
+        path: path.clone(),
+        file,
+        marks: Vec::new(),
+    };
+    lock.write_marks(marks(&content))?;
+    Ok(lock)
+}
+
+impl StoreLock {
+    /// Returns the marks that the store file of the last process may have.
+    pub(super) fn marks(&self) -> &[String] {
+        &self.marks
+    }
+
+    /// Replaces the marks durably. A log that is written later never meets a lock file with older marks.
+    pub(super) fn write_marks(&mut self, marks: Vec<String>) -> Result<(), OpenError> {
+        self.marks = marks;
+        self.write().map_err(|source| OpenError::Lock {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let mut content = format!("process {}\n", std::process::id());
+        if !self.marks.is_empty() {
+            content.push_str(&format!("{MARKS} {}\n", self.marks.join(" ")));
+        }
+        self.file.rewind()?;
+        self.file.write_all(content.as_bytes())?;
+        self.file
+            .set_len(u64::try_from(content.len()).unwrap_or(LOCK_BYTES_MAX))?;
+        self.file.sync_all()?;
+        sync_folder(&self.path)
+    }
+}
+
+fn marks(content: &str) -> Vec<String> {
+    let line = content.lines().find_map(|line| line.strip_prefix(MARKS));
+    let marks = line.unwrap_or_default().split_whitespace();
+    marks.map(str::to_owned).collect()
 }
 
 /// Returns the path of a file beside the store: the path of the store with one more extension.
 pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
-    let mut path = store.as_os_str().to_owned();
-    path.push(".");
-    path.push(ending);
-    PathBuf::from(path)
+    with_ending(store, &format!(".{ending}"))
 }

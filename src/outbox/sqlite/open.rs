@@ -4,13 +4,15 @@
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::claimed_lanes::ClaimedLanes;
-use super::lock::{FILE_MODE, beside};
+use super::files::{StoreFiles, with_ending};
+use super::lock::{FILE_MODE, StoreLock, beside};
+use super::log_mark;
 use super::open_error::OpenError;
 use crate::failpoint::{self, Fault};
 use crate::outbox::{EntryId, IN_FLIGHT_MAX, LaneId};
@@ -53,22 +55,20 @@ pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) digest_key: [u8; 32],
     pub(super) claimed_lanes: ClaimedLanes,
+    /// The path of the store file, without links.
+    pub(super) path: PathBuf,
 }
 
 /// Opens the store, or creates the store if the file does not exist.
-pub(super) fn connection(path: &Path, now: Timestamp) -> Result<Opened, OpenError> {
-    let file = |source| OpenError::File {
-        path: path.to_owned(),
-        source,
-    };
-    if path.try_exists().map_err(file)? {
-        if path.metadata().map_err(file)?.len() == 0 {
-            return Err(OpenError::Empty(path.to_owned()));
-        }
-    } else {
-        create(path)?;
-    }
-    std::fs::set_permissions(path, Permissions::from_mode(FILE_MODE)).map_err(file)?;
+pub(super) fn connection(
+    configured: &Path,
+    lock: &mut StoreLock,
+    now: Timestamp,
+) -> Result<(Opened, StoreFiles), OpenError> {
+    let path = &find_or_create(configured)?;
+    log_mark::check(path, lock)?;
+    let file = OpenError::file(path);
+    std::fs::set_permissions(path, Permissions::from_mode(FILE_MODE)).map_err(&file)?;
     let mut connection = Connection::open(path).map_err(OpenError::sqlite("opening it"))?;
     check_identity(path, &connection)?;
     configure(&connection).map_err(|error| refusal(path, error))?;
@@ -83,11 +83,46 @@ pub(super) fn connection(path: &Path, now: Timestamp) -> Result<Opened, OpenErro
         .map_err(OpenError::sqlite("reading the digest key"))?;
     let claimed_lanes =
         claimed_lanes(&connection).map_err(OpenError::sqlite("reading how it was closed"))?;
-    Ok(Opened {
+    log_mark::renew(&connection, lock)?;
+    let files = StoreFiles::of(configured, &with_ending(path, "-wal")).map_err(file)?;
+    let opened = Opened {
         connection,
         digest_key: key,
         claimed_lanes,
-    })
+        path: path.to_owned(),
+    };
+    Ok((opened, files))
+}
+
+/// Finds the store file, or creates the store file if none exists. Returns the path of the store file without links.
+fn find_or_create(path: &Path) -> Result<PathBuf, OpenError> {
+    let file = OpenError::file(path);
+    if path.try_exists().map_err(&file)? {
+        if path.metadata().map_err(&file)?.len() == 0 {
+            return Err(OpenError::Empty(path.to_owned()));
+        }
+    } else {
+        refuse_remains(path)?;
+        create(path)?;
+    }
+    path.canonicalize().map_err(file)
+}
+
+/// Refuses to create a store where the remains of a store lie: SQLite would apply the old log to the new store.
+fn refuse_remains(path: &Path) -> Result<(), OpenError> {
+    if path.is_symlink() {
+        return Err(OpenError::DanglingLink(path.to_owned()));
+    }
+    for ending in ["-wal", "-journal"] {
+        let log = with_ending(path, ending);
+        if log.exists() {
+            return Err(OpenError::LogWithoutStore {
+                path: path.to_owned(),
+                log,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Registers this opening of the store, and finds the lanes that an earlier process may have had in flight.
@@ -137,15 +172,10 @@ pub(super) fn mark_closed_in_order(connection: &Connection) -> rusqlite::Result<
 /// Creates a store under a temporary name and then renames the store, so that a crash leaves no incomplete store.
 fn create(path: &Path) -> Result<(), OpenError> {
     let draft = beside(path, "new");
-    let file = |source| OpenError::File {
-        path: draft.clone(),
-        source,
-    };
-    if draft.try_exists().map_err(file)? {
-        std::fs::remove_file(&draft).map_err(file)?;
-    }
+    let file = OpenError::file(&draft);
+    remove_draft(&draft).map_err(&file)?;
     let mut connection = Connection::open(&draft).map_err(OpenError::sqlite("creating it"))?;
-    std::fs::set_permissions(&draft, Permissions::from_mode(FILE_MODE)).map_err(file)?;
+    std::fs::set_permissions(&draft, Permissions::from_mode(FILE_MODE)).map_err(&file)?;
     configure(&connection).map_err(OpenError::sqlite("setting it up"))?;
     connection
         .pragma_update(None, "application_id", APPLICATION_ID)
@@ -165,8 +195,30 @@ fn create(path: &Path) -> Result<(), OpenError> {
             doing: "closing it",
             source,
         })?;
-    std::fs::rename(&draft, path).map_err(file)?;
+    std::fs::rename(&draft, path).map_err(&file)?;
     sync_folder(path).map_err(file)
+}
+
+/// Removes what a crashed process left of a draft. SQLite would apply an old log or journal to the new draft.
+pub(super) fn remove_draft(draft: &Path) -> io::Result<()> {
+    remove(draft)?;
+    remove_logs(draft)
+}
+
+/// Removes the log, the journal and the index of a database.
+pub(super) fn remove_logs(path: &Path) -> io::Result<()> {
+    for ending in ["-wal", "-shm", "-journal"] {
+        remove(&with_ending(path, ending))?;
+    }
+    Ok(())
+}
+
+/// Removes a file, which may be absent.
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Syncs the folder of a file to disk, so that the name of the file survives a crash.

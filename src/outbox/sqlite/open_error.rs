@@ -1,7 +1,7 @@
 //! The reasons why a store cannot be opened, copied or restored.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The reason why a store cannot be opened, copied or restored.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,31 @@ pub enum OpenError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// The store file is missing, but its write-ahead log or its journal exists.
+    #[error(
+        "the store {path} is missing, but its log {log} exists and may contain accepted events: put the store file back, or run `store restore` with a copy; to start with an empty store, move the log away"
+    )]
+    LogWithoutStore {
+        /// The path of the missing store.
+        path: PathBuf,
+        /// The path of the log.
+        log: PathBuf,
+    },
+    /// The last process wrote the write-ahead log for another store file.
+    #[error(
+        "the log {log} belongs to another file than the store {path}, which was replaced after the last run: put the store file of the last run back; if the present file must replace it, move the log away, or run `store restore` with the present file"
+    )]
+    LogOfAnotherStore {
+        /// The path of the store.
+        path: PathBuf,
+        /// The path of the log.
+        log: PathBuf,
+    },
+    /// The path of the store is a link to a file that does not exist.
+    #[error(
+        "the store {0} is a link to a file that does not exist; put the file back, or remove the link"
+    )]
+    DanglingLink(PathBuf),
     /// The store file exists and is empty.
     #[error(
         "the store {0} is an empty file; restore it, or remove the file to start with an empty store"
@@ -56,6 +81,9 @@ pub enum OpenError {
         /// The error that SQLite reported.
         source: rusqlite::Error,
     },
+    /// The store itself was given as the copy that replaces it.
+    #[error("{0} is the store itself, and not a copy of the store")]
+    CopyOfItself(PathBuf),
     /// A copy of the store is damaged.
     #[error("{path} is damaged: {error}")]
     Damaged {
@@ -73,6 +101,14 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    pub(super) fn file(path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File {
+            path: path.clone(),
+            source,
+        }
+    }
+
     pub(super) fn sqlite(doing: &'static str) -> impl Fn(rusqlite::Error) -> Self {
         move |source| Self::Sqlite { doing, source }
     }

@@ -4,21 +4,25 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use rusqlite::Connection;
-use tokio::sync::watch;
+use rusqlite::config::DbConfig;
+use tokio::sync::watch::Sender;
 
 use super::claim::Claimer;
 use super::claimed_lanes::ClaimedLanes;
 use super::counts::Counts;
 use super::decode_cache::DecodeCache;
 use super::disk_space::DiskSpace;
-use super::{SharedState, append, bytes, open, settle};
+use super::files::StoreFiles;
+use super::open::Opened;
+use super::shared::SharedState;
+use super::{append, bytes, open, settle, watch};
 use crate::failpoint::{self, CrashPoint, Fault};
-use crate::outbox::{Appended, EntryId, Error, Settled, State};
+use crate::outbox::{Appended, EntryId, Error, Settled, State, StoreCondition};
 
 pub(super) mod job;
 
 use job::{ActJob, AppendJob, ClaimJob, Finished, ReadJob, SettleJob, Wakes, WriterCommand};
-use job::{is_full, recover, send};
+use job::{recover, send};
 
 /// The most commands in one commit: enough to share the cost of a sync, and few enough that no caller waits long.
 const GROUP_COMMANDS_MAX: usize = 1024;
@@ -32,6 +36,7 @@ const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(super) struct Writer {
     connection: Connection,
     disk: DiskSpace,
+    files: Arc<StoreFiles>,
     disk_has_space: bool,
     shared: Arc<SharedState>,
     claimed: ClaimedLanes,
@@ -82,24 +87,24 @@ struct GroupResult {
 
 impl Writer {
     pub(super) fn new(
-        connection: Connection,
-        claimed: ClaimedLanes,
-        disk: DiskSpace,
+        opened: Opened,
+        files: Arc<StoreFiles>,
         shared: Arc<SharedState>,
     ) -> rusqlite::Result<Self> {
         Ok(Self {
-            counts: Counts::read(&connection)?,
-            connection,
-            disk,
+            counts: Counts::read(&opened.connection)?,
+            connection: opened.connection,
+            disk: DiskSpace::beside(&opened.path),
+            files,
             disk_has_space: true,
             shared,
-            claimed,
+            claimed: opened.claimed_lanes,
             decoded: DecodeCache::default(),
         })
     }
 
     /// Serves commands until every sender of commands is dropped, or until the store fails; then `failed` becomes true.
-    pub(super) fn run(&mut self, commands: &Receiver<WriterCommand>, failed: &watch::Sender<bool>) {
+    pub(super) fn run(&mut self, commands: &Receiver<WriterCommand>, failed: &Sender<bool>) {
         while let Ok(first) = commands.recv() {
             // The yield lets concurrent callers on a busy machine join this group: a larger group still costs only one
             // sync.
@@ -111,7 +116,10 @@ impl Writer {
             {
                 group.push(next);
             }
-            if let Err(error) = self.serve(group) {
+            self.shared.start_group();
+            let served = self.serve(group);
+            self.shared.finish_group();
+            if let Err(error) = served {
                 tracing::error!(
                     error = %error,
                     "the store failed: the process must end; the data on disk is kept"
@@ -120,7 +128,13 @@ impl Writer {
                 return;
             }
         }
-        if self.claimed.is_empty()
+        if !self.files.has_database() {
+            // The log stays at its path, for the store file that an operator may put back.
+            let config = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            if let Err(error) = self.connection.set_db_config(config, true) {
+                tracing::warn!(error = %error, "the store cannot keep its write-ahead log");
+            }
+        } else if self.claimed.is_empty()
             && let Err(error) = open::mark_closed_in_order(&self.connection)
         {
             tracing::warn!(
@@ -139,7 +153,7 @@ impl Writer {
             self.claim(claim)?;
         }
         for read in group.reads {
-            read.run(&self.connection, self.counts)?;
+            read.run(&self.connection, self.counts, &self.disk)?;
         }
         for act in group.acts {
             self.act(act)?;
@@ -175,7 +189,7 @@ impl Writer {
         let mut counts = self.counts;
         let wakes = act.wakes;
         let transaction = self.connection.transaction()?;
-        if act.run(transaction, &mut counts)? == Finished::Committed {
+        if act.run(transaction, &mut counts, &self.disk)? == Finished::Committed {
             self.counts = counts;
             if wakes == Wakes::Dispatch {
                 self.shared.woken.notify_waiters();
@@ -192,20 +206,30 @@ impl Writer {
         settles: Vec<SettleJob>,
     ) -> rusqlite::Result<()> {
         let has_space = self.disk.has_space_for_intake(&self.connection);
-        self.log_disk_space(has_space);
         if !has_space {
+            self.log_disk_space(false);
             refuse_appends(appends.drain(..), &Error::Full);
         }
         let mut result = self.transact(&mut appends, &settles);
-        if result.as_ref().is_err_and(is_full) {
+        if result.as_ref().is_err_and(|error| self.disk.is_full(error)) {
             self.log_disk_space(false);
             refuse_appends(appends.drain(..), &Error::Full);
             self.disk.reclaim(&self.connection);
             result = self.transact(&mut appends, &settles);
         }
         match result {
-            Ok(result) => self.answer(appends, settles, result),
-            Err(error) if is_full(&error) => refuse_settles(settles, &Error::Full),
+            Ok(result) => {
+                if !appends.is_empty() {
+                    self.log_disk_space(true);
+                }
+                if self.files.displaced().is_some() {
+                    let condition = StoreCondition::FileGone;
+                    watch::report(&self.shared, condition, &self.files);
+                    refuse_appends(appends.drain(..), &Error::Unavailable(condition));
+                }
+                self.answer(appends, settles, result);
+            }
+            Err(error) if self.disk.is_full(&error) => refuse_settles(settles, &Error::Full),
             Err(error) => {
                 refuse_appends(appends, &Error::Failed { doing: "appending" });
                 refuse_settles(settles, &Error::Failed { doing: "settling" });
@@ -240,7 +264,9 @@ impl Writer {
         for append in appends.iter() {
             let appended = append::append(&transaction, &append.batch, &mut result.counts);
             // A row that cannot be read fails its batch before the transaction writes any event of the batch.
-            result.appended.push(recover_unreadable(appended)?);
+            result
+                .appended
+                .push(recover_unreadable(appended, &self.disk)?);
         }
         for (number, settle) in settles.iter().enumerate() {
             let settlement = &settle.settlement;
@@ -261,6 +287,7 @@ impl Writer {
             answer_appends(appends.drain(..), result.appended.drain(..));
         }
         failpoint::crash_point(CrashPoint::BeforeCommit);
+        failpoint::hang_point();
         transaction.commit()?;
         failpoint::crash_point(CrashPoint::AfterCommitBeforeAnswer);
         Ok(result)
@@ -288,10 +315,11 @@ impl Writer {
 /// Fails only the batch if a stored row cannot be read. A full disk and every other error fail the whole group.
 fn recover_unreadable(
     appended: rusqlite::Result<Appended>,
+    disk: &DiskSpace,
 ) -> rusqlite::Result<Result<Appended, Error>> {
     match appended {
-        Err(error) if is_full(&error) => Err(error),
-        appended => recover(appended, "appending"),
+        Err(error) if disk.is_full(&error) => Err(error),
+        appended => recover(appended, "appending", disk),
     }
 }
 

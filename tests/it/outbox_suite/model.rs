@@ -267,6 +267,7 @@ struct Engine {
 /// Waits for a result of the store writer.
 fn now_or_soon<T>(answer: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap();
     runtime.block_on(answer)

@@ -3,10 +3,11 @@
 //! Appends and settlements join the group commit. A read sees only committed data. An act is a change by an operator or
 //! by a background task; each act has a separate transaction.
 
-use rusqlite::{Connection, ErrorCode, Transaction};
+use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
 use crate::outbox::sqlite::counts::Counts;
+use crate::outbox::sqlite::disk_space::DiskSpace;
 use crate::outbox::{Appended, Claim, Error, NewEntry, Pick, Settled, Settlement};
 use crate::time::Timestamp;
 
@@ -42,7 +43,7 @@ pub(in crate::outbox::sqlite) struct ClaimJob {
     pub(in crate::outbox::sqlite) reply: Reply<Claim>,
 }
 
-type ReadFn = dyn FnOnce(&Connection, Counts) -> rusqlite::Result<()> + Send;
+type ReadFn = dyn FnOnce(&Connection, Counts, &DiskSpace) -> rusqlite::Result<()> + Send;
 
 /// A command to read committed data.
 pub(in crate::outbox::sqlite) struct ReadJob(Box<ReadFn>);
@@ -54,8 +55,8 @@ impl ReadJob {
         reply: Reply<T>,
         read: impl FnOnce(&Connection, Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> Self {
-        Self(Box::new(move |connection, counts| {
-            send(reply, recover(read(connection, counts), "reading")?);
+        Self(Box::new(move |connection, counts, disk| {
+            send(reply, recover(read(connection, counts), "reading", disk)?);
             Ok(())
         }))
     }
@@ -65,14 +66,19 @@ impl ReadJob {
         reply: Reply<T>,
         read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Self {
-        Self(Box::new(move |connection, _| {
+        Self(Box::new(move |connection, _, _| {
             send(reply, read(connection));
             Ok(())
         }))
     }
 
-    pub(super) fn run(self, connection: &Connection, counts: Counts) -> rusqlite::Result<()> {
-        (self.0)(connection, counts)
+    pub(super) fn run(
+        self,
+        connection: &Connection,
+        counts: Counts,
+        disk: &DiskSpace,
+    ) -> rusqlite::Result<()> {
+        (self.0)(connection, counts, disk)
     }
 }
 
@@ -90,7 +96,8 @@ pub(super) enum Finished {
     Refused,
 }
 
-type ActFn = dyn FnOnce(Transaction<'_>, &mut Counts) -> rusqlite::Result<Finished> + Send;
+type ActFn =
+    dyn FnOnce(Transaction<'_>, &mut Counts, &DiskSpace) -> rusqlite::Result<Finished> + Send;
 
 /// A change by an operator or a background task, in a separate transaction. A full disk refuses the change.
 pub(in crate::outbox::sqlite) struct ActJob {
@@ -105,11 +112,12 @@ impl ActJob {
         wakes: Wakes,
         act: impl FnOnce(&Connection, &mut Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> Self {
-        let act = move |transaction: Transaction<'_>, counts: &mut Counts| {
+        let act = move |transaction: Transaction<'_>, counts: &mut Counts, disk: &DiskSpace| {
             let done = act(&transaction, counts);
             let done = recover(
                 done.and_then(|done| transaction.commit().map(|()| done)),
                 "changing entries",
+                disk,
             )?;
             let finished = match &done {
                 Ok(_) => Finished::Committed,
@@ -128,8 +136,9 @@ impl ActJob {
         self,
         transaction: Transaction<'_>,
         counts: &mut Counts,
+        disk: &DiskSpace,
     ) -> rusqlite::Result<Finished> {
-        (self.act)(transaction, counts)
+        (self.act)(transaction, counts, disk)
     }
 }
 
@@ -144,18 +153,15 @@ pub(super) fn send<T>(reply: Reply<T>, answer: Result<T, Error>) {
 pub(super) fn recover<T>(
     result: rusqlite::Result<T>,
     doing: &'static str,
+    disk: &DiskSpace,
 ) -> rusqlite::Result<Result<T, Error>> {
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(error) if is_full(&error) => Ok(Err(Error::Full)),
+        Err(error) if disk.is_full(&error) => Ok(Err(Error::Full)),
         Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
             tracing::error!(error = %error, doing, "a stored row cannot be read");
             Ok(Err(Error::Failed { doing }))
         }
         Err(error) => Err(error),
     }
-}
-
-pub(super) fn is_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }

@@ -1,0 +1,40 @@
+//! Reports the condition of the store to the health checks and the metrics.
+
+use tokio::sync::watch;
+
+use crate::metrics::Metrics;
+use crate::ops::Health;
+use crate::outbox::StoreCondition;
+
+pub(super) struct StoreReport {
+    condition: watch::Receiver<StoreCondition>,
+    health: Health,
+    metrics: Metrics,
+}
+
+impl StoreReport {
+    pub(super) const fn new(
+        condition: watch::Receiver<StoreCondition>,
+        health: Health,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            condition,
+            health,
+            metrics,
+        }
+    }
+
+    /// Reports every change of the condition, and never returns.
+    pub(super) async fn run(&mut self) {
+        loop {
+            let condition = *self.condition.borrow_and_update();
+            self.health.store(condition);
+            self.metrics.store_condition(condition.as_str());
+            if self.condition.changed().await.is_err() {
+                // An engine without a changing condition has dropped the sender.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Tests of the real program whose store files are deleted, renamed, replaced or shortened, whose disk hangs, or whose
+//! files may not grow.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use imprint_bridge::time::Clock;
+
+use crate::http::{self, Answer};
+use crate::process::{self, Process};
+use crate::support::{Event, Files, KEY, metric, post, receipt, wait_for};
+
+/// An address at which no Imprint listens, so that every accepted event waits.
+const NO_IMPRINT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+/// The longest time from the loss of a file to the 503 of `/readyz`, with a margin for a busy machine.
+const NOTICED_MAX: Duration = Duration::from_secs(2);
+
+/// The longest time that a sender waits for the 503 while the disk hangs, with a margin for a busy machine.
+const REFUSED_MAX: Duration = Duration::from_secs(8);
+
+/// A bridge process with its store in a separate folder.
+struct Bridge {
+    files: Files,
+    process: Process,
+    ingress: SocketAddr,
+    ops: SocketAddr,
+}
+
+impl Bridge {
+    fn start() -> Self {
+        let files = Files::write(NO_IMPRINT, KEY, "");
+        fs::create_dir(files.store_file("data")).unwrap();
+        let url = format!("sqlite:{}", files.store_file("data/outbox.db").display());
+        files.write_settings(&format!("[outbox]\nurl = \"{url}\"\n[shutdown]\ndrain = 1"));
+        files.write_token("alice", "a-token-of-alice");
+        Self::serve(files, process::command)
+    }
+
+    fn serve(files: Files, command: impl FnOnce(&Files) -> Command) -> Self {
+        let process = Process::start(command(&files));
+        let (ingress, ops) = process.ready();
+        Self {
+            files,
+            process,
+            ingress,
+            ops,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.files.store_file(name)
+    }
+
+    fn post(&self, id: &str) -> Answer {
+        let event = Event::new(id, id, 1).email("canary@example.com");
+        let headers = [("content-type", "application/cloudevents+json")];
+        post(self.ingress, &headers, &event.json().to_string()).unwrap()
+    }
+
+    fn accept(&self, id: &str) {
+        let answer = self.post(id);
+        assert_eq!(answer.status, 202, "{id}: {}", answer.body);
+    }
+
+    fn refuse(&self, id: &str) {
+        let answer = self.post(id);
+        assert_eq!(answer.status, 503, "{id}: {}", answer.body);
+        assert!(answer.body.contains("store_failed"), "{}", answer.body);
+        assert!(answer.header("retry-after").is_some());
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        http::ask(self.ops, &format!("GET {path}"), &[], "").unwrap()
+    }
+
+    fn wait_until_ready(&self, status: u16) {
+        wait_for("readiness changes", || {
+            (self.get("/readyz").status == status).then_some(())
+        });
+    }
+
+    fn condition(&self, name: &str) -> Option<f64> {
+        let page = self.get("/metrics").body;
+        metric(&page, &format!("store_condition{{condition=\"{name}\"}}"))
+    }
+
+    fn stop(mut self) -> Files {
+        self.process.terminate();
+        let status = self.process.wait_for_exit();
+        assert_eq!(status.code(), Some(0), "{}", self.process.log());
+        self.files
+    }
+
+    fn kill(mut self) -> Files {
+        self.process.child.kill().unwrap();
+        self.process.wait_for_exit();
+        self.files
+    }
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+fn restore(files: &Files, copy: &Path) -> (Option<i32>, String) {
+    let settings = files.settings();
+    let mut arguments = vec!["store", "restore", copy.to_str().unwrap()];
+    for file in &settings {
+        arguments.extend(["--config", file.to_str().unwrap()]);
+    }
+    run(&arguments)
+}
+
+/// Starts a bridge that must refuse to start, and returns its log.
+fn refused_start(files: &Files) -> String {
+    let mut process = Process::serve(files);
+    assert_eq!(process.wait_for_exit().code(), Some(1), "{}", process.log());
+    process.log()
+}
+
+// === a file of the store is gone ===
+
+fn is_noticed_at_once(bridge: &Bridge, what: &str, damage: impl FnOnce(&Bridge)) {
+    bridge.accept("before");
+    damage(bridge);
+    bridge.refuse("after");
+    wait_for(what, || (bridge.get("/readyz").status == 503).then_some(()));
+    assert_eq!(bridge.get("/readyz").body, "store unavailable\n", "{what}");
+    assert_eq!(bridge.get("/livez").status, 200, "{what}");
+    assert_eq!(bridge.condition("file_gone"), Some(1.0), "{what}");
+    let logged = || {
+        let log = bridge.process.log();
+        log.matches("of the store was deleted").count()
+    };
+    wait_for("the loss is logged", || (logged() > 0).then_some(()));
+    assert_eq!(logged(), 1, "{what}");
+}
+
+/// FAULTS N71, V1: no event is acknowledged after a file of the store was replaced, and the bridge is not ready.
+#[test]
+fn no_event_is_accepted_into_a_replaced_store() {
+    type Damage = fn(&Bridge);
+    let table: [(&str, Damage); 3] = [
+        ("the store file is replaced", |bridge| {
+            fs::copy(bridge.path("data/outbox.db"), bridge.path("data/copy")).unwrap();
+            fs::rename(bridge.path("data/copy"), bridge.path("data/outbox.db")).unwrap();
+        }),
+        ("the log is deleted", |bridge| {
+            fs::remove_file(bridge.path("data/outbox.db-wal")).unwrap();
+        }),
+        ("the folder is replaced", |bridge| {
+            fs::rename(bridge.path("data"), bridge.path("old")).unwrap();
+            fs::create_dir(bridge.path("data")).unwrap();
+            for name in ["outbox.db", "outbox.db-wal"] {
+                let from = bridge.path("old").join(name);
+                fs::copy(from, bridge.path("data").join(name)).unwrap();
+            }
+        }),
+    ];
+    for (what, damage) in table {
+        is_noticed_at_once(&Bridge::start(), what, damage);
+    }
+}
+
+/// FAULTS N71, V8: the bridge accepts events again when the store file is back, and nothing is lost.
+#[test]
+fn a_renamed_store_works_again_when_it_is_renamed_back() {
+    let bridge = Bridge::start();
+    is_noticed_at_once(&bridge, "the store is renamed", |bridge| {
+        fs::rename(bridge.path("data/outbox.db"), bridge.path("data/away")).unwrap();
+    });
+    fs::rename(bridge.path("data/away"), bridge.path("data/outbox.db")).unwrap();
+    bridge.wait_until_ready(200);
+    assert_eq!(bridge.condition("working"), Some(1.0));
+    bridge.accept("again");
+    // An idle process notices the loss too.
+    fs::rename(bridge.path("data"), bridge.path("old")).unwrap();
+    let clock = Clock::machine();
+    let start = clock.now();
+    bridge.wait_until_ready(503);
+    assert!(clock.now().since(start) < NOTICED_MAX);
+    let files = bridge.stop();
+    fs::rename(files.store_file("old"), files.store_file("data")).unwrap();
+    let bridge = Bridge::serve(files, process::command);
+    for id in ["before", "again"] {
+        assert_eq!(receipt(bridge.ingress, id).unwrap().status, 200, "{id}");
+    }
+}
+
+/// FAULTS N71, N72, D15: an operator rescues the events of a deleted store with a backup. The next start refuses the
+/// remaining log, until the backup is restored.
+#[test]
+fn a_deleted_store_is_rescued_with_a_backup() {
+    let bridge = Bridge::start();
+    is_noticed_at_once(&bridge, "the store is deleted", |bridge| {
+        fs::remove_file(bridge.path("data/outbox.db")).unwrap();
+    });
+    let ops = format!("http://{}", bridge.ops);
+    let token = bridge.files.token_file("alice");
+    let token = token.to_str().unwrap();
+    let arguments = [
+        "store",
+        "backup",
+        "rescue",
+        "--ops",
+        &ops,
+        "--token-file",
+        token,
+    ];
+    let (code, output) = run(&arguments);
+    assert_eq!(code, Some(0), "{output}");
+    let files = bridge.stop();
+    let log = refused_start(&files);
+    for part in ["is missing, but its log", "store restore", "outbox.db-wal"] {
+        assert!(log.contains(part), "{log}");
+    }
+    assert!(!files.store_file("data/outbox.db").exists());
+    let (code, output) = restore(&files, &files.store_file("data/rescue"));
+    assert_eq!(code, Some(0), "{output}");
+    let bridge = Bridge::serve(files, process::command);
+    assert_eq!(receipt(bridge.ingress, "before").unwrap().status, 200);
+    bridge.accept("later");
+}
+
+/// FAULTS N72: a backup that was copied over the store of a killed process is not mixed with the log of that process.
+#[test]
+fn a_log_is_never_applied_to_another_store() {
+    let bridge = Bridge::start();
+    bridge.accept("before");
+    let ops = format!("http://{}", bridge.ops);
+    let token = bridge.files.token_file("alice");
+    let token = token.to_str().unwrap();
+    let arguments = [
+        "store",
+        "backup",
+        "copy",
+        "--ops",
+        &ops,
+        "--token-file",
+        token,
+    ];
+    let (code, output) = run(&arguments);
+    assert_eq!(code, Some(0), "{output}");
+    bridge.accept("after");
+    let files = bridge.kill();
+    let store = files.store_file("data/outbox.db");
+    let own = fs::read(&store).unwrap();
+    fs::copy(files.store_file("data/copy"), &store).unwrap();
+    let log = refused_start(&files);
+    assert!(log.contains("belongs to another file"), "{log}");
+    let (code, output) = run(&["store", "verify", store.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("belongs to another file"), "{output}");
+    // Neither refusal has changed the log, so the own store file is complete with it.
+    fs::write(&store, own).unwrap();
+    let bridge = Bridge::serve(files, process::command);
+    for id in ["before", "after"] {
+        assert_eq!(receipt(bridge.ingress, id).unwrap().status, 200, "{id}");
+    }
+}
+
+// === a disk that hangs ===
+
+/// FAULTS N73, D09, V8: while the disk hangs, senders get 503 within a deadline and the process is not ready. The
+/// process recovers without help.
+#[test]
+fn a_hung_disk_answers_503_and_recovers() {
+    let files = Files::write(NO_IMPRINT, KEY, "[shutdown]\ndrain = 1");
+    let hang = files.store_file("hang");
+    let armed = |files: &Files| {
+        let mut command = process::command(files);
+        let failpoint = format!("hang:{}", hang.display());
+        command.env("IMPRINT_BRIDGE_FAILPOINTS", failpoint);
+        command
+    };
+    let bridge = Bridge::serve(files, armed);
+    bridge.accept("before");
+    fs::write(&hang, "").unwrap();
+    let clock = Clock::machine();
+    let start = clock.now();
+    bridge.refuse("hung");
+    assert!(clock.now().since(start) < REFUSED_MAX);
+    bridge.wait_until_ready(503);
+    assert_eq!(bridge.condition("stalled"), Some(1.0));
+    assert_eq!(bridge.get("/livez").status, 200);
+    let start = clock.now();
+    bridge.refuse("hung-too");
+    assert!(clock.now().since(start) < Duration::from_secs(1));
+    let answer = receipt(bridge.ingress, "before").unwrap();
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    fs::remove_file(&hang).unwrap();
+    bridge.wait_until_ready(200);
+    // The event that was answered with 503 was stored after all, and the sender's second request is a duplicate.
+    let answer = bridge.post("hung");
+    assert_eq!(
+        answer.json()["accepted"][0]["duplicate"],
+        true,
+        "{answer:?}"
+    );
+    bridge.accept("hung-too");
+    // A process whose disk hangs ends within its deadlines.
+    fs::write(&hang, "").unwrap();
+    bridge.refuse("last");
+    bridge.stop();
+}
+
+// === a file size limit ===
+
+/// FAULTS D04, V1: with a limit on the size of files, the store is full and the process lives.
+#[test]
+fn a_file_size_limit_is_a_full_disk() {
+    let limited = |files: &Files| {
+        let command = process::command(files);
+        let mut shell = Command::new("sh");
+        // The unit of the limit is 512 bytes.
+        shell.args(["-c", "ulimit -f 1600; exec \"$0\" \"$@\""]);
+        shell.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            shell.env(name, value.unwrap_or_default());
+        }
+        shell
+    };
+    let files = Files::write(NO_IMPRINT, KEY, "[shutdown]\ndrain = 1");
+    let mut bridge = Bridge::serve(files, limited);
+    let mut accepted = Vec::new();
+    let mut refused = 0;
+    // The store refuses single events before it is full: each refusal writes the log back into the store file.
+    for number in 0..5_000 {
+        let id = format!("e-{number}");
+        let answer = bridge.post(&id);
+        if answer.status == 202 {
+            accepted.push(id);
+            refused = 0;
+        } else {
+            assert_eq!(answer.status, 503, "{}", answer.body);
+            assert!(answer.body.contains("store_full"), "{}", answer.body);
+            refused += 1;
+        }
+        if refused == 10 {
+            break;
+        }
+    }
+    assert!(refused == 10 && accepted.len() > 100, "{}", accepted.len());
+    assert_eq!(bridge.get("/livez").status, 200);
+    assert!(bridge.process.child.try_wait().unwrap().is_none());
+    let log = bridge.process.log();
+    assert!(log.contains("disk is full"), "{log}");
+    assert!(!log.contains("the store failed"), "{log}");
+    let bridge = Bridge::serve(bridge.stop(), process::command);
+    for id in accepted {
+        assert_eq!(receipt(bridge.ingress, &id).unwrap().status, 200, "{id}");
+    }
+    bridge.accept("later");
+}
