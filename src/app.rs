@@ -93,7 +93,8 @@ impl App {
         let (stopping, stopped) = watch::channel(false);
         let destination = Arc::new(Destination::new(config.imprint.rate, clock.now()));
         restore_destination(&*outbox, &destination, clock.now()).await?;
-        let (endpoints, sources, secrets) = sources::open(sources, config.intake, &clock)?;
+        let (endpoints, sources, secrets) =
+            sources::open(sources, config.intake, &metrics.ingress, &clock)?;
         let operations = Operations {
             outbox: store(),
             destination: Arc::clone(&destination),

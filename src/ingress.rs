@@ -76,6 +76,8 @@ pub struct Endpoint {
     pub verifier: RotatingVerifier,
     /// The origins (DNS names) to which the CloudEvents handshake grants permission.
     pub allowed_origins: BTreeSet<String>,
+    /// The `ce-` headers of binary mode that the signature need not cover.
+    pub unsigned_headers: BTreeSet<String>,
 }
 
 /// The limits on one request body. The file `config/default.toml` contains the defaults.

@@ -90,10 +90,6 @@ const COUNTRY: &str = "address.country";
 const BEFORE: &str = "only_changed.before";
 const AFTER: &str = "only_changed.after";
 
-/// The name of the CloudEvents envelope member with the data of the event. Every other member of the envelope is an
-/// attribute.
-const DATA: &str = "data";
-
 /// The mapping rules for the events of one type, as written in the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MappingRules {
@@ -337,17 +333,6 @@ impl Mapping {
     /// Returns the Imprint fields that the mapping rules can set.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().map(|rule| &rule.field)
-    }
-
-    /// Returns whether the mapping reads the customer ids and the version only from the data of an event, not from
-    /// CloudEvents attributes.
-    pub fn identifies_by_data_only(&self) -> bool {
-        let version = self.version.as_ref().map(|(_, rule)| rule);
-        let ids = [&self.imprint_id, &self.partner_id];
-        let rules = ids.into_iter().flatten().chain(version);
-        rules
-            .into_iter()
-            .all(|rule| rule.plan.reads_only_member(DATA))
     }
 
     /// Returns the kind of the mapping's versions: sequence numbers or times. Returns `None` if the bridge orders the
@@ -700,47 +685,6 @@ mod tests {
             }}});
             let mapped = Mapping::compile(&crm()).unwrap().map(&event).unwrap().unwrap();
             prop_assert!(mapped.update.is_empty());
-        }
-    }
-
-    #[test]
-    fn ids_and_version_read_outside_the_data_are_noticed() {
-        for (id, version, expected) in [
-            (".data.id", None, true),
-            (".data.id", Some(".data.n"), true),
-            (".data | .id", Some(".data.a // .data.b"), true),
-            (".data.id | trim", Some("(.data.a // .data.b) | .c"), true),
-            ("(.data).id", Some("{a: .data.a} | .a"), true),
-            (".data.id", Some("7"), true),
-            (".data.id", Some(".time"), false),
-            (".data.id", Some(".data.n // .time"), false),
-            (".data.id", Some("{a: .data.a, b: .time} | .b"), false),
-            (".data.id", Some(". | .time"), false),
-            (".subject", Some(".data.n"), false),
-            (".datum.id", None, false),
-            (".[\"subject\"]", None, false),
-        ] {
-            let own = ".data.id".to_owned();
-            for (imprint_id, partner_id) in [
-                (Some(id.to_owned()), None),
-                (Some(own), Some(id.to_owned())),
-            ] {
-                let rules = MappingRules {
-                    imprint_id,
-                    partner_id,
-                    version: version.map(|expression| VersionRule {
-                        expression: expression.to_owned(),
-                        domain: VersionDomain::Sequence,
-                    }),
-                    ..MappingRules::default()
-                };
-                let mapping = Mapping::compile(&rules).unwrap();
-                assert_eq!(
-                    mapping.identifies_by_data_only(),
-                    expected,
-                    "{id} {version:?}"
-                );
-            }
         }
     }
 

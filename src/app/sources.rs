@@ -10,27 +10,32 @@ use crate::config::sources::SourceSettings;
 use crate::ingress::auth::RotatingVerifier;
 use crate::ingress::{Endpoint, Endpoints};
 use crate::intake::{IntakeSettings, Sources};
+use crate::metrics::IngressMetrics;
 use crate::time::Clock;
 
 /// Reads the secrets of all sources, and builds an endpoint and a mapping for each source.
 pub(super) fn open(
     settings: Vec<SourceSettings>,
     intake: IntakeSettings,
+    counts: &IngressMetrics,
     clock: &Clock,
 ) -> anyhow::Result<(Endpoints, Arc<Sources>, SecretsWatch)> {
     let mut endpoints = BTreeMap::new();
     let mut secrets = Vec::new();
     let mut sources = Vec::new();
-    for SourceSettings {
-        source,
-        auth,
-        allowed_origins,
-    } in settings
-    {
+    for settings in settings {
+        let warnings = settings.warnings();
+        let SourceSettings {
+            source,
+            auth,
+            allowed_origins,
+            unsigned_headers,
+        } = settings;
         let name = source.name.clone();
-        if let Some(warning) = auth.warning() {
+        for warning in warnings {
             tracing::warn!(source = name.as_str(), "{warning}");
         }
+        counts.unsigned_headers(name.as_str(), unsigned_headers.len());
         let loaded = LoadedAuth::of(&auth);
         let loaded = loaded.with_context(|| format!("the secrets of source {name}"))?;
         secrets.push((name.clone(), auth, loaded.secrets));
@@ -39,6 +44,7 @@ pub(super) fn open(
             source,
             verifier: RotatingVerifier::new(loaded.verifier),
             allowed_origins,
+            unsigned_headers,
         };
         endpoints.insert(name, endpoint);
     }

@@ -73,9 +73,11 @@ fn check_sources(config: &Config, settings: Vec<SourceSettings>) -> ExitCode {
     let sources = Sources::new(all, config.intake);
     let wall_time = Clock::machine().wall();
     let mut errors = 0;
-    for SourceSettings { source, auth, .. } in settings {
+    for settings in settings {
+        let warnings = settings.warnings();
+        let SourceSettings { source, auth, .. } = settings;
         print_result(format_args!("source {}: {}", source.name, auth.as_str()));
-        if let Some(warning) = auth.warning() {
+        for warning in warnings {
             print_result(format_args!("  {warning}"));
         }
         let folder = config.sources_dir.join(source.name.as_str());

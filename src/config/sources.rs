@@ -28,6 +28,23 @@ pub struct SourceSettings {
     pub auth: Auth,
     /// The origins (DNS names) that the CloudEvents web hook handshake allows.
     pub allowed_origins: BTreeSet<String>,
+    /// The `ce-` headers of binary mode that the signature need not cover.
+    pub unsigned_headers: BTreeSet<String>,
+}
+
+impl SourceSettings {
+    /// Returns the security risks that the operator accepted for the source, for `check` and the log.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<_> = self.auth.warning().map(str::to_owned).into_iter().collect();
+        if !self.unsigned_headers.is_empty() {
+            let headers: Vec<_> = self.unsigned_headers.iter().map(String::as_str).collect();
+            warnings.push(format!(
+                "the signature need not cover {}: a gateway, or anybody who saw a request, can change the attribute",
+                headers.join(", ")
+            ));
+        }
+        warnings
+    }
 }
 
 /// Reads every `*.toml` file in the folder of sources.
@@ -69,6 +86,7 @@ pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
     let settings = read_file(file).map_err(|error| vec![error])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
     let auth = auth::take(&mut reader);
+    auth::take_unsigned_headers(&mut reader, auth.as_ref());
     let mut errors = reader.finish();
     errors.retain(|error| error.key == "auth" || error.key.starts_with("auth."));
     auth.filter(|_| errors.is_empty()).ok_or(errors)
@@ -155,6 +173,7 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<SourceSettings, Vec<Se
     let settings = read_file(file).map_err(|error| vec![error])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
     let auth = auth::take(&mut reader);
+    let unsigned_headers = auth::take_unsigned_headers(&mut reader, auth.as_ref());
     let tables = rules::tables(&mut reader);
     let json_envelope = rules::json_envelope(&mut reader, &tables);
     let ignored = reader
@@ -183,6 +202,7 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<SourceSettings, Vec<Se
             }),
             auth,
             allowed_origins: allowed_origins.into_iter().collect(),
+            unsigned_headers,
         }),
         Some(_) | None => Err(errors),
     }

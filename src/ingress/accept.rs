@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::counts::count_appended;
 use crate::event::{Attribute, EventError};
 use crate::http::single_header::SingleHeader;
-use crate::ingress::{Ingress, Refusal, body, store_failed, wait};
+use crate::ingress::auth::{DenialReason, UnsignedAttribute};
+use crate::ingress::{Endpoint, Ingress, Refusal, body, store_failed, wait};
 use crate::intake::{Encoding, EntryContext, Rejection, RejectionClass, Source};
 use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
 
@@ -28,8 +29,8 @@ pub(super) async fn accept(
     let encoding = encoding(&endpoint.source, headers)?;
     let body = body::collect(headers, payload, &ingress.limits).await?;
     let body = ingress.verify(endpoint, request, body)?;
-    body.verify_attributes(&endpoint.source, encoding.attribute_headers())
-        .map_err(|reason| ingress.unauthenticated(endpoint, reason))?;
+    body.verify_attributes(encoding.attribute_headers(), &endpoint.unsigned_headers)
+        .map_err(|unsigned| refuse_unsigned(ingress, endpoint, unsigned))?;
     let context = EntryContext {
         accepted_at: ingress.clock.now(),
         wall_time: ingress.clock.wall(),
@@ -60,6 +61,27 @@ fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'
     let pairs = headers.iter();
     let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_bytes()));
     Encoding::of_request(source, content_type, pairs)
+}
+
+/// Returns the refusal of a binary-mode request whose signature does not cover an event attribute. The signature of such
+/// a sender never covers the attribute, so another content mode helps and another signature does not.
+fn refuse_unsigned(ingress: &Ingress, endpoint: &Endpoint, unsigned: UnsignedAttribute) -> Refusal {
+    let names = match unsigned {
+        UnsignedAttribute::OtherId => {
+            return ingress.unauthenticated(endpoint, DenialReason::Mismatch);
+        }
+        UnsignedAttribute::Headers(names) => names,
+    };
+    let error = |name: String| EventError {
+        pointer: String::new(),
+        rule: "signed".to_owned(),
+        location: "auth.unsigned_headers".to_owned(),
+        detail: format!(
+            "The signature does not cover the header {name}. Send the event in structured mode."
+        ),
+    };
+    let errors = names.into_iter().map(error).collect();
+    Refusal::Rejected(Rejection::new(RejectionClass::UnsupportedMediaType, errors))
 }
 
 /// Returns the priority of the request's outbox entries. The bridge delivers the entries of a background request after

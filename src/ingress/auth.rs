@@ -4,6 +4,7 @@
 //! not send. The bridge compares secrets in constant time. The response is the same for every denial reason; only a
 //! metric distinguishes the reasons.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +16,6 @@ use sha2::Sha256;
 
 use crate::event::{Attribute, cloudevents};
 use crate::http::single_header::SingleHeader;
-use crate::intake;
 use crate::time::Timestamp;
 
 pub mod hmac;
@@ -32,6 +32,8 @@ const TOKEN_BYTES_MIN: usize = 16;
 const TOKEN_LABEL: &[u8; 27] = b"imprint-bridge bearer token";
 /// The header of the CloudEvents attribute `specversion`, which can have only one value.
 const SPECVERSION: &str = "ce-specversion";
+/// The header of the CloudEvents attribute `id`.
+const ID: &str = "ce-id";
 const BEARER: &str = "bearer";
 
 /// The error of a configured secret that cannot be used. The number in the error is the index of the secret in the
@@ -122,37 +124,54 @@ impl<T> Authentic<T> {
     }
 
     /// Verifies that the signature covers every event attribute that intake reads from headers. In binary mode, the
-    /// attributes of the event are headers. In a signed request, every attribute that intake uses must be signed too.
+    /// attributes of the event are headers, and each attribute decides something: type, identity, version or a value.
     ///
-    /// An event without a readable id or type passes this check, because intake also cannot read the attribute and
-    /// rejects the event.
+    /// The signature need not cover `ce-specversion`, which can have only one value, and the headers in `unsigned`, for
+    /// which the operator accepts the risk.
     ///
     /// # Errors
-    /// Returns an error if the signature does not cover an attribute that intake uses.
+    /// Returns the headers that the signature should cover and does not cover, or a denial if the signature covers
+    /// another event id.
     pub fn verify_attributes(
         &self,
-        source: &intake::Source,
         attribute_headers: Option<&[(&str, &[u8])]>,
-    ) -> Result<(), DenialReason> {
+        unsigned: &BTreeSet<String>,
+    ) -> Result<(), UnsignedAttribute> {
         let Some(headers) = attribute_headers else {
             return Ok(());
         };
-        let is_covered = match &self.signed {
-            SignatureScope::Nothing => true,
-            SignatureScope::Id(signed) => {
-                let attribute = |name| cloudevents::header_attribute(headers, name);
-                let event_type = attribute("type").and_then(|text| Attribute::parse(&text).ok());
-                attribute("id").is_none_or(|id| id == *signed)
-                    && event_type.is_none_or(|name| source.identifies_by_data_only(&name))
+        if let SignatureScope::Id(signed) = &self.signed {
+            let id = cloudevents::header_attribute(headers, "id");
+            if id.is_some_and(|id| id != *signed) {
+                return Err(UnsignedAttribute::OtherId);
             }
-            SignatureScope::Text(keys) => headers
-                .iter()
-                .map(|(name, _)| *name)
-                .filter(|name| cloudevents::is_attribute(name) && *name != SPECVERSION)
-                .all(|name| keys.covers_header(name)),
+        }
+        let is_covered = |name: &str| match &self.signed {
+            SignatureScope::Nothing => true,
+            SignatureScope::Id(_) => name == ID,
+            SignatureScope::Text(keys) => keys.covers_header(name),
         };
-        is_covered.then_some(()).ok_or(DenialReason::Mismatch)
+        let names: BTreeSet<_> = headers
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| cloudevents::is_attribute(name) && *name != SPECVERSION)
+            .filter(|name| !is_covered(name) && !unsigned.contains(*name))
+            .map(str::to_owned)
+            .collect();
+        match names.is_empty() {
+            true => Ok(()),
+            false => Err(UnsignedAttribute::Headers(names)),
+        }
     }
+}
+
+/// The error of a binary-mode request whose signature does not cover all event attributes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnsignedAttribute {
+    /// The signature covers an event id that differs from the id of the event.
+    OtherId,
+    /// The signature does not cover the event attributes in these headers.
+    Headers(BTreeSet<String>),
 }
 
 /// Prints only the type name, never the content, because the content is personal data.

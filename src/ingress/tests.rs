@@ -100,6 +100,7 @@ impl TestListener {
             source: Arc::new(source),
             verifier: RotatingVerifier::new(verifier),
             allowed_origins: ["crm.example.com".to_owned()].into(),
+            unsigned_headers: BTreeSet::new(),
         });
         let sources = endpoints
             .iter()

@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::schema::Schema;
-use crate::event::{Attribute, SourceName};
+use crate::event::SourceName;
 use crate::mapping::{JsonEnvelope, Mapping};
 
 /// The name of the member of an event that contains the data from the source.
@@ -57,15 +57,6 @@ impl Source {
             Some(_) => "",
             None => DATA_POINTER,
         }
-    }
-
-    /// Returns whether the mapping takes the customer and the version only from the event's data.
-    ///
-    /// Returns true for an event type without a mapping.
-    #[must_use]
-    pub fn identifies_by_data_only(&self, event_type: &Attribute) -> bool {
-        let event_type = self.event_types.get(event_type.as_str());
-        event_type.is_none_or(|event_type| event_type.mapping.identifies_by_data_only())
     }
 }
 

@@ -144,15 +144,6 @@ impl Plan {
         self.places_from(&[Vec::new()], places);
     }
 
-    /// Returns whether the plan certainly reads no place of an event outside the member `member`.
-    pub(super) fn reads_only_member(&self, member: &str) -> bool {
-        let mut places = Vec::new();
-        let origins = self.places_from(&[Vec::new()], &mut places);
-        let (member, inside) = (format!("/{member}"), format!("/{member}/"));
-        let is_in = |place: &String| *place == member || place.starts_with(&inside);
-        !self.is_interpreted() && !origins.contains(&Vec::new()) && places.iter().all(is_in)
-    }
-
     /// Adds to `places` every place that the plan can read if its input comes from one of the places in `from`. Returns
     /// the places from which the result of the plan can come.
     fn places_from(&self, from: &[Vec<PathStep>], places: &mut Vec<String>) -> Vec<Vec<PathStep>> {

@@ -1,6 +1,6 @@
 //! Metrics of the event route.
 
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::declare::Declare;
 use super::snapshot::{CountByLabel, counts};
@@ -13,6 +13,7 @@ pub struct IngressMetrics {
     ignored: IntCounter,
     rejected: IntCounterVec,
     unauthenticated: IntCounterVec,
+    unsigned_headers: IntGaugeVec,
 }
 
 /// The values of [`IngressMetrics`].
@@ -52,6 +53,11 @@ impl IngressMetrics {
                 "Requests that failed authentication, by reason.",
                 "reason",
             )?,
+            unsigned_headers: declare.gauges(
+                "unsigned_headers",
+                "Headers of binary mode that a source's signature need not cover, by source.",
+                "source",
+            )?,
         })
     }
 
@@ -78,6 +84,14 @@ impl IngressMetrics {
     /// Counts a request that failed authentication.
     pub fn unauthenticated(&self, reason: &'static str) {
         self.unauthenticated.with_label_values(&[reason]).inc();
+    }
+
+    /// Reports the number of headers that the signature of a source need not cover.
+    pub fn unsigned_headers(&self, source: &str, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.unsigned_headers
+            .with_label_values(&[source])
+            .set(count);
     }
 
     /// Returns the current values of the ingress metrics.

@@ -19,12 +19,13 @@ const EVENTS: &str = "/v1/sources/crm/events";
 const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 14] = [
+const LABELS: [(&str, &[&str]); 15] = [
     ("refused_total/problem", &PROBLEMS),
     (
         "unauthenticated_total/reason",
         &["missing", "malformed", "stale", "mismatch"],
     ),
+    ("unsigned_headers/source", &["crm"]),
     ("attempts_total/outcome", &OUTCOMES),
     ("request_duration_seconds_bucket/outcome", &OUTCOMES),
     ("request_duration_seconds_sum/outcome", &OUTCOMES),

@@ -223,6 +223,68 @@ fn a_new_secret_is_used_without_a_restart() {
         (post("w-4", WHSEC_GONE) == 202).then_some(())
     });
     assert_eq!((post("w-5", WHSEC[0]), post("w-6", WHSEC[1])), (401, 202));
+    is_delivered(&app, "w-6", "C-1");
+}
+
+/// FAULTS S13: a signature that does not cover an attribute in a header lets anybody on the way change the attribute.
+/// Without the setting `unsigned_headers`, the bridge refuses the content mode.
+#[test]
+fn an_attribute_that_the_signature_does_not_cover_is_refused() {
+    let sources = Sources::new(WHSEC);
+    let unsigned = "unsigned_headers = [\"ce-source\", \"ce-time\", \"ce-type\"]";
+    sources.add("crm", "kind = \"standard_webhooks\"");
+    sources.add(
+        "relaxed",
+        &format!("kind = \"standard_webhooks\"\n{unsigned}"),
+    );
+    let app = sources.start();
+    let binary = |source: &str, id: &str, signed_id: &str, extra: &[(&str, &str)]| {
+        let event = Event::new(id, "C-1", 1).email("w@example.com");
+        let body = event.json()["data"].to_string();
+        let key = SigningKey::parse(&SecretString::from(WHSEC[0])).unwrap();
+        let signature = key.sign(signed_id, Clock::machine().wall(), body.as_bytes());
+        let mut headers = vec![
+            ("content-type", "application/json"),
+            ("ce-specversion", "1.0"),
+            ("ce-id", id),
+            ("ce-source", "/crm/us"),
+            ("ce-type", "customer.changed"),
+            ("ce-time", "2025-02-13T19:08:07.000Z"),
+        ];
+        headers.extend(extra);
+        headers.extend(
+            signature
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        );
+        let target = format!("POST /v1/sources/{source}/events");
+        ask(app.ingress(), &target, &headers, &body).unwrap()
+    };
+    let refused = binary("crm", "w-1", "w-1", &[]);
+    check(&refused, 415, "no attribute but the id is signed");
+    for name in ["ce-source", "ce-time", "ce-type"] {
+        assert!(refused.body.contains(name), "{}", refused.body);
+    }
+    assert!(!refused.body.contains("ce-id"), "{}", refused.body);
+    check(
+        &binary("relaxed", "w-1", "w-1", &[]),
+        202,
+        "the operator accepts it",
+    );
+    let other_id = binary("relaxed", "w-2", "w-1", &[]);
+    check(&other_id, 401, "the signature covers another id");
+    let subject = binary("relaxed", "w-3", "w-3", &[("ce-subject", "P-1")]);
+    check(&subject, 415, "the list does not have the subject");
+    wait_for("the accepted event is delivered", || {
+        (app.imprint.email("C-1").as_deref() == Some("w@example.com")).then_some(())
+    });
+    let metrics = app.ops_get("/metrics").body;
+    for line in [
+        "imprint_bridge_unsigned_headers{source=\"crm\"} 0",
+        "imprint_bridge_unsigned_headers{source=\"relaxed\"} 3",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
 }
 
 /// FAULTS X01: the package `standardwebhooks` accepts the signatures of the bridge's `SigningKey`.

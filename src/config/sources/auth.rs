@@ -1,9 +1,11 @@
 //! The table `[auth]` of a source file, which configures the authentication of the source's requests.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::reader::{Raw, Reader};
+use crate::event::cloudevents;
 use crate::ingress::auth::hmac::{
     Algorithm, HeaderItems, HmacScheme, SecretEncoding, SignatureEncoding, SignedText, SigningTime,
     Template, TimeUnit,
@@ -84,6 +86,26 @@ pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
             Some(Auth::Hmac(Box::new(scheme?), files?))
         }
     }
+}
+
+/// Takes the setting `auth.unsigned_headers`: the `ce-` headers of binary mode that the signature need not cover. Only a
+/// signature leaves headers uncovered, so the other kinds of authentication do not have the setting.
+pub(super) fn take_unsigned_headers(reader: &mut Reader, auth: Option<&Auth>) -> BTreeSet<String> {
+    if matches!(auth, Some(Auth::None | Auth::Bearer(_))) {
+        return BTreeSet::new();
+    }
+    let names = reader.take_optional(&["auth", "unsigned_headers"], |raw| {
+        let names = raw.texts()?;
+        let is_attribute = |name: &String| {
+            let is_lower_case = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+            is_lower_case && name != "ce-" && cloudevents::is_attribute(name)
+        };
+        match names.iter().find(|name| !is_attribute(name)) {
+            Some(_) => Err("must name headers such as \"ce-time\", in lower case".to_owned()),
+            None => Ok(names.into_iter().collect()),
+        }
+    });
+    names.unwrap_or_default()
 }
 
 fn files(reader: &mut Reader, key: &str) -> Option<Vec<PathBuf>> {
@@ -442,6 +464,40 @@ mod tests {
             assert!(error.contains(&format!("auth.{key}: ")), "{error}");
         }
         assert_eq!(errors.len(), keys.len(), "{errors:#?}");
+    }
+
+    #[test]
+    fn only_a_signature_can_leave_headers_uncovered() {
+        let read = |text: &str, auth: &Auth| {
+            let table = config::Config::builder()
+                .add_source(File::from_str(text, FileFormat::Toml))
+                .build()
+                .unwrap()
+                .try_deserialize()
+                .unwrap();
+            let mut reader = Reader::new("file", Value::new(None, ValueKind::Table(table)));
+            let headers = take_unsigned_headers(&mut reader, Some(auth));
+            (
+                headers.into_iter().collect::<Vec<_>>(),
+                reader.finish().len(),
+            )
+        };
+        let signed = Auth::StandardWebhooks(Vec::new());
+        for (list, headers, errors) in [
+            ("[]", vec![], 0),
+            ("[\"ce-time\", \"ce-id\"]", vec!["ce-id", "ce-time"], 0),
+            ("[\"CE-Time\"]", vec![], 1),
+            ("[\"x-topic\"]", vec![], 1),
+            ("[\"ce-\"]", vec![], 1),
+        ] {
+            let text = format!("[auth]\nunsigned_headers = {list}\n");
+            let headers: Vec<_> = headers.into_iter().map(str::to_owned).collect();
+            assert_eq!(read(&text, &signed), (headers, errors), "{list}");
+        }
+        let text = "[auth]\nunsigned_headers = [\"ce-time\"]\n";
+        for auth in [Auth::None, Auth::Bearer(Vec::new())] {
+            assert_eq!(read(text, &auth), (Vec::new(), 1), "{auth:?}");
+        }
     }
 
     /// A time in the header of the signature needs its own prefix, to be distinguished from the signature.
