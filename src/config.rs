@@ -12,6 +12,7 @@ use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
 use self::reader::{Raw, Reader};
 use crate::ingress::BodyLimits;
 use crate::intake::IntakeSettings;
+use crate::outbox::is_reserved_name;
 use crate::telemetry::LogFormat;
 
 mod base_url;
@@ -243,8 +244,9 @@ fn take_outbox(reader: &mut Reader) -> Option<OutboxSettings> {
         let path = url.strip_prefix("sqlite:").filter(|path| !path.is_empty());
         // `sqlite:///var/x` and `sqlite:/var/x` name the same file.
         let path = path.map(|path| path.strip_prefix("//").unwrap_or(path));
-        path.map(PathBuf::from)
-            .ok_or_else(|| "must be \"sqlite:PATH\"".to_owned())
+        path.filter(|path| is_store_path(path))
+            .map(PathBuf::from)
+            .ok_or_else(|| "must be \"sqlite:PATH\", with the path of a file whose name has no meaning for SQLite".to_owned())
     });
     let intake_max = reader.take(&["outbox", "intake_max"], |raw| raw.count(1, 1_000_000));
     let mut retain =
@@ -256,6 +258,13 @@ fn take_outbox(reader: &mut Reader) -> Option<OutboxSettings> {
         retain_receipt: retain_receipt?,
         retain_parked: retain_parked?,
     })
+}
+
+/// Returns whether a store can have this path. SQLite gives a meaning to some paths and names.
+fn is_store_path(path: &str) -> bool {
+    let name = Path::new(path).file_name().and_then(|name| name.to_str());
+    let is_file = !path.ends_with('/') && !is_reserved_name(path);
+    is_file && name.is_some_and(|name| !is_reserved_name(name))
 }
 
 fn take_shutdown(reader: &mut Reader) -> Option<ShutdownSettings> {

@@ -31,6 +31,7 @@ use std::time::Duration;
 use crate::time::Timestamp;
 
 mod codec;
+mod file_name;
 mod inbox;
 mod lanes;
 mod ledger;
@@ -40,6 +41,7 @@ mod sqlite;
 mod state;
 mod waiters;
 
+pub use file_name::is_reserved_name;
 pub use inbox::{
     Appended, AppendedEntry, Digest, Disposition, Inbox, Lookup, NewEntry, Priority, Receipt,
 };

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -205,19 +206,7 @@ fn a_deleted_store_is_rescued_with_a_backup() {
     is_noticed_at_once(&bridge, "the store is deleted", |bridge| {
         fs::remove_file(bridge.path("data/outbox.db")).unwrap();
     });
-    let ops = format!("http://{}", bridge.ops);
-    let token = bridge.files.token_file("alice");
-    let token = token.to_str().unwrap();
-    let arguments = [
-        "store",
-        "backup",
-        "rescue",
-        "--ops",
-        &ops,
-        "--token-file",
-        token,
-    ];
-    let (code, output) = run(&arguments);
+    let (code, output) = bridge.backup("rescue");
     assert_eq!(code, Some(0), "{output}");
     let files = bridge.stop();
     let log = refused_start(&files);
@@ -237,19 +226,7 @@ fn a_deleted_store_is_rescued_with_a_backup() {
 fn a_log_is_never_applied_to_another_store() {
     let bridge = Bridge::start();
     bridge.accept("before");
-    let ops = format!("http://{}", bridge.ops);
-    let token = bridge.files.token_file("alice");
-    let token = token.to_str().unwrap();
-    let arguments = [
-        "store",
-        "backup",
-        "copy",
-        "--ops",
-        &ops,
-        "--token-file",
-        token,
-    ];
-    let (code, output) = run(&arguments);
+    let (code, output) = bridge.backup("copy");
     assert_eq!(code, Some(0), "{output}");
     bridge.accept("after");
     let files = bridge.kill();
@@ -361,4 +338,162 @@ fn a_file_size_limit_is_a_full_disk() {
         assert_eq!(receipt(bridge.ingress, &id).unwrap().status, 200, "{id}");
     }
     bridge.accept("later");
+}
+
+// === copies ===
+
+/// Returns the event ids in a store that no process has open.
+fn event_ids(store: &Path) -> Vec<String> {
+    let file = rusqlite::Connection::open(store).unwrap();
+    let mut ids = file
+        .prepare("SELECT event_id FROM entry ORDER BY id")
+        .unwrap();
+    let ids = ids.query_map([], |row| row.get(0)).unwrap();
+    ids.map(Result::unwrap).collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+impl Bridge {
+    fn backup(&self, name: &str) -> (Option<i32>, String) {
+        let ops = format!("http://{}", self.ops);
+        let token = self.files.token_file("alice");
+        let token = token.to_str().unwrap();
+        run(&[
+            "store",
+            "backup",
+            name,
+            "--ops",
+            &ops,
+            "--token-file",
+            token,
+        ])
+    }
+}
+
+/// FAULTS N162, V1: each restore keeps the replaced store, also the store of a killed process with its log.
+#[test]
+fn every_restore_keeps_the_store_that_it_replaces() {
+    let bridge = Bridge::start();
+    bridge.accept("first");
+    let (code, output) = bridge.backup("copy");
+    assert_eq!(code, Some(0), "{output}");
+    bridge.accept("second");
+    let files = bridge.kill();
+    let (copy, store) = (
+        files.store_file("data/copy"),
+        files.store_file("data/outbox.db"),
+    );
+    let bystander = files.store_file("data/outbox.db.replaced.2");
+    fs::write(&bystander, "another file").unwrap();
+    for (replaced, id) in [("replaced", "second"), ("replaced.3", "third")] {
+        let (code, output) = restore(&files, &copy);
+        assert_eq!(code, Some(0), "{output}");
+        let replaced = files.store_file(&format!("data/outbox.db.{replaced}"));
+        assert!(output.contains(replaced.to_str().unwrap()), "{output}");
+        assert_eq!(event_ids(&replaced), ["first", id]);
+        assert_eq!(event_ids(&store), ["first"]);
+        for file in [&copy, &store, &replaced] {
+            assert_eq!(mode(file), 0o600, "{}", file.display());
+        }
+        let url = format!("[outbox]\nurl = \"sqlite:{}\"", store.display());
+        files.write_settings(&url);
+        let mut process = Process::serve(&files);
+        let (ingress, _) = process.ready();
+        let event = Event::new("third", "third", 1).email("canary@example.com");
+        let headers = [("content-type", "application/cloudevents+json")];
+        let answer = post(ingress, &headers, &event.json().to_string()).unwrap();
+        assert_eq!(answer.status, 202);
+        process.child.kill().unwrap();
+        process.wait_for_exit();
+    }
+    assert_eq!(
+        event_ids(&files.store_file("data/outbox.db.replaced")),
+        ["first", "second"]
+    );
+    assert_eq!(fs::read_to_string(&bystander).unwrap(), "another file");
+}
+
+/// FAULTS N161: no copy gets the name of the store, of a file beside the store, or a name with a meaning for SQLite.
+#[test]
+fn a_copy_never_touches_the_store() {
+    let bridge = Bridge::start();
+    bridge.accept("first");
+    let link = bridge.path("data/link");
+    std::os::unix::fs::symlink(bridge.path("data/outbox.db-journal"), &link).unwrap();
+    for name in [
+        "outbox.db",
+        "outbox.db-wal",
+        "outbox.db-journal",
+        "outbox.db-shm",
+        "outbox.db.lock",
+        "outbox.db.new",
+        "../data/outbox.db",
+        "./outbox.db",
+        ":memory:",
+        "file:copy",
+        "",
+        "link",
+    ] {
+        let (code, output) = bridge.backup(name);
+        assert_eq!(code, Some(1), "{name}: {output}");
+    }
+    fs::remove_file(&link).unwrap();
+    let mut names: Vec<String> = fs::read_dir(bridge.path("data"))
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "outbox.db",
+            "outbox.db-shm",
+            "outbox.db-wal",
+            "outbox.db.lock"
+        ]
+    );
+    bridge.accept("second");
+}
+
+/// FAULTS N161: the store is no copy of itself, whatever its path, and a path with a meaning for SQLite is no store.
+#[test]
+fn the_store_is_no_copy_of_itself() {
+    let bridge = Bridge::start();
+    bridge.accept("first");
+    let files = bridge.stop();
+    let (store, link) = (
+        files.store_file("data/outbox.db"),
+        files.store_file("data/link"),
+    );
+    std::os::unix::fs::symlink(&store, &link).unwrap();
+    let own_name = files.store_file("data/../data/outbox.db");
+    for copy in [&store, &link, &own_name] {
+        let (code, output) = restore(&files, copy);
+        assert_eq!(code, Some(1), "{output}");
+        assert!(output.contains("is the store itself"), "{output}");
+    }
+    assert_eq!(event_ids(&store), ["first"]);
+    for (command, name) in [
+        ("verify", ":memory:"),
+        ("verify", "file:x"),
+        ("restore", ":memory:"),
+    ] {
+        let (code, output) = run(&["store", command, name]);
+        assert_eq!(code, Some(1), "{output}");
+    }
+    for url in [
+        "sqlite::memory:",
+        "sqlite:file:x",
+        "sqlite:data/",
+        "sqlite:x-wal",
+        "sqlite:..",
+    ] {
+        files.write_settings(&format!("[outbox]\nurl = \"{url}\""));
+        let mut process = Process::serve(&files);
+        assert_eq!(process.wait_for_exit().code(), Some(2), "{url}");
+        assert!(process.log().contains("outbox.url"), "{}", process.log());
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Error, Operations, Operator};
+use crate::outbox::is_reserved_name;
 
 /// The maximum length of the name of a backup.
 pub(super) const NAME_CHARS_MAX: usize = 100;
@@ -16,13 +17,14 @@ impl BackupName {
     ///
     /// # Errors
     /// Returns [`Error::BackupName`] unless the name has 1 to 100 letters, digits, `.`, `_` and `-`, and starts with a
-    /// letter or a digit.
+    /// letter or a digit. The name must not be a name that SQLite deletes, or that the bridge uses beside a store.
     pub fn parse(name: String) -> Result<Self, Error> {
         let is_valid = (1..=NAME_CHARS_MAX).contains(&name.len())
             && name.starts_with(|first: char| first.is_ascii_alphanumeric())
             && name
                 .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            && !is_reserved_name(&name);
         if is_valid {
             Ok(Self(name))
         } else {
@@ -63,6 +65,10 @@ mod tests {
             "a/b",
             "a b",
             "ä",
+            "outbox.db-wal",
+            "outbox.db-journal",
+            "outbox.db.lock",
+            "outbox.db.replaced.7",
             &long,
         ] {
             assert!(BackupName::parse(name.to_owned()).is_err(), "{name}");

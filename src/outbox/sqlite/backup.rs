@@ -61,7 +61,10 @@ pub(super) fn backup(connection: &Connection, to: PathBuf) -> Result<PathBuf, Er
 
 /// Copies the store into an empty file.
 fn copy_into(connection: &Connection, to: &Path) -> rusqlite::Result<()> {
-    connection.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+    let name = to
+        .to_str()
+        .ok_or_else(|| rusqlite::Error::InvalidPath(to.to_owned()))?;
+    connection.execute("VACUUM INTO ?1", [name])?;
     log_mark::remove(&Connection::open(to)?)
 }
 

@@ -1,0 +1,74 @@
+//! The file names that a store or a copy of a store must not have.
+
+/// The endings of the files that SQLite and the bridge create and delete beside a store. A copy with such a name would
+/// be deleted, or would be applied to the store as its log or its journal.
+const RESERVED_ENDINGS: [&str; 7] = [
+    "-wal",
+    "-shm",
+    "-journal",
+    ".lock",
+    ".new",
+    ".probe",
+    ".replaced",
+];
+
+/// The part of the name of SQLite's journal for several files; a hexadecimal number follows.
+const SUPER_JOURNAL: &str = "-mj";
+
+/// The part of the name of a replaced store; a number follows.
+const REPLACED: &str = ".replaced.";
+
+/// Returns whether a file name has a meaning for SQLite, or for the bridge beside a store.
+pub fn is_reserved_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is_numbered = |separator: &str, radix| {
+        let number = name.rsplit_once(separator).map(|(_, number)| number);
+        number.is_some_and(|number| number.chars().all(|digit| digit.is_digit(radix)))
+    };
+    name.is_empty()
+        || name.starts_with(':')
+        || name.starts_with("file:")
+        || RESERVED_ENDINGS.iter().any(|ending| name.ends_with(ending))
+        || is_numbered(SUPER_JOURNAL, 16)
+        || is_numbered(REPLACED, 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS N161
+    #[test]
+    fn a_name_that_sqlite_deletes_is_reserved() {
+        for name in [
+            "",
+            ":memory:",
+            "file:outbox.db",
+            "FILE:outbox.db?mode=memory",
+            "outbox.db-wal",
+            "outbox.db-WAL",
+            "outbox.db-shm",
+            "outbox.db-journal",
+            "outbox.db-mj00A1B29FF",
+            "outbox.db.lock",
+            "outbox.db.new",
+            "outbox.db.new-journal",
+            "outbox.db.probe",
+            "outbox.db.replaced",
+            "outbox.db.replaced.2",
+        ] {
+            assert!(is_reserved_name(name), "{name}");
+        }
+        for name in [
+            "outbox.db",
+            "outbox.db.2025-02-13",
+            "copy",
+            "new",
+            "wal",
+            "journal.db",
+            "x-mjolnir",
+        ] {
+            assert!(!is_reserved_name(name), "{name}");
+        }
+    }
+}
