@@ -7,6 +7,8 @@ pub(crate) use awc::http::header::{HeaderName, HeaderValue};
 pub(crate) use awc::http::{Method, StatusCode, Uri, header};
 
 pub mod client;
+pub mod connection;
+pub mod framing;
 pub mod problem;
 pub mod retry_after;
 pub mod single_header;

@@ -1,0 +1,349 @@
+//! The framing of HTTP/1 requests: finds where a request ends in the bytes of a connection, and refuses bytes that two
+//! receivers could read in different ways.
+//!
+//! [`Framing`] does not replace the parser of the HTTP server, which still reads every byte and refuses more. It only
+//! decides how many bytes belong to the current request.
+
+use std::ops::Range;
+
+/// The maximum size of a request head. Load balancers and gateways have limits from 8 to 16 KiB.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// The maximum length of a line between two chunks: the size of the chunk, its extensions, or a trailer.
+const CHUNK_LINE_BYTES_MAX: usize = 1024;
+
+/// The reason why the bytes of a connection are not an acceptable request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// A line does not end in CR LF, or has a CR or NUL inside. Other receivers could see other lines.
+    LineEnd,
+    /// The request head is larger than [`HEAD_BYTES_MAX`].
+    HeadTooLarge,
+    /// The request asks for a tunnel or for the WebSocket protocol. The server would take all later bytes of the
+    /// connection for the body of this request.
+    Tunnel,
+    /// The chunks of the body are not well-formed.
+    Chunk,
+}
+
+/// The position in the requests of one connection.
+#[derive(Debug, Default)]
+pub struct Framing {
+    position: Position,
+}
+
+#[derive(Debug)]
+enum Position {
+    /// In a head, of which so many bytes had no end.
+    Head { scanned: usize },
+    /// In a body with a length, of which so many bytes are missing.
+    Body { missing: u64 },
+    /// In a body of chunks.
+    Chunks(ChunkPosition),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ChunkPosition {
+    /// In the line with the size of the next chunk.
+    Size(SizeLine),
+    Data {
+        missing: u64,
+    },
+    /// Behind the data of a chunk: the line is empty.
+    DataEnd {
+        has_cr: bool,
+    },
+    /// In a line behind the last chunk. An empty line ends the request.
+    Trailer {
+        length: usize,
+        has_cr: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct SizeLine {
+    size: u64,
+    has_digit: bool,
+    is_behind_digits: bool,
+    length: usize,
+    has_cr: bool,
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Self::Head { scanned: 0 }
+    }
+}
+
+/// The bytes at the front of the input that the HTTP server may read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advance {
+    /// The number of bytes, which belong to one request. With 0, more input is needed.
+    pub taken: usize,
+    /// The parts of the taken bytes that the HTTP server must not see: empty lines before a request, and `Expect`.
+    pub cut: Vec<Range<usize>>,
+    /// Whether the sender waits for `100 Continue`.
+    pub expects_continue: bool,
+    /// Whether the request is complete with these bytes.
+    pub is_complete: bool,
+}
+
+impl Framing {
+    /// Returns whether the connection is between the first byte and the end of a request head, or before a head.
+    pub const fn is_in_head(&self) -> bool {
+        matches!(self.position, Position::Head { .. })
+    }
+
+    /// Takes the next bytes of the current request from the front of `input`.
+    ///
+    /// # Errors
+    /// Returns the violation if the bytes are not acceptable.
+    pub fn advance(&mut self, input: &[u8]) -> Result<Advance, Violation> {
+        match &mut self.position {
+            Position::Head { scanned } => match end_of_head(input, scanned)? {
+                None => Ok(Advance::default()),
+                Some(head) => self.begin(input.get(head).unwrap_or_default(), input),
+            },
+            Position::Body { missing } => {
+                let available = u64::try_from(input.len()).unwrap_or(u64::MAX);
+                let taken = available.min(*missing);
+                *missing = missing.saturating_sub(taken);
+                let is_complete = *missing == 0;
+                Ok(self.taken(usize::try_from(taken).unwrap_or(usize::MAX), is_complete))
+            }
+            Position::Chunks(chunk) => {
+                let (taken, is_complete) = take_chunks(chunk, input)?;
+                Ok(self.taken(taken, is_complete))
+            }
+        }
+    }
+
+    fn begin(&mut self, head: &[u8], input: &[u8]) -> Result<Advance, Violation> {
+        let empty_lines = leading_line_ends(input);
+        let read = ScannedHead::read(head)?;
+        let cut = read.expect.into_iter();
+        let cut = cut.map(|line| line.start + empty_lines..line.end + empty_lines);
+        let cut: Vec<_> = std::iter::once(0..empty_lines).chain(cut).collect();
+        self.position = read.body;
+        let is_complete = matches!(self.position, Position::Body { missing: 0 });
+        Ok(Advance {
+            cut,
+            expects_continue: read.expects_continue && !is_complete,
+            ..self.taken(empty_lines + head.len(), is_complete)
+        })
+    }
+
+    fn taken(&mut self, taken: usize, is_complete: bool) -> Advance {
+        if is_complete {
+            self.position = Position::default();
+        }
+        Advance {
+            taken,
+            is_complete,
+            ..Advance::default()
+        }
+    }
+}
+
+/// Returns the length of the empty lines before a request, which RFC 9112 asks servers to skip.
+fn leading_line_ends(input: &[u8]) -> usize {
+    let pairs = input.chunks_exact(2).take_while(|pair| *pair == b"\r\n");
+    pairs.count() * 2
+}
+
+/// Finds the head in the input. `scanned` is the number of bytes that an earlier call has found to be acceptable.
+fn end_of_head(input: &[u8], scanned: &mut usize) -> Result<Option<Range<usize>>, Violation> {
+    let start = leading_line_ends(input);
+    // The last scanned byte may be a CR, whose LF comes now.
+    let from = scanned.saturating_sub(3).max(start);
+    let rest = input.get(from..).unwrap_or_default();
+    for (at, byte) in rest.iter().enumerate() {
+        let at = from + at;
+        let before = at.checked_sub(1).and_then(|at| input.get(at));
+        let is_acceptable = match byte {
+            b'\n' => before == Some(&b'\r'),
+            b'\0' => false,
+            _ => before != Some(&b'\r') || at == start,
+        };
+        if !is_acceptable {
+            return Err(Violation::LineEnd);
+        }
+        let end = at + 1;
+        if *byte == b'\n'
+            && input
+                .get(start..end)
+                .is_some_and(|head| head.ends_with(b"\r\n\r\n"))
+        {
+            return Ok(Some(start..end));
+        }
+        if end - start >= HEAD_BYTES_MAX {
+            return Err(Violation::HeadTooLarge);
+        }
+    }
+    if start >= HEAD_BYTES_MAX {
+        return Err(Violation::HeadTooLarge);
+    }
+    *scanned = input.len();
+    Ok(None)
+}
+
+/// What the framing needs to know from a head.
+struct ScannedHead {
+    body: Position,
+    expects_continue: bool,
+    /// The lines with an `Expect` header. The HTTP server would answer `100 Continue` before the bridge has looked at
+    /// the head.
+    expect: Vec<Range<usize>>,
+}
+
+impl ScannedHead {
+    fn read(head: &[u8]) -> Result<Self, Violation> {
+        let mut read = Self {
+            body: Position::Body { missing: 0 },
+            expects_continue: false,
+            expect: Vec::new(),
+        };
+        let mut lines = head.split_inclusive(|byte| *byte == b'\n');
+        let request_line = lines.next().unwrap_or_default();
+        if request_line.starts_with(b"CONNECT ") {
+            return Err(Violation::Tunnel);
+        }
+        let mut start = request_line.len();
+        for line in lines {
+            let range = start..start + line.len();
+            start = range.end;
+            if line.starts_with(b" ") || line.starts_with(b"\t") {
+                return Err(Violation::LineEnd);
+            }
+            read.header(line, range)?;
+        }
+        // RFC 9110: the expectation of an HTTP/1.0 client is ignored.
+        read.expects_continue &= request_line.ends_with(b"HTTP/1.1\r\n");
+        Ok(read)
+    }
+
+    fn header(&mut self, line: &[u8], range: Range<usize>) -> Result<(), Violation> {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            return Ok(());
+        };
+        let (name, value) = line.split_at_checked(colon).unwrap_or((line, &[]));
+        let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
+        if name.eq_ignore_ascii_case(b"content-length") {
+            // The HTTP server refuses a length that is not a number, and two lengths.
+            let length = std::str::from_utf8(value).ok();
+            let missing = length.and_then(|text| text.parse().ok()).unwrap_or(0);
+            if !matches!(self.body, Position::Chunks(_)) {
+                self.body = Position::Body { missing };
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            // The HTTP server refuses every other encoding than chunked.
+            self.body = Position::Chunks(ChunkPosition::Size(SizeLine::default()));
+        } else if name.eq_ignore_ascii_case(b"expect") {
+            self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
+            self.expect.push(range);
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            let mut protocols = value.split(|byte| matches!(byte, b',' | b'/'));
+            if protocols.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket")) {
+                return Err(Violation::Tunnel);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes bytes of a chunked body. Returns their number, and whether the body has ended.
+fn take_chunks(chunk: &mut ChunkPosition, input: &[u8]) -> Result<(usize, bool), Violation> {
+    let mut taken = 0;
+    while let Some(byte) = input.get(taken) {
+        if let ChunkPosition::Data { missing } = chunk {
+            let available = input.len().saturating_sub(taken);
+            let step = u64::try_from(available).unwrap_or(u64::MAX).min(*missing);
+            *missing = missing.saturating_sub(step);
+            taken += usize::try_from(step).unwrap_or(available);
+            if *missing == 0 {
+                *chunk = ChunkPosition::DataEnd { has_cr: false };
+            }
+            continue;
+        }
+        taken += 1;
+        match chunk.next(*byte)? {
+            Some(next) => *chunk = next,
+            None => return Ok((taken, true)),
+        }
+    }
+    Ok((taken, false))
+}
+
+impl ChunkPosition {
+    /// Returns the position behind one byte that is not data, or `None` at the end of the body.
+    fn next(self, byte: u8) -> Result<Option<Self>, Violation> {
+        let next = match self {
+            Self::Size(line) => line.next(byte)?,
+            Self::Data { .. } => self,
+            Self::DataEnd { has_cr: false } if byte == b'\r' => Self::DataEnd { has_cr: true },
+            Self::DataEnd { has_cr: true } if byte == b'\n' => Self::Size(SizeLine::default()),
+            Self::DataEnd { .. } => return Err(Violation::LineEnd),
+            Self::Trailer {
+                length: 0,
+                has_cr: true,
+            } if byte == b'\n' => return Ok(None),
+            Self::Trailer { has_cr: true, .. } if byte == b'\n' => Self::Trailer {
+                length: 0,
+                has_cr: false,
+            },
+            Self::Trailer {
+                length,
+                has_cr: false,
+            } if byte == b'\r' => Self::Trailer {
+                length,
+                has_cr: true,
+            },
+            Self::Trailer { has_cr: true, .. } => return Err(Violation::LineEnd),
+            Self::Trailer { .. } if matches!(byte, b'\n' | b'\0') => {
+                return Err(Violation::LineEnd);
+            }
+            Self::Trailer { length, .. } if length >= CHUNK_LINE_BYTES_MAX => {
+                return Err(Violation::Chunk);
+            }
+            Self::Trailer { length, .. } => Self::Trailer {
+                length: length + 1,
+                has_cr: false,
+            },
+        };
+        Ok(Some(next))
+    }
+}
+
+impl SizeLine {
+    fn next(mut self, byte: u8) -> Result<ChunkPosition, Violation> {
+        self.length += 1;
+        if self.length > CHUNK_LINE_BYTES_MAX {
+            return Err(Violation::Chunk);
+        }
+        match byte {
+            b'\n' if self.has_cr && self.has_digit => {
+                return Ok(match self.size {
+                    0 => ChunkPosition::Trailer {
+                        length: 0,
+                        has_cr: false,
+                    },
+                    missing => ChunkPosition::Data { missing },
+                });
+            }
+            _ if self.has_cr => return Err(Violation::LineEnd),
+            b'\n' | b'\0' => return Err(Violation::LineEnd),
+            b'\r' => self.has_cr = true,
+            _ if self.is_behind_digits => {}
+            b';' | b' ' | b'\t' => self.is_behind_digits = true,
+            _ => {
+                let digit = char::from(byte).to_digit(16).ok_or(Violation::Chunk)?;
+                let size = self.size.checked_mul(16).ok_or(Violation::Chunk)?;
+                self.size = size.saturating_add(u64::from(digit));
+                self.has_digit = true;
+            }
+        }
+        Ok(ChunkPosition::Size(self))
+    }
+}
+
+#[cfg(test)]
+mod tests;
