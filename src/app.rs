@@ -35,8 +35,11 @@ use crate::outbox::{self, DUE_AHEAD_MAX, Outbox, Setting, State, StoreCondition}
 use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
+mod guarded;
 mod key;
+mod listener;
 mod listeners;
+mod refused;
 mod retention;
 mod secrets;
 mod senders;

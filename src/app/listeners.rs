@@ -1,13 +1,16 @@
 //! The two HTTP listeners: the event listener, and the ops listener for health, metrics and the admin API.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::{App, HttpServer, web};
-use anyhow::Context as _;
+use actix_web::web;
 #[cfg(target_os = "linux")]
 use rustix::process::setpriority_process;
 
+use super::guarded::StreamLimits;
+use super::listener::Listener;
 use crate::config::Config;
 use crate::ingress::{self, Ingress};
 use crate::metrics::Metrics;
@@ -16,6 +19,12 @@ use crate::ops::{Access, Operators, Ops, ReadToken};
 /// The nice(2) value of the ingress threads. With 5, ingress gets a quarter of a core that delivery also uses fully.
 #[cfg(target_os = "linux")]
 const INGRESS_NICENESS: i32 = 5;
+/// The maximum number of connections to the ops listener: probes, Prometheus and some operators.
+const OPS_CONNECTIONS_MAX: usize = 256;
+/// The maximum idle time of a connection to the ops listener.
+const OPS_KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// The maximum time for the arrival of a request head at the ops listener.
+const OPS_HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Returns the operators of the admin API, each with a function that reads the operator's token file.
 pub(super) fn access(config: &Config, metrics: &Metrics) -> Access {
@@ -39,44 +48,48 @@ pub(super) fn access(config: &Config, metrics: &Metrics) -> Access {
 /// Binds the event listener.
 pub(super) fn ingress(config: &Config, ingress: Ingress) -> anyhow::Result<(SocketAddr, Server)> {
     let settings = &config.ingress;
+    let counts = ingress.counts.clone();
     let ingress = web::Data::new(ingress);
-    let server = HttpServer::new(move || {
-        let ingress = ingress.clone();
+    let listener = Listener {
+        name: "ingress.listen",
+        listen: settings.listen,
+        workers: if settings.workers == 0 {
+            cores()
+        } else {
+            settings.workers
+        },
+        connections_max: settings.connections_max,
+        keep_alive: settings.keep_alive,
+        // `App::run` enforces `shutdown.drain`, so the shutdown timeout of actix must not be shorter.
+        shutdown_timeout_seconds: config.shutdown.drain.as_secs().saturating_add(1),
+        limits: StreamLimits {
+            head_deadline: settings.head_deadline,
+            count_refused: Arc::new(move |word| counts.rejected(word)),
+        },
+    };
+    listener.bind(move |config| {
         yield_to_delivery();
-        App::new().configure(move |config| ingress::configure(config, ingress))
+        ingress::configure(config, ingress.clone());
     })
-    .workers(if settings.workers == 0 {
-        cores()
-    } else {
-        settings.workers
-    })
-    .max_connections(settings.connections_max)
-    .client_request_timeout(settings.head_deadline)
-    .keep_alive(settings.keep_alive)
-    // `App::run` enforces `shutdown.drain`, so the shutdown timeout of actix must not be shorter.
-    .shutdown_timeout(config.shutdown.drain.as_secs().saturating_add(1))
-    .disable_signals()
-    .bind(settings.listen)
-    .with_context(|| format!("ingress.listen {}", settings.listen))?;
-    bound(server.addrs().first().copied(), server.run())
 }
 
 /// Binds the ops listener for health, metrics and the admin API. The ops listener has its own thread, so that
 /// health checks get an answer while other threads are busy.
 pub(super) fn ops(config: &Config, ops: Ops) -> anyhow::Result<(SocketAddr, Server)> {
-    let server = HttpServer::new(move || {
-        let ops = ops.clone();
-        App::new().configure(move |config| ops.configure(config))
-    })
-    .workers(1)
-    .disable_signals()
-    .bind(config.ops_listen)
-    .with_context(|| format!("ops.listen {}", config.ops_listen))?;
-    bound(server.addrs().first().copied(), server.run())
-}
-
-fn bound(address: Option<SocketAddr>, server: Server) -> anyhow::Result<(SocketAddr, Server)> {
-    Ok((address.context("the listener has no address")?, server))
+    let listener = Listener {
+        name: "ops.listen",
+        listen: config.ops_listen,
+        workers: 1,
+        connections_max: OPS_CONNECTIONS_MAX,
+        keep_alive: OPS_KEEP_ALIVE,
+        // `App::run` ends the ops listener without a wait.
+        shutdown_timeout_seconds: 1,
+        limits: StreamLimits {
+            head_deadline: OPS_HEAD_DEADLINE,
+            count_refused: Arc::new(|_word| {}),
+        },
+    };
+    listener.bind(move |config| ops.clone().configure(config))
 }
 
 /// Lowers the priority of the ingress threads, so that delivery comes first on a busy core. Under overload, senders

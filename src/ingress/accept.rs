@@ -27,7 +27,7 @@ pub(super) async fn accept(
     let endpoint = ingress.endpoint(request)?;
     let headers = request.headers();
     let encoding = encoding(&endpoint.source, headers)?;
-    let body = body::collect(headers, payload, &ingress.limits).await?;
+    let body = body::collect(request, payload, &ingress.limits).await?;
     let body = ingress.verify(endpoint, request, body)?;
     body.verify_attributes(encoding.attribute_headers(), &endpoint.unsigned_headers)
         .map_err(|unsigned| refuse_unsigned(ingress, endpoint, unsigned))?;

@@ -2,16 +2,17 @@
 //! whole body.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::error::PayloadError;
-use actix_web::http::header::HeaderMap;
 use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use futures_util::{Stream, StreamExt as _};
 
 use crate::event::EventError;
+use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::Untrusted;
 use crate::ingress::{BodyLimits, Refusal};
@@ -19,18 +20,21 @@ use crate::intake::{Rejection, RejectionClass};
 
 /// Receives the whole request body.
 pub(super) async fn collect(
-    headers: &HeaderMap,
+    request: &HttpRequest,
     payload: &mut Payload,
     limits: &BodyLimits,
 ) -> Result<Untrusted<Bytes>, Refusal> {
     let limit_bytes = limits.body_bytes_max;
-    let announced = SingleHeader::read(headers, "content-length").text();
+    let announced = SingleHeader::read(request.headers(), "content-length").text();
     if announced.is_some_and(|length| {
         length
             .parse()
             .is_ok_and(|length: u64| exceeds(length, limit_bytes))
     }) {
         return Err(Refusal::TooLarge { limit_bytes });
+    }
+    if let Some(connection) = request.conn_data::<Rc<ConnectionState>>() {
+        connection.want_body();
     }
     match tokio::time::timeout(limits.body_deadline, read(payload, limit_bytes)).await {
         Ok(read) => read.map(Untrusted::new),

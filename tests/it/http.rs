@@ -40,14 +40,21 @@ pub(crate) fn ask(
 }
 
 /// An HTTP connection that stays open between requests.
-pub(crate) struct Connection(TcpStream);
+pub(crate) struct Connection {
+    stream: TcpStream,
+    /// Bytes behind the last answer.
+    read: Vec<u8>,
+}
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, TEST_TIMEOUT)?;
         stream.set_read_timeout(Some(TEST_TIMEOUT))?;
         stream.set_nodelay(true)?;
-        Ok(Self(stream))
+        Ok(Self {
+            stream,
+            read: Vec::new(),
+        })
     }
 
     /// Sends an HTTP request with a line such as `GET /livez`, and reads the whole response.
@@ -65,12 +72,32 @@ impl Connection {
             "{line} HTTP/1.1\r\nhost: bridge\r\n{headers}content-length: {}\r\n\r\n{body}",
             body.len()
         );
-        self.0.write_all(request.as_bytes())?;
+        self.send(request.as_bytes())?;
         self.answer()
     }
 
-    fn answer(&mut self) -> io::Result<Answer> {
-        let mut read = Vec::new();
+    /// Sends bytes as they are.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Sends bytes until the bridge takes no more of them.
+    pub(crate) fn send_until_blocked(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.set_nonblocking(true)?;
+        let sent = loop {
+            match self.stream.write(bytes) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.stream.set_nonblocking(false)?;
+        sent
+    }
+
+    /// Reads the next answer.
+    pub(crate) fn answer(&mut self) -> io::Result<Answer> {
+        let mut read = std::mem::take(&mut self.read);
         let head_end = loop {
             if let Some(at) = read.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at;
@@ -97,13 +124,14 @@ impl Connection {
         while body.len() < length {
             self.more(&mut body)?;
         }
+        self.read = body.split_off(length);
         answer.body = String::from_utf8(body).unwrap();
         Ok(answer)
     }
 
     fn more(&mut self, read: &mut Vec<u8>) -> io::Result<()> {
         let mut bytes = [0; 4096];
-        let count = self.0.read(&mut bytes)?;
+        let count = self.stream.read(&mut bytes)?;
         if count == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }

@@ -15,6 +15,7 @@ mod commands;
 mod delivery;
 mod examples;
 mod flow;
+mod hostile;
 mod kill;
 mod log;
 mod mapping;

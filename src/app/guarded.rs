@@ -1,0 +1,310 @@
+//! The stream between a socket and the HTTP server, which bounds what one client can cost.
+//!
+//! - The server gets one request at a time, and the next one only when the client has taken the answer. Otherwise
+//!   actix-http decodes thousands of pipelined requests, and wakes itself without end while its read buffer is full.
+//! - The server gets a limited number of bytes at once, so that its buffer stays small while a body stalls.
+//! - Every head has a deadline, not only the first one of a connection, and so has every answer.
+//! - `100 Continue` is sent when a handler starts to read the body, so never before a refusal.
+//! - Bytes that two receivers could read in different ways are refused; see [`crate::http::framing`].
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_web::rt::time::{Sleep, sleep};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::refused::RefusedHead;
+use crate::http::connection::ConnectionState;
+use crate::http::framing::Framing;
+
+/// The number of bytes that the server gets before other connections have their turn.
+const BURST_BYTES: usize = 8 * 1024;
+/// The number of bytes of one read from the socket.
+const READ_BYTES: usize = 4 * 1024;
+/// The maximum time in which a client takes an answer. A client that does not read keeps no memory for longer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
+/// The maximum time for which the rest of a request is read after an early answer, so that the sender gets the answer.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// The limits of the streams of one listener.
+#[derive(Clone)]
+pub(super) struct StreamLimits {
+    /// The maximum time for the arrival of a request head.
+    pub(super) head_deadline: Duration,
+    /// Counts a refused head by its problem type.
+    pub(super) count_refused: Arc<dyn Fn(&'static str) + Send + Sync>,
+}
+
+/// A socket with limits.
+pub(super) struct Guarded<T> {
+    io: T,
+    shared: Rc<ConnectionState>,
+    limits: StreamLimits,
+    framing: Framing,
+    /// Bytes from the socket of which the framing has not yet decided.
+    input: Vec<u8>,
+    /// Bytes of the current request that the server may read.
+    ready: BytesInTransit,
+    /// Bytes of the stream itself for the client: `100 Continue`, or the refusal of a head.
+    own: BytesInTransit,
+    /// The number of complete requests.
+    received: u64,
+    burst_bytes: usize,
+    expects_continue: bool,
+    is_write_blocked: bool,
+    /// Whether the server gets no more bytes.
+    has_ended: bool,
+    head_timer: LazyTimer,
+    answer_timer: LazyTimer,
+    drain_timer: LazyTimer,
+}
+
+impl<T> Guarded<T> {
+    pub(super) fn new(io: T, limits: StreamLimits) -> Self {
+        Self {
+            io,
+            shared: Rc::default(),
+            limits,
+            framing: Framing::default(),
+            input: Vec::new(),
+            ready: BytesInTransit::default(),
+            own: BytesInTransit::default(),
+            received: 0,
+            burst_bytes: 0,
+            expects_continue: false,
+            is_write_blocked: false,
+            has_ended: false,
+            head_timer: LazyTimer::default(),
+            answer_timer: LazyTimer::default(),
+            drain_timer: LazyTimer::default(),
+        }
+    }
+
+    /// Returns the state that the handlers share with this stream.
+    pub(super) fn shared(&self) -> Rc<ConnectionState> {
+        Rc::clone(&self.shared)
+    }
+
+    /// Returns whether the next request must wait for the answer to the previous one.
+    fn waits_for_answer(&self) -> bool {
+        self.is_write_blocked || self.received > self.shared.answered()
+    }
+
+    /// Moves the next bytes of the current request from the input to the server. Returns whether there are any.
+    fn take_input(&mut self) -> bool {
+        if self.input.is_empty() {
+            return false;
+        }
+        let was_in_head = self.framing.is_in_head();
+        let advance = match self.framing.advance(&self.input) {
+            Ok(advance) => advance,
+            Err(violation) => {
+                if was_in_head {
+                    self.refuse(RefusedHead::from(violation));
+                }
+                self.end();
+                return true;
+            }
+        };
+        let mut at = 0;
+        for cut in &advance.cut {
+            self.ready.push(self.input.get(at..cut.start));
+            at = cut.end;
+        }
+        self.ready.push(self.input.get(at..advance.taken));
+        self.input.drain(..advance.taken.min(self.input.len()));
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+        if was_in_head && advance.taken > 0 {
+            self.head_timer.stop();
+            self.expects_continue = advance.expects_continue;
+            self.shared.take_wants_body();
+        }
+        if advance.is_complete {
+            self.received = self.received.wrapping_add(1);
+            self.drain_timer.stop();
+        }
+        advance.taken > 0
+    }
+
+    fn refuse(&mut self, refused: RefusedHead) {
+        (self.limits.count_refused)(refused.word());
+        self.own.push(Some(&refused.response()));
+    }
+
+    fn end(&mut self) {
+        self.has_ended = true;
+        self.input = Vec::new();
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
+    /// Reads from the socket until the server may read bytes or the stream has ended.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // An answer to an incomplete request: the client gets some time to read it.
+        let is_early = self.shared.answered() > self.received;
+        if is_early && self.drain_timer.poll(cx, DRAIN_DEADLINE).is_ready() {
+            self.end();
+            return Poll::Ready(Ok(()));
+        }
+        while !self.take_input() {
+            let mut bytes = [0; READ_BYTES];
+            let mut read = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.io).poll_read(cx, &mut read)? {
+                Poll::Ready(()) if read.filled().is_empty() => {
+                    self.end();
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(()) => self.input.extend_from_slice(read.filled()),
+                Poll::Pending => return self.poll_head_deadline(cx),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_head_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_first = self.received == 0;
+        if self.framing.is_in_head() && (is_first || !self.input.is_empty()) {
+            ready!(self.head_timer.poll(cx, self.limits.head_deadline));
+            self.refuse(RefusedHead::Timeout);
+            self.end();
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    }
+
+    /// Writes the bytes of the stream itself.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.expects_continue && self.shared.take_wants_body() {
+            self.expects_continue = false;
+            self.own.push(Some(CONTINUE));
+        }
+        while let Some(bytes) = self.own.bytes() {
+            match Pin::new(&mut self.io).poll_write(cx, bytes) {
+                Poll::Ready(written) => self.own.take(written?),
+                Poll::Pending => {
+                    ready!(self.answer_timer.poll(cx, ANSWER_DEADLINE));
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.shared.read_with(cx.waker());
+        ready!(this.poll_own(cx))?;
+        if this.burst_bytes >= BURST_BYTES {
+            this.burst_bytes = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        while this.ready.bytes().is_none() && !this.has_ended {
+            if this.waits_for_answer() {
+                this.burst_bytes = 0;
+                return Poll::Pending;
+            }
+            let filled = this.poll_fill(cx)?;
+            if filled.is_pending() {
+                this.burst_bytes = 0;
+                return Poll::Pending;
+            }
+            ready!(this.poll_own(cx))?;
+        }
+        if let Some(bytes) = this.ready.bytes() {
+            let count = bytes.len().min(buffer.remaining());
+            buffer.put_slice(bytes.get(..count).unwrap_or_default());
+            this.ready.take(count);
+            this.burst_bytes += count;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        ready!(this.poll_own(cx))?;
+        match Pin::new(&mut this.io).poll_write(cx, bytes) {
+            Poll::Ready(written) => Poll::Ready(written),
+            Poll::Pending => {
+                this.is_write_blocked = true;
+                ready!(this.answer_timer.poll(cx, ANSWER_DEADLINE));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+
+    /// The server flushes when the socket has taken every byte of its answers.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        this.answer_timer.stop();
+        if std::mem::take(&mut this.is_write_blocked) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Bytes on their way, which keep no memory when they are gone.
+#[derive(Default)]
+struct BytesInTransit {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl BytesInTransit {
+    fn push(&mut self, bytes: Option<&[u8]>) {
+        self.bytes.extend_from_slice(bytes.unwrap_or_default());
+    }
+
+    fn bytes(&self) -> Option<&[u8]> {
+        self.bytes
+            .get(self.taken..)
+            .filter(|bytes| !bytes.is_empty())
+    }
+
+    fn take(&mut self, count: usize) {
+        self.taken += count;
+        if self.taken >= self.bytes.len() {
+            *self = Self::default();
+        }
+    }
+}
+
+/// A timer that starts when it is polled first.
+#[derive(Default)]
+struct LazyTimer(Option<Pin<Box<Sleep>>>);
+
+impl LazyTimer {
+    fn poll(&mut self, cx: &mut Context<'_>, span: Duration) -> Poll<()> {
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep(span)));
+        timer.as_mut().poll(cx)
+    }
+
+    fn stop(&mut self) {
+        self.0 = None;
+    }
+}

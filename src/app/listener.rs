@@ -1,0 +1,150 @@
+//! One HTTP/1 listener: the service of actix-web behind a guarded stream for each connection.
+//!
+//! `actix_web::HttpServer` does the same without a place for a stream of our own.
+
+use std::future::ready;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{AppConfig, Server, Service, ServiceRequest, ServiceResponse};
+use actix_web::rt::net::TcpStream;
+use actix_web::web::{self, Bytes};
+use actix_web::{App, Error};
+use anyhow::Context as _;
+use rustix::net::sockopt;
+
+use super::guarded::{Guarded, StreamLimits};
+use crate::http::connection::ConnectionState;
+
+/// The maximum time for which the server reads on after an early answer, so that the sender gets the answer.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The size of the receive buffer and of the send buffer of a connection in the kernel, which doubles this number. A
+/// sender in the same region fills a connection of 1 Gbit/s with it; a client that does not read takes no more.
+const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
+
+/// One HTTP/1 listener without TLS, which ends at the gateway.
+pub(super) struct Listener {
+    /// The setting with the address.
+    pub(super) name: &'static str,
+    pub(super) listen: SocketAddr,
+    pub(super) workers: usize,
+    /// The maximum number of connections for each worker.
+    pub(super) connections_max: usize,
+    pub(super) keep_alive: Duration,
+    pub(super) shutdown_timeout_seconds: u64,
+    pub(super) limits: StreamLimits,
+}
+
+impl Listener {
+    /// Binds the address and starts to listen. Each worker calls `configure` on its own thread.
+    pub(super) fn bind(
+        self,
+        configure: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+    ) -> anyhow::Result<(SocketAddr, Server)> {
+        let socket = TcpListener::bind(self.listen);
+        let socket = socket.with_context(|| format!("{} {}", self.name, self.listen))?;
+        let address = socket.local_addr().context("the listener has no address")?;
+        limit_buffers(&socket).context("cannot set the size of socket buffers")?;
+        let builder = Server::build();
+        let draining = builder.graceful_shutdown_signal();
+        let drains = move || {
+            let draining = draining.clone();
+            async move { draining.notified().await }
+        };
+        let (limits, keep_alive) = (self.limits, self.keep_alive);
+        let server = builder
+            .workers(self.workers)
+            .max_concurrent_connections(self.connections_max)
+            .shutdown_timeout(self.shutdown_timeout_seconds)
+            .disable_signals()
+            .listen(self.name, socket, move || {
+                let app = App::new()
+                    .configure(configure.clone())
+                    .wrap_fn(tell_answered);
+                let http = HttpService::build()
+                    .graceful_shutdown_signal(drains.clone())
+                    .keep_alive(keep_alive)
+                    // The guarded stream has its own deadline, which applies to every head.
+                    .client_request_timeout(Duration::ZERO)
+                    .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+                    .local_addr(address)
+                    .on_connect_ext(|io: &Guarded<TcpStream>, data| {
+                        data.insert(io.shared());
+                    })
+                    .h1(map_config(app, |()| AppConfig::default())
+                        .map_err(|error| error.error_response()));
+                let limits = limits.clone();
+                let guard = move |io: TcpStream| {
+                    let peer = io.peer_addr().ok();
+                    let guarded = Guarded::new(io, limits.clone());
+                    ready(Ok::<_, DispatchError>((guarded, peer)))
+                };
+                fn_service(guard).and_then(http)
+            })
+            .with_context(|| format!("{} {}", self.name, self.listen))?;
+        Ok((address, server.run()))
+    }
+}
+
+/// Limits the kernel's memory for each connection, which belongs to the process in a container. A connection inherits
+/// the sizes from the listening socket.
+fn limit_buffers(socket: &TcpListener) -> rustix::io::Result<()> {
+    sockopt::set_socket_recv_buffer_size(socket, SOCKET_BUFFER_BYTES)?;
+    sockopt::set_socket_send_buffer_size(socket, SOCKET_BUFFER_BYTES)
+}
+
+/// Tells the stream of the connection when the server has the whole answer to this request.
+fn tell_answered<S>(
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse, Error>> + use<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error>,
+{
+    let answer = Answer(request.conn_data().cloned());
+    let response = service.call(request);
+    async move {
+        let response = response.await?;
+        Ok(response.map_body(|_, body| AnsweredBody { body, answer }.boxed()))
+    }
+}
+
+/// Counts the request as answered when it is dropped.
+struct Answer(Option<Rc<ConnectionState>>);
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            connection.answer();
+        }
+    }
+}
+
+/// The body of an answer. The server drops the body when it has all of it.
+struct AnsweredBody {
+    body: BoxBody,
+    #[expect(dead_code, reason = "it is counted when it is dropped")]
+    answer: Answer,
+}
+
+impl MessageBody for AnsweredBody {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
+}

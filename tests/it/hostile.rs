@@ -1,0 +1,231 @@
+//! Tests of hostile and broken clients on both listeners: bytes that two receivers could read differently, clients that
+//! do not read, and clients that stall.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use imprint_bridge::time::Clock;
+
+use crate::http::{self, Connection};
+use crate::process::Process;
+use crate::support::{Event, FakeImprint, Files, KEY, TestApp, metric, wait_for};
+
+const STRUCTURED: &str = "content-type: application/cloudevents+json\r\n";
+
+fn post_head(headers: &str) -> String {
+    format!("POST /v1/sources/crm/events HTTP/1.1\r\nhost: bridge\r\n{STRUCTURED}{headers}\r\n")
+}
+
+fn event(id: &str) -> String {
+    Event::new(id, "c1", 1)
+        .email("canary@example.com")
+        .json()
+        .to_string()
+}
+
+/// Sends bytes on a new connection, and asserts that the bridge refuses them and closes the connection.
+#[track_caller]
+fn check_refused(address: SocketAddr, bytes: &str, status: u16, word: &str) {
+    let mut connection = Connection::open(address).unwrap();
+    connection.send(bytes.as_bytes()).unwrap();
+    let answer = connection.answer().unwrap();
+    assert_eq!(answer.status, status, "{bytes:?} {}", answer.body);
+    let problem = format!("urn:imprint-bridge:problem:{word}");
+    assert_eq!(answer.json()["type"], problem, "{bytes:?}");
+    let end = connection.answer().unwrap_err().kind();
+    assert!(
+        [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset].contains(&end),
+        "{bytes:?} {end}"
+    );
+}
+
+/// FAULTS N46: actix-http accepts lines that end in LF only.
+#[test]
+fn a_line_that_does_not_end_in_cr_lf_is_refused() {
+    let app = TestApp::start();
+    for address in [app.ingress(), app.ops()] {
+        let heads = [
+            "GET /livez HTTP/1.1\nhost: x\n\n",
+            "GET /livez HTTP/1.1\r\nhost: x\n\r\n",
+            "GET /livez HTTP/1.1\r\nhost: x\r\na: b\rc: d\r\n\r\n",
+        ];
+        for head in heads {
+            check_refused(address, head, 400, "malformed_http");
+        }
+    }
+    let chunks = format!(
+        "{}1\n{{\r\n0\r\n\r\n",
+        post_head("transfer-encoding: chunked\r\n")
+    );
+    check_refused(app.ingress(), &chunks, 400, "malformed");
+    assert_eq!(
+        app.metric("refused_total{problem=\"malformed_http\"}"),
+        Some(3.0)
+    );
+}
+
+/// FAULTS N47: actix-http ignores the length of a request with `Upgrade: websocket`, and takes the next request for its
+/// body.
+#[test]
+fn a_request_for_a_tunnel_is_refused() {
+    let app = TestApp::start();
+    let body = event("e-1");
+    let length = format!("content-length: {}\r\n", body.len());
+    let upgrade = format!("{length}connection: upgrade\r\nupgrade: websocket\r\n");
+    for address in [app.ingress(), app.ops()] {
+        check_refused(
+            address,
+            &format!("{}{body}", post_head(&upgrade)),
+            400,
+            "tunnel",
+        );
+        check_refused(
+            address,
+            "CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n",
+            400,
+            "tunnel",
+        );
+    }
+    // Java's client asks for HTTP/2 with the first request of a connection; the bridge may ignore that.
+    let mut java = Connection::open(app.ingress()).unwrap();
+    let h2c = format!(
+        "{length}connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAA\r\n"
+    );
+    java.send(format!("{}{body}", post_head(&h2c)).as_bytes())
+        .unwrap();
+    assert_eq!(java.answer().unwrap().status, 202);
+    app.wait_until("e-1", "delivered");
+}
+
+/// FAULTS N48
+#[test]
+fn a_refused_head_is_never_answered_with_100_continue() {
+    let app = TestApp::start();
+    let expect = |length: usize| format!("content-length: {length}\r\nexpect: 100-continue\r\n");
+    let other_type = "POST /v1/sources/crm/events HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n";
+    let other_source = "POST /v1/sources/other/events HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n";
+    for (head, status) in [
+        (post_head(&expect(10_000_000)), 413),
+        (other_type.to_owned(), 415),
+        (other_source.to_owned(), 404),
+    ] {
+        let mut connection = Connection::open(app.ingress()).unwrap();
+        connection.send(head.as_bytes()).unwrap();
+        assert_eq!(connection.answer().unwrap().status, status, "{head}");
+    }
+    let body = event("e-1");
+    let mut connection = Connection::open(app.ingress()).unwrap();
+    for _ in 0..2 {
+        connection
+            .send(post_head(&expect(body.len())).as_bytes())
+            .unwrap();
+        assert_eq!(connection.answer().unwrap().status, 100);
+        connection.send(body.as_bytes()).unwrap();
+        assert_eq!(connection.answer().unwrap().status, 202);
+    }
+    app.wait_until("e-1", "delivered");
+}
+
+/// FAULTS N45
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    const REQUESTS: usize = 200;
+    let app = TestApp::start();
+    let mut connection = Connection::open(app.ingress()).unwrap();
+    let requests: String = (0..REQUESTS)
+        .map(|number| {
+            let body = event(&format!("e-{number}"));
+            let length = format!("content-length: {}\r\n", body.len());
+            format!("{}{body}", post_head(&length))
+        })
+        .collect();
+    connection.send(requests.as_bytes()).unwrap();
+    for number in 0..REQUESTS {
+        let answer = connection.answer().unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        assert_eq!(answer.json()["accepted"][0]["id"], format!("e-{number}"));
+    }
+    app.wait_for("all are delivered", |app| {
+        app.metric("waiting_entries") == Some(0.0)
+    });
+}
+
+/// Returns the CPU time of a process in clock ticks, of which Linux has 100 per second.
+fn cpu_ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields = stat.rsplit(')').next().unwrap().split_whitespace();
+    let fields: Vec<&str> = fields.collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// FAULTS N45: actix-http wakes itself without end while its read buffer is full and its queue of requests is full too.
+#[test]
+fn clients_that_pipeline_and_never_read_cost_no_cpu_time() {
+    let imprint = FakeImprint::start(|_settings| {});
+    let files = Files::write(imprint.address, KEY, "");
+    let process = Process::serve(&files);
+    let (ingress, ops) = process.ready();
+    let requests = |address, path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").repeat(500);
+        let mut client = Connection::open(address).unwrap();
+        // The receive and send buffers of the kernel fill up only after some rounds.
+        wait_for("the connection is blocked", || {
+            client.send_until_blocked(request.as_bytes()).unwrap();
+            Some(())
+        });
+        client
+    };
+    let clients: Vec<Connection> = (0..5)
+        .flat_map(|_| [requests(ingress, "/v1/x"), requests(ops, "/metrics")])
+        .collect();
+    // The bridge works until the buffers of the kernel are full.
+    wait_for("the process is idle", || {
+        let clock = Clock::machine();
+        let (start, before) = (clock.now(), cpu_ticks(process.child.id()));
+        wait_for("a second passes", || {
+            (clock.now().since(start) >= Duration::from_secs(1)).then_some(())
+        });
+        (cpu_ticks(process.child.id()) - before < 5).then_some(())
+    });
+    assert_eq!(http::ask(ops, "GET /livez", &[], "").unwrap().status, 200);
+    drop(clients);
+}
+
+/// FAULTS N44: the deadline of actix-http applies to the first head of a connection only.
+#[test]
+fn every_head_of_a_connection_has_a_deadline() {
+    let app = TestApp::setup()
+        .settings("[ingress]\nhead_deadline = \"200ms\"")
+        .start();
+    let mut connection = Connection::open(app.ingress()).unwrap();
+    assert_eq!(connection.ask("GET /v1/x", &[], "").unwrap().status, 404);
+    connection.send(b"GET /v1/x HTTP/1.1\r\nhost:").unwrap();
+    let answer = connection.answer().unwrap();
+    assert_eq!(answer.status, 408, "{}", answer.body);
+    let first = Connection::open(app.ingress()).unwrap().answer().unwrap();
+    assert_eq!(first.status, 408, "{}", first.body);
+}
+
+/// FAULTS I02: after the refusal, the bridge does not read an endless body.
+#[test]
+fn an_endless_body_ends_with_the_refusal() {
+    let app = TestApp::start();
+    for address in [app.ingress(), app.ops()] {
+        let mut connection = Connection::open(address).unwrap();
+        let head =
+            "POST /admin/v1/explain HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+        connection.send(head.as_bytes()).unwrap();
+        let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+        wait_for("the connection ends", || {
+            connection.send(chunk.as_bytes()).is_err().then_some(())
+        });
+    }
+    assert!(
+        metric(
+            &app.ops_get("/metrics").body,
+            "refused_total{problem=\"not_found\"}"
+        )
+        .is_some()
+    );
+}
