@@ -330,7 +330,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The parts of Imprint's error body that the bridge keeps. None of the parts contains a field value.
+/// The parts of Imprint's error body that the bridge keeps. The bridge keeps no field value of the error body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The HTTP status of Imprint's rejection.

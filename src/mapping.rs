@@ -120,7 +120,8 @@ pub struct ImageRules {
     /// The expression that finds the customer before the change. If the before image is absent or null, the customer is
     /// new and the update contains all mapped fields.
     pub before: String,
-    /// The plain path to the customer after the change. The field expressions read the customer at this path.
+    /// The path of event members to the customer after the change, without a mapping function.
+    /// The field expressions read the customer at this path.
     pub after: String,
 }
 

@@ -10,7 +10,7 @@ use crate::imprint::clearing::Clearing;
 const SPAN_MAX: Duration = Duration::from_hours(24 * 400);
 /// The minimum of `assert_after`; only tests need such a short time.
 const ASSERT_AFTER_MIN: Duration = Duration::from_millis(100);
-/// The maximum of `assert_after`, because no request is known to arrive at Imprint more than one hour late.
+/// The maximum of the setting `assert_after`. Proxies give up a delayed request within one hour.
 const ASSERT_AFTER_MAX: Duration = Duration::from_hours(1);
 /// The minimum time to live of a search result, because each search counts towards the rate limit.
 const TTL_MIN: Duration = Duration::from_millis(100);

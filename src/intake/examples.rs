@@ -78,7 +78,7 @@ fn outcome_summary(outcome: &ExplainedOutcome) -> String {
     }
 }
 
-/// Returns the result of one event in the form of an expected result.
+/// Returns the result of one event as JSON in the format of the files that contain the expected results.
 fn expected(event: &EventExplanation) -> Value {
     let (request, parked) = match &event.outcome {
         ExplainedOutcome::Request(request) => (request, None),

@@ -54,7 +54,7 @@ impl Schema {
     /// Compiles a JSON document to a schema. A document without `$schema` is read as draft 2020-12.
     ///
     /// # Errors
-    /// Returns the first error of the schema.
+    /// Returns an error if the document is not a valid JSON Schema.
     pub fn compile(name: &str, document: &Value) -> Result<Self, Error> {
         let mut options = jsonschema::options()
             .should_validate_formats(true)

@@ -192,9 +192,8 @@ impl FunctionCall {
 impl BinaryCall {
     /// Calls the mapping function on two values.
     ///
-    /// If the first value is absent, the result is absent. If the first value is cleared, the result is null. If the
-    /// first value is neither absent nor cleared, a missing second value is an error, because the function does not
-    /// guess.
+    /// If the first argument is absent, the result is absent. If the first argument is null or empty, the result is null.
+    /// If the first argument has a value, a missing second argument is an error, because the function does not guess.
     pub(super) fn read<'a>(
         &self,
         first: &LocatedValue<'a>,

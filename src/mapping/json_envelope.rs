@@ -64,7 +64,9 @@ impl fmt::Debug for JsonEvent {
 }
 
 impl JsonEnvelope {
-    /// Compiles the rules for a plain JSON body. The mapping function `lookup` reads `tables`.
+    /// Compiles the expressions that read id, type and time from a body of plain JSON.
+    ///
+    /// The mapping function `lookup` reads `tables`.
     ///
     /// # Errors
     /// Returns all errors in the envelope rules.

@@ -1,6 +1,6 @@
 //! Compiles `split(" ") | first` and similar terms, which select parts of a name or an address.
 //!
-//! The compiled split creates no list of the pieces. jaq interprets all operations on lists except these splits.
+//! A compiled split creates no list of the pieces. jaq interprets every other list operation of a mapping expression.
 
 use std::borrow::Cow;
 

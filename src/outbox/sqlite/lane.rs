@@ -49,7 +49,7 @@ enum LaneBefore {
     New,
     /// No entry waits in the lane.
     Idle,
-    /// Entries wait in the lane; `low` is the priority of the most urgent entry.
+    /// Entries wait in the lane. The column `low` contains the priority of the most urgent entry.
     Busy { low: u8 },
 }
 
