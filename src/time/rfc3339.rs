@@ -3,15 +3,21 @@
 //! The date library alone accepts more than RFC 3339: a space instead of `T`, a time without seconds, an offset without
 //! a colon, a time zone in brackets. The functions in this module check the shape of the text first.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
+use jiff::{SignedDuration, Timestamp};
 
+/// The start of Unix time, to which a test of an offset adds the offset.
+const EPOCH: &str = "1970-01-01T00:00:00";
 const DATE: &str = "0000-00-00";
 const DATE_AND_SECONDS: &str = "0000-00-00T00:00:00";
 /// The maximum number of digits in the fraction of a second: nine digits express a nanosecond.
 const FRACTION_DIGITS_MAX: usize = 9;
 
 /// Reads a `date-time`: `YYYY-MM-DDThh:mm:ss[.fraction](Z|±hh:mm)`, with `T` and `Z` in either case.
+///
+/// The second 60 is a leap second (RFC 3339, section 5.7). The result is one second after the second 59, so that a leap
+/// second follows every fraction of the second 59. The date library ends about a day before the year 10000; the result
+/// of a later time is the last moment that the library can represent.
 pub fn date_time(text: &str) -> Option<Timestamp> {
     let (seconds, rest) = text.split_at_checked(DATE_AND_SECONDS.len())?;
     let offset = match rest.strip_prefix('.') {
@@ -27,8 +33,27 @@ pub fn date_time(text: &str) -> Option<Timestamp> {
     };
     let is_offset =
         matches!(offset, "Z" | "z") || has_shape(offset, "+00:00") || has_shape(offset, "-00:00");
-    let is_date_time = has_shape(seconds, DATE_AND_SECONDS) && is_offset;
-    is_date_time.then(|| text.parse().ok()).flatten()
+    if !has_shape(seconds, DATE_AND_SECONDS) || !is_offset {
+        return None;
+    }
+    match seconds.strip_suffix(":60") {
+        Some(minute) => moment(&format!("{minute}:59"), rest, offset).map(|moment| {
+            moment
+                .saturating_add(SignedDuration::from_secs(1))
+                .unwrap_or(Timestamp::MAX)
+        }),
+        None => moment(seconds, rest, offset),
+    }
+}
+
+/// Returns the moment of a text with the right shape. `rest` is the text after the seconds: the fraction and the offset.
+fn moment(seconds: &str, rest: &str, offset: &str) -> Option<Timestamp> {
+    if let Ok(moment) = format!("{seconds}{rest}").parse() {
+        return Some(moment);
+    }
+    let is_valid = seconds.parse::<DateTime>().is_ok()
+        && format!("{EPOCH}{offset}").parse::<Timestamp>().is_ok();
+    is_valid.then_some(Timestamp::MAX)
 }
 
 /// Reads a `full-date` (`YYYY-MM-DD`), or the date of a `date-time` as written, without converting its offset.
@@ -70,6 +95,45 @@ mod tests {
         ] {
             let moment = date_time(text).map(Timestamp::as_microsecond);
             assert_eq!(moment, Some(microsecond), "{text}");
+        }
+    }
+
+    /// FAULTS C08
+    #[test]
+    fn a_leap_second_follows_the_second_before() {
+        let moment = |text: &str| date_time(text).unwrap();
+        let before = moment("2016-12-31T23:59:59.999Z");
+        let leap = moment("2016-12-31T23:59:60Z");
+        assert!(before < leap, "{before} {leap}");
+        assert!(leap < moment("2016-12-31T23:59:60.5Z"));
+        assert_eq!(leap, moment("2017-01-01T00:00:00Z"));
+        assert_eq!(leap, moment("2016-12-31T18:59:60-05:00"));
+        for text in [
+            "2016-12-31T23:59:61Z",
+            "2016-12-31T23:60:00Z",
+            "2016-12-31T24:00:00Z",
+        ] {
+            assert_eq!(date_time(text), None, "{text}");
+        }
+    }
+
+    /// FAULTS C08: systems without an end date send the last second of the year 9999.
+    #[test]
+    fn the_last_second_of_the_calendar_is_valid() {
+        for text in [
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59.999999999Z",
+            "9999-12-31T23:59:60Z",
+            "9999-12-31T23:59:59-23:59",
+        ] {
+            assert_eq!(date_time(text), Some(Timestamp::MAX), "{text}");
+        }
+        for text in [
+            "9999-12-32T00:00:00Z",
+            "9999-13-01T00:00:00Z",
+            "9999-12-31T23:59:59+99:99",
+        ] {
+            assert_eq!(date_time(text), None, "{text}");
         }
     }
 
