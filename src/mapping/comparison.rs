@@ -7,6 +7,10 @@ use serde_json::{Number, Value};
 
 use super::error::ValueError;
 
+/// The limit below which a 64-bit float represents every whole number exactly. At the limit, the parser may have rounded
+/// the next whole number down.
+pub(super) const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// Returns whether a value is null or a text of white space only. Such a value means that the source has cleared the
 /// field.
 pub(super) fn is_cleared(value: &Value) -> bool {
@@ -59,9 +63,14 @@ pub(super) fn number_order(left: &Number, right: &Number) -> Ordering {
 }
 
 /// Converts a JSON value to a part of an interpolated text.
+///
+/// A number beyond 64 bits is an error: the JSON parser rounds such a number, so two long ids would become one text.
 pub(super) fn text_part(value: &Value) -> Result<Cow<'_, str>, ValueError> {
     match value {
         Value::String(text) => Ok(Cow::Borrowed(text)),
+        Value::Number(number) if is_rounded(number) => Err(ValueError::new(
+            "A part of the text is a number beyond 64 bits; send the number as a text.",
+        )),
         Value::Bool(_) | Value::Number(_) => Ok(Cow::Owned(value.to_string())),
         Value::Null => Err(ValueError::new(
             "A part of the text is null; use `//` to put a text in its place.",
@@ -70,6 +79,11 @@ pub(super) fn text_part(value: &Value) -> Result<Cow<'_, str>, ValueError> {
             "A part of the text is an array or an object.",
         )),
     }
+}
+
+/// Returns whether the JSON parser may have rounded a number to another whole number: a number beyond 64 bits.
+fn is_rounded(number: &Number) -> bool {
+    number.is_f64() && number.as_f64().is_none_or(|value| value.abs() >= EXACT_MAX)
 }
 
 #[cfg(test)]
@@ -169,6 +183,19 @@ mod tests {
         }
     }
 
+    /// FAULTS I36
+    #[test]
+    fn two_long_ids_never_become_one_text() {
+        for text in [
+            "12345678901234567890123",
+            "12345678901234567890124",
+            "-1e300",
+        ] {
+            let number: Value = serde_json::from_str(text).unwrap();
+            assert!(text_part(&number).is_err(), "{text}");
+        }
+    }
+
     #[test]
     fn texts_truth_values_and_numbers_can_be_a_part_of_a_text() {
         for (value, expected) in [
@@ -176,6 +203,10 @@ mod tests {
             (json!(""), Some("")),
             (json!(true), Some("true")),
             (json!(1.5), Some("1.5")),
+            (json!(u64::MAX), Some("18446744073709551615")),
+            (json!(i64::MIN), Some("-9223372036854775808")),
+            (json!(9_007_199_254_740_991.0), Some("9007199254740991.0")),
+            (json!(9_007_199_254_740_992.0), None),
             (json!(null), None),
             (json!([]), None),
             (json!({}), None),

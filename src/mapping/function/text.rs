@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::super::comparison::EXACT_MAX;
 use super::super::error::ValueError;
 use super::{Conversion, LookupTable};
 
@@ -118,9 +119,6 @@ pub(super) fn text(value: &Value) -> Conversion {
     }
 }
 
-/// The limit below which a 64-bit float represents every whole number exactly.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-
 /// Converts a number, or a text with a number, to a whole number.
 pub(super) fn whole(value: &Value) -> Conversion {
     let refused =
@@ -129,7 +127,7 @@ pub(super) fn whole(value: &Value) -> Conversion {
         Value::Number(number) if number.is_f64() => {
             let is_exact = number
                 .as_f64()
-                .is_some_and(|number| number.abs() <= EXACT_MAX);
+                .is_some_and(|number| number.abs() < EXACT_MAX);
             let written = number.to_string();
             let whole = written.strip_suffix(".0").filter(|_| is_exact);
             whole.and_then(|whole| whole.parse().ok())
@@ -243,7 +241,8 @@ mod tests {
             (json!(i64::MIN), Some(i64::MIN)),
             (json!(7.0), Some(7)),
             (json!(-7.0), Some(-7)),
-            (json!(9_007_199_254_740_992.0), Some(9_007_199_254_740_992)),
+            (json!(9_007_199_254_740_991.0), Some(9_007_199_254_740_991)),
+            (json!(9_007_199_254_740_992.0), None),
             (json!(9_007_199_254_740_994.0), None),
             (json!(7.5), None),
             (json!(u64::MAX), None),
