@@ -128,7 +128,11 @@ fn with_ending(stem: &Path, ending: &str) -> PathBuf {
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let unreadable = |error: std::io::Error| format!("{}: {error}", path.display());
-    if fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(format!("{} is not a file", path.display()));
+    }
+    if metadata.len() > FILE_BYTES_MAX {
         let path = path.display();
         return Err(format!("{path} is larger than {FILE_BYTES_MAX} bytes"));
     }

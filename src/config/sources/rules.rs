@@ -178,7 +178,12 @@ fn update(reader: &mut Reader, event_type: &str) -> BTreeMap<String, String> {
 fn schema(folder: &Path, name: &str) -> Result<Schema, String> {
     let path = folder.join(name);
     let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
-    if fs::metadata(&path).map_err(unreadable)?.len() > SCHEMA_BYTES_MAX {
+    let metadata = fs::metadata(&path).map_err(unreadable)?;
+    // A device or a pipe has the length 0 and may never end.
+    if !metadata.is_file() {
+        return Err(format!("{} is not a file", path.display()));
+    }
+    if metadata.len() > SCHEMA_BYTES_MAX {
         return Err(format!(
             "{} is larger than {SCHEMA_BYTES_MAX} bytes",
             path.display()
