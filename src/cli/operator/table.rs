@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use crate::terminal::printable;
+
 /// Returns a member of a JSON object. Returns null if the object does not have the member.
 pub(in crate::cli) fn at<'a>(object: &'a Value, name: &str) -> &'a Value {
     object.get(name).unwrap_or(&Value::Null)
@@ -12,7 +14,8 @@ pub(in crate::cli) fn at<'a>(object: &'a Value, name: &str) -> &'a Value {
 pub(in crate::cli) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
+        // A line feed in a text would look like the next row.
+        Value::String(text) => printable(text),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
@@ -186,6 +189,15 @@ mod tests {
             ]
         );
         assert_eq!(entries(&json!({"entries": []})), ["none"]);
+    }
+
+    /// FAULTS I37
+    #[test]
+    fn a_line_feed_in_a_text_adds_no_row() {
+        let answer = json!({"acts": [{"number": 1, "reason": "typo\n2  now  root  discard"}]});
+        let lines = audit(&answer);
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| !line.contains('\n')), "{lines:?}");
     }
 
     #[test]

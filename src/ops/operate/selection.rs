@@ -40,8 +40,10 @@ impl ParkedSelection {
 pub struct Reason(String);
 
 impl Reason {
-    /// Parses the operator's reason; returns `None` if the text is blank.
+    /// Parses the operator's reason; returns `None` if the text is blank. Replaces every control character by a space: a
+    /// line feed in a reason would look like the next record of the audit log.
     pub fn parse(text: &str) -> Option<Self> {
+        let text = text.replace(char::is_control, " ");
         let text = text.trim();
         (!text.is_empty()).then(|| Self(text.to_owned()))
     }
@@ -83,6 +85,14 @@ mod tests {
         assert_eq!(filter.max, CHANGE_ENTRIES_MAX);
         let waiting = ParkedSelection::matching(EntryFilter::in_state(State::Waiting, 10));
         assert!(matches!(waiting, Err(Error::NotParked)));
+    }
+
+    /// FAULTS I37
+    #[test]
+    fn a_reason_is_one_line() {
+        let forged = Reason::parse("typo\r\n2 root discard\u{85}\u{2028}x");
+        let text = forged.unwrap().into_text();
+        assert!(!text.contains(['\n', '\r', '\u{85}']), "{text:?}");
     }
 
     #[test]
