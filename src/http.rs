@@ -6,9 +6,12 @@
 pub(crate) use awc::http::header::{HeaderName, HeaderValue};
 pub(crate) use awc::http::{Method, StatusCode, Uri, header};
 
+pub mod answer_reader;
 pub mod client;
 pub mod connection;
+mod connector;
 pub mod framing;
+mod idle;
 pub mod problem;
 pub mod retry_after;
 pub mod single_header;

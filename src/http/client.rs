@@ -1,37 +1,108 @@
-//! The HTTP clients: a plain connection pool, and a small client. The commands `send` and `demo` and the operator's
-//! commands use the small client.
+//! The HTTP clients: a strict client of one server, and a small client. The commands `send` and `demo` and the
+//! operator's commands use the small client.
 //!
-//! The connection pool follows no redirect, uses no proxy, decompresses nothing and speaks only HTTP/1.1. The caller
-//! sets the deadline of each exchange, and limits the number of exchanges in flight.
+//! Both clients follow no redirect, use no proxy, decompress nothing and speak only HTTP/1.1. The caller sets the
+//! deadline of each exchange, and limits the number of exchanges in flight.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_rt::net::ActixStream;
+use actix_service::Service;
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
+use awc::http::Uri;
 use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use awc::http::{Method, StatusCode};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// The time limit for a new TCP connection. A TLS handshake has the same time limit.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// The maximum idle time of a connection. Load balancers usually close a connection that is idle for 60 s.
-const IDLE_MAX: Duration = Duration::from_secs(15);
-/// The maximum age of a connection. After a failover to another address, the client uses the new address within this
-/// time.
-const LIFETIME_MAX: Duration = Duration::from_secs(75);
+use super::connector::{CONNECT_DEADLINE, ExclusiveConnector};
+use crate::time::Clock;
 
-/// Creates a connection pool without a limit on the number of connections. An exchange never waits for a free
-/// connection.
+/// The maximum idle time of a connection of the tools: less than the 60 s after which load balancers usually close an
+/// idle connection.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+
+/// A client of one server that takes only complete answers and pairs each answer with its request.
+///
+/// The answer to a request has no other headers than `Retry-After`.
+pub struct StrictClient {
+    http: awc::Client,
+    connector: ExclusiveConnector,
+    /// The scheme `http`, the host and the port: awc must not add TLS a second time.
+    origin: String,
+}
+
+impl fmt::Debug for StrictClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StrictClient").finish_non_exhaustive()
+    }
+}
+
+impl StrictClient {
+    /// Creates a client of the server at `base_url`, which has no path and no slash at its end. The caller keeps at
+    /// most `concurrency` requests in flight.
+    pub fn new(base_url: &str, tls: &Arc<ClientConfig>, clock: Clock, concurrency: usize) -> Self {
+        let (origin, tls) = match base_url.strip_prefix("https://") {
+            Some(authority) => (format!("http://{}", with_port(authority)), Some(tls)),
+            None => (base_url.to_owned(), None),
+        };
+        let connector = ExclusiveConnector::new(tls, clock, concurrency);
+        // The connector has a time limit for each of its two steps.
+        let below_awc = awc::Connector::new()
+            .connector(connector.clone())
+            .timeout(2 * CONNECT_DEADLINE);
+        Self {
+            http: client(below_awc),
+            connector,
+            origin,
+        }
+    }
+
+    /// Starts a request for a path of the server.
+    pub fn request(&self, method: Method, path: &str) -> awc::ClientRequest {
+        self.http.request(method, format!("{}{path}", self.origin))
+    }
+
+    /// Closes the idle connections, because an answer did not belong to its request.
+    pub fn close_idle(&self) {
+        self.connector.close_idle();
+    }
+}
+
+/// Returns the authority of an `https` URL with its port.
+fn with_port(authority: &str) -> String {
+    let has_port = authority
+        .parse::<Uri>()
+        .is_ok_and(|uri| uri.port_u16().is_some());
+    if has_port {
+        authority.to_owned()
+    } else {
+        format!("{authority}:443")
+    }
+}
+
+/// Creates the connection pool of the tools. The pool has no limit on connections, so no exchange waits inside the
+/// pool.
 pub fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
     let connector = awc::Connector::new()
         .timeout(CONNECT_DEADLINE)
         .handshake_timeout(CONNECT_DEADLINE)
         .conn_keep_alive(IDLE_MAX)
-        .conn_lifetime(LIFETIME_MAX)
-        .limit(0)
         .rustls_0_23(Arc::clone(tls));
+    client(connector)
+}
+
+fn client<S, Io>(connector: awc::Connector<S>) -> awc::Client
+where
+    S: Service<ConnectInfo<Uri>, Response = Connection<Uri, Io>, Error = ConnectError>
+        + Clone
+        + 'static,
+    Io: ActixStream + fmt::Debug + 'static,
+{
     awc::Client::builder()
-        .connector(connector)
+        .connector(connector.limit(0))
         .disable_redirects()
         .disable_timeout()
         .no_default_headers()
@@ -167,5 +238,23 @@ impl RequestHead {
         tokio::time::timeout(limits.deadline, exchange)
             .await
             .unwrap_or(Err(ExchangeError::Deadline(limits.deadline)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_gets_the_port_of_https() {
+        for (authority, expected) in [
+            ("api.example", "api.example:443"),
+            ("api.example:8443", "api.example:8443"),
+            ("127.0.0.1", "127.0.0.1:443"),
+            ("[::1]", "[::1]:443"),
+            ("[::1]:80", "[::1]:80"),
+        ] {
+            assert_eq!(with_port(authority), expected);
+        }
     }
 }

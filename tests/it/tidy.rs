@@ -135,6 +135,8 @@ const PURE: &[&str] = &[
     "dispatch/pace.rs",
     "dispatch/policy.rs",
     "dispatch/settlement.rs",
+    "http/answer_reader.rs",
+    "http/idle.rs",
     "http/problem.rs",
     "http/retry_after.rs",
     "http/single_header.rs",

@@ -1,0 +1,315 @@
+//! Connects awc with one server so that each answer belongs to its request.
+//!
+//! awc sees every connection as new and as closed after one answer: an [`AnswerStream`] passes one complete answer on and
+//! then ends. Below awc, the connections are kept and used again, by the rules of [`IdleConnections`]. The TLS
+//! handshake also happens here, because the bytes of an answer are visible only above TLS.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_rt::net::{ActixStream, Ready, TcpStream};
+use actix_service::{Service, always_ready};
+use actix_tls::connect::rustls_0_23::reexports::AsyncTlsStream;
+use actix_tls::connect::rustls_0_23::{TlsConnector, TlsConnectorService};
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector, ConnectorService};
+use awc::http::Uri;
+use futures_util::future::LocalBoxFuture;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+
+use super::answer_reader::{AnswerReader, Reuse};
+use super::idle::{IdleConnections, Reusable};
+use crate::time::{Clock, Timestamp};
+
+/// The time limit for a new TCP connection, and the time limit for a TLS handshake.
+pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// The maximum number of requests on one connection. The connection remembers the target of each request.
+const REQUESTS_MAX: usize = 512;
+/// The number of bytes that one read takes from the connection.
+const READ_BYTES: usize = 8 * 1024;
+
+/// The service through which awc gets a connection for a request.
+#[derive(Clone)]
+pub(super) struct ExclusiveConnector(Rc<Server>);
+
+/// The server, and the connections to the server.
+struct Server {
+    tcp: ConnectorService,
+    tls: Option<TlsConnectorService>,
+    clock: Clock,
+    idle: RefCell<IdleConnections<Link>>,
+    /// Every open connection holds a copy.
+    open: Rc<()>,
+}
+
+impl ExclusiveConnector {
+    /// Creates a connector to one server, which speaks TLS if `tls` is given, for at most `concurrency` requests in
+    /// flight.
+    pub(super) fn new(tls: Option<&Arc<ClientConfig>>, clock: Clock, concurrency: usize) -> Self {
+        Self(Rc::new(Server {
+            tcp: Connector::default().service(),
+            tls: tls.map(|tls| TlsConnector::service(Arc::clone(tls))),
+            clock,
+            idle: RefCell::new(IdleConnections::new(concurrency)),
+            open: Rc::new(()),
+        }))
+    }
+
+    /// Closes the idle connections.
+    pub(super) fn close_idle(&self) {
+        self.0.idle.borrow_mut().clear();
+    }
+}
+
+impl Service<ConnectInfo<Uri>> for ExclusiveConnector {
+    type Response = Connection<Uri, AnswerStream>;
+    type Error = ConnectError;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    always_ready!();
+
+    fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
+        let server = Rc::clone(&self.0);
+        Box::pin(async move {
+            let uri = info.request().clone();
+            let target = target(&uri);
+            let mut link = match server.idle_link(target) {
+                Some(link) => link,
+                None => server.open(info).await?,
+            };
+            link.targets.insert(target);
+            let stream = AnswerStream {
+                link: Some(link),
+                answer: AnswerReader::default(),
+                server,
+            };
+            Ok(Connection::new(uri, stream))
+        })
+    }
+}
+
+impl Server {
+    fn idle_link(&self, target: u64) -> Option<Link> {
+        let open = Rc::strong_count(&self.open) - 1;
+        let now = self.clock.now();
+        self.idle.borrow_mut().take(target, open, now)
+    }
+
+    async fn open(&self, info: ConnectInfo<Uri>) -> Result<Link, ConnectError> {
+        let late = |_elapsed| ConnectError::Io(io::ErrorKind::TimedOut.into());
+        let connecting = timeout(CONNECT_DEADLINE, self.tcp.call(info));
+        let tcp = connecting.await.map_err(late)??;
+        let stream = match &self.tls {
+            None => Stream::Plain(tcp.into_parts().0),
+            Some(tls) => {
+                let handshake = timeout(CONNECT_DEADLINE, tls.call(tcp));
+                let tls = handshake.await.map_err(late)?.map_err(ConnectError::Io)?;
+                Stream::Tls(Box::new(tls.into_parts().0))
+            }
+        };
+        Ok(Link {
+            stream,
+            opened: self.clock.now(),
+            targets: HashSet::new(),
+            _open: Rc::clone(&self.open),
+        })
+    }
+
+    /// Keeps a connection for other requests.
+    fn keep(&self, link: Link) {
+        if link.targets.len() < REQUESTS_MAX {
+            self.idle.borrow_mut().put(link, self.clock.now());
+        }
+    }
+}
+
+/// Returns a number for the target of a request. A collision of two targets only costs a new connection.
+fn target(uri: &Uri) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    uri.path_and_query().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// An open connection to the server.
+struct Link {
+    stream: Stream,
+    opened: Timestamp,
+    targets: HashSet<u64>,
+    _open: Rc<()>,
+}
+
+/// The byte stream of a connection, above TLS.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<AsyncTlsStream<TcpStream>>),
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl Reusable for Link {
+    fn opened(&self) -> Timestamp {
+        self.opened
+    }
+
+    fn has_carried(&self, target: u64) -> bool {
+        self.targets.contains(&target)
+    }
+
+    /// Asks the kernel, because the runtime learns only later that bytes have arrived.
+    fn is_silent(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(recv(self.stream.tcp(), &mut [0], flags), Err(Errno::AGAIN))
+    }
+}
+
+/// One request and its answer on a connection, as awc sees the connection. The end of the answer ends the stream.
+pub(super) struct AnswerStream {
+    /// The connection, until the answer is complete or an error.
+    link: Option<Link>,
+    answer: AnswerReader,
+    server: Rc<Server>,
+}
+
+impl fmt::Debug for AnswerStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerStream").finish_non_exhaustive()
+    }
+}
+
+impl AnswerStream {
+    /// Returns up to `count` bytes of the answer, and no byte at the end of the answer.
+    fn poll_answer(&mut self, cx: &mut Context<'_>, count: usize) -> Poll<io::Result<Vec<u8>>> {
+        loop {
+            // A complete answer is passed on only after a last look at the connection: bytes behind the answer are an
+            // error.
+            if self.answer.is_complete() && self.link.is_none() {
+                return Poll::Ready(Ok(self.answer.take(count)));
+            }
+            if !self.answer.is_complete() && self.answer.has_ready() {
+                return Poll::Ready(Ok(self.answer.take(count)));
+            }
+            ready!(self.poll_receive(cx))?;
+        }
+    }
+
+    /// Reads from the connection into the answer once.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(mut link) = self.link.take() else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let mut bytes = [0; READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        match link.stream.poll_read(cx, &mut buffer) {
+            Poll::Pending if self.answer.is_complete() => self.finish(link),
+            Poll::Pending => {
+                self.link = Some(link);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => self.answer.end()?,
+            Poll::Ready(Ok(())) => {
+                self.answer.receive(buffer.filled())?;
+                self.link = Some(link);
+            }
+            // Some servers end a TLS connection without the alert that ends TLS. The caller parses the body, and so
+            // notices a missing part.
+            Poll::Ready(Err(error))
+                if error.kind() == io::ErrorKind::UnexpectedEof
+                    && self.answer.ends_with_the_connection() =>
+            {
+                self.answer.end()?;
+            }
+            Poll::Ready(Err(_)) if self.answer.is_complete() => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Keeps the connection for other requests, after a complete answer with nothing behind it.
+    fn finish(&self, link: Link) {
+        if self.answer.reuse() == Reuse::Allowed {
+            self.server.keep(link);
+        }
+    }
+}
+
+impl AsyncRead for AnswerStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let bytes = ready!(self.poll_answer(cx, buffer.remaining()))?;
+        buffer.put_slice(&bytes);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for AnswerStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.link.as_mut().map(|link| &mut link.stream) {
+            Some(Stream::Plain(tcp)) => Pin::new(tcp).poll_write(cx, bytes),
+            Some(Stream::Tls(tls)) => Pin::new(tls).poll_write(cx, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.link.as_mut().map(|link| &mut link.stream) {
+            Some(Stream::Plain(tcp)) => Pin::new(tcp).poll_flush(cx),
+            Some(Stream::Tls(tls)) => Pin::new(tls).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.link.as_mut().map(|link| &mut link.stream) {
+            Some(Stream::Plain(tcp)) => Pin::new(tcp).poll_shutdown(cx),
+            Some(Stream::Tls(tls)) => Pin::new(tls).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// awc asks for this trait but never calls its methods.
+impl ActixStream for AnswerStream {
+    fn poll_read_ready(&self, _cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        Poll::Ready(Ok(Ready::READABLE))
+    }
+
+    fn poll_write_ready(&self, _cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        Poll::Ready(Ok(Ready::WRITABLE))
+    }
+}

@@ -1,0 +1,188 @@
+//! The idle connections to one server, and the rules for using one again.
+//!
+//! HTTP/1.1 has no number that pairs an answer with its request: the next bytes on a connection are the next answer. A
+//! client therefore takes an answer that arrives late for the answer to the next request. Three rules prevent this:
+//!
+//! - A connection rests before its next request. If a byte arrives during the rest, the client closes the connection.
+//! - A connection carries at most one request for each target. The id in an answer shows whether the answer is about the
+//!   customer of the request, so a client could only confuse two answers about the same customer.
+//! - A connection with an irregular answer never becomes idle.
+//!
+//! The client cannot notice a late answer that arrives after the rest, while the next request is in flight, and that
+//! names the customer of that request. Only a server that confuses its connections sends such an answer.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// The time for which a connection rests after an answer: longer than the delay of 100 ms with which a proxy sends the
+/// late answer of its server.
+const REST: Duration = Duration::from_millis(250);
+/// The number of open connections for each request in flight. At this number, connections rest for a shorter time. With
+/// the usual concurrency of 64, every connection rests for the full time up to about 250 requests per second.
+const CONNECTIONS_PER_REQUEST: usize = 2;
+/// The maximum idle time of a connection: less than the 60 s after which load balancers usually close an idle
+/// connection.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+/// The maximum age of a connection, so that the client follows a failover to another address within this time.
+const LIFETIME_MAX: Duration = Duration::from_secs(75);
+
+/// A connection that may be idle.
+pub(super) trait Reusable {
+    fn opened(&self) -> Timestamp;
+    /// Returns whether the connection has already carried a request for the target.
+    fn has_carried(&self, target: u64) -> bool;
+    /// Returns whether the connection is open, and nothing has arrived since the last answer.
+    fn is_silent(&self) -> bool;
+}
+
+/// The idle connections to one server, the longest idle first.
+#[derive(Debug)]
+pub(super) struct IdleConnections<C> {
+    idle: VecDeque<(Timestamp, C)>,
+    /// The number of idle and used connections at which the rest gets shorter instead of the number larger.
+    open_max: usize,
+}
+
+impl<C: Reusable> IdleConnections<C> {
+    /// Creates an empty set for a client with at most `concurrency` requests in flight.
+    pub(super) fn new(concurrency: usize) -> Self {
+        Self {
+            idle: VecDeque::new(),
+            open_max: concurrency.saturating_mul(CONNECTIONS_PER_REQUEST),
+        }
+    }
+
+    /// Closes all idle connections.
+    pub(super) fn clear(&mut self) {
+        self.idle.clear();
+    }
+
+    /// Adds a connection that has just carried a complete answer.
+    pub(super) fn put(&mut self, connection: C, now: Timestamp) {
+        self.idle.push_back((now, connection));
+    }
+
+    /// Returns the longest idle connection that may carry a request for `target`, while `open` connections are idle or
+    /// in use. Returns `None` if the caller must open a new connection, and then makes room for it.
+    pub(super) fn take(&mut self, target: u64, open: usize, now: Timestamp) -> Option<C> {
+        self.idle.retain(|(since, connection)| {
+            now.since(*since) <= IDLE_MAX && now.since(connection.opened()) <= LIFETIME_MAX
+        });
+        let is_full = open >= self.open_max;
+        while let Some(at) = self.idle.iter().position(|(since, connection)| {
+            (is_full || now.since(*since) >= REST) && !connection.has_carried(target)
+        }) {
+            let (_since, connection) = self.idle.remove(at)?;
+            if connection.is_silent() {
+                return Some(connection);
+            }
+        }
+        if is_full {
+            self.idle.pop_front();
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection with its number, the time when it was opened, the targets of its requests, and whether it is
+    /// silent.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Connection(u8, Timestamp, Vec<u64>, bool);
+
+    impl Reusable for Connection {
+        fn opened(&self) -> Timestamp {
+            self.1
+        }
+
+        fn has_carried(&self, target: u64) -> bool {
+            self.2.contains(&target)
+        }
+
+        fn is_silent(&self) -> bool {
+            self.3
+        }
+    }
+
+    const CONCURRENCY: usize = 10;
+    const START: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn connection(number: u8) -> Connection {
+        Connection(number, START, vec![u64::from(number)], true)
+    }
+
+    fn idle(connections: impl IntoIterator<Item = Connection>) -> IdleConnections<Connection> {
+        let mut idle = IdleConnections::new(CONCURRENCY);
+        for connection in connections {
+            idle.put(connection, START);
+        }
+        idle
+    }
+
+    fn taken(idle: &mut IdleConnections<Connection>, open: usize, after: Duration) -> Option<u8> {
+        idle.take(99, open, START.after(after)).map(|taken| taken.0)
+    }
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_connection_rests_before_its_next_request() {
+        let mut idle = idle([connection(1), connection(2)]);
+        assert_eq!(taken(&mut idle, 2, REST.saturating_sub(MILLISECOND)), None);
+        assert_eq!(taken(&mut idle, 2, REST), Some(1));
+        assert_eq!(taken(&mut idle, 2, REST), Some(2));
+        assert_eq!(taken(&mut idle, 2, REST), None);
+    }
+
+    #[test]
+    fn many_connections_rest_for_a_shorter_time() {
+        let mut idle = idle([connection(1), connection(2)]);
+        let full = CONCURRENCY * CONNECTIONS_PER_REQUEST;
+        assert_eq!(taken(&mut idle, full - 1, MILLISECOND), None);
+        assert_eq!(taken(&mut idle, full, MILLISECOND), Some(1));
+        // No connection may carry the target, so the longest idle connection makes room for a new one.
+        let none = idle.take(2, full, START.after(MILLISECOND));
+        assert_eq!((none, idle.idle.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_connection_carries_one_request_for_each_target() {
+        let mut idle = idle([connection(1), connection(2)]);
+        let mut take = |target| idle.take(target, 2, START.after(REST)).map(|taken| taken.0);
+        assert_eq!(take(1), Some(2));
+        assert_eq!(take(1), None);
+        assert_eq!(take(2), Some(1));
+    }
+
+    #[test]
+    fn a_connection_that_is_closed_or_has_unread_bytes_is_dropped() {
+        let noisy = Connection(1, START, Vec::new(), false);
+        let mut idle = idle([noisy.clone(), connection(2), noisy]);
+        assert_eq!(taken(&mut idle, 3, REST), Some(2));
+        assert_eq!(taken(&mut idle, 3, REST), None);
+        assert_eq!(idle.idle.len(), 0);
+    }
+
+    #[test]
+    fn an_old_connection_is_dropped() {
+        for (opened, after, expected) in [
+            (START, IDLE_MAX, Some(1)),
+            (START, IDLE_MAX + MILLISECOND, None),
+            (
+                Timestamp::from_millis(1_000_000 - 70_000),
+                Duration::from_secs(5),
+                Some(1),
+            ),
+            (Timestamp::from_millis(1_000_000 - 75_000), REST, None),
+        ] {
+            let mut idle = idle([Connection(1, opened, Vec::new(), true)]);
+            assert_eq!(taken(&mut idle, 1, after), expected, "{opened:?} {after:?}");
+            assert_eq!(idle.idle.len(), 0);
+        }
+    }
+}
