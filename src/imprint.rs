@@ -13,6 +13,7 @@ pub mod classify;
 pub mod clearing;
 pub mod client;
 mod echo;
+mod excerpt;
 mod field;
 mod json;
 mod lookup;
@@ -293,7 +294,8 @@ pub enum Cause {
     Deadline,
     /// The connection ended, or its data became unreadable, before the client had received Imprint's whole answer.
     Disconnected,
-    /// Imprint sent an interim answer (1xx) instead of a final answer, or the client could not build the request.
+    /// Imprint's answer breaks the rules of HTTP/1.1, or more than one answer came, or the client could not build the
+    /// request.
     Protocol,
     /// Imprint's answer is longer than the response limit.
     TooLong,

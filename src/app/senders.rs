@@ -64,7 +64,7 @@ impl DispatchThreads {
             let (end, ended) = oneshot::channel();
             let run = move || {
                 // If nobody receives the result, the process is already ending for another reason.
-                let _unheard = end.send(send(&base_url, credential, tls, parts, limits));
+                let _unheard = end.send(send(&base_url, credential, &tls, parts, limits));
             };
             let thread = thread::Builder::new()
                 .name(format!("dispatch-{number}"))
@@ -108,7 +108,7 @@ impl DispatchThreads {
 fn send(
     base_url: &str,
     credential: Arc<Credential>,
-    tls: Arc<ClientConfig>,
+    tls: &Arc<ClientConfig>,
     parts: Parts,
     limits: DispatchLimits,
 ) -> anyhow::Result<()> {
@@ -123,7 +123,7 @@ fn send(
         .enable_all()
         .build()?;
     LocalSet::new().block_on(&runtime, async {
-        let imprint = Client::new(base_url, credential, tls, clock.clone());
+        let imprint = Client::new(base_url, credential, tls, clock.clone(), limits.concurrency);
         let dispatcher = Dispatcher {
             outbox,
             imprint,

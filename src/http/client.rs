@@ -85,7 +85,7 @@ fn with_port(authority: &str) -> String {
 
 /// Creates the connection pool of the tools. The pool has no limit on connections, so no exchange waits inside the
 /// pool.
-pub fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
+fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
     let connector = awc::Connector::new()
         .timeout(CONNECT_DEADLINE)
         .handshake_timeout(CONNECT_DEADLINE)

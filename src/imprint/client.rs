@@ -1,38 +1,38 @@
 //! The HTTP client of Imprint: sends one update, retrieve or search over HTTP/1.1 and returns the outcome.
 //!
-//! The client adapts to the behaviour of the HTTP library awc. awc follows redirects by default, so the client turns
-//! redirects off. The timeout of awc covers only the time until the response head, so the client sets one deadline for
-//! the whole exchange. awc never retries a request. If the exchange fails after the connection was made, the outcome is
-//! "unknown".
-//!
-//! awc returns a 1xx answer as the final answer, and then reuses the connection. awc also reuses the connection after
-//! an answer whose body has neither a stated length nor chunks, although a part of the body may still arrive. After an
-//! answer of either kind, the client drops the whole pool before another exchange can take a connection from the pool.
+//! The client sets one deadline for the whole exchange, and never sends a request twice. An error after the connection
+//! was made has the outcome "unknown". [`StrictClient`] pairs each answer with its request, and reports an incomplete
+//! answer as an error.
 
-use std::cell::RefCell;
-use std::error::Error as StdError;
 use std::fmt;
-use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use awc::error::{ConnectError, PayloadError, SendRequestError};
+use awc::error::PayloadError;
 use awc::http::Method;
 use awc::http::header::{self, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use futures_util::{Stream, StreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
+use self::failure::{body_error, send_error};
 use super::classify::{ImprintResponse, classify};
+use super::excerpt::Excerpt;
 use super::lookup::{retrieved, searched};
 use super::{Cause, ImprintApi, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request};
-use crate::http::client::pool;
+use crate::http::client::StrictClient;
 use crate::time::Clock;
 
-/// The maximum size of Imprint's response body. A customer object has about 1 KiB.
-const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+mod failure;
+
+/// The maximum length of an answer. The client reads a long answer to its end, because only a complete answer proves
+/// that Imprint applied the update, but keeps at most 64 KiB of the answer.
+const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The maximum time for the body of an answer that is not a 2xx. The status decides, and the body only adds a hint.
+const ERROR_BODY_DEADLINE: Duration = Duration::from_secs(1);
 /// The initial capacity of the buffer for a request body.
 const BODY_BYTES_USUAL: usize = 1024;
 /// The maximum number of hits that a search requests from Imprint. One matching hit identifies the customer, but two
@@ -147,43 +147,37 @@ fn sensitive(text: &str) -> Result<HeaderValue, KeyError> {
 
 /// A client of Imprint's API, for use on one thread.
 pub struct Client {
-    base_url: String,
     credential: Arc<Credential>,
-    tls: Arc<ClientConfig>,
     clock: Clock,
-    /// The connection pool. The client replaces the pool if a connection may hold unread data. The client never awaits
-    /// while it borrows the pool.
-    http: RefCell<awc::Client>,
+    http: StrictClient,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("base_url", &self.base_url)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").finish_non_exhaustive()
     }
 }
 
 impl Client {
-    /// Creates a client of Imprint's API at `base_url`, which has no path and no slash at its end.
+    /// Creates a client of Imprint's API at `base_url`, which has no path and no slash at its end. The caller keeps at
+    /// most `concurrency` requests in flight.
     pub fn new(
         base_url: &str,
         credential: Arc<Credential>,
-        tls: Arc<ClientConfig>,
+        tls: &Arc<ClientConfig>,
         clock: Clock,
+        concurrency: usize,
     ) -> Self {
-        let http = RefCell::new(pool(&tls));
         Self {
-            base_url: base_url.to_owned(),
             credential,
-            tls,
+            http: StrictClient::new(base_url, tls, clock.clone(), concurrency),
             clock,
-            http,
         }
     }
 
     /// Sends one request to Imprint and reads the answer. If Imprint does not answer, the error is the outcome of the
-    /// request.
+    /// request. A 2xx answer counts only if the answer is complete. For any other status, the classifier does not need
+    /// the body.
     ///
     /// The client does not ask the rate limiter, because the caller already has a permit for the request.
     async fn exchange(
@@ -194,8 +188,7 @@ impl Client {
     ) -> Result<RawResponse, Outcome> {
         let mut request = self
             .http
-            .borrow()
-            .request(method, format!("{}/v2/customers{path}", self.base_url))
+            .request(method, &format!("/v2/customers{path}"))
             .insert_header((header::AUTHORIZATION, self.credential.authorization()))
             .insert_header((header::ACCEPT, HeaderValue::from_static(JSON)));
         if !body.is_empty() {
@@ -205,33 +198,27 @@ impl Client {
             request = request.insert_header((MERCHANT_KEY, key.clone()));
         }
         let sent = request.send_body(body).await;
-        let mut response = sent.map_err(|error| send_error(&error))?;
-        let is_interim = response.status().is_informational();
-        if is_interim || !is_framed(response.headers()) {
-            self.http.replace(pool(&self.tls));
-        }
-        if is_interim {
-            return Err(Outcome::Unknown(Cause::Protocol));
-        }
+        let response = sent.map_err(|error| send_error(&error))?;
         let status = response.status().as_u16();
         let retry_after = response
             .headers()
             .get_all(header::RETRY_AFTER)
             .filter_map(|value| value.to_str().ok().map(str::to_owned))
             .collect();
-        let body = match response.body().limit(RESPONSE_BYTES_MAX).await {
-            Ok(body) => body.to_vec(),
-            // A 2xx answer with an incomplete body does not prove that Imprint applied the update. For a status other
-            // than 2xx, the classifier does not need the body.
-            Err(error) if (200..300).contains(&status) => {
-                return Err(Outcome::Unknown(body_error(&error)));
+        let body = if (200..300).contains(&status) {
+            read(response).await.map_err(Outcome::Unknown)?
+        } else {
+            match tokio::time::timeout(ERROR_BODY_DEADLINE, read(response)).await {
+                Ok(Err(Cause::Protocol)) => return Err(Outcome::Unknown(Cause::Protocol)),
+                Ok(body) => body.unwrap_or_default(),
+                Err(_elapsed) => Excerpt::default(),
             }
-            Err(_) => Vec::new(),
         };
         Ok(RawResponse {
             status,
             retry_after,
-            body,
+            is_abridged: body.is_abridged(),
+            body: body.into_bytes(),
         })
     }
 
@@ -244,10 +231,50 @@ impl Client {
             .exchange(Method::POST, &segment(&request.customer), body)
             .await
         {
-            Ok(response) => classify(request, response.as_response(), self.clock.wall()),
+            Ok(response) => {
+                let outcome = classify(request, response.as_response(), self.clock.wall());
+                self.suspect(&outcome);
+                outcome
+            }
             Err(outcome) => outcome,
         }
     }
+
+    /// Closes the idle connections after a 2xx answer that is not about the customer of its request: such an answer may
+    /// belong to another request.
+    fn suspect(&self, outcome: &Outcome) {
+        if matches!(
+            outcome,
+            Outcome::Unknown(Cause::WrongCustomer | Cause::Unreadable)
+        ) {
+            self.http.close_idle();
+        }
+    }
+
+    fn looked_up(&self, result: LookupResult) -> LookupResult {
+        if let LookupResult::Failed(outcome) = &result {
+            self.suspect(outcome);
+        }
+        result
+    }
+}
+
+/// Reads the body of an answer.
+async fn read<Bytes: AsRef<[u8]>>(
+    mut body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+) -> Result<Excerpt, Cause> {
+    let mut excerpt = Excerpt::default();
+    let mut length = 0_usize;
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(|error| body_error(&error))?;
+        let bytes = bytes.as_ref();
+        length = length.saturating_add(bytes.len());
+        if length > RESPONSE_BYTES_MAX {
+            return Err(Cause::TooLong);
+        }
+        excerpt.read(bytes);
+    }
+    Ok(excerpt)
 }
 
 /// Returns the path of one customer: one percent-encoded segment. The characters of Imprint ids need no encoding. The
@@ -261,6 +288,8 @@ struct RawResponse {
     status: u16,
     retry_after: Vec<String>,
     body: Vec<u8>,
+    /// Whether the body lacks the long members of the answer.
+    is_abridged: bool,
 }
 
 impl RawResponse {
@@ -284,7 +313,10 @@ impl ImprintApi for Client {
         let path = segment(&customer);
         let exchange = self.exchange(Method::GET, &path, Vec::new());
         match tokio::time::timeout(deadline, exchange).await {
-            Ok(Ok(response)) => retrieved(&customer, response.as_response(), self.clock.wall()),
+            Ok(Ok(response)) => {
+                let response = response.as_response();
+                self.looked_up(retrieved(&customer, response, self.clock.wall()))
+            }
             Ok(Err(outcome)) => LookupResult::Failed(outcome),
             Err(_elapsed) => LookupResult::Failed(Outcome::Unavailable(Cause::Deadline)),
         }
@@ -295,64 +327,22 @@ impl ImprintApi for Client {
         let query = format!("?partner_customer_id={filter}&limit={HITS_MAX}");
         let exchange = self.exchange(Method::GET, &query, Vec::new());
         match tokio::time::timeout(deadline, exchange).await {
-            Ok(Ok(response)) => searched(&partner, response.as_response(), self.clock.wall()),
+            // A hit may be missing on an abridged page.
+            Ok(Ok(response)) if response.is_abridged && response.status < 300 => {
+                LookupResult::Failed(Outcome::Unknown(Cause::TooLong))
+            }
+            Ok(Ok(response)) => {
+                let response = response.as_response();
+                self.looked_up(searched(&partner, response, self.clock.wall()))
+            }
             Ok(Err(outcome)) => LookupResult::Failed(outcome),
             Err(_elapsed) => LookupResult::Failed(Outcome::Unavailable(Cause::Deadline)),
         }
     }
 }
 
-/// Returns whether the headers of an answer tell the end of the answer's body. If no header tells the end of the body,
-/// awc assumes an empty body.
-fn is_framed(headers: &header::HeaderMap) -> bool {
-    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
-}
-
 /// The characters that the client encodes in a path segment: every character except letters, digits, `-` and `_`.
 const SEGMENT: percent_encoding::AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_');
-
-/// Returns the outcome of a request without an answer. Only a failed connection attempt proves that Imprint did not
-/// apply the update.
-fn send_error(error: &SendRequestError) -> Outcome {
-    match error {
-        SendRequestError::Connect(
-            ConnectError::Resolver(_) | ConnectError::NoRecords | ConnectError::Unresolved,
-        ) => Outcome::Unavailable(Cause::Dns),
-        SendRequestError::Connect(ConnectError::Io(error)) => connect_error(error),
-        SendRequestError::Connect(ConnectError::Timeout) => Outcome::Unavailable(Cause::Connect),
-        SendRequestError::Timeout => Outcome::Unknown(Cause::Deadline),
-        SendRequestError::Connect(_)
-        | SendRequestError::Send(_)
-        | SendRequestError::Response(_) => Outcome::Unknown(Cause::Disconnected),
-        SendRequestError::Url(_)
-        | SendRequestError::Http(_)
-        | SendRequestError::H2(_)
-        | SendRequestError::TunnelNotSupported
-        | SendRequestError::Body(_)
-        | SendRequestError::Custom(..)
-        | _ => Outcome::Unknown(Cause::Protocol),
-    }
-}
-
-fn connect_error(error: &io::Error) -> Outcome {
-    let inner = error.get_ref().and_then(|inner| {
-        let inner: &(dyn StdError + 'static) = inner;
-        inner.downcast_ref::<rustls::Error>()
-    });
-    match inner {
-        Some(rustls::Error::InvalidCertificate(_)) => Outcome::Denied(Cause::Certificate),
-        Some(_) => Outcome::Unavailable(Cause::Tls),
-        None => Outcome::Unavailable(Cause::Connect),
-    }
-}
-
-fn body_error(error: &PayloadError) -> Cause {
-    if matches!(error, PayloadError::Overflow) {
-        Cause::TooLong
-    } else {
-        Cause::Disconnected
-    }
-}
 
 #[cfg(test)]
 mod tests {

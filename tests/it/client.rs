@@ -1,9 +1,7 @@
-//! Tests of the Imprint client against a server that misbehaves on the wire. Most of these tests check the behaviour
-//! of awc that src/imprint/client.rs documents, so that a change of awc is noticed.
+//! Tests of the Imprint client against a server that misbehaves on the wire.
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use imprint_bridge::http::client::tls;
@@ -21,7 +19,9 @@ use serde_json::json;
 use crate::raw_imprint::{Accepted, RawImprint};
 use crate::support::{KEY, TEST_TIMEOUT, block_on};
 
+mod answers;
 mod look_ups;
+mod pairing;
 
 /// The deadline of an exchange with Imprint that must succeed.
 const DEADLINE: Duration = TEST_TIMEOUT;
@@ -30,14 +30,25 @@ const DEADLINE_SHORT: Duration = Duration::from_millis(300);
 /// The pause between two pieces of a slow answer from Imprint, far below any deadline.
 const DRIP: Duration = Duration::from_millis(20);
 
+/// The largest number of requests that a test keeps in flight.
+const CONCURRENCY: usize = 64;
+/// The time after which a connection may carry another request: longer than its rest, shorter than its idle time.
+const RESTED: Duration = Duration::from_secs(1);
+
 fn client(origin: &str) -> Client {
-    client_with(origin, None)
+    client_with(origin, None, Clock::machine())
 }
 
-fn client_with(origin: &str, roots: Option<RootCertStore>) -> Client {
+fn client_with(origin: &str, roots: Option<RootCertStore>, clock: Clock) -> Client {
     let credential = Credential::new(KeyScheme::Bearer, &KEY.to_owned().into(), None).unwrap();
     let tls = tls(roots).unwrap();
-    Client::new(origin, Arc::new(credential), tls, Clock::machine())
+    Client::new(origin, Arc::new(credential), &tls, clock, CONCURRENCY)
+}
+
+/// Creates a client whose connections rest until the test advances the clock.
+fn client_with_clock(origin: &str) -> (Client, Clock) {
+    let clock = Clock::manual(Clock::machine().now());
+    (client_with(origin, None, clock.clone()), clock)
 }
 
 /// Returns the outcome of an applied update whose echoed customer has no difference.
@@ -149,119 +160,6 @@ fn a_request_has_exactly_these_bytes() {
     assert_eq!(headers, expected);
 }
 
-// === one answer, one request ===
-
-/// The time at which the server sends a late answer, after an answer that awc wrongly takes as complete.
-#[derive(Clone, Copy, Debug)]
-enum Late {
-    /// The late answer comes together with the first answer.
-    AtOnce,
-    /// The late answer comes when the client reuses the connection for its next request.
-    OnReuse,
-}
-
-/// awc takes a 1xx as the final answer and an answer without a length as empty, and then reuses the connection.
-///
-/// The late answer names the customer of the next request, so a client that reuses the connection would accept the late
-/// answer for the next request.
-#[test]
-fn a_late_answer_is_never_taken_for_another_request() {
-    let protocol = Outcome::Unknown(Cause::Protocol);
-    for (head, expected) in [
-        ("100 Continue", protocol.clone()),
-        ("101 Switching", protocol.clone()),
-        ("102 Processing", protocol.clone()),
-        ("103 Early Hints", protocol),
-        ("200 OK", Outcome::Unknown(Cause::Unreadable)),
-        ("503 Wait", Outcome::Unavailable(Cause::Status(503))),
-    ] {
-        check_late(head, Late::AtOnce, &expected);
-        check_late(head, Late::OnReuse, &expected);
-    }
-}
-
-fn check_late(head: &'static str, late: Late, expected: &Outcome) {
-    let imprint = RawImprint::start(move |mut accepted| {
-        if accepted.number > 0 {
-            return accepted.serve(|_request| answer("422 No", ""));
-        }
-        accepted.request().unwrap();
-        let late = match late {
-            Late::AtOnce => ok("second"),
-            Late::OnReuse => String::new(),
-        };
-        let first = format!("HTTP/1.1 {head}\r\n\r\n{late}");
-        accepted.send(&first).unwrap();
-        accepted.serve(|_request| ok("second"));
-    });
-    block_on(async {
-        let client = client(&imprint.origin());
-        assert_eq!(deliver(&client, "first").await, *expected, "{head}");
-        let second = deliver(&client, "second").await;
-        assert_eq!(second, rejected(), "{head} {late:?}");
-    });
-}
-
-#[test]
-fn requests_beside_an_interim_answer_get_their_own_answers() {
-    let is_released = Arc::new(AtomicBool::new(false));
-    let released = Arc::clone(&is_released);
-    let imprint = RawImprint::start(move |mut accepted| {
-        let Some(request) = accepted.request() else {
-            return;
-        };
-        accepted.until_requests(3);
-        if customer_of(&request) == "interim" {
-            accepted.send("HTTP/1.1 103 Early Hints\r\n\r\n").unwrap();
-            return accepted.serve(|_request| answer("422 Late", ""));
-        }
-        while customer_of(&request).starts_with("held") && !released.load(Ordering::SeqCst) {
-            assert!(!accepted.is_closed_within(DRIP), "the client has gone");
-        }
-        accepted.send(&own_customer(&request)).unwrap();
-        accepted.serve(own_customer);
-    });
-    block_on(async {
-        let client = client(&imprint.origin());
-        let interim = async {
-            let outcome = deliver(&client, "interim").await;
-            let next = deliver(&client, "next").await;
-            is_released.store(true, Ordering::SeqCst);
-            (outcome, next)
-        };
-        let (held_1, held_2, (interim, next)) = tokio::join!(
-            deliver(&client, "held-1"),
-            deliver(&client, "held-2"),
-            interim
-        );
-        assert_eq!(interim, Outcome::Unknown(Cause::Protocol));
-        assert_eq!(
-            [held_1, held_2, next],
-            [applied(), applied(), applied()],
-            "each got its own"
-        );
-    });
-    assert_eq!(imprint.requests().len(), 4);
-}
-
-/// FAULTS U37
-#[test]
-fn an_answer_after_the_deadline_is_never_taken_for_another_request() {
-    let imprint = RawImprint::start(|mut accepted| {
-        if accepted.number > 0 {
-            return accepted.serve(|_request| answer("422 No", ""));
-        }
-        accepted.request().unwrap();
-        accepted.serve(|_request| ok("second"));
-    });
-    block_on(async {
-        let client = client(&imprint.origin());
-        let first = deliver_within(&client, "first", DEADLINE_SHORT).await;
-        assert_eq!(first, Outcome::Unknown(Cause::Deadline));
-        assert_eq!(deliver(&client, "second").await, rejected());
-    });
-}
-
 // === time ===
 
 /// FAULTS U09, U10, U11: awc's own timeout covers only the head of the answer.
@@ -360,51 +258,7 @@ fn a_connection_that_ends_before_the_answer_leaves_the_outcome_unknown() {
         &unknown,
     );
     check_answer("HTTP/1.1 200 OK\r\ncontent-le", &unknown);
-    // awc does not notice that a body is shorter than its content length, but an incomplete JSON object cannot be
-    // parsed.
-    check_answer(half, &Outcome::Unknown(Cause::Unreadable));
-}
-
-/// FAULTS U15: the server closes the connection before the client writes the next request, so the client sends no
-/// request twice.
-#[test]
-fn a_closed_idle_connection_causes_no_failure() {
-    let (closed, is_closed) = tokio::sync::oneshot::channel();
-    let closed = std::sync::Mutex::new(Some(closed));
-    let imprint = RawImprint::start(move |mut accepted| {
-        if accepted.number > 0 {
-            return accepted.serve(own_customer);
-        }
-        let request = accepted.request().unwrap();
-        accepted.send(&own_customer(&request)).unwrap();
-        drop(accepted);
-        closed.lock().unwrap().take().unwrap().send(()).unwrap();
-    });
-    block_on(async {
-        let client = client(&imprint.origin());
-        assert_eq!(deliver(&client, "first").await, applied());
-        is_closed.await.unwrap();
-        // Yielding once lets the client notice that the server has closed the connection.
-        tokio::task::yield_now().await;
-        assert_eq!(deliver(&client, "second").await, applied());
-    });
-    assert_eq!(imprint.requests().len(), 2);
-}
-
-#[test]
-fn a_request_on_a_kept_connection_is_never_repeated() {
-    let imprint = RawImprint::start(|mut accepted| {
-        let request = accepted.request().unwrap();
-        accepted.send(&own_customer(&request)).unwrap();
-        drop(accepted.request());
-    });
-    block_on(async {
-        let client = client(&imprint.origin());
-        assert_eq!(deliver(&client, "first").await, applied());
-        let second = deliver(&client, "second").await;
-        assert_eq!(second, Outcome::Unknown(Cause::Disconnected));
-    });
-    assert_eq!((imprint.connections(), imprint.requests().len()), (1, 2));
+    check_answer(half, &unknown);
 }
 
 // === answers ===
@@ -425,10 +279,6 @@ fn a_2xx_without_the_customer_is_no_proof() {
         check_answer(&answer("200 OK", body), &unreadable);
     }
     check_answer("HTTP/1.1 204 No Content\r\n\r\n", &unreadable);
-    // RFC 9112 lets the end of the connection mark the end of an answer, but awc treats the body of such an answer as
-    // empty.
-    let endless = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"id\":\"c1\"}";
-    check_answer(endless, &unreadable);
     check_answer(&ok("c2"), &Outcome::Unknown(Cause::WrongCustomer));
     check_answer(&ok("c1"), &applied());
 }
@@ -472,7 +322,7 @@ fn an_oversized_head_is_an_error_like_any_other() {
         let length = body.len();
         check_answer(
             &format!("HTTP/1.1 200 OK\r\n{headers}content-length: {length}\r\n\r\n{body}"),
-            &Outcome::Unknown(Cause::Disconnected),
+            &Outcome::Unknown(Cause::Protocol),
         );
     }
 }
@@ -486,7 +336,7 @@ fn an_answer_in_another_protocol_leaves_the_outcome_unknown() {
         "HTTP/1.1 200 OK\r\ncontent-length: minus\r\n\r\n",
         "\u{15}\u{3}\u{1}\0\u{2}\u{2}\n",
     ] {
-        check_answer(answer, &Outcome::Unknown(Cause::Disconnected));
+        check_answer(answer, &Outcome::Unknown(Cause::Protocol));
     }
 }
 
@@ -502,7 +352,10 @@ fn roots() -> RootCertStore {
     roots
 }
 
-fn tls_server(certificate_pem: &str) -> RawImprint {
+fn tls_server(
+    certificate_pem: &str,
+    script: impl Fn(Accepted) + Send + Sync + 'static,
+) -> RawImprint {
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ServerConfig::builder_with_provider(provider)
@@ -511,7 +364,7 @@ fn tls_server(certificate_pem: &str) -> RawImprint {
         .with_no_client_auth()
         .with_single_cert(vec![certificate(certificate_pem)], key)
         .unwrap();
-    RawImprint::start_tls(Arc::new(tls), |mut accepted| accepted.serve(own_customer))
+    RawImprint::start_tls(Arc::new(tls), script)
 }
 
 /// FAULTS U07, X22: the client sends no part of a request, and so no API key, to a server without a valid certificate.
@@ -537,9 +390,10 @@ fn an_invalid_certificate_denies_the_request() {
             0,
         ),
     ] {
-        let imprint = tls_server(certificate);
+        let imprint = tls_server(certificate, |mut accepted| accepted.serve(own_customer));
         let origin = format!("https://{}", imprint.address);
-        let outcome = block_on(async { deliver(&client_with(&origin, roots), "c1").await });
+        let outcome =
+            block_on(async { deliver(&client_with(&origin, roots, Clock::machine()), "c1").await });
         assert_eq!(outcome, expected, "{what}");
         assert_eq!(imprint.requests().len(), requests, "{what}");
     }

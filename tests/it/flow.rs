@@ -7,6 +7,7 @@ use imprint_bridge::sandbox::{Authorization, UnseededCustomer};
 use serde_json::{Value, json};
 
 use crate::http::Answer;
+use crate::raw_imprint::RawImprint;
 use crate::support::{Event, KEY, TestApp};
 
 /// The duration of a sandbox outage that the test ends itself: longer than any test runs.
@@ -415,7 +416,7 @@ fn an_inconclusive_answer_is_followed_by_another_request() {
         json!({"endless_body": true}),
         json!({"wrong_id": true}),
         json!({"body": "<html>"}),
-        json!({"interim": 103, "then_ms": 30}),
+        json!({"interim": 101, "then_ms": 30}),
     ];
     for (number, action) in actions.iter().enumerate() {
         let customer = format!("c{number}");
@@ -431,6 +432,68 @@ fn an_inconclusive_answer_is_followed_by_another_request() {
         assert_eq!(app.imprint.email(&customer), Some(email), "{action}");
     }
     assert_eq!(app.imprint.calls().len(), 2 * actions.len());
+}
+
+/// FAULTS N82, U38: a server that sends 103 before every answer applies the update and says so.
+#[test]
+fn interim_answers_cost_no_attempt() {
+    let app = TestApp::start();
+    app.imprint
+        .inject(&json!({"action": {"interim": 103, "then_ms": 30}}));
+    for number in 0..20 {
+        app.accept(&email(&format!("e{number}"), &format!("c{number}"), 1));
+    }
+    for number in 0..20 {
+        let receipt = app.wait_until(&format!("e{number}"), "delivered");
+        assert_eq!(receipt["attempts"], 1);
+    }
+}
+
+/// FAULTS N80, N83, N84, N81, V4: Imprint applied the update each time, but only a complete answer shows that.
+#[test]
+fn an_event_is_delivered_by_a_complete_answer() {
+    let long = json!({"metadata": {"note": "x".repeat(200 * 1024)}, "id": "customer"}).to_string();
+    let ok = r#"{"id":"customer"}"#;
+    let length = |body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n11\r\n";
+    for (what, first, attempts) in [
+        (
+            "short",
+            format!("HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{ok}"),
+            2,
+        ),
+        ("no last chunk", format!("{chunked}{ok}\r\n"), 2),
+        ("two answers", format!("{0}{ok}{0}{ok}", length(ok)), 2),
+        (
+            "half an object",
+            "HTTP/1.1 200 OK\r\n\r\n{\"id\":\"customer\"".to_owned(),
+            2,
+        ),
+        ("until the end", format!("HTTP/1.1 200 OK\r\n\r\n{ok}"), 1),
+        ("long", format!("{}{long}", length(&long)), 1),
+        ("chunks", format!("{chunked}{ok}\r\n0\r\n\r\n"), 1),
+    ] {
+        let second = format!("{}{ok}", length(ok));
+        let imprint = RawImprint::start(move |mut accepted| {
+            let answer = if accepted.number == 0 {
+                &first
+            } else {
+                &second
+            };
+            if accepted.request().is_some() {
+                // The client may close the connection before the end of the answer.
+                drop(accepted.send(answer));
+            }
+        });
+        let app = TestApp::setup()
+            .settings(format!("[imprint]\nbase_url = \"{}\"", imprint.origin()))
+            .start();
+        app.accept(&email("event", "customer", 1));
+        let receipt = app.wait_until("event", "delivered");
+        assert_eq!(receipt["attempts"], attempts, "{what}");
+        assert_eq!(imprint.requests().len(), attempts, "{what}");
+        drop(app);
+    }
 }
 
 // === across processes ===

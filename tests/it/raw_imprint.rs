@@ -11,9 +11,6 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::TEST_TIMEOUT;
 
-/// The interval at which a waiting script checks its condition.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-
 /// The byte stream of a connection to the fake Imprint server, plain or TLS.
 trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}
@@ -82,13 +79,6 @@ impl Accepted {
     /// Waits until the client has closed the connection.
     pub(crate) fn until_closed(&self) {
         assert!(self.is_closed_within(TEST_TIMEOUT), "the client stays");
-    }
-
-    /// Waits until `count` complete requests have arrived on all connections together.
-    pub(crate) fn until_requests(&self, count: usize) {
-        while self.seen.requests.lock().unwrap().len() < count {
-            assert!(!self.is_closed_within(LOOK_EVERY), "the client has gone");
-        }
     }
 
     /// Reads one byte, sends `after`, and closes the connection: the kernel resets a connection that is closed with

@@ -143,6 +143,7 @@ const PURE: &[&str] = &[
     "imprint/json.rs",
     "imprint/classify.rs",
     "imprint/echo.rs",
+    "imprint/excerpt.rs",
     "imprint/lookup.rs",
 ];
 

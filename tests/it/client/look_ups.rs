@@ -11,7 +11,10 @@ use imprint_bridge::imprint::{
 use imprint_bridge::sandbox::Sandbox;
 use serde_json::{Value, json};
 
-use super::{DEADLINE, DEADLINE_SHORT, answer, client, deliver, ok, rejected};
+use super::{
+    DEADLINE, DEADLINE_SHORT, RESTED, answer, applied, client, client_with_clock, deliver, ok,
+    own_customer, rejected,
+};
 use crate::raw_imprint::{Accepted, RawImprint};
 use crate::support::{FakeImprint, KEY, block_on};
 
@@ -161,42 +164,6 @@ fn a_partner_id_stays_inside_its_filter() {
 
 // === one answer, one request ===
 
-/// awc alone would take the late answer, after a 1xx or an answer without a length, as the answer to the next lookup.
-#[test]
-fn a_late_answer_to_a_lookup_is_never_taken_for_another_request() {
-    let down = Outcome::Unavailable(Cause::Status(503));
-    for (head, expected) in [
-        ("103 Early Hints", unknown(Cause::Protocol)),
-        ("200 OK", unknown(Cause::Unreadable)),
-        ("503 Wait", LookupResult::Failed(down)),
-    ] {
-        for lookup in BOTH {
-            check_late(lookup, head, &expected);
-        }
-    }
-}
-
-#[track_caller]
-fn check_late(lookup: Lookup, head: &'static str, expected: &LookupResult) {
-    let imprint = RawImprint::start(move |mut accepted| {
-        if accepted.number > 0 {
-            return accepted.serve(|_request| answer("422 No", ""));
-        }
-        accepted.request().unwrap();
-        let late = ok("second");
-        let first = format!("HTTP/1.1 {head}\r\n\r\n{late}");
-        accepted.send(&first).unwrap();
-        accepted.serve(|_request| ok("second"));
-    });
-    block_on(async {
-        let client = client(&imprint.origin());
-        let found = look_up(&client, lookup, DEADLINE).await;
-        assert_eq!(found, *expected, "{lookup:?} {head}");
-        let second = deliver(&client, "second").await;
-        assert_eq!(second, rejected(), "{lookup:?} {head}");
-    });
-}
-
 /// FAULTS U37
 #[test]
 fn a_lookup_answered_after_the_deadline_is_never_taken_for_another_request() {
@@ -218,24 +185,31 @@ fn a_lookup_answered_after_the_deadline_is_never_taken_for_another_request() {
     }
 }
 
+/// FAULTS N81: a late answer to a retrieve could be taken for the answer to an update of the same customer.
 #[test]
-fn lookups_and_updates_share_connections() {
-    let imprint = RawImprint::start(|mut accepted| accepted.serve(|_request| ok("c1")));
+fn lookups_and_updates_share_connections_but_not_for_one_customer() {
+    let imprint = RawImprint::start(|mut accepted| accepted.serve(own_customer));
     block_on(async {
-        let client = client(&imprint.origin());
+        let (client, clock) = client_with_clock(&imprint.origin());
         assert_eq!(
             look_up(&client, Lookup::Retrieve, DEADLINE).await,
             one("c1")
         );
-        assert_eq!(deliver(&client, "c1").await, super::applied());
-        look_up(&client, Lookup::Search, DEADLINE).await;
+        clock.advance(RESTED);
+        assert_eq!(deliver(&client, "c2").await, applied());
+        assert_eq!(imprint.connections(), 1);
+        clock.advance(RESTED);
+        assert_eq!(deliver(&client, "c1").await, applied());
+        assert_eq!(imprint.connections(), 2);
+        clock.advance(RESTED);
+        assert_eq!(deliver(&client, "c3").await, applied());
     });
-    assert_eq!((imprint.connections(), imprint.requests().len()), (1, 3));
+    assert_eq!((imprint.connections(), imprint.requests().len()), (2, 4));
 }
 
 // === failures ===
 
-/// FAULTS U01, U03, U13, U16, U19, U23
+/// FAULTS U01, U03, U13, U16, U23
 #[test]
 fn a_lookup_without_an_answer_has_a_cause() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -257,12 +231,40 @@ fn a_lookup_without_an_answer_has_a_cause() {
             |accepted| accepted.reset("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"),
             &unknown(Cause::Disconnected),
         );
-        let long = "x".repeat(70_000);
-        let long = answer("200 OK", &json!({"id": "c1", "x": long}).to_string());
-        check_answer(lookup, &long, &unknown(Cause::TooLong));
         let away = answer("307 Elsewhere\r\nlocation: /v2/customers/c2", "");
         let denied = LookupResult::Failed(Outcome::Denied(Cause::Status(307)));
         check_answer(lookup, &away, &denied);
+    }
+}
+
+/// FAULTS N80, N84: a long customer is read, but a page without one of its hits proves nothing.
+#[test]
+fn a_long_answer_to_a_lookup_is_read_or_fails() {
+    let metadata = json!({"note": "x".repeat(200_000)});
+    let customer = json!({"metadata": metadata, "id": "c1"});
+    let customer = answer("200 OK", &customer.to_string());
+    check_answer(Lookup::Retrieve, &customer, &one("c1"));
+    for hits in [
+        json!([{"id": "c1", "partner_customer_id": "c1", "metadata": metadata}]),
+        json!([{"id": "c2", "metadata": metadata}]),
+    ] {
+        check_answer(Lookup::Search, &page(&hits), &unknown(Cause::TooLong));
+    }
+    let cut = customer.get(..100_000).unwrap();
+    check_answer(Lookup::Retrieve, cut, &unknown(Cause::Disconnected));
+}
+
+/// FAULTS N82, N83
+#[test]
+fn a_lookup_reads_interim_answers_and_answers_that_end_with_the_connection() {
+    for interim in ["", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"] {
+        let found = format!("{interim}{}", ok("c1"));
+        check_answer(Lookup::Retrieve, &found, &one("c1"));
+        let page = json!({"data": [{"id": "c1", "partner_customer_id": "c1"}], "total": 1});
+        let found = format!("{interim}HTTP/1.1 200 OK\r\n\r\n{page}");
+        check_answer(Lookup::Search, &found, &one("c1"));
+        let cut = found.strip_suffix('}').unwrap();
+        check_answer(Lookup::Search, cut, &unknown(Cause::Unreadable));
     }
 }
 

@@ -1,0 +1,213 @@
+//! Reads an answer of Imprint of any length into a limited buffer. An answer that does not fit keeps the top-level
+//! members that are short, so that a customer with large metadata still has its id. The code is pure.
+
+use std::mem;
+
+/// The maximum length of a kept answer. A customer object has about 1 KiB.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+/// The maximum length of a top-level member of an answer that does not fit: larger than an address.
+const MEMBER_BYTES_MAX: usize = 4 * 1024;
+
+/// The part of an answer that the bridge keeps.
+#[derive(Debug, Default)]
+pub(super) struct Excerpt {
+    kept: Vec<u8>,
+    /// The position in the JSON text, of an answer that does not fit.
+    abridging: Option<JsonPosition>,
+}
+
+/// The position in a JSON text whose long members are left out.
+#[derive(Debug, Default)]
+struct JsonPosition {
+    /// The number of open objects and arrays.
+    depth: usize,
+    text: Text,
+    /// The length of the kept bytes before the current member and the comma in front of it.
+    member_at: usize,
+    is_member_left_out: bool,
+}
+
+/// Whether the position is inside a JSON string.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Text {
+    #[default]
+    Outside,
+    Inside,
+    /// The next character is escaped.
+    Escaped,
+}
+
+impl Excerpt {
+    pub(super) fn read(&mut self, bytes: &[u8]) {
+        if self.abridging.is_none() {
+            self.kept.extend_from_slice(bytes);
+            if self.kept.len() <= KEPT_BYTES_MAX {
+                return;
+            }
+            self.abridging = Some(JsonPosition::default());
+            let unabridged = mem::take(&mut self.kept);
+            self.abridge(&unabridged);
+        } else {
+            self.abridge(bytes);
+        }
+    }
+
+    /// Returns whether a part of the answer was left out.
+    pub(super) fn is_abridged(&self) -> bool {
+        self.abridging.is_some()
+    }
+
+    /// Returns the kept bytes: the answer, or a JSON object with the short members of the answer.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.kept
+    }
+
+    fn abridge(&mut self, bytes: &[u8]) {
+        if let Some(position) = &mut self.abridging {
+            for byte in bytes {
+                position.keep(*byte, &mut self.kept);
+            }
+        }
+    }
+}
+
+impl JsonPosition {
+    fn keep(&mut self, byte: u8, kept: &mut Vec<u8>) {
+        if self.ends_member(byte) {
+            self.is_member_left_out = false;
+            self.member_at = kept.len();
+            if byte == b',' && kept.last() == Some(&b'{') {
+                // The first member was left out, and its comma with it.
+                return;
+            }
+        }
+        if self.is_member_left_out {
+            return;
+        }
+        kept.push(byte);
+        if byte == b'{' && self.depth == 1 && self.text == Text::Outside {
+            self.member_at = kept.len();
+        }
+        let is_long = kept.len() > self.member_at.saturating_add(MEMBER_BYTES_MAX);
+        if is_long || kept.len() > KEPT_BYTES_MAX {
+            kept.truncate(self.member_at);
+            self.is_member_left_out = true;
+        }
+    }
+
+    /// Moves the position over `byte`, and returns whether a top-level member ends before `byte`.
+    fn ends_member(&mut self, byte: u8) -> bool {
+        match (self.text, byte) {
+            (Text::Escaped, _) | (Text::Outside, b'"') => self.text = Text::Inside,
+            (Text::Inside, b'"') => self.text = Text::Outside,
+            (Text::Inside, b'\\') => self.text = Text::Escaped,
+            (Text::Inside, _) => {}
+            (Text::Outside, b'{' | b'[') => self.depth = self.depth.saturating_add(1),
+            (Text::Outside, b'}' | b']') => {
+                self.depth = self.depth.saturating_sub(1);
+                return self.depth == 0;
+            }
+            (Text::Outside, b',') => return self.depth == 1,
+            (Text::Outside, _) => {}
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Reads an answer in pieces, and returns the kept bytes if they are JSON.
+    fn excerpt(answer: &str, piece: usize) -> (Option<Value>, bool) {
+        let mut excerpt = Excerpt::default();
+        for bytes in answer.as_bytes().chunks(piece) {
+            excerpt.read(bytes);
+        }
+        let is_abridged = excerpt.is_abridged();
+        let kept = excerpt.into_bytes();
+        assert!(kept.len() <= KEPT_BYTES_MAX);
+        (serde_json::from_slice(&kept).ok(), is_abridged)
+    }
+
+    #[test]
+    fn a_short_answer_is_kept_as_it_is() {
+        for answer in ["", "<html>", r#"{"id":"c1""#, "{}", "[1]"] {
+            let mut excerpt = Excerpt::default();
+            excerpt.read(answer.as_bytes());
+            assert!(!excerpt.is_abridged());
+            assert_eq!(excerpt.into_bytes(), answer.as_bytes());
+        }
+        let longest = format!(r#"{{"a":"{}"}}"#, "x".repeat(KEPT_BYTES_MAX - 8));
+        assert!(!excerpt(&longest, 1000).1);
+    }
+
+    #[test]
+    fn a_long_member_is_left_out_wherever_it_stands() {
+        let large = json!({"a, \"}{": "x, \\\"}".repeat(40_000), "b": [[{}], {"c": "}"}]});
+        let long_text = json!("é\\\"{,".repeat(30_000));
+        let short = json!({"id": "c1", "address": {"city": "Re\"n,o"}});
+        for (answer, expected) in [
+            (json!({"id": "c1", "metadata": large}), json!({"id": "c1"})),
+            (json!({"a": large, "id": "c1"}), json!({"id": "c1"})),
+            (
+                json!({"a": long_text, "id": "c1", "z": large}),
+                json!({"id": "c1"}),
+            ),
+            (json!({"a": large}), json!({})),
+            (
+                json!({"address": short["address"], "b": large, "id": "c1", "z": long_text}),
+                short,
+            ),
+        ] {
+            let texts = [answer.to_string(), format!("{answer:#}\n")];
+            for (text, piece) in texts.iter().zip([1, usize::MAX]) {
+                let (kept, is_abridged) = excerpt(text, piece);
+                assert_eq!((kept, is_abridged), (Some(expected.clone()), true));
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_that_breaks_off_or_goes_on_is_not_json() {
+        let whole = json!({"id": "c1", "metadata": "x".repeat(200_000)}).to_string();
+        for broken in [
+            whole.get(..whole.len() - 1).unwrap(),
+            whole.get(..whole.len() - 2).unwrap(),
+            whole.get(..100_000).unwrap(),
+            &format!("{whole}x"),
+            &format!("{whole}{whole}"),
+            &"<html>".repeat(20_000),
+            &"{".repeat(200_000),
+        ] {
+            assert_eq!(excerpt(broken, 1000), (None, true), "{broken:.40}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_members_of_a_long_object_are_kept(
+            lengths in prop::collection::vec((prop::bool::ANY, "[a-z\\\\\"{},]{0,20}"), 0..10)
+        ) {
+            let filler = "x".repeat(KEPT_BYTES_MAX);
+            let mut members = serde_json::Map::new();
+            let mut kept = serde_json::Map::new();
+            for (at, (is_long, text)) in lengths.iter().enumerate() {
+                let key = format!("{at}{text}");
+                if *is_long {
+                    members.insert(key, json!([{ "a": filler }, text]));
+                } else {
+                    members.insert(key.clone(), json!({ "a": [text] }));
+                    kept.insert(key, json!({ "a": [text] }));
+                }
+            }
+            let is_long = lengths.iter().any(|(is_long, _)| *is_long);
+            let (read, is_abridged) = excerpt(&Value::Object(members).to_string(), 777);
+            prop_assert_eq!(read, Some(Value::Object(kept)));
+            prop_assert_eq!(is_abridged, is_long);
+        }
+    }
+}
