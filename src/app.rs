@@ -26,6 +26,7 @@ use crate::config::sources::SourceSettings;
 use crate::config::{self, Config};
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::{Destination, OperatorMode};
+use crate::dispatch::pace::Rate;
 use crate::fold::MaxFold;
 use crate::ingress::Ingress;
 use crate::metrics::{LabelSets, LogCounters, Metrics};
@@ -94,8 +95,7 @@ impl App {
         let metrics = metrics()?;
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
-        let destination = Arc::new(Destination::new(config.imprint.rate, clock.now()));
-        restore_destination(&*outbox, &destination, clock.now()).await?;
+        let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
         let (endpoints, sources, secrets) =
             sources::open(sources, config.intake, &metrics.ingress, &clock)?;
         let operations = Operations {
@@ -217,12 +217,13 @@ fn metrics() -> prometheus::Result<Metrics> {
     Metrics::new(labels, log)
 }
 
-/// Restores the mode that an operator set, and a pause that Imprint asked for, from the store.
-async fn restore_destination(
+/// Creates the destination with the mode that an operator set, and with a pause that Imprint asked for, from the store.
+async fn restored_destination(
     outbox: &dyn Outbox,
-    destination: &Destination,
+    rate: Rate,
     now: Timestamp,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Arc<Destination>> {
+    let destination = Destination::new(rate, now);
     let mode = outbox.setting(Setting::DestinationMode).await?;
     let mode = mode
         .and_then(|word| OperatorMode::parse(&word))
@@ -240,5 +241,5 @@ async fn restore_destination(
         // pause.
         destination.wait_until(until.min(now.after(DUE_AHEAD_MAX)));
     }
-    Ok(())
+    Ok(Arc::new(destination))
 }
