@@ -183,13 +183,14 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<SourceSettings, Vec<Se
         .take_optional(&["allowed_origins"], Raw::texts)
         .unwrap_or_default();
     let mut event_types = BTreeMap::new();
-    for type_name in reader.keys(&["events"]) {
+    let type_names = reader.keys(&["events"]);
+    if type_names.is_empty() && ignored.is_empty() {
+        reader.error(&["events"], "names no event type");
+    }
+    for type_name in type_names {
         if let Some(event_type) = rules::event_type(&mut reader, &type_name, &tables, schemas_dir) {
             event_types.insert(type_name, event_type);
         }
-    }
-    if reader.keys(&["events"]).is_empty() && event_types.is_empty() && ignored.is_empty() {
-        reader.error(&["events"], "names no event type");
     }
     let errors = reader.finish();
     match auth {
