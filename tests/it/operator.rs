@@ -12,7 +12,7 @@ const TOKEN: &str = "op-canary-token-1";
 struct OperatedApp(TestApp);
 
 impl OperatedApp {
-    fn start(settings: &'static str) -> Self {
+    fn start(settings: &str) -> Self {
         let setup = TestApp::setup().operator("alice", TOKEN);
         Self(setup.settings(settings).start())
     }
@@ -277,6 +277,53 @@ fn a_replay_can_map_again_by_the_current_settings() {
     );
     app.0.wait_until("foreign", "delivered");
     assert_eq!(app.0.imprint.applied("c1")[0].body.get("city"), None);
+}
+
+/// FAULTS O13: mapping an old event again must not give the event the epoch of today.
+#[test]
+fn a_replay_keeps_the_version_that_the_event_had() {
+    let sources = tempfile::tempdir().unwrap();
+    let write = |epoch: u32| {
+        let shipped = include_str!("../../config/sources/crm.toml");
+        let version = "version = \".data.customer.revision\"";
+        let text = shipped.replace(version, &format!("{version}\nepoch = {epoch}"));
+        assert_ne!(text, shipped);
+        std::fs::write(sources.path().join("crm.toml"), text).unwrap();
+    };
+    write(0);
+    let folder = format!("sources_dir = \"{}\"", sources.path().display());
+    let mut app = OperatedApp::start(&folder);
+    let address =
+        json!({"line1": "1 Rue X", "city": "Paris", "postal_code": "75001", "country": "FR"});
+    let old = email("old", "c1", 1).with("/data/customer/address", address);
+    app.0.post(&old);
+    let entry = app.get("/entries")["entries"][0]["entry"].clone();
+    app.0.accept(&email("new", "c1", 2));
+    app.0.wait_until("new", "delivered");
+    app.0.stop().unwrap();
+    write(1);
+    app.0
+        .files
+        .write_settings(&format!("{folder}\n[imprint]\nforeign_address = \"skip\""));
+    app.0.restart();
+    let replay = json!({"ids": [entry], "map_again": true});
+    assert_eq!(
+        app.post("/entries/replay", &replay)["replayed"],
+        json!([entry])
+    );
+    // The old event delivers the address of the customer history, for which no newer value exists, and no email.
+    app.0.wait_until("old", "delivered");
+    assert_eq!(
+        app.0.imprint.email("c1").as_deref(),
+        Some("new@example.com")
+    );
+    // The first event of the restarted counter wins over all events of the counter before.
+    app.0.accept(&email("restarted", "c1", 1));
+    app.0.wait_until("restarted", "delivered");
+    assert_eq!(
+        app.0.imprint.email("c1").as_deref(),
+        Some("restarted@example.com")
+    );
 }
 
 #[test]
