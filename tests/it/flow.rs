@@ -571,7 +571,8 @@ fn several_dispatch_threads_keep_each_customer_in_order() {
     let app = TestApp::setup()
         .settings("[dispatch]\nthreads = 3\nmax_fold = 1\n[imprint]\nconcurrency = 9")
         .start();
-    app.imprint.inject(&json!([{"action": {"latency_ms": 3}}]));
+    // An answer takes longer than accepting an event, also on a busy machine, so that requests overlap.
+    app.imprint.inject(&json!([{"action": {"latency_ms": 50}}]));
     let customers = || (0..8).map(|number| format!("T-{number}"));
     for revision in 1..=6 {
         for customer in customers() {

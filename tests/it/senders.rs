@@ -19,7 +19,7 @@ const EVENTS: &str = "/v1/sources/crm/events";
 const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 15] = [
+const LABELS: [(&str, &[&str]); 16] = [
     ("refused_total/problem", &PROBLEMS),
     (
         "unauthenticated_total/reason",
@@ -69,6 +69,10 @@ const LABELS: [(&str, &[&str]); 15] = [
     (
         "destination_state/state",
         &["flowing", "probing", "throttled", "stopped"],
+    ),
+    (
+        "store_condition/condition",
+        &["working", "stalled", "file_gone"],
     ),
 ];
 const PROBLEMS: [&str; 18] = [
