@@ -1,7 +1,7 @@
 //! The base URL of Imprint's API. The configuration checks the base URL strictly, because every request to this URL
 //! contains the API key.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{ImprintEnvironment, Profile};
 
@@ -14,7 +14,15 @@ const PRODUCTION_HOST: &str = "dev.imprint.co";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     text: String,
-    host: String,
+    host: Host,
+}
+
+/// The host of a base URL, in its only spelling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    /// A host name in lower case, without a dot at its end.
+    Name(String),
+    Address(IpAddr),
 }
 
 impl BaseUrl {
@@ -41,19 +49,17 @@ impl BaseUrl {
         if port.is_some_and(|port| port.parse::<u16>().is_err()) {
             return Err("has an invalid port".to_owned());
         }
-        let host = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_ascii_lowercase();
+        let host = Host::parse(host)?;
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let url = Self {
-            text: format!("{scheme}://{authority}"),
+            text: format!("{scheme}://{}{port}", host.text()),
             host,
         };
-        match scheme {
-            "https" if url.is_loopback() || url.address().is_none() => Ok(url),
-            "https" => Err("must be a host name, not an IP address".to_owned()),
-            "http" if url.is_loopback() => Ok(url),
-            "http" => Err("must be https; http is allowed for this machine only".to_owned()),
+        match (scheme, &url.host) {
+            ("https" | "http", host) if host.is_loopback() => Ok(url),
+            ("https", Host::Name(_)) => Ok(url),
+            ("https", Host::Address(_)) => Err("must be a host name, not an IP address".to_owned()),
+            ("http", _) => Err("must be https; http is allowed for this machine only".to_owned()),
             _ => Err("must start with https://".to_owned()),
         }
     }
@@ -70,7 +76,8 @@ impl BaseUrl {
         environment: ImprintEnvironment,
         allowed: &[String],
     ) -> Result<(), String> {
-        let expected = match self.host.as_str() {
+        let host = self.host.text();
+        let expected = match host.as_str() {
             SANDBOX_HOST => Some((ImprintEnvironment::Sandbox, "sandbox")),
             PRODUCTION_HOST => Some((ImprintEnvironment::Production, "production")),
             _ => None,
@@ -80,25 +87,88 @@ impl BaseUrl {
                 "is Imprint's {word} host, but imprint.environment is not \"{word}\""
             )),
             Some(_) => Ok(()),
-            None if environment == ImprintEnvironment::Local && !self.is_loopback() => {
+            None if environment == ImprintEnvironment::Local && !self.host.is_loopback() => {
                 Err("is not this machine, but imprint.environment is \"local\"".to_owned())
             }
-            None if profile == Profile::Production && !allowed.contains(&self.host) => {
-                Err(format!(
-                    "must be {SANDBOX_HOST}, {PRODUCTION_HOST} or a host in imprint.host_allow"
-                ))
-            }
+            None if profile == Profile::Production && !allowed.contains(&host) => Err(format!(
+                "must be {SANDBOX_HOST}, {PRODUCTION_HOST} or a host in imprint.host_allow"
+            )),
             None => Ok(()),
         }
     }
+}
 
-    fn address(&self) -> Option<IpAddr> {
-        self.host.parse().ok()
+impl Host {
+    /// Parses a host as the resolver of the machine would understand it: `127.1` and `2130706433` are addresses.
+    fn parse(raw: &str) -> Result<Self, String> {
+        if let Some(address) = raw.strip_prefix('[').and_then(|raw| raw.strip_suffix(']')) {
+            let address: Ipv6Addr = address.parse().map_err(|_invalid| INVALID_ADDRESS)?;
+            return Ok(Self::Address(address.to_canonical()));
+        }
+        let name = raw.to_ascii_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(&name);
+        let is_part = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        let is_label = |label: &str| !label.is_empty() && label.bytes().all(is_part);
+        if !name.split('.').all(is_label) {
+            return Err("has an invalid host name".to_owned());
+        }
+        match name.rsplit('.').next() {
+            Some(last) if is_number(last) => {
+                let address = ipv4(name).ok_or(INVALID_ADDRESS)?;
+                Ok(Self::Address(IpAddr::V4(address)))
+            }
+            Some(_) | None => Ok(Self::Name(name.to_owned())),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Name(name) => name.clone(),
+            Self::Address(IpAddr::V4(address)) => address.to_string(),
+            Self::Address(IpAddr::V6(address)) => format!("[{address}]"),
+        }
     }
 
     fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.address().is_some_and(|address| address.is_loopback())
+        match self {
+            Self::Name(name) => name == "localhost",
+            Self::Address(address) => address.is_loopback(),
+        }
     }
+}
+
+/// The error of a host that looks like an IP address and is not one.
+const INVALID_ADDRESS: &str = "has an invalid IP address";
+
+/// Returns whether the last label of a host makes the host an IPv4 address. No top-level domain is a number.
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label.strip_prefix("0x");
+    label.bytes().all(|b| b.is_ascii_digit())
+        || hexadecimal.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Parses an IPv4 address with one to four decimal, octal (`0…`) or hexadecimal (`0x…`) numbers. The last number fills
+/// all remaining bytes, as in the function `inet_aton` of the resolver.
+fn ipv4(text: &str) -> Option<Ipv4Addr> {
+    let number = |part: &str| match (part.strip_prefix("0x"), part.strip_prefix('0')) {
+        (Some(digits), _) => u32::from_str_radix(digits, 16).ok(),
+        (None, Some(digits)) if !digits.is_empty() => u32::from_str_radix(digits, 8).ok(),
+        (None, _) => part.parse().ok(),
+    };
+    let numbers: Vec<u32> = text.split('.').map(number).collect::<Option<_>>()?;
+    let (last, first) = numbers.split_last()?;
+    let mut bytes = Vec::new();
+    for number in first {
+        bytes.push(u8::try_from(*number).ok()?);
+    }
+    let rest = last.to_be_bytes();
+    let (zeros, rest) = rest.split_at_checked(first.len())?;
+    if zeros.iter().any(|byte| *byte != 0) || rest.is_empty() {
+        return None;
+    }
+    bytes.extend_from_slice(rest);
+    let bytes: [u8; 4] = bytes.try_into().ok()?;
+    Some(bytes.into())
 }
 
 #[cfg(test)]
@@ -114,6 +184,7 @@ mod tests {
             "http://127.0.0.1:9000",
             "http://localhost:1",
             "http://[::1]:80",
+            "https://imprint_proxy:8443",
         ] {
             assert!(BaseUrl::parse(good).is_ok(), "{good}");
         }
@@ -125,6 +196,12 @@ mod tests {
             "https://dev.sbx.imprint.co/v2",
             "https://dev.sbx.imprint.co?x=1",
             "https://169.254.169.254",
+            "https://[::1]x",
+            "https://::1",
+            "https://[[::1]]",
+            "https://dev..imprint.co",
+            "https://dev%2eimprint.co",
+            "https://\u{ff11}27.0.0.1",
             "https://10.0.0.1:443",
             "http://10.0.0.1",
             "http://localhost.example.com",
@@ -133,6 +210,59 @@ mod tests {
             "https://",
         ] {
             assert!(BaseUrl::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// FAULTS N85, K02
+    #[test]
+    fn an_address_is_understood_in_every_spelling() {
+        for (raw, expected) in [
+            ("http://2130706433:1", Ok("http://127.0.0.1:1")),
+            ("https://127.1", Ok("https://127.0.0.1")),
+            ("http://127.0.1", Ok("http://127.0.0.1")),
+            ("http://0x7f.0.0.1", Ok("http://127.0.0.1")),
+            ("http://0X7F000001", Ok("http://127.0.0.1")),
+            ("http://0177.0.0.01", Ok("http://127.0.0.1")),
+            ("http://017700000001", Ok("http://127.0.0.1")),
+            ("http://127.0.0.1.", Ok("http://127.0.0.1")),
+            ("http://[::ffff:127.0.0.1]", Ok("http://127.0.0.1")),
+            ("http://[0:0::1]:7", Ok("http://[::1]:7")),
+            ("http://LOCALHOST.:7", Ok("http://localhost:7")),
+            ("https://Dev.Imprint.co.", Ok("https://dev.imprint.co")),
+            ("https://1.example", Ok("https://1.example")),
+            (
+                "https://167772161",
+                Err("must be a host name, not an IP address"),
+            ),
+            (
+                "https://10.1",
+                Err("must be a host name, not an IP address"),
+            ),
+            (
+                "https://0xa9fea9fe",
+                Err("must be a host name, not an IP address"),
+            ),
+            (
+                "https://[::ffff:10.0.0.1]",
+                Err("must be a host name, not an IP address"),
+            ),
+            (
+                "http://0.1",
+                Err("must be https; http is allowed for this machine only"),
+            ),
+            ("https://4294967296", Err(INVALID_ADDRESS)),
+            ("https://1.2.3.4.5", Err(INVALID_ADDRESS)),
+            ("https://127.256.1", Err(INVALID_ADDRESS)),
+            ("https://127.0.0.256", Err(INVALID_ADDRESS)),
+            ("https://127.0.65536", Err(INVALID_ADDRESS)),
+            ("https://example.1", Err(INVALID_ADDRESS)),
+            ("https://127.0.0.08", Err(INVALID_ADDRESS)),
+            ("https://127.0.0.0x", Err(INVALID_ADDRESS)),
+            ("https://[::1%25eth0]", Err(INVALID_ADDRESS)),
+        ] {
+            let url = BaseUrl::parse(raw);
+            let text = url.as_ref().map(BaseUrl::as_str).map_err(String::as_str);
+            assert_eq!(text, expected, "{raw}");
         }
     }
 
@@ -157,6 +287,7 @@ mod tests {
         check("https://dev.imprint.co", local, Env::Sandbox, false);
         check("https://dev.sbx.imprint.co", local, Env::Production, false);
         check("https://dev.sbx.imprint.co", local, Env::Local, false);
+        check("https://dev.imprint.co.", local, Env::Sandbox, false);
         check("http://127.0.0.1:1", local, Env::Sandbox, true);
         check("http://127.0.0.1:1", production, Env::Sandbox, false);
         check(
