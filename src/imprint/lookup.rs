@@ -79,8 +79,7 @@ impl SearchPage<'_> {
     ///
     /// Imprint may match similar ids, and may ignore the filter and list every customer. The bridge therefore compares
     /// each hit with the id of the search. A page may contain wrong hits next to the right hit. A page with only wrong
-    /// hits shows that Imprint ignored the filter. If a page is not the last page, a later page may contain a second
-    /// match.
+    /// hits shows that Imprint ignored the filter. If a page lacks hits, a missing hit may be a match.
     fn result(&self, partner: &PartnerCustomerId) -> Option<LookupResult> {
         let hits = match &self.data {
             Some(hits) => hits.as_slice(),
@@ -98,10 +97,17 @@ impl SearchPage<'_> {
             Some((first, rest)) if rest.iter().any(|id| !first.is_same(id.as_str())) => {
                 Some(LookupResult::Ambiguous)
             }
-            Some((first, _)) if !self.has_more => Some(LookupResult::Found(first.clone())),
-            None if hits.is_empty() && !self.has_more => Some(LookupResult::NotFound),
+            Some((first, _)) if self.has_all(hits) => Some(LookupResult::Found(first.clone())),
+            None if hits.is_empty() && self.has_all(hits) => Some(LookupResult::NotFound),
             Some(_) | None => None,
         }
+    }
+
+    /// Returns whether the page has all hits: the page is the last page, and its total is not larger than its number of
+    /// hits.
+    fn has_all(&self, hits: &[SearchHit<'_>]) -> bool {
+        let counted = u64::try_from(hits.len()).unwrap_or(u64::MAX);
+        !self.has_more && self.total.is_none_or(|total| total <= counted)
     }
 }
 
@@ -197,11 +203,19 @@ mod tests {
         for (data, result) in table {
             let page = json!({"data": data, "has_more": false});
             assert_eq!(search(200, &page.to_string()), result, "{page}");
-            // On a page that is not the last page, only the result "ambiguous" is certain.
-            let page = json!({"data": data, "has_more": true});
+            let listed = data.as_array().unwrap().len();
+            let page = json!({"data": data, "total": listed});
+            assert_eq!(search(200, &page.to_string()), result, "{page}");
+            // On a page that lacks hits, only the result "ambiguous" is certain.
             let is_certain = result == LookupResult::Ambiguous;
             let result = if is_certain { result } else { UNREADABLE };
-            assert_eq!(search(200, &page.to_string()), result, "{page}");
+            for page in [
+                json!({"data": data, "has_more": true}),
+                json!({"data": data, "has_more": false, "total": listed + 1}),
+                json!({"data": data, "total": listed + 5}),
+            ] {
+                assert_eq!(search(200, &page.to_string()), result, "{page}");
+            }
         }
     }
 
@@ -221,13 +235,16 @@ mod tests {
             r#"{"data":null,"total":0,"has_more":true}"#,
             r#"{"data":[null]}"#,
             r#"{"data":[],"has_more":"no"}"#,
+            r#"{"data":[],"total":5}"#,
+            r#"{"data":[],"total":-1}"#,
+            r#"{"data":[],"total":"0"}"#,
             r#"{"data":["#,
         ] {
             assert_eq!(search(200, body), UNREADABLE, "{body}");
         }
         for body in [
             r#"{"data":[]}"#,
-            r#"{"data":[],"total":1}"#,
+            r#"{"data":[],"total":0}"#,
             r#"{"data":null,"has_more":false,"total":0}"#,
         ] {
             assert_eq!(search(200, body), LookupResult::NotFound, "{body}");

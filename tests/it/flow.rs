@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use imprint_bridge::sandbox::{Authorization, UnseededCustomer};
+use imprint_bridge::sandbox::{Authorization, Sandbox, UnseededCustomer};
 use serde_json::{Value, json};
 
 use crate::http::Answer;
@@ -234,7 +234,7 @@ fn a_waiting_sender_gets_the_final_state() {
         .unknown_customer(UnseededCustomer::NotFound)
         .start();
     let seed = r#"{"id": "cardholder"}"#;
-    let seed = imprint_bridge::sandbox::Sandbox::parse_seed(seed.as_bytes()).unwrap();
+    let seed = Sandbox::parse_seed(seed.as_bytes()).unwrap();
     app.imprint.sandbox.seed(seed).unwrap();
     for (id, customer, end) in [
         ("has-a-card", "cardholder", "delivered"),
@@ -286,6 +286,26 @@ fn an_unknown_customer_is_ignored() {
         app.metric("destination_state{state=\"flowing\"}"),
         Some(1.0)
     );
+}
+
+/// FAULTS N86, M12: a page that lacks hits neither finds a customer nor shows that the customer does not exist.
+#[test]
+fn a_search_that_lists_less_than_its_total_is_no_answer() {
+    let own = json!({"id": "c1", "partner_customer_id": "P-c1"});
+    for (total, data) in [(5, json!([])), (2, json!([own])), (1, json!([]))] {
+        let app = TestApp::setup()
+            .unknown_customer(UnseededCustomer::NotFound)
+            .start();
+        let seed = json!([own]).to_string();
+        let seeds = Sandbox::parse_seed(seed.as_bytes()).unwrap();
+        app.imprint.sandbox.seed(seeds).unwrap();
+        let page = json!({"data": data, "has_more": false, "total": total}).to_string();
+        let once = json!({"method": "GET", "times": 1, "action": {"body": page}});
+        app.imprint.inject(&once);
+        app.accept(&email("e", "c1", 1).with("/data/customer/imprint_customer_id", Value::Null));
+        app.wait_until("e", "delivered");
+        assert_eq!(app.imprint.calls().len(), 3, "{total}");
+    }
 }
 
 /// FAULTS U24, U44, O06, V9
