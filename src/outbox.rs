@@ -109,6 +109,9 @@ pub enum Error {
     Closed,
 }
 
+/// The highest number that a store can give to an entry or to an audit record: the numbers of SQL are signed.
+pub const ENTRY_MAX: u64 = u64::MAX / 2;
+
 /// The number of an entry. The store never uses a number twice.
 ///
 /// Every storage engine guarantees that entry numbers follow the order in which appends become visible: an entry that

@@ -39,12 +39,8 @@ impl Retention {
     /// Runs a retention pass every [`EVERY`], and never returns.
     pub(super) async fn run(&self) {
         loop {
-            let discarded = self.discard().await;
-            let pass = match discarded {
-                Ok(()) => self.prune().await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = pass {
+            let passes = [self.discard().await, self.prune().await];
+            for error in passes.iter().filter_map(|pass| pass.as_ref().err()) {
                 tracing::warn!(error = %error, "a retention pass failed; the next pass starts in 1 hour");
             }
             self.clock.sleep(EVERY).await;

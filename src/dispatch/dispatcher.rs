@@ -142,8 +142,10 @@ impl<I: ImprintApi + 'static> Shell<I> {
             Err(error) => {
                 let poll_at = self.core.borrow_mut().on_claim_refused(self.now());
                 match error {
-                    Error::Busy | Error::Full | Error::Unavailable(_) => poll_at,
-                    Error::Failed { .. } | Error::Closed => return Err(error),
+                    Error::Busy | Error::Full | Error::Failed { .. } | Error::Unavailable(_) => {
+                        poll_at
+                    }
+                    Error::Closed => return Err(error),
                 }
             }
         };
@@ -327,11 +329,12 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 }
                 LaneAction::Done
             }
-            Err(Error::Busy | Error::Full | Error::Unavailable(_)) => {
+            // A settlement that meets a damaged row is tried again: its lane stays claimed, and other lanes go on.
+            Err(Error::Busy | Error::Full | Error::Failed { .. } | Error::Unavailable(_)) => {
                 self.core.borrow().on_settle_refused(self.now())
             }
             // The dispatch loop ends the process at its next claim; after the restart, dispatch sends the lane again.
-            Err(Error::Failed { .. } | Error::Closed) => LaneAction::Done,
+            Err(Error::Closed) => LaneAction::Done,
         }
     }
 

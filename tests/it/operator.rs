@@ -383,6 +383,55 @@ fn a_retry_after_of_imprint_outlives_a_restart() {
     app.0.leave_waiting_entries();
 }
 
+/// FAULTS N172: a number that no store can have is an error of the request, and the bridge goes on.
+#[test]
+fn a_number_beyond_the_store_is_refused() {
+    let app = OperatedApp::start("");
+    let entry = app.park(&email("bad", "c1", 1), "c1");
+    let first = 1_u64 << 63;
+    for number in [first.to_string(), u64::MAX.to_string(), "1".repeat(40)] {
+        for line in [
+            format!("GET /admin/v1/entries/{number}"),
+            format!("GET /admin/v1/entries/{number}/explain"),
+            format!("GET /admin/v1/entries?after={number}"),
+            format!("GET /admin/v1/entries?state=delivered&after={number}"),
+            format!("GET /admin/v1/audit?after={number}"),
+            format!("GET /admin/v1/entries?limit=-{number}"),
+            format!("GET /admin/v1/audit?limit=-{number}"),
+        ] {
+            let answer = app.send(&line, &Value::Null);
+            assert_eq!(answer.status, 400, "{line}: {}", answer.body);
+        }
+        let number: Value = serde_json::from_str(&number).unwrap();
+        for action in ["replay", "discard"] {
+            for body in [
+                json!({"ids": [number], "reason": "a test"}),
+                json!({"ids": [number], "preview": true}),
+                json!({"filter": {"after": number}, "reason": "a test"}),
+            ] {
+                let line = format!("POST /admin/v1/entries/{action}");
+                let answer = app.send(&line, &body);
+                assert_eq!(answer.status, 400, "{line} {body}: {}", answer.body);
+            }
+        }
+        for arguments in [
+            &["show", &number.to_string()][..],
+            &["replay", &number.to_string()],
+            &["discard", &number.to_string(), "--reason", "a test"],
+            &["parked", "--after", &number.to_string()],
+            &["audit", "--after", &number.to_string()],
+        ] {
+            let output = app.run(arguments[0], &arguments[1..]);
+            assert!([1, 2].contains(&output.code), "{arguments:?}");
+        }
+    }
+    let highest = i64::MAX.unsigned_abs();
+    let answer = app.send(&format!("GET /admin/v1/entries/{highest}"), &Value::Null);
+    assert_eq!(answer.status, 404, "{}", answer.body);
+    let listed = app.get("/entries");
+    assert_eq!(listed["entries"][0]["entry"], entry);
+}
+
 // === the command line ===
 
 /// The output and the exit code of a command.

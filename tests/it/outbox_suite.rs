@@ -16,6 +16,7 @@ use imprint_bridge::outbox::{
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
 
+mod damage;
 mod layout;
 mod model;
 mod set_aside;
@@ -30,6 +31,17 @@ fn engines() -> Vec<(&'static str, Arc<dyn Outbox>, Option<tempfile::TempDir>)> 
         ("memory", Arc::new(MemoryOutbox::default()), None),
         ("sqlite", Arc::new(sqlite), Some(folder)),
     ]
+}
+
+/// Creates a temporary folder in memory, if the machine has one, for a test that opens hundreds of stores.
+fn fast_folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    };
+    folder.unwrap()
 }
 
 fn open(path: &Path) -> Result<SqliteOutbox, OpenError> {

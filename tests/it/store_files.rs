@@ -147,14 +147,18 @@ fn is_noticed_at_once(bridge: &Bridge, what: &str, damage: impl FnOnce(&Bridge))
     assert_eq!(logged(), 1, "{what}");
 }
 
-/// FAULTS N71, V1: no event is acknowledged after a file of the store was replaced, and the bridge is not ready.
+/// FAULTS N71, V1: no event is acknowledged after a file of the store was replaced or shortened, and the bridge is not
+/// ready.
 #[test]
 fn no_event_is_accepted_into_a_replaced_store() {
     type Damage = fn(&Bridge);
-    let table: [(&str, Damage); 3] = [
+    let table: [(&str, Damage); 4] = [
         ("the store file is replaced", |bridge| {
             fs::copy(bridge.path("data/outbox.db"), bridge.path("data/copy")).unwrap();
             fs::rename(bridge.path("data/copy"), bridge.path("data/outbox.db")).unwrap();
+        }),
+        ("another file is copied over the store file", |bridge| {
+            fs::write(bridge.path("data/outbox.db"), "SQLite format 3\0").unwrap();
         }),
         ("the log is deleted", |bridge| {
             fs::remove_file(bridge.path("data/outbox.db-wal")).unwrap();

@@ -5,7 +5,9 @@ use actix_web::web::{Bytes, Path};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::request::{ChangeBody, FilterQuery, RevealQuery, parse_body, parse_entry, parse_query};
+use super::request::{
+    ChangeBody, FilterQuery, RevealQuery, parse_body, parse_entry, parse_number, parse_query,
+};
 use super::{ApiResult, SharedOperations, json_response};
 use crate::event::{Attribute, EventError};
 use crate::imprint::{ImprintId, PartnerCustomerId};
@@ -97,7 +99,8 @@ pub(super) async fn audit(
 ) -> ApiResult {
     let query: AuditQuery = parse_query(&request)?;
     let limit = query.limit.unwrap_or(AUDIT_PAGE_MAX);
-    let page = operations.audit(&operator, query.after, limit).await?;
+    let after = parse_number("after", query.after)?;
+    let page = operations.audit(&operator, after, limit).await?;
     let records: Vec<Value> = page.records.iter().map(audit_record_json).collect();
     json_response(&json!({"acts": records, "sound": page.is_intact}))
 }

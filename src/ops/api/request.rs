@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::AdminProblem;
 use crate::event::{Attribute, SourceName, Visibility};
 use crate::ops::operate::{Error, MappingChoice, ParkedSelection, Reason};
-use crate::outbox::{EntryFilter, EntryId, ParkReason, State};
+use crate::outbox::{ENTRY_MAX, EntryFilter, EntryId, ParkReason, State};
 use crate::time::Timestamp;
 
 /// The default number of entries on a page.
@@ -54,7 +54,7 @@ impl FilterQuery {
             customer: self.customer.clone(),
             before: parse_time("before", self.before.as_deref())?,
             since: parse_time("since", self.since.as_deref())?,
-            after: EntryId(self.after.unwrap_or(0)),
+            after: EntryId(parse_number("after", self.after.unwrap_or(0))?),
             max: self
                 .limit
                 .unwrap_or(PAGE_ENTRIES)
@@ -120,7 +120,8 @@ impl ChangeBody {
     pub(super) fn selection(&self) -> Result<ParkedSelection, AdminProblem> {
         let selection = match (&self.ids, &self.filter) {
             (Some(ids), None) => {
-                ParkedSelection::numbers(ids.iter().copied().map(EntryId).collect())
+                let ids = ids.iter().map(|id| parse_number("ids", *id).map(EntryId));
+                ParkedSelection::numbers(ids.collect::<Result<_, _>>()?)
             }
             (None, Some(filter)) => ParkedSelection::matching(filter.filter()?),
             (None, None) | (Some(_), Some(_)) => {
@@ -145,8 +146,24 @@ impl ChangeBody {
 
 /// Parses the entry number in a path of the admin API.
 pub(super) fn parse_entry(number: &str) -> Result<EntryId, AdminProblem> {
-    let number = number.parse().map(EntryId);
-    number.map_err(|_not_a_number| AdminProblem::Failed(Error::UnknownEntry))
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    match number.parse() {
+        Ok(number) => parse_number("the number of the entry", number).map(EntryId),
+        Err(_too_large) if is_number => {
+            parse_number("the number of the entry", u64::MAX).map(EntryId)
+        }
+        Err(_not_a_number) => Err(AdminProblem::Failed(Error::UnknownEntry)),
+    }
+}
+
+/// Refuses a number that the store can give to no entry and to no audit record.
+pub(super) fn parse_number(name: &str, number: u64) -> Result<u64, AdminProblem> {
+    if number > ENTRY_MAX {
+        return Err(malformed(format!(
+            "{name}: the highest number is {ENTRY_MAX}"
+        )));
+    }
+    Ok(number)
 }
 
 pub(super) fn parse_query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, AdminProblem> {

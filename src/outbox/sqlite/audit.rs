@@ -17,9 +17,10 @@ pub(super) fn append(
     event: &AuditEvent,
     entries: usize,
 ) -> rusqlite::Result<()> {
+    // A damaged hash breaks the chain, which `read` reports, and must not stop the actions of operators.
     let before: Option<(u64, Vec<u8>)> = connection
         .prepare_cached("SELECT number, hash FROM act ORDER BY number DESC LIMIT 1")?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([], |row| Ok((row.get(0)?, columns::or_default(row, 1))))
         .optional()?;
     let (number, hash_before) = before.unwrap_or_default();
     let record = AuditRecord {
@@ -57,7 +58,7 @@ pub(super) fn read(
 ) -> rusqlite::Result<Vec<AuditRecord>> {
     let mut hash_before: Vec<u8> = connection
         .prepare_cached("SELECT hash FROM act WHERE number <= ?1 ORDER BY number DESC LIMIT 1")?
-        .query_row([after], |row| row.get(0))
+        .query_row([after], |row| Ok(columns::or_default(row, 0)))
         .optional()?
         .unwrap_or_default();
     let mut statement = connection.prepare_cached(
@@ -68,10 +69,10 @@ pub(super) fn read(
     let mut records = Vec::new();
     let mut number_before = after;
     while let Some(row) = rows.next()? {
-        let stored_hash: Vec<u8> = row.get(7)?;
+        let stored_hash: Vec<u8> = columns::or_default(row, 7);
         let mut record = record(row)?;
         // The numbers of audit records have no gaps, so a gap shows that a record was deleted.
-        let follows = record.number == number_before + 1;
+        let follows = record.number == number_before.saturating_add(1);
         record.is_intact = follows && stored_hash == hash(&hash_before, &record);
         number_before = record.number;
         hash_before = stored_hash;
@@ -80,17 +81,19 @@ pub(super) fn read(
     Ok(records)
 }
 
+/// Decodes an audit record. A damaged column is empty, so the hash of the record does not match, and the record is not
+/// intact.
 fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
     let number = row.get(0)?;
-    let reason: Option<String> = row.get(6)?;
+    let reason: Option<String> = columns::or_default(row, 6);
     let reason = reason.map(|reason| codec::decode_text(BlobKind::AuditReason, number, reason));
     Ok(AuditRecord {
         number,
-        at: Timestamp::from_millis(row.get(1)?),
-        operator: row.get(2)?,
-        action: row.get(3)?,
-        target: row.get(4)?,
-        entries: row.get(5)?,
+        at: Timestamp::from_millis(columns::or_default(row, 1)),
+        operator: columns::or_default(row, 2),
+        action: columns::or_default(row, 3),
+        target: columns::or_default(row, 4),
+        entries: columns::or_default(row, 5),
         reason: reason.transpose().map_err(columns::unreadable)?,
         is_intact: false,
     })

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Row, params};
 
 use super::claimed_lanes::ClaimedLanes;
+use super::columns;
 use super::decode_cache::DecodeCache;
 use super::identity_link;
 use super::waiting::{self, WaitingEntries};
@@ -52,7 +53,7 @@ impl Claimer<'_> {
             let DueLanes { due, next_due } = self.due(priority, room)?;
             claim.next_due = claim.next_due.into_iter().chain(next_due).min();
             for due in due {
-                claim.lanes.push(self.claim_lane(due.lane)?);
+                claim.lanes.extend(self.claim_lane(due.lane));
             }
         }
         Ok(claim)
@@ -81,7 +82,7 @@ impl Claimer<'_> {
             .chain(rest.iter().map(|(due, _)| due.due))
             .min();
         for (due, _) in found {
-            claim.lanes.push(self.claim_lane(due.lane)?);
+            claim.lanes.extend(self.claim_lane(due.lane));
         }
         Ok(claim)
     }
@@ -89,28 +90,34 @@ impl Claimer<'_> {
     fn failures(&self, lane: LaneId) -> rusqlite::Result<u32> {
         self.connection
             .prepare_cached("SELECT failures FROM lane WHERE id = ?1")?
-            .query_row([lane.0], |row| row.get(0))
+            .query_row([lane.0], |row| Ok(columns::or_default(row, 0)))
     }
 
     fn due(&self, priority: Priority, max: usize) -> rusqlite::Result<DueLanes> {
         // Claimed lanes stay in the index of due lanes. To skip the claimed lanes, the query reads at most one more row
         // for each claimed lane.
         let limit = max.saturating_add(self.claimed.len()).saturating_add(1);
-        let mut free = self
+        let mut statement = self
             .connection
             .prepare_cached(
                 "SELECT id, due_at FROM lane WHERE low = ?1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2",
-            )?
+            )?;
+        let rows = statement
             .query_map(params![codec::priority_number(priority), limit], |row| {
-                let due = Timestamp::from_millis(row.get(1)?);
-                Ok(DueLane { lane: LaneId(row.get(0)?), due })
+                // A lane whose due time is damaged is due now.
+                let due = row.get(1).map_or(self.now, Timestamp::from_millis);
+                Ok(DueLane {
+                    lane: LaneId(row.get(0)?),
+                    due,
+                })
             })?
             .filter(|due| {
                 let is_claimed = |due: &DueLane| self.claimed.is_claimed(due.lane);
                 !due.as_ref().is_ok_and(is_claimed)
             })
-            .take(max.saturating_add(1))
-            .collect::<rusqlite::Result<Vec<_>>>()?;
+            .take(max.saturating_add(1));
+        let mut free = columns::readable(rows)?;
+        free.sort_by_key(|due| due.due);
         let later = free.split_off(free.partition_point(|due| due.due <= self.now));
         let next_due = free.get(max).or_else(|| later.first()).map(|due| due.due);
         free.truncate(max);
@@ -120,14 +127,28 @@ impl Claimer<'_> {
         })
     }
 
-    fn claim_lane(&mut self, lane: LaneId) -> rusqlite::Result<ClaimedLane> {
+    /// Claims a lane. A lane that SQLite cannot read stays claimed until the next start, so that it does not stop the
+    /// claims of other lanes.
+    fn claim_lane(&mut self, lane: LaneId) -> Option<ClaimedLane> {
         let token = self.claimed.claim(lane);
+        let claimed = self.read_lane(lane, token);
+        claimed
+            .inspect_err(|error| {
+                tracing::error!(lane.id = lane.0, error = %error, "the lane cannot be read; its entries wait until the next start");
+            })
+            .ok()
+    }
+
+    fn read_lane(&mut self, lane: LaneId, token: ClaimToken) -> rusqlite::Result<ClaimedLane> {
         let mut claimed = self
             .connection
             .prepare_cached(
                 "SELECT kind, received, failures, spent, tried_at, unfold_to, versions FROM lane WHERE id = ?1",
             )?
-            .query_row([lane.0], |row| claimed(lane, token, row))?;
+            .query_row([lane.0], |row| {
+                let unreadable = ClaimedLane::empty(lane, token, Trials::default());
+                Ok(claimed(lane, token, row).unwrap_or(unreadable))
+            })?;
         claimed.maybe_sent_to = self.claimed.maybe_sent_to(lane);
         let WaitingEntries {
             entries,
@@ -143,7 +164,7 @@ impl Claimer<'_> {
     }
 }
 
-/// Reads the row of a claimed lane, without the waiting entries of the lane.
+/// Reads the row of a claimed lane, without the waiting entries of the lane. Returns an error if the row is damaged.
 fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<ClaimedLane> {
     let trials = Trials {
         failures: row.get(2)?,

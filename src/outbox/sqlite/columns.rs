@@ -1,6 +1,6 @@
 //! Decodes stored columns, and converts the errors of the codec into SQLite errors.
 
-use rusqlite::types::Type;
+use rusqlite::types::{FromSql, Type};
 use rusqlite::{Error, Row};
 
 use crate::outbox::codec::{self, CodecError};
@@ -29,7 +29,28 @@ pub(super) fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Pa
     reason.transpose().map_err(unreadable)
 }
 
-/// Reads the priority of a lane from the column `lane.low`.
-pub(super) fn priority(row: &Row<'_>, column: usize) -> rusqlite::Result<Priority> {
-    codec::priority("lane.low", row.get(column)?).map_err(unreadable)
+/// Reads the priority of a lane from the column `lane.low`. A damaged priority is the lowest: it decides only which lane
+/// comes first.
+pub(super) fn priority(row: &Row<'_>, column: usize) -> Priority {
+    let number = row.get(column).unwrap_or_default();
+    codec::priority("lane.low", number).unwrap_or(Priority::Low)
+}
+
+/// Reads a number or a time that a damaged row replaces by the default, because no decision about values depends on it.
+pub(super) fn or_default<T: FromSql + Default>(row: &Row<'_>, column: usize) -> T {
+    row.get(column).unwrap_or_default()
+}
+
+/// Reads the rows of a query. Logs and skips a row that cannot be decoded, so that a damaged row hides no other row.
+pub(super) fn readable<T>(
+    rows: impl Iterator<Item = rusqlite::Result<T>>,
+) -> rusqlite::Result<Vec<T>> {
+    let rows = rows.filter_map(|row| match row {
+        Err(error) if error.sqlite_error().is_none() => {
+            tracing::error!(error = %error, "a damaged row of the store is skipped");
+            None
+        }
+        row => Some(row),
+    });
+    rows.collect()
 }

@@ -16,7 +16,7 @@ pub(super) fn of_partner(
 ) -> rusqlite::Result<Option<IdentityLink>> {
     connection
         .prepare_cached("SELECT partner, received, confirmed_at FROM pair WHERE partner = ?1")?
-        .query_row([partner.as_str()], link)
+        .query_row([partner.as_str()], |row| Ok(link(row)))
         .optional()
         .map(Option::flatten)
 }
@@ -30,7 +30,7 @@ pub(super) fn of_imprint(
         .prepare_cached(
             "SELECT partner, received, confirmed_at FROM pair WHERE imprint = ?1 LIMIT ?2",
         )?
-        .query_map(params![imprint.canonical(), LINKS_MAX], link)?
+        .query_map(params![imprint.canonical(), LINKS_MAX], |row| Ok(link(row)))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(links.into_iter().flatten().collect())
 }
@@ -53,16 +53,12 @@ pub(super) fn store(connection: &Connection, link: &IdentityLink) -> rusqlite::R
 }
 
 /// Decodes the row of an identity link. A link that cannot be read counts as missing, so dispatch asks Imprint again.
-fn link(row: &Row<'_>) -> rusqlite::Result<Option<IdentityLink>> {
-    let partner: String = row.get(0)?;
-    let imprint: Option<String> = row.get(1)?;
-    let imprint = imprint.as_deref().map(ImprintId::parse).transpose();
-    let (Ok(partner), Ok(imprint)) = (PartnerCustomerId::parse(&partner), imprint) else {
-        return Ok(None);
-    };
-    Ok(Some(IdentityLink {
-        partner,
-        imprint,
-        confirmed_at: Timestamp::from_millis(row.get(2)?),
-    }))
+fn link(row: &Row<'_>) -> Option<IdentityLink> {
+    let partner: String = row.get(0).ok()?;
+    let imprint: Option<String> = row.get(1).ok()?;
+    Some(IdentityLink {
+        partner: PartnerCustomerId::parse(&partner).ok()?,
+        imprint: imprint.as_deref().map(ImprintId::parse).transpose().ok()?,
+        confirmed_at: Timestamp::from_millis(row.get(2).ok()?),
+    })
 }

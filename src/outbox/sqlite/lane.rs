@@ -76,7 +76,8 @@ impl EntryLane {
             )?
             .query_row(params![kind, canonical], |row| {
                 let is_idle: bool = row.get(1)?;
-                let low = row.get(2)?;
+                // A damaged priority counts as less urgent than every other priority, so that the next entry repairs it.
+                let low = row.get(2).unwrap_or(u8::MAX);
                 let before = if is_idle { LaneBefore::Idle } else { LaneBefore::Busy { low } };
                 Ok(lane(LaneId(row.get(0)?), before))
             })

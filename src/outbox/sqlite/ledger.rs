@@ -29,11 +29,19 @@ pub(super) fn list(connection: &Connection, filter: &EntryFilter) -> rusqlite::R
     let mut scanned = 0;
     let mut last = filter.after;
     while let Some(row) = rows.next()? {
-        let summary = summary(row)?;
         scanned += 1;
-        last = summary.receipt.entry;
-        if filter.matches(&summary) {
-            page.entries.push(summary);
+        let Ok(entry) = row.get(0).map(EntryId) else {
+            continue;
+        };
+        last = entry;
+        match summary(row) {
+            Ok(summary) if filter.matches(&summary) => page.entries.push(summary),
+            Ok(_) => {}
+            // A damaged entry does not hide the other entries of the page.
+            Err(error) if error.sqlite_error().is_none() => {
+                tracing::error!(entry.id = entry.0, error = %error, "a damaged entry is not listed");
+            }
+            Err(error) => return Err(error),
         }
         if page.entries.len() >= filter.max {
             page.next = Some(last);

@@ -62,9 +62,9 @@ pub(super) fn acquire(store: &Path) -> Result<StoreLock, OpenError> {
     let mut lock = StoreLock {
         path: path.clone(),
         file,
-        marks: Vec::new(),
+        marks: marks(&content),
     };
-    lock.write_marks(marks(&content))?;
+    lock.write().map_err(failed)?;
     Ok(lock)
 }
 
@@ -77,7 +77,11 @@ impl StoreLock {
     /// Replaces the marks durably. A log that is written later never meets a lock file with older marks.
     pub(super) fn write_marks(&mut self, marks: Vec<String>) -> Result<(), OpenError> {
         self.marks = marks;
-        self.write().map_err(|source| OpenError::Lock {
+        let written = self.write().and_then(|()| {
+            self.file.sync_all()?;
+            sync_folder(&self.path)
+        });
+        written.map_err(|source| OpenError::Lock {
             path: self.path.clone(),
             source,
         })
@@ -91,9 +95,7 @@ impl StoreLock {
         self.file.rewind()?;
         self.file.write_all(content.as_bytes())?;
         self.file
-            .set_len(u64::try_from(content.len()).unwrap_or(LOCK_BYTES_MAX))?;
-        self.file.sync_all()?;
-        sync_folder(&self.path)
+            .set_len(u64::try_from(content.len()).unwrap_or(LOCK_BYTES_MAX))
     }
 }
 

@@ -10,12 +10,13 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::claimed_lanes::ClaimedLanes;
+use super::columns;
 use super::files::{StoreFiles, with_ending};
 use super::lock::{FILE_MODE, StoreLock, beside};
 use super::log_mark;
 use super::open_error::OpenError;
 use crate::failpoint::{self, Fault};
-use crate::outbox::{EntryId, IN_FLIGHT_MAX, LaneId};
+use crate::outbox::{ENTRY_MAX, EntryId, IN_FLIGHT_MAX, LaneId, Priority, codec};
 use crate::random;
 use crate::time::Timestamp;
 
@@ -73,6 +74,7 @@ pub(super) fn connection(
     check_identity(path, &connection)?;
     configure(&connection).map_err(|error| refusal(path, error))?;
     migrate(&mut connection)?;
+    repair_priorities(&connection).map_err(OpenError::sqlite("reading the priorities of lanes"))?;
     clamp_due(&connection, now).map_err(OpenError::sqlite("reading when lanes are due"))?;
     let key = connection
         .query_row(
@@ -131,15 +133,17 @@ fn refuse_remains(path: &Path) -> Result<(), OpenError> {
 /// close the store cleanly, the lanes that were due first are in doubt, because lanes are claimed in the order of their
 /// due times.
 fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
+    // A damaged number is 0: the store was not closed cleanly, and the numbers of openings begin again.
     let number = |name: &str| -> rusqlite::Result<Option<u64>> {
         connection
             .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
-                row.get(0)
+                Ok(columns::or_default(row, 0))
             })
             .optional()
     };
     let was_closed_in_order = number("clean")? == Some(1);
-    let owner = number("openings")?.unwrap_or_default().saturating_add(1);
+    let openings = number("openings")?.unwrap_or_default();
+    let owner = openings.saturating_add(1).min(ENTRY_MAX);
     connection.execute(
         "INSERT INTO meta (name, value) VALUES ('clean', 0), ('openings', ?1)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -149,16 +153,16 @@ fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
     if was_closed_in_order {
         return Ok(lanes);
     }
-    lanes.doubted = connection
+    let mut statement = connection
         .prepare(
             "SELECT id FROM (SELECT id FROM lane WHERE low = 0 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?1)
              UNION ALL
              SELECT id FROM (SELECT id FROM lane WHERE low = 1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?1)",
-        )?
-        .query_map([IN_FLIGHT_MAX], |row| row.get(0).map(LaneId))?
-        .collect::<rusqlite::Result<_>>()?;
-    lanes.sent_to = connection.query_row("SELECT coalesce(max(id), 0) FROM entry", [], |row| {
-        row.get(0).map(EntryId)
+        )?;
+    let due = statement.query_map([IN_FLIGHT_MAX], |row| row.get(0).map(LaneId))?;
+    lanes.doubted = columns::readable(due)?.into_iter().collect();
+    lanes.sent_to = connection.query_row("SELECT max(id) FROM entry", [], |row| {
+        Ok(EntryId(columns::or_default(row, 0)))
     })?;
     Ok(lanes)
 }
@@ -285,6 +289,23 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
         .pragma_update(None, "user_version", known)
         .map_err(&doing)?;
     transaction.commit().map_err(&doing)
+}
+
+/// Repairs damaged priorities, because claims find only lanes with a known priority. The index of due lanes begins with
+/// the priority, so the query reads only damaged rows.
+fn repair_priorities(connection: &Connection) -> rusqlite::Result<()> {
+    let low = codec::priority_number(Priority::Low);
+    for damaged in ["low < 0", "low > 0 AND low < ?1", "low > ?1"] {
+        let repair = format!("UPDATE lane SET low = ?1 WHERE due_at IS NOT NULL AND {damaged}");
+        let repaired = connection.execute(&repair, [low])?;
+        if repaired > 0 {
+            tracing::error!(
+                lanes = repaired,
+                "damaged priorities of lanes were repaired"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Limits how far in the future lanes are due, because the clock may have been set back (FAULTS C01).

@@ -37,7 +37,11 @@ fn subject(
             Ok(Subject {
                 entry,
                 lane: LaneId(row.get(0)?),
-                key: codec::lane_key(row.get(1)?, row.get_ref(2)?.as_str()?),
+                key: row
+                    .get_ref(2)?
+                    .as_str()
+                    .ok()
+                    .and_then(|received| codec::lane_key(row.get(1).ok()?, received)),
             })
         })
         .optional()

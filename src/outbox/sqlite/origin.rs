@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::receipt::identity;
-use super::versions;
+use super::{columns, versions};
 use crate::outbox::{EntryId, FieldOrigin, LaneId, LaneKey, OriginEvent, codec};
 use crate::time::Timestamp;
 
@@ -73,15 +73,13 @@ pub(super) fn keep(
     entries: &RangeInclusive<u64>,
     before: i64,
 ) -> rusqlite::Result<()> {
-    let lanes: Vec<LaneId> = connection
+    let mut statement = connection
         .prepare_cached(
             "SELECT DISTINCT lane FROM entry WHERE id BETWEEN ?1 AND ?2 AND settled_at < ?3 AND lane IS NOT NULL",
-        )?
-        .query_map(params![entries.start(), entries.end(), before], |row| {
-            row.get(0).map(LaneId)
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    for lane in lanes {
+        )?;
+    let params = params![entries.start(), entries.end(), before];
+    let lanes = statement.query_map(params, |row| row.get(0).map(LaneId))?;
+    for lane in columns::readable(lanes)? {
         let versions = versions::of_lane(connection, lane)?;
         let referred = versions.delivered_fields();
         let referred: HashSet<u64> = referred.map(|(_, version)| version.arrival).collect();
@@ -104,10 +102,8 @@ fn delete_replaced(
     lane: LaneId,
     referred: &HashSet<u64>,
 ) -> rusqlite::Result<()> {
-    let stored: Vec<u64> = connection
-        .prepare_cached("SELECT entry FROM origin WHERE lane = ?1")?
-        .query_map([lane.0], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
+    let mut statement = connection.prepare_cached("SELECT entry FROM origin WHERE lane = ?1")?;
+    let stored: Vec<u64> = columns::readable(statement.query_map([lane.0], |row| row.get(0))?)?;
     for entry in stored.iter().filter(|entry| !referred.contains(entry)) {
         connection
             .prepare_cached("DELETE FROM origin WHERE entry = ?1")?

@@ -90,7 +90,7 @@ fn move_entries(
 ) -> rusqlite::Result<()> {
     let priority = connection
         .prepare_cached("SELECT low FROM lane WHERE id = ?1")?
-        .query_row([settlement.lane.0], |row| columns::priority(row, 0))?;
+        .query_row([settlement.lane.0], |row| Ok(columns::priority(row, 0)))?;
     let key = LaneKey::Imprint(moved.to.clone());
     let lane =
         EntryLane::find_or_create(connection, &key, Entrance::Waiting(priority, settlement.at))?;
@@ -165,6 +165,6 @@ pub(super) fn oldest(connection: &Connection) -> rusqlite::Result<Option<Timesta
         .prepare_cached(
             "SELECT accepted_at FROM entry WHERE id = (SELECT entry FROM waiting ORDER BY entry LIMIT 1)",
         )?
-        .query_row([], |row| row.get(0).map(Timestamp::from_millis))
+        .query_row([], |row| Ok(Timestamp::from_millis(columns::or_default(row, 0))))
         .optional()
 }

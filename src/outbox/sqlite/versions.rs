@@ -11,7 +11,7 @@ pub(super) fn of_lane(connection: &Connection, lane: LaneId) -> rusqlite::Result
     connection
         .prepare_cached("SELECT versions FROM lane WHERE id = ?1")?
         .query_row([lane.0], |row| {
-            let bytes = row.get_ref(0)?.as_blob_or_null()?;
+            let bytes = row.get_ref(0)?.as_blob_or_null().ok().flatten();
             let versions = bytes.map(|bytes| codec::decode(BlobKind::LaneVersions, lane.0, bytes));
             Ok(versions.and_then(Result::ok).unwrap_or_default())
         })

@@ -36,46 +36,42 @@ pub(super) fn read(
         && let Some(row) = rows.next()?
     {
         waiting.bytes += row.get_ref(3)?.as_bytes().map_or(0, <[u8]>::len);
-        match entry(row, key, decoded)? {
-            Ok(entry) => waiting.entries.push(entry),
-            Err(entry) => waiting.unreadable.push(entry),
+        // An entry without a readable number fails the claim of its lane, because dispatch could not settle the entry.
+        let number = EntryId(row.get(0)?);
+        match entry(row, number, key, decoded) {
+            Some(entry) => waiting.entries.push(entry),
+            None => waiting.unreadable.push(number),
         }
     }
     Ok(waiting)
 }
 
-/// Decodes one waiting entry; returns only the number of the entry if the content cannot be read.
+/// Decodes one waiting entry; `None` if the content cannot be read.
 fn entry(
     row: &Row<'_>,
+    entry: EntryId,
     key: Option<&LaneKey>,
     decoded: &mut DecodeCache,
-) -> rusqlite::Result<Result<WaitingEntry, EntryId>> {
-    let entry = EntryId(row.get(0)?);
+) -> Option<WaitingEntry> {
+    let cached = decoded.take(entry);
     let version = SourceVersion {
-        epoch: row.get(1)?,
-        value: row.get(2)?,
+        epoch: row.get(1).ok()?,
+        value: row.get(2).ok()?,
     };
-    let update = decoded.take(entry).or_else(|| {
+    let update = cached.or_else(|| {
         let bytes = row.get_ref(3).ok()?.as_bytes().unwrap_or_default();
         codec::decode(BlobKind::Update, entry.0, bytes).ok()
-    });
-    let partner: Option<String> = row.get(4)?;
-    let customer = key.and_then(|key| {
-        let columns = CustomerColumns {
-            partner: partner.as_deref(),
-            names_imprint_id: row.get(5).ok()?,
-        };
-        codec::customer(key, &columns)
-    });
-    let accepted_at = Timestamp::from_millis(row.get(6)?);
-    Ok(match (update, customer) {
-        (Some(update), Some(customer)) => Ok(WaitingEntry {
-            entry,
-            version: version.arrived(entry.0),
-            update,
-            customer,
-            accepted_at,
-        }),
-        (_, _) => Err(entry),
+    })?;
+    let partner: Option<String> = row.get(4).ok()?;
+    let columns = CustomerColumns {
+        partner: partner.as_deref(),
+        names_imprint_id: row.get(5).ok()?,
+    };
+    Some(WaitingEntry {
+        entry,
+        version: version.arrived(entry.0),
+        update,
+        customer: codec::customer(key?, &columns)?,
+        accepted_at: Timestamp::from_millis(row.get(6).ok()?),
     })
 }

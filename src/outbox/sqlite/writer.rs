@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, Transaction};
 use tokio::sync::watch::Sender;
 
 use super::claim::Claimer;
@@ -22,7 +22,7 @@ use crate::outbox::{Appended, EntryId, Error, Settled, State, StoreCondition};
 pub(super) mod job;
 
 use job::{ActJob, AppendJob, ClaimJob, Finished, ReadJob, SettleJob, Wakes, WriterCommand};
-use job::{recover, send};
+use job::{failed, recover, send, stops_the_store};
 
 /// The most commands in one commit: enough to share the cost of a sync, and few enough that no caller waits long.
 const GROUP_COMMANDS_MAX: usize = 1024;
@@ -80,7 +80,7 @@ impl CommitGroup {
 #[derive(Default)]
 struct GroupResult {
     appended: Vec<Result<Appended, Error>>,
-    settled: Vec<Settled>,
+    settled: Vec<Result<Settled, Error>>,
     ended: Vec<(EntryId, State)>,
     counts: Counts,
 }
@@ -150,10 +150,10 @@ impl Writer {
     /// commit.
     fn serve(&mut self, group: CommitGroup) -> rusqlite::Result<()> {
         for claim in group.claims {
-            self.claim(claim)?;
+            self.claim(claim);
         }
         for read in group.reads {
-            read.run(&self.connection, self.counts, &self.disk)?;
+            read.run(&self.connection, self.counts);
         }
         for act in group.acts {
             self.act(act)?;
@@ -168,21 +168,21 @@ impl Writer {
         Ok(())
     }
 
-    fn claim(&mut self, claim: ClaimJob) -> rusqlite::Result<()> {
+    fn claim(&mut self, claim: ClaimJob) {
         let mut claimer = Claimer {
             connection: &self.connection,
             claimed: &mut self.claimed,
             decoded: &mut self.decoded,
             now: claim.now,
         };
-        let claimed = claimer.claim(claim.max, claim.pick)?;
+        let claimed = claimer.claim(claim.max, claim.pick);
+        let claimed = claimed.map_err(|error| failed(&error, "claiming"));
         // The writer cancels a claim if no caller receives the answer.
-        if let Err(Ok(unreceived)) = claim.reply.send(Ok(claimed)) {
+        if let Err(Ok(unreceived)) = claim.reply.send(claimed) {
             for claimed in unreceived.lanes {
                 self.claimed.release(claimed.lane);
             }
         }
-        Ok(())
     }
 
     fn act(&mut self, act: ActJob) -> rusqlite::Result<()> {
@@ -210,12 +210,17 @@ impl Writer {
             self.log_disk_space(false);
             refuse_appends(appends.drain(..), &Error::Full);
         }
-        let mut result = self.transact(&mut appends, &settles);
+        let mut result = self.transact(&mut appends, &settles, Isolation::Group);
+        let is_damage =
+            |error: &rusqlite::Error| !self.disk.is_full(error) && !stops_the_store(error);
+        if result.as_ref().is_err_and(is_damage) {
+            result = self.transact(&mut appends, &settles, Isolation::Command);
+        }
         if result.as_ref().is_err_and(|error| self.disk.is_full(error)) {
             self.log_disk_space(false);
             refuse_appends(appends.drain(..), &Error::Full);
             self.disk.reclaim(&self.connection);
-            result = self.transact(&mut appends, &settles);
+            result = self.transact(&mut appends, &settles, Isolation::Command);
         }
         match result {
             Ok(result) => {
@@ -233,7 +238,10 @@ impl Writer {
             Err(error) => {
                 refuse_appends(appends, &Error::Failed { doing: "appending" });
                 refuse_settles(settles, &Error::Failed { doing: "settling" });
-                return Err(error);
+                if stops_the_store(&error) {
+                    return Err(error);
+                }
+                failed(&error, "committing");
             }
         }
         Ok(())
@@ -255,18 +263,21 @@ impl Writer {
         &mut self,
         appends: &mut Vec<AppendJob>,
         settles: &[SettleJob],
+        isolation: Isolation,
     ) -> rusqlite::Result<GroupResult> {
         let transaction = self.connection.transaction()?;
-        let mut result = GroupResult {
+        let mut command = Command {
+            transaction,
             counts: self.counts,
-            ..GroupResult::default()
+            disk: &self.disk,
+            isolation,
         };
+        let mut result = GroupResult::default();
         for append in appends.iter() {
-            let appended = append::append(&transaction, &append.batch, &mut result.counts);
-            // A row that cannot be read fails its batch before the transaction writes any event of the batch.
-            result
-                .appended
-                .push(recover_unreadable(appended, &self.disk)?);
+            let append = |connection: &Connection, counts: &mut Counts| {
+                append::append(connection, &append.batch, counts)
+            };
+            result.appended.push(command.run("appending", append)?);
         }
         for (number, settle) in settles.iter().enumerate() {
             let settlement = &settle.settlement;
@@ -276,19 +287,26 @@ impl Writer {
                 earlier.any(|earlier| earlier.token == settlement.token)
             };
             if !self.claimed.holds(settlement.lane, settlement.token) || is_repeated() {
-                result.settled.push(Settled::Stale);
+                result.settled.push(Ok(Settled::Stale));
                 continue;
             }
-            let ended = settle::settle(&transaction, settlement, &mut result.counts)?;
-            result.ended.extend(ended);
-            result.settled.push(Settled::Recorded);
+            let settle = |connection: &Connection, counts: &mut Counts| {
+                settle::settle(connection, settlement, counts)
+            };
+            let ended = command.run("settling", settle)?;
+            let settled = ended.map(|ended| {
+                result.ended.extend(ended);
+                Settled::Recorded
+            });
+            result.settled.push(settled);
         }
+        result.counts = command.counts;
         if failpoint::is_armed(Fault::AnswerBeforeCommit) {
             answer_appends(appends.drain(..), result.appended.drain(..));
         }
         failpoint::crash_point(CrashPoint::BeforeCommit);
         failpoint::hang_point();
-        transaction.commit()?;
+        command.transaction.commit()?;
         failpoint::crash_point(CrashPoint::AfterCommitBeforeAnswer);
         Ok(result)
     }
@@ -302,24 +320,56 @@ impl Writer {
             send(append.reply, appended);
         }
         for (settle, settled) in settles.into_iter().zip(result.settled) {
-            if settled == Settled::Recorded {
+            if settled
+                .as_ref()
+                .is_ok_and(|settled| *settled == Settled::Recorded)
+            {
                 self.claimed.free(settle.settlement.lane);
             }
-            send(settle.reply, Ok(settled));
+            send(settle.reply, settled);
         }
         self.shared.waiters.settle(&result.ended);
         self.shared.woken.notify_waiters();
     }
 }
 
-/// Fails only the batch if a stored row cannot be read. A full disk and every other error fail the whole group.
-fn recover_unreadable(
-    appended: rusqlite::Result<Appended>,
-    disk: &DiskSpace,
-) -> rusqlite::Result<Result<Appended, Error>> {
-    match appended {
-        Err(error) if disk.is_full(&error) => Err(error),
-        appended => recover(appended, "appending", disk),
+/// The commands of a group whose failure rolls back together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Isolation {
+    /// A failing command fails the whole group: the usual case, without the cost of savepoints.
+    Group,
+    /// A failing command fails alone, and the other commands of the group are written.
+    Command,
+}
+
+/// The transaction of a group, which runs the commands of the group one after another.
+struct Command<'a> {
+    transaction: Transaction<'a>,
+    counts: Counts,
+    disk: &'a DiskSpace,
+    isolation: Isolation,
+}
+
+impl Command<'_> {
+    fn run<T>(
+        &mut self,
+        doing: &'static str,
+        write: impl FnOnce(&Connection, &mut Counts) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Result<T, Error>> {
+        if self.isolation == Isolation::Group {
+            return write(&self.transaction, &mut self.counts).map(Ok);
+        }
+        let mut counts = self.counts;
+        let savepoint = self.transaction.savepoint()?;
+        let written = match write(&savepoint, &mut counts) {
+            Err(error) if self.disk.is_full(&error) => return Err(error),
+            written => recover(written, doing, self.disk)?,
+        };
+        if written.is_ok() {
+            savepoint.commit()?;
+            self.counts = counts;
+        }
+        Ok(written)
     }
 }
 

@@ -487,7 +487,7 @@ proptest! {
     #[test]
     fn engines_have_the_same_results(ops in prop::collection::vec(op(), 1..40)) {
         let mut now = Timestamp::from_millis(1_000_000);
-        let folder = tempfile::tempdir().unwrap();
+        let folder = super::fast_folder();
         let mut engines = [memory(), sqlite(&folder, now)];
         for op in ops {
             if let Op::Pass(seconds) = op {

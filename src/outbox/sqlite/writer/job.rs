@@ -3,7 +3,7 @@
 //! Appends and settlements join the group commit. A read sees only committed data. An act is a change by an operator or
 //! by a background task; each act has a separate transaction.
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, ErrorCode, Transaction, ffi};
 use tokio::sync::oneshot;
 
 use crate::outbox::sqlite::counts::Counts;
@@ -43,42 +43,33 @@ pub(in crate::outbox::sqlite) struct ClaimJob {
     pub(in crate::outbox::sqlite) reply: Reply<Claim>,
 }
 
-type ReadFn = dyn FnOnce(&Connection, Counts, &DiskSpace) -> rusqlite::Result<()> + Send;
+type ReadFn = dyn FnOnce(&Connection, Counts) + Send;
 
 /// A command to read committed data.
 pub(in crate::outbox::sqlite) struct ReadJob(Box<ReadFn>);
 
 impl ReadJob {
-    /// Creates a read that answers `reply` with the result of `read`. A row that cannot be read fails only this
-    /// request.
+    /// Creates a read that answers `reply` with the result of `read`. A failed read fails only this request.
     pub(in crate::outbox::sqlite) fn new<T: Send + 'static>(
         reply: Reply<T>,
         read: impl FnOnce(&Connection, Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> Self {
-        Self(Box::new(move |connection, counts, disk| {
-            send(reply, recover(read(connection, counts), "reading", disk)?);
-            Ok(())
+        Self(Box::new(move |connection, counts| {
+            let read = read(connection, counts);
+            send(reply, read.map_err(|error| failed(&error, "reading")));
         }))
     }
 
-    /// Creates a read that answers `reply` with a result that never stops the store, even if the result is an error.
+    /// Creates a read that makes its own error.
     pub(in crate::outbox::sqlite) fn infallible<T: Send + 'static>(
         reply: Reply<T>,
         read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Self {
-        Self(Box::new(move |connection, _, _| {
-            send(reply, read(connection));
-            Ok(())
-        }))
+        Self(Box::new(move |connection, _| send(reply, read(connection))))
     }
 
-    pub(super) fn run(
-        self,
-        connection: &Connection,
-        counts: Counts,
-        disk: &DiskSpace,
-    ) -> rusqlite::Result<()> {
-        (self.0)(connection, counts, disk)
+    pub(super) fn run(self, connection: &Connection, counts: Counts) {
+        (self.0)(connection, counts);
     }
 }
 
@@ -149,7 +140,8 @@ pub(super) fn send<T>(reply: Reply<T>, answer: Result<T, Error>) {
 
 /// Separates an error that fails only one request from an error after which the store cannot continue.
 ///
-/// A full disk and a row with unreadable content fail only the request. Every other error is the outer error.
+/// Only a failing write path stops the store; see [`stops_the_store`]. The caller rolls back the change of a failed
+/// request.
 pub(super) fn recover<T>(
     result: rusqlite::Result<T>,
     doing: &'static str,
@@ -158,10 +150,75 @@ pub(super) fn recover<T>(
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(error) if disk.is_full(&error) => Ok(Err(Error::Full)),
-        Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
-            tracing::error!(error = %error, doing, "a stored row cannot be read");
-            Ok(Err(Error::Failed { doing }))
+        Err(error) if stops_the_store(&error) => Err(error),
+        Err(error) => Ok(Err(failed(&error, doing))),
+    }
+}
+
+/// Logs the error of one request, and returns the error for the caller of the request.
+pub(super) fn failed(error: &rusqlite::Error, doing: &'static str) -> Error {
+    tracing::error!(error = %error, doing, "a request to the store failed; the store goes on");
+    Error::Failed { doing }
+}
+
+/// Returns whether SQLite cannot write to the disk, or cannot work at all.
+///
+/// A row or a page that cannot be read, and a value that has no stored form, say nothing about the next request: one
+/// damaged row must not end the process at every start.
+pub(super) fn stops_the_store(error: &rusqlite::Error) -> bool {
+    let Some(error) = error.sqlite_error() else {
+        return false;
+    };
+    let is_read = [
+        ffi::SQLITE_IOERR_READ,
+        ffi::SQLITE_IOERR_SHORT_READ,
+        ffi::SQLITE_IOERR_CORRUPTFS,
+    ]
+    .contains(&error.extended_code);
+    let is_about_content = matches!(
+        error.code,
+        ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::ConstraintViolation
+            | ErrorCode::TypeMismatch
+            | ErrorCode::TooBig
+            | ErrorCode::ParameterOutOfRange
+            | ErrorCode::OperationAborted
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::NotFound
+            | ErrorCode::SchemaChanged
+            | ErrorCode::ApiMisuse
+            | ErrorCode::Unknown
+    );
+    !(is_read || is_about_content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS N171, D05, D06: only a failing write path ends the process.
+    #[test]
+    fn only_a_failing_write_path_stops_the_store() {
+        for (code, expected) in [
+            (ffi::SQLITE_IOERR_WRITE, true),
+            (ffi::SQLITE_IOERR_FSYNC, true),
+            (ffi::SQLITE_IOERR_TRUNCATE, true),
+            (ffi::SQLITE_READONLY, true),
+            (ffi::SQLITE_CANTOPEN, true),
+            (ffi::SQLITE_NOMEM, true),
+            (ffi::SQLITE_INTERNAL, true),
+            (ffi::SQLITE_IOERR_READ, false),
+            (ffi::SQLITE_IOERR_SHORT_READ, false),
+            (ffi::SQLITE_CORRUPT, false),
+            (ffi::SQLITE_NOTADB, false),
+            (ffi::SQLITE_MISMATCH, false),
+            (ffi::SQLITE_CONSTRAINT, false),
+            (ffi::SQLITE_ERROR, false),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert_eq!(stops_the_store(&error), expected, "{error}");
         }
-        Err(error) => Err(error),
+        assert!(!stops_the_store(&rusqlite::Error::QueryReturnedNoRows));
     }
 }
