@@ -27,6 +27,8 @@ pub(crate) enum Fault {
 /// A point in the code at which a test can abort the process, with the effect of SIGKILL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CrashPoint {
+    /// The opened store has a new mark of its log, which is not yet in the store file itself.
+    AfterMarkBeforeCheckpoint,
     /// The store has written the transaction of a group of events, but has not committed the transaction.
     BeforeCommit,
     /// The group of events is on disk, but no sender has an answer.
@@ -170,6 +172,7 @@ mod live {
 
     fn crash_point_named(name: &str) -> Option<CrashPoint> {
         Some(match name {
+            "after_mark_before_checkpoint" => CrashPoint::AfterMarkBeforeCheckpoint,
             "before_commit" => CrashPoint::BeforeCommit,
             "after_commit_before_answer" => CrashPoint::AfterCommitBeforeAnswer,
             "after_claim_before_request" => CrashPoint::AfterClaimBeforeRequest,

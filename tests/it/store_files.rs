@@ -250,6 +250,34 @@ fn a_log_is_never_applied_to_another_store() {
     }
 }
 
+/// FAULTS N72: processes that end between the new mark of the log and the checkpoint never make the store refuse its own
+/// log.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_crash_during_the_marking_leaves_a_store_that_opens() {
+    let crash_during_marking = |files: &Files| {
+        let mut command = process::command(files);
+        let failpoint = "crash:after_mark_before_checkpoint:1";
+        command.env("IMPRINT_BRIDGE_FAILPOINTS", failpoint);
+        let status = Process::start(command).wait_for_exit();
+        assert_eq!(status.code(), None, "the process aborts");
+    };
+    let mut files = Files::write(NO_IMPRINT, KEY, "[shutdown]\ndrain = 1");
+    let mut accepted = Vec::new();
+    for round in ["on-a-new-store", "after-a-kill", "after-another-kill"] {
+        for _ in 0..3 {
+            crash_during_marking(&files);
+        }
+        let bridge = Bridge::serve(files, process::command);
+        bridge.accept(round);
+        accepted.push(round);
+        for id in &accepted {
+            assert_eq!(receipt(bridge.ingress, id).unwrap().status, 200, "{id}");
+        }
+        files = bridge.kill();
+    }
+}
+
 // === a disk that hangs ===
 
 /// FAULTS N73, D09, V8: while the disk hangs, senders get 503 within a deadline and the process is not ready. The

@@ -19,9 +19,6 @@ use crate::outbox::Error;
 /// The most records of the audit log that `verify` checks: more records than operators ever write.
 const AUDIT_RECORDS_MAX: usize = 10_000_000;
 
-/// The mark of the lock file during a restore, which no store file has.
-const RESTORING: &str = "restoring";
-
 /// The result of verifying a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyReport {
@@ -153,7 +150,7 @@ pub fn restore(copy: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
     prepare(copy, &draft)?;
     let aside = set_aside(path).map_err(OpenError::file(path))?;
     // If the process ends before the old log is removed, the next start refuses the old log.
-    lock.write_marks(vec![RESTORING.to_owned()])?;
+    log_mark::exclude_copies(&mut lock)?;
     std::fs::rename(&draft, path).map_err(OpenError::file(path))?;
     remove_logs(path).map_err(OpenError::file(path))?;
     sync_folder(path).map_err(OpenError::file(path))?;

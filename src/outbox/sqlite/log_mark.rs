@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::files::with_ending;
 use super::lock::StoreLock;
 use super::open_error::OpenError;
+use crate::failpoint::{self, CrashPoint};
 use crate::random;
 
 /// The characters of a path that a URI of SQLite must encode.
@@ -23,40 +24,51 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_');
 
-/// Refuses a write-ahead log that the last process wrote for another store file.
+/// The mark that no store file has. A restore writes it into the lock file.
+const RESTORING: &str = "restoring";
+/// The word for a store file without a mark: a new store, a copy, or the store of an older program.
+const NO_MARK: &str = "none";
+
+/// Refuses a write-ahead log that the last process wrote for another store file. Returns the mark of the store file
+/// itself, without its log.
 ///
-/// A lock file without marks is the lock file of an older program, or was deleted, and proves nothing.
-pub(super) fn check(path: &Path, lock: &StoreLock) -> Result<(), OpenError> {
+/// A lock file without marks is the lock file of an older program, or was deleted, and proves nothing. A crash during a
+/// checkpoint may leave pages of the store file that only the log completes. A store file that cannot be read without its
+/// log is not compared.
+///
+/// The caller must not have the store open: closing a second file handle would release the file locks of SQLite.
+pub(super) fn check(path: &Path, lock: &StoreLock) -> Result<String, OpenError> {
     let log = with_ending(path, "-wal");
     let has_log = fs::metadata(&log).is_ok_and(|log| log.len() > 0);
-    if !has_log || lock.marks().is_empty() {
-        return Ok(());
+    let read = mark_without_log(path);
+    let is_readable = read.is_ok();
+    let found = read.ok().flatten().unwrap_or_else(|| NO_MARK.to_owned());
+    if has_log && is_readable && !lock.marks().is_empty() && !lock.marks().contains(&found) {
+        return Err(OpenError::LogOfAnotherStore {
+            path: path.to_owned(),
+            log,
+        });
     }
-    // A crash during a checkpoint may leave pages of the store file that only the log completes. A store file that
-    // cannot be read without its log is not compared.
-    let Ok(found) = mark_without_log(path) else {
-        return Ok(());
-    };
-    if found.is_some_and(|found| lock.marks().contains(&found)) {
-        return Ok(());
-    }
-    Err(OpenError::LogOfAnotherStore {
-        path: path.to_owned(),
-        log,
-    })
+    Ok(found)
 }
 
-/// Gives the opened store a new mark.
+/// Gives the opened store a new mark. `found` is the mark that [`check`] returned.
 ///
-/// The lock file names both marks while the store file may have either of them. If the log cannot be written back, for
-/// example because the disk is full, the lock file keeps both marks.
-pub(super) fn renew(connection: &Connection, lock: &mut StoreLock) -> Result<(), OpenError> {
+/// From here until the log is written back, the store file itself may still have the mark `found`, the mark in the log of
+/// the last process, or the new mark. The lock file names all of them first, so a crash in between does not make the
+/// store refuse its own log. If the log cannot be written back, for example because the disk is full, the lock file keeps
+/// all marks.
+pub(super) fn renew(
+    connection: &Connection,
+    lock: &mut StoreLock,
+    found: String,
+) -> Result<(), OpenError> {
     let failed = OpenError::sqlite("marking its log");
     let mut bytes = [0; 16];
     random::fill_random(&mut bytes).map_err(OpenError::NoRandomness)?;
     let new = bytes.map(|byte| format!("{byte:02x}")).concat();
-    let marks = read(connection).map_err(&failed)?.into_iter();
-    lock.write_marks(marks.chain([new.clone()]).collect())?;
+    let in_log = read(connection).map_err(&failed)?.into_iter();
+    lock.write_marks(in_log.chain([found, new.clone()]).collect())?;
     connection
         .execute(
             "INSERT INTO meta (name, value) VALUES ('log_mark', ?1)
@@ -64,11 +76,20 @@ pub(super) fn renew(connection: &Connection, lock: &mut StoreLock) -> Result<(),
             params![new],
         )
         .map_err(&failed)?;
+    failpoint::crash_point(CrashPoint::AfterMarkBeforeCheckpoint);
     let was_blocked = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
     match was_blocked {
         Ok(false) => lock.write_marks(vec![new]),
         Ok(true) | Err(_) => Ok(()),
     }
+}
+
+/// Lets only the present store use the present log, and not the copy that is about to replace the store.
+pub(super) fn exclude_copies(lock: &mut StoreLock) -> Result<(), OpenError> {
+    let marks = lock.marks().iter().filter(|mark| *mark != NO_MARK).cloned();
+    // A lock file without marks would prove nothing.
+    let marks = marks.chain([RESTORING.to_owned()]).collect();
+    lock.write_marks(marks)
 }
 
 /// Removes the mark from a copy of the store, because no log belongs to the copy.

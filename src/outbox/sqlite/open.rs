@@ -67,7 +67,7 @@ pub(super) fn connection(
     now: Timestamp,
 ) -> Result<(Opened, StoreFiles), OpenError> {
     let path = &find_or_create(configured)?;
-    log_mark::check(path, lock)?;
+    let mark = log_mark::check(path, lock)?;
     let file = OpenError::file(path);
     std::fs::set_permissions(path, Permissions::from_mode(FILE_MODE)).map_err(&file)?;
     let mut connection = Connection::open(path).map_err(OpenError::sqlite("opening it"))?;
@@ -85,7 +85,7 @@ pub(super) fn connection(
         .map_err(OpenError::sqlite("reading the digest key"))?;
     let claimed_lanes =
         claimed_lanes(&connection).map_err(OpenError::sqlite("reading how it was closed"))?;
-    log_mark::renew(&connection, lock)?;
+    log_mark::renew(&connection, lock, mark)?;
     let files = StoreFiles::of(configured, &with_ending(path, "-wal")).map_err(file)?;
     let opened = Opened {
         connection,
