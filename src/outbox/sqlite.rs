@@ -97,7 +97,10 @@ impl SqliteOutbox {
     /// # Errors
     /// [`OpenError`] says how to fix the problem: another process holds the store, or the file is not a store.
     pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
-        let mut lock = lock::acquire(path)?;
+        // The lock of the file that a link names, as for `verify` and `restore`.
+        let file = path.canonicalize();
+        let file = file.unwrap_or_else(|_absent| path.to_owned());
+        let mut lock = lock::acquire(&file)?;
         let (opened, files) = open::connection(path, &mut lock, now)?;
         let (digest_key, files) = (opened.digest_key, Arc::new(files));
         let shared = Arc::new(SharedState::default());

@@ -63,6 +63,8 @@ impl DiskSpace {
     /// Returns whether the operating system refuses to make a file longer, because of the disk, a quota or a limit.
     fn refuses_more_bytes(&self) -> bool {
         let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+        // A process that was killed during a probe left its file behind.
+        let _absent = fs::remove_file(&self.probe);
         let probed = self.probe(length(&self.database).max(length(&self.log)));
         let _absent = fs::remove_file(&self.probe);
         probed.is_err_and(|error| {

@@ -68,9 +68,13 @@ impl StoreFiles {
 
     /// Returns whether the store file is complete at its path.
     pub(super) fn has_database(&self) -> bool {
-        self.database
-            .length()
-            .is_some_and(|length| self.longest.fetch_max(length, Ordering::Relaxed) <= length)
+        // Read before the length: another thread may see a longer file in between.
+        let longest = self.longest.load(Ordering::Relaxed);
+        let Some(length) = self.database.length() else {
+            return false;
+        };
+        self.longest.fetch_max(length, Ordering::Relaxed);
+        longest <= length
     }
 }
 

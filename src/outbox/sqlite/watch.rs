@@ -1,6 +1,7 @@
 //! The watch thread of the store: notices that a file of the store was deleted or replaced, and that the writer thread
 //! hangs. A disk that hangs blocks the writer thread inside the kernel, so only another thread can report it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -17,19 +18,20 @@ const CHECK_EVERY: Duration = Duration::from_millis(500);
 pub(super) fn run(files: &StoreFiles, shared: &Arc<SharedState>, stop: &Receiver<()>) {
     let mut stall = Stall::default();
     while stop.recv_timeout(CHECK_EVERY) == Err(RecvTimeoutError::Timeout) {
-        let is_stalled = stall.is_stalled(shared.current_group());
-        let displaced = files.displaced();
-        let condition = match (displaced, is_stalled) {
-            (Some(_), _) => StoreCondition::FileGone,
-            (None, true) => StoreCondition::Stalled,
-            (None, false) => StoreCondition::Working,
-        };
-        report(shared, condition, files);
+        // Reported first: on a disk that hangs, looking at the files may hang too.
+        if stall.is_stalled(shared.current_group()) {
+            report(shared, StoreCondition::Stalled, None);
+            continue;
+        }
+        match files.displaced() {
+            Some(file) => report(shared, StoreCondition::FileGone, Some(file)),
+            None => report(shared, StoreCondition::Working, None),
+        }
     }
 }
 
-/// Changes the condition of the store, and logs the change.
-pub(super) fn report(shared: &SharedState, condition: StoreCondition, files: &StoreFiles) {
+/// Changes the condition of the store, and logs the change. `file` is the file that is gone.
+pub(super) fn report(shared: &SharedState, condition: StoreCondition, file: Option<&Path>) {
     if !shared.change(condition) {
         return;
     }
@@ -39,7 +41,7 @@ pub(super) fn report(shared: &SharedState, condition: StoreCondition, files: &St
             "an operation of the store takes longer than {STALLED_AFTER:?}: the disk hangs, or the operation is large; events are refused with 503 meanwhile"
         ),
         StoreCondition::FileGone => tracing::error!(
-            file = files.displaced().map(|path| path.display().to_string()),
+            file = file.map(|path| path.display().to_string()),
             process = std::process::id(),
             "a file of the store was deleted, renamed, replaced or shortened: events are refused with 503, deliveries continue. If the file was renamed, rename it back. Otherwise run `store backup` before the process stops, because accepted events may exist only in the files that the process has open; then restore the copy"
         ),

@@ -227,9 +227,9 @@ impl Writer {
                 if !appends.is_empty() {
                     self.log_disk_space(true);
                 }
-                if self.files.displaced().is_some() {
+                if let Some(file) = self.files.displaced() {
                     let condition = StoreCondition::FileGone;
-                    watch::report(&self.shared, condition, &self.files);
+                    watch::report(&self.shared, condition, Some(file));
                     refuse_appends(appends.drain(..), &Error::Unavailable(condition));
                 }
                 self.answer(appends, settles, result);
