@@ -29,6 +29,10 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// sender in the same region fills a connection of 1 Gbit/s with it; a client that does not read takes no more.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
 
+/// The maximum number of connections that the kernel has established and the server has not accepted yet: the default of
+/// actix-web. The kernel drops further connection attempts, and their clients try again after a second.
+const ACCEPT_QUEUE_MAX: i32 = 1024;
+
 /// One HTTP/1 listener without TLS, which ends at the gateway.
 pub(super) struct Listener {
     /// The setting with the address.
@@ -50,6 +54,8 @@ impl Listener {
     ) -> anyhow::Result<(SocketAddr, Server)> {
         let socket = TcpListener::bind(self.listen);
         let socket = socket.with_context(|| format!("{} {}", self.name, self.listen))?;
+        // The standard library asks for 128 connections that wait to be accepted, which a burst of senders exceeds.
+        rustix::net::listen(&socket, ACCEPT_QUEUE_MAX).context("cannot set the accept queue")?;
         let address = socket.local_addr().context("the listener has no address")?;
         limit_buffers(&socket).context("cannot set the size of socket buffers")?;
         let builder = Server::build();
