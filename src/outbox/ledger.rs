@@ -221,7 +221,10 @@ pub struct LoadedEntries {
 pub struct LoadedEntry {
     /// The summary of the entry, without any value of the event.
     pub summary: EntrySummary,
-    /// The values that the entry sets, and the version of the values. After the entry has ended, `update` is `None`.
+    /// The version of the values. After the entry has ended, `version` is `None`.
+    pub version: Option<Version>,
+    /// The values that the entry sets, and the version of the values. `update` is `None` after the entry has ended, and if
+    /// the stored values cannot be read.
     pub update: Option<(Version, Update)>,
     /// The event in its structured form. After the entry has ended, `event` is `None`.
     pub event: Option<Vec<u8>>,
@@ -236,6 +239,7 @@ impl LoadedEntry {
     pub(super) const fn without_payload(summary: EntrySummary) -> Self {
         Self {
             summary,
+            version: None,
             update: None,
             event: None,
             lane: None,

@@ -185,7 +185,7 @@ impl Operations {
 /// Returns the change with the version that the store keeps for the entry. The current epoch belongs to the source's
 /// current counter: under this epoch, the values of an old event would win over the newer values that Imprint has.
 fn with_stored_version(mut change: CustomerChange, entry: &LoadedEntry) -> CustomerChange {
-    if let Some((stored, _)) = &entry.update {
+    if let Some(stored) = entry.version {
         change.version.epoch = stored.epoch;
         change.version.value = stored.value;
     }

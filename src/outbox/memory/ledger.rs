@@ -103,6 +103,7 @@ impl MemoryTables {
         });
         LoadedEntry {
             summary,
+            version: Some(payload.version),
             update: Some((payload.version, payload.update.clone())),
             event: Some(event.to_vec()),
             lane: place,

@@ -157,6 +157,7 @@ impl Loader<'_> {
         } = payload;
         Ok(LoadedEntry {
             summary,
+            version: Some(version.arrived(entry.0)),
             update: update.map(|update| (version.arrived(entry.0), update)),
             event: Some(event),
             lane,
