@@ -28,7 +28,7 @@ use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::{Destination, OperatorMode};
 use crate::dispatch::pace::Rate;
 use crate::fold::MaxFold;
-use crate::ingress::Ingress;
+use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
 use crate::ops::operate::Operations;
 use crate::ops::{Figures, Health, Ops};
@@ -91,8 +91,7 @@ impl App {
         sources: Vec<SourceSettings>,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        let outbox = open(&config.outbox, clock.now())?;
-        let metrics = metrics()?;
+        let (outbox, metrics) = (open(&config.outbox, clock.now())?, metrics()?);
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
@@ -105,18 +104,19 @@ impl App {
             max_fold: MaxFold(config.dispatch.rules.max_fold),
             clock: clock.clone(),
         };
-        let access = listeners::access(&config, &metrics);
         let listener = Ingress {
             endpoints,
             sources,
             outbox: store(),
             clock: clock.clone(),
             limits: config.ingress.limits,
+            budget: BodyBudget::new(config.ingress.bodies_bytes_max),
             counts: metrics.ingress.clone(),
             stopping: stopped.clone(),
         };
         let health = Health::default();
         let figures = Figures::new(metrics.clone(), store(), clock.clone());
+        let access = listeners::access(&config, &metrics);
         let ops = Ops::new(health.clone(), figures.clone(), operations, access);
         let (ingress, ingress_server) = listeners::ingress(&config, listener)?;
         let (ops, ops_server) = listeners::ops(&config, ops)?;

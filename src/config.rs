@@ -38,6 +38,8 @@ const PREFIX: &str = "IMPRINT_BRIDGE";
 const DEADLINE_MAX: Duration = Duration::from_secs(300);
 /// The minimum of every deadline setting.
 const DEADLINE_MIN: Duration = Duration::from_millis(50);
+/// The maximum of `ingress.bodies_bytes_max`: 4 GiB, more than a container for the bridge has.
+const BODIES_BYTES_MAX: u64 = 4 << 30;
 /// The minimum of a retention setting, so that a sender that repeats an event at once gets `duplicate`.
 const RETAIN_MIN: Duration = Duration::from_mins(1);
 /// The maximum of a retention setting: about ten years.
@@ -90,6 +92,7 @@ pub struct IngressSettings {
     pub limits: BodyLimits,
     pub head_deadline: Duration,
     pub keep_alive: Duration,
+    pub bodies_bytes_max: usize,
     pub connections_max: usize,
 }
 
@@ -223,9 +226,10 @@ fn take_ingress(reader: &mut Reader) -> Option<IngressSettings> {
         |key, least, most| reader.take(&["ingress", key], |raw| raw.count(least, most));
     let workers = take_count("workers", 0, 256);
     let body_bytes_max = take_count("body_bytes_max", 1024, 16 * 1024 * 1024);
+    let bodies_bytes_max = take_count("bodies_bytes_max", 1024, BODIES_BYTES_MAX);
     let connections_max = take_count("connections_max", 1, 1_000_000);
     let listen = reader.take(&["ingress", "listen"], listen);
-    Some(IngressSettings {
+    let ingress = IngressSettings {
         listen: listen?,
         workers: workers?,
         limits: BodyLimits {
@@ -234,8 +238,16 @@ fn take_ingress(reader: &mut Reader) -> Option<IngressSettings> {
         },
         head_deadline: head_deadline?,
         keep_alive: keep_alive?,
+        bodies_bytes_max: bodies_bytes_max?,
         connections_max: connections_max?,
-    })
+    };
+    if ingress.bodies_bytes_max < ingress.limits.body_bytes_max {
+        reader.error(
+            &["ingress", "bodies_bytes_max"],
+            "must be at least ingress.body_bytes_max".to_owned(),
+        );
+    }
+    Some(ingress)
 }
 
 fn take_outbox(reader: &mut Reader) -> Option<OutboxSettings> {

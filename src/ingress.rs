@@ -7,7 +7,8 @@
 //! | `OPTIONS /v1/sources/{source}/events` | the CloudEvents webhook handshake |
 //! | `GET /v1/sources/{source}/events/{id}` | the receipt of one event |
 //!
-//! The stages of a POST run in this order: source, media type, body, authentication, intake, append. A stage that fails
+//! The stages of a POST run in this order: source, media type, length, headers of the authentication, body,
+//! authentication, intake, append. A stage that fails
 //! ends the request with a [`Refusal`], and the store does not change. A batch is refused or stored as a whole. The
 //! append is the only effect of a POST and is idempotent, so a sender that hangs up before the answer can repeat the
 //! request.
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
+use actix_web::http::header::HeaderMap;
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use tokio::sync::watch;
@@ -34,11 +36,13 @@ pub mod refusal;
 
 mod accept;
 mod body;
+mod budget;
 mod counts;
 mod handshake;
 mod receipt;
 mod wait;
 
+pub use budget::BodyBudget;
 pub use refusal::Refusal;
 
 use auth::{Authentic, Head, RotatingVerifier, Untrusted};
@@ -59,6 +63,8 @@ pub struct Ingress {
     pub clock: Clock,
     /// The limits on the size and time of request bodies.
     pub limits: BodyLimits,
+    /// The sum of the bytes of all request bodies.
+    pub budget: BodyBudget,
     pub counts: metrics::IngressMetrics,
     /// The stop signal. After the signal becomes true, no request waits until its events are settled.
     pub stopping: watch::Receiver<bool>,
@@ -165,6 +171,13 @@ impl Ingress {
             .and_then(|name| SourceName::parse(name).ok())
             .and_then(|name| self.endpoints.get(&name))
             .ok_or(Refusal::UnknownSource)
+    }
+
+    /// Verifies what the head alone shows, so that the bridge keeps no body for a request without a signature.
+    fn verify_head(&self, endpoint: &Endpoint, headers: &HeaderMap) -> Result<(), Refusal> {
+        let verifier = endpoint.verifier.current();
+        let verified = verifier.verify_head(headers, self.clock.wall());
+        verified.map_err(|reason| self.unauthenticated(endpoint, reason))
     }
 
     fn verify(

@@ -39,10 +39,7 @@ pub(super) fn access(config: &Config, metrics: &Metrics) -> Access {
         let read: ReadToken = Box::new(read);
         (name, read)
     });
-    Access {
-        operators: Operators::new(operators.collect()),
-        metrics: metrics.admin.clone(),
-    }
+    Access::new(Operators::new(operators.collect()), metrics.admin.clone())
 }
 
 /// Binds the event listener.

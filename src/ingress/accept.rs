@@ -27,8 +27,12 @@ pub(super) async fn accept(
     let endpoint = ingress.endpoint(request)?;
     let headers = request.headers();
     let encoding = encoding(&endpoint.source, headers)?;
-    let body = body::collect(request, payload, &ingress.limits).await?;
-    let body = ingress.verify(endpoint, request, body)?;
+    body::check_length(headers, &ingress.limits)?;
+    ingress.verify_head(endpoint, headers)?;
+    let received = body::collect(ingress, request, payload).await?;
+    // The charge for the body ends when the events are stored.
+    let charge = received.charge;
+    let body = ingress.verify(endpoint, request, received.content)?;
     body.verify_attributes(encoding.attribute_headers(), &endpoint.unsigned_headers)
         .map_err(|unsigned| refuse_unsigned(ingress, endpoint, unsigned))?;
     let context = EntryContext {
@@ -44,6 +48,7 @@ pub(super) async fn accept(
         .map(|entry| entry.identity.id.clone())
         .collect();
     let stored = append(ingress, encoding.is_batch(), entries).await?;
+    drop((body, charge));
     Ok(answer(ingress, headers, &ids, &stored).await)
 }
 

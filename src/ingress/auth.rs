@@ -278,6 +278,21 @@ impl Verifier {
         }
     }
 
+    /// Verifies what the headers alone show: a token completely, and of a signature its presence and its time.
+    ///
+    /// # Errors
+    /// Returns the reason for the denial.
+    pub fn verify_head(&self, headers: &HeaderMap, wall: Timestamp) -> Result<(), DenialReason> {
+        match &self.0 {
+            AuthScheme::None => Ok(()),
+            AuthScheme::Bearer(tokens) => bearer(tokens, headers),
+            AuthScheme::StandardWebhooks(_) => {
+                standard_webhooks::SignedHead::read(headers, wall).map(drop)
+            }
+            AuthScheme::Hmac(keys) => keys.read_head(headers, wall).map(drop),
+        }
+    }
+
     /// Authenticates the body with the head of the request. `wall` is the current time.
     ///
     /// # Errors

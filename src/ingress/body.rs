@@ -4,61 +4,131 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::error::PayloadError;
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::http::header::HeaderMap;
+use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
 
 use crate::event::EventError;
 use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::Untrusted;
-use crate::ingress::{BodyLimits, Refusal};
+use crate::ingress::budget::{BodyCharge, OverBudget};
+use crate::ingress::{BodyLimits, Ingress, Refusal};
 use crate::intake::{Rejection, RejectionClass};
 
+/// The time after which an incomplete body has to give way if the budget for bodies is used up. A sender in the same
+/// region transmits the largest body in less time.
+const PROMPT: Duration = Duration::from_millis(250);
+/// The size of the first buffer of a body, unless the body is shorter.
+const FIRST_BUFFER_BYTES: usize = 4096;
+
+/// A whole body with its charge, which ends when the body is dropped.
+pub(super) struct ReceivedBody<'a> {
+    pub(super) content: Untrusted<Bytes>,
+    pub(super) charge: BodyCharge<'a>,
+}
+
+/// Refuses a body that announces more bytes than the limit.
+pub(super) fn check_length(headers: &HeaderMap, limits: &BodyLimits) -> Result<(), Refusal> {
+    let limit_bytes = limits.body_bytes_max;
+    match announced(headers) {
+        Some(length) if exceeds(length, limit_bytes) => Err(Refusal::TooLarge { limit_bytes }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    let length = SingleHeader::read(headers, "content-length").text();
+    length.and_then(|length| length.parse().ok())
+}
+
 /// Receives the whole request body.
-pub(super) async fn collect(
+pub(super) async fn collect<'a>(
+    ingress: &'a Ingress,
     request: &HttpRequest,
     payload: &mut Payload,
-    limits: &BodyLimits,
-) -> Result<Untrusted<Bytes>, Refusal> {
-    let limit_bytes = limits.body_bytes_max;
-    let announced = SingleHeader::read(request.headers(), "content-length").text();
-    if announced.is_some_and(|length| {
-        length
-            .parse()
-            .is_ok_and(|length: u64| exceeds(length, limit_bytes))
-    }) {
-        return Err(Refusal::TooLarge { limit_bytes });
-    }
+) -> Result<ReceivedBody<'a>, Refusal> {
     if let Some(connection) = request.conn_data::<Rc<ConnectionState>>() {
         connection.want_body();
     }
-    match tokio::time::timeout(limits.body_deadline, read(payload, limit_bytes)).await {
-        Ok(read) => read.map(Untrusted::new),
-        Err(_elapsed) => Err(Refusal::BodyTimeout),
+    let announced = announced(request.headers()).and_then(|length| usize::try_from(length).ok());
+    let mut body = ArrivingBody {
+        bytes: Vec::new(),
+        charge: ingress.budget.charge(),
+        limit_bytes: ingress.limits.body_bytes_max,
+        bytes_max: announced.unwrap_or(usize::MAX),
+    };
+    let deadline = ingress.limits.body_deadline;
+    let prompt = timeout(PROMPT.min(deadline), body.read(payload)).await;
+    match prompt {
+        Ok(read) => read?,
+        Err(_elapsed) => {
+            let gives_way = body.charge.become_slow();
+            tokio::select! {
+                read = timeout(deadline.saturating_sub(PROMPT), body.read(payload)) => {
+                    read.map_err(|_elapsed| Refusal::BodyTimeout)??;
+                }
+                _ = gives_way => return Err(Refusal::BodyBudget),
+            }
+        }
     }
+    body.charge.complete();
+    Ok(ReceivedBody {
+        content: Untrusted::new(body.bytes.into()),
+        charge: body.charge,
+    })
 }
 
 fn exceeds(length: u64, limit_bytes: usize) -> bool {
     usize::try_from(length).is_ok_and(|length| length > limit_bytes)
 }
 
-async fn read(
-    mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+/// A body of which some bytes may be missing.
+struct ArrivingBody<'a> {
+    bytes: Vec<u8>,
+    charge: BodyCharge<'a>,
     limit_bytes: usize,
-) -> Result<Bytes, Refusal> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_broken| incomplete())?;
-        if body.len() + chunk.len() > limit_bytes {
-            return Err(Refusal::TooLarge { limit_bytes });
+    /// The announced length.
+    bytes_max: usize,
+}
+
+impl ArrivingBody<'_> {
+    async fn read(&mut self, payload: &mut Payload) -> Result<(), Refusal> {
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_broken| incomplete())?;
+            let length = self.bytes.len().saturating_add(chunk.len());
+            if length > self.limit_bytes {
+                let limit_bytes = self.limit_bytes;
+                return Err(Refusal::TooLarge { limit_bytes });
+            }
+            self.reserve(length)?;
+            self.bytes.extend_from_slice(&chunk);
         }
-        body.extend_from_slice(&chunk);
+        Ok(())
     }
-    Ok(body.freeze())
+
+    /// Charges and reserves memory for `length` bytes in all: twice as much as before, up to the announced length.
+    fn reserve(&mut self, length: usize) -> Result<(), Refusal> {
+        let capacity = self.bytes.capacity();
+        if length <= capacity {
+            return Ok(());
+        }
+        let doubled = capacity.saturating_mul(2).max(FIRST_BUFFER_BYTES);
+        let wanted = doubled
+            .min(self.bytes_max)
+            .min(self.limit_bytes)
+            .max(length);
+        let more = self.charge.grow(wanted.saturating_sub(capacity));
+        more.map_err(|OverBudget| Refusal::BodyBudget)?;
+        self.bytes
+            .reserve_exact(wanted.saturating_sub(self.bytes.len()));
+        Ok(())
+    }
 }
 
 /// Creates the refusal for a request body that ended too early or has broken framing. The sender rarely reads the

@@ -44,6 +44,8 @@ pub enum Refusal {
         /// The maximum size of a request body, in bytes.
         limit_bytes: usize,
     },
+    /// The bridge has too many bytes of request bodies in memory.
+    BodyBudget,
     /// The store's queue is full.
     Busy,
     /// The store's disk is full.
@@ -112,6 +114,9 @@ impl Refusal {
             ),
             Self::TooLarge { .. } => row(413, "too_large", "Request body too large"),
             Self::Internal => row(500, "internal", "Internal error"),
+            Self::BodyBudget => {
+                row(503, "body_budget", "Too many request bodies at once").retry_after(1)
+            }
             Self::Busy => row(503, "busy", "Store queue full").retry_after(1),
             Self::StoreFull => row(503, "store_full", "Store disk full").retry_after(30),
             Self::StoreFailed => row(503, "store_failed", "Store failed").retry_after(10),
@@ -149,9 +154,11 @@ impl Refusal {
             Self::Conflict(_) => {
                 "An accepted event cannot be replaced. Send the change as a new event with a new id."
             }
-            Self::Busy | Self::StoreFull | Self::StoreFailed | Self::Stopping => {
-                "Nothing was stored. Send the same request again later."
-            }
+            Self::BodyBudget
+            | Self::Busy
+            | Self::StoreFull
+            | Self::StoreFailed
+            | Self::Stopping => "Nothing was stored. Send the same request again later.",
             Self::Internal => "The result is unknown. Send the same request again later.",
         };
         text.to_owned()
@@ -168,6 +175,7 @@ impl Refusal {
             | Self::MethodNotAllowed { .. }
             | Self::BodyTimeout
             | Self::TooLarge { .. }
+            | Self::BodyBudget
             | Self::Busy
             | Self::StoreFull
             | Self::StoreFailed

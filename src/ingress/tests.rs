@@ -42,6 +42,7 @@ const SETTINGS: Settings = Settings {
         body_bytes_max: 256 * 1024,
         body_deadline: Duration::from_secs(10),
     },
+    bodies_bytes_max: 1024 * 1024,
     intake: IntakeSettings {
         batch_events_max: 100,
         version_ahead_max: Duration::from_mins(5),
@@ -56,6 +57,7 @@ const SETTINGS: Settings = Settings {
 #[derive(Clone, Copy)]
 struct Settings {
     body: BodyLimits,
+    bodies_bytes_max: usize,
     intake: IntakeSettings,
 }
 
@@ -113,6 +115,7 @@ impl TestListener {
             outbox: Arc::<fake::Fake>::clone(&outbox),
             clock: Clock::manual(NOW),
             limits: settings.body,
+            budget: BodyBudget::new(settings.bodies_bytes_max),
             counts: counts(),
             stopping,
         };

@@ -17,11 +17,14 @@
 //! admin API.
 
 use actix_web::http::header::CACHE_CONTROL;
+use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Resource, web};
 use serde::Serialize;
 
+use super::authenticate::admit;
 use super::operate::{Operations, Operator};
 
+mod body;
 mod destination;
 mod entries;
 mod explain;
@@ -31,16 +34,13 @@ mod store;
 
 pub use self::problem::AdminProblem;
 
-/// The maximum length of a request body of the admin API.
-const BODY_BYTES_MAX: usize = 256 * 1024;
-
 type SharedOperations = web::Data<Operations>;
 type ApiResult = Result<HttpResponse, AdminProblem>;
 
 /// Adds the routes below `/admin/v1`.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     let scope = web::scope("/admin/v1")
-        .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
+        .app_data(web::PayloadConfig::new(body::BODY_BYTES_MAX))
         .service(resource("/entries").get(entries::list))
         .service(resource("/entries/replay").post(entries::replay))
         .service(resource("/entries/discard").post(entries::discard))
@@ -55,7 +55,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                 .post(destination::set_mode),
         )
         .service(resource("/shadow").get(destination::shadow))
-        .default_service(web::to(not_found));
+        .default_service(web::to(not_found))
+        .wrap(from_fn(admit));
     config.service(scope);
 }
 

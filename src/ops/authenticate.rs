@@ -1,16 +1,18 @@
 //! Authentication of operators: finds the [`Operator`] of a request, or denies the request.
 //!
-//! Actix calls a handler that takes an `Operator` only for authenticated requests. An operator authenticates with a
-//! bearer token. A session cookie of a console would be a second method in [`authenticate`], without a change to any
-//! handler.
+//! [`admit`] runs before the routing of the admin API, so before any body is read. An operator authenticates with a bearer
+//! token. A session cookie of a console would be a second method in [`authenticate`], without a change to any handler.
 
 use std::future::{Ready, ready};
 
-use actix_web::dev::Payload;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::middleware::Next;
+use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 use super::api::AdminProblem;
 use super::operate::Operator;
@@ -19,11 +21,26 @@ use crate::metrics::AdminMetrics;
 /// A function that reads the current token of an operator from the token file, and logs a failure to read.
 pub type ReadToken = Box<dyn Fn() -> Option<SecretString> + Send + Sync>;
 
-/// The operators, and the counter of denied requests.
+/// The maximum number of requests to the admin API in progress. Probes and metrics do not count, so that they are
+/// answered while operators ask too much. With the largest bodies, these requests hold 4 MiB.
+const REQUESTS_MAX: usize = 16;
+
+/// The operators, the counter of denied requests, and the permits for requests in progress.
 #[derive(Debug)]
 pub struct Access {
-    pub operators: Operators,
-    pub metrics: AdminMetrics,
+    operators: Operators,
+    metrics: AdminMetrics,
+    requests: Semaphore,
+}
+
+impl Access {
+    pub const fn new(operators: Operators, metrics: AdminMetrics) -> Self {
+        Self {
+            operators,
+            metrics,
+            requests: Semaphore::const_new(REQUESTS_MAX),
+        }
+    }
 }
 
 /// The operators: each name, with the function that reads the operator's token.
@@ -89,22 +106,34 @@ impl Operators {
     }
 }
 
+/// Lets a request pass to the admin API if it has an operator's token and not too many requests are in progress.
+pub(super) async fn admit(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let Some(access) = request.app_data::<web::Data<Access>>().cloned() else {
+        return Err(AdminProblem::Disabled.into());
+    };
+    let operator = authenticate(&access.operators, request.headers()).map_err(|denied| {
+        let reason = denied.as_str();
+        access.metrics.denied(reason);
+        let method = request.method().as_str();
+        tracing::warn!(reason, method, "unauthorized admin request");
+        AdminProblem::from(denied)
+    })?;
+    let permit = access.requests.try_acquire();
+    let _permit = permit.map_err(|_none| AdminProblem::TooManyRequests)?;
+    request.extensions_mut().insert(operator);
+    next.call(request).await
+}
+
 impl FromRequest for Operator {
     type Error = AdminProblem;
     type Future = Ready<Result<Self, AdminProblem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let Some(access) = request.app_data::<web::Data<Access>>() else {
-            return ready(Err(AdminProblem::Disabled));
-        };
-        let operator = authenticate(&access.operators, request.headers());
-        ready(operator.map_err(|denied| {
-            let reason = denied.as_str();
-            access.metrics.denied(reason);
-            let method = request.method().as_str();
-            tracing::warn!(reason, method, "unauthorized admin request");
-            denied.into()
-        }))
+        let operator = request.extensions().get::<Self>().cloned();
+        ready(operator.ok_or(AdminProblem::Unauthenticated))
     }
 }
 

@@ -229,3 +229,99 @@ fn an_endless_body_ends_with_the_refusal() {
         .is_some()
     );
 }
+
+/// FAULTS N43: bodies that stall, of clients that only know the name of a source.
+#[test]
+fn stalled_bodies_do_not_lock_out_a_sender() {
+    const STALLED: usize = 100;
+    let settings =
+        "[ingress]\nbody_bytes_max = 65536\nbodies_bytes_max = 262144\nbody_deadline = \"60s\"";
+    let app = TestApp::setup().settings(settings).start();
+    let head = post_head("content-length: 65536\r\n");
+    let body = format!("{head}{}", " ".repeat(60_000));
+    let refused = std::cell::Cell::new(0);
+    let stalled: Vec<Connection> = (0..STALLED)
+        .map(|_| {
+            let mut connection = Connection::open(app.ingress()).unwrap();
+            connection.send(body.as_bytes()).unwrap();
+            connection
+        })
+        .collect();
+    wait_for("an event is accepted", || {
+        let answer = app.post(&Event::new("e-1", "c1", 1).email("canary@example.com"));
+        if answer.status == 503 {
+            assert_eq!(
+                answer.json()["type"],
+                "urn:imprint-bridge:problem:body_budget"
+            );
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            refused.set(refused.get() + 1);
+        }
+        (answer.status == 202).then_some(())
+    });
+    app.wait_until("e-1", "delivered");
+    // At most four of the bodies fit into the budget, and later ones take the place of the ones that stall.
+    app.wait_for("the other bodies are refused", |app| {
+        let refused = app.metric("refused_total{problem=\"body_budget\"}");
+        refused.is_some_and(|refused| refused >= 90.0)
+    });
+    drop(stalled);
+    for number in 2..20 {
+        app.accept(&Event::new(&format!("e-{number}"), "c1", number));
+    }
+    app.wait_for("all are delivered", |app| {
+        app.metric("waiting_entries") == Some(0.0)
+    });
+}
+
+/// FAULTS N43
+#[test]
+fn the_ops_listener_reads_no_body_without_a_token() {
+    let token = "token-of-ann-0123456789";
+    let app = TestApp::setup().operator("ann", token).start();
+    let head = |token: &str, length: usize| {
+        format!(
+            "POST /admin/v1/explain?source=crm HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: {length}\r\nexpect: 100-continue\r\n\r\n"
+        )
+    };
+    for (token, length, status) in [
+        ("token-of-eve", 10, 401),
+        (token, 300_000, 413),
+        (token, 10, 100),
+    ] {
+        let mut connection = Connection::open(app.ops()).unwrap();
+        connection.send(head(token, length).as_bytes()).unwrap();
+        assert_eq!(connection.answer().unwrap().status, status, "{length}");
+    }
+}
+
+/// FAULTS N49
+#[test]
+fn probes_are_answered_while_admin_requests_stall() {
+    let token = "token-of-ann-0123456789";
+    let app = TestApp::setup().operator("ann", token).start();
+    let head = format!(
+        "POST /admin/v1/explain?source=crm HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: 10\r\n\r\n"
+    );
+    let stalled: Vec<Connection> = (0..16)
+        .map(|_| {
+            let mut connection = Connection::open(app.ops()).unwrap();
+            connection.send(head.as_bytes()).unwrap();
+            connection
+        })
+        .collect();
+    let authorization = format!("Bearer {token}");
+    let headers = [("authorization", authorization.as_str())];
+    let ask = || http::ask(app.ops(), "GET /admin/v1/entries", &headers, "").unwrap();
+    wait_for("the admin API is busy", || {
+        let answer = ask();
+        (answer.status == 503).then(|| assert_eq!(answer.header("retry-after"), Some("1")))
+    });
+    for probe in ["/livez", "/readyz", "/startupz", "/metrics"] {
+        assert_eq!(app.ops_get(probe).status, 200, "{probe}");
+    }
+    drop(stalled);
+    wait_for("the admin API answers again", || {
+        (ask().status == 200).then_some(())
+    });
+}

@@ -10,7 +10,7 @@
 use std::fmt;
 
 use ::hmac::{Hmac, KeyInit, Mac};
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
@@ -201,22 +201,20 @@ impl HmacKeys {
         })
     }
 
-    /// Verifies that at least one signature of the request was made with one of the secrets.
-    pub(super) fn verify(
-        &self,
-        head: Head<'_>,
-        body: &[u8],
+    /// Returns the signatures and the text of the signing time of a request, if the time is acceptable.
+    pub(super) fn read_head<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
         wall: Timestamp,
-    ) -> Result<(), DenialReason> {
+    ) -> Result<(Vec<Vec<u8>>, &'a str), DenialReason> {
         let HmacScheme {
-            algorithm,
             header,
             header_items,
             encoding,
             signed,
             ..
         } = &self.scheme;
-        let line = required(head.headers, header.as_str())?;
+        let line = required(headers, header.as_str())?;
         let signatures: Vec<_> = header_items
             .items(line)
             .filter_map(|text| encoding.decode(text))
@@ -226,9 +224,23 @@ impl HmacKeys {
             return Err(DenialReason::Malformed);
         }
         let time = match &signed.signing_time {
-            Some(signing_time) => signing_time.read(head.headers, wall)?,
+            Some(signing_time) => signing_time.read(headers, wall)?,
             None => "",
         };
+        Ok((signatures, time))
+    }
+
+    /// Verifies that at least one signature of the request was made with one of the secrets.
+    pub(super) fn verify(
+        &self,
+        head: Head<'_>,
+        body: &[u8],
+        wall: Timestamp,
+    ) -> Result<(), DenialReason> {
+        let (signatures, time) = self.read_head(head.headers, wall)?;
+        let HmacScheme {
+            algorithm, signed, ..
+        } = &self.scheme;
         let text = signed.template.fill(head, time, body)?;
         // The verifier compares every pair of secret and signature, even after a match, so that the time does not
         // reveal which secret is current.

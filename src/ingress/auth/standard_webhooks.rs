@@ -85,6 +85,33 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+/// The signature headers of a request whose time is acceptable.
+pub(super) struct SignedHead<'a> {
+    id: &'a str,
+    timestamp: &'a str,
+    signatures: Vec<Vec<u8>>,
+}
+
+impl<'a> SignedHead<'a> {
+    pub(super) fn read(headers: &'a HeaderMap, wall: Timestamp) -> Result<Self, DenialReason> {
+        let id = required(headers, ID)?;
+        let timestamp = required(headers, TIMESTAMP)?;
+        let signatures = signatures(required(headers, SIGNATURE)?);
+        if signatures.is_empty() {
+            return Err(DenialReason::Malformed);
+        }
+        let signed_at = parse_seconds(timestamp).ok_or(DenialReason::Malformed)?;
+        if signed_at.abs_diff(seconds(wall)) > TOLERANCE_SECONDS {
+            return Err(DenialReason::Stale);
+        }
+        Ok(Self {
+            id,
+            timestamp,
+            signatures,
+        })
+    }
+}
+
 /// Returns the signed event id, if one of `keys` made one of the signatures.
 pub(super) fn verify(
     keys: &[SigningKey],
@@ -92,16 +119,11 @@ pub(super) fn verify(
     body: &[u8],
     wall: Timestamp,
 ) -> Result<String, DenialReason> {
-    let id = required(headers, ID)?;
-    let timestamp = required(headers, TIMESTAMP)?;
-    let signatures = signatures(required(headers, SIGNATURE)?);
-    if signatures.is_empty() {
-        return Err(DenialReason::Malformed);
-    }
-    let signed_at = parse_seconds(timestamp).ok_or(DenialReason::Malformed)?;
-    if signed_at.abs_diff(seconds(wall)) > TOLERANCE_SECONDS {
-        return Err(DenialReason::Stale);
-    }
+    let SignedHead {
+        id,
+        timestamp,
+        signatures,
+    } = SignedHead::read(headers, wall)?;
     // The verifier compares every pair of key and signature, even after a match, so that the time does not reveal which
     // key is current.
     let is_signed = keys.iter().fold(false, |is_signed, key| {

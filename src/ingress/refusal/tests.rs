@@ -52,6 +52,7 @@ fn all() -> Vec<(Refusal, u16, &'static str)> {
         ),
         (rejected(RejectionClass::Invalid, 1), 422, "invalid"),
         (rejected(RejectionClass::Unmappable, 1), 422, "unmappable"),
+        (Refusal::BodyBudget, 503, "body_budget"),
         (Refusal::Busy, 503, "busy"),
         (Refusal::StoreFull, 503, "store_full"),
         (Refusal::StoreFailed, 503, "store_failed"),

@@ -7,6 +7,7 @@ const SMALL: Settings = Settings {
         body_bytes_max: 1000,
         body_deadline: Duration::from_millis(20),
     },
+    bodies_bytes_max: 1000,
     intake: IntakeSettings {
         batch_events_max: 2,
         version_ahead_max: Duration::ZERO,

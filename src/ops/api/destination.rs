@@ -1,9 +1,9 @@
 //! The admin API's routes for the destination, in JSON.
 
-use actix_web::web::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::body::AdminBody;
 use super::request::{malformed, parse_body};
 use super::{ApiResult, SharedOperations, json_response};
 use crate::dispatch::destination::OperatorMode;
@@ -25,7 +25,7 @@ struct ModeBody {
 pub(super) async fn set_mode(
     operations: SharedOperations,
     operator: Operator,
-    body: Bytes,
+    AdminBody(body): AdminBody,
 ) -> ApiResult {
     let body: ModeBody = parse_body(&body)?;
     let mode = OperatorMode::parse(&body.mode)

@@ -1,10 +1,11 @@
 //! The admin API's routes for entries and the audit log, in JSON.
 
 use actix_web::HttpRequest;
-use actix_web::web::{Bytes, Path};
+use actix_web::web::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::body::AdminBody;
 use super::request::{
     ChangeBody, FilterQuery, RevealQuery, parse_body, parse_entry, parse_number, parse_query,
 };
@@ -48,7 +49,7 @@ pub(super) async fn show(
 pub(super) async fn replay(
     operations: SharedOperations,
     operator: Operator,
-    body: Bytes,
+    AdminBody(body): AdminBody,
 ) -> ApiResult {
     let body: ChangeBody = parse_body(&body)?;
     let (selection, mapping) = (body.selection()?, body.mapping());
@@ -68,7 +69,7 @@ pub(super) async fn replay(
 pub(super) async fn discard(
     operations: SharedOperations,
     operator: Operator,
-    body: Bytes,
+    AdminBody(body): AdminBody,
 ) -> ApiResult {
     let body: ChangeBody = parse_body(&body)?;
     let selection = body.selection()?;

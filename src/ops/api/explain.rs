@@ -1,9 +1,10 @@
 //! The admin API's routes for explanations of mappings, in JSON.
 
 use actix_web::HttpRequest;
-use actix_web::web::{Bytes, Path};
+use actix_web::web::Path;
 use serde::Deserialize;
 
+use super::body::AdminBody;
 use super::request::{RevealQuery, malformed, parse_entry, parse_query};
 use super::{ApiResult, SharedOperations, json_response};
 use crate::event::{SourceName, Visibility};
@@ -35,7 +36,7 @@ pub(super) async fn body(
     operations: SharedOperations,
     operator: Operator,
     request: HttpRequest,
-    body: Bytes,
+    AdminBody(body): AdminBody,
 ) -> ApiResult {
     let query: BodyQuery = parse_query(&request)?;
     let source = query.source.as_deref().map(SourceName::parse);

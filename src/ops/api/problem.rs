@@ -1,7 +1,7 @@
 //! The table of the admin API's errors, with the HTTP status, the problem type and the title of each error.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
+use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::http::problem::{MEDIA_TYPE, ProblemDocument};
@@ -20,6 +20,12 @@ pub enum AdminProblem {
     Unauthenticated,
     #[error("{0}")]
     Malformed(String),
+    #[error("the request body did not arrive in time")]
+    BodyTimeout,
+    #[error("the request body is larger than 256 KiB")]
+    TooLarge,
+    #[error("too many requests of operators are in progress")]
+    TooManyRequests,
     #[error("no resource has this path")]
     NotFound,
     #[error("this path does not support the method")]
@@ -35,6 +41,9 @@ impl AdminProblem {
         match self {
             Self::Disabled => (403, "admin_disabled", "Admin API disabled"),
             Self::Unauthenticated => (401, "unauthenticated", "Authentication failed"),
+            Self::BodyTimeout => (408, "body_timeout", "Request body timeout"),
+            Self::TooLarge => (413, "too_large", "Request body too large"),
+            Self::TooManyRequests => (503, "busy", "Too many admin requests"),
             Self::NotFound => (404, "not_found", "Not found"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "Method not allowed"),
             Self::Failed(Error::UnknownEntry) => (404, "unknown_entry", "Unknown entry"),
@@ -71,6 +80,9 @@ impl ResponseError for AdminProblem {
         if matches!(self, Self::Unauthenticated) {
             response.insert_header((WWW_AUTHENTICATE, CHALLENGE));
         }
+        if matches!(self, Self::TooManyRequests) {
+            response.insert_header((RETRY_AFTER, "1"));
+        }
         response
             .insert_header((CACHE_CONTROL, "no-store"))
             .content_type(MEDIA_TYPE)
@@ -90,6 +102,9 @@ mod tests {
             (AdminProblem::Unauthenticated, 401, "unauthenticated"),
             (AdminProblem::Malformed(String::new()), 400, "malformed"),
             (AdminProblem::NotFound, 404, "not_found"),
+            (AdminProblem::BodyTimeout, 408, "body_timeout"),
+            (AdminProblem::TooLarge, 413, "too_large"),
+            (AdminProblem::TooManyRequests, 503, "busy"),
             (AdminProblem::MethodNotAllowed, 405, "method_not_allowed"),
             (Error::UnknownEntry.into(), 404, "unknown_entry"),
             (Error::EventErased.into(), 400, "malformed"),

@@ -1,9 +1,9 @@
 //! The admin API's route for backups of the store, in JSON.
 
-use actix_web::web::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::body::AdminBody;
 use super::request::parse_body;
 use super::{ApiResult, SharedOperations, json_response};
 use crate::ops::operate::{BackupName, Operator};
@@ -18,7 +18,7 @@ struct BackupBody {
 pub(super) async fn backup(
     operations: SharedOperations,
     operator: Operator,
-    body: Bytes,
+    AdminBody(body): AdminBody,
 ) -> ApiResult {
     let body: BackupBody = parse_body(&body)?;
     let copy = operations

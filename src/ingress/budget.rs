@@ -1,0 +1,201 @@
+//! The budget of bytes for request bodies: one sum over all connections of the event listener.
+//!
+//! A body is charged as its buffer grows, and returns its charge when it is dropped. A body that arrives slowly gives
+//! way to later ones if the budget is used up: otherwise a few clients that stall would lock out all senders.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// The budget of the event listener, shared by all workers.
+#[derive(Debug)]
+pub struct BodyBudget {
+    bytes_max: usize,
+    used: AtomicUsize,
+    slow: Mutex<SlowBodies>,
+}
+
+/// The bodies that have to give way, the oldest first.
+#[derive(Debug, Default)]
+struct SlowBodies {
+    next: u64,
+    bodies: BTreeMap<u64, SlowBody>,
+}
+
+#[derive(Debug)]
+struct SlowBody {
+    bytes: usize,
+    /// Tells the request of the body that the body has lost its charge.
+    give_way: oneshot::Sender<()>,
+}
+
+/// The error of a body for which the budget has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OverBudget;
+
+impl BodyBudget {
+    /// Creates a budget of `bytes_max` bytes.
+    pub const fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            used: AtomicUsize::new(0),
+            slow: Mutex::new(SlowBodies {
+                next: 0,
+                bodies: BTreeMap::new(),
+            }),
+        }
+    }
+
+    /// Starts the charge of one body.
+    pub(super) const fn charge(&self) -> BodyCharge<'_> {
+        BodyCharge {
+            budget: self,
+            bytes: 0,
+            slow: None,
+        }
+    }
+
+    fn try_add(&self, bytes: usize) -> bool {
+        let add = |used: usize| {
+            let sum = used.checked_add(bytes)?;
+            (sum <= self.bytes_max).then_some(sum)
+        };
+        let added = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        added.is_ok()
+    }
+
+    fn subtract(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes the charge from the oldest slow body other than `own`. Returns false if there is none.
+    fn take_from_oldest(&self, own: Option<u64>) -> bool {
+        let mut slow = self.slow();
+        let oldest = slow.bodies.keys().find(|number| Some(**number) != own);
+        let Some(body) = oldest
+            .copied()
+            .and_then(|number| slow.bodies.remove(&number))
+        else {
+            return false;
+        };
+        drop(slow);
+        self.subtract(body.bytes);
+        // The request may have ended meanwhile.
+        let _gone: Result<(), ()> = body.give_way.send(());
+        true
+    }
+
+    fn slow(&self) -> MutexGuard<'_, SlowBodies> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The charge of one body, which ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct BodyCharge<'a> {
+    budget: &'a BodyBudget,
+    bytes: usize,
+    /// The number of the body among the slow ones. The body has no charge any more if it is missing there.
+    slow: Option<u64>,
+}
+
+impl BodyCharge<'_> {
+    /// Charges more bytes. Slow bodies give way, the oldest first.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        while !self.budget.try_add(bytes) {
+            if !self.budget.take_from_oldest(self.slow) {
+                return Err(OverBudget);
+            }
+        }
+        let Some(number) = self.slow else {
+            self.bytes += bytes;
+            return Ok(());
+        };
+        if let Some(body) = self.budget.slow().bodies.get_mut(&number) {
+            body.bytes += bytes;
+            return Ok(());
+        }
+        self.budget.subtract(bytes);
+        Err(OverBudget)
+    }
+
+    /// Marks the body as slow. The receiver resolves when the body must give way.
+    pub(super) fn become_slow(&mut self) -> oneshot::Receiver<()> {
+        let (give_way, gives_way) = oneshot::channel();
+        let mut slow = self.budget.slow();
+        let number = slow.next;
+        slow.next = slow.next.wrapping_add(1);
+        let bytes = std::mem::take(&mut self.bytes);
+        slow.bodies.insert(number, SlowBody { bytes, give_way });
+        self.slow = Some(number);
+        gives_way
+    }
+
+    /// Marks the body as complete, so that it does not give way any more.
+    pub(super) fn complete(&mut self) {
+        let slow = self.slow.take();
+        let body = slow.and_then(|number| self.budget.slow().bodies.remove(&number));
+        self.bytes += body.map_or(0, |body| body.bytes);
+    }
+}
+
+impl Drop for BodyCharge<'_> {
+    fn drop(&mut self) {
+        self.complete();
+        self.budget.subtract(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(budget: &BodyBudget) -> usize {
+        budget.used.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_dropped_body_returns_its_bytes() {
+        let budget = BodyBudget::new(10);
+        let mut first = budget.charge();
+        first.grow(4).unwrap();
+        first.grow(6).unwrap();
+        let mut second = budget.charge();
+        assert_eq!(second.grow(1), Err(OverBudget));
+        drop(first);
+        assert_eq!(used(&budget), 0);
+        second.grow(10).unwrap();
+        assert_eq!(second.grow(usize::MAX), Err(OverBudget));
+        drop(second);
+        assert_eq!(used(&budget), 0);
+    }
+
+    /// FAULTS N43
+    #[test]
+    fn the_oldest_slow_body_gives_way() {
+        let budget = BodyBudget::new(10);
+        let mut bodies: Vec<_> = (0..3).map(|_| budget.charge()).collect();
+        for body in &mut bodies {
+            body.grow(3).unwrap();
+        }
+        let mut gives_way: Vec<_> = bodies.iter_mut().map(BodyCharge::become_slow).collect();
+        bodies[2].complete();
+        let mut prompt = budget.charge();
+        prompt.grow(4).unwrap();
+        assert_eq!(gives_way[0].try_recv(), Ok(()));
+        assert!(gives_way[1].try_recv().is_err());
+        // A body that has lost its charge does not grow, and returns nothing.
+        assert_eq!(bodies[0].grow(0), Err(OverBudget));
+        assert_eq!(used(&budget), 10);
+        // A slow body never takes its own charge.
+        assert_eq!(bodies[1].grow(8), Err(OverBudget));
+        // A complete body keeps its charge.
+        assert_eq!(prompt.grow(4), Err(OverBudget));
+        drop((bodies, prompt));
+        assert_eq!(used(&budget), 0);
+    }
+}
