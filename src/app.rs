@@ -36,10 +36,12 @@ use crate::outbox::{self, DUE_AHEAD_MAX, Outbox, Setting, State, StoreCondition}
 use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
+mod descriptors;
 mod guarded;
 mod key;
 mod listener;
 mod listeners;
+mod places;
 mod refused;
 mod retention;
 mod secrets;
@@ -118,8 +120,8 @@ impl App {
         let figures = Figures::new(metrics.clone(), store(), clock.clone());
         let access = listeners::access(&config, &metrics);
         let ops = Ops::new(health.clone(), figures.clone(), operations, access);
-        let (ingress, ingress_server) = listeners::ingress(&config, listener)?;
-        let (ops, ops_server) = listeners::ops(&config, ops)?;
+        let [(ingress, ingress_server), (ops, ops_server)] =
+            listeners::bind(&config, listener, ops, &clock)?;
         let key = KeyFile::read(&config.imprint, Arc::clone(&destination), clock.clone())?;
         let parts = senders::Parts {
             outbox: store(),
@@ -128,8 +130,8 @@ impl App {
             metrics: metrics.dispatch.clone(),
             stopped,
         };
-        let senders = DispatchThreads::start(&config, &key.credential(), &parts)?;
         Ok(Self {
+            senders: DispatchThreads::start(&config, &key.credential(), &parts)?,
             ingress,
             ops,
             retention: Retention::new(store(), &config.outbox, clock),
@@ -140,7 +142,6 @@ impl App {
             outbox,
             health,
             figures,
-            senders,
             stopping,
             ingress_server,
             ops_server,

@@ -5,6 +5,7 @@
 //! - The server gets a limited number of bytes at once, so that its buffer stays small while a body stalls.
 //! - Every head has a deadline, not only the first one of a connection, and so has every answer.
 //! - `100 Continue` is sent when a handler starts to read the body, so never before a refusal.
+//! - A connection that has lost its place to another one ends; see [`super::places`].
 //! - Bytes that two receivers could read in different ways are refused; see [`crate::http::framing`].
 
 use std::io;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use actix_web::rt::time::{Sleep, sleep};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::places::Place;
 use super::refused::RefusedHead;
 use crate::http::connection::ConnectionState;
 use crate::http::framing::Framing;
@@ -43,6 +45,7 @@ pub(super) struct StreamLimits {
 /// A socket with limits.
 pub(super) struct Guarded<T> {
     io: T,
+    place: Place,
     shared: Rc<ConnectionState>,
     limits: StreamLimits,
     framing: Framing,
@@ -57,6 +60,8 @@ pub(super) struct Guarded<T> {
     burst_bytes: usize,
     expects_continue: bool,
     is_write_blocked: bool,
+    /// Whether the bridge works on a complete request.
+    is_busy: bool,
     /// Whether the server gets no more bytes.
     has_ended: bool,
     head_timer: LazyTimer,
@@ -65,9 +70,10 @@ pub(super) struct Guarded<T> {
 }
 
 impl<T> Guarded<T> {
-    pub(super) fn new(io: T, limits: StreamLimits) -> Self {
+    pub(super) fn new(io: T, place: Place, limits: StreamLimits) -> Self {
         Self {
             io,
+            place,
             shared: Rc::default(),
             limits,
             framing: Framing::default(),
@@ -78,6 +84,7 @@ impl<T> Guarded<T> {
             burst_bytes: 0,
             expects_continue: false,
             is_write_blocked: false,
+            is_busy: false,
             has_ended: false,
             head_timer: LazyTimer::default(),
             answer_timer: LazyTimer::default(),
@@ -128,9 +135,23 @@ impl<T> Guarded<T> {
         }
         if advance.is_complete {
             self.received = self.received.wrapping_add(1);
+            self.is_busy = true;
+            self.place.begin();
             self.drain_timer.stop();
         }
         advance.taken > 0
+    }
+
+    /// Fails if the connection has lost its place to another one.
+    fn check_place(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        if self.is_busy && self.received <= self.shared.answered() {
+            self.is_busy = false;
+            self.place.end(self.shared.is_trusted());
+        }
+        if self.place.is_closed(cx.waker()) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
     }
 
     fn refuse(&mut self, refused: RefusedHead) {
@@ -206,6 +227,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.shared.read_with(cx.waker());
+        this.check_place(cx)?;
         ready!(this.poll_own(cx))?;
         if this.burst_bytes >= BURST_BYTES {
             this.burst_bytes = 0;
@@ -241,6 +263,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.check_place(cx)?;
         ready!(this.poll_own(cx))?;
         match Pin::new(&mut this.io).poll_write(cx, bytes) {
             Poll::Ready(written) => Poll::Ready(written),

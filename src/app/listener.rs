@@ -3,9 +3,11 @@
 //! `actix_web::HttpServer` does the same without a place for a stream of our own.
 
 use std::future::ready;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use anyhow::Context as _;
 use rustix::net::sockopt;
 
 use super::guarded::{Guarded, StreamLimits};
+use super::places::Places;
 use crate::http::connection::ConnectionState;
 
 /// The maximum time for which the server reads on after an early answer, so that the sender gets the answer.
@@ -28,19 +31,15 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The size of the receive buffer and of the send buffer of a connection in the kernel, which doubles this number. A
 /// sender in the same region fills a connection of 1 Gbit/s with it; a client that does not read takes no more.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
-
 /// The maximum number of connections that the kernel has established and the server has not accepted yet: the default of
 /// actix-web. The kernel drops further connection attempts, and their clients try again after a second.
 const ACCEPT_QUEUE_MAX: i32 = 1024;
 
 /// One HTTP/1 listener without TLS, which ends at the gateway.
 pub(super) struct Listener {
-    /// The setting with the address.
-    pub(super) name: &'static str,
+    pub(super) places: Places,
     pub(super) listen: SocketAddr,
     pub(super) workers: usize,
-    /// The maximum number of connections for each worker.
-    pub(super) connections_max: usize,
     pub(super) keep_alive: Duration,
     pub(super) shutdown_timeout_seconds: u64,
     pub(super) limits: StreamLimits,
@@ -52,8 +51,10 @@ impl Listener {
         self,
         configure: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     ) -> anyhow::Result<(SocketAddr, Server)> {
-        let socket = TcpListener::bind(self.listen);
-        let socket = socket.with_context(|| format!("{} {}", self.name, self.listen))?;
+        let (places, listen) = (Arc::new(self.places), self.listen);
+        let name = places.listener();
+        let socket = TcpListener::bind(listen);
+        let socket = socket.with_context(|| format!("{name} {listen}"))?;
         // The standard library asks for 128 connections that wait to be accepted, which a burst of senders exceeds.
         rustix::net::listen(&socket, ACCEPT_QUEUE_MAX).context("cannot set the accept queue")?;
         let address = socket.local_addr().context("the listener has no address")?;
@@ -67,10 +68,10 @@ impl Listener {
         let (limits, keep_alive) = (self.limits, self.keep_alive);
         let server = builder
             .workers(self.workers)
-            .max_concurrent_connections(self.connections_max)
+            .max_concurrent_connections(places.for_worker(self.workers))
             .shutdown_timeout(self.shutdown_timeout_seconds)
             .disable_signals()
-            .listen(self.name, socket, move || {
+            .listen(name, socket, move || {
                 let app = App::new()
                     .configure(configure.clone())
                     .wrap_fn(tell_answered);
@@ -86,17 +87,24 @@ impl Listener {
                     })
                     .h1(map_config(app, |()| AppConfig::default())
                         .map_err(|error| error.error_response()));
-                let limits = limits.clone();
+                let (limits, places) = (limits.clone(), Arc::clone(&places));
                 let guard = move |io: TcpStream| {
                     let peer = io.peer_addr().ok();
-                    let guarded = Guarded::new(io, limits.clone());
-                    ready(Ok::<_, DispatchError>((guarded, peer)))
+                    let place = places.enter();
+                    let guarded = place.map(|place| Guarded::new(io, place, limits.clone()));
+                    let guarded = guarded.map(|guarded| (guarded, peer));
+                    ready(guarded.ok_or_else(no_place))
                 };
                 fn_service(guard).and_then(http)
             })
-            .with_context(|| format!("{} {}", self.name, self.listen))?;
+            .with_context(|| format!("{name} {listen}"))?;
         Ok((address, server.run()))
     }
+}
+
+/// The error for a new connection while the bridge works on a request of every other one. The connection is closed.
+fn no_place() -> DispatchError {
+    DispatchError::Io(io::ErrorKind::ConnectionRefused.into())
 }
 
 /// Limits the kernel's memory for each connection, which belongs to the process in a container. A connection inherits

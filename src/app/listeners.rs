@@ -9,18 +9,23 @@ use actix_web::web;
 #[cfg(target_os = "linux")]
 use rustix::process::setpriority_process;
 
+use super::descriptors;
 use super::guarded::StreamLimits;
 use super::listener::Listener;
+use super::places::Places;
 use crate::config::Config;
 use crate::ingress::{self, Ingress};
 use crate::metrics::Metrics;
 use crate::ops::{Access, Operators, Ops, ReadToken};
+use crate::time::Clock;
 
 /// The nice(2) value of the ingress threads. With 5, ingress gets a quarter of a core that delivery also uses fully.
 #[cfg(target_os = "linux")]
 const INGRESS_NICENESS: i32 = 5;
 /// The maximum number of connections to the ops listener: probes, Prometheus and some operators.
 const OPS_CONNECTIONS_MAX: usize = 256;
+/// The threads of the process besides those of the event listener and of dispatch.
+const OTHER_THREADS: usize = 6;
 /// The maximum idle time of a connection to the ops listener.
 const OPS_KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The maximum time for the arrival of a request head at the ops listener.
@@ -42,20 +47,44 @@ pub(super) fn access(config: &Config, metrics: &Metrics) -> Access {
     Access::new(Operators::new(operators.collect()), metrics.admin.clone())
 }
 
+/// Binds the event listener and the ops listener, which share the file descriptors of the process.
+pub(super) fn bind(
+    config: &Config,
+    ingress: Ingress,
+    ops: Ops,
+    clock: &Clock,
+) -> anyhow::Result<[(SocketAddr, Server); 2]> {
+    let threads = ingress_workers(config) + config.dispatch.threads + OTHER_THREADS;
+    let limits = descriptors::divide(descriptors::raise(), config, threads, OPS_CONNECTIONS_MAX)?;
+    let places = |name, connections_max| Places::new(name, connections_max, clock.clone());
+    let ingress_places = places("ingress.listen", limits.ingress);
+    let ops_places = places("ops.listen", limits.ops);
+    Ok([
+        bind_ingress(config, ingress, ingress_places)?,
+        bind_ops(config, ops, ops_places)?,
+    ])
+}
+
+fn ingress_workers(config: &Config) -> usize {
+    match config.ingress.workers {
+        0 => cores(),
+        workers => workers,
+    }
+}
+
 /// Binds the event listener.
-pub(super) fn ingress(config: &Config, ingress: Ingress) -> anyhow::Result<(SocketAddr, Server)> {
+fn bind_ingress(
+    config: &Config,
+    ingress: Ingress,
+    places: Places,
+) -> anyhow::Result<(SocketAddr, Server)> {
     let settings = &config.ingress;
     let counts = ingress.counts.clone();
     let ingress = web::Data::new(ingress);
     let listener = Listener {
-        name: "ingress.listen",
+        places,
         listen: settings.listen,
-        workers: if settings.workers == 0 {
-            cores()
-        } else {
-            settings.workers
-        },
-        connections_max: settings.connections_max,
+        workers: ingress_workers(config),
         keep_alive: settings.keep_alive,
         // `App::run` enforces `shutdown.drain`, so the shutdown timeout of actix must not be shorter.
         shutdown_timeout_seconds: config.shutdown.drain.as_secs().saturating_add(1),
@@ -72,12 +101,11 @@ pub(super) fn ingress(config: &Config, ingress: Ingress) -> anyhow::Result<(Sock
 
 /// Binds the ops listener for health, metrics and the admin API. The ops listener has its own thread, so that
 /// health checks get an answer while other threads are busy.
-pub(super) fn ops(config: &Config, ops: Ops) -> anyhow::Result<(SocketAddr, Server)> {
+fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(SocketAddr, Server)> {
     let listener = Listener {
-        name: "ops.listen",
+        places,
         listen: config.ops_listen,
         workers: 1,
-        connections_max: OPS_CONNECTIONS_MAX,
         keep_alive: OPS_KEEP_ALIVE,
         // `App::run` ends the ops listener without a wait.
         shutdown_timeout_seconds: 1,

@@ -11,6 +11,7 @@ use std::task::Waker;
 pub struct ConnectionState {
     answered: Cell<u64>,
     wants_body: Cell<bool>,
+    is_trusted: Cell<bool>,
     reader: RefCell<Option<Waker>>,
 }
 
@@ -35,6 +36,16 @@ impl ConnectionState {
     /// Returns whether a handler reads the body, and forgets it.
     pub fn take_wants_body(&self) -> bool {
         self.wants_body.take()
+    }
+
+    /// Records that a request of this connection was authentic.
+    pub fn trust(&self) {
+        self.is_trusted.set(true);
+    }
+
+    /// Returns whether a request of this connection was authentic.
+    pub fn is_trusted(&self) -> bool {
+        self.is_trusted.get()
     }
 
     /// Stores the waker of the task that reads from the connection.

@@ -3,12 +3,15 @@
 //! The only effect of a POST is one idempotent append, so the store is correct whether or not the sender receives the
 //! answer.
 
+use std::rc::Rc;
+
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::counts::count_appended;
 use crate::event::{Attribute, EventError};
+use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::{DenialReason, UnsignedAttribute};
 use crate::ingress::{Endpoint, Ingress, Refusal, body, store_failed, wait};
@@ -35,6 +38,9 @@ pub(super) async fn accept(
     let body = ingress.verify(endpoint, request, received.content)?;
     body.verify_attributes(encoding.attribute_headers(), &endpoint.unsigned_headers)
         .map_err(|unsigned| refuse_unsigned(ingress, endpoint, unsigned))?;
+    if let Some(connection) = request.conn_data::<Rc<ConnectionState>>() {
+        connection.trust();
+    }
     let context = EntryContext {
         accepted_at: ingress.clock.now(),
         wall_time: ingress.clock.wall(),

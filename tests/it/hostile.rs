@@ -9,7 +9,7 @@ use imprint_bridge::time::Clock;
 
 use crate::http::{self, Connection};
 use crate::process::Process;
-use crate::support::{Event, FakeImprint, Files, KEY, TestApp, metric, wait_for};
+use crate::support::{Event, FakeImprint, Files, KEY, POST_EVENTS, TestApp, metric, wait_for};
 
 const STRUCTURED: &str = "content-type: application/cloudevents+json\r\n";
 
@@ -324,4 +324,56 @@ fn probes_are_answered_while_admin_requests_stall() {
     wait_for("the admin API answers again", || {
         (ask().status == 200).then_some(())
     });
+}
+
+/// FAULTS N50
+#[test]
+fn idle_connections_lock_out_neither_senders_nor_probes_nor_a_new_key() {
+    const OPEN_FILES: usize = 140;
+    let imprint = FakeImprint::start(|_settings| {});
+    let settings = "[imprint]\nconcurrency = 8";
+    let files = Files::write(imprint.address, "sk_test_canary_old", settings);
+    let process = Process::serve_with_open_files(&files, OPEN_FILES);
+    let (ingress, ops) = process.ready();
+    // A gateway keeps its connection, on which it has sent an authentic event.
+    let mut gateway = Connection::open(ingress).unwrap();
+    let headers = [("content-type", "application/cloudevents+json")];
+    let mut post = |id: &str| {
+        gateway
+            .ask(POST_EVENTS, &headers, &event(id))
+            .unwrap()
+            .status
+    };
+    assert_eq!(post("e-1"), 202);
+    let idle: Vec<Connection> = (0..2 * OPEN_FILES)
+        .flat_map(|_| [Connection::open(ingress), Connection::open(ops)])
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(post("e-2"), 202);
+    let late = http::ask(ingress, POST_EVENTS, &headers, &event("e-3")).unwrap();
+    assert_eq!(late.status, 202);
+    for probe in ["/livez", "/readyz", "/metrics"] {
+        let answer = http::ask(ops, &format!("GET {probe}"), &[], "").unwrap();
+        assert_eq!(answer.status, 200, "{probe}");
+    }
+    files.write_key(KEY);
+    wait_for("the events are delivered with the new key", || {
+        let answer = http::ask(ops, "GET /metrics", &[], "").unwrap();
+        (metric(&answer.body, "waiting_entries") == Some(0.0)).then_some(())
+    });
+    drop(idle);
+}
+
+/// FAULTS N50: too few descriptors are an error at the start and not a fault later.
+#[test]
+fn a_process_with_too_few_descriptors_does_not_start() {
+    let imprint = FakeImprint::start(|_settings| {});
+    let files = Files::write(imprint.address, KEY, "[imprint]\nconcurrency = 8");
+    let mut process = Process::serve_with_open_files(&files, 64);
+    assert_eq!(process.wait_for_exit().code(), Some(1), "{}", process.log());
+    assert!(
+        process.log().contains("may open 64 files"),
+        "{}",
+        process.log()
+    );
 }

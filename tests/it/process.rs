@@ -23,6 +23,18 @@ impl Process {
         Self::start(command(files))
     }
 
+    /// Starts a bridge process that may open `open_files` files.
+    pub(crate) fn serve_with_open_files(files: &Files, open_files: usize) -> Self {
+        let serve = command(files);
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", "ulimit -n $0; exec \"$@\"", &open_files.to_string()])
+            .arg(serve.get_program())
+            .args(serve.get_args())
+            .env("IMPRINT_BRIDGE__LOG__FORMAT", "json");
+        Self::start(limited)
+    }
+
     /// Starts a bridge process.
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();

@@ -1,0 +1,77 @@
+//! The file descriptors of the process: raises the limit, and divides the descriptors between the parts of the bridge.
+
+use anyhow::ensure;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::Config;
+
+/// The maximum number of descriptors that the bridge asks for, which is more than a listener needs.
+const WANTED_MAX: u64 = 65_536;
+/// The descriptors of the store, the log, settings, secrets and key files, listening sockets, and some spare ones.
+const RESERVED: usize = 48;
+/// The descriptors of the runtime of one thread: its event queue, its waker, and its signals.
+const FOR_THREAD: usize = 4;
+/// The minimum number of connections of a listener.
+const CONNECTIONS_MIN: usize = 8;
+
+/// The number of connections that each listener may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ConnectionLimits {
+    pub(super) ingress: usize,
+    pub(super) ops: usize,
+}
+
+/// Raises the soft limit of the process to the hard limit, and returns the new soft limit.
+pub(super) fn raise() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let (soft, hard) = (
+        limit.current.unwrap_or(u64::MAX),
+        limit.maximum.unwrap_or(u64::MAX),
+    );
+    let wanted = hard.min(WANTED_MAX);
+    if soft >= wanted {
+        return soft;
+    }
+    let raised = Rlimit {
+        current: Some(wanted),
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => wanted,
+        Err(error) => {
+            tracing::warn!(%error, limit = soft, "cannot raise the limit of open files");
+            soft
+        }
+    }
+}
+
+/// Divides the descriptors: first for the store, the secrets, the threads and the requests to Imprint, then an eighth of
+/// the rest for the ops listener, and the rest for the event listener.
+///
+/// # Errors
+/// Returns an error if too few descriptors are left for the listeners.
+pub(super) fn divide(
+    limit: u64,
+    config: &Config,
+    threads: usize,
+    ops_max: usize,
+) -> anyhow::Result<ConnectionLimits> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let own = RESERVED + threads * FOR_THREAD + config.imprint.concurrency;
+    let left = limit.saturating_sub(own);
+    let ops = (left / 8).clamp(CONNECTIONS_MIN, ops_max);
+    let ingress = left.saturating_sub(ops).min(config.ingress.connections_max);
+    ensure!(
+        ingress >= CONNECTIONS_MIN,
+        "the process may open {limit} files, but needs {}: raise the limit (ulimit -n), or lower imprint.concurrency",
+        own + 2 * CONNECTIONS_MIN
+    );
+    if ingress < config.ingress.connections_max {
+        tracing::warn!(
+            open_files = limit,
+            connections = ingress,
+            "the limit of open files allows fewer connections than ingress.connections_max"
+        );
+    }
+    Ok(ConnectionLimits { ingress, ops })
+}
