@@ -60,17 +60,76 @@ pub(super) fn body_error(error: &PayloadError) -> Cause {
     }
 }
 
-/// Returns the cause of an answer that ended with an error.
+/// Returns the cause of an answer that ended with an error. The log names the broken rule of HTTP, because an operator
+/// must tell the owner of the server or proxy.
 fn answer_error(error: &io::Error) -> Cause {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {
         None | Some(AnswerError::Incomplete) => Cause::Disconnected,
         Some(
-            AnswerError::Head
+            error @ (AnswerError::Head
             | AnswerError::Length
             | AnswerError::Chunks
             | AnswerError::Interim
-            | AnswerError::Surplus,
-        ) => Cause::Protocol,
+            | AnswerError::Surplus),
+        ) => {
+            tracing::warn!(reason = %error, "Imprint's answer breaks the rules of HTTP");
+            Cause::Protocol
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Seek as _};
+    use std::sync::Arc;
+
+    use tracing::subscriber::with_default;
+
+    use super::*;
+
+    /// Returns the log lines while `task` runs.
+    fn logged(task: impl FnOnce()) -> String {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(Arc::clone(&file))
+            .finish();
+        with_default(subscriber, task);
+        let mut lines = String::new();
+        let mut file = file.as_ref();
+        file.rewind().unwrap();
+        file.read_to_string(&mut lines).unwrap();
+        lines
+    }
+
+    #[test]
+    fn only_an_answer_that_breaks_the_rules_of_http_is_logged_with_its_reason() {
+        for (error, cause, reason) in [
+            (AnswerError::Head, Cause::Protocol, "is not valid"),
+            (AnswerError::Length, Cause::Protocol, "where its body ends"),
+            (AnswerError::Chunks, Cause::Protocol, "the chunks"),
+            (AnswerError::Interim, Cause::Protocol, "interim answers"),
+            (
+                AnswerError::Surplus,
+                Cause::Protocol,
+                "more than one answer",
+            ),
+            (AnswerError::Incomplete, Cause::Disconnected, ""),
+        ] {
+            let lines = logged(|| {
+                assert_eq!(answer_error(&error.into()), cause, "{error}");
+                let body = PayloadError::Incomplete(Some(error.into()));
+                assert_eq!(body_error(&body), cause, "{error}");
+            });
+            let count = if reason.is_empty() { 0 } else { 2 };
+            assert_eq!(lines.lines().count(), count, "{lines}");
+            assert!(lines.contains(reason), "{lines}");
+        }
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(
+            logged(|| assert_eq!(answer_error(&reset), Cause::Disconnected)),
+            ""
+        );
     }
 }
