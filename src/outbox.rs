@@ -31,6 +31,7 @@ use std::time::Duration;
 use crate::time::Timestamp;
 
 mod codec;
+mod due_lanes;
 mod file_name;
 mod inbox;
 mod lanes;
@@ -41,13 +42,15 @@ mod sqlite;
 mod state;
 mod waiters;
 
+use due_lanes::{DueLane, DueQueues, LaneClass};
+
 pub use file_name::is_reserved_name;
 pub use inbox::{
     Appended, AppendedEntry, Digest, Disposition, Inbox, Lookup, NewEntry, Priority, Receipt,
 };
 pub use lanes::{
-    Claim, ClaimToken, ClaimedLane, Ending, IdentityLink, LaneKey, Lanes, Moved, Pick, Settled,
-    Settlement, Trials, WaitingEntry,
+    Claim, ClaimToken, ClaimedLane, Ending, FailingShare, IdentityLink, LaneKey, Lanes, Moved,
+    Pick, Settled, Settlement, Trials, WaitingEntry,
 };
 pub use ledger::{
     AuditEvent, AuditRecord, Depth, Detail, EntryFilter, EntryPage, EntrySelection, EntrySummary,

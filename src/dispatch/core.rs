@@ -26,7 +26,7 @@ use self::in_flight::InFlight;
 use super::destination::{Destination, SendPermits};
 use super::lane_exchange::{ImprintCall, ImprintReply};
 use super::rules::DeliveryRules;
-use crate::outbox::{Claim, LaneId, Pick, Settled, Settlement};
+use crate::outbox::{Claim, FailingShare, LaneId, Pick, Settled, Settlement};
 use crate::time::Timestamp;
 
 pub use self::conclude::{Delivered, DestinationChange, Report};
@@ -50,6 +50,10 @@ pub const STORE_RETRY: Duration = Duration::from_millis(200);
 /// latency of a store that needs half as long as Imprint. The limit on prefetched lanes also limits the number of
 /// requests that are sent twice after a crash.
 const REQUESTS_PER_PREFETCHED_LANE: usize = 2;
+
+/// The number of concurrent requests for which one request of a failing lane (a lane whose last request failed) may be
+/// in flight. However many lanes fail or hang, three quarters of the places stay free for the other lanes.
+const REQUESTS_PER_FAILING_LANE: usize = 4;
 
 /// The limits of one dispatch thread.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +144,8 @@ pub struct Core {
     /// The deliveries that wait for an [`InFlightPermit`], in the order of their claim.
     queue: VecDeque<DeliveryId>,
     in_flight: InFlight,
+    /// The number of deliveries of failing lanes.
+    failing: usize,
     /// The send permits of the claim that the store is working on.
     claiming: Option<SendPermits>,
     last_id: u64,
@@ -155,6 +161,7 @@ impl Core {
             deliveries: HashMap::new(),
             queue: VecDeque::new(),
             in_flight: InFlight::new(limits.concurrency),
+            failing: 0,
             claiming: None,
             last_id: 0,
             is_stopping: false,
@@ -177,7 +184,7 @@ impl Core {
         if free == 0 || self.claiming.is_some() || self.is_stopping {
             return LoopAction::SleepUntil(moment.now.after(POLL_EVERY));
         }
-        let permits = match self.destination.acquire(free, moment.now) {
+        let mut permits = match self.destination.acquire(free, moment.now) {
             Ok(permits) => permits,
             Err(later) => return LoopAction::SleepUntil(later),
         };
@@ -189,11 +196,24 @@ impl Core {
         let pick = if permits.is_probe() {
             Pick::LeastFailed(moment.random)
         } else {
-            Pick::LongestDue
+            Pick::LongestDue(self.failing_share(&mut permits))
         };
         let max = permits.count();
         self.claiming = Some(permits);
         LoopAction::Claim { max, pick }
+    }
+
+    /// Returns the share of the next claim for failing lanes. One place is kept for them, because other lanes may be due
+    /// for hours; a core with a single place keeps none, because failing lanes that hang would then fill the place.
+    fn failing_share(&self, permits: &mut SendPermits) -> FailingShare {
+        let concurrency = self.limits.concurrency;
+        let places = (concurrency / REQUESTS_PER_FAILING_LANE).max(1);
+        let max = permits.allow_failing(places.saturating_sub(self.failing));
+        let is_kept = concurrency > 1 && self.failing == 0;
+        FailingShare {
+            kept: max.min(usize::from(is_kept)),
+            max,
+        }
     }
 
     /// Returns the most lanes that the core may hold. Without a rate, the core prefetches some lanes: otherwise Imprint
@@ -216,11 +236,26 @@ impl Core {
         for lane in claim.lanes {
             self.last_id += 1;
             let id = DeliveryId(self.last_id);
-            let permit = permits.as_mut().and_then(SendPermits::take_one);
+            let is_failing = lane.trials.failures > 0;
+            let permit = permits.as_mut().and_then(|permits| match is_failing {
+                true => permits.take_one_failing(),
+                false => permits.take_one(),
+            });
+            self.failing += usize::from(is_failing);
             self.deliveries.insert(id, Delivery::new(lane, permit));
             self.queue.push_back(id);
         }
-        claim.next_due.unwrap_or_else(|| now.after(POLL_EVERY))
+        let next_failing = claim.is_failing_left.then(|| {
+            // The end of a failing lane's delivery also polls, so `next_failing` waits only for a token.
+            let next = self.destination.next_failing();
+            if now < next {
+                next
+            } else {
+                now.after(POLL_EVERY)
+            }
+        });
+        let next_due = claim.next_due.into_iter().chain(next_failing).min();
+        next_due.unwrap_or_else(|| now.after(POLL_EVERY))
     }
 
     /// Gives back the permits of a claim that the store refused, and returns the time of the next [`Core::poll`].
@@ -279,6 +314,7 @@ impl Core {
     /// entries of the lane.
     pub fn on_settled(&mut self, id: DeliveryId, answer: Settled) -> Option<Settlement> {
         let delivery = self.deliveries.remove(&id)?;
+        self.failing -= usize::from(delivery.is_failing());
         match answer {
             Settled::Recorded => delivery.into_settlement(),
             Settled::Stale => None,

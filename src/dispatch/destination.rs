@@ -162,6 +162,11 @@ impl Destination {
         Ok(SendPermits::new(Arc::clone(self), kind, count, now))
     }
 
+    /// Returns the time from which lanes may be sent again whose last request failed, as far as the rate decides.
+    pub fn next_failing(&self) -> Timestamp {
+        self.limiter().next_failing()
+    }
+
     /// Resolves when the mode or the state of the destination has changed since this call, or when a probe became due.
     pub fn changed(&self) -> Notified<'_> {
         self.changed.notified()

@@ -15,7 +15,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{LaneKey, ParkReason, Priority, State};
+use super::{LaneClass, LaneKey, ParkReason, Priority, State};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 
 /// The usual size of an encoded update, in bytes: the initial capacity of the encoding buffer.
@@ -172,13 +172,18 @@ pub(super) const fn priority_number(priority: Priority) -> u8 {
     }
 }
 
-pub(super) fn priority(column: &'static str, number: i64) -> Result<Priority, CodecError> {
-    named(
-        column,
-        number,
-        &[Priority::Live, Priority::Low],
-        priority_number,
-    )
+/// The distance between the number of a priority and the number of a failing lane with this priority. The SQL of
+/// settling uses the same distance.
+pub(super) const FAILING_CLASS: u8 = 2;
+
+pub(super) const fn class_number(class: LaneClass) -> u8 {
+    let failing = if class.is_failing { FAILING_CLASS } else { 0 };
+    priority_number(class.priority) + failing
+}
+
+pub(super) fn class(column: &'static str, number: i64) -> Result<LaneClass, CodecError> {
+    let all: Vec<LaneClass> = LaneClass::all().collect();
+    named(column, number, &all, class_number)
 }
 
 /// Returns the value in `all` that has this stored number.
@@ -315,9 +320,20 @@ mod tests {
 
     /// The stores of released versions contain these numbers, so the numbers must not change.
     #[test]
-    fn numbers_of_priorities_and_lane_kinds_never_change() {
-        assert_eq!(priority("lane.low", 0).unwrap(), Priority::Live);
-        assert_eq!(priority("lane.low", 1).unwrap(), Priority::Low);
+    fn numbers_of_lane_classes_and_lane_kinds_never_change() {
+        for (number, priority, is_failing) in [
+            (0, Priority::Live, false),
+            (1, Priority::Low, false),
+            (2, Priority::Live, true),
+            (3, Priority::Low, true),
+        ] {
+            let expected = LaneClass {
+                priority,
+                is_failing,
+            };
+            assert_eq!(class("lane.low", number).unwrap(), expected);
+            assert_eq!(i64::from(class_number(expected)), number);
+        }
         assert!(matches!(lane_key(0, "CUST-1"), Some(LaneKey::Imprint(_))));
         assert!(matches!(lane_key(1, "P-1"), Some(LaneKey::Partner(_))));
         assert!(lane_key(2, "CUST-1").is_none());
@@ -331,7 +347,7 @@ mod tests {
             let refused = reason("parked.reason", number).unwrap_err().to_string();
             assert_eq!(refused, format!("unknown number {number} in parked.reason"));
         }
-        assert!(priority("lane.low", 2).is_err());
+        assert!(class("lane.low", 4).is_err());
     }
 
     #[test]

@@ -55,35 +55,33 @@ pub enum Settled {
 /// The rule that decides which due lanes the store claims first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// The store first claims the lanes that have been due for the longest time.
-    LongestDue,
-    /// The store looks at the [`PROBE_WINDOW`](super::PROBE_WINDOW) lanes that have been due for the longest time.
-    ///
-    /// Of these lanes, the store keeps the lanes with the fewest failures. The contained number picks one of the kept
-    /// lanes.
-    ///
-    /// A probe of the destination needs a lane whose requests do not always fail. Each probe should also use a
-    /// different lane.
+    /// Claims the lanes first that have been due longest. Lanes whose last request failed come last, and take only
+    /// their share of the claim.
+    LongestDue(FailingShare),
+    /// Selects from the [`PROBE_WINDOW`](super::PROBE_WINDOW) longest due lanes those that have failed least; the
+    /// number picks one of these lanes. Lanes whose last request failed are selected only if no other lane is due. A
+    /// probe of the destination needs a lane that does not always fail, and a different lane each time.
     LeastFailed(u32),
 }
 
-impl Pick {
-    /// Sorts due lanes into the order in which this rule claims the lanes.
-    pub(super) fn sort<T>(self, due: &mut [T], failures: impl Fn(&T) -> u32) {
-        let Self::LeastFailed(chance) = self else {
-            return;
-        };
-        due.sort_by_key(&failures);
-        let fewest = due.first().map(&failures);
-        let equals = due.partition_point(|lane| Some(failures(lane)) == fewest);
-        let chosen = usize::try_from(chance)
-            .unwrap_or_default()
-            .checked_rem(equals)
-            .unwrap_or_default();
-        if let Some(equals) = due.get_mut(..=chosen) {
-            equals.rotate_right(1);
-        }
-    }
+/// The share of one claim for lanes whose last request failed.
+///
+/// However many lanes fail, the share limits the places and the tokens that failing lanes hold, so that failing lanes
+/// neither delay other lanes nor wait for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailingShare {
+    /// The number of places that the claim keeps for failing lanes even if enough other lanes are due.
+    pub kept: usize,
+    /// The most failing lanes that the claim may take.
+    pub max: usize,
+}
+
+impl FailingShare {
+    /// The share without a limit: failing lanes take every place that no other lane takes.
+    pub const UNLIMITED: Self = Self {
+        kept: 0,
+        max: usize::MAX,
+    };
 }
 
 /// The lanes that one call of [`Lanes::claim`] has claimed.
@@ -91,8 +89,10 @@ impl Pick {
 pub struct Claim {
     /// The claimed lanes, starting with the lane that has been due longest.
     pub lanes: Vec<ClaimedLane>,
-    /// The time when the next unclaimed lane is due.
+    /// The time when the next unclaimed lane is due, not counting the lanes that `is_failing_left` reports.
     pub next_due: Option<Timestamp>,
+    /// True if the claim left out failing lanes that are due, because of their [`FailingShare`].
+    pub is_failing_left: bool,
 }
 
 /// The key of a lane: the lane's customer.
@@ -121,7 +121,8 @@ impl LaneKey {
 /// The failures of a lane since Imprint last applied a request of the lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trials {
-    /// The number of failed requests. This number decides how long the lane waits before the next request.
+    /// The number of failed requests. This number decides how long the lane rests, and a lane with a failure belongs to
+    /// the queue of failing lanes.
     pub failures: u32,
     /// The number of failed requests whose failure is the fault of this lane only. When this number reaches its limit,
     /// dispatch parks entries of the lane.

@@ -21,8 +21,8 @@ use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion};
 use imprint_bridge::fold::{MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId, Update};
 use imprint_bridge::outbox::{
-    ClaimedLane, Digest, Disposition, Ending, Inbox, Lanes, Lifecycle, NewEntry, Pick, Priority,
-    Settlement, SqliteOutbox, Trials,
+    ClaimedLane, Digest, Disposition, Ending, FailingShare, Inbox, Lanes, Lifecycle, NewEntry,
+    Pick, Priority, Settlement, SqliteOutbox, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -144,7 +144,13 @@ fn outbox(criterion: &mut Criterion) {
                     assert!(
                         appended.iter().all(Result::is_ok) && settled.iter().all(Result::is_ok)
                     );
-                    let claim = outbox.claim(NOW, GROUP as usize, Pick::LongestDue).await;
+                    let claim = outbox
+                        .claim(
+                            NOW,
+                            GROUP as usize,
+                            Pick::LongestDue(FailingShare::UNLIMITED),
+                        )
+                        .await;
                     claimed = claim.unwrap().lanes;
                     assert_eq!(claimed.len() as u64, GROUP);
                 }

@@ -179,6 +179,49 @@ fn an_entry_that_alone_keeps_failing_is_parked() {
     app.wait_until(&format!("other-{}", revision.get()), "delivered");
 }
 
+/// FAULTS U50, V9: while 400 customers always get 500, ten other customers are served without a wait, and the entries of
+/// the failing customers use up attempts and park.
+#[test]
+fn hundreds_of_failing_customers_delay_nobody() {
+    let app = TestApp::setup()
+        .settings("[imprint]\nconcurrency = 8\n[dispatch]\nattempts_max = 2")
+        .manual_clock()
+        .start();
+    let failing = |number: u64| format!("f{number}");
+    let rules = (0..400)
+        .map(|number| json!({"customer": failing(number), "action": {"status": 500}}))
+        .collect();
+    app.imprint.inject(&Value::Array(rules));
+    let rounds = Cell::new(0);
+    let accept_another = |app: &TestApp| {
+        let round = rounds.replace(rounds.get() + 1);
+        let id = format!("w-{round}");
+        app.accept(&email(&id, &format!("w{}", round % 10), round + 1));
+        id
+    };
+    for _ in 0..10 {
+        app.wait_until(&accept_another(&app), "delivered");
+    }
+    let events: Vec<Event> = (0..400)
+        .map(|number| email(&failing(number), &failing(number), 1))
+        .collect();
+    // The customers fail one after another, because many new failures in a row would look like an outage.
+    for batch in events.chunks(5) {
+        assert_eq!(app.post_batch(batch).status, 202);
+        app.wait_until(&accept_another(&app), "delivered");
+    }
+    for _ in 0..100 {
+        // The clock stands still, so the event is delivered only if the event waits for no timer.
+        app.wait_until(&accept_another(&app), "delivered");
+        app.advance(Duration::from_secs(1));
+    }
+    let step = Duration::from_secs(20);
+    app.advance_until("every failing entry is parked", step, |app| {
+        accept_another(app);
+        app.metric("parked_entries") == Some(400.0)
+    });
+}
+
 /// FAULTS M05: an operation that Imprint forbids for every customer stops the destination, parks no entry, and uses no
 /// attempt.
 #[test]

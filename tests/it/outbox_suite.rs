@@ -9,9 +9,9 @@ use imprint_bridge::fold::{Candidate, FoldEnd, LaneVersions, MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
     Appended, AppendedEntry, AuditEvent, Claim, ClaimedLane, Detail, Digest, Disposition, Ending,
-    EntryFilter, EntryId, EntrySelection, Error, Inbox as _, LaneKey, Ledger as _, Lifecycle as _,
-    Lookup, MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt, Replay,
-    Resolution, Setting, Settled, Settlement, SqliteOutbox, State, Trials,
+    EntryFilter, EntryId, EntrySelection, Error, FailingShare, Inbox as _, LaneKey, Ledger as _,
+    Lifecycle as _, Lookup, MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority,
+    Receipt, Replay, Resolution, Setting, Settled, Settlement, SqliteOutbox, State, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
@@ -85,7 +85,10 @@ async fn append(outbox: &dyn Outbox, entries: &[NewEntry]) -> Vec<AppendedEntry>
 }
 
 async fn claim(outbox: &dyn Outbox, now: Timestamp) -> Claim {
-    outbox.claim(now, 10, Pick::LongestDue).await.unwrap()
+    outbox
+        .claim(now, 10, Pick::LongestDue(FailingShare::UNLIMITED))
+        .await
+        .unwrap()
 }
 
 /// Claims lanes, and expects exactly one due lane.
@@ -226,6 +229,107 @@ async fn a_probe_takes_the_lane_that_has_failed_least() {
     }
 }
 
+/// FAULTS U50: failing lanes take only their share of a claim, whatever their number and their due times are.
+#[tokio::test]
+async fn failing_lanes_take_a_share_of_a_claim() {
+    let share = |kept, max| Pick::LongestDue(FailingShare { kept, max });
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        for number in 0..5 {
+            append(
+                outbox,
+                &[entry(&format!("f-{number}"), &format!("F-{number}"), 1)],
+            )
+            .await;
+            let mut claim = outbox.claim(NOW, 1, share(0, 0)).await.unwrap();
+            let failed = claim.lanes.remove(0);
+            let failed = Settlement {
+                trials: after_failures(1),
+                ..settlement(&failed, Vec::new(), NOW)
+            };
+            record(outbox, failed).await;
+        }
+        for number in 0..5 {
+            append(
+                outbox,
+                &[entry(&format!("w-{number}"), &format!("W-{number}"), 1)],
+            )
+            .await;
+        }
+        for (max, pick, expected) in [
+            (4, share(0, 4), "WWWW"),
+            (4, share(1, 2), "WWWF"),
+            (9, share(1, 2), "WWWWWFF"),
+            (9, share(0, 0), "WWWWW"),
+            (1, share(1, 1), "F"),
+            (9, share(0, 9), "WWWWWFFFF"),
+            (1, Pick::LeastFailed(9), "W"),
+        ] {
+            let claim = outbox.claim(NOW, max, pick).await.unwrap();
+            let kinds = claim.lanes.iter().filter_map(|lane| match &lane.key {
+                Some(LaneKey::Imprint(id)) => id.as_str().chars().next(),
+                Some(LaneKey::Partner(_)) | None => None,
+            });
+            assert_eq!(kinds.collect::<String>(), expected, "{engine} {pick:?}");
+            let failing = claim.lanes.iter().filter(|lane| lane.trials.failures > 0);
+            let is_left = failing.count() < 5 && matches!(pick, Pick::LongestDue(_));
+            assert_eq!(claim.is_failing_left, is_left, "{engine} {pick:?}");
+            let is_well_left = expected.matches('W').count() < 5;
+            let next_due = is_well_left.then_some(NOW);
+            assert_eq!(claim.next_due, next_due, "{engine} {pick:?}");
+            for lane in &claim.lanes {
+                let back = Settlement {
+                    trials: lane.trials,
+                    attempted: Vec::new(),
+                    ..settlement(lane, Vec::new(), NOW)
+                };
+                record(outbox, back).await;
+            }
+        }
+        let mut claim = outbox.claim(NOW, 9, share(2, 1)).await.unwrap();
+        let failing = claim.lanes.pop().unwrap();
+        record(outbox, settlement(&failing, Vec::new(), NOW)).await;
+        let recovered = outbox.claim(NOW, 1, share(0, 0)).await.unwrap();
+        assert_eq!(recovered.lanes[0].lane, failing.lane, "{engine}");
+    }
+}
+
+/// A probe prefers the lanes that do not fail, even if more failing lanes than a probe looks at have been due for
+/// longer (FAULTS U50).
+#[tokio::test]
+async fn a_probe_finds_the_one_lane_that_does_not_fail() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        for number in 0..300 {
+            append(
+                outbox,
+                &[entry(&format!("f-{number}"), &format!("F-{number}"), 1)],
+            )
+            .await;
+        }
+        let claim = outbox.claim(NOW, 300, Pick::LeastFailed(0)).await.unwrap();
+        let rest = outbox.claim(NOW, 300, Pick::LeastFailed(0)).await.unwrap();
+        let mut claim = claim;
+        claim.lanes.extend(rest.lanes);
+        assert_eq!(claim.lanes.len(), 300, "{engine}");
+        for lane in &claim.lanes {
+            let failed = Settlement {
+                trials: after_failures(1),
+                ..settlement(lane, Vec::new(), NOW)
+            };
+            record(outbox, failed).await;
+        }
+        let late = NewEntry {
+            accepted_at: NOW.after(Duration::from_secs(1)),
+            ..entry("w", "W", 1)
+        };
+        append(outbox, &[late]).await;
+        let now = NOW.after(Duration::from_secs(2));
+        let probe = outbox.claim(now, 1, Pick::LeastFailed(77)).await.unwrap();
+        assert_eq!(probe.lanes[0].key, key("W"), "{engine}");
+    }
+}
+
 /// FAULTS O01
 #[tokio::test]
 async fn a_duplicate_is_answered_with_the_stored_entry() {
@@ -354,7 +458,10 @@ async fn a_lane_is_claimed_once_and_stores_entries_meanwhile() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         append(outbox, &[entry("a", "CUST-1", 1), entry("z", "CUST-2", 1)]).await;
-        let claimed = outbox.claim(NOW, 1, Pick::LongestDue).await.unwrap();
+        let claimed = outbox
+            .claim(NOW, 1, Pick::LongestDue(FailingShare::UNLIMITED))
+            .await
+            .unwrap();
         assert_eq!(
             (claimed.lanes.len(), claimed.next_due),
             (1, Some(NOW)),

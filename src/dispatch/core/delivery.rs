@@ -67,6 +67,11 @@ impl Delivery {
         }
     }
 
+    /// Returns whether the last request of the lane before this delivery failed.
+    pub(super) const fn is_failing(&self) -> bool {
+        self.attempts.failures > 0
+    }
+
     pub(super) fn start(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
         let claimed = match mem::replace(&mut self.stage, Stage::Exchanging) {
             Stage::Queued(claimed) => claimed,

@@ -13,7 +13,7 @@ use crate::event::Version;
 use crate::imprint::clearing::Clearing;
 use crate::imprint::{
     Cause, CustomerRef, Echo, Field, FieldValue, ImprintId, LookupResult, Outcome,
-    PartnerCustomerId,
+    PartnerCustomerId, Rejection,
 };
 use crate::outbox::{ClaimToken, ClaimedLane, EntryId, LaneId, LaneKey, Trials, WaitingEntry};
 
@@ -97,7 +97,7 @@ fn idle_lane(id: u64) -> ClaimedLane {
 fn claim(lanes: Vec<ClaimedLane>) -> Claim {
     Claim {
         lanes,
-        next_due: None,
+        ..Claim::default()
     }
 }
 
@@ -192,7 +192,7 @@ fn a_claim_asks_for_as_many_lanes_as_may_be_held() {
     let action = core.poll(moment(NOW));
     let expected = LoopAction::Claim {
         max: 4,
-        pick: Pick::LongestDue,
+        pick: Pick::LongestDue(FailingShare { kept: 1, max: 1 }),
     };
     assert_eq!(action, expected);
     assert_eq!(
@@ -208,13 +208,121 @@ fn a_claim_asks_for_as_many_lanes_as_may_be_held() {
     );
 }
 
+fn failing_lane(id: u64) -> ClaimedLane {
+    ClaimedLane {
+        trials: Trials {
+            failures: 1,
+            ..Trials::default()
+        },
+        ..lane(id)
+    }
+}
+
+fn failing_share(action: LoopAction) -> FailingShare {
+    match action {
+        LoopAction::Claim {
+            pick: Pick::LongestDue(share),
+            ..
+        } => share,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// FAULTS U50: failing lanes hold at most a quarter of the places, requests in flight included.
+#[test]
+fn failing_lanes_hold_a_quarter_of_the_places() {
+    let (mut core, _) = core_at(Rate::Unlimited, 16);
+    let share = failing_share(core.poll(moment(NOW)));
+    assert_eq!((share.kept, share.max), (1, 4));
+    core.on_claimed(claim((1..=3).map(failing_lane).collect()), NOW);
+    let ids = started(&mut core);
+    let share = failing_share(core.poll(moment(NOW)));
+    assert_eq!((share.kept, share.max), (0, 1));
+    core.on_claimed(claim(vec![failing_lane(4), lane(5)]), NOW);
+    let share = failing_share(core.poll(moment(NOW)));
+    assert_eq!((share.kept, share.max), (0, 0));
+    core.on_claimed(claim(Vec::new()), NOW);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    settled(core.on_answer(ids[0], applied(), moment(NOW)));
+    assert!(core.on_settled(ids[0], Settled::Recorded).is_some());
+    assert_eq!(failing_share(core.poll(moment(NOW))).max, 1);
+}
+
+/// A core with one place keeps no place for failing lanes, but still sends a failing lane if no other lane is due.
+#[test]
+fn a_core_with_one_place_prefers_lanes_that_do_not_fail() {
+    let (mut core, _) = core_at(Rate::Unlimited, 1);
+    let share = failing_share(core.poll(moment(NOW)));
+    assert_eq!((share.kept, share.max), (0, 1));
+}
+
+/// FAULTS U50: failing lanes use at most a quarter of the rate, and dispatch asks the store again when the next token
+/// for failing lanes is there.
+#[test]
+fn failing_lanes_use_a_quarter_of_the_rate() {
+    let (mut core, _) = core_at(Rate::PerSecond(10.0), 16);
+    let sent = (0..100).map(|tenth| {
+        let now = NOW.after(Duration::from_millis(100 * tenth + 1));
+        let max = failing_share(core.poll(moment(now))).max;
+        let lanes = (0..max).map(|_| failing_lane(1)).collect();
+        core.on_claimed(claim(lanes), now);
+        for id in started(&mut core) {
+            assert!(is_call(&core.start(id, moment(now))));
+            let reply = ImprintReply::Outcome(Outcome::Rejected(Rejection {
+                status: 400,
+                kind: None,
+                param: None,
+            }));
+            settled(core.on_answer(id, reply, moment(now)));
+            core.on_settled(id, Settled::Recorded);
+        }
+        max
+    });
+    let sent: usize = sent.sum();
+    assert!((24..=26).contains(&sent), "{sent}");
+    let (mut core, destination) = core_at(Rate::PerSecond(10.0), 16);
+    core.poll(moment(NOW));
+    let left = Claim {
+        is_failing_left: true,
+        ..claim(vec![failing_lane(1)])
+    };
+    let poll_at = core.on_claimed(left, NOW);
+    assert_eq!(poll_at, destination.next_failing());
+    assert!(
+        poll_at > NOW.after(Duration::from_millis(390)),
+        "{poll_at:?}"
+    );
+}
+
+/// FAULTS U50: the limit on failing lanes ends when Imprint has applied eight of these lanes in a row, so that an
+/// outage of many lanes does not drain slowly; the next failure limits failing lanes again.
+#[test]
+fn failing_lanes_that_are_applied_are_limited_no_longer() {
+    let (mut core, _) = core_at(Rate::Unlimited, 4);
+    for id in 1..=9 {
+        let share = failing_share(core.poll(moment(NOW)));
+        let is_limited = id <= 8;
+        assert_eq!(share.max == 1, is_limited, "{id}: {share:?}");
+        core.on_claimed(claim(vec![failing_lane(id)]), NOW);
+        let delivery = started(&mut core)[0];
+        assert!(is_call(&core.start(delivery, moment(NOW))));
+        let reply = match id {
+            9 => ImprintReply::Outcome(Outcome::Unavailable(Cause::Status(500))),
+            _ => applied(),
+        };
+        settled(core.on_answer(delivery, reply, moment(NOW)));
+        core.on_settled(delivery, Settled::Recorded);
+    }
+    assert_eq!(failing_share(core.poll(moment(NOW))).max, 1);
+}
+
 #[test]
 fn the_next_poll_is_when_the_next_lane_is_due() {
     let (mut core, _) = core_at(Rate::Unlimited, 4);
     core.poll(moment(NOW));
     let due = Claim {
-        lanes: Vec::new(),
         next_due: Some(later(7)),
+        ..Claim::default()
     };
     assert_eq!(core.on_claimed(due, NOW), later(7));
     core.poll(moment(NOW));

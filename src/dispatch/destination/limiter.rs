@@ -16,6 +16,12 @@ use crate::time::Timestamp;
 
 /// The share of the request rate that searches may use.
 const SEARCH_SHARE: f64 = 0.2;
+/// The share of the request rate that lanes may use whose last request failed. With the share, other lanes never wait
+/// for the tokens that hundreds of failing lanes use up.
+const FAILING_SHARE: f64 = 0.25;
+/// The number of failing lanes in a row that Imprint must apply before the limiter no longer limits failing lanes: the
+/// cause of their failures is over, and the lanes must not drain slowly.
+const FAILING_APPLIED_MIN: u32 = 8;
 /// The age, in milliseconds, up to which an applied request proves that the destination works, for a lane that has not
 /// failed before.
 const EVIDENCE_FRESH_MILLIS: i64 = 10_000;
@@ -43,6 +49,9 @@ pub(super) struct SendLimiter {
     state: DestinationState,
     pace: Pace,
     searches: Pace,
+    failing: Pace,
+    /// The number of requests of failing lanes in a row that Imprint applied.
+    failing_applied: u32,
     /// The latest time at which a postponed search is due.
     last_search_turn: Timestamp,
     applied: LastApplied,
@@ -64,6 +73,8 @@ impl SendLimiter {
             state: DestinationState::FIRST,
             pace: Pace::new(rate, now),
             searches: Pace::new(rate.share(SEARCH_SHARE), now),
+            failing: Pace::new(rate.share(FAILING_SHARE), now),
+            failing_applied: 0,
             last_search_turn: now,
             applied: LastApplied::default(),
         }
@@ -122,6 +133,25 @@ impl SendLimiter {
             PermitKind::Probe => self.state.probe_taken(now),
         }
         Ok((kind, count))
+    }
+
+    /// Returns how many of `count` permits lanes may take whose last request failed: at most `share` permits, and at
+    /// most as many as the share of the rate allows. The other permits are only for lanes that do not fail.
+    pub(super) fn take_failing(&mut self, count: usize, share: usize, now: Timestamp) -> usize {
+        if self.failing_applied >= FAILING_APPLIED_MIN {
+            return count;
+        }
+        self.failing.take(share.min(count), now)
+    }
+
+    /// Takes back permits for failing lanes that no failing lane used.
+    pub(super) fn return_failing(&mut self, count: usize) {
+        self.failing.give_back(count);
+    }
+
+    /// Returns the time from which failing lanes may be sent again, as far as the rate decides.
+    pub(super) fn next_failing(&self) -> Timestamp {
+        self.failing.next().max(self.pace.next())
     }
 
     /// Takes back permits whose requests were not sent. If unused permits were not returned, the ramp would run out of
@@ -267,9 +297,25 @@ impl SendLimiter {
             | DestinationState::Probing { .. }
             | DestinationState::Stopped { .. } => Attribution::Unknown,
         };
-        self.state = before.after(signal, attribution, now, moment.jitter());
+        // A lane that failed before and keeps failing, while Imprint applies requests of other lanes, shows nothing about
+        // the destination: hundreds of these lanes must not open the breaker.
+        let is_known_to_fail =
+            signal == Signal::Failed && attempts.failures > 0 && attribution == Attribution::Lane;
+        let evidence = if is_known_to_fail {
+            Signal::Unrelated
+        } else {
+            signal
+        };
+        self.state = before.after(evidence, attribution, now, moment.jitter());
         if signal == Signal::Applied {
             self.applied.record(lane, now);
+        }
+        if attempts.failures > 0 {
+            self.failing_applied = match signal {
+                Signal::Applied => self.failing_applied.saturating_add(1),
+                Signal::Answered | Signal::Unrelated => self.failing_applied,
+                Signal::Failed | Signal::Throttled(_) | Signal::Refused | Signal::Forbidden(_) => 0,
+            };
         }
         let assessment = Assessment {
             state: self.state,

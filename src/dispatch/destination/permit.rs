@@ -25,6 +25,8 @@ pub struct SendPermits {
     destination: Arc<Destination>,
     kind: PermitKind,
     count: usize,
+    /// The number of permits that lanes may take whose last request failed.
+    failing: usize,
     acquired_at: Timestamp,
 }
 
@@ -39,8 +41,17 @@ impl SendPermits {
             destination,
             kind,
             count,
+            failing: 0,
             acquired_at,
         }
+    }
+
+    /// Allows lanes whose last request failed to take at most `share` of the permits, as far as the share of the rate
+    /// allows. Returns the number of permits that failing lanes may take.
+    pub fn allow_failing(&mut self, share: usize) -> usize {
+        let mut limiter = self.destination.limiter();
+        self.failing = limiter.take_failing(self.count, share, self.acquired_at);
+        self.failing
     }
 
     /// Returns the number of lanes that may still take a permit.
@@ -56,10 +67,24 @@ impl SendPermits {
 
     /// Takes one permit, for one lane, out of the permits of the claim.
     pub fn take_one(&mut self) -> Option<SendPermit> {
+        self.take(false)
+    }
+
+    /// Takes one permit for a lane whose last request failed. A probe may use any lane.
+    pub fn take_one_failing(&mut self) -> Option<SendPermit> {
+        if self.is_probe() {
+            return self.take(false);
+        }
+        self.failing = self.failing.checked_sub(1)?;
+        self.take(true)
+    }
+
+    fn take(&mut self, is_failing: bool) -> Option<SendPermit> {
         self.count = self.count.checked_sub(1)?;
         Some(SendPermit {
             destination: Arc::clone(&self.destination),
             kind: self.kind,
+            is_failing,
             progress: Progress::Unused,
             acquired_at: self.acquired_at,
         })
@@ -68,10 +93,13 @@ impl SendPermits {
 
 impl Drop for SendPermits {
     fn drop(&mut self) {
+        if self.count == 0 && self.failing == 0 {
+            return;
+        }
+        let mut limiter = self.destination.limiter();
+        limiter.return_failing(self.failing);
         if self.count > 0 {
-            self.destination
-                .limiter()
-                .return_unused(self.kind, self.count, self.acquired_at);
+            limiter.return_unused(self.kind, self.count, self.acquired_at);
         }
     }
 }
@@ -81,6 +109,8 @@ impl Drop for SendPermits {
 pub struct SendPermit {
     destination: Arc<Destination>,
     kind: PermitKind,
+    /// True if the permit counts against the share of failing lanes.
+    is_failing: bool,
     progress: Progress,
     acquired_at: Timestamp,
 }
@@ -156,6 +186,7 @@ impl Drop for SendPermit {
             Progress::Unused => {
                 let mut limiter = self.destination.limiter();
                 limiter.return_unused(self.kind, 1, self.acquired_at);
+                limiter.return_failing(usize::from(self.is_failing));
             }
             Progress::Sent => self.destination.limiter().return_place(self.kind),
             Progress::Assessed => {}

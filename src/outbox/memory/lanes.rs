@@ -1,14 +1,13 @@
 //! The lanes of the reference engine: claims, settlements, release and restart.
 
+use std::convert::Infallible;
+
 use super::tables::MemoryTables;
 use crate::outbox::{
-    Claim, ClaimedLane, Ending, EntryId, IdentityLink, LaneId, LaneKey, Moved, PROBE_WINDOW, Pick,
-    Priority, Settlement, State, WAITING_WINDOW, WaitingEntry,
+    Claim, ClaimedLane, DueLane, DueQueues, Ending, EntryId, IdentityLink, LaneClass, LaneId,
+    LaneKey, Moved, Pick, Settlement, State, WAITING_WINDOW, WaitingEntry,
 };
 use crate::time::Timestamp;
-
-/// A due lane: its due time, its number, and its failures.
-type Due = (Timestamp, LaneId, u32);
 
 impl MemoryTables {
     /// Makes every lane with a waiting entry due.
@@ -32,58 +31,13 @@ impl MemoryTables {
     }
 
     pub(super) fn claim(&mut self, now: Timestamp, max: usize, pick: Pick) -> Claim {
-        let mut claim = Claim::default();
-        let mut all = Vec::new();
-        for priority in [Priority::Live, Priority::Low] {
-            let room = match pick {
-                Pick::LongestDue => max.saturating_sub(all.len()),
-                // A probe may use a lane of any priority.
-                Pick::LeastFailed(_) => PROBE_WINDOW,
-            };
-            let (due, next_due) = self.due(priority, now, room, pick);
-            claim.next_due = claim.next_due.into_iter().chain(next_due).min();
-            all.extend(due);
+        let Ok(picked) = pick.select(self, max, now);
+        let lanes = picked.lanes.into_iter();
+        Claim {
+            lanes: lanes.filter_map(|lane| self.claim_one(lane)).collect(),
+            next_due: picked.next_due,
+            is_failing_left: picked.is_failing_left,
         }
-        if pick != Pick::LongestDue {
-            all.sort_unstable();
-            pick.sort(&mut all, |(_, _, failures)| *failures);
-            let rest = all.split_off(max.min(all.len()));
-            let rest = rest.into_iter().map(|(due, _, _)| due);
-            claim.next_due = claim.next_due.into_iter().chain(rest).min();
-        }
-        let lanes = all
-            .into_iter()
-            .filter_map(|(_, lane, _)| self.claim_one(lane));
-        claim.lanes.extend(lanes);
-        claim
-    }
-
-    /// Returns the lanes of one priority that the engine claims, and the time when the next unclaimed lane is due.
-    fn due(
-        &self,
-        priority: Priority,
-        now: Timestamp,
-        max: usize,
-        pick: Pick,
-    ) -> (Vec<Due>, Option<Timestamp>) {
-        let mut due: Vec<Due> = self
-            .lanes
-            .iter()
-            .filter(|(lane, row)| row.priority == priority && !self.in_flight.contains_key(*lane))
-            .filter_map(|(lane, row)| row.due.map(|due| (due, *lane, row.trials.failures)))
-            .collect();
-        due.sort_unstable();
-        let later = due.split_off(due.partition_point(|(due, _, _)| *due <= now));
-        if pick != Pick::LongestDue {
-            due.truncate(PROBE_WINDOW);
-        }
-        pick.sort(&mut due, |(_, _, failures)| *failures);
-        let next_due = due
-            .get(max)
-            .or_else(|| later.first())
-            .map(|(due, _, _)| *due);
-        due.truncate(max);
-        (due, next_due)
     }
 
     fn claim_one(&mut self, lane: LaneId) -> Option<ClaimedLane> {
@@ -208,5 +162,26 @@ impl MemoryTables {
                 row.lane = Some(to_lane);
             }
         }
+    }
+}
+
+impl DueQueues for MemoryTables {
+    type Error = Infallible;
+
+    fn first_due(&self, class: LaneClass, max: usize) -> Result<Vec<DueLane>, Infallible> {
+        let in_queue = self
+            .lanes
+            .iter()
+            .filter(|(lane, row)| row.class() == class && !self.in_flight.contains_key(*lane));
+        let mut found: Vec<DueLane> = in_queue
+            .filter_map(|(lane, row)| row.due.map(|due| DueLane { due, lane: *lane }))
+            .collect();
+        found.sort_unstable();
+        found.truncate(max.saturating_add(1));
+        Ok(found)
+    }
+
+    fn failures(&self, lane: LaneId) -> Result<u32, Infallible> {
+        Ok(self.lanes.get(&lane).map_or(0, |row| row.trials.failures))
     }
 }

@@ -7,8 +7,8 @@ use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId};
 use crate::outbox::{
     Appended, AppendedEntry, AuditRecord, ClaimToken, Digest, Disposition, EntryId, IdentityLink,
-    LaneId, LaneKey, NewEntry, OriginEvent, ParkReason, Priority, Receipt, Setting, State, Trials,
-    WaitingEntry,
+    LaneClass, LaneId, LaneKey, NewEntry, OriginEvent, ParkReason, Priority, Receipt, Setting,
+    State, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -58,7 +58,15 @@ impl LaneRow {
         self.waiting.is_empty()
     }
 
-    /// Adds a waiting entry to its lane. If the lane had no waiting entry, the lane becomes due.
+    /// Returns the queue of due lanes to which the lane belongs.
+    pub(super) const fn class(&self) -> LaneClass {
+        LaneClass {
+            priority: self.priority,
+            is_failing: self.trials.failures > 0,
+        }
+    }
+
+    /// Adds a waiting entry to its lane, and makes the lane due if the lane was idle.
     pub(super) fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
         if self.is_idle() {
             self.due = Some(now);

@@ -11,23 +11,10 @@ use crate::fold::LaneVersions;
 use crate::imprint::PartnerCustomerId;
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{
-    Claim, ClaimToken, ClaimedLane, EntryId, IdentityLink, LaneId, LaneKey, PROBE_WINDOW, Pick,
-    Priority, Trials, WaitingEntry,
+    Claim, ClaimToken, ClaimedLane, DueLane, DueQueues, EntryId, IdentityLink, LaneClass, LaneId,
+    LaneKey, Pick, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
-
-/// A lane that is due, with its due time.
-#[derive(Clone, Copy)]
-struct DueLane {
-    lane: LaneId,
-    due: Timestamp,
-}
-
-/// The lanes of one priority that can be claimed, and the time when the next lane is due.
-struct DueLanes {
-    due: Vec<DueLane>,
-    next_due: Option<Timestamp>,
-}
 
 /// The state that claiming needs: the store, the lanes that are already claimed, and the cache of decoded updates.
 pub(super) struct Claimer<'a> {
@@ -38,92 +25,14 @@ pub(super) struct Claimer<'a> {
 }
 
 impl Claimer<'_> {
-    /// Claims up to `max` lanes that are due and not claimed, starting with the lanes that have a live entry.
+    /// Claims up to `max` lanes that are due and not claimed.
     pub(super) fn claim(&mut self, max: usize, pick: Pick) -> rusqlite::Result<Claim> {
-        match pick {
-            Pick::LongestDue => self.longest_due(max),
-            Pick::LeastFailed(_) => self.least_failed(max, pick),
-        }
-    }
-
-    fn longest_due(&mut self, max: usize) -> rusqlite::Result<Claim> {
-        let mut claim = Claim::default();
-        for priority in [Priority::Live, Priority::Low] {
-            let room = max.saturating_sub(claim.lanes.len());
-            let DueLanes { due, next_due } = self.due(priority, room)?;
-            claim.next_due = claim.next_due.into_iter().chain(next_due).min();
-            for due in due {
-                claim.lanes.extend(self.claim_lane(due.lane));
-            }
-        }
-        Ok(claim)
-    }
-
-    /// Claims the lanes of any priority that have failed least, so that a probe can test whether the destination works.
-    fn least_failed(&mut self, max: usize, pick: Pick) -> rusqlite::Result<Claim> {
-        let mut claim = Claim::default();
-        let mut found = Vec::new();
-        for priority in [Priority::Live, Priority::Low] {
-            let DueLanes { due, next_due } = self.due(priority, PROBE_WINDOW)?;
-            claim.next_due = claim.next_due.into_iter().chain(next_due).min();
-            found.extend(due);
-        }
-        found.sort_unstable_by_key(|due| (due.due, due.lane));
-        let failures = found
-            .iter()
-            .map(|due| self.failures(due.lane))
-            .collect::<rusqlite::Result<Vec<_>>>()?;
-        let mut found: Vec<_> = found.into_iter().zip(failures).collect();
-        pick.sort(&mut found, |(_, failures)| *failures);
-        let rest = found.split_off(max.min(found.len()));
-        claim.next_due = claim
-            .next_due
-            .into_iter()
-            .chain(rest.iter().map(|(due, _)| due.due))
-            .min();
-        for (due, _) in found {
-            claim.lanes.extend(self.claim_lane(due.lane));
-        }
-        Ok(claim)
-    }
-
-    fn failures(&self, lane: LaneId) -> rusqlite::Result<u32> {
-        self.connection
-            .prepare_cached("SELECT failures FROM lane WHERE id = ?1")?
-            .query_row([lane.0], |row| Ok(columns::or_default(row, 0)))
-    }
-
-    fn due(&self, priority: Priority, max: usize) -> rusqlite::Result<DueLanes> {
-        // Claimed lanes stay in the index of due lanes. To skip the claimed lanes, the query reads at most one more row
-        // for each claimed lane.
-        let limit = max.saturating_add(self.claimed.len()).saturating_add(1);
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "SELECT id, due_at FROM lane WHERE low = ?1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2",
-            )?;
-        let rows = statement
-            .query_map(params![codec::priority_number(priority), limit], |row| {
-                // A lane whose due time is damaged is due now.
-                let due = row.get(1).map_or(self.now, Timestamp::from_millis);
-                Ok(DueLane {
-                    lane: LaneId(row.get(0)?),
-                    due,
-                })
-            })?
-            .filter(|due| {
-                let is_claimed = |due: &DueLane| self.claimed.is_claimed(due.lane);
-                !due.as_ref().is_ok_and(is_claimed)
-            })
-            .take(max.saturating_add(1));
-        let mut free = columns::readable(rows)?;
-        free.sort_by_key(|due| due.due);
-        let later = free.split_off(free.partition_point(|due| due.due <= self.now));
-        let next_due = free.get(max).or_else(|| later.first()).map(|due| due.due);
-        free.truncate(max);
-        Ok(DueLanes {
-            due: free,
-            next_due,
+        let picked = pick.select(self, max, self.now)?;
+        let lanes = picked.lanes.into_iter();
+        Ok(Claim {
+            lanes: lanes.filter_map(|lane| self.claim_lane(lane)).collect(),
+            next_due: picked.next_due,
+            is_failing_left: picked.is_failing_left,
         })
     }
 
@@ -161,6 +70,42 @@ impl Claimer<'_> {
             claimed.links = links(self.connection, key, &claimed.waiting)?;
         }
         Ok(claimed)
+    }
+}
+
+impl DueQueues for Claimer<'_> {
+    type Error = rusqlite::Error;
+
+    fn first_due(&self, class: LaneClass, max: usize) -> rusqlite::Result<Vec<DueLane>> {
+        // Claimed lanes stay in the index of due lanes. To skip the claimed lanes, the query reads at most one more row
+        // for each claimed lane.
+        let limit = max.saturating_add(self.claimed.len()).saturating_add(1);
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT id, due_at FROM lane WHERE low = ?1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2",
+            )?;
+        let rows = statement
+            .query_map(params![codec::class_number(class), limit], |row| {
+                // A lane whose due time is damaged is due now.
+                let due = row.get(1).map_or(self.now, Timestamp::from_millis);
+                let lane = LaneId(row.get(0)?);
+                Ok(DueLane { due, lane })
+            })?
+            .filter(|due| {
+                let is_claimed = |due: &DueLane| self.claimed.is_claimed(due.lane);
+                !due.as_ref().is_ok_and(is_claimed)
+            })
+            .take(max.saturating_add(1));
+        let mut free = columns::readable(rows)?;
+        free.sort_by_key(|due| due.due);
+        Ok(free)
+    }
+
+    fn failures(&self, lane: LaneId) -> rusqlite::Result<u32> {
+        self.connection
+            .prepare_cached("SELECT failures FROM lane WHERE id = ?1")?
+            .query_row([lane.0], |row| Ok(columns::or_default(row, 0)))
     }
 }
 

@@ -4,7 +4,7 @@ use rusqlite::types::{FromSql, Type};
 use rusqlite::{Error, Row};
 
 use crate::outbox::codec::{self, CodecError};
-use crate::outbox::{ParkReason, Priority, State};
+use crate::outbox::{LaneClass, ParkReason, State};
 
 /// Converts an error about unreadable content into an SQLite error, which fails only the request that reads the
 /// content.
@@ -29,11 +29,9 @@ pub(super) fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Pa
     reason.transpose().map_err(unreadable)
 }
 
-/// Reads the priority of a lane from the column `lane.low`. A damaged priority is the lowest: it decides only which lane
-/// comes first.
-pub(super) fn priority(row: &Row<'_>, column: usize) -> Priority {
-    let number = row.get(column).unwrap_or_default();
-    codec::priority("lane.low", number).unwrap_or(Priority::Low)
+/// Reads the queue of a lane from the column `lane.low`; `None` if the number is damaged.
+pub(super) fn class(row: &Row<'_>, column: usize) -> Option<LaneClass> {
+    codec::class("lane.low", row.get(column).ok()?).ok()
 }
 
 /// Reads a number or a time that a damaged row replaces by the default, because no decision about values depends on it.

@@ -5,8 +5,9 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::columns;
 use crate::outbox::codec::{self, LaneColumns};
-use crate::outbox::{LaneId, LaneKey, Priority};
+use crate::outbox::{LaneClass, LaneId, LaneKey, Priority};
 use crate::time::Timestamp;
 
 /// The lane that a new entry enters.
@@ -34,10 +35,10 @@ impl Entrance {
         }
     }
 
-    const fn low(self) -> u8 {
+    const fn priority(self) -> Priority {
         match self {
-            Self::Waiting(priority, _) => codec::priority_number(priority),
-            Self::SetAside => codec::priority_number(Priority::Live),
+            Self::Waiting(priority, _) => priority,
+            Self::SetAside => Priority::Live,
         }
     }
 }
@@ -47,10 +48,10 @@ impl Entrance {
 enum LaneBefore {
     /// The lane was just created, with the due time and the priority of its first entry.
     New,
-    /// No entry waits in the lane.
-    Idle,
-    /// Entries wait in the lane. The column `low` contains the priority of the most urgent entry.
-    Busy { low: u8 },
+    /// No entry waits in the lane, which belongs to this queue.
+    Idle(LaneClass),
+    /// Entries wait in the lane, which belongs to this queue.
+    Busy(LaneClass),
 }
 
 impl EntryLane {
@@ -76,9 +77,12 @@ impl EntryLane {
             )?
             .query_row(params![kind, canonical], |row| {
                 let is_idle: bool = row.get(1)?;
-                // A damaged priority counts as less urgent than every other priority, so that the next entry repairs it.
-                let low = row.get(2).unwrap_or(u8::MAX);
-                let before = if is_idle { LaneBefore::Idle } else { LaneBefore::Busy { low } };
+                let before = match (columns::class(row, 2), is_idle) {
+                    (Some(class), true) => LaneBefore::Idle(class),
+                    (Some(class), false) => LaneBefore::Busy(class),
+                    // The next entry repairs the damaged number of the queue.
+                    (None, _) => LaneBefore::Idle(LaneClass::DEFAULT),
+                };
                 Ok(lane(LaneId(row.get(0)?), before))
             })
             .optional()?;
@@ -90,7 +94,14 @@ impl EntryLane {
             .prepare_cached(
                 "INSERT INTO lane (kind, customer, received, due_at, low, idle) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute(params![kind, canonical, received, due, entrance.low(), due.is_none()])?;
+            .execute(params![
+                kind,
+                canonical,
+                received,
+                due,
+                codec::priority_number(entrance.priority()),
+                due.is_none(),
+            ])?;
         let id = LaneId(connection.last_insert_rowid().unsigned_abs());
         Ok(lane(id, LaneBefore::New))
     }
@@ -98,22 +109,23 @@ impl EntryLane {
     /// Updates the lane for an entry that enters. A waiting entry makes an idle lane due, and makes a lane more urgent
     /// if all other entries of the lane are less urgent. Other entries change nothing.
     pub(super) fn enter(self, connection: &Connection) -> rusqlite::Result<()> {
-        let low = self.entrance.low();
+        let priority = self.entrance.priority();
+        let low = |class| codec::class_number(LaneClass { priority, ..class });
         match (self.before, self.entrance.due()) {
             (LaneBefore::New, _) | (_, None) => {}
-            (LaneBefore::Idle, Some(due)) => {
+            (LaneBefore::Idle(class), Some(due)) => {
                 connection
                     .prepare_cached(
                         "UPDATE lane SET low = ?2, due_at = ?3, idle = 0 WHERE id = ?1",
                     )?
-                    .execute(params![self.id.0, low, due])?;
+                    .execute(params![self.id.0, low(class), due])?;
             }
-            (LaneBefore::Busy { low: before }, Some(_)) if low < before => {
+            (LaneBefore::Busy(class), Some(_)) if priority < class.priority => {
                 connection
                     .prepare_cached("UPDATE lane SET low = ?2 WHERE id = ?1")?
-                    .execute(params![self.id.0, low])?;
+                    .execute(params![self.id.0, low(class)])?;
             }
-            (LaneBefore::Busy { .. }, Some(_)) => {}
+            (LaneBefore::Busy(_), Some(_)) => {}
         }
         Ok(())
     }

@@ -2,18 +2,18 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::outbox::Setting;
+use crate::outbox::{LaneClass, Setting, codec};
 use crate::time::Timestamp;
 
 /// Makes every lane with a waiting entry due.
 pub(super) fn release(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    // The update runs once for each priority, because the index of due lanes begins with the priority.
-    for low in [0, 1] {
+    // The update runs once for each queue, because the index of due lanes begins with the number of the queue.
+    for class in LaneClass::all() {
         connection
             .prepare_cached(
                 "UPDATE lane SET due_at = ?2 WHERE low = ?1 AND due_at > ?2 AND NOT idle",
             )?
-            .execute(params![low, now.as_millis()])?;
+            .execute(params![codec::class_number(class), now.as_millis()])?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::claimed_lanes::ClaimedLanes;
 use super::columns;
@@ -16,7 +16,7 @@ use super::lock::{FILE_MODE, StoreLock, beside};
 use super::log_mark;
 use super::open_error::OpenError;
 use crate::failpoint::{self, Fault};
-use crate::outbox::{ENTRY_MAX, EntryId, IN_FLIGHT_MAX, LaneId, Priority, codec};
+use crate::outbox::{ENTRY_MAX, EntryId, IN_FLIGHT_MAX, LaneClass, LaneId, codec};
 use crate::random;
 use crate::time::Timestamp;
 
@@ -25,7 +25,7 @@ const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The migrations of the store layout. A store records the number of its migrations. A released migration never
 /// changes.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -33,6 +33,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/5.sql"),
     include_str!("migrations/6.sql"),
     include_str!("migrations/7.sql"),
+    include_str!("migrations/8.sql"),
 ];
 
 /// The size of SQLite's page cache, in KiB; SQLite expects KiB as a negative number.
@@ -153,14 +154,14 @@ fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
     if was_closed_in_order {
         return Ok(lanes);
     }
-    let mut statement = connection
-        .prepare(
-            "SELECT id FROM (SELECT id FROM lane WHERE low = 0 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?1)
-             UNION ALL
-             SELECT id FROM (SELECT id FROM lane WHERE low = 1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?1)",
+    for class in LaneClass::all() {
+        let mut first_due = connection.prepare_cached(
+            "SELECT id FROM lane WHERE low = ?1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2",
         )?;
-    let due = statement.query_map([IN_FLIGHT_MAX], |row| row.get(0).map(LaneId))?;
-    lanes.doubted = columns::readable(due)?.into_iter().collect();
+        let params = params![codec::class_number(class), IN_FLIGHT_MAX];
+        let due = first_due.query_map(params, |row| row.get(0).map(LaneId))?;
+        lanes.doubted.extend(columns::readable(due)?);
+    }
     lanes.sent_to = connection.query_row("SELECT max(id) FROM entry", [], |row| {
         Ok(EntryId(columns::or_default(row, 0)))
     })?;

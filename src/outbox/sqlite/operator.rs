@@ -160,7 +160,9 @@ fn enqueue(
         payload::update(connection, entry, change)?;
     }
     connection
-        .prepare_cached("UPDATE lane SET failures = 0, spent = 0, tried_at = NULL WHERE id = ?1")?
+        .prepare_cached(
+            "UPDATE lane SET failures = 0, spent = 0, tried_at = NULL, low = low % 2 WHERE id = ?1",
+        )?
         .execute([lane.0])?;
     connection
         .prepare_cached("UPDATE entry SET state = ?2, settled_at = NULL, lane = ?3 WHERE id = ?1")?

@@ -8,7 +8,7 @@ use super::identity_link;
 use super::lane::{Entrance, EntryLane};
 use super::payload::{self, ParkedFrom, PayloadKey};
 use crate::outbox::codec::{self, BlobKind};
-use crate::outbox::{Ending, EntryId, LaneKey, Moved, Settlement, State};
+use crate::outbox::{Ending, EntryId, LaneClass, LaneKey, Moved, Settlement, State};
 use crate::time::Timestamp;
 
 /// Records a settlement. Returns the entries that no longer wait, with the new state of each entry.
@@ -65,6 +65,7 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
             // The subquery appears twice, because SQLite writes an update from a joined query through a temporary
             // table.
             "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6,
+                    low = low % 2 + 2 * (?3 > 0),
                     idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
                     due_at = CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) THEN ?7 ELSE ?8 END
              WHERE id = ?1",
@@ -88,12 +89,13 @@ fn move_entries(
     settlement: &Settlement,
     moved: &Moved,
 ) -> rusqlite::Result<()> {
-    let priority = connection
+    let class = connection
         .prepare_cached("SELECT low FROM lane WHERE id = ?1")?
-        .query_row([settlement.lane.0], |row| Ok(columns::priority(row, 0)))?;
+        .query_row([settlement.lane.0], |row| Ok(columns::class(row, 0)))?
+        .unwrap_or(LaneClass::DEFAULT);
     let key = LaneKey::Imprint(moved.to.clone());
-    let lane =
-        EntryLane::find_or_create(connection, &key, Entrance::Waiting(priority, settlement.at))?;
+    let entrance = Entrance::Waiting(class.priority, settlement.at);
+    let lane = EntryLane::find_or_create(connection, &key, entrance)?;
     lane.enter(connection)?;
     for entry in &moved.entries {
         for table in ["waiting", "entry"] {

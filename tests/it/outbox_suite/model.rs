@@ -11,9 +11,9 @@ use imprint_bridge::imprint::{
 };
 use imprint_bridge::outbox::{
     AuditEvent, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending, EntryFilter, EntryId,
-    EntrySelection, IdentityLink, LaneKey, Lookup, MemoryOutbox, Moved, NewEntry, Outbox,
-    ParkReason, Pick, Priority, Replay, Resolution, Settlement, SqliteOutbox, State, StoreFuture,
-    Trials, WaitingEntry,
+    EntrySelection, FailingShare, IdentityLink, LaneKey, Lookup, MemoryOutbox, Moved, NewEntry,
+    Outbox, ParkReason, Pick, Priority, Replay, Resolution, Settlement, SqliteOutbox, State,
+    StoreFuture, Trials, WaitingEntry,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -324,7 +324,7 @@ impl Engine {
         let pick = if least_failed {
             Pick::LeastFailed(3)
         } else {
-            Pick::LongestDue
+            Pick::LongestDue(FailingShare::UNLIMITED)
         };
         let claim = now_or_soon(self.outbox.claim(now, max, pick)).unwrap();
         let mut described = claim.clone();

@@ -89,7 +89,8 @@ impl World<'_> {
         let claim = now_or_never(self.outbox.claim(moment.now, max, pick));
         let attempts: Vec<Attempt> = claim.lanes.iter().map(|lane| self.begin(lane)).collect();
         if let Some(process) = &mut self.process {
-            process.nothing_due = claim.lanes.is_empty() && claim.next_due.is_none();
+            process.nothing_due =
+                claim.lanes.is_empty() && claim.next_due.is_none() && !claim.is_failing_left;
             let dispatcher = &mut process.dispatchers[number];
             dispatcher.claim = Some(claim);
             let attempts = attempts.into_iter().map(|attempt| (attempt.lane, attempt));
@@ -109,6 +110,7 @@ impl World<'_> {
         let Some(Claim {
             mut lanes,
             next_due,
+            is_failing_left,
         }) = claim
         else {
             return Ok(());
@@ -120,12 +122,16 @@ impl World<'_> {
         let Some(dispatcher) = self.dispatcher(number) else {
             return Ok(());
         };
-        let claim = Claim { lanes, next_due };
+        let claim = Claim {
+            lanes,
+            next_due,
+            is_failing_left,
+        };
         let poll_at = dispatcher.core.on_claimed(claim, now);
         let prefetched = dispatcher.core.deliveries().saturating_sub(concurrency);
         self.figures.prefetched += u64::try_from(prefetched).unwrap_or(0);
         // If no lane becomes due later, the outbox wakes the dispatcher instead.
-        if next_due.is_some() {
+        if next_due.is_some() || is_failing_left {
             self.poll_at(number, poll_at.as_millis() - self.offset);
         }
         Ok(())
