@@ -7,7 +7,8 @@
 //! | [`lane_exchange`] | the sequence of calls to Imprint about one lane; pure |
 //! | [`policy`], [`settlement`] | turn a result into a decision, and the decision into a record for the store; pure |
 //! | [`destination`] | the state that all dispatch threads share: operator mode, breaker, rate |
-//! | [`breaker`], [`pace`], [`backoff`] | the rules behind the shared state; pure |
+//! | [`evidence`], [`breaker`], [`pace`], [`backoff`] | the rules behind the shared state; pure |
+//! | [`moment`] | the time and the random number of one call |
 //! | [`rules`] | the delivery rules that the operator configures |
 //!
 //! Dispatch holds only the lanes in flight in memory, and limits their number; all other entries stay in the outbox.
@@ -18,7 +19,9 @@ pub mod breaker;
 pub mod core;
 pub mod destination;
 pub mod dispatcher;
+pub mod evidence;
 pub mod lane_exchange;
+pub mod moment;
 pub mod pace;
 pub mod policy;
 pub mod rules;

@@ -4,16 +4,19 @@
 //! | state | entered when | left when | after a restart |
 //! |---|---|---|---|
 //! | flowing | at the start; Imprint answers a request in any other state | another state is entered | flowing |
-//! | throttled | Imprint answers 429 | the wait is over and Imprint answered a request | throttled |
-//! | probing | 10 requests in a row fail; Imprint forbids the operation once | Imprint answers a probe | flowing |
-//! | stopped | Imprint refuses the key; Imprint forbids a second customer | Imprint answers a probe | flowing |
+//! | throttled | Imprint throttles the destination | the wait is over and Imprint answered a request | throttled |
+//! | probing | 10 requests in a row fail | Imprint answers a probe | flowing |
+//! | stopped | Imprint refuses the key or the operation | Imprint answers a probe | flowing |
+//!
+//! A failure changes the state only if the destination caused the failure: [`evidence`](super::evidence) decides that. A
+//! lane that was not tried yet probes a destination that is down or stopped at once, at most once a second.
 //!
 //! The store keeps only the end of a throttling. After a restart, the next failures or refusals change the state again.
 
 use std::time::Duration;
 
 use super::backoff::backoff;
-use crate::outbox::LaneId;
+use super::evidence::Blame;
 use crate::time::Timestamp;
 
 /// The interval between two probes of a stopped destination.
@@ -21,13 +24,13 @@ const STOPPED_PROBE_EVERY: Duration = Duration::from_secs(30);
 /// The number of requests in a row that must fail before the breaker treats the destination as down. One faulty
 /// customer causes fewer failures in a row, and an outage costs only these few requests.
 const FAILURES_MAX: u32 = 10;
-/// The delay before the first probe of a destination that went down. After Imprint forbade the operation
-/// for one customer, the breaker also waits this long before the dispatcher tries another customer.
+/// The delay before the first probe of a destination that went down.
 const PROBE_FIRST: Duration = Duration::from_secs(1);
 /// The interval between further probes of a destination that is down.
 const DOWN_PROBE_EVERY: Duration = Duration::from_secs(5);
-/// The number of forbidden operations in a row, of one customer alone, after which the breaker reports `stopped`.
-const FORBIDDEN_MAX: u32 = 3;
+/// The shortest interval between two probes by lanes that have not failed. Only these lanes probe before the next
+/// regular probe, because a customer without a fault should not wait for the fault of other customers.
+const ARRIVAL_PROBE_EVERY: Duration = Duration::from_secs(1);
 /// The shortest wait after a 429 answer without `Retry-After`.
 const THROTTLE_MIN: Duration = Duration::from_secs(1);
 /// The number of lanes that the ramp admits when the destination has recovered. Each answer admits two more lanes, so
@@ -44,6 +47,8 @@ pub enum Signal {
     Applied,
     /// Imprint answered, and the answer concerns only one customer.
     Answered,
+    /// Imprint answered that the customer does not exist. A gateway may give the same answer for every customer.
+    Missing,
     /// Imprint answered, and the answer does not show whether Imprint accepts updates.
     Unrelated,
     /// Imprint could not be reached, or answered with a server error.
@@ -52,8 +57,8 @@ pub enum Signal {
     Throttled(Option<Duration>),
     /// Imprint refused our API key or redirected us, or Imprint's certificate is wrong.
     Refused,
-    /// Imprint knows the customer of this lane, but forbids the operation.
-    Forbidden(LaneId),
+    /// Imprint knows the customer of the lane, but forbids the operation.
+    Forbidden,
 }
 
 /// The party that caused a failure.
@@ -89,14 +94,8 @@ pub enum DestinationState {
         /// The ramp, which limits the number of lanes after a recovery.
         ramp: Ramp,
     },
-    /// The destination is down, or may forbid the operation for every customer. Dispatch sends only probes, and counts
-    /// no attempts against entries.
-    Probing {
-        /// The time when the next probe of the destination is due.
-        probe_at: Timestamp,
-        /// The question that the next probe answers.
-        reason: ProbeReason,
-    },
+    /// The destination is down. Dispatch sends only probes, and counts no attempts against entries.
+    Probing(Probes),
     /// Imprint asked for a wait (429). Dispatch sends nothing.
     Throttled {
         /// The end of the wait that Imprint asked for.
@@ -105,20 +104,16 @@ pub enum DestinationState {
         streak: u32,
     },
     /// Imprint refuses our API key, or forbids the operation. Dispatch sends only probes.
-    Stopped {
-        /// The time when the next probe of the destination is due.
-        probe_at: Timestamp,
-    },
+    Stopped(Probes),
 }
 
-/// The question that a probe of the destination answers.
+/// The times of the next probes of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProbeReason {
-    /// The probe tests whether the destination works again after an outage.
-    Outage,
-    /// The probe tests whether the operation is forbidden for every customer, or only for the customer of this lane.
-    /// The number counts the forbidden operations of this lane in a row.
-    Forbidden(LaneId, u32),
+pub struct Probes {
+    /// The time when the next probe is due, by any lane.
+    pub next: Timestamp,
+    /// The time before which no lane may probe, and from which a lane that has not failed may probe.
+    pub arrival: Timestamp,
 }
 
 impl DestinationState {
@@ -131,37 +126,34 @@ impl DestinationState {
         ramp: Ramp::Full,
     };
 
-    /// Returns the name of the state. The name is also `stopped` while the destination keeps forbidding the operation
-    /// for one customer and dispatch has no second customer to try.
+    /// Returns the name of the state.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Flowing { .. } => "flowing",
-            Self::Probing {
-                reason: ProbeReason::Forbidden(_, FORBIDDEN_MAX..),
-                ..
-            } => "stopped",
-            Self::Probing { .. } => "probing",
+            Self::Probing(_) => "probing",
             Self::Throttled { .. } => "throttled",
-            Self::Stopped { .. } => "stopped",
+            Self::Stopped(_) => "stopped",
         }
     }
 
     /// Returns the state of the destination after this signal.
     #[must_use]
-    pub fn after(
-        self,
-        signal: Signal,
-        attribution: Attribution,
-        now: Timestamp,
-        jitter: f64,
-    ) -> Self {
-        match (signal, attribution) {
-            (Signal::Applied | Signal::Answered, _) => self.answered(now),
-            (Signal::Unrelated, _) => self.unrelated(),
-            (Signal::Failed, _) | (Signal::Forbidden(_), Attribution::Lane) => self.failed(now),
-            (Signal::Throttled(hint), _) => self.throttled(hint, now, jitter),
-            (Signal::Refused, _) => self.stopped(now),
-            (Signal::Forbidden(lane), Attribution::Unknown) => self.forbidden(lane, now),
+    pub fn after(self, signal: Signal, blame: Blame, now: Timestamp, jitter: f64) -> Self {
+        match (signal, blame) {
+            (Signal::Applied | Signal::Answered | Signal::Missing, _) => self.answered(now),
+            (Signal::Unrelated, _) | (_, Blame::Lane) => self.unrelated(),
+            (Signal::Failed, blame) => self.failed(blame == Blame::Destination, now),
+            (_, Blame::Unproven) => self.unrelated(),
+            (Signal::Throttled(hint), Blame::Destination) => self.throttled(hint, now, jitter),
+            (Signal::Refused | Signal::Forbidden, Blame::Destination) => self.stopped(now),
+        }
+    }
+
+    /// Returns the number of requests that failed in a row.
+    pub const fn failures(self) -> u32 {
+        match self {
+            Self::Flowing { failures, .. } => failures,
+            Self::Probing(_) | Self::Throttled { .. } | Self::Stopped(_) => 0,
         }
     }
 
@@ -174,7 +166,7 @@ impl DestinationState {
                 failures: 0,
                 ramp: ramp.after_answer(),
             },
-            Self::Probing { .. } | Self::Stopped { .. } => Self::Flowing {
+            Self::Probing(_) | Self::Stopped(_) => Self::Flowing {
                 failures: 0,
                 ramp: Ramp::Rising {
                     credits: RAMP_FIRST,
@@ -184,20 +176,29 @@ impl DestinationState {
         }
     }
 
+    /// Returns the state after Imprint returned a witness: the failures before have shown nothing. The state does not end
+    /// any wait, because a retrieve does not show that Imprint accepts updates.
+    pub(super) const fn witnessed(self) -> Self {
+        match self {
+            Self::Flowing { ramp, .. } => Self::Flowing { failures: 0, ramp },
+            Self::Probing(_) | Self::Throttled { .. } | Self::Stopped(_) => self,
+        }
+    }
+
     /// Returns the state after an answer that shows nothing about updates: the answer only frees one place in the ramp.
     const fn unrelated(mut self) -> Self {
         self.return_places(1);
         self
     }
 
-    fn failed(self, now: Timestamp) -> Self {
+    /// Returns the state after a failure. `may_open` says whether the failures in a row can show an outage.
+    fn failed(self, may_open: bool, now: Timestamp) -> Self {
         match self {
-            Self::Flowing { failures, .. } if failures + 1 >= FAILURES_MAX => Self::Probing {
-                probe_at: now.after(PROBE_FIRST),
-                reason: ProbeReason::Outage,
-            },
+            Self::Flowing { failures, .. } if may_open && failures + 1 >= FAILURES_MAX => {
+                Self::Probing(Probes::after(PROBE_FIRST, now))
+            }
             Self::Flowing { failures, ramp } => Self::Flowing {
-                failures: failures + 1,
+                failures: (failures + 1).min(FAILURES_MAX),
                 ramp: ramp.with(1),
             },
             // The wait of the throttling is over, so this failure counts like any other failure.
@@ -205,48 +206,16 @@ impl DestinationState {
                 failures: 1,
                 ramp: Ramp::Full,
             },
-            // A failed probe does not show whether Imprint forbids the operation.
-            Self::Probing { probe_at, .. } => Self::Probing {
-                probe_at,
-                reason: ProbeReason::Outage,
-            },
-            Self::Throttled { .. } | Self::Stopped { .. } => self,
+            Self::Probing(_) | Self::Throttled { .. } | Self::Stopped(_) => self,
         }
     }
 
     fn stopped(self, now: Timestamp) -> Self {
         match self {
-            Self::Stopped { .. } => self,
-            Self::Flowing { .. } | Self::Probing { .. } | Self::Throttled { .. } => Self::Stopped {
-                probe_at: now.after(STOPPED_PROBE_EVERY),
-            },
-        }
-    }
-
-    /// Returns the state after Imprint forbade an operation. Only a second customer in a row proves that Imprint
-    /// forbids the operation for every customer. Without a second customer, the breaker probes as often as during an
-    /// outage, because Imprint may serve the next customer.
-    fn forbidden(self, lane: LaneId, now: Timestamp) -> Self {
-        let times = match self {
-            Self::Stopped { .. } => return self,
-            Self::Probing {
-                reason: ProbeReason::Forbidden(other, _),
-                ..
-            } if other != lane => return self.stopped(now),
-            Self::Probing {
-                reason: ProbeReason::Forbidden(_, times),
-                ..
-            } => times.saturating_add(1),
-            Self::Flowing { .. } | Self::Probing { .. } | Self::Throttled { .. } => 1,
-        };
-        let wait = if times < FORBIDDEN_MAX {
-            PROBE_FIRST
-        } else {
-            DOWN_PROBE_EVERY
-        };
-        Self::Probing {
-            probe_at: now.after(wait),
-            reason: ProbeReason::Forbidden(lane, times),
+            Self::Stopped(_) => self,
+            Self::Flowing { .. } | Self::Probing(_) | Self::Throttled { .. } => {
+                Self::Stopped(Probes::after(STOPPED_PROBE_EVERY, now))
+            }
         }
     }
 
@@ -256,8 +225,8 @@ impl DestinationState {
             Self::Throttled { until, streak } if now < until => (until, streak),
             Self::Throttled { streak, .. } => (now, streak.saturating_add(1)),
             // A refused API key takes precedence over throttling.
-            Self::Stopped { .. } => return self,
-            Self::Flowing { .. } | Self::Probing { .. } => (now, 1),
+            Self::Stopped(_) => return self,
+            Self::Flowing { .. } | Self::Probing(_) => (now, 1),
         };
         let wait = hint.unwrap_or_else(|| backoff(streak, jitter).max(THROTTLE_MIN));
         Self::Throttled {
@@ -280,10 +249,7 @@ impl DestinationState {
             Self::Flowing { .. } => Admission::Lanes(wanted),
             Self::Throttled { until, .. } if now < until => Admission::NotBefore(until),
             Self::Throttled { .. } => Admission::Lanes(wanted),
-            Self::Probing { probe_at, .. } | Self::Stopped { probe_at } if now < probe_at => {
-                Admission::NotBefore(probe_at)
-            }
-            Self::Probing { .. } | Self::Stopped { .. } => Admission::Probe,
+            Self::Probing(probes) | Self::Stopped(probes) => probes.admits(now),
         }
     }
 
@@ -292,7 +258,7 @@ impl DestinationState {
         match self {
             Self::Flowing { .. } => true,
             Self::Throttled { until, .. } => now >= until,
-            Self::Probing { .. } | Self::Stopped { .. } => false,
+            Self::Probing(_) | Self::Stopped(_) => false,
         }
     }
 
@@ -314,20 +280,57 @@ impl DestinationState {
         }
     }
 
-    /// Schedules the next probe, after a permit for the current probe was given.
-    pub(super) fn probe_taken(&mut self, now: Timestamp) {
+    /// Schedules the next probes, after a permit for a probe was given.
+    pub(super) fn probe_taken(&mut self, is_arrival: bool, now: Timestamp) {
+        let (probes, every) = match self {
+            Self::Probing(probes) => (probes, DOWN_PROBE_EVERY),
+            Self::Stopped(probes) => (probes, STOPPED_PROBE_EVERY),
+            Self::Flowing { .. } | Self::Throttled { .. } => return,
+        };
+        probes.arrival = now.after(ARRIVAL_PROBE_EVERY);
+        if !is_arrival {
+            probes.next = now.after(every);
+        }
+    }
+
+    /// Makes a probe due again after its permit, which was given at `acquired_at`, was returned unused.
+    pub(super) const fn probe_returned(&mut self, is_arrival: bool, acquired_at: Timestamp) {
         match self {
-            Self::Probing { probe_at, .. } => *probe_at = now.after(DOWN_PROBE_EVERY),
-            Self::Stopped { probe_at } => *probe_at = now.after(STOPPED_PROBE_EVERY),
+            Self::Probing(probes) | Self::Stopped(probes) => {
+                probes.arrival = acquired_at;
+                if !is_arrival {
+                    probes.next = acquired_at;
+                }
+            }
             Self::Flowing { .. } | Self::Throttled { .. } => {}
         }
     }
 
-    /// Makes the probe due again after its permit, which was given at `acquired_at`, was returned unused.
-    pub(super) const fn probe_returned(&mut self, acquired_at: Timestamp) {
+    /// Returns the time of the next regular probe.
+    pub(super) const fn next_probe(self) -> Option<Timestamp> {
         match self {
-            Self::Probing { probe_at, .. } | Self::Stopped { probe_at } => *probe_at = acquired_at,
-            Self::Flowing { .. } | Self::Throttled { .. } => {}
+            Self::Probing(probes) | Self::Stopped(probes) => Some(probes.next),
+            Self::Flowing { .. } | Self::Throttled { .. } => None,
+        }
+    }
+}
+
+impl Probes {
+    /// Returns the times of the first probes. A lane that has not failed may probe at once.
+    fn after(wait: Duration, now: Timestamp) -> Self {
+        Self {
+            next: now.after(wait),
+            arrival: now,
+        }
+    }
+
+    fn admits(self, now: Timestamp) -> Admission {
+        if now < self.arrival {
+            Admission::NotBefore(self.arrival)
+        } else if now < self.next {
+            Admission::ArrivalProbe
+        } else {
+            Admission::Probe
         }
     }
 }
@@ -361,6 +364,8 @@ pub enum Admission {
     Lanes(usize),
     /// The breaker admits one lane, to test whether the destination works again.
     Probe,
+    /// The breaker admits one lane that has not failed, to test whether the destination works for this lane.
+    ArrivalProbe,
     /// The breaker admits no lane before this time.
     NotBefore(Timestamp),
 }

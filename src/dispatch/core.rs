@@ -23,14 +23,15 @@ use std::time::Duration;
 
 use self::delivery::Delivery;
 use self::in_flight::InFlight;
-use super::destination::{Destination, SendPermits};
+use super::destination::{Destination, Inquiry, SendPermits};
 use super::lane_exchange::{ImprintCall, ImprintReply};
 use super::rules::DeliveryRules;
 use crate::outbox::{Claim, FailingShare, LaneId, Pick, Settled, Settlement};
 use crate::time::Timestamp;
 
-pub use self::conclude::{Delivered, DestinationChange, Report};
+pub use self::conclude::{Delivered, DestinationChange, Report, conclude_inquiry};
 pub use self::in_flight::InFlightPermit;
+pub use super::moment::Moment;
 
 mod conclude;
 mod delivery;
@@ -66,28 +67,12 @@ pub struct DispatchLimits {
     pub rules: DeliveryRules,
 }
 
-/// The time and the random number for one call of the core. The caller of the core reads the time and the random number
-/// before each call.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    pub now: Timestamp,
-    /// A random number, uniformly distributed over all values of `u32`.
-    pub random: u32,
-}
-
-impl Moment {
-    /// Returns the random number of this call as a fraction in `[0, 1)`.
-    pub fn jitter(self) -> f64 {
-        f64::from(self.random) / (f64::from(u32::MAX) + 1.0)
-    }
-}
-
 /// The number of one delivery in a core. Each claim of a lane starts a new delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(u64);
 
 /// The next action of the dispatch loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum LoopAction {
     /// Claim due lanes from the store; then call [`Core::on_claimed`] or [`Core::on_claim_refused`].
     Claim {
@@ -96,6 +81,9 @@ pub enum LoopAction {
         /// The rule that selects among the due lanes.
         pick: Pick,
     },
+    /// Retrieve the customer of the inquiry, pass the result to [`conclude_inquiry`], and call [`Core::poll`] again at
+    /// once, without waiting for the result.
+    AskWitness(Inquiry),
     /// Call [`Core::poll`] again at this time: nothing can be claimed earlier.
     SleepUntil(Timestamp),
 }
@@ -180,6 +168,11 @@ impl Core {
 
     /// Decides whether the dispatch loop claims lanes now or sleeps. The core makes at most one claim at a time.
     pub fn poll(&mut self, moment: Moment) -> LoopAction {
+        if !self.is_stopping
+            && let Some(inquiry) = self.destination.ask_witness(moment.now)
+        {
+            return LoopAction::AskWitness(inquiry);
+        }
         let free = self.lanes_max().saturating_sub(self.deliveries.len());
         if free == 0 || self.claiming.is_some() || self.is_stopping {
             return LoopAction::SleepUntil(moment.now.after(POLL_EVERY));
@@ -193,7 +186,9 @@ impl Core {
             return LoopAction::SleepUntil(moment.now.after(POLL_EVERY));
         }
         // A probe that uses a lane which always fails would show nothing about the destination.
-        let pick = if permits.is_probe() {
+        let pick = if permits.is_arrival_probe() {
+            Pick::LongestDue(FailingShare { kept: 0, max: 0 })
+        } else if permits.is_probe() {
             Pick::LeastFailed(moment.random)
         } else {
             Pick::LongestDue(self.failing_share(&mut permits))
@@ -245,7 +240,9 @@ impl Core {
             self.deliveries.insert(id, Delivery::new(lane, permit));
             self.queue.push_back(id);
         }
-        let next_failing = claim.is_failing_left.then(|| {
+        let is_arrival_probe = permits.is_some_and(|permits| permits.is_arrival_probe());
+        let next_probe = is_arrival_probe.then(|| self.destination.next_probe());
+        let next_failing = (claim.is_failing_left && !is_arrival_probe).then(|| {
             // The end of a failing lane's delivery also polls, so `next_failing` waits only for a token.
             let next = self.destination.next_failing();
             if now < next {
@@ -254,7 +251,8 @@ impl Core {
                 now.after(POLL_EVERY)
             }
         });
-        let next_due = claim.next_due.into_iter().chain(next_failing).min();
+        let next_due = claim.next_due.into_iter().chain(next_failing);
+        let next_due = next_due.chain(next_probe.flatten()).min();
         next_due.unwrap_or_else(|| now.after(POLL_EVERY))
     }
 

@@ -16,11 +16,15 @@ use tokio::sync::futures::Notified;
 
 use self::limiter::SendLimiter;
 use super::breaker::{Attribution, DestinationState};
+use super::evidence::Blame;
 use super::pace::Rate;
 use crate::time::Timestamp;
 
+pub use self::inquiry::Inquiry;
+pub use self::limiter::LaneAnswer;
 pub use self::permit::{Clearance, SendPermit, SendPermits};
 
+mod inquiry;
 mod limiter;
 mod permit;
 
@@ -63,8 +67,10 @@ impl OperatorMode {
 pub struct Assessment {
     /// The state of the destination after the result of the request.
     pub state: DestinationState,
-    /// The party that caused a failure, as far as the evidence shows.
+    /// The party that must answer for an attempt.
     pub attribution: Attribution,
+    /// The party that caused a failure, as far as the evidence shows.
+    pub blame: Blame,
 }
 
 /// A request that dispatch recorded in [`OperatorMode::Shadow`] instead of sending the request.
@@ -160,6 +166,17 @@ impl Destination {
     ) -> Result<SendPermits, Timestamp> {
         let (kind, count) = self.limiter().acquire(wanted, now)?;
         Ok(SendPermits::new(Arc::clone(self), kind, count, now))
+    }
+
+    /// Returns the question to a witness that must be sent now, if any.
+    pub fn ask_witness(self: &Arc<Self>, now: Timestamp) -> Option<Inquiry> {
+        let customer = self.limiter().ask_witness(now)?;
+        Some(Inquiry::new(Arc::clone(self), customer, now))
+    }
+
+    /// Returns the time of the next regular probe; `None` if the destination needs no probe.
+    pub fn next_probe(&self) -> Option<Timestamp> {
+        self.limiter().next_probe()
     }
 
     /// Returns the time from which lanes may be sent again whose last request failed, as far as the rate decides.

@@ -27,6 +27,11 @@ use crate::outbox::{Ending, Error, Lanes, Setting, Settled, Settlement};
 use crate::random::random_u32;
 use crate::time::{Clock, Timestamp};
 
+use self::gauge::InFlightGauge;
+
+mod gauge;
+mod witness;
+
 /// The parts that one dispatcher works with.
 #[derive(Debug)]
 pub struct Dispatcher<I> {
@@ -76,24 +81,9 @@ struct Shell<I> {
 
 /// The end of a delivery task, which may have panicked.
 struct Ended {
-    id: DeliveryId,
+    /// The delivery of the task; `None` if the task asked a witness.
+    id: Option<DeliveryId>,
     panicked: bool,
-}
-
-/// Counts one request as in flight while this value exists.
-struct InFlightGauge<'a>(&'a DispatchMetrics);
-
-impl<'a> InFlightGauge<'a> {
-    fn raise(metrics: &'a DispatchMetrics) -> Self {
-        metrics.in_flight(1);
-        Self(metrics)
-    }
-}
-
-impl Drop for InFlightGauge<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight(-1);
-    }
 }
 
 // === impl Shell: the loop ===
@@ -130,11 +120,14 @@ impl<I: ImprintApi + 'static> Shell<I> {
 
     /// Claims the lanes that may be sent now and starts the lanes. Returns the time of the next claim.
     async fn claim_due(self: &Rc<Self>) -> Result<Timestamp, Error> {
-        let moment = self.moment();
-        let action = self.core.borrow_mut().poll(moment);
-        let (max, pick) = match action {
-            LoopAction::Claim { max, pick } => (max, pick),
-            LoopAction::SleepUntil(later) => return Ok(later),
+        let (moment, max, pick) = loop {
+            let moment = self.moment();
+            let action = self.core.borrow_mut().poll(moment);
+            match action {
+                LoopAction::Claim { max, pick } => break (moment, max, pick),
+                LoopAction::AskWitness(inquiry) => self.start_inquiry(inquiry),
+                LoopAction::SleepUntil(later) => return Ok(later),
+            }
         };
         let claim = self.dispatcher.outbox.claim(moment.now, max, pick).await;
         let poll_at = match claim {
@@ -159,11 +152,12 @@ impl<I: ImprintApi + 'static> Shell<I> {
             let next = self.core.borrow_mut().next_start();
             let Some(id) = next else { return };
             let shell = Rc::clone(self);
-            self.spawn(id, async move { shell.deliver_lane(id).await });
+            self.spawn(Some(id), async move { shell.deliver_lane(id).await });
         }
     }
 
-    fn spawn(&self, id: DeliveryId, task: impl Future<Output = ()> + 'static) {
+    /// Spawns the task of a delivery, or of an inquiry, which has no delivery.
+    fn spawn(&self, id: Option<DeliveryId>, task: impl Future<Output = ()> + 'static) {
         let task = AssertUnwindSafe(task).catch_unwind();
         let ended = task.map(move |result| Ended {
             id,
@@ -183,7 +177,11 @@ impl<I: ImprintApi + 'static> Shell<I> {
         let mut next = ended;
         while let Some(ended) = next {
             // A task is cancelled only when the dispatcher itself ends.
-            if let Ok(Ended { id, panicked: true }) = ended {
+            if let Ok(Ended {
+                id: Some(id),
+                panicked: true,
+            }) = ended
+            {
                 self.recover(id);
             }
             next = self.tasks.borrow_mut().try_join_next();
@@ -197,7 +195,10 @@ impl<I: ImprintApi + 'static> Shell<I> {
         tracing::error!(lane.id = lane, "the task that delivers this lane panicked");
         let action = self.core.borrow_mut().on_lost(id, self.moment());
         let shell = Rc::clone(self);
-        self.spawn(id, async move { shell.follow(id, action, None).await });
+        self.spawn(
+            Some(id),
+            async move { shell.follow(id, action, None).await },
+        );
     }
 
     fn now(&self) -> Timestamp {
@@ -285,11 +286,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 metrics.attempt(outcome.label(), entries, self.now().since(started));
                 ImprintReply::Outcome(outcome)
             }
-            ImprintCall::Retrieve(customer) => {
-                let found = imprint.retrieve(customer, limits.deadline).await;
-                metrics.lookup(found.label());
-                ImprintReply::Lookup(found)
-            }
+            ImprintCall::Retrieve(customer) => ImprintReply::Lookup(self.retrieve(customer).await),
             ImprintCall::Search(partner) => {
                 let found = imprint.search(partner, limits.deadline).await;
                 metrics.lookup(found.label());
@@ -350,12 +347,8 @@ impl<I: ImprintApi + 'static> Shell<I> {
         let Some((before, after)) = report.states else {
             return;
         };
-        let (from, to) = (before.as_str(), after.as_str());
         let (outcome, cause) = (report.outcome, &report.cause);
-        metrics.destination_state(to);
-        if from != to {
-            tracing::warn!(from, to, outcome, cause = %cause, "the destination changed its state");
-        }
+        self.report_states((before, after), outcome, cause);
         tracing::debug!(
             lane.id = report.lane.0,
             outcome,

@@ -308,19 +308,10 @@ impl LaneExchange {
                 return None;
             }
             Conclusion::SearchForbidden(_) => Signal::Unrelated,
-            Conclusion::Identified(_) | Conclusion::UnknownCustomer | Conclusion::Ambiguous => {
-                Signal::Answered
-            }
-            Conclusion::NotCleared(_) | Conclusion::Updated(Outcome::Applied(_)) => Signal::Applied,
-            Conclusion::Updated(Outcome::NotFound | Outcome::Rejected(_)) => Signal::Answered,
-            Conclusion::Updated(
-                Outcome::Unavailable(_) | Outcome::Unknown(_) | Outcome::Unclear(_),
-            ) => Signal::Failed,
-            Conclusion::Updated(Outcome::Throttled(hint)) => Signal::Throttled(*hint),
-            Conclusion::Updated(Outcome::Denied(Cause::Status(403..=405))) => {
-                Signal::Forbidden(self.claimed.lane)
-            }
-            Conclusion::Updated(Outcome::Denied(_)) => Signal::Refused,
+            Conclusion::UnknownCustomer => Signal::Missing,
+            Conclusion::Identified(_) | Conclusion::Ambiguous => Signal::Answered,
+            Conclusion::NotCleared(_) => Signal::Applied,
+            Conclusion::Updated(outcome) => signal_of(outcome),
         })
     }
 
@@ -341,6 +332,19 @@ impl LaneExchange {
                 CustomerRef::Partner(partner) => Some(partner.clone()),
                 CustomerRef::Imprint(_) | CustomerRef::Pair { .. } => None,
             })
+    }
+}
+
+/// Returns the evidence about the destination in an outcome.
+pub(super) const fn signal_of(outcome: &Outcome) -> Signal {
+    match outcome {
+        Outcome::Applied(_) => Signal::Applied,
+        Outcome::NotFound => Signal::Missing,
+        Outcome::Rejected(_) => Signal::Answered,
+        Outcome::Unavailable(_) | Outcome::Unknown(_) | Outcome::Unclear(_) => Signal::Failed,
+        Outcome::Throttled(hint) => Signal::Throttled(*hint),
+        Outcome::Denied(Cause::Status(403..=405)) => Signal::Forbidden,
+        Outcome::Denied(_) => Signal::Refused,
     }
 }
 

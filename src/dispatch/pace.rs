@@ -10,6 +10,12 @@ use crate::time::Timestamp;
 /// The share of the rate that the token bucket may release at once after a pause.
 const BURST_SHARE: f64 = 0.1;
 
+/// The part of the configured rate that remains after many halvings. A lower rate would need hours to recover.
+const SHARE_MIN: f64 = 1.0 / 16.0;
+/// The share of the configured rate by which a halved rate rises each second: the full rate is back after a minute at
+/// most.
+const SHARE_RISES: f64 = 1.0 / 60.0;
+
 /// A rate of requests to Imprint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
@@ -34,6 +40,8 @@ impl Rate {
 #[derive(Clone, Debug)]
 pub struct Pace {
     rate: Rate,
+    /// The share of the rate that the bucket gives now, because Imprint throttled the bridge.
+    share: f64,
     tokens: f64,
     filled_at: Timestamp,
 }
@@ -43,6 +51,7 @@ impl Pace {
     pub const fn new(rate: Rate, now: Timestamp) -> Self {
         Self {
             rate,
+            share: 1.0,
             tokens: 1.0,
             filled_at: now,
         }
@@ -60,6 +69,11 @@ impl Pace {
             taken += 1;
         }
         taken
+    }
+
+    /// Halves the rate, because Imprint throttled the bridge. The rate rises again with time.
+    pub fn halve(&mut self) {
+        self.share = (self.share / 2.0).max(SHARE_MIN);
     }
 
     /// Gives back tokens that no request used.
@@ -86,8 +100,10 @@ impl Pace {
                 let missing = (1.0 - self.tokens).max(0.0);
                 // One millisecond is added: timestamps are whole milliseconds, and a caller that wakes too early finds
                 // no token.
-                self.filled_at
-                    .after(Duration::from_secs_f64(missing / rate) + Duration::from_millis(1))
+                self.filled_at.after(
+                    Duration::from_secs_f64(missing / (rate * self.share))
+                        + Duration::from_millis(1),
+                )
             }
         }
     }
@@ -95,7 +111,9 @@ impl Pace {
     /// Adds the tokens for the time since the last call. A clock that was set back neither adds nor removes tokens.
     fn fill(&mut self, rate: f64, now: Timestamp) {
         let elapsed = now.since(self.filled_at).as_secs_f64();
-        self.tokens = elapsed.mul_add(rate, self.tokens).min(burst(rate));
+        let tokens = elapsed.mul_add(rate * self.share, self.tokens);
+        self.tokens = tokens.min(burst(rate));
+        self.share = elapsed.mul_add(SHARE_RISES, self.share).min(1.0);
         self.filled_at = now.max(self.filled_at);
     }
 }

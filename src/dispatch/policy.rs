@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use super::breaker::{Attribution, DestinationState};
 use super::destination::Assessment;
+use super::evidence::Blame;
 use super::lane_exchange::{Conclusion, LaneExchange};
 use super::rules::DeliveryRules;
-use crate::imprint::{Echo, Field, ImprintId, Outcome, Rejection};
+use crate::imprint::{Cause, Echo, Field, ImprintId, Outcome, Rejection};
 use crate::outbox::ParkReason;
 use crate::time::Timestamp;
 
 /// The longest rest of a lane that failed while the destination was down.
 pub const DOWN_REST_MAX: Duration = Duration::from_secs(5);
+/// The longest rest of a lane that was refused without proof whose fault the refusal is. A wrong API key must end for
+/// the lane soon after the key was replaced.
+pub const UNPROVEN_REST_MAX: Duration = Duration::from_secs(30);
 
 /// The decision about a lane after an exchange with Imprint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +78,13 @@ pub enum Rest {
     Short,
     /// The lane rests with backoff, because the lane itself may have caused the failure.
     Backoff,
+    /// The lane rests with backoff, at most [`UNPROVEN_REST_MAX`]: no evidence shows yet whether the lane or the
+    /// destination is at fault.
+    Unproven,
+    /// The lane is due again at once, and the next probe of the stopped destination sends a lane that failed less.
+    Stopped,
+    /// The lane rests with backoff, at least as long as Imprint asked for.
+    AtLeast(Duration),
 }
 
 /// The rule for counting a failure as an attempt of the entries that were sent.
@@ -99,12 +110,16 @@ pub fn decide(
         Conclusion::UnknownCustomer => return Decision::CustomerUnknown,
         Conclusion::Ambiguous => return Decision::ParkAll(ParkReason::AmbiguousCustomer),
         Conclusion::SearchForbidden(cause) => {
-            return retry(exchange, Effect::None, assessment, rules, cause.to_string());
+            return retry(
+                exchange,
+                Failure::new(Effect::None, cause),
+                assessment,
+                rules,
+            );
         }
         Conclusion::NotCleared(lines) => return Decision::DeliverExcept(lines),
         Conclusion::Updated(outcome) => outcome,
     };
-    let is_own = assessment.attribution == Attribution::Lane;
     match outcome {
         Outcome::Applied(echo) => Decision::Deliver(echo),
         Outcome::NotFound => Decision::CustomerUnknown,
@@ -113,26 +128,68 @@ pub fn decide(
             reason: ParkReason::Rejected,
             detail: Some(detail(&rejection)),
         },
-        // A lane that is always throttled rests like a lane that always fails, because all other lanes wait during the
-        // throttling.
-        Outcome::Throttled(_) if is_own => Decision::Wait(Rest::Backoff),
-        Outcome::Throttled(_) => Decision::Wait(Rest::None),
-        Outcome::Denied(cause) if is_own && cause.is_forbidden() => {
-            retry(exchange, Effect::None, assessment, rules, cause.to_string())
-        }
-        // The next probe uses another customer, and shows whether Imprint forbids the operation for every customer.
-        Outcome::Denied(cause) if cause.is_forbidden() => Decision::Wait(Rest::Short),
-        Outcome::Denied(_) => Decision::Wait(Rest::None),
-        Outcome::Unavailable(cause) | Outcome::Unclear(cause) => {
-            retry(exchange, Effect::None, assessment, rules, cause.to_string())
-        }
-        Outcome::Unknown(cause) => retry(
+        Outcome::Throttled(hint) => throttled(exchange, hint, assessment, rules),
+        Outcome::Denied(cause) => match assessment.blame {
+            Blame::Lane => retry(
+                exchange,
+                Failure::new(Effect::None, cause),
+                assessment,
+                rules,
+            ),
+            Blame::Unproven => Decision::Wait(Rest::Unproven),
+            Blame::Destination => Decision::Wait(Rest::Stopped),
+        },
+        Outcome::Unavailable(cause) | Outcome::Unclear(cause) => retry(
             exchange,
-            Effect::Unconfirmed,
+            Failure::new(Effect::None, cause),
             assessment,
             rules,
-            cause.to_string(),
         ),
+        Outcome::Unknown(cause) => {
+            let failure = Failure::new(Effect::Unconfirmed, cause);
+            retry(exchange, failure, assessment, rules)
+        }
+    }
+}
+
+/// Returns the decision after a 429. If only this lane is throttled, the lane waits as long as Imprint asked for, and
+/// the failure counts like any other failure of the lane.
+fn throttled(
+    exchange: &LaneExchange,
+    asked: Option<Duration>,
+    assessment: Assessment,
+    rules: &DeliveryRules,
+) -> Decision {
+    let rest = Rest::AtLeast(asked.unwrap_or_default());
+    match assessment.blame {
+        Blame::Lane => {
+            let failure = Failure {
+                rest: Some(rest),
+                ..Failure::new(Effect::None, Cause::Status(429))
+            };
+            retry(exchange, failure, assessment, rules)
+        }
+        Blame::Unproven => Decision::Wait(rest),
+        Blame::Destination => Decision::Wait(Rest::None),
+    }
+}
+
+/// A failed request.
+#[derive(Clone, Copy)]
+struct Failure {
+    effect: Effect,
+    cause: Cause,
+    /// The rest of the lane, if Imprint's answer decides the rest.
+    rest: Option<Rest>,
+}
+
+impl Failure {
+    const fn new(effect: Effect, cause: Cause) -> Self {
+        Self {
+            effect,
+            cause,
+            rest: None,
+        }
     }
 }
 
@@ -140,10 +197,9 @@ pub fn decide(
 /// requests of other lanes.
 fn retry(
     exchange: &LaneExchange,
-    effect: Effect,
+    failure: Failure,
     assessment: Assessment,
     rules: &DeliveryRules,
-    cause: String,
 ) -> Decision {
     let trials = exchange.claimed.trials;
     let attempt = match assessment.attribution {
@@ -151,19 +207,19 @@ fn retry(
         Attribution::Lane | Attribution::Unknown => Attempt::NotCounted,
     };
     let rest = match assessment.state {
-        DestinationState::Probing { .. } | DestinationState::Stopped { .. } => Rest::Short,
+        DestinationState::Probing(_) | DestinationState::Stopped(_) => Rest::Short,
         DestinationState::Flowing { .. } | DestinationState::Throttled { .. } => Rest::Backoff,
     };
     let is_exhausted = attempt == Attempt::Counted && trials.attempts + 1 >= rules.attempts_max;
     match exchange.fold.carried.len() {
         1 if is_exhausted => Decision::Park {
             reason: ParkReason::AttemptsExhausted,
-            detail: Some(cause),
+            detail: Some(failure.cause.to_string()),
         },
         2.. if is_exhausted => Decision::Unfold,
         _ => Decision::Retry {
-            effect,
-            rest,
+            effect: failure.effect,
+            rest: failure.rest.unwrap_or(rest),
             attempt,
         },
     }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::backoff::backoff;
-use super::core::Moment;
 use super::lane_exchange::LaneExchange;
-use super::policy::{Attempt, DOWN_REST_MAX, Decision, Effect, Rest};
+use super::moment::Moment;
+use super::policy::{Attempt, DOWN_REST_MAX, Decision, Effect, Rest, UNPROVEN_REST_MAX};
 use super::rules::{DeliveryRules, UnknownCustomer};
 use crate::fold::FoldEnd;
 use crate::imprint::{CustomerRef, Echo, Field, ImprintId};
@@ -257,7 +257,7 @@ fn moved(exchange: &LaneExchange, to: ImprintId, unsent: Settlement) -> Settleme
 fn waiting(exchange: &LaneExchange, rest: Rest, moment: Moment, unsent: Settlement) -> Settlement {
     let attempts = match rest {
         Rest::None => exchange.claimed.trials,
-        Rest::Short | Rest::Backoff => {
+        Rest::Short | Rest::Backoff | Rest::Unproven | Rest::Stopped | Rest::AtLeast(_) => {
             failed(exchange.claimed.trials, Attempt::NotCounted, moment.now)
         }
     };
@@ -281,9 +281,11 @@ fn failed(attempts: Trials, attempt: Attempt, now: Timestamp) -> Trials {
 
 fn rest_for(rest: Rest, failures: u32, moment: Moment) -> Duration {
     match rest {
-        Rest::None => Duration::ZERO,
+        Rest::None | Rest::Stopped => Duration::ZERO,
         Rest::Short => backoff(failures, moment.jitter()).min(DOWN_REST_MAX),
+        Rest::Unproven => backoff(failures, moment.jitter()).min(UNPROVEN_REST_MAX),
         Rest::Backoff => backoff(failures, moment.jitter()),
+        Rest::AtLeast(asked) => backoff(failures, moment.jitter()).max(asked),
     }
 }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::breaker::{Attribution, DestinationState, Signal};
-use super::core::Moment;
+use super::breaker::{Attribution, DestinationState, Probes, Signal};
 use super::destination::Assessment;
+use super::evidence::Blame;
 use super::lane_exchange::{Conclusion, ExchangeStep, ImprintCall, ImprintReply, LaneExchange};
+use super::moment::Moment;
 use super::policy::{Attempt, Decision, Effect, Rest, decide};
 use super::rules::{DeliveryRules, UnknownCustomer};
 use super::settlement::settlement;
@@ -146,10 +147,19 @@ const fn moment(now: Timestamp) -> Moment {
     }
 }
 
+const PROBES: Probes = Probes {
+    next: NOW,
+    arrival: NOW,
+};
+
 const fn assessment(attribution: Attribution) -> Assessment {
     Assessment {
         state: DestinationState::FIRST,
         attribution,
+        blame: match attribution {
+            Attribution::Lane => Blame::Lane,
+            Attribution::Unknown => Blame::Unproven,
+        },
     }
 }
 
@@ -207,16 +217,28 @@ fn every_outcome_has_its_decision() {
     let cause = Cause::Status(500);
     let key = || Outcome::Denied(Cause::Status(401));
     let forbidden = || Outcome::Denied(Cause::Status(403));
-    let throttled = || Outcome::Throttled(None);
+    let throttled = || Outcome::Throttled(Some(Duration::from_secs(7)));
     let (unavailable, unknown) = (|| Outcome::Unavailable(cause), || Outcome::Unknown(cause));
     let echo = Echo::default;
     let table = [
         (Outcome::Applied(echo()), Unknown, Decision::Deliver(echo())),
-        (throttled(), Unknown, Decision::Wait(Rest::None)),
-        (throttled(), Lane, Decision::Wait(Rest::Backoff)),
-        (key(), Unknown, Decision::Wait(Rest::None)),
-        (key(), Lane, Decision::Wait(Rest::None)),
-        (forbidden(), Unknown, Decision::Wait(Rest::Short)),
+        (
+            throttled(),
+            Unknown,
+            Decision::Wait(Rest::AtLeast(Duration::from_secs(7))),
+        ),
+        (
+            throttled(),
+            Lane,
+            Decision::Retry {
+                effect: Effect::None,
+                rest: Rest::AtLeast(Duration::from_secs(7)),
+                attempt: Attempt::Counted,
+            },
+        ),
+        (key(), Unknown, Decision::Wait(Rest::Unproven)),
+        (key(), Lane, again(Effect::None, Attempt::Counted)),
+        (forbidden(), Unknown, Decision::Wait(Rest::Unproven)),
         (forbidden(), Lane, again(Effect::None, Attempt::Counted)),
         (
             unavailable(),
@@ -279,18 +301,71 @@ fn a_delivery_supersedes_older_entries() {
     assert!(settlement.versions.is_some());
 }
 
+/// FAULTS U25, U34: while the destination is at fault, its state and not a rest of the lane decides when the lane is
+/// sent again.
+#[test]
+fn a_lane_does_not_rest_for_a_fault_of_the_destination() {
+    for (outcome, rest, failures) in [
+        (Outcome::Throttled(None), Rest::None, 2),
+        (Outcome::Denied(Cause::Status(401)), Rest::Stopped, 3),
+        (Outcome::Denied(Cause::Status(403)), Rest::Stopped, 3),
+    ] {
+        let (exchange, _, conclusion) =
+            exchange_with(lane(), &RULES, vec![ImprintReply::Outcome(outcome)]);
+        let assessment = Assessment {
+            blame: Blame::Destination,
+            ..assessment(Attribution::Unknown)
+        };
+        let decision = decide(&exchange, conclusion, assessment, &RULES);
+        assert_eq!(decision, Decision::Wait(rest));
+        let settlement = settlement(&exchange, decision, &RULES, moment(NOW));
+        assert_eq!(
+            (settlement.due, settlement.trials.failures),
+            (NOW, failures)
+        );
+        assert_eq!(settlement.trials.attempts, 0);
+    }
+}
+
+/// FAULTS U51: a lane that is throttled or refused without proof rests with backoff, within limits.
+#[test]
+fn a_lane_rests_within_limits_without_proof() {
+    let claimed = ClaimedLane {
+        trials: Trials {
+            failures: 20,
+            ..Trials::default()
+        },
+        ..lane()
+    };
+    let hour = Duration::from_hours(1);
+    for (outcome, seconds) in [
+        (Outcome::Denied(Cause::Status(401)), 30),
+        (Outcome::Throttled(Some(hour)), 3600),
+        (Outcome::Throttled(None), 1800),
+    ] {
+        let (_, settlement) = settle(claimed.clone(), outcome, Attribution::Unknown);
+        let rest = settlement.due.since(NOW).as_secs_f64().round();
+        assert_eq!(rest, f64::from(seconds));
+    }
+}
+
 /// FAULTS U25, U34, U35: no fault of the destination ends an entry, and only a failure of the lane itself counts as an
 /// attempt.
 #[test]
 fn a_fault_of_the_destination_ends_nothing() {
     let cause = Cause::Status(503);
     let table = [
-        (Outcome::Throttled(None), Attribution::Unknown, (0, 2, 0)),
-        (Outcome::Throttled(None), Attribution::Lane, (0, 3, 0)),
+        (Outcome::Throttled(None), Attribution::Unknown, (0, 3, 0)),
+        (Outcome::Throttled(None), Attribution::Lane, (2, 3, 1)),
+        (
+            Outcome::Denied(Cause::Status(401)),
+            Attribution::Unknown,
+            (0, 3, 0),
+        ),
         (
             Outcome::Denied(Cause::Status(401)),
             Attribution::Lane,
-            (0, 2, 0),
+            (2, 3, 1),
         ),
         (Outcome::Unavailable(cause), Attribution::Unknown, (2, 3, 0)),
         (Outcome::Unavailable(cause), Attribution::Lane, (2, 3, 1)),
@@ -510,14 +585,14 @@ fn a_retrieve_resolves_an_ambiguous_refusal() {
         (
             LookupResult::Found(imprint("CUST-1")),
             Outcome::Denied(cause),
-            Signal::Forbidden(LaneId(7)),
+            Signal::Forbidden,
         ),
         (
             LookupResult::Failed(Outcome::Denied(Cause::Status(401))),
             Outcome::Denied(cause),
-            Signal::Forbidden(LaneId(7)),
+            Signal::Forbidden,
         ),
-        (LookupResult::NotFound, Outcome::NotFound, Signal::Answered),
+        (LookupResult::NotFound, Outcome::NotFound, Signal::Missing),
         (
             LookupResult::Failed(Outcome::Unavailable(Cause::Connect)),
             Outcome::Unavailable(Cause::Connect),
@@ -798,8 +873,8 @@ fn a_forbidden_search_says_nothing_about_the_destination() {
         vec![ImprintReply::Lookup(denied)],
     );
     assert_eq!(exchange.signal(&conclusion), Some(Signal::Unrelated));
-    let stopped = DestinationState::Stopped { probe_at: NOW };
-    let after = stopped.after(Signal::Unrelated, Attribution::Unknown, NOW, 0.5);
+    let stopped = DestinationState::Stopped(PROBES);
+    let after = stopped.after(Signal::Unrelated, Blame::Unproven, NOW, 0.5);
     assert_eq!(after, stopped, "nor of a key that is refused");
     let (decision, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
     assert_eq!(decision, again(Effect::None, Attempt::NotCounted));
@@ -910,11 +985,7 @@ fn an_entry_parks_at_exactly_its_last_attempt() {
 
 #[test]
 fn a_lane_rests_shortly_while_the_destination_is_down() {
-    use super::breaker::ProbeReason;
-    let probing = DestinationState::Probing {
-        probe_at: NOW,
-        reason: ProbeReason::Outage,
-    };
+    let probing = DestinationState::Probing(PROBES);
     let throttled = DestinationState::Throttled {
         until: NOW,
         streak: 1,
@@ -923,7 +994,7 @@ fn a_lane_rests_shortly_while_the_destination_is_down() {
         (DestinationState::FIRST, Rest::Backoff, 1800),
         (throttled, Rest::Backoff, 1800),
         (probing, Rest::Short, 5),
-        (DestinationState::Stopped { probe_at: NOW }, Rest::Short, 5),
+        (DestinationState::Stopped(PROBES), Rest::Short, 5),
     ];
     for (state, expected, seconds) in table {
         let claimed = ClaimedLane {
@@ -936,7 +1007,7 @@ fn a_lane_rests_shortly_while_the_destination_is_down() {
         let (exchange, _) = LaneExchange::start(claimed, &RULES, NOW);
         let assessment = Assessment {
             state,
-            attribution: Attribution::Unknown,
+            ..assessment(Attribution::Unknown)
         };
         let outcome = Conclusion::Updated(Outcome::Unavailable(Cause::Connect));
         let decision = decide(&exchange, outcome, assessment, &RULES);
@@ -1034,10 +1105,6 @@ fn only_statuses_that_forbid_the_operation_are_about_one_customer() {
         assert_eq!(signal(status), Some(Signal::Refused), "{status}");
     }
     for status in [403, 404, 405] {
-        assert_eq!(
-            signal(status),
-            Some(Signal::Forbidden(LaneId(7))),
-            "{status}"
-        );
+        assert_eq!(signal(status), Some(Signal::Forbidden), "{status}");
     }
 }

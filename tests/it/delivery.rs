@@ -267,6 +267,46 @@ fn one_customer_who_is_refused_stops_nobody() {
     app.leave_waiting_entries();
 }
 
+/// FAULTS U51, V9: at low traffic, two customers who are always refused or throttled delay no other customer: an event
+/// of another customer is delivered although the clock stands still, and the refused entries stay where they are.
+#[test]
+fn two_refused_customers_delay_nobody() {
+    for action in [
+        json!({"status": 302, "location": "https://imprint.example/"}),
+        json!({"status": 401}),
+        json!({"status": 403}),
+        json!({"status": 404, "shape": "html"}),
+        json!({"status": 405}),
+        json!({"status": 429}),
+        json!({"status": 429, "retry_after": "60"}),
+        json!({"status": 500}),
+    ] {
+        let mut app = TestApp::setup().manual_clock().start();
+        for customer in ["w1", "w2"] {
+            app.accept(&email(customer, customer, 1));
+            app.wait_until(customer, "delivered");
+        }
+        seed(&app, &json!([{"id": "b1"}, {"id": "b2"}]));
+        for customer in ["b1", "b2"] {
+            app.imprint
+                .inject(&json!({"customer": customer, "method": "POST", "action": action}));
+            app.accept(&email(customer, customer, 1));
+        }
+        for round in 0..5 {
+            for customer in ["w1", "w2"] {
+                app.advance(Duration::from_secs(12));
+                let id = format!("{customer}-{round}");
+                app.accept(&email(&id, customer, 10 + round));
+                app.wait_until(&id, "delivered");
+            }
+        }
+        for customer in ["b1", "b2"] {
+            assert_eq!(app.receipt(customer)["status"], "waiting", "{action}");
+        }
+        app.leave_waiting_entries();
+    }
+}
+
 /// FAULTS U27: a 404 without an error type means "unknown customer" only if a retrieve also finds no such customer.
 #[test]
 fn an_untyped_404_is_believed_when_a_retrieve_says_it_too() {

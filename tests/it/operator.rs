@@ -369,9 +369,13 @@ fn shadow_mode_records_requests_and_sends_none() {
 #[test]
 fn a_retry_after_of_imprint_outlives_a_restart() {
     let mut app = OperatedApp::start("");
-    let throttle = json!({"times": 1, "action": {"status": 429, "retry_after": "3600"}});
+    let throttle = json!({"times": 2, "action": {"status": 429, "retry_after": "3600"}});
     app.0.imprint.inject(&throttle);
     app.0.accept(&email("e", "c1", 1));
+    wait_for("the first customer is throttled", || {
+        (app.0.imprint.calls().len() == 1).then_some(())
+    });
+    app.0.accept(&email("f", "c2", 1));
     let throttled = |app: &OperatedApp| app.get("/destination")["state"] == "throttled";
     wait_for("the destination is throttled", || {
         throttled(&app).then_some(())
@@ -379,7 +383,7 @@ fn a_retry_after_of_imprint_outlives_a_restart() {
     app.0.stop().unwrap();
     app.0.restart();
     assert!(throttled(&app));
-    assert_eq!(app.0.imprint.calls().len(), 1);
+    assert_eq!(app.0.imprint.calls().len(), 2);
     app.0.leave_waiting_entries();
 }
 

@@ -229,6 +229,18 @@ async fn a_probe_takes_the_lane_that_has_failed_least() {
     }
 }
 
+/// Settles all lanes of a claim without a change.
+async fn give_back(outbox: &dyn Outbox, claim: &Claim) {
+    for lane in &claim.lanes {
+        let back = Settlement {
+            trials: lane.trials,
+            attempted: Vec::new(),
+            ..settlement(lane, Vec::new(), NOW)
+        };
+        record(outbox, back).await;
+    }
+}
+
 /// FAULTS U50: failing lanes take only their share of a claim, whatever their number and their due times are.
 #[tokio::test]
 async fn failing_lanes_take_a_share_of_a_claim() {
@@ -277,14 +289,7 @@ async fn failing_lanes_take_a_share_of_a_claim() {
             let is_well_left = expected.matches('W').count() < 5;
             let next_due = is_well_left.then_some(NOW);
             assert_eq!(claim.next_due, next_due, "{engine} {pick:?}");
-            for lane in &claim.lanes {
-                let back = Settlement {
-                    trials: lane.trials,
-                    attempted: Vec::new(),
-                    ..settlement(lane, Vec::new(), NOW)
-                };
-                record(outbox, back).await;
-            }
+            give_back(outbox, &claim).await;
         }
         let mut claim = outbox.claim(NOW, 9, share(2, 1)).await.unwrap();
         let failing = claim.lanes.pop().unwrap();

@@ -25,6 +25,7 @@ mod bug;
 mod entries;
 mod imprint;
 mod oracle;
+mod partner;
 mod plan;
 mod protocol_oracle;
 mod random;
@@ -76,6 +77,7 @@ impl Figures {
         self.shadowed += other.shadowed;
         self.withdrawn += other.withdrawn;
         self.prefetched += other.prefetched;
+        self.witnesses += other.witnesses;
     }
 }
 
@@ -139,6 +141,7 @@ fn every_law_holds_whatever_happens() {
             total.shadowed,
             total.withdrawn,
             total.prefetched,
+            total.witnesses,
         ];
         assert!(rare.iter().all(|count| *count > 0), "{total:?}");
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
-const UNKNOWN: Attribution = Attribution::Unknown;
+const DESTINATION: Blame = Blame::Destination;
 
 fn later(seconds: u64) -> Timestamp {
     NOW.after(Duration::from_secs(seconds))
@@ -14,7 +14,7 @@ fn later(seconds: u64) -> Timestamp {
 fn after(signals: &[(u64, Signal)]) -> DestinationState {
     let state = DestinationState::FIRST;
     signals.iter().fold(state, |state, (at, signal)| {
-        state.after(*signal, UNKNOWN, later(*at), 0.5)
+        state.after(*signal, DESTINATION, later(*at), 0.5)
     })
 }
 
@@ -34,29 +34,25 @@ const fn throttled(until: Timestamp, streak: u32) -> DestinationState {
     DestinationState::Throttled { until, streak }
 }
 
-const fn probing(probe_at: Timestamp, reason: ProbeReason) -> DestinationState {
-    DestinationState::Probing { probe_at, reason }
+const fn probing(next: Timestamp) -> DestinationState {
+    DestinationState::Probing(Probes { next, arrival: NOW })
 }
 
-const fn stopped(probe_at: Timestamp) -> DestinationState {
-    DestinationState::Stopped { probe_at }
+const fn stopped(next: Timestamp) -> DestinationState {
+    DestinationState::Stopped(Probes { next, arrival: NOW })
 }
 
 const fn lanes(admission: Admission) -> usize {
     match admission {
         Admission::Lanes(lanes) => lanes,
-        Admission::Probe => 1,
+        Admission::Probe | Admission::ArrivalProbe => 1,
         Admission::NotBefore(_) => 0,
     }
 }
 
-const LANE: LaneId = LaneId(1);
-const OTHER: LaneId = LaneId(2);
-
 #[test]
 #[expect(clippy::too_many_lines, reason = "one table of all transitions")]
 fn each_signal_leads_from_each_state_to_its_next_state() {
-    use ProbeReason::{Forbidden, Outage};
     use Signal as S;
     let wait = Duration::from_secs(5);
     let table = [
@@ -79,7 +75,7 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
         ),
         (throttled(later(1), 2), S::Applied, throttled(later(1), 2)),
         (throttled(NOW, 2), S::Answered, DestinationState::FIRST),
-        (probing(NOW, Outage), S::Answered, flowing(0, rising(2, 1))),
+        (probing(NOW), S::Answered, flowing(0, rising(2, 1))),
         (stopped(later(9)), S::Applied, flowing(0, rising(2, 1))),
         // Transitions of the breaker after answers that show nothing about updates.
         (
@@ -89,7 +85,7 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
         ),
         (flowing(3, Ramp::Full), S::Unrelated, flowing(3, Ramp::Full)),
         (stopped(later(9)), S::Unrelated, stopped(later(9))),
-        (probing(NOW, Outage), S::Unrelated, probing(NOW, Outage)),
+        (probing(NOW), S::Unrelated, probing(NOW)),
         (throttled(NOW, 2), S::Unrelated, throttled(NOW, 2)),
         // Transitions of the breaker after failures.
         (
@@ -98,52 +94,21 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
             flowing(1, rising(1, 7)),
         ),
         (flowing(8, Ramp::Full), S::Failed, flowing(9, Ramp::Full)),
-        (flowing(9, Ramp::Full), S::Failed, probing(later(1), Outage)),
+        (flowing(9, Ramp::Full), S::Failed, probing(later(1))),
         (throttled(later(1), 2), S::Failed, throttled(later(1), 2)),
         (throttled(NOW, 2), S::Failed, flowing(1, Ramp::Full)),
-        (
-            probing(later(9), Forbidden(LANE, 2)),
-            S::Failed,
-            probing(later(9), Outage),
-        ),
+        (probing(later(9)), S::Failed, probing(later(9))),
         (stopped(later(9)), S::Failed, stopped(later(9))),
         // Transitions of the breaker after a refused API key.
         (flowing(3, Ramp::Full), S::Refused, stopped(later(30))),
         (throttled(later(9), 2), S::Refused, stopped(later(30))),
-        (probing(later(9), Outage), S::Refused, stopped(later(30))),
+        (probing(later(9)), S::Refused, stopped(later(30))),
         (stopped(later(9)), S::Refused, stopped(later(9))),
         // Transitions of the breaker after a forbidden operation.
-        (
-            flowing(3, Ramp::Full),
-            S::Forbidden(LANE),
-            probing(later(1), Forbidden(LANE, 1)),
-        ),
-        (
-            throttled(later(9), 2),
-            S::Forbidden(LANE),
-            probing(later(1), Forbidden(LANE, 1)),
-        ),
-        (
-            probing(later(9), Outage),
-            S::Forbidden(LANE),
-            probing(later(1), Forbidden(LANE, 1)),
-        ),
-        (
-            probing(NOW, Forbidden(LANE, 1)),
-            S::Forbidden(LANE),
-            probing(later(1), Forbidden(LANE, 2)),
-        ),
-        (
-            probing(NOW, Forbidden(LANE, 2)),
-            S::Forbidden(LANE),
-            probing(later(5), Forbidden(LANE, 3)),
-        ),
-        (
-            probing(NOW, Forbidden(OTHER, 1)),
-            S::Forbidden(LANE),
-            stopped(later(30)),
-        ),
-        (stopped(later(9)), S::Forbidden(LANE), stopped(later(9))),
+        (flowing(3, Ramp::Full), S::Forbidden, stopped(later(30))),
+        (throttled(later(9), 2), S::Forbidden, stopped(later(30))),
+        (probing(later(9)), S::Forbidden, stopped(later(30))),
+        (stopped(later(9)), S::Forbidden, stopped(later(9))),
         // Transitions of the breaker after throttling.
         (
             flowing(3, Ramp::Full),
@@ -151,7 +116,7 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
             throttled(later(5), 1),
         ),
         (
-            probing(later(9), Outage),
+            probing(later(9)),
             S::Throttled(Some(wait)),
             throttled(later(5), 1),
         ),
@@ -177,26 +142,52 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
         ),
     ];
     for (before, signal, expected) in table {
-        let state = before.after(signal, UNKNOWN, NOW, 0.5);
+        let state = before.after(signal, DESTINATION, NOW, 0.5);
         assert_eq!(state, expected, "{before:?} {signal:?}");
     }
 }
 
+/// FAULTS U51: a failure that the destination did not cause changes no state, and frees its place in the ramp.
 #[test]
-fn a_forbidden_operation_of_a_lane_to_blame_is_a_failure() {
-    let state = flowing(3, Ramp::Full).after(Signal::Forbidden(LANE), Attribution::Lane, NOW, 0.5);
-    assert_eq!(state, flowing(4, Ramp::Full));
+fn a_failure_without_proof_changes_nothing() {
+    let signals = [
+        Signal::Throttled(Some(Duration::from_secs(9))),
+        Signal::Refused,
+        Signal::Forbidden,
+    ];
+    for blame in [Blame::Lane, Blame::Unproven] {
+        for signal in signals {
+            for state in [throttled(NOW, 2), probing(NOW), stopped(NOW)] {
+                assert_eq!(state.after(signal, blame, NOW, 0.5), state, "{signal:?}");
+            }
+            let state = flowing(3, rising(1, 7)).after(signal, blame, NOW, 0.5);
+            assert_eq!(state, flowing(3, rising(2, 7)), "{signal:?} {blame:?}");
+        }
+    }
+    let own = flowing(9, Ramp::Full).after(Signal::Failed, Blame::Lane, NOW, 0.5);
+    assert_eq!(own, flowing(9, Ramp::Full));
+    let unproven = flowing(9, Ramp::Full).after(Signal::Failed, Blame::Unproven, NOW, 0.5);
+    assert_eq!(unproven, flowing(10, Ramp::Full));
+    let proven = unproven.after(Signal::Failed, DESTINATION, NOW, 0.5);
+    assert_eq!(proven, probing(later(1)));
+}
+
+/// A witness that Imprint returns ends the count of failures, and ends no wait.
+#[test]
+fn a_witness_ends_the_count_of_failures() {
+    let state = flowing(7, rising(1, 7)).witnessed();
+    assert_eq!(state, flowing(0, rising(1, 7)));
+    for state in [throttled(NOW, 2), probing(NOW), stopped(NOW)] {
+        assert_eq!((state.witnessed(), state.failures()), (state, 0));
+    }
+    assert_eq!(flowing(7, Ramp::Full).failures(), 7);
 }
 
 #[test]
 fn each_state_has_its_name() {
-    let forbidden = |times| probing(NOW, ProbeReason::Forbidden(LANE, times));
     let table = [
         (DestinationState::FIRST, "flowing"),
-        (probing(NOW, ProbeReason::Outage), "probing"),
-        (forbidden(1), "probing"),
-        (forbidden(2), "probing"),
-        (forbidden(3), "stopped"),
+        (probing(NOW), "probing"),
         (throttled(NOW, 1), "throttled"),
         (stopped(NOW), "stopped"),
     ];
@@ -208,7 +199,6 @@ fn each_state_has_its_name() {
 
 #[test]
 fn each_state_admits_lanes_a_probe_or_nothing() {
-    let outage = ProbeReason::Outage;
     let table = [
         (flowing(9, Ramp::Full), Admission::Lanes(8)),
         (flowing(0, rising(0, 1)), Admission::NotBefore(later(1))),
@@ -216,9 +206,9 @@ fn each_state_admits_lanes_a_probe_or_nothing() {
         (flowing(0, rising(9, 1)), Admission::Lanes(8)),
         (throttled(later(1), 1), Admission::NotBefore(later(1))),
         (throttled(NOW, 1), Admission::Lanes(8)),
-        (probing(later(1), outage), Admission::NotBefore(later(1))),
-        (probing(NOW, outage), Admission::Probe),
-        (stopped(later(1)), Admission::NotBefore(later(1))),
+        (probing(later(1)), Admission::ArrivalProbe),
+        (probing(NOW), Admission::Probe),
+        (stopped(later(1)), Admission::ArrivalProbe),
         (stopped(NOW), Admission::Probe),
     ];
     for (state, expected) in table {
@@ -233,7 +223,7 @@ fn permits_for_lanes_are_valid_while_the_destination_flows() {
         (flowing(0, rising(0, 1)), true),
         (throttled(later(1), 1), false),
         (throttled(NOW, 1), true),
-        (probing(NOW, ProbeReason::Outage), false),
+        (probing(NOW), false),
         (stopped(NOW), false),
     ];
     for (state, expected) in table {
@@ -259,21 +249,34 @@ fn permits_take_and_return_places_in_the_ramp_only() {
 
 #[test]
 fn the_next_probe_is_due_later_unless_the_last_one_was_returned() {
-    let taken = |mut state: DestinationState| {
-        state.probe_taken(NOW);
+    let probes = |next, arrival| Probes { next, arrival };
+    let taken = |mut state: DestinationState, is_arrival| {
+        state.probe_taken(is_arrival, NOW);
         state
     };
-    let returned = |mut state: DestinationState| {
-        state.probe_returned(NOW);
+    let returned = |mut state: DestinationState, is_arrival| {
+        state.probe_returned(is_arrival, NOW);
         state
     };
-    let outage = ProbeReason::Outage;
-    assert_eq!(taken(probing(NOW, outage)), probing(later(5), outage));
-    assert_eq!(taken(stopped(NOW)), stopped(later(30)));
-    assert_eq!(returned(probing(later(5), outage)), probing(NOW, outage));
-    assert_eq!(returned(stopped(later(30))), stopped(NOW));
+    let probing: fn(Probes) -> DestinationState = DestinationState::Probing;
+    let stopped: fn(Probes) -> DestinationState = DestinationState::Stopped;
+    for (state, every) in [(probing, 5), (stopped, 30)] {
+        let due = state(probes(NOW, NOW));
+        let regular = state(probes(later(every), later(1)));
+        assert_eq!(taken(due, false), regular);
+        assert_eq!(returned(regular, false), due);
+        let arrival = state(probes(NOW, later(1)));
+        assert_eq!(taken(due, true), arrival, "the regular probe stays due");
+        assert_eq!(returned(arrival, true), due);
+        assert_eq!(regular.next_probe(), Some(later(every)));
+        let soon = NOW.after(Duration::from_millis(900));
+        assert_eq!(regular.admits(8, soon), Admission::NotBefore(later(1)));
+        assert_eq!(regular.admits(8, later(1)), Admission::ArrivalProbe);
+        assert_eq!(regular.admits(8, later(every)), Admission::Probe);
+    }
     for state in [flowing(2, Ramp::Full), throttled(later(9), 1)] {
-        assert_eq!((taken(state), returned(state)), (state, state));
+        assert_eq!((taken(state, false), returned(state, true)), (state, state));
+        assert_eq!(state.next_probe(), None);
     }
 }
 
@@ -283,7 +286,7 @@ fn without_a_hint_the_waits_double() {
     let mut now = NOW;
     let mut waits = Vec::new();
     for _ in 0..4 {
-        state = state.after(Signal::Throttled(None), UNKNOWN, now, 1.0);
+        state = state.after(Signal::Throttled(None), DESTINATION, now, 1.0);
         let DestinationState::Throttled { until, .. } = state else {
             panic!("{state:?}")
         };
@@ -291,7 +294,7 @@ fn without_a_hint_the_waits_double() {
         now = until;
     }
     assert_eq!(waits, [1, 2, 4, 8]);
-    let shortest = DestinationState::FIRST.after(Signal::Throttled(None), UNKNOWN, NOW, 0.0);
+    let shortest = DestinationState::FIRST.after(Signal::Throttled(None), DESTINATION, NOW, 0.0);
     assert_eq!(shortest, throttled(later(1), 1));
 }
 
@@ -312,25 +315,25 @@ fn a_destination_that_is_down_is_probed_until_it_answers() {
         assert_eq!(state.admits(8, NOW), Admission::Lanes(8), "{failed}");
     }
     let mut state = down();
-    assert_eq!(state.admits(8, NOW), Admission::NotBefore(later(1)));
+    assert_eq!(state.admits(8, NOW), Admission::ArrivalProbe);
     assert_eq!(state.admits(8, later(1)), Admission::Probe);
-    state.probe_taken(later(1));
-    state = state.after(Signal::Failed, UNKNOWN, later(2), 0.5);
-    assert_eq!(state.admits(8, later(3)), Admission::NotBefore(later(6)));
+    state.probe_taken(false, later(1));
+    state = state.after(Signal::Failed, DESTINATION, later(2), 0.5);
+    assert_eq!(state.admits(8, later(3)), Admission::ArrivalProbe);
     assert_eq!(state.admits(8, later(6)), Admission::Probe);
 }
 
 /// FAULTS U43: the breaker does not overload a service that has just recovered; each answer admits two more lanes.
 #[test]
 fn a_recovered_destination_is_ramped_up() {
-    let mut state = down().after(Signal::Applied, UNKNOWN, later(9), 0.5);
+    let mut state = down().after(Signal::Applied, DESTINATION, later(9), 0.5);
     let mut rounds = Vec::new();
     for _ in 0..8 {
         let admitted = lanes(state.admits(64, later(9)));
         state.take_places(admitted);
         rounds.push(admitted);
         for _ in 0..admitted {
-            state = state.after(Signal::Applied, UNKNOWN, later(9), 0.5);
+            state = state.after(Signal::Applied, DESTINATION, later(9), 0.5);
         }
     }
     assert_eq!(rounds, [2, 4, 8, 16, 32, 64, 64, 64]);
@@ -338,10 +341,10 @@ fn a_recovered_destination_is_ramped_up() {
 
 #[test]
 fn a_ramp_never_runs_dry() {
-    let mut state = down().after(Signal::Answered, UNKNOWN, later(9), 0.5);
+    let mut state = down().after(Signal::Answered, DESTINATION, later(9), 0.5);
     state.take_places(2);
     assert_eq!(lanes(state.admits(8, later(9))), 0);
-    state = state.after(Signal::Failed, UNKNOWN, later(9), 0.5);
+    state = state.after(Signal::Failed, DESTINATION, later(9), 0.5);
     assert_eq!(state.admits(8, later(9)), Admission::Lanes(1));
     state.take_places(1);
     state.return_places(1);
@@ -354,7 +357,7 @@ fn failures_among_successes_are_no_outage() {
     let mut state = DestinationState::FIRST;
     for _ in 0..100 {
         for signal in [Signal::Failed, Signal::Failed, Signal::Applied] {
-            state = state.after(signal, Attribution::Lane, NOW, 0.5);
+            state = state.after(signal, DESTINATION, NOW, 0.5);
             assert_eq!(state.as_str(), "flowing");
         }
     }
@@ -366,18 +369,4 @@ fn a_wait_that_is_over_hides_no_outage() {
     let mut signals = vec![(0, Signal::Throttled(Some(Duration::from_secs(1))))];
     signals.extend([(2, Signal::Failed); 10]);
     assert_eq!(after(&signals).as_str(), "probing");
-}
-
-/// FAULTS U26, M05: a forbidden operation for one customer does not stop other customers; a forbidden operation for a
-/// second customer stops the destination, like a refused key.
-#[test]
-fn a_forbidden_operation_stops_the_destination_once_a_second_customer_has_seen_it() {
-    let once = after(&[(0, Signal::Forbidden(LANE))]);
-    assert_eq!(once.admits(8, NOW), Admission::NotBefore(later(1)));
-    assert_eq!(once.admits(8, later(1)), Admission::Probe);
-    let served = once.after(Signal::Applied, UNKNOWN, later(1), 0.5);
-    assert_eq!(served.as_str(), "flowing");
-    let second = once.after(Signal::Forbidden(OTHER), UNKNOWN, later(1), 0.5);
-    assert_eq!(second.admits(8, later(2)), Admission::NotBefore(later(31)));
-    assert_eq!(second.as_str(), "stopped");
 }

@@ -10,12 +10,13 @@
 //! A rule that needs more evidence belongs in one of these steps.
 
 use super::{Context, LaneResult, Moment};
-use crate::dispatch::breaker::{Attribution, DestinationState};
-use crate::dispatch::destination::{Assessment, SendPermit};
-use crate::dispatch::lane_exchange::{Conclusion, LaneExchange};
+use crate::dispatch::breaker::{Attribution, DestinationState, Signal};
+use crate::dispatch::destination::{Assessment, Inquiry, LaneAnswer, SendPermit};
+use crate::dispatch::evidence::{Blame, Testimony};
+use crate::dispatch::lane_exchange::{Conclusion, LaneExchange, signal_of};
 use crate::dispatch::policy::{Decision, decide};
 use crate::dispatch::settlement::settlement;
-use crate::imprint::{FieldGroup, Outcome};
+use crate::imprint::{FieldGroup, LookupResult, Outcome};
 use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
@@ -66,13 +67,20 @@ pub(super) fn conclude(
 ) -> LaneResult {
     let claimed = &exchange.claimed;
     let signal = exchange.signal(&conclusion);
-    let assessed = signal
-        .zip(permit)
-        .map(|(signal, permit)| permit.assess(claimed.lane, claimed.trials, signal, moment));
+    let assessed = signal.zip(permit).map(|(signal, permit)| {
+        let answer = LaneAnswer {
+            lane: claimed.lane,
+            customer: exchange.imprint_id(),
+            trials: claimed.trials,
+            signal,
+        };
+        permit.assess(answer, moment)
+    });
     let assessment = assessed.map_or_else(
         || Assessment {
             state: context.destination.state(),
             attribution: Attribution::Unknown,
+            blame: Blame::Unproven,
         },
         |(_, assessment)| assessment,
     );
@@ -92,6 +100,34 @@ pub(super) fn conclude(
         change: states.and_then(|(before, after)| change(before, after)),
         settlement: settlement(exchange, decision, context.rules, moment),
     }
+}
+
+/// Decides the consequences of Imprint's answer about a witness. Returns the state of the destination before and after
+/// the answer, and the change that other lanes or a restart must know.
+pub fn conclude_inquiry(
+    inquiry: Inquiry,
+    found: &LookupResult,
+    moment: Moment,
+) -> (
+    (DestinationState, DestinationState),
+    Option<DestinationChange>,
+) {
+    let testimony = match found {
+        LookupResult::Found(_) => Testimony::Found,
+        LookupResult::NotFound | LookupResult::Ambiguous => Testimony::Nothing,
+        LookupResult::Failed(outcome) => match signal_of(outcome) {
+            signal @ (Signal::Failed | Signal::Throttled(_) | Signal::Refused) => {
+                Testimony::Failed(signal)
+            }
+            Signal::Forbidden
+            | Signal::Applied
+            | Signal::Answered
+            | Signal::Missing
+            | Signal::Unrelated => Testimony::Nothing,
+        },
+    };
+    let (before, after) = inquiry.answer(testimony, moment);
+    ((before, after), change(before, after))
 }
 
 fn delivered(exchange: &LaneExchange, decision: &Decision) -> Option<Delivered> {
@@ -120,7 +156,7 @@ fn change(before: DestinationState, after: DestinationState) -> Option<Destinati
             Some(DestinationChange::Throttled(until))
         }
         (
-            DestinationState::Probing { .. } | DestinationState::Stopped { .. },
+            DestinationState::Probing(_) | DestinationState::Stopped(_),
             DestinationState::Flowing { .. },
         ) => Some(DestinationChange::Recovered),
         (_, _) => None,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::dispatch::breaker::{DestinationState, Ramp};
-use crate::dispatch::destination::OperatorMode;
+use crate::dispatch::breaker::{DestinationState, Ramp, Signal};
+use crate::dispatch::destination::{LaneAnswer, OperatorMode};
 use crate::dispatch::pace::Rate;
 use crate::dispatch::rules::UnknownCustomer;
 use crate::event::Version;
@@ -18,6 +18,7 @@ use crate::imprint::{
 use crate::outbox::{ClaimToken, ClaimedLane, EntryId, LaneId, LaneKey, Trials, WaitingEntry};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+const SECOND_BEFORE: Timestamp = Timestamp::from_millis(999_999_000);
 
 fn later(seconds: u64) -> Timestamp {
     NOW.after(Duration::from_secs(seconds))
@@ -49,7 +50,7 @@ fn limits(concurrency: usize) -> DispatchLimits {
 
 /// Returns a core and the destination of the core.
 fn core_at(rate: Rate, concurrency: usize) -> (Core, Arc<Destination>) {
-    let destination = Arc::new(Destination::new(rate, NOW));
+    let destination = Arc::new(Destination::new(rate, SECOND_BEFORE));
     (
         Core::new(Arc::clone(&destination), limits(concurrency)),
         destination,
@@ -135,10 +136,37 @@ fn settled(action: LaneAction) -> Settlement {
     result(action).settlement
 }
 
-fn max_claim(action: LoopAction) -> usize {
+fn max_claim(action: &LoopAction) -> usize {
     match action {
-        LoopAction::Claim { max, .. } => max,
-        LoopAction::SleepUntil(_) => 0,
+        LoopAction::Claim { max, .. } => *max,
+        LoopAction::SleepUntil(_) | LoopAction::AskWitness(_) => 0,
+    }
+}
+
+#[track_caller]
+fn is_action(action: &LoopAction, expected: &LoopAction) {
+    assert_eq!(format!("{action:?}"), format!("{expected:?}"));
+}
+
+/// Stops the destination: Imprint refuses the API key for two lanes.
+fn stopped(destination: &Arc<Destination>, now: Timestamp) {
+    for lane in [101, 102] {
+        let permit = destination.acquire(1, now).unwrap().take_one().unwrap();
+        permit.assess(answer(lane, Signal::Refused), moment(now));
+    }
+    assert_eq!(destination.state().as_str(), "stopped");
+}
+
+const fn answer(lane: u64, signal: Signal) -> LaneAnswer<'static> {
+    LaneAnswer {
+        lane: LaneId(lane),
+        customer: None,
+        trials: Trials {
+            failures: 0,
+            attempts: 0,
+            tried_at: None,
+        },
+        signal,
     }
 }
 
@@ -151,11 +179,14 @@ fn permits(destination: &Arc<Destination>, now: Timestamp) -> usize {
 
 /// Brings the destination into a ramp with two places.
 fn recovered(destination: &Arc<Destination>) {
-    use crate::dispatch::breaker::Signal;
-    for (signal, now) in [(Signal::Refused, NOW), (Signal::Applied, later(1))] {
+    for (lane, signal, now) in [
+        (98, Signal::Refused, SECOND_BEFORE),
+        (99, Signal::Refused, NOW),
+        (99, Signal::Applied, later(1)),
+    ] {
         destination.probe_now(now);
         let permit = destination.acquire(1, now).unwrap().take_one().unwrap();
-        permit.assess(LaneId(99), Trials::default(), signal, moment(now));
+        permit.assess(answer(lane, signal), moment(now));
     }
     assert_eq!(
         destination.state(),
@@ -189,22 +220,21 @@ fn a_claim_asks_for_as_many_lanes_as_may_be_held() {
     let (mut core, _) = core_at(Rate::Unlimited, 4);
     let deliveries = claimed(&mut core, NOW, vec![lane(1), lane(2)]);
     assert_eq!((deliveries.len(), core.deliveries()), (2, 2));
-    let action = core.poll(moment(NOW));
     let expected = LoopAction::Claim {
         max: 4,
         pick: Pick::LongestDue(FailingShare { kept: 1, max: 1 }),
     };
-    assert_eq!(action, expected);
-    assert_eq!(
-        core.poll(moment(NOW)),
-        LoopAction::SleepUntil(NOW.after(POLL_EVERY)),
-        "one claim at a time"
+    is_action(&core.poll(moment(NOW)), &expected);
+    // The core makes one claim at a time.
+    is_action(
+        &core.poll(moment(NOW)),
+        &LoopAction::SleepUntil(NOW.after(POLL_EVERY)),
     );
     core.on_claimed(claim((3..=6).map(lane).collect()), NOW);
-    assert_eq!(
-        core.poll(moment(NOW)),
-        LoopAction::SleepUntil(NOW.after(POLL_EVERY)),
-        "full"
+    // The core holds as many lanes as it may.
+    is_action(
+        &core.poll(moment(NOW)),
+        &LoopAction::SleepUntil(NOW.after(POLL_EVERY)),
     );
 }
 
@@ -224,7 +254,11 @@ fn failing_share(action: LoopAction) -> FailingShare {
             pick: Pick::LongestDue(share),
             ..
         } => share,
-        other => panic!("{other:?}"),
+        other @ (LoopAction::Claim { .. }
+        | LoopAction::AskWitness(_)
+        | LoopAction::SleepUntil(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
@@ -333,20 +367,20 @@ fn the_next_poll_is_when_the_next_lane_is_due() {
 #[test]
 fn a_refused_claim_returns_its_permits_and_is_made_again_soon() {
     let (mut core, destination) = core_at(Rate::PerSecond(1.0), 4);
-    assert_eq!(max_claim(core.poll(moment(NOW))), 1);
+    assert_eq!(max_claim(&core.poll(moment(NOW))), 1);
     assert_eq!(permits(&destination, NOW), 0);
     assert_eq!(
         core.on_claim_refused(NOW),
         NOW.after(Duration::from_millis(200))
     );
     assert_eq!(permits(&destination, NOW), 1);
-    assert_eq!(max_claim(core.poll(moment(NOW))), 1);
+    assert_eq!(max_claim(&core.poll(moment(NOW))), 1);
 }
 
 #[test]
 fn a_claim_that_finds_fewer_lanes_returns_the_other_permits() {
     let (mut core, destination) = core_at(Rate::PerSecond(100.0), 8);
-    assert_eq!(max_claim(core.poll(moment(later(60)))), 8);
+    assert_eq!(max_claim(&core.poll(moment(later(60)))), 8);
     core.on_claimed(claim(vec![lane(1)]), later(60));
     assert_eq!(permits(&destination, later(60)), 9);
 }
@@ -356,7 +390,7 @@ fn a_claim_that_finds_fewer_lanes_returns_the_other_permits() {
 fn a_lane_without_a_permit_is_given_back() {
     let (mut core, _) = core_at(Rate::PerSecond(1.0), 8);
     let action = core.poll(moment(NOW));
-    assert_eq!(max_claim(action), 1);
+    assert_eq!(max_claim(&action), 1);
     core.on_claimed(claim(vec![lane(1), lane(2)]), NOW);
     let deliveries = started(&mut core);
     assert!(is_call(&core.start(deliveries[0], moment(NOW))));
@@ -370,15 +404,37 @@ fn a_lane_without_a_permit_is_given_back() {
 #[test]
 fn a_probe_claims_the_lane_that_has_failed_least() {
     let (mut core, destination) = core_at(Rate::Unlimited, 4);
-    let permit = destination.acquire(1, NOW).unwrap().take_one().unwrap();
-    let refused = crate::dispatch::breaker::Signal::Refused;
-    permit.assess(LaneId(9), Trials::default(), refused, moment(NOW));
-    assert_eq!(core.poll(moment(NOW)), LoopAction::SleepUntil(later(30)));
+    stopped(&destination, NOW);
     let expected = LoopAction::Claim {
         max: 1,
         pick: Pick::LeastFailed(u32::MAX / 2),
     };
-    assert_eq!(core.poll(moment(later(30))), expected);
+    is_action(&core.poll(moment(later(30))), &expected);
+}
+
+/// FAULTS U51: a lane that has not failed probes a stopped destination at once; the claim of this probe takes no other
+/// lane, and the next poll is not later than the next regular probe.
+#[test]
+fn a_new_lane_probes_a_stopped_destination_at_once() {
+    let (mut core, destination) = core_at(Rate::Unlimited, 4);
+    stopped(&destination, NOW);
+    let arrivals_only = FailingShare { kept: 0, max: 0 };
+    let expected = || LoopAction::Claim {
+        max: 1,
+        pick: Pick::LongestDue(arrivals_only),
+    };
+    is_action(&core.poll(moment(later(29))), &expected());
+    let left = Claim {
+        is_failing_left: true,
+        ..Claim::default()
+    };
+    assert_eq!(core.on_claimed(left, later(29)), later(30));
+    is_action(&core.poll(moment(later(29))), &expected());
+    core.on_claimed(claim(vec![lane(1)]), later(29));
+    let delivery = started(&mut core)[0];
+    assert!(is_call(&core.start(delivery, moment(later(29)))));
+    settled(core.on_answer(delivery, applied(), moment(later(29))));
+    assert_eq!(destination.state().as_str(), "flowing");
 }
 
 /// Seed 1671 of the simulation: a prefetched probe waited for a request slot, and was sent just before the next probe.
@@ -387,18 +443,16 @@ fn a_probe_is_not_prefetched() {
     let (mut core, destination) = core_at(Rate::Unlimited, 1);
     let ids = claimed(&mut core, NOW, vec![lane(1)]);
     assert!(is_call(&core.start(ids[0], moment(NOW))));
-    let permit = destination.acquire(1, NOW).unwrap().take_one().unwrap();
-    let refused = crate::dispatch::breaker::Signal::Refused;
-    permit.assess(LaneId(9), Trials::default(), refused, moment(NOW));
+    stopped(&destination, NOW);
     let now = later(30);
     let expected = LoopAction::SleepUntil(now.after(POLL_EVERY));
-    assert_eq!(core.poll(moment(now)), expected);
+    is_action(&core.poll(moment(now)), &expected);
     core.on_answer(
         ids[0],
         ImprintReply::Outcome(Outcome::Denied(Cause::Status(401))),
         moment(now),
     );
-    assert_eq!(max_claim(core.poll(moment(now))), 1, "it is still due");
+    assert_eq!(max_claim(&core.poll(moment(now))), 1, "it is still due");
 }
 
 // === requests in flight ===
@@ -576,7 +630,7 @@ fn a_panicking_task_neither_leaks_nor_doubles_a_permit() {
         );
         assert_eq!(core.deliveries(), 0);
         assert_eq!(
-            max_claim(core.poll(moment(later(9)))),
+            max_claim(&core.poll(moment(later(9)))),
             1,
             "a request may be in flight"
         );
@@ -713,18 +767,17 @@ fn a_postponed_search_returns_the_place_of_its_update() {
 #[test]
 fn a_settlement_says_what_happened_to_the_destination() {
     let (mut core, destination) = core_at(Rate::Unlimited, 4);
-    let ids = claimed(&mut core, NOW, vec![lane(1), lane(2), lane(3)]);
+    let ids = claimed(&mut core, NOW, vec![lane(1), lane(2), lane(3), lane(5)]);
     let mut concluded = |id: DeliveryId, outcome, now| {
         assert!(is_call(&core.start(id, moment(now))));
         let reply = ImprintReply::Outcome(outcome);
         let result = result(core.on_answer(id, reply, moment(now)));
         (result.report.unwrap(), result.change)
     };
-    let (report, change) = concluded(
-        ids[0],
-        Outcome::Throttled(Some(Duration::from_secs(5))),
-        NOW,
-    );
+    let throttled = || Outcome::Throttled(Some(Duration::from_secs(5)));
+    let (report, change) = concluded(ids[3], throttled(), NOW);
+    assert_eq!((change, report.outcome), (None, "throttled"));
+    let (report, change) = concluded(ids[0], throttled(), NOW);
     assert_eq!(change, Some(DestinationChange::Throttled(later(5))));
     assert_eq!(
         (
@@ -758,7 +811,16 @@ fn a_settlement_says_what_happened_to_the_destination() {
         (change, report.outcome, report.cause.as_str()),
         (None, "denied", "status_401")
     );
-    assert_eq!(destination.state().as_str(), "stopped");
+    // One lane does not stop the destination; the witness, the customer of lane 2, decides.
+    assert_eq!(destination.state().as_str(), "flowing");
+    let LoopAction::AskWitness(inquiry) = core.poll(moment(later(7))) else {
+        panic!("the witness is asked")
+    };
+    assert_eq!(inquiry.customer().as_str(), "CUST-2");
+    let found = LookupResult::Failed(Outcome::Denied(Cause::Status(401)));
+    let ((before, after), change) = conclude_inquiry(inquiry, &found, moment(later(8)));
+    assert_eq!((before.as_str(), after.as_str()), ("flowing", "stopped"));
+    assert_eq!(change, None);
     let later = later(60);
     let ids = claimed(&mut core, later, vec![lane(4)]);
     assert!(is_call(&core.start(ids[0], moment(later))));
@@ -809,7 +871,7 @@ fn an_hour_of_trouble_for_everybody_parks_nothing() {
             let Some(number) = lanes.iter().position(|(due, _)| *due <= now) else {
                 continue;
             };
-            if max_claim(core.poll(moment(now))) == 0 {
+            if max_claim(&core.poll(moment(now))) == 0 {
                 continue;
             }
             requests += 1;

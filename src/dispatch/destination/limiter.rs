@@ -6,13 +6,19 @@ use std::time::Duration;
 
 use serde_json::Map;
 
-use super::{Assessment, Clearance, OperatorMode, ShadowRecord};
-use crate::dispatch::breaker::{Admission, Attribution, DestinationState, Signal};
-use crate::dispatch::core::Moment;
+use super::{Clearance, OperatorMode, ShadowRecord};
+use crate::dispatch::breaker::{Admission, DestinationState};
+use crate::dispatch::evidence::Evidence;
 use crate::dispatch::lane_exchange::ImprintCall;
 use crate::dispatch::pace::{Pace, Rate};
-use crate::outbox::{DUE_AHEAD_MAX, LaneId, Trials};
+use crate::outbox::{DUE_AHEAD_MAX, LaneId};
 use crate::time::Timestamp;
+
+mod assess;
+
+pub use self::assess::LaneAnswer;
+
+use self::assess::LastApplied;
 
 /// The share of the request rate that searches may use.
 const SEARCH_SHARE: f64 = 0.2;
@@ -22,9 +28,6 @@ const FAILING_SHARE: f64 = 0.25;
 /// The number of failing lanes in a row that Imprint must apply before the limiter no longer limits failing lanes: the
 /// cause of their failures is over, and the lanes must not drain slowly.
 const FAILING_APPLIED_MIN: u32 = 8;
-/// The age, in milliseconds, up to which an applied request proves that the destination works, for a lane that has not
-/// failed before.
-const EVIDENCE_FRESH_MILLIS: i64 = 10_000;
 /// The interval at which dispatch threads check a paused destination, in addition to the wake-up when the operator
 /// changes the mode.
 const PAUSE_LOOK: Duration = Duration::from_secs(10);
@@ -38,6 +41,8 @@ pub(super) enum PermitKind {
     Lane,
     /// The permit allows the one request that tests whether the destination works again.
     Probe,
+    /// The permit allows a lane that has not failed to test whether the destination works for this lane.
+    ArrivalProbe,
 }
 
 /// The rules and the state that decide whether a request may be sent.
@@ -55,14 +60,7 @@ pub(super) struct SendLimiter {
     /// The latest time at which a postponed search is due.
     last_search_turn: Timestamp,
     applied: LastApplied,
-}
-
-/// The lane of the last applied request, and the last applied lane that differs from that lane. From the two lanes the
-/// limiter finds, for any lane, the time when Imprint last applied a request of another lane.
-#[derive(Clone, Copy, Debug, Default)]
-struct LastApplied {
-    last: Option<(LaneId, Timestamp)>,
-    other: Option<(LaneId, Timestamp)>,
+    evidence: Evidence,
 }
 
 impl SendLimiter {
@@ -77,6 +75,7 @@ impl SendLimiter {
             failing_applied: 0,
             last_search_turn: now,
             applied: LastApplied::default(),
+            evidence: Evidence::default(),
         }
     }
 
@@ -104,8 +103,9 @@ impl SendLimiter {
     }
 
     pub(super) const fn probe_now(&mut self, now: Timestamp) {
-        if let DestinationState::Stopped { probe_at } = &mut self.state {
-            *probe_at = now;
+        if let DestinationState::Stopped(probes) = &mut self.state {
+            probes.next = now;
+            probes.arrival = now;
         }
     }
 
@@ -123,6 +123,7 @@ impl SendLimiter {
             Admission::NotBefore(later) => return Err(later),
             Admission::Lanes(lanes) => (PermitKind::Lane, lanes),
             Admission::Probe => (PermitKind::Probe, 1),
+            Admission::ArrivalProbe => (PermitKind::ArrivalProbe, 1),
         };
         let count = self.pace.take(lanes, now);
         if count == 0 {
@@ -130,7 +131,8 @@ impl SendLimiter {
         }
         match kind {
             PermitKind::Lane => self.state.take_places(count),
-            PermitKind::Probe => self.state.probe_taken(now),
+            PermitKind::Probe => self.state.probe_taken(false, now),
+            PermitKind::ArrivalProbe => self.state.probe_taken(true, now),
         }
         Ok((kind, count))
     }
@@ -161,7 +163,8 @@ impl SendLimiter {
         self.pace.give_back(count);
         match kind {
             PermitKind::Lane => self.state.return_places(count),
-            PermitKind::Probe => self.state.probe_returned(acquired_at),
+            PermitKind::Probe => self.state.probe_returned(false, acquired_at),
+            PermitKind::ArrivalProbe => self.state.probe_returned(true, acquired_at),
         }
     }
 
@@ -170,7 +173,7 @@ impl SendLimiter {
     pub(super) fn return_place(&mut self, kind: PermitKind) {
         match kind {
             PermitKind::Lane => self.state.return_places(1),
-            PermitKind::Probe => {}
+            PermitKind::Probe | PermitKind::ArrivalProbe => {}
         }
     }
 
@@ -185,7 +188,7 @@ impl SendLimiter {
         let is_valid = match kind {
             _ if self.mode == OperatorMode::Paused => false,
             PermitKind::Lane => self.state.honours_permits(now),
-            PermitKind::Probe => true,
+            PermitKind::Probe | PermitKind::ArrivalProbe => true,
         };
         if !is_valid {
             return Clearance::Withdrawn;
@@ -271,72 +274,8 @@ impl SendLimiter {
         self.shadow_records.insert(lane, record);
     }
 
-    /// Applies the result of a lane's request to the breaker. Returns the state before the result, and the assessment:
-    /// the lane itself is at fault if Imprint applied a request of another lane since this lane last failed.
-    pub(super) fn assess(
-        &mut self,
-        lane: LaneId,
-        attempts: Trials,
-        signal: Signal,
-        moment: Moment,
-    ) -> (DestinationState, Assessment) {
-        let now = moment.now;
-        let fresh = now.as_millis().saturating_sub(EVIDENCE_FRESH_MILLIS);
-        let since = attempts
-            .tried_at
-            .unwrap_or_else(|| Timestamp::from_millis(fresh));
-        let is_other_applied = self
-            .applied
-            .of_another_lane(lane)
-            .is_some_and(|at| at >= since);
-        let before = self.state;
-        let attribution = match before {
-            DestinationState::Flowing { .. } if is_other_applied => Attribution::Lane,
-            DestinationState::Flowing { .. }
-            | DestinationState::Throttled { .. }
-            | DestinationState::Probing { .. }
-            | DestinationState::Stopped { .. } => Attribution::Unknown,
-        };
-        // A lane that failed before and keeps failing, while Imprint applies requests of other lanes, shows nothing about
-        // the destination: hundreds of these lanes must not open the breaker.
-        let is_known_to_fail =
-            signal == Signal::Failed && attempts.failures > 0 && attribution == Attribution::Lane;
-        let evidence = if is_known_to_fail {
-            Signal::Unrelated
-        } else {
-            signal
-        };
-        self.state = before.after(evidence, attribution, now, moment.jitter());
-        if signal == Signal::Applied {
-            self.applied.record(lane, now);
-        }
-        if attempts.failures > 0 {
-            self.failing_applied = match signal {
-                Signal::Applied => self.failing_applied.saturating_add(1),
-                Signal::Answered | Signal::Unrelated => self.failing_applied,
-                Signal::Failed | Signal::Throttled(_) | Signal::Refused | Signal::Forbidden(_) => 0,
-            };
-        }
-        let assessment = Assessment {
-            state: self.state,
-            attribution,
-        };
-        (before, assessment)
-    }
-}
-
-impl LastApplied {
-    fn record(&mut self, lane: LaneId, now: Timestamp) {
-        if self.last.is_some_and(|(last, _)| last != lane) {
-            self.other = self.last;
-        }
-        self.last = Some((lane, now));
-    }
-
-    /// Returns the time when Imprint last applied a request of any other lane.
-    fn of_another_lane(&self, lane: LaneId) -> Option<Timestamp> {
-        let is_other = |applied: &(LaneId, Timestamp)| applied.0 != lane;
-        let newest_first = [self.last, self.other].into_iter().flatten();
-        newest_first.filter(is_other).map(|(_, at)| at).next()
+    /// Returns the time of the next regular probe.
+    pub(super) fn next_probe(&self) -> Option<Timestamp> {
+        self.state.next_probe()
     }
 }

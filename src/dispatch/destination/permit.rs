@@ -10,12 +10,12 @@
 
 use std::sync::Arc;
 
-use super::limiter::PermitKind;
+use super::limiter::{LaneAnswer, PermitKind};
 use super::{Assessment, Destination};
-use crate::dispatch::breaker::{DestinationState, Signal};
-use crate::dispatch::core::Moment;
+use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::lane_exchange::ImprintCall;
-use crate::outbox::{LaneId, Trials};
+use crate::dispatch::moment::Moment;
+use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
 /// The send permits of one claim: one permit for each claimed lane. A drop of `SendPermits` returns the permits that no
@@ -62,7 +62,12 @@ impl SendPermits {
     /// Returns whether the claim holds the permit for the probe: the one request that tests whether the destination
     /// works.
     pub fn is_probe(&self) -> bool {
-        self.kind == PermitKind::Probe
+        self.kind != PermitKind::Lane
+    }
+
+    /// Returns whether only a lane that has not failed may use the probe.
+    pub fn is_arrival_probe(&self) -> bool {
+        self.kind == PermitKind::ArrivalProbe
     }
 
     /// Takes one permit, for one lane, out of the permits of the claim.
@@ -87,6 +92,7 @@ impl SendPermits {
             is_failing,
             progress: Progress::Unused,
             acquired_at: self.acquired_at,
+            sent_at: self.acquired_at,
         })
     }
 }
@@ -113,6 +119,8 @@ pub struct SendPermit {
     is_failing: bool,
     progress: Progress,
     acquired_at: Timestamp,
+    /// The time when the last request was sent.
+    sent_at: Timestamp,
 }
 
 /// The progress of the delivery that holds a permit.
@@ -147,33 +155,33 @@ impl SendPermit {
     /// each later call takes another token.
     pub fn clear(&mut self, lane: LaneId, call: &ImprintCall, now: Timestamp) -> Clearance {
         let mut limiter = self.destination.limiter();
-        match self.progress {
-            Progress::Unused => {
-                let clearance = limiter.clear_first(self.kind, lane, call, now);
-                if clearance == Clearance::Send {
-                    self.progress = Progress::Sent;
-                }
-                clearance
-            }
+        let clearance = match self.progress {
+            Progress::Unused => limiter.clear_first(self.kind, lane, call, now),
             Progress::Sent | Progress::Assessed => limiter.clear_follow_up(lane, call, now),
+        };
+        if clearance == Clearance::Send {
+            self.sent_at = now;
+            self.progress = match self.progress {
+                Progress::Unused => Progress::Sent,
+                later @ (Progress::Sent | Progress::Assessed) => later,
+            };
         }
+        clearance
     }
 
-    /// Reports the result of the lane's requests to the limiter. Returns the state of the destination before the
-    /// result, and the assessment of the result.
+    /// Reports the answer to the lane's requests to the limiter. Returns the state of the destination before the answer,
+    /// and the assessment of the answer.
     pub fn assess(
         mut self,
-        lane: LaneId,
-        attempts: Trials,
-        signal: Signal,
+        answer: LaneAnswer<'_>,
         moment: Moment,
     ) -> (DestinationState, Assessment) {
         self.progress = Progress::Assessed;
-        let (before, assessment) = self
-            .destination
-            .limiter()
-            .assess(lane, attempts, signal, moment);
-        if before != assessment.state {
+        let mut limiter = self.destination.limiter();
+        let (before, assessment) = limiter.assess(answer, self.sent_at, moment);
+        let is_asking_wanted = limiter.is_asking_wanted();
+        drop(limiter);
+        if before != assessment.state || is_asking_wanted {
             self.destination.changed.notify_waiters();
         }
         (before, assessment)

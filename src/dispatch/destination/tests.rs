@@ -7,8 +7,9 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::dispatch::breaker::{Ramp, Signal};
-use crate::dispatch::core::Moment;
+use crate::dispatch::destination::LaneAnswer;
 use crate::dispatch::lane_exchange::ImprintCall;
+use crate::dispatch::moment::Moment;
 use crate::imprint::{Body, ImprintId, PartnerCustomerId, Request};
 use crate::outbox::{LaneId, Trials};
 
@@ -71,11 +72,25 @@ fn search() -> ImprintCall {
 
 /// Reports a signal of a lane without using up a token or a place in the ramp.
 fn report(destination: &Arc<Destination>, lane: u64, signal: Signal, now: Timestamp) -> Assessment {
-    let attempts = Trials::default();
     let mut limiter = destination.limiter();
-    limiter
-        .assess(LaneId(lane), attempts, signal, moment(now))
-        .1
+    limiter.assess(answer(lane, signal), now, moment(now)).1
+}
+
+fn answer(lane: u64, signal: Signal) -> LaneAnswer<'static> {
+    LaneAnswer {
+        lane: LaneId(lane),
+        customer: None,
+        trials: Trials::default(),
+        signal,
+    }
+}
+
+/// Stops the destination: Imprint refuses the API key for two lanes.
+fn stop(destination: &Arc<Destination>, now: Timestamp) {
+    for lane in [101, 102] {
+        report(destination, lane, Signal::Refused, now);
+    }
+    assert_eq!(destination.state().as_str(), "stopped");
 }
 
 // === modes ===
@@ -167,17 +182,19 @@ fn at_most_a_thousand_lanes_have_a_shadow_record() {
 fn a_refused_key_lets_one_probe_through_every_thirty_seconds() {
     let destination = unlimited();
     assert_eq!(acquired(&destination, 8, NOW), LANES_8);
-    report(&destination, 1, Signal::Refused, NOW);
+    stop(&destination, NOW);
     report(&destination, 2, Signal::Refused, later(9));
-    assert_eq!(
-        destination.state(),
-        DestinationState::Stopped {
-            probe_at: later(30)
-        }
-    );
-    assert_eq!(acquired(&destination, 8, later(10)), Err(later(30)));
-    assert_eq!(acquired(&destination, 8, later(30)), PROBE);
-    assert_eq!(acquired(&destination, 8, later(31)), Err(later(60)));
+    assert_eq!(destination.next_probe(), Some(later(30)));
+    assert_eq!(acquired(&destination, 8, later(10)), PROBE, "by a new lane");
+    let soon = later(10).after(Duration::from_millis(900));
+    assert_eq!(acquired(&destination, 8, soon), Err(later(11)));
+    let permits = destination.acquire(8, later(11)).unwrap();
+    assert!(permits.is_arrival_probe());
+    drop(permits);
+    let permits = destination.acquire(8, later(30)).unwrap();
+    assert!(permits.is_probe() && !permits.is_arrival_probe());
+    std::mem::forget(permits);
+    assert_eq!(destination.next_probe(), Some(later(60)));
     destination.probe_now(later(32));
     assert_eq!(acquired(&destination, 8, later(32)), PROBE);
     report(&destination, 1, Signal::Applied, later(33));
@@ -202,8 +219,12 @@ fn a_failure_is_a_lanes_own_if_another_lane_was_applied_since_its_last_failure()
             tried_at,
             ..Trials::default()
         };
+        let answer = LaneAnswer {
+            trials: attempts,
+            ..answer(lane, Signal::Failed)
+        };
         let mut limiter = destination.limiter();
-        let (_, assessment) = limiter.assess(LaneId(lane), attempts, Signal::Failed, moment(now));
+        let (_, assessment) = limiter.assess(answer, now, moment(now));
         assessment.attribution
     };
     assert_eq!(failed(1, None, NOW), Attribution::Unknown);
@@ -237,11 +258,13 @@ fn a_lane_is_not_blamed_while_the_destination_does_not_flow() {
     report(&destination, 1, Signal::Applied, NOW);
     let throttled = report(&destination, 2, Signal::Throttled(None), NOW);
     assert_eq!(throttled.attribution, Attribution::Lane);
+    report(&destination, 3, Signal::Throttled(None), NOW);
+    assert_eq!(destination.state().as_str(), "throttled");
     assert_eq!(
         report(&destination, 2, Signal::Failed, NOW).attribution,
         Attribution::Unknown
     );
-    report(&destination, 2, Signal::Refused, NOW);
+    stop(&destination, NOW);
     assert_eq!(
         report(&destination, 2, Signal::Failed, NOW).attribution,
         Attribution::Unknown
@@ -260,7 +283,7 @@ fn permits_are_withdrawn_when_the_destination_stops_or_is_paused() {
     let mut permits = destination.acquire(8, NOW).unwrap();
     let mut next = || permits.take_one().unwrap();
     assert!(is_valid(&mut next(), NOW));
-    report(&destination, 1, Signal::Refused, NOW);
+    stop(&destination, NOW);
     assert!(!is_valid(&mut next(), NOW));
     let mut probe = permit(&destination, later(30));
     assert!(is_valid(&mut probe, later(30)), "a probe is sent");
@@ -269,7 +292,9 @@ fn permits_are_withdrawn_when_the_destination_stops_or_is_paused() {
     destination.set_mode(OperatorMode::Paused);
     assert!(!is_valid(&mut next(), later(31)));
     destination.set_mode(OperatorMode::Open);
-    report(&destination, 1, Signal::Throttled(None), later(32));
+    for lane in [1, 2] {
+        report(&destination, lane, Signal::Throttled(None), later(32));
+    }
     assert!(!is_valid(&mut next(), later(32)));
     assert!(is_valid(&mut next(), later(40)), "the wait is over");
 }
@@ -287,7 +312,7 @@ const RISING: DestinationState = DestinationState::Flowing {
 /// Returns a destination that has just recovered, and whose token bucket has one token.
 fn recovered() -> Arc<Destination> {
     let destination = destination(Rate::PerSecond(1.0));
-    report(&destination, 1, Signal::Refused, NOW);
+    stop(&destination, NOW);
     report(&destination, 1, Signal::Applied, NOW);
     assert_eq!(destination.state(), RISING);
     destination
@@ -337,8 +362,7 @@ fn an_assessed_permit_returns_nothing_more() {
     let destination = recovered();
     let mut permit = permit(&destination, NOW);
     assert_eq!(permit.clear(LaneId(1), &update(), NOW), Clearance::Send);
-    let (before, assessment) =
-        permit.assess(LaneId(1), Trials::default(), Signal::Failed, moment(NOW));
+    let (before, assessment) = permit.assess(answer(1, Signal::Failed), moment(NOW));
     assert_eq!(
         (before, assessment.state),
         (
@@ -365,7 +389,7 @@ fn an_assessed_permit_returns_nothing_more() {
 #[test]
 fn the_permits_of_one_claim_are_counted() {
     let destination = destination(Rate::Unlimited);
-    report(&destination, 1, Signal::Refused, NOW);
+    stop(&destination, NOW);
     report(&destination, 1, Signal::Applied, NOW);
     let mut permits = destination.acquire(8, NOW).unwrap();
     assert_eq!((permits.count(), credits(&destination)), (2, 0));
@@ -384,7 +408,7 @@ fn the_permits_of_one_claim_are_counted() {
 #[test]
 fn an_unused_probe_is_due_again_at_once_and_a_sent_one_is_not() {
     let destination = unlimited();
-    report(&destination, 1, Signal::Refused, NOW);
+    stop(&destination, NOW);
     drop(destination.acquire(8, later(30)));
     assert_eq!(acquired(&destination, 8, later(30)), PROBE, "still due");
     destination.probe_now(later(40));
@@ -394,7 +418,9 @@ fn an_unused_probe_is_due_again_at_once_and_a_sent_one_is_not() {
         Clearance::Send
     );
     drop(probe);
-    assert_eq!(acquired(&destination, 8, later(41)), Err(later(70)));
+    assert_eq!(destination.next_probe(), Some(later(70)));
+    let soon = later(40).after(Duration::from_millis(900));
+    assert_eq!(acquired(&destination, 8, soon), Err(later(41)));
 }
 
 /// Seed 70 of the simulation: lanes that had nothing to send used up the ramp, and dispatch never sent anything again.
@@ -412,13 +438,14 @@ fn a_change_of_state_wakes_the_threads() {
     let destination = unlimited();
     let assess = |signal| {
         let permit = permit(&destination, NOW);
-        permit.assess(LaneId(1), Trials::default(), signal, moment(NOW))
+        permit.assess(answer(1, signal), moment(NOW))
     };
     let changed = destination.changed();
     assess(Signal::Applied);
     assert!(changed.now_or_never().is_none());
     let changes: [&dyn Fn(); 3] = [
         &|| {
+            report(&destination, 2, Signal::Refused, NOW);
             assess(Signal::Refused);
         },
         &|| destination.probe_now(NOW),

@@ -75,7 +75,7 @@ pub(super) fn connection(
     check_identity(path, &connection)?;
     configure(&connection).map_err(|error| refusal(path, error))?;
     migrate(&mut connection)?;
-    repair_priorities(&connection).map_err(OpenError::sqlite("reading the priorities of lanes"))?;
+    repair_classes(&connection).map_err(OpenError::sqlite("reading the priorities of lanes"))?;
     clamp_due(&connection, now).map_err(OpenError::sqlite("reading when lanes are due"))?;
     let key = connection
         .query_row(
@@ -292,17 +292,23 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     transaction.commit().map_err(&doing)
 }
 
-/// Repairs damaged priorities, because claims find only lanes with a known priority. The index of due lanes begins with
-/// the priority, so the query reads only damaged rows.
-fn repair_priorities(connection: &Connection) -> rusqlite::Result<()> {
-    let low = codec::priority_number(Priority::Low);
-    for damaged in ["low < 0", "low > 0 AND low < ?1", "low > ?1"] {
+/// Repairs damaged numbers of queues, because claims find only lanes with a known queue. The index of due lanes begins
+/// with the number of the queue, so the query reads only damaged rows.
+fn repair_classes(connection: &Connection) -> rusqlite::Result<()> {
+    let low = codec::class_number(LaneClass::DEFAULT);
+    for damaged in [
+        "low < 0",
+        "low > 0 AND low < 1",
+        "low > 1 AND low < 2",
+        "low > 2 AND low < 3",
+        "low > 3",
+    ] {
         let repair = format!("UPDATE lane SET low = ?1 WHERE due_at IS NOT NULL AND {damaged}");
         let repaired = connection.execute(&repair, [low])?;
         if repaired > 0 {
             tracing::error!(
                 lanes = repaired,
-                "damaged priorities of lanes were repaired"
+                "damaged numbers of lane queues were repaired"
             );
         }
     }

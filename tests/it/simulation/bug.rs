@@ -96,11 +96,14 @@ impl Bug {
                     param: None,
                 })
             }
-            (Self::OneStopsAll, Outcome::Unavailable(_) | Outcome::Unknown(_)) => {
-                Outcome::Throttled(Some(Duration::from_mins(20)))
-            }
             (_, outcome) => outcome,
         })
+    }
+
+    /// Returns whether the planted bug makes the whole destination wait after this answer.
+    pub(super) const fn stops_all(self, outcome: Option<&Outcome>) -> bool {
+        matches!(self, Self::OneStopsAll)
+            && matches!(outcome, Some(Outcome::Unavailable(_) | Outcome::Unknown(_)))
     }
 
     /// Applies the planted bug to the configured request rate of a process.

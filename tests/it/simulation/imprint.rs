@@ -8,7 +8,7 @@ use imprint_bridge::imprint::{
 use imprint_bridge::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::plan::{Clears, FIELDS, Fault, LATE_MAX, Plan, Silence, millis};
+use super::plan::{Answer, Clears, FIELDS, Fault, LATE_MAX, Plan, Silence, millis};
 use super::random::SeededRandom;
 
 /// The model of Imprint: for each field of each customer, the event whose value Imprint holds.
@@ -191,6 +191,14 @@ impl Imprint {
 }
 
 impl Exchange {
+    /// Returns the exchange of a request whose arrival changes nothing at Imprint.
+    pub(super) fn without_arrival(self) -> Self {
+        Self {
+            arrives: None,
+            ..self
+        }
+    }
+
     /// Returns Imprint's answer to the request in the form in which the bridge's client classifies the answer.
     pub(super) fn answer(&self, plan: &Plan, (now, wall): (i64, Timestamp)) -> ImprintReply {
         let outcome = match &self.form {
@@ -277,6 +285,11 @@ fn handling(about: &About, plan: &Plan, now: i64, random: &mut SeededRandom) -> 
         Some(Fault::Hanging(victim)) if is_of(victim) => swallowed(),
         Some(Fault::Failing(victim)) if is_of(victim) => refused(500),
         Some(Fault::Forbidden(victim)) if is_of(victim) => refused(403),
+        Some(Fault::Answers(victims, answer)) if (0..victims).any(is_of) => match answer {
+            Answer::Status(status, hint) => answers(quick, status, hint),
+            Answer::Nothing => swallowed(),
+        },
+        Some(Fault::Answers(..)) => well,
         Some(Fault::Flaky(_) | Fault::Hanging(_) | Fault::Failing(_) | Fault::Forbidden(_)) => well,
     }
 }

@@ -384,7 +384,9 @@ impl<'p> Oracle<'p> {
             ParkReason::UnknownCustomer => person.known_from != Some(0),
             ParkReason::NotCleared => stated.values.iter().any(|(_, s)| *s == Stated::Cleared),
             // The protocol oracle checks that Imprint served other customers during the exhausted attempts.
-            ParkReason::AttemptsExhausted => true,
+            ParkReason::AttemptsExhausted => {
+                !self.plan.is_isolated || stated.person < self.plan.victims
+            }
             ParkReason::Unreadable | ParkReason::ForeignAddress => false,
         }
     }
@@ -422,8 +424,8 @@ impl<'p> Oracle<'p> {
             return Ok(());
         };
         let waited = now - line.accepted_at;
-        let is_others = self.plan.victim != Some(self.plan.events[event].person);
-        if self.plan.is_isolated && is_others && waited > self.plan.isolation() {
+        let is_others = self.plan.events[event].person >= self.plan.victims;
+        if self.plan.is_isolated && is_others && waited > self.plan.isolation {
             let what = format!("event {event} waited {waited} ms for another customer");
             return violation(Law::Isolated, what);
         }

@@ -31,7 +31,7 @@ pub(super) const LATE_MAX: i64 = 35_000;
 const FORWARD_MAX: i64 = 20_000;
 const BACKWARD_MAX: i64 = 300_000;
 const REASSERT_AFTER: Duration = Duration::from_secs(60);
-const SECOND: i64 = 1_000;
+pub(super) const SECOND: i64 = 1_000;
 const HOUR: i64 = 3_600 * SECOND;
 
 /// The plan of a simulation run: all values that a seed decides.
@@ -62,10 +62,19 @@ pub(super) struct Plan {
     pub(super) operator: Vec<(i64, OperatorAction)>,
     /// The time at which the last fault of the plan ends.
     pub(super) healed: i64,
-    /// The only customer at fault, in a plan that has no other fault.
-    pub(super) victim: Option<usize>,
+    /// The number of customers at fault, in a plan that has no other fault: the first customers of the plan.
+    pub(super) victims: usize,
+    /// True if the plan has no other fault, so that no fault may affect the other customers.
     pub(super) is_isolated: bool,
+    /// FAULTS V9: the time in milliseconds within which every other customer must be served while some customers are at
+    /// fault.
+    pub(super) isolation: i64,
+    /// The maximum number of steps of the run. A run with more steps would repeat itself without end.
+    pub(super) steps_max: u64,
 }
+
+/// The maximum number of steps of a run with few customers.
+const STEPS_MAX: u64 = 20_000;
 
 /// A customer in the model of Imprint.
 #[derive(Clone, Debug)]
@@ -138,6 +147,17 @@ pub(super) enum Fault {
     Failing(usize),
     /// Fault: Imprint forbids the updates of one customer.
     Forbidden(usize),
+    /// Fault: Imprint gives this answer to every update of the first customers of the plan, and of no other customer.
+    Answers(usize, Answer),
+}
+
+/// The answer of Imprint to every update of some customers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The status, and the Retry-After.
+    Status(u16, Option<&'static str>),
+    /// Imprint never answers.
+    Nothing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,9 +221,12 @@ impl Plan {
             panics_per_mille: 0,
             operator: Vec::new(),
             healed: span,
-            victim,
+            victims: usize::from(is_isolated),
             is_isolated,
+            isolation: 0,
+            steps_max: STEPS_MAX,
         };
+        plan.isolation = 40 * SECOND + 3 * millis(plan.deadline);
         if !is_isolated {
             plan.disturb(random, span);
         }
@@ -257,6 +280,21 @@ impl Plan {
         self.panics_per_mille = random.pick(&[0, 0, 0, 5, 30]);
     }
 
+    /// Returns the plan without crashes, clock changes, pauses, operator actions, store refusals and panics.
+    pub(super) fn undisturbed(self) -> Self {
+        Self {
+            repeats: Vec::new(),
+            crashes: Vec::new(),
+            crash_per_mille: 0,
+            freezes: Vec::new(),
+            modes: Vec::new(),
+            store_refusals_per_mille: 0,
+            panics_per_mille: 0,
+            operator: Vec::new(),
+            ..self
+        }
+    }
+
     /// Returns the time at which the last planned happening ends.
     fn last(&self) -> i64 {
         let events = self.events.iter().map(|event| event.at);
@@ -293,6 +331,7 @@ impl Plan {
             | Fault::Hanging(_)
             | Fault::Failing(_)
             | Fault::Forbidden(_)
+            | Fault::Answers(..)
             | Fault::Throttled(_) => true,
             Fault::Outage(_) | Fault::KeyRefused | Fault::AllForbidden => false,
         };
@@ -312,14 +351,9 @@ impl Plan {
         };
         self.healed + backoff + jumps + waits + 3 * millis(REASSERT_AFTER)
     }
-
-    /// FAULTS V9: returns the time within which every other customer must be served while one customer is at fault.
-    pub(super) fn isolation(&self) -> i64 {
-        40 * SECOND + 3 * millis(self.deadline)
-    }
 }
 
-fn rules(random: &mut SeededRandom) -> DeliveryRules {
+pub(super) fn rules(random: &mut SeededRandom) -> DeliveryRules {
     DeliveryRules {
         max_fold: random.pick(&[1, 2, 100]),
         attempts_max: random.pick(&[3, 12]),

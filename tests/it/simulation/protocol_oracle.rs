@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use imprint_bridge::dispatch::destination::OperatorMode;
 use imprint_bridge::dispatch::pace::Rate;
-use imprint_bridge::imprint::{Cause, Outcome};
+use imprint_bridge::imprint::{Cause, LookupResult, Outcome};
 use imprint_bridge::outbox::LaneId;
 
 use super::oracle::{Law, Violation, violation};
@@ -16,12 +16,13 @@ const SECOND: i64 = 1_000;
 /// The longest time in milliseconds that the store takes for a claim. A slow claim may delay one request and not the
 /// next request, so the interval between both requests may be shorter by `CLAIM_MAX`.
 pub(super) const CLAIM_MAX: i64 = 20;
-/// The shortest interval in milliseconds between two probes of a destination that refuses the API key.
-const REFUSED_EVERY: i64 = 30 * SECOND - CLAIM_MAX;
-/// The shortest interval in milliseconds between two probes of a destination that is down.
-const DOWN_EVERY: i64 = 5 * SECOND - CLAIM_MAX;
+/// The shortest interval in milliseconds between two probes of a destination that is down or refuses the API key. Lanes
+/// that have not failed may probe every second.
+const PROBE_EVERY: i64 = SECOND - CLAIM_MAX;
 /// The number of consecutive failures after which the destination counts as down.
 const FAILURES: usize = 10;
+/// The number of consecutive refusals, or 429 answers, after which the destination refuses or throttles every lane.
+const REFUSALS: usize = 4;
 
 /// The position of a request in its delivery. A later request of a delivery is allowed even if a first request is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +40,14 @@ pub(super) struct ProtocolOracle {
     last_second: VecDeque<i64>,
     /// The last time at which the first request of a delivery was sent.
     last: i64,
-    /// True if Imprint has refused the API key.
-    is_refused: bool,
+    /// The lanes of consecutive answers that refuse the API key, with the number of these answers.
+    refused: (BTreeSet<LaneId>, usize),
     failures: usize,
+    /// The lanes of consecutive failures.
+    failing: BTreeSet<LaneId>,
+    /// The lanes of consecutive 429 answers, with the number of these answers.
+    throttled: (BTreeSet<LaneId>, usize),
     wait_until: i64,
-    /// True if Imprint forbids the operation, which takes precedence over throttling.
-    forbidden: bool,
     mode: OperatorMode,
     /// True if the store has saved the wait that Imprint asked for.
     is_wait_saved: bool,
@@ -64,10 +67,11 @@ impl ProtocolOracle {
             in_flight: BTreeSet::new(),
             last_second: VecDeque::new(),
             last: i64::MIN / 2,
-            is_refused: false,
+            refused: (BTreeSet::new(), 0),
             failures: 0,
+            failing: BTreeSet::new(),
+            throttled: (BTreeSet::new(), 0),
             wait_until: i64::MIN,
-            forbidden: false,
             mode: OperatorMode::Open,
             is_wait_saved: true,
             applied: BTreeMap::new(),
@@ -81,13 +85,30 @@ impl ProtocolOracle {
     pub(super) fn restarted(&mut self, is_same_clock: bool) {
         self.in_flight.clear();
         self.last_second.clear();
-        self.is_refused = false;
-        self.failures = 0;
+        self.succeeded();
         if !is_same_clock || !self.is_wait_saved {
             self.wait_until = i64::MIN;
         }
         if !is_same_clock {
             self.rests.clear();
+        }
+    }
+
+    /// Records that Imprint served a request.
+    fn succeeded(&mut self) {
+        self.refused = (BTreeSet::new(), 0);
+        self.failures = 0;
+        self.failing.clear();
+        self.throttled = (BTreeSet::new(), 0);
+    }
+
+    /// Records the answer about a witness. A witness that Imprint returns shows that failures of some lanes are no fault
+    /// of the destination.
+    pub(super) fn testified(&mut self, found: &LookupResult, now: i64) {
+        match found {
+            LookupResult::Found(_) => self.succeeded(),
+            LookupResult::Failed(outcome) => self.counted(LaneId(0), outcome, now),
+            LookupResult::NotFound | LookupResult::Ambiguous => {}
         }
     }
 
@@ -123,15 +144,19 @@ impl ProtocolOracle {
         }
         let since = now - self.last;
         self.last = now;
+        let settling = 2 * self.in_flight_max;
+        let is_refused = self.refused.0.len() > 1 && self.refused.1 >= REFUSALS + settling;
+        let is_down = self.failures >= FAILURES + settling && self.failing.len() > 1;
+        let is_throttled = self.throttled.0.len() > 1 && self.throttled.1 >= REFUSALS + settling;
         let disturbed = if self.mode == OperatorMode::Paused {
             "it is paused"
-        } else if now < self.wait_until {
+        } else if is_throttled && now < self.wait_until {
             "it asked for a wait"
-        } else if self.is_refused && since < REFUSED_EVERY {
+        } else if is_refused && since < PROBE_EVERY {
             "it refuses the key"
         } else if self.rests.get(&lane).is_some_and(|until| now < *until) {
             "the lane rests"
-        } else if self.failures >= FAILURES + 2 * self.in_flight_max && since < DOWN_EVERY {
+        } else if is_down && since < PROBE_EVERY {
             "it is down"
         } else {
             return Ok(());
@@ -142,7 +167,7 @@ impl ProtocolOracle {
         )
     }
 
-    fn keeps_pace(&mut self, now: i64) -> Result<(), Violation> {
+    pub(super) fn keeps_pace(&mut self, now: i64) -> Result<(), Violation> {
         let Rate::PerSecond(rate) = self.rate else {
             return Ok(());
         };
@@ -168,27 +193,51 @@ impl ProtocolOracle {
         self.in_flight.remove(&lane);
         match outcome {
             None | Some(Outcome::Applied(_) | Outcome::NotFound | Outcome::Rejected(_)) => {
-                self.failures = 0;
-                self.is_refused = false;
-                self.forbidden = false;
+                self.succeeded();
             }
-            Some(Outcome::Throttled(hint)) => {
+            Some(outcome) => self.counted(lane, outcome, now),
+        }
+    }
+
+    /// Returns whether the last request of a lane did not fail. A lane that keeps failing shows nothing.
+    fn is_credible(&self, lane: LaneId) -> bool {
+        self.failed.get(&lane) <= self.applied.get(&lane)
+    }
+
+    /// Counts a failing answer.
+    fn counted(&mut self, lane: LaneId, outcome: &Outcome, now: i64) {
+        match outcome {
+            Outcome::Applied(_) | Outcome::NotFound | Outcome::Rejected(_) => {}
+            Outcome::Throttled(hint) => {
                 self.failures = 0;
-                let wait = hint.unwrap_or(Duration::from_secs(1));
-                if !self.is_refused && !self.forbidden {
-                    self.wait_until = self.wait_until.max(now + millis(wait));
+                self.refused.1 = 0;
+                if self.is_credible(lane) {
+                    self.throttled.0.insert(lane);
                 }
+                self.throttled.1 += 1;
+                let wait = hint.unwrap_or(Duration::from_secs(1));
+                self.wait_until = self.wait_until.max(now + millis(wait));
             }
-            Some(Outcome::Unavailable(_) | Outcome::Unknown(_)) => self.failures += 1,
-            Some(Outcome::Denied(Cause::Status(401))) => {
-                self.failures = 0;
-                self.is_refused = true;
-                self.wait_until = i64::MIN;
+            Outcome::Unavailable(_) | Outcome::Unknown(_) => {
+                self.failures += 1;
+                if self.is_credible(lane) {
+                    self.failing.insert(lane);
+                }
+                self.throttled.1 = 0;
+                self.refused.1 = 0;
             }
-            Some(Outcome::Denied(_) | Outcome::Unclear(_)) => {
+            Outcome::Denied(Cause::Status(401)) => {
                 self.failures = 0;
-                self.forbidden = true;
-                self.wait_until = i64::MIN;
+                self.throttled.1 = 0;
+                if self.is_credible(lane) {
+                    self.refused.0.insert(lane);
+                }
+                self.refused.1 += 1;
+            }
+            Outcome::Denied(_) | Outcome::Unclear(_) => {
+                self.failures = 0;
+                self.refused.1 = 0;
+                self.throttled.1 = 0;
             }
         }
     }

@@ -30,8 +30,6 @@ mod process;
 const EPOCH: i64 = 1_700_000_000_000;
 /// The maximum number of steps in the report of a failed seed.
 const LOG_LINES_MAX: usize = 60;
-/// The maximum number of steps of a simulation run. A run with more steps would repeat itself without end.
-const STEPS_MAX: u64 = 20_000;
 
 /// A happening in the simulated world.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +102,7 @@ pub(super) struct Figures {
     pub(super) shadowed: u64,
     pub(super) withdrawn: u64,
     pub(super) prefetched: u64,
+    pub(super) witnesses: u64,
 }
 
 impl<'p> World<'p> {
@@ -157,7 +156,7 @@ impl<'p> World<'p> {
         let until = self.plan.drained_by();
         while let Some(((at, _, _), happening)) = self.happenings.pop_first() {
             self.figures.steps += 1;
-            if at > until || self.figures.steps > STEPS_MAX {
+            if at > until || self.figures.steps > self.plan.steps_max {
                 let (waiting, steps) = (self.oracle.waiting, self.figures.steps);
                 let what = format!("{waiting} wait at {at} of {until}, after {steps} steps");
                 return violation(Law::Live, what);

@@ -1,11 +1,12 @@
 //! The simulated shell around the dispatch cores carries out the cores' actions and passes the results to the oracles.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use imprint_bridge::dispatch::core::{
-    Core, DestinationChange, LaneAction, LaneResult, LoopAction, Report,
+    Core, DestinationChange, LaneAction, LaneResult, LoopAction, Report, conclude_inquiry,
 };
-use imprint_bridge::dispatch::destination::OperatorMode;
+use imprint_bridge::dispatch::destination::{Inquiry, OperatorMode};
 use imprint_bridge::dispatch::lane_exchange::{ImprintCall, ImprintReply};
 use imprint_bridge::event::Version;
 use imprint_bridge::imprint::{LookupResult, Outcome};
@@ -69,6 +70,10 @@ impl World<'_> {
             LoopAction::SleepUntil(later) => {
                 self.poll_at(number, later.as_millis() - self.offset);
                 return Ok(());
+            }
+            LoopAction::AskWitness(inquiry) => {
+                self.poll_at(number, now);
+                return self.ask(inquiry);
             }
             LoopAction::Claim { max, pick } => (max, pick),
         };
@@ -353,6 +358,13 @@ impl World<'_> {
         let key = *key;
         exchange.answered = -1;
         let reply = exchange.answer(self.plan, (self.now, now));
+        if let Some(process) = &mut self.process
+            && let Some(inquiry) = process.inquiries.remove(&id)
+        {
+            self.forget(id);
+            self.testified(inquiry, reply);
+            return Ok(());
+        }
         let is_there = match (&exchange.about, &reply) {
             (About::Retrieve(_), ImprintReply::Lookup(LookupResult::Found(_))) => true,
             (About::Retrieve(_) | About::Search(_) | About::Update(_), _) => false,
@@ -376,12 +388,53 @@ impl World<'_> {
         }
         let label = outcome.map_or("found", Outcome::label);
         self.log(|| format!("lane {} hears: {label}", lane.0));
+        let stops_all = self.bug.stops_all(outcome);
         let (reply, moment) = (self.bug.replied(reply), self.moment());
         self.step(key, |core| core.on_answer(key.id, reply, moment))?;
         if let (Bug::TellsNobody, Some(process)) = (self.bug, &self.process) {
             process.destination.wait_until(moment.now);
         }
+        if let (true, Some(process)) = (stops_all, &self.process) {
+            let until = moment.now.after(Duration::from_mins(20));
+            process.destination.wait_until(until);
+        }
         Ok(())
+    }
+
+    // === witnesses ===
+
+    /// Sends the question about a witness.
+    fn ask(&mut self, inquiry: Inquiry) -> Result<(), Violation> {
+        self.figures.witnesses += 1;
+        self.protocol.keeps_pace(self.now)?;
+        let call = ImprintCall::Retrieve(inquiry.customer().clone());
+        let exchange = Imprint::exchange(call, self.plan, self.now, &mut self.random);
+        self.log(|| format!("asks the witness {:?}", inquiry.customer()));
+        self.number += 1;
+        let id = self.number;
+        // A retrieve changes nothing, so its arrival does not matter.
+        let exchange = exchange.without_arrival();
+        self.at(exchange.answered, Happening::Answered(id));
+        self.exchanges.insert(id, (None, exchange));
+        if let Some(process) = &mut self.process {
+            process.inquiries.insert(id, inquiry);
+        }
+        Ok(())
+    }
+
+    fn testified(&mut self, inquiry: Inquiry, reply: ImprintReply) {
+        let ImprintReply::Lookup(found) = reply else {
+            return;
+        };
+        self.protocol.testified(&found, self.now);
+        let moment = self.moment();
+        let ((before, after), change) = conclude_inquiry(inquiry, &found, moment);
+        self.log(|| {
+            let (before, after) = (before.as_str(), after.as_str());
+            format!("the witness: {}, {before} to {after}", found.label())
+        });
+        self.save(change);
+        self.wake();
     }
 
     // === settlements ===

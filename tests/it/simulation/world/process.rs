@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imprint_bridge::dispatch::core::{Core, DispatchLimits};
-use imprint_bridge::dispatch::destination::{Destination, OperatorMode};
+use imprint_bridge::dispatch::destination::{Destination, Inquiry, OperatorMode};
 use imprint_bridge::outbox::{
     Appended, AuditEvent, Claim, DUE_AHEAD_MAX, EntryFilter, Inbox as _, LaneId, Lanes as _,
     Ledger as _, Replay, Setting, Settings as _, State,
@@ -24,6 +24,8 @@ pub(super) struct Process {
     pub(super) dispatchers: Vec<Dispatcher>,
     /// The simulated world's record of each running delivery.
     pub(super) attempts: BTreeMap<Key, Attempt>,
+    /// The questions to witnesses that Imprint has not answered.
+    pub(super) inquiries: BTreeMap<u64, Inquiry>,
     /// True if the last claim found no due lane and no lane with a later due time.
     pub(super) nothing_due: bool,
 }
@@ -44,7 +46,7 @@ impl Process {
         let is_idle = |dispatcher: &Dispatcher| {
             dispatcher.claim.is_none() && dispatcher.core.deliveries() == 0
         };
-        self.nothing_due && self.dispatchers.iter().all(is_idle)
+        self.nothing_due && self.inquiries.is_empty() && self.dispatchers.iter().all(is_idle)
     }
 
     pub(super) fn postpone_poll(&mut self, dispatcher: usize, until: i64) {
@@ -87,6 +89,7 @@ impl World<'_> {
             dispatchers: dispatchers.collect(),
             destination,
             attempts: BTreeMap::new(),
+            inquiries: BTreeMap::new(),
             nothing_due: false,
         });
         if mode != self.wanted {

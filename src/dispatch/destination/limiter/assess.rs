@@ -1,0 +1,192 @@
+//! Applies the answers of Imprint to the evidence and to the breaker. This module is pure: it does no IO and reads no
+//! clock.
+
+use super::SendLimiter;
+use crate::dispatch::breaker::{Attribution, DestinationState, Signal};
+use crate::dispatch::destination::{Assessment, OperatorMode};
+use crate::dispatch::evidence::{Blame, Testimony};
+use crate::dispatch::moment::Moment;
+use crate::imprint::ImprintId;
+use crate::outbox::{LaneId, Trials};
+use crate::time::Timestamp;
+
+/// The age, in milliseconds, up to which an applied request proves that the destination works, for a lane that has not
+/// failed before.
+const EVIDENCE_FRESH_MILLIS: i64 = 10_000;
+/// The answer to the requests of one lane.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneAnswer<'a> {
+    pub lane: LaneId,
+    /// The customer of the lane; `None` if the lane has no Imprint id.
+    pub customer: Option<&'a ImprintId>,
+    /// The failures of the lane before this answer.
+    pub trials: Trials,
+    /// The evidence about the destination in the answer.
+    pub signal: Signal,
+}
+
+/// The lane of the last applied request, and the last applied lane that differs from that lane. From the two lanes the
+/// limiter finds, for any lane, the time when Imprint last applied a request of another lane.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LastApplied {
+    last: Option<(LaneId, Timestamp)>,
+    other: Option<(LaneId, Timestamp)>,
+}
+
+impl SendLimiter {
+    /// Applies the answer to a lane's request, which was sent at `sent_at`, to the evidence and to the breaker. Returns
+    /// the state before the answer, and the assessment.
+    pub(in crate::dispatch::destination) fn assess(
+        &mut self,
+        answer: LaneAnswer<'_>,
+        sent_at: Timestamp,
+        moment: Moment,
+    ) -> (DestinationState, Assessment) {
+        let now = moment.now;
+        let before = self.state;
+        let attribution = self.attribution(answer.lane, answer.trials, now);
+        let blame = self.blame(answer, attribution, sent_at, now);
+        self.enter(before.after(answer.signal, blame, now, moment.jitter()));
+        if answer.signal == Signal::Applied {
+            self.applied.record(answer.lane, now);
+            if let Some(customer) = answer.customer {
+                self.evidence.record_witness(answer.lane, customer, now);
+            }
+        }
+        if answer.trials.failures > 0 {
+            self.failing_applied = match answer.signal {
+                Signal::Applied => self.failing_applied.saturating_add(1),
+                Signal::Answered | Signal::Missing | Signal::Unrelated => self.failing_applied,
+                Signal::Failed | Signal::Throttled(_) | Signal::Refused | Signal::Forbidden => 0,
+            };
+        }
+        let assessment = Assessment {
+            state: self.state,
+            attribution,
+            blame,
+        };
+        (before, assessment)
+    }
+
+    /// Enters a state. Each time the destination begins to throttle, the rate is halved.
+    fn enter(&mut self, state: DestinationState) {
+        let is_throttled = |state| matches!(state, DestinationState::Throttled { .. });
+        if state != self.state && is_throttled(state) {
+            self.pace.halve();
+        }
+        self.state = state;
+    }
+
+    /// Returns whether the lane itself is at fault: Imprint applied a request of another lane since this lane last
+    /// failed.
+    fn attribution(&self, lane: LaneId, trials: Trials, now: Timestamp) -> Attribution {
+        let fresh = now.as_millis().saturating_sub(EVIDENCE_FRESH_MILLIS);
+        let since = trials
+            .tried_at
+            .unwrap_or_else(|| Timestamp::from_millis(fresh));
+        let is_other_applied = self
+            .applied
+            .of_another_lane(lane)
+            .is_some_and(|at| at >= since);
+        match self.state {
+            DestinationState::Flowing { .. } if is_other_applied => Attribution::Lane,
+            DestinationState::Flowing { .. }
+            | DestinationState::Throttled { .. }
+            | DestinationState::Probing(_)
+            | DestinationState::Stopped(_) => Attribution::Unknown,
+        }
+    }
+
+    /// Records an answer as evidence, and returns whose fault a failure is.
+    fn blame(
+        &mut self,
+        LaneAnswer {
+            lane,
+            trials,
+            signal,
+            ..
+        }: LaneAnswer<'_>,
+        attribution: Attribution,
+        sent_at: Timestamp,
+        now: Timestamp,
+    ) -> Blame {
+        match signal {
+            Signal::Applied | Signal::Answered | Signal::Missing | Signal::Unrelated => {
+                self.evidence.succeeded(lane, signal, sent_at);
+                Blame::Unproven
+            }
+            // A lane that failed before and keeps failing, while Imprint applies requests of other lanes, shows nothing
+            // about the destination: hundreds of these lanes must not open the breaker.
+            Signal::Failed if trials.failures > 0 && attribution == Attribution::Lane => {
+                Blame::Lane
+            }
+            Signal::Failed | Signal::Throttled(_) | Signal::Refused | Signal::Forbidden => {
+                let failures = self.state.failures();
+                self.evidence.failed(lane, signal, (sent_at, now), failures)
+            }
+        }
+    }
+
+    /// Returns whether a witness must be asked.
+    pub(in crate::dispatch::destination) fn is_asking_wanted(&self) -> bool {
+        self.evidence.is_asking_wanted()
+    }
+
+    /// Returns the witness to ask now; `None` if no question is necessary, or no token is there.
+    pub(in crate::dispatch::destination) fn ask_witness(
+        &mut self,
+        now: Timestamp,
+    ) -> Option<ImprintId> {
+        let is_open = self.mode == OperatorMode::Open && self.state.honours_permits(now);
+        if !self.evidence.is_asking_wanted() || !is_open || self.pace.take(1, now) == 0 {
+            return None;
+        }
+        let witness = self.evidence.ask();
+        if witness.is_none() {
+            self.pace.give_back(1);
+        }
+        witness
+    }
+
+    /// Notes that the question to a witness was lost before its answer.
+    pub(in crate::dispatch::destination) fn ask_again(&mut self) {
+        self.evidence.ask_again();
+    }
+
+    /// Applies the answer about a witness, which was asked at `sent_at`. Returns the state before and after the answer.
+    pub(in crate::dispatch::destination) fn testified(
+        &mut self,
+        customer: &ImprintId,
+        testimony: Testimony,
+        sent_at: Timestamp,
+        moment: Moment,
+    ) -> (DestinationState, DestinationState) {
+        let before = self.state;
+        self.evidence.testified(customer, testimony, sent_at);
+        let now = moment.now;
+        self.enter(match testimony {
+            Testimony::Found => before.witnessed(),
+            Testimony::Nothing => before,
+            Testimony::Failed(signal) => {
+                before.after(signal, Blame::Destination, now, moment.jitter())
+            }
+        });
+        (before, self.state)
+    }
+}
+
+impl LastApplied {
+    fn record(&mut self, lane: LaneId, now: Timestamp) {
+        if self.last.is_some_and(|(last, _)| last != lane) {
+            self.other = self.last;
+        }
+        self.last = Some((lane, now));
+    }
+
+    /// Returns the time when Imprint last applied a request of any other lane.
+    fn of_another_lane(&self, lane: LaneId) -> Option<Timestamp> {
+        let is_other = |applied: &(LaneId, Timestamp)| applied.0 != lane;
+        let newest_first = [self.last, self.other].into_iter().flatten();
+        newest_first.filter(is_other).map(|(_, at)| at).next()
+    }
+}

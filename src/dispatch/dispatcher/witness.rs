@@ -1,0 +1,56 @@
+//! Asks a witness: retrieves a customer whose update Imprint applied, to find out whether a failing lane or the
+//! destination is at fault.
+
+use std::rc::Rc;
+
+use super::Shell;
+use crate::dispatch::breaker::DestinationState;
+use crate::dispatch::core::conclude_inquiry;
+use crate::dispatch::destination::Inquiry;
+use crate::imprint::{ImprintApi, ImprintId, LookupResult};
+
+impl<I: ImprintApi + 'static> Shell<I> {
+    /// Starts a task that asks a witness. If the task panics, the drop of the inquiry makes the core ask again.
+    pub(super) fn start_inquiry(self: &Rc<Self>, inquiry: Inquiry) {
+        let shell = Rc::clone(self);
+        self.spawn(None, async move { shell.ask(inquiry).await });
+    }
+
+    async fn ask(&self, inquiry: Inquiry) {
+        let found = self.retrieve(inquiry.customer().clone()).await;
+        let (states, change) = conclude_inquiry(inquiry, &found, self.moment());
+        self.report_states(states, "witness", found.label());
+        if let Some(change) = change {
+            self.save(change).await;
+        }
+    }
+
+    /// Asks Imprint whether a customer exists.
+    pub(super) async fn retrieve(&self, customer: ImprintId) -> LookupResult {
+        let dispatcher = &self.dispatcher;
+        let deadline = dispatcher.limits.deadline;
+        let found = dispatcher.imprint.retrieve(customer, deadline).await;
+        dispatcher.metrics.lookup(found.label());
+        found
+    }
+
+    /// Reports the state of the destination before and after an answer.
+    pub(super) fn report_states(
+        &self,
+        (before, after): (DestinationState, DestinationState),
+        outcome: &str,
+        cause: &str,
+    ) {
+        let (from, to) = (before.as_str(), after.as_str());
+        self.dispatcher.metrics.destination_state(to);
+        if from != to {
+            tracing::warn!(
+                from,
+                to,
+                outcome,
+                cause,
+                "the destination changed its state"
+            );
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The time and the random number that the caller of a pure module passes.
+
+use crate::time::Timestamp;
+
+/// The time and the random number for one call of the core. The caller of the core reads the time and the random number
+/// before each call.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub now: Timestamp,
+    /// A random number, uniformly distributed over all values of `u32`.
+    pub random: u32,
+}
+
+impl Moment {
+    /// Returns the random number of this call as a fraction in `[0, 1)`.
+    pub fn jitter(self) -> f64 {
+        f64::from(self.random) / (f64::from(u32::MAX) + 1.0)
+    }
+}
