@@ -11,7 +11,7 @@ pub mod client;
 pub mod connection;
 mod connector;
 pub mod framing;
-mod idle;
+pub mod idle;
 pub mod problem;
 pub mod retry_after;
 pub mod single_header;

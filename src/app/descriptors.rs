@@ -4,6 +4,7 @@ use anyhow::ensure;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
+use crate::http::idle::CONNECTIONS_PER_REQUEST;
 
 /// The maximum number of descriptors that the bridge asks for, which is more than a listener needs.
 const WANTED_MAX: u64 = 65_536;
@@ -45,7 +46,7 @@ pub(super) fn raise() -> u64 {
     }
 }
 
-/// Divides the descriptors: first for the store, the secrets, the threads and the requests to Imprint, then an eighth of
+/// Divides the descriptors: first for the store, the secrets, the threads and the connections to Imprint, then an eighth of
 /// the rest for the ops listener, and the rest for the event listener.
 ///
 /// # Errors
@@ -57,7 +58,8 @@ pub(super) fn divide(
     ops_max: usize,
 ) -> anyhow::Result<ConnectionLimits> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let own = RESERVED + threads * FOR_THREAD + config.imprint.concurrency;
+    let imprint = config.imprint.concurrency * CONNECTIONS_PER_REQUEST;
+    let own = RESERVED + threads * FOR_THREAD + imprint;
     let left = limit.saturating_sub(own);
     let ops = (left / 8).clamp(CONNECTIONS_MIN, ops_max);
     let ingress = left.saturating_sub(ops).min(config.ingress.connections_max);

@@ -19,9 +19,10 @@ use crate::time::Timestamp;
 /// The time for which a connection rests after an answer: longer than the delay of 100 ms with which a proxy sends the
 /// late answer of its server.
 const REST: Duration = Duration::from_millis(250);
-/// The number of open connections for each request in flight. At this number, connections rest for a shorter time. With
-/// the usual concurrency of 64, every connection rests for the full time up to about 250 requests per second.
-const CONNECTIONS_PER_REQUEST: usize = 2;
+/// The maximum number of open connections for each request in flight.
+///
+/// At this number, connections rest for a shorter time. With the usual concurrency of 64, every connection rests for the full time up to about 250 requests per second.
+pub const CONNECTIONS_PER_REQUEST: usize = 2;
 /// The maximum idle time of a connection: less than the 60 s after which load balancers usually close an idle
 /// connection.
 const IDLE_MAX: Duration = Duration::from_secs(15);
