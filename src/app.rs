@@ -43,11 +43,14 @@ mod listener;
 mod listeners;
 mod places;
 mod refused;
+mod reread;
 mod retention;
 mod secrets;
 mod senders;
 mod sources;
 mod store;
+
+pub use self::reread::Rereads;
 
 /// Runs a future on a new runtime on this thread, for the commands of the command line.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
@@ -98,7 +101,7 @@ impl App {
         let (stopping, stopped) = watch::channel(false);
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
         let (endpoints, sources, secrets) =
-            sources::open(sources, config.intake, &metrics.ingress, &clock)?;
+            sources::open(sources, config.intake, &metrics.ingress, clock.clone())?;
         let operations = Operations {
             outbox: store(),
             destination: Arc::clone(&destination),
@@ -122,7 +125,7 @@ impl App {
         let ops = Ops::new(health.clone(), figures.clone(), operations, access);
         let [(ingress, ingress_server), (ops, ops_server)] =
             listeners::bind(&config, listener, ops, &clock)?;
-        let key = KeyFile::read(&config.imprint, Arc::clone(&destination), clock.clone())?;
+        let key = KeyFile::read(&config.imprint, Arc::clone(&destination), secrets.rereads())?;
         let parts = senders::Parts {
             outbox: store(),
             destination,
@@ -146,6 +149,11 @@ impl App {
             ingress_server,
             ops_server,
         })
+    }
+
+    /// Returns the schedule of the reads of secret files, for a signal that asks for a read.
+    pub fn rereads(&self) -> Rereads {
+        self.secrets.rereads()
     }
 
     /// Returns the metrics reader of this bridge, for code in this process.

@@ -1,4 +1,4 @@
-//! Signals that stop the process: SIGTERM and SIGINT. SIGXFSZ must not stop the process.
+//! Signals that stop the process: SIGTERM and SIGINT. SIGXFSZ and SIGHUP must not stop the process.
 
 use std::io;
 
@@ -35,5 +35,24 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+/// A listener for SIGHUP, with which operators ask services to read their files again.
+#[derive(Debug)]
+pub struct Hangups(tokio::signal::unix::Signal);
+
+impl Hangups {
+    /// Starts to handle SIGHUP, which otherwise ends the process.
+    ///
+    /// # Errors
+    /// Fails if the operating system refuses the signal handler.
+    pub fn listen() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next SIGHUP.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
     }
 }

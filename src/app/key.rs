@@ -3,26 +3,23 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
+use super::reread::{Rereads, read_new};
 use crate::config::{ImprintSettings, secret};
 use crate::dispatch::destination::Destination;
 use crate::imprint::client::{Credential, KeyChange};
-use crate::time::Clock;
-
-/// The time between two reads of a key file. The bridge does not watch the file, because Kubernetes replaces the
-/// symbolic link of a mounted Secret, and a watch would stay on the old file.
-pub(super) const READ_EVERY: Duration = Duration::from_secs(3);
 
 /// The file with the API key, and the credential that requests to Imprint use.
 pub(super) struct KeyFile {
     file: PathBuf,
+    /// The API key in use.
+    present: SecretString,
     credential: Arc<Credential>,
     destination: Arc<Destination>,
-    clock: Clock,
+    rereads: Rereads,
 }
 
 impl KeyFile {
@@ -30,7 +27,7 @@ impl KeyFile {
     pub(super) fn read(
         settings: &ImprintSettings,
         destination: Arc<Destination>,
-        clock: Clock,
+        rereads: Rereads,
     ) -> anyhow::Result<Self> {
         let file = settings
             .key_file
@@ -40,12 +37,14 @@ impl KeyFile {
             secret::read(file).map_err(|reason| anyhow!(reason))
         };
         let merchant_key = settings.merchant_key_file.as_ref().map(read).transpose()?;
-        let credential = Credential::new(settings.scheme, &read(&file)?, merchant_key.as_ref())?;
+        let present = read(&file)?;
+        let credential = Credential::new(settings.scheme, &present, merchant_key.as_ref())?;
         Ok(Self {
             file,
+            present,
             credential: Arc::new(credential),
             destination,
-            clock,
+            rereads,
         })
     }
 
@@ -53,26 +52,29 @@ impl KeyFile {
         Arc::clone(&self.credential)
     }
 
-    /// Reads the key file every [`READ_EVERY`], and never returns. Requests use a new API key at once, and a
-    /// destination that rejected the old key gets a probe at once.
-    pub(super) async fn watch(&self) {
+    /// Reads the key file repeatedly, and never returns. Requests use a new API key at once, and a destination that
+    /// rejected the old key gets a probe at once.
+    pub(super) async fn watch(&mut self) {
         loop {
-            self.clock.sleep(READ_EVERY).await;
-            let read = secret::read(&self.file);
-            match read.and_then(|key| {
-                self.credential
-                    .replace(&key)
-                    .map_err(|error| error.to_string())
-            }) {
-                Ok(KeyChange::Unchanged) => {}
-                Ok(KeyChange::Changed) => {
-                    tracing::info!("API key changed");
-                    self.destination.probe_now(self.clock.now());
-                }
-                Err(reason) => {
-                    tracing::warn!(reason, "cannot read the API key; the old key stays in use");
-                }
+            self.rereads.next().await;
+            if let Err(reason) = self.read_again().await {
+                tracing::warn!(reason, "cannot read the API key; the old key stays in use");
             }
         }
+    }
+
+    async fn read_again(&mut self) -> Result<(), String> {
+        let is_same =
+            |one: &SecretString, other: &SecretString| one.expose_secret() == other.expose_secret();
+        let read = || secret::read(&self.file);
+        let new = read_new(read, |read| is_same(read, &self.present), is_same).await?;
+        let Some(new) = new else { return Ok(()) };
+        let replaced = self.credential.replace(&new);
+        if replaced.map_err(|error| error.to_string())? == KeyChange::Changed {
+            tracing::info!("API key changed");
+            self.destination.probe_now(self.rereads.moment());
+        }
+        self.present = new;
+        Ok(())
     }
 }

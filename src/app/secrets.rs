@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::key::READ_EVERY;
+use super::reread::{Rereads, read_new};
 use crate::config::{secret, sources};
 use crate::event::SourceName;
 use crate::ingress::Endpoints;
 use crate::ingress::auth::Verifier;
 use crate::ingress::auth::hmac::HmacKeys;
-use crate::time::Clock;
 
 /// The loaded secrets of one source, and the verifier that uses these secrets.
 pub(super) struct LoadedAuth {
@@ -61,7 +60,7 @@ impl LoadedAuth {
 pub(super) struct SecretsWatch {
     endpoints: Endpoints,
     sources: Vec<WatchedSource>,
-    clock: Clock,
+    rereads: Rereads,
 }
 
 struct WatchedSource {
@@ -76,7 +75,7 @@ impl SecretsWatch {
     pub(super) fn new(
         endpoints: Endpoints,
         sources: Vec<(SourceName, sources::Auth, Vec<SecretString>)>,
-        clock: Clock,
+        rereads: Rereads,
     ) -> Self {
         let sources = sources
             .into_iter()
@@ -90,28 +89,36 @@ impl SecretsWatch {
         Self {
             endpoints,
             sources: with_secrets.collect(),
-            clock,
+            rereads,
         }
     }
 
-    /// Reads the secret files of all sources every [`READ_EVERY`], and never returns. The event route uses new secrets
-    /// at once.
+    pub(super) fn rereads(&self) -> Rereads {
+        self.rereads.clone()
+    }
+
+    /// Reads the secret files of all sources repeatedly, and never returns. The event route uses new secrets at once.
     pub(super) async fn watch(&mut self) {
         loop {
-            self.clock.sleep(READ_EVERY).await;
+            self.rereads.next().await;
             for source in &mut self.sources {
-                source.read_again(&self.endpoints);
+                source.read_again(&self.endpoints).await;
             }
         }
     }
 }
 
 impl WatchedSource {
-    fn read_again(&mut self, endpoints: &Endpoints) {
+    async fn read_again(&mut self, endpoints: &Endpoints) {
         let source = self.name.as_str();
-        match LoadedAuth::of(&self.auth) {
-            Ok(loaded) if is_same(&loaded.secrets, &self.secrets) => self.is_unreadable = false,
-            Ok(loaded) => {
+        let new = read_new(
+            || LoadedAuth::of(&self.auth),
+            |loaded| is_same(&loaded.secrets, &self.secrets),
+            |one, other| is_same(&one.secrets, &other.secrets),
+        );
+        match new.await {
+            Ok(None) => self.is_unreadable = false,
+            Ok(Some(loaded)) => {
                 if let Some(endpoint) = endpoints.get(&self.name) {
                     endpoint.verifier.replace(loaded.verifier);
                 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::reread::Rereads;
 use super::secrets::{LoadedAuth, SecretsWatch};
 use crate::config::sources::SourceSettings;
 use crate::ingress::auth::RotatingVerifier;
@@ -18,7 +19,7 @@ pub(super) fn open(
     settings: Vec<SourceSettings>,
     intake: IntakeSettings,
     counts: &IngressMetrics,
-    clock: &Clock,
+    clock: Clock,
 ) -> anyhow::Result<(Endpoints, Arc<Sources>, SecretsWatch)> {
     let mut endpoints = BTreeMap::new();
     let mut secrets = Vec::new();
@@ -49,6 +50,6 @@ pub(super) fn open(
         endpoints.insert(name, endpoint);
     }
     let endpoints = Arc::new(endpoints);
-    let secrets = SecretsWatch::new(Arc::clone(&endpoints), secrets, clock.clone());
+    let secrets = SecretsWatch::new(Arc::clone(&endpoints), secrets, Rereads::new(clock));
     Ok((endpoints, Arc::new(Sources::new(sources, intake)), secrets))
 }

@@ -1,11 +1,11 @@
-//! `serve`: runs the bridge until SIGTERM or SIGINT.
+//! `serve`: runs the bridge until SIGTERM or SIGINT. At SIGHUP, the bridge reads its secret files again.
 
 use std::process::ExitCode;
 
 use super::{Layers, read, start_log};
 use crate::app::{App, block_on};
 use crate::config::Purpose;
-use crate::shutdown::Signals;
+use crate::shutdown::{Hangups, Signals};
 use crate::telemetry::chain;
 use crate::terminal::printable;
 use crate::time::Clock;
@@ -17,9 +17,21 @@ pub(super) fn run(layers: &Layers) -> anyhow::Result<ExitCode> {
     };
     let log = start_log(&config)?;
     let served: anyhow::Result<()> = block_on(async {
-        let mut signals = Signals::listen()?;
+        let (mut signals, mut hangups) = (Signals::listen()?, Hangups::listen()?);
         let app = App::start(config, sources, Clock::machine()).await?;
-        app.run(async move { signals.next().await }).await
+        let rereads = app.rereads();
+        let stop = async move {
+            loop {
+                tokio::select! {
+                    reason = signals.next() => return reason,
+                    () = hangups.next() => {
+                        tracing::info!("SIGHUP: the bridge reads its secret files again");
+                        rereads.read_now();
+                    }
+                }
+            }
+        };
+        app.run(stop).await
     });
     Ok(match served {
         Ok(()) => ExitCode::SUCCESS,

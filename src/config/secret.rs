@@ -1,25 +1,42 @@
 //! Reads secrets, which the configuration accepts only in files.
 
+use std::fs::{File, Metadata};
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use secrecy::SecretString;
 
 /// The maximum length of a secret file.
 const SECRET_BYTES_MAX: u64 = 4096;
+/// The length of the longest line end, which is not a part of the secret.
+const LINE_END_BYTES_MAX: u64 = 2;
 
 /// Reads a secret from a file, and ignores a newline at the end of the file.
 ///
 /// All other characters must be visible ASCII, because other characters are usually a mistake that would appear only
-/// later, as a rejected key.
+/// later, as a rejected key. A device, a pipe and a folder are refused: a read of them may never end.
 ///
 /// # Errors
 /// Returns the reason for which the secret cannot be used, without the content of the file.
 pub fn read(path: &Path) -> Result<SecretString, String> {
     let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
+    let check = |file: &Metadata| match file.is_file() {
+        true if file.len() > SECRET_BYTES_MAX + LINE_END_BYTES_MAX => Err(too_long(path)),
+        true => Ok(()),
+        false => Err(format!("{} is not a regular file", path.display())),
+    };
+    // A device is not even opened, and a pipe that replaces the file meanwhile does not block the process.
+    check(&std::fs::metadata(path).map_err(unreadable)?)?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(unreadable)?;
+    check(&file.metadata().map_err(unreadable)?)?;
     let mut content = String::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(SECRET_BYTES_MAX + 1)
+    file.take(SECRET_BYTES_MAX + LINE_END_BYTES_MAX + 1)
         .read_to_string(&mut content)
         .map_err(unreadable)?;
     let secret = content.strip_suffix('\n').unwrap_or(&content);
@@ -28,10 +45,7 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
         return Err(format!("{} is empty", path.display()));
     }
     if u64::try_from(secret.len()).unwrap_or(u64::MAX) > SECRET_BYTES_MAX {
-        return Err(format!(
-            "{} is longer than {SECRET_BYTES_MAX} bytes",
-            path.display()
-        ));
+        return Err(too_long(path));
     }
     if !secret.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(format!(
@@ -40,6 +54,10 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
         ));
     }
     Ok(SecretString::from(secret.to_owned()))
+}
+
+fn too_long(path: &Path) -> String {
+    format!("{} is longer than {SECRET_BYTES_MAX} bytes", path.display())
 }
 
 #[cfg(test)]
@@ -81,5 +99,34 @@ mod tests {
             }
         }
         assert!(read(&folder.path().join("absent")).is_err());
+    }
+
+    /// FAULTS N202
+    #[test]
+    fn an_odd_file_is_refused_by_name_and_without_its_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("huge"), "k".repeat(1 << 20)).unwrap();
+        std::fs::write(at("empty"), "").unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("link")).unwrap();
+        let pipe = std::process::Command::new("mkfifo")
+            .arg(at("pipe"))
+            .status();
+        assert!(pipe.unwrap().success());
+        std::fs::write(at("long"), "k".repeat(4096) + "\r\n").unwrap();
+        assert!(read(&at("long")).is_ok());
+        for path in [
+            at("huge"),
+            at("empty"),
+            at("link"),
+            at("pipe"),
+            folder.path().to_owned(),
+            "/dev/zero".into(),
+            "/dev/null".into(),
+        ] {
+            let reason = read(&path).unwrap_err();
+            assert!(reason.contains(path.to_str().unwrap()), "{reason}");
+            assert!(!reason.contains("kk"), "{reason}");
+        }
     }
 }

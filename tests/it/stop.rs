@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -189,6 +190,34 @@ fn imprint_that_hangs_does_not_keep_the_process() {
     });
     again.terminate();
     assert_eq!(again.wait_for_exit().code(), Some(0), "{}", again.log());
+}
+
+/// FAULTS N202, S07: SIGHUP does not end the process, which reads its secret files again.
+#[test]
+fn sighup_reads_the_secrets_again() {
+    let imprint = FakeImprint::start(|_settings| {});
+    let files = Files::write(imprint.address, "sk_wrong", "");
+    let mut process = Process::serve(&files);
+    let (ingress, ops) = process.ready();
+    files.write_key(KEY);
+    for _ in 0..3 {
+        let kill = format!("kill -HUP {}", process.child.id());
+        let killed = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(killed.success());
+    }
+    wait_for("the signal is logged", || {
+        process.log().contains("SIGHUP").then_some(())
+    });
+    let event = Event::new("after", "c1", 1).email("canary@example.com");
+    let headers = [("content-type", "application/cloudevents+json")];
+    let answer = post(ingress, &headers, &event.json().to_string());
+    assert_eq!(answer.unwrap().status, 202);
+    wait_for("the new key is used", || {
+        (receipt_status(ingress, "after") == "delivered").then_some(())
+    });
+    assert_eq!(http::ask(ops, "GET /readyz", &[], "").unwrap().status, 200);
+    process.terminate();
+    assert_eq!(process.wait_for_exit().code(), Some(0), "{}", process.log());
 }
 
 // === failed starts ===

@@ -1,0 +1,97 @@
+//! The moments at which the bridge reads its secret files again: every few seconds, and at SIGHUP.
+//!
+//! A new secret counts only if two reads at a distance return it: a program that writes a secret file in place may have
+//! written only a part of the secret at the first read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::time::{Clock, Timestamp};
+
+/// The time between two reads of the secret files. The bridge does not watch the files, because Kubernetes replaces the
+/// symbolic link of a mounted Secret, and a watch would stay on the old file.
+const READ_EVERY: Duration = Duration::from_secs(3);
+
+/// The time between the two reads of a new secret: longer than a program needs to write a short file.
+const CONFIRM_AFTER: Duration = Duration::from_millis(500);
+
+/// The schedule of the reads of secret files. Clones share the signal to read now.
+#[derive(Clone, Debug)]
+pub struct Rereads {
+    clock: Clock,
+    now: Arc<Notify>,
+}
+
+impl Rereads {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            now: Arc::default(),
+        }
+    }
+
+    /// Lets the bridge read its secret files now.
+    pub fn read_now(&self) {
+        self.now.notify_waiters();
+    }
+
+    pub(super) fn moment(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Resolves when the secret files must be read.
+    pub(super) async fn next(&self) {
+        tokio::select! {
+            () = self.clock.sleep(READ_EVERY) => {}
+            () = self.now.notified() => {}
+        }
+    }
+}
+
+/// Reads a secret, and reads a new secret once more. Returns the secret if both reads return it; `None` if the secret is
+/// not new, or if the reads differ.
+pub(super) async fn read_new<T, E>(
+    read: impl Fn() -> Result<T, E>,
+    is_present: impl Fn(&T) -> bool,
+    is_same: impl Fn(&T, &T) -> bool,
+) -> Result<Option<T>, E> {
+    let first = read()?;
+    if is_present(&first) {
+        return Ok(None);
+    }
+    // Another process writes the file, so the wait is in real time.
+    sleep(CONFIRM_AFTER).await;
+    let second = read()?;
+    Ok(is_same(&first, &second).then_some(second))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// FAULTS N201
+    #[tokio::test]
+    async fn a_half_written_secret_never_counts() {
+        type Read = Result<&'static str, &'static str>;
+        let table: [(&[Read], Read, Option<&str>); 6] = [
+            (&[Ok("present")], Ok(""), None),
+            (&[Ok("whole"), Ok("whole")], Ok(""), Some("whole")),
+            (&[Ok("who"), Ok("whole")], Ok(""), None),
+            (&[Ok("who"), Ok("present")], Ok(""), None),
+            (&[Err("empty")], Err("empty"), None),
+            (&[Ok("who"), Err("empty")], Err("empty"), None),
+        ];
+        for (reads, result, expected) in table {
+            let left = RefCell::new(reads.iter());
+            let read = || *left.borrow_mut().next().unwrap();
+            let new = read_new(read, |read| *read == "present", |one, other| one == other).await;
+            assert_eq!(new, result.map(|_| expected), "{reads:?}");
+            assert_eq!(left.borrow().len(), 0, "{reads:?}");
+        }
+    }
+}
