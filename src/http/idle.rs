@@ -21,7 +21,8 @@ use crate::time::Timestamp;
 const REST: Duration = Duration::from_millis(250);
 /// The maximum number of open connections for each request in flight.
 ///
-/// At this number, connections rest for a shorter time. With the usual concurrency of 64, every connection rests for the full time up to about 250 requests per second.
+/// At this number, connections rest for a shorter time. With the usual concurrency of 64, every connection rests for
+/// the full time up to about 250 requests per second.
 pub const CONNECTIONS_PER_REQUEST: usize = 2;
 /// The maximum idle time of a connection: less than the 60 s after which load balancers usually close an idle
 /// connection.
