@@ -9,6 +9,7 @@
 //! - Bytes that two receivers could read in different ways are refused; see [`crate::http::framing`].
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,14 +24,20 @@ use super::refused::RefusedHead;
 use crate::http::connection::ConnectionState;
 use crate::http::framing::Framing;
 
-/// The number of bytes that the server gets before other connections have their turn.
-const BURST_BYTES: usize = 8 * 1024;
+/// The number of bytes that the server gets before other connections have their turn. The server's buffer has 8 KiB, and
+/// grows if it gets more at once.
+const BURST_BYTES: usize = 4 * 1024;
 /// The number of bytes of one read from the socket.
 const READ_BYTES: usize = 4 * 1024;
 /// The maximum time in which a client takes an answer. A client that does not read keeps no memory for longer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 /// The maximum time for which the rest of a request is read after an early answer, so that the sender gets the answer.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
+/// The number of bytes of one read while the rest of a request is discarded.
+const DRAIN_READ_BYTES: usize = 16 * 1024;
+/// The maximum number of reads at once while the rest of a request is discarded. A sender that is faster than the bridge
+/// loses the connection.
+const DRAIN_READS_MAX: usize = 32;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The limits of the streams of one listener.
@@ -168,11 +175,8 @@ impl<T> Guarded<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     /// Reads from the socket until the server may read bytes or the stream has ended.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // An answer to an incomplete request: the client gets some time to read it.
-        let is_early = self.shared.answered() > self.received;
-        if is_early && self.drain_timer.poll(cx, DRAIN_DEADLINE).is_ready() {
-            self.end();
-            return Poll::Ready(Ok(()));
+        if self.shared.answered() > self.received {
+            return self.poll_drain(cx);
         }
         while !self.take_input() {
             let mut bytes = [0; READ_BYTES];
@@ -186,6 +190,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
                 Poll::Pending => return self.poll_head_deadline(cx),
             }
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Discards the rest of a request that was answered early, so that the client gets the answer instead of a reset.
+    /// The connection ends afterwards.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [MaybeUninit::uninit(); DRAIN_READ_BYTES];
+        for _ in 0..DRAIN_READS_MAX {
+            let mut read = ReadBuf::uninit(&mut bytes);
+            let polled = Pin::new(&mut self.io).poll_read(cx, &mut read)?;
+            let is_over = match polled {
+                Poll::Ready(()) => read.filled().is_empty(),
+                Poll::Pending => {
+                    ready!(self.drain_timer.poll(cx, DRAIN_DEADLINE));
+                    true
+                }
+            };
+            if is_over {
+                break;
+            }
+        }
+        self.end();
         Poll::Ready(Ok(()))
     }
 

@@ -27,7 +27,7 @@ use super::places::Places;
 use crate::http::connection::ConnectionState;
 
 /// The maximum time for which the server reads on after an early answer, so that the sender gets the answer.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The size of the receive buffer and of the send buffer of a connection in the kernel, which doubles this number. A
 /// sender in the same region fills a connection of 1 Gbit/s with it; a client that does not read takes no more.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;

@@ -24,8 +24,8 @@ use crate::intake::{Rejection, RejectionClass};
 /// The time after which an incomplete body has to give way if the budget for bodies is used up. A sender in the same
 /// region transmits the largest body in less time.
 const PROMPT: Duration = Duration::from_millis(250);
-/// The size of the first buffer of a body, unless the body is shorter.
-const FIRST_BUFFER_BYTES: usize = 4096;
+/// The size of one block of a body that arrives. Most bodies have one event and fit into one block.
+const BLOCK_BYTES: usize = 4096;
 
 /// A whole body with its charge, which ends when the body is dropped.
 pub(super) struct ReceivedBody<'a> {
@@ -58,7 +58,8 @@ pub(super) async fn collect<'a>(
     }
     let announced = announced(request.headers()).and_then(|length| usize::try_from(length).ok());
     let mut body = ArrivingBody {
-        bytes: Vec::new(),
+        blocks: Vec::new(),
+        length: 0,
         charge: ingress.budget.charge(),
         limit_bytes: ingress.limits.body_bytes_max,
         bytes_max: announced.unwrap_or(usize::MAX),
@@ -77,57 +78,79 @@ pub(super) async fn collect<'a>(
             }
         }
     }
-    body.charge.complete();
-    Ok(ReceivedBody {
-        content: Untrusted::new(body.bytes.into()),
-        charge: body.charge,
-    })
+    Ok(body.complete())
 }
 
 fn exceeds(length: u64, limit_bytes: usize) -> bool {
     usize::try_from(length).is_ok_and(|length| length > limit_bytes)
 }
 
-/// A body of which some bytes may be missing.
+/// A body of which some bytes may be missing, in blocks of one size.
+///
+/// A buffer that doubles its size would leave holes of all sizes in the allocator while thousands of bodies arrive.
 struct ArrivingBody<'a> {
-    bytes: Vec<u8>,
+    blocks: Vec<Vec<u8>>,
+    length: usize,
     charge: BodyCharge<'a>,
     limit_bytes: usize,
     /// The announced length.
     bytes_max: usize,
 }
 
-impl ArrivingBody<'_> {
+impl<'a> ArrivingBody<'a> {
     async fn read(&mut self, payload: &mut Payload) -> Result<(), Refusal> {
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_broken| incomplete())?;
-            let length = self.bytes.len().saturating_add(chunk.len());
-            if length > self.limit_bytes {
+            self.length = self.length.saturating_add(chunk.len());
+            if self.length > self.limit_bytes {
                 let limit_bytes = self.limit_bytes;
                 return Err(Refusal::TooLarge { limit_bytes });
             }
-            self.reserve(length)?;
-            self.bytes.extend_from_slice(&chunk);
+            self.push(&chunk)?;
         }
         Ok(())
     }
 
-    /// Charges and reserves memory for `length` bytes in all: twice as much as before, up to the announced length.
-    fn reserve(&mut self, length: usize) -> Result<(), Refusal> {
-        let capacity = self.bytes.capacity();
-        if length <= capacity {
-            return Ok(());
+    fn push(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
+        while !bytes.is_empty() {
+            let room = |block: &Vec<u8>| block.capacity() - block.len();
+            if self.blocks.last().is_none_or(|block| room(block) == 0) {
+                self.add_block(bytes.len())?;
+            }
+            if let Some(block) = self.blocks.last_mut() {
+                let fits = bytes.len().min(room(block));
+                let (now, later) = bytes.split_at_checked(fits).unwrap_or((bytes, &[]));
+                block.extend_from_slice(now);
+                bytes = later;
+            }
         }
-        let doubled = capacity.saturating_mul(2).max(FIRST_BUFFER_BYTES);
-        let wanted = doubled
-            .min(self.bytes_max)
-            .min(self.limit_bytes)
-            .max(length);
-        let more = self.charge.grow(wanted.saturating_sub(capacity));
-        more.map_err(|OverBudget| Refusal::BodyBudget)?;
-        self.bytes
-            .reserve_exact(wanted.saturating_sub(self.bytes.len()));
         Ok(())
+    }
+
+    /// Charges and allocates one block. A body that is shorter than a block has one block of its size.
+    fn add_block(&mut self, wanted: usize) -> Result<(), Refusal> {
+        let size = BLOCK_BYTES.min(self.bytes_max.max(wanted));
+        let charged = self.charge.grow(size);
+        charged.map_err(|OverBudget| Refusal::BodyBudget)?;
+        self.blocks.push(Vec::with_capacity(size));
+        Ok(())
+    }
+
+    fn complete(mut self) -> ReceivedBody<'a> {
+        self.charge.complete();
+        let content = match self.blocks.pop() {
+            Some(only) if self.blocks.is_empty() => only,
+            last => {
+                let mut content = Vec::with_capacity(self.length);
+                let blocks = self.blocks.into_iter().chain(last);
+                blocks.for_each(|block| content.extend_from_slice(&block));
+                content
+            }
+        };
+        ReceivedBody {
+            content: Untrusted::new(content.into()),
+            charge: self.charge,
+        }
     }
 }
 

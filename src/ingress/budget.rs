@@ -72,17 +72,11 @@ impl BodyBudget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Takes the charge from the oldest slow body other than `own`. Returns false if there is none.
-    fn take_from_oldest(&self, own: Option<u64>) -> bool {
-        let mut slow = self.slow();
-        let oldest = slow.bodies.keys().find(|number| Some(**number) != own);
-        let Some(body) = oldest
-            .copied()
-            .and_then(|number| slow.bodies.remove(&number))
-        else {
+    /// Takes the charge from the oldest slow body. Returns false if there is none.
+    fn take_from_oldest(&self) -> bool {
+        let Some((_, body)) = self.slow().bodies.pop_first() else {
             return false;
         };
-        drop(slow);
         self.subtract(body.bytes);
         // The request may have ended meanwhile.
         let _gone: Result<(), ()> = body.give_way.send(());
@@ -104,10 +98,10 @@ pub(super) struct BodyCharge<'a> {
 }
 
 impl BodyCharge<'_> {
-    /// Charges more bytes. Slow bodies give way, the oldest first.
+    /// Charges more bytes. Slow bodies give way to a prompt one, the oldest first.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), OverBudget> {
         while !self.budget.try_add(bytes) {
-            if !self.budget.take_from_oldest(self.slow) {
+            if self.slow.is_some() || !self.budget.take_from_oldest() {
                 return Err(OverBudget);
             }
         }
@@ -191,7 +185,7 @@ mod tests {
         // A body that has lost its charge does not grow, and returns nothing.
         assert_eq!(bodies[0].grow(0), Err(OverBudget));
         assert_eq!(used(&budget), 10);
-        // A slow body never takes its own charge.
+        // A slow body takes the charge of no other one.
         assert_eq!(bodies[1].grow(8), Err(OverBudget));
         // A complete body keeps its charge.
         assert_eq!(prompt.grow(4), Err(OverBudget));

@@ -314,7 +314,7 @@ def bodies(program, port, request):
     figures = f"resident {before} MiB before, {peak} MiB at most"
     figures += f", {in_group} MiB in the group" if in_group else ""
     figures += f", ended with {killed}" if killed is not None else ""
-    holds = killed is None and max(peak, in_group or 0) <= MEMORY_MAX_MIB and p99 < HEALTHY_P99_MAX_MS and failed == 0
+    holds = killed is None and (in_group or peak) <= MEMORY_MAX_MIB and p99 < HEALTHY_P99_MAX_MS and failed == 0
     return holds, group.how, f"{figures}; {text}"
 
 
