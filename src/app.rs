@@ -96,7 +96,7 @@ impl App {
         sources: Vec<SourceSettings>,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        let (outbox, metrics) = (open(&config.outbox, clock.now())?, metrics()?);
+        let (outbox, metrics) = (open(&config, clock.now()).await?, metrics()?);
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
@@ -207,10 +207,25 @@ impl App {
     }
 }
 
-fn open(settings: &config::OutboxSettings, now: Timestamp) -> anyhow::Result<Arc<dyn Outbox>> {
-    let path = &settings.path;
-    let outbox = outbox::open(path, settings.intake_max, now);
-    outbox.with_context(|| format!("outbox.url {}", path.display()))
+/// Opens the store, which must belong to the configured environment and host of Imprint. A store that belongs to none
+/// belongs to the configured ones from now on.
+async fn open(config: &Config, now: Timestamp) -> anyhow::Result<Arc<dyn Outbox>> {
+    let path = &config.outbox.path;
+    let outbox = outbox::open(path, config.outbox.intake_max, now);
+    let outbox = outbox.with_context(|| format!("outbox.url {}", path.display()))?;
+    let configured = config.imprint.destination();
+    match outbox.setting(Setting::Destination).await? {
+        None => {
+            let stored = outbox.store_setting(Setting::Destination, configured);
+            stored.await?;
+        }
+        Some(stored) if stored == configured => {}
+        Some(stored) => bail!(
+            "the store {} belongs to Imprint's environment and host \"{stored}\", but imprint.environment and imprint.base_url are \"{configured}\": set them back, set outbox.url to another store, or move the store with `imprint-bridge store rebind`, which lists the waiting entries first",
+            path.display()
+        ),
+    }
+    Ok(outbox)
 }
 
 fn metrics() -> prometheus::Result<Metrics> {

@@ -59,7 +59,9 @@ pub use ledger::{
 };
 pub use lifecycle::{Lifecycle, STALLED_AFTER, Setting, Settings, StoreCondition};
 pub use memory::MemoryOutbox;
-pub use sqlite::{OpenError, SqliteOutbox, VerifyReport, restore, verify};
+pub use sqlite::{
+    OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, rebind, restore, verify,
+};
 pub use state::{ParkReason, State};
 
 /// The most entries of a lane that one claim reads, starting with the newest.

@@ -10,8 +10,9 @@ use super::operator::{Bridge, table};
 use super::{Layers, NEGATIVE_RESULT, read};
 use crate::config::Purpose;
 use crate::http::Method;
-use crate::outbox;
+use crate::outbox::{self, AuditEvent, RebindConsent};
 use crate::terminal::{print_notice, print_result};
+use crate::time::Clock;
 
 /// The subcommands of the command `store`.
 #[derive(Debug, Subcommand)]
@@ -40,6 +41,21 @@ pub(super) enum StoreCommand {
         /// File of the copy that replaces the store.
         copy: PathBuf,
     },
+    /// Moves the store to the configured environment and host of Imprint. The bridge must not be running.
+    ///
+    /// Lists the waiting entries, which the bridge will send to the new destination. The store forgets the versions of
+    /// delivered values and the identity links, because they describe the other Imprint. The audit log records the
+    /// move.
+    Rebind {
+        #[command(flatten)]
+        layers: Layers,
+        /// Moves the store. Without `--yes`, the command only shows the effect.
+        #[arg(long)]
+        yes: bool,
+        /// Reason of the operator, which the audit log records.
+        #[arg(long)]
+        reason: Option<String>,
+    },
 }
 
 pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
@@ -64,6 +80,11 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
                 ExitCode::from(NEGATIVE_RESULT)
             })
         }
+        StoreCommand::Rebind {
+            layers,
+            yes,
+            reason,
+        } => rebind(layers, *yes, reason.clone()),
         StoreCommand::Restore { layers, copy } => {
             let config = match read(layers, Purpose::Check) {
                 Ok((config, _)) => config,
@@ -79,4 +100,42 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn rebind(layers: &Layers, is_confirmed: bool, reason: Option<String>) -> anyhow::Result<ExitCode> {
+    let config = match read(layers, Purpose::Check) {
+        Ok((config, _)) => config,
+        Err(code) => return Ok(code),
+    };
+    let path = &config.outbox.path;
+    let before = outbox::rebind(path, &RebindConsent::Preview)?;
+    let destination = config.imprint.destination();
+    let stored = before.destination.unwrap_or_else(|| "none".to_owned());
+    print_result(format_args!("the store belongs to: {stored}"));
+    print_result(format_args!("it would belong to: {destination}"));
+    print_result(format_args!("{} waiting entries:", before.waiting));
+    for entry in &before.listed {
+        let identity = &entry.receipt.identity;
+        print_result(format_args!(
+            "  {} {} {} {}",
+            entry.receipt.entry,
+            identity.source,
+            identity.id.as_str(),
+            entry.receipt.event_type.as_str()
+        ));
+    }
+    if !is_confirmed {
+        print_result("nothing was changed; add --yes to move the store");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let event = AuditEvent {
+        operator: "command line".to_owned(),
+        action: "rebind",
+        target: format!("{stored} -> {destination}"),
+        reason,
+        at: Clock::machine().now(),
+    };
+    outbox::rebind(path, &RebindConsent::Confirmed { destination, event })?;
+    print_result("the store was moved");
+    Ok(ExitCode::SUCCESS)
 }

@@ -69,6 +69,11 @@ impl BaseUrl {
         &self.text
     }
 
+    /// Returns the host of the base URL, in its only spelling.
+    pub fn host(&self) -> String {
+        self.host.text()
+    }
+
     /// Checks that the host of the base URL, `imprint.environment` and the profile agree.
     pub(super) fn fits(
         &self,

@@ -39,6 +39,19 @@ pub struct ImprintSettings {
     pub clearing: Clearing,
 }
 
+impl ImprintSettings {
+    /// Returns the environment and the host of Imprint. A store belongs to one environment and one host: entries that
+    /// were accepted for one Imprint must not be sent to another. The port of a sandbox on this machine may change.
+    pub fn destination(&self) -> String {
+        let environment = match self.environment {
+            ImprintEnvironment::Local => "local",
+            ImprintEnvironment::Sandbox => "sandbox",
+            ImprintEnvironment::Production => "production",
+        };
+        format!("{environment} {}", self.base_url.host())
+    }
+}
+
 /// Takes and parses the section `[imprint]`.
 pub(super) fn take(
     reader: &mut Reader,

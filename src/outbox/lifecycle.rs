@@ -92,6 +92,8 @@ pub enum Setting {
     DestinationMode,
     /// The time until which Imprint asked the bridge to wait, in milliseconds since the Unix epoch.
     ThrottledUntil,
+    /// The environment and the host of Imprint to which the store belongs.
+    Destination,
 }
 
 impl Setting {
@@ -100,6 +102,7 @@ impl Setting {
         match self {
             Self::DestinationMode => "destination_mode",
             Self::ThrottledUntil => "destination_wait",
+            Self::Destination => "destination",
         }
     }
 }

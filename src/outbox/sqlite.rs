@@ -52,6 +52,7 @@ mod operator;
 mod origin;
 mod payload;
 mod prune;
+mod rebind;
 mod receipt;
 mod settle;
 mod shared;
@@ -63,6 +64,7 @@ mod writer;
 
 pub use backup::{VerifyReport, restore, verify};
 pub use open_error::OpenError;
+pub use rebind::{RebindConsent, RebindReport, rebind};
 
 /// An outbox in one SQLite file.
 pub struct SqliteOutbox {

@@ -9,10 +9,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use imprint_bridge::time::Clock;
+use serde_json::json;
 
 use crate::http::{self, Answer};
 use crate::process::{self, Process};
-use crate::support::{Event, Files, KEY, metric, post, receipt, wait_for};
+use crate::support::{Event, FakeImprint, Files, KEY, metric, post, receipt, wait_for};
 
 /// An address at which no Imprint listens, so that every accepted event waits.
 const NO_IMPRINT: SocketAddr =
@@ -528,4 +529,73 @@ fn the_store_is_no_copy_of_itself() {
         assert_eq!(process.wait_for_exit().code(), Some(2), "{url}");
         assert!(process.log().contains("outbox.url"), "{}", process.log());
     }
+}
+
+// === another environment or host ===
+
+fn rebind(files: &Files, more: &[&str]) -> (Option<i32>, String) {
+    let settings = files.settings();
+    let mut arguments = vec!["store", "rebind"];
+    for file in &settings {
+        arguments.extend(["--config", file.to_str().unwrap()]);
+    }
+    run(&[&arguments[..], more].concat())
+}
+
+/// FAULTS N181: entries that were accepted for one Imprint are not sent to another, until an operator moves the store.
+#[test]
+fn a_store_belongs_to_one_environment_and_host() {
+    let first = FakeImprint::start(|_settings| {});
+    let files = Files::write(first.address, KEY, "");
+    let bridge = Bridge::serve(files, process::command);
+    bridge.accept("delivered");
+    wait_for("the first event is delivered", || {
+        let receipt = receipt(bridge.ingress, "delivered").unwrap().json();
+        (receipt["status"] == "delivered").then_some(())
+    });
+    first.inject(&json!({"action": {"status": 503}}));
+    bridge.accept("waits");
+    let files = bridge.stop();
+    let second = FakeImprint::start(|_settings| {});
+    let other = format!(
+        "[imprint]\nbase_url = \"http://localhost:{}\"",
+        second.address.port()
+    );
+    files.write_settings(&other);
+    let log = refused_start(&files);
+    for part in ["local 127.0.0.1", "local localhost", "store rebind"] {
+        assert!(log.contains(part), "{log}");
+    }
+    let (code, output) = rebind(&files, &[]);
+    assert_eq!(code, Some(0), "{output}");
+    for part in [
+        "local 127.0.0.1",
+        "1 waiting entries",
+        "crm waits",
+        "add --yes",
+    ] {
+        assert!(output.contains(part), "{output}");
+    }
+    refused_start(&files);
+    let (code, output) = rebind(&files, &["--yes", "--reason", "a drill"]);
+    assert_eq!(code, Some(0), "{output}");
+    let file = rusqlite::Connection::open(files.store()).unwrap();
+    let count = |sql: &str| file.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(
+        count("SELECT count(*) FROM lane WHERE versions IS NOT NULL"),
+        0
+    );
+    assert_eq!(count("SELECT count(*) FROM pair"), 0);
+    assert_eq!(
+        count("SELECT entries FROM act WHERE what = 'rebind' AND reason = 'a drill'"),
+        1
+    );
+    drop(file);
+    let bridge = Bridge::serve(files, process::command);
+    wait_for("the waiting event is delivered", || {
+        let receipt = receipt(bridge.ingress, "waits").unwrap().json();
+        (receipt["status"] == "delivered").then_some(())
+    });
+    assert_eq!(second.applied("waits").len(), 1);
+    assert_eq!(second.applied("delivered").len(), 0);
 }

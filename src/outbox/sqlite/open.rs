@@ -252,7 +252,7 @@ pub(super) fn check_identity(path: &Path, connection: &Connection) -> Result<(),
 /// With `synchronous=FULL`, a commit returns only after the write-ahead log is on disk. The exclusive locking mode
 /// keeps other programs out, and keeps the index of the log in memory. The query planner must not look at bound values,
 /// because SQLite would prepare a statement again for every new value.
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
@@ -269,7 +269,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let doing = OpenError::sqlite("updating its layout");
     let found: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))

@@ -1,0 +1,94 @@
+//! Moves a store to another environment or host of Imprint, while no process has the store open.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::counts::count;
+use super::open::{self, check_identity};
+use super::open_error::OpenError;
+use super::{audit, ledger, lock, log_mark, meta};
+use crate::outbox::{AuditEvent, EntryFilter, EntrySummary, Setting, State};
+
+/// The most waiting entries that a report lists: more than an operator reads.
+const LISTED_MAX: usize = 100;
+
+/// The store before it is moved to another destination.
+#[derive(Debug)]
+pub struct RebindReport {
+    /// The destination to which the store belongs; `None` if no process has stored a destination yet.
+    pub destination: Option<String>,
+    /// The number of waiting entries, which the bridge will send to the other destination.
+    pub waiting: u64,
+    /// The first waiting entries.
+    pub listed: Vec<EntrySummary>,
+}
+
+/// Whether the store is only looked at, or moved.
+#[derive(Debug)]
+pub enum RebindConsent {
+    /// Reports the effect, and changes nothing.
+    Preview,
+    /// Moves the store to this destination, and records the action in the audit log.
+    Confirmed {
+        /// The new destination.
+        destination: String,
+        /// The record of the action.
+        event: AuditEvent,
+    },
+}
+
+/// Reports to which destination a store belongs, and moves the store if the operator has confirmed.
+///
+/// The versions of delivered values and the identity links say what the other Imprint has, so a moved store forgets
+/// them: otherwise the new Imprint would not get values that only the other Imprint has.
+///
+/// # Errors
+/// Returns an error if the file is not a store, or a process has the store open.
+pub fn rebind(path: &Path, consent: &RebindConsent) -> Result<RebindReport, OpenError> {
+    let path = &path.canonicalize().map_err(OpenError::file(path))?;
+    let lock = lock::acquire(path)?;
+    log_mark::check(path, &lock)?;
+    let mut connection = Connection::open(path).map_err(OpenError::sqlite("opening it"))?;
+    check_identity(path, &connection)?;
+    open::configure(&connection).map_err(OpenError::sqlite("setting it up"))?;
+    open::migrate(&mut connection)?;
+    let report = report(&connection).map_err(OpenError::sqlite("listing its waiting entries"))?;
+    if let RebindConsent::Confirmed { destination, event } = consent {
+        let moved = move_to(&mut connection, destination, event);
+        moved.map_err(OpenError::sqlite("moving it to another destination"))?;
+    }
+    Ok(report)
+}
+
+fn report(connection: &Connection) -> rusqlite::Result<RebindReport> {
+    let filter = EntryFilter::in_state(State::Waiting, LISTED_MAX);
+    Ok(RebindReport {
+        destination: meta::read(connection, Setting::Destination)?,
+        waiting: count(connection, "waiting")?,
+        listed: ledger::list(connection, &filter)?.entries,
+    })
+}
+
+fn move_to(
+    connection: &mut Connection,
+    destination: &str,
+    event: &AuditEvent,
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    let entries = count(&transaction, "waiting")?;
+    transaction.execute_batch(
+        "UPDATE lane SET versions = NULL, failures = 0, spent = 0, tried_at = NULL, unfold_to = NULL,
+                due_at = CASE WHEN idle THEN NULL ELSE due_at END;
+         DELETE FROM pair;
+         DELETE FROM origin;
+         DELETE FROM meta WHERE name = 'destination_wait';",
+    )?;
+    meta::store(&transaction, Setting::Destination, destination)?;
+    audit::append(
+        &transaction,
+        event,
+        usize::try_from(entries).unwrap_or(usize::MAX),
+    )?;
+    transaction.commit()
+}
