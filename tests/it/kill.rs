@@ -337,10 +337,7 @@ fn collect_evidence(
             .keys()
             .map(|event| (*event, receipt(*event)))
             .collect(),
-        calls: calls
-            .iter()
-            .map(UpdateCall::read)
-            .collect::<Result<_, _>>()?,
+        calls: UpdateCall::read_all(&calls)?,
         customers: (0..CUSTOMERS).filter_map(stored).collect(),
         kills: plan.run_ends.len().try_into().unwrap_or(u64::MAX),
         // A process holds the lanes in flight and half as many prefetched lanes.

@@ -49,8 +49,27 @@ pub(crate) struct Counts {
 }
 
 impl UpdateCall {
+    /// Reads the sandbox's ledger. The bridge also retrieves a customer whose update Imprint has applied, to find out
+    /// whether Imprint works. Any other retrieve is a violation.
+    pub(crate) fn read_all(ledger: &[LedgerEntry]) -> Result<Vec<Self>, Violation> {
+        let mut applied = BTreeSet::new();
+        let mut calls = Vec::new();
+        for entry in ledger {
+            let is_witness = entry.operation == Operation::Retrieve
+                && entry
+                    .customer
+                    .as_ref()
+                    .is_some_and(|id| applied.contains(id));
+            if !is_witness {
+                calls.push(Self::read(entry)?);
+            }
+            applied.extend(entry.customer.clone().filter(|_| entry.applied));
+        }
+        Ok(calls)
+    }
+
     /// Reads an entry of the sandbox's ledger. A call that is not an update is a violation.
-    pub(crate) fn read(entry: &LedgerEntry) -> Result<Self, Violation> {
+    fn read(entry: &LedgerEntry) -> Result<Self, Violation> {
         let invented = || Violation::Invented {
             request: format!("{} {}", entry.method, entry.path),
         };
@@ -248,6 +267,7 @@ fn check_customers(evidence: &Evidence) -> Result<(), Violation> {
 
 #[cfg(test)]
 mod tests {
+    use imprint_bridge::sandbox::Authorization;
     use serde_json::json;
 
     use super::*;
@@ -280,6 +300,41 @@ mod tests {
             customers: [(1, (Some(NEW.email()), None))].into(),
             kills: 1,
             lanes: 1,
+        }
+    }
+
+    /// FAULTS T14, V2
+    #[test]
+    fn only_a_customer_with_an_applied_update_is_retrieved() {
+        let entry = |operation: Operation, customer: &str, applied: bool| LedgerEntry {
+            seq: 1,
+            at_ms: 0,
+            method: "X".to_owned(),
+            path: "/".to_owned(),
+            query: String::new(),
+            operation,
+            authorization: Authorization::default(),
+            merchant_key: None,
+            body: Value::Null,
+            status: Some(200),
+            fault: None,
+            customer: Some(customer.to_owned()),
+            applied,
+        };
+        let update = entry(Operation::Update, "kill-1", true);
+        let known = entry(Operation::Retrieve, "kill-1", false);
+        let calls = UpdateCall::read_all(&[update.clone(), known.clone()]);
+        assert_eq!(calls.unwrap().len(), 1);
+        for ledger in [
+            vec![known.clone()],
+            vec![known, update.clone()],
+            vec![update, entry(Operation::Retrieve, "kill-2", false)],
+        ] {
+            let violation = UpdateCall::read_all(&ledger).unwrap_err();
+            assert!(
+                matches!(violation, Violation::Invented { .. }),
+                "{violation}"
+            );
         }
     }
 
