@@ -36,7 +36,7 @@ VERSION = "27.1.0"
 # The share of viable mutants that the unit tests must catch.
 REQUIRED = 0.97
 # The time limit in seconds for the tests of one mutant. A mutant that exceeds the limit counts as caught.
-TIMEOUT = 60
+TIMEOUT = 30
 
 # The pure rooms, each with the filter of its unit tests.
 ROOMS = {
@@ -153,9 +153,10 @@ def copy_tree(tree):
     for folder in ("src", "schemas", "config", "tests", ".cargo"):
         if (tree / folder).exists():
             shutil.rmtree(tree / folder)
-        shutil.copytree(ROOT / folder, tree / folder)
+        # With new times of modification: cargo would take an interrupted run's mutant for the source of this run.
+        shutil.copytree(ROOT / folder, tree / folder, copy_function=shutil.copy)
     for file in ("Cargo.toml", "Cargo.lock", ".clippy.toml"):
-        shutil.copy2(ROOT / file, tree / file)
+        shutil.copy(ROOT / file, tree / file)
 
 
 def mutate(path, room, tree, environment, name, only=None):
@@ -163,8 +164,10 @@ def mutate(path, room, tree, environment, name, only=None):
     shutil.rmtree(output, ignore_errors=True)
     command = ["cargo", "mutants", "--in-place", "--baseline=skip", "--no-shuffle", "--colors=never"]
     command += ["--timeout", str(TIMEOUT), "--output", str(output), "--file", path]
+    # Also for the build: without --lib, cargo would build every test binary for each mutant.
+    command += ["--cargo-arg=--locked", "--cargo-arg=--lib"]
     command += [f"--re={placed(mutant)}" for mutant in only or []]
-    command += ["--", "--locked", "--lib", room]
+    command += ["--", room]
     finished = subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     # Exit code 0 means all mutants caught, 2 some missed, 3 some timed out. Any other exit code is a failure of the
     # tool.
