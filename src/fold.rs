@@ -291,6 +291,12 @@ mod tests {
         let newer = [(version(5, 1), update(&[("email", "new"), ("city", "Reno")]))];
         let lane =
             LaneVersions::default().delivered(&fold_all(&LaneVersions::default(), &newer, 100));
+        let delivered = lane.delivered_fields();
+        let mut delivered: Vec<_> = delivered
+            .map(|(field, version)| (field.path(), version.arrival))
+            .collect();
+        delivered.sort_unstable();
+        assert_eq!(delivered, [("city", 1), ("email", 1)]);
         let late = [(version(4, 2), update(&[("email", "old"), ("city", "Elko")]))];
         let fold = fold_all(&lane, &late, 100);
         assert!(fold.update.is_empty());

@@ -55,7 +55,7 @@ ROOMS = {
     "src/imprint/classify.rs": "imprint::",
     "src/imprint/echo.rs": "imprint::",
     "src/imprint/lookup.rs": "imprint::",
-    "src/ingress/auth/hmac/template.rs": "ingress::auth::",
+    "src/ingress/auth/hmac/template.rs": "ingress::",
     "src/mapping/comparison.rs": "mapping::",
     "src/mapping/function/*.rs": "mapping::",
     "src/mapping/jq/value/*.rs": "mapping::",

@@ -166,3 +166,37 @@ fn adjacent_values(pair: &[Part]) -> Option<String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_knows_the_parts_of_the_request_that_it_signs() {
+        let template = |text: &str| text.parse::<Template>().unwrap();
+        assert!(template("{path}{body}").has_path());
+        assert!(!template("{method}{body}").has_path());
+        let signed = template("{header:ce-id}.{header:X-Other}{body}");
+        for (name, is_signed) in [("ce-id", true), ("x-other", true), ("ce-type", false)] {
+            assert_eq!(signed.has_header(name), is_signed, "{name}");
+        }
+    }
+
+    /// A character that moves from one value into the next must change the signed text.
+    #[test]
+    fn an_attribute_needs_a_text_beside_every_other_value() {
+        for (text, is_valid) in [
+            ("{header:ce-id}\n{header:ce-type}\n{body}", true),
+            ("{header:ce-id}{header:ce-type}\n{body}", false),
+            ("{timestamp}{header:ce-id}\n{body}", false),
+            ("{header:ce-id}{body}", false),
+            ("{header:x-topic}{body}", true),
+            ("{header:x-topic}{header:x-shop}{body}", true),
+        ] {
+            let parsed = text.parse::<Template>();
+            assert_eq!(parsed.is_ok(), is_valid, "{text}");
+            let names_it = |flaws: String| flaws.contains("has nothing between {header:ce-id}");
+            assert_eq!(parsed.is_err_and(names_it), !is_valid, "{text}");
+        }
+    }
+}
