@@ -59,6 +59,7 @@ pub(super) async fn collect<'a>(
     let announced = announced(request.headers()).and_then(|length| usize::try_from(length).ok());
     let mut body = ArrivingBody {
         blocks: Vec::new(),
+        allocated: 0,
         length: 0,
         charge: ingress.budget.charge(),
         limit_bytes: ingress.limits.body_bytes_max,
@@ -90,6 +91,8 @@ fn exceeds(length: u64, limit_bytes: usize) -> bool {
 /// A buffer that doubles its size would leave holes of all sizes in the allocator while thousands of bodies arrive.
 struct ArrivingBody<'a> {
     blocks: Vec<Vec<u8>>,
+    /// The size of all blocks.
+    allocated: usize,
     length: usize,
     charge: BodyCharge<'a>,
     limit_bytes: usize,
@@ -127,12 +130,15 @@ impl<'a> ArrivingBody<'a> {
         Ok(())
     }
 
-    /// Charges and allocates one block. A body that is shorter than a block has one block of its size.
+    /// Charges and allocates one block: the last one has the size of the rest that may come.
     fn add_block(&mut self, wanted: usize) -> Result<(), Refusal> {
-        let size = BLOCK_BYTES.min(self.bytes_max.max(wanted));
+        let announced = self.bytes_max.saturating_sub(self.allocated).max(wanted);
+        let allowed = self.limit_bytes.saturating_sub(self.allocated);
+        let size = BLOCK_BYTES.min(announced).min(allowed);
         let charged = self.charge.grow(size);
         charged.map_err(|OverBudget| Refusal::BodyBudget)?;
         self.blocks.push(Vec::with_capacity(size));
+        self.allocated += size;
         Ok(())
     }
 
