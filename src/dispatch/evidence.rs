@@ -31,6 +31,9 @@ const ASK_AFTER_FAILURES: u32 = 3;
 /// The age up to which a success of other lanes shows that a refuted lane itself is at fault. Without a younger success,
 /// the lane may accuse the destination again.
 const EVIDENCE_AGE_MAX: Duration = Duration::from_mins(10);
+/// The age of the last success after which the failure of a refuted lane makes the bridge ask the witness: the
+/// destination may have failed since.
+const CHECK_AFTER: Duration = Duration::from_secs(30);
 /// The shortest time after which another customer replaces a witness, because the id of a customer must not be copied
 /// for each request.
 const WITNESS_KEPT: Duration = Duration::from_secs(1);
@@ -164,12 +167,8 @@ impl Evidence {
         let Some(fault) = FaultKind::of(signal) else {
             return Blame::Unproven;
         };
-        if self.refuted.contains(&lane) {
-            let is_young = |at: Timestamp| now < at.after(EVIDENCE_AGE_MAX);
-            if self.worked_at.is_some_and(is_young) {
-                return Blame::Lane;
-            }
-            self.refuted.remove(&lane);
+        if self.is_refuted(lane, now) {
+            return Blame::Lane;
         }
         let times = self.suspect(lane, fault, now);
         let is_proven = if self.confirmed == Some(fault) {
@@ -194,6 +193,23 @@ impl Evidence {
         } else {
             Blame::Unproven
         }
+    }
+
+    /// Returns whether the failures of a lane are its own. Asks the witness if the evidence is not fresh, and forgets
+    /// evidence that is too old.
+    fn is_refuted(&mut self, lane: LaneId, now: Timestamp) -> bool {
+        if !self.refuted.contains(&lane) {
+            return false;
+        }
+        let is_younger = |age| self.worked_at.is_some_and(|at| now < at.after(age));
+        if !is_younger(EVIDENCE_AGE_MAX) {
+            self.refuted.remove(&lane);
+            return false;
+        }
+        if !is_younger(CHECK_AFTER) && self.asking == Asking::NotNeeded {
+            self.asking = Asking::Wanted;
+        }
+        true
     }
 
     fn suspects_with(&self, fault: FaultKind) -> impl Iterator<Item = (&LaneId, &Suspect)> {
@@ -301,7 +317,11 @@ impl Evidence {
                 }
             }
             Testimony::Nothing => self.forget_witness(customer),
-            Testimony::Failed(signal) => self.confirmed = FaultKind::of(signal),
+            Testimony::Failed(signal) => {
+                self.confirmed = FaultKind::of(signal);
+                // Nothing shows any more that only refuted lanes fail.
+                self.worked_at = None;
+            }
         }
     }
 }

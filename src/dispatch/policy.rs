@@ -38,6 +38,14 @@ pub enum Decision {
         /// The details of Imprint's answer, without any value.
         detail: Option<String>,
     },
+    /// The lane has failed too often by its own fault: park the only entry in the request, or send several entries one by
+    /// one.
+    GiveUp {
+        /// The possible effect of the failed request at Imprint.
+        effect: Effect,
+        /// The cause of the last failure.
+        detail: String,
+    },
     /// The customer of the lane is not certain: park all entries.
     ParkAll(ParkReason),
     /// Imprint does not know the customer of the lane.
@@ -141,7 +149,7 @@ pub fn decide(
         },
         Outcome::Unavailable(cause) | Outcome::Unclear(cause) => retry(
             exchange,
-            Failure::new(Effect::None, cause),
+            Failure::new(effect(cause), cause),
             assessment,
             rules,
         ),
@@ -165,12 +173,29 @@ fn throttled(
         Blame::Lane => {
             let failure = Failure {
                 rest: Some(rest),
-                ..Failure::new(Effect::None, Cause::Status(429))
+                ..Failure::new(Effect::Unconfirmed, Cause::Status(429))
             };
             retry(exchange, failure, assessment, rules)
         }
         Blame::Unproven => Decision::Wait(rest),
         Blame::Destination => Decision::Wait(Rest::None),
+    }
+}
+
+/// Returns the possible effect of a failed request. Only a connection that never stood, or an answer that refuses the
+/// request, proves that the request changed nothing: a gateway that answers 500, 502, 503, 504 or 408 may have a backend
+/// that goes on.
+const fn effect(cause: Cause) -> Effect {
+    match cause {
+        Cause::Connect | Cause::Dns | Cause::Tls | Cause::Certificate => Effect::None,
+        Cause::Status(401..=405) => Effect::None,
+        Cause::Deadline
+        | Cause::Disconnected
+        | Cause::Protocol
+        | Cause::TooLong
+        | Cause::Unreadable
+        | Cause::WrongCustomer
+        | Cause::Status(_) => Effect::Unconfirmed,
     }
 }
 
@@ -212,11 +237,10 @@ fn retry(
     };
     let is_exhausted = attempt == Attempt::Counted && trials.attempts + 1 >= rules.attempts_max;
     match exchange.fold.carried.len() {
-        1 if is_exhausted => Decision::Park {
-            reason: ParkReason::AttemptsExhausted,
-            detail: Some(failure.cause.to_string()),
+        1.. if is_exhausted => Decision::GiveUp {
+            effect: failure.effect,
+            detail: failure.cause.to_string(),
         },
-        2.. if is_exhausted => Decision::Unfold,
         _ => Decision::Retry {
             effect: failure.effect,
             rest: failure.rest.unwrap_or(rest),

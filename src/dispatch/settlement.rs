@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
+use self::confirmed_link::confirmed_link;
 use super::backoff::backoff;
 use super::lane_exchange::LaneExchange;
 use super::moment::Moment;
 use super::policy::{Attempt, DOWN_REST_MAX, Decision, Effect, Rest, UNPROVEN_REST_MAX};
 use super::rules::{DeliveryRules, UnknownCustomer};
 use crate::fold::FoldEnd;
-use crate::imprint::{CustomerRef, Echo, Field, ImprintId};
+use crate::imprint::{CustomerRef, Field, ImprintId};
 use crate::outbox::{
-    DUE_AHEAD_MAX, Ending, EntryId, IdentityLink, Moved, ParkReason, Settlement, Trials,
-    WaitingEntry,
+    DUE_AHEAD_MAX, Ending, EntryId, Moved, ParkReason, Settlement, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
+
+mod confirmed_link;
 
 /// Returns the settlement that the store records for a decision.
 pub fn settlement(
@@ -59,6 +61,10 @@ fn decided(
             detail,
             without_reassertion(exchange, sent),
         ),
+        Decision::GiveUp { effect, detail } => {
+            let sent = in_doubt(exchange, effect, rules, sent);
+            given_up(exchange, detail, sent)
+        }
         Decision::ParkAll(reason) => {
             all_end(exchange, &park(reason), without_reassertion(exchange, sent))
         }
@@ -71,23 +77,58 @@ fn decided(
             rest,
             attempt,
         } => {
+            let attempted = sent.attempted;
+            let unsent = in_doubt(exchange, effect, rules, unsent);
             let attempts = failed(exchange.claimed.trials, attempt, moment.now);
-            Settlement {
-                due: moment.now.after(rest_for(rest, attempts.failures, moment)),
-                trials: attempts,
-                attempted: sent.attempted,
-                ..match effect {
-                    Effect::None => unsent,
-                    Effect::Unconfirmed => unconfirmed(exchange, rules, unsent),
-                }
-            }
+            retried(attempted, attempts, rest, moment, unsent)
         }
         Decision::Postpone(later) => Settlement {
             due: later,
             ..unsent
         },
-        Decision::Wait(rest) => waiting(exchange, rest, moment, unsent),
+        Decision::Wait(rest) => {
+            let unsent = in_doubt(exchange, effect_of_wait(rest), rules, unsent);
+            waiting(exchange, rest, moment, unsent)
+        }
     }
+}
+
+/// Returns the possible effect of a request after which the lane waits. A gateway that answers 503 with Retry-After may
+/// have a backend that goes on.
+const fn effect_of_wait(rest: Rest) -> Effect {
+    match rest {
+        Rest::None | Rest::AtLeast(_) => Effect::Unconfirmed,
+        Rest::Short | Rest::Backoff | Rest::Unproven | Rest::Stopped => Effect::None,
+    }
+}
+
+/// Returns the settlement of a lane that is sent again after a failure.
+fn retried(
+    attempted: Vec<EntryId>,
+    trials: Trials,
+    rest: Rest,
+    moment: Moment,
+    unsent: Settlement,
+) -> Settlement {
+    Settlement {
+        due: moment.now.after(rest_for(rest, trials.failures, moment)),
+        trials,
+        attempted,
+        ..unsent
+    }
+}
+
+/// Returns the settlement of a lane that has failed too often: parks the only entry of the request, or marks several
+/// entries to be sent one by one.
+fn given_up(exchange: &LaneExchange, detail: String, sent: Settlement) -> Settlement {
+    if exchange.fold.carried.len() > 1 {
+        let last = exchange.fold.carried.iter().copied().max();
+        return Settlement {
+            unfold_to: last.map(EntryId),
+            ..sent
+        };
+    }
+    parked(exchange, ParkReason::AttemptsExhausted, Some(detail), sent)
 }
 
 /// Returns a settlement that leaves the lane unchanged and due at once. The settlement ends only entries that need no
@@ -289,6 +330,19 @@ fn rest_for(rest: Rest, failures: u32, moment: Moment) -> Duration {
     }
 }
 
+/// Marks the request as in doubt if the request may have had an effect.
+fn in_doubt(
+    exchange: &LaneExchange,
+    effect: Effect,
+    rules: &DeliveryRules,
+    settlement: Settlement,
+) -> Settlement {
+    match effect {
+        Effect::None => settlement,
+        Effect::Unconfirmed => unconfirmed(exchange, rules, settlement),
+    }
+}
+
 /// Returns the settlement that marks the request as in doubt: the request may have been applied, or may still arrive.
 fn unconfirmed(exchange: &LaneExchange, rules: &DeliveryRules, unsent: Settlement) -> Settlement {
     let until = unsent.at.after(rules.reassert_after);
@@ -312,36 +366,6 @@ fn without_reassertion(exchange: &LaneExchange, sent: Settlement) -> Settlement 
         reassert_at: None,
         ..sent
     }
-}
-
-/// Returns the identity link that an echo confirms, if an entry of the lane names our id, and the link is new or older
-/// than half of `link_ttl`.
-fn confirmed_link(
-    exchange: &LaneExchange,
-    echo: Echo,
-    rules: &DeliveryRules,
-    now: Timestamp,
-) -> Option<IdentityLink> {
-    let partner = echo.partner_customer_id?;
-    let imprint = exchange.imprint_id()?;
-    let waiting = &exchange.claimed.waiting;
-    if !waiting
-        .iter()
-        .any(|waiting| waiting.customer.partner().is_some())
-    {
-        return None;
-    }
-    let is_known = exchange.claimed.links.iter().any(|link| {
-        let linked = link.imprint.as_ref();
-        linked.is_some_and(|linked| linked.is_same(imprint.as_str()))
-            && link.partner == partner
-            && now.since(link.confirmed_at) < rules.link_ttl / 2
-    });
-    (!is_known).then(|| IdentityLink {
-        partner,
-        imprint: Some(imprint.clone()),
-        confirmed_at: now,
-    })
 }
 
 fn endings(ends: &[(u64, FoldEnd)]) -> impl Iterator<Item = (EntryId, Ending)> + '_ {

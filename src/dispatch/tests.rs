@@ -231,7 +231,7 @@ fn every_outcome_has_its_decision() {
             throttled(),
             Lane,
             Decision::Retry {
-                effect: Effect::None,
+                effect: Effect::Unconfirmed,
                 rest: Rest::AtLeast(Duration::from_secs(7)),
                 attempt: Attempt::Counted,
             },
@@ -243,9 +243,13 @@ fn every_outcome_has_its_decision() {
         (
             unavailable(),
             Unknown,
-            again(Effect::None, Attempt::NotCounted),
+            again(Effect::Unconfirmed, Attempt::NotCounted),
         ),
-        (unavailable(), Lane, again(Effect::None, Attempt::Counted)),
+        (
+            unavailable(),
+            Lane,
+            again(Effect::Unconfirmed, Attempt::Counted),
+        ),
         (
             unknown(),
             Unknown,
@@ -402,6 +406,56 @@ fn the_first_failure_of_a_lane_is_not_counted() {
     );
 }
 
+/// Returns whether a newer value that is delivered after this settlement is sent once more, because the request of this
+/// settlement may still arrive.
+fn is_in_doubt(settlement: &Settlement) -> bool {
+    let claimed = ClaimedLane {
+        versions: settlement.versions.clone().unwrap_or_default(),
+        waiting: vec![waiting(50, 9, "email")],
+        ..lane()
+    };
+    let echo = Outcome::Applied(Echo::default());
+    let (_, settlement) = settle(claimed, echo, Attribution::Unknown);
+    settlement.reassert_at.is_some()
+}
+
+/// FAULTS U52: only a connection that never stood, or a refusal, proves that a request changed nothing.
+#[test]
+fn a_request_that_a_gateway_gave_up_is_in_doubt() {
+    let status = |status| Outcome::Unavailable(Cause::Status(status));
+    for (outcome, expected) in [
+        (status(500), true),
+        (status(502), true),
+        (status(503), true),
+        (status(504), true),
+        (status(408), true),
+        (status(425), true),
+        (Outcome::Unavailable(Cause::Disconnected), true),
+        (Outcome::Throttled(Some(Duration::from_secs(1))), true),
+        (Outcome::Unavailable(Cause::Connect), false),
+        (Outcome::Unavailable(Cause::Dns), false),
+        (Outcome::Unavailable(Cause::Tls), false),
+        (Outcome::Denied(Cause::Certificate), false),
+        (Outcome::Denied(Cause::Status(401)), false),
+    ] {
+        for attribution in [Attribution::Lane, Attribution::Unknown] {
+            for attempts in [0, 11] {
+                let claimed = ClaimedLane {
+                    trials: Trials {
+                        failures: 20,
+                        attempts,
+                        tried_at: Some(NOW),
+                    },
+                    waiting: vec![waiting(1, 5, "email")],
+                    ..lane()
+                };
+                let (_, settlement) = settle(claimed, outcome.clone(), attribution);
+                assert_eq!(is_in_doubt(&settlement), expected, "{outcome:?} {attempts}");
+            }
+        }
+    }
+}
+
 /// FAULTS O06: dispatch parks an entry that keeps failing alone while Imprint applies the requests of other lanes.
 #[test]
 fn an_entry_that_alone_keeps_failing_is_parked_after_its_attempts() {
@@ -417,11 +471,12 @@ fn an_entry_that_alone_keeps_failing_is_parked_after_its_attempts() {
     let failed = || Outcome::Unavailable(Cause::Status(500));
     let two = vec![waiting(1, 5, "email"), waiting(3, 6, "phone")];
     let (decision, settlement) = settle(tried(two.clone()), failed(), Attribution::Lane);
-    assert_eq!(decision, Decision::Unfold);
+    assert!(matches!(decision, Decision::GiveUp { .. }), "{decision:?}");
     assert_eq!(
         (settlement.unfold_to, settlement.trials.attempts),
         (Some(EntryId(3)), 0)
     );
+    assert!(is_in_doubt(&settlement));
     let (_, settlement) = settle(tried(two[..1].to_vec()), failed(), Attribution::Lane);
     assert_eq!(ended(&settlement), [(9, "parked"), (1, "parked")]);
     let (_, settlement) = settle(tried(two[..1].to_vec()), failed(), Attribution::Unknown);
@@ -978,7 +1033,7 @@ fn an_entry_parks_at_exactly_its_last_attempt() {
         }
         let outcome = Conclusion::Updated(Outcome::Unavailable(Cause::Connect));
         let decision = decide(&exchange, outcome, assessment(attribution), &RULES);
-        let is_parked = matches!(decision, Decision::Park { .. });
+        let is_parked = matches!(decision, Decision::GiveUp { .. });
         assert_eq!(is_parked, parks, "{attempts} {entries} {attribution:?}");
     }
 }

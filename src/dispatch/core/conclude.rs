@@ -141,6 +141,7 @@ fn delivered(exchange: &LaneExchange, decision: &Decision) -> Option<Delivered> 
         | Decision::DeliverExcept(_)
         | Decision::Unfold
         | Decision::Park { .. }
+        | Decision::GiveUp { .. }
         | Decision::ParkAll(_)
         | Decision::CustomerUnknown
         | Decision::Move(_)

@@ -151,6 +151,26 @@ fn a_witness_that_fails_in_the_same_way_confirms_the_fault() {
     assert_eq!(again, Blame::Unproven);
 }
 
+/// Seed 15 of the simulation: all lanes were refuted before an outage, so that no failure opened the breaker.
+#[test]
+fn a_refuted_lane_makes_the_bridge_ask_again_and_accuses_when_the_witness_fails() {
+    let mut evidence = witnessed();
+    failed(&mut evidence, 1, Signal::Failed, 100);
+    testified(&mut evidence, Testimony::Found, 200);
+    assert_eq!(
+        failed(&mut evidence, 1, Signal::Failed, 30_199),
+        Blame::Lane
+    );
+    assert!(!evidence.is_asking_wanted());
+    assert_eq!(
+        failed(&mut evidence, 1, Signal::Failed, 30_200),
+        Blame::Lane
+    );
+    testified(&mut evidence, Testimony::Failed(Signal::Failed), 30_300);
+    let proven = failed(&mut evidence, 1, Signal::Failed, 30_400);
+    assert_eq!(proven, Blame::Destination);
+}
+
 #[test]
 fn a_lane_is_not_its_own_witness() {
     let mut evidence = witnessed();

@@ -20,6 +20,8 @@ impl MemoryTables {
     /// Ends every claim of a lane. After a crash (`in_order` is false), the earlier process may have sent the waiting
     /// entries of every due lane.
     pub(super) fn restart(&mut self, in_order: bool) {
+        // Lanes that are still in doubt stay in doubt, even if the process ended in order.
+        let in_order = in_order && self.doubted.is_empty();
         let due = self
             .lanes
             .iter()

@@ -33,8 +33,10 @@ impl ClaimedLanes {
         self.claimed.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.claimed.is_empty()
+    /// Returns whether no lane is claimed and no lane is in doubt. Only then may the store count as closed in order:
+    /// otherwise the next start would forget the doubt.
+    pub(super) fn is_settled(&self) -> bool {
+        self.claimed.is_empty() && self.doubted.is_empty()
     }
 
     pub(super) fn is_claimed(&self, lane: LaneId) -> bool {

@@ -134,7 +134,7 @@ impl Writer {
             if let Err(error) = self.connection.set_db_config(config, true) {
                 tracing::warn!(error = %error, "the store cannot keep its write-ahead log");
             }
-        } else if self.claimed.is_empty()
+        } else if self.claimed.is_settled()
             && let Err(error) = open::mark_closed_in_order(&self.connection)
         {
             tracing::warn!(

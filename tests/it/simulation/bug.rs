@@ -88,7 +88,7 @@ impl Bug {
             (Self::TakesFailureForDelivery, Outcome::Unavailable(_) | Outcome::Unknown(_)) => {
                 Outcome::Applied(Echo::default())
             }
-            (Self::ForgetsDoubt, Outcome::Unknown(cause)) => Outcome::Unavailable(cause),
+            (Self::ForgetsDoubt, Outcome::Unknown(_)) => Outcome::Unavailable(Cause::Connect),
             (Self::ParksWhatWasDenied, Outcome::Denied(Cause::Status(status))) => {
                 Outcome::Rejected(Rejection {
                     status,

@@ -313,7 +313,11 @@ fn flaky(well: &Handling, now: i64, random: &mut SeededRandom) -> Handling {
             ..swallowed()
         },
         7 => swallowed(),
-        8 => answers(well.answered, 503, None),
+        // Imprint, or a gateway in front of Imprint, gives up, and the request still arrives later.
+        8 => Handling {
+            arrives: late,
+            ..answers(well.answered, random.pick(&[408, 500, 502, 503, 504]), None)
+        },
         // Imprint applies the request, but a gateway in front of Imprint answers 500.
         9 => Handling {
             arrives: well.arrives,

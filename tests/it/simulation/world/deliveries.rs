@@ -9,7 +9,7 @@ use imprint_bridge::dispatch::core::{
 use imprint_bridge::dispatch::destination::{Inquiry, OperatorMode};
 use imprint_bridge::dispatch::lane_exchange::{ImprintCall, ImprintReply};
 use imprint_bridge::event::Version;
-use imprint_bridge::imprint::{LookupResult, Outcome};
+use imprint_bridge::imprint::{Cause, LookupResult, Outcome};
 use imprint_bridge::outbox::{
     Claim, ClaimToken, ClaimedLane, Ending, EntryId, LaneId, LaneKey, Lanes as _, ParkReason,
     Setting, Settings as _, Settled, Settlement, Trials,
@@ -589,7 +589,14 @@ impl World<'_> {
 impl Attempt {
     /// Records whether the answer shows that Imprint applied the sent values.
     fn replied(&mut self, reply: &ImprintReply) {
-        self.is_unknown = matches!(outcome(reply), Some(Outcome::Unknown(_)));
+        self.is_unknown = matches!(
+            outcome(reply),
+            Some(
+                Outcome::Unknown(_)
+                    | Outcome::Unavailable(Cause::Status(_))
+                    | Outcome::Throttled(_)
+            )
+        );
         self.is_applied = match reply {
             ImprintReply::Outcome(Outcome::Applied(_)) => true,
             ImprintReply::Outcome(Outcome::Rejected(_)) => self.is_emptying,

@@ -142,7 +142,7 @@ impl World<'_> {
         let name = mode.as_str().to_owned();
         now_or_never(self.outbox.store_setting(Setting::DestinationMode, name));
         process.destination.set_mode(mode);
-        if before == OperatorMode::Shadow && mode == OperatorMode::Open {
+        if before != OperatorMode::Open && mode == OperatorMode::Open {
             now_or_never(self.outbox.release(now));
             self.protocol.released();
         }
