@@ -17,6 +17,8 @@ use serde_json::Value;
 
 use crate::event::{EventError, pointer};
 
+mod bounds;
+
 /// The maximum number of schema errors for one event. This number is enough for a developer, and limits the time that
 /// the bridge spends on one bad event.
 const ERRORS_MAX: usize = 100;
@@ -40,6 +42,14 @@ pub enum Error {
         /// The reason why the schema does not compile.
         source: Box<ValidationError<'static>>,
     },
+    /// The schema compiles, but an event could make the validator work without a bound.
+    #[error("schema {name} has no bound: {reason}")]
+    Unbounded {
+        /// The name of the schema.
+        name: String,
+        /// The reason why the work has no bound.
+        reason: String,
+    },
 }
 
 /// The JSON Schema of one event type.
@@ -54,7 +64,7 @@ impl Schema {
     /// Compiles a JSON document to a schema. A document without `$schema` is read as draft 2020-12.
     ///
     /// # Errors
-    /// Returns an error if the document is not a valid JSON Schema.
+    /// Returns an error if the document is not a valid JSON Schema, or if its work has no bound.
     pub fn compile(name: &str, document: &Value) -> Result<Self, Error> {
         let mut options = jsonschema::options()
             .should_validate_formats(true)
@@ -69,6 +79,12 @@ impl Schema {
             location: source.instance_path().to_string(),
             source: Box::new(source),
         })?;
+        if let Some(reason) = bounds::excess(document) {
+            return Err(Error::Unbounded {
+                name: name.to_owned(),
+                reason,
+            });
+        }
         Ok(Self {
             name: name.to_owned(),
             document: document.clone(),
@@ -84,10 +100,14 @@ impl Schema {
     /// Returns the schema errors of an event, at most `ERRORS_MAX` errors. The list is empty if the event is valid.
     ///
     /// First, the schema only checks whether the event is valid. Most events are valid, and this check takes a seventh
-    /// of the time that the listing of errors takes.
+    /// of the time that the listing of errors takes. The validator lists all errors before the bridge can stop the list,
+    /// so an event that could have a very long list gets one error about the whole event.
     pub fn errors(&self, event: &Value) -> Vec<EventError> {
         if self.validator.is_valid(event) {
             return Vec::new();
+        }
+        if !bounds::can_list_errors(&self.document, event) {
+            return vec![too_many_errors()];
         }
         self.validator
             .iter_errors(event)
@@ -155,6 +175,17 @@ impl Schema {
             location: location.to_owned(),
             detail: sentence(keyword, &limit.map(quoted).unwrap_or_default()),
         }
+    }
+}
+
+/// Creates the error of an event for which the schema cannot list the errors.
+fn too_many_errors() -> EventError {
+    EventError {
+        pointer: String::new(),
+        rule: "schema".to_owned(),
+        location: String::new(),
+        detail: "The event does not match the schema, and is too large for a list of its errors."
+            .to_owned(),
     }
 }
 
@@ -424,6 +455,27 @@ mod tests {
         assert!(errors[0].detail.chars().count() < LIMIT_CHARS_MAX + 50);
     }
 
+    /// FAULTS N90: without the limit, the validator needs many gigabytes for these errors, and the process aborts.
+    #[test]
+    fn an_event_cannot_multiply_the_errors_of_a_recursive_schema() {
+        let document = json!({"$ref": "#/$defs/node", "$defs": {"node": {"anyOf": [
+            {"type": "array", "items": {"$ref": "#/$defs/node"}},
+            {"type": "array", "items": {"$ref": "#/$defs/node"}},
+            {"oneOf": [{"type": "null"}, {"items": {"$ref": "#/$defs/node"}, "type": "array"}]},
+        ]}}});
+        let schema = Schema::compile("test", &document).unwrap();
+        let nested = |depth: usize| (0..depth).fold(json!(CANARY), |inner, _| json!([inner]));
+        let rules = |event: &Value| -> Vec<String> {
+            let errors = schema.errors(event).into_iter();
+            errors.map(|error| error.rule).collect()
+        };
+        assert_eq!(rules(&nested(2)), ["anyOf"]);
+        assert_eq!(rules(&nested(31)), ["schema"]);
+        assert_eq!(rules(&json!(vec![nested(30); 1_000])), ["schema"]);
+        let items = Schema::compile("test", &json!({"items": {"type": "string"}})).unwrap();
+        assert_eq!(items.errors(&json!(vec![1; 100_000])).len(), 1);
+    }
+
     #[test]
     fn an_unsafe_schema_does_not_compile() {
         for document in [
@@ -433,6 +485,7 @@ mod tests {
             json!({"pattern": "(?=a)b"}),
             json!({"pattern": "("}),
             json!({"format": "e-mail"}),
+            json!({"anyOf": [{"$ref": "#"}, {"type": "null"}]}),
             json!(7),
         ] {
             let error = Schema::compile("crm/x.json", &document).unwrap_err();
