@@ -35,7 +35,7 @@
 //! - The mapping refuses a value with more than one possible meaning. The mapping never guesses the meaning of a value.
 //! - An update contains only fields that the mapping names. No error message contains a value of the event.
 //! - Every evaluation of an expression ends: a plan takes at most as many steps as it has nodes, and jaq gets a limited
-//!   number of steps.
+//!   number of steps. The expressions of one event share a budget ([`mod@budget`]) that bounds their time and memory.
 //!
 //! The module `mapping` does not know schemas, the store, HTTP or the current time.
 
@@ -50,6 +50,7 @@ use crate::imprint::{
     PartnerCustomerId, Update,
 };
 
+mod budget;
 mod call;
 mod comparison;
 mod compile;
@@ -65,6 +66,7 @@ mod plan;
 mod split;
 mod syntax;
 
+pub use budget::RULE as BUDGET_RULE;
 pub use explain::{InterpretedRule, MappingExplanation, RuleExplanation, RuleResult};
 pub use json_envelope::{JsonEnvelope, JsonEnvelopeRules, JsonEvent};
 
@@ -206,6 +208,7 @@ impl Mapping {
     /// # Errors
     /// Returns one error for each mapping rule that cannot be evaluated on the event.
     pub fn map(&self, event: &Value) -> Result<Option<CustomerChange>, Vec<EventError>> {
+        budget::begin_event(budget::EVENT_STEPS_MAX);
         let input = &LocatedValue::of_event(event);
         let mut errors = Vec::new();
         if let Some(when) = &self.when {
@@ -282,7 +285,11 @@ impl Mapping {
         };
         let mut event = input.value().cloned().unwrap_or_default();
         located::replace_at(&mut event, &images.after_path, before);
+        budget::begin_event(budget::EVENT_STEPS_MAX);
         let before = self.update(&LocatedValue::of_event(&event), &mut Vec::new());
+        if budget::is_exceeded() {
+            or_record::<()>(errors, &BEFORE, Err(input.exceeded()));
+        }
         let differs = |field: &Field| update.value(field) != before.value(field);
         let groups: BTreeSet<FieldGroup> = self
             .fields()

@@ -7,7 +7,7 @@ use super::rejection::{Rejection, RejectionClass};
 use super::source::Source;
 use crate::event::cloudevents::{self, ContentMode, Decoded, HttpMessage};
 use crate::event::{Attribute, ChangeEvent, EventError, Identity, SourceName};
-use crate::mapping::{JsonEnvelope, JsonEvent};
+use crate::mapping::{BUDGET_RULE, JsonEnvelope, JsonEvent};
 use crate::time::rfc3339;
 
 /// The encoding of the events in a request.
@@ -126,7 +126,16 @@ impl<'a> Encoding<'a> {
             }
             Self::Json(envelope) => decode_json(envelope, source, body, events_max),
         };
-        decoded.map_err(|errors| Rejection::new(RejectionClass::Malformed, errors))
+        decoded.map_err(|errors| {
+            // A body that exceeds the budget of `body.split` is not malformed: the expression cannot be run on it.
+            let is_too_large = errors.iter().any(|error| error.rule == BUDGET_RULE);
+            let class = if is_too_large {
+                RejectionClass::Unmappable
+            } else {
+                RejectionClass::Malformed
+            };
+            Rejection::new(class, errors)
+        })
     }
 }
 

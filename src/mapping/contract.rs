@@ -31,10 +31,7 @@ pub(super) fn field_value(
     if let Some(error) = format_error(format, value) {
         return Err(located.error(format.rule(), error));
     }
-    match located.presence {
-        Presence::Present(value) => Ok(Some(FieldValue::from_value(value.into_owned()))),
-        Presence::Absent => Ok(None),
-    }
+    Ok(located.into_value()?.map(FieldValue::from_value))
 }
 
 /// Finds the constants that an expression can return. Returns one error for each constant that does not have the format

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::budget;
 use super::contract;
 use super::error::EvalError;
 use super::located::{LocatedValue, ReadLog};
@@ -77,6 +78,7 @@ impl<'a> InterpretedRule<'a> {
     /// Evaluates the interpreted expression once, so that the caller can measure the time. Returns whether the
     /// evaluation succeeded.
     pub fn run(self, event: &Value) -> bool {
+        budget::begin_event(budget::EVENT_STEPS_MAX);
         self.0.plan.read(&LocatedValue::of_event(event)).is_ok()
     }
 }
@@ -89,9 +91,7 @@ impl Mapping {
             .rules()
             .map(|rule| {
                 explained(rule, event, |located| {
-                    Ok(located
-                        .value()
-                        .map(|value| FieldValue::from_value(value.clone())))
+                    Ok(located.into_value()?.map(FieldValue::from_value))
                 })
             })
             .collect();
@@ -170,6 +170,7 @@ fn explained(
     event: &Value,
     read: impl Fn(LocatedValue<'_>) -> Result<Option<FieldValue>, EvalError>,
 ) -> RuleExplanation {
+    budget::begin_event(budget::EVENT_STEPS_MAX);
     let log = ReadLog::default();
     let result = match rule
         .plan
@@ -193,6 +194,7 @@ fn explained(
 impl CompiledRule {
     /// Returns the place in the event from which the result of the mapping expression comes.
     fn origin(&self, event: &Value) -> Option<String> {
+        budget::begin_event(budget::EVENT_STEPS_MAX);
         let located = self.plan.read(&LocatedValue::of_event(event)).ok()?;
         Some(located.pointer())
     }

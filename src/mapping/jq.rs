@@ -14,24 +14,18 @@ use jaq_core::{Compiler, Ctx, DataT, Exn, Filter, Lut, Vars};
 use serde_json::Value;
 
 use super::SharedTables;
+use super::budget::{self, EXPRESSION_STEPS_MAX, SPLIT_COPY_STEPS_MAX, SPLIT_STEPS_MAX};
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::located::LocatedValue;
 use super::syntax::{ExpressionError, first_slice};
 use sanitize::{SanitizedCode, sanitize};
-use value::{RULE, Val, budget};
+use value::{RULE, Val};
 
 mod allowed;
 mod native;
 mod sanitize;
 mod value;
-
-/// The maximum number of values that one interpreted expression may visit in one event. The data of a customer has far
-/// fewer values than this limit. jaq needs only milliseconds to reach the limit.
-const STEPS_MAX: u32 = 20_000;
-/// The maximum number of values that the expression `body.split` may visit. The limit is high enough for the longest
-/// body that the bridge accepts.
-const SPLIT_STEPS_MAX: u32 = 1_000_000;
 
 /// The functions of the interpreter that are written in jq itself. Every loop in these functions visits the items of a
 /// value, and each visit takes steps from the step budget.
@@ -134,7 +128,7 @@ impl Program {
         input: &LocatedValue<'a>,
     ) -> Result<LocatedValue<'a>, EvalError> {
         // The interpreter computes at most two results, because a second result is already an error.
-        let mut results = self.results(input, STEPS_MAX, 2)?.into_iter();
+        let mut results = self.results(input, EXPRESSION_STEPS_MAX, 2)?.into_iter();
         let result = results.next().unwrap_or(Val::ABSENT);
         if results.next().is_some() {
             return Err(EvalError {
@@ -143,6 +137,7 @@ impl Program {
                 detail: "The expression has several results; `first(…)` takes one.".to_owned(),
             });
         }
+        // The copy of the result takes steps from the budget of the event.
         result.located_in(input).map_err(value::into_eval_error)
     }
 
@@ -153,7 +148,8 @@ impl Program {
         max: usize,
     ) -> Result<Vec<Option<Value>>, EvalError> {
         let results = self.results(input, SPLIT_STEPS_MAX, max)?;
-        budget::begin(SPLIT_STEPS_MAX, false);
+        // The results of the expression share memory, but each event gets its own copy.
+        budget::begin_event(SPLIT_COPY_STEPS_MAX);
         let values: Result<_, _> = results.iter().map(Val::value).collect();
         values.map_err(value::into_eval_error)
     }
@@ -171,12 +167,10 @@ impl Program {
         };
         budget::begin(steps, input.log().is_some());
         let context = Ctx::<Interpreter>::new(data, Vars::new([]));
-        let results: Result<Vec<Val>, _> = self
-            .filter
-            .id
-            .run((context, Val::of(input)))
-            .take(max)
-            .collect();
+        let results: Result<Vec<Val>, _> = Val::of(input).map_err(Exn::from).and_then(|input| {
+            let results = self.filter.id.run((context, input));
+            results.take(max).collect()
+        });
         let (places, is_within_budget) = budget::end();
         if let Some(log) = input.log() {
             places.into_iter().for_each(|place| log.record(place));
@@ -185,9 +179,10 @@ impl Program {
             let error = exception.get_err();
             error.unwrap_or_else(|_halt| value::failed("The expression stopped early."))
         };
-        is_within_budget
-            .and_then(|()| results.map_err(failed))
-            .map_err(value::into_eval_error)
+        if !is_within_budget {
+            return Err(input.exceeded());
+        }
+        results.map_err(failed).map_err(value::into_eval_error)
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::CompiledRule;
+use super::budget;
 use super::compile::RuleCompiler;
 use super::error::EvalError;
 use super::explain::places;
@@ -127,6 +128,7 @@ impl JsonEnvelope {
     }
 
     fn event(&self, data: Value) -> Result<JsonEvent, Vec<EventError>> {
+        budget::begin_event(budget::EVENT_STEPS_MAX);
         let mut errors = Vec::new();
         let input = LocatedValue::of_event(&data);
         let mut text = |rule: &CompiledRule, is_required: bool| {
@@ -154,6 +156,7 @@ impl JsonEnvelope {
 /// Splits a plain JSON body into its events. A null result is not an event: some sources send null instead of an event,
 /// such as a tombstone in a log of changes.
 fn parts(split: &Program, body: &Value, max: usize) -> Result<Vec<Value>, EvalError> {
+    budget::begin_event(budget::SPLIT_STEPS_MAX);
     let results = split.run_all(&LocatedValue::of_event(body), max.saturating_add(1))?;
     let is_event = |part: &Value| !part.is_null();
     Ok(results.into_iter().flatten().filter(is_event).collect())

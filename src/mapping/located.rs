@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::budget;
 use super::error::{EvalError, ValueError};
 use crate::event::pointer;
 
@@ -143,6 +144,42 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
+    /// Takes `steps` from the budget of the event.
+    ///
+    /// # Errors
+    /// Returns an error about this value if the budget does not suffice.
+    pub(super) fn charge(&self, steps: usize) -> Result<(), EvalError> {
+        if budget::take(steps) {
+            Ok(())
+        } else {
+            Err(self.exceeded())
+        }
+    }
+
+    /// Creates the error of an expression that exceeds the budget of the event.
+    pub(super) fn exceeded(&self) -> EvalError {
+        self.error(budget::RULE, ValueError::new(budget::EXCEEDED))
+    }
+
+    /// Copies this value. The copy of a value that the expression made takes steps from the budget.
+    pub(super) fn copied(&self) -> Result<Self, EvalError> {
+        if let Presence::Present(Cow::Owned(value)) = &self.presence {
+            self.charge(budget::value_steps(value))?;
+        }
+        Ok(self.clone())
+    }
+
+    /// Returns the value itself, or a copy of the event's value. The copy takes steps from the budget.
+    pub(super) fn into_value(self) -> Result<Option<Value>, EvalError> {
+        if let Presence::Present(Cow::Borrowed(value)) = &self.presence {
+            self.charge(budget::value_steps(value))?;
+        }
+        Ok(match self.presence {
+            Presence::Absent => None,
+            Presence::Present(value) => Some(value.into_owned()),
+        })
+    }
+
     fn extend_origin(&mut self, steps: &'a [PathStep]) {
         if self.origin.is_empty() {
             self.origin = Cow::Borrowed(steps);
@@ -156,7 +193,8 @@ impl<'a> LocatedValue<'a> {
     /// is not an array is an error.
     pub(super) fn walk(mut self, steps: &'a [PathStep]) -> Result<Self, EvalError> {
         for (walked, step) in steps.iter().enumerate() {
-            self.presence = match self.presence.inner(step) {
+            let presence = std::mem::replace(&mut self.presence, Presence::Absent);
+            self.presence = match presence.inner(step) {
                 Ok(presence) => presence,
                 Err(error) => {
                     self.extend_origin(steps.get(..walked).unwrap_or_default());
@@ -196,11 +234,22 @@ pub(super) fn pointer<'s>(path: impl Iterator<Item = &'s PathStep>) -> String {
 }
 
 impl Presence<'_> {
-    fn inner(&self, step: &PathStep) -> Result<Self, ValueError> {
+    /// Follows one step of a path. The step moves the part out of a value that the expression made.
+    fn inner(self, step: &PathStep) -> Result<Self, ValueError> {
         let inner = match self {
             Self::Absent => None,
             Self::Present(Cow::Borrowed(value)) => step.of(value)?.map(Cow::Borrowed),
-            Self::Present(Cow::Owned(value)) => step.of(value)?.cloned().map(Cow::Owned),
+            Self::Present(Cow::Owned(mut value)) => {
+                step.of(&value)?;
+                let part = match step {
+                    PathStep::Key(key) => value.get_mut(key),
+                    PathStep::Index(index) => value.get_mut(index),
+                };
+                let part = part
+                    .map(Value::take)
+                    .or_else(|| value.is_null().then_some(Value::Null));
+                part.map(Cow::Owned)
+            }
         };
         Ok(inner.map_or(Self::Absent, Self::Present))
     }

@@ -1,13 +1,15 @@
 //! The compiled form of a mapping expression, and its evaluation on an event.
 //!
 //! A plan is a tree without loops, so an evaluation takes at most as many steps as the plan has nodes. An evaluation
-//! borrows values from the event, and allocates memory only for new values.
+//! borrows values from the event, and allocates memory only for new values. New values take steps from the budget of the
+//! event.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::budget;
 use super::comparison::{is_true, same, text_part};
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
@@ -67,7 +69,7 @@ impl Plan {
         input: &LocatedValue<'a>,
     ) -> Result<LocatedValue<'a>, EvalError> {
         match self {
-            Self::Input => Ok(input.clone()),
+            Self::Input => input.copied(),
             Self::Path(from, steps) => from.read(input)?.walk(steps),
             Self::Pipe(first, then) => then.read(&first.read(input)?),
             Self::Alternative(first, other) => {
@@ -249,6 +251,8 @@ fn compare<'a>(
     input: &LocatedValue<'a>,
 ) -> Result<LocatedValue<'a>, EvalError> {
     let (left, right) = (left.read(input)?, right.read(input)?);
+    let steps = left.value().map_or(1, budget::value_steps);
+    input.charge(steps)?;
     let is_equal = same(left.value(), right.value());
     Ok(input.made(Value::Bool(is_equal == expects_equal)))
 }
@@ -291,7 +295,10 @@ fn interpolation<'a>(
         };
         // `Plan::read` reports an error in a later part of a text even if the text is already absent.
         match (text_part(value), &mut text) {
-            (Ok(part), Some(text)) => text.push_str(&part),
+            (Ok(part), Some(text)) => {
+                located.charge(budget::text_steps(&part))?;
+                text.push_str(&part);
+            }
             (Ok(_part), None) => {}
             (Err(error), _) => return Err(located.error("text", error)),
         }
@@ -323,13 +330,10 @@ fn object<'a>(
 ) -> Result<LocatedValue<'a>, EvalError> {
     let mut object = Map::new();
     for (key, plan) in members {
-        match plan.read(input)?.presence {
-            Presence::Absent => {}
-            Presence::Present(value) => {
-                object.insert(key.clone(), value.into_owned());
-            }
-        }
+        let member = plan.read(input)?.into_value()?;
+        object.extend(member.map(|member| (key.clone(), member)));
     }
+    input.charge(budget::OBJECT_STEPS)?;
     if object.is_empty() && !members.is_empty() {
         return Ok(input.with(Presence::Absent));
     }

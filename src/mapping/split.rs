@@ -8,6 +8,7 @@ use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
+use super::budget;
 use super::error::{EvalError, ValueError};
 use super::located::{LocatedValue, Presence};
 use super::syntax::constant;
@@ -83,12 +84,25 @@ impl Split {
         match input.value() {
             None | Some(Value::Null) => Ok(input.clone()),
             Some(Value::String(text)) => {
+                input.charge(self.steps(text))?;
                 Ok(input.with(self.take(text).map_or(Presence::Absent, |text| {
                     Presence::Present(Cow::Owned(Value::String(text)))
                 })))
             }
             Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 Err(input.error(RULE, ValueError::new("The value here is not a text.")))
+            }
+        }
+    }
+
+    /// Returns the steps of the split of a text. The joined text has the text `between` once for each separator.
+    fn steps(&self, text: &str) -> usize {
+        let read = budget::text_steps(text);
+        match &self.selection {
+            PieceSelection::One(_) | PieceSelection::Last => read,
+            PieceSelection::Joined(_, _, between) => {
+                let separators = text.matches(&self.separator).count();
+                read.saturating_add(separators.saturating_mul(budget::text_steps(between)))
             }
         }
     }

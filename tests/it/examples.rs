@@ -8,6 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::commands;
+use crate::http;
 use crate::support::{FakeImprint, TestApp, wait_for};
 
 /// The example sources: the name, the sender's secret, and an example event that names a customer by Imprint id.
@@ -101,6 +102,41 @@ fn the_sources_run_with_readable_secrets() {
         let found = wait_for(source, || applied(&app.imprint, &expected["path"]));
         assert_eq!(found, expected["body"], "{source}");
     }
+}
+
+/// FAULTS N91: a body of 230 KB names one long change and 400 records, so its events would take 90 MB.
+#[test]
+fn a_body_cannot_multiply_into_large_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = start(folder.path());
+    let file = examples().join("salesforce/contact-updated.event.json");
+    let mut body: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let records = (0..400).map(|number| Value::from(format!("003Ab0000000{number:03}IAZ")));
+    body["payload"]["ChangeEventHeader"]["recordIds"] = records.collect();
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", "Bearer the-token-of-the-relay"),
+    ];
+    let line = "POST /v1/sources/salesforce/events";
+    let post = |body: &Value| http::ask(app.ingress(), line, &headers, &body.to_string()).unwrap();
+    body["payload"]["Long__c"] = Value::from(vec!["x".repeat(60_000); 4]);
+    let answer = post(&body);
+    assert_eq!(answer.status, 422, "{}", answer.body);
+    let problem = answer.json();
+    assert_eq!(problem["type"], "urn:imprint-bridge:problem:unmappable");
+    let error = &problem["faults"][0];
+    assert_eq!(
+        (error["rule"].as_str(), error["location"].as_str()),
+        (Some("budget"), Some("body.split"))
+    );
+    let records = body["payload"]["ChangeEventHeader"]["recordIds"].as_array_mut();
+    records.unwrap().truncate(50);
+    body["payload"]["Long__c"] = Value::from("x".repeat(2_000));
+    assert_eq!(
+        post(&body).status,
+        202,
+        "50 records of one change are usual"
+    );
 }
 
 /// Returns the body of the update that the sandbox applied to the customer in this request path.

@@ -7,10 +7,11 @@ use jaq_core::native::{Fun, bome, v};
 use jaq_core::{Bind, Cv, Native, RunPtr, ValT as _, ValXs};
 use serde_json::Value;
 
+use super::super::budget::{OBJECT_STEPS, take, text_steps};
 use super::super::comparison::text_part;
 use super::super::function::{BinaryCall, FunctionCall};
 use super::Interpreter;
-use super::value::{JaqError, Val, ValResult, failed, into_jaq_error};
+use super::value::{JaqError, Val, ValResult, failed, into_jaq_error, spend};
 
 type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
 
@@ -20,11 +21,12 @@ type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
 /// call these functions.
 pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
     let filters = |n: usize| -> Box<[Bind]> { (0..n).map(|_| Bind::Fun(())).collect() };
-    let table: [NativeFunction; 20] = [
-        ("null", v(0), |_| bome(Ok(Val::NULL))),
+    let table: [NativeFunction; 21] = [
+        ("null", v(0), |_| bome(spend(1).map(|()| Val::NULL))),
         ("true", v(0), |_| bome(Ok(Val::from(true)))),
         ("false", v(0), |_| bome(Ok(Val::from(false)))),
-        ("__absent", v(0), |_| bome(Ok(Val::ABSENT))),
+        ("__absent", v(0), |_| bome(spend(1).map(|()| Val::ABSENT))),
+        ("__step", v(0), |cv| bome(spend(1).map(|()| cv.1))),
         ("__is_absent_or_null", v(0), |cv| {
             bome(Ok(Val::from(cv.1.is_absent_or_null())))
         }),
@@ -63,7 +65,9 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
             bome(with_items_changed(&cv.1, |items| items.reverse()))
         }),
         ("__sort", v(0), |cv| {
-            bome(with_items_changed(&cv.1, |items| items.sort_by(Val::order)))
+            bome(with_items_changed(&cv.1, |items| {
+                *items = sorted(std::mem::take(items));
+            }))
         }),
         ("__unique", v(0), |cv| {
             bome(with_items_changed(&cv.1, |items| {
@@ -86,6 +90,7 @@ fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let mut results = Vec::new();
     let mut has_null = false;
     for result in first.run((context, cv.1.clone())) {
+        take(1);
         match result {
             Ok(value) if value.is_true() => results.push(Ok(value)),
             Ok(value) => has_null |= value.is_null(),
@@ -113,16 +118,18 @@ fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
 
 /// Joins two parts of an interpolated text. The result is absent if one part is absent.
 fn joined(before: &Val, after: &Val) -> ValResult {
-    let text = |part: &Val| -> Result<Option<String>, JaqError> {
-        let value = part.value()?;
-        let text = value.as_ref().map(text_part).transpose();
-        text.map(|text| text.map(Cow::into_owned))
-            .map_err(|error| part.error_of_rule("text", error))
-    };
-    match (text(before)?, text(after)?) {
+    match (part_text(before)?, part_text(after)?) {
         (Some(before), Some(after)) => Val::text(&(before + &after)),
         (_, _) => Ok(Val::ABSENT),
     }
+}
+
+/// Converts a value to a part of a text. Returns `None` if the value is absent.
+fn part_text(part: &Val) -> Result<Option<String>, JaqError> {
+    let value = part.value()?;
+    let text = value.as_ref().map(text_part).transpose();
+    text.map(|text| text.map(Cow::into_owned))
+        .map_err(|error| part.error_of_rule("text", error))
 }
 
 /// Runs the mapping function whose index is the first argument.
@@ -132,7 +139,7 @@ fn run_call(cv: &mut Cv<'_, Interpreter>) -> ValResult {
     let call = call.ok_or_else(unknown_index)?;
     let input = cv.1.located()?;
     let result = call.read(&input).map_err(into_jaq_error)?;
-    Ok(Val::from_value(result.value()).with_origin_of(&cv.1))
+    Ok(Val::from_value(result.value())?.with_origin_of(&cv.1))
 }
 
 fn run_binary_call(cv: &mut Cv<'_, Interpreter>, first: &Val, second: &Val) -> ValResult {
@@ -141,7 +148,7 @@ fn run_binary_call(cv: &mut Cv<'_, Interpreter>, first: &Val, second: &Val) -> V
     let call = call.ok_or_else(unknown_index)?;
     let (one, other) = (first.located()?, second.located()?);
     let result = call.read(&one, &other).map_err(into_jaq_error)?;
-    Ok(Val::from_value(result.value()).with_origin_of(first))
+    Ok(Val::from_value(result.value())?.with_origin_of(first))
 }
 
 fn unknown_index() -> JaqError {
@@ -150,9 +157,9 @@ fn unknown_index() -> JaqError {
 
 fn length(value: &Val) -> ValResult {
     let length = value.len()?;
-    Ok(length.map_or(Val::ABSENT, |length| {
+    length.map_or(Ok(Val::ABSENT), |length| {
         Val::from_value(Some(&Value::from(length)))
-    }))
+    })
 }
 
 fn split(value: &Val, by: &Val) -> ValResult {
@@ -173,17 +180,26 @@ fn join(value: &Val, by: &Val) -> ValResult {
     if value.is_absent_or_null() {
         return Ok(value.clone());
     }
-    let mut text: Option<Val> = None;
+    let between = part_text(by)?.unwrap_or_default();
+    let mut text: Option<String> = None;
     for item in value.items()? {
         if item.is_absent_or_null() {
             continue;
         }
+        let Some(part) = part_text(&item)? else {
+            continue;
+        };
         text = Some(match text {
-            None => joined(&Val::text("")?, &item)?,
-            Some(text) => joined(&joined(&text, by)?, &item)?,
+            None => part,
+            Some(mut text) => {
+                spend(text_steps(&between))?;
+                text.push_str(&between);
+                text.push_str(&part);
+                text
+            }
         });
     }
-    Ok(text.unwrap_or(Val::ABSENT))
+    text.map_or(Ok(Val::ABSENT), |text| Val::text(&text))
 }
 
 fn keys(value: &Val) -> ValResult {
@@ -203,6 +219,7 @@ fn to_entries(value: &Val) -> ValResult {
     }
     let entry = |(key, member): (Rc<str>, Val)| {
         let key = Val::text(&key)?;
+        spend(OBJECT_STEPS)?;
         Ok(Val::object([
             (Rc::from("key"), key),
             (Rc::from("value"), member),
@@ -233,4 +250,25 @@ fn with_items_changed(value: &Val, change: fn(&mut Vec<Val>)) -> ValResult {
     let mut items = value.items()?;
     change(&mut items);
     Ok(items.into_iter().collect())
+}
+
+/// Sorts values and keeps the order of equal values.
+///
+/// The comparison calls any two values equal when no steps are left. The sort of the standard library can panic if the
+/// order changes while it sorts, so this function merges sorted halves.
+fn sorted(mut items: Vec<Val>) -> Vec<Val> {
+    if items.len() < 2 {
+        return items;
+    }
+    let right = items.split_off(items.len() / 2);
+    let mut right = sorted(right).into_iter().peekable();
+    let mut merged = Vec::with_capacity(items.len() + right.len());
+    for item in sorted(items) {
+        while let Some(smaller) = right.next_if(|other| other.order(&item).is_lt()) {
+            merged.push(smaller);
+        }
+        merged.push(item);
+    }
+    merged.extend(right);
+    merged
 }

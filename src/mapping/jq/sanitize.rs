@@ -198,6 +198,10 @@ impl<'c> Sanitizer<'_, 'c> {
             BinaryOp::UpdateAlt => return self.refused(term, "//="),
         };
         self.around("(", left, " ");
+        // jaq evaluates these terms without the bridge's values, so the pipe itself takes a step.
+        if word == "|" && matches!(left, Term::Id | Term::Var(_) | Term::BinOp(..)) {
+            self.put("| __step ");
+        }
         self.put(word);
         self.around(" ", right, ")");
     }

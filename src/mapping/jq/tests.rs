@@ -3,6 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::mapping::budget;
 use crate::mapping::comparison::same;
 use crate::mapping::error::EvalError;
 use crate::mapping::located::{LocatedValue, ReadLog};
@@ -29,6 +30,7 @@ fn plan(expression: &str) -> Plan {
 }
 
 fn read(plan: &Plan, event: &Value) -> Result<Option<Value>, EvalError> {
+    budget::begin_event(budget::EVENT_STEPS_MAX);
     plan.read(&LocatedValue::of_event(event))
         .map(|reading| reading.value().cloned())
 }
@@ -228,6 +230,72 @@ fn an_interpreted_error_names_the_place_and_not_the_value() {
             "{expression}: {refused:?}"
         );
     }
+}
+
+/// FAULTS N91: every operation takes steps before it reads or makes anything, so that neither long texts nor many members
+/// nor `try` around a failed operation make an expression slow or large.
+#[test]
+fn the_budget_counts_bytes_members_and_calls() {
+    let long = "x".repeat(60_000);
+    let many: Vec<u32> = (0..5_000).collect();
+    let keyed = json!({long.as_str(): &many});
+    let object: serde_json::Map<String, Value> = (0..5_000_u32)
+        .map(|number| (format!("k{number}"), json!(number)))
+        .collect();
+    let event = json!({"t": long, "many": many, "keyed": keyed, "o": object, "empty": []});
+    for expression in [
+        // The same text in many places of the result.
+        r#".t as $t | .many | map($t) | first(.[] | select(. == "a"))"#,
+        "[.t as $t | .many[:4000][] | $t]",
+        // Comparisons, lengths, ranges and functions of a long text.
+        r#".t as $t | first(.many[] | select($t + "a" < $t))"#,
+        ".t as $t | first(.many[] | select(($t | length) == 1))",
+        r#".t as $t | first(.many[] | select($t[59990:59991] == "a"))"#,
+        r#".t as $t | first(.many[] | select(($t | upper) == "a"))"#,
+        r#".t as $t | first(.many[] | select(($t | split("y") | length) == 2))"#,
+        // `try` hides the error of an operation that is too large, but the operation comes again.
+        ".t as $t | first(.many[] | try ($t + $t | empty))",
+        r#".t as $t | first(.many[] | try ("\($t)\($t)" | empty))"#,
+        ". as $e | first(.many[] | try ($e.many[] | select(. == -1)))",
+        ". as $e | first(.many[] | try ($e.o | keys | empty))",
+        ". as $e | first(.many[] | try ($e.o | to_entries | empty))",
+        ". as $e | first(.many[] | select(($e.o + $e.o) == 1))",
+        ". as $e | first(.many[] | select($e.o == ($e.o + {k0: 1})))",
+        // Long names are part of places and errors.
+        "first(.keyed[][] | try (. | keys))",
+        "first(.keyed[][] | try upper)",
+        // Operations without items.
+        "first(.many[] | [., ., ., ., ., ., ., ., ., ., ., ., ., .] | select(. == 1))",
+        "first(.many[] | .|.|.|.|.|.|.|.|.|.|.|. | select(. == -1))",
+        ". as $e | first(.many[] | select($e.empty.a? == 1 or $e.empty == 1 or $e.o.a.b.c == 1))",
+        // Slow functions.
+        r#"first(.many[] | try ("415 555 2671" | e164("US") | empty))"#,
+        // The sort ends without a panic when the budget runs out.
+        ".many as $m | .many | map([-., $m]) | sort_by(.) | first",
+        r#".many | sort_by("\(.)") | sort_by(-.) | sort_by(.) | first"#,
+    ] {
+        let refused = read(&plan(expression), &event).unwrap_err();
+        assert_eq!(refused.rule, budget::RULE, "{expression}: {refused:?}");
+    }
+}
+
+/// FAULTS N91: the expressions of one event share a budget, compiled expressions included.
+#[test]
+fn compiled_expressions_take_steps_for_the_bytes_that_they_make() {
+    let event = json!({"t": "x".repeat(60_000), "s": " ".repeat(60_000)});
+    let copies = |count: usize| format!("\"{}\"", r"\(.t)".repeat(count));
+    let separator = "_".repeat(900);
+    for expression in [
+        format!("{}{}", copies(60), " | trim".repeat(10)),
+        format!(r#".s | split(" ") | .[0:] | join("{separator}")"#),
+        format!("{{a: .}}{}", " | .a | {a: .}".repeat(60)),
+        format!("{{a: .}} | ({}.a.x)", ".a.x or ".repeat(100)),
+    ] {
+        let refused = read(&plan(&expression), &event).unwrap_err();
+        assert_eq!(refused.rule, budget::RULE, "{expression}: {refused:?}");
+    }
+    let twice = read(&plan(&copies(2)), &event).unwrap();
+    assert_eq!(twice.unwrap().as_str().unwrap().len(), 120_000);
 }
 
 /// An expression of allowed terms can create large values, but the limits of the interpreter stop such an expression

@@ -2,29 +2,27 @@
 //!
 //! The bridge's values replace jaq's own values, so that compiled and interpreted expressions give the same results.
 //! Absent and null stay distinct, every value knows its place in the event, and arithmetic accepts whole numbers only.
-//! The bridge's values also limit the work of jaq: each visit of a value costs steps, and an expression has a limited
-//! number of steps.
+//! The bridge's values also limit the work of jaq: each operation on a value takes steps from the budget of the
+//! expression before the operation reads or makes anything.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
 
+use super::super::budget::{self, OBJECT_STEPS, exhaust, key_steps, log, take, text_steps};
 use super::super::error::{EvalError, ValueError};
-use super::super::located::{LocatedValue, PathStep};
-use budget::{exhaust, log, spend};
+use super::super::located::PathStep;
 use origin::Origin;
 
-pub(super) mod budget;
+mod json;
 mod operators;
 mod order;
 mod origin;
 
 /// The rule name in the error of an interpreted expression.
 pub(super) const RULE: &str = "jq";
-/// The number of bytes of new text that cost one step of the interpreter's budget.
-const STEP_BYTES: usize = 64;
 /// The maximum number of members, at all depths together, in a value that an interpreted expression creates. An Imprint
 /// update has far fewer members than this maximum.
 const WEIGHT_MAX: usize = 4_096;
@@ -63,6 +61,21 @@ pub(super) fn failed(detail: &str) -> JaqError {
     })
 }
 
+/// Takes `steps` from the budget.
+///
+/// # Errors
+/// Returns an error if fewer than `steps` steps are left.
+pub(super) fn spend(steps: usize) -> ValResult<()> {
+    if take(steps) {
+        return Ok(());
+    }
+    Err(into_jaq_error(EvalError {
+        rule: budget::RULE,
+        pointer: String::new(),
+        detail: budget::EXCEEDED.to_owned(),
+    }))
+}
+
 /// Wraps an evaluation error in a jaq error.
 pub(super) fn into_jaq_error(error: EvalError) -> JaqError {
     JaqError::new(Val::made(ValContent::Error(Rc::new(error))))
@@ -98,74 +111,18 @@ impl Val {
         }
     }
 
-    /// Converts the input of an interpreted expression to an interpreter value.
-    pub(super) fn of(input: &LocatedValue<'_>) -> Self {
-        let origin = input.origin().fold(Rc::new(Origin::Event), |outer, step| {
-            let step = step.clone();
-            Rc::new(Origin::Inside { outer, step })
-        });
-        Self {
-            content: input.value().map_or(ValContent::Absent, ValContent::of),
-            origin: Some(origin),
+    /// Returns the steps of this value without its items and members.
+    fn steps(&self) -> usize {
+        match &self.content {
+            ValContent::Text(text) => text_steps(text),
+            ValContent::Object(..) => OBJECT_STEPS,
+            ValContent::Absent
+            | ValContent::Null
+            | ValContent::Bool(_)
+            | ValContent::Number(_)
+            | ValContent::Array(..)
+            | ValContent::Error(_) => 1,
         }
-    }
-
-    /// Converts an interpreter value to a located value, with its place in the event.
-    pub(super) fn located<'a>(&self) -> ValResult<LocatedValue<'a>> {
-        let origin = self.origin.as_ref().map(|origin| origin.path());
-        Ok(LocatedValue::owned(
-            self.value()?,
-            origin.unwrap_or_default(),
-        ))
-    }
-
-    /// Converts an interpreter value to a located value, like [`Self::located`]. A value that the expression created
-    /// gets the place of `input`.
-    pub(super) fn located_in<'a>(&self, input: &LocatedValue<'a>) -> ValResult<LocatedValue<'a>> {
-        let origin = match &self.origin {
-            Some(origin) => origin.path(),
-            None => input.origin().cloned().collect(),
-        };
-        Ok(input.elsewhere(self.value()?, origin))
-    }
-
-    /// Converts an interpreter value to JSON. Returns `None` if the value is absent.
-    pub(super) fn value(&self) -> ValResult<Option<Value>> {
-        Ok(match &self.content {
-            ValContent::Absent => None,
-            ValContent::Null => Some(Value::Null),
-            ValContent::Bool(is_true) => Some(Value::Bool(*is_true)),
-            ValContent::Number(number) => Some(Value::Number(number.clone())),
-            ValContent::Text(text) => Some(Value::String(text.as_ref().to_owned())),
-            ValContent::Array(items, _) => {
-                spend(items.len())?;
-                // An absent item of an array becomes null in JSON: an array without the absent item would be too short.
-                let item = |item: &Self| Ok(item.value()?.unwrap_or(Value::Null));
-                Some(Value::Array(
-                    items.iter().map(item).collect::<ValResult<_>>()?,
-                ))
-            }
-            ValContent::Object(members, _) => {
-                spend(members.len())?;
-                let mut object = Map::new();
-                for (key, member) in members.iter() {
-                    let value = member
-                        .value()?
-                        .map(|value| (key.as_ref().to_owned(), value));
-                    object.extend(value);
-                }
-                Some(Value::Object(object))
-            }
-            ValContent::Error(error) => {
-                return Err(JaqError::new(Self::made(ValContent::Error(Rc::clone(
-                    error,
-                )))));
-            }
-        })
-    }
-
-    pub(super) fn from_value(value: Option<&Value>) -> Self {
-        Self::made(value.map_or(ValContent::Absent, ValContent::of))
     }
 
     /// Returns this interpreter value with the place of `other` instead of its own place.
@@ -226,14 +183,19 @@ impl Val {
     /// Returns the items of an array or the members of an object, each with its place in the event. Absent and null
     /// have no items.
     pub(super) fn items(&self) -> ValResult<Vec<Self>> {
-        let items: Vec<Self> = match &self.content {
+        spend(1)?;
+        Ok(match &self.content {
             ValContent::Absent | ValContent::Null => Vec::new(),
             ValContent::Array(items, _) => {
+                spend(items.len())?;
                 let steps = (0..).map(PathStep::Index);
                 let placed = |(item, step): (&Self, PathStep)| item.at(self, step);
                 items.iter().zip(steps).map(placed).collect()
             }
             ValContent::Object(members, _) => {
+                spend(members.len())?;
+                // Each item has a copy of its name in its place.
+                spend(members.keys().map(|key| key_steps(key)).sum())?;
                 let placed = |(key, member): (&Rc<str>, &Self)| {
                     member.at(self, PathStep::Key(key.as_ref().to_owned()))
                 };
@@ -245,9 +207,7 @@ impl Val {
             | ValContent::Error(_) => {
                 return Err(self.error("The value here is neither an array nor an object."));
             }
-        };
-        spend(items.len())?;
-        Ok(items)
+        })
     }
 
     /// Returns the members of an object with their names.
@@ -266,6 +226,7 @@ impl Val {
     }
 
     pub(super) fn len(&self) -> ValResult<Option<usize>> {
+        spend(self.steps())?;
         match &self.content {
             ValContent::Absent => Ok(None),
             ValContent::Null => Ok(Some(0)),
@@ -294,11 +255,11 @@ impl Val {
         }
     }
 
+    /// Returns the place of this value, or an empty text if no steps are left for it.
     fn pointer(&self) -> String {
-        self.origin
-            .as_ref()
-            .map(|origin| origin.pointer())
-            .unwrap_or_default()
+        let origin = self.origin.as_ref();
+        let origin = origin.filter(|origin| take(origin.steps() + 1));
+        origin.map(|origin| origin.pointer()).unwrap_or_default()
     }
 
     /// Creates an error about this interpreter value.
@@ -321,7 +282,7 @@ impl Val {
 
     /// Creates a new text value in the interpreter.
     pub(super) fn text(text: &str) -> ValResult {
-        spend(text.len() / STEP_BYTES + 1)?;
+        spend(text_steps(text))?;
         if text.len() > TEXT_BYTES_MAX {
             return Err(failed("The expression makes a text of more than 64 KiB."));
         }
@@ -359,29 +320,6 @@ fn bounded(content: ValContent, weight: usize) -> Val {
         return Val::ABSENT;
     }
     Val::made(content)
-}
-
-impl ValContent {
-    /// Converts a value of the event for the interpreter. A value of the event counts as one member against the size
-    /// limit, because the expression does not create the value's members.
-    fn of(value: &Value) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::Bool(is_true) => Self::Bool(*is_true),
-            Value::Number(number) => Self::Number(number.clone()),
-            Value::String(text) => Self::Text(Rc::from(text.as_str())),
-            Value::Array(items) => {
-                let items = items.iter().map(|item| Val::made(Self::of(item)));
-                Self::Array(Rc::new(items.collect()), 1)
-            }
-            Value::Object(object) => {
-                let member = |(key, member): (&String, &Value)| {
-                    (Rc::from(key.as_str()), Val::made(Self::of(member)))
-                };
-                Self::Object(Rc::new(object.iter().map(member).collect()), 1)
-            }
-        }
-    }
 }
 
 /// Prints the same words for every value, because values are personal data.

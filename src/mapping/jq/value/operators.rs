@@ -11,12 +11,13 @@ use jaq_core::path::Opt;
 use jaq_core::{ValR, ValT, ValX};
 use serde_json::Number;
 
+use super::super::super::budget::{OBJECT_STEPS, take, text_steps};
 use super::super::super::located::{NO_ARRAY, NO_OBJECT, PathStep};
-use super::budget::spend;
-use super::{JaqError, Val, ValContent, WEIGHT_MAX, bounded, failed};
+use super::{JaqError, Val, ValContent, WEIGHT_MAX, bounded, failed, spend};
 
 impl ValT for Val {
     fn from_num(text: &str) -> ValR<Self> {
+        spend(1)?;
         let number: Result<Number, _> = serde_json::from_str(text);
         number
             .map(|number| Self::made(ValContent::Number(number)))
@@ -24,6 +25,7 @@ impl ValT for Val {
     }
 
     fn from_map<I: IntoIterator<Item = (Self, Self)>>(pairs: I) -> ValR<Self> {
+        spend(OBJECT_STEPS)?;
         let mut members = Vec::new();
         let mut all_absent = true;
         for (key, value) in pairs {
@@ -53,6 +55,7 @@ impl ValT for Val {
     }
 
     fn index(self, index: &Self) -> ValR<Self> {
+        spend(1)?;
         match (&self.content, &index.content) {
             (ValContent::Absent | ValContent::Null, _) => Ok(self),
             (ValContent::Object(members, _), ValContent::Text(key)) => {
@@ -94,6 +97,7 @@ impl ValT for Val {
         match &self.content {
             ValContent::Absent | ValContent::Null => Ok(self),
             ValContent::Text(text) => {
+                spend(text_steps(text))?;
                 let part: String = text.chars().skip(from).take(taken).collect();
                 Self::text(&part)
             }
@@ -134,6 +138,8 @@ impl ValT for Val {
     }
 
     fn as_bool(&self) -> bool {
+        // The end of the run reports a budget that did not suffice.
+        take(1);
         self.is_true()
     }
 
@@ -150,18 +156,21 @@ fn unchangeable() -> JaqError {
 
 impl From<bool> for Val {
     fn from(is_true: bool) -> Self {
+        take(1);
         Self::made(ValContent::Bool(is_true))
     }
 }
 
 impl From<isize> for Val {
     fn from(number: isize) -> Self {
+        take(1);
         Self::made(ValContent::Number(Number::from(number)))
     }
 }
 
 impl From<String> for Val {
     fn from(text: String) -> Self {
+        take(text_steps(&text));
         Self::made(ValContent::Text(Rc::from(text)))
     }
 }
@@ -186,6 +195,7 @@ impl FromIterator<Self> for Val {
             }
             taken.push(item);
         }
+        take(taken.len());
         bounded(ValContent::Array(Rc::new(taken), weight), weight)
     }
 }
@@ -208,6 +218,7 @@ fn whole(
     right: &ValContent,
     calculate: fn(i64, i64) -> Option<i64>,
 ) -> ValR<Val> {
+    spend(1)?;
     let number = |content: &ValContent| match content {
         ValContent::Number(number) => number.as_i64(),
         ValContent::Absent
@@ -232,12 +243,14 @@ impl Add for Val {
     type Output = ValR<Self>;
 
     fn add(self, other: Self) -> ValR<Self> {
+        spend(1)?;
         match (&self.content, &other.content) {
             (ValContent::Absent, _) => Ok(other),
             (_, ValContent::Absent) => Ok(self),
             (ValContent::Null, _) => Ok(other),
             (_, ValContent::Null) => Ok(self),
             (ValContent::Text(left), ValContent::Text(right)) => {
+                spend(text_steps(left) + text_steps(right))?;
                 Self::text(&format!("{left}{right}"))
             }
             (ValContent::Array(..), ValContent::Array(..)) => {
@@ -245,7 +258,7 @@ impl Add for Val {
                 Ok(items.collect())
             }
             (ValContent::Object(left, _), ValContent::Object(right, _)) => {
-                spend(left.len() + right.len())?;
+                spend(left.len() + right.len() + OBJECT_STEPS)?;
                 let members = left.iter().chain(right.iter());
                 Ok(Self::object(
                     members.map(|(key, member)| (Rc::clone(key), member.clone())),

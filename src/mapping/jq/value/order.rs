@@ -2,15 +2,15 @@
 
 use std::cmp::Ordering;
 
+use super::super::super::budget::{key_steps, take, text_steps};
 use super::super::super::comparison::number_order;
-use super::budget::spend;
 use super::{Val, ValContent};
 
 impl Val {
     /// Compares two interpreter values. A comparison takes steps from the budget. If no steps are left, the comparison
     /// calls any two values equal.
     pub(in crate::mapping::jq) fn order(&self, other: &Self) -> Ordering {
-        if spend(1).is_err() {
+        if !take(self.compared_steps(other)) {
             return Ordering::Equal;
         }
         match (&self.content, &other.content) {
@@ -31,6 +31,22 @@ impl Val {
                 keys.then_with(values)
             }
             (left, right) => left.rank().cmp(&right.rank()),
+        }
+    }
+}
+
+impl Val {
+    /// Returns the steps of a comparison without the items and members of the two values.
+    fn compared_steps(&self, other: &Self) -> usize {
+        match (&self.content, &other.content) {
+            (ValContent::Text(left), ValContent::Text(right)) => {
+                text_steps(left).min(text_steps(right))
+            }
+            (ValContent::Object(left, _), ValContent::Object(right, _)) => {
+                let keys = left.len().min(right.len());
+                left.keys().map(|key| key_steps(key)).sum::<usize>() + keys + 1
+            }
+            (_, _) => 1,
         }
     }
 }

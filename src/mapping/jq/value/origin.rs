@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::super::super::budget::key_steps;
 use super::super::super::located::{PathStep, pointer};
 
 /// A place in an event, as a linked list of path steps. If the paths to several places begin with the same steps, the
@@ -21,6 +22,17 @@ impl Origin {
                 path.push(step.clone());
                 path
             }
+        }
+    }
+
+    /// Returns the steps that a copy of the path takes from the budget, because the path has long names.
+    pub(super) fn steps(&self) -> usize {
+        match self {
+            Self::Event => 0,
+            Self::Inside { outer, step } => match step {
+                PathStep::Key(key) => key_steps(key) + outer.steps(),
+                PathStep::Index(_) => outer.steps(),
+            },
         }
     }
 

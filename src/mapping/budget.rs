@@ -1,0 +1,225 @@
+//! The budget of the expressions that read one event. The budget limits their time and memory together.
+//!
+//! One step pays for one value that an expression visits or makes, and one more step for each 64 bytes of text. So the
+//! number of steps bounds the time and the memory. A compiled plan takes steps only for the bytes that the plan reads or
+//! makes. The interpreter takes steps for every operation, and each interpreted expression has a limit of its own.
+//!
+//! jaq passes no context to the values that it works on, so the budget is a thread-local variable. A budget that did not
+//! suffice stays empty until the next event: `try` and comparisons can hide the error, but [`end`] reports it.
+
+use std::cell::{Cell, RefCell};
+
+use serde_json::Value;
+
+/// The number of steps for all expressions of one event. A step takes about 0.1 µs and needs at most about 250 bytes. An
+/// event of 60 fields takes some hundred steps.
+pub(super) const EVENT_STEPS_MAX: u32 = 150_000;
+/// The number of steps of one interpreted expression. The data of a customer needs far fewer steps.
+pub(super) const EXPRESSION_STEPS_MAX: u32 = 50_000;
+/// The number of steps of the expression `body.split`, which reads a whole body. A body has at most 256 KiB and 10,000
+/// keys, so the expression can visit each value of the body ten times and more.
+pub(super) const SPLIT_STEPS_MAX: u32 = 500_000;
+/// The number of steps that copy the events of one body after `body.split`: 8 MiB of text in total. Each event of a body
+/// of 256 KiB can be a copy of a part of the body, such as a list of customers with one change of 4 KiB. The bridge
+/// stores every copy.
+pub(super) const SPLIT_COPY_STEPS_MAX: u32 = 131_072;
+/// The number of bytes of text that cost one step.
+const STEP_BYTES: usize = 64;
+/// The steps of an object without its members: a map reserves the memory for eleven members.
+pub(super) const OBJECT_STEPS: usize = 4;
+
+/// The rule name in the error of an expression that exceeds the budget.
+pub const RULE: &str = "budget";
+/// The detail in the error of an expression that exceeds the budget.
+pub(super) const EXCEEDED: &str =
+    "This event makes the expression exceed its limit of time and memory.";
+
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    /// The number of steps that are left, or `None` after a call of [`take`] with more steps than were left.
+    left: Option<u32>,
+    /// The steps of the event that the running interpreted expression cannot take.
+    reserved: u32,
+    /// Whether an expression has exceeded the budget since the event began.
+    is_exceeded: bool,
+}
+
+thread_local! {
+    static BUDGET: Cell<Budget> = const {
+        Cell::new(Budget { left: Some(EVENT_STEPS_MAX), reserved: 0, is_exceeded: false })
+    };
+    /// The places that the interpreted expression has read, if the run logs places.
+    static PLACES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// Begins a new event with a budget of `steps`.
+pub(super) fn begin_event(steps: u32) {
+    BUDGET.set(Budget {
+        left: Some(steps),
+        reserved: 0,
+        is_exceeded: false,
+    });
+}
+
+/// Begins a run of an interpreted expression that can take up to `steps` of the event. `is_logged` decides whether the
+/// run logs places.
+pub(super) fn begin(steps: u32, is_logged: bool) {
+    let budget = BUDGET.get();
+    let event = budget.left.unwrap_or(0);
+    let granted = event.min(steps);
+    BUDGET.set(Budget {
+        left: Some(granted),
+        reserved: event.saturating_sub(granted),
+        ..budget
+    });
+    PLACES.set(is_logged.then(Vec::new));
+}
+
+/// Ends a run of an interpreted expression. Returns the logged places, and whether the budget sufficed.
+///
+/// If the budget did not suffice, the caller must not use any result.
+pub(super) fn end() -> (Vec<String>, bool) {
+    let budget = BUDGET.get();
+    BUDGET.set(Budget {
+        left: Some(budget.reserved.saturating_add(budget.left.unwrap_or(0))),
+        reserved: 0,
+        ..budget
+    });
+    (PLACES.take().unwrap_or_default(), budget.left.is_some())
+}
+
+/// Returns whether an expression has exceeded the budget since the event began.
+pub(super) fn is_exceeded() -> bool {
+    BUDGET.get().is_exceeded
+}
+
+/// Uses up all remaining steps.
+pub(super) fn exhaust() {
+    take(usize::MAX);
+}
+
+/// Takes `steps` from the budget. Returns `false` if fewer steps were left. After that, every later call returns `false`.
+pub(super) fn take(steps: usize) -> bool {
+    let budget = BUDGET.get();
+    let left = match (budget.left, u32::try_from(steps)) {
+        (Some(left), Ok(steps)) => left.checked_sub(steps),
+        (_, _) => None,
+    };
+    BUDGET.set(Budget {
+        left,
+        is_exceeded: budget.is_exceeded || left.is_none(),
+        ..budget
+    });
+    left.is_some()
+}
+
+/// Logs a place of the event, if the run logs places. A long place takes steps, so that the log stays small.
+pub(super) fn log(place: impl FnOnce() -> String) {
+    PLACES.with_borrow_mut(|places| {
+        if let Some(places) = places
+            && take(0)
+        {
+            let place = place();
+            if take(place.len() / STEP_BYTES) {
+                places.push(place);
+            }
+        }
+    });
+}
+
+/// Returns the steps of a text.
+pub(super) const fn text_steps(text: &str) -> usize {
+    text.len() / STEP_BYTES + 1
+}
+
+/// Returns the steps of the name of a member, beside the steps of the member.
+pub(super) const fn key_steps(key: &str) -> usize {
+    key.len() / STEP_BYTES
+}
+
+/// Returns the steps of a value with everything in it.
+pub(super) fn value_steps(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
+        Value::String(text) => text_steps(text),
+        Value::Array(items) => items.iter().map(value_steps).sum::<usize>() + 1,
+        Value::Object(members) => {
+            let members = members.iter();
+            let steps = members.map(|(key, member)| key_steps(key) + value_steps(member));
+            steps.sum::<usize>() + OBJECT_STEPS
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_budget_is_taken_step_by_step_and_stays_empty() {
+        begin_event(10);
+        begin(3, false);
+        assert!(take(1));
+        assert!(take(2), "the last step can be taken");
+        assert!(take(0));
+        assert!(!is_exceeded());
+        assert!(!take(1));
+        assert!(!take(0), "an overdrawn budget stays overdrawn");
+        assert!(!end().1);
+        assert!(is_exceeded());
+        begin(7, false);
+        assert!(take(7), "the event keeps the steps that no expression took");
+        assert!(end().1);
+        assert!(!take(1), "the expressions of an event share its steps");
+        begin(5, false);
+        assert!(!take(1));
+        assert!(!end().1);
+        begin_event(u32::MAX);
+        assert!(!is_exceeded());
+        assert!(!take(usize::MAX));
+        begin_event(5);
+        exhaust();
+        assert!(!take(0));
+    }
+
+    #[test]
+    fn an_expression_gives_back_the_steps_that_it_does_not_take() {
+        begin_event(10);
+        begin(8, false);
+        assert!(take(1));
+        assert!(end().1);
+        assert!(take(9));
+        assert!(!take(1));
+    }
+
+    #[test]
+    fn places_are_logged_only_when_asked_for() {
+        begin_event(10);
+        begin(1, true);
+        log(|| "/a".to_owned());
+        log(|| "/long".repeat(100));
+        log(|| "/b".to_owned());
+        assert_eq!(end().0, ["/a"], "a long place exceeds the budget");
+        begin(1, true);
+        assert!(end().0.is_empty(), "a run sees only its own places");
+        begin(1, false);
+        log(|| "/a".to_owned());
+        assert!(end().0.is_empty());
+    }
+
+    #[test]
+    fn steps_count_values_and_bytes() {
+        for (value, steps) in [
+            (json!(null), 1),
+            (json!("x".repeat(63)), 1),
+            (json!("x".repeat(64)), 2),
+            (json!([1, [2]]), 4),
+            (json!({"a": 1}), 5),
+            (json!({"k".repeat(128): {}}), 10),
+        ] {
+            assert_eq!(value_steps(&value), steps, "{value}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Converts JSON to the interpreter's values and back. Each conversion takes steps from the budget.
+
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+
+use super::super::super::budget::{self, key_steps};
+use super::super::super::located::LocatedValue;
+use super::origin::Origin;
+use super::{JaqError, Val, ValContent, ValResult, spend};
+
+impl Val {
+    /// Converts the input of an interpreted expression to an interpreter value.
+    pub(in crate::mapping::jq) fn of(input: &LocatedValue<'_>) -> ValResult {
+        spend(input.value().map_or(1, budget::value_steps))?;
+        let origin = input.origin().fold(Rc::new(Origin::Event), |outer, step| {
+            let step = step.clone();
+            Rc::new(Origin::Inside { outer, step })
+        });
+        Ok(Self {
+            content: input.value().map_or(ValContent::Absent, ValContent::of),
+            origin: Some(origin),
+        })
+    }
+
+    /// Converts an interpreter value to a located value, with its place in the event.
+    pub(in crate::mapping::jq) fn located<'a>(&self) -> ValResult<LocatedValue<'a>> {
+        let steps = self.origin.as_ref().map_or(0, |origin| origin.steps());
+        spend(steps)?;
+        let origin = self.origin.as_ref().map(|origin| origin.path());
+        Ok(LocatedValue::owned(
+            self.value()?,
+            origin.unwrap_or_default(),
+        ))
+    }
+
+    /// Converts an interpreter value to a located value, like [`Self::located`]. A value that the expression created
+    /// gets the place of `input`.
+    pub(in crate::mapping::jq) fn located_in<'a>(
+        &self,
+        input: &LocatedValue<'a>,
+    ) -> ValResult<LocatedValue<'a>> {
+        let origin = match &self.origin {
+            Some(origin) => origin.path(),
+            None => input.origin().cloned().collect(),
+        };
+        Ok(input.elsewhere(self.value()?, origin))
+    }
+
+    /// Converts an interpreter value to JSON. Returns `None` if the value is absent.
+    pub(in crate::mapping::jq) fn value(&self) -> ValResult<Option<Value>> {
+        spend(self.steps())?;
+        Ok(match &self.content {
+            ValContent::Absent => None,
+            ValContent::Null => Some(Value::Null),
+            ValContent::Bool(is_true) => Some(Value::Bool(*is_true)),
+            ValContent::Number(number) => Some(Value::Number(number.clone())),
+            ValContent::Text(text) => Some(Value::String(text.as_ref().to_owned())),
+            ValContent::Array(items, _) => {
+                // An absent item of an array becomes null in JSON: an array without the absent item would be too short.
+                let item = |item: &Self| Ok(item.value()?.unwrap_or(Value::Null));
+                Some(Value::Array(
+                    items.iter().map(item).collect::<ValResult<_>>()?,
+                ))
+            }
+            ValContent::Object(members, _) => {
+                let mut object = Map::new();
+                for (key, member) in members.iter() {
+                    spend(key_steps(key))?;
+                    let value = member
+                        .value()?
+                        .map(|value| (key.as_ref().to_owned(), value));
+                    object.extend(value);
+                }
+                Some(Value::Object(object))
+            }
+            ValContent::Error(error) => {
+                return Err(JaqError::new(Self::made(ValContent::Error(Rc::clone(
+                    error,
+                )))));
+            }
+        })
+    }
+
+    pub(in crate::mapping::jq) fn from_value(value: Option<&Value>) -> ValResult {
+        spend(value.map_or(1, budget::value_steps))?;
+        Ok(Self::made(value.map_or(ValContent::Absent, ValContent::of)))
+    }
+}
+
+impl ValContent {
+    /// Converts a value of the event for the interpreter. A value of the event counts as one member against the size
+    /// limit, because the expression does not create the value's members.
+    fn of(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(is_true) => Self::Bool(*is_true),
+            Value::Number(number) => Self::Number(number.clone()),
+            Value::String(text) => Self::Text(Rc::from(text.as_str())),
+            Value::Array(items) => {
+                let items = items.iter().map(|item| Val::made(Self::of(item)));
+                Self::Array(Rc::new(items.collect()), 1)
+            }
+            Value::Object(object) => {
+                let member = |(key, member): (&String, &Value)| {
+                    (Rc::from(key.as_str()), Val::made(Self::of(member)))
+                };
+                Self::Object(Rc::new(object.iter().map(member).collect()), 1)
+            }
+        }
+    }
+}
