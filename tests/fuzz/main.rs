@@ -1,0 +1,188 @@
+//! A fuzzer of intake: hostile bodies against the shipped sources and against sources with expensive expressions and
+//! schemas. It asserts that no body takes more memory than [`MEMORY_BYTES_MAX`], and reports the longest CPU time.
+//!
+//! `IMPRINT_BRIDGE_FUZZ_BODIES` sets the number of bodies and `IMPRINT_BRIDGE_FUZZ_SEED` the seed. Times mean something
+//! only in an optimised build:
+//!
+//! ```sh
+//! IMPRINT_BRIDGE_FUZZ_BODIES=1000000 cargo test --profile dist --test fuzz
+//! ```
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "an unexpected value fails the test, and the figures are the output"
+)]
+
+use std::alloc::System;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use cap::Cap;
+use imprint_bridge::config::{Config, Purpose, sources};
+use imprint_bridge::event::SourceName;
+use imprint_bridge::intake::{Encoding, EntryContext, Source, Sources};
+use imprint_bridge::outbox::Priority;
+use imprint_bridge::time::Timestamp;
+use serde_json::{Value, json};
+
+use bodies::Random;
+
+mod bodies;
+
+/// The memory that one body may take, with everything that intake makes from the body.
+const MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The number of bodies in the usual run.
+const BODIES: u64 = 2_000;
+/// The number of bodies in the full run.
+const BODIES_FULL: u64 = 100_000;
+/// The size of a worker's stack in the service.
+const STACK_BYTES: usize = 2 * 1024 * 1024;
+/// The folders of the sources and of their schemas.
+const FOLDERS: [(&str, &str); 3] = [
+    ("config/sources", "schemas"),
+    ("config/examples", "schemas"),
+    ("tests/fuzz/sources", "tests/fuzz/schemas"),
+];
+
+// The allocator aborts the process above its limit, so a fault cannot take all memory of the machine.
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, 1024 * 1024 * 1024);
+
+/// The names of the sources in a folder, each with the bodies of its examples.
+type Seeds = Vec<(SourceName, Vec<Value>)>;
+
+/// The largest figures of all bodies for one source.
+#[derive(Clone, Debug, Default)]
+struct Worst {
+    bodies: u64,
+    accepted: u64,
+    over_50_ms: u64,
+    time: Duration,
+    slowest: String,
+}
+
+fn main() {
+    let run = std::thread::Builder::new().stack_size(STACK_BYTES);
+    run.spawn(fuzz).unwrap().join().unwrap();
+}
+
+fn fuzz() {
+    let number = |name: &str| {
+        let text = std::env::var_os(name)?.into_string().unwrap();
+        Some(text.parse::<u64>().unwrap())
+    };
+    let usual = if std::env::var_os("IMPRINT_BRIDGE_TEST_FULL").is_some() {
+        BODIES_FULL
+    } else {
+        BODIES
+    };
+    let bodies = number("IMPRINT_BRIDGE_FUZZ_BODIES").unwrap_or(usual);
+    let seed = number("IMPRINT_BRIDGE_FUZZ_SEED").unwrap_or(1);
+    let sets: Vec<(Sources, Seeds)> = FOLDERS.into_iter().map(load).collect();
+    let mut worst: BTreeMap<String, Worst> = BTreeMap::new();
+    let mut memory = (0, String::new());
+    let mut random = Random::new(seed);
+    for number in 0..bodies {
+        let (sources, seeds) = random.of(&sets);
+        let (name, seeds) = random.of(seeds);
+        let source = sources.get(name).unwrap();
+        let (kind, body) = bodies::body(&mut random, name.as_str(), seeds);
+        let before = ALLOCATOR.allocated();
+        let peak_before = ALLOCATOR.max_allocated();
+        let started = cpu_time();
+        let is_accepted = accept(sources, source, &body);
+        let time = cpu_time().saturating_sub(started);
+        let peak = ALLOCATOR.max_allocated();
+        // The highest peak up to now hides the smaller peaks after it.
+        if peak > peak_before && peak - before > memory.0 {
+            memory = (peak - before, format!("{name} {kind} body {number}"));
+        }
+        assert!(
+            memory.0 <= MEMORY_BYTES_MAX,
+            "{} needs {} bytes",
+            memory.1,
+            memory.0
+        );
+        let worst = worst.entry(name.as_str().to_owned()).or_default();
+        worst.bodies += 1;
+        worst.accepted += u64::from(is_accepted);
+        worst.over_50_ms += u64::from(time > Duration::from_millis(50));
+        if time > worst.time {
+            worst.time = time;
+            worst.slowest = format!("{kind}, {} bytes, body {number}", body.len());
+        }
+    }
+    for (name, worst) in worst {
+        println!("{name}: {worst:?}");
+    }
+    println!(
+        "{bodies} bodies with seed {seed}: at most {} KiB for one body ({})",
+        memory.0 / 1024,
+        memory.1
+    );
+}
+
+/// Returns the CPU time of this thread. The time that other programs take on a busy machine does not count.
+fn cpu_time() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanoseconds = text.split(' ').next().unwrap();
+    Duration::from_nanos(nanoseconds.parse().unwrap())
+}
+
+/// Runs intake as the event route does. Returns whether intake accepts the body.
+fn accept(sources: &Sources, source: &Source, body: &[u8]) -> bool {
+    let context = EntryContext {
+        accepted_at: Timestamp::from_millis(1_739_484_487_000),
+        wall_time: Timestamp::from_millis(1_739_484_487_000),
+        priority: Priority::Live,
+        digest_key: [7; 32],
+    };
+    let encoding = Encoding::of_body(source, body);
+    sources.entries(source, &encoding, body, &context).is_ok()
+}
+
+/// Loads the sources of a folder, each with the bodies of its examples.
+fn load((folder, schemas): (&str, &str)) -> (Sources, Seeds) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let temporary = tempfile::tempdir().unwrap();
+    let file = temporary.path().join("fuzz.toml");
+    let folder = root.join(folder);
+    let schemas = root.join(schemas);
+    fs::write(
+        &file,
+        format!("sources_dir = {folder:?}\nschemas_dir = {schemas:?}\n"),
+    )
+    .unwrap();
+    let config = Config::read_apart(&[file], Purpose::Check).unwrap();
+    let settings =
+        sources::read(&config).unwrap_or_else(|errors| panic!("{}: {errors:?}", folder.display()));
+    let named = settings.iter().map(|settings| {
+        let name = settings.source.name.clone();
+        let seeds = seeds(&folder.join(name.as_str()));
+        (name, seeds)
+    });
+    // Four of eight bodies in the last folder have the expensive event types, and four have an expensive split.
+    let copies = |(name, seeds): (SourceName, Vec<Value>)| {
+        let count = if name.as_str() == "nasty" { 4 } else { 1 };
+        vec![(name, seeds); count]
+    };
+    let named = named.flat_map(copies).collect();
+    let sources = settings.into_iter().map(|settings| settings.source);
+    (Sources::new(sources, config.intake), named)
+}
+
+fn seeds(folder: &Path) -> Vec<Value> {
+    let files = fs::read_dir(folder).into_iter().flatten();
+    let paths = files.map(|file| file.unwrap().path());
+    let bodies = paths.filter(|path| path.to_string_lossy().ends_with(".event.json"));
+    let mut seeds: Vec<Value> = bodies
+        .map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap())
+        .collect();
+    if seeds.is_empty() {
+        seeds.push(json!({"id": "a", "type": "n"}));
+    }
+    seeds
+}
