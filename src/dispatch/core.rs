@@ -231,7 +231,7 @@ impl Core {
         for lane in claim.lanes {
             self.last_id += 1;
             let id = DeliveryId(self.last_id);
-            let is_failing = lane.trials.failures > 0;
+            let is_failing = lane.is_failing;
             let permit = permits.as_mut().and_then(|permits| match is_failing {
                 true => permits.take_one_failing(),
                 false => permits.take_one(),

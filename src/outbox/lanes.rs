@@ -155,6 +155,9 @@ pub struct ClaimedLane {
     pub versions: LaneVersions,
     /// The failures of the lane.
     pub trials: Trials,
+    /// True if the lane came from the queue of failing lanes: its last request failed, and the destination has not
+    /// recovered since.
+    pub is_failing: bool,
     /// Dispatch sends entries up to this number one by one, because Imprint rejected a request that carried several of
     /// these entries.
     pub unfold_to: Option<EntryId>,
@@ -178,6 +181,7 @@ impl ClaimedLane {
             key: None,
             versions: LaneVersions::default(),
             trials,
+            is_failing: false,
             unfold_to: None,
             maybe_sent_to: None,
             waiting: Vec::new(),

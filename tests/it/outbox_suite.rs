@@ -291,6 +291,12 @@ async fn failing_lanes_take_a_share_of_a_claim() {
             assert_eq!(claim.next_due, next_due, "{engine} {pick:?}");
             give_back(outbox, &claim).await;
         }
+        // When the destination recovers, failing lanes return to the other lanes.
+        outbox.release(NOW).await.unwrap();
+        let claim = outbox.claim(NOW, 99, share(0, 0)).await.unwrap();
+        assert_eq!(claim.lanes.len(), 10, "{engine}");
+        assert!(claim.lanes.iter().all(|lane| !lane.is_failing), "{engine}");
+        give_back(outbox, &claim).await;
         let mut claim = outbox.claim(NOW, 9, share(2, 1)).await.unwrap();
         let failing = claim.lanes.pop().unwrap();
         record(outbox, settlement(&failing, Vec::new(), NOW)).await;

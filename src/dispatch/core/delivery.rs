@@ -25,6 +25,7 @@ pub(super) struct Delivery {
     pub(super) lane: LaneId,
     token: ClaimToken,
     attempts: Trials,
+    is_failing: bool,
     /// Entries up to this number are sent one by one, even after the task of the delivery panicked.
     unfold_to: Option<EntryId>,
     /// The time at which dispatch sends the values in doubt again, even after the task of the delivery panicked.
@@ -57,6 +58,7 @@ impl Delivery {
             lane: claimed.lane,
             token: claimed.token,
             attempts: claimed.trials,
+            is_failing: claimed.is_failing,
             unfold_to: claimed.unfold_to,
             reassert_at: claimed.versions.reassert_at(),
             permit,
@@ -67,9 +69,9 @@ impl Delivery {
         }
     }
 
-    /// Returns whether the last request of the lane before this delivery failed.
+    /// Returns whether the lane came from the queue of failing lanes.
     pub(super) const fn is_failing(&self) -> bool {
-        self.attempts.failures > 0
+        self.is_failing
     }
 
     pub(super) fn start(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {

@@ -240,6 +240,7 @@ fn a_claim_asks_for_as_many_lanes_as_may_be_held() {
 
 fn failing_lane(id: u64) -> ClaimedLane {
     ClaimedLane {
+        is_failing: true,
         trials: Trials {
             failures: 1,
             ..Trials::default()

@@ -13,6 +13,7 @@ impl MemoryTables {
     /// Makes every lane with a waiting entry due.
     pub(super) fn release(&mut self, now: Timestamp) {
         for lane in self.lanes.values_mut().filter(|lane| !lane.is_idle()) {
+            lane.is_failing = false;
             lane.due = lane.due.map(|due| due.min(now));
         }
     }
@@ -64,6 +65,7 @@ impl MemoryTables {
             key: Some(row.key.clone()),
             versions: row.versions.clone(),
             trials: row.trials,
+            is_failing: row.is_failing,
             unfold_to: row.unfold_to,
             maybe_sent_to: self.doubted.contains(&lane).then_some(self.sent_to),
             links: self.links.values().filter(is_named).cloned().collect(),
@@ -102,6 +104,7 @@ impl MemoryTables {
             lane.versions = versions;
         }
         lane.trials = settlement.trials;
+        lane.is_failing = settlement.trials.failures > 0;
         lane.unfold_to = settlement.unfold_to;
         lane.due = if lane.is_idle() {
             settlement.reassert_at

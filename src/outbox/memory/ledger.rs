@@ -195,6 +195,7 @@ impl MemoryTables {
         };
         to.enter(waiting, Priority::Low, now);
         to.trials = Trials::default();
+        to.is_failing = false;
         let row = self.entries.get_mut(&entry)?;
         row.lane = Some(lane);
         row.receipt.state = State::Waiting;

@@ -47,6 +47,8 @@ pub(super) struct LaneRow {
     pub(super) priority: Priority,
     pub(super) versions: LaneVersions,
     pub(super) trials: Trials,
+    /// True if the lane belongs to the queue of failing lanes.
+    pub(super) is_failing: bool,
     pub(super) unfold_to: Option<EntryId>,
     pub(super) waiting: BTreeMap<EntryId, WaitingEntry>,
     /// The entries that are parked, held or undecided. The key of each entry contains the state of the entry.
@@ -62,7 +64,7 @@ impl LaneRow {
     pub(super) const fn class(&self) -> LaneClass {
         LaneClass {
             priority: self.priority,
-            is_failing: self.trials.failures > 0,
+            is_failing: self.is_failing,
         }
     }
 
@@ -197,6 +199,7 @@ impl MemoryTables {
             priority: Priority::Live,
             versions: LaneVersions::default(),
             trials: Trials::default(),
+            is_failing: false,
             unfold_to: None,
             waiting: BTreeMap::new(),
             set_aside: BTreeMap::new(),

@@ -9,10 +9,15 @@ use crate::time::Timestamp;
 pub(super) fn release(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     // The update runs once for each queue, because the index of due lanes begins with the number of the queue.
     for class in LaneClass::all() {
+        let change = match class.is_failing {
+            // The failures may be the fault of the destination, so the lane returns to the other lanes.
+            true => {
+                "UPDATE lane SET low = low % 2, due_at = min(due_at, ?2) WHERE low = ?1 AND NOT idle"
+            }
+            false => "UPDATE lane SET due_at = ?2 WHERE low = ?1 AND due_at > ?2 AND NOT idle",
+        };
         connection
-            .prepare_cached(
-                "UPDATE lane SET due_at = ?2 WHERE low = ?1 AND due_at > ?2 AND NOT idle",
-            )?
+            .prepare_cached(change)?
             .execute(params![codec::class_number(class), now.as_millis()])?;
     }
     Ok(())
