@@ -35,7 +35,7 @@
 //! - The mapping refuses a value with more than one possible meaning. The mapping never guesses the meaning of a value.
 //! - An update contains only fields that the mapping names. No error message contains a value of the event.
 //! - Every evaluation of an expression ends: a plan takes at most as many steps as it has nodes, and jaq gets a limited
-//!   number of steps. The expressions of one event share a budget ([`mod@budget`]) that bounds their time and memory.
+//!   number of steps. The expressions of one event share a budget (`budget`) that bounds their time and memory.
 //!
 //! The module `mapping` does not know schemas, the store, HTTP or the current time.
 

@@ -2,7 +2,7 @@
 //! is pure: it does no IO and reads no clock.
 //!
 //! A conclusion goes through four steps, and each step is a pure function:
-//! - The exchange derives evidence about the destination ([`Signal`](crate::dispatch::breaker::Signal)).
+//! - The exchange derives evidence about the destination ([`Signal`]).
 //! - The destination compares the evidence with the results of other lanes ([`Assessment`]).
 //! - The policy decides about the lane ([`decide`]).
 //! - [`settlement`] turns the decision into a record for the store.

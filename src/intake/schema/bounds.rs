@@ -1,7 +1,7 @@
 //! Bounds of the work that a JSON Schema causes.
 //!
 //! The validator follows every subschema that applies to a value, and calls itself for each of them. A schema whose
-//! references multiply, or lead back to the same value, could take any time, memory or stack. [`check`] refuses such a
+//! references multiply, or lead back to the same value, could take any time, memory or stack. [`excess`] refuses such a
 //! schema at load. The validator also lists every error before the bridge can stop the list, and a recursive `anyOf`
 //! multiplies the errors at each level of an event. [`can_list_errors`] counts the errors in advance.
 
