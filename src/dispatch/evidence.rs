@@ -195,14 +195,15 @@ impl Evidence {
         }
     }
 
-    /// Returns whether the failures of a lane are its own. Asks the witness if the evidence is not fresh, and forgets
-    /// evidence that is too old.
+    /// Returns whether the failures of a lane are its own. If the evidence is not fresh, asks the witness, or forgets the
+    /// evidence if no witness is left. Forgets evidence that is too old.
     fn is_refuted(&mut self, lane: LaneId, now: Timestamp) -> bool {
         if !self.refuted.contains(&lane) {
             return false;
         }
         let is_younger = |age| self.worked_at.is_some_and(|at| now < at.after(age));
-        if !is_younger(EVIDENCE_AGE_MAX) {
+        let can_check = self.witness().is_some();
+        if !is_younger(EVIDENCE_AGE_MAX) || (!is_younger(CHECK_AFTER) && !can_check) {
             self.refuted.remove(&lane);
             return false;
         }

@@ -103,11 +103,24 @@ fn a_refuted_lane_accuses_again_when_the_evidence_is_old() {
     let mut evidence = Evidence::default();
     failed(&mut evidence, 1, Signal::Refused, 100);
     succeeded(&mut evidence, 2, Signal::Applied, 200);
+    evidence.record_witness(LaneId(2), &customer(2), at(200));
     let minutes = 600_000;
     let young = failed(&mut evidence, 1, Signal::Refused, minutes + 199);
     assert_eq!(young, Blame::Lane);
     let old = failed(&mut evidence, 1, Signal::Refused, minutes + 200);
     assert_eq!(old, Blame::Unproven);
+}
+
+/// Seed 3364 of the simulation: no witness was left in an outage, so that no failure opened the breaker.
+#[test]
+fn a_refuted_lane_accuses_again_soon_if_no_witness_is_left() {
+    let mut evidence = Evidence::default();
+    failed(&mut evidence, 1, Signal::Failed, 100);
+    succeeded(&mut evidence, 2, Signal::Applied, 200);
+    let fresh = failed(&mut evidence, 1, Signal::Failed, 30_199);
+    assert_eq!(fresh, Blame::Lane);
+    let stale = failed(&mut evidence, 1, Signal::Failed, 30_200);
+    assert_eq!(stale, Blame::Unproven);
 }
 
 /// FAULTS U51: with a witness, several failing lanes prove nothing until the witness was asked.
