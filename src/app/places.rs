@@ -12,7 +12,7 @@ use futures_util::task::AtomicWaker;
 
 use crate::time::Clock;
 
-/// For so many places, one more connection may be open that has lost its place.
+/// The number of places for each additional connection that has lost its place and is still being closed.
 const CLOSING_SHARE: usize = 8;
 
 /// The places of one listener, shared by its workers.

@@ -33,11 +33,11 @@ pub struct Framing {
 
 #[derive(Debug)]
 enum Position {
-    /// In a head, of which so many bytes had no end.
+    /// The connection is in a head. The first `scanned` bytes of the head contain no end of the head.
     Head { scanned: usize },
-    /// In a body with a length, of which so many bytes are missing.
+    /// The connection is in a body with a length. The last `missing` bytes of the body have not arrived.
     Body { missing: u64 },
-    /// In a body of chunks.
+    /// The connection is in a body of chunks.
     Chunks(ChunkPosition),
 }
 

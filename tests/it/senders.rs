@@ -75,7 +75,7 @@ const LABELS: [(&str, &[&str]); 16] = [
         &["working", "stalled", "file_gone"],
     ),
 ];
-const PROBLEMS: [&str; 18] = [
+const PROBLEMS: [&str; 19] = [
     "malformed",
     "unauthenticated",
     "unknown_source",
@@ -91,6 +91,7 @@ const PROBLEMS: [&str; 18] = [
     "unmappable",
     "internal",
     "busy",
+    "body_budget",
     "store_full",
     "store_failed",
     "stopping",

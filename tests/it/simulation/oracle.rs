@@ -85,7 +85,7 @@ struct Line {
     state: State,
     reason: Option<ParkReason>,
     accepted_at: i64,
-    /// The customer whom the event changes, or `None` while the customer is unknown.
+    /// The customer of the event. The value is `None` while the simulation does not know the customer.
     person: Option<usize>,
 }
 
