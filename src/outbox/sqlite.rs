@@ -158,11 +158,16 @@ impl SqliteOutbox {
         Box::pin(async move { timeout(STALLED_AFTER, answer).await.unwrap_or(stalled) })
     }
 
-    /// Runs a read of the committed state on the writer thread.
+    /// Runs a read of the committed state on the writer thread. While the disk hangs, the read fails at once, because
+    /// reads that nobody waits for any more would fill the memory.
     fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection, Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
+        if self.shared.is_stalled() {
+            let stalled = Err(Error::Unavailable(StoreCondition::Stalled));
+            return Box::pin(std::future::ready(stalled));
+        }
         self.ask_in_time(|reply| WriterCommand::Read(ReadJob::new(reply, read)))
     }
 

@@ -73,6 +73,11 @@ impl SharedState {
         self.condition.subscribe()
     }
 
+    /// Returns whether the disk hangs.
+    pub(super) fn is_stalled(&self) -> bool {
+        *self.condition.borrow() == StoreCondition::Stalled
+    }
+
     /// Returns an error unless the store can accept events.
     pub(super) fn accepts(&self) -> Result<(), Error> {
         match *self.condition.borrow() {
