@@ -114,6 +114,11 @@ impl Metrics {
     pub fn store_depth(&self, waiting: u64, parked: u64, oldest_waiting: Duration) {
         self.store.set(waiting, parked, oldest_waiting);
     }
+
+    /// Sets the gauge of the bytes that the unfinished events of a source have in the store.
+    pub fn stored_bytes(&self, source: &str, bytes: u64) {
+        self.store.set_stored_bytes(source, bytes);
+    }
 }
 
 #[cfg(test)]

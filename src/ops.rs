@@ -147,6 +147,9 @@ impl Figures {
                 .map_or(Duration::ZERO, |accepted_at| now.since(accepted_at));
             self.metrics
                 .store_depth(depth.waiting, depth.parked, oldest_waiting);
+            for (source, bytes) in &depth.stored_bytes {
+                self.metrics.stored_bytes(source.as_str(), *bytes);
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::moment::Moment;
 use super::policy::{Attempt, Decision, Effect, Rest, decide};
 use super::rules::{DeliveryRules, UnknownCustomer};
 use super::settlement::settlement;
-use crate::event::Version;
+use crate::event::{SourceName, Version};
 use crate::fold::LaneVersions;
 use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{
@@ -75,6 +75,7 @@ fn waiting(entry: u64, value: i64, path: &str) -> WaitingEntry {
         },
         update: [fact].into_iter().collect(),
         customer: named(Some("CUST-1"), None),
+        source: SourceName::parse("crm").unwrap(),
         accepted_at: NOW,
     }
 }

@@ -13,6 +13,7 @@ pub(super) struct StoreMetrics {
     waiting: IntGauge,
     parked: IntGauge,
     oldest_waiting_seconds: IntGauge,
+    stored_bytes: IntGaugeVec,
     condition: IntGaugeVec,
     conditions: &'static [&'static str],
 }
@@ -40,6 +41,11 @@ impl StoreMetrics {
                 "oldest_waiting_seconds",
                 "Age of the oldest waiting entry in seconds; 0 if none waits.",
             )?,
+            stored_bytes: declare.gauges(
+                "stored_bytes",
+                "Bytes of the events in the store that have not ended, by source.",
+                "source",
+            )?,
             condition: declare.gauges(
                 "store_condition",
                 "1 for the present condition of the store. Only a working store accepts events.",
@@ -63,6 +69,11 @@ impl StoreMetrics {
         self.parked.set(to_gauge(parked));
         self.oldest_waiting_seconds
             .set(to_gauge(oldest_waiting.as_secs()));
+    }
+
+    pub(super) fn set_stored_bytes(&self, source: &str, bytes: u64) {
+        let gauge = self.stored_bytes.with_label_values(&[source]);
+        gauge.set(to_gauge(bytes));
     }
 
     pub(super) fn snapshot(&self) -> StoreSnapshot {

@@ -1,10 +1,11 @@
 //! The outbox port of dispatch: claims lanes, settles lanes, and waits until a lane becomes due.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 
 use super::{EntryId, LaneId, ParkReason, Settings, State, StoreFuture};
-use crate::event::Version;
+use crate::event::{SourceName, Version};
 use crate::fold::{Candidate, LaneVersions};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId, Update};
 use crate::time::Timestamp;
@@ -190,6 +191,13 @@ impl ClaimedLane {
         }
     }
 
+    /// Returns the sources of the waiting entries, each source once.
+    pub fn sources(&self) -> Vec<SourceName> {
+        let sources: BTreeSet<&SourceName> =
+            self.waiting.iter().map(|waiting| &waiting.source).collect();
+        sources.into_iter().cloned().collect()
+    }
+
     /// Returns the waiting entries as inputs of folding.
     pub fn candidates(&self) -> Vec<Candidate<'_>> {
         self.waiting.iter().map(WaitingEntry::candidate).collect()
@@ -207,6 +215,8 @@ pub struct WaitingEntry {
     pub update: Update,
     /// The ids by which the event names its customer.
     pub customer: CustomerRef,
+    /// The source that sent the event of the entry.
+    pub source: SourceName,
     /// The time when the bridge accepted the event of the entry.
     pub accepted_at: Timestamp,
 }

@@ -18,6 +18,7 @@ use super::{
     LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, Setting, Settings, Settled,
     Settlement, State, StoreCondition, StoreFuture,
 };
+use crate::event::SourceName;
 use crate::time::Timestamp;
 
 mod lanes;
@@ -89,6 +90,11 @@ impl Inbox for MemoryOutbox {
 
     fn digest_key(&self) -> [u8; 32] {
         [0; 32]
+    }
+
+    fn stored_bytes(&self, source: &SourceName) -> u64 {
+        let stored_bytes = self.tables().stored_bytes();
+        stored_bytes.get(source).copied().unwrap_or_default()
     }
 }
 
@@ -194,6 +200,7 @@ impl Ledger for MemoryOutbox {
             parked: count(State::Parked),
             held: count(State::Held),
             undecided: count(State::Undecided),
+            stored_bytes: tables.stored_bytes(),
             oldest: in_state(State::Waiting)
                 .map(|entry| entry.receipt.accepted_at)
                 .next(),

@@ -9,7 +9,7 @@ use crate::dispatch::breaker::{DestinationState, Ramp, Signal};
 use crate::dispatch::destination::{LaneAnswer, OperatorMode};
 use crate::dispatch::pace::Rate;
 use crate::dispatch::rules::UnknownCustomer;
-use crate::event::Version;
+use crate::event::{SourceName, Version};
 use crate::imprint::clearing::Clearing;
 use crate::imprint::{
     Cause, CustomerRef, Echo, Field, FieldValue, ImprintId, LookupResult, Outcome,
@@ -75,6 +75,7 @@ fn lane(id: u64) -> ClaimedLane {
             },
             update: [value].into_iter().collect(),
             customer: CustomerRef::Imprint(ImprintId::parse(&format!("CUST-{id}")).unwrap()),
+            source: SourceName::parse("crm").unwrap(),
             accepted_at: NOW,
         }],
         ..ClaimedLane::empty(LaneId(id), ClaimToken::default(), Trials::default())

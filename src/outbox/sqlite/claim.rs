@@ -62,8 +62,10 @@ impl Claimer<'_> {
         let WaitingEntries {
             entries,
             unreadable,
+            sizes,
             ..
         } = waiting::read(self.connection, lane, claimed.key.as_ref(), self.decoded)?;
+        self.claimed.remember(lane, sizes);
         claimed.waiting = entries;
         claimed.unreadable = unreadable;
         if let Some(key) = &claimed.key {

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns;
-use super::counts::Counts;
+use super::counts::{Counts, EventSize};
 use super::identity_link;
 use super::lane::{Entrance, EntryLane};
 use super::payload::{self, ParkedFrom, PayloadKey};
@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 pub(super) fn settle(
     connection: &Connection,
     settlement: &Settlement,
+    sizes: &[(EntryId, EventSize)],
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<(EntryId, State)>> {
     // The list `attempted` has at most as many entries as one request carries, so a linear search is fast enough.
@@ -27,11 +28,18 @@ pub(super) fn settle(
             was_attempted,
             ending,
         };
+        let size = match ending.state().is_final() {
+            true => size(connection, *entry, sizes)?,
+            false => None,
+        };
         if finish(connection, settlement, &ended)? {
             attempted.retain(|other| other != entry);
             settled.push((*entry, ending.state()));
             counts.leave(State::Waiting);
             counts.enter(ending.state());
+            if let Some(erased) = &size {
+                counts.erase(erased);
+            }
         }
     }
     for entry in &attempted {
@@ -51,6 +59,20 @@ pub(super) fn settle(
     }
     update_lane(connection, settlement)?;
     Ok(settled)
+}
+
+/// Returns the size of the event of a claimed entry. The claim has read the sizes of its entries, the newest entry first,
+/// unless a row is damaged.
+fn size(
+    connection: &Connection,
+    entry: EntryId,
+    sizes: &[(EntryId, EventSize)],
+) -> rusqlite::Result<Option<EventSize>> {
+    let place = sizes.binary_search_by(|(other, _)| entry.cmp(other)).ok();
+    match place.and_then(|place| sizes.get(place)) {
+        Some((_, size)) => Ok(Some(size.clone())),
+        None => payload::event_size(connection, State::Waiting, entry),
+    }
 }
 
 /// Records the versions and failures of the lane, and the time when the lane is due again.

@@ -408,7 +408,7 @@ impl<'p> Oracle<'p> {
     }
 
     /// Checks FAULTS V10 after every step: the store's counts match the oracle's ledger.
-    pub(super) fn counted(&self, depth: Depth) -> Result<(), Violation> {
+    pub(super) fn counted(&self, depth: &Depth) -> Result<(), Violation> {
         if (depth.waiting, depth.parked) == (self.waiting, self.parked) {
             return Ok(());
         }
