@@ -188,7 +188,12 @@ impl Delivery {
     /// because the core is stopping.
     fn clear(&mut self, call: &ImprintCall, moment: Moment) -> Clearance {
         match (&mut self.permit, &self.in_flight) {
-            (Some(permit), Some(_)) => permit.clear(self.lane, call, moment.now),
+            (Some(permit), Some(_)) => {
+                if let (ImprintCall::Search(_), Some(exchange)) = (call, &self.exchange) {
+                    permit.name_sources(exchange.claimed.sources());
+                }
+                permit.clear(self.lane, call, moment.now)
+            }
             (_, _) => Clearance::Withdrawn,
         }
     }

@@ -474,7 +474,7 @@ fn a_search_uses_the_permit_of_its_lane_or_returns_it() {
     assert!(destination.acquire(1, NOW).is_err());
     let soon = NOW.after(Duration::from_millis(100));
     let mut second = permit(&destination, soon);
-    let turn = soon.after(Duration::from_millis(500));
+    let turn = NOW.after(Duration::from_millis(501));
     assert_eq!(
         second.clear(LaneId(2), &search(), soon),
         Clearance::Postpone(turn)
