@@ -14,6 +14,7 @@ mod client;
 mod commands;
 mod delivery;
 mod examples;
+mod fairness;
 mod flow;
 mod hostile;
 mod kill;
