@@ -40,6 +40,7 @@ mod lifecycle;
 mod memory;
 mod sqlite;
 mod state;
+mod unproven;
 mod waiters;
 
 use due_lanes::{DueLane, DueQueues, LaneClass};
@@ -63,6 +64,7 @@ pub use sqlite::{
     OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, rebind, restore, verify,
 };
 pub use state::{ParkReason, State};
+pub use unproven::{Absence, KeyMark, Unproven};
 
 /// The most entries of a lane that one claim reads, starting with the newest.
 ///

@@ -126,6 +126,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
             match action {
                 LoopAction::Claim { max, pick } => break (moment, max, pick),
                 LoopAction::AskWitness(inquiry) => self.start_inquiry(inquiry),
+                LoopAction::SaveEvidence(evidence) => self.save_evidence(evidence).await,
                 LoopAction::SleepUntil(later) => return Ok(later),
             }
         };
@@ -344,6 +345,9 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 metrics.echo_differs(group.as_str());
             }
         }
+        if report.is_unproven {
+            metrics.unproven();
+        }
         let Some((before, after)) = report.states else {
             return;
         };
@@ -373,7 +377,11 @@ impl<I: ImprintApi + 'static> Shell<I> {
                         "entry parked"
                     );
                 }
-                Ending::Superseded(_) | Ending::Ignored | Ending::Undecided => {}
+                Ending::Undecided => tracing::warn!(
+                    entry.id = entry.0,
+                    "entry undecided: nothing shows whose fault its failures are"
+                ),
+                Ending::Superseded(_) | Ending::Ignored => {}
             }
         }
     }

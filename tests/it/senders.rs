@@ -19,17 +19,13 @@ const EVENTS: &str = "/v1/sources/crm/events";
 const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 20] = [
+const LABELS: [(&str, &[&str]); 16] = [
     ("refused_total/problem", &PROBLEMS),
     (
         "unauthenticated_total/reason",
         &["missing", "malformed", "stale", "mismatch"],
     ),
     ("unsigned_headers/source", &["crm"]),
-    ("over_rate_quota_total/source", &["crm"]),
-    ("over_storage_quota_total/source", &["crm"]),
-    ("storage_quota_bytes/source", &["crm"]),
-    ("stored_bytes/source", &["crm"]),
     ("attempts_total/outcome", &OUTCOMES),
     ("request_duration_seconds_bucket/outcome", &OUTCOMES),
     ("request_duration_seconds_sum/outcome", &OUTCOMES),
@@ -79,7 +75,7 @@ const LABELS: [(&str, &[&str]); 20] = [
         &["working", "stalled", "file_gone"],
     ),
 ];
-const PROBLEMS: [&str; 21] = [
+const PROBLEMS: [&str; 19] = [
     "malformed",
     "unauthenticated",
     "unknown_source",
@@ -94,8 +90,6 @@ const PROBLEMS: [&str; 21] = [
     "invalid",
     "unmappable",
     "internal",
-    "rate_quota",
-    "storage_quota",
     "busy",
     "body_budget",
     "store_full",

@@ -83,7 +83,6 @@ const EDGES: &[(&str, &[&str])] = &[
         "dispatch",
         &[
             "backoff",
-            "event",
             "failpoint",
             "fold",
             "imprint",

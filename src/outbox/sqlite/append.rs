@@ -152,7 +152,6 @@ fn append_one(
         } = placement;
         payload::insert(connection, key, new, arrives, change)?;
         counts.enter(state);
-        counts.store(&new.identity.source, new.event.len());
     }
     Ok(Some(AppendedEntry {
         entry,
