@@ -32,7 +32,7 @@ use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
 use crate::ops::operate::Operations;
 use crate::ops::{Figures, Health, Ops};
-use crate::outbox::{self, DUE_AHEAD_MAX, KeyMark, Outbox, Setting, State, StoreCondition};
+use crate::outbox::{self, DUE_AHEAD_MAX, Outbox, Setting, State, StoreCondition};
 use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
@@ -126,7 +126,6 @@ impl App {
         let [(ingress, ingress_server), (ops, ops_server)] =
             listeners::bind(&config, listener, ops, &clock)?;
         let key = KeyFile::read(&config.imprint, Arc::clone(&destination), secrets.rereads())?;
-        begin_evidence(&*outbox, &destination, (&config, key.mark()), clock.now()).await?;
         let parts = senders::Parts {
             outbox: store(),
             destination,
@@ -240,19 +239,6 @@ fn metrics() -> prometheus::Result<Metrics> {
         left_out: || missing_lines().left_out(),
     };
     Metrics::new(labels, log)
-}
-
-/// Puts back the evidence that the last process stored under the same API key.
-async fn begin_evidence(
-    outbox: &dyn Outbox,
-    destination: &Destination,
-    (config, key): (&Config, KeyMark),
-    now: Timestamp,
-) -> Result<(), outbox::Error> {
-    let stored = outbox.setting(Setting::Evidence).await?;
-    let canary = config.imprint.canary_id.clone();
-    destination.begin(key, canary, stored.as_deref(), now);
-    Ok(())
 }
 
 /// Creates the destination with the mode that an operator set, and with a pause that Imprint asked for, from the store.

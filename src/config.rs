@@ -20,6 +20,7 @@ mod dispatch;
 mod imprint;
 mod intake;
 mod operators;
+mod quota;
 mod reader;
 pub mod secret;
 pub mod sources;
@@ -28,6 +29,7 @@ pub use base_url::BaseUrl;
 pub use dispatch::DispatchSettings;
 pub use imprint::{ImprintEnvironment, ImprintSettings};
 pub use operators::OperatorFile;
+pub use quota::QuotaSettings;
 pub use reader::SettingError;
 
 /// The built-in default settings.
@@ -72,6 +74,8 @@ pub struct Config {
     pub sources_dir: PathBuf,
     pub schemas_dir: PathBuf,
     pub ingress: IngressSettings,
+    /// The default quotas of a source.
+    pub quota: QuotaSettings,
     /// The limits and rules with which intake turns requests into entries.
     pub intake: IntakeSettings,
     /// The address of the listener for health, metrics and the admin API.
@@ -180,6 +184,8 @@ impl Config {
         let sources_dir = reader.take(&["sources_dir"], path);
         let schemas_dir = reader.take(&["schemas_dir"], path);
         let ingress = take_ingress(reader);
+        let body_bytes_max = ingress.map(|ingress| ingress.limits.body_bytes_max);
+        let quota = QuotaSettings::take(reader, body_bytes_max);
         let ops_listen = reader.take(&["ops", "listen"], listen);
         let operators = operators::take(reader, purpose);
         let outbox = take_outbox(reader);
@@ -197,6 +203,7 @@ impl Config {
             sources_dir: sources_dir?,
             schemas_dir: schemas_dir?,
             ingress: ingress?,
+            quota: quota?,
             intake: intake?,
             ops_listen: ops_listen?,
             operators: operators?,

@@ -4,6 +4,7 @@
 //! does not know HTTP, the store or Imprint.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,8 +33,10 @@ pub enum Error {
 }
 
 /// The name of a source. The name is also the path segment of the source's URL, and the name of the source's files.
+///
+/// Clones share the text, because every entry has the name of its source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SourceName(String);
+pub struct SourceName(Arc<str>);
 
 impl SourceName {
     /// Parses a source name: 1 to 64 characters out of `a-z`, `0-9`, `-` and `_`.
@@ -46,7 +49,7 @@ impl SourceName {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
         if fits {
-            Ok(Self(raw.to_owned()))
+            Ok(Self(raw.into()))
         } else {
             Err(Error::SourceName)
         }

@@ -76,21 +76,6 @@ impl ImprintId {
         }
     }
 
-    /// Returns a UUID in the other letter case: in upper case if the UUID is in lower case, otherwise in lower case.
-    /// Returns `None` if both are equal, or if the id is no UUID.
-    pub fn in_other_case(&self) -> Option<Self> {
-        if !self.is_uuid_shaped() {
-            return None;
-        }
-        let lower = self.0.to_ascii_lowercase();
-        let other = if lower == self.0 {
-            self.0.to_ascii_uppercase()
-        } else {
-            lower
-        };
-        (other != self.0).then_some(Self(other))
-    }
-
     /// Returns whether two Imprint ids name the same customer. Two UUIDs may differ in case. Ids that are not UUIDs
     /// must be identical.
     pub fn is_same(&self, other: &str) -> bool {
@@ -323,9 +308,9 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Returns whether the status means that Imprint refuses the operation but accepts the API key (403, 404, 405 or 410).
+    /// Returns whether the status means that Imprint refuses the operation but accepts the API key (403, 404 or 405).
     pub const fn is_forbidden(self) -> bool {
-        matches!(self, Self::Status(403..=405 | 410))
+        matches!(self, Self::Status(403..=405))
     }
 }
 
@@ -356,14 +341,6 @@ pub struct Rejection {
     pub kind: Option<String>,
     /// The name of the field that Imprint reports as wrong.
     pub param: Option<String>,
-}
-
-impl Rejection {
-    /// Returns whether the rejection has a form that only Imprint uses: Imprint's error type or the name of a field, with
-    /// a status with which Imprint rejects values.
-    pub const fn is_typed(&self) -> bool {
-        matches!(self.status, 400 | 409 | 422) && (self.kind.is_some() || self.param.is_some())
-    }
 }
 
 /// The port to Imprint's API. The futures of the port are not `Send`: a client stays on the thread that created the

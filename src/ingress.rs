@@ -8,7 +8,7 @@
 //! | `GET /v1/sources/{source}/events/{id}` | the receipt of one event |
 //!
 //! The stages of a POST run in this order: source, media type, length, headers of the authentication, body,
-//! authentication, intake, append. A stage that fails
+//! authentication, quotas, intake, append. A stage that fails
 //! ends the request with a [`Refusal`], and the store does not change. A batch is refused or stored as a whole. The
 //! append is the only effect of a POST and is idempotent, so a sender that hangs up before the answer can repeat the
 //! request.
@@ -39,10 +39,14 @@ mod body;
 mod budget;
 mod counts;
 mod handshake;
+mod quota;
 mod receipt;
 mod wait;
 
 pub use budget::BodyBudget;
+pub use quota::{
+    EVENTS_BURST_MAX, EVENTS_PER_SECOND_MAX, QuotaLimits, RateLimit, SourceQuota, StorageLimit,
+};
 pub use refusal::Refusal;
 
 use auth::{Authentic, Head, RotatingVerifier, Untrusted};
@@ -84,6 +88,8 @@ pub struct Endpoint {
     pub allowed_origins: BTreeSet<String>,
     /// The `ce-` headers of binary mode that the signature need not cover.
     pub unsigned_headers: BTreeSet<String>,
+    /// The quotas of the source.
+    pub quota: SourceQuota,
 }
 
 /// The limits on one request body. The file `config/default.toml` contains the defaults.
@@ -197,6 +203,16 @@ impl Ingress {
             .current()
             .verify(head, body, self.clock.wall())
             .map_err(|reason| self.unauthenticated(endpoint, reason))
+    }
+
+    /// Counts a refusal by a quota of the source.
+    fn over_quota(&self, endpoint: &Endpoint, refusal: &Refusal) {
+        let source = endpoint.source.name.as_str();
+        if *refusal == Refusal::StorageQuota {
+            self.counts.over_storage_quota(source);
+        } else {
+            self.counts.over_rate_quota(source);
+        }
     }
 
     fn unauthenticated(&self, endpoint: &Endpoint, reason: auth::DenialReason) -> Refusal {

@@ -40,7 +40,6 @@ mod lifecycle;
 mod memory;
 mod sqlite;
 mod state;
-mod unproven;
 mod waiters;
 
 use due_lanes::{DueLane, DueQueues, LaneClass};
@@ -64,7 +63,6 @@ pub use sqlite::{
     OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, rebind, restore, verify,
 };
 pub use state::{ParkReason, State};
-pub use unproven::{Absence, KeyMark, Unproven};
 
 /// The most entries of a lane that one claim reads, starting with the newest.
 ///

@@ -6,13 +6,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
 
 use super::reread::{Rereads, read_new};
 use crate::config::{ImprintSettings, secret};
 use crate::dispatch::destination::Destination;
 use crate::imprint::client::{Credential, KeyChange};
-use crate::outbox::KeyMark;
 
 /// The file with the API key, and the credential that requests to Imprint use.
 pub(super) struct KeyFile {
@@ -20,8 +18,6 @@ pub(super) struct KeyFile {
     /// The API key in use.
     present: SecretString,
     credential: Arc<Credential>,
-    /// The environment and the host of Imprint.
-    imprint: String,
     destination: Arc<Destination>,
     rereads: Rereads,
 }
@@ -47,23 +43,9 @@ impl KeyFile {
             file,
             present,
             credential: Arc::new(credential),
-            imprint: settings.destination(),
             destination,
             rereads,
         })
-    }
-
-    /// Returns the mark of the API key at the configured Imprint.
-    pub(super) fn mark(&self) -> KeyMark {
-        let mut hash = Sha256::new();
-        hash.update(self.credential.fingerprint());
-        hash.update(self.imprint.as_bytes());
-        let hash = hash.finalize();
-        KeyMark(
-            hash.iter()
-                .take(8)
-                .fold(0, |mark, byte| (mark << 8) | u64::from(*byte)),
-        )
     }
 
     pub(super) fn credential(&self) -> Arc<Credential> {
@@ -90,8 +72,7 @@ impl KeyFile {
         let replaced = self.credential.replace(&new);
         if replaced.map_err(|error| error.to_string())? == KeyChange::Changed {
             tracing::info!("API key changed");
-            let now = self.rereads.moment();
-            self.destination.key_changed(self.mark(), now);
+            self.destination.probe_now(self.rereads.moment());
         }
         self.present = new;
         Ok(())

@@ -9,7 +9,7 @@ use super::reread::Rereads;
 use super::secrets::{LoadedAuth, SecretsWatch};
 use crate::config::sources::SourceSettings;
 use crate::ingress::auth::RotatingVerifier;
-use crate::ingress::{Endpoint, Endpoints};
+use crate::ingress::{Endpoint, Endpoints, SourceQuota, StorageLimit};
 use crate::intake::{IntakeSettings, Sources};
 use crate::metrics::IngressMetrics;
 use crate::time::Clock;
@@ -31,12 +31,18 @@ pub(super) fn open(
             auth,
             allowed_origins,
             unsigned_headers,
+            quota,
         } = settings;
         let name = source.name.clone();
         for warning in warnings {
             tracing::warn!(source = name.as_str(), "{warning}");
         }
         counts.unsigned_headers(name.as_str(), unsigned_headers.len());
+        let storage_quota = match quota.stored_bytes {
+            StorageLimit::Unlimited => None,
+            StorageLimit::Bytes(bytes) => Some(bytes),
+        };
+        counts.source(name.as_str(), storage_quota);
         let loaded = LoadedAuth::of(&auth);
         let loaded = loaded.with_context(|| format!("the secrets of source {name}"))?;
         secrets.push((name.clone(), auth, loaded.secrets));
@@ -46,6 +52,7 @@ pub(super) fn open(
             verifier: RotatingVerifier::new(loaded.verifier),
             allowed_origins,
             unsigned_headers,
+            quota: SourceQuota::new(quota, clock.now()),
         };
         endpoints.insert(name, endpoint);
     }

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::reader::{Raw, Reader, SettingError};
-use super::{Config, read_file};
+use super::{Config, QuotaSettings, read_file};
 use crate::event::SourceName;
 use crate::imprint::Field;
+use crate::ingress::QuotaLimits;
 use crate::intake::Source;
 use crate::mapping::VersionDomain;
 
@@ -30,6 +31,8 @@ pub struct SourceSettings {
     pub allowed_origins: BTreeSet<String>,
     /// The `ce-` headers of binary mode that the signature need not cover.
     pub unsigned_headers: BTreeSet<String>,
+    /// The quotas of the source: the defaults of the settings, with the changes of the table `[quota]`.
+    pub quota: QuotaLimits,
 }
 
 impl SourceSettings {
@@ -65,7 +68,7 @@ pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
         ));
     }
     for file in files {
-        match read_source(&file, &config.schemas_dir) {
+        match read_source(&file, &config.schemas_dir, config.quota) {
             Ok(source) => sources.push(source),
             Err(found) => errors.extend(found),
         }
@@ -163,7 +166,11 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-fn read_source(file: &Path, schemas_dir: &Path) -> Result<SourceSettings, Vec<SettingError>> {
+fn read_source(
+    file: &Path,
+    schemas_dir: &Path,
+    quota: QuotaSettings,
+) -> Result<SourceSettings, Vec<SettingError>> {
     let stem = file
         .file_stem()
         .and_then(|stem| stem.to_str())
@@ -174,6 +181,7 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<SourceSettings, Vec<Se
     let mut reader = Reader::new(&file.display().to_string(), settings);
     let auth = auth::take(&mut reader);
     let unsigned_headers = auth::take_unsigned_headers(&mut reader, auth.as_ref());
+    let quota = quota.take_source(&mut reader);
     let tables = rules::tables(&mut reader);
     let json_envelope = rules::json_envelope(&mut reader, &tables);
     let ignored = reader
@@ -204,6 +212,7 @@ fn read_source(file: &Path, schemas_dir: &Path) -> Result<SourceSettings, Vec<Se
             auth,
             allowed_origins: allowed_origins.into_iter().collect(),
             unsigned_headers,
+            quota,
         }),
         Some(_) | None => Err(errors),
     }
@@ -220,8 +229,11 @@ fn file_error(path: &Path, reason: String) -> SettingError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingress::{RateLimit, StorageLimit};
 
     const SCHEMA: &str = "{}";
+
+    const QUOTA: QuotaSettings = QuotaSettings::of(100, 1000, 0);
 
     /// Creates a source with one event type that maps one field, ordered by `version`.
     fn source(folder: &Path, name: &str, version: &str, target: &str) -> SourceSettings {
@@ -232,7 +244,7 @@ mod tests {
         );
         fs::write(&file, text).unwrap();
         fs::write(folder.join("any.json"), SCHEMA).unwrap();
-        read_source(&file, folder).unwrap()
+        read_source(&file, folder, QUOTA).unwrap()
     }
 
     #[test]
@@ -259,6 +271,45 @@ mod tests {
         }
     }
 
+    /// FAULTS N300: a source file overrides each default quota by itself.
+    #[test]
+    fn a_source_file_overrides_the_default_quotas() {
+        let folder = tempfile::tempdir().unwrap();
+        let quota = |table: &str| {
+            let file = folder.path().join("crm.toml");
+            let text = format!("ignore = [\"x\"]\n[auth]\nkind = \"none\"\n[quota]\n{table}\n");
+            fs::write(&file, text).unwrap();
+            read_source(&file, folder.path(), QUOTA).map(|source| source.quota)
+        };
+        let limits = |rate, stored_bytes| QuotaLimits { rate, stored_bytes };
+        let rate = |events, burst| RateLimit::PerSecond { events, burst };
+        let unlimited = StorageLimit::Unlimited;
+        for (table, expected) in [
+            ("", limits(rate(100, 1000), unlimited)),
+            ("events_per_second = 7", limits(rate(7, 1000), unlimited)),
+            ("events_burst = 9", limits(rate(100, 9), unlimited)),
+            (
+                "events_per_second = 0",
+                limits(RateLimit::Unlimited, unlimited),
+            ),
+            (
+                "stored_bytes_max = 5000",
+                limits(rate(100, 1000), StorageLimit::Bytes(5000)),
+            ),
+        ] {
+            assert_eq!(quota(table).unwrap(), expected, "{table}");
+        }
+        for wrong in [
+            "events_per_second = -1",
+            "events_burst = 0",
+            "stored_bytes_max = 1023",
+            "events = 1",
+        ] {
+            let errors = quota(wrong).unwrap_err();
+            assert!(errors[0].key.starts_with("quota."), "{wrong}: {errors:?}");
+        }
+    }
+
     /// FAULTS K01, K03: every error of a file names its key.
     #[test]
     fn every_error_of_a_source_is_reported() {
@@ -267,7 +318,7 @@ mod tests {
         let text = "[auth]\nkind = \"signed\"\n[events.\"a.b\"]\nschema = \"none.json\"\nversion = \".n\"\n\
                     [events.\"a.b\".update]\ncountry = \".x\"\nemail = \"range(9)\"\n";
         fs::write(&file, text).unwrap();
-        let found = read_source(&file, folder.path()).unwrap_err();
+        let found = read_source(&file, folder.path(), QUOTA).unwrap_err();
         let errors: Vec<String> = found.iter().map(ToString::to_string).collect();
         for expected in [
             "auth.kind: must be",

@@ -126,7 +126,6 @@ impl<I: ImprintApi + 'static> Shell<I> {
             match action {
                 LoopAction::Claim { max, pick } => break (moment, max, pick),
                 LoopAction::AskWitness(inquiry) => self.start_inquiry(inquiry),
-                LoopAction::SaveEvidence(evidence) => self.save_evidence(evidence).await,
                 LoopAction::SleepUntil(later) => return Ok(later),
             }
         };
@@ -345,9 +344,6 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 metrics.echo_differs(group.as_str());
             }
         }
-        if report.is_unproven {
-            metrics.unproven();
-        }
         let Some((before, after)) = report.states else {
             return;
         };
@@ -377,11 +373,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
                         "entry parked"
                     );
                 }
-                Ending::Undecided => tracing::warn!(
-                    entry.id = entry.0,
-                    "entry undecided: nothing shows whose fault its failures are"
-                ),
-                Ending::Superseded(_) | Ending::Ignored => {}
+                Ending::Superseded(_) | Ending::Ignored | Ending::Undecided => {}
             }
         }
     }

@@ -1,15 +1,15 @@
 //! The exchange with Imprint about one claimed lane: a sequence of calls until the result for the lane is known. This
 //! module is pure: it does no IO and reads no clock.
 //!
-//! Most exchanges are one update. Five cases need more calls:
+//! Most exchanges are one update. Four cases need more calls:
 //! - A lane whose customer is known only by our own id needs a search first.
 //! - After a refusal that may concern every customer or only this customer, a retrieve of the customer shows which is
 //!   true.
-//! - A customer whom Imprint does not find by a UUID is updated once by the UUID in the other letter case.
 //! - A customer that Imprint no longer finds is searched once more by our own id.
 //! - A cleared address line that Imprint still echoes is sent once more, as an empty text.
 
 use self::links::{conflicts, is_fresh};
+use super::breaker::Signal;
 use super::rules::DeliveryRules;
 use crate::fold::{Fold, MaxFold, fold};
 use crate::imprint::clearing::{AddressClearing, Clearing};
@@ -20,10 +20,7 @@ use crate::imprint::{
 use crate::outbox::{ClaimedLane, EntryId, IdentityLink, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
-mod evidence;
 mod links;
-
-pub(super) use self::evidence::signal_of;
 
 /// The exchange about one claimed lane.
 #[derive(Debug)]
@@ -38,13 +35,6 @@ pub struct LaneExchange {
     pub new_link: Option<IdentityLink>,
     /// The call to Imprint that has not been answered.
     pending: PendingCall,
-    clearing: Clearing,
-    /// The UUID in the other letter case, after the exchange has tried it.
-    tried: Option<ImprintId>,
-    /// True if an answer that the customer does not exist came without an error type of Imprint.
-    is_untyped: bool,
-    /// True if the same answer was proven before.
-    is_confirming: bool,
 }
 
 /// The call that Imprint has not answered, with the data that is needed to interpret the answer.
@@ -99,9 +89,6 @@ pub enum Conclusion {
     NothingToSend,
     /// Dispatch must not send the next call before this time.
     Postponed(Timestamp),
-    /// Imprint does not know the customer, as an earlier exchange found out: evidence shows that the recorded answer is true,
-    /// or a stored identity link says it.
-    ProvenAbsent,
     /// The update of the customer had this outcome.
     Updated(Outcome),
     /// Imprint applied the update, but keeps these cleared address lines.
@@ -146,33 +133,22 @@ impl LaneExchange {
             conflicts,
             new_link: None,
             pending: PendingCall::None,
-            clearing: rules.clearing,
-            tried: None,
-            is_untyped: false,
-            is_confirming: false,
         };
         let step = exchange.first_step(rules, now);
         (exchange, step)
     }
 
     fn first_step(&mut self, rules: &DeliveryRules, now: Timestamp) -> ExchangeStep {
-        if self.is_recorded_absent() {
-            self.remember_absence();
-            return ExchangeStep::Conclude(Conclusion::ProvenAbsent);
-        }
-        // An answer of a gateway must repeat itself after it was proven: the gateway may have been repaired between the answer
-        // and the proof.
-        self.is_confirming = self.claimed.unproven.absence.take().is_some();
         match self.claimed.key.clone() {
             None => ExchangeStep::Conclude(Conclusion::NothingToSend),
             Some(LaneKey::Partner(partner)) => self.identify(partner, rules, now),
-            Some(LaneKey::Imprint(customer)) => self.update(customer),
+            Some(LaneKey::Imprint(customer)) => self.update(customer, rules),
         }
     }
 
-    fn update(&mut self, customer: ImprintId) -> ExchangeStep {
-        let body = self.fold.update.body(self.clearing);
-        let cleared = match self.clearing.address {
+    fn update(&mut self, customer: ImprintId, rules: &DeliveryRules) -> ExchangeStep {
+        let body = self.fold.update.body(rules.clearing);
+        let cleared = match rules.clearing.address {
             AddressClearing::Verify => self.fold.update.cleared_address_lines(),
             AddressClearing::Empty | AddressClearing::Omit => Vec::new(),
         };
@@ -217,7 +193,7 @@ impl LaneExchange {
                 ..
             }) => ExchangeStep::Conclude(Conclusion::Identified(imprint.clone())),
             Some(IdentityLink { imprint: None, .. }) => {
-                ExchangeStep::Conclude(Conclusion::ProvenAbsent)
+                ExchangeStep::Conclude(Conclusion::UnknownCustomer)
             }
             None => self.search(partner, None),
         }
@@ -245,7 +221,6 @@ impl LaneExchange {
                 on_lines_emptied(echo, outcome)
             }
             (PendingCall::Retrieve(cause), ImprintReply::Lookup(found)) => {
-                self.is_untyped = true;
                 self.on_outcome(resolve_ambiguous(cause, found))
             }
             (PendingCall::Search { partner, gone }, ImprintReply::Lookup(found)) => {
@@ -263,19 +238,11 @@ impl LaneExchange {
                 self.pending = PendingCall::Retrieve(cause);
                 ExchangeStep::Call(ImprintCall::Retrieve(customer))
             }
-            (Outcome::NotFound, Some(customer))
-                if self.tried.is_none()
-                    && let Some(other) = customer.in_other_case() =>
-            {
-                self.tried = Some(other.clone());
-                self.update(other)
-            }
             (Outcome::NotFound, Some(customer)) => match self.partner_id_alone() {
                 Some(partner) => self.search(partner, Some(customer)),
                 None => ExchangeStep::Conclude(Conclusion::Updated(Outcome::NotFound)),
             },
             (Outcome::Applied(echo), Some(customer)) if !echo.still_set.is_empty() => {
-                let customer = self.tried.clone().unwrap_or(customer);
                 self.empty_lines(customer, echo)
             }
             (outcome, _) => ExchangeStep::Conclude(Conclusion::Updated(outcome)),
@@ -319,19 +286,32 @@ impl LaneExchange {
                 return ExchangeStep::Conclude(Conclusion::Updated(outcome));
             }
         };
-        // The link to a customer who has vanished stays, so that the customer still counts as known.
-        if imprint.is_some() || !self.is_known() {
-            self.new_link = Some(IdentityLink {
-                partner,
-                imprint: imprint.clone(),
-                confirmed_at: now,
-            });
-        }
+        self.new_link = Some(IdentityLink {
+            partner,
+            imprint: imprint.clone(),
+            confirmed_at: now,
+        });
         let is_gone = |imprint: &ImprintId| gone.is_some_and(|gone| gone.is_same(imprint.as_str()));
         ExchangeStep::Conclude(match imprint {
             Some(imprint) if is_gone(&imprint) => Conclusion::Updated(Outcome::NotFound),
             Some(imprint) => Conclusion::Identified(imprint),
             None => Conclusion::UnknownCustomer,
+        })
+    }
+
+    /// Returns the evidence about the destination in a conclusion; `None` if the exchange sent nothing.
+    pub fn signal(&self, conclusion: &Conclusion) -> Option<Signal> {
+        Some(match conclusion {
+            Conclusion::NothingToSend | Conclusion::Postponed(_) => return None,
+            // The conclusion comes from a stored identity link: this exchange sent nothing.
+            Conclusion::Identified(_) | Conclusion::UnknownCustomer if self.new_link.is_none() => {
+                return None;
+            }
+            Conclusion::SearchForbidden(_) => Signal::Unrelated,
+            Conclusion::UnknownCustomer => Signal::Missing,
+            Conclusion::Identified(_) | Conclusion::Ambiguous => Signal::Answered,
+            Conclusion::NotCleared(_) => Signal::Applied,
+            Conclusion::Updated(outcome) => signal_of(outcome),
         })
     }
 
@@ -352,6 +332,19 @@ impl LaneExchange {
                 CustomerRef::Partner(partner) => Some(partner.clone()),
                 CustomerRef::Imprint(_) | CustomerRef::Pair { .. } => None,
             })
+    }
+}
+
+/// Returns the evidence about the destination in an outcome.
+pub(super) const fn signal_of(outcome: &Outcome) -> Signal {
+    match outcome {
+        Outcome::Applied(_) => Signal::Applied,
+        Outcome::NotFound => Signal::Missing,
+        Outcome::Rejected(_) => Signal::Answered,
+        Outcome::Unavailable(_) | Outcome::Unknown(_) | Outcome::Unclear(_) => Signal::Failed,
+        Outcome::Throttled(hint) => Signal::Throttled(*hint),
+        Outcome::Denied(Cause::Status(403..=405)) => Signal::Forbidden,
+        Outcome::Denied(_) => Signal::Refused,
     }
 }
 

@@ -11,7 +11,7 @@ use super::evidence::Blame;
 use super::lane_exchange::{Conclusion, LaneExchange};
 use super::rules::DeliveryRules;
 use crate::imprint::{Cause, Echo, Field, ImprintId, Outcome, Rejection};
-use crate::outbox::{Absence, ParkReason};
+use crate::outbox::ParkReason;
 use crate::time::Timestamp;
 
 /// The longest rest of a lane that failed while the destination was down.
@@ -48,11 +48,8 @@ pub enum Decision {
     },
     /// The customer of the lane is not certain: park all entries.
     ParkAll(ParkReason),
-    /// Imprint does not know the customer of the lane: evidence shows it, or a search has found nobody a short time ago.
+    /// Imprint does not know the customer of the lane.
     CustomerUnknown,
-    /// Imprint, or a gateway in front of Imprint, answered that the customer does not exist, and no evidence shows yet
-    /// that the answer is true. The record is `None` if the request used an API key that was replaced meanwhile.
-    AwaitProof(Option<Absence>),
     /// The customer has this Imprint id: move the entries to the lane of this id.
     Move(ImprintId),
     /// The request failed: send the entries of the lane again.
@@ -118,8 +115,7 @@ pub fn decide(
         Conclusion::NothingToSend => return Decision::NothingToSend,
         Conclusion::Postponed(later) => return Decision::Postpone(later),
         Conclusion::Identified(imprint) => return Decision::Move(imprint),
-        Conclusion::UnknownCustomer => return absent(exchange, assessment, rules),
-        Conclusion::ProvenAbsent => return unknown(exchange, rules),
+        Conclusion::UnknownCustomer => return Decision::CustomerUnknown,
         Conclusion::Ambiguous => return Decision::ParkAll(ParkReason::AmbiguousCustomer),
         Conclusion::SearchForbidden(cause) => {
             return retry(
@@ -134,8 +130,12 @@ pub fn decide(
     };
     match outcome {
         Outcome::Applied(echo) => Decision::Deliver(echo),
-        Outcome::NotFound => absent(exchange, assessment, rules),
-        Outcome::Rejected(rejection) => rejected(exchange, &rejection, assessment),
+        Outcome::NotFound => Decision::CustomerUnknown,
+        Outcome::Rejected(_) if exchange.fold.carried.len() > 1 => Decision::Unfold,
+        Outcome::Rejected(rejection) => Decision::Park {
+            reason: ParkReason::Rejected,
+            detail: Some(detail(&rejection)),
+        },
         Outcome::Throttled(hint) => throttled(exchange, hint, assessment, rules),
         Outcome::Denied(cause) => match assessment.blame {
             Blame::Lane => retry(
@@ -157,46 +157,6 @@ pub fn decide(
             let failure = Failure::new(Effect::Unconfirmed, cause);
             retry(exchange, failure, assessment, rules)
         }
-    }
-}
-
-/// Returns the decision after an answer that the customer does not exist.
-fn absent(exchange: &LaneExchange, assessment: Assessment, rules: &DeliveryRules) -> Decision {
-    match assessment.blame {
-        Blame::Lane => unknown(exchange, rules),
-        Blame::Unproven => Decision::AwaitProof(assessment.absence),
-        Blame::Destination => Decision::Wait(Rest::Stopped),
-    }
-}
-
-/// Returns the decision about a customer whom Imprint does not know, as evidence shows. A customer whom Imprint knew
-/// before may come back, so the lane waits and uses up attempts; after the last attempt an operator must look.
-fn unknown(exchange: &LaneExchange, rules: &DeliveryRules) -> Decision {
-    if !exchange.is_known() {
-        return Decision::CustomerUnknown;
-    }
-    if exchange.claimed.trials.attempts + 1 >= rules.attempts_max {
-        return Decision::ParkAll(ParkReason::Vanished);
-    }
-    Decision::Retry {
-        effect: Effect::None,
-        rest: Rest::Backoff,
-        attempt: Attempt::Counted,
-    }
-}
-
-/// Returns the decision after a rejection. A rejection without an error type of Imprint may come from a gateway that
-/// rejects the updates of every customer.
-fn rejected(exchange: &LaneExchange, rejection: &Rejection, assessment: Assessment) -> Decision {
-    let is_explained = rejection.is_typed() || assessment.blame == Blame::Lane;
-    match assessment.blame {
-        Blame::Destination => Decision::Wait(Rest::Stopped),
-        _ if exchange.fold.carried.len() > 1 => Decision::Unfold,
-        Blame::Lane | Blame::Unproven if is_explained => Decision::Park {
-            reason: ParkReason::Rejected,
-            detail: Some(detail(rejection)),
-        },
-        Blame::Lane | Blame::Unproven => Decision::Wait(Rest::Unproven),
     }
 }
 
@@ -228,7 +188,7 @@ fn throttled(
 const fn effect(cause: Cause) -> Effect {
     match cause {
         Cause::Connect | Cause::Dns | Cause::Tls | Cause::Certificate => Effect::None,
-        Cause::Status(401..=405 | 410) => Effect::None,
+        Cause::Status(401..=405) => Effect::None,
         Cause::Deadline
         | Cause::Disconnected
         | Cause::Protocol
@@ -286,31 +246,6 @@ fn retry(
             rest: failure.rest.unwrap_or(rest),
             attempt,
         },
-    }
-}
-
-/// Returns whether no evidence shows yet whose fault the result is for which the lane is sent again. In an outage the
-/// destination is at fault, although nothing proves it for each lane.
-pub fn is_unproven(decision: &Decision, assessment: Assessment) -> bool {
-    let is_outage = match assessment.state {
-        DestinationState::Probing(_) | DestinationState::Stopped(_) => true,
-        DestinationState::Flowing { .. } | DestinationState::Throttled { .. } => false,
-    };
-    match decision {
-        Decision::Retry { .. } | Decision::Wait(_) => {
-            assessment.blame == Blame::Unproven && !is_outage
-        }
-        Decision::NothingToSend
-        | Decision::Deliver(_)
-        | Decision::DeliverExcept(_)
-        | Decision::Unfold
-        | Decision::Park { .. }
-        | Decision::GiveUp { .. }
-        | Decision::ParkAll(_)
-        | Decision::CustomerUnknown
-        | Decision::AwaitProof(_)
-        | Decision::Move(_)
-        | Decision::Postpone(_) => false,
     }
 }
 

@@ -3,23 +3,19 @@
 use std::time::Duration;
 
 use self::confirmed_link::confirmed_link;
-use self::proof::{await_proof, customer_unknown};
 use super::backoff::backoff;
 use super::lane_exchange::LaneExchange;
 use super::moment::Moment;
 use super::policy::{Attempt, DOWN_REST_MAX, Decision, Effect, Rest, UNPROVEN_REST_MAX};
-use super::rules::DeliveryRules;
+use super::rules::{DeliveryRules, UnknownCustomer};
 use crate::fold::FoldEnd;
 use crate::imprint::{CustomerRef, Field, ImprintId};
 use crate::outbox::{
-    Ending, EntryId, Moved, ParkReason, Settlement, Trials, Unproven, WaitingEntry,
+    DUE_AHEAD_MAX, Ending, EntryId, Moved, ParkReason, Settlement, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
 mod confirmed_link;
-mod proof;
-
-pub use self::proof::unproven;
 
 /// Returns the settlement that the store records for a decision.
 pub fn settlement(
@@ -44,7 +40,7 @@ fn decided(
 ) -> Settlement {
     let unsent = unsent(exchange, moment.now);
     let sent = Settlement {
-        attempted: attempted(exchange),
+        attempted: exchange.fold.carried.iter().copied().map(EntryId).collect(),
         trials: Trials::default(),
         ..unsent.clone()
     };
@@ -75,7 +71,6 @@ fn decided(
         Decision::CustomerUnknown => {
             customer_unknown(exchange, rules, without_reassertion(exchange, sent))
         }
-        Decision::AwaitProof(absence) => await_proof(exchange, absence, rules, moment, sent),
         Decision::Move(imprint) => moved(exchange, imprint, unsent),
         Decision::Retry {
             effect,
@@ -87,30 +82,14 @@ fn decided(
             let attempts = failed(exchange.claimed.trials, attempt, moment.now);
             retried(attempted, attempts, rest, moment, unsent)
         }
-        Decision::Postpone(later) => postponed(exchange, later, unsent),
+        Decision::Postpone(later) => Settlement {
+            due: later,
+            ..unsent
+        },
         Decision::Wait(rest) => {
             let unsent = in_doubt(exchange, effect_of_wait(rest), rules, unsent);
             waiting(exchange, rest, moment, unsent)
         }
-    }
-}
-
-/// Returns the settlement of a lane that may be sent only later, for a reason that has nothing to do with the lane.
-fn postponed(exchange: &LaneExchange, later: Timestamp, unsent: Settlement) -> Settlement {
-    Settlement {
-        due: later,
-        unproven: exchange.claimed.unproven,
-        ..unsent
-    }
-}
-
-/// Returns the entries that the request carried. A recorded answer belongs to the request of an earlier claim, which has
-/// been counted.
-fn attempted(exchange: &LaneExchange) -> Vec<EntryId> {
-    let carried = exchange.fold.carried.iter().copied().map(EntryId);
-    match exchange.claimed.unproven.absence {
-        Some(_) => Vec::new(),
-        None => carried.collect(),
     }
 }
 
@@ -177,7 +156,6 @@ fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
         // The store must remember the entries that an earlier process left in doubt, whatever the decision is.
         versions: claimed.maybe_sent_to.map(|_| claimed.versions.clone()),
         trials: claimed.trials,
-        unproven: Unproven::default(),
         unfold_to: claimed.unfold_to,
         due: now,
         reassert_at: claimed.versions.reassert_at(),
@@ -201,8 +179,6 @@ fn nothing_to_send(exchange: &LaneExchange, unsent: Settlement) -> Settlement {
             *ending = Ending::Ignored;
         }
     }
-    let versions = exchange.claimed.versions.clone();
-    settlement.versions = Some(versions.without_request(&exchange.fold));
     settlement
 }
 
@@ -272,6 +248,31 @@ fn remaining<'a>(
         .waiting
         .iter()
         .filter(move |waiting| !ended.contains(&waiting.entry))
+}
+
+fn customer_unknown(
+    exchange: &LaneExchange,
+    rules: &DeliveryRules,
+    sent: Settlement,
+) -> Settlement {
+    match rules.unknown {
+        UnknownCustomer::Ignore => all_end(exchange, &Ending::Ignored, sent),
+        UnknownCustomer::Park => all_end(exchange, &park(ParkReason::UnknownCustomer), sent),
+        UnknownCustomer::Wait => {
+            let now = sent.at;
+            let too_old: Vec<_> = remaining(exchange, &sent)
+                .filter(|waiting| now.since(waiting.accepted_at) >= rules.wait_max)
+                .map(|waiting| (waiting.entry, Ending::Ignored))
+                .collect();
+            let mut waits = Settlement {
+                due: now.after(rules.unknown_ttl.min(DUE_AHEAD_MAX)),
+                attempted: Vec::new(),
+                ..sent
+            };
+            waits.endings.extend(too_old);
+            waits
+        }
+    }
 }
 
 /// Returns the settlement that moves the entries which name only our id to the lane of the Imprint id.

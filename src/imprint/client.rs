@@ -17,7 +17,6 @@ use futures_util::{Stream, StreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest as _, Sha256};
 
 use self::failure::{body_error, send_error};
 use super::classify::{ImprintResponse, classify};
@@ -101,24 +100,6 @@ impl Credential {
         }
         *current = fresh;
         Ok(KeyChange::Changed)
-    }
-
-    /// Returns a short hash of the API key and the merchant key. The hash shows whether two processes used the same keys,
-    /// and reveals neither key.
-    pub fn fingerprint(&self) -> [u8; 8] {
-        let mut hash = Sha256::new();
-        hash.update(self.authorization().as_bytes());
-        hash.update([0]);
-        hash.update(
-            self.merchant_key
-                .as_ref()
-                .map_or(&[][..], HeaderValue::as_bytes),
-        );
-        let mut short = [0; 8];
-        for (byte, of_hash) in short.iter_mut().zip(hash.finalize()) {
-            *byte = of_hash;
-        }
-        short
     }
 
     fn authorization(&self) -> HeaderValue {

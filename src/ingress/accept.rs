@@ -41,8 +41,11 @@ pub(super) async fn accept(
     if let Some(connection) = request.conn_data::<Rc<ConnectionState>>() {
         connection.trust();
     }
+    let (quota, now) = (&endpoint.quota, ingress.clock.now());
+    let count = |refusal: &Refusal| ingress.over_quota(endpoint, refusal);
+    quota.admit_request(now).inspect_err(count)?;
     let context = EntryContext {
-        accepted_at: ingress.clock.now(),
+        accepted_at: now,
         wall_time: ingress.clock.wall(),
         priority: priority(headers),
         digest_key: ingress.outbox.digest_key(),
@@ -53,8 +56,12 @@ pub(super) async fn accept(
         .iter()
         .map(|entry| entry.identity.id.clone())
         .collect();
+    quota.admit_events(entries.len(), now).inspect_err(count)?;
+    let stored_bytes = || ingress.outbox.stored_bytes(&endpoint.source.name);
+    // The reservation ends when the store has counted the events.
+    let reserved = quota.reserve(&entries, stored_bytes).inspect_err(count)?;
     let stored = append(ingress, encoding.is_batch(), entries).await?;
-    drop((body, charge));
+    drop((body, charge, reserved));
     Ok(answer(ingress, headers, &ids, &stored).await)
 }
 

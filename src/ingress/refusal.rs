@@ -14,6 +14,10 @@ use crate::http::problem::{ERRORS_MAX, MEDIA_TYPE, ProblemDocument, ProblemError
 use crate::intake::{Rejection, RejectionClass};
 use crate::outbox;
 
+/// The `Retry-After` time of a source whose storage quota is used up. The bridge cannot know when events of the source
+/// end; half a minute keeps a waiting sender cheap.
+const STORAGE_RETRY_SECONDS: u32 = 30;
+
 /// The reason why the event listener refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -46,6 +50,13 @@ pub enum Refusal {
     },
     /// The bridge has too many bytes of request bodies in memory.
     BodyBudget,
+    /// The source has sent more events than its quota allows.
+    RateQuota {
+        /// The time after which the quota allows the request.
+        retry_after_seconds: u32,
+    },
+    /// The events of the source that are in the store take more bytes than the quota of the source allows.
+    StorageQuota,
     /// The store's queue is full.
     Busy,
     /// The store's disk is full.
@@ -113,6 +124,12 @@ impl Refusal {
                 "Event id already used with different content",
             ),
             Self::TooLarge { .. } => row(413, "too_large", "Request body too large"),
+            Self::RateQuota {
+                retry_after_seconds,
+            } => row(429, "rate_quota", "Event rate quota of the source exceeded")
+                .retry_after(*retry_after_seconds),
+            Self::StorageQuota => row(429, "storage_quota", "Storage quota of the source exceeded")
+                .retry_after(STORAGE_RETRY_SECONDS),
             Self::Internal => row(500, "internal", "Internal error"),
             Self::BodyBudget => {
                 row(503, "body_budget", "Too many request bodies at once").retry_after(1)
@@ -154,6 +171,12 @@ impl Refusal {
             Self::Conflict(_) => {
                 "An accepted event cannot be replaced. Send the change as a new event with a new id."
             }
+            Self::RateQuota { .. } => {
+                "The source sends more events per second than its quota allows. Nothing was stored. Send the same request again after the time in Retry-After."
+            }
+            Self::StorageQuota => {
+                "The store has as many bytes of unfinished events of the source as the quota allows. Nothing was stored. Send the same request again later."
+            }
             Self::BodyBudget
             | Self::Busy
             | Self::StoreFull
@@ -176,6 +199,8 @@ impl Refusal {
             | Self::BodyTimeout
             | Self::TooLarge { .. }
             | Self::BodyBudget
+            | Self::RateQuota { .. }
+            | Self::StorageQuota
             | Self::Busy
             | Self::StoreFull
             | Self::StoreFailed

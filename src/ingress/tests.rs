@@ -43,6 +43,7 @@ const SETTINGS: Settings = Settings {
         body_deadline: Duration::from_secs(10),
     },
     bodies_bytes_max: 1024 * 1024,
+    quota: QuotaLimits::NONE,
     intake: IntakeSettings {
         batch_events_max: 100,
         version_ahead_max: Duration::from_mins(5),
@@ -58,6 +59,7 @@ const SETTINGS: Settings = Settings {
 struct Settings {
     body: BodyLimits,
     bodies_bytes_max: usize,
+    quota: QuotaLimits,
     intake: IntakeSettings,
 }
 
@@ -103,6 +105,7 @@ impl TestListener {
             verifier: RotatingVerifier::new(verifier),
             allowed_origins: ["crm.example.com".to_owned()].into(),
             unsigned_headers: BTreeSet::new(),
+            quota: SourceQuota::new(settings.quota, NOW),
         });
         let sources = endpoints
             .iter()

@@ -23,7 +23,6 @@ pub struct DispatchMetrics {
     lookups: IntCounterVec,
     reasserted: IntCounter,
     version_ties: IntCounter,
-    unproven: IntCounter,
     echo_mismatches: IntCounterVec,
 }
 
@@ -102,10 +101,6 @@ impl DispatchMetrics {
                 "version_ties_total",
                 "Entries with the version of another entry and different values.",
             )?,
-            unproven: declare.counter(
-                "unproven_total",
-                "Results after which an entry waits because no evidence shows whose fault the result is.",
-            )?,
             echo_mismatches: declare.counters(
                 "echo_mismatch_total",
                 "Answers in which Imprint echoed other values than were sent, by group of fields.",
@@ -143,11 +138,6 @@ impl DispatchMetrics {
     pub fn ties(&self, entries: usize) {
         self.version_ties
             .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
-    }
-
-    /// Counts a result after which entries wait because no evidence shows whose fault the result is.
-    pub fn unproven(&self) {
-        self.unproven.inc();
     }
 
     /// Counts an answer in which the echo of this group of fields differs from the sent values.

@@ -14,6 +14,9 @@ pub struct IngressMetrics {
     rejected: IntCounterVec,
     unauthenticated: IntCounterVec,
     unsigned_headers: IntGaugeVec,
+    over_rate_quota: IntCounterVec,
+    over_storage_quota: IntCounterVec,
+    storage_quota_bytes: IntGaugeVec,
 }
 
 /// The values of [`IngressMetrics`].
@@ -58,6 +61,21 @@ impl IngressMetrics {
                 "Headers of binary mode that a source's signature need not cover, by source.",
                 "source",
             )?,
+            over_rate_quota: declare.counters(
+                "over_rate_quota_total",
+                "Requests refused because the source sends more events than its quota, by source.",
+                "source",
+            )?,
+            over_storage_quota: declare.counters(
+                "over_storage_quota_total",
+                "Requests refused because of the bytes of the source in the store, by source.",
+                "source",
+            )?,
+            storage_quota_bytes: declare.gauges(
+                "storage_quota_bytes",
+                "Most bytes that the unfinished events of a source may have in the store, by source; absent without a quota.",
+                "source",
+            )?,
         })
     }
 
@@ -92,6 +110,29 @@ impl IngressMetrics {
         self.unsigned_headers
             .with_label_values(&[source])
             .set(count);
+    }
+
+    /// Reports a source, so that the page shows the counters of the source from the start. `storage_quota_bytes` is
+    /// `None` if the source has no storage quota.
+    pub fn source(&self, source: &str, storage_quota_bytes: Option<u64>) {
+        self.over_rate_quota.with_label_values(&[source]);
+        self.over_storage_quota.with_label_values(&[source]);
+        if let Some(bytes) = storage_quota_bytes {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.storage_quota_bytes
+                .with_label_values(&[source])
+                .set(bytes);
+        }
+    }
+
+    /// Counts a request that a source's rate quota refused.
+    pub fn over_rate_quota(&self, source: &str) {
+        self.over_rate_quota.with_label_values(&[source]).inc();
+    }
+
+    /// Counts a request that a source's storage quota refused.
+    pub fn over_storage_quota(&self, source: &str) {
+        self.over_storage_quota.with_label_values(&[source]).inc();
     }
 
     /// Returns the current values of the ingress metrics.

@@ -12,21 +12,19 @@ use super::declare::Declare;
 pub(super) struct StoreMetrics {
     waiting: IntGauge,
     parked: IntGauge,
-    undecided: IntGauge,
     oldest_waiting_seconds: IntGauge,
+    stored_bytes: IntGaugeVec,
     condition: IntGaugeVec,
     conditions: &'static [&'static str],
 }
 
-/// The depth of the store: the waiting, parked and undecided entries, and the age of the oldest waiting entry.
+/// The depth of the store: the waiting entries, the parked entries, and the age of the oldest waiting entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreSnapshot {
     /// The number of entries that wait for delivery.
     pub waiting: u64,
     /// The number of parked entries.
     pub parked: u64,
-    /// The number of undecided entries.
-    pub undecided: u64,
     /// The age of the oldest waiting entry. The age is zero if no entry waits.
     pub oldest_waiting: Duration,
 }
@@ -39,13 +37,14 @@ impl StoreMetrics {
                 "parked_entries",
                 "Entries parked until an operator decides.",
             )?,
-            undecided: declare.gauge(
-                "undecided_entries",
-                "Entries whose failures nothing explains, until an operator decides.",
-            )?,
             oldest_waiting_seconds: declare.gauge(
                 "oldest_waiting_seconds",
                 "Age of the oldest waiting entry in seconds; 0 if none waits.",
+            )?,
+            stored_bytes: declare.gauges(
+                "stored_bytes",
+                "Bytes of the events in the store that have not ended, by source.",
+                "source",
             )?,
             condition: declare.gauges(
                 "store_condition",
@@ -65,19 +64,22 @@ impl StoreMetrics {
         }
     }
 
-    pub(super) fn set(&self, depth: StoreSnapshot) {
-        self.waiting.set(to_gauge(depth.waiting));
-        self.parked.set(to_gauge(depth.parked));
-        self.undecided.set(to_gauge(depth.undecided));
+    pub(super) fn set(&self, waiting: u64, parked: u64, oldest_waiting: Duration) {
+        self.waiting.set(to_gauge(waiting));
+        self.parked.set(to_gauge(parked));
         self.oldest_waiting_seconds
-            .set(to_gauge(depth.oldest_waiting.as_secs()));
+            .set(to_gauge(oldest_waiting.as_secs()));
+    }
+
+    pub(super) fn set_stored_bytes(&self, source: &str, bytes: u64) {
+        let gauge = self.stored_bytes.with_label_values(&[source]);
+        gauge.set(to_gauge(bytes));
     }
 
     pub(super) fn snapshot(&self) -> StoreSnapshot {
         StoreSnapshot {
             waiting: from_gauge(&self.waiting),
             parked: from_gauge(&self.parked),
-            undecided: from_gauge(&self.undecided),
             oldest_waiting: Duration::from_secs(from_gauge(&self.oldest_waiting_seconds)),
         }
     }

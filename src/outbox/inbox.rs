@@ -23,6 +23,8 @@ pub trait Inbox: Send + Sync + fmt::Debug {
     fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State>;
     /// Returns the secret key of the content digests. The store generates the key once and never changes the key.
     fn digest_key(&self) -> [u8; 32];
+    /// Returns the committed bytes of the events of a source that have not ended. Reads memory only.
+    fn stored_bytes(&self, source: &SourceName) -> u64;
 }
 
 /// The keyed digest of an event's canonical content. The digest distinguishes a duplicate from a conflict.

@@ -1,10 +1,11 @@
 //! The outbox port of dispatch: claims lanes, settles lanes, and waits until a lane becomes due.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{EntryId, LaneId, ParkReason, Settings, State, StoreFuture, Unproven};
-use crate::event::Version;
+use super::{EntryId, LaneId, ParkReason, Settings, State, StoreFuture};
+use crate::event::{SourceName, Version};
 use crate::fold::{Candidate, LaneVersions};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId, Update};
 use crate::time::Timestamp;
@@ -22,9 +23,6 @@ pub trait Lanes: Settings {
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
     /// Makes every lane with a waiting entry due now. Dispatch calls `release` when the destination works again.
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()>;
-    /// Makes every lane with a waiting entry due whose customer does not exist according to an unproven answer. Dispatch
-    /// calls `release_absent` when evidence arrives that may prove the answers.
-    fn release_absent(&self, now: Timestamp) -> StoreFuture<'_, ()>;
     /// Resolves when a lane may have become due after this call.
     ///
     /// The future is only a hint: a storage engine that several processes share misses some changes, so dispatch also
@@ -158,8 +156,6 @@ pub struct ClaimedLane {
     pub versions: LaneVersions,
     /// The failures of the lane.
     pub trials: Trials,
-    /// The answers about the lane whose cause no evidence has shown yet.
-    pub unproven: Unproven,
     /// True if the lane came from the queue of failing lanes: its last request failed, and the destination has not
     /// recovered since.
     pub is_failing: bool,
@@ -186,7 +182,6 @@ impl ClaimedLane {
             key: None,
             versions: LaneVersions::default(),
             trials,
-            unproven: Unproven::default(),
             is_failing: false,
             unfold_to: None,
             maybe_sent_to: None,
@@ -194,6 +189,13 @@ impl ClaimedLane {
             links: Vec::new(),
             unreadable: Vec::new(),
         }
+    }
+
+    /// Returns the sources of the waiting entries, each source once.
+    pub fn sources(&self) -> Vec<SourceName> {
+        let sources: BTreeSet<&SourceName> =
+            self.waiting.iter().map(|waiting| &waiting.source).collect();
+        sources.into_iter().cloned().collect()
     }
 
     /// Returns the waiting entries as inputs of folding.
@@ -213,6 +215,8 @@ pub struct WaitingEntry {
     pub update: Update,
     /// The ids by which the event names its customer.
     pub customer: CustomerRef,
+    /// The source that sent the event of the entry.
+    pub source: SourceName,
     /// The time when the bridge accepted the event of the entry.
     pub accepted_at: Timestamp,
 }
@@ -281,8 +285,6 @@ pub struct Settlement {
     pub versions: Option<LaneVersions>,
     /// The failures of the lane after the request.
     pub trials: Trials,
-    /// The answers about the lane whose cause no evidence has shown yet.
-    pub unproven: Unproven,
     /// Dispatch sends the lane's entries up to this number one by one.
     pub unfold_to: Option<EntryId>,
     /// The time when the lane is due again if entries still wait in the lane.

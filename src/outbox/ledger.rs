@@ -1,6 +1,7 @@
 //! The outbox port of operators and retention: lists, replays and discards entries, keeps the audit log, prunes
 //! receipts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -146,7 +147,7 @@ impl EntryFilter {
 }
 
 /// The number of entries in each state that is not final.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
     /// The number of waiting entries.
     pub waiting: u64,
@@ -156,6 +157,8 @@ pub struct Depth {
     pub held: u64,
     /// The number of undecided entries.
     pub undecided: u64,
+    /// The bytes of the events of all these entries, by source.
+    pub stored_bytes: BTreeMap<SourceName, u64>,
     /// The time when the bridge accepted the oldest waiting entry.
     pub oldest: Option<Timestamp>,
 }

@@ -94,8 +94,6 @@ pub enum Setting {
     ThrottledUntil,
     /// The environment and the host of Imprint to which the store belongs.
     Destination,
-    /// The evidence that Imprint works under the API key of the last process.
-    Evidence,
 }
 
 impl Setting {
@@ -105,7 +103,6 @@ impl Setting {
             Self::DestinationMode => "destination_mode",
             Self::ThrottledUntil => "destination_wait",
             Self::Destination => "destination",
-            Self::Evidence => "evidence",
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, Setting, Settings, Settled,
     Settlement, State, StoreCondition, StoreFuture,
 };
+use crate::event::SourceName;
 use crate::time::Timestamp;
 
 mod lanes;
@@ -90,6 +91,11 @@ impl Inbox for MemoryOutbox {
     fn digest_key(&self) -> [u8; 32] {
         [0; 32]
     }
+
+    fn stored_bytes(&self, source: &SourceName) -> u64 {
+        let stored_bytes = self.tables().stored_bytes();
+        stored_bytes.get(source).copied().unwrap_or_default()
+    }
 }
 
 impl Lanes for MemoryOutbox {
@@ -108,12 +114,6 @@ impl Lanes for MemoryOutbox {
 
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
         self.tables().release(now);
-        self.woken.notify_waiters();
-        Box::pin(ready(Ok(())))
-    }
-
-    fn release_absent(&self, now: Timestamp) -> StoreFuture<'_, ()> {
-        self.tables().release_absent(now);
         self.woken.notify_waiters();
         Box::pin(ready(Ok(())))
     }
@@ -200,6 +200,7 @@ impl Ledger for MemoryOutbox {
             parked: count(State::Parked),
             held: count(State::Held),
             undecided: count(State::Undecided),
+            stored_bytes: tables.stored_bytes(),
             oldest: in_state(State::Waiting)
                 .map(|entry| entry.receipt.accepted_at)
                 .next(),

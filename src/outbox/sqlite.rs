@@ -28,6 +28,7 @@ use super::{
     LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, STALLED_AFTER, Setting,
     Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
 };
+use crate::event::SourceName;
 use crate::time::Timestamp;
 
 mod append;
@@ -162,7 +163,7 @@ impl SqliteOutbox {
     /// reads that nobody waits for any more would fill the memory.
     fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Connection, Counts) -> rusqlite::Result<T> + Send + 'static,
+        read: impl FnOnce(&Connection, &Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         if self.shared.is_stalled() {
             let stalled = Err(Error::Unavailable(StoreCondition::Stalled));
@@ -211,6 +212,10 @@ impl Inbox for SqliteOutbox {
     fn digest_key(&self) -> [u8; 32] {
         self.digest_key
     }
+
+    fn stored_bytes(&self, source: &SourceName) -> u64 {
+        self.shared.stored_bytes(source)
+    }
 }
 
 impl Lanes for SqliteOutbox {
@@ -233,12 +238,6 @@ impl Lanes for SqliteOutbox {
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
         self.act(Wakes::Dispatch, move |connection, _| {
             meta::release(connection, now)
-        })
-    }
-
-    fn release_absent(&self, now: Timestamp) -> StoreFuture<'_, ()> {
-        self.act(Wakes::Dispatch, move |connection, _| {
-            meta::release_absent(connection, now)
         })
     }
 
@@ -320,6 +319,7 @@ impl Ledger for SqliteOutbox {
                 parked: counts.parked,
                 held: counts.held,
                 undecided: counts.undecided,
+                stored_bytes: counts.stored_bytes.clone(),
                 oldest: settle::oldest(connection)?,
             })
         })

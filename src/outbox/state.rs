@@ -99,15 +99,11 @@ pub enum ParkReason {
     ForeignAddress,
     /// The entry clears an address line, but Imprint still has the line.
     NotCleared,
-    /// Imprint has applied values of the customer before, and no longer knows the customer.
-    Vanished,
-    /// An operator parked the entry while the entry waited.
-    ByOperator,
 }
 
 impl ParkReason {
     /// Every reason for parking an entry.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 8] = [
         Self::Rejected,
         Self::AttemptsExhausted,
         Self::UnknownCustomer,
@@ -116,8 +112,6 @@ impl ParkReason {
         Self::AmbiguousCustomer,
         Self::ForeignAddress,
         Self::NotCleared,
-        Self::Vanished,
-        Self::ByOperator,
     ];
 
     /// Returns the name of the reason for HTTP answers and logs.
@@ -131,8 +125,6 @@ impl ParkReason {
             Self::AmbiguousCustomer => "ambiguous_customer",
             Self::ForeignAddress => "foreign_address",
             Self::NotCleared => "not_cleared",
-            Self::Vanished => "vanished",
-            Self::ByOperator => "by_operator",
         }
     }
 }

@@ -22,7 +22,7 @@ use imprint_bridge::fold::{MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId, Update};
 use imprint_bridge::outbox::{
     ClaimedLane, Digest, Disposition, Ending, FailingShare, Inbox, Lanes, Lifecycle, NewEntry,
-    Pick, Priority, Settlement, SqliteOutbox, Trials, Unproven,
+    Pick, Priority, Settlement, SqliteOutbox, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -210,7 +210,6 @@ fn delivered(lane: ClaimedLane) -> Settlement {
         new_link: None,
         versions: Some(lane.versions.delivered(&fold)),
         trials: Trials::default(),
-        unproven: Unproven::default(),
         unfold_to: None,
         due: NOW,
         reassert_at: None,

@@ -379,9 +379,9 @@ def crm_mapping(d):
     if d.reference_crm is None:
         yield "config/sources/crm.toml does not exist"
         return
-    here, there = ({k: v for k, v in crm.items() if k != "auth"} for crm in (d.crm, d.reference_crm))
+    here, there = ({k: v for k, v in crm.items() if k not in ("auth", "quota")} for crm in (d.crm, d.reference_crm))
     if here != there:
-        yield "they differ below [auth]: copy that part of config/sources/crm.toml to deploy/base/crm.toml"
+        yield "they differ below [auth] and [quota]: copy that part of config/sources/crm.toml to deploy/base/crm.toml"
 
 
 @rule("deploy/gateway adds the HTTPRoute to deploy/base and changes nothing else")

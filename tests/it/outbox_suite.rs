@@ -12,7 +12,6 @@ use imprint_bridge::outbox::{
     EntryFilter, EntryId, EntrySelection, Error, FailingShare, Inbox as _, LaneKey, Ledger as _,
     Lifecycle as _, Lookup, MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority,
     Receipt, Replay, Resolution, Setting, Settled, Settlement, SqliteOutbox, State, Trials,
-    Unproven,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
@@ -122,7 +121,6 @@ fn settlement(
         new_link: None,
         versions: None,
         trials: Trials::default(),
-        unproven: Unproven::default(),
         unfold_to: None,
         due,
         reassert_at: None,

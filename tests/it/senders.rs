@@ -19,13 +19,17 @@ const EVENTS: &str = "/v1/sources/crm/events";
 const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 16] = [
+const LABELS: [(&str, &[&str]); 20] = [
     ("refused_total/problem", &PROBLEMS),
     (
         "unauthenticated_total/reason",
         &["missing", "malformed", "stale", "mismatch"],
     ),
     ("unsigned_headers/source", &["crm"]),
+    ("over_rate_quota_total/source", &["crm"]),
+    ("over_storage_quota_total/source", &["crm"]),
+    ("storage_quota_bytes/source", &["crm"]),
+    ("stored_bytes/source", &["crm"]),
     ("attempts_total/outcome", &OUTCOMES),
     ("request_duration_seconds_bucket/outcome", &OUTCOMES),
     ("request_duration_seconds_sum/outcome", &OUTCOMES),
@@ -75,7 +79,7 @@ const LABELS: [(&str, &[&str]); 16] = [
         &["working", "stalled", "file_gone"],
     ),
 ];
-const PROBLEMS: [&str; 19] = [
+const PROBLEMS: [&str; 21] = [
     "malformed",
     "unauthenticated",
     "unknown_source",
@@ -90,6 +94,8 @@ const PROBLEMS: [&str; 19] = [
     "invalid",
     "unmappable",
     "internal",
+    "rate_quota",
+    "storage_quota",
     "busy",
     "body_budget",
     "store_full",

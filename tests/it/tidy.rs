@@ -83,6 +83,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "dispatch",
         &[
             "backoff",
+            "event",
             "failpoint",
             "fold",
             "imprint",

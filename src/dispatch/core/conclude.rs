@@ -14,8 +14,8 @@ use crate::dispatch::breaker::{Attribution, DestinationState, Signal};
 use crate::dispatch::destination::{Assessment, Inquiry, LaneAnswer, SendPermit};
 use crate::dispatch::evidence::{Blame, Testimony};
 use crate::dispatch::lane_exchange::{Conclusion, LaneExchange, signal_of};
-use crate::dispatch::policy::{Decision, decide, is_unproven};
-use crate::dispatch::settlement::{settlement, unproven};
+use crate::dispatch::policy::{Decision, decide};
+use crate::dispatch::settlement::settlement;
 use crate::imprint::{FieldGroup, LookupResult, Outcome};
 use crate::outbox::LaneId;
 use crate::time::Timestamp;
@@ -41,8 +41,6 @@ pub struct Report {
     pub cause: String,
     /// The number of entries that the request carried.
     pub entries: usize,
-    /// True if the entries wait because no evidence shows whose fault the result is.
-    pub is_unproven: bool,
     /// The counts of the delivered values, if Imprint applied the request.
     pub delivered: Option<Delivered>,
 }
@@ -75,8 +73,6 @@ pub(super) fn conclude(
             customer: exchange.imprint_id(),
             trials: claimed.trials,
             signal,
-            absent: exchange.absent(&conclusion),
-            has_found: exchange.has_found(),
         };
         permit.assess(answer, moment)
     });
@@ -85,33 +81,24 @@ pub(super) fn conclude(
             state: context.destination.state(),
             attribution: Attribution::Unknown,
             blame: Blame::Unproven,
-            absence: None,
         },
         |(_, assessment)| assessment,
     );
     let states = assessed.map(|(before, assessment)| (before, assessment.state));
     let (outcome, cause) = describe(&conclusion);
     let decision = decide(exchange, conclusion, assessment, context.rules);
-    let is_unproven = assessed.is_some() && is_unproven(&decision, assessment);
     let report = Report {
         lane: claimed.lane,
         states,
         outcome,
         cause,
         entries: exchange.fold.carried.len(),
-        is_unproven: is_unproven || matches!(decision, Decision::AwaitProof(_)),
         delivered: delivered(exchange, &decision),
-    };
-    let settlement = settlement(exchange, decision, context.rules, moment);
-    let settlement = if is_unproven {
-        unproven(exchange, settlement, context.rules)
-    } else {
-        settlement
     };
     LaneResult {
         report: Some(report),
         change: states.and_then(|(before, after)| change(before, after)),
-        settlement,
+        settlement: settlement(exchange, decision, context.rules, moment),
     }
 }
 
@@ -127,8 +114,7 @@ pub fn conclude_inquiry(
 ) {
     let testimony = match found {
         LookupResult::Found(_) => Testimony::Found,
-        LookupResult::NotFound => Testimony::Denied,
-        LookupResult::Ambiguous => Testimony::Nothing,
+        LookupResult::NotFound | LookupResult::Ambiguous => Testimony::Nothing,
         LookupResult::Failed(outcome) => match signal_of(outcome) {
             signal @ (Signal::Failed | Signal::Throttled(_) | Signal::Refused) => {
                 Testimony::Failed(signal)
@@ -136,8 +122,6 @@ pub fn conclude_inquiry(
             Signal::Forbidden
             | Signal::Applied
             | Signal::Answered
-            | Signal::Rejected
-            | Signal::Unexplained
             | Signal::Missing
             | Signal::Unrelated => Testimony::Nothing,
         },
@@ -160,7 +144,6 @@ fn delivered(exchange: &LaneExchange, decision: &Decision) -> Option<Delivered> 
         | Decision::GiveUp { .. }
         | Decision::ParkAll(_)
         | Decision::CustomerUnknown
-        | Decision::AwaitProof(_)
         | Decision::Move(_)
         | Decision::Retry { .. }
         | Decision::Wait(_)
@@ -188,9 +171,7 @@ fn describe(conclusion: &Conclusion) -> (&'static str, String) {
         Conclusion::NothingToSend | Conclusion::Postponed(_) => return ("nothing", String::new()),
         Conclusion::NotCleared(_) => return ("not_cleared", String::new()),
         Conclusion::Identified(_) => return ("found", String::new()),
-        Conclusion::UnknownCustomer | Conclusion::ProvenAbsent => {
-            return ("unknown_customer", String::new());
-        }
+        Conclusion::UnknownCustomer => return ("unknown_customer", String::new()),
         Conclusion::Ambiguous => return ("ambiguous", String::new()),
         Conclusion::SearchForbidden(cause) => return ("search_forbidden", cause.to_string()),
     };

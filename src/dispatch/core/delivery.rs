@@ -75,17 +75,13 @@ impl Delivery {
     }
 
     pub(super) fn start(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
-        let mut claimed = match mem::replace(&mut self.stage, Stage::Exchanging) {
+        let claimed = match mem::replace(&mut self.stage, Stage::Exchanging) {
             Stage::Queued(claimed) => claimed,
             later @ (Stage::Exchanging | Stage::WaitingForToken(_) | Stage::Settling(_)) => {
                 self.stage = later;
                 return LaneAction::Done;
             }
         };
-        claimed
-            .unproven
-            .absence
-            .take_if(|absence| !context.destination.proves(absence, moment.now));
         let (exchange, step) = LaneExchange::start(claimed, context.rules, moment.now);
         self.exchange = Some(exchange);
         self.advance(step, context, moment)
@@ -192,7 +188,12 @@ impl Delivery {
     /// because the core is stopping.
     fn clear(&mut self, call: &ImprintCall, moment: Moment) -> Clearance {
         match (&mut self.permit, &self.in_flight) {
-            (Some(permit), Some(_)) => permit.clear(self.lane, call, moment.now),
+            (Some(permit), Some(_)) => {
+                if let (ImprintCall::Search(_), Some(exchange)) = (call, &self.exchange) {
+                    permit.name_sources(exchange.claimed.sources());
+                }
+                permit.clear(self.lane, call, moment.now)
+            }
             (_, _) => Clearance::Withdrawn,
         }
     }

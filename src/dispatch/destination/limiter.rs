@@ -8,21 +8,21 @@ use serde_json::Map;
 
 use super::{Clearance, OperatorMode, ShadowRecord};
 use crate::dispatch::breaker::{Admission, DestinationState};
-use crate::dispatch::evidence::{Evidence, SavedEvidence};
+use crate::dispatch::evidence::Evidence;
 use crate::dispatch::lane_exchange::ImprintCall;
 use crate::dispatch::pace::{Pace, Rate};
-use crate::imprint::ImprintId;
-use crate::outbox::{Absence, DUE_AHEAD_MAX, KeyMark, LaneId};
+use crate::event::SourceName;
+use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
 mod assess;
+mod searches;
 
 pub use self::assess::LaneAnswer;
 
 use self::assess::LastApplied;
+use self::searches::SearchTurns;
 
-/// The share of the request rate that searches may use.
-const SEARCH_SHARE: f64 = 0.2;
 /// The share of the request rate that lanes may use whose last request failed. With the share, other lanes never wait
 /// for the tokens that hundreds of failing lanes use up.
 const FAILING_SHARE: f64 = 0.25;
@@ -46,6 +46,14 @@ pub(super) enum PermitKind {
     ArrivalProbe,
 }
 
+/// A call that a lane wants to send, with the sources whose entries wait in the lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AskedCall<'a> {
+    pub(super) lane: LaneId,
+    pub(super) call: &'a ImprintCall,
+    pub(super) sources: &'a [SourceName],
+}
+
 /// The rules and the state that decide whether a request may be sent.
 #[derive(Debug)]
 pub(super) struct SendLimiter {
@@ -54,12 +62,10 @@ pub(super) struct SendLimiter {
     shadow_records: BTreeMap<LaneId, ShadowRecord>,
     state: DestinationState,
     pace: Pace,
-    searches: Pace,
+    searches: SearchTurns,
     failing: Pace,
     /// The number of requests of failing lanes in a row that Imprint applied.
     failing_applied: u32,
-    /// The latest time at which a postponed search is due.
-    last_search_turn: Timestamp,
     applied: LastApplied,
     evidence: Evidence,
 }
@@ -71,10 +77,9 @@ impl SendLimiter {
             shadow_records: BTreeMap::new(),
             state: DestinationState::FIRST,
             pace: Pace::new(rate, now),
-            searches: Pace::new(rate.share(SEARCH_SHARE), now),
+            searches: SearchTurns::new(rate, now),
             failing: Pace::new(rate.share(FAILING_SHARE), now),
             failing_applied: 0,
-            last_search_turn: now,
             applied: LastApplied::default(),
             evidence: Evidence::default(),
         }
@@ -103,30 +108,11 @@ impl SendLimiter {
         self.state = DestinationState::Throttled { until, streak: 1 };
     }
 
-    pub(super) fn begin(
-        &mut self,
-        key: KeyMark,
-        canary: Option<ImprintId>,
-        stored: Option<&str>,
-        now: Timestamp,
-    ) {
-        self.evidence.begin(key, canary, stored, now);
-    }
-
-    pub(super) fn key_changed(&mut self, key: KeyMark, now: Timestamp) {
-        self.evidence.key_changed(key, now);
+    pub(super) const fn probe_now(&mut self, now: Timestamp) {
         if let DestinationState::Stopped(probes) = &mut self.state {
             probes.next = now;
             probes.arrival = now;
         }
-    }
-
-    pub(super) fn proves(&self, absence: &Absence, now: Timestamp) -> bool {
-        self.evidence.proves(absence, now)
-    }
-
-    pub(super) fn evidence_to_save(&mut self, now: Timestamp) -> Option<SavedEvidence> {
-        self.evidence.take_changed(now)
     }
 
     /// Takes up to `wanted` send permits of one kind, or returns the time of the next attempt.
@@ -201,8 +187,7 @@ impl SendLimiter {
     pub(super) fn clear_first(
         &mut self,
         kind: PermitKind,
-        lane: LaneId,
-        call: &ImprintCall,
+        asked: AskedCall<'_>,
         now: Timestamp,
     ) -> Clearance {
         let is_valid = match kind {
@@ -214,13 +199,14 @@ impl SendLimiter {
             return Clearance::Withdrawn;
         }
         if self.mode == OperatorMode::Shadow {
-            self.record_shadow(lane, call, now);
+            self.record_shadow(asked.lane, asked.call, now);
             return Clearance::Shadow;
         }
-        match call {
+        match asked.call {
             ImprintCall::Update(_) | ImprintCall::Retrieve(_) => Clearance::Send,
             ImprintCall::Search(_) => self
-                .take_search(now)
+                .searches
+                .take(asked.sources, now)
                 .map_or_else(Clearance::Postpone, |()| Clearance::Send),
         }
     }
@@ -228,17 +214,12 @@ impl SendLimiter {
     /// Decides whether a request that follows from an answer may be sent. A request that follows from an answer needs
     /// another token. An update or a retrieve waits for the token, and the lane stays claimed. A search does not wait:
     /// the share of searches is small, and the claimed lane would block other lanes for seconds.
-    pub(super) fn clear_follow_up(
-        &mut self,
-        lane: LaneId,
-        call: &ImprintCall,
-        now: Timestamp,
-    ) -> Clearance {
+    pub(super) fn clear_follow_up(&mut self, asked: AskedCall<'_>, now: Timestamp) -> Clearance {
         if self.mode == OperatorMode::Shadow {
-            self.record_shadow(lane, call, now);
+            self.record_shadow(asked.lane, asked.call, now);
             return Clearance::Shadow;
         }
-        match call {
+        match asked.call {
             ImprintCall::Update(_) | ImprintCall::Retrieve(_) => {
                 if self.pace.take(1, now) == 1 {
                     Clearance::Send
@@ -246,29 +227,15 @@ impl SendLimiter {
                     Clearance::Wait(self.pace.next())
                 }
             }
-            ImprintCall::Search(_) => match self.take_search(now) {
+            ImprintCall::Search(_) => match self.searches.take(asked.sources, now) {
                 Err(turn) => Clearance::Postpone(turn),
                 Ok(()) if self.pace.take(1, now) == 1 => Clearance::Send,
                 Ok(()) => {
-                    self.searches.give_back(1);
+                    self.searches.give_back();
                     Clearance::Postpone(self.pace.next())
                 }
             },
         }
-    }
-
-    /// Takes a token from the share of searches, or returns the time at which the caller may ask again. Each caller
-    /// gets a different time: if all callers asked again at the same time, only one caller would get a token.
-    fn take_search(&mut self, now: Timestamp) -> Result<(), Timestamp> {
-        if self.searches.take(1, now) == 1 {
-            return Ok(());
-        }
-        let turn = self
-            .last_search_turn
-            .max(now)
-            .after(self.searches.interval());
-        self.last_search_turn = turn.min(now.after(DUE_AHEAD_MAX));
-        Err(self.last_search_turn)
     }
 
     fn record_shadow(&mut self, lane: LaneId, call: &ImprintCall, at: Timestamp) {

@@ -10,11 +10,12 @@
 
 use std::sync::Arc;
 
-use super::limiter::{LaneAnswer, PermitKind};
+use super::limiter::{AskedCall, LaneAnswer, PermitKind};
 use super::{Assessment, Destination};
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::lane_exchange::ImprintCall;
 use crate::dispatch::moment::Moment;
+use crate::event::SourceName;
 use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
@@ -90,6 +91,7 @@ impl SendPermits {
             destination: Arc::clone(&self.destination),
             kind: self.kind,
             is_failing,
+            sources: Vec::new(),
             progress: Progress::Unused,
             acquired_at: self.acquired_at,
             sent_at: self.acquired_at,
@@ -117,6 +119,8 @@ pub struct SendPermit {
     kind: PermitKind,
     /// True if the permit counts against the share of failing lanes.
     is_failing: bool,
+    /// The sources whose entries wait in the lane, for a search: searches are divided between the sources.
+    sources: Vec<SourceName>,
     progress: Progress,
     acquired_at: Timestamp,
     /// The time when the last request was sent.
@@ -151,13 +155,23 @@ pub enum Clearance {
 }
 
 impl SendPermit {
+    /// Names the sources whose entries wait in the lane. A caller must name the sources before a search.
+    pub fn name_sources(&mut self, sources: Vec<SourceName>) {
+        self.sources = sources;
+    }
+
     /// Asks the limiter whether this lane may send `call` now. The first call of a lane uses the token of the permit;
     /// each later call takes another token.
     pub fn clear(&mut self, lane: LaneId, call: &ImprintCall, now: Timestamp) -> Clearance {
+        let asked = AskedCall {
+            lane,
+            call,
+            sources: &self.sources,
+        };
         let mut limiter = self.destination.limiter();
         let clearance = match self.progress {
-            Progress::Unused => limiter.clear_first(self.kind, lane, call, now),
-            Progress::Sent | Progress::Assessed => limiter.clear_follow_up(lane, call, now),
+            Progress::Unused => limiter.clear_first(self.kind, asked, now),
+            Progress::Sent | Progress::Assessed => limiter.clear_follow_up(asked, now),
         };
         if clearance == Clearance::Send {
             self.sent_at = now;
@@ -179,7 +193,7 @@ impl SendPermit {
         self.progress = Progress::Assessed;
         let mut limiter = self.destination.limiter();
         let (before, assessment) = limiter.assess(answer, self.sent_at, moment);
-        let is_asking_wanted = limiter.is_asking_wanted(moment.now);
+        let is_asking_wanted = limiter.is_asking_wanted();
         drop(limiter);
         if before != assessment.state || is_asking_wanted {
             self.destination.changed.notify_waiters();

@@ -52,6 +52,14 @@ fn all() -> Vec<(Refusal, u16, &'static str)> {
         ),
         (rejected(RejectionClass::Invalid, 1), 422, "invalid"),
         (rejected(RejectionClass::Unmappable, 1), 422, "unmappable"),
+        (
+            Refusal::RateQuota {
+                retry_after_seconds: 7,
+            },
+            429,
+            "rate_quota",
+        ),
+        (Refusal::StorageQuota, 429, "storage_quota"),
         (Refusal::BodyBudget, 503, "body_budget"),
         (Refusal::Busy, 503, "busy"),
         (Refusal::StoreFull, 503, "store_full"),
@@ -79,7 +87,7 @@ async fn every_refusal_has_a_problem_type_of_its_own() {
         );
         assert_eq!(
             response.headers().contains_key("retry-after"),
-            status == 503,
+            matches!(status, 429 | 503),
             "{word}"
         );
         assert_eq!(

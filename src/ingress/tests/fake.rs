@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use crate::event::Attribute;
+use crate::event::{Attribute, SourceName};
 use crate::outbox::{
     Appended, AppendedEntry, Disposition, EntryId, Error, Inbox, Lookup, NewEntry, ParkReason,
     Receipt, State, StoreFuture,
@@ -133,5 +133,15 @@ impl Inbox for Fake {
 
     fn digest_key(&self) -> [u8; 32] {
         [7; 32]
+    }
+
+    fn stored_bytes(&self, source: &SourceName) -> u64 {
+        let entries = self.entries();
+        let events = entries
+            .iter()
+            .filter(|entry| entry.identity.source == *source);
+        events
+            .map(|entry| u64::try_from(entry.event.len()).unwrap())
+            .sum()
     }
 }

@@ -8,6 +8,7 @@ const SMALL: Settings = Settings {
         body_deadline: Duration::from_millis(20),
     },
     bodies_bytes_max: 1000,
+    quota: QuotaLimits::NONE,
     intake: IntakeSettings {
         batch_events_max: 2,
         version_ahead_max: Duration::ZERO,

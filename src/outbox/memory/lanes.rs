@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use super::tables::{LaneRow, MemoryTables};
+use super::tables::MemoryTables;
 use crate::outbox::{
     Claim, ClaimedLane, DueLane, DueQueues, Ending, EntryId, IdentityLink, LaneClass, LaneId,
     LaneKey, Moved, Pick, Settlement, State, WAITING_WINDOW, WaitingEntry,
@@ -14,14 +14,6 @@ impl MemoryTables {
     pub(super) fn release(&mut self, now: Timestamp) {
         for lane in self.lanes.values_mut().filter(|lane| !lane.is_idle()) {
             lane.is_failing = false;
-            lane.due = lane.due.map(|due| due.min(now));
-        }
-    }
-
-    /// Makes every lane due whose customer does not exist according to an unproven answer.
-    pub(super) fn release_absent(&mut self, now: Timestamp) {
-        let is_absent = |lane: &&mut LaneRow| !lane.is_idle() && lane.unproven.absence.is_some();
-        for lane in self.lanes.values_mut().filter(is_absent) {
             lane.due = lane.due.map(|due| due.min(now));
         }
     }
@@ -73,7 +65,6 @@ impl MemoryTables {
             key: Some(row.key.clone()),
             versions: row.versions.clone(),
             trials: row.trials,
-            unproven: row.unproven,
             is_failing: row.is_failing,
             unfold_to: row.unfold_to,
             maybe_sent_to: self.doubted.contains(&lane).then_some(self.sent_to),
@@ -113,7 +104,6 @@ impl MemoryTables {
             lane.versions = versions;
         }
         lane.trials = settlement.trials;
-        lane.unproven = settlement.unproven;
         lane.is_failing = settlement.trials.failures > 0;
         lane.unfold_to = settlement.unfold_to;
         lane.due = if lane.is_idle() {

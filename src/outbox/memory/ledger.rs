@@ -9,8 +9,7 @@ use crate::imprint::CustomerChange;
 use crate::outbox::{
     AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary,
     Inspection, LOAD_MAX, LaneId, LoadedEntries, LoadedEntry, LoadedLane, PRUNE_MAX, ParkReason,
-    Priority, Receipt, Replay, Resolution, SCAN_MAX, State, Trials, Unproven, WAITING_WINDOW,
-    WaitingEntry,
+    Priority, Receipt, Replay, Resolution, SCAN_MAX, State, Trials, WAITING_WINDOW, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -196,7 +195,6 @@ impl MemoryTables {
         };
         to.enter(waiting, Priority::Low, now);
         to.trials = Trials::default();
-        to.unproven = Unproven::default();
         to.is_failing = false;
         let row = self.entries.get_mut(&entry)?;
         row.lane = Some(lane);

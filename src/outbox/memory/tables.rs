@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::event::Identity;
+use crate::event::{Identity, SourceName};
 use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId};
 use crate::outbox::{
     Appended, AppendedEntry, AuditRecord, ClaimToken, Digest, Disposition, EntryId, IdentityLink,
     LaneClass, LaneId, LaneKey, NewEntry, OriginEvent, ParkReason, Priority, Receipt, Setting,
-    State, Trials, Unproven, WaitingEntry,
+    State, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -47,7 +47,6 @@ pub(super) struct LaneRow {
     pub(super) priority: Priority,
     pub(super) versions: LaneVersions,
     pub(super) trials: Trials,
-    pub(super) unproven: Unproven,
     /// True if the lane belongs to the queue of failing lanes.
     pub(super) is_failing: bool,
     pub(super) unfold_to: Option<EntryId>,
@@ -108,6 +107,18 @@ impl MemoryTables {
         }
     }
 
+    /// Returns the bytes of the events that have not ended, by source.
+    pub(super) fn stored_bytes(&self) -> BTreeMap<SourceName, u64> {
+        let mut bytes: BTreeMap<SourceName, u64> = BTreeMap::new();
+        let unfinished = self.entries.values();
+        for entry in unfinished.filter(|entry| !entry.receipt.state.is_final()) {
+            let source = entry.receipt.identity.source.clone();
+            let sum = bytes.entry(source).or_default();
+            *sum = sum.saturating_add(u64::try_from(entry.event.len()).unwrap_or(u64::MAX));
+        }
+        bytes
+    }
+
     fn append_one(&mut self, new: NewEntry) -> AppendedEntry {
         if let Some(entry) = self.identities.get(&new.identity) {
             let state = self
@@ -122,8 +133,13 @@ impl MemoryTables {
         }
         self.last = EntryId(self.last.0 + 1);
         let entry = self.last;
-        let (state, parked, lane) =
-            self.place(entry, new.disposition, new.priority, new.accepted_at);
+        let arrival = Arrival {
+            entry,
+            source: new.identity.source.clone(),
+            priority: new.priority,
+            accepted_at: new.accepted_at,
+        };
+        let (state, parked, lane) = self.place(arrival, new.disposition);
         self.identities.insert(new.identity.clone(), entry);
         let receipt = Receipt {
             entry,
@@ -153,30 +169,25 @@ impl MemoryTables {
     }
 
     /// Puts a new entry into the lane of its customer.
-    fn place(
-        &mut self,
-        entry: EntryId,
-        disposition: Disposition,
-        priority: Priority,
-        now: Timestamp,
-    ) -> Placed {
+    fn place(&mut self, arrival: Arrival, disposition: Disposition) -> Placed {
+        let (entry, priority, now) = (arrival.entry, arrival.priority, arrival.accepted_at);
         match disposition {
             Disposition::Ignore => (State::Ignored, None, None),
             Disposition::Park(change, reason) => {
                 let (lane, row) = self.lane(&change.customer);
-                let waiting = waiting(entry, change, now);
+                let waiting = arrival.waiting(change);
                 row.set_aside.insert((State::Parked, entry), waiting);
                 (State::Parked, Some((reason, None)), Some(lane))
             }
             Disposition::Hold(change) => {
                 let (lane, row) = self.lane(&change.customer);
-                let waiting = waiting(entry, change, now);
+                let waiting = arrival.waiting(change);
                 row.set_aside.insert((State::Held, entry), waiting);
                 (State::Held, None, Some(lane))
             }
             Disposition::Enqueue(change) => {
                 let (lane, row) = self.lane(&change.customer);
-                row.enter(waiting(entry, change, now), priority, now);
+                row.enter(arrival.waiting(change), priority, now);
                 (State::Waiting, None, Some(lane))
             }
         }
@@ -200,7 +211,6 @@ impl MemoryTables {
             priority: Priority::Live,
             versions: LaneVersions::default(),
             trials: Trials::default(),
-            unproven: Unproven::default(),
             is_failing: false,
             unfold_to: None,
             waiting: BTreeMap::new(),
@@ -218,13 +228,23 @@ pub(super) fn spelling(key: &LaneKey) -> String {
     }
 }
 
-/// Creates the waiting entry for a new entry of the outbox.
-fn waiting(entry: EntryId, change: CustomerChange, accepted_at: Timestamp) -> WaitingEntry {
-    WaitingEntry {
-        entry,
-        version: change.version.arrived(entry.0),
-        update: change.update,
-        customer: change.customer,
-        accepted_at,
+/// A new entry of the outbox, without its content.
+struct Arrival {
+    entry: EntryId,
+    source: SourceName,
+    priority: Priority,
+    accepted_at: Timestamp,
+}
+
+impl Arrival {
+    fn waiting(self, change: CustomerChange) -> WaitingEntry {
+        WaitingEntry {
+            entry: self.entry,
+            version: change.version.arrived(self.entry.0),
+            update: change.update,
+            customer: change.customer,
+            source: self.source,
+            accepted_at: self.accepted_at,
+        }
     }
 }

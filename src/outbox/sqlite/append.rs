@@ -152,6 +152,7 @@ fn append_one(
         } = placement;
         payload::insert(connection, key, new, arrives, change)?;
         counts.enter(state);
+        counts.store(&new.identity.source, new.event.len());
     }
     Ok(Some(AppendedEntry {
         entry,

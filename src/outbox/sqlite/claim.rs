@@ -52,7 +52,7 @@ impl Claimer<'_> {
         let mut claimed = self
             .connection
             .prepare_cached(
-                "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low, unproven_since, absence FROM lane WHERE id = ?1",
+                "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low FROM lane WHERE id = ?1",
             )?
             .query_row([lane.0], |row| {
                 let unreadable = ClaimedLane::empty(lane, token, Trials::default());
@@ -62,8 +62,10 @@ impl Claimer<'_> {
         let WaitingEntries {
             entries,
             unreadable,
+            sizes,
             ..
         } = waiting::read(self.connection, lane, claimed.key.as_ref(), self.decoded)?;
+        self.claimed.remember(lane, sizes);
         claimed.waiting = entries;
         claimed.unreadable = unreadable;
         if let Some(key) = &claimed.key {
@@ -128,7 +130,6 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
     Ok(ClaimedLane {
         key,
         versions: versions.unwrap_or_default(),
-        unproven: columns::unproven(row, (8, 9), lane),
         is_failing: columns::class(row, 7).is_some_and(|class| class.is_failing),
         unfold_to: row.get::<_, Option<u64>>(5)?.map(EntryId),
         ..ClaimedLane::empty(lane, token, trials)

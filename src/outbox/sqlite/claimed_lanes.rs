@@ -4,17 +4,26 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::counts::EventSize;
 use crate::outbox::{ClaimToken, EntryId, LaneId};
 
 #[derive(Debug)]
 pub(super) struct ClaimedLanes {
-    claimed: HashMap<LaneId, ClaimToken>,
+    claimed: HashMap<LaneId, ClaimRecord>,
     /// The token of the newest claim.
     newest: ClaimToken,
     /// The lanes in doubt: an earlier process may have had these lanes in flight.
     pub(super) doubted: HashSet<LaneId>,
     /// The last entry that the earlier process may have sent, of any lane in doubt.
     pub(super) sent_to: EntryId,
+}
+
+/// One claim: the token, and the sizes of the events of the claimed entries, so that the settlement need not read them
+/// again.
+#[derive(Debug)]
+struct ClaimRecord {
+    token: ClaimToken,
+    sizes: Vec<(EntryId, EventSize)>,
 }
 
 impl ClaimedLanes {
@@ -51,8 +60,26 @@ impl ClaimedLanes {
     /// Claims a lane and returns the token of the claim.
     pub(super) fn claim(&mut self, lane: LaneId) -> ClaimToken {
         self.newest.epoch += 1;
-        self.claimed.insert(lane, self.newest);
+        let record = ClaimRecord {
+            token: self.newest,
+            sizes: Vec::new(),
+        };
+        self.claimed.insert(lane, record);
         self.newest
+    }
+
+    /// Remembers the sizes of the events of a claimed lane.
+    pub(super) fn remember(&mut self, lane: LaneId, sizes: Vec<(EntryId, EventSize)>) {
+        if let Some(record) = self.claimed.get_mut(&lane) {
+            record.sizes = sizes;
+        }
+    }
+
+    /// Returns the sizes of the events of a claimed lane.
+    pub(super) fn sizes(&self, lane: LaneId) -> &[(EntryId, EventSize)] {
+        self.claimed
+            .get(&lane)
+            .map_or(&[], |record| record.sizes.as_slice())
     }
 
     /// Cancels a claim whose answer no caller received. A lane that was in doubt stays in doubt.
@@ -62,7 +89,8 @@ impl ClaimedLanes {
 
     /// Returns whether the lane is still claimed under this token.
     pub(super) fn holds(&self, lane: LaneId, token: ClaimToken) -> bool {
-        self.claimed.get(&lane) == Some(&token)
+        let record = self.claimed.get(&lane);
+        record.is_some_and(|record| record.token == token)
     }
 
     /// Removes a settled lane from the set: the lane is free and no longer in doubt.

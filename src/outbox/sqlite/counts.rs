@@ -1,16 +1,32 @@
-//! Counts the entries in each state that is not final: once when the store opens, then with every commit.
+//! Counts the entries in each state that is not final, and the bytes of their events: the entries once when the store
+//! opens, then with every commit. The store keeps the bytes in the table `stored_bytes`, because a count of the bytes
+//! would read the whole store at every start.
 
-use rusqlite::Connection;
+use std::collections::BTreeMap;
 
-use crate::outbox::State;
+use rusqlite::{Connection, params};
 
-/// The number of entries in each state that is not final. The counts change only together with a commit.
-#[derive(Clone, Copy, Debug, Default)]
+use super::payload;
+use crate::event::SourceName;
+use crate::outbox::{ENTRY_MAX, State};
+
+/// The number of entries in each state that is not final, and the bytes of their events. The counts change only together
+/// with a commit.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     pub(super) waiting: u64,
     pub(super) parked: u64,
     pub(super) held: u64,
     pub(super) undecided: u64,
+    /// The bytes of the events of all counted entries, by source.
+    pub(super) stored_bytes: BTreeMap<SourceName, u64>,
+}
+
+/// The source of an entry, and the bytes of the event of the entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EventSize {
+    pub(super) source: SourceName,
+    pub(super) bytes: u64,
 }
 
 impl Counts {
@@ -20,6 +36,7 @@ impl Counts {
             parked: count(connection, "parked")?,
             held: count(connection, "held")?,
             undecided: count(connection, "undecided")?,
+            stored_bytes: stored_bytes(connection)?,
         })
     }
 
@@ -37,6 +54,46 @@ impl Counts {
         }
     }
 
+    /// Adds the bytes of a new event.
+    pub(super) fn store(&mut self, source: &SourceName, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if let Some(stored) = self.stored_bytes.get_mut(source) {
+            *stored = stored.saturating_add(bytes);
+        } else {
+            self.stored_bytes.insert(source.clone(), bytes);
+        }
+    }
+
+    /// Subtracts the bytes of an event that the store has erased.
+    pub(super) fn erase(&mut self, erased: &EventSize) {
+        if let Some(stored) = self.stored_bytes.get_mut(&erased.source) {
+            *stored = stored.saturating_sub(erased.bytes);
+        }
+    }
+
+    /// Stores the bytes that differ from the bytes before the transaction. An empty store has no bytes, whatever a
+    /// damaged row said before.
+    pub(super) fn save_bytes(
+        &mut self,
+        connection: &Connection,
+        before: &Self,
+    ) -> rusqlite::Result<()> {
+        let is_empty = [self.waiting, self.parked, self.held, self.undecided] == [0; 4];
+        for (source, bytes) in &mut self.stored_bytes {
+            *bytes = if is_empty { 0 } else { (*bytes).min(ENTRY_MAX) };
+            if before.stored_bytes.get(source) == Some(bytes) {
+                continue;
+            }
+            connection
+                .prepare_cached(
+                    "INSERT INTO stored_bytes (source, bytes) VALUES (?1, ?2)
+                     ON CONFLICT (source) DO UPDATE SET bytes = excluded.bytes",
+                )?
+                .execute(params![source.as_str(), *bytes])?;
+        }
+        Ok(())
+    }
+
     const fn of(&mut self, state: State) -> Option<&mut u64> {
         match state {
             State::Waiting => Some(&mut self.waiting),
@@ -46,6 +103,65 @@ impl Counts {
             State::Delivered | State::Superseded | State::Ignored | State::Discarded => None,
         }
     }
+}
+
+/// Reads the bytes of the events by source. Counts the bytes again if a row is damaged.
+fn stored_bytes(connection: &Connection) -> rusqlite::Result<BTreeMap<SourceName, u64>> {
+    if let Some(bytes) = read_bytes(connection)? {
+        return Ok(bytes);
+    }
+    tracing::error!("the stored bytes of a source are damaged: the store counts the bytes again");
+    let mut counted = BTreeMap::new();
+    for state in State::ALL {
+        if let Some(table) = payload::table(state) {
+            count_bytes(connection, table, &mut counted)?;
+        }
+    }
+    connection.execute("DELETE FROM stored_bytes", [])?;
+    for (source, bytes) in &counted {
+        connection.execute(
+            "INSERT INTO stored_bytes (source, bytes) VALUES (?1, ?2)",
+            params![source.as_str(), bytes],
+        )?;
+    }
+    Ok(counted)
+}
+
+/// Returns `None` if a row is damaged.
+fn read_bytes(connection: &Connection) -> rusqlite::Result<Option<BTreeMap<SourceName, u64>>> {
+    let mut statement = connection.prepare("SELECT source, bytes FROM stored_bytes")?;
+    let mut rows = statement.query([])?;
+    let mut read = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let source = row.get_ref(0)?.as_str().ok();
+        let source = source.and_then(|name| SourceName::parse(name).ok());
+        let Some((source, bytes)) = source.zip(row.get(1).ok()) else {
+            return Ok(None);
+        };
+        read.insert(source, bytes);
+    }
+    Ok(Some(read))
+}
+
+fn count_bytes(
+    connection: &Connection,
+    table: &str,
+    counted: &mut BTreeMap<SourceName, u64>,
+) -> rusqlite::Result<()> {
+    let sql = format!(
+        "SELECT e.source, sum(length(p.event)) FROM {table} p JOIN entry e ON e.id = p.entry GROUP BY e.source"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let source = row.get_ref(0)?.as_str().ok();
+        if let Some(source) = source.and_then(|name| SourceName::parse(name).ok()) {
+            let bytes: u64 = row.get(1).unwrap_or_default();
+            let sum = counted.entry(source).or_default();
+            *sum = sum.saturating_add(bytes);
+        }
+    }
+    Ok(())
 }
 
 /// Returns the number of rows in a table of the store.

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use crate::event::SourceName;
 use crate::imprint::Update;
 use crate::outbox::{AppendedEntry, Disposition, EntryId, NewEntry};
 
@@ -13,11 +14,15 @@ const ENTRIES_MAX: usize = 1024;
 /// The most bytes of events whose updates are cached, so that a few large events do not use much memory.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// The most names of sources in the cache: more than a configuration has.
+const SOURCES_MAX: usize = 64;
+
 /// The updates of the newest entries that are not claimed yet, starting with the oldest update.
 #[derive(Debug, Default)]
 pub(super) struct DecodeCache {
     updates: VecDeque<CachedUpdate>,
     bytes: usize,
+    sources: Vec<SourceName>,
 }
 
 #[derive(Debug)]
@@ -65,6 +70,19 @@ impl DecodeCache {
             self.drop_oldest();
         }
         update
+    }
+
+    /// Returns the source with this name; `None` if the name is damaged. The names of sources are shared, because every
+    /// entry has one.
+    pub(super) fn source(&mut self, name: &str) -> Option<SourceName> {
+        if let Some(source) = self.sources.iter().find(|source| source.as_str() == name) {
+            return Some(source.clone());
+        }
+        let source = SourceName::parse(name).ok()?;
+        if self.sources.len() < SOURCES_MAX {
+            self.sources.push(source.clone());
+        }
+        Some(source)
     }
 
     fn drop_oldest(&mut self) {

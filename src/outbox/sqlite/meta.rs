@@ -23,16 +23,6 @@ pub(super) fn release(connection: &Connection, now: Timestamp) -> rusqlite::Resu
     Ok(())
 }
 
-/// Makes every lane due whose customer does not exist according to an unproven answer.
-pub(super) fn release_absent(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "UPDATE lane SET due_at = ?1 WHERE absence IS NOT NULL AND due_at > ?1 AND NOT idle",
-        )?
-        .execute([now.as_millis()])?;
-    Ok(())
-}
-
 pub(super) fn store(
     connection: &Connection,
     setting: Setting,

@@ -105,7 +105,10 @@ pub(super) fn decide(
         match resolution {
             Resolution::Retry => enqueue(connection, &subject, State::Undecided, None, event.at)?,
             Resolution::Park(reason) => park_undecided(connection, &subject, reason, event.at)?,
-            Resolution::Discard => end(connection, *entry, State::Undecided, event.at)?,
+            Resolution::Discard => {
+                payload::erase(connection, State::Undecided, *entry, counts)?;
+                set_ended(connection, *entry, State::Discarded, event.at)?;
+            }
         }
         counts.leave(State::Undecided);
         counts.enter(resolution.state());
@@ -126,7 +129,8 @@ pub(super) fn discard(
     for entry in entries {
         for state in [State::Parked, State::Held] {
             if subject(connection, *entry, state)?.is_some() {
-                end(connection, *entry, state, event.at)?;
+                payload::erase(connection, state, *entry, counts)?;
+                set_ended(connection, *entry, State::Discarded, event.at)?;
                 counts.leave(state);
                 ended.push(*entry);
             }
@@ -161,7 +165,7 @@ fn enqueue(
     }
     connection
         .prepare_cached(
-            "UPDATE lane SET failures = 0, spent = 0, tried_at = NULL, unproven_since = NULL, absence = NULL, low = low % 2 WHERE id = ?1",
+            "UPDATE lane SET failures = 0, spent = 0, tried_at = NULL, low = low % 2 WHERE id = ?1",
         )?
         .execute([lane.0])?;
     connection
@@ -187,17 +191,6 @@ fn park_undecided(
     payload::park(connection, key, ParkedFrom::Undecided, reason, None)?;
     payload::delete(connection, State::Undecided, subject.entry)?;
     set_ended(connection, subject.entry, State::Parked, now)
-}
-
-/// Ends an entry as discarded and deletes the payload of the entry.
-fn end(
-    connection: &Connection,
-    entry: EntryId,
-    from: State,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    payload::delete(connection, from, entry)?;
-    set_ended(connection, entry, State::Discarded, now)
 }
 
 fn set_ended(

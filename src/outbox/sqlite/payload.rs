@@ -6,7 +6,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns::{unreadable, unwritable};
-use crate::event::SourceVersion;
+use super::counts::{Counts, EventSize};
+use crate::event::{SourceName, SourceVersion};
 use crate::imprint::{CustomerChange, Update};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{EntryId, LaneId, NewEntry, ParkReason, State};
@@ -16,7 +17,7 @@ macro_rules! with_columns {
     ($before:literal, $between:literal, $after:literal) => {
         concat!(
             $before,
-            "entry, lane, epoch, value, facts, event, partner, stated, accepted_at",
+            "entry, lane, epoch, value, facts, event, partner, stated, accepted_at, source",
             $between,
             $after
         )
@@ -27,8 +28,8 @@ macro_rules! with_columns {
 macro_rules! park_from {
     ($table:literal) => {
         concat!(
-            "INSERT INTO parked (entry, lane, reason, detail, epoch, value, facts, event, partner, stated, accepted_at)
-             SELECT entry, lane, ?3, ?4, epoch, value, facts, event, partner, stated, accepted_at
+            "INSERT INTO parked (entry, lane, reason, detail, epoch, value, facts, event, partner, stated, accepted_at, source)
+             SELECT entry, lane, ?3, ?4, epoch, value, facts, event, partner, stated, accepted_at, source
              FROM ",
             $table,
             " WHERE entry = ?1 AND lane = ?2"
@@ -38,17 +39,17 @@ macro_rules! park_from {
 
 const INSERT_WAITING: &str = with_columns!(
     "INSERT INTO waiting (",
-    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     ""
 );
 const INSERT_HELD: &str = with_columns!(
     "INSERT INTO held (",
-    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     ""
 );
 const INSERT_PARKED: &str = with_columns!(
     "INSERT INTO parked (",
-    ", reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    ", reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     ""
 );
 
@@ -94,6 +95,7 @@ pub(super) fn insert(
     let customer = codec::customer_columns(&change.customer);
     let SourceVersion { epoch, value } = change.version;
     let accepted_at = new.accepted_at.as_millis();
+    let source = new.identity.source.as_str();
     let (partner, names_imprint_id) = (customer.partner, customer.names_imprint_id);
     let sql = match arrives {
         Arrives::Waiting => INSERT_WAITING,
@@ -111,7 +113,8 @@ pub(super) fn insert(
             event,
             partner,
             names_imprint_id,
-            accepted_at
+            accepted_at,
+            source
         ])?,
         Arrives::Parked(reason) => statement.execute(params![
             entry.0,
@@ -123,6 +126,7 @@ pub(super) fn insert(
             partner,
             names_imprint_id,
             accepted_at,
+            source,
             codec::reason_number(reason)
         ])?,
     };
@@ -182,7 +186,7 @@ pub(super) fn move_to_waiting(
     connection
         .prepare_cached(&format!(
             "INSERT INTO waiting ({COLUMNS})
-             SELECT entry, ?2, epoch, value, facts, event, partner, stated, accepted_at FROM {table} WHERE entry = ?1"
+             SELECT entry, ?2, epoch, value, facts, event, partner, stated, accepted_at, source FROM {table} WHERE entry = ?1"
         ))?
         .execute(params![entry.0, lane.0])?;
     delete(connection, from, entry)
@@ -200,6 +204,43 @@ pub(super) fn delete(
             .execute([entry.0])?;
     }
     Ok(())
+}
+
+/// Erases the payload of an entry in this state, and subtracts the bytes of the event from the bytes of the source.
+pub(super) fn erase(
+    connection: &Connection,
+    state: State,
+    entry: EntryId,
+    counts: &mut Counts,
+) -> rusqlite::Result<()> {
+    if let Some(erased) = event_size(connection, state, entry)? {
+        counts.erase(&erased);
+    }
+    delete(connection, state, entry)
+}
+
+/// Reads the source of an entry and the bytes of its event; `None` if the entry is not in this state, or if the row of
+/// the entry is damaged.
+pub(super) fn event_size(
+    connection: &Connection,
+    state: State,
+    entry: EntryId,
+) -> rusqlite::Result<Option<EventSize>> {
+    let Some(table) = table(state) else {
+        return Ok(None);
+    };
+    let size = connection
+        .prepare_cached(&format!(
+            "SELECT e.source, length(p.event) FROM {table} p JOIN entry e ON e.id = p.entry WHERE p.entry = ?1"
+        ))?
+        .query_row([entry.0], |row| {
+            let source = row.get_ref(0)?.as_str().ok();
+            let source = source.and_then(|name| SourceName::parse(name).ok());
+            let size = source.zip(row.get(1).ok());
+            Ok(size.map(|(source, bytes)| EventSize { source, bytes }))
+        })
+        .optional()?;
+    Ok(size.flatten())
 }
 
 /// Replaces the stored update of a waiting entry.

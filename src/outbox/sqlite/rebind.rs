@@ -78,11 +78,11 @@ fn move_to(
     let transaction = connection.transaction()?;
     let entries = count(&transaction, "waiting")?;
     transaction.execute_batch(
-        "UPDATE lane SET versions = NULL, failures = 0, spent = 0, tried_at = NULL, unfold_to = NULL, unproven_since = NULL, absence = NULL,
+        "UPDATE lane SET versions = NULL, failures = 0, spent = 0, tried_at = NULL, unfold_to = NULL,
                 due_at = CASE WHEN idle THEN NULL ELSE due_at END;
          DELETE FROM pair;
          DELETE FROM origin;
-         DELETE FROM meta WHERE name IN ('destination_wait', 'evidence');",
+         DELETE FROM meta WHERE name = 'destination_wait';",
     )?;
     meta::store(&transaction, Setting::Destination, destination)?;
     audit::append(

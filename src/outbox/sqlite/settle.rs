@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns;
-use super::counts::Counts;
+use super::counts::{Counts, EventSize};
 use super::identity_link;
 use super::lane::{Entrance, EntryLane};
 use super::payload::{self, ParkedFrom, PayloadKey};
@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 pub(super) fn settle(
     connection: &Connection,
     settlement: &Settlement,
+    sizes: &[(EntryId, EventSize)],
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<(EntryId, State)>> {
     // The list `attempted` has at most as many entries as one request carries, so a linear search is fast enough.
@@ -27,11 +28,18 @@ pub(super) fn settle(
             was_attempted,
             ending,
         };
+        let size = match ending.state().is_final() {
+            true => size(connection, *entry, sizes)?,
+            false => None,
+        };
         if finish(connection, settlement, &ended)? {
             attempted.retain(|other| other != entry);
             settled.push((*entry, ending.state()));
             counts.leave(State::Waiting);
             counts.enter(ending.state());
+            if let Some(erased) = &size {
+                counts.erase(erased);
+            }
         }
     }
     for entry in &attempted {
@@ -53,6 +61,20 @@ pub(super) fn settle(
     Ok(settled)
 }
 
+/// Returns the size of the event of a claimed entry. The claim has read the sizes of its entries, the newest entry first,
+/// unless a row is damaged.
+fn size(
+    connection: &Connection,
+    entry: EntryId,
+    sizes: &[(EntryId, EventSize)],
+) -> rusqlite::Result<Option<EventSize>> {
+    let place = sizes.binary_search_by(|(other, _)| entry.cmp(other)).ok();
+    match place.and_then(|place| sizes.get(place)) {
+        Some((_, size)) => Ok(Some(size.clone())),
+        None => payload::event_size(connection, State::Waiting, entry),
+    }
+}
+
 /// Records the versions and failures of the lane, and the time when the lane is due again.
 fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<()> {
     let versions = settlement.versions.as_ref();
@@ -60,17 +82,11 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
         .map(|versions| codec::encode(BlobKind::LaneVersions, settlement.lane.0, versions))
         .transpose()
         .map_err(columns::unwritable)?;
-    let unproven = settlement.unproven;
-    let absence = unproven.absence.as_ref();
-    let absence = absence
-        .map(|absence| codec::encode_absence(settlement.lane.0, absence))
-        .transpose()
-        .map_err(columns::unwritable)?;
     connection
         .prepare_cached(
             // The subquery appears twice, because SQLite writes an update from a joined query through a temporary
             // table.
-            "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6, unproven_since = ?9, absence = ?10,
+            "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6,
                     low = low % 2 + 2 * (?3 > 0),
                     idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
                     due_at = CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) THEN ?7 ELSE ?8 END
@@ -85,8 +101,6 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
             settlement.unfold_to.map(|entry| entry.0),
             settlement.due.as_millis(),
             settlement.reassert_at.map(Timestamp::as_millis),
-            unproven.since.map(Timestamp::as_millis),
-            absence,
         ])?;
     Ok(())
 }

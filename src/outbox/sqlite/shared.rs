@@ -1,9 +1,12 @@
 //! The state that the writer thread, the watch thread and the callers of the store share.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
 
+use crate::event::SourceName;
 use crate::outbox::waiters::Waiters;
 use crate::outbox::{Error, StoreCondition};
 
@@ -23,6 +26,8 @@ pub(super) struct SharedState {
     /// The number of times that the writer thread started or finished a group of commands: odd during a group.
     progress: AtomicU64,
     condition: watch::Sender<StoreCondition>,
+    /// The committed bytes of the events that have not ended, by source.
+    stored_bytes: RwLock<BTreeMap<SourceName, u64>>,
 }
 
 impl SharedState {
@@ -42,6 +47,27 @@ impl SharedState {
     pub(super) fn dequeued(&self, events: usize, bytes: usize) {
         self.intake.fetch_sub(events, Ordering::Relaxed);
         self.intake_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Publishes the committed bytes of the events that have not ended, by source.
+    pub(super) fn publish(&self, stored_bytes: &BTreeMap<SourceName, u64>) {
+        let mut published = self
+            .stored_bytes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (source, bytes) in stored_bytes {
+            match published.get_mut(source) {
+                Some(published) => *published = *bytes,
+                None => _ = published.insert(source.clone(), *bytes),
+            }
+        }
+    }
+
+    /// Returns the committed bytes of the events of a source that have not ended.
+    pub(super) fn stored_bytes(&self, source: &SourceName) -> u64 {
+        let published = self.stored_bytes.read();
+        let published = published.unwrap_or_else(PoisonError::into_inner);
+        published.get(source).copied().unwrap_or_default()
     }
 
     /// Records that the writer thread starts a group of commands.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, Transaction};
 use tokio::sync::watch::Sender;
 
 use super::claim::Claimer;
@@ -19,10 +19,12 @@ use super::{append, bytes, open, settle, watch};
 use crate::failpoint::{self, CrashPoint, Fault};
 use crate::outbox::{Appended, EntryId, Error, Settled, State, StoreCondition};
 
+mod command;
 pub(super) mod job;
 
+use command::{Command, Isolation};
 use job::{ActJob, AppendJob, ClaimJob, Finished, ReadJob, SettleJob, Wakes, WriterCommand};
-use job::{failed, recover, send, stops_the_store};
+use job::{failed, send, stops_the_store};
 
 /// The most commands in one commit: enough to share the cost of a sync, and few enough that no caller waits long.
 const GROUP_COMMANDS_MAX: usize = 1024;
@@ -91,8 +93,10 @@ impl Writer {
         files: Arc<StoreFiles>,
         shared: Arc<SharedState>,
     ) -> rusqlite::Result<Self> {
+        let counts = Counts::read(&opened.connection)?;
+        shared.publish(&counts.stored_bytes);
         Ok(Self {
-            counts: Counts::read(&opened.connection)?,
+            counts,
             connection: opened.connection,
             disk: DiskSpace::beside(&opened.path),
             files,
@@ -153,7 +157,7 @@ impl Writer {
             self.claim(claim);
         }
         for read in group.reads {
-            read.run(&self.connection, self.counts);
+            read.run(&self.connection, &self.counts);
         }
         for act in group.acts {
             self.act(act)?;
@@ -186,11 +190,12 @@ impl Writer {
     }
 
     fn act(&mut self, act: ActJob) -> rusqlite::Result<()> {
-        let mut counts = self.counts;
+        let mut counts = self.counts.clone();
         let wakes = act.wakes;
         let transaction = self.connection.transaction()?;
         if act.run(transaction, &mut counts, &self.disk)? == Finished::Committed {
             self.counts = counts;
+            self.shared.publish(&self.counts.stored_bytes);
             if wakes == Wakes::Dispatch {
                 self.shared.woken.notify_waiters();
             }
@@ -268,7 +273,7 @@ impl Writer {
         let transaction = self.connection.transaction()?;
         let mut command = Command {
             transaction,
-            counts: self.counts,
+            counts: self.counts.clone(),
             disk: &self.disk,
             isolation,
         };
@@ -290,8 +295,9 @@ impl Writer {
                 result.settled.push(Ok(Settled::Stale));
                 continue;
             }
+            let sizes = self.claimed.sizes(settlement.lane);
             let settle = |connection: &Connection, counts: &mut Counts| {
-                settle::settle(connection, settlement, counts)
+                settle::settle(connection, settlement, sizes, counts)
             };
             let ended = command.run("settling", settle)?;
             let settled = ended.map(|ended| {
@@ -300,6 +306,9 @@ impl Writer {
             });
             result.settled.push(settled);
         }
+        command
+            .counts
+            .save_bytes(&command.transaction, &self.counts)?;
         result.counts = command.counts;
         if failpoint::is_armed(Fault::AnswerBeforeCommit) {
             answer_appends(appends.drain(..), result.appended.drain(..));
@@ -313,6 +322,7 @@ impl Writer {
 
     fn answer(&mut self, appends: Vec<AppendJob>, settles: Vec<SettleJob>, result: GroupResult) {
         self.counts = result.counts;
+        self.shared.publish(&self.counts.stored_bytes);
         for (append, appended) in appends.into_iter().zip(result.appended) {
             if let Ok(Appended::Stored(stored)) = &appended {
                 self.decoded.insert(append.batch, stored);
@@ -330,46 +340,6 @@ impl Writer {
         }
         self.shared.waiters.settle(&result.ended);
         self.shared.woken.notify_waiters();
-    }
-}
-
-/// The commands of a group whose failure rolls back together.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Isolation {
-    /// A failing command fails the whole group: the usual case, without the cost of savepoints.
-    Group,
-    /// A failing command fails alone, and the other commands of the group are written.
-    Command,
-}
-
-/// The transaction of a group, which runs the commands of the group one after another.
-struct Command<'a> {
-    transaction: Transaction<'a>,
-    counts: Counts,
-    disk: &'a DiskSpace,
-    isolation: Isolation,
-}
-
-impl Command<'_> {
-    fn run<T>(
-        &mut self,
-        doing: &'static str,
-        write: impl FnOnce(&Connection, &mut Counts) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<Result<T, Error>> {
-        if self.isolation == Isolation::Group {
-            return write(&self.transaction, &mut self.counts).map(Ok);
-        }
-        let mut counts = self.counts;
-        let savepoint = self.transaction.savepoint()?;
-        let written = match write(&savepoint, &mut counts) {
-            Err(error) if self.disk.is_full(&error) => return Err(error),
-            written => recover(written, doing, self.disk)?,
-        };
-        if written.is_ok() {
-            savepoint.commit()?;
-            self.counts = counts;
-        }
-        Ok(written)
     }
 }
 

@@ -334,8 +334,8 @@ impl<'p> Oracle<'p> {
                 says_nothing || self.plan.people[stated.person].known_from != Some(0)
             }
             Ending::Parked { reason, .. } => self.deserves(event, *reason),
-            // Only a customer at fault, or one of whom nothing shows that Imprint knows the customer, waits that long.
-            Ending::Undecided => !self.plan.is_isolated || stated.person < self.plan.victims,
+            // The dispatcher does not settle any entry as undecided yet.
+            Ending::Undecided => false,
         };
         if is_true {
             return Ok(());
@@ -387,10 +387,7 @@ impl<'p> Oracle<'p> {
             ParkReason::AttemptsExhausted => {
                 !self.plan.is_isolated || stated.person < self.plan.victims
             }
-            ParkReason::Unreadable
-            | ParkReason::ForeignAddress
-            | ParkReason::Vanished
-            | ParkReason::ByOperator => false,
+            ParkReason::Unreadable | ParkReason::ForeignAddress => false,
         }
     }
 
@@ -411,7 +408,7 @@ impl<'p> Oracle<'p> {
     }
 
     /// Checks FAULTS V10 after every step: the store's counts match the oracle's ledger.
-    pub(super) fn counted(&self, depth: Depth) -> Result<(), Violation> {
+    pub(super) fn counted(&self, depth: &Depth) -> Result<(), Violation> {
         if (depth.waiting, depth.parked) == (self.waiting, self.parked) {
             return Ok(());
         }

@@ -164,7 +164,7 @@ impl<'p> World<'p> {
             self.now = self.now.max(at);
             self.happens(happening)?;
             let depth = now_or_never(self.outbox.depth());
-            self.oracle.counted(depth)?;
+            self.oracle.counted(&depth)?;
         }
         if !self.is_over() {
             return violation(Law::Live, format!("nothing more happens at {}", self.now));

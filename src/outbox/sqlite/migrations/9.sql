@@ -1,6 +1,20 @@
--- The time of the first of the answers, in a row, whose cause no evidence has shown yet.
-ALTER TABLE lane ADD COLUMN unproven_since INTEGER;
--- The last of these answers, if it says that the customer does not exist.
-ALTER TABLE lane ADD COLUMN absence BLOB;
--- Dispatch makes these lanes due when evidence arrives.
-CREATE INDEX lane_absent ON lane (id) WHERE absence IS NOT NULL;
+-- The source of each entry beside its payload. Rows that an older program wrote have none: their receipts have it.
+ALTER TABLE waiting ADD COLUMN source TEXT;
+ALTER TABLE parked ADD COLUMN source TEXT;
+ALTER TABLE held ADD COLUMN source TEXT;
+ALTER TABLE undecided ADD COLUMN source TEXT;
+
+-- The bytes of all events that have not ended, by source.
+CREATE TABLE stored_bytes (
+    source TEXT PRIMARY KEY,
+    bytes  INTEGER NOT NULL
+);
+INSERT INTO stored_bytes (source, bytes)
+    SELECT e.source, sum(p.bytes)
+    FROM (
+        SELECT entry, length(event) AS bytes FROM waiting
+        UNION ALL SELECT entry, length(event) FROM parked
+        UNION ALL SELECT entry, length(event) FROM held
+        UNION ALL SELECT entry, length(event) FROM undecided
+    ) p JOIN entry e ON e.id = p.entry
+    GROUP BY e.source;

@@ -43,7 +43,7 @@ pub(in crate::outbox::sqlite) struct ClaimJob {
     pub(in crate::outbox::sqlite) reply: Reply<Claim>,
 }
 
-type ReadFn = dyn FnOnce(&Connection, Counts) + Send;
+type ReadFn = dyn FnOnce(&Connection, &Counts) + Send;
 
 /// A command to read committed data.
 pub(in crate::outbox::sqlite) struct ReadJob(Box<ReadFn>);
@@ -52,7 +52,7 @@ impl ReadJob {
     /// Creates a read that answers `reply` with the result of `read`. A failed read fails only this request.
     pub(in crate::outbox::sqlite) fn new<T: Send + 'static>(
         reply: Reply<T>,
-        read: impl FnOnce(&Connection, Counts) -> rusqlite::Result<T> + Send + 'static,
+        read: impl FnOnce(&Connection, &Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> Self {
         Self(Box::new(move |connection, counts| {
             let read = read(connection, counts);
@@ -68,7 +68,7 @@ impl ReadJob {
         Self(Box::new(move |connection, _| send(reply, read(connection))))
     }
 
-    pub(super) fn run(self, connection: &Connection, counts: Counts) {
+    pub(super) fn run(self, connection: &Connection, counts: &Counts) {
         (self.0)(connection, counts);
     }
 }
@@ -104,7 +104,11 @@ impl ActJob {
         act: impl FnOnce(&Connection, &mut Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> Self {
         let act = move |transaction: Transaction<'_>, counts: &mut Counts, disk: &DiskSpace| {
-            let done = act(&transaction, counts);
+            let before = counts.clone();
+            let done = act(&transaction, counts).and_then(|done| {
+                counts.save_bytes(&transaction, &before)?;
+                Ok(done)
+            });
             let done = recover(
                 done.and_then(|done| transaction.commit().map(|()| done)),
                 "changing entries",

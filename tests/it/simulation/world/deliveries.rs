@@ -12,7 +12,7 @@ use imprint_bridge::event::Version;
 use imprint_bridge::imprint::{Cause, LookupResult, Outcome};
 use imprint_bridge::outbox::{
     Claim, ClaimToken, ClaimedLane, Ending, EntryId, LaneId, LaneKey, Lanes as _, ParkReason,
-    Setting, Settings as _, Settled, Settlement, Trials, Unproven,
+    Setting, Settings as _, Settled, Settlement, Trials,
 };
 
 use super::process::Dispatcher;
@@ -66,10 +66,6 @@ impl World<'_> {
             return Ok(());
         }
         dispatcher.next_poll = None;
-        if dispatcher.claim.is_some() {
-            dispatcher.is_woken = true;
-            return Ok(());
-        }
         let (max, pick) = match dispatcher.core.poll(moment) {
             LoopAction::SleepUntil(later) => {
                 self.poll_at(number, later.as_millis() - self.offset);
@@ -78,16 +74,6 @@ impl World<'_> {
             LoopAction::AskWitness(inquiry) => {
                 self.poll_at(number, now);
                 return self.ask(inquiry);
-            }
-            LoopAction::SaveEvidence(evidence) => {
-                now_or_never(self.outbox.store_setting(Setting::Evidence, evidence.text));
-                if evidence.wakes_lanes {
-                    now_or_never(self.outbox.release_absent(moment.now));
-                    self.protocol.released();
-                    self.wake();
-                }
-                self.poll_at(number, now);
-                return Ok(());
             }
             LoopAction::Claim { max, pick } => (max, pick),
         };
@@ -147,12 +133,8 @@ impl World<'_> {
             is_failing_left,
         };
         let poll_at = dispatcher.core.on_claimed(claim, now);
-        let is_woken = std::mem::take(&mut dispatcher.is_woken);
         let prefetched = dispatcher.core.deliveries().saturating_sub(concurrency);
         self.figures.prefetched += u64::try_from(prefetched).unwrap_or(0);
-        if is_woken {
-            self.poll_at(number, self.now);
-        }
         // If no lane becomes due later, the outbox wakes the dispatcher instead.
         if next_due.is_some() || is_failing_left {
             self.poll_at(number, poll_at.as_millis() - self.offset);
@@ -293,10 +275,6 @@ impl World<'_> {
                 attempt.newest.clone()
             });
             let newest = newest.filter(|_| turn == Turn::First);
-            if turn == Turn::Later && !is_emptying {
-                // Imprint did not find the customer by the id in the other letter case.
-                self.oracle.orphaned(*person, &said);
-            }
             self.oracle.sent(*person, &said, newest.as_ref())?;
             if let Some(attempt) = self.attempt(key).filter(|_| turn == Turn::First) {
                 attempt.sent = said;
@@ -340,7 +318,6 @@ impl World<'_> {
             new_link: None,
             versions: None,
             trials: Trials::default(),
-            unproven: Unproven::default(),
             unfold_to: None,
             due: now,
             reassert_at: None,
@@ -593,8 +570,7 @@ impl World<'_> {
             return Ok(());
         };
         self.oracle.settled(settlement, attempt)?;
-        // Without a call, the retrieve of a witness has proven the answer of an earlier delivery.
-        let counted = attempt.calls > 0 && settlement.trials.attempts > attempt.before.attempts
+        let counted = settlement.trials.attempts > attempt.before.attempts
             || settlement.endings.iter().any(is_exhausted);
         let failed = settlement.trials.tried_at == Some(settlement.at);
         let lane = settlement.lane;

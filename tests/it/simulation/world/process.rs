@@ -6,8 +6,8 @@ use std::sync::Arc;
 use imprint_bridge::dispatch::core::{Core, DispatchLimits};
 use imprint_bridge::dispatch::destination::{Destination, Inquiry, OperatorMode};
 use imprint_bridge::outbox::{
-    Appended, AuditEvent, Claim, DUE_AHEAD_MAX, EntryFilter, Inbox as _, KeyMark, LaneId,
-    Lanes as _, Ledger as _, Replay, Setting, Settings as _, State,
+    Appended, AuditEvent, Claim, DUE_AHEAD_MAX, EntryFilter, Inbox as _, LaneId, Lanes as _,
+    Ledger as _, Replay, Setting, Settings as _, State,
 };
 use imprint_bridge::time::Timestamp;
 
@@ -37,8 +37,6 @@ pub(super) struct Dispatcher {
     pub(super) next_poll: Option<i64>,
     /// The store's answer to the dispatcher's claim.
     pub(super) claim: Option<Claim>,
-    /// True if the dispatcher was woken while it waits for the store's answer, so that it polls after the answer.
-    pub(super) is_woken: bool,
     /// The simulated world's records of the claimed deliveries that have not started.
     pub(super) queued: BTreeMap<LaneId, Attempt>,
 }
@@ -63,8 +61,6 @@ impl World<'_> {
         self.log(|| format!("a process starts, its clock off by {jump}"));
         let now = self.clock();
         let destination = Arc::new(Destination::new(self.bug.rate(self.plan.rate), now));
-        let evidence = now_or_never(self.outbox.setting(Setting::Evidence));
-        destination.begin(KeyMark(1), None, evidence.as_deref(), now);
         let mode = now_or_never(self.outbox.setting(Setting::DestinationMode));
         let mode = mode.and_then(|name| OperatorMode::parse(&name));
         let mode = mode.unwrap_or_default();
@@ -87,7 +83,6 @@ impl World<'_> {
             core: Core::new(Arc::clone(&destination), limits),
             next_poll: None,
             claim: None,
-            is_woken: false,
             queued: BTreeMap::new(),
         });
         self.process = Some(Process {

@@ -1,0 +1,264 @@
+//! The share of the rate that searches may use, divided fairly between the sources. This module is pure: it does no IO
+//! and reads no clock.
+//!
+//! A search that finds no token gets a turn: the time at which its lane asks again. While searches of several sources
+//! have turns, each source gets an equal part of the share, so that the unknown customers of one source do not delay the
+//! customers of another source. A single source gets the whole share.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::dispatch::pace::{Pace, Rate};
+use crate::event::SourceName;
+use crate::outbox::DUE_AHEAD_MAX;
+use crate::time::Timestamp;
+
+/// The share of the request rate that searches may use.
+const SEARCH_SHARE: f64 = 0.2;
+/// The time after the last turn of a source for which the other sources leave tokens to the source. A due lane asks within
+/// this time, unless its entries ended without a search.
+const TURN_KEPT: Duration = Duration::from_secs(2);
+
+/// The tokens of all searches, and the turns of each source.
+#[derive(Debug)]
+pub(super) struct SearchTurns {
+    pace: Pace,
+    /// The sources that have a turn, or that took a token a moment ago; at most one for each source with entries. The
+    /// key is `None` for a search whose source is not known.
+    sources: BTreeMap<Option<SourceName>, SourceTurns>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SourceTurns {
+    /// The time from which the source may take a token while another source has a turn.
+    next: Timestamp,
+    /// The turn of the search that is next in line.
+    head: Timestamp,
+    /// The latest turn that was given to a search of the source; `None` if the source has taken all its turns.
+    last_turn: Option<Timestamp>,
+}
+
+impl SourceTurns {
+    const fn new(now: Timestamp) -> Self {
+        Self {
+            next: now,
+            head: now,
+            last_turn: None,
+        }
+    }
+
+    /// Returns whether no search of the source is next in line.
+    fn is_head_free(&self, now: Timestamp) -> bool {
+        self.head <= now
+    }
+
+    fn waits(&self, now: Timestamp) -> bool {
+        self.last_turn
+            .is_some_and(|turn| now <= turn.after(TURN_KEPT))
+    }
+}
+
+impl SearchTurns {
+    pub(super) fn new(rate: Rate, now: Timestamp) -> Self {
+        Self {
+            pace: Pace::new(rate.share(SEARCH_SHARE), now),
+            sources: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a token for a lane with entries of these sources, or returns the turn of the search: the time at which the
+    /// caller may ask again. Each caller gets a different turn: if all callers asked again at the same time, only one
+    /// caller would get a token.
+    pub(super) fn take(&mut self, sources: &[SourceName], now: Timestamp) -> Result<(), Timestamp> {
+        self.sources
+            .retain(|_, turns| turns.waits(now) || turns.next > now);
+        let mut asking: Vec<Option<SourceName>> = sources.iter().cloned().map(Some).collect();
+        if asking.is_empty() {
+            asking.push(None);
+        }
+        let waiting = self.sources.iter().filter(|(_, turns)| turns.waits(now));
+        let others = waiting.filter(|(source, _)| !asking.contains(source));
+        let others = u32::try_from(others.count()).unwrap_or(u32::MAX);
+        // The time between two tokens of one source.
+        let interval = self
+            .pace
+            .interval()
+            .saturating_mul(others.saturating_add(1));
+        let is_turn = |source: &Option<SourceName>| {
+            let turns = self.sources.get(source);
+            others == 0 || turns.is_none_or(|turns| turns.next <= now)
+        };
+        let payer = asking.iter().find(|source| is_turn(source)).cloned();
+        if let Some(payer) = payer
+            && self.pace.take(1, now) == 1
+        {
+            self.took(payer, interval, now);
+            return Ok(());
+        }
+        let turn = |source: &Option<SourceName>| self.next_turn(source, interval, now);
+        let first = asking.into_iter().min_by_key(turn).unwrap_or_default();
+        Err(self.give_turn(first, interval, now))
+    }
+
+    /// Gives back the token of a search that was not sent.
+    pub(super) fn give_back(&mut self) {
+        self.pace.give_back(1);
+    }
+
+    /// Records that a source took a token. The source has taken all its turns if its latest turn has come.
+    fn took(&mut self, source: Option<SourceName>, interval: Duration, now: Timestamp) {
+        let turns = self
+            .sources
+            .entry(source)
+            .or_insert_with(|| SourceTurns::new(now));
+        // A source that took its token late may take the next token earlier.
+        let late = now.since(turns.next);
+        turns.next = now.after(interval.saturating_sub(late));
+        turns.last_turn = turns.last_turn.filter(|turn| *turn > now);
+    }
+
+    /// Gives a turn to a search of this source.
+    fn give_turn(
+        &mut self,
+        source: Option<SourceName>,
+        interval: Duration,
+        now: Timestamp,
+    ) -> Timestamp {
+        let turn = self.next_turn(&source, interval, now);
+        let turns = self
+            .sources
+            .entry(source)
+            .or_insert_with(|| SourceTurns::new(now));
+        if turns.is_head_free(now) {
+            turns.head = turn;
+        }
+        turns.last_turn = turns.last_turn.max(Some(turn));
+        turn
+    }
+
+    /// Returns the turn that a search of this source would get. The search at the head asks again as soon as there can be
+    /// a token for the source. All other searches stand in line, at the rate of the source.
+    fn next_turn(
+        &self,
+        source: &Option<SourceName>,
+        interval: Duration,
+        now: Timestamp,
+    ) -> Timestamp {
+        let token = self.pace.next();
+        let turn = match self.sources.get(source) {
+            Some(turns) if turns.is_head_free(now) => turns.next.max(token),
+            Some(turns) => turns.last_turn.unwrap_or(turns.head).after(interval),
+            None => token,
+        };
+        turn.min(now.after(DUE_AHEAD_MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(0).after(Duration::from_millis(millis))
+    }
+
+    fn source(name: &str) -> Vec<SourceName> {
+        vec![SourceName::parse(name).unwrap()]
+    }
+
+    /// Lanes that ask again at their turn, as dispatch does. Returns the time at which each source had its searches.
+    fn run(
+        turns: &mut SearchTurns,
+        lanes: &[(&str, u64)],
+        until: u64,
+    ) -> BTreeMap<String, Vec<u64>> {
+        let arrivals = lanes.iter().enumerate();
+        let mut due: BTreeSet<(u64, usize)> = arrivals
+            .map(|(lane, (_, arrives))| (*arrives, lane))
+            .collect();
+        let mut taken: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        while let Some((now, lane)) = due.pop_first().filter(|(now, _)| *now < until) {
+            let name = lanes[lane].0;
+            match turns.take(&source(name), at(now)) {
+                Ok(()) => taken.entry(name.to_owned()).or_default().push(now),
+                Err(turn) => {
+                    let turn = u64::try_from(turn.as_millis()).unwrap();
+                    due.insert((turn.max(now + 1), lane));
+                }
+            }
+        }
+        taken
+    }
+
+    fn flood(name: &'static str, count: usize, arrives: u64) -> Vec<(&'static str, u64)> {
+        vec![(name, arrives); count]
+    }
+
+    /// FAULTS N302: whatever the flood of one source, another source waits for three intervals at most.
+    #[test]
+    fn a_flood_of_one_source_does_not_delay_another_source() {
+        for count in [1, 2, 10, 300, 3_000] {
+            let mut turns = SearchTurns::new(Rate::PerSecond(20.0), at(0));
+            let calm = [1_000, 5_000, 9_000, 14_900].map(|arrives| ("calm", arrives));
+            let lanes = [flood("busy", count, 0), calm.to_vec()].concat();
+            let taken = run(&mut turns, &lanes, 20_000);
+            for (searched, (_, arrived)) in taken["calm"].iter().zip(calm) {
+                assert!(searched - arrived <= 750, "{count}: {taken:?}");
+            }
+            assert_eq!(taken["calm"].len(), 4, "{count}");
+        }
+    }
+
+    /// A source that searches alone gets the whole share, also after another source has searched.
+    #[test]
+    fn a_single_source_gets_the_whole_share() {
+        let mut turns = SearchTurns::new(Rate::PerSecond(20.0), at(0));
+        let lanes = [flood("busy", 100, 0), flood("calm", 1, 2_000)].concat();
+        let taken = run(&mut turns, &lanes, 25_000);
+        assert!(taken["busy"].len() >= 90, "{}", taken["busy"].len());
+    }
+
+    #[test]
+    fn sources_that_flood_get_equal_parts() {
+        let mut turns = SearchTurns::new(Rate::PerSecond(20.0), at(0));
+        let lanes = [
+            flood("one", 1_000, 0),
+            flood("two", 100, 3_000),
+            flood("three", 100, 6_000),
+        ];
+        let taken = run(&mut turns, &lanes.concat(), 66_000);
+        for name in ["one", "two", "three"] {
+            let late = taken[name].iter().filter(|time| **time >= 6_000).count();
+            assert!((70..=90).contains(&late), "{name}: {late}");
+        }
+    }
+
+    /// A source whose lane never asks again does not keep its part for long.
+    #[test]
+    fn a_turn_that_nobody_takes_expires() {
+        let mut turns = SearchTurns::new(Rate::PerSecond(20.0), at(0));
+        assert_eq!(turns.take(&source("busy"), at(0)), Ok(()));
+        let turn = turns.take(&source("gone"), at(0)).unwrap_err();
+        assert_eq!(turn, at(251));
+        let mut searches = 0;
+        for now in (0..10_000).step_by(250) {
+            searches += usize::from(turns.take(&source("busy"), at(now)).is_ok());
+        }
+        assert!(searches >= 34, "{searches}");
+        assert!(turns.sources.len() <= 2, "{:?}", turns.sources);
+    }
+
+    /// A lane with entries of two sources uses the turn that comes first.
+    #[test]
+    fn a_lane_of_two_sources_waits_for_the_first_turn_of_either() {
+        let mut turns = SearchTurns::new(Rate::PerSecond(20.0), at(0));
+        assert_eq!(turns.take(&source("busy"), at(0)), Ok(()));
+        for _ in 0..100 {
+            turns.take(&source("busy"), at(0)).unwrap_err();
+        }
+        let both = [source("busy"), source("calm")].concat();
+        assert_eq!(turns.take(&both, at(0)), Err(at(251)));
+    }
+}

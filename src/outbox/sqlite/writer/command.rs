@@ -1,0 +1,48 @@
+//! The transaction of a group commit, which runs the commands of the group one after another.
+
+use rusqlite::{Connection, Transaction};
+
+use super::job::recover;
+use crate::outbox::Error;
+use crate::outbox::sqlite::counts::Counts;
+use crate::outbox::sqlite::disk_space::DiskSpace;
+
+/// The commands of a group whose failure rolls back together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Isolation {
+    /// A failing command fails the whole group: the usual case, without the cost of savepoints.
+    Group,
+    /// A failing command fails alone, and the other commands of the group are written.
+    Command,
+}
+
+/// The transaction of a group, which runs the commands of the group one after another.
+pub(super) struct Command<'a> {
+    pub(super) transaction: Transaction<'a>,
+    pub(super) counts: Counts,
+    pub(super) disk: &'a DiskSpace,
+    pub(super) isolation: Isolation,
+}
+
+impl Command<'_> {
+    pub(super) fn run<T>(
+        &mut self,
+        doing: &'static str,
+        write: impl FnOnce(&Connection, &mut Counts) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Result<T, Error>> {
+        if self.isolation == Isolation::Group {
+            return write(&self.transaction, &mut self.counts).map(Ok);
+        }
+        let mut counts = self.counts.clone();
+        let savepoint = self.transaction.savepoint()?;
+        let written = match write(&savepoint, &mut counts) {
+            Err(error) if self.disk.is_full(&error) => return Err(error),
+            written => recover(written, doing, self.disk)?,
+        };
+        if written.is_ok() {
+            savepoint.commit()?;
+            self.counts = counts;
+        }
+        Ok(written)
+    }
+}
