@@ -8,21 +8,26 @@
 //! - A connection that has lost its place to another one ends; see [`super::places`].
 //! - Bytes that two receivers could read in different ways are refused; see [`crate::http::framing`].
 
+mod timer;
+mod transit;
+
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use actix_web::rt::time::{Sleep, sleep};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use self::timer::LazyTimer;
+use self::transit::BytesInTransit;
 
 use super::places::Place;
 use super::refused::RefusedHead;
 use crate::http::connection::ConnectionState;
-use crate::http::framing::Framing;
+use crate::http::framing::{Advance, Framing};
 
 /// The number of bytes that the server gets before other connections have their turn. The server's buffer has 8 KiB, and
 /// grows if it gets more at once.
@@ -65,7 +70,8 @@ pub(super) struct Guarded<T> {
     /// The number of complete requests.
     received: u64,
     burst_bytes: usize,
-    expects_continue: bool,
+    /// Whether the client has closed its side of the connection.
+    is_half_closed: bool,
     is_write_blocked: bool,
     /// Whether the bridge works on a complete request.
     is_busy: bool,
@@ -89,7 +95,7 @@ impl<T> Guarded<T> {
             own: BytesInTransit::default(),
             received: 0,
             burst_bytes: 0,
-            expects_continue: false,
+            is_half_closed: false,
             is_write_blocked: false,
             is_busy: false,
             has_ended: false,
@@ -109,36 +115,41 @@ impl<T> Guarded<T> {
         self.is_write_blocked || self.received > self.shared.answered()
     }
 
-    /// Moves the next bytes of the current request from the input to the server. Returns whether there are any.
-    fn take_input(&mut self) -> bool {
-        if self.input.is_empty() {
-            return false;
+    /// Gives the server the bytes in `input` that belong to the current request, and returns their number.
+    fn take(&mut self, input: &[u8], buffer: &mut ReadBuf<'_>) -> usize {
+        let mut taken = 0;
+        while let Some(rest) = input.get(taken..).filter(|rest| !rest.is_empty()) {
+            let advance = self.advance(rest);
+            let mut at = 0;
+            for cut in &advance.cut {
+                self.give(rest.get(at..cut.start), buffer);
+                at = cut.end;
+            }
+            self.give(rest.get(at..advance.taken), buffer);
+            taken += advance.taken;
+            if advance.is_complete || advance.taken == 0 {
+                break;
+            }
         }
+        taken
+    }
+
+    /// Advances in the current request. The stream takes nothing and ends if the bytes are not acceptable.
+    fn advance(&mut self, input: &[u8]) -> Advance {
         let was_in_head = self.framing.is_in_head();
-        let advance = match self.framing.advance(&self.input) {
+        let advance = match self.framing.advance(input) {
             Ok(advance) => advance,
             Err(violation) => {
                 if was_in_head {
                     self.refuse(RefusedHead::from(violation));
                 }
                 self.end();
-                return true;
+                return Advance::default();
             }
         };
-        let mut at = 0;
-        for cut in &advance.cut {
-            self.ready.push(self.input.get(at..cut.start));
-            at = cut.end;
-        }
-        self.ready.push(self.input.get(at..advance.taken));
-        self.input.drain(..advance.taken.min(self.input.len()));
-        if self.input.is_empty() {
-            self.input = Vec::new();
-        }
         if was_in_head && advance.taken > 0 {
             self.head_timer.stop();
-            self.expects_continue = advance.expects_continue;
-            self.shared.take_wants_body();
+            self.shared.expect_continue(advance.expects_continue);
         }
         if advance.is_complete {
             self.received = self.received.wrapping_add(1);
@@ -146,7 +157,19 @@ impl<T> Guarded<T> {
             self.place.begin();
             self.drain_timer.stop();
         }
-        advance.taken > 0
+        advance
+    }
+
+    /// Writes bytes into the buffer of the server, and keeps the ones for which the buffer has no room.
+    fn give(&mut self, bytes: Option<&[u8]>, buffer: &mut ReadBuf<'_>) {
+        let bytes = bytes.unwrap_or_default();
+        let fits = match self.ready.bytes() {
+            None => bytes.len().min(buffer.remaining()),
+            Some(_earlier) => 0,
+        };
+        let (now, later) = bytes.split_at_checked(fits).unwrap_or((&[], bytes));
+        buffer.put_slice(now);
+        self.ready.push(Some(later));
     }
 
     /// Fails if the connection has lost its place to another one.
@@ -173,24 +196,69 @@ impl<T> Guarded<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
-    /// Reads from the socket until the server may read bytes or the stream has ended.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Reads from the socket until the server has got bytes or the stream has ended.
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.shared.answered() > self.received {
             return self.poll_drain(cx);
         }
-        while !self.take_input() {
-            let mut bytes = [0; READ_BYTES];
-            let mut read = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut self.io).poll_read(cx, &mut read)? {
-                Poll::Ready(()) if read.filled().is_empty() => {
-                    self.end();
-                    return Poll::Ready(Ok(()));
-                }
-                Poll::Ready(()) => self.input.extend_from_slice(read.filled()),
-                Poll::Pending => return self.poll_head_deadline(cx),
+        let mut input = mem::take(&mut self.input);
+        let mut taken = self.take(&input, buffer);
+        input.drain(..taken);
+        while taken == 0 && !self.has_ended {
+            let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+            let mut read = ReadBuf::uninit(&mut bytes);
+            if self.poll_socket(cx, &mut read)?.is_pending() {
+                self.input = input;
+                return self.poll_head_deadline(cx);
+            }
+            if read.filled().is_empty() {
+                self.end();
+            } else if input.is_empty() {
+                // Usually a request arrives as a whole, and needs no buffer.
+                taken = self.take(read.filled(), buffer);
+                input.extend_from_slice(read.filled().get(taken..).unwrap_or_default());
+            } else {
+                input.extend_from_slice(read.filled());
+                taken = self.take(&input, buffer);
+                input.drain(..taken);
             }
         }
+        if !self.has_ended && !input.is_empty() {
+            self.input = input;
+        }
         Poll::Ready(Ok(()))
+    }
+
+    /// Reads one piece ahead while the bridge works on a request. The socket then wakes the task when the next request
+    /// arrives.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.input.is_empty() && !self.is_half_closed {
+            let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+            let mut read = ReadBuf::uninit(&mut bytes);
+            match self.poll_socket(cx, &mut read)? {
+                Poll::Pending => self.shared.watch(),
+                Poll::Ready(()) => self.input.extend_from_slice(read.filled()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads from the socket once. No bytes mean that the client has closed its side.
+    fn poll_socket(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: &mut ReadBuf<'_>,
+    ) -> io::Result<Poll<()>> {
+        if self.is_half_closed {
+            return Ok(Poll::Ready(()));
+        }
+        let polled = Pin::new(&mut self.io).poll_read(cx, read)?;
+        self.is_half_closed = polled.is_ready() && read.filled().is_empty();
+        Ok(polled)
     }
 
     /// Discards the rest of a request that was answered early, so that the client gets the answer instead of a reset.
@@ -228,8 +296,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
 
     /// Writes the bytes of the stream itself.
     fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.expects_continue && self.shared.take_wants_body() {
-            self.expects_continue = false;
+        if self.shared.take_continue() {
             self.own.push(Some(CONTINUE));
         }
         while let Some(bytes) = self.own.bytes() {
@@ -260,24 +327,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        while this.ready.bytes().is_none() && !this.has_ended {
+        let before = buffer.filled().len();
+        while this.ready.bytes().is_none() && buffer.filled().len() == before && !this.has_ended {
             if this.waits_for_answer() {
                 this.burst_bytes = 0;
+                this.poll_ahead(cx)?;
                 return Poll::Pending;
             }
-            let filled = this.poll_fill(cx)?;
-            if filled.is_pending() {
+            if this.poll_fill(cx, buffer)?.is_pending() {
                 this.burst_bytes = 0;
                 return Poll::Pending;
             }
-            ready!(this.poll_own(cx))?;
+            if buffer.filled().len() == before {
+                ready!(this.poll_own(cx))?;
+            }
         }
         if let Some(bytes) = this.ready.bytes() {
             let count = bytes.len().min(buffer.remaining());
             buffer.put_slice(bytes.get(..count).unwrap_or_default());
             this.ready.take(count);
-            this.burst_bytes += count;
         }
+        this.burst_bytes += buffer.filled().len() - before;
         Poll::Ready(Ok(()))
     }
 }
@@ -304,9 +374,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
     /// The server flushes when the socket has taken every byte of its answers.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        this.check_place(cx)?;
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
         this.answer_timer.stop();
-        if std::mem::take(&mut this.is_write_blocked) {
+        if mem::take(&mut this.is_write_blocked) {
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
@@ -314,46 +385,5 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-/// Bytes on their way, which keep no memory when they are gone.
-#[derive(Default)]
-struct BytesInTransit {
-    bytes: Vec<u8>,
-    taken: usize,
-}
-
-impl BytesInTransit {
-    fn push(&mut self, bytes: Option<&[u8]>) {
-        self.bytes.extend_from_slice(bytes.unwrap_or_default());
-    }
-
-    fn bytes(&self) -> Option<&[u8]> {
-        self.bytes
-            .get(self.taken..)
-            .filter(|bytes| !bytes.is_empty())
-    }
-
-    fn take(&mut self, count: usize) {
-        self.taken += count;
-        if self.taken >= self.bytes.len() {
-            *self = Self::default();
-        }
-    }
-}
-
-/// A timer that starts when it is polled first.
-#[derive(Default)]
-struct LazyTimer(Option<Pin<Box<Sleep>>>);
-
-impl LazyTimer {
-    fn poll(&mut self, cx: &mut Context<'_>, span: Duration) -> Poll<()> {
-        let timer = self.0.get_or_insert_with(|| Box::pin(sleep(span)));
-        timer.as_mut().poll(cx)
-    }
-
-    fn stop(&mut self) {
-        self.0 = None;
     }
 }

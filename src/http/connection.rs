@@ -10,8 +10,13 @@ use std::task::Waker;
 #[derive(Debug, Default)]
 pub struct ConnectionState {
     answered: Cell<u64>,
-    wants_body: Cell<bool>,
+    /// Whether the sender of the current request waits for `100 Continue`.
+    expects_continue: Cell<bool>,
+    /// Whether the stream must send `100 Continue`.
+    must_continue: Cell<bool>,
     is_trusted: Cell<bool>,
+    /// Whether the socket wakes the reader, so that an answer need not.
+    is_watched: Cell<bool>,
     reader: RefCell<Option<Waker>>,
 }
 
@@ -19,7 +24,9 @@ impl ConnectionState {
     /// Records that the server has the whole answer to a request.
     pub fn answer(&self) {
         self.answered.set(self.answered.get().wrapping_add(1));
-        self.wake();
+        if !self.is_watched.take() {
+            self.wake();
+        }
     }
 
     /// Returns the number of answered requests.
@@ -27,15 +34,28 @@ impl ConnectionState {
         self.answered.get()
     }
 
-    /// Records that a handler reads the body of the current request now.
-    pub fn want_body(&self) {
-        self.wants_body.set(true);
-        self.wake();
+    /// Records that the socket will wake the task that reads from the connection. The next answer does not wake it then,
+    /// which saves the server a whole turn for each request.
+    pub fn watch(&self) {
+        self.is_watched.set(true);
     }
 
-    /// Returns whether a handler reads the body, and forgets it.
-    pub fn take_wants_body(&self) -> bool {
-        self.wants_body.take()
+    /// Records whether the sender of the current request waits for `100 Continue`.
+    pub fn expect_continue(&self, expects: bool) {
+        self.expects_continue.set(expects);
+    }
+
+    /// Records that a handler reads the body of the current request now.
+    pub fn want_body(&self) {
+        if self.expects_continue.take() {
+            self.must_continue.set(true);
+            self.wake();
+        }
+    }
+
+    /// Returns whether the stream must send `100 Continue`, and forgets it.
+    pub fn take_continue(&self) -> bool {
+        self.must_continue.take()
     }
 
     /// Records that a request of this connection was authentic.
@@ -48,8 +68,9 @@ impl ConnectionState {
         self.is_trusted.get()
     }
 
-    /// Stores the waker of the task that reads from the connection.
+    /// Stores the waker of the task that reads from the connection, which the next answer wakes.
     pub fn read_with(&self, waker: &Waker) {
+        self.is_watched.set(false);
         let mut reader = self.reader.borrow_mut();
         match &mut *reader {
             Some(known) => known.clone_from(waker),
