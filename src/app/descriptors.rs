@@ -4,7 +4,7 @@ use anyhow::ensure;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
-use crate::http::idle::CONNECTIONS_PER_REQUEST;
+use crate::http::idle::connections_max;
 
 /// The maximum number of descriptors that the bridge asks for, which is more than a listener needs.
 const WANTED_MAX: u64 = 65_536;
@@ -58,7 +58,8 @@ pub(super) fn divide(
     ops_max: usize,
 ) -> anyhow::Result<ConnectionLimits> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let imprint = config.imprint.concurrency * CONNECTIONS_PER_REQUEST;
+    let senders = config.dispatch.threads;
+    let imprint = senders * connections_max(config.imprint.concurrency.div_ceil(senders));
     let own = RESERVED + threads * FOR_THREAD + imprint;
     let left = limit.saturating_sub(own);
     let ops = (left / 8).clamp(CONNECTIONS_MIN, ops_max);

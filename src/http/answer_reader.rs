@@ -12,6 +12,7 @@ use std::io::{self, Write as _};
 use std::mem;
 
 use httparse::{Header, ParserConfig, Status};
+use tokio::io::ReadBuf;
 
 /// The maximum length of one head, and of the fields after the last chunk. A gateway sends a few KiB of fields.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -103,14 +104,22 @@ pub(super) enum Reuse {
 impl AnswerReader {
     /// Takes bytes that the server sent.
     pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<(), AnswerError> {
+        if self.unread.is_empty() {
+            self.unread = self.steps(bytes)?.to_vec();
+            return Ok(());
+        }
         let mut unread = mem::take(&mut self.unread);
         unread.extend_from_slice(bytes);
-        let mut rest = unread.as_slice();
-        while let Some(used) = self.step(rest)? {
-            rest = rest.get(used..).unwrap_or_default();
-        }
-        self.unread = rest.to_vec();
+        self.unread = self.steps(&unread)?.to_vec();
         Ok(())
+    }
+
+    /// Reads as many parts of the answer as are complete, and returns the bytes of the next one.
+    fn steps<'a>(&mut self, mut bytes: &'a [u8]) -> Result<&'a [u8], AnswerError> {
+        while let Some(used) = self.step(bytes)? {
+            bytes = bytes.get(used..).unwrap_or_default();
+        }
+        Ok(bytes)
     }
 
     /// Takes the end of the connection.
@@ -132,10 +141,11 @@ impl AnswerReader {
         !self.ready.is_empty()
     }
 
-    /// Moves up to `count` bytes of the answer out of the reader.
-    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
-        let rest = self.ready.split_off(count.min(self.ready.len()));
-        mem::replace(&mut self.ready, rest)
+    /// Moves bytes of the answer into the buffer, as many as fit.
+    pub(super) fn take(&mut self, buffer: &mut ReadBuf<'_>) {
+        let count = buffer.remaining().min(self.ready.len());
+        buffer.put_slice(self.ready.get(..count).unwrap_or_default());
+        self.ready.drain(..count);
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -358,7 +368,10 @@ mod tests {
         let mut passed_on = Vec::new();
         for bytes in answer.as_bytes().chunks(piece) {
             reader.receive(bytes)?;
-            passed_on.extend(reader.take(usize::MAX));
+            let mut buffer = vec![0; reader.ready.len()];
+            let mut buffer = ReadBuf::new(&mut buffer);
+            reader.take(&mut buffer);
+            passed_on.extend_from_slice(buffer.filled());
         }
         let (is_complete, reuse) = (reader.is_complete(), reader.reuse());
         reader.end()?;

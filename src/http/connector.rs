@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,8 +50,6 @@ struct Server {
     tls: Option<TlsConnectorService>,
     clock: Clock,
     idle: RefCell<IdleConnections<Link>>,
-    /// Every open connection holds a copy.
-    open: Rc<()>,
 }
 
 impl ExclusiveConnector {
@@ -62,7 +61,6 @@ impl ExclusiveConnector {
             tls: tls.map(|tls| TlsConnector::service(Arc::clone(tls))),
             clock,
             idle: RefCell::new(IdleConnections::new(concurrency)),
-            open: Rc::new(()),
         }))
     }
 
@@ -101,9 +99,7 @@ impl Service<ConnectInfo<Uri>> for ExclusiveConnector {
 
 impl Server {
     fn idle_link(&self, target: u64) -> Option<Link> {
-        let open = Rc::strong_count(&self.open) - 1;
-        let now = self.clock.now();
-        self.idle.borrow_mut().take(target, open, now)
+        self.idle.borrow_mut().take(target, self.clock.now())
     }
 
     async fn open(&self, info: ConnectInfo<Uri>) -> Result<Link, ConnectError> {
@@ -122,7 +118,6 @@ impl Server {
             stream,
             opened: self.clock.now(),
             targets: HashSet::new(),
-            _open: Rc::clone(&self.open),
         })
     }
 
@@ -146,7 +141,6 @@ struct Link {
     stream: Stream,
     opened: Timestamp,
     targets: HashSet<u64>,
-    _open: Rc<()>,
 }
 
 /// The byte stream of a connection, above TLS.
@@ -206,18 +200,21 @@ impl fmt::Debug for AnswerStream {
 }
 
 impl AnswerStream {
-    /// Returns up to `count` bytes of the answer, and no byte at the end of the answer.
-    fn poll_answer(&mut self, cx: &mut Context<'_>, count: usize) -> Poll<io::Result<Vec<u8>>> {
-        loop {
-            // A complete answer is passed on only after a last look at the connection: bytes behind the answer are an
-            // error.
-            if self.answer.is_complete() && self.link.is_none() {
-                return Poll::Ready(Ok(self.answer.take(count)));
-            }
-            if !self.answer.is_complete() && self.answer.has_ready() {
-                return Poll::Ready(Ok(self.answer.take(count)));
-            }
+    /// Waits until the answer has bytes for awc, or has ended.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.has_news() {
             ready!(self.poll_receive(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Returns whether awc may see more of the answer. awc sees a complete answer only after a last look at the
+    /// connection, because bytes behind the answer are an error.
+    fn has_news(&self) -> bool {
+        if self.answer.is_complete() {
+            self.link.is_none()
+        } else {
+            self.answer.has_ready()
         }
     }
 
@@ -226,8 +223,8 @@ impl AnswerStream {
         let Some(mut link) = self.link.take() else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        let mut bytes = [0; READ_BYTES];
-        let mut buffer = ReadBuf::new(&mut bytes);
+        let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
         match link.stream.poll_read(cx, &mut buffer) {
             Poll::Pending if self.answer.is_complete() => self.finish(link),
             Poll::Pending => {
@@ -267,8 +264,8 @@ impl AsyncRead for AnswerStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let bytes = ready!(self.poll_answer(cx, buffer.remaining()))?;
-        buffer.put_slice(&bytes);
+        ready!(self.poll_answer(cx))?;
+        self.answer.take(buffer);
         Poll::Ready(Ok(()))
     }
 }

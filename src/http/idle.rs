@@ -19,16 +19,29 @@ use crate::time::Timestamp;
 /// The time for which a connection rests after an answer: longer than the delay of 100 ms with which a proxy sends the
 /// late answer of its server.
 const REST: Duration = Duration::from_millis(250);
-/// The maximum number of open connections for each request in flight.
+/// The number of idle connections at which connections rest for a shorter time instead of becoming more, if the client
+/// has at least as many requests in flight: every connection rests for the full time up to about 250 requests per second.
 ///
-/// At this number, connections rest for a shorter time. With the usual concurrency of 64, every connection rests for
-/// the full time up to about 250 requests per second.
-pub const CONNECTIONS_PER_REQUEST: usize = 2;
+/// More connections cost time: a connection that comes round rarely is in no cache of the processor.
+const RESTING_MAX: usize = 64;
 /// The maximum idle time of a connection: less than the 60 s after which load balancers usually close an idle
 /// connection.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 /// The maximum age of a connection, so that the client follows a failover to another address within this time.
 const LIFETIME_MAX: Duration = Duration::from_secs(75);
+
+/// Returns the maximum number of open connections of a client with at most `concurrency` requests in flight.
+pub const fn connections_max(concurrency: usize) -> usize {
+    concurrency.saturating_add(resting_max(concurrency))
+}
+
+const fn resting_max(concurrency: usize) -> usize {
+    if concurrency < RESTING_MAX {
+        concurrency
+    } else {
+        RESTING_MAX
+    }
+}
 
 /// A connection that may be idle.
 pub(super) trait Reusable {
@@ -43,16 +56,15 @@ pub(super) trait Reusable {
 #[derive(Debug)]
 pub(super) struct IdleConnections<C> {
     idle: VecDeque<(Timestamp, C)>,
-    /// The number of idle and used connections at which the rest gets shorter instead of the number larger.
-    open_max: usize,
+    resting_max: usize,
 }
 
 impl<C: Reusable> IdleConnections<C> {
     /// Creates an empty set for a client with at most `concurrency` requests in flight.
-    pub(super) fn new(concurrency: usize) -> Self {
+    pub(super) const fn new(concurrency: usize) -> Self {
         Self {
             idle: VecDeque::new(),
-            open_max: concurrency.saturating_mul(CONNECTIONS_PER_REQUEST),
+            resting_max: resting_max(concurrency),
         }
     }
 
@@ -66,19 +78,20 @@ impl<C: Reusable> IdleConnections<C> {
         self.idle.push_back((now, connection));
     }
 
-    /// Returns the longest idle connection that may carry a request for `target`, while `open` connections are idle or
-    /// in use. Returns `None` if the caller must open a new connection, and then makes room for it.
-    pub(super) fn take(&mut self, target: u64, open: usize, now: Timestamp) -> Option<C> {
-        self.idle.retain(|(since, connection)| {
-            now.since(*since) <= IDLE_MAX && now.since(connection.opened()) <= LIFETIME_MAX
-        });
-        let is_full = open >= self.open_max;
+    /// Returns the longest idle connection that may carry a request for `target`. Returns `None` if the caller must open a
+    /// new connection, and then makes room for it.
+    pub(super) fn take(&mut self, target: u64, now: Timestamp) -> Option<C> {
+        // The queue is in the order of the idle times, so this looks at one connection more than it closes.
+        while self.idle.front().is_some_and(|idle| !is_fresh(idle, now)) {
+            self.idle.pop_front();
+        }
+        let is_full = self.idle.len() >= self.resting_max;
         while let Some(at) = self.idle.iter().position(|(since, connection)| {
             (is_full || now.since(*since) >= REST) && !connection.has_carried(target)
         }) {
-            let (_since, connection) = self.idle.remove(at)?;
-            if connection.is_silent() {
-                return Some(connection);
+            let idle = self.idle.remove(at)?;
+            if is_fresh(&idle, now) && idle.1.is_silent() {
+                return Some(idle.1);
             }
         }
         if is_full {
@@ -86,6 +99,11 @@ impl<C: Reusable> IdleConnections<C> {
         }
         None
     }
+}
+
+/// Returns whether a connection is young enough for another request.
+fn is_fresh<C: Reusable>((since, connection): &(Timestamp, C), now: Timestamp) -> bool {
+    now.since(*since) <= IDLE_MAX && now.since(connection.opened()) <= LIFETIME_MAX
 }
 
 #[cfg(test)]
@@ -126,8 +144,8 @@ mod tests {
         idle
     }
 
-    fn taken(idle: &mut IdleConnections<Connection>, open: usize, after: Duration) -> Option<u8> {
-        idle.take(99, open, START.after(after)).map(|taken| taken.0)
+    fn taken(idle: &mut IdleConnections<Connection>, after: Duration) -> Option<u8> {
+        idle.take(99, START.after(after)).map(|taken| taken.0)
     }
 
     const MILLISECOND: Duration = Duration::from_millis(1);
@@ -135,27 +153,33 @@ mod tests {
     #[test]
     fn a_connection_rests_before_its_next_request() {
         let mut idle = idle([connection(1), connection(2)]);
-        assert_eq!(taken(&mut idle, 2, REST.saturating_sub(MILLISECOND)), None);
-        assert_eq!(taken(&mut idle, 2, REST), Some(1));
-        assert_eq!(taken(&mut idle, 2, REST), Some(2));
-        assert_eq!(taken(&mut idle, 2, REST), None);
+        assert_eq!(taken(&mut idle, REST.saturating_sub(MILLISECOND)), None);
+        assert_eq!(taken(&mut idle, REST), Some(1));
+        assert_eq!(taken(&mut idle, REST), Some(2));
+        assert_eq!(taken(&mut idle, REST), None);
     }
 
     #[test]
     fn many_connections_rest_for_a_shorter_time() {
-        let mut idle = idle([connection(1), connection(2)]);
-        let full = CONCURRENCY * CONNECTIONS_PER_REQUEST;
-        assert_eq!(taken(&mut idle, full - 1, MILLISECOND), None);
-        assert_eq!(taken(&mut idle, full, MILLISECOND), Some(1));
-        // No connection may carry the target, so the longest idle connection makes room for a new one.
-        let none = idle.take(2, full, START.after(MILLISECOND));
-        assert_eq!((none, idle.idle.len()), (None, 0));
+        let full = u8::try_from(CONCURRENCY).unwrap();
+        let mut idle = idle((1..=full).map(connection));
+        assert_eq!(taken(&mut idle, MILLISECOND), Some(1));
+        assert_eq!(taken(&mut idle, MILLISECOND), None);
+    }
+
+    #[test]
+    fn a_connection_makes_room_for_one_to_a_target_that_all_have_carried() {
+        let full = u8::try_from(CONCURRENCY).unwrap();
+        let carried = |number| Connection(number, START, vec![7], true);
+        let mut idle = idle((0..full).map(carried));
+        let none = idle.take(7, START.after(MILLISECOND));
+        assert_eq!((none, idle.idle.len()), (None, CONCURRENCY - 1));
     }
 
     #[test]
     fn a_connection_carries_one_request_for_each_target() {
         let mut idle = idle([connection(1), connection(2)]);
-        let mut take = |target| idle.take(target, 2, START.after(REST)).map(|taken| taken.0);
+        let mut take = |target| idle.take(target, START.after(REST)).map(|taken| taken.0);
         assert_eq!(take(1), Some(2));
         assert_eq!(take(1), None);
         assert_eq!(take(2), Some(1));
@@ -165,8 +189,8 @@ mod tests {
     fn a_connection_that_is_closed_or_has_unread_bytes_is_dropped() {
         let noisy = Connection(1, START, Vec::new(), false);
         let mut idle = idle([noisy.clone(), connection(2), noisy]);
-        assert_eq!(taken(&mut idle, 3, REST), Some(2));
-        assert_eq!(taken(&mut idle, 3, REST), None);
+        assert_eq!(taken(&mut idle, REST), Some(2));
+        assert_eq!(taken(&mut idle, REST), None);
         assert_eq!(idle.idle.len(), 0);
     }
 
@@ -183,7 +207,7 @@ mod tests {
             (Timestamp::from_millis(1_000_000 - 75_000), REST, None),
         ] {
             let mut idle = idle([Connection(1, opened, Vec::new(), true)]);
-            assert_eq!(taken(&mut idle, 1, after), expected, "{opened:?} {after:?}");
+            assert_eq!(taken(&mut idle, after), expected, "{opened:?} {after:?}");
             assert_eq!(idle.idle.len(), 0);
         }
     }
