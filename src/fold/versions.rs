@@ -37,6 +37,9 @@ struct InDoubt {
     until_millis: i64,
     /// For each field, the oldest version that may still arrive at Imprint.
     sent: Versions,
+    /// True if values may still arrive that are not in `sent`: any field, in any version.
+    #[serde(default, rename = "any", skip_serializing_if = "std::ops::Not::not")]
+    is_any_sent: bool,
     /// The newer values that were delivered while the requests could still arrive.
     #[serde(rename = "facts")]
     newer: Update,
@@ -56,11 +59,8 @@ impl LaneVersions {
             return self;
         };
         for (field, version) in &fold.versions {
-            if in_doubt
-                .sent
-                .0
-                .get(field)
-                .is_some_and(|sent| sent < version)
+            let sent = in_doubt.sent.0.get(field);
+            if (in_doubt.is_any_sent || sent.is_some_and(|sent| sent < version))
                 && let Some(value) = fold.update.value(field)
             {
                 in_doubt.newer.insert(field.clone(), value.clone());
@@ -97,6 +97,14 @@ impl LaneVersions {
         self.with_in_doubt(sent, until)
     }
 
+    /// Returns the versions of the lane after a process ended unexpectedly that may have sent values which nobody can
+    /// name: every value that is delivered before `until` counts as overwritten, and dispatch sends it again.
+    #[must_use]
+    pub fn with_anything_sent(mut self, until: Timestamp) -> Self {
+        self.prolonged(until).is_any_sent = true;
+        self
+    }
+
     fn with_in_doubt<'a>(
         mut self,
         sent: impl Iterator<Item = (&'a Field, Version)>,
@@ -106,17 +114,24 @@ impl LaneVersions {
         if sent.peek().is_none() {
             return self;
         }
-        let in_doubt = self.in_doubt.get_or_insert_with(|| InDoubt {
-            until_millis: until.as_millis(),
-            sent: Versions::default(),
-            newer: Update::default(),
-        });
-        in_doubt.until_millis = in_doubt.until_millis.max(until.as_millis());
+        let in_doubt = self.prolonged(until);
         for (field, version) in sent {
             let oldest = in_doubt.sent.0.entry(field.clone()).or_insert(version);
             *oldest = version.min(*oldest);
         }
         self
+    }
+
+    /// Returns the requests in doubt, which may arrive at least until the time `until`.
+    fn prolonged(&mut self, until: Timestamp) -> &mut InDoubt {
+        let in_doubt = self.in_doubt.get_or_insert_with(|| InDoubt {
+            until_millis: until.as_millis(),
+            sent: Versions::default(),
+            is_any_sent: false,
+            newer: Update::default(),
+        });
+        in_doubt.until_millis = in_doubt.until_millis.max(until.as_millis());
+        in_doubt
     }
 
     /// Returns the versions of the lane without requests in doubt. Dispatch gives up the doubt after Imprint has
@@ -402,6 +417,26 @@ mod tests {
         let nothing = fold_at(&lane, &[], NOW);
         assert_eq!(lane.clone().with_unconfirmed(&nothing, UNTIL), lane);
         assert_eq!(possibly_sent(lane.clone(), &[], UNTIL), lane);
+    }
+
+    /// FAULTS N110: an ended process sent a value that the lane can no longer name, so each value that is delivered
+    /// before the end of the doubt is sent again, and no value that is delivered later.
+    #[test]
+    fn if_anything_may_have_been_sent_every_newer_value_is_sent_again() {
+        let lane = LaneVersions::default().with_anything_sent(UNTIL);
+        assert_eq!(lane.reassert_at(), None, "nothing newer was delivered");
+        let first = entry(1, 1, &[("email", "a"), ("city", "Reno")]);
+        let lane = delivered(lane, &[first], NOW);
+        assert_eq!(lane.reassert_at(), Some(UNTIL));
+        let stored = serde_json::to_string(&lane).unwrap();
+        let lane: LaneVersions = serde_json::from_str(&stored).unwrap();
+        let lane = lane.with_anything_sent(LATER);
+        let again = fold_at(&lane, &[], LATER);
+        assert_eq!(sent(&again), json!({"email": "a", "city": "Reno"}));
+        let lane = lane.delivered(&again);
+        assert_eq!(lane.reassert_at(), None);
+        let lane = delivered(lane, &[entry(2, 2, &[("email", "b")])], LATER);
+        assert_eq!(lane.reassert_at(), None, "the doubt is over");
     }
 
     #[test]
