@@ -54,7 +54,8 @@
 //!
 //! The action `status` may also have the members `shape` (`envelope`, `flat`, `invalid_request`, `string`, `html` or
 //! `empty`), `type`, `param`, `message`, `location` and `retry_after`. The member `retry_after` is one string or a list
-//! of strings, which the sandbox sends verbatim.
+//! of strings, which the sandbox sends verbatim. With the member `lands_after_ms`, the sandbox makes the update this time
+//! after the error answer.
 //!
 //! For the actions `interim`, `stall_body`, `short_body` and `wrong_id`, the sandbox makes the update before the fault.
 //! The actions `status`, `body`, `hang`, `reset` and `endless_body` replace the update. If such an action has the

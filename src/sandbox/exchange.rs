@@ -125,7 +125,12 @@ impl Exchange {
         match action {
             FaultAction::Status(fault) => {
                 let error = self.error(&fault);
-                self.send(error)
+                let Some(lands_after_ms) = fault.lands_after_ms else {
+                    return self.send(error);
+                };
+                self.close(Some(error.status));
+                self.land(Duration::from_millis(lands_after_ms));
+                error.into_response()
             }
             FaultAction::Body { body, status, .. } => {
                 self.send(SandboxReply::new(status.code(), ReplyBody::Verbatim(body)))
@@ -153,20 +158,25 @@ impl Exchange {
         }
     }
 
+    /// Gives no answer, and makes the update after a delay.
+    async fn land_after(mut self, span: Duration) -> HttpResponse {
+        let gone = self.until_client_gone();
+        self.close(None);
+        self.land(span);
+        gone.await;
+        HttpResponse::Ok().finish()
+    }
+
     /// Makes the update after a delay, even if the client has closed the connection.
     #[expect(
         clippy::disallowed_methods,
         reason = "the fault is a request that is still processed after its client has gone"
     )]
-    async fn land_after(mut self, span: Duration) -> HttpResponse {
-        let gone = self.until_client_gone();
-        self.close(None);
+    fn land(self, span: Duration) {
         actix_web::rt::spawn(async move {
             pause(&self.sandbox.0.clock, span).await;
             self.answer();
         });
-        gone.await;
-        HttpResponse::Ok().finish()
     }
 
     fn error(&self, fault: &StatusFault) -> SandboxReply {

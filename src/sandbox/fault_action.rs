@@ -121,7 +121,7 @@ impl FaultAction {
 ///
 /// ```json
 /// {"status": 503, "shape": "envelope", "type": "…", "param": "…", "message": "…", "retry_after": "5", "location": "…",
-///  "after": "apply"}
+///  "after": "apply", "lands_after_ms": 1500}
 /// ```
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,6 +143,9 @@ pub(super) struct StatusFault {
     /// Whether the fault happens instead of the update or after the update.
     #[serde(default)]
     pub(super) after: FaultTiming,
+    /// The time between the error answer and the update, like a gateway that gives up on a backend which goes on. Without
+    /// a value, the update does not follow the answer.
+    pub(super) lands_after_ms: Option<u64>,
 }
 
 impl StatusFault {
@@ -157,6 +160,7 @@ impl StatusFault {
             retry_after: RetryAfter::Absent,
             location: None,
             after: FaultTiming::BeforeUpdate,
+            lands_after_ms: None,
         }
     }
 }
