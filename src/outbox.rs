@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
+mod bounds;
 mod codec;
 mod due_lanes;
 mod file_name;
@@ -44,13 +45,16 @@ mod waiters;
 
 use due_lanes::{DueLane, DueQueues, LaneClass};
 
+pub use bounds::{
+    CLAIM_BYTES_MAX, ClaimBounds, IN_FLIGHT_MAX, OLDEST_WINDOW, PROBE_WINDOW, WAITING_WINDOW,
+};
 pub use file_name::is_reserved_name;
 pub use inbox::{
     Appended, AppendedEntry, Digest, Disposition, Inbox, Lookup, NewEntry, Priority, Receipt,
 };
 pub use lanes::{
-    Claim, ClaimToken, ClaimedLane, Ending, FailingShare, IdentityLink, LaneKey, Lanes, Moved,
-    Pick, Settled, Settlement, Trials, WaitingEntry,
+    Claim, ClaimToken, ClaimedLane, Ending, FailingShare, IdentityLink, LaneKey, Lanes, MaybeSent,
+    Moved, Pick, Settled, Settlement, Trials, WaitingEntry,
 };
 pub use ledger::{
     AuditEvent, AuditRecord, Depth, Detail, EntryFilter, EntryPage, EntrySelection, EntrySummary,
@@ -63,23 +67,6 @@ pub use sqlite::{
     OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, rebind, restore, verify,
 };
 pub use state::{ParkReason, State};
-
-/// The most entries of a lane that one claim reads, starting with the newest.
-///
-/// The limit is high enough to fold the changes of a busy customer into few requests, and low enough to keep a claim of
-/// many lanes small in memory.
-pub const WAITING_WINDOW: usize = 1000;
-
-/// The number of due lanes from which a probe selects the lane that has failed least.
-pub const PROBE_WINDOW: usize = 256;
-
-/// The most bytes of updates that one claim reads from a lane, not counting the last entry. This limit times the number
-/// of lanes in flight is the limit on the memory of claims.
-pub const CLAIM_BYTES_MAX: usize = 256 * 1024;
-
-/// The most lanes in flight at once, whatever the configuration says. After a crash, the store treats this many lanes,
-/// the first in due order, as possibly in flight.
-pub const IN_FLIGHT_MAX: usize = 4096;
 
 /// The longest time from now to a lane's due time: the longest backoff, and the longest wait that Imprint may ask for.
 pub const DUE_AHEAD_MAX: Duration = Duration::from_hours(1);

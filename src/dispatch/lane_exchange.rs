@@ -8,6 +8,7 @@
 //! - A customer that Imprint no longer finds is searched once more by our own id.
 //! - A cleared address line that Imprint still echoes is sent once more, as an empty text.
 
+use self::doubt::mark_in_doubt;
 use self::links::{conflicts, is_fresh};
 use super::breaker::Signal;
 use super::rules::DeliveryRules;
@@ -20,6 +21,7 @@ use crate::imprint::{
 use crate::outbox::{ClaimedLane, EntryId, IdentityLink, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
+mod doubt;
 mod links;
 
 /// The exchange about one claimed lane.
@@ -365,21 +367,6 @@ fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
         | Outcome::Denied(_)
         | Outcome::NotFound) => Conclusion::Updated(outcome),
     })
-}
-
-/// Marks as in doubt the entries that an earlier process may have sent.
-fn mark_in_doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestamp) {
-    let Some(last) = claimed.maybe_sent_to else {
-        return;
-    };
-    let sent: Vec<_> = claimed
-        .waiting
-        .iter()
-        .filter(|waiting| waiting.entry <= last)
-        .map(WaitingEntry::candidate)
-        .collect();
-    claimed.versions = std::mem::take(&mut claimed.versions)
-        .with_possibly_sent(&sent, now.after(rules.reassert_after));
 }
 
 /// Returns the most entries that the next request may carry: one entry while a rejected request is sent entry by entry.

@@ -11,7 +11,7 @@ use super::rules::{DeliveryRules, UnknownCustomer};
 use crate::fold::FoldEnd;
 use crate::imprint::{CustomerRef, Field, ImprintId};
 use crate::outbox::{
-    DUE_AHEAD_MAX, Ending, EntryId, Moved, ParkReason, Settlement, Trials, WaitingEntry,
+    DUE_AHEAD_MAX, Ending, EntryId, MaybeSent, Moved, ParkReason, Settlement, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -154,7 +154,7 @@ fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
         moved: None,
         new_link: exchange.new_link.clone(),
         // The store must remember the entries that an earlier process left in doubt, whatever the decision is.
-        versions: claimed.maybe_sent_to.map(|_| claimed.versions.clone()),
+        versions: (claimed.maybe_sent != MaybeSent::Nothing).then(|| claimed.versions.clone()),
         trials: claimed.trials,
         unfold_to: claimed.unfold_to,
         due: now,

@@ -20,8 +20,8 @@ use crate::imprint::{
     PartnerCustomerId, Rejection,
 };
 use crate::outbox::{
-    ClaimToken, ClaimedLane, EntryId, IdentityLink, LaneId, LaneKey, ParkReason, Settlement,
-    Trials, WaitingEntry,
+    ClaimToken, ClaimedLane, EntryId, IdentityLink, LaneId, LaneKey, MaybeSent, ParkReason,
+    Settlement, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -556,7 +556,7 @@ fn values_delivered_after_an_unknown_outcome_are_sent_once_more() {
 #[test]
 fn entries_that_an_earlier_process_may_have_sent_stay_in_doubt_while_nothing_can_be_sent() {
     let claimed = ClaimedLane {
-        maybe_sent_to: Some(EntryId(2)),
+        maybe_sent: MaybeSent::Entries(EntryId(2)),
         ..lane()
     };
     let (_, held) = settle(

@@ -15,7 +15,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{LaneClass, LaneKey, ParkReason, Priority, State};
+use super::{EntryId, LaneClass, LaneKey, MaybeSent, ParkReason, Priority, State};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 
 /// The usual size of an encoded update, in bytes: the initial capacity of the encoding buffer.
@@ -179,6 +179,23 @@ pub(super) const FAILING_CLASS: u8 = 2;
 pub(super) const fn class_number(class: LaneClass) -> u8 {
     let failing = if class.is_failing { FAILING_CLASS } else { 0 };
     priority_number(class.priority) + failing
+}
+
+pub(super) fn maybe_sent_number(maybe_sent: MaybeSent) -> i64 {
+    match maybe_sent {
+        MaybeSent::Nothing => 0,
+        MaybeSent::Entries(last) => i64::try_from(last.0).unwrap_or(-1).max(1),
+        MaybeSent::Anything => -1,
+    }
+}
+
+/// Returns what an earlier process may have sent. A damaged number excludes nothing.
+pub(super) fn maybe_sent(number: i64) -> MaybeSent {
+    match u64::try_from(number) {
+        Ok(0) => MaybeSent::Nothing,
+        Ok(last) => MaybeSent::Entries(EntryId(last)),
+        Err(_negative) => MaybeSent::Anything,
+    }
 }
 
 pub(super) fn class(column: &'static str, number: i64) -> Result<LaneClass, CodecError> {

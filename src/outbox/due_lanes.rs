@@ -1,7 +1,7 @@
 //! Selects the due lanes that a claim takes, by the same rules for every storage engine. This module is pure: it does no
 //! IO and reads no clock.
 
-use super::{FailingShare, LaneId, PROBE_WINDOW, Pick, Priority};
+use super::{ClaimBounds, FailingShare, LaneId, Pick, Priority};
 use crate::time::Timestamp;
 
 /// The queue of due lanes to which a lane belongs.
@@ -56,6 +56,8 @@ pub(super) trait DueQueues {
     fn first_due(&self, class: LaneClass, max: usize) -> Result<Vec<DueLane>, Self::Error>;
     /// Returns the number of failures of a lane.
     fn failures(&self, lane: LaneId) -> Result<u32, Self::Error>;
+    /// Returns the bounds of claims.
+    fn bounds(&self) -> ClaimBounds;
 }
 
 /// The lanes that a claim takes.
@@ -120,8 +122,9 @@ fn least_failed<Q: DueQueues>(
     chance: u32,
     now: Timestamp,
 ) -> Result<PickedLanes, Q::Error> {
-    let well = due(queues, LaneClass::WELL, PROBE_WINDOW, now)?;
-    let failing = due(queues, LaneClass::FAILING, PROBE_WINDOW, now)?;
+    let window = queues.bounds().probe;
+    let well = due(queues, LaneClass::WELL, window, now)?;
+    let failing = due(queues, LaneClass::FAILING, window, now)?;
     let next_due = [well.left, well.later, failing.left, failing.later];
     let mut found = Vec::with_capacity(well.due.len() + failing.due.len());
     for due in well.due.into_iter().chain(failing.due) {

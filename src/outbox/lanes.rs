@@ -143,6 +143,39 @@ pub struct IdentityLink {
     pub confirmed_at: Timestamp,
 }
 
+/// The values of a lane that an earlier process may have sent, without an answer that the store knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MaybeSent {
+    /// No earlier process can have had a request of the lane in flight.
+    #[default]
+    Nothing,
+    /// An earlier process may have sent the waiting entries up to this number.
+    Entries(EntryId),
+    /// An earlier process may have sent values that the claim does not read: more entries wait than a claim reads, or
+    /// an entry is unreadable or gone.
+    Anything,
+}
+
+impl MaybeSent {
+    /// Returns what an earlier process may have sent, if the claim does not read all entries that waited then.
+    #[must_use]
+    pub(super) const fn beyond_the_claim(self) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            Self::Entries(_) | Self::Anything => Self::Anything,
+        }
+    }
+
+    /// Returns what this or an earlier process may have sent, if the entries up to `last` may be in flight now.
+    #[must_use]
+    pub(super) const fn or_entries(self, last: EntryId) -> Self {
+        match self {
+            Self::Nothing | Self::Entries(_) => Self::Entries(last),
+            Self::Anything => Self::Anything,
+        }
+    }
+}
+
 /// One due lane, claimed for one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimedLane {
@@ -162,10 +195,11 @@ pub struct ClaimedLane {
     /// Dispatch sends entries up to this number one by one, because Imprint rejected a request that carried several of
     /// these entries.
     pub unfold_to: Option<EntryId>,
-    /// An earlier process may have sent the waiting entries up to this number.
-    pub maybe_sent_to: Option<EntryId>,
-    /// The waiting entries of the lane. If the lane has more than [`WAITING_WINDOW`](super::WAITING_WINDOW) waiting
-    /// entries, the list contains only the newest.
+    /// The values that an earlier process may have sent.
+    pub maybe_sent: MaybeSent,
+    /// The waiting entries of the lane, starting with the newest. If the lane has more than
+    /// [`WAITING_WINDOW`](super::WAITING_WINDOW) waiting entries, the list contains the newest entries, and then the
+    /// [`OLDEST_WINDOW`](super::OLDEST_WINDOW) oldest.
     pub waiting: Vec<WaitingEntry>,
     /// The identity links of the customer ids in the waiting entries.
     pub links: Vec<IdentityLink>,
@@ -184,7 +218,7 @@ impl ClaimedLane {
             trials,
             is_failing: false,
             unfold_to: None,
-            maybe_sent_to: None,
+            maybe_sent: MaybeSent::Nothing,
             waiting: Vec::new(),
             links: Vec::new(),
             unreadable: Vec::new(),

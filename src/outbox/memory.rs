@@ -13,10 +13,10 @@ use tokio::sync::{Notify, watch};
 use self::tables::MemoryTables;
 use super::waiters::Waiters;
 use super::{
-    Appended, AuditEvent, AuditRecord, Claim, Depth, Detail, EntryFilter, EntryId, EntryPage,
-    EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, Lifecycle,
-    LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, Setting, Settings, Settled,
-    Settlement, State, StoreCondition, StoreFuture,
+    Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
+    EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
+    Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, Setting,
+    Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
 };
 use crate::event::SourceName;
 use crate::time::Timestamp;
@@ -36,13 +36,20 @@ pub struct MemoryOutbox {
 }
 
 impl MemoryOutbox {
+    /// Creates an empty outbox with other bounds, for tests at the bounds.
+    pub fn bounded(bounds: ClaimBounds) -> Self {
+        let outbox = Self::default();
+        outbox.tables().bounds = bounds;
+        outbox
+    }
+
     /// Simulates a crash of the process: all stored data remains, and every claim of a lane ends.
     pub fn crash(&self) {
         self.restart(false);
     }
 
     /// Simulates a restart of the process. If `in_order` is false, the earlier process did not close the store, so it
-    /// may have sent the waiting entries of every due lane.
+    /// may have sent the waiting entries of the first due lanes.
     pub fn restart(&self, in_order: bool) {
         self.tables().restart(in_order);
     }

@@ -20,13 +20,13 @@ use self::shared::SharedState;
 use self::threads::Threads;
 use self::writer::Writer;
 use self::writer::job::{
-    ActJob, AppendJob, ClaimJob, ReadJob, Reply, SettleJob, Wakes, WriterCommand,
+    ActJob, AppendJob, ClaimJob, ReadJob, Reply, SettleJob, Wakes, WriterCommand, bytes,
 };
 use super::{
-    Appended, AuditEvent, AuditRecord, Claim, Depth, Detail, EntryFilter, EntryId, EntryPage,
-    EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, Lifecycle,
-    LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, STALLED_AFTER, Setting,
-    Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
+    Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
+    EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
+    Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, STALLED_AFTER,
+    Setting, Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
 };
 use crate::event::SourceName;
 use crate::time::Timestamp;
@@ -77,12 +77,8 @@ pub struct SqliteOutbox {
     failed: channel_watch::Receiver<bool>,
     digest_key: [u8; 32],
     intake_max: usize,
+    bounds: ClaimBounds,
     shared: Arc<SharedState>,
-}
-
-/// Returns the bytes of the events in a queued batch: the part of the memory whose size the senders decide.
-fn bytes(batch: &[NewEntry]) -> usize {
-    batch.iter().map(|new| new.event.len()).sum()
 }
 
 impl fmt::Debug for SqliteOutbox {
@@ -100,11 +96,24 @@ impl SqliteOutbox {
     /// # Errors
     /// [`OpenError`] says how to fix the problem: another process holds the store, or the file is not a store.
     pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
+        Self::open_bounded(path, intake_max, now, ClaimBounds::default())
+    }
+
+    /// Opens the store with other bounds, for tests at the bounds.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::open`].
+    pub fn open_bounded(
+        path: &Path,
+        intake_max: usize,
+        now: Timestamp,
+        bounds: ClaimBounds,
+    ) -> Result<Self, OpenError> {
         // The lock of the file that a link names, as for `verify` and `restore`.
         let file = path.canonicalize();
         let file = file.unwrap_or_else(|_absent| path.to_owned());
         let mut lock = lock::acquire(&file)?;
-        let (opened, files) = open::connection(path, &mut lock, now)?;
+        let (opened, files) = open::connection(path, &mut lock, now, bounds)?;
         let (digest_key, files) = (opened.digest_key, Arc::new(files));
         let shared = Arc::new(SharedState::default());
         let mut writer = Writer::new(opened, Arc::clone(&files), Arc::clone(&shared))
@@ -126,6 +135,7 @@ impl SqliteOutbox {
             failed,
             digest_key,
             intake_max,
+            bounds,
             shared,
         })
     }
@@ -252,11 +262,13 @@ impl Ledger for SqliteOutbox {
     }
 
     fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>> {
-        self.read(move |connection, _| ledger::inspect(connection, entry))
+        let bounds = self.bounds;
+        self.read(move |connection, _| ledger::inspect(connection, entry, bounds))
     }
 
     fn load(&self, selection: EntrySelection, detail: Detail) -> StoreFuture<'_, LoadedEntries> {
-        self.read(move |connection, _| ledger::load(connection, &selection, detail))
+        let bounds = self.bounds;
+        self.read(move |connection, _| ledger::load(connection, &selection, detail, bounds))
     }
 
     fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>> {

@@ -10,13 +10,15 @@ use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, Im
 use imprint_bridge::outbox::{
     Appended, AppendedEntry, AuditEvent, Claim, ClaimedLane, Detail, Digest, Disposition, Ending,
     EntryFilter, EntryId, EntrySelection, Error, FailingShare, Inbox as _, LaneKey, Ledger as _,
-    Lifecycle as _, Lookup, MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority,
-    Receipt, Replay, Resolution, Setting, Settled, Settlement, SqliteOutbox, State, Trials,
+    Lifecycle as _, Lookup, MaybeSent, MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick,
+    Priority, Receipt, Replay, Resolution, Setting, Settled, Settlement, SqliteOutbox, State,
+    Trials,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
 
 mod damage;
+mod doubt;
 mod layout;
 mod model;
 mod set_aside;

@@ -12,7 +12,7 @@ use crate::dispatch::lane_exchange::{
 };
 use crate::dispatch::policy::{Attempt, Decision, Effect, Rest};
 use crate::dispatch::settlement::settlement;
-use crate::outbox::{ClaimToken, ClaimedLane, EntryId, LaneId, Settlement, Trials};
+use crate::outbox::{ClaimToken, ClaimedLane, EntryId, LaneId, MaybeSent, Settlement, Trials};
 use crate::time::Timestamp;
 
 /// The time for which a lane rests in shadow mode after its request was recorded, before dispatch may claim the lane
@@ -149,7 +149,7 @@ impl Delivery {
         let claimed = self.exchange.as_ref().map(|exchange| &exchange.claimed);
         let reassert_at =
             claimed.map_or(self.reassert_at, |claimed| claimed.versions.reassert_at());
-        let in_doubt = claimed.filter(|claimed| claimed.maybe_sent_to.is_some());
+        let in_doubt = claimed.filter(|claimed| claimed.maybe_sent != MaybeSent::Nothing);
         Settlement {
             versions: in_doubt.map(|claimed| claimed.versions.clone()),
             reassert_at: reassert_at.map(|at| at.max(retried.due)),

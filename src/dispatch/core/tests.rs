@@ -15,7 +15,9 @@ use crate::imprint::{
     Cause, CustomerRef, Echo, Field, FieldValue, ImprintId, LookupResult, Outcome,
     PartnerCustomerId, Rejection,
 };
-use crate::outbox::{ClaimToken, ClaimedLane, EntryId, LaneId, LaneKey, Trials, WaitingEntry};
+use crate::outbox::{
+    ClaimToken, ClaimedLane, EntryId, LaneId, LaneKey, MaybeSent, Trials, WaitingEntry,
+};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
 const SECOND_BEFORE: Timestamp = Timestamp::from_millis(999_999_000);
@@ -693,7 +695,7 @@ fn a_panic_leaves_what_the_lane_must_remember() {
             ..lane(2)
         },
         ClaimedLane {
-            maybe_sent_to: Some(EntryId(9)),
+            maybe_sent: MaybeSent::Entries(EntryId(9)),
             ..lane(3)
         },
     ];

@@ -4,14 +4,15 @@ use std::convert::Infallible;
 
 use super::tables::MemoryTables;
 use crate::outbox::{
-    Claim, ClaimedLane, DueLane, DueQueues, Ending, EntryId, IdentityLink, LaneClass, LaneId,
-    LaneKey, Moved, Pick, Settlement, State, WAITING_WINDOW, WaitingEntry,
+    Claim, ClaimBounds, ClaimedLane, DueLane, DueQueues, Ending, EntryId, IdentityLink, LaneClass,
+    LaneId, LaneKey, MaybeSent, Moved, Pick, Settlement, State, WaitingEntry,
 };
 use crate::time::Timestamp;
 
 impl MemoryTables {
     /// Makes every lane with a waiting entry due.
     pub(super) fn release(&mut self, now: Timestamp) {
+        self.write_down_claims();
         for lane in self.lanes.values_mut().filter(|lane| !lane.is_idle()) {
             lane.is_failing = false;
             lane.due = lane.due.map(|due| due.min(now));
@@ -19,18 +20,35 @@ impl MemoryTables {
     }
 
     /// Ends every claim of a lane. After a crash (`in_order` is false), the earlier process may have sent the waiting
-    /// entries of every due lane.
+    /// entries of the first lanes of each queue.
     pub(super) fn restart(&mut self, in_order: bool) {
-        // Lanes that are still in doubt stay in doubt, even if the process ended in order.
-        let in_order = in_order && self.doubted.is_empty();
-        let due = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| lane.due.is_some() && !in_order);
-        self.doubted = due.map(|(lane, _)| *lane).collect();
-        self.sent_to = self.last;
         self.in_flight.clear();
         self.token.owner += 1;
+        if in_order {
+            return;
+        }
+        let max = self.bounds.in_flight;
+        let first = LaneClass::all().flat_map(|class| {
+            let Ok(first) = self.first_due(class, max);
+            first.into_iter().take(max)
+        });
+        let first: Vec<LaneId> = first.map(|due| due.lane).collect();
+        self.mark_maybe_sent(&first);
+    }
+
+    /// Marks the claimed lanes before a change of the order of due lanes, because a restart after a crash takes the
+    /// first due lanes for lanes in flight.
+    pub(super) fn write_down_claims(&mut self) {
+        let claimed: Vec<LaneId> = self.in_flight.keys().copied().collect();
+        self.mark_maybe_sent(&claimed);
+    }
+
+    fn mark_maybe_sent(&mut self, lanes: &[LaneId]) {
+        for lane in lanes {
+            if let Some(row) = self.lanes.get_mut(lane) {
+                row.maybe_sent = row.maybe_sent.or_entries(self.last);
+            }
+        }
     }
 
     pub(super) fn claim(&mut self, now: Timestamp, max: usize, pick: Pick) -> Claim {
@@ -47,8 +65,8 @@ impl MemoryTables {
         let row = self.lanes.get(&lane)?;
         self.token.epoch += 1;
         self.in_flight.insert(lane, self.token);
-        let waiting = row.waiting.values().rev().take(WAITING_WINDOW);
-        let waiting: Vec<WaitingEntry> = waiting.cloned().collect();
+        let waiting = row.claimable(self.bounds);
+        let has_more = row.waiting.len() > self.bounds.newest;
         let is_named = |link: &&IdentityLink| {
             let by_imprint = match (&row.key, &link.imprint) {
                 (LaneKey::Imprint(imprint), Some(other)) => imprint.is_same(other.as_str()),
@@ -67,7 +85,10 @@ impl MemoryTables {
             trials: row.trials,
             is_failing: row.is_failing,
             unfold_to: row.unfold_to,
-            maybe_sent_to: self.doubted.contains(&lane).then_some(self.sent_to),
+            maybe_sent: match has_more {
+                true => row.maybe_sent.beyond_the_claim(),
+                false => row.maybe_sent,
+            },
             links: self.links.values().filter(is_named).cloned().collect(),
             waiting,
             unreadable: Vec::new(),
@@ -81,7 +102,6 @@ impl MemoryTables {
             return None;
         }
         self.in_flight.remove(&settlement.lane);
-        self.doubted.remove(&settlement.lane);
         for entry in &settlement.attempted {
             if let Some(entry) = self.entries.get_mut(entry) {
                 entry.receipt.attempts += 1;
@@ -106,6 +126,7 @@ impl MemoryTables {
         lane.trials = settlement.trials;
         lane.is_failing = settlement.trials.failures > 0;
         lane.unfold_to = settlement.unfold_to;
+        lane.maybe_sent = MaybeSent::Nothing;
         lane.due = if lane.is_idle() {
             settlement.reassert_at
         } else {
@@ -184,6 +205,10 @@ impl DueQueues for MemoryTables {
         found.sort_unstable();
         found.truncate(max.saturating_add(1));
         Ok(found)
+    }
+
+    fn bounds(&self) -> ClaimBounds {
+        self.bounds
     }
 
     fn failures(&self, lane: LaneId) -> Result<u32, Infallible> {

@@ -9,7 +9,7 @@ use crate::imprint::CustomerChange;
 use crate::outbox::{
     AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary,
     Inspection, LOAD_MAX, LaneId, LoadedEntries, LoadedEntry, LoadedLane, PRUNE_MAX, ParkReason,
-    Priority, Receipt, Replay, Resolution, SCAN_MAX, State, Trials, WAITING_WINDOW, WaitingEntry,
+    Priority, Receipt, Replay, Resolution, SCAN_MAX, State, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -93,10 +93,9 @@ impl MemoryTables {
         };
         let place = (detail == Detail::Lanes).then(|| {
             *places.entry(id).or_insert_with(|| {
-                let waiting = lane.waiting.values().rev().take(WAITING_WINDOW);
                 lanes.push(LoadedLane {
                     versions: lane.versions.clone(),
-                    waiting: waiting.cloned().collect(),
+                    waiting: lane.claimable(self.bounds),
                 });
                 lanes.len() - 1
             })
@@ -121,6 +120,7 @@ impl MemoryTables {
     }
 
     pub(super) fn replay(&mut self, replays: Vec<Replay>, event: AuditEvent) -> Vec<EntryId> {
+        self.write_down_claims();
         let mut moved = Vec::new();
         for Replay { entry, change } in replays {
             moved.extend(self.enqueue(entry, State::Parked, change, event.at));
@@ -130,6 +130,7 @@ impl MemoryTables {
     }
 
     pub(super) fn approve(&mut self, entries: &[EntryId], event: AuditEvent) -> Vec<EntryId> {
+        self.write_down_claims();
         let mut moved = Vec::new();
         for entry in entries {
             moved.extend(self.enqueue(*entry, State::Held, None, event.at));
@@ -144,6 +145,7 @@ impl MemoryTables {
         resolution: Resolution,
         event: AuditEvent,
     ) -> Vec<EntryId> {
+        self.write_down_claims();
         let mut decided = Vec::new();
         for entry in entries {
             decided.extend(match resolution {

@@ -1,14 +1,14 @@
 //! The tables of the reference engine, and the changes that an append makes to the tables.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::event::{Identity, SourceName};
 use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId};
 use crate::outbox::{
-    Appended, AppendedEntry, AuditRecord, ClaimToken, Digest, Disposition, EntryId, IdentityLink,
-    LaneClass, LaneId, LaneKey, NewEntry, OriginEvent, ParkReason, Priority, Receipt, Setting,
-    State, Trials, WaitingEntry,
+    Appended, AppendedEntry, AuditRecord, ClaimBounds, ClaimToken, Digest, Disposition, EntryId,
+    IdentityLink, LaneClass, LaneId, LaneKey, MaybeSent, NewEntry, OriginEvent, ParkReason,
+    Priority, Receipt, Setting, State, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -26,8 +26,7 @@ pub(super) struct MemoryTables {
     pub(super) links: BTreeMap<PartnerCustomerId, IdentityLink>,
     pub(super) settings: BTreeMap<Setting, String>,
     pub(super) audit: Vec<AuditRecord>,
-    pub(super) doubted: HashSet<LaneId>,
-    pub(super) sent_to: EntryId,
+    pub(super) bounds: ClaimBounds,
     /// The highest number that any entry has had. The engine never uses a number twice.
     pub(super) last: EntryId,
 }
@@ -50,6 +49,8 @@ pub(super) struct LaneRow {
     /// True if the lane belongs to the queue of failing lanes.
     pub(super) is_failing: bool,
     pub(super) unfold_to: Option<EntryId>,
+    /// The values that an earlier process may have sent, until the next settlement of the lane.
+    pub(super) maybe_sent: MaybeSent,
     pub(super) waiting: BTreeMap<EntryId, WaitingEntry>,
     /// The entries that are parked, held or undecided. The key of each entry contains the state of the entry.
     pub(super) set_aside: BTreeMap<(State, EntryId), WaitingEntry>,
@@ -60,6 +61,14 @@ impl LaneRow {
         self.waiting.is_empty()
     }
 
+    /// Returns the waiting entries that a claim reads: the newest, and some of the oldest if the lane has more.
+    pub(super) fn claimable(&self, bounds: ClaimBounds) -> Vec<WaitingEntry> {
+        let left = self.waiting.len().saturating_sub(bounds.newest);
+        let newest = self.waiting.values().rev().take(bounds.newest);
+        let oldest = self.waiting.values().take(bounds.oldest.min(left));
+        newest.chain(oldest).cloned().collect()
+    }
+
     /// Returns the queue of due lanes to which the lane belongs.
     pub(super) const fn class(&self) -> LaneClass {
         LaneClass {
@@ -68,9 +77,10 @@ impl LaneRow {
         }
     }
 
-    /// Adds a waiting entry to its lane, and makes the lane due if the lane was idle.
+    /// Adds a waiting entry to its lane, and makes the lane due if the lane was idle. A lane that is due to send delivered
+    /// values again keeps its place in the order of due lanes.
     pub(super) fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
-        if self.is_idle() {
+        if self.is_idle() && self.due.is_none_or(|due| due > now) {
             self.due = Some(now);
             self.priority = priority;
         }
@@ -213,6 +223,7 @@ impl MemoryTables {
             trials: Trials::default(),
             is_failing: false,
             unfold_to: None,
+            maybe_sent: MaybeSent::Nothing,
             waiting: BTreeMap::new(),
             set_aside: BTreeMap::new(),
         });

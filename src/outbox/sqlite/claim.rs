@@ -11,8 +11,8 @@ use crate::fold::LaneVersions;
 use crate::imprint::PartnerCustomerId;
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{
-    Claim, ClaimToken, ClaimedLane, DueLane, DueQueues, EntryId, IdentityLink, LaneClass, LaneId,
-    LaneKey, Pick, Trials, WaitingEntry,
+    Claim, ClaimBounds, ClaimToken, ClaimedLane, DueLane, DueQueues, EntryId, IdentityLink,
+    LaneClass, LaneId, LaneKey, Pick, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -52,20 +52,30 @@ impl Claimer<'_> {
         let mut claimed = self
             .connection
             .prepare_cached(
-                "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low FROM lane WHERE id = ?1",
+                "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low, maybe_sent FROM lane WHERE id = ?1",
             )?
             .query_row([lane.0], |row| {
                 let unreadable = ClaimedLane::empty(lane, token, Trials::default());
                 Ok(claimed(lane, token, row).unwrap_or(unreadable))
             })?;
-        claimed.maybe_sent_to = self.claimed.maybe_sent_to(lane);
+        let key = claimed.key.as_ref();
         let WaitingEntries {
             entries,
             unreadable,
             sizes,
+            has_more,
             ..
-        } = waiting::read(self.connection, lane, claimed.key.as_ref(), self.decoded)?;
+        } = waiting::read(
+            self.connection,
+            lane,
+            key,
+            self.decoded,
+            self.claimed.bounds,
+        )?;
         self.claimed.remember(lane, sizes);
+        if has_more || !unreadable.is_empty() {
+            claimed.maybe_sent = claimed.maybe_sent.beyond_the_claim();
+        }
         claimed.waiting = entries;
         claimed.unreadable = unreadable;
         if let Some(key) = &claimed.key {
@@ -104,6 +114,10 @@ impl DueQueues for Claimer<'_> {
         Ok(free)
     }
 
+    fn bounds(&self) -> ClaimBounds {
+        self.claimed.bounds
+    }
+
     fn failures(&self, lane: LaneId) -> rusqlite::Result<u32> {
         self.connection
             .prepare_cached("SELECT failures FROM lane WHERE id = ?1")?
@@ -132,6 +146,7 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
         versions: versions.unwrap_or_default(),
         is_failing: columns::class(row, 7).is_some_and(|class| class.is_failing),
         unfold_to: row.get::<_, Option<u64>>(5)?.map(EntryId),
+        maybe_sent: codec::maybe_sent(row.get(8).unwrap_or(-1)),
         ..ClaimedLane::empty(lane, token, trials)
     })
 }

@@ -1,21 +1,21 @@
-//! The claimed lanes with their claim tokens, and the lanes that an earlier process may have had in flight.
+//! The claimed lanes with their claim tokens, and the marks of lanes that a process may have had in flight at its end.
 //!
 //! The writer thread keeps the claims in memory: after a crash no lane is claimed, and waiting entries are sent again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use rusqlite::{Connection, params};
+
+use super::columns;
 use super::counts::EventSize;
-use crate::outbox::{ClaimToken, EntryId, LaneId};
+use crate::outbox::{ClaimBounds, ClaimToken, EntryId, LaneId, MaybeSent, codec};
 
 #[derive(Debug)]
 pub(super) struct ClaimedLanes {
     claimed: HashMap<LaneId, ClaimRecord>,
     /// The token of the newest claim.
     newest: ClaimToken,
-    /// The lanes in doubt: an earlier process may have had these lanes in flight.
-    pub(super) doubted: HashSet<LaneId>,
-    /// The last entry that the earlier process may have sent, of any lane in doubt.
-    pub(super) sent_to: EntryId,
+    pub(super) bounds: ClaimBounds,
 }
 
 /// One claim: the token, and the sizes of the events of the claimed entries, so that the settlement need not read them
@@ -29,12 +29,11 @@ struct ClaimRecord {
 impl ClaimedLanes {
     /// Creates the set without claimed lanes. The claim tokens of the set carry `owner`, the number of this opening of
     /// the store.
-    pub(super) fn new(owner: u64) -> Self {
+    pub(super) fn new(owner: u64, bounds: ClaimBounds) -> Self {
         Self {
             claimed: HashMap::new(),
             newest: ClaimToken { owner, epoch: 0 },
-            doubted: HashSet::new(),
-            sent_to: EntryId::default(),
+            bounds,
         }
     }
 
@@ -42,19 +41,8 @@ impl ClaimedLanes {
         self.claimed.len()
     }
 
-    /// Returns whether no lane is claimed and no lane is in doubt. Only then may the store count as closed in order:
-    /// otherwise the next start would forget the doubt.
-    pub(super) fn is_settled(&self) -> bool {
-        self.claimed.is_empty() && self.doubted.is_empty()
-    }
-
     pub(super) fn is_claimed(&self, lane: LaneId) -> bool {
         self.claimed.contains_key(&lane)
-    }
-
-    /// Returns the last entry of this lane that an earlier process may have sent, if the lane is in doubt.
-    pub(super) fn maybe_sent_to(&self, lane: LaneId) -> Option<EntryId> {
-        self.doubted.contains(&lane).then_some(self.sent_to)
     }
 
     /// Claims a lane and returns the token of the claim.
@@ -82,20 +70,37 @@ impl ClaimedLanes {
             .map_or(&[], |record| record.sizes.as_slice())
     }
 
-    /// Cancels a claim whose answer no caller received. A lane that was in doubt stays in doubt.
-    pub(super) fn release(&mut self, lane: LaneId) {
-        self.claimed.remove(&lane);
-    }
-
     /// Returns whether the lane is still claimed under this token.
     pub(super) fn holds(&self, lane: LaneId, token: ClaimToken) -> bool {
         let record = self.claimed.get(&lane);
         record.is_some_and(|record| record.token == token)
     }
 
-    /// Removes a settled lane from the set: the lane is free and no longer in doubt.
+    /// Removes a lane from the set: its settlement is recorded, or no caller received the answer to its claim.
     pub(super) fn free(&mut self, lane: LaneId) {
         self.claimed.remove(&lane);
-        self.doubted.remove(&lane);
     }
+
+    /// Marks the claimed lanes in the store, before a change of the order of due lanes. A start after a crash takes the
+    /// first due lanes for lanes in flight, and would not find the claimed lanes in another order.
+    pub(super) fn write_down(&self, connection: &Connection) -> rusqlite::Result<()> {
+        mark_maybe_sent(connection, self.claimed.keys().copied())
+    }
+}
+
+/// Marks lanes whose waiting entries a process may have sent: all entries that the store has now.
+pub(super) fn mark_maybe_sent(
+    connection: &Connection,
+    lanes: impl IntoIterator<Item = LaneId>,
+) -> rusqlite::Result<()> {
+    let newest = connection
+        .prepare_cached("SELECT max(id) FROM entry")?
+        .query_row([], |row| Ok(EntryId(columns::or_default(row, 0))))?;
+    let mark = codec::maybe_sent_number(MaybeSent::Entries(newest));
+    let mut update = connection
+        .prepare_cached("UPDATE lane SET maybe_sent = ?2 WHERE id = ?1 AND maybe_sent >= 0")?;
+    for lane in lanes {
+        update.execute(params![lane.0, mark])?;
+    }
+    Ok(())
 }

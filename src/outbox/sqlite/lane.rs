@@ -50,6 +50,9 @@ enum LaneBefore {
     New,
     /// No entry waits in the lane, which belongs to this queue.
     Idle(LaneClass),
+    /// No entry waits in the lane, which belongs to this queue and is due: its delivered values are sent again, and this
+    /// request may be in flight now.
+    Reasserting(LaneClass),
     /// Entries wait in the lane, which belongs to this queue.
     Busy(LaneClass),
 }
@@ -71,17 +74,20 @@ impl EntryLane {
             entrance,
             before,
         };
+        let due = entrance.due();
         let found = connection
             .prepare_cached(
-                "SELECT id, idle OR due_at IS NULL, low FROM lane WHERE kind = ?1 AND customer = ?2",
+                "SELECT id, idle OR due_at IS NULL, low, due_at <= ?3 FROM lane WHERE kind = ?1 AND customer = ?2",
             )?
-            .query_row(params![kind, canonical], |row| {
+            .query_row(params![kind, canonical, due], |row| {
                 let is_idle: bool = row.get(1)?;
-                let before = match (columns::class(row, 2), is_idle) {
-                    (Some(class), true) => LaneBefore::Idle(class),
-                    (Some(class), false) => LaneBefore::Busy(class),
+                let is_due: Option<bool> = row.get(3)?;
+                let before = match (columns::class(row, 2), is_idle, is_due) {
+                    (Some(class), true, Some(true)) => LaneBefore::Reasserting(class),
+                    (Some(class), true, _) => LaneBefore::Idle(class),
+                    (Some(class), false, _) => LaneBefore::Busy(class),
                     // The next entry repairs the damaged number of the queue.
-                    (None, _) => LaneBefore::Idle(LaneClass::DEFAULT),
+                    (None, _, _) => LaneBefore::Idle(LaneClass::DEFAULT),
                 };
                 Ok(lane(LaneId(row.get(0)?), before))
             })
@@ -89,7 +95,6 @@ impl EntryLane {
         if let Some(found) = found {
             return Ok(found);
         }
-        let due = entrance.due();
         connection
             .prepare_cached(
                 "INSERT INTO lane (kind, customer, received, due_at, low, idle) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -119,6 +124,15 @@ impl EntryLane {
                         "UPDATE lane SET low = ?2, due_at = ?3, idle = 0 WHERE id = ?1",
                     )?
                     .execute(params![self.id.0, low(class), due])?;
+            }
+            // The lane keeps its place in the order of due lanes: if its request is in flight, a start after a crash must
+            // find the lane.
+            (LaneBefore::Reasserting(class), Some(_)) => {
+                let priority = priority.min(class.priority);
+                let number = codec::class_number(LaneClass { priority, ..class });
+                connection
+                    .prepare_cached("UPDATE lane SET low = ?2, idle = 0 WHERE id = ?1")?
+                    .execute(params![self.id.0, number])?;
             }
             (LaneBefore::Busy(class), Some(_)) if priority < class.priority => {
                 connection

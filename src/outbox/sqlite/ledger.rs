@@ -9,7 +9,7 @@ use super::payload::{self, Payload};
 use super::receipt::{SUMMARY, summary};
 use super::{versions, waiting};
 use crate::outbox::{
-    Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary, Inspection,
+    ClaimBounds, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary, Inspection,
     LOAD_BYTES_MAX, LOAD_MAX, LaneId, LoadedEntries, LoadedEntry, LoadedLane, SCAN_MAX,
 };
 
@@ -56,13 +56,14 @@ pub(super) fn list(connection: &Connection, filter: &EntryFilter) -> rusqlite::R
 pub(super) fn inspect(
     connection: &Connection,
     entry: EntryId,
+    bounds: ClaimBounds,
 ) -> rusqlite::Result<Option<Inspection>> {
     let selection = EntrySelection::Entries(vec![entry]);
     let LoadedEntries {
         mut entries,
         mut lanes,
         ..
-    } = load(connection, &selection, Detail::Lanes)?;
+    } = load(connection, &selection, Detail::Lanes, bounds)?;
     let (loaded, lane) = (entries.pop(), lanes.pop().unwrap_or_default());
     Ok(loaded.map(|loaded| Inspection {
         summary: loaded.summary,
@@ -78,6 +79,7 @@ pub(super) fn load(
     connection: &Connection,
     selection: &EntrySelection,
     detail: Detail,
+    bounds: ClaimBounds,
 ) -> rusqlite::Result<LoadedEntries> {
     let (summaries, mut has_more) = match selection {
         EntrySelection::Entries(entries) => {
@@ -98,6 +100,7 @@ pub(super) fn load(
     let mut loader = Loader {
         connection,
         detail,
+        bounds,
         bytes: 0,
         lanes: Vec::new(),
         places: HashMap::new(),
@@ -128,6 +131,7 @@ fn find_summary(connection: &Connection, entry: EntryId) -> rusqlite::Result<Opt
 struct Loader<'a> {
     connection: &'a Connection,
     detail: Detail,
+    bounds: ClaimBounds,
     /// The bytes of the payloads that were loaded until now.
     bytes: usize,
     lanes: Vec<LoadedLane>,
@@ -170,7 +174,13 @@ impl Loader<'_> {
             return Ok(*place);
         }
         let key = summary.customer.as_ref();
-        let waiting = waiting::read(self.connection, lane, key, &mut DecodeCache::default())?;
+        let waiting = waiting::read(
+            self.connection,
+            lane,
+            key,
+            &mut DecodeCache::default(),
+            self.bounds,
+        )?;
         self.bytes = self.bytes.saturating_add(waiting.bytes);
         let place = self.lanes.len();
         self.lanes.push(LoadedLane {

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::claimed_lanes::ClaimedLanes;
+use super::claimed_lanes::{ClaimedLanes, mark_maybe_sent};
 use super::columns;
 use super::files::{StoreFiles, with_ending};
 use super::lock::{FILE_MODE, StoreLock, beside};
 use super::log_mark;
 use super::open_error::OpenError;
 use crate::failpoint::{self, Fault};
-use crate::outbox::{ENTRY_MAX, EntryId, IN_FLIGHT_MAX, LaneClass, LaneId, codec};
+use crate::outbox::{ClaimBounds, ENTRY_MAX, LaneClass, LaneId, codec};
 use crate::random;
 use crate::time::Timestamp;
 
@@ -25,7 +25,7 @@ const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The migrations of the store layout. A store records the number of its migrations. A released migration never
 /// changes.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -35,6 +35,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/7.sql"),
     include_str!("migrations/8.sql"),
     include_str!("migrations/9.sql"),
+    include_str!("migrations/10.sql"),
 ];
 
 /// The size of SQLite's page cache, in KiB; SQLite expects KiB as a negative number.
@@ -67,6 +68,7 @@ pub(super) fn connection(
     configured: &Path,
     lock: &mut StoreLock,
     now: Timestamp,
+    bounds: ClaimBounds,
 ) -> Result<(Opened, StoreFiles), OpenError> {
     let path = &find_or_create(configured)?;
     let mark = log_mark::check(path, lock)?;
@@ -85,8 +87,8 @@ pub(super) fn connection(
             |row| row.get(0),
         )
         .map_err(OpenError::sqlite("reading the digest key"))?;
-    let claimed_lanes =
-        claimed_lanes(&connection).map_err(OpenError::sqlite("reading how it was closed"))?;
+    let claimed_lanes = claimed_lanes(&connection, bounds)
+        .map_err(OpenError::sqlite("reading how it was closed"))?;
     log_mark::renew(&connection, lock, mark)?;
     let files = StoreFiles::of(configured, &with_ending(path, "-wal")).map_err(file)?;
     let opened = Opened {
@@ -129,12 +131,21 @@ fn refuse_remains(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Registers this opening of the store, and finds the lanes that an earlier process may have had in flight.
+/// Registers this opening of the store, and marks the lanes that an earlier process may have had in flight.
 ///
 /// Each opening of the store gets a new number, which is the owner of the claim tokens. If the earlier process did not
-/// close the store cleanly, the lanes that were due first are in doubt, because lanes are claimed in the order of their
-/// due times.
-fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
+/// close the store cleanly, the first lanes of each queue are marked, because lanes are claimed in the order of the
+/// queues. A change of the order while lanes are claimed has marked the claimed lanes before
+/// ([`ClaimedLanes::write_down`]). A mark stays in the store until the lane is settled, so neither an orderly stop nor
+/// another crash forgets it.
+fn claimed_lanes(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<ClaimedLanes> {
+    let transaction = connection.unchecked_transaction()?;
+    let lanes = register(&transaction, bounds)?;
+    transaction.commit()?;
+    Ok(lanes)
+}
+
+fn register(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<ClaimedLanes> {
     // A damaged number is 0: the store was not closed cleanly, and the numbers of openings begin again.
     let number = |name: &str| -> rusqlite::Result<Option<u64>> {
         connection
@@ -151,7 +162,7 @@ fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         [owner],
     )?;
-    let mut lanes = ClaimedLanes::new(owner);
+    let lanes = ClaimedLanes::new(owner, bounds);
     if was_closed_in_order {
         return Ok(lanes);
     }
@@ -159,13 +170,10 @@ fn claimed_lanes(connection: &Connection) -> rusqlite::Result<ClaimedLanes> {
         let mut first_due = connection.prepare_cached(
             "SELECT id FROM lane WHERE low = ?1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2",
         )?;
-        let params = params![codec::class_number(class), IN_FLIGHT_MAX];
+        let params = params![codec::class_number(class), bounds.in_flight];
         let due = first_due.query_map(params, |row| row.get(0).map(LaneId))?;
-        lanes.doubted.extend(columns::readable(due)?);
+        mark_maybe_sent(connection, columns::readable(due)?)?;
     }
-    lanes.sent_to = connection.query_row("SELECT max(id) FROM entry", [], |row| {
-        Ok(EntryId(columns::or_default(row, 0)))
-    })?;
     Ok(lanes)
 }
 

@@ -75,7 +75,8 @@ fn size(
     }
 }
 
-/// Records the versions and failures of the lane, and the time when the lane is due again.
+/// Records the versions and failures of the lane, and the time when the lane is due again. The versions contain every
+/// doubt about the lane, so the settlement removes the mark of an earlier process.
 fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<()> {
     let versions = settlement.versions.as_ref();
     let versions = versions
@@ -87,7 +88,7 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
             // The subquery appears twice, because SQLite writes an update from a joined query through a temporary
             // table.
             "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6,
-                    low = low % 2 + 2 * (?3 > 0),
+                    low = low % 2 + 2 * (?3 > 0), maybe_sent = 0,
                     idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
                     due_at = CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) THEN ?7 ELSE ?8 END
              WHERE id = ?1",

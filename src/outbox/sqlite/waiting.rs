@@ -1,59 +1,111 @@
 //! The SQL of waiting entries: reads the entries that wait in a lane.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, Rows, params};
 
 use super::counts::EventSize;
 use super::decode_cache::DecodeCache;
 use crate::event::{SourceName, SourceVersion};
 use crate::outbox::codec::{self, BlobKind, CustomerColumns};
-use crate::outbox::{CLAIM_BYTES_MAX, EntryId, LaneId, LaneKey, WAITING_WINDOW, WaitingEntry};
+use crate::outbox::{ClaimBounds, EntryId, LaneId, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
-/// The newest waiting entries of a lane.
+/// The newest and the oldest waiting entries of a lane.
 #[derive(Default)]
 pub(super) struct WaitingEntries {
     pub(super) entries: Vec<WaitingEntry>,
     /// The waiting entries whose stored content cannot be read.
     pub(super) unreadable: Vec<EntryId>,
-    /// The sizes of the events of all these entries, unless a row is damaged.
+    /// The sizes of the events of all these entries, unless a row is damaged; the newest entry comes first.
     pub(super) sizes: Vec<(EntryId, EventSize)>,
     /// The stored bytes of the entries' updates.
     pub(super) bytes: usize,
+    /// True if the lane has more waiting entries than the newest that were read.
+    pub(super) has_more: bool,
 }
 
-/// Reads the newest waiting entries of a lane: at most [`WAITING_WINDOW`] entries and about [`CLAIM_BYTES_MAX`] of
-/// updates.
+/// Reads the newest waiting entries of a lane, and some of the oldest if the lane has more.
 pub(super) fn read(
     connection: &Connection,
     lane: LaneId,
     key: Option<&LaneKey>,
     decoded: &mut DecodeCache,
+    bounds: ClaimBounds,
 ) -> rusqlite::Result<WaitingEntries> {
-    let mut waiting = WaitingEntries::default();
-    let mut statement = connection.prepare_cached(
+    let mut reader = WaitingReader {
+        key,
+        decoded,
+        found: WaitingEntries::default(),
+        last: None,
+    };
+    // One row more than the claim takes shows whether the lane has more entries.
+    let mut newest = connection.prepare_cached(
         // Rows of an older program have no source. `coalesce` reads a receipt only for such a row.
         "SELECT entry, epoch, value, facts, partner, stated, accepted_at,
                 coalesce(source, (SELECT source FROM entry e WHERE e.id = waiting.entry)), length(event)
          FROM waiting WHERE lane = ?1 ORDER BY entry DESC LIMIT ?2",
     )?;
-    let mut rows = statement.query(params![lane.0, WAITING_WINDOW])?;
-    while waiting.bytes < CLAIM_BYTES_MAX
-        && let Some(row) = rows.next()?
-    {
-        waiting.bytes += row.get_ref(3)?.as_bytes().map_or(0, <[u8]>::len);
-        // An entry without a readable number fails the claim of its lane, because dispatch could not settle the entry.
-        let number = EntryId(row.get(0)?);
-        let source = row.get_ref(7)?.as_str().ok();
-        let source = source.and_then(|name| decoded.source(name));
-        if let Some((source, bytes)) = source.clone().zip(row.get(8).ok()) {
-            waiting.sizes.push((number, EventSize { source, bytes }));
-        }
-        match source.and_then(|source| entry(row, number, source, key, decoded)) {
-            Some(entry) => waiting.entries.push(entry),
-            None => waiting.unreadable.push(number),
-        }
+    let mut rows = newest.query(params![lane.0, bounds.newest.saturating_add(1)])?;
+    let has_more = reader.take(&mut rows, bounds.newest, bounds.bytes)?;
+    if let (true, Some(last)) = (has_more, reader.last) {
+        let mut oldest = connection.prepare_cached(
+            "SELECT entry, epoch, value, facts, partner, stated, accepted_at,
+                    coalesce(source, (SELECT source FROM entry e WHERE e.id = waiting.entry)), length(event)
+             FROM waiting WHERE lane = ?1 AND entry < ?3 ORDER BY entry LIMIT ?2",
+        )?;
+        let mut rows = oldest.query(params![lane.0, bounds.oldest, last.0])?;
+        let bytes = reader.found.bytes.saturating_add(bounds.oldest_bytes());
+        reader.take(&mut rows, bounds.oldest, bytes)?;
+        let sizes = &mut reader.found.sizes;
+        sizes.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
     }
-    Ok(waiting)
+    Ok(WaitingEntries {
+        has_more,
+        ..reader.found
+    })
+}
+
+/// Reads rows of waiting entries.
+struct WaitingReader<'a> {
+    key: Option<&'a LaneKey>,
+    decoded: &'a mut DecodeCache,
+    found: WaitingEntries,
+    /// The entry of the last row.
+    last: Option<EntryId>,
+}
+
+impl WaitingReader<'_> {
+    /// Reads at most `max` rows, and no further row when all entries have `bytes_max` bytes of updates. Returns whether
+    /// a row is left.
+    fn take(
+        &mut self,
+        rows: &mut Rows<'_>,
+        max: usize,
+        bytes_max: usize,
+    ) -> rusqlite::Result<bool> {
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            if count == max || self.found.bytes >= bytes_max {
+                return Ok(true);
+            }
+            count += 1;
+            self.found.bytes += row.get_ref(3)?.as_bytes().map_or(0, <[u8]>::len);
+            // An entry without a readable number fails the claim of its lane, because dispatch could not settle the
+            // entry.
+            let number = EntryId(row.get(0)?);
+            self.last = Some(number);
+            let source = row.get_ref(7)?.as_str().ok();
+            let source = source.and_then(|name| self.decoded.source(name));
+            if let Some((source, bytes)) = source.clone().zip(row.get(8).ok()) {
+                let size = EventSize { source, bytes };
+                self.found.sizes.push((number, size));
+            }
+            match source.and_then(|source| entry(row, number, source, self.key, self.decoded)) {
+                Some(entry) => self.found.entries.push(entry),
+                None => self.found.unreadable.push(number),
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// Decodes one waiting entry; `None` if the content cannot be read.

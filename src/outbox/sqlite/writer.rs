@@ -15,7 +15,7 @@ use super::disk_space::DiskSpace;
 use super::files::StoreFiles;
 use super::open::Opened;
 use super::shared::SharedState;
-use super::{append, bytes, open, settle, watch};
+use super::{append, open, settle, watch};
 use crate::failpoint::{self, CrashPoint, Fault};
 use crate::outbox::{Appended, EntryId, Error, Settled, State, StoreCondition};
 
@@ -23,8 +23,10 @@ mod command;
 pub(super) mod job;
 
 use command::{Command, Isolation};
-use job::{ActJob, AppendJob, ClaimJob, Finished, ReadJob, SettleJob, Wakes, WriterCommand};
-use job::{failed, send, stops_the_store};
+use job::{
+    ActJob, ActState, AppendJob, ClaimJob, Finished, ReadJob, SettleJob, Wakes, WriterCommand,
+};
+use job::{bytes, failed, send, stops_the_store};
 
 /// The most commands in one commit: enough to share the cost of a sync, and few enough that no caller waits long.
 const GROUP_COMMANDS_MAX: usize = 1024;
@@ -138,7 +140,7 @@ impl Writer {
             if let Err(error) = self.connection.set_db_config(config, true) {
                 tracing::warn!(error = %error, "the store cannot keep its write-ahead log");
             }
-        } else if self.claimed.is_settled()
+        } else if self.claimed.len() == 0
             && let Err(error) = open::mark_closed_in_order(&self.connection)
         {
             tracing::warn!(
@@ -181,19 +183,22 @@ impl Writer {
         };
         let claimed = claimer.claim(claim.max, claim.pick);
         let claimed = claimed.map_err(|error| failed(&error, "claiming"));
-        // The writer cancels a claim if no caller receives the answer.
         if let Err(Ok(unreceived)) = claim.reply.send(claimed) {
             for claimed in unreceived.lanes {
-                self.claimed.release(claimed.lane);
+                self.claimed.free(claimed.lane);
             }
         }
     }
 
     fn act(&mut self, act: ActJob) -> rusqlite::Result<()> {
-        let mut counts = self.counts.clone();
-        let wakes = act.wakes;
-        let transaction = self.connection.transaction()?;
-        if act.run(transaction, &mut counts, &self.disk)? == Finished::Committed {
+        let (mut counts, wakes) = (self.counts.clone(), act.wakes);
+        let state = ActState {
+            transaction: self.connection.transaction()?,
+            counts: &mut counts,
+            disk: &self.disk,
+            claimed: &self.claimed,
+        };
+        if act.run(state)? == Finished::Committed {
             self.counts = counts;
             self.shared.publish(&self.counts.stored_bytes);
             if wakes == Wakes::Dispatch {

@@ -50,7 +50,7 @@ async fn a_store_of_the_first_layout_is_updated() {
     assert_eq!(claimed.key, key("CUST-1"));
     assert_eq!(claimed.waiting[0].entry, EntryId(7));
     // The earlier process may have sent every entry up to 11, the last number that it gave to an entry.
-    assert_eq!(claimed.maybe_sent_to, Some(EntryId(11)));
+    assert_eq!(claimed.maybe_sent, MaybeSent::Entries(EntryId(11)));
     let stored = append(&store, &[entry("c", "CUST-1", 5)]).await;
     assert_eq!(stored[0].entry, EntryId(12), "no number is used again");
 }
@@ -146,7 +146,11 @@ async fn claims_of_layout_5(store: &SqliteOutbox) {
         (failed.trials, failed.unfold_to),
         (trials, Some(EntryId(13)))
     );
-    assert_eq!(failed.maybe_sent_to, None, "the store was closed in order");
+    assert_eq!(
+        failed.maybe_sent,
+        MaybeSent::Nothing,
+        "the store was closed in order"
+    );
     assert_eq!(lanes[1].links.len(), 1);
     assert_eq!(lanes[1].links[0].partner.as_str(), "P-1");
     let reassert_at = NOW.after(Duration::from_secs(60));

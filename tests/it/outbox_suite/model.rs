@@ -10,10 +10,10 @@ use imprint_bridge::imprint::{
     CustomerChange, CustomerRef, Field, FieldValue, ImprintId, PartnerCustomerId,
 };
 use imprint_bridge::outbox::{
-    AuditEvent, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending, EntryFilter, EntryId,
-    EntrySelection, FailingShare, IdentityLink, LaneKey, Lookup, MemoryOutbox, Moved, NewEntry,
-    Outbox, ParkReason, Pick, Priority, Replay, Resolution, Settlement, SqliteOutbox, State,
-    StoreFuture, Trials, WaitingEntry,
+    AuditEvent, Claim, ClaimBounds, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending,
+    EntryFilter, EntryId, EntrySelection, FailingShare, IdentityLink, LaneKey, Lookup,
+    MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Replay, Resolution, Settled,
+    Settlement, SqliteOutbox, State, StoreFuture, Trials, WaitingEntry,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -264,8 +264,8 @@ fn learned(now: Timestamp) -> IdentityLink {
 type Restart = Box<dyn Fn(Arc<dyn Outbox>, bool, Timestamp) -> Arc<dyn Outbox>>;
 
 /// A storage engine under test, with its restart function and its claimed lanes.
-struct Engine {
-    outbox: Arc<dyn Outbox>,
+pub(super) struct Engine {
+    pub(super) outbox: Arc<dyn Outbox>,
     restart: Restart,
     claimed: Vec<ClaimedLane>,
 }
@@ -316,14 +316,34 @@ impl Engine {
             }
             Op::Pass(_) => String::new(),
             Op::Restart => {
-                let in_order = self.claimed.is_empty();
-                self.claimed.clear();
                 drop(outbox);
-                let old = std::mem::replace(&mut self.outbox, Arc::new(MemoryOutbox::default()));
-                self.outbox = (self.restart)(old, in_order, now);
+                self.restart(now);
                 String::new()
             }
         }
+    }
+
+    /// Ends the storage engine and starts the engine again: after a crash if lanes are claimed, otherwise in order.
+    pub(super) fn restart(&mut self, now: Timestamp) {
+        let in_order = self.claimed.is_empty();
+        self.claimed.clear();
+        let old = std::mem::replace(&mut self.outbox, Arc::new(MemoryOutbox::default()));
+        self.outbox = (self.restart)(old, in_order, now);
+    }
+
+    /// Claims lanes, which stay claimed until the test settles them with [`Self::record`].
+    pub(super) fn take(&mut self, max: usize, pick: Pick, now: Timestamp) -> Claim {
+        let claim = now_or_soon(self.outbox.claim(now, max, pick)).unwrap();
+        self.claimed.extend(claim.lanes.iter().cloned());
+        claim
+    }
+
+    /// Settles a claimed lane.
+    pub(super) fn record(&mut self, settlement: Settlement) {
+        self.claimed
+            .retain(|claimed| claimed.token != settlement.token);
+        let settled = now_or_soon(self.outbox.settle(settlement)).unwrap();
+        assert_eq!(settled, Settled::Recorded);
     }
 
     fn claim(&mut self, max: usize, least_failed: bool, now: Timestamp) -> String {
@@ -332,13 +352,11 @@ impl Engine {
         } else {
             Pick::LongestDue(FailingShare::UNLIMITED)
         };
-        let claim = now_or_soon(self.outbox.claim(now, max, pick)).unwrap();
-        let mut described = claim.clone();
+        let mut described = self.take(max, pick, now);
         // Each storage engine makes its own claim tokens, so the comparison leaves the tokens out.
         for lane in &mut described.lanes {
             lane.token = ClaimToken::default();
         }
-        self.claimed.extend(claim.lanes);
         format!("{described:?}")
     }
 
@@ -458,8 +476,17 @@ fn event(what: &'static str, at: Timestamp) -> AuditEvent {
     }
 }
 
-fn memory() -> Engine {
-    let outbox = Arc::new(MemoryOutbox::default());
+/// Small bounds of claims, so that few entries and lanes exceed every bound.
+pub(super) const SMALL: ClaimBounds = ClaimBounds {
+    newest: 2,
+    oldest: 1,
+    bytes: 1024 * 1024,
+    in_flight: 2,
+    probe: 2,
+};
+
+pub(super) fn memory(bounds: ClaimBounds) -> Engine {
+    let outbox = Arc::new(MemoryOutbox::bounded(bounds));
     let kept = Arc::clone(&outbox);
     let restart = move |_old, in_order, _now| -> Arc<dyn Outbox> {
         kept.restart(in_order);
@@ -473,15 +500,15 @@ fn memory() -> Engine {
     }
 }
 
-fn sqlite(folder: &tempfile::TempDir, start: Timestamp) -> Engine {
+pub(super) fn sqlite(folder: &tempfile::TempDir, start: Timestamp, bounds: ClaimBounds) -> Engine {
     let path = folder.path().join("outbox.db");
-    let outbox = Arc::new(SqliteOutbox::open(&path, 1000, start).unwrap());
+    let open = move |now| SqliteOutbox::open_bounded(&path, 1000, now, bounds).ok();
+    let outbox = Arc::new(open(start).unwrap());
     let restart = move |old: Arc<dyn Outbox>, _in_order, now| -> Arc<dyn Outbox> {
         // Dropping the store is a clean shutdown only if no lane is claimed at this moment.
         drop(old);
         // A process that another test starts at this moment may still hold the store's lock.
-        let open = || SqliteOutbox::open(&path, 1000, now).ok();
-        Arc::new(wait_for("the store is free", open))
+        Arc::new(wait_for("the store is free", || open(now)))
     };
     Engine {
         outbox,
@@ -496,10 +523,13 @@ proptest! {
     /// FAULTS T11: any operations in any order have the same results in every storage engine, and lead to the same
     /// state.
     #[test]
-    fn engines_have_the_same_results(ops in prop::collection::vec(op(), 1..40)) {
+    fn engines_have_the_same_results(
+        ops in prop::collection::vec(op(), 1..40),
+        bounds in prop_oneof![Just(ClaimBounds::default()), Just(SMALL)],
+    ) {
         let mut now = Timestamp::from_millis(1_000_000);
         let folder = super::fast_folder();
-        let mut engines = [memory(), sqlite(&folder, now)];
+        let mut engines = [memory(bounds), sqlite(&folder, now, bounds)];
         for op in ops {
             if let Op::Pass(seconds) = op {
                 now = now.after(Duration::from_secs(seconds));

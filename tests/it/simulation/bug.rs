@@ -9,7 +9,7 @@ use imprint_bridge::dispatch::lane_exchange::{ImprintCall, ImprintReply};
 use imprint_bridge::dispatch::pace::Rate;
 use imprint_bridge::fold::LaneVersions;
 use imprint_bridge::imprint::{Cause, Echo, Outcome, Rejection};
-use imprint_bridge::outbox::{ClaimedLane, Ending, Settlement, Trials};
+use imprint_bridge::outbox::{ClaimedLane, Ending, MaybeSent, Settlement, Trials};
 
 use super::plan::Plan;
 
@@ -62,7 +62,7 @@ impl Bug {
             claimed.versions = LaneVersions::default();
         }
         if self == Self::ForgetsCrash {
-            claimed.maybe_sent_to = None;
+            claimed.maybe_sent = MaybeSent::Nothing;
         }
         if self == Self::DropsTheNewest && claimed.waiting.len() > 1 {
             claimed.waiting.sort_by_key(|waiting| waiting.version);

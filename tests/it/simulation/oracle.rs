@@ -146,13 +146,18 @@ impl<'p> Oracle<'p> {
         self.kept.get(&event).map(|line| line.version)
     }
 
-    /// Returns the newest waiting version of each field of a customer.
-    pub(super) fn newest_waiting(&self, person: usize) -> BTreeMap<usize, Version> {
+    /// Returns the newest version of each field of a customer in the waiting entries that a claim has read.
+    pub(super) fn newest_waiting(
+        &self,
+        person: usize,
+        read: &BTreeSet<EntryId>,
+    ) -> BTreeMap<usize, Version> {
         let mut newest: BTreeMap<usize, Version> = BTreeMap::new();
         for (event, line) in &self.kept {
             let event = &self.plan.events[*event];
             // An event with the ids of two customers may park instead of being sent.
-            if line.state != State::Waiting || line.person != Some(person) || event.is_false_pair {
+            let is_read = line.state == State::Waiting && read.contains(&line.entry);
+            if !is_read || line.person != Some(person) || event.is_false_pair {
                 continue;
             }
             for (field, _) in &event.values {

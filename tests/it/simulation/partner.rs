@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use imprint_bridge::dispatch::pace::Rate;
 use imprint_bridge::imprint::{CustomerRef, ImprintId};
+use imprint_bridge::outbox::ClaimBounds;
 
 use super::bug::Bug;
 use super::plan::{Answer, Clears, Event, Fault, Person, Phase, Plan, SECOND, Stated};
@@ -113,6 +114,7 @@ impl Scenario {
             deadline: Duration::from_secs(10),
             dispatchers: 1,
             concurrency: 16,
+            bounds: ClaimBounds::default(),
             phases: vec![Phase {
                 from: self.start(),
                 to: healed,

@@ -7,6 +7,7 @@ use imprint_bridge::dispatch::pace::Rate;
 use imprint_bridge::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use imprint_bridge::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use imprint_bridge::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
+use imprint_bridge::outbox::ClaimBounds;
 
 use super::random::SeededRandom;
 
@@ -42,6 +43,8 @@ pub(super) struct Plan {
     pub(super) deadline: Duration,
     pub(super) dispatchers: usize,
     pub(super) concurrency: usize,
+    /// The bounds of the store's claims: often so small that lanes and entries exceed every bound.
+    pub(super) bounds: ClaimBounds,
     pub(super) people: Vec<Person>,
     pub(super) events: Vec<Event>,
     /// The times at which senders repeat events, and the indexes of these events.
@@ -209,6 +212,7 @@ impl Plan {
             deadline: Duration::from_secs(random.pick(&[2, 10, 30])),
             dispatchers: random.pick(&[1, 1, 2]),
             concurrency: random.pick(&[1, 2, 4, 16]),
+            bounds: ClaimBounds::default(),
             phases: phases(random, span, (people.len(), victim)),
             people,
             events,
@@ -226,6 +230,7 @@ impl Plan {
             isolation: 0,
             steps_max: STEPS_MAX,
         };
+        plan.bounds = bounds(seed, &plan);
         plan.isolation = 40 * SECOND + 3 * millis(plan.deadline);
         if !is_isolated {
             plan.disturb(random, span);
@@ -378,6 +383,24 @@ pub(super) fn rules(random: &mut SeededRandom) -> DeliveryRules {
         wait_max: Duration::from_mins(10),
         link_ttl: random.pick(&[Duration::from_mins(1), Duration::from_hours(24)]),
         unknown_ttl: random.pick(&[Duration::from_secs(30), Duration::from_mins(5)]),
+    }
+}
+
+/// Returns the bounds of claims. The bound of lanes in flight is exact: a smaller bound would miss a lane in flight.
+fn bounds(seed: u64, plan: &Plan) -> ClaimBounds {
+    // Separate random numbers, so that the other values of a seed's plan do not depend on the bounds.
+    let mut random = SeededRandom::new(seed.rotate_left(32));
+    if random.chance(400) {
+        return ClaimBounds::default();
+    }
+    let probe = random.pick(&[1, 2]);
+    let claimed = plan.dispatchers * (plan.concurrency + plan.concurrency.div_ceil(2));
+    ClaimBounds {
+        newest: random.pick(&[1, 2, 3, 5]),
+        oldest: random.pick(&[1, 2]),
+        in_flight: claimed + probe,
+        probe,
+        ..ClaimBounds::default()
     }
 }
 

@@ -114,7 +114,7 @@ impl<'p> World<'p> {
             now: 0,
             happenings: BTreeMap::new(),
             number: 0,
-            outbox: MemoryOutbox::default(),
+            outbox: MemoryOutbox::bounded(plan.bounds),
             imprint: Imprint::new(plan.people.len()),
             oracle: Oracle::new(plan),
             protocol: ProtocolOracle::new(plan),

@@ -6,6 +6,7 @@
 use rusqlite::{Connection, ErrorCode, Transaction, ffi};
 use tokio::sync::oneshot;
 
+use crate::outbox::sqlite::claimed_lanes::ClaimedLanes;
 use crate::outbox::sqlite::counts::Counts;
 use crate::outbox::sqlite::disk_space::DiskSpace;
 use crate::outbox::{Appended, Claim, Error, NewEntry, Pick, Settled, Settlement};
@@ -21,6 +22,11 @@ pub(in crate::outbox::sqlite) enum WriterCommand {
     Claim(ClaimJob),
     Read(ReadJob),
     Act(ActJob),
+}
+
+/// Returns the bytes of the events in a queued batch: the part of the memory whose size the senders decide.
+pub(in crate::outbox::sqlite) fn bytes(batch: &[NewEntry]) -> usize {
+    batch.iter().map(|new| new.event.len()).sum()
 }
 
 /// A command to store a batch of events.
@@ -87,8 +93,15 @@ pub(super) enum Finished {
     Refused,
 }
 
-type ActFn =
-    dyn FnOnce(Transaction<'_>, &mut Counts, &DiskSpace) -> rusqlite::Result<Finished> + Send;
+/// The state of the writer thread that an act needs.
+pub(super) struct ActState<'a> {
+    pub(super) transaction: Transaction<'a>,
+    pub(super) counts: &'a mut Counts,
+    pub(super) disk: &'a DiskSpace,
+    pub(super) claimed: &'a ClaimedLanes,
+}
+
+type ActFn = dyn FnOnce(ActState<'_>) -> rusqlite::Result<Finished> + Send;
 
 /// A change by an operator or a background task, in a separate transaction. A full disk refuses the change.
 pub(in crate::outbox::sqlite) struct ActJob {
@@ -97,22 +110,28 @@ pub(in crate::outbox::sqlite) struct ActJob {
 }
 
 impl ActJob {
-    /// Creates an act that answers `reply` with the result of `act` after the commit.
+    /// Creates an act that answers `reply` with the result of `act` after the commit. An act that can make lanes due may
+    /// move the lanes that are claimed now, so the act marks these lanes first.
     pub(in crate::outbox::sqlite) fn new<T: Send + 'static>(
         reply: Reply<T>,
         wakes: Wakes,
         act: impl FnOnce(&Connection, &mut Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> Self {
-        let act = move |transaction: Transaction<'_>, counts: &mut Counts, disk: &DiskSpace| {
-            let before = counts.clone();
-            let done = act(&transaction, counts).and_then(|done| {
-                counts.save_bytes(&transaction, &before)?;
+        let act = move |state: ActState<'_>| {
+            let before = state.counts.clone();
+            let marked = match wakes {
+                Wakes::Dispatch => state.claimed.write_down(&state.transaction),
+                Wakes::Nobody => Ok(()),
+            };
+            let done = marked.and_then(|()| act(&state.transaction, state.counts));
+            let done = done.and_then(|done| {
+                state.counts.save_bytes(&state.transaction, &before)?;
                 Ok(done)
             });
             let done = recover(
-                done.and_then(|done| transaction.commit().map(|()| done)),
+                done.and_then(|done| state.transaction.commit().map(|()| done)),
                 "changing entries",
-                disk,
+                state.disk,
             )?;
             let finished = match &done {
                 Ok(_) => Finished::Committed,
@@ -127,13 +146,8 @@ impl ActJob {
         }
     }
 
-    pub(super) fn run(
-        self,
-        transaction: Transaction<'_>,
-        counts: &mut Counts,
-        disk: &DiskSpace,
-    ) -> rusqlite::Result<Finished> {
-        (self.act)(transaction, counts, disk)
+    pub(super) fn run(self, state: ActState<'_>) -> rusqlite::Result<Finished> {
+        (self.act)(state)
     }
 }
 

@@ -147,7 +147,12 @@ impl World<'_> {
             Some(LaneKey::Imprint(imprint)) => person(self.plan, imprint),
             Some(LaneKey::Partner(_)) | None => None,
         };
-        let newest = person.map(|person| self.oracle.newest_waiting(person));
+        let read = claimed
+            .waiting
+            .iter()
+            .map(|waiting| waiting.entry)
+            .collect();
+        let newest = person.map(|person| self.oracle.newest_waiting(person, &read));
         Attempt {
             lane: claimed.lane,
             token: claimed.token,

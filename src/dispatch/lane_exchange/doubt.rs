@@ -1,0 +1,24 @@
+//! The doubt that an earlier process leaves: values that it may have sent, and that may still arrive at Imprint. This
+//! module is pure: it does no IO and reads no clock.
+
+use crate::dispatch::rules::DeliveryRules;
+use crate::outbox::{ClaimedLane, MaybeSent, WaitingEntry};
+use crate::time::Timestamp;
+
+/// Marks as in doubt the values that an earlier process may have sent.
+pub(super) fn mark_in_doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestamp) {
+    let until = now.after(rules.reassert_after);
+    let versions = std::mem::take(&mut claimed.versions);
+    claimed.versions = match claimed.maybe_sent {
+        MaybeSent::Nothing => versions,
+        MaybeSent::Anything => versions.with_anything_sent(until),
+        MaybeSent::Entries(last) => {
+            let waiting = claimed.waiting.iter();
+            let sent: Vec<_> = waiting
+                .filter(|waiting| waiting.entry <= last)
+                .map(WaitingEntry::candidate)
+                .collect();
+            versions.with_possibly_sent(&sent, until)
+        }
+    };
+}
