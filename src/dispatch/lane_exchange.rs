@@ -317,6 +317,23 @@ impl LaneExchange {
         })
     }
 
+    /// Returns the entries for which a failure of this exchange is an attempt: the entries in the request. For a failed
+    /// search the result is as many of the oldest entries as a request may carry.
+    pub fn attempted(&self, rules: &DeliveryRules) -> Vec<EntryId> {
+        match &self.claimed.key {
+            Some(LaneKey::Partner(_)) => {
+                let waiting = self.claimed.waiting.iter().map(|waiting| waiting.entry);
+                let mut waiting: Vec<EntryId> = waiting.collect();
+                waiting.sort_unstable();
+                waiting.truncate(rules.max_fold);
+                waiting
+            }
+            Some(LaneKey::Imprint(_)) | None => {
+                self.fold.carried.iter().copied().map(EntryId).collect()
+            }
+        }
+    }
+
     /// Returns the Imprint id of the lane's customer.
     pub fn imprint_id(&self) -> Option<&ImprintId> {
         match &self.claimed.key {

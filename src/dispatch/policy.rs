@@ -39,7 +39,7 @@ pub enum Decision {
         detail: Option<String>,
     },
     /// The lane has failed too often by its own fault: park the only entry in the request, or send several entries one by
-    /// one.
+    /// one. If the search for the customer failed, park all entries, because the fault concerns every entry.
     GiveUp {
         /// The possible effect of the failed request at Imprint.
         effect: Effect,
@@ -117,13 +117,13 @@ pub fn decide(
         Conclusion::Identified(imprint) => return Decision::Move(imprint),
         Conclusion::UnknownCustomer => return Decision::CustomerUnknown,
         Conclusion::Ambiguous => return Decision::ParkAll(ParkReason::AmbiguousCustomer),
-        Conclusion::SearchForbidden(cause) => {
-            return retry(
-                exchange,
-                Failure::new(Effect::None, cause),
-                assessment,
-                rules,
-            );
+        // The API key may not search, whoever the customer is: the failure counts against no entry.
+        Conclusion::SearchForbidden(_) => {
+            return Decision::Retry {
+                effect: Effect::None,
+                rest: rest(assessment.state),
+                attempt: Attempt::NotCounted,
+            };
         }
         Conclusion::NotCleared(lines) => return Decision::DeliverExcept(lines),
         Conclusion::Updated(outcome) => outcome,
@@ -231,21 +231,25 @@ fn retry(
         Attribution::Lane if trials.tried_at.is_some() => Attempt::Counted,
         Attribution::Lane | Attribution::Unknown => Attempt::NotCounted,
     };
-    let rest = match assessment.state {
-        DestinationState::Probing(_) | DestinationState::Stopped(_) => Rest::Short,
-        DestinationState::Flowing { .. } | DestinationState::Throttled { .. } => Rest::Backoff,
-    };
     let is_exhausted = attempt == Attempt::Counted && trials.attempts + 1 >= rules.attempts_max;
-    match exchange.fold.carried.len() {
-        1.. if is_exhausted => Decision::GiveUp {
+    // A request of reasserted values only has no entry to give up.
+    if is_exhausted && !exchange.attempted(rules).is_empty() {
+        return Decision::GiveUp {
             effect: failure.effect,
             detail: failure.cause.to_string(),
-        },
-        _ => Decision::Retry {
-            effect: failure.effect,
-            rest: failure.rest.unwrap_or(rest),
-            attempt,
-        },
+        };
+    }
+    Decision::Retry {
+        effect: failure.effect,
+        rest: failure.rest.unwrap_or_else(|| rest(assessment.state)),
+        attempt,
+    }
+}
+
+const fn rest(state: DestinationState) -> Rest {
+    match state {
+        DestinationState::Probing(_) | DestinationState::Stopped(_) => Rest::Short,
+        DestinationState::Flowing { .. } | DestinationState::Throttled { .. } => Rest::Backoff,
     }
 }
 

@@ -62,7 +62,10 @@ fn decided(
             without_reassertion(exchange, sent),
         ),
         Decision::GiveUp { effect, detail } => {
-            let sent = in_doubt(exchange, effect, rules, sent);
+            let sent = Settlement {
+                attempted: exchange.attempted(rules),
+                ..in_doubt(exchange, effect, rules, sent)
+            };
             given_up(exchange, detail, sent)
         }
         Decision::ParkAll(reason) => {
@@ -77,7 +80,7 @@ fn decided(
             rest,
             attempt,
         } => {
-            let attempted = sent.attempted;
+            let attempted = exchange.attempted(rules);
             let unsent = in_doubt(exchange, effect, rules, unsent);
             let attempts = failed(exchange.claimed.trials, attempt, moment.now);
             retried(attempted, attempts, rest, moment, unsent)
@@ -119,16 +122,18 @@ fn retried(
 }
 
 /// Returns the settlement of a lane that has failed too often: parks the only entry of the request, or marks several
-/// entries to be sent one by one.
+/// entries to be sent one by one. After a search, which carries no entry, parks all entries.
 fn given_up(exchange: &LaneExchange, detail: String, sent: Settlement) -> Settlement {
-    if exchange.fold.carried.len() > 1 {
-        let last = exchange.fold.carried.iter().copied().max();
-        return Settlement {
-            unfold_to: last.map(EntryId),
+    let reason = ParkReason::AttemptsExhausted;
+    let detail = Some(detail);
+    match exchange.fold.carried.len() {
+        0 => all_end(exchange, &Ending::Parked { reason, detail }, sent),
+        1 => parked(exchange, reason, detail, sent),
+        _ => Settlement {
+            unfold_to: exchange.fold.carried.iter().copied().max().map(EntryId),
             ..sent
-        };
+        },
     }
-    parked(exchange, ParkReason::AttemptsExhausted, Some(detail), sent)
 }
 
 /// Returns a settlement that leaves the lane unchanged and due at once. The settlement ends only entries that need no
@@ -270,6 +275,10 @@ fn customer_unknown(
                 ..sent
             };
             waits.endings.extend(too_old);
+            if remaining(exchange, &waits).next().is_none() {
+                // Entries that the claim did not read are as old as these, and must not wait for the next search.
+                waits.due = now;
+            }
             waits
         }
     }

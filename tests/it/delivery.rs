@@ -391,6 +391,34 @@ fn facts_wait_for_their_customer_to_appear() {
     );
 }
 
+/// FAULTS N113: an answer to the search for a customer can never be read, while other customers are served: each search
+/// counts as an attempt of the entries, and the entries park.
+#[test]
+fn a_search_that_can_never_be_read_uses_up_attempts_and_parks() {
+    let app = TestApp::setup()
+        .settings("[dispatch]\nattempts_max = 2")
+        .manual_clock()
+        .start();
+    app.imprint
+        .inject(&json!({"method": "GET", "action": {"body": "{\"data\": "}}));
+    let batch = [by_partner("first", "P-1", 1), by_partner("second", "P-1", 2)];
+    assert_eq!(app.post_batch(&batch).status, 202);
+    let revision = Cell::new(0);
+    let step = Duration::from_millis(100);
+    app.advance_until("both are parked while others are delivered", step, |app| {
+        revision.set(revision.get() + 1);
+        let revision = revision.get();
+        app.accept(&email(&format!("other-{revision}"), "c2", revision));
+        app.metric("parked_entries") == Some(2.0)
+    });
+    for id in ["first", "second"] {
+        let receipt = app.receipt(id);
+        assert_eq!(parked(&receipt), "attempts_exhausted");
+        assert!(receipt["attempts"].as_u64() >= Some(2), "{receipt}");
+    }
+    app.wait_until(&format!("other-{}", revision.get()), "delivered");
+}
+
 /// FAULTS M12
 #[test]
 fn somebody_who_is_two_customers_is_parked() {
