@@ -13,6 +13,7 @@
 mod client;
 mod commands;
 mod delivery;
+mod doubt;
 mod examples;
 mod fairness;
 mod flow;

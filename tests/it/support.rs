@@ -121,7 +121,7 @@ impl FakeImprint {
         Self::with_clock(Clock::machine(), change)
     }
 
-    fn with_clock(clock: Clock, change: impl FnOnce(&mut SandboxSettings)) -> Self {
+    pub(crate) fn with_clock(clock: Clock, change: impl FnOnce(&mut SandboxSettings)) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut settings = SandboxSettings::new(listen, KEY.to_owned().into());
         change(&mut settings);
