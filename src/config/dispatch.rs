@@ -6,7 +6,7 @@ use super::reader::Reader;
 use crate::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use crate::imprint::clearing::Clearing;
 
-/// The maximum of a wait or a time to live in the section `[identity]`.
+/// The maximum of `park_after`, and of a wait or a time to live in the section `[identity]`.
 const SPAN_MAX: Duration = Duration::from_hours(24 * 400);
 /// The minimum of `assert_after`; only tests need such a short time.
 const ASSERT_AFTER_MIN: Duration = Duration::from_millis(100);
@@ -27,6 +27,9 @@ pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<Di
     let threads = reader.take(&["dispatch", "threads"], |raw| raw.count(1, 64));
     let max_fold = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, 1000));
     let attempts_max = reader.take(&["dispatch", "attempts_max"], |raw| raw.whole(1, 1000));
+    let park_after = reader.take(&["dispatch", "park_after"], |raw| {
+        raw.duration(Duration::ZERO, SPAN_MAX)
+    });
     let reassert_after = reader.take(&["dispatch", "assert_after"], |raw| {
         raw.duration(ASSERT_AFTER_MIN, ASSERT_AFTER_MAX)
     });
@@ -45,6 +48,7 @@ pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<Di
         rules: DeliveryRules {
             max_fold: max_fold?,
             attempts_max: u32::try_from(attempts_max?).unwrap_or(u32::MAX),
+            park_after: park_after?,
             reassert_after: reassert_after?,
             clearing: clearing?,
             unknown: unknown?,

@@ -71,6 +71,8 @@ pub struct Assessment {
     pub attribution: Attribution,
     /// The party that caused a failure, as far as the evidence shows.
     pub blame: Blame,
+    /// The time of the result.
+    pub at: Timestamp,
 }
 
 /// A request that dispatch recorded in [`OperatorMode::Shadow`] instead of sending the request.

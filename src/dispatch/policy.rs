@@ -218,8 +218,8 @@ impl Failure {
     }
 }
 
-/// Returns the decision to send the lane again, unless the lane has failed `attempts_max` times while Imprint applied
-/// requests of other lanes.
+/// Returns the decision to send the lane again, unless the lane has failed `attempts_max` times, and for the time
+/// `park_after`, while Imprint applied requests of other lanes.
 fn retry(
     exchange: &LaneExchange,
     failure: Failure,
@@ -231,7 +231,10 @@ fn retry(
         Attribution::Lane if trials.tried_at.is_some() => Attempt::Counted,
         Attribution::Lane | Attribution::Unknown => Attempt::NotCounted,
     };
-    let is_exhausted = attempt == Attempt::Counted && trials.attempts + 1 >= rules.attempts_max;
+    let blamed_since = trials.blamed_since.unwrap_or(assessment.at);
+    let is_exhausted = attempt == Attempt::Counted
+        && trials.attempts + 1 >= rules.attempts_max
+        && assessment.at.since(blamed_since) >= rules.park_after;
     // A request of reasserted values only has no entry to give up.
     if is_exhausted && !exchange.attempted(rules).is_empty() {
         return Decision::GiveUp {

@@ -22,6 +22,9 @@ pub struct DeliveryRules {
     pub max_fold: usize,
     /// The number of counted attempts after which dispatch parks an entry that fails alone.
     pub attempts_max: u32,
+    /// The shortest time between the first counted failure and the parking of an entry that fails alone. Without this
+    /// time, a fault of Imprint that lasts an hour for one customer would need an operator.
+    pub park_after: Duration,
     /// The time during which a request without a clear answer may still arrive at Imprint.
     pub reassert_after: Duration,
     /// The values that dispatch sends for fields that the source cleared.

@@ -62,11 +62,8 @@ fn decided(
             without_reassertion(exchange, sent),
         ),
         Decision::GiveUp { effect, detail } => {
-            let sent = Settlement {
-                attempted: exchange.attempted(rules),
-                ..in_doubt(exchange, effect, rules, sent)
-            };
-            given_up(exchange, detail, sent)
+            let sent = in_doubt(exchange, effect, rules, sent);
+            given_up(exchange, detail, rules, sent)
         }
         Decision::ParkAll(reason) => {
             all_end(exchange, &park(reason), without_reassertion(exchange, sent))
@@ -123,9 +120,23 @@ fn retried(
 
 /// Returns the settlement of a lane that has failed too often: parks the only entry of the request, or marks several
 /// entries to be sent one by one. After a search, which carries no entry, parks all entries.
-fn given_up(exchange: &LaneExchange, detail: String, sent: Settlement) -> Settlement {
+fn given_up(
+    exchange: &LaneExchange,
+    detail: String,
+    rules: &DeliveryRules,
+    sent: Settlement,
+) -> Settlement {
     let reason = ParkReason::AttemptsExhausted;
     let detail = Some(detail);
+    let sent = Settlement {
+        attempted: exchange.attempted(rules),
+        // The next entries of the lane need not fail for as long again.
+        trials: Trials {
+            blamed_since: exchange.claimed.trials.blamed_since,
+            ..Trials::default()
+        },
+        ..sent
+    };
     match exchange.fold.carried.len() {
         0 => all_end(exchange, &Ending::Parked { reason, detail }, sent),
         1 => parked(exchange, reason, detail, sent),
@@ -275,10 +286,6 @@ fn customer_unknown(
                 ..sent
             };
             waits.endings.extend(too_old);
-            if remaining(exchange, &waits).next().is_none() {
-                // Entries that the claim did not read are as old as these, and must not wait for the next search.
-                waits.due = now;
-            }
             waits
         }
     }
@@ -322,10 +329,12 @@ fn waiting(exchange: &LaneExchange, rest: Rest, moment: Moment, unsent: Settleme
 }
 
 fn failed(attempts: Trials, attempt: Attempt, now: Timestamp) -> Trials {
+    let is_counted = attempt == Attempt::Counted;
     Trials {
         failures: attempts.failures.saturating_add(1),
-        attempts: attempts.attempts + u32::from(attempt == Attempt::Counted),
+        attempts: attempts.attempts.saturating_add(u32::from(is_counted)),
         tried_at: Some(now),
+        blamed_since: attempts.blamed_since.or_else(|| is_counted.then_some(now)),
     }
 }
 

@@ -30,6 +30,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
 const RULES: DeliveryRules = DeliveryRules {
     max_fold: 100,
     attempts_max: 12,
+    park_after: Duration::ZERO,
     reassert_after: Duration::from_secs(60),
     clearing: Clearing {
         fields: crate::imprint::clearing::FieldClearing::Omit,
@@ -89,6 +90,7 @@ fn lane() -> ClaimedLane {
             failures: 2,
             attempts: 0,
             tried_at: Some(NOW),
+            blamed_since: None,
         },
         waiting: vec![
             waiting(1, 5, "email"),
@@ -161,6 +163,7 @@ const fn assessment(attribution: Attribution) -> Assessment {
             Attribution::Lane => Blame::Lane,
             Attribution::Unknown => Blame::Unproven,
         },
+        at: NOW,
     }
 }
 
@@ -446,6 +449,7 @@ fn a_request_that_a_gateway_gave_up_is_in_doubt() {
                         failures: 20,
                         attempts,
                         tried_at: Some(NOW),
+                        blamed_since: None,
                     },
                     waiting: vec![waiting(1, 5, "email")],
                     ..lane()
@@ -465,6 +469,7 @@ fn an_entry_that_alone_keeps_failing_is_parked_after_its_attempts() {
             failures: 20,
             attempts: 11,
             tried_at: Some(NOW),
+            blamed_since: None,
         },
         waiting,
         ..lane()
@@ -1024,6 +1029,7 @@ fn an_entry_parks_at_exactly_its_last_attempt() {
                 failures: 20,
                 attempts,
                 tried_at: Some(NOW),
+                blamed_since: None,
             },
             waiting: vec![waiting(1, 5, "email")],
             ..lane()
@@ -1036,6 +1042,47 @@ fn an_entry_parks_at_exactly_its_last_attempt() {
         let decision = decide(&exchange, outcome, assessment(attribution), &RULES);
         let is_parked = matches!(decision, Decision::GiveUp { .. });
         assert_eq!(is_parked, parks, "{attempts} {entries} {attribution:?}");
+    }
+}
+
+/// FAULTS N25: a lane that used up its attempts parks only after `park_after`, counted from its first counted failure. The
+/// next entry of the lane need not fail for as long.
+#[test]
+fn an_entry_parks_only_after_its_time() {
+    let rules = DeliveryRules {
+        park_after: Duration::from_hours(24),
+        ..RULES
+    };
+    let day = NOW.after(Duration::from_hours(24));
+    let before = Timestamp::from_millis(day.as_millis() - 1);
+    for (blamed_since, at, parks) in [
+        (None, day, false),
+        (Some(NOW), NOW, false),
+        (Some(NOW), before, false),
+        (Some(NOW), day, true),
+    ] {
+        let claimed = ClaimedLane {
+            trials: Trials {
+                failures: 20,
+                attempts: 40,
+                tried_at: Some(NOW),
+                blamed_since,
+            },
+            waiting: vec![waiting(1, 5, "email")],
+            ..lane()
+        };
+        let (exchange, _) = LaneExchange::start(claimed, &rules, at);
+        let outcome = Conclusion::Updated(Outcome::Unavailable(Cause::Status(500)));
+        let assessment = Assessment {
+            at,
+            ..assessment(Attribution::Lane)
+        };
+        let decision = decide(&exchange, outcome, assessment, &rules);
+        let settlement = settlement(&exchange, decision, &rules, moment(at));
+        let is_parked = ended(&settlement).contains(&(1, "parked"));
+        assert_eq!(is_parked, parks, "{blamed_since:?} {at:?}");
+        let expected = blamed_since.or(Some(at));
+        assert_eq!(settlement.trials.blamed_since, expected);
     }
 }
 

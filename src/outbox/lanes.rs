@@ -130,6 +130,8 @@ pub struct Trials {
     pub attempts: u32,
     /// The time when a request of the lane last failed.
     pub tried_at: Option<Timestamp>,
+    /// The time of the first failure that is counted in `attempts`, or was counted for an entry that parked since.
+    pub blamed_since: Option<Timestamp>,
 }
 
 /// An identity link: the partner's own id and Imprint's id of one customer, as Imprint confirmed them.

@@ -157,7 +157,7 @@ fn of_fifty_entries_in_one_request_only_the_guilty_one_parks() {
 #[test]
 fn an_entry_that_alone_keeps_failing_is_parked() {
     let app = TestApp::setup()
-        .settings("[dispatch]\nattempts_max = 1")
+        .settings("[dispatch]\nattempts_max = 1\npark_after = \"0s\"")
         .manual_clock()
         .start();
     app.imprint
@@ -179,12 +179,69 @@ fn an_entry_that_alone_keeps_failing_is_parked() {
     app.wait_until(&format!("other-{}", revision.get()), "delivered");
 }
 
+/// FAULTS N25, O06: an entry that alone keeps failing is sent again for 24 h, whatever its number of failures.
+#[test]
+fn an_entry_that_alone_keeps_failing_is_sent_again_for_a_day() {
+    let app = TestApp::setup()
+        .settings("[dispatch]\nattempts_max = 1")
+        .manual_clock()
+        .start();
+    app.imprint
+        .inject(&json!({"customer": "c1", "action": {"status": 500}}));
+    app.accept(&email("poison", "c1", 1));
+    let revision = Cell::new(0);
+    let deliver_another = |app: &TestApp| {
+        revision.set(revision.get() + 1);
+        let id = format!("other-{}", revision.get());
+        app.accept(&email(&id, "c2", revision.get()));
+        app.wait_until(&id, "delivered");
+    };
+    let hours = Cell::new(0);
+    app.advance_until("it is parked", Duration::from_hours(1), |app| {
+        hours.set(hours.get() + 1);
+        deliver_another(app);
+        app.receipt("poison")["status"] == "parked"
+    });
+    assert!((24..=40).contains(&hours.get()), "{} hours", hours.get());
+    assert!(app.receipt("poison")["attempts"].as_u64() > Some(12));
+}
+
+/// FAULTS N114, O06: in a brown-out, in which half of all requests fail, no entry uses up its attempts.
+#[test]
+fn a_brown_out_parks_nothing() {
+    let app = TestApp::setup()
+        .settings("[dispatch]\nattempts_max = 2\npark_after = \"0s\"")
+        .manual_clock()
+        .start();
+    app.imprint
+        .inject(&json!({"method": "POST", "rate": 0.5, "action": {"status": 500}}));
+    for round in 1..=8 {
+        let events: Vec<Event> = (0..20)
+            .map(|customer| {
+                email(
+                    &format!("{customer}-{round}"),
+                    &format!("c{customer}"),
+                    round,
+                )
+            })
+            .collect();
+        assert_eq!(app.post_batch(&events).status, 202);
+        app.advance_until("all are delivered", Duration::from_secs(30), |app| {
+            app.metric("waiting_entries") == Some(0.0)
+        });
+        for customer in 0..20 {
+            let receipt = app.receipt(&format!("{customer}-{round}"));
+            assert_eq!(receipt["status"], "delivered", "{receipt}");
+        }
+    }
+}
+
 /// FAULTS U50, V9: while 400 customers always get 500, ten other customers are served without a wait, and the entries of
 /// the failing customers use up attempts and park.
 #[test]
 fn hundreds_of_failing_customers_delay_nobody() {
     let app = TestApp::setup()
-        .settings("[imprint]\nconcurrency = 8\n[dispatch]\nattempts_max = 2")
+        .settings("[imprint]\nconcurrency = 8\n[dispatch]\nattempts_max = 2\npark_after = \"0s\"")
         .manual_clock()
         .start();
     let failing = |number: u64| format!("f{number}");
@@ -396,12 +453,15 @@ fn facts_wait_for_their_customer_to_appear() {
 #[test]
 fn a_search_that_can_never_be_read_uses_up_attempts_and_parks() {
     let app = TestApp::setup()
-        .settings("[dispatch]\nattempts_max = 2")
+        .settings("[dispatch]\nattempts_max = 2\npark_after = \"0s\"")
         .manual_clock()
         .start();
     app.imprint
         .inject(&json!({"method": "GET", "action": {"body": "{\"data\": "}}));
-    let batch = [by_partner("first", "P-1", 1), by_partner("second", "P-1", 2)];
+    let batch = [
+        by_partner("first", "P-1", 1),
+        by_partner("second", "P-1", 2),
+    ];
     assert_eq!(app.post_batch(&batch).status, 202);
     let revision = Cell::new(0);
     let step = Duration::from_millis(100);

@@ -75,7 +75,7 @@ fn a_request_that_failed_and_takes_effect_later_does_not_have_the_last_word() {
 #[test]
 fn the_last_attempts_of_parked_entries_do_not_have_the_last_word() {
     let app = TestApp::setup()
-        .settings("[dispatch]\nattempts_max = 1")
+        .settings("[dispatch]\nattempts_max = 1\npark_after = \"0s\"")
         .manual_clock()
         .start();
     let late = json!({"status": 500, "lands_after_ms": LATE.as_millis()});

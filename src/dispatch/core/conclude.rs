@@ -81,6 +81,7 @@ pub(super) fn conclude(
             state: context.destination.state(),
             attribution: Attribution::Unknown,
             blame: Blame::Unproven,
+            at: moment.now,
         },
         |(_, assessment)| assessment,
     );

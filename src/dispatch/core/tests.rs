@@ -40,6 +40,7 @@ fn limits(concurrency: usize) -> DispatchLimits {
         rules: DeliveryRules {
             max_fold: 100,
             attempts_max: 12,
+            park_after: Duration::ZERO,
             reassert_after: Duration::from_secs(60),
             clearing: Clearing::default(),
             unknown: UnknownCustomer::Ignore,
@@ -168,6 +169,7 @@ const fn answer(lane: u64, signal: Signal) -> LaneAnswer<'static> {
             failures: 0,
             attempts: 0,
             tried_at: None,
+            blamed_since: None,
         },
         signal,
     }

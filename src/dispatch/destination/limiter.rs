@@ -16,11 +16,13 @@ use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
 mod assess;
+mod recent;
 mod searches;
 
 pub use self::assess::LaneAnswer;
 
 use self::assess::LastApplied;
+use self::recent::RecentResults;
 use self::searches::SearchTurns;
 
 /// The share of the request rate that lanes may use whose last request failed. With the share, other lanes never wait
@@ -67,6 +69,7 @@ pub(super) struct SendLimiter {
     /// The number of requests of failing lanes in a row that Imprint applied.
     failing_applied: u32,
     applied: LastApplied,
+    results: RecentResults,
     evidence: Evidence,
 }
 
@@ -81,6 +84,7 @@ impl SendLimiter {
             failing: Pace::new(rate.share(FAILING_SHARE), now),
             failing_applied: 0,
             applied: LastApplied::default(),
+            results: RecentResults::default(),
             evidence: Evidence::default(),
         }
     }

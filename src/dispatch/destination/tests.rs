@@ -216,6 +216,7 @@ fn a_failure_is_a_lanes_own_if_another_lane_was_applied_since_its_last_failure()
     let destination = unlimited();
     let failed = |lane: u64, tried_at, now| {
         let attempts = Trials {
+            failures: 1,
             tried_at,
             ..Trials::default()
         };

@@ -52,7 +52,8 @@ impl Claimer<'_> {
         let mut claimed = self
             .connection
             .prepare_cached(
-                "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low, maybe_sent FROM lane WHERE id = ?1",
+                "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low, maybe_sent, blamed_since
+                 FROM lane WHERE id = ?1",
             )?
             .query_row([lane.0], |row| {
                 let unreadable = ClaimedLane::empty(lane, token, Trials::default());
@@ -131,6 +132,7 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
         failures: row.get(2)?,
         attempts: row.get(3)?,
         tried_at: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
+        blamed_since: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_millis),
     };
     let versions = match row.get_ref(6)?.as_blob_or_null()? {
         Some(bytes) => codec::decode(BlobKind::LaneVersions, lane.0, bytes).ok(),

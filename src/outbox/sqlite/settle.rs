@@ -87,7 +87,7 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
         .prepare_cached(
             // The subquery appears twice, because SQLite writes an update from a joined query through a temporary
             // table.
-            "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6,
+            "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6, blamed_since = ?9,
                     low = low % 2 + 2 * (?3 > 0), maybe_sent = 0,
                     idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
                     due_at = CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) THEN ?7 ELSE ?8 END
@@ -102,6 +102,7 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
             settlement.unfold_to.map(|entry| entry.0),
             settlement.due.as_millis(),
             settlement.reassert_at.map(Timestamp::as_millis),
+            settlement.trials.blamed_since.map(Timestamp::as_millis),
         ])?;
     Ok(())
 }

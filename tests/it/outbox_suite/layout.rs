@@ -141,6 +141,7 @@ async fn claims_of_layout_5(store: &SqliteOutbox) {
         failures: 3,
         attempts: 2,
         tried_at: Some(NOW),
+        blamed_since: None,
     };
     assert_eq!(
         (failed.trials, failed.unfold_to),

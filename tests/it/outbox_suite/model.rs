@@ -217,6 +217,7 @@ fn settlement(claimed: &ClaimedLane, outcome: Outcome, now: Timestamp) -> Settle
                 failures: claimed.trials.failures + 1,
                 attempts: claimed.trials.attempts,
                 tried_at: Some(now),
+                blamed_since: None,
             };
         }
         Outcome::Held => settlement.trials = claimed.trials,

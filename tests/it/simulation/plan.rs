@@ -231,6 +231,7 @@ impl Plan {
             steps_max: STEPS_MAX,
         };
         plan.bounds = bounds(seed, &plan);
+        plan.rules.park_after = park_after(seed);
         plan.isolation = 40 * SECOND + 3 * millis(plan.deadline);
         if !is_isolated {
             plan.disturb(random, span);
@@ -362,6 +363,7 @@ pub(super) fn rules(random: &mut SeededRandom) -> DeliveryRules {
     DeliveryRules {
         max_fold: random.pick(&[1, 2, 100]),
         attempts_max: random.pick(&[3, 12]),
+        park_after: Duration::ZERO,
         reassert_after: REASSERT_AFTER,
         clearing: Clearing {
             fields: random.pick(&[
@@ -384,6 +386,16 @@ pub(super) fn rules(random: &mut SeededRandom) -> DeliveryRules {
         link_ttl: random.pick(&[Duration::from_mins(1), Duration::from_hours(24)]),
         unknown_ttl: random.pick(&[Duration::from_secs(30), Duration::from_mins(5)]),
     }
+}
+
+/// Returns the shortest time for which an entry is sent again, with separate random numbers.
+fn park_after(seed: u64) -> Duration {
+    let mut random = SeededRandom::new(seed.rotate_left(16));
+    random.pick(&[
+        Duration::ZERO,
+        Duration::from_mins(1),
+        Duration::from_hours(24),
+    ])
 }
 
 /// Returns the bounds of claims. The bound of lanes in flight is exact: a smaller bound would miss a lane in flight.

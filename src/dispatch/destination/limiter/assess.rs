@@ -47,6 +47,10 @@ impl SendLimiter {
         let attribution = self.attribution(answer.lane, answer.trials, now);
         let blame = self.blame(answer, attribution, sent_at, now);
         self.enter(before.after(answer.signal, blame, now, moment.jitter()));
+        // Lanes that failed before are left out: hundreds of lanes that keep failing say nothing about the other lanes.
+        if answer.trials.failures == 0 {
+            self.results.record(answer.lane, answer.signal, now);
+        }
         if answer.signal == Signal::Applied {
             self.applied.record(answer.lane, now);
             if let Some(customer) = answer.customer {
@@ -64,6 +68,7 @@ impl SendLimiter {
             state: self.state,
             attribution,
             blame,
+            at: now,
         };
         (before, assessment)
     }
@@ -78,7 +83,7 @@ impl SendLimiter {
     }
 
     /// Returns whether the lane itself is at fault: Imprint applied a request of another lane since this lane last
-    /// failed.
+    /// failed, and most requests of other lanes succeeded lately.
     fn attribution(&self, lane: LaneId, trials: Trials, now: Timestamp) -> Attribution {
         let fresh = now.as_millis().saturating_sub(EVIDENCE_FRESH_MILLIS);
         let since = trials
@@ -87,7 +92,8 @@ impl SendLimiter {
         let is_other_applied = self
             .applied
             .of_another_lane(lane)
-            .is_some_and(|at| at >= since);
+            .is_some_and(|at| at >= since)
+            && self.results.others_succeed(lane, now);
         match self.state {
             DestinationState::Flowing { .. } if is_other_applied => Attribution::Lane,
             DestinationState::Flowing { .. }
