@@ -51,6 +51,8 @@ pub use refusal::Refusal;
 
 use auth::{Authentic, Head, RotatingVerifier, Untrusted};
 
+/// The request header that puts events behind live ones (RFC 9218), in lower case.
+pub const PRIORITY: &str = "priority";
 /// The `Allow` header for the URL path of a source's events.
 const EVENTS_ALLOW: &str = "OPTIONS, POST";
 /// The `Allow` header for the URL path of one event.
@@ -86,7 +88,7 @@ pub struct Endpoint {
     pub verifier: RotatingVerifier,
     /// The origins (DNS names) to which the CloudEvents handshake grants permission.
     pub allowed_origins: BTreeSet<String>,
-    /// The `ce-` headers of binary mode that the signature need not cover.
+    /// The `ce-` headers of binary mode, and [`PRIORITY`], that the signature need not cover.
     pub unsigned_headers: BTreeSet<String>,
     /// The quotas of the source.
     pub quota: SourceQuota,

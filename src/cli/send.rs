@@ -40,7 +40,8 @@ pub(super) struct SendOptions {
     /// type. The command sends each item of a list in its own request.
     #[arg(long)]
     plain: bool,
-    /// Make the bridge deliver these events after all live events, for example for a backfill.
+    /// Make the bridge deliver these events after all live events, for example for a backfill. The signature of a signed
+    /// source must cover the header `priority`, or the source must list the header in `unsigned_headers`.
     #[arg(long)]
     low_priority: bool,
     /// Time limit for sending one event. If an event exceeds this time limit, the command ends.

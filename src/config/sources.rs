@@ -29,7 +29,7 @@ pub struct SourceSettings {
     pub auth: Auth,
     /// The origins (DNS names) that the CloudEvents web hook handshake allows.
     pub allowed_origins: BTreeSet<String>,
-    /// The `ce-` headers of binary mode that the signature need not cover.
+    /// The `ce-` headers of binary mode, and `priority`, that the signature need not cover.
     pub unsigned_headers: BTreeSet<String>,
     /// The quotas of the source: the defaults of the settings, with the changes of the table `[quota]`.
     pub quota: QuotaLimits,
@@ -42,7 +42,7 @@ impl SourceSettings {
         if !self.unsigned_headers.is_empty() {
             let headers: Vec<_> = self.unsigned_headers.iter().map(String::as_str).collect();
             warnings.push(format!(
-                "the signature need not cover {}: a gateway, or anybody who saw a request, can change the attribute",
+                "the signature need not cover {}: a gateway, or anybody who saw a request, can change these headers",
                 headers.join(", ")
             ));
         }

@@ -14,11 +14,11 @@ use crate::event::{Attribute, EventError};
 use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::{DenialReason, UnsignedAttribute};
-use crate::ingress::{Endpoint, Ingress, Refusal, body, store_failed, wait};
+use crate::ingress::{Endpoint, Ingress, PRIORITY, Refusal, body, store_failed, wait};
 use crate::intake::{Encoding, EntryContext, Rejection, RejectionClass, Source};
 use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
 
-/// The lowest urgency of the `Priority` request header (RFC 9218), called "background".
+/// The lowest urgency of the request header [`PRIORITY`], called "background".
 const BACKGROUND: &str = "u=7";
 
 /// Stores the events of a request and answers with their ids.
@@ -47,7 +47,11 @@ pub(super) async fn accept(
     let context = EntryContext {
         accepted_at: now,
         wall_time: ingress.clock.wall(),
-        priority: priority(headers),
+        priority: match body.covers(PRIORITY) || endpoint.unsigned_headers.contains(PRIORITY) {
+            true => priority(headers),
+            // Anybody on the way could have put the events behind all others.
+            false => Priority::Live,
+        },
         digest_key: ingress.outbox.digest_key(),
     };
     let sources = &ingress.sources;
@@ -106,7 +110,7 @@ fn refuse_unsigned(ingress: &Ingress, endpoint: &Endpoint, unsigned: UnsignedAtt
 /// all live entries.
 fn priority(headers: &HeaderMap) -> Priority {
     let is_background = |text: &str| text.split(',').any(|part| part.trim() == BACKGROUND);
-    match SingleHeader::read(headers, "priority").text() {
+    match SingleHeader::read(headers, PRIORITY).text() {
         Some(text) if is_background(text) => Priority::Low,
         Some(_) | None => Priority::Live,
     }

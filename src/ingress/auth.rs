@@ -123,6 +123,15 @@ impl<T> Authentic<T> {
         }
     }
 
+    /// Returns whether nobody but the source can have set this header. The given name is in lower case.
+    pub fn covers(&self, header: &str) -> bool {
+        match &self.signed {
+            SignatureScope::Nothing => true,
+            SignatureScope::Id(_) => header == ID,
+            SignatureScope::Text(keys) => keys.covers_header(header),
+        }
+    }
+
     /// Verifies that the signature covers every event attribute that intake reads from headers. In binary mode, the
     /// attributes of the event are headers, and each attribute decides something: type, identity, version or a value.
     ///
@@ -146,16 +155,11 @@ impl<T> Authentic<T> {
                 return Err(UnsignedAttribute::OtherId);
             }
         }
-        let is_covered = |name: &str| match &self.signed {
-            SignatureScope::Nothing => true,
-            SignatureScope::Id(_) => name == ID,
-            SignatureScope::Text(keys) => keys.covers_header(name),
-        };
         let names: BTreeSet<_> = headers
             .iter()
             .map(|(name, _)| *name)
             .filter(|name| cloudevents::is_attribute(name) && *name != SPECVERSION)
-            .filter(|name| !is_covered(name) && !unsigned.contains(*name))
+            .filter(|name| !self.covers(name) && !unsigned.contains(*name))
             .map(str::to_owned)
             .collect();
         match names.is_empty() {

@@ -101,10 +101,13 @@ impl TestListener {
         let outbox = Arc::new(fake::Fake::default());
         let (stop, stopping) = watch::channel(false);
         let endpoints = sources.map(|(source, verifier)| Endpoint {
+            unsigned_headers: match source.name.as_str() {
+                "relaxed" => [PRIORITY.to_owned()].into(),
+                _ => BTreeSet::new(),
+            },
             source: Arc::new(source),
             verifier: RotatingVerifier::new(verifier),
             allowed_origins: ["crm.example.com".to_owned()].into(),
-            unsigned_headers: BTreeSet::new(),
             quota: SourceQuota::new(settings.quota, NOW),
         });
         let sources = endpoints

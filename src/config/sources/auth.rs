@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::reader::{Raw, Reader};
 use crate::event::cloudevents;
+use crate::ingress::PRIORITY;
 use crate::ingress::auth::hmac::{
     Algorithm, HeaderItems, HmacScheme, SecretEncoding, SignatureEncoding, SignedText, SigningTime,
     Template, TimeUnit,
@@ -88,8 +89,8 @@ pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
     }
 }
 
-/// Takes the setting `auth.unsigned_headers`: the `ce-` headers of binary mode that the signature need not cover. Only a
-/// signature leaves headers uncovered, so the other kinds of authentication do not have the setting.
+/// Takes the setting `auth.unsigned_headers`: the `ce-` headers of binary mode, and `priority`, that the signature need
+/// not cover. Only a signature leaves headers uncovered, so the other kinds of authentication do not have the setting.
 pub(super) fn take_unsigned_headers(reader: &mut Reader, auth: Option<&Auth>) -> BTreeSet<String> {
     if matches!(auth, Some(Auth::None | Auth::Bearer(_))) {
         return BTreeSet::new();
@@ -98,7 +99,8 @@ pub(super) fn take_unsigned_headers(reader: &mut Reader, auth: Option<&Auth>) ->
         let names = raw.texts()?;
         let is_attribute = |name: &String| {
             let is_lower_case = !name.bytes().any(|byte| byte.is_ascii_uppercase());
-            is_lower_case && name != "ce-" && cloudevents::is_attribute(name)
+            let is_name = name == PRIORITY || (name != "ce-" && cloudevents::is_attribute(name));
+            is_lower_case && is_name
         };
         match names.iter().find(|name| !is_attribute(name)) {
             Some(_) => Err("must name headers such as \"ce-time\", in lower case".to_owned()),
@@ -486,6 +488,7 @@ mod tests {
         for (list, headers, errors) in [
             ("[]", vec![], 0),
             ("[\"ce-time\", \"ce-id\"]", vec!["ce-id", "ce-time"], 0),
+            ("[\"priority\"]", vec!["priority"], 0),
             ("[\"CE-Time\"]", vec![], 1),
             ("[\"x-topic\"]", vec![], 1),
             ("[\"ce-\"]", vec![], 1),

@@ -10,6 +10,7 @@ use crate::ingress::auth::hmac::{
     Algorithm, HeaderItems, HmacKeys, HmacScheme, SecretEncoding, SignatureEncoding, SignedText,
     SigningTime, Template, TimeUnit,
 };
+use crate::outbox::Priority;
 
 const ATTRIBUTES: &str = "{header:ce-id}\n{header:ce-source}\n{header:ce-type}\n{body}";
 
@@ -57,6 +58,7 @@ fn listener(signed: &str) -> TestListener {
         .insert("customer.attributed".to_owned(), attributed);
     let sources = [
         (source("own"), Verifier::hmac(keys(signed))),
+        (source("relaxed"), Verifier::hmac(keys(signed))),
         (whole, Verifier::standard_webhooks(&secrets).unwrap()),
     ];
     TestListener::of(sources, SETTINGS)
@@ -217,5 +219,29 @@ async fn a_receipt_needs_a_signature_over_its_path() {
         let moved = sign(template, ("GET", path), TestRequest::get(), b"");
         let moved = listener.send(moved.uri("/v1/sources/own/events/e-2")).await;
         moved.is_problem(401, "unauthenticated");
+    }
+}
+
+/// FAULTS S14: anybody on the way can add a header that the signature does not cover.
+#[actix_web::test]
+async fn only_a_covered_priority_puts_events_behind_others() {
+    let low = ("priority", "u=7");
+    for (source, template, expected) in [
+        ("own", "{body}", Priority::Live),
+        ("own", "{header:priority}\n{body}", Priority::Low),
+        ("relaxed", "{body}", Priority::Low),
+    ] {
+        let listener = listener(template);
+        let body = event("e-1").to_string();
+        let request = TestRequest::post()
+            .insert_header(STRUCTURED)
+            .insert_header(low);
+        let path = format!("/v1/sources/{source}/events");
+        let reply = listener
+            .send(sign(template, ("POST", &path), request, body.as_bytes()))
+            .await;
+        assert_eq!(reply.status, 202, "{}", reply.text);
+        let priority = listener.outbox.entries()[0].priority;
+        assert_eq!(priority, expected, "{source} {template}");
     }
 }
