@@ -17,7 +17,8 @@ use futures_util::future::join3;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use self::key::KeyFile;
+use self::key::KeyFiles;
+use self::operators::TokensWatch;
 use self::retention::Retention;
 use self::secrets::SecretsWatch;
 use self::senders::DispatchThreads;
@@ -39,8 +40,10 @@ use crate::time::{Clock, Timestamp};
 mod descriptors;
 mod guarded;
 mod key;
+mod linger;
 mod listener;
 mod listeners;
+mod operators;
 mod places;
 mod refused;
 mod reread;
@@ -64,8 +67,9 @@ pub struct App {
     /// The address of the listener for health, metrics and the admin API.
     pub ops: SocketAddr,
     config: Config,
-    key: KeyFile,
+    keys: KeyFiles,
     secrets: SecretsWatch,
+    tokens: TokensWatch,
     outbox: Arc<dyn Outbox>,
     store_report: StoreReport,
     health: Health,
@@ -121,11 +125,11 @@ impl App {
         };
         let health = Health::default();
         let figures = Figures::new(metrics.clone(), store(), clock.clone());
-        let access = listeners::access(&config, &metrics);
+        let (access, tokens) = operators::open(&config.operators, &metrics, secrets.rereads());
         let ops = Ops::new(health.clone(), figures.clone(), operations, access);
         let [(ingress, ingress_server), (ops, ops_server)] =
             listeners::bind(&config, listener, ops, &clock)?;
-        let key = KeyFile::read(&config.imprint, Arc::clone(&destination), secrets.rereads())?;
+        let keys = KeyFiles::read(&config.imprint, Arc::clone(&destination), secrets.rereads())?;
         let parts = senders::Parts {
             outbox: store(),
             destination,
@@ -134,13 +138,14 @@ impl App {
             stopped,
         };
         Ok(Self {
-            senders: DispatchThreads::start(&config, &key.credential(), &parts)?,
+            senders: DispatchThreads::start(&config, &keys.credential(), &parts)?,
             ingress,
             ops,
             retention: Retention::new(store(), &config.outbox, clock),
             config,
-            key,
+            keys,
             secrets,
+            tokens,
             store_report: StoreReport::new(outbox.condition(), health.clone(), metrics),
             outbox,
             health,
@@ -178,7 +183,8 @@ impl App {
             () = self.store_report.run() => bail!("the task that reports the store's condition ended"),
             () = self.retention.run() => bail!("the retention task ended"),
             () = self.secrets.watch() => bail!("the task that reads the secrets of sources ended"),
-            () = self.key.watch() => bail!("the task that reads the API key ended"),
+            () = self.keys.watch() => bail!("the task that reads the keys of Imprint ended"),
+            () = self.tokens.watch() => bail!("the task that reads the tokens of operators ended"),
             ended = &mut self.ingress_server => return Err(anyhow!("the ingress listener ended: {ended:?}")),
             ended = &mut self.ops_server => return Err(anyhow!("the ops listener ended: {ended:?}")),
         };

@@ -1,10 +1,10 @@
-//! The API key of Imprint. The bridge reads the key file at the start and every few seconds, because operators rotate
-//! the key while the process runs.
+//! The keys of Imprint: the API key, and the merchant key if one is configured. The bridge reads the key files at the start
+//! and every few seconds, because operators rotate the keys while the process runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::reread::{Rereads, read_new};
@@ -12,35 +12,56 @@ use crate::config::{ImprintSettings, secret};
 use crate::dispatch::destination::Destination;
 use crate::imprint::client::{Credential, KeyChange};
 
-/// The file with the API key, and the credential that requests to Imprint use.
-pub(super) struct KeyFile {
-    file: PathBuf,
-    /// The API key in use.
-    present: SecretString,
+/// The key files, and the credential that requests to Imprint use.
+pub(super) struct KeyFiles {
+    api_file: PathBuf,
+    merchant_file: Option<PathBuf>,
+    /// The keys in use.
+    present: ImprintKeys,
     credential: Arc<Credential>,
     destination: Arc<Destination>,
     rereads: Rereads,
 }
 
-impl KeyFile {
+struct ImprintKeys {
+    api: SecretString,
+    merchant: Option<SecretString>,
+}
+
+impl ImprintKeys {
+    fn read(api_file: &Path, merchant_file: Option<&Path>) -> Result<Self, String> {
+        let merchant = merchant_file.map(secret::read);
+        Ok(Self {
+            api: secret::read(api_file)?,
+            merchant: merchant.transpose()?,
+        })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let merchant = |keys: &Self| {
+            let merchant = keys.merchant.as_ref();
+            merchant.map(|key| key.expose_secret().to_owned())
+        };
+        self.api.expose_secret() == other.api.expose_secret() && merchant(self) == merchant(other)
+    }
+}
+
+impl KeyFiles {
     /// Reads the API key, and the merchant key if one is configured.
     pub(super) fn read(
         settings: &ImprintSettings,
         destination: Arc<Destination>,
         rereads: Rereads,
     ) -> anyhow::Result<Self> {
-        let file = settings
-            .key_file
-            .clone()
-            .context("imprint.key_file is required")?;
-        let read = |file: &PathBuf| -> anyhow::Result<SecretString> {
-            secret::read(file).map_err(|reason| anyhow!(reason))
-        };
-        let merchant_key = settings.merchant_key_file.as_ref().map(read).transpose()?;
-        let present = read(&file)?;
-        let credential = Credential::new(settings.scheme, &present, merchant_key.as_ref())?;
+        let api_file = settings.key_file.clone();
+        let api_file = api_file.context("imprint.key_file is required")?;
+        let merchant_file = settings.merchant_key_file.clone();
+        let present = ImprintKeys::read(&api_file, merchant_file.as_deref());
+        let present = present.map_err(anyhow::Error::msg)?;
+        let credential = Credential::new(settings.scheme, &present.api, present.merchant.as_ref())?;
         Ok(Self {
-            file,
+            api_file,
+            merchant_file,
             present,
             credential: Arc::new(credential),
             destination,
@@ -52,26 +73,29 @@ impl KeyFile {
         Arc::clone(&self.credential)
     }
 
-    /// Reads the key file repeatedly, and never returns. Requests use a new API key at once, and a destination that
-    /// rejected the old key gets a probe at once.
+    /// Reads the key files repeatedly, and never returns. Requests use a new key at once, and a destination that rejected
+    /// an old key gets a probe at once.
     pub(super) async fn watch(&mut self) {
         loop {
             self.rereads.next().await;
             if let Err(reason) = self.read_again().await {
-                tracing::warn!(reason, "cannot read the API key; the old key stays in use");
+                tracing::warn!(
+                    reason,
+                    "cannot read the keys of Imprint; the old keys stay in use"
+                );
             }
         }
     }
 
     async fn read_again(&mut self) -> Result<(), String> {
-        let is_same =
-            |one: &SecretString, other: &SecretString| one.expose_secret() == other.expose_secret();
-        let read = || secret::read(&self.file);
-        let new = read_new(read, |read| is_same(read, &self.present), is_same).await?;
-        let Some(new) = new else { return Ok(()) };
-        let replaced = self.credential.replace(&new);
+        let read = || ImprintKeys::read(&self.api_file, self.merchant_file.as_deref());
+        let is_present = |read: &ImprintKeys| read.is_same(&self.present);
+        let Some(new) = read_new(read, is_present, ImprintKeys::is_same).await? else {
+            return Ok(());
+        };
+        let replaced = self.credential.replace(&new.api, new.merchant.as_ref());
         if replaced.map_err(|error| error.to_string())? == KeyChange::Changed {
-            tracing::info!("API key changed");
+            tracing::info!("the API key or the merchant key changed");
             self.destination.probe_now(self.rereads.moment());
         }
         self.present = new;

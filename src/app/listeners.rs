@@ -15,8 +15,7 @@ use super::listener::Listener;
 use super::places::Places;
 use crate::config::Config;
 use crate::ingress::{self, Ingress};
-use crate::metrics::Metrics;
-use crate::ops::{Access, Operators, Ops, ReadToken};
+use crate::ops::Ops;
 use crate::time::Clock;
 
 /// The nice(2) value of the ingress threads. With 5, ingress gets a quarter of a core that delivery also uses fully.
@@ -28,24 +27,10 @@ const OPS_CONNECTIONS_MAX: usize = 256;
 const OTHER_THREADS: usize = 6;
 /// The maximum idle time of a connection to the ops listener.
 const OPS_KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// The maximum time in which a client takes an answer. A client that does not read keeps no memory for longer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 /// The maximum time for the arrival of a request head at the ops listener.
 const OPS_HEAD_DEADLINE: Duration = Duration::from_secs(5);
-
-/// Returns the operators of the admin API, each with a function that reads the operator's token file.
-pub(super) fn access(config: &Config, metrics: &Metrics) -> Access {
-    let operators = config.operators.iter().cloned().map(|operator| {
-        let name = operator.name.clone();
-        let read = move || {
-            let token = operator.token();
-            token
-                .inspect_err(|reason| tracing::warn!(reason, "cannot read an operator's token"))
-                .ok()
-        };
-        let read: ReadToken = Box::new(read);
-        (name, read)
-    });
-    Access::new(Operators::new(operators.collect()), metrics.admin.clone())
-}
 
 /// Binds the event listener and the ops listener, which share the file descriptors of the process.
 pub(super) fn bind(
@@ -90,6 +75,7 @@ fn bind_ingress(
         shutdown_timeout_seconds: config.shutdown.drain.as_secs().saturating_add(1),
         limits: StreamLimits {
             head_deadline: settings.head_deadline,
+            answer_deadline: ANSWER_DEADLINE,
             count_refused: Arc::new(move |word| counts.rejected(word)),
         },
     };
@@ -111,6 +97,7 @@ fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(Socket
         shutdown_timeout_seconds: 1,
         limits: StreamLimits {
             head_deadline: OPS_HEAD_DEADLINE,
+            answer_deadline: ANSWER_DEADLINE,
             count_refused: Arc::new(|_word| {}),
         },
     };

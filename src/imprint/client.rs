@@ -51,12 +51,18 @@ pub enum KeyScheme {
     Basic,
 }
 
-/// Imprint's API key and its authorization scheme. The key can be replaced while requests are in flight.
+/// Imprint's keys and the authorization scheme. The keys can be replaced while requests are in flight.
 pub struct Credential {
     scheme: KeyScheme,
+    /// The headers with the keys. The client holds the lock only while it copies the headers, never across an await.
+    headers: RwLock<KeyHeaders>,
+}
+
+/// The headers that contain the keys.
+#[derive(Clone, PartialEq, Eq)]
+struct KeyHeaders {
+    authorization: HeaderValue,
     merchant_key: Option<HeaderValue>,
-    /// The authorization header. The client holds the lock only while it copies the header, never across an await.
-    authorization: RwLock<HeaderValue>,
 }
 
 /// The error of an API key with a character that an HTTP header cannot contain.
@@ -74,27 +80,24 @@ impl Credential {
         key: &SecretString,
         merchant_key: Option<&SecretString>,
     ) -> Result<Self, KeyError> {
-        let merchant_key = merchant_key
-            .map(|key| sensitive(key.expose_secret()))
-            .transpose()?;
         Ok(Self {
             scheme,
-            merchant_key,
-            authorization: RwLock::new(authorization(scheme, key)?),
+            headers: RwLock::new(KeyHeaders::new(scheme, key, merchant_key)?),
         })
     }
 
-    /// Uses the given API key for every later request, and returns whether the given key differs from the current key.
+    /// Uses the given keys for every later request, and returns whether a given key differs from the current key.
     ///
     /// # Errors
-    /// Returns [`KeyError`] if an HTTP header cannot contain the given key. After this error, the current key stays in
+    /// Returns [`KeyError`] if an HTTP header cannot contain a given key. After this error, the current keys stay in
     /// use.
-    pub fn replace(&self, key: &SecretString) -> Result<KeyChange, KeyError> {
-        let fresh = authorization(self.scheme, key)?;
-        let mut current = self
-            .authorization
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+    pub fn replace(
+        &self,
+        key: &SecretString,
+        merchant_key: Option<&SecretString>,
+    ) -> Result<KeyChange, KeyError> {
+        let fresh = KeyHeaders::new(self.scheme, key, merchant_key)?;
+        let mut current = self.headers.write().unwrap_or_else(PoisonError::into_inner);
         if *current == fresh {
             return Ok(KeyChange::Unchanged);
         }
@@ -102,20 +105,35 @@ impl Credential {
         Ok(KeyChange::Changed)
     }
 
-    fn authorization(&self) -> HeaderValue {
-        self.authorization
+    fn headers(&self) -> KeyHeaders {
+        self.headers
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 }
 
-/// The effect of replacing the API key with [`Credential::replace`].
+impl KeyHeaders {
+    fn new(
+        scheme: KeyScheme,
+        key: &SecretString,
+        merchant_key: Option<&SecretString>,
+    ) -> Result<Self, KeyError> {
+        Ok(Self {
+            authorization: authorization(scheme, key)?,
+            merchant_key: merchant_key
+                .map(|key| sensitive(key.expose_secret()))
+                .transpose()?,
+        })
+    }
+}
+
+/// The effect of replacing the keys with [`Credential::replace`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyChange {
-    /// The given API key was already in use.
+    /// The given keys were already in use.
     Unchanged,
-    /// The given API key replaced another key.
+    /// A given key replaced another key.
     Changed,
 }
 
@@ -186,16 +204,17 @@ impl Client {
         path: &str,
         body: Vec<u8>,
     ) -> Result<RawResponse, Outcome> {
+        let keys = self.credential.headers();
         let mut request = self
             .http
             .request(method, &format!("/v2/customers{path}"))
-            .insert_header((header::AUTHORIZATION, self.credential.authorization()))
+            .insert_header((header::AUTHORIZATION, keys.authorization))
             .insert_header((header::ACCEPT, HeaderValue::from_static(JSON)));
         if !body.is_empty() {
             request = request.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(JSON)));
         }
-        if let Some(key) = &self.credential.merchant_key {
-            request = request.insert_header((MERCHANT_KEY, key.clone()));
+        if let Some(key) = keys.merchant_key {
+            request = request.insert_header((MERCHANT_KEY, key));
         }
         let sent = request.send_body(body).await;
         let response = sent.map_err(|error| send_error(&error))?;
@@ -355,15 +374,24 @@ mod tests {
     #[test]
     fn a_key_is_sent_by_its_scheme_and_never_printed() {
         let bearer = Credential::new(KeyScheme::Bearer, &secret("k1"), None).unwrap();
-        assert_eq!(bearer.authorization(), "Bearer k1");
+        assert_eq!(bearer.headers().authorization, "Bearer k1");
         let basic = Credential::new(KeyScheme::Basic, &secret("k1"), Some(&secret("m1"))).unwrap();
-        assert_eq!(basic.authorization(), "Basic azE6");
-        assert_eq!(bearer.replace(&secret("k1")), Ok(KeyChange::Unchanged));
-        assert_eq!(bearer.replace(&secret("k2")), Ok(KeyChange::Changed));
-        assert_eq!(bearer.authorization(), "Bearer k2");
+        assert_eq!(basic.headers().authorization, "Basic azE6");
+        let replace = |key: &str, merchant: Option<&str>| {
+            bearer.replace(&secret(key), merchant.map(secret).as_ref())
+        };
+        assert_eq!(replace("k1", None), Ok(KeyChange::Unchanged));
+        assert_eq!(replace("k2", None), Ok(KeyChange::Changed));
+        assert_eq!(replace("k2", Some("m1")), Ok(KeyChange::Changed));
+        assert_eq!(replace("k2", Some("m1")), Ok(KeyChange::Unchanged));
+        assert_eq!(replace("k2", Some("m\n")), Err(KeyError));
+        let headers = bearer.headers();
+        assert_eq!(headers.authorization, "Bearer k2");
+        assert_eq!(headers.merchant_key, Some(HeaderValue::from_static("m1")));
         for shown in [
             format!("{bearer:?}"),
-            format!("{:?}", bearer.authorization()),
+            format!("{:?}", headers.authorization),
+            format!("{:?}", headers.merchant_key),
             format!("{basic:?}"),
         ] {
             assert!(!shown.contains("k2") && !shown.contains("m1"), "{shown}");

@@ -18,7 +18,7 @@ use super::api::AdminProblem;
 use super::operate::Operator;
 use crate::metrics::AdminMetrics;
 
-/// A function that reads the current token of an operator from the token file, and logs a failure to read.
+/// A function that returns the current token of an operator; `None` if the operator has no token any more.
 pub type ReadToken = Box<dyn Fn() -> Option<SecretString> + Send + Sync>;
 
 /// The maximum number of requests to the admin API in progress. Probes and metrics do not count, so that they are
@@ -43,7 +43,7 @@ impl Access {
     }
 }
 
-/// The operators: each name, with the function that reads the operator's token.
+/// The operators: each name, with the function that returns the operator's token.
 pub struct Operators(Vec<(String, ReadToken)>);
 
 /// The reason for which an admin request is denied.
@@ -86,7 +86,7 @@ impl std::fmt::Debug for Operators {
 }
 
 impl Operators {
-    /// Creates the list of operators. Each request reads the tokens again, so that a removed token is denied at once.
+    /// Creates the list of operators. Each request asks for the tokens again, because operators rotate the tokens.
     pub const fn new(operators: Vec<(String, ReadToken)>) -> Self {
         Self(operators)
     }

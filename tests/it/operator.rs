@@ -1,5 +1,7 @@
 //! Tests of the operator's use cases through the admin API and the command line, and of the audit log.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::http::{self, Answer};
@@ -65,6 +67,37 @@ impl OperatedApp {
 
 fn email(id: &str, customer: &str, revision: u64) -> Event {
     Event::new(id, customer, revision).email(&format!("{id}@example.com"))
+}
+
+/// FAULTS N203: a token file is read again without a restart. A removed token ends, and a half-written one never counts.
+#[test]
+fn a_new_token_counts_and_a_removed_token_ends() {
+    const NEW: &str = "op-canary-token-2";
+    let app = TestApp::setup().operator("alice", TOKEN).manual_clock();
+    let app = app.start();
+    let file = app.files.token_file("alice");
+    let status = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let answer = http::ask(app.ops(), "GET /admin/v1/entries", &headers, "");
+        answer.unwrap().status
+    };
+    let becomes = |token: &str, expected: u16| {
+        // The bridge reads the token files every 3 s, and reads a new token twice.
+        app.advance_until("the token is read", Duration::from_secs(3), |_| {
+            status(token) == expected
+        });
+    };
+    assert_eq!((status(TOKEN), status(NEW)), (200, 401));
+    std::fs::write(&file, NEW).unwrap();
+    becomes(NEW, 200);
+    assert_eq!(status(TOKEN), 401);
+    std::fs::remove_file(&file).unwrap();
+    becomes(NEW, 401);
+    std::fs::write(&file, "too short").unwrap();
+    assert_eq!((status("too short"), status("")), (401, 401));
+    std::fs::write(&file, TOKEN).unwrap();
+    becomes(TOKEN, 200);
 }
 
 /// FAULTS K16, X51

@@ -192,14 +192,22 @@ fn imprint_that_hangs_does_not_keep_the_process() {
     assert_eq!(again.wait_for_exit().code(), Some(0), "{}", again.log());
 }
 
-/// FAULTS N202, S07: SIGHUP does not end the process, which reads its secret files again.
+/// FAULTS N202, N203, S07: SIGHUP does not end the process, which reads its secret files again, also the merchant key.
 #[test]
 fn sighup_reads_the_secrets_again() {
-    let imprint = FakeImprint::start(|_settings| {});
+    const MERCHANT_KEY: &str = "mk_canary";
+    let imprint = FakeImprint::start(|settings| {
+        settings.merchant_key = Some(MERCHANT_KEY.to_owned().into());
+    });
     let files = Files::write(imprint.address, "sk_wrong", "");
+    let merchant = files.store_file("merchant");
+    std::fs::write(&merchant, "mk_wrong").unwrap();
+    let setting = format!("merchant_key_file = \"{}\"", merchant.display());
+    files.write_settings(&format!("[imprint]\n{setting}"));
     let mut process = Process::serve(&files);
     let (ingress, ops) = process.ready();
     files.write_key(KEY);
+    std::fs::write(&merchant, MERCHANT_KEY).unwrap();
     for _ in 0..3 {
         let kill = format!("kill -HUP {}", process.child.id());
         let killed = Command::new("sh").args(["-c", &kill]).status().unwrap();

@@ -1,0 +1,100 @@
+//! The tokens of the operators. The bridge reads the token files at the start and every few seconds, and not for each
+//! request: a request without a token must cost no read of a file, and a disk that hangs must not stop the probes.
+
+use std::convert::Infallible;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::reread::{Rereads, read_new};
+use crate::config::OperatorFile;
+use crate::metrics::Metrics;
+use crate::ops::{Access, Operators, ReadToken};
+
+/// The token of an operator; `None` if the token file has no usable token.
+type Token = Option<SecretString>;
+
+/// A task that reads the token files repeatedly.
+pub(super) struct TokensWatch {
+    operators: Vec<WatchedToken>,
+    rereads: Rereads,
+}
+
+struct WatchedToken {
+    file: OperatorFile,
+    /// The token that authenticates. The lock is held only while a token is copied, never across an await.
+    present: Arc<RwLock<Token>>,
+}
+
+/// Reads the token files. Returns the access of the operators, and the task that reads the files again.
+pub(super) fn open(
+    files: &[OperatorFile],
+    metrics: &Metrics,
+    rereads: Rereads,
+) -> (Access, TokensWatch) {
+    let watched: Vec<_> = files.iter().map(WatchedToken::open).collect();
+    let operators = watched.iter().map(|token| {
+        let present = Arc::clone(&token.present);
+        let read: ReadToken = Box::new(move || copy(&present));
+        (token.file.name.clone(), read)
+    });
+    let operators = Operators::new(operators.collect());
+    let watch = TokensWatch {
+        operators: watched,
+        rereads,
+    };
+    (Access::new(operators, metrics.admin.clone()), watch)
+}
+
+impl TokensWatch {
+    /// Reads the token files repeatedly, and never returns.
+    pub(super) async fn watch(&self) {
+        loop {
+            self.rereads.next().await;
+            for operator in &self.operators {
+                operator.read_again().await;
+            }
+        }
+    }
+}
+
+impl WatchedToken {
+    fn open(file: &OperatorFile) -> Self {
+        let token = file.token();
+        let token =
+            token.inspect_err(|reason| tracing::warn!(reason, "cannot read an operator's token"));
+        Self {
+            file: file.clone(),
+            present: Arc::new(RwLock::new(token.ok())),
+        }
+    }
+
+    /// Uses a new token. Unlike the other secrets, a token ends when its file is removed: this is how an operator loses
+    /// access.
+    async fn read_again(&self) {
+        let present = copy(&self.present);
+        let read = || Ok::<_, Infallible>(self.file.token().ok());
+        let is_present = |read: &Token| is_same(read, &present);
+        if let Ok(Some(new)) = read_new(read, is_present, is_same).await {
+            let operator = self.file.name.as_str();
+            match new {
+                Some(_) => tracing::info!(operator, "the token of an operator changed"),
+                None => {
+                    let reason = self.file.token().err();
+                    tracing::warn!(operator, reason, "the operator has no access any more");
+                }
+            }
+            *self.present.write().unwrap_or_else(PoisonError::into_inner) = new;
+        }
+    }
+}
+
+fn copy(present: &RwLock<Token>) -> Token {
+    let present = present.read().unwrap_or_else(PoisonError::into_inner);
+    present.clone()
+}
+
+fn is_same(one: &Token, other: &Token) -> bool {
+    let text = |token: &Token| token.as_ref().map(|token| token.expose_secret().to_owned());
+    text(one) == text(other)
+}
