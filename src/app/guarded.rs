@@ -5,6 +5,7 @@
 //! - The server gets a limited number of bytes at once, so that its buffer stays small while a body stalls.
 //! - Every head has a deadline, not only the first one of a connection, and so has every answer.
 //! - `100 Continue` is sent when a handler starts to read the body, so never before a refusal.
+//! - A connection that ends before its client has sent everything ends slowly; see [`super::linger`].
 //! - A connection that has lost its place to another one ends; see [`super::places`].
 //! - Bytes that two receivers could read in different ways are refused; see [`crate::http::framing`].
 
@@ -34,15 +35,6 @@ use crate::http::framing::{Advance, Framing};
 const BURST_BYTES: usize = 4 * 1024;
 /// The number of bytes of one read from the socket.
 const READ_BYTES: usize = 4 * 1024;
-/// The maximum time in which a client takes an answer. A client that does not read keeps no memory for longer.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
-/// The maximum time for which the rest of a request is read after an early answer, so that the sender gets the answer.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
-/// The number of bytes of one read while the rest of a request is discarded.
-const DRAIN_READ_BYTES: usize = 16 * 1024;
-/// The maximum number of reads at once while the rest of a request is discarded. A sender that is faster than the bridge
-/// loses the connection.
-const DRAIN_READS_MAX: usize = 32;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The limits of the streams of one listener.
@@ -50,6 +42,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub(super) struct StreamLimits {
     /// The maximum time for the arrival of a request head.
     pub(super) head_deadline: Duration,
+    /// The maximum time in which a client takes an answer.
+    pub(super) answer_deadline: Duration,
     /// Counts a refused head by its problem type.
     pub(super) count_refused: Arc<dyn Fn(&'static str) + Send + Sync>,
 }
@@ -57,7 +51,7 @@ pub(super) struct StreamLimits {
 /// A socket with limits.
 pub(super) struct Guarded<T> {
     io: T,
-    place: Place,
+    place: Rc<Place>,
     shared: Rc<ConnectionState>,
     limits: StreamLimits,
     framing: Framing,
@@ -79,11 +73,10 @@ pub(super) struct Guarded<T> {
     has_ended: bool,
     head_timer: LazyTimer,
     answer_timer: LazyTimer,
-    drain_timer: LazyTimer,
 }
 
 impl<T> Guarded<T> {
-    pub(super) fn new(io: T, place: Place, limits: StreamLimits) -> Self {
+    pub(super) fn new(io: T, place: Rc<Place>, limits: StreamLimits) -> Self {
         Self {
             io,
             place,
@@ -101,7 +94,6 @@ impl<T> Guarded<T> {
             has_ended: false,
             head_timer: LazyTimer::default(),
             answer_timer: LazyTimer::default(),
-            drain_timer: LazyTimer::default(),
         }
     }
 
@@ -143,11 +135,11 @@ impl<T> Guarded<T> {
                 if was_in_head {
                     self.refuse(RefusedHead::from(violation));
                 }
-                self.end();
+                self.cut();
                 return Advance::default();
             }
         };
-        if was_in_head && advance.taken > 0 {
+        if was_in_head && (advance.is_complete || !self.framing.is_in_head()) {
             self.head_timer.stop();
             self.shared.expect_continue(advance.expects_continue);
         }
@@ -155,7 +147,6 @@ impl<T> Guarded<T> {
             self.received = self.received.wrapping_add(1);
             self.is_busy = true;
             self.place.begin();
-            self.drain_timer.stop();
         }
         advance
     }
@@ -193,6 +184,12 @@ impl<T> Guarded<T> {
         self.has_ended = true;
         self.input = Vec::new();
     }
+
+    /// Ends the stream for the server, although the client may still send.
+    fn cut(&mut self) {
+        self.shared.cut();
+        self.end();
+    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
@@ -203,7 +200,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.shared.answered() > self.received {
-            return self.poll_drain(cx);
+            // The server has answered a request before the end of its body.
+            self.cut();
+            return Poll::Ready(Ok(()));
         }
         let mut input = mem::take(&mut self.input);
         let mut taken = self.take(&input, buffer);
@@ -261,34 +260,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
         Ok(polled)
     }
 
-    /// Discards the rest of a request that was answered early, so that the client gets the answer instead of a reset.
-    /// The connection ends afterwards.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut bytes = [MaybeUninit::uninit(); DRAIN_READ_BYTES];
-        for _ in 0..DRAIN_READS_MAX {
-            let mut read = ReadBuf::uninit(&mut bytes);
-            let polled = Pin::new(&mut self.io).poll_read(cx, &mut read)?;
-            let is_over = match polled {
-                Poll::Ready(()) => read.filled().is_empty(),
-                Poll::Pending => {
-                    ready!(self.drain_timer.poll(cx, DRAIN_DEADLINE));
-                    true
-                }
-            };
-            if is_over {
-                break;
-            }
-        }
-        self.end();
-        Poll::Ready(Ok(()))
-    }
-
     fn poll_head_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let is_first = self.received == 0;
         if self.framing.is_in_head() && (is_first || !self.input.is_empty()) {
             ready!(self.head_timer.poll(cx, self.limits.head_deadline));
             self.refuse(RefusedHead::Timeout);
-            self.end();
+            self.cut();
             return Poll::Ready(Ok(()));
         }
         Poll::Pending
@@ -303,7 +280,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
             match Pin::new(&mut self.io).poll_write(cx, bytes) {
                 Poll::Ready(written) => self.own.take(written?),
                 Poll::Pending => {
-                    ready!(self.answer_timer.poll(cx, ANSWER_DEADLINE));
+                    ready!(self.answer_timer.poll(cx, self.limits.answer_deadline));
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
             }
@@ -365,7 +342,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
             Poll::Ready(written) => Poll::Ready(written),
             Poll::Pending => {
                 this.is_write_blocked = true;
-                ready!(this.answer_timer.poll(cx, ANSWER_DEADLINE));
+                ready!(this.answer_timer.poll(cx, this.limits.answer_deadline));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
@@ -376,7 +353,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         let this = &mut *self;
         this.check_place(cx)?;
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
-        this.answer_timer.stop();
+        // The bytes of the stream itself have the same deadline, and the server does not know of them.
+        if this.own.bytes().is_none() {
+            this.answer_timer.stop();
+        }
         if mem::take(&mut this.is_write_blocked) {
             cx.waker().wake_by_ref();
         }
@@ -387,3 +367,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

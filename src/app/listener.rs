@@ -2,7 +2,6 @@
 //!
 //! `actix_web::HttpServer` does the same without a place for a stream of our own.
 
-use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -13,7 +12,7 @@ use std::time::Duration;
 
 use actix_http::HttpService;
 use actix_http::error::DispatchError;
-use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{ServiceFactoryExt as _, apply_fn_factory, map_config};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{AppConfig, Server, Service, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
@@ -23,6 +22,7 @@ use anyhow::Context as _;
 use rustix::net::sockopt;
 
 use super::guarded::{Guarded, StreamLimits};
+use super::linger::SharedSocket;
 use super::places::Places;
 use crate::http::connection::ConnectionState;
 
@@ -82,29 +82,61 @@ impl Listener {
                     .client_request_timeout(Duration::ZERO)
                     .client_disconnect_timeout(DISCONNECT_TIMEOUT)
                     .local_addr(address)
-                    .on_connect_ext(|io: &Guarded<TcpStream>, data| {
+                    .on_connect_ext(|io: &GuardedSocket, data| {
                         data.insert(io.shared());
                     })
                     .h1(map_config(app, |()| AppConfig::default())
                         .map_err(|error| error.error_response()));
                 let (limits, places) = (limits.clone(), Arc::clone(&places));
-                let guard = move |io: TcpStream| {
-                    let peer = io.peer_addr().ok();
-                    let place = places.enter();
-                    let guarded = place.map(|place| Guarded::new(io, place, limits.clone()));
-                    let guarded = guarded.map(|guarded| (guarded, peer));
-                    ready(guarded.ok_or_else(no_place))
-                };
-                fn_service(guard).and_then(http)
+                apply_fn_factory(http, move |io, http| serve(io, http, &places, &limits))
             })
             .with_context(|| format!("{name} {listen}"))?;
         Ok((address, server.run()))
     }
 }
 
+type GuardedSocket = Guarded<SharedSocket<TcpStream>>;
+
+/// Serves one connection, if there is a place for it.
+fn serve<S>(
+    io: TcpStream,
+    http: &S,
+    places: &Arc<Places>,
+    limits: &StreamLimits,
+) -> impl Future<Output = Result<(), DispatchError>> + use<S>
+where
+    S: Service<(GuardedSocket, Option<SocketAddr>), Response = (), Error = DispatchError>,
+{
+    let served = places.enter().map(|place| {
+        let (peer, socket) = (io.peer_addr().ok(), SharedSocket::new(io));
+        let place = Rc::new(place);
+        let guarded = Guarded::new(socket.clone(), Rc::clone(&place), limits.clone());
+        let connection = guarded.shared();
+        (http.call((guarded, peer)), socket, place, connection)
+    });
+    async move {
+        let (served, socket, place, connection) = served.ok_or_else(no_place)?;
+        let served = served.await;
+        if may_send(&served, &connection) {
+            socket.linger(&place).await;
+        }
+        served
+    }
+}
+
 /// The error for a new connection while the bridge works on a request of every other one. The connection is closed.
 fn no_place() -> DispatchError {
     DispatchError::Io(io::ErrorKind::ConnectionRefused.into())
+}
+
+/// Returns whether the client may still send on a connection that the server has left.
+fn may_send(served: &Result<(), DispatchError>, connection: &ConnectionState) -> bool {
+    match served {
+        Ok(()) => connection.is_cut(),
+        Err(DispatchError::Io(_) | DispatchError::DisconnectTimeout) => false,
+        // The server has refused the bytes of the client.
+        Err(_) => true,
+    }
 }
 
 /// Limits the kernel's memory for each connection, which belongs to the process in a container. A connection inherits

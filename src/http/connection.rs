@@ -17,6 +17,7 @@ pub struct ConnectionState {
     is_trusted: Cell<bool>,
     /// Whether the socket wakes the reader, so that an answer need not.
     is_watched: Cell<bool>,
+    is_cut: Cell<bool>,
     reader: RefCell<Option<Waker>>,
 }
 
@@ -66,6 +67,16 @@ impl ConnectionState {
     /// Returns whether a request of this connection was authentic.
     pub fn is_trusted(&self) -> bool {
         self.is_trusted.get()
+    }
+
+    /// Records that the connection ends although its client may still send.
+    pub fn cut(&self) {
+        self.is_cut.set(true);
+    }
+
+    /// Returns whether the connection ends although its client may still send.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut.get()
     }
 
     /// Stores the waker of the task that reads from the connection, which the next answer wakes.

@@ -33,8 +33,9 @@ pub struct Framing {
 
 #[derive(Debug)]
 enum Position {
-    /// The connection is in a head. The first `scanned` bytes of the head contain no end of the head.
-    Head { scanned: usize },
+    /// The connection is in a head, or before a head. The first `scanned` bytes of the input contain no end of the head.
+    /// `skipped` bytes of empty lines came before the head.
+    Head { scanned: usize, skipped: usize },
     /// The connection is in a body with a length. The last `missing` bytes of the body have not arrived.
     Body { missing: u64 },
     /// The connection is in a body of chunks.
@@ -70,7 +71,10 @@ struct SizeLine {
 
 impl Default for Position {
     fn default() -> Self {
-        Self::Head { scanned: 0 }
+        Self::Head {
+            scanned: 0,
+            skipped: 0,
+        }
     }
 }
 
@@ -88,7 +92,7 @@ pub struct Advance {
 }
 
 impl Framing {
-    /// Returns whether the connection is between the first byte and the end of a request head, or before a head.
+    /// Returns whether the connection is in a request head, or before a head.
     pub const fn is_in_head(&self) -> bool {
         matches!(self.position, Position::Head { .. })
     }
@@ -99,8 +103,13 @@ impl Framing {
     /// Returns the violation if the bytes are not acceptable.
     pub fn advance(&mut self, input: &[u8]) -> Result<Advance, Violation> {
         match &mut self.position {
-            Position::Head { scanned } => match end_of_head(input, scanned)? {
-                None => Ok(Advance::default()),
+            Position::Head { scanned, skipped } => match end_of_head(input, scanned)? {
+                None => {
+                    let taken = leading_line_ends(input);
+                    *scanned = scanned.saturating_sub(taken);
+                    *skipped = skipped.saturating_add(taken);
+                    skip_empty_lines(taken, *skipped)
+                }
                 Some(head) => self.begin(input.get(head).unwrap_or_default(), input),
             },
             Position::Body { missing } => {
@@ -144,6 +153,19 @@ impl Framing {
     }
 }
 
+/// Takes the empty lines before a head that has not arrived completely. Empty lines belong to no request: a client may
+/// send one behind a body, and then nothing. A client that sends nothing else is refused.
+fn skip_empty_lines(taken: usize, skipped: usize) -> Result<Advance, Violation> {
+    if skipped >= HEAD_BYTES_MAX {
+        return Err(Violation::HeadTooLarge);
+    }
+    Ok(Advance {
+        taken,
+        cut: std::iter::once(0..taken).collect(),
+        ..Advance::default()
+    })
+}
+
 /// Returns the length of the empty lines before a request, which RFC 9112 asks servers to skip.
 fn leading_line_ends(input: &[u8]) -> usize {
     let pairs = input.chunks_exact(2).take_while(|pair| *pair == b"\r\n");
@@ -178,9 +200,6 @@ fn end_of_head(input: &[u8], scanned: &mut usize) -> Result<Option<Range<usize>>
         if end - start >= HEAD_BYTES_MAX {
             return Err(Violation::HeadTooLarge);
         }
-    }
-    if start >= HEAD_BYTES_MAX {
-        return Err(Violation::HeadTooLarge);
     }
     *scanned = input.len();
     Ok(None)

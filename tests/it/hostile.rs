@@ -207,6 +207,97 @@ fn every_head_of_a_connection_has_a_deadline() {
     assert_eq!(first.status, 408, "{}", first.body);
 }
 
+/// FAULTS N44: a client that sends an empty line behind a body gets no second answer, which a gateway would take for the
+/// answer to its next request.
+#[test]
+fn an_empty_line_behind_a_body_gets_no_answer() {
+    let app = TestApp::setup()
+        .settings("[ingress]\nhead_deadline = \"100ms\"")
+        .start();
+    let mut connection = Connection::open(app.ingress()).unwrap();
+    for id in ["e-1", "e-2"] {
+        let body = event(id);
+        let head = post_head(&format!("content-length: {}\r\n", body.len()));
+        connection
+            .send(format!("{head}{body}\r\n").as_bytes())
+            .unwrap();
+        let answer = connection.answer().unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        assert_eq!(answer.json()["accepted"][0]["id"], id);
+        let (clock, start) = (Clock::machine(), Clock::machine().now());
+        wait_for("the deadline passes", || {
+            (clock.now().since(start) >= Duration::from_millis(500)).then_some(())
+        });
+    }
+    app.wait_until("e-2", "delivered");
+}
+
+/// FAULTS N51: a client that sends more than the bridge reads gets the refusal, and not a reset of its connection.
+#[test]
+fn a_client_that_goes_on_sending_sees_the_refusal() {
+    let app = TestApp::start();
+    let more = "x".repeat(100_000);
+    let requests = [
+        (
+            format!("GET /v1/x HTTP/1.1\r\nhost: x\r\na: {more}\r\n\r\n"),
+            431,
+        ),
+        (
+            format!("GET /v1/x HTTP/1.1\nhost: x\r\na: {more}\r\n\r\n"),
+            400,
+        ),
+        (
+            format!("GET /v1/x HTTP/1.1\r\nhost: x\r\n(a): b\r\n\r\n{more}"),
+            400,
+        ),
+        (
+            format!("GET /v1/x HTTP/1.1\r\nhost: x\r\ncontent-length: +1\r\n\r\n{more}"),
+            400,
+        ),
+        (
+            format!(
+                "{}zz\r\n{more}",
+                post_head("transfer-encoding: chunked\r\n")
+            ),
+            400,
+        ),
+        (
+            format!("{}{more}", post_head("content-length: 100000000\r\n")),
+            413,
+        ),
+    ];
+    for address in [app.ingress(), app.ops()] {
+        for (request, status) in &requests {
+            // Five times, because a reset reaches the client at different moments.
+            for _ in 0..5 {
+                let mut connection = Connection::open(address).unwrap();
+                connection.send(request.as_bytes()).unwrap();
+                let answer = connection.answer();
+                let (start, _) = request.split_at(150);
+                let answer = answer.unwrap_or_else(|error| panic!("{start:?} {error}"));
+                let is_expected = answer.status == *status || address == app.ops();
+                assert!(is_expected, "{start:?} {}", answer.body);
+                let end = connection.answer().unwrap_err().kind();
+                assert_eq!(end, ErrorKind::UnexpectedEof, "{start:?}");
+            }
+        }
+    }
+}
+
+/// FAULTS N45: a client that does not read its answers loses the connection after 20 s.
+#[test]
+fn a_client_that_never_reads_loses_its_connection() {
+    let app = TestApp::start();
+    let request = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(500);
+    let mut client = Connection::open(app.ops()).unwrap();
+    wait_for("the bridge ends the connection", || {
+        client
+            .send_until_blocked(request.as_bytes())
+            .is_err()
+            .then_some(())
+    });
+}
+
 /// FAULTS I02: after the refusal, the bridge does not read an endless body.
 #[test]
 fn an_endless_body_ends_with_the_refusal() {
