@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 
 /// The outbox port of dispatch. The dispatcher holds this port and no other port of the outbox.
 ///
-/// Every operation of this port is atomic and does a bounded amount of work. Dropping the future of an operation does
+/// Every operation of this port except [`Self::release`] is atomic and does a bounded amount of work. Dropping the future of an operation does
 /// not undo the operation.
 pub trait Lanes: Settings {
     /// Claims up to `max` lanes that are due at `now`. Each claimed lane carries the [`ClaimToken`] of this claim.
@@ -21,7 +21,8 @@ pub trait Lanes: Settings {
     ///
     /// Answers [`Settled::Stale`] and changes nothing if the lane is no longer claimed under the settlement's token.
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
-    /// Makes every lane with a waiting entry due now. Dispatch calls `release` when the destination works again.
+    /// Makes every lane with a waiting entry due now. Dispatch calls `release` when the destination works again. An engine
+    /// may release the lanes in slices, between which it serves other operations: hundreds of thousands of lanes may rest.
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()>;
     /// Resolves when a lane may have become due after this call.
     ///

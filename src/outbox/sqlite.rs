@@ -24,9 +24,9 @@ use self::writer::job::{
 };
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
-    EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
-    Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, STALLED_AFTER,
-    Setting, Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
+    EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneClass, LaneKey, Lanes,
+    Ledger, Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution,
+    STALLED_AFTER, Setting, Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
 };
 use crate::event::SourceName;
 use crate::time::Timestamp;
@@ -182,6 +182,15 @@ impl SqliteOutbox {
         self.ask_in_time(|reply| WriterCommand::Read(ReadJob::new(reply, read)))
     }
 
+    /// Releases the resting lanes in slices, between which the writer thread serves other commands.
+    async fn release_all(&self, now: Timestamp) -> Result<(), Error> {
+        for class in LaneClass::all() {
+            let slice = move |store: &Connection, _: &mut Counts| meta::release(store, class, now);
+            while self.act(Wakes::Dispatch, slice).await? == meta::RELEASED_MAX {}
+        }
+        Ok(())
+    }
+
     /// Changes the store on the writer thread, in a separate transaction.
     fn act<T: Send + 'static>(
         &self,
@@ -246,9 +255,7 @@ impl Lanes for SqliteOutbox {
     }
 
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
-        self.act(Wakes::Dispatch, move |connection, _| {
-            meta::release(connection, now)
-        })
+        Box::pin(self.release_all(now))
     }
 
     fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -307,6 +307,43 @@ async fn failing_lanes_take_a_share_of_a_claim() {
     }
 }
 
+/// FAULTS N76: hundreds of thousands of lanes may rest. While they become due, the store serves other commands.
+#[tokio::test]
+async fn many_lanes_are_released_in_slices() {
+    const LANES: usize = 4_500;
+    let later = NOW.after(Duration::from_secs(600));
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let resting: Vec<_> = (0..LANES)
+            .map(|number| NewEntry {
+                accepted_at: later,
+                ..entry(&format!("e-{number}"), &format!("C-{number}"), 1)
+            })
+            .collect();
+        for batch in resting.chunks(900) {
+            append(outbox, batch).await;
+        }
+        let due = Pick::LongestDue(FailingShare::UNLIMITED);
+        let claim = outbox.claim(NOW, LANES, due).await.unwrap();
+        assert_eq!(claim.lanes.len(), 0, "{engine}");
+        let order = std::cell::RefCell::new(Vec::new());
+        let release = async {
+            outbox.release(NOW).await.unwrap();
+            order.borrow_mut().push("release");
+        };
+        let append = async {
+            append(outbox, &[entry("new", "C-new", 1)]).await;
+            order.borrow_mut().push("append");
+        };
+        futures_util::future::join(release, append).await;
+        let claim = outbox.claim(NOW, 2 * LANES, due).await.unwrap();
+        assert_eq!(claim.lanes.len(), LANES + 1, "{engine}");
+        if engine == "sqlite" {
+            assert_eq!(*order.borrow(), ["append", "release"]);
+        }
+    }
+}
+
 /// A probe prefers the lanes that do not fail, even if more failing lanes than a probe looks at have been due for
 /// longer (FAULTS U50).
 #[tokio::test]

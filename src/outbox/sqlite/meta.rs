@@ -5,22 +5,33 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::outbox::{LaneClass, Setting, codec};
 use crate::time::Timestamp;
 
-/// Makes every lane with a waiting entry due.
-pub(super) fn release(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    // The update runs once for each queue, because the index of due lanes begins with the number of the queue.
-    for class in LaneClass::all() {
-        let change = match class.is_failing {
-            // The failures may be the fault of the destination, so the lane returns to the other lanes.
-            true => {
-                "UPDATE lane SET low = low % 2, due_at = min(due_at, ?2) WHERE low = ?1 AND NOT idle"
-            }
-            false => "UPDATE lane SET due_at = ?2 WHERE low = ?1 AND due_at > ?2 AND NOT idle",
-        };
-        connection
-            .prepare_cached(change)?
-            .execute(params![codec::class_number(class), now.as_millis()])?;
-    }
-    Ok(())
+/// The most lanes that one transaction makes due. Hundreds of thousands of lanes may rest, and new events must not wait
+/// until all of them are due: so many lanes take some ten milliseconds.
+pub(super) const RELEASED_MAX: usize = 2_000;
+
+/// Makes the next lanes of one queue due that have a waiting entry. Returns the number of these lanes: fewer than
+/// [`RELEASED_MAX`] if no further lane of the queue is to become due.
+pub(super) fn release(
+    connection: &Connection,
+    class: LaneClass,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    // The index of due lanes begins with the number of the queue, and finds the lanes of a slice without a sort.
+    let change = match class.is_failing {
+        // The failures may be the fault of the destination, so the lane returns to the other lanes.
+        true => {
+            "UPDATE lane SET low = low % 2, due_at = min(due_at, ?2) WHERE id IN
+             (SELECT id FROM lane WHERE low = ?1 AND due_at IS NOT NULL AND NOT idle LIMIT ?3)"
+        }
+        false => {
+            "UPDATE lane SET due_at = ?2 WHERE id IN
+             (SELECT id FROM lane WHERE low = ?1 AND due_at > ?2 AND NOT idle LIMIT ?3)"
+        }
+    };
+    let class = codec::class_number(class);
+    connection
+        .prepare_cached(change)?
+        .execute(params![class, now.as_millis(), RELEASED_MAX])
 }
 
 pub(super) fn store(
