@@ -21,9 +21,8 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
     /// Returns the condition of the store, with every later change.
     fn condition(&self) -> watch::Receiver<StoreCondition>;
     /// Copies the store into a new file with this name in the store's folder, and returns the path of the copy. Returns
-    /// an error if the file exists already.
-    ///
-    /// The SQLite engine accepts and delivers no event during the copy.
+    /// an error if the file exists already, or if another copy is in progress. The store serves other operations during
+    /// the copy.
     fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf>;
     /// Finishes the accepted operations, then closes the store. Every later operation answers
     /// [`Error::Closed`](super::Error::Closed).
@@ -42,11 +41,11 @@ pub enum StoreCondition {
     /// The store accepts events.
     #[default]
     Working,
-    /// One operation takes longer than [`STALLED_AFTER`], because the disk hangs or because the operation is large. The
-    /// store accepts no event until the operation ends.
+    /// One operation on the disk takes longer than [`STALLED_AFTER`], usually because the disk hangs. The store accepts no
+    /// event until the operation ends.
     Stalled,
-    /// The store file or its log was deleted, renamed, replaced or shortened. The store accepts no event until the files
-    /// are back, because the next process would not find the event.
+    /// The store file or its log was deleted, renamed, replaced, shortened or overwritten. The store accepts no event until
+    /// the files are back, because the next process would not find the event.
     FileGone,
 }
 
@@ -69,7 +68,7 @@ impl fmt::Display for StoreCondition {
         f.write_str(match self {
             Self::Working => "the store works",
             Self::Stalled => "the store did not answer in time",
-            Self::FileGone => "a file of the store was deleted, renamed or replaced",
+            Self::FileGone => "a file of the store was deleted, renamed, replaced or overwritten",
         })
     }
 }

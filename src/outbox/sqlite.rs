@@ -18,15 +18,15 @@ use tokio::time::timeout;
 use self::counts::Counts;
 use self::shared::SharedState;
 use self::threads::Threads;
-use self::writer::Writer;
 use self::writer::job::{
     ActJob, AppendJob, ClaimJob, ReadJob, Reply, SettleJob, Wakes, WriterCommand, bytes,
 };
+use self::writer::{CopyJob, Writer};
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
-    EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneClass, LaneKey, Lanes,
-    Ledger, Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution,
-    STALLED_AFTER, Setting, Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
+    EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
+    Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, STALLED_AFTER,
+    Setting, Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
 };
 use crate::event::SourceName;
 use crate::time::Timestamp;
@@ -114,20 +114,24 @@ impl SqliteOutbox {
         let file = file.unwrap_or_else(|_absent| path.to_owned());
         let mut lock = lock::acquire(&file)?;
         let (opened, files) = open::connection(path, &mut lock, now, bounds)?;
-        let (digest_key, files) = (opened.digest_key, Arc::new(files));
-        let shared = Arc::new(SharedState::default());
-        let mut writer = Writer::new(opened, Arc::clone(&files), Arc::clone(&shared))
-            .map_err(OpenError::sqlite("counting entries"))?;
+        let digest_key = opened.digest_key;
+        let counts =
+            Counts::read(&opened.connection).map_err(OpenError::sqlite("counting entries"))?;
+        let (files, shared) = (Arc::new(files), Arc::new(SharedState::default()));
+        shared.publish(&counts.stored_bytes);
         let (commands, inbox) = channel();
         let (failed_sender, failed) = channel_watch::channel(false);
+        let watches = watch::watches(&files, &shared);
+        let written = Arc::clone(&shared);
         let write = move || {
-            writer.run(&inbox, &failed_sender);
-            drop(writer);
+            let connection = opened.connection;
+            let (lanes, own) = (opened.claimed_lanes, Arc::clone(&files));
+            Writer::new(&connection, counts, lanes, own, written).run(&inbox, &failed_sender);
+            drop(connection);
+            drop(files);
             drop(lock);
         };
-        let watched = Arc::clone(&shared);
-        let threads = Threads::start(write, move |stop| watch::run(&files, &watched, stop))
-            .map_err(OpenError::Thread)?;
+        let threads = Threads::start(write, watches).map_err(OpenError::Thread)?;
         Ok(Self {
             commands: Mutex::new(Some(commands)),
             threads: Mutex::new(Some(threads)),
@@ -180,15 +184,6 @@ impl SqliteOutbox {
             return Box::pin(std::future::ready(stalled));
         }
         self.ask_in_time(|reply| WriterCommand::Read(ReadJob::new(reply, read)))
-    }
-
-    /// Releases the resting lanes in slices, between which the writer thread serves other commands.
-    async fn release_all(&self, now: Timestamp) -> Result<(), Error> {
-        for class in LaneClass::all() {
-            let slice = move |store: &Connection, _: &mut Counts| meta::release(store, class, now);
-            while self.act(Wakes::Dispatch, slice).await? == meta::RELEASED_MAX {}
-        }
-        Ok(())
     }
 
     /// Changes the store on the writer thread, in a separate transaction.
@@ -374,11 +369,7 @@ impl Lifecycle for SqliteOutbox {
 
     fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf> {
         let to = self.path.with_file_name(name);
-        self.ask(|reply| {
-            WriterCommand::Read(ReadJob::infallible(reply, move |connection| {
-                backup::backup(connection, to)
-            }))
-        })
+        self.ask(|reply| WriterCommand::Copy(CopyJob { to, reply }))
     }
 
     fn close(&self) {

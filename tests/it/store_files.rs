@@ -2,6 +2,7 @@
 //! files may not grow.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -15,12 +16,19 @@ use crate::http::{self, Answer};
 use crate::process::{self, Process};
 use crate::support::{Event, FakeImprint, Files, KEY, metric, post, receipt, wait_for};
 
+mod disk;
+
+use disk::{DiskFault, with_faults};
+
 /// An address at which no Imprint listens, so that every accepted event waits.
 const NO_IMPRINT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
 /// The longest time from the loss of a file to the 503 of `/readyz`, with a margin for a busy machine.
 const NOTICED_MAX: Duration = Duration::from_secs(2);
+
+/// The time after which an operation of the store counts as hanging.
+const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 /// The longest time that a sender waits for the 503 while the disk hangs, with a margin for a busy machine.
 const REFUSED_MAX: Duration = Duration::from_secs(8);
@@ -35,12 +43,17 @@ struct Bridge {
 
 impl Bridge {
     fn start() -> Self {
+        Self::serve(Self::prepare(), process::command)
+    }
+
+    /// Writes the files of a bridge with its store in a separate folder.
+    fn prepare() -> Files {
         let files = Files::write(NO_IMPRINT, KEY, "");
         fs::create_dir(files.store_file("data")).unwrap();
         let url = format!("sqlite:{}", files.store_file("data/outbox.db").display());
         files.write_settings(&format!("[outbox]\nurl = \"{url}\"\n[shutdown]\ndrain = 1"));
         files.write_token("alice", "a-token-of-alice");
-        Self::serve(files, process::command)
+        files
     }
 
     fn serve(files: Files, command: impl FnOnce(&Files) -> Command) -> Self {
@@ -142,18 +155,35 @@ fn is_noticed_at_once(bridge: &Bridge, what: &str, damage: impl FnOnce(&Bridge))
     assert_eq!(bridge.condition("file_gone"), Some(1.0), "{what}");
     let logged = || {
         let log = bridge.process.log();
-        log.matches("of the store was deleted").count()
+        let texts = [
+            "of the store was deleted",
+            "has written into the store file",
+        ];
+        texts
+            .map(|text| log.matches(text).count())
+            .iter()
+            .sum::<usize>()
     };
     wait_for("the loss is logged", || (logged() > 0).then_some(()));
     assert_eq!(logged(), 1, "{what}");
 }
 
-/// FAULTS N71, V1: no event is acknowledged after a file of the store was replaced or shortened, and the bridge is not
-/// ready.
+/// Changes bytes of the store file in place.
+fn write_into(bridge: &Bridge, at: usize, bytes: &[u8]) {
+    let path = bridge.path("data/outbox.db");
+    let mut content = fs::read(&path).unwrap();
+    content.resize(content.len().max(at + bytes.len()), 0);
+    content[at..at + bytes.len()].copy_from_slice(bytes);
+    let mut file = fs::File::options().write(true).open(path).unwrap();
+    file.write_all(&content).unwrap();
+}
+
+/// FAULTS N71, V1: no event is acknowledged after a file of the store was replaced, shortened or overwritten, and the
+/// bridge is not ready.
 #[test]
 fn no_event_is_accepted_into_a_replaced_store() {
     type Damage = fn(&Bridge);
-    let table: [(&str, Damage); 4] = [
+    let table: [(&str, Damage); 6] = [
         ("the store file is replaced", |bridge| {
             fs::copy(bridge.path("data/outbox.db"), bridge.path("data/copy")).unwrap();
             fs::rename(bridge.path("data/copy"), bridge.path("data/outbox.db")).unwrap();
@@ -161,6 +191,15 @@ fn no_event_is_accepted_into_a_replaced_store() {
         ("another file is copied over the store file", |bridge| {
             fs::write(bridge.path("data/outbox.db"), "SQLite format 3\0").unwrap();
         }),
+        ("a longer file is copied over the store file", |bridge| {
+            write_into(bridge, 10_000_000, b"x");
+        }),
+        (
+            "another file of the same length is copied over the store file",
+            |bridge| {
+                write_into(bridge, 24, &[7; 4]);
+            },
+        ),
         ("the log is deleted", |bridge| {
             fs::remove_file(bridge.path("data/outbox.db-wal")).unwrap();
         }),
@@ -324,7 +363,54 @@ fn a_hung_disk_answers_503_and_recovers() {
     bridge.stop();
 }
 
-// === a file size limit ===
+/// FAULTS N75, V8: on a disk whose look-ups hang, such as NFS, the process is not ready and recovers.
+#[test]
+fn a_disk_that_hangs_at_a_look_up_is_reported() {
+    let files = Bridge::prepare();
+    let bridge = Bridge::serve(files, with_faults);
+    bridge.accept("before");
+    DiskFault::Hang.begin(&bridge.files);
+    // The store is idle, so only the look at its files hangs.
+    bridge.wait_until_ready(503);
+    assert_eq!(bridge.condition("stalled"), Some(1.0));
+    bridge.refuse("hung");
+    DiskFault::Hang.end(&bridge.files);
+    bridge.wait_until_ready(200);
+    bridge.accept("after");
+    bridge.stop();
+}
+
+// === a quota, and a file size limit ===
+
+/// FAULTS D04, V1: a quota (EDQUOT) is a full disk, and ends.
+#[test]
+fn a_quota_is_a_full_disk() {
+    let mut bridge = Bridge::serve(Bridge::prepare(), with_faults);
+    let mut accepted = vec!["before".to_owned()];
+    bridge.accept("before");
+    DiskFault::Quota.begin(&bridge.files);
+    for number in 0..20 {
+        let id = format!("e-{number}");
+        let answer = bridge.post(&id);
+        match answer.status {
+            202 => accepted.push(id),
+            503 => assert!(answer.body.contains("store_full"), "{}", answer.body),
+            other => panic!("{other} {}", answer.body),
+        }
+    }
+    assert!(accepted.len() < 15, "{accepted:?}");
+    assert_eq!(bridge.get("/livez").status, 200);
+    assert!(bridge.process.child.try_wait().unwrap().is_none());
+    DiskFault::Quota.end(&bridge.files);
+    bridge.accept("after");
+    let log = bridge.process.log();
+    assert!(log.contains("disk is full"), "{log}");
+    assert!(!log.contains("the store failed"), "{log}");
+    let bridge = Bridge::serve(bridge.stop(), process::command);
+    for id in accepted {
+        assert_eq!(receipt(bridge.ingress, &id).unwrap().status, 200, "{id}");
+    }
+}
 
 /// FAULTS D04, V1: with a limit on the size of files, the store is full and the process lives.
 #[test]
@@ -404,6 +490,86 @@ impl Bridge {
             token,
         ])
     }
+}
+
+/// FAULTS N76: a copy of the store that takes long delays no event, and the bridge stays ready.
+#[test]
+fn events_are_accepted_during_a_backup() {
+    let bridge = Bridge::serve(Bridge::prepare(), with_faults);
+    let batch = |number: u32| {
+        let event = |item| {
+            Event::new(
+                &format!("e-{number}-{item}"),
+                &format!("C-{number}-{item}"),
+                1,
+            )
+        };
+        let events = (0..100).map(|item| event(item).email("canary@example.com").json().clone());
+        let headers = [("content-type", "application/cloudevents-batch+json")];
+        let body = json!(events.collect::<Vec<_>>()).to_string();
+        assert_eq!(post(bridge.ingress, &headers, &body).unwrap().status, 202);
+    };
+    (0..50).for_each(batch);
+    DiskFault::Slow.begin(&bridge.files);
+    std::thread::scope(|scope| {
+        let copy = scope.spawn(|| bridge.backup("copy"));
+        wait_for("the copy has begun", || {
+            bridge.path("data/copy").exists().then_some(())
+        });
+        let (code, output) = bridge.backup("second");
+        assert!(code == Some(1) && output.contains("503"), "{output}");
+        let clock = Clock::machine();
+        let mut during = 0;
+        while !copy.is_finished() {
+            let start = clock.now();
+            bridge.accept(&format!("during-{during}"));
+            let took = clock.now().since(start);
+            assert!(took < STALLED_AFTER, "{took:?}");
+            assert_eq!(bridge.get("/readyz").status, 200);
+            during += 1;
+            if during == 10 {
+                DiskFault::Slow.end(&bridge.files);
+            }
+        }
+        let (code, output) = copy.join().unwrap();
+        assert_eq!(code, Some(0), "{output}");
+        assert!(during >= 10, "{during}");
+    });
+    let copy = bridge.path("data/copy");
+    let ids = event_ids(&copy);
+    assert!(
+        ids.len() >= 5_000 && ids.contains(&"e-49-99".to_owned()),
+        "{}",
+        ids.len()
+    );
+    assert_eq!(mode(&copy), 0o600);
+    assert!(!bridge.path("data/copy.new").exists());
+    let (code, output) = run(&["store", "verify", copy.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{output}");
+}
+
+/// FAULTS N163: a restore keeps the replaced store also on a file system without hard links.
+#[test]
+fn a_restore_needs_no_hard_links() {
+    let bridge = Bridge::serve(Bridge::prepare(), process::command);
+    bridge.accept("first");
+    let (code, output) = bridge.backup("copy");
+    assert_eq!(code, Some(0), "{output}");
+    bridge.accept("second");
+    let files = bridge.kill();
+    DiskFault::NoLinks.begin(&files);
+    let copy = files.store_file("data/copy");
+    let mut restore = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"));
+    restore.args(["store", "restore"]).arg(&copy);
+    for file in files.settings() {
+        restore.arg("--config").arg(file);
+    }
+    let output = disk::add_faults(&files, restore).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let replaced = files.store_file("data/outbox.db.replaced");
+    assert_eq!(event_ids(&replaced), ["first", "second"]);
+    assert_eq!(event_ids(&files.store_file("data/outbox.db")), ["first"]);
+    assert_eq!(mode(&replaced), 0o600);
 }
 
 /// FAULTS N162, V1: each restore keeps the replaced store, also the store of a killed process with its log.

@@ -13,7 +13,7 @@ impl AsyncRead for Stuck {
         _: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let bytes = std::mem::take(&mut self.0);
+        let bytes = mem::take(&mut self.0);
         if bytes.is_empty() {
             return Poll::Pending;
         }

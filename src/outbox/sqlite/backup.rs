@@ -14,10 +14,13 @@ use super::lock::{self, FILE_MODE, beside};
 use super::log_mark;
 use super::open::{check_identity, remove_draft, remove_logs, sync_folder};
 use super::open_error::OpenError;
-use crate::outbox::Error;
 
 /// The most records of the audit log that `verify` checks: more records than operators ever write.
 const AUDIT_RECORDS_MAX: usize = 10_000_000;
+
+/// The size of the page cache of a draft, in KiB; SQLite expects KiB as a negative number. The last step of the copy
+/// writes the whole cache.
+const DRAFT_CACHE_KIB: i32 = -1024;
 
 /// The result of verifying a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,40 +37,54 @@ pub struct VerifyReport {
     pub errors: Vec<String>,
 }
 
-/// Copies the open store into a new file and returns the path of the copy. Returns an error if the file exists, and
-/// leaves the existing file unchanged.
-pub(super) fn backup(connection: &Connection, to: PathBuf) -> Result<PathBuf, Error> {
-    let copied = create_private(&to)
-        .map_err(|error| error.to_string())
-        .and_then(|_created| {
-            let copied = copy_into(connection, &to);
-            copied.map_err(|error| {
-                // Only the incomplete copy is removed: `create_private` refuses an existing file.
-                drop(remove_draft(&to));
-                error.to_string()
-            })
+/// The draft of a copy of the open store: the same pages, also the pages with the remains of erased entries.
+pub(super) struct Draft {
+    path: PathBuf,
+    pub(super) connection: Connection,
+}
+
+impl Draft {
+    /// Creates the draft of the copy `to`. Removes the draft of an earlier process.
+    pub(super) fn create(to: &Path) -> Result<Self, String> {
+        let path = beside(to, "new");
+        remove_draft(&path)
+            .and_then(|()| create_private(&path))
+            .map_err(|error| error.to_string())?;
+        let connection = Connection::open(&path).and_then(|connection| {
+            // A draft that a crash leaves behind is removed, so it needs neither a journal nor a sync.
+            connection.pragma_update(None, "journal_mode", "OFF")?;
+            connection.pragma_update(None, "synchronous", "OFF")?;
+            connection.pragma_update(None, "cache_size", DRAFT_CACHE_KIB)?;
+            Ok(connection)
         });
-    match copied {
-        Ok(()) => Ok(to),
-        Err(error) => {
-            tracing::warn!(error, copy = %to.display(), "the backup of the store failed");
-            Err(Error::Failed { doing: "copying" })
-        }
+        let connection = connection.map_err(|error| error.to_string())?;
+        Ok(Self { path, connection })
+    }
+
+    /// Writes the entries of the complete draft durably into an empty file, and removes the draft.
+    pub(super) fn write_into(self, to: &Path) -> Result<(), String> {
+        let Self { path, connection } = self;
+        drop(connection);
+        let written = copy_into(&path, to);
+        let removed = remove_draft(&path);
+        written.map_err(|error| error.to_string())?;
+        removed.map_err(|error| error.to_string())
     }
 }
 
-/// Copies the store into an empty file.
-fn copy_into(connection: &Connection, to: &Path) -> rusqlite::Result<()> {
+fn copy_into(draft: &Path, to: &Path) -> rusqlite::Result<()> {
     let name = to
         .to_str()
         .ok_or_else(|| rusqlite::Error::InvalidPath(to.to_owned()))?;
-    connection.execute("VACUUM INTO ?1", [name])?;
-    log_mark::remove(&Connection::open(to)?)
+    let draft = Connection::open(draft)?;
+    log_mark::remove(&draft)?;
+    draft.execute("VACUUM INTO ?1", [name])?;
+    Ok(())
 }
 
 /// Creates an empty file that only the user of the bridge can read. Returns an error if a file or a link of this name
 /// exists.
-fn create_private(path: &Path) -> io::Result<File> {
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
     File::options()
         .write(true)
         .create_new(true)
@@ -197,10 +214,24 @@ fn set_aside(path: &Path) -> io::Result<Option<PathBuf>> {
         .find(|aside| is_present(aside) == [false; 3])
         .unwrap_or_else(|| beside(path, "replaced"));
     for (ending, _) in endings.iter().zip(present).filter(|(_, present)| *present) {
-        std::fs::hard_link(with_ending(path, ending), with_ending(&aside, ending))?;
+        link_or_copy(&with_ending(path, ending), &with_ending(&aside, ending))?;
     }
     sync_folder(path)?;
     Ok(Some(aside))
+}
+
+/// Gives a file a second name. On a file system without hard links, such as CIFS, exFAT and many FUSE mounts, makes a
+/// second file with the same content.
+fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
+    let Err(refused) = std::fs::hard_link(from, to) else {
+        return Ok(());
+    };
+    if refused.kind() == io::ErrorKind::AlreadyExists {
+        return Err(refused);
+    }
+    let mut copy = create_private(to)?;
+    let copied = io::copy(&mut File::open(from)?, &mut copy).and_then(|_| copy.sync_all());
+    copied.inspect_err(|_error| drop(std::fs::remove_file(to)))
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {

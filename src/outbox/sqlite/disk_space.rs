@@ -62,7 +62,6 @@ impl DiskSpace {
 
     /// Returns whether the operating system refuses to make a file longer, because of the disk, a quota or a limit.
     fn refuses_more_bytes(&self) -> bool {
-        let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
         // A process that was killed during a probe left its file behind.
         let _absent = fs::remove_file(&self.probe);
         let probed = self.probe(length(&self.database).max(length(&self.log)));
@@ -93,8 +92,7 @@ impl DiskSpace {
     /// refuses the write.
     pub(super) fn has_space_for_intake(&self, connection: &Connection) -> bool {
         let Some(free) = self.free() else { return true };
-        let log = || fs::metadata(&self.log).map_or(0, |log| log.len());
-        if free >= AMPLE_BYTES || free >= RESERVE_BYTES.saturating_add(log()) {
+        if free >= AMPLE_BYTES || free >= RESERVE_BYTES.saturating_add(length(&self.log)) {
             return true;
         }
         self.reclaim(connection);
@@ -114,10 +112,20 @@ impl DiskSpace {
         }
     }
 
-    fn free(&self) -> Option<u64> {
+    /// Returns the bytes of the store file and its log.
+    pub(super) fn database_bytes(&self) -> u64 {
+        length(&self.database).saturating_add(length(&self.log))
+    }
+
+    /// Returns the free bytes of the disk, or `None` if the disk does not report them.
+    pub(super) fn free(&self) -> Option<u64> {
         let disk = rustix::fs::statvfs(&self.folder).ok()?;
         disk.f_bavail.checked_mul(disk.f_frsize)
     }
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |file| file.len())
 }
 
 /// Returns the number of bytes in pages of the store file that no row uses.

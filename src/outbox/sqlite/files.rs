@@ -4,21 +4,51 @@
 //! find these commits, so an event in a deleted file must not be acknowledged.
 
 use std::ffi::OsString;
-use std::fs::metadata;
+use std::fs::{File, metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::shared::WorkCounter;
+
+/// The length of the header of a store file. SQLite changes its counters with every change of the file.
+const HEADER_BYTES: usize = 100;
 
 /// The store file and its write-ahead log, as the process has opened them.
 #[derive(Debug)]
 pub(super) struct StoreFiles {
     /// The store file, at the path of the configuration. If the path is a link, the link must not change either.
     database: OpenFile,
+    /// The path of the store file, without links.
+    canonical: PathBuf,
     log: OpenFile,
     /// The greatest length of the store file that was seen. SQLite never shortens the store file, because the bridge
     /// never vacuums it.
     longest: AtomicU64,
+    /// The open store file. Closing the handle would release the file locks of SQLite, so the handle must live longer
+    /// than the connection.
+    handle: File,
+    /// The content of the store file when the writer thread left it.
+    left: Mutex<Option<Fingerprint>>,
+    is_overwritten: AtomicBool,
+}
+
+/// The damage of a file of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileFault {
+    /// The file was deleted, renamed, replaced or shortened.
+    Gone,
+    /// Another program has written into the file.
+    Overwritten,
+}
+
+/// The parts of the store file that change with every change of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fingerprint {
+    length: u64,
+    header: [u8; HEADER_BYTES],
 }
 
 #[derive(Debug)]
@@ -46,28 +76,46 @@ impl OpenFile {
 }
 
 impl StoreFiles {
-    /// Records the identity of the store file at `path` and of the write-ahead log at `log`.
-    pub(super) fn of(path: &Path, log: &Path) -> io::Result<Self> {
-        Ok(Self {
+    /// Records the identity of the store file at `path`, whose path without links is `canonical`, and of its write-ahead
+    /// log. The connection must be open.
+    pub(super) fn of(path: &Path, canonical: &Path) -> io::Result<Self> {
+        let files = Self {
             database: OpenFile::at(path)?,
-            log: OpenFile::at(log)?,
+            canonical: canonical.to_owned(),
+            log: OpenFile::at(&with_ending(canonical, "-wal"))?,
             longest: AtomicU64::new(metadata(path)?.len()),
-        })
+            handle: File::open(path)?,
+            left: Mutex::new(None),
+            is_overwritten: AtomicBool::new(false),
+        };
+        files.leave();
+        Ok(files)
     }
 
-    /// Returns the path of the first file that was deleted, renamed, replaced or shortened.
-    pub(super) fn displaced(&self) -> Option<&Path> {
-        if !self.has_database() {
-            Some(&self.database.path)
+    /// Returns the path of the store file, without links.
+    pub(super) fn database(&self) -> &Path {
+        &self.canonical
+    }
+
+    /// Returns the path of the first file that was deleted, renamed, replaced, shortened or overwritten.
+    pub(super) fn displaced(&self) -> Option<(&Path, FileFault)> {
+        if !self.is_at_its_path() {
+            Some((&self.database.path, FileFault::Gone))
         } else if self.log.length().is_none() {
-            Some(&self.log.path)
+            Some((&self.log.path, FileFault::Gone))
+        } else if self.is_overwritten.load(Ordering::SeqCst) {
+            Some((&self.database.path, FileFault::Overwritten))
         } else {
             None
         }
     }
 
-    /// Returns whether the store file is complete at its path.
+    /// Returns whether the store file is complete at its path, and has only what this process has written.
     pub(super) fn has_database(&self) -> bool {
+        self.is_at_its_path() && !self.is_overwritten.load(Ordering::SeqCst)
+    }
+
+    fn is_at_its_path(&self) -> bool {
         // Read before the length: another thread may see a longer file in between.
         let longest = self.longest.load(Ordering::Relaxed);
         let Some(length) = self.database.length() else {
@@ -75,6 +123,42 @@ impl StoreFiles {
         };
         self.longest.fetch_max(length, Ordering::Relaxed);
         longest <= length
+    }
+
+    /// Records the content of the store file. Until the next [`Self::compare`], only another program can change it: the
+    /// writer thread changes the store file only when it writes the log back.
+    pub(super) fn leave(&self) {
+        let found = self.fingerprint();
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
+    /// Notices a change of the store file since [`Self::leave`]. Only the writer thread calls this.
+    pub(super) fn compare(&self) {
+        if self.is_changed() {
+            self.is_overwritten.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Does the same as [`Self::compare`] on another thread, unless the writer thread works meanwhile.
+    pub(super) fn compare_idle(&self, groups: &WorkCounter) {
+        let before = groups.finished();
+        if before.is_some() && self.is_changed() && groups.finished() == before {
+            self.is_overwritten.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn is_changed(&self) -> bool {
+        let left = *self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = self.fingerprint();
+        found.is_some() && left.is_some() && found != left
+    }
+
+    /// Returns nothing if the file cannot be read, which proves nothing about its content.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let mut header = [0; HEADER_BYTES];
+        let length = self.handle.metadata().ok()?.len();
+        self.handle.read_exact_at(&mut header, 0).ok()?;
+        Some(Fingerprint { length, header })
     }
 }
 
@@ -97,22 +181,55 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         write(at("db"), "12345678").unwrap();
         write(at("db-wal"), "").unwrap();
-        let files = StoreFiles::of(&at("db"), &at("db-wal")).unwrap();
-        assert_eq!(files.displaced(), None);
+        let files = StoreFiles::of(&at("db"), &at("db")).unwrap();
+        let gone = |name: &str| Some((at(name), FileFault::Gone));
+        let displaced = || {
+            let found = files.displaced();
+            found.map(|(path, fault)| (path.to_owned(), fault))
+        };
+        assert_eq!(displaced(), None);
         rename(at("db"), at("elsewhere")).unwrap();
-        assert_eq!(files.displaced(), Some(at("db").as_path()));
+        assert_eq!(displaced(), gone("db"));
         write(at("db"), "12345678").unwrap();
-        assert_eq!(files.displaced(), Some(at("db").as_path()));
+        assert_eq!(displaced(), gone("db"));
         rename(at("elsewhere"), at("db")).unwrap();
-        assert_eq!(files.displaced(), None);
+        assert_eq!(displaced(), None);
         let open = File::options().write(true).open(at("db")).unwrap();
         open.set_len(20).unwrap();
-        assert_eq!(files.displaced(), None);
+        assert_eq!(displaced(), None);
         open.set_len(19).unwrap();
-        assert_eq!(files.displaced(), Some(at("db").as_path()));
+        assert_eq!(displaced(), gone("db"));
         open.set_len(20).unwrap();
         remove_file(at("db-wal")).unwrap();
-        assert_eq!(files.displaced(), Some(at("db-wal").as_path()));
+        assert_eq!(displaced(), gone("db-wal"));
         assert!(files.has_database());
+    }
+
+    /// FAULTS N71: only a change while the writer thread rests is the change of another program.
+    #[test]
+    fn a_change_while_the_writer_rests_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        write(&path, [1; 200]).unwrap();
+        write(folder.path().join("db-wal"), "").unwrap();
+        let files = StoreFiles::of(&path, &path).unwrap();
+        let groups = WorkCounter::default();
+        groups.start();
+        write(&path, [2; 200]).unwrap();
+        files.compare_idle(&groups);
+        files.leave();
+        groups.finish();
+        files.compare_idle(&groups);
+        files.compare();
+        assert_eq!(files.displaced(), None);
+        write(&path, [2; 400]).unwrap();
+        files.compare_idle(&groups);
+        let overwritten = Some((path.as_path(), FileFault::Overwritten));
+        assert_eq!(files.displaced(), overwritten);
+        // The next change of the writer thread does not hide the damage.
+        files.leave();
+        files.compare();
+        assert_eq!(files.displaced(), overwritten);
+        assert!(!files.has_database());
     }
 }

@@ -2,20 +2,30 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::outbox::{LaneClass, Setting, codec};
+use super::SqliteOutbox;
+use super::counts::Counts;
+use super::writer::job::Wakes;
+use crate::outbox::{Error, LaneClass, Setting, codec};
 use crate::time::Timestamp;
 
 /// The most lanes that one transaction makes due. Hundreds of thousands of lanes may rest, and new events must not wait
 /// until all of them are due: so many lanes take some ten milliseconds.
-pub(super) const RELEASED_MAX: usize = 2_000;
+const RELEASED_MAX: usize = 2_000;
+
+impl SqliteOutbox {
+    /// Releases the resting lanes in slices, between which the writer thread serves other commands.
+    pub(super) async fn release_all(&self, now: Timestamp) -> Result<(), Error> {
+        for class in LaneClass::all() {
+            let slice = move |store: &Connection, _: &mut Counts| release(store, class, now);
+            while self.act(Wakes::Dispatch, slice).await? == RELEASED_MAX {}
+        }
+        Ok(())
+    }
+}
 
 /// Makes the next lanes of one queue due that have a waiting entry. Returns the number of these lanes: fewer than
 /// [`RELEASED_MAX`] if no further lane of the queue is to become due.
-pub(super) fn release(
-    connection: &Connection,
-    class: LaneClass,
-    now: Timestamp,
-) -> rusqlite::Result<usize> {
+fn release(connection: &Connection, class: LaneClass, now: Timestamp) -> rusqlite::Result<usize> {
     // The index of due lanes begins with the number of the queue, and finds the lanes of a slice without a sort.
     let change = match class.is_failing {
         // The failures may be the fault of the destination, so the lane returns to the other lanes.

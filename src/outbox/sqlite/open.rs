@@ -60,8 +60,6 @@ pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) digest_key: [u8; 32],
     pub(super) claimed_lanes: ClaimedLanes,
-    /// The path of the store file, without links.
-    pub(super) path: PathBuf,
 }
 
 /// Opens the store, or creates the store if the file does not exist.
@@ -91,12 +89,11 @@ pub(super) fn connection(
     let claimed_lanes = claimed_lanes(&connection, bounds)
         .map_err(OpenError::sqlite("reading how it was closed"))?;
     log_mark::renew(&connection, lock, mark)?;
-    let files = StoreFiles::of(configured, &with_ending(path, "-wal")).map_err(file)?;
+    let files = StoreFiles::of(configured, path).map_err(file)?;
     let opened = Opened {
         connection,
         digest_key: key,
         claimed_lanes,
-        path: path.to_owned(),
     };
     Ok((opened, files))
 }

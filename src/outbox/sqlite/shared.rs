@@ -1,7 +1,7 @@
 //! The state that the writer thread, the watch thread and the callers of the store share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
@@ -23,8 +23,12 @@ pub(super) struct SharedState {
     intake_bytes: AtomicUsize,
     pub(super) waiters: Waiters,
     pub(super) woken: Notify,
-    /// The number of times that the writer thread started or finished a group of commands: odd during a group.
-    progress: AtomicU64,
+    /// The groups of commands of the writer thread.
+    pub(super) groups: WorkCounter,
+    /// The looks at the files of the store.
+    pub(super) looks: WorkCounter,
+    is_stalled: AtomicBool,
+    is_file_gone: AtomicBool,
     condition: watch::Sender<StoreCondition>,
     /// The committed bytes of the events that have not ended, by source.
     stored_bytes: RwLock<BTreeMap<SourceName, u64>>,
@@ -70,29 +74,33 @@ impl SharedState {
         published.get(source).copied().unwrap_or_default()
     }
 
-    /// Records that the writer thread starts a group of commands.
-    pub(super) fn start_group(&self) {
-        self.progress.fetch_add(1, Ordering::Relaxed);
+    /// Records whether the disk hangs. Returns the condition of the store if the condition changes.
+    pub(super) fn set_stalled(&self, is_stalled: bool) -> Option<StoreCondition> {
+        self.is_stalled.store(is_stalled, Ordering::SeqCst);
+        self.change()
     }
 
-    /// Records that the writer thread has finished a group of commands.
-    pub(super) fn finish_group(&self) {
-        self.progress.fetch_add(1, Ordering::Relaxed);
+    /// Records whether a file of the store is gone. Returns the condition of the store if the condition changes.
+    pub(super) fn set_file_gone(&self, is_file_gone: bool) -> Option<StoreCondition> {
+        self.is_file_gone.store(is_file_gone, Ordering::SeqCst);
+        self.change()
     }
 
-    /// Returns the number of the group that the writer thread works on; `None` between two groups.
-    pub(super) fn current_group(&self) -> Option<u64> {
-        let progress = self.progress.load(Ordering::Relaxed);
-        (progress % 2 == 1).then_some(progress)
-    }
-
-    /// Changes the condition of the store. Returns `false` if the store had this condition before.
-    pub(super) fn change(&self, condition: StoreCondition) -> bool {
+    /// Derives the condition again. The thread that comes last sees what every thread has recorded.
+    fn change(&self) -> Option<StoreCondition> {
+        let mut changed = None;
         self.condition.send_if_modified(|before| {
-            let is_changed = *before != condition;
-            *before = condition;
-            is_changed
-        })
+            let is_stalled = self.is_stalled.load(Ordering::SeqCst);
+            let now = match self.is_file_gone.load(Ordering::SeqCst) {
+                true => StoreCondition::FileGone,
+                false if is_stalled => StoreCondition::Stalled,
+                false => StoreCondition::Working,
+            };
+            changed = (*before != now).then_some(now);
+            *before = now;
+            changed.is_some()
+        });
+        changed
     }
 
     pub(super) fn condition(&self) -> watch::Receiver<StoreCondition> {
@@ -101,7 +109,7 @@ impl SharedState {
 
     /// Returns whether the disk hangs.
     pub(super) fn is_stalled(&self) -> bool {
-        *self.condition.borrow() == StoreCondition::Stalled
+        self.is_stalled.load(Ordering::SeqCst)
     }
 
     /// Returns an error unless the store can accept events.
@@ -112,5 +120,31 @@ impl SharedState {
                 Err(Error::Unavailable(condition))
             }
         }
+    }
+}
+
+/// Counts the starts and the ends of a repeated work: the count is odd during the work.
+#[derive(Debug, Default)]
+pub(super) struct WorkCounter(AtomicU64);
+
+impl WorkCounter {
+    pub(super) fn start(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn finish(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Returns the number of the work in progress; `None` between two works.
+    pub(super) fn current(&self) -> Option<u64> {
+        let count = self.0.load(Ordering::SeqCst);
+        (count % 2 == 1).then_some(count)
+    }
+
+    /// Returns the number of finished works; `None` during a work. Nothing was done between two equal numbers.
+    pub(super) fn finished(&self) -> Option<u64> {
+        let count = self.0.load(Ordering::SeqCst);
+        count.is_multiple_of(2).then_some(count)
     }
 }

@@ -1,60 +1,84 @@
-//! The threads of an open store: the writer thread and the watch thread.
+//! The threads of an open store: the writer thread and the threads that watch the store.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// The longest time that `close` waits for the writer thread, which cannot end while the disk hangs.
+/// The longest time that `close` waits for a thread, which cannot end while the disk hangs.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The threads of an open store.
 pub(super) struct Threads {
-    writer: JoinHandle<()>,
-    /// Closed when the writer thread has ended.
-    writer_ended: Receiver<()>,
-    watch: JoinHandle<()>,
-    /// The watch thread ends when this sender is dropped.
-    stop_watch: Sender<()>,
+    writer: StoreThread,
+    watches: Vec<StoreThread>,
+    /// The threads that watch the store end when their senders are dropped.
+    stop: Vec<Sender<()>>,
 }
 
+/// A thread that watches the store until the channel of its argument is closed.
+pub(super) type Watch = Box<dyn FnOnce(&Receiver<()>) + Send>;
+
 impl Threads {
-    /// Starts the writer thread with `write`, which ends by itself, and the watch thread with `watch`, which ends when
-    /// the channel of its argument is closed.
+    /// Starts the writer thread with `write`, which ends by itself, and a thread for each of `watches`.
     pub(super) fn start(
         write: impl FnOnce() + Send + 'static,
-        watch: impl FnOnce(&Receiver<()>) + Send + 'static,
+        watches: impl IntoIterator<Item = (&'static str, Watch)>,
     ) -> io::Result<Self> {
-        let (ended, writer_ended) = channel();
-        let (stop_watch, stop) = channel();
-        let writer = Builder::new().name("outbox".to_owned()).spawn(move || {
-            write();
-            drop::<Sender<()>>(ended);
-        })?;
-        let watch = Builder::new()
-            .name("outbox-watch".to_owned())
-            .spawn(move || watch(&stop))?;
-        Ok(Self {
-            writer,
-            writer_ended,
-            watch,
-            stop_watch,
-        })
+        let mut threads = Self {
+            writer: StoreThread::spawn("outbox", write)?,
+            watches: Vec::new(),
+            stop: Vec::new(),
+        };
+        for (name, watch) in watches {
+            let (stop, stopped) = channel();
+            let thread = StoreThread::spawn(name, move || watch(&stopped))?;
+            threads.watches.push(thread);
+            threads.stop.push(stop);
+        }
+        Ok(threads)
     }
 
-    /// Waits until the threads have ended. Does not wait for a writer thread whose disk hangs.
+    /// Waits until the threads have ended. Does not wait for a thread whose disk hangs.
     pub(super) fn join(self) {
-        let ended = self.writer_ended.recv_timeout(CLOSE_DEADLINE);
-        drop(self.stop_watch);
-        if ended == Err(RecvTimeoutError::Timeout) {
+        let is_closed = self.writer.join();
+        drop(self.stop);
+        if !is_closed {
             tracing::error!(
                 "the store was not closed, because its disk hangs; every acknowledged event is on disk"
             );
             return;
         }
-        let panicked = [self.writer.join(), self.watch.join()];
-        if panicked.iter().any(Result::is_err) {
+        for watch in self.watches {
+            watch.join();
+        }
+    }
+}
+
+struct StoreThread {
+    handle: JoinHandle<()>,
+    /// Closed when the thread has ended.
+    ended: Receiver<()>,
+}
+
+impl StoreThread {
+    fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let (end, ended) = channel();
+        let handle = Builder::new().name(name.to_owned()).spawn(move || {
+            run();
+            drop::<Sender<()>>(end);
+        })?;
+        Ok(Self { handle, ended })
+    }
+
+    /// Waits until the thread has ended. Returns `false` if the thread hangs.
+    fn join(self) -> bool {
+        if self.ended.recv_timeout(CLOSE_DEADLINE) == Err(RecvTimeoutError::Timeout) {
+            return false;
+        }
+        if self.handle.join().is_err() {
             tracing::error!("a thread of the store panicked");
         }
+        true
     }
 }

@@ -1,68 +1,105 @@
-//! The watch thread of the store: notices that a file of the store was deleted or replaced, and that the writer thread
-//! hangs. A disk that hangs blocks the writer thread inside the kernel, so only another thread can report it.
+//! The threads that watch the store. One notices that the writer thread hangs, because a disk that hangs blocks the writer
+//! thread inside the kernel. Another one looks at the files of the store; on a disk that hangs, a look may hang too.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::files::StoreFiles;
+use super::files::{FileFault, StoreFiles};
 use super::shared::SharedState;
+use super::threads::Watch;
 use crate::outbox::{STALLED_AFTER, StoreCondition};
 
 /// The time between two checks: with two checks a second, an idle store is not ready within a second after its file was
 /// deleted. A commit checks the files too, before its events are acknowledged.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// Watches the store until `stop` is closed.
-pub(super) fn run(files: &StoreFiles, shared: &Arc<SharedState>, stop: &Receiver<()>) {
-    let mut stall = Stall::default();
+/// Returns the work of the threads that watch the store, with the names of the threads.
+pub(super) fn watches(
+    files: &Arc<StoreFiles>,
+    shared: &Arc<SharedState>,
+) -> [(&'static str, Watch); 2] {
+    let watched = Arc::clone(shared);
+    let (files, looking) = (Arc::clone(files), Arc::clone(shared));
+    [
+        ("outbox-watch", Box::new(move |stop| watch(&watched, stop))),
+        (
+            "outbox-files",
+            Box::new(move |stop| look(&files, &looking, stop)),
+        ),
+    ]
+}
+
+/// Watches the writer thread, and the thread that looks at the files, until `stop` is closed.
+fn watch(shared: &SharedState, stop: &Receiver<()>) {
+    let (mut group, mut look) = (Stall::default(), Stall::default());
     while stop.recv_timeout(CHECK_EVERY) == Err(RecvTimeoutError::Timeout) {
-        // Reported first: on a disk that hangs, looking at the files may hang too.
-        if stall.is_stalled(shared.current_group()) {
-            report(shared, StoreCondition::Stalled, None);
-            continue;
-        }
-        match files.displaced() {
-            Some(file) => report(shared, StoreCondition::FileGone, Some(file)),
-            None => report(shared, StoreCondition::Working, None),
-        }
+        let stalls = [
+            group.is_stalled(shared.groups.current()),
+            look.is_stalled(shared.looks.current()),
+        ];
+        let changed = shared.set_stalled(stalls.contains(&true));
+        log(changed, None);
     }
 }
 
-/// Changes the condition of the store, and logs the change. `file` is the file that is gone.
-pub(super) fn report(shared: &SharedState, condition: StoreCondition, file: Option<&Path>) {
-    if !shared.change(condition) {
-        return;
+/// Looks at the files of the store until `stop` is closed.
+fn look(files: &StoreFiles, shared: &SharedState, stop: &Receiver<()>) {
+    while stop.recv_timeout(CHECK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        shared.looks.start();
+        files.compare_idle(&shared.groups);
+        let displaced = files.displaced();
+        shared.looks.finish();
+        report_file(shared, displaced);
     }
+}
+
+/// Changes the condition of the store after a look at its files, and logs the change.
+pub(super) fn report_file(shared: &SharedState, displaced: Option<(&Path, FileFault)>) {
+    let changed = shared.set_file_gone(displaced.is_some());
+    log(changed, displaced);
+}
+
+fn log(condition: Option<StoreCondition>, displaced: Option<(&Path, FileFault)>) {
+    let file = displaced.map(|(path, _)| path.display().to_string());
+    let process = std::process::id();
     match condition {
-        StoreCondition::Working => tracing::warn!("the store is available again"),
-        StoreCondition::Stalled => tracing::error!(
+        None => {}
+        Some(StoreCondition::Working) => tracing::warn!("the store is available again"),
+        Some(StoreCondition::Stalled) => tracing::error!(
             "an operation of the store takes longer than {STALLED_AFTER:?}: the disk hangs, or the operation is large; events are refused with 503 meanwhile"
         ),
-        StoreCondition::FileGone => tracing::error!(
-            file = file.map(|path| path.display().to_string()),
-            process = std::process::id(),
-            "a file of the store was deleted, renamed, replaced or shortened: events are refused with 503, deliveries continue. If the file was renamed, rename it back. Otherwise run `store backup` before the process stops, because accepted events may exist only in the files that the process has open; then restore the copy"
-        ),
+        Some(StoreCondition::FileGone) => match displaced {
+            Some((_, FileFault::Overwritten)) => tracing::error!(
+                file,
+                process,
+                "another program has written into the store file: events are refused with 503, deliveries continue. Stop the process, keep the store file and its log for an analysis, and restore the newest copy of the store"
+            ),
+            Some((_, FileFault::Gone)) | None => tracing::error!(
+                file,
+                process,
+                "a file of the store was deleted, renamed, replaced or shortened: events are refused with 503, deliveries continue. If the file was renamed, rename it back. Otherwise run `store backup` before the process stops, because accepted events may exist only in the files that the process has open; then restore the copy"
+            ),
+        },
     }
 }
 
-/// Counts the checks that found the writer thread in the same group of commands.
+/// Counts the checks that found a thread in the same work.
 #[derive(Default)]
 struct Stall {
-    group: Option<u64>,
+    work: Option<u64>,
     unchanged: Duration,
 }
 
 impl Stall {
-    fn is_stalled(&mut self, group: Option<u64>) -> bool {
-        self.unchanged = if group.is_some() && group == self.group {
+    fn is_stalled(&mut self, work: Option<u64>) -> bool {
+        self.unchanged = if work.is_some() && work == self.work {
             self.unchanged.saturating_add(CHECK_EVERY)
         } else {
             Duration::ZERO
         };
-        self.group = group;
+        self.work = work;
         self.unchanged >= STALLED_AFTER
     }
 }

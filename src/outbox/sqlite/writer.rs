@@ -13,32 +13,24 @@ use super::counts::Counts;
 use super::decode_cache::DecodeCache;
 use super::disk_space::DiskSpace;
 use super::files::StoreFiles;
-use super::open::Opened;
 use super::shared::SharedState;
 use super::{append, open, settle, watch};
 use crate::failpoint::{self, CrashPoint, Fault};
 use crate::outbox::{Appended, EntryId, Error, Settled, State, StoreCondition};
 
 mod command;
+mod copy;
+mod group;
 pub(super) mod job;
 
 use command::{Command, Isolation};
-use job::{
-    ActJob, ActState, AppendJob, ClaimJob, Finished, ReadJob, SettleJob, Wakes, WriterCommand,
-};
-use job::{bytes, failed, send, stops_the_store};
+pub(super) use copy::CopyJob;
+use group::CommitGroup;
+use job::{ActJob, ActState, AppendJob, ClaimJob, Finished, SettleJob, Wakes, WriterCommand};
+use job::{failed, send, stops_the_store};
 
-/// The most commands in one commit: enough to share the cost of a sync, and few enough that no caller waits long.
-const GROUP_COMMANDS_MAX: usize = 1024;
-
-/// The most bytes of events in one commit; a single command may exceed the limit. The free space
-/// [`disk_space::RESERVE_BYTES`] must be large enough for the events of one commit.
-///
-/// [`disk_space::RESERVE_BYTES`]: super::disk_space::RESERVE_BYTES
-const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-pub(super) struct Writer {
-    connection: Connection,
+pub(super) struct Writer<'a> {
+    connection: &'a Connection,
     disk: DiskSpace,
     files: Arc<StoreFiles>,
     disk_has_space: bool,
@@ -46,38 +38,10 @@ pub(super) struct Writer {
     claimed: ClaimedLanes,
     decoded: DecodeCache,
     counts: Counts,
-}
-
-/// The commands that one group commit serves.
-#[derive(Default)]
-struct CommitGroup {
-    claims: Vec<ClaimJob>,
-    reads: Vec<ReadJob>,
-    acts: Vec<ActJob>,
-    appends: Vec<AppendJob>,
-    settles: Vec<SettleJob>,
-    commands: usize,
-    bytes: usize,
-}
-
-impl CommitGroup {
-    fn has_room(&self) -> bool {
-        self.commands < GROUP_COMMANDS_MAX && self.bytes < GROUP_BYTES_MAX
-    }
-
-    fn push(&mut self, command: WriterCommand) {
-        self.commands += 1;
-        match command {
-            WriterCommand::Append(append) => {
-                self.bytes += bytes(&append.batch);
-                self.appends.push(append);
-            }
-            WriterCommand::Settle(settle) => self.settles.push(settle),
-            WriterCommand::Claim(claim) => self.claims.push(claim),
-            WriterCommand::Read(read) => self.reads.push(read),
-            WriterCommand::Act(act) => self.acts.push(act),
-        }
-    }
+    /// The copy of the store that an operator has asked for.
+    copy: Option<(CopyJob, Arc<()>)>,
+    /// Shared with the copy in progress.
+    copying: Arc<()>,
 }
 
 /// The result of a group's transaction. The writer answers the callers after the commit of the transaction.
@@ -89,50 +53,41 @@ struct GroupResult {
     counts: Counts,
 }
 
-impl Writer {
+impl<'a> Writer<'a> {
+    /// Creates the writer of an opened store, whose connection the caller keeps.
     pub(super) fn new(
-        opened: Opened,
+        connection: &'a Connection,
+        counts: Counts,
+        claimed: ClaimedLanes,
         files: Arc<StoreFiles>,
         shared: Arc<SharedState>,
-    ) -> rusqlite::Result<Self> {
-        let counts = Counts::read(&opened.connection)?;
-        shared.publish(&counts.stored_bytes);
-        Ok(Self {
-            counts,
-            connection: opened.connection,
-            disk: DiskSpace::beside(&opened.path),
+    ) -> Self {
+        Self {
+            connection,
+            disk: DiskSpace::beside(files.database()),
             files,
             disk_has_space: true,
             shared,
-            claimed: opened.claimed_lanes,
+            claimed,
             decoded: DecodeCache::default(),
-        })
+            counts,
+            copy: None,
+            copying: Arc::default(),
+        }
     }
 
     /// Serves commands until every sender of commands is dropped, or until the store fails; then `failed` becomes true.
     pub(super) fn run(&mut self, commands: &Receiver<WriterCommand>, failed: &Sender<bool>) {
-        while let Ok(first) = commands.recv() {
-            // The yield lets concurrent callers on a busy machine join this group: a larger group still costs only one
-            // sync.
-            std::thread::yield_now();
-            let mut group = CommitGroup::default();
-            group.push(first);
-            while group.has_room()
-                && let Ok(next) = commands.try_recv()
-            {
-                group.push(next);
-            }
-            self.shared.start_group();
-            let served = self.serve(group);
-            self.shared.finish_group();
-            if let Err(error) = served {
-                tracing::error!(
-                    error = %error,
-                    "the store failed: the process must end; the data on disk is kept"
-                );
-                failed.send_replace(true);
-                return;
-            }
+        let served = self.serve_all(commands);
+        // Closing the store is work too: the threads that watch the store must not take its writes for foreign ones.
+        self.shared.groups.start();
+        if let Err(error) = served {
+            tracing::error!(
+                error = %error,
+                "the store failed: the process must end; the data on disk is kept"
+            );
+            failed.send_replace(true);
+            return;
         }
         if !self.files.has_database() {
             // The log stays at its path, for the store file that an operator may put back.
@@ -141,13 +96,49 @@ impl Writer {
                 tracing::warn!(error = %error, "the store cannot keep its write-ahead log");
             }
         } else if self.claimed.len() == 0
-            && let Err(error) = open::mark_closed_in_order(&self.connection)
+            && let Err(error) = open::mark_closed_in_order(self.connection)
         {
             tracing::warn!(
                 error = %error,
                 "the store was not marked as closed cleanly; after the next start, dispatch sends more values again than necessary"
             );
         }
+    }
+
+    fn serve_all(&mut self, commands: &Receiver<WriterCommand>) -> rusqlite::Result<()> {
+        while let Ok(first) = commands.recv() {
+            self.serve_group(first, commands)?;
+            if let Some(copy) = self.copy.take() {
+                self.copy(copy, commands)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves a command, together with the commands that wait.
+    fn serve_group(
+        &mut self,
+        first: WriterCommand,
+        commands: &Receiver<WriterCommand>,
+    ) -> rusqlite::Result<()> {
+        // The yield lets concurrent callers on a busy machine join this group: a larger group still costs only one
+        // sync.
+        std::thread::yield_now();
+        let mut group = CommitGroup::default();
+        group.push(first);
+        while group.has_room()
+            && let Ok(next) = commands.try_recv()
+        {
+            group.push(next);
+        }
+        self.shared.groups.start();
+        let writes = group.writes();
+        if writes {
+            self.files.compare();
+        }
+        let served = self.serve(group);
+        self.shared.groups.finish();
+        served
     }
 
     /// Serves one group of commands. Returns an error if the store cannot continue after the error.
@@ -159,7 +150,10 @@ impl Writer {
             self.claim(claim);
         }
         for read in group.reads {
-            read.run(&self.connection, &self.counts);
+            read.run(self.connection, &self.counts);
+        }
+        for copy in group.copies {
+            self.begin_copy(copy);
         }
         for act in group.acts {
             self.act(act)?;
@@ -176,7 +170,7 @@ impl Writer {
 
     fn claim(&mut self, claim: ClaimJob) {
         let mut claimer = Claimer {
-            connection: &self.connection,
+            connection: self.connection,
             claimed: &mut self.claimed,
             decoded: &mut self.decoded,
             now: claim.now,
@@ -193,9 +187,10 @@ impl Writer {
     fn act(&mut self, act: ActJob) -> rusqlite::Result<()> {
         let (mut counts, wakes) = (self.counts.clone(), act.wakes);
         let state = ActState {
-            transaction: self.connection.transaction()?,
+            transaction: self.connection.unchecked_transaction()?,
             counts: &mut counts,
             disk: &self.disk,
+            files: &self.files,
             claimed: &self.claimed,
         };
         if act.run(state)? == Finished::Committed {
@@ -215,7 +210,7 @@ impl Writer {
         mut appends: Vec<AppendJob>,
         settles: Vec<SettleJob>,
     ) -> rusqlite::Result<()> {
-        let has_space = self.disk.has_space_for_intake(&self.connection);
+        let has_space = self.disk.has_space_for_intake(self.connection);
         if !has_space {
             self.log_disk_space(false);
             refuse_appends(appends.drain(..), &Error::Full);
@@ -229,9 +224,11 @@ impl Writer {
         if result.as_ref().is_err_and(|error| self.disk.is_full(error)) {
             self.log_disk_space(false);
             refuse_appends(appends.drain(..), &Error::Full);
-            self.disk.reclaim(&self.connection);
+            self.disk.reclaim(self.connection);
             result = self.transact(&mut appends, &settles, Isolation::Command);
         }
+        // Before the answers: a program that waits for an answer may change the file at once.
+        self.files.leave();
         match result {
             Ok(result) => {
                 if !appends.is_empty() {
@@ -239,7 +236,7 @@ impl Writer {
                 }
                 if let Some(file) = self.files.displaced() {
                     let condition = StoreCondition::FileGone;
-                    watch::report(&self.shared, condition, Some(file));
+                    watch::report_file(&self.shared, Some(file));
                     refuse_appends(appends.drain(..), &Error::Unavailable(condition));
                 }
                 self.answer(appends, settles, result);
@@ -270,12 +267,12 @@ impl Writer {
     /// Writes a group in one transaction. The transaction leaves `appends` complete, except when the failpoint
     /// `answer_before_commit` is armed.
     fn transact(
-        &mut self,
+        &self,
         appends: &mut Vec<AppendJob>,
         settles: &[SettleJob],
         isolation: Isolation,
     ) -> rusqlite::Result<GroupResult> {
-        let transaction = self.connection.transaction()?;
+        let transaction = self.connection.unchecked_transaction()?;
         let mut command = Command {
             transaction,
             counts: self.counts.clone(),

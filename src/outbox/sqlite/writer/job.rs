@@ -6,9 +6,11 @@
 use rusqlite::{Connection, ErrorCode, Transaction, ffi};
 use tokio::sync::oneshot;
 
+use super::CopyJob;
 use crate::outbox::sqlite::claimed_lanes::ClaimedLanes;
 use crate::outbox::sqlite::counts::Counts;
 use crate::outbox::sqlite::disk_space::DiskSpace;
+use crate::outbox::sqlite::files::StoreFiles;
 use crate::outbox::{Appended, Claim, Error, NewEntry, Pick, Settled, Settlement};
 use crate::time::Timestamp;
 
@@ -22,6 +24,7 @@ pub(in crate::outbox::sqlite) enum WriterCommand {
     Claim(ClaimJob),
     Read(ReadJob),
     Act(ActJob),
+    Copy(CopyJob),
 }
 
 /// Returns the bytes of the events in a queued batch: the part of the memory whose size the senders decide.
@@ -61,17 +64,13 @@ impl ReadJob {
         read: impl FnOnce(&Connection, &Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> Self {
         Self(Box::new(move |connection, counts| {
+            // After a hang of the disk, most callers have gone.
+            if reply.is_closed() {
+                return;
+            }
             let read = read(connection, counts);
             send(reply, read.map_err(|error| failed(&error, "reading")));
         }))
-    }
-
-    /// Creates a read that makes its own error.
-    pub(in crate::outbox::sqlite) fn infallible<T: Send + 'static>(
-        reply: Reply<T>,
-        read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
-    ) -> Self {
-        Self(Box::new(move |connection, _| send(reply, read(connection))))
     }
 
     pub(super) fn run(self, connection: &Connection, counts: &Counts) {
@@ -98,6 +97,7 @@ pub(super) struct ActState<'a> {
     pub(super) transaction: Transaction<'a>,
     pub(super) counts: &'a mut Counts,
     pub(super) disk: &'a DiskSpace,
+    pub(super) files: &'a StoreFiles,
     pub(super) claimed: &'a ClaimedLanes,
 }
 
@@ -133,6 +133,7 @@ impl ActJob {
                 "changing entries",
                 state.disk,
             )?;
+            state.files.leave();
             let finished = match &done {
                 Ok(_) => Finished::Committed,
                 Err(_) => Finished::Refused,

@@ -1,0 +1,131 @@
+//! Copies of the open store. The writer thread copies some pages between two groups of commands, so that the bridge accepts
+//! and delivers events during the copy.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
+
+use rusqlite::backup::{Backup, StepResult};
+
+use super::Writer;
+use super::job::{Reply, WriterCommand, send};
+use crate::outbox::Error;
+use crate::outbox::sqlite::backup::{Draft, create_private};
+use crate::outbox::sqlite::disk_space::RESERVE_BYTES;
+use crate::outbox::sqlite::open::remove_draft;
+
+/// The pages that the writer thread copies between two groups of commands: one MiB, which takes milliseconds.
+const STEP_PAGES: i32 = 256;
+
+/// The number of copies of the store's content that exist for a moment: the draft, and the copy without the remains of
+/// erased entries.
+const COPIES: u64 = 2;
+
+/// A command to copy the store into a new file.
+pub(in crate::outbox::sqlite) struct CopyJob {
+    pub(in crate::outbox::sqlite) to: PathBuf,
+    pub(in crate::outbox::sqlite) reply: Reply<PathBuf>,
+}
+
+impl CopyJob {
+    fn fail(self, error: &str) {
+        tracing::warn!(error, copy = %self.to.display(), "the backup of the store failed");
+        send(self.reply, Err(Error::Failed { doing: "copying" }));
+    }
+
+    /// Removes the incomplete copy, which this job has created.
+    fn fail_and_remove(self, error: &str) {
+        drop(remove_draft(&self.to));
+        self.fail(error);
+    }
+}
+
+impl Writer<'_> {
+    /// Takes the command to copy the store, unless a copy is in progress.
+    pub(super) fn begin_copy(&mut self, job: CopyJob) {
+        if Arc::strong_count(&self.copying) > 1 {
+            send(job.reply, Err(Error::Busy));
+            return;
+        }
+        let needed = self.disk.database_bytes().saturating_mul(COPIES);
+        let has_space = |free: u64| free >= needed.saturating_add(RESERVE_BYTES);
+        if self.disk.free().is_some_and(|free| !has_space(free)) {
+            send(job.reply, Err(Error::Full));
+            return;
+        }
+        match create_private(&job.to) {
+            Ok(_created) => self.copy = Some((job, Arc::clone(&self.copying))),
+            Err(error) => job.fail(&error.to_string()),
+        }
+    }
+
+    /// Copies the store, and serves other commands meanwhile. Returns an error if the store cannot continue.
+    /// `in_progress` is dropped at the end of the copy.
+    pub(super) fn copy(
+        &mut self,
+        (job, in_progress): (CopyJob, Arc<()>),
+        commands: &Receiver<WriterCommand>,
+    ) -> rusqlite::Result<()> {
+        let mut draft = match Draft::create(&job.to) {
+            Ok(draft) => draft,
+            Err(error) => {
+                job.fail_and_remove(&error);
+                return Ok(());
+            }
+        };
+        match self.copy_pages(&mut draft, commands)? {
+            Ok(()) => finish(job, draft, in_progress),
+            Err(error) => job.fail_and_remove(&error),
+        }
+        Ok(())
+    }
+
+    fn copy_pages(
+        &mut self,
+        draft: &mut Draft,
+        commands: &Receiver<WriterCommand>,
+    ) -> rusqlite::Result<Result<(), String>> {
+        // SQLite also writes every later change of a copied page into the copy.
+        let backup = match Backup::new(self.connection, &mut draft.connection) {
+            Ok(backup) => backup,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        loop {
+            self.shared.groups.start();
+            let step = backup.step(STEP_PAGES);
+            self.shared.groups.finish();
+            match step {
+                Ok(StepResult::More) => {}
+                Ok(StepResult::Done) => return Ok(Ok(())),
+                Ok(_locked) => return Ok(Err("the copy is locked".to_owned())),
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+            match commands.try_recv() {
+                Ok(first) => self.serve_group(first, commands)?,
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => {
+                    return Ok(Err("the store was closed during the copy".to_owned()));
+                }
+            }
+        }
+    }
+}
+
+/// Writes the draft into the copy on a separate thread, because the whole copy must reach the disk.
+fn finish(job: CopyJob, draft: Draft, in_progress: Arc<()>) {
+    let write = move || {
+        match draft.write_into(&job.to) {
+            Ok(()) => {
+                let CopyJob { to, reply } = job;
+                send(reply, Ok(to));
+            }
+            Err(error) => job.fail_and_remove(&error),
+        }
+        drop(in_progress);
+    };
+    let name = "outbox-copy".to_owned();
+    if let Err(error) = thread::Builder::new().name(name).spawn(write) {
+        tracing::warn!(error = %error, "the backup of the store failed");
+    }
+}

@@ -1,0 +1,53 @@
+//! The group of commands that the writer thread serves together.
+
+use super::CopyJob;
+use super::job::{ActJob, AppendJob, ClaimJob, ReadJob, SettleJob, WriterCommand, bytes};
+
+/// The most commands in one commit: enough to share the cost of a sync, and few enough that no caller waits long.
+const GROUP_COMMANDS_MAX: usize = 1024;
+
+/// The most bytes of events in one commit; a single command may exceed the limit. The free space
+/// [`disk_space::RESERVE_BYTES`] must be large enough for the events of one commit.
+///
+/// [`disk_space::RESERVE_BYTES`]: super::super::disk_space::RESERVE_BYTES
+const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The commands that one group commit serves.
+#[derive(Default)]
+pub(super) struct CommitGroup {
+    pub(super) claims: Vec<ClaimJob>,
+    pub(super) reads: Vec<ReadJob>,
+    pub(super) acts: Vec<ActJob>,
+    pub(super) appends: Vec<AppendJob>,
+    pub(super) settles: Vec<SettleJob>,
+    pub(super) copies: Vec<CopyJob>,
+    commands: usize,
+    pub(super) bytes: usize,
+}
+
+impl CommitGroup {
+    /// Returns whether another command may join the group.
+    pub(super) fn has_room(&self) -> bool {
+        self.commands < GROUP_COMMANDS_MAX && self.bytes < GROUP_BYTES_MAX
+    }
+
+    /// Returns whether a command of the group may change the store.
+    pub(super) const fn writes(&self) -> bool {
+        !(self.acts.is_empty() && self.appends.is_empty() && self.settles.is_empty())
+    }
+
+    pub(super) fn push(&mut self, command: WriterCommand) {
+        self.commands += 1;
+        match command {
+            WriterCommand::Append(append) => {
+                self.bytes += bytes(&append.batch);
+                self.appends.push(append);
+            }
+            WriterCommand::Settle(settle) => self.settles.push(settle),
+            WriterCommand::Claim(claim) => self.claims.push(claim),
+            WriterCommand::Read(read) => self.reads.push(read),
+            WriterCommand::Act(act) => self.acts.push(act),
+            WriterCommand::Copy(copy) => self.copies.push(copy),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+/*
+ * A disk with faults, for a program that is started with LD_PRELOAD. The faults apply to the files in the folder
+ * DISK_FOLDER only. Each fault lasts while the file exists that its environment variable names:
+ *
+ * DISK_QUOTA     a write that makes a file longer fails with EDQUOT
+ * DISK_HANG      every look at a file by its path hangs
+ * DISK_SLOW      every write to a file other than the store and its log takes four milliseconds
+ * DISK_NO_LINKS  a file gets no second name: EPERM
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static int has_fault(const char *variable) {
+    const char *file = getenv(variable);
+    return file && access(file, F_OK) == 0;
+}
+
+static int is_inside(const char *path) {
+    const char *folder = getenv("DISK_FOLDER");
+    return folder && path && strncmp(path, folder, strlen(folder)) == 0;
+}
+
+static int path_of(int fd, char *path, size_t size) {
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, size - 1);
+    path[length < 0 ? 0 : length] = 0;
+    return is_inside(path);
+}
+
+static int is_of_store(const char *path) {
+    const char *name = strrchr(path, '/');
+    return name && (strcmp(name, "/outbox.db") == 0 || strcmp(name, "/outbox.db-wal") == 0);
+}
+
+/* Returns whether a write of the file must fail. */
+static int is_refused(int fd, size_t count, off64_t offset) {
+    char path[4096];
+    struct stat64 found;
+    if (!path_of(fd, path, sizeof path))
+        return 0;
+    if (has_fault("DISK_SLOW") && !is_of_store(path))
+        usleep(4000);
+    return has_fault("DISK_QUOTA") && fstat64(fd, &found) == 0 && offset + (off64_t)count > found.st_size;
+}
+
+ssize_t write(int fd, const void *bytes, size_t count) {
+    int before = errno;
+    if (is_refused(fd, count, lseek64(fd, 0, SEEK_CUR))) {
+        errno = EDQUOT;
+        return -1;
+    }
+    errno = before;
+    return REAL(write)(fd, bytes, count);
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset) {
+    int before = errno;
+    if (is_refused(fd, count, offset)) {
+        errno = EDQUOT;
+        return -1;
+    }
+    errno = before;
+    return REAL(pwrite64)(fd, bytes, count, offset);
+}
+
+static void look(const char *path) {
+    int before = errno;
+    while (is_inside(path) && has_fault("DISK_HANG"))
+        usleep(10000);
+    errno = before;
+}
+
+int stat64(const char *path, struct stat64 *found) {
+    look(path);
+    return REAL(stat64)(path, found);
+}
+
+int statx(int folder, const char *path, int flags, unsigned int mask, struct statx *found) {
+    look(path);
+    return REAL(statx)(folder, path, flags, mask, found);
+}
+
+int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {
+    if (is_inside(to) && has_fault("DISK_NO_LINKS")) {
+        errno = EPERM;
+        return -1;
+    }
+    return REAL(linkat)(from_folder, from, to_folder, to, flags);
+}
