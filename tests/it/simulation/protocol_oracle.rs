@@ -42,9 +42,13 @@ pub(super) struct ProtocolOracle {
     last: i64,
     /// The lanes of consecutive answers that refuse the API key, with the number of these answers.
     refused: (BTreeSet<LaneId>, usize),
+    /// The number of consecutive failures that can show an outage.
     failures: usize,
-    /// The lanes of consecutive failures.
+    /// The lanes of consecutive failures whose last request before had not failed.
     failing: BTreeSet<LaneId>,
+    /// The lanes of consecutive failures that had failed before. The first failure of such a lane after the success of
+    /// another lane may be the fault of the lane, so this failure does not show an outage.
+    excused: BTreeSet<LaneId>,
     /// The lanes of consecutive 429 answers, with the number of these answers.
     throttled: (BTreeSet<LaneId>, usize),
     wait_until: i64,
@@ -70,6 +74,7 @@ impl ProtocolOracle {
             refused: (BTreeSet::new(), 0),
             failures: 0,
             failing: BTreeSet::new(),
+            excused: BTreeSet::new(),
             throttled: (BTreeSet::new(), 0),
             wait_until: i64::MIN,
             mode: OperatorMode::Open,
@@ -99,6 +104,7 @@ impl ProtocolOracle {
         self.refused = (BTreeSet::new(), 0);
         self.failures = 0;
         self.failing.clear();
+        self.excused.clear();
         self.throttled = (BTreeSet::new(), 0);
     }
 
@@ -219,9 +225,11 @@ impl ProtocolOracle {
                 self.wait_until = self.wait_until.max(now + millis(wait));
             }
             Outcome::Unavailable(_) | Outcome::Unknown(_) => {
-                self.failures += 1;
                 if self.is_credible(lane) {
                     self.failing.insert(lane);
+                    self.failures += 1;
+                } else if !self.excused.insert(lane) {
+                    self.failures += 1;
                 }
                 self.throttled.1 = 0;
                 self.refused.1 = 0;
