@@ -337,8 +337,9 @@ impl fmt::Display for Cause {
 pub struct Rejection {
     /// The HTTP status of Imprint's rejection.
     pub status: u16,
-    /// The error `type` in Imprint's answer, such as `INVALID_REQUEST_ERROR`.
-    pub kind: Option<String>,
+    /// The error `type` in Imprint's answer, such as `INVALID_REQUEST_ERROR`. `None` if the answer has no type, or a type
+    /// that Imprint does not document.
+    pub kind: Option<&'static str>,
     /// The name of the field that Imprint reports as wrong.
     pub param: Option<String>,
 }

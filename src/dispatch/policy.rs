@@ -263,7 +263,7 @@ fn detail(rejection: &Rejection) -> String {
         kind,
         param,
     } = rejection;
-    let names = [kind.as_deref(), param.as_deref()];
+    let names = [*kind, param.as_deref()];
     names
         .into_iter()
         .flatten()

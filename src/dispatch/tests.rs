@@ -200,7 +200,7 @@ fn ended(settlement: &Settlement) -> Vec<(u64, &'static str)> {
 fn rejection() -> Outcome {
     Outcome::Rejected(Rejection {
         status: 400,
-        kind: Some("BAD_REQUEST".to_owned()),
+        kind: Some("BAD_REQUEST_ERROR"),
         param: Some("email".to_owned()),
     })
 }
@@ -281,7 +281,7 @@ fn a_rejected_entry_is_parked_with_the_names_in_imprints_answer() {
     };
     let parked = Decision::Park {
         reason: ParkReason::Rejected,
-        detail: Some("status 400 BAD_REQUEST email".to_owned()),
+        detail: Some("status 400 BAD_REQUEST_ERROR email".to_owned()),
     };
     assert_eq!(settle(alone, rejection(), Attribution::Unknown).0, parked);
 }

@@ -19,7 +19,7 @@ use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
 use self::failure::{body_error, send_error};
-use super::classify::{ImprintResponse, classify};
+use super::classify::{ImprintResponse, classify, needs_body};
 use super::excerpt::Excerpt;
 use super::lookup::{retrieved, searched};
 use super::{Cause, ImprintApi, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request};
@@ -31,7 +31,7 @@ mod failure;
 /// The maximum length of an answer. The client reads a long answer to its end, because only a complete answer proves
 /// that Imprint applied the update, but keeps at most 64 KiB of the answer.
 const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The maximum time for the body of an answer that is not a 2xx. The status decides, and the body only adds a hint.
+/// The maximum time for the body of an answer whose status decides the outcome, such as a 401 or 500.
 const ERROR_BODY_DEADLINE: Duration = Duration::from_secs(1);
 /// The initial capacity of the buffer for a request body.
 const BODY_BYTES_USUAL: usize = 1024;
@@ -194,8 +194,7 @@ impl Client {
     }
 
     /// Sends one request to Imprint and reads the answer. If Imprint does not answer, the error is the outcome of the
-    /// request. A 2xx answer counts only if the answer is complete. For any other status, the classifier does not need
-    /// the body.
+    /// request. If the classifier needs the body of the answer, the answer counts only if the body is complete.
     ///
     /// The client does not ask the rate limiter, because the caller already has a permit for the request.
     async fn exchange(
@@ -224,7 +223,7 @@ impl Client {
             .get_all(header::RETRY_AFTER)
             .filter_map(|value| value.to_str().ok().map(str::to_owned))
             .collect();
-        let body = if (200..300).contains(&status) {
+        let body = if needs_body(status) {
             read(response).await.map_err(Outcome::Unknown)?
         } else {
             match tokio::time::timeout(ERROR_BODY_DEADLINE, read(response)).await {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::classify::{ImprintResponse, is_customer_not_found};
+use super::classify::{ImprintResponse, is_customer_not_found, is_cut_short};
 use super::json::{object, text};
 use super::{Cause, ImprintId, LookupResult, Outcome, PartnerCustomerId};
 use crate::http::retry_after;
@@ -32,6 +32,7 @@ pub(super) fn retrieved(
             Some(_) => LookupResult::Failed(Outcome::Unknown(Cause::WrongCustomer)),
             None => UNREADABLE,
         },
+        404 | 410 if is_cut_short(response.body) => UNREADABLE,
         404 | 410 => LookupResult::NotFound,
         _ => LookupResult::Failed(failure(response, wall)),
     }
@@ -309,6 +310,7 @@ mod tests {
         }
         for status in [404, 410] {
             assert_eq!(retrieve(status, ""), LookupResult::NotFound);
+            assert_eq!(retrieve(status, r#"{"type":"#), UNREADABLE);
         }
     }
 }

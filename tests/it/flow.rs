@@ -499,7 +499,7 @@ fn interim_answers_cost_no_attempt() {
     }
 }
 
-/// FAULTS N80, N83, N84, N81, V4: Imprint applied the update each time, but only a complete answer shows that.
+/// FAULTS N80, N83, N84, N81, N212, V4: Imprint applied the update each time, but only a complete answer shows that.
 #[test]
 fn an_event_is_delivered_by_a_complete_answer() {
     let long = json!({"metadata": {"note": "x".repeat(200 * 1024)}, "id": "customer"}).to_string();
@@ -517,6 +517,11 @@ fn an_event_is_delivered_by_a_complete_answer() {
         (
             "half an object",
             "HTTP/1.1 200 OK\r\n\r\n{\"id\":\"customer\"".to_owned(),
+            2,
+        ),
+        (
+            "short rejection",
+            "HTTP/1.1 422 No\r\ncontent-length: 500\r\n\r\n{}".to_owned(),
             2,
         ),
         ("until the end", format!("HTTP/1.1 200 OK\r\n\r\n{ok}"), 1),

@@ -508,7 +508,7 @@ fn the_command_line_lists_shows_and_replays() {
         "{}",
         output.stdout
     );
-    let why = "rejected: status 400 BAD_REQUEST email";
+    let why = "rejected: status 400 BAD_REQUEST_ERROR email";
     assert!(output.stdout.contains(why), "{}", output.stdout);
     let shown = app.run("show", &[&entry]).stdout;
     let is_masked = shown.contains("email: ••• (text of 15)") && !shown.contains("bad@");

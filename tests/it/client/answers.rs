@@ -18,6 +18,9 @@ const ENDS_WITH_CONNECTION: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
 
+/// The delay of a slow answer: longer than the client waits for a body that it does not need.
+const SLOW: Duration = Duration::from_millis(1_200);
+
 const DISCONNECTED: Outcome = Outcome::Unknown(Cause::Disconnected);
 const PROTOCOL: Outcome = Outcome::Unknown(Cause::Protocol);
 const UNREADABLE: Outcome = Outcome::Unknown(Cause::Unreadable);
@@ -40,30 +43,82 @@ fn an_answer_that_breaks_off_proves_nothing() {
     check_answer(&whole, &applied());
 }
 
-/// FAULTS N80: a body that breaks off does not hide the status of an answer that is not a 2xx.
+/// FAULTS N80: some statuses decide the outcome without the body of the answer.
 #[test]
-fn a_status_without_its_body_counts() {
-    let rejected = Outcome::Rejected(Rejection {
-        status: 422,
-        kind: None,
-        param: None,
-    });
+fn a_status_that_needs_no_body_counts_without_it() {
     for (head, expected) in [
+        ("302 Away", Outcome::Denied(Cause::Status(302))),
         ("401 Who", Outcome::Denied(Cause::Status(401))),
+        ("403 No", Outcome::Unclear(Cause::Status(403))),
+        ("429 Slow", Outcome::Throttled(None)),
         ("500 Down", Outcome::Unavailable(Cause::Status(500))),
-        ("422 No", rejected),
     ] {
-        let cut = format!("HTTP/1.1 {head}\r\ncontent-length: 500\r\n\r\n{{\"type\":\"A_B\"}}");
-        check_answer(&cut, &expected);
-        // The server announces no length and keeps the connection open.
-        let open = format!("HTTP/1.1 {head}\r\n\r\n");
-        let script = move |mut accepted: Accepted| {
-            accepted.request().unwrap();
-            accepted.send(&open).unwrap();
-            accepted.until_closed();
-        };
-        check(head, script, &expected);
+        check_answer(&cut(head), &expected);
+        check(head, without_end(head), &expected);
     }
+}
+
+/// FAULTS N212: an answer that can end an entry counts only if it is complete.
+#[test]
+fn a_rejection_that_breaks_off_or_stalls_proves_nothing() {
+    for head in [
+        "400 Bad", "404 Gone", "409 No", "410 Gone", "422 No", "451 No",
+    ] {
+        check_answer(&cut(head), &DISCONNECTED);
+        let chunks = format!("HTTP/1.1 {head}\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n");
+        check_answer(&chunks, &DISCONNECTED);
+        let closed = format!("HTTP/1.1 {head}\r\n\r\n{{\"type\":\"CUSTOMER_NOT_FOUND_ERROR\"");
+        check_answer(&closed, &UNREADABLE);
+        let imprint = RawImprint::start(without_end(head));
+        let outcome = block_on(async {
+            deliver_within(&client(&imprint.origin()), "c1", DEADLINE_SHORT).await
+        });
+        assert_eq!(outcome, Outcome::Unknown(Cause::Deadline), "{head}");
+    }
+}
+
+/// FAULTS N212: the body of a rejection may arrive as late as the body of any other answer.
+#[test]
+fn a_slow_rejection_keeps_its_type_and_parameter() {
+    let body = "{\"error\":{\"type\":\"INVALID_REQUEST_ERROR\",\"param\":\"email\"}}";
+    let imprint = RawImprint::start(move |mut accepted| {
+        accepted.request().unwrap();
+        let length = body.len();
+        accepted
+            .send(&format!(
+                "HTTP/1.1 400 Bad\r\ncontent-length: {length}\r\n\r\n"
+            ))
+            .unwrap();
+        assert!(!accepted.is_closed_within(SLOW), "the client has gone");
+        accepted.send(body).unwrap();
+    });
+    let outcome = block_on(async { deliver(&client(&imprint.origin()), "c1").await });
+    assert_eq!(outcome, invalid_email());
+}
+
+/// An answer whose body breaks off.
+fn cut(head: &str) -> String {
+    format!(
+        "HTTP/1.1 {head}\r\ncontent-length: 500\r\n\r\n{{\"type\":\"CUSTOMER_NOT_FOUND_ERROR\"}}"
+    )
+}
+
+/// Returns a script that sends a head without a length, and then neither a body nor the end of the connection.
+fn without_end(head: &str) -> impl Fn(Accepted) + Send + Sync + use<> {
+    let open = format!("HTTP/1.1 {head}\r\n\r\n");
+    move |mut accepted: Accepted| {
+        accepted.request().unwrap();
+        accepted.send(&open).unwrap();
+        accepted.until_closed();
+    }
+}
+
+fn invalid_email() -> Outcome {
+    Outcome::Rejected(Rejection {
+        status: 400,
+        kind: Some("INVALID_REQUEST_ERROR"),
+        param: Some("email".to_owned()),
+    })
 }
 
 /// FAULTS N83, U16
@@ -84,12 +139,10 @@ fn an_answer_that_ends_with_the_connection_counts_if_its_json_is_whole() {
         check_answer(&format!("{HINTS}HTTP/1.1 200 OK\r\n\r\n{body}"), &expected);
     }
     let typed = "{\"error\":{\"type\":\"INVALID_REQUEST_ERROR\",\"param\":\"email\"}}";
-    let rejected = Outcome::Rejected(Rejection {
-        status: 400,
-        kind: Some("INVALID_REQUEST_ERROR".to_owned()),
-        param: Some("email".to_owned()),
-    });
-    check_answer(&format!("HTTP/1.1 400 Bad\r\n\r\n{typed}"), &rejected);
+    check_answer(
+        &format!("HTTP/1.1 400 Bad\r\n\r\n{typed}"),
+        &invalid_email(),
+    );
 }
 
 /// FAULTS N83: over TLS, a server may end the connection with or without an alert.
