@@ -4,14 +4,14 @@
 //! then ends. Below awc, the connections are kept and used again, by the rules of [`IdleConnections`]. The TLS
 //! handshake also happens here, because the bytes of an answer are visible only above TLS.
 
-use std::cell::RefCell;
-use std::collections::HashSet;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -35,8 +35,12 @@ use crate::time::{Clock, Timestamp};
 
 /// The time limit for a new TCP connection, and the time limit for a TLS handshake.
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// The maximum number of requests on one connection. The connection remembers the target of each request.
-const REQUESTS_MAX: usize = 512;
+/// The maximum number of targets on one connection: a limit on memory, because the connection remembers when it carried
+/// each target.
+const TARGETS_MAX: usize = 512;
+/// The time between two purges of idle connections. A connection that the server has closed keeps its descriptor for at
+/// most this time.
+const PURGE_EVERY: Duration = Duration::from_secs(5);
 /// The number of bytes that one read takes from the connection.
 const READ_BYTES: usize = 8 * 1024;
 
@@ -50,6 +54,8 @@ struct Server {
     tls: Option<TlsConnectorService>,
     clock: Clock,
     idle: RefCell<IdleConnections<Link>>,
+    /// True while a task purges the idle connections.
+    is_purging: Cell<bool>,
 }
 
 impl ExclusiveConnector {
@@ -61,6 +67,7 @@ impl ExclusiveConnector {
             tls: tls.map(|tls| TlsConnector::service(Arc::clone(tls))),
             clock,
             idle: RefCell::new(IdleConnections::new(concurrency)),
+            is_purging: Cell::new(false),
         }))
     }
 
@@ -86,7 +93,7 @@ impl Service<ConnectInfo<Uri>> for ExclusiveConnector {
                 Some(link) => link,
                 None => server.open(info).await?,
             };
-            link.targets.insert(target);
+            link.target = target;
             let stream = AnswerStream {
                 link: Some(link),
                 answer: AnswerReader::default(),
@@ -117,14 +124,40 @@ impl Server {
         Ok(Link {
             stream,
             opened: self.clock.now(),
-            targets: HashSet::new(),
+            target: 0,
+            targets: HashMap::new(),
         })
     }
 
     /// Keeps a connection for other requests.
-    fn keep(&self, link: Link) {
-        if link.targets.len() < REQUESTS_MAX {
-            self.idle.borrow_mut().put(link, self.clock.now());
+    fn keep(self: &Rc<Self>, mut link: Link) {
+        let now = self.clock.now();
+        link.targets.insert(link.target, now);
+        if link.targets.len() > TARGETS_MAX {
+            return;
+        }
+        self.idle.borrow_mut().put(link, now);
+        if !self.is_purging.replace(true) {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the task ends with the connector or with the last idle connection"
+            )]
+            actix_rt::spawn(purge(Rc::downgrade(self), self.clock.clone()));
+        }
+    }
+}
+
+/// Purges the idle connections until none is left.
+async fn purge(server: Weak<Server>, clock: Clock) {
+    loop {
+        clock.sleep(PURGE_EVERY).await;
+        let Some(server) = server.upgrade() else {
+            return;
+        };
+        let is_any_left = server.idle.borrow_mut().purge(clock.now());
+        server.is_purging.set(is_any_left);
+        if !is_any_left {
+            return;
         }
     }
 }
@@ -140,7 +173,10 @@ fn target(uri: &Uri) -> u64 {
 struct Link {
     stream: Stream,
     opened: Timestamp,
-    targets: HashSet<u64>,
+    /// The target of the last request.
+    target: u64,
+    /// The time of the last answer, by target.
+    targets: HashMap<u64, Timestamp>,
 }
 
 /// The byte stream of a connection, above TLS.
@@ -174,8 +210,12 @@ impl Reusable for Link {
         self.opened
     }
 
-    fn has_carried(&self, target: u64) -> bool {
-        self.targets.contains(&target)
+    fn answered_at(&self, target: u64) -> Option<Timestamp> {
+        self.targets.get(&target).copied()
+    }
+
+    fn last_target(&self) -> u64 {
+        self.target
     }
 
     /// Asks the kernel, because the runtime learns only later that bytes have arrived.

@@ -4,8 +4,10 @@
 //! client therefore takes an answer that arrives late for the answer to the next request. Three rules prevent this:
 //!
 //! - A connection rests before its next request. If a byte arrives during the rest, the client closes the connection.
-//! - A connection carries at most one request for each target. The id in an answer shows whether the answer is about the
-//!   customer of the request, so a client could only confuse two answers about the same customer.
+//! - A connection carries a second request for a target only after 10 s, and only after a request for another target. The
+//!   id in an answer shows whether the answer is about the customer of the request, so a client could only confuse two
+//!   answers about the same customer; a server that is one answer late also confuses the answer in between. A single
+//!   customer who changes all the time therefore needs a connection for each request.
 //! - A connection with an irregular answer never becomes idle.
 //!
 //! The client cannot notice a late answer that arrives after the rest, while the next request is in flight, and that
@@ -19,6 +21,9 @@ use crate::time::Timestamp;
 /// The time for which a connection rests after an answer: longer than the delay of 100 ms with which a proxy sends the
 /// late answer of its server.
 const REST: Duration = Duration::from_millis(250);
+/// The time for which a connection carries no second request for the same target: longer than the few seconds by which a
+/// gateway may send the late answer of its server.
+const TARGET_REST: Duration = Duration::from_secs(10);
 /// The number of idle connections at which connections rest for a shorter time instead of becoming more, if the client
 /// has at least as many requests in flight: every connection rests for the full time up to about 250 requests per second.
 ///
@@ -46,8 +51,10 @@ const fn resting_max(concurrency: usize) -> usize {
 /// A connection that may be idle.
 pub(super) trait Reusable {
     fn opened(&self) -> Timestamp;
-    /// Returns whether the connection has already carried a request for the target.
-    fn has_carried(&self, target: u64) -> bool;
+    /// Returns the time of the last answer on this connection to a request for the target.
+    fn answered_at(&self, target: u64) -> Option<Timestamp>;
+    /// Returns the target of the last request on this connection.
+    fn last_target(&self) -> u64;
     /// Returns whether the connection is open, and nothing has arrived since the last answer.
     fn is_silent(&self) -> bool;
 }
@@ -86,8 +93,13 @@ impl<C: Reusable> IdleConnections<C> {
             self.idle.pop_front();
         }
         let is_full = self.idle.len() >= self.resting_max;
+        let may_carry = |connection: &C| {
+            let answered_at = connection.answered_at(target);
+            answered_at
+                .is_none_or(|at| now.since(at) >= TARGET_REST && connection.last_target() != target)
+        };
         while let Some(at) = self.idle.iter().position(|(since, connection)| {
-            (is_full || now.since(*since) >= REST) && !connection.has_carried(target)
+            (is_full || now.since(*since) >= REST) && may_carry(connection)
         }) {
             let idle = self.idle.remove(at)?;
             if is_fresh(&idle, now) && idle.1.is_silent() {
@@ -98,6 +110,14 @@ impl<C: Reusable> IdleConnections<C> {
             self.idle.pop_front();
         }
         None
+    }
+
+    /// Closes the connections that are too old, or that the server has closed, and returns whether any connection is left.
+    /// Without requests, nothing else would close them.
+    pub(super) fn purge(&mut self, now: Timestamp) -> bool {
+        self.idle
+            .retain(|idle| is_fresh(idle, now) && idle.1.is_silent());
+        !self.idle.is_empty()
     }
 }
 
@@ -120,8 +140,12 @@ mod tests {
             self.1
         }
 
-        fn has_carried(&self, target: u64) -> bool {
-            self.2.contains(&target)
+        fn answered_at(&self, target: u64) -> Option<Timestamp> {
+            self.2.contains(&target).then_some(START)
+        }
+
+        fn last_target(&self) -> u64 {
+            self.2.last().copied().unwrap_or_default()
         }
 
         fn is_silent(&self) -> bool {
@@ -177,12 +201,38 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_carries_one_request_for_each_target() {
-        let mut idle = idle([connection(1), connection(2)]);
-        let mut take = |target| idle.take(target, START.after(REST)).map(|taken| taken.0);
-        assert_eq!(take(1), Some(2));
-        assert_eq!(take(1), None);
-        assert_eq!(take(2), Some(1));
+    fn a_connection_carries_a_target_again_after_a_long_rest_and_another_target() {
+        let before = TARGET_REST.saturating_sub(MILLISECOND);
+        for (carried, after, expected) in [
+            (vec![], REST, true),
+            (vec![2], REST, true),
+            (vec![1], TARGET_REST, false),
+            (vec![2, 1], TARGET_REST, false),
+            (vec![1, 2], before, false),
+            (vec![1, 2], TARGET_REST, true),
+        ] {
+            let mut idle = idle([Connection(7, START, carried.clone(), true)]);
+            let taken = idle.take(1, START.after(after));
+            assert_eq!(taken.is_some(), expected, "{carried:?} {after:?}");
+        }
+    }
+
+    /// FAULTS N213
+    #[test]
+    fn a_purge_leaves_the_connections_that_may_carry_a_request() {
+        let silent = |number, opened| Connection(number, opened, Vec::new(), true);
+        let old = Timestamp::from_millis(START.as_millis() - 75_000);
+        let closed = Connection(2, START, Vec::new(), false);
+        let mut idle = idle([silent(1, START), closed, silent(3, old)]);
+        assert!(idle.purge(START.after(MILLISECOND)));
+        let left: Vec<u8> = idle
+            .idle
+            .iter()
+            .map(|(_, connection)| connection.0)
+            .collect();
+        assert_eq!(left, [1]);
+        assert!(idle.purge(START.after(IDLE_MAX)));
+        assert!(!idle.purge(START.after(IDLE_MAX + MILLISECOND)));
     }
 
     #[test]

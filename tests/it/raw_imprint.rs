@@ -1,7 +1,7 @@
 //! A fake Imprint server that misbehaves on the wire: each connection runs a script of the test.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -74,6 +74,16 @@ impl Accepted {
             Ok(count) => count == 0,
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         }
+    }
+
+    /// Ends the server's side of the connection; the client's side stays open.
+    pub(crate) fn end_sending(&self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Adds a line of the script to the complete requests, for a test that waits for the script.
+    pub(crate) fn note(&self, line: &str) {
+        self.seen.requests.lock().unwrap().push(line.to_owned());
     }
 
     /// Waits until the client has closed the connection.

@@ -191,6 +191,56 @@ fn a_closed_idle_connection_causes_no_failure() {
     assert_eq!(imprint.requests().len(), 2);
 }
 
+/// FAULTS N214: two customers who change all the time share a connection, because the answers about one customer show that
+/// the server is not one answer late with the answers about the other.
+#[test]
+fn busy_customers_use_their_connections_again() {
+    let imprint = RawImprint::start(|mut accepted| accepted.serve(own_customer));
+    block_on(async {
+        let (client, clock) = client_with_clock(&imprint.origin());
+        for _ in 0..40 {
+            for customer in ["c1", "c2"] {
+                assert_eq!(deliver(&client, customer).await, applied());
+                clock.advance(RESTED);
+            }
+        }
+    });
+    assert_eq!(imprint.requests().len(), 80);
+    // A connection lives for 75 s, and carries a customer again after 10 s: before, each request needed a connection.
+    assert!(imprint.connections() <= 24, "{}", imprint.connections());
+}
+
+/// FAULTS N213: no request follows, so nothing else would notice the end of the connections.
+#[test]
+fn idle_connections_are_closed_without_another_request() {
+    // The server closes the first connection; the second one gets too old.
+    let imprint = RawImprint::start(move |mut accepted| {
+        let request = accepted.request().unwrap();
+        accepted.send(&own_customer(&request)).unwrap();
+        if accepted.number == 0 {
+            accepted.end_sending();
+        }
+        accepted.until_closed();
+        accepted.note("closed");
+    });
+    block_on(async {
+        let (client, clock) = client_with_clock(&imprint.origin());
+        for customer in ["c1", "c2"] {
+            assert_eq!(deliver(&client, customer).await, applied());
+        }
+        let mut seconds = 0;
+        for (closed, from) in [(1, 0), (2, 15)] {
+            while imprint.requests().len() < 2 + closed {
+                clock.advance(Duration::from_secs(1));
+                seconds += 1;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                assert!(seconds < 5_000, "nobody closes it");
+            }
+            assert!(seconds >= from, "{seconds}");
+        }
+    });
+}
+
 #[test]
 fn a_request_on_a_kept_connection_is_never_repeated() {
     let imprint = RawImprint::start(|mut accepted| {
