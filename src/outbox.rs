@@ -54,7 +54,7 @@ pub use inbox::{
 };
 pub use lanes::{
     Claim, ClaimToken, ClaimedLane, Ending, FailingShare, IdentityLink, LaneKey, Lanes, MaybeSent,
-    Moved, Pick, Settled, Settlement, Trials, WaitingEntry,
+    Moved, Pick, Recognition, Settled, Settlement, Trials, WaitingEntry,
 };
 pub use ledger::{
     AuditEvent, AuditRecord, Depth, Detail, EntryFilter, EntryPage, EntrySelection, EntrySummary,

@@ -11,7 +11,8 @@ use super::rules::{DeliveryRules, UnknownCustomer};
 use crate::fold::FoldEnd;
 use crate::imprint::{CustomerRef, Field, ImprintId};
 use crate::outbox::{
-    DUE_AHEAD_MAX, Ending, EntryId, MaybeSent, Moved, ParkReason, Settlement, Trials, WaitingEntry,
+    DUE_AHEAD_MAX, Ending, EntryId, MaybeSent, Moved, ParkReason, Recognition, Settlement, Trials,
+    WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -48,7 +49,7 @@ fn decided(
         Decision::NothingToSend => nothing_to_send(exchange, unsent),
         Decision::Deliver(echo) => Settlement {
             new_link: confirmed_link(exchange, echo, rules, moment.now),
-            ..delivered(exchange, sent)
+            ..applied(exchange, delivered(exchange, sent))
         },
         Decision::DeliverExcept(lines) => delivered_except(exchange, &lines, sent),
         Decision::Unfold => Settlement {
@@ -169,6 +170,7 @@ fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
         attempted: Vec::new(),
         moved: None,
         new_link: exchange.new_link.clone(),
+        recognition: Recognition::Unchanged,
         // The store must remember the entries that an earlier process left in doubt, whatever the decision is.
         versions: (claimed.maybe_sent != MaybeSent::Nothing).then(|| claimed.versions.clone()),
         trials: claimed.trials,
@@ -227,7 +229,16 @@ fn delivered_except(exchange: &LaneExchange, lines: &[Field], sent: Settlement) 
     Settlement {
         reassert_at: versions.reassert_at(),
         versions: Some(versions),
-        ..delivered
+        ..applied(exchange, delivered)
+    }
+}
+
+/// Adds the spelling of the Imprint id to the settlement of an applied request.
+fn applied(exchange: &LaneExchange, settlement: Settlement) -> Settlement {
+    let spelling = exchange.imprint_id().cloned();
+    Settlement {
+        recognition: spelling.map_or(Recognition::Unchanged, Recognition::Applied),
+        ..settlement
     }
 }
 

@@ -15,7 +15,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{EntryId, LaneClass, LaneKey, MaybeSent, ParkReason, Priority, State};
+use super::{EntryId, LaneClass, LaneKey, MaybeSent, ParkReason, Priority, Recognition, State};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 
 /// The usual size of an encoded update, in bytes: the initial capacity of the encoding buffer.
@@ -201,6 +201,19 @@ pub(super) fn maybe_sent(number: i64) -> MaybeSent {
 pub(super) fn class(column: &'static str, number: i64) -> Result<LaneClass, CodecError> {
     let all: Vec<LaneClass> = LaneClass::all().collect();
     named(column, number, &all, class_number)
+}
+
+/// The number in `lane.spelled` if Imprint has no customer with the id, and the search for our id must follow.
+pub(super) const GONE: u8 = 2;
+
+/// Returns the number in `lane.spelled` after an answer of Imprint. Without an answer, the SQL of settling keeps the number
+/// of an applied update, and replaces [`GONE`] by 0.
+pub(super) const fn recognition_number(recognition: &Recognition) -> Option<u8> {
+    match recognition {
+        Recognition::Unchanged => None,
+        Recognition::Applied(_) => Some(1),
+        Recognition::Gone => Some(GONE),
+    }
 }
 
 /// Returns the value in `all` that has this stored number.

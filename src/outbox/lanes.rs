@@ -101,6 +101,9 @@ pub struct Claim {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneKey {
     /// The bridge knows Imprint's id of the customer, so dispatch can send the entries of the lane.
+    ///
+    /// Events may spell a UUID in upper or lower case. The lane has the spelling of the newest event until Imprint applies
+    /// an update, and then keeps the spelling that Imprint applied.
     Imprint(ImprintId),
     /// The bridge knows only the partner's own id of the customer. When a search finds Imprint's id, dispatch moves the
     /// entries into a lane with Imprint's id.
@@ -198,6 +201,8 @@ pub struct ClaimedLane {
     /// Dispatch sends entries up to this number one by one, because Imprint rejected a request that carried several of
     /// these entries.
     pub unfold_to: Option<EntryId>,
+    /// True if Imprint has no customer with the id of the lane, and the search for our id has not been sent yet.
+    pub is_gone: bool,
     /// The values that an earlier process may have sent.
     pub maybe_sent: MaybeSent,
     /// The waiting entries of the lane, starting with the newest. If the lane has more than
@@ -221,6 +226,7 @@ impl ClaimedLane {
             trials,
             is_failing: false,
             unfold_to: None,
+            is_gone: false,
             maybe_sent: MaybeSent::Nothing,
             waiting: Vec::new(),
             links: Vec::new(),
@@ -259,6 +265,20 @@ pub struct WaitingEntry {
 }
 
 impl WaitingEntry {
+    /// Returns the entry in the lane of this customer: an event with an Imprint id then names this Imprint id.
+    #[must_use]
+    pub fn with_imprint_id(self, imprint: &ImprintId) -> Self {
+        let customer = match self.customer {
+            CustomerRef::Pair { partner, .. } => CustomerRef::Pair {
+                imprint: imprint.clone(),
+                partner,
+            },
+            CustomerRef::Imprint(_) => CustomerRef::Imprint(imprint.clone()),
+            CustomerRef::Partner(partner) => CustomerRef::Partner(partner),
+        };
+        Self { customer, ..self }
+    }
+
     /// Returns the entry as an input of folding.
     pub const fn candidate(&self) -> Candidate<'_> {
         Candidate {
@@ -318,6 +338,8 @@ pub struct Settlement {
     pub moved: Option<Moved>,
     /// An identity link that Imprint confirmed or denied.
     pub new_link: Option<IdentityLink>,
+    /// Imprint's answer about the Imprint id of the lane.
+    pub recognition: Recognition,
     /// The new versions of the lane. `None` leaves the stored versions unchanged.
     pub versions: Option<LaneVersions>,
     /// The failures of the lane after the request.
@@ -331,6 +353,19 @@ pub struct Settlement {
     pub reassert_at: Option<Timestamp>,
     /// The time when the dispatcher decided about the lane.
     pub at: Timestamp,
+}
+
+/// Imprint's answer about the Imprint id of a lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Recognition {
+    /// The settlement has no such answer.
+    #[default]
+    Unchanged,
+    /// Imprint applied an update under this spelling of the id. From then on, the spelling in events has no effect.
+    Applied(ImprintId),
+    /// Imprint has no customer with the id, and a search for our id must follow. The next claim does not send an update
+    /// again before the search.
+    Gone,
 }
 
 /// The move of entries from a lane with the partner's id to a lane with Imprint's id, after a search found Imprint's

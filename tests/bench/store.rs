@@ -22,7 +22,7 @@ use imprint_bridge::fold::{MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId, Update};
 use imprint_bridge::outbox::{
     ClaimedLane, Digest, Disposition, Ending, FailingShare, Inbox, Lanes, Lifecycle, NewEntry,
-    Pick, Priority, Settlement, SqliteOutbox, Trials,
+    Pick, Priority, Recognition, Settlement, SqliteOutbox, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -208,6 +208,7 @@ fn delivered(lane: ClaimedLane) -> Settlement {
         attempted: entries.collect(),
         moved: None,
         new_link: None,
+        recognition: Recognition::Unchanged,
         versions: Some(lane.versions.delivered(&fold)),
         trials: Trials::default(),
         unfold_to: None,

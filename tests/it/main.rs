@@ -18,6 +18,7 @@ mod examples;
 mod fairness;
 mod flow;
 mod hostile;
+mod identity;
 mod kill;
 mod log;
 mod mapping;

@@ -11,8 +11,8 @@ use imprint_bridge::outbox::{
     Appended, AppendedEntry, AuditEvent, Claim, ClaimedLane, Detail, Digest, Disposition, Ending,
     EntryFilter, EntryId, EntrySelection, Error, FailingShare, Inbox as _, LaneKey, Ledger as _,
     Lifecycle as _, Lookup, MaybeSent, MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick,
-    Priority, Receipt, Replay, Resolution, Setting, Settled, Settlement, SqliteOutbox, State,
-    Trials,
+    Priority, Receipt, Recognition, Replay, Resolution, Setting, Settled, Settlement, SqliteOutbox,
+    State, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
@@ -22,6 +22,7 @@ mod doubt;
 mod layout;
 mod model;
 mod set_aside;
+mod spelling;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -121,6 +122,7 @@ fn settlement(
         endings,
         moved: None,
         new_link: None,
+        recognition: Recognition::Unchanged,
         versions: None,
         trials: Trials::default(),
         unfold_to: None,

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use super::tables::MemoryTables;
 use crate::outbox::{
     Claim, ClaimBounds, ClaimedLane, DueLane, DueQueues, Ending, EntryId, IdentityLink, LaneClass,
-    LaneId, LaneKey, MaybeSent, Moved, Pick, Settlement, State, WaitingEntry,
+    LaneId, LaneKey, MaybeSent, Moved, Pick, Recognition, Settlement, State, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -85,6 +85,7 @@ impl MemoryTables {
             trials: row.trials,
             is_failing: row.is_failing,
             unfold_to: row.unfold_to,
+            is_gone: row.recognition == Recognition::Gone,
             maybe_sent: match has_more {
                 true => row.maybe_sent.beyond_the_claim(),
                 false => row.maybe_sent,
@@ -115,7 +116,7 @@ impl MemoryTables {
             self.links.insert(link.partner.clone(), link);
         }
         if let Some(moved) = settlement.moved.filter(|moved| !moved.entries.is_empty()) {
-            self.move_entries(settlement.lane, moved, settlement.at);
+            self.move_entries(settlement.lane, &moved, settlement.at);
         }
         let Some(lane) = self.lanes.get_mut(&settlement.lane) else {
             return Some(settled);
@@ -123,6 +124,15 @@ impl MemoryTables {
         if let Some(versions) = settlement.versions {
             lane.versions = versions;
         }
+        lane.recognition = match (settlement.recognition, &lane.recognition) {
+            (Recognition::Applied(spelling), _) => {
+                lane.key = LaneKey::Imprint(spelling.clone());
+                Recognition::Applied(spelling)
+            }
+            (Recognition::Gone, _) => Recognition::Gone,
+            (Recognition::Unchanged, Recognition::Gone) => Recognition::Unchanged,
+            (Recognition::Unchanged, _) => lane.recognition.clone(),
+        };
         lane.trials = settlement.trials;
         lane.is_failing = settlement.trials.failures > 0;
         lane.unfold_to = settlement.unfold_to;
@@ -169,7 +179,7 @@ impl MemoryTables {
     }
 
     /// Moves entries into the lane of the customer that a search found for these entries.
-    fn move_entries(&mut self, from: LaneId, moved: Moved, now: Timestamp) {
+    fn move_entries(&mut self, from: LaneId, moved: &Moved, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(&from) else {
             return;
         };
@@ -178,8 +188,10 @@ impl MemoryTables {
             .entries
             .iter()
             .filter_map(|entry| lane.waiting.remove(entry))
+            .map(|entry| entry.with_imprint_id(&moved.to))
             .collect();
-        let (to_lane, to) = self.lane_of(LaneKey::Imprint(moved.to));
+        let (to_lane, to) = self.lane_of(LaneKey::Imprint(moved.to.clone()));
+        to.respell(&moved.to);
         for entry in &entries {
             to.enter(entry.clone(), priority, now);
         }

@@ -8,8 +8,8 @@ use super::tables::{LaneRow, MemoryTables};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
     AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary,
-    Inspection, LOAD_MAX, LaneId, LoadedEntries, LoadedEntry, LoadedLane, PRUNE_MAX, ParkReason,
-    Priority, Receipt, Replay, Resolution, SCAN_MAX, State, Trials, WaitingEntry,
+    Inspection, LOAD_MAX, LaneId, LaneKey, LoadedEntries, LoadedEntry, LoadedLane, PRUNE_MAX,
+    ParkReason, Priority, Receipt, Replay, Resolution, SCAN_MAX, State, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -193,7 +193,12 @@ impl MemoryTables {
                 waiting.customer = change.customer;
                 self.lane(&waiting.customer)
             }
-            None => self.lane_of(key),
+            None => {
+                if let LaneKey::Imprint(imprint) = &key {
+                    waiting = waiting.with_imprint_id(imprint);
+                }
+                self.lane_of(key)
+            }
         };
         to.enter(waiting, Priority::Low, now);
         to.trials = Trials::default();

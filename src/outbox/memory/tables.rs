@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::event::{Identity, SourceName};
 use crate::fold::LaneVersions;
-use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId};
+use crate::imprint::{CustomerChange, CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{
     Appended, AppendedEntry, AuditRecord, ClaimBounds, ClaimToken, Digest, Disposition, EntryId,
     IdentityLink, LaneClass, LaneId, LaneKey, MaybeSent, NewEntry, OriginEvent, ParkReason,
-    Priority, Receipt, Setting, State, Trials, WaitingEntry,
+    Priority, Receipt, Recognition, Setting, State, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -42,6 +42,8 @@ pub(super) struct EntryRow {
 #[derive(Debug)]
 pub(super) struct LaneRow {
     pub(super) key: LaneKey,
+    /// Imprint's last answer about the id of the lane.
+    pub(super) recognition: Recognition,
     pub(super) due: Option<Timestamp>,
     pub(super) priority: Priority,
     pub(super) versions: LaneVersions,
@@ -77,9 +79,26 @@ impl LaneRow {
         }
     }
 
+    /// Takes over the spelling of the customer's id, unless Imprint has applied an update under another spelling.
+    pub(super) fn respell(&mut self, spelling: &ImprintId) {
+        if let LaneKey::Imprint(imprint) = &mut self.key
+            && imprint != spelling
+            && !matches!(self.recognition, Recognition::Applied(_))
+        {
+            imprint.clone_from(spelling);
+            self.recognition = Recognition::Unchanged;
+        }
+    }
+
     /// Adds a waiting entry to its lane, and makes the lane due if the lane was idle. A lane that is due to send delivered
     /// values again keeps its place in the order of due lanes.
     pub(super) fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
+        if let Some(named) = entry.customer.imprint() {
+            self.respell(named);
+        }
+        if self.is_idle() && self.recognition == Recognition::Gone {
+            self.recognition = Recognition::Unchanged;
+        }
         if self.is_idle() && self.due.is_none_or(|due| due > now) {
             self.due = Some(now);
             self.priority = priority;
@@ -217,6 +236,7 @@ impl MemoryTables {
         let lane = *self.keys.entry(spelling(&key)).or_insert(next);
         let row = self.lanes.entry(lane).or_insert_with(|| LaneRow {
             key,
+            recognition: Recognition::Unchanged,
             due: None,
             priority: Priority::Live,
             versions: LaneVersions::default(),

@@ -121,12 +121,13 @@ fn append_one(
     let state = placement
         .as_ref()
         .map_or(State::Ignored, |placement| placement.state);
+    let key = placement
+        .as_ref()
+        .map(|placement| LaneKey::of(&placement.change.customer));
     let lane = placement
         .as_ref()
-        .map(|placement| {
-            let key = LaneKey::of(&placement.change.customer);
-            EntryLane::find_or_create(connection, &key, placement.entrance)
-        })
+        .zip(key.as_ref())
+        .map(|(placement, key)| EntryLane::find_or_create(connection, key, placement.entrance))
         .transpose()?;
     if !insert_receipt(connection, new, state, lane.map(|lane| lane.id))? {
         if let Some(lane) = lane {
@@ -141,8 +142,8 @@ fn append_one(
         }));
     }
     let entry = EntryId(connection.last_insert_rowid().unsigned_abs());
-    if let Some((lane, placement)) = lane.zip(placement) {
-        lane.enter(connection)?;
+    if let Some(((lane, placement), key)) = lane.zip(placement).zip(key) {
+        lane.enter(connection, &key)?;
         let key = PayloadKey {
             entry,
             lane: lane.id,

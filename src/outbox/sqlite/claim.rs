@@ -52,7 +52,7 @@ impl Claimer<'_> {
         let mut claimed = self
             .connection
             .prepare_cached(
-                "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low, maybe_sent, blamed_since
+                "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low, maybe_sent, blamed_since, spelled
                  FROM lane WHERE id = ?1",
             )?
             .query_row([lane.0], |row| {
@@ -149,6 +149,10 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
         is_failing: columns::class(row, 7).is_some_and(|class| class.is_failing),
         unfold_to: row.get::<_, Option<u64>>(5)?.map(EntryId),
         maybe_sent: codec::maybe_sent(row.get(8).unwrap_or(-1)),
+        is_gone: row
+            .get_ref(10)?
+            .as_i64()
+            .is_ok_and(|spelled| spelled == i64::from(codec::GONE)),
         ..ClaimedLane::empty(lane, token, trials)
     })
 }

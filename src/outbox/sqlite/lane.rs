@@ -16,6 +16,8 @@ pub(super) struct EntryLane {
     pub(super) id: LaneId,
     entrance: Entrance,
     before: LaneBefore,
+    /// True if the entry spells the customer's id in another way, and Imprint has not applied an update of the lane.
+    is_respelled: bool,
 }
 
 /// The state in which an entry enters its lane.
@@ -69,17 +71,19 @@ impl EntryLane {
             canonical,
             received,
         } = codec::lane_columns(key);
-        let lane = |id, before| Self {
+        let lane = |id, before, is_respelled| Self {
             id,
             entrance,
             before,
+            is_respelled,
         };
         let due = entrance.due();
         let found = connection
             .prepare_cached(
-                "SELECT id, idle OR due_at IS NULL, low, due_at <= ?3 FROM lane WHERE kind = ?1 AND customer = ?2",
+                "SELECT id, idle OR due_at IS NULL, low, due_at <= ?3, spelled <> 1 AND received <> ?4
+                 FROM lane WHERE kind = ?1 AND customer = ?2",
             )?
-            .query_row(params![kind, canonical, due], |row| {
+            .query_row(params![kind, canonical, due, received], |row| {
                 let is_idle: bool = row.get(1)?;
                 let is_due: Option<bool> = row.get(3)?;
                 let before = match (columns::class(row, 2), is_idle, is_due) {
@@ -89,7 +93,7 @@ impl EntryLane {
                     // The next entry repairs the damaged number of the queue.
                     (None, _, _) => LaneBefore::Idle(LaneClass::DEFAULT),
                 };
-                Ok(lane(LaneId(row.get(0)?), before))
+                Ok(lane(LaneId(row.get(0)?), before, row.get(4)?))
             })
             .optional()?;
         if let Some(found) = found {
@@ -108,12 +112,17 @@ impl EntryLane {
                 due.is_none(),
             ])?;
         let id = LaneId(connection.last_insert_rowid().unsigned_abs());
-        Ok(lane(id, LaneBefore::New))
+        Ok(lane(id, LaneBefore::New, false))
     }
 
-    /// Updates the lane for an entry that enters. A waiting entry makes an idle lane due, and makes a lane more urgent
-    /// if all other entries of the lane are less urgent. Other entries change nothing.
-    pub(super) fn enter(self, connection: &Connection) -> rusqlite::Result<()> {
+    /// Updates the lane for an entry that enters with this spelling of the lane's key. A waiting entry makes an idle lane
+    /// due, and makes a lane more urgent if all other entries of the lane are less urgent. Other entries change nothing.
+    pub(super) fn enter(self, connection: &Connection, key: &LaneKey) -> rusqlite::Result<()> {
+        if self.is_respelled && self.entrance.due().is_some() {
+            connection
+                .prepare_cached("UPDATE lane SET received = ?2, spelled = 0 WHERE id = ?1")?
+                .execute(params![self.id.0, codec::lane_columns(key).received])?;
+        }
         let priority = self.entrance.priority();
         let low = |class| codec::class_number(LaneClass { priority, ..class });
         match (self.before, self.entrance.due()) {
@@ -121,7 +130,7 @@ impl EntryLane {
             (LaneBefore::Idle(class), Some(due)) => {
                 connection
                     .prepare_cached(
-                        "UPDATE lane SET low = ?2, due_at = ?3, idle = 0 WHERE id = ?1",
+                        "UPDATE lane SET low = ?2, due_at = ?3, idle = 0, spelled = spelled % 2 WHERE id = ?1",
                     )?
                     .execute(params![self.id.0, low(class), due])?;
             }
@@ -131,7 +140,9 @@ impl EntryLane {
                 let priority = priority.min(class.priority);
                 let number = codec::class_number(LaneClass { priority, ..class });
                 connection
-                    .prepare_cached("UPDATE lane SET low = ?2, idle = 0 WHERE id = ?1")?
+                    .prepare_cached(
+                        "UPDATE lane SET low = ?2, idle = 0, spelled = spelled % 2 WHERE id = ?1",
+                    )?
                     .execute(params![self.id.0, number])?;
             }
             (LaneBefore::Busy(class), Some(_)) if priority < class.priority => {

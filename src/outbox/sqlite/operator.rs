@@ -154,7 +154,7 @@ fn enqueue(
         Some(key) => {
             let entrance = Entrance::Waiting(Priority::Low, now);
             let lane = EntryLane::find_or_create(connection, key, entrance)?;
-            lane.enter(connection)?;
+            lane.enter(connection, key)?;
             lane.id
         }
         None => subject.lane,

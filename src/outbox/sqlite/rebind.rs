@@ -79,7 +79,7 @@ fn move_to(
     let entries = count(&transaction, "waiting")?;
     transaction.execute_batch(
         "UPDATE lane SET versions = NULL, failures = 0, spent = 0, tried_at = NULL, unfold_to = NULL, maybe_sent = 0,
-                blamed_since = NULL,
+                blamed_since = NULL, spelled = 0,
                 due_at = CASE WHEN idle THEN NULL ELSE due_at END;
          DELETE FROM pair;
          DELETE FROM origin;

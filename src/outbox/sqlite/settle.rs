@@ -7,8 +7,9 @@ use super::counts::{Counts, EventSize};
 use super::identity_link;
 use super::lane::{Entrance, EntryLane};
 use super::payload::{self, ParkedFrom, PayloadKey};
+use crate::imprint::ImprintId;
 use crate::outbox::codec::{self, BlobKind};
-use crate::outbox::{Ending, EntryId, LaneClass, LaneKey, Moved, Settlement, State};
+use crate::outbox::{Ending, EntryId, LaneClass, LaneKey, Moved, Recognition, Settlement, State};
 use crate::time::Timestamp;
 
 /// Records a settlement. Returns the entries that no longer wait, with the new state of each entry.
@@ -83,12 +84,17 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
         .map(|versions| codec::encode(BlobKind::LaneVersions, settlement.lane.0, versions))
         .transpose()
         .map_err(columns::unwritable)?;
+    let spelling = match &settlement.recognition {
+        Recognition::Applied(spelling) => Some(spelling),
+        Recognition::Unchanged | Recognition::Gone => None,
+    };
     connection
         .prepare_cached(
             // The subquery appears twice, because SQLite writes an update from a joined query through a temporary
             // table.
             "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6, blamed_since = ?9,
                     low = low % 2 + 2 * (?3 > 0), maybe_sent = 0,
+                    received = coalesce(?10, received), spelled = coalesce(?11, spelled % 2),
                     idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
                     due_at = CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) THEN ?7 ELSE ?8 END
              WHERE id = ?1",
@@ -103,6 +109,8 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
             settlement.due.as_millis(),
             settlement.reassert_at.map(Timestamp::as_millis),
             settlement.trials.blamed_since.map(Timestamp::as_millis),
+            spelling.map(ImprintId::as_str),
+            codec::recognition_number(&settlement.recognition),
         ])?;
     Ok(())
 }
@@ -120,7 +128,7 @@ fn move_entries(
     let key = LaneKey::Imprint(moved.to.clone());
     let entrance = Entrance::Waiting(class.priority, settlement.at);
     let lane = EntryLane::find_or_create(connection, &key, entrance)?;
-    lane.enter(connection)?;
+    lane.enter(connection, &key)?;
     for entry in &moved.entries {
         for table in ["waiting", "entry"] {
             let id = if table == "entry" { "id" } else { "entry" };

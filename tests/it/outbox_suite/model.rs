@@ -12,8 +12,8 @@ use imprint_bridge::imprint::{
 use imprint_bridge::outbox::{
     AuditEvent, Claim, ClaimBounds, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending,
     EntryFilter, EntryId, EntrySelection, FailingShare, IdentityLink, LaneKey, Lookup,
-    MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Replay, Resolution, Settled,
-    Settlement, SqliteOutbox, State, StoreFuture, Trials, WaitingEntry,
+    MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Recognition, Replay,
+    Resolution, Settled, Settlement, SqliteOutbox, State, StoreFuture, Trials, WaitingEntry,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -192,6 +192,7 @@ fn settlement(claimed: &ClaimedLane, outcome: Outcome, now: Timestamp) -> Settle
         attempted: carried.clone(),
         moved: None,
         new_link: None,
+        recognition: Recognition::Unchanged,
         versions: None,
         trials: Trials::default(),
         unfold_to: claimed.unfold_to,
@@ -239,9 +240,9 @@ fn parked() -> Ending {
     }
 }
 
-/// Builds the move of all entries that do not name Imprint's id to the lane of customer 0.
+/// Builds the move of all entries that name our id to the lane of customer 0.
 fn moved(claimed: &ClaimedLane) -> Moved {
-    let by_partner = |waiting: &&WaitingEntry| waiting.customer.imprint().is_none();
+    let by_partner = |waiting: &&WaitingEntry| waiting.customer.partner().is_some();
     Moved {
         to: ImprintId::parse("CUST-0").unwrap(),
         entries: claimed

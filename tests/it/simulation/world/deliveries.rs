@@ -12,7 +12,7 @@ use imprint_bridge::event::Version;
 use imprint_bridge::imprint::{Cause, LookupResult, Outcome};
 use imprint_bridge::outbox::{
     Claim, ClaimToken, ClaimedLane, Ending, EntryId, LaneId, LaneKey, Lanes as _, ParkReason,
-    Setting, Settings as _, Settled, Settlement, Trials,
+    Recognition, Setting, Settings as _, Settled, Settlement, Trials,
 };
 
 use super::process::Dispatcher;
@@ -321,6 +321,7 @@ impl World<'_> {
             attempted: Vec::new(),
             moved: None,
             new_link: None,
+            recognition: Recognition::Unchanged,
             versions: None,
             trials: Trials::default(),
             unfold_to: None,
