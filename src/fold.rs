@@ -75,6 +75,11 @@ pub struct Fold {
 }
 
 impl Fold {
+    /// Returns whether the request sends no value.
+    pub fn is_empty(&self) -> bool {
+        self.carried.is_empty() && self.reasserted == 0
+    }
+
     /// Returns the numbers of the entries from which the request takes the values of these fields.
     pub fn entries_setting(&self, fields: &[Field]) -> Vec<u64> {
         self.versions

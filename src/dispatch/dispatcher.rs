@@ -344,6 +344,14 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 metrics.echo_differs(group.as_str());
             }
         }
+        if report.misdirected > 0 {
+            metrics.misdirected(report.misdirected);
+            tracing::error!(
+                lane.id = report.lane.0,
+                entries = report.misdirected,
+                "Imprint applied values to a customer with another partner id than the event names; the parked entries show the customer"
+            );
+        }
         let Some((before, after)) = report.states else {
             return;
         };
@@ -366,10 +374,11 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 Ending::Delivered => metrics.delivered_at(settlement.at.as_millis() / 1000),
                 Ending::Parked { reason, detail } => {
                     metrics.parked(reason.as_str());
+                    let detail = detail.as_deref().filter(|_| !reason.is_about_ids());
                     tracing::warn!(
                         entry.id = entry.0,
                         reason = reason.as_str(),
-                        detail = detail.as_deref().unwrap_or_default(),
+                        detail = detail.unwrap_or_default(),
                         "entry parked"
                     );
                 }

@@ -1,28 +1,33 @@
 //! The exchange with Imprint about one claimed lane: a sequence of calls until the result for the lane is known. This
 //! module is pure: it does no IO and reads no clock.
 //!
-//! Most exchanges are one update. Four cases need more calls:
+//! Most exchanges are one update. Five cases need more calls:
 //! - A lane whose customer is known only by our own id needs a search first.
 //! - After a refusal that may concern every customer or only this customer, a retrieve of the customer shows which is
 //!   true.
 //! - A customer that Imprint no longer finds is searched once more by our own id.
+//! - An entry whose ids contradict an identity link needs a search or a retrieve.
 //! - A cleared address line that Imprint still echoes is sent once more, as an empty text.
 
 use self::doubt::mark_in_doubt;
-use self::links::{conflicts, is_fresh};
+use self::identity::is_worth_a_search;
+use self::links::{Contradictions, IdentityCheck, contradictions};
 use super::breaker::Signal;
 use super::rules::DeliveryRules;
 use crate::fold::{Fold, MaxFold, fold};
 use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{
-    Cause, CustomerRef, Echo, Field, FieldValue, ImprintId, LookupResult, Outcome,
-    PartnerCustomerId, Request, Update, resolve_ambiguous,
+    Cause, Echo, Field, FieldValue, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request,
+    Update, resolve_ambiguous,
 };
 use crate::outbox::{ClaimedLane, EntryId, IdentityLink, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
 mod doubt;
+mod identity;
 mod links;
+
+pub(super) use self::links::newest_of;
 
 /// The exchange about one claimed lane.
 #[derive(Debug)]
@@ -35,6 +40,16 @@ pub struct LaneExchange {
     pub conflicts: Vec<EntryId>,
     /// The link between our id and Imprint's id that a search of this exchange confirmed.
     pub new_link: Option<IdentityLink>,
+    /// Our id, if the conclusion concerns only entries with this id.
+    pub about: Option<PartnerCustomerId>,
+    /// True if Imprint has no customer with the Imprint id of the lane.
+    pub is_gone: bool,
+    /// The check of entries that must not be sent before it.
+    check: Option<IdentityCheck>,
+    /// The place in the waiting entries of an entry that names our id, for a search if Imprint does not find the customer.
+    search_for: Option<usize>,
+    /// True if Imprint has answered a call of the exchange.
+    is_answered: bool,
     /// The call to Imprint that has not been answered.
     pending: PendingCall,
 }
@@ -50,6 +65,11 @@ enum PendingCall {
     Search {
         partner: PartnerCustomerId,
         gone: Option<ImprintId>,
+    },
+    /// A retrieve of the customer of the lane, because our id belongs to this other customer.
+    RetrieveLane {
+        partner: PartnerCustomerId,
+        other: ImprintId,
     },
     /// An update that sends address lines as empty texts. The echo is the answer to the update before.
     EmptyLines(Echo),
@@ -95,6 +115,11 @@ pub enum Conclusion {
     Updated(Outcome),
     /// Imprint applied the update, but keeps these cleared address lines.
     NotCleared(Vec<Field>),
+    /// Imprint applied the update to a customer who has this partner customer id, which is not our id in an entry of the
+    /// request.
+    Misdirected(PartnerCustomerId),
+    /// Imprint's answer shows what to do with some entries: look at the lane again.
+    LookAgain,
     /// The customer with our own id has this Imprint id.
     Identified(ImprintId),
     /// Imprint knows no customer with our own id.
@@ -113,11 +138,16 @@ impl LaneExchange {
         now: Timestamp,
     ) -> (Self, ExchangeStep) {
         mark_in_doubt(&mut claimed, rules, now);
-        let conflicts = conflicts(&claimed, rules, now);
+        let Contradictions {
+            conflicts,
+            unsure,
+            check,
+        } = contradictions(&claimed, rules, now);
+        let may_be_sent = |entry| !conflicts.contains(entry) && !unsure.contains(entry);
         let candidates: Vec<_> = claimed
             .waiting
             .iter()
-            .filter(|waiting| !conflicts.contains(&waiting.entry))
+            .filter(|waiting| may_be_sent(&waiting.entry))
             .map(WaitingEntry::candidate)
             .collect();
         let fold = match claimed.key {
@@ -129,11 +159,19 @@ impl LaneExchange {
             ),
             Some(LaneKey::Partner(_)) | None => Fold::default(),
         };
+        let search_for = claimed.waiting.iter().position(|waiting| {
+            may_be_sent(&waiting.entry) && is_worth_a_search(waiting, &claimed.links, rules, now)
+        });
         let mut exchange = Self {
             claimed,
             fold,
             conflicts,
             new_link: None,
+            about: None,
+            is_gone: false,
+            check,
+            search_for,
+            is_answered: false,
             pending: PendingCall::None,
         };
         let step = exchange.first_step(rules, now);
@@ -144,7 +182,16 @@ impl LaneExchange {
         match self.claimed.key.clone() {
             None => ExchangeStep::Conclude(Conclusion::NothingToSend),
             Some(LaneKey::Partner(partner)) => self.identify(partner, rules, now),
-            Some(LaneKey::Imprint(customer)) => self.update(customer, rules),
+            Some(LaneKey::Imprint(customer))
+                if self.claimed.is_gone && self.search_for.is_some() =>
+            {
+                self.on_gone(customer)
+            }
+            Some(LaneKey::Imprint(customer)) => match self.check.take() {
+                // The entries that may be sent go first, because a check may fail for a long time.
+                Some(check) if self.fold.is_empty() => self.check(check),
+                Some(_) | None => self.update(customer, rules),
+            },
         }
     }
 
@@ -175,49 +222,24 @@ impl LaneExchange {
         }))
     }
 
-    /// Finds the Imprint id of a lane that has only our own id.
-    fn identify(
-        &mut self,
-        partner: PartnerCustomerId,
-        rules: &DeliveryRules,
-        now: Timestamp,
-    ) -> ExchangeStep {
-        if self.claimed.waiting.is_empty() {
-            return ExchangeStep::Conclude(Conclusion::NothingToSend);
-        }
-        let links = self.claimed.links.iter();
-        let link = links
-            .filter(|link| link.partner == partner)
-            .find(|link| is_fresh(link, rules, now));
-        match link {
-            Some(IdentityLink {
-                imprint: Some(imprint),
-                ..
-            }) => ExchangeStep::Conclude(Conclusion::Identified(imprint.clone())),
-            Some(IdentityLink { imprint: None, .. }) => {
-                ExchangeStep::Conclude(Conclusion::UnknownCustomer)
-            }
-            None => self.search(partner, None),
-        }
-    }
-
-    fn search(&mut self, partner: PartnerCustomerId, gone: Option<ImprintId>) -> ExchangeStep {
-        self.pending = PendingCall::Search {
-            partner: partner.clone(),
-            gone,
-        };
-        ExchangeStep::Call(ImprintCall::Search(partner))
-    }
-
     /// Takes Imprint's answer to the pending call and returns the next step of the exchange.
-    ///
     ///
     /// `on_answer` is the only function in which an answer can fail to match its call: a lookup result may answer an
     /// update, or no call may be pending. The types do not exclude a mismatch, because the caller holds the call while
     /// the call is in flight. After a mismatch the result of the call is unknown, exactly as if no answer had come.
     pub fn on_answer(&mut self, reply: ImprintReply, now: Timestamp) -> ExchangeStep {
+        self.is_answered = true;
         let pending = std::mem::replace(&mut self.pending, PendingCall::None);
         match (pending, reply) {
+            (
+                PendingCall::Update | PendingCall::EmptyLines(_),
+                ImprintReply::Outcome(Outcome::Applied(Echo {
+                    partner_customer_id: Some(partner),
+                    ..
+                })),
+            ) if self.is_misdirected(&partner) => {
+                ExchangeStep::Conclude(Conclusion::Misdirected(partner))
+            }
             (PendingCall::Update, ImprintReply::Outcome(outcome)) => self.on_outcome(outcome),
             (PendingCall::EmptyLines(echo), ImprintReply::Outcome(outcome)) => {
                 on_lines_emptied(echo, outcome)
@@ -227,6 +249,9 @@ impl LaneExchange {
             }
             (PendingCall::Search { partner, gone }, ImprintReply::Lookup(found)) => {
                 self.on_found(partner, gone.as_ref(), found, now)
+            }
+            (PendingCall::RetrieveLane { partner, other }, ImprintReply::Lookup(found)) => {
+                self.on_lane_retrieved(partner, other, found)
             }
             (_, ImprintReply::Outcome(_) | ImprintReply::Lookup(_)) => {
                 ExchangeStep::Conclude(Conclusion::Updated(Outcome::Unknown(Cause::Protocol)))
@@ -240,10 +265,7 @@ impl LaneExchange {
                 self.pending = PendingCall::Retrieve(cause);
                 ExchangeStep::Call(ImprintCall::Retrieve(customer))
             }
-            (Outcome::NotFound, Some(customer)) => match self.partner_id_alone() {
-                Some(partner) => self.search(partner, Some(customer)),
-                None => ExchangeStep::Conclude(Conclusion::Updated(Outcome::NotFound)),
-            },
+            (Outcome::NotFound, Some(customer)) => self.on_gone(customer),
             (Outcome::Applied(echo), Some(customer)) if !echo.still_set.is_empty() => {
                 self.empty_lines(customer, echo)
             }
@@ -270,49 +292,20 @@ impl LaneExchange {
         ExchangeStep::Call(ImprintCall::Update(request))
     }
 
-    fn on_found(
-        &mut self,
-        partner: PartnerCustomerId,
-        gone: Option<&ImprintId>,
-        found: LookupResult,
-        now: Timestamp,
-    ) -> ExchangeStep {
-        let imprint = match found {
-            LookupResult::Found(imprint) => Some(imprint),
-            LookupResult::NotFound => None,
-            LookupResult::Ambiguous => return ExchangeStep::Conclude(Conclusion::Ambiguous),
-            LookupResult::Failed(Outcome::Denied(cause)) if cause.is_forbidden() => {
-                return ExchangeStep::Conclude(Conclusion::SearchForbidden(cause));
-            }
-            LookupResult::Failed(outcome) => {
-                return ExchangeStep::Conclude(Conclusion::Updated(outcome));
-            }
-        };
-        self.new_link = Some(IdentityLink {
-            partner,
-            imprint: imprint.clone(),
-            confirmed_at: now,
-        });
-        let is_gone = |imprint: &ImprintId| gone.is_some_and(|gone| gone.is_same(imprint.as_str()));
-        ExchangeStep::Conclude(match imprint {
-            Some(imprint) if is_gone(&imprint) => Conclusion::Updated(Outcome::NotFound),
-            Some(imprint) => Conclusion::Identified(imprint),
-            None => Conclusion::UnknownCustomer,
-        })
-    }
-
     /// Returns the evidence about the destination in a conclusion; `None` if the exchange sent nothing.
     pub fn signal(&self, conclusion: &Conclusion) -> Option<Signal> {
         Some(match conclusion {
             Conclusion::NothingToSend | Conclusion::Postponed(_) => return None,
             // The conclusion comes from a stored identity link: this exchange sent nothing.
-            Conclusion::Identified(_) | Conclusion::UnknownCustomer if self.new_link.is_none() => {
+            Conclusion::Identified(_) | Conclusion::UnknownCustomer if !self.is_answered => {
                 return None;
             }
             Conclusion::SearchForbidden(_) => Signal::Unrelated,
             Conclusion::UnknownCustomer => Signal::Missing,
-            Conclusion::Identified(_) | Conclusion::Ambiguous => Signal::Answered,
-            Conclusion::NotCleared(_) => Signal::Applied,
+            Conclusion::Identified(_) | Conclusion::Ambiguous | Conclusion::LookAgain => {
+                Signal::Answered
+            }
+            Conclusion::NotCleared(_) | Conclusion::Misdirected(_) => Signal::Applied,
             Conclusion::Updated(outcome) => signal_of(outcome),
         })
     }
@@ -320,18 +313,15 @@ impl LaneExchange {
     /// Returns the entries for which a failure of this exchange is an attempt: the entries in the request. For a failed
     /// search the result is as many of the oldest entries as a request may carry.
     pub fn attempted(&self, rules: &DeliveryRules) -> Vec<EntryId> {
-        match &self.claimed.key {
-            Some(LaneKey::Partner(_)) => {
-                let waiting = self.claimed.waiting.iter().map(|waiting| waiting.entry);
-                let mut waiting: Vec<EntryId> = waiting.collect();
-                waiting.sort_unstable();
-                waiting.truncate(rules.max_fold);
-                waiting
-            }
-            Some(LaneKey::Imprint(_)) | None => {
-                self.fold.carried.iter().copied().map(EntryId).collect()
-            }
+        if self.about.is_none() || !self.fold.is_empty() {
+            return self.fold.carried.iter().copied().map(EntryId).collect();
         }
+        let searched = self.claimed.waiting.iter();
+        let searched = searched.filter(|waiting| self.names_our_id(waiting));
+        let mut searched: Vec<EntryId> = searched.map(|waiting| waiting.entry).collect();
+        searched.sort_unstable();
+        searched.truncate(rules.max_fold);
+        searched
     }
 
     /// Returns the Imprint id of the lane's customer.
@@ -340,17 +330,6 @@ impl LaneExchange {
             Some(LaneKey::Imprint(imprint)) => Some(imprint),
             Some(LaneKey::Partner(_)) | None => None,
         }
-    }
-
-    /// Returns our own id of the customer, if an entry names only our id.
-    fn partner_id_alone(&self) -> Option<PartnerCustomerId> {
-        self.claimed
-            .waiting
-            .iter()
-            .find_map(|waiting| match &waiting.customer {
-                CustomerRef::Partner(partner) => Some(partner.clone()),
-                CustomerRef::Imprint(_) | CustomerRef::Pair { .. } => None,
-            })
     }
 }
 

@@ -10,7 +10,7 @@ use super::destination::Assessment;
 use super::evidence::Blame;
 use super::lane_exchange::{Conclusion, LaneExchange};
 use super::rules::DeliveryRules;
-use crate::imprint::{Cause, Echo, Field, ImprintId, Outcome, Rejection};
+use crate::imprint::{Cause, Echo, Field, ImprintId, Outcome, PartnerCustomerId, Rejection};
 use crate::outbox::ParkReason;
 use crate::time::Timestamp;
 
@@ -46,7 +46,12 @@ pub enum Decision {
         /// The cause of the last failure.
         detail: String,
     },
-    /// The customer of the lane is not certain: park all entries.
+    /// Imprint applied the request to a customer with this partner id, which is not our id in some events: park the entries
+    /// of these events, and send the others again.
+    Misdirect(PartnerCustomerId),
+    /// Nothing was sent, and the answer to a lookup is stored: look at the lane again.
+    LookAgain,
+    /// The customer of the lane is not certain: park the entries that the answer concerns.
     ParkAll(ParkReason),
     /// Imprint does not know the customer of the lane.
     CustomerUnknown,
@@ -126,6 +131,8 @@ pub fn decide(
             };
         }
         Conclusion::NotCleared(lines) => return Decision::DeliverExcept(lines),
+        Conclusion::Misdirected(partner) => return Decision::Misdirect(partner),
+        Conclusion::LookAgain => return Decision::LookAgain,
         Conclusion::Updated(outcome) => outcome,
     };
     match outcome {

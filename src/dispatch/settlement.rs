@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
-use self::confirmed_link::confirmed_link;
+use self::echo::{applied, confirmed_link, misdirected};
+use self::identity::{all_parked, customer_unknown, moved};
 use super::backoff::backoff;
 use super::lane_exchange::LaneExchange;
 use super::moment::Moment;
 use super::policy::{Attempt, DOWN_REST_MAX, Decision, Effect, Rest, UNPROVEN_REST_MAX};
-use super::rules::{DeliveryRules, UnknownCustomer};
+use super::rules::DeliveryRules;
 use crate::fold::FoldEnd;
-use crate::imprint::{CustomerRef, Field, ImprintId};
+use crate::imprint::Field;
 use crate::outbox::{
-    DUE_AHEAD_MAX, Ending, EntryId, MaybeSent, Moved, ParkReason, Recognition, Settlement, Trials,
-    WaitingEntry,
+    Ending, EntryId, MaybeSent, ParkReason, Recognition, Settlement, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
-mod confirmed_link;
+mod echo;
+mod identity;
 
 /// Returns the settlement that the store records for a decision.
 pub fn settlement(
@@ -43,6 +44,7 @@ fn decided(
     let sent = Settlement {
         attempted: exchange.fold.carried.iter().copied().map(EntryId).collect(),
         trials: Trials::default(),
+        recognition: Recognition::Unchanged,
         ..unsent.clone()
     };
     match decision {
@@ -52,10 +54,9 @@ fn decided(
             ..applied(exchange, delivered(exchange, sent))
         },
         Decision::DeliverExcept(lines) => delivered_except(exchange, &lines, sent),
-        Decision::Unfold => Settlement {
-            unfold_to: exchange.fold.carried.iter().copied().max().map(EntryId),
-            ..sent
-        },
+        Decision::Misdirect(partner) => misdirected(exchange, &partner, sent),
+        Decision::LookAgain => unsent,
+        Decision::Unfold => unfolded(exchange, sent),
         Decision::Park { reason, detail } => parked(
             exchange,
             reason,
@@ -67,7 +68,7 @@ fn decided(
             given_up(exchange, detail, rules, sent)
         }
         Decision::ParkAll(reason) => {
-            all_end(exchange, &park(reason), without_reassertion(exchange, sent))
+            all_parked(exchange, reason, without_reassertion(exchange, sent))
         }
         Decision::CustomerUnknown => {
             customer_unknown(exchange, rules, without_reassertion(exchange, sent))
@@ -119,8 +120,16 @@ fn retried(
     }
 }
 
+/// Returns the settlement after which the entries of the request are sent one by one.
+fn unfolded(exchange: &LaneExchange, sent: Settlement) -> Settlement {
+    Settlement {
+        unfold_to: exchange.fold.carried.iter().copied().max().map(EntryId),
+        ..sent
+    }
+}
+
 /// Returns the settlement of a lane that has failed too often: parks the only entry of the request, or marks several
-/// entries to be sent one by one. After a search, which carries no entry, parks all entries.
+/// entries to be sent one by one. After a search, which carries no entry, parks the entries with the searched id.
 fn given_up(
     exchange: &LaneExchange,
     detail: String,
@@ -139,12 +148,14 @@ fn given_up(
         ..sent
     };
     match exchange.fold.carried.len() {
-        0 => all_end(exchange, &Ending::Parked { reason, detail }, sent),
+        0 => some_end(
+            exchange,
+            &Ending::Parked { reason, detail },
+            sent,
+            LaneExchange::names_our_id,
+        ),
         1 => parked(exchange, reason, detail, sent),
-        _ => Settlement {
-            unfold_to: exchange.fold.carried.iter().copied().max().map(EntryId),
-            ..sent
-        },
+        _ => unfolded(exchange, sent),
     }
 }
 
@@ -170,7 +181,11 @@ fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
         attempted: Vec::new(),
         moved: None,
         new_link: exchange.new_link.clone(),
-        recognition: Recognition::Unchanged,
+        recognition: if exchange.is_gone {
+            Recognition::Gone
+        } else {
+            Recognition::Unchanged
+        },
         // The store must remember the entries that an earlier process left in doubt, whatever the decision is.
         versions: (claimed.maybe_sent != MaybeSent::Nothing).then(|| claimed.versions.clone()),
         trials: claimed.trials,
@@ -233,15 +248,6 @@ fn delivered_except(exchange: &LaneExchange, lines: &[Field], sent: Settlement) 
     }
 }
 
-/// Adds the spelling of the Imprint id to the settlement of an applied request.
-fn applied(exchange: &LaneExchange, settlement: Settlement) -> Settlement {
-    let spelling = exchange.imprint_id().cloned();
-    Settlement {
-        recognition: spelling.map_or(Recognition::Unchanged, Recognition::Applied),
-        ..settlement
-    }
-}
-
 fn parked(
     exchange: &LaneExchange,
     reason: ParkReason,
@@ -255,9 +261,15 @@ fn parked(
     sent
 }
 
-/// Adds the same ending for all remaining entries to the settlement.
-fn all_end(exchange: &LaneExchange, ending: &Ending, mut sent: Settlement) -> Settlement {
+/// Adds the same ending for the remaining entries that `ends` selects to the settlement.
+fn some_end(
+    exchange: &LaneExchange,
+    ending: &Ending,
+    mut sent: Settlement,
+    ends: impl Fn(&LaneExchange, &WaitingEntry) -> bool,
+) -> Settlement {
     let rest: Vec<_> = remaining(exchange, &sent)
+        .filter(|waiting| ends(exchange, waiting))
         .map(|waiting| (waiting.entry, ending.clone()))
         .collect();
     sent.endings.extend(rest);
@@ -275,49 +287,6 @@ fn remaining<'a>(
         .waiting
         .iter()
         .filter(move |waiting| !ended.contains(&waiting.entry))
-}
-
-fn customer_unknown(
-    exchange: &LaneExchange,
-    rules: &DeliveryRules,
-    sent: Settlement,
-) -> Settlement {
-    match rules.unknown {
-        UnknownCustomer::Ignore => all_end(exchange, &Ending::Ignored, sent),
-        UnknownCustomer::Park => all_end(exchange, &park(ParkReason::UnknownCustomer), sent),
-        UnknownCustomer::Wait => {
-            let now = sent.at;
-            let too_old: Vec<_> = remaining(exchange, &sent)
-                .filter(|waiting| now.since(waiting.accepted_at) >= rules.wait_max)
-                .map(|waiting| (waiting.entry, Ending::Ignored))
-                .collect();
-            let mut waits = Settlement {
-                due: now.after(rules.unknown_ttl.min(DUE_AHEAD_MAX)),
-                attempted: Vec::new(),
-                ..sent
-            };
-            waits.endings.extend(too_old);
-            waits
-        }
-    }
-}
-
-/// Returns the settlement that moves the entries which name only our id to the lane of the Imprint id.
-fn moved(exchange: &LaneExchange, to: ImprintId, unsent: Settlement) -> Settlement {
-    let searched = exchange.new_link.as_ref().map(|link| &link.partner);
-    let is_identified = |waiting: &&WaitingEntry| match &waiting.customer {
-        CustomerRef::Partner(partner) => searched.is_none_or(|searched| searched == partner),
-        CustomerRef::Imprint(_) | CustomerRef::Pair { .. } => false,
-    };
-    let entries = remaining(exchange, &unsent)
-        .filter(is_identified)
-        .map(|waiting| waiting.entry)
-        .collect();
-    Settlement {
-        moved: Some(Moved { to, entries }),
-        trials: Trials::default(),
-        ..unsent
-    }
 }
 
 /// Returns the settlement of a lane that waits with all other lanes. Any rest except [`Rest::None`] counts as a failure

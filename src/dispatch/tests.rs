@@ -20,8 +20,8 @@ use crate::imprint::{
     PartnerCustomerId, Rejection,
 };
 use crate::outbox::{
-    ClaimToken, ClaimedLane, EntryId, IdentityLink, LaneId, LaneKey, MaybeSent, ParkReason,
-    Settlement, Trials, WaitingEntry,
+    ClaimToken, ClaimedLane, Ending, EntryId, IdentityLink, LaneId, LaneKey, MaybeSent, ParkReason,
+    Recognition, Settlement, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -870,17 +870,11 @@ fn an_ambiguous_customer_is_parked() {
     assert_eq!(ended(&settlement), [(1, "parked")]);
 }
 
-/// FAULTS M13: the exchange searches once more for a customer that is gone, if an entry names only our id.
+/// FAULTS M13, N217: the exchange searches once more for a customer that is gone, if an entry names our id.
 #[test]
 fn a_customer_that_is_gone_is_searched_once_more() {
     let lane = |customer| lane_of(LaneKey::Imprint(imprint("CUST-1")), customer);
     let gone = || ImprintReply::Outcome(Outcome::NotFound);
-    let stated = named(Some("CUST-1"), Some("P-1"));
-    let (_, asked, conclusion) = exchange_with(lane(stated), &RULES, vec![gone()]);
-    assert_eq!(
-        (asked.len(), conclusion),
-        (1, Conclusion::Updated(Outcome::NotFound))
-    );
     let table = [
         (
             LookupResult::Found(imprint("CUST-2")),
@@ -893,15 +887,30 @@ fn a_customer_that_is_gone_is_searched_once_more() {
         (LookupResult::NotFound, Conclusion::UnknownCustomer),
     ];
     for (found, expected) in table {
-        let answers = vec![gone(), ImprintReply::Lookup(found)];
-        let (_, asked, conclusion) = exchange_with(lane(named(None, Some("P-1"))), &RULES, answers);
-        assert_eq!((asked[1].as_str(), conclusion), ("search P-1", expected));
+        for imprint_id in [None, Some("CUST-1")] {
+            let answers = vec![gone(), ImprintReply::Lookup(found.clone())];
+            let customer = named(imprint_id, Some("P-1"));
+            let (_, asked, conclusion) = exchange_with(lane(customer), &RULES, answers);
+            assert_eq!(asked[1], "search P-1");
+            assert_eq!(conclusion, expected);
+        }
+    }
+    let by_imprint_id = lane(named(Some("CUST-1"), None));
+    let known_missing = ClaimedLane {
+        links: vec![link("P-1", None)],
+        ..lane(named(Some("CUST-1"), Some("P-1")))
+    };
+    for claimed in [by_imprint_id, known_missing] {
+        let (_, asked, conclusion) = exchange_with(claimed, &RULES, vec![gone()]);
+        assert_eq!(asked.len(), 1);
+        assert_eq!(conclusion, Conclusion::Updated(Outcome::NotFound));
     }
 }
 
-/// The settlement moves only the entries that name the searched id.
+/// FAULTS N217: the settlement moves only the entries that name the searched id, and an answer that the customer is
+/// unknown ends no entry with another of our ids.
 #[test]
-fn only_entries_with_the_searched_id_move() {
+fn an_answer_about_our_id_decides_about_its_entries() {
     let mut claimed = lane_of(
         LaneKey::Imprint(imprint("CUST-1")),
         named(None, Some("P-1")),
@@ -909,19 +918,97 @@ fn only_entries_with_the_searched_id_move() {
     for (entry, customer) in [
         (2, named(None, Some("P-2"))),
         (3, named(Some("CUST-1"), Some("P-1"))),
+        (4, named(Some("CUST-1"), None)),
+        (5, named(Some("CUST-1"), Some("P-3"))),
     ] {
         claimed.waiting.push(WaitingEntry {
             customer,
             ..waiting(entry, 5, "phone")
         });
     }
-    let answers = vec![
-        ImprintReply::Outcome(Outcome::NotFound),
-        ImprintReply::Lookup(LookupResult::Found(imprint("CUST-2"))),
-    ];
-    let (exchange, _, conclusion) = exchange_with(claimed, &RULES, answers);
-    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
-    assert_eq!(settlement.moved.unwrap().entries, [EntryId(1)]);
+    for (found, moved, ends) in [
+        (LookupResult::Found(imprint("CUST-2")), vec![1, 3], vec![]),
+        (
+            LookupResult::NotFound,
+            vec![],
+            vec![(1, "ignored"), (3, "ignored"), (4, "ignored")],
+        ),
+        (
+            LookupResult::Ambiguous,
+            vec![],
+            vec![(1, "parked"), (3, "parked")],
+        ),
+    ] {
+        let answers = vec![
+            ImprintReply::Outcome(Outcome::NotFound),
+            ImprintReply::Lookup(found),
+        ];
+        let (exchange, _, conclusion) = exchange_with(claimed.clone(), &RULES, answers);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+        assert_eq!(ended(&settlement), ends);
+        let entries = settlement.moved.map_or(Vec::new(), |moved| moved.entries);
+        assert_eq!(entries, moved.into_iter().map(EntryId).collect::<Vec<_>>());
+    }
+}
+
+/// FAULTS N217: an answer that the customer is gone outlasts a search that fails or must wait, and no other answer.
+#[test]
+fn a_search_that_fails_is_repeated_without_an_update() {
+    let both = named(Some("CUST-1"), Some("P-1"));
+    let claimed = lane_of(LaneKey::Imprint(imprint("CUST-1")), both);
+    let gone = || ImprintReply::Outcome(Outcome::NotFound);
+    let down = LookupResult::Failed(Outcome::Unavailable(Cause::Status(500)));
+    for (found, expected) in [
+        (down, Recognition::Gone),
+        (LookupResult::NotFound, Recognition::Unchanged),
+        (
+            LookupResult::Found(imprint("CUST-2")),
+            Recognition::Unchanged,
+        ),
+    ] {
+        let answers = vec![gone(), ImprintReply::Lookup(found)];
+        let (exchange, _, conclusion) = exchange_with(claimed.clone(), &RULES, answers);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+        assert_eq!(settlement.recognition, expected);
+        let postponed = Conclusion::Postponed(NOW);
+        let (_, settlement) = conclude(&exchange, postponed, Attribution::Unknown, &RULES);
+        assert_eq!(settlement.recognition, Recognition::Gone);
+    }
+    let remembered = ClaimedLane {
+        is_gone: true,
+        ..claimed
+    };
+    let answers = vec![ImprintReply::Lookup(LookupResult::NotFound)];
+    let (_, asked, conclusion) = exchange_with(remembered.clone(), &RULES, answers);
+    assert_eq!(asked, ["search P-1"]);
+    assert_eq!(conclusion, Conclusion::UnknownCustomer);
+    // Nothing is left to search, so the exchange asks about the Imprint id again.
+    let searched = ClaimedLane {
+        links: vec![link("P-1", None)],
+        ..remembered
+    };
+    let (_, asked, _) = exchange_with(searched, &RULES, vec![gone()]);
+    assert_eq!(asked.len(), 1);
+    assert!(asked[0].starts_with("update"), "{asked:?}");
+}
+
+/// FAULTS N217: without the right to search, Imprint's answer about the Imprint id counts for events that name it.
+#[test]
+fn a_forbidden_search_leaves_the_answer_about_the_imprint_id() {
+    let denied = || LookupResult::Failed(Outcome::Denied(Cause::Status(403)));
+    for (imprint_id, expected) in [
+        (Some("CUST-1"), Conclusion::Updated(Outcome::NotFound)),
+        (None, Conclusion::SearchForbidden(Cause::Status(403))),
+    ] {
+        let customer = named(imprint_id, Some("P-1"));
+        let claimed = lane_of(LaneKey::Imprint(imprint("CUST-1")), customer);
+        let answers = vec![
+            ImprintReply::Outcome(Outcome::NotFound),
+            ImprintReply::Lookup(denied()),
+        ];
+        let (_, _, conclusion) = exchange_with(claimed, &RULES, answers);
+        assert_eq!(conclusion, expected);
+    }
 }
 
 /// An API key that may not search does not stop updates.
@@ -942,16 +1029,30 @@ fn a_forbidden_search_says_nothing_about_the_destination() {
     assert!(settlement.due > NOW && settlement.endings.is_empty());
 }
 
+/// FAULTS N215: an entry that an identity link contradicts is sent to no customer before Imprint has decided about it.
 #[test]
-fn an_event_that_contradicts_a_link_is_parked() {
+fn an_event_that_contradicts_a_link_is_parked_or_checked() {
+    let applied = || vec![ImprintReply::Outcome(Outcome::Applied(Echo::default()))];
+    let retrieved = |found| vec![ImprintReply::Lookup(found)];
+    let here = LookupResult::Found(imprint("CUST-1"));
+    let elsewhere = || link("P-1", Some("CUST-2"));
     let table = [
-        (link("P-1", Some("CUST-1")), "delivered"),
-        (link("P-1", Some("CUST-2")), "parked"),
-        (link("P-2", Some("CUST-1")), "parked"),
-        (link("P-2", Some("CUST-2")), "delivered"),
-        (link("P-1", None), "delivered"),
+        (
+            link("P-1", Some("CUST-1")),
+            applied(),
+            vec![(1, "delivered")],
+        ),
+        (elsewhere(), retrieved(here), vec![(1, "parked")]),
+        (elsewhere(), retrieved(LookupResult::NotFound), vec![]),
+        (link("P-2", Some("CUST-1")), vec![], vec![(1, "parked")]),
+        (
+            link("P-2", Some("CUST-2")),
+            applied(),
+            vec![(1, "delivered")],
+        ),
+        (link("P-1", None), applied(), vec![(1, "delivered")]),
     ];
-    for (known, expected) in table {
+    for (known, answers, expected) in table {
         let claimed = ClaimedLane {
             links: vec![known.clone()],
             ..lane_of(
@@ -959,14 +1060,92 @@ fn an_event_that_contradicts_a_link_is_parked() {
                 named(Some("CUST-1"), Some("P-1")),
             )
         };
-        let answers = match expected {
-            "delivered" => vec![ImprintReply::Outcome(Outcome::Applied(Echo::default()))],
-            _ => vec![],
-        };
         let (exchange, _, conclusion) = exchange_with(claimed, &RULES, answers);
+        let is_moved = conclusion == Conclusion::Identified(imprint("CUST-2"));
         let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
-        assert_eq!(ended(&settlement), [(1, expected)], "{known:?}");
+        assert_eq!(ended(&settlement), expected, "{known:?}");
+        assert_eq!(is_moved, expected.is_empty());
+        let moved = settlement.moved.map(|moved| moved.entries);
+        assert_eq!(moved, is_moved.then(|| vec![EntryId(1)]));
     }
+}
+
+/// FAULTS N215: an old answer of Imprint contradicts the event, so the exchange searches before it sends anything.
+#[test]
+fn an_old_link_that_contradicts_an_event_is_checked_by_a_search() {
+    let old = IdentityLink {
+        confirmed_at: Timestamp::from_millis(NOW.as_millis() - 25 * 3_600_000),
+        ..link("P-2", Some("CUST-1"))
+    };
+    let both = || named(Some("CUST-1"), Some("P-1"));
+    let ours = || named(None, Some("P-1"));
+    let here = || LookupResult::Found(imprint("CUST-1"));
+    let there = || LookupResult::Found(imprint("CUST-3"));
+    let moves = || Conclusion::Identified(imprint("CUST-3"));
+    for (customer, found, expected) in [
+        (both(), here(), Conclusion::LookAgain),
+        (ours(), here(), Conclusion::LookAgain),
+        (both(), there(), moves()),
+        (ours(), there(), moves()),
+        (both(), LookupResult::NotFound, Conclusion::LookAgain),
+        (ours(), LookupResult::NotFound, Conclusion::UnknownCustomer),
+    ] {
+        let is_moved = expected == moves() && customer == ours();
+        let claimed = ClaimedLane {
+            links: vec![old.clone()],
+            ..lane_of(LaneKey::Imprint(imprint("CUST-1")), customer)
+        };
+        let answers = vec![ImprintReply::Lookup(found)];
+        let (exchange, asked, conclusion) = exchange_with(claimed, &RULES, answers);
+        assert_eq!(
+            (asked, &conclusion),
+            (vec!["search P-1".to_owned()], &expected)
+        );
+        assert_ne!(exchange.signal(&conclusion), None);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+        assert!(settlement.new_link.is_some());
+        let moved = settlement.moved.map_or(0, |moved| moved.entries.len());
+        assert_eq!(moved, usize::from(is_moved));
+    }
+}
+
+/// FAULTS N215: the values reached a customer with another id of ours. The entry parks with the ids, the other entries
+/// wait, and no version counts as delivered.
+#[test]
+fn values_that_reached_another_customer_are_reported_and_not_delivered() {
+    let echo = Outcome::Applied(Echo {
+        partner_customer_id: Some(partner("P-9")),
+        ..Echo::default()
+    });
+    let mut claimed = lane_of(
+        LaneKey::Imprint(imprint("CUST-1")),
+        named(Some("CUST-1"), Some("P-1")),
+    );
+    for (entry, path, customer) in [
+        (2, "phone", named(Some("CUST-1"), Some("P-9"))),
+        (3, "city", named(Some("CUST-1"), None)),
+        (4, "state", named(None, Some("P-2"))),
+    ] {
+        claimed.waiting.push(WaitingEntry {
+            customer,
+            ..waiting(entry, 5, path)
+        });
+    }
+    let (decision, settlement) = settle(claimed, echo, Attribution::Unknown);
+    assert_eq!(decision, Decision::Misdirect(partner("P-9")));
+    assert_eq!(ended(&settlement), [(1, "parked"), (4, "parked")]);
+    let Ending::Parked { reason, detail } = &settlement.endings[0].1 else {
+        panic!("{settlement:?}");
+    };
+    assert_eq!(*reason, ParkReason::IdentityConflict);
+    let detail = detail.as_deref().unwrap();
+    assert!(
+        detail.contains("CUST-1") && detail.contains("P-9"),
+        "{detail}"
+    );
+    assert_eq!((settlement.versions, settlement.due), (None, NOW));
+    assert_eq!(settlement.new_link, Some(link("P-9", Some("CUST-1"))));
+    assert_eq!(settlement.attempted.len(), 4);
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl<'a> From<&'a (ParkReason, Option<String>)> for ParkedBody<'a> {
     fn from((reason, detail): &'a (ParkReason, Option<String>)) -> Self {
         Self {
             reason: reason.as_str(),
-            detail: detail.as_deref(),
+            detail: detail.as_deref().filter(|_| !reason.is_about_ids()),
         }
     }
 }

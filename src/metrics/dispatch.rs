@@ -24,6 +24,7 @@ pub struct DispatchMetrics {
     reasserted: IntCounter,
     version_ties: IntCounter,
     echo_mismatches: IntCounterVec,
+    misdirected: IntCounter,
 }
 
 /// A list with one metric for each known value of a label. With this list, a count needs no lookup in a locked map.
@@ -56,6 +57,8 @@ pub struct DispatchSnapshot {
     pub version_ties: u64,
     /// The number of answers in which Imprint's echo of the customer differs from the sent values, by group of fields.
     pub echo_mismatches: CountByLabel,
+    /// The number of entries whose values Imprint applied to a customer with another partner id than the event names.
+    pub misdirected: u64,
 }
 
 impl DispatchMetrics {
@@ -106,6 +109,10 @@ impl DispatchMetrics {
                 "Answers in which Imprint echoed other values than were sent, by group of fields.",
                 "group",
             )?,
+            misdirected: declare.counter(
+                "misdirected_total",
+                "Entries whose values Imprint applied to a customer with another partner id than the event names.",
+            )?,
         };
         if let Some(first) = labels.destination_states.first() {
             metrics.destination_state(first);
@@ -143,6 +150,12 @@ impl DispatchMetrics {
     /// Counts an answer in which the echo of this group of fields differs from the sent values.
     pub fn echo_differs(&self, group: &'static str) {
         self.echo_mismatches.with_label_values(&[group]).inc();
+    }
+
+    /// Counts entries whose values reached a customer with another partner id than their events name.
+    pub fn misdirected(&self, entries: usize) {
+        self.misdirected
+            .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
     }
 
     /// Counts an entry that ended in the final state `state`.
@@ -197,6 +210,7 @@ impl DispatchMetrics {
             reasserted: self.reasserted.get(),
             version_ties: self.version_ties.get(),
             echo_mismatches: counts(&self.echo_mismatches),
+            misdirected: self.misdirected.get(),
         }
     }
 }

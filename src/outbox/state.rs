@@ -114,6 +114,12 @@ impl ParkReason {
         Self::NotCleared,
     ];
 
+    /// Returns whether the detail of an entry with this reason names a customer. Only operators see such a detail: the log
+    /// and the sender's receipt leave it out.
+    pub const fn is_about_ids(self) -> bool {
+        matches!(self, Self::IdentityConflict)
+    }
+
     /// Returns the name of the reason for HTTP answers and logs.
     pub const fn as_str(self) -> &'static str {
         match self {

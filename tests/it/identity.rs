@@ -1,11 +1,20 @@
-//! Tests of the ids by which events name their customer.
+//! Tests of the ids by which events name their customer: spellings of a UUID, pairs of ids that do not belong together,
+//! and outdated ids.
 
-use serde_json::json;
+use std::time::Duration;
 
+use imprint_bridge::sandbox::{Operation, Sandbox, UnseededCustomer};
+use serde_json::{Value, json};
+
+use crate::http;
 use crate::raw_imprint::{Accepted, RawImprint};
 use crate::support::{Event, TestApp, wait_for};
 
 const UUID: &str = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
+const TOKEN: &str = "op-canary-token-1";
+/// Longer than the lifetime of an identity link.
+const LINK_AGED: Duration = Duration::from_hours(25);
+
 fn email(id: &str, customer: &str, revision: u64) -> Event {
     Event::new(id, customer, revision).email(&format!("{id}@example.com"))
 }
@@ -13,6 +22,63 @@ fn email(id: &str, customer: &str, revision: u64) -> Event {
 /// Creates an event that names the customer by both ids.
 fn by_both(id: &str, (imprint, partner): (&str, &str), revision: u64) -> Event {
     email(id, imprint, revision).with("/data/customer/id", json!(partner))
+}
+
+/// Creates an event that names the customer only by the CRM's own id.
+fn by_partner(id: &str, partner: &str, revision: u64) -> Event {
+    by_both(id, ("unused", partner), revision)
+        .with("/data/customer/imprint_customer_id", Value::Null)
+}
+
+fn seed(app: &TestApp, customers: &Value) {
+    let seed = Sandbox::parse_seed(customers.to_string().as_bytes()).unwrap();
+    app.imprint.sandbox.seed(seed).unwrap();
+}
+
+/// Starts a bridge with two customers at Imprint: "A" with our id "P-A", and "B" with our id "P-B".
+fn two_customers() -> TestApp {
+    let app = TestApp::setup()
+        .operator("alice", TOKEN)
+        .manual_clock()
+        .unknown_customer(UnseededCustomer::NotFound)
+        .start();
+    seed(
+        &app,
+        &json!([{"id": "A", "partner_customer_id": "P-A"}, {"id": "B", "partner_customer_id": "P-B"}]),
+    );
+    app
+}
+
+/// Returns the number of calls of an operation about a customer; a search is about no customer.
+fn calls(app: &TestApp, operation: Operation, customer: Option<&str>) -> usize {
+    let is_such = |call: &&imprint_bridge::sandbox::LedgerEntry| {
+        call.operation == operation && call.customer.as_deref() == customer
+    };
+    app.imprint.calls().iter().filter(is_such).count()
+}
+
+fn updates(app: &TestApp, customer: &str) -> usize {
+    calls(app, Operation::Update, Some(customer))
+}
+
+/// Waits until an event is parked because of its ids. The receipt of the sender names no customer.
+#[track_caller]
+fn conflict(app: &TestApp, id: &str) {
+    let receipt = app.wait_until(id, "parked");
+    let expected = json!({"reason": "identity_conflict", "detail": null});
+    assert_eq!(receipt["parked"], expected, "{id}");
+}
+
+/// Returns what the bridge tells an operator about a parked event.
+fn detail(app: &TestApp, id: &str) -> Value {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("authorization", bearer.as_str())];
+    let line = "GET /admin/v1/entries?state=parked";
+    let answer = http::ask(app.ops(), line, &headers, "").unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let page = answer.json();
+    let mut entries = page["entries"].as_array().unwrap().iter();
+    entries.find(|entry| entry["id"] == id).unwrap()["parked"]["detail"].clone()
 }
 
 // === spellings ===
@@ -67,6 +133,190 @@ fn the_first_spelling_of_a_uuid_does_not_stick() {
     app.wait_until("wrong-at-last", "delivered");
     assert_eq!(sent(&lower), wrong);
     drop(app);
+}
+
+// === pairs of ids ===
+
+/// FAULTS N215: the first event of a wrong pair reaches another cardholder, because nobody knows better. Everything after
+/// it does not, also after the identity link has expired or the bridge has restarted.
+#[test]
+fn a_wrong_pair_reaches_another_customer_at_most_once() {
+    let mut app = two_customers();
+    app.accept(&by_both("wrong", ("A", "P-B"), 9));
+    conflict(&app, "wrong");
+    let reached = detail(&app, "wrong");
+    let reached = reached.as_str().unwrap();
+    assert!(
+        reached.contains("customer A,") && reached.contains("P-A"),
+        "{reached}"
+    );
+    assert_eq!(app.metric("misdirected_total"), Some(1.0));
+    assert_eq!(updates(&app, "A"), 1);
+    app.accept(&by_both("next", ("A", "P-B"), 10));
+    conflict(&app, "next");
+    assert_eq!(detail(&app, "next"), Value::Null, "it reached nobody");
+    // The revisions of the wrong customer do not make the values of the right customer old.
+    app.accept(&by_both("right", ("A", "P-A"), 1));
+    app.wait_until("right", "delivered");
+    assert_eq!(app.imprint.email("A").as_deref(), Some("right@example.com"));
+    let before = updates(&app, "A");
+    app.advance(LINK_AGED);
+    app.accept(&by_both("later", ("A", "P-B"), 11));
+    conflict(&app, "later");
+    app.stop().unwrap();
+    app.restart();
+    app.advance(LINK_AGED);
+    app.accept(&by_both("last", ("A", "P-B"), 12));
+    conflict(&app, "last");
+    assert_eq!(updates(&app, "A"), before);
+    assert_eq!(updates(&app, "B"), 0);
+    assert_eq!(app.imprint.email("A").as_deref(), Some("right@example.com"));
+    let page = app.ops_get("/metrics").body;
+    assert!(!page.contains("P-A") && !page.contains("P-B"), "{page}");
+}
+
+/// FAULTS N215: of several events in one request, only those of the wrong pair park, and the others are sent again over
+/// the wrong values.
+#[test]
+fn the_right_events_in_a_request_with_a_wrong_pair_are_delivered() {
+    let app = two_customers();
+    app.imprint.sandbox.outage(Duration::from_secs(60));
+    let batch = [
+        by_both("right", ("A", "P-A"), 1),
+        by_both("newer", ("A", "P-A"), 2),
+        by_both("wrong", ("A", "P-B"), 9),
+    ];
+    assert_eq!(app.post_batch(&batch).status, 202);
+    app.imprint.sandbox.clear_faults();
+    app.advance_until("the wrong event is parked", Duration::from_secs(1), |app| {
+        app.metric("parked_entries") == Some(1.0)
+    });
+    conflict(&app, "wrong");
+    app.wait_until("newer", "delivered");
+    app.wait_until("right", "superseded");
+    assert_eq!(app.imprint.email("A").as_deref(), Some("newer@example.com"));
+}
+
+/// FAULTS N215, M13: the bridge's own link is outdated, and the old customer has another id now.
+#[test]
+fn an_outdated_link_of_the_bridge_misdirects_at_most_one_event() {
+    let app = two_customers();
+    app.accept(&by_partner("before", "P-A", 1));
+    app.wait_until("before", "delivered");
+    seed(
+        &app,
+        &json!([{"id": "A", "partner_customer_id": "P-C"}, {"id": "NEW", "partner_customer_id": "P-A"}]),
+    );
+    app.accept(&by_partner("misdirected", "P-A", 2));
+    conflict(&app, "misdirected");
+    let reached = detail(&app, "misdirected");
+    assert!(reached.as_str().unwrap().contains("P-C"), "{reached}");
+    let before = updates(&app, "A");
+    app.accept(&by_partner("after", "P-A", 3));
+    app.wait_until("after", "delivered");
+    assert_eq!(
+        app.imprint.email("NEW").as_deref(),
+        Some("after@example.com")
+    );
+    assert_eq!(updates(&app, "A"), before);
+}
+
+/// FAULTS N215: customers are linked anew at Imprint, and an operator replays the parked event.
+#[test]
+fn a_pair_that_becomes_right_is_delivered() {
+    let app = two_customers();
+    app.accept(&by_both("early", ("A", "P-NEW"), 1));
+    conflict(&app, "early");
+    seed(&app, &json!([{"id": "A", "partner_customer_id": "P-NEW"}]));
+    app.advance(LINK_AGED);
+    app.accept(&by_both("now", ("A", "P-NEW"), 2));
+    app.wait_until("now", "delivered");
+    assert_eq!(app.imprint.email("A").as_deref(), Some("now@example.com"));
+}
+
+// === outdated Imprint ids ===
+
+/// FAULTS N217: the Imprint id does not exist any more, and our own id beside it is still good.
+#[test]
+fn an_outdated_imprint_id_beside_a_good_id_of_ours_is_found() {
+    let app = two_customers();
+    for (id, revision) in [("first", 1), ("second", 2)] {
+        app.accept(&by_both(id, ("OLD", "P-A"), revision));
+        app.wait_until(id, "delivered");
+        let delivered = format!("{id}@example.com");
+        assert_eq!(app.imprint.email("A"), Some(delivered));
+    }
+    // The second event needs no update of the old id: the link says that our id belongs to another customer, and Imprint
+    // has no customer with the old id.
+    assert_eq!(updates(&app, "OLD"), 1);
+    assert_eq!(calls(&app, Operation::Search, None), 1);
+    app.accept(&by_both("nobody", ("OLD", "P-NOBODY"), 1));
+    app.wait_until("nobody", "ignored");
+    assert_eq!(calls(&app, Operation::Search, None), 2);
+    // An existing customer is no outdated id.
+    app.accept(&by_both("wrong", ("B", "P-A"), 3));
+    conflict(&app, "wrong");
+    assert_eq!(updates(&app, "B"), 0);
+}
+
+/// FAULTS N217: searches have a small share of the rate. A customer whose search must wait is not updated again before it.
+#[test]
+fn an_update_is_not_repeated_while_its_search_waits() {
+    const CUSTOMERS: usize = 12;
+    let app = TestApp::setup()
+        .settings("[imprint]\nrate_per_second = 50")
+        .unknown_customer(UnseededCustomer::NotFound)
+        .start();
+    // Evidence that Imprint works, and that a search finds somebody.
+    seed(&app, &json!({"id": "A", "partner_customer_id": "P-A"}));
+    app.accept(&by_partner("first", "P-A", 1));
+    app.wait_until("first", "delivered");
+    let events = (0..CUSTOMERS).map(|number| format!("c{number}"));
+    let batch: Vec<Event> = events.map(|id| email(&id, &id, 1)).collect();
+    assert_eq!(app.post_batch(&batch).status, 202);
+    app.wait_for("all are unknown", |app| {
+        app.metric("ended_total{state=\"ignored\"}") == Some(12.0)
+    });
+    for number in 0..CUSTOMERS {
+        assert_eq!(updates(&app, &format!("c{number}")), 1, "{number}");
+    }
+    assert_eq!(calls(&app, Operation::Search, None), CUSTOMERS + 1);
+}
+
+/// FAULTS N217: each event of a lane of an outdated id goes its own way.
+#[test]
+fn an_answer_about_one_id_of_ours_decides_only_about_its_events() {
+    let app = two_customers();
+    app.imprint.sandbox.outage(Duration::from_secs(60));
+    let batch = [
+        by_both("of-a", ("OLD", "P-A"), 1),
+        by_both("of-b", ("OLD", "P-B"), 2),
+        by_both("of-nobody", ("OLD", "P-NOBODY"), 3),
+    ];
+    assert_eq!(app.post_batch(&batch).status, 202);
+    app.imprint.sandbox.clear_faults();
+    app.advance_until("nothing waits", Duration::from_secs(1), |app| {
+        app.metric("waiting_entries") == Some(0.0)
+    });
+    for (id, state) in [
+        ("of-a", "delivered"),
+        ("of-b", "delivered"),
+        ("of-nobody", "ignored"),
+    ] {
+        app.wait_until(id, state);
+    }
+    assert_eq!(app.imprint.email("A").as_deref(), Some("of-a@example.com"));
+    assert_eq!(app.imprint.email("B").as_deref(), Some("of-b@example.com"));
+}
+
+/// FAULTS N217: an API key that may not search still gets Imprint's answer about the Imprint id.
+#[test]
+fn without_the_right_to_search_the_imprint_id_decides() {
+    let app = two_customers();
+    app.imprint
+        .inject(&json!({"method": "GET", "action": {"status": 403}}));
+    app.accept(&by_both("first", ("OLD", "P-A"), 1));
+    app.wait_until("first", "ignored");
 }
 
 // === the closed list ===

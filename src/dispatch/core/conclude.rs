@@ -43,6 +43,8 @@ pub struct Report {
     pub entries: usize,
     /// The counts of the delivered values, if Imprint applied the request.
     pub delivered: Option<Delivered>,
+    /// The number of entries whose values reached a customer with another partner id than their events name.
+    pub misdirected: usize,
 }
 
 /// The counts of one applied request, and the field groups that differ in Imprint's echo.
@@ -87,6 +89,11 @@ pub(super) fn conclude(
     );
     let states = assessed.map(|(before, assessment)| (before, assessment.state));
     let (outcome, cause) = describe(&conclusion);
+    let misdirected = if let Conclusion::Misdirected(echoed) = &conclusion {
+        exchange.misdirected(echoed).count()
+    } else {
+        0
+    };
     let decision = decide(exchange, conclusion, assessment, context.rules);
     let report = Report {
         lane: claimed.lane,
@@ -95,6 +102,7 @@ pub(super) fn conclude(
         cause,
         entries: exchange.fold.carried.len(),
         delivered: delivered(exchange, &decision),
+        misdirected,
     };
     LaneResult {
         report: Some(report),
@@ -140,6 +148,8 @@ fn delivered(exchange: &LaneExchange, decision: &Decision) -> Option<Delivered> 
         }),
         Decision::NothingToSend
         | Decision::DeliverExcept(_)
+        | Decision::Misdirect(_)
+        | Decision::LookAgain
         | Decision::Unfold
         | Decision::Park { .. }
         | Decision::GiveUp { .. }
@@ -171,6 +181,8 @@ fn describe(conclusion: &Conclusion) -> (&'static str, String) {
         Conclusion::Updated(outcome) => outcome,
         Conclusion::NothingToSend | Conclusion::Postponed(_) => return ("nothing", String::new()),
         Conclusion::NotCleared(_) => return ("not_cleared", String::new()),
+        Conclusion::Misdirected(_) => return ("misdirected", String::new()),
+        Conclusion::LookAgain => return ("looked_up", String::new()),
         Conclusion::Identified(_) => return ("found", String::new()),
         Conclusion::UnknownCustomer => return ("unknown_customer", String::new()),
         Conclusion::Ambiguous => return ("ambiguous", String::new()),

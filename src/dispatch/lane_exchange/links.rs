@@ -1,45 +1,151 @@
 //! Links between our ids and Imprint's ids: decides how long to trust a link, and which entries contradict links. This
 //! module is pure: it does no IO and reads no clock.
 
+use std::time::Duration;
+
 use crate::dispatch::rules::DeliveryRules;
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
-use crate::outbox::{ClaimedLane, EntryId, IdentityLink, WaitingEntry};
+use crate::outbox::{ClaimedLane, EntryId, IdentityLink, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
+
+/// The shortest time for which a link decides about a contradiction. An operator may configure a shorter lifetime, and
+/// then each answer of Imprint would be too old for the next claim, so the bridge would ask for ever.
+const CERTAIN_MIN: Duration = Duration::from_mins(1);
 
 /// Returns whether an identity link is young enough to be used without another search.
 pub(super) fn is_fresh(link: &IdentityLink, rules: &DeliveryRules, now: Timestamp) -> bool {
-    let ttl = match link.imprint {
-        Some(_) => rules.link_ttl,
-        None => rules.unknown_ttl,
-    };
-    now.since(link.confirmed_at) < ttl
+    now.since(link.confirmed_at) < lifetime(link, rules)
 }
 
-/// Returns the entries that name two ids which, according to Imprint, belong to different customers. One wrong row of a
-/// CRM must not send the values of one customer to another cardholder.
-pub(super) fn conflicts(
+fn lifetime(link: &IdentityLink, rules: &DeliveryRules) -> Duration {
+    match link.imprint {
+        Some(_) => rules.link_ttl,
+        None => rules.unknown_ttl,
+    }
+}
+
+/// The entries of a lane that must not be sent as they are, because an identity link contradicts the ids of the entry.
+///
+/// One wrong row of a CRM must not send the values of one customer to another cardholder.
+#[derive(Debug, Default)]
+pub(super) struct Contradictions {
+    /// The entries that name two ids which, according to Imprint, belong to different customers.
+    pub(super) conflicts: Vec<EntryId>,
+    /// The entries about which the bridge must find out more.
+    pub(super) unsure: Vec<EntryId>,
+    /// The check of the first unsure entry.
+    pub(super) check: Option<IdentityCheck>,
+}
+
+/// The way to find out the customer of an entry whose ids an identity link contradicts.
+#[derive(Debug)]
+pub(super) struct IdentityCheck {
+    /// Our id in the entry.
+    pub(super) partner: PartnerCustomerId,
+    pub(super) step: CheckStep,
+}
+
+/// The next step of an [`IdentityCheck`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum CheckStep {
+    /// Search for our id: the links are too old.
+    Search,
+    /// Our id belongs to this other customer. Retrieve the customer of the lane: if Imprint has no such customer, then
+    /// the Imprint id in the event is outdated, and our id decides.
+    RetrieveLane(ImprintId),
+    /// Our id belongs to this other customer, and the event names no Imprint id.
+    Move(ImprintId),
+    /// Imprint knows no customer with our id, and the event names no Imprint id.
+    Unknown,
+}
+
+/// The relation of one entry to the identity links of its lane.
+#[derive(Debug, PartialEq, Eq)]
+enum Relation {
+    Agreed,
+    Conflict,
+    Unsure(CheckStep),
+}
+
+/// Finds the waiting entries whose ids an identity link contradicts.
+pub(super) fn contradictions(
     claimed: &ClaimedLane,
     rules: &DeliveryRules,
     now: Timestamp,
-) -> Vec<EntryId> {
-    let links: Vec<(&PartnerCustomerId, &ImprintId)> = claimed
-        .links
-        .iter()
-        .filter(|link| is_fresh(link, rules, now))
-        .filter_map(|link| Some((&link.partner, link.imprint.as_ref()?)))
-        .collect();
-    let contradicts = |waiting: &&WaitingEntry| {
-        let CustomerRef::Pair { imprint, partner } = &waiting.customer else {
-            return false;
-        };
-        links.iter().any(|(linked_partner, linked_imprint)| {
-            (*linked_partner == partner) != linked_imprint.is_same(imprint.as_str())
-        })
+) -> Contradictions {
+    let mut found = Contradictions::default();
+    let Some(LaneKey::Imprint(lane)) = &claimed.key else {
+        return found;
     };
-    claimed
-        .waiting
-        .iter()
-        .filter(contradicts)
-        .map(|waiting| waiting.entry)
-        .collect()
+    if claimed.links.is_empty() {
+        return found;
+    }
+    for waiting in &claimed.waiting {
+        let Some(partner) = waiting.customer.partner() else {
+            continue;
+        };
+        match relation(waiting, partner, (lane, &claimed.links), rules, now) {
+            Relation::Agreed => {}
+            Relation::Conflict => found.conflicts.push(waiting.entry),
+            Relation::Unsure(step) => {
+                found.unsure.push(waiting.entry);
+                found.check.get_or_insert_with(|| IdentityCheck {
+                    partner: partner.clone(),
+                    step,
+                });
+            }
+        }
+    }
+    found
 }
+
+fn relation(
+    waiting: &WaitingEntry,
+    partner: &PartnerCustomerId,
+    (lane, links): (&ImprintId, &[IdentityLink]),
+    rules: &DeliveryRules,
+    now: Timestamp,
+) -> Relation {
+    let is_certain =
+        |link: &IdentityLink| now.since(link.confirmed_at) < lifetime(link, rules).max(CERTAIN_MIN);
+    let names_imprint_id = matches!(waiting.customer, CustomerRef::Pair { .. });
+    let own = links.iter().find(|link| link.partner == *partner);
+    let elsewhere = own
+        .and_then(|own| own.imprint.as_ref())
+        .filter(|imprint| !imprint.is_same(lane.as_str()));
+    // The newest link of the lane's customer, if it names another id than the entry.
+    let other = newest_of(lane, links).filter(|link| link.partner != *partner);
+    let is_other_certain = other.is_some_and(is_certain);
+    match (own.filter(|own| is_certain(own)), elsewhere, other) {
+        (_, _, Some(_)) if is_other_certain && names_imprint_id => Relation::Conflict,
+        (Some(_), Some(to), _) if names_imprint_id => {
+            Relation::Unsure(CheckStep::RetrieveLane(to.clone()))
+        }
+        (Some(_), Some(to), _) => Relation::Unsure(CheckStep::Move(to.clone())),
+        (Some(own), None, Some(_)) if own.imprint.is_none() && names_imprint_id => {
+            Relation::Conflict
+        }
+        (Some(own), None, Some(_)) if own.imprint.is_none() => Relation::Unsure(CheckStep::Unknown),
+        (None, Some(_), None) | (_, _, Some(_)) => Relation::Unsure(CheckStep::Search),
+        (_, None, None) => Relation::Agreed,
+    }
+}
+
+/// Returns the identity link of this customer that Imprint confirmed last. A customer has one partner id at Imprint, so
+/// an older link with another id is outdated.
+pub(in crate::dispatch) fn newest_of<'a>(
+    customer: &ImprintId,
+    links: &'a [IdentityLink],
+) -> Option<&'a IdentityLink> {
+    let is_of = |link: &&IdentityLink| {
+        let linked = link.imprint.as_ref();
+        linked.is_some_and(|linked| linked.is_same(customer.as_str()))
+    };
+    links
+        .iter()
+        .filter(is_of)
+        .max_by_key(|link| link.confirmed_at)
+}
+
+#[cfg(test)]
+mod tests;

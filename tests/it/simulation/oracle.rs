@@ -261,13 +261,23 @@ impl<'p> Oracle<'p> {
     /// Records for each sent value of a delivery whether Imprint applied the value.
     fn concluded(&mut self, attempt: &Attempt) {
         let Some(person) = attempt.person else { return };
+        // Imprint's echo shows that an event names another customer too: its values count as not delivered, and the other
+        // events of the request are sent again.
+        let is_false = |(_, said): &(usize, SentValue)| match said {
+            SentValue::Of(event) => {
+                let event = &self.plan.events[*event];
+                event.is_false_pair && named(self.plan, &event.customer) == Some(person)
+            }
+            SentValue::Empty => false,
+        };
+        let is_applied = attempt.is_applied && !attempt.sent.iter().any(is_false);
         if attempt.is_unknown {
             *self.doubts.entry(person).or_default() += 1;
         }
         for (field, said) in &attempt.sent {
             let SentValue::Of(event) = said else { continue };
             let place = (person, *field);
-            if !attempt.is_applied {
+            if !is_applied {
                 self.sends.entry((place, *event)).or_default().1 += 1;
             } else if let Some(version) = self.version(*event) {
                 let confirmed = self.confirmed.entry(place).or_insert(version);
@@ -338,7 +348,7 @@ impl<'p> Oracle<'p> {
                     values.all(|(field, s)| *s == Stated::Cleared || self.has(line, *field));
                 says_nothing || self.plan.people[stated.person].known_from != Some(0)
             }
-            Ending::Parked { reason, .. } => self.deserves(event, *reason),
+            Ending::Parked { reason, .. } => self.deserves(event, line, *reason),
             // The dispatcher does not settle any entry as undecided yet.
             Ending::Undecided => false,
         };
@@ -373,7 +383,7 @@ impl<'p> Oracle<'p> {
     }
 
     /// Returns true if an entry parks because of its own fault.
-    fn deserves(&self, event: usize, reason: ParkReason) -> bool {
+    fn deserves(&self, event: usize, line: &Line, reason: ParkReason) -> bool {
         let stated = &self.plan.events[event];
         let person = &self.plan.people[stated.person];
         match reason {
@@ -381,11 +391,16 @@ impl<'p> Oracle<'p> {
                 let empties = |(field, stated): &(usize, Stated)| {
                     *stated == Stated::Cleared && is_line(*field)
                 };
-                let is_refused = person.clears == Clears::Refuses;
+                // An event with an outdated Imprint id goes to the customer with our id.
+                let reached = line
+                    .person
+                    .map_or(person, |reached| &self.plan.people[reached]);
+                let is_refused = reached.clears == Clears::Refuses;
                 stated.poison.is_some() || (is_refused && stated.values.iter().any(empties))
             }
             ParkReason::IdentityConflict => stated.is_false_pair,
-            ParkReason::AmbiguousCustomer => person.is_twin,
+            // The id of another customer in a false pair may belong to two customers.
+            ParkReason::AmbiguousCustomer => person.is_twin || stated.is_false_pair,
             ParkReason::UnknownCustomer => person.known_from != Some(0),
             ParkReason::NotCleared => stated.values.iter().any(|(_, s)| *s == Stated::Cleared),
             // The protocol oracle checks that Imprint served other customers during the exhausted attempts.

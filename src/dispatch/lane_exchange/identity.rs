@@ -1,0 +1,229 @@
+//! The steps of an exchange that find out to which customer an entry belongs. This module is pure: it does no IO and
+//! reads no clock.
+
+use super::links::{CheckStep, IdentityCheck, is_fresh};
+use super::{Conclusion, ExchangeStep, ImprintCall, LaneExchange, PendingCall};
+use crate::dispatch::rules::DeliveryRules;
+use crate::imprint::{Cause, CustomerRef, ImprintId, LookupResult, Outcome, PartnerCustomerId};
+use crate::outbox::{EntryId, IdentityLink, LaneKey, WaitingEntry};
+use crate::time::Timestamp;
+
+impl LaneExchange {
+    /// Finds the Imprint id of a lane that has only our own id.
+    pub(super) fn identify(
+        &mut self,
+        partner: PartnerCustomerId,
+        rules: &DeliveryRules,
+        now: Timestamp,
+    ) -> ExchangeStep {
+        if self.claimed.waiting.is_empty() {
+            return ExchangeStep::Conclude(Conclusion::NothingToSend);
+        }
+        let links = self.claimed.links.iter();
+        let link = links
+            .filter(|link| link.partner == partner)
+            .find(|link| is_fresh(link, rules, now));
+        match link {
+            Some(IdentityLink {
+                imprint: Some(imprint),
+                ..
+            }) => ExchangeStep::Conclude(Conclusion::Identified(imprint.clone())),
+            Some(IdentityLink { imprint: None, .. }) => {
+                ExchangeStep::Conclude(Conclusion::UnknownCustomer)
+            }
+            None => self.search(partner, None),
+        }
+    }
+
+    /// Starts the check of entries whose ids contradict an identity link.
+    pub(super) fn check(&mut self, IdentityCheck { partner, step }: IdentityCheck) -> ExchangeStep {
+        match (step, self.imprint_id().cloned()) {
+            (CheckStep::RetrieveLane(other), Some(lane)) => {
+                self.pending = PendingCall::RetrieveLane { partner, other };
+                ExchangeStep::Call(ImprintCall::Retrieve(lane))
+            }
+            (CheckStep::Search | CheckStep::RetrieveLane(_), _) => self.search(partner, None),
+            (CheckStep::Move(other), _) => {
+                self.about = Some(partner);
+                ExchangeStep::Conclude(Conclusion::Identified(other))
+            }
+            (CheckStep::Unknown, _) => {
+                self.about = Some(partner);
+                ExchangeStep::Conclude(Conclusion::UnknownCustomer)
+            }
+        }
+    }
+
+    /// Continues after Imprint's answer that the customer of the lane does not exist: the Imprint id may be outdated, and
+    /// our own id still good.
+    pub(super) fn on_gone(&mut self, lane: ImprintId) -> ExchangeStep {
+        self.is_gone = true;
+        let entry = self.search_for.and_then(|at| self.claimed.waiting.get(at));
+        match entry.and_then(|waiting| waiting.customer.partner()) {
+            Some(partner) => self.search(partner.clone(), Some(lane)),
+            None => ExchangeStep::Conclude(Conclusion::Updated(Outcome::NotFound)),
+        }
+    }
+
+    fn search(&mut self, partner: PartnerCustomerId, gone: Option<ImprintId>) -> ExchangeStep {
+        self.about = Some(partner.clone());
+        self.pending = PendingCall::Search {
+            partner: partner.clone(),
+            gone,
+        };
+        ExchangeStep::Call(ImprintCall::Search(partner))
+    }
+
+    pub(super) fn on_found(
+        &mut self,
+        partner: PartnerCustomerId,
+        gone: Option<&ImprintId>,
+        found: LookupResult,
+        now: Timestamp,
+    ) -> ExchangeStep {
+        let imprint = match found {
+            LookupResult::Found(imprint) => Some(imprint),
+            LookupResult::NotFound => None,
+            LookupResult::Ambiguous => return ExchangeStep::Conclude(Conclusion::Ambiguous),
+            LookupResult::Failed(Outcome::Denied(cause)) if cause.is_forbidden() => {
+                return self.on_search_forbidden(&partner, gone, cause);
+            }
+            LookupResult::Failed(outcome) => {
+                return ExchangeStep::Conclude(Conclusion::Updated(outcome));
+            }
+        };
+        self.new_link = Some(IdentityLink {
+            partner,
+            imprint: imprint.clone(),
+            confirmed_at: now,
+        });
+        let is_lane = |imprint: &ImprintId| {
+            let lane = self.imprint_id();
+            lane.is_some_and(|lane| lane.is_same(imprint.as_str()))
+        };
+        ExchangeStep::Conclude(match imprint {
+            Some(imprint) if is_lane(&imprint) && gone.is_some() => {
+                Conclusion::Updated(Outcome::NotFound)
+            }
+            Some(imprint) if is_lane(&imprint) => Conclusion::LookAgain,
+            Some(imprint) => Conclusion::Identified(imprint),
+            // The identity link of the search shows that the two ids of such an entry do not belong together.
+            None if gone.is_none() && self.has_pair_with_our_id() => Conclusion::LookAgain,
+            None => Conclusion::UnknownCustomer,
+        })
+    }
+
+    /// Concludes after a search that our API key forbids. If every event with our id also names the Imprint id, Imprint's
+    /// answer about the Imprint id is enough.
+    fn on_search_forbidden(
+        &mut self,
+        partner: &PartnerCustomerId,
+        gone: Option<&ImprintId>,
+        cause: Cause,
+    ) -> ExchangeStep {
+        let mut waiting = self.claimed.waiting.iter();
+        let needs_search = waiting.any(
+            |waiting| matches!(&waiting.customer, CustomerRef::Partner(other) if other == partner),
+        );
+        if gone.is_none() || needs_search {
+            return ExchangeStep::Conclude(Conclusion::SearchForbidden(cause));
+        }
+        self.about = None;
+        ExchangeStep::Conclude(Conclusion::Updated(Outcome::NotFound))
+    }
+
+    /// Continues after the retrieve of the lane's customer, while our id in some entries belongs to the customer `other`.
+    pub(super) fn on_lane_retrieved(
+        &mut self,
+        partner: PartnerCustomerId,
+        other: ImprintId,
+        found: LookupResult,
+    ) -> ExchangeStep {
+        self.about = Some(partner);
+        ExchangeStep::Conclude(match found {
+            LookupResult::Found(_) => {
+                let contradict = self.pairs_with_our_id().collect::<Vec<_>>();
+                self.conflicts.extend(contradict);
+                Conclusion::LookAgain
+            }
+            LookupResult::NotFound => {
+                self.is_gone = true;
+                Conclusion::Identified(other)
+            }
+            LookupResult::Ambiguous => Conclusion::Updated(Outcome::Unknown(Cause::Protocol)),
+            LookupResult::Failed(outcome) => Conclusion::Updated(outcome),
+        })
+    }
+
+    fn has_pair_with_our_id(&self) -> bool {
+        self.pairs_with_our_id().next().is_some()
+    }
+
+    /// Returns the entries that name the Imprint id of the lane and our id of this exchange.
+    fn pairs_with_our_id(&self) -> impl Iterator<Item = EntryId> + '_ {
+        let is_pair = |waiting: &&WaitingEntry| match &waiting.customer {
+            CustomerRef::Pair { partner, .. } => Some(partner) == self.about.as_ref(),
+            CustomerRef::Imprint(_) | CustomerRef::Partner(_) => false,
+        };
+        let pairs = self.claimed.waiting.iter().filter(is_pair);
+        pairs.map(|waiting| waiting.entry)
+    }
+
+    /// Returns whether the event of an entry names the id about which the exchange asked Imprint.
+    pub fn names_our_id(&self, waiting: &WaitingEntry) -> bool {
+        let about = self.about.as_ref();
+        about.is_none_or(|about| waiting.customer.partner() == Some(about))
+    }
+
+    /// Returns whether the conclusion of the exchange concerns this entry. An answer about our own id concerns only the
+    /// entries with our id; if Imprint does not know the customer of the lane, the answer also concerns entries without
+    /// our id.
+    pub fn concerns(&self, waiting: &WaitingEntry) -> bool {
+        let Some(about) = &self.about else {
+            return true;
+        };
+        match (&self.claimed.key, &waiting.customer) {
+            (Some(LaneKey::Partner(_)) | None, _) => true,
+            (Some(LaneKey::Imprint(_)), CustomerRef::Imprint(_)) => self.is_gone,
+            (Some(LaneKey::Imprint(_)), CustomerRef::Partner(partner)) => partner == about,
+            (Some(LaneKey::Imprint(_)), CustomerRef::Pair { partner, .. }) => {
+                self.is_gone && partner == about
+            }
+        }
+    }
+
+    /// Returns whether an applied request carried an entry with another of our ids than the customer has at Imprint.
+    pub(super) fn is_misdirected(&self, echoed: &PartnerCustomerId) -> bool {
+        self.misdirected(echoed).next().is_some()
+    }
+
+    /// Returns the entries of the request whose event names another of our ids than this id.
+    pub fn misdirected<'a>(
+        &'a self,
+        echoed: &'a PartnerCustomerId,
+    ) -> impl Iterator<Item = EntryId> + 'a {
+        let is_other = move |waiting: &&WaitingEntry| {
+            let partner = waiting.customer.partner();
+            partner.is_some_and(|partner| partner != echoed)
+        };
+        let waiting = self.claimed.waiting.iter().filter(is_other);
+        let entries = waiting.map(|waiting| waiting.entry);
+        entries.filter(|entry| self.fold.carried.contains(&entry.0))
+    }
+}
+
+/// Returns whether a search for our id in an entry may find the customer: our id is there, and no young link says that
+/// Imprint knows no customer with our id.
+pub(super) fn is_worth_a_search(
+    waiting: &WaitingEntry,
+    links: &[IdentityLink],
+    rules: &DeliveryRules,
+    now: Timestamp,
+) -> bool {
+    let is_missing = |partner: &PartnerCustomerId| {
+        let mut own = links.iter().filter(|link| link.partner == *partner);
+        own.any(|link| link.imprint.is_none() && is_fresh(link, rules, now))
+    };
+    let partner = waiting.customer.partner();
+    partner.is_some_and(|partner| !is_missing(partner))
+}

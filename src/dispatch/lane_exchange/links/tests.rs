@@ -1,0 +1,156 @@
+//! Tests of the relation between the ids of an entry and the identity links.
+
+use super::*;
+use crate::dispatch::rules::UnknownCustomer;
+use crate::event::{SourceName, Version};
+use crate::imprint::Update;
+use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+const HOUR: i64 = 3_600_000;
+
+const RULES: DeliveryRules = DeliveryRules {
+    max_fold: 100,
+    attempts_max: 12,
+    park_after: Duration::from_hours(24),
+    reassert_after: Duration::from_secs(60),
+    clearing: Clearing {
+        fields: FieldClearing::Omit,
+        address: AddressClearing::Verify,
+    },
+    unknown: UnknownCustomer::Ignore,
+    wait_max: Duration::from_hours(24),
+    link_ttl: Duration::from_hours(24),
+    unknown_ttl: Duration::from_mins(15),
+};
+
+fn imprint(id: &str) -> ImprintId {
+    ImprintId::parse(id).unwrap()
+}
+
+fn partner(id: &str) -> PartnerCustomerId {
+    PartnerCustomerId::parse(id).unwrap()
+}
+
+/// A link that Imprint confirmed so many hours ago.
+fn link(partner_id: &str, imprint_id: Option<&str>, hours: i64) -> IdentityLink {
+    IdentityLink {
+        partner: partner(partner_id),
+        imprint: imprint_id.map(imprint),
+        confirmed_at: Timestamp::from_millis(NOW.as_millis() - hours * HOUR),
+    }
+}
+
+/// Checks the relation of an entry for the customer "A" with our id "P": with both ids, and with our id only.
+#[track_caller]
+fn check(links: &[IdentityLink], both: &Relation, ours: &Relation) {
+    let pair = CustomerRef::Pair {
+        imprint: imprint("A"),
+        partner: partner("P"),
+    };
+    for (customer, expected) in [(pair, both), (CustomerRef::Partner(partner("P")), ours)] {
+        let waiting = WaitingEntry {
+            entry: EntryId(1),
+            version: Version {
+                epoch: 0,
+                value: 0,
+                arrival: 1,
+            },
+            source: SourceName::parse("crm").unwrap(),
+            update: Update::default(),
+            customer,
+            accepted_at: NOW,
+        };
+        let (lane, own) = (imprint("A"), partner("P"));
+        let relation = relation(&waiting, &own, (&lane, links), &RULES, NOW);
+        assert_eq!(relation, *expected, "{links:?} {:?}", waiting.customer);
+    }
+}
+
+/// FAULTS N215: the newest answer of Imprint about either id decides, and an old answer is checked first.
+#[test]
+fn links_decide_whether_two_ids_belong_together() {
+    use CheckStep::{Move, RetrieveLane, Search, Unknown};
+    use Relation::{Agreed, Conflict, Unsure};
+    let to_b = || imprint("B");
+    // Without a contradiction.
+    for links in [
+        vec![],
+        vec![link("P", Some("A"), 1)],
+        vec![link("P", Some("A"), 99)],
+        vec![link("P", None, 0)],
+        vec![link("P", None, 99)],
+        vec![link("P", Some("A"), 1), link("Q", Some("A"), 2)],
+        vec![link("P", Some("A"), 1), link("Q", Some("A"), 99)],
+        vec![link("Q", Some("B"), 1)],
+    ] {
+        check(&links, &Agreed, &Agreed);
+    }
+    // The customer of the lane has another id.
+    for links in [
+        vec![link("Q", Some("A"), 1)],
+        vec![link("P", Some("A"), 2), link("Q", Some("A"), 1)],
+        vec![link("P", Some("B"), 99), link("Q", Some("A"), 1)],
+    ] {
+        check(&links, &Conflict, &Unsure(Search));
+    }
+    // Our id belongs to another customer.
+    let own = link("P", Some("B"), 1);
+    check(
+        std::slice::from_ref(&own),
+        &Unsure(RetrieveLane(to_b())),
+        &Unsure(Move(to_b())),
+    );
+    let old = link("Q", Some("A"), 99);
+    check(
+        &[own.clone(), old.clone()],
+        &Unsure(RetrieveLane(to_b())),
+        &Unsure(Move(to_b())),
+    );
+    check(
+        &[own, link("Q", Some("A"), 2)],
+        &Conflict,
+        &Unsure(Move(to_b())),
+    );
+    // Nobody has our id, and the customer of the lane had another id.
+    check(
+        &[link("P", None, 0), old.clone()],
+        &Conflict,
+        &Unsure(Unknown),
+    );
+    // Every answer that contradicts the entry is old.
+    for links in [
+        vec![old.clone()],
+        vec![link("P", Some("B"), 99)],
+        vec![link("P", Some("A"), 100), old.clone()],
+        vec![link("P", None, 99), old],
+    ] {
+        check(&links, &Unsure(Search), &Unsure(Search));
+    }
+}
+
+/// With a lifetime of zero, an answer of this moment still decides: otherwise the same question would follow for ever.
+#[test]
+fn an_answer_of_this_minute_always_decides() {
+    let rules = DeliveryRules {
+        link_ttl: Duration::ZERO,
+        ..RULES
+    };
+    let own = link("P", Some("B"), 0);
+    assert!(!is_fresh(&own, &rules, NOW));
+    let waiting = WaitingEntry {
+        entry: EntryId(1),
+        version: Version {
+            epoch: 0,
+            value: 0,
+            arrival: 1,
+        },
+        source: SourceName::parse("crm").unwrap(),
+        update: Update::default(),
+        customer: CustomerRef::Partner(partner("P")),
+        accepted_at: NOW,
+    };
+    let ids = (&imprint("A"), &[own][..]);
+    let relation = relation(&waiting, &partner("P"), ids, &rules, NOW);
+    assert_eq!(relation, Relation::Unsure(CheckStep::Move(imprint("B"))));
+}

@@ -1,0 +1,83 @@
+//! The identity link in the echo of an applied update. This module is pure: it does no IO and reads no clock.
+
+use super::Settlement;
+use crate::dispatch::lane_exchange::{LaneExchange, newest_of};
+use crate::dispatch::rules::DeliveryRules;
+use crate::imprint::{Echo, PartnerCustomerId};
+use crate::outbox::{Ending, IdentityLink, ParkReason, Recognition};
+use crate::time::Timestamp;
+
+/// Returns the identity link that an echo confirms, if an entry of the lane names our id, and the link is not the newest
+/// link of the customer or is older than half of `link_ttl`.
+pub(super) fn confirmed_link(
+    exchange: &LaneExchange,
+    echo: Echo,
+    rules: &DeliveryRules,
+    now: Timestamp,
+) -> Option<IdentityLink> {
+    let partner = echo.partner_customer_id?;
+    let imprint = exchange.imprint_id()?;
+    let waiting = &exchange.claimed.waiting;
+    if !waiting
+        .iter()
+        .any(|waiting| waiting.customer.partner().is_some())
+    {
+        return None;
+    }
+    let newest = newest_of(imprint, &exchange.claimed.links);
+    let is_known = newest.is_some_and(|link| {
+        link.partner == partner && now.since(link.confirmed_at) < rules.link_ttl / 2
+    });
+    (!is_known).then(|| IdentityLink {
+        partner,
+        imprint: Some(imprint.clone()),
+        confirmed_at: now,
+    })
+}
+
+/// Adds the spelling of the Imprint id to the settlement of an applied request.
+pub(super) fn applied(exchange: &LaneExchange, settlement: Settlement) -> Settlement {
+    let spelling = exchange.imprint_id().cloned();
+    Settlement {
+        recognition: spelling.map_or(Recognition::Unchanged, Recognition::Applied),
+        ..settlement
+    }
+}
+
+/// Returns the settlement of a request that reached a customer with the id `echoed`, although some of its events name
+/// another of our ids. The entries of these events are parked, and the parked entries say whom the values reached.
+///
+/// The other entries wait and are sent again, over the wrong values. No version counts as delivered: the versions of the
+/// wrong events must not stop the customer's own values.
+pub(super) fn misdirected(
+    exchange: &LaneExchange,
+    echoed: &PartnerCustomerId,
+    sent: Settlement,
+) -> Settlement {
+    let imprint = exchange.imprint_id().cloned();
+    let reached = imprint.as_ref().map(|imprint| {
+        let (imprint, partner) = (imprint.as_str(), echoed.as_str());
+        format!("the values reached Imprint's customer {imprint}, whose partner id is {partner}")
+    });
+    let wrong = exchange.misdirected(echoed).map(|entry| {
+        let ending = Ending::Parked {
+            reason: ParkReason::IdentityConflict,
+            detail: reached.clone(),
+        };
+        (entry, ending)
+    });
+    let mut endings = sent.endings.clone();
+    endings.extend(wrong.collect::<Vec<_>>());
+    applied(
+        exchange,
+        Settlement {
+            endings,
+            new_link: Some(IdentityLink {
+                partner: echoed.clone(),
+                imprint,
+                confirmed_at: sent.at,
+            }),
+            ..sent
+        },
+    )
+}

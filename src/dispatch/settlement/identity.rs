@@ -1,0 +1,59 @@
+//! The settlements after Imprint's answers about the customer of a lane. This module is pure: it does no IO and reads no
+//! clock.
+
+use super::{park, remaining, some_end};
+use crate::dispatch::lane_exchange::LaneExchange;
+use crate::dispatch::rules::{DeliveryRules, UnknownCustomer};
+use crate::imprint::ImprintId;
+use crate::outbox::{DUE_AHEAD_MAX, Ending, Moved, ParkReason, Recognition, Settlement, Trials};
+
+/// Returns the settlement that parks the entries whose customer is not certain.
+pub(super) fn all_parked(
+    exchange: &LaneExchange,
+    reason: ParkReason,
+    sent: Settlement,
+) -> Settlement {
+    some_end(exchange, &park(reason), sent, LaneExchange::names_our_id)
+}
+
+/// Returns the settlement of the entries whose customer Imprint does not know.
+pub(super) fn customer_unknown(
+    exchange: &LaneExchange,
+    rules: &DeliveryRules,
+    sent: Settlement,
+) -> Settlement {
+    let ends = LaneExchange::concerns;
+    match rules.unknown {
+        UnknownCustomer::Ignore => some_end(exchange, &Ending::Ignored, sent, ends),
+        UnknownCustomer::Park => some_end(exchange, &park(ParkReason::UnknownCustomer), sent, ends),
+        UnknownCustomer::Wait => {
+            let now = sent.at;
+            let too_old: Vec<_> = remaining(exchange, &sent)
+                .filter(|waiting| exchange.concerns(waiting))
+                .filter(|waiting| now.since(waiting.accepted_at) >= rules.wait_max)
+                .map(|waiting| (waiting.entry, Ending::Ignored))
+                .collect();
+            let mut waits = Settlement {
+                due: now.after(rules.unknown_ttl.min(DUE_AHEAD_MAX)),
+                attempted: Vec::new(),
+                ..sent
+            };
+            waits.endings.extend(too_old);
+            waits
+        }
+    }
+}
+
+/// Returns the settlement that moves entries with our id to the lane of the Imprint id.
+pub(super) fn moved(exchange: &LaneExchange, to: ImprintId, unsent: Settlement) -> Settlement {
+    let entries = remaining(exchange, &unsent)
+        .filter(|waiting| waiting.customer.partner().is_some() && exchange.concerns(waiting))
+        .map(|waiting| waiting.entry)
+        .collect();
+    Settlement {
+        moved: Some(Moved { to, entries }),
+        trials: Trials::default(),
+        recognition: Recognition::Unchanged,
+        ..unsent
+    }
+}
