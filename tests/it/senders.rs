@@ -188,6 +188,30 @@ fn prometheus_accepts_the_metrics_page_without_a_warning() {
     assert!(output.status.success() && remarks.is_empty(), "{remarks}");
 }
 
+/// FAULTS N215: the alerts fire as their tests say, and the bridge has each metric in them.
+#[test]
+fn the_alerts_of_the_deployment_fire() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(promtool())
+        .args(["test", "rules", "tests/deploy/alerts_test.yaml"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    let remarks = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{remarks}");
+    let rules = std::fs::read_to_string(root.join("deploy/prometheus/alerts.yaml")).unwrap();
+    let page = page_after_traffic();
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
+    let words = rules.split(|c| !is_part(c));
+    let metrics: Vec<&str> = words
+        .filter(|word| word.starts_with("imprint_bridge_"))
+        .collect();
+    assert!(!metrics.is_empty());
+    for metric in metrics {
+        assert!(page.contains(&format!("# TYPE {metric} ")), "{metric}");
+    }
+}
+
 /// FAULTS X54: no label of the metrics page repeats a value from a request.
 #[test]
 fn metric_labels_come_from_closed_sets() {
