@@ -56,6 +56,9 @@ enum CliCommand {
     Replay(operator::ReplayOptions),
     /// Discards parked entries. The bridge never sends a discarded entry.
     Discard(operator::ChangeOptions),
+    /// Resets the versions of a customer whom one absurd version has frozen: the next event of the customer wins, whatever
+    /// its version is.
+    ResetVersions(operator::ResetOptions),
     /// Shows the audit log: the actions of operators.
     Audit(operator::AuditOptions),
     /// Shows the destination, or sets the mode of the destination: open, paused or shadow.
@@ -91,6 +94,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::Show(options) => operator::show(&options),
         CliCommand::Replay(options) => operator::replay(&options),
         CliCommand::Discard(options) => operator::discard(&options),
+        CliCommand::ResetVersions(options) => operator::reset_versions(&options),
         CliCommand::Audit(options) => operator::audit(&options),
         CliCommand::Destination(options) => operator::destination(&options),
         CliCommand::Store(command) => store::run(&command),

@@ -177,6 +177,31 @@ pub struct Version {
 }
 
 impl Version {
+    /// Returns the part of the version that comes from the source.
+    #[must_use]
+    pub const fn of_source(self) -> SourceVersion {
+        SourceVersion {
+            epoch: self.epoch,
+            value: self.value,
+        }
+    }
+
+    /// Returns this version after an operator has reset it: older than every version of an event, and in the same order
+    /// as the other reset versions.
+    #[must_use]
+    pub const fn reset(self) -> Self {
+        Self {
+            epoch: 0,
+            value: i64::MIN,
+            arrival: self.arrival,
+        }
+    }
+
+    /// Returns whether an operator has reset this version.
+    pub const fn is_reset(self) -> bool {
+        self.epoch == 0 && self.value == i64::MIN
+    }
+
     /// Returns whether two entries have the same epoch and value, so that only the arrival numbers order the entries.
     ///
     /// If the mapping names no version, the arrival number always decides, and equal values do not count as a tie.

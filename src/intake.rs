@@ -33,7 +33,7 @@ pub use explanation::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
     RequestPreview, TargetExplanation, TargetResult,
 };
-pub use pipeline::EntryContext;
+pub use pipeline::{EntryContext, MappedAgain};
 pub use rejection::{Rejection, RejectionClass};
 pub use source::{EventType, Source};
 

@@ -203,7 +203,7 @@ impl Mapping {
     }
 
     /// Maps an event to a change of a customer. Returns `None` if the condition `when` excludes the event. The version
-    /// of the change has epoch 0, because the epoch is a setting of the source.
+    /// of the change has epoch 0 and may jump, because the epoch and the jumps are settings of the source.
     ///
     /// # Errors
     /// Returns one error for each mapping rule that cannot be evaluated on the event.
@@ -246,6 +246,7 @@ impl Mapping {
                         value: version,
                     },
                     update,
+                    jump_max: None,
                     is_foreign,
                 }))
             }

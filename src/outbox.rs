@@ -41,6 +41,7 @@ mod lifecycle;
 mod memory;
 mod sqlite;
 mod state;
+mod version_reset;
 mod waiters;
 
 use due_lanes::{DueLane, DueQueues, LaneClass};
@@ -67,6 +68,7 @@ pub use sqlite::{
     OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, rebind, restore, verify,
 };
 pub use state::{ParkReason, State};
+pub use version_reset::VersionReset;
 
 /// The longest time from now to a lane's due time: the longest backoff, and the longest wait that Imprint may ask for.
 pub const DUE_AHEAD_MAX: Duration = Duration::from_hours(1);

@@ -120,6 +120,7 @@ mod tests {
             customer: CustomerRef::Imprint(ImprintId::parse("CUST-1").unwrap()),
             version: SourceVersion { epoch: 0, value: 1 },
             update: Update::default(),
+            jump_max: None,
             is_foreign: false,
         };
         NewEntry {

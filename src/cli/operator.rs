@@ -19,6 +19,9 @@ use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 
 pub(super) mod table;
+mod versions;
+
+pub(super) use versions::{ResetOptions, reset_versions};
 
 /// The maximum duration of a call to the admin API. A replay of many entries is one long transaction.
 const DEADLINE: Duration = Duration::from_secs(60);

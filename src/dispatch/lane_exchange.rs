@@ -26,6 +26,7 @@ use crate::time::Timestamp;
 mod doubt;
 mod identity;
 mod links;
+mod version_jump;
 
 pub(super) use self::links::newest_of;
 
@@ -38,6 +39,8 @@ pub struct LaneExchange {
     pub fold: Fold,
     /// The entries that name two ids which, according to Imprint, belong to different customers.
     pub conflicts: Vec<EntryId>,
+    /// The entries whose version is absurdly far from the other versions of the customer.
+    pub jumps: Vec<EntryId>,
     /// The link between our id and Imprint's id that a search of this exchange confirmed.
     pub new_link: Option<IdentityLink>,
     /// Our id, if the conclusion concerns only entries with this id.
@@ -143,7 +146,12 @@ impl LaneExchange {
             unsure,
             check,
         } = contradictions(&claimed, rules, now);
-        let may_be_sent = |entry| !conflicts.contains(entry) && !unsure.contains(entry);
+        let jumps = version_jump::jumps(&claimed, &conflicts);
+        let may_be_sent = |entry| {
+            ![&conflicts, &unsure, &jumps]
+                .iter()
+                .any(|set| set.contains(entry))
+        };
         let candidates: Vec<_> = claimed
             .waiting
             .iter()
@@ -166,6 +174,7 @@ impl LaneExchange {
             claimed,
             fold,
             conflicts,
+            jumps,
             new_link: None,
             about: None,
             is_gone: false,

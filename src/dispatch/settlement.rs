@@ -160,23 +160,27 @@ fn given_up(
 }
 
 /// Returns a settlement that leaves the lane unchanged and due at once. The settlement ends only entries that need no
-/// request: entries older than the delivered values, unreadable entries, and entries that name two customers.
+/// request: entries older than the delivered values, unreadable entries, entries that name two customers, and entries whose version
+/// jumps.
 fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
     let claimed = &exchange.claimed;
     let unreadable = claimed
         .unreadable
         .iter()
         .map(|entry| (*entry, park(ParkReason::Unreadable)));
-    let conflicts = exchange
-        .conflicts
-        .iter()
-        .map(|entry| (*entry, park(ParkReason::IdentityConflict)));
+    let conflicts = exchange.conflicts.iter();
+    let conflicts = conflicts.map(|entry| (*entry, park(ParkReason::IdentityConflict)));
+    let jumps = exchange.jumps.iter();
+    // A search of this exchange may have found another conflict.
+    let jumps = jumps.filter(|entry| !exchange.conflicts.contains(entry));
+    let jumps = jumps.map(|entry| (*entry, park(ParkReason::VersionJump)));
     Settlement {
         lane: claimed.lane,
         token: claimed.token,
         endings: endings(&exchange.fold.stale)
             .chain(unreadable)
             .chain(conflicts)
+            .chain(jumps)
             .collect(),
         attempted: Vec::new(),
         moved: None,

@@ -76,6 +76,7 @@ fn waiting(entry: u64, value: i64, path: &str) -> WaitingEntry {
         },
         update: [fact].into_iter().collect(),
         customer: named(Some("CUST-1"), None),
+        jump_max: None,
         source: SourceName::parse("crm").unwrap(),
         accepted_at: NOW,
     }

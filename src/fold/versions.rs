@@ -142,6 +142,22 @@ impl LaneVersions {
         self
     }
 
+    /// Returns the versions of the lane after an operator has reset the versions: every value of an event is newer than the
+    /// delivered values. Requests in doubt stay in doubt.
+    #[must_use]
+    pub fn reset(mut self) -> Self {
+        let reset = |versions: &mut Versions| {
+            for (_, version) in versions.0.iter_mut() {
+                *version = version.reset();
+            }
+        };
+        reset(&mut self.delivered);
+        if let Some(in_doubt) = &mut self.in_doubt {
+            reset(&mut in_doubt.sent);
+        }
+        self
+    }
+
     /// Returns the time at which dispatch must send delivered values again. Returns `None` if dispatch must send no
     /// value again.
     pub fn reassert_at(&self) -> Option<Timestamp> {
@@ -176,7 +192,7 @@ impl LaneVersions {
     }
 
     /// Returns the delivered version of a field.
-    pub(super) fn version_of(&self, field: &Field) -> Option<Version> {
+    pub fn version_of(&self, field: &Field) -> Option<Version> {
         self.delivered.0.get(field).copied()
     }
 }

@@ -12,6 +12,9 @@ pub struct CustomerChange {
     pub version: SourceVersion,
     /// The field values to set at Imprint. The update is empty if the event contains no value for any field.
     pub update: Update,
+    /// The most by which the version may differ from the neighbouring version of the customer. `None` if the version is a
+    /// time, or if the mapping names no version.
+    pub jump_max: Option<u64>,
     /// Whether the update sets a flat address that is known to be outside the USA. Imprint's flat address has no
     /// country field.
     pub is_foreign: bool,

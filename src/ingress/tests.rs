@@ -235,6 +235,7 @@ fn source(name: &str) -> Source {
         schema: Schema::compile("customer", &schema()).unwrap(),
         mapping: mapping(domain),
         epoch: 2,
+        jump_max: None,
     };
     Source {
         name: SourceName::parse(name).unwrap(),

@@ -9,7 +9,7 @@ use super::rejection::{Rejection, RejectionClass};
 use super::source::{EventType, Source};
 use super::{ForeignAddress, IntakeSettings, Sources};
 use crate::event::cloudevents;
-use crate::event::{Attribute, ChangeEvent, EventError, SourceName};
+use crate::event::{Attribute, ChangeEvent, EventError, SourceName, SourceVersion};
 use crate::imprint::CustomerChange;
 use crate::mapping::VersionDomain;
 use crate::outbox::{Disposition, NewEntry, ParkReason, Priority};
@@ -36,6 +36,15 @@ impl std::fmt::Debug for EntryContext {
             .field("accepted_at", &self.accepted_at)
             .finish_non_exhaustive()
     }
+}
+
+/// The parts of a replay that the mapping of a stored event depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct MappedAgain {
+    /// The version that the store has of the event; `None` if the store cannot read the version.
+    pub stored: Option<SourceVersion>,
+    /// The current wall-clock time, for versions that are times.
+    pub wall_time: Timestamp,
 }
 
 impl Sources {
@@ -65,7 +74,9 @@ impl Sources {
 
     /// Maps a stored event again with the current schema and mapping.
     ///
-    /// When an operator has fixed the schema or the mapping, the bridge can then send the event.
+    /// When an operator has fixed the schema or the mapping, the bridge can then send the event. The event keeps the
+    /// version that the store has of it. The current epoch belongs to the source's current counter: under this epoch, the
+    /// values of an old event would win over the newer values that Imprint has.
     ///
     /// # Errors
     /// Returns every reason why the stored event cannot be sent.
@@ -74,6 +85,7 @@ impl Sources {
         source: &SourceName,
         event_type: &Attribute,
         event: &[u8],
+        again: MappedAgain,
     ) -> Result<CustomerChange, Vec<EventError>> {
         let source = self.get(source);
         let known = source.and_then(|source| {
@@ -82,7 +94,17 @@ impl Sources {
         });
         let (source, event_type) = known.ok_or_else(unknown_event_type_today)?;
         let envelope: Value = serde_json::from_slice(event).map_err(|_invalid| unreadable())?;
-        let change = change(source, event_type, &envelope).map_err(|rejection| rejection.errors)?;
+        let mut change =
+            change(source, event_type, &envelope).map_err(|rejection| rejection.errors)?;
+        if let Some((change, stored)) = change.as_mut().zip(again.stored) {
+            change.version = stored;
+        }
+        let pipeline = self.pipeline(source, false, again.wall_time);
+        if let Some(change) = &change
+            && pipeline.is_ahead(event_type, change.version.value)
+        {
+            return Err(version_ahead());
+        }
         match self.settings.foreign_address.disposition(change) {
             Disposition::Enqueue(change) | Disposition::Hold(change) => Ok(change),
             Disposition::Park(..) => Err(foreign_address()),
@@ -238,6 +260,7 @@ fn change(
         .filter(|change| !change.update.is_empty())
         .map(|mut change| {
             change.version.epoch = event_type.epoch;
+            change.jump_max = event_type.jump_max;
             change
         }))
 }

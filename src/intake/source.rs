@@ -37,6 +37,9 @@ pub struct EventType {
     pub mapping: Mapping,
     /// The epoch of the source's version counter. When a source restarts its counter, an operator raises the epoch.
     pub epoch: u32,
+    /// The most by which a version may differ from the neighbouring version of the customer, if the version is a
+    /// sequence number.
+    pub jump_max: Option<u64>,
 }
 
 impl Source {

@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 use super::examples::Expectation;
 use super::schema::Schema;
 use super::*;
-use crate::event::{Attribute, Identity, Visibility};
+use crate::event::{Attribute, Identity, SourceVersion, Visibility};
 use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
-use crate::mapping::{JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules};
+use crate::mapping::{
+    JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules, VersionDomain, VersionRule,
+};
 use crate::outbox::{Disposition, NewEntry, Priority};
 use crate::time::Timestamp;
 
@@ -28,14 +30,24 @@ const CONTEXT: EntryContext = EntryContext {
     digest_key: [7; 32],
 };
 
+const AGAIN: MappedAgain = MappedAgain {
+    stored: None,
+    wall_time: NOW,
+};
+
 /// Creates a source of plain JSON with one mapped type, `row`, and one ignored type, `ping`.
 fn shop(foreign_address: ForeignAddress) -> Sources {
+    shop_ordered_by(None, foreign_address)
+}
+
+fn shop_ordered_by(version: Option<VersionRule>, foreign_address: ForeignAddress) -> Sources {
     let rules = MappingRules {
         imprint_id: Some(".id".to_owned()),
         country: Some(".country".to_owned()),
         update: [("email", ".email"), ("city", ".city")]
             .map(|(field, expression)| (field.to_owned(), expression.to_owned()))
             .into(),
+        version,
         ..MappingRules::default()
     };
     let envelope = JsonEnvelopeRules {
@@ -49,6 +61,7 @@ fn shop(foreign_address: ForeignAddress) -> Sources {
         schema: Schema::compile("row", &schema).unwrap(),
         mapping: Mapping::compile(&rules).unwrap(),
         epoch: 3,
+        jump_max: None,
     };
     let source = Source {
         name: name(),
@@ -142,7 +155,7 @@ fn a_foreign_address_has_one_rule() {
             Disposition::Hold(_) => "hold",
         };
         assert_eq!(found, accepted, "{policy:?} {fields}");
-        let again = sources.remap(&name(), &entry.event_type, &entry.event);
+        let again = sources.remap(&name(), &entry.event_type, &entry.event, AGAIN);
         let found = again
             .map(|change| {
                 let fields: Vec<String> = change.update.fields().map(ToString::to_string).collect();
@@ -151,6 +164,40 @@ fn a_foreign_address_has_one_rule() {
             .map_err(|errors| errors[0].rule.clone());
         let expected = remapped.map(str::to_owned).map_err(str::to_owned);
         assert_eq!(found, expected, "{policy:?} {fields}");
+    }
+}
+
+/// FAULTS N303, I26: a replay refuses a version in the future as an event does, unless the store has a version of the
+/// event.
+#[test]
+fn a_replay_refuses_a_version_in_the_future() {
+    let micros = |minutes: u64| NOW.after(Duration::from_mins(minutes)).as_millis() * 1000;
+    for (version, stored, expected) in [
+        (5, None, Ok(micros(5))),
+        (6, None, Err("version_ahead")),
+        (6, Some(micros(1)), Ok(micros(1))),
+        (1, Some(micros(6)), Err("version_ahead")),
+    ] {
+        let order = VersionRule {
+            expression: ".at".to_owned(),
+            domain: VersionDomain::Time,
+        };
+        let sources = shop_ordered_by(Some(order), ForeignAddress::Park);
+        let minute = NOW.after(Duration::from_mins(version)).to_rfc3339();
+        let event = json!({"data": {"id": "C-1", "email": "a@example.com", "at": minute}});
+        let stored = stored.map(|value| SourceVersion { epoch: 1, value });
+        let again = MappedAgain { stored, ..AGAIN };
+        let event_type = Attribute::parse("row").unwrap();
+        let bytes = event.to_string();
+        let change = sources.remap(&name(), &event_type, bytes.as_bytes(), again);
+        let found = change
+            .map(|change| change.version.value)
+            .map_err(|errors| errors[0].rule.clone());
+        assert_eq!(
+            found,
+            expected.map_err(str::to_owned),
+            "{version} {stored:?}"
+        );
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `GET /admin/v1/entries/{number}?reveal=true` | shows one entry; shows values unmasked only with `reveal`, which the audit log records first |
 //! | `POST /admin/v1/entries/replay` | lets parked entries wait for delivery again: `{"ids": […]}` or `{"filter": {…}}`, `map_again`, `preview`, `reason` |
 //! | `POST /admin/v1/entries/discard` | discards parked entries, which are then never sent; `reason` is required |
+//! | `POST /admin/v1/customers/reset-versions` `{"imprint_id": …}` or `{"partner_id": …}` | lets the next event of a customer win, whatever its version is; `reason` is required |
 //! | `GET /admin/v1/entries/{number}/explain?reveal=true` | explains the current mapping of the entry's event, expression by expression, and names the stale values |
 //! | `POST /admin/v1/explain?source=&reveal=true` | explains the mapping of an event in the request body; nothing is stored |
 //! | `GET /admin/v1/audit?after=&limit=` | lists records of the audit log |
@@ -25,6 +26,7 @@ use super::authenticate::admit;
 use super::operate::{Operations, Operator};
 
 mod body;
+mod customers;
 mod destination;
 mod entries;
 mod explain;
@@ -47,6 +49,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/entries/{number}").get(entries::show))
         .service(resource("/entries/{number}/explain").get(explain::entry))
         .service(resource("/explain").post(explain::body))
+        .service(resource("/customers/reset-versions").post(customers::reset_versions))
         .service(resource("/audit").get(entries::audit))
         .service(resource("/store/backup").post(store::backup))
         .service(

@@ -24,6 +24,7 @@ mod explain;
 mod preview;
 mod replay;
 mod selection;
+mod versions;
 
 pub use backup::BackupName;
 pub use destination::{DestinationView, ShadowView};
@@ -74,6 +75,10 @@ pub enum Error {
     EventErased,
     #[error("no source of this name is configured")]
     UnknownSource,
+    #[error("the store knows no customer with this id: use the id in the list of entries")]
+    UnknownCustomer,
+    #[error("a request of this customer is in progress: repeat the command in a moment")]
+    InFlight,
     #[error("only parked entries can be replayed or discarded")]
     NotParked,
     #[error("a reason is required: a discarded entry cannot be restored")]

@@ -158,6 +158,7 @@ pub(super) const fn reason_number(reason: ParkReason) -> u8 {
         ParkReason::AmbiguousCustomer => 5,
         ParkReason::ForeignAddress => 6,
         ParkReason::NotCleared => 7,
+        ParkReason::VersionJump => 10,
     }
 }
 
@@ -170,6 +171,11 @@ pub(super) const fn priority_number(priority: Priority) -> u8 {
         Priority::Live => 0,
         Priority::Low => 1,
     }
+}
+
+/// Returns the stored form of the most by which a version may jump: the numbers of SQL are signed.
+pub(super) fn jump_max(max: u64) -> i64 {
+    i64::try_from(max).unwrap_or(i64::MAX)
 }
 
 /// The distance between the number of a priority and the number of a failing lane with this priority. The SQL of
@@ -338,6 +344,7 @@ mod tests {
             (5, "ambiguous_customer"),
             (6, "foreign_address"),
             (7, "not_cleared"),
+            (10, "version_jump"),
         ] {
             let reason = reason("parked.reason", number).unwrap();
             assert_eq!(
@@ -345,7 +352,7 @@ mod tests {
                 (word, number)
             );
         }
-        assert_eq!(ParkReason::ALL.len(), 8, "a new reason is pinned above");
+        assert_eq!(ParkReason::ALL.len(), 9, "a new reason is pinned above");
     }
 
     /// The stores of released versions contain these numbers, so the numbers must not change.

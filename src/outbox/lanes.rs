@@ -258,6 +258,9 @@ pub struct WaitingEntry {
     pub update: Update,
     /// The ids by which the event names its customer.
     pub customer: CustomerRef,
+    /// The most by which the version may differ from the neighbouring version of the customer; see
+    /// [`CustomerChange::jump_max`](crate::imprint::CustomerChange::jump_max).
+    pub jump_max: Option<u64>,
     /// The source that sent the event of the entry.
     pub source: SourceName,
     /// The time when the bridge accepted the event of the entry.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::{EntryId, LaneKey, ParkReason, Receipt, Settings, State, StoreFuture, WaitingEntry};
+use super::{
+    EntryId, LaneKey, ParkReason, Receipt, Settings, State, StoreFuture, VersionReset, WaitingEntry,
+};
 use crate::event::{Attribute, Identity, SourceName, Version};
 use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, Field, Update};
@@ -43,6 +45,10 @@ pub trait Ledger: Settings {
     ) -> StoreFuture<'_, Vec<EntryId>>;
     /// Ends parked and held entries permanently and appends a record to the audit log. Returns the ended entries.
     fn discard(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
+    /// Resets the versions of the values that Imprint has of a customer, and appends a record to the audit log. A request
+    /// in doubt stays in doubt.
+    fn reset_versions(&self, customer: LaneKey, event: AuditEvent)
+    -> StoreFuture<'_, VersionReset>;
     /// Appends a record to the audit log, for an operator's action that changes no entry.
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()>;
     /// Returns at most `max` records of the audit log, starting after the record with the number `after`.

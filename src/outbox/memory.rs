@@ -16,7 +16,7 @@ use super::{
     Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
     EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
     Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, Setting,
-    Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
+    Settings, Settled, Settlement, State, StoreCondition, StoreFuture, VersionReset,
 };
 use crate::event::SourceName;
 use crate::time::Timestamp;
@@ -172,6 +172,15 @@ impl Ledger for MemoryOutbox {
         let decided = self.tables().decide(&entries, resolution, event);
         self.woken.notify_waiters();
         Box::pin(ready(Ok(decided)))
+    }
+
+    fn reset_versions(
+        &self,
+        customer: LaneKey,
+        event: AuditEvent,
+    ) -> StoreFuture<'_, VersionReset> {
+        let reset = self.tables().reset_versions(&customer, event);
+        Box::pin(ready(Ok(reset)))
     }
 
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()> {

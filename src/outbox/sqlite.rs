@@ -26,7 +26,7 @@ use super::{
     Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
     EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
     Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, STALLED_AFTER,
-    Setting, Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
+    Settled, Settlement, State, StoreCondition, StoreFuture, VersionReset,
 };
 use crate::event::SourceName;
 use crate::time::Timestamp;
@@ -55,6 +55,7 @@ mod payload;
 mod prune;
 mod rebind;
 mod receipt;
+mod reset;
 mod settle;
 mod shared;
 mod threads;
@@ -306,6 +307,14 @@ impl Ledger for SqliteOutbox {
         })
     }
 
+    fn reset_versions(
+        &self,
+        customer: LaneKey,
+        event: AuditEvent,
+    ) -> StoreFuture<'_, VersionReset> {
+        self.ask(|reply| WriterCommand::Act(reset::act(reply, customer, event)))
+    }
+
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()> {
         self.act(Wakes::Nobody, move |connection, _| {
             audit::append(connection, &event, 0)
@@ -337,18 +346,6 @@ impl Ledger for SqliteOutbox {
                 oldest: settle::oldest(connection)?,
             })
         })
-    }
-}
-
-impl Settings for SqliteOutbox {
-    fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()> {
-        self.act(Wakes::Nobody, move |connection, _| {
-            meta::store(connection, setting, &value)
-        })
-    }
-
-    fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>> {
-        self.read(move |connection, _| meta::read(connection, setting))
     }
 }
 

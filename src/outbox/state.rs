@@ -99,11 +99,13 @@ pub enum ParkReason {
     ForeignAddress,
     /// The entry clears an address line, but Imprint still has the line.
     NotCleared,
+    /// The version of the entry is absurdly far from the other versions of the customer.
+    VersionJump,
 }
 
 impl ParkReason {
     /// Every reason for parking an entry.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Rejected,
         Self::AttemptsExhausted,
         Self::UnknownCustomer,
@@ -112,6 +114,7 @@ impl ParkReason {
         Self::AmbiguousCustomer,
         Self::ForeignAddress,
         Self::NotCleared,
+        Self::VersionJump,
     ];
 
     /// Returns whether the detail of an entry with this reason names a customer. Only operators see such a detail: the log
@@ -131,6 +134,7 @@ impl ParkReason {
             Self::AmbiguousCustomer => "ambiguous_customer",
             Self::ForeignAddress => "foreign_address",
             Self::NotCleared => "not_cleared",
+            Self::VersionJump => "version_jump",
         }
     }
 }

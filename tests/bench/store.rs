@@ -175,6 +175,7 @@ fn entry(number: u64, update: &Update) -> NewEntry {
             customer: CustomerRef::Imprint(ImprintId::parse(&id).unwrap()),
             version: SourceVersion { epoch: 0, value: 1 },
             update: update.clone(),
+            jump_max: None,
             is_foreign: false,
         }),
         priority: Priority::Live,

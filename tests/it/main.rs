@@ -31,6 +31,7 @@ mod simulation;
 mod stop;
 mod store_files;
 mod tidy;
+mod versions;
 
 mod http;
 mod process;

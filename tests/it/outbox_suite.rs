@@ -73,6 +73,7 @@ fn entry(id: &str, customer: &str, value: i64) -> NewEntry {
             customer: CustomerRef::Imprint(ImprintId::parse(customer).unwrap()),
             version: SourceVersion { epoch: 0, value },
             update: values.into_iter().collect(),
+            jump_max: None,
             is_foreign: false,
         }),
         priority: Priority::Live,

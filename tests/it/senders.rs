@@ -51,6 +51,7 @@ const LABELS: [(&str, &[&str]); 20] = [
             "ambiguous_customer",
             "foreign_address",
             "not_cleared",
+            "version_jump",
         ],
     ),
     ("lookups_total/outcome", &LOOKUPS),

@@ -18,6 +18,12 @@ use crate::mapping::{
 /// The maximum size of a schema file.
 const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
 
+/// The default of `version_jump_max`: no counter of the changes of one customer moves by a thousand million at once, and a
+/// counter of all changes of a system moves by less between two changes of one customer.
+const JUMP_MAX: u64 = 1_000_000_000;
+/// The maximum of `version_jump_max`: the highest version.
+const JUMP_MAX_MAX: u64 = u64::MAX / 2;
+
 /// The format of a source's request bodies.
 #[derive(Clone, Copy)]
 enum SourceBodyFormat {
@@ -94,6 +100,7 @@ pub(super) fn event_type(
         .take_optional(&at("epoch"), |raw| raw.whole(0, u64::from(u32::MAX)))
         .unwrap_or(0);
     let version = version(reader, event_type);
+    let jump_max = jump_max(reader, event_type, version.as_ref());
     let only_changed = images(reader, event_type);
     let mut rule = |place: &[&str]| {
         let place = [&["events", event_type], place].concat();
@@ -116,6 +123,7 @@ pub(super) fn event_type(
         schema: schema?,
         mapping: mapping?,
         epoch: u32::try_from(epoch).ok()?,
+        jump_max,
     })
 }
 
@@ -144,6 +152,21 @@ fn version(reader: &mut Reader, event_type: &str) -> Option<VersionRule> {
         (None, None) => {}
     }
     None
+}
+
+/// Takes the most by which a sequence number may jump. A time cannot jump, because intake refuses a time in the future.
+fn jump_max(reader: &mut Reader, event_type: &str, version: Option<&VersionRule>) -> Option<u64> {
+    let at = ["events", event_type, "version_jump_max"];
+    let max = reader.take_optional(&at, |raw| raw.whole(1, JUMP_MAX_MAX));
+    match version.map(|version| version.domain) {
+        Some(VersionDomain::Sequence) => Some(max.unwrap_or(JUMP_MAX)),
+        Some(VersionDomain::Time) | None => {
+            if max.is_some() {
+                reader.error(&at, "needs version_domain = \"sequence\"");
+            }
+            None
+        }
+    }
 }
 
 fn images(reader: &mut Reader, event_type: &str) -> Option<ImageRules> {

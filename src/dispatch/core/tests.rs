@@ -78,6 +78,7 @@ fn lane(id: u64) -> ClaimedLane {
             },
             update: [value].into_iter().collect(),
             customer: CustomerRef::Imprint(ImprintId::parse(&format!("CUST-{id}")).unwrap()),
+            jump_max: None,
             source: SourceName::parse("crm").unwrap(),
             accepted_at: NOW,
         }],

@@ -31,6 +31,7 @@ async fn an_event_is_stored_and_answered_202() {
         version,
         update,
         is_foreign: false,
+        ..
     }) = &entry.disposition
     else {
         panic!("it waits");

@@ -50,6 +50,7 @@ fn listener(signed: &str) -> TestListener {
         schema: Schema::compile("customer", &schema()).unwrap(),
         mapping: Mapping::compile(&rules).unwrap(),
         epoch: 1,
+        jump_max: None,
     };
     let secrets = [SecretString::from(SECRET)];
     let mut whole = source("signed");

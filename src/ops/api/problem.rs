@@ -47,6 +47,8 @@ impl AdminProblem {
             Self::NotFound => (404, "not_found", "Not found"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "Method not allowed"),
             Self::Failed(Error::UnknownEntry) => (404, "unknown_entry", "Unknown entry"),
+            Self::Failed(Error::UnknownCustomer) => (404, "unknown_customer", "Unknown customer"),
+            Self::Failed(Error::InFlight) => (409, "in_flight", "Request in progress"),
             Self::Malformed(_)
             | Self::Failed(
                 Error::EventErased
@@ -107,6 +109,8 @@ mod tests {
             (AdminProblem::TooManyRequests, 503, "busy"),
             (AdminProblem::MethodNotAllowed, 405, "method_not_allowed"),
             (Error::UnknownEntry.into(), 404, "unknown_entry"),
+            (Error::UnknownCustomer.into(), 404, "unknown_customer"),
+            (Error::InFlight.into(), 409, "in_flight"),
             (Error::EventErased.into(), 400, "malformed"),
             (Error::ReasonRequired.into(), 400, "malformed"),
             (Error::from(outbox::Error::Busy).into(), 503, "busy"),

@@ -3,8 +3,8 @@
 use super::preview::{ReplayedRequest, preview};
 use super::selection::{ParkedSelection, Reason};
 use super::{Error, Operations, Operator};
-use crate::event::EventError;
-use crate::imprint::CustomerChange;
+use crate::event::{EventError, Version};
+use crate::intake::MappedAgain;
 use crate::outbox::{Detail, EntryId, LoadedEntry, Replay};
 
 /// The mapping that a replay uses.
@@ -170,8 +170,12 @@ impl Operations {
             };
             let change = event.map(|event| {
                 let source = &receipt.identity.source;
-                let change = self.sources.remap(source, &receipt.event_type, event);
-                change.map(|change| with_stored_version(change, loaded))
+                let again = MappedAgain {
+                    stored: loaded.version.map(Version::of_source),
+                    wall_time: self.clock.wall(),
+                };
+                self.sources
+                    .remap(source, &receipt.event_type, event, again)
             });
             match change.transpose() {
                 Ok(change) => replays.push(Replay { entry, change }),
@@ -180,16 +184,6 @@ impl Operations {
         }
         (replays, unmappable)
     }
-}
-
-/// Returns the change with the version that the store keeps for the entry. The current epoch belongs to the source's
-/// current counter: under this epoch, the values of an old event would win over the newer values that Imprint has.
-fn with_stored_version(mut change: CustomerChange, entry: &LoadedEntry) -> CustomerChange {
-    if let Some(stored) = entry.version {
-        change.version.epoch = stored.epoch;
-        change.version.value = stored.value;
-    }
-    change
 }
 
 const fn number(entry: &LoadedEntry) -> EntryId {

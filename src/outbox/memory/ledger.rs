@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use super::tables::{LaneRow, MemoryTables};
+use super::tables::{LaneRow, MemoryTables, spelling};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
     AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary,
     Inspection, LOAD_MAX, LaneId, LaneKey, LoadedEntries, LoadedEntry, LoadedLane, PRUNE_MAX,
-    ParkReason, Priority, Receipt, Replay, Resolution, SCAN_MAX, State, Trials, WaitingEntry,
+    ParkReason, Priority, Receipt, Replay, Resolution, SCAN_MAX, State, Trials, VersionReset,
+    WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -168,6 +169,35 @@ impl MemoryTables {
         ended
     }
 
+    /// Resets the versions of a customer, unless the lane of the customer is claimed.
+    pub(super) fn reset_versions(
+        &mut self,
+        customer: &LaneKey,
+        mut event: AuditEvent,
+    ) -> VersionReset {
+        let key = match customer {
+            LaneKey::Imprint(_) => Some(customer.clone()),
+            LaneKey::Partner(partner) => {
+                let link = self.links.get(partner);
+                link.and_then(|link| link.imprint.clone())
+                    .map(LaneKey::Imprint)
+            }
+        };
+        let lane = key.and_then(|key| self.keys.get(&spelling(&key)).copied());
+        let Some((lane, row)) = lane.and_then(|lane| Some((lane, self.lanes.get_mut(&lane)?)))
+        else {
+            return VersionReset::UnknownCustomer;
+        };
+        if self.in_flight.contains_key(&lane) {
+            return VersionReset::InFlight;
+        }
+        row.versions = std::mem::take(&mut row.versions).reset();
+        let fields = row.versions.delivered_fields().count();
+        event.target = format!("lane {}", lane.0);
+        self.append_audit(event, 0);
+        VersionReset::Reset { lane, fields }
+    }
+
     /// Removes an entry from the entries that are set aside in this state. Returns the lane of the entry and the
     /// removed entry.
     fn take(&mut self, entry: EntryId, state: State) -> Option<(LaneId, WaitingEntry)> {
@@ -191,6 +221,7 @@ impl MemoryTables {
                 waiting.version = change.version.arrived(entry.0);
                 waiting.update = change.update;
                 waiting.customer = change.customer;
+                waiting.jump_max = change.jump_max;
                 self.lane(&waiting.customer)
             }
             None => {

@@ -274,6 +274,7 @@ impl Arrival {
             version: change.version.arrived(self.entry.0),
             update: change.update,
             customer: change.customer,
+            jump_max: change.jump_max,
             source: self.source,
             accepted_at: self.accepted_at,
         }

@@ -1,11 +1,11 @@
-//! The SQL of settings that all processes share, and the SQL that makes waiting lanes due.
+//! The settings that all processes share, with their SQL, and the SQL that makes waiting lanes due.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteOutbox;
 use super::counts::Counts;
 use super::writer::job::Wakes;
-use crate::outbox::{Error, LaneClass, Setting, codec};
+use crate::outbox::{Error, LaneClass, Setting, Settings, StoreFuture, codec};
 use crate::time::Timestamp;
 
 /// The most lanes that one transaction makes due. Hundreds of thousands of lanes may rest, and new events must not wait
@@ -62,4 +62,16 @@ pub(super) fn read(connection: &Connection, setting: Setting) -> rusqlite::Resul
         .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
         .query_row([setting.name()], |row| row.get(0))
         .optional()
+}
+
+impl Settings for SqliteOutbox {
+    fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()> {
+        self.act(Wakes::Nobody, move |connection, _| {
+            store(connection, setting, &value)
+        })
+    }
+
+    fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>> {
+        self.read(move |connection, _| read(connection, setting))
+    }
 }

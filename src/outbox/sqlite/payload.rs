@@ -17,7 +17,7 @@ macro_rules! with_columns {
     ($before:literal, $between:literal, $after:literal) => {
         concat!(
             $before,
-            "entry, lane, epoch, value, facts, event, partner, stated, accepted_at, source",
+            "entry, lane, epoch, value, facts, event, partner, stated, accepted_at, source, jump_max",
             $between,
             $after
         )
@@ -28,8 +28,8 @@ macro_rules! with_columns {
 macro_rules! park_from {
     ($table:literal) => {
         concat!(
-            "INSERT INTO parked (entry, lane, reason, detail, epoch, value, facts, event, partner, stated, accepted_at, source)
-             SELECT entry, lane, ?3, ?4, epoch, value, facts, event, partner, stated, accepted_at, source
+            "INSERT INTO parked (entry, lane, reason, detail, epoch, value, facts, event, partner, stated, accepted_at, source, jump_max)
+             SELECT entry, lane, ?3, ?4, epoch, value, facts, event, partner, stated, accepted_at, source, jump_max
              FROM ",
             $table,
             " WHERE entry = ?1 AND lane = ?2"
@@ -39,17 +39,17 @@ macro_rules! park_from {
 
 const INSERT_WAITING: &str = with_columns!(
     "INSERT INTO waiting (",
-    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     ""
 );
 const INSERT_HELD: &str = with_columns!(
     "INSERT INTO held (",
-    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     ""
 );
 const INSERT_PARKED: &str = with_columns!(
     "INSERT INTO parked (",
-    ", reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    ", reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     ""
 );
 
@@ -96,6 +96,7 @@ pub(super) fn insert(
     let SourceVersion { epoch, value } = change.version;
     let accepted_at = new.accepted_at.as_millis();
     let source = new.identity.source.as_str();
+    let jump_max = change.jump_max.map(codec::jump_max);
     let (partner, names_imprint_id) = (customer.partner, customer.names_imprint_id);
     let sql = match arrives {
         Arrives::Waiting => INSERT_WAITING,
@@ -114,7 +115,8 @@ pub(super) fn insert(
             partner,
             names_imprint_id,
             accepted_at,
-            source
+            source,
+            jump_max
         ])?,
         Arrives::Parked(reason) => statement.execute(params![
             entry.0,
@@ -127,6 +129,7 @@ pub(super) fn insert(
             names_imprint_id,
             accepted_at,
             source,
+            jump_max,
             codec::reason_number(reason)
         ])?,
     };
@@ -186,7 +189,7 @@ pub(super) fn move_to_waiting(
     connection
         .prepare_cached(&format!(
             "INSERT INTO waiting ({COLUMNS})
-             SELECT entry, ?2, epoch, value, facts, event, partner, stated, accepted_at, source FROM {table} WHERE entry = ?1"
+             SELECT entry, ?2, epoch, value, facts, event, partner, stated, accepted_at, source, jump_max FROM {table} WHERE entry = ?1"
         ))?
         .execute(params![entry.0, lane.0])?;
     delete(connection, from, entry)
@@ -253,7 +256,7 @@ pub(super) fn update(
     let customer = codec::customer_columns(&change.customer);
     connection
         .prepare_cached(
-            "UPDATE waiting SET epoch = ?2, value = ?3, facts = ?4, partner = ?5, stated = ?6 WHERE entry = ?1",
+            "UPDATE waiting SET epoch = ?2, value = ?3, facts = ?4, partner = ?5, stated = ?6, jump_max = ?7 WHERE entry = ?1",
         )?
         .execute(params![
             entry.0,
@@ -262,6 +265,7 @@ pub(super) fn update(
             update,
             customer.partner,
             customer.names_imprint_id,
+            change.jump_max.map(codec::jump_max),
         ])?;
     Ok(())
 }

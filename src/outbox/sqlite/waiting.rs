@@ -9,6 +9,19 @@ use crate::outbox::codec::{self, BlobKind, CustomerColumns};
 use crate::outbox::{ClaimBounds, EntryId, LaneId, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
+/// Builds the SQL statement that reads waiting entries. Rows of an older program have no source, and `coalesce` reads a
+/// receipt only for such a row.
+macro_rules! select_waiting {
+    ($which:literal) => {
+        concat!(
+            "SELECT entry, epoch, value, facts, partner, stated, accepted_at,
+             coalesce(source, (SELECT source FROM entry e WHERE e.id = waiting.entry)), length(event), jump_max
+             FROM waiting",
+            $which
+        )
+    };
+}
+
 /// The newest and the oldest waiting entries of a lane.
 #[derive(Default)]
 pub(super) struct WaitingEntries {
@@ -38,20 +51,15 @@ pub(super) fn read(
         last: None,
     };
     // One row more than the claim takes shows whether the lane has more entries.
-    let mut newest = connection.prepare_cached(
-        // Rows of an older program have no source. `coalesce` reads a receipt only for such a row.
-        "SELECT entry, epoch, value, facts, partner, stated, accepted_at,
-                coalesce(source, (SELECT source FROM entry e WHERE e.id = waiting.entry)), length(event)
-         FROM waiting WHERE lane = ?1 ORDER BY entry DESC LIMIT ?2",
-    )?;
+    let mut newest = connection.prepare_cached(select_waiting!(
+        " WHERE lane = ?1 ORDER BY entry DESC LIMIT ?2"
+    ))?;
     let mut rows = newest.query(params![lane.0, bounds.newest.saturating_add(1)])?;
     let has_more = reader.take(&mut rows, bounds.newest, bounds.bytes)?;
     if let (true, Some(last)) = (has_more, reader.last) {
-        let mut oldest = connection.prepare_cached(
-            "SELECT entry, epoch, value, facts, partner, stated, accepted_at,
-                    coalesce(source, (SELECT source FROM entry e WHERE e.id = waiting.entry)), length(event)
-             FROM waiting WHERE lane = ?1 AND entry < ?3 ORDER BY entry LIMIT ?2",
-        )?;
+        let mut oldest = connection.prepare_cached(select_waiting!(
+            " WHERE lane = ?1 AND entry < ?3 ORDER BY entry LIMIT ?2"
+        ))?;
         let mut rows = oldest.query(params![lane.0, bounds.oldest, last.0])?;
         let bytes = reader.found.bytes.saturating_add(bounds.oldest_bytes());
         reader.take(&mut rows, bounds.oldest, bytes)?;
@@ -135,6 +143,7 @@ fn entry(
         version: version.arrived(entry.0),
         update,
         customer: codec::customer(key?, &columns)?,
+        jump_max: row.get(9).ok()?,
         source,
         accepted_at: Timestamp::from_millis(row.get(6).ok()?),
     })

@@ -37,6 +37,8 @@ enum Op {
     Discard(Vec<u64>),
     Approve(Vec<u64>),
     Decide(Vec<u64>, u8),
+    /// Resets the versions of a customer.
+    Reset(u8),
     Load(Vec<u64>, u8),
     Release,
     Retire(u64),
@@ -100,6 +102,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => numbers().prop_map(Op::Approve),
         1 => (numbers(), 0..3_u8).prop_map(|(entries, resolution)| Op::Decide(entries, resolution)),
         1 => (numbers(), 0..3_u8).prop_map(|(entries, detail)| Op::Load(entries, detail)),
+        1 => (0..6_u8).prop_map(Op::Reset),
         1 => Just(Op::Release),
         1 => (0..10_u64).prop_map(Op::Retire),
         1 => (0..8_u8, 0..40_u64, 1..5_usize).prop_map(|(state, after, max)| Op::List(state, after, max)),
@@ -142,6 +145,7 @@ fn change(number: u8, value: i64, text: &str) -> CustomerChange {
         customer: customer(number),
         version: SourceVersion { epoch: 0, value },
         update: values.into_iter().collect(),
+        jump_max: (value > 2).then_some(9),
         is_foreign: false,
     }
 }
@@ -305,6 +309,11 @@ impl Engine {
                 let last = now_or_soon(outbox.prune_receipts(next.unwrap_or_default(), kept));
                 format!("{next:?} {last:?}")
             }
+            Op::Reset(number) => {
+                let key = LaneKey::of(&customer(*number));
+                let reset = outbox.reset_versions(key, event("reset_versions", now));
+                format!("{:?}", now_or_soon(reset))
+            }
             Op::Release => format!("{:?}", now_or_soon(outbox.release(now))),
             Op::List(state, after, max) => {
                 let listing = EntryFilter {
@@ -440,6 +449,7 @@ fn operate<'a>(outbox: &'a dyn Outbox, op: &Op, now: Timestamp) -> StoreFuture<'
         | Op::Claim { .. }
         | Op::Settle(..)
         | Op::Load(..)
+        | Op::Reset(_)
         | Op::Release
         | Op::Retire(_)
         | Op::List(..)

@@ -31,6 +31,7 @@ pub(super) fn new(plan: &Plan, event: usize, now: Timestamp) -> NewEntry {
                 value: planned.value,
             },
             update: values.collect(),
+            jump_max: None,
             is_foreign: false,
         }),
         priority: if planned.is_low {

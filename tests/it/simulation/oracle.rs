@@ -407,7 +407,7 @@ impl<'p> Oracle<'p> {
             ParkReason::AttemptsExhausted => {
                 !self.plan.is_isolated || stated.person < self.plan.victims
             }
-            ParkReason::Unreadable | ParkReason::ForeignAddress => false,
+            ParkReason::Unreadable | ParkReason::ForeignAddress | ParkReason::VersionJump => false,
         }
     }
 

@@ -50,6 +50,7 @@ fn check(links: &[IdentityLink], both: &Relation, ours: &Relation) {
     };
     for (customer, expected) in [(pair, both), (CustomerRef::Partner(partner("P")), ours)] {
         let waiting = WaitingEntry {
+            jump_max: None,
             entry: EntryId(1),
             version: Version {
                 epoch: 0,
@@ -139,6 +140,7 @@ fn an_answer_of_this_minute_always_decides() {
     let own = link("P", Some("B"), 0);
     assert!(!is_fresh(&own, &rules, NOW));
     let waiting = WaitingEntry {
+        jump_max: None,
         entry: EntryId(1),
         version: Version {
             epoch: 0,

@@ -117,13 +117,26 @@ impl ActJob {
         wakes: Wakes,
         act: impl FnOnce(&Connection, &mut Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> Self {
+        Self::with_claims(reply, wakes, move |connection, counts, _| {
+            act(connection, counts)
+        })
+    }
+
+    /// Creates an act like [`Self::new`] that depends on the lanes that are claimed now.
+    pub(in crate::outbox::sqlite) fn with_claims<T: Send + 'static>(
+        reply: Reply<T>,
+        wakes: Wakes,
+        act: impl FnOnce(&Connection, &mut Counts, &ClaimedLanes) -> rusqlite::Result<T>
+        + Send
+        + 'static,
+    ) -> Self {
         let act = move |state: ActState<'_>| {
             let before = state.counts.clone();
             let marked = match wakes {
                 Wakes::Dispatch => state.claimed.write_down(&state.transaction),
                 Wakes::Nobody => Ok(()),
             };
-            let done = marked.and_then(|()| act(&state.transaction, state.counts));
+            let done = marked.and_then(|()| act(&state.transaction, state.counts, state.claimed));
             let done = done.and_then(|done| {
                 state.counts.save_bytes(&state.transaction, &before)?;
                 Ok(done)

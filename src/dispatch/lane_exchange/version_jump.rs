@@ -1,0 +1,231 @@
+//! Versions that jump: finds waiting entries whose version is absurdly far from the other versions of the customer. This
+//! module is pure: it does no IO and reads no clock.
+//!
+//! One event with the version 2^63-1 would freeze its customer: Imprint would get the event, and every later event would
+//! count as older. So a version may differ from the neighbouring version of the same field by at most the number
+//! that the source allows, or by as much as the smaller of the two versions: a sequence that counts microseconds or bytes
+//! moves in large steps. The rule holds in both directions: a version that lies absurdly far *below* the delivered version
+//! shows that the customer is frozen already, or that the source restarted its sequence.
+//!
+//! Versions that are times are not checked here, because intake refuses a time in the future.
+
+use std::collections::BTreeMap;
+
+use crate::event::Version;
+use crate::fold::LaneVersions;
+use crate::imprint::Field;
+use crate::outbox::{ClaimedLane, EntryId, LaneKey, WaitingEntry};
+
+/// The highest version that the first event of a customer may have: half of the highest number. Nanoseconds since 1970
+/// stay below this version until the year 2116.
+const FIRST_VERSION_MAX: i64 = 1 << 62;
+
+/// Returns the entries whose version jumps. The lane of a partner id has no versions, so its entries cannot jump.
+/// Entries in `conflicts` are parked for another reason.
+///
+/// The function looks at the waiting entries in the order of their versions, so the first of several distant versions
+/// jumps, together with every version that follows it.
+pub(super) fn jumps(claimed: &ClaimedLane, conflicts: &[EntryId]) -> Vec<EntryId> {
+    if !matches!(claimed.key, Some(LaneKey::Imprint(_))) {
+        return Vec::new();
+    }
+    let is_far = |waiting: &&WaitingEntry| is_suspicious(&claimed.versions, waiting);
+    // A single entry that is near all delivered versions is the usual case.
+    if claimed.waiting.len() == 1 && !claimed.waiting.iter().any(|waiting| is_far(&waiting)) {
+        return Vec::new();
+    }
+    let mut ordered: Vec<(&WaitingEntry, u64)> = claimed
+        .waiting
+        .iter()
+        .filter(|waiting| !conflicts.contains(&waiting.entry))
+        .filter_map(|waiting| Some((waiting, waiting.jump_max?)))
+        .collect();
+    ordered.sort_unstable_by_key(|(waiting, _)| waiting.version);
+    let mut newest: BTreeMap<&Field, Version> = BTreeMap::new();
+    let mut jumps = Vec::new();
+    for (waiting, max) in ordered {
+        let version = waiting.version;
+        let mut fields = waiting.update.fields();
+        let is_jump = fields.any(|field| {
+            let delivered = claimed.versions.version_of(field);
+            let before = newest.get(field).copied();
+            [delivered, before]
+                .into_iter()
+                .flatten()
+                .any(|neighbour| is_distant(neighbour, version, max))
+        });
+        let is_first = || {
+            let mut fields = waiting.update.fields();
+            !fields.any(|field| {
+                newest.contains_key(field) || claimed.versions.version_of(field).is_some()
+            })
+        };
+        if is_jump || (version.value > FIRST_VERSION_MAX && is_first()) {
+            jumps.push(waiting.entry);
+        } else {
+            newest.extend(waiting.update.fields().map(|field| (field, version)));
+        }
+    }
+    jumps
+}
+
+/// Returns whether the version of an entry is distant from a delivered version of any field, or may be too high for a
+/// first version.
+fn is_suspicious(delivered: &LaneVersions, waiting: &WaitingEntry) -> bool {
+    let Some(max) = waiting.jump_max else {
+        return false;
+    };
+    let mut fields = delivered.delivered_fields();
+    waiting.version.value > FIRST_VERSION_MAX
+        || fields.any(|(_, neighbour)| is_distant(neighbour, waiting.version, max))
+}
+
+/// Returns whether two versions of one epoch are too far from each other. A version that an operator has reset is near
+/// every version.
+fn is_distant(neighbour: Version, version: Version, max: u64) -> bool {
+    if neighbour.epoch != version.epoch || neighbour.is_reset() {
+        return false;
+    }
+    let smaller = neighbour
+        .value
+        .unsigned_abs()
+        .min(version.value.unsigned_abs());
+    neighbour.value.abs_diff(version.value) > smaller.max(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::SourceName;
+    use crate::fold::{Candidate, MaxFold, fold};
+    use crate::imprint::{CustomerRef, FieldValue, ImprintId, Update};
+    use crate::outbox::{ClaimToken, LaneId, Trials};
+    use crate::time::Timestamp;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+    const MAX: u64 = 1_000_000_000;
+
+    fn waiting(entry: u64, value: i64, field: &str) -> WaitingEntry {
+        let value_of_field = (
+            Field::parse(field).unwrap(),
+            FieldValue::from_value(json!("x")),
+        );
+        WaitingEntry {
+            entry: EntryId(entry),
+            version: Version {
+                epoch: 0,
+                value,
+                arrival: entry,
+            },
+            update: [value_of_field].into_iter().collect(),
+            customer: CustomerRef::Imprint(ImprintId::parse("CUST-1").unwrap()),
+            source: SourceName::parse("crm").unwrap(),
+            jump_max: Some(MAX),
+            accepted_at: NOW,
+        }
+    }
+
+    fn lane(delivered: Option<i64>, values: &[i64]) -> ClaimedLane {
+        let delivered: Vec<(Version, Update)> = delivered
+            .map(|value| waiting(1, value, "email"))
+            .map(|entry| (entry.version, entry.update))
+            .into_iter()
+            .collect();
+        let candidates: Vec<_> = delivered
+            .iter()
+            .map(|(version, update)| Candidate {
+                version: *version,
+                update,
+            })
+            .collect();
+        let versions = LaneVersions::default();
+        let folded = fold(&versions, &candidates, MaxFold(10), NOW);
+        let entries = (2..).zip(values);
+        ClaimedLane {
+            key: Some(LaneKey::Imprint(ImprintId::parse("CUST-1").unwrap())),
+            versions: versions.delivered(&folded),
+            waiting: entries
+                .map(|(entry, value)| waiting(entry, *value, "email"))
+                .collect(),
+            ..ClaimedLane::empty(LaneId(1), ClaimToken::default(), Trials::default())
+        }
+    }
+
+    /// Returns the versions of the entries that jump.
+    fn jumped(delivered: Option<i64>, values: &[i64]) -> Vec<i64> {
+        let lane = lane(delivered, values);
+        let jumps = jumps(&lane, &[]);
+        let waiting = lane.waiting.iter();
+        let jumped = waiting.filter(|waiting| jumps.contains(&waiting.entry));
+        jumped.map(|waiting| waiting.version.value).collect()
+    }
+
+    /// FAULTS N303
+    #[test]
+    fn a_version_far_beyond_the_others_jumps() {
+        const HIGHEST: i64 = i64::MAX;
+        let far: i64 = 1 << 53;
+        for (delivered, values, expected) in [
+            (Some(5), vec![HIGHEST], vec![HIGHEST]),
+            (Some(5), vec![6, HIGHEST, 7], vec![HIGHEST]),
+            (Some(5), vec![far, far + 1, 6], vec![far, far + 1]),
+            (Some(5), vec![1_000_000_005], vec![]),
+            (Some(5), vec![1_000_000_006], vec![1_000_000_006]),
+            (Some(5), vec![i64::MIN], vec![i64::MIN]),
+            (Some(-5), vec![HIGHEST], vec![HIGHEST]),
+            (None, vec![HIGHEST], vec![HIGHEST]),
+            (None, vec![HIGHEST, 3, 2], vec![HIGHEST]),
+            (None, vec![1 << 62], vec![]),
+            (None, vec![far, 3], vec![far]),
+            // A customer that is frozen: the later event must not be lost silently.
+            (Some(far), vec![6], vec![6]),
+            (Some(HIGHEST), vec![HIGHEST], vec![]),
+        ] {
+            assert_eq!(
+                jumped(delivered, &values),
+                expected,
+                "{delivered:?} {values:?}"
+            );
+        }
+    }
+
+    /// Sequences that count milliseconds, microseconds, nanoseconds or bytes move in steps of any size.
+    #[test]
+    fn a_large_sequence_moves_in_large_steps() {
+        const NONE: [i64; 0] = [];
+        let millis = 1_764_000_000_000;
+        for unit in [1, 1_000, 1_000_000] {
+            let year = 31_536_000_000 * unit;
+            let now = millis * unit;
+            assert_eq!(jumped(Some(now), &[now + year]), NONE, "{unit}");
+            assert_eq!(jumped(Some(now), &[now - year]), NONE, "{unit}");
+        }
+        assert_eq!(jumped(Some(10_000_000_000), &[19_000_000_000]), NONE);
+    }
+
+    #[test]
+    fn versions_of_other_fields_and_other_epochs_do_not_count() {
+        let mut other_field = lane(Some(5), &[]);
+        other_field.waiting.push(waiting(2, 1 << 50, "phone"));
+        assert_eq!(jumps(&other_field, &[]), []);
+        let mut other_epoch = lane(Some(1 << 50), &[]);
+        let mut restarted = waiting(2, 1, "email");
+        restarted.version.epoch = 1;
+        other_epoch.waiting.push(restarted);
+        assert_eq!(jumps(&other_epoch, &[]), []);
+        let mut time = lane(Some(0), &[]);
+        let mut later = waiting(2, 1_764_000_000_000_000, "email");
+        later.jump_max = None;
+        time.waiting.push(later);
+        assert_eq!(jumps(&time, &[]), []);
+    }
+
+    #[test]
+    fn a_reset_version_is_near_every_version() {
+        let mut frozen = lane(Some(1 << 60), &[6]);
+        frozen.versions = frozen.versions.clone().reset();
+        assert_eq!(jumps(&frozen, &[]), []);
+    }
+}

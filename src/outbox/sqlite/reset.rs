@@ -1,0 +1,65 @@
+//! The SQL of an operator's reset of the versions of a customer.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::claimed_lanes::ClaimedLanes;
+use super::counts::Counts;
+use super::writer::job::{ActJob, Reply, Wakes};
+use super::{audit, columns, identity_link, versions};
+use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::{AuditEvent, LaneId, LaneKey, VersionReset};
+
+/// Returns the act that resets the versions of a customer.
+pub(super) fn act(reply: Reply<VersionReset>, customer: LaneKey, event: AuditEvent) -> ActJob {
+    let reset = move |connection: &Connection, _: &mut Counts, claimed: &ClaimedLanes| {
+        reset(connection, &customer, event, claimed)
+    };
+    ActJob::with_claims(reply, Wakes::Nobody, reset)
+}
+
+/// Resets the versions of the customer's lane. The settlement of a claimed lane would bring the old versions back, so
+/// the lane must not be claimed.
+fn reset(
+    connection: &Connection,
+    customer: &LaneKey,
+    mut event: AuditEvent,
+    claimed: &ClaimedLanes,
+) -> rusqlite::Result<VersionReset> {
+    let Some(lane) = lane(connection, customer)? else {
+        return Ok(VersionReset::UnknownCustomer);
+    };
+    if claimed.is_claimed(lane) {
+        return Ok(VersionReset::InFlight);
+    }
+    let reset = versions::of_lane(connection, lane)?.reset();
+    let fields = reset.delivered_fields().count();
+    let stored = codec::encode(BlobKind::LaneVersions, lane.0, &reset);
+    connection
+        .prepare_cached("UPDATE lane SET versions = ?2 WHERE id = ?1")?
+        .execute(params![lane.0, stored.map_err(columns::unwritable)?])?;
+    event.target = format!("lane {}", lane.0);
+    audit::append(connection, &event, 0)?;
+    Ok(VersionReset::Reset { lane, fields })
+}
+
+/// Finds the lane that has the versions of a customer. Only the lane of an Imprint id has versions, so our own id must
+/// have a confirmed link.
+fn lane(connection: &Connection, customer: &LaneKey) -> rusqlite::Result<Option<LaneId>> {
+    let imprint = match customer {
+        LaneKey::Imprint(imprint) => Some(imprint.clone()),
+        LaneKey::Partner(partner) => {
+            identity_link::of_partner(connection, partner)?.and_then(|link| link.imprint)
+        }
+    };
+    let Some(imprint) = imprint else {
+        return Ok(None);
+    };
+    let key = LaneKey::Imprint(imprint);
+    let columns = codec::lane_columns(&key);
+    connection
+        .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer = ?2")?
+        .query_row(params![columns.kind, columns.canonical], |row| {
+            row.get(0).map(LaneId)
+        })
+        .optional()
+}

@@ -1,0 +1,147 @@
+//! Tests of versions that jump: one absurd revision must not freeze its customer.
+
+use std::process::Command;
+
+use imprint_bridge::sandbox::Sandbox;
+use serde_json::{Value, json};
+
+use crate::http::{self, Answer};
+use crate::support::{Event, TestApp};
+
+const TOKEN: &str = "op-canary-token-1";
+
+fn start() -> TestApp {
+    TestApp::setup().operator("alice", TOKEN).start()
+}
+
+fn admin(app: &TestApp, line: &str, body: &Value) -> Answer {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    http::ask(app.ops(), line, &headers, &body).unwrap()
+}
+
+fn reset(app: &TestApp, body: &Value) -> Answer {
+    admin(app, "POST /admin/v1/customers/reset-versions", body)
+}
+
+fn email(id: &str, revision: u64) -> Event {
+    Event::new(id, "c1", revision).email(&format!("{id}@example.com"))
+}
+
+/// FAULTS N303: an absurd revision is parked, and the customer goes on.
+#[test]
+fn an_absurd_revision_is_parked_and_does_not_freeze_its_customer() {
+    let app = start();
+    app.accept(&email("e-1", 5));
+    app.wait_until("e-1", "delivered");
+    for (id, revision) in [
+        ("far-1", u64::try_from(i64::MAX).unwrap()),
+        ("far-2", 1 << 53),
+    ] {
+        app.accept(&email(id, revision));
+        let receipt = app.wait_until(id, "parked");
+        assert_eq!(receipt["parked"]["reason"], "version_jump", "{receipt}");
+    }
+    app.accept(&email("e-2", 6));
+    app.wait_until("e-2", "delivered");
+    assert_eq!(app.imprint.email("c1").as_deref(), Some("e-2@example.com"));
+    assert_eq!(
+        app.metric("parked_total{reason=\"version_jump\"}"),
+        Some(2.0)
+    );
+    // A replay meets the same check.
+    let body = json!({"filter": {"reason": "version_jump"}});
+    let replayed = admin(&app, "POST /admin/v1/entries/replay", &body);
+    assert_eq!(replayed.status, 200, "{}", replayed.body);
+    app.wait_for("both are parked again", |app| {
+        app.metric("parked_total{reason=\"version_jump\"}") == Some(4.0)
+    });
+    assert_eq!(app.imprint.email("c1").as_deref(), Some("e-2@example.com"));
+}
+
+/// FAULTS N303: a first revision that is absurd freezes its customer until an operator resets the versions; nothing is
+/// lost meanwhile, and the audit log has the reset.
+#[test]
+fn an_operator_resets_the_versions_of_a_frozen_customer() {
+    let app = start();
+    app.accept(&email("e-1", 1 << 60));
+    app.wait_until("e-1", "delivered");
+    app.accept(&email("e-2", 6));
+    let receipt = app.wait_until("e-2", "parked");
+    assert_eq!(receipt["parked"]["reason"], "version_jump", "{receipt}");
+
+    let nobody = reset(&app, &json!({"imprint_id": "nobody", "reason": "typo"}));
+    assert_eq!(nobody.status, 404, "{}", nobody.body);
+    for wrong in [
+        json!({"imprint_id": "c1"}),
+        json!({"imprint_id": "c1", "reason": " "}),
+        json!({"reason": "typo"}),
+        json!({"imprint_id": "c1", "partner_id": "P-c1", "reason": "typo"}),
+        json!({"imprint_id": "a/b", "reason": "typo"}),
+    ] {
+        assert_eq!(reset(&app, &wrong).status, 400, "{wrong}");
+    }
+    let answer = reset(&app, &json!({"imprint_id": "c1", "reason": "a wrong row"}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(answer.json()["fields"].as_u64() > Some(0));
+    let replayed = admin(
+        &app,
+        "POST /admin/v1/entries/replay",
+        &json!({"filter": {"reason": "version_jump"}}),
+    );
+    assert_eq!(replayed.status, 200, "{}", replayed.body);
+    app.wait_until("e-2", "delivered");
+    app.accept(&email("e-3", 7));
+    app.wait_until("e-3", "delivered");
+    app.accept(&email("old", 4));
+    app.wait_until("old", "superseded");
+    assert_eq!(app.imprint.email("c1").as_deref(), Some("e-3@example.com"));
+
+    let audit = admin(&app, "GET /admin/v1/audit", &Value::Null).json();
+    let record = &audit["acts"][0];
+    assert_eq!(record["what"], "reset_versions", "{audit}");
+    assert_eq!(record["who"], "alice");
+    assert_eq!(record["reason"], "a wrong row");
+    assert_eq!(audit["sound"], true);
+}
+
+/// FAULTS N303: a reset on the command line survives a restart, and works by the partner's id as soon as Imprint has
+/// confirmed the link.
+#[test]
+fn a_reset_by_partner_id_survives_a_restart() {
+    let mut app = start();
+    let seed = json!([{"id": "c1", "partner_customer_id": "P-c1"}]).to_string();
+    let seed = Sandbox::parse_seed(seed.as_bytes()).unwrap();
+    app.imprint.sandbox.seed(seed).unwrap();
+    app.accept(&email("e-1", 1 << 60));
+    app.wait_until("e-1", "delivered");
+    let output = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+        .args([
+            "reset-versions",
+            "--partner-id",
+            "P-c1",
+            "--reason",
+            "a wrong row",
+        ])
+        .args(["--ops", &format!("http://{}", app.ops())])
+        .arg("--token-file")
+        .arg(app.files.token_file("alice"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.starts_with("versions of "), "{printed}");
+    app.stop().unwrap();
+    app.restart();
+    app.accept(&email("e-2", 6));
+    app.wait_until("e-2", "delivered");
+    assert_eq!(app.imprint.email("c1").as_deref(), Some("e-2@example.com"));
+}
