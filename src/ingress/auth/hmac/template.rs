@@ -50,6 +50,7 @@ impl FromStr for Template {
             flaws.push(format!("has {{body}} {bodies} times; it must have it once"));
         }
         flaws.extend(parts.windows(2).filter_map(adjacent_values));
+        flaws.extend(parts.windows(3).filter_map(movable_separator));
         if flaws.is_empty() {
             Ok(Self(parts))
         } else {
@@ -167,6 +168,31 @@ fn adjacent_values(pair: &[Part]) -> Option<String> {
     })
 }
 
+/// Returns an error if the text between two headers can also be a part of their values, and one header is an attribute
+/// of the event.
+///
+/// An attacker who saw the signature of the id `1.2` and the type `3` could otherwise send the id `1` and the type
+/// `2.3` with the same signature.
+fn movable_separator(parts: &[Part]) -> Option<String> {
+    let [
+        Part::Header(before),
+        Part::Literal(text),
+        Part::Header(after),
+    ] = parts
+    else {
+        return None;
+    };
+    let is_attribute = |name: &&HeaderName| name.as_str().starts_with(ATTRIBUTE);
+    let attribute = [before, after].into_iter().find(is_attribute)?;
+    // No header value contains a control character, except a tab.
+    let is_fixed = text.chars().any(|c| c.is_ascii_control() && c != '\t');
+    (!is_fixed).then(|| {
+        format!(
+            "has no line break in the text beside {{{HEADER}{attribute}}}: the values of two headers must not mix"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,9 +202,25 @@ mod tests {
         let template = |text: &str| text.parse::<Template>().unwrap();
         assert!(template("{path}{body}").has_path());
         assert!(!template("{method}{body}").has_path());
-        let signed = template("{header:ce-id}.{header:X-Other}{body}");
+        let signed = template("{header:ce-id}\n{header:X-Other}{body}");
         for (name, is_signed) in [("ce-id", true), ("x-other", true), ("ce-type", false)] {
             assert_eq!(signed.has_header(name), is_signed, "{name}");
+        }
+    }
+
+    /// FAULTS S15: a separator that moves from one value into the next leaves the signed text unchanged.
+    #[test]
+    fn two_headers_need_a_line_break_between_them() {
+        for (text, is_valid) in [
+            ("{header:ce-id}\n{header:ce-type}\n{body}", true),
+            ("{header:ce-id}\r\n{header:x-shop}{body}", true),
+            ("{header:ce-id}.{header:ce-type}\n{body}", false),
+            ("{header:x-shop}|{header:ce-id}.{body}", false),
+            ("{header:ce-id}\t{header:ce-type}.{body}", false),
+            ("{header:ce-id}.{timestamp}.{body}", true),
+            ("{header:x-topic}.{header:x-shop}{body}", true),
+        ] {
+            assert_eq!(text.parse::<Template>().is_ok(), is_valid, "{text}");
         }
     }
 
