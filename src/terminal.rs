@@ -18,9 +18,16 @@ pub(crate) fn print_notice(line: impl Display) {
 
 /// Replaces every control character, including line feeds, by U+FFFD.
 pub(crate) fn printable(text: &str) -> String {
+    let is_printable = |c: char| !c.is_control() && !changes_the_order(c);
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if is_printable(c) { c } else { '\u{fffd}' })
         .collect()
+}
+
+/// Returns whether a character changes the order in which a terminal shows the characters of a line, or ends the line.
+/// An id with such a character could look like another id.
+const fn changes_the_order(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Replaces every control character except line feeds by U+FFFD in a text of several lines.
@@ -36,6 +43,7 @@ mod tests {
 
     #[test]
     fn control_characters_never_reach_the_terminal() {
+        assert_eq!(printable("\u{202e}1-e\u{2028}x"), "\u{fffd}1-e\u{fffd}x");
         let text = "a\u{1b}[2J\r\nb\t";
         assert_eq!(printable(text), "a\u{fffd}[2J\u{fffd}\u{fffd}b\u{fffd}");
         assert_eq!(printable_lines(&text), "a\u{fffd}[2J\u{fffd}\nb\u{fffd}");

@@ -46,9 +46,8 @@ impl BaseUrl {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
             Some(_) | None => (authority, None),
         };
-        if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-            return Err("has an invalid port".to_owned());
-        }
+        let port = port.map(|port| parse_port(port).ok_or("has an invalid port"));
+        let port = port.transpose()?;
         let host = Host::parse(host)?;
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let url = Self {
@@ -142,6 +141,12 @@ impl Host {
     }
 }
 
+/// Parses a port: a number without a sign, and not 0.
+fn parse_port(text: &str) -> Option<u16> {
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|port| is_number && *port > 0)
+}
+
 /// The error of a host that looks like an IP address and is not one.
 const INVALID_ADDRESS: &str = "has an invalid IP address";
 
@@ -211,6 +216,9 @@ mod tests {
             "http://10.0.0.1",
             "http://localhost.example.com",
             "http://127.0.0.1:99999",
+            "http://127.0.0.1:+80",
+            "http://127.0.0.1:0",
+            "http://127.0.0.1:",
             "ftp://127.0.0.1",
             "https://",
         ] {
