@@ -3,12 +3,14 @@
 //! - The server gets one request at a time, and the next one only when the client has taken the answer. Otherwise
 //!   actix-http decodes thousands of pipelined requests, and wakes itself without end while its read buffer is full.
 //! - The server gets a limited number of bytes at once, so that its buffer stays small while a body stalls.
+//! - The heads that have not arrived completely have a memory limit; see [`head_budget`].
 //! - Every head has a deadline, not only the first one of a connection, and so has every answer.
 //! - `100 Continue` is sent when a handler starts to read the body, so never before a refusal.
 //! - A connection that ends before its client has sent everything ends slowly; see [`super::linger`].
 //! - A connection that has lost its place to another one ends; see [`super::places`].
 //! - Bytes that two receivers could read in different ways are refused; see [`crate::http::framing`].
 
+mod head_budget;
 mod timer;
 mod transit;
 
@@ -22,6 +24,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub(super) use self::head_budget::HeadBudget;
+use self::head_budget::HeadCharge;
 use self::timer::LazyTimer;
 use self::transit::BytesInTransit;
 
@@ -44,6 +48,8 @@ pub(super) struct StreamLimits {
     pub(super) head_deadline: Duration,
     /// The maximum time in which a client takes an answer.
     pub(super) answer_deadline: Duration,
+    /// The memory of all incomplete heads on the listener.
+    pub(super) heads: Arc<HeadBudget>,
     /// Counts a refused head by its problem type.
     pub(super) count_refused: Arc<dyn Fn(&'static str) + Send + Sync>,
 }
@@ -57,6 +63,7 @@ pub(super) struct Guarded<T> {
     framing: Framing,
     /// Bytes from the socket of which the framing has not yet decided.
     input: Vec<u8>,
+    head_charge: HeadCharge,
     /// Bytes of the current request that the server may read.
     ready: BytesInTransit,
     /// Bytes of the stream itself for the client: `100 Continue`, or the refusal of a head.
@@ -71,12 +78,15 @@ pub(super) struct Guarded<T> {
     is_busy: bool,
     /// Whether the server gets no more bytes.
     has_ended: bool,
+    /// Whether the stream has replaced a refusal of the server by a problem document.
+    is_replaced: bool,
     head_timer: LazyTimer,
     answer_timer: LazyTimer,
 }
 
 impl<T> Guarded<T> {
     pub(super) fn new(io: T, place: Rc<Place>, limits: StreamLimits) -> Self {
+        let head_charge = HeadCharge::of(Arc::clone(&limits.heads));
         Self {
             io,
             place,
@@ -84,6 +94,7 @@ impl<T> Guarded<T> {
             limits,
             framing: Framing::default(),
             input: Vec::new(),
+            head_charge,
             ready: BytesInTransit::default(),
             own: BytesInTransit::default(),
             received: 0,
@@ -92,6 +103,7 @@ impl<T> Guarded<T> {
             is_write_blocked: false,
             is_busy: false,
             has_ended: false,
+            is_replaced: false,
             head_timer: LazyTimer::default(),
             answer_timer: LazyTimer::default(),
         }
@@ -141,6 +153,7 @@ impl<T> Guarded<T> {
         };
         if was_in_head && (advance.is_complete || !self.framing.is_in_head()) {
             self.head_timer.stop();
+            self.head_charge.change(0);
             self.shared.expect_continue(advance.expects_continue);
         }
         if advance.is_complete {
@@ -213,6 +226,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
             if self.poll_socket(cx, &mut read)?.is_pending() {
                 self.input = input;
                 return self.poll_head_deadline(cx);
+            }
+            if input.capacity() > READ_BYTES && !self.head_charge.change(input.capacity()) {
+                self.refuse(RefusedHead::Budget);
+                self.cut();
+                break;
             }
             if read.filled().is_empty() {
                 self.end();
@@ -337,7 +355,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         this.check_place(cx)?;
+        if !this.is_replaced
+            && let Some(refused) = RefusedHead::by_server(bytes)
+        {
+            this.is_replaced = true;
+            this.refuse(refused);
+        }
         ready!(this.poll_own(cx))?;
+        if this.is_replaced {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         match Pin::new(&mut this.io).poll_write(cx, bytes) {
             Poll::Ready(written) => Poll::Ready(written),
             Poll::Pending => {

@@ -76,6 +76,7 @@ fn bind_ingress(
         limits: StreamLimits {
             head_deadline: settings.head_deadline,
             answer_deadline: ANSWER_DEADLINE,
+            heads: Arc::default(),
             count_refused: Arc::new(move |word| counts.rejected(word)),
         },
     };
@@ -98,6 +99,7 @@ fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(Socket
         limits: StreamLimits {
             head_deadline: OPS_HEAD_DEADLINE,
             answer_deadline: ANSWER_DEADLINE,
+            heads: Arc::default(),
             count_refused: Arc::new(|_word| {}),
         },
     };

@@ -3,13 +3,20 @@
 use crate::http::framing::{HEAD_BYTES_MAX, Violation};
 use crate::http::problem::{MEDIA_TYPE, ProblemDocument};
 
-/// The reason why a request head does not reach the HTTP server.
+/// The second line of an answer of the HTTP server without a body.
+const NO_BODY: &str = "content-length: 0\r\n";
+
+/// The reason why a request head does not reach a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefusedHead {
     /// The bytes are not an acceptable HTTP/1 request.
     Violation(Violation),
     /// The head did not arrive in time.
     Timeout,
+    /// The incomplete heads of all connections take all the memory that they may take.
+    Budget,
+    /// The HTTP server has refused the head with this status.
+    ByServer(u16),
 }
 
 impl From<Violation> for RefusedHead {
@@ -19,6 +26,17 @@ impl From<Violation> for RefusedHead {
 }
 
 impl RefusedHead {
+    /// Finds the refusal of the HTTP server, which has no body, in the bytes that the server writes.
+    pub(super) fn by_server(written: &[u8]) -> Option<Self> {
+        let status = [
+            (400, "HTTP/1.1 400 Bad Request"),
+            (431, "HTTP/1.1 431 Request Header Fields Too Large"),
+        ];
+        let is_of = |line: &str| written.starts_with(format!("{line}\r\n{NO_BODY}").as_bytes());
+        let status = status.into_iter().find(|(_, line)| is_of(line));
+        status.map(|(status, _)| Self::ByServer(status))
+    }
+
     /// Returns the status, the last word of the problem type, and the title.
     const fn row(self) -> (u16, &'static str, &'static str) {
         match self {
@@ -28,9 +46,11 @@ impl RefusedHead {
             Self::Violation(Violation::Tunnel) => {
                 (400, "tunnel", "Tunnels and WebSocket not supported")
             }
-            Self::Violation(Violation::HeadTooLarge) => {
+            Self::Violation(Violation::HeadTooLarge) | Self::ByServer(431) => {
                 (431, "head_too_large", "Request head too large")
             }
+            Self::ByServer(_) => (400, "malformed_http", "Malformed HTTP request"),
+            Self::Budget => (503, "head_budget", "Too many request heads at once"),
             Self::Timeout => (408, "head_timeout", "Request head timeout"),
         }
     }
@@ -52,6 +72,9 @@ impl RefusedHead {
                 return format!("The maximum size of a request head is {HEAD_BYTES_MAX} bytes.");
             }
             Self::Timeout => "The request head did not arrive in time. Send it without pauses.",
+            Self::Budget => "Send the request again later.",
+            Self::ByServer(431) => "The request head has too many headers.",
+            Self::ByServer(_) => "The request line or a header is not valid HTTP/1.1.",
         };
         detail.to_owned()
     }
@@ -62,8 +85,12 @@ impl RefusedHead {
         let problem = ProblemDocument::new(word, status, title, self.detail());
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let length = body.len();
+        let retry_after = match self {
+            Self::Budget => "retry-after: 1\r\n",
+            Self::Violation(_) | Self::Timeout | Self::ByServer(_) => "",
+        };
         format!(
-            "HTTP/1.1 {status} {title}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            "HTTP/1.1 {status} {title}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {length}\r\n{retry_after}connection: close\r\n\r\n{body}"
         )
         .into_bytes()
     }

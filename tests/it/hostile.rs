@@ -284,6 +284,69 @@ fn a_client_that_goes_on_sending_sees_the_refusal() {
     }
 }
 
+/// FAULTS N53: the HTTP server answers some heads with 400 or 431 and without a body.
+#[test]
+fn every_refused_head_gets_a_problem_document() {
+    let app = TestApp::start();
+    let many = "a: b\r\n".repeat(97);
+    for address in [app.ingress(), app.ops()] {
+        for (head, status, word) in [
+            (
+                "GET /livez HTTP/3\r\nhost: x\r\n\r\n",
+                400,
+                "malformed_http",
+            ),
+            ("GET /livez HTTP/1.1\r\n\r\n", 400, "malformed_http"),
+            ("GET /livez\r\n\r\n", 400, "malformed_http"),
+            (
+                "POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+                400,
+                "malformed_http",
+            ),
+            (
+                &format!("GET /livez HTTP/1.1\r\nhost: x\r\n{many}\r\n"),
+                431,
+                "head_too_large",
+            ),
+        ] {
+            check_refused(address, head, status, word);
+        }
+    }
+    let count = app.metric("refused_total{problem=\"malformed_http\"}");
+    assert_eq!(count, Some(4.0));
+}
+
+/// FAULTS N52: heads that stall before their end, of clients that send nothing else.
+#[test]
+fn stalled_heads_do_not_fill_the_memory() {
+    const STALLED: usize = 600;
+    let app = TestApp::start();
+    let head = format!("GET /v1/x HTTP/1.1\r\nhost: x\r\na: {}", "x".repeat(16_000));
+    let mut stalled: Vec<Connection> = (0..STALLED)
+        .map(|_| {
+            let mut connection = Connection::open(app.ingress()).unwrap();
+            connection.send(head.as_bytes()).unwrap();
+            connection
+        })
+        .collect();
+    app.wait_for("the last heads are refused", |app| {
+        let refused = app.metric("refused_total{problem=\"head_budget\"}");
+        refused.is_some_and(|refused| refused >= 50.0)
+    });
+    let last = stalled.last_mut().unwrap().answer().unwrap();
+    assert_eq!((last.status, last.header("retry-after")), (503, Some("1")));
+    app.accept(&Event::new("e-1", "c1", 1).email("canary@example.com"));
+    drop(stalled);
+    wait_for("a large head is accepted again", || {
+        let mut connection = Connection::open(app.ingress()).unwrap();
+        connection
+            .send(format!("{head}\r\n\r\n").as_bytes())
+            .unwrap();
+        (connection.answer().unwrap().status == 404).then_some(())
+    });
+    app.wait_until("e-1", "delivered");
+}
+
 /// FAULTS N45: a client that does not read its answers loses the connection after 20 s.
 #[test]
 fn a_client_that_never_reads_loses_its_connection() {

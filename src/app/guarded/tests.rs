@@ -42,6 +42,7 @@ fn guarded(sent: &'static str) -> Guarded<Stuck> {
     let limits = StreamLimits {
         head_deadline: Duration::from_millis(50),
         answer_deadline: Duration::from_millis(50),
+        heads: Arc::default(),
         count_refused: Arc::new(|_| {}),
     };
     Guarded::new(Stuck(sent.as_bytes()), Rc::new(place), limits)
