@@ -67,8 +67,8 @@ mod live {
     /// The environment variable that arms failpoints.
     const VARIABLE: &str = "IMPRINT_BRIDGE_FAILPOINTS";
 
-    /// The delay before a crash. Answers that were written before the crash still reach their clients: the worst case
-    /// for a crash.
+    /// The delay before a crash, in which the answers that the process has written reach their clients. A crash is most
+    /// dangerous then, because the clients rely on the answers.
     const DELAY: Duration = Duration::from_millis(50);
 
     /// The time between two looks for the file of a hang.

@@ -81,7 +81,7 @@ enum PendingCall {
 /// The next step of an exchange with Imprint.
 #[derive(Debug)]
 pub enum ExchangeStep {
-    /// The exchange continues with this call.
+    /// The dispatcher must call Imprint's API in this way, and then pass the answer to the exchange.
     Call(ImprintCall),
     /// The exchange is over and has this conclusion.
     Conclude(Conclusion),

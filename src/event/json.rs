@@ -36,25 +36,25 @@ pub struct Error {
 /// A rule of strict JSON for request bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonRule {
-    /// The body is UTF-8.
+    /// The body must be UTF-8.
     Utf8,
-    /// The body does not begin with a byte order mark.
+    /// The body must not begin with a byte order mark.
     ByteOrderMark,
-    /// The body is not empty.
+    /// The body must not be empty.
     Empty,
-    /// The body is valid JSON, and contains no lone surrogates, no raw control characters and no numbers out of range.
+    /// The body must be valid JSON, with no lone surrogates, no raw control characters and no numbers out of range.
     Syntax,
-    /// Nothing except white space follows the JSON value of the body.
+    /// Nothing except white space may follow the JSON value of the body.
     Trailing,
-    /// No object has the same key twice, even if the two copies of the key are written with different escapes.
+    /// No object may have the same key twice, even if the two copies of the key are written with different escapes.
     DuplicateKey,
-    /// No string contains a NUL character: some databases and logs would cut the string there.
+    /// No string may contain a NUL character: some databases and logs would cut the string there.
     Nul,
-    /// Arrays and objects are nested at most [`DEPTH_MAX`] deep.
+    /// Arrays and objects must be nested at most [`DEPTH_MAX`] deep.
     Depth,
-    /// The body has at most [`KEYS_MAX`] keys.
+    /// The body must have at most [`KEYS_MAX`] keys.
     Keys,
-    /// Every string and key has at most [`STRING_BYTES_MAX`] bytes.
+    /// Every string and key must have at most [`STRING_BYTES_MAX`] bytes.
     StringLength,
 }
 

@@ -273,9 +273,9 @@ impl PathStep {
     }
 }
 
-/// The error text for a path with a member name at a value that is not an object.
+/// The error text for a path that asks for a member of a value that is not an object.
 pub(super) const NO_OBJECT: &str =
     "The path continues into a member, but the value here is not an object.";
-/// The error text for a path with an item index at a value that is not an array.
+/// The error text for a path that asks for an item of a value that is not an array.
 pub(super) const NO_ARRAY: &str =
     "The path continues into an item, but the value here is not an array.";

@@ -15,7 +15,7 @@ const RESERVED_ENDINGS: [&str; 7] = [
 /// The part of the name of SQLite's journal for several files; a hexadecimal number follows.
 const SUPER_JOURNAL: &str = "-mj";
 
-/// The part of the name of a replaced store; a number follows.
+/// A store that a restore replaces gets its old name, this text and a number as its new name.
 const REPLACED: &str = ".replaced.";
 
 /// Returns whether a file name has a meaning for SQLite, or for the bridge beside a store.

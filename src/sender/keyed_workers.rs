@@ -1,7 +1,7 @@
 //! Workers that process the items of one key one after another, and the items of different keys at the same time.
 //!
-//! A hash of the key chooses the worker, and each worker processes one item at a time. Memory is bounded, because only
-//! the workers' queues hold items. There are two disadvantages: two keys of one worker wait for each other, and the
+//! A hash of the key chooses the worker, and each worker processes one item at a time. Each worker
+//! has a queue with a limit, and only the queues hold items, so memory is bounded. There are two disadvantages: two keys of one worker wait for each other, and the
 //! caller waits while the queue of the worker is full.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

@@ -1,9 +1,10 @@
 //! Sampling of repeated log lines: of the warnings and errors from one place in the program, the log has the first
 //! [`LINES_MAX`] in each window, and then the number of lines that were left out.
 //!
-//! Without sampling, a stranger who fails to log in, or a backlog of entries that are parked, writes hundreds of
-//! kilobytes of log lines a second. Lines of the levels info, debug and trace are not sampled: the bridge writes info
-//! lines only about its own life cycle, and an operator who asks for debug lines wants to see each of them.
+//! Without sampling, the bridge would write hundreds of kilobytes of log lines in a second: one line for each login
+//! that fails, or one line for each entry of a backlog that it parks. Lines of the levels info, debug and trace are
+//! not sampled: the bridge writes info lines only about its own life cycle, and an operator who asks for debug
+//! lines wants to see each of them.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,6 +1,6 @@
-//! Bytes on their way from the socket to the server, or back.
+//! A buffer between the socket and the HTTP server.
 
-/// Bytes on their way, which keep no memory when they are gone.
+/// Bytes that wait until the receiver takes them. An empty buffer has no memory.
 #[derive(Default)]
 pub(super) struct BytesInTransit {
     bytes: Vec<u8>,

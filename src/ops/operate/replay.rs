@@ -190,7 +190,7 @@ const fn number(entry: &LoadedEntry) -> EntryId {
     entry.summary.receipt.entry
 }
 
-/// Lists the numbers of entries for the audit log.
+/// Returns the ids of the entries as one text for the audit log.
 fn target(entries: impl Iterator<Item = EntryId>) -> String {
     let numbers: Vec<String> = entries.map(|entry| entry.to_string()).collect();
     numbers.join(" ")
