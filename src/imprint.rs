@@ -79,16 +79,24 @@ impl ImprintId {
     /// Returns whether two Imprint ids name the same customer. Two UUIDs may differ in case. Ids that are not UUIDs
     /// must be identical.
     pub fn is_same(&self, other: &str) -> bool {
-        self.0 == other || (self.is_uuid_shaped() && self.0.eq_ignore_ascii_case(other))
+        is_same_id(&self.0, other)
     }
 
     fn is_uuid_shaped(&self) -> bool {
-        self.0.len() == UUID_CHARS
-            && self.0.bytes().enumerate().all(|(at, b)| match at {
-                8 | 13 | 18 | 23 => b == b'-',
-                _ => b.is_ascii_hexdigit(),
-            })
+        is_uuid_shaped(&self.0)
     }
+}
+
+fn is_uuid_shaped(id: &str) -> bool {
+    id.len() == UUID_CHARS
+        && id.bytes().enumerate().all(|(at, b)| match at {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
+}
+
+fn is_same_id(one: &str, other: &str) -> bool {
+    one == other || (is_uuid_shaped(one) && one.eq_ignore_ascii_case(other))
 }
 
 /// The error for a text that is not a partner's customer id.
@@ -119,6 +127,12 @@ impl PartnerCustomerId {
         } else {
             Err(PartnerCustomerIdError)
         }
+    }
+
+    /// Returns whether two partner customer ids name the same customer. Two UUIDs may differ in case. Ids that are not
+    /// UUIDs must be identical.
+    pub fn is_same(&self, other: &str) -> bool {
+        is_same_id(&self.0, other)
     }
 
     /// Returns the partner customer id as text.
@@ -418,6 +432,13 @@ mod tests {
             assert!(!id.is_same(&other.to_lowercase()), "{other}");
             assert_eq!(id.canonical(), other);
         }
+    }
+
+    #[test]
+    fn a_partner_customer_id_has_no_case_only_if_it_is_a_uuid() {
+        let id = |raw: &str| PartnerCustomerId::parse(raw).unwrap();
+        assert!(id(UUID).is_same(&UUID.to_lowercase()));
+        assert!(id("P-1").is_same("P-1") && !id("P-1").is_same("p-1"));
     }
 
     #[test]

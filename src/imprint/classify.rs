@@ -41,7 +41,7 @@ pub struct ImprintResponse<'a> {
     pub status: u16,
     /// The values of all `Retry-After` headers in Imprint's answer.
     pub retry_after: &'a [String],
-    /// The body of Imprint's answer. If the body does not decide the outcome ([`needs_body`]), and the client could not
+    /// The body of Imprint's answer. If the body does not decide the outcome (see `needs_body`), and the client could not
     /// read the whole body, the field is empty.
     pub body: &'a [u8],
 }

@@ -115,7 +115,7 @@ impl SearchPage<'_> {
 impl SearchHit<'_> {
     fn has(&self, partner: &PartnerCustomerId) -> bool {
         let own = self.partner_customer_id.and_then(text);
-        own.is_some_and(|id| id == partner.as_str())
+        own.is_some_and(|id| partner.is_same(&id))
     }
 
     fn id(&self) -> Option<ImprintId> {

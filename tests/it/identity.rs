@@ -135,6 +135,19 @@ fn the_first_spelling_of_a_uuid_does_not_stick() {
     drop(app);
 }
 
+/// FAULTS N215: our own id is a UUID, which the CRM and Imprint spell in different letter case.
+#[test]
+fn the_letter_case_of_our_own_uuid_is_no_contradiction() {
+    let app = two_customers();
+    seed(&app, &json!({"id": "C", "partner_customer_id": UUID}));
+    let lower = UUID.to_lowercase();
+    for (id, revision) in [("first", 1), ("second", 2)] {
+        app.accept(&by_both(id, ("C", &lower), revision));
+        app.wait_until(id, "delivered");
+    }
+    assert_eq!(app.metric("misdirected_total"), Some(0.0));
+}
+
 // === pairs of ids ===
 
 /// FAULTS N215: the first event of a wrong pair reaches another cardholder, because nobody knows better. Everything after

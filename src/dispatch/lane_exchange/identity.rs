@@ -204,7 +204,7 @@ impl LaneExchange {
     ) -> impl Iterator<Item = EntryId> + 'a {
         let is_other = move |waiting: &&WaitingEntry| {
             let partner = waiting.customer.partner();
-            partner.is_some_and(|partner| partner != echoed)
+            partner.is_some_and(|partner| !partner.is_same(echoed.as_str()))
         };
         let waiting = self.claimed.waiting.iter().filter(is_other);
         let entries = waiting.map(|waiting| waiting.entry);

@@ -109,12 +109,14 @@ fn relation(
     let is_certain =
         |link: &IdentityLink| now.since(link.confirmed_at) < lifetime(link, rules).max(CERTAIN_MIN);
     let names_imprint_id = matches!(waiting.customer, CustomerRef::Pair { .. });
-    let own = links.iter().find(|link| link.partner == *partner);
+    let is_own = |link: &&IdentityLink| partner.is_same(link.partner.as_str());
+    let own = links.iter().filter(is_own);
+    let own = own.max_by_key(|link| link.confirmed_at);
     let elsewhere = own
         .and_then(|own| own.imprint.as_ref())
         .filter(|imprint| !imprint.is_same(lane.as_str()));
     // The newest link of the lane's customer, if it names another id than the entry.
-    let other = newest_of(lane, links).filter(|link| link.partner != *partner);
+    let other = newest_of(lane, links).filter(|link| !is_own(link));
     let is_other_certain = other.is_some_and(is_certain);
     match (own.filter(|own| is_certain(own)), elsewhere, other) {
         (_, _, Some(_)) if is_other_certain && names_imprint_id => Relation::Conflict,

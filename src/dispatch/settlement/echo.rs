@@ -26,7 +26,7 @@ pub(super) fn confirmed_link(
     }
     let newest = newest_of(imprint, &exchange.claimed.links);
     let is_known = newest.is_some_and(|link| {
-        link.partner == partner && now.since(link.confirmed_at) < rules.link_ttl / 2
+        link.partner.is_same(partner.as_str()) && now.since(link.confirmed_at) < rules.link_ttl / 2
     });
     (!is_known).then(|| IdentityLink {
         partner,

@@ -41,6 +41,23 @@ fn link(partner_id: &str, imprint_id: Option<&str>, hours: i64) -> IdentityLink 
     }
 }
 
+/// An entry whose event names its customer only by our id "P".
+fn by_our_id() -> WaitingEntry {
+    WaitingEntry {
+        jump_max: None,
+        entry: EntryId(1),
+        version: Version {
+            epoch: 0,
+            value: 0,
+            arrival: 1,
+        },
+        source: SourceName::parse("crm").unwrap(),
+        update: Update::default(),
+        customer: CustomerRef::Partner(partner("P")),
+        accepted_at: NOW,
+    }
+}
+
 /// Checks the relation of an entry for the customer "A" with our id "P": with both ids, and with our id only.
 #[track_caller]
 fn check(links: &[IdentityLink], both: &Relation, ours: &Relation) {
@@ -50,17 +67,8 @@ fn check(links: &[IdentityLink], both: &Relation, ours: &Relation) {
     };
     for (customer, expected) in [(pair, both), (CustomerRef::Partner(partner("P")), ours)] {
         let waiting = WaitingEntry {
-            jump_max: None,
-            entry: EntryId(1),
-            version: Version {
-                epoch: 0,
-                value: 0,
-                arrival: 1,
-            },
-            source: SourceName::parse("crm").unwrap(),
-            update: Update::default(),
             customer,
-            accepted_at: NOW,
+            ..by_our_id()
         };
         let (lane, own) = (imprint("A"), partner("P"));
         let relation = relation(&waiting, &own, (&lane, links), &RULES, NOW);
@@ -130,6 +138,33 @@ fn links_decide_whether_two_ids_belong_together() {
     }
 }
 
+/// FAULTS N215: a CRM and Imprint may spell our UUID in different letter case.
+#[test]
+fn the_letter_case_of_our_uuid_is_no_contradiction() {
+    const OURS: &str = "bbb815e9-f654-438d-9ad3-3f7bb8136fc0";
+    let upper = OURS.to_uppercase();
+    let lane = imprint("A");
+    let waiting = WaitingEntry {
+        customer: CustomerRef::Pair {
+            imprint: lane.clone(),
+            partner: partner(OURS),
+        },
+        ..by_our_id()
+    };
+    for (links, expected) in [
+        (vec![link(&upper, Some("A"), 1)], Relation::Agreed),
+        (
+            vec![link(&upper, Some("A"), 1), link(OURS, Some("B"), 2)],
+            Relation::Agreed,
+        ),
+        (vec![link("Q", Some("A"), 1)], Relation::Conflict),
+    ] {
+        let ids = (&lane, &links[..]);
+        let relation = relation(&waiting, &partner(OURS), ids, &RULES, NOW);
+        assert_eq!(relation, expected, "{links:?}");
+    }
+}
+
 /// With a lifetime of zero, an answer of this moment still decides: otherwise the same question would follow for ever.
 #[test]
 fn an_answer_of_this_minute_always_decides() {
@@ -139,19 +174,7 @@ fn an_answer_of_this_minute_always_decides() {
     };
     let own = link("P", Some("B"), 0);
     assert!(!is_fresh(&own, &rules, NOW));
-    let waiting = WaitingEntry {
-        jump_max: None,
-        entry: EntryId(1),
-        version: Version {
-            epoch: 0,
-            value: 0,
-            arrival: 1,
-        },
-        source: SourceName::parse("crm").unwrap(),
-        update: Update::default(),
-        customer: CustomerRef::Partner(partner("P")),
-        accepted_at: NOW,
-    };
+    let waiting = by_our_id();
     let ids = (&imprint("A"), &[own][..]);
     let relation = relation(&waiting, &partner("P"), ids, &rules, NOW);
     assert_eq!(relation, Relation::Unsure(CheckStep::Move(imprint("B"))));
