@@ -39,6 +39,7 @@ mod lanes;
 mod ledger;
 mod lifecycle;
 mod memory;
+mod pick;
 mod sqlite;
 mod state;
 mod version_reset;
@@ -54,8 +55,8 @@ pub use inbox::{
     Appended, AppendedEntry, Digest, Disposition, Inbox, Lookup, NewEntry, Priority, Receipt,
 };
 pub use lanes::{
-    Claim, ClaimToken, ClaimedLane, Ending, FailingShare, IdentityLink, LaneKey, Lanes, MaybeSent,
-    Moved, Pick, Recognition, Settled, Settlement, Trials, WaitingEntry,
+    Claim, ClaimToken, ClaimedLane, Ending, IdentityLink, LaneKey, Lanes, MaybeSent, Moved,
+    Recognition, Settled, Settlement, Trials, WaitingEntry,
 };
 pub use ledger::{
     AuditEvent, AuditRecord, Depth, Detail, EntryFilter, EntryPage, EntrySelection, EntrySummary,
@@ -64,6 +65,7 @@ pub use ledger::{
 };
 pub use lifecycle::{Lifecycle, STALLED_AFTER, Setting, Settings, StoreCondition};
 pub use memory::MemoryOutbox;
+pub use pick::{FailingShare, LaneShares, Pick, Standing};
 pub use sqlite::{
     OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, rebind, restore, verify,
 };

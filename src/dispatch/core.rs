@@ -26,7 +26,7 @@ use self::in_flight::InFlight;
 use super::destination::{Destination, Inquiry, SendPermits};
 use super::lane_exchange::{ImprintCall, ImprintReply};
 use super::rules::DeliveryRules;
-use crate::outbox::{Claim, FailingShare, LaneId, Pick, Settled, Settlement};
+use crate::outbox::{Claim, FailingShare, LaneId, LaneShares, Pick, Settled, Settlement, Standing};
 use crate::time::Timestamp;
 
 pub use self::conclude::{Delivered, DestinationChange, Report, conclude_inquiry};
@@ -55,6 +55,10 @@ const REQUESTS_PER_PREFETCHED_LANE: usize = 2;
 /// The number of concurrent requests for which one request of a failing lane (a lane whose last request failed) may be
 /// in flight. However many lanes fail or hang, three quarters of the places stay free for the other lanes.
 const REQUESTS_PER_FAILING_LANE: usize = 4;
+
+/// The number of concurrent requests for which one place is kept for lanes that Imprint answered before. New customers,
+/// however many, cannot fill these places, even if their first requests hang.
+const REQUESTS_PER_KEPT_PLACE: usize = 4;
 
 /// The limits of one dispatch thread.
 #[derive(Clone, Copy, Debug)]
@@ -129,8 +133,8 @@ pub struct Core {
     destination: Arc<Destination>,
     limits: DispatchLimits,
     deliveries: HashMap<DeliveryId, Delivery>,
-    /// The deliveries that wait for an [`InFlightPermit`], in the order of their claim.
-    queue: VecDeque<DeliveryId>,
+    /// The deliveries that wait for an [`InFlightPermit`], in the order of their claim, with the standing of each lane.
+    queue: VecDeque<(DeliveryId, Standing)>,
     in_flight: InFlight,
     /// The number of deliveries of failing lanes.
     failing: usize,
@@ -148,7 +152,7 @@ impl Core {
             limits,
             deliveries: HashMap::new(),
             queue: VecDeque::new(),
-            in_flight: InFlight::new(limits.concurrency),
+            in_flight: InFlight::new(limits.concurrency, untried_places(limits.concurrency)),
             failing: 0,
             claiming: None,
             last_id: 0,
@@ -187,27 +191,36 @@ impl Core {
         }
         // A probe that uses a lane which always fails would show nothing about the destination.
         let pick = if permits.is_arrival_probe() {
-            Pick::LongestDue(FailingShare { kept: 0, max: 0 })
+            Pick::NotFailed
         } else if permits.is_probe() {
             Pick::LeastFailed(moment.random)
         } else {
-            Pick::LongestDue(self.failing_share(&mut permits))
+            Pick::LongestDue(self.shares(&mut permits))
         };
         let max = permits.count();
         self.claiming = Some(permits);
         LoopAction::Claim { max, pick }
     }
 
-    /// Returns the share of the next claim for failing lanes. One place is kept for them, because other lanes may be due
-    /// for hours; a core with a single place keeps none, because failing lanes that hang would then fill the place.
-    fn failing_share(&self, permits: &mut SendPermits) -> FailingShare {
+    /// Returns the shares of the next claim for failing and untried lanes. One place is kept for failing lanes, because
+    /// other lanes may be due for hours; a core with a single place keeps none, because failing lanes that hang would
+    /// then fill the place.
+    fn shares(&self, permits: &mut SendPermits) -> LaneShares {
         let concurrency = self.limits.concurrency;
         let places = (concurrency / REQUESTS_PER_FAILING_LANE).max(1);
         let max = permits.allow_failing(places.saturating_sub(self.failing));
         let is_kept = concurrency > 1 && self.failing == 0;
-        FailingShare {
+        let failing = FailingShare {
             kept: max.min(usize::from(is_kept)),
             max,
+        };
+        let is_untried = |(_, standing): &&(_, Standing)| *standing == Standing::Untried;
+        let queued = self.queue.iter().filter(is_untried).count();
+        let held = queued + self.in_flight.untried() + self.failing;
+        let kept = concurrency.saturating_sub(untried_places(concurrency));
+        LaneShares {
+            failing,
+            untried_max: self.lanes_max().saturating_sub(kept + held),
         }
     }
 
@@ -231,14 +244,14 @@ impl Core {
         for lane in claim.lanes {
             self.last_id += 1;
             let id = DeliveryId(self.last_id);
-            let is_failing = lane.is_failing;
-            let permit = permits.as_mut().and_then(|permits| match is_failing {
-                true => permits.take_one_failing(),
-                false => permits.take_one(),
+            let standing = lane.standing;
+            let permit = permits.as_mut().and_then(|permits| match standing {
+                Standing::Failing => permits.take_one_failing(),
+                Standing::Well | Standing::Untried => permits.take_one(),
             });
-            self.failing += usize::from(is_failing);
+            self.failing += usize::from(standing == Standing::Failing);
             self.deliveries.insert(id, Delivery::new(lane, permit));
-            self.queue.push_back(id);
+            self.queue.push_back((id, standing));
         }
         let is_arrival_probe = permits.is_some_and(|permits| permits.is_arrival_probe());
         let next_probe = is_arrival_probe.then(|| self.destination.next_probe());
@@ -251,7 +264,13 @@ impl Core {
                 now.after(POLL_EVERY)
             }
         });
-        let next_due = claim.next_due.into_iter().chain(next_failing);
+        // The end of an untried lane's delivery also polls.
+        let next_untried = claim.is_untried_left.then(|| now.after(POLL_EVERY));
+        let next_due = claim
+            .next_due
+            .into_iter()
+            .chain(next_failing)
+            .chain(next_untried);
         let next_due = next_due.chain(next_probe.flatten()).min();
         next_due.unwrap_or_else(|| now.after(POLL_EVERY))
     }
@@ -265,13 +284,14 @@ impl Core {
     /// Returns the next delivery for [`Core::start`] if one more request may be in flight. The dispatcher must call
     /// `next_start` after every other call of the core.
     pub fn next_start(&mut self) -> Option<DeliveryId> {
-        let next = self.queue.front().copied()?;
-        let permit = if self.is_stopping {
-            None
-        } else {
-            Some(self.in_flight.acquire()?)
+        let may_start =
+            |(_, standing): &(_, Standing)| self.is_stopping || self.in_flight.admits(*standing);
+        let place = self.queue.iter().position(may_start)?;
+        let (next, standing) = self.queue.remove(place)?;
+        let permit = match self.is_stopping {
+            true => None,
+            false => self.in_flight.acquire(standing),
         };
-        self.queue.pop_front();
         if let Some(delivery) = self.deliveries.get_mut(&next) {
             delivery.in_flight = permit;
         }
@@ -345,4 +365,11 @@ impl Core {
 struct Context<'a> {
     destination: &'a Destination,
     rules: &'a DeliveryRules,
+}
+
+/// Returns the number of places that untried lanes may fill: all but the places that are kept for lanes which Imprint
+/// answered before. A core with a single place keeps none.
+fn untried_places(concurrency: usize) -> usize {
+    let kept = (concurrency / REQUESTS_PER_KEPT_PLACE).max(1);
+    concurrency.saturating_sub(kept).max(1)
 }

@@ -15,7 +15,9 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{EntryId, LaneClass, LaneKey, MaybeSent, ParkReason, Priority, Recognition, State};
+use super::{
+    EntryId, LaneClass, LaneKey, MaybeSent, ParkReason, Priority, Recognition, Standing, State,
+};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 
 /// The usual size of an encoded update, in bytes: the initial capacity of the encoding buffer.
@@ -178,13 +180,15 @@ pub(super) fn jump_max(max: u64) -> i64 {
     i64::try_from(max).unwrap_or(i64::MAX)
 }
 
-/// The distance between the number of a priority and the number of a failing lane with this priority. The SQL of
-/// settling uses the same distance.
-pub(super) const FAILING_CLASS: u8 = 2;
-
+/// Returns the number of a queue: the number of the priority, and 2 more for a failing lane or 4 more for an untried lane.
+/// The SQL of settling uses the same numbers.
 pub(super) const fn class_number(class: LaneClass) -> u8 {
-    let failing = if class.is_failing { FAILING_CLASS } else { 0 };
-    priority_number(class.priority) + failing
+    let standing = match class.standing {
+        Standing::Well => 0,
+        Standing::Failing => 2,
+        Standing::Untried => 4,
+    };
+    priority_number(class.priority) + standing
 }
 
 pub(super) fn maybe_sent_number(maybe_sent: MaybeSent) -> i64 {
@@ -358,16 +362,15 @@ mod tests {
     /// The stores of released versions contain these numbers, so the numbers must not change.
     #[test]
     fn numbers_of_lane_classes_and_lane_kinds_never_change() {
-        for (number, priority, is_failing) in [
-            (0, Priority::Live, false),
-            (1, Priority::Low, false),
-            (2, Priority::Live, true),
-            (3, Priority::Low, true),
+        for (number, priority, standing) in [
+            (0, Priority::Live, Standing::Well),
+            (1, Priority::Low, Standing::Well),
+            (2, Priority::Live, Standing::Failing),
+            (3, Priority::Low, Standing::Failing),
+            (4, Priority::Live, Standing::Untried),
+            (5, Priority::Low, Standing::Untried),
         ] {
-            let expected = LaneClass {
-                priority,
-                is_failing,
-            };
+            let expected = LaneClass { priority, standing };
             assert_eq!(class("lane.low", number).unwrap(), expected);
             assert_eq!(i64::from(class_number(expected)), number);
         }
@@ -384,7 +387,7 @@ mod tests {
             let refused = reason("parked.reason", number).unwrap_err().to_string();
             assert_eq!(refused, format!("unknown number {number} in parked.reason"));
         }
-        assert!(class("lane.low", 4).is_err());
+        assert!(class("lane.low", 6).is_err());
     }
 
     #[test]

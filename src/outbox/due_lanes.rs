@@ -1,7 +1,7 @@
 //! Selects the due lanes that a claim takes, by the same rules for every storage engine. This module is pure: it does no
 //! IO and reads no clock.
 
-use super::{ClaimBounds, FailingShare, LaneId, Pick, Priority};
+use super::{ClaimBounds, LaneId, LaneShares, Pick, Priority, Standing};
 use crate::time::Timestamp;
 
 /// The queue of due lanes to which a lane belongs.
@@ -9,35 +9,29 @@ use crate::time::Timestamp;
 pub(super) struct LaneClass {
     /// The priority of the most urgent entry of the lane.
     pub(super) priority: Priority,
-    /// True if the last request of the lane failed.
-    pub(super) is_failing: bool,
+    pub(super) standing: Standing,
 }
 
 impl LaneClass {
-    /// The queues of lanes that do not fail, in the order in which a claim takes lanes from the queues.
-    pub(super) const WELL: [Self; 2] = [
-        Self::new(Priority::Live, false),
-        Self::new(Priority::Low, false),
-    ];
-    /// The queues of failing lanes, in the order in which a claim takes lanes from the queues.
-    pub(super) const FAILING: [Self; 2] = [
-        Self::new(Priority::Live, true),
-        Self::new(Priority::Low, true),
-    ];
-
     /// The queue of a lane whose stored queue is damaged: the queue decides only which lane comes first.
-    pub(super) const DEFAULT: Self = Self::new(Priority::Low, false);
+    pub(super) const DEFAULT: Self = Self::new(Priority::Low, Standing::Well);
 
-    const fn new(priority: Priority, is_failing: bool) -> Self {
-        Self {
-            priority,
-            is_failing,
-        }
+    const fn new(priority: Priority, standing: Standing) -> Self {
+        Self { priority, standing }
+    }
+
+    /// Returns the queues of lanes with this standing, in the order in which a claim takes lanes from the queues.
+    const fn with(standing: Standing) -> [Self; 2] {
+        [
+            Self::new(Priority::Live, standing),
+            Self::new(Priority::Low, standing),
+        ]
     }
 
     /// Returns every queue of due lanes.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        Self::WELL.into_iter().chain(Self::FAILING)
+        let standings = [Standing::Well, Standing::Untried, Standing::Failing];
+        standings.into_iter().flat_map(Self::with)
     }
 }
 
@@ -66,6 +60,7 @@ pub(super) struct PickedLanes {
     pub(super) lanes: Vec<LaneId>,
     pub(super) next_due: Option<Timestamp>,
     pub(super) is_failing_left: bool,
+    pub(super) is_untried_left: bool,
 }
 
 /// The due lanes of some queues.
@@ -78,6 +73,27 @@ struct DueLanes {
     later: Option<Timestamp>,
 }
 
+impl DueLanes {
+    /// Adds the lanes of two queues, as far as the room allows: the lanes that have been due longest. Returns the last
+    /// added lane.
+    fn merge(&mut self, one: Self, other: Self, room: usize) -> Option<DueLane> {
+        let mut due = one.due;
+        due.extend(other.due);
+        due.sort_unstable();
+        let left = due.split_off(room.min(due.len()));
+        let left = left.first().map(|due| due.due);
+        let lefts = [self.left, one.left, other.left, left];
+        self.left = lefts.into_iter().flatten().min();
+        self.later = [self.later, one.later, other.later]
+            .into_iter()
+            .flatten()
+            .min();
+        let last = due.last().copied();
+        self.due.extend(due);
+        last
+    }
+}
+
 impl Pick {
     /// Selects at most `max` lanes that are due at `now`.
     pub(super) fn select<Q: DueQueues>(
@@ -87,7 +103,8 @@ impl Pick {
         now: Timestamp,
     ) -> Result<PickedLanes, Q::Error> {
         match self {
-            Self::LongestDue(share) => longest_due(queues, max, share, now),
+            Self::LongestDue(shares) => longest_due(queues, max, shares, now),
+            Self::NotFailed => not_failed(queues, max, now),
             Self::LeastFailed(chance) => least_failed(queues, max, chance, now),
         }
     }
@@ -96,23 +113,55 @@ impl Pick {
 fn longest_due<Q: DueQueues>(
     queues: &Q,
     max: usize,
-    share: FailingShare,
+    shares: LaneShares,
     now: Timestamp,
 ) -> Result<PickedLanes, Q::Error> {
-    let failing = due(queues, LaneClass::FAILING, share.max.min(max), now)?;
-    let kept = share.kept.min(failing.due.len());
-    let well = due(queues, LaneClass::WELL, max.saturating_sub(kept), now)?;
-    let room = max.saturating_sub(well.due.len());
-    let lanes = well
-        .due
-        .iter()
-        .chain(failing.due.iter().take(room))
-        .map(|due| due.lane);
-    let next_due = [well.left, well.later, failing.later];
+    let failing_max = shares.failing.max.min(max);
+    let failing = due(queues, LaneClass::with(Standing::Failing), failing_max, now)?;
+    let kept = shares.failing.kept.min(failing.due.len());
+    let mut picked = DueLanes::default();
+    let mut untried_max = shares.untried_max;
+    let mut is_untried_left = false;
+    let well_max = max.saturating_sub(kept);
+    for priority in [Priority::Live, Priority::Low] {
+        let room = well_max.saturating_sub(picked.due.len());
+        let of = |standing, max| due(queues, [LaneClass::new(priority, standing)], max, now);
+        let well = of(Standing::Well, room)?;
+        let mut untried = of(Standing::Untried, room.min(untried_max))?;
+        if untried_max < room && untried.left.take().is_some() {
+            is_untried_left = true;
+        }
+        let untried_lanes = untried.due.clone();
+        let last = picked.merge(well, untried, room);
+        let taken = untried_lanes.partition_point(|due| Some(*due) <= last);
+        untried_max = untried_max.saturating_sub(taken);
+    }
+    let room = max.saturating_sub(picked.due.len());
+    let next_due = [picked.left, picked.later, failing.later];
+    let lanes = picked.due.iter().chain(failing.due.iter().take(room));
     Ok(PickedLanes {
-        lanes: lanes.collect(),
+        lanes: lanes.map(|due| due.lane).collect(),
         next_due: next_due.into_iter().flatten().min(),
         is_failing_left: failing.left.is_some() || failing.due.len() > room,
+        is_untried_left,
+    })
+}
+
+fn not_failed<Q: DueQueues>(
+    queues: &Q,
+    max: usize,
+    now: Timestamp,
+) -> Result<PickedLanes, Q::Error> {
+    let [live, low] = LaneClass::with(Standing::Well);
+    let [new_live, new_low] = LaneClass::with(Standing::Untried);
+    let found = due(queues, [live, low, new_live, new_low], max, now)?;
+    let failing = due(queues, LaneClass::with(Standing::Failing), 0, now)?;
+    let next_due = [found.left, found.later, failing.later];
+    Ok(PickedLanes {
+        lanes: found.due.iter().map(|due| due.lane).collect(),
+        next_due: next_due.into_iter().flatten().min(),
+        is_failing_left: failing.left.is_some(),
+        is_untried_left: false,
     })
 }
 
@@ -123,34 +172,42 @@ fn least_failed<Q: DueQueues>(
     now: Timestamp,
 ) -> Result<PickedLanes, Q::Error> {
     let window = queues.bounds().probe;
-    let well = due(queues, LaneClass::WELL, window, now)?;
-    let failing = due(queues, LaneClass::FAILING, window, now)?;
-    let next_due = [well.left, well.later, failing.left, failing.later];
-    let mut found = Vec::with_capacity(well.due.len() + failing.due.len());
-    for due in well.due.into_iter().chain(failing.due) {
-        found.push((queues.failures(due.lane)?, due));
+    let mut found = Vec::new();
+    let mut next_due: Option<Timestamp> = None;
+    // Of lanes that failed as often, a lane that Imprint answered before shows more than an untried lane.
+    for standing in [Standing::Well, Standing::Untried, Standing::Failing] {
+        let lanes = due(queues, LaneClass::with(standing), window, now)?;
+        let times = next_due.into_iter().chain(lanes.left).chain(lanes.later);
+        next_due = times.min();
+        for due in lanes.due {
+            found.push((queues.failures(due.lane)?, standing, due));
+        }
     }
     found.sort_unstable();
-    let fewest = found.first().map(|(failures, _)| *failures);
-    let equals = found.partition_point(|(failures, _)| Some(*failures) == fewest);
+    let fewest = found
+        .first()
+        .map(|(failures, standing, _)| (*failures, *standing));
+    let equals =
+        found.partition_point(|(failures, standing, _)| Some((*failures, *standing)) == fewest);
     let chosen = usize::try_from(chance).unwrap_or_default();
     let chosen = chosen.checked_rem(equals).unwrap_or_default();
     if let Some(equals) = found.get_mut(..=chosen) {
         equals.rotate_right(1);
     }
     let rest = found.split_off(max.min(found.len()));
-    let rest = rest.iter().map(|(_, due)| due.due);
+    let rest = rest.iter().map(|(_, _, due)| due.due);
     Ok(PickedLanes {
-        lanes: found.iter().map(|(_, due)| due.lane).collect(),
-        next_due: next_due.into_iter().flatten().chain(rest).min(),
+        lanes: found.iter().map(|(_, _, due)| due.lane).collect(),
+        next_due: next_due.into_iter().chain(rest).min(),
         is_failing_left: false,
+        is_untried_left: false,
     })
 }
 
 /// Returns at most `max` due lanes of these queues: the lanes of the first queue first.
-fn due<Q: DueQueues>(
+fn due<Q: DueQueues, const N: usize>(
     queues: &Q,
-    classes: [LaneClass; 2],
+    classes: [LaneClass; N],
     max: usize,
     now: Timestamp,
 ) -> Result<DueLanes, Q::Error> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{EntryId, LaneId, ParkReason, Settings, State, StoreFuture};
+use super::{EntryId, LaneId, ParkReason, Pick, Settings, Standing, State, StoreFuture};
 use crate::event::{SourceName, Version};
 use crate::fold::{Candidate, LaneVersions};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId, Update};
@@ -12,8 +12,8 @@ use crate::time::Timestamp;
 
 /// The outbox port of dispatch. The dispatcher holds this port and no other port of the outbox.
 ///
-/// Every operation of this port except [`Self::release`] is atomic and does a bounded amount of work. Dropping the future of an operation does
-/// not undo the operation.
+/// Every operation of this port except [`Self::release`] is atomic and does a bounded amount of work. Dropping the
+/// future of an operation does not undo the operation.
 pub trait Lanes: Settings {
     /// Claims up to `max` lanes that are due at `now`. Each claimed lane carries the [`ClaimToken`] of this claim.
     fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim>;
@@ -54,47 +54,19 @@ pub enum Settled {
     Stale,
 }
 
-/// The rule that decides which due lanes the store claims first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pick {
-    /// Claims the lanes first that have been due longest. Lanes whose last request failed come last, and take only
-    /// their share of the claim.
-    LongestDue(FailingShare),
-    /// Selects from the [`PROBE_WINDOW`](super::PROBE_WINDOW) longest due lanes those that have failed least; the
-    /// number picks one of these lanes. Lanes whose last request failed are selected only if no other lane is due. A
-    /// probe of the destination needs a lane that does not always fail, and a different lane each time.
-    LeastFailed(u32),
-}
-
-/// The share of one claim for lanes whose last request failed.
-///
-/// However many lanes fail, the share limits the places and the tokens that failing lanes hold, so that failing lanes
-/// neither delay other lanes nor wait for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FailingShare {
-    /// The number of places that the claim keeps for failing lanes even if enough other lanes are due.
-    pub kept: usize,
-    /// The most failing lanes that the claim may take.
-    pub max: usize,
-}
-
-impl FailingShare {
-    /// The share without a limit: failing lanes take every place that no other lane takes.
-    pub const UNLIMITED: Self = Self {
-        kept: 0,
-        max: usize::MAX,
-    };
-}
-
 /// The lanes that one call of [`Lanes::claim`] has claimed.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {
     /// The claimed lanes, starting with the lane that has been due longest.
     pub lanes: Vec<ClaimedLane>,
-    /// The time when the next unclaimed lane is due, not counting the lanes that `is_failing_left` reports.
+    /// The time when the next unclaimed lane is due, not counting the lanes that `is_failing_left` and
+    /// `is_untried_left` report.
     pub next_due: Option<Timestamp>,
-    /// True if the claim left out failing lanes that are due, because of their [`FailingShare`].
+    /// True if the claim left out failing lanes that are due, because of their [`FailingShare`](super::FailingShare).
     pub is_failing_left: bool,
+    /// True if the claim left out untried lanes that are due, because of their share in
+    /// [`LaneShares`](super::LaneShares).
+    pub is_untried_left: bool,
 }
 
 /// The key of a lane: the lane's customer.
@@ -195,9 +167,8 @@ pub struct ClaimedLane {
     pub versions: LaneVersions,
     /// The failures of the lane.
     pub trials: Trials,
-    /// True if the lane came from the queue of failing lanes: its last request failed, and the destination has not
-    /// recovered since.
-    pub is_failing: bool,
+    /// The results of the lane's requests so far.
+    pub standing: Standing,
     /// Dispatch sends entries up to this number one by one, because Imprint rejected a request that carried several of
     /// these entries.
     pub unfold_to: Option<EntryId>,
@@ -224,7 +195,7 @@ impl ClaimedLane {
             key: None,
             versions: LaneVersions::default(),
             trials,
-            is_failing: false,
+            standing: Standing::Well,
             unfold_to: None,
             is_gone: false,
             maybe_sent: MaybeSent::Nothing,
@@ -356,6 +327,24 @@ pub struct Settlement {
     pub reassert_at: Option<Timestamp>,
     /// The time when the dispatcher decided about the lane.
     pub at: Timestamp,
+}
+
+impl Settlement {
+    /// Returns whether Imprint answered a request of the lane, and the answer was no failure.
+    pub(super) const fn is_answered(&self) -> bool {
+        let was_sent =
+            !self.attempted.is_empty() || self.moved.is_some() || self.new_link.is_some();
+        was_sent && self.trials.failures == 0
+    }
+
+    /// Returns the standing of the lane after the settlement.
+    pub(super) fn standing(&self, before: Standing) -> Standing {
+        match before {
+            _ if self.trials.failures > 0 => Standing::Failing,
+            Standing::Untried if !self.is_answered() => Standing::Untried,
+            Standing::Well | Standing::Untried | Standing::Failing => Standing::Well,
+        }
+    }
 }
 
 /// Imprint's answer about the Imprint id of a lane.

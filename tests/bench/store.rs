@@ -21,8 +21,8 @@ use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion};
 use imprint_bridge::fold::{MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId, Update};
 use imprint_bridge::outbox::{
-    ClaimedLane, Digest, Disposition, Ending, FailingShare, Inbox, Lanes, Lifecycle, NewEntry,
-    Pick, Priority, Recognition, Settlement, SqliteOutbox, Trials,
+    ClaimedLane, Digest, Disposition, Ending, Inbox, LaneShares, Lanes, Lifecycle, NewEntry, Pick,
+    Priority, Recognition, Settlement, SqliteOutbox, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -145,11 +145,7 @@ fn outbox(criterion: &mut Criterion) {
                         appended.iter().all(Result::is_ok) && settled.iter().all(Result::is_ok)
                     );
                     let claim = outbox
-                        .claim(
-                            NOW,
-                            GROUP as usize,
-                            Pick::LongestDue(FailingShare::UNLIMITED),
-                        )
+                        .claim(NOW, GROUP as usize, Pick::LongestDue(LaneShares::UNLIMITED))
                         .await;
                     claimed = claim.unwrap().lanes;
                     assert_eq!(claimed.len() as u64, GROUP);

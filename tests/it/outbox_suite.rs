@@ -9,10 +9,10 @@ use imprint_bridge::fold::{Candidate, FoldEnd, LaneVersions, MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
     Appended, AppendedEntry, AuditEvent, Claim, ClaimedLane, Detail, Digest, Disposition, Ending,
-    EntryFilter, EntryId, EntrySelection, Error, FailingShare, Inbox as _, LaneKey, Ledger as _,
-    Lifecycle as _, Lookup, MaybeSent, MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick,
-    Priority, Receipt, Recognition, Replay, Resolution, Setting, Settled, Settlement, SqliteOutbox,
-    State, Trials,
+    EntryFilter, EntryId, EntrySelection, Error, FailingShare, Inbox as _, LaneKey, LaneShares,
+    Ledger as _, Lifecycle as _, Lookup, MaybeSent, MemoryOutbox, NewEntry, OpenError, Outbox,
+    ParkReason, Pick, Priority, Receipt, Recognition, Replay, Resolution, Setting, Settled,
+    Settlement, SqliteOutbox, Standing, State, Trials,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
@@ -90,7 +90,7 @@ async fn append(outbox: &dyn Outbox, entries: &[NewEntry]) -> Vec<AppendedEntry>
 
 async fn claim(outbox: &dyn Outbox, now: Timestamp) -> Claim {
     outbox
-        .claim(now, 10, Pick::LongestDue(FailingShare::UNLIMITED))
+        .claim(now, 10, Pick::LongestDue(LaneShares::UNLIMITED))
         .await
         .unwrap()
 }
@@ -246,10 +246,17 @@ async fn give_back(outbox: &dyn Outbox, claim: &Claim) {
     }
 }
 
+fn failing_share(kept: usize, max: usize) -> Pick {
+    Pick::LongestDue(LaneShares {
+        failing: FailingShare { kept, max },
+        ..LaneShares::UNLIMITED
+    })
+}
+
 /// FAULTS U50: failing lanes take only their share of a claim, whatever their number and their due times are.
 #[tokio::test]
 async fn failing_lanes_take_a_share_of_a_claim() {
-    let share = |kept, max| Pick::LongestDue(FailingShare { kept, max });
+    let share = failing_share;
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         for number in 0..5 {
@@ -300,7 +307,8 @@ async fn failing_lanes_take_a_share_of_a_claim() {
         outbox.release(NOW).await.unwrap();
         let claim = outbox.claim(NOW, 99, share(0, 0)).await.unwrap();
         assert_eq!(claim.lanes.len(), 10, "{engine}");
-        assert!(claim.lanes.iter().all(|lane| !lane.is_failing), "{engine}");
+        let mut standings = claim.lanes.iter().map(|lane| lane.standing);
+        assert!(standings.all(|one| one != Standing::Failing), "{engine}");
         give_back(outbox, &claim).await;
         let mut claim = outbox.claim(NOW, 9, share(2, 1)).await.unwrap();
         let failing = claim.lanes.pop().unwrap();
@@ -326,7 +334,7 @@ async fn many_lanes_are_released_in_slices() {
         for batch in resting.chunks(900) {
             append(outbox, batch).await;
         }
-        let due = Pick::LongestDue(FailingShare::UNLIMITED);
+        let due = Pick::LongestDue(LaneShares::UNLIMITED);
         let claim = outbox.claim(NOW, LANES, due).await.unwrap();
         assert_eq!(claim.lanes.len(), 0, "{engine}");
         let order = std::cell::RefCell::new(Vec::new());
@@ -343,6 +351,71 @@ async fn many_lanes_are_released_in_slices() {
         assert_eq!(claim.lanes.len(), LANES + 1, "{engine}");
         if engine == "sqlite" {
             assert_eq!(*order.borrow(), ["append", "release"]);
+        }
+    }
+}
+
+/// Settles the lanes of a claim as if nothing was sent, so that the lanes keep their standing.
+async fn keep_untried(outbox: &dyn Outbox, claim: &Claim) {
+    for lane in &claim.lanes {
+        let unsent = Settlement {
+            attempted: Vec::new(),
+            ..settlement(lane, Vec::new(), lane.waiting[0].accepted_at)
+        };
+        record(outbox, unsent).await;
+    }
+}
+
+/// FAULTS U53: untried lanes take only their share of a claim, and are otherwise claimed in the order of their due times.
+#[tokio::test]
+async fn untried_lanes_take_a_share_of_a_claim() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let at = |id: &str, second: u64| NewEntry {
+            accepted_at: NOW.after(Duration::from_secs(second)),
+            ..entry(id, id, 1)
+        };
+        append(outbox, &[at("W-1", 0), at("W-2", 0)]).await;
+        let claim = outbox
+            .claim(NOW, 9, Pick::LongestDue(LaneShares::UNLIMITED))
+            .await
+            .unwrap();
+        for lane in &claim.lanes {
+            assert_eq!(lane.standing, Standing::Untried, "{engine}");
+            record(outbox, settle_as_delivered(lane, None)).await;
+        }
+        append(outbox, &[at("U-1", 1), at("U-2", 2), at("U-3", 4)]).await;
+        let again = |id: &str, customer: &str, second: u64| NewEntry {
+            identity: identity(id),
+            ..at(customer, second)
+        };
+        append(outbox, &[again("w-1", "W-1", 3), again("w-2", "W-2", 5)]).await;
+        let now = NOW.after(Duration::from_secs(9));
+        let share = |untried_max| {
+            Pick::LongestDue(LaneShares {
+                untried_max,
+                ..LaneShares::UNLIMITED
+            })
+        };
+        for (max, pick, expected, is_left) in [
+            (9, share(9), "U-1 U-2 W-1 U-3 W-2", false),
+            (9, share(3), "U-1 U-2 W-1 U-3 W-2", false),
+            (9, share(2), "U-1 U-2 W-1 W-2", true),
+            (9, share(0), "W-1 W-2", true),
+            (2, share(1), "U-1 W-1", true),
+            (2, share(9), "U-1 U-2", false),
+            (9, Pick::NotFailed, "W-1 W-2 U-1 U-2 U-3", false),
+            (1, Pick::NotFailed, "W-1", false),
+        ] {
+            let claim = outbox.claim(now, max, pick).await.unwrap();
+            let keys = claim.lanes.iter().filter_map(|lane| match &lane.key {
+                Some(LaneKey::Imprint(id)) => Some(id.as_str().to_owned()),
+                Some(LaneKey::Partner(_)) | None => None,
+            });
+            let keys = keys.collect::<Vec<_>>().join(" ");
+            assert_eq!(keys, expected, "{engine} {pick:?}");
+            assert_eq!(claim.is_untried_left, is_left, "{engine} {pick:?}");
+            keep_untried(outbox, &claim).await;
         }
     }
 }
@@ -512,7 +585,7 @@ async fn a_lane_is_claimed_once_and_stores_entries_meanwhile() {
         let outbox = outbox.as_ref();
         append(outbox, &[entry("a", "CUST-1", 1), entry("z", "CUST-2", 1)]).await;
         let claimed = outbox
-            .claim(NOW, 1, Pick::LongestDue(FailingShare::UNLIMITED))
+            .claim(NOW, 1, Pick::LongestDue(LaneShares::UNLIMITED))
             .await
             .unwrap();
         assert_eq!(

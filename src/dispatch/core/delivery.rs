@@ -12,7 +12,9 @@ use crate::dispatch::lane_exchange::{
 };
 use crate::dispatch::policy::{Attempt, Decision, Effect, Rest};
 use crate::dispatch::settlement::settlement;
-use crate::outbox::{ClaimToken, ClaimedLane, EntryId, LaneId, MaybeSent, Settlement, Trials};
+use crate::outbox::{
+    ClaimToken, ClaimedLane, EntryId, LaneId, MaybeSent, Settlement, Standing, Trials,
+};
 use crate::time::Timestamp;
 
 /// The time for which a lane rests in shadow mode after its request was recorded, before dispatch may claim the lane
@@ -25,7 +27,7 @@ pub(super) struct Delivery {
     pub(super) lane: LaneId,
     token: ClaimToken,
     attempts: Trials,
-    is_failing: bool,
+    standing: Standing,
     /// Entries up to this number are sent one by one, even after the task of the delivery panicked.
     unfold_to: Option<EntryId>,
     /// The time at which dispatch sends the values in doubt again, even after the task of the delivery panicked.
@@ -58,7 +60,7 @@ impl Delivery {
             lane: claimed.lane,
             token: claimed.token,
             attempts: claimed.trials,
-            is_failing: claimed.is_failing,
+            standing: claimed.standing,
             unfold_to: claimed.unfold_to,
             reassert_at: claimed.versions.reassert_at(),
             permit,
@@ -71,7 +73,7 @@ impl Delivery {
 
     /// Returns whether the lane came from the queue of failing lanes.
     pub(super) const fn is_failing(&self) -> bool {
-        self.is_failing
+        matches!(self.standing, Standing::Failing)
     }
 
     pub(super) fn start(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {

@@ -228,7 +228,10 @@ fn a_claim_asks_for_as_many_lanes_as_may_be_held() {
     assert_eq!((deliveries.len(), core.deliveries()), (2, 2));
     let expected = LoopAction::Claim {
         max: 4,
-        pick: Pick::LongestDue(FailingShare { kept: 1, max: 1 }),
+        pick: Pick::LongestDue(LaneShares {
+            failing: FailingShare { kept: 1, max: 1 },
+            untried_max: 5,
+        }),
     };
     is_action(&core.poll(moment(NOW)), &expected);
     // The core makes one claim at a time.
@@ -246,7 +249,7 @@ fn a_claim_asks_for_as_many_lanes_as_may_be_held() {
 
 fn failing_lane(id: u64) -> ClaimedLane {
     ClaimedLane {
-        is_failing: true,
+        standing: Standing::Failing,
         trials: Trials {
             failures: 1,
             ..Trials::default()
@@ -258,9 +261,9 @@ fn failing_lane(id: u64) -> ClaimedLane {
 fn failing_share(action: LoopAction) -> FailingShare {
     match action {
         LoopAction::Claim {
-            pick: Pick::LongestDue(share),
+            pick: Pick::LongestDue(shares),
             ..
-        } => share,
+        } => shares.failing,
         other @ (LoopAction::Claim { .. }
         | LoopAction::AskWitness(_)
         | LoopAction::SleepUntil(_)) => {
@@ -287,6 +290,49 @@ fn failing_lanes_hold_a_quarter_of_the_places() {
     settled(core.on_answer(ids[0], applied(), moment(NOW)));
     assert!(core.on_settled(ids[0], Settled::Recorded).is_some());
     assert_eq!(failing_share(core.poll(moment(NOW))).max, 1);
+}
+
+fn untried_lane(id: u64) -> ClaimedLane {
+    ClaimedLane {
+        standing: Standing::Untried,
+        ..lane(id)
+    }
+}
+
+fn untried_max(action: LoopAction) -> usize {
+    match action {
+        LoopAction::Claim {
+            pick: Pick::LongestDue(shares),
+            ..
+        } => shares.untried_max,
+        other @ (LoopAction::Claim { .. }
+        | LoopAction::AskWitness(_)
+        | LoopAction::SleepUntil(_)) => {
+            panic!("{other:?}")
+        }
+    }
+}
+
+/// FAULTS U53: untried lanes hold at most three quarters of the places, together with failing lanes, however many are
+/// due. A lane that Imprint answered before starts although untried lanes wait before it.
+#[test]
+fn untried_lanes_leave_a_quarter_of_the_places_to_other_lanes() {
+    let (mut core, _) = core_at(Rate::Unlimited, 16);
+    assert_eq!(untried_max(core.poll(moment(NOW))), 20);
+    core.on_claimed(claim((1..=20).map(untried_lane).collect()), NOW);
+    let ids = started(&mut core);
+    assert_eq!(ids.len(), 12, "eight are prefetched");
+    assert_eq!(untried_max(core.poll(moment(NOW))), 0);
+    core.on_claimed(claim(vec![lane(21)]), NOW);
+    let well = started(&mut core);
+    assert_eq!(well.len(), 1, "the lane passes the prefetched lanes");
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    settled(core.on_answer(ids[0], applied(), moment(NOW)));
+    assert_eq!(started(&mut core).len(), 1, "an answer frees a place");
+    assert!(core.on_settled(ids[0], Settled::Recorded).is_some());
+    assert_eq!(untried_max(core.poll(moment(NOW))), 1);
+    let (mut core, _) = core_at(Rate::Unlimited, 1);
+    assert_eq!(untried_max(core.poll(moment(NOW))), 2, "a single place");
 }
 
 /// A core with one place keeps no place for failing lanes, but still sends a failing lane if no other lane is due.
@@ -425,10 +471,9 @@ fn a_probe_claims_the_lane_that_has_failed_least() {
 fn a_new_lane_probes_a_stopped_destination_at_once() {
     let (mut core, destination) = core_at(Rate::Unlimited, 4);
     stopped(&destination, NOW);
-    let arrivals_only = FailingShare { kept: 0, max: 0 };
     let expected = || LoopAction::Claim {
         max: 1,
-        pick: Pick::LongestDue(arrivals_only),
+        pick: Pick::NotFailed,
     };
     is_action(&core.poll(moment(later(29))), &expected());
     let left = Claim {

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use super::tables::MemoryTables;
 use crate::outbox::{
     Claim, ClaimBounds, ClaimedLane, DueLane, DueQueues, Ending, EntryId, IdentityLink, LaneClass,
-    LaneId, LaneKey, MaybeSent, Moved, Pick, Recognition, Settlement, State, WaitingEntry,
+    LaneId, LaneKey, MaybeSent, Moved, Pick, Recognition, Settlement, Standing, State,
+    WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -14,7 +15,9 @@ impl MemoryTables {
     pub(super) fn release(&mut self, now: Timestamp) {
         self.write_down_claims();
         for lane in self.lanes.values_mut().filter(|lane| !lane.is_idle()) {
-            lane.is_failing = false;
+            if lane.standing == Standing::Failing {
+                lane.standing = Standing::Well;
+            }
             lane.due = lane.due.map(|due| due.min(now));
         }
     }
@@ -58,6 +61,7 @@ impl MemoryTables {
             lanes: lanes.filter_map(|lane| self.claim_one(lane)).collect(),
             next_due: picked.next_due,
             is_failing_left: picked.is_failing_left,
+            is_untried_left: picked.is_untried_left,
         }
     }
 
@@ -83,7 +87,7 @@ impl MemoryTables {
             key: Some(row.key.clone()),
             versions: row.versions.clone(),
             trials: row.trials,
-            is_failing: row.is_failing,
+            standing: row.standing,
             unfold_to: row.unfold_to,
             is_gone: row.recognition == Recognition::Gone,
             maybe_sent: match has_more {
@@ -103,6 +107,8 @@ impl MemoryTables {
             return None;
         }
         self.in_flight.remove(&settlement.lane);
+        let before = self.lanes.get(&settlement.lane)?.standing;
+        let standing = settlement.standing(before);
         for entry in &settlement.attempted {
             if let Some(entry) = self.entries.get_mut(entry) {
                 entry.receipt.attempts += 1;
@@ -134,7 +140,7 @@ impl MemoryTables {
             (Recognition::Unchanged, _) => lane.recognition.clone(),
         };
         lane.trials = settlement.trials;
-        lane.is_failing = settlement.trials.failures > 0;
+        lane.standing = standing;
         lane.unfold_to = settlement.unfold_to;
         lane.maybe_sent = MaybeSent::Nothing;
         lane.due = if lane.is_idle() {

@@ -9,8 +9,8 @@ use crate::imprint::CustomerChange;
 use crate::outbox::{
     AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary,
     Inspection, LOAD_MAX, LaneId, LaneKey, LoadedEntries, LoadedEntry, LoadedLane, PRUNE_MAX,
-    ParkReason, Priority, Receipt, Replay, Resolution, SCAN_MAX, State, Trials, VersionReset,
-    WaitingEntry,
+    ParkReason, Priority, Receipt, Replay, Resolution, SCAN_MAX, Standing, State, Trials,
+    VersionReset, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -233,7 +233,7 @@ impl MemoryTables {
         };
         to.enter(waiting, Priority::Low, now);
         to.trials = Trials::default();
-        to.is_failing = false;
+        to.standing = Standing::Well;
         let row = self.entries.get_mut(&entry)?;
         row.lane = Some(lane);
         row.receipt.state = State::Waiting;

@@ -8,7 +8,7 @@ use crate::imprint::{CustomerChange, CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{
     Appended, AppendedEntry, AuditRecord, ClaimBounds, ClaimToken, Digest, Disposition, EntryId,
     IdentityLink, LaneClass, LaneId, LaneKey, MaybeSent, NewEntry, OriginEvent, ParkReason,
-    Priority, Receipt, Recognition, Setting, State, Trials, WaitingEntry,
+    Priority, Receipt, Recognition, Setting, Standing, State, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -48,8 +48,7 @@ pub(super) struct LaneRow {
     pub(super) priority: Priority,
     pub(super) versions: LaneVersions,
     pub(super) trials: Trials,
-    /// True if the lane belongs to the queue of failing lanes.
-    pub(super) is_failing: bool,
+    pub(super) standing: Standing,
     pub(super) unfold_to: Option<EntryId>,
     /// The values that an earlier process may have sent, until the next settlement of the lane.
     pub(super) maybe_sent: MaybeSent,
@@ -75,7 +74,7 @@ impl LaneRow {
     pub(super) const fn class(&self) -> LaneClass {
         LaneClass {
             priority: self.priority,
-            is_failing: self.is_failing,
+            standing: self.standing,
         }
     }
 
@@ -241,7 +240,7 @@ impl MemoryTables {
             priority: Priority::Live,
             versions: LaneVersions::default(),
             trials: Trials::default(),
-            is_failing: false,
+            standing: Standing::Untried,
             unfold_to: None,
             maybe_sent: MaybeSent::Nothing,
             waiting: BTreeMap::new(),

@@ -12,7 +12,7 @@ use crate::imprint::PartnerCustomerId;
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{
     Claim, ClaimBounds, ClaimToken, ClaimedLane, DueLane, DueQueues, EntryId, IdentityLink,
-    LaneClass, LaneId, LaneKey, Pick, Trials, WaitingEntry,
+    LaneClass, LaneId, LaneKey, Pick, Standing, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -33,6 +33,7 @@ impl Claimer<'_> {
             lanes: lanes.filter_map(|lane| self.claim_lane(lane)).collect(),
             next_due: picked.next_due,
             is_failing_left: picked.is_failing_left,
+            is_untried_left: picked.is_untried_left,
         })
     }
 
@@ -146,7 +147,7 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
     Ok(ClaimedLane {
         key,
         versions: versions.unwrap_or_default(),
-        is_failing: columns::class(row, 7).is_some_and(|class| class.is_failing),
+        standing: columns::class(row, 7).map_or(Standing::Well, |class| class.standing),
         unfold_to: row.get::<_, Option<u64>>(5)?.map(EntryId),
         maybe_sent: codec::maybe_sent(row.get(8).unwrap_or(-1)),
         is_gone: row

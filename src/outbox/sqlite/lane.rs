@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns;
 use crate::outbox::codec::{self, LaneColumns};
-use crate::outbox::{LaneClass, LaneId, LaneKey, Priority};
+use crate::outbox::{LaneClass, LaneId, LaneKey, Priority, Standing};
 use crate::time::Timestamp;
 
 /// The lane that a new entry enters.
@@ -108,7 +108,10 @@ impl EntryLane {
                 canonical,
                 received,
                 due,
-                codec::priority_number(entrance.priority()),
+                codec::class_number(LaneClass {
+                    priority: entrance.priority(),
+                    standing: Standing::Untried,
+                }),
                 due.is_none(),
             ])?;
         let id = LaneId(connection.last_insert_rowid().unsigned_abs());

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::SqliteOutbox;
 use super::counts::Counts;
 use super::writer::job::Wakes;
-use crate::outbox::{Error, LaneClass, Setting, Settings, StoreFuture, codec};
+use crate::outbox::{Error, LaneClass, Setting, Settings, Standing, StoreFuture, codec};
 use crate::time::Timestamp;
 
 /// The most lanes that one transaction makes due. Hundreds of thousands of lanes may rest, and new events must not wait
@@ -27,13 +27,13 @@ impl SqliteOutbox {
 /// [`RELEASED_MAX`] if no further lane of the queue is to become due.
 fn release(connection: &Connection, class: LaneClass, now: Timestamp) -> rusqlite::Result<usize> {
     // The index of due lanes begins with the number of the queue, and finds the lanes of a slice without a sort.
-    let change = match class.is_failing {
+    let change = match class.standing {
         // The failures may be the fault of the destination, so the lane returns to the other lanes.
-        true => {
+        Standing::Failing => {
             "UPDATE lane SET low = low % 2, due_at = min(due_at, ?2) WHERE id IN
              (SELECT id FROM lane WHERE low = ?1 AND due_at IS NOT NULL AND NOT idle LIMIT ?3)"
         }
-        false => {
+        Standing::Well | Standing::Untried => {
             "UPDATE lane SET due_at = ?2 WHERE id IN
              (SELECT id FROM lane WHERE low = ?1 AND due_at > ?2 AND NOT idle LIMIT ?3)"
         }

@@ -310,7 +310,9 @@ fn repair_classes(connection: &Connection) -> rusqlite::Result<()> {
         "low > 0 AND low < 1",
         "low > 1 AND low < 2",
         "low > 2 AND low < 3",
-        "low > 3",
+        "low > 3 AND low < 4",
+        "low > 4 AND low < 5",
+        "low > 5",
     ] {
         let repair = format!("UPDATE lane SET low = ?1 WHERE due_at IS NOT NULL AND {damaged}");
         let repaired = connection.execute(&repair, [low])?;

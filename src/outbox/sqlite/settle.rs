@@ -93,7 +93,7 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
             // The subquery appears twice, because SQLite writes an update from a joined query through a temporary
             // table.
             "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6, blamed_since = ?9,
-                    low = low % 2 + 2 * (?3 > 0), maybe_sent = 0,
+                    low = low % 2 + CASE WHEN ?3 > 0 THEN 2 WHEN ?12 OR low < 4 THEN 0 ELSE 4 END, maybe_sent = 0,
                     received = coalesce(?10, received), spelled = coalesce(?11, spelled % 2),
                     idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
                     due_at = CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) THEN ?7 ELSE ?8 END
@@ -111,6 +111,7 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
             settlement.trials.blamed_since.map(Timestamp::as_millis),
             spelling.map(ImprintId::as_str),
             codec::recognition_number(&settlement.recognition),
+            settlement.is_answered(),
         ])?;
     Ok(())
 }

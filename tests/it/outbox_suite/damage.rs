@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::layout::reopen;
 use super::*;
-use imprint_bridge::outbox::{FailingShare, Lanes as _, Settings as _};
+use imprint_bridge::outbox::{Lanes as _, Settings as _};
 
 use crate::support::is_full_run;
 
@@ -157,7 +157,7 @@ async fn prune_everything(store: &SqliteOutbox, what: &str) {
 async fn settle_everything(store: &SqliteOutbox, what: &str) {
     for _ in 0..10 {
         let claim = store
-            .claim(LATER, 10, Pick::LongestDue(FailingShare::UNLIMITED))
+            .claim(LATER, 10, Pick::LongestDue(LaneShares::UNLIMITED))
             .await;
         let claim = claim.unwrap_or_else(|error| panic!("{what}: {error}"));
         if claim.lanes.is_empty() {

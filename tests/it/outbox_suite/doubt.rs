@@ -8,7 +8,7 @@ use super::*;
 const UNTIL: Timestamp = Timestamp::from_millis(NOW.as_millis() + 60_000);
 /// A time after [`UNTIL`].
 const LATER: Timestamp = Timestamp::from_millis(NOW.as_millis() + 120_000);
-const ALL: Pick = Pick::LongestDue(FailingShare::UNLIMITED);
+const ALL: Pick = Pick::LongestDue(LaneShares::UNLIMITED);
 
 /// Runs a test with an empty store of each storage engine, with small bounds.
 fn each_engine(test: impl Fn(Engine)) {
@@ -119,11 +119,21 @@ fn a_lane_in_flight_is_in_doubt_although_the_queues_changed() {
             trials: after_failures(1),
             ..settlement(&failing, Vec::new(), LATER)
         });
-        let others: Vec<NewEntry> = (0..=SMALL.in_flight)
-            .map(|number| entry(&format!("e-{number}"), &format!("CUST-{number}"), 1))
-            .collect();
-        add(&engine, &others);
-        let share = FailingShare { kept: 1, max: 1 };
+        let others = |round: u32| -> Vec<NewEntry> {
+            let numbers = 0..=SMALL.in_flight;
+            let other = |number| entry(&format!("{round}-{number}"), &format!("CUST-{number}"), 1);
+            numbers.map(other).collect()
+        };
+        // Imprint has answered the other lanes before, so all lanes belong to one queue after the recovery.
+        add(&engine, &others(1));
+        for lane in engine.take(9, ALL, NOW).lanes {
+            engine.record(settle_as_delivered(&lane, None));
+        }
+        add(&engine, &others(2));
+        let share = LaneShares {
+            failing: FailingShare { kept: 1, max: 1 },
+            ..LaneShares::UNLIMITED
+        };
         let claim = engine.take(1, Pick::LongestDue(share), LATER);
         assert_eq!(claim.lanes[0].lane, failing.lane);
         crate::support::block_on(engine.outbox.release(LATER)).unwrap();

@@ -11,9 +11,9 @@ use imprint_bridge::imprint::{
 };
 use imprint_bridge::outbox::{
     AuditEvent, Claim, ClaimBounds, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending,
-    EntryFilter, EntryId, EntrySelection, FailingShare, IdentityLink, LaneKey, Lookup,
-    MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Recognition, Replay,
-    Resolution, Settled, Settlement, SqliteOutbox, State, StoreFuture, Trials, WaitingEntry,
+    EntryFilter, EntryId, EntrySelection, IdentityLink, LaneKey, LaneShares, Lookup, MemoryOutbox,
+    Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Recognition, Replay, Resolution, Settled,
+    Settlement, SqliteOutbox, State, StoreFuture, Trials, WaitingEntry,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -361,7 +361,7 @@ impl Engine {
         let pick = if least_failed {
             Pick::LeastFailed(3)
         } else {
-            Pick::LongestDue(FailingShare::UNLIMITED)
+            Pick::LongestDue(LaneShares::UNLIMITED)
         };
         let mut described = self.take(max, pick, now);
         // Each storage engine makes its own claim tokens, so the comparison leaves the tokens out.

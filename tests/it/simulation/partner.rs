@@ -216,3 +216,10 @@ fn forty_faulty_customers_delay_nobody() {
 fn four_hundred_failing_customers_delay_nobody() {
     hold(400, Traffic::Low, &[Answer::Status(500, None)], 1);
 }
+
+/// FAULTS U53: the first requests of new customers hang, more than Imprint may have in flight.
+#[test]
+fn four_hundred_hanging_customers_delay_nobody() {
+    hold(400, Traffic::Low, &[Answer::Nothing], 1);
+    hold(400, Traffic::High, &[Answer::Nothing], 1);
+}

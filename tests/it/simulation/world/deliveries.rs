@@ -66,6 +66,10 @@ impl World<'_> {
             return Ok(());
         }
         dispatcher.next_poll = None;
+        if dispatcher.claim.is_some() {
+            dispatcher.is_woken = true;
+            return Ok(());
+        }
         let (max, pick) = match dispatcher.core.poll(moment) {
             LoopAction::SleepUntil(later) => {
                 self.poll_at(number, later.as_millis() - self.offset);
@@ -94,8 +98,8 @@ impl World<'_> {
         let claim = now_or_never(self.outbox.claim(moment.now, max, pick));
         let attempts: Vec<Attempt> = claim.lanes.iter().map(|lane| self.begin(lane)).collect();
         if let Some(process) = &mut self.process {
-            process.nothing_due =
-                claim.lanes.is_empty() && claim.next_due.is_none() && !claim.is_failing_left;
+            let is_left = claim.is_failing_left || claim.is_untried_left;
+            process.nothing_due = claim.lanes.is_empty() && claim.next_due.is_none() && !is_left;
             let dispatcher = &mut process.dispatchers[number];
             dispatcher.claim = Some(claim);
             let attempts = attempts.into_iter().map(|attempt| (attempt.lane, attempt));
@@ -116,6 +120,7 @@ impl World<'_> {
             mut lanes,
             next_due,
             is_failing_left,
+            is_untried_left,
         }) = claim
         else {
             return Ok(());
@@ -131,12 +136,17 @@ impl World<'_> {
             lanes,
             next_due,
             is_failing_left,
+            is_untried_left,
         };
         let poll_at = dispatcher.core.on_claimed(claim, now);
+        let is_woken = std::mem::take(&mut dispatcher.is_woken);
         let prefetched = dispatcher.core.deliveries().saturating_sub(concurrency);
         self.figures.prefetched += u64::try_from(prefetched).unwrap_or(0);
+        if is_woken {
+            self.poll_at(number, self.now);
+        }
         // If no lane becomes due later, the outbox wakes the dispatcher instead.
-        if next_due.is_some() || is_failing_left {
+        if next_due.is_some() || is_failing_left || is_untried_left {
             self.poll_at(number, poll_at.as_millis() - self.offset);
         }
         Ok(())

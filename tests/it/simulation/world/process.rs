@@ -37,6 +37,9 @@ pub(super) struct Dispatcher {
     pub(super) next_poll: Option<i64>,
     /// The store's answer to the dispatcher's claim.
     pub(super) claim: Option<Claim>,
+    /// True if the dispatcher was woken while it waited for the store's answer: it polls its core again after the
+    /// answer.
+    pub(super) is_woken: bool,
     /// The simulated world's records of the claimed deliveries that have not started.
     pub(super) queued: BTreeMap<LaneId, Attempt>,
 }
@@ -83,6 +86,7 @@ impl World<'_> {
             core: Core::new(Arc::clone(&destination), limits),
             next_poll: None,
             claim: None,
+            is_woken: false,
             queued: BTreeMap::new(),
         });
         self.process = Some(Process {
