@@ -118,6 +118,7 @@ impl SqliteOutbox {
         let digest_key = opened.digest_key;
         let counts =
             Counts::read(&opened.connection).map_err(OpenError::sqlite("counting entries"))?;
+        files.leave();
         let (files, shared) = (Arc::new(files), Arc::new(SharedState::default()));
         shared.publish(&counts.stored_bytes);
         let (commands, inbox) = channel();

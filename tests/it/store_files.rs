@@ -93,6 +93,17 @@ impl Bridge {
         http::ask(self.ops, &format!("GET {path}"), &[], "").unwrap()
     }
 
+    fn pause(&self) {
+        let headers = [
+            ("authorization", "Bearer a-token-of-alice"),
+            ("content-type", "application/json"),
+        ];
+        let body = json!({"mode": "paused"}).to_string();
+        let line = "POST /admin/v1/destination";
+        let answer = http::ask(self.ops, line, &headers, &body).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
     fn wait_until_ready(&self, status: u16) {
         wait_for("readiness changes", || {
             (self.get("/readyz").status == status).then_some(())
@@ -146,6 +157,8 @@ fn refused_start(files: &Files) -> String {
 // === a file of the store is gone ===
 
 fn is_noticed_at_once(bridge: &Bridge, what: &str, damage: impl FnOnce(&Bridge)) {
+    // Without deliveries, the store rests while another program changes its files.
+    bridge.pause();
     bridge.accept("before");
     damage(bridge);
     bridge.refuse("after");
@@ -157,7 +170,7 @@ fn is_noticed_at_once(bridge: &Bridge, what: &str, damage: impl FnOnce(&Bridge))
         let log = bridge.process.log();
         let texts = [
             "of the store was deleted",
-            "has written into the store file",
+            "has written into a file of the store",
         ];
         texts
             .map(|text| log.matches(text).count())
@@ -183,7 +196,7 @@ fn write_into(bridge: &Bridge, at: usize, bytes: &[u8]) {
 #[test]
 fn no_event_is_accepted_into_a_replaced_store() {
     type Damage = fn(&Bridge);
-    let table: [(&str, Damage); 6] = [
+    let table: [(&str, Damage); 8] = [
         ("the store file is replaced", |bridge| {
             fs::copy(bridge.path("data/outbox.db"), bridge.path("data/copy")).unwrap();
             fs::rename(bridge.path("data/copy"), bridge.path("data/outbox.db")).unwrap();
@@ -200,6 +213,18 @@ fn no_event_is_accepted_into_a_replaced_store() {
                 write_into(bridge, 24, &[7; 4]);
             },
         ),
+        ("the log is shortened", |bridge| {
+            let log = fs::File::options()
+                .write(true)
+                .open(bridge.path("data/outbox.db-wal"));
+            log.unwrap().set_len(10).unwrap();
+        }),
+        ("another program writes into the log", |bridge| {
+            let log = fs::File::options()
+                .write(true)
+                .open(bridge.path("data/outbox.db-wal"));
+            log.unwrap().write_all(&[0; 200]).unwrap();
+        }),
         ("the log is deleted", |bridge| {
             fs::remove_file(bridge.path("data/outbox.db-wal")).unwrap();
         }),
@@ -215,6 +240,24 @@ fn no_event_is_accepted_into_a_replaced_store() {
     for (what, damage) in table {
         is_noticed_at_once(&Bridge::start(), what, damage);
     }
+}
+
+/// FAULTS N74: a lock file that is damaged prevents no start, and a pipe in its place does not block one.
+#[test]
+fn an_odd_lock_file_never_blocks_a_start() {
+    let bridge = Bridge::serve(Bridge::prepare(), process::command);
+    bridge.accept("before");
+    let files = bridge.stop();
+    let lock = files.store_file("data/outbox.db.lock");
+    fs::write(&lock, [0xff; 5000]).unwrap();
+    let bridge = Bridge::serve(files, process::command);
+    assert_eq!(receipt(bridge.ingress, "before").unwrap().status, 200);
+    let files = bridge.stop();
+    fs::remove_file(&lock).unwrap();
+    let pipe = Command::new("mkfifo").arg(&lock).status();
+    assert!(pipe.unwrap().success());
+    let log = refused_start(&files);
+    assert!(log.contains("not a regular file"), "{log}");
 }
 
 /// FAULTS N71, V8: the bridge accepts events again when the store file is back, and nothing is lost.

@@ -13,7 +13,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::shared::WorkCounter;
 
-/// The length of the header of a store file. SQLite changes its counters with every change of the file.
+/// The length of the part of a file that is compared: the header of the store file, or of the log. SQLite changes the
+/// header of the store file with every change of the file, and the header of the log when the log begins again.
 const HEADER_BYTES: usize = 100;
 
 /// The store file and its write-ahead log, as the process has opened them.
@@ -27,12 +28,6 @@ pub(super) struct StoreFiles {
     /// The greatest length of the store file that was seen. SQLite never shortens the store file, because the bridge
     /// never vacuums it.
     longest: AtomicU64,
-    /// The open store file. Closing the handle would release the file locks of SQLite, so the handle must live longer
-    /// than the connection.
-    handle: File,
-    /// The content of the store file when the writer thread left it.
-    left: Mutex<Option<Fingerprint>>,
-    is_overwritten: AtomicBool,
 }
 
 /// The damage of a file of the store.
@@ -44,7 +39,7 @@ pub(super) enum FileFault {
     Overwritten,
 }
 
-/// The parts of the store file that change with every change of the file.
+/// The parts of a file that change with every change of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fingerprint {
     length: u64,
@@ -56,16 +51,28 @@ struct OpenFile {
     path: PathBuf,
     device: u64,
     inode: u64,
+    /// The open file. Closing a handle of the store file would release the file locks of SQLite, so the handle must live
+    /// longer than the connection.
+    handle: File,
+    /// The content of the file when the writer thread left it.
+    left: Mutex<Option<Fingerprint>>,
+    is_overwritten: AtomicBool,
 }
 
 impl OpenFile {
     fn at(path: &Path) -> io::Result<Self> {
-        let found = metadata(path)?;
-        Ok(Self {
+        let handle = File::open(path)?;
+        let found = handle.metadata()?;
+        let file = Self {
             path: path.to_owned(),
             device: found.dev(),
             inode: found.ino(),
-        })
+            handle,
+            left: Mutex::new(None),
+            is_overwritten: AtomicBool::new(false),
+        };
+        file.leave();
+        Ok(file)
     }
 
     /// Returns the length of the file; `None` if another file or no file is at the path.
@@ -73,23 +80,42 @@ impl OpenFile {
         let found = metadata(&self.path).ok()?;
         (found.dev() == self.device && found.ino() == self.inode).then_some(found.len())
     }
+
+    fn leave(&self) {
+        let found = self.fingerprint();
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
+    fn is_changed(&self) -> bool {
+        let left = *self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = self.fingerprint();
+        found.is_some() && left.is_some() && found != left
+    }
+
+    /// Returns nothing if the file cannot be read, which proves nothing about its content.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let mut header = [0; HEADER_BYTES];
+        let length = self.handle.metadata().ok()?.len();
+        // A shorter file has fewer bytes.
+        self.handle.read_at(&mut header, 0).ok()?;
+        Some(Fingerprint { length, header })
+    }
+
+    fn is_overwritten(&self) -> bool {
+        self.is_overwritten.load(Ordering::SeqCst)
+    }
 }
 
 impl StoreFiles {
     /// Records the identity of the store file at `path`, whose path without links is `canonical`, and of its write-ahead
     /// log. The connection must be open.
     pub(super) fn of(path: &Path, canonical: &Path) -> io::Result<Self> {
-        let files = Self {
+        Ok(Self {
             database: OpenFile::at(path)?,
             canonical: canonical.to_owned(),
             log: OpenFile::at(&with_ending(canonical, "-wal"))?,
             longest: AtomicU64::new(metadata(path)?.len()),
-            handle: File::open(path)?,
-            left: Mutex::new(None),
-            is_overwritten: AtomicBool::new(false),
-        };
-        files.leave();
-        Ok(files)
+        })
     }
 
     /// Returns the path of the store file, without links.
@@ -103,16 +129,19 @@ impl StoreFiles {
             Some((&self.database.path, FileFault::Gone))
         } else if self.log.length().is_none() {
             Some((&self.log.path, FileFault::Gone))
-        } else if self.is_overwritten.load(Ordering::SeqCst) {
-            Some((&self.database.path, FileFault::Overwritten))
         } else {
-            None
+            let overwritten = self.both().into_iter().find(|file| file.is_overwritten());
+            overwritten.map(|file| (file.path.as_path(), FileFault::Overwritten))
         }
     }
 
-    /// Returns whether the store file is complete at its path, and has only what this process has written.
+    /// Returns whether the store file is complete at its path, and the files have only what this process has written.
     pub(super) fn has_database(&self) -> bool {
-        self.is_at_its_path() && !self.is_overwritten.load(Ordering::SeqCst)
+        self.is_at_its_path() && !self.both().iter().any(|file| file.is_overwritten())
+    }
+
+    const fn both(&self) -> [&OpenFile; 2] {
+        [&self.database, &self.log]
     }
 
     fn is_at_its_path(&self) -> bool {
@@ -125,40 +154,29 @@ impl StoreFiles {
         longest <= length
     }
 
-    /// Records the content of the store file. Until the next [`Self::compare`], only another program can change it: the
-    /// writer thread changes the store file only when it writes the log back.
+    /// Records the content of the files. Until the next [`Self::compare`], only another program can change them: the
+    /// writer thread is their only writer.
     pub(super) fn leave(&self) {
-        let found = self.fingerprint();
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        self.both().into_iter().for_each(OpenFile::leave);
     }
 
-    /// Notices a change of the store file since [`Self::leave`]. Only the writer thread calls this.
+    /// Notices a change of the files since [`Self::leave`]. Only the writer thread calls this.
     pub(super) fn compare(&self) {
-        if self.is_changed() {
-            self.is_overwritten.store(true, Ordering::SeqCst);
-        }
+        self.compare_unless(|| false);
     }
 
     /// Does the same as [`Self::compare`] on another thread, unless the writer thread works meanwhile.
     pub(super) fn compare_idle(&self, groups: &WorkCounter) {
         let before = groups.finished();
-        if before.is_some() && self.is_changed() && groups.finished() == before {
-            self.is_overwritten.store(true, Ordering::SeqCst);
+        self.compare_unless(|| before.is_none() || groups.finished() != before);
+    }
+
+    fn compare_unless(&self, has_written: impl Fn() -> bool) {
+        for file in self.both() {
+            if file.is_changed() && !has_written() {
+                file.is_overwritten.store(true, Ordering::SeqCst);
+            }
         }
-    }
-
-    fn is_changed(&self) -> bool {
-        let left = *self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = self.fingerprint();
-        found.is_some() && left.is_some() && found != left
-    }
-
-    /// Returns nothing if the file cannot be read, which proves nothing about its content.
-    fn fingerprint(&self) -> Option<Fingerprint> {
-        let mut header = [0; HEADER_BYTES];
-        let length = self.handle.metadata().ok()?.len();
-        self.handle.read_exact_at(&mut header, 0).ok()?;
-        Some(Fingerprint { length, header })
     }
 }
 

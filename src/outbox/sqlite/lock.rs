@@ -7,6 +7,8 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::OpenError;
 use super::files::with_ending;
 use super::open::sync_folder;
@@ -41,18 +43,25 @@ pub(super) fn acquire(store: &Path) -> Result<StoreLock, OpenError> {
         .create(true)
         .truncate(false)
         .mode(FILE_MODE)
+        // A pipe in place of the file must not block the start.
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(&path)
         .map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
     let is_locked = match file.try_lock() {
         Ok(()) => true,
         Err(TryLockError::WouldBlock) => false,
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     };
-    let mut content = String::new();
+    let mut content = Vec::new();
     (&file)
         .take(LOCK_BYTES_MAX)
-        .read_to_string(&mut content)
+        .read_to_end(&mut content)
         .map_err(failed)?;
+    // A damaged lock file has no marks, and must not prevent a start.
+    let content = String::from_utf8_lossy(&content);
     if !is_locked {
         return Err(OpenError::Locked {
             path: store.to_owned(),

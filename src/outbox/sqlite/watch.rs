@@ -74,7 +74,7 @@ fn log(condition: Option<StoreCondition>, displaced: Option<(&Path, FileFault)>)
             Some((_, FileFault::Overwritten)) => tracing::error!(
                 file,
                 process,
-                "another program has written into the store file: events are refused with 503, deliveries continue. Stop the process, keep the store file and its log for an analysis, and restore the newest copy of the store"
+                "another program has written into a file of the store: events are refused with 503, deliveries continue. Stop the process, keep the store file and its log for an analysis, and restore the newest copy of the store"
             ),
             Some((_, FileFault::Gone)) | None => tracing::error!(
                 file,

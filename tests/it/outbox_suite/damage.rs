@@ -6,7 +6,7 @@ use super::layout::reopen;
 use super::*;
 use imprint_bridge::outbox::{Lanes as _, Settings as _};
 
-use crate::support::is_full_run;
+use crate::support::{is_full_run, wait_for};
 
 /// The values that replace a stored value, as SQL.
 const DAMAGE: [&str; 7] = [
@@ -206,7 +206,12 @@ async fn a_damaged_row_fails_only_requests_about_the_row() {
 }
 
 async fn check(path: &Path, what: &str) {
-    let store = open(path).unwrap_or_else(|error| panic!("{what}: {error}"));
+    // A process that another test starts at this moment has the lock file until it executes its program.
+    let store = wait_for(what, || match open(path) {
+        Ok(store) => Some(store),
+        Err(OpenError::Locked { .. }) => None,
+        Err(error) => panic!("{what}: {error}"),
+    });
     read_everything(&store, what).await;
     settle_everything(&store, what).await;
     let state = receipt(&store, HEALTHY).await.state;
