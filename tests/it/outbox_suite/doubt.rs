@@ -162,6 +162,14 @@ fn a_reassertion_in_flight_is_in_doubt_although_a_new_entry_came() {
         add(&engine, &[entry("new", "CUST-1", 2)]);
         let claimed = take_one(&mut engine, NOW);
         deliver(&mut engine, &claimed, NOW);
+        // Imprint has answered the other lanes before, so all lanes belong to one queue.
+        for number in 0..=SMALL.in_flight {
+            let customer = format!("CUST-O{number}");
+            add(&engine, &[entry(&customer, &customer, 1)]);
+        }
+        for lane in engine.take(9, ALL, NOW).lanes {
+            engine.record(settle_as_delivered(&lane, None));
+        }
         let at = |id: &str, customer: &str, now: Timestamp| NewEntry {
             accepted_at: now,
             ..entry(id, customer, 3)
