@@ -129,7 +129,7 @@ impl App {
         let ops = Ops::new(health.clone(), figures.clone(), operations, access);
         let [(ingress, ingress_server), (ops, ops_server)] =
             listeners::bind(&config, listener, ops, &clock)?;
-        let keys = KeyFiles::read(&config.imprint, Arc::clone(&destination), secrets.rereads())?;
+        let keys = keys(&*outbox, &config, &destination, secrets.rereads()).await?;
         let parts = senders::Parts {
             outbox: store(),
             destination,
@@ -245,6 +245,21 @@ fn metrics() -> prometheus::Result<Metrics> {
         left_out: || missing_lines().left_out(),
     };
     Metrics::new(labels, log)
+}
+
+/// Reads the keys of Imprint, and puts back the evidence that the last process stored under the same keys.
+async fn keys(
+    outbox: &dyn Outbox,
+    config: &Config,
+    destination: &Arc<Destination>,
+    rereads: Rereads,
+) -> anyhow::Result<KeyFiles> {
+    let now = rereads.moment();
+    let keys = KeyFiles::read(&config.imprint, Arc::clone(destination), rereads)?;
+    let stored = outbox.setting(Setting::Evidence).await?;
+    let canary = config.imprint.canary_id.clone();
+    destination.begin(keys.mark(), canary, stored.as_deref(), now);
+    Ok(keys)
 }
 
 /// Creates the destination with the mode that an operator set, and with a pause that Imprint asked for, from the store.

@@ -76,6 +76,14 @@ impl ImprintId {
         }
     }
 
+    /// Returns a UUID in the other letter case: in upper case if the UUID is in lower case, otherwise in lower case.
+    /// Returns `None` if both are equal, or if the id is no UUID.
+    pub fn in_other_case(&self) -> Option<Self> {
+        let cases = [self.0.to_ascii_lowercase(), self.0.to_ascii_uppercase()];
+        let other = cases.into_iter().find(|case| *case != self.0);
+        other.filter(|_| self.is_uuid_shaped()).map(Self)
+    }
+
     /// Returns whether two Imprint ids name the same customer. Two UUIDs may differ in case. Ids that are not UUIDs
     /// must be identical.
     pub fn is_same(&self, other: &str) -> bool {
@@ -322,9 +330,9 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Returns whether the status means that Imprint refuses the operation but accepts the API key (403, 404 or 405).
+    /// Returns whether the status means that Imprint refuses the operation but accepts the API key (403, 404, 405 or 410).
     pub const fn is_forbidden(self) -> bool {
-        matches!(self, Self::Status(403..=405))
+        matches!(self, Self::Status(403..=405 | 410))
     }
 }
 
@@ -356,6 +364,14 @@ pub struct Rejection {
     pub kind: Option<&'static str>,
     /// The name of the field that Imprint reports as wrong.
     pub param: Option<String>,
+}
+
+impl Rejection {
+    /// Returns whether the rejection has a form that only Imprint uses: Imprint's error type or the name of a field, with
+    /// a status with which Imprint rejects values.
+    pub const fn is_typed(&self) -> bool {
+        matches!(self.status, 400 | 409 | 422) && (self.kind.is_some() || self.param.is_some())
+    }
 }
 
 /// The port to Imprint's API. The futures of the port are not `Send`: a client stays on the thread that created the

@@ -4,8 +4,6 @@
 //! Label values are `&'static str`, because label values come from fixed sets in the program, never from input. The
 //! room `metrics` uses no other room. A room that counts something calls the methods of its own metric group.
 
-use std::time::Duration;
-
 use prometheus::{Registry, TextEncoder};
 
 use self::declare::Declare;
@@ -111,8 +109,8 @@ impl Metrics {
 
     /// Sets the gauges of the store. Call `store_depth` before each read of the metrics: nothing else sets these
     /// gauges.
-    pub fn store_depth(&self, waiting: u64, parked: u64, oldest_waiting: Duration) {
-        self.store.set(waiting, parked, oldest_waiting);
+    pub fn store_depth(&self, depth: StoreSnapshot) {
+        self.store.set(depth);
     }
 
     /// Sets the gauge of the bytes that the unfinished events of a source have in the store.
@@ -123,6 +121,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const LABELS: LabelSets = LabelSets {
@@ -148,7 +148,13 @@ mod tests {
         metrics.dispatch.destination_state("stopped");
         metrics.dispatch.delivered_at(1_700_000_000);
         metrics.admin.denied("missing");
-        metrics.store_depth(5, 1, Duration::from_secs(9));
+        metrics.store_depth(StoreSnapshot {
+            waiting: 5,
+            parked: 1,
+            undecided: 2,
+            oldest_waiting: Duration::from_secs(9),
+        });
+        metrics.dispatch.unproven();
         metrics.store_condition("stalled");
         let snapshot = metrics.snapshot();
         assert_eq!(snapshot.ingress.accepted, 1);
@@ -173,6 +179,8 @@ mod tests {
             "imprint_bridge_ended_total{state=\"ignored\"} 0",
             "imprint_bridge_destination_state{state=\"stopped\"} 1",
             "imprint_bridge_oldest_waiting_seconds 9",
+            "imprint_bridge_undecided_entries 2",
+            "imprint_bridge_unproven_total 1",
             "# TYPE imprint_bridge_log_lines_dropped_total counter",
             "imprint_bridge_log_lines_dropped_total 3",
             "imprint_bridge_log_lines_left_out_total 4",

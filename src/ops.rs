@@ -14,7 +14,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, web};
 pub use self::api::AdminProblem;
 pub use self::authenticate::{Access, Operators, ReadToken};
 use self::operate::Operations;
-use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::metrics::{Metrics, MetricsSnapshot, StoreSnapshot};
 use crate::outbox::{Ledger, StoreCondition};
 use crate::time::Clock;
 
@@ -145,8 +145,12 @@ impl Figures {
             let oldest_waiting = depth
                 .oldest
                 .map_or(Duration::ZERO, |accepted_at| now.since(accepted_at));
-            self.metrics
-                .store_depth(depth.waiting, depth.parked, oldest_waiting);
+            self.metrics.store_depth(StoreSnapshot {
+                waiting: depth.waiting,
+                parked: depth.parked,
+                undecided: depth.undecided,
+                oldest_waiting,
+            });
             for (source, bytes) in &depth.stored_bytes {
                 self.metrics.stored_bytes(source.as_str(), *bytes);
             }

@@ -42,6 +42,7 @@ mod memory;
 mod pick;
 mod sqlite;
 mod state;
+mod unproven;
 mod version_reset;
 mod waiters;
 
@@ -70,6 +71,7 @@ pub use sqlite::{
     OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, rebind, restore, verify,
 };
 pub use state::{ParkReason, State};
+pub use unproven::{Absence, KeyMark, Unproven};
 pub use version_reset::VersionReset;
 
 /// The longest time from now to a lane's due time: the longest backoff, and the longest wait that Imprint may ask for.

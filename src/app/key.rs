@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
 
 use super::reread::{Rereads, read_new};
 use crate::config::{ImprintSettings, secret};
 use crate::dispatch::destination::Destination;
 use crate::imprint::client::{Credential, KeyChange};
+use crate::outbox::KeyMark;
 
 /// The key files, and the credential that requests to Imprint use.
 pub(super) struct KeyFiles {
@@ -19,6 +21,8 @@ pub(super) struct KeyFiles {
     /// The keys in use.
     present: ImprintKeys,
     credential: Arc<Credential>,
+    /// The environment and the host of Imprint.
+    imprint: String,
     destination: Arc<Destination>,
     rereads: Rereads,
 }
@@ -64,9 +68,23 @@ impl KeyFiles {
             merchant_file,
             present,
             credential: Arc::new(credential),
+            imprint: settings.destination(),
             destination,
             rereads,
         })
+    }
+
+    /// Returns the mark of the API key at the configured Imprint.
+    pub(super) fn mark(&self) -> KeyMark {
+        let mut hash = Sha256::new();
+        hash.update(self.credential.fingerprint());
+        hash.update(self.imprint.as_bytes());
+        let hash = hash.finalize();
+        KeyMark(
+            hash.iter()
+                .take(8)
+                .fold(0, |mark, byte| (mark << 8) | u64::from(*byte)),
+        )
     }
 
     pub(super) fn credential(&self) -> Arc<Credential> {
@@ -96,7 +114,8 @@ impl KeyFiles {
         let replaced = self.credential.replace(&new.api, new.merchant.as_ref());
         if replaced.map_err(|error| error.to_string())? == KeyChange::Changed {
             tracing::info!("the API key or the merchant key changed");
-            self.destination.probe_now(self.rereads.moment());
+            let now = self.rereads.moment();
+            self.destination.key_changed(self.mark(), now);
         }
         self.present = new;
         Ok(())

@@ -10,6 +10,8 @@ use crate::imprint::clearing::Clearing;
 const SPAN_MAX: Duration = Duration::from_hours(24 * 400);
 /// The minimum of `assert_after`; only tests need such a short time.
 const ASSERT_AFTER_MIN: Duration = Duration::from_millis(100);
+/// The minimum of `undecided_max`; only tests need such a short time.
+const UNDECIDED_MIN: Duration = Duration::from_millis(100);
 /// The maximum of the setting `assert_after`. Proxies give up a delayed request within one hour.
 const ASSERT_AFTER_MAX: Duration = Duration::from_hours(1);
 /// The minimum time to live of a search result, because each search counts towards the rate limit.
@@ -33,6 +35,9 @@ pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<Di
     let reassert_after = reader.take(&["dispatch", "assert_after"], |raw| {
         raw.duration(ASSERT_AFTER_MIN, ASSERT_AFTER_MAX)
     });
+    let undecided_max = reader.take(&["dispatch", "undecided_max"], |raw| {
+        raw.duration(UNDECIDED_MIN, SPAN_MAX)
+    });
     let unknown = reader.take(&["identity", "unknown_customer"], |raw| {
         raw.word(&[
             ("ignore", UnknownCustomer::Ignore),
@@ -47,6 +52,7 @@ pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<Di
         threads: threads?,
         rules: DeliveryRules {
             max_fold: max_fold?,
+            undecided_max: undecided_max?,
             attempts_max: u32::try_from(attempts_max?).unwrap_or(u32::MAX),
             park_after: park_after?,
             reassert_after: reassert_after?,

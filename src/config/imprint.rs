@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::reader::{Raw, Reader};
 use super::{BaseUrl, DEADLINE_MAX, DEADLINE_MIN, Profile, Purpose, path, secret};
 use crate::dispatch::pace::Rate;
+use crate::imprint::ImprintId;
 use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::imprint::client::KeyScheme;
 use crate::outbox::IN_FLIGHT_MAX;
@@ -37,6 +38,8 @@ pub struct ImprintSettings {
     pub deadline: Duration,
     pub ca_file: Option<PathBuf>,
     pub clearing: Clearing,
+    /// A customer who always exists, by whom the bridge checks that Imprint answers truly.
+    pub canary_id: Option<ImprintId>,
 }
 
 impl ImprintSettings {
@@ -86,6 +89,9 @@ pub(super) fn take(
         raw.duration(DEADLINE_MIN, DEADLINE_MAX)
     });
     let clearing = take_clearing(reader);
+    let canary_id = reader.take_optional(&["imprint", "canary_id"], |raw| {
+        ImprintId::parse(&raw.text()?).map_err(|error| error.to_string())
+    });
     Some(ImprintSettings {
         base_url: base_url?,
         environment: environment?,
@@ -97,6 +103,7 @@ pub(super) fn take(
         deadline: deadline?,
         ca_file,
         clearing: clearing?,
+        canary_id,
     })
 }
 

@@ -6,7 +6,7 @@
 //! | flowing | at the start; Imprint answers a request in any other state | another state is entered | flowing |
 //! | throttled | Imprint throttles the destination | the wait is over and Imprint answered a request | throttled |
 //! | probing | 10 requests in a row fail | Imprint answers a probe | flowing |
-//! | stopped | Imprint refuses the key or the operation | Imprint answers a probe | flowing |
+//! | stopped | Imprint refuses the key or the operation, or rejects or denies many customers in a row | Imprint answers a probe | flowing |
 //!
 //! A failure changes the state only if the destination caused the failure: [`evidence`](super::evidence) decides that. A
 //! lane that was not tried yet probes a destination that is down or stopped at once, at most once a second.
@@ -45,8 +45,12 @@ const RAMP_ANSWERS: u32 = 64;
 pub enum Signal {
     /// Imprint applied an update.
     Applied,
-    /// Imprint answered, and the answer concerns only one customer.
+    /// Imprint answered a search, and the answer concerns only one customer.
     Answered,
+    /// Imprint rejected the content of an update, with an error type of Imprint.
+    Rejected,
+    /// An update was rejected without an error type of Imprint: a gateway may reject the updates of every customer.
+    Unexplained,
     /// Imprint answered that the customer does not exist. A gateway may give the same answer for every customer.
     Missing,
     /// Imprint answered, and the answer does not show whether Imprint accepts updates.
@@ -140,12 +144,17 @@ impl DestinationState {
     #[must_use]
     pub fn after(self, signal: Signal, blame: Blame, now: Timestamp, jitter: f64) -> Self {
         match (signal, blame) {
-            (Signal::Applied | Signal::Answered | Signal::Missing, _) => self.answered(now),
+            (Signal::Rejected | Signal::Missing, Blame::Destination) => self.stopped(now),
+            (Signal::Applied | Signal::Answered | Signal::Rejected | Signal::Missing, _) => {
+                self.answered(now)
+            }
             (Signal::Unrelated, _) | (_, Blame::Lane) => self.unrelated(),
             (Signal::Failed, blame) => self.failed(blame == Blame::Destination, now),
             (_, Blame::Unproven) => self.unrelated(),
             (Signal::Throttled(hint), Blame::Destination) => self.throttled(hint, now, jitter),
-            (Signal::Refused | Signal::Forbidden, Blame::Destination) => self.stopped(now),
+            (Signal::Refused | Signal::Forbidden | Signal::Unexplained, Blame::Destination) => {
+                self.stopped(now)
+            }
         }
     }
 

@@ -24,6 +24,7 @@ use std::time::Duration;
 use self::delivery::Delivery;
 use self::in_flight::InFlight;
 use super::destination::{Destination, Inquiry, SendPermits};
+use super::evidence::SavedEvidence;
 use super::lane_exchange::{ImprintCall, ImprintReply};
 use super::rules::DeliveryRules;
 use crate::outbox::{Claim, FailingShare, LaneId, LaneShares, Pick, Settled, Settlement, Standing};
@@ -88,6 +89,9 @@ pub enum LoopAction {
     /// Retrieve the customer of the inquiry, pass the result to [`conclude_inquiry`], and call [`Core::poll`] again at
     /// once, without waiting for the result.
     AskWitness(Inquiry),
+    /// Save the evidence in the store, make the lanes due that wait for the evidence if the evidence says so, and call [`Core::poll`] again
+    /// at once.
+    SaveEvidence(SavedEvidence),
     /// Call [`Core::poll`] again at this time: nothing can be claimed earlier.
     SleepUntil(Timestamp),
 }
@@ -176,6 +180,9 @@ impl Core {
             && let Some(inquiry) = self.destination.ask_witness(moment.now)
         {
             return LoopAction::AskWitness(inquiry);
+        }
+        if let Some(evidence) = self.destination.evidence_to_save(moment.now) {
+            return LoopAction::SaveEvidence(evidence);
         }
         let free = self.lanes_max().saturating_sub(self.deliveries.len());
         if free == 0 || self.claiming.is_some() || self.is_stopping {

@@ -16,8 +16,10 @@ use tokio::sync::futures::Notified;
 
 use self::limiter::SendLimiter;
 use super::breaker::{Attribution, DestinationState};
-use super::evidence::Blame;
+use super::evidence::{Blame, SavedEvidence};
 use super::pace::Rate;
+use crate::imprint::ImprintId;
+use crate::outbox::{Absence, KeyMark};
 use crate::time::Timestamp;
 
 pub use self::inquiry::Inquiry;
@@ -73,6 +75,8 @@ pub struct Assessment {
     pub blame: Blame,
     /// The time of the result.
     pub at: Timestamp,
+    /// The record of an answer that the customer of the lane does not exist.
+    pub absence: Option<Absence>,
 }
 
 /// A request that dispatch recorded in [`OperatorMode::Shadow`] instead of sending the request.
@@ -151,9 +155,22 @@ impl Destination {
         self.limiter().throttle_until(until);
     }
 
-    /// Makes the probe of a stopped destination due at once, because the API key has changed.
-    pub fn probe_now(&self, now: Timestamp) {
-        self.limiter().probe_now(now);
+    /// Puts back the evidence that an earlier process stored under the same API key. `canary` is a customer who always
+    /// exists.
+    pub fn begin(
+        &self,
+        key: KeyMark,
+        canary: Option<ImprintId>,
+        stored: Option<&str>,
+        now: Timestamp,
+    ) {
+        self.limiter().begin(key, canary, stored, now);
+    }
+
+    /// Forgets the evidence under the API key that this key replaces, and makes the probe of a stopped destination due at
+    /// once.
+    pub fn key_changed(&self, key: KeyMark, now: Timestamp) {
+        self.limiter().key_changed(key, now);
         self.changed.notify_waiters();
     }
 
@@ -174,6 +191,16 @@ impl Destination {
     pub fn ask_witness(self: &Arc<Self>, now: Timestamp) -> Option<Inquiry> {
         let customer = self.limiter().ask_witness(now)?;
         Some(Inquiry::new(Arc::clone(self), customer, now))
+    }
+
+    /// Returns whether evidence shows that a recorded answer is true.
+    pub fn proves(&self, absence: &Absence, now: Timestamp) -> bool {
+        self.limiter().proves(absence, now)
+    }
+
+    /// Returns the evidence that the store must save now, if any.
+    pub fn evidence_to_save(&self, now: Timestamp) -> Option<SavedEvidence> {
+        self.limiter().evidence_to_save(now)
     }
 
     /// Returns the time of the next regular probe; `None` if the destination needs no probe.

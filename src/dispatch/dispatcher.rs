@@ -126,6 +126,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
             match action {
                 LoopAction::Claim { max, pick } => break (moment, max, pick),
                 LoopAction::AskWitness(inquiry) => self.start_inquiry(inquiry),
+                LoopAction::SaveEvidence(evidence) => self.save_evidence(evidence).await,
                 LoopAction::SleepUntil(later) => return Ok(later),
             }
         };
@@ -352,6 +353,9 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 "Imprint applied values to a customer with another partner id than the event names; the parked entries show the customer"
             );
         }
+        if report.is_unproven {
+            metrics.unproven();
+        }
         let Some((before, after)) = report.states else {
             return;
         };
@@ -382,7 +386,11 @@ impl<I: ImprintApi + 'static> Shell<I> {
                         "entry parked"
                     );
                 }
-                Ending::Superseded(_) | Ending::Ignored | Ending::Undecided => {}
+                Ending::Undecided => tracing::warn!(
+                    entry.id = entry.0,
+                    "entry undecided: nothing shows whose fault its failures are"
+                ),
+                Ending::Superseded(_) | Ending::Ignored => {}
             }
         }
     }

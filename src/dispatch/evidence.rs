@@ -7,6 +7,7 @@
 //! - If Imprint answers the retrieve of a witness (a customer of another lane whose update Imprint applied), all
 //!   suspects are refuted, except lanes to which Imprint forbids the update: a retrieve does not show that updates are
 //!   allowed. If the retrieve fails in the same way, the destination is at fault.
+//! - An answer that a customer does not exist ends no entry before it is proven: the module `proof` says how.
 //! - Without a witness, the same failure of another lane shows that the destination is at fault. Also without a witness,
 //!   a lane that is refused several times while no other lane succeeds counts as proof, because new lanes still probe
 //!   the destination at once.
@@ -14,10 +15,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use self::proof::Proof;
+use self::witnesses::Witnesses;
 use super::breaker::Signal;
 use crate::imprint::ImprintId;
 use crate::outbox::LaneId;
 use crate::time::Timestamp;
+
+pub use self::proof::AbsentCustomer;
+pub use self::stored::SavedEvidence;
+
+mod absence;
+mod proof;
+mod stored;
+mod witnesses;
 
 /// The most suspects, and the most refuted lanes, that the bridge remembers: a limit on memory. Of more lanes, the lanes
 /// with the lowest numbers are forgotten, and may then accuse the destination once more.
@@ -28,15 +39,12 @@ const REFUSALS_MAX: u32 = 3;
 /// The number of failed requests in a row after which the bridge asks the witness. Single failures are too frequent for
 /// a retrieve each.
 const ASK_AFTER_FAILURES: u32 = 3;
-/// The age up to which a success of other lanes shows that a refuted lane itself is at fault. Without a younger success,
-/// the lane may accuse the destination again.
+/// The age up to which evidence counts. A success of other lanes that is older does not show any more that a refuted lane
+/// itself is at fault, and an older answer that a customer does not exist is asked again.
 const EVIDENCE_AGE_MAX: Duration = Duration::from_mins(10);
 /// The age of the last success after which the failure of a refuted lane makes the bridge ask the witness: the
 /// destination may have failed since.
 const CHECK_AFTER: Duration = Duration::from_secs(30);
-/// The shortest time after which another customer replaces a witness, because the id of a customer must not be copied
-/// for each request.
-const WITNESS_KEPT: Duration = Duration::from_secs(1);
 
 /// A failure of which the destination may be the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +53,8 @@ enum FaultKind {
     Throttled,
     Refused,
     Forbidden,
+    /// The update is rejected without an error type of Imprint.
+    Unexplained,
 }
 
 /// The party that caused a failure, as far as the evidence shows.
@@ -66,14 +76,6 @@ struct Suspect {
     times: u32,
 }
 
-/// A customer whose update Imprint applied.
-#[derive(Debug)]
-struct Witness {
-    lane: LaneId,
-    customer: ImprintId,
-    applied_at: Timestamp,
-}
-
 /// The progress of the question to the witness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Asking {
@@ -88,8 +90,10 @@ enum Asking {
 pub enum Testimony {
     /// Imprint returned the witness.
     Found,
-    /// Imprint does not know the witness any more, or forbids the retrieve: the answer shows nothing.
+    /// Imprint forbids the retrieve: the answer shows nothing.
     Nothing,
+    /// Imprint, or a gateway in front of Imprint, answered that the witness does not exist.
+    Denied,
     /// The retrieve failed with this signal.
     Failed(Signal),
 }
@@ -101,11 +105,16 @@ pub(super) struct Evidence {
     refuted: BTreeSet<LaneId>,
     /// The time when the last request was sent whose answer shows that the destination works.
     worked_at: Option<Timestamp>,
-    /// Two witnesses of different lanes, so that a failing lane is not its own witness.
-    witnesses: [Option<Witness>; 2],
+    witnesses: Witnesses,
+    proof: Proof,
     asking: Asking,
     /// The failure of the last retrieve of a witness, until a request succeeds.
     confirmed: Option<FaultKind>,
+    /// True if the evidence that outlives the process has changed since the store saved the evidence.
+    is_changed: bool,
+    /// True if lanes that rest without proof must be due, because proof has arrived or the API key has changed.
+    wakes_lanes: bool,
+    saved_at: Option<Timestamp>,
 }
 
 impl Evidence {
@@ -114,9 +123,10 @@ impl Evidence {
     pub(super) fn succeeded(&mut self, lane: LaneId, signal: Signal, sent_at: Timestamp) {
         let refutes = |fault: FaultKind| match signal {
             Signal::Applied => true,
-            Signal::Answered => fault != FaultKind::Forbidden,
+            Signal::Answered | Signal::Rejected => fault.is_testable(),
             Signal::Missing
             | Signal::Unrelated
+            | Signal::Unexplained
             | Signal::Failed
             | Signal::Throttled(_)
             | Signal::Refused
@@ -126,6 +136,8 @@ impl Evidence {
             suspected != lane && suspect.answered_at <= sent_at && refutes(suspect.fault)
         });
         if signal == Signal::Applied {
+            self.proof.applied();
+            self.worked(sent_at);
             self.suspects.remove(&lane);
             self.refuted.remove(&lane);
         }
@@ -137,22 +149,20 @@ impl Evidence {
 
     /// Remembers the customer of an applied request as a witness.
     pub(super) fn record_witness(&mut self, lane: LaneId, customer: &ImprintId, now: Timestamp) {
-        let [last, other] = &mut self.witnesses;
-        match last {
-            Some(witness) if witness.lane == lane => {
-                witness.applied_at = now;
-                return;
-            }
-            Some(witness) if other.is_some() && now < witness.applied_at.after(WITNESS_KEPT) => {
-                return;
-            }
-            Some(_) | None => {}
+        self.is_changed |= self.witnesses.record(lane, customer, now);
+    }
+
+    /// Learns which lane belongs to the customer whom the operator named as a witness.
+    pub(super) fn meet(&mut self, lane: LaneId, customer: &ImprintId) {
+        self.witnesses.meet(lane, customer);
+    }
+
+    /// Records that Imprint applied an update or returned a witness.
+    fn worked(&mut self, sent_at: Timestamp) {
+        if self.proof.worked(sent_at) {
+            (self.is_changed, self.wakes_lanes) = (true, true);
         }
-        *other = last.replace(Witness {
-            lane,
-            customer: customer.clone(),
-            applied_at: now,
-        });
+        self.worked_at = self.worked_at.max(Some(sent_at));
     }
 
     /// Records a failing answer of a lane, whose request was sent at `sent_at`, and returns whose fault the failure is.
@@ -173,7 +183,7 @@ impl Evidence {
         let times = self.suspect(lane, fault, now);
         let is_proven = if self.confirmed == Some(fault) {
             true
-        } else if fault.is_testable() && self.witness().is_some() {
+        } else if fault.is_testable() && self.witness(now).is_some() {
             let is_frequent = fault != FaultKind::Failed || failures + 1 >= ASK_AFTER_FAILURES;
             if is_frequent && self.asking == Asking::NotNeeded {
                 self.asking = Asking::Wanted;
@@ -183,7 +193,7 @@ impl Evidence {
             match fault {
                 FaultKind::Failed => self.suspects_with(fault).nth(1).is_some(),
                 FaultKind::Throttled => self.is_shared(fault, lane, sent_at),
-                FaultKind::Refused | FaultKind::Forbidden => {
+                FaultKind::Refused | FaultKind::Forbidden | FaultKind::Unexplained => {
                     times >= REFUSALS_MAX || self.is_shared(fault, lane, sent_at)
                 }
             }
@@ -202,7 +212,7 @@ impl Evidence {
             return false;
         }
         let is_younger = |age| self.worked_at.is_some_and(|at| now < at.after(age));
-        let can_check = self.witness().is_some();
+        let can_check = self.witness(now).is_some();
         if !is_younger(EVIDENCE_AGE_MAX) || (!is_younger(CHECK_AFTER) && !can_check) {
             self.refuted.remove(&lane);
             return false;
@@ -243,12 +253,6 @@ impl Evidence {
             .any(|(other, suspect)| *other != lane && suspect.answered_at <= sent_at)
     }
 
-    fn forget_witness(&mut self, customer: &ImprintId) {
-        for witness in &mut self.witnesses {
-            witness.take_if(|known| known.customer == *customer);
-        }
-    }
-
     fn refute(&mut self, is_refuted: impl Fn(LaneId, &Suspect) -> bool) {
         if self.suspects.is_empty() {
             return;
@@ -267,24 +271,27 @@ impl Evidence {
     }
 
     /// Returns a witness whose lane is neither suspected nor refuted.
-    fn witness(&self) -> Option<&Witness> {
-        let is_sound = |witness: &&Witness| {
-            !self.suspects.contains_key(&witness.lane) && !self.refuted.contains(&witness.lane)
-        };
-        self.witnesses.iter().flatten().find(is_sound)
+    fn witness(&self, now: Timestamp) -> Option<&ImprintId> {
+        let is_sound = |lane| !self.suspects.contains_key(&lane) && !self.refuted.contains(&lane);
+        self.witnesses.find(is_sound, now)
     }
 
     /// Returns whether the bridge must ask the witness.
-    pub(super) fn is_asking_wanted(&self) -> bool {
-        self.asking == Asking::Wanted
+    pub(super) fn is_asking_wanted(&self, now: Timestamp) -> bool {
+        match self.asking {
+            Asking::Wanted => true,
+            Asking::NotNeeded => self.proof.is_question_due(now),
+            Asking::InFlight => false,
+        }
     }
 
-    /// Returns the witness to ask now, if a failing answer made the question necessary.
-    pub(super) fn ask(&mut self) -> Option<ImprintId> {
-        if self.asking != Asking::Wanted {
+    /// Returns the witness to ask now, if an answer made the question necessary.
+    pub(super) fn ask(&mut self, now: Timestamp) -> Option<ImprintId> {
+        if !self.is_asking_wanted(now) {
             return None;
         }
-        let customer = self.witness().map(|witness| witness.customer.clone());
+        let customer = self.witness(now).cloned();
+        self.proof.asked(now);
         self.asking = match customer {
             Some(_) => Asking::InFlight,
             None => Asking::NotNeeded,
@@ -302,13 +309,13 @@ impl Evidence {
         &mut self,
         customer: &ImprintId,
         testimony: Testimony,
-        sent_at: Timestamp,
+        (sent_at, now): (Timestamp, Timestamp),
     ) {
         self.asking = Asking::NotNeeded;
         match testimony {
             Testimony::Found => {
                 self.confirmed = None;
-                self.worked_at = self.worked_at.max(Some(sent_at));
+                self.worked(sent_at);
                 self.refute(|_, suspect| {
                     suspect.answered_at <= sent_at && suspect.fault.is_testable()
                 });
@@ -317,7 +324,12 @@ impl Evidence {
                     self.asking = Asking::Wanted;
                 }
             }
-            Testimony::Nothing => self.forget_witness(customer),
+            Testimony::Nothing => self.witnesses.forget(customer, now),
+            Testimony::Denied => {
+                self.witnesses.forget(customer, now);
+                self.proof.denied(sent_at);
+                self.is_changed = true;
+            }
             Testimony::Failed(signal) => {
                 self.confirmed = FaultKind::of(signal);
                 // Nothing shows any more that only refuted lanes fail.
@@ -330,7 +342,12 @@ impl Evidence {
 impl FaultKind {
     const fn of(signal: Signal) -> Option<Self> {
         match signal {
-            Signal::Applied | Signal::Answered | Signal::Missing | Signal::Unrelated => None,
+            Signal::Applied
+            | Signal::Answered
+            | Signal::Rejected
+            | Signal::Missing
+            | Signal::Unrelated => None,
+            Signal::Unexplained => Some(Self::Unexplained),
             Signal::Failed => Some(Self::Failed),
             Signal::Throttled(_) => Some(Self::Throttled),
             Signal::Refused => Some(Self::Refused),
@@ -342,7 +359,7 @@ impl FaultKind {
     const fn is_testable(self) -> bool {
         match self {
             Self::Failed | Self::Throttled | Self::Refused => true,
-            Self::Forbidden => false,
+            Self::Forbidden | Self::Unexplained => false,
         }
     }
 }

@@ -5,14 +5,14 @@
 //! - A lane whose customer is known only by our own id needs a search first.
 //! - After a refusal that may concern every customer or only this customer, a retrieve of the customer shows which is
 //!   true.
+//! - A customer whom Imprint does not find by a UUID is updated once by the UUID in the other letter case.
 //! - A customer that Imprint no longer finds is searched once more by our own id.
 //! - An entry whose ids contradict an identity link needs a search or a retrieve.
 //! - A cleared address line that Imprint still echoes is sent once more, as an empty text.
 
 use self::doubt::mark_in_doubt;
-use self::identity::is_worth_a_search;
+use self::identity::{is_worth_a_search, search_for};
 use self::links::{Contradictions, IdentityCheck, contradictions};
-use super::breaker::Signal;
 use super::rules::DeliveryRules;
 use crate::fold::{Fold, MaxFold, fold};
 use crate::imprint::clearing::{AddressClearing, Clearing};
@@ -24,10 +24,12 @@ use crate::outbox::{ClaimedLane, EntryId, IdentityLink, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
 mod doubt;
+mod evidence;
 mod identity;
 mod links;
 mod version_jump;
 
+pub(super) use self::evidence::signal_of;
 pub(super) use self::links::newest_of;
 
 /// The exchange about one claimed lane.
@@ -55,6 +57,13 @@ pub struct LaneExchange {
     is_answered: bool,
     /// The call to Imprint that has not been answered.
     pending: PendingCall,
+    clearing: Clearing,
+    /// The UUID in the other letter case, after the exchange has tried it.
+    tried: Option<ImprintId>,
+    /// True if an answer that the customer does not exist came without an error type of Imprint.
+    is_untyped: bool,
+    /// True if the same answer was proven before.
+    is_confirming: bool,
 }
 
 /// The call that Imprint has not answered, with the data that is needed to interpret the answer.
@@ -114,6 +123,9 @@ pub enum Conclusion {
     NothingToSend,
     /// Dispatch must not send the next call before this time.
     Postponed(Timestamp),
+    /// Imprint does not know the customer, as an earlier exchange found out: evidence shows that the recorded answer is true,
+    /// or a stored identity link says it.
+    ProvenAbsent,
     /// The update of the customer had this outcome.
     Updated(Outcome),
     /// Imprint applied the update, but keeps these cleared address lines.
@@ -147,7 +159,7 @@ impl LaneExchange {
             check,
         } = contradictions(&claimed, rules, now);
         let jumps = version_jump::jumps(&claimed, &conflicts);
-        let may_be_sent = |entry| {
+        let may_be_sent = |entry: &EntryId| {
             ![&conflicts, &unsure, &jumps]
                 .iter()
                 .any(|set| set.contains(entry))
@@ -167,9 +179,10 @@ impl LaneExchange {
             ),
             Some(LaneKey::Partner(_)) | None => Fold::default(),
         };
-        let search_for = claimed.waiting.iter().position(|waiting| {
+        let is_worth = |waiting: &WaitingEntry| {
             may_be_sent(&waiting.entry) && is_worth_a_search(waiting, &claimed.links, rules, now)
-        });
+        };
+        let search_for = search_for(&claimed, is_worth, now);
         let mut exchange = Self {
             claimed,
             fold,
@@ -182,12 +195,23 @@ impl LaneExchange {
             search_for,
             is_answered: false,
             pending: PendingCall::None,
+            clearing: rules.clearing,
+            tried: None,
+            is_untyped: false,
+            is_confirming: false,
         };
         let step = exchange.first_step(rules, now);
         (exchange, step)
     }
 
     fn first_step(&mut self, rules: &DeliveryRules, now: Timestamp) -> ExchangeStep {
+        if self.is_recorded_absent() {
+            self.recall_absence();
+            return ExchangeStep::Conclude(Conclusion::ProvenAbsent);
+        }
+        // An answer of a gateway must repeat itself after it was proven: the gateway may have been repaired between the answer
+        // and the proof.
+        self.is_confirming = self.claimed.unproven.absence.take().is_some();
         match self.claimed.key.clone() {
             None => ExchangeStep::Conclude(Conclusion::NothingToSend),
             Some(LaneKey::Partner(partner)) => self.identify(partner, rules, now),
@@ -199,14 +223,14 @@ impl LaneExchange {
             Some(LaneKey::Imprint(customer)) => match self.check.take() {
                 // The entries that may be sent go first, because a check may fail for a long time.
                 Some(check) if self.fold.is_empty() => self.check(check),
-                Some(_) | None => self.update(customer, rules),
+                Some(_) | None => self.update(customer),
             },
         }
     }
 
-    fn update(&mut self, customer: ImprintId, rules: &DeliveryRules) -> ExchangeStep {
-        let body = self.fold.update.body(rules.clearing);
-        let cleared = match rules.clearing.address {
+    fn update(&mut self, customer: ImprintId) -> ExchangeStep {
+        let body = self.fold.update.body(self.clearing);
+        let cleared = match self.clearing.address {
             AddressClearing::Verify => self.fold.update.cleared_address_lines(),
             AddressClearing::Empty | AddressClearing::Omit => Vec::new(),
         };
@@ -254,6 +278,7 @@ impl LaneExchange {
                 on_lines_emptied(echo, outcome)
             }
             (PendingCall::Retrieve(cause), ImprintReply::Lookup(found)) => {
+                self.is_untyped = true;
                 self.on_outcome(resolve_ambiguous(cause, found))
             }
             (PendingCall::Search { partner, gone }, ImprintReply::Lookup(found)) => {
@@ -274,8 +299,16 @@ impl LaneExchange {
                 self.pending = PendingCall::Retrieve(cause);
                 ExchangeStep::Call(ImprintCall::Retrieve(customer))
             }
+            (Outcome::NotFound, Some(customer))
+                if self.tried.is_none()
+                    && let Some(other) = customer.in_other_case() =>
+            {
+                self.tried = Some(other.clone());
+                self.update(other)
+            }
             (Outcome::NotFound, Some(customer)) => self.on_gone(customer),
             (Outcome::Applied(echo), Some(customer)) if !echo.still_set.is_empty() => {
+                let customer = self.tried.clone().unwrap_or(customer);
                 self.empty_lines(customer, echo)
             }
             (outcome, _) => ExchangeStep::Conclude(Conclusion::Updated(outcome)),
@@ -301,57 +334,12 @@ impl LaneExchange {
         ExchangeStep::Call(ImprintCall::Update(request))
     }
 
-    /// Returns the evidence about the destination in a conclusion; `None` if the exchange sent nothing.
-    pub fn signal(&self, conclusion: &Conclusion) -> Option<Signal> {
-        Some(match conclusion {
-            Conclusion::NothingToSend | Conclusion::Postponed(_) => return None,
-            // The conclusion comes from a stored identity link: this exchange sent nothing.
-            Conclusion::Identified(_) | Conclusion::UnknownCustomer if !self.is_answered => {
-                return None;
-            }
-            Conclusion::SearchForbidden(_) => Signal::Unrelated,
-            Conclusion::UnknownCustomer => Signal::Missing,
-            Conclusion::Identified(_) | Conclusion::Ambiguous | Conclusion::LookAgain => {
-                Signal::Answered
-            }
-            Conclusion::NotCleared(_) | Conclusion::Misdirected(_) => Signal::Applied,
-            Conclusion::Updated(outcome) => signal_of(outcome),
-        })
-    }
-
-    /// Returns the entries for which a failure of this exchange is an attempt: the entries in the request. For a failed
-    /// search the result is as many of the oldest entries as a request may carry.
-    pub fn attempted(&self, rules: &DeliveryRules) -> Vec<EntryId> {
-        if self.about.is_none() || !self.fold.is_empty() {
-            return self.fold.carried.iter().copied().map(EntryId).collect();
-        }
-        let searched = self.claimed.waiting.iter();
-        let searched = searched.filter(|waiting| self.names_our_id(waiting));
-        let mut searched: Vec<EntryId> = searched.map(|waiting| waiting.entry).collect();
-        searched.sort_unstable();
-        searched.truncate(rules.max_fold);
-        searched
-    }
-
     /// Returns the Imprint id of the lane's customer.
     pub fn imprint_id(&self) -> Option<&ImprintId> {
         match &self.claimed.key {
             Some(LaneKey::Imprint(imprint)) => Some(imprint),
             Some(LaneKey::Partner(_)) | None => None,
         }
-    }
-}
-
-/// Returns the evidence about the destination in an outcome.
-pub(super) const fn signal_of(outcome: &Outcome) -> Signal {
-    match outcome {
-        Outcome::Applied(_) => Signal::Applied,
-        Outcome::NotFound => Signal::Missing,
-        Outcome::Rejected(_) => Signal::Answered,
-        Outcome::Unavailable(_) | Outcome::Unknown(_) | Outcome::Unclear(_) => Signal::Failed,
-        Outcome::Throttled(hint) => Signal::Throttled(*hint),
-        Outcome::Denied(Cause::Status(403..=405)) => Signal::Forbidden,
-        Outcome::Denied(_) => Signal::Refused,
     }
 }
 

@@ -11,7 +11,7 @@ use super::evidence::Blame;
 use super::lane_exchange::{Conclusion, LaneExchange};
 use super::rules::DeliveryRules;
 use crate::imprint::{Cause, Echo, Field, ImprintId, Outcome, PartnerCustomerId, Rejection};
-use crate::outbox::ParkReason;
+use crate::outbox::{Absence, ParkReason, Trials};
 use crate::time::Timestamp;
 
 /// The longest rest of a lane that failed while the destination was down.
@@ -53,8 +53,11 @@ pub enum Decision {
     LookAgain,
     /// The customer of the lane is not certain: park the entries that the answer concerns.
     ParkAll(ParkReason),
-    /// Imprint does not know the customer of the lane.
+    /// Imprint does not know the customer of the lane: evidence shows it, or a search has found nobody a short time ago.
     CustomerUnknown,
+    /// Imprint, or a gateway in front of Imprint, answered that the customer does not exist, and no evidence shows yet
+    /// that the answer is true. The record is `None` if the request used an API key that was replaced meanwhile.
+    AwaitProof(Option<Absence>),
     /// The customer has this Imprint id: move the entries to the lane of this id.
     Move(ImprintId),
     /// The request failed: send the entries of the lane again.
@@ -120,7 +123,8 @@ pub fn decide(
         Conclusion::NothingToSend => return Decision::NothingToSend,
         Conclusion::Postponed(later) => return Decision::Postpone(later),
         Conclusion::Identified(imprint) => return Decision::Move(imprint),
-        Conclusion::UnknownCustomer => return Decision::CustomerUnknown,
+        Conclusion::UnknownCustomer => return absent(exchange, assessment, rules),
+        Conclusion::ProvenAbsent => return unknown(exchange, assessment, rules),
         Conclusion::Ambiguous => return Decision::ParkAll(ParkReason::AmbiguousCustomer),
         // The API key may not search, whoever the customer is: the failure counts against no entry.
         Conclusion::SearchForbidden(_) => {
@@ -137,12 +141,8 @@ pub fn decide(
     };
     match outcome {
         Outcome::Applied(echo) => Decision::Deliver(echo),
-        Outcome::NotFound => Decision::CustomerUnknown,
-        Outcome::Rejected(_) if exchange.fold.carried.len() > 1 => Decision::Unfold,
-        Outcome::Rejected(rejection) => Decision::Park {
-            reason: ParkReason::Rejected,
-            detail: Some(detail(&rejection)),
-        },
+        Outcome::NotFound => absent(exchange, assessment, rules),
+        Outcome::Rejected(rejection) => rejected(exchange, &rejection, assessment),
         Outcome::Throttled(hint) => throttled(exchange, hint, assessment, rules),
         Outcome::Denied(cause) => match assessment.blame {
             Blame::Lane => retry(
@@ -164,6 +164,46 @@ pub fn decide(
             let failure = Failure::new(Effect::Unconfirmed, cause);
             retry(exchange, failure, assessment, rules)
         }
+    }
+}
+
+/// Returns the decision after an answer that the customer does not exist.
+fn absent(exchange: &LaneExchange, assessment: Assessment, rules: &DeliveryRules) -> Decision {
+    match assessment.blame {
+        Blame::Lane => unknown(exchange, assessment, rules),
+        Blame::Unproven => Decision::AwaitProof(assessment.absence),
+        Blame::Destination => Decision::Wait(Rest::Stopped),
+    }
+}
+
+/// Returns the decision about a customer whom Imprint does not know, as evidence shows. A customer whom Imprint knew
+/// before may come back, so the lane waits and uses up attempts; after the last attempt an operator must look.
+fn unknown(exchange: &LaneExchange, assessment: Assessment, rules: &DeliveryRules) -> Decision {
+    if !exchange.is_known() {
+        return Decision::CustomerUnknown;
+    }
+    if is_last(exchange.claimed.trials, assessment, rules) {
+        return Decision::ParkAll(ParkReason::Vanished);
+    }
+    Decision::Retry {
+        effect: Effect::None,
+        rest: Rest::Backoff,
+        attempt: Attempt::Counted,
+    }
+}
+
+/// Returns the decision after a rejection. A rejection without an error type of Imprint may come from a gateway that
+/// rejects the updates of every customer.
+fn rejected(exchange: &LaneExchange, rejection: &Rejection, assessment: Assessment) -> Decision {
+    let is_explained = rejection.is_typed() || assessment.blame == Blame::Lane;
+    match assessment.blame {
+        Blame::Destination => Decision::Wait(Rest::Stopped),
+        _ if exchange.fold.carried.len() > 1 => Decision::Unfold,
+        Blame::Lane | Blame::Unproven if is_explained => Decision::Park {
+            reason: ParkReason::Rejected,
+            detail: Some(detail(rejection)),
+        },
+        Blame::Lane | Blame::Unproven => Decision::Wait(Rest::Unproven),
     }
 }
 
@@ -195,7 +235,7 @@ fn throttled(
 const fn effect(cause: Cause) -> Effect {
     match cause {
         Cause::Connect | Cause::Dns | Cause::Tls | Cause::Certificate => Effect::None,
-        Cause::Status(401..=405) => Effect::None,
+        Cause::Status(401..=405 | 410) => Effect::None,
         Cause::Deadline
         | Cause::Disconnected
         | Cause::Protocol
@@ -238,10 +278,7 @@ fn retry(
         Attribution::Lane if trials.tried_at.is_some() => Attempt::Counted,
         Attribution::Lane | Attribution::Unknown => Attempt::NotCounted,
     };
-    let blamed_since = trials.blamed_since.unwrap_or(assessment.at);
-    let is_exhausted = attempt == Attempt::Counted
-        && trials.attempts + 1 >= rules.attempts_max
-        && assessment.at.since(blamed_since) >= rules.park_after;
+    let is_exhausted = attempt == Attempt::Counted && is_last(trials, assessment, rules);
     // A request of reasserted values only has no entry to give up.
     if is_exhausted && !exchange.attempted(rules).is_empty() {
         return Decision::GiveUp {
@@ -256,10 +293,44 @@ fn retry(
     }
 }
 
+/// Returns whether one more counted attempt uses up the attempts of the lane.
+fn is_last(trials: Trials, assessment: Assessment, rules: &DeliveryRules) -> bool {
+    let blamed_since = trials.blamed_since.unwrap_or(assessment.at);
+    trials.attempts + 1 >= rules.attempts_max
+        && assessment.at.since(blamed_since) >= rules.park_after
+}
+
 const fn rest(state: DestinationState) -> Rest {
     match state {
         DestinationState::Probing(_) | DestinationState::Stopped(_) => Rest::Short,
         DestinationState::Flowing { .. } | DestinationState::Throttled { .. } => Rest::Backoff,
+    }
+}
+
+/// Returns whether no evidence shows yet whose fault the result is for which the lane is sent again. In an outage the
+/// destination is at fault, although nothing proves it for each lane.
+pub fn is_unproven(decision: &Decision, assessment: Assessment) -> bool {
+    let is_outage = match assessment.state {
+        DestinationState::Probing(_) | DestinationState::Stopped(_) => true,
+        DestinationState::Flowing { .. } | DestinationState::Throttled { .. } => false,
+    };
+    match decision {
+        Decision::Retry { .. } | Decision::Wait(_) => {
+            assessment.blame == Blame::Unproven && !is_outage
+        }
+        Decision::NothingToSend
+        | Decision::Deliver(_)
+        | Decision::DeliverExcept(_)
+        | Decision::Unfold
+        | Decision::Park { .. }
+        | Decision::GiveUp { .. }
+        | Decision::ParkAll(_)
+        | Decision::CustomerUnknown
+        | Decision::AwaitProof(_)
+        | Decision::Misdirect(_)
+        | Decision::LookAgain
+        | Decision::Move(_)
+        | Decision::Postpone(_) => false,
     }
 }
 

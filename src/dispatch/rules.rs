@@ -20,6 +20,9 @@ pub enum UnknownCustomer {
 pub struct DeliveryRules {
     /// The most entries that one request may carry.
     pub max_fold: usize,
+    /// The time for which an entry waits without evidence whose fault its failures are. After this time, the entry is
+    /// undecided.
+    pub undecided_max: Duration,
     /// The number of counted attempts after which dispatch parks an entry that fails alone.
     pub attempts_max: u32,
     /// The shortest time between the first counted failure and the parking of an entry that fails alone. Without this

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use self::echo::{applied, confirmed_link, misdirected};
 use self::identity::{all_parked, customer_unknown, moved};
+use self::proof::{await_proof, postponed};
 use super::backoff::backoff;
 use super::lane_exchange::LaneExchange;
 use super::moment::Moment;
@@ -12,12 +13,15 @@ use super::rules::DeliveryRules;
 use crate::fold::FoldEnd;
 use crate::imprint::Field;
 use crate::outbox::{
-    Ending, EntryId, MaybeSent, ParkReason, Recognition, Settlement, Trials, WaitingEntry,
+    Ending, EntryId, MaybeSent, ParkReason, Recognition, Settlement, Trials, Unproven, WaitingEntry,
 };
 use crate::time::Timestamp;
 
 mod echo;
 mod identity;
+mod proof;
+
+pub use self::proof::unproven;
 
 /// Returns the settlement that the store records for a decision.
 pub fn settlement(
@@ -42,7 +46,7 @@ fn decided(
 ) -> Settlement {
     let unsent = unsent(exchange, moment.now);
     let sent = Settlement {
-        attempted: exchange.fold.carried.iter().copied().map(EntryId).collect(),
+        attempted: attempted(exchange),
         trials: Trials::default(),
         recognition: Recognition::Unchanged,
         ..unsent.clone()
@@ -73,6 +77,7 @@ fn decided(
         Decision::CustomerUnknown => {
             customer_unknown(exchange, rules, without_reassertion(exchange, sent))
         }
+        Decision::AwaitProof(absence) => await_proof(exchange, absence, rules, moment, sent),
         Decision::Move(imprint) => moved(exchange, imprint, unsent),
         Decision::Retry {
             effect,
@@ -84,14 +89,21 @@ fn decided(
             let attempts = failed(exchange.claimed.trials, attempt, moment.now);
             retried(attempted, attempts, rest, moment, unsent)
         }
-        Decision::Postpone(later) => Settlement {
-            due: later,
-            ..unsent
-        },
+        Decision::Postpone(later) => postponed(exchange, later, unsent),
         Decision::Wait(rest) => {
             let unsent = in_doubt(exchange, effect_of_wait(rest), rules, unsent);
             waiting(exchange, rest, moment, unsent)
         }
+    }
+}
+
+/// Returns the entries that the request carried. A recorded answer belongs to the request of an earlier claim, which has
+/// been counted.
+fn attempted(exchange: &LaneExchange) -> Vec<EntryId> {
+    let carried = exchange.fold.carried.iter().copied().map(EntryId);
+    match exchange.claimed.unproven.absence {
+        Some(_) => Vec::new(),
+        None => carried.collect(),
     }
 }
 
@@ -185,7 +197,7 @@ fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
         attempted: Vec::new(),
         moved: None,
         new_link: exchange.new_link.clone(),
-        recognition: if exchange.is_gone {
+        recognition: if exchange.is_surely_gone() {
             Recognition::Gone
         } else {
             Recognition::Unchanged
@@ -193,6 +205,7 @@ fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
         // The store must remember the entries that an earlier process left in doubt, whatever the decision is.
         versions: (claimed.maybe_sent != MaybeSent::Nothing).then(|| claimed.versions.clone()),
         trials: claimed.trials,
+        unproven: Unproven::default(),
         unfold_to: claimed.unfold_to,
         due: now,
         reassert_at: claimed.versions.reassert_at(),
@@ -216,6 +229,8 @@ fn nothing_to_send(exchange: &LaneExchange, unsent: Settlement) -> Settlement {
             *ending = Ending::Ignored;
         }
     }
+    let versions = exchange.claimed.versions.clone();
+    settlement.versions = Some(versions.without_request(&exchange.fold));
     settlement
 }
 

@@ -20,8 +20,8 @@ use crate::imprint::{
     PartnerCustomerId, Rejection,
 };
 use crate::outbox::{
-    ClaimToken, ClaimedLane, Ending, EntryId, IdentityLink, LaneId, LaneKey, MaybeSent, ParkReason,
-    Recognition, Settlement, Trials, WaitingEntry,
+    Absence, ClaimToken, ClaimedLane, Ending, EntryId, IdentityLink, KeyMark, LaneId, LaneKey,
+    MaybeSent, ParkReason, Recognition, Settlement, Trials, Unproven, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -29,6 +29,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
 
 const RULES: DeliveryRules = DeliveryRules {
     max_fold: 100,
+    undecided_max: Duration::from_hours(24),
     attempts_max: 12,
     park_after: Duration::ZERO,
     reassert_after: Duration::from_secs(60),
@@ -165,6 +166,7 @@ const fn assessment(attribution: Attribution) -> Assessment {
             Attribution::Unknown => Blame::Unproven,
         },
         at: NOW,
+        absence: None,
     }
 }
 
@@ -265,7 +267,8 @@ fn every_outcome_has_its_decision() {
             Lane,
             again(Effect::Unconfirmed, Attempt::Counted),
         ),
-        (Outcome::NotFound, Unknown, Decision::CustomerUnknown),
+        (Outcome::NotFound, Unknown, Decision::AwaitProof(None)),
+        (Outcome::NotFound, Lane, Decision::CustomerUnknown),
         (rejection(), Unknown, Decision::Unfold),
     ];
     for (outcome, attribution, decision) in table {
@@ -629,8 +632,13 @@ fn a_failed_reassertion_is_neither_sent_at_once_nor_for_ever() {
     let unavailable = assert_with(Outcome::Unavailable(Cause::Connect));
     assert_eq!(unavailable.reassert_at, Some(unavailable.due));
     assert!(unavailable.due > until);
-    for given_up in [rejection(), Outcome::NotFound] {
-        let settlement = assert_with(given_up);
+    let missing = assert_with(Outcome::NotFound);
+    assert!(
+        missing.reassert_at >= Some(missing.due),
+        "nothing proves it"
+    );
+    {
+        let settlement = assert_with(rejection());
         assert_eq!(settlement.reassert_at, None);
         assert_eq!(settlement.versions.unwrap().reassert_at(), None);
         assert!(settlement.endings.is_empty());
@@ -829,7 +837,7 @@ fn a_link_is_trusted_until_it_expires() {
     assert_eq!(asked, ["search P-1"]);
     let (_, asked, conclusion) =
         exchange_with(partner_lane(vec![link("P-1", None)]), &RULES, vec![]);
-    assert_eq!((asked.len(), conclusion), (0, Conclusion::UnknownCustomer));
+    assert_eq!((asked.len(), conclusion), (0, Conclusion::ProvenAbsent));
 }
 
 #[test]
@@ -850,7 +858,10 @@ fn an_unknown_customer_is_treated_as_configured() {
             &rules,
             vec![ImprintReply::Lookup(LookupResult::NotFound)],
         );
-        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &rules);
+        let again = conclusion.clone();
+        let (_, unproven) = conclude(&exchange, again, Attribution::Unknown, &rules);
+        assert_eq!((ended(&unproven), unproven.new_link), (vec![], None));
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Lane, &rules);
         assert_eq!(ended(&settlement), expected, "{unknown:?}");
         assert_eq!(settlement.new_link, Some(link("P-1", None)));
         if unknown == UnknownCustomer::Wait {
@@ -945,7 +956,7 @@ fn an_answer_about_our_id_decides_about_its_entries() {
             ImprintReply::Lookup(found),
         ];
         let (exchange, _, conclusion) = exchange_with(claimed.clone(), &RULES, answers);
-        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Lane, &RULES);
         assert_eq!(ended(&settlement), ends);
         let entries = settlement.moved.map_or(Vec::new(), |moved| moved.entries);
         assert_eq!(entries, moved.into_iter().map(EntryId).collect::<Vec<_>>());
@@ -1103,7 +1114,7 @@ fn an_old_link_that_contradicts_an_event_is_checked_by_a_search() {
             (vec!["search P-1".to_owned()], &expected)
         );
         assert_ne!(exchange.signal(&conclusion), None);
-        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Lane, &RULES);
         assert!(settlement.new_link.is_some());
         let moved = settlement.moved.map_or(0, |moved| moved.entries.len());
         assert_eq!(moved, usize::from(is_moved));
@@ -1369,7 +1380,7 @@ fn values_wait_for_their_customer_until_exactly_the_longest_wait() {
         claimed.waiting[0].accepted_at = Timestamp::from_millis(NOW.as_millis() - age);
         let answers = vec![ImprintReply::Lookup(LookupResult::NotFound)];
         let (exchange, _, conclusion) = exchange_with(claimed, &rules, answers);
-        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &rules);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Lane, &rules);
         assert_eq!(
             (settlement.endings.len(), settlement.attempted.len()),
             (expected, 0)
@@ -1389,5 +1400,179 @@ fn only_statuses_that_forbid_the_operation_are_about_one_customer() {
     }
     for status in [403, 404, 405] {
         assert_eq!(signal(status), Some(Signal::Forbidden), "{status}");
+    }
+}
+
+// === proof ===
+
+fn uuid_lane(id: &str) -> ClaimedLane {
+    lane_of(LaneKey::Imprint(imprint(id)), named(Some(id), None))
+}
+
+/// FAULTS U58: Imprint's samples spell UUIDs in upper case. A UUID that is not found is asked once in the other case.
+#[test]
+fn a_uuid_that_is_not_found_is_asked_in_the_other_case() {
+    const UPPER: &str = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
+    let lower = UPPER.to_lowercase();
+    let gone = || ImprintReply::Outcome(Outcome::NotFound);
+    let applied = || ImprintReply::Outcome(Outcome::Applied(Echo::default()));
+    for (sent, other) in [(UPPER, lower.as_str()), (lower.as_str(), UPPER)] {
+        let (mut exchange, _) = LaneExchange::start(uuid_lane(sent), &RULES, NOW);
+        let ExchangeStep::Call(ImprintCall::Update(request)) = exchange.on_answer(gone(), NOW)
+        else {
+            panic!("the other case is asked")
+        };
+        assert_eq!(request.customer.as_str(), other);
+        assert!(!request.body.is_empty());
+        let step = exchange.on_answer(applied(), NOW);
+        assert!(matches!(
+            step,
+            ExchangeStep::Conclude(Conclusion::Updated(Outcome::Applied(_)))
+        ));
+    }
+    for (id, calls) in [(UPPER, 2), ("CUST-1", 1)] {
+        let answers = (0..calls).map(|_| gone()).collect();
+        let (exchange, asked, conclusion) = exchange_with(uuid_lane(id), &RULES, answers);
+        assert_eq!(asked.len(), calls, "{id}");
+        assert_eq!(conclusion, Conclusion::Updated(Outcome::NotFound));
+        assert!(exchange.absent(&conclusion).unwrap().is_typed);
+    }
+}
+
+/// FAULTS U58: a 404 without an error type is no typed answer, even if a retrieve repeats the answer.
+#[test]
+fn an_answer_of_a_gateway_is_untyped() {
+    let answers = vec![
+        ImprintReply::Outcome(Outcome::Unclear(Cause::Status(404))),
+        ImprintReply::Lookup(LookupResult::NotFound),
+    ];
+    let (exchange, _, conclusion) = exchange_with(uuid_lane("CUST-1"), &RULES, answers);
+    assert!(!exchange.absent(&conclusion).unwrap().is_typed);
+}
+
+const ABSENCE: Absence = Absence {
+    at: NOW,
+    is_typed: true,
+    by_search: false,
+    by_id: true,
+    key: KeyMark(1),
+};
+
+/// FAULTS U58: a recorded answer that is proven ends the entries without a request, but not an entry that arrived later.
+#[test]
+fn a_proven_answer_ends_only_the_entries_before_it() {
+    let recorded = |accepted_at| {
+        let mut lane = uuid_lane("CUST-1");
+        lane.unproven.absence = Some(ABSENCE);
+        lane.waiting[0].accepted_at = accepted_at;
+        lane
+    };
+    let (exchange, asked, conclusion) = exchange_with(recorded(NOW), &RULES, vec![]);
+    assert_eq!((asked.len(), &conclusion), (0, &Conclusion::ProvenAbsent));
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+    assert_eq!(ended(&settlement), [(1, "ignored")]);
+    assert_eq!(
+        (settlement.attempted.len(), settlement.unproven),
+        (0, Unproven::default())
+    );
+    let later = NOW.after(Duration::from_millis(1));
+    let answers = vec![ImprintReply::Outcome(Outcome::NotFound)];
+    let (_, asked, _) = exchange_with(recorded(later), &RULES, answers);
+    assert_eq!(asked.len(), 1);
+}
+
+/// FAULTS U58, U57: an unproven answer is recorded and ends nothing; after `undecided_max`, the old entries are undecided.
+#[test]
+fn an_unproven_answer_ends_nothing_before_the_entry_is_undecided() {
+    let hours = |hours: i64| Timestamp::from_millis(NOW.as_millis() - hours * 3_600_000);
+    for (since, accepted_at, is_undecided) in [
+        (None, hours(30), false),
+        (Some(hours(23)), hours(30), false),
+        (Some(hours(24)), hours(23), false),
+        (Some(hours(24)), hours(24), true),
+    ] {
+        let mut lane = uuid_lane("CUST-1");
+        lane.unproven.since = since;
+        lane.waiting[0].accepted_at = accepted_at;
+        let answers = vec![ImprintReply::Outcome(Outcome::NotFound)];
+        let (exchange, _, conclusion) = exchange_with(lane, &RULES, answers);
+        let assessment = Assessment {
+            absence: Some(ABSENCE),
+            ..assessment(Attribution::Unknown)
+        };
+        let decision = decide(&exchange, conclusion, assessment, &RULES);
+        let settlement = settlement(&exchange, decision, &RULES, moment(NOW));
+        let expected = if is_undecided {
+            vec![(1, "undecided")]
+        } else {
+            vec![]
+        };
+        assert_eq!(ended(&settlement), expected, "{since:?}");
+        assert_eq!(settlement.unproven.since, since.or(Some(NOW)));
+        assert_eq!(settlement.unproven.absence, Some(ABSENCE));
+        assert!(settlement.due > NOW);
+        assert!(settlement.due <= NOW.after(Duration::from_mins(5)));
+    }
+}
+
+/// FAULTS U54
+#[test]
+fn a_known_customer_uses_up_attempts_and_then_parks() {
+    for (attempts, expected) in [(0, None), (10, None), (11, Some("vanished"))] {
+        let (exchange, _, _) = exchange_with(
+            uuid_lane("CUST-1"),
+            &RULES,
+            vec![ImprintReply::Outcome(Outcome::Applied(Echo::default()))],
+        );
+        let mut lane = uuid_lane("CUST-1");
+        lane.versions = LaneVersions::default().delivered(&exchange.fold);
+        lane.waiting[0].version.value = 9;
+        lane.trials.attempts = attempts;
+        lane.unproven.absence = Some(ABSENCE);
+        let (exchange, _, conclusion) = exchange_with(lane, &RULES, vec![]);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+        let parked = settlement.endings.first().map(|(_, ending)| {
+            let Ending::Parked { reason, .. } = ending else {
+                panic!("{ending:?}")
+            };
+            reason.as_str()
+        });
+        assert_eq!(parked, expected, "{attempts}");
+        if expected.is_none() {
+            assert_eq!(settlement.trials.attempts, attempts + 1);
+        }
+    }
+}
+
+/// FAULTS U56
+#[test]
+fn a_rejection_without_an_error_type_needs_evidence() {
+    let untyped = |status, kind: Option<&'static str>| {
+        Outcome::Rejected(Rejection {
+            status,
+            kind,
+            param: None,
+        })
+    };
+    for (outcome, is_typed) in [
+        (untyped(400, None), false),
+        (untyped(413, Some("INVALID_REQUEST_ERROR")), false),
+        (untyped(422, Some("INVALID_REQUEST_ERROR")), true),
+    ] {
+        for (blame, parks) in [
+            (Blame::Lane, true),
+            (Blame::Unproven, is_typed),
+            (Blame::Destination, false),
+        ] {
+            let answers = vec![ImprintReply::Outcome(outcome.clone())];
+            let (exchange, _, conclusion) = exchange_with(uuid_lane("CUST-1"), &RULES, answers);
+            let assessment = Assessment {
+                blame,
+                ..assessment(Attribution::Unknown)
+            };
+            let decision = decide(&exchange, conclusion, assessment, &RULES);
+            let is_parked = matches!(decision, Decision::Park { .. });
+            assert_eq!(is_parked, parks, "{outcome:?} {blame:?}");
+        }
     }
 }

@@ -26,6 +26,17 @@ pub struct LaneVersions {
     /// The versions of values in requests without a clear answer from Imprint.
     #[serde(default, rename = "doubt", skip_serializing_if = "Option::is_none")]
     in_doubt: Option<InDoubt>,
+    /// True if no request brought the delivered versions: the entries only cleared fields, for which dispatch sends nothing.
+    #[serde(default, rename = "unsent", skip_serializing_if = "is_false")]
+    is_unsent: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The requests in doubt, which may still arrive at Imprint, and the newer values that such a request would overwrite.
@@ -55,6 +66,7 @@ impl LaneVersions {
         let newest = fold.versions.iter();
         let newest = newest.map(|(field, version)| (field.clone(), *version));
         self.delivered.0.extend(newest);
+        self.is_unsent = false;
         let Some(in_doubt) = self.in_doubt.as_mut() else {
             return self;
         };
@@ -67,6 +79,21 @@ impl LaneVersions {
             }
         }
         self
+    }
+
+    /// Returns the versions of the lane after the end of entries for which dispatch sends nothing.
+    #[must_use]
+    pub fn without_request(self, fold: &Fold) -> Self {
+        let is_unsent = !self.has_applied();
+        Self {
+            is_unsent,
+            ..self.delivered(fold)
+        }
+    }
+
+    /// Returns whether Imprint has applied a request of the lane.
+    pub fn has_applied(&self) -> bool {
+        !self.delivered.0.is_empty() && !self.is_unsent
     }
 
     /// Returns the versions of the lane after a request with `fold` got no clear answer. The request may arrive at

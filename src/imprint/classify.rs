@@ -55,15 +55,14 @@ pub fn classify(request: &Request, response: ImprintResponse<'_>, wall: Timestam
             Outcome::Unknown(Cause::Unreadable)
         }
         300..=399 | 401 => Outcome::Denied(Cause::Status(response.status)),
-        404 if is_customer_not_found(response.body) => Outcome::NotFound,
-        410 => Outcome::NotFound,
+        404 | 410 if is_customer_not_found(response.body) => Outcome::NotFound,
         429 => Outcome::Throttled(retry_after::parse(response.retry_after, wall)),
         503 => match retry_after::parse(response.retry_after, wall) {
             Some(wait) => Outcome::Throttled(Some(wait)),
             None => Outcome::Unavailable(Cause::Status(503)),
         },
-        // The status 403, 404 or 405 does not tell whether the answer concerns one customer or every customer.
-        403..=405 => Outcome::Unclear(Cause::Status(response.status)),
+        // The status 403, 404, 405 or 410 does not tell whether the answer concerns one customer or every customer.
+        403..=405 | 410 => Outcome::Unclear(Cause::Status(response.status)),
         408 | 425 | 500..=599 => Outcome::Unavailable(Cause::Status(response.status)),
         400..=499 => {
             let ErrorBody { kind, param } = ErrorBody::parse(response.body);
@@ -247,7 +246,7 @@ mod tests {
             let denied = Outcome::Denied(Cause::Status(status));
             assert_eq!(check(status, &[], ""), denied);
         }
-        for status in [403, 404, 405] {
+        for status in [403, 404, 405, 410] {
             let unclear = Outcome::Unclear(Cause::Status(status));
             assert_eq!(check(status, &[], "<html>"), unclear);
         }
@@ -266,7 +265,6 @@ mod tests {
             };
             assert_eq!(check(status, &[], ""), Outcome::Rejected(rejection));
         }
-        assert_eq!(check(410, &[], ""), Outcome::NotFound);
         for status in [100, 103, 199, 600] {
             let unknown = Outcome::Unknown(Cause::Protocol);
             assert_eq!(check(status, &[], ""), unknown, "{status}");

@@ -23,6 +23,7 @@ pub struct DispatchMetrics {
     lookups: IntCounterVec,
     reasserted: IntCounter,
     version_ties: IntCounter,
+    unproven: IntCounter,
     echo_mismatches: IntCounterVec,
     misdirected: IntCounter,
 }
@@ -104,6 +105,7 @@ impl DispatchMetrics {
                 "version_ties_total",
                 "Entries with the version of another entry and different values.",
             )?,
+            unproven: declare.counter("unproven_total", UNPROVEN_HELP)?,
             echo_mismatches: declare.counters(
                 "echo_mismatch_total",
                 "Answers in which Imprint echoed other values than were sent, by group of fields.",
@@ -145,6 +147,11 @@ impl DispatchMetrics {
     pub fn ties(&self, entries: usize) {
         self.version_ties
             .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a result after which entries wait because no evidence shows whose fault the result is.
+    pub fn unproven(&self) {
+        self.unproven.inc();
     }
 
     /// Counts an answer in which the echo of this group of fields differs from the sent values.
@@ -240,6 +247,8 @@ fn per_label<M>(labels: &[&'static str], metric: impl Fn(&'static str) -> M) -> 
     labels.iter().map(|label| (*label, metric(label))).collect()
 }
 
+const UNPROVEN_HELP: &str =
+    "Results after which an entry waits because no evidence shows whose fault the result is.";
 /// The histogram buckets of the duration of update requests, from 0.5 ms to 30 s.
 const LATENCY_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,

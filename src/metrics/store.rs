@@ -12,19 +12,22 @@ use super::declare::Declare;
 pub(super) struct StoreMetrics {
     waiting: IntGauge,
     parked: IntGauge,
+    undecided: IntGauge,
     oldest_waiting_seconds: IntGauge,
     stored_bytes: IntGaugeVec,
     condition: IntGaugeVec,
     conditions: &'static [&'static str],
 }
 
-/// The depth of the store: the waiting entries, the parked entries, and the age of the oldest waiting entry.
+/// The depth of the store: the waiting, parked and undecided entries, and the age of the oldest waiting entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreSnapshot {
     /// The number of entries that wait for delivery.
     pub waiting: u64,
     /// The number of parked entries.
     pub parked: u64,
+    /// The number of undecided entries.
+    pub undecided: u64,
     /// The age of the oldest waiting entry. The age is zero if no entry waits.
     pub oldest_waiting: Duration,
 }
@@ -36,6 +39,10 @@ impl StoreMetrics {
             parked: declare.gauge(
                 "parked_entries",
                 "Entries parked until an operator decides.",
+            )?,
+            undecided: declare.gauge(
+                "undecided_entries",
+                "Entries whose failures nothing explains, until an operator decides.",
             )?,
             oldest_waiting_seconds: declare.gauge(
                 "oldest_waiting_seconds",
@@ -64,11 +71,12 @@ impl StoreMetrics {
         }
     }
 
-    pub(super) fn set(&self, waiting: u64, parked: u64, oldest_waiting: Duration) {
-        self.waiting.set(to_gauge(waiting));
-        self.parked.set(to_gauge(parked));
+    pub(super) fn set(&self, depth: StoreSnapshot) {
+        self.waiting.set(to_gauge(depth.waiting));
+        self.parked.set(to_gauge(depth.parked));
+        self.undecided.set(to_gauge(depth.undecided));
         self.oldest_waiting_seconds
-            .set(to_gauge(oldest_waiting.as_secs()));
+            .set(to_gauge(depth.oldest_waiting.as_secs()));
     }
 
     pub(super) fn set_stored_bytes(&self, source: &str, bytes: u64) {
@@ -80,6 +88,7 @@ impl StoreMetrics {
         StoreSnapshot {
             waiting: from_gauge(&self.waiting),
             parked: from_gauge(&self.parked),
+            undecided: from_gauge(&self.undecided),
             oldest_waiting: Duration::from_secs(from_gauge(&self.oldest_waiting_seconds)),
         }
     }

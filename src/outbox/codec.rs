@@ -12,13 +12,15 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    EntryId, LaneClass, LaneKey, MaybeSent, ParkReason, Priority, Recognition, Standing, State,
+    Absence, EntryId, KeyMark, LaneClass, LaneKey, MaybeSent, ParkReason, Priority, Recognition,
+    Standing, State,
 };
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
+use crate::time::Timestamp;
 
 /// The usual size of an encoded update, in bytes: the initial capacity of the encoding buffer.
 const UPDATE_BYTES_USUAL: usize = 1024;
@@ -33,6 +35,8 @@ pub(super) enum BlobKind {
     /// The versions of a lane, with the values that dispatch may have to send again. The record id is the number of the
     /// lane.
     LaneVersions,
+    /// The answer that the customer of a lane does not exist. The record id is the number of the lane.
+    LaneAbsence,
     /// Imprint's answer about a parked entry. The record id is the number of the entry.
     ParkedDetail,
     /// An operator's reason for an action. The record id is the number of the audit record.
@@ -45,6 +49,7 @@ impl fmt::Display for BlobKind {
             Self::Event => "event of entry",
             Self::Update => "update of entry",
             Self::LaneVersions => "versions of lane",
+            Self::LaneAbsence => "absent customer of lane",
             Self::ParkedDetail => "detail of parked entry",
             Self::AuditReason => "reason of audit record",
         })
@@ -133,6 +138,39 @@ pub(super) fn decode_text(
     Ok(text)
 }
 
+/// The stored form of [`Absence`].
+#[derive(Serialize, Deserialize)]
+struct StoredAbsence {
+    at: i64,
+    typed: bool,
+    search: bool,
+    id: bool,
+    key: u64,
+}
+
+pub(super) fn encode_absence(lane: u64, absence: &Absence) -> Result<Vec<u8>, CodecError> {
+    let stored = StoredAbsence {
+        at: absence.at.as_millis(),
+        typed: absence.is_typed,
+        search: absence.by_search,
+        id: absence.by_id,
+        key: absence.key.0,
+    };
+    encode(BlobKind::LaneAbsence, lane, &stored)
+}
+
+/// Decodes the recorded absence of a lane's customer. A damaged blob counts as none, so that dispatch asks Imprint again.
+pub(super) fn absence(lane: u64, bytes: &[u8]) -> Option<Absence> {
+    let stored: StoredAbsence = decode(BlobKind::LaneAbsence, lane, bytes).ok()?;
+    Some(Absence {
+        at: Timestamp::from_millis(stored.at),
+        is_typed: stored.typed,
+        by_search: stored.search,
+        by_id: stored.id,
+        key: KeyMark(stored.key),
+    })
+}
+
 pub(super) const fn state_number(state: State) -> u8 {
     match state {
         State::Waiting => 0,
@@ -160,6 +198,7 @@ pub(super) const fn reason_number(reason: ParkReason) -> u8 {
         ParkReason::AmbiguousCustomer => 5,
         ParkReason::ForeignAddress => 6,
         ParkReason::NotCleared => 7,
+        ParkReason::Vanished => 8,
         ParkReason::VersionJump => 10,
     }
 }
@@ -348,6 +387,7 @@ mod tests {
             (5, "ambiguous_customer"),
             (6, "foreign_address"),
             (7, "not_cleared"),
+            (8, "vanished"),
             (10, "version_jump"),
         ] {
             let reason = reason("parked.reason", number).unwrap();
@@ -356,7 +396,7 @@ mod tests {
                 (word, number)
             );
         }
-        assert_eq!(ParkReason::ALL.len(), 9, "a new reason is pinned above");
+        assert_eq!(ParkReason::ALL.len(), 10, "a new reason is pinned above");
     }
 
     /// The stores of released versions contain these numbers, so the numbers must not change.
@@ -381,7 +421,7 @@ mod tests {
 
     #[test]
     fn an_unknown_number_is_an_error_that_names_column_and_number() {
-        for number in [-1, 8, i64::MAX] {
+        for number in [-1, 9, i64::MAX] {
             let refused = state("entry.state", number).unwrap_err().to_string();
             assert_eq!(refused, format!("unknown number {number} in entry.state"));
             let refused = reason("parked.reason", number).unwrap_err().to_string();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{EntryId, LaneId, ParkReason, Pick, Settings, Standing, State, StoreFuture};
+use super::{EntryId, LaneId, ParkReason, Pick, Settings, Standing, State, StoreFuture, Unproven};
 use crate::event::{SourceName, Version};
 use crate::fold::{Candidate, LaneVersions};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId, Update};
@@ -24,6 +24,10 @@ pub trait Lanes: Settings {
     /// Makes every lane with a waiting entry due now. Dispatch calls `release` when the destination works again. An engine
     /// may release the lanes in slices, between which it serves other operations: hundreds of thousands of lanes may rest.
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()>;
+    /// Makes every lane with a waiting entry due whose customer does not exist according to an unproven answer, and forgets
+    /// every [`Recognition::Gone`]. Dispatch calls `release_absent` when evidence arrives that may prove the answers, and
+    /// when another API key makes them worthless.
+    fn release_absent(&self, now: Timestamp) -> StoreFuture<'_, ()>;
     /// Resolves when a lane may have become due after this call.
     ///
     /// The future is only a hint: a storage engine that several processes share misses some changes, so dispatch also
@@ -169,6 +173,8 @@ pub struct ClaimedLane {
     pub trials: Trials,
     /// The results of the lane's requests so far.
     pub standing: Standing,
+    /// The answers about the lane whose cause no evidence has shown yet.
+    pub unproven: Unproven,
     /// Dispatch sends entries up to this number one by one, because Imprint rejected a request that carried several of
     /// these entries.
     pub unfold_to: Option<EntryId>,
@@ -196,6 +202,7 @@ impl ClaimedLane {
             versions: LaneVersions::default(),
             trials,
             standing: Standing::Well,
+            unproven: Unproven::default(),
             unfold_to: None,
             is_gone: false,
             maybe_sent: MaybeSent::Nothing,
@@ -318,6 +325,8 @@ pub struct Settlement {
     pub versions: Option<LaneVersions>,
     /// The failures of the lane after the request.
     pub trials: Trials,
+    /// The answers about the lane whose cause no evidence has shown yet.
+    pub unproven: Unproven,
     /// Dispatch sends the lane's entries up to this number one by one.
     pub unfold_to: Option<EntryId>,
     /// The time when the lane is due again if entries still wait in the lane.

@@ -93,6 +93,8 @@ pub enum Setting {
     ThrottledUntil,
     /// The environment and the host of Imprint to which the store belongs.
     Destination,
+    /// The evidence that Imprint works under the API key of the last process.
+    Evidence,
 }
 
 impl Setting {
@@ -102,6 +104,7 @@ impl Setting {
             Self::DestinationMode => "destination_mode",
             Self::ThrottledUntil => "destination_wait",
             Self::Destination => "destination",
+            Self::Evidence => "evidence",
         }
     }
 }

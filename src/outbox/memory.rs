@@ -125,6 +125,12 @@ impl Lanes for MemoryOutbox {
         Box::pin(ready(Ok(())))
     }
 
+    fn release_absent(&self, now: Timestamp) -> StoreFuture<'_, ()> {
+        self.tables().release_absent(now);
+        self.woken.notify_waiters();
+        Box::pin(ready(Ok(())))
+    }
+
     fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(self.woken.notified())
     }

@@ -5,6 +5,7 @@
 //! after a crash no lane is claimed, and the waiting entries are sent again.
 
 use std::fmt;
+use std::future::ready;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -182,8 +183,7 @@ impl SqliteOutbox {
         read: impl FnOnce(&Connection, &Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         if self.shared.is_stalled() {
-            let stalled = Err(Error::Unavailable(StoreCondition::Stalled));
-            return Box::pin(std::future::ready(stalled));
+            return Box::pin(ready(Err(Error::Unavailable(StoreCondition::Stalled))));
         }
         self.ask_in_time(|reply| WriterCommand::Read(ReadJob::new(reply, read)))
     }
@@ -201,11 +201,11 @@ impl SqliteOutbox {
 impl Inbox for SqliteOutbox {
     fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended> {
         if let Err(error) = self.shared.accepts() {
-            return Box::pin(std::future::ready(Err(error)));
+            return Box::pin(ready(Err(error)));
         }
         let (events, bytes) = (batch.len(), bytes(&batch));
         if !self.shared.enqueue(events, bytes, self.intake_max) {
-            return Box::pin(std::future::ready(Err(Error::Busy)));
+            return Box::pin(ready(Err(Error::Busy)));
         }
         self.ask_in_time(|reply| WriterCommand::Append(AppendJob { batch, reply }))
     }
@@ -253,6 +253,10 @@ impl Lanes for SqliteOutbox {
 
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
         Box::pin(self.release_all(now))
+    }
+
+    fn release_absent(&self, now: Timestamp) -> StoreFuture<'_, ()> {
+        Box::pin(self.release_all_absent(now))
     }
 
     fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -317,8 +321,8 @@ impl Ledger for SqliteOutbox {
     }
 
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()> {
-        self.act(Wakes::Nobody, move |connection, _| {
-            audit::append(connection, &event, 0)
+        self.act(Wakes::Nobody, move |store, _| {
+            audit::append(store, &event, 0)
         })
     }
 
@@ -331,8 +335,8 @@ impl Ledger for SqliteOutbox {
         from: EntryId,
         kept: RangeInclusive<Timestamp>,
     ) -> StoreFuture<'_, Option<EntryId>> {
-        self.act(Wakes::Nobody, move |connection, _| {
-            prune::prune_receipts(connection, from, &kept)
+        self.act(Wakes::Nobody, move |db, _| {
+            prune::prune_receipts(db, from, &kept)
         })
     }
 

@@ -99,13 +99,15 @@ pub enum ParkReason {
     ForeignAddress,
     /// The entry clears an address line, but Imprint still has the line.
     NotCleared,
+    /// Imprint has applied values of the customer before, and no longer knows the customer.
+    Vanished,
     /// The version of the entry is absurdly far from the other versions of the customer.
     VersionJump,
 }
 
 impl ParkReason {
     /// Every reason for parking an entry.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Rejected,
         Self::AttemptsExhausted,
         Self::UnknownCustomer,
@@ -114,6 +116,7 @@ impl ParkReason {
         Self::AmbiguousCustomer,
         Self::ForeignAddress,
         Self::NotCleared,
+        Self::Vanished,
         Self::VersionJump,
     ];
 
@@ -134,6 +137,7 @@ impl ParkReason {
             Self::AmbiguousCustomer => "ambiguous_customer",
             Self::ForeignAddress => "foreign_address",
             Self::NotCleared => "not_cleared",
+            Self::Vanished => "vanished",
             Self::VersionJump => "version_jump",
         }
     }

@@ -22,7 +22,7 @@ use imprint_bridge::fold::{MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId, Update};
 use imprint_bridge::outbox::{
     ClaimedLane, Digest, Disposition, Ending, Inbox, LaneShares, Lanes, Lifecycle, NewEntry, Pick,
-    Priority, Recognition, Settlement, SqliteOutbox, Trials,
+    Priority, Recognition, Settlement, SqliteOutbox, Trials, Unproven,
 };
 use imprint_bridge::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -208,6 +208,7 @@ fn delivered(lane: ClaimedLane) -> Settlement {
         recognition: Recognition::Unchanged,
         versions: Some(lane.versions.delivered(&fold)),
         trials: Trials::default(),
+        unproven: Unproven::default(),
         unfold_to: None,
         due: NOW,
         reassert_at: None,

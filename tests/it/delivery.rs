@@ -364,15 +364,21 @@ fn two_refused_customers_delay_nobody() {
     }
 }
 
-/// FAULTS U27: a 404 without an error type means "unknown customer" only if a retrieve also finds no such customer.
+/// FAULTS U27, U58: a 404 without an error type means "unknown customer" only if a retrieve also finds no such customer,
+/// twice, and other customers are served in between.
 #[test]
 fn an_untyped_404_is_believed_when_a_retrieve_says_it_too() {
     let app = TestApp::start();
+    app.accept(&email("before", "c1", 1));
+    app.wait_until("before", "delivered");
     app.imprint
         .inject(&json!({"customer": "gone", "action": {"status": 404, "shape": "html"}}));
     app.accept(&email("e", "gone", 1));
     app.wait_until("e", "ignored");
-    assert_eq!(calls(&app, Operation::Retrieve).len(), 1);
+    let mut retrieves = calls(&app, Operation::Retrieve);
+    retrieves.retain(|call| call.customer.as_deref() == Some("gone"));
+    // The answer must repeat itself after it was proven.
+    assert_eq!(retrieves.len(), 2);
 }
 
 // === identity ===
@@ -407,13 +413,16 @@ fn somebody_unknown_is_ignored_and_the_no_is_remembered() {
     let app = TestApp::setup()
         .unknown_customer(UnseededCustomer::NotFound)
         .start();
+    seed(&app, &json!({"id": "CUST-0", "partner_customer_id": "P-0"}));
+    app.accept(&by_partner("known", "P-0", 1));
+    app.wait_until("known", "delivered");
     for revision in 1..=3 {
         let id = format!("e-{revision}");
         app.accept(&by_partner(&id, "P-1", revision));
         app.wait_until(&id, "ignored");
     }
-    assert_eq!(calls(&app, Operation::Search).len(), 1);
-    assert_eq!(calls(&app, Operation::Update).len(), 0);
+    assert_eq!(calls(&app, Operation::Search).len(), 2);
+    assert_eq!(calls(&app, Operation::Update).len(), 1);
 }
 
 /// FAULTS O10: entries of an unknown customer wait and are delivered without an operator, with the newest values, as

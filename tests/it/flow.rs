@@ -278,6 +278,10 @@ fn an_unknown_customer_is_ignored() {
     let app = TestApp::setup()
         .unknown_customer(UnseededCustomer::NotFound)
         .start();
+    let seed = Sandbox::parse_seed(br#"{"id": "cardholder"}"#).unwrap();
+    app.imprint.sandbox.seed(seed).unwrap();
+    app.accept(&email("has-a-card", "cardholder", 1));
+    app.wait_until("has-a-card", "delivered");
     app.accept(&email("no-card", "stranger", 1));
     let receipt = app.wait_until("no-card", "ignored");
     assert_eq!(receipt["attempts"], 1);
@@ -334,7 +338,7 @@ fn a_rejected_event_parks_and_the_lane_goes_on() {
 fn of_folded_entries_only_the_faulty_one_parks() {
     let app = TestApp::start();
     app.imprint
-        .inject(&json!({"times": 2, "action": {"status": 422}}));
+        .inject(&json!({"times": 2, "action": {"status": 422, "type": "INVALID_REQUEST_ERROR"}}));
     let field = |id: &str, revision: u64, name: &str, value: &str| {
         Event::new(id, "c1", revision).with(&format!("/data/customer/{name}"), json!(value))
     };

@@ -1,6 +1,7 @@
 //! Tests of the ids by which events name their customer: spellings of a UUID, pairs of ids that do not belong together,
 //! and outdated ids.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use imprint_bridge::sandbox::{Operation, Sandbox, UnseededCustomer};
@@ -329,7 +330,17 @@ fn without_the_right_to_search_the_imprint_id_decides() {
     app.imprint
         .inject(&json!({"method": "GET", "action": {"status": 403}}));
     app.accept(&by_both("first", ("OLD", "P-A"), 1));
-    app.wait_until("first", "ignored");
+    // A retrieve is forbidden too, so only an applied update proves that Imprint answers truly.
+    let revision = Cell::new(1);
+    app.advance_until("the event is ignored", Duration::from_secs(1), |app| {
+        revision.set(revision.get() + 1);
+        let id = format!("other-{}", revision.get());
+        app.accept(&email(&id, "B", revision.get()));
+        app.receipt("first")["status"] == "ignored"
+    });
+    app.advance_until("nothing waits", Duration::from_secs(1), |app| {
+        app.metric("waiting_entries") == Some(0.0)
+    });
 }
 
 // === the closed list ===
@@ -349,10 +360,13 @@ fn an_error_type_that_is_not_documented_is_dropped() {
         let customer = format!("c{number}");
         app.imprint.inject(&json!({
             "customer": customer,
-            "times": 1,
             "action": {"status": 400, "type": kind, "param": param},
         }));
         app.accept(&email(&customer, &customer, 1));
+        // A rejection without a known error type or field parks only after another customer was served.
+        app.wait_for("the rejection", |app| updates(app, &customer) > 0);
+        let served = format!("served-{number}");
+        app.accept(&email(&served, &served, 1));
         let receipt = app.wait_until(&customer, "parked");
         let expected = json!({"reason": "rejected", "detail": detail});
         assert_eq!(receipt["parked"], expected);

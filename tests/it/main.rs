@@ -24,6 +24,7 @@ mod log;
 mod mapping;
 mod operator;
 mod outbox_suite;
+mod proof;
 mod scenarios;
 mod senders;
 mod signed;

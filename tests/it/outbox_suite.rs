@@ -12,7 +12,7 @@ use imprint_bridge::outbox::{
     EntryFilter, EntryId, EntrySelection, Error, FailingShare, Inbox as _, LaneKey, LaneShares,
     Ledger as _, Lifecycle as _, Lookup, MaybeSent, MemoryOutbox, NewEntry, OpenError, Outbox,
     ParkReason, Pick, Priority, Receipt, Recognition, Replay, Resolution, Setting, Settled,
-    Settlement, SqliteOutbox, Standing, State, Trials,
+    Settlement, SqliteOutbox, Standing, State, Trials, Unproven,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
@@ -126,6 +126,7 @@ fn settlement(
         recognition: Recognition::Unchanged,
         versions: None,
         trials: Trials::default(),
+        unproven: Unproven::default(),
         unfold_to: None,
         due,
         reassert_at: None,

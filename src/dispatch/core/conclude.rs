@@ -14,8 +14,8 @@ use crate::dispatch::breaker::{Attribution, DestinationState, Signal};
 use crate::dispatch::destination::{Assessment, Inquiry, LaneAnswer, SendPermit};
 use crate::dispatch::evidence::{Blame, Testimony};
 use crate::dispatch::lane_exchange::{Conclusion, LaneExchange, signal_of};
-use crate::dispatch::policy::{Decision, decide};
-use crate::dispatch::settlement::settlement;
+use crate::dispatch::policy::{Decision, decide, is_unproven};
+use crate::dispatch::settlement::{settlement, unproven};
 use crate::imprint::{FieldGroup, LookupResult, Outcome};
 use crate::outbox::LaneId;
 use crate::time::Timestamp;
@@ -41,6 +41,8 @@ pub struct Report {
     pub cause: String,
     /// The number of entries that the request carried.
     pub entries: usize,
+    /// True if the entries wait because no evidence shows whose fault the result is.
+    pub is_unproven: bool,
     /// The counts of the delivered values, if Imprint applied the request.
     pub delivered: Option<Delivered>,
     /// The number of entries whose values reached a customer with another partner id than their events name.
@@ -75,6 +77,8 @@ pub(super) fn conclude(
             customer: exchange.imprint_id(),
             trials: claimed.trials,
             signal,
+            absent: exchange.absent(&conclusion),
+            has_found: exchange.has_found(),
         };
         permit.assess(answer, moment)
     });
@@ -84,6 +88,7 @@ pub(super) fn conclude(
             attribution: Attribution::Unknown,
             blame: Blame::Unproven,
             at: moment.now,
+            absence: None,
         },
         |(_, assessment)| assessment,
     );
@@ -95,19 +100,25 @@ pub(super) fn conclude(
         0
     };
     let decision = decide(exchange, conclusion, assessment, context.rules);
+    let is_unproven = assessed.is_some() && is_unproven(&decision, assessment);
     let report = Report {
         lane: claimed.lane,
         states,
         outcome,
         cause,
         entries: exchange.fold.carried.len(),
+        is_unproven: is_unproven || matches!(decision, Decision::AwaitProof(_)),
         delivered: delivered(exchange, &decision),
         misdirected,
     };
+    let settlement = settlement(exchange, decision, context.rules, moment);
     LaneResult {
         report: Some(report),
         change: states.and_then(|(before, after)| change(before, after)),
-        settlement: settlement(exchange, decision, context.rules, moment),
+        settlement: match is_unproven {
+            true => unproven(exchange, settlement, context.rules),
+            false => settlement,
+        },
     }
 }
 
@@ -123,7 +134,8 @@ pub fn conclude_inquiry(
 ) {
     let testimony = match found {
         LookupResult::Found(_) => Testimony::Found,
-        LookupResult::NotFound | LookupResult::Ambiguous => Testimony::Nothing,
+        LookupResult::NotFound => Testimony::Denied,
+        LookupResult::Ambiguous => Testimony::Nothing,
         LookupResult::Failed(outcome) => match signal_of(outcome) {
             signal @ (Signal::Failed | Signal::Throttled(_) | Signal::Refused) => {
                 Testimony::Failed(signal)
@@ -131,6 +143,8 @@ pub fn conclude_inquiry(
             Signal::Forbidden
             | Signal::Applied
             | Signal::Answered
+            | Signal::Rejected
+            | Signal::Unexplained
             | Signal::Missing
             | Signal::Unrelated => Testimony::Nothing,
         },
@@ -155,6 +169,7 @@ fn delivered(exchange: &LaneExchange, decision: &Decision) -> Option<Delivered> 
         | Decision::GiveUp { .. }
         | Decision::ParkAll(_)
         | Decision::CustomerUnknown
+        | Decision::AwaitProof(_)
         | Decision::Move(_)
         | Decision::Retry { .. }
         | Decision::Wait(_)
@@ -184,7 +199,9 @@ fn describe(conclusion: &Conclusion) -> (&'static str, String) {
         Conclusion::Misdirected(_) => return ("misdirected", String::new()),
         Conclusion::LookAgain => return ("looked_up", String::new()),
         Conclusion::Identified(_) => return ("found", String::new()),
-        Conclusion::UnknownCustomer => return ("unknown_customer", String::new()),
+        Conclusion::UnknownCustomer | Conclusion::ProvenAbsent => {
+            return ("unknown_customer", String::new());
+        }
         Conclusion::Ambiguous => return ("ambiguous", String::new()),
         Conclusion::SearchForbidden(cause) => return ("search_forbidden", cause.to_string()),
     };

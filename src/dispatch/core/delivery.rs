@@ -77,13 +77,17 @@ impl Delivery {
     }
 
     pub(super) fn start(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
-        let claimed = match mem::replace(&mut self.stage, Stage::Exchanging) {
+        let mut claimed = match mem::replace(&mut self.stage, Stage::Exchanging) {
             Stage::Queued(claimed) => claimed,
             later @ (Stage::Exchanging | Stage::WaitingForToken(_) | Stage::Settling(_)) => {
                 self.stage = later;
                 return LaneAction::Done;
             }
         };
+        claimed
+            .unproven
+            .absence
+            .take_if(|absence| !context.destination.proves(absence, moment.now));
         let (exchange, step) = LaneExchange::start(claimed, context.rules, moment.now);
         self.exchange = Some(exchange);
         self.advance(step, context, moment)

@@ -16,7 +16,7 @@ use crate::imprint::{
     PartnerCustomerId, Rejection,
 };
 use crate::outbox::{
-    ClaimToken, ClaimedLane, EntryId, LaneId, LaneKey, MaybeSent, Trials, WaitingEntry,
+    ClaimToken, ClaimedLane, EntryId, KeyMark, LaneId, LaneKey, MaybeSent, Trials, WaitingEntry,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
@@ -39,6 +39,7 @@ fn limits(concurrency: usize) -> DispatchLimits {
         deadline: Duration::from_secs(10),
         rules: DeliveryRules {
             max_fold: 100,
+            undecided_max: Duration::from_hours(24),
             attempts_max: 12,
             park_after: Duration::ZERO,
             reassert_after: Duration::from_secs(60),
@@ -107,9 +108,21 @@ fn claim(lanes: Vec<ClaimedLane>) -> Claim {
     }
 }
 
+/// Returns the next action of the core except saving the evidence.
+fn polled(core: &mut Core, moment: Moment) -> LoopAction {
+    loop {
+        match core.poll(moment) {
+            LoopAction::SaveEvidence(_) => {}
+            other @ (LoopAction::Claim { .. }
+            | LoopAction::AskWitness(_)
+            | LoopAction::SleepUntil(_)) => return other,
+        }
+    }
+}
+
 /// Lets the core claim these lanes, and returns the deliveries that may start.
 fn claimed(core: &mut Core, now: Timestamp, lanes: Vec<ClaimedLane>) -> Vec<DeliveryId> {
-    let action = core.poll(moment(now));
+    let action = polled(core, moment(now));
     assert!(
         matches!(action, LoopAction::Claim { max, .. } if max >= lanes.len()),
         "{action:?}"
@@ -144,7 +157,7 @@ fn settled(action: LaneAction) -> Settlement {
 fn max_claim(action: &LoopAction) -> usize {
     match action {
         LoopAction::Claim { max, .. } => *max,
-        LoopAction::SleepUntil(_) | LoopAction::AskWitness(_) => 0,
+        LoopAction::SleepUntil(_) | LoopAction::AskWitness(_) | LoopAction::SaveEvidence(_) => 0,
     }
 }
 
@@ -173,6 +186,8 @@ const fn answer(lane: u64, signal: Signal) -> LaneAnswer<'static> {
             blamed_since: None,
         },
         signal,
+        absent: None,
+        has_found: false,
     }
 }
 
@@ -190,7 +205,7 @@ fn recovered(destination: &Arc<Destination>) {
         (99, Signal::Refused, NOW),
         (99, Signal::Applied, later(1)),
     ] {
-        destination.probe_now(now);
+        destination.key_changed(KeyMark(1), now);
         let permit = destination.acquire(1, now).unwrap().take_one().unwrap();
         permit.assess(answer(lane, signal), moment(now));
     }
@@ -233,16 +248,16 @@ fn a_claim_asks_for_as_many_lanes_as_may_be_held() {
             untried_max: 5,
         }),
     };
-    is_action(&core.poll(moment(NOW)), &expected);
+    is_action(&polled(&mut core, moment(NOW)), &expected);
     // The core makes one claim at a time.
     is_action(
-        &core.poll(moment(NOW)),
+        &polled(&mut core, moment(NOW)),
         &LoopAction::SleepUntil(NOW.after(POLL_EVERY)),
     );
     core.on_claimed(claim((3..=6).map(lane).collect()), NOW);
     // The core holds as many lanes as it may.
     is_action(
-        &core.poll(moment(NOW)),
+        &polled(&mut core, moment(NOW)),
         &LoopAction::SleepUntil(NOW.after(POLL_EVERY)),
     );
 }
@@ -266,6 +281,7 @@ fn failing_share(action: LoopAction) -> FailingShare {
         } => shares.failing,
         other @ (LoopAction::Claim { .. }
         | LoopAction::AskWitness(_)
+        | LoopAction::SaveEvidence(_)
         | LoopAction::SleepUntil(_)) => {
             panic!("{other:?}")
         }
@@ -276,20 +292,20 @@ fn failing_share(action: LoopAction) -> FailingShare {
 #[test]
 fn failing_lanes_hold_a_quarter_of_the_places() {
     let (mut core, _) = core_at(Rate::Unlimited, 16);
-    let share = failing_share(core.poll(moment(NOW)));
+    let share = failing_share(polled(&mut core, moment(NOW)));
     assert_eq!((share.kept, share.max), (1, 4));
     core.on_claimed(claim((1..=3).map(failing_lane).collect()), NOW);
     let ids = started(&mut core);
-    let share = failing_share(core.poll(moment(NOW)));
+    let share = failing_share(polled(&mut core, moment(NOW)));
     assert_eq!((share.kept, share.max), (0, 1));
     core.on_claimed(claim(vec![failing_lane(4), lane(5)]), NOW);
-    let share = failing_share(core.poll(moment(NOW)));
+    let share = failing_share(polled(&mut core, moment(NOW)));
     assert_eq!((share.kept, share.max), (0, 0));
     core.on_claimed(claim(Vec::new()), NOW);
     assert!(is_call(&core.start(ids[0], moment(NOW))));
     settled(core.on_answer(ids[0], applied(), moment(NOW)));
     assert!(core.on_settled(ids[0], Settled::Recorded).is_some());
-    assert_eq!(failing_share(core.poll(moment(NOW))).max, 1);
+    assert_eq!(failing_share(polled(&mut core, moment(NOW))).max, 1);
 }
 
 fn untried_lane(id: u64) -> ClaimedLane {
@@ -307,6 +323,7 @@ fn untried_max(action: LoopAction) -> usize {
         } => shares.untried_max,
         other @ (LoopAction::Claim { .. }
         | LoopAction::AskWitness(_)
+        | LoopAction::SaveEvidence(_)
         | LoopAction::SleepUntil(_)) => {
             panic!("{other:?}")
         }
@@ -318,11 +335,11 @@ fn untried_max(action: LoopAction) -> usize {
 #[test]
 fn untried_lanes_leave_a_quarter_of_the_places_to_other_lanes() {
     let (mut core, _) = core_at(Rate::Unlimited, 16);
-    assert_eq!(untried_max(core.poll(moment(NOW))), 20);
+    assert_eq!(untried_max(polled(&mut core, moment(NOW))), 20);
     core.on_claimed(claim((1..=20).map(untried_lane).collect()), NOW);
     let ids = started(&mut core);
     assert_eq!(ids.len(), 12, "eight are prefetched");
-    assert_eq!(untried_max(core.poll(moment(NOW))), 0);
+    assert_eq!(untried_max(polled(&mut core, moment(NOW))), 0);
     core.on_claimed(claim(vec![lane(21)]), NOW);
     let well = started(&mut core);
     assert_eq!(well.len(), 1, "the lane passes the prefetched lanes");
@@ -330,16 +347,20 @@ fn untried_lanes_leave_a_quarter_of_the_places_to_other_lanes() {
     settled(core.on_answer(ids[0], applied(), moment(NOW)));
     assert_eq!(started(&mut core).len(), 1, "an answer frees a place");
     assert!(core.on_settled(ids[0], Settled::Recorded).is_some());
-    assert_eq!(untried_max(core.poll(moment(NOW))), 1);
+    assert_eq!(untried_max(polled(&mut core, moment(NOW))), 1);
     let (mut core, _) = core_at(Rate::Unlimited, 1);
-    assert_eq!(untried_max(core.poll(moment(NOW))), 2, "a single place");
+    assert_eq!(
+        untried_max(polled(&mut core, moment(NOW))),
+        2,
+        "a single place"
+    );
 }
 
 /// A core with one place keeps no place for failing lanes, but still sends a failing lane if no other lane is due.
 #[test]
 fn a_core_with_one_place_prefers_lanes_that_do_not_fail() {
     let (mut core, _) = core_at(Rate::Unlimited, 1);
-    let share = failing_share(core.poll(moment(NOW)));
+    let share = failing_share(polled(&mut core, moment(NOW)));
     assert_eq!((share.kept, share.max), (0, 1));
 }
 
@@ -350,7 +371,7 @@ fn failing_lanes_use_a_quarter_of_the_rate() {
     let (mut core, _) = core_at(Rate::PerSecond(10.0), 16);
     let sent = (0..100).map(|tenth| {
         let now = NOW.after(Duration::from_millis(100 * tenth + 1));
-        let max = failing_share(core.poll(moment(now))).max;
+        let max = failing_share(polled(&mut core, moment(now))).max;
         let lanes = (0..max).map(|_| failing_lane(1)).collect();
         core.on_claimed(claim(lanes), now);
         for id in started(&mut core) {
@@ -358,7 +379,7 @@ fn failing_lanes_use_a_quarter_of_the_rate() {
             let reply = ImprintReply::Outcome(Outcome::Rejected(Rejection {
                 status: 400,
                 kind: None,
-                param: None,
+                param: Some("email".to_owned()),
             }));
             settled(core.on_answer(id, reply, moment(now)));
             core.on_settled(id, Settled::Recorded);
@@ -368,7 +389,7 @@ fn failing_lanes_use_a_quarter_of_the_rate() {
     let sent: usize = sent.sum();
     assert!((24..=26).contains(&sent), "{sent}");
     let (mut core, destination) = core_at(Rate::PerSecond(10.0), 16);
-    core.poll(moment(NOW));
+    polled(&mut core, moment(NOW));
     let left = Claim {
         is_failing_left: true,
         ..claim(vec![failing_lane(1)])
@@ -387,7 +408,7 @@ fn failing_lanes_use_a_quarter_of_the_rate() {
 fn failing_lanes_that_are_applied_are_limited_no_longer() {
     let (mut core, _) = core_at(Rate::Unlimited, 4);
     for id in 1..=9 {
-        let share = failing_share(core.poll(moment(NOW)));
+        let share = failing_share(polled(&mut core, moment(NOW)));
         let is_limited = id <= 8;
         assert_eq!(share.max == 1, is_limited, "{id}: {share:?}");
         core.on_claimed(claim(vec![failing_lane(id)]), NOW);
@@ -400,19 +421,19 @@ fn failing_lanes_that_are_applied_are_limited_no_longer() {
         settled(core.on_answer(delivery, reply, moment(NOW)));
         core.on_settled(delivery, Settled::Recorded);
     }
-    assert_eq!(failing_share(core.poll(moment(NOW))).max, 1);
+    assert_eq!(failing_share(polled(&mut core, moment(NOW))).max, 1);
 }
 
 #[test]
 fn the_next_poll_is_when_the_next_lane_is_due() {
     let (mut core, _) = core_at(Rate::Unlimited, 4);
-    core.poll(moment(NOW));
+    polled(&mut core, moment(NOW));
     let due = Claim {
         next_due: Some(later(7)),
         ..Claim::default()
     };
     assert_eq!(core.on_claimed(due, NOW), later(7));
-    core.poll(moment(NOW));
+    polled(&mut core, moment(NOW));
     let poll_at = core.on_claimed(claim(Vec::new()), NOW);
     assert_eq!(poll_at, NOW.after(Duration::from_millis(400)));
 }
@@ -420,20 +441,20 @@ fn the_next_poll_is_when_the_next_lane_is_due() {
 #[test]
 fn a_refused_claim_returns_its_permits_and_is_made_again_soon() {
     let (mut core, destination) = core_at(Rate::PerSecond(1.0), 4);
-    assert_eq!(max_claim(&core.poll(moment(NOW))), 1);
+    assert_eq!(max_claim(&polled(&mut core, moment(NOW))), 1);
     assert_eq!(permits(&destination, NOW), 0);
     assert_eq!(
         core.on_claim_refused(NOW),
         NOW.after(Duration::from_millis(200))
     );
     assert_eq!(permits(&destination, NOW), 1);
-    assert_eq!(max_claim(&core.poll(moment(NOW))), 1);
+    assert_eq!(max_claim(&polled(&mut core, moment(NOW))), 1);
 }
 
 #[test]
 fn a_claim_that_finds_fewer_lanes_returns_the_other_permits() {
     let (mut core, destination) = core_at(Rate::PerSecond(100.0), 8);
-    assert_eq!(max_claim(&core.poll(moment(later(60)))), 8);
+    assert_eq!(max_claim(&polled(&mut core, moment(later(60)))), 8);
     core.on_claimed(claim(vec![lane(1)]), later(60));
     assert_eq!(permits(&destination, later(60)), 9);
 }
@@ -442,7 +463,7 @@ fn a_claim_that_finds_fewer_lanes_returns_the_other_permits() {
 #[test]
 fn a_lane_without_a_permit_is_given_back() {
     let (mut core, _) = core_at(Rate::PerSecond(1.0), 8);
-    let action = core.poll(moment(NOW));
+    let action = polled(&mut core, moment(NOW));
     assert_eq!(max_claim(&action), 1);
     core.on_claimed(claim(vec![lane(1), lane(2)]), NOW);
     let deliveries = started(&mut core);
@@ -462,7 +483,7 @@ fn a_probe_claims_the_lane_that_has_failed_least() {
         max: 1,
         pick: Pick::LeastFailed(u32::MAX / 2),
     };
-    is_action(&core.poll(moment(later(30))), &expected);
+    is_action(&polled(&mut core, moment(later(30))), &expected);
 }
 
 /// FAULTS U51: a lane that has not failed probes a stopped destination at once; the claim of this probe takes no other
@@ -475,13 +496,13 @@ fn a_new_lane_probes_a_stopped_destination_at_once() {
         max: 1,
         pick: Pick::NotFailed,
     };
-    is_action(&core.poll(moment(later(29))), &expected());
+    is_action(&polled(&mut core, moment(later(29))), &expected());
     let left = Claim {
         is_failing_left: true,
         ..Claim::default()
     };
     assert_eq!(core.on_claimed(left, later(29)), later(30));
-    is_action(&core.poll(moment(later(29))), &expected());
+    is_action(&polled(&mut core, moment(later(29))), &expected());
     core.on_claimed(claim(vec![lane(1)]), later(29));
     let delivery = started(&mut core)[0];
     assert!(is_call(&core.start(delivery, moment(later(29)))));
@@ -498,13 +519,17 @@ fn a_probe_is_not_prefetched() {
     stopped(&destination, NOW);
     let now = later(30);
     let expected = LoopAction::SleepUntil(now.after(POLL_EVERY));
-    is_action(&core.poll(moment(now)), &expected);
+    is_action(&polled(&mut core, moment(now)), &expected);
     core.on_answer(
         ids[0],
         ImprintReply::Outcome(Outcome::Denied(Cause::Status(401))),
         moment(now),
     );
-    assert_eq!(max_claim(&core.poll(moment(now))), 1, "it is still due");
+    assert_eq!(
+        max_claim(&polled(&mut core, moment(now))),
+        1,
+        "it is still due"
+    );
 }
 
 // === requests in flight ===
@@ -545,7 +570,10 @@ fn a_stopping_core_gives_back_what_it_has_not_sent() {
         1,
         "what was sent is settled as always"
     );
-    assert!(matches!(core.poll(moment(NOW)), LoopAction::SleepUntil(_)));
+    assert!(matches!(
+        polled(&mut core, moment(NOW)),
+        LoopAction::SleepUntil(_)
+    ));
 }
 
 #[test]
@@ -682,7 +710,7 @@ fn a_panicking_task_neither_leaks_nor_doubles_a_permit() {
         );
         assert_eq!(core.deliveries(), 0);
         assert_eq!(
-            max_claim(&core.poll(moment(later(9)))),
+            max_claim(&polled(&mut core, moment(later(9)))),
             1,
             "a request may be in flight"
         );
@@ -793,7 +821,8 @@ fn a_call_that_follows_from_an_answer_waits_for_a_token_in_its_place() {
     assert!(is_retrieve, "{action:?}");
     let gone = ImprintReply::Lookup(LookupResult::NotFound);
     let settlement = settled(core.on_answer(ids[0], gone, moment(token_at)));
-    assert_eq!(settlement.endings.len(), 1);
+    assert!(settlement.unproven.absence.is_some());
+    assert!(settlement.endings.is_empty(), "nothing proves the answer");
 }
 
 /// A search that has to wait frees its lane, and frees the place in the ramp that the answered update used.
@@ -865,7 +894,7 @@ fn a_settlement_says_what_happened_to_the_destination() {
     );
     // One lane does not stop the destination; the witness, the customer of lane 2, decides.
     assert_eq!(destination.state().as_str(), "flowing");
-    let LoopAction::AskWitness(inquiry) = core.poll(moment(later(7))) else {
+    let LoopAction::AskWitness(inquiry) = polled(&mut core, moment(later(7))) else {
         panic!("the witness is asked")
     };
     assert_eq!(inquiry.customer().as_str(), "CUST-2");
@@ -923,7 +952,7 @@ fn an_hour_of_trouble_for_everybody_parks_nothing() {
             let Some(number) = lanes.iter().position(|(due, _)| *due <= now) else {
                 continue;
             };
-            if max_claim(&core.poll(moment(now))) == 0 {
+            if max_claim(&polled(&mut core, moment(now))) == 0 {
                 continue;
             }
             requests += 1;

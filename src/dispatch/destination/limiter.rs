@@ -8,11 +8,12 @@ use serde_json::Map;
 
 use super::{Clearance, OperatorMode, ShadowRecord};
 use crate::dispatch::breaker::{Admission, DestinationState};
-use crate::dispatch::evidence::Evidence;
+use crate::dispatch::evidence::{Evidence, SavedEvidence};
 use crate::dispatch::lane_exchange::ImprintCall;
 use crate::dispatch::pace::{Pace, Rate};
 use crate::event::SourceName;
-use crate::outbox::LaneId;
+use crate::imprint::ImprintId;
+use crate::outbox::{Absence, KeyMark, LaneId};
 use crate::time::Timestamp;
 
 mod assess;
@@ -112,11 +113,30 @@ impl SendLimiter {
         self.state = DestinationState::Throttled { until, streak: 1 };
     }
 
-    pub(super) const fn probe_now(&mut self, now: Timestamp) {
+    pub(super) fn begin(
+        &mut self,
+        key: KeyMark,
+        canary: Option<ImprintId>,
+        stored: Option<&str>,
+        now: Timestamp,
+    ) {
+        self.evidence.begin(key, canary, stored, now);
+    }
+
+    pub(super) fn key_changed(&mut self, key: KeyMark, now: Timestamp) {
+        self.evidence.key_changed(key, now);
         if let DestinationState::Stopped(probes) = &mut self.state {
             probes.next = now;
             probes.arrival = now;
         }
+    }
+
+    pub(super) fn proves(&self, absence: &Absence, now: Timestamp) -> bool {
+        self.evidence.proves(absence, now)
+    }
+
+    pub(super) fn evidence_to_save(&mut self, now: Timestamp) -> Option<SavedEvidence> {
+        self.evidence.take_changed(now)
     }
 
     /// Takes up to `wanted` send permits of one kind, or returns the time of the next attempt.

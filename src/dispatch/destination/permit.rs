@@ -193,7 +193,7 @@ impl SendPermit {
         self.progress = Progress::Assessed;
         let mut limiter = self.destination.limiter();
         let (before, assessment) = limiter.assess(answer, self.sent_at, moment);
-        let is_asking_wanted = limiter.is_asking_wanted();
+        let is_asking_wanted = limiter.is_asking_wanted(moment.now);
         drop(limiter);
         if before != assessment.state || is_asking_wanted {
             self.destination.changed.notify_waiters();

@@ -11,7 +11,7 @@ use crate::dispatch::destination::LaneAnswer;
 use crate::dispatch::lane_exchange::ImprintCall;
 use crate::dispatch::moment::Moment;
 use crate::imprint::{Body, ImprintId, PartnerCustomerId, Request};
-use crate::outbox::{LaneId, Trials};
+use crate::outbox::{KeyMark, LaneId, Trials};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -82,6 +82,8 @@ fn answer(lane: u64, signal: Signal) -> LaneAnswer<'static> {
         customer: None,
         trials: Trials::default(),
         signal,
+        absent: None,
+        has_found: false,
     }
 }
 
@@ -195,7 +197,7 @@ fn a_refused_key_lets_one_probe_through_every_thirty_seconds() {
     assert!(permits.is_probe() && !permits.is_arrival_probe());
     std::mem::forget(permits);
     assert_eq!(destination.next_probe(), Some(later(60)));
-    destination.probe_now(later(32));
+    destination.key_changed(KeyMark(1), later(32));
     assert_eq!(acquired(&destination, 8, later(32)), PROBE);
     report(&destination, 1, Signal::Applied, later(33));
     assert_eq!(acquired(&destination, 8, later(33)), Ok((2, false)));
@@ -205,7 +207,7 @@ fn a_refused_key_lets_one_probe_through_every_thirty_seconds() {
 fn a_new_key_changes_nothing_unless_the_destination_is_stopped() {
     let destination = unlimited();
     destination.wait_until(later(5));
-    destination.probe_now(NOW);
+    destination.key_changed(KeyMark(1), NOW);
     assert_eq!(acquired(&destination, 8, NOW), Err(later(5)));
     assert_eq!(acquired(&destination, 8, later(5)), LANES_8);
 }
@@ -412,7 +414,7 @@ fn an_unused_probe_is_due_again_at_once_and_a_sent_one_is_not() {
     stop(&destination, NOW);
     drop(destination.acquire(8, later(30)));
     assert_eq!(acquired(&destination, 8, later(30)), PROBE, "still due");
-    destination.probe_now(later(40));
+    destination.key_changed(KeyMark(1), later(40));
     let mut probe = permit(&destination, later(40));
     assert_eq!(
         probe.clear(LaneId(1), &update(), later(40)),
@@ -449,7 +451,7 @@ fn a_change_of_state_wakes_the_threads() {
             report(&destination, 2, Signal::Refused, NOW);
             assess(Signal::Refused);
         },
-        &|| destination.probe_now(NOW),
+        &|| destination.key_changed(KeyMark(1), NOW),
         &|| destination.set_mode(OperatorMode::Paused),
     ];
     for change in changes {

@@ -7,7 +7,9 @@ use super::Shell;
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::core::conclude_inquiry;
 use crate::dispatch::destination::Inquiry;
+use crate::dispatch::evidence::SavedEvidence;
 use crate::imprint::{ImprintApi, ImprintId, LookupResult};
+use crate::outbox::Setting;
 
 impl<I: ImprintApi + 'static> Shell<I> {
     /// Starts a task that asks a witness. If the task panics, the drop of the inquiry makes the core ask again.
@@ -22,6 +24,19 @@ impl<I: ImprintApi + 'static> Shell<I> {
         self.report_states(states, "witness", found.label());
         if let Some(change) = change {
             self.save(change).await;
+        }
+    }
+
+    /// Saves the evidence in the store, and makes the lanes due that wait for the evidence.
+    pub(super) async fn save_evidence(&self, evidence: SavedEvidence) {
+        let outbox = &self.dispatcher.outbox;
+        let saved = outbox.store_setting(Setting::Evidence, evidence.text).await;
+        let released = match evidence.wakes_lanes {
+            true => outbox.release_absent(self.now()).await,
+            false => Ok(()),
+        };
+        if let Err(error) = saved.and(released) {
+            tracing::warn!(error = %error, "the store did not save the evidence that Imprint works");
         }
     }
 

@@ -1,13 +1,15 @@
 //! Tests of the evidence: which answers prove whose fault a failure is.
 
 use super::*;
+use crate::outbox::{Absence, KeyMark};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
-const FAULTS: [Signal; 4] = [
+const FAULTS: [Signal; 5] = [
     Signal::Failed,
     Signal::Throttled(None),
     Signal::Refused,
     Signal::Forbidden,
+    Signal::Unexplained,
 ];
 
 fn at(millis: u64) -> Timestamp {
@@ -38,8 +40,8 @@ fn witnessed() -> Evidence {
 }
 
 fn testified(evidence: &mut Evidence, testimony: Testimony, sent_at: u64) {
-    let witness = evidence.ask().unwrap();
-    evidence.testified(&witness, testimony, at(sent_at));
+    let witness = evidence.ask(at(sent_at)).unwrap();
+    evidence.testified(&witness, testimony, (at(sent_at), at(sent_at)));
 }
 
 /// FAULTS U51
@@ -49,7 +51,10 @@ fn one_lane_never_proves_a_fault_of_the_destination_at_once() {
         let mut evidence = Evidence::default();
         assert_eq!(failed(&mut evidence, 1, signal, 100), Blame::Unproven);
         assert_eq!(failed(&mut evidence, 1, signal, 200), Blame::Unproven);
-        let is_refusal = matches!(signal, Signal::Refused | Signal::Forbidden);
+        let is_refusal = matches!(
+            signal,
+            Signal::Refused | Signal::Forbidden | Signal::Unexplained
+        );
         let third = failed(&mut evidence, 1, signal, 300);
         assert_eq!(third == Blame::Destination, is_refusal, "{signal:?}");
     }
@@ -87,7 +92,7 @@ fn a_later_success_of_another_lane_refutes_a_lane() {
         assert_eq!(failed(&mut evidence, 1, signal, 210), Blame::Unproven);
         succeeded(&mut evidence, 2, Signal::Answered, 211);
         let answered = failed(&mut evidence, 1, signal, 220);
-        let is_forbidden = signal == Signal::Forbidden;
+        let is_forbidden = matches!(signal, Signal::Forbidden | Signal::Unexplained);
         assert_eq!(answered != Blame::Lane, is_forbidden, "{signal:?}");
         succeeded(&mut evidence, 2, Signal::Applied, 300);
         assert_eq!(failed(&mut evidence, 1, signal, 400), Blame::Lane);
@@ -130,11 +135,15 @@ fn a_witness_refutes_lanes_that_a_retrieve_can_refute() {
         let mut evidence = witnessed();
         for lane in 1..=3 {
             let blame = failed(&mut evidence, lane, signal, 100 * lane);
-            let is_testable = signal != Signal::Forbidden;
+            let is_testable = !matches!(signal, Signal::Forbidden | Signal::Unexplained);
             assert_eq!(blame == Blame::Unproven, is_testable || lane == 1);
-            assert_eq!(evidence.is_asking_wanted(), is_testable, "{signal:?}");
+            assert_eq!(
+                evidence.is_asking_wanted(at(250)),
+                is_testable,
+                "{signal:?}"
+            );
         }
-        if signal == Signal::Forbidden {
+        if matches!(signal, Signal::Forbidden | Signal::Unexplained) {
             continue;
         }
         testified(&mut evidence, Testimony::Found, 250);
@@ -142,7 +151,7 @@ fn a_witness_refutes_lanes_that_a_retrieve_can_refute() {
             assert_eq!(failed(&mut evidence, lane, signal, 400), expected, "{lane}");
         }
         assert!(
-            evidence.is_asking_wanted(),
+            evidence.is_asking_wanted(at(250)),
             "lane 3 failed after the question"
         );
     }
@@ -156,7 +165,7 @@ fn a_witness_that_fails_in_the_same_way_confirms_the_fault() {
     testified(&mut evidence, Testimony::Failed(Signal::Refused), 110);
     let confirmed = failed(&mut evidence, 2, Signal::Refused, 200);
     assert_eq!(confirmed, Blame::Destination);
-    assert!(!evidence.is_asking_wanted());
+    assert!(!evidence.is_asking_wanted(at(250)));
     let other = failed(&mut evidence, 3, Signal::Failed, 210);
     assert_eq!(other, Blame::Unproven);
     succeeded(&mut evidence, 9, Signal::Applied, 220);
@@ -174,7 +183,7 @@ fn a_refuted_lane_makes_the_bridge_ask_again_and_accuses_when_the_witness_fails(
         failed(&mut evidence, 1, Signal::Failed, 30_199),
         Blame::Lane
     );
-    assert!(!evidence.is_asking_wanted());
+    assert!(!evidence.is_asking_wanted(at(250)));
     assert_eq!(
         failed(&mut evidence, 1, Signal::Failed, 30_200),
         Blame::Lane
@@ -188,13 +197,13 @@ fn a_refuted_lane_makes_the_bridge_ask_again_and_accuses_when_the_witness_fails(
 fn a_lane_is_not_its_own_witness() {
     let mut evidence = witnessed();
     failed(&mut evidence, 9, Signal::Refused, 100);
-    assert_eq!(evidence.ask(), Some(customer(8)));
+    assert_eq!(evidence.ask(at(250)), Some(customer(8)));
     let mut evidence = witnessed();
     for lane in [8, 9] {
         failed(&mut evidence, lane, Signal::Refused, 100 * lane);
     }
-    assert_eq!(evidence.ask(), None, "no witness is left");
-    assert!(!evidence.is_asking_wanted());
+    assert_eq!(evidence.ask(at(250)), None, "no witness is left");
+    assert!(!evidence.is_asking_wanted(at(250)));
 }
 
 #[test]
@@ -203,10 +212,10 @@ fn a_witness_that_imprint_does_not_know_is_forgotten() {
     failed(&mut evidence, 1, Signal::Refused, 100);
     testified(&mut evidence, Testimony::Nothing, 110);
     failed(&mut evidence, 1, Signal::Refused, 200);
-    assert_eq!(evidence.ask(), Some(customer(8)));
-    assert_eq!(evidence.ask(), None, "one question at a time");
+    assert_eq!(evidence.ask(at(250)), Some(customer(8)));
+    assert_eq!(evidence.ask(at(250)), None, "one question at a time");
     evidence.ask_again();
-    assert!(evidence.is_asking_wanted());
+    assert!(evidence.is_asking_wanted(at(250)));
 }
 
 #[test]
@@ -215,7 +224,7 @@ fn single_failures_ask_no_witness() {
     for (failures, is_wanted) in [(0, false), (1, false), (2, true)] {
         let times = (NOW, at(10));
         evidence.failed(LaneId(1), Signal::Failed, times, failures);
-        assert_eq!(evidence.is_asking_wanted(), is_wanted, "{failures}");
+        assert_eq!(evidence.is_asking_wanted(at(250)), is_wanted, "{failures}");
     }
 }
 
@@ -224,7 +233,7 @@ fn a_busy_lane_replaces_a_witness_once_a_second() {
     let mut evidence = witnessed();
     evidence.record_witness(LaneId(7), &customer(7), at(999));
     let known = |evidence: &Evidence| {
-        let witnesses = evidence.witnesses.iter().flatten();
+        let witnesses = evidence.witnesses.applied();
         witnesses.map(|witness| witness.lane.0).collect::<Vec<_>>()
     };
     assert_eq!(known(&evidence), [9, 8]);
@@ -246,4 +255,222 @@ fn a_limited_number_of_lanes_is_remembered() {
     }
     succeeded(&mut evidence, 9999, Signal::Applied, 400);
     assert_eq!(evidence.refuted.len(), 4096);
+}
+
+// === customers who do not exist ===
+
+const TYPED: AbsentCustomer = AbsentCustomer {
+    is_typed: true,
+    by_search: false,
+    by_id: true,
+    is_known: false,
+};
+
+/// Records at `millis` that the customer of a lane does not exist. The request was sent 10 ms before.
+fn missing(evidence: &mut Evidence, absent: AbsentCustomer, millis: u64) -> (Blame, Absence) {
+    let times = (at(millis - 10), at(millis));
+    let (blame, absence) = evidence.missing(LaneId(1), absent, times);
+    (blame, absence.unwrap())
+}
+
+fn proves(evidence: &Evidence, absence: &Absence, millis: u64) -> bool {
+    evidence.proves(absence, at(millis))
+}
+
+/// FAULTS U58: a typed answer counts after the first success, an untyped answer only between two successes.
+#[test]
+fn an_answer_counts_only_after_a_success_that_was_sent_later() {
+    let untyped = AbsentCustomer::UNTYPED;
+    for (absent, counts_at_first) in [(TYPED, true), (untyped, false)] {
+        let mut evidence = Evidence::default();
+        let (blame, first) = missing(&mut evidence, absent, 100);
+        assert_eq!(blame, Blame::Unproven);
+        succeeded(&mut evidence, 2, Signal::Applied, 99);
+        assert!(!proves(&evidence, &first, 200), "sent before the answer");
+        succeeded(&mut evidence, 2, Signal::Answered, 150);
+        assert!(!proves(&evidence, &first, 200), "a search applies nothing");
+        let mut evidence = Evidence::default();
+        let (_, first) = missing(&mut evidence, absent, 100);
+        succeeded(&mut evidence, 2, Signal::Applied, 100);
+        assert_eq!(
+            proves(&evidence, &first, 200),
+            counts_at_first,
+            "{absent:?}"
+        );
+        let (blame, second) = missing(&mut evidence, absent, 300);
+        assert_eq!(blame, Blame::Unproven, "{absent:?}");
+        succeeded(&mut evidence, 2, Signal::Applied, 400);
+        assert!(proves(&evidence, &second, 500), "{absent:?}");
+    }
+}
+
+/// FAULTS U58
+#[test]
+fn an_answer_older_than_ten_minutes_is_asked_again() {
+    let mut evidence = Evidence::default();
+    let (_, absence) = missing(&mut evidence, TYPED, 100);
+    succeeded(&mut evidence, 2, Signal::Applied, 200);
+    assert!(proves(&evidence, &absence, 600_100));
+    assert!(!proves(&evidence, &absence, 600_101));
+}
+
+/// FAULTS U58: Imprint denies a witness, so nobody knows whether the answers until the next success are true.
+#[test]
+fn after_a_denied_witness_only_answers_after_the_next_success_count() {
+    let mut evidence = witnessed();
+    succeeded(&mut evidence, 8, Signal::Applied, 50);
+    let (_, before) = missing(&mut evidence, TYPED, 100);
+    assert!(evidence.is_asking_wanted(at(100)));
+    testified(&mut evidence, Testimony::Denied, 110);
+    let (_, between) = missing(&mut evidence, TYPED, 120);
+    succeeded(&mut evidence, 9, Signal::Applied, 130);
+    for absence in [before, between] {
+        assert!(!proves(&evidence, &absence, 140));
+    }
+    let (_, after) = missing(&mut evidence, TYPED, 150);
+    succeeded(&mut evidence, 9, Signal::Applied, 160);
+    assert!(proves(&evidence, &after, 170));
+}
+
+/// FAULTS U58: the bridge asks the witness at most once a second whether customers are unknown.
+#[test]
+fn a_returned_witness_proves_the_answers_before_the_question() {
+    let mut evidence = witnessed();
+    let (_, absence) = missing(&mut evidence, TYPED, 100);
+    testified(&mut evidence, Testimony::Found, 110);
+    assert!(proves(&evidence, &absence, 120));
+    let (_, next) = missing(&mut evidence, TYPED, 200);
+    assert!(!proves(&evidence, &next, 210));
+    assert!(!evidence.is_asking_wanted(at(1_109)));
+    assert!(evidence.is_asking_wanted(at(1_110)));
+    succeeded(&mut evidence, 2, Signal::Applied, 200);
+    assert!(!evidence.is_asking_wanted(at(1_110)), "an update proved it");
+}
+
+/// FAULTS U58
+#[test]
+fn another_key_proves_nothing() {
+    let mut evidence = Evidence::default();
+    evidence.begin(KeyMark(1), None, None, NOW);
+    let (_, absence) = missing(&mut evidence, TYPED, 100);
+    evidence.key_changed(KeyMark(2), at(200));
+    assert!(evidence.take_changed(at(200)).unwrap().wakes_lanes);
+    succeeded(&mut evidence, 2, Signal::Applied, 199);
+    assert!(!proves(&evidence, &absence, 300));
+    let times = (at(199), at(250));
+    assert_eq!(
+        evidence.missing(LaneId(1), TYPED, times).1,
+        None,
+        "the old key"
+    );
+    let (_, absence) = missing(&mut evidence, TYPED, 300);
+    assert!(!proves(&evidence, &absence, 300), "the old key was applied");
+    succeeded(&mut evidence, 2, Signal::Applied, 300);
+    assert!(proves(&evidence, &absence, 400));
+}
+
+/// FAULTS U58
+#[test]
+fn an_empty_search_counts_only_if_a_search_has_found_somebody() {
+    let searched = AbsentCustomer {
+        by_search: true,
+        by_id: false,
+        ..TYPED
+    };
+    let mut evidence = Evidence::default();
+    let (_, absence) = missing(&mut evidence, searched, 100);
+    succeeded(&mut evidence, 2, Signal::Applied, 200);
+    assert!(!proves(&evidence, &absence, 300));
+    evidence.found(at(250));
+    assert!(proves(&evidence, &absence, 300));
+}
+
+/// FAULTS U55
+#[test]
+fn twenty_refused_lanes_without_an_applied_update_blame_the_destination() {
+    let known = AbsentCustomer {
+        is_known: true,
+        ..TYPED
+    };
+    let mut evidence = Evidence::default();
+    let times = (at(90), at(100));
+    for lane in 1..20 {
+        let is_rejected = lane % 2 == 0;
+        let blame = match is_rejected {
+            true => evidence.rejected(LaneId(lane)),
+            false => evidence.missing(LaneId(lane), known, times).0,
+        };
+        assert_eq!(blame, Blame::Unproven, "{lane}");
+        assert_eq!(evidence.rejected(LaneId(lane)), Blame::Unproven, "the same");
+    }
+    let unknown = evidence.missing(LaneId(50), TYPED, times).0;
+    assert_eq!(unknown, Blame::Unproven, "most customers have no card");
+    assert_eq!(evidence.rejected(LaneId(20)), Blame::Destination);
+    let unknown = evidence.missing(LaneId(51), TYPED, times).0;
+    assert_eq!(unknown, Blame::Destination);
+    succeeded(&mut evidence, 7, Signal::Applied, 200);
+    assert_eq!(evidence.rejected(LaneId(20)), Blame::Unproven);
+}
+
+// === what outlives the process ===
+
+/// FAULTS U58: the evidence belongs to one key. A damaged record, or one of another key, is no evidence.
+#[test]
+fn the_evidence_of_the_last_process_counts_under_the_same_key() {
+    let mut evidence = Evidence::default();
+    evidence.begin(KeyMark(7), None, None, NOW);
+    evidence.record_witness(LaneId(8), &customer(8), NOW);
+    evidence.found(at(5));
+    succeeded(&mut evidence, 8, Signal::Applied, 10);
+    let saved = evidence.take_changed(at(20)).unwrap();
+    assert!(saved.wakes_lanes);
+    assert_eq!(evidence.take_changed(at(20)), None, "nothing has changed");
+    let restored = |key: KeyMark, text: &str| {
+        let mut evidence = Evidence::default();
+        evidence.begin(key, None, Some(text), at(30));
+        evidence
+    };
+    let mut same = restored(KeyMark(7), &saved.text);
+    let searched = AbsentCustomer {
+        by_search: true,
+        by_id: false,
+        ..AbsentCustomer::UNTYPED
+    };
+    let (_, absence) = missing(&mut same, searched, 100);
+    assert_eq!(same.ask(at(110)), Some(customer(8)));
+    same.testified(&customer(8), Testimony::Found, (at(110), at(120)));
+    assert!(proves(&same, &absence, 130));
+    assert!(
+        !same
+            .take_changed(at(130))
+            .is_some_and(|saved| saved.wakes_lanes)
+    );
+    for (key, text) in [
+        (KeyMark(8), saved.text.as_str()),
+        (KeyMark(7), "{"),
+        (KeyMark(7), ""),
+    ] {
+        let mut other = restored(key, text);
+        missing(&mut other, TYPED, 100);
+        assert_eq!(other.ask(at(110)), None, "{text}");
+    }
+}
+
+/// FAULTS U58: the bridge asks the customer whom the operator named before any other, except about the customer's own
+/// lane, and for a while not after Imprint denied the customer.
+#[test]
+fn the_canary_is_asked_first() {
+    let canary = ImprintId::parse("CANARY").unwrap();
+    let mut evidence = witnessed();
+    evidence.begin(KeyMark(1), Some(canary.clone()), None, NOW);
+    missing(&mut evidence, TYPED, 100);
+    assert_eq!(evidence.ask(at(100)), Some(canary.clone()));
+    evidence.testified(&canary, Testimony::Denied, (at(100), at(110)));
+    assert_eq!(evidence.ask(at(1_100)), Some(customer(9)));
+    evidence.testified(&customer(9), Testimony::Nothing, (at(1_100), at(1_110)));
+    assert_eq!(evidence.ask(at(30_110)), Some(canary.clone()));
+    evidence.testified(&canary, Testimony::Nothing, (at(30_110), at(30_110)));
+    evidence.meet(LaneId(3), &canary);
+    failed(&mut evidence, 3, Signal::Refused, 70_000);
+    assert_eq!(evidence.ask(at(70_000)), Some(customer(8)));
 }

@@ -5,7 +5,7 @@ use super::links::{CheckStep, IdentityCheck, is_fresh};
 use super::{Conclusion, ExchangeStep, ImprintCall, LaneExchange, PendingCall};
 use crate::dispatch::rules::DeliveryRules;
 use crate::imprint::{Cause, CustomerRef, ImprintId, LookupResult, Outcome, PartnerCustomerId};
-use crate::outbox::{EntryId, IdentityLink, LaneKey, WaitingEntry};
+use crate::outbox::{ClaimedLane, EntryId, IdentityLink, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
 impl LaneExchange {
@@ -29,7 +29,7 @@ impl LaneExchange {
                 ..
             }) => ExchangeStep::Conclude(Conclusion::Identified(imprint.clone())),
             Some(IdentityLink { imprint: None, .. }) => {
-                ExchangeStep::Conclude(Conclusion::UnknownCustomer)
+                ExchangeStep::Conclude(Conclusion::ProvenAbsent)
             }
             None => self.search(partner, None),
         }
@@ -49,7 +49,7 @@ impl LaneExchange {
             }
             (CheckStep::Unknown, _) => {
                 self.about = Some(partner);
-                ExchangeStep::Conclude(Conclusion::UnknownCustomer)
+                ExchangeStep::Conclude(Conclusion::ProvenAbsent)
             }
         }
     }
@@ -92,18 +92,28 @@ impl LaneExchange {
                 return ExchangeStep::Conclude(Conclusion::Updated(outcome));
             }
         };
-        self.new_link = Some(IdentityLink {
-            partner,
-            imprint: imprint.clone(),
-            confirmed_at: now,
-        });
+        // The link to a customer who has vanished stays, so that the customer still counts as known.
+        if imprint.is_some() || !self.is_linked() {
+            self.new_link = Some(IdentityLink {
+                partner,
+                imprint: imprint.clone(),
+                confirmed_at: now,
+            });
+        }
+        let lane = self.imprint_id().cloned();
         let is_lane = |imprint: &ImprintId| {
-            let lane = self.imprint_id();
+            let lane = lane.as_ref();
             lane.is_some_and(|lane| lane.is_same(imprint.as_str()))
         };
         ExchangeStep::Conclude(match imprint {
             Some(imprint) if is_lane(&imprint) && gone.is_some() => {
-                Conclusion::Updated(Outcome::NotFound)
+                self.is_gone = false;
+                // The answer that the customer is gone came to an earlier claim, so that the update is sent again.
+                if self.claimed.is_gone {
+                    Conclusion::LookAgain
+                } else {
+                    Conclusion::Updated(Outcome::NotFound)
+                }
             }
             Some(imprint) if is_lane(&imprint) => Conclusion::LookAgain,
             Some(imprint) => Conclusion::Identified(imprint),
@@ -210,6 +220,23 @@ impl LaneExchange {
         let entries = waiting.map(|waiting| waiting.entry);
         entries.filter(|entry| self.fold.carried.contains(&entry.0))
     }
+}
+
+/// Returns the place of the entry whose id of ours is searched if Imprint does not find the customer of the lane. While
+/// nothing proves the answer about one id, the searches for the others take turns.
+pub(super) fn search_for(
+    claimed: &ClaimedLane,
+    is_worth: impl Fn(&WaitingEntry) -> bool,
+    now: Timestamp,
+) -> Option<usize> {
+    let waiting = claimed.waiting.iter().enumerate();
+    let mut worth = waiting.filter(|(_, waiting)| is_worth(waiting));
+    if claimed.unproven.since.is_none() {
+        return worth.next().map(|(at, _)| at);
+    }
+    let worth: Vec<usize> = worth.map(|(at, _)| at).collect();
+    let turn = usize::try_from(now.as_millis()).unwrap_or_default();
+    worth.get(turn.checked_rem(worth.len())?).copied()
 }
 
 /// Returns whether a search for our id in an entry may find the customer: our id is there, and no young link says that

@@ -37,7 +37,7 @@ pub(super) fn confirmed_link(
 
 /// Adds the spelling of the Imprint id to the settlement of an applied request.
 pub(super) fn applied(exchange: &LaneExchange, settlement: Settlement) -> Settlement {
-    let spelling = exchange.imprint_id().cloned();
+    let spelling = exchange.spelling().cloned();
     Settlement {
         recognition: spelling.map_or(Recognition::Unchanged, Recognition::Applied),
         ..settlement

@@ -1,11 +1,12 @@
 //! The settlements after Imprint's answers about the customer of a lane. This module is pure: it does no IO and reads no
 //! clock.
 
+use super::proof::{too_old, waits_for_customer};
 use super::{park, remaining, some_end};
 use crate::dispatch::lane_exchange::LaneExchange;
 use crate::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use crate::imprint::ImprintId;
-use crate::outbox::{DUE_AHEAD_MAX, Ending, Moved, ParkReason, Recognition, Settlement, Trials};
+use crate::outbox::{Ending, Moved, ParkReason, Recognition, Settlement, Trials};
 
 /// Returns the settlement that parks the entries whose customer is not certain.
 pub(super) fn all_parked(
@@ -27,17 +28,9 @@ pub(super) fn customer_unknown(
         UnknownCustomer::Ignore => some_end(exchange, &Ending::Ignored, sent, ends),
         UnknownCustomer::Park => some_end(exchange, &park(ParkReason::UnknownCustomer), sent, ends),
         UnknownCustomer::Wait => {
-            let now = sent.at;
-            let too_old: Vec<_> = remaining(exchange, &sent)
-                .filter(|waiting| exchange.concerns(waiting))
-                .filter(|waiting| now.since(waiting.accepted_at) >= rules.wait_max)
-                .map(|waiting| (waiting.entry, Ending::Ignored))
-                .collect();
-            let mut waits = Settlement {
-                due: now.after(rules.unknown_ttl.min(DUE_AHEAD_MAX)),
-                attempted: Vec::new(),
-                ..sent
-            };
+            let too_old = too_old(exchange, &sent, rules.wait_max);
+            let too_old = too_old.into_iter().map(|entry| (entry, Ending::Ignored));
+            let mut waits = waits_for_customer(rules, sent);
             waits.endings.extend(too_old);
             waits
         }

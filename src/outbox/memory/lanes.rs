@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use super::tables::MemoryTables;
+use super::tables::{LaneRow, MemoryTables};
 use crate::outbox::{
     Claim, ClaimBounds, ClaimedLane, DueLane, DueQueues, Ending, EntryId, IdentityLink, LaneClass,
     LaneId, LaneKey, MaybeSent, Moved, Pick, Recognition, Settlement, Standing, State,
@@ -18,6 +18,19 @@ impl MemoryTables {
             if lane.standing == Standing::Failing {
                 lane.standing = Standing::Well;
             }
+            lane.due = lane.due.map(|due| due.min(now));
+        }
+    }
+
+    /// Makes every lane due whose customer does not exist according to an unproven answer.
+    pub(super) fn release_absent(&mut self, now: Timestamp) {
+        for lane in self.lanes.values_mut() {
+            if lane.recognition == Recognition::Gone {
+                lane.recognition = Recognition::Unchanged;
+            }
+        }
+        let is_absent = |lane: &&mut LaneRow| !lane.is_idle() && lane.unproven.absence.is_some();
+        for lane in self.lanes.values_mut().filter(is_absent) {
             lane.due = lane.due.map(|due| due.min(now));
         }
     }
@@ -88,6 +101,7 @@ impl MemoryTables {
             versions: row.versions.clone(),
             trials: row.trials,
             standing: row.standing,
+            unproven: row.unproven,
             unfold_to: row.unfold_to,
             is_gone: row.recognition == Recognition::Gone,
             maybe_sent: match has_more {
@@ -141,6 +155,7 @@ impl MemoryTables {
         };
         lane.trials = settlement.trials;
         lane.standing = standing;
+        lane.unproven = settlement.unproven;
         lane.unfold_to = settlement.unfold_to;
         lane.maybe_sent = MaybeSent::Nothing;
         lane.due = if lane.is_idle() {

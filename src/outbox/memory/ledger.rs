@@ -9,7 +9,7 @@ use crate::imprint::CustomerChange;
 use crate::outbox::{
     AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary,
     Inspection, LOAD_MAX, LaneId, LaneKey, LoadedEntries, LoadedEntry, LoadedLane, PRUNE_MAX,
-    ParkReason, Priority, Receipt, Replay, Resolution, SCAN_MAX, Standing, State, Trials,
+    ParkReason, Priority, Receipt, Replay, Resolution, SCAN_MAX, Standing, State, Trials, Unproven,
     VersionReset, WaitingEntry,
 };
 use crate::time::Timestamp;
@@ -234,6 +234,7 @@ impl MemoryTables {
         to.enter(waiting, Priority::Low, now);
         to.trials = Trials::default();
         to.standing = Standing::Well;
+        to.unproven = Unproven::default();
         let row = self.entries.get_mut(&entry)?;
         row.lane = Some(lane);
         row.receipt.state = State::Waiting;

@@ -8,7 +8,7 @@ use crate::imprint::{CustomerChange, CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{
     Appended, AppendedEntry, AuditRecord, ClaimBounds, ClaimToken, Digest, Disposition, EntryId,
     IdentityLink, LaneClass, LaneId, LaneKey, MaybeSent, NewEntry, OriginEvent, ParkReason,
-    Priority, Receipt, Recognition, Setting, Standing, State, Trials, WaitingEntry,
+    Priority, Receipt, Recognition, Setting, Standing, State, Trials, Unproven, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -49,6 +49,7 @@ pub(super) struct LaneRow {
     pub(super) versions: LaneVersions,
     pub(super) trials: Trials,
     pub(super) standing: Standing,
+    pub(super) unproven: Unproven,
     pub(super) unfold_to: Option<EntryId>,
     /// The values that an earlier process may have sent, until the next settlement of the lane.
     pub(super) maybe_sent: MaybeSent,
@@ -241,6 +242,7 @@ impl MemoryTables {
             versions: LaneVersions::default(),
             trials: Trials::default(),
             standing: Standing::Untried,
+            unproven: Unproven::default(),
             unfold_to: None,
             maybe_sent: MaybeSent::Nothing,
             waiting: BTreeMap::new(),

@@ -53,7 +53,8 @@ impl Claimer<'_> {
         let mut claimed = self
             .connection
             .prepare_cached(
-                "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low, maybe_sent, blamed_since, spelled
+                "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low, maybe_sent, blamed_since, spelled,
+                        unproven_since, absence
                  FROM lane WHERE id = ?1",
             )?
             .query_row([lane.0], |row| {
@@ -148,6 +149,7 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
         key,
         versions: versions.unwrap_or_default(),
         standing: columns::class(row, 7).map_or(Standing::Well, |class| class.standing),
+        unproven: columns::unproven(row, (11, 12), lane),
         unfold_to: row.get::<_, Option<u64>>(5)?.map(EntryId),
         maybe_sent: codec::maybe_sent(row.get(8).unwrap_or(-1)),
         is_gone: row

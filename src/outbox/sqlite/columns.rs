@@ -4,7 +4,8 @@ use rusqlite::types::{FromSql, Type};
 use rusqlite::{Error, Row};
 
 use crate::outbox::codec::{self, CodecError};
-use crate::outbox::{LaneClass, ParkReason, State};
+use crate::outbox::{LaneClass, LaneId, ParkReason, State, Unproven};
+use crate::time::Timestamp;
 
 /// Converts an error about unreadable content into an SQLite error, which fails only the request that reads the
 /// content.
@@ -32,6 +33,17 @@ pub(super) fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Pa
 /// Reads the queue of a lane from the column `lane.low`; `None` if the number is damaged.
 pub(super) fn class(row: &Row<'_>, column: usize) -> Option<LaneClass> {
     codec::class("lane.low", row.get(column).ok()?).ok()
+}
+
+/// Reads the unproven answers of a lane from the columns `lane.unproven_since` and `lane.absence`.
+pub(super) fn unproven(row: &Row<'_>, (since, absence): (usize, usize), lane: LaneId) -> Unproven {
+    let since: Option<i64> = or_default(row, since);
+    let bytes = row.get_ref(absence).ok();
+    let bytes = bytes.and_then(|value| value.as_bytes_or_null().ok().flatten());
+    Unproven {
+        since: since.map(Timestamp::from_millis),
+        absence: bytes.and_then(|bytes| codec::absence(lane.0, bytes)),
+    }
 }
 
 /// Reads a number or a time that a damaged row replaces by the default, because no decision about values depends on it.

@@ -21,6 +21,13 @@ impl SqliteOutbox {
         }
         Ok(())
     }
+
+    /// Releases the lanes whose customers do not exist according to unproven answers, in slices like `release_all`.
+    pub(super) async fn release_all_absent(&self, now: Timestamp) -> Result<(), Error> {
+        let slice = move |store: &Connection, _: &mut Counts| release_absent(store, now);
+        while self.act(Wakes::Dispatch, slice).await? == RELEASED_MAX {}
+        Ok(())
+    }
 }
 
 /// Makes the next lanes of one queue due that have a waiting entry. Returns the number of these lanes: fewer than
@@ -42,6 +49,20 @@ fn release(connection: &Connection, class: LaneClass, now: Timestamp) -> rusqlit
     connection
         .prepare_cached(change)?
         .execute(params![class, now.as_millis(), RELEASED_MAX])
+}
+
+/// Makes the next lanes due whose customers do not exist according to unproven answers. Returns the number of these lanes.
+/// Forgets the answers after which a search must follow: another API key may have got them.
+fn release_absent(connection: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached("UPDATE lane SET spelled = 0 WHERE spelled = 2")?
+        .execute([])?;
+    connection
+        .prepare_cached(
+            "UPDATE lane SET due_at = ?1 WHERE id IN
+             (SELECT id FROM lane WHERE absence IS NOT NULL AND due_at > ?1 AND NOT idle LIMIT ?2)",
+        )?
+        .execute(params![now.as_millis(), RELEASED_MAX])
 }
 
 pub(super) fn store(

@@ -25,7 +25,7 @@ const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The migrations of the store layout. A store records the number of its migrations. A released migration never
 /// changes.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -39,6 +39,7 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/11.sql"),
     include_str!("migrations/12.sql"),
     include_str!("migrations/13.sql"),
+    include_str!("migrations/14.sql"),
 ];
 
 /// The size of SQLite's page cache, in KiB; SQLite expects KiB as a negative number.

@@ -165,7 +165,8 @@ fn enqueue(
     }
     connection
         .prepare_cached(
-            "UPDATE lane SET failures = 0, spent = 0, tried_at = NULL, blamed_since = NULL, low = low % 2 WHERE id = ?1",
+            "UPDATE lane SET failures = 0, spent = 0, tried_at = NULL, blamed_since = NULL, unproven_since = NULL, absence = NULL,
+                    low = low % 2 WHERE id = ?1",
         )?
         .execute([lane.0])?;
     connection

@@ -79,11 +79,11 @@ fn move_to(
     let entries = count(&transaction, "waiting")?;
     transaction.execute_batch(
         "UPDATE lane SET versions = NULL, failures = 0, spent = 0, tried_at = NULL, unfold_to = NULL, maybe_sent = 0,
-                blamed_since = NULL, spelled = 0,
+                blamed_since = NULL, spelled = 0, unproven_since = NULL, absence = NULL,
                 due_at = CASE WHEN idle THEN NULL ELSE due_at END;
          DELETE FROM pair;
          DELETE FROM origin;
-         DELETE FROM meta WHERE name = 'destination_wait';",
+         DELETE FROM meta WHERE name IN ('destination_wait', 'evidence');",
     )?;
     meta::store(&transaction, Setting::Destination, destination)?;
     audit::append(

@@ -88,11 +88,18 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
         Recognition::Applied(spelling) => Some(spelling),
         Recognition::Unchanged | Recognition::Gone => None,
     };
+    let unproven = settlement.unproven;
+    let absence = unproven.absence.as_ref();
+    let absence = absence
+        .map(|absence| codec::encode_absence(settlement.lane.0, absence))
+        .transpose()
+        .map_err(columns::unwritable)?;
     connection
         .prepare_cached(
             // The subquery appears twice, because SQLite writes an update from a joined query through a temporary
             // table.
             "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6, blamed_since = ?9,
+                    unproven_since = ?13, absence = ?14,
                     low = low % 2 + CASE WHEN ?3 > 0 THEN 2 WHEN ?12 OR low < 4 THEN 0 ELSE 4 END, maybe_sent = 0,
                     received = coalesce(?10, received), spelled = coalesce(?11, spelled % 2),
                     idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
@@ -112,6 +119,8 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
             spelling.map(ImprintId::as_str),
             codec::recognition_number(&settlement.recognition),
             settlement.is_answered(),
+            unproven.since.map(Timestamp::as_millis),
+            absence,
         ])?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use imprint_bridge::outbox::{
     AuditEvent, Claim, ClaimBounds, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending,
     EntryFilter, EntryId, EntrySelection, IdentityLink, LaneKey, LaneShares, Lookup, MemoryOutbox,
     Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Recognition, Replay, Resolution, Settled,
-    Settlement, SqliteOutbox, State, StoreFuture, Trials, WaitingEntry,
+    Settlement, SqliteOutbox, State, StoreFuture, Trials, Unproven, WaitingEntry,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -199,6 +199,7 @@ fn settlement(claimed: &ClaimedLane, outcome: Outcome, now: Timestamp) -> Settle
         recognition: Recognition::Unchanged,
         versions: None,
         trials: Trials::default(),
+        unproven: Unproven::default(),
         unfold_to: claimed.unfold_to,
         due: now,
         reassert_at: claimed.versions.reassert_at(),

@@ -203,6 +203,11 @@ impl Exchange {
     pub(super) fn answer(&self, plan: &Plan, (now, wall): (i64, Timestamp)) -> ImprintReply {
         let outcome = match &self.form {
             Form::Cut(outcome) => outcome.clone(),
+            Form::Http(http)
+                if http.body == MISROUTED && matches!(self.about, About::Retrieve(_)) =>
+            {
+                return ImprintReply::Lookup(LookupResult::NotFound);
+            }
             Form::Http(http) => self.read(http, wall),
             Form::Served => return ImprintReply::Lookup(self.found(plan, now)),
         };
@@ -278,6 +283,7 @@ fn handling(about: &About, plan: &Plan, now: i64, random: &mut SeededRandom) -> 
         Some(Fault::Throttled(hint)) => answers(quick, 429, Some(hint)),
         Some(Fault::KeyRefused) => refused(401),
         Some(Fault::AllForbidden) => refused(403),
+        Some(Fault::Misrouted) => misrouted(quick),
         Some(Fault::Hanging(victim)) if is_of(victim) && random.chance(200) => Handling {
             arrives: Some(now + random.between(0, LATE_MAX)),
             ..swallowed()
@@ -337,6 +343,22 @@ fn answers(answered: i64, status: u16, retry_after: Option<&'static str>) -> Han
             status,
             retry_after,
             body: String::new(),
+        }),
+    }
+}
+
+/// The body of a gateway's 404.
+const MISROUTED: &str = "<html>no such route</html>";
+
+/// Returns the answer of a gateway that knows no route to Imprint.
+fn misrouted(answered: i64) -> Handling {
+    Handling {
+        arrives: None,
+        answered,
+        form: Form::Http(Http {
+            status: 404,
+            retry_after: None,
+            body: MISROUTED.to_owned(),
         }),
     }
 }

@@ -349,8 +349,8 @@ impl<'p> Oracle<'p> {
                 says_nothing || self.plan.people[stated.person].known_from != Some(0)
             }
             Ending::Parked { reason, .. } => self.deserves(event, line, *reason),
-            // The dispatcher does not settle any entry as undecided yet.
-            Ending::Undecided => false,
+            // Only a customer at fault, or one of whom nothing shows that Imprint knows the customer, waits that long.
+            Ending::Undecided => !self.plan.is_isolated || stated.person < self.plan.victims,
         };
         if is_true {
             return Ok(());
@@ -407,7 +407,10 @@ impl<'p> Oracle<'p> {
             ParkReason::AttemptsExhausted => {
                 !self.plan.is_isolated || stated.person < self.plan.victims
             }
-            ParkReason::Unreadable | ParkReason::ForeignAddress | ParkReason::VersionJump => false,
+            ParkReason::Unreadable
+            | ParkReason::ForeignAddress
+            | ParkReason::VersionJump
+            | ParkReason::Vanished => false,
         }
     }
 

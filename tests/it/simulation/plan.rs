@@ -144,6 +144,8 @@ pub(super) enum Fault {
     KeyRefused,
     /// Fault: Imprint forbids every request, for every customer.
     AllForbidden,
+    /// Fault: a gateway answers 404 to every request, without an error type of Imprint.
+    Misrouted,
     /// Fault: Imprint never answers an update of one customer.
     Hanging(usize),
     /// Fault: Imprint answers every update of one customer with 500.
@@ -338,7 +340,8 @@ impl Plan {
             | Fault::Failing(_)
             | Fault::Forbidden(_)
             | Fault::Answers(..)
-            | Fault::Throttled(_) => true,
+            | Fault::Throttled(_)
+            | Fault::Misrouted => true,
             Fault::Outage(_) | Fault::KeyRefused | Fault::AllForbidden => false,
         };
         // A process that crashes often never finds out that the destination is down, so its lanes back off instead.
@@ -355,13 +358,16 @@ impl Plan {
             UnknownCustomer::Wait => millis(self.rules.wait_max + self.rules.unknown_ttl),
             UnknownCustomer::Ignore | UnknownCustomer::Park => 0,
         };
-        self.healed + backoff + jumps + waits + 3 * millis(REASSERT_AFTER)
+        // Without evidence, an entry ends as undecided.
+        let undecided = millis(self.rules.undecided_max) + 600 * SECOND;
+        self.healed + backoff + jumps + waits + undecided + 3 * millis(REASSERT_AFTER)
     }
 }
 
 pub(super) fn rules(random: &mut SeededRandom) -> DeliveryRules {
     DeliveryRules {
         max_fold: random.pick(&[1, 2, 100]),
+        undecided_max: Duration::from_mins(30),
         attempts_max: random.pick(&[3, 12]),
         park_after: Duration::ZERO,
         reassert_after: REASSERT_AFTER,
@@ -560,6 +566,7 @@ fn fault(random: &mut SeededRandom, one: usize) -> Fault {
         Fault::Throttled(hint),
         Fault::KeyRefused,
         Fault::AllForbidden,
+        Fault::Misrouted,
         Fault::Hanging(one),
         Fault::Failing(one),
         Fault::Forbidden(one),

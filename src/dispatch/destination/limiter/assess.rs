@@ -4,10 +4,10 @@
 use super::SendLimiter;
 use crate::dispatch::breaker::{Attribution, DestinationState, Signal};
 use crate::dispatch::destination::{Assessment, OperatorMode};
-use crate::dispatch::evidence::{Blame, Testimony};
+use crate::dispatch::evidence::{AbsentCustomer, Blame, Testimony};
 use crate::dispatch::moment::Moment;
 use crate::imprint::ImprintId;
-use crate::outbox::{LaneId, Trials};
+use crate::outbox::{Absence, LaneId, Trials};
 use crate::time::Timestamp;
 
 /// The age, in milliseconds, up to which an applied request proves that the destination works, for a lane that has not
@@ -23,6 +23,10 @@ pub struct LaneAnswer<'a> {
     pub trials: Trials,
     /// The evidence about the destination in the answer.
     pub signal: Signal,
+    /// The kind of the answer, if Imprint answered that the customer does not exist.
+    pub absent: Option<AbsentCustomer>,
+    /// True if a search found a customer.
+    pub has_found: bool,
 }
 
 /// The lane of the last applied request, and the last applied lane that differs from that lane. From the two lanes the
@@ -45,11 +49,21 @@ impl SendLimiter {
         let now = moment.now;
         let before = self.state;
         let attribution = self.attribution(answer.lane, answer.trials, now);
-        let blame = self.blame(answer, attribution, sent_at, now);
-        self.enter(before.after(answer.signal, blame, now, moment.jitter()));
+        let (blame, absence) = self.blame(answer, attribution, sent_at, now);
+        // While Imprint rejects or denies every customer, the answer to a search shows nothing about updates.
+        let is_shown = answer.signal != Signal::Answered || !self.evidence.is_refusing();
+        let signal = if is_shown {
+            answer.signal
+        } else {
+            Signal::Unrelated
+        };
+        self.enter(before.after(signal, blame, now, moment.jitter()));
         // Lanes that failed before are left out: hundreds of lanes that keep failing say nothing about the other lanes.
         if answer.trials.failures == 0 {
             self.results.record(answer.lane, answer.signal, now);
+        }
+        if answer.has_found {
+            self.evidence.found(sent_at);
         }
         if answer.signal == Signal::Applied {
             self.applied.record(answer.lane, now);
@@ -60,8 +74,14 @@ impl SendLimiter {
         if answer.trials.failures > 0 {
             self.failing_applied = match answer.signal {
                 Signal::Applied => self.failing_applied.saturating_add(1),
-                Signal::Answered | Signal::Missing | Signal::Unrelated => self.failing_applied,
-                Signal::Failed | Signal::Throttled(_) | Signal::Refused | Signal::Forbidden => 0,
+                Signal::Answered | Signal::Rejected | Signal::Missing | Signal::Unrelated => {
+                    self.failing_applied
+                }
+                Signal::Unexplained
+                | Signal::Failed
+                | Signal::Throttled(_)
+                | Signal::Refused
+                | Signal::Forbidden => 0,
             };
         }
         let assessment = Assessment {
@@ -69,6 +89,7 @@ impl SendLimiter {
             attribution,
             blame,
             at: now,
+            absence,
         };
         (before, assessment)
     }
@@ -103,21 +124,35 @@ impl SendLimiter {
         }
     }
 
-    /// Records an answer as evidence, and returns whose fault a failure is.
+    /// Records an answer as evidence. Returns whose fault a failure is, and the record of an answer that the customer does
+    /// not exist.
     fn blame(
         &mut self,
         LaneAnswer {
             lane,
+            customer,
             trials,
             signal,
+            absent,
             ..
         }: LaneAnswer<'_>,
         attribution: Attribution,
         sent_at: Timestamp,
         now: Timestamp,
-    ) -> Blame {
-        match signal {
-            Signal::Applied | Signal::Answered | Signal::Missing | Signal::Unrelated => {
+    ) -> (Blame, Option<Absence>) {
+        if let Some(customer) = customer {
+            self.evidence.meet(lane, customer);
+        }
+        let blame = match signal {
+            Signal::Missing => {
+                let absent = absent.unwrap_or(AbsentCustomer::UNTYPED);
+                return self.evidence.missing(lane, absent, (sent_at, now));
+            }
+            Signal::Rejected => {
+                self.evidence.succeeded(lane, signal, sent_at);
+                self.evidence.rejected(lane)
+            }
+            Signal::Applied | Signal::Answered | Signal::Unrelated => {
                 self.evidence.succeeded(lane, signal, sent_at);
                 Blame::Unproven
             }
@@ -126,16 +161,21 @@ impl SendLimiter {
             Signal::Failed if trials.failures > 0 && attribution == Attribution::Lane => {
                 Blame::Lane
             }
-            Signal::Failed | Signal::Throttled(_) | Signal::Refused | Signal::Forbidden => {
+            Signal::Unexplained
+            | Signal::Failed
+            | Signal::Throttled(_)
+            | Signal::Refused
+            | Signal::Forbidden => {
                 let failures = self.state.failures();
                 self.evidence.failed(lane, signal, (sent_at, now), failures)
             }
-        }
+        };
+        (blame, None)
     }
 
     /// Returns whether a witness must be asked.
-    pub(in crate::dispatch::destination) fn is_asking_wanted(&self) -> bool {
-        self.evidence.is_asking_wanted()
+    pub(in crate::dispatch::destination) fn is_asking_wanted(&self, now: Timestamp) -> bool {
+        self.evidence.is_asking_wanted(now)
     }
 
     /// Returns the witness to ask now; `None` if no question is necessary, or no token is there.
@@ -144,10 +184,10 @@ impl SendLimiter {
         now: Timestamp,
     ) -> Option<ImprintId> {
         let is_open = self.mode == OperatorMode::Open && self.state.honours_permits(now);
-        if !self.evidence.is_asking_wanted() || !is_open || self.pace.take(1, now) == 0 {
+        if !self.evidence.is_asking_wanted(now) || !is_open || self.pace.take(1, now) == 0 {
             return None;
         }
-        let witness = self.evidence.ask();
+        let witness = self.evidence.ask(now);
         if witness.is_none() {
             self.pace.give_back(1);
         }
@@ -168,11 +208,11 @@ impl SendLimiter {
         moment: Moment,
     ) -> (DestinationState, DestinationState) {
         let before = self.state;
-        self.evidence.testified(customer, testimony, sent_at);
         let now = moment.now;
+        self.evidence.testified(customer, testimony, (sent_at, now));
         self.enter(match testimony {
             Testimony::Found => before.witnessed(),
-            Testimony::Nothing => before,
+            Testimony::Nothing | Testimony::Denied => before,
             Testimony::Failed(signal) => {
                 before.after(signal, Blame::Destination, now, moment.jitter())
             }

@@ -31,8 +31,12 @@ impl RecentResults {
     /// Records the result of a request of a lane that did not fail before.
     pub(super) fn record(&mut self, lane: LaneId, signal: Signal, at: Timestamp) {
         let is_success = match signal {
-            Signal::Applied | Signal::Answered => true,
-            Signal::Failed | Signal::Throttled(_) | Signal::Refused | Signal::Forbidden => false,
+            Signal::Applied | Signal::Answered | Signal::Rejected => true,
+            Signal::Failed
+            | Signal::Throttled(_)
+            | Signal::Refused
+            | Signal::Forbidden
+            | Signal::Unexplained => false,
             Signal::Missing | Signal::Unrelated => return,
         };
         if self.0.len() >= RESULTS_MAX {

@@ -11,6 +11,7 @@ const HOUR: i64 = 3_600_000;
 
 const RULES: DeliveryRules = DeliveryRules {
     max_fold: 100,
+    undecided_max: Duration::from_hours(24),
     attempts_max: 12,
     park_after: Duration::from_hours(24),
     reassert_after: Duration::from_secs(60),

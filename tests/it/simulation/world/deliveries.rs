@@ -12,7 +12,7 @@ use imprint_bridge::event::Version;
 use imprint_bridge::imprint::{Cause, LookupResult, Outcome};
 use imprint_bridge::outbox::{
     Claim, ClaimToken, ClaimedLane, Ending, EntryId, LaneId, LaneKey, Lanes as _, ParkReason,
-    Recognition, Setting, Settings as _, Settled, Settlement, Trials,
+    Recognition, Setting, Settings as _, Settled, Settlement, Trials, Unproven,
 };
 
 use super::process::Dispatcher;
@@ -78,6 +78,16 @@ impl World<'_> {
             LoopAction::AskWitness(inquiry) => {
                 self.poll_at(number, now);
                 return self.ask(inquiry);
+            }
+            LoopAction::SaveEvidence(evidence) => {
+                now_or_never(self.outbox.store_setting(Setting::Evidence, evidence.text));
+                if evidence.wakes_lanes {
+                    now_or_never(self.outbox.release_absent(moment.now));
+                    self.protocol.released();
+                    self.wake();
+                }
+                self.poll_at(number, now);
+                return Ok(());
             }
             LoopAction::Claim { max, pick } => (max, pick),
         };
@@ -290,6 +300,10 @@ impl World<'_> {
                 attempt.newest.clone()
             });
             let newest = newest.filter(|_| turn == Turn::First);
+            if turn == Turn::Later && !is_emptying {
+                // Imprint did not find the customer by the id in the other letter case.
+                self.oracle.orphaned(*person, &said);
+            }
             self.oracle.sent(*person, &said, newest.as_ref())?;
             if let Some(attempt) = self.attempt(key).filter(|_| turn == Turn::First) {
                 attempt.sent = said;
@@ -334,6 +348,7 @@ impl World<'_> {
             recognition: Recognition::Unchanged,
             versions: None,
             trials: Trials::default(),
+            unproven: Unproven::default(),
             unfold_to: None,
             due: now,
             reassert_at: None,
@@ -586,7 +601,8 @@ impl World<'_> {
             return Ok(());
         };
         self.oracle.settled(settlement, attempt)?;
-        let counted = settlement.trials.attempts > attempt.before.attempts
+        // Without a call, the retrieve of a witness has proven the answer of an earlier delivery.
+        let counted = attempt.calls > 0 && settlement.trials.attempts > attempt.before.attempts
             || settlement.endings.iter().any(is_exhausted);
         let failed = settlement.trials.tried_at == Some(settlement.at);
         let lane = settlement.lane;

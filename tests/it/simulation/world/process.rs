@@ -6,8 +6,8 @@ use std::sync::Arc;
 use imprint_bridge::dispatch::core::{Core, DispatchLimits};
 use imprint_bridge::dispatch::destination::{Destination, Inquiry, OperatorMode};
 use imprint_bridge::outbox::{
-    Appended, AuditEvent, Claim, DUE_AHEAD_MAX, EntryFilter, Inbox as _, LaneId, Lanes as _,
-    Ledger as _, Replay, Setting, Settings as _, State,
+    Appended, AuditEvent, Claim, DUE_AHEAD_MAX, EntryFilter, Inbox as _, KeyMark, LaneId,
+    Lanes as _, Ledger as _, Replay, Setting, Settings as _, State,
 };
 use imprint_bridge::time::Timestamp;
 
@@ -64,6 +64,8 @@ impl World<'_> {
         self.log(|| format!("a process starts, its clock off by {jump}"));
         let now = self.clock();
         let destination = Arc::new(Destination::new(self.bug.rate(self.plan.rate), now));
+        let evidence = now_or_never(self.outbox.setting(Setting::Evidence));
+        destination.begin(KeyMark(1), None, evidence.as_deref(), now);
         let mode = now_or_never(self.outbox.setting(Setting::DestinationMode));
         let mode = mode.and_then(|name| OperatorMode::parse(&name));
         let mode = mode.unwrap_or_default();

@@ -1,0 +1,61 @@
+//! Records rejections and answers that a customer does not exist. This module is pure: it does no IO and reads no clock.
+
+use super::proof::AbsentCustomer;
+use super::{Blame, Evidence};
+use crate::outbox::{Absence, LaneId};
+use crate::time::Timestamp;
+
+impl Evidence {
+    /// Records a typed rejection of a lane. Returns whose fault the rejection is: the destination's only if Imprint
+    /// rejected the updates of many lanes in a row.
+    pub(in crate::dispatch) fn rejected(&mut self, lane: LaneId) -> Blame {
+        self.proof.refused(lane);
+        if self.proof.is_refusing() {
+            Blame::Destination
+        } else {
+            Blame::Unproven
+        }
+    }
+
+    /// Records the answer that the customer of a lane does not exist. Returns whose fault the answer is, and the record
+    /// with which later evidence proves the answer.
+    pub(in crate::dispatch) fn missing(
+        &mut self,
+        lane: LaneId,
+        absent: AbsentCustomer,
+        (sent_at, now): (Timestamp, Timestamp),
+    ) -> (Blame, Option<Absence>) {
+        self.witnesses.forget_lane(lane);
+        if absent.is_known || !absent.is_typed {
+            self.proof.refused(lane);
+        }
+        let absence = self.proof.absence(absent, (sent_at, now));
+        let blame = if self.proof.is_refusing() {
+            Blame::Destination
+        } else if absence.is_some_and(|absence| self.proof.proves(&absence, now)) {
+            Blame::Lane
+        } else {
+            self.proof.want(now);
+            Blame::Unproven
+        };
+        (blame, absence)
+    }
+
+    /// Returns whether the evidence shows that a recorded answer is true.
+    pub(in crate::dispatch) fn proves(&self, absence: &Absence, now: Timestamp) -> bool {
+        self.proof.proves(absence, now)
+    }
+
+    /// Returns whether the answers to many lanes in a row show that the destination is at fault.
+    pub(in crate::dispatch) fn is_refusing(&self) -> bool {
+        self.proof.is_refusing()
+    }
+
+    /// Records that a search found a customer by a request that was sent at `sent_at`.
+    pub(in crate::dispatch) fn found(&mut self, sent_at: Timestamp) {
+        if self.proof.is_of_key(sent_at) && !self.proof.has_found {
+            self.proof.has_found = true;
+            self.is_changed = true;
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The evidence that outlives the process, in its stored form. This module is pure: it does no IO and reads no clock.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::proof::Run;
+use super::witnesses::Witness;
+use super::{Evidence, Proof};
+use crate::imprint::ImprintId;
+use crate::outbox::{KeyMark, LaneId};
+use crate::time::Timestamp;
+
+/// The shortest time between two writes of the evidence to the store: the witnesses change with every customer.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
+
+/// The evidence that outlives the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedEvidence {
+    /// The value of the setting in the store.
+    pub text: String,
+    /// True if the lanes must be due whose customers do not exist according to unproven answers.
+    pub wakes_lanes: bool,
+}
+
+/// The stored form of the evidence under one API key. All times are milliseconds since the Unix epoch.
+#[derive(Serialize, Deserialize)]
+struct StoredEvidence {
+    key: u64,
+    /// The times when the first and the last successful request was sent.
+    worked: Option<(i64, i64)>,
+    denied_at: Option<i64>,
+    has_found: bool,
+    /// The lane, the Imprint id, and the time of the applied update of each witness.
+    witnesses: Vec<(u64, String, i64)>,
+}
+
+impl Evidence {
+    /// Puts back the evidence of an earlier process under this API key.
+    pub(in crate::dispatch) fn begin(
+        &mut self,
+        key: KeyMark,
+        canary: Option<ImprintId>,
+        stored: Option<&str>,
+        now: Timestamp,
+    ) {
+        self.proof = Proof::under(key, None);
+        self.witnesses.name(canary);
+        if let Some(stored) = stored {
+            self.restore(stored, now);
+        }
+    }
+
+    /// Forgets the evidence under the API key that another key replaces at `now`. Lanes that rest must be due.
+    pub(in crate::dispatch) fn key_changed(&mut self, key: KeyMark, now: Timestamp) {
+        if key != self.proof.key {
+            self.proof = Proof::under(key, Some(now));
+            self.witnesses.clear();
+            (self.is_changed, self.wakes_lanes) = (true, true);
+        }
+    }
+
+    /// Returns the evidence to store now, if the evidence has changed and was not stored in the last seconds.
+    pub(in crate::dispatch) fn take_changed(&mut self, now: Timestamp) -> Option<SavedEvidence> {
+        let is_early = |saved: Timestamp| now < saved.after(SAVE_EVERY);
+        if !self.wakes_lanes && (!self.is_changed || self.saved_at.is_some_and(is_early)) {
+            return None;
+        }
+        self.saved_at = Some(now);
+        self.is_changed = false;
+        Some(SavedEvidence {
+            text: self.stored()?,
+            wakes_lanes: std::mem::take(&mut self.wakes_lanes),
+        })
+    }
+
+    /// Puts back the evidence that an earlier process stored, unless the evidence belongs to another API key or is
+    /// damaged.
+    fn restore(&mut self, stored: &str, now: Timestamp) {
+        let Ok(stored) = serde_json::from_str::<StoredEvidence>(stored) else {
+            return;
+        };
+        if KeyMark(stored.key) != self.proof.key {
+            return;
+        }
+        // The clock may have been set back since the evidence was stored.
+        let time = |millis| Timestamp::from_millis(millis).min(now);
+        self.proof = Proof {
+            run: stored.worked.map(|(from, to)| Run {
+                from: time(from),
+                to: time(to),
+            }),
+            denied_at: stored.denied_at.map(time),
+            has_found: stored.has_found,
+            ..Proof::under(self.proof.key, None)
+        };
+        let witnesses = stored.witnesses.into_iter();
+        self.witnesses
+            .restore(witnesses.filter_map(|(lane, customer, applied_at)| {
+                Some(Witness {
+                    lane: LaneId(lane),
+                    customer: ImprintId::parse(&customer).ok()?,
+                    applied_at: time(applied_at),
+                })
+            }));
+    }
+
+    /// Returns the stored form of the evidence; `None` if the evidence cannot be written as JSON.
+    fn stored(&self) -> Option<String> {
+        let witnesses = self.witnesses.applied().map(|witness| {
+            let customer = witness.customer.as_str().to_owned();
+            (witness.lane.0, customer, witness.applied_at.as_millis())
+        });
+        let stored = StoredEvidence {
+            key: self.proof.key.0,
+            worked: self
+                .proof
+                .run
+                .map(|run| (run.from.as_millis(), run.to.as_millis())),
+            denied_at: self.proof.denied_at.map(Timestamp::as_millis),
+            has_found: self.proof.has_found,
+            witnesses: witnesses.collect(),
+        };
+        serde_json::to_string(&stored).ok()
+    }
+}

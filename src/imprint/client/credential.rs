@@ -1,0 +1,149 @@
+//! Imprint's keys, and the headers that contain the keys.
+
+use std::fmt;
+use std::sync::{PoisonError, RwLock};
+
+use awc::http::header::HeaderValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest as _, Sha256};
+
+/// The authorization scheme with which the client sends the API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyScheme {
+    /// The header `Authorization: Bearer <key>`.
+    Bearer,
+    /// The header `Authorization: Basic`, with the API key as user name and an empty password.
+    Basic,
+}
+
+/// Imprint's keys and the authorization scheme. The keys can be replaced while requests are in flight.
+pub struct Credential {
+    scheme: KeyScheme,
+    /// The headers with the keys. The client holds the lock only while it copies the headers, never across an await.
+    headers: RwLock<KeyHeaders>,
+}
+
+/// The headers that contain the keys.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct KeyHeaders {
+    pub(super) authorization: HeaderValue,
+    pub(super) merchant_key: Option<HeaderValue>,
+}
+
+/// The error of an API key with a character that an HTTP header cannot contain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a key consists of visible ASCII characters without spaces")]
+pub struct KeyError;
+
+impl Credential {
+    /// Creates the authentication headers from the secrets.
+    ///
+    /// # Errors
+    /// Returns [`KeyError`] if an HTTP header cannot contain one of the secrets.
+    pub fn new(
+        scheme: KeyScheme,
+        key: &SecretString,
+        merchant_key: Option<&SecretString>,
+    ) -> Result<Self, KeyError> {
+        Ok(Self {
+            scheme,
+            headers: RwLock::new(KeyHeaders::new(scheme, key, merchant_key)?),
+        })
+    }
+
+    /// Uses the given keys for every later request, and returns whether a given key differs from the current key.
+    ///
+    /// # Errors
+    /// Returns [`KeyError`] if an HTTP header cannot contain a given key. After this error, the current keys stay in
+    /// use.
+    pub fn replace(
+        &self,
+        key: &SecretString,
+        merchant_key: Option<&SecretString>,
+    ) -> Result<KeyChange, KeyError> {
+        let fresh = KeyHeaders::new(self.scheme, key, merchant_key)?;
+        let mut current = self.headers.write().unwrap_or_else(PoisonError::into_inner);
+        if *current == fresh {
+            return Ok(KeyChange::Unchanged);
+        }
+        *current = fresh;
+        Ok(KeyChange::Changed)
+    }
+
+    /// Returns a short hash of the API key and the merchant key. The hash shows whether two processes used the same keys,
+    /// and reveals neither key.
+    pub fn fingerprint(&self) -> [u8; 8] {
+        let KeyHeaders {
+            authorization,
+            merchant_key,
+        } = self.headers();
+        let mut hash = Sha256::new();
+        hash.update(authorization.as_bytes());
+        hash.update([0]);
+        hash.update(merchant_key.as_ref().map_or(&[][..], HeaderValue::as_bytes));
+        let mut short = [0; 8];
+        for (byte, of_hash) in short.iter_mut().zip(hash.finalize()) {
+            *byte = of_hash;
+        }
+        short
+    }
+
+    pub(super) fn headers(&self) -> KeyHeaders {
+        self.headers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl KeyHeaders {
+    fn new(
+        scheme: KeyScheme,
+        key: &SecretString,
+        merchant_key: Option<&SecretString>,
+    ) -> Result<Self, KeyError> {
+        Ok(Self {
+            authorization: authorization(scheme, key)?,
+            merchant_key: merchant_key
+                .map(|key| sensitive(key.expose_secret()))
+                .transpose()?,
+        })
+    }
+}
+
+/// The effect of replacing the keys with [`Credential::replace`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyChange {
+    /// The given keys were already in use.
+    Unchanged,
+    /// A given key replaced another key.
+    Changed,
+}
+
+/// Prints only the authorization scheme, because the API key is a secret.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("scheme", &self.scheme)
+            .finish_non_exhaustive()
+    }
+}
+
+fn authorization(scheme: KeyScheme, key: &SecretString) -> Result<HeaderValue, KeyError> {
+    let key = key.expose_secret();
+    if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(KeyError);
+    }
+    match scheme {
+        KeyScheme::Bearer => sensitive(&format!("Bearer {key}")),
+        KeyScheme::Basic => sensitive(&format!("Basic {}", BASE64.encode(format!("{key}:")))),
+    }
+}
+
+fn sensitive(text: &str) -> Result<HeaderValue, KeyError> {
+    let mut value = HeaderValue::from_str(text).map_err(|_not_a_header| KeyError)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
