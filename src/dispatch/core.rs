@@ -137,7 +137,8 @@ pub struct Core {
     destination: Arc<Destination>,
     limits: DispatchLimits,
     deliveries: HashMap<DeliveryId, Delivery>,
-    /// The deliveries that wait for an [`InFlightPermit`], in the order of their claim, with the standing of each lane.
+    /// The deliveries that wait for an [`InFlightPermit`], in the order of their claim, with the standing that
+    /// decides about the places of each lane.
     queue: VecDeque<(DeliveryId, Standing)>,
     in_flight: InFlight,
     /// The number of deliveries of failing lanes.
@@ -248,6 +249,7 @@ impl Core {
     /// returns the deliveries that may start.
     pub fn on_claimed(&mut self, claim: Claim, now: Timestamp) -> Timestamp {
         let mut permits = self.claiming.take();
+        let is_probe = permits.as_ref().is_some_and(SendPermits::is_probe);
         for lane in claim.lanes {
             self.last_id += 1;
             let id = DeliveryId(self.last_id);
@@ -258,7 +260,9 @@ impl Core {
             });
             self.failing += usize::from(standing == Standing::Failing);
             self.deliveries.insert(id, Delivery::new(lane, permit));
-            self.queue.push_back((id, standing));
+            // A probe may fill a kept place: if the probe waited for untried lanes that hang, nobody else could probe.
+            let places = if is_probe { Standing::Well } else { standing };
+            self.queue.push_back((id, places));
         }
         let is_arrival_probe = permits.is_some_and(|permits| permits.is_arrival_probe());
         let next_probe = is_arrival_probe.then(|| self.destination.next_probe());

@@ -356,6 +356,17 @@ fn untried_lanes_leave_a_quarter_of_the_places_to_other_lanes() {
     );
 }
 
+/// Seed 11973 of the simulation: an untried lane that probes does not wait for untried lanes that hang.
+#[test]
+fn an_untried_probe_fills_a_kept_place() {
+    let (mut core, destination) = core_at(Rate::Unlimited, 2);
+    let ids = claimed(&mut core, NOW, vec![untried_lane(1)]);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    stopped(&destination, NOW);
+    let probe = claimed(&mut core, later(30), vec![untried_lane(2)]);
+    assert!(is_call(&core.start(probe[0], moment(later(30)))));
+}
+
 /// A core with one place keeps no place for failing lanes, but still sends a failing lane if no other lane is due.
 #[test]
 fn a_core_with_one_place_prefers_lanes_that_do_not_fail() {
